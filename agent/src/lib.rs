@@ -1,0 +1,1 @@
+//! The management client of one region: enrolment, upstream sync, relay

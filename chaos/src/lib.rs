@@ -1,0 +1,1 @@
+//! The harness that starts real processes, and what it measures.

@@ -1,0 +1,87 @@
+//! Checks of the workspace itself: which crate may know which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// Every crate of ours with all those of ours it may depend on. The arrows go one way; whoever adds one argues for it in
+/// docs/ARCHITECTURE.md.
+const EDGES: [(&str, &[&str]); 13] = [
+    ("hanse-topology", &[]),
+    ("hanse-proto", &["hanse-topology"]),
+    ("hanse-sync", &["hanse-topology", "hanse-proto"]),
+    ("hanse-transport", &["hanse-topology", "hanse-proto"]),
+    ("hanse-link", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport"]),
+    ("hanse-state", &["hanse-topology", "hanse-proto"]),
+    ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-transport", "hanse-state"]),
+    ("hanse-api", &["hanse-topology", "hanse-state", "hanse-transport"]),
+    (
+        "hanse-server",
+        &[
+            "hanse-topology",
+            "hanse-proto",
+            "hanse-sync",
+            "hanse-transport",
+            "hanse-link",
+            "hanse-state",
+            "hanse-raft",
+            "hanse-api",
+        ],
+    ),
+    ("hanse-agent", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-link"]),
+    ("hanse-gateway", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-link"]),
+    (
+        "hanse",
+        &[
+            "hanse-topology",
+            "hanse-transport",
+            "hanse-state",
+            "hanse-api",
+            "hanse-server",
+            "hanse-agent",
+            "hanse-gateway",
+        ],
+    ),
+    ("hanse-chaos", &[]),
+];
+
+/// Libraries that exactly one crate may name.
+const OWNED: [(&str, &str); 2] = [("openraft", "hanse-raft"), ("sled", "hanse-raft")];
+
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");
+    metadata
+        .packages
+        .into_iter()
+        .map(|package| {
+            let normal = package.dependencies.into_iter().filter(|edge| edge.kind == DependencyKind::Normal);
+            (package.name.to_string(), normal.map(|edge| edge.name).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn edges_go_one_way() {
+    let found = dependencies();
+    let allowed: BTreeMap<_, _> = EDGES.into_iter().collect();
+    assert_eq!(
+        found.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        allowed.keys().copied().collect(),
+        "the list of crates has changed: say what the new one may depend on"
+    );
+    for (package, edges) in &found {
+        let ours = edges.iter().filter(|name| found.contains_key(*name));
+        for edge in ours {
+            assert!(allowed[package.as_str()].contains(&edge.as_str()), "{package} must not depend on {edge}");
+        }
+    }
+}
+
+#[test]
+fn one_crate_names_the_consensus_library_and_its_store() {
+    for (package, edges) in dependencies() {
+        for (library, owner) in OWNED {
+            assert!(!edges.contains(library) || package == owner, "{package} names {library}; only {owner} may");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! A control-plane node: federation service, enrolment, projection, composition

@@ -1,0 +1,106 @@
+//! What is replicated: commands in, outcomes out.
+
+use hanse_topology::{Labels, Name};
+
+use crate::{Lineage, Problem, ResourceKey, Revision, Spec};
+
+/// One request to change the state. Everything `apply` may look at, time included, travels in here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Who asks: a Token's name or a node's identity.
+    pub actor: String,
+    /// The request's id, for logs and audit.
+    pub request_id: String,
+    /// Unix milliseconds at the node that took the request; the state uses `max(last, time)`.
+    pub time_ms: u64,
+    /// The caller's idempotency key, if any: the same key gives the same outcome for 24 h.
+    pub idempotency_key: Option<String>,
+    /// What to do.
+    pub body: CommandBody,
+}
+
+/// What a command does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommandBody {
+    /// All of these changes, or none.
+    Apply(Vec<Change>),
+    /// Spends one use of a join token.
+    UseJoinToken {
+        /// The JoinToken's name.
+        token: Name,
+        /// SHA-256 of the secret presented.
+        secret_digest: [u8; 32],
+        /// The identity asked for.
+        joiner: String,
+    },
+    /// The first command of a history.
+    StartLineage(Lineage),
+}
+
+/// One change of one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Which resource.
+    pub key: ResourceKey,
+    /// What to do with it.
+    pub action: Action,
+    /// `None`: whatever is there. `Some(0)`: nothing may be there. `Some(n)`: must be at revision n.
+    pub if_revision: Option<Revision>,
+}
+
+/// What to do with one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Create or replace.
+    Put {
+        /// Its labels.
+        labels: Labels,
+        /// Its spec.
+        spec: Spec,
+    },
+    /// Delete it; with `cascade` whatever refers to it too.
+    Delete {
+        /// Whether what refers to it goes too, instead of the delete being refused.
+        cascade: bool,
+    },
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was applied.
+    Accepted(Accepted),
+    /// The state is unchanged.
+    Rejected(Problem),
+}
+
+/// An applied command. A command that changed nothing keeps the state's revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The state's revision after it.
+    pub revision: Revision,
+    /// What happened to each resource, revisions made and cascaded deletes included.
+    pub changes: Vec<ChangeResult>,
+}
+
+/// What happened to one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangeResult {
+    /// Which.
+    pub key: ResourceKey,
+    /// `created`, `updated`, `unchanged` or `deleted`.
+    pub action: &'static str,
+    /// Its revision now; 0 when deleted.
+    pub revision: Revision,
+}
+
+/// Which resources one revision touched: what watchers and the projection start from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// The revision.
+    pub revision: Revision,
+    /// The command's time, Unix milliseconds.
+    pub time_ms: u64,
+    /// The resources put or deleted.
+    pub keys: Vec<ResourceKey>,
+}

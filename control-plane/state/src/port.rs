@@ -1,0 +1,139 @@
+//! What the faces of the control plane ask of whoever replicates its state. `hanse-raft` implements it; `hanse-api` and
+//! the federation service use it; tests may implement it over a bare [`State`].
+
+use std::{future::Future, pin::Pin};
+
+use hanse_topology::{Name, ScopeId};
+
+use crate::{Command, Outcome, Problem, Revision, State};
+
+/// A boxed future, so that the ports are object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees every write acknowledged before it began. Needs a quorum.
+    Linearizable,
+    /// Whatever this node has applied. Always answers.
+    Stale,
+    /// This node's state once it has reached a revision.
+    AtLeast(Revision),
+}
+
+/// The replicated state, from one node.
+///
+/// Errors are [`Problem`]s ready for the caller: `NoQuorum` (nothing happened), `UnknownFate` (deadline passed after the
+/// command was handed on), `Internal`.
+pub trait Replicated: Send + Sync + 'static {
+    /// Replicates a command, wherever the leader is, and returns its outcome once applied **on this node** too, so that
+    /// a read of `current` after it sees the write.
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>>;
+
+    /// A consistent copy of the state; O(1), shares structure.
+    fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>>;
+
+    /// The state this node has applied, now.
+    fn current(&self) -> State;
+
+    /// Resolves with the applied state as soon as its revision is greater than `revision`.
+    fn changed_since(&self, revision: Revision) -> BoxFuture<'_, State>;
+
+    /// The group as this node sees it.
+    fn group(&self) -> GroupStatus;
+}
+
+/// The Raft group as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct GroupStatus {
+    /// This node's name.
+    pub this: String,
+    /// The leader's name, if one is known.
+    pub leader: Option<String>,
+    /// Raft's term.
+    pub term: u64,
+    /// How long ago this node confirmed contact with a leader that has a quorum, in milliseconds.
+    pub as_of_age_ms: u64,
+    /// Whether that was within the election timeout.
+    pub quorum: bool,
+    /// Every member.
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// One control-plane node as another sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Its name, `cp-1`.
+    pub name: String,
+    /// `leader`, `voter` or `learner`.
+    pub role: &'static str,
+    /// Its operator API.
+    pub api_url: String,
+    /// The last log index known to be on it; known by the leader only.
+    pub matched: Option<u64>,
+}
+
+/// What agents and gateways last said: soft state, gathered from every control node that answers.
+pub trait Fleet: Send + Sync + 'static {
+    /// All agents known to any control node within the deadline.
+    fn agents(&self) -> BoxFuture<'_, Vec<AgentStatus>>;
+}
+
+/// One agent and the gateways behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentStatus {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: Name,
+    /// Whether it has a stream to a control node now.
+    pub connected: bool,
+    /// Milliseconds since a control node heard from it.
+    pub heard_ms_ago: u64,
+    /// Where its own scopes stand.
+    pub scopes: Vec<ScopeStatus>,
+    /// The gateways it serves.
+    pub gateways: Vec<GatewayStatus>,
+}
+
+/// One gateway as its agent reported it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayStatus {
+    /// Its name.
+    pub name: String,
+    /// Its region.
+    pub region: Name,
+    /// Whether it has a stream to its agent.
+    pub connected: bool,
+    /// Milliseconds since anything was heard from it, the way up included.
+    pub heard_ms_ago: u64,
+    /// Where its scopes stand.
+    pub scopes: Vec<ScopeStatus>,
+}
+
+/// Where one subscriber stands in one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeStatus {
+    /// The scope.
+    pub scope: ScopeId,
+    /// The revision in use; `None` before the first.
+    pub effective: Option<Revision>,
+}
+
+/// What one revision did to the scopes, from the projection.
+pub trait Projected: Send + Sync + 'static {
+    /// Waits until the projection has reached `revision` and says what that revision did to each scope it touched.
+    /// Empty when it is too old to be remembered.
+    fn effects(&self, revision: Revision) -> BoxFuture<'_, Vec<ScopeEffect>>;
+}
+
+/// What a change does to one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopeEffect {
+    /// The scope.
+    pub scope: ScopeId,
+    /// Runtime resources made or changed.
+    pub upserts: usize,
+    /// Runtime resources removed.
+    pub removals: usize,
+}

@@ -1,0 +1,31 @@
+//! The envelope every management resource has.
+
+use hanse_topology::Labels;
+
+use crate::{ResourceKey, Revision, Spec};
+
+/// A management resource with what the server knows about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    /// Kind, organization and name.
+    pub key: ResourceKey,
+    /// Labels and the server-owned fields.
+    pub metadata: Metadata,
+    /// What the operator wrote.
+    pub spec: Spec,
+}
+
+/// What is said of a resource beside its spec.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The operator's labels.
+    pub labels: Labels,
+    /// The revision of its last change: its ETag.
+    pub revision: Revision,
+    /// Unix milliseconds of its first write.
+    pub created_at_ms: u64,
+    /// Unix milliseconds of its last change.
+    pub updated_at_ms: u64,
+    /// How often a JoinToken was used.
+    pub uses: u64,
+}

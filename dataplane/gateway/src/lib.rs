@@ -1,0 +1,1 @@
+//! The API data plane: routes, authenticates, limits, mediates, proxies

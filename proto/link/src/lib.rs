@@ -1,0 +1,1 @@
+//! The delta protocol over gRPC: publisher service and subscriber task

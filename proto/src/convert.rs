@@ -1,0 +1,26 @@
+//! Checked conversions from wire types to the types the rest of Hanse uses.
+
+
+/// A message that another version of Hanse, or something else, sent malformed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed {message}: {why}")]
+pub struct InvalidMessage {
+    /// The message or field.
+    pub message: &'static str,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl InvalidMessage {
+    /// An error about `message`.
+    pub fn new(message: &'static str, why: impl Into<String>) -> Self {
+        Self { message, why: why.into() }
+    }
+}
+
+impl From<hanse_topology::InvalidScope> for InvalidMessage {
+    fn from(error: hanse_topology::InvalidScope) -> Self {
+        Self::new("scope", error.to_string())
+    }
+}
+

@@ -1,0 +1,1 @@
+//! The delta protocol, sans I/O: publisher, subscriber, replicas, roots

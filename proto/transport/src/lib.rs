@@ -1,0 +1,1 @@
+//! mTLS identity, listeners, channels, backoff, telemetry, shutdown

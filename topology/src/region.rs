@@ -1,0 +1,127 @@
+//! Where a region lies, and which regions something runs in.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Labels, Name};
+
+/// A place on earth, for geo routing and for people.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Location {
+    /// Degrees north, −90 to 90 (WGS 84).
+    pub latitude: f64,
+    /// Degrees east, −180 to 180 (WGS 84).
+    pub longitude: f64,
+    /// Two-letter country code (ISO 3166-1 alpha-2), upper case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// The continent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continent: Option<Continent>,
+}
+
+/// Continents by the two-letter codes geo databases use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Continent {
+    /// Africa.
+    Af,
+    /// Antarctica.
+    An,
+    /// Asia.
+    As,
+    /// Europe.
+    Eu,
+    /// North America.
+    Na,
+    /// Oceania.
+    Oc,
+    /// South America.
+    Sa,
+}
+
+/// Who runs a region's machines.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// A public cloud.
+    #[default]
+    Cloud,
+    /// The company's own data centre.
+    OnPrem,
+}
+
+/// Whether an environment may be reached from outside the company.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Exposure {
+    /// Only from inside.
+    Internal,
+    /// From anywhere.
+    #[default]
+    External,
+}
+
+/// Which regions something runs in: those named, or those whose labels match; empty means every region there is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RegionSelector {
+    /// Regions by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub names: Vec<Name>,
+    /// Regions by labels: all pairs must match.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+}
+
+impl RegionSelector {
+    /// Whether the region of that name and those labels is picked.
+    pub fn picks(&self, name: &Name, labels: &Labels) -> bool {
+        if self.names.is_empty() && self.labels.is_empty() {
+            return true;
+        }
+        self.names.contains(name) || (!self.labels.is_empty() && labels.contains_all(&self.labels))
+    }
+
+    /// Whether it picks every region, present and future.
+    pub fn is_everywhere(&self) -> bool {
+        self.names.is_empty() && self.labels.is_empty()
+    }
+}
+
+impl Location {
+    /// Whether latitude and longitude are numbers within their ranges.
+    pub fn in_range(&self) -> bool {
+        (-90.0..=90.0).contains(&self.latitude) && (-180.0..=180.0).contains(&self.longitude)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_pick_by_name_or_labels_and_empty_picks_all() {
+        let eu = Name::new("eu-west").unwrap();
+        let labels: Labels = [("tier", "edge")].into_iter().collect();
+        let check = |json: &str, picked: bool| {
+            let selector: RegionSelector = serde_json::from_str(json).unwrap();
+            assert_eq!(selector.picks(&eu, &labels), picked, "{json}");
+        };
+        check("{}", true);
+        check(r#"{"names":["eu-west"]}"#, true);
+        check(r#"{"names":["us-east"]}"#, false);
+        check(r#"{"labels":{"tier":"edge"}}"#, true);
+        check(r#"{"labels":{"tier":"core"}}"#, false);
+        check(r#"{"names":["us-east"],"labels":{"tier":"edge"}}"#, true);
+    }
+
+    #[test]
+    fn a_location_lies_on_earth() {
+        assert!(Location { latitude: 53.3, longitude: -6.2, ..Location::default() }.in_range());
+        assert!(!Location { latitude: 91.0, ..Location::default() }.in_range());
+        assert!(!Location { longitude: f64::NAN, ..Location::default() }.in_range());
+    }
+}

@@ -1,0 +1,96 @@
+//! The unit of projection, position and root.
+
+use std::{fmt, str::FromStr};
+
+use crate::Name;
+
+/// What one position and one root speak of: the runtime resources of one (region, environment), or a region's `dns` or
+/// `keys`. Spelled `runtime/REGION/ENVIRONMENT`, `dns/REGION`, `keys/REGION`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ScopeId {
+    /// What the gateways of one environment in one region need.
+    Runtime {
+        /// The region.
+        region: Name,
+        /// The environment.
+        environment: Name,
+    },
+    /// What the region's DNS responder needs.
+    Dns {
+        /// The region.
+        region: Name,
+    },
+    /// What the region's key manager needs.
+    Keys {
+        /// The region.
+        region: Name,
+    },
+}
+
+/// A string that spells no scope.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a scope: use runtime/REGION/ENVIRONMENT, dns/REGION or keys/REGION")]
+pub struct InvalidScope(pub String);
+
+impl ScopeId {
+    /// The runtime scope of `environment` in `region`.
+    pub fn runtime(region: Name, environment: Name) -> Self {
+        Self::Runtime { region, environment }
+    }
+
+    /// The region the scope belongs to.
+    pub fn region(&self) -> &Name {
+        match self {
+            Self::Runtime { region, .. } | Self::Dns { region } | Self::Keys { region } => region,
+        }
+    }
+
+    /// The environment, where the scope has one.
+    pub fn environment(&self) -> Option<&Name> {
+        match self {
+            Self::Runtime { environment, .. } => Some(environment),
+            Self::Dns { .. } | Self::Keys { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for ScopeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Runtime { region, environment } => write!(f, "runtime/{region}/{environment}"),
+            Self::Dns { region } => write!(f, "dns/{region}"),
+            Self::Keys { region } => write!(f, "keys/{region}"),
+        }
+    }
+}
+
+impl FromStr for ScopeId {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        let invalid = || InvalidScope(text.to_owned());
+        let name = |part: &str| Name::new(part).map_err(|_| invalid());
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            ["runtime", region, environment] => Ok(Self::runtime(name(region)?, name(environment)?)),
+            ["dns", region] => Ok(Self::Dns { region: name(region)? }),
+            ["keys", region] => Ok(Self::Keys { region: name(region)? }),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_are_spelled_one_way() {
+        for text in ["runtime/eu-west/production", "dns/eu-west", "keys/us-east"] {
+            assert_eq!(text.parse::<ScopeId>().unwrap().to_string(), text);
+        }
+        for text in ["", "runtime/eu-west", "dns/eu/west", "dns/EU", "other/a", "runtime//x"] {
+            assert!(text.parse::<ScopeId>().is_err(), "{text}");
+        }
+    }
+}
