@@ -1,1 +1,20 @@
-//! The management client of one region: enrolment, upstream sync, relay
+//! The management client of one region: it joins the federation, pulls what concerns its region, relays it verbatim to the
+//! region's gateways, admits them, and pushes up what they acknowledge.
+//!
+//! Relaying is one hub of replicas with a subscriber that fills it and a publisher that serves it. Nothing here reads a
+//! runtime resource.
+
+mod admission;
+mod config;
+mod enrolment;
+mod error;
+mod gateways;
+mod identity;
+mod ledger;
+mod node;
+mod tokens;
+
+pub use config::{Addresses, Config};
+pub use error::Error;
+pub use node::run;
+pub use tokens::mint_token;

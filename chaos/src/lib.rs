@@ -1,1 +1,10 @@
-//! The harness that starts real processes, and what it measures.
+//! What breaks and measures: a harness that starts a real federation from the built binary, and speaks to it as
+//! operators and clients do.
+
+mod federation;
+mod http;
+mod openapi;
+
+pub use federation::{Cli, Federation, Process};
+pub use http::{Answer, Client};
+pub use openapi::{Operation, operations};

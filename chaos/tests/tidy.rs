@@ -72,7 +72,10 @@ fn edges_go_one_way() {
     for (package, edges) in &found {
         let ours = edges.iter().filter(|name| found.contains_key(*name));
         for edge in ours {
-            assert!(allowed[package.as_str()].contains(&edge.as_str()), "{package} must not depend on {edge}");
+            assert!(
+                allowed[package.as_str()].contains(&edge.as_str()),
+                "{package} must not depend on {edge}"
+            );
         }
     }
 }
@@ -81,7 +84,10 @@ fn edges_go_one_way() {
 fn one_crate_names_the_consensus_library_and_its_store() {
     for (package, edges) in dependencies() {
         for (library, owner) in OWNED {
-            assert!(!edges.contains(library) || package == owner, "{package} names {library}; only {owner} may");
+            assert!(
+                !edges.contains(library) || package == owner,
+                "{package} names {library}; only {owner} may"
+            );
         }
     }
 }

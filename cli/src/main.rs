@@ -1,2 +1,138 @@
-//! The `hanse` binary.
-fn main() {}
+//! The `hanse` binary: every role of the federation, and its operators' client.
+//!
+//! - [`args`]: the command line. [`exit`]: exit codes. [`out`]: data to standard output, talk to standard error.
+//! - [`client`], [`commands`]: the operator API and the client commands. [`import`]: OpenAPI documents.
+//! - [`roles`]: running a role from its configuration file. [`dev`]: a whole federation on this machine.
+//!
+//! Nothing here decides what a change means: manifests are read by `hanse-state`, and everything else is asked of the
+//! control plane.
+
+mod args;
+mod client;
+mod client_config;
+mod commands;
+mod convergence;
+mod dev;
+mod exit;
+mod import;
+mod out;
+mod render;
+mod role_config;
+mod roles;
+mod source;
+mod upstream;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser as _};
+use hanse_topology::Name;
+
+use crate::{
+    args::{Cli, Command},
+    client::Client,
+    exit::{Exit, exit_of, explain},
+    out::{data, say},
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    hanse_transport::install_crypto_provider();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(explain(&error));
+            exit_of(&error).into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { config, command } = cli;
+    let done = |()| ExitCode::SUCCESS;
+    match command {
+        Command::Dev(args) => runtime()?.block_on(dev::dev(&args)).map(done),
+        Command::Server(args) => runtime()?.block_on(roles::server(config, &args)).map(done),
+        Command::Agent(args) => runtime()?.block_on(roles::agent(config, &args)).map(done),
+        Command::Gateway(args) => runtime()?.block_on(roles::gateway(config, &args)).map(done),
+        Command::Upstream(args) => runtime()?.block_on(upstream::run(&args)).map(done),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "hanse", &mut script);
+            data(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Version => {
+            data(format!("hanse {}", args::VERSION))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Diff(args) => runtime()?.block_on(async {
+            let compared = match client(config, args.organization.organization.clone()) {
+                Ok(client) => commands::diff(&client, &args).await,
+                Err(error) => Err(error),
+            };
+            Ok(diff_code(compared))
+        }),
+        Command::Apply(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::apply(client, &args).await
+        }),
+        Command::Get(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::get(client, &args).await
+        }),
+        Command::Describe(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::describe(client, &args).await
+        }),
+        Command::Delete(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::delete(client, &args).await
+        }),
+        Command::Import(args) => {
+            with_client(config, args.organization(), async |client| commands::import(client, &args).await)
+        }
+        Command::Subscribe(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::subscribe(client, &args).await
+        }),
+        Command::Status(args) => {
+            with_client(config, &None, async |client| commands::status(client, args.output).await)
+        }
+        Command::Wait(args) => with_client(config, &None, async |client| commands::wait(client, &args).await),
+        Command::Token(args) => {
+            with_client(config, &None, async |client| commands::token::token(client, &args).await)
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")
+}
+
+fn client(config: Option<PathBuf>, organization: Option<Name>) -> anyhow::Result<Client> {
+    Client::of_process(config, organization)
+}
+
+fn with_client(
+    config: Option<PathBuf>,
+    organization: &Option<Name>,
+    command: impl AsyncFnOnce(&Client) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(async {
+        command(&client(config, organization.clone())?).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Of `diff`: 0 same, 1 different, more than 1 failed, as everywhere.
+fn diff_code(compared: anyhow::Result<bool>) -> ExitCode {
+    match compared {
+        Ok(false) => ExitCode::SUCCESS,
+        Ok(true) => Exit::General.into(),
+        Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(explain(&error));
+            match exit_of(&error) {
+                Exit::General => Exit::Usage.into(),
+                exit => exit.into(),
+            }
+        }
+    }
+}

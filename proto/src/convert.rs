@@ -1,6 +1,5 @@
 //! Checked conversions from wire types to the types the rest of Hanse uses.
 
-
 /// A message that another version of Hanse, or something else, sent malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed {message}: {why}")]
@@ -23,4 +22,3 @@ impl From<hanse_topology::InvalidScope> for InvalidMessage {
         Self::new("scope", error.to_string())
     }
 }
-

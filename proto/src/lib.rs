@@ -47,5 +47,6 @@ pub mod hanse {
 }
 
 pub use hanse::{
-    control::v1 as control, enrolment::v1 as enrolment, raft::v1 as raft, runtime::v1 as runtime, sync::v1 as sync,
+    control::v1 as control, enrolment::v1 as enrolment, raft::v1 as raft, runtime::v1 as runtime,
+    sync::v1 as sync,
 };

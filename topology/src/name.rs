@@ -14,7 +14,9 @@ pub struct Name(Arc<str>);
 
 /// Why a string is not a [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a name: use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit")]
+#[error(
+    "{given:?} is not a name: use 1 to 63 of a-z, 0-9 and '-', starting and ending with a letter or digit"
+)]
 pub struct InvalidName {
     /// What was given.
     pub given: String,

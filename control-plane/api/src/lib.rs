@@ -1,1 +1,31 @@
-//! The operator API: REST, OpenAPI, authentication
+//! The operator API: REST over the replicated state, authentication, and the OpenAPI document that describes it.
+//!
+//! - [`router`]: all of it as one axum router; whoever composes it brings TLS and a listener.
+//! - [`OperatorApi`]: what it needs: the three ports of `hanse-state`, metrics, a clock and limits.
+//! - [`convergence()`]: who serves a revision, as a pure function.
+//!
+//! Every operation is one line of the table in `operation.rs`; the router, the strict check of query parameters, the
+//! metrics' labels and `/openapi.json` all come from that table. Nothing here knows about Raft, gRPC or gateways.
+
+mod apply;
+mod authenticate;
+mod body;
+mod call;
+mod convergence;
+mod list;
+mod metrics;
+mod observe;
+mod openapi;
+mod operation;
+mod operator;
+mod precondition;
+mod rejection;
+mod resource;
+mod routes;
+mod status;
+mod watch;
+
+pub use convergence::{Convergence, ConvergenceState, GatewayConvergence, convergence};
+pub use metrics::ApiMetrics;
+pub use operator::{Clock, Limits, OperatorApi};
+pub use routes::router;

@@ -1,1 +1,31 @@
-//! The replicated state machine: openraft over sled
+//! The replicated state: openraft over sled, over gRPC. The only crate that names either.
+//!
+//! [`RaftGroup`] is one node's replica; it implements [`hanse_state::port::Replicated`], which is all that the rest of the
+//! control plane sees of it.
+//!
+//! - `group`: the replica. Proposing, reading, membership, status.
+//! - `batcher`, `coalesce`: many callers, few log entries and few rounds of heartbeats.
+//! - `state_machine`: applies batches to the state in memory; snapshots in files.
+//! - `log_store`: Raft's log, vote and marks, on sled, on a thread of its own.
+//! - `network`, `service`: both ends of what nodes say to each other; `wire`: its encoding, the log's too.
+
+mod batch;
+mod batcher;
+mod coalesce;
+mod contact;
+mod group;
+mod log_store;
+mod member;
+mod metrics;
+mod network;
+mod options;
+mod service;
+mod state_machine;
+mod type_config;
+mod wire;
+
+pub use group::{GroupError, RaftGroup};
+pub use log_store::LogError;
+pub use options::{Compaction, RaftOptions, Timing};
+pub use service::{PeerService, RaftService, ReportsHook};
+pub use state_machine::SnapshotError;

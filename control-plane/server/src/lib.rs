@@ -1,1 +1,23 @@
-//! A control-plane node: federation service, enrolment, projection, composition
+//! A control-plane node: the replicated state, its faces, and what only a running node does (projecting, enrolling,
+//! publishing to agents).
+//!
+//! [`init`] and [`join`] make a node, [`run`] runs it. Nothing here decides what a command does or what a scope holds:
+//! that is `hanse-state`'s.
+
+mod admission;
+mod clock;
+mod config;
+mod create;
+mod enrolment;
+mod error;
+mod fleet;
+mod founding;
+mod home;
+mod identity;
+mod node;
+mod projector;
+
+pub use config::{Addresses, Config};
+pub use create::{init, join};
+pub use error::Error;
+pub use node::run;

@@ -1,1 +1,79 @@
-//! In work.
+//! The state machine: a command in, an outcome out. The only code that changes a [`State`].
+//!
+//! A command works on a copy of the state, which is kept only if everything held: a refused command leaves the state as
+//! it was, to the last bit.
+
+mod idempotent;
+mod join;
+mod lineage;
+mod resources;
+
+use crate::{
+    Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, Problem, ResourceKey, State,
+};
+
+pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
+
+impl State {
+    /// Does what `command` says, or refuses it and stays as it is.
+    ///
+    /// Deterministic: looks at nothing but the state and the command.
+    pub fn apply(&mut self, command: &Command) -> Outcome {
+        match self.after(command) {
+            Ok((next, accepted)) => {
+                *self = next;
+                Outcome::Accepted(accepted)
+            }
+            Err(problem) => Outcome::Rejected(problem),
+        }
+    }
+
+    fn after(&self, command: &Command) -> Result<(State, Accepted), Problem> {
+        let now_ms = self.time_ms.max(command.time_ms);
+        let request = idempotent::Request::of(command)?;
+        if let Some(request) = &request
+            && let Some(accepted) = self.idempotent.answer(request, now_ms)?
+        {
+            return Ok((self.clone(), accepted.clone()));
+        }
+        let mut next = self.clone();
+        next.time_ms = now_ms;
+        let effects = match &command.body {
+            CommandBody::Apply(changes) => resources::apply(self, &mut next, changes)?,
+            CommandBody::UseJoinToken { token, secret_digest, joiner, key_digest } => {
+                join::spend(self, &mut next, &join::Use { token, secret_digest, joiner, key_digest })?
+            }
+            CommandBody::StartLineage(lineage) => lineage::start(&mut next, lineage)?,
+        };
+        let accepted = next.commit(effects);
+        if let Some(request) = &request {
+            next.idempotent.remember(request, now_ms, &accepted);
+        }
+        Ok((next, accepted))
+    }
+
+    fn commit(&mut self, effects: Effects) -> Accepted {
+        if effects.makes_revision {
+            self.revision += 1;
+            self.record(JournalEntry {
+                revision: self.revision,
+                time_ms: self.time_ms,
+                keys: effects.touched,
+            });
+        }
+        Accepted { revision: self.revision, changes: effects.results }
+    }
+}
+
+/// What a transition did to the state.
+struct Effects {
+    /// Whether anything is different.
+    makes_revision: bool,
+    /// The resources put or deleted, each once.
+    touched: Vec<ResourceKey>,
+    /// What the caller is told.
+    results: Vec<ChangeResult>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What is replicated: commands in, outcomes out.
 
+mod wire;
+
 use hanse_topology::{Labels, Name};
 
 use crate::{Lineage, Problem, ResourceKey, Revision, Spec};
@@ -32,6 +34,8 @@ pub enum CommandBody {
         secret_digest: [u8; 32],
         /// The identity asked for.
         joiner: String,
+        /// SHA-256 of the joiner's public key: the same joiner asking again (its answer was lost) spends nothing.
+        key_digest: [u8; 32],
     },
     /// The first command of a history.
     StartLineage(Lineage),
@@ -92,6 +96,19 @@ pub struct ChangeResult {
     pub action: &'static str,
     /// Its revision now; 0 when deleted.
     pub revision: Revision,
+}
+
+impl ChangeResult {
+    /// It was not there before.
+    pub const CREATED: &'static str = "created";
+    /// It was there and is different now.
+    pub const UPDATED: &'static str = "updated";
+    /// It was there and is the same.
+    pub const UNCHANGED: &'static str = "unchanged";
+    /// It is gone.
+    pub const DELETED: &'static str = "deleted";
+    /// Everything that `action` may say.
+    pub const ACTIONS: [&'static str; 4] = [Self::CREATED, Self::UPDATED, Self::UNCHANGED, Self::DELETED];
 }
 
 /// Which resources one revision touched: what watchers and the projection start from.

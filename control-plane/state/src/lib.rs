@@ -8,6 +8,8 @@
 
 mod apply;
 mod command;
+#[cfg(test)]
+mod fixture;
 mod kind;
 pub mod manifest;
 pub mod port;
@@ -23,8 +25,9 @@ pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, 
 pub use kind::{Kind, ResourceKey, UnknownKind};
 pub use problem::{Problem, ProblemName};
 pub use resource::{Metadata, Resource};
+pub use snapshot::SnapshotError;
 pub use spec::Spec;
-pub use state::{Lineage, State};
+pub use state::{Lineage, Member, STATE_VERSION, State};
 
 /// A point in the state's history: dense, +1 per accepted command.
 pub type Revision = u64;

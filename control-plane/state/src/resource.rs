@@ -1,5 +1,8 @@
 //! The envelope every management resource has.
 
+mod json;
+pub(crate) mod wire;
+
 use hanse_topology::Labels;
 
 use crate::{ResourceKey, Revision, Spec};
@@ -28,4 +31,7 @@ pub struct Metadata {
     pub updated_at_ms: u64,
     /// How often a JoinToken was used.
     pub uses: u64,
+    /// The number of an Api's latest ApiRevision. A new one made because a Policy or an Upstream changed is told here
+    /// without changing the Api's own `revision`: nobody's `If-Match` on the Api goes stale by an edit elsewhere.
+    pub api_revision: u64,
 }

@@ -1,1 +1,186 @@
-//! In work.
+//! The state at rest: a sequence of records, from which the same state is built again.
+
+use std::sync::Arc;
+
+use hanse_proto::{InvalidMessage, control as proto};
+use hanse_topology::Name;
+
+use crate::{
+    Accepted, JournalEntry, Lineage, Member, Resource, State, apply::IdempotentResult, projection,
+    state::STATE_VERSION,
+};
+
+/// The version of the sequence of records.
+const FORMAT: u32 = 1;
+
+/// Why a snapshot cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It does not begin with a header, or has several.
+    #[error("the snapshot does not have exactly one header, at its beginning")]
+    Header,
+    /// A later version of Hanse wrote it.
+    #[error("the snapshot's {what} is version {found}; this build knows up to {known}")]
+    TooNew {
+        /// What is too new.
+        what: &'static str,
+        /// Its version.
+        found: u32,
+        /// The greatest one known.
+        known: u32,
+    },
+    /// A record cannot be read.
+    #[error("record {at} of the snapshot cannot be read")]
+    Record {
+        /// Which, the header being 0.
+        at: usize,
+        /// Why.
+        #[source]
+        source: InvalidMessage,
+    },
+}
+
+impl State {
+    /// Its records. Computed as they are taken: a clone can be written on another thread.
+    pub fn to_records(&self) -> impl Iterator<Item = proto::SnapshotRecord> + '_ {
+        use proto::snapshot_record::Record;
+        let header = Record::Header(proto::SnapshotHeader {
+            format: FORMAT,
+            lineage: self.lineage.as_ref().map(Lineage::to_proto),
+            revision: self.revision,
+            time_ms: self.time_ms,
+            state_version: self.state_version,
+            projection_version: self.projection_version,
+        });
+        let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
+        let journal = self.journal.values().map(|entry| Record::Journal(entry.to_proto()));
+        let idempotent = self.idempotent.iter().map(|(key, result)| {
+            Record::Idempotent(proto::IdempotentResult {
+                key: key.to_owned(),
+                time_ms: result.time_ms,
+                request_digest: result.request_digest.to_vec().into(),
+                outcome: Some(proto::Outcome {
+                    result: Some(proto::outcome::Result::Accepted(result.accepted.to_proto())),
+                }),
+            })
+        });
+        let counters = self.api_counters.iter().map(|((organization, api), last)| {
+            Record::ApiCounter(proto::ApiCounter {
+                organization: organization.to_string(),
+                api: api.to_string(),
+                last: *last,
+            })
+        });
+        let members = self.members.iter().map(|(identity, member)| {
+            Record::Member(proto::Member {
+                identity: identity.to_string(),
+                token: member.token.to_string(),
+                key_digest: member.key_digest.to_vec().into(),
+                environments: member.environments.iter().map(Name::to_string).collect(),
+            })
+        });
+        std::iter::once(header)
+            .chain(resources)
+            .chain(journal)
+            .chain(idempotent)
+            .chain(counters)
+            .chain(members)
+            .map(|record| proto::SnapshotRecord { record: Some(record) })
+    }
+
+    /// The state that gave these records.
+    pub fn from_records(
+        records: impl IntoIterator<Item = proto::SnapshotRecord>,
+    ) -> Result<Self, SnapshotError> {
+        let mut records = records.into_iter().enumerate();
+        let mut state = match records.next() {
+            Some((
+                _,
+                proto::SnapshotRecord { record: Some(proto::snapshot_record::Record::Header(header)) },
+            )) => from_header(header)?,
+            _ => return Err(SnapshotError::Header),
+        };
+        for (at, record) in records {
+            let invalid = |source| SnapshotError::Record { at, source };
+            let record =
+                record.record.ok_or_else(|| invalid(InvalidMessage::new("SnapshotRecord", "it is empty")))?;
+            if matches!(record, proto::snapshot_record::Record::Header(_)) {
+                return Err(SnapshotError::Header);
+            }
+            state.restore(record).map_err(invalid)?;
+        }
+        state.rebuild_claims();
+        Ok(state)
+    }
+
+    fn restore(&mut self, record: proto::snapshot_record::Record) -> Result<(), InvalidMessage> {
+        use proto::snapshot_record::Record;
+        match record {
+            Record::Header(_) => {}
+            Record::Resource(resource) => self.store(Resource::from_proto(resource)?),
+            Record::Journal(entry) => {
+                let entry = JournalEntry::from_proto(entry)?;
+                self.journal.insert(entry.revision, Arc::new(entry));
+            }
+            Record::Idempotent(result) => {
+                let invalid = |why: &str| InvalidMessage::new("IdempotentResult", why);
+                let Some(proto::outcome::Result::Accepted(accepted)) =
+                    result.outcome.and_then(|outcome| outcome.result)
+                else {
+                    return Err(invalid("it is not of an accepted command"));
+                };
+                let digest = result.request_digest.as_ref().try_into();
+                let result_of_key = IdempotentResult {
+                    time_ms: result.time_ms,
+                    request_digest: digest.map_err(|_| invalid("its digest does not have 32 bytes"))?,
+                    accepted: Accepted::from_proto(accepted)?,
+                };
+                self.idempotent.insert(&result.key, result_of_key);
+            }
+            Record::ApiCounter(counter) => {
+                let name = |text: &str| {
+                    Name::new(text).map_err(|error| InvalidMessage::new("ApiCounter", error.to_string()))
+                };
+                self.api_counters.insert((name(&counter.organization)?, name(&counter.api)?), counter.last);
+            }
+            Record::Member(member) => {
+                let invalid = |why: String| InvalidMessage::new("Member", why);
+                let name = |text: &String| Name::new(text).map_err(|error| invalid(error.to_string()));
+                let digest = member.key_digest.as_ref().try_into();
+                let restored = Member {
+                    token: name(&member.token)?,
+                    key_digest: digest
+                        .map_err(|_| invalid("its key digest does not have 32 bytes".into()))?,
+                    environments: member.environments.iter().map(name).collect::<Result<_, _>>()?,
+                };
+                self.members.insert(member.identity.as_str().into(), Arc::new(restored));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
+    let versions = [
+        ("format", header.format, FORMAT),
+        ("state", header.state_version, STATE_VERSION),
+        ("projection", header.projection_version, projection::VERSION),
+    ];
+    for (what, found, known) in versions {
+        if found > known {
+            return Err(SnapshotError::TooNew { what, found, known });
+        }
+    }
+    let lineage = header.lineage.map(Lineage::from_proto).transpose();
+    Ok(State {
+        lineage: lineage.map_err(|source| SnapshotError::Record { at: 0, source })?,
+        revision: header.revision,
+        time_ms: header.time_ms,
+        state_version: header.state_version,
+        projection_version: header.projection_version,
+        ..State::default()
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,20 +6,24 @@
 mod access;
 mod api;
 mod binding;
+mod digest;
 mod duration;
 mod policy;
 mod subscription;
 mod tenancy;
 mod upstream;
 
-use serde::{Serialize, de::DeserializeOwned};
+use std::{fmt, io};
+
+use serde::{Deserializer, Serialize, de::DeserializeOwned};
 
 pub use access::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec};
 pub use api::{ApiKeySpec, ApiRevisionSpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
 pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
+pub use digest::Digest;
 pub use duration::Duration;
 pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
-pub use subscription::{ApplicationSpec, CredentialSpec, Digest, Period, PlanSpec, RateSpec, SubscriptionSpec};
+pub use subscription::{ApplicationSpec, CredentialSpec, Period, PlanSpec, RateSpec, SubscriptionSpec};
 pub use tenancy::{EnvironmentSpec, ListenerProtocol, OrganizationSpec, RegionSpec, StaleCredentials};
 pub use upstream::{EndpointSpec, UpstreamSpec, UpstreamTlsSpec};
 
@@ -42,14 +46,34 @@ macro_rules! specs {
                 match self { $(Self::$kind(_) => Kind::$kind,)* }
             }
 
-            /// Reads the spec of a `kind` from JSON. The problem's `field` is a path below `spec`.
+            /// Reads the spec of a `kind` from JSON. The problem's `field` is a path that starts with `spec`.
             pub fn from_json(kind: Kind, value: &serde_json::Value) -> Result<Self, Problem> {
                 match kind { $(Kind::$kind => read(value).map(Self::$kind),)* }
+            }
+
+            /// Reads the spec of a `kind` from the bytes of its JSON form.
+            pub fn from_json_bytes(kind: Kind, json: &[u8]) -> Result<Self, Problem> {
+                let mut json = serde_json::Deserializer::from_slice(json);
+                match kind { $(Kind::$kind => read(&mut json).map(Self::$kind),)* }
             }
 
             /// Its JSON form: the same for equal specs.
             pub fn to_json(&self) -> serde_json::Value {
                 match self { $(Self::$kind(spec) => write(spec),)* }
+            }
+
+            /// The bytes of its JSON form, without white space: the same for equal specs.
+            pub fn to_json_bytes(&self) -> Vec<u8> {
+                match self { $(Self::$kind(spec) => serde_json::to_vec(spec).expect(JSON_CARRIES_SPECS),)* }
+            }
+
+            /// How many bytes `to_json_bytes` gives.
+            pub fn json_len(&self) -> usize {
+                let mut counted = Counted(0);
+                match self {
+                    $(Self::$kind(spec) => serde_json::to_writer(&mut counted, spec).expect(JSON_CARRIES_SPECS),)*
+                }
+                counted.0
             }
         }
 
@@ -76,8 +100,11 @@ specs! {
     JoinToken(JoinTokenSpec),
 }
 
-fn read<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(json: D) -> Result<T, Problem>
+where
+    D::Error: fmt::Display,
+{
+    serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
         Problem::new(ProblemName::Invalid, error.into_inner().to_string()).at(field)
@@ -85,5 +112,21 @@ fn read<T: DeserializeOwned>(value: &serde_json::Value) -> Result<T, Problem> {
 }
 
 fn write<T: Serialize>(spec: &T) -> serde_json::Value {
-    serde_json::to_value(spec).expect("specs have string keys and finite numbers, which JSON can carry")
+    serde_json::to_value(spec).expect(JSON_CARRIES_SPECS)
+}
+
+const JSON_CARRIES_SPECS: &str = "specs have string keys and finite numbers, which JSON can carry";
+
+/// Counts what is written to it.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,18 +1,80 @@
 //! The replicated state: every management resource, and what is needed to change it deterministically.
 
+mod claims;
+mod index;
+mod journal;
+mod query;
+mod reference;
+
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use hanse_topology::Name;
+use imbl::{OrdMap, OrdSet};
 
-use crate::{Resource, ResourceKey, Revision};
+use crate::{JournalEntry, Resource, ResourceKey, Revision, apply::IdempotentResults};
+
+pub(crate) use claims::{Claim, claims_of};
+pub(crate) use reference::{Hold, Reference, each_reference};
+
+/// The version of `apply`'s behaviour that this build knows best. A change of behaviour raises it, and is gated by the
+/// replicated version, so that all nodes change over at one revision.
+pub const STATE_VERSION: u32 = 1;
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct State {
     pub(crate) lineage: Option<Lineage>,
     pub(crate) revision: Revision,
     pub(crate) time_ms: u64,
+    pub(crate) state_version: u32,
+    pub(crate) projection_version: u32,
     pub(crate) resources: OrdMap<ResourceKey, Arc<Resource>>,
+    pub(crate) journal: OrdMap<Revision, Arc<JournalEntry>>,
+    /// The last number given to a revision of each Api, by organization and Api. It outlives the Api, so that a number
+    /// never means two things: about a hundred bytes for every Api name ever used.
+    pub(crate) api_counters: OrdMap<(Name, Name), u64>,
+    pub(crate) idempotent: IdempotentResults,
+    /// Who joined with a JoinToken, by identity.
+    pub(crate) members: OrdMap<Arc<str>, Arc<Member>>,
+
+    // What follows is computed from `resources`, kept up with every change, and never persisted.
+    /// (target, source): who refers to what.
+    pub(crate) references: OrdSet<(ResourceKey, ResourceKey)>,
+    /// (organization, Api, number) of every ApiRevision, in the order of their numbers.
+    pub(crate) api_revisions: OrdSet<(Name, Name, u64)>,
+    /// What only one resource may have, and who has it.
+    pub(crate) claims: OrdSet<(Claim, ResourceKey)>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            lineage: None,
+            revision: 0,
+            time_ms: 0,
+            state_version: STATE_VERSION,
+            projection_version: crate::projection::VERSION,
+            resources: OrdMap::new(),
+            journal: OrdMap::new(),
+            api_counters: OrdMap::new(),
+            idempotent: IdempotentResults::default(),
+            members: OrdMap::new(),
+            references: OrdSet::new(),
+            api_revisions: OrdSet::new(),
+            claims: OrdSet::new(),
+        }
+    }
+}
+
+/// An agent or control node that joined with a JoinToken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The token it joined with last.
+    pub token: Name,
+    /// SHA-256 of the public key it joined with.
+    pub key_digest: [u8; 32],
+    /// The environments it may learn; empty: all of its region's.
+    pub environments: Vec<Name>,
 }
 
 /// One history of the state. `restore` and `recover` start a greater generation.
@@ -24,26 +86,4 @@ pub struct Lineage {
     pub id: [u8; 16],
     /// The history this one came from, and the revision it left it at.
     pub parent: Option<([u8; 16], Revision)>,
-}
-
-impl State {
-    /// Its history; `None` before the first command.
-    pub fn lineage(&self) -> Option<&Lineage> {
-        self.lineage.as_ref()
-    }
-
-    /// Its revision: 0 before the first command.
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// The latest time any command carried, Unix milliseconds.
-    pub fn time_ms(&self) -> u64 {
-        self.time_ms
-    }
-
-    /// The resource of that key.
-    pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Resource>> {
-        self.resources.get(key)
-    }
 }

@@ -1,1 +1,29 @@
-//! The API data plane: routes, authenticates, limits, mediates, proxies
+//! The API data plane: routes, authenticates, limits, mediates, proxies.
+//!
+//! A pure core ([`table`], [`decide`], [`policy`], [`limit`]) says what is to become of a request; a shell of one
+//! thread per core does it ([`proxy`]); a small runtime beside them keeps the routing table in step with the region's
+//! agent. The core knows nothing of sockets, the serving threads nothing of the control plane: they share one
+//! [`arc_swap::ArcSwap`] of the table.
+
+pub mod access_log;
+mod admin;
+pub mod config;
+pub mod decide;
+mod error;
+mod identity;
+mod keeper;
+pub mod limit;
+pub mod metrics;
+pub mod policy;
+pub mod problem;
+pub mod proxy;
+pub mod resource;
+mod run;
+pub mod table;
+
+pub use config::Config;
+pub use error::Error;
+pub use run::run;
+
+#[cfg(test)]
+mod testbed;

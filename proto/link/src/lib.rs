@@ -1,1 +1,28 @@
-//! The delta protocol over gRPC: publisher service and subscriber task
+//! The delta protocol over gRPC: the shells around the state machines of [`hanse_sync`].
+//!
+//! A node keeps its replicas in one [`Replicas`] hub. [`publisher_service`] serves them to subscribers, a
+//! [`SubscriberTask`] fills them from a publisher; an agent does both with one hub, which is all that relaying is.
+//! [`Subscribers`] says what is known of those who subscribe.
+//!
+//! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
+
+mod admission;
+mod metrics;
+mod publisher;
+mod replicas;
+mod subscriber;
+mod subscribers;
+
+pub use admission::{Admission, Offer};
+pub use hanse_sync::{Freshness, Lineage, Position, Replica, Root, Standing, Wanted};
+pub use metrics::{LinkMetrics, Reason};
+pub use publisher::{PublisherService, publisher_service};
+pub use replicas::{Replicas, ReplicasMut};
+pub use subscriber::{
+    EffectiveSource, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
+};
+pub use subscribers::{LEASE, ScopeAck, SubscriberRecord, Subscribers};
+
+/// Largest gRPC message either side takes: a chunk of one value of the largest size the control plane accepts, and an
+/// agent's report on thousands of gateways, both with room to spare.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;

@@ -1,1 +1,52 @@
-//! The delta protocol, sans I/O: publisher, subscriber, replicas, roots
+//! The delta protocol, sans I/O: replicas, roots, and the two sides of a stream as state machines.
+//!
+//! A publisher holds a [`Replica`] per scope and one [`PublisherSession`] per subscriber; a subscriber holds the same
+//! kind of replicas and one [`SubscriberSession`] per connection. Messages go in, messages and effects come out, and time
+//! is an argument, so the same code runs in the control plane, the agent, the gateway and the tests. `docs/protocol.md`
+//! says what each message means.
+//!
+//! Nothing here knows about sockets, tasks, clocks or disks, and nothing here decodes a runtime resource: values are
+//! opaque bytes from one end of the federation to the other.
+
+mod position;
+mod publisher;
+mod replica;
+mod root;
+mod subscriber;
+
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod world;
+
+use std::{collections::BTreeMap, time::Instant};
+
+use hanse_topology::ScopeId;
+
+pub use position::{Lineage, LineageOrder, Position};
+pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
+pub use replica::{AdvanceError, Changes, Prepared, Replica, Seen};
+pub use root::Root;
+pub use subscriber::{Alarm, Effect, Standing, SubscriberSession, Wanted};
+
+/// The features of the protocol beyond its first form that this version knows, by name.
+const FEATURES: [&str; 0] = [];
+
+/// The replicas of one node, by scope.
+pub type ReplicaMap = BTreeMap<ScopeId, Replica>;
+
+/// How sure a publisher is that what it holds is what the leader committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// When this node last confirmed contact with the leader, by its own monotonic clock.
+    pub confirmed_at: Instant,
+    /// Whether that leader had a quorum.
+    pub quorum: bool,
+}
+
+impl Freshness {
+    /// What a node says that has confirmed nothing since it started at `now`.
+    pub fn unconfirmed(now: Instant) -> Self {
+        Self { confirmed_at: now, quorum: false }
+    }
+}

@@ -1,1 +1,38 @@
-//! mTLS identity, listeners, channels, backoff, telemetry, shutdown
+//! What every role needs to talk to another: identities and certificates, mutual TLS, gRPC channels and listeners,
+//! joining, and the small machinery of a process (shutdown, backoff, logs, metrics, the admin port).
+//!
+//! Nothing here knows what is said over a connection; the one exception is [`enrol`], because a process without a
+//! certificate can say nothing else.
+
+pub mod admin;
+pub mod backoff;
+mod connect;
+mod enrolment;
+mod listener;
+mod metrics;
+mod pki;
+mod renewal;
+mod serve;
+pub mod shutdown;
+pub mod telemetry;
+mod tls;
+mod token;
+
+pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy};
+pub use enrolment::{EnrolError, chain_of, enrol};
+pub use listener::{Peer, TlsConnection, TlsListener, grpc_server};
+pub use metrics::Metrics;
+pub use pki::{
+    Authority, Chain, Credentials, DOMAIN, Identity, InvalidIdentity, KeyPair, LiveCredentials, PkiError,
+    Role, SanName, Tier, TrustAnchor,
+};
+pub use renewal::renew_from;
+pub use serve::{BindError, bind, drain, serve_grpc};
+pub use shutdown::{Shutdown, ShutdownTrigger};
+pub use tls::{
+    Alpn, Clients, Expect, RefusedPeer, TlsError, client_tls, install_crypto_provider, server_tls,
+};
+pub use token::{InvalidToken, JoinToken, digest_secret};
+
+#[cfg(test)]
+mod testbed;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Duration, PolicySpec, UpstreamSpec};
+use crate::{Kind, ResourceKey};
 
 /// An API: what is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -173,4 +174,40 @@ pub struct ApiRevisionSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Object)]
     pub upstreams: BTreeMap<Name, UpstreamSpec>,
+}
+
+impl ApiRevisionSpec {
+    /// The key of revision `number` of an Api. `None` when that is no name: the Api's is too long.
+    pub fn key(organization: &Name, api: &Name, number: u64) -> Option<ResourceKey> {
+        let name = Name::new(format!("{api}-r{number}")).ok()?;
+        Some(ResourceKey::owned(Kind::ApiRevision, organization.clone(), name))
+    }
+
+    /// Whether `other` has the same content. Numbers and lifecycles do not count: the number is what a new content gets,
+    /// and the lifecycle is the Api's own, not a revision's.
+    pub fn same_content(&self, other: &Self) -> bool {
+        let Self { api, number: _, spec, policies, upstreams } = self;
+        let ApiSpec {
+            context,
+            version,
+            hosts,
+            operations,
+            security,
+            policies: names,
+            lifecycle: _,
+            upstream,
+            max_body_bytes,
+        } = spec;
+        *api == other.api
+            && *context == other.spec.context
+            && *version == other.spec.version
+            && *hosts == other.spec.hosts
+            && *operations == other.spec.operations
+            && *security == other.spec.security
+            && *names == other.spec.policies
+            && *upstream == other.spec.upstream
+            && *max_body_bytes == other.spec.max_body_bytes
+            && *policies == other.policies
+            && *upstreams == other.upstreams
+    }
 }

@@ -1,10 +1,10 @@
 //! Plan, Application, Subscription, Credential: who calls, and how much.
 
-use std::fmt;
-
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::Digest;
 
 /// A quality of service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -103,46 +103,4 @@ pub struct CredentialSpec {
     /// Unix seconds after which it is refused; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-}
-
-/// A SHA-256, written `sha256:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// The digest of a secret.
-    pub fn of(secret: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self(sha2::Sha256::digest(secret).into())
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let bytes = text.strip_prefix("sha256:").and_then(|digits| hex::decode(digits).ok());
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| "a digest is \"sha256:\" followed by 64 hexadecimal digits; never send the secret itself".to_owned())
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
 }

@@ -1,7 +1,7 @@
 //! Organization, Region, Environment.
 
 use hanse_topology::{Exposure, Location, Name, Provider};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::Duration;
@@ -20,10 +20,23 @@ pub struct OrganizationSpec {
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct RegionSpec {
     /// Where it lies.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "on_grid")]
     pub location: Option<Location>,
     /// Who runs its machines.
     pub provider: Provider,
+}
+
+/// Reads coordinates to a millionth of a degree, a tenth of a metre: text → number → text is then a fixed point on every
+/// node, whatever the last bit of a parsed number.
+fn on_grid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Location>, D::Error> {
+    const STEPS_PER_DEGREE: f64 = 1e6;
+    let snap = |degrees: f64| (degrees * STEPS_PER_DEGREE).round() / STEPS_PER_DEGREE;
+    let location = Option::<Location>::deserialize(deserializer)?;
+    Ok(location.map(|location| Location {
+        latitude: snap(location.latitude),
+        longitude: snap(location.longitude),
+        ..location
+    }))
 }
 
 /// A deployment target that regions serve.

@@ -1,0 +1,70 @@
+//! Joining: gateways get their certificates here, for a token minted by this agent.
+
+use std::sync::Arc;
+
+use hanse_proto::enrolment::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
+use hanse_topology::Name;
+use hanse_transport::{Authority, Identity, Role};
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status};
+use tracing::{error, info};
+
+use crate::{
+    Config, Error,
+    gateways::{self, Admitted},
+    tokens,
+};
+
+/// The enrolment service of an agent.
+pub(crate) struct EnrolmentService {
+    pub(crate) config: Arc<Config>,
+    pub(crate) authority: Authority,
+    /// One at a time: checking a token and spending it are two steps.
+    pub(crate) turn: Mutex<()>,
+}
+
+#[tonic::async_trait]
+impl Enrolment for EnrolmentService {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let _turn = self.turn.lock().await;
+        self.admit(request.into_inner()).map(Response::new)
+    }
+}
+
+impl EnrolmentService {
+    fn admit(&self, request: EnrolRequest) -> Result<EnrolResponse, Status> {
+        let name =
+            Name::new(&request.name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
+        let shown = tokens::check(&self.config, &request.token_id, &request.secret)
+            .map_err(|error| internal(&error))?
+            .ok_or_else(|| {
+                Status::permission_denied(
+                    "the join token is unknown, used up or expired (make a new one: hanse agent mint-token)",
+                )
+            })?;
+        let identity = Identity::gateway(name.clone(), self.config.region.clone());
+        let chain = self
+            .authority
+            .issue_leaf(&request.public_key, &identity, &[])
+            .map_err(|error| Status::invalid_argument(format!("public_key: {error}")))?;
+        // Spent before it is answered: a lost answer costs a token, never a second use.
+        tokens::spend(&self.config, &shown).map_err(|error| internal(&error))?;
+        let admitted = Admitted { environments: shown.environments };
+        gateways::admit(&self.config, &name, &admitted).map_err(|error| internal(&error))?;
+        info!(%identity, "enrolled");
+        Ok(EnrolResponse {
+            chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
+            role: Role::Gateway.as_str().to_owned(),
+            region: self.config.region.to_string(),
+            environments: admitted.environments.iter().map(Name::to_string).collect(),
+            publishers: vec![self.config.advertised().federation.clone()],
+            control_nodes: Vec::new(),
+        })
+    }
+}
+
+/// The joiner learns that it failed; why is for this agent's log.
+fn internal(error: &Error) -> Status {
+    error!(error = error as &dyn std::error::Error, "cannot enrol");
+    Status::internal("the agent cannot admit gateways now; see its log")
+}

@@ -1,0 +1,35 @@
+//! Which gateways the agent admitted, and what each may learn.
+
+use hanse_topology::{Name, ScopeId};
+use hanse_transport::{Identity, Role};
+use serde::{Deserialize, Serialize};
+
+use crate::{Config, Error, ledger};
+
+/// What the agent remembers of a gateway it admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Admitted {
+    /// The environments it may learn; empty: all of the agent's.
+    pub(crate) environments: Vec<Name>,
+}
+
+impl Admitted {
+    /// Which of the agent's scopes it may learn.
+    pub(crate) fn may_learn(&self, scope: &ScopeId) -> bool {
+        self.environments.is_empty()
+            || scope.environment().is_some_and(|name| self.environments.contains(name))
+    }
+}
+
+/// Remembers a gateway, replacing what was known under its name.
+pub(crate) fn admit(config: &Config, name: &Name, admitted: &Admitted) -> Result<(), Error> {
+    ledger::write(&config.gateways_dir(), name.as_str(), admitted)
+}
+
+/// What is remembered of the gateway with this identity; `None` when it is not one of this agent's region.
+pub(crate) fn admitted(config: &Config, peer: &Identity) -> Result<Option<Admitted>, Error> {
+    if peer.role != Role::Gateway || peer.region.as_ref() != Some(&config.region) {
+        return Ok(None);
+    }
+    ledger::read(&config.gateways_dir(), peer.name.as_str())
+}

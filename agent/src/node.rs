@@ -1,0 +1,121 @@
+//! A running agent: everything composed.
+
+use std::{sync::Arc, time::Instant};
+
+use hanse_link::{
+    EffectiveSource, LinkStatus, Replicas, SubscriberOptions, SubscriberTask, Subscribers, Wanted,
+    publisher_service,
+};
+use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
+use hanse_transport::{
+    Alpn, Authority, Clients, Expect, Metrics, Role, Shutdown, admin, bind, client_tls, drain, renew_from,
+    serve_grpc, server_tls,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
+use tonic::service::Routes;
+use tracing::{error, info};
+
+use crate::{Config, Error, admission::GatewayAdmission, enrolment::EnrolmentService, identity};
+
+/// Runs an agent until the shutdown. The first run joins the federation with the join token.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let federation = bind("federation", &config.listen.federation).await?;
+    let enrolment = bind("enrolment", &config.listen.enrolment).await?;
+    let admin = bind("admin", &config.listen.admin).await?;
+    let metrics = Metrics::new();
+    let mut tasks = JoinSet::new();
+    let (ready, readiness) = watch::channel(Err("not joined yet".to_owned()));
+    tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
+
+    let authority = tokio::select! {
+        authority = identity::authority(&config) => authority?,
+        () = shutdown.wait() => return Ok(()),
+    };
+    let anchor = authority.trust_anchor()?;
+    let live = identity::issue(&config, &authority)?;
+    tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), shutdown.clone()));
+
+    let replicas = Replicas::new();
+    metrics.register(|registry| replicas.metrics().register(registry));
+    let subscribers = Subscribers::new();
+    let (_servers, publishers) = watch::channel(config.servers.clone());
+    let options = SubscriberOptions {
+        identity: live.identity(),
+        publishers,
+        tls: client_tls(Some(&live), &anchor, Expect { roles: vec![Role::Server], region: None })?,
+        wanted: Wanted::All,
+    };
+    let report = {
+        let subscribers = subscribers.clone();
+        Arc::new(move || subscribers.to_report(Instant::now()))
+    };
+    let (task, handle) =
+        SubscriberTask::new(options, replicas.clone(), EffectiveSource::Immediate, Some(report));
+    let task = task.with_report_on(subscribers.changed());
+    tasks.spawn(task.run(shutdown.clone()));
+    tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
+
+    let config = Arc::new(config);
+    let (admission, watcher) = GatewayAdmission::new(config.clone(), handle.status, shutdown.clone());
+    tasks.spawn(watcher);
+    let name = live.identity().to_string();
+    let publisher = publisher_service(
+        replicas,
+        Arc::new(admission),
+        handle.freshness,
+        subscribers,
+        name,
+        shutdown.clone(),
+    );
+    let clients = Clients::Mutual { trust: anchor, roles: vec![Role::Gateway] };
+    let tls = server_tls(&live, clients, Alpn::Http2)?;
+    tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
+    let tls = server_tls(&live, Clients::Anyone, Alpn::Http2)?;
+    let routes = enrolment_routes(config.clone(), authority);
+    tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
+
+    info!(name = %config.name, region = %config.region, "this agent serves");
+    shutdown.wait().await;
+    drain(tasks).await;
+    info!("stopped");
+    Ok(())
+}
+
+fn enrolment_routes(config: Arc<Config>, authority: Authority) -> Routes {
+    Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, turn: Mutex::new(()) }))
+}
+
+async fn serve_admin(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {
+    if let Err(error) = admin::serve(listener, router, shutdown).await {
+        error!(%error, "the admin port stopped serving");
+    }
+}
+
+/// Ready once a control node said what this agent may have: from then on gateways can be served.
+async fn watch_readiness(
+    ready: watch::Sender<Result<(), String>>,
+    mut link: watch::Receiver<LinkStatus>,
+    shutdown: Shutdown,
+) {
+    loop {
+        {
+            let status = link.borrow_and_update();
+            let reason =
+                || status.last_failure.clone().unwrap_or_else(|| "no control node has answered yet".into());
+            let now = if status.offered_as_of.is_some() { Ok(()) } else { Err(reason()) };
+            ready.send_if_modified(|before| {
+                let changed = *before != now;
+                *before = now;
+                changed
+            });
+        }
+        tokio::select! {
+            () = shutdown.wait() => return,
+            changed = link.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A federation of real processes, started by `hanse dev` in a directory of its own.
+
+use std::{
+    env, fs,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// How long `hanse dev` may take until everything serves. The promise is 20 s; a loaded test machine gets more.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+/// How long it may take to stop: the promise is 10 s.
+const STOPPED_WITHIN: Duration = Duration::from_secs(15);
+/// How often conditions are looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running `hanse dev`. Stopped, and its directory removed, when dropped.
+pub struct Federation {
+    dev: Child,
+    dir: TempDir,
+    binary: PathBuf,
+}
+
+/// One process as `dev.json` lists it.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Process {
+    /// `server`, `agent`, `gateway` or `upstream`.
+    pub role: String,
+    /// Its name.
+    pub name: String,
+    /// Its region, where it has one.
+    pub region: Option<String>,
+    /// Its process id.
+    pub pid: i32,
+    /// Whether it runs.
+    pub up: bool,
+    /// `http://127.0.0.1:PORT`
+    pub http: Option<String>,
+    /// `https://127.0.0.1:PORT`
+    pub https: Option<String>,
+    /// Its admin address.
+    pub admin: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DevFile {
+    processes: Vec<Process>,
+}
+
+/// What a command of the operator's client printed and how it ended.
+#[derive(Debug)]
+pub struct Cli {
+    /// Its exit code.
+    pub code: i32,
+    /// Data.
+    pub stdout: String,
+    /// Talk.
+    pub stderr: String,
+}
+
+impl Federation {
+    /// Starts `hanse dev` with these further arguments and waits until it serves.
+    pub fn start(arguments: &[&str]) -> Result<Self> {
+        let binary = binary()?;
+        let dir = tempfile::Builder::new().prefix("hanse-").tempdir()?;
+        let log = fs::File::create(dir.path().join("dev.log"))?;
+        let dev = Command::new(&binary)
+            .arg("dev")
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let mut federation = Self { dev, dir, binary };
+        federation.wait_ready()?;
+        Ok(federation)
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(status) = self.dev.try_wait()? {
+                bail!("hanse dev ended with {status}:\n{}", self.logs());
+            }
+            if self.data_dir().join("dev.json").exists() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                bail!("hanse dev is not ready after {READY_WITHIN:?}:\n{}", self.logs());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// The federation's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Every process, as `dev.json` says now.
+    pub fn processes(&self) -> Result<Vec<Process>> {
+        let text = fs::read(self.data_dir().join("dev.json"))?;
+        Ok(serde_json::from_slice::<DevFile>(&text)?.processes)
+    }
+
+    /// The process of that name.
+    pub fn process(&self, name: &str) -> Result<Process> {
+        self.processes()?
+            .into_iter()
+            .find(|process| process.name == name)
+            .with_context(|| format!("no process {name}"))
+    }
+
+    /// The gateways' HTTP addresses, in the order of their names.
+    pub fn gateways(&self) -> Result<Vec<(String, String)>> {
+        let mut gateways: Vec<_> = self
+            .processes()?
+            .into_iter()
+            .filter(|process| process.role == "gateway" && process.up)
+            .filter_map(|process| Some((process.name, process.http?)))
+            .collect();
+        gateways.sort();
+        ensure!(!gateways.is_empty(), "no gateway is up");
+        Ok(gateways)
+    }
+
+    /// Runs the operator's client with these arguments.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Cli> {
+        self.cli_with_input(arguments, "")
+    }
+
+    /// Runs the operator's client with this on its standard input.
+    pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Result<Cli> {
+        let mut command = self.client();
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut stdin = child.stdin.take().context("standard input is piped")?;
+        let input = input.to_owned();
+        let writer = std::thread::spawn(move || {
+            // A client that refuses early closes its input; that is its right.
+            let _ = stdin.write_all(input.as_bytes());
+        });
+        let Output { status, stdout, stderr } = child.wait_with_output()?;
+        writer.join().expect("the writer does not panic");
+        Ok(Cli {
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+        })
+    }
+
+    /// Runs the operator's client and expects success; returns its standard output.
+    pub fn ok(&self, arguments: &[&str]) -> Result<String> {
+        let ran = self.cli(arguments)?;
+        ensure!(ran.code == 0, "hanse {arguments:?} ended with {}:\n{}{}", ran.code, ran.stdout, ran.stderr);
+        Ok(ran.stdout)
+    }
+
+    /// Applies manifests from a string and waits until every gateway in scope serves them.
+    pub fn apply(&self, manifests: &str) -> Result<()> {
+        let ran = self.cli_with_input(&["apply", "-f", "-", "--wait=30s"], manifests)?;
+        ensure!(ran.code == 0, "apply ended with {}:\n{}{}", ran.code, ran.stdout, ran.stderr);
+        Ok(())
+    }
+
+    /// A `hanse` command configured for this federation.
+    fn client(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env("HANSE_CONFIG", self.data_dir().join("client.toml")).env("NO_COLOR", "1");
+        command
+    }
+
+    /// Sends a signal to the process of that name.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        let process = self.process(name)?;
+        kill(Pid::from_raw(process.pid), signal).with_context(|| format!("{signal} to {name}"))
+    }
+
+    /// The configuration operators' clients use.
+    pub fn client_config(&self) -> PathBuf {
+        self.data_dir().join("client.toml")
+    }
+
+    /// The tails of all logs, for a failing test.
+    pub fn logs(&self) -> String {
+        let mut text = tail(&self.dir.path().join("dev.log"));
+        if let Ok(entries) = fs::read_dir(self.data_dir().join("logs")) {
+            for entry in entries.flatten() {
+                text.push_str(&tail(&entry.path()));
+            }
+        }
+        text
+    }
+}
+
+impl Drop for Federation {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = std::io::stderr().write_all(self.logs().as_bytes());
+        }
+        let _ = kill(Pid::from_raw(self.dev.id() as i32), Signal::SIGTERM);
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        while Instant::now() < deadline {
+            if matches!(self.dev.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+        let _ = self.dev.kill();
+        let _ = self.dev.wait();
+    }
+}
+
+/// The binary under test: `HANSE_BIN`, else `hanse` beside the test's own directory.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("HANSE_BIN") {
+        return Ok(path.into());
+    }
+    let mut path = env::current_exe()?;
+    path.pop();
+    path.pop();
+    path.push("hanse");
+    ensure!(path.exists(), "no {}: run `./check build process`, or set HANSE_BIN", path.display());
+    Ok(path)
+}
+
+/// The last part of a file, under its name.
+fn tail(path: &Path) -> String {
+    /// Enough to see why a process ended.
+    const BYTES: usize = 3_000;
+    let mut text = Vec::new();
+    let _ = fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text));
+    let from = text.len().saturating_sub(BYTES);
+    format!("--- {}\n{}\n", path.display(), String::from_utf8_lossy(&text[from..]))
+}

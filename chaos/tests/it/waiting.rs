@@ -1,0 +1,42 @@
+//! `--wait` means what it says.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use hanse_chaos::{Client, Federation};
+use nix::sys::signal::Signal;
+
+fn api(number: u32, upstream: &str) -> String {
+    format!(
+        "kind: Api\nname: tick\nspec: {{context: /tick, version: \"{number}\", operations: [{{method: GET, path: /now-{number}}}]}}\n---\n\
+         kind: Upstream\nname: tick\nspec: {{endpoints: [{{url: \"{upstream}\"}}]}}\n---\n\
+         kind: Binding\nname: tick\nspec: {{api: tick, environment: production, upstream: tick}}\n"
+    )
+}
+
+/// A gateway that is frozen while its lease lives is in scope: waiting fails and names it. Thawed, it catches up.
+#[tokio::test]
+async fn a_frozen_gateway_fails_the_wait_by_name() -> Result<()> {
+    let federation = Federation::start(&["--control-nodes", "1", "--regions", "2"])?;
+    let client = Client::new(None)?;
+    let upstream = federation.process("upstream")?.http.expect("the upstream has an address");
+    federation.apply(&api(1, &upstream))?;
+
+    federation.signal("gateway-us-east", Signal::SIGSTOP)?;
+    let began = Instant::now();
+    let ran = federation.cli_with_input(&["apply", "-f", "-", "--wait=4s"], &api(2, &upstream))?;
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.stderr.contains("gateway-us-east"), "the one that does not serve it is named: {ran:?}");
+    assert!(!ran.stderr.contains("gateway-eu-west"), "the one that does is not: {ran:?}");
+    assert!(began.elapsed() >= Duration::from_secs(4), "it waited as long as asked");
+
+    // It was applied all the same, and the other region serves it.
+    let eu_west = federation.process("gateway-eu-west")?.http.expect("an address");
+    assert_eq!(client.get(&format!("{eu_west}/tick/now-2"), &[]).await?.status, 200);
+
+    federation.signal("gateway-us-east", Signal::SIGCONT)?;
+    federation.ok(&["wait", "--revision", "latest", "--timeout", "30s"])?;
+    let us_east = federation.process("gateway-us-east")?.http.expect("an address");
+    assert_eq!(client.get(&format!("{us_east}/tick/now-2"), &[]).await?.status, 200);
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The command line.
+
+mod client;
+mod dev;
+mod roles;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use client::{
+    ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, ImportArgs, ImportCommand, JoinAs, OpenApiArgs,
+    Output, RevisionArg, SubscribeArgs, TokenArgs, TokenCommand, TokenCreateArgs, WaitArgs,
+};
+#[cfg(test)]
+pub(crate) use client::{OrganizationFlag, WaitFlag};
+pub(crate) use dev::{DevAction, DevAddition, DevArgs};
+pub(crate) use roles::{AgentAction, AgentArgs, GatewayArgs, ServerAction, ServerArgs, UpstreamArgs};
+
+/// The version every face shows.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Federates API gateways across regions, clouds and on-premises sites.
+#[derive(Debug, Parser)]
+#[command(name = "hanse", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// The configuration file. Client commands: else $HANSE_CONFIG, else .hanse-dev/client.toml, else
+    /// hanse/client.toml in the user's configuration directory. Roles need it.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not authenticated or not allowed, 4 not found, \
+5 conflict, 6 no quorum or no answer, 7 wait timed out. Of diff: 0 same, 1 different, more: failed.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole federation of real processes on this machine, to try things out.
+    Dev(DevArgs),
+    /// Create or replace resources from manifests, all of them or none.
+    Apply(ApplyArgs),
+    /// Show what applying manifests would change.
+    Diff(DiffArgs),
+    /// List resources, or show one.
+    Get(GetArgs),
+    /// Show one resource and what belongs to it, for people.
+    Describe(DescribeArgs),
+    /// Delete resources.
+    Delete(DeleteArgs),
+    /// Publish an API from a description of it.
+    Import(ImportArgs),
+    /// Subscribe an application to an API; prints a new API key, alone, on standard output.
+    Subscribe(SubscribeArgs),
+    /// Show the federation: control plane, regions, gateways.
+    Status(GetStatusArgs),
+    /// Wait until every gateway serves a revision.
+    Wait(WaitArgs),
+    /// Operator tokens and join tokens.
+    Token(TokenArgs),
+    /// Run a control-plane node.
+    Server(ServerArgs),
+    /// Run a region's agent.
+    Agent(AgentArgs),
+    /// Run a gateway.
+    Gateway(GatewayArgs),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version.
+    Version,
+    /// Run a sample upstream that answers with what it was sent.
+    #[command(hide = true)]
+    Upstream(UpstreamArgs),
+}
+
+/// `hanse status`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GetStatusArgs {
+    /// The form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! Arguments of the client commands.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use hanse_state::Kind;
+use hanse_topology::Name;
+
+use crate::import::UpstreamArg;
+
+/// How long `--wait` waits when it does not say: a change reaches every live gateway within seconds, and thirty tell a
+/// slow one from a stuck one.
+const DEFAULT_WAIT: &str = "30s";
+
+/// `--wait[=30s]`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WaitFlag {
+    /// Wait until every live gateway in scope serves the change; exit 7 naming those that do not
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
+}
+
+/// `--organization`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OrganizationFlag {
+    /// The organization, instead of the configuration's
+    #[arg(long, value_name = "NAME")]
+    pub(crate) organization: Option<Name>,
+}
+
+/// The form of data on standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// A table with more columns.
+    Wide,
+    /// As the API gives it.
+    Json,
+    /// The same in YAML.
+    Yaml,
+    /// `kind/name`, one a line.
+    Name,
+}
+
+/// `hanse apply`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// A manifest (YAML or JSON), a directory of them, or - for standard input; may be repeated
+    #[arg(short, long, value_name = "FILE|DIR|-", required = true)]
+    pub(crate) file: Vec<String>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Delete the organization's resources that carry the selector's labels and are not among the manifests
+    #[arg(long, requires = "selector")]
+    pub(crate) prune: bool,
+    /// Which resources --prune may delete: key=value,…
+    #[arg(long, value_name = "LABELS", requires = "prune")]
+    pub(crate) selector: Option<String>,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlag,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// A manifest (YAML or JSON), a directory of them, or - for standard input; may be repeated
+    #[arg(short, long, value_name = "FILE|DIR|-", required = true)]
+    pub(crate) file: Vec<String>,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+fn kind(word: &str) -> Result<Kind, String> {
+    Kind::from_word(word).map_err(|error| error.to_string())
+}
+
+/// `hanse get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// The kind, singular or plural
+    #[arg(value_parser = kind)]
+    pub(crate) kind: Kind,
+    /// One resource's name; without it all are listed
+    pub(crate) name: Option<Name>,
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+    /// Answer from whatever a node has, quorum or not
+    #[arg(long)]
+    pub(crate) stale: bool,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse describe`.
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// The kind, singular or plural
+    #[arg(value_parser = kind)]
+    pub(crate) kind: Kind,
+    /// The resource's name
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse delete`.
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    /// The kind, singular or plural
+    #[arg(value_parser = kind, requires = "name", required_unless_present = "file")]
+    pub(crate) kind: Option<Kind>,
+    /// The resource's name
+    pub(crate) name: Option<Name>,
+    /// Delete what these manifests name; may be repeated
+    #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "kind")]
+    pub(crate) file: Vec<String>,
+    /// Delete what refers to it too, instead of refusing
+    #[arg(long)]
+    pub(crate) cascade: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlag,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(subcommand)]
+    pub(crate) command: ImportCommand,
+}
+
+/// What to import.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportCommand {
+    /// An OpenAPI 3.0 or 3.1 document, JSON or YAML.
+    ///
+    /// Makes Api, Upstream and Binding in one change, or updates them when the name exists. What the document says of
+    /// servers and security is not used: --context is the whole base path, and a new Api asks its callers for an API key
+    /// in the header X-API-Key unless told otherwise below.
+    Openapi(OpenApiArgs),
+}
+
+/// `hanse import openapi`.
+#[derive(Debug, Args)]
+pub(crate) struct OpenApiArgs {
+    /// The document, or - for standard input
+    pub(crate) file: String,
+    /// The Api's name
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Name,
+    /// The whole base path it is published under: /orders/v1
+    #[arg(long, value_name = "/PATH")]
+    pub(crate) context: String,
+    /// Where requests go; with REGION= in front, those of that region's gateways only; may be repeated
+    #[arg(long, value_name = "[REGION=]URL", required = true)]
+    pub(crate) upstream: Vec<UpstreamArg>,
+    /// The environments to publish it to
+    #[arg(long, value_name = "ENVIRONMENT", required = true, value_delimiter = ',')]
+    pub(crate) publish_to: Vec<Name>,
+    /// Only these of the environments' regions
+    #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
+    pub(crate) regions: Vec<Name>,
+    /// Ask callers for an API key, in the header X-API-Key (the default for a new Api)
+    #[arg(long, conflicts_with = "open")]
+    pub(crate) api_key: bool,
+    /// Ask for the API key in this header
+    #[arg(long, value_name = "NAME", conflicts_with = "open")]
+    pub(crate) api_key_header: Option<String>,
+    /// Ask for the API key in this query parameter
+    #[arg(long, value_name = "NAME", conflicts_with = "open")]
+    pub(crate) api_key_query: Option<String>,
+    /// Let anybody call, without a key
+    #[arg(long)]
+    pub(crate) open: bool,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlag,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse subscribe`.
+#[derive(Debug, Args)]
+pub(crate) struct SubscribeArgs {
+    /// The Api
+    pub(crate) api: Name,
+    /// The Application; made if missing
+    #[arg(long, value_name = "NAME")]
+    pub(crate) application: Name,
+    /// The Plan
+    #[arg(long, value_name = "NAME")]
+    pub(crate) plan: Name,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlag,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// A revision: its number or `latest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RevisionArg {
+    /// That one.
+    Number(u64),
+    /// Whichever is the latest now.
+    Latest,
+}
+
+impl std::str::FromStr for RevisionArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            _ => text
+                .parse()
+                .map(Self::Number)
+                .map_err(|_| format!("{text:?} is neither a number nor \"latest\"")),
+        }
+    }
+}
+
+/// `hanse wait`.
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// The revision to wait for, or latest
+    #[arg(long, value_name = "N")]
+    pub(crate) revision: RevisionArg,
+    /// How long to wait
+    #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Duration,
+}
+
+/// `hanse token`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+/// What to do with tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token; prints it, alone, on standard output. It is shown this once.
+    Create(TokenCreateArgs),
+    /// List operator tokens and join tokens; none of their secrets are kept.
+    List {
+        /// The form of the output
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Delete an operator token or a join token.
+    Delete {
+        /// Its name
+        name: Name,
+    },
+}
+
+/// What a join token lets join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum JoinAs {
+    /// A control-plane node.
+    Server,
+    /// A region's agent.
+    Agent,
+}
+
+/// `hanse token create`.
+#[derive(Debug, Args)]
+pub(crate) struct TokenCreateArgs {
+    /// Its name; default: a new one
+    pub(crate) name: Option<Name>,
+    /// Make a join token, for a server or an agent, instead of an operator's token
+    #[arg(long, value_enum, value_name = "ROLE")]
+    pub(crate) join: Option<JoinAs>,
+    /// The joining agent's region
+    #[arg(long, required_if_eq("join", "agent"), requires = "join")]
+    pub(crate) region: Option<Name>,
+    /// The environments the agent may learn; default: all of its region's
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…", requires = "region")]
+    pub(crate) environments: Vec<Name>,
+    /// How often the join token may be used
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) uses: u64,
+    /// How long it is good for; default: 24h for a join token, for ever for an operator's
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) ttl: Option<Duration>,
+}
+
+impl ImportArgs {
+    /// The organization asked for.
+    pub(crate) fn organization(&self) -> &Option<Name> {
+        match &self.command {
+            ImportCommand::Openapi(args) => &args.organization.organization,
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Arguments of `hanse dev`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use hanse_topology::Name;
+
+/// `hanse dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Where it keeps everything; made if absent, resumed if present
+    #[arg(long, global = true, value_name = "DIR", default_value = ".hanse-dev")]
+    pub(crate) data_dir: PathBuf,
+    /// How many regions; 2, or as many as a resumed directory has
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) regions: Option<u8>,
+    /// How many control-plane nodes; 3, or as many as a resumed directory has
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) control_nodes: Option<u8>,
+    #[command(subcommand)]
+    pub(crate) action: Option<DevAction>,
+}
+
+/// What to do with a federation that runs in another terminal.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevAction {
+    /// Kill a process (SIGKILL); it stays down.
+    Kill {
+        /// As in `hanse dev ps`
+        name: String,
+    },
+    /// Start a process that is down, at the same addresses; returns when it serves.
+    Start {
+        /// As in `hanse dev ps`
+        name: String,
+    },
+    /// Add a process.
+    Add(DevAdd),
+    /// List the processes.
+    Ps,
+}
+
+/// `hanse dev add`.
+#[derive(Debug, Args)]
+pub(crate) struct DevAdd {
+    #[command(subcommand)]
+    pub(crate) what: DevAddition,
+}
+
+/// What to add.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevAddition {
+    /// A gateway, enrolled by its region's agent; prints its name when it serves.
+    Gateway {
+        /// Its region
+        #[arg(long)]
+        region: Name,
+    },
+}

@@ -1,0 +1,81 @@
+//! Arguments of the roles.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+use hanse_topology::Name;
+
+/// `hanse server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// Read the configuration, say whether it is sound, and stop
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// Log as JSON
+    #[arg(long)]
+    pub(crate) log_json: bool,
+    #[command(subcommand)]
+    pub(crate) action: Option<ServerAction>,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServerAction {
+    /// Start a new federation on this node; prints the first operator's token, alone, on standard output.
+    Init,
+    /// Join this node to a federation; start it afterwards.
+    Join {
+        /// The join token: hj1.…
+        #[arg(long, env = "HANSE_SERVER_JOIN_TOKEN", hide_env_values = true)]
+        token: String,
+        /// The enrolment address of a control-plane node; may be repeated
+        #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',')]
+        via: Vec<String>,
+    },
+}
+
+/// `hanse agent`.
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// Read the configuration, say whether it is sound, and stop
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// Log as JSON
+    #[arg(long)]
+    pub(crate) log_json: bool,
+    #[command(subcommand)]
+    pub(crate) action: Option<AgentAction>,
+}
+
+/// What to do instead of running.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentAction {
+    /// Make a join token for a gateway of this region; prints it, alone, on standard output. Needs no control plane.
+    MintToken {
+        /// The environments the gateway may learn; default: all of the agent's
+        #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+        environments: Vec<Name>,
+    },
+}
+
+/// `hanse gateway`.
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArgs {
+    /// Read the configuration, say whether it is sound, and stop
+    #[arg(long)]
+    pub(crate) check_config: bool,
+    /// Log as JSON
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+/// `hanse upstream`.
+#[derive(Debug, Args)]
+pub(crate) struct UpstreamArgs {
+    /// Where to listen; port 0 takes any
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// A file to write the address to once it listens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) address_file: Option<PathBuf>,
+}

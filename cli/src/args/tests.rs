@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use hanse_state::Kind;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("hanse").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn wait_takes_an_optional_time_after_an_equals_sign() {
+    let wait = |line: &str| match parse(line).unwrap().command {
+        Command::Apply(apply) => apply.wait.wait,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wait("apply -f x"), None);
+    assert_eq!(wait("apply --wait -f x"), Some(Duration::from_secs(30)));
+    assert_eq!(wait("apply --wait=2m -f -"), Some(Duration::from_secs(120)));
+    assert!(parse("apply -f x --wait=soon").is_err());
+}
+
+#[test]
+fn kinds_are_singular_or_plural() {
+    for (word, kind) in
+        [("api", Kind::Api), ("apis", Kind::Api), ("join-tokens", Kind::JoinToken), ("Policy", Kind::Policy)]
+    {
+        match parse(&format!("get {word}")).unwrap().command {
+            Command::Get(get) => assert_eq!(get.kind, kind),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(parse("get gadgets").unwrap_err().to_string().contains("is not a kind; kinds are Organization"));
+}
+
+#[test]
+fn the_configuration_may_stand_after_the_command() {
+    for line in ["--config x get apis", "get apis --config x", "server init --config x", "server --config x"]
+    {
+        assert_eq!(parse(line).unwrap().config.as_deref(), Some("x".as_ref()), "{line}");
+    }
+}
+
+#[test]
+fn delete_takes_a_name_or_files() {
+    for good in ["delete api orders", "delete -f x --cascade", "delete api orders --wait=5s"] {
+        assert!(parse(good).is_ok(), "{good}");
+    }
+    for bad in ["delete", "delete api", "delete api orders -f x"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_agents_join_token_names_its_region() {
+    assert!(parse("token create --join agent --region eu-west --environments a,b --uses 3 --ttl 1h").is_ok());
+    assert!(parse("token create --join server").is_ok());
+    assert!(parse("token create ci").is_ok());
+    for bad in
+        ["token create --join agent", "token create --region eu-west", "token create --join server --uses 0"]
+    {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn dev_takes_its_directory_anywhere() {
+    for line in [
+        "dev --data-dir d",
+        "dev --data-dir d ps",
+        "dev ps --data-dir d",
+        "dev add gateway --region r --data-dir d",
+    ] {
+        match parse(line).unwrap().command {
+            Command::Dev(dev) => assert_eq!(dev.data_dir, std::path::Path::new("d"), "{line}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(parse("dev --regions 0").is_err());
+}
+
+#[test]
+fn an_import_cannot_be_open_and_ask_for_a_key() {
+    let line = "import openapi f --as n --context /n --upstream http://u --publish-to production,sandbox";
+    assert!(parse(line).is_ok());
+    assert!(parse(&format!("{line} --open")).is_ok());
+    assert_eq!(parse(&format!("{line} --open --api-key")).unwrap_err().kind(), ErrorKind::ArgumentConflict);
+}

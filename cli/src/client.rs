@@ -1,0 +1,209 @@
+//! The operator API as the client commands see it.
+
+mod answer;
+mod exchange;
+pub(crate) mod tls;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use hanse_state::{Kind, ProblemName, ResourceKey};
+use hanse_topology::Name;
+use http::Method;
+use serde_json::Value;
+
+use answer::Answer;
+pub(crate) use answer::{ApplyAnswer, Convergence, GatewayConvergence, Listed};
+
+use crate::{
+    client_config::{ClientConfig, Places},
+    exit::Failure,
+};
+
+/// The largest request body the operator API takes.
+pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
+/// The most items a page has.
+const PAGE_LIMIT: u32 = 1000;
+
+/// A federation's operator API.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: exchange::HttpClient,
+    /// The organization of resources that name none.
+    pub(crate) organization: Name,
+    /// The configuration's file: `dev.json` may lie beside it.
+    pub(crate) config_path: PathBuf,
+    /// The federation's root certificate.
+    pub(crate) ca_file: PathBuf,
+}
+
+impl Client {
+    /// The client of this process's configuration.
+    pub(crate) fn of_process(config: Option<PathBuf>, organization: Option<Name>) -> anyhow::Result<Self> {
+        let path = Places::of_process(config).locate()?;
+        let config = ClientConfig::load(&path)?;
+        let mut client = Self::new(config, path)?;
+        if let Some(organization) = organization {
+            client.organization = organization;
+        }
+        Ok(client)
+    }
+
+    /// A client of a configuration that was read from `config_path`.
+    pub(crate) fn new(config: ClientConfig, config_path: PathBuf) -> anyhow::Result<Self> {
+        let tls = tls::client_config(&config.ca_file)?;
+        let http = exchange::HttpClient::new(&config.servers, &config.token, tls)?;
+        Ok(Self { http, organization: config.organization, config_path, ca_file: config.ca_file })
+    }
+
+    /// The key of `name` of `kind`, in this client's organization where the kind has one.
+    pub(crate) fn key(&self, kind: Kind, name: Name) -> ResourceKey {
+        let organization = if kind.is_global() { None } else { Some(self.organization.clone()) };
+        ResourceKey { kind, organization, name }
+    }
+
+    /// One resource, in its envelope. A missing one is a [`Failure`] with exit code 4.
+    pub(crate) async fn get(&self, key: &ResourceKey, stale: bool) -> anyhow::Result<Value> {
+        let path = format!("{}{}", resource_path(key), if stale { "?consistency=stale" } else { "" });
+        Ok(self.read(&path).await?.body)
+    }
+
+    /// One resource, or `None` where there is none.
+    pub(crate) async fn find(&self, key: &ResourceKey) -> anyhow::Result<Option<Value>> {
+        match self.get(key, false).await {
+            Ok(resource) => Ok(Some(resource)),
+            Err(error) if problem_of(&error) == Some(ProblemName::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All resources of a kind, page after page.
+    pub(crate) async fn list(&self, kind: Kind, stale: bool) -> anyhow::Result<Listed> {
+        let collection = collection_path(kind, (!kind.is_global()).then_some(&self.organization));
+        let consistency = if stale { "&consistency=stale" } else { "" };
+        let mut listed = Listed::default();
+        let mut next: Option<String> = None;
+        loop {
+            let after = next.as_deref().map(|token| {
+                let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+                format!("&continue={token}")
+            });
+            let path = format!("{collection}?limit={PAGE_LIMIT}{consistency}{}", after.unwrap_or_default());
+            let answer = self.read(&path).await?;
+            let page: answer::Page = answer.read()?;
+            listed.items.extend(page.items);
+            // The oldest: everything shown is at least that new.
+            listed.revision = if next.is_none() { page.revision } else { listed.revision.min(page.revision) };
+            match page.next {
+                Some(token) => next = Some(token),
+                None => return Ok(listed),
+            }
+        }
+    }
+
+    /// Applies manifests (in JSON), all or none.
+    pub(crate) async fn apply(
+        &self,
+        resources: &[Value],
+        options: &ApplyOptions<'_>,
+    ) -> anyhow::Result<ApplyAnswer> {
+        let body = serde_json::to_vec(&serde_json::json!({"resources": resources}))
+            .context("writing the request")?;
+        check_size(body.len())?;
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("organization", self.organization.as_str());
+        if options.dry_run {
+            query.append_pair("dryRun", "true");
+        }
+        if let Some(selector) = options.prune {
+            query.append_pair("prune", "true").append_pair("selector", selector);
+        }
+        let path = format!("/v1/apply?{}", query.finish());
+        // What is pruned depends on what is there: the API takes no key with it, and doing it twice is doing it once.
+        let once = options.prune.is_none().then(new_key);
+        self.http.send(Method::POST, &path, Some(Bytes::from(body)), once.as_deref()).await?.read()
+    }
+
+    /// Deletes one resource; answers with the state's revision after it.
+    pub(crate) async fn delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<u64> {
+        let query = if cascade { "?cascade=true" } else { "" };
+        let path = format!("{}{query}", resource_path(key));
+        let answer = self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?;
+        answer.revision()
+    }
+
+    async fn read(&self, path: &str) -> anyhow::Result<Answer> {
+        self.http.send(Method::GET, path, None, None).await
+    }
+
+    /// Who serves a revision.
+    pub(crate) async fn convergence(&self, revision: u64) -> anyhow::Result<Convergence> {
+        self.read(&format!("/v1/convergence?revision={revision}")).await?.read()
+    }
+
+    /// The latest revision: every write acknowledged before is in it.
+    pub(crate) async fn latest_revision(&self) -> anyhow::Result<u64> {
+        let answer: Convergence = self.read("/v1/convergence").await?.read()?;
+        Ok(answer.revision)
+    }
+
+    /// The federation at a glance, as the API gives it.
+    pub(crate) async fn status(&self) -> anyhow::Result<Value> {
+        Ok(self.read("/v1/status").await?.body)
+    }
+}
+
+/// An idempotency key: with it the API does a write once, however often it arrives.
+fn new_key() -> String {
+    hex::encode(rand::random::<[u8; 16]>())
+}
+
+/// How to apply.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ApplyOptions<'a> {
+    /// Say what would happen only.
+    pub(crate) dry_run: bool,
+    /// Delete what matches these labels and is not among the manifests.
+    pub(crate) prune: Option<&'a str>,
+}
+
+/// Refuses a body that the API would refuse, before it is sent.
+pub(crate) fn check_size(bytes: usize) -> Result<(), Failure> {
+    if bytes <= MAX_BODY_BYTES {
+        return Ok(());
+    }
+    let (is, limit) = (mebibytes(bytes as u64), mebibytes(MAX_BODY_BYTES as u64));
+    Err(Failure::input(format!("the request would be {is}; the limit is {limit}"))
+        .remedy("split it over several files and apply them one by one"))
+}
+
+/// A size for people.
+pub(crate) fn mebibytes(bytes: u64) -> String {
+    // One decimal, without floats.
+    let tenths = bytes.saturating_mul(10).div_ceil(1 << 20);
+    if tenths.is_multiple_of(10) {
+        format!("{} MiB", tenths / 10)
+    } else {
+        format!("{}.{} MiB", tenths / 10, tenths % 10)
+    }
+}
+
+/// The control plane's name for what is wrong, if it said so.
+pub(crate) fn problem_of(error: &anyhow::Error) -> Option<ProblemName> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).and_then(|failure| failure.problem)
+}
+
+fn collection_path(kind: Kind, organization: Option<&Name>) -> String {
+    match organization {
+        Some(organization) => format!("/v1/organizations/{organization}/{}", kind.plural()),
+        None => format!("/v1/{}", kind.plural()),
+    }
+}
+
+fn resource_path(key: &ResourceKey) -> String {
+    format!("{}/{}", collection_path(key.kind, key.organization.as_ref()), key.name)
+}
+
+#[cfg(test)]
+mod tests;

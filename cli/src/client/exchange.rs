@@ -1,0 +1,192 @@
+//! Requests over HTTPS to whichever server answers.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use rustls::ClientConfig;
+use url::Url;
+
+use super::answer::Answer;
+use crate::exit::{Exit, Failure};
+
+/// Longest wait for a TCP connection: two lost SYNs; a dead server must not hide the next in the list for long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Longest wait for an answer: the server's own deadline for a write, and the way there and back.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// The largest answer read: a thousand resources of the largest size would be more, but nobody has them.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+/// How often an API without quorum is asked again: elections take 1–2 s.
+const ROUNDS: u32 = 3;
+/// Between two rounds.
+const ROUND_PAUSE: Duration = Duration::from_millis(700);
+
+#[derive(Debug)]
+pub(super) struct HttpClient {
+    servers: Vec<String>,
+    /// Index of the server that answered last.
+    preferred: AtomicUsize,
+    authorization: HeaderValue,
+    client: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+}
+
+/// Why one server gave no answer to go by.
+#[derive(Debug)]
+enum Attempt {
+    /// It answered, and the answer holds.
+    Refused(Failure),
+    /// Another server may do better.
+    Retry(Failure),
+}
+
+impl HttpClient {
+    pub(super) fn new(servers: &[String], token: &str, tls: ClientConfig) -> anyhow::Result<Self> {
+        let servers = servers.iter().map(|server| base(server)).collect::<Result<Vec<_>, _>>()?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| Failure::usage("the token has characters that no token has"))?;
+        authorization.set_sensitive(true);
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        http.set_nodelay(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { servers, preferred: AtomicUsize::new(0), authorization, client })
+    }
+
+    /// Sends a request to the servers in turn until one answers. `once` is the key of a write that must not be done
+    /// twice: with it, trying again after a broken connection is harmless.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+        once: Option<&str>,
+    ) -> anyhow::Result<Answer> {
+        let mut failures: Vec<Failure> = Vec::new();
+        for round in 0..ROUNDS {
+            if round > 0 {
+                tokio::time::sleep(ROUND_PAUSE).await;
+            }
+            failures.clear();
+            let first = self.preferred.load(Ordering::Relaxed);
+            for offset in 0..self.servers.len() {
+                let index = (first + offset) % self.servers.len();
+                let request = self.request(index, &method, path, body.clone(), once)?;
+                match self.ask(&self.servers[index], request).await {
+                    Ok(answer) => {
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(Attempt::Refused(failure)) => {
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Err(failure.into());
+                    }
+                    Err(Attempt::Retry(failure)) => failures.push(failure),
+                }
+            }
+            // Where nobody even listens, an election will not help.
+            if failures.iter().all(|failure| failure.problem.is_none()) {
+                break;
+            }
+        }
+        Err(summary(failures).into())
+    }
+
+    fn request(
+        &self,
+        index: usize,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+        key: Option<&str>,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.servers[index]))
+            .header(header::AUTHORIZATION, self.authorization.clone())
+            .header(header::ACCEPT, "application/json, application/problem+json")
+            .header(header::USER_AGENT, concat!("hanse/", env!("CARGO_PKG_VERSION")));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        request.body(Full::new(body.unwrap_or_default())).context("making the request")
+    }
+
+    async fn ask(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
+        let unreachable =
+            |why: String| Attempt::Retry(Failure::new(Exit::NoQuorum, format!("{server}: {why}")));
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| unreachable(causes(&error)))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(|error| unreachable(causes(error.as_ref())))?.to_bytes();
+            Answer::of(head.status, &head.headers, &body).map_err(|failure| match failure.exit {
+                Exit::NoQuorum => Attempt::Retry(failure),
+                _ => Attempt::Refused(failure),
+            })
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, exchange)
+            .await
+            .unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))))
+    }
+}
+
+/// The one failure to tell: what a server said goes before what none could.
+fn summary(failures: Vec<Failure>) -> Failure {
+    if let Some(said) = failures.iter().find(|failure| failure.problem.is_some()) {
+        return said.clone();
+    }
+    let each = failures.into_iter().map(|failure| failure.message).collect::<Vec<_>>().join("\n  ");
+    Failure::new(Exit::NoQuorum, format!("no server answers:\n  {each}"))
+        .remedy("check `servers` in the client configuration, and that the control plane runs")
+}
+
+/// A server's URL without the slash at its end. Tokens go over plain HTTP to this machine only.
+fn base(server: &str) -> Result<String, Failure> {
+    let invalid = |why: &str| Failure::usage(format!("server {server:?}: {why}"));
+    let url = Url::parse(server).map_err(|error| invalid(&error.to_string()))?;
+    let local = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => return Err(invalid("has no host")),
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if local => {}
+        _ => return Err(invalid("must start with https://")),
+    }
+    Ok(server.trim_end_matches('/').to_owned())
+}
+
+/// An error and its causes, none twice: several libraries repeat their source.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !said.iter().any(|earlier| earlier.contains(&words)) {
+            said.push(words);
+        }
+        next = cause.source();
+    }
+    said.join(": ")
+}

@@ -1,0 +1,161 @@
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use serde_json::json;
+
+use super::*;
+use crate::{client_config::default_organization, exit::Exit};
+
+/// What a server is asked, and what it answers.
+#[derive(Clone, Default)]
+struct Script {
+    asked: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Vec<(StatusCode, Value)>>>,
+}
+
+async fn play(State(script): State<Script>, request: Request) -> Response {
+    let key =
+        request.headers().get("idempotency-key").map(|key| format!(" key {}", key.len())).unwrap_or_default();
+    script.asked.lock().unwrap().push(format!("{} {}{key}", request.method(), request.uri()));
+    let (status, body) = script.answers.lock().unwrap().remove(0);
+    (status, [("hanse-revision", "9")], body.to_string()).into_response()
+}
+
+async fn server(answers: Vec<(StatusCode, Value)>) -> (String, Script) {
+    let script = Script { asked: Arc::default(), answers: Arc::new(Mutex::new(answers)) };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(
+        axum::serve(listener, Router::new().fallback(play).with_state(script.clone())).into_future(),
+    );
+    (url, script)
+}
+
+fn client(servers: Vec<String>) -> (Client, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.crt");
+    let anchor = hanse_transport::Authority::new_root().unwrap().trust_anchor().unwrap();
+    std::fs::write(&ca_file, anchor.to_pem()).unwrap();
+    let config = ClientConfig { servers, ca_file, token: "t".into(), organization: default_organization() };
+    (Client::new(config, dir.path().join("client.toml")).unwrap(), dir)
+}
+
+fn problem(name: &str, status: u16) -> (StatusCode, Value) {
+    let body = json!({"type": format!("urn:hanse:problem:{name}"), "status": status, "detail": "D", "field": "F", "remedy": "R"});
+    (StatusCode::from_u16(status).unwrap(), body)
+}
+
+fn api(name: &str) -> ResourceKey {
+    ResourceKey::owned(Kind::Api, default_organization(), Name::new(name).unwrap())
+}
+
+#[tokio::test]
+async fn a_dead_server_is_passed_over_and_the_living_one_remembered() {
+    let dead = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let (living, script) =
+        server(vec![(StatusCode::OK, json!({"a": 1})), (StatusCode::OK, json!({"a": 2}))]).await;
+    let (client, _dir) = client(vec![dead, living]);
+    assert_eq!(client.get(&api("x"), false).await.unwrap(), json!({"a": 1}));
+    assert_eq!(client.get(&api("x"), true).await.unwrap(), json!({"a": 2}));
+    let asked = script.asked.lock().unwrap().clone();
+    let path = "GET /v1/organizations/default/apis/x";
+    assert_eq!(asked, [path.to_owned(), format!("{path}?consistency=stale")]);
+}
+
+#[tokio::test]
+async fn problems_keep_their_words_and_codes() {
+    let (url, _script) =
+        server(vec![problem("in-use", 409), problem("not-found", 404), problem("unauthenticated", 401)])
+            .await;
+    let (client, _dir) = client(vec![url]);
+    let error = client.delete(&api("x"), false).await.unwrap_err();
+    assert_eq!(crate::exit::explain(&error), "error: F: D\n  hint: R");
+    assert_eq!(crate::exit::exit_of(&error), Exit::Conflict);
+    assert!(client.find(&api("x")).await.unwrap().is_none());
+    assert_eq!(crate::exit::exit_of(&client.status().await.unwrap_err()), Exit::Auth);
+}
+
+#[tokio::test]
+async fn a_node_without_quorum_leads_to_the_next_with_the_same_key() {
+    let (lost, first) = server(vec![problem("no-quorum", 503)]).await;
+    let (good, second) = server(vec![(StatusCode::OK, json!({}))]).await;
+    let (client, _dir) = client(vec![lost, good]);
+    assert_eq!(client.delete(&api("x"), true).await.unwrap(), 9);
+    let asked = "DELETE /v1/organizations/default/apis/x?cascade=true key 32";
+    assert_eq!(*first.asked.lock().unwrap(), [asked]);
+    assert_eq!(*second.asked.lock().unwrap(), [asked]);
+}
+
+#[tokio::test]
+async fn no_quorum_anywhere_is_said_in_the_servers_words() {
+    let (url, _script) = server(vec![problem("no-quorum", 503); 3]).await;
+    let (client, _dir) = client(vec![url]);
+    let error = client.status().await.unwrap_err();
+    assert_eq!((crate::exit::exit_of(&error), error.to_string()), (Exit::NoQuorum, "F: D\n  hint: R".into()));
+}
+
+#[tokio::test]
+async fn lists_follow_continue() {
+    let page = |items: Value, revision: u64, next: Option<&str>| {
+        (StatusCode::OK, json!({"items": items, "revision": revision, "continue": next}))
+    };
+    let (url, script) = server(vec![page(json!([1, 2]), 7, Some("a&b")), page(json!([3]), 8, None)]).await;
+    let (client, _dir) = client(vec![url]);
+    let listed = client.list(Kind::Region, false).await.unwrap();
+    assert_eq!(listed, Listed { items: vec![json!(1), json!(2), json!(3)], revision: 7 });
+    let asked = script.asked.lock().unwrap().clone();
+    assert_eq!(asked, ["GET /v1/regions?limit=1000", "GET /v1/regions?limit=1000&continue=a%26b"]);
+}
+
+#[tokio::test]
+async fn an_apply_carries_a_key_unless_it_prunes() {
+    let answer = (StatusCode::OK, json!({"revision": 1, "changes": []}));
+    let (url, script) = server(vec![answer.clone(), answer]).await;
+    let (client, _dir) = client(vec![url]);
+    client.apply(&[], &ApplyOptions { dry_run: true, prune: None }).await.unwrap();
+    client.apply(&[], &ApplyOptions { dry_run: false, prune: Some("a=b,c=d") }).await.unwrap();
+    let asked = script.asked.lock().unwrap().clone();
+    let expected = [
+        "POST /v1/apply?organization=default&dryRun=true key 32",
+        "POST /v1/apply?organization=default&prune=true&selector=a%3Db%2Cc%3Dd",
+    ];
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn sizes_are_checked_before_sending() {
+    assert!(check_size(MAX_BODY_BYTES).is_ok());
+    let error = check_size(MAX_BODY_BYTES + 1).unwrap_err().to_string();
+    assert!(error.starts_with("the request would be 16.1 MiB; the limit is 16 MiB"), "{error}");
+    assert_eq!(mebibytes(50 << 20), "50 MiB");
+}
+
+#[test]
+fn tokens_never_leave_this_machine_in_the_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.crt");
+    let anchor = hanse_transport::Authority::new_root().unwrap().trust_anchor().unwrap();
+    std::fs::write(&ca_file, anchor.to_pem()).unwrap();
+    for (server, sound) in [
+        ("http://127.0.0.1:1", true),
+        ("https://example.com/", true),
+        ("http://example.com", false),
+        ("x", false),
+    ] {
+        let config = ClientConfig {
+            servers: vec![server.into()],
+            ca_file: ca_file.clone(),
+            token: "t".into(),
+            organization: default_organization(),
+        };
+        assert_eq!(Client::new(config, dir.path().into()).is_ok(), sound, "{server}");
+    }
+}

@@ -1,0 +1,22 @@
+//! What the client commands do: one file each. They read arguments, ask the [`Client`](crate::client::Client), and print.
+
+mod apply;
+mod changes;
+mod delete;
+mod describe;
+mod diff;
+mod get;
+mod import;
+mod reachable;
+mod status;
+mod subscribe;
+pub(crate) mod token;
+
+pub(crate) use apply::apply;
+pub(crate) use delete::delete;
+pub(crate) use describe::describe;
+pub(crate) use diff::diff;
+pub(crate) use get::get;
+pub(crate) use import::import;
+pub(crate) use status::{status, wait};
+pub(crate) use subscribe::subscribe;

@@ -1,0 +1,68 @@
+//! What a change did, as text.
+
+use crate::{
+    client::ApplyAnswer,
+    out::{data, say},
+};
+
+/// Prints one line per resource on standard output, and what it means for the gateways on standard error.
+pub(super) fn print(answer: &ApplyAnswer, dry_run: bool) -> std::io::Result<()> {
+    for line in lines(answer, dry_run) {
+        data(line)?;
+    }
+    say(summary(answer, dry_run));
+    Ok(())
+}
+
+fn lines(answer: &ApplyAnswer, dry_run: bool) -> impl Iterator<Item = String> {
+    let note = if dry_run { " (dry run)" } else { "" };
+    answer.changes.iter().map(move |change| match &change.organization {
+        Some(organization) => {
+            format!("{} {organization}/{} {}{note}", change.kind, change.name, change.action)
+        }
+        None => format!("{} {} {}{note}", change.kind, change.name, change.action),
+    })
+}
+
+fn summary(answer: &ApplyAnswer, dry_run: bool) -> String {
+    let mut text = match (dry_run, answer.changes.iter().all(|change| change.action == "unchanged")) {
+        (_, true) => format!("nothing to change at revision {}", answer.revision),
+        (true, false) => format!("nothing was changed; it would be, on top of revision {}", answer.revision),
+        (false, false) => format!("revision {}", answer.revision),
+    };
+    for scope in answer.scopes.iter().filter(|scope| scope.upserts + scope.removals > 0) {
+        let environment = scope.environment.as_deref().map(|name| format!("/{name}")).unwrap_or_default();
+        text +=
+            &format!("\n  {}{environment}: {} put, {} removed", scope.region, scope.upserts, scope.removals);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_line_a_resource_and_a_summary_of_the_gateways() {
+        let answer: ApplyAnswer = serde_json::from_value(json!({
+            "revision": 12,
+            "changes": [
+                {"kind": "Api", "organization": "default", "name": "orders", "action": "created", "revision": 12},
+                {"kind": "Region", "name": "eu-west", "action": "unchanged"},
+            ],
+            "scopes": [
+                {"region": "eu-west", "environment": "production", "upserts": 3, "removals": 1},
+                {"region": "us-east", "environment": "production", "upserts": 0, "removals": 0},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            lines(&answer, false).collect::<Vec<_>>(),
+            ["Api default/orders created", "Region eu-west unchanged"]
+        );
+        assert_eq!(lines(&answer, true).next().unwrap(), "Api default/orders created (dry run)");
+        assert_eq!(summary(&answer, false), "revision 12\n  eu-west/production: 3 put, 1 removed");
+    }
+}

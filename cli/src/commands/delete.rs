@@ -1,0 +1,73 @@
+//! `hanse delete`.
+
+use hanse_state::{ProblemName, ResourceKey};
+
+use crate::{
+    args::DeleteArgs,
+    client::{Client, problem_of},
+    convergence,
+    exit::Failure,
+    out::{data, say},
+    source,
+};
+
+/// Deletes one resource, or those that manifests name: what depends on others first.
+pub(crate) async fn delete(client: &Client, args: &DeleteArgs) -> anyhow::Result<()> {
+    let mut last = None;
+    if let (Some(kind), Some(name)) = (args.kind, &args.name) {
+        let key = client.key(kind, name.clone());
+        last = Some(client.delete(&key, args.cascade).await?);
+        data(format!("{key} deleted"))?;
+    } else {
+        let manifests = source::read(&args.file, &client.organization)?;
+        for key in in_order(manifests.into_iter().map(|sourced| sourced.manifest.key).collect()) {
+            match client.delete(&key, args.cascade).await {
+                Ok(revision) => {
+                    last = Some(revision);
+                    data(format!("{key} deleted"))?;
+                }
+                // With cascade a manifest's resource may have gone with one before it.
+                Err(error) if problem_of(&error) == Some(ProblemName::NotFound) => {
+                    say(format!("{key} is not there"))
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    match (last, args.wait.wait) {
+        (Some(revision), Some(timeout)) => convergence::wait(client, revision, timeout).await,
+        (None, _) => Err(Failure::new(crate::exit::Exit::NotFound, "nothing of it is there").into()),
+        _ => Ok(()),
+    }
+}
+
+/// Kinds are ordered by dependency: what is referred to comes first, so it is deleted last.
+fn in_order(mut keys: Vec<ResourceKey>) -> Vec<ResourceKey> {
+    keys.sort();
+    keys.dedup();
+    keys.reverse();
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_state::Kind;
+    use hanse_topology::Name;
+
+    use super::*;
+
+    #[test]
+    fn what_depends_on_others_goes_first() {
+        let name = Name::new("x").unwrap();
+        let owned = |kind| ResourceKey::owned(kind, name.clone(), name.clone());
+        let keys = vec![
+            ResourceKey::global(Kind::Organization, name.clone()),
+            owned(Kind::Binding),
+            owned(Kind::Api),
+            owned(Kind::Upstream),
+            owned(Kind::Api),
+        ];
+        let kinds: Vec<_> = in_order(keys).into_iter().map(|key| key.kind).collect();
+        assert_eq!(kinds, [Kind::Binding, Kind::Api, Kind::Upstream, Kind::Organization]);
+    }
+}

@@ -1,0 +1,192 @@
+//! `hanse subscribe`: an application, its subscription and a new API key, in one change.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hanse_state::{
+    Kind, ProblemName,
+    spec::{ApiKeySpec, Digest},
+};
+use hanse_topology::Name;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    args::SubscribeArgs,
+    client::{ApplyOptions, Client, problem_of},
+    convergence,
+    exit::{Exit, Failure},
+    out::{data, say},
+    render::text_of,
+};
+
+/// So that keys are known for what they are where they leak.
+const KEY_PREFIX: &str = "hk_";
+/// How often it starts again because somebody else wrote the same resources in between.
+const RACES: usize = 4;
+
+/// Subscribes and prints the key, alone. Only the key's digest leaves this process for the federation.
+pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::Result<()> {
+    let api = client.get(&client.key(Kind::Api, args.api.clone()), false).await?;
+    let key = new_key();
+    let mut race = 0;
+    let answer = loop {
+        let resources = wanted(client, args, &key).await?;
+        match client.apply(&resources, &ApplyOptions::default()).await {
+            // A revision that was expected is not there: look again.
+            Err(error) if problem_of(&error) == Some(ProblemName::Stale) && race < RACES => race += 1,
+            other => break other?,
+        }
+    };
+    // First of all: a key that is not shown now is lost.
+    data(&key)?;
+    let made = answer.changes.iter().filter(|change| change.action == "created");
+    let made: Vec<_> = made.map(|change| format!("{} {}", change.kind, change.name)).collect();
+    say(format!("made {} at revision {}", made.join(", "), answer.revision));
+    say(how_to_send(&api));
+    match args.wait.wait {
+        Some(timeout) => convergence::wait(client, answer.revision, timeout).await,
+        None => Ok(()),
+    }
+}
+
+async fn wanted(client: &Client, args: &SubscribeArgs, key: &str) -> anyhow::Result<Vec<Value>> {
+    let application = client.find(&client.key(Kind::Application, args.application.clone())).await?;
+    let subscriptions = client.list(Kind::Subscription, false).await?.items;
+    let mut resources = Vec::new();
+    if application.is_none() {
+        resources.push(manifest(client, Kind::Application, &args.application, json!({})));
+    }
+    match existing(&subscriptions, args)? {
+        Some(_) => {}
+        None => {
+            let spec = json!({"application": args.application, "api": args.api, "plan": args.plan});
+            let name = subscription_name(&args.application, &args.api, &subscriptions);
+            resources.push(manifest(client, Kind::Subscription, &name, spec));
+        }
+    }
+    let digest = Digest::of(key.as_bytes());
+    let spec = json!({"application": args.application, "digest": digest.to_string()});
+    resources.push(manifest(client, Kind::Credential, &credential_name(&args.application, &digest), spec));
+    Ok(resources)
+}
+
+/// A resource that must not be there yet.
+fn manifest(client: &Client, kind: Kind, name: &Name, spec: Value) -> Value {
+    json!({"kind": kind.as_str(), "name": name, "organization": client.organization, "spec": spec, "revision": 0})
+}
+
+/// The application's subscription to the API, if its plan is the one asked for.
+fn existing<'a>(subscriptions: &'a [Value], args: &SubscribeArgs) -> Result<Option<&'a Value>, Failure> {
+    let same = |subscription: &&Value| {
+        subscription["spec"]["application"] == args.application.as_str()
+            && subscription["spec"]["api"] == args.api.as_str()
+    };
+    let Some(found) = subscriptions.iter().find(same) else { return Ok(None) };
+    let plan = text_of(&found["spec"]["plan"]);
+    if plan == args.plan.as_str() {
+        return Ok(Some(found));
+    }
+    let (application, api, name) = (&args.application, &args.api, text_of(&found["name"]));
+    let message =
+        format!("{application} is subscribed to {api} under the plan {plan} already (Subscription {name})");
+    Err(Failure::new(Exit::Conflict, message).remedy(format!(
+        "subscribe with --plan {plan} for another key, or delete it first: hanse delete subscription {name}"
+    )))
+}
+
+/// `APPLICATION-API`, or with a hash where that is too long or taken by another pair.
+fn subscription_name(application: &Name, api: &Name, taken: &[Value]) -> Name {
+    match Name::new(format!("{application}-{api}")) {
+        Ok(name) if !taken.iter().any(|one| one["name"] == name.as_str()) => name,
+        _ => {
+            let hash = hex::encode(Sha256::digest(format!("{application}/{api}")));
+            hashed_name(application, &hash[..16])
+        }
+    }
+}
+
+fn credential_name(application: &Name, digest: &Digest) -> Name {
+    hashed_name(application, &hex::encode(&digest.0[..8]))
+}
+
+/// The beginning of a name, and digits that make it unique.
+fn hashed_name(name: &Name, hash: &str) -> Name {
+    let room = Name::MAX_LEN - hash.len() - 1;
+    let beginning: String = name.as_str().chars().take(room).collect();
+    Name::new(format!("{beginning}-{hash}"))
+        .expect("a name's beginning, a hyphen and hexadecimal digits are a name")
+}
+
+/// 32 random bytes: nobody guesses them, so a plain digest protects them.
+fn new_key() -> String {
+    format!("{KEY_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
+}
+
+fn how_to_send(api: &Value) -> String {
+    let Some(place) = api.pointer("/spec/security/apiKey") else {
+        return "the API asks for no key; anybody may call it".to_owned();
+    };
+    match (place["header"].as_str(), place["query"].as_str()) {
+        (None, Some(parameter)) => format!("send the key as query parameter {parameter}"),
+        (header, _) => format!("send the key in the header {}", header.unwrap_or(ApiKeySpec::DEFAULT_HEADER)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use super::*;
+
+    fn args(plan: &str) -> SubscribeArgs {
+        let name = |text| Name::from_str(text).unwrap();
+        SubscribeArgs {
+            api: name("orders"),
+            application: name("shop"),
+            plan: name(plan),
+            wait: crate::args::WaitFlag { wait: None },
+            organization: crate::args::OrganizationFlag { organization: None },
+        }
+    }
+
+    #[test]
+    fn another_plan_is_a_conflict() {
+        let subscriptions = [
+            json!({"name": "other", "spec": {"application": "shop", "api": "stock", "plan": "gold"}}),
+            json!({"name": "it", "spec": {"application": "shop", "api": "orders", "plan": "gold"}}),
+        ];
+        assert_eq!(existing(&subscriptions, &args("gold")).unwrap().unwrap()["name"], "it");
+        assert!(existing(&subscriptions[..1], &args("gold")).unwrap().is_none());
+        let failure = existing(&subscriptions, &args("silver")).unwrap_err();
+        assert_eq!(failure.exit, Exit::Conflict);
+        assert!(failure.message.contains("under the plan gold already (Subscription it)"), "{failure}");
+    }
+
+    #[test]
+    fn names_fit_and_differ() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let (shop, orders) = (name("shop"), name("orders"));
+        assert_eq!(subscription_name(&shop, &orders, &[]).as_str(), "shop-orders");
+        let taken = [json!({"name": "shop-orders"})];
+        assert!(subscription_name(&shop, &orders, &taken).as_str().starts_with("shop-"));
+        let long = name(&"x".repeat(63));
+        assert_eq!(subscription_name(&long, &orders, &[]).as_str().len(), 63);
+        assert_ne!(credential_name(&long, &Digest::of(b"a")), credential_name(&long, &Digest::of(b"b")));
+        assert_eq!(hashed_name(&name(&format!("{}-a", "x".repeat(45))), &"0".repeat(16)).as_str().len(), 63);
+    }
+
+    #[test]
+    fn keys_are_long_and_new() {
+        let key = new_key();
+        assert!(key.starts_with("hk_") && key.len() == 46, "{key}");
+        assert_ne!(key, new_key());
+    }
+
+    #[test]
+    fn callers_learn_where_the_key_goes() {
+        let said = |security: Value| how_to_send(&json!({"spec": {"security": security}}));
+        assert_eq!(said(json!({"apiKey": {}})), "send the key in the header X-API-Key");
+        assert_eq!(said(json!({"apiKey": {"header": "K"}})), "send the key in the header K");
+        assert_eq!(said(json!({"apiKey": {"query": "k"}})), "send the key as query parameter k");
+        assert!(said(json!({})).contains("asks for no key"));
+    }
+}

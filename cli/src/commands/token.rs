@@ -1,0 +1,174 @@
+//! `hanse token`: operators' tokens and join tokens. Secrets are made here; only digests leave this process.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hanse_state::{
+    Kind, Spec,
+    spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
+};
+use hanse_topology::Name;
+use hanse_transport::{JoinToken, TrustAnchor};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{JoinAs, Output, TokenArgs, TokenCommand, TokenCreateArgs},
+    client::{ApplyOptions, Client, Listed, tls::trust_anchor},
+    exit::{Exit, Failure},
+    out::{data, say},
+    render,
+};
+
+/// A join token is for a machine that is being set up: a day is a working day and a night.
+const JOIN_TTL: Duration = Duration::from_secs(24 * 3600);
+/// As of the token that `server init` makes: tokens are known for what they are where they leak.
+const OPERATOR_PREFIX: &str = "hop_";
+
+/// Makes, lists or deletes tokens.
+pub(crate) async fn token(client: &Client, args: &TokenArgs) -> anyhow::Result<()> {
+    match &args.command {
+        TokenCommand::Create(create) => create_token(client, create).await,
+        TokenCommand::List { output } => list(client, *output).await,
+        TokenCommand::Delete { name } => delete(client, name).await,
+    }
+}
+
+async fn create_token(client: &Client, args: &TokenCreateArgs) -> anyhow::Result<()> {
+    let now = SystemTime::now();
+    let name =
+        args.name.clone().unwrap_or_else(|| new_name(if args.join.is_some() { "join" } else { "operator" }));
+    let (secret, spec) = match args.join {
+        Some(join) => join_token(&name, join, args, &trust_anchor(&client.ca_file)?, now),
+        None => operator_token(args.ttl, now),
+    };
+    let resource = manifest(&name, &spec);
+    let answer = client.apply(&[resource], &ApplyOptions::default()).await?;
+    data(secret)?;
+    say(format!("made {} {name} at revision {}", spec.kind(), answer.revision));
+    Ok(())
+}
+
+/// A token that must not be there yet.
+pub(crate) fn manifest(name: &Name, spec: &Spec) -> Value {
+    json!({"kind": spec.kind().as_str(), "name": name, "spec": spec.to_json(), "revision": 0})
+}
+
+fn join_token(
+    name: &Name,
+    join: JoinAs,
+    args: &TokenCreateArgs,
+    anchor: &TrustAnchor,
+    now: SystemTime,
+) -> (String, Spec) {
+    let role = match join {
+        JoinAs::Server => JoinRole::Server,
+        JoinAs::Agent => JoinRole::Agent,
+    };
+    let expires_at = unix_seconds(now + args.ttl.unwrap_or(JOIN_TTL));
+    let (token, spec) = new_join_token(name, role, args.region.clone(), anchor, expires_at);
+    let spec = JoinTokenSpec { environments: args.environments.clone(), uses: args.uses, ..spec };
+    (token.to_string(), spec.into())
+}
+
+/// A join token for one use in any environment, and what the federation keeps of it.
+pub(crate) fn new_join_token(
+    name: &Name,
+    role: JoinRole,
+    region: Option<Name>,
+    anchor: &TrustAnchor,
+    expires_at: u64,
+) -> (JoinToken, JoinTokenSpec) {
+    let token = JoinToken::generate(name.clone(), anchor);
+    let digest = Digest(token.secret_digest());
+    (token, JoinTokenSpec { role, region, environments: Vec::new(), uses: 1, expires_at, digest })
+}
+
+fn operator_token(ttl: Option<Duration>, now: SystemTime) -> (String, Spec) {
+    let token = format!("{OPERATOR_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>()));
+    let spec = TokenSpec {
+        role: TokenRole::Admin,
+        digest: Digest::of(token.as_bytes()),
+        expires_at: ttl.map(|ttl| unix_seconds(now + ttl)),
+    };
+    (token, spec.into())
+}
+
+async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
+    let tokens = client.list(Kind::Token, false).await?;
+    let joins = client.list(Kind::JoinToken, false).await?;
+    let text = match output {
+        Output::Json | Output::Yaml => {
+            let revision = tokens.revision.min(joins.revision);
+            let both = Listed { items: tokens.items.into_iter().chain(joins.items).collect(), revision };
+            render::listed(Kind::Token, &both, output)
+        }
+        Output::Table | Output::Wide | Output::Name => {
+            let tables = [(Kind::Token, tokens), (Kind::JoinToken, joins)]
+                .into_iter()
+                .filter(|(_, listed)| !listed.items.is_empty())
+                .map(|(kind, listed)| render::listed(kind, &listed, output));
+            tables.collect::<Vec<_>>().join(if output == Output::Name { "\n" } else { "\n\n" })
+        }
+    };
+    data(text)?;
+    Ok(())
+}
+
+async fn delete(client: &Client, name: &Name) -> anyhow::Result<()> {
+    for kind in [Kind::Token, Kind::JoinToken] {
+        let key = client.key(kind, name.clone());
+        if client.find(&key).await?.is_some() {
+            client.delete(&key, false).await?;
+            data(format!("{key} deleted"))?;
+            return Ok(());
+        }
+    }
+    Err(Failure::new(Exit::NotFound, format!("there is neither a Token nor a JoinToken {name}"))
+        .remedy("`hanse token list` shows what there is")
+        .into())
+}
+
+/// `join-1f3a9c20`.
+pub(crate) fn new_name(beginning: &str) -> Name {
+    Name::new(format!("{beginning}-{}", hex::encode(rand::random::<[u8; 4]>())))
+        .expect("a word, a hyphen and hexadecimal digits are a name")
+}
+
+pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_transport::Authority;
+
+    use super::*;
+
+    #[test]
+    fn a_join_token_pins_the_root_and_only_its_digest_is_kept() {
+        let anchor = Authority::new_root().unwrap().trust_anchor().unwrap();
+        let name = new_name("join");
+        let args = TokenCreateArgs {
+            name: None,
+            join: Some(JoinAs::Agent),
+            region: Some(Name::new("eu-west").unwrap()),
+            environments: vec![],
+            uses: 3,
+            ttl: Some(Duration::from_secs(60)),
+        };
+        let (text, spec) = join_token(&name, JoinAs::Agent, &args, &anchor, UNIX_EPOCH);
+        let token: JoinToken = text.parse().unwrap();
+        assert_eq!(*token.anchor_sha256(), anchor.spki_sha256());
+        let sent = manifest(&name, &spec);
+        assert_eq!(sent["spec"]["role"], "agent");
+        assert_eq!((&sent["spec"]["uses"], &sent["spec"]["expiresAt"]), (&json!(3), &json!(60)));
+        assert_eq!(sent["spec"]["digest"], Digest(token.secret_digest()).to_string());
+        assert!(!sent.to_string().contains(&hex::encode(token.secret())));
+    }
+
+    #[test]
+    fn an_operators_token_is_kept_as_its_digest() {
+        let (token, spec) = operator_token(None, UNIX_EPOCH);
+        assert_eq!(spec.to_json()["digest"], Digest::of(token.as_bytes()).to_string());
+        assert_eq!(spec.to_json().get("expiresAt"), None);
+    }
+}

@@ -1,0 +1,166 @@
+//! Waiting until every gateway serves a revision.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    client::{Client, Convergence, GatewayConvergence},
+    exit::{Exit, Failure, exit_of},
+    out::{Progress, say},
+};
+
+/// Between two questions: a change reaches the gateways within some tens of milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(40);
+/// Gateways report every second: asking more often than a few times between reports tells nothing.
+const LAST_PAUSE: Duration = Duration::from_millis(400);
+
+/// Returns when every gateway in scope serves `revision`; fails with exit code 7 naming those that do not.
+pub(crate) async fn wait(client: &Client, revision: u64, timeout: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + timeout;
+    let progress = Progress::start(format!("revision {revision}"));
+    let mut pause = FIRST_PAUSE;
+    let mut last: Option<Convergence> = None;
+    loop {
+        match tokio::time::timeout_at(deadline, client.convergence(revision)).await {
+            Ok(Ok(convergence)) if convergence.converged => {
+                drop(progress);
+                say(reached(revision, &convergence));
+                return Ok(());
+            }
+            Ok(Ok(convergence)) => {
+                progress.message(counted(revision, &convergence));
+                last = Some(convergence);
+            }
+            // An election, or a node that went: whoever is left will say.
+            Ok(Err(error)) if exit_of(&error) == Exit::NoQuorum => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => break,
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            break;
+        }
+        // To the very end: whoever asked for thirty seconds gets them.
+        tokio::time::sleep(pause.min(deadline - now)).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+    drop(progress);
+    Err(timed_out(revision, timeout, last.as_ref()).into())
+}
+
+fn serves(gateway: &GatewayConvergence) -> bool {
+    gateway.state == "effective"
+}
+
+fn is_absent(gateway: &GatewayConvergence) -> bool {
+    gateway.state == "absent"
+}
+
+/// `revision 12 is served by 3 of 4 gateways`: in each of their environments. Absent ones are not waited for.
+fn counted(revision: u64, convergence: &Convergence) -> String {
+    let mut gateways: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+    for gateway in convergence.gateways.iter().filter(|gateway| !is_absent(gateway)) {
+        let serving = gateways.entry((&gateway.region, &gateway.name)).or_insert(true);
+        *serving &= serves(gateway);
+    }
+    let serving = gateways.values().filter(|serving| **serving).count();
+    match gateways.len() {
+        0 => format!("revision {revision}: no gateway is there to serve it"),
+        1 => format!("revision {revision} is served by {serving} of 1 gateway"),
+        all => format!("revision {revision} is served by {serving} of {all} gateways"),
+    }
+}
+
+fn reached(revision: u64, convergence: &Convergence) -> String {
+    let mut text = counted(revision, convergence);
+    for gateway in convergence.gateways.iter().filter(|gateway| is_absent(gateway)) {
+        text += &format!("\n  not waited for: {}", described(gateway));
+    }
+    text
+}
+
+fn timed_out(revision: u64, timeout: Duration, last: Option<&Convergence>) -> Failure {
+    let waited = humantime::format_duration(timeout);
+    let Some(convergence) = last else {
+        return Failure::new(
+            Exit::WaitTimedOut,
+            format!("after {waited} nobody has said who serves revision {revision}"),
+        );
+    };
+    let mut text = format!("after {waited} revision {revision} is not served by");
+    let (absent, laggards): (Vec<_>, Vec<_>) = convergence
+        .gateways
+        .iter()
+        .filter(|gateway| !serves(gateway))
+        .partition(|gateway| is_absent(gateway));
+    for gateway in laggards {
+        text += &format!("\n  {}", described(gateway));
+    }
+    for gateway in absent {
+        text += &format!("\n  not waited for: {}", described(gateway));
+    }
+    Failure::new(Exit::WaitTimedOut, text).remedy(format!(
+        "the change is made and will arrive; go on waiting with `hanse wait --revision {revision}`, look with `hanse status`"
+    ))
+}
+
+/// `gateway-us-east (us-east/production): behind at revision 11: silent for 4.0 s`.
+fn described(gateway: &GatewayConvergence) -> String {
+    let at = gateway
+        .revision
+        .map_or_else(|| " with nothing yet".to_owned(), |revision| format!(" at revision {revision}"));
+    let reason =
+        gateway.reason.as_deref().filter(|reason| !reason.is_empty()).map(|reason| format!(": {reason}"));
+    let GatewayConvergence { name, region, environment, state, .. } = gateway;
+    format!("{name} ({region}/{environment}): {state}{at}{}", reason.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gateway(name: &str, state: &str, revision: Option<u64>, reason: Option<&str>) -> GatewayConvergence {
+        GatewayConvergence {
+            name: name.into(),
+            region: "eu-west".into(),
+            environment: "production".into(),
+            state: state.into(),
+            revision,
+            reason: reason.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn who_does_not_serve_is_named_with_why() {
+        let gateways = vec![
+            gateway("a", "effective", Some(12), None),
+            gateway("b", "behind", Some(11), Some("silent for 4.0 s")),
+            gateway("c", "fused", None, None),
+            gateway("d", "absent", Some(3), Some("last heard from 60 s ago")),
+        ];
+        let convergence = Convergence { revision: 12, converged: false, gateways };
+        let failure = timed_out(12, Duration::from_secs(5), Some(&convergence));
+        assert_eq!(failure.exit, Exit::WaitTimedOut);
+        insta::assert_snapshot!(failure.message, @r"
+        after 5s revision 12 is not served by
+          b (eu-west/production): behind at revision 11: silent for 4.0 s
+          c (eu-west/production): fused with nothing yet
+          not waited for: d (eu-west/production): absent at revision 3: last heard from 60 s ago
+        ");
+        assert_eq!(counted(12, &convergence), "revision 12 is served by 1 of 3 gateways");
+    }
+
+    #[test]
+    fn success_says_who_was_not_waited_for() {
+        let gateways = vec![gateway("a", "effective", Some(12), None), gateway("d", "absent", None, None)];
+        insta::assert_snapshot!(reached(12, &Convergence { revision: 12, converged: true, gateways }), @r"
+        revision 12 is served by 1 of 1 gateway
+          not waited for: d (eu-west/production): absent with nothing yet
+        ");
+        assert_eq!(
+            reached(1, &Convergence { revision: 12, converged: true, gateways: vec![] }),
+            "revision 1: no gateway is there to serve it"
+        );
+    }
+}

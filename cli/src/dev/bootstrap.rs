@@ -1,0 +1,279 @@
+//! From nothing, or from an earlier run's data, to a federation that serves.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context as _;
+use futures_util::future::try_join_all;
+use hanse_state::{Spec, spec::JoinRole};
+use hanse_transport::TrustAnchor;
+use serde_json::Value;
+
+use super::{
+    configs,
+    data_dir::DataDir,
+    plan::{CONTROL_NODES, Face, Plan, ProcessSpec, REGIONS, Role},
+    ports::Reservations,
+    process,
+    supervisor::Supervisor,
+};
+use crate::{
+    client::{ApplyOptions, Client, tls::trust_anchor},
+    client_config::{ClientConfig, default_organization, write_private},
+    commands::token,
+    exit::{Exit, Failure},
+    out::{Progress, say},
+};
+
+/// Something is wrong with a federation that takes longer; it takes some seconds.
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long the join tokens of the first start are good.
+const TOKEN_TTL: Duration = Duration::from_secs(3600);
+/// How long the ports of an earlier run may take to become free where it was killed: its processes stop when it is gone.
+const PORTS_WITHIN: Duration = Duration::from_secs(8);
+
+/// What is to be run.
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) reservations: Reservations,
+    /// Whether there is no federation in the directory yet.
+    pub(super) is_new: bool,
+}
+
+/// What became of it.
+pub(super) struct Federation {
+    pub(super) lineage: Value,
+}
+
+/// Plans a new federation, or the one that is in the directory.
+pub(super) fn prepare(
+    dir: &DataDir,
+    control_nodes: Option<u8>,
+    regions: Option<u8>,
+) -> anyhow::Result<Prepared> {
+    let mut reservations = Reservations::new(dir.port_locks()?);
+    let known = match fs::read(dir.plan()) {
+        Ok(text) => Some(
+            serde_json::from_slice::<Plan>(&text)
+                .with_context(|| format!("reading {}", dir.plan().display()))?,
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("reading {}", dir.plan().display())),
+    };
+    let (mut plan, is_new) = match known {
+        Some(plan) if plan.complete => {
+            check_size(dir, &plan, control_nodes, regions)?;
+            (resumed(plan, &mut reservations, if was_killed { PORTS_WITHIN } else { Duration::ZERO })?, false)
+        }
+        known => {
+            if known.is_some() {
+                say("the first start was not finished; starting over");
+            }
+            clear(dir)?;
+            (Plan::new(control_nodes.unwrap_or(CONTROL_NODES), regions.unwrap_or(REGIONS)), true)
+        }
+    };
+    plan.choose_ports(|preferred| reservations.pick(preferred)).context("choosing ports")?;
+    for process in &plan.processes {
+        configs::write(dir, &plan, process)?;
+    }
+    Ok(Prepared { plan, reservations, is_new })
+}
+
+fn check_size(
+    dir: &DataDir,
+    plan: &Plan,
+    control_nodes: Option<u8>,
+    regions: Option<u8>,
+) -> Result<(), Failure> {
+    let (nodes, regions_there) = plan.size();
+    let same = |asked: Option<u8>, there: usize| asked.is_none_or(|asked| usize::from(asked) == there);
+    if same(control_nodes, nodes) && same(regions, regions_there) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} holds a federation of {nodes} control-plane nodes and {regions_there} regions",
+        dir.path().display()
+    );
+    Err(Failure::usage(message)
+        .remedy("leave --control-nodes and --regions out to resume it, or give another --data-dir"))
+}
+
+/// The plan with the addresses it had, where they are free.
+fn resumed(mut plan: Plan, reservations: &mut Reservations, patience: Duration) -> anyhow::Result<Plan> {
+    let deadline = Instant::now() + patience;
+    for process in &mut plan.processes {
+        let mut kept = BTreeMap::new();
+        for (&face, &port) in &process.ports {
+            let mut free = reservations.reserve(port);
+            while !free && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(100));
+                free = reservations.reserve(port);
+            }
+            if free {
+                kept.insert(face, port);
+            } else if process.role.keeps(face) {
+                let message = format!(
+                    "{} cannot have its address 127.0.0.1:{port}: somebody else listens there",
+                    process.name
+                );
+                return Err(Failure::new(Exit::Conflict, message)
+                    .remedy("stop whoever listens there, or start another federation with another --data-dir")
+                    .into());
+            }
+        }
+        process.ports = kept;
+    }
+    Ok(plan)
+}
+
+/// Removes what an unfinished start left.
+fn clear(dir: &DataDir) -> anyhow::Result<()> {
+    let clearing = || format!("clearing {}", dir.path().display());
+    fs::remove_dir_all(dir.nodes()).and_then(|()| fs::create_dir_all(dir.nodes())).with_context(clearing)?;
+    for file in [dir.plan(), dir.client(), dir.ca(), dir.operator_token()] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(clearing);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Starts everything; returns when every process serves and the client configuration is written.
+pub(super) async fn bring_up(
+    supervisor: &Arc<Supervisor>,
+    dir: &DataDir,
+    is_new: bool,
+) -> anyhow::Result<Federation> {
+    let progress = Progress::start("starting the federation");
+    let plan = supervisor.plan();
+    supervisor.save_plan(!is_new)?;
+    if is_new {
+        found(supervisor, dir, &plan, &progress).await?;
+    } else {
+        for process in &plan.processes {
+            supervisor.spawn(process.name.as_str())?;
+        }
+    }
+    progress.message("waiting until every process serves");
+    try_join_all(plan.processes.iter().map(|process| supervisor.serves(process.name.as_str()))).await?;
+    let client = write_client(dir, &plan)?;
+    supervisor.save_plan(true)?;
+    let status = client.status().await?;
+    Ok(Federation { lineage: status["lineage"].clone() })
+}
+
+/// The first start: the control plane founds itself, everybody else joins it.
+async fn found(
+    supervisor: &Arc<Supervisor>,
+    dir: &DataDir,
+    plan: &Plan,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let mut servers = plan.of_role(Role::Server);
+    let founder = servers.next().context("a federation has at least one control-plane node")?;
+    let joining: Vec<_> = servers.collect();
+
+    supervisor.spawn("upstream")?;
+    let mut init = process::command(supervisor.executable(), "server");
+    init.arg("init").arg("--config").arg(dir.config(founder.name.as_str()));
+    let token = process::output_of(init, "founding the federation").await?;
+    write_private(&dir.operator_token(), token.as_bytes())?;
+    let root = dir.data(founder.name.as_str()).join("pki").join("root.crt");
+    fs::copy(&root, dir.ca()).with_context(|| format!("copying {}", root.display()))?;
+    let anchor = trust_anchor(&dir.ca())?;
+
+    progress.message("starting the control plane");
+    supervisor.spawn(founder.name.as_str())?;
+    supervisor.serves(founder.name.as_str()).await?;
+    let client = client_of(dir, std::iter::once(founder))?;
+    tell(&client, dir, plan, &anchor).await?;
+
+    progress.message("joining control-plane nodes, agents and gateways");
+    let nodes = async {
+        for node in joining {
+            join_server(supervisor, dir, founder, node).await?;
+        }
+        Ok(())
+    };
+    let regions = try_join_all(plan.of_role(Role::Agent).map(|agent| async {
+        supervisor.spawn(agent.name.as_str())?;
+        supervisor.serves(agent.name.as_str()).await?;
+        let own = plan.of_role(Role::Gateway).filter(|gateway| gateway.region == agent.region);
+        for gateway in own {
+            supervisor.mint_token(agent, gateway).await?;
+            supervisor.spawn(gateway.name.as_str())?;
+        }
+        anyhow::Ok(())
+    }));
+    tokio::try_join!(nodes, regions)?;
+    Ok(())
+}
+
+/// Writes what a new federation starts with, and the join tokens of everybody else, in one change.
+async fn tell(client: &Client, dir: &DataDir, plan: &Plan, anchor: &TrustAnchor) -> anyhow::Result<()> {
+    let expires_at = token::unix_seconds(SystemTime::now() + TOKEN_TTL);
+    let mut resources = plan.resources();
+    for process in plan.of_role(Role::Server).skip(1).chain(plan.of_role(Role::Agent)) {
+        let role = if process.role == Role::Server { JoinRole::Server } else { JoinRole::Agent };
+        let (token, spec) =
+            token::new_join_token(&process.name, role, process.region.clone(), anchor, expires_at);
+        resources.push(token::manifest(&process.name, &Spec::from(spec)));
+        write_private(&dir.join_token(process.name.as_str()), token.to_string().as_bytes())?;
+    }
+    client.apply(&resources, &ApplyOptions::default()).await.context("setting the federation up")?;
+    Ok(())
+}
+
+async fn join_server(
+    supervisor: &Arc<Supervisor>,
+    dir: &DataDir,
+    founder: &ProcessSpec,
+    node: &ProcessSpec,
+) -> anyhow::Result<()> {
+    let name = node.name.as_str();
+    let token = fs::read_to_string(dir.join_token(name))
+        .with_context(|| format!("reading the join token of {name}"))?;
+    let mut join = process::command(supervisor.executable(), "server");
+    join.arg("join").arg("--config").arg(dir.config(name));
+    join.arg("--via").arg(founder.address(Face::Enrolment).unwrap_or_default());
+    // Not on the command line: others can see that.
+    join.env("HANSE_SERVER_JOIN_TOKEN", token);
+    process::output_of(join, &format!("joining {name}")).await?;
+    supervisor.spawn(name)?;
+    supervisor.serves(name).await
+}
+
+fn client_of<'a>(dir: &DataDir, servers: impl Iterator<Item = &'a ProcessSpec>) -> anyhow::Result<Client> {
+    Client::new(client_config(dir, servers)?, dir.client())
+}
+
+fn client_config<'a>(
+    dir: &DataDir,
+    servers: impl Iterator<Item = &'a ProcessSpec>,
+) -> anyhow::Result<ClientConfig> {
+    let token = fs::read_to_string(dir.operator_token())
+        .with_context(|| format!("reading {}", dir.operator_token().display()))?;
+    Ok(ClientConfig {
+        servers: servers
+            .filter_map(|server| server.address(Face::Api))
+            .map(|address| format!("https://{address}"))
+            .collect(),
+        ca_file: dir.ca(),
+        token,
+        organization: default_organization(),
+    })
+}
+
+fn write_client(dir: &DataDir, plan: &Plan) -> anyhow::Result<Client> {
+    let config = client_config(dir, plan.of_role(Role::Server))?;
+    config.save(&dir.client())?;
+    Client::new(config, dir.client())
+}

@@ -1,0 +1,79 @@
+//! The configuration files of the processes. Pure but for writing them.
+
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+
+use super::{
+    data_dir::DataDir,
+    plan::{Face, Plan, ProcessSpec, Role},
+};
+
+/// Writes the file of one process. The sample upstream has none.
+pub(super) fn write(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> anyhow::Result<()> {
+    let name = process.name.as_str();
+    let Some(content) = content(dir, plan, process) else { return Ok(()) };
+    let path = dir.config(name);
+    let text = toml::to_string(&content).with_context(|| format!("writing the configuration of {name}"))?;
+    std::fs::create_dir_all(dir.node(name))
+        .and_then(|()| std::fs::write(&path, text))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// What the file says.
+fn content(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> Option<Value> {
+    let name = process.name.as_str();
+    let mut content = json!({"name": name, "data_dir": dir.data(name)});
+    let all = |role: Role, face: Face| {
+        plan.of_role(role).filter_map(|other| other.address(face)).collect::<Vec<_>>()
+    };
+    match process.role {
+        Role::Upstream => return None,
+        Role::Server => {}
+        Role::Agent => {
+            content["region"] = json!(process.region);
+            content["servers"] = json!(all(Role::Server, Face::Federation));
+            content["enrolment"] = json!(all(Role::Server, Face::Enrolment));
+            content["join_token_file"] = json!(dir.join_token(name));
+        }
+        Role::Gateway => {
+            let agent = process.region.as_ref().and_then(|region| plan.agent(region));
+            content["agents"] = json!(
+                agent.and_then(|agent| agent.address(Face::Federation)).into_iter().collect::<Vec<_>>()
+            );
+            content["enrolment"] =
+                json!(agent.and_then(|agent| agent.address(Face::Enrolment)).into_iter().collect::<Vec<_>>());
+            content["join_token_file"] = json!(dir.join_token(name));
+        }
+    }
+    let faces = process.ports.keys().filter_map(|face| {
+        let key = serde_json::to_value(face).ok()?.as_str()?.to_owned();
+        Some((key, json!(process.address(*face))))
+    });
+    content["listen"] = Value::Object(faces.collect::<Map<_, _>>());
+    Some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_reads_its_file() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::make(temporary.path()).unwrap();
+        let mut plan = Plan::new(3, 2);
+        plan.choose_ports(Ok).unwrap();
+        for process in &plan.processes {
+            write(&dir, &plan, process).unwrap();
+            let text = std::fs::read_to_string(dir.config(process.name.as_str()));
+            match process.role {
+                Role::Server => drop(toml::from_str::<hanse_server::Config>(&text.unwrap()).unwrap()),
+                Role::Agent => drop(toml::from_str::<hanse_agent::Config>(&text.unwrap()).unwrap()),
+                Role::Gateway => drop(toml::from_str::<hanse_gateway::Config>(&text.unwrap()).unwrap()),
+                Role::Upstream => assert!(text.is_err()),
+            }
+        }
+        let gateway = content(&dir, &plan, plan.find("gateway-us-east").unwrap()).unwrap();
+        assert_eq!(gateway["agents"], json!(["127.0.0.1:7554"]));
+    }
+}

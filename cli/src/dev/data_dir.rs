@@ -1,0 +1,140 @@
+//! What lies where in the data directory.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest as _, Sha256};
+
+use super::control;
+use crate::exit::{Exit, Failure};
+
+/// The longest path of a Unix socket that every system takes (108 bytes on Linux, 104 on macOS, with the final zero).
+const MAX_SOCKET_PATH: usize = 100;
+
+/// The data directory of one federation; an absolute path.
+#[derive(Debug, Clone)]
+pub(super) struct DataDir(PathBuf);
+
+impl DataDir {
+    /// The directory, made if it is not there. It holds keys: nobody else may look inside.
+    pub(super) fn make(path: &Path) -> anyhow::Result<Self> {
+        let making = || format!("making the data directory {}", path.display());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(making)?;
+        let dir = Self(path.canonicalize().with_context(making)?);
+        for below in [dir.logs(), dir.0.join("nodes")] {
+            fs::create_dir_all(below).with_context(making)?;
+        }
+        Ok(dir)
+    }
+
+    /// The directory of a federation that should run.
+    pub(super) fn existing(path: &Path) -> Result<Self, Failure> {
+        path.canonicalize().map(Self).map_err(|_| control::nobody_runs(&Self(path.to_owned())))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The right to run a federation here, until dropped.
+    pub(super) fn lock(&self) -> anyhow::Result<Flock<fs::File>> {
+        let path = self.0.join("lock");
+        let file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            Failure::new(Exit::Conflict, format!("a federation runs in {} already", self.0.display()))
+                .remedy("stop it, or give another --data-dir")
+                .into()
+        })
+    }
+
+    pub(super) fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    pub(super) fn log(&self, name: &str) -> PathBuf {
+        self.logs().join(format!("{name}.log"))
+    }
+
+    pub(super) fn nodes(&self) -> PathBuf {
+        self.0.join("nodes")
+    }
+
+    pub(super) fn node(&self, name: &str) -> PathBuf {
+        self.nodes().join(name)
+    }
+
+    /// A node's configuration file.
+    pub(super) fn config(&self, name: &str) -> PathBuf {
+        self.node(name).join("config.toml")
+    }
+
+    /// A node's own data directory.
+    pub(super) fn data(&self, name: &str) -> PathBuf {
+        self.node(name).join("data")
+    }
+
+    pub(super) fn join_token(&self, name: &str) -> PathBuf {
+        self.node(name).join("join-token")
+    }
+
+    pub(super) fn plan(&self) -> PathBuf {
+        self.0.join("plan.json")
+    }
+
+    pub(super) fn client(&self) -> PathBuf {
+        self.0.join("client.toml")
+    }
+
+    pub(super) fn ca(&self) -> PathBuf {
+        self.0.join("ca.crt")
+    }
+
+    pub(super) fn operator_token(&self) -> PathBuf {
+        self.0.join("operator.token")
+    }
+
+    /// Where every federation of this user locks its ports.
+    pub(super) fn port_locks(&self) -> anyhow::Result<PathBuf> {
+        let user = fs::metadata(&self.0).with_context(|| format!("looking at {}", self.0.display()))?.uid();
+        Ok(std::env::temp_dir().join(format!("hanse-dev-ports-{user}")))
+    }
+
+    /// The control socket: in the directory, or where its path would be too long, in the system's for temporary files.
+    pub(super) fn socket(&self) -> PathBuf {
+        let here = self.0.join("control.sock");
+        if here.as_os_str().len() <= MAX_SOCKET_PATH {
+            return here;
+        }
+        let digest = hex::encode(Sha256::digest(self.0.as_os_str().as_encoded_bytes()));
+        std::env::temp_dir().join(format!("hanse-dev-{}.sock", &digest[..16]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_federation_a_directory() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::make(&temporary.path().join("a/b")).unwrap();
+        let lock = dir.lock().unwrap();
+        let refused = dir.lock().unwrap_err();
+        assert_eq!(crate::exit::exit_of(&refused), Exit::Conflict);
+        drop(lock);
+        assert!(dir.lock().is_ok());
+        assert!(DataDir::existing(&temporary.path().join("none")).is_err());
+    }
+
+    #[test]
+    fn sockets_have_short_paths() {
+        let deep = DataDir(PathBuf::from(format!("/{}", "x".repeat(200))));
+        assert!(deep.socket().as_os_str().len() <= MAX_SOCKET_PATH);
+        assert_eq!(DataDir("/d".into()).socket(), Path::new("/d/control.sock"));
+    }
+}

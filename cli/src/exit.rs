@@ -1,0 +1,156 @@
+//! How the program ends: exit codes and the errors that carry them.
+
+use std::{fmt, process::ExitCode};
+
+use hanse_state::{Problem, ProblemName};
+
+/// What an exit code says. Documented in `docs/cli.md`; scripts rely on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 1: anything without a code of its own, such as unusable input (of `diff`: there are differences).
+    General,
+    /// 2: the command line makes no sense, or names a file that cannot be read.
+    Usage,
+    /// 3: no token, a bad one, or one that may not do this.
+    Auth,
+    /// 4: it does not exist.
+    NotFound,
+    /// 5: it conflicts with what is there.
+    Conflict,
+    /// 6: no quorum, or nobody answers.
+    NoQuorum,
+    /// 7: what was waited for did not come in time.
+    WaitTimedOut,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::General => 1,
+            Self::Usage => 2,
+            Self::Auth => 3,
+            Self::NotFound => 4,
+            Self::Conflict => 5,
+            Self::NoQuorum => 6,
+            Self::WaitTimedOut => 7,
+        }
+    }
+
+    /// The code for a problem the control plane answered with.
+    pub(crate) const fn of(name: ProblemName) -> Self {
+        match name {
+            ProblemName::Unauthenticated | ProblemName::Forbidden | ProblemName::JoinRefused => Self::Auth,
+            ProblemName::NotFound => Self::NotFound,
+            ProblemName::InUse
+            | ProblemName::Conflict
+            | ProblemName::Stale
+            | ProblemName::PreconditionRequired
+            | ProblemName::KeyReused => Self::Conflict,
+            ProblemName::NoQuorum | ProblemName::UnknownFate => Self::NoQuorum,
+            ProblemName::BadRequest
+            | ProblemName::Invalid
+            | ProblemName::MissingReference
+            | ProblemName::TooLarge
+            | ProblemName::Gone
+            | ProblemName::Internal => Self::General,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// An error with its exit code and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) exit: Exit,
+    /// What is wrong.
+    pub(crate) message: String,
+    /// What to do; may be empty.
+    pub(crate) remedy: String,
+    /// The control plane's name for it, where it came from there.
+    pub(crate) problem: Option<ProblemName>,
+}
+
+impl Failure {
+    /// A failure without remedy yet.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), remedy: String::new(), problem: None }
+    }
+
+    /// A mistake on the command line.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Input that cannot be used.
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self::new(Exit::General, message)
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = remedy.into();
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.remedy.is_empty() {
+            write!(f, "\n  hint: {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let message = match problem.field.as_str() {
+            "" => problem.detail,
+            field => format!("{field}: {}", problem.detail),
+        };
+        Self { exit: Exit::of(problem.name), message, remedy: problem.remedy, problem: Some(problem.name) }
+    }
+}
+
+/// The exit code of an error: that of the first [`Failure`] among its causes.
+pub(crate) fn exit_of(error: &anyhow::Error) -> Exit {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .map_or(Exit::General, |failure| failure.exit)
+}
+
+/// An error as people read it: outermost first, causes after colons.
+pub(crate) fn explain(error: &anyhow::Error) -> String {
+    format!("error: {error:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn problems_become_failures_with_field_remedy_and_code() {
+        let problem = Problem::new(ProblemName::Stale, "it is at revision 8")
+            .at("Api default/orders")
+            .remedy("get it again");
+        let error = Err::<(), _>(Failure::from(problem)).context("applying orders.yaml").unwrap_err();
+        assert_eq!(exit_of(&error), Exit::Conflict);
+        assert_eq!(
+            explain(&error),
+            "error: applying orders.yaml: Api default/orders: it is at revision 8\n  hint: get it again"
+        );
+        assert_eq!(exit_of(&anyhow::anyhow!("other")), Exit::General);
+    }
+}

@@ -1,0 +1,293 @@
+use hanse_state::spec::{Method, SecuritySpec};
+use hanse_topology::Name;
+use serde_json::{Value, json};
+
+use super::{publication::Existing, *};
+
+fn read(text: &str) -> Result<Imported, ImportError> {
+    operations(&parse(text)?)
+}
+
+fn refused(text: &str) -> String {
+    read(text).expect_err("must be refused").to_string()
+}
+
+fn document(paths: Value, components: Value) -> String {
+    json!({"openapi": "3.0.3", "info": {"title": "T", "version": "1"}, "paths": paths, "components": components}).to_string()
+}
+
+fn listed(imported: &Imported) -> Vec<String> {
+    imported
+        .operations
+        .iter()
+        .map(|operation| {
+            format!("{} {} {}", operation.method, operation.path, operation.id.as_deref().unwrap_or("-"))
+        })
+        .collect()
+}
+
+#[test]
+fn yaml_and_json_give_the_same() {
+    let yaml = r##"
+openapi: 3.1.0
+info: {title: Orders, version: 1.0}
+servers: [{url: "https://example.com/ignored"}]
+paths:
+  x-note: ignored
+  /orders:
+    summary: not an operation
+    get:
+      operationId: list
+      responses:
+        200: {description: ok}
+    post: {deprecated: true, responses: {"201": {description: made}}}
+  /orders/{id}:
+    parameters: [{$ref: "#/components/parameters/id"}]
+    delete: {operationId: remove}
+components:
+  parameters:
+    id: {name: id, in: path, required: true, schema: {type: string}}
+"##;
+    let imported = read(yaml).unwrap();
+    assert_eq!(listed(&imported), ["GET /orders list", "POST /orders -", "DELETE /orders/{id} remove"]);
+    assert_eq!(
+        (imported.title.as_str(), imported.version.as_str(), imported.deprecated),
+        ("Orders", "1.0", 1)
+    );
+    let as_json = serde_json::to_string(&parse(yaml).unwrap()).unwrap();
+    assert_eq!(read(&format!("\u{feff} {as_json}")).unwrap(), imported);
+}
+
+#[test]
+fn path_items_may_be_references_and_say_more_beside() {
+    let text = document(
+        json!({
+            "/a": {"$ref": "#/components/pathItems/shared", "get": {"operationId": "own"}},
+            "/b": {"$ref": "#/paths/~1a"},
+            "/c%d": {"$ref": "#/components/pathItems/per%20cent"},
+        }),
+        json!({"pathItems": {
+            "shared": {"get": {"operationId": "theirs"}, "put": {"operationId": "put"}},
+            "per cent": {"head": {}},
+        }}),
+    );
+    let listed = listed(&read(&text).unwrap());
+    assert_eq!(listed, ["GET /a own", "PUT /a put", "GET /b own", "PUT /b put", "HEAD /c%d -"]);
+}
+
+#[test]
+fn mixed_segments_pass() {
+    let text = document(json!({"/repos/{o}/compare/{base}...{head}": {"get": {}}}), json!({}));
+    assert_eq!(read(&text).unwrap().operations[0].path, "/repos/{o}/compare/{base}...{head}");
+}
+
+#[test]
+fn what_is_no_openapi_is_told_apart() {
+    assert!(matches!(parse(r#"{"swagger": "2.0"}"#), Err(ImportError::Swagger)));
+    assert!(matches!(parse("swagger: 2.0"), Err(ImportError::Swagger)));
+    assert_eq!(refused("openapi: 3.2.0"), "/openapi: version \"3.2.0\" is not supported");
+    assert_eq!(refused(r#"{"openapi": "3.10.0"}"#), "/openapi: version \"3.10.0\" is not supported");
+    assert_eq!(refused("hello: world"), "the document is not OpenAPI: it has no member \"openapi\"");
+    assert_eq!(
+        refused("kind: Api\nname: x\nspec: {}"),
+        "the document is not OpenAPI: it is a Hanse manifest"
+    );
+    assert_eq!(refused("just text"), "the document is not OpenAPI: it is not an object");
+    assert_eq!(refused("[]"), "the document is not OpenAPI: it is not an object");
+    let error = refused("{\n \"openapi\": \"3.0.0\",\n oops }");
+    assert!(error.starts_with("the document is not JSON: line 3, column 2:"), "{error}");
+    let error = refused("openapi: 3.0.0\ninfo: {title: [\n");
+    assert!(error.starts_with("the document is not YAML: line "), "{error}");
+}
+
+#[test]
+fn loops_are_named() {
+    let text = document(json!({"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}), json!({}));
+    let error = refused(&text);
+    assert!(error.contains("$ref loop: "), "{error}");
+    assert!(
+        error.contains("#/paths/~1a -> #/paths/~1b") || error.contains("#/paths/~1b -> #/paths/~1a"),
+        "{error}"
+    );
+
+    let text = document(
+        json!({"/a": {"get": {"parameters": [{"$ref": "#/components/parameters/p"}]}}}),
+        json!({"parameters": {"p": {"$ref": "#/components/parameters/p"}}}),
+    );
+    let error = refused(&text);
+    assert!(error.ends_with("$ref loop: #/components/parameters/p -> #/components/parameters/p"), "{error}");
+
+    let text = document(
+        json!({"/a": {"get": {"responses": {"200": {"$ref": "#/components/responses/x"}}}}}),
+        json!({"responses": {"x": {"$ref": "#/components/responses/y"}, "y": {"$ref": "#/components/responses/x"}}}),
+    );
+    assert!(refused(&text).contains("$ref loop"));
+}
+
+#[test]
+fn a_schema_may_contain_itself() {
+    let tree = json!({"type": "object", "properties": {
+        "children": {"type": "array", "items": {"$ref": "#/components/schemas/tree"}},
+        "$ref": {"type": "string"},
+    }});
+    assert!(read(&document(json!({"/a": {"get": {}}}), json!({"schemas": {"tree": tree}}))).is_ok());
+}
+
+#[test]
+fn chains_of_references_are_bounded() {
+    let parameters: serde_json::Map<String, Value> = (0..40)
+        .map(|n| (format!("p{n}"), json!({"$ref": format!("#/components/parameters/p{}", n + 1)})))
+        .collect();
+    let error = refused(&document(json!({"/a": {"get": {}}}), json!({"parameters": parameters})));
+    assert!(error.ends_with("more than 32 $refs in a row"), "{error}");
+}
+
+#[test]
+fn errors_name_the_json_pointer() {
+    let check = |paths: Value, expected: &str| assert_eq!(refused(&document(paths, json!({}))), expected);
+    check(json!({"/a~b/{c}": []}), "/paths/~1a~0b~1{c}: must be an object");
+    check(json!({"/a": {"get": 1}}), "/paths/~1a/get: must be an object");
+    check(json!({"/a": {"get": {"operationId": {}}}}), "/paths/~1a/get/operationId: must be a string");
+    check(json!({"/a": {"parameters": {}}}), "/paths/~1a/parameters: must be an array");
+    check(
+        json!({"/a": {"get": {"parameters": [{"in": "query"}]}}}),
+        "/paths/~1a/get/parameters/0/name: is required",
+    );
+    check(json!({"a": {}}), "/paths/a: a path must start with \"/\"");
+    check(json!({"/{a": {}}), "/paths/~1{a: \"{\" without \"}\"");
+    check(json!({"/{a/b}": {}}), "/paths/~1{a~1b}: a parameter must not span segments");
+    check(json!({"/a?b": {}}), "/paths/~1a?b: a path must have no query and no fragment");
+    check(json!({}), "/paths: is empty: the document has no operations");
+    check(json!({"/a": {"$ref": "#/nowhere"}}), "/paths/~1a: $ref \"#/nowhere\" leads nowhere");
+    check(json!({"/a": {"$ref": "other.yaml"}}), "/paths/~1a: $ref \"other.yaml\" leads to another file");
+    assert_eq!(refused(r#"{"openapi":"3.0.0"}"#), "/info: is required");
+    assert_eq!(refused(r#"{"openapi":"3.0.0","info":{}}"#), "/info/version: is required");
+    assert_eq!(
+        refused(r#"{"openapi":"3.1.0","info":{"version":"1"}}"#),
+        "/paths: is missing: the document has no operations"
+    );
+}
+
+fn publication() -> Publication {
+    let name = |text| Name::new(text).unwrap();
+    Publication {
+        organization: name("default"),
+        name: name("orders"),
+        context: "/orders".into(),
+        upstreams: vec!["http://a:1".parse().unwrap(), "eu-west=http://b:2/x?y=z".parse().unwrap()],
+        environments: vec![name("production")],
+        regions: vec![name("eu-west")],
+        security: None,
+    }
+}
+
+#[test]
+fn an_import_makes_upstream_api_and_binding() {
+    let imported = read(&document(json!({"/a": {"get": {"operationId": "a"}}}), json!({}))).unwrap();
+    let made = publication().resources(&imported, &Existing::default()).unwrap();
+    insta::assert_json_snapshot!(made, @r#"
+    [
+      {
+        "kind": "Upstream",
+        "name": "orders",
+        "organization": "default",
+        "spec": {
+          "endpoints": [
+            {
+              "url": "http://a:1",
+              "weight": 1
+            },
+            {
+              "url": "http://b:2/x?y=z",
+              "region": "eu-west",
+              "weight": 1
+            }
+          ],
+          "timeout": "30s",
+          "connectTimeout": "5s"
+        },
+        "revision": 0
+      },
+      {
+        "kind": "Api",
+        "name": "orders",
+        "organization": "default",
+        "spec": {
+          "context": "/orders",
+          "version": "1",
+          "operations": [
+            {
+              "method": "GET",
+              "path": "/a",
+              "id": "a"
+            }
+          ],
+          "security": {
+            "apiKey": {}
+          },
+          "lifecycle": "published",
+          "upstream": "orders"
+        },
+        "revision": 0
+      },
+      {
+        "kind": "Binding",
+        "name": "orders-production",
+        "organization": "default",
+        "spec": {
+          "api": "orders",
+          "revision": "latest",
+          "environment": "production",
+          "regions": {
+            "names": [
+              "eu-west"
+            ]
+          },
+          "reach": "local"
+        },
+        "revision": 0
+      }
+    ]
+    "#);
+}
+
+#[test]
+fn an_import_keeps_what_no_document_says() {
+    let imported = read(&document(json!({"/a": {"get": {}}, "/new": {"put": {}}}), json!({}))).unwrap();
+    let existing = Existing(vec![
+        json!({"kind": "Api", "name": "orders", "labels": {"team": "x"}, "revision": 7, "spec": {
+            "context": "/old", "version": "0", "lifecycle": "deprecated", "policies": ["cors"],
+            "operations": [
+                {"method": "GET", "path": "/a", "timeout": "5s", "id": "kept"},
+                {"method": "GET", "path": "/gone"},
+            ],
+        }}),
+    ]);
+    let mut wanted = publication();
+    let api = |wanted: &Publication| wanted.resources(&imported, &existing).unwrap().remove(1);
+    let made = api(&wanted);
+    assert_eq!((&made["revision"], &made["labels"]), (&json!(7), &json!({"team": "x"})));
+    assert_eq!(made["spec"]["context"], "/orders");
+    assert_eq!(made["spec"]["lifecycle"], "deprecated");
+    assert_eq!(made["spec"]["policies"], json!(["cors"]));
+    assert_eq!(made["spec"].get("security"), None, "an open Api stays open unless asked otherwise");
+    let operations = json!([
+        {"method": "GET", "path": "/a", "id": "kept", "timeout": "5s"},
+        {"method": "PUT", "path": "/new"},
+    ]);
+    assert_eq!(made["spec"]["operations"], operations);
+    wanted.security = Some(SecuritySpec { api_key: Some(Default::default()) });
+    assert_eq!(api(&wanted)["spec"]["security"], json!({"apiKey": {}}));
+}
+
+#[test]
+fn upstreams_are_urls_with_or_without_a_region() {
+    let parsed = |text: &str| text.parse::<UpstreamArg>();
+    assert_eq!(
+        parsed("http://h:1/?a=b").unwrap(),
+        UpstreamArg { region: None, url: "http://h:1/?a=b".into() }
+    );
+    assert_eq!(parsed("us-east=http://h").unwrap().region.unwrap().as_str(), "us-east");
+    assert!(parsed("US=http://h").is_err());
+    assert_eq!(Method::Get.as_str(), "GET");
+}

@@ -1,0 +1,70 @@
+//! Resources as text: tables for people, JSON and YAML for programs. Pure.
+
+mod columns;
+mod federation;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use comfy_table::{Table, presets::NOTHING};
+use hanse_state::Kind;
+use serde_json::{Value, json};
+
+pub(crate) use columns::text_of;
+pub(crate) use federation::federation;
+pub(crate) use yaml::yaml;
+
+use crate::{args::Output, client::Listed};
+
+/// A list in the form asked for.
+pub(crate) fn listed(kind: Kind, listed: &Listed, output: Output) -> String {
+    match output {
+        Output::Json => pretty(&json!({"items": listed.items, "revision": listed.revision})),
+        Output::Yaml => yaml(&json!({"items": listed.items, "revision": listed.revision})),
+        Output::Table | Output::Wide | Output::Name => rows(kind, &listed.items, output),
+    }
+}
+
+/// One resource in the form asked for.
+pub(crate) fn resource(kind: Kind, resource: &Value, output: Output) -> String {
+    match output {
+        Output::Json => pretty(resource),
+        Output::Yaml => yaml(resource),
+        Output::Table | Output::Wide | Output::Name => rows(kind, std::slice::from_ref(resource), output),
+    }
+}
+
+fn rows(kind: Kind, items: &[Value], output: Output) -> String {
+    if output == Output::Name {
+        return items
+            .iter()
+            .map(|item| format!("{}/{}", kind.plural(), text_of(&item["name"])))
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    let columns = columns::of(kind, output == Output::Wide);
+    let header = columns.iter().map(|column| column.title.to_owned()).collect();
+    table(header, items.iter().map(|item| columns.iter().map(|column| (column.read)(item)).collect()))
+}
+
+/// JSON for people and programs.
+pub(crate) fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).expect("a JSON value can be written")
+}
+
+/// Columns with two blanks between them and nothing else.
+pub(crate) fn table(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
+    let columns = header.len();
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    for mut row in rows {
+        row.resize(columns, String::new());
+        // An empty cell would shift what is cut by blanks, as in `awk`.
+        table.add_row(row.into_iter().map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}

@@ -1,0 +1,90 @@
+use serde_json::json;
+
+use super::*;
+
+fn apis() -> Listed {
+    let api = |name: &str, lifecycle: &str| {
+        json!({
+            "kind": "Api", "name": name, "organization": "default", "labels": {"team": "x"},
+            "spec": {"context": format!("/{name}"), "version": "1.0", "lifecycle": lifecycle, "operations": [{}, {}]},
+            "revision": 12, "createdAt": "2026-01-31T12:00:00.25Z", "updatedAt": "2026-01-31T12:00:00Z",
+            "status": {"latestRevision": 3},
+        })
+    };
+    Listed { items: vec![api("orders", "published"), api("a-much-longer-name", "deprecated")], revision: 12 }
+}
+
+#[test]
+fn tables() {
+    insta::assert_snapshot!(listed(Kind::Api, &apis(), Output::Table), @r"
+    NAME                CONTEXT              VERSION  LIFECYCLE   OPERATIONS  LATEST  REVISION
+    orders              /orders              1.0      published   2           3       12
+    a-much-longer-name  /a-much-longer-name  1.0      deprecated  2           3       12
+    ");
+    insta::assert_snapshot!(listed(Kind::Api, &apis(), Output::Wide), @r"
+    NAME                CONTEXT              VERSION  LIFECYCLE   OPERATIONS  LATEST  REVISION  LABELS  CREATED               UPDATED
+    orders              /orders              1.0      published   2           3       12        team=x  2026-01-31T12:00:00Z  2026-01-31T12:00:00Z
+    a-much-longer-name  /a-much-longer-name  1.0      deprecated  2           3       12        team=x  2026-01-31T12:00:00Z  2026-01-31T12:00:00Z
+    ");
+    assert_eq!(listed(Kind::Api, &apis(), Output::Name), "apis/orders\napis/a-much-longer-name");
+    let none = Listed::default();
+    assert_eq!(listed(Kind::Plan, &none, Output::Table), "NAME  RATE  BURST  REVISION");
+}
+
+#[test]
+fn lists_are_items_and_revision() {
+    let one = Listed { items: vec![json!({"name": "yes", "n": 1})], revision: 4 };
+    let as_json: Value = serde_json::from_str(&listed(Kind::Region, &one, Output::Json)).unwrap();
+    assert_eq!(as_json, json!({"items": [{"name": "yes", "n": 1}], "revision": 4}));
+    let as_yaml = listed(Kind::Region, &one, Output::Yaml);
+    assert_eq!(serde_saphyr::from_str::<Value>(&as_yaml).unwrap(), as_json, "{as_yaml}");
+}
+
+#[test]
+fn every_kind_has_a_table_of_whatever_it_holds() {
+    for kind in Kind::ALL {
+        let item = json!({"name": "x", "spec": {}, "revision": 1});
+        let text = resource(kind, &item, Output::Wide);
+        assert!(text.starts_with("NAME") && text.contains("\nx "), "{text}");
+    }
+    let plan = json!({"name": "gold", "revision": 1, "spec": {"rate": {"requests": 5000, "per": "minute", "burst": 83}}});
+    assert!(resource(Kind::Plan, &plan, Output::Table).contains("5000/minute"));
+}
+
+#[test]
+fn yaml_keeps_values_and_types() {
+    let value = json!({
+        "text": "yes", "number like": "1.0", "empty": "", "lines": "a\nb\n", "list": [], "object": {}, "null": null,
+        "nested": [{"a": 1, "b": [true, 2.5]}], "odd": "- # : {", "date": "2026-01-31",
+    });
+    let text = yaml(&value);
+    assert_eq!(serde_saphyr::from_str::<Value>(&text).unwrap(), value, "{text}");
+}
+
+#[test]
+fn the_federation_at_a_glance() {
+    let status = json!({
+        "lineage": {"generation": 1, "id": "0123456789abcdef"}, "revision": 42, "leader": "cp-2", "quorum": true,
+        "nodes": [{"name": "cp-1", "role": "voter", "api": "https://127.0.0.1:7443"}, {"name": "cp-2", "role": "leader", "api": "https://127.0.0.1:7543"}],
+        "regions": [
+            {"name": "eu-west",
+             "agents": [{"name": "agent-eu-west", "connected": true, "heardMsAgo": 120, "scopes": [{"revision": 42}, {"revision": 41}]}],
+             "gateways": [{"name": "gateway-eu-west", "connected": false, "heardMsAgo": 21_300, "revision": 40,
+                           "quarantined": [{"kind": "Route", "name": "r", "field": "path", "reason": "odd"}]}]},
+            {"name": "us-east", "agents": [], "gateways": []},
+        ],
+    });
+    insta::assert_snapshot!(federation(&status), @r"
+    revision 42  lineage 1/01234567  quorum
+
+    NODE  ROLE    API
+    cp-1  voter   https://127.0.0.1:7443
+    cp-2  leader  https://127.0.0.1:7543
+
+    REGION   ROLE     NAME             STATE      HEARD       REVISION
+    eu-west  agent    agent-eu-west    connected  0.1 s ago   41
+    eu-west  gateway  gateway-eu-west  silent     21.3 s ago  40
+    us-east  -        -                -          -           -
+    quarantined by gateway-eu-west (eu-west): Route r: path odd
+    ");
+}

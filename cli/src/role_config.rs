@@ -1,0 +1,125 @@
+//! Reading a role's configuration: its TOML file, and environment variables that win over it.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::exit::Failure;
+
+/// Top-level keys that hold lists; in the environment their items are separated by commas.
+const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
+/// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
+const TABLES: [&str; 3] = ["listen", "advertise", "limits"];
+/// Variables of that ending are secrets that roles read themselves.
+const SECRET: &str = "JOIN_TOKEN";
+
+/// Reads `path`; variables beginning with `prefix` (`HANSE_SERVER_`) win over it.
+pub(crate) fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> anyhow::Result<T> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    let variables =
+        std::env::vars().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value)));
+    let variables: Vec<_> = variables.filter(|(key, _)| key != SECRET && !key.is_empty()).collect();
+    parse(&text, prefix, &variables)
+        .map_err(|why| Failure::usage(format!("{}: {}", path.display(), why.trim_end())).into())
+}
+
+fn parse<T: DeserializeOwned>(text: &str, prefix: &str, variables: &[(String, String)]) -> Result<T, String> {
+    if variables.is_empty() {
+        // Straight from the text, so that errors name their line.
+        return toml::from_str(text).map_err(|error| error.to_string());
+    }
+    let mut table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    for (key, value) in variables {
+        set(&mut table, &key.to_ascii_lowercase(), value);
+    }
+    T::deserialize(table).map_err(|error| {
+        // What is wrong in the text is better told with its line.
+        match toml::from_str::<T>(text) {
+            Err(in_text) if in_text.message() == error.message() => in_text.to_string(),
+            _ => {
+                let names =
+                    variables.iter().map(|(key, _)| format!("{prefix}{key}")).collect::<Vec<_>>().join(", ");
+                format!("{} (with {names} from the environment)", error.message())
+            }
+        }
+    })
+}
+
+fn set(table: &mut Table, key: &str, value: &str) {
+    if let Some((outer, inner)) =
+        TABLES.iter().find_map(|outer| Some((*outer, key.strip_prefix(outer)?.strip_prefix('_')?)))
+    {
+        if let Value::Table(nested) = table.entry(outer).or_insert_with(|| Value::Table(Table::new())) {
+            nested.insert(inner.to_owned(), scalar(value));
+        }
+        return;
+    }
+    let value = if LISTS.contains(&key) {
+        let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+    } else {
+        scalar(value)
+    };
+    table.insert(key.to_owned(), value);
+}
+
+/// Numbers and booleans as such, anything else as text.
+fn scalar(text: &str) -> Value {
+    if let Ok(number) = text.parse() {
+        return Value::Integer(number);
+    }
+    match text {
+        "true" => Value::Boolean(true),
+        "false" => Value::Boolean(false),
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: &str = r#"
+        name = "agent-1"
+        region = "eu-west"
+        data_dir = "data"
+        servers = ["a:7444"]
+        [listen]
+        federation = "127.0.0.1:1"
+        enrolment = "127.0.0.1:2"
+        admin = "127.0.0.1:3"
+    "#;
+
+    fn agent(variables: &[(&str, &str)]) -> Result<hanse_agent::Config, String> {
+        let variables: Vec<_> =
+            variables.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        parse(AGENT, "HANSE_AGENT_", &variables)
+    }
+
+    #[test]
+    fn variables_win_over_the_file() {
+        let config = agent(&[
+            ("SERVERS", "b:1, c:2"),
+            ("LISTEN_ENROLMENT", "127.0.0.1:9"),
+            ("ENROLMENT", "d:3"),
+            ("DATA_DIR", "/d"),
+        ])
+        .unwrap();
+        assert_eq!(config.servers, ["b:1", "c:2"]);
+        assert_eq!(config.enrolment, ["d:3"]);
+        assert_eq!(config.listen.enrolment, "127.0.0.1:9");
+        assert_eq!(config.listen.admin, "127.0.0.1:3");
+        assert_eq!(config.data_dir, Path::new("/d"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line_or_their_variable() {
+        let error =
+            parse::<hanse_agent::Config>(&format!("colour = 1{AGENT}"), "HANSE_AGENT_", &[]).unwrap_err();
+        assert!(error.contains("line 1") && error.contains("colour"), "{error}");
+        let error = agent(&[("COLOUR", "red")]).unwrap_err();
+        assert!(error.contains("colour") && error.contains("HANSE_AGENT_COLOUR"), "{error}");
+    }
+}

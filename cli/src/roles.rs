@@ -1,0 +1,84 @@
+//! Running a role: from its configuration file to its library.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use hanse_transport::{JoinToken, shutdown, telemetry};
+
+use crate::{
+    args::{AgentAction, AgentArgs, GatewayArgs, ServerAction, ServerArgs},
+    exit::{Exit, Failure},
+    out::{data, say},
+    role_config,
+};
+
+/// `hanse server`.
+pub(crate) async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow::Result<()> {
+    let path = needed(config, "server")?;
+    let config: hanse_server::Config = role_config::load(&path, "HANSE_SERVER_")?;
+    match &args.action {
+        Some(ServerAction::Init) => {
+            data(hanse_server::init(&config)?)?;
+            let root = config.pki_dir().join("root.crt");
+            say(format!("made {}; the operators' ca_file is {}", config.name, root.display()));
+            Ok(())
+        }
+        Some(ServerAction::Join { token, via }) => {
+            let token: JoinToken = token.parse().map_err(|error| chain(Exit::Usage, &error))?;
+            hanse_server::join(&config, &token, via).await?;
+            say(format!("{} may join; it is added to the control plane when it is started", config.name));
+            Ok(())
+        }
+        None if args.check_config => sound(&path),
+        None => {
+            telemetry::init("server", args.log_json);
+            Ok(hanse_server::run(config, shutdown::on_signals()).await?)
+        }
+    }
+}
+
+/// `hanse agent`.
+pub(crate) async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::Result<()> {
+    let path = needed(config, "agent")?;
+    let config: hanse_agent::Config = role_config::load(&path, "HANSE_AGENT_")?;
+    match &args.action {
+        Some(AgentAction::MintToken { environments }) => {
+            data(hanse_agent::mint_token(&config, environments)?)?;
+            Ok(())
+        }
+        None if args.check_config => sound(&path),
+        None => {
+            telemetry::init("agent", args.log_json);
+            Ok(hanse_agent::run(config, shutdown::on_signals()).await?)
+        }
+    }
+}
+
+/// `hanse gateway`.
+pub(crate) async fn gateway(config: Option<PathBuf>, args: &GatewayArgs) -> anyhow::Result<()> {
+    let path = needed(config, "gateway")?;
+    let config: hanse_gateway::Config = role_config::load(&path, "HANSE_GATEWAY_")?;
+    config.check().with_context(|| path.display().to_string())?;
+    if args.check_config {
+        return sound(&path);
+    }
+    telemetry::init("gateway", args.log_json);
+    Ok(hanse_gateway::run(config, shutdown::on_signals()).await?)
+}
+
+fn needed(config: Option<PathBuf>, role: &str) -> Result<PathBuf, Failure> {
+    config.ok_or_else(|| {
+        Failure::usage(format!("a {role} needs its configuration file"))
+            .remedy(format!("hanse {role} --config {role}.toml"))
+    })
+}
+
+fn sound(path: &Path) -> anyhow::Result<()> {
+    say(format!("{} is sound", path.display()));
+    Ok(())
+}
+
+/// An error and its causes in one failure.
+fn chain(exit: Exit, error: &(dyn std::error::Error + 'static)) -> Failure {
+    Failure::new(exit, telemetry::causes(error).to_string())
+}

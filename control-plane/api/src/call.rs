@@ -1,0 +1,222 @@
+//! One request, read strictly: what is not understood is refused, never ignored.
+
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
+use hanse_state::{
+    Accepted, Change, Command, CommandBody, Outcome, Problem, ProblemName, ResourceKey, Revision, State,
+    port::Consistency,
+};
+use hanse_topology::{Labels, Name};
+use http::HeaderMap;
+use tokio::time::timeout;
+
+use crate::{
+    OperatorApi,
+    authenticate::Actor,
+    body,
+    observe::RequestId,
+    operation::{Form, Operation},
+    rejection::{bad_request, invalid},
+};
+
+/// Longer keys are refused: they are replicated and kept for a day.
+const MAX_IDEMPOTENCY_KEY: usize = 128;
+
+/// A request on its way to its handler.
+pub(crate) struct Call {
+    pub(crate) api: OperatorApi,
+    /// `None` for open operations only.
+    pub(crate) actor: Option<Actor>,
+    pub(crate) headers: HeaderMap,
+    operation: Operation,
+    request_id: String,
+    path: Vec<(String, String)>,
+    query: Vec<(String, String)>,
+    /// Empty for operations that take none.
+    pub(crate) body: Vec<u8>,
+}
+
+impl Call {
+    /// Takes the request apart, checks its query against the operation's parameters and reads its body.
+    pub(crate) async fn read(
+        api: OperatorApi,
+        operation: Operation,
+        actor: Option<Actor>,
+        request: Request,
+    ) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let path = RawPathParams::from_request_parts(&mut parts, &())
+            .await
+            .map_err(|error| {
+                bad_request(format!("the path cannot be read: {error}"))
+                    .remedy("percent-encode UTF-8, nothing else")
+            })?
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|error| {
+            bad_request(format!("the query cannot be read: {error}"))
+                .remedy("write it as name=value&name=value")
+        })?;
+        check_query(operation, &query)?;
+        let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let headers = parts.headers;
+        let body =
+            if operation.takes_body() { body::read(body, &headers, &api.limits).await? } else { Vec::new() };
+        Ok(Self { api, actor, headers, operation, request_id, path, query, body })
+    }
+
+    /// The path parameter `parameter`, which must be a name.
+    pub(crate) fn name(&self, parameter: &str) -> Result<Name, Problem> {
+        let text = self.path.iter().find(|(name, _)| name == parameter).map_or("", |(_, value)| value);
+        Name::new(text).map_err(|error| {
+            invalid(error.to_string())
+                .at(format!("path: {parameter}"))
+                .remedy("use the name as lists show it")
+        })
+    }
+
+    /// The resource that the path of this operation names.
+    pub(crate) fn key(&self, kind: hanse_state::Kind) -> Result<ResourceKey, Problem> {
+        let organization = if kind.is_global() { None } else { Some(self.name("organization")?) };
+        Ok(ResourceKey { kind, organization, name: self.name("name")? })
+    }
+
+    /// A query parameter's value, as given.
+    pub(crate) fn text(&self, parameter: &str) -> Option<&str> {
+        debug_assert!(self.operation.parameters().iter().any(|known| known.name == parameter));
+        self.query.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str())
+    }
+
+    /// A query parameter that is a number.
+    pub(crate) fn number(&self, parameter: &str) -> Option<u64> {
+        self.text(parameter).map(|text| text.parse().expect("numbers were checked when the call was read"))
+    }
+
+    /// A query parameter that is set or not.
+    pub(crate) fn flag(&self, parameter: &str) -> bool {
+        self.text(parameter).is_some_and(|text| text != "false")
+    }
+
+    /// A query parameter that lists labels.
+    pub(crate) fn labels(&self, parameter: &str) -> Result<Labels, Problem> {
+        self.text(parameter).map_or_else(|| Ok(Labels::default()), |text| parse_labels(parameter, text))
+    }
+
+    /// The state, as fresh as the caller asked for.
+    pub(crate) async fn read_state(&self) -> Result<State, Problem> {
+        let replicated = &self.api.replicated;
+        match (self.text("consistency"), self.number("min_revision")) {
+            (None | Some("linearizable"), None) => replicated.read(Consistency::Linearizable).await,
+            (Some("stale"), None) => replicated.read(Consistency::Stale).await,
+            (None, Some(revision)) => self.state_at_least(revision).await,
+            (Some(_), Some(_)) => Err(bad_request("consistency and min_revision exclude each other")
+                .at("query: min_revision")
+                .remedy("give one of them")),
+            (Some(other), None) => Err(bad_request(format!("{other:?} is no consistency"))
+                .at("query: consistency")
+                .remedy("use linearizable or stale")),
+        }
+    }
+
+    async fn state_at_least(&self, revision: Revision) -> Result<State, Problem> {
+        let (replicated, deadline) = (&self.api.replicated, self.api.limits.read_deadline);
+        timeout(deadline, replicated.read(Consistency::AtLeast(revision))).await.unwrap_or_else(|_| {
+            let reached = replicated.current().revision();
+            let detail =
+                format!("this node is at revision {reached} and did not reach {revision} in {deadline:?}");
+            Err(Problem::new(ProblemName::NoQuorum, detail)
+                .at("query: min_revision")
+                .remedy("check the revision, try another node, or read with consistency=stale"))
+        })
+    }
+
+    /// The caller's idempotency key.
+    pub(crate) fn idempotency_key(&self) -> Result<Option<String>, Problem> {
+        let refuse = || {
+            bad_request("the idempotency key is not 1 to 128 printable ASCII characters")
+                .at("header: Idempotency-Key")
+                .remedy("use a UUID, a new one for each request")
+        };
+        let mut given = self.headers.get_all("idempotency-key").iter();
+        let Some(key) = given.next() else { return Ok(None) };
+        let key = key.to_str().map_err(|_| refuse())?.trim();
+        let sound = (1..=MAX_IDEMPOTENCY_KEY).contains(&key.len())
+            && key.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+            && given.next().is_none();
+        if sound { Ok(Some(key.to_owned())) } else { Err(refuse()) }
+    }
+
+    /// The command that makes these changes.
+    pub(crate) fn command(&self, changes: Vec<Change>, idempotency_key: Option<String>) -> Command {
+        Command {
+            actor: self.actor.as_ref().map(|actor| actor.name.to_string()).unwrap_or_default(),
+            request_id: self.request_id.clone(),
+            time_ms: self.api.clock.now_ms(),
+            idempotency_key,
+            body: CommandBody::Apply(changes),
+        }
+    }
+
+    /// Replicates these changes.
+    pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<Accepted, Problem> {
+        let idempotency_key = self.idempotency_key()?;
+        match self.api.replicated.propose(self.command(changes, idempotency_key)).await? {
+            Outcome::Accepted(accepted) => {
+                tracing::info!(
+                    revision = accepted.revision,
+                    changes = accepted.changes.len(),
+                    "change accepted"
+                );
+                Ok(accepted)
+            }
+            Outcome::Rejected(problem) => Err(problem),
+        }
+    }
+}
+
+fn check_query(operation: Operation, query: &[(String, String)]) -> Result<(), Problem> {
+    let parameters = operation.parameters();
+    for (index, (name, value)) in query.iter().enumerate() {
+        let at = format!("query: {name}");
+        let Some(parameter) = parameters.iter().find(|parameter| parameter.name == name) else {
+            let known: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
+            let remedy = if known.is_empty() { "none is known here".to_owned() } else { known.join(", ") };
+            return Err(bad_request(format!("the query parameter {name:?} is not known"))
+                .at(at)
+                .remedy(format!("known here: {remedy}")));
+        };
+        if query[..index].iter().any(|(earlier, _)| earlier == name) {
+            return Err(bad_request(format!("the query parameter {name:?} is given twice"))
+                .at(at)
+                .remedy("give it once"));
+        }
+        let sound = match parameter.form {
+            Form::Text => true,
+            Form::Number => value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u64>().is_ok(),
+            Form::Flag => matches!(value.as_str(), "" | "true" | "false"),
+        };
+        if !sound {
+            let form = if parameter.form == Form::Flag { "true or false" } else { "a whole number" };
+            return Err(bad_request(format!("{value:?} is not {form}"))
+                .at(at)
+                .remedy(format!("give {form}")));
+        }
+    }
+    Ok(())
+}
+
+/// Reads `k=v,k=v`.
+fn parse_labels(parameter: &str, text: &str) -> Result<Labels, Problem> {
+    let refuse = |detail: String| {
+        bad_request(detail).at(format!("query: {parameter}")).remedy("write labels as key=value,key=value")
+    };
+    let mut labels = Labels::default();
+    for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').ok_or_else(|| refuse(format!("{pair:?} has no \"=\"")))?;
+        if labels.0.insert(key.to_owned(), value.to_owned()).is_some_and(|other| other != value) {
+            return Err(refuse(format!("the label {key:?} is given two values")));
+        }
+    }
+    labels.check().map_err(|error| refuse(error.to_string()))?;
+    Ok(labels)
+}

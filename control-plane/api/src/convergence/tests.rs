@@ -1,0 +1,186 @@
+use hanse_state::{
+    Action, Change, Command, CommandBody, Lineage, Outcome, Spec,
+    port::{GatewayStatus, ScopeStatus},
+};
+use hanse_topology::Labels;
+use serde_json::json;
+
+use super::*;
+
+/// When the last revision of `world` is made. Its Environments are long known by then.
+const MADE_MS: u64 = 1_000_000;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn run(state: &mut State, time_ms: u64, body: CommandBody) {
+    let (actor, request_id) = (String::new(), String::new());
+    let outcome = state.apply(&Command { actor, request_id, time_ms, idempotency_key: None, body });
+    assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+}
+
+fn put(state: &mut State, time_ms: u64, kind: Kind, resource: &str, spec: &serde_json::Value) {
+    let action = Action::Put { labels: Labels::default(), spec: Spec::from_json(kind, spec).unwrap() };
+    let key = ResourceKey::global(kind, name(resource));
+    run(state, time_ms, CommandBody::Apply(vec![Change { key, action, if_revision: None }]));
+}
+
+/// Regions `eu` and `us`, environments `prod` in both and `test` in `us`, and a last revision of no consequence: 6.
+fn world() -> State {
+    let mut state = State::default();
+    run(&mut state, 1, CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+    for region in ["eu", "us"] {
+        put(&mut state, 2, Kind::Region, region, &json!({"provider": "cloud"}));
+    }
+    put(&mut state, 3, Kind::Environment, "prod", &json!({"regions": ["eu", "us"]}));
+    put(&mut state, 4, Kind::Environment, "test", &json!({"regions": ["us"]}));
+    put(&mut state, MADE_MS, Kind::Organization, "shop", &json!({}));
+    assert_eq!(state.revision(), 6);
+    state
+}
+
+fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Option<u64>)]) -> GatewayStatus {
+    let scope = |(environment, effective): &(&str, Option<u64>)| ScopeStatus {
+        scope: ScopeId::runtime(name(region), name(environment)),
+        effective: *effective,
+    };
+    GatewayStatus {
+        name: gateway.into(),
+        region: name(region),
+        connected: true,
+        heard_ms_ago,
+        scopes: scopes.iter().map(scope).collect(),
+    }
+}
+
+fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
+    AgentStatus {
+        name: format!("agent-{region}"),
+        region: name(region),
+        connected: true,
+        heard_ms_ago: 10,
+        scopes: Vec::new(),
+        gateways,
+    }
+}
+
+/// Judges revision 6, `after_ms` after it was made; one line per row.
+#[track_caller]
+fn check(agents: &[AgentStatus], after_ms: u64, converged: bool, expected: &[&str]) {
+    let found = convergence(&world(), agents, 6, MADE_MS + after_ms);
+    let line = |row: &GatewayConvergence| {
+        let state = format!("{:?}", row.state).to_lowercase();
+        let revision = row.revision.map_or("-".to_owned(), |revision| revision.to_string());
+        let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("{}/{} {} {state} {revision}{reason}", row.region, row.name, row.environment)
+    };
+    assert_eq!(found.gateways.iter().map(line).collect::<Vec<_>>(), expected);
+    assert_eq!(found.converged, converged, "{found:?}");
+}
+
+#[test]
+fn nobody_in_scope_is_converged() {
+    check(&[], 0, true, &[]);
+    check(&[agent("eu", vec![])], 0, true, &[]);
+    check(&[agent("eu", vec![gateway("g", "eu", 0, &[])])], 0, true, &[]);
+}
+
+#[test]
+fn a_gateway_counts_in_each_scope_it_subscribes_to() {
+    let both = |test| agent("us", vec![gateway("g", "us", 100, &[("prod", Some(6)), ("test", test)])]);
+    check(&[both(Some(7))], 500, true, &["us/g prod effective 6", "us/g test effective 7"]);
+    check(&[both(Some(5))], 500, false, &["us/g prod effective 6", "us/g test behind 5: serves revision 5"]);
+    check(
+        &[both(None)],
+        500,
+        false,
+        &["us/g prod effective 6", "us/g test behind -: serves nothing of this environment yet"],
+    );
+}
+
+#[test]
+fn scopes_that_do_not_exist_are_not_waited_for() {
+    let gone = [("prod", Some(6)), ("test", Some(2)), ("dropped", Some(2))];
+    check(&[agent("eu", vec![gateway("g", "eu", 100, &gone)])], 500, true, &["eu/g prod effective 6"]);
+    let nowhere = agent("mars", vec![gateway("g", "mars", 100, &[("prod", Some(2))])]);
+    check(&[nowhere], 500, true, &[]);
+}
+
+#[test]
+fn who_held_no_lease_when_the_change_was_made_is_absent() {
+    let silent = |heard_ms_ago| agent("eu", vec![gateway("g", "eu", heard_ms_ago, &[("prod", Some(5))])]);
+    // 2 s after the change: last heard 15 s before it, or earlier still.
+    check(
+        &[silent(17_000)],
+        2_000,
+        false,
+        &["eu/g prod behind 5: not heard from for 17.0 s; serves revision 5"],
+    );
+    check(
+        &[silent(17_001)],
+        2_000,
+        true,
+        &["eu/g prod absent 5: was not there when the change was made: last heard from 17.0 s ago"],
+    );
+    // Who is silent since the change stays in scope however long it takes.
+    check(
+        &[silent(600_250)],
+        600_000,
+        false,
+        &["eu/g prod behind 5: not heard from for 600.2 s; serves revision 5"],
+    );
+}
+
+#[test]
+fn reasons_name_the_nearest_cause() {
+    let mut cut = agent("eu", vec![gateway("g", "eu", 7_240, &[("prod", Some(4))])]);
+    cut.connected = false;
+    check(
+        &[cut],
+        500,
+        false,
+        &[
+            "eu/g prod behind 4: its agent agent-eu is not connected; not heard from for 7.2 s; serves revision 4",
+        ],
+    );
+    let mut gone = gateway("g", "eu", 2_000, &[("prod", Some(4))]);
+    gone.connected = false;
+    check(
+        &[agent("eu", vec![gone])],
+        500,
+        false,
+        &["eu/g prod behind 4: not connected to its agent agent-eu; serves revision 4"],
+    );
+}
+
+#[test]
+fn the_freshest_report_counts() {
+    let old = agent("eu", vec![gateway("g", "eu", 9_000, &[("prod", Some(5))])]);
+    let new = agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(6))])]);
+    for agents in [[old.clone(), new.clone()], [new, old]] {
+        check(&agents, 500, true, &["eu/g prod effective 6"]);
+    }
+}
+
+#[test]
+fn a_new_environment_is_waited_for_even_before_gateways_know_it() {
+    let mut state = world();
+    put(&mut state, MADE_MS + 1_000, Kind::Environment, "beta", &json!({"regions": ["eu"]}));
+    let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(7))])])];
+    let at = |revision, after_ms| convergence(&state, &agents, revision, MADE_MS + after_ms);
+    assert!(!at(7, 2_000).converged);
+    let beta = at(7, 2_000).gateways.into_iter().find(|row| row.environment.as_str() == "beta").unwrap();
+    assert_eq!(beta.reason.as_deref(), Some("serves nothing of this environment yet"));
+    assert!(at(6, 2_000).converged, "an earlier revision does not need it");
+    assert!(at(7, 7_000).converged, "a gateway that does not want it is not waited for for ever");
+}
+
+#[test]
+fn a_revision_older_than_memory_is_judged_by_who_is_there_now() {
+    let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(5))])])];
+    let state = State::default();
+    assert_eq!(state.time_of(5), None);
+    assert!(convergence(&world(), &agents, 0, MADE_MS).converged);
+    assert!(convergence(&state, &agents, 5, MADE_MS).converged, "no scope exists");
+}

@@ -1,0 +1,92 @@
+//! Lists, page by page.
+
+use axum::response::Response;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use hanse_state::{Kind, Problem, ResourceKey};
+use hanse_topology::Name;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    call::Call,
+    rejection::{Rejection, bad_request},
+    resource::not_found,
+    routes::json,
+};
+
+/// What fits on a few screens.
+const DEFAULT_LIMIT: u64 = 100;
+/// A page is built in memory.
+const MAX_LIMIT: u64 = 1_000;
+
+/// `GET` of a kind. A page speaks of the revision it names; the next page may speak of a later one, and then holds
+/// whatever is behind the last name of this page at that time.
+pub(crate) async fn list(call: Call, kind: Kind) -> Result<Response, Rejection> {
+    let organization = if kind.is_global() { None } else { Some(call.name("organization")?) };
+    let limit = call.number("limit").unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        let problem = bad_request(format!("a page of {limit} is not possible")).at("query: limit");
+        return Err(problem.remedy(format!("use 1 to {MAX_LIMIT}, and `continue` for more")).into());
+    }
+    let labels = call.labels("labels")?;
+    let after =
+        call.text("continue").map(|token| Cursor::read(token, kind, organization.as_ref())).transpose()?;
+    let state = call.read_state().await?;
+    if let Some(organization) = &organization {
+        let owner = ResourceKey::global(Kind::Organization, organization.clone());
+        state.get(&owner).ok_or_else(|| not_found(&owner))?;
+    }
+    let mut rest = match after {
+        None => Box::new(state.list(kind, organization.as_ref())) as Box<dyn Iterator<Item = _>>,
+        Some(name) => {
+            let after = ResourceKey { kind, organization: organization.clone(), name };
+            Box::new(state.list_after(kind, organization.as_ref(), after))
+        }
+    }
+    .filter(|resource| resource.metadata.labels.contains_all(&labels))
+    .peekable();
+    let limit = usize::try_from(limit).expect("at most 1000");
+    let mut items = Vec::new();
+    let mut last = None;
+    while items.len() < limit
+        && let Some(resource) = rest.next()
+    {
+        items.push(resource.to_json());
+        last = Some(&resource.key.name);
+    }
+    let mut body = json!({"items": items, "revision": state.revision()});
+    if let (Some(last), Some(_)) = (last, rest.peek()) {
+        body["continue"] = Cursor::write(kind, organization.as_ref(), last).into();
+    }
+    Ok(json(StatusCode::OK, state.revision(), body))
+}
+
+/// What a `continue` token holds. Callers must not look inside.
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    kind: Kind,
+    organization: Option<Name>,
+    after: Name,
+}
+
+impl Cursor {
+    fn write(kind: Kind, organization: Option<&Name>, after: &Name) -> String {
+        let cursor = Self { kind, organization: organization.cloned(), after: after.clone() };
+        let json = serde_json::to_vec(&cursor).expect("a cursor is plain strings");
+        BASE64_URL_SAFE_NO_PAD.encode(json)
+    }
+
+    fn read(token: &str, kind: Kind, organization: Option<&Name>) -> Result<Name, Problem> {
+        let cursor = BASE64_URL_SAFE_NO_PAD
+            .decode(token)
+            .ok()
+            .and_then(|json| serde_json::from_slice::<Self>(&json).ok())
+            .filter(|cursor| cursor.kind == kind && cursor.organization.as_ref() == organization);
+        cursor.map(|cursor| cursor.after).ok_or_else(|| {
+            bad_request("this is no continue token of this list")
+                .at("query: continue")
+                .remedy("send the `continue` of the page before unchanged, or start again without it")
+        })
+    }
+}

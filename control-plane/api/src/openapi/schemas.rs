@@ -1,0 +1,259 @@
+//! The schemas: every kind's envelope around the spec that the state crate reads, and the API's own answers.
+
+use std::collections::BTreeMap;
+
+use hanse_state::{
+    Kind, ProblemName,
+    spec::{
+        ApiRevisionSpec, ApiSpec, ApplicationSpec, BindingSpec, CredentialSpec, EnvironmentSpec,
+        JoinTokenSpec, OrganizationSpec, PlanSpec, PolicySpec, RegionSpec, SubscriptionSpec, TokenSpec,
+        UpstreamSpec,
+    },
+};
+use hanse_topology::Labels;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Components, Ref, RefOr, Schema,
+        schema::{ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type},
+    },
+};
+
+use crate::Convergence;
+
+/// Every schema there is.
+pub(super) fn components() -> Components {
+    let mut components = Components::new();
+    let schemas = &mut components.schemas;
+    for kind in Kind::ALL {
+        match kind {
+            Kind::Organization => add::<OrganizationSpec>(schemas),
+            Kind::Region => add::<RegionSpec>(schemas),
+            Kind::Environment => add::<EnvironmentSpec>(schemas),
+            Kind::Policy => add::<PolicySpec>(schemas),
+            Kind::Upstream => add::<UpstreamSpec>(schemas),
+            Kind::Api => add::<ApiSpec>(schemas),
+            Kind::ApiRevision => add::<ApiRevisionSpec>(schemas),
+            Kind::Binding => add::<BindingSpec>(schemas),
+            Kind::Plan => add::<PlanSpec>(schemas),
+            Kind::Application => add::<ApplicationSpec>(schemas),
+            Kind::Subscription => add::<SubscriptionSpec>(schemas),
+            Kind::Credential => add::<CredentialSpec>(schemas),
+            Kind::Token => add::<TokenSpec>(schemas),
+            Kind::JoinToken => add::<JoinTokenSpec>(schemas),
+        }
+        schemas.insert(kind.as_str().to_owned(), envelope(kind).into());
+        schemas.insert(list_name(kind), list(kind).into());
+    }
+    add::<Labels>(schemas);
+    add::<Convergence>(schemas);
+    let own = [
+        ("Problem", problem()),
+        ("Change", change()),
+        ("ScopeEffect", scope_effect()),
+        ("ApplyRequest", apply_request()),
+        ("Applied", applied()),
+        ("Deleted", deleted()),
+        ("Status", status()),
+    ];
+    schemas.extend(own.map(|(name, schema)| (name.to_owned(), schema.into())));
+    components
+}
+
+/// Adds the schema of `T` and those it refers to.
+fn add<T: ToSchema>(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    let mut found = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut found);
+    schemas.extend(found);
+}
+
+/// A reference to a schema.
+pub(super) fn schema_ref(name: impl Into<String>) -> Ref {
+    Ref::from_schema_name(name)
+}
+
+/// The schema of a kind's list.
+pub(super) fn list_name(kind: Kind) -> String {
+    format!("{}List", kind.as_str())
+}
+
+fn spec_name(kind: Kind) -> String {
+    format!("{}Spec", kind.as_str())
+}
+
+fn text(what: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).description(Some(what))
+}
+
+fn flag(what: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Boolean).description(Some(what))
+}
+
+/// A whole number from 0 on.
+pub(super) fn number(what: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+        .minimum(Some(0))
+        .description(Some(what))
+}
+
+fn moment(what: &str) -> ObjectBuilder {
+    text(what).format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+}
+
+fn array_of(items: impl Into<RefOr<Schema>>) -> ArrayBuilder {
+    ArrayBuilder::new().items(items.into())
+}
+
+fn object() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Object)
+}
+
+/// A kind, an owner and a name.
+fn identified(kind: Option<Kind>) -> ObjectBuilder {
+    let kinds = kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
+    let mut object = object()
+        .property("kind", text("What it is").enum_values(Some(kinds.iter().map(|kind| kind.as_str()))))
+        .required("kind")
+        .property("name", text("Its name: a DNS label"))
+        .required("name");
+    if kinds.iter().any(|kind| !kind.is_global()) {
+        object = object.property("organization", text("Its owner; kinds that are not global have one"));
+    }
+    object
+}
+
+fn envelope(kind: Kind) -> Schema {
+    let server_owned = |builder: ObjectBuilder| builder.read_only(true);
+    identified(Some(kind))
+        .property("labels", schema_ref("Labels"))
+        .property("spec", schema_ref(spec_name(kind)))
+        .required("spec")
+        .property("revision", number("The revision of its last change: its ETag"))
+        .property("createdAt", server_owned(moment("When it was first written")))
+        .property("updatedAt", server_owned(moment("When it was last changed")))
+        .property("status", server_owned(object().description(Some("What the server knows beside the spec"))))
+        .into()
+}
+
+fn list(kind: Kind) -> Schema {
+    object()
+        .property("items", array_of(schema_ref(kind.as_str())))
+        .required("items")
+        .property("revision", number("The revision this page was read at"))
+        .required("revision")
+        .property("continue", text("For the next page; absent on the last"))
+        .into()
+}
+
+fn problem() -> Schema {
+    let names = ProblemName::ALL.map(|name| format!("urn:hanse:problem:{}", name.as_str()));
+    object()
+        .property("type", text("Which kind of problem; see docs/problems.md").enum_values(Some(names)))
+        .required("type")
+        .property("title", text("The kind in words"))
+        .required("title")
+        .property("status", number("The HTTP status"))
+        .required("status")
+        .property("detail", text("What happened"))
+        .required("detail")
+        .property("field", text("Where in the request"))
+        .property("remedy", text("What to do"))
+        .into()
+}
+
+fn change() -> Schema {
+    let actions = hanse_state::ChangeResult::ACTIONS;
+    identified(None)
+        .property("action", text("What happened to it").enum_values(Some(actions)))
+        .required("action")
+        .property("revision", number("Its revision now; absent when deleted and in a dry run"))
+        .into()
+}
+
+fn scope_effect() -> Schema {
+    object()
+        .property("region", text("The region"))
+        .required("region")
+        .property("environment", text("The environment"))
+        .property("upserts", number("Runtime resources made or changed"))
+        .required("upserts")
+        .property("removals", number("Runtime resources removed"))
+        .required("removals")
+        .into()
+}
+
+fn apply_request() -> Schema {
+    let any = OneOfBuilder::new();
+    let any = Kind::ALL
+        .into_iter()
+        .filter(|kind| kind.is_writable())
+        .fold(any, |any, kind| any.item(schema_ref(kind.as_str())));
+    object().property("resources", array_of(Schema::OneOf(any.build()))).required("resources").into()
+}
+
+fn written() -> ObjectBuilder {
+    object()
+        .property("revision", number("The state's revision after the write"))
+        .required("revision")
+        .property("changes", array_of(schema_ref("Change")))
+        .required("changes")
+}
+
+fn applied() -> Schema {
+    written()
+        .property("scopes", array_of(schema_ref("ScopeEffect")))
+        .property(
+            "dryRun",
+            flag("Present and true when nothing was written; `revision` is then the one it was tried on"),
+        )
+        .into()
+}
+
+fn deleted() -> Schema {
+    written().into()
+}
+
+fn status() -> Schema {
+    let scopes = || {
+        array_of(
+            object()
+                .property("scope", text("`runtime/REGION/ENVIRONMENT`"))
+                .property("revision", number("The revision in use")),
+        )
+    };
+    let node = object()
+        .property("name", text("The node"))
+        .property("role", text("`leader`, `voter` or `learner`"))
+        .property("api", text("Its operator API"))
+        .property("matched", number("The last log index known to be on it"));
+    let heard = |builder: ObjectBuilder| {
+        builder
+            .property("name", text("Its name"))
+            .property("connected", flag("Whether it has a stream now"))
+            .property("heardMsAgo", number("Milliseconds since something was heard from it"))
+            .property("scopes", scopes())
+    };
+    let gateway = heard(object())
+        .property("agent", text("The agent that reported it last"))
+        .property("revision", number("The revision it serves in all its scopes; absent before that"));
+    let region = object()
+        .property("name", text("The region"))
+        .property("agents", array_of(heard(object())))
+        .property("gateways", array_of(gateway));
+    let lineage = object()
+        .property("generation", number("Greater ones win"))
+        .property("id", text("Tells two histories of one generation apart"));
+    object()
+        .property("lineage", lineage.description(Some("The history; absent before the first command")))
+        .property("revision", number("This node's revision"))
+        .property("leader", text("The leader's name, if known"))
+        .property("node", text("The node that answers"))
+        .property("term", number("Raft's term"))
+        .property("quorum", flag("Whether this node is in contact with a leader that has a quorum"))
+        .property("asOfAgeMs", number("Milliseconds since it last confirmed that"))
+        .property("nodes", array_of(node))
+        .property("regions", array_of(region))
+        .into()
+}

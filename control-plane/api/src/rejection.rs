@@ -1,0 +1,113 @@
+//! Problems as answers (RFC 9457).
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use hanse_state::{Problem, ProblemName};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+/// What every refused request is answered with.
+#[derive(Debug)]
+pub(crate) struct Rejection {
+    problem: Problem,
+    status: StatusCode,
+    /// RFC 6750 §3: the challenge of a 401.
+    challenge: Option<&'static str>,
+}
+
+impl Rejection {
+    /// The media type of problem details.
+    pub(crate) const MEDIA_TYPE: &'static str = "application/problem+json";
+
+    /// With another status than the problem's usual one.
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// With a `WWW-Authenticate`.
+    pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
+        self
+    }
+}
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        let status =
+            StatusCode::from_u16(problem.name.status()).expect("problems have statuses from 400 to 504");
+        Self { problem, status, challenge: None }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let Self { problem, status, challenge } = self;
+        if problem.name == ProblemName::Internal {
+            tracing::error!(
+                detail = problem.detail,
+                field = problem.field,
+                "request failed by our own fault"
+            );
+        } else {
+            tracing::debug!(problem = problem.name.as_str(), detail = problem.detail, "request refused");
+        }
+        let mut body = json!({
+            "type": format!("urn:hanse:problem:{}", problem.name.as_str()),
+            "title": title(problem.name),
+            "status": status.as_u16(),
+            "detail": problem.detail,
+        });
+        for (member, text) in [("field", problem.field), ("remedy", problem.remedy)] {
+            if !text.is_empty() {
+                body[member] = text.into();
+            }
+        }
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));
+        if let Some(challenge) = challenge {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if problem.name == ProblemName::NoQuorum {
+            // An election takes 1–2 s.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        response
+    }
+}
+
+/// The problem's summary: the same for every occurrence.
+const fn title(name: ProblemName) -> &'static str {
+    match name {
+        ProblemName::BadRequest => "The request cannot be read",
+        ProblemName::Invalid => "A value is not allowed",
+        ProblemName::Unauthenticated => "No valid token was shown",
+        ProblemName::Forbidden => "The token may not do this",
+        ProblemName::NotFound => "There is no such thing",
+        ProblemName::MissingReference => "A resource referred to does not exist",
+        ProblemName::InUse => "The resource is still referred to",
+        ProblemName::Conflict => "It conflicts with what exists",
+        ProblemName::Stale => "The resource has changed meanwhile",
+        ProblemName::PreconditionRequired => "A replacement must say what it replaces",
+        ProblemName::TooLarge => "It is larger than the limit",
+        ProblemName::KeyReused => "The idempotency key belongs to another request",
+        ProblemName::JoinRefused => "The join token is not accepted",
+        ProblemName::Gone => "The history asked for is no longer kept",
+        ProblemName::NoQuorum => "The control plane has no quorum",
+        ProblemName::UnknownFate => "Whether the write happened is not known",
+        ProblemName::Internal => "The server has a defect",
+    }
+}
+
+/// A request that cannot be read.
+pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemName::BadRequest, detail)
+}
+
+/// A value that is not allowed.
+pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemName::Invalid, detail)
+}

@@ -1,0 +1,226 @@
+//! One resource: get, put, delete.
+
+use axum::response::{IntoResponse, Response};
+use hanse_state::{
+    Accepted, Action, Change, ChangeResult, Kind, Metadata, Problem, ProblemName, Resource, ResourceKey,
+    Revision,
+    manifest::{self, Manifest},
+    port::Consistency,
+};
+use http::{StatusCode, header};
+use serde_json::json;
+
+use crate::{
+    body::{self, Format},
+    call::Call,
+    precondition::{self, Expectation},
+    rejection::{Rejection, bad_request, invalid},
+    routes::{REVISION_HEADER, json},
+};
+
+/// How often a write that means "whatever is there" is tried again when what is there changed in between.
+const RACES: usize = 4;
+
+/// `GET`.
+pub(crate) async fn get(call: Call, kind: Kind) -> Result<Response, Rejection> {
+    let key = call.key(kind)?;
+    let state = call.read_state().await?;
+    let resource = state.get(&key).ok_or_else(|| not_found(&key))?;
+    let etag = precondition::etag(resource.metadata.revision);
+    let mut response = if precondition::not_modified(&call.headers, resource.metadata.revision)? {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        json(StatusCode::OK, state.revision(), resource.to_json())
+    };
+    response.headers_mut().insert(header::ETAG, etag);
+    Ok(response)
+}
+
+/// `PUT`: creates, or replaces what `If-Match` names.
+pub(crate) async fn put(call: Call, kind: Kind) -> Result<Response, Rejection> {
+    let key = call.key(kind)?;
+    let expectation = Expectation::of_write(&call.headers)?;
+    let format = body::format(&call.headers)?;
+    let manifest = read_manifest(&key, format, &call.body)?;
+    let expectation = agree(expectation, manifest.revision)?;
+    let action = Action::Put { labels: manifest.labels.clone(), spec: manifest.spec.clone() };
+    body::check_command([(&key, &action)], &call.api.limits)?;
+    let accepted = write(&call, &key, action, &expectation).await.map_err(|problem| {
+        let exists = || call.api.replicated.current().get(&key).is_some();
+        match expectation {
+            Expectation::Nothing if problem.name == ProblemName::Conflict && exists() => unguarded(&key),
+            Expectation::Absent if problem.name == ProblemName::Conflict && exists() => present_already(&key),
+            _ => problem,
+        }
+    })?;
+    answer_put(&call, key, manifest, &accepted)
+}
+
+/// `DELETE`.
+pub(crate) async fn delete(call: Call, kind: Kind) -> Result<Response, Rejection> {
+    let key = call.key(kind)?;
+    let expectation = Expectation::of_write(&call.headers)?;
+    if expectation == Expectation::Absent {
+        return Err(bad_request("only what exists can be deleted")
+            .at("header: If-None-Match")
+            .remedy("leave it out")
+            .into());
+    }
+    let accepted = write(&call, &key, Action::Delete { cascade: call.flag("cascade") }, &expectation).await?;
+    let body = json!({"revision": accepted.revision, "changes": changes_json(&accepted)});
+    Ok(json(StatusCode::OK, accepted.revision, body))
+}
+
+/// Proposes one change under what the caller expects to find.
+async fn write(
+    call: &Call,
+    key: &ResourceKey,
+    action: Action,
+    expectation: &Expectation,
+) -> Result<Accepted, Problem> {
+    let change = |if_revision| vec![Change { key: key.clone(), action: action.clone(), if_revision }];
+    // What needs no look at the state makes the same command each time, so that an idempotency key fits it again.
+    match (expectation, &action) {
+        (Expectation::Nothing, Action::Delete { .. }) => return call.propose(change(None)).await,
+        (Expectation::Nothing | Expectation::Absent, _) => return call.propose(change(Some(0))).await,
+        (Expectation::OneOf(revisions), _) if revisions.len() == 1 => {
+            return call.propose(change(Some(revisions[0]))).await;
+        }
+        (Expectation::Present | Expectation::OneOf(_), _) => {}
+    }
+    if call.idempotency_key()?.is_some() {
+        return Err(bad_request("an Idempotency-Key goes with one exact If-Match only")
+            .at("header: If-Match")
+            .remedy("send the one ETag you mean, or no Idempotency-Key"));
+    }
+    let mut race = 0;
+    loop {
+        race += 1;
+        let state = call.api.replicated.read(Consistency::Linearizable).await?;
+        let revision = expectation.choose(&state, key)?;
+        match call.propose(change(Some(revision))).await {
+            Err(problem) if problem.name == ProblemName::Stale && race < RACES => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Reads the body of a PUT. The path says what the body leaves out; what a GET answered with may be sent back.
+fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Manifest, Problem> {
+    // Global kinds have no owner, so none is ever filled in for them.
+    let organization = key.organization.clone().unwrap_or_else(|| key.name.clone());
+    let manifest = match format {
+        Format::Json => {
+            let mut value = body::json(bytes)?;
+            let Some(members) = value.as_object_mut() else {
+                return Err(bad_request("the body is not a JSON object").remedy("send {\"spec\": {…}}"));
+            };
+            members.entry("kind").or_insert_with(|| key.kind.as_str().into());
+            members.entry("name").or_insert_with(|| key.name.as_str().into());
+            manifest::from_json(&value, &organization)?
+        }
+        Format::Yaml => {
+            let mut manifests = manifest::parse_yaml(body::text(bytes)?, &organization)?;
+            match (manifests.pop(), manifests.is_empty()) {
+                (Some(only), true) => only,
+                (_, _) => {
+                    return Err(
+                        bad_request("a PUT takes exactly one resource").remedy("send many to POST /v1/apply")
+                    );
+                }
+            }
+        }
+    };
+    if manifest.key != *key {
+        return Err(invalid(format!("the body is {}, the path is of {key}", manifest.key))
+            .at("name")
+            .remedy("leave kind, organization and name out of the body, or make them agree with the path"));
+    }
+    Ok(manifest)
+}
+
+/// A `revision` in the body must agree with `If-Match`.
+fn agree(expectation: Expectation, revision: Option<Revision>) -> Result<Expectation, Problem> {
+    match (expectation, revision) {
+        (Expectation::Present, Some(revision)) => Ok(Expectation::OneOf(vec![revision])),
+        (Expectation::OneOf(revisions), Some(revision)) if !revisions.contains(&revision) => {
+            Err(invalid(format!("the body says revision {revision}, If-Match says another"))
+                .at("revision")
+                .remedy("leave revision out of the body, or send it as If-Match"))
+        }
+        (expectation, _) => Ok(expectation),
+    }
+}
+
+fn answer_put(
+    call: &Call,
+    key: ResourceKey,
+    manifest: Manifest,
+    accepted: &Accepted,
+) -> Result<Response, Rejection> {
+    let Some(change) = accepted.changes.iter().find(|change| change.key == key) else {
+        let detail =
+            format!("{key} was written at revision {} but is not among its changes", accepted.revision);
+        return Err(Problem::new(ProblemName::Internal, detail).into());
+    };
+    let status = if change.action == ChangeResult::CREATED { StatusCode::CREATED } else { StatusCode::OK };
+    let state = call.api.replicated.current();
+    let present = state.get(&key);
+    let body = match present {
+        Some(resource) if resource.metadata.revision == change.revision => resource.to_json(),
+        // Changed again meanwhile: the answer is still what this write made, never a later one's content or ETag.
+        _ => {
+            let updated_at_ms = state.time_of(change.revision).unwrap_or_else(|| state.time_ms());
+            let fresh = Metadata { created_at_ms: updated_at_ms, ..Metadata::default() };
+            let metadata = present.map_or(fresh, |resource| resource.metadata.clone());
+            let (labels, revision) = (manifest.labels, change.revision);
+            let metadata = Metadata { labels, revision, updated_at_ms, ..metadata };
+            Resource { key, metadata, spec: manifest.spec }.to_json()
+        }
+    };
+    let mut response = json(status, accepted.revision, body);
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, precondition::etag(change.revision));
+    debug_assert!(headers.contains_key(REVISION_HEADER));
+    Ok(response)
+}
+
+/// The changes of an answer, as JSON.
+pub(crate) fn changes_json(accepted: &Accepted) -> serde_json::Value {
+    let change = |change: &ChangeResult| {
+        let mut json = json!({"kind": change.key.kind.as_str()});
+        if let Some(organization) = &change.key.organization {
+            json["organization"] = organization.as_str().into();
+        }
+        json["name"] = change.key.name.as_str().into();
+        json["action"] = change.action.into();
+        if change.revision > 0 {
+            json["revision"] = change.revision.into();
+        }
+        json
+    };
+    accepted.changes.iter().map(change).collect()
+}
+
+/// No such resource.
+pub(crate) fn not_found(key: &ResourceKey) -> Problem {
+    let remedy = match &key.organization {
+        Some(organization) => {
+            format!("GET /v1/organizations/{organization}/{} lists what there is", key.kind.plural())
+        }
+        None => format!("GET /v1/{} lists what there is", key.kind.plural()),
+    };
+    Problem::new(ProblemName::NotFound, format!("{key} does not exist")).remedy(remedy)
+}
+
+fn unguarded(key: &ResourceKey) -> Problem {
+    Problem::new(ProblemName::PreconditionRequired, format!("{key} exists; replacing it needs If-Match"))
+        .at("header: If-Match")
+        .remedy("get it and send its ETag as If-Match")
+}
+
+fn present_already(key: &ResourceKey) -> Problem {
+    Problem::new(ProblemName::Stale, format!("{key} exists already"))
+        .at("header: If-None-Match")
+        .remedy("to replace it, send its ETag as If-Match; or choose another name")
+}

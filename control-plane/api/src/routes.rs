@@ -1,0 +1,93 @@
+//! The router: one entry per operation, one way through it.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::on,
+};
+use hanse_state::{Kind, Problem, ProblemName};
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+
+use crate::{
+    OperatorApi, apply, authenticate, call::Call, convergence, list, observe, openapi, operation::Operation,
+    rejection::Rejection, resource, status, watch,
+};
+
+/// The operator API as one router.
+pub fn router(api: OperatorApi) -> Router {
+    let mut router = Router::new();
+    for operation in Operation::all() {
+        let answer = move |State(api): State<OperatorApi>, request: Request| answer(api, operation, request);
+        router = router.route(&operation.path(), on(operation.method(), answer));
+    }
+    router
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(api.clone(), observe::observe))
+        .with_state(api)
+}
+
+/// The way of every request: authentication, then a strict reading of path and query, then the work.
+async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Result<Response, Rejection> {
+    let actor =
+        if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
+    let call = Call::read(api, operation, actor, request).await?;
+    match operation {
+        Operation::List(kind) => list::list(call, kind).await,
+        Operation::Get(kind) => resource::get(call, kind).await,
+        Operation::Put(kind) => resource::put(call, kind).await,
+        Operation::Delete(kind) => resource::delete(call, kind).await,
+        Operation::Apply => apply::apply(call).await,
+        Operation::Watch => watch::watch(call).await,
+        Operation::Convergence => convergence::answer(call).await,
+        Operation::Status => status::status(call).await,
+        Operation::Metrics => Ok(status::metrics(&call)),
+        Operation::OpenApi => Ok(openapi::answer()),
+        Operation::Livez => Ok("ok\n".into_response()),
+        Operation::Readyz => status::readyz(&call),
+    }
+}
+
+async fn unknown_path(uri: Uri) -> Rejection {
+    let path = uri.path();
+    let problem = Problem::new(ProblemName::NotFound, format!("there is nothing at {path:?}"));
+    problem.remedy(remedy_for_path(path)).into()
+}
+
+/// What a person who typed this path probably wanted.
+fn remedy_for_path(path: &str) -> String {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let collection = match segments[..] {
+        ["v1", "organizations", _, collection, ..] | ["v1", collection, ..] => collection,
+        _ => return "GET /openapi.json lists every path".to_owned(),
+    };
+    match Kind::from_word(collection) {
+        Ok(kind) => format!("{kind} resources are at {}", Operation::List(kind).path()),
+        Err(unknown) => format!("{unknown}; GET /openapi.json lists every path"),
+    }
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let path = uri.path();
+    let problem = Problem::new(ProblemName::BadRequest, format!("{method} is not possible on {path:?}"));
+    let of_server = path.split('/').any(|segment| segment == Kind::ApiRevision.plural());
+    let remedy = if of_server {
+        "ApiRevisions are written by the server only: change the Api and the next one is made"
+    } else {
+        "use one of the methods in the Allow header"
+    };
+    Rejection::from(problem.remedy(remedy)).with_status(StatusCode::METHOD_NOT_ALLOWED).into_response()
+}
+
+/// JSON with the revision it speaks of.
+pub(crate) fn json(status: StatusCode, revision: hanse_state::Revision, body: serde_json::Value) -> Response {
+    let mut response = (status, axum::Json(body)).into_response();
+    let revision = HeaderValue::from(revision);
+    response.headers_mut().insert(REVISION_HEADER, revision);
+    response
+}
+
+/// The state's revision after a write, or that a read was answered from.
+pub(crate) const REVISION_HEADER: header::HeaderName = header::HeaderName::from_static("hanse-revision");

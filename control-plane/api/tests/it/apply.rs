@@ -1,0 +1,189 @@
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use crate::request::{Api, orders};
+
+fn region(name: &str, origin: &str) -> Value {
+    json!({"kind": "Region", "name": name, "labels": {"origin": origin}, "spec": {"provider": "cloud"}})
+}
+
+fn actions(answer: &Value) -> Vec<String> {
+    let word = |change: &Value, member: &str| change[member].as_str().unwrap_or("-").to_owned();
+    let line = |change: &Value| {
+        format!(
+            "{} {}/{} {}",
+            word(change, "kind"),
+            word(change, "organization"),
+            word(change, "name"),
+            word(change, "action")
+        )
+    };
+    answer["changes"].as_array().unwrap().iter().map(line).collect()
+}
+
+const MANIFEST: &str = "\
+kind: Api
+name: orders
+spec:
+  context: /orders/v2
+  version: '2'
+  operations: [{method: GET, path: '/orders/{id}'}]
+---
+kind: Plan
+name: gold
+spec: {rate: {requests: 5000, per: minute}}
+";
+
+#[tokio::test]
+async fn yaml_documents_are_applied_in_one_revision() {
+    let api = Api::furnished().await;
+    let before = api.node.revision();
+    for content_type in ["application/yaml", "application/x-yaml", "text/yaml", "text/plain; charset=utf-8"] {
+        let answer = api.post("/v1/apply").body(content_type, MANIFEST).send().await.expect(200);
+        assert_eq!(answer.json["revision"], before + 1, "the later ones change nothing");
+        assert_eq!(answer.revision(), before + 1);
+    }
+    let answer = api.post("/v1/apply").yaml(MANIFEST).send().await.expect(200);
+    assert_eq!(actions(&answer.json), ["Api default/orders unchanged", "Plan default/gold unchanged"]);
+    assert_eq!(answer.json["scopes"], json!([]), "what changed nothing touches no scope");
+}
+
+#[tokio::test]
+async fn an_apply_says_what_it_did_to_scopes() {
+    let api = Api::furnished().await;
+    let answer = api.post("/v1/apply").yaml(MANIFEST).send().await.expect(200);
+    let made = actions(&answer.json);
+    assert!(made.contains(&"Api default/orders updated".to_owned()), "{made:?}");
+    assert!(made.contains(&"ApiRevision default/orders-r2 created".to_owned()), "{made:?}");
+    let scope = &answer.json["scopes"][0];
+    assert_eq!((&scope["region"], &scope["environment"]), (&json!("eu"), &json!("prod")));
+    assert!(scope["upserts"].as_u64().unwrap() >= 1, "{scope}");
+}
+
+#[tokio::test]
+async fn all_or_nothing() {
+    let api = Api::furnished().await;
+    let before = api.node.revision();
+    let answer = api.post("/v1/apply").json(json!({"resources": [
+        {"kind": "Plan", "name": "gold", "spec": {}},
+        {"kind": "Binding", "name": "b", "spec": {"api": "orders", "environment": "nowhere", "upstream": "backend"}},
+    ]}));
+    let problem = answer.send().await.problem(422, "missing-reference");
+    assert!(problem["detail"].as_str().unwrap().contains("nowhere"), "{problem}");
+    assert_eq!(api.node.revision(), before);
+    api.get("/v1/organizations/default/plans/gold").send().await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_the_same_and_changes_nothing() {
+    let api = Api::furnished().await;
+    let before = api.node.revision();
+    for flag in ["dryRun", "dryRun=true"] {
+        let tried = api.post(&format!("/v1/apply?{flag}")).yaml(MANIFEST).send().await.expect(200);
+        assert_eq!((tried.json["dryRun"].as_bool(), tried.revision()), (Some(true), before));
+        assert_eq!((api.node.revision(), api.node.proposed.lock().unwrap().len()), (before, 1));
+        assert!(tried.json["changes"][0].get("revision").is_none(), "{}", tried.text);
+        assert!(tried.json["scopes"][0]["upserts"].as_u64().unwrap() >= 1, "{}", tried.text);
+    }
+    let tried = api.post("/v1/apply?dryRun").yaml(MANIFEST).send().await;
+    let done = api.post("/v1/apply?dryRun=false").yaml(MANIFEST).send().await.expect(200);
+    assert_eq!(actions(&tried.json), actions(&done.json));
+    assert_eq!(tried.json["scopes"], done.json["scopes"]);
+    assert_eq!(done.json.get("dryRun"), None);
+
+    let bad = api.post("/v1/apply?dryRun").json(json!({"resources": [
+        {"kind": "Plan", "name": "x", "organization": "nobody", "spec": {}}]}));
+    bad.send().await.problem(422, "missing-reference");
+}
+
+#[tokio::test]
+async fn items_may_name_the_revision_they_replace() {
+    let api = Api::furnished().await;
+    let etag = api.get("/v1/organizations/default/apis/orders").send().await.etag();
+    let item = |revision: u64, context: &str| json!({"resources": [{"kind": "Api", "name": "orders", "revision": revision, "spec": orders(context)}]});
+    api.post("/v1/apply").json(item(etag + 7, "/a")).send().await.problem(412, "stale");
+    api.post("/v1/apply").json(item(etag, "/a")).send().await.expect(200);
+    api.post("/v1/apply").json(item(etag, "/b")).send().await.problem(412, "stale");
+}
+
+#[tokio::test]
+async fn resources_that_name_no_organization_get_the_requests() {
+    let api = Api::furnished().await;
+    api.put("/v1/organizations/shop").json(json!({"spec": {}})).send().await.expect(201);
+    let plan = json!({"resources": [{"kind": "Plan", "name": "gold", "spec": {}}]});
+    api.post("/v1/apply?organization=shop").json(plan.clone()).send().await.expect(200);
+    api.get("/v1/organizations/shop/plans/gold").send().await.expect(200);
+    api.get("/v1/organizations/default/plans/gold").send().await.expect(404);
+    let problem = api.post("/v1/apply?organization=No").json(plan).send().await.problem(400, "bad-request");
+    assert_eq!(problem["field"], "query: organization");
+}
+
+#[tokio::test]
+async fn prune_deletes_only_what_its_selector_and_the_request_allow() {
+    let api = Api::furnished().await;
+    let resources = json!({"resources": [region("a", "git"), region("b", "git"), region("c", "hand"),
+        {"kind": "Plan", "name": "gold", "labels": {"origin": "git"}, "spec": {}}]});
+    api.post("/v1/apply").json(resources).send().await.expect(200);
+
+    let only_a = json!({"resources": [region("a", "git")]});
+    let path = "/v1/apply?prune&selector=origin=git";
+    let tried = api.post(&format!("{path}&dryRun")).json(only_a.clone()).send().await.expect(200);
+    let expected = ["Region -/a unchanged", "Region -/b deleted"];
+    assert_eq!(actions(&tried.json), expected);
+    let done = api.post(path).json(only_a.clone()).send().await.expect(200);
+    assert_eq!(
+        actions(&done.json),
+        expected,
+        "regions of other labels stay, and so do plans, which are not mentioned"
+    );
+    for left in ["/v1/regions/a", "/v1/regions/c", "/v1/organizations/default/plans/gold"] {
+        api.get(left).send().await.expect(200);
+    }
+    let again = api.post(path).json(only_a).send().await.expect(200);
+    assert_eq!(actions(&again.json), ["Region -/a unchanged"]);
+}
+
+#[tokio::test]
+async fn prune_stays_within_the_organizations_mentioned() {
+    let api = Api::furnished().await;
+    api.put("/v1/organizations/shop").json(json!({"spec": {}})).send().await.expect(201);
+    let plan = |organization: &str, name: &str| json!({"kind": "Plan", "name": name, "organization": organization, "labels": {"origin": "git"}, "spec": {}});
+    let resources = json!({"resources": [plan("default", "old"), plan("shop", "old")]});
+    api.post("/v1/apply").json(resources).send().await.expect(200);
+    let new = json!({"resources": [plan("default", "new")]});
+    let done = api.post("/v1/apply?prune&selector=origin=git").json(new).send().await.expect(200);
+    assert_eq!(actions(&done.json), ["Plan default/new created", "Plan default/old deleted"]);
+    api.get("/v1/organizations/shop/plans/old").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn prune_needs_to_be_told_what_it_may_delete() {
+    let api = Api::furnished().await;
+    let body = || json!({"resources": [region("a", "git")]});
+    for query in [
+        "prune",
+        "prune&selector=",
+        "selector=origin=git",
+        "prune&selector=origin",
+        "prune=false&selector=a=b",
+    ] {
+        let problem =
+            api.post(&format!("/v1/apply?{query}")).json(body()).send().await.problem(400, "bad-request");
+        assert_eq!(problem["field"], "query: selector", "{query}");
+    }
+    let call = api.post("/v1/apply?prune&selector=a=b").header("idempotency-key", "k");
+    assert_eq!(
+        call.json(body()).send().await.problem(400, "bad-request")["field"],
+        "header: Idempotency-Key"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committed_change_is_answered_even_if_the_projection_hangs() {
+    let api = Api::furnished().await;
+    api.node.projecting.store(false, Ordering::SeqCst);
+    let answer = api.post("/v1/apply").yaml(MANIFEST).send().await.expect(200);
+    assert_eq!(answer.json["revision"], api.node.revision());
+    assert_eq!(answer.json.get("scopes"), None);
+}

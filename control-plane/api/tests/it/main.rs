@@ -1,0 +1,13 @@
+//! The operator API in process, over one node that keeps its state in memory.
+#![allow(clippy::unwrap_used)] // the leave in clippy.toml reaches test functions, not what they call
+
+mod apply;
+mod authentication;
+mod documents;
+mod node;
+mod problems;
+mod reads;
+mod request;
+mod soft_state;
+mod watch;
+mod writes;

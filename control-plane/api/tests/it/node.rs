@@ -1,0 +1,197 @@
+//! A control plane of one node: the ports over a bare state.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use hanse_api::{ApiMetrics, Clock, OperatorApi};
+use hanse_state::{
+    Action, Change, Command, CommandBody, Kind, Lineage, Outcome, Problem, ProblemName, ResourceKey,
+    Revision, Spec, State,
+    port::{
+        AgentStatus, BoxFuture, Consistency, Fleet, GroupStatus, NodeStatus, Projected, Replicated,
+        ScopeEffect,
+    },
+    projection,
+    spec::{Digest, TokenRole, TokenSpec},
+};
+use hanse_topology::{Labels, Name};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+
+pub(crate) const TOKEN: &str = "operator-secret";
+pub(crate) const START_MS: u64 = 1_700_000_000_000;
+
+/// Somebody who writes in between.
+pub(crate) type Rival = Box<dyn FnMut(&SingleNode) + Send>;
+
+/// A replicated state without replication.
+pub(crate) struct SingleNode {
+    state: watch::Sender<State>,
+    effects: Mutex<BTreeMap<Revision, Vec<ScopeEffect>>>,
+    pub(crate) agents: Mutex<Vec<AgentStatus>>,
+    pub(crate) quorum: AtomicBool,
+    pub(crate) projecting: AtomicBool,
+    pub(crate) now_ms: AtomicU64,
+    pub(crate) proposed: Mutex<Vec<Command>>,
+    /// Runs before each proposal: somebody who is faster.
+    pub(crate) rival: Mutex<Option<Rival>>,
+}
+
+impl SingleNode {
+    /// Before the first command.
+    pub(crate) fn empty() -> Arc<Self> {
+        Arc::new(Self {
+            state: watch::Sender::new(State::default()),
+            effects: Mutex::default(),
+            agents: Mutex::default(),
+            quorum: AtomicBool::new(true),
+            projecting: AtomicBool::new(true),
+            now_ms: AtomicU64::new(START_MS),
+            proposed: Mutex::default(),
+            rival: Mutex::default(),
+        })
+    }
+
+    /// With a lineage and one operator token: revision 2.
+    pub(crate) fn new() -> Arc<Self> {
+        let node = Self::empty();
+        node.run(CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
+        node.add_token("root", TOKEN, None);
+        node
+    }
+
+    pub(crate) fn add_token(&self, name: &str, token: &str, expires_at: Option<u64>) {
+        let spec = TokenSpec { role: TokenRole::Admin, digest: Digest::of(token.as_bytes()), expires_at };
+        self.run(CommandBody::Apply(vec![Change {
+            key: ResourceKey::global(Kind::Token, Name::new(name).unwrap()),
+            action: Action::Put { labels: Labels::default(), spec: Spec::Token(spec) },
+            if_revision: None,
+        }]));
+    }
+
+    pub(crate) fn run(&self, body: CommandBody) -> Outcome {
+        let time_ms = self.now_ms.load(Ordering::SeqCst);
+        self.apply(&Command {
+            actor: "test".into(),
+            request_id: "test".into(),
+            time_ms,
+            idempotency_key: None,
+            body,
+        })
+    }
+
+    fn apply(&self, command: &Command) -> Outcome {
+        let mut outcome = None;
+        self.state.send_modify(|state| {
+            let before = state.clone();
+            outcome = Some(state.apply(command));
+            if state.revision() > before.revision() {
+                self.effects.lock().unwrap().insert(state.revision(), projection::preview(&before, state));
+            }
+        });
+        outcome.unwrap()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    pub(crate) fn revision(&self) -> Revision {
+        self.state().revision()
+    }
+
+    /// The API over this node, by its clock.
+    pub(crate) fn api(self: &Arc<Self>) -> OperatorApi {
+        let mut registry = Registry::default();
+        let metrics = ApiMetrics::register(&mut registry);
+        let scrape = Arc::new(move || {
+            let mut text = String::new();
+            prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+            text
+        });
+        let node = self.clone();
+        let clock = Clock::from_fn(move || node.now_ms.load(Ordering::SeqCst));
+        let mut api = OperatorApi::new(self.clone(), self.clone(), self.clone(), metrics, scrape);
+        api.clock = clock;
+        api
+    }
+
+    fn check_quorum(&self) -> Result<(), Problem> {
+        let lost = Problem::new(ProblemName::NoQuorum, "there is no quorum").remedy("try again");
+        if self.quorum.load(Ordering::SeqCst) { Ok(()) } else { Err(lost) }
+    }
+}
+
+impl Replicated for SingleNode {
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
+        Box::pin(async move {
+            self.check_quorum()?;
+            if let Some(rival) = &mut *self.rival.lock().unwrap() {
+                rival(self);
+            }
+            self.proposed.lock().unwrap().push(command.clone());
+            Ok(self.apply(&command))
+        })
+    }
+
+    fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>> {
+        Box::pin(async move {
+            match consistency {
+                Consistency::Linearizable => self.check_quorum().map(|()| self.state()),
+                Consistency::Stale => Ok(self.state()),
+                Consistency::AtLeast(revision) => Ok(self.changed_since(revision.saturating_sub(1)).await),
+            }
+        })
+    }
+
+    fn current(&self) -> State {
+        self.state()
+    }
+
+    fn changed_since(&self, revision: Revision) -> BoxFuture<'_, State> {
+        let mut state = self.state.subscribe();
+        Box::pin(async move {
+            let changed = state.wait_for(|state| state.revision() > revision).await;
+            changed.expect("the sender is in self").clone()
+        })
+    }
+
+    fn group(&self) -> GroupStatus {
+        let node = NodeStatus {
+            name: "cp-1".into(),
+            role: "leader",
+            api_url: "https://127.0.0.1:7443".into(),
+            matched: Some(9),
+        };
+        GroupStatus {
+            this: "cp-1".into(),
+            leader: Some("cp-1".into()),
+            term: 3,
+            as_of_age_ms: 12,
+            quorum: self.quorum.load(Ordering::SeqCst),
+            nodes: vec![node],
+        }
+    }
+}
+
+impl Fleet for SingleNode {
+    fn agents(&self) -> BoxFuture<'_, Vec<AgentStatus>> {
+        Box::pin(async { self.agents.lock().unwrap().clone() })
+    }
+}
+
+impl Projected for SingleNode {
+    fn effects(&self, revision: Revision) -> BoxFuture<'_, Vec<ScopeEffect>> {
+        Box::pin(async move {
+            if !self.projecting.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            self.effects.lock().unwrap().get(&revision).cloned().unwrap_or_default()
+        })
+    }
+}

@@ -1,0 +1,150 @@
+use hanse_state::port::{AgentStatus, GatewayStatus, ScopeStatus};
+use hanse_topology::{Name, ScopeId};
+
+use crate::request::Api;
+
+fn agent(gateway_revision: u64, heard_ms_ago: u64) -> AgentStatus {
+    let name = |text: &str| Name::new(text).unwrap();
+    let scopes = |revision| {
+        let scope = ScopeId::runtime(name("eu"), name("prod"));
+        vec![ScopeStatus { scope, effective: Some(revision) }]
+    };
+    AgentStatus {
+        name: "agent-eu".into(),
+        region: name("eu"),
+        connected: true,
+        heard_ms_ago: 100,
+        scopes: scopes(gateway_revision),
+        gateways: vec![GatewayStatus {
+            name: "gateway-eu".into(),
+            region: name("eu"),
+            connected: true,
+            heard_ms_ago,
+            scopes: scopes(gateway_revision),
+        }],
+    }
+}
+
+#[tokio::test]
+async fn convergence_is_judged_by_what_gateways_serve() {
+    let api = Api::furnished().await;
+    let now = api.node.revision();
+    *api.node.agents.lock().unwrap() = vec![agent(now, 200)];
+    let done = api.get(&format!("/v1/convergence?revision={now}")).send().await.expect(200);
+    insta::assert_json_snapshot!(done.json, @r#"
+    {
+      "revision": 3,
+      "converged": true,
+      "gateways": [
+        {
+          "name": "gateway-eu",
+          "region": "eu",
+          "environment": "prod",
+          "state": "effective",
+          "revision": 3
+        }
+      ]
+    }
+    "#);
+
+    *api.node.agents.lock().unwrap() = vec![agent(now - 1, 7_250)];
+    let behind = api.get("/v1/convergence").send().await.expect(200);
+    insta::assert_json_snapshot!(behind.json, @r#"
+    {
+      "revision": 3,
+      "converged": false,
+      "gateways": [
+        {
+          "name": "gateway-eu",
+          "region": "eu",
+          "environment": "prod",
+          "state": "behind",
+          "revision": 2,
+          "reason": "not heard from for 7.2 s; serves revision 2"
+        }
+      ]
+    }
+    "#);
+
+    let future = format!("/v1/convergence?revision={}", now + 1);
+    let problem = api.get(&future).send().await.problem(422, "invalid");
+    assert_eq!(problem["detail"], format!("revision {} does not exist yet; the latest is {now}", now + 1));
+}
+
+#[tokio::test]
+async fn a_defect_is_answered_and_the_next_request_too() {
+    let api = Api::furnished().await;
+    let node = api.node.clone();
+    let poisoning = std::thread::spawn(move || {
+        let _agents = node.agents.lock();
+        panic!("the lock is poisoned from now on");
+    });
+    assert!(poisoning.join().is_err());
+    let answer = api.get("/v1/status").header("x-request-id", "r-1").send().await;
+    assert_eq!(answer.header("x-request-id"), "r-1");
+    answer.problem(500, "internal");
+    api.get("/v1/regions").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn status_shows_the_whole_federation() {
+    let api = Api::furnished().await;
+    *api.node.agents.lock().unwrap() = vec![agent(3, 200)];
+    api.node.quorum.store(false, std::sync::atomic::Ordering::SeqCst);
+    let status = api.get("/v1/status").send().await.expect(200);
+    insta::assert_json_snapshot!(status.json, @r#"
+    {
+      "lineage": {
+        "generation": 1,
+        "id": "07070707070707070707070707070707"
+      },
+      "revision": 3,
+      "leader": "cp-1",
+      "node": "cp-1",
+      "term": 3,
+      "quorum": false,
+      "asOfAgeMs": 12,
+      "nodes": [
+        {
+          "name": "cp-1",
+          "role": "leader",
+          "api": "https://127.0.0.1:7443",
+          "matched": 9
+        }
+      ],
+      "regions": [
+        {
+          "name": "eu",
+          "agents": [
+            {
+              "name": "agent-eu",
+              "connected": true,
+              "heardMsAgo": 100,
+              "scopes": [
+                {
+                  "scope": "runtime/eu/prod",
+                  "revision": 3
+                }
+              ]
+            }
+          ],
+          "gateways": [
+            {
+              "name": "gateway-eu",
+              "agent": "agent-eu",
+              "connected": true,
+              "heardMsAgo": 200,
+              "revision": 3,
+              "scopes": [
+                {
+                  "scope": "runtime/eu/prod",
+                  "revision": 3
+                }
+              ]
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}

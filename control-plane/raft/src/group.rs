@@ -1,0 +1,271 @@
+//! One node's replica of the state, and its part in the group.
+
+mod membership;
+mod open;
+mod propose;
+mod read;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use hanse_proto::raft::{
+    ControlNode, ReportsRequest, ReportsResponse, peer_server::PeerServer, raft_server::RaftServer,
+};
+use hanse_state::{
+    Command, Outcome, Problem, ProblemName, Revision, State,
+    port::{BoxFuture, Consistency, GroupStatus, Replicated},
+};
+use openraft::error::InitializeError;
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::JoinSet,
+    time::{Duration, Instant, timeout},
+};
+
+use crate::{
+    batcher::Batcher,
+    coalesce::Coalesced,
+    log_store::{LogError, LogStore},
+    member::{Leader, Member, NoReadIndex},
+    metrics::Metrics,
+    network::MAX_MESSAGE_BYTES,
+    options::RaftOptions,
+    service::{PeerService, RaftService, ReportsHook},
+    state_machine::{SnapshotError, Snapshots},
+    type_config::Fatal,
+};
+
+pub(crate) use self::{
+    membership::Change,
+    propose::{Attempt, check_size},
+};
+
+/// How long a first voter may take to elect itself.
+const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long other members have to answer what their agents reported: people wait for it.
+const REPORTS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why a replica could not be opened, begun or joined.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// The options contradict themselves.
+    #[error("the replica cannot be set up: {0}")]
+    Options(String),
+    /// The log cannot be read.
+    #[error("opening the log failed")]
+    Log(#[from] LogError),
+    /// The snapshot cannot be read, and the log does not reach back to the beginning.
+    #[error(
+        "opening the snapshot failed; start this node with an empty data directory and a new id, it will catch up"
+    )]
+    Snapshot(#[from] SnapshotError),
+    /// The threads cannot be started.
+    #[error("starting the threads failed")]
+    Threads(#[source] std::io::Error),
+    /// Raft stopped.
+    #[error("the replica stopped")]
+    Stopped(#[source] Fatal),
+    /// It took too long.
+    #[error("{0}")]
+    TimedOut(String),
+    /// The group refused this node.
+    #[error("the group refused this node")]
+    Refused(#[source] Problem),
+}
+
+/// One node's replica of the state. Raft's core, its log and its snapshots run on threads of their own.
+pub struct RaftGroup {
+    options: RaftOptions,
+    member: Member,
+    batcher: Batcher,
+    read_index: Coalesced<Result<u64, NoReadIndex>>,
+    snapshots: Arc<Snapshots>,
+    log: LogStore,
+    metrics: Metrics,
+    changing_membership: tokio::sync::Mutex<()>,
+    initialized: bool,
+    stopping: AtomicBool,
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl RaftGroup {
+    /// Makes this node the only voter of a new group, and returns once it leads. Does nothing on a node that belongs to
+    /// a group.
+    pub async fn bootstrap(&self) -> Result<(), GroupError> {
+        use openraft::error::RaftError;
+        let members = std::collections::BTreeMap::from([(self.options.id, self.options.self_node.clone())]);
+        match self.member.raft.initialize(members).await {
+            Ok(()) => {}
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => return Ok(()),
+            Err(RaftError::APIError(error @ InitializeError::NotInMembers(_))) => {
+                return Err(GroupError::Options(error.to_string()));
+            }
+            Err(RaftError::Fatal(error)) => return Err(GroupError::Stopped(error)),
+        }
+        let deadline = Instant::now() + BOOTSTRAP_TIMEOUT;
+        while self.member.leader() != Leader::Here {
+            if !self.member.wait_for_leader(deadline).await {
+                return Err(GroupError::TimedOut(format!(
+                    "this node does not lead after {BOOTSTRAP_TIMEOUT:?}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this node belongs to a group, as voter or learner, or ever did.
+    pub fn is_initialized(&self) -> bool {
+        self.initialized || self.member.raft.metrics().borrow().last_log_index.is_some()
+    }
+
+    pub(crate) fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// Whether this node votes.
+    pub fn is_voter(&self) -> bool {
+        let metrics = self.member.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().voter_ids().any(|voter| voter == self.member.id)
+    }
+
+    /// The gRPC services other control nodes call: one for Raft, one for requests on behalf of callers. Both go behind
+    /// a listener that admits control nodes only. `reports` tells what the agents connected here last reported.
+    pub fn services(
+        self: &Arc<Self>,
+        reports: ReportsHook,
+    ) -> (RaftServer<RaftService>, PeerServer<PeerService>) {
+        let raft = RaftServer::new(RaftService::new(self.member.clone(), self.snapshots.clone()));
+        let peer = PeerServer::new(PeerService::new(self.clone(), reports));
+        (
+            raft.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+            peer.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
+        )
+    }
+
+    /// Raft's own threads. Serve [`services`](Self::services) there, so that heartbeats do not wait behind callers.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Adds this replica's metrics.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// Every member, this node included, as the latest membership known here has them.
+    pub fn members(&self) -> Vec<ControlNode> {
+        let metrics = self.member.raft.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().nodes().map(|(_, node)| node.clone()).collect()
+    }
+
+    /// What the agents connected to the other members last reported; only from members that answer in time.
+    pub async fn peer_reports(&self) -> Vec<ReportsResponse> {
+        let mut asked = JoinSet::new();
+        for node in self.members().into_iter().filter(|node| node.id != self.member.id) {
+            let client = self.member.channels.peer(&node.raft_address);
+            asked.spawn(async move {
+                let answer = timeout(REPORTS_TIMEOUT, client?.reports(ReportsRequest {})).await;
+                answer
+                    .map_err(|_| tonic::Status::deadline_exceeded("no answer"))?
+                    .map(tonic::Response::into_inner)
+            });
+        }
+        let mut reports = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(Ok(report)) => reports.push(report),
+                Ok(Err(status)) => tracing::debug!(%status, "a member did not tell its reports"),
+                Err(error) => tracing::warn!(%error, "asking a member for its reports failed"),
+            }
+        }
+        reports
+    }
+
+    /// Resolves when the replica died: a disk that fails, a defect. The process must exit, for it can neither vote nor
+    /// apply any more. Never resolves because of [`shutdown`](Self::shutdown).
+    pub async fn fatal(&self) {
+        let mut metrics = self.member.raft.metrics();
+        let died = metrics.wait_for(|metrics| metrics.running_state.is_err()).await.map(|_| ());
+        if self.stopping.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+        match died {
+            Ok(()) => {
+                let reason = self.member.metrics().running_state.err().map(|reason| reason.to_string());
+                tracing::error!(reason, "the replica died");
+            }
+            Err(_) => tracing::error!("the replica panicked"),
+        }
+    }
+
+    /// Stops Raft and closes the files. Returns when they are free to be opened again.
+    pub async fn shutdown(&self) {
+        self.stopping.store(true, Ordering::Release);
+        if let Err(error) = self.member.raft.shutdown().await {
+            tracing::warn!(%error, "stopping the replica failed");
+        }
+        self.log.close().await;
+        let runtime = self.runtime.lock().take();
+        if let Some(runtime) = runtime {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for RaftGroup {
+    fn drop(&mut self) {
+        // A runtime may not be dropped where tasks run, unless in the background.
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for RaftGroup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RaftGroup").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Replicated for RaftGroup {
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
+        Box::pin(self.propose_anywhere(command))
+    }
+
+    fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>> {
+        Box::pin(self.read_with(consistency))
+    }
+
+    fn current(&self) -> State {
+        self.member.applied.borrow().state.clone()
+    }
+
+    fn changed_since(&self, revision: Revision) -> BoxFuture<'_, State> {
+        Box::pin(self.next_state(revision))
+    }
+
+    fn group(&self) -> GroupStatus {
+        self.status()
+    }
+}
+
+fn no_quorum(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemName::NoQuorum, detail)
+        .remedy("nothing was changed; try again when most control-plane nodes can reach each other")
+}
+
+fn stopped() -> Problem {
+    Problem::new(ProblemName::NoQuorum, "this control-plane node is stopping")
+        .remedy("nothing was changed; ask another control-plane node")
+}

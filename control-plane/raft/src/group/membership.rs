@@ -1,0 +1,234 @@
+//! Who belongs to the group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hanse_proto::raft::{AddVoterRequest, ControlNode, add_voter_response};
+use hanse_state::{Problem, ProblemName};
+use openraft::{
+    ChangeMembers,
+    error::{ChangeMembershipError, ClientWriteError, RaftError},
+};
+use tokio::time::{Duration, Instant, sleep, timeout_at};
+
+use super::{GroupError, RaftGroup, no_quorum, stopped};
+use crate::{member::Leader, type_config::NodeId};
+
+/// Longest time for a node to be added: a snapshot has to arrive there.
+const ADD_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A node may become a voter when it is not further behind than this: it makes up for it in one message, so that the
+/// group never waits for it.
+const PROMOTION_LAG: u64 = 32;
+
+/// Between two looks at a change under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Between two attempts to join.
+const JOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// What came of one attempt at a membership change.
+pub(crate) enum Change {
+    /// It stands.
+    Done,
+    /// Nothing changed; somebody else may lead.
+    NotLeader,
+    /// It is over. What was begun may be finished by repeating it.
+    Refused(Problem),
+}
+
+impl RaftGroup {
+    /// Makes a node a voter, wherever the leader is: first a learner, promoted once it has caught up. Adding a voter again
+    /// changes nothing but its addresses. A node that comes back under its name with a new id, its disk being lost,
+    /// takes the place of the old one.
+    pub async fn add_voter(&self, node: ControlNode) -> Result<(), Problem> {
+        let deadline = Instant::now() + ADD_TIMEOUT;
+        loop {
+            let change = match self.member.leader() {
+                Leader::Here => self.add_voter_here(node.clone(), deadline).await,
+                Leader::There(leader) => {
+                    self.ask_to_add(&leader.raft_address, node.clone(), deadline).await.0
+                }
+                Leader::Nowhere => Change::NotLeader,
+            };
+            match change {
+                Change::Done => return Ok(()),
+                Change::Refused(problem) => return Err(problem),
+                Change::NotLeader => {}
+            }
+            if !self.member.wait_for_leader(deadline).await {
+                return Err(no_quorum("no control-plane node led with a quorum"));
+            }
+        }
+    }
+
+    /// Asks the nodes at these Raft addresses to add this node, until one does and this node knows it.
+    pub async fn join(&self, via: &[String]) -> Result<(), GroupError> {
+        let deadline = Instant::now() + ADD_TIMEOUT;
+        let mut hint: Option<String> = None;
+        let mut asked = 0;
+        while !self.is_voter() {
+            if Instant::now() >= deadline || via.is_empty() {
+                let detail =
+                    format!("none of {} made this node a voter within {ADD_TIMEOUT:?}", via.join(", "));
+                return Err(GroupError::TimedOut(detail));
+            }
+            let address = hint.take().unwrap_or_else(|| via[asked % via.len()].clone());
+            asked += 1;
+            match self.ask_to_add(&address, self.options.self_node.clone(), deadline).await {
+                (Change::Done, _) => {}
+                (Change::Refused(problem), _) if problem.name == ProblemName::NoQuorum => {}
+                (Change::Refused(problem), _) => return Err(GroupError::Refused(problem)),
+                (Change::NotLeader, leader) => hint = leader,
+            }
+            if hint.is_none() {
+                sleep(JOIN_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// One attempt at another node; if it does not lead, who does.
+    async fn ask_to_add(
+        &self,
+        address: &str,
+        node: ControlNode,
+        deadline: Instant,
+    ) -> (Change, Option<String>) {
+        let Ok(mut client) = self.member.channels.peer(address) else { return (Change::NotLeader, None) };
+        let asked = timeout_at(deadline, client.add_voter(AddVoterRequest { node: Some(node) })).await;
+        let response = match asked {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) => {
+                tracing::debug!(%status, address, "asking to be added failed");
+                return (Change::NotLeader, None);
+            }
+            Err(_) => return (Change::NotLeader, None),
+        };
+        match response.result {
+            Some(add_voter_response::Result::Added(true)) => (Change::Done, None),
+            Some(add_voter_response::Result::Problem(problem)) => match Problem::from_proto(problem) {
+                Ok(problem) => (Change::Refused(problem), None),
+                Err(error) => (Change::Refused(Problem::new(ProblemName::Internal, error.to_string())), None),
+            },
+            Some(add_voter_response::Result::NotLeader(not_leader)) => {
+                (Change::NotLeader, not_leader.leader.map(|leader| leader.raft_address))
+            }
+            Some(add_voter_response::Result::Added(false)) | None => (Change::NotLeader, None),
+        }
+    }
+
+    /// One attempt on this node. Changes happen one after the other.
+    pub(crate) async fn add_voter_here(&self, node: ControlNode, deadline: Instant) -> Change {
+        let Ok(_turn) = timeout_at(deadline, self.changing_membership.lock()).await else {
+            return Change::Refused(no_quorum("another membership change is not getting done"));
+        };
+        let steps = self.add_voter_steps(&node);
+        match timeout_at(deadline, steps).await {
+            Ok(Ok(())) => Change::Done,
+            Ok(Err(change)) => change,
+            Err(_) => Change::Refused(no_quorum(format!("adding {} did not get done in time", node.name))),
+        }
+    }
+
+    async fn add_voter_steps(&self, node: &ControlNode) -> Result<(), Change> {
+        let known = self.check_known(node).map_err(Change::Refused)?;
+        if known.is_none() {
+            tracing::info!(id = node.id, name = node.name, "adding a learner");
+            self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
+        } else if known.as_ref() != Some(node) {
+            tracing::info!(id = node.id, name = node.name, "a member's addresses changed");
+            self.change(ChangeMembers::SetNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
+        }
+        let (voters, settled) = self.voters(node);
+        if settled {
+            return Ok(());
+        }
+        self.caught_up(node.id).await?;
+        tracing::info!(id = node.id, name = node.name, ?voters, "making it a voter");
+        self.change(ChangeMembers::ReplaceAllVoters(voters)).await?;
+        let leftovers = self.namesakes(node);
+        if !leftovers.is_empty() {
+            self.change(ChangeMembers::RemoveNodes(leftovers)).await?;
+        }
+        Ok(())
+    }
+
+    /// What is known of the node by its id.
+    fn check_known(&self, node: &ControlNode) -> Result<Option<ControlNode>, Problem> {
+        if node.id == 0 || node.name.is_empty() || node.raft_address.is_empty() {
+            return Err(Problem::new(
+                ProblemName::Invalid,
+                "a member needs an id, a name and a Raft address",
+            ));
+        }
+        if node.id != self.member.id && node.name == self.member.name {
+            let detail = format!("{} is the name of the leader, which is another node", node.name);
+            return Err(Problem::new(ProblemName::Conflict, detail).remedy("give the node a name of its own"));
+        }
+        let metrics = self.member.metrics();
+        let known = metrics.membership_config.membership().get_node(&node.id).cloned();
+        match known {
+            Some(known) if known.name != node.name => {
+                let detail = format!("the id {} belongs to {}", node.id, known.name);
+                Err(Problem::new(ProblemName::Conflict, detail)
+                    .remedy("start the node with an empty data directory"))
+            }
+            known => Ok(known),
+        }
+    }
+
+    /// Members of the same name and another id.
+    fn namesakes(&self, node: &ControlNode) -> BTreeSet<NodeId> {
+        let metrics = self.member.metrics();
+        let members = metrics.membership_config.membership().nodes();
+        members.filter(|(id, known)| **id != node.id && known.name == node.name).map(|(id, _)| *id).collect()
+    }
+
+    /// The voters that there should be, and whether they are.
+    fn voters(&self, node: &ControlNode) -> (BTreeSet<NodeId>, bool) {
+        let namesakes = self.namesakes(node);
+        let metrics = self.member.metrics();
+        let membership = metrics.membership_config.membership();
+        // While a change is joint, the last configuration is the one wanted.
+        let now = membership.get_joint_config().last().cloned().unwrap_or_default();
+        let mut wanted: BTreeSet<_> = now.difference(&namesakes).copied().collect();
+        wanted.insert(node.id);
+        let settled = membership.get_joint_config().len() == 1 && wanted == now && namesakes.is_empty();
+        (wanted, settled)
+    }
+
+    /// Waits until a learner has nearly all of the log.
+    async fn caught_up(&self, id: NodeId) -> Result<(), Change> {
+        let mut metrics = self.member.raft.metrics();
+        let settled = metrics.wait_for(|metrics| {
+            let Some(replication) = &metrics.replication else { return true };
+            let matched = replication.get(&id).copied().flatten();
+            let last = metrics.last_log_index.unwrap_or(0);
+            matched.is_some_and(|matched| matched.index + PROMOTION_LAG >= last)
+        });
+        match settled.await {
+            Ok(metrics) if metrics.replication.is_some() => Ok(()),
+            Ok(_) => Err(Change::NotLeader),
+            Err(_) => Err(Change::Refused(stopped())),
+        }
+    }
+
+    /// One change, repeated while an earlier one is under way. Removed voters do not stay as learners.
+    async fn change(&self, members: ChangeMembers<NodeId, ControlNode>) -> Result<(), Change> {
+        loop {
+            match self.member.raft.change_membership(members.clone(), false).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                    ChangeMembershipError::InProgress(_),
+                ))) => sleep(LOOK_AGAIN).await,
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                    return Err(Change::NotLeader);
+                }
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                    return Err(Change::Refused(Problem::new(ProblemName::Internal, error.to_string())));
+                }
+                Err(RaftError::Fatal(_)) => return Err(Change::Refused(stopped())),
+            }
+        }
+    }
+}

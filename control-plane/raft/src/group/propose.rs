@@ -1,0 +1,157 @@
+//! Writing: on the leader through the batcher, elsewhere through the leader.
+
+use hanse_proto::{
+    control,
+    raft::{ControlNode, ProposeRequest, propose_response},
+};
+use hanse_state::{Command, Outcome, Problem, ProblemName};
+use prost::Message;
+use tokio::time::{Duration, Instant, timeout_at};
+
+use super::{RaftGroup, no_quorum, stopped};
+use crate::{
+    batcher::{Decided, PROPOSAL_GIVE_UP, Undecided},
+    member::Leader,
+    network::never_sent,
+};
+
+/// Longest time for a write, waiting for a leader included.
+const PROPOSE_TIMEOUT: Duration = PROPOSAL_GIVE_UP;
+
+/// The leader answers a forwarded write so much earlier than its caller gives up, that the answer arrives.
+const FORWARD_MARGIN: Duration = Duration::from_millis(250);
+
+/// A larger command is refused: it could be written but never replicated.
+const MAX_COMMAND_BYTES: usize = 4 << 20;
+
+/// What came of one attempt at the leader.
+pub(crate) enum Attempt {
+    /// It was applied there.
+    Decided(Decided),
+    /// Nothing happened; try again, maybe elsewhere.
+    Again,
+    /// Nothing happened, and nothing will on this node.
+    Stopped,
+    /// It is over.
+    Refused(Problem),
+}
+
+impl RaftGroup {
+    pub(super) async fn propose_anywhere(&self, command: Command) -> Result<Outcome, Problem> {
+        let began = Instant::now();
+        let deadline = began + PROPOSE_TIMEOUT;
+        let patience = began + self.member.timing.patience();
+        let message = command.to_proto();
+        check_size(&message)?;
+        loop {
+            let attempt = match self.member.leader() {
+                Leader::Here => self.propose_here(command.clone(), message.clone(), patience, deadline).await,
+                Leader::There(node) => self.forward(&node, message.clone(), deadline).await,
+                Leader::Nowhere => Attempt::Again,
+            };
+            match attempt {
+                Attempt::Decided(decided) => return self.applied_here(decided, deadline).await,
+                Attempt::Refused(problem) => return Err(problem),
+                Attempt::Stopped => return Err(stopped()),
+                Attempt::Again => {}
+            }
+            if !self.member.wait_for_leader(patience.min(deadline)).await {
+                return Err(no_quorum(format!(
+                    "no control-plane node led with a quorum for {:?}",
+                    self.member.timing.patience()
+                )));
+            }
+        }
+    }
+
+    /// One attempt on this node.
+    pub(crate) async fn propose_here(
+        &self,
+        command: Command,
+        message: control::Command,
+        taken_by: Instant,
+        deadline: Instant,
+    ) -> Attempt {
+        match self.batcher.propose(command, message, taken_by.min(deadline), deadline).await {
+            Ok(decided) => Attempt::Decided(decided),
+            Err(Undecided::NotLeader) => Attempt::Again,
+            Err(Undecided::NotTaken) => Attempt::Refused(no_quorum(
+                "the write waited its turn in vain: those before it are not being acknowledged by a quorum",
+            )),
+            Err(Undecided::Stopped) => Attempt::Stopped,
+            Err(Undecided::Unknown) => Attempt::Refused(unknown_fate()),
+        }
+    }
+
+    /// One attempt at another node.
+    async fn forward(&self, leader: &ControlNode, command: control::Command, deadline: Instant) -> Attempt {
+        let Ok(mut client) = self.member.channels.peer(&leader.raft_address) else { return Attempt::Again };
+        let within = deadline.saturating_duration_since(Instant::now()).saturating_sub(FORWARD_MARGIN);
+        let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        let request = ProposeRequest { command: Some(command), within_ms };
+        let response = match timeout_at(deadline, client.propose(request)).await {
+            Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) if never_sent(&status) => return Attempt::Again,
+            Ok(Err(status)) => {
+                tracing::debug!(%status, leader = leader.name, "a forwarded write got no answer");
+                return Attempt::Refused(unknown_fate());
+            }
+            Err(_) => return Attempt::Refused(unknown_fate()),
+        };
+        let log_index = response.log_index;
+        match response.result {
+            Some(propose_response::Result::Outcome(outcome)) => match Outcome::from_proto(outcome) {
+                Ok(outcome) => Attempt::Decided(Decided { outcome, log_index }),
+                Err(error) => Attempt::Refused(not_understood(&error)),
+            },
+            Some(propose_response::Result::NotLeader(_)) => Attempt::Again,
+            Some(propose_response::Result::Problem(problem)) => {
+                Attempt::Refused(Problem::from_proto(problem).unwrap_or_else(|error| not_understood(&error)))
+            }
+            None => Attempt::Refused(unknown_fate()),
+        }
+    }
+
+    /// An outcome is told once this node, too, shows it.
+    async fn applied_here(&self, decided: Decided, deadline: Instant) -> Result<Outcome, Problem> {
+        if self.member.applied(decided.log_index + 1, deadline).await.is_some() {
+            return Ok(decided.outcome);
+        }
+        match decided.outcome {
+            Outcome::Rejected(_) => Ok(decided.outcome),
+            Outcome::Accepted(accepted) => Err(Problem::new(
+                ProblemName::UnknownFate,
+                format!(
+                    "the write was accepted as revision {}, but this node has not seen it yet",
+                    accepted.revision
+                ),
+            )
+            .remedy("read again, here later or from another control-plane node")),
+        }
+    }
+}
+
+pub(crate) fn check_size(command: &control::Command) -> Result<(), Problem> {
+    let bytes = command.encoded_len();
+    if bytes <= MAX_COMMAND_BYTES {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ProblemName::TooLarge,
+        format!("one change takes {bytes} bytes; the limit is {MAX_COMMAND_BYTES}"),
+    )
+    .remedy("split it into several smaller ones"))
+}
+
+fn unknown_fate() -> Problem {
+    Problem::new(
+        ProblemName::UnknownFate,
+        "the write was handed on, but nobody said in time what became of it",
+    )
+    .remedy("read what you wrote before you write again, or repeat it with the same idempotency key")
+}
+
+fn not_understood(error: &hanse_proto::InvalidMessage) -> Problem {
+    Problem::new(ProblemName::UnknownFate, format!("the leader's answer cannot be read: {error}"))
+        .remedy("run the same version of Hanse on every control-plane node, then read what you wrote")
+}

@@ -1,0 +1,99 @@
+//! Reading.
+
+use hanse_proto::raft::{ReadIndexRequest, read_index_response};
+use hanse_state::{Problem, ProblemName, Revision, State, port::Consistency};
+use tokio::time::{Duration, Instant, timeout, timeout_at};
+
+use super::{RaftGroup, stopped};
+use crate::member::{Leader, Member, NoReadIndex};
+
+/// Longest time for a read; one election fits in.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest time for one attempt to confirm who leads.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl RaftGroup {
+    pub(super) async fn read_with(&self, consistency: Consistency) -> Result<State, Problem> {
+        let deadline = Instant::now() + READ_TIMEOUT;
+        match consistency {
+            Consistency::Stale => Ok(self.member.applied.borrow().state.clone()),
+            Consistency::AtLeast(revision) => {
+                let reached =
+                    self.member.applied_where(deadline, |applied| applied.state.revision() >= revision).await;
+                reached.map(|applied| applied.state).ok_or_else(|| {
+                    let now = self.member.applied.borrow().state.revision();
+                    unready(format!("this node is at revision {now} and did not reach {revision} in time"))
+                })
+            }
+            Consistency::Linearizable => self.read_linearizable(deadline).await,
+        }
+    }
+
+    async fn read_linearizable(&self, deadline: Instant) -> Result<State, Problem> {
+        let patience = deadline.min(Instant::now() + self.member.timing.patience());
+        loop {
+            let leader = self.member.leader();
+            if leader != Leader::Nowhere {
+                match timeout_at(deadline, self.read_index.ask()).await {
+                    Ok(Some(Ok(count))) => {
+                        let applied = self.member.applied(count, deadline).await;
+                        return applied.map(|applied| applied.state).ok_or_else(|| {
+                            unready("this node did not catch up with the leader in time".to_owned())
+                        });
+                    }
+                    Ok(Some(Err(NoReadIndex::Stopped)) | None) => return Err(stopped()),
+                    Ok(Some(Err(NoReadIndex::NotLeader | NoReadIndex::NoQuorum | NoReadIndex::NoAnswer)))
+                    | Err(_) => {}
+                }
+            }
+            if Instant::now() >= patience || !self.member.wait_for_leader(patience).await {
+                return Err(unready("no control-plane node leads with a quorum".to_owned()));
+            }
+        }
+    }
+
+    /// On the leader, shared by all who ask at once.
+    pub(crate) async fn read_index_here(&self) -> Result<u64, NoReadIndex> {
+        if !self.member.leads() {
+            return Err(NoReadIndex::NotLeader);
+        }
+        self.read_index.ask().await.unwrap_or(Err(NoReadIndex::Stopped))
+    }
+
+    pub(super) async fn next_state(&self, revision: Revision) -> State {
+        let mut applied = self.member.applied.clone();
+        if let Ok(applied) = applied.wait_for(|applied| applied.state.revision() > revision).await {
+            return applied.state.clone();
+        }
+        // The replica has stopped: nothing will change any more.
+        std::future::pending().await
+    }
+}
+
+/// One attempt to learn how much a read must see, here or from the leader.
+pub(super) async fn read_index(member: &Member) -> Result<u64, NoReadIndex> {
+    let attempt = async {
+        match member.leader() {
+            Leader::Here => member.read_index().await,
+            Leader::There(node) => {
+                let mut client =
+                    member.channels.peer(&node.raft_address).map_err(|_| NoReadIndex::NoAnswer)?;
+                let response =
+                    client.read_index(ReadIndexRequest {}).await.map_err(|_| NoReadIndex::NoAnswer)?;
+                match response.into_inner().result {
+                    Some(read_index_response::Result::ReadIndex(index)) => Ok(index.applied),
+                    Some(read_index_response::Result::NotLeader(_)) => Err(NoReadIndex::NotLeader),
+                    Some(read_index_response::Result::Problem(_)) | None => Err(NoReadIndex::NoAnswer),
+                }
+            }
+            Leader::Nowhere => Err(NoReadIndex::NoQuorum),
+        }
+    };
+    timeout(ATTEMPT_TIMEOUT, attempt).await.unwrap_or(Err(NoReadIndex::NoAnswer))
+}
+
+fn unready(detail: String) -> Problem {
+    Problem::new(ProblemName::NoQuorum, detail)
+        .remedy("try again, ask another control-plane node, or read with consistency=stale")
+}

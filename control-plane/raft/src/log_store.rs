@@ -1,0 +1,203 @@
+//! Raft's log, vote and commit mark, on sled.
+//!
+//! One thread owns the database ([`disk`] is what it does, [`worker`] how it is asked). [`LogStore`] is the face that
+//! openraft sees; clones of it share the thread and the [`tail`] of recent entries, from which replication and applying
+//! are served without a trip to the thread.
+
+mod disk;
+mod rebuild;
+mod records;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::{
+    fmt::Debug,
+    io,
+    ops::{Bound, RangeBounds},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use openraft::{
+    AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError,
+    storage::{LogFlushed, RaftLogStorage},
+};
+use parking_lot::Mutex;
+
+use self::{tail::Tail, worker::Worker};
+use crate::type_config::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote};
+
+/// One read for a follower stops beyond this many bytes: far below what one message may carry, and small enough to
+/// arrive within a heartbeat on a slow road.
+const MAX_READ_BYTES: usize = 1 << 20;
+
+/// Why the log could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// sled refused.
+    #[error("the log database failed")]
+    Sled(#[from] sled::Error),
+    /// The file system refused.
+    #[error("{action} {path} failed")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// What is on disk cannot be a log.
+    #[error(
+        "the log is damaged: {0}; start this node with an empty data directory and a new id, it will catch up"
+    )]
+    Damaged(String),
+    /// The directory is another node's.
+    #[error(
+        "the data directory belongs to node {found}, this is node {expected}: a node keeps its id for life"
+    )]
+    Foreign {
+        /// Whose it is.
+        found: u64,
+        /// Who wants it.
+        expected: u64,
+    },
+    /// The store was closed.
+    #[error("the log is closed")]
+    Closed,
+}
+
+/// The log store. Clones share one database.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    worker: Worker,
+    tail: Arc<Mutex<Tail>>,
+}
+
+impl LogStore {
+    /// Opens the database of node `owner` in `dir`, made if absent, on a thread of its own. Blocks.
+    pub(crate) fn open(dir: &Path, owner: NodeId) -> Result<Self, LogError> {
+        Ok(Self {
+            worker: Worker::start(rebuild::open(dir, owner, rebuild::MIN_BYTES)?)?,
+            tail: Arc::default(),
+        })
+    }
+
+    /// Closes the database; later calls fail. Returns when its files are free to be opened again.
+    pub(crate) async fn close(&self) {
+        self.worker.close().await;
+    }
+
+    /// The last entry that was purged, if any was.
+    pub(crate) async fn purged(&self) -> Result<Option<LogId>, LogError> {
+        Ok(self.worker.state().await?.purged)
+    }
+
+    async fn read(&self, start: u64, end: u64, max_bytes: usize) -> Result<Vec<Entry>, StorageError> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        if let Some(entries) = self.tail.lock().read(start, end, max_bytes) {
+            return Ok(entries);
+        }
+        Ok(self
+            .worker
+            .read(start, end, max_bytes)
+            .await
+            .map_err(|e| StorageIOError::read_logs(AnyError::new(&e)))?)
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> Result<Vec<Entry>, StorageError> {
+        let start = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(index) => index.saturating_add(1),
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => u64::MAX,
+        };
+        self.read(start, end, usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        self.read(start, end, MAX_READ_BYTES).await
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let state = self.worker.state().await.map_err(|e| StorageIOError::read_logs(AnyError::new(&e)))?;
+        Ok(LogState { last_purged_log_id: state.purged, last_log_id: state.last })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
+        Ok(self.worker.save_vote(*vote).await.map_err(|e| StorageIOError::write_vote(AnyError::new(&e)))?)
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
+        Ok(self.worker.state().await.map_err(|e| StorageIOError::read_vote(AnyError::new(&e)))?.vote)
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        Ok(self
+            .worker
+            .save_committed(committed)
+            .await
+            .map_err(|e| StorageIOError::write(AnyError::new(&e)))?)
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
+        Ok(self.worker.state().await.map_err(|e| StorageIOError::read(AnyError::new(&e)))?.committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        for entry in &entries {
+            if let openraft::EntryPayload::Normal(batch) = &entry.payload {
+                batch.mark_written();
+            }
+        }
+        self.tail.lock().append(&entries);
+        self.worker
+            .append(
+                entries,
+                Box::new(move |result| callback.log_io_completed(result.map_err(io::Error::other))),
+            )
+            .map_err(|e| StorageIOError::write_logs(AnyError::new(&e)))?;
+        Ok(())
+    }
+
+    async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.tail.lock().truncate(log_id.index);
+        Ok(self
+            .worker
+            .truncate(log_id.index)
+            .await
+            .map_err(|e| StorageIOError::write_logs(AnyError::new(&e)))?)
+    }
+
+    async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
+        self.tail.lock().purge(log_id.index);
+        Ok(self.worker.purge(log_id).await.map_err(|e| StorageIOError::write_logs(AnyError::new(&e)))?)
+    }
+}

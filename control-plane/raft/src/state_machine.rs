@@ -1,0 +1,173 @@
+//! The state machine openraft drives: [`State`] in memory, snapshots in files.
+//!
+//! `apply` works on a private state and publishes a copy (O(1), it shares structure) through a watch; readers never wait
+//! for it. A snapshot is another such copy, written off the core's threads.
+
+mod snapshot_file;
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Instant};
+
+use hanse_state::{Outcome, State};
+use openraft::{
+    AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError, storage::RaftStateMachine,
+};
+use tokio::sync::watch;
+
+pub use self::snapshots::SnapshotError;
+pub(crate) use self::snapshots::{SnapshotData, Snapshots};
+use crate::{
+    metrics::Metrics,
+    type_config::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig},
+};
+
+/// A state with the place in the log it belongs to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Applied {
+    /// The last entry applied.
+    pub(crate) log_id: Option<LogId>,
+    /// The last membership applied.
+    pub(crate) membership: Arc<StoredMembership>,
+    /// The state after it.
+    pub(crate) state: State,
+}
+
+impl Applied {
+    /// How many entries were applied since the log's beginning.
+    pub(crate) fn count(&self) -> u64 {
+        self.log_id.map_or(0, |log_id| log_id.index + 1)
+    }
+
+    fn meta(&self) -> SnapshotMeta {
+        let snapshot_id = self.log_id.map_or_else(|| "empty".to_owned(), |log_id| log_id.to_string());
+        SnapshotMeta { last_log_id: self.log_id, last_membership: (*self.membership).clone(), snapshot_id }
+    }
+}
+
+/// The state machine.
+pub(crate) struct StateMachine {
+    applied: Applied,
+    published: watch::Sender<Applied>,
+    snapshots: Arc<Snapshots>,
+    metrics: Metrics,
+}
+
+impl StateMachine {
+    /// A machine that starts from the latest snapshot in `snapshots`, or empty.
+    pub(crate) fn new(snapshots: Arc<Snapshots>, restored: Option<Applied>, metrics: Metrics) -> Self {
+        let applied = restored.unwrap_or_default();
+        Self { published: watch::Sender::new(applied.clone()), applied, snapshots, metrics }
+    }
+
+    /// Follows what is applied.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Applied> {
+        self.published.subscribe()
+    }
+
+    fn apply_entry(&mut self, entry: Entry) -> Result<Vec<Outcome>, StorageError> {
+        let log_id = entry.log_id;
+        let outcomes = match entry.payload {
+            EntryPayload::Blank => Vec::new(),
+            EntryPayload::Normal(batch) => {
+                // Every node has the same bytes: one that cannot read them must stop here, not go on differently.
+                let commands =
+                    batch.take_commands().map_err(|e| StorageIOError::apply(log_id, AnyError::new(&e)))?;
+                commands.iter().map(|command| self.applied.state.apply(command)).collect()
+            }
+            EntryPayload::Membership(membership) => {
+                self.applied.membership = Arc::new(StoredMembership::new(Some(log_id), membership));
+                Vec::new()
+            }
+        };
+        self.applied.log_id = Some(log_id);
+        Ok(outcomes)
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        Ok((self.applied.log_id, (*self.applied.membership).clone()))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Vec<Outcome>>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let started = Instant::now();
+        let results = entries.into_iter().map(|entry| self.apply_entry(entry)).collect();
+        // Also when one failed: what was applied before it is applied.
+        self.published.send_replace(self.applied.clone());
+        self.metrics.applied(self.applied.count(), started.elapsed());
+        results
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            applied: self.applied.clone(),
+            snapshots: self.snapshots.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<SnapshotData>, StorageError> {
+        // Snapshots are received by our own service, whole, before openraft hears of them.
+        Ok(Box::default())
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Box<SnapshotData>,
+    ) -> Result<(), StorageError> {
+        let snapshots = self.snapshots.clone();
+        let installed = blocking(move || snapshots.install(*snapshot)).await;
+        let applied = installed
+            .map_err(|e| StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
+        if applied.log_id > self.applied.log_id {
+            self.applied = applied;
+            self.published.send_replace(self.applied.clone());
+            self.metrics.snapshot_installed(self.applied.count());
+        }
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {
+        let snapshots = self.snapshots.clone();
+        let current = blocking(move || snapshots.current()).await;
+        Ok(current.map_err(|e| StorageIOError::read_snapshot(None, AnyError::new(&e)))?)
+    }
+}
+
+/// Writes one snapshot.
+pub(crate) struct SnapshotBuilder {
+    applied: Applied,
+    snapshots: Arc<Snapshots>,
+    metrics: Metrics,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
+        let meta = self.applied.meta();
+        let started = Instant::now();
+        let (applied, snapshots) = (self.applied.clone(), self.snapshots.clone());
+        let built = blocking(move || snapshots.build(&applied)).await;
+        let snapshot =
+            built.map_err(|e| StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
+        self.metrics.snapshot_built(started.elapsed());
+        Ok(snapshot)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+) -> Result<T, SnapshotError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(SnapshotError::Interrupted(error)),
+    }
+}

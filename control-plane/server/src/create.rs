@@ -1,0 +1,67 @@
+//! `hanse server init` and `hanse server join`: a node before its first start.
+
+use hanse_proto::raft::ControlNode;
+use hanse_state::spec::Digest;
+use hanse_transport::{Authority, JoinToken, KeyPair, chain_of, enrol};
+use rand::Rng;
+
+use crate::{
+    Config, Error,
+    home::{self, BootstrapFile, JoinFile, Keys, NodeFile},
+};
+
+/// Makes a new control plane of one node: the root, this node's control intermediate, and the first operator token,
+/// which is returned and kept nowhere. Starts nothing.
+pub fn init(config: &Config) -> Result<String, Error> {
+    home::make(config)?;
+    let root = Authority::new_root()?;
+    let control = root.new_control_intermediate(&config.name)?;
+    let anchor = root.trust_anchor()?;
+    let token = operator_token();
+    home::write_json(&home::node_file(config), &NodeFile::random())?;
+    home::write_json(
+        &config.bootstrap_file(),
+        &BootstrapFile {
+            lineage: hex::encode(rand::rng().random::<[u8; 16]>()),
+            operator_digest: Digest::of(token.as_bytes()).to_string(),
+        },
+    )?;
+    // Last, because their presence is what says that the node is made.
+    Keys { control, root: Some(root), anchor }.save(config)?;
+    Ok(token)
+}
+
+/// Makes a further node of an existing control plane: gets its control intermediate from one of `via` (enrolment
+/// addresses). It is added to the group on its first start.
+pub async fn join(config: &Config, token: &JoinToken, via: &[String]) -> Result<(), Error> {
+    home::make(config)?;
+    let node = NodeFile::random();
+    let key = KeyPair::generate()?;
+    let answer = enrol(via, token, &config.name, &key, Some(control_node(config, node.id))).await?;
+    let control = Authority::from_parts(chain_of(&answer), key)?;
+    let anchor = control.trust_anchor()?;
+    let members: Vec<String> = answer.control_nodes.into_iter().map(|member| member.raft_address).collect();
+    if members.is_empty() {
+        return Err(Error::EnrolAnswer("it names no member of the control plane".into()));
+    }
+    home::write_json(&home::node_file(config), &node)?;
+    home::write_json(&config.join_file(), &JoinFile { members })?;
+    Keys { control, root: None, anchor }.save(config)
+}
+
+/// This node as the others know it.
+pub(crate) fn control_node(config: &Config, id: u64) -> ControlNode {
+    let at = config.advertised();
+    ControlNode {
+        id,
+        name: config.name.to_string(),
+        raft_address: at.raft.clone(),
+        api_url: format!("https://{}", at.api),
+        federation_address: at.federation.clone(),
+    }
+}
+
+/// A bearer token: a prefix that secret scanners can look for, and 256 random bits.
+fn operator_token() -> String {
+    format!("hop_{}", hex::encode(rand::rng().random::<[u8; 32]>()))
+}

@@ -1,0 +1,146 @@
+//! Joining: agents and further control nodes get their certificates here, for a join token.
+
+use std::sync::Arc;
+
+use hanse_proto::enrolment::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
+use hanse_raft::RaftGroup;
+use hanse_state::{
+    Command, CommandBody, Kind, Outcome, Problem, ProblemName, ResourceKey, Spec,
+    port::{Consistency, Replicated},
+    spec::{JoinRole, JoinTokenSpec},
+};
+use hanse_topology::Name;
+use hanse_transport::{Authority, Chain, Identity, digest_secret};
+use tonic::{Request, Response, Status};
+use tracing::info;
+
+use crate::clock;
+
+/// The enrolment service of a control node.
+pub(crate) struct EnrolmentService {
+    pub(crate) replicated: Arc<dyn Replicated>,
+    pub(crate) control: Authority,
+    /// Present while the root's key is on this node: needed to admit control nodes.
+    pub(crate) root: Option<Authority>,
+    /// Who else is in the control plane: joiners are told.
+    pub(crate) group: Arc<RaftGroup>,
+}
+
+#[tonic::async_trait]
+impl Enrolment for EnrolmentService {
+    async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request).await.map(Response::new).map_err(|problem| refusal(&problem))
+    }
+}
+
+impl EnrolmentService {
+    async fn admit(&self, request: EnrolRequest) -> Result<EnrolResponse, Problem> {
+        let name = Name::new(&request.name)
+            .map_err(|error| Problem::new(ProblemName::Invalid, error.to_string()).at("name"))?;
+        let token = Name::new(&request.token_id).map_err(|_| unknown_token())?;
+        let spec = self.token(&token).await?;
+        // Issued before the token is spent, so that a request that cannot be met costs nothing; handed out only after.
+        let (identity, chain) = self.issue(&spec, name, &request)?;
+        let command = Command {
+            actor: identity.to_string(),
+            request_id: format!("enrol-{token}"),
+            time_ms: clock::now_ms(),
+            idempotency_key: None,
+            body: CommandBody::UseJoinToken {
+                token: token.clone(),
+                secret_digest: digest_secret(&request.secret),
+                joiner: identity.to_string(),
+                key_digest: digest_secret(&request.public_key),
+            },
+        };
+        match self.replicated.propose(command).await? {
+            Outcome::Accepted(_) => {}
+            Outcome::Rejected(problem) => return Err(problem),
+        }
+        info!(%identity, %token, "enrolled");
+        Ok(EnrolResponse {
+            chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
+            role: identity.role.as_str().to_owned(),
+            region: identity.region.map(|region| region.to_string()).unwrap_or_default(),
+            environments: spec.environments.iter().map(Name::to_string).collect(),
+            publishers: self.publishers(),
+            control_nodes: if spec.role == JoinRole::Server { self.group.members() } else { Vec::new() },
+        })
+    }
+
+    /// Where agents may sync from.
+    fn publishers(&self) -> Vec<String> {
+        self.group.members().into_iter().map(|member| member.federation_address).collect()
+    }
+
+    async fn token(&self, name: &Name) -> Result<JoinTokenSpec, Problem> {
+        let state = self.replicated.read(Consistency::Linearizable).await?;
+        let key = ResourceKey::global(Kind::JoinToken, name.clone());
+        match state.get(&key).map(|resource| &resource.spec) {
+            Some(Spec::JoinToken(spec)) => Ok(spec.clone()),
+            _ => Err(unknown_token()),
+        }
+    }
+
+    fn issue(
+        &self,
+        spec: &JoinTokenSpec,
+        name: Name,
+        request: &EnrolRequest,
+    ) -> Result<(Identity, Chain), Problem> {
+        let unusable = |error: hanse_transport::PkiError| {
+            Problem::new(ProblemName::Invalid, error.to_string()).at("public_key")
+        };
+        match spec.role {
+            JoinRole::Agent => {
+                let region = spec.region.clone().ok_or_else(unknown_token)?;
+                let chain = self
+                    .control
+                    .issue_regional_intermediate(&request.public_key, &region)
+                    .map_err(unusable)?;
+                Ok((Identity::agent(name, region), chain))
+            }
+            JoinRole::Server => {
+                if request.control_node.is_none() {
+                    return Err(Problem::new(ProblemName::Invalid, "a control node must name its addresses")
+                        .at("control_node"));
+                }
+                let root = self.root.as_ref().ok_or_else(|| {
+                    Problem::new(ProblemName::Forbidden, "the root's key is not on this node, so it cannot admit a control node")
+                        .remedy("bring the directory pki/root back to this node and restart it, or join through a node that has it")
+                })?;
+                let chain = root.issue_control_intermediate(&request.public_key, &name).map_err(unusable)?;
+                Ok((Identity::server(name), chain))
+            }
+        }
+    }
+}
+
+/// The same words for an unknown token and a wrong secret, so that names cannot be probed.
+fn unknown_token() -> Problem {
+    Problem::new(ProblemName::JoinRefused, "the join token is unknown, used up or expired")
+        .remedy("make a new one: hanse token create --join …")
+}
+
+/// A problem as a gRPC status. The remedy travels in the message, for the joiner's log.
+fn refusal(problem: &Problem) -> Status {
+    let text = problem.to_string();
+    match problem.name {
+        ProblemName::JoinRefused | ProblemName::Forbidden => Status::permission_denied(text),
+        ProblemName::NoQuorum | ProblemName::UnknownFate => Status::unavailable(text),
+        ProblemName::Internal => Status::internal(text),
+        ProblemName::BadRequest
+        | ProblemName::Invalid
+        | ProblemName::Unauthenticated
+        | ProblemName::NotFound
+        | ProblemName::MissingReference
+        | ProblemName::InUse
+        | ProblemName::Conflict
+        | ProblemName::Stale
+        | ProblemName::PreconditionRequired
+        | ProblemName::TooLarge
+        | ProblemName::KeyReused
+        | ProblemName::Gone => Status::invalid_argument(text),
+    }
+}

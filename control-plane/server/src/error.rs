@@ -1,0 +1,71 @@
+//! Why a control-plane node cannot start or go on.
+
+use std::path::PathBuf;
+
+/// Why a control-plane node cannot be made, start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the data directory does not say what it should.
+    #[error("{path} is damaged; restore it from a backup, or join this node anew in an empty data directory")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// `init` or `join` on a directory that has a node already.
+    #[error("{0} holds a control-plane node already; use an empty data directory")]
+    AlreadyMade(PathBuf),
+    /// Started before `init` or `join`.
+    #[error("{0} holds no control-plane node; run `hanse server init` or `hanse server join` first")]
+    NotMade(PathBuf),
+    /// An address cannot be bound.
+    #[error(transparent)]
+    Bind(#[from] hanse_transport::BindError),
+    /// Keys or certificates.
+    #[error(transparent)]
+    Pki(#[from] hanse_transport::PkiError),
+    /// TLS settings.
+    #[error(transparent)]
+    Tls(#[from] hanse_transport::TlsError),
+    /// Joining was refused or did not work.
+    #[error("cannot join the control plane")]
+    Enrol(#[from] hanse_transport::EnrolError),
+    /// The answer to joining lacks something.
+    #[error("the enrolling node's answer is unusable: {0}")]
+    EnrolAnswer(String),
+    /// The replicated log or state.
+    #[error(transparent)]
+    Raft(#[from] hanse_raft::GroupError),
+    /// The first commands were refused.
+    #[error("the first write of the new control plane failed: {0}")]
+    Bootstrap(hanse_state::Problem),
+    /// The first commands found no leader, though this node alone is the quorum.
+    #[error("the first write of the new control plane was not possible within {0:?}; see this node's log")]
+    NotFounded(std::time::Duration),
+    /// The Raft core ended by itself.
+    #[error("the replicated state can no longer be trusted on this node; see its log, then restart it")]
+    Fatal,
+}
+
+impl Error {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,129 @@
+//! A node's data directory: who it is and what it still has to do on its first start.
+
+use std::{fs, path::Path};
+
+use hanse_transport::{Authority, TrustAnchor};
+use rand::Rng;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Config, Error};
+
+/// Directory of the root's certificate and key, below the PKI directory. Operators move it away once all control nodes
+/// have joined.
+const ROOT_DIR: &str = "root";
+/// Directory of this node's control intermediate.
+const CONTROL_DIR: &str = "control";
+/// The root's certificate, for clients.
+const ROOT_CERTIFICATE: &str = "root.crt";
+
+/// Who this node is in the Raft group. A node that lost its disk joins as another one, with another id: under its old id
+/// it could vote twice in one term.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct NodeFile {
+    pub(crate) id: u64,
+}
+
+/// What the first start of a new control plane writes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BootstrapFile {
+    /// The lineage's random id, 32 hexadecimal digits.
+    pub(crate) lineage: String,
+    /// `sha256:…` of the first operator's token.
+    pub(crate) operator_digest: String,
+}
+
+/// Where a joining node finds the group.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct JoinFile {
+    /// Raft addresses of the members known when it joined.
+    pub(crate) members: Vec<String>,
+}
+
+impl NodeFile {
+    /// A new random id. 53 bits, so that every JSON reader keeps it whole.
+    pub(crate) fn random() -> Self {
+        Self { id: rand::rng().random_range(1..1 << 53) }
+    }
+}
+
+/// The keys of a node.
+pub(crate) struct Keys {
+    /// Its control intermediate.
+    pub(crate) control: Authority,
+    /// The root, while its key is here.
+    pub(crate) root: Option<Authority>,
+    /// What everybody trusts.
+    pub(crate) anchor: TrustAnchor,
+}
+
+impl Keys {
+    /// Writes them below the node's PKI directory.
+    pub(crate) fn save(&self, config: &Config) -> Result<(), Error> {
+        let dir = config.pki_dir();
+        if let Some(root) = &self.root {
+            root.save(&dir.join(ROOT_DIR))?;
+        }
+        self.control.save(&dir.join(CONTROL_DIR))?;
+        let path = dir.join(ROOT_CERTIFICATE);
+        fs::write(&path, self.anchor.to_pem()).map_err(Error::file("write", path))
+    }
+
+    /// Reads them back.
+    pub(crate) fn load(config: &Config) -> Result<Self, Error> {
+        let dir = config.pki_dir();
+        if !dir.join(CONTROL_DIR).exists() {
+            return Err(Error::NotMade(config.data_dir.clone()));
+        }
+        let control = Authority::load(&dir.join(CONTROL_DIR))?;
+        let anchor = control.trust_anchor()?;
+        let root = dir.join(ROOT_DIR);
+        let root = if root.exists() { Some(Authority::load(&root)?) } else { None };
+        Ok(Self { control, root, anchor })
+    }
+}
+
+/// Makes the data directory, or refuses one that is in use.
+pub(crate) fn make(config: &Config) -> Result<(), Error> {
+    if config.pki_dir().join(CONTROL_DIR).exists() {
+        return Err(Error::AlreadyMade(config.data_dir.clone()));
+    }
+    let dir = config.pki_dir();
+    fs::create_dir_all(&dir).map_err(Error::file("make", dir))
+}
+
+/// Where the node's id is kept.
+pub(crate) fn node_file(config: &Config) -> std::path::PathBuf {
+    config.data_dir.join("node.json")
+}
+
+/// Writes `value` durably: a crash leaves the old file or the new one.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    let text = serde_json::to_vec_pretty(value).expect("plain structs of strings and numbers serialize");
+    let fresh = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&fresh)?;
+        std::io::Write::write_all(&mut file, &text)?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(Error::file("write", path))
+}
+
+/// Reads a file of the data directory; `None` when there is none.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("read", path)(error)),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|source| Error::Damaged { path: path.into(), source })
+}
+
+/// Removes a file that has served its purpose.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

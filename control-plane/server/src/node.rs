@@ -1,0 +1,198 @@
+//! A running control-plane node: everything composed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hanse_api::{ApiMetrics, OperatorApi};
+use hanse_link::{Freshness, Replicas, Subscribers, publisher_service};
+use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
+use hanse_raft::{RaftGroup, RaftOptions};
+use hanse_state::port::Replicated;
+use hanse_transport::{
+    Alpn, Clients, Expect, LiveCredentials, Metrics, Role, Shutdown, TlsListener, TrustAnchor, admin, bind,
+    client_tls, drain, renew_from, serve_grpc, server_tls,
+};
+use tokio::{sync::watch, task::JoinSet};
+use tonic::service::Routes;
+use tracing::{error, info};
+
+use crate::{
+    Config, Error,
+    admission::AgentAdmission,
+    create,
+    enrolment::EnrolmentService,
+    fleet::{self, GatheredFleet},
+    founding,
+    home::{self, Keys, NodeFile},
+    identity,
+    projector::Projector,
+};
+
+/// How often this node looks whether it is still in contact with a leader that has a quorum. A fifth of a bookmark's
+/// interval, so that bookmarks carry an age that is nearly right.
+const FRESHNESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Runs a control-plane node until the shutdown.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    let keys = Keys::load(&config)?;
+    let path = home::node_file(&config);
+    let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
+    let live = identity::issue(&config, &keys.control)?;
+    let metrics = Metrics::new();
+    let mut tasks = JoinSet::new();
+    let names = identity::api_names(&config);
+    tasks.spawn(renew_from(keys.control.clone(), names, live.clone(), shutdown.clone()));
+
+    // Bound before anything is asked of others: an address in use is an error at once, not after an election.
+    let api = bind("api", &config.listen.api).await?;
+    let federation = bind("federation", &config.listen.federation).await?;
+    let raft = bind("raft", &config.listen.raft).await?;
+    let enrolment = bind("enrolment", &config.listen.enrolment).await?;
+    let admin = bind("admin", &config.listen.admin).await?;
+
+    let (ready, readiness) = watch::channel(Err("starting".to_owned()));
+    tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
+
+    let servers_only = Expect { roles: vec![Role::Server], region: None };
+    let peers_tls = client_tls(Some(&live), &keys.anchor, servers_only)?;
+    let group = RaftGroup::open(
+        RaftOptions::new(create::control_node(&config, node.id), &config.data_dir),
+        peers_tls,
+    )
+    .await?;
+    metrics.register(|registry| group.register_metrics(registry));
+    let replicated: Arc<dyn Replicated> = group.clone();
+
+    let subscribers = Subscribers::new();
+    let reports = {
+        let subscribers = subscribers.clone();
+        Arc::new(move || fleet::reports_of(&subscribers, Instant::now()))
+    };
+    let (raft_service, peer_service) = group.services(reports);
+    let tls = server_tls(&live, mutual(&keys.anchor, Role::Server), Alpn::Http2)?;
+    let routes = Routes::new(raft_service).add_service(peer_service);
+    // On Raft's own threads: heartbeats must not wait behind callers.
+    tasks.spawn_on(serve_grpc("raft", raft, tls, routes, shutdown.clone()), group.handle());
+
+    tokio::select! {
+        founded = founding::found_or_join(&config, &group) => founded?,
+        () = shutdown.wait() => return stop(group, tasks).await,
+    }
+
+    let replicas = Replicas::new();
+    metrics.register(|registry| replicas.metrics().register(registry));
+    let (projector, projected) = Projector::new(replicated.clone(), replicas.clone());
+    tasks.spawn(projector.run(shutdown.clone()));
+    let (admission, watcher) =
+        AgentAdmission::new(replicated.clone(), replicas.clone(), projected.clone(), shutdown.clone());
+    tasks.spawn(watcher);
+    let (freshness, fresh) = watch::channel(Freshness::unconfirmed(Instant::now()));
+    tasks.spawn(watch_freshness(group.clone(), freshness, shutdown.clone()));
+    let publisher = publisher_service(
+        replicas,
+        Arc::new(admission),
+        fresh,
+        subscribers.clone(),
+        config.name.to_string(),
+        shutdown.clone(),
+    );
+    let tls = server_tls(&live, mutual(&keys.anchor, Role::Agent), Alpn::Http2)?;
+    tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
+
+    let service = EnrolmentService {
+        replicated: replicated.clone(),
+        control: keys.control.clone(),
+        root: keys.root.clone(),
+        group: group.clone(),
+    };
+    let tls = server_tls(&live, Clients::Anyone, Alpn::Http2)?;
+    let routes = Routes::new(EnrolmentServer::new(service));
+    tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
+
+    let fleet = GatheredFleet { subscribers, group: group.clone() };
+    let api_metrics = metrics.register(ApiMetrics::register);
+    let scrape = Arc::new(move || metrics.encode());
+    let mut operator =
+        OperatorApi::new(replicated, Arc::new(fleet), Arc::new(projected), api_metrics, scrape);
+    operator.closing = closing(&shutdown, &mut tasks);
+    tasks.spawn(serve_api(api, &live, operator, shutdown.clone())?);
+
+    info!(name = %config.name, id = node.id, "this control-plane node serves");
+    let _ = ready.send_replace(Ok(()));
+    let ended = tokio::select! {
+        () = shutdown.wait() => Ok(()),
+        () = group.fatal() => Err(Error::Fatal),
+    };
+    let _ = ready.send_replace(Err("stopping".to_owned()));
+    stop(group, tasks).await?;
+    ended
+}
+
+fn mutual(anchor: &TrustAnchor, role: Role) -> Clients {
+    Clients::Mutual { trust: anchor.clone(), roles: vec![role] }
+}
+
+async fn serve_admin(listener: tokio::net::TcpListener, router: axum::Router, shutdown: Shutdown) {
+    if let Err(error) = admin::serve(listener, router, shutdown).await {
+        error!(%error, "the admin port stopped serving");
+    }
+}
+
+/// The operator API over TLS.
+fn serve_api(
+    listener: tokio::net::TcpListener,
+    live: &LiveCredentials,
+    operator: OperatorApi,
+    shutdown: Shutdown,
+) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
+    let tls = server_tls(live, Clients::Anyone, Alpn::Http1And2)?;
+    let listener = TlsListener::new(listener, tls);
+    let router = hanse_api::router(operator);
+    Ok(async move {
+        let stopped = async move { shutdown.wait().await };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            error!(%error, "the operator API stopped serving");
+        }
+    })
+}
+
+/// Watches end when the node stops, so that their connections can close.
+fn closing(shutdown: &Shutdown, tasks: &mut JoinSet<()>) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    let shutdown = shutdown.clone();
+    tasks.spawn(async move {
+        shutdown.wait().await;
+        sender.send_replace(true);
+    });
+    receiver
+}
+
+/// Keeps what bookmarks say of this node's contact with the leader.
+async fn watch_freshness(group: Arc<RaftGroup>, freshness: watch::Sender<Freshness>, shutdown: Shutdown) {
+    let mut ticks = tokio::time::interval(FRESHNESS_INTERVAL);
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            _ = ticks.tick() => {}
+        }
+        let status = group.group();
+        let age = Duration::from_millis(status.as_of_age_ms);
+        let confirmed_at = Instant::now().checked_sub(age);
+        freshness.send_modify(|freshness| {
+            freshness.quorum = status.quorum;
+            if let Some(confirmed_at) = confirmed_at {
+                freshness.confirmed_at = confirmed_at;
+            }
+        });
+    }
+}
+
+/// Lets tasks that noticed the shutdown end, then the Raft core.
+async fn stop(group: Arc<RaftGroup>, tasks: JoinSet<()>) -> Result<(), Error> {
+    drain(tasks).await;
+    group.shutdown().await;
+    info!("stopped");
+    Ok(())
+}

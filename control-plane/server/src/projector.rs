@@ -1,0 +1,154 @@
+//! Keeps the node's replicas at the newest applied state: beside the Raft core, never on it.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use hanse_link::{Position, Replica, Replicas};
+use hanse_state::{
+    Lineage, Revision, State,
+    port::{BoxFuture, Projected, Replicated, ScopeEffect},
+    projection::{self, Projection, ScopeChange},
+};
+use hanse_transport::Shutdown;
+use tokio::sync::watch;
+use tracing::{debug, error};
+
+/// How many projection steps are remembered for callers that ask what their write did. Callers ask within
+/// milliseconds; a thousand steps are seconds at full write load.
+const REMEMBERED_STEPS: usize = 1_024;
+/// How long a caller waits for the projection to reach its write. It is behind for milliseconds, or for as long as a
+/// rebuild after a restart takes; the write itself stands either way.
+const EFFECTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// One step of the projection: the revisions after `from` up to `to`, and what they did together.
+#[derive(Debug, Clone)]
+struct Step {
+    from: Revision,
+    to: Revision,
+    effects: Vec<ScopeEffect>,
+}
+
+/// How far the projection is and what its last steps did.
+#[derive(Debug, Default)]
+struct Progress {
+    position: Option<Position>,
+    steps: VecDeque<Step>,
+}
+
+/// The projector's face to others. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct ProjectorHandle(watch::Receiver<Progress>);
+
+/// The task that projects.
+pub(crate) struct Projector {
+    replicated: Arc<dyn Replicated>,
+    replicas: Replicas,
+    progress: watch::Sender<Progress>,
+}
+
+impl Projector {
+    pub(crate) fn new(replicated: Arc<dyn Replicated>, replicas: Replicas) -> (Self, ProjectorHandle) {
+        let (progress, handle) = watch::channel(Progress::default());
+        (Self { replicated, replicas, progress }, ProjectorHandle(handle))
+    }
+
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let mut projection = Projection::new();
+        loop {
+            let state = tokio::select! {
+                () = shutdown.wait() => return,
+                state = self.replicated.changed_since(projection.revision()) => state,
+            };
+            // A rebuild after a restart takes seconds of computing: not on a runtime thread that serves connections.
+            let projected = tokio::task::spawn_blocking(move || {
+                let changes = projection.advance(&state);
+                (projection, state, changes)
+            });
+            let (next, state, changes) = match projected.await {
+                Ok(projected) => projected,
+                Err(panicked) => {
+                    error!(error = %panicked, "the projection failed; this node's agents get no changes until it restarts");
+                    return;
+                }
+            };
+            projection = next;
+            self.publish(&projection, &state, changes);
+        }
+    }
+
+    /// Moves every scope to the state's position in one step, so that no subscriber sees half of a revision.
+    fn publish(&self, projection: &Projection, state: &State, changes: Vec<ScopeChange>) {
+        let Some(lineage) = state.lineage() else { return };
+        let to = Position { lineage: lineage_of(lineage), revision: state.revision() };
+        let effects = projection::effects(&changes);
+        debug!(revision = to.revision, scopes = effects.len(), units = projection.last_units(), "projected");
+        self.replicas.update_all(|replicas| {
+            for change in changes {
+                if change.dropped {
+                    replicas.remove(&change.scope);
+                } else {
+                    advance(replicas.replica(&change.scope), to, change.upserts, change.removals);
+                }
+            }
+            for scope in projection.scopes() {
+                let replica = replicas.replica(scope);
+                if replica.position() != Some(&to) {
+                    advance(replica, to, Vec::new(), Vec::new());
+                }
+            }
+        });
+        self.progress.send_modify(|progress| {
+            let from = progress.position.map_or(0, |position| position.revision);
+            progress.steps.push_back(Step { from, to: to.revision, effects });
+            if progress.steps.len() > REMEMBERED_STEPS {
+                progress.steps.pop_front();
+            }
+            progress.position = Some(to);
+        });
+    }
+}
+
+fn advance(
+    replica: &mut Replica,
+    to: Position,
+    upserts: Vec<(Arc<str>, bytes::Bytes)>,
+    removals: Vec<Arc<str>>,
+) {
+    // Only a defect can break this rule: the projection goes forward in one lineage per process.
+    if let Err(error) = replica.advance(to, upserts, removals) {
+        error!(%error, "a scope did not take its changes; its subscribers stay where they are");
+    }
+}
+
+/// The state's lineage as the sync protocol knows it.
+fn lineage_of(lineage: &Lineage) -> hanse_sync::Lineage {
+    hanse_sync::Lineage { generation: lineage.generation, id: lineage.id, parent: lineage.parent }
+}
+
+impl ProjectorHandle {
+    /// The position all scopes are at.
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.0.borrow().position
+    }
+
+    /// Waits for the next step; an error when the projector has ended.
+    pub(crate) async fn stepped(&mut self) -> Result<(), watch::error::RecvError> {
+        self.0.changed().await
+    }
+}
+
+impl Projected for ProjectorHandle {
+    fn effects(&self, revision: Revision) -> BoxFuture<'_, Vec<ScopeEffect>> {
+        let mut progress = self.0.clone();
+        Box::pin(async move {
+            let reached =
+                progress.wait_for(|progress| progress.position.is_some_and(|at| at.revision >= revision));
+            match tokio::time::timeout(EFFECTS_WITHIN, reached).await {
+                Ok(Ok(progress)) => {
+                    let step = progress.steps.iter().find(|step| step.from < revision && revision <= step.to);
+                    step.map(|step| step.effects.clone()).unwrap_or_default()
+                }
+                Ok(Err(_)) | Err(_) => Vec::new(),
+            }
+        })
+    }
+}

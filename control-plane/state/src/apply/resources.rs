@@ -1,0 +1,36 @@
+//! Changes of resources: puts and deletes, all or none.
+
+mod delete;
+mod draft;
+mod precondition;
+mod references;
+mod revisions;
+
+use super::Effects;
+use crate::{
+    Action, Change, Problem, State,
+    validate::{self, consistency, limits},
+};
+use draft::Draft;
+
+/// Makes `changes` in `next`. Their order does not matter: what they refer to is judged by the state after all of them.
+pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Result<Effects, Problem> {
+    limits::check_command(changes)?;
+    precondition::check_distinct(changes)?;
+    for change in changes {
+        precondition::check(before, change)?;
+    }
+    let mut draft = Draft::new(before, next);
+    for (order, change) in changes.iter().enumerate() {
+        if let Action::Put { labels, spec } = &change.action {
+            draft.put(order, &change.key, labels, spec)?;
+        }
+    }
+    delete::run(&mut draft, changes)?;
+    references::check(&draft)?;
+    delete::check_unused(&draft)?;
+    revisions::make(&mut draft)?;
+    consistency::check(draft.before, draft.next, &draft.touched)?;
+    revisions::drop_oldest(&mut draft);
+    Ok(draft.into_effects())
+}

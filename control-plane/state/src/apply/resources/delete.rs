@@ -1,0 +1,116 @@
+//! Deletes: nothing that is referred to goes, unless what refers to it goes too.
+
+use crate::{
+    Action, Change, ChangeResult, Kind, Problem, ProblemName, ResourceKey,
+    apply::resources::Draft,
+    state::{Hold, Reference, each_reference},
+    validate::check_writable,
+};
+
+/// How many referrers a refusal names.
+const NAMED_REFERRERS: usize = 5;
+
+/// Makes the deletes among `changes`.
+pub(super) fn run(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Problem> {
+    for change in changes {
+        if let Action::Delete { cascade } = change.action {
+            check_writable(&change.key)?;
+            take(draft, &change.key, cascade)?;
+        }
+    }
+    let mut requested = std::collections::BTreeSet::new();
+    for (order, change) in changes.iter().enumerate() {
+        if let Action::Delete { .. } = change.action {
+            draft.tell(order, &change.key, ChangeResult::DELETED, 0);
+            requested.insert(&change.key);
+        }
+    }
+    let also: Vec<ResourceKey> =
+        draft.deleted.keys().filter(|key| !requested.contains(key)).cloned().collect();
+    also.iter().for_each(|key| draft.tell_also_deleted(key));
+    Ok(())
+}
+
+/// Deletes `root`; an Api's revisions always go with it, what needs it only with `cascade`.
+fn take(draft: &mut Draft<'_>, root: &ResourceKey, cascade: bool) -> Result<(), Problem> {
+    let mut going = vec![root.clone()];
+    while let Some(key) = going.pop() {
+        if draft.next.get(&key).is_none() {
+            continue; // it went already
+        }
+        if draft.asked.contains(&key) {
+            return Err(Problem::new(
+                ProblemName::Invalid,
+                format!("{key} is put by the same command that deletes {root} and all that needs it"),
+            )
+            .at(key.to_string())
+            .remedy(format!("leave {key} out, or delete {root} without cascade")));
+        }
+        going.extend(
+            draft.next.referrers(&key).filter(|source| goes_with(draft, source, &key, cascade)).cloned(),
+        );
+        if let (Kind::Organization, true) = (key.kind, cascade) {
+            going.extend(draft.next.owned_by(&key.name).map(|resource| resource.key.clone()));
+        }
+        draft.delete(&key, root);
+    }
+    Ok(())
+}
+
+/// Whether `source` goes when its target does.
+fn goes_with(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey, cascade: bool) -> bool {
+    source.kind == Kind::ApiRevision
+        || (cascade
+            && references_between(draft, source, target).iter().any(|found| found.hold == Hold::Needs))
+}
+
+fn references_between(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey) -> Vec<Reference> {
+    let mut found = Vec::new();
+    if let Some(source) = draft.next.get(source) {
+        each_reference(source, &mut |reference| {
+            if reference.target == *target {
+                found.push(reference);
+            }
+        });
+    }
+    found
+}
+
+/// Refuses the command if anything left refers to what was deleted.
+pub(super) fn check_unused(draft: &Draft<'_>) -> Result<(), Problem> {
+    for (key, root) in &draft.deleted {
+        // Who refers to an ApiRevision refers to its Api too.
+        if key.kind == Kind::ApiRevision {
+            continue;
+        }
+        let mut users: Vec<&ResourceKey> = draft.next.referrers(key).collect();
+        if key.kind == Kind::Organization {
+            users.extend(draft.next.owned_by(&key.name).map(|resource| &resource.key));
+        }
+        if !users.is_empty() {
+            return Err(in_use(draft, key, root, &users));
+        }
+    }
+    Ok(())
+}
+
+fn in_use(draft: &Draft<'_>, key: &ResourceKey, root: &ResourceKey, users: &[&ResourceKey]) -> Problem {
+    let mut named: Vec<String> = users.iter().take(NAMED_REFERRERS).map(ToString::to_string).collect();
+    if users.len() > NAMED_REFERRERS {
+        named.push(format!("{} more", users.len() - NAMED_REFERRERS));
+    }
+    let verb = if key.kind == Kind::Organization { "owns" } else { "is used by" };
+    let going = if key == root { String::new() } else { format!(", which would go with {root},") };
+    let listing = users.iter().find_map(|user| {
+        let found = references_between(draft, user, key);
+        let whole = found.iter().any(|reference| reference.hold == Hold::Needs);
+        found.into_iter().next().filter(|_| !whole).map(|reference| (user, reference.field))
+    });
+    let remedy = match listing {
+        Some((user, field)) => format!("take it out of {user}: {field} first"),
+        None => "delete those first, or delete it with cascade".to_owned(),
+    };
+    Problem::new(ProblemName::InUse, format!("{key}{going} {verb} {}", named.join(", ")))
+        .at(root.to_string())
+        .remedy(remedy)
+}

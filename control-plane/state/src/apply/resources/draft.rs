@@ -1,0 +1,143 @@
+//! A state in the making.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hanse_topology::Labels;
+
+use super::{Effects, validate};
+use crate::{ChangeResult, Metadata, Problem, ProblemName, Resource, ResourceKey, Revision, Spec, State};
+
+/// The state after a command, while it is made.
+pub(super) struct Draft<'a> {
+    pub(super) before: &'a State,
+    pub(super) next: &'a mut State,
+    /// The revision this command makes, if it changes anything.
+    pub(super) revision: Revision,
+    /// What was asked to be there: a cascade must not take it.
+    pub(super) asked: BTreeSet<ResourceKey>,
+    /// What differs from `before`.
+    pub(super) touched: BTreeSet<ResourceKey>,
+    /// What was deleted, and with which requested delete it went.
+    pub(super) deleted: BTreeMap<ResourceKey, ResourceKey>,
+    results: Vec<(usize, ChangeResult)>,
+}
+
+/// The order of results that nobody asked for: after those of the request.
+const UNASKED: usize = usize::MAX;
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(before: &'a State, next: &'a mut State) -> Self {
+        Self {
+            revision: before.revision + 1,
+            before,
+            next,
+            asked: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            deleted: BTreeMap::new(),
+            results: Vec::new(),
+        }
+    }
+
+    /// Creates or replaces a resource; equal ones stay as they are.
+    pub(super) fn put(
+        &mut self,
+        order: usize,
+        key: &ResourceKey,
+        labels: &Labels,
+        spec: &Spec,
+    ) -> Result<(), Problem> {
+        validate::check_kind(key, spec)?;
+        self.asked.insert(key.clone());
+        let present = self.before.get(key);
+        let spec = with_whole_digest(key, spec, present.map(|present| &present.spec))?;
+        if let Some(present) = present
+            && present.spec == spec
+            && present.metadata.labels == *labels
+        {
+            self.tell(order, key, ChangeResult::UNCHANGED, present.metadata.revision);
+            return Ok(());
+        }
+        validate::check(key, labels, &spec, self.next.time_ms)?;
+        let now_ms = self.next.time_ms;
+        let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
+        let mut metadata = present.map_or(fresh, |present| present.metadata.clone());
+        if present.is_some_and(|present| present.spec.digest() != spec.digest()) {
+            metadata.uses = 0; // another secret has not been used yet
+        }
+        metadata.labels = labels.clone();
+        metadata.revision = self.revision;
+        metadata.updated_at_ms = now_ms;
+        let action = if present.is_some() { ChangeResult::UPDATED } else { ChangeResult::CREATED };
+        self.next.store(Resource { key: key.clone(), metadata, spec });
+        self.touched.insert(key.clone());
+        self.tell(order, key, action, self.revision);
+        Ok(())
+    }
+
+    /// Deletes a resource that goes with `root`. What was there.
+    pub(super) fn delete(&mut self, key: &ResourceKey, root: &ResourceKey) {
+        if self.next.remove(key).is_some() {
+            self.deleted.insert(key.clone(), root.clone());
+            self.touched.insert(key.clone());
+        }
+    }
+
+    /// Stores a resource that the server makes.
+    pub(super) fn make(&mut self, key: ResourceKey, spec: Spec) {
+        let metadata = Metadata {
+            revision: self.revision,
+            created_at_ms: self.next.time_ms,
+            updated_at_ms: self.next.time_ms,
+            ..Metadata::default()
+        };
+        self.next.store(Resource { key: key.clone(), metadata, spec });
+        self.tell(UNASKED, &key, ChangeResult::CREATED, self.revision);
+        self.touched.insert(key);
+    }
+
+    /// Removes a resource that the server no longer keeps.
+    pub(super) fn drop_made(&mut self, key: ResourceKey) {
+        self.next.remove(&key);
+        self.tell(UNASKED, &key, ChangeResult::DELETED, 0);
+        self.touched.insert(key);
+    }
+
+    /// Says what became of the resource that change number `order` asked for.
+    pub(super) fn tell(&mut self, order: usize, key: &ResourceKey, action: &'static str, revision: Revision) {
+        self.results.push((order, ChangeResult { key: key.clone(), action, revision }));
+    }
+
+    /// Says that a resource went with another.
+    pub(super) fn tell_also_deleted(&mut self, key: &ResourceKey) {
+        self.tell(UNASKED, key, ChangeResult::DELETED, 0);
+    }
+
+    pub(super) fn into_effects(mut self) -> Effects {
+        self.results.sort_by_key(|(order, _)| *order);
+        Effects {
+            makes_revision: !self.touched.is_empty(),
+            touched: self.touched.into_iter().collect(),
+            results: self.results.into_iter().map(|(_, result)| result).collect(),
+        }
+    }
+}
+
+/// The spec with the digest it means: a shortened one means the one that is there.
+fn with_whole_digest(key: &ResourceKey, spec: &Spec, present: Option<&Spec>) -> Result<Spec, Problem> {
+    let mut spec = spec.clone();
+    if let Some(digest) = spec.digest_mut()
+        && digest.is_shortened()
+    {
+        *digest = *present.and_then(Spec::digest).filter(|present| digest.stands_for(present)).ok_or_else(
+            || {
+                Problem::new(
+                    ProblemName::Invalid,
+                    format!("{} is a shortened digest, and not of the one that is there", digest.shortened()),
+                )
+                .at(format!("{key}: spec.digest"))
+                .remedy("write the whole digest: \"sha256:\" and 64 hexadecimal digits")
+            },
+        )?;
+    }
+    Ok(spec)
+}

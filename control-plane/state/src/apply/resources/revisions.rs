@@ -1,0 +1,122 @@
+//! ApiRevisions: made when what an Api resolves to has changed, dropped when they are many and nobody refers to them.
+
+use std::collections::BTreeSet;
+
+use hanse_topology::Name;
+
+use super::Draft;
+use crate::{
+    Kind, Problem, Resource, ResourceKey, Spec, State,
+    spec::{ApiRevisionSpec, ApiSpec},
+    validate::limits,
+};
+
+/// How many revisions of an Api are kept, those that Bindings name not counted out: months of daily changes.
+pub(crate) const MAX_REVISIONS_PER_API: usize = 100;
+
+/// Makes the next revision of each Api whose resolved content this command changed.
+pub(super) fn make(draft: &mut Draft<'_>) -> Result<(), Problem> {
+    for key in concerned_apis(draft) {
+        let Some(mut resolved) = resolve(draft.next, &key) else { continue };
+        let Some(organization) = key.organization.clone() else { continue };
+        let latest = draft.next.latest_api_revision(&organization, &key.name).map(|latest| &latest.spec);
+        if let Some(Spec::ApiRevision(latest)) = latest
+            && latest.same_content(&resolved)
+        {
+            continue;
+        }
+        let counter = (organization.clone(), key.name.clone());
+        let number = draft.next.api_counters.get(&counter).copied().unwrap_or(0) + 1;
+        resolved.number = number;
+        let revision_key = limits::check_revision(&key, &resolved)?;
+        draft.next.api_counters.insert(counter, number);
+        draft.make(revision_key, Spec::ApiRevision(resolved));
+        set_latest(draft.next, &key, number);
+    }
+    Ok(())
+}
+
+/// The Apis that were put, and those that name a Policy or an Upstream that was.
+fn concerned_apis(draft: &Draft<'_>) -> BTreeSet<ResourceKey> {
+    let mut concerned = BTreeSet::new();
+    for key in &draft.touched {
+        match key.kind {
+            Kind::Api => {
+                concerned.insert(key.clone());
+            }
+            Kind::Policy | Kind::Upstream => {
+                concerned.extend(draft.next.referrers(key).filter(|user| user.kind == Kind::Api).cloned());
+            }
+            Kind::Organization
+            | Kind::Region
+            | Kind::Environment
+            | Kind::ApiRevision
+            | Kind::Binding
+            | Kind::Plan
+            | Kind::Application
+            | Kind::Subscription
+            | Kind::Credential
+            | Kind::Token
+            | Kind::JoinToken => {}
+        }
+    }
+    concerned
+}
+
+/// An Api with what it names embedded; numbered 0. `None`: there is no such Api any more.
+fn resolve(state: &State, key: &ResourceKey) -> Option<ApiRevisionSpec> {
+    let Spec::Api(api) = &state.get(key)?.spec else { return None };
+    let policies = policy_names(api).into_iter().filter_map(|name| {
+        let policy = state.get(&key.sibling(Kind::Policy, name.clone()))?;
+        if let Spec::Policy(spec) = &policy.spec { Some((name.clone(), spec.clone())) } else { None }
+    });
+    let upstreams = api.upstream.iter().filter_map(|name| {
+        let upstream = state.get(&key.sibling(Kind::Upstream, name.clone()))?;
+        if let Spec::Upstream(spec) = &upstream.spec { Some((name.clone(), spec.clone())) } else { None }
+    });
+    Some(ApiRevisionSpec {
+        api: key.name.clone(),
+        number: 0,
+        spec: api.clone(),
+        policies: policies.collect(),
+        upstreams: upstreams.collect(),
+    })
+}
+
+fn policy_names(api: &ApiSpec) -> BTreeSet<&Name> {
+    api.policies.iter().chain(api.operations.iter().flat_map(|operation| &operation.policies)).collect()
+}
+
+/// Notes the number of the latest revision with the Api: a status, so its own revision stays.
+fn set_latest(state: &mut State, key: &ResourceKey, number: u64) {
+    if let Some(api) = state.get(key) {
+        let mut api = Resource::clone(api);
+        api.metadata.api_revision = number;
+        state.store(api);
+    }
+}
+
+/// Drops the oldest revisions of Apis that have too many, but for the latest and those that a Binding names.
+pub(super) fn drop_oldest(draft: &mut Draft<'_>) {
+    let grown: BTreeSet<(Name, Name)> = draft
+        .touched
+        .iter()
+        .filter_map(|key| {
+            let Spec::ApiRevision(spec) = &draft.next.get(key)?.spec else { return None };
+            Some((key.organization.clone()?, spec.api.clone()))
+        })
+        .collect();
+    for (organization, api) in grown {
+        let numbers: Vec<u64> = draft.next.api_revision_numbers(&organization, &api).collect();
+        let excess = numbers.len().saturating_sub(MAX_REVISIONS_PER_API);
+        let latest = numbers.last().copied();
+        let droppable: Vec<ResourceKey> = numbers
+            .into_iter()
+            .filter(|number| Some(*number) != latest)
+            .filter_map(|number| ApiRevisionSpec::key(&organization, &api, number))
+            .filter(|key| draft.next.referrers(key).next().is_none())
+            .take(excess)
+            .collect();
+        droppable.into_iter().for_each(|key| draft.drop_made(key));
+    }
+}

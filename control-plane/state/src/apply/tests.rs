@@ -1,0 +1,6 @@
+mod delete;
+mod idempotency;
+mod join;
+mod properties;
+mod resources;
+mod revisions;

@@ -1,0 +1,71 @@
+//! Idempotency keys.
+
+use crate::{
+    CommandBody, Kind, ProblemName,
+    fixture::{World, changes},
+};
+
+const DAY_MS: u64 = 86_400_000;
+
+fn plan(name: &str) -> CommandBody {
+    CommandBody::Apply(changes(&format!("{{kind: Plan, name: {name}, revision: 0}}")))
+}
+
+#[test]
+fn the_same_request_under_the_same_key_is_answered_not_repeated() {
+    let mut world = World::new();
+    let first = world.run_with_key(plan("gold"), Some("k")).unwrap();
+    world.put("{kind: Plan, name: silver}");
+    let before = world.state.clone();
+    assert_eq!(world.run_with_key(plan("gold"), Some("k")).unwrap(), first, "though gold exists by now");
+    assert_eq!(world.state, before);
+}
+
+#[test]
+fn a_key_used_for_another_request_is_refused() {
+    let mut world = World::new();
+    world.run_with_key(plan("gold"), Some("k")).unwrap();
+    let problem = world.run_with_key(plan("silver"), Some("k")).unwrap_err();
+    assert_eq!((problem.name, problem.field.as_str()), (ProblemName::KeyReused, "Idempotency-Key"));
+    assert_eq!(world.run_with_key(plan("x"), Some("")).unwrap_err().name, ProblemName::Invalid);
+    assert_eq!(world.run_with_key(plan("x"), Some(&"k".repeat(145))).unwrap_err().name, ProblemName::Invalid);
+}
+
+#[test]
+fn a_refused_request_may_be_tried_again() {
+    let mut world = World::new();
+    let subscribe = || {
+        let yaml = "{kind: Credential, name: c, spec: {application: a, digest: 'sha256:3333333333333333333333333333333333333333333333333333333333333333'}}";
+        CommandBody::Apply(changes(yaml))
+    };
+    world.run_with_key(subscribe(), Some("k")).unwrap_err();
+    world.put("{kind: Application, name: a}");
+    world.run_with_key(subscribe(), Some("k")).unwrap();
+}
+
+#[test]
+fn results_are_forgotten_after_a_day() {
+    let mut world = World::new();
+    world.run_with_key(plan("gold"), Some("k")).unwrap();
+    world.now_ms += DAY_MS - 2;
+    world.run_with_key(plan("gold"), Some("k")).unwrap();
+    world.now_ms += 1;
+    assert_eq!(
+        world.run_with_key(plan("gold"), Some("k")).unwrap_err().name,
+        ProblemName::Conflict,
+        "it is run again"
+    );
+    world.run_with_key(plan("silver"), Some("k")).unwrap();
+    assert_eq!(world.state.idempotent.iter().count(), 1);
+}
+
+#[test]
+fn no_more_than_ten_thousand_are_kept() {
+    let mut world = World::new();
+    for number in 0..10_005 {
+        world.run_with_key(CommandBody::Apply(Vec::new()), Some(&format!("k{number}"))).unwrap();
+    }
+    let kept: Vec<&str> = world.state.idempotent.iter().map(|(key, _)| key).collect();
+    assert_eq!((kept.len(), kept[0]), (10_000, "k5"));
+    assert!(world.names(Kind::Plan).is_empty());
+}

@@ -1,0 +1,88 @@
+//! What holds after any sequence of commands.
+
+mod invariants;
+mod strategies;
+
+use proptest::prelude::*;
+use prost::Message;
+
+use crate::{Command, Outcome, State, fixture::World};
+
+/// Beside ORDERS, what depends on most: Bindings by label, one with an Upstream of its own.
+const MORE: &str = "
+{kind: Organization, name: retail}
+---
+{kind: Upstream, name: other, spec: {endpoints: [{url: 'http://b'}]}}
+---
+{kind: Api, name: billing, spec: {context: /x, version: '1', operations: [], upstream: backend}}
+---
+{kind: Binding, name: b2, spec: {api: billing, environment: production, regions: {labels: {tier: edge}}, upstream: other}}
+---
+{kind: Binding, name: b3, spec: {api: orders, environment: sandbox, regions: {labels: {tier: edge}}, upstream: other}}
+";
+
+fn start() -> State {
+    World::with_orders().with(MORE).state
+}
+
+/// As another node gets it.
+fn sent(command: &Command) -> Command {
+    let bytes = command.to_proto().encode_to_vec();
+    Command::from_proto(hanse_proto::control::Command::decode(bytes.as_slice()).unwrap()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_commands_keep_the_state_sound(commands in prop::collection::vec(strategies::command(), 1..32)) {
+        let mut state = start();
+        let mut elsewhere = state.clone();
+        for command in &commands {
+            let before = state.clone();
+            let outcome = state.apply(command);
+            prop_assert_eq!(&sent(command), command);
+            prop_assert_eq!(&elsewhere.apply(&sent(command)), &outcome);
+            let told = Outcome::from_proto(outcome.to_proto()).unwrap();
+            prop_assert_eq!(&told, &outcome);
+            invariants::check_step(&before, &state, &outcome);
+            invariants::check(&state);
+        }
+        prop_assert!(elsewhere == state, "two nodes differ");
+        prop_assert!(State::from_records(state.to_records()).unwrap() == state, "the snapshot is another state");
+    }
+}
+
+/// The generator reaches what it is meant to test: most kinds of outcome come up.
+#[test]
+fn the_strategies_reach_acceptance_and_many_refusals() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::BTreeMap::new();
+    for _ in 0..40 {
+        let commands =
+            prop::collection::vec(strategies::command(), 30).new_tree(&mut runner).unwrap().current();
+        let mut state = start();
+        for command in &commands {
+            let word = match state.apply(command) {
+                Outcome::Accepted(_) => "accepted",
+                Outcome::Rejected(problem) => problem.name.as_str(),
+            };
+            *seen.entry(word).or_insert(0_usize) += 1;
+        }
+    }
+    assert!(seen["accepted"] > 300, "{seen:?}");
+    for word in [
+        "conflict",
+        "in-use",
+        "missing-reference",
+        "stale",
+        "not-found",
+        "key-reused",
+        "join-refused",
+        "invalid",
+    ] {
+        assert!(seen.contains_key(word), "{word} never came up: {seen:?}");
+    }
+}

@@ -1,0 +1,160 @@
+//! What must hold of every state, judged naively: by looking at everything.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    ChangeResult, Kind, Outcome, Resource, ResourceKey, Spec, State,
+    spec::{ApiSpec, Lifecycle},
+    state::each_reference,
+};
+
+/// Of one command.
+pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {
+    let Outcome::Accepted(accepted) = outcome else {
+        assert!(before == after, "a refused command changes nothing");
+        return;
+    };
+    if after.revision() == before.revision() {
+        assert!(after.resources().eq(before.resources()), "what changes something makes a revision");
+        return;
+    }
+    assert_eq!((accepted.revision, after.revision()), (before.revision() + 1, before.revision() + 1));
+    let entry = after.journal_since(before.revision()).unwrap().next().unwrap();
+    let differing: BTreeSet<&ResourceKey> = before
+        .resources()
+        .chain(after.resources())
+        .map(|resource| &resource.key)
+        .filter(|key| seen(before, key) != seen(after, key))
+        .collect();
+    // Something created and dropped by one command is told, and did not differ.
+    assert!(differing.iter().all(|key| entry.keys.contains(key)), "{differing:?} {:?}", entry.keys);
+    for change in &accepted.changes {
+        let there = after.get(&change.key).map(|resource| resource.metadata.revision);
+        match change.action {
+            ChangeResult::DELETED => assert_eq!((there, change.revision), (None, 0)),
+            ChangeResult::UNCHANGED => assert_eq!(there, Some(change.revision)),
+            _ => assert_eq!((there, change.revision), (Some(after.revision()), after.revision())),
+        }
+    }
+    let told: BTreeSet<&ResourceKey> = accepted
+        .changes
+        .iter()
+        .filter(|change| change.action != ChangeResult::UNCHANGED)
+        .map(|change| &change.key)
+        .collect();
+    assert_eq!(told, entry.keys.iter().collect(), "what is told is what is journalled");
+}
+
+/// A resource but for its status.
+fn seen<'a>(state: &'a State, key: &ResourceKey) -> Option<(&'a Spec, &'a hanse_topology::Labels, u64, u64)> {
+    let resource = state.get(key)?;
+    let metadata = &resource.metadata;
+    Some((&resource.spec, &metadata.labels, metadata.revision, metadata.uses))
+}
+
+/// Of a state.
+pub(super) fn check(state: &State) {
+    check_references(state);
+    check_indexes(state);
+    state.list(Kind::Binding, None).for_each(|binding| check_binding(state, binding));
+    check_no_two_bindings_meet(state);
+    state.list(Kind::Api, None).for_each(|api| check_api(state, api));
+}
+
+fn check_references(state: &State) {
+    for resource in state.resources() {
+        if let Some(organization) = &resource.key.organization {
+            let owner = ResourceKey::global(Kind::Organization, organization.clone());
+            assert!(state.get(&owner).is_some(), "{} has no owner", resource.key);
+        }
+        each_reference(resource, &mut |reference| {
+            assert!(
+                state.get(&reference.target).is_some(),
+                "{}: {} leads nowhere",
+                resource.key,
+                reference.field
+            );
+            assert!(state.referrers(&reference.target).any(|source| *source == resource.key));
+        });
+        assert!(resource.metadata.revision <= state.revision());
+    }
+}
+
+/// Indexes kept up with each change are those computed anew.
+fn check_indexes(state: &State) {
+    let mut anew = State::default();
+    state.resources().for_each(|resource| anew.store(Resource::clone(resource)));
+    anew.rebuild_claims();
+    assert_eq!(anew.references, state.references);
+    assert_eq!(anew.api_revisions, state.api_revisions);
+    assert_eq!(anew.claims, state.claims);
+}
+
+fn check_binding(state: &State, binding: &Resource) {
+    let Spec::Binding(spec) = &binding.spec else { panic!("{} is no Binding", binding.key) };
+    let revision = state.bound_revision(binding).expect("a Binding has a revision");
+    let Spec::ApiRevision(content) = &revision.spec else { panic!("{} is no ApiRevision", revision.key) };
+    assert_eq!(content.api, spec.api);
+    let own = spec.upstream.as_ref().map(|name| {
+        match &state.get(&binding.key.sibling(Kind::Upstream, name.clone())).expect("it exists").spec {
+            Spec::Upstream(upstream) => upstream,
+            other => panic!("{other:?}"),
+        }
+    });
+    let embedded = content.spec.upstream.as_ref().map(|name| &content.upstreams[name]);
+    let upstream = own.or(embedded).expect("a Binding has an Upstream");
+    for region in state.regions_of(binding) {
+        assert!(upstream.endpoints_for(&region, &spec.environment).count() > 0, "{} {region}", binding.key);
+    }
+}
+
+fn check_no_two_bindings_meet(state: &State) {
+    let bindings: Vec<_> = state.list(Kind::Binding, None).collect();
+    for (at, one) in bindings.iter().enumerate() {
+        for other in &bindings[at + 1..] {
+            let (Spec::Binding(a), Spec::Binding(b)) = (&one.spec, &other.spec) else { panic!() };
+            let regions = state.regions_of(other);
+            let meet = a.environment == b.environment
+                && state.regions_of(one).iter().any(|region| regions.contains(region));
+            if !meet {
+                continue;
+            }
+            assert!(
+                one.key.organization != other.key.organization || a.api != b.api,
+                "{} {}",
+                one.key,
+                other.key
+            );
+            if let (Some(a), Some(b)) = (served(state, one), served(state, other)) {
+                let share = a.hosts.is_empty() && b.hosts.is_empty()
+                    || a.hosts.iter().any(|host| b.hosts.contains(host));
+                assert!(a.context != b.context || !share, "{} and {} claim the same", one.key, other.key);
+            }
+        }
+    }
+}
+
+fn served<'a>(state: &'a State, binding: &Resource) -> Option<&'a ApiSpec> {
+    let Spec::ApiRevision(revision) = &state.bound_revision(binding)?.spec else { return None };
+    let lifecycle = state.api(binding.key.organization.as_ref()?, &revision.api)?.lifecycle;
+    (!matches!(lifecycle, Lifecycle::Created | Lifecycle::Retired)).then_some(&revision.spec)
+}
+
+/// The latest revision is what the Api resolves to now.
+fn check_api(state: &State, api: &Resource) {
+    let Spec::Api(spec) = &api.spec else { panic!("{} is no Api", api.key) };
+    let organization = api.key.organization.as_ref().expect("an Api has an owner");
+    let latest = state.latest_api_revision(organization, &api.key.name).expect("an Api has a revision");
+    let Spec::ApiRevision(latest) = &latest.spec else { panic!() };
+    assert_eq!(latest.number, api.metadata.api_revision);
+    assert_eq!(state.api_counters.get(&(organization.clone(), api.key.name.clone())), Some(&latest.number));
+    assert_eq!(ApiSpec { lifecycle: spec.lifecycle, ..latest.spec.clone() }, *spec);
+    for (name, policy) in &latest.policies {
+        let now = state.get(&api.key.sibling(Kind::Policy, name.clone())).expect("it is named");
+        assert_eq!(now.spec, Spec::Policy(policy.clone()));
+    }
+    for (name, upstream) in &latest.upstreams {
+        let now = state.get(&api.key.sibling(Kind::Upstream, name.clone())).expect("it is named");
+        assert_eq!(now.spec, Spec::Upstream(upstream.clone()));
+    }
+}

@@ -1,0 +1,160 @@
+//! Commands over few names, so that they meet.
+
+use hanse_topology::Labels;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::{
+    Action, Change, Command, CommandBody, Kind, ResourceKey, Spec,
+    fixture::{START_MS, name},
+    spec::Digest,
+};
+
+fn pick(words: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
+    prop::sample::select(words)
+}
+
+fn some(words: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>> {
+    prop::sample::subsequence(words, 0..=words.len())
+}
+
+/// A key among few.
+fn key() -> impl Strategy<Value = ResourceKey> {
+    let names = |kind: Kind| -> &'static [&'static str] {
+        match kind {
+            Kind::Organization => &["default", "retail"],
+            Kind::Region => &["eu-west", "us-east", "ap-south"],
+            Kind::Environment => &["production", "sandbox"],
+            Kind::Policy => &["stamp", "cors"],
+            Kind::Upstream => &["backend", "other"],
+            Kind::Api => &["orders", "billing"],
+            Kind::ApiRevision => &["orders-r1"],
+            Kind::Binding => &["orders-production", "b2", "b3"],
+            Kind::Plan => &["gold", "silver"],
+            Kind::Application => &["shop", "app"],
+            Kind::Subscription => &["shop-orders", "s2"],
+            Kind::Credential => &["shop-key", "k2"],
+            Kind::Token => &["admin", "ops"],
+            Kind::JoinToken => &["t1", "t2"],
+        }
+    };
+    let busy = [Kind::Region, Kind::Environment, Kind::Upstream, Kind::Api, Kind::Binding];
+    let busy = busy.map(|kind| (5, Just(kind).boxed()));
+    let all = (Kind::ALL.len() as u32, prop::sample::select(Kind::ALL.to_vec()).boxed());
+    let kinds = prop::strategy::Union::new_weighted(busy.into_iter().chain([all]).collect());
+    (kinds, prop::bool::weighted(0.93)).prop_flat_map(move |(kind, default)| {
+        prop::sample::select(names(kind)).prop_map(move |own| {
+            let owner = name(if default { "default" } else { "retail" });
+            ResourceKey { kind, organization: (!kind.is_global()).then_some(owner), name: name(own) }
+        })
+    })
+}
+
+/// A spec of a kind, mostly sound by itself.
+fn spec(kind: Kind) -> BoxedStrategy<Value> {
+    let digest = (0..4_u8).prop_map(|byte| Digest([byte + 1; 32]).to_string());
+    let regions = || some(&["eu-west", "us-east", "ap-south"]);
+    let upstream = || prop::option::of(pick(&["backend", "other"]));
+    match kind {
+        Kind::Organization | Kind::Application => {
+            pick(&["One", "Two"]).prop_map(|text| json!({"displayName": text})).boxed()
+        }
+        Kind::Region => Just(json!({"location": {"latitude": 53.349_805_1, "longitude": -6.26}})).boxed(),
+        Kind::Environment => regions().prop_map(|regions| json!({"regions": regions})).boxed(),
+        Kind::Policy => {
+            (0..3_u32).prop_map(|n| json!({"headers": {"request": {"set": {"X-N": n.to_string()}}}})).boxed()
+        }
+        Kind::Upstream => (prop::option::weighted(0.4, pick(&["eu-west", "us-east"])), 0..2_u32)
+            .prop_map(|(region, weight)| match region {
+                None => json!({"endpoints": [{"url": "http://a:80", "weight": weight + 1}]}),
+                Some(region) => json!({"endpoints": [{"url": "http://a:80", "region": region}]}),
+            })
+            .boxed(),
+        Kind::Api | Kind::ApiRevision => {
+            let lifecycle = pick(&["published", "published", "created", "retired", "blocked"]);
+            let hosts = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
+            let context = pick(&["/x", "/y"]);
+            (context, hosts, some(&["stamp", "cors"]), upstream(), lifecycle, 0..3_u32)
+                .prop_map(|(context, host, policies, upstream, lifecycle, version)| {
+                    json!({"context": context, "hosts": Vec::from_iter(host), "policies": policies, "upstream": upstream,
+                           "lifecycle": lifecycle, "version": version.to_string(),
+                           "operations": [{"method": "GET", "path": "/{id}"}]})
+                })
+                .boxed()
+        }
+        Kind::Binding => {
+            let api = pick(&["orders", "billing"]);
+            let environment = pick(&["production", "sandbox"]);
+            let revision = prop_oneof![3 => Just(json!("latest")), 1 => (1..4_u32).prop_map(|number| json!(number))];
+            let regions = prop_oneof![
+                2 => Just(json!({})),
+                2 => some(&["eu-west", "us-east"]).prop_map(|names| json!({"names": names})),
+                1 => Just(json!({"labels": {"tier": "edge"}})),
+            ];
+            (api, environment, revision, regions, upstream())
+                .prop_map(|(api, environment, revision, regions, upstream)| {
+                    json!({"api": api, "environment": environment, "revision": revision, "regions": regions, "upstream": upstream})
+                })
+                .boxed()
+        }
+        Kind::Plan => (1..4_u32).prop_map(|n| json!({"rate": {"requests": n * 10, "per": "minute"}})).boxed(),
+        Kind::Subscription => (pick(&["shop", "app"]), pick(&["orders", "billing"]), pick(&["gold", "silver"]))
+            .prop_map(|(application, api, plan)| json!({"application": application, "api": api, "plan": plan}))
+            .boxed(),
+        Kind::Credential => (pick(&["shop", "app"]), digest)
+            .prop_map(|(application, digest)| json!({"application": application, "digest": digest}))
+            .boxed(),
+        Kind::Token => digest.prop_map(|digest| json!({"role": "admin", "digest": digest})).boxed(),
+        Kind::JoinToken => (digest, 0..3_u64, pick(&["eu-west", "ap-south"]))
+            .prop_map(|(digest, uses, region)| {
+                let expires_at = START_MS / 1000 + 1_000;
+                json!({"role": "agent", "region": region, "uses": uses, "expiresAt": expires_at, "digest": digest})
+            })
+            .boxed(),
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let if_revision = prop_oneof![20 => Just(None), 1 => (0..12_u64).prop_map(Some)];
+    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, prop::option::of(pick(&["edge", "core"])))
+        .prop_flat_map(|(key, delete, cascade, if_revision, tier)| {
+            let kind = key.kind;
+            spec(kind).prop_map(move |json| {
+                let action = if delete || !kind.is_writable() {
+                    Action::Delete { cascade }
+                } else {
+                    let labels: Labels = tier.into_iter().map(|tier| ("tier", tier)).collect();
+                    Action::Put {
+                        labels,
+                        spec: Spec::from_json(kind, &json).expect("the generator writes sound JSON"),
+                    }
+                };
+                Change { key: key.clone(), action, if_revision }
+            })
+        })
+}
+
+fn body() -> impl Strategy<Value = CommandBody> {
+    let spend = (pick(&["t1", "t2"]), 0..4_u8).prop_map(|(token, byte)| CommandBody::UseJoinToken {
+        token: name(token),
+        secret_digest: [byte + 1; 32],
+        joiner: "agent".into(),
+        key_digest: [byte; 32],
+    });
+    prop_oneof![
+        12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
+        1 => spend,
+    ]
+}
+
+/// Any command.
+pub(super) fn command() -> impl Strategy<Value = Command> {
+    let idempotency_key = prop::option::weighted(0.1, pick(&["k1", "k2"]));
+    (body(), 0..5_000_u64, idempotency_key).prop_map(|(body, later, idempotency_key)| Command {
+        actor: "tester".into(),
+        request_id: "r".into(),
+        time_ms: START_MS + later,
+        idempotency_key: idempotency_key.map(str::to_owned),
+        body,
+    })
+}

@@ -1,0 +1,143 @@
+//! ApiRevisions.
+
+use crate::{
+    Kind, ProblemName, Spec,
+    fixture::{World, changes, key, name, told},
+    spec::ApiRevisionSpec,
+};
+
+fn orders(version: &str, more: &str) -> String {
+    format!(
+        "{{kind: Api, name: orders, spec: {{context: /orders/v1, version: '{version}', policies: [stamp], upstream: backend, \
+         operations: [{{method: GET, path: '/orders/{{id}}'}}]{more}}}}}"
+    )
+}
+
+fn content<'a>(world: &'a World, revision: &str) -> &'a ApiRevisionSpec {
+    let Spec::ApiRevision(spec) = &world.get(revision).spec else { panic!() };
+    spec
+}
+
+#[test]
+fn a_changed_api_makes_the_next_revision_in_the_same_command() {
+    let mut world = World::with_orders();
+    let accepted = world.put(&orders("2", ""));
+    assert_eq!(told(&accepted), ["updated Api default/orders 3", "created ApiRevision default/orders-r2 3"]);
+    assert_eq!(content(&world, "ApiRevision orders-r1").spec.version, "1");
+    assert_eq!(content(&world, "ApiRevision orders-r2").spec.version, "2");
+    assert_eq!(content(&world, "ApiRevision orders-r2").number, 2);
+    let latest = world.state.latest_api_revision(&name("default"), &name("orders")).unwrap();
+    assert_eq!(latest.key, key("ApiRevision orders-r2"));
+    assert_eq!(world.get("Api orders").to_json()["status"]["latestRevision"], 2);
+}
+
+#[test]
+fn a_changed_policy_or_upstream_makes_revisions_of_the_apis_that_name_it() {
+    let mut world = World::with_orders();
+    let accepted =
+        world.put("{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: '2'}}}}}");
+    assert_eq!(
+        told(&accepted),
+        ["updated Policy default/stamp 3", "created ApiRevision default/orders-r2 3"]
+    );
+    let policy = &content(&world, "ApiRevision orders-r2").policies[&name("stamp")];
+    assert_eq!(policy.headers.as_ref().unwrap().request.as_ref().unwrap().set["X-Stamp"], "2");
+    assert_eq!(world.revision_of("Api orders"), 2, "the Api's own revision stays");
+    assert_eq!(world.get("Api orders").metadata.api_revision, 2);
+
+    world.put("{kind: Upstream, name: backend, spec: {endpoints: [{url: 'http://10.0.0.8:8080'}]}}");
+    let upstream = &content(&world, "ApiRevision orders-r3").upstreams[&name("backend")];
+    assert_eq!(upstream.endpoints[0].url, "http://10.0.0.8:8080");
+}
+
+#[test]
+fn what_does_not_change_the_resolved_content_makes_none() {
+    let mut world = World::with_orders();
+    // Labels are not content; the lifecycle is the Api's own.
+    world.put(&orders("1", ", lifecycle: deprecated").replacen(
+        "name: orders,",
+        "name: orders, labels: {a: b},",
+        1,
+    ));
+    world.put(
+        "{kind: Policy, name: stamp, labels: {a: b}, spec: {headers: {request: {set: {X-Stamp: '1'}}}}}",
+    );
+    world.put("{kind: Policy, name: other}");
+    assert_eq!(world.names(Kind::ApiRevision), ["orders-r1"]);
+    assert_eq!(world.get("Api orders").metadata.api_revision, 1);
+}
+
+#[test]
+fn a_binding_means_a_number_or_the_latest() {
+    let mut world = World::with_orders();
+    world.put("{kind: Binding, name: pinned, spec: {api: orders, environment: sandbox, revision: 1}}");
+    world.put(&orders("2", ""));
+    let bound = |binding: &str| world.state.bound_revision(world.get(binding)).unwrap().key.name.to_string();
+    assert_eq!(bound("Binding orders-production"), "orders-r2");
+    assert_eq!(bound("Binding pinned"), "orders-r1");
+}
+
+#[test]
+fn a_binding_may_name_the_revision_its_command_makes() {
+    let mut world = World::with_orders();
+    let mut both = changes(&orders("2", ""));
+    both.extend(changes(
+        "{kind: Binding, name: pinned, spec: {api: orders, environment: sandbox, revision: 2}}",
+    ));
+    world.change(both).unwrap();
+    let problem = world
+        .refused("{kind: Binding, name: pinned, spec: {api: orders, environment: sandbox, revision: 3}}");
+    assert_eq!(problem.name, ProblemName::MissingReference);
+    assert_eq!(problem.detail, "Api orders has no revision 3; it has revisions from 1 to 2");
+}
+
+#[test]
+fn a_number_is_never_used_twice() {
+    let mut world = World::with_orders();
+    world.put(&orders("2", ""));
+    world.delete("Api orders", true).unwrap();
+    world.put(&orders("1", ""));
+    assert_eq!(world.names(Kind::ApiRevision), ["orders-r3"]);
+    assert_eq!(world.get("Api orders").metadata.api_revision, 3);
+}
+
+#[test]
+fn the_oldest_go_but_for_those_that_bindings_name() {
+    let mut world = World::with_orders();
+    world.put("{kind: Binding, name: pinned, spec: {api: orders, environment: sandbox, revision: 1}}");
+    for version in 2..=103 {
+        world.put(&orders(&version.to_string(), ""));
+    }
+    let own = name("default");
+    let numbers: Vec<u64> = world.state.api_revision_numbers(&own, &name("orders")).collect();
+    assert_eq!(numbers.len(), 100);
+    assert_eq!(numbers[..3], [1, 5, 6], "2, 3 and 4 are dropped, 1 is bound");
+    let accepted = world.put(&orders("104", ""));
+    assert_eq!(
+        told(&accepted),
+        [
+            format!("updated Api default/orders {}", accepted.revision),
+            format!("created ApiRevision default/orders-r104 {}", accepted.revision),
+            "deleted ApiRevision default/orders-r5 0".to_owned()
+        ]
+    );
+    assert_eq!(world.state.journal_since(accepted.revision - 1).unwrap().next().unwrap().keys.len(), 3);
+}
+
+#[test]
+fn a_revision_too_large_with_what_it_embeds_is_refused() {
+    let mut world = World::new();
+    let fat = |name: &str| {
+        let value = "x".repeat(600_000);
+        format!("{{kind: Policy, name: {name}, spec: {{headers: {{request: {{set: {{X-A: {value}}}}}}}}}}}")
+    };
+    world.put(&fat("a"));
+    world.put(&fat("b"));
+    let problem = world
+        .refused("{kind: Api, name: x, spec: {context: /x, version: '1', operations: [], policies: [a, b]}}");
+    assert_eq!(problem.name, ProblemName::TooLarge);
+    assert!(
+        problem.to_string().starts_with("Api default/x: spec: with the Policies and the Upstream it names"),
+        "{problem}"
+    );
+}

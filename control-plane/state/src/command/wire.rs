@@ -1,0 +1,211 @@
+//! Commands and outcomes as they are sent and stored.
+
+use hanse_proto::{InvalidMessage, control as proto, sync};
+use hanse_topology::{Labels, Name};
+
+use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
+use crate::{Lineage, Problem, ProblemName, ResourceKey, resource::wire::spec_from_proto};
+
+impl Command {
+    /// As it is sent and stored.
+    pub fn to_proto(&self) -> proto::Command {
+        proto::Command {
+            actor: self.actor.clone(),
+            request_id: self.request_id.clone(),
+            time_ms: self.time_ms,
+            idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
+            body: Some(self.body.to_proto()),
+        }
+    }
+
+    /// As it was sent or stored.
+    pub fn from_proto(command: proto::Command) -> Result<Self, InvalidMessage> {
+        let body = command.body.ok_or_else(|| InvalidMessage::new("Command", "it has no body"))?;
+        Ok(Self {
+            actor: command.actor,
+            request_id: command.request_id,
+            time_ms: command.time_ms,
+            idempotency_key: Some(command.idempotency_key).filter(|key| !key.is_empty()),
+            body: CommandBody::from_proto(body)?,
+        })
+    }
+}
+
+impl CommandBody {
+    pub(crate) fn to_proto(&self) -> proto::command::Body {
+        use proto::command::Body;
+        match self {
+            Self::Apply(changes) => {
+                Body::Apply(proto::Apply { changes: changes.iter().map(Change::to_proto).collect() })
+            }
+            Self::UseJoinToken { token, secret_digest, joiner, key_digest } => {
+                Body::UseJoinToken(proto::UseJoinToken {
+                    token: token.to_string(),
+                    secret_digest: secret_digest.to_vec().into(),
+                    joiner: joiner.clone(),
+                    key_digest: key_digest.to_vec().into(),
+                })
+            }
+            Self::StartLineage(lineage) => {
+                Body::StartLineage(proto::StartLineage { lineage: Some(lineage.to_proto()) })
+            }
+        }
+    }
+
+    fn from_proto(body: proto::command::Body) -> Result<Self, InvalidMessage> {
+        use proto::command::Body;
+        Ok(match body {
+            Body::Apply(apply) => {
+                Self::Apply(apply.changes.into_iter().map(Change::from_proto).collect::<Result<_, _>>()?)
+            }
+            Body::UseJoinToken(join) => Self::UseJoinToken {
+                token: Name::new(&join.token)
+                    .map_err(|error| InvalidMessage::new("UseJoinToken", error.to_string()))?,
+                secret_digest: fixed("UseJoinToken", &join.secret_digest)?,
+                joiner: join.joiner,
+                key_digest: fixed("UseJoinToken", &join.key_digest)?,
+            },
+            Body::StartLineage(start) => Self::StartLineage(Lineage::from_proto(
+                start.lineage.ok_or_else(|| InvalidMessage::new("StartLineage", "it has no lineage"))?,
+            )?),
+        })
+    }
+}
+
+impl Change {
+    fn to_proto(&self) -> proto::Change {
+        use proto::change::Action as Wire;
+        let action = match &self.action {
+            Action::Put { labels, spec } => {
+                Wire::Put(proto::Put { labels: labels.0.clone(), spec: spec.to_json_bytes().into() })
+            }
+            Action::Delete { cascade } => Wire::Delete(proto::Delete { cascade: *cascade }),
+        };
+        proto::Change { key: Some(self.key.to_proto()), action: Some(action), if_revision: self.if_revision }
+    }
+
+    fn from_proto(change: proto::Change) -> Result<Self, InvalidMessage> {
+        use proto::change::Action as Wire;
+        let missing = |what: &str| InvalidMessage::new("Change", format!("it has no {what}"));
+        let key = ResourceKey::from_proto(change.key.ok_or_else(|| missing("key"))?)?;
+        let action = match change.action.ok_or_else(|| missing("action"))? {
+            Wire::Put(put) => {
+                Action::Put { spec: spec_from_proto(&key, &put.spec)?, labels: Labels(put.labels) }
+            }
+            Wire::Delete(delete) => Action::Delete { cascade: delete.cascade },
+        };
+        Ok(Self { key, action, if_revision: change.if_revision })
+    }
+}
+
+impl Outcome {
+    /// As it is sent and stored.
+    pub fn to_proto(&self) -> proto::Outcome {
+        use proto::outcome::Result as Wire;
+        let result = match self {
+            Self::Accepted(accepted) => Wire::Accepted(accepted.to_proto()),
+            Self::Rejected(problem) => Wire::Rejected(problem.to_proto()),
+        };
+        proto::Outcome { result: Some(result) }
+    }
+
+    /// As it was sent or stored.
+    pub fn from_proto(outcome: proto::Outcome) -> Result<Self, InvalidMessage> {
+        use proto::outcome::Result as Wire;
+        match outcome.result.ok_or_else(|| InvalidMessage::new("Outcome", "it has no result"))? {
+            Wire::Accepted(accepted) => Accepted::from_proto(accepted).map(Self::Accepted),
+            Wire::Rejected(problem) => Problem::from_proto(problem).map(Self::Rejected),
+        }
+    }
+}
+
+impl Accepted {
+    pub(crate) fn to_proto(&self) -> proto::Accepted {
+        let changes = self.changes.iter().map(|change| proto::ChangeResult {
+            key: Some(change.key.to_proto()),
+            action: change.action.to_owned(),
+            revision: change.revision,
+        });
+        proto::Accepted { revision: self.revision, changes: changes.collect() }
+    }
+
+    pub(crate) fn from_proto(accepted: proto::Accepted) -> Result<Self, InvalidMessage> {
+        let changes = accepted.changes.into_iter().map(|change| {
+            let invalid = |why: String| InvalidMessage::new("ChangeResult", why);
+            let action = ChangeResult::ACTIONS
+                .into_iter()
+                .find(|action| *action == change.action)
+                .ok_or_else(|| invalid(format!("{:?} is not an action", change.action)))?;
+            let key =
+                ResourceKey::from_proto(change.key.ok_or_else(|| invalid("it has no key".to_owned()))?)?;
+            Ok::<_, InvalidMessage>(ChangeResult { key, action, revision: change.revision })
+        });
+        Ok(Self { revision: accepted.revision, changes: changes.collect::<Result<_, _>>()? })
+    }
+}
+
+impl Problem {
+    /// As it is sent and stored.
+    pub fn to_proto(&self) -> proto::Problem {
+        proto::Problem {
+            name: self.name.as_str().to_owned(),
+            detail: self.detail.clone(),
+            field: self.field.clone(),
+            remedy: self.remedy.clone(),
+        }
+    }
+
+    /// As it was sent or stored.
+    pub fn from_proto(problem: proto::Problem) -> Result<Self, InvalidMessage> {
+        let name = ProblemName::parse(&problem.name).ok_or_else(|| {
+            InvalidMessage::new("Problem", format!("{:?} is not a problem's name", problem.name))
+        })?;
+        Ok(Self { name, detail: problem.detail, field: problem.field, remedy: problem.remedy })
+    }
+}
+
+impl JournalEntry {
+    pub(crate) fn to_proto(&self) -> proto::JournalEntry {
+        proto::JournalEntry {
+            revision: self.revision,
+            time_ms: self.time_ms,
+            keys: self.keys.iter().map(ResourceKey::to_proto).collect(),
+        }
+    }
+
+    pub(crate) fn from_proto(entry: proto::JournalEntry) -> Result<Self, InvalidMessage> {
+        let keys = entry.keys.into_iter().map(ResourceKey::from_proto).collect::<Result<_, _>>()?;
+        Ok(Self { revision: entry.revision, time_ms: entry.time_ms, keys })
+    }
+}
+
+impl Lineage {
+    /// As it is sent and stored.
+    pub fn to_proto(&self) -> sync::Lineage {
+        let (parent_id, parent_revision) = match &self.parent {
+            Some((id, revision)) => (id.to_vec(), *revision),
+            None => (Vec::new(), 0),
+        };
+        sync::Lineage {
+            generation: self.generation,
+            id: self.id.to_vec().into(),
+            parent_id: parent_id.into(),
+            parent_revision,
+        }
+    }
+
+    /// As it was sent or stored.
+    pub fn from_proto(lineage: sync::Lineage) -> Result<Self, InvalidMessage> {
+        let parent = match lineage.parent_id.as_ref() {
+            [] => None,
+            id => Some((fixed("Lineage", id)?, lineage.parent_revision)),
+        };
+        Ok(Self { generation: lineage.generation, id: fixed("Lineage", &lineage.id)?, parent })
+    }
+}
+
+fn fixed<const N: usize>(message: &'static str, bytes: &[u8]) -> Result<[u8; N], InvalidMessage> {
+    bytes
+        .try_into()
+        .map_err(|_| InvalidMessage::new(message, format!("{} bytes instead of {N}", bytes.len())))
+}

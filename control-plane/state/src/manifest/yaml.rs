@@ -1,0 +1,83 @@
+//! YAML text → documents, with bounds on what a text may unfold to.
+
+use serde_json::Value;
+use serde_saphyr::{Error, MessageFormatter, Options, UserMessageFormatter};
+
+use super::MAX_MANIFEST_BYTES;
+use crate::{Problem, ProblemName};
+
+/// How many nodes a text may have: eight bytes each in a text of the largest size.
+const MAX_NODES: usize = MAX_MANIFEST_BYTES / 8;
+/// How many documents: more than a command can carry.
+const MAX_DOCUMENTS: usize = 100_000;
+/// How many aliases: people write a handful.
+const MAX_ALIASES: usize = 1_000;
+/// How many nodes aliases may stand for in all: what stops a text that unfolds without end.
+const MAX_ALIASED_NODES: usize = 100_000;
+/// How deep: the deepest spec is 5 deep.
+const MAX_DEPTH: usize = 32;
+
+/// The documents of a text that are not empty.
+pub(super) fn documents(text: &str) -> Result<Vec<Value>, Problem> {
+    if text.len() > MAX_MANIFEST_BYTES {
+        let detail = format!(
+            "a manifest has at most {} MiB; this one has {} MiB",
+            MAX_MANIFEST_BYTES >> 20,
+            text.len() >> 20
+        );
+        return Err(Problem::new(ProblemName::TooLarge, detail)
+            .remedy("split it and apply the parts one after the other"));
+    }
+    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| problem(&error))
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: 4 * MAX_NODES,
+            max_nodes: MAX_NODES,
+            max_documents: MAX_DOCUMENTS,
+            max_aliases: MAX_ALIASES,
+            max_anchors: MAX_ALIASES,
+            max_recorded_anchor_events: MAX_ALIASED_NODES,
+            max_total_scalar_bytes: MAX_MANIFEST_BYTES,
+            max_depth: MAX_DEPTH,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_ALIASED_NODES,
+        },
+        strict_booleans: true, // Norway's code is "NO"
+        with_snippet: false,
+    }
+}
+
+fn problem(error: &Error) -> Problem {
+    let cause = innermost(error);
+    let problem = match cause {
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            let detail = "this YAML unfolds to more, or goes deeper, than a manifest may";
+            Problem::new(ProblemName::TooLarge, detail)
+                .remedy("write out what its aliases stand for, or split it")
+        }
+        // What the crate has to say of its own errors; it may learn to say more.
+        _ => {
+            let detail = UserMessageFormatter.format_message(cause);
+            Problem::new(ProblemName::BadRequest, format!("this is not YAML: {detail}"))
+                .remedy("correct the text there")
+        }
+    };
+    match error.location().filter(|location| location.line() > 0) {
+        Some(location) => problem.at(format!("line {}, column {}", location.line(), location.column())),
+        None => problem,
+    }
+}
+
+/// What went wrong, without where it was referred to.
+fn innermost(error: &Error) -> &Error {
+    match error.without_snippet() {
+        Error::AliasError { error, .. } => innermost(error),
+        other => other,
+    }
+}

@@ -1,0 +1,189 @@
+//! Leaf encoders: one spec → the bytes of one runtime resource.
+//!
+//! Prost writes fields in the order of their numbers and maps are ordered, so equal specs give equal bytes.
+
+use bytes::Bytes;
+use hanse_proto::runtime::{self, resource::Kind as Runtime};
+use hanse_topology::{Exposure, Name, ScopeId};
+use prost::Message as _;
+
+use crate::{
+    ResourceKey,
+    spec::{
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, CredentialSpec, EnvironmentSpec, HeaderRulesSpec, Lifecycle,
+        ListenerProtocol, OperationSpec, PlanSpec, PolicySpec, SecuritySpec, SubscriptionSpec, UpstreamSpec,
+    },
+};
+
+/// `KIND/ORGANIZATION/NAME`.
+pub(super) fn owned_key(kind: &str, key: &ResourceKey) -> String {
+    format!("{kind}/{}/{}", organization(key), key.name)
+}
+
+/// `upstream/ORGANIZATION/API_REVISION/NAME`.
+pub(super) fn embedded_key(revision: &ResourceKey, upstream: &Name) -> String {
+    format!("upstream/{}/{}/{upstream}", organization(revision), revision.name)
+}
+
+/// What an Environment accepts.
+pub(super) fn listener(environment: &Name, spec: &EnvironmentSpec) -> Bytes {
+    bytes(Runtime::Listener(runtime::Listener {
+        environment: environment.to_string(),
+        http: spec.listeners.contains(&ListenerProtocol::Http),
+        https: spec.listeners.contains(&ListenerProtocol::Https),
+        hostnames: spec.hostnames.clone(),
+        internal: spec.exposure == Exposure::Internal,
+    }))
+}
+
+/// One revision as `binding` serves it. `upstream` is the key of an Upstream in the same scope.
+pub(super) fn route(
+    binding: &ResourceKey,
+    revision: &ApiRevisionSpec,
+    lifecycle: Lifecycle,
+    upstream: &str,
+) -> Bytes {
+    let spec = &revision.spec;
+    bytes(Runtime::Route(runtime::Route {
+        organization: organization(binding).to_owned(),
+        binding: binding.name.to_string(),
+        api: revision.api.to_string(),
+        version: spec.version.clone(),
+        api_revision: revision.number,
+        context: spec.context.clone(),
+        hosts: spec.hosts.clone(),
+        operations: spec.operations.iter().map(|operation| self::operation(operation, revision)).collect(),
+        security: Some(security(&spec.security)),
+        policies: policies(&spec.policies, revision),
+        upstream: upstream.to_owned(),
+        max_body_bytes: spec.max_body_bytes.unwrap_or(0),
+        blocked: lifecycle == Lifecycle::Blocked,
+        deprecated: lifecycle == Lifecycle::Deprecated,
+    }))
+}
+
+/// The endpoints of an Upstream that `scope` may use. `owner`: the Upstream itself, or the ApiRevision that embeds it.
+pub(super) fn upstream(owner: &ResourceKey, name: &Name, spec: &UpstreamSpec, scope: &ScopeId) -> Bytes {
+    let endpoints = match scope {
+        ScopeId::Runtime { region, environment } => spec
+            .endpoints_for(region, environment)
+            .map(|endpoint| runtime::Endpoint { url: endpoint.url.clone(), weight: endpoint.weight })
+            .collect(),
+        ScopeId::Dns { .. } | ScopeId::Keys { .. } => Vec::new(),
+    };
+    let tls = spec.tls.clone().unwrap_or_default();
+    bytes(Runtime::Upstream(runtime::Upstream {
+        organization: organization(owner).to_owned(),
+        name: name.to_string(),
+        endpoints,
+        timeout_ms: spec.timeout.as_millis(),
+        connect_timeout_ms: spec.connect_timeout.as_millis(),
+        ca_pem: tls.ca_bundle.unwrap_or_default(),
+        server_name: tls.server_name.unwrap_or_default(),
+    }))
+}
+
+/// A quality of service.
+pub(super) fn plan(key: &ResourceKey, spec: &PlanSpec) -> Bytes {
+    let (requests, period_seconds, burst) = match &spec.rate {
+        Some(rate) => (rate.requests, rate.per.seconds(), rate.effective_burst()),
+        None => (0, 0, 0),
+    };
+    bytes(Runtime::Plan(runtime::Plan {
+        organization: organization(key).to_owned(),
+        name: key.name.to_string(),
+        requests,
+        period_seconds,
+        burst,
+    }))
+}
+
+/// An API key's digest.
+pub(super) fn credential(key: &ResourceKey, spec: &CredentialSpec) -> Bytes {
+    bytes(Runtime::Credential(runtime::Credential {
+        organization: organization(key).to_owned(),
+        name: key.name.to_string(),
+        application: spec.application.to_string(),
+        digest: Bytes::copy_from_slice(&spec.digest.0),
+        // 0 is "never" on the wire; what expires at the epoch must not become eternal.
+        expires_at: spec.expires_at.map_or(0, |at| at.max(1)),
+    }))
+}
+
+/// Application × Api × Plan.
+pub(super) fn subscription(key: &ResourceKey, spec: &SubscriptionSpec) -> Bytes {
+    bytes(Runtime::Subscription(runtime::Subscription {
+        organization: organization(key).to_owned(),
+        name: key.name.to_string(),
+        application: spec.application.to_string(),
+        api: spec.api.to_string(),
+        plan: spec.plan.to_string(),
+    }))
+}
+
+fn bytes(kind: Runtime) -> Bytes {
+    runtime::Resource { kind: Some(kind) }.encode_to_vec().into()
+}
+
+fn organization(key: &ResourceKey) -> &str {
+    key.organization.as_ref().map_or("", Name::as_str)
+}
+
+fn operation(spec: &OperationSpec, revision: &ApiRevisionSpec) -> runtime::Operation {
+    runtime::Operation {
+        method: spec.method.as_str().to_owned(),
+        path: spec.path.clone(),
+        id: spec.id.clone().unwrap_or_default(),
+        scopes: spec.scopes.clone(),
+        policies: policies(&spec.policies, revision),
+        timeout_ms: spec.timeout.map_or(0, |timeout| timeout.as_millis()),
+        open: spec.open,
+    }
+}
+
+fn security(spec: &SecuritySpec) -> runtime::Security {
+    let api_key = spec.api_key.as_ref().map(|key| {
+        let default = key.query.is_none().then(|| ApiKeySpec::DEFAULT_HEADER.to_owned());
+        runtime::ApiKey {
+            header: key.header.clone().or(default).unwrap_or_default(),
+            query: key.query.clone().unwrap_or_default(),
+        }
+    });
+    runtime::Security { api_key }
+}
+
+/// In the order named. A revision embeds every Policy that it names.
+fn policies(names: &[Name], revision: &ApiRevisionSpec) -> Vec<runtime::Policy> {
+    names.iter().filter_map(|name| Some(policy(name, revision.policies.get(name)?))).collect()
+}
+
+fn policy(name: &Name, spec: &PolicySpec) -> runtime::Policy {
+    let headers = spec.headers.as_ref();
+    runtime::Policy {
+        name: name.to_string(),
+        request_headers: headers.and_then(|both| both.request.as_ref()).map(header_rules),
+        response_headers: headers.and_then(|both| both.response.as_ref()).map(header_rules),
+        cors: spec.cors.as_ref().map(cors),
+    }
+}
+
+fn header_rules(spec: &HeaderRulesSpec) -> runtime::HeaderRules {
+    let header =
+        |(name, value): (&String, &String)| runtime::Header { name: name.clone(), value: value.clone() };
+    runtime::HeaderRules {
+        set: spec.set.iter().map(header).collect(),
+        add: spec.add.iter().map(header).collect(),
+        remove: spec.remove.clone(),
+    }
+}
+
+fn cors(spec: &CorsSpec) -> runtime::Cors {
+    runtime::Cors {
+        origins: spec.origins.clone(),
+        methods: spec.methods.clone(),
+        headers: spec.headers.clone(),
+        expose_headers: spec.expose_headers.clone(),
+        credentials: spec.credentials,
+        max_age_seconds: spec.max_age_seconds.unwrap_or(0),
+    }
+}

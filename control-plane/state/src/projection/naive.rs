@@ -1,0 +1,133 @@
+//! The projection written naively: the oracle. Shares nothing with the incremental one but the leaf encoders.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use hanse_topology::{Name, ScopeId};
+
+use super::encode;
+use crate::{
+    Kind, Resource, ResourceKey, Spec, State,
+    spec::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef},
+};
+
+/// Every scope with all its keys and bytes, by plain loops over the whole state.
+pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {
+    let mut scopes = BTreeMap::new();
+    for environment in state.list(Kind::Environment, None) {
+        let Spec::Environment(spec) = &environment.spec else { continue };
+        for region in state.list(Kind::Region, None) {
+            if !spec.regions.contains(&region.key.name) {
+                continue;
+            }
+            let scope = ScopeId::runtime(region.key.name.clone(), environment.key.name.clone());
+            let mut content = BTreeMap::new();
+            let listener = encode::listener(&environment.key.name, spec);
+            content.insert(format!("listener/{}", environment.key.name), listener);
+            fill(state, region, &scope, &mut content);
+            scopes.insert(scope, content);
+        }
+    }
+    scopes
+}
+
+/// Everything but the listener.
+fn fill(state: &State, region: &Resource, scope: &ScopeId, content: &mut BTreeMap<String, Bytes>) {
+    let mut organizations = BTreeSet::new();
+    let mut apis = BTreeSet::new();
+    for binding in state.list(Kind::Binding, None) {
+        let Spec::Binding(spec) = &binding.spec else { continue };
+        if Some(&spec.environment) != scope.environment()
+            || !spec.regions.picks(&region.key.name, &region.metadata.labels)
+        {
+            continue;
+        }
+        let organization = binding.key.organization.clone().expect("a Binding has an owner");
+        let api = ResourceKey::owned(Kind::Api, organization.clone(), spec.api.clone());
+        let Some(api) = state.get(&api) else { continue };
+        let Spec::Api(api_spec) = &api.spec else { continue };
+        if matches!(api_spec.lifecycle, Lifecycle::Created | Lifecycle::Retired) {
+            continue;
+        }
+        let Some((revision_key, revision)) = revision(state, &organization, spec) else { continue };
+        let upstream = upstream(state, &organization, spec, revision_key, revision, scope);
+        let (upstream_key, upstream_bytes) = upstream.unwrap_or_default();
+        let route = encode::route(&binding.key, revision, api_spec.lifecycle, &upstream_key);
+        content.insert(format!("route/{organization}/{}", binding.key.name), route);
+        if !upstream_key.is_empty() {
+            content.insert(upstream_key, upstream_bytes);
+        }
+        apis.insert((organization.clone(), spec.api.clone()));
+        organizations.insert(organization);
+    }
+    callers(state, &organizations, &apis, content);
+}
+
+/// The newest revision, or the one of the number the Binding names.
+fn revision<'s>(
+    state: &'s State,
+    organization: &'s Name,
+    binding: &BindingSpec,
+) -> Option<(&'s ResourceKey, &'s ApiRevisionSpec)> {
+    let all = state.list(Kind::ApiRevision, Some(organization)).filter_map(|resource: &Arc<Resource>| {
+        if let Spec::ApiRevision(spec) = &resource.spec { Some((&resource.key, spec)) } else { None }
+    });
+    all.filter(|(_, spec)| spec.api == binding.api)
+        .filter(|(_, spec)| match binding.revision {
+            RevisionRef::Number(number) => spec.number == number,
+            RevisionRef::Latest(_) => true,
+        })
+        .max_by_key(|(_, spec)| spec.number)
+}
+
+fn upstream(
+    state: &State,
+    organization: &Name,
+    binding: &BindingSpec,
+    revision_key: &ResourceKey,
+    revision: &ApiRevisionSpec,
+    scope: &ScopeId,
+) -> Option<(String, Bytes)> {
+    if let Some(own) = &binding.upstream {
+        let resource = state.get(&ResourceKey::owned(Kind::Upstream, organization.clone(), own.clone()))?;
+        let Spec::Upstream(spec) = &resource.spec else { return None };
+        let bytes = encode::upstream(&resource.key, own, spec, scope);
+        return Some((format!("upstream/{organization}/{own}"), bytes));
+    }
+    let copied = revision.spec.upstream.as_ref()?;
+    let bytes = encode::upstream(revision_key, copied, revision.upstreams.get(copied)?, scope);
+    Some((format!("upstream/{organization}/{}/{copied}", revision_key.name), bytes))
+}
+
+/// Plans and Credentials of organizations served here, Subscriptions to Apis served here.
+fn callers(
+    state: &State,
+    organizations: &BTreeSet<Name>,
+    apis: &BTreeSet<(Name, Name)>,
+    content: &mut BTreeMap<String, Bytes>,
+) {
+    for organization in organizations {
+        for resource in state.list(Kind::Plan, Some(organization)) {
+            let Spec::Plan(spec) = &resource.spec else { continue };
+            let name = &resource.key.name;
+            content.insert(format!("plan/{organization}/{name}"), encode::plan(&resource.key, spec));
+        }
+        for resource in state.list(Kind::Credential, Some(organization)) {
+            let Spec::Credential(spec) = &resource.spec else { continue };
+            let name = &resource.key.name;
+            content
+                .insert(format!("credential/{organization}/{name}"), encode::credential(&resource.key, spec));
+        }
+        for resource in state.list(Kind::Subscription, Some(organization)) {
+            let Spec::Subscription(spec) = &resource.spec else { continue };
+            let name = &resource.key.name;
+            if apis.contains(&(organization.clone(), spec.api.clone())) {
+                let bytes = encode::subscription(&resource.key, spec);
+                content.insert(format!("subscription/{organization}/{name}"), bytes);
+            }
+        }
+    }
+}

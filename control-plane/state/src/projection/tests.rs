@@ -1,0 +1,215 @@
+//! A world in which every command is checked four ways: incremental content, naive content, preview, and what a change
+//! claims against what it does.
+
+mod content;
+mod cost;
+mod random;
+mod steps;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hanse_proto::runtime::{self, resource::Kind as Runtime};
+use hanse_topology::{Labels, Name, ScopeId};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+use super::{Projection, ScopeChange, effects, from_scratch, preview};
+use crate::{
+    Action, Change, Command, CommandBody, Kind, Outcome, ResourceKey, Spec, State, port::ScopeEffect,
+};
+
+type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
+
+/// A state, its incremental projection, and what somebody who follows the changes holds.
+struct World {
+    state: State,
+    projected: State,
+    projection: Projection,
+    content: Content,
+}
+
+impl World {
+    fn empty() -> Self {
+        Self {
+            state: State::default(),
+            projected: State::default(),
+            projection: Projection::new(),
+            content: Content::new(),
+        }
+    }
+
+    /// Organization `acme`; regions `eu` (tier=edge) and `us` in Environment `production`; Api `orders` with Upstream
+    /// `backend`, not bound.
+    fn with_orders() -> Self {
+        let mut world = Self::empty();
+        world.accept(vec![
+            put("Organization", "acme", json!({})),
+            labelled(put("Region", "eu", json!({})), &[("tier", "edge")]),
+            put("Region", "us", json!({})),
+            put("Environment", "production", json!({"regions": ["eu", "us"]})),
+            put("Upstream", "acme/backend", json!({"endpoints": [{"url": "http://backend:80"}]})),
+            put("Api", "acme/orders", orders()),
+        ]);
+        world
+    }
+
+    /// As `with_orders`, and bound everywhere.
+    fn with_orders_bound() -> Self {
+        let mut world = Self::with_orders();
+        world.accept(vec![bind("acme/orders", "orders", "production")]);
+        world
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Outcome {
+        self.state.apply(&Command {
+            actor: "test".to_owned(),
+            request_id: "test".to_owned(),
+            time_ms: 1,
+            idempotency_key: None,
+            body: CommandBody::Apply(changes),
+        })
+    }
+
+    /// Applies, projects and checks.
+    fn accept(&mut self, changes: Vec<Change>) -> Vec<ScopeChange> {
+        let outcome = self.apply(changes);
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+        self.advance()
+    }
+
+    /// Projects what was applied since the last time, and checks all that is promised of it.
+    fn advance(&mut self) -> Vec<ScopeChange> {
+        let changes = self.projection.advance(&self.state);
+        for change in &changes {
+            follow(&mut self.content, change);
+        }
+        let (old, new) = (from_scratch(&self.projected), from_scratch(&self.state));
+        assert_eq!(self.content, new, "incremental and naive projections differ");
+        assert_eq!(self.projection.scopes().collect::<Vec<_>>(), new.keys().collect::<Vec<_>>());
+        assert_eq!(self.projection.revision(), self.state.revision());
+        let counted = difference(&old, &new);
+        assert_eq!(effects(&changes), counted, "a change says more or less than it does");
+        assert_eq!(preview(&self.projected, &self.state), counted, "the preview miscounts");
+        self.projected = self.state.clone();
+        changes
+    }
+
+    fn keys(&self, region: &str, environment: &str) -> Vec<&str> {
+        self.content[&scope(region, environment)].keys().map(String::as_str).collect()
+    }
+
+    fn decoded(&self, region: &str, environment: &str, key: &str) -> Runtime {
+        let bytes = self.content[&scope(region, environment)][key].clone();
+        runtime::Resource::decode(bytes).unwrap().kind.unwrap()
+    }
+
+    fn route(&self, key: &str) -> runtime::Route {
+        let Runtime::Route(route) = self.decoded("eu", "production", key) else { panic!("{key}") };
+        route
+    }
+
+    fn urls(&self, region: &str, environment: &str, key: &str) -> Vec<String> {
+        let Runtime::Upstream(upstream) = self.decoded(region, environment, key) else { panic!("{key}") };
+        upstream.endpoints.into_iter().map(|endpoint| endpoint.url).collect()
+    }
+}
+
+/// What a follower does with a change; panics where the change makes no sense to one.
+fn follow(content: &mut Content, change: &ScopeChange) {
+    assert!(!change.upserts.is_empty() || !change.removals.is_empty(), "an empty change: {change:?}");
+    let held = content.entry(change.scope.clone()).or_default();
+    for (key, bytes) in &change.upserts {
+        let old = held.insert(key.to_string(), bytes.clone());
+        assert_ne!(old.as_ref(), Some(bytes), "{key} did not change");
+    }
+    for key in &change.removals {
+        assert!(held.remove(&**key).is_some(), "{key} was not there");
+    }
+    assert_eq!(change.dropped, held.is_empty(), "{}", change.scope);
+    if change.dropped {
+        content.remove(&change.scope);
+    }
+}
+
+fn difference(old: &Content, new: &Content) -> Vec<ScopeEffect> {
+    let none = BTreeMap::new();
+    let scopes: std::collections::BTreeSet<&ScopeId> = old.keys().chain(new.keys()).collect();
+    let effect = |scope: &ScopeId| {
+        let (old, new) = (old.get(scope).unwrap_or(&none), new.get(scope).unwrap_or(&none));
+        ScopeEffect {
+            scope: scope.clone(),
+            upserts: new.iter().filter(|(key, bytes)| old.get(*key) != Some(*bytes)).count(),
+            removals: old.keys().filter(|key| !new.contains_key(*key)).count(),
+        }
+    };
+    scopes.into_iter().map(effect).filter(|effect| effect.upserts + effect.removals > 0).collect()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn scope(region: &str, environment: &str) -> ScopeId {
+    ScopeId::runtime(name(region), name(environment))
+}
+
+/// `NAME` of a global kind, `ORGANIZATION/NAME` of an owned one.
+fn key(kind: &str, path: &str) -> ResourceKey {
+    let kind: Kind = kind.parse().unwrap();
+    match path.split_once('/') {
+        Some((organization, own)) => ResourceKey::owned(kind, name(organization), name(own)),
+        None => ResourceKey::global(kind, name(path)),
+    }
+}
+
+fn put(kind: &str, path: &str, spec: Value) -> Change {
+    let key = key(kind, path);
+    let spec = Spec::from_json(key.kind, &spec).unwrap();
+    Change { key, action: Action::Put { labels: Labels::default(), spec }, if_revision: None }
+}
+
+fn labelled(mut change: Change, pairs: &[(&str, &str)]) -> Change {
+    if let Action::Put { labels, .. } = &mut change.action {
+        *labels = pairs.iter().copied().collect();
+    }
+    change
+}
+
+fn delete(kind: &str, path: &str) -> Change {
+    Change { key: key(kind, path), action: Action::Delete { cascade: true }, if_revision: None }
+}
+
+fn orders() -> Value {
+    json!({
+        "context": "/orders",
+        "version": "1.0",
+        "upstream": "backend",
+        "operations": [{"method": "GET", "path": "/{id}"}],
+    })
+}
+
+/// The spec with some fields replaced.
+fn with(mut spec: Value, fields: Value) -> Value {
+    let (Value::Object(spec_fields), Value::Object(fields)) = (&mut spec, fields) else {
+        panic!("not objects")
+    };
+    spec_fields.extend(fields);
+    spec
+}
+
+fn bind(path: &str, api: &str, environment: &str) -> Change {
+    put("Binding", path, json!({"api": api, "environment": environment}))
+}
+
+/// A Plan, an Application, its Credential and its Subscription to `api`, all named `path`.
+fn caller(path: &str, api: &str) -> Vec<Change> {
+    let own = path.split_once('/').unwrap().1;
+    let digest = crate::spec::Digest::of(path.as_bytes()).to_string();
+    vec![
+        put("Plan", path, json!({"rate": {"requests": 60, "per": "minute"}})),
+        put("Application", path, json!({})),
+        put("Credential", path, json!({"application": own, "digest": digest})),
+        put("Subscription", path, json!({"application": own, "api": api, "plan": own})),
+    ]
+}

@@ -1,0 +1,91 @@
+//! A change costs work proportional to what it affects.
+
+use super::*;
+
+/// How many of everything there is beside what changes.
+const MANY: usize = 1_000;
+
+/// Applies and projects, without the naive projection, which would take long. The units compared.
+fn units(world: &mut World, changes: Vec<Change>) -> usize {
+    let before = world.state.clone();
+    let outcome = world.apply(changes);
+    assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+    let changes = world.projection.advance(&world.state);
+    assert_eq!(preview(&before, &world.state), effects(&changes));
+    world.projection.last_units()
+}
+
+/// `MANY` Apis bound in two regions, and `MANY` callers.
+fn crowded() -> World {
+    let mut world = World::with_orders();
+    let mut changes = Vec::new();
+    for number in 0..MANY {
+        let api = format!("api-{number}");
+        changes.push(put(
+            "Api",
+            &format!("acme/{api}"),
+            with(orders(), json!({"context": format!("/{api}")})),
+        ));
+        changes.push(bind(&format!("acme/{api}"), &api, "production"));
+        changes.extend(caller(&format!("acme/caller-{number}"), &api));
+    }
+    assert!(units(&mut world, changes) >= 5 * MANY);
+    world
+}
+
+#[test]
+fn a_change_costs_what_it_affects() {
+    let mut world = crowded();
+    let digest = crate::spec::Digest::of(b"another").to_string();
+    let selector = json!({"names": ["eu"]});
+    for (what, changes, most) in [
+        (
+            "a credential",
+            vec![put("Credential", "acme/caller-7", json!({"application": "caller-7", "digest": digest}))],
+            1,
+        ),
+        ("a plan", vec![put("Plan", "acme/caller-7", json!({}))], 1),
+        ("a new caller", caller("acme/new", "api-3"), 3),
+        (
+            "an Api: route, two embedded upstreams",
+            vec![put("Api", "acme/api-3", with(orders(), json!({"context": "/x"})))],
+            3,
+        ),
+        (
+            "a Binding that leaves a region: route, embedded upstream, subscription",
+            vec![put(
+                "Binding",
+                "acme/api-3",
+                json!({"api": "api-3", "environment": "production", "regions": selector}),
+            )],
+            4,
+        ),
+        (
+            "a hostname",
+            vec![put(
+                "Environment",
+                "production",
+                json!({"regions": ["eu", "us"], "hostnames": ["a.example"]}),
+            )],
+            1,
+        ),
+        ("a label nobody selects", vec![labelled(put("Region", "us", json!({})), &[("tier", "core")])], 0),
+        (
+            "an unused upstream",
+            vec![put("Upstream", "acme/idle", json!({"endpoints": [{"url": "http://idle:80"}]}))],
+            1,
+        ),
+        ("one more Binding of the organization", vec![bind("acme/orders", "orders", "production")], 2),
+    ] {
+        let units = units(&mut world, changes);
+        assert!(units <= most, "{what}: {units} units");
+    }
+}
+
+#[test]
+fn the_first_binding_of_an_organization_in_a_scope_brings_its_callers_and_no_more() {
+    let mut world = crowded();
+    assert_eq!(units(&mut world, vec![put("Environment", "sandbox", json!({"regions": ["eu"]}))]), 1);
+    // Plans and credentials; route, embedded upstream, subscription.
+    assert_eq!(units(&mut world, vec![bind("acme/trial", "api-3", "sandbox")]), 2 * MANY + 3);
+}

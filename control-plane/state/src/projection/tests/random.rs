@@ -1,0 +1,237 @@
+//! Random histories over a small universe of names.
+
+use proptest::{
+    collection::vec,
+    prelude::*,
+    sample::{select, subsequence},
+    strategy::ValueTree as _,
+    test_runner::TestRunner,
+};
+
+use super::*;
+
+const ORGANIZATIONS: [&str; 2] = ["acme", "zeta"];
+const REGIONS: [&str; 3] = ["eu", "us", "ap"];
+const ENVIRONMENTS: [&str; 2] = ["production", "sandbox"];
+const APIS: [&str; 3] = ["orders", "users", "search"];
+const PAIR: [&str; 2] = ["one", "two"];
+
+/// One command: its changes, and whether the projection follows before the next one.
+type Turn = (Vec<Change>, bool);
+
+fn owned(names: &'static [&'static str]) -> impl Strategy<Value = String> {
+    (select(&ORGANIZATIONS), select(names)).prop_map(|(organization, name)| format!("{organization}/{name}"))
+}
+
+fn region() -> impl Strategy<Value = Change> {
+    let labels = select(vec![vec![], vec![("tier", "edge")], vec![("tier", "core")]]);
+    (select(&REGIONS), labels).prop_map(|(name, labels)| labelled(put("Region", name, json!({})), &labels))
+}
+
+fn environment() -> impl Strategy<Value = Change> {
+    (
+        select(&ENVIRONMENTS),
+        subsequence(REGIONS.to_vec(), 1..=3),
+        select(vec![json!([]), json!(["a.example"])]),
+    )
+        .prop_map(|(name, regions, hostnames)| {
+            put("Environment", name, json!({"regions": regions, "hostnames": hostnames}))
+        })
+}
+
+fn upstream() -> impl Strategy<Value = Change> {
+    let endpoint =
+        (0..3u8, proptest::option::of(select(&REGIONS)), proptest::option::of(select(&ENVIRONMENTS)))
+            .prop_map(|(host, region, environment)| {
+                let mut endpoint = json!({"url": format!("http://host-{host}:80")});
+                if let Some(region) = region {
+                    endpoint["region"] = json!(region);
+                }
+                if let Some(environment) = environment {
+                    endpoint["environment"] = json!(environment);
+                }
+                endpoint
+            });
+    (owned(&PAIR), vec(endpoint, 1..3))
+        .prop_map(|(path, endpoints)| put("Upstream", &path, json!({"endpoints": endpoints})))
+}
+
+fn policy() -> impl Strategy<Value = Change> {
+    (owned(&PAIR), 0..3u8).prop_map(|(path, value)| {
+        put("Policy", &path, json!({"headers": {"request": {"set": {"X-Value": value.to_string()}}}}))
+    })
+}
+
+fn api() -> impl Strategy<Value = Change> {
+    let lifecycle =
+        select(vec!["published", "published", "published", "created", "deprecated", "blocked", "retired"]);
+    let policies = subsequence(PAIR.to_vec(), 0..=2);
+    (owned(&APIS), 0..3u8, select(&PAIR), lifecycle, policies).prop_map(
+        |(path, version, upstream, lifecycle, policies)| {
+            let spec = json!({
+                "context": format!("/{}", path.replace('/', "-")), "version": version.to_string(),
+                "upstream": upstream, "lifecycle": lifecycle, "policies": policies,
+                "operations": [{"method": "GET", "path": "/"}],
+            });
+            put("Api", &path, spec)
+        },
+    )
+}
+
+fn binding() -> impl Strategy<Value = Change> {
+    let revision = select(vec![json!("latest"), json!("latest"), json!("latest"), json!(1), json!(2)]);
+    let regions = select(vec![
+        json!({}),
+        json!({}),
+        json!({"names": ["eu"]}),
+        json!({"names": ["us", "ap"]}),
+        json!({"labels": {"tier": "edge"}}),
+    ]);
+    let upstream = proptest::option::of(select(&PAIR));
+    // Usually one name per Api and Environment, since there can be only one such Binding.
+    let other = proptest::bool::weighted(0.1);
+    (select(&ORGANIZATIONS), select(&APIS), select(&ENVIRONMENTS), revision, regions, upstream, other)
+        .prop_map(|(organization, api, environment, revision, regions, upstream, other)| {
+            let mut spec =
+                json!({"api": api, "environment": environment, "revision": revision, "regions": regions});
+            if let Some(upstream) = upstream {
+                spec["upstream"] = json!(upstream);
+            }
+            let name = if other { "other".to_owned() } else { format!("{api}-{environment}") };
+            put("Binding", &format!("{organization}/{name}"), spec)
+        })
+}
+
+fn plan() -> impl Strategy<Value = Change> {
+    (owned(&PAIR), 1..4u8).prop_map(|(path, requests)| {
+        put("Plan", &path, json!({"rate": {"requests": requests, "per": "second"}}))
+    })
+}
+
+fn credential() -> impl Strategy<Value = Change> {
+    (owned(&["first", "second", "third"]), select(&PAIR), 0..2u8).prop_map(|(path, application, key)| {
+        let digest = crate::spec::Digest::of(format!("{path}-{key}").as_bytes()).to_string();
+        put("Credential", &path, json!({"application": application, "digest": digest}))
+    })
+}
+
+fn subscription() -> impl Strategy<Value = Change> {
+    (select(&ORGANIZATIONS), select(&PAIR), select(&APIS), select(&PAIR), proptest::bool::weighted(0.1))
+        .prop_map(|(organization, application, api, plan, other)| {
+            let name = if other { "other".to_owned() } else { format!("{application}-{api}") };
+            let spec = json!({"application": application, "api": api, "plan": plan});
+            put("Subscription", &format!("{organization}/{name}"), spec)
+        })
+}
+
+fn removal() -> impl Strategy<Value = Change> {
+    let global = prop_oneof![
+        1 => select(&ORGANIZATIONS).prop_map(|name| ("Organization", name.to_owned())),
+        2 => select(&REGIONS).prop_map(|name| ("Region", name.to_owned())),
+        2 => select(&ENVIRONMENTS).prop_map(|name| ("Environment", name.to_owned())),
+    ];
+    let pair = (select(vec!["Upstream", "Policy", "Plan", "Application"]), owned(&PAIR));
+    let binding = (owned(&APIS), select(&ENVIRONMENTS));
+    let subscription = (select(&ORGANIZATIONS), select(&PAIR), select(&APIS));
+    prop_oneof![
+        1 => global,
+        3 => pair,
+        3 => owned(&APIS).prop_map(|path| ("Api", path)),
+        4 => binding.prop_map(|(api, environment)| ("Binding", format!("{api}-{environment}"))),
+        2 => owned(&["first", "second", "third"]).prop_map(|path| ("Credential", path)),
+        2 => subscription
+            .prop_map(|(organization, application, api)| ("Subscription", format!("{organization}/{application}-{api}"))),
+    ]
+    .prop_flat_map(|(kind, path)| (Just(kind), Just(path), proptest::bool::weighted(0.8)))
+    .prop_map(|(kind, path, cascade)| Change { action: Action::Delete { cascade }, ..delete(kind, &path) })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        1 => select(&ORGANIZATIONS).prop_map(|name| put("Organization", name, json!({}))),
+        2 => region(),
+        2 => environment(),
+        2 => upstream(),
+        1 => policy(),
+        5 => api(),
+        6 => binding(),
+        1 => plan(),
+        1 => owned(&PAIR).prop_map(|path| put("Application", &path, json!({}))),
+        2 => subscription(),
+        2 => credential(),
+        5 => removal(),
+    ]
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let changes = prop_oneof![3 => vec(change(), 1..=1), 1 => vec(change(), 2..4)];
+    vec((changes, proptest::bool::weighted(0.7)), 1..40)
+}
+
+/// Enough to refer to that most commands are accepted.
+fn peopled() -> World {
+    let mut world = World::empty();
+    let mut changes: Vec<Change> = REGIONS.iter().map(|name| put("Region", name, json!({}))).collect();
+    let environments =
+        ENVIRONMENTS.iter().map(|name| put("Environment", name, json!({"regions": ["eu", "us"]})));
+    changes.extend(environments);
+    for organization in ORGANIZATIONS {
+        changes.push(put("Organization", organization, json!({})));
+        for name in PAIR {
+            let path = format!("{organization}/{name}");
+            changes.push(put("Upstream", &path, json!({"endpoints": [{"url": "http://start:80"}]})));
+            changes.push(put("Policy", &path, json!({})));
+            changes.push(put("Plan", &path, json!({})));
+            changes.push(put("Application", &path, json!({})));
+        }
+        for api in APIS {
+            let spec = json!({
+                "context": format!("/{organization}-{api}"), "version": "0", "upstream": "one",
+                "operations": [{"method": "GET", "path": "/"}],
+            });
+            changes.push(put("Api", &format!("{organization}/{api}"), spec));
+        }
+    }
+    world.accept(changes);
+    world
+}
+
+/// Plays a history, checking at every stop; (commands that changed something, runtime resources changed, commands).
+fn play(turns: Vec<Turn>) -> (usize, usize, usize) {
+    let mut world = peopled();
+    let (mut effective, mut touched, commands) = (0, 0, turns.len());
+    for (changes, follow) in turns {
+        let before = world.state.revision();
+        let _ = world.apply(changes);
+        effective += usize::from(world.state.revision() > before);
+        if follow {
+            touched += world
+                .advance()
+                .iter()
+                .map(|change| change.upserts.len() + change.removals.len())
+                .sum::<usize>();
+        }
+    }
+    world.advance();
+    (effective, touched, commands)
+}
+
+proptest! {
+    #[test]
+    fn every_history_projects_as_the_naive_projection_says(turns in turns()) {
+        play(turns);
+    }
+}
+
+#[test]
+fn the_random_histories_do_something() {
+    let mut runner = TestRunner::deterministic();
+    let mut sums = (0, 0, 0);
+    for _ in 0..64 {
+        let (effective, touched, commands) = play(turns().new_tree(&mut runner).unwrap().current());
+        sums = (sums.0 + effective, sums.1 + touched, sums.2 + commands);
+    }
+    let (effective, touched, commands) = sums;
+    assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
+    assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
+}

@@ -1,0 +1,160 @@
+//! What changes when, and what does not.
+
+use super::*;
+
+#[test]
+fn scopes_come_and_go_with_the_regions_of_their_environment() {
+    let mut world = World::with_orders_bound();
+    let changes = world.accept(vec![put("Environment", "production", json!({"regions": ["us"]}))]);
+    assert_eq!(changes.len(), 1, "the other region does not change");
+    assert_eq!((changes[0].scope.clone(), changes[0].dropped), (scope("eu", "production"), true));
+    assert_eq!((changes[0].upserts.len(), changes[0].removals.len()), (0, 3));
+    assert_eq!(world.projection.scopes().collect::<Vec<_>>(), [&scope("us", "production")]);
+
+    let changes = world.accept(vec![put("Environment", "production", json!({"regions": ["us", "eu"]}))]);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(
+        changes[0].effect(),
+        ScopeEffect { scope: scope("eu", "production"), upserts: 3, removals: 0 }
+    );
+}
+
+#[test]
+fn a_deleted_environment_takes_its_scopes_and_bindings() {
+    let mut world = World::with_orders_bound();
+    let changes = world.accept(vec![delete("Environment", "production")]);
+    assert!(changes.iter().all(|change| change.dropped) && changes.len() == 2, "{changes:?}");
+    assert!(world.content.is_empty());
+}
+
+#[test]
+fn a_binding_follows_the_labels_of_regions() {
+    let mut world = World::with_orders();
+    let spec = json!({
+        "api": "orders", "environment": "production", "regions": {"labels": {"tier": "edge"}},
+    });
+    world.accept(vec![put("Binding", "acme/orders", spec)]);
+    assert!(world.keys("eu", "production").contains(&"route/acme/orders"));
+    assert!(!world.keys("us", "production").contains(&"route/acme/orders"));
+    world.accept(vec![
+        put("Region", "eu", json!({})),
+        labelled(put("Region", "us", json!({})), &[("tier", "edge")]),
+    ]);
+    assert!(!world.keys("eu", "production").contains(&"route/acme/orders"));
+    assert!(world.keys("us", "production").contains(&"route/acme/orders"));
+}
+
+#[test]
+fn latest_follows_the_api_and_a_number_does_not() {
+    let mut world = World::with_orders_bound();
+    world.accept(vec![
+        put("Environment", "sandbox", json!({"regions": ["eu"]})),
+        put("Binding", "acme/pinned", json!({"api": "orders", "environment": "sandbox", "revision": 1})),
+    ]);
+    let changes = world.accept(vec![put("Api", "acme/orders", with(orders(), json!({"version": "1.1"})))]);
+    let touched: Vec<_> = changes.iter().map(|change| change.scope.environment().unwrap().as_str()).collect();
+    assert_eq!(touched, ["production", "production"]);
+    assert_eq!(world.route("route/acme/orders").version, "1.1");
+    assert!(world.keys("eu", "production").contains(&"upstream/acme/orders-r2/backend"));
+    assert!(!world.keys("eu", "production").contains(&"upstream/acme/orders-r1/backend"));
+    assert!(world.keys("eu", "sandbox").contains(&"upstream/acme/orders-r1/backend"));
+}
+
+#[test]
+fn an_edited_policy_or_upstream_reaches_routes_through_a_new_revision() {
+    let mut world = World::with_orders_bound();
+    let policy =
+        |value: &str| put("Policy", "acme/mark", json!({"headers": {"request": {"set": {"X-Mark": value}}}}));
+    world.accept(vec![policy("1"), put("Api", "acme/orders", with(orders(), json!({"policies": ["mark"]})))]);
+    world.accept(vec![policy("2")]);
+    let route = world.route("route/acme/orders");
+    assert_eq!(route.policies[0].request_headers.as_ref().unwrap().set[0].value, "2");
+    world.accept(vec![put("Upstream", "acme/backend", json!({"endpoints": [{"url": "http://new:80"}]}))]);
+    let upstream = world.route("route/acme/orders").upstream;
+    assert_eq!(world.urls("eu", "production", &upstream), ["http://new:80"]);
+}
+
+#[test]
+fn what_does_not_matter_to_gateways_changes_nothing() {
+    let mut world = World::with_orders_bound();
+    world.accept(caller("acme/shop", "orders"));
+    for change in [
+        put("Organization", "acme", json!({"displayName": "ACME"})),
+        put("Application", "acme/shop", json!({"owner": "sales"})),
+        put("Region", "us", json!({"provider": "on-prem"})),
+        labelled(put("Region", "us", json!({})), &[("tier", "core")]),
+        put("Plan", "acme/shop", json!({"displayName": "Shop", "rate": {"requests": 60, "per": "minute"}})),
+        put("Policy", "acme/unused", json!({})),
+        put("Upstream", "acme/unused", json!({"endpoints": [{"url": "http://unused:80"}]})),
+        put("Environment", "production", json!({"regions": ["us", "eu"]})),
+    ] {
+        let revision = world.state.revision();
+        let what = change.key.to_string();
+        assert_eq!(world.accept(vec![change]), [], "{what}");
+        assert!(world.state.revision() > revision, "{what}");
+        assert_eq!(world.projection.revision(), world.state.revision(), "{what}");
+    }
+}
+
+#[test]
+fn many_revisions_make_one_step() {
+    let mut world = World::with_orders();
+    let _ = world.apply(vec![bind("acme/orders", "orders", "production")]);
+    let _ = world.apply(caller("acme/shop", "orders"));
+    let _ = world.apply(vec![put("Api", "acme/orders", with(orders(), json!({"version": "3.0"})))]);
+    let _ = world.apply(vec![delete("Plan", "acme/shop")]);
+    let changes = world.advance();
+    assert_eq!(changes.len(), 2);
+    assert!(changes.iter().all(|change| change.removals.is_empty()), "what came and went is not mentioned");
+}
+
+#[test]
+fn an_api_deleted_and_made_again_between_two_steps_is_the_new_one() {
+    let mut world = World::with_orders_bound();
+    let _ = world.apply(vec![delete("Api", "acme/orders")]);
+    let _ =
+        world.apply(vec![put("Upstream", "acme/backend", json!({"endpoints": [{"url": "http://new:80"}]}))]);
+    let _ = world.apply(vec![
+        put("Api", "acme/orders", with(orders(), json!({"version": "9"}))),
+        bind("acme/orders", "orders", "production"),
+    ]);
+    world.advance();
+    let route = world.route("route/acme/orders");
+    assert_eq!(route.version, "9");
+    assert_eq!(world.urls("eu", "production", &route.upstream), ["http://new:80"]);
+}
+
+#[test]
+fn without_a_journal_everything_is_compared() {
+    let mut world = World::with_orders_bound();
+    let _ = world.apply(caller("acme/shop", "orders"));
+    let _ = world.apply(vec![put("Environment", "production", json!({"regions": ["us"]}))]);
+    world.state.journal.clear();
+    let changes = world.advance();
+    assert_eq!(changes.len(), 2);
+    assert_eq!(world.advance(), []);
+}
+
+#[test]
+fn another_history_is_compared_as_a_whole() {
+    let mut world = World::with_orders_bound();
+    let earlier = world.state.clone();
+    world.accept(caller("acme/shop", "orders"));
+    world.state = earlier;
+    world.advance();
+    assert!(!world.keys("eu", "production").contains(&"plan/acme/shop"));
+
+    // The same names, revision included, with other content.
+    let mut other = World::with_orders();
+    other.accept(vec![
+        delete("Api", "acme/orders"),
+        put("Upstream", "acme/backend", json!({"endpoints": [{"url": "http://other:80"}]})),
+    ]);
+    other.state.api_counters.clear();
+    other.accept(vec![put("Api", "acme/orders", orders()), bind("acme/orders", "orders", "production")]);
+    other.state.lineage = Some(crate::Lineage { generation: 2, id: [7; 16], parent: None });
+    other.state.revision = world.state.revision();
+    world.state = other.state;
+    world.advance();
+    assert_eq!(world.urls("eu", "production", "upstream/acme/orders-r1/backend"), ["http://other:80"]);
+}

@@ -1,0 +1,110 @@
+//! A resource as people see it.
+
+use serde_json::{Map, Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::Resource;
+use crate::{Kind, Spec, spec::Digest};
+
+impl Resource {
+    /// Its envelope as the API shows it: `{kind, name, organization?, labels, spec, revision, createdAt, updatedAt,
+    /// status?}`. Digests of secrets are shortened; sent back that way, they mean the digest that is there.
+    pub fn to_json(&self) -> Value {
+        let mut envelope = Map::new();
+        envelope.insert("kind".into(), self.key.kind.as_str().into());
+        envelope.insert("name".into(), self.key.name.as_str().into());
+        if let Some(organization) = &self.key.organization {
+            envelope.insert("organization".into(), organization.as_str().into());
+        }
+        let labels = self.metadata.labels.0.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+        envelope.insert("labels".into(), Value::Object(labels.collect()));
+        envelope.insert("spec".into(), self.shown_spec());
+        envelope.insert("revision".into(), self.metadata.revision.into());
+        envelope.insert("createdAt".into(), rfc3339(self.metadata.created_at_ms).into());
+        envelope.insert("updatedAt".into(), rfc3339(self.metadata.updated_at_ms).into());
+        if let Some(status) = self.status() {
+            envelope.insert("status".into(), status);
+        }
+        Value::Object(envelope)
+    }
+
+    fn shown_spec(&self) -> Value {
+        let mut spec = self.spec.to_json();
+        if let Some(digest) = self.spec.digest() {
+            spec["digest"] = digest.shortened().into();
+        }
+        spec
+    }
+
+    fn status(&self) -> Option<Value> {
+        match self.key.kind {
+            Kind::JoinToken => Some(json!({ "uses": self.metadata.uses })),
+            Kind::Api => Some(json!({ "latestRevision": self.metadata.api_revision })),
+            Kind::Organization
+            | Kind::Region
+            | Kind::Environment
+            | Kind::Policy
+            | Kind::Upstream
+            | Kind::ApiRevision
+            | Kind::Binding
+            | Kind::Plan
+            | Kind::Application
+            | Kind::Subscription
+            | Kind::Credential
+            | Kind::Token => None,
+        }
+    }
+}
+
+impl Spec {
+    /// The digest of a secret, where the kind has one.
+    pub(crate) fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Credential(spec) => Some(&spec.digest),
+            Self::Token(spec) => Some(&spec.digest),
+            Self::JoinToken(spec) => Some(&spec.digest),
+            Self::Organization(_)
+            | Self::Region(_)
+            | Self::Environment(_)
+            | Self::Policy(_)
+            | Self::Upstream(_)
+            | Self::Api(_)
+            | Self::ApiRevision(_)
+            | Self::Binding(_)
+            | Self::Plan(_)
+            | Self::Application(_)
+            | Self::Subscription(_) => None,
+        }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn digest_mut(&mut self) -> Option<&mut Digest> {
+        match self {
+            Self::Credential(spec) => Some(&mut spec.digest),
+            Self::Token(spec) => Some(&mut spec.digest),
+            Self::JoinToken(spec) => Some(&mut spec.digest),
+            Self::Organization(_)
+            | Self::Region(_)
+            | Self::Environment(_)
+            | Self::Policy(_)
+            | Self::Upstream(_)
+            | Self::Api(_)
+            | Self::ApiRevision(_)
+            | Self::Binding(_)
+            | Self::Plan(_)
+            | Self::Application(_)
+            | Self::Subscription(_) => None,
+        }
+    }
+}
+
+/// `2026-01-31T12:00:00.25Z`.
+fn rfc3339(unix_ms: u64) -> String {
+    /// The end of the year 9999: RFC 3339 knows no later one.
+    const LAST_MS: u64 = 253_402_300_799_999;
+    let nanos = i128::from(unix_ms.min(LAST_MS)) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanos)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .expect("every moment up to the year 9999 has an RFC 3339 form")
+}

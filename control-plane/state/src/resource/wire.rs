@@ -1,0 +1,73 @@
+//! Keys and resources as they are sent and stored.
+
+use hanse_proto::{InvalidMessage, control as proto};
+use hanse_topology::{Labels, Name};
+
+use super::{Metadata, Resource};
+use crate::{Kind, ResourceKey, Spec};
+
+impl ResourceKey {
+    /// As it is sent and stored.
+    pub fn to_proto(&self) -> proto::ResourceKey {
+        proto::ResourceKey {
+            kind: self.kind.as_str().to_owned(),
+            organization: self.organization.as_ref().map(ToString::to_string).unwrap_or_default(),
+            name: self.name.to_string(),
+        }
+    }
+
+    /// As it was sent or stored.
+    pub fn from_proto(key: proto::ResourceKey) -> Result<Self, InvalidMessage> {
+        let invalid = |why: String| InvalidMessage::new("ResourceKey", why);
+        let kind: Kind = key.kind.parse().map_err(|error: crate::UnknownKind| invalid(error.to_string()))?;
+        let name = |text: &str| Name::new(text).map_err(|error| invalid(error.to_string()));
+        let organization = match key.organization.as_str() {
+            "" => None,
+            organization => Some(name(organization)?),
+        };
+        if organization.is_none() != kind.is_global() {
+            return Err(invalid(format!("{kind} {:?} has the wrong owner {:?}", key.name, key.organization)));
+        }
+        Ok(Self { kind, organization, name: name(&key.name)? })
+    }
+}
+
+impl Resource {
+    /// As it is stored.
+    pub fn to_proto(&self) -> proto::Resource {
+        proto::Resource {
+            key: Some(self.key.to_proto()),
+            labels: self.metadata.labels.0.clone(),
+            spec: self.spec.to_json_bytes().into(),
+            revision: self.metadata.revision,
+            created_at_ms: self.metadata.created_at_ms,
+            updated_at_ms: self.metadata.updated_at_ms,
+            uses: self.metadata.uses,
+            api_revision: self.metadata.api_revision,
+        }
+    }
+
+    /// As it was stored.
+    pub fn from_proto(resource: proto::Resource) -> Result<Self, InvalidMessage> {
+        let key = ResourceKey::from_proto(
+            resource.key.ok_or_else(|| InvalidMessage::new("Resource", "it has no key"))?,
+        )?;
+        let spec = spec_from_proto(&key, &resource.spec)?;
+        let metadata = Metadata {
+            labels: Labels(resource.labels),
+            revision: resource.revision,
+            created_at_ms: resource.created_at_ms,
+            updated_at_ms: resource.updated_at_ms,
+            uses: resource.uses,
+            api_revision: resource.api_revision,
+        };
+        Ok(Self { key, metadata, spec })
+    }
+}
+
+/// The spec of the resource named `key`.
+pub(crate) fn spec_from_proto(key: &ResourceKey, json: &[u8]) -> Result<Spec, InvalidMessage> {
+    Spec::from_json_bytes(key.kind, json).map_err(|problem| {
+        InvalidMessage::new("spec", format!("{key}: {}: {}", problem.field, problem.detail))
+    })
+}

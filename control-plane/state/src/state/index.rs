@@ -1,0 +1,45 @@
+//! Storing and removing resources, with the indexes that are computed from one resource alone. `claims`, which depend on
+//! several, are kept by whoever changes the state.
+
+use std::sync::Arc;
+
+use super::{State, claims_of, each_reference};
+use crate::{Resource, ResourceKey, Spec};
+
+impl State {
+    /// Stores a resource in place of what was there.
+    pub(crate) fn store(&mut self, resource: Resource) {
+        let key = resource.key.clone();
+        self.remove(&key);
+        each_reference(&resource, &mut |reference| {
+            self.references.insert((reference.target, key.clone()));
+        });
+        if let (Spec::ApiRevision(spec), Some(organization)) = (&resource.spec, &key.organization) {
+            self.api_revisions.insert((organization.clone(), spec.api.clone(), spec.number));
+        }
+        self.resources.insert(key, Arc::new(resource));
+    }
+
+    /// Removes a resource.
+    pub(crate) fn remove(&mut self, key: &ResourceKey) -> Option<Arc<Resource>> {
+        let resource = self.resources.remove(key)?;
+        each_reference(&resource, &mut |reference| {
+            self.references.remove(&(reference.target, key.clone()));
+        });
+        if let (Spec::ApiRevision(spec), Some(organization)) = (&resource.spec, &key.organization) {
+            self.api_revisions.remove(&(organization.clone(), spec.api.clone(), spec.number));
+        }
+        Some(resource)
+    }
+
+    /// Computes all claims anew.
+    pub(crate) fn rebuild_claims(&mut self) {
+        self.claims = self
+            .resources
+            .values()
+            .flat_map(|resource| {
+                claims_of(self, resource).into_iter().map(|claim| (claim, resource.key.clone()))
+            })
+            .collect();
+    }
+}

@@ -1,0 +1,189 @@
+//! What may be asked of a state.
+
+use std::{ops::Bound, sync::Arc};
+
+use hanse_topology::Name;
+
+use super::{Claim, Lineage, Member, State};
+use crate::{
+    Kind, Resource, ResourceKey, Revision, Spec,
+    spec::{ApiRevisionSpec, ApiSpec, BindingSpec, Digest, EnvironmentSpec, RevisionRef},
+};
+
+impl State {
+    /// Its history; `None` before the first command.
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.lineage.as_ref()
+    }
+
+    /// Its revision: 0 before the first command.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The latest time any command carried, Unix milliseconds.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms
+    }
+
+    /// The replicated version of `apply`'s behaviour.
+    pub fn state_version(&self) -> u32 {
+        self.state_version
+    }
+
+    /// The replicated version of the projection.
+    pub fn projection_version(&self) -> u32 {
+        self.projection_version
+    }
+
+    /// Who joined under that identity.
+    pub fn member(&self, identity: &str) -> Option<&Member> {
+        self.members.get(identity).map(Arc::as_ref)
+    }
+
+    /// The resource of that key.
+    pub fn get(&self, key: &ResourceKey) -> Option<&Arc<Resource>> {
+        self.resources.get(key)
+    }
+
+    /// Every resource, in order of key: kind (in order of dependency), organization, name.
+    pub fn resources(&self) -> impl ExactSizeIterator<Item = &Arc<Resource>> {
+        self.resources.values()
+    }
+
+    /// The resources of a kind in order of key. `None` for an owned kind: those of all organizations.
+    pub fn list<'a>(
+        &'a self,
+        kind: Kind,
+        organization: Option<&'a Name>,
+    ) -> impl Iterator<Item = &'a Arc<Resource>> + 'a {
+        let first = ResourceKey { kind, organization: organization.cloned(), name: lowest_name() };
+        self.list_from(Bound::Included(first), kind, organization)
+    }
+
+    /// As [`State::list`], starting behind `after`: the next page.
+    pub fn list_after<'a>(
+        &'a self,
+        kind: Kind,
+        organization: Option<&'a Name>,
+        after: ResourceKey,
+    ) -> impl Iterator<Item = &'a Arc<Resource>> + 'a {
+        self.list_from(Bound::Excluded(after), kind, organization)
+    }
+
+    fn list_from<'a>(
+        &'a self,
+        first: Bound<ResourceKey>,
+        kind: Kind,
+        organization: Option<&'a Name>,
+    ) -> impl Iterator<Item = &'a Arc<Resource>> + 'a {
+        self.resources
+            .range((first, Bound::Unbounded))
+            .take_while(move |(key, _)| {
+                key.kind == kind && organization.is_none_or(|own| key.organization.as_ref() == Some(own))
+            })
+            .map(|(_, resource)| resource)
+    }
+
+    /// Who refers to `key`, in order of key. Ownership by an Organization is not a reference: see [`State::owned_by`].
+    pub fn referrers<'a>(&'a self, key: &'a ResourceKey) -> impl Iterator<Item = &'a ResourceKey> + 'a {
+        let first = (key.clone(), lowest_key());
+        self.references.range(first..).take_while(move |(target, _)| target == key).map(|(_, source)| source)
+    }
+
+    /// Everything an organization owns, in order of key.
+    pub fn owned_by<'a>(&'a self, organization: &'a Name) -> impl Iterator<Item = &'a Arc<Resource>> + 'a {
+        Kind::ALL
+            .into_iter()
+            .filter(|kind| !kind.is_global())
+            .flat_map(move |kind| self.list(kind, Some(organization)))
+    }
+
+    /// The Api of that name.
+    pub fn api(&self, organization: &Name, api: &Name) -> Option<&ApiSpec> {
+        let key = ResourceKey::owned(Kind::Api, organization.clone(), api.clone());
+        if let Spec::Api(spec) = &self.get(&key)?.spec { Some(spec) } else { None }
+    }
+
+    /// The Environment of that name.
+    pub fn environment(&self, name: &Name) -> Option<&EnvironmentSpec> {
+        let environment = self.get(&ResourceKey::global(Kind::Environment, name.clone()))?;
+        if let Spec::Environment(spec) = &environment.spec { Some(spec) } else { None }
+    }
+
+    /// Revision `number` of an Api.
+    pub fn api_revision(&self, organization: &Name, api: &Name, number: u64) -> Option<&Arc<Resource>> {
+        self.get(&ApiRevisionSpec::key(organization, api, number)?)
+    }
+
+    /// The revision of an Api that was made last.
+    pub fn latest_api_revision(&self, organization: &Name, api: &Name) -> Option<&Arc<Resource>> {
+        let number = self.api_revision_numbers(organization, api).next_back()?;
+        self.api_revision(organization, api, number)
+    }
+
+    /// The numbers of the revisions kept of an Api, ascending.
+    pub fn api_revision_numbers<'a>(
+        &'a self,
+        organization: &Name,
+        api: &Name,
+    ) -> impl DoubleEndedIterator<Item = u64> + 'a {
+        let of = |number| (organization.clone(), api.clone(), number);
+        self.api_revisions.range(of(0)..=of(u64::MAX)).map(|(_, _, number)| *number)
+    }
+
+    /// The ApiRevision a Binding means; `None` for anything but a Binding.
+    pub fn bound_revision(&self, binding: &Resource) -> Option<&Arc<Resource>> {
+        let (organization, spec) = as_binding(binding)?;
+        match spec.revision {
+            RevisionRef::Number(number) => self.api_revision(organization, &spec.api, number),
+            RevisionRef::Latest(_) => self.latest_api_revision(organization, &spec.api),
+        }
+    }
+
+    /// The regions a Binding runs in: those of its Environment that exist and that it selects, sorted. Empty for
+    /// anything but a Binding.
+    pub fn regions_of(&self, binding: &Resource) -> Vec<Name> {
+        let Some((_, spec)) = as_binding(binding) else { return Vec::new() };
+        let Some(environment) = self.environment(&spec.environment) else { return Vec::new() };
+        let mut regions: Vec<Name> = environment
+            .regions
+            .iter()
+            .filter(|name| {
+                let region = self.get(&ResourceKey::global(Kind::Region, (*name).clone()));
+                region.is_some_and(|region| spec.regions.picks(name, &region.metadata.labels))
+            })
+            .cloned()
+            .collect();
+        regions.sort();
+        regions.dedup();
+        regions
+    }
+
+    /// The Token with that digest. Whether it has expired is the caller's to judge.
+    pub fn token_with(&self, digest: &Digest) -> Option<&Arc<Resource>> {
+        self.holders(&Claim::Token(*digest)).next().and_then(|key| self.get(key))
+    }
+
+    /// Who has what `claim` says.
+    pub(crate) fn holders<'a>(&'a self, claim: &'a Claim) -> impl Iterator<Item = &'a ResourceKey> + 'a {
+        let first = (claim.clone(), lowest_key());
+        self.claims.range(first..).take_while(move |(own, _)| own == claim).map(|(_, key)| key)
+    }
+}
+
+/// A Binding's organization and spec.
+pub(crate) fn as_binding(resource: &Resource) -> Option<(&Name, &BindingSpec)> {
+    let Spec::Binding(spec) = &resource.spec else { return None };
+    Some((resource.key.organization.as_ref()?, spec))
+}
+
+/// The name before which there is none: digits sort before letters, and '-' may not come first.
+fn lowest_name() -> Name {
+    Name::new("0").expect("\"0\" is a name")
+}
+
+/// The key before which there is none.
+fn lowest_key() -> ResourceKey {
+    ResourceKey { kind: Kind::ALL[0], organization: None, name: lowest_name() }
+}

@@ -1,0 +1,215 @@
+//! What must hold between resources. Only what a change can affect is looked at.
+
+use std::collections::BTreeSet;
+
+use hanse_topology::Name;
+
+use super::Verdict;
+use crate::{
+    Kind, Problem, ProblemName, Resource, ResourceKey, Spec, State,
+    spec::{BindingSpec, RevisionRef, UpstreamSpec},
+    state::{Claim, claims_of},
+};
+
+/// Brings the claims up to date and checks everything that `touched` can have affected.
+pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<ResourceKey>) -> Verdict {
+    let affected = affected(next, touched);
+    for key in &affected {
+        for claim in before.get(key).map(|resource| claims_of(before, resource)).unwrap_or_default() {
+            next.claims.remove(&(claim, key.clone()));
+        }
+    }
+    for key in &affected {
+        for claim in next.get(key).map(|resource| claims_of(next, resource)).unwrap_or_default() {
+            next.claims.insert((claim, key.clone()));
+        }
+    }
+    affected.iter().filter_map(|key| next.get(key)).try_for_each(|resource| {
+        check_binding(next, resource)?;
+        check_claims(next, resource)
+    })
+}
+
+/// What was touched, and the Bindings whose meaning depends on it.
+fn affected(state: &State, touched: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {
+    let mut affected = BTreeSet::new();
+    let mut bindings_of = |key: &ResourceKey| {
+        affected.extend(state.referrers(key).filter(|user| user.kind == Kind::Binding).cloned());
+    };
+    for key in touched {
+        match key.kind {
+            Kind::Api | Kind::Environment | Kind::Upstream => bindings_of(key),
+            // Its labels may select it now, or no longer.
+            Kind::Region => {
+                state.referrers(key).filter(|user| user.kind == Kind::Environment).for_each(&mut bindings_of)
+            }
+            Kind::ApiRevision => {
+                if let Some(Spec::ApiRevision(spec)) = state.get(key).map(|resource| &resource.spec) {
+                    bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
+                }
+            }
+            Kind::Organization
+            | Kind::Policy
+            | Kind::Binding
+            | Kind::Plan
+            | Kind::Application
+            | Kind::Subscription
+            | Kind::Credential
+            | Kind::Token
+            | Kind::JoinToken => {}
+        }
+    }
+    affected.extend(touched.iter().cloned());
+    affected
+}
+
+fn check_binding(state: &State, resource: &Resource) -> Verdict {
+    let Spec::Binding(spec) = &resource.spec else { return Ok(()) };
+    let refused = |name, field: String, detail: String, remedy: String| {
+        Err(Problem::new(name, detail).at(format!("{}: spec.{field}", resource.key)).remedy(remedy))
+    };
+    let environment_regions = state.environment(&spec.environment).map(|found| found.regions.as_slice());
+    let environment_regions = environment_regions.unwrap_or_default();
+    if let Some((at, region)) =
+        spec.regions.names.iter().enumerate().find(|(_, region)| !environment_regions.contains(region))
+    {
+        return refused(
+            ProblemName::Invalid,
+            format!("regions.names[{at}]"),
+            format!(
+                "Environment {} is not in region {region}; it is in {}",
+                spec.environment,
+                listed(environment_regions)
+            ),
+            format!("name one of those, or add {region} to the regions of Environment {}", spec.environment),
+        );
+    }
+    let Some(revision) = state.bound_revision(resource) else {
+        let what = match spec.revision {
+            RevisionRef::Number(number) => format!("revision {number}"),
+            RevisionRef::Latest(_) => "revision".to_owned(),
+        };
+        let known = resource.key.organization.as_ref().map(|own| known_revisions(state, own, &spec.api));
+        return refused(
+            ProblemName::MissingReference,
+            "revision".to_owned(),
+            format!("Api {} has no {what}; {}", spec.api, known.unwrap_or_default()),
+            "name one it has, or `latest`".to_owned(),
+        );
+    };
+    let Some((name, upstream)) = upstream_of(state, resource, spec, revision) else {
+        return refused(
+            ProblemName::Invalid,
+            "upstream".to_owned(),
+            format!("neither the Binding nor {} names an Upstream", revision.key),
+            format!("name an Upstream here, or in Api {}", spec.api),
+        );
+    };
+    for region in state.regions_of(resource) {
+        if upstream.endpoints_for(&region, &spec.environment).next().is_none() {
+            return refused(
+                ProblemName::Invalid,
+                "upstream".to_owned(),
+                format!(
+                    "Upstream {name} has no endpoint for region {region} in Environment {}",
+                    spec.environment
+                ),
+                format!("give it one with `region: {region}`, or leave {region} out of spec.regions"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The Upstream a Binding uses: its own, as it is now, or the one embedded in the revision.
+fn upstream_of<'a>(
+    state: &'a State,
+    binding: &Resource,
+    spec: &'a BindingSpec,
+    revision: &'a Resource,
+) -> Option<(&'a Name, &'a UpstreamSpec)> {
+    if let Some(name) = &spec.upstream {
+        let own = state.get(&binding.key.sibling(Kind::Upstream, name.clone()))?;
+        let Spec::Upstream(upstream) = &own.spec else { return None };
+        return Some((name, upstream));
+    }
+    let Spec::ApiRevision(revision) = &revision.spec else { return None };
+    let name = revision.spec.upstream.as_ref()?;
+    Some((name, revision.upstreams.get(name)?))
+}
+
+fn known_revisions(state: &State, organization: &Name, api: &Name) -> String {
+    let mut numbers = state.api_revision_numbers(organization, api);
+    match (numbers.next(), numbers.next_back()) {
+        (Some(first), Some(last)) => format!("it has revisions from {first} to {last}"),
+        (Some(only), None) => format!("it has revision {only}"),
+        (None, _) => "it has none".to_owned(),
+    }
+}
+
+fn listed(names: &[Name]) -> String {
+    if names.is_empty() {
+        return "no region".to_owned();
+    }
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Refuses what another has already.
+fn check_claims(state: &State, resource: &Resource) -> Verdict {
+    for claim in claims_of(state, resource) {
+        for other in state.holders(&claim).filter(|other| **other != resource.key) {
+            if let Some(problem) = conflict(state, &claim, resource, other) {
+                return Err(problem);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn conflict(state: &State, claim: &Claim, resource: &Resource, other: &ResourceKey) -> Option<Problem> {
+    let key = &resource.key;
+    let (field, detail, remedy) = match claim {
+        Claim::Address { environment, context, host } => {
+            let region = common_region(state, resource, other)?;
+            let host = host.as_ref().map_or_else(|| "any host".to_owned(), |host| format!("host {host}"));
+            (
+                "spec.environment",
+                format!(
+                    "{key} and {other} both claim {context} on {host} in Environment {environment}, region {region}"
+                ),
+                "change the context or the hosts of one of the Apis, or keep them in different environments or regions",
+            )
+        }
+        Claim::Placement { api, environment, .. } => {
+            let region = common_region(state, resource, other)?;
+            (
+                "spec.regions",
+                format!(
+                    "{key} and {other} both put Api {api} into Environment {environment}, region {region}"
+                ),
+                "keep one Binding of an Api for each environment and region",
+            )
+        }
+        Claim::Subscription { application, api, .. } => (
+            "spec.api",
+            format!("{key} and {other} both subscribe Application {application} to Api {api}"),
+            "change the plan of the one that is there, or delete it",
+        ),
+        Claim::Credential(_) => (
+            "spec.digest",
+            "another Credential has the same key: whose it is would not be plain".to_owned(),
+            "make a fresh key for each Credential",
+        ),
+        Claim::Token(_) => (
+            "spec.digest",
+            "another Token has the same secret".to_owned(),
+            "make a fresh secret for each Token",
+        ),
+    };
+    Some(Problem::new(ProblemName::Conflict, detail).at(format!("{key}: {field}")).remedy(remedy))
+}
+
+fn common_region(state: &State, resource: &Resource, other: &ResourceKey) -> Option<Name> {
+    let others = state.regions_of(state.get(other)?);
+    state.regions_of(resource).into_iter().find(|region| others.contains(region))
+}

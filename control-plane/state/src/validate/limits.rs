@@ -1,0 +1,66 @@
+//! How large things may be.
+
+use super::Verdict;
+use crate::{Action, Change, Problem, ProblemName, ResourceKey, Spec, spec::ApiRevisionSpec};
+
+/// The largest spec, in bytes of JSON: six times GitHub's whole API.
+pub(crate) const MAX_RESOURCE_BYTES: usize = 1 << 20;
+/// The largest command, in bytes of JSON: it travels and is stored as one log entry.
+pub(crate) const MAX_COMMAND_BYTES: usize = 4 << 20;
+/// What a change costs beside its spec: key, labels and framing, generously.
+const CHANGE_OVERHEAD_BYTES: usize = 64;
+
+/// A command may not be larger than one log entry should be.
+pub(crate) fn check_command(changes: &[Change]) -> Verdict {
+    let bytes: usize = changes.iter().map(change_bytes).sum();
+    if bytes <= MAX_COMMAND_BYTES {
+        return Ok(());
+    }
+    let detail = format!(
+        "{} changes with {bytes} bytes are more than a command carries, {MAX_COMMAND_BYTES}",
+        changes.len()
+    );
+    Err(Problem::new(ProblemName::TooLarge, detail)
+        .remedy("apply them in several parts, what is referred to first"))
+}
+
+fn change_bytes(change: &Change) -> usize {
+    let content = match &change.action {
+        Action::Put { labels, spec } => {
+            spec.json_len() + labels.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+        }
+        Action::Delete { .. } => 0,
+    };
+    content + CHANGE_OVERHEAD_BYTES
+}
+
+/// A resource may not be larger than what is held in memory by every node and gateway without a thought.
+pub(super) fn check_resource(spec: &Spec) -> Verdict {
+    let bytes = spec.json_len();
+    if bytes <= MAX_RESOURCE_BYTES {
+        return Ok(());
+    }
+    let detail = format!("{bytes} bytes of JSON are more than a resource may have, {MAX_RESOURCE_BYTES}");
+    Err(Problem::new(ProblemName::TooLarge, detail).at("spec").remedy("split it into several resources"))
+}
+
+/// The key of the revision, if it may be made.
+pub(crate) fn check_revision(api: &ResourceKey, revision: &ApiRevisionSpec) -> Result<ResourceKey, Problem> {
+    let refused = |name, detail: String| Problem::new(name, detail).at(format!("{api}: spec"));
+    // Cloned to be measured as it will be stored.
+    let bytes = Spec::ApiRevision(revision.clone()).json_len();
+    if bytes > MAX_RESOURCE_BYTES {
+        let detail = format!(
+            "with the Policies and the Upstream it names it has {bytes} bytes of JSON, more than {MAX_RESOURCE_BYTES}"
+        );
+        return Err(refused(ProblemName::TooLarge, detail).remedy("split the Api, or name fewer Policies"));
+    }
+    let key = api.organization.as_ref().and_then(|own| ApiRevisionSpec::key(own, &api.name, revision.number));
+    key.ok_or_else(|| {
+        refused(
+            ProblemName::Invalid,
+            format!("revision {} has no name: the Api's is too long", revision.number),
+        )
+        .remedy("give the Api a shorter name")
+    })
+}

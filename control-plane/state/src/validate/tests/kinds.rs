@@ -1,0 +1,350 @@
+//! What each kind must be like by itself.
+
+use crate::{
+    ProblemName,
+    fixture::{START_MS, World},
+    spec::Digest,
+};
+
+/// A resource of `kind` with `spec` is refused at `field` with a text that begins so.
+#[track_caller]
+fn refused(kind: &str, spec: &str, expected: &str) {
+    let world = World::with_orders();
+    let problem = world.refused(&format!("{{kind: {kind}, name: x, spec: {spec}}}"));
+    let owner =
+        if crate::fixture::key(&format!("{kind} x")).organization.is_some() { "default/" } else { "" };
+    let expected = format!("{kind} {owner}x: spec.{expected}");
+    assert!(problem.to_string().starts_with(&expected), "{spec}\n   was: {problem}\nwanted: {expected}");
+    assert_eq!(problem.name, ProblemName::Invalid);
+}
+
+#[track_caller]
+fn accepted(kind: &str, spec: &str) {
+    World::with_orders().put(&format!("{{kind: {kind}, name: x, spec: {spec}}}"));
+}
+
+#[test]
+fn labels() {
+    World::new().check(
+        "{kind: Plan, name: x, labels: {'a b': c}}",
+        "Plan default/x: labels: label \"a b\": only letters",
+    );
+}
+
+#[test]
+fn organizations_and_applications() {
+    refused("Organization", "{displayName: ''}", "displayName: it must not be empty");
+    refused("Organization", "{displayName: \"a\\nb\"}", "displayName: it has control characters");
+    refused("Application", &format!("{{owner: {}}}", "x".repeat(257)), "owner: 257 bytes are more than 256");
+    accepted("Application", "{displayName: Der Laden, owner: laden@example.com}");
+}
+
+#[test]
+fn regions() {
+    accepted(
+        "Region",
+        "{location: {latitude: 53.35, longitude: -6.26, country: IE, continent: EU}, provider: on-prem}",
+    );
+    refused("Region", "{location: {latitude: 91, longitude: 0}}", "location: 91, 0 is not on earth");
+    refused("Region", "{location: {latitude: 0, longitude: -180.5}}", "location: 0, -180.5 is not on earth");
+    refused(
+        "Region",
+        "{location: {latitude: 0, longitude: 0, country: ie}}",
+        "location.country: \"ie\" is not a country",
+    );
+}
+
+#[test]
+fn environments() {
+    accepted(
+        "Environment",
+        "{regions: [], hostnames: ['*.example.com'], staleCredentials: {denyAfter: 24h}}",
+    );
+    refused("Environment", "{regions: [], listeners: []}", "listeners: it accepts nothing");
+    refused("Environment", "{regions: [], listeners: [http, http]}", "listeners[1]: Http is there already");
+    refused("Environment", "{regions: [eu-west, eu-west]}", "regions[1]: \"eu-west\" is there already");
+    refused(
+        "Environment",
+        "{regions: [], hostnames: [A]}",
+        "hostnames[0]: \"A\" is not a host name (write it in lower case)",
+    );
+    for span in ["1s", "366d"] {
+        let spec = format!("{{regions: [], staleCredentials: {{denyAfter: {span}}}}}");
+        refused("Environment", &spec, "staleCredentials.denyAfter: ");
+    }
+}
+
+#[test]
+fn policies() {
+    accepted("Policy", "{headers: {request: {set: {X-A: b}, remove: [X-B]}, response: {add: {Via: hanse}}}}");
+    let rules = |rules: &str| format!("{{headers: {{request: {{{rules}}}}}}}");
+    refused("Policy", &rules("set: {'X A': b}"), "headers.request.set.X A: \"X A\" is not a header's name");
+    refused("Policy", &rules("set: {'': b}"), "headers.request.set.: \"\" is not a header's name");
+    refused(
+        "Policy",
+        &rules("add: {X-A: \"b\\r\\nc\"}"),
+        "headers.request.add.X-A: the value has characters",
+    );
+    refused("Policy", &rules("add: {X-A: ä}"), "headers.request.add.X-A: the value has characters");
+    refused(
+        "Policy",
+        &rules("add: {X-A: ' b'}"),
+        "headers.request.add.X-A: the value starts or ends with white space",
+    );
+    refused(
+        "Policy",
+        &rules("set: {X-A: b, x-a: c}"),
+        "headers.request.set.x-a: \"x-a\" is there already in other letters",
+    );
+    refused(
+        "Policy",
+        &rules("remove: [Host]"),
+        "headers.request.remove[0]: \"Host\" says how a message travels",
+    );
+    refused(
+        "Policy",
+        "{headers: {response: {set: {transfer-encoding: x}}}}",
+        "headers.response.set.transfer-encoding: ",
+    );
+}
+
+#[test]
+fn cross_origin_rules() {
+    accepted("Policy", "{cors: {origins: ['*'], headers: ['*']}}");
+    accepted(
+        "Policy",
+        "{cors: {origins: ['https://a.example', 'http://localhost:3000'], credentials: true, methods: [GET]}}",
+    );
+    refused("Policy", "{cors: {}}", "cors.origins: it allows no origin");
+    refused("Policy", "{cors: {origins: ['*'], credentials: true}}", "cors.credentials: any site could act");
+    refused(
+        "Policy",
+        "{cors: {origins: ['https://a.example', '*']}}",
+        "cors.origins[1]: \"*\" allows all origins already",
+    );
+    for (origin, expected) in [
+        ("https://a.example/", "is not an origin as browsers send it (write \"https://a.example\")"),
+        ("https://A.example", "is not an origin as browsers send it (write \"https://a.example\")"),
+        ("https://a.example:443", "is not an origin as browsers send it (write \"https://a.example\")"),
+        ("a.example", "is not an origin (write scheme and host"),
+        ("null", "is not an origin (write scheme and host"),
+        ("data:x", "is not an origin (write scheme and host"),
+    ] {
+        let spec = format!("{{cors: {{origins: ['{origin}']}}}}");
+        refused("Policy", &spec, &format!("cors.origins[0]: \"{origin}\" {expected}"));
+    }
+    refused("Policy", "{cors: {origins: ['*'], methods: [get]}}", "cors.methods[0]: \"get\" is not a method");
+    refused(
+        "Policy",
+        "{cors: {origins: ['*'], exposeHeaders: ['a b']}}",
+        "cors.exposeHeaders[0]: \"a b\" is not a header",
+    );
+    refused(
+        "Policy",
+        "{cors: {origins: ['*'], maxAgeSeconds: 86401}}",
+        "cors.maxAgeSeconds: 86401 is more than a day",
+    );
+}
+
+#[test]
+fn upstreams() {
+    accepted(
+        "Upstream",
+        "{endpoints: [{url: 'https://[::1]:8443/base/'}, {url: 'http://a', weight: 0}], timeout: 1h}",
+    );
+    refused("Upstream", "{endpoints: []}", "endpoints: it has no endpoint");
+    refused("Upstream", "{endpoints: [{url: 'http://a', weight: 0}]}", "endpoints: every weight is 0");
+    refused(
+        "Upstream",
+        "{endpoints: [{url: 'http://a', weight: 1000001}]}",
+        "endpoints[0].weight: 1000001 is more than",
+    );
+    refused(
+        "Upstream",
+        "{endpoints: [{url: 'http://a'}, {url: 'http://a'}]}",
+        "endpoints[1]: http://a is there already",
+    );
+    for (url, expected) in [
+        ("10.0.0.7:8080", "\"10.0.0.7:8080\" is not a URL"),
+        ("backend:8080", "\"backend:8080\" is neither http nor https"),
+        ("ftp://a", "\"ftp://a\" is neither http nor https"),
+        ("http:a", "\"http:a\" names no host"),
+        ("http://", "\"http://\" is not a URL"),
+        ("http://a b", "\"http://a b\" has white space"),
+        (" http://a", "\" http://a\" has white space"),
+        ("http://user:pw@a", "the URL carries a user's name or password"),
+        ("http://a?x=1", "\"http://a?x=1\" has a query or a fragment"),
+        ("http://a#x", "\"http://a#x\" has a query or a fragment"),
+        ("http://a:0", "\"http://a:0\" names port 0"),
+        ("http://a:70000", "\"http://a:70000\" is not a URL"),
+    ] {
+        refused(
+            "Upstream",
+            &format!("{{endpoints: [{{url: '{url}'}}]}}"),
+            &format!("endpoints[0].url: {expected}"),
+        );
+    }
+    refused(
+        "Upstream",
+        "{endpoints: [{url: 'http://a'}], timeout: 0ms}",
+        "timeout: 0s is not between 1ms and 1h",
+    );
+    refused(
+        "Upstream",
+        "{endpoints: [{url: 'http://a'}], connectTimeout: 61m}",
+        "connectTimeout: 1h 1m is not between",
+    );
+    let tls = |tls: &str| format!("{{endpoints: [{{url: 'https://a'}}], tls: {{{tls}}}}}");
+    refused("Upstream", &tls("serverName: '*.a'"), "tls.serverName: \"*.a\" is not a host name");
+    refused("Upstream", &tls("caBundle: hello"), "tls.caBundle: it is not a sequence of PEM certificates");
+    refused(
+        "Upstream",
+        &tls("caBundle: '-----BEGIN PRIVATE KEY-----'"),
+        "tls.caBundle: it has a private key",
+    );
+    accepted(
+        "Upstream",
+        &tls("caBundle: '-----BEGIN CERTIFICATE-----AA-----END CERTIFICATE-----', serverName: a.b"),
+    );
+}
+
+#[test]
+fn apis() {
+    let api = |more: &str| format!("{{context: /x, version: '1', {more}}}");
+    accepted(
+        "Api",
+        &api(
+            "operations: [{method: GET, path: /}, {method: POST, path: /}], security: {apiKey: {query: key}}",
+        ),
+    );
+    refused(
+        "Api",
+        "{context: x, version: '1', operations: []}",
+        "context: \"x\" does not start with a slash",
+    );
+    refused("Api", "{context: /x, version: '', operations: []}", "version: it must not be empty");
+    refused("Api", &api("operations: [], hosts: ['*']"), "hosts[0]: \"*\" is not a host");
+    refused(
+        "Api",
+        &api("operations: [], policies: [stamp, stamp]"),
+        "policies[1]: \"stamp\" is there already",
+    );
+    refused("Api", &api("operations: [], maxBodyBytes: 0"), "maxBodyBytes: 0 would refuse every body");
+    refused(
+        "Api",
+        &api("operations: [], security: {apiKey: {header: 'X Key'}}"),
+        "security.apiKey.header: \"X Key\"",
+    );
+    refused(
+        "Api",
+        &api("operations: [], security: {apiKey: {query: 'a b'}}"),
+        "security.apiKey.query: \"a b\"",
+    );
+    let operation =
+        |first: &str| api(&format!("operations: [{{method: GET, path: '/a/{{id}}'}}, {{{first}}}]"));
+    refused(
+        "Api",
+        &operation("method: GET, path: a"),
+        "operations[1].path: \"a\" does not start with a slash",
+    );
+    refused(
+        "Api",
+        &operation("method: GET, path: '/a/{name}'"),
+        "operations[1]: GET /a/{name} matches the same requests as operations[0], /a/{id} (keep one of them)",
+    );
+    accepted("Api", &operation("method: GET, path: '/a/{id}/'"));
+    refused(
+        "Api",
+        &operation("method: GET, path: /, timeout: 2h"),
+        "operations[1].timeout: 2h is not between",
+    );
+    refused(
+        "Api",
+        &operation("method: GET, path: /, scopes: ['a b']"),
+        "operations[1].scopes[0]: \"a b\" is not a scope",
+    );
+    refused("Api", &operation("method: GET, path: /, id: ''"), "operations[1].id: it must not be empty");
+    refused(
+        "Api",
+        &operation("method: GET, path: /, policies: [stamp, stamp]"),
+        "operations[1].policies[1]: ",
+    );
+    let many: Vec<String> = (0..10_001).map(|number| format!("{{method: GET, path: /{number}}}")).collect();
+    let many = api(&format!("operations: [{}]", many.join(",")));
+    refused("Api", &many, "operations: 10001 operations are more than 10000");
+}
+
+#[test]
+fn the_name_of_an_api_leaves_room_for_revisions() {
+    let api = |length: usize| {
+        format!(
+            "{{kind: Api, name: {}, spec: {{context: /x, version: '1', operations: []}}}}",
+            "x".repeat(length)
+        )
+    };
+    World::new().put(&api(52));
+    let name = "x".repeat(53);
+    World::new().check(
+        &api(53),
+        &format!("Api default/{name}: name: the name has 53 bytes; an Api's has at most 52"),
+    );
+}
+
+#[test]
+fn plans() {
+    accepted("Plan", "{rate: {requests: 5000, per: minute, burst: 83}}");
+    refused("Plan", "{rate: {requests: 0, per: minute}}", "rate.requests: 0 is not between 1 and 1000000000");
+    refused("Plan", "{rate: {requests: 1, per: day, burst: 0}}", "rate.burst: 0 is not between 1");
+    refused(
+        "Plan",
+        "{rate: {requests: 1000000001, per: second}}",
+        "rate.requests: 1000000001 is not between",
+    );
+}
+
+#[test]
+fn join_tokens() {
+    let now = START_MS / 1000;
+    let token = |fields: &str, expires_at: u64| {
+        format!("{{expiresAt: {expires_at}, digest: '{}', {fields}}}", Digest::of(b"x"))
+    };
+    let month = 30 * 86_400;
+    accepted(
+        "JoinToken",
+        &token("role: agent, region: eu-west, environments: [production], uses: 3", now + month),
+    );
+    accepted("JoinToken", &token("role: server", now + 60));
+    refused("JoinToken", &token("role: server", now), "expiresAt: ");
+    refused("JoinToken", &token("role: server", now + month + 1), "expiresAt: ");
+    refused("JoinToken", &token("role: server, uses: 0", now + 9), "uses: 0 is not between 1 and 10000");
+    refused("JoinToken", &token("role: agent", now + 9), "region: an agent belongs to a region");
+    refused(
+        "JoinToken",
+        &token("role: server, region: eu-west", now + 9),
+        "region: a control-plane node belongs to no region",
+    );
+    refused(
+        "JoinToken",
+        &token("role: server, environments: [sandbox]", now + 9),
+        "environments: a control-plane node serves",
+    );
+    refused(
+        "JoinToken",
+        &token("role: agent, region: eu-west, environments: [sandbox, sandbox]", now + 9),
+        "environments[1]: \"sandbox\" is there already",
+    );
+}
+
+#[test]
+fn bindings() {
+    refused(
+        "Binding",
+        "{api: orders, environment: sandbox, regions: {names: [eu-west, eu-west]}}",
+        "regions.names[1]: \"eu-west\" is there already",
+    );
+    refused(
+        "Binding",
+        "{api: orders, environment: sandbox, regions: {labels: {'': x}}}",
+        "regions.labels: label \"\": a key must not be empty",
+    );
+}

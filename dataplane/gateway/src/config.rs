@@ -1,0 +1,201 @@
+//! What an operator says about one gateway: `gateway.toml`.
+
+use std::{path::PathBuf, time::Duration};
+
+use hanse_topology::Name;
+use serde::{Deserialize, Serialize};
+
+/// The largest request body accepted where neither the file nor the Api says less: 16 MiB, enough for API traffic,
+/// small enough that a careless client cannot fill a backend's memory.
+const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
+/// How long a client may take for a request's head, and how long an idle connection is kept: above the 60 s after which
+/// common balancers in front close theirs, so that they never send into a connection that we are closing.
+const DEFAULT_HEADER_TIMEOUT_MS: u64 = 75_000;
+/// How long requests in flight may go on after the order to stop: half of what `hanse dev` allows a process.
+const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 5_000;
+
+/// Every value of a gateway's configuration file. Unknown keys are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The gateway's own name, unique in its region.
+    pub name: Name,
+    /// Where keys and certificates are kept.
+    pub data_dir: PathBuf,
+    /// The region's agents, `host:port` of their federation listeners.
+    pub agents: Vec<String>,
+    /// Where to enrol when there is no certificate yet, `host:port`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enrolment: Vec<String>,
+    /// A file with the join token, needed for the first start only. `HANSE_GATEWAY_JOIN_TOKEN` wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join_token_file: Option<PathBuf>,
+    /// Serve these environments only; empty: all the agent offers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<Name>,
+    /// Threads that serve traffic; default: one per core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<usize>,
+    /// Addresses to listen on.
+    pub listen: Listen,
+    /// Bounds on what clients may do.
+    #[serde(default)]
+    pub limits: Limits,
+    /// One line per request; off unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLogTarget>,
+}
+
+/// Listening addresses, `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Plain HTTP/1.1 for clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<String>,
+    /// HTTP/1.1 and HTTP/2 over TLS for clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
+    /// Health, metrics and a summary of the configuration: keep it on loopback.
+    pub admin: String,
+}
+
+/// Bounds on what clients may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest request body in bytes; an Api may allow less, never more.
+    pub max_body_bytes: u64,
+    /// For a request's head, and for an idle connection, in milliseconds.
+    pub header_timeout_ms: u64,
+    /// For requests in flight after the order to stop, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: DEFAULT_MAX_BODY_BYTES,
+            header_timeout_ms: DEFAULT_HEADER_TIMEOUT_MS,
+            drain_timeout_ms: DEFAULT_DRAIN_TIMEOUT_MS,
+        }
+    }
+}
+
+impl Limits {
+    /// For a request's head, and for an idle connection.
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    /// For requests in flight after the order to stop.
+    pub fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(self.drain_timeout_ms)
+    }
+}
+
+/// Where access log lines go: `access_log = "stdout"` or `access_log = { file = "PATH" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessLogTarget {
+    /// Standard output.
+    Stdout,
+    /// Appended to this file.
+    File(PathBuf),
+}
+
+/// A value that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub struct InvalidConfig {
+    /// The key as in the file.
+    pub key: &'static str,
+    /// What is wrong, and what to write.
+    pub why: &'static str,
+}
+
+impl Config {
+    /// The environment variable that may carry the join token.
+    pub const JOIN_TOKEN_VARIABLE: &'static str = "HANSE_GATEWAY_JOIN_TOKEN";
+
+    /// Refuses values that cannot work.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        let refuse = |key, why| Err(InvalidConfig { key, why });
+        if self.agents.is_empty() {
+            return refuse("agents", "name at least one agent, \"host:7444\"");
+        }
+        if self.listen.http.is_none() && self.listen.https.is_none() {
+            return refuse("listen", "name at least one of http and https, \"0.0.0.0:8080\"");
+        }
+        if self.workers == Some(0) {
+            return refuse("workers", "must be at least 1; leave it out for one per core");
+        }
+        if self.limits.header_timeout_ms == 0 {
+            return refuse(
+                "limits.header_timeout_ms",
+                "must be above 0: without it slow clients hold connections",
+            );
+        }
+        Ok(())
+    }
+
+    /// Where its own key and certificate are kept.
+    pub(crate) fn pki_dir(&self) -> PathBuf {
+        self.data_dir.join("pki")
+    }
+
+    /// How many threads serve traffic.
+    pub fn worker_count(&self) -> usize {
+        self.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |cores| cores.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        name = "gateway-1"
+        data_dir = "data"
+        agents = ["127.0.0.1:7444"]
+        [listen]
+        http = "127.0.0.1:0"
+        admin = "127.0.0.1:0"
+    "#;
+
+    #[test]
+    fn a_small_file_gets_defaults() {
+        let config: Config = toml::from_str(SMALL).unwrap();
+        config.check().unwrap();
+        assert!(config.worker_count() >= 1);
+        assert_eq!(config.limits.max_body_bytes, DEFAULT_MAX_BODY_BYTES);
+        assert_eq!(config.access_log, None);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line() {
+        let error = toml::from_str::<Config>(&format!("colour = 1\n{SMALL}")).unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn access_logs_go_to_stdout_or_a_file() {
+        let config: Config = toml::from_str(&format!("access_log = \"stdout\"\n{SMALL}")).unwrap();
+        assert_eq!(config.access_log, Some(AccessLogTarget::Stdout));
+        let config: Config =
+            toml::from_str(&format!("access_log = {{ file = \"a.log\" }}\n{SMALL}")).unwrap();
+        assert_eq!(config.access_log, Some(AccessLogTarget::File("a.log".into())));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let check = |from: &str, to: &str, key: &str| {
+            let config: Config = toml::from_str(&SMALL.replace(from, to)).unwrap();
+            assert_eq!(config.check().unwrap_err().key, key);
+        };
+        check("\"127.0.0.1:7444\"", "", "agents");
+        check("http = \"127.0.0.1:0\"", "", "listen");
+        check("[listen]", "workers = 0\n[listen]", "workers");
+        check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
+    }
+}

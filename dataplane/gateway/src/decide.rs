@@ -1,0 +1,209 @@
+//! What is to become of a request: a function of its head and the routing table, before any I/O.
+//!
+//! The order is the data-plane contract: not configured 503, route 404, method 405, key 401, subscription 403, size 413,
+//! limit 429, upstream.
+
+mod host;
+mod query;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+
+use crate::{
+    limit::Clock,
+    policy::Cors,
+    problem::Refusal,
+    table::{
+        ApiRoutes, Caller, EnvironmentTable, KeyPlace, Operation, Protocol, RequestPath, RoutingTable,
+        Served, Upstream, digest,
+    },
+};
+
+/// The head of a request, and what else the decision rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// How the client speaks to us.
+    pub protocol: Protocol,
+    /// From the request line.
+    pub method: &'a Method,
+    /// From the request line.
+    pub uri: &'a Uri,
+    /// From the request line.
+    pub version: Version,
+    /// As received.
+    pub headers: &'a HeaderMap,
+    /// The body's length, where the head says it.
+    pub content_length: Option<u64>,
+    /// The gateway's own limit for bodies.
+    pub max_body: u64,
+    /// For limits.
+    pub now: Clock,
+    /// Seconds since 1970, for keys that expire. Asked only where needed.
+    pub unix_now: fn() -> u64,
+}
+
+/// What a request was found to be, as far as the decision got.
+#[derive(Debug, Clone, Default)]
+pub struct Matched {
+    /// The Api.
+    pub served: Option<Arc<Served>>,
+    /// The operation.
+    pub operation: Option<Arc<Operation>>,
+    /// Who calls.
+    pub caller: Option<Arc<Caller>>,
+    /// The CORS policy that holds.
+    pub cors: Option<Arc<Cors>>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Send it on.
+    Forward(Forward),
+    /// Answer a CORS preflight with 204 and these headers.
+    Preflight(HeaderMap),
+    /// Answer with a problem.
+    Refuse(Refusal),
+}
+
+/// How to send it on.
+#[derive(Debug)]
+pub struct Forward {
+    /// Where to.
+    pub upstream: Arc<Upstream>,
+    /// What was found.
+    pub operation: Arc<Operation>,
+    /// Where in the path the part after the context begins; the path's length if nothing is left.
+    pub rest_at: usize,
+    /// The query to send, where it is not the client's.
+    pub query: Option<String>,
+    /// The header that carries the API key: the upstream does not get it.
+    pub key_header: Option<http::HeaderName>,
+    /// The most octets its body may have.
+    pub max_body: u64,
+}
+
+/// Decides.
+pub fn decide(table: &RoutingTable, head: &Head<'_>) -> (Matched, Verdict) {
+    let mut matched = Matched::default();
+    let verdict = match examine(table, head, &mut matched) {
+        Ok(verdict) => verdict,
+        Err(refusal) => Verdict::Refuse(refusal),
+    };
+    (matched, verdict)
+}
+
+fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Result<Verdict, Refusal> {
+    if !table.is_configured() {
+        return Err(Refusal::NotReady);
+    }
+    let host = host::of(head.uri, head.headers, head.version).ok_or(Refusal::BadHost)?;
+    let path = RequestPath::parse(head.uri.path()).map_err(|error| Refusal::BadPath(error.to_string()))?;
+    let environment = table.environment(head.protocol, &host).ok_or(Refusal::NoRoute)?;
+    let served = environment.api(&host, &path).ok_or(Refusal::NoRoute)?;
+    let routes = &*served.routes;
+    matched.served = Some(served.clone());
+    matched.cors = routes.cors.clone();
+    if routes.blocked {
+        return Err(Refusal::ApiBlocked);
+    }
+    let methods =
+        routes.operations.find(&path.canonical()[routes.context.octets()..]).ok_or(Refusal::NoRoute)?;
+    if let Some(asked) = Cors::preflight_for(head.method, head.headers)
+        && let Some(cors) = methods.get(&asked).map_or(&routes.cors, |operation| &operation.cors)
+    {
+        return Ok(Verdict::Preflight(cors.preflight(head.headers, methods.allow())));
+    }
+    let operation = methods
+        .get(head.method)
+        .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
+    matched.operation = Some(operation.clone());
+    matched.cors = operation.cors.clone();
+
+    if let Some(place) = routes.key.as_ref().filter(|_| !operation.open) {
+        matched.caller = Some(caller(environment, place, head)?);
+    }
+    let grant = match &matched.caller {
+        None => None,
+        Some(caller) => {
+            Some(environment.callers().grant(caller.id, routes.id).ok_or(Refusal::NotSubscribed)?)
+        }
+    };
+    let max_body = max_body(routes, head.max_body);
+    if head.content_length.is_some_and(|length| length > max_body) {
+        return Err(Refusal::BodyTooLarge { limit: max_body });
+    }
+    if let Some(bucket) = grant.and_then(|grant| grant.bucket.as_ref()) {
+        bucket.take(head.now).map_err(|retry_after| Refusal::OverPlan { retry_after })?;
+    }
+    let upstream = served.upstream.clone().ok_or(Refusal::NoEndpoint)?;
+    let rest = path.written_after(routes.context.segments());
+    Ok(Verdict::Forward(Forward {
+        upstream,
+        operation: operation.clone(),
+        rest_at: head.uri.path().len() - rest.len(),
+        query: key_query(routes).and_then(|name| query::without(head.uri.query()?, name)),
+        key_header: routes.key.as_ref().and_then(|place| place.header.clone()),
+        max_body,
+    }))
+}
+
+/// An Api may allow less than the gateway, never more.
+fn max_body(routes: &ApiRoutes, gateway: u64) -> u64 {
+    routes.max_body.map_or(gateway, |own| own.min(gateway))
+}
+
+fn key_query(routes: &ApiRoutes) -> Option<&str> {
+    routes.key.as_ref()?.query.as_deref()
+}
+
+/// Who holds the key that the request shows.
+fn caller(environment: &EnvironmentTable, place: &KeyPlace, head: &Head<'_>) -> Result<Arc<Caller>, Refusal> {
+    let challenge = || place.challenge.clone();
+    let from_header =
+        place.header.as_ref().and_then(|name| head.headers.get(name)).map(HeaderValue::as_bytes);
+    let key = match from_header.filter(|key| !key.is_empty()) {
+        Some(key) => Some(digest(key)),
+        None => place
+            .query
+            .as_ref()
+            .and_then(|name| query::value(head.uri.query()?, name))
+            .filter(|key| !key.is_empty())
+            .map(|key| digest(&key)),
+    };
+    let key = key.ok_or_else(|| Refusal::KeyMissing { challenge: challenge() })?;
+    // The table is keyed by digest, so how long the search takes says nothing about a key.
+    let caller =
+        environment.callers().by_key(&key).ok_or_else(|| Refusal::KeyUnknown { challenge: challenge() })?;
+    if caller.expires_at.is_some_and(|expires_at| (head.unix_now)() >= expires_at) {
+        return Err(Refusal::KeyExpired { challenge: challenge() });
+    }
+    Ok(caller.clone())
+}
+
+impl Matched {
+    /// Does to an answer's headers what the Api's policies say: the gateway's own answers included, so that browsers may
+    /// read them. `origin` is the request's.
+    pub fn decorate(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        if let Some(operation) = &self.operation {
+            operation.response_headers.apply(headers);
+        }
+        if let Some(cors) = &self.cors {
+            cors.decorate(origin, headers);
+        }
+        if self.served.as_ref().is_some_and(|served| served.routes.deprecated) {
+            headers.insert(DEPRECATION, HeaderValue::from_static(SOME_TIME_AGO));
+        }
+    }
+}
+
+/// RFC 9745.
+const DEPRECATION: header::HeaderName = header::HeaderName::from_static("deprecation");
+/// RFC 9745 wants a date. Since when is not in the model; that it is, this says.
+const SOME_TIME_AGO: &str = "@0";
+
+pub use host::of as host_of;
+
+#[cfg(test)]
+mod tests;

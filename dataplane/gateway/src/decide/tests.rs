@@ -1,0 +1,339 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use proptest::prelude::*;
+
+use super::*;
+use crate::testbed::*;
+
+/// Requests against a table, judged at chosen times.
+struct Judge {
+    table: RoutingTable,
+    now: Duration,
+}
+
+impl Judge {
+    fn new(resources: Vec<(Arc<str>, Bytes)>) -> Self {
+        Self { table: table(resources), now: Duration::from_secs(1) }
+    }
+
+    /// Judges `"METHOD TARGET"` with headers; the verdict in words.
+    fn judge(&self, request: &str, headers: &[(&str, &str)]) -> String {
+        self.judge_over(Protocol::Http, request, headers).1
+    }
+
+    fn judge_over(&self, protocol: Protocol, request: &str, headers: &[(&str, &str)]) -> (Matched, String) {
+        let (method, target) = request.split_once(' ').unwrap();
+        let mut builder = Request::builder().method(method).uri(target);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            builder = builder.header("host", "gateway.example:8080");
+        }
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        let request = builder.body(()).unwrap();
+        let length = request.headers().get("content-length");
+        let head = Head {
+            protocol,
+            method: request.method(),
+            uri: request.uri(),
+            version: request.version(),
+            headers: request.headers(),
+            content_length: length.map(|value| value.to_str().unwrap().parse().unwrap()),
+            max_body: 1_000,
+            now: Clock::at(self.now),
+            unix_now: || 1_700_000_000,
+        };
+        let (matched, verdict) = decide(&self.table, &head);
+        let words = match verdict {
+            Verdict::Refuse(refusal) => {
+                format!("{} {}", refusal.reason().status().as_u16(), refusal.reason().name())
+            }
+            Verdict::Preflight(headers) => format!(
+                "preflight {}",
+                headers
+                    .get("access-control-allow-methods")
+                    .map_or("refused", |value| value.to_str().unwrap())
+            ),
+            Verdict::Forward(forward) => {
+                let query = forward.query.as_deref().or(request.uri().query());
+                let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+                format!("{} -> {}{query}", forward.operation.id, &request.uri().path()[forward.rest_at..])
+            }
+        };
+        (matched, words)
+    }
+}
+
+fn orders() -> Vec<(Arc<str>, Bytes)> {
+    let mut route =
+        with_key(route("orders", "/orders/v1", &["GET /orders/{id}", "POST /orders", "GET /health"]));
+    route.operations[2].open = true;
+    route.max_body_bytes = 100;
+    vec![
+        listener("production", &[]),
+        route_entry(route),
+        upstream_entry("orders", upstream(&["http://127.0.0.1:9"])),
+        plan("free", 60, 2),
+        credential("one", "shop", "key-one", 0),
+        credential("old", "shop", "key-old", 1_600_000_000),
+        credential("young", "shop", "key-young", 1_800_000_000),
+        credential("other", "other-shop", "key-other", 0),
+        subscription("shop-orders", "shop", "orders", "free"),
+    ]
+}
+
+#[test]
+fn the_order_of_refusals_is_the_contract() {
+    let judge = Judge { table: RoutingTable::default(), ..Judge::new(Vec::new()) };
+    assert_eq!(judge.judge("GET /%zz", &[]), "503 not-ready");
+
+    let judge = Judge::new(orders());
+    let key = ("x-api-key", "key-one");
+    let check = |request: &str, headers: &[(&str, &str)], wanted: &str| {
+        assert_eq!(judge.judge(request, headers), wanted, "{request} {headers:?}");
+    };
+    check("GET /orders/v1/../x", &[], "400 bad-path");
+    check("GET /orders/v1/%2e%2E/x", &[], "400 bad-path");
+    check("GET /orders/v1/orders/7", &[("host", "a b")], "400 bad-host");
+    check("GET /unknown", &[], "404 no-route");
+    check("GET /orders/v1/unknown", &[], "404 no-route"); // without a key: the route comes first
+    check("DELETE /orders/v1/orders/7", &[], "405 method-not-allowed");
+    check("GET /orders/v1/orders/7", &[], "401 key-missing");
+    check("GET /orders/v1/orders/7", &[("x-api-key", "")], "401 key-missing");
+    check("GET /orders/v1/orders/7", &[("x-api-key", "wrong")], "401 key-unknown");
+    check("GET /orders/v1/orders/7", &[("x-api-key", "key-old")], "401 key-expired");
+    check("GET /orders/v1/orders/7", &[("x-api-key", "key-other")], "403 not-subscribed");
+    check("POST /orders/v1/orders", &[key, ("content-length", "101")], "413 body-too-large");
+    check("POST /orders/v1/orders", &[("content-length", "101")], "401 key-missing");
+    check("POST /orders/v1/orders", &[key, ("content-length", "100")], "POST /orders -> /orders");
+    check("GET /orders/v1/orders/7?a=b", &[("x-api-key", "key-young")], "GET /orders/{id} -> /orders/7?a=b");
+    check("POST /orders/v1/orders", &[key, ("content-length", "101")], "413 body-too-large"); // before the limit
+    check("GET /orders/v1/orders/7", &[key], "429 over-plan");
+    check("GET /orders/v1/health", &[], "GET /health -> /health"); // open, and not counted
+}
+
+#[test]
+fn a_gateway_limit_bounds_an_apis_own() {
+    let mut generous = route("generous", "/", &["POST /"]);
+    generous.max_body_bytes = 1_000_000;
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(generous),
+        upstream_entry("generous", upstream(&["http://127.0.0.1:9"])),
+    ]);
+    assert_eq!(judge.judge("POST /", &[("content-length", "1001")]), "413 body-too-large");
+    assert_eq!(judge.judge("POST /", &[("content-length", "1000")]), "POST / -> /");
+}
+
+#[test]
+fn budgets_refill_and_survive_a_new_table() {
+    let mut resources = index("production", orders());
+    let mut judge = Judge { table: RoutingTable::new(vec![resources.table()]), now: Duration::from_secs(9) };
+    let call = |judge: &Judge| judge.judge("GET /orders/v1/orders/7", &[("x-api-key", "key-one")]);
+    let (good, over) = ("GET /orders/{id} -> /orders/7", "429 over-plan");
+    assert_eq!([call(&judge), call(&judge), call(&judge)], [good, good, over]);
+
+    // Everything else changes; the plan's name too, its rate not.
+    let changes = vec![
+        route_entry(with_key(route("orders", "/orders/v1", &["GET /orders/{id}", "PUT /orders"]))),
+        plan("gratis", 60, 2),
+        subscription("shop-orders", "shop", "orders", "gratis"),
+        credential("two", "shop", "key-two", 0),
+    ];
+    resources.apply(changes, vec!["plan/default/free".into()], &mut Default::default());
+    judge.table = RoutingTable::new(vec![resources.table()]);
+    assert_eq!(call(&judge), over);
+    judge.now += Duration::from_secs(1);
+    assert_eq!([call(&judge), call(&judge)], [good, over]);
+
+    // Another rate is another budget.
+    resources.apply(vec![plan("gratis", 600, 3)], Vec::new(), &mut Default::default());
+    judge.table = RoutingTable::new(vec![resources.table()]);
+    assert_eq!([call(&judge), call(&judge), call(&judge), call(&judge)], [good, good, good, over]);
+}
+
+#[test]
+fn keys_in_the_query_are_found_and_removed() {
+    let mut api = with_key(route("search", "/search", &["GET /"]));
+    api.security.as_mut().unwrap().api_key.as_mut().unwrap().query = "key".to_owned();
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(api),
+        upstream_entry("search", upstream(&["http://127.0.0.1:9"])),
+        credential("one", "shop", "key one", 0),
+        subscription("s", "shop", "search", "none"),
+    ]);
+    let check = |request: &str, headers: &[(&str, &str)], wanted: &str| {
+        assert_eq!(judge.judge(request, headers), wanted, "{request} {headers:?}");
+    };
+    check("GET /search?q=a&key=key+one&r=%20", &[], "GET / -> ?q=a&r=%20");
+    check("GET /search?key=key%20one", &[], "GET / -> ?");
+    check("GET /search/?q=a", &[("x-api-key", "key one")], "GET / -> /?q=a");
+    check("GET /search?key=other", &[("x-api-key", "key one")], "GET / -> ?"); // the header goes first
+    check("GET /search?key=", &[], "401 key-missing");
+    check("GET /search", &[], "401 key-missing");
+}
+
+#[test]
+fn environments_are_chosen_by_host_and_protocol() {
+    let environment = |name: &str, hosts: &[&str], operations: &[&str]| {
+        index(
+            name,
+            vec![
+                listener(name, hosts),
+                route_entry(route(name, "/", operations)),
+                upstream_entry(name, upstream(&["http://127.0.0.1:9"])),
+            ],
+        )
+        .table()
+    };
+    let mut plain = index(
+        "plain",
+        vec![
+            route_entry(route("plain", "/", &["GET /plain"])),
+            upstream_entry("plain", upstream(&["http://127.0.0.1:9"])),
+        ],
+    );
+    let only_http = hanse_proto::runtime::Listener {
+        http: true,
+        hostnames: vec!["plain.example".to_owned()],
+        ..Default::default()
+    };
+    plain.apply(
+        vec![entry("listener/plain", hanse_proto::runtime::resource::Kind::Listener(only_http))],
+        Vec::new(),
+        &mut Default::default(),
+    );
+    let table = RoutingTable::new(vec![
+        environment("production", &[], &["GET /any"]),
+        environment("sandbox", &["sandbox.localhost"], &["GET /sandbox"]),
+        environment("partner", &["*.partner.example", "partner.example"], &["GET /partner"]),
+        plain.table(),
+    ]);
+    let judge = Judge { table, now: Duration::ZERO };
+    let check = |host: &str, path: &str, served: bool| {
+        for protocol in PROTOCOLS {
+            let (_, words) = judge.judge_over(protocol, &format!("GET {path}"), &[("host", host)]);
+            assert_eq!(words != "404 no-route", served, "{host}{path} {words}");
+        }
+    };
+    check("localhost:8080", "/any", true);
+    check("SANDBOX.localhost:8080", "/sandbox", true);
+    check("sandbox.localhost", "/any", false); // never falls through to another environment
+    check("x.sandbox.localhost", "/any", true);
+    check("a.partner.example", "/partner", true);
+    check("partner.example.", "/partner", true);
+    check("a.partner.example", "/any", false);
+    let over = |protocol| judge.judge_over(protocol, "GET /plain", &[("host", "plain.example")]).1;
+    assert_eq!(over(Protocol::Http), "GET /plain -> /plain");
+    assert_eq!(over(Protocol::Https), "404 no-route");
+}
+
+#[test]
+fn apis_are_chosen_by_host_and_then_by_the_longest_context() {
+    let named = |api: &str, context: &str, hosts: &[&str]| {
+        let mut route = route(api, context, &["GET /", "GET /x", "GET /v1/x"]);
+        route.hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        [route_entry(route), upstream_entry(api, upstream(&["http://127.0.0.1:9"]))]
+    };
+    let mut resources = vec![listener("production", &[])];
+    resources.extend(named("root", "/", &[]));
+    resources.extend(named("a", "/a", &[]));
+    resources.extend(named("a-v1", "/a/v1", &[]));
+    resources.extend(named("hosted", "/a", &["api.example", "*.apis.example"]));
+    let judge = Judge::new(resources);
+    let check = |host: &str, path: &str, api: &str, rest: &str| {
+        let (matched, words) = judge.judge_over(Protocol::Http, &format!("GET {path}"), &[("host", host)]);
+        assert_eq!(
+            matched.served.map(|served| served.routes.api.to_string()).as_deref(),
+            Some(api),
+            "{host}{path}"
+        );
+        assert!(words.ends_with(&format!(" -> {rest}")), "{host}{path} {words}");
+    };
+    check("x.example", "/a/x", "a", "/x");
+    check("x.example", "/a/v1/x", "a-v1", "/x");
+    check("x.example", "/x", "root", "/x");
+    check("api.example", "/a/x", "hosted", "/x");
+    check("api.example", "/a/v1/x", "hosted", "/v1/x"); // the special host goes before the longer context
+    check("eu.apis.example", "/a", "hosted", "");
+    check("api.example", "/x", "root", "/x"); // an Api without hosts answers to every host
+    assert_eq!(judge.judge("GET /ab/x", &[]), "404 no-route");
+}
+
+#[test]
+fn spellings_of_a_path_do_not_escape_its_guard() {
+    let mut api = with_key(route("files", "/files", &["GET /admin", "GET /{name}", "GET /{name}/raw"]));
+    api.operations[1].open = true;
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(api),
+        upstream_entry("files", upstream(&["http://127.0.0.1:9"])),
+    ]);
+    assert_eq!(judge.judge("GET /files/readme", &[]), "GET /{name} -> /readme");
+    assert_eq!(judge.judge("GET /files/admin", &[]), "401 key-missing");
+    assert_eq!(judge.judge("GET /files/%61dmin", &[]), "401 key-missing");
+    assert_eq!(judge.judge("GET /%66iles/%61%64min", &[]), "401 key-missing");
+    assert_eq!(judge.judge("GET /files/a%2Fraw", &[]), "GET /{name} -> /a%2Fraw"); // data, not structure
+    assert_eq!(judge.judge("GET /files/a%2F..%2Fadmin", &[]), "400 bad-path");
+}
+
+#[test]
+fn blocked_and_endpointless_apis_say_so() {
+    let mut blocked = with_key(route("blocked", "/blocked", &["GET /"]));
+    blocked.blocked = true;
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(blocked),
+        upstream_entry("blocked", upstream(&["http://127.0.0.1:9"])),
+        route_entry(route("lost", "/lost", &["GET /"])),
+    ]);
+    assert_eq!(judge.judge("GET /blocked/anything", &[]), "503 api-blocked");
+    assert_eq!(judge.judge("GET /lost", &[]), "503 no-endpoint");
+}
+
+#[test]
+fn preflights_are_answered_before_method_and_key() {
+    let cors = |origin: &str| hanse_proto::runtime::Policy {
+        cors: Some(hanse_proto::runtime::Cors { origins: vec![origin.to_owned()], ..Default::default() }),
+        ..Default::default()
+    };
+    let mut api = with_key(route("web", "/web", &["GET /a", "PUT /a", "OPTIONS /own"]));
+    api.policies = vec![cors("https://app.example")];
+    api.operations[1].policies = vec![cors("https://admin.example")];
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(api),
+        upstream_entry("web", upstream(&["http://127.0.0.1:9"])),
+        route_entry(route("plain", "/plain", &["GET /a"])),
+        upstream_entry("plain", upstream(&["http://127.0.0.1:9"])),
+    ]);
+    let ask = |path: &str, origin: &str, method: &str| {
+        judge.judge(
+            &format!("OPTIONS {path}"),
+            &[("origin", origin), ("access-control-request-method", method)],
+        )
+    };
+    assert_eq!(ask("/web/a", "https://app.example", "GET"), "preflight GET, HEAD, PUT");
+    assert_eq!(ask("/web/a", "https://app.example", "DELETE"), "preflight GET, HEAD, PUT");
+    assert_eq!(ask("/web/a", "https://app.example", "PUT"), "preflight refused"); // the operation's own policy
+    assert_eq!(ask("/web/a", "https://admin.example", "PUT"), "preflight GET, HEAD, PUT");
+    assert_eq!(ask("/web/unknown", "https://app.example", "GET"), "404 no-route");
+    assert_eq!(ask("/plain/a", "https://app.example", "GET"), "405 method-not-allowed");
+    assert_eq!(judge.judge("OPTIONS /web/a", &[]), "405 method-not-allowed");
+    assert_eq!(judge.judge("OPTIONS /web/own", &[]), "401 key-missing");
+}
+
+proptest! {
+    /// Whatever a client sends, there is an answer, and only requests with the key get through.
+    #[test]
+    fn no_target_passes_without_a_key(path in "/[a-z0-9%./{}~-]{0,40}", host in "[a-zA-Z0-9.:\\[\\]-]{0,20}") {
+        let judge = Judge::new(orders());
+        if Request::builder().uri(path.as_str()).header("host", host.as_str()).body(()).is_ok() {
+            let words = judge.judge(&format!("GET {path}"), &[("host", host.as_str())]);
+            prop_assert!(words.starts_with('4') || words == "GET /health -> /health", "{}", words);
+        }
+    }
+}

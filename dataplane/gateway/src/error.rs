@@ -1,0 +1,86 @@
+//! Why a gateway cannot start or go on.
+
+use std::{io, path::PathBuf};
+
+/// Why a gateway cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot work.
+    #[error("the gateway's configuration cannot work")]
+    Config(#[from] crate::config::InvalidConfig),
+    /// A file cannot be read.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// No certificate on disk and nothing to get one with.
+    #[error(
+        "{0} holds no certificate and there is no join token; make one with `hanse agent mint-token` in the gateway's \
+         region and give it as join_token_file or HANSE_GATEWAY_JOIN_TOKEN"
+    )]
+    NoJoinToken(PathBuf),
+    /// The certificate on disk has expired and there is no token for another.
+    #[error(
+        "the certificate in {0} has expired; make a join token with `hanse agent mint-token` in the gateway's region and \
+         give it as join_token_file or HANSE_GATEWAY_JOIN_TOKEN"
+    )]
+    Expired(PathBuf),
+    /// The certificate on disk is another's.
+    #[error(
+        "{dir} holds the certificate of {found}, but name = {name:?} is configured; a gateway does not change its name: \
+         give it a data_dir of its own"
+    )]
+    OtherIdentity {
+        /// Where the certificate is.
+        dir: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// The configured name.
+        name: String,
+    },
+    /// A join token that is none.
+    #[error("the join token is unusable")]
+    JoinToken(#[from] hanse_transport::InvalidToken),
+    /// Joining was refused or did not work.
+    #[error("cannot join the region")]
+    Enrol(#[from] hanse_transport::EnrolError),
+    /// Keys or certificates.
+    #[error(transparent)]
+    Pki(#[from] hanse_transport::PkiError),
+    /// TLS towards agents.
+    #[error(transparent)]
+    Tls(#[from] hanse_transport::TlsError),
+    /// TLS towards clients.
+    #[error("cannot prepare TLS for clients")]
+    ClientTls(#[from] rustls::Error),
+    /// An address cannot be bound.
+    #[error("cannot listen on {address} (listen.{face})")]
+    Listen {
+        /// The face, as in the configuration.
+        face: &'static str,
+        /// The address.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The access log cannot be opened.
+    #[error("cannot open the access log")]
+    AccessLog(#[source] io::Error),
+    /// A serving thread could not start, or ended.
+    #[error("a serving thread failed")]
+    Serving(#[source] io::Error),
+}
+
+impl Error {
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

@@ -1,0 +1,287 @@
+//! Keeps the routing table in step with the replicas that the agent fills.
+//!
+//! Level, not edge: each step brings the table to what the replicas hold now, so any number of changes that came
+//! meanwhile are one. A lost agent changes no replica and so no table. Compiling and freeing tables happens here, never on
+//! a serving thread.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hanse_link::Replicas;
+use hanse_sync::{Changes, Position, ReplicaMap, Seen};
+use hanse_topology::ScopeId;
+use hanse_transport::Shutdown;
+use serde::Serialize;
+use tokio::sync::watch;
+use tracing::{debug, error, info};
+
+use crate::{
+    metrics::{GatewayMetrics, ScopeGauge},
+    table::{
+        ConnectProfiles, RoutingTable,
+        index::{Counts, ScopeIndex},
+    },
+};
+
+/// How often old tables are looked at: requests that began on one are decided within microseconds.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Unusable resources that the summary names, per scope: enough for a person, whatever went wrong.
+const NAMED: usize = 100;
+
+/// The task.
+pub(crate) struct TableKeeper {
+    replicas: Replicas,
+    state: Option<Keeping>,
+    handle: Published,
+}
+
+/// What others see of it.
+#[derive(Clone)]
+pub(crate) struct KeeperHandle {
+    /// What is served.
+    pub(crate) table: Arc<ArcSwap<RoutingTable>>,
+    /// Where in their lineages the served scopes stand.
+    pub(crate) effective: watch::Receiver<BTreeMap<ScopeId, Position>>,
+    /// Whether there is anything to serve.
+    pub(crate) ready: watch::Receiver<Result<(), String>>,
+    /// For people.
+    pub(crate) summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
+}
+
+/// One scope for people.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ScopeSummary {
+    scope: String,
+    lineage: String,
+    revision: u64,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]
+    named: Vec<UnusableSummary>,
+}
+
+/// A resource that is kept at its last good version.
+#[derive(Debug, Clone, Serialize)]
+struct UnusableSummary {
+    key: String,
+    field: String,
+    why: String,
+}
+
+/// Where results go.
+#[derive(Clone)]
+struct Published {
+    table: Arc<ArcSwap<RoutingTable>>,
+    effective: watch::Sender<BTreeMap<ScopeId, Position>>,
+    ready: watch::Sender<Result<(), String>>,
+    summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
+    metrics: Arc<GatewayMetrics>,
+}
+
+/// The compiled scopes. Moves to a blocking thread and back with every step.
+#[derive(Default)]
+struct Keeping {
+    scopes: BTreeMap<ScopeId, KeptScope>,
+    profiles: ConnectProfiles,
+    /// Tables out of use, until no serving thread looks at them.
+    retired: Vec<Arc<RoutingTable>>,
+}
+
+struct KeptScope {
+    index: ScopeIndex,
+    seen: Seen,
+    position: Position,
+}
+
+/// How a scope's replica differs from what is compiled.
+struct News {
+    scope: ScopeId,
+    seen: Seen,
+    position: Position,
+    content: Content,
+}
+
+enum Content {
+    Changed(Changes),
+    Whole(Vec<(Arc<str>, Bytes)>),
+}
+
+impl TableKeeper {
+    /// A task over these replicas.
+    pub(crate) fn new(replicas: Replicas, metrics: Arc<GatewayMetrics>) -> (Self, KeeperHandle) {
+        let handle = Published {
+            table: Arc::default(),
+            effective: watch::Sender::default(),
+            ready: watch::Sender::new(Err("no configuration yet".to_owned())),
+            summary: Arc::default(),
+            metrics,
+        };
+        let seen = KeeperHandle {
+            table: handle.table.clone(),
+            effective: handle.effective.subscribe(),
+            ready: handle.ready.subscribe(),
+            summary: handle.summary.clone(),
+        };
+        (Self { replicas, state: Some(Keeping::default()), handle }, seen)
+    }
+
+    /// Follows the replicas until the shutdown.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        let mut changed = self.replicas.subscribe();
+        changed.mark_changed(); // whatever there is already
+        loop {
+            let retired = self.state.as_ref().is_some_and(|state| !state.retired.is_empty());
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return,
+                ended = changed.changed() => if ended.is_err() { return },
+                () = tokio::time::sleep(SWEEP), if retired => {}
+            }
+            let Some(mut state) = self.state.take() else { return };
+            let (replicas, handle) = (self.replicas.clone(), self.handle.clone());
+            let step = tokio::task::spawn_blocking(move || {
+                state.step(&replicas, &handle);
+                state
+            });
+            match step.await {
+                Ok(state) => self.state = Some(state),
+                Err(error) => {
+                    // Going down would take down every gateway that gets the same change. So: go on serving, and stop
+                    // acknowledging, which the control plane shows.
+                    error!(%error, "compiling the configuration panicked; the last table stays, and will not follow");
+                    shutdown.wait().await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Keeping {
+    /// Brings everything in line with the replicas.
+    fn step(&mut self, replicas: &Replicas, handle: &Published) {
+        let (news, gone) = replicas.read(|map| (self.news(map), self.gone(map)));
+        let moved = !news.is_empty() || !gone.is_empty();
+        let mut changed = !gone.is_empty();
+        for scope in gone {
+            info!(%scope, "scope is no longer served");
+            self.scopes.remove(&scope);
+        }
+        for news in news {
+            changed |= self.take_in(news);
+        }
+        if changed {
+            let tables = self.scopes.values().map(|kept| kept.index.table()).collect();
+            self.retired.push(handle.table.swap(Arc::new(RoutingTable::new(tables))));
+        }
+        if moved {
+            self.publish(handle, changed);
+        }
+        // The count includes every serving thread that still looks at the table: swap saw to that.
+        self.retired.retain(|table| Arc::strong_count(table) > 1);
+    }
+
+    fn news(&self, map: &ReplicaMap) -> Vec<News> {
+        let fresh = map.iter().filter_map(|(scope, replica)| {
+            let (seen, position) = (replica.seen()?, *replica.position()?);
+            let kept = self.scopes.get(scope);
+            if kept.is_some_and(|kept| kept.seen == seen && kept.position.is(&position)) {
+                return None;
+            }
+            let content = match kept.and_then(|kept| replica.changes_after(kept.seen)) {
+                Some(changes) => Content::Changed(changes),
+                None => Content::Whole(replica.content()),
+            };
+            Some(News { scope: scope.clone(), seen, position, content })
+        });
+        fresh.filter(|news| news.scope.environment().is_some()).collect()
+    }
+
+    fn gone(&self, map: &ReplicaMap) -> Vec<ScopeId> {
+        let holds = |scope: &&ScopeId| map.get(scope).is_some_and(|replica| replica.position().is_some());
+        self.scopes.keys().filter(|scope| !holds(scope)).cloned().collect()
+    }
+
+    /// Compiles what is new of one scope. Whether the table differs.
+    fn take_in(&mut self, news: News) -> bool {
+        let News { scope, seen, position, content } = news;
+        let started = Instant::now();
+        let first = !self.scopes.contains_key(&scope);
+        let kept = self.scopes.entry(scope.clone()).or_insert_with(|| KeptScope {
+            index: ScopeIndex::new(scope.clone()),
+            seen,
+            position,
+        });
+        (kept.seen, kept.position) = (seen, position);
+        let (resources, whole) = match content {
+            Content::Changed(changes) if changes.is_empty() => return first,
+            Content::Changed(changes) => {
+                let resources = changes.upserts.len() + changes.removals.len();
+                kept.index.apply(changes.upserts, changes.removals, &mut self.profiles);
+                (resources, false)
+            }
+            Content::Whole(content) => {
+                let resources = content.len();
+                kept.index.replace(content, &mut self.profiles);
+                (resources, true)
+            }
+        };
+        debug!(%scope, revision = position.revision, resources, whole, took = ?started.elapsed(), "configuration compiled");
+        true
+    }
+
+    fn publish(&self, handle: &Published, changed: bool) {
+        let scopes = self.scopes.iter().map(|(scope, kept)| kept.gauge(scope)).collect();
+        let apis = match changed {
+            true => Arc::new(self.scopes.values().flat_map(|kept| kept.index.stats().cloned()).collect()),
+            false => handle.metrics.apis(),
+        };
+        handle.metrics.serve(apis, scopes);
+        let summary = self.scopes.iter().map(|(scope, kept)| kept.summary(scope)).collect();
+        handle.summary.store(Arc::new(summary));
+        let ready = if self.scopes.is_empty() { Err("no configuration yet".to_owned()) } else { Ok(()) };
+        handle.ready.send_if_modified(|now| {
+            let differs = *now != ready;
+            *now = ready;
+            differs
+        });
+        // Last: whoever hears of a position may count on its being served.
+        let positions = self.scopes.iter().map(|(scope, kept)| (scope.clone(), kept.position)).collect();
+        handle.effective.send_replace(positions);
+    }
+}
+
+impl KeptScope {
+    fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
+        let counts = self.index.counts();
+        ScopeGauge {
+            scope: scope.to_string(),
+            revision: self.position.revision,
+            routes: counts.routes,
+            unusable: counts.unusable,
+        }
+    }
+
+    fn summary(&self, scope: &ScopeId) -> ScopeSummary {
+        let named = self.index.unusable().take(NAMED).map(|(key, reason)| UnusableSummary {
+            key: key.to_owned(),
+            field: reason.field.clone(),
+            why: reason.why.clone(),
+        });
+        ScopeSummary {
+            scope: scope.to_string(),
+            lineage: self.position.lineage.to_string(),
+            revision: self.position.revision,
+            counts: self.index.counts(),
+            named: named.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

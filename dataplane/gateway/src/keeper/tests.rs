@@ -1,0 +1,141 @@
+use std::sync::atomic::Ordering;
+
+use hanse_sync::Lineage;
+use hanse_transport::ShutdownTrigger;
+
+use super::*;
+use crate::{
+    table::Protocol,
+    testbed::{listener, route, route_entry, scope, upstream, upstream_entry},
+};
+
+/// For whatever must happen soon: far above what a busy machine needs.
+const SOON: Duration = Duration::from_secs(20);
+
+fn position(generation: u64, revision: u64) -> Position {
+    Position { lineage: Lineage { generation, id: [generation as u8; 16], parent: None }, revision }
+}
+
+fn api(name: &str) -> Vec<(Arc<str>, Bytes)> {
+    vec![
+        route_entry(route(name, &format!("/{name}"), &["GET /"])),
+        upstream_entry(name, upstream(&["http://127.0.0.1:9"])),
+    ]
+}
+
+struct World {
+    replicas: Replicas,
+    handle: KeeperHandle,
+    metrics: Arc<GatewayMetrics>,
+    _trigger: ShutdownTrigger,
+}
+
+impl World {
+    fn start() -> Self {
+        let replicas = Replicas::new();
+        let metrics = GatewayMetrics::new(1);
+        let (keeper, handle) = TableKeeper::new(replicas.clone(), metrics.clone());
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        tokio::spawn(keeper.run(shutdown));
+        Self { replicas, handle, metrics, _trigger: trigger }
+    }
+
+    fn advance(&self, environment: &str, to: Position, upserts: Vec<(Arc<str>, Bytes)>, removals: &[&str]) {
+        let removals = removals.iter().map(|&key| key.into()).collect();
+        self.replicas.update(&scope(environment), |replica| replica.advance(to, upserts, removals)).unwrap();
+    }
+
+    /// Waits until exactly these positions are effective.
+    async fn effective(&mut self, wanted: &[(&str, Position)]) {
+        let wanted: BTreeMap<ScopeId, Position> =
+            wanted.iter().map(|(name, at)| (scope(name), *at)).collect();
+        let reached = self.handle.effective.wait_for(|now| *now == wanted);
+        tokio::time::timeout(SOON, reached).await.expect("in time").unwrap();
+    }
+
+    fn serves(&self, path: &str) -> bool {
+        let table = self.handle.table.load();
+        let path = crate::table::RequestPath::parse(path).unwrap();
+        table
+            .environment(Protocol::Http, "any")
+            .is_some_and(|environment| environment.api("any", &path).is_some())
+    }
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_served() {
+    let mut world = World::start();
+    assert!(world.handle.ready.borrow().is_err());
+    assert!(!world.handle.table.load().is_configured());
+
+    let mut first = vec![listener("production", &[])];
+    first.extend(api("orders"));
+    world.advance("production", position(1, 5), first, &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+    assert!(world.serves("/orders") && world.handle.ready.borrow().is_ok());
+
+    world.advance("production", position(1, 6), api("items"), &["route/default/orders"]);
+    world.effective(&[("production", position(1, 6))]).await;
+    assert!(world.serves("/items") && !world.serves("/orders"));
+
+    // Bookmarks move the position and leave the table alone.
+    let table = world.handle.table.load_full();
+    world.advance("production", position(1, 9), Vec::new(), &[]);
+    world.effective(&[("production", position(1, 9))]).await;
+    assert!(Arc::ptr_eq(&table, &world.handle.table.load_full()));
+}
+
+#[tokio::test]
+async fn another_lineage_replaces_everything() {
+    let mut world = World::start();
+    let mut first = vec![listener("production", &[])];
+    first.extend(api("orders"));
+    world.advance("production", position(1, 50), first, &[]);
+    world.effective(&[("production", position(1, 50))]).await;
+    let mut second = vec![listener("production", &[])];
+    second.extend(api("items"));
+    world.replicas.update(&scope("production"), |replica| replica.replace(position(2, 7), second)).unwrap();
+    world.effective(&[("production", position(2, 7))]).await;
+    assert!(world.serves("/items") && !world.serves("/orders"));
+}
+
+#[tokio::test]
+async fn scopes_come_and_go() {
+    let mut world = World::start();
+    let (production, sandbox) = (position(1, 5), position(1, 6));
+    world.advance("production", production, vec![listener("production", &[])], &[]);
+    world.advance("sandbox", sandbox, vec![listener("sandbox", &["sandbox.localhost"])], &[]);
+    world.effective(&[("production", production), ("sandbox", sandbox)]).await;
+    let summary = serde_json::to_value(&**world.handle.summary.load()).unwrap();
+    assert_eq!(summary[1]["scope"], "runtime/eu-west/sandbox");
+    assert_eq!((&summary[1]["revision"], &summary[1]["resources"]), (&6.into(), &1.into()));
+    world.replicas.remove(&scope("production"));
+    world.effective(&[("sandbox", sandbox)]).await;
+    world.replicas.remove(&scope("sandbox"));
+    world.effective(&[]).await;
+    assert!(world.handle.ready.borrow().is_err());
+}
+
+#[tokio::test]
+async fn many_changes_come_to_one_and_old_tables_are_freed_here() {
+    let mut world = World::start();
+    world.advance("production", position(1, 1), vec![listener("production", &[])], &[]);
+    world.effective(&[("production", position(1, 1))]).await;
+    let held = world.handle.table.load_full();
+    let weak = Arc::downgrade(&held);
+    for revision in 2..=300 {
+        world.advance("production", position(1, revision), api(&format!("api-{}", revision % 7)), &[]);
+    }
+    world.effective(&[("production", position(1, 300))]).await;
+    assert!((0..7).all(|number| world.serves(&format!("/api-{number}"))));
+    assert_eq!(world.metrics.apis().len(), 7);
+    assert_eq!(world.metrics.lost_log_lines.load(Ordering::Relaxed), 0);
+    // While somebody looks at the old table it stays; then the keeper, not they, frees it.
+    assert!(weak.upgrade().is_some());
+    drop(held);
+    let begun = Instant::now();
+    while weak.strong_count() > 0 {
+        assert!(begun.elapsed() < SOON, "never freed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,140 @@
+//! What the gateway counts.
+//!
+//! Serving threads count on their own cache lines and never wait for one another; sums are made when somebody asks.
+
+mod collector;
+mod histogram;
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicI64, AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use hanse_topology::Name;
+use http::StatusCode;
+
+pub use collector::Collected;
+pub use histogram::Histogram;
+
+use crate::problem::Reason;
+
+/// Counters of one Api are spread over so many cache lines: enough that cores seldom meet on one, few enough that ten
+/// thousand Apis fit in 5 MB.
+const SHARDS: usize = 8;
+
+/// Requests of one Api by class of status.
+#[derive(Debug)]
+pub struct ApiStats {
+    environment: Box<str>,
+    organization: Box<str>,
+    api: Box<str>,
+    /// Made with the first request: most Apis of a large federation see none in most gateways.
+    shards: OnceLock<Box<[Shard; SHARDS]>>,
+}
+
+/// Counts per class of status, 1xx to 5xx, on a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Shard([AtomicU64; 5]);
+
+impl ApiStats {
+    /// Counters at zero.
+    pub fn new(environment: Option<&Name>, organization: &str, api: &str) -> Self {
+        Self {
+            environment: environment.map_or("", Name::as_str).into(),
+            organization: organization.into(),
+            api: api.into(),
+            shards: OnceLock::new(),
+        }
+    }
+
+    /// Counts one answered request.
+    pub fn count(&self, worker: usize, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        self.shards.get_or_init(Box::default)[worker % SHARDS].0[class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Requests answered so far, by class.
+    pub fn totals(&self) -> [u64; 5] {
+        let mut totals = [0; 5];
+        for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
+            for (total, count) in totals.iter_mut().zip(&shard.0) {
+                *total += count.load(Ordering::Relaxed);
+            }
+        }
+        totals
+    }
+}
+
+/// What one serving thread counts.
+#[derive(Debug, Default)]
+pub struct WorkerMetrics {
+    /// From the request's head to the last octet of the answer.
+    pub request_seconds: Histogram,
+    /// From the choice of an endpoint to the head of its answer.
+    pub upstream_seconds: Histogram,
+    /// Answers the gateway gave by itself, by reason.
+    pub rejected: [AtomicU64; Reason::COUNT],
+    /// Client connections now open.
+    pub connections: AtomicI64,
+    /// Client connections ever accepted.
+    pub accepted: AtomicU64,
+    /// TLS handshakes that failed or took too long.
+    pub failed_handshakes: AtomicU64,
+}
+
+/// Everything the gateway counts.
+#[derive(Debug)]
+pub struct GatewayMetrics {
+    /// By serving thread.
+    pub workers: Vec<Arc<WorkerMetrics>>,
+    /// Requests that fit no Api.
+    pub unmatched: ApiStats,
+    /// Access log lines that found the queue full.
+    pub lost_log_lines: AtomicU64,
+    /// Of the Apis now served.
+    apis: ArcSwap<Vec<Arc<ApiStats>>>,
+    /// Of the scopes now served.
+    scopes: ArcSwap<Vec<ScopeGauge>>,
+}
+
+/// What is known of one scope.
+#[derive(Debug, Clone)]
+pub struct ScopeGauge {
+    /// Its name.
+    pub scope: String,
+    /// The revision its table serves.
+    pub revision: u64,
+    /// Routes in force.
+    pub routes: usize,
+    /// Resources that cannot be used as received.
+    pub unusable: usize,
+}
+
+impl GatewayMetrics {
+    /// Counters at zero for so many serving threads.
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            workers: (0..workers).map(|_| Arc::default()).collect(),
+            unmatched: ApiStats::new(None, "", ""),
+            lost_log_lines: AtomicU64::new(0),
+            apis: ArcSwap::default(),
+            scopes: ArcSwap::default(),
+        })
+    }
+
+    /// The Apis now served.
+    pub fn apis(&self) -> Arc<Vec<Arc<ApiStats>>> {
+        self.apis.load_full()
+    }
+
+    /// Names the Apis and scopes that are served from now on.
+    pub fn serve(&self, apis: Arc<Vec<Arc<ApiStats>>>, scopes: Vec<ScopeGauge>) {
+        self.apis.store(apis);
+        self.scopes.store(Arc::new(scopes));
+    }
+}
+
+#[cfg(test)]
+mod tests;

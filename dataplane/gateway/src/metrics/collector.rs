@@ -1,0 +1,139 @@
+//! The counters as Prometheus reads them.
+
+use std::{fmt, sync::Arc, sync::atomic::Ordering};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+
+use super::{ApiStats, GatewayMetrics, Histogram, WorkerMetrics};
+use crate::problem::Reason;
+
+/// Shows a gateway's metrics in a registry.
+#[derive(Debug)]
+pub struct Collected(pub Arc<GatewayMetrics>);
+
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+impl Collector for Collected {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let metrics = &*self.0;
+        requests(metrics, &mut encoder)?;
+        rejected(metrics, &mut encoder)?;
+        for (name, help, pick) in [
+            (
+                "hanse_gateway_request_duration_seconds",
+                "From the head of a request to the end of its answer",
+                (|worker| &worker.request_seconds) as fn(&WorkerMetrics) -> &Histogram,
+            ),
+            (
+                "hanse_gateway_upstream_duration_seconds",
+                "From the choice of an endpoint to the head of its answer",
+                |worker| &worker.upstream_seconds,
+            ),
+        ] {
+            let totals = Histogram::totals(metrics.workers.iter().map(|worker| pick(worker)));
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Histogram)?
+                .encode_histogram::<NoLabelSet>(totals.sum, totals.count, &totals.buckets, None)?;
+        }
+        let open: i64 = metrics.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum();
+        encoder
+            .encode_descriptor(
+                "hanse_gateway_active_connections",
+                "Client connections open",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&open)?;
+        for (name, help, total) in [
+            (
+                "hanse_gateway_connections",
+                "Client connections accepted",
+                metrics.workers.iter().map(|worker| worker.accepted.load(Ordering::Relaxed)).sum(),
+            ),
+            (
+                "hanse_gateway_failed_handshakes",
+                "TLS handshakes that failed or took too long",
+                metrics.workers.iter().map(|worker| worker.failed_handshakes.load(Ordering::Relaxed)).sum(),
+            ),
+            (
+                "hanse_gateway_lost_access_log_lines",
+                "Access log lines dropped because the writer was behind",
+                metrics.lost_log_lines.load(Ordering::Relaxed),
+            ),
+        ] {
+            let total: u64 = total;
+            encoder
+                .encode_descriptor(name, help, None, MetricType::Counter)?
+                .encode_counter::<NoLabelSet, _, f64>(&total, None)?;
+        }
+        scopes(metrics, &mut encoder)
+    }
+}
+
+fn requests(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(
+        "hanse_gateway_requests",
+        "Requests answered, by Api and class of status; without an Api where none fitted",
+        None,
+        MetricType::Counter,
+    )?;
+    let apis = metrics.apis.load();
+    for stats in apis.iter().map(|stats| &**stats).chain([&metrics.unmatched]) {
+        let ApiStats { environment, organization, api, .. } = stats;
+        for (class, count) in CLASSES.iter().zip(stats.totals()).filter(|(_, count)| *count > 0) {
+            let labels = [
+                ("environment", &**environment),
+                ("organization", organization),
+                ("api", api),
+                ("class", class),
+            ];
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn rejected(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(
+        "hanse_gateway_rejected",
+        "Answers the gateway gave by itself, by reason",
+        None,
+        MetricType::Counter,
+    )?;
+    for reason in Reason::ALL {
+        let total: u64 = metrics
+            .workers
+            .iter()
+            .map(|worker| worker.rejected[reason as usize].load(Ordering::Relaxed))
+            .sum();
+        family
+            .encode_family(&[("reason", reason.name())])?
+            .encode_counter::<NoLabelSet, _, f64>(&total, None)?;
+    }
+    Ok(())
+}
+
+fn scopes(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let scopes = metrics.scopes.load();
+    for (name, help, pick) in [
+        (
+            "hanse_gateway_config_revision",
+            "Revision of the configuration in force",
+            (|gauge| gauge.revision) as fn(&super::ScopeGauge) -> u64,
+        ),
+        ("hanse_gateway_routes", "Routes in force", |gauge| gauge.routes as u64),
+        ("hanse_gateway_unusable_resources", "Resources kept at their last good version", |gauge| {
+            gauge.unusable as u64
+        }),
+    ] {
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for gauge in scopes.iter() {
+            family.encode_family(&[("scope", gauge.scope.as_str())])?.encode_gauge(&pick(gauge))?;
+        }
+    }
+    Ok(())
+}

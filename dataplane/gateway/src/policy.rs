@@ -1,0 +1,7 @@
+//! Policies: what is done to requests and responses besides forwarding them.
+
+mod cors;
+mod headers;
+
+pub use cors::Cors;
+pub use headers::{HeaderRules, is_protected, remove_hop_by_hop};

@@ -1,0 +1,268 @@
+//! Answers the gateway gives by itself: problem documents (RFC 9457).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+/// Why the gateway answers by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No configuration has come yet.
+    NotReady,
+    /// The `Host` is missing, doubled or malformed.
+    BadHost,
+    /// The path cannot be matched safely.
+    BadPath(String),
+    /// No Api, or no operation of it, has this host and path.
+    NoRoute,
+    /// The path is known, the method is not.
+    MethodNotAllowed {
+        /// The methods it has.
+        allow: HeaderValue,
+    },
+    /// The Api is blocked.
+    ApiBlocked,
+    /// No API key where one is needed.
+    KeyMissing {
+        /// How to show one.
+        challenge: HeaderValue,
+    },
+    /// A key nobody holds.
+    KeyUnknown {
+        /// How to show one.
+        challenge: HeaderValue,
+    },
+    /// A key past its time.
+    KeyExpired {
+        /// How to show one.
+        challenge: HeaderValue,
+    },
+    /// The application has no subscription to the Api.
+    NotSubscribed,
+    /// More than may be sent.
+    BodyTooLarge {
+        /// The limit in octets.
+        limit: u64,
+    },
+    /// The plan's rate is used up.
+    OverPlan {
+        /// Until the next request passes.
+        retry_after: Duration,
+    },
+    /// The Api has no endpoint here.
+    NoEndpoint,
+    /// No connection to the endpoint, or it broke before an answer.
+    UpstreamUnreachable,
+    /// No connection or no answer in time.
+    UpstreamTimeout,
+}
+
+/// The kinds of [`Refusal`], for counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // as in Refusal
+pub enum Reason {
+    NotReady,
+    BadHost,
+    BadPath,
+    NoRoute,
+    MethodNotAllowed,
+    ApiBlocked,
+    KeyMissing,
+    KeyUnknown,
+    KeyExpired,
+    NotSubscribed,
+    BodyTooLarge,
+    OverPlan,
+    NoEndpoint,
+    UpstreamUnreachable,
+    UpstreamTimeout,
+}
+
+impl Reason {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// Each once, in order.
+    pub const ALL: [Self; 15] = [
+        Self::NotReady,
+        Self::BadHost,
+        Self::BadPath,
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::ApiBlocked,
+        Self::KeyMissing,
+        Self::KeyUnknown,
+        Self::KeyExpired,
+        Self::NotSubscribed,
+        Self::BodyTooLarge,
+        Self::OverPlan,
+        Self::NoEndpoint,
+        Self::UpstreamUnreachable,
+        Self::UpstreamTimeout,
+    ];
+
+    /// The NAME of `urn:hanse:problem:NAME`, and the label in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotReady => "not-ready",
+            Self::BadHost => "bad-host",
+            Self::BadPath => "bad-path",
+            Self::NoRoute => "no-route",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::ApiBlocked => "api-blocked",
+            Self::KeyMissing => "key-missing",
+            Self::KeyUnknown => "key-unknown",
+            Self::KeyExpired => "key-expired",
+            Self::NotSubscribed => "not-subscribed",
+            Self::BodyTooLarge => "body-too-large",
+            Self::OverPlan => "over-plan",
+            Self::NoEndpoint => "no-endpoint",
+            Self::UpstreamUnreachable => "upstream-unreachable",
+            Self::UpstreamTimeout => "upstream-timeout",
+        }
+    }
+
+    /// The status it is answered with.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadHost | Self::BadPath => StatusCode::BAD_REQUEST,
+            Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired => StatusCode::UNAUTHORIZED,
+            Self::NotSubscribed => StatusCode::FORBIDDEN,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::OverPlan => StatusCode::TOO_MANY_REQUESTS,
+            Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
+            Self::NotReady | Self::ApiBlocked | Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::NotReady => "The gateway has no configuration yet",
+            Self::BadHost => "The request does not say which host it is for",
+            Self::BadPath => "The path is ambiguous or malformed",
+            Self::NoRoute => "Nothing is served at this host and path",
+            Self::MethodNotAllowed => "The path does not have this method",
+            Self::ApiBlocked => "The API is blocked by its owner",
+            Self::KeyMissing => "An API key is needed",
+            Self::KeyUnknown => "The API key is not known",
+            Self::KeyExpired => "The API key has expired",
+            Self::NotSubscribed => "The application is not subscribed to this API",
+            Self::BodyTooLarge => "The request body is too large",
+            Self::OverPlan => "The subscription's plan is used up for now",
+            Self::NoEndpoint => "The API has no endpoint in this region",
+            Self::UpstreamUnreachable => "The API's backend cannot be reached",
+            Self::UpstreamTimeout => "The API's backend did not answer in time",
+        }
+    }
+}
+
+impl Refusal {
+    /// Its kind.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::NotReady => Reason::NotReady,
+            Self::BadHost => Reason::BadHost,
+            Self::BadPath(_) => Reason::BadPath,
+            Self::NoRoute => Reason::NoRoute,
+            Self::MethodNotAllowed { .. } => Reason::MethodNotAllowed,
+            Self::ApiBlocked => Reason::ApiBlocked,
+            Self::KeyMissing { .. } => Reason::KeyMissing,
+            Self::KeyUnknown { .. } => Reason::KeyUnknown,
+            Self::KeyExpired { .. } => Reason::KeyExpired,
+            Self::NotSubscribed => Reason::NotSubscribed,
+            Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
+            Self::OverPlan { .. } => Reason::OverPlan,
+            Self::NoEndpoint => Reason::NoEndpoint,
+            Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
+            Self::UpstreamTimeout => Reason::UpstreamTimeout,
+        }
+    }
+
+    fn detail(&self) -> Option<String> {
+        match self {
+            Self::BadPath(why) => Some(why.clone()),
+            Self::MethodNotAllowed { allow } => allow.to_str().ok().map(|allow| format!("It has {allow}.")),
+            Self::BodyTooLarge { limit } => Some(format!("At most {limit} octets may be sent.")),
+            Self::OverPlan { retry_after } => {
+                Some(format!("The next request passes in {} s.", whole_seconds(*retry_after)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The answer.
+    pub fn response(&self) -> Response<Bytes> {
+        let reason = self.reason();
+        let status = reason.status();
+        let mut document = serde_json::json!({
+            "type": format!("urn:hanse:problem:{}", reason.name()),
+            "title": reason.title(),
+            "status": status.as_u16(),
+        });
+        if let Some(detail) = self.detail() {
+            document["detail"] = detail.into();
+        }
+        let mut response = Response::new(Bytes::from(document.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        // A cache must not keep what the next configuration may change.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.add_headers(headers);
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::MethodNotAllowed { allow } => drop(headers.insert(header::ALLOW, allow.clone())),
+            Self::KeyMissing { challenge }
+            | Self::KeyUnknown { challenge }
+            | Self::KeyExpired { challenge } => {
+                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+            }
+            Self::OverPlan { retry_after } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
+            }
+            Self::NotReady => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            _ => {}
+        }
+    }
+}
+
+/// Rounded up, at least 1: a client that waits so long passes.
+fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_problem_documents() {
+        let response = Refusal::OverPlan { retry_after: Duration::from_millis(1_001) }.response();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        insta::assert_snapshot!(
+            String::from_utf8_lossy(response.body()),
+            @r#"{"type":"urn:hanse:problem:over-plan","title":"The subscription's plan is used up for now","status":429,"detail":"The next request passes in 2 s."}"#
+        );
+        let allow = HeaderValue::from_static("GET, HEAD");
+        let response = Refusal::MethodNotAllowed { allow }.response();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[header::ALLOW]),
+            (405, &"GET, HEAD".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn reasons_are_counted_by_their_place() {
+        for (place, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The books on one request: opened with its head, closed when its answer is through or dropped.
+
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use http::{Method, Request, StatusCode};
+use time::OffsetDateTime;
+
+use super::worker::Serving;
+use crate::{
+    access_log::Line,
+    decide::{self, Matched},
+    problem::Reason,
+};
+
+/// What nginx made customary for a client that left before its answer.
+const CLIENT_LEFT: u16 = 499;
+
+/// The books on one request.
+pub(super) struct Record {
+    serving: Rc<Serving>,
+    started: Instant,
+    status: Option<StatusCode>,
+    sent: u64,
+    upstream: Option<Duration>,
+    reason: Option<Reason>,
+    matched: Matched,
+    /// Kept only where there is an access log.
+    words: Option<Box<Words>>,
+}
+
+/// The texts of an access log line.
+struct Words {
+    time: OffsetDateTime,
+    client: IpAddr,
+    host: String,
+    method: Method,
+    path: String,
+    upstream: Option<String>,
+}
+
+impl Record {
+    /// Opens the books.
+    pub(super) fn open<B>(serving: Rc<Serving>, client: IpAddr, request: &Request<B>) -> Self {
+        let words = serving.access_log.is_some().then(|| {
+            let host = decide::host_of(request.uri(), request.headers(), request.version());
+            Box::new(Words {
+                time: OffsetDateTime::now_utc(),
+                client,
+                host: host.unwrap_or_default().into_owned(),
+                method: request.method().clone(),
+                path: request.uri().path().to_owned(),
+                upstream: None,
+            })
+        });
+        Self {
+            serving,
+            started: Instant::now(),
+            status: None,
+            sent: 0,
+            upstream: None,
+            reason: None,
+            matched: Matched::default(),
+            words,
+        }
+    }
+
+    /// What the request was found to be.
+    pub(super) fn matched(&mut self, matched: Matched) {
+        self.matched = matched;
+    }
+
+    /// What the request was found to be.
+    pub(super) fn what(&self) -> &Matched {
+        &self.matched
+    }
+
+    /// It goes to this endpoint.
+    pub(super) fn goes_to(&mut self, authority: &str) {
+        if let Some(words) = &mut self.words {
+            words.upstream = Some(authority.to_owned());
+        }
+    }
+
+    /// The upstream's head came after so long.
+    pub(super) fn upstream_took(&mut self, duration: Duration) {
+        self.serving.own_metrics().upstream_seconds.observe(duration);
+        self.upstream = Some(duration);
+    }
+
+    /// The gateway answers by itself.
+    pub(super) fn refused(&mut self, reason: Reason) {
+        self.serving.own_metrics().rejected[reason as usize].fetch_add(1, Ordering::Relaxed);
+        self.reason = Some(reason);
+    }
+
+    /// The answer's status is known.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        match &self.matched.served {
+            Some(served) => served.stats.count(self.serving.index, status),
+            None => self.serving.metrics.unmatched.count(self.serving.index, status),
+        }
+    }
+
+    /// Octets of the answer's body went out.
+    pub(super) fn sent(&mut self, octets: u64) {
+        self.sent += octets;
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        self.serving.own_metrics().request_seconds.observe(duration);
+        let (Some(log), Some(words)) = (&self.serving.access_log, &self.words) else { return };
+        let millis = |duration: Duration| duration.as_micros() as f64 / 1e3;
+        let routes = self.matched.served.as_ref().map(|served| &*served.routes);
+        log.log(&Line {
+            time: words.time,
+            client: words.client,
+            host: &words.host,
+            method: words.method.as_str(),
+            path: &words.path,
+            status: self.status.map_or(CLIENT_LEFT, |status| status.as_u16()),
+            bytes: self.sent,
+            duration_ms: millis(duration),
+            upstream_ms: self.upstream.map(millis),
+            upstream: words.upstream.as_deref(),
+            organization: routes.map(|routes| &*routes.organization),
+            api: routes.map(|routes| &*routes.api),
+            operation: self.matched.operation.as_ref().map(|operation| &*operation.id),
+            application: self.matched.caller.as_ref().map(|caller| &*caller.application),
+            reason: self.reason.map(Reason::name),
+        });
+    }
+}

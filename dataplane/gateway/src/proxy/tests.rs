@@ -1,0 +1,6 @@
+mod bodies;
+mod connections;
+mod contract;
+mod harness;
+mod tls;
+mod upstreams;

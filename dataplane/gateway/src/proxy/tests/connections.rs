@@ -1,0 +1,228 @@
+//! Client connections: reuse, slowness, malformed requests, swaps under load, the end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::harness::*;
+use crate::{config::Limits, testbed::*};
+
+fn api(upstream_url: &str) -> Resources {
+    vec![
+        listener("production", &[]),
+        route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
+        upstream_entry("a", upstream(&[upstream_url])),
+    ]
+}
+
+fn connections(gateway: &Gateway) -> i64 {
+    gateway.metrics.workers.iter().map(|own| own.connections.load(Ordering::Relaxed)).sum()
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_counted() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(api(&upstream.url()));
+    let mut client = Client::connect(gateway.http).await;
+    for _ in 0..5 {
+        client.call(request("POST /a/x", &[], "body")).await.seen();
+        client.call(request("GET /unknown", &[], "")).await;
+    }
+    assert_eq!(connections(&gateway), 1);
+    drop(client);
+    eventually("the connection is gone", || connections(&gateway) == 0).await;
+    let accepted: u64 = gateway.metrics.workers.iter().map(|own| own.accepted.load(Ordering::Relaxed)).sum();
+    assert_eq!(accepted, 1);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(api(&upstream.url()));
+    let text = raw(
+        gateway.http,
+        b"GET /a/one HTTP/1.1\r\nhost: a\r\n\r\nGET /unknown HTTP/1.1\r\nhost: a\r\n\r\nGET /a/two HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    let places: Vec<usize> =
+        ["\"/one\"", "no-route", "\"/two\""].iter().map(|part| text.find(part).expect(part)).collect();
+    assert!(places.is_sorted(), "{text}");
+}
+
+#[tokio::test]
+async fn http_1_0_works_with_and_without_a_host() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(api(&upstream.url()));
+    let text = raw(gateway.http, b"GET /a/x HTTP/1.0\r\n\r\n").await;
+    assert!(text.starts_with("HTTP/1.0 200 "), "{text}");
+    let text = raw(gateway.http, b"GET /a/chunks HTTP/1.0\r\nhost: a\r\n\r\n").await;
+    assert!(text.ends_with("\r\n\r\none two three") && !text.contains("chunked"), "{text}");
+}
+
+#[tokio::test]
+async fn slow_heads_and_idle_connections_are_closed() {
+    let limits = Limits { header_timeout_ms: 200, ..Default::default() };
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
+    let closes = async |mut stream: TcpStream| {
+        let mut rest = Vec::new();
+        tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await.expect("closed in time").unwrap();
+        rest
+    };
+    // Never says anything.
+    assert!(closes(TcpStream::connect(gateway.http).await.unwrap()).await.is_empty());
+    // An octet now and then.
+    let mut slow = TcpStream::connect(gateway.http).await.unwrap();
+    let begun = std::time::Instant::now();
+    for octet in b"GET /a/x HTTP/1.1\r\nhost: a\r\nx-slow: ".iter().cycle() {
+        if slow.write_all(&[*octet]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(begun.elapsed() < SOON, "never closed");
+    }
+    // Served once, then idle.
+    let mut idle = TcpStream::connect(gateway.http).await.unwrap();
+    idle.write_all(b"GET /a/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    assert!(closes(idle).await.starts_with(b"HTTP/1.1 200 "));
+    eventually("no connection is left", || connections(&gateway) == 0).await;
+}
+
+#[tokio::test]
+async fn a_slow_exchange_is_not_a_slow_head() {
+    let limits = Limits { header_timeout_ms: 100, ..Default::default() };
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
+    let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+    stream
+        .write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    for octet in b"slow" {
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        stream.write_all(&[*octet]).await.unwrap();
+    }
+    let mut text = String::new();
+    tokio::time::timeout(SOON, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("slow"), "{text}");
+}
+
+#[tokio::test]
+async fn ambiguous_framing_reaches_the_upstream_as_one_request_or_not_at_all() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(api(&upstream.url()));
+    let refused = async |octets: &[u8]| {
+        let text = raw(gateway.http, octets).await;
+        assert!(text.starts_with("HTTP/1.1 400 "), "{} {text:?}", String::from_utf8_lossy(octets));
+    };
+    refused(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ncontent-length: 5\r\n\r\nabcde").await;
+    refused(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: +4\r\n\r\nabcd").await;
+    refused(b"POST /a/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, x\r\n\r\n0\r\n\r\n").await;
+    refused(b"POST /a/x HTTP/1.1\r\nhost: a\r\nx-a: b\r\n folded\r\n\r\n").await;
+    refused(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length : 4\r\n\r\nabcd").await;
+    refused(b"GET /a/x HTTP/1.1\r\nhost: a\r\nhost: b\r\nconnection: close\r\n\r\n").await;
+    refused(b"GET /a/x HTTP/1.1\r\nconnection: close\r\n\r\n").await;
+    refused(b"OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(upstream.requests.load(Ordering::SeqCst), 0);
+    // Both framings: chunked holds, the length is gone, and the connection ends with the answer, so nothing that
+    // follows is taken for a request.
+    let text = raw(
+        gateway.http,
+        b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nGET /a/smuggled HTTP/1.1\r\nhost: a\r\n\r\n",
+    )
+    .await;
+    assert!(text.contains("hello") && !text.contains("smuggled"), "{text}");
+    assert_eq!(upstream.requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn swapping_the_table_drops_no_request() {
+    const SWAPS: usize = 100;
+    let upstream = Upstream::start().await;
+    let gateway = Arc::new(Gateway::serving(api(&upstream.url())));
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..4)
+        .map(|_| {
+            let (gateway, stop, answered) = (gateway.clone(), stop.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut client = Client::connect(gateway.http).await;
+                while !stop.load(Ordering::SeqCst) {
+                    client.call(request("GET /a/x", &[], "")).await.seen();
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    for swap in 0..SWAPS {
+        let mut changed = route("a", "/a", &["GET /{p}", "POST /{p}"]);
+        changed.api_revision = swap as u64;
+        let other = format!("other-{swap}");
+        gateway.change(vec![
+            route_entry(changed),
+            upstream_entry("a", crate::testbed::upstream(&[&upstream.url()])),
+            route_entry(route(&other, &format!("/{other}"), &["GET /"])),
+        ]);
+        let before = answered.load(Ordering::SeqCst);
+        eventually("requests go on", || answered.load(Ordering::SeqCst) > before).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(answered.load(Ordering::SeqCst) >= SWAPS);
+}
+
+#[tokio::test]
+async fn the_end_waits_for_requests_in_flight_and_for_nobody_else() {
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::serving(api(&upstream.url()));
+    let mut idle = Client::connect(gateway.http).await;
+    idle.call(request("GET /a/x", &[], "")).await.seen();
+    let mut busy = TcpStream::connect(gateway.http).await.unwrap();
+    busy.write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
+    eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 2).await;
+
+    gateway.trigger.trigger();
+    let ended = tokio::spawn(gateway.dataplane.take().unwrap().ended());
+    eventually("the idle connection is closed", || connections(&gateway) == 1).await;
+    assert!(TcpStream::connect(gateway.http).await.is_err() || connections(&gateway) <= 1);
+    busy.write_all(b"cd").await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(SOON, busy.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("abcd"), "{text}");
+    tokio::time::timeout(SOON, ended).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_end_does_not_wait_for_ever() {
+    let upstream = Upstream::start().await;
+    let limits = Limits { drain_timeout_ms: 100, ..Default::default() };
+    let mut gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
+    let mut busy = TcpStream::connect(gateway.http).await.unwrap();
+    busy.write_all(b"GET /a/never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 1).await;
+    gateway.trigger.trigger();
+    tokio::time::timeout(SOON, gateway.dataplane.take().unwrap().ended()).await.unwrap().unwrap();
+}
+
+#[test]
+fn a_port_that_somebody_has_is_refused() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for count in [1, 2] {
+        assert!(crate::proxy::bind(taken.local_addr().unwrap(), count).is_err());
+    }
+    let ours = crate::proxy::bind("127.0.0.1:0".parse().unwrap(), 3).unwrap();
+    let address = ours[0].local_addr().unwrap();
+    assert!(ours.iter().all(|socket| socket.local_addr().unwrap() == address));
+    assert!(crate::proxy::bind(address, 3).is_err());
+}

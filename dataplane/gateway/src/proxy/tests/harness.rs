@@ -1,0 +1,341 @@
+//! A gateway on real sockets, a real upstream behind it, a real client before it.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use hanse_transport::ShutdownTrigger;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::{
+    access_log::AccessLog,
+    config::Limits,
+    metrics::GatewayMetrics,
+    proxy::{Dataplane, DataplaneOptions, bind},
+    table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
+    testbed::scope,
+};
+
+/// For whatever must happen soon: far above what a busy machine needs.
+pub(super) const SOON: Duration = Duration::from_secs(20);
+
+pub(super) type Resources = Vec<(Arc<str>, Bytes)>;
+
+/// A gateway with two threads; it stops when dropped.
+pub(super) struct Gateway {
+    pub(super) http: SocketAddr,
+    pub(super) https: Option<SocketAddr>,
+    pub(super) metrics: Arc<GatewayMetrics>,
+    pub(super) trigger: ShutdownTrigger,
+    pub(super) dataplane: Option<Dataplane>,
+    table: Arc<ArcSwap<RoutingTable>>,
+    index: Mutex<(ScopeIndex, ConnectProfiles)>,
+}
+
+/// How a gateway under test differs from the usual one.
+#[derive(Default)]
+pub(super) struct Setup {
+    pub(super) limits: Limits,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) log: Option<Box<dyn std::io::Write + Send>>,
+}
+
+impl Gateway {
+    pub(super) fn serving(resources: Resources) -> Self {
+        Self::with(Setup::default(), resources)
+    }
+
+    pub(super) fn with(setup: Setup, resources: Resources) -> Self {
+        const WORKERS: usize = 2;
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let metrics = GatewayMetrics::new(WORKERS);
+        let table = Arc::<ArcSwap<RoutingTable>>::default();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let options = DataplaneOptions {
+            table: table.clone(),
+            limits: setup.limits,
+            http: bind(any, WORKERS).unwrap(),
+            https: if setup.tls.is_some() { bind(any, WORKERS).unwrap() } else { Vec::new() },
+            tls: setup.tls,
+            access_log: setup.log.map(|output| AccessLog::writing_to(output, metrics.clone()).unwrap().0),
+            metrics: metrics.clone(),
+            abort_on_panic: false,
+        };
+        let dataplane = Dataplane::start(options, &shutdown).unwrap();
+        let gateway = Self {
+            http: dataplane.http.unwrap(),
+            https: dataplane.https,
+            metrics,
+            trigger,
+            dataplane: Some(dataplane),
+            table,
+            index: Mutex::new((ScopeIndex::new(scope("production")), ConnectProfiles::default())),
+        };
+        if !resources.is_empty() {
+            gateway.change(resources);
+        }
+        gateway
+    }
+
+    /// Applies changes and puts the new table in force.
+    pub(super) fn change(&self, upserts: Resources) {
+        let (index, profiles) = &mut *self.index.lock().unwrap();
+        index.apply(upserts, Vec::new(), profiles);
+        self.table.store(Arc::new(RoutingTable::new(vec![index.table()])));
+    }
+
+    /// One request on a connection of its own.
+    pub(super) async fn call(&self, request: Request<Full<Bytes>>) -> Answer {
+        Client::connect(self.http).await.call(request).await
+    }
+
+    /// `"METHOD TARGET"`, without a body.
+    pub(super) async fn get(&self, line: &str) -> Answer {
+        self.call(request(line, &[], "")).await
+    }
+}
+
+/// A request from `"METHOD TARGET"`, headers and body.
+pub(super) fn request(line: &str, headers: &[(&str, &str)], body: &'static str) -> Request<Full<Bytes>> {
+    let (method, target) = line.split_once(' ').unwrap();
+    let mut builder = Request::builder().method(method).uri(target).header("host", "gateway.example:8080");
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    builder.body(Full::from(body)).unwrap()
+}
+
+/// An answer with all of its body.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: String,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The NAME of its `urn:hanse:problem:NAME`, checked against its status.
+    pub(super) fn problem(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        let document: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(document["status"], self.status.as_u16(), "{self:?}");
+        document["type"].as_str().unwrap().strip_prefix("urn:hanse:problem:").unwrap().to_owned()
+    }
+
+    /// What the echoing upstream saw.
+    pub(super) fn seen(&self) -> Seen {
+        assert_eq!(self.status, 200, "{self:?}");
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A client connection.
+pub(super) struct Client {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+}
+
+impl Client {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(super) async fn over<S>(stream: S) -> Self
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender }
+    }
+
+    pub(super) async fn call(&mut self, request: Request<Full<Bytes>>) -> Answer {
+        self.try_call(request).await.unwrap()
+    }
+
+    pub(super) async fn try_call(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
+        let exchange = async {
+            self.sender.ready().await?;
+            collect(self.sender.send_request(request).await?).await
+        };
+        tokio::time::timeout(SOON, exchange).await.expect("an answer in time")
+    }
+}
+
+pub(super) async fn collect(response: Response<Incoming>) -> Result<Answer, hyper::Error> {
+    let (parts, body) = response.into_parts();
+    let collected = body.collect().await?;
+    let trailers = collected.trailers().cloned();
+    let body = String::from_utf8(collected.to_bytes().to_vec()).unwrap();
+    Ok(Answer { status: parts.status, headers: parts.headers, body, trailers })
+}
+
+/// Sends octets as they are and reads until the other side closes.
+pub(super) async fn raw(address: SocketAddr, octets: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(octets).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(SOON, stream.read_to_end(&mut answer))
+        .await
+        .expect("the connection closes")
+        .unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Waits for a condition, with a bound.
+pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < SOON, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A request as the echoing upstream saw it.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+pub(super) struct Seen {
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: String,
+    pub(super) trailers: Vec<(String, String)>,
+}
+
+impl Seen {
+    /// The values of a header, joined by `|`.
+    pub(super) fn header(&self, name: &str) -> String {
+        let values: Vec<&str> =
+            self.headers.iter().filter(|(own, _)| own == name).map(|(_, value)| value.as_str()).collect();
+        values.join("|")
+    }
+}
+
+/// An upstream that answers what it saw, and some paths in special ways.
+pub(super) struct Upstream {
+    pub(super) address: SocketAddr,
+    pub(super) connections: Arc<AtomicUsize>,
+    pub(super) requests: Arc<AtomicUsize>,
+}
+
+impl Upstream {
+    pub(super) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let requests = Arc::new(AtomicUsize::new(0));
+        tokio::spawn({
+            let (connections, requests) = (connections.clone(), requests.clone());
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    connections.fetch_add(1, Ordering::SeqCst);
+                    let requests = requests.clone();
+                    let service = hyper::service::service_fn(move |request| {
+                        requests.fetch_add(1, Ordering::SeqCst);
+                        async { Ok::<_, Infallible>(echo(request).await) }
+                    });
+                    tokio::spawn(
+                        hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                            .http1_only()
+                            .serve_connection(TokioIo::new(stream), service)
+                            .into_owned(),
+                    );
+                }
+            }
+        });
+        Self { address, connections, requests }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+type EchoBody = http_body_util::combinators::BoxBody<Bytes, Infallible>;
+
+async fn echo(request: Request<Incoming>) -> Response<EchoBody> {
+    let whole = |text: String| Full::new(Bytes::from(text)).boxed();
+    let frames = |frames: Vec<Frame<Bytes>>| {
+        StreamBody::new(futures_util::stream::iter(frames.into_iter().map(Ok::<_, Infallible>))).boxed()
+    };
+    let (parts, body) = request.into_parts();
+    let mut response = match parts.uri.path() {
+        "/never" => std::future::pending().await,
+        "/no-content" => {
+            let mut response = Response::new(whole(String::new()));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return response;
+        }
+        "/not-modified" => {
+            let mut response = Response::new(whole(String::new()));
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().insert("etag", "\"7\"".parse().unwrap());
+            return response;
+        }
+        "/chunks" => Response::new(frames(vec![
+            Frame::data(Bytes::from_static(b"one ")),
+            Frame::data(Bytes::from_static(b"two ")),
+            Frame::data(Bytes::from_static(b"three")),
+        ])),
+        "/trailers" => {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-sum", "42".parse().unwrap());
+            let mut response = Response::new(frames(vec![
+                Frame::data(Bytes::from_static(b"data")),
+                Frame::trailers(trailers),
+            ]));
+            response.headers_mut().insert("trailer", "x-sum".parse().unwrap());
+            response
+        }
+        _ => {
+            let collected = match body.collect().await {
+                Ok(collected) => collected,
+                Err(_) => return Response::new(whole(String::new())),
+            };
+            let pairs = |headers: &HeaderMap| -> Vec<(String, String)> {
+                headers
+                    .iter()
+                    .map(|(name, value)| {
+                        (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+                    })
+                    .collect()
+            };
+            let seen = Seen {
+                method: parts.method.to_string(),
+                target: parts.uri.to_string(),
+                headers: pairs(&parts.headers),
+                trailers: collected.trailers().map(pairs).unwrap_or_default(),
+                body: String::from_utf8_lossy(&collected.to_bytes()).into_owned(),
+            };
+            let mut response = Response::new(whole(serde_json::to_string(&seen).unwrap()));
+            response.headers_mut().insert("connection", "x-hop".parse().unwrap());
+            response.headers_mut().insert("x-hop", "not for the client".parse().unwrap());
+            response
+        }
+    };
+    if parts.method == Method::HEAD {
+        *response.body_mut() = whole(String::new());
+        response.headers_mut().insert("content-length", "1234".parse().unwrap());
+    }
+    response.headers_mut().insert("x-upstream", "yes".parse().unwrap());
+    response
+}

@@ -1,0 +1,157 @@
+//! TLS on both sides.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::harness::*;
+use crate::testbed::*;
+
+struct Certificate {
+    pem: String,
+    server: Arc<ServerConfig>,
+    roots: RootCertStore,
+}
+
+/// A certificate that is its own root.
+fn certificate(name: &str, alpn: &[&[u8]]) -> Certificate {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    server.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone()).unwrap();
+    Certificate { pem: cert.pem(), server: Arc::new(server), roots }
+}
+
+async fn connect(
+    gateway: &Gateway,
+    roots: &RootCertStore,
+    alpn: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let mut client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots.clone())
+        .with_no_client_auth();
+    client.alpn_protocols = vec![alpn.to_vec()];
+    let stream = TcpStream::connect(gateway.https.unwrap()).await.unwrap();
+    let name = ServerName::try_from("gateway.example").unwrap();
+    TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap()
+}
+
+fn api(upstream: hanse_proto::runtime::Upstream) -> Resources {
+    vec![
+        listener("production", &[]),
+        route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
+        upstream_entry("a", upstream),
+    ]
+}
+
+#[tokio::test]
+async fn clients_may_speak_http_1_and_2_over_tls() {
+    let upstream = Upstream::start().await;
+    let own = certificate("gateway.example", &[b"h2", b"http/1.1"]);
+    let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
+    let gateway = Gateway::with(setup, api(crate::testbed::upstream(&[&upstream.url()])));
+
+    let mut client = Client::over(connect(&gateway, &own.roots, b"http/1.1").await).await;
+    let seen = client.call(request("POST /a/x", &[], "one")).await.seen();
+    assert_eq!((seen.header("x-forwarded-proto").as_str(), seen.body.as_str()), ("https", "one"));
+
+    let stream = TokioIo::new(connect(&gateway, &own.roots, b"h2").await);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let calls = (0..20).map(|number| {
+        let (mut sender, at) = (sender.clone(), upstream.address.to_string());
+        async move {
+            let request = Request::post(format!("https://gateway.example/a/{number}"))
+                .header("cookie", "a=1")
+                .header("cookie", "b=2")
+                .body(Full::<Bytes>::from("two"))
+                .unwrap();
+            let seen = collect(sender.send_request(request).await.unwrap()).await.unwrap().seen();
+            assert_eq!((seen.target, seen.body), (format!("/{number}"), "two".to_owned()));
+            let header =
+                |name| seen.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+            assert_eq!(header("x-forwarded-host").as_deref(), Some("gateway.example"));
+            assert_eq!(header("host"), Some(at.clone()));
+            assert_eq!(header("cookie").as_deref(), Some("a=1; b=2"));
+        }
+    });
+    tokio::time::timeout(SOON, futures_util::future::join_all(calls)).await.unwrap();
+    let unknown = Request::get("https://gateway.example/unknown").body(Full::<Bytes>::from("")).unwrap();
+    let answer = collect(sender.clone().send_request(unknown).await.unwrap()).await.unwrap();
+    assert_eq!(answer.problem(), "no-route");
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_counted_and_harms_nobody() {
+    let upstream = Upstream::start().await;
+    let own = certificate("gateway.example", &[]);
+    let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
+    let gateway = Gateway::with(setup, api(crate::testbed::upstream(&[&upstream.url()])));
+    let _silent = TcpStream::connect(gateway.https.unwrap()).await.unwrap();
+    raw(gateway.https.unwrap(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    eventually("the failure is counted", || {
+        gateway.metrics.workers.iter().map(|own| own.failed_handshakes.load(Ordering::Relaxed)).sum::<u64>()
+            == 1
+    })
+    .await;
+    let mut client = Client::over(connect(&gateway, &own.roots, b"http/1.1").await).await;
+    client.call(request("GET /a/x", &[], "")).await.seen();
+}
+
+/// An upstream over TLS that answers 200 to everything.
+async fn secure_upstream(server: Arc<ServerConfig>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = TlsAcceptor::from(server.clone());
+            tokio::spawn(async move {
+                let Ok(stream) = acceptor.accept(stream).await else { return };
+                let service = hyper::service::service_fn(|_| async {
+                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::from("secure")))
+                });
+                let _ = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn upstreams_over_tls_are_verified() {
+    let theirs = certificate("orders.internal", &[]);
+    let port = secure_upstream(theirs.server.clone()).await;
+    let url = format!("https://127.0.0.1:{port}");
+    let check = async |ca_pem: &str, server_name: &str, wanted: &str| {
+        let mut given = upstream(&[&url]);
+        given.ca_pem = ca_pem.to_owned();
+        given.server_name = server_name.to_owned();
+        let answer = Gateway::serving(api(given)).get("GET /a/x").await;
+        let got = if answer.status == 200 { answer.body } else { answer.problem() };
+        assert_eq!(got, wanted, "{server_name}");
+    };
+    check(&theirs.pem, "orders.internal", "secure").await;
+    check(&theirs.pem, "other.internal", "upstream-unreachable").await;
+    check(&theirs.pem, "", "upstream-unreachable").await; // the address is not in the certificate
+    check("", "orders.internal", "upstream-unreachable").await; // not under a public root
+}

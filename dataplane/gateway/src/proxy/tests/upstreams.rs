@@ -1,0 +1,253 @@
+//! Upstreams that are slow, absent, or say odd things.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use super::harness::*;
+use crate::testbed::*;
+
+fn api(urls: &[&str]) -> Resources {
+    let mut route = route("a", "/a", &["GET /{p}", "POST /{p}", "GET /{p}/slow"]);
+    route.operations[2].timeout_ms = 50;
+    let mut upstream = upstream(urls);
+    upstream.timeout_ms = 300;
+    upstream.connect_timeout_ms = 200;
+    vec![listener("production", &[]), route_entry(route), upstream_entry("a", upstream)]
+}
+
+/// An upstream that plays the same octets on every connection after each head of a request, and then closes or not.
+async fn script(answer: &'static [u8], close: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicUsize::new(0));
+    tokio::spawn({
+        let requests = requests.clone();
+        async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(play(stream, answer, close, requests.clone()));
+            }
+        }
+    });
+    (address, requests)
+}
+
+async fn play(mut stream: TcpStream, answer: &[u8], close: bool, requests: Arc<AtomicUsize>) {
+    let mut got = Vec::new();
+    let mut room = [0; 1_024];
+    loop {
+        match stream.read(&mut room).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => got.extend_from_slice(&room[..read]),
+        }
+        if let Some(end) = got.windows(4).position(|window| window == b"\r\n\r\n") {
+            got.drain(..end + 4);
+            requests.fetch_add(1, Ordering::SeqCst);
+            if stream.write_all(answer).await.is_err() || close {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_upstream_fails_to_do_has_its_status() {
+    let upstream = Upstream::start().await;
+    let closed = {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", socket.local_addr().unwrap())
+    };
+    let check = async |urls: &[&str], line: &str, status: u16, problem: &str| {
+        let answer = Gateway::serving(api(urls)).get(line).await;
+        assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (status, problem), "{urls:?} {line}");
+    };
+    check(&[&closed], "GET /a/x", 502, "upstream-unreachable").await;
+    check(&[&upstream.url()], "GET /a/never", 504, "upstream-timeout").await;
+    check(&["http://name.invalid"], "GET /a/x", 502, "upstream-unreachable").await;
+    check(&[], "GET /a/x", 503, "no-endpoint").await;
+}
+
+#[tokio::test]
+async fn connecting_has_a_time_of_its_own() {
+    // A listener whose queue is full answers no SYN.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        match tokio::time::timeout(std::time::Duration::from_millis(100), TcpStream::connect(address)).await {
+            Ok(stream) => waiting.push(stream.unwrap()),
+            Err(_elapsed) => break,
+        }
+    }
+    let mut resources = api(&[&format!("http://{address}")]);
+    let mut patient = upstream(&[&format!("http://{address}")]);
+    patient.connect_timeout_ms = 100; // and 30 s for the answer
+    resources.push(upstream_entry("a", patient));
+    let begun = std::time::Instant::now();
+    let answer = Gateway::serving(resources).get("GET /a/x").await;
+    assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (504, "upstream-timeout"));
+    assert!(begun.elapsed() < SOON);
+}
+
+#[tokio::test]
+async fn an_operations_timeout_goes_before_its_upstreams() {
+    let (silent, _) = script(b"", false).await;
+    let mut resources = api(&[]);
+    let mut patient = upstream(&[&format!("http://{silent}")]);
+    patient.timeout_ms = 600_000;
+    resources.push(upstream_entry("a", patient));
+    let gateway = Gateway::serving(resources);
+    assert_eq!(gateway.get("GET /a/x/slow").await.problem(), "upstream-timeout");
+}
+
+#[tokio::test]
+async fn endpoints_take_turns() {
+    let (one, two) = (Upstream::start().await, Upstream::start().await);
+    let gateway = Gateway::serving(api(&[&one.url(), &two.url()]));
+    let mut client = Client::connect(gateway.http).await;
+    for _ in 0..10 {
+        client.call(request("GET /a/x", &[], "")).await.seen();
+    }
+    assert_eq!((one.requests.load(Ordering::SeqCst), two.requests.load(Ordering::SeqCst)), (5, 5));
+    // Each connection was kept and used again.
+    assert_eq!((one.connections.load(Ordering::SeqCst), two.connections.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[tokio::test]
+async fn nothing_is_sent_twice() {
+    // The upstream reads a request and closes without an answer: it may have acted on it.
+    let (address, requests) = script(b"", true).await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let answer = gateway.call(request("POST /a/x", &[], "pay")).await;
+    assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (502, "upstream-unreachable"));
+    assert_eq!(requests.load(Ordering::SeqCst), 1);
+
+    // The same on a kept connection: one answer, then none.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicUsize::new(0));
+    tokio::spawn({
+        let requests = requests.clone();
+        async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let requests = requests.clone();
+                tokio::spawn(async move {
+                    let mut room = [0; 4_096];
+                    for answer in [&b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"[..], b""] {
+                        if !stream.read(&mut room).await.is_ok_and(|read| read > 0) {
+                            return;
+                        }
+                        requests.fetch_add(1, Ordering::SeqCst);
+                        stream.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        }
+    });
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let mut client = Client::connect(gateway.http).await;
+    assert_eq!(client.call(request("GET /a/x", &[], "")).await.body, "ok");
+    let answer = client.call(request("POST /a/x", &[("content-length", "0")], "")).await;
+    assert_eq!((answer.status.as_u16(), requests.load(Ordering::SeqCst)), (502, 2));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_closed_meanwhile_costs_nobody_an_error() {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let (address, requests) = script(answer, true).await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let mut client = Client::connect(gateway.http).await;
+    for turn in 1..=20 {
+        assert_eq!(client.call(request("GET /a/x", &[], "")).await.body, "ok", "{turn}");
+        assert_eq!(requests.load(Ordering::SeqCst), turn);
+        // The close is on its way; let it arrive.
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn informational_answers_are_passed_over() {
+    let (address, _) = script(
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        false,
+    )
+    .await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let mut client = Client::connect(gateway.http).await;
+    for _ in 0..3 {
+        let answer = client.call(request("GET /a/x", &[], "")).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "ok"));
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_nobody_asked_for_is_refused() {
+    let (address, _) =
+        script(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", false).await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let headers = [("upgrade", "x"), ("connection", "upgrade")];
+    let answer = gateway.call(request("GET /a/x", &headers, "")).await;
+    assert_eq!(answer.problem(), "upstream-unreachable");
+}
+
+#[tokio::test]
+async fn an_answer_without_length_ends_with_its_connection() {
+    let (address, _) = script(b"HTTP/1.1 200 OK\r\n\r\nuntil the end", true).await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let mut client = Client::connect(gateway.http).await;
+    for _ in 0..2 {
+        assert_eq!(client.call(request("GET /a/x", &[], "")).await.body, "until the end");
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_answer_never_looks_complete() {
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf"[..],
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let (address, _) = script(answer, true).await;
+        let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+        let result = Client::connect(gateway.http).await.try_call(request("GET /a/x", &[], "")).await;
+        assert!(result.is_err(), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn octets_after_an_answer_never_become_the_next_one() {
+    let (address, _) = script(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil",
+        false,
+    )
+    .await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let mut client = Client::connect(gateway.http).await;
+    for _ in 0..20 {
+        let answer = client.call(request("GET /a/x", &[], "")).await;
+        assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, "ok"));
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_ends_an_upload() {
+    let (address, _) =
+        script(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno", false).await;
+    let gateway = Gateway::serving(api(&[&format!("http://{address}")]));
+    let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+    stream.write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nsome").await.unwrap();
+    let mut room = [0; 1_024];
+    let read = tokio::time::timeout(SOON, stream.read(&mut room)).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&room[..read]);
+    assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
+}

@@ -1,0 +1,194 @@
+//! A serving thread: its runtime, its listeners, its connections.
+
+use std::{
+    cell::Cell,
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::{Arc, Once, atomic::Ordering},
+};
+
+use arc_swap::ArcSwap;
+use hanse_transport::Shutdown;
+use rustls::ServerConfig;
+use tokio::{
+    net::TcpStream,
+    runtime::{Builder, LocalOptions},
+};
+use tokio_util::task::TaskTracker;
+
+use super::{accept::accept, connection, upstream::UpstreamClient};
+use crate::{
+    access_log::AccessLog,
+    config::Limits,
+    metrics::{GatewayMetrics, WorkerMetrics},
+    table::RoutingTable,
+};
+
+/// A serving thread before it runs.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    pub(super) limits: Limits,
+    pub(super) metrics: Arc<GatewayMetrics>,
+    pub(super) access_log: Option<AccessLog>,
+}
+
+/// Its listeners.
+pub(super) struct Sockets {
+    pub(super) http: Option<TcpListener>,
+    pub(super) https: Option<TcpListener>,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+}
+
+/// What the tasks of one serving thread share.
+pub(super) struct Serving {
+    pub(super) index: usize,
+    pub(super) table: Arc<ArcSwap<RoutingTable>>,
+    pub(super) limits: Limits,
+    pub(super) metrics: Arc<GatewayMetrics>,
+    pub(super) access_log: Option<AccessLog>,
+    pub(super) upstreams: UpstreamClient,
+}
+
+impl Serving {
+    /// What this thread counts.
+    pub(super) fn own_metrics(&self) -> &WorkerMetrics {
+        &self.metrics.workers[self.index]
+    }
+}
+
+impl Worker {
+    /// Serves until the shutdown, then until the connections have ended or the time for that is over.
+    pub(super) fn run(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let ended = runtime.block_on(self.serve(sockets, shutdown));
+        // Name lookups run on the runtime's blocking threads and may hang: nothing waits for them.
+        runtime.shutdown_background();
+        ended
+    }
+
+    async fn serve(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
+        let drain = self.limits.drain_timeout();
+        let serving = Rc::new(Serving {
+            index: self.index,
+            table: self.table,
+            limits: self.limits,
+            metrics: self.metrics,
+            access_log: self.access_log,
+            upstreams: UpstreamClient::default(),
+        });
+        let tasks = TaskTracker::new();
+        let spawn = |stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>| {
+            let _ = stream.set_nodelay(true); // only a dead socket refuses it
+            let open = Open::new(serving.clone());
+            let stop = shutdown.clone();
+            tasks.spawn_local(async move {
+                match tls {
+                    None => connection::http(open.0.clone(), stream, peer, stop).await,
+                    Some(tls) => connection::https(open.0.clone(), stream, peer, tls, stop).await,
+                }
+            });
+        };
+        let http = async {
+            match sockets.http {
+                Some(listener) => {
+                    accept(listener, shutdown.wait(), |stream, peer| spawn(stream, peer, None)).await
+                }
+                None => Ok(()),
+            }
+        };
+        let https = async {
+            match (sockets.https, &sockets.tls) {
+                (Some(listener), Some(tls)) => {
+                    accept(listener, shutdown.wait(), |stream, peer| spawn(stream, peer, Some(tls.clone())))
+                        .await
+                }
+                _ => Ok(()),
+            }
+        };
+        tokio::try_join!(http, https)?;
+        shutdown.wait().await;
+        tasks.close();
+        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                worker = serving.index,
+                connections = tasks.len(),
+                "connections cut at the end of the drain"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// An open client connection, counted.
+struct Open(Rc<Serving>);
+
+impl Open {
+    fn new(serving: Rc<Serving>) -> Self {
+        let metrics = serving.own_metrics();
+        metrics.accepted.fetch_add(1, Ordering::Relaxed);
+        metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Self(serving)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.own_metrics().connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+thread_local! {
+    static ABORTS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on a panic on this thread ends the process: the runtime would swallow it with the task it happened in, and
+/// what it left half done would go on serving.
+pub(super) fn abort_on_panic() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            before(panic);
+            if ABORTS.get() {
+                std::process::abort();
+            }
+        }));
+    });
+    ABORTS.set(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::process::ExitStatusExt as _, process::Command};
+
+    use super::*;
+
+    /// Set in the process that is to panic.
+    const PANICS: &str = "HANSE_TEST_PANICS";
+
+    #[test]
+    fn a_panic_on_a_serving_thread_ends_the_process_and_elsewhere_it_does_not() {
+        if std::env::var_os(PANICS).is_some() {
+            std::thread::spawn(abort_on_panic).join().unwrap();
+            assert!(std::thread::spawn(|| panic!("elsewhere")).join().is_err());
+            let serving = std::thread::spawn(|| {
+                abort_on_panic();
+                let runtime = Builder::new_current_thread().build_local(LocalOptions::default()).unwrap();
+                runtime.block_on(async { tokio::task::spawn_local(async { panic!("in a task") }).await })
+            });
+            println!("survived: {:?}", serving.join()); // not reached
+            return;
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "proxy::worker::tests::a_panic_on_a_serving_thread_ends_the_process_and_elsewhere_it_does_not"])
+            .args(["--nocapture", "--test-threads", "1"])
+            .env(PANICS, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.signal(), Some(6), "{said}"); // SIGABRT
+        assert!(!said.contains("survived"), "{said}");
+    }
+}

@@ -1,0 +1,135 @@
+//! What the gateway serves, compiled for lookup: environments by host, Apis by host and context, operations by path.
+//!
+//! A table is immutable. [`index::ScopeIndex`] keeps one environment up to date change by change; a new
+//! [`RoutingTable`] shares everything with the old one but what changed.
+
+mod api;
+mod callers;
+mod contexts;
+mod hosts;
+pub mod index;
+mod operations;
+mod path;
+mod template;
+mod upstream;
+
+use std::sync::Arc;
+
+use hanse_topology::ScopeId;
+
+pub use api::{ApiRoutes, KeyPlace, Operation};
+pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
+pub use operations::Methods;
+pub use path::{BadPath, RequestPath};
+pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream};
+
+use contexts::ContextMap;
+use hosts::{HostMap, HostPattern};
+
+use crate::metrics::ApiStats;
+
+/// How a client speaks to the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Protocol {
+    /// As in `X-Forwarded-Proto`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Everything the gateway serves.
+#[derive(Debug, Default)]
+pub struct RoutingTable {
+    environments: Vec<Arc<EnvironmentTable>>,
+    http: HostMap<Arc<EnvironmentTable>>,
+    https: HostMap<Arc<EnvironmentTable>>,
+}
+
+/// What one scope serves.
+#[derive(Debug, Clone)]
+pub struct EnvironmentTable {
+    /// The scope it was made from.
+    pub scope: ScopeId,
+    /// What the environment accepts; `None`: nothing yet.
+    listener: Option<Arc<EnvironmentListener>>,
+    apis: HostMap<ContextMap<Arc<Served>>>,
+    callers: Callers,
+}
+
+/// What an environment accepts.
+#[derive(Debug)]
+struct EnvironmentListener {
+    http: bool,
+    https: bool,
+    hosts: Vec<HostPattern>,
+}
+
+/// A route with the upstream it uses now.
+#[derive(Debug)]
+pub struct Served {
+    /// The route.
+    pub routes: Arc<ApiRoutes>,
+    /// Its upstream; `None`: the scope has none of that key.
+    pub upstream: Option<Arc<Upstream>>,
+    /// Counts its requests.
+    pub stats: Arc<ApiStats>,
+}
+
+impl RoutingTable {
+    /// A table of these environments. Of two that claim the same host the first stays.
+    pub fn new(environments: Vec<Arc<EnvironmentTable>>) -> Self {
+        let mut table = Self::default();
+        for environment in &environments {
+            let Some(listener) = &environment.listener else { continue };
+            for (accepts, hosts) in [(listener.http, &mut table.http), (listener.https, &mut table.https)] {
+                for pattern in listener.hosts.iter().filter(|_| accepts) {
+                    match hosts.at(pattern) {
+                        None => hosts.set(pattern, Some(environment.clone())),
+                        Some(first) => tracing::warn!(
+                            scope = %environment.scope, ?pattern, first = %first.scope,
+                            "two environments claim one host on this gateway; the first keeps it"
+                        ),
+                    }
+                }
+            }
+        }
+        table.environments = environments;
+        table
+    }
+
+    /// Whether there is a configuration at all.
+    pub fn is_configured(&self) -> bool {
+        !self.environments.is_empty()
+    }
+
+    /// The environment for `host` (lower case, no port).
+    pub fn environment(&self, protocol: Protocol, host: &str) -> Option<&Arc<EnvironmentTable>> {
+        let hosts = match protocol {
+            Protocol::Http => &self.http,
+            Protocol::Https => &self.https,
+        };
+        hosts.find(host, Some)
+    }
+}
+
+impl EnvironmentTable {
+    /// The Api for a host and path: of the most special host that has a fitting context, the longest one.
+    pub fn api(&self, host: &str, path: &RequestPath<'_>) -> Option<&Arc<Served>> {
+        self.apis.find(host, |contexts| contexts.find(path.canonical()))
+    }
+
+    /// Who may call.
+    pub fn callers(&self) -> &Callers {
+        &self.callers
+    }
+}

@@ -1,0 +1,120 @@
+//! Contexts: the longest one that is a prefix of the path on a segment boundary.
+
+use imbl::HashMap;
+
+/// A base path in canonical form: empty, or `/` and segments, without a final `/`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Context(Box<[u8]>);
+
+impl Context {
+    /// Reads `/orders/v1`; `/` is the empty context.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim_end_matches('/');
+        if !text.is_empty() && !text.starts_with('/') {
+            return None;
+        }
+        super::path::canonical(text).ok().map(|octets| Self(octets.into_owned().into()))
+    }
+
+    /// How many segments it has.
+    pub fn segments(&self) -> usize {
+        self.0.iter().filter(|&&byte| byte == b'/').count()
+    }
+
+    /// Its length in a canonical path.
+    pub fn octets(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A value per context. Cloning is cheap: clones share what they do not change.
+#[derive(Debug, Clone)]
+pub(super) struct ContextMap<T: Clone> {
+    contexts: HashMap<Box<[u8]>, T>,
+    /// How many contexts have how many segments: bounds the search.
+    depths: Vec<usize>,
+}
+
+impl<T: Clone> Default for ContextMap<T> {
+    fn default() -> Self {
+        Self { contexts: HashMap::new(), depths: Vec::new() }
+    }
+}
+
+impl<T: Clone> ContextMap<T> {
+    /// Sets, or with `None` removes, the value at this context.
+    pub(super) fn set(&mut self, context: &Context, value: Option<T>) {
+        let depth = context.segments();
+        match value {
+            Some(value) => {
+                if self.contexts.insert(context.0.clone(), value).is_none() {
+                    self.depths.resize(self.depths.len().max(depth + 1), 0);
+                    self.depths[depth] += 1;
+                }
+            }
+            None => {
+                if self.contexts.remove(&context.0).is_some() {
+                    self.depths[depth] -= 1;
+                    while self.depths.last() == Some(&0) {
+                        self.depths.pop();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.contexts.is_empty()
+    }
+
+    /// The value of the longest context that begins `path`.
+    pub(super) fn find(&self, path: &[u8]) -> Option<&T> {
+        let mut found = None;
+        let mut end = 0; // of the prefix under test, always a segment boundary
+        for &contexts in &self.depths {
+            if contexts > 0
+                && let Some(value) = self.contexts.get(&path[..end])
+            {
+                found = Some(value);
+            }
+            if end == path.len() {
+                break;
+            }
+            let rest = &path[end + 1..];
+            end += 1 + rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_context_on_a_segment_boundary_wins() {
+        let mut map = ContextMap::default();
+        for text in ["/orders", "/orders/v1", "/a/b/c/d", "/"] {
+            map.set(&Context::parse(text).unwrap(), Some(text));
+        }
+        let check = |map: &ContextMap<&str>, path: &str, wanted: Option<&str>| {
+            assert_eq!(map.find(path.as_bytes()).copied(), wanted, "{path}");
+        };
+        check(&map, "/orders", Some("/orders"));
+        check(&map, "/orders/", Some("/orders"));
+        check(&map, "/orders/v1", Some("/orders/v1"));
+        check(&map, "/orders/v1/7", Some("/orders/v1"));
+        check(&map, "/orders/v10", Some("/orders"));
+        check(&map, "/ordersx", Some("/"));
+        check(&map, "/a/b/c/d/e", Some("/a/b/c/d"));
+        check(&map, "/a/b/c", Some("/"));
+        check(&map, "/", Some("/"));
+        map.set(&Context::parse("/").unwrap(), None);
+        map.set(&Context::parse("/a/b/c/d").unwrap(), None);
+        check(&map, "/a/b/c/d", None);
+        check(&map, "/", None);
+        check(&map, "/orders/v1/7/8/9", Some("/orders/v1"));
+        assert!(Context::parse("orders").is_none());
+    }
+}

@@ -1,0 +1,120 @@
+//! Hosts: exact names before the longest `*.suffix` before any.
+
+use imbl::HashMap;
+
+/// A pattern for hosts, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostPattern {
+    /// This name only.
+    Exact(Box<str>),
+    /// `*.suffix`: names that end in `.suffix`.
+    Suffix(Box<str>),
+    /// Every host.
+    Any,
+}
+
+impl HostPattern {
+    /// Reads `*`, `*.suffix` or a name.
+    pub fn parse(text: &str) -> Self {
+        let text = text.trim_end_matches('.').to_ascii_lowercase();
+        match text.strip_prefix("*.") {
+            Some(suffix) => Self::Suffix(suffix.into()),
+            None if text == "*" || text.is_empty() => Self::Any,
+            None => Self::Exact(text.into()),
+        }
+    }
+
+    /// Reads a list; an empty one means every host.
+    pub fn parse_all(texts: &[String]) -> Vec<Self> {
+        if texts.is_empty() { vec![Self::Any] } else { texts.iter().map(|text| Self::parse(text)).collect() }
+    }
+}
+
+/// A value per pattern. Cloning is cheap: clones share what they do not change.
+#[derive(Debug, Clone)]
+pub(super) struct HostMap<T: Clone> {
+    exact: HashMap<Box<str>, T>,
+    suffix: HashMap<Box<str>, T>,
+    any: Option<T>,
+}
+
+impl<T: Clone> Default for HostMap<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), suffix: HashMap::new(), any: None }
+    }
+}
+
+impl<T: Clone> HostMap<T> {
+    /// The value at exactly this pattern.
+    pub(super) fn at(&self, pattern: &HostPattern) -> Option<&T> {
+        match pattern {
+            HostPattern::Exact(name) => self.exact.get(name),
+            HostPattern::Suffix(suffix) => self.suffix.get(suffix),
+            HostPattern::Any => self.any.as_ref(),
+        }
+    }
+
+    /// Sets, or with `None` removes, the value at this pattern.
+    pub(super) fn set(&mut self, pattern: &HostPattern, value: Option<T>) {
+        let (map, key) = match pattern {
+            HostPattern::Exact(name) => (&mut self.exact, name),
+            HostPattern::Suffix(suffix) => (&mut self.suffix, suffix),
+            HostPattern::Any => {
+                self.any = value;
+                return;
+            }
+        };
+        match value {
+            Some(value) => drop(map.insert(key.clone(), value)),
+            None => drop(map.remove(key)),
+        }
+    }
+
+    /// The first answer of `choose` over the values for `host` (lower case, no port), most special first.
+    pub(super) fn find<'a, R>(&'a self, host: &str, choose: impl Fn(&'a T) -> Option<R>) -> Option<R> {
+        if !self.exact.is_empty()
+            && let Some(found) = self.exact.get(host).and_then(&choose)
+        {
+            return Some(found);
+        }
+        if !self.suffix.is_empty() {
+            let mut rest = host;
+            while let Some((_, parent)) = rest.split_once('.') {
+                if let Some(found) = self.suffix.get(parent).and_then(&choose) {
+                    return Some(found);
+                }
+                rest = parent;
+            }
+        }
+        self.any.as_ref().and_then(choose)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_before_longest_suffix_before_any() {
+        let mut map = HostMap::default();
+        for text in ["api.example.com", "*.example.com", "*.eu.example.com", "*"] {
+            map.set(&HostPattern::parse(text), Some(text));
+        }
+        let check =
+            |host: &str, wanted: &str| assert_eq!(map.find(host, |own| Some(*own)), Some(wanted), "{host}");
+        check("api.example.com", "api.example.com");
+        check("b.example.com", "*.example.com");
+        check("a.b.example.com", "*.example.com");
+        check("x.eu.example.com", "*.eu.example.com");
+        check("eu.example.com", "*.example.com");
+        check("example.com", "*");
+        check("", "*");
+        // A value that does not suit leaves the word to a more general one.
+        assert_eq!(
+            map.find("x.eu.example.com", |own| (own.len() < 14).then_some(*own)),
+            Some("*.example.com")
+        );
+        map.set(&HostPattern::Any, None);
+        assert_eq!(map.find("example.com", |own| Some(*own)), None);
+    }
+}

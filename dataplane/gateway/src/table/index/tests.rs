@@ -1,0 +1,259 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    table::{Protocol, RequestPath, RoutingTable},
+    testbed::*,
+};
+
+/// Which Api answers, and how many endpoints' turns it has: `-` where there is none.
+fn serves(index: &ScopeIndex, path: &str) -> String {
+    let table = RoutingTable::new(vec![index.table()]);
+    let Some(environment) = table.environment(Protocol::Http, "any.example") else {
+        return "no listener".to_owned();
+    };
+    let path = RequestPath::parse(path).unwrap();
+    let Some(served) = environment.api("any.example", &path) else { return "nothing".to_owned() };
+    let authority = served.upstream.as_ref().and_then(|upstream| upstream.pick());
+    format!(
+        "{} r{} {}",
+        served.routes.api,
+        served.routes.api_revision,
+        authority.map_or("-".to_owned(), |endpoint| endpoint.authority.to_string())
+    )
+}
+
+fn change(index: &mut ScopeIndex, upserts: Vec<(Key, Bytes)>) {
+    index.apply(upserts, Vec::new(), &mut ConnectProfiles::default());
+}
+
+fn remove(index: &mut ScopeIndex, keys: &[&str]) {
+    index.apply(Vec::new(), keys.iter().map(|&key| key.into()).collect(), &mut ConnectProfiles::default());
+}
+
+fn reasons(index: &ScopeIndex) -> Vec<String> {
+    index.unusable().map(|(key, reason)| format!("{key} {}", reason.field)).collect()
+}
+
+fn start() -> ScopeIndex {
+    index(
+        "production",
+        vec![
+            listener("production", &[]),
+            route_entry(route("orders", "/orders", &["GET /"])),
+            upstream_entry("orders", upstream(&["http://a:1"])),
+        ],
+    )
+}
+
+#[test]
+fn changes_take_effect_and_the_untouched_stays_the_same_object() {
+    let mut index = start();
+    change(
+        &mut index,
+        vec![
+            route_entry(route("items", "/items", &["GET /"])),
+            upstream_entry("items", upstream(&["http://b:1"])),
+        ],
+    );
+    let orders = index.routes["route/default/orders"].served.clone().unwrap();
+    change(&mut index, vec![upstream_entry("items", upstream(&["http://b:2"]))]);
+    assert_eq!(serves(&index, "/items"), "items r1 b:2");
+    assert_eq!(serves(&index, "/orders/x"), "orders r1 a:1");
+    assert!(Arc::ptr_eq(&orders, index.routes["route/default/orders"].served.as_ref().unwrap()));
+
+    let mut moved = route("items", "/things", &["GET /"]);
+    moved.api_revision = 2;
+    change(&mut index, vec![route_entry(moved)]);
+    assert_eq!(serves(&index, "/items"), "nothing");
+    assert_eq!(serves(&index, "/things"), "items r2 b:2");
+    remove(&mut index, &["route/default/items", "upstream/default/items"]);
+    assert_eq!(serves(&index, "/things"), "nothing");
+    assert_eq!(index.stats().count(), 1);
+    remove(&mut index, &["listener/production"]);
+    assert_eq!(serves(&index, "/orders"), "no listener");
+}
+
+#[test]
+fn what_cannot_be_used_keeps_its_last_good_version() {
+    let mut index = start();
+    let broken = |key: &str| -> Vec<(Key, Bytes)> { vec![(key.into(), Bytes::from_static(b"\xff"))] };
+    change(&mut index, broken("route/default/orders"));
+    change(&mut index, broken("upstream/default/orders"));
+    change(&mut index, broken("listener/production"));
+    assert_eq!(serves(&index, "/orders"), "orders r1 a:1");
+    assert_eq!(
+        reasons(&index),
+        ["listener/production resource", "route/default/orders resource", "upstream/default/orders resource"]
+    );
+    // Of later versions: not ours to judge.
+    change(&mut index, broken("key-manager/default/x"));
+    assert_eq!(index.counts().unusable, 3);
+    change(
+        &mut index,
+        vec![
+            listener("production", &[]),
+            route_entry(route("orders", "/orders", &["GET /"])),
+            upstream_entry("orders", upstream(&["http://a:2"])),
+        ],
+    );
+    assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("orders r1 a:2", 0));
+    change(&mut index, broken("upstream/default/orders"));
+    remove(&mut index, &["route/default/orders", "upstream/default/orders"]);
+    assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("nothing", 0));
+}
+
+#[test]
+fn a_route_whose_new_upstream_is_bad_keeps_its_old_one() {
+    let mut index = start();
+    let mut second = route("orders", "/orders", &["GET /"]);
+    second.api_revision = 2;
+    second.upstream = "upstream/default/orders-r2/orders".to_owned();
+    let bad = entry("upstream/default/orders-r2/orders", Kind::Upstream(upstream(&["nonsense"])));
+    index.apply(
+        vec![route_entry(second), bad],
+        vec!["upstream/default/orders".into()],
+        &mut ConnectProfiles::default(),
+    );
+    assert_eq!(serves(&index, "/orders"), "orders r1 a:1");
+    assert_eq!(
+        reasons(&index),
+        ["route/default/orders upstream", "upstream/default/orders-r2/orders endpoints.url"]
+    );
+    let good = entry("upstream/default/orders-r2/orders", Kind::Upstream(upstream(&["http://a:2"])));
+    change(&mut index, vec![good]);
+    assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("orders r2 a:2", 0));
+}
+
+#[test]
+fn conflicts_are_settled_by_key_whatever_came_first() {
+    let claim = |binding: &str| {
+        let mut route = route(binding, "/same", &["GET /"]);
+        route.upstream = "upstream/default/orders".to_owned();
+        route_entry(route)
+    };
+    for order in [["a", "b"], ["b", "a"]] {
+        let mut index = start();
+        for binding in order {
+            change(&mut index, vec![claim(binding)]);
+        }
+        assert_eq!(serves(&index, "/same"), "a r1 a:1", "{order:?}");
+        remove(&mut index, &["route/default/a"]);
+        assert_eq!(serves(&index, "/same"), "b r1 a:1", "{order:?}");
+    }
+}
+
+#[test]
+fn keys_and_subscriptions_come_and_go() {
+    let mut index = index(
+        "production",
+        vec![
+            credential("one", "shop", "secret", 0),
+            subscription("s", "shop", "orders", "gold"),
+            plan("gold", 60, 10),
+        ],
+    );
+    let holder = |index: &ScopeIndex, key: &str| {
+        index
+            .table
+            .callers
+            .by_key(&crate::table::digest(key.as_bytes()))
+            .map(|caller| caller.application.to_string())
+    };
+    let grant = |index: &ScopeIndex| {
+        let pair = (OwnedId::new("default", "shop"), OwnedId::new("default", "orders"));
+        index.table.callers.grant(pair.0, pair.1).map(|grant| grant.bucket.is_some())
+    };
+    assert_eq!((holder(&index, "secret").as_deref(), grant(&index)), (Some("shop"), Some(true)));
+    change(&mut index, vec![credential("one", "shop", "rotated", 0)]);
+    assert_eq!((holder(&index, "secret"), holder(&index, "rotated").as_deref()), (None, Some("shop")));
+    change(&mut index, vec![plan("gold", 0, 0)]);
+    assert_eq!(grant(&index), Some(false));
+    change(&mut index, vec![subscription("s", "shop", "items", "gold")]);
+    assert_eq!(grant(&index), None);
+    change(&mut index, vec![subscription("s", "shop", "orders", "gold"), plan("gold", 1, 1)]);
+    assert_eq!(grant(&index), Some(true));
+    remove(&mut index, &["plan/default/gold"]);
+    assert_eq!(grant(&index), Some(false)); // availability goes before limits
+    remove(&mut index, &["credential/default/one", "subscription/default/s"]);
+    assert_eq!((holder(&index, "rotated"), grant(&index)), (None, None));
+    let bad = runtime::Credential { digest: Bytes::from_static(b"short"), ..Default::default() };
+    change(&mut index, vec![entry("credential/default/bad", Kind::Credential(bad))]);
+    assert_eq!(reasons(&index), ["credential/default/bad digest"]);
+}
+
+/// One resource of a small world, or its removal.
+fn step() -> impl Strategy<Value = (Key, Option<Bytes>)> {
+    let name = || prop_oneof![Just("a"), Just("b"), Just("c")];
+    let context = prop_oneof![Just("/"), Just("/x"), Just("/x/y")];
+    let some = prop_oneof![
+        (name(), context, name(), 1..3u64).prop_map(|(api, context, upstream, revision)| {
+            let mut route = route(api, context, &["GET /"]);
+            route.upstream = format!("upstream/default/{upstream}");
+            route.api_revision = revision;
+            route_entry(route)
+        }),
+        (name(), 1..4u8)
+            .prop_map(|(name, port)| upstream_entry(name, upstream(&[&format!("http://{name}:{port}")]))),
+        (name(), name(), name()).prop_map(|(name, application, key)| credential(name, application, key, 0)),
+        (name(), name(), name(), name()).prop_map(|(name, application, api, plan)| subscription(
+            name,
+            application,
+            api,
+            plan
+        )),
+        (name(), 0..3u64).prop_map(|(name, requests)| plan(name, requests, 1)),
+    ];
+    (some, prop::bool::weighted(0.7)).prop_map(|((key, bytes), there)| (key, there.then_some(bytes)))
+}
+
+/// Everything that can be asked of a table.
+fn answers(index: &ScopeIndex) -> Vec<String> {
+    let names = ["a", "b", "c"];
+    let mut answers: Vec<String> = ["/", "/x", "/x/y", "/x/y/z"].map(|path| serves(index, path)).into();
+    let callers = &index.table.callers;
+    for key in names {
+        let holder = callers.by_key(&crate::table::digest(key.as_bytes()));
+        answers.push(format!("{:?}", holder.map(|caller| &caller.application)));
+        for api in names {
+            let grant = callers.grant(OwnedId::new("default", key), OwnedId::new("default", api));
+            answers
+                .push(format!("{:?}", grant.map(|grant| grant.bucket.as_ref().map(|bucket| bucket.rate()))));
+        }
+    }
+    answers
+}
+
+proptest! {
+    /// Change by change comes to the same as all at once, wherever every route has an upstream.
+    #[test]
+    fn incremental_equals_from_scratch(steps in proptest::collection::vec(step(), 1..60)) {
+        let fixed = || -> Vec<(Key, Bytes)> {
+            let mut all = vec![listener("production", &[])];
+            all.extend(["a", "b", "c"].map(|name| upstream_entry(name, upstream(&[&format!("http://{name}:1")]))));
+            all
+        };
+        let mut profiles = ConnectProfiles::default();
+        let mut incremental = index("production", fixed());
+        let mut content: BTreeMap<Key, Bytes> = fixed().into_iter().collect();
+        for (key, value) in steps {
+            match value {
+                Some(bytes) => {
+                    content.insert(key.clone(), bytes.clone());
+                    incremental.apply(vec![(key, bytes)], Vec::new(), &mut profiles);
+                }
+                None if key.starts_with("upstream/") => {}
+                None => {
+                    content.remove(&key);
+                    incremental.apply(Vec::new(), vec![key], &mut profiles);
+                }
+            }
+        }
+        let scratch = index("production", content.clone().into_iter().collect());
+        prop_assert_eq!(answers(&incremental), answers(&scratch));
+        prop_assert_eq!(incremental.counts(), scratch.counts());
+        // And a replacement by the same content changes nothing.
+        incremental.replace(content.into_iter().collect(), &mut profiles);
+        prop_assert_eq!(answers(&incremental), answers(&scratch));
+    }
+}

@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn tree(operations: &[(&'static str, &'static str)]) -> OperationTree<String> {
+    OperationTree::new(operations.iter().map(|(method, path)| {
+        (Method::from_bytes(method.as_bytes()).unwrap(), *path, format!("{method} {path}"))
+    }))
+    .unwrap()
+}
+
+/// The operation, `405 ALLOW` or `404`.
+fn call(tree: &OperationTree<String>, method: &str, path: &str) -> String {
+    match tree.find(path.as_bytes()) {
+        None => "404".to_owned(),
+        Some(methods) => match methods.get(&Method::from_bytes(method.as_bytes()).unwrap()) {
+            Some(operation) => operation.as_ref().clone(),
+            None => format!("405 {}", methods.allow().to_str().unwrap()),
+        },
+    }
+}
+
+#[test]
+fn the_most_special_path_wins_and_dead_ends_are_left() {
+    let tree = tree(&[
+        ("GET", "/"),
+        ("GET", "/orders"),
+        ("POST", "/orders"),
+        ("GET", "/orders/{id}"),
+        ("DELETE", "/orders/{key}"),
+        ("GET", "/orders/open"),
+        ("POST", "/orders/open/{id}/close"),
+        ("GET", "/orders/{id}/lines"),
+        ("GET", "/compare/{base}...{head}"),
+        ("GET", "/compare/{base}"),
+        ("GET", "/compare/{base}.diff"),
+        ("GET", "/files/v{n}/raw"),
+        ("GET", "/files/{name}/info"),
+        ("PUT", "/trailing/"),
+    ]);
+    let check = |request: &str, wanted: &str| {
+        let (method, path) = request.split_once(' ').unwrap();
+        assert_eq!(call(&tree, method, path), wanted, "{request}");
+    };
+    check("GET /", "GET /");
+    check("GET ", "GET /");
+    check("GET /orders", "GET /orders");
+    check("HEAD /orders", "GET /orders");
+    check("GET /orders/7", "GET /orders/{id}");
+    check("DELETE /orders/7", "DELETE /orders/{key}");
+    check("PUT /orders/7", "405 DELETE, GET, HEAD");
+    check("GET /orders/open", "GET /orders/open");
+    check("DELETE /orders/open", "405 GET, HEAD"); // the path is chosen before the method
+    check("GET /orders/open/lines", "GET /orders/{id}/lines"); // the literal branch dead-ends
+    check("POST /orders/open/7/close", "POST /orders/open/{id}/close");
+    check("GET /compare/main...dev", "GET /compare/{base}...{head}");
+    check("GET /compare/main", "GET /compare/{base}");
+    check("GET /compare/main.diff", "GET /compare/{base}.diff");
+    check("GET /compare/a...b.diff", "GET /compare/{base}.diff"); // more literal octets
+    check("GET /files/v1/raw", "GET /files/v{n}/raw");
+    check("GET /files/v1/info", "GET /files/{name}/info"); // the mixed branch dead-ends
+    check("GET /orders/", "404"); // a parameter is not empty, nothing is folded
+    check("GET /orders/7/", "404");
+    check("PUT /trailing/", "PUT /trailing/");
+    check("PUT /trailing", "404");
+    check("GET //orders", "404");
+    check("GET /orders/7/lines/8", "404");
+}
+
+#[test]
+fn head_may_have_an_operation_of_its_own() {
+    let tree = tree(&[("GET", "/a"), ("HEAD", "/a"), ("POST", "/b")]);
+    assert_eq!(call(&tree, "HEAD", "/a"), "HEAD /a");
+    assert_eq!(call(&tree, "HEAD", "/b"), "405 POST");
+}
+
+/// What the tree must agree with: compare the request with every template, keep the best by precedence.
+fn naive<'a>(templates: &[&'a str], path: &str) -> Option<&'a str> {
+    let wanted: Vec<&[u8]> = path[1..].split('/').map(str::as_bytes).collect();
+    let mut fitting: Vec<(Vec<TemplateSegment>, &str)> = templates
+        .iter()
+        .map(|text| (template::parse(text).unwrap(), *text))
+        .filter(|(segments, _)| {
+            segments.len() == wanted.len()
+                && segments.iter().zip(&wanted).all(|(segment, octets)| match segment {
+                    TemplateSegment::Literal(own) => &**own == *octets,
+                    TemplateSegment::Mixed(mixed) => mixed.matches(octets),
+                    TemplateSegment::Parameter => !octets.is_empty(),
+                })
+        })
+        .collect();
+    fitting.sort();
+    fitting.first().map(|(_, text)| *text)
+}
+
+fn segment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[ab]{1,2}",
+        1 => Just(String::new()),
+        3 => Just("{p}".to_owned()),
+        2 => prop_oneof![Just("{p}-{q}"), Just("a{p}"), Just("{p}b"), Just("{p}-b"), Just("{p}{q}")]
+            .prop_map(str::to_owned),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_the_naive_matcher(
+        templates in proptest::collection::vec(proptest::collection::vec(segment(), 1..4), 1..24),
+        paths in proptest::collection::vec(proptest::collection::vec("[ab-]{0,3}", 1..4), 1..40),
+    ) {
+        // One shape once: `/{p}` and `/{q}` are the same path.
+        let mut texts: Vec<String> = templates.iter().map(|segments| format!("/{}", segments.join("/"))).collect();
+        texts.sort();
+        texts.dedup();
+        let templates: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let tree = OperationTree::new(templates.iter().map(|text| (Method::GET, *text, text.to_string()))).unwrap();
+        for segments in paths {
+            let path = format!("/{}", segments.join("/"));
+            let found = tree.find(path.as_bytes()).and_then(|methods| methods.get(&Method::GET)).map(|own| own.as_str());
+            prop_assert_eq!(found, naive(&templates, &path), "{}", path);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Path templates: `/repos/{owner}/{repo}/compare/{base}...{head}`, segment by segment.
+
+use std::fmt;
+
+use super::path;
+use crate::resource::Unusable;
+
+/// One segment of a template. The order of the variants is their precedence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum TemplateSegment {
+    /// Equal octets, in canonical form.
+    Literal(Box<[u8]>),
+    /// Literals and parameters in one segment.
+    Mixed(Mixed),
+    /// `{name}`: anything but nothing.
+    Parameter,
+}
+
+/// `{base}...{head}`: literals with a parameter of at least one octet between each two.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Mixed {
+    /// `n + 1` literals, some perhaps empty, around `n` parameters; `n ≥ 1`.
+    literals: Vec<Box<[u8]>>,
+}
+
+impl Mixed {
+    /// Whether `segment` has this shape.
+    pub(super) fn matches(&self, segment: &[u8]) -> bool {
+        let [first, middle @ .., last] = self.literals.as_slice() else { return false };
+        let Some(mut rest) = segment.strip_prefix(&**first) else { return false };
+        for literal in middle {
+            // The leftmost occurrence leaves the most for what follows.
+            let Some(after_one) = rest.get(1..) else { return false };
+            let Some(at) = find(after_one, literal) else { return false };
+            rest = &after_one[at + literal.len()..];
+        }
+        rest.len() > last.len() && rest.ends_with(last)
+    }
+
+    fn literal_octets(&self) -> usize {
+        self.literals.iter().map(|literal| literal.len()).sum()
+    }
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    if wanted.is_empty() {
+        return Some(0);
+    }
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// The more literal octets the sooner it is tried; the text decides between equals.
+impl Ord for Mixed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.literal_octets().cmp(&self.literal_octets()).then_with(|| self.literals.cmp(&other.literals))
+    }
+}
+
+impl PartialOrd for Mixed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Takes a template apart. `/` is one empty literal, and a final `/` is an empty last segment: nothing is folded.
+pub(super) fn parse(template: &str) -> Result<Vec<TemplateSegment>, Unusable> {
+    let refuse = |why: fmt::Arguments<'_>| Unusable::new("operations.path", format!("{template:?}: {why}"));
+    let Some(rest) = template.strip_prefix('/') else {
+        return Err(refuse(format_args!("must start with '/'")));
+    };
+    rest.split('/')
+        .map(|segment| parse_segment(segment).map_err(|why| refuse(format_args!("{why}"))))
+        .collect()
+}
+
+fn parse_segment(text: &str) -> Result<TemplateSegment, &'static str> {
+    let mut literals = Vec::new();
+    let mut rest = text;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').ok_or("'{' without '}'")?;
+        if name.is_empty() || name.contains('{') {
+            return Err("a parameter needs a name between '{' and '}'");
+        }
+        literals.push(canonical(literal)?);
+        rest = after;
+    }
+    let last = canonical(rest)?;
+    match literals.as_slice() {
+        [] => Ok(TemplateSegment::Literal(last)),
+        [first] if first.is_empty() && last.is_empty() => Ok(TemplateSegment::Parameter),
+        _ => {
+            literals.push(last);
+            Ok(TemplateSegment::Mixed(Mixed { literals }))
+        }
+    }
+}
+
+fn canonical(literal: &str) -> Result<Box<[u8]>, &'static str> {
+    if literal.contains('}') {
+        return Err("'}' without '{'");
+    }
+    path::canonical(literal)
+        .map(|octets| octets.into_owned().into())
+        .map_err(|_| "malformed percent-encoding")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_literal_mixed_or_parameter() {
+        let check = |template: &str, wanted: &str| {
+            let kinds: String = parse(template)
+                .unwrap()
+                .iter()
+                .map(|segment| match segment {
+                    TemplateSegment::Literal(_) => 'l',
+                    TemplateSegment::Mixed(_) => 'm',
+                    TemplateSegment::Parameter => 'p',
+                })
+                .collect();
+            assert_eq!(kinds, wanted, "{template}");
+        };
+        check("/", "l");
+        check("/orders", "l");
+        check("/orders/", "ll");
+        check("/orders/{id}", "lp");
+        check("/compare/{base}...{head}", "lm");
+        check("/{a}{b}", "m");
+        check("/v{major}", "m");
+    }
+
+    #[test]
+    fn broken_templates_are_named() {
+        for broken in ["", "orders", "/{", "/{}", "/a}", "/{a{b}}", "/%zz"] {
+            assert_eq!(parse(broken).unwrap_err().field, "operations.path", "{broken}");
+        }
+    }
+
+    #[test]
+    fn mixed_segments_match_by_their_literals() {
+        let check = |template: &str, segment: &str, wanted: bool| {
+            let TemplateSegment::Mixed(mixed) = parse_segment(template).unwrap() else {
+                panic!("{template}")
+            };
+            assert_eq!(mixed.matches(segment.as_bytes()), wanted, "{template} {segment}");
+        };
+        check("{base}...{head}", "main...dev", true);
+        check("{base}...{head}", "a...b...c", true);
+        check("{base}...{head}", "...dev", false);
+        check("{base}...{head}", "main...", false);
+        check("{base}...{head}", "....dev", true); // "." and "dev"
+        check("{base}...{head}", "main", false);
+        check("v{n}", "v1", true);
+        check("v{n}", "v", false);
+        check("{name}.json", "a.json", true);
+        check("{name}.json", ".json", false);
+        check("{a}{b}", "x", false);
+        check("{a}{b}", "xy", true);
+        check("{a}-{b}-{c}", "1-2-3", true);
+        check("{a}-{b}-{c}", "1--3", false);
+    }
+}

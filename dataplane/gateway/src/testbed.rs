@@ -1,0 +1,135 @@
+//! Runtime resources as tests write them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hanse_proto::runtime::{self, resource::Kind};
+use hanse_topology::{Name, ScopeId};
+use prost::Message as _;
+
+use crate::table::{ConnectProfiles, Protocol, RoutingTable, digest, index::ScopeIndex};
+
+/// The scope of an environment in `eu-west`.
+pub(crate) fn scope(environment: &str) -> ScopeId {
+    ScopeId::runtime(Name::new("eu-west").unwrap(), Name::new(environment).unwrap())
+}
+
+/// A resource with its key.
+pub(crate) fn entry(key: &str, kind: Kind) -> (Arc<str>, Bytes) {
+    (key.into(), runtime::Resource { kind: Some(kind) }.encode_to_vec().into())
+}
+
+/// A listener for both protocols; no hostnames: every host.
+pub(crate) fn listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Bytes) {
+    entry(
+        &format!("listener/{environment}"),
+        Kind::Listener(runtime::Listener {
+            environment: environment.to_owned(),
+            http: true,
+            https: true,
+            hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
+            internal: false,
+        }),
+    )
+}
+
+/// An operation from `"GET /path"`.
+pub(crate) fn operation(text: &str) -> runtime::Operation {
+    let (method, path) = text.split_once(' ').unwrap();
+    runtime::Operation { method: method.to_owned(), path: path.to_owned(), ..Default::default() }
+}
+
+/// A route of organization `default`, its binding and upstream named like the Api.
+pub(crate) fn route(api: &str, context: &str, operations: &[&str]) -> runtime::Route {
+    runtime::Route {
+        organization: "default".to_owned(),
+        binding: api.to_owned(),
+        api: api.to_owned(),
+        version: "1".to_owned(),
+        api_revision: 1,
+        context: context.to_owned(),
+        operations: operations.iter().map(|text| operation(text)).collect(),
+        upstream: format!("upstream/default/{api}"),
+        ..Default::default()
+    }
+}
+
+/// Asks for an API key in `X-API-Key`.
+pub(crate) fn with_key(mut route: runtime::Route) -> runtime::Route {
+    let api_key = runtime::ApiKey { header: "X-API-Key".to_owned(), query: String::new() };
+    route.security = Some(runtime::Security { api_key: Some(api_key) });
+    route
+}
+
+/// A route with its key.
+pub(crate) fn route_entry(route: runtime::Route) -> (Arc<str>, Bytes) {
+    entry(&format!("route/default/{}", route.binding), Kind::Route(route))
+}
+
+/// An upstream of one weight.
+pub(crate) fn upstream(urls: &[&str]) -> runtime::Upstream {
+    let endpoints = urls.iter().map(|&url| runtime::Endpoint { url: url.to_owned(), weight: 1 }).collect();
+    runtime::Upstream { endpoints, ..Default::default() }
+}
+
+/// An upstream with its key.
+pub(crate) fn upstream_entry(name: &str, upstream: runtime::Upstream) -> (Arc<str>, Bytes) {
+    entry(&format!("upstream/default/{name}"), Kind::Upstream(upstream))
+}
+
+/// A plan of `requests` a minute; 0: no limit.
+pub(crate) fn plan(name: &str, requests: u64, burst: u64) -> (Arc<str>, Bytes) {
+    entry(
+        &format!("plan/default/{name}"),
+        Kind::Plan(runtime::Plan {
+            organization: "default".to_owned(),
+            name: name.to_owned(),
+            requests,
+            period_seconds: 60,
+            burst,
+        }),
+    )
+}
+
+/// An API key of an application; `expires_at` 0: never.
+pub(crate) fn credential(name: &str, application: &str, key: &str, expires_at: u64) -> (Arc<str>, Bytes) {
+    entry(
+        &format!("credential/default/{name}"),
+        Kind::Credential(runtime::Credential {
+            organization: "default".to_owned(),
+            name: name.to_owned(),
+            application: application.to_owned(),
+            digest: digest(key.as_bytes()).to_vec().into(),
+            expires_at,
+        }),
+    )
+}
+
+/// Lets an application call an Api.
+pub(crate) fn subscription(name: &str, application: &str, api: &str, plan: &str) -> (Arc<str>, Bytes) {
+    entry(
+        &format!("subscription/default/{name}"),
+        Kind::Subscription(runtime::Subscription {
+            organization: "default".to_owned(),
+            name: name.to_owned(),
+            application: application.to_owned(),
+            api: api.to_owned(),
+            plan: plan.to_owned(),
+        }),
+    )
+}
+
+/// An index of these resources.
+pub(crate) fn index(environment: &str, resources: Vec<(Arc<str>, Bytes)>) -> ScopeIndex {
+    let mut index = ScopeIndex::new(scope(environment));
+    index.apply(resources, Vec::new(), &mut ConnectProfiles::default());
+    index
+}
+
+/// A table of one environment, `production`.
+pub(crate) fn table(resources: Vec<(Arc<str>, Bytes)>) -> RoutingTable {
+    RoutingTable::new(vec![index("production", resources).table()])
+}
+
+/// Both protocols.
+pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http, Protocol::Https];

@@ -1,0 +1,27 @@
+//! Who may subscribe to what.
+
+use hanse_sync::Position;
+use hanse_topology::ScopeId;
+use hanse_transport::Identity;
+use tokio::sync::watch;
+
+/// What a subscriber is offered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Offer {
+    /// The scopes it may subscribe to.
+    pub scopes: Vec<ScopeId>,
+    /// The state that says so, or an earlier one. The subscriber **drops** what it holds at or before that position and is
+    /// not offered. `None`: it drops nothing, which is always safe.
+    pub as_of: Option<Position>,
+}
+
+/// Decides which scopes a subscriber may have. Asked when a stream opens and after every change.
+pub trait Admission: Send + Sync {
+    /// What `peer` may have, and the state that says so: take the position before the scopes, for these may come from a
+    /// later state and never from an earlier one. One who is not known, or cannot be looked up, gets `Offer::default()`:
+    /// nothing is offered and nothing withdrawn, so that it goes on with what it holds.
+    fn offer_to(&self, peer: &Identity) -> Offer;
+
+    /// Fires when answers may have changed.
+    fn changed(&self) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,270 @@
+//! Serving replicas: one task per stream around a [`PublisherSession`].
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt, future,
+    sync::Arc,
+    time::Instant,
+};
+
+use hanse_proto::sync::{
+    PublisherMessage, Report, SubscriberMessage,
+    begin::Kind,
+    publisher_message::Body,
+    sync_server::{Sync as SyncService, SyncServer},
+};
+use hanse_sync::{Freshness, PublisherSession, Received};
+use hanse_topology::ScopeId;
+use hanse_transport::{Identity, Peer, Shutdown};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{Instrument as _, debug, info, info_span};
+
+use crate::{Admission, MAX_MESSAGE_BYTES, Offer, Reason, Replicas, ScopeAck, SubscriberRecord, Subscribers};
+
+/// Messages that wait for the connection, at most a chunk each. Few: what waits here is no longer coalesced, and more
+/// than the connection's own window gains nothing.
+const OUTBOUND: usize = 4;
+
+/// The Sync service of a control-plane node or an agent.
+#[derive(Clone)]
+pub struct PublisherService {
+    replicas: Replicas,
+    admission: Arc<dyn Admission>,
+    freshness: watch::Receiver<Freshness>,
+    subscribers: Subscribers,
+    name: String,
+    shutdown: Shutdown,
+}
+
+impl fmt::Debug for PublisherService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublisherService").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Serves `replicas` to those whom `admission` lets in, and notes in `subscribers` what they say. Streams end at
+/// `shutdown`. The caller is who its client certificate says: serve this behind
+/// [`TlsListener`](hanse_transport::TlsListener) with mutual TLS.
+pub fn publisher_service(
+    replicas: Replicas,
+    admission: Arc<dyn Admission>,
+    freshness: watch::Receiver<Freshness>,
+    subscribers: Subscribers,
+    name: String,
+    shutdown: Shutdown,
+) -> SyncServer<PublisherService> {
+    let service = PublisherService { replicas, admission, freshness, subscribers, name, shutdown };
+    SyncServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+#[tonic::async_trait]
+impl SyncService for PublisherService {
+    type SubscribeStream = ReceiverStream<Result<PublisherMessage, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<SubscriberMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        let Some((identity, address)) = peer.and_then(|peer| Some((peer.identity?, peer.address))) else {
+            return Err(Status::unauthenticated("a client certificate with a Hanse identity is needed"));
+        };
+        let (outbound, messages) = mpsc::channel(OUTBOUND);
+        let span = info_span!("publish", subscriber = %identity, %address);
+        let stream = Stream {
+            service: self.clone(),
+            identity,
+            number: 0,
+            session: PublisherSession::new(self.name.clone()),
+            pending: VecDeque::new(),
+        };
+        tokio::spawn(stream.run(request.into_inner(), outbound).instrument(span));
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+/// One subscriber's stream.
+struct Stream {
+    service: PublisherService,
+    identity: Identity,
+    /// Among the streams of this process.
+    number: u64,
+    session: PublisherSession,
+    /// Worked out and not yet accepted by the connection. Nothing is worked out while something is here: that is what
+    /// makes a slow subscriber coalesce.
+    pending: VecDeque<PublisherMessage>,
+}
+
+impl Stream {
+    async fn run(
+        mut self,
+        inbound: Streaming<SubscriberMessage>,
+        outbound: mpsc::Sender<Result<PublisherMessage, Status>>,
+    ) {
+        self.number = self.service.subscribers.arrived(&self.identity, Instant::now());
+        match self.serve(inbound, &outbound).await {
+            Ok(()) => debug!("the subscriber ended its stream"),
+            Err(status) => {
+                debug!(code = ?status.code(), message = status.message(), "the stream ends");
+                // Where there is no room the connection is gone or stuck, and nobody would read it.
+                let _ = outbound.try_send(Err(status));
+            }
+        }
+        self.service.subscribers.left(&self.identity, self.number);
+    }
+
+    async fn serve(
+        &mut self,
+        mut inbound: Streaming<SubscriberMessage>,
+        outbound: &mpsc::Sender<Result<PublisherMessage, Status>>,
+    ) -> Result<(), Status> {
+        let shutdown = self.service.shutdown.clone();
+        let shutdown = shutdown.wait();
+        tokio::pin!(shutdown);
+        let mut replicas = self.service.replicas.subscribe();
+        let mut admission = self.service.admission.changed();
+        self.admit();
+        loop {
+            if self.pending.is_empty() {
+                self.work_out();
+            }
+            let idle = self.pending.is_empty();
+            let due = self.session.next_due();
+            tokio::select! {
+                () = &mut shutdown => return Err(Status::unavailable("this publisher stops")),
+                message = inbound.message() => match message? {
+                    Some(message) => self.take_in(message)?,
+                    None => return Ok(()),
+                },
+                permit = outbound.reserve(), if !idle => match (permit, self.pending.pop_front()) {
+                    (Ok(permit), Some(message)) => permit.send(Ok(message)),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return Ok(()),
+                },
+                () = outbound.closed(), if idle => return Ok(()),
+                () = fires(&mut replicas), if idle => {}
+                () = at(due), if idle => {}
+                () = fires(&mut admission) => self.admit(),
+            }
+        }
+    }
+
+    /// Asks what the subscriber may have, and forgets what it acknowledged of anything else.
+    fn admit(&mut self) {
+        let Offer { scopes, as_of } = self.service.admission.offer_to(&self.identity);
+        self.service.subscribers.heard_of(&self.identity, self.number, |record| {
+            let before = record.scopes.len();
+            record.scopes.retain(|scope, _| scopes.contains(scope));
+            record.scopes.len() != before
+        });
+        self.session.admit(scopes, as_of);
+    }
+
+    /// Works out what to send next.
+    fn work_out(&mut self) {
+        let freshness = *self.service.freshness.borrow();
+        let messages =
+            self.service.replicas.read(|replicas| self.session.next(replicas, freshness, Instant::now()));
+        let metrics = self.service.replicas.metrics();
+        for message in &messages {
+            match &message.body {
+                Some(Body::Begin(begin)) if begin.kind() == Kind::Snapshot => {
+                    info!(scope = begin.scope, reason = begin.reason, "sending a snapshot");
+                    metrics.snapshots_sent.get_or_create(&Reason::new(&begin.reason)).inc();
+                }
+                Some(Body::Begin(_)) => {
+                    metrics.deltas_sent.inc();
+                }
+                Some(Body::Bookmark(_)) => {
+                    metrics.bookmarks_sent.inc();
+                }
+                Some(
+                    Body::Welcome(_) | Body::Chunk(_) | Body::End(_) | Body::Behind(_) | Body::Refused(_),
+                )
+                | None => {}
+            }
+        }
+        self.pending.extend(messages);
+    }
+
+    fn take_in(&mut self, message: SubscriberMessage) -> Result<(), Status> {
+        let received =
+            self.session.handle(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        match &received {
+            Received::Introduced { software } => debug!(software, "introduced"),
+            Received::Subscribed { scope, position } => {
+                let position = position.map(|position| position.to_string());
+                debug!(%scope, position, "subscribed");
+            }
+            Received::Refused { scope } => info!(scope, "asked for a scope it may not have"),
+            Received::Acked { .. } | Received::Reported(_) | Received::Left(_) => {}
+        }
+        let subscribed: BTreeSet<_> = self.session.scopes().cloned().collect();
+        let now = Instant::now();
+        self.service
+            .subscribers
+            .heard(&self.identity, self.number, now, |record| note(record, received, &subscribed, now));
+        Ok(())
+    }
+}
+
+/// Notes what a subscriber said. Whether that is news.
+fn note(
+    record: &mut SubscriberRecord,
+    received: Received,
+    subscribed: &BTreeSet<ScopeId>,
+    now: Instant,
+) -> bool {
+    // Acknowledgements and reports come after the subscriptions: what an earlier process had subscribed to and this one
+    // has not is not missing.
+    let forget_others = |record: &mut SubscriberRecord| {
+        let before = record.scopes.len();
+        record.scopes.retain(|scope, _| subscribed.contains(scope));
+        record.scopes.len() != before
+    };
+    match received {
+        Received::Acked { scope, effective, durable } => {
+            let ack = ScopeAck { effective, durable };
+            let news = subscribed.contains(&scope) && record.scopes.insert(scope, ack) != Some(ack);
+            forget_others(record) || news
+        }
+        Received::Reported(report) => {
+            let same = record.report.as_ref().is_some_and(|(last, _)| same_but_age(last, &report));
+            record.report = Some((report, now));
+            forget_others(record) || !same
+        }
+        Received::Subscribed { scope, .. } => {
+            record.scopes.entry(scope).or_default();
+            true
+        }
+        Received::Left(scope) => record.scopes.remove(&scope).is_some(),
+        Received::Introduced { .. } | Received::Refused { .. } => false,
+    }
+}
+
+/// Whether two reports differ at most in when each subscriber was heard.
+fn same_but_age(one: &Report, other: &Report) -> bool {
+    let facts = |report: &Report| {
+        let mut report = report.clone();
+        report.subscribers.iter_mut().for_each(|subscriber| subscriber.heard_ms_ago = 0);
+        report
+    };
+    facts(one) == facts(other)
+}
+
+/// Returns when the watched value changes; never, once nobody can change it.
+pub(crate) async fn fires<T>(watched: &mut watch::Receiver<T>) {
+    if watched.changed().await.is_err() {
+        future::pending::<()>().await;
+    }
+}
+
+/// Returns at `due`; never, if that is `None`.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => future::pending().await,
+    }
+}

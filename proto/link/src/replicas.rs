@@ -1,0 +1,160 @@
+//! The hub: all replicas of a node, and a signal that they changed.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use hanse_sync::{Replica, ReplicaMap};
+use hanse_topology::ScopeId;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use crate::LinkMetrics;
+
+/// The replicas of a node. Cloning shares them.
+///
+/// Locks are held for the time of a closure, never across an await.
+#[derive(Clone)]
+pub struct Replicas(Arc<Hub>);
+
+struct Hub {
+    map: RwLock<ReplicaMap>,
+    version: watch::Sender<u64>,
+    metrics: LinkMetrics,
+}
+
+/// The replicas while they are changed in one step; see [`Replicas::update_all`].
+pub struct ReplicasMut<'a> {
+    map: &'a mut ReplicaMap,
+    epoch: u64,
+}
+
+impl ReplicasMut<'_> {
+    /// The replica of `scope`, made empty if there is none.
+    pub fn replica(&mut self, scope: &ScopeId) -> &mut Replica {
+        self.map.entry(scope.clone()).or_insert_with(|| Replica::starting_at_epoch(self.epoch))
+    }
+
+    /// Drops the replica of `scope`. Whether there was one.
+    pub fn remove(&mut self, scope: &ScopeId) -> bool {
+        self.map.remove(scope).is_some()
+    }
+
+    /// All replicas.
+    pub fn read(&self) -> &ReplicaMap {
+        self.map
+    }
+}
+
+impl Default for Replicas {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let map = self.0.map.read();
+        f.debug_map()
+            .entries(map.iter().map(|(scope, replica)| (scope.to_string(), replica.position())))
+            .finish()
+    }
+}
+
+impl fmt::Debug for ReplicasMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.map.keys().map(ScopeId::to_string)).finish()
+    }
+}
+
+impl Replicas {
+    /// An empty hub.
+    pub fn new() -> Self {
+        let hub =
+            Hub { map: RwLock::default(), version: watch::Sender::new(0), metrics: LinkMetrics::default() };
+        Self(Arc::new(hub))
+    }
+
+    /// Reads the replicas.
+    pub fn read<T>(&self, read: impl FnOnce(&ReplicaMap) -> T) -> T {
+        read(&self.0.map.read())
+    }
+
+    /// Changes the replica of `scope`, which is made empty if there is none, and tells all who watch.
+    pub fn update<T>(&self, scope: &ScopeId, update: impl FnOnce(&mut Replica) -> T) -> T {
+        self.update_all(|replicas| update(replicas.replica(scope)))
+    }
+
+    /// Changes any number of replicas in one step: nobody sees a part of it, and those who watch are told once.
+    pub fn update_all<T>(&self, update: impl FnOnce(&mut ReplicasMut<'_>) -> T) -> T {
+        let updated = {
+            let mut map = self.0.map.write();
+            let updated = update(&mut ReplicasMut { map: &mut map, epoch: self.next_epoch() });
+            let now = Instant::now();
+            map.values_mut().for_each(|replica| replica.forget(now));
+            updated
+        };
+        self.tell();
+        updated
+    }
+
+    /// Drops the replica of `scope`. Whether there was one.
+    pub fn remove(&self, scope: &ScopeId) -> bool {
+        let removed = self.0.map.write().remove(scope).is_some();
+        if removed {
+            self.tell();
+        }
+        removed
+    }
+
+    /// A number that rises with every change, positions included.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.version.subscribe()
+    }
+
+    /// What publishing and subscribing with this hub counts.
+    pub fn metrics(&self) -> &LinkMetrics {
+        &self.0.metrics
+    }
+
+    fn tell(&self) {
+        self.0.version.send_modify(|version| *version += 1);
+    }
+
+    /// Above every epoch that any replica of this hub has had: an epoch rises at most once per update, and the version
+    /// rises with each.
+    fn next_epoch(&self) -> u64 {
+        *self.0.version.borrow() << 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hanse_sync::{Lineage, Position};
+    use hanse_topology::Name;
+
+    use super::*;
+
+    #[test]
+    fn a_scope_that_returns_is_read_afresh() {
+        let name = |text| Name::new(text).unwrap();
+        let scope = ScopeId::runtime(name("eu-west"), name("production"));
+        let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+        let position = Position { lineage, revision: 5 };
+        let replicas = Replicas::new();
+        let mut watch = replicas.subscribe();
+        let fill = |value: &'static str| {
+            replicas.update(&scope, |replica| {
+                replica.advance(position, vec![("a".into(), Bytes::from(value))], vec![]).unwrap();
+                replica.seen().unwrap()
+            })
+        };
+        let seen = fill("1");
+        assert!(watch.has_changed().unwrap());
+        watch.mark_unchanged();
+        assert!(replicas.remove(&scope));
+        assert!(watch.has_changed().unwrap());
+        assert!(!replicas.remove(&scope));
+        assert_ne!(fill("2"), seen);
+        assert!(replicas.read(|map| map[&scope].changes_after(seen)).is_none());
+    }
+}

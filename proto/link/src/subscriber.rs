@@ -1,0 +1,202 @@
+//! Filling replicas from a publisher: one task that always follows one of several.
+
+mod acks;
+mod link;
+mod rota;
+mod status;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hanse_proto::sync::Report;
+use hanse_sync::{Freshness, Position, Wanted};
+use hanse_topology::ScopeId;
+use hanse_transport::{Identity, Shutdown, backoff::Backoff, connect, telemetry};
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use crate::{Replicas, publisher::fires};
+use link::{Ended, Link};
+use rota::Rota;
+pub use status::LinkStatus;
+
+/// First ceiling of the wait between attempts: a publisher that restarts is back within a second.
+const MIN_BACKOFF: Duration = Duration::from_millis(100);
+/// Last ceiling: how late a subscriber notices that its publisher is back, against how often thousands of them knock.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Whom to follow, and as whom.
+#[derive(Clone)]
+pub struct SubscriberOptions {
+    /// Who this node is; the publisher knows it from the certificate, this is for logs.
+    pub identity: Identity,
+    /// Where publishers are, as `host:port`. Tried in turn.
+    pub publishers: watch::Receiver<Vec<String>>,
+    /// This node's certificate, and whom to accept as a publisher.
+    pub tls: Arc<ClientConfig>,
+    /// The scopes to ask for among those offered.
+    pub wanted: Wanted,
+}
+
+impl fmt::Debug for SubscriberOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let publishers = self.publishers.borrow();
+        f.debug_struct("SubscriberOptions")
+            .field("identity", &self.identity)
+            .field("publishers", &*publishers)
+            .field("wanted", &self.wanted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What this node acknowledges as in use.
+#[derive(Debug, Clone)]
+pub enum EffectiveSource {
+    /// Whatever its replicas hold: it serves them as they are (agents).
+    Immediate,
+    /// What its consumer says it uses (gateways: what their tables serve).
+    Served(watch::Receiver<BTreeMap<ScopeId, Position>>),
+}
+
+/// Makes the report that goes up every second.
+pub type ReportSource = Arc<dyn Fn() -> Report + Send + Sync>;
+
+/// Follows one of several publishers for as long as it runs.
+pub struct SubscriberTask {
+    options: SubscriberOptions,
+    replicas: Replicas,
+    effective: EffectiveSource,
+    durable: Option<watch::Receiver<BTreeMap<ScopeId, Position>>>,
+    report: Option<ReportSource>,
+    report_changed: Option<watch::Receiver<u64>>,
+    status: watch::Sender<LinkStatus>,
+    freshness: watch::Sender<Freshness>,
+}
+
+impl fmt::Debug for SubscriberTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriberTask").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// What others see of a [`SubscriberTask`].
+#[derive(Debug, Clone)]
+pub struct SubscriberHandle {
+    /// How the link stands.
+    pub status: watch::Receiver<LinkStatus>,
+    /// How fresh the replicas are, to be passed on by a publisher that relays them.
+    pub freshness: watch::Receiver<Freshness>,
+}
+
+impl SubscriberTask {
+    /// A task that fills `replicas`, acknowledges what `effective` says, and sends up what `report` makes.
+    pub fn new(
+        options: SubscriberOptions,
+        replicas: Replicas,
+        effective: EffectiveSource,
+        report: Option<ReportSource>,
+    ) -> (Self, SubscriberHandle) {
+        let (status, status_seen) = watch::channel(LinkStatus::default());
+        let (freshness, freshness_seen) = watch::channel(Freshness::unconfirmed(Instant::now()));
+        let task = Self {
+            options,
+            replicas,
+            effective,
+            durable: None,
+            report,
+            report_changed: None,
+            status,
+            freshness,
+        };
+        (task, SubscriberHandle { status: status_seen, freshness: freshness_seen })
+    }
+
+    /// Acknowledges as durable what `durable` says; without it, nothing is.
+    pub fn with_durable(mut self, durable: watch::Receiver<BTreeMap<ScopeId, Position>>) -> Self {
+        self.durable = Some(durable);
+        self
+    }
+
+    /// Sends a report also when `changed` fires, at most four a second:
+    /// [`Subscribers::changed`](crate::Subscribers::changed) of the node's own subscribers.
+    pub fn with_report_on(mut self, changed: watch::Receiver<u64>) -> Self {
+        self.report_changed = Some(changed);
+        self
+    }
+
+    /// Follows publishers until `shutdown`. What the replicas hold stays as it is whatever happens to the link.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut rota = Rota::starting_at(usize::from(rand::random::<u16>()));
+        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
+        let mut failing = false;
+        while !shutdown.is_triggered() {
+            let next = rota.next(&self.options.publishers.borrow_and_update(), Instant::now());
+            let Some(address) = next else {
+                self.note_failure("no publisher is known".to_owned());
+                tokio::select! {
+                    () = shutdown.wait() => return,
+                    () = fires(&mut self.options.publishers) => continue,
+                }
+            };
+            let ended = tokio::select! {
+                () = shutdown.wait() => break,
+                ended = self.follow(&address, &mut rota) => ended,
+            };
+            rota.mark_poor(&address, Instant::now());
+            let wait = match &ended {
+                Ended::Better(standing) => {
+                    info!(publisher = address, standing = standing.as_str(), "leaving for another publisher");
+                    Duration::ZERO
+                }
+                Ended::NotListed => {
+                    info!(publisher = address, "leaving a publisher that is no longer configured");
+                    Duration::ZERO
+                }
+                Ended::Unreachable(reason) if failing => {
+                    debug!(publisher = address, reason, "still cannot follow");
+                    backoff.next()
+                }
+                Ended::Unreachable(reason) => {
+                    warn!(publisher = address, reason, "cannot follow; trying on");
+                    backoff.next()
+                }
+                Ended::Refused(reason) => {
+                    warn!(publisher = address, reason, "link given up");
+                    backoff.next()
+                }
+                Ended::Lost(reason) => {
+                    info!(publisher = address, reason, "link lost");
+                    backoff.reset();
+                    backoff.next()
+                }
+            };
+            failing = matches!(ended, Ended::Unreachable(_));
+            self.note_failure(ended.to_string());
+            tokio::select! {
+                () = shutdown.wait() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.note_failure("stopped".to_owned());
+    }
+
+    async fn follow(&mut self, address: &str, rota: &mut Rota) -> Ended {
+        let channel = match connect(address, Arc::clone(&self.options.tls)).await {
+            Ok(channel) => channel,
+            Err(error) => return Ended::Unreachable(telemetry::causes(&error).to_string()),
+        };
+        match Link::open(self, address, channel).await {
+            Ok(link) => link.run(rota).await,
+            Err(status) => Ended::Unreachable(status.message().to_owned()),
+        }
+    }
+
+    fn note_failure(&self, reason: String) {
+        self.status.send_modify(|status| status.disconnected(reason));
+    }
+}

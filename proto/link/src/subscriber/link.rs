@@ -1,0 +1,310 @@
+//! One stream to one publisher, around a [`SubscriberSession`].
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use hanse_proto::sync::{
+    PublisherMessage, SubscriberMessage, subscriber_message::Body, sync_client::SyncClient,
+};
+use hanse_sync::{Effect, Standing, SubscriberSession};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, transport::Channel};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    EffectiveSource, SubscriberTask,
+    acks::{Acks, PROOF_OF_LIFE},
+    rota::Rota,
+};
+use crate::{MAX_MESSAGE_BYTES, Reason, ScopeAck, publisher::fires};
+
+/// How long a publisher may take to accept a stream, once connected.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often time is looked at: stalls, acknowledgements and reports are exact to this.
+const TICK: Duration = Duration::from_millis(100);
+/// Messages that wait for the connection; they are small.
+const OUTBOUND: usize = 16;
+/// Least time between two reports: four a second.
+const REPORT_SPACING: Duration = Duration::from_millis(250);
+
+const SOFTWARE: &str = concat!("hanse ", env!("CARGO_PKG_VERSION"));
+
+/// Why a link ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// No stream came about.
+    Unreachable(String),
+    /// The stream broke.
+    Lost(String),
+    /// What the publisher sent, or did not send, makes it useless.
+    Refused(String),
+    /// Another publisher may be better.
+    Better(Standing),
+    /// The publisher is no longer among those configured.
+    NotListed,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(reason) | Self::Lost(reason) | Self::Refused(reason) => f.write_str(reason),
+            Self::Better(standing) => write!(f, "left for another: {}", standing.as_str()),
+            Self::NotListed => f.write_str("no longer configured"),
+        }
+    }
+}
+
+pub(super) struct Link<'a> {
+    task: &'a mut SubscriberTask,
+    address: &'a str,
+    session: SubscriberSession,
+    inbound: Streaming<PublisherMessage>,
+    outbound: mpsc::Sender<SubscriberMessage>,
+    /// To be sent when there is room. Acknowledgements and reports are made only when this is empty.
+    pending: VecDeque<SubscriberMessage>,
+    acks: Acks,
+    reported: Option<Instant>,
+    report_asked: bool,
+}
+
+impl<'a> Link<'a> {
+    pub(super) async fn open(
+        task: &'a mut SubscriberTask,
+        address: &'a str,
+        channel: Channel,
+    ) -> Result<Self, Status> {
+        let (outbound, requests) = mpsc::channel(OUTBOUND);
+        let mut client = SyncClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let opening = client.subscribe(ReceiverStream::new(requests));
+        let opened = timeout(OPEN_TIMEOUT, opening).await;
+        let inbound = opened.map_err(|_| Status::deadline_exceeded("no stream within 5 s"))??.into_inner();
+        task.replicas.metrics().connections.inc();
+        let (session, effects) =
+            SubscriberSession::start(task.options.wanted.clone(), SOFTWARE, Instant::now());
+        let mut link = Self {
+            task,
+            address,
+            session,
+            inbound,
+            outbound,
+            pending: VecDeque::new(),
+            acks: Acks::default(),
+            reported: None,
+            report_asked: true,
+        };
+        debug!(publisher = address, identity = %link.task.options.identity, "connected");
+        for effect in effects {
+            // A session starts by introducing itself, which cannot end it.
+            let _ = link.carry_out(effect);
+        }
+        Ok(link)
+    }
+
+    pub(super) async fn run(mut self, rota: &Rota) -> Ended {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = self.next_event(&mut ticks).await;
+            let now = Instant::now();
+            let effects = match event {
+                Event::Message(Ok(Some(message))) => {
+                    self.task.replicas.read(|replicas| self.session.handle(message, replicas, now))
+                }
+                Event::Message(Ok(None)) => return Ended::Lost("the publisher ended the stream".to_owned()),
+                Event::Message(Err(status)) => return Ended::Lost(status.message().to_owned()),
+                Event::Closed => return Ended::Lost("the connection is closed".to_owned()),
+                Event::Tick => self.session.tick(now),
+                Event::Moved | Event::Sent => Vec::new(),
+                Event::ReportChanged => {
+                    self.report_asked = true;
+                    Vec::new()
+                }
+            };
+            for effect in effects {
+                if let ControlFlow::Break(ended) = self.carry_out(effect) {
+                    return ended;
+                }
+            }
+            self.say_what_is_due(now);
+            let standing = self.note_status(now);
+            let publishers = self.task.options.publishers.borrow();
+            if !publishers.iter().any(|address| address == self.address) {
+                return Ended::NotListed;
+            }
+            if standing.is_poor() && rota.has_alternative(self.address, &publishers, now) {
+                return Ended::Better(standing);
+            }
+        }
+    }
+
+    async fn next_event(&mut self, ticks: &mut tokio::time::Interval) -> Event {
+        let task = &mut *self.task;
+        tokio::select! {
+            message = self.inbound.message() => Event::Message(message),
+            permit = self.outbound.reserve(), if !self.pending.is_empty() => {
+                match (permit, self.pending.pop_front()) {
+                    (Ok(permit), Some(message)) => permit.send(message),
+                    (Ok(_), None) => {}
+                    (Err(_), _) => return Event::Closed,
+                }
+                Event::Sent
+            }
+            () = moved(&mut task.effective) => Event::Moved,
+            () = fires_if_any(task.durable.as_mut()) => Event::Moved,
+            () = fires_if_any(task.report_changed.as_mut()) => Event::ReportChanged,
+            () = fires(&mut task.options.publishers) => Event::Moved,
+            _ = ticks.tick() => Event::Tick,
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> ControlFlow<Ended> {
+        let metrics = self.task.replicas.metrics().clone();
+        match effect {
+            Effect::Send(message) => self.pending.push_back(message),
+            Effect::Advance { scope, change } => {
+                if !change.is_empty() {
+                    metrics.deltas_applied.inc();
+                }
+                return self.commit(&scope, change);
+            }
+            Effect::Replace { scope, change, reason } => {
+                info!(%scope, to = %change.to(), reason, "replaced by a snapshot");
+                metrics.snapshots_applied.get_or_create(&Reason::new(reason)).inc();
+                return self.commit(&scope, change);
+            }
+            Effect::Withdraw { scope } => {
+                info!(%scope, "the scope exists no more");
+                self.task.replicas.remove(&scope);
+            }
+            Effect::Refused { scope, reason } => warn!(scope, reason, "the publisher refuses a scope"),
+            Effect::Alarm { scope, alarm, resync } => {
+                metrics.resyncs.inc_by(u64::from(resync));
+                let scope = scope.map(|scope| scope.to_string()).unwrap_or_default();
+                error!(publisher = self.address, scope, %alarm, "sync alarm");
+                metrics.alarms.get_or_create(&Reason::new(alarm.kind())).inc();
+                let said = if scope.is_empty() { alarm.to_string() } else { format!("{scope}: {alarm}") };
+                self.task.status.send_modify(|status| status.last_alarm = Some(said));
+            }
+            Effect::Disconnect { reason } => return ControlFlow::Break(Ended::Refused(reason)),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn commit(&self, scope: &hanse_topology::ScopeId, change: hanse_sync::Prepared) -> ControlFlow<Ended> {
+        match self.task.replicas.update(scope, |replica| replica.commit(change)) {
+            Ok(()) => ControlFlow::Continue(()),
+            // Somebody else wrote to a replica that is this task's.
+            Err(error) => ControlFlow::Break(Ended::Refused(format!("{scope}: {error}"))),
+        }
+    }
+
+    /// Acknowledgements and reports. Nothing while earlier ones wait for the connection: later ones say more.
+    fn say_what_is_due(&mut self, now: Instant) {
+        if !self.pending.is_empty() || self.session.publisher().is_none() {
+            return;
+        }
+        let acks = self.acks.due(self.positions().into_iter(), now);
+        let idle = self.session.scopes().next().is_none();
+        self.pending.extend(acks.into_iter().map(|ack| message(Body::Ack(ack))));
+
+        let age = self.reported.map(|at| now.saturating_duration_since(at));
+        let asked = self.report_asked && self.task.report.is_some();
+        let due = age.is_none_or(|age| age >= PROOF_OF_LIFE || (asked && age >= REPORT_SPACING));
+        let report = match &self.task.report {
+            Some(make) if due => Some(make()),
+            None if due && idle => Some(Default::default()),
+            Some(_) | None => None,
+        };
+        if let Some(report) = report {
+            self.pending.push_back(message(Body::Report(report)));
+            self.reported = Some(now);
+            self.report_asked = false;
+        }
+    }
+
+    /// What to acknowledge of each scope subscribed to.
+    fn positions(&self) -> Vec<(hanse_topology::ScopeId, ScopeAck)> {
+        let scopes = self.session.scopes();
+        let durable = self.task.durable.as_ref().map(|durable| durable.borrow());
+        let durable = |scope: &_| durable.as_ref().and_then(|durable| durable.get(scope).copied());
+        match &self.task.effective {
+            EffectiveSource::Immediate => self.task.replicas.read(|replicas| {
+                let held = |scope: &_| replicas.get(scope).and_then(|replica| replica.position().copied());
+                scopes
+                    .map(|scope| {
+                        (scope.clone(), ScopeAck { effective: held(scope), durable: durable(scope) })
+                    })
+                    .collect()
+            }),
+            EffectiveSource::Served(served) => {
+                let served = served.borrow();
+                let used = |scope: &_| served.get(scope).copied();
+                scopes
+                    .map(|scope| {
+                        (scope.clone(), ScopeAck { effective: used(scope), durable: durable(scope) })
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    fn note_status(&self, now: Instant) -> Standing {
+        let standing = self.session.standing(now);
+        let freshness = self.session.freshness();
+        if let Some(freshness) = freshness {
+            self.task.freshness.send_if_modified(|held| std::mem::replace(held, freshness) != freshness);
+        }
+        self.task.status.send_if_modified(|status| {
+            let mut next = status.clone();
+            next.connected_to = Some(self.address.to_owned());
+            next.publisher = self.session.publisher().map(str::to_owned);
+            next.freshness = freshness.or(status.freshness);
+            next.standing = Some(standing);
+            if let Some((offered, as_of)) = self.session.offered() {
+                next.offered.clone_from(offered);
+                next.offered_as_of = as_of;
+            }
+            let changed = next != *status;
+            *status = next;
+            changed
+        });
+        standing
+    }
+}
+
+/// What happens to a link.
+enum Event {
+    Message(Result<Option<PublisherMessage>, Status>),
+    Closed,
+    Sent,
+    Tick,
+    /// Something to acknowledge may have moved, or the list of publishers.
+    Moved,
+    ReportChanged,
+}
+
+fn message(body: Body) -> SubscriberMessage {
+    SubscriberMessage { body: Some(body) }
+}
+
+async fn moved(effective: &mut EffectiveSource) {
+    match effective {
+        EffectiveSource::Immediate => std::future::pending().await,
+        EffectiveSource::Served(served) => fires(served).await,
+    }
+}
+
+async fn fires_if_any<T>(watched: Option<&mut tokio::sync::watch::Receiver<T>>) {
+    match watched {
+        Some(watched) => fires(watched).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,36 @@
+//! How a link stands, for people and for readiness.
+
+use std::collections::BTreeSet;
+
+use hanse_sync::{Freshness, Position, Standing};
+use hanse_topology::ScopeId;
+
+/// How a link to a publisher stands.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LinkStatus {
+    /// The address of the publisher followed; `None` between two.
+    pub connected_to: Option<String>,
+    /// What that publisher calls itself.
+    pub publisher: Option<String>,
+    /// How fresh it last said it is.
+    pub freshness: Option<Freshness>,
+    /// What to think of it. Poor, and still connected: none of the others is better.
+    pub standing: Option<Standing>,
+    /// What the last publisher that answered offers.
+    pub offered: BTreeSet<ScopeId>,
+    /// The state by which it offers that. Whoever relays says the same to its own subscribers.
+    pub offered_as_of: Option<Position>,
+    /// Why the last link ended, or the last attempt failed.
+    pub last_failure: Option<String>,
+    /// The last alarm a publisher gave cause for.
+    pub last_alarm: Option<String>,
+}
+
+impl LinkStatus {
+    pub(super) fn disconnected(&mut self, reason: String) {
+        self.connected_to = None;
+        self.publisher = None;
+        self.standing = None;
+        self.last_failure = Some(reason);
+    }
+}

@@ -1,0 +1,99 @@
+//! Control plane → agent → gateway: the same code on both hops.
+
+use std::collections::BTreeMap;
+
+use hanse_link::{EffectiveSource, Position, Replicas};
+use tokio::sync::watch;
+
+use crate::federation::{
+    Federation, Publisher, agent, at, eventually, gateway, revision, same, scope, server, value,
+};
+
+#[tokio::test]
+async fn changes_pass_down_and_acknowledgements_up() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "route/default/a", "1");
+    let control_serving = federation.serve(&control, None).await;
+
+    let relayed = Replicas::new();
+    // The agent publishes what it is about to receive, with the freshness it is told.
+    let subscribers = hanse_link::Subscribers::new();
+    let up = federation.follow_as(
+        agent("agent-1"),
+        &[&control_serving],
+        &relayed,
+        EffectiveSource::Immediate,
+        Some(&subscribers),
+    );
+    let mut relay = Publisher::relaying(agent("agent-1"), relayed.clone(), up.handle.freshness.clone());
+    relay.subscribers = subscribers.clone();
+    let relay_serving = federation.serve(&relay, None).await;
+
+    let held = Replicas::new();
+    let (serve, served) = watch::channel(BTreeMap::<_, Position>::new());
+    let down = federation.follow_as(
+        gateway("gateway-1"),
+        &[&relay_serving],
+        &held,
+        EffectiveSource::Served(served),
+        None,
+    );
+
+    eventually("the first content arrives", || value(&held, "route/default/a").is_some()).await;
+    control.put(2, "route/default/b", "1");
+    eventually("a put arrives", || value(&held, "route/default/b").is_some()).await;
+    control.delete(3, "route/default/a");
+    eventually("a delete arrives", || revision(&held) == Some(3)).await;
+    assert_eq!(value(&held, "route/default/a"), None);
+    assert!(same(&control.replicas, &relayed) && same(&relayed, &held), "one root on both hops");
+    eventually("freshness is relayed", || {
+        down.handle.status.borrow().freshness.is_some_and(|freshness| freshness.quorum)
+    })
+    .await;
+
+    // The agent acknowledges what it holds, the gateway what it says it serves.
+    let effective_at_control = || {
+        let records = control.subscribers.snapshot();
+        let record = records.iter().find(|record| record.identity == agent("agent-1"))?;
+        record.scopes.get(&scope())?.effective
+    };
+    eventually("the agent acknowledges", || effective_at_control() == Some(at(3))).await;
+    let reported = || {
+        let records = control.subscribers.snapshot();
+        let (report, _) = records.into_iter().find_map(|record| record.report)?;
+        let status = report.subscribers.into_iter().find(|status| status.name == "gateway-1")?;
+        assert!(status.connected && status.role == "gateway" && status.region == "eu-west");
+        status.scopes.into_iter().find(|status| status.scope == scope().to_string())?.effective
+    };
+    assert!(reported().is_none(), "it has not said that it serves anything");
+    serve.send_replace(BTreeMap::from([(scope(), at(3))]));
+    eventually("the control plane hears what the gateway serves", || {
+        reported().is_some_and(|position| position.revision == 3)
+    })
+    .await;
+
+    let metrics = control.replicas.metrics();
+    assert_eq!(metrics.deltas_sent.get(), 2);
+    assert_eq!(held.metrics().alarms.get_or_create(&hanse_link::Reason::new("root mismatch")).get(), 0);
+    assert_eq!(held.metrics().resyncs.get(), 0);
+}
+
+#[tokio::test]
+async fn a_relay_without_its_publisher_serves_newcomers() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "a", "1");
+    let control_serving = federation.serve(&control, None).await;
+    let relayed = Replicas::new();
+    let up = federation.follow(agent("agent-1"), &[&control_serving], &relayed);
+    let relay = Publisher::relaying(agent("agent-1"), relayed.clone(), up.handle.freshness.clone());
+    let relay_serving = federation.serve(&relay, None).await;
+    eventually("the relay holds it", || revision(&relayed) == Some(1)).await;
+    control_serving.stop().await;
+    eventually("the relay is alone", || up.handle.status.borrow().connected_to.is_none()).await;
+
+    let held = Replicas::new();
+    let _down = federation.follow(gateway("gateway-new"), &[&relay_serving], &held);
+    eventually("a newcomer is served", || value(&held, "a").is_some()).await;
+}

@@ -1,0 +1,266 @@
+//! Nodes of a small federation, in this process, over real TLS on loopback.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hanse_link::{
+    Admission, EffectiveSource, Freshness, Lineage, Offer, Position, Replicas, ReportSource,
+    SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Wanted, publisher_service,
+};
+use hanse_topology::{Name, ScopeId};
+use hanse_transport::{
+    Alpn, Authority, Clients, Expect, Identity, LiveCredentials, Role, ShutdownTrigger, TlsListener,
+    TrustAnchor, client_tls, grpc_server, install_crypto_provider, server_tls,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// Longest wait for anything here. Far more than it takes on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn scope() -> ScopeId {
+    ScopeId::runtime(name("eu-west"), name("production"))
+}
+
+pub(crate) fn at(revision: u64) -> Position {
+    Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The authorities.
+pub(crate) struct Federation {
+    anchor: TrustAnchor,
+    control: Authority,
+    region: Authority,
+}
+
+impl Federation {
+    pub(crate) fn new() -> Self {
+        install_crypto_provider();
+        let root = Authority::new_root().unwrap();
+        let control = root.new_control_intermediate(&name("cp-1")).unwrap();
+        let region = control.new_regional_intermediate(&name("eu-west")).unwrap();
+        Self { anchor: root.trust_anchor().unwrap(), control, region }
+    }
+
+    fn credentials(&self, identity: &Identity) -> LiveCredentials {
+        let authority = if identity.role == Role::Server { &self.control } else { &self.region };
+        LiveCredentials::new(authority.issue_credentials(identity, &[]).unwrap())
+    }
+
+    pub(crate) fn client(&self, identity: &Identity) -> Arc<rustls::ClientConfig> {
+        let expect = Expect { roles: vec![Role::Server, Role::Agent], region: None };
+        client_tls(Some(&self.credentials(identity)), &self.anchor, expect).unwrap()
+    }
+
+    pub(crate) fn anonymous_client(&self) -> Arc<rustls::ClientConfig> {
+        client_tls(None, &self.anchor, Expect { roles: vec![Role::Server, Role::Agent], region: None })
+            .unwrap()
+    }
+
+    /// Serves what `publisher` holds, at `address` or any.
+    pub(crate) async fn serve(&self, publisher: &Publisher, address: Option<SocketAddr>) -> Serving {
+        let trust = self.anchor.clone();
+        self.serve_to(publisher, address, Clients::Mutual { trust, roles: vec![Role::Agent, Role::Gateway] })
+            .await
+    }
+
+    pub(crate) async fn serve_to(
+        &self,
+        publisher: &Publisher,
+        address: Option<SocketAddr>,
+        clients: Clients,
+    ) -> Serving {
+        let tcp = TcpListener::bind(address.unwrap_or(([127, 0, 0, 1], 0).into())).await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let tls = server_tls(&self.credentials(&publisher.identity), clients, Alpn::Http2).unwrap();
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let service = publisher_service(
+            publisher.replicas.clone(),
+            publisher.admission.clone(),
+            publisher.freshness.clone(),
+            publisher.subscribers.clone(),
+            publisher.identity.to_string(),
+            shutdown.clone(),
+        );
+        let task = tokio::spawn(async move {
+            let incoming = TlsListener::new(tcp, tls).incoming();
+            let server = grpc_server().add_service(service);
+            server
+                .serve_with_incoming_shutdown(incoming, async move { shutdown.wait().await })
+                .await
+                .unwrap();
+        });
+        Serving { address, trigger, task }
+    }
+
+    /// Follows `publishers` into `replicas`.
+    pub(crate) fn follow(
+        &self,
+        identity: Identity,
+        publishers: &[&Serving],
+        replicas: &Replicas,
+    ) -> Following {
+        self.follow_as(identity, publishers, replicas, EffectiveSource::Immediate, None)
+    }
+
+    pub(crate) fn follow_as(
+        &self,
+        identity: Identity,
+        publishers: &[&Serving],
+        replicas: &Replicas,
+        effective: EffectiveSource,
+        relaying: Option<&Subscribers>,
+    ) -> Following {
+        let addresses = publishers.iter().map(|serving| serving.address.to_string()).collect();
+        let (publishers, known) = watch::channel(addresses);
+        let options = SubscriberOptions {
+            tls: self.client(&identity),
+            identity,
+            publishers: known,
+            wanted: Wanted::All,
+        };
+        let report = relaying
+            .cloned()
+            .map(|subscribers| -> ReportSource { Arc::new(move || subscribers.to_report(Instant::now())) });
+        let (mut task, handle) = SubscriberTask::new(options, replicas.clone(), effective, report);
+        if let Some(subscribers) = relaying {
+            task = task.with_report_on(subscribers.changed());
+        }
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        tokio::spawn(task.run(shutdown));
+        Following { handle, publishers, _trigger: trigger }
+    }
+}
+
+/// What a publisher is made of, whether it serves or not.
+pub(crate) struct Publisher {
+    pub(crate) identity: Identity,
+    pub(crate) replicas: Replicas,
+    pub(crate) admission: Arc<Offers>,
+    pub(crate) freshness: watch::Receiver<Freshness>,
+    pub(crate) subscribers: Subscribers,
+}
+
+impl Publisher {
+    /// Offers [`scope`] and is always fresh.
+    pub(crate) fn new(identity: Identity) -> Self {
+        Self::relaying(identity, Replicas::new(), always(true))
+    }
+
+    /// Offers [`scope`] out of `replicas`.
+    pub(crate) fn relaying(
+        identity: Identity,
+        replicas: Replicas,
+        freshness: watch::Receiver<Freshness>,
+    ) -> Self {
+        let admission = Arc::new(Offers(watch::Sender::new((vec![scope()], None)), watch::Sender::new(0)));
+        Self { identity, replicas, admission, freshness, subscribers: Subscribers::new() }
+    }
+
+    pub(crate) fn put(&self, revision: u64, key: &str, value: impl Into<Bytes>) {
+        let upserts = vec![(key.into(), value.into())];
+        self.replicas.update(&scope(), |replica| replica.advance(at(revision), upserts, vec![]).unwrap());
+    }
+
+    pub(crate) fn delete(&self, revision: u64, key: &str) {
+        self.replicas
+            .update(&scope(), |replica| replica.advance(at(revision), vec![], vec![key.into()]).unwrap());
+    }
+}
+
+/// A freshness of ten minutes from now, which never ages in a test.
+pub(crate) fn always(quorum: bool) -> watch::Receiver<Freshness> {
+    let confirmed_at = Instant::now() + Duration::from_secs(600);
+    watch::channel(Freshness { confirmed_at, quorum }).1
+}
+
+/// Offers everybody the same scopes, as of a position.
+pub(crate) struct Offers(watch::Sender<(Vec<ScopeId>, Option<Position>)>, watch::Sender<u64>);
+
+impl Offers {
+    pub(crate) fn offer(&self, scopes: Vec<ScopeId>, as_of: Option<Position>) {
+        self.0.send_replace((scopes, as_of));
+        self.1.send_modify(|version| *version += 1);
+    }
+}
+
+impl Admission for Offers {
+    fn offer_to(&self, _peer: &Identity) -> Offer {
+        let (scopes, as_of) = self.0.borrow().clone();
+        Offer { scopes, as_of }
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.1.subscribe()
+    }
+}
+
+/// A publisher that serves.
+pub(crate) struct Serving {
+    pub(crate) address: SocketAddr,
+    trigger: ShutdownTrigger,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    pub(crate) async fn stop(self) {
+        self.trigger.trigger();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap();
+    }
+}
+
+/// A subscriber that follows.
+pub(crate) struct Following {
+    pub(crate) handle: SubscriberHandle,
+    pub(crate) publishers: watch::Sender<Vec<String>>,
+    _trigger: ShutdownTrigger,
+}
+
+impl Following {
+    pub(crate) fn connected_to(&self, serving: &Serving) -> bool {
+        self.handle.status.borrow().connected_to.as_ref() == Some(&serving.address.to_string())
+    }
+}
+
+pub(crate) fn value(replicas: &Replicas, key: &str) -> Option<Bytes> {
+    replicas.read(|map| map.get(&scope())?.get(key).cloned())
+}
+
+pub(crate) fn revision(replicas: &Replicas) -> Option<u64> {
+    replicas.read(|map| Some(map.get(&scope())?.position()?.revision))
+}
+
+pub(crate) fn same(one: &Replicas, other: &Replicas) -> bool {
+    let facts = |replicas: &Replicas| {
+        replicas.read(|map| map.get(&scope()).map(|replica| (replica.position().copied(), replica.root())))
+    };
+    facts(one).is_some() && facts(one) == facts(other)
+}
+
+pub(crate) fn server(text: &str) -> Identity {
+    Identity::server(name(text))
+}
+
+pub(crate) fn agent(text: &str) -> Identity {
+    Identity::agent(name(text), name("eu-west"))
+}
+
+pub(crate) fn gateway(text: &str) -> Identity {
+    Identity::gateway(name(text), name("eu-west"))
+}

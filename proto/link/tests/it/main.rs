@@ -1,0 +1,8 @@
+//! The links over real mutual TLS on loopback.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+mod chain;
+mod federation;
+mod publishers;
+mod streams;

@@ -1,0 +1,113 @@
+//! Publishers that come, go, and differ.
+
+use hanse_link::{Reason, Replicas, Standing};
+
+use crate::federation::{
+    Federation, Publisher, agent, always, at, eventually, revision, same, scope, server, value,
+};
+
+#[tokio::test]
+async fn who_comes_back_gets_a_delta() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "a", "1");
+    control.put(2, "b", "1");
+    let serving = federation.serve(&control, None).await;
+    let address = serving.address;
+    let held = Replicas::new();
+    let following = federation.follow(agent("agent-1"), &[&serving], &held);
+    eventually("the first content arrives", || revision(&held) == Some(2)).await;
+
+    serving.stop().await;
+    eventually("the link is lost", || following.handle.status.borrow().connected_to.is_none()).await;
+    control.put(3, "c", "1");
+    control.delete(4, "a");
+    assert_eq!(revision(&held), Some(2), "what is held stays");
+    let _serving = federation.serve(&control, Some(address)).await;
+    eventually("it catches up", || revision(&held) == Some(4)).await;
+    assert!(same(&control.replicas, &held));
+    assert_eq!(value(&held, "a"), None);
+
+    let metrics = held.metrics();
+    assert_eq!(metrics.deltas_applied.get(), 1, "both changes in one delta");
+    assert_eq!(metrics.snapshots_applied.get_or_create(&Reason::new("nothing held")).get(), 1);
+    for reason in ["outside the window", "root differs", "asked for", "new lineage"] {
+        assert_eq!(metrics.snapshots_applied.get_or_create(&Reason::new(reason)).get(), 0, "{reason}");
+    }
+    assert_eq!(metrics.connections.get(), 2);
+}
+
+#[tokio::test]
+async fn a_publisher_with_a_quorum_is_preferred_and_one_without_better_than_none() {
+    let federation = Federation::new();
+    let good = Publisher::new(server("cp-1"));
+    let cut_off = Publisher::relaying(server("cp-2"), Replicas::new(), always(false));
+    for publisher in [&good, &cut_off] {
+        publisher.put(1, "a", "1");
+    }
+    let good_serving = federation.serve(&good, None).await;
+    let cut_off_serving = federation.serve(&cut_off, None).await;
+    let held = Replicas::new();
+    let following = federation.follow(agent("agent-1"), &[&cut_off_serving, &good_serving], &held);
+    let standing = || following.handle.status.borrow().standing;
+    eventually("it settles with the good one", || {
+        following.connected_to(&good_serving) && standing() == Some(Standing::Good)
+    })
+    .await;
+
+    good.put(2, "b", "1");
+    eventually("it follows", || revision(&held) == Some(2)).await;
+    good_serving.stop().await;
+    eventually("it goes to the other and says so", || {
+        following.connected_to(&cut_off_serving) && standing().is_some_and(Standing::is_poor)
+    })
+    .await;
+    assert_eq!(revision(&held), Some(2), "the other is behind: positions never go back");
+    cut_off.put(2, "b", "1");
+    cut_off.put(3, "c", "1");
+    eventually("the other caught up", || revision(&held) == Some(3)).await;
+    assert!(same(&cut_off.replicas, &held));
+    eventually("it stays, there being no better", || standing() == Some(Standing::NoQuorum)).await;
+    assert!(following.connected_to(&cut_off_serving));
+}
+
+#[tokio::test]
+async fn configured_publishers_may_change() {
+    let federation = Federation::new();
+    let (one, other) = (Publisher::new(server("cp-1")), Publisher::new(server("cp-2")));
+    for publisher in [&one, &other] {
+        publisher.put(1, "a", "1");
+    }
+    let one_serving = federation.serve(&one, None).await;
+    let other_serving = federation.serve(&other, None).await;
+    let held = Replicas::new();
+    let following = federation.follow(agent("agent-1"), &[&one_serving], &held);
+    eventually("it follows one", || following.connected_to(&one_serving)).await;
+    following.publishers.send_replace(vec![]);
+    eventually("it follows none", || {
+        following.handle.status.borrow().last_failure.as_deref() == Some("no publisher is known")
+    })
+    .await;
+    following.publishers.send_replace(vec![other_serving.address.to_string()]);
+    eventually("it follows the other", || following.connected_to(&other_serving)).await;
+}
+
+#[tokio::test]
+async fn a_scope_that_is_gone_is_dropped_and_one_merely_not_offered_is_kept() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(5, "a", "1");
+    let serving = federation.serve(&control, None).await;
+    let held = Replicas::new();
+    let following = federation.follow(agent("agent-1"), &[&serving], &held);
+    eventually("it arrives", || revision(&held) == Some(5)).await;
+
+    control.admission.offer(vec![], Some(at(4)));
+    eventually("it hears of it", || following.handle.status.borrow().offered.is_empty()).await;
+    assert_eq!(revision(&held), Some(5), "a node that lags cannot know");
+    control.admission.offer(vec![scope()], Some(at(4)));
+    eventually("it is offered again", || !following.handle.status.borrow().offered.is_empty()).await;
+    control.admission.offer(vec![], Some(at(6)));
+    eventually("it is dropped", || revision(&held).is_none()).await;
+    assert_eq!(following.handle.status.borrow().offered_as_of, Some(at(6)));
+}

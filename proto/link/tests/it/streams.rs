@@ -1,0 +1,150 @@
+//! Subscribers of other makes: silent, slow, without a name.
+
+use std::time::{Duration, Instant};
+
+use hanse_link::LEASE;
+use hanse_proto::sync::{
+    Begin, Hello, Introduction, PublisherMessage, Report, SubscriberMessage, publisher_message,
+    subscriber_message::Body, sync_client::SyncClient,
+};
+use hanse_transport::{Clients, Identity, connect};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Streaming};
+
+use crate::federation::{Federation, Publisher, Serving, agent, eventually, scope, server};
+
+/// A stream that says what it is told to say and nothing else.
+async fn open(
+    federation: &Federation,
+    serving: &Serving,
+    identity: &Identity,
+) -> (mpsc::Sender<SubscriberMessage>, Streaming<PublisherMessage>) {
+    let channel = connect(&serving.address.to_string(), federation.client(identity)).await.unwrap();
+    let (sender, messages) = mpsc::channel(16);
+    let stream = SyncClient::new(channel).subscribe(ReceiverStream::new(messages)).await.unwrap();
+    (sender, stream.into_inner())
+}
+
+async fn say(sender: &mpsc::Sender<SubscriberMessage>, body: Body) {
+    sender.send(SubscriberMessage { body: Some(body) }).await.unwrap();
+}
+
+fn hello() -> Body {
+    Body::Hello(Hello { scope: scope().to_string(), position: None, root: Default::default() })
+}
+
+#[tokio::test]
+async fn a_silent_subscriber_shows_as_not_heard() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "a", "1");
+    let serving = federation.serve(&control, None).await;
+    let (sender, mut stream) = open(&federation, &serving, &agent("agent-1")).await;
+    say(&sender, Body::Introduction(Introduction::default())).await;
+    say(&sender, hello()).await;
+    let record =
+        || control.subscribers.snapshot().into_iter().find(|record| record.identity == agent("agent-1"));
+    eventually("it subscribed", || record().is_some_and(|record| record.scopes.contains_key(&scope()))).await;
+    // It takes what comes and says nothing.
+    let mut bookmarks = 0;
+    while bookmarks < 2 {
+        let message = stream.message().await.unwrap().unwrap();
+        bookmarks += u32::from(matches!(message.body, Some(publisher_message::Body::Bookmark(_))));
+    }
+    let record = record().unwrap();
+    assert!(record.connected, "connected, but");
+    assert!(
+        Instant::now() - record.last_heard >= Duration::from_millis(900),
+        "not heard since it subscribed"
+    );
+    assert!(record.is_live(Instant::now()));
+    assert!(!record.is_live(record.last_heard + LEASE));
+    assert_eq!(record.scopes[&scope()].effective, None, "it never said that it uses anything");
+    drop((sender, stream));
+    eventually("it is seen to leave", || !control.subscribers.snapshot()[0].connected).await;
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_gets_the_latest_in_few_steps() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    let serving = federation.serve(&control, None).await;
+    let (sender, mut stream) = open(&federation, &serving, &agent("agent-1")).await;
+    say(&sender, Body::Introduction(Introduction::default())).await;
+    control.put(1, "big", vec![0; 200_000]);
+    say(&sender, hello()).await;
+    // Nothing is read while 30 MB of changes to one key pile up.
+    const LAST: u64 = 150;
+    for revision in 2..=LAST {
+        control.put(revision, "big", vec![u8::try_from(revision).unwrap(); 200_000]);
+        tokio::task::yield_now().await;
+    }
+    let (mut transfers, mut position) = (0, 0);
+    while position < LAST {
+        match stream.message().await.unwrap().unwrap().body {
+            Some(publisher_message::Body::Begin(Begin { .. })) => transfers += 1,
+            Some(publisher_message::Body::End(end)) => position = end.to.unwrap().revision,
+            _ => {}
+        }
+    }
+    assert!(transfers < 40, "{transfers} transfers for {LAST} revisions");
+}
+
+#[tokio::test]
+async fn who_has_no_identity_is_turned_away() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    let serving = federation.serve_to(&control, None, Clients::Anyone).await;
+    let channel = connect(&serving.address.to_string(), federation.anonymous_client()).await.unwrap();
+    let (_sender, messages) = mpsc::channel(1);
+    let status = SyncClient::new(channel).subscribe(ReceiverStream::new(messages)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert!(control.subscribers.snapshot().is_empty());
+}
+
+#[tokio::test]
+async fn who_breaks_the_rules_is_cut_off() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    let serving = federation.serve(&control, None).await;
+    let (sender, mut stream) = open(&federation, &serving, &agent("agent-1")).await;
+    say(&sender, hello()).await;
+    let status = stream.message().await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert_eq!(status.message(), "the introduction comes first and once");
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_subscribed_to_is_not_missing() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "a", "1");
+    let serving = federation.serve(&control, None).await;
+    let scopes = || control.subscribers.snapshot().first().map(|record| record.scopes.len());
+    let (first, first_stream) = open(&federation, &serving, &agent("agent-1")).await;
+    say(&first, Body::Introduction(Introduction::default())).await;
+    say(&first, hello()).await;
+    eventually("it subscribed", || scopes() == Some(1)).await;
+    drop((first, first_stream));
+    let (second, _second_stream) = open(&federation, &serving, &agent("agent-1")).await;
+    say(&second, Body::Introduction(Introduction::default())).await;
+    let connected = || control.subscribers.snapshot()[0].connected;
+    eventually("it is back", connected).await;
+    assert_eq!(scopes(), Some(1), "until it says what it wants, it counts as behind");
+    say(&second, Body::Report(Report::default())).await;
+    eventually("it wants nothing", || scopes() == Some(0)).await;
+}
+
+#[tokio::test]
+async fn a_newer_stream_of_one_identity_supersedes_the_older() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    let serving = federation.serve(&control, None).await;
+    let (older, older_stream) = open(&federation, &serving, &agent("agent-1")).await;
+    let (_newer, _newer_stream) = open(&federation, &serving, &agent("agent-1")).await;
+    drop((older, older_stream));
+    let changed = control.subscribers.changed();
+    eventually("the older stream ended", || *changed.borrow() >= 3).await;
+    assert!(control.subscribers.snapshot()[0].connected);
+}

@@ -1,0 +1,218 @@
+//! The publisher's side of one stream.
+
+mod cursor;
+mod transfer;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use hanse_proto::{
+    InvalidMessage, MAX_CHUNK_BYTES,
+    sync::{self, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
+};
+use hanse_topology::ScopeId;
+
+use crate::{FEATURES, Freshness, Position, ReplicaMap, Root};
+
+use cursor::Cursor;
+pub use cursor::SnapshotReason;
+
+/// How often a subscriber hears of each of its scopes.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(1);
+/// Least time between two bookmarks of a scope: a thousand writes a second to other scopes are twenty bookmarks.
+const BOOKMARK_SPACING: Duration = Duration::from_millis(50);
+/// Refusals not yet sent. A sound subscriber asks for what was offered, so there are hardly ever any.
+const MAX_REFUSALS: usize = 64;
+
+/// What a message of a subscriber meant.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Received {
+    /// It said what it is; for logs.
+    Introduced {
+        /// Its software.
+        software: String,
+    },
+    /// It subscribed to a scope it may have, at a position.
+    Subscribed {
+        /// The scope.
+        scope: ScopeId,
+        /// Where it stands; `None`: it holds nothing.
+        position: Option<Position>,
+    },
+    /// It asked for what it may not have.
+    Refused {
+        /// What it asked for.
+        scope: String,
+    },
+    /// It acknowledged a scope.
+    Acked {
+        /// The scope.
+        scope: ScopeId,
+        /// In use there.
+        effective: Option<Position>,
+        /// Survives its restart.
+        durable: Option<Position>,
+    },
+    /// It reported on its own subscribers.
+    Reported(sync::Report),
+    /// It no longer wants a scope.
+    Left(ScopeId),
+}
+
+/// A subscriber does not keep to the protocol: its stream ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// Something else came before the introduction, or a second one.
+    #[error("the introduction comes first and once")]
+    Introduction,
+    /// A message that cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] InvalidMessage),
+    /// It keeps asking for what it may not have.
+    #[error("more than {MAX_REFUSALS} refused scopes outstanding")]
+    TooManyRefusals,
+}
+
+/// The publisher's side of one stream: what the subscriber may have, and one cursor for each scope it subscribed to.
+///
+/// Not a queue: what to send is worked out from the cursor when there is room to send, so a slow subscriber costs nothing
+/// and gets the latest.
+#[derive(Debug)]
+pub struct PublisherSession {
+    name: String,
+    /// Those both sides know, once the subscriber introduced itself.
+    features: Option<Vec<String>>,
+    admitted: BTreeSet<ScopeId>,
+    admitted_as_of: Option<Position>,
+    welcome_due: bool,
+    cursors: BTreeMap<ScopeId, Cursor>,
+    refusals: BTreeMap<String, &'static str>,
+    /// Largest chunk to send.
+    chunk_bytes: usize,
+}
+
+impl PublisherSession {
+    /// A session of the publisher `name` with one who may have nothing yet.
+    pub fn new(name: String) -> Self {
+        Self {
+            name,
+            features: None,
+            admitted: BTreeSet::new(),
+            admitted_as_of: None,
+            welcome_due: true,
+            cursors: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            chunk_bytes: MAX_CHUNK_BYTES,
+        }
+    }
+
+    /// A session that cuts transfers into smaller chunks, so that tests need no large values.
+    #[cfg(test)]
+    pub(crate) fn with_chunks_of(name: &str, chunk_bytes: usize) -> Self {
+        Self { chunk_bytes, ..Self::new(name.to_owned()) }
+    }
+
+    /// Says what the subscriber may have, by the state of position `as_of`. It is told when that changes.
+    pub fn admit(&mut self, scopes: impl IntoIterator<Item = ScopeId>, as_of: Option<Position>) {
+        let admitted = scopes.into_iter().collect();
+        self.welcome_due |= self.admitted != admitted;
+        self.cursors.retain(|scope, _| admitted.contains(scope));
+        self.admitted = admitted;
+        self.admitted_as_of = as_of;
+    }
+
+    /// Takes a message in.
+    pub fn handle(&mut self, message: SubscriberMessage) -> Result<Received, ProtocolError> {
+        use subscriber_message::Body;
+        let body = message.body.ok_or_else(|| InvalidMessage::new("subscriber message", "it is empty"))?;
+        match (body, self.features.is_some()) {
+            (Body::Introduction(introduction), false) => {
+                let known = |feature: &String| FEATURES.contains(&feature.as_str());
+                self.features = Some(introduction.features.into_iter().filter(known).collect());
+                Ok(Received::Introduced { software: introduction.software })
+            }
+            (Body::Introduction(_), true) | (_, false) => Err(ProtocolError::Introduction),
+            (Body::Hello(hello), true) => self.hello(hello),
+            (Body::Ack(ack), true) => Ok(Received::Acked {
+                scope: scope_of(&ack.scope)?,
+                effective: ack.effective.as_ref().map(Position::try_from).transpose()?,
+                durable: ack.durable.as_ref().map(Position::try_from).transpose()?,
+            }),
+            (Body::Report(report), true) => Ok(Received::Reported(report)),
+            (Body::Leave(leave), true) => {
+                let scope = scope_of(&leave.scope)?;
+                self.cursors.remove(&scope);
+                Ok(Received::Left(scope))
+            }
+        }
+    }
+
+    fn hello(&mut self, hello: sync::Hello) -> Result<Received, ProtocolError> {
+        let refusal = match hello.scope.parse::<ScopeId>() {
+            Ok(scope) if self.admitted.contains(&scope) => {
+                let position = hello.position.as_ref().map(Position::try_from).transpose()?;
+                let root = match (position, hello.root.len()) {
+                    (None, _) | (_, 0) => None,
+                    (Some(_), _) => Some(Root::try_from(&*hello.root)?),
+                };
+                self.cursors.insert(scope.clone(), Cursor::new(position, root, self.chunk_bytes));
+                return Ok(Received::Subscribed { scope, position });
+            }
+            Ok(_) => "not among the scopes offered",
+            Err(_) => "not a scope",
+        };
+        self.refusals.insert(hello.scope.clone(), refusal);
+        match self.refusals.len() {
+            0..=MAX_REFUSALS => Ok(Received::Refused { scope: hello.scope }),
+            _ => Err(ProtocolError::TooManyRefusals),
+        }
+    }
+
+    /// What to send now, at most one chunk per scope. To be called when there is room to send it, and again as long as it
+    /// gives something; then when replicas change, and at [`Self::next_due`].
+    pub fn next(
+        &mut self,
+        replicas: &ReplicaMap,
+        freshness: Freshness,
+        now: Instant,
+    ) -> Vec<PublisherMessage> {
+        use publisher_message::Body;
+        let Some(features) = &self.features else { return Vec::new() };
+        let mut bodies = Vec::new();
+        if std::mem::take(&mut self.welcome_due) {
+            bodies.push(Body::Welcome(sync::Welcome {
+                features: features.clone(),
+                publisher: self.name.clone(),
+                scopes: self.admitted.iter().map(ScopeId::to_string).collect(),
+                position: self.admitted_as_of.map(Into::into),
+            }));
+        }
+        for (scope, reason) in std::mem::take(&mut self.refusals) {
+            bodies.push(Body::Refused(sync::Refused { scope, reason: reason.to_owned() }));
+        }
+        for (scope, cursor) in &mut self.cursors {
+            cursor.next(scope, replicas.get(scope), freshness, now, &mut bodies);
+        }
+        bodies.into_iter().map(|body| PublisherMessage { body: Some(body) }).collect()
+    }
+
+    /// When there will be something to send though no replica changes; `None`: not before a message comes.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.features.as_ref()?;
+        self.cursors.values().filter_map(Cursor::due).min()
+    }
+
+    /// The scopes subscribed to.
+    pub fn scopes(&self) -> impl Iterator<Item = &ScopeId> {
+        self.cursors.keys()
+    }
+}
+
+fn scope_of(text: &str) -> Result<ScopeId, ProtocolError> {
+    Ok(text.parse::<ScopeId>().map_err(InvalidMessage::from)?)
+}
+
+#[cfg(test)]
+mod tests;

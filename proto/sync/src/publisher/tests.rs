@@ -1,0 +1,291 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    Replica,
+    examples::{
+        at, describe, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at, scope, short,
+    },
+};
+
+fn message(body: subscriber_message::Body) -> SubscriberMessage {
+    SubscriberMessage { body: Some(body) }
+}
+
+fn introduction() -> SubscriberMessage {
+    message(subscriber_message::Body::Introduction(sync::Introduction::default()))
+}
+
+fn hello(scope: &str, position: Option<Position>, root: Option<Root>) -> SubscriberMessage {
+    message(subscriber_message::Body::Hello(sync::Hello {
+        scope: scope.to_owned(),
+        position: position.map(Into::into),
+        root: root.map(|root| root.0.to_vec().into()).unwrap_or_default(),
+    }))
+}
+
+/// A session that has introduced itself, may have `runtime/r/e`, and was welcomed.
+struct Example {
+    session: PublisherSession,
+    replicas: ReplicaMap,
+    start: Instant,
+    elapsed: Duration,
+}
+
+impl Example {
+    fn new(replicas: ReplicaMap) -> Self {
+        let start = Instant::now();
+        let mut example =
+            Self { session: PublisherSession::new("p".into()), replicas, start, elapsed: Duration::ZERO };
+        example.session.admit([scope("e")], None);
+        example.session.handle(introduction()).unwrap();
+        assert_eq!(example.next(), ["welcome to runtime/r/e as of nowhere"]);
+        example
+    }
+
+    fn next(&mut self) -> Vec<String> {
+        let freshness = Freshness { confirmed_at: self.start, quorum: true };
+        let messages = self.session.next(&self.replicas, freshness, self.start + self.elapsed);
+        messages.iter().map(describe).collect()
+    }
+
+    fn after(&mut self, ms: u64) -> Vec<String> {
+        self.elapsed += Duration::from_millis(ms);
+        self.next()
+    }
+
+    fn hello(&mut self, position: Option<Position>, root: Option<Root>) {
+        self.session.handle(hello("runtime/r/e", position, root)).unwrap();
+    }
+
+    fn replica(&mut self) -> &mut Replica {
+        self.replicas.get_mut(&scope("e")).unwrap()
+    }
+}
+
+#[test]
+fn every_hello_has_its_answer() {
+    let held = |revision| Some(replica_at(revision).root());
+    let now = short(replica().root());
+    let end = format!("end 13 {now}");
+    let bookmark = format!("bookmark 13 {now} age 0");
+    let snapshot = |reason: &str| {
+        vec![format!("snapshot 13: {reason}"), "chunk a=2".into(), end.clone(), bookmark.clone()]
+    };
+    let delta =
+        |from, chunk: &str| vec![format!("delta {from} to 13"), chunk.into(), end.clone(), bookmark.clone()];
+    let wrong = Some(Root([7; 32]));
+    let table = [
+        ("holds nothing", None, None, snapshot("nothing held")),
+        ("at the floor", Some(at(10)), held(10), delta(10, "chunk a=2 -b")),
+        ("inside the window", Some(at(12)), held(12), delta(12, "chunk -b")),
+        ("here", Some(at(13)), held(13), vec![bookmark.clone()]),
+        ("here, with other content", Some(at(13)), wrong, snapshot("root differs")),
+        ("older than the window", Some(at(9)), wrong, snapshot("outside the window")),
+        ("older than the window, with this content", Some(at(9)), held(13), vec![bookmark.clone()]),
+        ("asks for a snapshot", Some(at(12)), None, snapshot("asked for")),
+        ("asks for a snapshot here", Some(at(13)), None, snapshot("asked for")),
+        ("ahead", Some(at(14)), wrong, vec!["behind at 13".into()]),
+        ("ahead, and asks for a snapshot", Some(at(14)), None, vec!["behind at 13".into()]),
+        ("in a greater lineage", Some(in_generation(2, 1)), held(13), vec!["behind at 13".into()]),
+        ("in a lineage that contradicts", Some(of_an_impostor(12)), held(12), vec!["behind at 13".into()]),
+    ];
+    for (name, position, root, expected) in table {
+        let mut example = Example::new(holding(replica()));
+        example.hello(position, root);
+        assert_eq!(example.next(), expected, "{name}");
+        assert_eq!(example.next(), Vec::<String>::new(), "{name}: said once");
+    }
+}
+
+#[test]
+fn a_lesser_lineage_gets_a_snapshot() {
+    let mut newer = Replica::new();
+    newer.replace(in_generation(2, 4), puts(&[("a", "2")])).unwrap();
+    let root = short(newer.root());
+    let mut example = Example::new(holding(newer));
+    example.hello(Some(at(13)), Some(replica().root()));
+    assert_eq!(
+        example.next(),
+        [
+            "snapshot 2:4: new lineage".into(),
+            "chunk a=2".into(),
+            format!("end 2:4 {root}"),
+            format!("bookmark 2:4 {root} age 0")
+        ]
+    );
+}
+
+#[test]
+fn a_scope_without_content_is_behind_everybody() {
+    for replicas in [ReplicaMap::new(), holding(Replica::new())] {
+        for position in [None, Some(at(3))] {
+            let mut example =
+                Example::new(replicas.keys().map(|scope| (scope.clone(), Replica::new())).collect());
+            example.hello(position, None);
+            assert_eq!(example.next(), ["behind at nowhere"]);
+            assert_eq!(example.after(999), Vec::<String>::new());
+            assert_eq!(example.after(1), ["behind at nowhere"]);
+        }
+    }
+}
+
+#[test]
+fn behind_lasts_until_caught_up() {
+    let mut example = Example::new(holding(replica()));
+    let mut ahead = replica();
+    ahead.advance(at(15), puts(&[("c", "1")]), vec![]).unwrap();
+    example.hello(Some(at(15)), Some(ahead.root()));
+    assert_eq!(example.next(), ["behind at 13"]);
+    example.replica().advance(at(14), vec![], vec![]).unwrap();
+    assert_eq!(example.after(500), Vec::<String>::new(), "nothing else of the scope");
+    example.replica().advance(at(15), puts(&[("c", "1")]), vec![]).unwrap();
+    assert_eq!(example.after(500), [format!("bookmark 15 {} age 1000", short(ahead.root()))]);
+}
+
+#[test]
+fn bookmarks_come_every_second_and_soon_after_a_move() {
+    let mut example = Example::new(holding(replica()));
+    let root = short(replica().root());
+    example.hello(Some(at(13)), Some(replica().root()));
+    assert_eq!(example.next(), [format!("bookmark 13 {root} age 0")]);
+    assert_eq!(example.after(999), Vec::<String>::new());
+    assert_eq!(example.session.next_due(), Some(example.start + Duration::from_secs(1)));
+    assert_eq!(example.after(1), [format!("bookmark 13 {root} age 1000")]);
+    example.replica().advance(at(14), vec![], vec![]).unwrap();
+    assert_eq!(example.after(60), [format!("bookmark 14 {root} age 1060")]);
+    example.replica().advance(at(15), vec![], vec![]).unwrap();
+    assert_eq!(example.after(10), Vec::<String>::new(), "moves are told together");
+    example.replica().advance(at(16), vec![], vec![]).unwrap();
+    assert_eq!(example.session.next_due(), Some(example.start + Duration::from_millis(1110)));
+    assert_eq!(example.after(40), [format!("bookmark 16 {root} age 1110")]);
+}
+
+#[test]
+fn bookmarks_come_every_second_under_constant_change() {
+    let mut example = Example::new(holding(replica()));
+    example.hello(Some(at(13)), Some(replica().root()));
+    example.next();
+    let mut bookmarks = 0;
+    for revision in 14..44 {
+        example.replica().advance(at(revision), puts(&[("a", &revision.to_string())]), vec![]).unwrap();
+        let said = example.after(100);
+        assert!(said[0].starts_with("delta"), "{said:?}");
+        bookmarks += said.iter().filter(|line| line.starts_with("bookmark")).count();
+    }
+    assert_eq!(bookmarks, 3, "in three seconds");
+}
+
+#[test]
+fn changes_coalesce_to_the_latest() {
+    let mut example = Example::new(holding(replica()));
+    example.hello(Some(at(10)), Some(replica_at(10).root()));
+    example.next();
+    example.replica().advance(at(14), puts(&[("c", "1"), ("d", "1")]), vec![]).unwrap();
+    example.replica().advance(at(15), puts(&[("c", "2")]), keys(&["d"])).unwrap();
+    let root = short(example.replica().root());
+    assert_eq!(example.next(), ["delta 13 to 15".into(), "chunk c=2 -d".into(), format!("end 15 {root}")]);
+}
+
+#[test]
+fn transfers_come_in_chunks_and_a_hello_starts_over() {
+    let mut wide = Replica::new();
+    let values: Vec<_> = (0..5).map(|n| (Arc::from(format!("k{n}")), Bytes::from("x".repeat(30)))).collect();
+    wide.advance(at(1), values, vec![]).unwrap();
+    let mut example = Example::new(holding(wide));
+    example.session.chunk_bytes = 128;
+    let x = "x".repeat(30);
+    example.hello(None, None);
+    assert_eq!(example.next(), ["snapshot 1: nothing held".into(), format!("chunk k0={x} k1={x}")]);
+    assert_eq!(example.next(), [format!("chunk k2={x} k3={x}")]);
+    example.hello(None, None);
+    assert_eq!(example.next()[0], "snapshot 1: nothing held");
+    example.next();
+    // What changes meanwhile does not show in the transfer: it is of one position.
+    example.replica().advance(at(2), puts(&[("k0", "new")]), vec![]).unwrap();
+    let last = example.next();
+    assert_eq!(last[0], format!("chunk k4={x}"));
+    assert!(last[1].starts_with("end 1 "), "{last:?}");
+    assert_eq!(example.next()[..2], ["delta 1 to 2", "chunk k0=new"]);
+}
+
+#[test]
+fn a_value_larger_than_a_chunk_travels_alone() {
+    let mut replica = Replica::new();
+    let big = "x".repeat(300);
+    replica.advance(at(1), puts(&[("a", "1"), ("b", &big), ("c", "1")]), vec![]).unwrap();
+    let mut example = Example::new(holding(replica));
+    example.session.chunk_bytes = 128;
+    example.hello(None, None);
+    assert_eq!(example.next()[1], "chunk a=1");
+    assert_eq!(example.next(), [format!("chunk b={big}")]);
+    assert_eq!(example.next()[0], "chunk c=1");
+}
+
+#[test]
+fn only_admitted_scopes_are_served() {
+    let mut example = Example::new(holding(replica()));
+    let refused = example.session.handle(hello("runtime/r/other", None, None)).unwrap();
+    assert_eq!(refused, Received::Refused { scope: "runtime/r/other".into() });
+    example.session.handle(hello("nonsense", None, None)).unwrap();
+    assert_eq!(
+        example.next(),
+        ["refused nonsense: not a scope", "refused runtime/r/other: not among the scopes offered"]
+    );
+
+    example.hello(Some(at(13)), Some(replica().root()));
+    assert_eq!(example.next().len(), 1);
+    example.session.admit([scope("other")], Some(at(20)));
+    assert_eq!(
+        example.after(5000),
+        ["welcome to runtime/r/other as of 20"],
+        "and no word of the other any more"
+    );
+    example.session.admit([scope("other")], Some(at(21)));
+    assert_eq!(example.after(5000), Vec::<String>::new(), "the same scopes are no news");
+}
+
+#[test]
+fn a_scope_left_is_not_served() {
+    let mut example = Example::new(holding(replica()));
+    example.hello(None, None);
+    let leave = sync::Leave { scope: "runtime/r/e".into() };
+    example.session.handle(message(subscriber_message::Body::Leave(leave))).unwrap();
+    assert_eq!(example.next(), Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_said_before_the_introduction_and_rules_are_kept() {
+    let mut session = PublisherSession::new("p".into());
+    let now = Instant::now();
+    assert_eq!(session.next(&ReplicaMap::new(), Freshness::unconfirmed(now), now), []);
+    assert_eq!(session.handle(hello("runtime/r/e", None, None)), Err(ProtocolError::Introduction));
+    session.handle(introduction()).unwrap();
+    assert_eq!(session.handle(introduction()), Err(ProtocolError::Introduction));
+    assert!(matches!(
+        session.handle(SubscriberMessage { body: None }),
+        Err(ProtocolError::Malformed(InvalidMessage { .. }))
+    ));
+    session.admit([scope("e")], None);
+    let bad_root = hello("runtime/r/e", Some(at(1)), None);
+    let mut bad_root = bad_root;
+    if let Some(subscriber_message::Body::Hello(hello)) = &mut bad_root.body {
+        hello.root = vec![1, 2, 3].into();
+    }
+    assert!(matches!(session.handle(bad_root), Err(ProtocolError::Malformed(_))));
+    let flood = (0..=MAX_REFUSALS).map(|n| session.handle(hello(&format!("runtime/r/x{n}"), None, None)));
+    assert_eq!(flood.last(), Some(Err(ProtocolError::TooManyRefusals)));
+}
+
+#[test]
+fn acknowledgements_are_read() {
+    let mut session = PublisherSession::new("p".into());
+    session.handle(introduction()).unwrap();
+    let ack = sync::Ack { scope: "runtime/r/e".into(), effective: Some(at(4).into()), durable: None };
+    assert_eq!(
+        session.handle(message(subscriber_message::Body::Ack(ack))),
+        Ok(Received::Acked { scope: scope("e"), effective: Some(at(4)), durable: None })
+    );
+}

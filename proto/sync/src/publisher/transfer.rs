@@ -1,0 +1,109 @@
+//! A delta or snapshot on its way, cut into chunks as there is room for them.
+
+use std::{iter::Peekable, sync::Arc, vec};
+
+use bytes::Bytes;
+use hanse_proto::sync::{self, begin::Kind, publisher_message::Body};
+use hanse_topology::ScopeId;
+
+use crate::{Changes, Position, Replica, Root, SnapshotReason};
+
+/// What the wire adds to a key and a value: tags and lengths, rounded up.
+const OVERHEAD_BYTES: usize = 16;
+
+/// What remains to be sent. Values are shared with the replica as it was when the transfer began.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    to: Position,
+    root: Root,
+    upserts: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
+    removals: Peekable<vec::IntoIter<Arc<str>>>,
+}
+
+impl Transfer {
+    pub(super) fn delta(
+        scope: &ScopeId,
+        from: Option<Position>,
+        to: Position,
+        root: Root,
+        changes: Changes,
+    ) -> (Self, Body) {
+        let begin = sync::Begin {
+            scope: scope.to_string(),
+            kind: Kind::Delta.into(),
+            from: from.map_or(0, |from| from.revision),
+            to: Some(to.into()),
+            reason: String::new(),
+        };
+        (Self::new(to, root, changes.upserts, changes.removals), Body::Begin(begin))
+    }
+
+    pub(super) fn snapshot(
+        scope: &ScopeId,
+        to: Position,
+        replica: &Replica,
+        reason: SnapshotReason,
+    ) -> (Self, Body) {
+        let begin = sync::Begin {
+            scope: scope.to_string(),
+            kind: Kind::Snapshot.into(),
+            from: 0,
+            to: Some(to.into()),
+            reason: reason.to_string(),
+        };
+        (Self::new(to, replica.root(), replica.content(), Vec::new()), Body::Begin(begin))
+    }
+
+    fn new(to: Position, root: Root, upserts: Vec<(Arc<str>, Bytes)>, removals: Vec<Arc<str>>) -> Self {
+        Self { to, root, upserts: upserts.into_iter().peekable(), removals: removals.into_iter().peekable() }
+    }
+
+    pub(super) fn to(&self) -> Position {
+        self.to
+    }
+
+    pub(super) fn root(&self) -> Root {
+        self.root
+    }
+
+    /// Whether only the end is left to send.
+    pub(super) fn is_done(&mut self) -> bool {
+        self.upserts.peek().is_none() && self.removals.peek().is_none()
+    }
+
+    /// The next part, of at most `max` bytes; one value larger than that travels alone.
+    pub(super) fn next_chunk(&mut self, scope: &ScopeId, max: usize) -> Option<Body> {
+        if self.is_done() {
+            return None;
+        }
+        let mut chunk = sync::Chunk { scope: scope.to_string(), ..Default::default() };
+        let mut left = max.saturating_sub(chunk.scope.len() + OVERHEAD_BYTES);
+        let mut fits = |size: usize, first: bool| {
+            let fits = first || size <= left;
+            left = left.saturating_sub(size);
+            fits
+        };
+        loop {
+            let first = chunk.removals.is_empty();
+            let next = self.removals.next_if(|key| fits(key.len() + OVERHEAD_BYTES, first));
+            let Some(key) = next else { break };
+            chunk.removals.push(key.as_ref().to_owned());
+        }
+        loop {
+            let first = chunk.upserts.is_empty() && chunk.removals.is_empty();
+            let next =
+                self.upserts.next_if(|(key, value)| fits(key.len() + value.len() + OVERHEAD_BYTES, first));
+            let Some((key, value)) = next else { break };
+            chunk.upserts.push(sync::Upsert { key: key.as_ref().to_owned(), value });
+        }
+        Some(Body::Chunk(chunk))
+    }
+
+    pub(super) fn end(&self, scope: &ScopeId) -> Body {
+        Body::End(sync::End {
+            scope: scope.to_string(),
+            to: Some(self.to.into()),
+            root: self.root.0.to_vec().into(),
+        })
+    }
+}

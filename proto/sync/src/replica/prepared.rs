@@ -1,0 +1,177 @@
+//! Changes computed beside a replica, so that their root is known before anything happens.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{AdvanceError, Changes, LineageOrder, MAX_GAPS, Position, Replica, Root, hash_value};
+use crate::root::StagedTree;
+
+/// A change of one replica, not yet in force. [`Replica::commit`] puts it in force; dropping it undoes nothing.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Where the replica stood, and in which epoch.
+    base: Option<(Position, u64)>,
+    to: Position,
+    kind: Kind,
+    changes: BTreeMap<Arc<str>, Option<Bytes>>,
+    staged: StagedTree,
+}
+
+/// What a change does to the history of a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// All changes between the two positions are among it.
+    Delta,
+    /// It leads from the old content to the new; what came and went between is unknown.
+    Jump,
+    /// The content at this very position was wrong.
+    Repair,
+    /// Another history, or the first content at all.
+    Fresh,
+}
+
+impl Prepared {
+    /// The root once in force.
+    pub fn root(&self) -> Root {
+        self.staged.root()
+    }
+
+    /// The position once in force.
+    pub fn to(&self) -> &Position {
+        &self.to
+    }
+
+    /// Whether it only moves the position.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether it leads along one lineage from the replica's position; else whoever follows it starts afresh.
+    pub fn is_delta(&self) -> bool {
+        self.kind == Kind::Delta
+    }
+
+    /// What changes against the content in force.
+    pub fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        for (key, value) in &self.changes {
+            match value {
+                Some(value) => changes.upserts.push((Arc::clone(key), value.clone())),
+                None => changes.removals.push(Arc::clone(key)),
+            }
+        }
+        changes
+    }
+}
+
+impl Replica {
+    /// Prepares changes that lead from the present position to `to`; see [`Replica::advance`].
+    pub fn prepare_delta(
+        &self,
+        to: Position,
+        upserts: Vec<(Arc<str>, Bytes)>,
+        removals: Vec<Arc<str>>,
+    ) -> Result<Prepared, AdvanceError> {
+        let mut changes: BTreeMap<_, _> =
+            upserts.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        changes.extend(removals.into_iter().map(|key| (key, None)));
+        let kind = match self.position {
+            None => Kind::Fresh,
+            Some(held) => match to.lineage.order(&held.lineage) {
+                LineageOrder::Same if to.revision > held.revision => Kind::Delta,
+                LineageOrder::Same if to.revision == held.revision && changes.is_empty() => Kind::Delta,
+                LineageOrder::Same => return Err(AdvanceError::NotBeyond { held, to }),
+                LineageOrder::Greater | LineageOrder::Lesser | LineageOrder::Conflict => {
+                    return Err(AdvanceError::OtherLineage { held, to });
+                }
+            },
+        };
+        Ok(self.prepare(to, kind, changes))
+    }
+
+    /// Prepares `content` to be the whole content at `to`; see [`Replica::replace`].
+    pub fn prepare_snapshot(
+        &self,
+        to: Position,
+        content: Vec<(Arc<str>, Bytes)>,
+    ) -> Result<Prepared, AdvanceError> {
+        let kind = match self.position {
+            None => Kind::Fresh,
+            Some(held) if !to.may_follow(&held) => return Err(AdvanceError::NotBeyond { held, to }),
+            Some(held) if to.lineage.order(&held.lineage) == LineageOrder::Greater => Kind::Fresh,
+            Some(held) if to.revision == held.revision => Kind::Repair,
+            Some(_) => Kind::Jump,
+        };
+        let mut changes: BTreeMap<_, _> =
+            content.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        let vanished =
+            self.entries.keys().filter(|key| !changes.contains_key(*key)).cloned().collect::<Vec<_>>();
+        changes.retain(|key, value| match (self.tree.value_hash(key), value) {
+            (Some(held), Some(value)) => *held != hash_value(value),
+            (None, _) | (_, None) => true,
+        });
+        changes.extend(vanished.into_iter().map(|key| (key, None)));
+        Ok(self.prepare(to, kind, changes))
+    }
+
+    fn prepare(&self, to: Position, kind: Kind, changes: BTreeMap<Arc<str>, Option<Bytes>>) -> Prepared {
+        let hashes = changes.iter().map(|(key, value)| (key, value.as_deref().map(hash_value)));
+        let staged = self.tree.stage(hashes);
+        Prepared { base: self.base(), to, kind, changes, staged }
+    }
+
+    /// Puts a prepared change in force.
+    pub fn commit(&mut self, prepared: Prepared) -> Result<(), AdvanceError> {
+        let Prepared { base, to, kind, changes, staged } = prepared;
+        if base != self.base() {
+            return Err(AdvanceError::Moved);
+        }
+        self.tree.commit(staged);
+        for (key, value) in changes {
+            match value {
+                Some(value) => self.set(key, value, to.revision),
+                None => self.unset(key, to.revision),
+            }
+        }
+        match kind {
+            Kind::Delta => {}
+            Kind::Jump => self.note_gap(base.map_or(0, |(held, _)| held.revision), to.revision),
+            Kind::Repair | Kind::Fresh => self.start_history(to, base.is_some()),
+        }
+        self.position = Some(to);
+        let forgotten = self.tombstones.bound();
+        self.raise_floor(forgotten);
+        Ok(())
+    }
+
+    /// One empty replica is as good as another.
+    fn base(&self) -> Option<(Position, u64)> {
+        self.position.map(|position| (position, self.epoch))
+    }
+
+    /// Notes that positions strictly between `after` and `before` are out of reach.
+    fn note_gap(&mut self, after: u64, before: u64) {
+        if before - after > 1 {
+            self.gaps.push_back((after, before));
+        }
+        if self.gaps.len() > MAX_GAPS {
+            let oldest = self.gaps.pop_front().map(|(_, before)| before);
+            self.raise_floor(oldest);
+        }
+    }
+
+    /// Starts the history afresh at `to`: nothing leads there from an earlier position.
+    fn start_history(&mut self, to: Position, seen_before: bool) {
+        self.changed.clear();
+        for (key, entry) in &mut self.entries {
+            entry.revision = to.revision;
+            self.changed.insert((to.revision, Arc::clone(key)));
+        }
+        self.tombstones.clear();
+        self.gaps.clear();
+        self.marks.clear();
+        self.floor = to.revision;
+        self.epoch += u64::from(seen_before);
+    }
+}

@@ -1,0 +1,343 @@
+//! The subscriber's side of one stream.
+
+mod alarm;
+mod subscription;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use hanse_proto::{
+    InvalidMessage,
+    sync::{self, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
+};
+use hanse_topology::{Name, ScopeId};
+
+use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap};
+
+pub use alarm::Alarm;
+use subscription::Subscription;
+
+/// Connected, and nothing of a scope for so long: the sync is dead though the link is up. Five missed bookmarks.
+const STALL: Duration = Duration::from_secs(5);
+/// A publisher whose confirmation of the leader is older than this is left for a better one.
+const AS_OF_LIMIT: Duration = Duration::from_secs(5);
+/// How long a publisher may be behind before a better one is sought: a node that just started catches up in that time.
+const BEHIND_LIMIT: Duration = Duration::from_secs(5);
+/// How long a publisher may offer nothing before another is asked.
+const NOTHING_OFFERED_LIMIT: Duration = Duration::from_secs(30);
+/// Failed transfers of one scope on one connection before the publisher is left: it would send the same again.
+const MAX_RESYNCS: u32 = 3;
+
+/// The scopes a subscriber asks for among those it is offered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them.
+    All,
+    /// Those of these environments, and those that have none.
+    Environments(Vec<Name>),
+}
+
+impl Wanted {
+    fn covers(&self, scope: &ScopeId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Environments(wanted) => {
+                scope.environment().is_none_or(|environment| wanted.contains(environment))
+            }
+        }
+    }
+}
+
+/// What a subscriber's session asks of its shell, to be done in order and before the next message is taken in.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this.
+    Send(SubscriberMessage),
+    /// Put a delta, or with an empty one a mere position, in force: [`Replica::commit`](crate::Replica::commit).
+    Advance {
+        /// Of this scope.
+        scope: ScopeId,
+        /// The change; its root was compared with the publisher's.
+        change: Prepared,
+    },
+    /// Put a snapshot in force, likewise.
+    Replace {
+        /// Of this scope.
+        scope: ScopeId,
+        /// The change; its root was compared with the publisher's.
+        change: Prepared,
+        /// Why the publisher sent no delta.
+        reason: String,
+    },
+    /// The scope exists no more: drop its replica.
+    Withdraw {
+        /// The scope.
+        scope: ScopeId,
+    },
+    /// The publisher does not serve the scope. Keep its replica.
+    Refused {
+        /// The scope, as it was asked for.
+        scope: String,
+        /// What the publisher says.
+        reason: String,
+    },
+    /// Something is wrong that somebody should know.
+    Alarm {
+        /// With this scope; `None`: with the publisher as such.
+        scope: Option<ScopeId>,
+        /// What.
+        alarm: Alarm,
+        /// Whether the scope is asked for again because of it.
+        resync: bool,
+    },
+    /// End the stream and try again, elsewhere if possible.
+    Disconnect {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What to think of a publisher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not said enough yet.
+    Waiting,
+    /// It is fresh and has a quorum.
+    Good,
+    /// It last confirmed contact with the leader more than 5 s ago.
+    Stale,
+    /// Its leader has no quorum.
+    NoQuorum,
+    /// It has been behind this subscriber for 5 s.
+    Behind,
+    /// It has offered nothing this subscriber wants for 30 s.
+    OffersNothing,
+}
+
+impl Standing {
+    /// Whether another publisher may be better.
+    pub fn is_poor(self) -> bool {
+        match self {
+            Self::Waiting | Self::Good => false,
+            Self::Stale | Self::NoQuorum | Self::Behind | Self::OffersNothing => true,
+        }
+    }
+
+    /// In words.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Good => "good",
+            Self::Stale => "stale",
+            Self::NoQuorum => "no quorum",
+            Self::Behind => "behind",
+            Self::OffersNothing => "offers nothing",
+        }
+    }
+}
+
+/// The subscriber's side of one stream. Replicas stay with the shell, which lends them for reading and alone changes them,
+/// as the effects say.
+#[derive(Debug)]
+pub struct SubscriberSession {
+    wanted: Wanted,
+    welcome: Option<Welcomed>,
+    subscriptions: BTreeMap<ScopeId, Subscription>,
+    freshness: Option<Freshness>,
+    started: Instant,
+    /// When the last part of any transfer came: transfers of other scopes excuse silence, they share the stream.
+    last_chunk: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Welcomed {
+    publisher: String,
+    offered: BTreeSet<ScopeId>,
+    as_of: Option<Position>,
+    /// Since when nothing wanted is offered.
+    idle_since: Option<Instant>,
+}
+
+impl SubscriberSession {
+    /// A session that begins at `now`, and what to do first. `software` is for the publisher's logs.
+    pub fn start(wanted: Wanted, software: &str, now: Instant) -> (Self, Vec<Effect>) {
+        let session = Self {
+            wanted,
+            welcome: None,
+            subscriptions: BTreeMap::new(),
+            freshness: None,
+            started: now,
+            last_chunk: None,
+        };
+        let introduction = sync::Introduction {
+            features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
+            software: software.to_owned(),
+        };
+        (session, vec![send(subscriber_message::Body::Introduction(introduction))])
+    }
+
+    /// Takes a message in.
+    pub fn handle(&mut self, message: PublisherMessage, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
+        self.try_handle(message, replicas, now).unwrap_or_else(|error| {
+            let alarm = Alarm::Malformed(error.clone());
+            vec![
+                Effect::Alarm { scope: None, alarm, resync: false },
+                Effect::Disconnect { reason: error.to_string() },
+            ]
+        })
+    }
+
+    fn try_handle(
+        &mut self,
+        message: PublisherMessage,
+        replicas: &ReplicaMap,
+        now: Instant,
+    ) -> Result<Vec<Effect>, InvalidMessage> {
+        use publisher_message::Body;
+        let body = message.body.ok_or_else(|| InvalidMessage::new("publisher message", "it is empty"))?;
+        let (scope, body) = match body {
+            Body::Welcome(welcome) => return self.welcome(welcome, replicas, now),
+            Body::Refused(refused) => return Ok(self.refused(refused)),
+            Body::Begin(body) => (body.scope.clone(), Body::Begin(body)),
+            Body::Chunk(body) => (body.scope.clone(), Body::Chunk(body)),
+            Body::End(body) => (body.scope.clone(), Body::End(body)),
+            Body::Bookmark(body) => (body.scope.clone(), Body::Bookmark(body)),
+            Body::Behind(body) => (body.scope.clone(), Body::Behind(body)),
+        };
+        let scope: ScopeId = scope.parse()?;
+        // What is on its way of a scope that was just given up means nothing any more.
+        let Some(subscription) = self.subscriptions.get_mut(&scope) else { return Ok(Vec::new()) };
+        let replica = replicas.get(&scope);
+        let effects = match body {
+            Body::Begin(begin) => subscription.begin(&scope, begin, replica, now)?,
+            Body::Chunk(chunk) => {
+                self.last_chunk = Some(now);
+                subscription.chunk(&scope, chunk, replica, now)
+            }
+            Body::End(end) => subscription.end(&scope, end, replica, now)?,
+            Body::Bookmark(bookmark) => {
+                let age = Duration::from_millis(bookmark.as_of_age_ms);
+                // A clock that started after the leader was last heard cannot say when that was: then it is long ago.
+                let confirmed_at = now.checked_sub(age);
+                let quorum = bookmark.quorum && confirmed_at.is_some();
+                self.freshness =
+                    Some(Freshness { confirmed_at: confirmed_at.unwrap_or(self.started), quorum });
+                subscription.bookmark(&scope, bookmark, replica, now)?
+            }
+            Body::Behind(behind) => subscription.behind(&scope, behind, replica, now)?,
+            Body::Welcome(_) | Body::Refused(_) => Vec::new(), // returned above
+        };
+        Ok(effects)
+    }
+
+    fn welcome(
+        &mut self,
+        welcome: sync::Welcome,
+        replicas: &ReplicaMap,
+        now: Instant,
+    ) -> Result<Vec<Effect>, InvalidMessage> {
+        let offered =
+            welcome.scopes.iter().map(|scope| scope.parse()).collect::<Result<BTreeSet<ScopeId>, _>>()?;
+        let as_of = welcome.position.as_ref().map(Position::try_from).transpose()?;
+        let wanted: BTreeSet<_> = offered.iter().filter(|scope| self.wanted.covers(scope)).cloned().collect();
+        let mut effects = Vec::new();
+
+        self.subscriptions.retain(|scope, _| wanted.contains(scope));
+        let gone = replicas.iter().filter(|(scope, _)| self.wanted.covers(scope) && !wanted.contains(*scope));
+        for (scope, replica) in gone {
+            if replica.position().zip(as_of).is_some_and(|(held, as_of)| as_of.may_follow(held)) {
+                effects.push(Effect::Withdraw { scope: scope.clone() });
+            }
+        }
+        for scope in &wanted {
+            if !self.subscriptions.contains_key(scope) {
+                effects.push(subscription::hello(scope, replicas.get(scope), false));
+                self.subscriptions.insert(scope.clone(), Subscription::asked(now));
+            }
+        }
+        let idle_since = self.welcome.as_ref().and_then(|welcomed| welcomed.idle_since).unwrap_or(now);
+        let idle_since = wanted.is_empty().then_some(idle_since);
+        self.welcome = Some(Welcomed { publisher: welcome.publisher, offered, as_of, idle_since });
+        Ok(effects)
+    }
+
+    fn refused(&mut self, refused: sync::Refused) -> Vec<Effect> {
+        if let Ok(scope) = refused.scope.parse::<ScopeId>() {
+            self.subscriptions.remove(&scope);
+        }
+        vec![Effect::Refused { scope: refused.scope, reason: refused.reason }]
+    }
+
+    /// Looks for what should have come by now. To be called a few times a second.
+    pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
+        let silent = |since: Instant| now.saturating_duration_since(since) > STALL;
+        let stalled = |scope: Option<ScopeId>| {
+            let reason = "connected, but nothing comes".to_owned();
+            vec![Effect::Alarm { scope, alarm: Alarm::Stalled, resync: false }, Effect::Disconnect { reason }]
+        };
+        if self.welcome.is_none() {
+            return if silent(self.started) { stalled(None) } else { Vec::new() };
+        }
+        for (scope, subscription) in &self.subscriptions {
+            if silent(subscription.heard().max(self.last_chunk.unwrap_or(self.started))) {
+                return stalled(Some(scope.clone()));
+            }
+        }
+        Vec::new()
+    }
+
+    /// What to think of the publisher. Whether that is a reason to leave is the shell's to say: it knows the others.
+    pub fn standing(&self, now: Instant) -> Standing {
+        let longer = |since: Instant, limit| now.saturating_duration_since(since) > limit;
+        let Some(welcome) = &self.welcome else { return Standing::Waiting };
+        if let Some(since) = welcome.idle_since {
+            return if longer(since, NOTHING_OFFERED_LIMIT) {
+                Standing::OffersNothing
+            } else {
+                Standing::Waiting
+            };
+        }
+        let behind = |subscription: &Subscription| {
+            subscription.behind_since().is_some_and(|since| longer(since, BEHIND_LIMIT))
+        };
+        if self.subscriptions.values().any(behind) {
+            return Standing::Behind;
+        }
+        match self.freshness {
+            None => Standing::Waiting,
+            Some(_) if self.subscriptions.values().any(Subscription::is_receiving) => Standing::Waiting,
+            Some(freshness) if longer(freshness.confirmed_at, AS_OF_LIMIT) => Standing::Stale,
+            Some(freshness) if !freshness.quorum => Standing::NoQuorum,
+            Some(_) => Standing::Good,
+        }
+    }
+
+    /// How fresh the publisher says it is, by its last bookmark.
+    pub fn freshness(&self) -> Option<Freshness> {
+        self.freshness
+    }
+
+    /// What the publisher calls itself, once it answered.
+    pub fn publisher(&self) -> Option<&str> {
+        self.welcome.as_ref().map(|welcome| welcome.publisher.as_str())
+    }
+
+    /// What the publisher offers, wanted or not, and the state by which it does.
+    pub fn offered(&self) -> Option<(&BTreeSet<ScopeId>, Option<Position>)> {
+        self.welcome.as_ref().map(|welcome| (&welcome.offered, welcome.as_of))
+    }
+
+    /// The scopes subscribed to.
+    pub fn scopes(&self) -> impl Iterator<Item = &ScopeId> {
+        self.subscriptions.keys()
+    }
+}
+
+fn send(body: subscriber_message::Body) -> Effect {
+    Effect::Send(SubscriberMessage { body: Some(body) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What should not happen, and does.
+
+use hanse_proto::InvalidMessage;
+
+use crate::Position;
+
+/// What a publisher sent, or did not send, that somebody should know of. All but the last two heal by resync.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Alarm {
+    /// After a transfer the content would not be the publisher's.
+    #[error("the transfer to {to} does not make the publisher's content")]
+    RootMismatch {
+        /// Where the transfer led.
+        to: Position,
+    },
+    /// At the same position the publisher holds another content.
+    #[error("the publisher holds another content at {at}")]
+    RootDiffers {
+        /// The position.
+        at: Position,
+    },
+    /// A delta that does not start where this subscriber stands, or leads nowhere.
+    #[error("a delta from revision {from} to {to} does not start here")]
+    WrongFrom {
+        /// Where it starts.
+        from: u64,
+        /// Where it leads.
+        to: Position,
+    },
+    /// A message that makes no sense where it came.
+    #[error("an unexpected {message}")]
+    Unexpected {
+        /// Which.
+        message: &'static str,
+    },
+    /// The publisher offers an earlier position, or an earlier lineage, than the one held. Positions never go back.
+    #[error("the publisher offers {offered}, held is {held}")]
+    Backwards {
+        /// What is held.
+        held: Position,
+        /// What is offered.
+        offered: Position,
+    },
+    /// Two lineages of one generation. The first seen stays.
+    #[error("the publisher's lineage at {offered} contradicts {held}; what is held stays")]
+    LineageConflict {
+        /// What is held.
+        held: Position,
+        /// What is offered.
+        offered: Position,
+    },
+    /// The link is up and the sync is dead.
+    #[error("connected, but nothing comes")]
+    Stalled,
+    /// A message that cannot be read.
+    #[error(transparent)]
+    Malformed(#[from] InvalidMessage),
+}
+
+impl Alarm {
+    /// The kind of alarm, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::RootMismatch { .. } => "root mismatch",
+            Self::RootDiffers { .. } => "root differs",
+            Self::WrongFrom { .. } => "wrong from",
+            Self::Unexpected { .. } => "unexpected message",
+            Self::Backwards { .. } => "backwards",
+            Self::LineageConflict { .. } => "lineage conflict",
+            Self::Stalled => "stalled",
+            Self::Malformed(_) => "malformed message",
+        }
+    }
+}

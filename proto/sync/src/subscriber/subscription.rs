@@ -1,0 +1,301 @@
+//! One scope of a subscriber's stream.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use hanse_proto::{
+    InvalidMessage,
+    sync::{self, begin::Kind, subscriber_message::Body},
+};
+use hanse_topology::ScopeId;
+
+use super::{Alarm, Effect, MAX_RESYNCS, send};
+use crate::{LineageOrder, Position, Replica, Root};
+
+/// Bytes staged for one transfer before it is given up: ten times the largest scope we know how to make.
+const MAX_STAGED_BYTES: usize = 1 << 30;
+
+/// Where one scope's exchange stands.
+#[derive(Debug)]
+enum Phase {
+    /// Hello is sent: the first, or one after a failed transfer. What was on its way before means nothing: it is skipped
+    /// until something fits.
+    Asked,
+    /// A transfer is coming in.
+    Receiving(Staging),
+    /// In step with the publisher.
+    Following,
+    /// The publisher is behind since then.
+    Behind(Instant),
+}
+
+/// A transfer so far. Nothing of it is in force.
+#[derive(Debug)]
+struct Staging {
+    kind: Transfer,
+    to: Position,
+    upserts: Vec<(Arc<str>, Bytes)>,
+    removals: Vec<Arc<str>>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Transfer {
+    Delta,
+    Snapshot { reason: String },
+}
+
+#[derive(Debug)]
+pub(super) struct Subscription {
+    phase: Phase,
+    /// When something of the scope came that fitted.
+    heard: Instant,
+    resyncs: u32,
+}
+
+/// Subscribes to a scope at what is held of it.
+pub(super) fn hello(scope: &ScopeId, replica: Option<&Replica>, ask_snapshot: bool) -> Effect {
+    let held = replica.and_then(|replica| Some((*replica.position()?, replica.root())));
+    send(Body::Hello(sync::Hello {
+        scope: scope.to_string(),
+        position: held.map(|(position, _)| position.into()),
+        root: held.filter(|_| !ask_snapshot).map_or_else(Bytes::new, |(_, root)| root.0.to_vec().into()),
+    }))
+}
+
+impl Subscription {
+    pub(super) fn asked(now: Instant) -> Self {
+        Self { phase: Phase::Asked, heard: now, resyncs: 0 }
+    }
+
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    pub(super) fn behind_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Behind(since) => Some(since),
+            Phase::Asked | Phase::Receiving(_) | Phase::Following => None,
+        }
+    }
+
+    pub(super) fn is_receiving(&self) -> bool {
+        matches!(self.phase, Phase::Receiving(_))
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        scope: &ScopeId,
+        begin: sync::Begin,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Result<Vec<Effect>, InvalidMessage> {
+        let to = position("begin.to", begin.to.as_ref())?;
+        let held = replica.and_then(Replica::position);
+        let kind = match Kind::try_from(begin.kind) {
+            Ok(Kind::Delta) => {
+                let starts_here = |held: &Position| {
+                    let same = to.lineage.order(&held.lineage) == LineageOrder::Same;
+                    same && begin.from == held.revision && to.revision > begin.from
+                };
+                match (held.is_some_and(starts_here), &self.phase) {
+                    (true, _) => Transfer::Delta,
+                    (false, Phase::Asked) => return Ok(Vec::new()), // sent before the hello came
+                    (false, Phase::Receiving(_) | Phase::Following | Phase::Behind(_)) => {
+                        let alarm = Alarm::WrongFrom { from: begin.from, to };
+                        return Ok(self.resync(scope, alarm, false, replica, now));
+                    }
+                }
+            }
+            Ok(Kind::Snapshot) => match held.and_then(|held| contradiction(held, &to)) {
+                None => Transfer::Snapshot { reason: begin.reason },
+                Some(alarm) => return Ok(leave(scope, alarm)),
+            },
+            Ok(Kind::Unspecified) | Err(_) => {
+                return Err(InvalidMessage::new("begin.kind", format!("unknown kind {}", begin.kind)));
+            }
+        };
+        let staging = Staging { kind, to, upserts: Vec::new(), removals: Vec::new(), bytes: 0 };
+        self.phase = Phase::Receiving(staging);
+        self.heard = now;
+        Ok(Vec::new())
+    }
+
+    pub(super) fn chunk(
+        &mut self,
+        scope: &ScopeId,
+        chunk: sync::Chunk,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Vec<Effect> {
+        match &mut self.phase {
+            Phase::Receiving(staging) => {
+                staging.add(chunk);
+                self.heard = now;
+                match staging.bytes {
+                    0..=MAX_STAGED_BYTES => Vec::new(),
+                    _ => leave(scope, Alarm::Unexpected { message: "amount of data" }),
+                }
+            }
+            Phase::Asked => Vec::new(),
+            Phase::Following | Phase::Behind(_) => {
+                self.resync(scope, Alarm::Unexpected { message: "chunk" }, false, replica, now)
+            }
+        }
+    }
+
+    pub(super) fn end(
+        &mut self,
+        scope: &ScopeId,
+        end: sync::End,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Result<Vec<Effect>, InvalidMessage> {
+        let to = position("end.to", end.to.as_ref())?;
+        let root = Root::try_from(&*end.root)?;
+        let staging = match std::mem::replace(&mut self.phase, Phase::Asked) {
+            Phase::Receiving(staging) if staging.to.is(&to) => staging,
+            Phase::Asked => return Ok(Vec::new()),
+            Phase::Receiving(_) | Phase::Following | Phase::Behind(_) => {
+                let alarm = Alarm::Unexpected { message: "end" };
+                return Ok(self.resync(scope, alarm, false, replica, now));
+            }
+        };
+        let nothing = Replica::new();
+        let held = replica.unwrap_or(&nothing);
+        let prepared = match &staging.kind {
+            Transfer::Delta => held.prepare_delta(to, staging.upserts, staging.removals),
+            Transfer::Snapshot { .. } => held.prepare_snapshot(to, staging.upserts),
+        };
+        let mismatch = Alarm::RootMismatch { to };
+        let Some(change) = prepared.ok().filter(|change| change.root() == root) else {
+            return Ok(match staging.kind {
+                Transfer::Delta => self.resync(scope, mismatch, true, replica, now),
+                // It would send the same again.
+                Transfer::Snapshot { .. } => leave(scope, mismatch),
+            });
+        };
+        self.phase = Phase::Following;
+        self.heard = now;
+        let scope = scope.clone();
+        Ok(vec![match staging.kind {
+            Transfer::Delta => Effect::Advance { scope, change },
+            Transfer::Snapshot { reason } => Effect::Replace { scope, change, reason },
+        }])
+    }
+
+    pub(super) fn bookmark(
+        &mut self,
+        scope: &ScopeId,
+        bookmark: sync::Bookmark,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Result<Vec<Effect>, InvalidMessage> {
+        let to = position("bookmark.position", bookmark.position.as_ref())?;
+        let root = Root::try_from(&*bookmark.root)?;
+        let held = replica.and_then(|replica| Some((replica, *replica.position()?)));
+        let asked = matches!(self.phase, Phase::Asked);
+        let Some((replica, at)) = held else {
+            return Ok(match asked {
+                true => Vec::new(),
+                false => self.resync(scope, Alarm::Unexpected { message: "bookmark" }, false, replica, now),
+            });
+        };
+        if let Some(alarm) = contradiction(&at, &to) {
+            return Ok(if asked { Vec::new() } else { leave(scope, alarm) });
+        }
+        // Of another lineage nothing can be said without its content.
+        let same = to.lineage.order(&at.lineage) == LineageOrder::Same;
+        match (same && root == replica.root(), asked) {
+            (true, _) => {}
+            (false, true) => return Ok(Vec::new()),
+            (false, false) => {
+                return Ok(self.resync(scope, Alarm::RootDiffers { at: to }, true, Some(replica), now));
+            }
+        }
+        self.heard = now;
+        self.phase = Phase::Following;
+        if to.is(&at) {
+            return Ok(Vec::new());
+        }
+        let change = replica.prepare_delta(to, Vec::new(), Vec::new());
+        let change = change.expect("the position follows in the same lineage, and nothing changes");
+        Ok(vec![Effect::Advance { scope: scope.clone(), change }])
+    }
+
+    pub(super) fn behind(
+        &mut self,
+        scope: &ScopeId,
+        behind: sync::Behind,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Result<Vec<Effect>, InvalidMessage> {
+        let theirs = behind.position.as_ref().map(Position::try_from).transpose()?;
+        let since = self.behind_since().unwrap_or(now);
+        let first = self.behind_since().is_none();
+        self.phase = Phase::Behind(since);
+        self.heard = now;
+        let conflict = replica.and_then(Replica::position).zip(theirs).and_then(|(held, offered)| {
+            let conflict = offered.lineage.order(&held.lineage) == LineageOrder::Conflict;
+            (conflict && first).then_some(Alarm::LineageConflict { held: *held, offered })
+        });
+        Ok(conflict
+            .map(|alarm| Effect::Alarm { scope: Some(scope.clone()), alarm, resync: false })
+            .into_iter()
+            .collect())
+    }
+
+    /// Something does not fit: says so, keeps what is in force, and subscribes again.
+    fn resync(
+        &mut self,
+        scope: &ScopeId,
+        alarm: Alarm,
+        ask_snapshot: bool,
+        replica: Option<&Replica>,
+        now: Instant,
+    ) -> Vec<Effect> {
+        self.resyncs += 1;
+        if self.resyncs > MAX_RESYNCS {
+            return leave(scope, alarm);
+        }
+        self.phase = Phase::Asked;
+        self.heard = now;
+        let alarm = Effect::Alarm { scope: Some(scope.clone()), alarm, resync: true };
+        vec![alarm, hello(scope, replica, ask_snapshot)]
+    }
+}
+
+impl Staging {
+    /// Values are copied: each would otherwise keep the whole message it came in alive.
+    fn add(&mut self, chunk: sync::Chunk) {
+        for upsert in chunk.upserts {
+            self.bytes += upsert.key.len() + upsert.value.len();
+            self.upserts.push((upsert.key.into(), Bytes::copy_from_slice(&upsert.value)));
+        }
+        for key in chunk.removals {
+            self.bytes += key.len();
+            self.removals.push(key.into());
+        }
+    }
+}
+
+/// What speaks against going from `held` to `offered`.
+fn contradiction(held: &Position, offered: &Position) -> Option<Alarm> {
+    let (held, offered) = (*held, *offered);
+    match offered.lineage.order(&held.lineage) {
+        LineageOrder::Conflict => Some(Alarm::LineageConflict { held, offered }),
+        LineageOrder::Same | LineageOrder::Greater | LineageOrder::Lesser => {
+            (!offered.may_follow(&held)).then_some(Alarm::Backwards { held, offered })
+        }
+    }
+}
+
+/// Something does not fit and asking again would not help.
+fn leave(scope: &ScopeId, alarm: Alarm) -> Vec<Effect> {
+    let reason = alarm.to_string();
+    vec![Effect::Alarm { scope: Some(scope.clone()), alarm, resync: false }, Effect::Disconnect { reason }]
+}
+
+fn position(field: &'static str, position: Option<&sync::Position>) -> Result<Position, InvalidMessage> {
+    position.ok_or_else(|| InvalidMessage::new(field, "it is absent"))?.try_into()
+}

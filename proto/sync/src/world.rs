@@ -1,0 +1,410 @@
+//! A small federation in which anything may happen in any order: two publishers that lag behind a leader, two relays and
+//! a leaf that move between them, lost connections, corrupted bytes, restarts, a restored lineage. Whatever happens, what
+//! anybody holds at a position is what the leader held there.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hanse_proto::sync::{PublisherMessage, SubscriberMessage, publisher_message::Body};
+use hanse_topology::ScopeId;
+use proptest::prelude::*;
+
+use crate::{
+    Effect, Freshness, Position, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
+    examples::{in_generation, scope},
+};
+
+/// Content of both scopes at one revision.
+type Content = BTreeMap<ScopeId, BTreeMap<Arc<str>, Bytes>>;
+
+const PUBLISHERS: [usize; 2] = [0, 1];
+const RELAYS: [usize; 2] = [2, 3];
+const LEAF: usize = 4;
+/// Small, so that a transfer spans several messages and may be cut anywhere.
+const CHUNK_BYTES: usize = 48;
+/// Messages on their way before a publisher waits.
+const WINDOW: usize = 6;
+
+fn scopes() -> [ScopeId; 2] {
+    [scope("e"), scope("f")]
+}
+
+/// One thing that happens. Numbers choose among what there is.
+#[derive(Debug, Clone)]
+enum Event {
+    /// The leader commits a revision.
+    Write(Vec<(bool, u8, Option<u8>)>),
+    /// A publisher applies some of the revisions it lacks, one by one.
+    CatchUp(usize, usize),
+    /// A publisher restarts: it knows the present only.
+    RestartPublisher(usize),
+    /// A relay or the leaf connects, giving up the connection it had.
+    Connect(usize, usize),
+    /// A connection breaks; what is on its way is lost.
+    Break(usize),
+    /// A publisher works out what to send.
+    Publish(usize),
+    /// Messages arrive.
+    Down(usize, usize),
+    Up(usize, usize),
+    /// Everything on its way arrives, what is due is sent, and so on, a few times.
+    Exchange(usize, usize),
+    /// The next value on its way down is damaged.
+    Damage(usize),
+    /// Time passes.
+    Wait(u64),
+    /// The control plane is restored from a backup: a greater lineage, from an older state.
+    Restore(usize),
+}
+
+struct Connection {
+    publisher: usize,
+    publishing: PublisherSession,
+    subscribing: SubscriberSession,
+    down: VecDeque<PublisherMessage>,
+    up: VecDeque<SubscriberMessage>,
+    damage_next: bool,
+}
+
+struct World {
+    /// What the leader held, by generation and revision. The truth.
+    history: BTreeMap<(u64, u64), Content>,
+    generation: u64,
+    now: Instant,
+    start: Instant,
+    nodes: [ReplicaMap; 5],
+    /// Of relays and leaf.
+    connections: [Option<Connection>; 5],
+    damaged: bool,
+    seen: Seen,
+}
+
+/// What happened in a run, to show that runs are worth something.
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    deltas: u32,
+    moves: u32,
+    snapshots: u32,
+    mismatches: u32,
+    stalls: u32,
+    behind: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        let start = Instant::now();
+        let empty: Content = scopes().into_iter().map(|scope| (scope, BTreeMap::new())).collect();
+        let mut world = Self {
+            history: BTreeMap::from([((1, 0), empty)]),
+            generation: 1,
+            now: start,
+            start,
+            nodes: std::array::from_fn(|_| ReplicaMap::new()),
+            connections: std::array::from_fn(|_| None),
+            damaged: false,
+            seen: Seen::default(),
+        };
+        for publisher in PUBLISHERS {
+            world.restart(publisher, in_generation(1, 0));
+        }
+        world
+    }
+
+    fn latest(&self) -> (Position, Content) {
+        let (&(generation, revision), content) = self.history.last_key_value().expect("it starts with one");
+        (in_generation(generation, revision), content.clone())
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Write(changes) => {
+                let (position, mut content) = self.latest();
+                for (first, key, value) in changes {
+                    let [one, other] = scopes();
+                    let entries = content.get_mut(if first { &one } else { &other }).expect("both are there");
+                    let key = Arc::from(format!("key-{key}"));
+                    match value {
+                        Some(value) => entries.insert(key, Bytes::from(format!("value-{value}"))),
+                        None => entries.remove(&key),
+                    };
+                }
+                self.history.insert((self.generation, position.revision + 1), content);
+            }
+            Event::CatchUp(publisher, count) => self.catch_up(PUBLISHERS[publisher % 2], count),
+            Event::RestartPublisher(publisher) => {
+                let publisher = PUBLISHERS[publisher % 2];
+                let position =
+                    *self.nodes[publisher][&scope("e")].position().expect("publishers hold something");
+                self.restart(publisher, position);
+                for connection in &mut self.connections {
+                    connection.take_if(|connection| connection.publisher == publisher);
+                }
+            }
+            Event::Connect(subscriber, publisher) => match subscriber % 3 {
+                2 => self.connect(LEAF, RELAYS[publisher % 2]),
+                relay => self.connect(RELAYS[relay], PUBLISHERS[publisher % 2]),
+            },
+            Event::Break(subscriber) => self.connections[2 + subscriber % 3] = None,
+            Event::Publish(subscriber) => self.publish(2 + subscriber % 3),
+            Event::Down(subscriber, count) => (0..count).for_each(|_| self.deliver_down(2 + subscriber % 3)),
+            Event::Up(subscriber, count) => (0..count).for_each(|_| self.deliver_up(2 + subscriber % 3)),
+            Event::Exchange(subscriber, rounds) => {
+                let subscriber = 2 + subscriber % 3;
+                for _ in 0..rounds {
+                    (0..WINDOW).for_each(|_| self.deliver_up(subscriber));
+                    self.publish(subscriber);
+                    (0..WINDOW).for_each(|_| self.deliver_down(subscriber));
+                }
+            }
+            Event::Damage(subscriber) => {
+                if let Some(connection) = &mut self.connections[2 + subscriber % 3] {
+                    connection.damage_next = true;
+                }
+            }
+            Event::Wait(ms) => {
+                self.now += Duration::from_millis(ms);
+                for subscriber in 2..5 {
+                    if let Some(connection) = &mut self.connections[subscriber] {
+                        let effects = connection.subscribing.tick(self.now);
+                        self.carry_out(subscriber, effects);
+                    }
+                }
+            }
+            Event::Restore(back) => {
+                let revisions = self.history.range((self.generation, 0)..).count();
+                let back = back % revisions;
+                let (&(_, revision), content) =
+                    self.history.iter().nth_back(back).expect("there are as many");
+                let content = content.clone();
+                self.generation += 1;
+                self.history.insert((self.generation, revision + 1), content);
+            }
+        }
+        self.check();
+    }
+
+    /// A publisher whose replicas are made from the present state alone.
+    fn restart(&mut self, publisher: usize, position: Position) {
+        let content = &self.history[&(position.lineage.generation, position.revision)];
+        self.nodes[publisher] = ReplicaMap::new();
+        for (scope, entries) in content {
+            let mut replica = Replica::new();
+            replica
+                .advance(position, entries.clone().into_iter().collect(), vec![])
+                .expect("the first content");
+            self.nodes[publisher].insert(scope.clone(), replica);
+        }
+    }
+
+    fn catch_up(&mut self, publisher: usize, count: usize) {
+        for _ in 0..count {
+            let held = *self.nodes[publisher][&scope("e")].position().expect("publishers hold something");
+            let next = (held.lineage.generation, held.revision + 1);
+            if let Some(content) = self.history.get(&next) {
+                let before = &self.history[&(held.lineage.generation, held.revision)];
+                for (scope, entries) in content {
+                    let old = &before[scope];
+                    let upserts = entries.iter().filter(|(key, value)| old.get(*key) != Some(*value));
+                    let upserts = upserts.map(|(key, value)| (key.clone(), value.clone())).collect();
+                    let removals = old.keys().filter(|key| !entries.contains_key(*key)).cloned().collect();
+                    let replica = self.nodes[publisher].get_mut(scope).expect("both are there");
+                    replica
+                        .advance(in_generation(next.0, next.1), upserts, removals)
+                        .expect("the next revision");
+                }
+            } else if let Some((&(generation, revision), _)) = self.history.range((next.0 + 1, 0)..).next() {
+                // The node restarts into the new lineage, with all its streams.
+                self.restart(publisher, in_generation(generation, revision));
+                for connection in &mut self.connections {
+                    connection.take_if(|connection| connection.publisher == publisher);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, subscriber: usize, publisher: usize) {
+        let mut publishing = PublisherSession::with_chunks_of("publisher", CHUNK_BYTES);
+        publishing.admit(scopes(), None);
+        let (subscribing, effects) = SubscriberSession::start(Wanted::All, "world", self.now);
+        let (down, up, damage_next) = Default::default();
+        let connection = Connection { publisher, publishing, subscribing, down, up, damage_next };
+        self.connections[subscriber] = Some(connection);
+        self.carry_out(subscriber, effects);
+    }
+
+    fn publish(&mut self, subscriber: usize) {
+        let Some(connection) = &mut self.connections[subscriber] else { return };
+        if connection.down.len() < WINDOW {
+            let freshness = Freshness { confirmed_at: self.start, quorum: true };
+            let replicas = &self.nodes[connection.publisher];
+            connection.down.extend(connection.publishing.next(replicas, freshness, self.now));
+        }
+    }
+
+    fn deliver_down(&mut self, subscriber: usize) {
+        let Some(connection) = &mut self.connections[subscriber] else { return };
+        let Some(mut message) = connection.down.pop_front() else { return };
+        if let Some(Body::Chunk(chunk)) = &mut message.body
+            && let Some(upsert) = chunk.upserts.first_mut()
+            && std::mem::take(&mut connection.damage_next)
+        {
+            upsert.value = Bytes::from_static(b"damaged");
+            self.damaged = true;
+        }
+        self.seen.behind += u32::from(matches!(message.body, Some(Body::Behind(_))));
+        let effects = connection.subscribing.handle(message, &self.nodes[subscriber], self.now);
+        self.carry_out(subscriber, effects);
+    }
+
+    fn deliver_up(&mut self, subscriber: usize) {
+        let Some(connection) = &mut self.connections[subscriber] else { return };
+        if let Some(message) = connection.up.pop_front() {
+            connection.publishing.handle(message).expect("subscribers keep to the protocol");
+        }
+    }
+
+    fn carry_out(&mut self, subscriber: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Send(message) => {
+                    if let Some(connection) = &mut self.connections[subscriber] {
+                        connection.up.push_back(message);
+                    }
+                }
+                Effect::Advance { scope, change } | Effect::Replace { scope, change, .. } => {
+                    match (change.is_delta(), change.is_empty()) {
+                        (true, false) => self.seen.deltas += 1,
+                        (true, true) => self.seen.moves += 1,
+                        (false, _) => self.seen.snapshots += 1,
+                    }
+                    let replica = self.nodes[subscriber].entry(scope).or_default();
+                    if let Some(held) = replica.position() {
+                        assert!(change.to().may_follow(held), "{held} then {}", change.to());
+                    }
+                    replica.commit(change).expect("prepared on what is held");
+                }
+                Effect::Alarm { alarm, .. } => {
+                    use crate::Alarm::{RootMismatch, Stalled};
+                    match alarm {
+                        Stalled => self.seen.stalls += 1,
+                        RootMismatch { .. } => {
+                            assert!(self.damaged, "a mismatch without damage");
+                            self.seen.mismatches += 1;
+                        }
+                        alarm => panic!("{alarm}"),
+                    }
+                }
+                Effect::Disconnect { .. } => self.connections[subscriber] = None,
+                Effect::Withdraw { scope } => panic!("{scope} is offered throughout"),
+                Effect::Refused { scope, .. } => panic!("{scope} is admitted throughout"),
+            }
+        }
+    }
+
+    /// What anybody holds is what the leader held at that position.
+    fn check(&self) {
+        for (node, replicas) in self.nodes.iter().enumerate() {
+            for (scope, replica) in replicas {
+                let Some(position) = replica.position() else { continue };
+                let truth = &self.history[&(position.lineage.generation, position.revision)][scope];
+                let held: BTreeMap<_, _> = replica.content().into_iter().collect();
+                assert_eq!(&held, truth, "node {node} at {position}");
+            }
+        }
+    }
+
+    /// Everything works again for a while.
+    fn heal(&mut self) {
+        for publisher in PUBLISHERS {
+            self.catch_up(publisher, self.history.len());
+        }
+        for (subscriber, publisher) in [(2, 0), (3, 1), (4, 2)] {
+            self.connect(subscriber, publisher);
+        }
+        let (position, _) = self.latest();
+        let arrived = |node: &ReplicaMap| {
+            scopes()
+                .iter()
+                .all(|scope| node.get(scope).is_some_and(|held| held.position() == Some(&position)))
+        };
+        for _ in 0..200 {
+            for subscriber in 0..3 {
+                self.happens(Event::Up(subscriber, 8));
+                self.happens(Event::Publish(subscriber));
+                self.happens(Event::Down(subscriber, WINDOW));
+            }
+            self.happens(Event::Wait(50));
+            if self.nodes.iter().all(arrived) {
+                break;
+            }
+        }
+        for scope in scopes() {
+            let root = self.nodes[0][&scope].root();
+            for node in 0..5 {
+                assert_eq!(self.nodes[node][&scope].position(), Some(&position), "node {node}");
+                assert_eq!(self.nodes[node][&scope].root(), root, "node {node}");
+            }
+        }
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let who = 0..3usize;
+    let write = prop::collection::vec((any::<bool>(), 0..6u8, prop::option::weighted(0.6, 0..3u8)), 0..5);
+    prop_oneof![
+        120 => write.prop_map(Event::Write),
+        80 => (0..2usize, 1..4usize).prop_map(|(publisher, count)| Event::CatchUp(publisher, count)),
+        4 => (0..2usize).prop_map(Event::RestartPublisher),
+        30 => (who.clone(), 0..2usize).prop_map(|(subscriber, publisher)| Event::Connect(subscriber, publisher)),
+        8 => who.clone().prop_map(Event::Break),
+        40 => who.clone().prop_map(Event::Publish),
+        40 => (who.clone(), 1..6usize).prop_map(|(subscriber, count)| Event::Down(subscriber, count)),
+        40 => (who.clone(), 1..6usize).prop_map(|(subscriber, count)| Event::Up(subscriber, count)),
+        240 => (who.clone(), 1..5usize).prop_map(|(subscriber, rounds)| Event::Exchange(subscriber, rounds)),
+        16 => who.prop_map(Event::Damage),
+        60 => prop_oneof![20 => Just(60u64), 4 => Just(1_000), 1 => Just(6_000)].prop_map(Event::Wait),
+        2 => (0..4usize).prop_map(Event::Restore),
+    ]
+}
+
+fn run(events: Vec<Event>) -> Seen {
+    let mut world = World::new();
+    for event in events {
+        world.happens(event);
+    }
+    world.heal();
+    world.seen
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_happens_content_is_the_leaders(events in prop::collection::vec(event(), 1..250)) {
+        run(events);
+    }
+}
+
+/// The property above is worth something only if runs get somewhere.
+#[test]
+fn a_lot_happens() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let events = prop::collection::vec(event(), 200..250);
+    let mut all = Seen::default();
+    for _ in 0..20 {
+        let seen = run(events.new_tree(&mut runner).expect("it always makes one").current());
+        all.deltas += seen.deltas;
+        all.moves += seen.moves;
+        all.snapshots += seen.snapshots;
+        all.mismatches += seen.mismatches;
+        all.stalls += seen.stalls;
+        all.behind += seen.behind;
+    }
+    println!("{all:?}");
+    let enough = all.deltas >= 200 && all.moves >= 30 && all.snapshots >= 100 && all.behind >= 30;
+    assert!(enough && all.mismatches >= 10 && all.stalls >= 5, "{all:?}");
+}

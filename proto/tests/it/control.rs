@@ -1,0 +1,123 @@
+//! Commands, outcomes and the records of a snapshot.
+
+use std::collections::BTreeMap;
+
+use hanse_proto::control::{change, command, outcome, snapshot_record, *};
+
+use crate::{recorded, sync::lineage};
+
+fn key() -> ResourceKey {
+    ResourceKey { kind: "Api".into(), organization: "default".into(), name: "orders".into() }
+}
+
+fn labels() -> BTreeMap<String, String> {
+    [("tier", "edge"), ("team", "sales")].map(|(key, value)| (key.into(), value.into())).into()
+}
+
+fn command(body: command::Body) -> Command {
+    Command {
+        actor: "bootstrap".into(),
+        request_id: "r-1".into(),
+        time_ms: 1_900_000_000_000,
+        idempotency_key: "k-1".into(),
+        body: Some(body),
+    }
+}
+
+#[test]
+fn commands() {
+    let put = change::Action::Put(Put { labels: labels(), spec: br#"{"a":1}"#.to_vec().into() });
+    let delete = change::Action::Delete(Delete { cascade: true });
+    let changes = vec![
+        Change { key: Some(key()), action: Some(put), if_revision: Some(0) },
+        Change { key: Some(key()), action: Some(delete), if_revision: None },
+    ];
+    recorded("control-apply", &command(command::Body::Apply(Apply { changes })));
+    recorded(
+        "control-use-join-token",
+        &command(command::Body::UseJoinToken(UseJoinToken {
+            token: "t-1".into(),
+            secret_digest: vec![8; 32].into(),
+            joiner: "agent-1.agent.eu-west.hanse.internal".into(),
+            key_digest: vec![9; 32].into(),
+        })),
+    );
+    let start = command::Body::StartLineage(StartLineage { lineage: Some(lineage()) });
+    recorded("control-start-lineage", &command(start));
+}
+
+fn accepted() -> Outcome {
+    let changes = vec![ChangeResult { key: Some(key()), action: "created".into(), revision: 41 }];
+    Outcome { result: Some(outcome::Result::Accepted(Accepted { revision: 41, changes })) }
+}
+
+#[test]
+fn outcomes() {
+    recorded("control-accepted", &accepted());
+    let problem = Problem {
+        name: "stale".into(),
+        detail: "it changed".into(),
+        field: "Api default/orders".into(),
+        remedy: "read it again".into(),
+    };
+    recorded("control-rejected", &Outcome { result: Some(outcome::Result::Rejected(problem)) });
+}
+
+#[test]
+fn snapshot_records() {
+    use snapshot_record::Record;
+    for (name, record) in [
+        (
+            "header",
+            Record::Header(SnapshotHeader {
+                format: 1,
+                lineage: Some(lineage()),
+                revision: 41,
+                time_ms: 1_900_000_000_000,
+                state_version: 1,
+                projection_version: 1,
+            }),
+        ),
+        (
+            "resource",
+            Record::Resource(Resource {
+                key: Some(key()),
+                labels: labels(),
+                spec: br#"{"a":1}"#.to_vec().into(),
+                revision: 41,
+                created_at_ms: 1_899_999_999_000,
+                updated_at_ms: 1_900_000_000_000,
+                uses: 2,
+                api_revision: 3,
+            }),
+        ),
+        (
+            "journal",
+            Record::Journal(JournalEntry { revision: 41, time_ms: 1_900_000_000_000, keys: vec![key()] }),
+        ),
+        (
+            "idempotent",
+            Record::Idempotent(IdempotentResult {
+                key: "k-1".into(),
+                time_ms: 1_900_000_000_000,
+                request_digest: vec![6; 32].into(),
+                outcome: Some(accepted()),
+            }),
+        ),
+        (
+            "api-counter",
+            Record::ApiCounter(ApiCounter { organization: "default".into(), api: "orders".into(), last: 3 }),
+        ),
+        (
+            "member",
+            Record::Member(Member {
+                identity: "agent-1.agent.eu-west.hanse.internal".into(),
+                token: "t-1".into(),
+                key_digest: vec![9; 32].into(),
+                environments: vec!["production".into()],
+            }),
+        ),
+    ] {
+        recorded(&format!("control-snapshot-{name}"), &SnapshotRecord { record: Some(record) });
+    }
+}

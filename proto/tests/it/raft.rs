@@ -1,0 +1,91 @@
+//! What control nodes keep in their logs and say to each other.
+
+use hanse_proto::raft::{append_entries_response, entry, *};
+
+use crate::{
+    recorded,
+    sync::{scope_status, subscriber_status},
+};
+
+fn vote() -> Option<Vote> {
+    Some(Vote { term: 7, node_id: 5, committed: true })
+}
+
+fn log_id() -> Option<LogId> {
+    Some(LogId { term: 7, node_id: 5, index: 99 })
+}
+
+pub(crate) fn node() -> ControlNode {
+    ControlNode {
+        id: 5,
+        name: "cp-1".into(),
+        raft_address: "127.0.0.1:7445".into(),
+        api_url: "https://127.0.0.1:7443".into(),
+        federation_address: "127.0.0.1:7444".into(),
+    }
+}
+
+fn membership() -> Membership {
+    let voters = |ids: &[u64]| VoterSet { ids: ids.to_vec() };
+    Membership { configs: vec![voters(&[5]), voters(&[5, 6])], nodes: [(5, node())].into() }
+}
+
+fn entries() -> Vec<Entry> {
+    use entry::Payload;
+    [Payload::Blank(true), Payload::Batch(vec![1, 2, 3].into()), Payload::Membership(membership())]
+        .map(|payload| Entry { log_id: log_id(), payload: Some(payload) })
+        .to_vec()
+}
+
+#[test]
+fn log() {
+    recorded("raft-vote", &vote().unwrap());
+    recorded("raft-log-id", &log_id().unwrap());
+    for (name, entry) in ["blank", "batch", "membership"].into_iter().zip(entries()) {
+        recorded(&format!("raft-entry-{name}"), &entry);
+    }
+    let meta = SnapshotMeta {
+        last_log_id: log_id(),
+        last_membership: Some(StoredMembership { log_id: log_id(), membership: Some(membership()) }),
+        snapshot_id: "s-1".into(),
+    };
+    let head = SnapshotHead { vote: vote(), meta: Some(meta), length: 4_096, target: 6 };
+    recorded("raft-snapshot-head", &head);
+}
+
+#[test]
+fn calls() {
+    recorded(
+        "raft-append-entries",
+        &AppendEntriesRequest {
+            vote: vote(),
+            prev_log_id: log_id(),
+            entries: entries(),
+            leader_commit: log_id(),
+            target: 6,
+            quorum_age_ms: Some(30),
+        },
+    );
+    recorded(
+        "raft-append-entries-answer",
+        &AppendEntriesResponse {
+            result: append_entries_response::Result::PartialSuccess.into(),
+            matching: log_id(),
+            higher_vote: vote(),
+        },
+    );
+    recorded("raft-request-vote", &VoteRequest { vote: vote(), last_log_id: log_id(), target: 6 });
+    recorded(
+        "raft-request-vote-answer",
+        &VoteResponse { vote: vote(), granted: true, last_log_id: log_id() },
+    );
+    let agent = AgentReport {
+        name: "agent-1".into(),
+        region: "eu-west".into(),
+        connected: true,
+        heard_ms_ago: 100,
+        scopes: vec![scope_status()],
+        subscribers: vec![subscriber_status()],
+    };
+    recorded("raft-reports", &ReportsResponse { agents: vec![agent] });
+}

@@ -1,0 +1,117 @@
+//! Runtime resources: hashed as bytes, so these must not change by accident.
+
+use hanse_proto::runtime::{resource::Kind, *};
+
+use crate::recorded;
+
+fn policy() -> Policy {
+    let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
+    let rules = HeaderRules {
+        set: vec![header("x-set", "1")],
+        add: vec![header("x-add", "2")],
+        remove: vec!["x-remove".into()],
+    };
+    Policy {
+        name: "stamp".into(),
+        request_headers: Some(rules.clone()),
+        response_headers: Some(rules),
+        cors: Some(Cors {
+            origins: vec!["https://app.example.com".into()],
+            methods: vec!["GET".into()],
+            headers: vec!["*".into()],
+            expose_headers: vec!["x-total".into()],
+            credentials: true,
+            max_age_seconds: 600,
+        }),
+    }
+}
+
+fn route() -> Route {
+    Route {
+        organization: "default".into(),
+        binding: "orders-production".into(),
+        api: "orders".into(),
+        version: "1.4.0".into(),
+        api_revision: 3,
+        context: "/orders/v1".into(),
+        hosts: vec!["api.example.com".into()],
+        operations: vec![Operation {
+            method: "GET".into(),
+            path: "/orders/{id}".into(),
+            id: "getOrder".into(),
+            scopes: vec!["orders:read".into()],
+            policies: vec![policy()],
+            timeout_ms: 2_000,
+            open: true,
+        }],
+        security: Some(Security {
+            api_key: Some(ApiKey { header: "X-API-Key".into(), query: "key".into() }),
+        }),
+        policies: vec![policy()],
+        upstream: "upstream/default/orders-backend".into(),
+        max_body_bytes: 1 << 20,
+        blocked: true,
+        deprecated: true,
+    }
+}
+
+#[test]
+fn every_kind() {
+    for (name, kind) in [
+        (
+            "listener",
+            Kind::Listener(Listener {
+                environment: "production".into(),
+                http: true,
+                https: true,
+                hostnames: vec!["*.example.com".into()],
+                internal: true,
+            }),
+        ),
+        ("route", Kind::Route(route())),
+        (
+            "upstream",
+            Kind::Upstream(Upstream {
+                organization: "default".into(),
+                name: "orders-backend".into(),
+                endpoints: vec![Endpoint { url: "https://10.0.0.7:8443/base".into(), weight: 2 }],
+                timeout_ms: 30_000,
+                connect_timeout_ms: 5_000,
+                ca_pem: "PEM".into(),
+                server_name: "orders.internal".into(),
+            }),
+        ),
+        (
+            "plan",
+            Kind::Plan(Plan {
+                organization: "default".into(),
+                name: "gold".into(),
+                requests: 5_000,
+                period_seconds: 60,
+                burst: 83,
+            }),
+        ),
+        (
+            "credential",
+            Kind::Credential(Credential {
+                organization: "default".into(),
+                name: "shop-1".into(),
+                application: "shop".into(),
+                digest: vec![7; 32].into(),
+                expires_at: 1_900_000_000,
+            }),
+        ),
+        (
+            "subscription",
+            Kind::Subscription(Subscription {
+                organization: "default".into(),
+                name: "shop-orders".into(),
+                application: "shop".into(),
+                api: "orders".into(),
+                plan: "gold".into(),
+            }),
+        ),
+    ] {
+        recorded(&format!("runtime-{name}"), &Resource { kind: Some(kind) });
+    }
+}

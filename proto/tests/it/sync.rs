@@ -1,0 +1,102 @@
+//! The delta protocol.
+
+use hanse_proto::sync::{begin::Kind, publisher_message, subscriber_message, *};
+
+use crate::recorded;
+
+const SCOPE: &str = "runtime/eu-west/production";
+
+pub(crate) fn lineage() -> Lineage {
+    Lineage { generation: 2, id: vec![1; 16].into(), parent_id: vec![2; 16].into(), parent_revision: 300 }
+}
+
+fn position(revision: u64) -> Option<Position> {
+    Some(Position { lineage: Some(lineage()), revision })
+}
+
+pub(crate) fn subscriber_status() -> SubscriberStatus {
+    SubscriberStatus {
+        name: "gateway-1".into(),
+        role: "gateway".into(),
+        region: "eu-west".into(),
+        scopes: vec![scope_status()],
+        heard_ms_ago: 250,
+        connected: true,
+    }
+}
+
+pub(crate) fn scope_status() -> ScopeStatus {
+    ScopeStatus { scope: SCOPE.into(), effective: position(41), durable: position(40) }
+}
+
+#[test]
+fn subscribers_messages() {
+    use subscriber_message::Body;
+    for (name, body) in [
+        (
+            "introduction",
+            Body::Introduction(Introduction {
+                features: vec!["base".into()],
+                software: "hanse 0.1.0".into(),
+            }),
+        ),
+        (
+            "hello",
+            Body::Hello(Hello { scope: SCOPE.into(), position: position(40), root: vec![3; 32].into() }),
+        ),
+        ("ack", Body::Ack(Ack { scope: SCOPE.into(), effective: position(41), durable: position(40) })),
+        ("report", Body::Report(Report { subscribers: vec![subscriber_status()] })),
+        ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
+    ] {
+        recorded(&format!("sync-subscriber-{name}"), &SubscriberMessage { body: Some(body) });
+    }
+}
+
+#[test]
+fn publishers_messages() {
+    use publisher_message::Body;
+    for (name, body) in [
+        (
+            "welcome",
+            Body::Welcome(Welcome {
+                features: vec!["base".into()],
+                publisher: "cp-1".into(),
+                scopes: vec![SCOPE.into()],
+                position: position(41),
+            }),
+        ),
+        (
+            "begin",
+            Body::Begin(Begin {
+                scope: SCOPE.into(),
+                kind: Kind::Delta.into(),
+                from: 40,
+                to: position(41),
+                reason: "outside the window".into(),
+            }),
+        ),
+        (
+            "chunk",
+            Body::Chunk(Chunk {
+                scope: SCOPE.into(),
+                upserts: vec![Upsert { key: "plan/default/gold".into(), value: vec![4; 3].into() }],
+                removals: vec!["plan/default/lead".into()],
+            }),
+        ),
+        ("end", Body::End(End { scope: SCOPE.into(), to: position(41), root: vec![5; 32].into() })),
+        (
+            "bookmark",
+            Body::Bookmark(Bookmark {
+                scope: SCOPE.into(),
+                position: position(42),
+                root: vec![5; 32].into(),
+                as_of_age_ms: 120,
+                quorum: true,
+            }),
+        ),
+        ("behind", Body::Behind(Behind { scope: SCOPE.into(), position: position(39) })),
+        ("refused", Body::Refused(Refused { scope: SCOPE.into(), reason: "not offered".into() })),
+    ] {
+        recorded(&format!("sync-publisher-{name}"), &PublisherMessage { body: Some(body) });
+    }
+}

@@ -1,0 +1,160 @@
+//! Joining: turning a token and a fresh key into a certificate chain.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use hanse_proto::{
+    enrolment::{EnrolRequest, EnrolResponse, enrolment_client::EnrolmentClient},
+    raft::ControlNode,
+};
+use hanse_topology::Name;
+use rustls::ClientConfig;
+use tonic::{Code, Status};
+
+use crate::{
+    Authority, Chain, Credentials, Identity, InvalidIdentity, JoinToken, KeyPair, PkiError, Role, TlsError,
+    TrustAnchor, connect::connect, telemetry, tls,
+};
+
+/// Longest wait for an answer: on a control node it includes a write through the quorum, possibly an election.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a process could not join.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// No address was given.
+    #[error("no address to join at: name at least one enrolment address, like cp-1.example.com:7446")]
+    NoAddress,
+    /// The TLS configuration could not be made.
+    #[error("cannot prepare TLS for joining")]
+    Tls(#[from] TlsError),
+    /// Somebody answered, and said no.
+    #[error("{address} refused to let this process join: {message}")]
+    Refused {
+        /// Who.
+        address: String,
+        /// What kind of refusal.
+        code: Code,
+        /// Why, in its words.
+        message: String,
+    },
+    /// Nobody could be asked.
+    #[error("could not join at any address: {}", .attempts.join("; "))]
+    Unreachable {
+        /// What went wrong, per address.
+        attempts: Vec<String>,
+    },
+    /// The answer does not hold what was asked for.
+    #[error("{address} sent an unusable chain")]
+    Answer {
+        /// Who.
+        address: String,
+        /// What is wrong with it.
+        #[source]
+        source: PkiError,
+    },
+}
+
+/// Asks the addresses in turn for a certificate for this key. The first that answers decides; the next is tried only
+/// where nobody answered or the one who did cannot decide now.
+///
+/// The server is believed only if its chain ends in the root that the token pins, and the answer only if its chain does
+/// too, belongs to our key and carries the name asked for.
+pub async fn enrol(
+    addresses: &[String],
+    token: &JoinToken,
+    name: &Name,
+    key: &KeyPair,
+    control_node: Option<ControlNode>,
+) -> Result<EnrolResponse, EnrolError> {
+    if addresses.is_empty() {
+        return Err(EnrolError::NoAddress);
+    }
+    // Control nodes and agents enrol; a gateway never does.
+    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![Role::Server, Role::Agent])?;
+    let request = EnrolRequest {
+        token_id: token.id().to_string(),
+        secret: token.secret().to_vec().into(),
+        name: name.to_string(),
+        public_key: key.public_key_der().into(),
+        control_node,
+    };
+    let mut attempts = Vec::new();
+    for address in addresses {
+        match ask(address, tls.clone(), request.clone()).await {
+            Ok(response) => {
+                check(&response, token, name, key)
+                    .map_err(|source| EnrolError::Answer { address: address.clone(), source })?;
+                return Ok(response);
+            }
+            Err(Failure::Refused(status)) => {
+                let (code, message) = (status.code(), status.message().to_owned());
+                return Err(EnrolError::Refused { address: address.clone(), code, message });
+            }
+            Err(Failure::Unreachable(reason)) => attempts.push(reason),
+        }
+    }
+    Err(EnrolError::Unreachable { attempts })
+}
+
+/// The chain of an answer, in the order it came.
+pub fn chain_of(response: &EnrolResponse) -> Chain {
+    response.chain.iter().map(|der| der.to_vec().into()).collect()
+}
+
+enum Failure {
+    Refused(Status),
+    Unreachable(String),
+}
+
+async fn ask(address: &str, tls: Arc<ClientConfig>, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
+    let channel = connect(address, tls)
+        .await
+        .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))?;
+    let mut request = tonic::Request::new(request);
+    request.set_timeout(ANSWER_TIMEOUT);
+    let answer = EnrolmentClient::new(channel).enrol(request).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+            Failure::Unreachable(format!("{address}: {}", status.message()))
+        }
+        _ => Failure::Refused(status),
+    })
+}
+
+/// Whether the chain is of our key, ends in the pinned root and is of use for what the answer says we are.
+fn check(response: &EnrolResponse, token: &JoinToken, name: &Name, key: &KeyPair) -> Result<(), PkiError> {
+    let chain = chain_of(response);
+    let anchor = TrustAnchor::of_chain(&chain)?;
+    if anchor.spki_sha256() != *token.anchor_sha256() {
+        return Err(PkiError::certificate("it does not end in the root that the join token pins"));
+    }
+    let role: Role = response.role.parse()?;
+    let region = || {
+        Name::new(&response.region)
+            .map_err(|error| PkiError::certificate(format!("the answer names no region: {error}")))
+    };
+    let expected = match role {
+        Role::Server => Identity::server(name.clone()),
+        Role::Agent => Identity::agent(name.clone(), region()?),
+        Role::Gateway => Identity::gateway(name.clone(), region()?),
+    };
+    let leaf = match role {
+        Role::Gateway => Credentials::new(chain, key.clone())?,
+        // Path validation takes leaves only: so use the new authority once, for what it is for.
+        Role::Server | Role::Agent => {
+            Authority::from_parts(chain, key.clone())?.issue_credentials(&expected, &[])?
+        }
+    };
+    if *leaf.identity() != expected {
+        return Err(
+            InvalidIdentity::Shape { given: format!("{} instead of {expected}", leaf.identity()) }.into()
+        );
+    }
+    anchor.verify(leaf.chain(), SystemTime::now()).map(|_| ())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

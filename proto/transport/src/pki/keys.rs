@@ -1,0 +1,98 @@
+//! Key pairs and certificate chains.
+
+use std::{fmt, sync::Arc};
+
+use rcgen::PublicKeyData as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+
+use super::PkiError;
+
+/// A certificate chain: leaf (or the authority's own certificate) first, root last.
+pub type Chain = Vec<CertificateDer<'static>>;
+
+/// An ECDSA P-256 key pair. Cloning shares it; printing does not reveal it.
+#[derive(Clone)]
+pub struct KeyPair(pub(super) Arc<rcgen::KeyPair>);
+
+impl KeyPair {
+    /// A fresh random pair.
+    pub fn generate() -> Result<Self, PkiError> {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(PkiError::Crypto)?;
+        Ok(Self(Arc::new(pair)))
+    }
+
+    /// The public half as SubjectPublicKeyInfo, DER.
+    pub fn public_key_der(&self) -> Vec<u8> {
+        self.0.subject_public_key_info()
+    }
+
+    /// The pair as PKCS #8 PEM. Secret: write it only through [`Credentials::save`](super::Credentials::save) and the
+    /// like, which restrict the file's mode.
+    pub fn to_pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// Reads PKCS #8 PEM.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        Self::from_named_pem(pem, "private key")
+    }
+
+    /// Reads PKCS #8 PEM; errors say where it is from.
+    pub(super) fn from_named_pem(pem: &str, what: &str) -> Result<Self, PkiError> {
+        let bad = |reason: String| PkiError::Pem { what: what.to_owned(), reason };
+        let pkcs8 =
+            PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).map_err(|error| bad(error.to_string()))?;
+        let pair = rcgen::KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &rcgen::PKCS_ECDSA_P256_SHA256)
+            .map_err(|error| bad(format!("it is not an ECDSA P-256 key: {error}")))?;
+        Ok(Self(Arc::new(pair)))
+    }
+
+    /// The private half for rustls.
+    pub(super) fn private_key_der(&self) -> PrivateKeyDer<'static> {
+        PrivatePkcs8KeyDer::from(self.0.serialize_der()).into()
+    }
+
+    /// Whether the certificate is about this key.
+    pub(crate) fn belongs_to(&self, certificate: &CertificateDer<'_>) -> bool {
+        x509_parser::parse_x509_certificate(certificate)
+            .is_ok_and(|(_, parsed)| parsed.public_key().raw == self.public_key_der())
+    }
+}
+
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyPair(secret)")
+    }
+}
+
+/// Certificates as PEM, in order.
+pub(super) fn certificates_to_pem<'a>(
+    chain: impl IntoIterator<Item = &'a CertificateDer<'static>>,
+) -> String {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    /// RFC 7468 §2: lines of 64 characters.
+    const LINE: usize = 64;
+    let mut pem = String::new();
+    for certificate in chain {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        let text = STANDARD.encode(certificate);
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let (line, tail) = rest.split_at(rest.len().min(LINE));
+            pem.push_str(line);
+            pem.push('\n');
+            rest = tail;
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    pem
+}
+
+/// All certificates of a PEM text, in order; at least one.
+pub(super) fn certificates_from_pem(pem: &str, what: &str) -> Result<Chain, PkiError> {
+    let bad = |reason: String| PkiError::Pem { what: what.to_owned(), reason };
+    let chain: Chain = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    if chain.is_empty() { Err(bad("it holds no certificate".into())) } else { Ok(chain) }
+}

@@ -1,0 +1,116 @@
+//! The root certificate a process believes in.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustls::{
+    RootCertStore, client::verify_server_cert_signed_by_trust_anchor, crypto::aws_lc_rs,
+    server::ParsedCertificate,
+};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use sha2::{Digest as _, Sha256};
+use x509_parser::parse_x509_certificate;
+
+use super::{Identity, PkiError, keys};
+
+/// The root certificate. Cloning is cheap.
+#[derive(Clone)]
+pub struct TrustAnchor {
+    certificate: CertificateDer<'static>,
+    roots: Arc<RootCertStore>,
+    spki_sha256: [u8; 32],
+}
+
+impl TrustAnchor {
+    /// Takes an authority's certificate as the root of trust.
+    pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, PkiError> {
+        let certificate = CertificateDer::from(der.into());
+        let spki_sha256 = spki_sha256(&certificate)?;
+        let (_, parsed) = parse_x509_certificate(&certificate).map_err(PkiError::certificate)?;
+        if !parsed.is_ca() {
+            return Err(PkiError::certificate("a trust anchor must be an authority's certificate"));
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).map_err(PkiError::Untrusted)?;
+        Ok(Self { certificate, roots: Arc::new(roots), spki_sha256 })
+    }
+
+    /// Reads PEM text that holds exactly one certificate.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        match keys::certificates_from_pem(pem, "trust anchor")?.as_slice() {
+            [certificate] => Self::from_der(certificate.to_vec()),
+            several => Err(PkiError::Pem {
+                what: "trust anchor".into(),
+                reason: format!("it holds {} certificates, not one", several.len()),
+            }),
+        }
+    }
+
+    /// The root of a chain: its last certificate.
+    pub fn of_chain(chain: &[CertificateDer<'_>]) -> Result<Self, PkiError> {
+        let root = chain.last().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
+        Self::from_der(root.to_vec())
+    }
+
+    /// The certificate as PEM.
+    pub fn to_pem(&self) -> String {
+        keys::certificates_to_pem([&self.certificate])
+    }
+
+    /// The certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo: what a join token pins. It outlives a renewal of the root under its key.
+    pub fn spki_sha256(&self) -> [u8; 32] {
+        self.spki_sha256
+    }
+
+    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
+        &self.roots
+    }
+
+    /// Verifies a leaf's chain at a time and says whose it is.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> Result<Identity, PkiError> {
+        let (leaf, rest) = chain.split_first().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
+        let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.verify_path(leaf, rest, UnixTime::since_unix_epoch(since_epoch)).map_err(PkiError::Untrusted)?;
+        Ok(Identity::of_certificate(leaf)?)
+    }
+
+    /// Path validation: signatures, validity, basic constraints, name constraints, key usage.
+    pub(crate) fn verify_path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms.all)
+    }
+}
+
+/// SHA-256 of a certificate's SubjectPublicKeyInfo.
+pub(crate) fn spki_sha256(certificate: &CertificateDer<'_>) -> Result<[u8; 32], PkiError> {
+    let (_, parsed) = parse_x509_certificate(certificate).map_err(PkiError::certificate)?;
+    Ok(Sha256::digest(parsed.public_key().raw).into())
+}
+
+impl fmt::Debug for TrustAnchor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TrustAnchor({})", hex::encode(self.spki_sha256))
+    }
+}
+
+impl PartialEq for TrustAnchor {
+    fn eq(&self, other: &Self) -> bool {
+        self.certificate == other.certificate
+    }
+}
+
+impl Eq for TrustAnchor {}

@@ -1,0 +1,161 @@
+//! TLS 1.3 configurations. Both sides check the peer's chain and identity, never a host name: an address says where a
+//! peer is, not who.
+
+mod verify;
+
+use std::{io, sync::Arc};
+
+use hanse_topology::Name;
+use rustls::{
+    CertificateError, ClientConfig, OtherError, ServerConfig,
+    client::Resumption,
+    crypto::{CryptoProvider, aws_lc_rs},
+    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
+    version::TLS13,
+};
+
+pub use self::verify::RefusedPeer;
+pub(crate) use self::verify::ServerVerifier;
+use self::verify::{ClientVerifier, Rule};
+use crate::{LiveCredentials, Role, TrustAnchor};
+
+/// Whom a listener lets in.
+#[derive(Debug, Clone)]
+pub enum Clients {
+    /// No client certificate is asked for: joining processes and operators have none.
+    Anyone,
+    /// Only peers with a certificate under the root and one of the roles.
+    Mutual {
+        /// The root.
+        trust: TrustAnchor,
+        /// The roles let in.
+        roles: Vec<Role>,
+    },
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alpn {
+    /// gRPC.
+    Http2,
+    /// Operators' clients.
+    Http1And2,
+}
+
+impl Alpn {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Http2 => vec![b"h2".to_vec()],
+            Self::Http1And2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        }
+    }
+}
+
+/// Whom a client will talk to.
+#[derive(Debug, Clone)]
+pub struct Expect {
+    /// Any of these roles.
+    pub roles: Vec<Role>,
+    /// In this region; `None`: anywhere.
+    pub region: Option<Name>,
+}
+
+/// Why a TLS configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The provider does not offer what we ask of it.
+    #[error("the TLS provider refused the configuration")]
+    Provider(#[source] rustls::Error),
+    /// The trust anchor is unusable.
+    #[error("cannot verify client certificates under this trust anchor")]
+    Verifier(#[source] VerifierBuilderError),
+}
+
+/// Makes aws-lc-rs the process's default provider, for code that asks rustls for the default. Idempotent; call it
+/// first in `main`.
+pub fn install_crypto_provider() {
+    // An error says that a provider is installed already, which is what we want.
+    let _ = aws_lc_rs::default_provider().install_default();
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// A listener's configuration. It sends the whole chain with the root, so that joining processes can check the pin.
+/// Sessions are never resumed: resumption would outlive a replaced certificate.
+pub fn server_tls(
+    credentials: &LiveCredentials,
+    clients: Clients,
+    alpn: Alpn,
+) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Provider)?;
+    let builder = match clients {
+        Clients::Anyone => builder.with_no_client_auth(),
+        Clients::Mutual { trust, roles } => {
+            let path = WebPkiClientVerifier::builder_with_provider(trust.roots().clone(), provider())
+                .build()
+                .map_err(TlsError::Verifier)?;
+            builder
+                .with_client_cert_verifier(Arc::new(ClientVerifier::new(path, Rule { roles, region: None })))
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(credentials.clone()));
+    config.alpn_protocols = alpn.protocols();
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// A client's configuration: shows the credentials if given, accepts only the peers expected. Speaks HTTP/2.
+pub fn client_tls(
+    credentials: Option<&LiveCredentials>,
+    trust: &TrustAnchor,
+    expect: Expect,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let rule = Rule { roles: expect.roles, region: expect.region };
+    client_with(credentials, ServerVerifier::anchored(trust.clone(), rule))
+}
+
+/// The client's configuration of a joining process: no credentials, and a root known only by its key's hash.
+pub(crate) fn pinned_client_tls(
+    spki_sha256: [u8; 32],
+    roles: Vec<Role>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    client_with(None, ServerVerifier::pinned(spki_sha256, Rule { roles, region: None }))
+}
+
+fn client_with(
+    credentials: Option<&LiveCredentials>,
+    verifier: ServerVerifier,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Provider)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match credentials {
+        Some(credentials) => builder.with_client_cert_resolver(Arc::new(credentials.clone())),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = Alpn::Http2.protocols();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+/// A handshake's error with our own reason in plain words, where it is our own: rustls prints it as a debug value.
+pub(crate) fn explained(error: io::Error) -> io::Error {
+    let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(reason)))) = rustls else {
+        return error;
+    };
+    match reason.downcast_ref::<RefusedPeer>() {
+        Some(refused) => io::Error::new(io::ErrorKind::PermissionDenied, refused.clone()),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;

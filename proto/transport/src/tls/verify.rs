@@ -1,0 +1,207 @@
+//! The verifiers: path validation by webpki, then our own rule about the identity.
+
+use std::sync::Arc;
+
+use hanse_topology::Name;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::{Identity, InvalidIdentity, Role, TrustAnchor, pki::spki_sha256};
+
+/// Why a peer with a valid chain was refused all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RefusedPeer {
+    /// Its certificate carries no acceptable identity.
+    #[error("the peer's certificate is refused: {0}")]
+    Identity(InvalidIdentity),
+    /// It is not what is expected here.
+    #[error("{peer} is refused here: expected role {expected}")]
+    Role {
+        /// Who came.
+        peer: String,
+        /// The roles expected.
+        expected: String,
+    },
+    /// It is of another region.
+    #[error("{peer} is refused here: expected region {expected}")]
+    Region {
+        /// Who came.
+        peer: String,
+        /// The region expected.
+        expected: Name,
+    },
+    /// No root with the pinned key.
+    #[error(
+        "the server's chain does not end in the root that the join token pins (SHA-256 {pinned}): \
+         wrong address, or a token of another federation"
+    )]
+    Pin {
+        /// The hash expected, in hex.
+        pinned: String,
+    },
+}
+
+impl From<RefusedPeer> for Error {
+    fn from(refused: RefusedPeer) -> Self {
+        CertificateError::Other(OtherError(Arc::new(refused))).into()
+    }
+}
+
+/// Which identities are accepted.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) roles: Vec<Role>,
+    pub(super) region: Option<Name>,
+}
+
+impl Rule {
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), RefusedPeer> {
+        let peer = Identity::of_certificate(certificate).map_err(RefusedPeer::Identity)?;
+        if !self.roles.contains(&peer.role) {
+            let expected = self.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+            return Err(RefusedPeer::Role { peer: peer.to_string(), expected });
+        }
+        match &self.region {
+            Some(region) if peer.region.as_ref() != Some(region) => {
+                Err(RefusedPeer::Region { peer: peer.to_string(), expected: region.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks clients: webpki's verifier, then the rule.
+#[derive(Debug)]
+pub(super) struct ClientVerifier {
+    path: Arc<dyn ClientCertVerifier>,
+    rule: Rule,
+}
+
+impl ClientVerifier {
+    pub(super) fn new(path: Arc<dyn ClientCertVerifier>, rule: Rule) -> Self {
+        Self { path, rule }
+    }
+}
+
+impl ClientCertVerifier for ClientVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.path.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.path.verify_client_cert(leaf, intermediates, now)?;
+        self.rule.check(leaf)?;
+        Ok(verified)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.path.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.path.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.path.supported_verify_schemes()
+    }
+}
+
+/// Where a client's trust comes from.
+#[derive(Debug)]
+enum Trust {
+    Anchor(TrustAnchor),
+    /// The root is whichever presented certificate has a public key of this SHA-256.
+    Pinned([u8; 32]),
+}
+
+/// Checks servers: webpki's path validation without the host name, then the rule.
+#[derive(Debug)]
+pub(crate) struct ServerVerifier {
+    trust: Trust,
+    rule: Rule,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerVerifier {
+    pub(super) fn anchored(trust: TrustAnchor, rule: Rule) -> Self {
+        Self::new(Trust::Anchor(trust), rule)
+    }
+
+    pub(super) fn pinned(spki_sha256: [u8; 32], rule: Rule) -> Self {
+        Self::new(Trust::Pinned(spki_sha256), rule)
+    }
+
+    fn new(trust: Trust, rule: Rule) -> Self {
+        Self { trust, rule, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for ServerVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _host: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.trust {
+            Trust::Anchor(anchor) => anchor.verify_path(leaf, intermediates, now)?,
+            Trust::Pinned(pin) => {
+                // The rest of the chain must then be signed under that very key, so presenting somebody else's root
+                // gains nothing.
+                let anchor = intermediates
+                    .iter()
+                    .find(|certificate| spki_sha256(certificate).is_ok_and(|hash| hash == *pin))
+                    .and_then(|root| TrustAnchor::from_der(root.to_vec()).ok())
+                    .ok_or_else(|| RefusedPeer::Pin { pinned: hex::encode(pin) })?;
+                anchor.verify_path(leaf, intermediates, now)?;
+            }
+        }
+        self.rule.check(leaf)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(Error::General("TLS 1.2 is not spoken here".into()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
