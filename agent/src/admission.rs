@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hanse_link::{Admission, LinkStatus, Offer};
-use hanse_topology::ScopeId;
 use hanse_transport::{Identity, Shutdown};
 use tokio::sync::watch;
 use tracing::error;

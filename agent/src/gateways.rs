@@ -33,3 +33,19 @@ pub(crate) fn admitted(config: &Config, peer: &Identity) -> Result<Option<Admitt
     }
     ledger::read(&config.gateways_dir(), peer.name.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_may_learn_the_environments_of_its_token() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let scope = |environment: &str| ScopeId::runtime(name("eu-west"), name(environment));
+        let all = Admitted { environments: Vec::new() };
+        let one = Admitted { environments: vec![name("production")] };
+        assert!(all.may_learn(&scope("production")) && all.may_learn(&scope("sandbox")));
+        assert!(one.may_learn(&scope("production")) && !one.may_learn(&scope("sandbox")));
+        assert!(!one.may_learn(&ScopeId::Keys { region: name("eu-west") }), "keys are not a gateway's");
+    }
+}

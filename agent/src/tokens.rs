@@ -68,3 +68,54 @@ pub(crate) fn spend(config: &Config, shown: &Shown) -> Result<(), Error> {
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Addresses;
+
+    fn config(dir: &std::path::Path) -> Config {
+        let address = || "127.0.0.1:0".to_owned();
+        Config {
+            name: Name::new("agent-1").unwrap(),
+            region: Name::new("eu-west").unwrap(),
+            data_dir: dir.to_owned(),
+            servers: Vec::new(),
+            enrolment: Vec::new(),
+            join_token_file: None,
+            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
+            advertise: None,
+        }
+    }
+
+    #[test]
+    fn a_token_admits_once_with_its_secret_and_not_after_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        assert!(matches!(mint_token(&config, &[]), Err(Error::NotEnrolled)));
+
+        let root = Authority::new_root().unwrap();
+        let control = root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap();
+        control.new_regional_intermediate(&config.region).unwrap().save(&config.authority_dir()).unwrap();
+        let production = Name::new("production").unwrap();
+        let token: JoinToken =
+            mint_token(&config, std::slice::from_ref(&production)).unwrap().parse().unwrap();
+
+        let id = token.id().as_str();
+        assert!(check(&config, id, b"another secret").unwrap().is_none());
+        assert!(check(&config, "gw-0000000000", token.secret()).unwrap().is_none());
+        assert!(check(&config, "../pki/region", token.secret()).unwrap().is_none(), "no path escapes");
+
+        let shown = check(&config, id, token.secret()).unwrap().expect("it is the right one");
+        assert_eq!(shown.environments, [production]);
+        spend(&config, &shown).unwrap();
+        assert!(check(&config, id, token.secret()).unwrap().is_none(), "it is spent");
+
+        let late: JoinToken = mint_token(&config, &[]).unwrap().parse().unwrap();
+        let dir = config.tokens_dir();
+        let mut minted: Minted = ledger::read(&dir, late.id().as_str()).unwrap().unwrap();
+        minted.expires_at = now();
+        ledger::write(&dir, late.id().as_str(), &minted).unwrap();
+        assert!(check(&config, late.id().as_str(), late.secret()).unwrap().is_none(), "it has expired");
+    }
+}

@@ -192,6 +192,11 @@ impl Federation {
         kill(Pid::from_raw(process.pid), signal).with_context(|| format!("{signal} to {name}"))
     }
 
+    /// The binary under test.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The configuration operators' clients use.
     pub fn client_config(&self) -> PathBuf {
         self.data_dir().join("client.toml")

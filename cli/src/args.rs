@@ -71,6 +71,8 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the operator API's OpenAPI document.
+    Openapi,
     /// Print the version.
     Version,
     /// Run a sample upstream that answers with what it was sent.

@@ -85,6 +85,7 @@ async fn run(args: &DevArgs) -> anyhow::Result<()> {
     };
     say("stopping every process");
     supervisor.stop_all().await;
+    control::close(&dir);
     DevState::remove(dir.path())?;
     outcome
 }

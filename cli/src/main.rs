@@ -1,7 +1,7 @@
 //! The `hanse` binary: every role of the federation, and its operators' client.
 //!
 //! - [`args`]: the command line. [`exit`]: exit codes. [`out`]: data to standard output, talk to standard error.
-//! - [`client`], [`commands`]: the operator API and the client commands. [`import`]: OpenAPI documents.
+//! - [`mod@client`], [`commands`]: the operator API and the client commands. [`import`]: OpenAPI documents.
 //! - [`roles`]: running a role from its configuration file. [`dev`]: a whole federation on this machine.
 //!
 //! Nothing here decides what a change means: manifests are read by `hanse-state`, and everything else is asked of the
@@ -61,6 +61,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "hanse", &mut script);
             data(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Openapi => {
+            data(hanse_api::openapi_json())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Version => {

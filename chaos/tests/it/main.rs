@@ -5,6 +5,7 @@
 mod bad_input;
 mod dev_control;
 mod first_light;
+mod joining;
 mod road;
 mod waiting;
 

@@ -21,7 +21,7 @@ use crate::{
 /// So that keys are known for what they are where they leak.
 const KEY_PREFIX: &str = "hk_";
 /// How often it starts again because somebody else wrote the same resources in between.
-const RACES: usize = 4;
+const RACES: usize = 8;
 
 /// Subscribes and prints the key, alone. Only the key's digest leaves this process for the federation.
 pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::Result<()> {
@@ -31,8 +31,8 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
     let answer = loop {
         let resources = wanted(client, args, &key).await?;
         match client.apply(&resources, &ApplyOptions::default()).await {
-            // A revision that was expected is not there: look again.
-            Err(error) if problem_of(&error) == Some(ProblemName::Stale) && race < RACES => race += 1,
+            // Somebody else wrote one of them in between: look again.
+            Err(error) if is_race(&error) && race < RACES => race += 1,
             other => break other?,
         }
     };
@@ -46,6 +46,11 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
         Some(timeout) => convergence::wait(client, answer.revision, timeout).await,
         None => Ok(()),
     }
+}
+
+/// Whether a write was refused because something is there, or is no longer, that was not when we looked.
+fn is_race(error: &anyhow::Error) -> bool {
+    matches!(problem_of(error), Some(ProblemName::Stale | ProblemName::Conflict))
 }
 
 async fn wanted(client: &Client, args: &SubscribeArgs, key: &str) -> anyhow::Result<Vec<Value>> {

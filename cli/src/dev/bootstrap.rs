@@ -54,6 +54,7 @@ pub(super) fn prepare(
     dir: &DataDir,
     control_nodes: Option<u8>,
     regions: Option<u8>,
+    was_killed: bool,
 ) -> anyhow::Result<Prepared> {
     let mut reservations = Reservations::new(dir.port_locks()?);
     let known = match fs::read(dir.plan()) {

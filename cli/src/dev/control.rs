@@ -59,6 +59,11 @@ pub(super) fn listen(dir: &DataDir) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Removes the control socket. One that is left is in nobody's way.
+pub(super) fn close(dir: &DataDir) {
+    let _ = fs::remove_file(dir.socket());
+}
+
 /// Obeys until dropped.
 pub(super) async fn serve(listener: UnixListener, supervisor: Arc<Supervisor>) -> anyhow::Result<()> {
     loop {

@@ -27,5 +27,6 @@ mod watch;
 
 pub use convergence::{Convergence, ConvergenceState, GatewayConvergence, convergence};
 pub use metrics::ApiMetrics;
+pub use openapi::openapi_json;
 pub use operator::{Clock, Limits, OperatorApi};
 pub use routes::router;

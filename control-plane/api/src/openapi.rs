@@ -22,11 +22,16 @@ const DESCRIPTION: &str = "The operator API of Hanse, a federation of API gatewa
 (RFC 9457). Revisions are dense: every accepted write that changes something makes the next one. A resource's ETag is the \
 revision of its last change.";
 
-/// The handler.
-pub(crate) fn answer() -> Response {
+/// The API's OpenAPI document as JSON, the same as `/openapi.json` answers.
+pub fn openapi_json() -> &'static str {
     static TEXT: LazyLock<String> =
         LazyLock::new(|| document().to_pretty_json().expect("an OpenAPI document has string keys only"));
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], TEXT.as_str()).into_response()
+    &TEXT
+}
+
+/// The handler.
+pub(crate) fn answer() -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], openapi_json()).into_response()
 }
 
 /// The whole description.

@@ -152,3 +152,6 @@ impl Projected for ProjectorHandle {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
