@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hanse_proto::enrolment::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
 use hanse_topology::Name;
-use hanse_transport::{Authority, Identity, Role};
+use hanse_transport::{Authority, Identity, Role, digest_secret};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
@@ -35,21 +35,28 @@ impl EnrolmentService {
     fn admit(&self, request: EnrolRequest) -> Result<EnrolResponse, Status> {
         let name =
             Name::new(&request.name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
-        let shown = tokens::check(&self.config, &request.token_id, &request.secret)
+        let key = hex::encode(digest_secret(&request.public_key));
+        let shown = tokens::check(&self.config, &request.token_id, &request.secret, &key)
             .map_err(|error| internal(&error))?
             .ok_or_else(|| {
                 Status::permission_denied(
                     "the join token is unknown, used up or expired (make a new one: hanse agent mint-token)",
                 )
             })?;
+        if gateways::is_taken(&self.config, &name, &key).map_err(|error| internal(&error))? {
+            return Err(Status::permission_denied(format!(
+                "the name {name} is another gateway's (choose another name; if that gateway is gone for good, remove \
+                 gateways/{name}.json from this agent's data directory)"
+            )));
+        }
         let identity = Identity::gateway(name.clone(), self.config.region.clone());
         let chain = self
             .authority
             .issue_leaf(&request.public_key, &identity, &[])
             .map_err(|error| Status::invalid_argument(format!("public_key: {error}")))?;
-        // Spent before it is answered: a lost answer costs a token, never a second use.
-        tokens::spend(&self.config, &shown).map_err(|error| internal(&error))?;
-        let admitted = Admitted { environments: shown.environments };
+        // Spent before it is answered: a lost answer is repeated for the same key only.
+        tokens::spend(&self.config, &shown, &key).map_err(|error| internal(&error))?;
+        let admitted = Admitted { environments: shown.environments().to_vec(), key };
         gateways::admit(&self.config, &name, &admitted).map_err(|error| internal(&error))?;
         info!(%identity, "enrolled");
         Ok(EnrolResponse {

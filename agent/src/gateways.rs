@@ -11,6 +11,8 @@ use crate::{Config, Error, ledger};
 pub(crate) struct Admitted {
     /// The environments it may learn; empty: all of the agent's.
     pub(crate) environments: Vec<Name>,
+    /// SHA-256 of the public key it joined with, in hexadecimal. Nobody else gets its name.
+    pub(crate) key: String,
 }
 
 impl Admitted {
@@ -24,6 +26,12 @@ impl Admitted {
 /// Remembers a gateway, replacing what was known under its name.
 pub(crate) fn admit(config: &Config, name: &Name, admitted: &Admitted) -> Result<(), Error> {
     ledger::write(&config.gateways_dir(), name.as_str(), admitted)
+}
+
+/// Whether the name is another gateway's: one that joined with another key.
+pub(crate) fn is_taken(config: &Config, name: &Name, key: &str) -> Result<bool, Error> {
+    let known: Option<Admitted> = ledger::read(&config.gateways_dir(), name.as_str())?;
+    Ok(known.is_some_and(|known| known.key != key))
 }
 
 /// What is remembered of the gateway with this identity; `None` when it is not one of this agent's region.
@@ -42,8 +50,8 @@ mod tests {
     fn a_gateway_may_learn_the_environments_of_its_token() {
         let name = |text: &str| Name::new(text).unwrap();
         let scope = |environment: &str| ScopeId::runtime(name("eu-west"), name(environment));
-        let all = Admitted { environments: Vec::new() };
-        let one = Admitted { environments: vec![name("production")] };
+        let all = Admitted { environments: Vec::new(), key: String::new() };
+        let one = Admitted { environments: vec![name("production")], key: String::new() };
         assert!(all.may_learn(&scope("production")) && all.may_learn(&scope("sandbox")));
         assert!(one.may_learn(&scope("production")) && !one.may_learn(&scope("sandbox")));
         assert!(!one.may_learn(&ScopeId::Keys { region: name("eu-west") }), "keys are not a gateway's");

@@ -3,27 +3,56 @@
 
 use std::{env, fs};
 
-use hanse_transport::{Authority, Identity, JoinToken, KeyPair, LiveCredentials, chain_of, enrol};
+use hanse_transport::{Authority, Identity, JoinToken, KeyPair, LiveCredentials, Role, chain_of, enrol};
 use tracing::info;
 
-use crate::{Config, Error};
+use crate::{Config, Error, ledger};
+
+/// The key an agent is joining with, until it has its authority.
+const PENDING_KEY: &str = "joining-key";
+/// The control nodes' addresses as told at enrolment.
+const LEARNT_PUBLISHERS: &str = "publishers";
 
 /// Reads the regional intermediate, or gets one with the join token.
 pub(crate) async fn authority(config: &Config) -> Result<Authority, Error> {
     let dir = config.authority_dir();
-    if dir.exists() {
+    if Authority::is_saved(&dir) {
         return Ok(Authority::load(&dir)?);
     }
     let token: JoinToken = join_token(config)?.parse()?;
-    let key = KeyPair::generate()?;
-    let answer = enrol(&config.enrolment, &token, &config.name, &key, None).await?;
+    let key = pending_key(config)?;
+    let answer = enrol(&config.enrolment, &token, Role::Agent, &config.name, &key, None).await?;
     if answer.region != config.region.as_str() {
         return Err(Error::OtherRegion { token: answer.region, configured: config.region.to_string() });
     }
     let authority = Authority::from_parts(chain_of(&answer), key)?;
+    ledger::write(&config.data_dir, LEARNT_PUBLISHERS, &answer.publishers)?;
     authority.save(&dir)?;
+    ledger::remove(&config.data_dir, PENDING_KEY)?;
     info!(name = %config.name, region = %config.region, "joined the federation");
     Ok(authority)
+}
+
+/// The key to join with: made once and kept, so that a join whose answer was lost is repeated with the same key, which
+/// spends nothing more of the token.
+fn pending_key(config: &Config) -> Result<KeyPair, Error> {
+    if let Some(pem) = ledger::read::<String>(&config.data_dir, PENDING_KEY)? {
+        return Ok(KeyPair::from_pem(&pem)?);
+    }
+    let key = KeyPair::generate()?;
+    ledger::write(&config.data_dir, PENDING_KEY, &key.to_pem())?;
+    Ok(key)
+}
+
+/// Where to sync from: the configured control nodes first, then those learnt when joining.
+pub(crate) fn publishers(config: &Config) -> Result<Vec<String>, Error> {
+    let mut publishers = config.servers.clone();
+    for learnt in ledger::read::<Vec<String>>(&config.data_dir, LEARNT_PUBLISHERS)?.unwrap_or_default() {
+        if !publishers.contains(&learnt) {
+            publishers.push(learnt);
+        }
+    }
+    Ok(publishers)
 }
 
 fn join_token(config: &Config) -> Result<String, Error> {

@@ -35,6 +35,17 @@ pub(crate) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option
     serde_json::from_slice(&text).map(Some).map_err(|source| Error::Damaged { path, source })
 }
 
+/// The names in `dir`; none when there is no such directory.
+pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("read", dir)(error)),
+    };
+    let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect())
+}
+
 /// Removes `dir/name.json`, if it is there.
 pub(crate) fn remove(dir: &Path, name: &str) -> Result<(), Error> {
     let path = dir.join(format!("{name}.json"));

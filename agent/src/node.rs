@@ -42,7 +42,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let replicas = Replicas::new();
     metrics.register(|registry| replicas.metrics().register(registry));
     let subscribers = Subscribers::new();
-    let (_servers, publishers) = watch::channel(config.servers.clone());
+    let (_servers, publishers) = watch::channel(identity::publishers(&config)?);
     let options = SubscriberOptions {
         identity: live.identity(),
         publishers,

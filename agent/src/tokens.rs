@@ -24,6 +24,10 @@ struct Minted {
     environments: Vec<Name>,
     /// Unix seconds.
     expires_at: u64,
+    /// SHA-256 of the public key that spent it, in hexadecimal: the same gateway asking again (its answer was lost) is
+    /// answered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spent_by: Option<String>,
 }
 
 /// Makes a join token for one gateway and returns it; only its digest is kept.
@@ -39,30 +43,52 @@ pub fn mint_token(config: &Config, environments: &[Name]) -> Result<String, Erro
         digest: hex::encode(token.secret_digest()),
         environments: environments.to_vec(),
         expires_at: now() + LIFETIME.as_secs(),
+        spent_by: None,
     };
+    forget_expired(config)?;
     ledger::write(&config.tokens_dir(), id.as_str(), &minted)?;
     Ok(token.to_string())
 }
 
-/// A token that was shown, checked and not yet spent.
-pub(crate) struct Shown {
-    id: Name,
-    /// The environments its gateway may learn.
-    pub(crate) environments: Vec<Name>,
+/// Removes the files of tokens that can no longer be used.
+fn forget_expired(config: &Config) -> Result<(), Error> {
+    let dir = config.tokens_dir();
+    for id in ledger::names(&dir)? {
+        if ledger::read::<Minted>(&dir, &id)?.is_some_and(|minted| minted.expires_at <= now()) {
+            ledger::remove(&dir, &id)?;
+        }
+    }
+    Ok(())
 }
 
-/// Looks a token up. `None`: unknown, expired or with a wrong secret, which are not told apart.
-pub(crate) fn check(config: &Config, id: &str, secret: &[u8]) -> Result<Option<Shown>, Error> {
+/// A token that was shown and may be used by the key that showed it.
+pub(crate) struct Shown {
+    id: Name,
+    minted: Minted,
+}
+
+impl Shown {
+    /// The environments its gateway may learn.
+    pub(crate) fn environments(&self) -> &[Name] {
+        &self.minted.environments
+    }
+}
+
+/// Looks a token up. `None`: unknown, expired, with a wrong secret or spent by another key, which are not told apart.
+pub(crate) fn check(config: &Config, id: &str, secret: &[u8], key: &str) -> Result<Option<Shown>, Error> {
     // Parsed as a name first: it becomes part of a path.
     let Ok(id) = Name::new(id) else { return Ok(None) };
     let Some(minted) = ledger::read::<Minted>(&config.tokens_dir(), id.as_str())? else { return Ok(None) };
-    let right = minted.digest == hex::encode(hanse_transport::digest_secret(secret));
-    Ok((right && now() < minted.expires_at).then_some(Shown { id, environments: minted.environments }))
+    let right = minted.digest == hex::encode(hanse_transport::digest_secret(secret))
+        && now() < minted.expires_at
+        && minted.spent_by.as_deref().is_none_or(|spender| spender == key);
+    Ok(right.then_some(Shown { id, minted }))
 }
 
-/// Spends a token: it cannot be used again.
-pub(crate) fn spend(config: &Config, shown: &Shown) -> Result<(), Error> {
-    ledger::remove(&config.tokens_dir(), shown.id.as_str())
+/// Spends a token: from now on it is of use to this key only.
+pub(crate) fn spend(config: &Config, shown: &Shown, key: &str) -> Result<(), Error> {
+    let spent = Minted { spent_by: Some(key.to_owned()), ..shown.minted.clone() };
+    ledger::write(&config.tokens_dir(), shown.id.as_str(), &spent)
 }
 
 fn now() -> u64 {
@@ -102,20 +128,33 @@ mod tests {
             mint_token(&config, std::slice::from_ref(&production)).unwrap().parse().unwrap();
 
         let id = token.id().as_str();
-        assert!(check(&config, id, b"another secret").unwrap().is_none());
-        assert!(check(&config, "gw-0000000000", token.secret()).unwrap().is_none());
-        assert!(check(&config, "../pki/region", token.secret()).unwrap().is_none(), "no path escapes");
+        assert!(check(&config, id, b"another secret", "key-1").unwrap().is_none());
+        assert!(check(&config, "gw-0000000000", token.secret(), "key-1").unwrap().is_none());
+        assert!(
+            check(&config, "../pki/region", token.secret(), "key-1").unwrap().is_none(),
+            "no path escapes"
+        );
 
-        let shown = check(&config, id, token.secret()).unwrap().expect("it is the right one");
-        assert_eq!(shown.environments, [production]);
-        spend(&config, &shown).unwrap();
-        assert!(check(&config, id, token.secret()).unwrap().is_none(), "it is spent");
+        let shown = check(&config, id, token.secret(), "key-1").unwrap().expect("it is the right one");
+        assert_eq!(shown.environments(), [production]);
+        spend(&config, &shown, "key-1").unwrap();
+        assert!(check(&config, id, token.secret(), "key-2").unwrap().is_none(), "it is spent");
+        assert!(
+            check(&config, id, token.secret(), "key-1").unwrap().is_some(),
+            "its answer may have been lost"
+        );
 
         let late: JoinToken = mint_token(&config, &[]).unwrap().parse().unwrap();
         let dir = config.tokens_dir();
         let mut minted: Minted = ledger::read(&dir, late.id().as_str()).unwrap().unwrap();
         minted.expires_at = now();
         ledger::write(&dir, late.id().as_str(), &minted).unwrap();
-        assert!(check(&config, late.id().as_str(), late.secret()).unwrap().is_none(), "it has expired");
+        assert!(
+            check(&config, late.id().as_str(), late.secret(), "key-1").unwrap().is_none(),
+            "it has expired"
+        );
+
+        mint_token(&config, &[]).unwrap();
+        assert!(ledger::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");
     }
 }

@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// Show one resource and what belongs to it, for people.
     Describe(DescribeArgs),
     /// Delete resources.
+    ///
+    /// One resource is deleted with one request. With -f that is a request for each, not all or none: the first that
+    /// fails ends it, and what was deleted so far is named.
     Delete(DeleteArgs),
     /// Publish an API from a description of it.
     Import(ImportArgs),

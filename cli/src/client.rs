@@ -206,4 +206,4 @@ fn resource_path(key: &ResourceKey) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

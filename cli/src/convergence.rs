@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
@@ -14,6 +15,8 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 /// Gateways report every second: asking more often than a few times between reports tells nothing.
 const LAST_PAUSE: Duration = Duration::from_millis(400);
+/// How long the control plane may take to say which of its nodes are silent, once the time is up: it gives each a second.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Returns when every gateway in scope serves `revision`; fails with exit code 7 naming those that do not.
 pub(crate) async fn wait(client: &Client, revision: u64, timeout: Duration) -> anyhow::Result<()> {
@@ -45,8 +48,26 @@ pub(crate) async fn wait(client: &Client, revision: u64, timeout: Duration) -> a
         tokio::time::sleep(pause.min(deadline - now)).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }
+    let silent = match last {
+        Some(_) => silent_nodes(client).await,
+        None => Vec::new(),
+    };
     drop(progress);
-    Err(timed_out(revision, timeout, last.as_ref()).into())
+    Err(timed_out(revision, timeout, last.as_ref(), &silent).into())
+}
+
+/// The control nodes that do not say which gateways report to them, as far as can be learnt.
+async fn silent_nodes(client: &Client) -> Vec<String> {
+    match tokio::time::timeout(SILENT_TIMEOUT, client.status()).await {
+        Ok(Ok(status)) => not_answering(&status),
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    }
+}
+
+fn not_answering(status: &Value) -> Vec<String> {
+    let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let silent = nodes.iter().filter(|node| node["answered"] == false);
+    silent.filter_map(|node| node["name"].as_str().map(str::to_owned)).collect()
 }
 
 fn serves(gateway: &GatewayConvergence) -> bool {
@@ -57,6 +78,11 @@ fn is_absent(gateway: &GatewayConvergence) -> bool {
     gateway.state == "absent"
 }
 
+/// Whether all gateways that are known serve it and there may be others: a control node is silent.
+fn is_open(convergence: &Convergence) -> bool {
+    !convergence.converged && convergence.gateways.iter().all(|gateway| serves(gateway) || is_absent(gateway))
+}
+
 /// `revision 12 is served by 3 of 4 gateways`: in each of their environments. Absent ones are not waited for.
 fn counted(revision: u64, convergence: &Convergence) -> String {
     let mut gateways: BTreeMap<(&str, &str), bool> = BTreeMap::new();
@@ -65,10 +91,12 @@ fn counted(revision: u64, convergence: &Convergence) -> String {
         *serving &= serves(gateway);
     }
     let serving = gateways.values().filter(|serving| **serving).count();
+    let known = if is_open(convergence) { " known; a control node has not said which it knows" } else { "" };
     match gateways.len() {
+        0 if !known.is_empty() => format!("revision {revision}: no gateway is{known}"),
         0 => format!("revision {revision}: no gateway is there to serve it"),
-        1 => format!("revision {revision} is served by {serving} of 1 gateway"),
-        all => format!("revision {revision} is served by {serving} of {all} gateways"),
+        1 => format!("revision {revision} is served by {serving} of 1 gateway{known}"),
+        all => format!("revision {revision} is served by {serving} of {all} gateways{known}"),
     }
 }
 
@@ -80,7 +108,7 @@ fn reached(revision: u64, convergence: &Convergence) -> String {
     text
 }
 
-fn timed_out(revision: u64, timeout: Duration, last: Option<&Convergence>) -> Failure {
+fn timed_out(revision: u64, timeout: Duration, last: Option<&Convergence>, silent: &[String]) -> Failure {
     let waited = humantime::format_duration(timeout);
     let Some(convergence) = last else {
         return Failure::new(
@@ -88,7 +116,10 @@ fn timed_out(revision: u64, timeout: Duration, last: Option<&Convergence>) -> Fa
             format!("after {waited} nobody has said who serves revision {revision}"),
         );
     };
-    let mut text = format!("after {waited} revision {revision} is not served by");
+    let mut text = match is_open(convergence) {
+        true => format!("after {waited} it is not known whether every gateway serves revision {revision}"),
+        false => format!("after {waited} revision {revision} is not served by"),
+    };
     let (absent, laggards): (Vec<_>, Vec<_>) = convergence
         .gateways
         .iter()
@@ -99,6 +130,11 @@ fn timed_out(revision: u64, timeout: Duration, last: Option<&Convergence>) -> Fa
     }
     for gateway in absent {
         text += &format!("\n  not waited for: {}", described(gateway));
+    }
+    for node in silent {
+        text += &format!(
+            "\n  control node {node} has not said which gateways report to it; they may be missing here"
+        );
     }
     Failure::new(Exit::WaitTimedOut, text).remedy(format!(
         "the change is made and will arrive; go on waiting with `hanse wait --revision {revision}`, look with `hanse status`"
@@ -140,7 +176,7 @@ mod tests {
             gateway("d", "absent", Some(3), Some("last heard from 60 s ago")),
         ];
         let convergence = Convergence { revision: 12, converged: false, gateways };
-        let failure = timed_out(12, Duration::from_secs(5), Some(&convergence));
+        let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &[]);
         assert_eq!(failure.exit, Exit::WaitTimedOut);
         insta::assert_snapshot!(failure.message, @r"
         after 5s revision 12 is not served by
@@ -149,6 +185,40 @@ mod tests {
           not waited for: d (eu-west/production): absent at revision 3: last heard from 60 s ago
         ");
         assert_eq!(counted(12, &convergence), "revision 12 is served by 1 of 3 gateways");
+    }
+
+    #[test]
+    fn silent_control_nodes_are_named() {
+        let status = serde_json::json!({"nodes": [
+            {"name": "cp-1", "role": "leader"},
+            {"name": "cp-2", "role": "voter", "answered": false},
+            {"name": "cp-3", "role": "voter", "answered": true},
+        ]});
+        let silent = not_answering(&status);
+        assert_eq!(silent, ["cp-2"]);
+        assert_eq!(not_answering(&Value::Null), Vec::<String>::new());
+
+        let gateways = vec![gateway("a", "effective", Some(12), None)];
+        let convergence = Convergence { revision: 12, converged: false, gateways };
+        let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &silent);
+        assert_eq!(failure.exit, Exit::WaitTimedOut);
+        insta::assert_snapshot!(failure.message, @r"
+        after 5s it is not known whether every gateway serves revision 12
+          control node cp-2 has not said which gateways report to it; they may be missing here
+        ");
+        assert_eq!(
+            counted(12, &convergence),
+            "revision 12 is served by 1 of 1 gateway known; a control node has not said which it knows"
+        );
+
+        let gateways = vec![gateway("b", "behind", Some(11), None)];
+        let convergence = Convergence { revision: 12, converged: false, gateways };
+        let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &silent);
+        insta::assert_snapshot!(failure.message, @r"
+        after 5s revision 12 is not served by
+          b (eu-west/production): behind at revision 11
+          control node cp-2 has not said which gateways report to it; they may be missing here
+        ");
     }
 
     #[test]

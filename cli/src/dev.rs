@@ -16,7 +16,7 @@ mod ready;
 mod state;
 mod supervisor;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use hanse_transport::shutdown;
@@ -29,6 +29,10 @@ use crate::{
     exit::{Exit, Failure},
     out::{Progress, data, say},
 };
+
+/// How often a first start is begun anew with other ports: whoever takes a port between our look at it and our use of it
+/// hardly does so again and again.
+const OTHER_PORTS: usize = 2;
 
 /// Runs a federation, or tells the one that runs what to do.
 pub(crate) async fn dev(args: &DevArgs) -> anyhow::Result<()> {
@@ -76,15 +80,36 @@ async fn run(args: &DevArgs) -> anyhow::Result<()> {
     // A federation that was killed leaves its file, and processes that are only just stopping.
     let was_killed = !matches!(DevState::read(dir.path()), Ok(None));
     DevState::remove(dir.path())?;
-    let prepared = bootstrap::prepare(&dir, args.control_nodes, args.regions, was_killed)?;
     let executable = std::env::current_exe().context("finding this program's own file")?;
-    let supervisor = Supervisor::new(dir.clone(), executable, prepared.plan, prepared.reservations);
-    let outcome = tokio::select! {
-        outcome = serve(&supervisor, &dir, prepared.is_new, started) => outcome,
-        () = shutdown.wait() => Ok(()),
+    let mut avoided = BTreeSet::new();
+    let mut others_left = OTHER_PORTS;
+    let outcome = loop {
+        let prepared = bootstrap::prepare(&dir, args.control_nodes, args.regions, was_killed, &avoided)?;
+        let is_new = prepared.is_new;
+        let supervisor =
+            Supervisor::new(dir.clone(), executable.clone(), prepared.plan, prepared.reservations);
+        let outcome = tokio::select! {
+            outcome = serve(&supervisor, &dir, is_new, started) => outcome,
+            () = shutdown.wait() => Ok(()),
+        };
+        // Where nothing is there yet nobody knows an address, and all of them may change.
+        let taken = supervisor.taken_ports();
+        let other_ports_help = is_new && !taken.is_empty() && others_left > 0;
+        match &outcome {
+            Err(error) if other_ports_help => {
+                let said = error.to_string();
+                say(format!("{}; trying again on other ports", said.lines().next().unwrap_or_default()));
+                supervisor.stop_all().await;
+            }
+            _ => {
+                say("stopping every process");
+                supervisor.stop_all().await;
+                break outcome;
+            }
+        }
+        avoided.extend(taken);
+        others_left -= 1;
     };
-    say("stopping every process");
-    supervisor.stop_all().await;
     control::close(&dir);
     DevState::remove(dir.path())?;
     outcome

@@ -4,6 +4,8 @@ use std::{fmt, process::ExitCode};
 
 use hanse_state::{Problem, ProblemName};
 
+mod wording;
+
 /// What an exit code says. Documented in `docs/cli.md`; scripts rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -75,12 +77,14 @@ pub(crate) struct Failure {
     pub(crate) remedy: String,
     /// The control plane's name for it, where it came from there.
     pub(crate) problem: Option<ProblemName>,
+    /// The field at fault in the control plane's words; may be empty.
+    pub(crate) field: String,
 }
 
 impl Failure {
     /// A failure without remedy yet.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), remedy: String::new(), problem: None }
+        Self { exit, message: message.into(), remedy: String::new(), problem: None, field: String::new() }
     }
 
     /// A mistake on the command line.
@@ -113,11 +117,13 @@ impl fmt::Display for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        let message = match problem.field.as_str() {
-            "" => problem.detail,
-            field => format!("{field}: {}", problem.detail),
-        };
-        Self { exit: Exit::of(problem.name), message, remedy: problem.remedy, problem: Some(problem.name) }
+        Self {
+            exit: Exit::of(problem.name),
+            message: wording::message(&problem.field, &problem.detail),
+            remedy: wording::remedy(&problem.remedy),
+            problem: Some(problem.name),
+            field: problem.field,
+        }
     }
 }
 

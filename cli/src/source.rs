@@ -137,6 +137,33 @@ fn refused(source: &str, problem: Problem) -> Failure {
     Failure::input(format!("{source}: {}", failure.message)).remedy(failure.remedy)
 }
 
+/// The control plane's refusal of manifests, with the files that the field at fault is in, where it can be told.
+pub(crate) fn located(error: anyhow::Error, manifests: &[Sourced]) -> anyhow::Error {
+    match error.downcast::<Failure>() {
+        Ok(failure) => match sources_of(&failure.field, manifests).as_slice() {
+            [] => failure.into(),
+            sources => {
+                Failure { message: format!("{}: {}", sources.join(" and "), failure.message), ..failure }
+                    .into()
+            }
+        },
+        Err(error) => error,
+    }
+}
+
+/// Where the resource stands that `KIND NAME: FIELD` or `item N: …` is about. Twice in one request: both places.
+fn sources_of<'a>(field: &str, manifests: &'a [Sourced]) -> Vec<&'a str> {
+    let (place, _) = field.split_once(": ").unwrap_or((field, ""));
+    let numbered = place.strip_prefix("item ").and_then(|number| number.parse::<usize>().ok());
+    if let Some(index) = numbered.and_then(|number| number.checked_sub(1)) {
+        return manifests.get(index).map(|sourced| sourced.source.as_str()).into_iter().collect();
+    }
+    let of_key = manifests.iter().filter(|sourced| sourced.manifest.key.to_string() == place);
+    let mut sources: Vec<_> = of_key.map(|sourced| sourced.source.as_str()).collect();
+    sources.dedup();
+    sources
+}
+
 /// The manifests in a directory and those below, sorted by path.
 fn files_below(dir: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
     let Some(depth) = depth.checked_sub(1) else {

@@ -77,6 +77,12 @@ async fn spent_expired_and_foreign_tokens_are_refused() -> Result<()> {
     assert_ne!(ran.code, 0, "{ran:?}");
     assert!(ran.stderr.contains("root"), "{ran:?}");
 
+    // For something else: an agent does not join the control plane.
+    let server = federation.ok(&["token", "create", "--join", "server"])?;
+    let ran = agent(&federation, &dir.path().join("server"), server.trim()).await?;
+    assert_ne!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("meant for a control node"), "{ran:?}");
+
     // Not a token at all.
     let ran = agent(&federation, &dir.path().join("broken"), "hj1.only.two").await?;
     assert_ne!(ran.code, 0, "{ran:?}");

@@ -40,3 +40,44 @@ async fn a_frozen_gateway_fails_the_wait_by_name() -> Result<()> {
     assert_eq!(client.get(&format!("{us_east}/tick/now-2"), &[]).await?.status, 200);
     Ok(())
 }
+
+/// What `--wait` may never do: say that a change is served while a live gateway does not serve it, whoever fell silent.
+#[tokio::test]
+async fn success_means_served_whoever_falls_silent() -> Result<()> {
+    let federation = Federation::start(&["--control-nodes", "3", "--regions", "2"])?;
+    let client = Client::new(None)?;
+    let upstream = federation.process("upstream")?.http.expect("the upstream has an address");
+    let gateways = federation.gateways()?;
+    federation.apply(&api(1, &upstream))?;
+
+    // Each control node in turn is frozen: it may lead, and agents may follow it.
+    for (number, node) in [(2, "cp-1"), (3, "cp-2"), (4, "cp-3")] {
+        federation.signal(node, Signal::SIGSTOP)?;
+        let ran = federation.cli_with_input(&["apply", "-f", "-", "--wait=30s"], &api(number, &upstream))?;
+        assert!([0, 6, 7].contains(&ran.code), "{ran:?}");
+        if ran.code == 0 {
+            for (name, gateway) in &gateways {
+                let answer = client.get(&format!("{gateway}/tick/now-{number}"), &[]).await?;
+                assert_eq!(
+                    answer.status, 200,
+                    "{node} is silent, and {name} does not serve what was waited for"
+                );
+            }
+        }
+        federation.signal(node, Signal::SIGCONT)?;
+        federation.ok(&["wait", "--revision", "latest", "--timeout", "30s"])?;
+    }
+
+    // An agent that restarts has yet to hear from its gateways; a frozen one must not be forgotten meanwhile.
+    federation.signal("gateway-us-east", Signal::SIGSTOP)?;
+    let data = federation.data_dir();
+    let data = data.to_str().expect("a plain path");
+    federation.ok(&["dev", "kill", "agent-us-east", "--data-dir", data])?;
+    federation.ok(&["dev", "start", "agent-us-east", "--data-dir", data])?;
+    let ran = federation.cli_with_input(&["apply", "-f", "-", "--wait=3s"], &api(5, &upstream))?;
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(ran.stderr.contains("gateway-us-east"), "{ran:?}");
+    federation.signal("gateway-us-east", Signal::SIGCONT)?;
+    federation.ok(&["wait", "--revision", "latest", "--timeout", "30s"])?;
+    Ok(())
+}

@@ -116,7 +116,8 @@ pub(crate) struct DeleteArgs {
     pub(crate) kind: Option<Kind>,
     /// The resource's name
     pub(crate) name: Option<Name>,
-    /// Delete what these manifests name; may be repeated
+    /// Delete what these manifests name, one request for each, what depends on others first; the first failure ends it
+    /// and names what was deleted before. May be repeated
     #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "kind")]
     pub(crate) file: Vec<String>,
     /// Delete what refers to it too, instead of refusing
@@ -269,6 +270,17 @@ pub(crate) enum JoinAs {
     Agent,
 }
 
+/// How long a token is good for. Expiry is kept in seconds; beyond a century lies a typing mistake.
+fn ttl(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+    let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (SHORTEST..=LONGEST).contains(&ttl) {
+        return Ok(ttl);
+    }
+    Err("a token is good for at least a second and at most a hundred years".to_owned())
+}
+
 /// `hanse token create`.
 #[derive(Debug, Args)]
 pub(crate) struct TokenCreateArgs {
@@ -283,11 +295,14 @@ pub(crate) struct TokenCreateArgs {
     /// The environments the agent may learn; default: all of its region's
     #[arg(long, value_delimiter = ',', value_name = "NAME,…", requires = "region")]
     pub(crate) environments: Vec<Name>,
-    /// How often the join token may be used
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) uses: u64,
+    /// How often the join token may be used; default: once
+    #[arg(long, requires = "join", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) uses: Option<u64>,
+    /// Let the joining agent take over its name from one that joined with another key, which is lost
+    #[arg(long, requires = "region")]
+    pub(crate) replace: bool,
     /// How long it is good for; default: 24h for a join token, for ever for an operator's
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub(crate) ttl: Option<Duration>,
 }
 

@@ -1,7 +1,11 @@
 //! Requests over HTTPS to whichever server answers.
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering},
+    pin::pin,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +22,10 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::answer::Answer;
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    out::say,
+};
 
 /// Longest wait for a TCP connection: two lost SYNs; a dead server must not hide the next in the list for long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -28,8 +35,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// How often an API without quorum is asked again: elections take 1–2 s.
 const ROUNDS: u32 = 3;
+/// A person who waits longer without a word thinks that something is broken; answers take milliseconds.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Between two rounds.
 const ROUND_PAUSE: Duration = Duration::from_millis(700);
+
+/// What to do about a certificate that is not believed.
+const CHECK_CA_FILE: &str = "check that `ca_file` in the client configuration is the root certificate of this federation, \
+and that `servers` names its control plane";
 
 #[derive(Debug)]
 pub(super) struct HttpClient {
@@ -77,16 +90,45 @@ impl HttpClient {
         body: Option<Bytes>,
         once: Option<&str>,
     ) -> anyhow::Result<Answer> {
+        let waiting_for = Mutex::new(String::new());
+        let mut exchange = pin!(self.try_in_turn(&method, path, body, once, &waiting_for));
+        if let Ok(answer) = tokio::time::timeout(SILENCE, exchange.as_mut()).await {
+            return answer;
+        }
+        say(waiting_for.lock().map(|words| words.clone()).unwrap_or_default());
+        exchange.await
+    }
+
+    /// The same; `waiting_for` says what for, meanwhile.
+    async fn try_in_turn(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+        once: Option<&str>,
+        waiting_for: &Mutex<String>,
+    ) -> anyhow::Result<Answer> {
+        let now_for = |words: String| {
+            if let Ok(mut waiting_for) = waiting_for.lock() {
+                *waiting_for = words;
+            }
+        };
         let mut failures: Vec<Failure> = Vec::new();
         for round in 0..ROUNDS {
             if round > 0 {
+                now_for(format!(
+                    "waiting for a quorum of control-plane nodes: asking again, at most {ROUNDS} times"
+                ));
                 tokio::time::sleep(ROUND_PAUSE).await;
             }
             failures.clear();
             let first = self.preferred.load(Ordering::Relaxed);
             for offset in 0..self.servers.len() {
                 let index = (first + offset) % self.servers.len();
-                let request = self.request(index, &method, path, body.clone(), once)?;
+                let request = self.request(index, method, path, body.clone(), once)?;
+                if round == 0 {
+                    now_for(format!("waiting for {} to answer", self.servers[index]));
+                }
                 match self.ask(&self.servers[index], request).await {
                     Ok(answer) => {
                         self.preferred.store(index, Ordering::Relaxed);
@@ -133,8 +175,12 @@ impl HttpClient {
     async fn ask(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
         let unreachable =
             |why: String| Attempt::Retry(Failure::new(Exit::NoQuorum, format!("{server}: {why}")));
+        let unreached = |error: legacy::Error| {
+            let failure = Failure::new(Exit::NoQuorum, format!("{server}: {}", causes(&error)));
+            Attempt::Retry(if is_distrusted(&error) { failure.remedy(CHECK_CA_FILE) } else { failure })
+        };
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| unreachable(causes(&error)))?;
+            let response = self.client.request(request).await.map_err(unreached)?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(|error| unreachable(causes(error.as_ref())))?.to_bytes();
@@ -154,9 +200,29 @@ fn summary(failures: Vec<Failure>) -> Failure {
     if let Some(said) = failures.iter().find(|failure| failure.problem.is_some()) {
         return said.clone();
     }
+    let distrusted = failures.iter().any(|failure| failure.remedy == CHECK_CA_FILE);
     let each = failures.into_iter().map(|failure| failure.message).collect::<Vec<_>>().join("\n  ");
-    Failure::new(Exit::NoQuorum, format!("no server answers:\n  {each}"))
-        .remedy("check `servers` in the client configuration, and that the control plane runs")
+    Failure::new(Exit::NoQuorum, format!("no server answers:\n  {each}")).remedy(if distrusted {
+        CHECK_CA_FILE
+    } else {
+        "check `servers` in the client configuration, and that the control plane runs"
+    })
+}
+
+/// Whether the server was there and its certificate was not one to believe.
+fn is_distrusted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
+            return true;
+        }
+        // An I/O error does not give the error it is made of as its source.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(made_of) => Some(made_of),
+            None => cause.source(),
+        };
+    }
+    false
 }
 
 /// A server's URL without the slash at its end. Tokens go over plain HTTP to this machine only.

@@ -45,6 +45,13 @@ fn client(servers: Vec<String>) -> (Client, tempfile::TempDir) {
     (Client::new(config, dir.path().join("client.toml")).unwrap(), dir)
 }
 
+/// A client of a server that takes connections and says nothing.
+pub(crate) async fn silent_server() -> (Client, tokio::net::TcpListener, tempfile::TempDir) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (client, dir) = client(vec![format!("http://{}", listener.local_addr().unwrap())]);
+    (client, listener, dir)
+}
+
 fn problem(name: &str, status: u16) -> (StatusCode, Value) {
     let body = json!({"type": format!("urn:hanse:problem:{name}"), "status": status, "detail": "D", "field": "F", "remedy": "R"});
     (StatusCode::from_u16(status).unwrap(), body)
@@ -158,4 +165,35 @@ fn tokens_never_leave_this_machine_in_the_clear() {
         };
         assert_eq!(Client::new(config, dir.path().into()).is_ok(), sound, "{server}");
     }
+}
+
+#[tokio::test]
+async fn a_server_of_another_federation_is_told_from_one_that_is_gone() {
+    use hanse_transport::{
+        Alpn, Authority, Clients, Identity, KeyPair, LiveCredentials, Role, TlsListener, server_tls,
+    };
+    let name = Name::new("cp-1").unwrap();
+    let key = KeyPair::generate().unwrap();
+    let chain =
+        Authority::new_root().unwrap().issue_control_intermediate(&key.public_key_der(), &name).unwrap();
+    let theirs = Authority::from_parts(chain, key).unwrap();
+    let identity = Identity { name, role: Role::Server, region: None };
+    let credentials = LiveCredentials::new(theirs.issue_credentials(&identity, &[]).unwrap());
+    let tls = server_tls(&credentials, Clients::Anyone, Alpn::Http1And2).unwrap();
+    let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", tcp.local_addr().unwrap());
+    tokio::spawn(axum::serve(TlsListener::new(tcp, tls), Router::new()).into_future());
+
+    let (client, _dir) = client(vec![url]);
+    let error = client.status().await.unwrap_err();
+    assert_eq!(crate::exit::exit_of(&error), Exit::NoQuorum);
+    assert!(error.to_string().contains("hint: check that `ca_file` "), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_looked_for_in_servers() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (client, _dir) = client(vec![format!("https://{gone}")]);
+    let error = client.status().await.unwrap_err();
+    assert!(error.to_string().contains("hint: check `servers` "), "{error}");
 }

@@ -13,7 +13,8 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
     let resources: Vec<_> = manifests.iter().map(source::Sourced::to_json).collect();
     let options =
         ApplyOptions { dry_run: args.dry_run, prune: args.selector.as_deref().filter(|_| args.prune) };
-    let answer = client.apply(&resources, &options).await?;
+    let answer = client.apply(&resources, &options).await;
+    let answer = answer.map_err(|error| source::located(error, &manifests))?;
     changes::print(&answer, args.dry_run)?;
     match args.wait.wait {
         Some(timeout) if !args.dry_run => convergence::wait(client, answer.revision, timeout).await,

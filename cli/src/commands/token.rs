@@ -65,7 +65,12 @@ fn join_token(
     };
     let expires_at = unix_seconds(now + args.ttl.unwrap_or(JOIN_TTL));
     let (token, spec) = new_join_token(name, role, args.region.clone(), anchor, expires_at);
-    let spec = JoinTokenSpec { environments: args.environments.clone(), uses: args.uses, ..spec };
+    let spec = JoinTokenSpec {
+        environments: args.environments.clone(),
+        uses: args.uses.unwrap_or(1),
+        replace: args.replace,
+        ..spec
+    };
     (token.to_string(), spec.into())
 }
 
@@ -79,7 +84,8 @@ pub(crate) fn new_join_token(
 ) -> (JoinToken, JoinTokenSpec) {
     let token = JoinToken::generate(name.clone(), anchor);
     let digest = Digest(token.secret_digest());
-    (token, JoinTokenSpec { role, region, environments: Vec::new(), uses: 1, expires_at, digest })
+    let environments = Vec::new();
+    (token, JoinTokenSpec { role, region, environments, uses: 1, replace: false, expires_at, digest })
 }
 
 fn operator_token(ttl: Option<Duration>, now: SystemTime) -> (String, Spec) {
@@ -152,7 +158,8 @@ mod tests {
             join: Some(JoinAs::Agent),
             region: Some(Name::new("eu-west").unwrap()),
             environments: vec![],
-            uses: 3,
+            uses: Some(3),
+            replace: true,
             ttl: Some(Duration::from_secs(60)),
         };
         let (text, spec) = join_token(&name, JoinAs::Agent, &args, &anchor, UNIX_EPOCH);
@@ -161,6 +168,7 @@ mod tests {
         let sent = manifest(&name, &spec);
         assert_eq!(sent["spec"]["role"], "agent");
         assert_eq!((&sent["spec"]["uses"], &sent["spec"]["expiresAt"]), (&json!(3), &json!(60)));
+        assert_eq!(sent["spec"]["replace"], true);
         assert_eq!(sent["spec"]["digest"], Digest(token.secret_digest()).to_string());
         assert!(!sent.to_string().contains(&hex::encode(token.secret())));
     }

@@ -1,7 +1,7 @@
 //! From nothing, or from an earlier run's data, to a federation that serves.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -25,7 +25,7 @@ use crate::{
     client::{ApplyOptions, Client, tls::trust_anchor},
     client_config::{ClientConfig, default_organization, write_private},
     commands::token,
-    exit::{Exit, Failure},
+    exit::{Exit, Failure, exit_of},
     out::{Progress, say},
 };
 
@@ -49,14 +49,16 @@ pub(super) struct Federation {
     pub(super) lineage: Value,
 }
 
-/// Plans a new federation, or the one that is in the directory.
+/// Plans a new federation, or the one that is in the directory; on none of the ports `avoided`.
 pub(super) fn prepare(
     dir: &DataDir,
     control_nodes: Option<u8>,
     regions: Option<u8>,
     was_killed: bool,
+    avoided: &BTreeSet<u16>,
 ) -> anyhow::Result<Prepared> {
     let mut reservations = Reservations::new(dir.port_locks()?);
+    reservations.avoid(avoided.iter().copied());
     let known = match fs::read(dir.plan()) {
         Ok(text) => Some(
             serde_json::from_slice::<Plan>(&text)
@@ -71,7 +73,7 @@ pub(super) fn prepare(
             (resumed(plan, &mut reservations, if was_killed { PORTS_WITHIN } else { Duration::ZERO })?, false)
         }
         known => {
-            if known.is_some() {
+            if known.is_some() && avoided.is_empty() {
                 say("the first start was not finished; starting over");
             }
             clear(dir)?;
@@ -159,6 +161,12 @@ pub(super) async fn bring_up(
     if is_new {
         found(supervisor, dir, &plan, &progress).await?;
     } else {
+        // A gateway's certificate may have expired while everything was down; its agent takes it back by its key.
+        for agent in plan.of_role(Role::Agent) {
+            for gateway in plan.of_role(Role::Gateway).filter(|gateway| gateway.region == agent.region) {
+                supervisor.mint_token(agent, gateway).await?;
+            }
+        }
         for process in &plan.processes {
             supervisor.spawn(process.name.as_str())?;
         }
@@ -167,8 +175,24 @@ pub(super) async fn bring_up(
     try_join_all(plan.processes.iter().map(|process| supervisor.serves(process.name.as_str()))).await?;
     let client = write_client(dir, &plan)?;
     supervisor.save_plan(true)?;
-    let status = client.status().await?;
+    let status = client.status().await.map_err(|error| token_refused(error, dir))?;
     Ok(Federation { lineage: status["lineage"].clone() })
+}
+
+/// A refusal of the token that was made with the federation: somebody deleted it, and nobody else can go on here.
+fn token_refused(error: anyhow::Error, dir: &DataDir) -> anyhow::Error {
+    if exit_of(&error) != Exit::Auth {
+        return error;
+    }
+    let file = dir.operator_token();
+    let message = format!("the federation does not take the operator's token in {} any more", file.display());
+    Failure::new(Exit::Auth, message)
+        .remedy(format!(
+            "write another operator's token into that file and start again; if there is none, start a new federation: \
+             remove {} or give another --data-dir",
+            dir.path().display()
+        ))
+        .into()
 }
 
 /// The first start: the control plane founds itself, everybody else joins it.
@@ -277,4 +301,38 @@ fn write_client(dir: &DataDir, plan: &Plan) -> anyhow::Result<Client> {
     let config = client_config(dir, plan.of_role(Role::Server))?;
     config.save(&dir.client())?;
     Client::new(config, dir.client())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deleted_operators_token_has_a_way_out() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::make(temporary.path()).unwrap();
+        let error = token_refused(Failure::new(Exit::Auth, "unknown token").into(), &dir);
+        assert_eq!(exit_of(&error), Exit::Auth);
+        let said = error.to_string();
+        assert!(
+            said.contains("operator.token any more") && said.contains("or give another --data-dir"),
+            "{said}"
+        );
+        let other = token_refused(Failure::new(Exit::NoQuorum, "nobody").into(), &dir);
+        assert_eq!(other.to_string(), "nobody");
+    }
+
+    #[test]
+    fn a_first_start_that_met_used_ports_takes_others() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = DataDir::make(temporary.path()).unwrap();
+        let first = prepare(&dir, Some(1), Some(1), false, &BTreeSet::new()).unwrap();
+        let taken: BTreeSet<_> =
+            first.plan.find("gateway-eu-west").unwrap().ports.values().copied().collect();
+        drop(first);
+        let second = prepare(&dir, Some(1), Some(1), false, &taken).unwrap();
+        assert!(second.is_new);
+        let ports = second.plan.processes.iter().flat_map(|process| process.ports.values());
+        assert!(ports.clone().all(|port| !taken.contains(port)), "{:?}", ports.collect::<Vec<_>>());
+    }
 }

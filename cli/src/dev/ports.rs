@@ -1,7 +1,7 @@
 //! Ports that nobody uses.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -26,12 +26,19 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(200);
 pub(super) struct Reservations {
     dir: PathBuf,
     held: BTreeMap<u16, Option<Flock<File>>>,
+    /// Looked free and were not.
+    avoided: BTreeSet<u16>,
 }
 
 impl Reservations {
     /// Locks lie in `dir`, which every federation of this machine's user shares.
     pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, held: BTreeMap::new() }
+        Self { dir, held: BTreeMap::new(), avoided: BTreeSet::new() }
+    }
+
+    /// Never picks these: whoever uses them hid it from us once.
+    pub(super) fn avoid(&mut self, ports: impl IntoIterator<Item = u16>) {
+        self.avoided.extend(ports);
     }
 
     /// Reserves `preferred` if it is free, else any other port.
@@ -48,7 +55,7 @@ impl Reservations {
 
     /// Reserves `port` if it is free.
     pub(super) fn reserve(&mut self, port: u16) -> bool {
-        if self.held.contains_key(&port) {
+        if self.held.contains_key(&port) || self.avoided.contains(&port) {
             return false;
         }
         let lock = match self.lock(port) {
@@ -68,6 +75,11 @@ impl Reservations {
         fs::create_dir_all(&self.dir)?;
         let file = File::create(self.dir.join(port.to_string()))?;
         Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
+    }
+
+    /// Gives all ports back.
+    pub(super) fn release_all(&mut self) {
+        self.held.clear();
     }
 
     /// Gives ports back.
@@ -125,6 +137,10 @@ mod tests {
         assert!(!theirs.reserve(port), "somebody else's");
         mine.release([port]);
         assert!(theirs.reserve(port));
+        theirs.release_all();
+        mine.avoid([port]);
+        assert!(!mine.reserve(port), "to be avoided");
+        assert_ne!(mine.pick(port).unwrap(), port);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The processes: started and killed on request, never restarted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     process::ExitStatus,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -33,6 +33,8 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(7);
 /// How long the system may take to end a killed process.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the system says of an address that somebody listens on (EADDRINUSE); the log repeats it.
+const ADDRESS_IN_USE: &str = "Address already in use";
 /// How long a process that is started or added may take to serve.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
 
@@ -57,6 +59,8 @@ struct State {
     lineage: Option<Value>,
     /// Whether ends are expected and not worth a word.
     stopping: bool,
+    /// Ports of processes that could not start because somebody listens there after all.
+    taken: BTreeSet<u16>,
 }
 
 #[derive(Debug)]
@@ -77,7 +81,8 @@ impl Supervisor {
         reservations: Reservations,
     ) -> Arc<Self> {
         let (running, pids) = (BTreeMap::new(), BTreeMap::new());
-        let state = State { plan, reservations, running, pids, lineage: None, stopping: false };
+        let (stopping, taken) = (false, BTreeSet::new());
+        let state = State { plan, reservations, running, pids, lineage: None, stopping, taken };
         Arc::new(Self { dir, executable, state: Mutex::new(state), count: watch::Sender::new(0) })
     }
 
@@ -99,6 +104,19 @@ impl Supervisor {
     /// What runs where.
     pub(super) fn state(&self) -> DevState {
         self.lock().dev_state(&self.dir)
+    }
+
+    /// Ports that looked free when they were chosen and were not when a process wanted them, before the federation was
+    /// ready: later, addresses stay.
+    pub(super) fn taken_ports(&self) -> BTreeSet<u16> {
+        self.lock().taken.clone()
+    }
+
+    fn remember_taken(&self, spec: &ProcessSpec) {
+        let mut state = self.lock();
+        if state.lineage.is_none() {
+            state.taken.extend(spec.ports.values());
+        }
     }
 
     /// From now on `dev.json` says what runs.
@@ -171,6 +189,9 @@ impl Supervisor {
         let log = self.dir.log(name);
         let failed = |how: String| {
             let end = process::log_end(&log);
+            if end.contains(ADDRESS_IN_USE) {
+                self.remember_taken(&spec);
+            }
             Failure::new(Exit::General, format!("{name} did not start: {how}\n{end}"))
                 .remedy(format!("see {}", log.display()))
         };
@@ -269,8 +290,13 @@ impl Supervisor {
         crate::client_config::write_private(&self.dir.plan(), &text)
     }
 
-    /// Stops every process: all are asked, and those that do not hear are killed.
+    /// Stops every process, then gives their ports back: all are asked, and those that do not hear are killed.
     pub(super) async fn stop_all(&self) {
+        self.end_all().await;
+        self.lock().reservations.release_all();
+    }
+
+    async fn end_all(&self) {
         let mut count = self.count.subscribe();
         self.signal_all(Signal::SIGTERM);
         if tokio::time::timeout(GRACE, count.wait_for(|count| *count == 0)).await.is_ok() {

@@ -1,6 +1,7 @@
 //! Reading the text of a document.
 
 use serde_json::Value;
+use serde_saphyr::{Error, budget::BudgetBreach};
 
 use super::ImportError;
 
@@ -10,6 +11,8 @@ pub(crate) const MAX_DOCUMENT_BYTES: u64 = 64 << 20;
 
 /// Nesting beyond this is no API description. serde_json's own bound for JSON.
 const MAX_YAML_DEPTH: usize = 128;
+/// The reader calls itself for each level, and a debug build takes more than 16 KiB for that: enough for all of them.
+const YAML_STACK_BYTES: usize = 32 << 20;
 /// A YAML document of [`MAX_DOCUMENT_BYTES`] in two-byte nodes, so that the size is the only bound a document meets.
 const MAX_YAML_NODES: usize = 32 << 20;
 
@@ -29,7 +32,17 @@ fn json(text: &str) -> Result<Value, ImportError> {
     })
 }
 
+/// On a thread of its own, whose stack holds the deepest document.
 fn yaml(text: &str) -> Result<Value, ImportError> {
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().stack_size(YAML_STACK_BYTES);
+        let reading = reader.spawn_scoped(scope, || read_yaml(text));
+        let read = reading.map(|reading| reading.join());
+        read.ok().and_then(Result::ok).unwrap_or(Err(ImportError::NoReader))
+    })
+}
+
+fn read_yaml(text: &str) -> Result<Value, ImportError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_YAML_DEPTH,
@@ -37,11 +50,22 @@ fn yaml(text: &str) -> Result<Value, ImportError> {
             max_events: 2 * MAX_YAML_NODES,
             max_documents: 1,
         },
+        strict_booleans: true, // `title: y` is a letter, as in YAML 1.2 and in manifests
+        with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-        let why = error.without_snippet().to_string();
-        ImportError::Syntax { format: "YAML", line, column, why }
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| match error.without_snippet() {
+        Error::MultipleDocuments { .. } | Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            ImportError::NotOpenApi("it is several YAML documents, and a description is one")
+        }
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => {
+            ImportError::NotOpenApi("as YAML it unfolds to more, or goes deeper, than a description does")
+        }
+        other => {
+            let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+            ImportError::Syntax { format: "YAML", line, column, why: other.to_string() }
+        }
     })
 }
 

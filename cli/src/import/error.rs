@@ -6,7 +6,9 @@ use crate::exit::{Exit, Failure};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ImportError {
     /// Neither JSON nor YAML.
-    #[error("the document is not {format}: line {line}, column {column}: {why}")]
+    #[error(
+        "the document is not OpenAPI: it cannot be read as {format}: line {line}, column {column}: {why}"
+    )]
     Syntax {
         /// `JSON` or `YAML`.
         format: &'static str,
@@ -17,6 +19,9 @@ pub(crate) enum ImportError {
         /// The parser's words.
         why: String,
     },
+    /// The system gives no thread, or the reader failed.
+    #[error("the document could not be read: the system is short of memory or threads")]
+    NoReader,
     /// Well-formed, but something else.
     #[error("the document is not OpenAPI: {0}")]
     NotOpenApi(&'static str),
@@ -77,9 +82,11 @@ impl ImportError {
     /// What to do about it.
     fn remedy(&self) -> &'static str {
         match self {
-            Self::Syntax { .. } | Self::Invalid { .. } | Self::Dangling { .. } => {
-                "mend the document and import it again"
+            Self::Syntax { .. } => {
+                "give an OpenAPI 3.0 or 3.1 document in JSON or YAML; if it is one, mend it at that place"
             }
+            Self::NoReader => "try again when fewer programs run",
+            Self::Invalid { .. } | Self::Dangling { .. } => "mend the document and import it again",
             Self::NotOpenApi(_) => {
                 "give an OpenAPI 3.0 or 3.1 document in JSON or YAML; Hanse manifests go to `hanse apply -f`"
             }

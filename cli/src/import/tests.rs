@@ -95,9 +95,36 @@ fn what_is_no_openapi_is_told_apart() {
     assert_eq!(refused("just text"), "the document is not OpenAPI: it is not an object");
     assert_eq!(refused("[]"), "the document is not OpenAPI: it is not an object");
     let error = refused("{\n \"openapi\": \"3.0.0\",\n oops }");
-    assert!(error.starts_with("the document is not JSON: line 3, column 2:"), "{error}");
+    assert!(
+        error.starts_with("the document is not OpenAPI: it cannot be read as JSON: line 3, column 2:"),
+        "{error}"
+    );
     let error = refused("openapi: 3.0.0\ninfo: {title: [\n");
-    assert!(error.starts_with("the document is not YAML: line "), "{error}");
+    assert!(error.starts_with("the document is not OpenAPI: it cannot be read as YAML: line "), "{error}");
+    assert_eq!(
+        refused("openapi: 3.0.0\n---\nopenapi: 3.0.0\n"),
+        "the document is not OpenAPI: it is several YAML documents, and a description is one"
+    );
+    let deep = "{a: ".repeat(200) + &"}".repeat(200);
+    assert_eq!(
+        refused(&format!("x: {deep}")),
+        "the document is not OpenAPI: as YAML it unfolds to more, or goes deeper, than a description does"
+    );
+    for text in ["<!DOCTYPE html>\n<p class='a: b'>\n", "%PDF-1.4 \u{1}", "a: b: c"] {
+        assert!(refused(text).starts_with("the document is not OpenAPI: "), "{}", refused(text));
+    }
+}
+
+#[test]
+fn yaml_is_read_as_version_1_2() {
+    // In YAML 1.1 these were truth values.
+    for word in ["y", "no", "On"] {
+        let text = format!(
+            "openapi: 3.0.0\ninfo: {{title: {word}, version: 1}}\npaths: {{/a: {{get: {{operationId: {word}}}}}}}"
+        );
+        let imported = read(&text).unwrap();
+        assert_eq!((imported.title.as_str(), listed(&imported)), (word, vec![format!("GET /a {word}")]));
+    }
 }
 
 #[test]

@@ -81,3 +81,33 @@ fn what_is_too_large_is_refused_before_it_is_read() {
     let said = read_with(&["-".into()], &default_organization(), &mut Endless).unwrap_err().to_string();
     assert!(said.starts_with("standard input is larger than 16 MiB"), "{said}");
 }
+
+#[test]
+fn refusals_name_the_file() {
+    let sourced = |source: &str, name: &str| {
+        let mut manifests = from_stdin(&organization(name)).unwrap();
+        Sourced { source: source.to_owned(), ..manifests.remove(0) }
+    };
+    let manifests = [sourced("a.yaml", "a"), sourced("b.yaml", "b"), sourced("c.yaml", "b")];
+    let said = |field: &str| {
+        let problem = Problem::new(hanse_state::ProblemName::Invalid, "it is wrong").at(field);
+        located(Failure::from(problem).into(), &manifests).to_string()
+    };
+    assert_eq!(said("Organization a: spec.x"), "a.yaml: Organization a: spec.x: it is wrong");
+    assert_eq!(said("Organization b"), "b.yaml and c.yaml: Organization b: it is wrong");
+    assert_eq!(said("item 2: spec"), "b.yaml: item 2: spec: it is wrong");
+    assert_eq!(said("item 9: spec"), "item 9: spec: it is wrong");
+    assert_eq!(said("query: selector"), "query: selector: it is wrong");
+    assert_eq!(located(anyhow::anyhow!("other"), &manifests).to_string(), "other");
+}
+
+#[test]
+fn the_documented_examples_can_be_read() {
+    let document = include_str!("../../../docs/manifests.md");
+    let examples = document.split("```yaml\n").skip(2).filter_map(|text| text.split("```").next());
+    let mut read = 0;
+    for example in examples {
+        read += from_stdin(example).unwrap_or_else(|error| panic!("{error}\n{example}")).len();
+    }
+    assert_eq!(read, 8);
+}

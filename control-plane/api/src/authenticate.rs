@@ -3,7 +3,7 @@
 //! The lookup reads what this node has applied, so that operators can still look around when there is no quorum.
 
 use hanse_state::{
-    Kind, Problem, ProblemName, Spec, State,
+    Problem, ProblemName, Spec, State,
     spec::{Digest, TokenSpec},
 };
 use hanse_topology::Name;
@@ -68,22 +68,11 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// The Token of that digest. Looks at every one, so that time says nothing about which are there.
+/// The Token of that digest, by the state's index. How long it takes may say something about digests that are there; a
+/// digest says nothing about the token that has it, and nobody can choose one.
 fn look_up<'a>(state: &'a State, digest: &Digest) -> Option<(&'a Name, &'a TokenSpec)> {
-    let mut found = None;
-    for resource in state.list(Kind::Token, None) {
-        if let Spec::Token(spec) = &resource.spec
-            && equal(&spec.digest.0, &digest.0)
-        {
-            found = Some((&resource.key.name, spec));
-        }
-    }
-    found
-}
-
-/// Compares in constant time.
-fn equal(left: &[u8; 32], right: &[u8; 32]) -> bool {
-    std::hint::black_box(left.iter().zip(right).fold(0, |different, (a, b)| different | (a ^ b))) == 0
+    let resource = state.token_with(digest)?;
+    if let Spec::Token(spec) = &resource.spec { Some((&resource.key.name, spec)) } else { None }
 }
 
 fn expired(spec: &TokenSpec, now_ms: u64) -> bool {
@@ -92,6 +81,11 @@ fn expired(spec: &TokenSpec, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hanse_state::{
+        Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, spec::TokenRole,
+    };
+    use hanse_topology::Labels;
+
     use super::*;
 
     #[test]
@@ -109,12 +103,52 @@ mod tests {
         }
     }
 
+    /// A state with `count` Tokens, `token-0` and so on, each of the digest of its name.
+    fn with_tokens(count: usize) -> State {
+        let change = |number: usize| {
+            let name = format!("token-{number}");
+            let digest = Digest::of(name.as_bytes());
+            let spec = Spec::Token(TokenSpec { role: TokenRole::Admin, digest, expires_at: None });
+            let key = ResourceKey::global(Kind::Token, Name::new(&name).unwrap());
+            Change { key, action: Action::Put { labels: Labels::default(), spec }, if_revision: None }
+        };
+        let mut state = State::default();
+        let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+        for body in [CommandBody::StartLineage(lineage), CommandBody::Apply((0..count).map(change).collect())]
+        {
+            let (actor, request_id) = (String::new(), String::new());
+            let outcome =
+                state.apply(&Command { actor, request_id, time_ms: 1, idempotency_key: None, body });
+            assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+        }
+        state
+    }
+
     #[test]
-    fn digests_are_compared_whole() {
-        let one = Digest::of(b"one").0;
-        let mut other = one;
-        assert!(equal(&one, &other));
-        other[31] ^= 1;
-        assert!(!equal(&one, &other));
+    fn tokens_are_found_by_their_digest() {
+        let state = with_tokens(3);
+        for name in ["token-0", "token-1", "token-2"] {
+            let (found, spec) = look_up(&state, &Digest::of(name.as_bytes())).unwrap();
+            assert_eq!((found.as_str(), spec.digest), (name, Digest::of(name.as_bytes())));
+        }
+        let mut near = Digest::of(b"token-1");
+        near.0[31] ^= 1;
+        assert!(look_up(&state, &near).is_none());
+    }
+
+    #[test]
+    fn the_cost_of_a_look_up_does_not_grow_with_the_tokens() {
+        let best_of = |state: &State| {
+            let run = |_| {
+                let started = std::time::Instant::now();
+                for number in 0..200 {
+                    std::hint::black_box(look_up(state, &Digest::of(&[number])));
+                }
+                started.elapsed()
+            };
+            (0..5).map(run).min().unwrap()
+        };
+        let (few, many) = (best_of(&with_tokens(2)), best_of(&with_tokens(4_000)));
+        assert!(many < few * 20, "{many:?} among 4000, {few:?} among 2");
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use axum::response::Response;
 use hanse_state::{
     Kind, ResourceKey, Revision, State,
-    port::{AgentStatus, Consistency},
+    port::{Consistency, FleetReport},
 };
 use hanse_topology::{Name, ScopeId};
 use http::StatusCode;
@@ -27,7 +27,8 @@ const LEASE_MS: u64 = 15_000;
 /// Subscribers say something every second; one that missed two is worth naming.
 const SILENT_MS: u64 = 3_000;
 /// How long gateways are given to take up an Environment that is new or changed. The news takes two hops and the answer
-/// two more, each within a second. Gateways that do not want the Environment never say so, hence the bound.
+/// two more, each within a second. Gateways that do not want the Environment never say so: one that is heard from after
+/// that time and does not have it is taken not to want it.
 const UPTAKE_MS: u64 = 5_000;
 
 /// Who serves a revision.
@@ -36,10 +37,14 @@ const UPTAKE_MS: u64 = 5_000;
 pub struct Convergence {
     /// The revision asked about.
     pub revision: Revision,
-    /// Whether every gateway in scope serves it. True also when there is none.
+    /// Whether every gateway in scope serves it. True also when there is none. False as long as a control node is silent:
+    /// the gateways that report to it are not known.
     pub converged: bool,
     /// One entry per gateway and environment.
     pub gateways: Vec<GatewayConvergence>,
+    /// Control nodes that did not say which gateways report to them; absent when all did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent: Vec<String>,
 }
 
 /// Where one gateway stands in one environment.
@@ -78,13 +83,13 @@ pub enum ConvergenceState {
     Absent,
 }
 
-/// Who serves `revision`, by what `state` says and `agents` reported. `now_ms` is the time at which they were asked.
+/// Who serves `revision`, by what `state` says and `fleet` reported. `now_ms` is the time at which it was asked.
 ///
 /// In scope are gateways last heard from no earlier than a lease before the revision was made. Of a revision so old
 /// that its time is forgotten, those heard from within a lease of now.
-pub fn convergence(state: &State, agents: &[AgentStatus], revision: Revision, now_ms: u64) -> Convergence {
+pub fn convergence(state: &State, fleet: &FleetReport, revision: Revision, now_ms: u64) -> Convergence {
     let made_ms = state.time_of(revision).unwrap_or(now_ms).min(now_ms);
-    let mut rows: Vec<GatewayConvergence> = gateways(agents)
+    let mut rows: Vec<GatewayConvergence> = gateways(&fleet.agents)
         .iter()
         .flat_map(|view| {
             let in_scope =
@@ -93,8 +98,8 @@ pub fn convergence(state: &State, agents: &[AgentStatus], revision: Revision, no
         })
         .collect();
     rows.sort_by(|a, b| (&a.region, &a.name, &a.environment).cmp(&(&b.region, &b.name, &b.environment)));
-    let converged = rows.iter().all(|row| row.state != ConvergenceState::Behind);
-    Convergence { revision, converged, gateways: rows }
+    let converged = fleet.silent.is_empty() && rows.iter().all(|row| row.state != ConvergenceState::Behind);
+    Convergence { revision, converged, gateways: rows, silent: fleet.silent.clone() }
 }
 
 fn rows_of(
@@ -138,7 +143,8 @@ fn rows_of(
         }
     }
     if in_scope {
-        let fresh = fresh_environments(state, &view.gateway.region, revision, now_ms);
+        let heard_ms = now_ms.saturating_sub(view.gateway.heard_ms_ago);
+        let fresh = fresh_environments(state, &view.gateway.region, revision, heard_ms);
         rows.extend(fresh.filter(|name| !subscribed.contains(name)).map(|name| row(name, None)));
     }
     rows
@@ -150,20 +156,20 @@ fn lists(state: &State, environment: &Name, region: &Name) -> bool {
         && state.environment(environment).is_some_and(|spec| spec.regions.contains(region))
 }
 
-/// Environments of `region` that `revision` knows and that were written just now: gateways may not have taken them up
-/// yet.
+/// Environments of `region` that `revision` knows and that a gateway last heard from at `heard_ms` may not have taken up
+/// by then. However long ago that is: a gateway that went silent has not declined anything.
 fn fresh_environments<'a>(
     state: &'a State,
     region: &Name,
     revision: Revision,
-    now_ms: u64,
+    heard_ms: u64,
 ) -> impl Iterator<Item = &'a Name> {
     state
         .list(Kind::Environment, None)
         .filter(move |environment| {
             let metadata = &environment.metadata;
             metadata.revision <= revision
-                && now_ms < metadata.updated_at_ms.saturating_add(UPTAKE_MS)
+                && heard_ms < metadata.updated_at_ms.saturating_add(UPTAKE_MS)
                 && lists(state, &environment.key.name, region)
         })
         .map(|environment| &environment.key.name)
@@ -196,8 +202,8 @@ pub(crate) async fn answer(call: Call) -> Result<Response, Rejection> {
         let remedy = "ask for the revision that a write answered with";
         return Err(problem.at("query: revision").remedy(remedy).into());
     }
-    let agents = call.api.fleet.agents().await;
-    let convergence = convergence(&state, &agents, revision, call.api.clock.now_ms());
+    let fleet = call.api.fleet.fleet().await;
+    let convergence = convergence(&state, &fleet, revision, call.api.clock.now_ms());
     let body = serde_json::to_value(convergence).expect("a convergence is plain data");
     Ok(json(StatusCode::OK, state.revision(), body))
 }

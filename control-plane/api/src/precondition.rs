@@ -1,6 +1,8 @@
-//! `If-Match` and `If-None-Match` (RFC 9110 §13.1): an ETag is the revision of a resource's last change.
+//! `If-Match` and `If-None-Match` (RFC 9110 §13.1).
+//!
+//! An ETag is the revision of a resource's last change: `"42"`.
 
-use hanse_state::{Problem, ProblemName, ResourceKey, Revision, State};
+use hanse_state::{Kind, Problem, ProblemName, ResourceKey, Revision, State};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::rejection::bad_request;
@@ -24,9 +26,11 @@ impl Expectation {
         match (tags(headers, header::IF_MATCH)?, tags(headers, header::IF_NONE_MATCH)?) {
             (None, None) => Ok(Self::Nothing),
             (Some(Tags::Any), None) => Ok(Self::Present),
-            (Some(Tags::Strong(revisions)), None) => Ok(Self::OneOf(revisions)),
+            (Some(Tags::Listed(tags)), None) => {
+                Ok(Self::OneOf(tags.iter().filter_map(Tag::revision_expected).collect()))
+            }
             (None, Some(Tags::Any)) => Ok(Self::Absent),
-            (None, Some(Tags::Strong(_))) => Err(bad_request("a write's If-None-Match can only be *")
+            (None, Some(Tags::Listed(_))) => Err(bad_request("a write's If-None-Match can only be *")
                 .at("header: If-None-Match")
                 .remedy("use If-None-Match: * to create, If-Match: \"N\" to replace")),
             (Some(_), Some(_)) => Err(bad_request("If-Match and If-None-Match exclude each other")
@@ -52,28 +56,46 @@ impl Expectation {
     }
 }
 
-/// Whether a read's `If-None-Match` names `revision`: the caller has it already.
-pub(crate) fn not_modified(headers: &HeaderMap, revision: Revision) -> Result<bool, Problem> {
+/// Whether a read's `If-None-Match` names `etag`: the caller has it already. The comparison is weak (RFC 9110 §13.1.2):
+/// a proxy that compressed an answer made its tag weak.
+///
+/// An Api is always shown: the number of its latest revision rises when a Policy changes too, which is no change of the
+/// Api and does not move its ETag.
+pub(crate) fn not_modified(headers: &HeaderMap, kind: Kind, etag: &HeaderValue) -> Result<bool, Problem> {
     Ok(match tags(headers, header::IF_NONE_MATCH)? {
         None => false,
+        Some(_) if kind == Kind::Api => false,
         Some(Tags::Any) => true,
-        Some(Tags::Strong(revisions)) => revisions.contains(&revision),
+        Some(Tags::Listed(tags)) => tags.iter().any(|tag| format!("\"{}\"", tag.opaque) == *etag),
     })
 }
 
-/// A revision as an ETag.
+/// The ETag of a resource last changed at `revision`.
 pub(crate) fn etag(revision: Revision) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{revision}\"")).expect("digits in quotes are a header value")
 }
 
 enum Tags {
     Any,
-    /// Tags that are not revisions match nothing, nor do weak ones.
-    Strong(Vec<Revision>),
+    Listed(Vec<Tag>),
+}
+
+/// `"42"`, `W/"42"`.
+struct Tag {
+    weak: bool,
+    opaque: String,
+}
+
+impl Tag {
+    /// The revision that it expects as an `If-Match`, which compares strongly (RFC 9110 §13.1.1). Tags that are not ours
+    /// match nothing.
+    fn revision_expected(&self) -> Option<Revision> {
+        self.opaque.parse().ok().filter(|_| !self.weak)
+    }
 }
 
 fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> {
-    let mut revisions = Vec::new();
+    let mut listed = Vec::new();
     let mut given = false;
     for value in headers.get_all(&name) {
         given = true;
@@ -92,14 +114,10 @@ fn tags(headers: &HeaderMap, name: HeaderName) -> Result<Option<Tags>, Problem> 
             let opaque = tag.strip_prefix("W/").unwrap_or(tag);
             let inner =
                 opaque.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).ok_or_else(refuse)?;
-            if opaque == tag
-                && let Ok(revision) = inner.parse()
-            {
-                revisions.push(revision);
-            }
+            listed.push(Tag { weak: opaque != tag, opaque: inner.to_owned() });
         }
     }
-    Ok(given.then_some(Tags::Strong(revisions)))
+    Ok(given.then_some(Tags::Listed(listed)))
 }
 
 #[cfg(test)]
@@ -123,12 +141,29 @@ mod tests {
             Some(Expectation::OneOf(vec![7, 9])),
         );
         check(&[(header::IF_MATCH, "W/\"7\"")], Some(Expectation::OneOf(vec![])));
-        check(&[(header::IF_MATCH, "\"abc\"")], Some(Expectation::OneOf(vec![])));
+        for odd in ["\"abc\"", "\"7.\"", "\"7.3\"", "\"-7\""] {
+            check(&[(header::IF_MATCH, odd)], Some(Expectation::OneOf(vec![])));
+        }
         check(&[(header::IF_MATCH, "*")], Some(Expectation::Present));
         check(&[(header::IF_NONE_MATCH, "*")], Some(Expectation::Absent));
         check(&[(header::IF_NONE_MATCH, "\"7\"")], None);
         check(&[(header::IF_MATCH, "7")], None);
         check(&[(header::IF_MATCH, "")], None);
         check(&[(header::IF_MATCH, "*"), (header::IF_NONE_MATCH, "*")], None);
+    }
+
+    #[test]
+    fn a_read_compares_tags_weakly_and_always_shows_an_api() {
+        let check = |kind: Kind, given: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.append(header::IF_NONE_MATCH, HeaderValue::from_str(given).unwrap());
+            assert_eq!(not_modified(&headers, kind, &etag(7)).unwrap(), expected, "{kind} {given}");
+        };
+        for (given, expected) in
+            [("\"7\"", true), ("W/\"7\"", true), ("\"6\", \"7\"", true), ("*", true), ("\"8\"", false)]
+        {
+            check(Kind::Plan, given, expected);
+            check(Kind::Api, given, false);
+        }
     }
 }

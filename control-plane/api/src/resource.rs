@@ -27,7 +27,7 @@ pub(crate) async fn get(call: Call, kind: Kind) -> Result<Response, Rejection> {
     let state = call.read_state().await?;
     let resource = state.get(&key).ok_or_else(|| not_found(&key))?;
     let etag = precondition::etag(resource.metadata.revision);
-    let mut response = if precondition::not_modified(&call.headers, resource.metadata.revision)? {
+    let mut response = if precondition::not_modified(&call.headers, kind, &etag)? {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         json(StatusCode::OK, state.revision(), resource.to_json())
@@ -166,8 +166,8 @@ fn answer_put(
     let status = if change.action == ChangeResult::CREATED { StatusCode::CREATED } else { StatusCode::OK };
     let state = call.api.replicated.current();
     let present = state.get(&key);
-    let body = match present {
-        Some(resource) if resource.metadata.revision == change.revision => resource.to_json(),
+    let shown = match present {
+        Some(resource) if resource.metadata.revision == change.revision => Resource::clone(resource),
         // Changed again meanwhile: the answer is still what this write made, never a later one's content or ETag.
         _ => {
             let updated_at_ms = state.time_of(change.revision).unwrap_or_else(|| state.time_ms());
@@ -175,12 +175,12 @@ fn answer_put(
             let metadata = present.map_or(fresh, |resource| resource.metadata.clone());
             let (labels, revision) = (manifest.labels, change.revision);
             let metadata = Metadata { labels, revision, updated_at_ms, ..metadata };
-            Resource { key, metadata, spec: manifest.spec }.to_json()
+            Resource { key, metadata, spec: manifest.spec }
         }
     };
-    let mut response = json(status, accepted.revision, body);
+    let mut response = json(status, accepted.revision, shown.to_json());
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, precondition::etag(change.revision));
+    headers.insert(header::ETAG, precondition::etag(shown.metadata.revision));
     debug_assert!(headers.contains_key(REVISION_HEADER));
     Ok(response)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::{IntoResponse, Response};
 use hanse_state::{
     Kind, Lineage, Problem, ProblemName, State,
-    port::{AgentStatus, GroupStatus, ScopeStatus},
+    port::{AgentStatus, FleetReport, GroupStatus, ScopeStatus},
 };
 use hanse_topology::Name;
 use http::{HeaderValue, StatusCode, header};
@@ -20,17 +20,27 @@ use crate::{
 
 /// The federation at a glance, from what this node has: it answers without a quorum too.
 pub(crate) async fn status(call: Call) -> Result<Response, Rejection> {
-    let agents = call.api.fleet.agents().await;
+    let fleet = call.api.fleet.fleet().await;
     let state = call.api.replicated.current();
-    let body = status_json(&state, &call.api.replicated.group(), &agents);
+    let body = status_json(&state, &call.api.replicated.group(), &fleet);
     Ok(json(StatusCode::OK, state.revision(), body))
 }
 
-fn status_json(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> Value {
+fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Value {
     let nodes: Vec<Value> = group
         .nodes
         .iter()
-        .map(|node| json!({"name": node.name, "role": node.role, "api": node.api_url, "matched": node.matched}))
+        .map(|node| {
+            // Said of those only that should have answered and did not: what reports to them is missing below.
+            let answered = fleet.silent.contains(&node.name).then_some(false);
+            json!({
+                "name": node.name,
+                "role": node.role,
+                "api": node.api_url,
+                "matched": node.matched,
+                "answered": answered,
+            })
+        })
         .collect();
     let mut status = json!({
         "lineage": state.lineage().map(lineage_json),
@@ -41,7 +51,7 @@ fn status_json(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> Va
         "quorum": group.quorum,
         "asOfAgeMs": group.as_of_age_ms,
         "nodes": nodes,
-        "regions": regions_json(state, agents),
+        "regions": regions_json(state, &fleet.agents),
     });
     leave_out_nulls(&mut status);
     status

@@ -4,6 +4,7 @@ mod membership;
 mod open;
 mod propose;
 mod read;
+mod reports;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -13,9 +14,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use hanse_proto::raft::{
-    ControlNode, ReportsRequest, ReportsResponse, peer_server::PeerServer, raft_server::RaftServer,
-};
+use hanse_proto::raft::{ControlNode, peer_server::PeerServer, raft_server::RaftServer};
 use hanse_state::{
     Command, Outcome, Problem, ProblemName, Revision, State,
     port::{BoxFuture, Consistency, GroupStatus, Replicated},
@@ -25,8 +24,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
     runtime::{Handle, Runtime},
-    task::JoinSet,
-    time::{Duration, Instant, timeout},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -42,6 +40,7 @@ use crate::{
     type_config::Fatal,
 };
 
+pub use self::reports::PeerReports;
 pub(crate) use self::{
     membership::Change,
     propose::{Attempt, check_size},
@@ -49,9 +48,6 @@ pub(crate) use self::{
 
 /// How long a first voter may take to elect itself.
 const BOOTSTRAP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long other members have to answer what their agents reported: people wait for it.
-const REPORTS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a replica could not be opened, begun or joined.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +86,7 @@ pub struct RaftGroup {
     snapshots: Arc<Snapshots>,
     log: LogStore,
     metrics: Metrics,
-    changing_membership: tokio::sync::Mutex<()>,
+    changing_membership: Arc<tokio::sync::Mutex<()>>,
     initialized: bool,
     stopping: AtomicBool,
     handle: Handle,
@@ -167,29 +163,6 @@ impl RaftGroup {
         let metrics = self.member.raft.metrics();
         let metrics = metrics.borrow();
         metrics.membership_config.membership().nodes().map(|(_, node)| node.clone()).collect()
-    }
-
-    /// What the agents connected to the other members last reported; only from members that answer in time.
-    pub async fn peer_reports(&self) -> Vec<ReportsResponse> {
-        let mut asked = JoinSet::new();
-        for node in self.members().into_iter().filter(|node| node.id != self.member.id) {
-            let client = self.member.channels.peer(&node.raft_address);
-            asked.spawn(async move {
-                let answer = timeout(REPORTS_TIMEOUT, client?.reports(ReportsRequest {})).await;
-                answer
-                    .map_err(|_| tonic::Status::deadline_exceeded("no answer"))?
-                    .map(tonic::Response::into_inner)
-            });
-        }
-        let mut reports = Vec::new();
-        while let Some(answer) = asked.join_next().await {
-            match answer {
-                Ok(Ok(report)) => reports.push(report),
-                Ok(Err(status)) => tracing::debug!(%status, "a member did not tell its reports"),
-                Err(error) => tracing::warn!(%error, "asking a member for its reports failed"),
-            }
-        }
-        reports
     }
 
     /// Resolves when the replica died: a disk that fails, a defect. The process must exit, for it can neither vote nor

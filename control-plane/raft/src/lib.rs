@@ -19,12 +19,13 @@ mod member;
 mod metrics;
 mod network;
 mod options;
+mod reach;
 mod service;
 mod state_machine;
 mod type_config;
 mod wire;
 
-pub use group::{GroupError, RaftGroup};
+pub use group::{GroupError, PeerReports, RaftGroup};
 pub use log_store::LogError;
 pub use options::{Compaction, RaftOptions, Timing};
 pub use service::{PeerService, RaftService, ReportsHook};

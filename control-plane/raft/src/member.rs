@@ -16,6 +16,7 @@ use crate::{
     contact::Contact,
     network::Channels,
     options::Timing,
+    reach::Reach,
     state_machine::Applied,
     type_config::{NodeId, Raft},
 };
@@ -31,6 +32,7 @@ pub(crate) struct Member {
     pub(crate) raft: Raft,
     pub(crate) channels: Arc<Channels>,
     pub(crate) contact: Arc<Contact>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) timing: Timing,
     pub(crate) applied: watch::Receiver<Applied>,
 }

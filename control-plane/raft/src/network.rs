@@ -4,7 +4,7 @@ mod channels;
 mod link;
 mod snapshot_stream;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hanse_proto::raft::ControlNode;
 use openraft::RaftNetworkFactory;
@@ -13,16 +13,20 @@ pub(crate) use self::{
     channels::{Channels, Road, never_sent},
     link::Link,
 };
-use crate::{contact::Contact, options::Timing, type_config::TypeConfig};
+use crate::{contact::Contact, options::Timing, reach::Reach, type_config::TypeConfig};
 
 /// The most one message may take: a command of 4 MiB, a batch that was nearly full when it came, and their envelopes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 8 << 20;
+
+/// A snapshot is given up when no part of it, at most 1 MiB, moves for so long. Slower roads are of no use to Raft.
+pub(crate) const PART_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Makes links. Making one costs nothing: they share one channel per node and road.
 #[derive(Clone)]
 pub(crate) struct Network {
     pub(crate) channels: Arc<Channels>,
     pub(crate) contact: Arc<Contact>,
+    pub(crate) reach: Arc<Reach>,
     pub(crate) timing: Timing,
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hanse_link::{Admission, Offer, Replicas};
-use hanse_state::port::Replicated;
+use hanse_state::{Kind, port::Replicated};
 use hanse_topology::ScopeId;
 use hanse_transport::{Identity, Role, Shutdown};
 use tokio::sync::watch;
@@ -27,28 +27,41 @@ impl AgentAdmission {
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, changed) = watch::channel(0);
-        let admission =
-            Self { replicated, replicas: replicas.clone(), projector: projector.clone(), changed };
-        (admission, watch_scopes(sender, replicas, projector, shutdown))
+        let admission = Self {
+            replicated: replicated.clone(),
+            replicas: replicas.clone(),
+            projector: projector.clone(),
+            changed,
+        };
+        (admission, watch_offers(sender, replicated, replicas, projector, shutdown))
     }
 }
 
-/// Fires when the set of scopes is another than before.
-async fn watch_scopes(
+/// Fires when there are other scopes than before, or when somebody may have joined: an agent may be here before this node
+/// has heard that it did.
+async fn watch_offers(
     sender: watch::Sender<u64>,
+    replicated: Arc<dyn Replicated>,
     replicas: Replicas,
     mut projector: ProjectorHandle,
     shutdown: Shutdown,
 ) {
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
+    let mut seen = 0;
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
             stepped = projector.stepped() => if stepped.is_err() { return },
         }
+        let state = replicated.current();
+        // Joining spends a use of a JoinToken. A journal that does not reach back says nothing, so it may have happened.
+        let joined = state.journal_since(seen).is_none_or(|mut journal| {
+            journal.any(|entry| entry.keys.iter().any(|key| key.kind == Kind::JoinToken))
+        });
+        seen = state.revision();
         let now = scopes();
-        if now != known {
+        if now != known || joined {
             known = now;
             sender.send_modify(|version| *version += 1);
         }

@@ -39,7 +39,7 @@ impl EnrolmentService {
         let name = Name::new(&request.name)
             .map_err(|error| Problem::new(ProblemName::Invalid, error.to_string()).at("name"))?;
         let token = Name::new(&request.token_id).map_err(|_| unknown_token())?;
-        let spec = self.token(&token).await?;
+        let spec = self.token(&token, &request).await?;
         // Issued before the token is spent, so that a request that cannot be met costs nothing; handed out only after.
         let (identity, chain) = self.issue(&spec, name, &request)?;
         let command = Command {
@@ -74,13 +74,29 @@ impl EnrolmentService {
         self.group.members().into_iter().map(|member| member.federation_address).collect()
     }
 
-    async fn token(&self, name: &Name) -> Result<JoinTokenSpec, Problem> {
+    /// The token, if its secret was shown. Spending it checks again; here it keeps strangers from learning which names
+    /// there are, and from growing the log.
+    async fn token(&self, name: &Name, request: &EnrolRequest) -> Result<JoinTokenSpec, Problem> {
         let state = self.replicated.read(Consistency::Linearizable).await?;
         let key = ResourceKey::global(Kind::JoinToken, name.clone());
-        match state.get(&key).map(|resource| &resource.spec) {
-            Some(Spec::JoinToken(spec)) => Ok(spec.clone()),
-            _ => Err(unknown_token()),
+        let spec = match state.get(&key).map(|resource| &resource.spec) {
+            Some(Spec::JoinToken(spec)) if spec.digest.0 == digest_secret(&request.secret) => spec.clone(),
+            _ => return Err(unknown_token()),
+        };
+        // Only a control node says where it is.
+        let wants = if request.control_node.is_some() { JoinRole::Server } else { JoinRole::Agent };
+        if spec.role != wants {
+            let meant = match spec.role {
+                JoinRole::Server => "a control node",
+                JoinRole::Agent => "an agent",
+            };
+            return Err(Problem::new(
+                ProblemName::JoinRefused,
+                format!("this join token is meant for {meant}"),
+            )
+            .remedy("make one of the right kind: hanse token create --join server|agent"));
         }
+        Ok(spec)
     }
 
     fn issue(
@@ -102,10 +118,6 @@ impl EnrolmentService {
                 Ok((Identity::agent(name, region), chain))
             }
             JoinRole::Server => {
-                if request.control_node.is_none() {
-                    return Err(Problem::new(ProblemName::Invalid, "a control node must name its addresses")
-                        .at("control_node"));
-                }
                 let root = self.root.as_ref().ok_or_else(|| {
                     Problem::new(ProblemName::Forbidden, "the root's key is not on this node, so it cannot admit a control node")
                         .remedy("bring the directory pki/root back to this node and restart it, or join through a node that has it")

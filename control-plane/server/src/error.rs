@@ -55,6 +55,11 @@ pub enum Error {
     /// The first commands found no leader, though this node alone is the quorum.
     #[error("the first write of the new control plane was not possible within {0:?}; see this node's log")]
     NotFounded(std::time::Duration),
+    /// The projection failed.
+    #[error(
+        "the projection of the state failed on this node, so its agents would learn nothing; see its log, then restart it"
+    )]
+    Projection,
     /// The Raft core ended by itself.
     #[error("the replicated state can no longer be trusted on this node; see its log, then restart it")]
     Fatal,

@@ -1,54 +1,131 @@
 //! What agents and gateways last said, gathered from every control node: soft state, merged on demand.
+//!
+//! A gateway must not be forgotten because the node, or the agent, that knew it went away a moment ago: then a change
+//! would count as served by all while one of them never heard of it. So each node remembers what it heard.
+
+mod memory;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use hanse_link::{SubscriberRecord, Subscribers};
+use hanse_link::{LEASE, SubscriberRecord, Subscribers};
 use hanse_proto::{
     raft::{AgentReport, ReportsResponse},
     sync,
 };
-use hanse_raft::RaftGroup;
-use hanse_state::port::{AgentStatus, BoxFuture, Fleet, GatewayStatus, ScopeStatus};
-use hanse_topology::Name;
+use hanse_raft::{PeerReports, RaftGroup};
+use hanse_state::{
+    State,
+    port::{AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
+};
+use hanse_transport::{Identity, Role, Shutdown};
+use parking_lot::Mutex;
 
-/// The fleet as this node and the others know it.
+use memory::Memory;
+
+/// How often the other nodes are asked when nobody else asks: a node that dies takes no more than this with it.
+const GATHER_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The fleet as this node and the others know it, and knew it.
 pub(crate) struct GatheredFleet {
-    pub(crate) subscribers: Subscribers,
-    pub(crate) group: Arc<RaftGroup>,
+    name: String,
+    started: Instant,
+    subscribers: Subscribers,
+    group: Arc<RaftGroup>,
+    memory: Mutex<Memory>,
+    /// The nodes that answered since this one started: what they knew is remembered when they fall silent.
+    answered: Mutex<BTreeSet<String>>,
+}
+
+impl GatheredFleet {
+    pub(crate) fn new(name: String, subscribers: Subscribers, group: Arc<RaftGroup>) -> Self {
+        Self {
+            name,
+            started: Instant::now(),
+            subscribers,
+            group,
+            memory: Mutex::default(),
+            answered: Mutex::default(),
+        }
+    }
+
+    /// Asks every node, and adds the answers to what is remembered. Says who did not answer and never has.
+    async fn gather(&self) -> Vec<String> {
+        let PeerReports { answers, mut silent } = self.group.peer_reports().await;
+        let now = Instant::now();
+        let mut answered = self.answered.lock();
+        let mut memory = self.memory.lock();
+        memory.learn(reports_of(&self.subscribers, now).agents, now);
+        for (node, answer) in answers {
+            memory.learn(answer.agents, now);
+            answered.insert(node);
+        }
+        silent.retain(|node| !answered.contains(node));
+        silent
+    }
+
+    /// Keeps the memory fresh until the shutdown.
+    pub(crate) async fn remember(self: Arc<Self>, shutdown: Shutdown) {
+        let mut ticks = tokio::time::interval(GATHER_INTERVAL);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                _ = ticks.tick() => {}
+            }
+            self.gather().await;
+        }
+    }
 }
 
 impl Fleet for GatheredFleet {
-    fn agents(&self) -> BoxFuture<'_, Vec<AgentStatus>> {
+    fn fleet(&self) -> BoxFuture<'_, FleetReport> {
         Box::pin(async move {
-            let mut reports = self.group.peer_reports().await;
-            reports.push(reports_of(&self.subscribers, Instant::now()));
-            merge(reports)
+            let mut silent = self.gather().await;
+            let agents = self.memory.lock().recall(Instant::now());
+            // A node that has just started knows nobody yet, and the agents it had may not have found another.
+            if self.started.elapsed() < LEASE && !all_reported(&self.group.current(), &agents) {
+                silent.push(self.name.clone());
+            }
+            FleetReport { agents, silent }
         })
     }
 }
 
-/// What this node tells the others about the agents connected to it.
+/// Whether every agent that ever joined is among those known.
+fn all_reported(state: &State, agents: &[AgentStatus]) -> bool {
+    let known = |identity: &Identity| {
+        agents.iter().any(|agent| {
+            agent.name == identity.name.as_str() && Some(&agent.region) == identity.region.as_ref()
+        })
+    };
+    state
+        .members()
+        .filter_map(|(identity, _)| identity.parse::<Identity>().ok())
+        .filter(|identity| identity.role == Role::Agent)
+        .all(|identity| known(&identity))
+}
+
+/// What this node tells the others about the agents connected to it. An agent counts once it has reported: before that
+/// nothing is known of its gateways.
 pub(crate) fn reports_of(subscribers: &Subscribers, now: Instant) -> ReportsResponse {
     ReportsResponse {
-        agents: subscribers.snapshot().into_iter().map(|record| report_of(record, now)).collect(),
+        agents: subscribers.snapshot().into_iter().filter_map(|record| report_of(record, now)).collect(),
     }
 }
 
 /// One agent's report. What it said of its gateways has aged since it said it.
-fn report_of(record: SubscriberRecord, now: Instant) -> AgentReport {
+fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
     let ms = |at: Instant| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
-    let subscribers = record.report.map(|(report, came)| {
-        let aged = move |mut status: sync::SubscriberStatus| {
-            status.heard_ms_ago = status.heard_ms_ago.saturating_add(ms(came));
-            status
-        };
-        report.subscribers.into_iter().map(aged).collect()
-    });
-    AgentReport {
+    let (report, came) = record.report?;
+    let aged = |mut status: sync::SubscriberStatus| {
+        status.heard_ms_ago = status.heard_ms_ago.saturating_add(ms(came));
+        status
+    };
+    Some(AgentReport {
         name: record.identity.name.to_string(),
         region: record.identity.region.map(String::from).unwrap_or_default(),
         connected: record.connected,
@@ -62,112 +139,6 @@ fn report_of(record: SubscriberRecord, now: Instant) -> AgentReport {
                 durable: ack.durable.map(Into::into),
             })
             .collect(),
-        subscribers: subscribers.unwrap_or_default(),
-    }
-}
-
-/// One status per agent, from whichever node heard from it last. A gateway that an older report of the agent knows, and a
-/// newer one does not (the agent restarted), stays listed.
-pub(crate) fn merge(reports: Vec<ReportsResponse>) -> Vec<AgentStatus> {
-    let mut all: Vec<AgentReport> = reports.into_iter().flat_map(|response| response.agents).collect();
-    all.sort_by_key(|report| report.heard_ms_ago);
-    let mut agents: BTreeMap<(String, String), AgentStatus> = BTreeMap::new();
-    let mut seen: BTreeSet<(String, String, String)> = BTreeSet::new();
-    for report in all {
-        // Names came from certificates; another node that sends others is not believed.
-        let Ok(region) = Name::new(&report.region) else { continue };
-        let agent =
-            agents.entry((report.region.clone(), report.name.clone())).or_insert_with(|| AgentStatus {
-                name: report.name.clone(),
-                region,
-                connected: report.connected,
-                heard_ms_ago: report.heard_ms_ago,
-                scopes: report.scopes.iter().filter_map(scope_status).collect(),
-                gateways: Vec::new(),
-            });
-        for status in report.subscribers {
-            if seen.insert((report.region.clone(), report.name.clone(), status.name.clone()))
-                && let Ok(region) = Name::new(&status.region)
-            {
-                agent.gateways.push(GatewayStatus {
-                    name: status.name,
-                    region,
-                    connected: status.connected && report.connected,
-                    heard_ms_ago: status.heard_ms_ago,
-                    scopes: status.scopes.iter().filter_map(scope_status).collect(),
-                });
-            }
-        }
-    }
-    let mut agents: Vec<AgentStatus> = agents.into_values().collect();
-    for agent in &mut agents {
-        agent.gateways.sort_by(|one, other| one.name.cmp(&other.name));
-    }
-    agents
-}
-
-fn scope_status(status: &sync::ScopeStatus) -> Option<ScopeStatus> {
-    let scope = status.scope.parse().ok()?;
-    Some(ScopeStatus { scope, effective: status.effective.as_ref().map(|position| position.revision) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> sync::SubscriberStatus {
-        sync::SubscriberStatus {
-            name: name.into(),
-            role: "gateway".into(),
-            region: "eu-west".into(),
-            scopes: vec![sync::ScopeStatus {
-                scope: "runtime/eu-west/production".into(),
-                effective: Some(sync::Position { lineage: None, revision }),
-                durable: None,
-            }],
-            heard_ms_ago,
-            connected: true,
-        }
-    }
-
-    fn node(heard_ms_ago: u64, connected: bool, subscribers: Vec<sync::SubscriberStatus>) -> ReportsResponse {
-        ReportsResponse {
-            agents: vec![AgentReport {
-                name: "agent-1".into(),
-                region: "eu-west".into(),
-                connected,
-                heard_ms_ago,
-                scopes: Vec::new(),
-                subscribers,
-            }],
-        }
-    }
-
-    #[test]
-    fn the_freshest_report_of_an_agent_wins_whichever_node_has_it() {
-        let old = node(9_000, false, vec![gateway("g1", 9_500, 4), gateway("g2", 9_500, 4)]);
-        let new = node(100, true, vec![gateway("g1", 200, 7)]);
-        for reports in [vec![old.clone(), new.clone()], vec![new, old]] {
-            let agents = merge(reports);
-            assert_eq!(agents.len(), 1);
-            assert!(agents[0].connected);
-            let rows: Vec<_> = agents[0]
-                .gateways
-                .iter()
-                .map(|gateway| {
-                    (
-                        gateway.name.as_str(),
-                        gateway.heard_ms_ago,
-                        gateway.connected,
-                        gateway.scopes[0].effective,
-                    )
-                })
-                .collect();
-            assert_eq!(
-                rows,
-                [("g1", 200, true, Some(7)), ("g2", 9_500, false, Some(4))],
-                "what only the older report knows stays listed, with its age"
-            );
-        }
-    }
+        subscribers: report.subscribers.into_iter().map(aged).collect(),
+    })
 }

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey,
-    port::Replicated,
+    Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, State,
+    port::{Consistency, Replicated},
     spec::{Digest, TokenRole, TokenSpec},
 };
 use hanse_topology::{Labels, Name};
@@ -55,19 +55,39 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile) -> Result<(), Error
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| damaged("lineage is not 32 hexadecimal digits"))?;
     let digest = Digest::try_from(file.operator_digest.clone()).map_err(damaged)?;
-    if group.current().lineage().is_none() {
+    // A crash may have come between these writes, so each is made only if it is missing.
+    let state = settled(group).await?;
+    if state.lineage().is_none() {
         write(group, CommandBody::StartLineage(Lineage { generation: 1, id: lineage, parent: None })).await?;
     }
     let name = Name::new(FIRST_TOKEN).expect("a constant that is a name");
+    let key = ResourceKey::global(Kind::Token, name);
+    if state.get(&key).is_some() {
+        return Ok(());
+    }
     let put = Change {
-        key: ResourceKey::global(Kind::Token, name),
+        key,
         action: Action::Put {
             labels: Labels::default(),
             spec: TokenSpec { role: TokenRole::Admin, digest, expires_at: None }.into(),
         },
-        if_revision: None,
+        if_revision: Some(0),
     };
     write(group, CommandBody::Apply(vec![put])).await
+}
+
+/// The state with all that was committed: read through the leader, which this node becomes.
+async fn settled(group: &Arc<RaftGroup>) -> Result<State, Error> {
+    let attempts = async {
+        loop {
+            match group.read(Consistency::Linearizable).await {
+                Ok(state) => return state,
+                Err(problem) => warn!(%problem, "the first read has to wait"),
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(FOUNDED_WITHIN, attempts).await.map_err(|_| Error::NotFounded(FOUNDED_WITHIN))
 }
 
 /// Writes once there is a leader; this node alone is the quorum.

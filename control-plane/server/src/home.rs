@@ -63,28 +63,29 @@ impl Keys {
         if let Some(root) = &self.root {
             root.save(&dir.join(ROOT_DIR))?;
         }
-        self.control.save(&dir.join(CONTROL_DIR))?;
         let path = dir.join(ROOT_CERTIFICATE);
-        fs::write(&path, self.anchor.to_pem()).map_err(Error::file("write", path))
+        fs::write(&path, self.anchor.to_pem()).map_err(Error::file("write", path))?;
+        // Last: its presence says that the node is made.
+        Ok(self.control.save(&dir.join(CONTROL_DIR))?)
     }
 
     /// Reads them back.
     pub(crate) fn load(config: &Config) -> Result<Self, Error> {
         let dir = config.pki_dir();
-        if !dir.join(CONTROL_DIR).exists() {
+        if !Authority::is_saved(&dir.join(CONTROL_DIR)) {
             return Err(Error::NotMade(config.data_dir.clone()));
         }
         let control = Authority::load(&dir.join(CONTROL_DIR))?;
         let anchor = control.trust_anchor()?;
         let root = dir.join(ROOT_DIR);
-        let root = if root.exists() { Some(Authority::load(&root)?) } else { None };
+        let root = if Authority::is_saved(&root) { Some(Authority::load(&root)?) } else { None };
         Ok(Self { control, root, anchor })
     }
 }
 
 /// Makes the data directory, or refuses one that is in use.
 pub(crate) fn make(config: &Config) -> Result<(), Error> {
-    if config.pki_dir().join(CONTROL_DIR).exists() {
+    if Authority::is_saved(&config.pki_dir().join(CONTROL_DIR)) {
         return Err(Error::AlreadyMade(config.data_dir.clone()));
     }
     let dir = config.pki_dir();
@@ -122,7 +123,9 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
 
 /// Removes a file that has served its purpose.
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
+    let removed = fs::remove_file(path)
+        .and_then(|()| fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::file("remove", path)(error)),
         _ => Ok(()),
     }

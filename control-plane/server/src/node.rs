@@ -85,6 +85,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     metrics.register(|registry| replicas.metrics().register(registry));
     let (projector, projected) = Projector::new(replicated.clone(), replicas.clone());
     tasks.spawn(projector.run(shutdown.clone()));
+    let projecting = projected.clone();
+    tokio::select! {
+        () = projecting.begun() => {}
+        () = projecting.ended() => {
+            stop(group, tasks).await?;
+            return if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };
+        }
+    }
     let (admission, watcher) =
         AgentAdmission::new(replicated.clone(), replicas.clone(), projected.clone(), shutdown.clone());
     tasks.spawn(watcher);
@@ -111,11 +119,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
-    let fleet = GatheredFleet { subscribers, group: group.clone() };
+    let fleet = Arc::new(GatheredFleet::new(config.name.to_string(), subscribers, group.clone()));
+    tasks.spawn(fleet.clone().remember(shutdown.clone()));
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());
-    let mut operator =
-        OperatorApi::new(replicated, Arc::new(fleet), Arc::new(projected), api_metrics, scrape);
+    let mut operator = OperatorApi::new(replicated, fleet, Arc::new(projected), api_metrics, scrape);
     operator.closing = closing(&shutdown, &mut tasks);
     tasks.spawn(serve_api(api, &live, operator, shutdown.clone())?);
 
@@ -124,6 +132,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let ended = tokio::select! {
         () = shutdown.wait() => Ok(()),
         () = group.fatal() => Err(Error::Fatal),
+        () = projecting.ended() => if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) },
     };
     let _ = ready.send_replace(Err("stopping".to_owned()));
     stop(group, tasks).await?;

@@ -66,7 +66,7 @@ impl Projector {
             let (next, state, changes) = match projected.await {
                 Ok(projected) => projected,
                 Err(panicked) => {
-                    error!(error = %panicked, "the projection failed; this node's agents get no changes until it restarts");
+                    error!(error = %panicked, "the projection failed");
                     return;
                 }
             };
@@ -133,6 +133,22 @@ impl ProjectorHandle {
     /// Waits for the next step; an error when the projector has ended.
     pub(crate) async fn stepped(&mut self) -> Result<(), watch::error::RecvError> {
         self.0.changed().await
+    }
+
+    /// Waits until there is a projection: before that, agents must not be told that there are no scopes.
+    pub(crate) async fn begun(&self) {
+        let mut progress = self.0.clone();
+        if progress.wait_for(|progress| progress.position.is_some()).await.is_err() {
+            // Ended without one: whoever waits for `ended` hears it.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Resolves when the projector has ended. Before a shutdown that is a defect, and this node must not go on serving:
+    /// its agents would believe it and learn nothing.
+    pub(crate) async fn ended(&self) {
+        let mut progress = self.0.clone();
+        while progress.changed().await.is_ok() {}
     }
 }
 

@@ -208,3 +208,16 @@ pub(crate) fn told(accepted: &Accepted) -> Vec<String> {
     let line = |change: &crate::ChangeResult| format!("{} {} {}", change.action, change.key, change.revision);
     accepted.changes.iter().map(line).collect()
 }
+
+/// How proptest runs here: few cases, so that the tests are quick on a small machine. `HANSE_PROPTEST_CASES` asks for more.
+pub(crate) fn proptest_config() -> proptest::test_runner::Config {
+    const DEFAULT_CASES: u32 = 16;
+    let asked = std::env::var("HANSE_PROPTEST_CASES").ok();
+    let cases = asked.map_or(DEFAULT_CASES, |cases| cases.parse().expect("HANSE_PROPTEST_CASES is a number"));
+    proptest::test_runner::Config {
+        cases,
+        max_shrink_iters: 500,
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    }
+}

@@ -75,8 +75,18 @@ pub struct NodeStatus {
 
 /// What agents and gateways last said: soft state, gathered from every control node that answers.
 pub trait Fleet: Send + Sync + 'static {
-    /// All agents known to any control node within the deadline.
-    fn agents(&self) -> BoxFuture<'_, Vec<AgentStatus>>;
+    /// All agents known to any control node that answers within the deadline, and which ones did not answer.
+    fn fleet(&self) -> BoxFuture<'_, FleetReport>;
+}
+
+/// What could be gathered of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FleetReport {
+    /// The agents, and the gateways behind them.
+    pub agents: Vec<AgentStatus>,
+    /// Control nodes that should have answered and did not. Agents connected to them may be missing from `agents`, or be
+    /// there as another node last knew them.
+    pub silent: Vec<String>,
 }
 
 /// One agent and the gateways behind it.

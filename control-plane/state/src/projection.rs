@@ -25,6 +25,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use hanse_topology::ScopeId;
 
+pub(crate) use encode::route_len;
 pub use naive::from_scratch;
 pub use preview::preview;
 

@@ -118,10 +118,7 @@ impl State {
         match record {
             Record::Header(_) => {}
             Record::Resource(resource) => self.store(Resource::from_proto(resource)?),
-            Record::Journal(entry) => {
-                let entry = JournalEntry::from_proto(entry)?;
-                self.journal.insert(entry.revision, Arc::new(entry));
-            }
+            Record::Journal(entry) => self.restore_journal(JournalEntry::from_proto(entry)?),
             Record::Idempotent(result) => {
                 let invalid = |why: &str| InvalidMessage::new("IdempotentResult", why);
                 let Some(proto::outcome::Result::Accepted(accepted)) =

@@ -19,6 +19,9 @@ pub(crate) use reference::{Hold, Reference, each_reference};
 /// The version of `apply`'s behaviour that this build knows best. A change of behaviour raises it, and is gated by the
 /// replicated version, so that all nodes change over at one revision.
 pub const STATE_VERSION: u32 = 1;
+/// The versions, of `apply`'s behaviour and of the projection, that every history starts at: those of the first release.
+/// Never what the build knows best: nodes of two builds must agree on the state from its first command.
+const INITIAL_VERSION: u32 = 1;
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +47,10 @@ pub struct State {
     pub(crate) api_revisions: OrdSet<(Name, Name, u64)>,
     /// What only one resource may have, and who has it.
     pub(crate) claims: OrdSet<(Claim, ResourceKey)>,
+
+    // Computed from `journal`, kept up and not persisted either.
+    /// How many keys its entries have.
+    pub(crate) journal_keys: usize,
 }
 
 impl Default for State {
@@ -52,8 +59,8 @@ impl Default for State {
             lineage: None,
             revision: 0,
             time_ms: 0,
-            state_version: STATE_VERSION,
-            projection_version: crate::projection::VERSION,
+            state_version: INITIAL_VERSION,
+            projection_version: INITIAL_VERSION,
             resources: OrdMap::new(),
             journal: OrdMap::new(),
             api_counters: OrdMap::new(),
@@ -62,6 +69,7 @@ impl Default for State {
             references: OrdSet::new(),
             api_revisions: OrdSet::new(),
             claims: OrdSet::new(),
+            journal_keys: 0,
         }
     }
 }
@@ -87,3 +95,6 @@ pub struct Lineage {
     /// The history this one came from, and the revision it left it at.
     pub parent: Option<([u8; 16], Revision)>,
 }
+
+#[cfg(test)]
+mod tests;

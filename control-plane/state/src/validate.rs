@@ -69,7 +69,7 @@ pub(crate) fn check(key: &ResourceKey, labels: &Labels, spec: &Spec, now_ms: u64
         .and_then(|()| limits::check_resource(spec))
         .and_then(|()| match spec {
             Spec::Organization(spec) => tenancy::check_organization(spec),
-            Spec::Region(spec) => tenancy::check_region(spec),
+            Spec::Region(spec) => tenancy::check_region(&key.name, spec),
             Spec::Environment(spec) => tenancy::check_environment(spec),
             Spec::Policy(spec) => policy::check(spec),
             Spec::Upstream(spec) => upstream::check(spec),

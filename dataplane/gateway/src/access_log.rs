@@ -1,14 +1,15 @@
 //! The access log: one line of JSON per request, written by a thread of its own.
 //!
-//! Serving threads never wait for it: a line that finds the queue full is counted and dropped.
+//! Serving threads never wait for it: a line that finds the queue full is counted and dropped. So are lines of a write that
+//! fails.
 
 use std::{
     fs::OpenOptions,
-    io::{self, BufWriter, Write},
+    io::{self, Write},
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
@@ -22,6 +23,10 @@ use crate::{config::AccessLogTarget, metrics::GatewayMetrics};
 
 /// Lines that may wait for the writer: a second's worth at 50,000 requests a second and some 15 MB at most.
 const QUEUE: usize = 50_000;
+/// What is written at once, if it waits.
+const BATCH: usize = 64 << 10;
+/// After a failed write: a full disk is not made emptier by trying faster.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What is said of one request. No query: keys travel there.
 #[derive(Debug, Serialize)]
@@ -105,8 +110,9 @@ impl AccessLog {
     ) -> io::Result<(Self, Written)> {
         let (queue, lines) = sync_channel(QUEUE);
         let (end, ended) = oneshot::channel();
+        let counted = metrics.clone();
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            write(&lines, output);
+            write(&lines, output, &counted, PAUSE);
             let _ = end.send(()); // nobody may be waiting
         })?;
         Ok((Self { queue, metrics }, Written(ended)))
@@ -122,23 +128,76 @@ impl AccessLog {
     }
 }
 
-/// Writes until all senders are gone. Flushes whenever nothing waits.
-fn write(lines: &Receiver<Vec<u8>>, output: Box<dyn Write + Send>) {
-    /// After a failed write: a full disk is not made emptier by trying faster.
-    const PAUSE: Duration = Duration::from_secs(1);
-    let mut output = BufWriter::new(output);
-    while let Ok(line) = lines.recv() {
-        let mut written = output.write_all(&line);
-        loop {
-            match lines.try_recv() {
-                Ok(line) if written.is_ok() => written = output.write_all(&line),
-                Ok(_) => {}
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+/// Writes until all senders are gone, whatever waits at once, and flushes each time.
+fn write(lines: &Receiver<Vec<u8>>, mut output: impl Write, metrics: &GatewayMetrics, pause: Duration) {
+    let mut torn = false;
+    while let Ok(mut batch) = lines.recv() {
+        let mut count = 1;
+        while batch.len() < BATCH
+            && let Ok(line) = lines.try_recv()
+        {
+            batch.extend_from_slice(&line);
+            count += 1;
         }
-        if let Err(error) = written.and_then(|()| output.flush()) {
-            tracing::error!(%error, "cannot write the access log");
-            thread::sleep(PAUSE);
+        if torn {
+            batch.insert(0, b'\n'); // what got through of the last batch may end anywhere
         }
+        let written = output.write_all(&batch).and_then(|()| output.flush());
+        torn = written.is_err();
+        if let Err(error) = written {
+            tracing::error!(%error, lines = count, "cannot write the access log");
+            metrics.lost_log_lines.fetch_add(count, Ordering::Relaxed);
+            thread::sleep(pause);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Takes three octets of the second write, and then fails once.
+    #[derive(Default, Clone)]
+    struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+            let (writes, written) = &mut *self.0.lock().unwrap();
+            *writes += 1;
+            let taken = match *writes {
+                2 => 3,
+                3 => return Err(io::Error::from(io::ErrorKind::StorageFull)),
+                _ => octets.len(),
+            };
+            written.extend_from_slice(&octets[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_lost_to_a_failed_write_are_counted_and_tear_no_other() {
+        let metrics = GatewayMetrics::new(1);
+        let disk = Disk::default();
+        let (queue, lines) = sync_channel(QUEUE);
+        // Lines as large as a batch are written one by one.
+        let line = |letter: u8| {
+            let mut line = vec![letter; BATCH];
+            line.push(b'\n');
+            line
+        };
+        for letter in [b'a', b'b', b'c'] {
+            queue.send(line(letter)).unwrap();
+        }
+        drop(queue);
+        write(&lines, disk.clone(), &metrics, Duration::ZERO);
+        let wanted = [line(b'a'), b"bbb\n".to_vec(), line(b'c')].concat();
+        assert!(disk.0.lock().unwrap().1 == wanted);
+        assert_eq!(metrics.lost_log_lines.load(Ordering::Relaxed), 1);
     }
 }

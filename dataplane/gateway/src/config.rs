@@ -13,6 +13,15 @@ const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
 const DEFAULT_HEADER_TIMEOUT_MS: u64 = 75_000;
 /// How long requests in flight may go on after the order to stop: half of what `hanse dev` allows a process.
 const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 5_000;
+/// How long a client may send nothing of a request's body, or take nothing of an answer: a phone in a tunnel may come
+/// back, an attacker who stands still holds nothing longer.
+const DEFAULT_CLIENT_SILENCE_MS: u64 = 60_000;
+/// How long an upstream may send nothing of an answer's body: event streams are silent between two events, and their
+/// keep-alive comments come every 15 to 60 s; what is silent for five minutes is dead.
+const DEFAULT_ANSWER_SILENCE_MS: u64 = 300_000;
+/// Client connections of the process: each may cost two descriptors (its own and an upstream's) of the 65,536 that
+/// services commonly get, and some 100 KB of buffers: 2 GB at worst.
+const DEFAULT_MAX_CONNECTIONS: u32 = 20_000;
 
 /// Every value of a gateway's configuration file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +79,12 @@ pub struct Limits {
     pub header_timeout_ms: u64,
     /// For requests in flight after the order to stop, in milliseconds.
     pub drain_timeout_ms: u64,
+    /// For the next octets of a request's body to come, or of an answer to be taken, in milliseconds.
+    pub client_silence_ms: u64,
+    /// For the next octets of an upstream's answer, in milliseconds.
+    pub answer_silence_ms: u64,
+    /// Client connections at once; more are closed unread.
+    pub max_connections: u32,
 }
 
 impl Default for Limits {
@@ -78,6 +93,9 @@ impl Default for Limits {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             header_timeout_ms: DEFAULT_HEADER_TIMEOUT_MS,
             drain_timeout_ms: DEFAULT_DRAIN_TIMEOUT_MS,
+            client_silence_ms: DEFAULT_CLIENT_SILENCE_MS,
+            answer_silence_ms: DEFAULT_ANSWER_SILENCE_MS,
+            max_connections: DEFAULT_MAX_CONNECTIONS,
         }
     }
 }
@@ -91,6 +109,16 @@ impl Limits {
     /// For requests in flight after the order to stop.
     pub fn drain_timeout(&self) -> Duration {
         Duration::from_millis(self.drain_timeout_ms)
+    }
+
+    /// For the next octets of a request's body to come, or of an answer to be taken.
+    pub fn client_silence(&self) -> Duration {
+        Duration::from_millis(self.client_silence_ms)
+    }
+
+    /// For the next octets of an upstream's answer.
+    pub fn answer_silence(&self) -> Duration {
+        Duration::from_millis(self.answer_silence_ms)
     }
 }
 
@@ -135,6 +163,15 @@ impl Config {
                 "limits.header_timeout_ms",
                 "must be above 0: without it slow clients hold connections",
             );
+        }
+        for (key, value) in [
+            ("limits.client_silence_ms", self.limits.client_silence_ms),
+            ("limits.answer_silence_ms", self.limits.answer_silence_ms),
+            ("limits.max_connections", u64::from(self.limits.max_connections)),
+        ] {
+            if value == 0 {
+                return refuse(key, "must be above 0; leave it out for the default");
+            }
         }
         Ok(())
     }
@@ -197,5 +234,8 @@ mod tests {
         check("http = \"127.0.0.1:0\"", "", "listen");
         check("[listen]", "workers = 0\n[listen]", "workers");
         check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
+        for key in ["client_silence_ms", "answer_silence_ms", "max_connections"] {
+            check("[listen]", &format!("limits = {{ {key} = 0 }}\n[listen]"), &format!("limits.{key}"));
+        }
     }
 }

@@ -52,8 +52,6 @@ pub struct Matched {
     pub operation: Option<Arc<Operation>>,
     /// Who calls.
     pub caller: Option<Arc<Caller>>,
-    /// The CORS policy that holds.
-    pub cors: Option<Arc<Cors>>,
 }
 
 /// What to do.
@@ -104,7 +102,6 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     let served = environment.api(&host, &path).ok_or(Refusal::NoRoute)?;
     let routes = &*served.routes;
     matched.served = Some(served.clone());
-    matched.cors = routes.cors.clone();
     if routes.blocked {
         return Err(Refusal::ApiBlocked);
     }
@@ -119,7 +116,6 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
         .get(head.method)
         .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
     matched.operation = Some(operation.clone());
-    matched.cors = operation.cors.clone();
 
     if let Some(place) = routes.key.as_ref().filter(|_| !operation.open) {
         matched.caller = Some(caller(environment, place, head)?);
@@ -189,11 +185,20 @@ impl Matched {
         if let Some(operation) = &self.operation {
             operation.response_headers.apply(headers);
         }
-        if let Some(cors) = &self.cors {
+        if let Some(cors) = self.cors() {
             cors.decorate(origin, headers);
         }
         if self.served.as_ref().is_some_and(|served| served.routes.deprecated) {
             headers.insert(DEPRECATION, HeaderValue::from_static(SOME_TIME_AGO));
+        }
+    }
+
+    /// The CORS policy that holds.
+    fn cors(&self) -> Option<&Cors> {
+        match (&self.operation, &self.served) {
+            (Some(operation), _) => operation.cors.as_deref(),
+            (None, Some(served)) => served.routes.cors.as_deref(),
+            (None, None) => None,
         }
     }
 }

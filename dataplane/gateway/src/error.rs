@@ -76,6 +76,15 @@ pub enum Error {
     /// A serving thread could not start, or ended.
     #[error("a serving thread failed")]
     Serving(#[source] io::Error),
+    /// A part without which the gateway would serve on and never follow the configuration.
+    #[error("{task} ended by itself; start the gateway again, and report this")]
+    TaskEnded {
+        /// Which one.
+        task: &'static str,
+        /// The panic, if it was one.
+        #[source]
+        source: Option<tokio::task::JoinError>,
+    },
 }
 
 impl Error {

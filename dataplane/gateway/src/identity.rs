@@ -31,25 +31,31 @@ pub(crate) async fn credentials(
         if credentials.not_after() > SystemTime::now() {
             return Ok(Some(LiveCredentials::new(credentials)));
         }
-        true
+        Some(credentials.key().clone())
     } else {
-        false
+        None
     };
     let Some(token) = join_token(config)? else {
-        return Err(if expired { Error::Expired(dir) } else { Error::NoJoinToken(dir) });
+        return Err(if expired.is_some() { Error::Expired(dir) } else { Error::NoJoinToken(dir) });
     };
-    let Some(credentials) = join(config, &token.parse()?, shutdown).await? else { return Ok(None) };
+    // The agent knows this gateway by its key: under another one it would be a stranger with a name that is taken.
+    let key = expired.map_or_else(KeyPair::generate, Ok)?;
+    let Some(credentials) = join(config, &token.parse()?, key, shutdown).await? else { return Ok(None) };
     credentials.save(&dir)?;
     info!(identity = %credentials.identity(), "joined the region");
     Ok(Some(LiveCredentials::new(credentials)))
 }
 
 /// Asks until an agent answers. What it answers is final.
-async fn join(config: &Config, token: &JoinToken, shutdown: &Shutdown) -> Result<Option<Credentials>, Error> {
-    let key = KeyPair::generate()?;
+async fn join(
+    config: &Config,
+    token: &JoinToken,
+    key: KeyPair,
+    shutdown: &Shutdown,
+) -> Result<Option<Credentials>, Error> {
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
     loop {
-        let error = match enrol(&config.enrolment, token, &config.name, &key, None).await {
+        let error = match enrol(&config.enrolment, token, Role::Gateway, &config.name, &key, None).await {
             Ok(answer) => return Ok(Some(Credentials::new(chain_of(&answer), key)?)),
             Err(error @ EnrolError::Unreachable { .. }) => error,
             Err(error) => return Err(error.into()),

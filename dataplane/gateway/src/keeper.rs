@@ -5,19 +5,19 @@
 //! a serving thread.
 
 use std::{
-    collections::BTreeMap,
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hanse_link::Replicas;
+use hanse_link::{LinkStatus, Replicas};
 use hanse_sync::{Changes, Position, ReplicaMap, Seen};
-use hanse_topology::ScopeId;
+use hanse_topology::{Name, ScopeId};
 use hanse_transport::Shutdown;
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinError};
 use tracing::{debug, error, info};
 
 use crate::{
@@ -32,11 +32,30 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(1);
 /// Unusable resources that the summary names, per scope: enough for a person, whatever went wrong.
 const NAMED: usize = 100;
+/// After a configuration that cannot be compiled even from scratch: the next attempt must not be another storm.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// Why there is nothing to serve.
+const NOTHING: &str = "no configuration yet";
 
 /// The task.
 pub(crate) struct TableKeeper {
     replicas: Replicas,
-    state: Option<Keeping>,
+    /// What the agent offers.
+    link: watch::Receiver<LinkStatus>,
+    /// The environments wanted; none: all.
+    environments: Vec<Name>,
+    state: Keeping,
+    /// Every scope that was offered had its content once. Until then nothing is served: a scope that is missing would
+    /// leave its requests to an environment with a wider host.
+    complete: bool,
+    handle: Published,
+}
+
+/// A [`TableKeeper`] that does not know its link yet: the link reports what is served, and so is made after it.
+pub(crate) struct KeeperSeed {
+    replicas: Replicas,
+    environments: Vec<Name>,
     handle: Published,
 }
 
@@ -51,6 +70,8 @@ pub(crate) struct KeeperHandle {
     pub(crate) ready: watch::Receiver<Result<(), String>>,
     /// For people.
     pub(crate) summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
+    #[cfg(test)]
+    faults: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// One scope for people.
@@ -81,6 +102,9 @@ struct Published {
     ready: watch::Sender<Result<(), String>>,
     summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
     metrics: Arc<GatewayMetrics>,
+    /// Steps that are to panic.
+    #[cfg(test)]
+    faults: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// The compiled scopes. Moves to a blocking thread and back with every step.
@@ -88,6 +112,8 @@ struct Published {
 struct Keeping {
     scopes: BTreeMap<ScopeId, KeptScope>,
     profiles: ConnectProfiles,
+    /// The scopes differ from what the table in force was made of.
+    unpublished: bool,
     /// Tables out of use, until no serving thread looks at them.
     retired: Vec<Arc<RoutingTable>>,
 }
@@ -112,60 +138,106 @@ enum Content {
 }
 
 impl TableKeeper {
-    /// A task over these replicas.
-    pub(crate) fn new(replicas: Replicas, metrics: Arc<GatewayMetrics>) -> (Self, KeeperHandle) {
+    /// Follows the replicas until the shutdown.
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+        let mut changed = self.replicas.subscribe();
+        changed.mark_changed(); // whatever there is already
+        let mut linked = true;
+        loop {
+            let retired = !self.state.retired.is_empty();
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return,
+                ended = changed.changed() => if ended.is_err() { return },
+                heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
+                () = tokio::time::sleep(SWEEP), if retired => {}
+            }
+            if self.step().await.is_err() {
+                // Going down would take down every gateway that gets the same change. So the last table stays in force, and
+                // what it misses is not acknowledged, which the control plane shows.
+                error!("compiling the configuration panicked; once more from scratch");
+                let again = self.step().await.is_err();
+                self.handle.metrics.following.store(!again, Ordering::Relaxed);
+                if again {
+                    error!(retry = ?RETRY, "the configuration cannot be compiled; the last table stays in force");
+                    tokio::select! { () = shutdown.wait() => return, () = tokio::time::sleep(RETRY) => {} }
+                    changed.mark_changed();
+                }
+            } else {
+                self.handle.metrics.following.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// One step on a blocking thread. After a panic nothing compiled is left.
+    async fn step(&mut self) -> Result<(), JoinError> {
+        let (replicas, handle, complete) = (self.replicas.clone(), self.handle.clone(), self.complete);
+        let awaited = if complete { BTreeSet::new() } else { self.awaited() };
+        // What is compiled is lost if this panics, and the next table a whole one.
+        let mut state =
+            std::mem::replace(&mut self.state, Keeping { unpublished: true, ..Default::default() });
+        let step = tokio::task::spawn_blocking(move || {
+            let complete = state.step(&replicas, &awaited, complete, &handle);
+            (state, complete)
+        });
+        (self.state, self.complete) = step.await?;
+        Ok(())
+    }
+
+    /// The scopes without which nothing is served.
+    fn awaited(&self) -> BTreeSet<ScopeId> {
+        let wanted = |name: &Name| self.environments.is_empty() || self.environments.contains(name);
+        let offered = &self.link.borrow().offered;
+        offered.iter().filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
+    }
+}
+
+impl KeeperSeed {
+    /// A task over these replicas, which hold what of the link's offer these `environments` (none: all) want.
+    pub(crate) fn new(
+        replicas: Replicas,
+        environments: Vec<Name>,
+        metrics: Arc<GatewayMetrics>,
+    ) -> (Self, KeeperHandle) {
         let handle = Published {
             table: Arc::default(),
             effective: watch::Sender::default(),
-            ready: watch::Sender::new(Err("no configuration yet".to_owned())),
+            ready: watch::Sender::new(Err(NOTHING.to_owned())),
             summary: Arc::default(),
             metrics,
+            #[cfg(test)]
+            faults: Arc::default(),
         };
         let seen = KeeperHandle {
             table: handle.table.clone(),
             effective: handle.effective.subscribe(),
             ready: handle.ready.subscribe(),
             summary: handle.summary.clone(),
+            #[cfg(test)]
+            faults: handle.faults.clone(),
         };
-        (Self { replicas, state: Some(Keeping::default()), handle }, seen)
+        (Self { replicas, environments, handle }, seen)
     }
 
-    /// Follows the replicas until the shutdown.
-    pub(crate) async fn run(mut self, shutdown: Shutdown) {
-        let mut changed = self.replicas.subscribe();
-        changed.mark_changed(); // whatever there is already
-        loop {
-            let retired = self.state.as_ref().is_some_and(|state| !state.retired.is_empty());
-            tokio::select! {
-                biased;
-                () = shutdown.wait() => return,
-                ended = changed.changed() => if ended.is_err() { return },
-                () = tokio::time::sleep(SWEEP), if retired => {}
-            }
-            let Some(mut state) = self.state.take() else { return };
-            let (replicas, handle) = (self.replicas.clone(), self.handle.clone());
-            let step = tokio::task::spawn_blocking(move || {
-                state.step(&replicas, &handle);
-                state
-            });
-            match step.await {
-                Ok(state) => self.state = Some(state),
-                Err(error) => {
-                    // Going down would take down every gateway that gets the same change. So: go on serving, and stop
-                    // acknowledging, which the control plane shows.
-                    error!(%error, "compiling the configuration panicked; the last table stays, and will not follow");
-                    shutdown.wait().await;
-                    return;
-                }
-            }
-        }
+    /// The task, once there is a link.
+    pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
+        let Self { replicas, environments, handle } = self;
+        TableKeeper { replicas, link, environments, state: Keeping::default(), complete: false, handle }
     }
 }
 
 impl Keeping {
-    /// Brings everything in line with the replicas.
-    fn step(&mut self, replicas: &Replicas, handle: &Published) {
+    /// Brings everything in line with the replicas. Whether every `awaited` scope is there, or was once.
+    fn step(
+        &mut self,
+        replicas: &Replicas,
+        awaited: &BTreeSet<ScopeId>,
+        complete: bool,
+        handle: &Published,
+    ) -> bool {
         let (news, gone) = replicas.read(|map| (self.news(map), self.gone(map)));
+        #[cfg(test)]
+        handle.fault();
         let moved = !news.is_empty() || !gone.is_empty();
         let mut changed = !gone.is_empty();
         for scope in gone {
@@ -175,15 +247,25 @@ impl Keeping {
         for news in news {
             changed |= self.take_in(news);
         }
+        self.unpublished |= changed;
+        let missing = awaited.iter().find(|scope| !self.scopes.contains_key(scope));
+        if !complete && (awaited.is_empty() || missing.is_some()) {
+            let why = missing
+                .map_or(NOTHING.to_owned(), |scope| format!("no configuration yet: {scope} is missing"));
+            handle.tell_ready(Err(why));
+            return false;
+        }
+        let changed = std::mem::take(&mut self.unpublished);
         if changed {
             let tables = self.scopes.values().map(|kept| kept.index.table()).collect();
             self.retired.push(handle.table.swap(Arc::new(RoutingTable::new(tables))));
         }
-        if moved {
+        if moved || changed {
             self.publish(handle, changed);
         }
         // The count includes every serving thread that still looks at the table: swap saw to that.
         self.retired.retain(|table| Arc::strong_count(table) > 1);
+        true
     }
 
     fn news(&self, map: &ReplicaMap) -> Vec<News> {
@@ -244,15 +326,20 @@ impl Keeping {
         handle.metrics.serve(apis, scopes);
         let summary = self.scopes.iter().map(|(scope, kept)| kept.summary(scope)).collect();
         handle.summary.store(Arc::new(summary));
-        let ready = if self.scopes.is_empty() { Err("no configuration yet".to_owned()) } else { Ok(()) };
-        handle.ready.send_if_modified(|now| {
+        handle.tell_ready(if self.scopes.is_empty() { Err(NOTHING.to_owned()) } else { Ok(()) });
+        // Last: whoever hears of a position may count on its being served.
+        let positions = self.scopes.iter().map(|(scope, kept)| (scope.clone(), kept.position)).collect();
+        handle.effective.send_replace(positions);
+    }
+}
+
+impl Published {
+    fn tell_ready(&self, ready: Result<(), String>) {
+        self.ready.send_if_modified(|now| {
             let differs = *now != ready;
             *now = ready;
             differs
         });
-        // Last: whoever hears of a position may count on its being served.
-        let positions = self.scopes.iter().map(|(scope, kept)| (scope.clone(), kept.position)).collect();
-        handle.effective.send_replace(positions);
     }
 }
 

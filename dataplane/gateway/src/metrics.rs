@@ -7,7 +7,7 @@ mod histogram;
 
 use std::sync::{
     Arc, OnceLock,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -78,6 +78,8 @@ pub struct WorkerMetrics {
     pub rejected: [AtomicU64; Reason::COUNT],
     /// Client connections now open.
     pub connections: AtomicI64,
+    /// Client connections refused because too many were open.
+    pub refused_connections: AtomicU64,
     /// Client connections ever accepted.
     pub accepted: AtomicU64,
     /// TLS handshakes that failed or took too long.
@@ -91,7 +93,9 @@ pub struct GatewayMetrics {
     pub workers: Vec<Arc<WorkerMetrics>>,
     /// Requests that fit no Api.
     pub unmatched: ApiStats,
-    /// Access log lines that found the queue full.
+    /// Whether the table follows the configuration: not while that cannot be compiled.
+    pub following: AtomicBool,
+    /// Access log lines that found the queue full, or were lost to a failed write.
     pub lost_log_lines: AtomicU64,
     /// Of the Apis now served.
     apis: ArcSwap<Vec<Arc<ApiStats>>>,
@@ -118,10 +122,16 @@ impl GatewayMetrics {
         Arc::new(Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
             unmatched: ApiStats::new(None, "", ""),
+            following: AtomicBool::new(true),
             lost_log_lines: AtomicU64::new(0),
             apis: ArcSwap::default(),
             scopes: ArcSwap::default(),
         })
+    }
+
+    /// Client connections open on all threads.
+    pub fn open_connections(&self) -> i64 {
+        self.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum()
     }
 
     /// The Apis now served.

@@ -1,6 +1,6 @@
 //! Answers the gateway gives by itself: problem documents (RFC 9457).
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -50,6 +50,8 @@ pub enum Refusal {
         /// Until the next request passes.
         retry_after: Duration,
     },
+    /// The client stopped sending the body.
+    BodyTimeout,
     /// The Api has no endpoint here.
     NoEndpoint,
     /// No connection to the endpoint, or it broke before an answer.
@@ -74,6 +76,7 @@ pub enum Reason {
     NotSubscribed,
     BodyTooLarge,
     OverPlan,
+    BodyTimeout,
     NoEndpoint,
     UpstreamUnreachable,
     UpstreamTimeout,
@@ -83,7 +86,7 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Each once, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotReady,
         Self::BadHost,
         Self::BadPath,
@@ -96,6 +99,7 @@ impl Reason {
         Self::NotSubscribed,
         Self::BodyTooLarge,
         Self::OverPlan,
+        Self::BodyTimeout,
         Self::NoEndpoint,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
@@ -116,6 +120,7 @@ impl Reason {
             Self::NotSubscribed => "not-subscribed",
             Self::BodyTooLarge => "body-too-large",
             Self::OverPlan => "over-plan",
+            Self::BodyTimeout => "body-timeout",
             Self::NoEndpoint => "no-endpoint",
             Self::UpstreamUnreachable => "upstream-unreachable",
             Self::UpstreamTimeout => "upstream-timeout",
@@ -131,11 +136,18 @@ impl Reason {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::OverPlan => StatusCode::TOO_MANY_REQUESTS,
             Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
             Self::NotReady | Self::ApiBlocked | Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
+    }
+
+    /// What is always said, as JSON without its end. Names and titles need no escapes.
+    fn document(self) -> String {
+        let (name, title, status) = (self.name(), self.title(), self.status().as_u16());
+        format!(r#"{{"type":"urn:hanse:problem:{name}","title":"{title}","status":{status}"#)
     }
 
     const fn title(self) -> &'static str {
@@ -152,6 +164,7 @@ impl Reason {
             Self::NotSubscribed => "The application is not subscribed to this API",
             Self::BodyTooLarge => "The request body is too large",
             Self::OverPlan => "The subscription's plan is used up for now",
+            Self::BodyTimeout => "The request body did not come in time",
             Self::NoEndpoint => "The API has no endpoint in this region",
             Self::UpstreamUnreachable => "The API's backend cannot be reached",
             Self::UpstreamTimeout => "The API's backend did not answer in time",
@@ -175,6 +188,7 @@ impl Refusal {
             Self::NotSubscribed => Reason::NotSubscribed,
             Self::BodyTooLarge { .. } => Reason::BodyTooLarge,
             Self::OverPlan { .. } => Reason::OverPlan,
+            Self::BodyTimeout => Reason::BodyTimeout,
             Self::NoEndpoint => Reason::NoEndpoint,
             Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
@@ -197,15 +211,7 @@ impl Refusal {
     pub fn response(&self) -> Response<Bytes> {
         let reason = self.reason();
         let status = reason.status();
-        let mut document = serde_json::json!({
-            "type": format!("urn:hanse:problem:{}", reason.name()),
-            "title": reason.title(),
-            "status": status.as_u16(),
-        });
-        if let Some(detail) = self.detail() {
-            document["detail"] = detail.into();
-        }
-        let mut response = Response::new(Bytes::from(document.to_string()));
+        let mut response = Response::new(self.document());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -213,6 +219,20 @@ impl Refusal {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         self.add_headers(headers);
         response
+    }
+
+    /// Made once per kind, but for those that have more to say: a flood of refusals must be cheap.
+    fn document(&self) -> Bytes {
+        static WITHOUT_DETAIL: LazyLock<[&str; Reason::COUNT]> = LazyLock::new(|| {
+            Reason::ALL.map(|reason| &*Box::leak(format!("{}}}", reason.document()).into_boxed_str()))
+        });
+        match self.detail() {
+            None => Bytes::from_static(WITHOUT_DETAIL[self.reason() as usize].as_bytes()),
+            Some(detail) => {
+                let detail = serde_json::Value::String(detail);
+                format!("{},\"detail\":{detail}}}", self.reason().document()).into()
+            }
+        }
     }
 
     fn add_headers(&self, headers: &mut HeaderMap) {
@@ -257,6 +277,21 @@ mod tests {
             (response.status().as_u16(), &response.headers()[header::ALLOW]),
             (405, &"GET, HEAD".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn every_document_is_json() {
+        for reason in Reason::ALL {
+            let document: serde_json::Value =
+                serde_json::from_str(&format!("{}}}", reason.document())).unwrap();
+            assert_eq!(document["title"], reason.title());
+        }
+        let quoted = Refusal::BadPath("a \"\\\n".to_owned()).response();
+        let document: serde_json::Value = serde_json::from_slice(quoted.body()).unwrap();
+        assert_eq!((&document["detail"], &document["status"]), (&"a \"\\\n".into(), &400.into()));
+        let plain = Refusal::NoRoute.response();
+        let document: serde_json::Value = serde_json::from_slice(plain.body()).unwrap();
+        assert_eq!((&document["type"], document.get("detail")), (&"urn:hanse:problem:no-route".into(), None));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! them but the routing table, which they read, and counters, which they do not wait for.
 
 mod accept;
+mod activity;
 mod body;
 mod client_stream;
 mod connection;

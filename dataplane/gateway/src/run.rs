@@ -7,15 +7,16 @@ use hanse_link::{
 };
 use hanse_topology::ScopeId;
 use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, admin, client_tls};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
-use tokio::{net::TcpListener, sync::watch};
-use tracing::{error, info};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tracing::{error, info, warn};
 
 use crate::{
     Config, Error,
     access_log::AccessLog,
     identity,
-    keeper::TableKeeper,
+    keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
     proxy::{Dataplane, DataplaneOptions, bind},
 };
@@ -26,11 +27,12 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// Runs a gateway until the shutdown. Serves on threads of its own; everything else runs on the caller's runtime.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
+    raise_descriptor_limit();
     let Some(credentials) = identity::credentials(&config, &shutdown).await? else { return Ok(()) };
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
     let replicas = Replicas::new();
-    let (keeper, kept) = TableKeeper::new(replicas.clone(), metrics.clone());
+    let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
     let (subscriber, link) = subscriber(&config, &credentials, replicas.clone(), kept.effective)?;
 
     let registry = Metrics::new();
@@ -66,13 +68,16 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         http = ?dataplane.http, https = ?dataplane.https, "gateway listens"
     );
 
+    let keeper = keeper.over(link.status.clone());
     let pages = admin::router(registry, kept.ready).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
         link.status,
     ));
-    tokio::spawn(keeper.run(shutdown.clone()));
-    tokio::spawn(subscriber.run(shutdown.clone()));
+    let sync = [
+        ("the configuration keeper", tokio::spawn(keeper.run(shutdown.clone()))),
+        ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
+    ];
     tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -81,11 +86,37 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
             }
         }
     });
-    dataplane.ended().await.map_err(Error::Serving)?;
+    tokio::select! {
+        ended = dataplane.ended() => ended.map_err(Error::Serving)?,
+        error = unexpected_end(sync, &shutdown) => return Err(error),
+    }
     if let Some(written) = written {
         written.within(LAST_LINES).await;
     }
     Ok(())
+}
+
+/// Resolves when one of the tasks ends before it is told to: the gateway would serve on and never follow, unseen.
+async fn unexpected_end(tasks: [(&'static str, JoinHandle<()>); 2], shutdown: &Shutdown) -> Error {
+    let [(first, one), (second, other)] = tasks;
+    let (task, ended) = tokio::select! {
+        ended = one => (first, ended),
+        ended = other => (second, ended),
+    };
+    if shutdown.is_triggered() {
+        std::future::pending::<()>().await; // the serving threads say when it is over
+    }
+    Error::TaskEnded { task, source: ended.err() }
+}
+
+/// Lets the process have as many descriptors as it may: many systems start processes with 1,024.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        warn!(%error, "cannot raise the limit of file descriptors");
+    }
 }
 
 fn subscriber(

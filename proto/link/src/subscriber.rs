@@ -13,7 +13,7 @@ use std::{
 };
 
 use hanse_proto::sync::Report;
-use hanse_sync::{Freshness, Position, Wanted};
+use hanse_sync::{Freshness, Patience, Position, Wanted};
 use hanse_topology::ScopeId;
 use hanse_transport::{Identity, Shutdown, backoff::Backoff, connect, telemetry};
 use rustls::ClientConfig;
@@ -76,6 +76,8 @@ pub struct SubscriberTask {
     report_changed: Option<watch::Receiver<u64>>,
     status: watch::Sender<LinkStatus>,
     freshness: watch::Sender<Freshness>,
+    /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
+    patience: Patience,
 }
 
 impl fmt::Debug for SubscriberTask {
@@ -112,6 +114,7 @@ impl SubscriberTask {
             report_changed: None,
             status,
             freshness,
+            patience: Patience::default(),
         };
         (task, SubscriberHandle { status: status_seen, freshness: freshness_seen })
     }

@@ -27,7 +27,7 @@ pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use replica::{AdvanceError, Changes, Prepared, Replica, Seen};
 pub use root::Root;
-pub use subscriber::{Alarm, Effect, Standing, SubscriberSession, Wanted};
+pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 
 /// The features of the protocol beyond its first form that this version knows, by name.
 const FEATURES: [&str; 0] = [];

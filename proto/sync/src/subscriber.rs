@@ -1,6 +1,7 @@
 //! The subscriber's side of one stream.
 
 mod alarm;
+mod patience;
 mod subscription;
 
 use std::{
@@ -17,10 +18,10 @@ use hanse_topology::{Name, ScopeId};
 use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap};
 
 pub use alarm::Alarm;
+pub use patience::Patience;
+use patience::STALL;
 use subscription::Subscription;
 
-/// Connected, and nothing of a scope for so long: the sync is dead though the link is up. Five missed bookmarks.
-const STALL: Duration = Duration::from_secs(5);
 /// A publisher whose confirmation of the leader is older than this is left for a better one.
 const AS_OF_LIMIT: Duration = Duration::from_secs(5);
 /// How long a publisher may be behind before a better one is sought: a node that just started catches up in that time.
@@ -29,6 +30,9 @@ const BEHIND_LIMIT: Duration = Duration::from_secs(5);
 const NOTHING_OFFERED_LIMIT: Duration = Duration::from_secs(30);
 /// Failed transfers of one scope on one connection before the publisher is left: it would send the same again.
 const MAX_RESYNCS: u32 = 3;
+/// Between a refusal and the next Hello for a scope that is offered: the offer and the Hello crossed, so the next one
+/// should do; if it does not, this is how often a confused publisher is asked.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 
 /// The scopes a subscriber asks for among those it is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +80,7 @@ pub enum Effect {
         /// The scope.
         scope: ScopeId,
     },
-    /// The publisher does not serve the scope. Keep its replica.
+    /// The publisher does not serve the scope. Keep its replica. If it is among those offered, it is asked for again.
     Refused {
         /// The scope, as it was asked for.
         scope: String,
@@ -149,6 +153,9 @@ pub struct SubscriberSession {
     started: Instant,
     /// When the last part of any transfer came: transfers of other scopes excuse silence, they share the stream.
     last_chunk: Option<Instant>,
+    /// Scopes that were refused though they are offered, and when to ask again.
+    refused: BTreeMap<ScopeId, Instant>,
+    patience: Patience,
 }
 
 #[derive(Debug)]
@@ -161,8 +168,9 @@ struct Welcomed {
 }
 
 impl SubscriberSession {
-    /// A session that begins at `now`, and what to do first. `software` is for the publisher's logs.
-    pub fn start(wanted: Wanted, software: &str, now: Instant) -> (Self, Vec<Effect>) {
+    /// A session that begins at `now`, and what to do first. `software` is for the publisher's logs; `patience` is what
+    /// the session before had in the end.
+    pub fn start(wanted: Wanted, software: &str, patience: Patience, now: Instant) -> (Self, Vec<Effect>) {
         let session = Self {
             wanted,
             welcome: None,
@@ -170,6 +178,8 @@ impl SubscriberSession {
             freshness: None,
             started: now,
             last_chunk: None,
+            refused: BTreeMap::new(),
+            patience,
         };
         let introduction = sync::Introduction {
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
@@ -199,7 +209,7 @@ impl SubscriberSession {
         let body = message.body.ok_or_else(|| InvalidMessage::new("publisher message", "it is empty"))?;
         let (scope, body) = match body {
             Body::Welcome(welcome) => return self.welcome(welcome, replicas, now),
-            Body::Refused(refused) => return Ok(self.refused(refused)),
+            Body::Refused(refused) => return Ok(self.refused(refused, now)),
             Body::Begin(body) => (body.scope.clone(), Body::Begin(body)),
             Body::Chunk(body) => (body.scope.clone(), Body::Chunk(body)),
             Body::End(body) => (body.scope.clone(), Body::End(body)),
@@ -245,6 +255,7 @@ impl SubscriberSession {
         let mut effects = Vec::new();
 
         self.subscriptions.retain(|scope, _| wanted.contains(scope));
+        self.refused.clear(); // whatever is wanted and not subscribed to is asked for below
         let gone = replicas.iter().filter(|(scope, _)| self.wanted.covers(scope) && !wanted.contains(*scope));
         for (scope, replica) in gone {
             if replica.position().zip(as_of).is_some_and(|(held, as_of)| as_of.may_follow(held)) {
@@ -263,16 +274,21 @@ impl SubscriberSession {
         Ok(effects)
     }
 
-    fn refused(&mut self, refused: sync::Refused) -> Vec<Effect> {
-        if let Ok(scope) = refused.scope.parse::<ScopeId>() {
-            self.subscriptions.remove(&scope);
+    fn refused(&mut self, refused: sync::Refused, now: Instant) -> Vec<Effect> {
+        if let Ok(scope) = refused.scope.parse::<ScopeId>()
+            && self.subscriptions.remove(&scope).is_some()
+        {
+            // Subscribed to, so it was offered and wanted by the last Welcome.
+            self.refused.insert(scope, now + REFUSED_PAUSE);
         }
         vec![Effect::Refused { scope: refused.scope, reason: refused.reason }]
     }
 
     /// Looks for what should have come by now. To be called a few times a second.
-    pub fn tick(&mut self, now: Instant) -> Vec<Effect> {
-        let silent = |since: Instant| now.saturating_duration_since(since) > STALL;
+    pub fn tick(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
+        let receiving = self.subscriptions.values().any(Subscription::is_receiving);
+        let limit = if receiving { self.patience.limit() } else { STALL };
+        let silent = |since: Instant| now.saturating_duration_since(since) > limit;
         let stalled = |scope: Option<ScopeId>| {
             let reason = "connected, but nothing comes".to_owned();
             vec![Effect::Alarm { scope, alarm: Alarm::Stalled, resync: false }, Effect::Disconnect { reason }]
@@ -282,10 +298,33 @@ impl SubscriberSession {
         }
         for (scope, subscription) in &self.subscriptions {
             if silent(subscription.heard().max(self.last_chunk.unwrap_or(self.started))) {
+                if receiving {
+                    self.patience = self.patience.doubled();
+                }
                 return stalled(Some(scope.clone()));
             }
         }
-        Vec::new()
+        if !self.subscriptions.is_empty() && self.subscriptions.values().all(Subscription::is_in_step) {
+            self.patience = Patience::default(); // everything came through
+        }
+        self.ask_again(replicas, now)
+    }
+
+    /// Says Hello again for what was refused a while ago.
+    fn ask_again(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
+        let due: Vec<ScopeId> =
+            self.refused.extract_if(.., |_, at| now >= *at).map(|(scope, _)| scope).collect();
+        let hellos = due.into_iter().map(|scope| {
+            let hello = subscription::hello(&scope, replicas.get(&scope), false);
+            self.subscriptions.insert(scope, Subscription::asked(now));
+            hello
+        });
+        hellos.collect()
+    }
+
+    /// What the next session should start with.
+    pub fn patience(&self) -> Patience {
+        self.patience
     }
 
     /// What to think of the publisher. Whether that is a reason to leave is the shell's to say: it knows the others.

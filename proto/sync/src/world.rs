@@ -14,7 +14,7 @@ use hanse_topology::ScopeId;
 use proptest::prelude::*;
 
 use crate::{
-    Effect, Freshness, Position, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
+    Effect, Freshness, Patience, Position, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
     examples::{in_generation, scope},
 };
 
@@ -169,7 +169,7 @@ impl World {
                 self.now += Duration::from_millis(ms);
                 for subscriber in 2..5 {
                     if let Some(connection) = &mut self.connections[subscriber] {
-                        let effects = connection.subscribing.tick(self.now);
+                        let effects = connection.subscribing.tick(&self.nodes[subscriber], self.now);
                         self.carry_out(subscriber, effects);
                     }
                 }
@@ -229,7 +229,8 @@ impl World {
     fn connect(&mut self, subscriber: usize, publisher: usize) {
         let mut publishing = PublisherSession::with_chunks_of("publisher", CHUNK_BYTES);
         publishing.admit(scopes(), None);
-        let (subscribing, effects) = SubscriberSession::start(Wanted::All, "world", self.now);
+        let (subscribing, effects) =
+            SubscriberSession::start(Wanted::All, "world", Patience::default(), self.now);
         let (down, up, damage_next) = Default::default();
         let connection = Connection { publisher, publishing, subscribing, down, up, damage_next };
         self.connections[subscriber] = Some(connection);

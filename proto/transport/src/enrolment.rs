@@ -60,11 +60,14 @@ pub enum EnrolError {
 /// Asks the addresses in turn for a certificate for this key. The first that answers decides; the next is tried only
 /// where nobody answered or the one who did cannot decide now.
 ///
-/// The server is believed only if its chain ends in the root that the token pins, and the answer only if its chain does
-/// too, belongs to our key and carries the name asked for.
+/// The server is believed only if its chain ends in the root that the token pins and it is of the role that admits
+/// `joining` (gateways are admitted by agents, all others by control nodes), so that no agent sees a token that is not
+/// meant for it. The answer is believed only if its chain ends there too, belongs to our key and makes us what we asked
+/// to be.
 pub async fn enrol(
     addresses: &[String],
     token: &JoinToken,
+    joining: Role,
     name: &Name,
     key: &KeyPair,
     control_node: Option<ControlNode>,
@@ -72,8 +75,11 @@ pub async fn enrol(
     if addresses.is_empty() {
         return Err(EnrolError::NoAddress);
     }
-    // Control nodes and agents enrol; a gateway never does.
-    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![Role::Server, Role::Agent])?;
+    let admits = match joining {
+        Role::Server | Role::Agent => Role::Server,
+        Role::Gateway => Role::Agent,
+    };
+    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![admits])?;
     let request = EnrolRequest {
         token_id: token.id().to_string(),
         secret: token.secret().to_vec().into(),
@@ -85,7 +91,7 @@ pub async fn enrol(
     for address in addresses {
         match ask(address, tls.clone(), request.clone()).await {
             Ok(response) => {
-                check(&response, token, name, key)
+                check(&response, token, joining, name, key)
                     .map_err(|source| EnrolError::Answer { address: address.clone(), source })?;
                 return Ok(response);
             }
@@ -125,13 +131,22 @@ async fn ask(address: &str, tls: Arc<ClientConfig>, request: EnrolRequest) -> Re
 }
 
 /// Whether the chain is of our key, ends in the pinned root and is of use for what the answer says we are.
-fn check(response: &EnrolResponse, token: &JoinToken, name: &Name, key: &KeyPair) -> Result<(), PkiError> {
+fn check(
+    response: &EnrolResponse,
+    token: &JoinToken,
+    joining: Role,
+    name: &Name,
+    key: &KeyPair,
+) -> Result<(), PkiError> {
     let chain = chain_of(response);
     let anchor = TrustAnchor::of_chain(&chain)?;
     if anchor.spki_sha256() != *token.anchor_sha256() {
         return Err(PkiError::certificate("it does not end in the root that the join token pins"));
     }
     let role: Role = response.role.parse()?;
+    if role != joining {
+        return Err(PkiError::certificate(format!("the join token is for {role}, not for {joining}")));
+    }
     let region = || {
         Name::new(&response.region)
             .map_err(|error| PkiError::certificate(format!("the answer names no region: {error}")))

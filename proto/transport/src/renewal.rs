@@ -6,8 +6,10 @@ use tracing::{info, warn};
 
 use crate::{Authority, LiveCredentials, SanName, Shutdown};
 
-/// How soon a failed renewal is tried again: many tries fit into half a leaf's life.
-const RETRY: Duration = Duration::from_secs(60);
+/// How often the wall clock is looked at: a machine that was suspended finds its certificate half expired within this.
+/// Also how soon a failed renewal is tried again, and how often one happens at most: close to the authority's own expiry
+/// every new certificate is due at once.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Replaces `live` at half its life with a certificate of the same identity from `authority`, until the shutdown.
 pub async fn renew_from(
@@ -16,29 +18,34 @@ pub async fn renew_from(
     live: LiveCredentials,
     shutdown: Shutdown,
 ) {
-    let mut wait = until(live.current().renew_at());
+    renew_by(SystemTime::now, authority, names, live, shutdown).await;
+}
+
+async fn renew_by(
+    now: impl Fn() -> SystemTime,
+    authority: Authority,
+    names: Vec<SanName>,
+    live: LiveCredentials,
+    shutdown: Shutdown,
+) {
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(LOOK) => {}
         }
-        wait = match authority.issue_credentials(&live.identity(), &names) {
+        if now() < live.current().renew_at() {
+            continue;
+        }
+        match authority.issue_credentials(&live.identity(), &names) {
             Ok(fresh) => {
-                let wait = until(fresh.renew_at());
                 live.replace(fresh);
                 info!("renewed this process's certificate");
-                wait
             }
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "cannot renew this process's certificate");
-                RETRY
             }
-        };
+        }
     }
-}
-
-fn until(time: SystemTime) -> Duration {
-    time.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO)
 }
 
 #[cfg(test)]
@@ -56,7 +63,9 @@ mod tests {
         let live = LiveCredentials::new(control.issue_credentials(&identity, &[]).unwrap());
         let first = live.current().chain()[0].clone();
         let (trigger, shutdown) = ShutdownTrigger::new();
-        let task = tokio::spawn(renew_from(control, Vec::new(), live.clone(), shutdown));
+        let (began, wall) = (tokio::time::Instant::now(), SystemTime::now());
+        let now = move || wall + began.elapsed();
+        let task = tokio::spawn(renew_by(now, control, Vec::new(), live.clone(), shutdown));
         tokio::time::sleep(Duration::from_secs(11 * 3600)).await;
         assert_eq!(live.current().chain()[0], first);
         tokio::time::sleep(Duration::from_secs(2 * 3600)).await;

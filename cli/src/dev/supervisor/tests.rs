@@ -57,9 +57,22 @@ async fn children_stop_when_their_input_closes() {
 
 #[tokio::test]
 async fn a_process_that_ends_while_starting_is_told_with_its_log() {
-    let (supervisor, _dir, _temporary) = supervisor("echo address in use >&2; exit 3");
+    let (supervisor, _dir, _temporary) = supervisor("echo no memory >&2; exit 3");
     let error = supervisor.start("cp-1").await.unwrap_err().to_string();
-    assert!(error.contains("cp-1 did not start: exit code 3\n  | address in use"), "{error}");
+    assert!(error.contains("cp-1 did not start: exit code 3\n  | no memory"), "{error}");
+    assert!(supervisor.taken_ports().is_empty());
+}
+
+#[tokio::test]
+async fn ports_that_somebody_has_after_all_are_remembered() {
+    let (supervisor, _dir, _temporary) =
+        supervisor("echo 'listening on 127.0.0.1:8080: Address already in use (os error 98)' >&2; exit 1");
+    assert!(supervisor.start("gateway-eu-west").await.is_err());
+    let ports = supervisor.plan().find("gateway-eu-west").unwrap().ports.values().copied().collect();
+    assert_eq!(supervisor.taken_ports(), ports);
+    supervisor.publish(json!({})).unwrap();
+    assert!(supervisor.start("agent-eu-west").await.is_err());
+    assert_eq!(supervisor.taken_ports(), ports, "once everything served, addresses stay");
 }
 
 #[tokio::test]

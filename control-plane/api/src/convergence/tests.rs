@@ -1,6 +1,6 @@
 use hanse_state::{
     Action, Change, Command, CommandBody, Lineage, Outcome, Spec,
-    port::{GatewayStatus, ScopeStatus},
+    port::{AgentStatus, GatewayStatus, ScopeStatus},
 };
 use hanse_topology::Labels;
 use serde_json::json;
@@ -65,10 +65,14 @@ fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
     }
 }
 
+fn fleet(agents: &[AgentStatus]) -> FleetReport {
+    FleetReport { agents: agents.to_vec(), silent: Vec::new() }
+}
+
 /// Judges revision 6, `after_ms` after it was made; one line per row.
 #[track_caller]
 fn check(agents: &[AgentStatus], after_ms: u64, converged: bool, expected: &[&str]) {
-    let found = convergence(&world(), agents, 6, MADE_MS + after_ms);
+    let found = convergence(&world(), &fleet(agents), 6, MADE_MS + after_ms);
     let line = |row: &GatewayConvergence| {
         let state = format!("{:?}", row.state).to_lowercase();
         let revision = row.revision.map_or("-".to_owned(), |revision| revision.to_string());
@@ -168,7 +172,7 @@ fn a_new_environment_is_waited_for_even_before_gateways_know_it() {
     let mut state = world();
     put(&mut state, MADE_MS + 1_000, Kind::Environment, "beta", &json!({"regions": ["eu"]}));
     let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(7))])])];
-    let at = |revision, after_ms| convergence(&state, &agents, revision, MADE_MS + after_ms);
+    let at = |revision, after_ms| convergence(&state, &fleet(&agents), revision, MADE_MS + after_ms);
     assert!(!at(7, 2_000).converged);
     let beta = at(7, 2_000).gateways.into_iter().find(|row| row.environment.as_str() == "beta").unwrap();
     assert_eq!(beta.reason.as_deref(), Some("serves nothing of this environment yet"));
@@ -177,10 +181,40 @@ fn a_new_environment_is_waited_for_even_before_gateways_know_it() {
 }
 
 #[test]
+fn a_gateway_that_went_silent_has_not_declined_a_new_environment() {
+    let mut state = world();
+    put(&mut state, MADE_MS + 1_000, Kind::Environment, "beta", &json!({"regions": ["eu"]}));
+    // The Environment is made at 1 s; the gateway was heard `heard_ms` after 0 and is asked about at `asked_ms`.
+    let beta = |heard_ms: u64, asked_ms: u64| {
+        let gateway = gateway("g", "eu", asked_ms - heard_ms, &[("prod", Some(7))]);
+        let convergence = convergence(&state, &fleet(&[agent("eu", vec![gateway])]), 7, MADE_MS + asked_ms);
+        let row = convergence.gateways.into_iter().find(|row| row.environment.as_str() == "beta");
+        (convergence.converged, row.map(|row| row.state))
+    };
+    let behind = (false, Some(ConvergenceState::Behind));
+    assert_eq!(beta(500, 7_000), behind, "silent since before it was made");
+    assert_eq!(beta(5_999, 20_000), behind, "silent before it had time to take it up");
+    assert_eq!(beta(5_999, 3_600_000), behind, "and for however long");
+    assert_eq!(beta(6_000, 6_000), (true, None), "it had time, and did not take it up");
+    assert_eq!(beta(6_000, 20_000), (true, None));
+}
+
+#[test]
+fn a_silent_control_node_leaves_it_open() {
+    let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(6))])])];
+    let part = FleetReport { silent: vec!["cp-2".into()], ..fleet(&agents) };
+    let found = convergence(&world(), &part, 6, MADE_MS + 500);
+    assert!(found.gateways.iter().all(|row| row.state == ConvergenceState::Effective));
+    assert!(!found.converged);
+    assert_eq!(found.silent, ["cp-2"]);
+    assert!(!convergence(&world(), &FleetReport { agents: vec![], ..part }, 6, MADE_MS).converged);
+}
+
+#[test]
 fn a_revision_older_than_memory_is_judged_by_who_is_there_now() {
     let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(5))])])];
     let state = State::default();
     assert_eq!(state.time_of(5), None);
-    assert!(convergence(&world(), &agents, 0, MADE_MS).converged);
-    assert!(convergence(&state, &agents, 5, MADE_MS).converged, "no scope exists");
+    assert!(convergence(&world(), &fleet(&agents), 0, MADE_MS).converged);
+    assert!(convergence(&state, &fleet(&agents), 5, MADE_MS).converged, "no scope exists");
 }

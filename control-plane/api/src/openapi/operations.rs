@@ -259,7 +259,9 @@ fn json(schema: Ref, what: &str) -> ResponseBuilder {
 fn resource(kind: Kind, what: &str) -> Response {
     let etag = HeaderBuilder::new()
         .schema(Some(text()))
-        .description(Some("The revision of its last change"))
+        .description(Some(
+            "The revision of its last change; of an Api, with its latest revision's number: `\"N.M\"`",
+        ))
         .build();
     json(schema_ref(kind.as_str()), what).header("ETag", etag).build()
 }

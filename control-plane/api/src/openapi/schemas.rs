@@ -227,7 +227,11 @@ fn status() -> Schema {
         .property("name", text("The node"))
         .property("role", text("`leader`, `voter` or `learner`"))
         .property("api", text("Its operator API"))
-        .property("matched", number("The last log index known to be on it"));
+        .property("matched", number("The last log index known to be on it"))
+        .property(
+            "answered",
+            flag("Present and false when it did not say what reports to it: `regions` may lack that"),
+        );
     let heard = |builder: ObjectBuilder| {
         builder
             .property("name", text("Its name"))

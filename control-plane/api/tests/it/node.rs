@@ -13,8 +13,8 @@ use hanse_state::{
     Action, Change, Command, CommandBody, Kind, Lineage, Outcome, Problem, ProblemName, ResourceKey,
     Revision, Spec, State,
     port::{
-        AgentStatus, BoxFuture, Consistency, Fleet, GroupStatus, NodeStatus, Projected, Replicated,
-        ScopeEffect,
+        AgentStatus, BoxFuture, Consistency, Fleet, FleetReport, GroupStatus, NodeStatus, Projected,
+        Replicated, ScopeEffect,
     },
     projection,
     spec::{Digest, TokenRole, TokenSpec},
@@ -34,6 +34,8 @@ pub(crate) struct SingleNode {
     state: watch::Sender<State>,
     effects: Mutex<BTreeMap<Revision, Vec<ScopeEffect>>>,
     pub(crate) agents: Mutex<Vec<AgentStatus>>,
+    /// Control nodes that do not answer.
+    pub(crate) silent: Mutex<Vec<String>>,
     pub(crate) quorum: AtomicBool,
     pub(crate) projecting: AtomicBool,
     pub(crate) now_ms: AtomicU64,
@@ -49,6 +51,7 @@ impl SingleNode {
             state: watch::Sender::new(State::default()),
             effects: Mutex::default(),
             agents: Mutex::default(),
+            silent: Mutex::default(),
             quorum: AtomicBool::new(true),
             projecting: AtomicBool::new(true),
             now_ms: AtomicU64::new(START_MS),
@@ -180,8 +183,11 @@ impl Replicated for SingleNode {
 }
 
 impl Fleet for SingleNode {
-    fn agents(&self) -> BoxFuture<'_, Vec<AgentStatus>> {
-        Box::pin(async { self.agents.lock().unwrap().clone() })
+    fn fleet(&self) -> BoxFuture<'_, FleetReport> {
+        Box::pin(async {
+            let agents = self.agents.lock().unwrap().clone();
+            FleetReport { agents, silent: self.silent.lock().unwrap().clone() }
+        })
     }
 }
 

@@ -15,18 +15,35 @@ async fn a_resource_is_read_with_its_etag() {
     assert_eq!(answer.revision(), api.node.revision());
 
     let etag = answer.header("etag").to_owned();
-    let unchanged =
-        api.get("/v1/organizations/default/apis/orders").header("if-none-match", &etag).send().await;
+    let plan = "/v1/organizations/default/plans/p";
+    let tag = api.put(plan).json(json!({"spec": {}})).send().await.expect(201).header("etag").to_owned();
+    let unchanged = api.get(plan).header("if-none-match", &tag).send().await;
     assert_eq!((unchanged.status.as_u16(), unchanged.text.as_str()), (304, ""));
-    assert_eq!(unchanged.header("etag"), etag);
-    api.get("/v1/organizations/default/apis/orders")
-        .header("if-none-match", "\"1\"")
-        .send()
-        .await
-        .expect(200);
+    assert_eq!(unchanged.header("etag"), tag);
+    api.get(plan).header("if-none-match", "\"1\"").send().await.expect(200);
 
     let head = api.call("HEAD", "/v1/organizations/default/apis/orders").send().await.expect(200);
     assert_eq!((head.header("etag"), head.text.as_str()), (etag.as_str(), ""));
+}
+
+#[tokio::test]
+async fn an_apis_status_moves_without_its_etag_and_is_always_shown() {
+    const ORDERS: &str = "/v1/organizations/default/apis/orders";
+    let api = Api::furnished().await;
+    let policies = "/v1/organizations/default/policies/p";
+    let headers = |value: &str| json!({"spec": {"headers": {"response": {"set": {"x-test": value}}}}});
+    let policy = api.put(policies).json(headers("1")).send().await.expect(201);
+    let mut spec = api.get(ORDERS).send().await.json["spec"].clone();
+    spec["policies"] = json!(["p"]);
+    api.put(ORDERS).header("if-match", "*").json(json!({"spec": spec})).send().await.expect(200);
+    let before = api.get(ORDERS).send().await.expect(200);
+
+    // The Policy makes a new revision of the Api; the Api itself does not change.
+    let call = api.put(policies).header("if-match", policy.header("etag"));
+    call.json(headers("2")).send().await.expect(200);
+    let after = api.get(ORDERS).header("if-none-match", before.header("etag")).send().await.expect(200);
+    assert_eq!(after.header("etag"), before.header("etag"));
+    assert_ne!(after.json["status"], before.json["status"]);
 }
 
 #[tokio::test]

@@ -66,6 +66,13 @@ async fn convergence_is_judged_by_what_gateways_serve() {
     }
     "#);
 
+    *api.node.agents.lock().unwrap() = vec![agent(now, 200)];
+    *api.node.silent.lock().unwrap() = vec!["cp-3".into()];
+    let open = api.get("/v1/convergence").send().await.expect(200);
+    assert_eq!(open.json["converged"], false, "{}", open.json);
+    assert_eq!(open.json["silent"], serde_json::json!(["cp-3"]));
+    assert_eq!(open.json["gateways"], done.json["gateways"]);
+
     let future = format!("/v1/convergence?revision={}", now + 1);
     let problem = api.get(&future).send().await.problem(422, "invalid");
     assert_eq!(problem["detail"], format!("revision {} does not exist yet; the latest is {now}", now + 1));
@@ -147,4 +154,13 @@ async fn status_shows_the_whole_federation() {
       ]
     }
     "#);
+}
+
+#[tokio::test]
+async fn status_names_the_control_nodes_that_do_not_answer() {
+    let api = Api::furnished().await;
+    let nodes = async || api.get("/v1/status").send().await.expect(200).json["nodes"].clone();
+    assert!(nodes().await[0].get("answered").is_none(), "{}", nodes().await);
+    *api.node.silent.lock().unwrap() = vec!["cp-1".into()];
+    assert_eq!(nodes().await[0]["answered"], false);
 }

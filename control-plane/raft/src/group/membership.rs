@@ -1,19 +1,28 @@
 //! Who belongs to the group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hanse_proto::raft::{AddVoterRequest, ControlNode, add_voter_response};
 use hanse_state::{Problem, ProblemName};
 use openraft::{
-    ChangeMembers,
+    ChangeMembers, RaftMetrics, ServerState,
     error::{ChangeMembershipError, ClientWriteError, RaftError},
 };
-use tokio::time::{Duration, Instant, sleep, timeout_at};
+use tokio::{
+    sync::Mutex,
+    time::{Duration, Instant, sleep, timeout, timeout_at},
+};
 
 use super::{GroupError, RaftGroup, no_quorum, stopped};
-use crate::{member::Leader, type_config::NodeId};
+use crate::{
+    member::Leader,
+    type_config::{NodeId, Raft},
+};
 
-/// Longest time for a node to be added: a snapshot has to arrive there.
+/// Longest time for a node to be added: a snapshot has to arrive there. A node that joins waits longer while one arrives.
 const ADD_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A node may become a voter when it is not further behind than this: it makes up for it in one message, so that the
@@ -25,6 +34,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Between two attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest time for one attempt to finish a change that somebody left half done: an entry has to be committed.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Between two attempts to finish a change.
+const FINISH_PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of one attempt at a membership change.
 pub(crate) enum Change {
@@ -63,10 +78,16 @@ impl RaftGroup {
 
     /// Asks the nodes at these Raft addresses to add this node, until one does and this node knows it.
     pub async fn join(&self, via: &[String]) -> Result<(), GroupError> {
-        let deadline = Instant::now() + ADD_TIMEOUT;
+        let mut deadline = Instant::now() + ADD_TIMEOUT;
+        let mut arrivals = self.snapshots.arrivals();
         let mut hint: Option<String> = None;
         let mut asked = 0;
-        while !self.is_voter() {
+        while !self.is_settled_voter() {
+            let arrived = self.snapshots.arrivals();
+            if std::mem::replace(&mut arrivals, arrived) != arrived {
+                // A large snapshot on a slow road may take longer.
+                deadline = Instant::now() + ADD_TIMEOUT;
+            }
             if Instant::now() >= deadline || via.is_empty() {
                 let detail =
                     format!("none of {} made this node a voter within {ADD_TIMEOUT:?}", via.join(", "));
@@ -85,6 +106,11 @@ impl RaftGroup {
             }
         }
         Ok(())
+    }
+
+    /// Whether this node votes, and goes on voting however a change under way ends: there is none.
+    fn is_settled_voter(&self) -> bool {
+        self.is_voter() && !is_joint(&self.member.metrics())
     }
 
     /// One attempt at another node; if it does not lead, who does.
@@ -231,4 +257,37 @@ impl RaftGroup {
             }
         }
     }
+}
+
+/// Finishes, wherever this node leads, changes that were left between their two steps: by a leader that died, or by a
+/// caller that gave up. Until then every decision would need a quorum of the old voters and one of the new.
+pub(super) async fn finish_changes(raft: Raft, changing: Arc<Mutex<()>>) {
+    let mut metrics = raft.metrics();
+    let half_done = |metrics: &RaftMetrics<NodeId, ControlNode>| {
+        metrics.state == ServerState::Leader && is_joint(metrics)
+    };
+    while metrics.wait_for(half_done).await.is_ok() {
+        {
+            // A change under way has the turn, and finishes by itself.
+            let _turn = changing.lock().await;
+            let found = metrics.borrow().clone();
+            let voters = found.membership_config.membership().get_joint_config().last().cloned();
+            if let (true, Some(voters)) = (half_done(&found), voters) {
+                tracing::info!(?voters, "finishing a membership change that was left half done");
+                let change = raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false);
+                match timeout(FINISH_TIMEOUT, change).await {
+                    Ok(Ok(_)) => {}
+                    // Not committed yet, or somebody else leads.
+                    Ok(Err(error)) => tracing::debug!(%error, "it cannot be finished now"),
+                    Err(_) => tracing::debug!("it did not get finished in time"),
+                }
+            }
+        }
+        sleep(FINISH_PAUSE).await;
+    }
+}
+
+/// Whether a change is between its two steps.
+fn is_joint(metrics: &RaftMetrics<NodeId, ControlNode>) -> bool {
+    metrics.membership_config.membership().get_joint_config().len() > 1
 }

@@ -6,7 +6,7 @@ use openraft::ServerState;
 use rustls::ClientConfig;
 use tokio::{runtime::Builder, sync::watch, time::Duration};
 
-use super::{GroupError, RaftGroup};
+use super::{GroupError, RaftGroup, membership::finish_changes, reports::keep_in_touch};
 use crate::{
     batcher::Batcher,
     coalesce::Coalesced,
@@ -16,8 +16,9 @@ use crate::{
     metrics::Metrics,
     network::{Channels, Network},
     options::RaftOptions,
+    reach::Reach,
     state_machine::{Applied, SnapshotError, Snapshots, StateMachine},
-    type_config::{Fatal, Raft},
+    type_config::{Fatal, LogId, Raft},
 };
 
 /// Raft's threads: one for the core, one for applying and for the network, so that a large command being applied delays
@@ -56,8 +57,13 @@ impl RaftGroup {
         let Stores { log, snapshots, machine, metrics } = stores;
         let contact = Arc::new(Contact::default());
         let channels = Arc::new(Channels::new(peers_tls, handle.clone()));
-        let network =
-            Network { channels: channels.clone(), contact: contact.clone(), timing: options.timing };
+        let reach = Arc::new(Reach::default());
+        let network = Network {
+            channels: channels.clone(),
+            contact: contact.clone(),
+            reach: reach.clone(),
+            timing: options.timing,
+        };
         let applied = machine.subscribe();
 
         let started = handle.spawn({
@@ -78,6 +84,9 @@ impl RaftGroup {
         };
 
         handle.spawn(observe(raft.clone(), contact.clone(), metrics.clone()));
+        handle.spawn(follow(applied.clone(), contact.clone()));
+        let changing_membership = Arc::new(tokio::sync::Mutex::default());
+        handle.spawn(finish_changes(raft.clone(), changing_membership.clone()));
         let (batcher, batching) = Batcher::new(raft.clone(), metrics.clone());
         handle.spawn(batching.run());
         let member = Member {
@@ -86,9 +95,11 @@ impl RaftGroup {
             raft,
             channels,
             contact,
+            reach,
             timing: options.timing,
             applied,
         };
+        handle.spawn(keep_in_touch(member.clone()));
         let (read_index, rounds) = Coalesced::new({
             let member = member.clone();
             move || {
@@ -105,7 +116,7 @@ impl RaftGroup {
             snapshots,
             log,
             metrics,
-            changing_membership: tokio::sync::Mutex::default(),
+            changing_membership,
             initialized,
             stopping: false.into(),
             handle,
@@ -129,8 +140,7 @@ async fn open_stores(options: RaftOptions) -> Result<Stores, GroupError> {
     };
     let log = log.map_err(|_| GroupError::Stopped(Fatal::Panicked))??;
     let purged = log.purged().await?;
-    let opened =
-        tokio::task::spawn_blocking(move || open_snapshots(&dir.join("snapshots"), purged.is_some())).await;
+    let opened = tokio::task::spawn_blocking(move || open_snapshots(&dir.join("snapshots"), purged)).await;
     let (snapshots, restored) = match opened.unwrap_or_else(|error| Err(SnapshotError::Interrupted(error))) {
         Ok(opened) => opened,
         Err(error) => {
@@ -144,23 +154,33 @@ async fn open_stores(options: RaftOptions) -> Result<Stores, GroupError> {
     Ok(Stores { log, snapshots, machine, metrics })
 }
 
-/// A damaged snapshot is no loss as long as the log still has everything.
+/// A damaged snapshot is no loss as long as the log still has everything. What is in neither is lost.
 fn open_snapshots(
     dir: &std::path::Path,
-    log_purged: bool,
+    purged: Option<LogId>,
 ) -> Result<(Snapshots, Option<Applied>), SnapshotError> {
-    match Snapshots::open(dir) {
-        Err(error @ (SnapshotError::Damaged(_) | SnapshotError::State(_))) if !log_purged => {
+    let (snapshots, restored) = match Snapshots::open(dir) {
+        Err(error @ (SnapshotError::Damaged(_) | SnapshotError::State(_))) if purged.is_none() => {
             let aside = Snapshots::set_aside(dir)?;
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 ?aside,
                 "the snapshot cannot be read; replaying the log"
             );
-            Snapshots::open(dir)
+            Snapshots::open(dir)?
         }
-        opened => opened,
+        opened => opened?,
+    };
+    let reaches = restored.as_ref().and_then(|restored| restored.log_id);
+    if purged > reaches {
+        let place = |log_id: Option<LogId>| log_id.map_or(0, |log_id| log_id.index + 1);
+        return Err(SnapshotError::Damaged(format!(
+            "it holds the first {} entries, but the log begins after {}",
+            place(reaches),
+            place(purged)
+        )));
     }
+    Ok((snapshots, restored))
 }
 
 /// Notes what openraft reports.
@@ -173,11 +193,62 @@ async fn observe(raft: Raft, contact: Arc<Contact>, metrics: Metrics) {
             let leads = report.state == ServerState::Leader;
             metrics.role(report.current_term, leads);
             if let (true, Some(age)) = (leads, report.millis_since_quorum_ack) {
-                contact.confirm(Duration::from_millis(age));
+                let age = Duration::from_millis(age);
+                contact.confirm(age);
+                // Nobody hears of a commit before it is applied here; but what former leaders committed is only known
+                // once an entry of this term is.
+                if let Some(applied) =
+                    report.last_applied.filter(|applied| applied.leader_id.term == report.current_term)
+                {
+                    contact.committed(age, applied.index + 1, applied.index + 1);
+                }
             }
         }
         if reports.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Notes what is applied.
+async fn follow(mut applied: watch::Receiver<Applied>, contact: Arc<Contact>) {
+    while applied.changed().await.is_ok() {
+        let count = applied.borrow_and_update().count();
+        contact.applied(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_proto::raft::ControlNode;
+    use openraft::{CommittedLeaderId, storage::RaftLogStorage};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_snapshot_that_is_missing_is_refused_when_the_log_needs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = ControlNode { id: 1, name: "cp-1".to_owned(), ..ControlNode::default() };
+        let options = RaftOptions::new(node, dir.path());
+        let log_id = |index| LogId::new(CommittedLeaderId::new(1, 1), index);
+        let stores = open_stores(options.clone()).await.unwrap();
+        let snapshot = Applied { log_id: Some(log_id(30)), ..Applied::default() };
+        stores.snapshots.build(&snapshot).unwrap();
+        let mut log = stores.log;
+        log.purge(log_id(20)).await.unwrap();
+        log.close().await;
+
+        let stores = open_stores(options.clone()).await.unwrap();
+        let mut log = stores.log;
+        log.purge(log_id(40)).await.unwrap();
+        log.close().await;
+        let error = open_stores(options.clone()).await.map(|_| ()).unwrap_err();
+        assert!(matches!(&error, GroupError::Snapshot(SnapshotError::Damaged(_))), "{error}");
+
+        std::fs::remove_file(dir.path().join("raft/snapshots/state.snapshot")).unwrap();
+        let error = open_stores(options).await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("empty data directory"), "{error}");
+        let GroupError::Snapshot(cause) = error else { panic!("{error}") };
+        assert!(cause.to_string().contains("the first 0 entries, but the log begins after 41"), "{cause}");
     }
 }

@@ -1,5 +1,7 @@
 //! Writing: on the leader through the batcher, elsewhere through the leader.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use hanse_proto::{
     control,
     raft::{ControlNode, ProposeRequest, propose_response},
@@ -23,6 +25,9 @@ const FORWARD_MARGIN: Duration = Duration::from_millis(250);
 
 /// A larger command is refused: it could be written but never replicated.
 const MAX_COMMAND_BYTES: usize = 4 << 20;
+
+/// How far ahead of the leader's clock a command's time may be: synchronised clocks are closer by far.
+const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(60);
 
 /// What came of one attempt at the leader.
 pub(crate) enum Attempt {
@@ -67,11 +72,12 @@ impl RaftGroup {
     /// One attempt on this node.
     pub(crate) async fn propose_here(
         &self,
-        command: Command,
-        message: control::Command,
+        mut command: Command,
+        mut message: control::Command,
         taken_by: Instant,
         deadline: Instant,
     ) -> Attempt {
+        limit_time(&mut command, &mut message, now_ms());
         match self.batcher.propose(command, message, taken_by.min(deadline), deadline).await {
             Ok(decided) => Attempt::Decided(decided),
             Err(Undecided::NotLeader) => Attempt::Again,
@@ -131,6 +137,23 @@ impl RaftGroup {
     }
 }
 
+/// The state's time never goes back: one node whose clock is far ahead would move it for everybody and for good. So a
+/// command from too far ahead gets the leader's time instead.
+fn limit_time(command: &mut Command, message: &mut control::Command, now_ms: u64) {
+    let ahead_ms = command.time_ms.saturating_sub(now_ms);
+    if Duration::from_millis(ahead_ms) > MAX_CLOCK_AHEAD {
+        tracing::warn!(ahead_ms, "a command's clock is ahead of the leader's; it gets the leader's time");
+        command.time_ms = now_ms;
+        message.time_ms = now_ms;
+    }
+}
+
+/// Unix milliseconds; 0 if the clock is before that.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 pub(crate) fn check_size(command: &control::Command) -> Result<(), Problem> {
     let bytes = command.encoded_len();
     if bytes <= MAX_COMMAND_BYTES {
@@ -154,4 +177,34 @@ fn unknown_fate() -> Problem {
 fn not_understood(error: &hanse_proto::InvalidMessage) -> Problem {
     Problem::new(ProblemName::UnknownFate, format!("the leader's answer cannot be read: {error}"))
         .remedy("run the same version of Hanse on every control-plane node, then read what you wrote")
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_state::{CommandBody, Lineage};
+
+    use super::*;
+
+    #[test]
+    fn only_times_far_ahead_are_replaced() {
+        let now = 1_900_000_000_000;
+        for (given, expected) in [
+            (now - 86_400_000, now - 86_400_000),
+            (now + 60_000, now + 60_000),
+            (now + 60_001, now),
+            (u64::MAX, now),
+        ] {
+            let body = CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None });
+            let mut command = Command {
+                actor: "test".to_owned(),
+                request_id: String::new(),
+                time_ms: given,
+                idempotency_key: None,
+                body,
+            };
+            let mut message = command.to_proto();
+            limit_time(&mut command, &mut message, now);
+            assert_eq!((command.time_ms, message.time_ms), (expected, expected));
+        }
+    }
 }

@@ -29,7 +29,7 @@ impl RaftGroup {
                 .and_then(|replication| replication.get(id).copied().flatten())
                 .map(|log_id| log_id.index),
         });
-        let age = self.member.contact.age().unwrap_or(NEVER);
+        let age = self.member.contact.as_of_age().unwrap_or(NEVER);
         GroupStatus {
             this: self.member.name.clone(),
             leader: leader.and_then(|leader| Some(membership.get_node(&leader)?.name.clone())),

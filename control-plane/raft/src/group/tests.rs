@@ -1,24 +1,45 @@
 //! One replica without a network.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use hanse_proto::raft::ControlNode;
+use hanse_proto::raft::{self, ControlNode, raft_server};
 use hanse_state::{Command, CommandBody, Lineage, ProblemName, port::Replicated};
 use hanse_transport::{Authority, Expect, Role, client_tls, install_crypto_provider};
+use openraft::{
+    CommittedLeaderId, EntryPayload,
+    storage::{RaftLogStorage, RaftLogStorageExt},
+};
 use prometheus_client::encoding::text;
+use rustls::ClientConfig;
 use tempfile::TempDir;
-use tokio::time::{Duration, timeout};
+use tokio::{
+    task::JoinSet,
+    time::{Duration, timeout},
+};
 
-use super::*;
+use super::{propose::now_ms, *};
+use crate::{
+    type_config::{Entry, LogId, Membership, TypeConfig, Vote},
+    wire,
+};
 
-async fn first_voter() -> (TempDir, Arc<RaftGroup>) {
+/// What the replica of a node without a network is opened with.
+fn alone() -> (TempDir, RaftOptions, Arc<ClientConfig>) {
     install_crypto_provider();
     let trust = Authority::new_root().unwrap().trust_anchor().unwrap();
     let expect = Expect { roles: vec![Role::Server], region: None };
     let dir = tempfile::tempdir().unwrap();
     let node = ControlNode { id: 1, name: "cp-1".to_owned(), ..ControlNode::default() };
     let options = RaftOptions::new(node, dir.path());
-    let group = RaftGroup::open(options, client_tls(None, &trust, expect).unwrap()).await.unwrap();
+    (dir, options, client_tls(None, &trust, expect).unwrap())
+}
+
+async fn first_voter() -> (TempDir, Arc<RaftGroup>) {
+    let (dir, options, tls) = alone();
+    let group = RaftGroup::open(options, tls).await.unwrap();
     group.bootstrap().await.unwrap();
     (dir, group)
 }
@@ -81,5 +102,96 @@ async fn a_command_that_could_never_be_replicated_is_refused() {
     let problem = group.propose(large).await.unwrap_err();
     assert_eq!(problem.name, ProblemName::TooLarge);
     assert!(problem.detail.contains("4194304"), "{problem}");
+    group.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_clock_far_ahead_does_not_move_the_states_time() {
+    let (_dir, group) = first_voter().await;
+    let before = now_ms();
+    let ahead = Command { time_ms: before + 3_600_000, ..command() };
+    assert!(matches!(group.propose(ahead).await.unwrap(), Outcome::Accepted(_)));
+    let time_ms = group.current().time_ms();
+    assert!((before..before + 60_000).contains(&time_ms), "{} ms ahead", time_ms - before);
+    group.shutdown().await;
+}
+
+fn log_id(index: u64) -> LogId {
+    LogId::new(CommittedLeaderId::new(1, 2), index)
+}
+
+fn entry(index: u64, payload: EntryPayload<TypeConfig>) -> Entry {
+    Entry { log_id: log_id(index), payload }
+}
+
+fn members(configs: Vec<BTreeSet<u64>>) -> EntryPayload<TypeConfig> {
+    let node = |id: u64| ControlNode { id, name: format!("cp-{id}"), ..ControlNode::default() };
+    let nodes: BTreeMap<_, _> = configs.iter().flatten().map(|id| (*id, node(*id))).collect();
+    EntryPayload::Membership(Membership::new(configs, nodes))
+}
+
+#[tokio::test]
+async fn a_change_left_half_done_is_finished() {
+    let (dir, options, tls) = alone();
+    let mut log = LogStore::open(&dir.path().join("raft/log"), 1).unwrap();
+    // What a leader leaves that dies between the two steps.
+    let voters = BTreeSet::from([1]);
+    let log_entries =
+        [entry(0, members(vec![voters.clone()])), entry(1, members(vec![voters.clone(), voters]))];
+    log.save_vote(&Vote::new_committed(1, 2)).await.unwrap();
+    log.blocking_append(log_entries).await.unwrap();
+    log.close().await;
+    let group = RaftGroup::open(options, tls).await.unwrap();
+    assert!(group.is_voter());
+    let mut metrics = group.member.raft.metrics();
+    let finished = metrics.wait_for(|metrics| {
+        let membership = &metrics.membership_config;
+        membership.log_id().is_some_and(|at| at.index > 1)
+            && membership.membership().get_joint_config().len() == 1
+    });
+    timeout(Duration::from_secs(20), finished).await.unwrap().unwrap();
+    assert!(group.is_voter());
+    // Joining does not ask anybody.
+    group.join(&[]).await.unwrap();
+    group.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_what_is_applied_counts_as_up_to_date() {
+    let (_dir, options, tls) = alone();
+    let group = RaftGroup::open(options, tls).await.unwrap();
+    let service = RaftService::new(group.member.clone(), group.snapshots.clone());
+    let append = async |prev: Option<u64>, entries: Vec<Entry>, committed: u64| {
+        let request = raft::AppendEntriesRequest {
+            vote: Some(wire::vote_to_proto(&Vote::new_committed(1, 2))),
+            prev_log_id: prev.map(|index| wire::log_id_to_proto(&log_id(index))),
+            entries: entries.iter().map(wire::entry_to_proto).collect(),
+            leader_commit: Some(wire::log_id_to_proto(&log_id(committed))),
+            target: 1,
+            quorum_age_ms: Some(0),
+        };
+        raft_server::Raft::append_entries(&service, tonic::Request::new(request)).await.unwrap().into_inner()
+    };
+    use raft::append_entries_response::Result as Kind;
+    let answer = append(Some(5), vec![], 5).await;
+    assert_eq!(answer.result(), Kind::Conflict);
+    assert!(group.member.contact.age().is_some(), "there is a leader with a quorum");
+    assert_eq!(group.member.contact.as_of_age(), None, "but its log is not here");
+    assert!(!group.group().quorum);
+
+    let first = vec![entry(0, members(vec![BTreeSet::from([2])])), entry(1, EntryPayload::Blank)];
+    let answer = append(None, first, 9).await;
+    assert_eq!(answer.result(), Kind::Success);
+    group.member.applied(2, Instant::now() + Duration::from_secs(10)).await.unwrap();
+    let answer = append(Some(1), vec![], 9).await;
+    assert_eq!(answer.result(), Kind::Success);
+    assert_eq!(group.member.contact.as_of_age(), None, "more is committed than is here");
+
+    append(Some(1), (2..10).map(|index| entry(index, EntryPayload::Blank)).collect(), 9).await;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while group.member.contact.as_of_age().is_none() {
+        assert!(Instant::now() < deadline, "it is up to date now");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     group.shutdown().await;
 }

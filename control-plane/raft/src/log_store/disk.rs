@@ -7,7 +7,8 @@
 //!   prefix never has a hole; at most its last entry is incomplete, was never acknowledged, and is dropped on open.
 //! - `purged` is on the medium before the first purged entry is removed, and each step of the removal before the next, so
 //!   sled never reuses space whose replacement could still be lost.
-//! - The commit mark is written without a flush: it only says how far to replay, and never runs ahead of the entries.
+//! - The commit mark is written with the next entries, or when nothing else is asked for a moment, and then without
+//!   `fdatasync`: it only says how far to replay, and never runs ahead of the entries.
 
 use std::{
     collections::VecDeque,
@@ -72,6 +73,8 @@ pub(super) struct Disk {
     swept: u64,
     /// Bytes of the records there were when it was opened.
     live_bytes: u64,
+    /// The commit mark is not yet in the file.
+    mark_unwritten: bool,
 }
 
 impl Disk {
@@ -95,6 +98,7 @@ impl Disk {
             first: 0,
             swept: 0,
             live_bytes: 0,
+            mark_unwritten: false,
         };
         disk.claim(owner)?;
         disk.load()?;
@@ -268,6 +272,7 @@ impl Disk {
             None => self.db.remove(records::COMMITTED)?,
         };
         self.summary.committed = committed;
+        self.mark_unwritten = true;
         Ok(())
     }
 
@@ -317,12 +322,17 @@ impl Disk {
 
     /// Removes a few purged entries. Durable when it returns.
     pub(super) fn sweep(&mut self) -> Result<(), LogError> {
-        let end = self.first.min(self.swept + PURGE_STEP);
-        let keys: Vec<_> = self
-            .db
-            .range(records::key(self.swept, 0)..records::key(end, 0))
-            .keys()
-            .collect::<Result<_, _>>()?;
+        // After a snapshot was installed there may be none for millions of indexes.
+        let mut purged = self.db.range(records::key(self.swept, 0)..records::key(self.first, 0)).keys();
+        let Some(next) = purged.next().transpose()? else {
+            self.swept = self.first;
+            return Ok(());
+        };
+        drop(purged);
+        let start = records::parse_key(&next).map_or(self.swept, |(index, _)| index);
+        let end = self.first.min(start + PURGE_STEP);
+        let keys: Vec<_> =
+            self.db.range(records::key(start, 0)..records::key(end, 0)).keys().collect::<Result<_, _>>()?;
         for key in keys {
             self.db.remove(key)?;
         }
@@ -330,8 +340,20 @@ impl Disk {
         self.flush()
     }
 
-    fn flush(&self) -> Result<(), LogError> {
+    /// Whether a commit mark would be lost with the process.
+    pub(super) fn mark_unwritten(&self) -> bool {
+        self.mark_unwritten
+    }
+
+    /// Hands the commit mark to the operating system.
+    pub(super) fn write_mark(&mut self) -> Result<(), LogError> {
+        self.mark_unwritten = false;
         self.db.flush()?;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.write_mark()?;
         self.file.sync_data().map_err(io_error("syncing", &self.path))
     }
 }

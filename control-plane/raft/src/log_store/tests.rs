@@ -221,3 +221,49 @@ fn a_bloated_file_is_rebuilt() {
     fs::write(log.join("conf"), b"half deleted").unwrap();
     check(&rebuild::open(&log, 1, u64::MAX).unwrap());
 }
+
+#[test]
+fn the_sweep_skips_what_was_never_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut disk = Disk::open(&dir.path().join("log"), 1).unwrap();
+    disk.append(&entries(0..5, 10)).unwrap();
+    // A snapshot that reaches far beyond the log was installed.
+    disk.purge(log_id(1, 50_000_000)).unwrap();
+    let mut steps = 0;
+    while disk.must_sweep() {
+        disk.sweep().unwrap();
+        steps += 1;
+    }
+    assert!(steps <= 2, "{steps} steps");
+    disk.append(&entries(50_000_001..50_000_003, 10)).unwrap();
+    assert_eq!(disk.read(0, u64::MAX, usize::MAX).unwrap(), entries(50_000_001..50_000_003, 10));
+    drop(disk);
+    assert_eq!(raw(&dir.path().join("log")).scan_prefix([records::LOG]).keys().count(), 2);
+}
+
+/// The last commit mark is in the file a moment later, without anything being appended: a process that is killed leaves
+/// what the copy holds.
+#[tokio::test]
+async fn the_last_commit_mark_survives_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut store = LogStore::open(&log, 1).unwrap();
+    store.blocking_append(entries(0..3, 10)).await.unwrap();
+    store.save_committed(Some(log_id(1, 2))).await.unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    for attempt in 0.. {
+        let copy = dir.path().join(format!("copy-{attempt}"));
+        fs::create_dir(&copy).unwrap();
+        for file in ["conf", "db"] {
+            fs::copy(log.join(file), copy.join(file)).unwrap();
+        }
+        let disk = Disk::open(&copy, 1).unwrap();
+        assert_eq!(disk.summary().last, Some(log_id(1, 2)));
+        if disk.summary().committed == Some(log_id(1, 2)) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the mark is only in memory");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    store.close().await;
+}

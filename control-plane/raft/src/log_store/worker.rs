@@ -16,8 +16,9 @@ use super::{
 };
 use crate::type_config::{Entry, LogId, Vote};
 
-/// Between two steps of a purge while nothing else is asked: keeps the thread free for appends.
-const SWEEP_PAUSE: Duration = Duration::from_millis(5);
+/// Nothing is asked for so long: then the commit mark is written, and purged entries are removed a step at a time. Keeps
+/// the thread free for appends.
+const IDLE: Duration = Duration::from_millis(5);
 
 type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 
@@ -104,8 +105,8 @@ impl Worker {
 
 fn serve(mut disk: Disk, requests: &mpsc::Receiver<Request>) {
     loop {
-        let request = if disk.must_sweep() {
-            match requests.recv_timeout(SWEEP_PAUSE) {
+        let request = if disk.must_sweep() || disk.mark_unwritten() {
+            match requests.recv_timeout(IDLE) {
                 Ok(request) => Some(request),
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
@@ -118,6 +119,7 @@ fn serve(mut disk: Disk, requests: &mpsc::Receiver<Request>) {
         };
         // A reply that nobody waits for any more is dropped.
         match request {
+            None if disk.mark_unwritten() => write_mark(&mut disk),
             None => sweep(&mut disk),
             Some(Request::State(reply)) => drop(reply.send(Ok(disk.summary().clone()))),
             Some(Request::Read { start, end, max_bytes, reply }) => {
@@ -142,6 +144,14 @@ fn serve(mut disk: Disk, requests: &mpsc::Receiver<Request>) {
                 return;
             }
         }
+    }
+}
+
+/// Without the mark a restarted node waits for a quorum before it shows its last entries; a broken disk shows in the next
+/// append, which is fatal.
+fn write_mark(disk: &mut Disk) {
+    if let Err(error) = disk.write_mark() {
+        tracing::warn!(error = &error as &dyn std::error::Error, "writing the commit mark failed");
     }
 }
 

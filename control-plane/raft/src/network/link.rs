@@ -16,7 +16,7 @@ use prost::Message;
 use tokio::{task::JoinHandle, time::timeout};
 use tonic::{Request, Status};
 
-use super::{Network, Road, snapshot_stream};
+use super::{Network, PART_TIMEOUT, Road, snapshot_stream};
 use crate::{
     type_config::{LogId, NodeId, Snapshot, TypeConfig, Vote},
     wire,
@@ -27,6 +27,10 @@ const MAX_APPEND_BYTES: usize = 3 << 20;
 
 /// Entries that were not answered by now never will be: the connection's keep-alive gives up earlier.
 const APPEND_GIVE_UP: Duration = Duration::from_secs(30);
+
+/// How long the other node may take from the last part of a snapshot on: the connection's buffers have to drain, and all
+/// of it has to be read and installed.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 type Refusal = RPCError<NodeId, raft::ControlNode, RaftError<NodeId>>;
 
@@ -73,9 +77,14 @@ impl Link {
         within: Duration,
     ) -> JoinHandle<Result<raft::AppendEntriesResponse, Status>> {
         let client = self.network.channels.raft(&self.address, road);
+        let (reach, target) = (self.network.reach.clone(), self.target);
         tokio::spawn(async move {
             match timeout(within, client?.append_entries(message)).await {
-                Ok(response) => Ok(response?.into_inner()),
+                Ok(response) => {
+                    let response = response?.into_inner();
+                    reach.heard(target);
+                    Ok(response)
+                }
                 Err(_) => Err(Status::deadline_exceeded("no answer")),
             }
         })
@@ -156,20 +165,19 @@ impl RaftNetwork<TypeConfig> for Link {
         vote: Vote,
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<SnapshotResponse<NodeId>, StreamingError<TypeConfig, Fatal<NodeId>>> {
         let mut client =
             self.network.channels.raft(&self.address, Road::Bulk).map_err(|e| unreachable_node(&e))?;
-        let parts = snapshot_stream::parts(vote, snapshot, self.target);
-        let within = option.hard_ttl();
+        let (parts, mut progress) = snapshot_stream::parts(vote, snapshot, self.target);
         tokio::select! {
             closed = cancel => Err(closed.into()),
-            response = timeout(within, client.install_snapshot(Request::new(parts))) => {
-                let Ok(response) = response else {
-                    let action = openraft::RPCTypes::InstallSnapshot;
-                    let id = vote.leader_id.node_id;
-                    return Err(Timeout { action, id, target: self.target, timeout: within }.into());
-                };
+            waited = progress.stalled(PART_TIMEOUT, INSTALL_TIMEOUT) => {
+                let action = openraft::RPCTypes::InstallSnapshot;
+                let id = vote.leader_id.node_id;
+                Err(Timeout { action, id, target: self.target, timeout: waited }.into())
+            }
+            response = client.install_snapshot(Request::new(parts)) => {
                 let response = response.map_err(|e| unreachable_node(&e))?.into_inner();
                 Ok(SnapshotResponse::new(wire::required_vote(response.vote).map_err(|e| NetworkError::new(&e))?))
             }

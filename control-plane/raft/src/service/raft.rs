@@ -7,10 +7,12 @@ use hanse_proto::{
     raft::{self, append_entries_response, raft_server, snapshot_part},
 };
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     member::Member,
+    network::PART_TIMEOUT,
     state_machine::{SnapshotError, Snapshots},
     type_config::{NodeId, Snapshot, TypeConfig},
     wire,
@@ -44,7 +46,11 @@ impl RaftService {
         let snapshots = self.snapshots.clone();
         let mut incoming = blocking(move || snapshots.begin_receiving()).await?;
         let mut received = 0;
-        while let Some(part) = parts.message().await? {
+        loop {
+            let part = timeout(PART_TIMEOUT, parts.message()).await;
+            let part = part.map_err(|_| Status::deadline_exceeded("the snapshot does not get on"))??;
+            let Some(part) = part else { break };
+            self.snapshots.note_arrival();
             let Some(snapshot_part::Part::Data(bytes)) = part.part else {
                 return Err(Status::invalid_argument("a snapshot has one header, then data"));
             };
@@ -71,7 +77,7 @@ impl raft_server::Raft for RaftService {
     ) -> Result<Response<raft::AppendEntriesResponse>, Status> {
         let message = request.into_inner();
         self.check_target(message.target)?;
-        let quorum_age = message.quorum_age_ms;
+        let quorum_age = message.quorum_age_ms.map(Duration::from_millis);
         let rpc = AppendEntriesRequest::<TypeConfig> {
             vote: wire::required_vote(message.vote).map_err(invalid)?,
             prev_log_id: message.prev_log_id.map(wire::log_id),
@@ -83,6 +89,10 @@ impl raft_server::Raft for RaftService {
                 .map_err(invalid)?,
             leader_commit: message.leader_commit.map(wire::log_id),
         };
+        let leader = rpc.vote.leader_id;
+        // Until it has committed an entry of its own term, a leader may know less than was committed before it.
+        let committed = rpc.leader_commit.filter(|log_id| log_id.leader_id.term == leader.term);
+        self.member.reach.heard(leader.node_id);
         let response = self.member.raft.append_entries(rpc).await.map_err(stopped)?;
         use append_entries_response::Result as Kind;
         let (result, matching, higher_vote) = match response {
@@ -92,7 +102,11 @@ impl raft_server::Raft for RaftService {
             AppendEntriesResponse::HigherVote(vote) => (Kind::HigherVote, None, Some(vote)),
         };
         if let (None, Some(age)) = (&higher_vote, quorum_age) {
-            self.member.contact.confirm(Duration::from_millis(age));
+            self.member.contact.confirm(age);
+            if let (Kind::Success | Kind::PartialSuccess, Some(committed)) = (result, committed) {
+                let applied = self.member.applied.borrow().count();
+                self.member.contact.committed(age, committed.index + 1, applied);
+            }
         }
         Ok(Response::new(raft::AppendEntriesResponse {
             result: result.into(),
@@ -111,6 +125,7 @@ impl raft_server::Raft for RaftService {
             vote: wire::required_vote(message.vote).map_err(invalid)?,
             last_log_id: message.last_log_id.map(wire::log_id),
         };
+        self.member.reach.heard(rpc.vote.leader_id.node_id);
         let response = self.member.raft.vote(rpc).await.map_err(stopped)?;
         Ok(Response::new(raft::VoteResponse {
             vote: Some(wire::vote_to_proto(&response.vote)),

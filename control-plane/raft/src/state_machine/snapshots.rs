@@ -64,6 +64,7 @@ pub(crate) struct Snapshots {
     dir: PathBuf,
     current: Mutex<Option<SnapshotMeta>>,
     temporary_files: AtomicU64,
+    arrivals: AtomicU64,
 }
 
 impl Snapshots {
@@ -81,8 +82,12 @@ impl Snapshots {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
             Err(error) => return Err(error.into()),
         };
-        let snapshots =
-            Self { dir: dir.to_owned(), current: Mutex::new(meta), temporary_files: AtomicU64::new(0) };
+        let snapshots = Self {
+            dir: dir.to_owned(),
+            current: Mutex::new(meta),
+            temporary_files: AtomicU64::new(0),
+            arrivals: AtomicU64::new(0),
+        };
         snapshots.sync_dir()?;
         Ok((snapshots, applied))
     }
@@ -114,6 +119,16 @@ impl Snapshots {
         self.publish(temporary, meta)?;
         let current = self.current()?;
         current.ok_or_else(|| SnapshotError::Damaged("it vanished as soon as it was written".to_owned()))
+    }
+
+    /// Notes that a part of a snapshot arrived.
+    pub(crate) fn note_arrival(&self) {
+        self.arrivals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many parts arrived since the directory was opened.
+    pub(crate) fn arrivals(&self) -> u64 {
+        self.arrivals.load(Ordering::Relaxed)
     }
 
     /// A place to receive a snapshot in.

@@ -203,6 +203,40 @@ async fn a_command_that_takes_longer_than_a_lease_on_the_road_arrives() {
     stop_all(nodes).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_cannot_be_asked_is_named() {
+    let world = World::new();
+    let mut nodes = world.three_voters().await;
+    for node in &nodes {
+        until("everybody knows everybody", || node.group.members().len() == 3).await;
+        answered(node, 2).await;
+    }
+    let gone = nodes.pop().unwrap().stop().await;
+    for node in &nodes {
+        let reports = node.group.peer_reports().await;
+        assert_eq!((reports.answers.len(), reports.silent), (1, vec![gone.name.clone()]));
+    }
+    let back = world.restart(gone).await;
+    for node in &nodes {
+        answered(node, 2).await;
+    }
+    nodes.push(back);
+    stop_all(nodes).await;
+}
+
+/// Waits until so many members tell their reports, and nobody is missing.
+async fn answered(node: &TestNode, count: usize) {
+    let began = Instant::now();
+    loop {
+        let reports = node.group.peer_reports().await;
+        if reports.answers.len() == count && reports.silent.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "waited in vain: {reports:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn stop_all(nodes: Vec<TestNode>) {
     for node in nodes {
         node.stop().await;

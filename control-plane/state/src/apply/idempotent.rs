@@ -13,6 +13,9 @@ use crate::{Accepted, Command, Problem, ProblemName};
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
 /// How many results are kept: what bounds memory when a client uses keys for everything.
 const MAX_RESULTS: usize = 10_000;
+/// How many changes the results tell of, over all of them: what bounds memory when commands change thousands of resources
+/// each. A change has about a hundred bytes.
+pub(crate) const MAX_CHANGES: usize = 200_000;
 /// The longest key: four times a UUID.
 const MAX_KEY_BYTES: usize = 144;
 
@@ -22,6 +25,8 @@ pub(crate) struct IdempotentResults {
     by_key: OrdMap<Arc<str>, Arc<IdempotentResult>>,
     /// (time, key): in order of forgetting.
     by_time: OrdSet<(u64, Arc<str>)>,
+    /// How many changes all results tell of.
+    changes: usize,
 }
 
 /// One remembered answer. Only accepted commands are remembered: a refused one changed nothing and may be tried again.
@@ -78,25 +83,35 @@ impl IdempotentResults {
         Ok(Some(&result.accepted))
     }
 
-    /// Remembers an answer and forgets what is too old or too much.
+    /// Remembers an answer and forgets what is too old or too much. One result is kept, however large.
     pub(super) fn remember(&mut self, request: &Request<'_>, now_ms: u64, accepted: &Accepted) {
         let result =
             IdempotentResult { time_ms: now_ms, request_digest: request.digest, accepted: accepted.clone() };
         self.insert(request.key, result);
+        self.forget(now_ms);
+    }
+
+    fn forget(&mut self, now_ms: u64) {
         while let Some((time_ms, key)) = self.by_time.get_min().cloned() {
-            if self.by_time.len() <= MAX_RESULTS && !has_passed(time_ms, now_ms) {
+            let too_many = self.by_time.len() > MAX_RESULTS;
+            let too_large = self.changes > MAX_CHANGES && self.by_time.len() > 1;
+            if !too_many && !too_large && !has_passed(time_ms, now_ms) {
                 return;
             }
             self.by_time.remove(&(time_ms, key.clone()));
-            self.by_key.remove(&key);
+            if let Some(gone) = self.by_key.remove(&key) {
+                self.changes -= gone.accepted.changes.len();
+            }
         }
     }
 
     pub(crate) fn insert(&mut self, key: &str, result: IdempotentResult) {
         let key: Arc<str> = key.into();
         let time_ms = result.time_ms;
+        self.changes += result.accepted.changes.len();
         if let Some(before) = self.by_key.insert(key.clone(), Arc::new(result)) {
             self.by_time.remove(&(before.time_ms, key.clone()));
+            self.changes -= before.accepted.changes.len();
         }
         self.by_time.insert((time_ms, key));
     }
@@ -111,4 +126,29 @@ impl IdempotentResults {
 
 fn has_passed(time_ms: u64, now_ms: u64) -> bool {
     now_ms.saturating_sub(time_ms) >= KEPT_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChangeResult, fixture};
+
+    #[test]
+    fn the_oldest_are_forgotten_when_all_tell_of_too_many_changes() {
+        let change =
+            ChangeResult { key: fixture::key("Plan gold"), action: ChangeResult::UNCHANGED, revision: 1 };
+        let mut results = IdempotentResults::default();
+        let mut remember = |now_ms, key, changes| {
+            let accepted = Accepted { revision: 1, changes: vec![change.clone(); changes] };
+            results.remember(&Request { key, digest: [0; 32] }, now_ms, &accepted);
+            let told = results.iter().map(|(_, result)| result.accepted.changes.len());
+            assert_eq!(results.changes, told.sum::<usize>());
+            results.iter().map(|(key, _)| key.to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(remember(1, "a", 120_000), ["a"]);
+        assert_eq!(remember(2, "a", 60_000), ["a"], "a key's earlier result does not count");
+        assert_eq!(remember(3, "b", 140_000), ["a", "b"], "as many as may be");
+        assert_eq!(remember(4, "c", 1), ["b", "c"]);
+        assert_eq!(remember(5, "d", 200_001), ["d"], "the newest is kept, however large");
+    }
 }

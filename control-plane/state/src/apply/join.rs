@@ -16,7 +16,8 @@ pub(super) struct Use<'a> {
 }
 
 /// Counts one use of the token, if the secret is the right one, it has not expired and uses are left; and remembers the
-/// joiner with what the token lets it learn. A joiner asking again with the same token and key spends nothing.
+/// joiner with what the token lets it learn. A joiner asking again with the same token and key spends nothing. An identity
+/// stays with the key it joined with, unless the token's spec says `replace`.
 ///
 /// An unknown token and a wrong secret get the same answer: names cannot be probed.
 pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Result<Effects, Problem> {
@@ -37,8 +38,13 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
     }
     let member =
         Member { token: token.clone(), key_digest: *key_digest, environments: spec.environments.clone() };
-    if before.members.get(joiner).is_some_and(|known| **known == member) {
+    let known = before.members.get(joiner).map(Arc::as_ref);
+    if known == Some(&member) {
         return Ok(Effects { makes_revision: false, touched: Vec::new(), results: Vec::new() });
+    }
+    if known.is_some_and(|known| known.key_digest != member.key_digest) && !spec.replace {
+        return Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} joined already, with another key"))
+            .remedy("join under another name; or, if its key is lost, with a join token whose spec says `replace: true`"));
     }
     if metadata.uses >= spec.uses {
         return refused(format!(

@@ -2,6 +2,8 @@
 //!
 //! Prost writes fields in the order of their numbers and maps are ordered, so equal specs give equal bytes.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
 use hanse_topology::{Exposure, Name, ScopeId};
@@ -14,6 +16,10 @@ use crate::{
         ListenerProtocol, OperationSpec, PlanSpec, PolicySpec, SecuritySpec, SubscriptionSpec, UpstreamSpec,
     },
 };
+
+/// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
+/// the upstream's key), two flags and framing, rounded up.
+const MAX_BINDING_BYTES: usize = 512;
 
 /// `KIND/ORGANIZATION/NAME`.
 pub(super) fn owned_key(kind: &str, key: &ResourceKey) -> String {
@@ -44,22 +50,56 @@ pub(super) fn route(
     upstream: &str,
 ) -> Bytes {
     let spec = &revision.spec;
+    let operations = spec.operations.iter();
     bytes(Runtime::Route(runtime::Route {
         organization: organization(binding).to_owned(),
         binding: binding.name.to_string(),
+        operations: operations.map(|one| operation(one, policies(&one.policies, revision))).collect(),
+        policies: policies(&spec.policies, revision),
+        upstream: upstream.to_owned(),
+        blocked: lifecycle == Lifecycle::Blocked,
+        deprecated: lifecycle == Lifecycle::Deprecated,
+        ..route_head(revision)
+    }))
+}
+
+/// What a Route says of the Api alone, but for its operations and policies.
+fn route_head(revision: &ApiRevisionSpec) -> runtime::Route {
+    let spec = &revision.spec;
+    runtime::Route {
         api: revision.api.to_string(),
         version: spec.version.clone(),
         api_revision: revision.number,
         context: spec.context.clone(),
         hosts: spec.hosts.clone(),
-        operations: spec.operations.iter().map(|operation| self::operation(operation, revision)).collect(),
         security: Some(security(&spec.security)),
-        policies: policies(&spec.policies, revision),
-        upstream: upstream.to_owned(),
         max_body_bytes: spec.max_body_bytes.unwrap_or(0),
-        blocked: lifecycle == Lifecycle::Blocked,
-        deprecated: lifecycle == Lifecycle::Deprecated,
-    }))
+        ..runtime::Route::default()
+    }
+}
+
+/// How many bytes [`route`] gives at most for this revision, whatever the Binding.
+///
+/// A Policy is copied into every operation that names it, but measured once: the work and the memory are those of the
+/// revision, not of the Route.
+pub(crate) fn route_len(revision: &ApiRevisionSpec) -> usize {
+    let measure = |(name, spec)| (name, embedded_len(policy(name, spec).encoded_len()));
+    let policies: BTreeMap<&Name, usize> = revision.policies.iter().map(measure).collect();
+    let named = |names: &[Name]| names.iter().filter_map(|name| policies.get(name)).sum::<usize>();
+    let spec = &revision.spec;
+    let operation_len = |one: &OperationSpec| {
+        embedded_len(operation(one, Vec::new()).encoded_len().saturating_add(named(&one.policies)))
+    };
+    let operations = spec.operations.iter().map(operation_len).fold(0, usize::saturating_add);
+    MAX_BINDING_BYTES
+        .saturating_add(route_head(revision).encoded_len())
+        .saturating_add(named(&spec.policies))
+        .saturating_add(operations)
+}
+
+/// A message inside another: a tag of one byte (the fields it is used for are below 16), its length, itself.
+fn embedded_len(len: usize) -> usize {
+    len.saturating_add(1 + prost::length_delimiter_len(len))
 }
 
 /// The endpoints of an Upstream that `scope` may use. `owner`: the Upstream itself, or the ApiRevision that embeds it.
@@ -129,13 +169,13 @@ fn organization(key: &ResourceKey) -> &str {
     key.organization.as_ref().map_or("", Name::as_str)
 }
 
-fn operation(spec: &OperationSpec, revision: &ApiRevisionSpec) -> runtime::Operation {
+fn operation(spec: &OperationSpec, policies: Vec<runtime::Policy>) -> runtime::Operation {
     runtime::Operation {
         method: spec.method.as_str().to_owned(),
         path: spec.path.clone(),
         id: spec.id.clone().unwrap_or_default(),
         scopes: spec.scopes.clone(),
-        policies: policies(&spec.policies, revision),
+        policies,
         timeout_ms: spec.timeout.map_or(0, |timeout| timeout.as_millis()),
         open: spec.open,
     }

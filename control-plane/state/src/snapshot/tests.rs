@@ -90,9 +90,9 @@ fn what_is_no_snapshot_is_refused() {
         State::from_records(records)
     };
     let too_new: [fn(&mut proto::SnapshotHeader); 3] = [
-        |header| header.format = 2,
-        |header| header.state_version = 2,
-        |header| header.projection_version = 99,
+        |header| header.format = FORMAT + 1,
+        |header| header.state_version = STATE_VERSION + 1,
+        |header| header.projection_version = projection::VERSION + 1,
     ];
     for change in too_new {
         assert!(matches!(with_header(change), Err(SnapshotError::TooNew { .. })));

@@ -45,6 +45,10 @@ pub struct JoinTokenSpec {
     /// How often it may be used. Default 1.
     #[serde(default = "JoinTokenSpec::default_uses")]
     pub uses: u64,
+    /// Whether it may take over an identity that joined with another key, as when a machine was rebuilt and its key is
+    /// lost. Otherwise a name that is taken stays with the key it joined with. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
     /// Unix seconds after which it is refused.
     pub expires_at: u64,
     /// SHA-256 of the secret.

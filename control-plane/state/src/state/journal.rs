@@ -9,6 +9,10 @@ use crate::{JournalEntry, Revision};
 /// state. At a change a second that is almost three hours.
 pub(crate) const MAX_JOURNAL: usize = 10_000;
 
+/// How many keys the journal remembers, over all its revisions: what bounds memory where commands change thousands of
+/// resources each. A key has about a hundred bytes.
+pub(crate) const MAX_JOURNAL_KEYS: usize = 1_000_000;
+
 impl State {
     /// What each revision after `after` touched, oldest first. `None`: too old to be remembered. Empty when `after` is
     /// the present revision, or one this state has not reached.
@@ -25,12 +29,25 @@ impl State {
         self.journal.get(&revision).map(|entry| entry.time_ms)
     }
 
+    /// Adds an entry and forgets the oldest while there is too much, but never the newest.
     pub(crate) fn record(&mut self, entry: JournalEntry) {
-        self.journal.insert(entry.revision, Arc::new(entry));
-        while self.journal.len() > MAX_JOURNAL {
+        self.restore_journal(entry);
+        while self.journal.len() > MAX_JOURNAL
+            || (self.journal_keys > MAX_JOURNAL_KEYS && self.journal.len() > 1)
+        {
             let Some((first, _)) = self.journal.get_min() else { return };
             let first = *first;
-            self.journal.remove(&first);
+            if let Some(gone) = self.journal.remove(&first) {
+                self.journal_keys -= gone.keys.len();
+            }
+        }
+    }
+
+    /// Adds an entry and forgets none.
+    pub(crate) fn restore_journal(&mut self, entry: JournalEntry) {
+        self.journal_keys += entry.keys.len();
+        if let Some(replaced) = self.journal.insert(entry.revision, Arc::new(entry)) {
+            self.journal_keys -= replaced.keys.len();
         }
     }
 }

@@ -36,6 +36,11 @@ impl State {
         self.projection_version
     }
 
+    /// Everybody who joined with a join token, by identity.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
+        self.members.iter().map(|(identity, member)| (&**identity, &**member))
+    }
+
     /// Who joined under that identity.
     pub fn member(&self, identity: &str) -> Option<&Member> {
         self.members.get(identity).map(Arc::as_ref)

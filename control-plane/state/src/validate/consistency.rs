@@ -7,13 +7,14 @@ use hanse_topology::Name;
 use super::Verdict;
 use crate::{
     Kind, Problem, ProblemName, Resource, ResourceKey, Spec, State,
-    spec::{BindingSpec, RevisionRef, UpstreamSpec},
+    spec::{BindingSpec, RevisionRef, TokenRole, UpstreamSpec},
     state::{Claim, claims_of},
 };
 
 /// Brings the claims up to date and checks everything that `touched` can have affected.
 pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<ResourceKey>) -> Verdict {
-    let affected = affected(next, touched);
+    check_operators(before, next, touched)?;
+    let affected = affected(before, next, touched);
     for key in &affected {
         for claim in before.get(key).map(|resource| claims_of(before, resource)).unwrap_or_default() {
             next.claims.remove(&(claim, key.clone()));
@@ -30,21 +31,53 @@ pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<Resourc
     })
 }
 
-/// What was touched, and the Bindings whose meaning depends on it.
-fn affected(state: &State, touched: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {
+/// Somebody must still be able to operate: without a good token nobody could ever make one again.
+fn check_operators(before: &State, next: &State, touched: &BTreeSet<ResourceKey>) -> Verdict {
+    let Some(token) = touched.iter().find(|key| key.kind == Kind::Token) else { return Ok(()) };
+    let now = next.time_ms / 1_000;
+    let good = |resource: &Resource| match &resource.spec {
+        Spec::Token(spec) => spec.role == TokenRole::Admin && spec.expires_at.is_none_or(|end| now < end),
+        _ => false,
+    };
+    let operated = |state: &State| state.list(Kind::Token, None).any(|resource| good(resource));
+    if operated(before) && !operated(next) {
+        return Err(Problem::new(ProblemName::InUse, "no operator's token would be left that is still good")
+            .at(token.to_string())
+            .remedy("make another token first: hanse token create NAME"));
+    }
+    Ok(())
+}
+
+/// What was touched, and the Bindings whose meaning depends on what is different about it.
+pub(super) fn affected(
+    before: &State,
+    next: &State,
+    touched: &BTreeSet<ResourceKey>,
+) -> BTreeSet<ResourceKey> {
     let mut affected = BTreeSet::new();
     let mut bindings_of = |key: &ResourceKey| {
-        affected.extend(state.referrers(key).filter(|user| user.kind == Kind::Binding).cloned());
+        affected.extend(next.referrers(key).filter(|user| user.kind == Kind::Binding).cloned());
     };
     for key in touched {
         match key.kind {
-            Kind::Api | Kind::Environment | Kind::Upstream => bindings_of(key),
-            // Its labels may select it now, or no longer.
+            Kind::Api | Kind::Upstream => bindings_of(key),
+            // What else it says is the same for all its Bindings.
+            Kind::Environment => {
+                let regions = |state: &State| state.environment(&key.name).map(|spec| spec.regions.clone());
+                if regions(before) != regions(next) {
+                    bindings_of(key);
+                }
+            }
+            // Its labels may select it now, or no longer; nothing else of it matters.
             Kind::Region => {
-                state.referrers(key).filter(|user| user.kind == Kind::Environment).for_each(&mut bindings_of)
+                let labels = |state: &State| state.get(key).map(|region| region.metadata.labels.clone());
+                if labels(before) != labels(next) {
+                    let environments = next.referrers(key).filter(|user| user.kind == Kind::Environment);
+                    environments.for_each(&mut bindings_of);
+                }
             }
             Kind::ApiRevision => {
-                if let Some(Spec::ApiRevision(spec)) = state.get(key).map(|resource| &resource.spec) {
+                if let Some(Spec::ApiRevision(spec)) = next.get(key).map(|resource| &resource.spec) {
                     bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
                 }
             }

@@ -1,12 +1,15 @@
 //! How large things may be.
 
 use super::Verdict;
-use crate::{Action, Change, Problem, ProblemName, ResourceKey, Spec, spec::ApiRevisionSpec};
+use crate::{Action, Change, Problem, ProblemName, ResourceKey, Spec, projection, spec::ApiRevisionSpec};
 
 /// The largest spec, in bytes of JSON: six times GitHub's whole API.
 pub(crate) const MAX_RESOURCE_BYTES: usize = 1 << 20;
 /// The largest command, in bytes of JSON: it travels and is stored as one log entry.
 pub(crate) const MAX_COMMAND_BYTES: usize = 4 << 20;
+/// The largest Route a revision may become, in bytes as gateways get it. Each operation carries a copy of every Policy it
+/// names, so a resource within its own limit could become gigabytes; and every node holds a Route for each Binding.
+pub(crate) const MAX_ROUTE_BYTES: usize = 1 << 20;
 /// What a change costs beside its spec: key, labels and framing, generously.
 const CHANGE_OVERHEAD_BYTES: usize = 64;
 
@@ -54,6 +57,18 @@ pub(crate) fn check_revision(api: &ResourceKey, revision: &ApiRevisionSpec) -> R
             "with the Policies and the Upstream it names it has {bytes} bytes of JSON, more than {MAX_RESOURCE_BYTES}"
         );
         return Err(refused(ProblemName::TooLarge, detail).remedy("split the Api, or name fewer Policies"));
+    }
+    let bytes = projection::route_len(revision);
+    if bytes > MAX_ROUTE_BYTES {
+        let detail = format!(
+            "as gateways get it, each operation with a copy of the Policies it names, it has {bytes} bytes, more than \
+             {MAX_ROUTE_BYTES}"
+        );
+        let remedy = "name a Policy that all operations share once, in spec.policies; make the Policies smaller, or split \
+                      the Api";
+        return Err(Problem::new(ProblemName::TooLarge, detail)
+            .at(format!("{api}: spec.operations"))
+            .remedy(remedy));
     }
     let key = api.organization.as_ref().and_then(|own| ApiRevisionSpec::key(own, &api.name, revision.number));
     key.ok_or_else(|| {

@@ -2,8 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use hanse_topology::Name;
+
 use super::{Verdict, host, invalid, text};
-use crate::spec::{Duration, EnvironmentSpec, OrganizationSpec, RegionSpec, StaleCredentials};
+use crate::{
+    Problem, ProblemName,
+    spec::{Duration, EnvironmentSpec, OrganizationSpec, RegionSpec, StaleCredentials},
+};
+
+/// What stands in the region's place in the identities of control nodes.
+const CONTROL: &str = "control";
 
 /// The shortest time without news after which credentials may be refused: far above the heartbeat of a second, so that
 /// a restart of an agent refuses nobody.
@@ -15,7 +23,15 @@ pub(super) fn check_organization(spec: &OrganizationSpec) -> Verdict {
     text::check_optional_line("displayName", spec.display_name.as_ref())
 }
 
-pub(super) fn check_region(spec: &RegionSpec) -> Verdict {
+pub(super) fn check_region(name: &Name, spec: &RegionSpec) -> Verdict {
+    if name.as_str() == CONTROL {
+        return Err(Problem::new(
+            ProblemName::Invalid,
+            format!("{CONTROL:?} stands for the control plane in certificates"),
+        )
+        .at("name")
+        .remedy("choose another name for the region"));
+    }
     let Some(location) = &spec.location else { return Ok(()) };
     if !location.in_range() {
         return Err(invalid(

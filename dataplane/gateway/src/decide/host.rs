@@ -15,15 +15,15 @@ pub fn of<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Option<
 
 /// As the client wrote it. `Some(None)`: unusable.
 fn written<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Option<&'a str>> {
-    if let Some(authority) = uri.authority() {
-        return Some(Some(authority.as_str()));
-    }
     let mut hosts = headers.get_all(header::HOST).iter();
-    let host = hosts.next()?;
+    let host = hosts.next();
     if hosts.next().is_some() {
         return Some(None);
     }
-    Some(host.to_str().ok())
+    if let Some(authority) = uri.authority() {
+        return Some(Some(authority.as_str()));
+    }
+    Some(host?.to_str().ok())
 }
 
 fn host(authority: &str) -> Option<Cow<'_, str>> {
@@ -91,6 +91,7 @@ mod tests {
         let origin = Uri::from_static("/x");
         headers.append(header::HOST, HeaderValue::from_static("c.example"));
         assert_eq!(of(&origin, &headers, Version::HTTP_11), None);
+        assert_eq!(of(&absolute, &headers, Version::HTTP_11), None);
         headers.clear();
         assert_eq!(of(&origin, &headers, Version::HTTP_11), None);
         assert_eq!(of(&origin, &headers, Version::HTTP_10).as_deref(), Some(""));

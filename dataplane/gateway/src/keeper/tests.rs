@@ -27,17 +27,32 @@ struct World {
     replicas: Replicas,
     handle: KeeperHandle,
     metrics: Arc<GatewayMetrics>,
+    link: watch::Sender<LinkStatus>,
     _trigger: ShutdownTrigger,
 }
 
 impl World {
+    /// The agent offers `production`.
     fn start() -> Self {
+        Self::offered(&["production"], &[])
+    }
+
+    fn offered(environments: &[&str], wanted: &[&str]) -> Self {
         let replicas = Replicas::new();
+        let wanted = wanted.iter().map(|&name| Name::new(name).unwrap()).collect();
+        let (link, status) = watch::channel(LinkStatus::default());
         let metrics = GatewayMetrics::new(1);
-        let (keeper, handle) = TableKeeper::new(replicas.clone(), metrics.clone());
+        let (keeper, handle) = KeeperSeed::new(replicas.clone(), wanted, metrics.clone());
         let (trigger, shutdown) = ShutdownTrigger::new();
-        tokio::spawn(keeper.run(shutdown));
-        Self { replicas, handle, metrics, _trigger: trigger }
+        tokio::spawn(keeper.over(status).run(shutdown));
+        let world = Self { replicas, handle, metrics, link, _trigger: trigger };
+        world.offers(environments);
+        world
+    }
+
+    fn offers(&self, environments: &[&str]) {
+        let offered = environments.iter().map(|name| scope(name)).collect();
+        self.link.send_modify(|status| status.offered = offered);
     }
 
     fn advance(&self, environment: &str, to: Position, upserts: Vec<(Arc<str>, Bytes)>, removals: &[&str]) {
@@ -101,7 +116,7 @@ async fn another_lineage_replaces_everything() {
 
 #[tokio::test]
 async fn scopes_come_and_go() {
-    let mut world = World::start();
+    let mut world = World::offered(&["production", "sandbox"], &[]);
     let (production, sandbox) = (position(1, 5), position(1, 6));
     world.advance("production", production, vec![listener("production", &[])], &[]);
     world.advance("sandbox", sandbox, vec![listener("sandbox", &["sandbox.localhost"])], &[]);
@@ -137,5 +152,70 @@ async fn many_changes_come_to_one_and_old_tables_are_freed_here() {
     while weak.strong_count() > 0 {
         assert!(begun.elapsed() < SOON, "never freed");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_served_before_every_offered_scope_is_there() {
+    let mut world = World::offered(&[], &[]);
+    world.advance("production", position(1, 5), vec![listener("production", &[])], &[]);
+    world.offers(&["production", "sandbox"]);
+    let missing =
+        |ready: &Result<(), String>| ready.as_ref().is_err_and(|why| why.contains("sandbox is missing"));
+    tokio::time::timeout(SOON, world.handle.ready.wait_for(missing)).await.unwrap().unwrap();
+    assert!(!world.handle.table.load().is_configured());
+    assert!(world.handle.effective.borrow().is_empty());
+
+    world.advance("sandbox", position(1, 6), vec![listener("sandbox", &["sandbox.localhost"])], &[]);
+    world.effective(&[("production", position(1, 5)), ("sandbox", position(1, 6))]).await;
+    assert!(world.handle.ready.borrow().is_ok() && world.handle.table.load().is_configured());
+    // Later ones are added when they are there, and hold up nothing.
+    world.offers(&["production", "sandbox", "staging"]);
+    world.advance("production", position(1, 7), api("orders"), &[]);
+    world.effective(&[("production", position(1, 7)), ("sandbox", position(1, 6))]).await;
+    assert!(world.serves("/orders") && world.handle.ready.borrow().is_ok());
+}
+
+#[tokio::test]
+async fn scopes_that_are_not_wanted_are_not_waited_for() {
+    let mut world = World::offered(&["production", "sandbox"], &["production"]);
+    world.advance("production", position(1, 5), vec![listener("production", &[])], &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+}
+
+#[tokio::test]
+async fn a_panic_costs_one_attempt_and_two_are_told() {
+    let mut world = World::start();
+    world.handle.faults.store(1, Ordering::SeqCst);
+    let mut content = vec![listener("production", &[])];
+    content.extend(api("orders"));
+    world.advance("production", position(1, 5), content, &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+    assert!(world.serves("/orders") && world.metrics.following.load(Ordering::Relaxed));
+
+    world.handle.faults.store(2, Ordering::SeqCst);
+    world.advance("production", position(1, 6), api("items"), &[]);
+    let begun = Instant::now();
+    while world.metrics.following.load(Ordering::Relaxed) {
+        assert!(begun.elapsed() < SOON, "never told");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(world.serves("/orders") && !world.serves("/items"));
+    assert_eq!(*world.handle.effective.borrow(), [(scope("production"), position(1, 5))].into());
+    // Then it is tried again.
+    tokio::time::pause();
+    tokio::time::advance(RETRY).await;
+    tokio::time::resume();
+    world.effective(&[("production", position(1, 6))]).await;
+    assert!(world.serves("/orders") && world.serves("/items"));
+}
+
+impl Published {
+    pub(super) fn fault(&self) {
+        let left = |faults: usize| faults.checked_sub(1);
+        assert!(
+            self.faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_err(),
+            "a fault on purpose"
+        );
     }
 }

@@ -39,7 +39,6 @@ impl Collector for Collected {
                 .encode_descriptor(name, help, None, MetricType::Histogram)?
                 .encode_histogram::<NoLabelSet>(totals.sum, totals.count, &totals.buckets, None)?;
         }
-        let open: i64 = metrics.workers.iter().map(|worker| worker.connections.load(Ordering::Relaxed)).sum();
         encoder
             .encode_descriptor(
                 "hanse_gateway_active_connections",
@@ -47,12 +46,25 @@ impl Collector for Collected {
                 None,
                 MetricType::Gauge,
             )?
-            .encode_gauge(&open)?;
+            .encode_gauge(&metrics.open_connections())?;
+        encoder
+            .encode_descriptor(
+                "hanse_gateway_following",
+                "1: what is served follows the configuration; 0: the configuration cannot be compiled",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&i64::from(metrics.following.load(Ordering::Relaxed)))?;
         for (name, help, total) in [
             (
                 "hanse_gateway_connections",
                 "Client connections accepted",
                 metrics.workers.iter().map(|worker| worker.accepted.load(Ordering::Relaxed)).sum(),
+            ),
+            (
+                "hanse_gateway_refused_connections",
+                "Client connections refused because too many were open",
+                metrics.workers.iter().map(|worker| worker.refused_connections.load(Ordering::Relaxed)).sum(),
             ),
             (
                 "hanse_gateway_failed_handshakes",
@@ -61,7 +73,7 @@ impl Collector for Collected {
             ),
             (
                 "hanse_gateway_lost_access_log_lines",
-                "Access log lines dropped because the writer was behind",
+                "Access log lines dropped because the writer was behind or could not write",
                 metrics.lost_log_lines.load(Ordering::Relaxed),
             ),
         ] {

@@ -1,14 +1,13 @@
 //! Listening sockets, one per thread on one address, and the loop that takes connections from one.
 
 use std::{
-    future::{Future, poll_fn},
+    future::Future,
     io,
     net::{SocketAddr, TcpListener},
-    task::Poll,
     time::Duration,
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
 /// Connections that may wait to be accepted: a burst of clients while a thread is busy. The kernel caps it at
@@ -16,6 +15,15 @@ use tokio::net::TcpStream;
 const BACKLOG: i32 = 4_096;
 /// After an error that says the process is out of something, file descriptors mostly: time for connections to end.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A peer that is silent for so long is asked whether it is still there: a host that lost its power says no goodbye.
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
+/// And asked again this often,
+pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// this many times, before it counts as gone.
+pub(super) const KEEPALIVE_RETRIES: u32 = 3;
+/// After the order to stop: for what clients have already sent to be noticed. The kernel has it, and reading it takes
+/// microseconds; the rest is for a busy machine.
+pub(super) const GRACE: Duration = Duration::from_millis(20);
 
 /// Binds `count` sockets to one address; with port 0 the kernel chooses one port for all. The kernel spreads
 /// connections over them.
@@ -68,14 +76,23 @@ pub(super) async fn accept(
             }
         }
     }
-    poll_fn(|cx| {
-        while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(cx) {
+    let rest = async {
+        while let Ok((stream, peer)) = listener.accept().await {
             serve(stream, peer);
         }
-        Poll::Ready(())
-    })
-    .await;
+    };
+    let _ = tokio::time::timeout(GRACE, rest).await; // it seldom ends by itself
     Ok(())
+}
+
+/// Prepares a connection with a client. Only a dead socket refuses it.
+pub(super) fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 /// Whether it concerns only the connection that would have been accepted.

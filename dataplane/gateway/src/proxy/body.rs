@@ -1,17 +1,20 @@
 //! Bodies on their way through: counted, bounded, otherwise untouched.
 
 use std::{
+    future::Future as _,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 
 use super::record::Record;
 
@@ -20,34 +23,69 @@ pub(super) struct RequestBody {
     /// `None`: there is none.
     stream: Option<Incoming>,
     left: u64,
-    fate: Fate,
+    silence: Silence,
+    upload: Upload,
 }
 
-/// What became of a request's body, for the one who waits for the answer. Nothing becomes of one that is not there.
+/// How a request's body gets on, for the one who waits for the answer. Nothing becomes of one that is not there.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fate(Option<Arc<AtomicU8>>);
+pub(super) struct Upload(Option<Arc<Progress>>);
 
-impl Fate {
+#[derive(Debug)]
+struct Progress {
+    begun: Instant,
+    /// Microseconds after `begun` at which the client last did its part; [`CLIENTS_TURN`]: it is to send now.
+    done_at: AtomicU64,
+    fate: AtomicU8,
+}
+
+/// Instead of a time.
+const CLIENTS_TURN: u64 = u64::MAX;
+
+impl Upload {
     const TOO_LARGE: u8 = 1;
     const BROKEN: u8 = 2;
+    const TOO_SLOW: u8 = 3;
 
     /// Whether it was longer than allowed.
     pub(super) fn is_too_large(&self) -> bool {
         self.is(Self::TOO_LARGE)
     }
 
-    /// Whether the client did not send all of it.
+    /// Whether the client left before it had sent all of it.
     pub(super) fn is_broken(&self) -> bool {
         self.is(Self::BROKEN)
     }
 
-    fn is(&self, fate: u8) -> bool {
-        self.0.as_ref().is_some_and(|own| own.load(Ordering::Relaxed) == fate)
+    /// Whether the client stopped sending and stayed.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.is(Self::TOO_SLOW)
     }
 
-    fn set(&self, fate: u8) {
+    /// Since when nothing but the upstream is waited for; `None`: the client is to send. `begun` is when the exchange
+    /// began.
+    pub(super) fn upstreams_turn_since(&self, begun: Instant) -> Option<Instant> {
+        let Some(progress) = &self.0 else { return Some(begun) };
+        match progress.done_at.load(Ordering::Relaxed) {
+            CLIENTS_TURN => None,
+            micros => Some(progress.begun + Duration::from_micros(micros)),
+        }
+    }
+
+    fn is(&self, fate: u8) -> bool {
+        self.0.as_ref().is_some_and(|own| own.fate.load(Ordering::Relaxed) == fate)
+    }
+
+    fn ends(&self, fate: u8) {
         if let Some(own) = &self.0 {
-            own.store(fate, Ordering::Relaxed);
+            own.fate.store(fate, Ordering::Relaxed);
+        }
+    }
+
+    fn clients_turn(&self, is_it: bool) {
+        if let Some(own) = &self.0 {
+            let now = || own.begun.elapsed().as_micros() as u64; // 584,000 years
+            own.done_at.store(if is_it { CLIENTS_TURN } else { now() }, Ordering::Relaxed);
         }
     }
 }
@@ -61,14 +99,62 @@ pub(super) enum RequestBodyError {
     /// The client did not send all of it.
     #[error("the client did not send the whole request body")]
     Broken(#[source] hyper::Error),
+    /// The client stopped sending.
+    #[error("the client stopped sending the request body")]
+    TooSlow,
+}
+
+/// Why an answer's body ends early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResponseBodyError {
+    /// The upstream broke off.
+    #[error("the upstream broke off")]
+    Broken(#[source] hyper::Error),
+    /// The upstream fell silent.
+    #[error("the upstream fell silent")]
+    Silent,
+}
+
+/// Bounds how long a body may give nothing while it is asked.
+struct Silence {
+    limit: Duration,
+    /// Made with the first silence: most bodies are there at once.
+    timer: Option<Pin<Box<Sleep>>>,
+    runs: bool,
+}
+
+impl Silence {
+    fn new(limit: Duration) -> Self {
+        Self { limit, timer: None, runs: false }
+    }
+
+    /// Something came.
+    fn broken(&mut self) {
+        self.runs = false;
+    }
+
+    /// Nothing has come: whether that has been so for too long.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if !std::mem::replace(&mut self.runs, true) {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
 }
 
 impl RequestBody {
-    /// Passes on at most `limit` octets of `body`, and tells how that went.
-    pub(super) fn new(body: Incoming, limit: u64) -> (Self, Fate) {
+    /// Passes on at most `limit` octets of `body`, waits for the next ones no longer than `silence`, and tells how that
+    /// went.
+    pub(super) fn new(body: Incoming, limit: u64, silence: Duration) -> (Self, Upload) {
         let stream = (!body.is_end_stream()).then_some(body);
-        let fate = Fate(stream.is_some().then(Arc::default));
-        (Self { stream, left: limit, fate: fate.clone() }, fate)
+        let progress = stream.is_some().then(|| {
+            let begun = Instant::now();
+            Arc::new(Progress { begun, done_at: AtomicU64::new(0), fate: AtomicU8::new(0) })
+        });
+        let upload = Upload(progress);
+        (Self { stream, left: limit, silence: Silence::new(silence), upload: upload.clone() }, upload)
     }
 }
 
@@ -77,23 +163,32 @@ impl Body for RequestBody {
     type Error = RequestBodyError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        let Some(stream) = self.stream.as_mut() else { return Poll::Ready(None) };
-        let frame = match ready!(Pin::new(stream).poll_frame(cx)) {
-            None => return Poll::Ready(None),
-            Some(Err(error)) => {
-                self.fate.set(Fate::BROKEN);
+        let this = self.get_mut();
+        let Some(stream) = this.stream.as_mut() else { return Poll::Ready(None) };
+        let polled = Pin::new(stream).poll_frame(cx);
+        this.upload.clients_turn(polled.is_pending());
+        let frame = match polled {
+            Poll::Pending if this.silence.is_over(cx) => {
+                this.upload.ends(Upload::TOO_SLOW);
+                return Poll::Ready(Some(Err(RequestBodyError::TooSlow)));
+            }
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => {
+                this.upload.ends(Upload::BROKEN);
                 return Poll::Ready(Some(Err(RequestBodyError::Broken(error))));
             }
-            Some(Ok(frame)) => frame,
+            Poll::Ready(Some(Ok(frame))) => frame,
         };
+        this.silence.broken();
         let octets = frame.data_ref().map_or(0, |data| data.len() as u64);
-        match self.left.checked_sub(octets) {
-            Some(left) => self.left = left,
+        match this.left.checked_sub(octets) {
+            Some(left) => this.left = left,
             None => {
-                self.fate.set(Fate::TOO_LARGE);
+                this.upload.ends(Upload::TOO_LARGE);
                 return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
             }
         }
@@ -119,7 +214,7 @@ pub(super) struct ResponseBody {
 
 enum Source {
     Whole(Option<Bytes>),
-    Upstream(Incoming),
+    Upstream(Incoming, Silence),
 }
 
 impl ResponseBody {
@@ -128,27 +223,36 @@ impl ResponseBody {
         Self { source: Source::Whole((!octets.is_empty()).then_some(octets)), record }
     }
 
-    /// An upstream's.
-    pub(super) fn upstream(body: Incoming, record: Record) -> Self {
-        Self { source: Source::Upstream(body), record }
+    /// An upstream's, which may be silent for so long.
+    pub(super) fn upstream(body: Incoming, silence: Duration, record: Record) -> Self {
+        Self { source: Source::Upstream(body, Silence::new(silence)), record }
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseBodyError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = match &mut self.source {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
+        let this = self.get_mut();
+        this.record.client_takes();
+        let frame = match &mut this.source {
             Source::Whole(octets) => octets.take().map(|octets| Ok(Frame::data(octets))),
             // An upstream that breaks off is an error here too: the client's connection breaks, it never looks complete.
-            Source::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)),
+            Source::Upstream(body, silence) => match Pin::new(body).poll_frame(cx) {
+                Poll::Pending if silence.is_over(cx) => Some(Err(ResponseBodyError::Silent)),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => {
+                    silence.broken();
+                    frame.map(|frame| frame.map_err(ResponseBodyError::Broken))
+                }
+            },
         };
         if let Some(Ok(frame)) = &frame {
-            self.record.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
+            this.record.sent(frame.data_ref().map_or(0, |data| data.len() as u64));
         }
         Poll::Ready(frame)
     }
@@ -158,14 +262,14 @@ impl Body for ResponseBody {
             Source::Whole(octets) => {
                 SizeHint::with_exact(octets.as_ref().map_or(0, |octets| octets.len() as u64))
             }
-            Source::Upstream(body) => body.size_hint(),
+            Source::Upstream(body, _) => body.size_hint(),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Whole(octets) => octets.is_none(),
-            Source::Upstream(body) => body.is_end_stream(),
+            Source::Upstream(body, _) => body.is_end_stream(),
         }
     }
 }

@@ -21,14 +21,12 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What is read and thrown away at most: more than socket buffers hold.
 const OCTETS: usize = 8 << 20;
 
-/// For a client to take anything at all of what waits for it: a phone in a tunnel may come back, an attacker who reads
-/// nothing holds its buffers no longer.
-const STALL: Duration = Duration::from_secs(60);
-
 /// A client's stream.
 pub(super) struct ClientStream<S> {
     stream: S,
     phase: Phase,
+    /// For the client to take anything at all of what waits for it.
+    patience: Duration,
     /// Runs while the client takes nothing of what waits for it.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -40,8 +38,8 @@ enum Phase {
 }
 
 impl<S> ClientStream<S> {
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, phase: Phase::Open, stalled: None }
+    pub(super) fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, phase: Phase::Open, patience, stalled: None }
     }
 
     /// Lets a write wait for so long and no longer.
@@ -50,7 +48,8 @@ impl<S> ClientStream<S> {
             self.stalled = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        let patience = self.patience;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
@@ -127,10 +126,12 @@ mod tests {
 
     use super::*;
 
+    const STALL: Duration = Duration::from_secs(60);
+
     #[tokio::test(start_paused = true)]
     async fn reads_on_until_the_other_side_closes() {
         let (near, mut far) = duplex(1_024);
-        let closing = tokio::spawn(async move { ClientStream::new(near).shutdown().await });
+        let closing = tokio::spawn(async move { ClientStream::new(near, STALL).shutdown().await });
         far.write_all(&[7; 4_096]).await.unwrap();
         let mut rest = Vec::new();
         far.read_to_end(&mut rest).await.unwrap();
@@ -141,7 +142,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (near, mut far) = duplex(1_024);
-        let mut near = ClientStream::new(near);
+        let mut near = ClientStream::new(near, STALL);
         let begun = tokio::time::Instant::now();
         let error = near.write_all(&[7; 4_096]).await.unwrap_err();
         assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, STALL));
@@ -161,7 +162,7 @@ mod tests {
     async fn does_not_wait_for_ever() {
         let (near, _far) = duplex(1_024);
         let begun = tokio::time::Instant::now();
-        ClientStream::new(near).shutdown().await.unwrap();
+        ClientStream::new(near, STALL).shutdown().await.unwrap();
         assert_eq!(begun.elapsed(), LINGER);
     }
 }

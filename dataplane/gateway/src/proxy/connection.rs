@@ -2,7 +2,6 @@
 
 use std::{future::Future, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
-use hanse_transport::Shutdown;
 use hyper::{
     rt::Executor,
     server::conn::{http1, http2},
@@ -15,8 +14,11 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    accept::GRACE,
+    activity::{Activity, Inactive},
     client_stream::ClientStream,
     exchange::{self, Client},
     worker::Serving,
@@ -33,11 +35,16 @@ const MAX_STREAMS: u32 = 100;
 const PING: Duration = Duration::from_secs(20);
 
 /// Serves a plain connection to its end.
-pub(super) async fn http(serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr, stop: Shutdown) {
-    let client = Client { address: peer.ip().to_canonical(), protocol: Protocol::Http };
+pub(super) async fn http(serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
+    let client = Client { address: peer.ip().to_canonical(), protocol: Protocol::Http, activity: None };
     // Buffers are for clients that have something to say.
     let ready = tokio::time::timeout(serving.limits.header_timeout(), stream.readable());
-    if tokio::select! { ready = ready => !matches!(ready, Ok(Ok(()))), () = stop.wait() => false } {
+    let said = tokio::select! {
+        biased;
+        ready = ready => matches!(ready, Ok(Ok(()))),
+        () = stopped(&stop) => false,
+    };
+    if !said {
         return;
     }
     http1(serving, client, stream, stop).await;
@@ -49,9 +56,9 @@ pub(super) async fn https(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Arc<ServerConfig>,
-    stop: Shutdown,
+    stop: CancellationToken,
 ) {
-    let client = Client { address: peer.ip().to_canonical(), protocol: Protocol::Https };
+    let client = Client { address: peer.ip().to_canonical(), protocol: Protocol::Https, activity: None };
     let stream = match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(_)) | Err(_) => {
@@ -66,20 +73,23 @@ pub(super) async fn https(
     }
 }
 
-async fn http1<S>(serving: Rc<Serving>, client: Client, stream: S, stop: Shutdown)
+async fn http1<S>(serving: Rc<Serving>, client: Client, stream: S, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let silence = serving.limits.client_silence();
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(serving.limits.header_timeout())
         .max_buf_size(MAX_HEAD);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(ClientStream::new(stream)), service));
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(ClientStream::new(stream, silence)), service));
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => ended,
-        () = stop.wait() => {
+        () = stopped(&stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -89,10 +99,13 @@ where
     }
 }
 
-async fn http2<S>(serving: Rc<Serving>, client: Client, stream: S, stop: Shutdown)
+async fn http2<S>(serving: Rc<Serving>, mut client: Client, stream: S, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let activity = Activity::new();
+    client.activity = Some(activity.clone());
+    let (idle, silence) = (serving.limits.header_timeout(), serving.limits.client_silence());
     let mut builder = http2::Builder::new(OnThisThread);
     builder
         .timer(TokioTimer::new())
@@ -101,17 +114,34 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD as u32);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(ClientStream::new(stream)), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.wait() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let mut connection =
+        pin!(builder.serve_connection(TokioIo::new(ClientStream::new(stream, silence)), service));
+    let mut stopped = pin!(stopped(&stop));
+    let mut closing = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => break ended,
+            () = &mut stopped, if !closing => {}
+            inactive = activity.stops(idle, silence) => {
+                tracing::trace!(?inactive, closing, "client connection does nothing");
+                if closing || inactive == Inactive::Stalled {
+                    return;
+                }
+            }
         }
+        closing = true;
+        connection.as_mut().graceful_shutdown();
     };
     if let Err(error) = ended {
         tracing::trace!(%error, "client connection ended");
     }
+}
+
+/// Resolves when the connection is to stop: requests that were sent before the order have been noticed by then.
+async fn stopped(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 /// Runs a connection's streams on the thread that serves it.

@@ -3,7 +3,7 @@
 use std::{
     net::IpAddr,
     rc::Rc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
+    activity::Activity,
     body::{RequestBody, ResponseBody},
     forward,
     record::Record,
@@ -38,6 +39,8 @@ pub(super) struct Client {
     pub(super) address: IpAddr,
     /// How it speaks to us.
     pub(super) protocol: Protocol,
+    /// What its connection is doing, where hyper does not keep an eye on that.
+    pub(super) activity: Option<Rc<Activity>>,
 }
 
 /// Answers one request.
@@ -46,7 +49,7 @@ pub(super) async fn answer(
     client: Client,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
-    let mut record = Record::open(serving.clone(), client.address, &request);
+    let mut record = Record::open(serving.clone(), &client, &request);
     let origin = request.headers().get(header::ORIGIN).cloned();
 
     let verdict = {
@@ -71,7 +74,9 @@ pub(super) async fn answer(
         Verdict::Preflight(headers) => return Ok(preflight(headers, record)),
         Verdict::Refuse(refusal) => refusal,
         Verdict::Forward(forward) => match send(&serving, &client, request, &forward, &mut record).await? {
-            Ok(response) => return Ok(pass_on(response, origin.as_ref(), record)),
+            Ok(response) => {
+                return Ok(pass_on(response, origin.as_ref(), serving.limits.answer_silence(), record));
+            }
             Err(refusal) => refusal,
         },
     };
@@ -89,19 +94,20 @@ async fn send(
     let Some(endpoint) = forward.upstream.pick() else { return Ok(Err(Refusal::NoEndpoint)) };
     record.goes_to(endpoint.authority.as_str());
     let (parts, body) = request.into_parts();
-    let (body, fate) = RequestBody::new(body, forward.max_body);
+    let (body, upload) = RequestBody::new(body, forward.max_body, serving.limits.client_silence());
     let request = match forward::request(parts, body, forward, endpoint, client.address, client.protocol) {
         Ok(request) => request,
         Err(error) => return Ok(Err(Refusal::BadPath(error.to_string()))),
     };
     let timeout = forward.operation.timeout.unwrap_or(forward.upstream.timeout);
     let started = Instant::now();
-    let answer = serving.upstreams.exchange(&endpoint.profile, request, timeout).await;
+    let answer = serving.upstreams.exchange(&endpoint.profile, request, timeout, &upload).await;
     record.upstream_took(started.elapsed());
     match answer {
         Ok(response) => Ok(Ok(response)),
-        Err(_) if fate.is_too_large() => Ok(Err(Refusal::BodyTooLarge { limit: forward.max_body })),
-        Err(_) if fate.is_broken() => Err(ClientLeft),
+        Err(_) if upload.is_too_large() => Ok(Err(Refusal::BodyTooLarge { limit: forward.max_body })),
+        Err(_) if upload.is_too_slow() => Ok(Err(Refusal::BodyTimeout)),
+        Err(_) if upload.is_broken() => Err(ClientLeft),
         Err(error) => {
             tracing::debug!(
                 error = &error as &dyn std::error::Error, endpoint = %endpoint.authority, "no answer from upstream"
@@ -118,13 +124,14 @@ async fn send(
 fn pass_on(
     response: Response<Incoming>,
     origin: Option<&HeaderValue>,
+    silence: Duration,
     mut record: Record,
 ) -> Response<ResponseBody> {
     let (mut parts, body) = response.into_parts();
     remove_hop_by_hop(&mut parts.headers);
     record.what().decorate(origin, &mut parts.headers);
     record.answered(parts.status);
-    let mut response = Response::new(ResponseBody::upstream(body, record));
+    let mut response = Response::new(ResponseBody::upstream(body, silence, record));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     response

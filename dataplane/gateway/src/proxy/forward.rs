@@ -3,10 +3,9 @@
 use std::{io::Write as _, net::IpAddr};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header,
-    request::Parts,
-    uri::{InvalidUri, PathAndQuery},
+    HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header, request::Parts, uri::PathAndQuery,
 };
+use http_body::Body;
 
 use crate::{
     decide::Forward,
@@ -17,16 +16,31 @@ use crate::{
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// What a client may not say: backends take it for the word of the gateway, or let it change the method or path that was
+/// decided on.
+const NOT_THE_CLIENTS: [HeaderName; 9] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-method-override"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
 
 /// Makes the upstream's request of the client's: target, hop-by-hop headers, forwarding headers, then policies.
-pub(super) fn request<B>(
+pub(super) fn request<B: Body>(
     mut client: Parts,
     body: B,
     forward: &Forward,
     endpoint: &Endpoint,
     from: IpAddr,
     protocol: Protocol,
-) -> Result<Request<B>, InvalidUri> {
+) -> Result<Request<B>, http::Error> {
     let target = target(&client.uri, forward, endpoint)?;
     let host = client
         .uri
@@ -38,12 +52,17 @@ pub(super) fn request<B>(
     remove_hop_by_hop(headers);
     headers.remove(header::TE);
     headers.remove(header::EXPECT); // answered here, with the first octet that is read of the body
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        // hyper's client frames no body of GET, HEAD or CONNECT by itself: it would drop it in silence.
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     if let Some(name) = &forward.key_header {
         headers.remove(name);
     }
+    remove_what_is_not_the_clients(headers);
     join_cookies(headers);
     forwarded_for(headers, from);
     if let Some(host) = host {
@@ -62,7 +81,7 @@ pub(super) fn request<B>(
 }
 
 /// `scheme://authority` + base path + the path after the context + query.
-fn target(uri: &Uri, forward: &Forward, endpoint: &Endpoint) -> Result<Uri, InvalidUri> {
+fn target(uri: &Uri, forward: &Forward, endpoint: &Endpoint) -> Result<Uri, http::Error> {
     let rest = &uri.path()[forward.rest_at..];
     let query = forward.query.as_deref().or(uri.query()).filter(|query| !query.is_empty());
     let length = endpoint.base_path.len() + rest.len() + query.map_or(0, |query| query.len() + 1) + 1;
@@ -80,7 +99,19 @@ fn target(uri: &Uri, forward: &Forward, endpoint: &Endpoint) -> Result<Uri, Inva
     parts.scheme = Some(endpoint.scheme.clone());
     parts.authority = Some(endpoint.authority.clone());
     parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(text))?);
-    Ok(Uri::from_parts(parts).expect("scheme, authority and path are all there"))
+    Ok(Uri::from_parts(parts)?)
+}
+
+/// Also headers with `_` in their names: many backends read `x_forwarded_for` as `X-Forwarded-For`.
+fn remove_what_is_not_the_clients(headers: &mut HeaderMap) {
+    for name in &NOT_THE_CLIENTS {
+        headers.remove(name);
+    }
+    let underscored = |name: &&HeaderName| name.as_str().contains('_');
+    let names: Vec<HeaderName> = headers.keys().filter(underscored).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
@@ -111,5 +142,8 @@ fn forwarded_for(headers: &mut HeaderMap, from: IpAddr) {
     let _ = write!(list, "{from}"); // memory does not fail
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
         headers.insert(X_FORWARDED_FOR, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&from.to_string()) {
+        headers.insert(X_REAL_IP, value);
     }
 }

@@ -10,7 +10,11 @@ use std::{
 use http::{Method, Request, StatusCode};
 use time::OffsetDateTime;
 
-use super::worker::Serving;
+use super::{
+    activity::{Activity, OpenStream},
+    exchange::Client,
+    worker::Serving,
+};
 use crate::{
     access_log::Line,
     decide::{self, Matched},
@@ -29,6 +33,8 @@ pub(super) struct Record {
     upstream: Option<Duration>,
     reason: Option<Reason>,
     matched: Matched,
+    /// Where the connection keeps an eye on its streams.
+    stream: Option<OpenStream>,
     /// Kept only where there is an access log.
     words: Option<Box<Words>>,
 }
@@ -45,12 +51,12 @@ struct Words {
 
 impl Record {
     /// Opens the books.
-    pub(super) fn open<B>(serving: Rc<Serving>, client: IpAddr, request: &Request<B>) -> Self {
+    pub(super) fn open<B>(serving: Rc<Serving>, client: &Client, request: &Request<B>) -> Self {
         let words = serving.access_log.is_some().then(|| {
             let host = decide::host_of(request.uri(), request.headers(), request.version());
             Box::new(Words {
                 time: OffsetDateTime::now_utc(),
-                client,
+                client: client.address,
                 host: host.unwrap_or_default().into_owned(),
                 method: request.method().clone(),
                 path: request.uri().path().to_owned(),
@@ -65,6 +71,7 @@ impl Record {
             upstream: None,
             reason: None,
             matched: Matched::default(),
+            stream: client.activity.as_ref().map(Activity::open),
             words,
         }
     }
@@ -110,6 +117,16 @@ impl Record {
     /// Octets of the answer's body went out.
     pub(super) fn sent(&mut self, octets: u64) {
         self.sent += octets;
+        if let Some(stream) = &self.stream {
+            stream.offers();
+        }
+    }
+
+    /// The client is ready for more of the answer.
+    pub(super) fn client_takes(&self) {
+        if let Some(stream) = &self.stream {
+            stream.is_taken();
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     error::Error as _,
+    pin::pin,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -19,15 +20,19 @@ use hyper_util::{
     client::legacy::{Client, Error},
     rt::{TokioExecutor, TokioTimer},
 };
+use tokio::time::Instant;
 
 use self::connector::{ConnectTimeout, Connector};
-use super::body::RequestBody;
+use super::body::{RequestBody, Upload};
 use crate::table::ConnectProfile;
 
 /// Idle connections kept per endpoint and thread: the requests in flight of a busy Api, and not a backend's limit.
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
 const IDLE: Duration = Duration::from_secs(50);
+
+/// A timeout above this is none: clocks must not overflow.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -55,24 +60,37 @@ struct Pool {
 }
 
 impl UpstreamClient {
-    /// Sends a request with an absolute target and waits up to `timeout` for the head of its answer.
+    /// Sends a request with an absolute target and waits for the head of its answer: up to `timeout`, not counting the
+    /// time in which the client is to send more of the body, which the body bounds itself.
     pub(super) async fn exchange(
         &self,
         profile: &Arc<ConnectProfile>,
         request: Request<RequestBody>,
         timeout: Duration,
+        upload: &Upload,
     ) -> Result<Response<Incoming>, UpstreamError> {
-        let answer = self.pool(profile).request(request);
-        let response = tokio::time::timeout(timeout, answer)
-            .await
-            .map_err(|_elapsed| UpstreamError::Timeout)?
-            .map_err(|error| {
-                if is_connect_timeout(&error) {
-                    UpstreamError::Timeout
-                } else {
-                    UpstreamError::Unreachable(error)
-                }
-            })?;
+        let mut answer = pin!(self.pool(profile).request(request));
+        let timeout = timeout.min(LONGEST);
+        let begun = Instant::now();
+        let mut until = begun + timeout;
+        let answer = loop {
+            if let Ok(answer) = tokio::time::timeout_at(until, answer.as_mut()).await {
+                break answer;
+            }
+            let now = Instant::now();
+            match upload.upstreams_turn_since(begun) {
+                Some(since) if since + timeout <= now => return Err(UpstreamError::Timeout),
+                Some(since) => until = since + timeout,
+                None => until = now + timeout,
+            }
+        };
+        let response = answer.map_err(|error| {
+            if is_connect_timeout(&error) {
+                UpstreamError::Timeout
+            } else {
+                UpstreamError::Unreachable(error)
+            }
+        })?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
         }

@@ -15,9 +15,13 @@ use tokio::{
     net::TcpStream,
     runtime::{Builder, LocalOptions},
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{accept::accept, connection, upstream::UpstreamClient};
+use super::{
+    accept::{accept, prepare},
+    connection,
+    upstream::UpstreamClient,
+};
 use crate::{
     access_log::AccessLog,
     config::Limits,
@@ -78,11 +82,25 @@ impl Worker {
             access_log: self.access_log,
             upstreams: UpstreamClient::default(),
         });
+        let max_connections = i64::from(serving.limits.max_connections);
         let tasks = TaskTracker::new();
+        // Of this thread alone: each wake-up of each connection asks it, and must not meet other cores there.
+        let stop = CancellationToken::new();
+        tokio::task::spawn_local({
+            let stop = stop.clone();
+            async move {
+                shutdown.wait().await;
+                stop.cancel();
+            }
+        });
         let spawn = |stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>| {
-            let _ = stream.set_nodelay(true); // only a dead socket refuses it
+            if serving.metrics.open_connections() >= max_connections {
+                serving.own_metrics().refused_connections.fetch_add(1, Ordering::Relaxed);
+                return; // closed before anything is read of it
+            }
+            prepare(&stream);
             let open = Open::new(serving.clone());
-            let stop = shutdown.clone();
+            let stop = stop.clone();
             tasks.spawn_local(async move {
                 match tls {
                     None => connection::http(open.0.clone(), stream, peer, stop).await,
@@ -93,7 +111,7 @@ impl Worker {
         let http = async {
             match sockets.http {
                 Some(listener) => {
-                    accept(listener, shutdown.wait(), |stream, peer| spawn(stream, peer, None)).await
+                    accept(listener, stop.cancelled(), |stream, peer| spawn(stream, peer, None)).await
                 }
                 None => Ok(()),
             }
@@ -101,14 +119,14 @@ impl Worker {
         let https = async {
             match (sockets.https, &sockets.tls) {
                 (Some(listener), Some(tls)) => {
-                    accept(listener, shutdown.wait(), |stream, peer| spawn(stream, peer, Some(tls.clone())))
+                    accept(listener, stop.cancelled(), |stream, peer| spawn(stream, peer, Some(tls.clone())))
                         .await
                 }
                 _ => Ok(()),
             }
         };
         tokio::try_join!(http, https)?;
-        shutdown.wait().await;
+        stop.cancelled().await;
         tasks.close();
         if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
             tracing::warn!(

@@ -14,7 +14,6 @@ use hanse_transport::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    task::JoinHandle,
 };
 use tonic::{Request, Response, Status};
 
@@ -345,4 +344,20 @@ async fn an_address_that_is_taken_is_named() {
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("listen.http"), "{error}");
+}
+
+#[tokio::test]
+async fn a_task_that_ends_by_itself_is_an_error_and_one_that_was_told_to_is_not() {
+    let (trigger, shutdown) = ShutdownTrigger::new();
+    let tasks = || {
+        let waits = shutdown.clone();
+        let one = tokio::spawn(async { panic!("on purpose") });
+        [("one", one), ("other", tokio::spawn(async move { waits.wait().await }))]
+    };
+    let error = tokio::time::timeout(SOON, unexpected_end(tasks(), &shutdown)).await.unwrap();
+    assert!(error.to_string().starts_with("one ended"), "{error}");
+    trigger.trigger();
+    assert!(
+        tokio::time::timeout(Duration::from_millis(20), unexpected_end(tasks(), &shutdown)).await.is_err()
+    );
 }

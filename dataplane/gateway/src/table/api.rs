@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_proto::runtime;
-use http::{HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method};
 
 use super::{callers::OwnedId, contexts::Context, hosts::HostPattern, operations::OperationTree};
 use crate::{
-    policy::{Cors, HeaderRules},
+    policy::{Cors, HeaderRules, is_protected},
     resource::Unusable,
 };
 
@@ -159,7 +159,7 @@ impl KeyPlace {
                 Unusable::new("security.api_key.header", format!("{name:?} is not a header name"))
             })?),
         };
-        if let Some(header) = header.as_ref().filter(|name| **name == header::HOST) {
+        if let Some(header) = header.as_ref().filter(|name| is_protected(name)) {
             return Err(Unusable::new("security.api_key.header", format!("{header} cannot carry a key")));
         }
         let place = match (&header, &query) {
@@ -168,5 +168,20 @@ impl KeyPlace {
         };
         let challenge = HeaderValue::from_str(&place).unwrap_or_else(|_| HeaderValue::from_static("ApiKey"));
         Ok(Self { header, query, challenge })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_do_not_travel_in_headers_that_frame_or_route() {
+        let check =
+            |name: &str| KeyPlace::new(&runtime::ApiKey { header: name.to_owned(), ..Default::default() });
+        for name in ["Host", "Connection", "Content-Length", "transfer-encoding", "TE", "Upgrade", "Expect"] {
+            assert_eq!(check(name).unwrap_err().field, "security.api_key.header", "{name}");
+        }
+        assert_eq!(check("Authorization").unwrap().header.unwrap(), "authorization");
     }
 }

@@ -36,7 +36,10 @@ type Key = Arc<str>;
 pub struct ScopeIndex {
     /// As received: what is compared when everything comes again.
     received: BTreeMap<Key, Bytes>,
-    unusable: BTreeMap<Key, Unusable>,
+    /// What cannot be used by itself.
+    refused: BTreeMap<Key, Unusable>,
+    /// What refers to something that is not there or cannot be used.
+    dangling: BTreeMap<Key, Unusable>,
     upstreams: HashMap<Key, Arc<Upstream>>,
     routes: BTreeMap<Key, RouteEntry>,
     /// Routes by the upstream they want.
@@ -92,7 +95,8 @@ impl ScopeIndex {
     pub fn new(scope: ScopeId) -> Self {
         Self {
             received: BTreeMap::new(),
-            unusable: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            dangling: BTreeMap::new(),
             upstreams: HashMap::new(),
             routes: BTreeMap::new(),
             routes_by_upstream: HashMap::new(),
@@ -121,7 +125,8 @@ impl ScopeIndex {
 
     /// What cannot be used as received, with the reason.
     pub fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
-        self.unusable.iter().map(|(key, reason)| (&**key, reason))
+        let dangling = self.dangling.iter().filter(|(key, _)| !self.refused.contains_key(*key));
+        self.refused.iter().chain(dangling).map(|(key, reason)| (&**key, reason))
     }
 
     /// How much there is.
@@ -132,7 +137,7 @@ impl ScopeIndex {
             upstreams: self.upstreams.len(),
             credentials: self.table.callers.keys(),
             subscriptions: self.subscriptions.len(),
-            unusable: self.unusable.len(),
+            unusable: self.unusable().count(),
         }
     }
 
@@ -185,10 +190,10 @@ impl ScopeIndex {
                 .and_then(|resource| self.take_in(&key, resource, profiles, routes, subscriptions)),
         };
         match used {
-            Ok(()) => drop(self.unusable.remove(&key)),
+            Ok(()) => drop(self.refused.remove(&key)),
             Err(reason) => {
                 tracing::warn!(scope = %self.table.scope, %key, %reason, "resource cannot be used; its last good version stays");
-                self.unusable.insert(key.clone(), reason);
+                self.refused.insert(key.clone(), reason);
             }
         }
         self.received.insert(key, bytes);
@@ -270,7 +275,8 @@ impl ScopeIndex {
 
     fn remove(&mut self, key: &Key, routes: &mut BTreeSet<Key>, subscriptions: &mut BTreeSet<Key>) {
         self.received.remove(key);
-        self.unusable.remove(key);
+        self.refused.remove(key);
+        self.dangling.remove(key);
         match ResourceKind::of_key(key) {
             None => {}
             Some(ResourceKind::Listener) => self.table.listener = None,
@@ -317,12 +323,12 @@ impl ScopeIndex {
             let reason =
                 Unusable::new("upstream", format!("{} is not there, or cannot be used", wanted.upstream));
             tracing::warn!(scope = %self.table.scope, %key, %reason, "route cannot be used; its last good version stays");
-            self.unusable.insert(key.clone(), reason);
+            self.dangling.insert(key.clone(), reason);
             if before.is_some() {
                 return;
             }
-        } else if self.unusable.get(key).is_some_and(|reason| reason.field == "upstream") {
-            self.unusable.remove(key);
+        } else {
+            self.dangling.remove(key);
         }
         let stats = self
             .stats
@@ -376,12 +382,23 @@ impl ScopeIndex {
     /// Brings one subscription in line with its plan. Its budget goes on where the rate stays the same.
     fn settle_subscription(&mut self, key: &Key) {
         let Some(entry) = self.subscriptions.get_mut(key) else { return };
-        // Without its plan a subscription stays usable: availability goes before limits.
-        let rate = self.plans.get(&entry.plan).copied().flatten();
-        let bucket = entry.grant.as_ref().and_then(|grant| grant.bucket.as_ref());
-        let grant = match (&entry.grant, bucket, rate) {
-            (Some(grant), Some(bucket), Some(rate)) if bucket.rate() == rate => grant.clone(),
-            (_, _, rate) => Arc::new(Grant { bucket: rate.map(Bucket::new) }),
+        let before = entry.grant.take();
+        let grant = match self.plans.get(&entry.plan) {
+            Some(&rate) => {
+                self.dangling.remove(key);
+                let bucket = before.as_ref().and_then(|grant| grant.bucket.as_ref());
+                match before.as_ref().filter(|_| bucket.map(|bucket| bucket.rate()) == rate) {
+                    Some(grant) => grant.clone(),
+                    None => Arc::new(Grant { bucket: rate.map(Bucket::new) }),
+                }
+            }
+            // Availability goes before limits, but not unsaid, and not where there is a limit still.
+            None => {
+                let reason = Unusable::new("plan", format!("{} is not there, or cannot be used", entry.plan));
+                tracing::warn!(scope = %self.table.scope, %key, %reason, "subscription keeps its last limit, or has none");
+                self.dangling.insert(key.clone(), reason);
+                before.unwrap_or_else(|| Arc::new(Grant { bucket: None }))
+            }
         };
         entry.grant = Some(grant.clone());
         let pair = entry.pair;

@@ -15,6 +15,9 @@ pub enum BadPath {
     /// `.` or `..`, however spelled: gateway and upstream might disagree on what it names.
     #[error("the path contains a '.' or '..' segment")]
     DotSegment,
+    /// A `\` as it is: no URI has one (RFC 3986 §2), and some servers take it for `/`.
+    #[error("the path contains a '\\'")]
+    Backslash,
     /// A `%` without two hexadecimal digits, or an encoded NUL.
     #[error("the path contains a malformed percent-encoding")]
     Encoding,
@@ -33,8 +36,12 @@ impl<'a> RequestPath<'a> {
         if !written.starts_with('/') {
             return Err(BadPath::NotAbsolute);
         }
+        if written.contains('\\') {
+            return Err(BadPath::Backslash);
+        }
         let canonical = canonical(written)?;
-        let dots = |part: &[u8]| matches!(part, b"." | b"..");
+        // Servlet containers cut a segment at ';' before they resolve dots.
+        let dots = |part: &[u8]| matches!(part.split(|&byte| byte == b';').next(), Some(b"." | b".."));
         let bad = match &canonical {
             // A dot segment needs "/.", which almost no path has: one quick scan is enough.
             Cow::Borrowed(bytes) => {
@@ -108,6 +115,7 @@ mod tests {
         check("/a%2fb/c%2Fd", "/a%2Fb/c%2Fd");
         check("/a%252Fb", "/a%252Fb");
         check("/caf%C3%A9", "/café");
+        check("/a;b=..;c/..x;", "/a;b=..;c/..x;");
         check("/v1...v2/.well-known/a.b", "/v1...v2/.well-known/a.b");
     }
 
@@ -127,8 +135,16 @@ mod tests {
             "/a%2F..%2Fb",
             "/%2e%2e%5Ca",
             "/%2e",
+            "/a/..;/b",
+            "/a/.;x",
+            "/a/..;x=1/b",
+            "/a/%2e%2e%3B/b",
+            "/a%2F..;%2Fb",
         ] {
             check(dots, BadPath::DotSegment);
+        }
+        for backslash in ["/a\\..\\b", "/a\\b", "/\\"] {
+            check(backslash, BadPath::Backslash);
         }
         for encoding in ["/%", "/%4", "/%zz", "/a%00b"] {
             check(encoding, BadPath::Encoding);

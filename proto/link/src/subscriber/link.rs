@@ -88,7 +88,7 @@ impl<'a> Link<'a> {
         let inbound = opened.map_err(|_| Status::deadline_exceeded("no stream within 5 s"))??.into_inner();
         task.replicas.metrics().connections.inc();
         let (session, effects) =
-            SubscriberSession::start(task.options.wanted.clone(), SOFTWARE, Instant::now());
+            SubscriberSession::start(task.options.wanted.clone(), SOFTWARE, task.patience, Instant::now());
         let mut link = Self {
             task,
             address,
@@ -121,13 +121,14 @@ impl<'a> Link<'a> {
                 Event::Message(Ok(None)) => return Ended::Lost("the publisher ended the stream".to_owned()),
                 Event::Message(Err(status)) => return Ended::Lost(status.message().to_owned()),
                 Event::Closed => return Ended::Lost("the connection is closed".to_owned()),
-                Event::Tick => self.session.tick(now),
+                Event::Tick => self.task.replicas.read(|replicas| self.session.tick(replicas, now)),
                 Event::Moved | Event::Sent => Vec::new(),
                 Event::ReportChanged => {
                     self.report_asked = true;
                     Vec::new()
                 }
             };
+            self.task.patience = self.session.patience();
             for effect in effects {
                 if let ControlFlow::Break(ended) = self.carry_out(effect) {
                     return ended;

@@ -45,7 +45,7 @@ impl fmt::Display for SnapshotReason {
 /// What a subscriber that stands somewhere needs. The ladder of the protocol: later rungs go between delta and snapshot.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
-    /// Nothing: it holds the present content.
+    /// Nothing: it holds the present content, and as far as is known nothing came and went since.
     Current,
     /// What changed.
     Delta(Changes),
@@ -133,7 +133,11 @@ impl Cursor {
         }
         match self.root {
             None => Answer::Snapshot(SnapshotReason::AskedFor),
-            Some(root) if root == replica.root() => Answer::Current,
+            // What came and went is told too: whoever follows the subscriber may hold it.
+            Some(root) if root == replica.root() => match replica.changes_since(at.revision) {
+                Some(changes) if !changes.is_empty() => Answer::Delta(changes),
+                Some(_) | None => Answer::Current,
+            },
             Some(_) if at.revision == position.revision => Answer::Snapshot(SnapshotReason::RootDiffers),
             Some(_) => match replica.changes_since(at.revision) {
                 Some(changes) => Answer::Delta(changes),

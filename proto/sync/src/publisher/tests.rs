@@ -248,6 +248,78 @@ fn only_admitted_scopes_are_served() {
 }
 
 #[test]
+fn a_refusal_does_not_outlive_an_admission() {
+    let ask = |example: &mut Example| {
+        let hello = hello("runtime/r/e", Some(at(13)), Some(replica().root()));
+        example.session.handle(hello).unwrap()
+    };
+    let bookmark = format!("bookmark 13 {} age 0", short(replica().root()));
+    let refused = Received::Refused { scope: "runtime/r/e".into() };
+
+    // The Hello came while the scope was not admitted: it is served all the same.
+    let mut example = Example::new(holding(replica()));
+    example.session.admit([], None);
+    assert_eq!(ask(&mut example), refused);
+    example.session.admit([scope("e")], None);
+    assert_eq!(example.next(), ["welcome to runtime/r/e as of nowhere", &bookmark]);
+
+    // A Hello that is served takes back the refusal of the one before.
+    let mut example = Example::new(holding(replica()));
+    example.session.admit([], None);
+    assert_eq!(ask(&mut example), refused);
+    example.session.admitted.insert(scope("e"));
+    assert_eq!(ask(&mut example), Received::Subscribed { scope: scope("e"), position: Some(at(13)) });
+    assert_eq!(example.next(), ["welcome to runtime/r/e as of nowhere", &bookmark]);
+
+    // Admitted something else, it stays.
+    let mut example = Example::new(holding(replica()));
+    example.session.admit([], None);
+    ask(&mut example);
+    example.session.admit([scope("other")], None);
+    assert_eq!(
+        example.next(),
+        ["welcome to runtime/r/other as of nowhere", "refused runtime/r/e: not among the scopes offered"]
+    );
+}
+
+#[test]
+fn chunks_are_small_enough_for_slow_links() {
+    let mut wide = Replica::new();
+    let value = Bytes::from(vec![7; 2_000]);
+    let values = (0..500).map(|n| (Arc::from(format!("k{n}")), value.clone())).collect();
+    wide.advance(at(1), values, vec![]).unwrap();
+    let replicas = holding(wide);
+    let mut session = Example::new(ReplicaMap::new()).session;
+    session.handle(hello("runtime/r/e", None, None)).unwrap();
+    let (now, mut chunks) = (Instant::now(), Vec::new());
+    loop {
+        let messages = session.next(&replicas, Freshness::unconfirmed(now), now);
+        let bodies = messages.into_iter().filter_map(|message| message.body);
+        let is_chunk = |body: &publisher_message::Body| matches!(body, publisher_message::Body::Chunk(_));
+        let sizes: Vec<_> = bodies.filter(is_chunk).map(|body| body.encoded_len()).collect();
+        if sizes.is_empty() {
+            break;
+        }
+        chunks.extend(sizes);
+    }
+    assert!(chunks.iter().all(|bytes| *bytes <= 64 << 10), "{chunks:?}");
+    assert_eq!(chunks.len(), 1_000_000_usize.div_ceil(64 << 10), "and no smaller than need be");
+}
+
+#[test]
+fn what_came_and_went_is_told() {
+    let mut example = Example::new(holding(replica()));
+    let root = replica().root();
+    example.hello(Some(at(13)), Some(root));
+    example.next();
+    example.replica().advance(at(14), puts(&[("c", "1")]), vec![]).unwrap();
+    example.replica().advance(at(15), vec![], keys(&["c"])).unwrap();
+    assert_eq!(example.replica().root(), root);
+    let told = ["delta 13 to 15".into(), "chunk -c".into(), format!("end 15 {}", short(root))];
+    assert_eq!(example.after(100), told);
+}
+
+#[test]
 fn a_scope_left_is_not_served() {
     let mut example = Example::new(holding(replica()));
     example.hello(None, None);

@@ -115,6 +115,13 @@ impl Replica {
         Ok(self.prepare(to, kind, changes))
     }
 
+    /// Prepares a move to `to` with the content as it is, though what came and went on the way is unknown.
+    pub(crate) fn prepare_jump(&self, to: Position) -> Result<Prepared, AdvanceError> {
+        let prepared = self.prepare_delta(to, Vec::new(), Vec::new())?;
+        let kind = if prepared.kind == Kind::Delta { Kind::Jump } else { prepared.kind };
+        Ok(Prepared { kind, ..prepared })
+    }
+
     fn prepare(&self, to: Position, kind: Kind, changes: BTreeMap<Arc<str>, Option<Bytes>>) -> Prepared {
         let hashes = changes.iter().map(|(key, value)| (key, value.as_deref().map(hash_value)));
         let staged = self.tree.stage(hashes);
@@ -152,7 +159,7 @@ impl Replica {
 
     /// Notes that positions strictly between `after` and `before` are out of reach.
     fn note_gap(&mut self, after: u64, before: u64) {
-        if before - after > 1 {
+        if before.saturating_sub(after) > 1 {
             self.gaps.push_back((after, before));
         }
         if self.gaps.len() > MAX_GAPS {

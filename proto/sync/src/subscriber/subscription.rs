@@ -83,6 +83,11 @@ impl Subscription {
         matches!(self.phase, Phase::Receiving(_))
     }
 
+    /// Whether it has what the publisher has.
+    pub(super) fn is_in_step(&self) -> bool {
+        matches!(self.phase, Phase::Following)
+    }
+
     pub(super) fn begin(
         &mut self,
         scope: &ScopeId,
@@ -218,7 +223,11 @@ impl Subscription {
         if to.is(&at) {
             return Ok(Vec::new());
         }
-        let change = replica.prepare_delta(to, Vec::new(), Vec::new());
+        let change = match asked {
+            // Equal content says nothing of what came and went on the way.
+            true => replica.prepare_jump(to),
+            false => replica.prepare_delta(to, Vec::new(), Vec::new()),
+        };
         let change = change.expect("the position follows in the same lineage, and nothing changes");
         Ok(vec![Effect::Advance { scope: scope.clone(), change }])
     }

@@ -87,7 +87,7 @@ impl Example {
     /// Welcomed to `runtime/r/e` with `replicas` held.
     fn new(replicas: ReplicaMap) -> Self {
         let now = Instant::now();
-        let (session, effects) = SubscriberSession::start(Wanted::All, "test", now);
+        let (session, effects) = SubscriberSession::start(Wanted::All, "test", Patience::default(), now);
         assert!(
             matches!(&effects[..], [Effect::Send(message)] if describe_request(message) == "introduction")
         );
@@ -112,7 +112,7 @@ impl Example {
 
     fn tick_after(&mut self, ms: u64) -> Vec<String> {
         self.now += Duration::from_millis(ms);
-        let effects = self.session.tick(self.now);
+        let effects = self.session.tick(&self.replicas, self.now);
         self.carry_out(effects)
     }
 
@@ -348,10 +348,12 @@ fn silence_is_an_alarm() {
     let stalled = ["alarm stalled", "disconnect"];
     let root = replica_at(12).root();
 
-    let (mut unwelcome, _) = SubscriberSession::start(Wanted::All, "test", Instant::now());
+    let (mut unwelcome, _) =
+        SubscriberSession::start(Wanted::All, "test", Patience::default(), Instant::now());
     let start = unwelcome.started;
-    assert!(unwelcome.tick(start + STALL).is_empty());
-    assert_eq!(unwelcome.tick(start + STALL + Duration::from_millis(1)).len(), 2);
+    let nothing = ReplicaMap::new();
+    assert!(unwelcome.tick(&nothing, start + STALL).is_empty());
+    assert_eq!(unwelcome.tick(&nothing, start + STALL + Duration::from_millis(1)).len(), 2);
 
     let mut example = Example::following();
     assert_eq!(example.tick_after(5000), Vec::<String>::new());
@@ -430,7 +432,7 @@ fn scopes_come_and_go() {
 fn only_wanted_scopes_are_asked_for() {
     let now = Instant::now();
     let wanted = Wanted::Environments(vec![Name::new("e").unwrap()]);
-    let (session, _) = SubscriberSession::start(wanted, "test", now);
+    let (session, _) = SubscriberSession::start(wanted, "test", Patience::default(), now);
     let held = ReplicaMap::from([(scope("f"), replica_at(12))]);
     let mut example = Example { session, replicas: held, now };
     let said = example.take(welcome(&["e", "f"], Some(at(99))));
@@ -444,6 +446,80 @@ fn a_refused_scope_stays_as_it_is() {
     assert_eq!(example.take(message(publisher_message::Body::Refused(refused))), ["refused runtime/r/e: no"]);
     assert!(example.is_as_before());
     assert_eq!(example.session.scopes().count(), 0);
+}
+
+#[test]
+fn a_refused_scope_that_is_offered_is_asked_for_again_after_a_pause() {
+    let refused = || {
+        let refused = sync::Refused { scope: "runtime/r/e".into(), reason: "no".into() };
+        message(publisher_message::Body::Refused(refused))
+    };
+    let root = replica_at(12).root();
+    let hello = [format!("hello runtime/r/e at 12 {}", short(root))];
+    let mut example = Example::following();
+    for _ in 0..3 {
+        example.take(refused());
+        assert_eq!(example.tick_after(1999), Vec::<String>::new());
+        assert_eq!(example.tick_after(1), hello);
+    }
+    assert_eq!(example.take(bookmark(at(13), root)), ["move to 13"], "and served, if it is");
+
+    // A Welcome in between asks at once, and once.
+    let mut example = Example::following();
+    example.take(refused());
+    assert_eq!(example.take(welcome(&["e"], None)), hello);
+    assert_eq!(example.tick_after(3000), Vec::<String>::new());
+    // What is not offered any more is not asked for.
+    example.take(refused());
+    example.take(welcome(&["f"], None));
+    assert_eq!(example.tick_after(3000), Vec::<String>::new());
+}
+
+#[test]
+fn a_transfer_given_up_for_silence_makes_the_next_one_more_patient() {
+    let mut patience = Patience::default();
+    for seconds in [5, 10, 20, 40, 60, 60] {
+        let now = Instant::now();
+        let (session, _) = SubscriberSession::start(Wanted::All, "test", patience, now);
+        let mut example = Example { session, replicas: holding(replica_at(12)), now };
+        example.take(welcome(&["e", "other"], None));
+        example.take(snapshot(at(13)));
+        assert_eq!(example.tick_after(seconds * 1000), Vec::<String>::new(), "after {seconds} s");
+        assert_eq!(example.tick_after(1), ["alarm stalled", "disconnect"], "after {seconds} s");
+        patience = example.session.patience();
+    }
+
+    // Silence outside a transfer is borne no longer than ever.
+    let now = Instant::now();
+    let (session, _) = SubscriberSession::start(Wanted::All, "test", patience, now);
+    let mut example = Example { session, replicas: holding(replica_at(12)), now };
+    example.take(welcome(&["e"], None));
+    assert_eq!(example.tick_after(5001), ["alarm stalled", "disconnect"]);
+    assert_eq!(example.session.patience(), patience);
+
+    // One scope that is in step does not excuse another that is not; when all are, patience is as at first.
+    let (session, _) = SubscriberSession::start(Wanted::All, "test", patience, now);
+    let mut example = Example { session, replicas: holding(replica_at(12)), now };
+    example.take(welcome(&["e", "other"], None));
+    example.take(bookmark(at(12), replica_at(12).root()));
+    example.tick_after(100);
+    assert_eq!(example.session.patience(), patience);
+    example.take(welcome(&["e"], None));
+    example.tick_after(100);
+    assert_eq!(example.session.patience(), Patience::default());
+}
+
+#[test]
+fn a_bookmark_that_answers_a_hello_leaves_a_gap() {
+    let root = replica_at(10).root();
+    let mut example = Example::new(holding(replica_at(10)));
+    assert_eq!(example.take(bookmark(at(13), root)), ["move to 13"]);
+    assert!(example.held().changes_since(10).unwrap().is_empty());
+    assert_eq!(example.held().changes_since(11), None, "something may have come and gone");
+    assert!(example.held().changes_since(13).unwrap().is_empty());
+    // In step nothing is missed.
+    assert_eq!(example.take(bookmark(at(16), root)), ["move to 16"]);
+    assert!(example.held().changes_since(14).is_some());
 }
 
 #[test]

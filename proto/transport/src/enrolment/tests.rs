@@ -83,7 +83,16 @@ fn answer(chain: Chain, role: &str, region: &str) -> EnrolResponse {
 }
 
 async fn join(addresses: &[String], token: &JoinToken, key: &KeyPair) -> Result<EnrolResponse, EnrolError> {
-    soon(enrol(addresses, token, &name("new-1"), key, None)).await
+    join_as(Role::Agent, addresses, token, key).await
+}
+
+async fn join_as(
+    joining: Role,
+    addresses: &[String],
+    token: &JoinToken,
+    key: &KeyPair,
+) -> Result<EnrolResponse, EnrolError> {
+    soon(enrol(addresses, token, joining, &name("new-1"), key, None)).await
 }
 
 fn token_of(federation: &Federation) -> JoinToken {
@@ -112,7 +121,7 @@ async fn every_role_joins() {
         let who = if role == Role::Gateway { "a.agent.eu-west" } else { "cp-1.server.control" };
         let (_serving, address) = open(&federation, who, desk).await;
         let key = KeyPair::generate().unwrap();
-        let response = join(&[address], &token, &key).await.unwrap();
+        let response = join_as(role, &[address], &token, &key).await.unwrap();
         assert_eq!(TrustAnchor::of_chain(&chain_of(&response)).unwrap(), federation.anchor());
     }
 }
@@ -144,11 +153,34 @@ async fn showing_our_root_under_a_strangers_chain_gains_nothing() {
 }
 
 #[tokio::test]
-async fn a_gateway_enrols_nobody() {
+async fn who_does_not_admit_us_is_not_told_the_secret() {
     let federation = Federation::new();
-    let (_serving, address) = open(&federation, "g.gateway.eu-west", Desk::echo()).await;
-    let error = join(&[address], &token_of(&federation), &KeyPair::generate().unwrap()).await.unwrap_err();
-    assert!(error.to_string().contains("expected role server or agent"), "{error}");
+    for (joining, who) in [
+        (Role::Agent, "g.gateway.eu-west"),
+        (Role::Gateway, "g.gateway.eu-west"),
+        // An agent that got hold of a control node's token could join the control plane with it.
+        (Role::Server, "a.agent.eu-west"),
+        (Role::Gateway, "cp-1.server.control"),
+    ] {
+        let desk = Desk::new(|_, _| panic!("the secret was sent to one it is not meant for"));
+        let (_serving, address) = open(&federation, who, desk).await;
+        let (token, key) = (token_of(&federation), KeyPair::generate().unwrap());
+        let error = join_as(joining, &[address], &token, &key).await.unwrap_err();
+        assert!(error.to_string().contains("expected role"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_token_makes_us_is_what_we_asked_to_be() {
+    let federation = Federation::new();
+    let key = KeyPair::generate().unwrap();
+    let chain =
+        federation.control.issue_regional_intermediate(&key.public_key_der(), &name("eu-west")).unwrap();
+    let response = answer(chain, "agent", "eu-west");
+    let desk = Desk::new(move |_, _| Ok(response.clone()));
+    let (_serving, address) = open(&federation, "cp-1.server.control", desk).await;
+    let error = join_as(Role::Server, &[address], &token_of(&federation), &key).await.unwrap_err();
+    assert!(telemetry::causes(&error).to_string().contains("for agent, not for server"), "{error}");
 }
 
 #[tokio::test]
@@ -208,9 +240,10 @@ async fn unusable_answers_are_refused() {
         (answer(regional.clone(), "agent", ""), "names no region"),
         (answer(regional, "agent", "us-east"), "its region is eu-west"),
     ] {
-        let (_serving, address) =
-            open(&federation, "cp-1.server.control", Desk::new(move |_, _| Ok(response.clone()))).await;
-        let error = join(&[address], &token_of(&federation), &key).await.unwrap_err();
+        let joining = response.role.parse().unwrap_or(Role::Gateway);
+        let who = if joining == Role::Gateway { "a.agent.eu-west" } else { "cp-1.server.control" };
+        let (_serving, address) = open(&federation, who, Desk::new(move |_, _| Ok(response.clone()))).await;
+        let error = join_as(joining, &[address], &token_of(&federation), &key).await.unwrap_err();
         assert!(matches!(error, EnrolError::Answer { .. }), "{error}");
         let text = telemetry::causes(&error).to_string();
         assert!(text.contains(expected), "expected {expected:?}: {text}");

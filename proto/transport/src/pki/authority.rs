@@ -102,6 +102,11 @@ impl Authority {
         Self::from_parts(chain, key)
     }
 
+    /// Whether a directory holds a whole authority: a crash while it was saved first leaves none.
+    pub fn is_saved(dir: &Path) -> bool {
+        files::is_saved(dir)
+    }
+
     /// Writes `chain.pem` and `key.pem` (mode 0600) into a directory, made if absent.
     pub fn save(&self, dir: &Path) -> Result<(), PkiError> {
         files::save(dir, &self.chain, &self.key)

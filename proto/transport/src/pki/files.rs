@@ -40,6 +40,11 @@ pub(super) fn save(dir: &Path, chain: &Chain, key: &KeyPair) -> Result<(), PkiEr
     }
 }
 
+/// Whether `save` has come to its end in this directory at least once: the chain is written last.
+pub(super) fn is_saved(dir: &Path) -> bool {
+    dir.join(CHAIN).exists()
+}
+
 /// Reads chain and the key that fits it.
 pub(super) fn load(dir: &Path) -> Result<(Chain, KeyPair), PkiError> {
     let read = |name: &str| {

@@ -190,3 +190,26 @@ fn what_is_put_is_not_deleted_by_a_cascade_of_the_same_command() {
          or do not delete it)"
     );
 }
+
+#[test]
+fn the_last_good_operators_token_stays() {
+    let token = |name: &str, byte: &str, expiry: &str| {
+        format!(
+            "{{kind: Token, name: {name}, spec: {{role: admin, digest: 'sha256:{}'{expiry}}}}}",
+            byte.repeat(32)
+        )
+    };
+    let end = crate::fixture::START_MS / 1000 + 3_600;
+    let mut world = World::new().with(&token("first", "01", ""));
+    let problem = world.delete("Token first", true).unwrap_err();
+    assert_eq!(problem.name, ProblemName::InUse);
+    assert!(problem.remedy.contains("hanse token create"), "{problem}");
+
+    // Nor may it be replaced by one that ends before it begins to count.
+    world.put(&token("second", "02", &format!(", expiresAt: {end}")));
+    world.delete("Token first", false).unwrap();
+    world.now_ms += 3_600_000;
+    world.put(&token("third", "03", ""));
+    world.delete("Token second", false).unwrap();
+    assert!(world.delete("Token third", false).is_err());
+}

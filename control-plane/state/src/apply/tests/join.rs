@@ -17,9 +17,9 @@ fn token(uses: u64, expires_in: u64) -> String {
 }
 
 fn spend(world: &mut World, token: &str, secret: &[u8]) -> Result<Accepted, Problem> {
-    // Another key each time: another joiner.
-    let key = world.state.revision() as u8;
-    spend_as(world, token, secret, "agent-1", key)
+    // Another joiner each time.
+    let number = world.state.revision() as u8;
+    spend_as(world, token, secret, &format!("agent-{number}"), number)
 }
 
 fn spend_as(
@@ -101,4 +101,36 @@ fn a_joiner_whose_answer_was_lost_spends_nothing_and_is_remembered() {
     let member = world.state.member("agent-1").unwrap();
     assert_eq!((member.token.as_str(), member.key_digest, member.environments.len()), ("t", [7; 32], 0));
     assert_eq!(world.state.member("agent-2"), None);
+}
+
+#[test]
+fn an_identity_stays_with_its_key_unless_the_token_may_replace() {
+    let mut world = World::new().with(&token(9, DAY));
+    spend_as(&mut world, "t", b"secret", "agent-1", 7).unwrap();
+    let problem = spend_as(&mut world, "t", b"secret", "agent-1", 8).unwrap_err();
+    assert_eq!(problem.name, ProblemName::JoinRefused);
+    assert_eq!(problem.detail, "agent-1 joined already, with another key");
+    assert!(problem.remedy.contains("`replace: true`"), "{problem}");
+    assert_eq!(world.state.member("agent-1").unwrap().key_digest, [7; 32]);
+    assert_eq!(world.get("JoinToken t").metadata.uses, 1, "and no use is spent");
+
+    // Another token lets the same key join again.
+    let other =
+        |spec: &str| token(9, DAY).replace("name: t", "name: u").replace("role:", &format!("{spec} role:"));
+    world.put(&other(""));
+    spend_as(&mut world, "u", b"secret", "agent-1", 7).unwrap();
+    assert_eq!(world.state.member("agent-1").unwrap().token.as_str(), "u");
+    spend_as(&mut world, "u", b"secret", "agent-1", 8).unwrap_err();
+
+    world.put(&other("replace: true,"));
+    spend_as(&mut world, "u", b"secret", "agent-1", 8).unwrap();
+    assert_eq!(world.state.member("agent-1").unwrap().key_digest, [8; 32]);
+}
+
+#[test]
+fn replace_is_shown_only_where_it_is_meant() {
+    let mut world = World::new().with(&token(1, DAY));
+    assert_eq!(world.get("JoinToken t").to_json()["spec"].get("replace"), None);
+    world.put(&token(1, DAY).replace("role:", "replace: true, role:"));
+    assert_eq!(world.get("JoinToken t").to_json()["spec"]["replace"], true);
 }

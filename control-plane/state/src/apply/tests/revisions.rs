@@ -1,9 +1,9 @@
 //! ApiRevisions.
 
 use crate::{
-    Kind, ProblemName, Spec,
+    Action, Kind, ProblemName, Spec,
     fixture::{World, changes, key, name, told},
-    spec::ApiRevisionSpec,
+    spec::{ApiRevisionSpec, OperationSpec},
 };
 
 fn orders(version: &str, more: &str) -> String {
@@ -140,4 +140,46 @@ fn a_revision_too_large_with_what_it_embeds_is_refused() {
         problem.to_string().starts_with("Api default/x: spec: with the Policies and the Upstream it names"),
         "{problem}"
     );
+}
+
+/// A Policy of about `kib` KiB.
+fn large_policy(kib: usize) -> String {
+    format!(
+        "{{kind: Policy, name: large, spec: {{headers: {{request: {{set: {{X: '{}'}}}}}}}}}}",
+        "x".repeat(kib << 10)
+    )
+}
+
+/// An Api with `count` operations, each naming `policies`.
+fn with_operations(count: usize, policies: &str) -> String {
+    let operation = |number| format!("{{method: GET, path: '/{number}', policies: [{policies}]}}");
+    let operations: Vec<String> = (0..count).map(operation).collect();
+    format!(
+        "{{kind: Api, name: orders, spec: {{context: /orders/v1, version: '1', upstream: backend, policies: [stamp], \
+         operations: [{}]}}}}",
+        operations.join(", ")
+    )
+}
+
+#[test]
+fn policies_copied_into_operations_may_not_make_a_huge_route() {
+    let mut world = World::with_orders().with(&large_policy(100));
+    world.put(&with_operations(10, "large"));
+    let problem = world.refused(&with_operations(11, "large"));
+    assert_eq!(problem.name, ProblemName::TooLarge);
+    assert_eq!(problem.field, "Api default/orders: spec.operations");
+    assert!(problem.detail.ends_with("bytes, more than 1048576"), "{problem}");
+    assert!(problem.remedy.starts_with("name a Policy that all operations share once, in spec.policies"));
+    // Whichever of the two grows.
+    assert_eq!(world.refused(&large_policy(105)).name, ProblemName::TooLarge);
+    // What would have 5 GB is told in no time: nothing of that size is made.
+    world.put(&with_operations(1, ""));
+    world.put(&large_policy(500));
+    let mut huge = changes(&with_operations(1, "large"));
+    let Action::Put { spec: Spec::Api(api), .. } = &mut huge[0].action else { panic!() };
+    let one = api.operations[0].clone();
+    api.operations =
+        (0..10_000).map(|number| OperationSpec { path: format!("/{number}"), ..one.clone() }).collect();
+    let problem = world.change(huge).unwrap_err();
+    assert!(problem.detail.contains("it has 5120"), "{problem}");
 }

@@ -239,3 +239,30 @@ fn a_plan_without_rate_is_unlimited() {
     let Runtime::Plan(plan) = world.decoded("eu", "production", "plan/acme/free") else { panic!() };
     assert_eq!((plan.requests, plan.period_seconds, plan.burst), (0, 0, 0));
 }
+
+#[test]
+fn the_length_of_a_route_is_told_without_making_it() {
+    let mut world = World::with_orders_bound();
+    let policy = |name: &str, bytes: usize| {
+        put("Policy", name, json!({"headers": {"response": {"set": {"X-Policy": "x".repeat(bytes)}}}}))
+    };
+    let operation =
+        |at: usize| json!({"method": "GET", "path": format!("/{at}"), "policies": ["large", "small"]});
+    for operations in [0, 1, 100] {
+        let api = json!({
+            "context": "/orders", "version": "2.0", "upstream": "backend", "policies": ["small"],
+            "operations": Vec::from_iter((0..operations).map(operation)),
+        });
+        world.accept(vec![
+            policy("acme/large", 3_000),
+            policy("acme/small", 3),
+            put("Api", "acme/orders", api),
+        ]);
+        let made = world.content[&scope("eu", "production")]["route/acme/orders"].len();
+        let organization = Name::new("acme").unwrap();
+        let revision = world.state.latest_api_revision(&organization, &Name::new("orders").unwrap()).unwrap();
+        let Spec::ApiRevision(revision) = &revision.spec else { panic!() };
+        let told = crate::projection::route_len(revision);
+        assert!((made..made + 512).contains(&told), "{operations}: {told} bytes for {made}");
+    }
+}

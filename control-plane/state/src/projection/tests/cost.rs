@@ -3,7 +3,7 @@
 use super::*;
 
 /// How many of everything there is beside what changes.
-const MANY: usize = 1_000;
+const MANY: usize = 120;
 
 /// Applies and projects, without the naive projection, which would take long. The units compared.
 fn units(world: &mut World, changes: Vec<Change>) -> usize {

@@ -217,6 +217,8 @@ fn play(turns: Vec<Turn>) -> (usize, usize, usize) {
 }
 
 proptest! {
+    #![proptest_config(crate::fixture::proptest_config())]
+
     #[test]
     fn every_history_projects_as_the_naive_projection_says(turns in turns()) {
         play(turns);
@@ -227,7 +229,7 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut sums = (0, 0, 0);
-    for _ in 0..64 {
+    for _ in 0..24 {
         let (effective, touched, commands) = play(turns().new_tree(&mut runner).unwrap().current());
         sums = (sums.0 + effective, sums.1 + touched, sums.2 + commands);
     }

@@ -1,6 +1,10 @@
 //! What must hold between resources.
 
-use crate::{ProblemName, fixture::World};
+use crate::{
+    ProblemName,
+    fixture::{World, changes},
+    validate::consistency::affected,
+};
 
 /// An Api `name` at `context`, more of its spec, and a Binding of it with more of its spec.
 fn bound(name: &str, context: &str, api: &str, binding: &str) -> String {
@@ -223,4 +227,31 @@ fn secrets_are_told_apart() {
     );
     let found = world.state.token_with(&crate::spec::Digest([0x11; 32])).unwrap();
     assert_eq!(found.key.name.as_str(), "a");
+}
+
+#[test]
+fn only_what_bindings_depend_on_has_them_checked_again() {
+    for (yaml, expected) in [
+        (
+            "{kind: Region, name: eu-west, labels: {tier: edge}, spec: {location: {latitude: 1, longitude: 2}}}",
+            0,
+        ),
+        ("{kind: Region, name: eu-west, labels: {tier: core}}", 1),
+        (
+            "{kind: Environment, name: production, spec: {regions: [eu-west, us-east], hostnames: [a.example]}}",
+            0,
+        ),
+        ("{kind: Environment, name: production, labels: {a: b}, spec: {regions: [eu-west, us-east]}}", 0),
+        ("{kind: Environment, name: production, spec: {regions: [eu-west]}}", 1),
+        (
+            "{kind: Api, name: orders, spec: {context: /x, version: '1', operations: [], upstream: backend}}",
+            1,
+        ),
+    ] {
+        let before = World::with_orders().state;
+        let after = World::with_orders().with(yaml).state;
+        let touched = changes(yaml).into_iter().map(|change| change.key).collect();
+        let bindings = affected(&before, &after, &touched).len() - 1;
+        assert_eq!(bindings, expected, "{yaml}");
+    }
 }

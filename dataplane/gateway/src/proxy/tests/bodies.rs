@@ -74,6 +74,19 @@ async fn chunks_and_trailers_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn bodies_without_a_length_pass_whatever_the_method() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(api(&upstream.url()));
+    for method in ["GET", "HEAD", "PUT", "DELETE"] {
+        let octets = format!(
+            "{method} /a/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
+        let text = raw(gateway.http, octets.as_bytes()).await;
+        assert!(text.contains("x-received: 5\r\n"), "{method} {text}");
+    }
+}
+
+#[tokio::test]
 async fn answers_without_a_body_have_none_and_the_connection_goes_on() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::serving(api(&upstream.url()));

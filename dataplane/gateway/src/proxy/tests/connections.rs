@@ -204,6 +204,55 @@ async fn the_end_waits_for_requests_in_flight_and_for_nobody_else() {
 }
 
 #[tokio::test]
+async fn what_was_sent_before_the_order_to_stop_is_answered() {
+    const EACH: usize = 16;
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(api(&upstream.url()));
+    let mut streams = Vec::new();
+    for _ in 0..EACH {
+        let mut kept = TcpStream::connect(gateway.http).await.unwrap();
+        kept.write_all(b"GET /unknown HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            assert!(kept.read_buf(&mut answer).await.unwrap() > 0);
+        }
+        streams.push(kept);
+    }
+    for _ in 0..EACH {
+        streams.push(TcpStream::connect(gateway.http).await.unwrap());
+    }
+    for stream in &mut streams {
+        stream.write_all(b"GET /a/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    }
+    gateway.trigger.trigger();
+    for (number, mut stream) in streams.into_iter().enumerate() {
+        let mut text = String::new();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut text)).await.unwrap().unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 "), "{number}: {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_closed_unread() {
+    let upstream = Upstream::start().await;
+    let limits = Limits { max_connections: 1, ..Default::default() };
+    let gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
+    let mut first = Client::connect(gateway.http).await;
+    first.call(request("GET /a/x", &[], "")).await.seen();
+    let mut second = TcpStream::connect(gateway.http).await.unwrap();
+    let read = tokio::time::timeout(SOON, second.read(&mut [0; 8])).await.expect("closed in time");
+    assert_eq!(read.unwrap_or(0), 0);
+    let refused = || {
+        gateway.metrics.workers.iter().map(|own| own.refused_connections.load(Ordering::Relaxed)).sum::<u64>()
+    };
+    assert_eq!(refused(), 1);
+    first.call(request("GET /a/x", &[], "")).await.seen();
+    drop(first);
+    eventually("the first connection is gone", || connections(&gateway) == 0).await;
+    gateway.get("GET /a/x").await.seen();
+}
+
+#[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let upstream = Upstream::start().await;
     let limits = Limits { drain_timeout_ms: 100, ..Default::default() };

@@ -72,6 +72,32 @@ async fn a_request_reaches_its_upstream_as_promised() {
 }
 
 #[tokio::test]
+async fn what_only_a_gateway_may_say_is_not_believed_of_a_client() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::serving(orders(&upstream.url()));
+    let forged = [
+        "forwarded",
+        "x-forwarded-port",
+        "x-forwarded-prefix",
+        "x-forwarded-server",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+        "x_forwarded_for",
+        "x-forwarded_proto",
+    ];
+    let mut headers = vec![KEY, ("x-real-ip", "203.0.113.7"), ("x-request-id", "7")];
+    headers.extend(forged.map(|name| (name, "forged")));
+    let seen = gateway.call(request("GET /orders/v1/orders/7", &headers, "")).await.seen();
+    for name in forged {
+        assert_eq!(seen.header(name), "", "{name}");
+    }
+    assert_eq!((seen.header("x-real-ip").as_str(), seen.header("x-request-id").as_str()), ("127.0.0.1", "7"));
+}
+
+#[tokio::test]
 async fn the_context_alone_is_the_root_of_the_api() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::serving(orders(&upstream.url()));

@@ -296,6 +296,13 @@ async fn echo(request: Request<Incoming>) -> Response<EchoBody> {
             Frame::data(Bytes::from_static(b"two ")),
             Frame::data(Bytes::from_static(b"three")),
         ])),
+        "/silent" => {
+            let first =
+                futures_util::stream::iter([Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"first")))]);
+            let stream = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+            Response::new(StreamBody::new(stream).boxed())
+        }
+        "/large" => Response::new(whole("x".repeat(4 << 20))),
         "/trailers" => {
             let mut trailers = HeaderMap::new();
             trailers.insert("x-sum", "42".parse().unwrap());
@@ -327,6 +334,7 @@ async fn echo(request: Request<Incoming>) -> Response<EchoBody> {
                 body: String::from_utf8_lossy(&collected.to_bytes()).into_owned(),
             };
             let mut response = Response::new(whole(serde_json::to_string(&seen).unwrap()));
+            response.headers_mut().insert("x-received", seen.body.len().into());
             response.headers_mut().insert("connection", "x-hop".parse().unwrap());
             response.headers_mut().insert("x-hop", "not for the client".parse().unwrap());
             response

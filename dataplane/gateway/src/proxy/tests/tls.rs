@@ -15,14 +15,14 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::harness::*;
 use crate::testbed::*;
 
-struct Certificate {
+pub(super) struct Certificate {
     pem: String,
-    server: Arc<ServerConfig>,
-    roots: RootCertStore,
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) roots: RootCertStore,
 }
 
 /// A certificate that is its own root.
-fn certificate(name: &str, alpn: &[&[u8]]) -> Certificate {
+pub(super) fn certificate(name: &str, alpn: &[&[u8]]) -> Certificate {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -37,7 +37,7 @@ fn certificate(name: &str, alpn: &[&[u8]]) -> Certificate {
     Certificate { pem: cert.pem(), server: Arc::new(server), roots }
 }
 
-async fn connect(
+pub(super) async fn connect(
     gateway: &Gateway,
     roots: &RootCertStore,
     alpn: &[u8],

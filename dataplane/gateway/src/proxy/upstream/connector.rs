@@ -12,7 +12,10 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
 
-use crate::table::ConnectProfile;
+use crate::{
+    proxy::accept::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES},
+    table::ConnectProfile,
+};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -33,6 +36,9 @@ impl Connector {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         let tls = HttpsConnectorBuilder::new().with_tls_config((*profile.tls).clone()).https_or_http();
         let inner = match &profile.server_name {
             Some(name) => tls

@@ -32,7 +32,8 @@ fn remove(index: &mut ScopeIndex, keys: &[&str]) {
 }
 
 fn reasons(index: &ScopeIndex) -> Vec<String> {
-    index.unusable().map(|(key, reason)| format!("{key} {}", reason.field)).collect()
+    let reasons = index.unusable().map(|(key, reason)| format!("{key} {}", reason.field));
+    reasons.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn start() -> ScopeIndex {
@@ -101,6 +102,19 @@ fn what_cannot_be_used_keeps_its_last_good_version() {
     change(&mut index, broken("upstream/default/orders"));
     remove(&mut index, &["route/default/orders", "upstream/default/orders"]);
     assert_eq!((serves(&index, "/orders").as_str(), reasons(&index).len()), ("nothing", 0));
+}
+
+#[test]
+fn a_route_that_is_bad_and_dangles_says_so_until_both_are_mended() {
+    let mut index = start();
+    let key: Key = "route/default/orders".into();
+    change(&mut index, vec![(key.clone(), Bytes::from_static(b"\xff"))]);
+    remove(&mut index, &["upstream/default/orders"]);
+    assert_eq!(reasons(&index), ["route/default/orders resource"]);
+    change(&mut index, vec![upstream_entry("orders", upstream(&["http://a:1"]))]);
+    assert_eq!(reasons(&index), ["route/default/orders resource"]);
+    change(&mut index, vec![route_entry(route("orders", "/orders", &["GET /"]))]);
+    assert!(reasons(&index).is_empty());
 }
 
 #[test]
@@ -174,7 +188,17 @@ fn keys_and_subscriptions_come_and_go() {
     change(&mut index, vec![subscription("s", "shop", "orders", "gold"), plan("gold", 1, 1)]);
     assert_eq!(grant(&index), Some(true));
     remove(&mut index, &["plan/default/gold"]);
-    assert_eq!(grant(&index), Some(false)); // availability goes before limits
+    assert_eq!(grant(&index), Some(true)); // the last limit stays
+    assert_eq!(reasons(&index), ["subscription/default/s plan"]);
+    change(&mut index, vec![subscription("t", "shop", "items", "gone")]);
+    let pair = (OwnedId::new("default", "shop"), OwnedId::new("default", "items"));
+    assert!(index.table.callers.grant(pair.0, pair.1).unwrap().bucket.is_none()); // availability goes before limits
+    assert_eq!(reasons(&index), ["subscription/default/s plan", "subscription/default/t plan"]);
+    change(&mut index, vec![(Key::from("plan/default/gone"), Bytes::from_static(b"\xff"))]);
+    assert_eq!(index.counts().unusable, 3);
+    change(&mut index, vec![plan("gold", 0, 0), plan("gone", 1, 1)]);
+    assert_eq!((grant(&index), reasons(&index).len()), (Some(false), 0));
+    remove(&mut index, &["subscription/default/t"]);
     remove(&mut index, &["credential/default/one", "subscription/default/s"]);
     assert_eq!((holder(&index, "rotated"), grant(&index)), (None, None));
     let bad = runtime::Credential { digest: Bytes::from_static(b"short"), ..Default::default() };
@@ -225,12 +249,13 @@ fn answers(index: &ScopeIndex) -> Vec<String> {
 }
 
 proptest! {
-    /// Change by change comes to the same as all at once, wherever every route has an upstream.
+    /// Change by change comes to the same as all at once, wherever every route has an upstream and every subscription a plan.
     #[test]
     fn incremental_equals_from_scratch(steps in proptest::collection::vec(step(), 1..60)) {
         let fixed = || -> Vec<(Key, Bytes)> {
             let mut all = vec![listener("production", &[])];
             all.extend(["a", "b", "c"].map(|name| upstream_entry(name, upstream(&[&format!("http://{name}:1")]))));
+            all.extend(["a", "b", "c"].map(|name| plan(name, 1, 1)));
             all
         };
         let mut profiles = ConnectProfiles::default();
@@ -242,7 +267,7 @@ proptest! {
                     content.insert(key.clone(), bytes.clone());
                     incremental.apply(vec![(key, bytes)], Vec::new(), &mut profiles);
                 }
-                None if key.starts_with("upstream/") => {}
+                None if key.starts_with("upstream/") || key.starts_with("plan/") => {}
                 None => {
                     content.remove(&key);
                     incremental.apply(Vec::new(), vec![key], &mut profiles);

@@ -1,0 +1,95 @@
+//! What the other members' agents reported, and which members are there to be asked.
+
+use hanse_proto::raft::{ReadIndexRequest, ReportsRequest, ReportsResponse};
+use tokio::{
+    task::JoinSet,
+    time::{Duration, sleep, timeout},
+};
+use tonic::Status;
+
+use super::RaftGroup;
+use crate::member::Member;
+
+/// How long other members have to answer what their agents reported: people wait for it.
+const REPORTS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A member that was heard so recently is expected to answer: longer than an agent takes to find another member, so that
+/// what was connected to a member that died is reported by somebody else before it is forgotten.
+const EXPECTED: Duration = Duration::from_secs(30);
+
+/// A member that was not heard for so long is asked whether it is there: well within [`EXPECTED`]. Followers have nothing
+/// else to say to each other.
+const PING_AFTER: Duration = Duration::from_secs(10);
+
+/// Between two looks at who was heard.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// What the other members answered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PeerReports {
+    /// By member, what the agents connected to it last reported.
+    pub answers: Vec<(String, ReportsResponse)>,
+    /// Names of the members that did not answer and that were reachable within the last 30 s, or were not tried before.
+    /// What their agents report is missing.
+    pub silent: Vec<String>,
+}
+
+impl RaftGroup {
+    /// What the agents connected to the other members last reported, and who did not say in time.
+    pub async fn peer_reports(&self) -> PeerReports {
+        let mut asked = JoinSet::new();
+        for node in self.members().into_iter().filter(|node| node.id != self.member.id) {
+            let client = self.member.channels.peer(&node.raft_address);
+            asked.spawn(async move {
+                let answer = async { client?.reports(ReportsRequest {}).await };
+                let answer = timeout(REPORTS_TIMEOUT, answer).await;
+                (node, answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))))
+            });
+        }
+        let mut reports = PeerReports::default();
+        while let Some(asked) = asked.join_next().await {
+            match asked {
+                Ok((node, Ok(answer))) => {
+                    self.member.reach.heard(node.id);
+                    reports.answers.push((node.name, answer.into_inner()));
+                }
+                Ok((node, Err(status))) => {
+                    tracing::debug!(%status, member = node.name, "a member did not tell its reports");
+                    if self.member.reach.maybe_up(node.id, EXPECTED) {
+                        reports.silent.push(node.name);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "asking a member for its reports failed"),
+            }
+        }
+        reports.silent.sort_unstable();
+        reports
+    }
+}
+
+/// Asks members that were not heard for a while whether they are there, for as long as the runtime lives.
+pub(super) async fn keep_in_touch(member: Member) {
+    loop {
+        let mut asked = JoinSet::new();
+        let metrics = member.metrics();
+        for (&id, node) in metrics.membership_config.membership().nodes() {
+            if id == member.id || member.reach.heard_within(id, PING_AFTER) {
+                continue;
+            }
+            let client = member.channels.peer(&node.raft_address);
+            asked.spawn(async move {
+                // Any answer will do; a follower has this one ready.
+                let answer = async { client?.read_index(ReadIndexRequest {}).await };
+                (id, matches!(timeout(REPORTS_TIMEOUT, answer).await, Ok(Ok(_))))
+            });
+        }
+        while let Some(asked) = asked.join_next().await {
+            match asked {
+                Ok((id, true)) => member.reach.heard(id),
+                Ok((id, false)) => member.reach.tried(id),
+                Err(error) => tracing::warn!(%error, "asking whether a member is there failed"),
+            }
+        }
+        sleep(PING_EVERY).await;
+    }
+}

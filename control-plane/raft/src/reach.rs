@@ -1,0 +1,56 @@
+//! Which other members this node heard of, and when.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use crate::type_config::NodeId;
+
+/// When each other member was last heard: `None` if it was tried in vain only. Bounded by the ids that members ever had.
+#[derive(Debug, Default)]
+pub(crate) struct Reach(Mutex<HashMap<NodeId, Option<Instant>>>);
+
+impl Reach {
+    /// Notes that this member answered, or asked.
+    pub(crate) fn heard(&self, id: NodeId) {
+        self.0.lock().insert(id, Some(Instant::now()));
+    }
+
+    /// Notes that this member was tried and did not answer.
+    pub(crate) fn tried(&self, id: NodeId) {
+        self.0.lock().entry(id).or_default();
+    }
+
+    /// Whether this member was heard within that time.
+    pub(crate) fn heard_within(&self, id: NodeId, within: Duration) -> bool {
+        let heard = self.0.lock().get(&id).copied().flatten();
+        heard.is_some_and(|at| at.elapsed() <= within)
+    }
+
+    /// Whether this member must be taken to be up: it was heard within that time, or nobody has tried yet.
+    pub(crate) fn maybe_up(&self, id: NodeId, within: Duration) -> bool {
+        let untried = !self.0.lock().contains_key(&id);
+        untried || self.heard_within(id, within)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_up_until_it_was_silent_for_long() {
+        let (reach, long) = (Reach::default(), Duration::from_secs(600));
+        assert!(reach.maybe_up(2, long), "nobody has tried yet");
+        assert!(!reach.heard_within(2, long));
+        reach.tried(2);
+        assert!(!reach.maybe_up(2, long));
+        reach.heard(2);
+        reach.tried(2);
+        assert!(reach.maybe_up(2, long) && reach.heard_within(2, long), "one failure is no absence");
+        assert!(!reach.maybe_up(2, Duration::ZERO));
+    }
+}

@@ -1,0 +1,126 @@
+//! What was last heard of each agent and gateway, whichever node heard it.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use hanse_proto::{raft::AgentReport, sync};
+use hanse_state::port::{AgentStatus, GatewayStatus, ScopeStatus};
+use hanse_topology::Name;
+
+/// How long one that is not heard any more stays listed, so that people see what is missing.
+const KEEP: Duration = Duration::from_secs(3_600);
+/// Nodes are asked every second; what is older than a few of those no longer says that a connection stands.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// The memory. Names are unique in a region.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    agents: BTreeMap<(Name, String), Heard<Vec<ScopeStatus>>>,
+    gateways: BTreeMap<(Name, String), Heard<Gateway>>,
+}
+
+#[derive(Debug)]
+struct Heard<T> {
+    at: Instant,
+    connected: bool,
+    what: T,
+}
+
+#[derive(Debug)]
+struct Gateway {
+    agent: String,
+    scopes: Vec<ScopeStatus>,
+}
+
+impl Memory {
+    /// Takes in what nodes say at `now`. Of two words on one agent or gateway the later one counts.
+    pub(crate) fn learn(&mut self, reports: impl IntoIterator<Item = AgentReport>, now: Instant) {
+        for report in reports {
+            // Names came from certificates; another node that sends others is not believed.
+            let Ok(region) = Name::new(&report.region) else { continue };
+            let heard = |connected, ms_ago, what| Heard { at: ago(now, ms_ago), connected, what };
+            let scopes = scopes_of(&report.scopes);
+            newer(
+                &mut self.agents,
+                (region.clone(), report.name.clone()),
+                heard(report.connected, report.heard_ms_ago, scopes),
+            );
+            // An agent speaks for gateways of its own region only.
+            for status in report.subscribers.into_iter().filter(|status| status.region == report.region) {
+                let heard = Heard {
+                    at: ago(now, status.heard_ms_ago),
+                    connected: status.connected && report.connected,
+                    what: Gateway { agent: report.name.clone(), scopes: scopes_of(&status.scopes) },
+                };
+                newer(&mut self.gateways, (region.clone(), status.name), heard);
+            }
+        }
+        self.agents.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
+        self.gateways.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
+    }
+
+    /// Every agent with its gateways, ordered by region and name, with ages as of `now`.
+    pub(crate) fn recall(&self, now: Instant) -> Vec<AgentStatus> {
+        self.agents
+            .iter()
+            .map(|((region, name), heard)| AgentStatus {
+                name: name.clone(),
+                region: region.clone(),
+                connected: still_connected(heard, now),
+                heard_ms_ago: ms_since(heard.at, now),
+                scopes: heard.what.clone(),
+                gateways: self.gateways_of(region, name, now),
+            })
+            .collect()
+    }
+
+    fn gateways_of(&self, region: &Name, agent: &str, now: Instant) -> Vec<GatewayStatus> {
+        self.gateways
+            .iter()
+            .filter(|((its_region, _), heard)| its_region == region && heard.what.agent == agent)
+            .map(|((region, name), heard)| GatewayStatus {
+                name: name.clone(),
+                region: region.clone(),
+                connected: still_connected(heard, now),
+                heard_ms_ago: ms_since(heard.at, now),
+                scopes: heard.what.scopes.clone(),
+            })
+            .collect()
+    }
+}
+
+/// Keeps the later of the two. One that says the same thing later also counts: it is a proof of life.
+fn newer<T>(map: &mut BTreeMap<(Name, String), Heard<T>>, key: (Name, String), heard: Heard<T>) {
+    match map.get(&key) {
+        Some(known) if known.at > heard.at => {}
+        Some(_) | None => {
+            map.insert(key, heard);
+        }
+    }
+}
+
+fn still_connected<T>(heard: &Heard<T>, now: Instant) -> bool {
+    heard.connected && now.saturating_duration_since(heard.at) < CONNECTED_WITHIN
+}
+
+/// The moment so many milliseconds before `now`; long ago is as long ago as can be told.
+fn ago(now: Instant, ms: u64) -> Instant {
+    now.checked_sub(Duration::from_millis(ms)).or_else(|| now.checked_sub(KEEP)).unwrap_or(now)
+}
+
+fn ms_since(at: Instant, now: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<ScopeStatus> {
+    let read = |status: &sync::ScopeStatus| {
+        let scope = status.scope.parse().ok()?;
+        Some(ScopeStatus { scope, effective: status.effective.as_ref().map(|position| position.revision) })
+    };
+    scopes.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+
+fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> sync::SubscriberStatus {
+    sync::SubscriberStatus {
+        name: name.into(),
+        role: "gateway".into(),
+        region: "eu-west".into(),
+        scopes: vec![sync::ScopeStatus {
+            scope: "runtime/eu-west/production".into(),
+            effective: Some(sync::Position { lineage: None, revision }),
+            durable: None,
+        }],
+        heard_ms_ago,
+        connected: true,
+    }
+}
+
+fn agent(heard_ms_ago: u64, connected: bool, subscribers: Vec<sync::SubscriberStatus>) -> AgentReport {
+    AgentReport {
+        name: "agent-1".into(),
+        region: "eu-west".into(),
+        connected,
+        heard_ms_ago,
+        scopes: Vec::new(),
+        subscribers,
+    }
+}
+
+/// name, age, connected, revision of each gateway.
+fn rows(memory: &Memory, now: Instant) -> Vec<(String, u64, bool, Option<u64>)> {
+    let agents = memory.recall(now);
+    assert_eq!(agents.len(), 1, "{agents:?}");
+    let row = |gateway: &GatewayStatus| {
+        (gateway.name.clone(), gateway.heard_ms_ago, gateway.connected, gateway.scopes[0].effective)
+    };
+    agents[0].gateways.iter().map(row).collect()
+}
+
+#[test]
+fn the_latest_word_on_each_counts_whichever_node_has_it() {
+    let now = Instant::now() + KEEP;
+    let old = agent(9_000, false, vec![gateway("g1", 9_500, 4), gateway("g2", 9_500, 4)]);
+    let new = agent(100, true, vec![gateway("g1", 200, 7)]);
+    for reports in [vec![old.clone(), new.clone()], vec![new, old]] {
+        let mut memory = Memory::default();
+        memory.learn(reports, now);
+        assert_eq!(
+            rows(&memory, now),
+            [("g1".into(), 200, true, Some(7)), ("g2".into(), 9_500, false, Some(4))]
+        );
+    }
+}
+
+#[test]
+fn an_agent_that_returned_to_a_node_does_not_bring_back_what_that_node_knew() {
+    // The agent is heard here again, but has not reported here since it was elsewhere.
+    let now = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    memory.learn(
+        [agent(50, true, vec![gateway("g1", 8_000, 4)]), agent(900, false, vec![gateway("g1", 1_000, 7)])],
+        now,
+    );
+    assert_eq!(rows(&memory, now)[0].3, Some(7));
+}
+
+#[test]
+fn nobody_is_forgotten_because_a_node_or_an_agent_went_away() {
+    let now = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    memory.learn([agent(100, true, vec![gateway("g1", 200, 7)])], now);
+    // The node that knew them is silent: they age.
+    let later = now + Duration::from_secs(6);
+    memory.learn([], later);
+    assert_eq!(rows(&memory, later), [("g1".into(), 6_200, false, Some(7))]);
+    // The agent is back, restarted, and knows no gateway yet.
+    memory.learn([agent(10, true, Vec::new())], later);
+    assert_eq!(rows(&memory, later), [("g1".into(), 6_200, false, Some(7))]);
+    // After an hour they are history.
+    memory.learn([], later + KEEP);
+    assert!(memory.recall(later + KEEP).is_empty());
+}
+
+#[test]
+fn an_agent_speaks_for_its_own_region_only() {
+    let now = Instant::now() + KEEP;
+    let foreign = sync::SubscriberStatus { region: "us-east".into(), ..gateway("g1", 0, 9) };
+    let mut memory = Memory::default();
+    memory.learn([agent(0, true, vec![foreign])], now);
+    assert!(rows(&memory, now).is_empty());
+}
