@@ -14,7 +14,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("hanse-link", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport"]),
     ("hanse-state", &["hanse-topology", "hanse-proto"]),
     ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-transport", "hanse-state"]),
-    ("hanse-api", &["hanse-topology", "hanse-state", "hanse-transport"]),
+    ("hanse-api", &["hanse-topology", "hanse-state"]),
     (
         "hanse-server",
         &[
