@@ -1,11 +1,12 @@
 //! The wire and persisted schema of Hanse: the only place where bytes get their meaning.
 //!
 //! One module per protobuf package, generated from the `.proto` files beside this crate; `docs/protocol.md` says what
-//! the messages mean. Conversions between generated types and those of [`hanse_topology`] live in [`convert`].
+//! the messages mean. Conversions to checked types are with those types; what cannot be converted is an
+//! [`InvalidMessage`].
 
-mod convert;
+mod invalid;
 
-pub use convert::InvalidMessage;
+pub use invalid::InvalidMessage;
 
 /// Limit on one gRPC message that is part of a chunked transfer. 1 MiB: far below tonic's 4 MiB default, large enough
 /// that framing costs nothing.
