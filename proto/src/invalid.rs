@@ -1,4 +1,4 @@
-//! Checked conversions from wire types to the types the rest of Hanse uses.
+//! What is wrong with a message that cannot be read.
 
 /// A message that another version of Hanse, or something else, sent malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
