@@ -139,8 +139,9 @@ pub(crate) fn new_name(beginning: &str) -> Name {
         .expect("a word, a hyphen and hexadecimal digits are a name")
 }
 
+/// The first whole second at or after `time`: what expires then has lasted as long as was asked.
 pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() + u64::from(since.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
