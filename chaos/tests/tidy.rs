@@ -48,21 +48,21 @@ const EDGES: [(&str, &[&str]); 13] = [
 /// Libraries that exactly one crate may name.
 const OWNED: [(&str, &str); 2] = [("openraft", "hanse-raft"), ("sled", "hanse-raft")];
 
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+fn dependencies(wanted: impl Fn(DependencyKind) -> bool) -> BTreeMap<String, BTreeSet<String>> {
     let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");
     metadata
         .packages
         .into_iter()
         .map(|package| {
-            let normal = package.dependencies.into_iter().filter(|edge| edge.kind == DependencyKind::Normal);
-            (package.name.to_string(), normal.map(|edge| edge.name).collect())
+            let ours = package.dependencies.into_iter().filter(|edge| wanted(edge.kind));
+            (package.name.to_string(), ours.map(|edge| edge.name).collect())
         })
         .collect()
 }
 
 #[test]
 fn edges_go_one_way() {
-    let found = dependencies();
+    let found = dependencies(|kind| kind != DependencyKind::Development);
     let allowed: BTreeMap<_, _> = EDGES.into_iter().collect();
     assert_eq!(
         found.keys().map(String::as_str).collect::<BTreeSet<_>>(),
@@ -80,9 +80,20 @@ fn edges_go_one_way() {
     }
 }
 
+/// Tests may use more of us, but not the harness, and not against the arrows' direction.
+#[test]
+fn nothing_depends_on_the_harness() {
+    for (package, edges) in dependencies(|_| true) {
+        assert!(
+            !edges.contains("hanse-chaos"),
+            "{package} must not depend on hanse-chaos, not even in tests"
+        );
+    }
+}
+
 #[test]
 fn one_crate_names_the_consensus_library_and_its_store() {
-    for (package, edges) in dependencies() {
+    for (package, edges) in dependencies(|_| true) {
         for (library, owner) in OWNED {
             assert!(
                 !edges.contains(library) || package == owner,
