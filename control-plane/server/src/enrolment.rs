@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hanse_api::Clock;
 use hanse_proto::enrolment::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
 use hanse_raft::RaftGroup;
 use hanse_state::{
@@ -13,8 +14,6 @@ use hanse_topology::Name;
 use hanse_transport::{Authority, Chain, Identity, digest_secret};
 use tonic::{Request, Response, Status};
 use tracing::info;
-
-use crate::clock;
 
 /// The enrolment service of a control node.
 pub(crate) struct EnrolmentService {
@@ -45,7 +44,7 @@ impl EnrolmentService {
         let command = Command {
             actor: identity.to_string(),
             request_id: format!("enrol-{token}"),
-            time_ms: clock::now_ms(),
+            time_ms: Clock::system().now_ms(),
             idempotency_key: None,
             body: CommandBody::UseJoinToken {
                 token: token.clone(),

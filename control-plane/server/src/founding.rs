@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hanse_api::Clock;
 use hanse_raft::RaftGroup;
 use hanse_state::{
     Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, State,
@@ -12,7 +13,7 @@ use hanse_topology::{Labels, Name};
 use tracing::{info, warn};
 
 use crate::{
-    Config, Error, clock,
+    Config, Error,
     home::{self, BootstrapFile, JoinFile},
 };
 
@@ -97,7 +98,7 @@ async fn write(group: &Arc<RaftGroup>, body: CommandBody) -> Result<(), Error> {
             let command = Command {
                 actor: "init".into(),
                 request_id: "init".into(),
-                time_ms: clock::now_ms(),
+                time_ms: Clock::system().now_ms(),
                 idempotency_key: None,
                 body: body.clone(),
             };

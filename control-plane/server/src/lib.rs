@@ -5,7 +5,6 @@
 //! that is `hanse-state`'s.
 
 mod admission;
-mod clock;
 mod config;
 mod create;
 mod enrolment;
