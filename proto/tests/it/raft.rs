@@ -1,6 +1,12 @@
 //! What control nodes keep in their logs and say to each other.
 
-use hanse_proto::raft::{append_entries_response, entry, *};
+use hanse_proto::{
+    control,
+    raft::{
+        add_voter_response, append_entries_response, entry, propose_response, read_index_response,
+        snapshot_part, *,
+    },
+};
 
 use crate::{
     recorded,
@@ -79,6 +85,40 @@ fn calls() {
         "raft-request-vote-answer",
         &VoteResponse { vote: vote(), granted: true, last_log_id: log_id() },
     );
+    let problem = control::Problem {
+        name: "no-quorum".into(),
+        detail: "no leader".into(),
+        field: "x".into(),
+        remedy: "wait".into(),
+    };
+    let not_leader = NotLeader { leader: Some(node()) };
+    let command = control::Command { actor: "bootstrap".into(), ..control::Command::default() };
+    recorded("raft-propose", &ProposeRequest { command: Some(command), within_ms: 9_000 });
+    for (name, result) in [
+        ("outcome", propose_response::Result::Outcome(control::Outcome::default())),
+        ("not-leader", propose_response::Result::NotLeader(not_leader.clone())),
+        ("problem", propose_response::Result::Problem(problem.clone())),
+    ] {
+        recorded(&format!("raft-propose-{name}"), &ProposeResponse { result: Some(result), log_index: 100 });
+    }
+    for (name, result) in [
+        ("index", read_index_response::Result::ReadIndex(ReadIndex { applied: 100 })),
+        ("not-leader", read_index_response::Result::NotLeader(not_leader.clone())),
+        ("problem", read_index_response::Result::Problem(problem.clone())),
+    ] {
+        recorded(&format!("raft-read-index-{name}"), &ReadIndexResponse { result: Some(result) });
+    }
+    recorded("raft-add-voter", &AddVoterRequest { node: Some(node()) });
+    for (name, result) in [
+        ("added", add_voter_response::Result::Added(true)),
+        ("not-leader", add_voter_response::Result::NotLeader(not_leader)),
+        ("problem", add_voter_response::Result::Problem(problem)),
+    ] {
+        recorded(&format!("raft-add-voter-{name}"), &AddVoterResponse { result: Some(result) });
+    }
+    let data = SnapshotPart { part: Some(snapshot_part::Part::Data(vec![1, 2, 3].into())) };
+    recorded("raft-snapshot-part", &data);
+    recorded("raft-snapshot-answer", &SnapshotResponse { vote: vote() });
     let agent = AgentReport {
         name: "agent-1".into(),
         region: "eu-west".into(),
