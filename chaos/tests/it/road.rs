@@ -23,20 +23,7 @@ async fn github_is_published_to_two_regions_and_every_operation_called() -> Resu
     ensure!(gateways.len() == 2, "two regions have a gateway each: {gateways:?}");
 
     let document = github()?;
-    let said = federation.ok(&[
-        "import",
-        "openapi",
-        document.to_str().expect("a plain path"),
-        "--as",
-        "github",
-        "--context",
-        "/github",
-        "--upstream",
-        &upstream,
-        "--publish-to",
-        "production",
-        "--wait=60s",
-    ])?;
+    let said = import_github(&federation, &document, &upstream, &["--wait=60s"])?;
     for word in ["github", "eu-west", "us-east"] {
         assert!(said.contains(word), "import says what it made and where: {said}");
     }
@@ -47,6 +34,18 @@ async fn github_is_published_to_two_regions_and_every_operation_called() -> Resu
     plans_hold(&federation, &client, &gateways).await?;
     a_second_import_updates(&federation, &document, &upstream)?;
     Ok(())
+}
+
+fn import_github(
+    federation: &Federation,
+    document: &std::path::Path,
+    upstream: &str,
+    further: &[&str],
+) -> Result<String> {
+    let document = document.to_str().expect("a plain path");
+    let import =
+        ["import", "openapi", document, "--as", "github", "--context", "/github", "--upstream", upstream];
+    federation.ok(&[&import[..], &["--publish-to", "production"], further].concat())
 }
 
 fn subscribe(federation: &Federation, api: &str, application: &str, plan: &str) -> Result<String> {
@@ -153,19 +152,7 @@ fn a_second_import_updates(
     upstream: &str,
 ) -> Result<()> {
     let before = federation.ok(&["get", "api-revisions", "-o", "name"])?;
-    federation.ok(&[
-        "import",
-        "openapi",
-        document.to_str().expect("a plain path"),
-        "--as",
-        "github",
-        "--context",
-        "/github",
-        "--upstream",
-        upstream,
-        "--publish-to",
-        "production",
-    ])?;
+    import_github(federation, document, upstream, &[])?;
     assert_eq!(federation.ok(&["get", "api-revisions", "-o", "name"])?, before);
     Ok(())
 }

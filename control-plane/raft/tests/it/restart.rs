@@ -87,14 +87,13 @@ async fn a_damaged_snapshot_is_replaced_from_the_log_or_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_writes_to_one_resource_in_one_batch_get_different_revisions() {
+async fn of_writes_that_rest_on_one_revision_one_wins() {
     let world = World::new();
     let node = world.start(1).await;
     node.group.bootstrap().await.unwrap();
     node.write(begin_lineage()).await.unwrap();
     let first = node.accepted("acme").await.revision;
-    // Two proposals may be in flight, so of three commands at once the last two share a batch. All rest on the same
-    // revision: only one may win.
+    // All rest on the same revision. That this holds within one batch too is shown beside the state machine.
     let both = tokio::join!(
         node.write(put("acme", "a", Some(first))),
         node.write(put("acme", "b", Some(first))),
