@@ -8,6 +8,8 @@ use serde_json::Value;
 /// One operation and a concrete path for it.
 #[derive(Debug, Clone)]
 pub struct Operation {
+    /// Its `operationId`; empty when it has none.
+    pub id: String,
     /// Upper case.
     pub method: String,
     /// The template.
@@ -25,9 +27,11 @@ pub fn operations(path: &Path) -> Result<Vec<Operation>> {
     let mut found = Vec::new();
     for (template, item) in paths {
         for method in METHODS {
-            if item.get(method).is_some() {
+            if let Some(operation) = item.get(method) {
+                let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
                 let path = concrete(template, found.len());
-                found.push(Operation { method: method.to_uppercase(), template: template.clone(), path });
+                let method = method.to_uppercase();
+                found.push(Operation { id, method, template: template.clone(), path });
             }
         }
     }

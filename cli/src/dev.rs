@@ -84,7 +84,7 @@ async fn run(args: &DevArgs) -> anyhow::Result<()> {
     let mut avoided = BTreeSet::new();
     let mut others_left = OTHER_PORTS;
     let outcome = loop {
-        let prepared = bootstrap::prepare(&dir, args.control_nodes, args.regions, was_killed, &avoided)?;
+        let prepared = bootstrap::prepare(&dir, args, was_killed, &avoided)?;
         let is_new = prepared.is_new;
         let supervisor =
             Supervisor::new(dir.clone(), executable.clone(), prepared.plan, prepared.reservations);

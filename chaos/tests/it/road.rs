@@ -1,9 +1,14 @@
 //! The whole road: three control nodes, two regions, GitHub's API with about a thousand operations, keys and plans.
 
-use std::{env, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use hanse_chaos::{Client, Federation, operations};
+use hanse_chaos::{Client, Federation, Operation, operations};
 
 use crate::eventually;
 
@@ -16,7 +21,7 @@ fn github() -> Result<PathBuf> {
 
 #[tokio::test]
 async fn github_is_published_to_two_regions_and_every_operation_called() -> Result<()> {
-    let federation = Federation::start(&[])?;
+    let federation = Federation::start(&["--access-log"])?;
     let client = Client::new(None)?;
     let upstream = federation.process("upstream")?.http.expect("the upstream has an address");
     let gateways = federation.gateways()?;
@@ -29,7 +34,12 @@ async fn github_is_published_to_two_regions_and_every_operation_called() -> Resu
     }
     let key = subscribe(&federation, "github", "crawler", "unlimited")?;
 
-    every_operation(&client, &gateways, &key, &document).await?;
+    let operations = operations(&document)?;
+    ensure!(operations.len() > 1_000, "the document has {} operations", operations.len());
+    every_operation(&client, &gateways, &key, &operations).await?;
+    for (gateway, _) in &gateways {
+        matched_as_meant(&federation, gateway, &operations).await?;
+    }
     who_may_call(&federation, &client, &gateways, &key).await?;
     plans_hold(&federation, &client, &gateways).await?;
     a_second_import_updates(&federation, &document, &upstream)?;
@@ -61,12 +71,10 @@ async fn every_operation(
     client: &Client,
     gateways: &[(String, String)],
     key: &str,
-    document: &std::path::Path,
+    operations: &[Operation],
 ) -> Result<()> {
-    let operations = operations(document)?;
-    ensure!(operations.len() > 1_000, "the document has {} operations", operations.len());
     for (name, gateway) in gateways {
-        for operation in &operations {
+        for operation in operations {
             let url = format!("{gateway}/github{}", operation.path);
             let answer = client.call(&operation.method, &url, &[("x-api-key", key)], "").await?;
             ensure!(answer.status == 200, "{name}: {} {}: {answer:?}", operation.method, operation.template);
@@ -82,6 +90,32 @@ async fn every_operation(
             );
         }
     }
+    Ok(())
+}
+
+/// The gateway took each request for the operation it was meant for, not for another whose template fits the same path: its
+/// access log says which.
+async fn matched_as_meant(federation: &Federation, gateway: &str, operations: &[Operation]) -> Result<()> {
+    let mut wanted: BTreeMap<(String, String), &str> = BTreeMap::new();
+    for operation in operations {
+        ensure!(!operation.id.is_empty(), "{} {} has no id", operation.method, operation.template);
+        wanted.insert((operation.method.clone(), format!("/github{}", operation.path)), &operation.id);
+    }
+    let path = federation.data_dir().join("logs").join(format!("{gateway}.access.log"));
+    let deadline = Instant::now() + Duration::from_secs(10); // the log's writer is a thread of its own
+    while std::fs::read_to_string(&path)?.lines().count() < operations.len() {
+        ensure!(Instant::now() < deadline, "{} has too few lines", path.display());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for line in std::fs::read_to_string(&path)?.lines() {
+        let line: serde_json::Value = serde_json::from_str(line)?;
+        let text = |field: &str| line[field].as_str().unwrap_or_default().to_owned();
+        let request = (text("method"), text("path"));
+        if let Some(id) = wanted.remove(&request) {
+            ensure!(line["operation"] == id, "{gateway}: {request:?} is {id}, and was taken for {line}");
+        }
+    }
+    ensure!(wanted.is_empty(), "{gateway}: not in its access log: {wanted:?}");
     Ok(())
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct DevArgs {
     /// How many control-plane nodes; 3, or as many as a resumed directory has
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=7))]
     pub(crate) control_nodes: Option<u8>,
+    /// Let gateways write a line of JSON per request to DIR/logs/NAME.access.log
+    #[arg(long)]
+    pub(crate) access_log: bool,
     #[command(subcommand)]
     pub(crate) action: Option<DevAction>,
 }

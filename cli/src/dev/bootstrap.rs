@@ -22,6 +22,7 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::{
+    args::DevArgs,
     client::{ApplyOptions, Client, tls::trust_anchor},
     client_config::{ClientConfig, default_organization, write_private},
     commands::token,
@@ -52,8 +53,7 @@ pub(super) struct Federation {
 /// Plans a new federation, or the one that is in the directory; on none of the ports `avoided`.
 pub(super) fn prepare(
     dir: &DataDir,
-    control_nodes: Option<u8>,
-    regions: Option<u8>,
+    args: &DevArgs,
     was_killed: bool,
     avoided: &BTreeSet<u16>,
 ) -> anyhow::Result<Prepared> {
@@ -69,7 +69,7 @@ pub(super) fn prepare(
     };
     let (mut plan, is_new) = match known {
         Some(plan) if plan.complete => {
-            check_size(dir, &plan, control_nodes, regions)?;
+            check_size(dir, &plan, args.control_nodes, args.regions)?;
             (resumed(plan, &mut reservations, if was_killed { PORTS_WITHIN } else { Duration::ZERO })?, false)
         }
         known => {
@@ -77,9 +77,12 @@ pub(super) fn prepare(
                 say("the first start was not finished; starting over");
             }
             clear(dir)?;
-            (Plan::new(control_nodes.unwrap_or(CONTROL_NODES), regions.unwrap_or(REGIONS)), true)
+            let (nodes, regions) =
+                (args.control_nodes.unwrap_or(CONTROL_NODES), args.regions.unwrap_or(REGIONS));
+            (Plan::new(nodes, regions), true)
         }
     };
+    plan.access_logs = args.access_log;
     plan.choose_ports(|preferred| reservations.pick(preferred)).context("choosing ports")?;
     for process in &plan.processes {
         configs::write(dir, &plan, process)?;
@@ -326,11 +329,18 @@ mod tests {
     fn a_first_start_that_met_used_ports_takes_others() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = DataDir::make(temporary.path()).unwrap();
-        let first = prepare(&dir, Some(1), Some(1), false, &BTreeSet::new()).unwrap();
+        let args = DevArgs {
+            data_dir: temporary.path().to_owned(),
+            regions: Some(1),
+            control_nodes: Some(1),
+            access_log: false,
+            action: None,
+        };
+        let first = prepare(&dir, &args, false, &BTreeSet::new()).unwrap();
         let taken: BTreeSet<_> =
             first.plan.find("gateway-eu-west").unwrap().ports.values().copied().collect();
         drop(first);
-        let second = prepare(&dir, Some(1), Some(1), false, &taken).unwrap();
+        let second = prepare(&dir, &args, false, &taken).unwrap();
         assert!(second.is_new);
         let ports = second.plan.processes.iter().flat_map(|process| process.ports.values());
         assert!(ports.clone().all(|port| !taken.contains(port)), "{:?}", ports.collect::<Vec<_>>());

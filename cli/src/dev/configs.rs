@@ -43,6 +43,9 @@ fn content(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> Option<Value> {
             content["enrolment"] =
                 json!(agent.and_then(|agent| agent.address(Face::Enrolment)).into_iter().collect::<Vec<_>>());
             content["join_token_file"] = json!(dir.join_token(name));
+            if plan.access_logs {
+                content["access_log"] = json!({"file": dir.access_log(name)});
+            }
         }
     }
     let faces = process.ports.keys().filter_map(|face| {
@@ -63,6 +66,7 @@ mod tests {
         let dir = DataDir::make(temporary.path()).unwrap();
         let mut plan = Plan::new(3, 2);
         plan.choose_ports(Ok).unwrap();
+        plan.access_logs = true;
         for process in &plan.processes {
             write(&dir, &plan, process).unwrap();
             let text = std::fs::read_to_string(dir.config(process.name.as_str()));

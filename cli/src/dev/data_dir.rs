@@ -60,6 +60,11 @@ impl DataDir {
         self.logs().join(format!("{name}.log"))
     }
 
+    /// Where a gateway writes a line per request, if it is to.
+    pub(super) fn access_log(&self, name: &str) -> PathBuf {
+        self.logs().join(format!("{name}.access.log"))
+    }
+
     pub(super) fn nodes(&self) -> PathBuf {
         self.0.join("nodes")
     }

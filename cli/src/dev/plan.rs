@@ -69,6 +69,9 @@ pub(super) struct ProcessSpec {
 pub(super) struct Plan {
     /// Whether the federation was ready once; until then it is thrown away and made anew.
     pub(super) complete: bool,
+    /// Whether gateways write an access log, in this run.
+    #[serde(skip)]
+    pub(super) access_logs: bool,
     pub(super) processes: Vec<ProcessSpec>,
 }
 
@@ -138,7 +141,7 @@ impl Plan {
             processes.push(ProcessSpec::new(Role::Agent, format!("agent-{region}"), Some(&region)));
             processes.push(ProcessSpec::new(Role::Gateway, format!("gateway-{region}"), Some(&region)));
         }
-        Self { complete: false, processes }
+        Self { complete: false, access_logs: false, processes }
     }
 
     /// Chooses a port for every face that has none.
