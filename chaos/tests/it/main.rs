@@ -6,6 +6,7 @@ mod bad_input;
 mod dev_control;
 mod first_light;
 mod joining;
+mod quarantine;
 mod road;
 mod waiting;
 
@@ -33,4 +34,16 @@ async fn eventually(
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// Asks until it is so, or fails after `within`.
+async fn until(what: &str, within: Duration, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + within;
+    while !is_so()? {
+        if Instant::now() > deadline {
+            bail!("{what}: not within {within:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }

@@ -19,8 +19,46 @@ pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Re
         let items = listed.items.into_iter().filter(|item| refers(item, pointer, args.name.as_str()));
         related.push((kind, items.collect::<Vec<_>>()));
     }
-    data(described(&resource, &related))?;
+    let status = client.status().await?;
+    let organization = resource["organization"].as_str();
+    let mut text = described(&resource, &related);
+    for line in quarantined(&status, args.kind, organization, args.name.as_str()) {
+        text += &format!("\n{:15}{line}", "Quarantined:");
+    }
+    data(text)?;
     Ok(())
+}
+
+/// Which gateways cannot use the resource as they received it, and why.
+fn quarantined(status: &Value, kind: Kind, organization: Option<&str>, name: &str) -> Vec<String> {
+    let each = |list: &Value| list.as_array().cloned().unwrap_or_default();
+    // An Upstream may be embedded in an ApiRevision: REVISION/NAME.
+    let is_it = |found: &str| found == name || found.split_once('/').is_some_and(|(_, inner)| inner == name);
+    let mut lines = Vec::new();
+    for region in each(&status["regions"]) {
+        for gateway in each(&region["gateways"]) {
+            for found in each(&gateway["quarantined"]) {
+                let same = found["kind"] == kind.as_str() && found["organization"].as_str() == organization;
+                if same && is_it(found["name"].as_str().unwrap_or_default()) {
+                    lines.push(format!(
+                        "{} ({}): {}",
+                        text_of(&gateway["name"]),
+                        text_of(&region["name"]),
+                        cannot_use(&found)
+                    ));
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn cannot_use(found: &Value) -> String {
+    let instead = match found["lastGood"].as_bool() {
+        Some(true) => "goes on with the version before",
+        Some(false) | None => "has no earlier version that it could use",
+    };
+    format!("{} {}; {instead}", text_of(&found["field"]), text_of(&found["reason"]))
 }
 
 /// Which kinds refer to a kind, and in which field.
@@ -137,6 +175,30 @@ mod tests {
         Bindings:      orders-production
         Subscriptions: none
         ");
+    }
+
+    #[test]
+    fn gateways_that_cannot_use_it_are_named() {
+        let found = |kind: &str, organization: Option<&str>, name: &str, last_good: bool| {
+            json!({
+                "kind": kind, "organization": organization, "name": name, "lastGood": last_good,
+                "field": "ca_pem", "reason": "holds no certificate",
+            })
+        };
+        let status = json!({"regions": [{"name": "eu-west", "gateways": [
+            {"name": "gateway-1", "quarantined": [found("Upstream", Some("default"), "orders", true)]},
+            {"name": "gateway-2", "quarantined": [
+                found("Upstream", Some("default"), "orders-r2/orders", false),
+                found("Upstream", Some("other"), "orders", true),
+                found("Binding", Some("default"), "orders", true),
+            ]},
+            {"name": "gateway-3"},
+        ]}]});
+        insta::assert_snapshot!(quarantined(&status, Kind::Upstream, Some("default"), "orders").join("\n"), @r"
+        gateway-1 (eu-west): ca_pem holds no certificate; goes on with the version before
+        gateway-2 (eu-west): ca_pem holds no certificate; has no earlier version that it could use
+        ");
+        assert!(quarantined(&status, Kind::Plan, Some("default"), "orders").is_empty());
     }
 
     #[test]

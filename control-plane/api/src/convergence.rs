@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use axum::response::Response;
 use hanse_state::{
     Kind, ResourceKey, Revision, State,
-    port::{Consistency, FleetReport},
+    port::{Consistency, FleetReport, Quarantined},
 };
 use hanse_topology::{Name, ScopeId};
 use http::StatusCode;
@@ -109,12 +109,15 @@ fn rows_of(
     now_ms: u64,
     in_scope: bool,
 ) -> Vec<GatewayConvergence> {
-    let row = |environment: &Name, effective: Option<Revision>| {
-        let served = effective.is_some_and(|effective| effective >= revision);
-        let (state, reason) = match (served, in_scope) {
-            (true, _) => (ConvergenceState::Effective, None),
-            (false, true) => (ConvergenceState::Behind, Some(view.reason(effective))),
-            (false, false) => {
+    let row = |environment: &Name, effective: Option<Revision>, quarantined: &[Quarantined]| {
+        let reached = effective.is_some_and(|effective| effective >= revision);
+        // What this revision changed and the gateway cannot use, it does not serve.
+        let unused = quarantined.iter().find(|quarantined| quarantined.since == Some(revision));
+        let (state, reason) = match (reached, unused, in_scope) {
+            (true, None, _) => (ConvergenceState::Effective, None),
+            (true, Some(unused), _) => (ConvergenceState::Behind, Some(view::cannot_use(unused))),
+            (false, _, true) => (ConvergenceState::Behind, Some(view.reason(effective))),
+            (false, _, false) => {
                 let ago = seconds(view.gateway.heard_ms_ago);
                 (
                     ConvergenceState::Absent,
@@ -139,13 +142,13 @@ fn rows_of(
             && lists(state, environment, region)
         {
             subscribed.insert(environment);
-            rows.push(row(environment, scope.effective));
+            rows.push(row(environment, scope.effective, &scope.quarantined));
         }
     }
     if in_scope {
         let heard_ms = now_ms.saturating_sub(view.gateway.heard_ms_ago);
         let fresh = fresh_environments(state, &view.gateway.region, revision, heard_ms);
-        rows.extend(fresh.filter(|name| !subscribed.contains(name)).map(|name| row(name, None)));
+        rows.extend(fresh.filter(|name| !subscribed.contains(name)).map(|name| row(name, None, &[])));
     }
     rows
 }

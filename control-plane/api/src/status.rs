@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use hanse_state::{
     Kind, Lineage, Problem, ProblemName, State,
     port::{AgentStatus, FleetReport, GroupStatus, ScopeStatus},
+    projection,
 };
 use hanse_topology::Name;
 use http::{HeaderValue, StatusCode, header};
@@ -135,6 +136,25 @@ fn gateway_json(view: &GatewayView<'_>) -> Value {
         // What it serves everywhere: nothing, if one scope has nothing yet.
         "revision": gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
         "scopes": scopes_json(&gateway.scopes),
+        "quarantined": gateway.scopes.iter().flat_map(quarantined_json).collect::<Vec<_>>(),
+        "quarantinedTotal": gateway.scopes.iter().map(|scope| scope.quarantined_total).sum::<u64>(),
+    })
+}
+
+/// What a gateway cannot use as it received it, by the management resource it was made from.
+fn quarantined_json(scope: &ScopeStatus) -> impl Iterator<Item = Value> {
+    scope.quarantined.iter().map(|quarantined| {
+        let source = projection::source(&quarantined.key);
+        json!({
+            "kind": source.as_ref().map(|source| source.kind.as_str()),
+            "organization": source.as_ref().and_then(|source| source.organization.as_ref()),
+            "name": source.as_ref().map_or(&*quarantined.key, |source| &*source.name),
+            "environment": scope.scope.environment(),
+            "field": quarantined.field,
+            "reason": quarantined.reason,
+            "lastGood": quarantined.last_good,
+            "since": quarantined.since,
+        })
     })
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::{LEASE, SubscriberRecord, Subscribers};
+use hanse_link::{LEASE, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_proto::{
     raft::{AgentReport, ReportsResponse},
     sync,
@@ -21,7 +21,7 @@ use hanse_state::{
     State,
     port::{AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
 };
-use hanse_transport::{Identity, Role, Shutdown};
+use hanse_transport::{Identity, Role, Shutdown, digest_secret};
 use parking_lot::Mutex;
 
 use memory::Memory;
@@ -34,6 +34,7 @@ pub(crate) struct GatheredFleet {
     name: String,
     started: Instant,
     subscribers: Subscribers,
+    replicas: Replicas,
     group: Arc<RaftGroup>,
     memory: Mutex<Memory>,
     /// The nodes that answered since this one started: what they knew is remembered when they fall silent.
@@ -41,11 +42,17 @@ pub(crate) struct GatheredFleet {
 }
 
 impl GatheredFleet {
-    pub(crate) fn new(name: String, subscribers: Subscribers, group: Arc<RaftGroup>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        subscribers: Subscribers,
+        replicas: Replicas,
+        group: Arc<RaftGroup>,
+    ) -> Self {
         Self {
             name,
             started: Instant::now(),
             subscribers,
+            replicas,
             group,
             memory: Mutex::default(),
             answered: Mutex::default(),
@@ -85,13 +92,29 @@ impl Fleet for GatheredFleet {
     fn fleet(&self) -> BoxFuture<'_, FleetReport> {
         Box::pin(async move {
             let mut silent = self.gather().await;
-            let agents = self.memory.lock().recall(Instant::now());
+            let mut agents = self.memory.lock().recall(Instant::now());
+            self.replicas.read(|replicas| date_quarantines(&mut agents, replicas));
             // A node that has just started knows nobody yet, and the agents it had may not have found another.
             if self.started.elapsed() < LEASE && !all_reported(&self.group.current(), &agents) {
                 silent.push(self.name.clone());
             }
             FleetReport { agents, silent }
         })
+    }
+}
+
+/// Says of what gateways cannot use which revision made it so, where that is what is published now.
+fn date_quarantines(agents: &mut [AgentStatus], replicas: &ReplicaMap) {
+    let scopes =
+        agents.iter_mut().flat_map(|agent| &mut agent.gateways).flat_map(|gateway| &mut gateway.scopes);
+    for scope in scopes {
+        let Some(replica) = replicas.get(&scope.scope) else { continue };
+        for quarantined in &mut scope.quarantined {
+            let published = replica.get(&quarantined.key).map(|value| digest_secret(value).to_vec());
+            if published.unwrap_or_default() == quarantined.received {
+                quarantined.since = replica.changed_at(&quarantined.key);
+            }
+        }
     }
 }
 
@@ -130,15 +153,65 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
         region: record.identity.region.map(String::from).unwrap_or_default(),
         connected: record.connected,
         heard_ms_ago: ms(record.last_heard),
-        scopes: record
-            .scopes
-            .into_iter()
-            .map(|(scope, ack)| sync::ScopeStatus {
-                scope: scope.to_string(),
-                effective: ack.effective.map(Into::into),
-                durable: ack.durable.map(Into::into),
-            })
-            .collect(),
+        scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
         subscribers: report.subscribers.into_iter().map(aged).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_link::{Lineage, Position};
+    use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
+    use hanse_topology::Name;
+
+    use super::*;
+
+    #[test]
+    fn a_quarantine_is_dated_by_what_is_published() {
+        let name = |text| Name::new(text).unwrap();
+        let scope = hanse_topology::ScopeId::runtime(name("eu-west"), name("production"));
+        let replicas = Replicas::new();
+        let advance = |revision, value: &'static str| {
+            let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+            let (to, upserts) = (Position { lineage, revision }, vec![("plan/o/a".into(), value.into())]);
+            replicas.update(&scope, |replica| replica.advance(to, upserts, Vec::new())).unwrap();
+        };
+        let since = |received: &[u8]| {
+            let quarantined = Quarantined {
+                key: "plan/o/a".into(),
+                received: received.to_vec(),
+                last_good: false,
+                field: String::new(),
+                reason: String::new(),
+                since: None,
+            };
+            let scopes = vec![ScopeStatus {
+                quarantined: vec![quarantined],
+                quarantined_total: 1,
+                ..ScopeStatus::at(scope.clone(), Some(9))
+            }];
+            let gateway = GatewayStatus {
+                name: "g".into(),
+                region: name("eu-west"),
+                connected: true,
+                heard_ms_ago: 0,
+                scopes,
+            };
+            let mut agents = [AgentStatus {
+                name: "a".into(),
+                region: name("eu-west"),
+                connected: true,
+                heard_ms_ago: 0,
+                scopes: Vec::new(),
+                gateways: vec![gateway],
+            }];
+            replicas.read(|replicas| date_quarantines(&mut agents, replicas));
+            agents[0].gateways[0].scopes[0].quarantined[0].since
+        };
+        advance(7, "bad");
+        let bad = digest_secret(b"bad");
+        assert_eq!(since(&bad), Some(7));
+        advance(8, "mended");
+        assert_eq!(since(&bad), None, "there is another version by now");
+    }
 }

@@ -99,7 +99,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let (freshness, fresh) = watch::channel(Freshness::unconfirmed(Instant::now()));
     tasks.spawn(watch_freshness(group.clone(), freshness, shutdown.clone()));
     let publisher = publisher_service(
-        replicas,
+        replicas.clone(),
         Arc::new(admission),
         fresh,
         subscribers.clone(),
@@ -119,7 +119,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
-    let fleet = Arc::new(GatheredFleet::new(config.name.to_string(), subscribers, group.clone()));
+    let fleet = Arc::new(GatheredFleet::new(config.name.to_string(), subscribers, replicas, group.clone()));
     tasks.spawn(fleet.clone().remember(shutdown.clone()));
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());

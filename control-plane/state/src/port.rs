@@ -128,6 +128,34 @@ pub struct ScopeStatus {
     pub scope: ScopeId,
     /// The revision in use; `None` before the first.
     pub effective: Option<Revision>,
+    /// What of it cannot be used as received; the first of them.
+    pub quarantined: Vec<Quarantined>,
+    /// How many there are.
+    pub quarantined_total: u64,
+}
+
+impl ScopeStatus {
+    /// One who uses all of `scope` at this revision.
+    pub fn at(scope: ScopeId, effective: Option<Revision>) -> Self {
+        Self { scope, effective, quarantined: Vec::new(), quarantined_total: 0 }
+    }
+}
+
+/// A runtime resource that a gateway cannot use as it received it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Its key in the scope; [`projection::source`](crate::projection::source) says what it was made from.
+    pub key: String,
+    /// SHA-256 of what was received; empty: the resource is gone, and something in use needs it still.
+    pub received: Vec<u8>,
+    /// Whether an earlier version is in use instead.
+    pub last_good: bool,
+    /// The part at fault, as in the runtime schema.
+    pub field: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The revision that made it so; `None`: the control plane has another version by now, or the revision is long past.
+    pub since: Option<Revision>,
 }
 
 /// What one revision did to the scopes, from the projection.

@@ -15,6 +15,7 @@ mod encode;
 mod naive;
 mod presence;
 mod preview;
+mod source;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use hanse_topology::ScopeId;
 pub(crate) use encode::route_len;
 pub use naive::from_scratch;
 pub use preview::preview;
+pub use source::{Source, source};
 
 use crate::{Revision, State, port::ScopeEffect};
 use presence::{Index, Side};

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hanse_link::{LinkStatus, Replicas};
+use hanse_link::{InUse, LinkStatus, Quarantine, Replicas};
 use hanse_sync::{Changes, Position, ReplicaMap, Seen};
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::Shutdown;
@@ -64,8 +64,8 @@ pub(crate) struct KeeperSeed {
 pub(crate) struct KeeperHandle {
     /// What is served.
     pub(crate) table: Arc<ArcSwap<RoutingTable>>,
-    /// Where in their lineages the served scopes stand.
-    pub(crate) effective: watch::Receiver<BTreeMap<ScopeId, Position>>,
+    /// Where in their lineages the served scopes stand, and what of them cannot be used.
+    pub(crate) effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
     /// Whether there is anything to serve.
     pub(crate) ready: watch::Receiver<Result<(), String>>,
     /// For people.
@@ -98,7 +98,7 @@ struct UnusableSummary {
 #[derive(Clone)]
 struct Published {
     table: Arc<ArcSwap<RoutingTable>>,
-    effective: watch::Sender<BTreeMap<ScopeId, Position>>,
+    effective: watch::Sender<BTreeMap<ScopeId, InUse>>,
     ready: watch::Sender<Result<(), String>>,
     summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
     metrics: Arc<GatewayMetrics>,
@@ -122,6 +122,7 @@ struct KeptScope {
     index: ScopeIndex,
     seen: Seen,
     position: Position,
+    quarantine: Quarantine,
 }
 
 /// How a scope's replica differs from what is compiled.
@@ -298,6 +299,7 @@ impl Keeping {
             index: ScopeIndex::new(scope.clone()),
             seen,
             position,
+            quarantine: Quarantine::default(),
         });
         (kept.seen, kept.position) = (seen, position);
         let (resources, whole) = match content {
@@ -313,6 +315,7 @@ impl Keeping {
                 (resources, true)
             }
         };
+        kept.quarantine = Quarantine::of(kept.index.quarantined());
         debug!(%scope, revision = position.revision, resources, whole, took = ?started.elapsed(), "configuration compiled");
         true
     }
@@ -328,8 +331,11 @@ impl Keeping {
         handle.summary.store(Arc::new(summary));
         handle.tell_ready(if self.scopes.is_empty() { Err(NOTHING.to_owned()) } else { Ok(()) });
         // Last: whoever hears of a position may count on its being served.
-        let positions = self.scopes.iter().map(|(scope, kept)| (scope.clone(), kept.position)).collect();
-        handle.effective.send_replace(positions);
+        let in_use = self.scopes.iter().map(|(scope, kept)| {
+            let (position, quarantine) = (kept.position, kept.quarantine.clone());
+            (scope.clone(), InUse { position, quarantine })
+        });
+        handle.effective.send_replace(in_use.collect());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_link::{
-    EffectiveSource, Position, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
+    EffectiveSource, InUse, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
 };
 use hanse_topology::ScopeId;
 use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, admin, client_tls};
@@ -123,7 +123,7 @@ fn subscriber(
     config: &Config,
     credentials: &LiveCredentials,
     replicas: Replicas,
-    effective: watch::Receiver<BTreeMap<ScopeId, Position>>,
+    effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
 ) -> Result<(SubscriberTask, SubscriberHandle), Error> {
     let identity = credentials.identity();
     let trust = credentials.current().trust_anchor()?;

@@ -14,12 +14,12 @@ mod subscriber;
 mod subscribers;
 
 pub use admission::{Admission, Offer};
-pub use hanse_sync::{Freshness, Lineage, Position, Replica, Root, Standing, Wanted};
+pub use hanse_sync::{Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Root, Standing, Wanted};
 pub use metrics::{LinkMetrics, Reason};
 pub use publisher::{PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use subscriber::{
-    EffectiveSource, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
+    EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };
 pub use subscribers::{LEASE, ScopeAck, SubscriberRecord, Subscribers};
 

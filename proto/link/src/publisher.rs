@@ -225,9 +225,9 @@ fn note(
         record.scopes.len() != before
     };
     match received {
-        Received::Acked { scope, effective, durable } => {
-            let ack = ScopeAck { effective, durable };
-            let news = subscribed.contains(&scope) && record.scopes.insert(scope, ack) != Some(ack);
+        Received::Acked { scope, effective, durable, quarantine } => {
+            let ack = ScopeAck { effective, durable, quarantine };
+            let news = subscribed.contains(&scope) && record.scopes.insert(scope, ack.clone()) != Some(ack);
             forget_others(record) || news
         }
         Received::Reported(report) => {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hanse_proto::sync::Report;
-use hanse_sync::{Freshness, Patience, Position, Wanted};
+use hanse_sync::{Freshness, Patience, Position, Quarantine, Wanted};
 use hanse_topology::ScopeId;
 use hanse_transport::{Identity, Shutdown, backoff::Backoff, connect, telemetry};
 use rustls::ClientConfig;
@@ -60,7 +60,16 @@ pub enum EffectiveSource {
     /// Whatever its replicas hold: it serves them as they are (agents).
     Immediate,
     /// What its consumer says it uses (gateways: what their tables serve).
-    Served(watch::Receiver<BTreeMap<ScopeId, Position>>),
+    Served(watch::Receiver<BTreeMap<ScopeId, InUse>>),
+}
+
+/// What a consumer uses of one scope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InUse {
+    /// Its content at this position,
+    pub position: Position,
+    /// but for what it cannot use of it.
+    pub quarantine: Quarantine,
 }
 
 /// Makes the report that goes up every second.

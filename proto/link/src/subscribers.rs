@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_proto::sync::{Report, ScopeStatus, SubscriberStatus};
-use hanse_sync::Position;
+use hanse_proto::sync::{Ack, Report, ScopeStatus, SubscriberStatus};
+use hanse_sync::{Position, Quarantine};
 use hanse_topology::ScopeId;
 use hanse_transport::Identity;
 use parking_lot::Mutex;
@@ -20,12 +20,33 @@ pub const LEASE: Duration = Duration::from_secs(15);
 const KEEP_ABSENT: Duration = Duration::from_secs(3600);
 
 /// What a subscriber acknowledged of one scope.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScopeAck {
     /// In use.
     pub effective: Option<Position>,
     /// Survives its restart.
     pub durable: Option<Position>,
+    /// What of it is not in use as received.
+    pub quarantine: Quarantine,
+}
+
+impl ScopeAck {
+    /// As the subscriber says it.
+    pub(crate) fn to_message(&self, scope: &ScopeId) -> Ack {
+        Ack {
+            scope: scope.to_string(),
+            effective: self.effective.map(Into::into),
+            durable: self.durable.map(Into::into),
+            quarantined: self.quarantine.named().to_vec(),
+            quarantined_total: self.quarantine.total(),
+        }
+    }
+
+    /// As whoever heard it reports it.
+    pub fn to_status(&self, scope: &ScopeId) -> ScopeStatus {
+        let Ack { scope, effective, durable, quarantined, quarantined_total } = self.to_message(scope);
+        ScopeStatus { scope, effective, durable, quarantined, quarantined_total }
+    }
 }
 
 /// What is known of one subscriber.
@@ -107,7 +128,7 @@ impl Subscribers {
                 name: record.identity.name.to_string(),
                 role: record.identity.role.to_string(),
                 region: record.identity.region.map(String::from).unwrap_or_default(),
-                scopes: record.scopes.into_iter().map(scope_status).collect(),
+                scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
                 heard_ms_ago: u64::try_from(heard.as_millis()).unwrap_or(u64::MAX),
                 connected: record.connected,
             }
@@ -192,14 +213,6 @@ impl Subscribers {
     }
 }
 
-fn scope_status((scope, ack): (ScopeId, ScopeAck)) -> ScopeStatus {
-    ScopeStatus {
-        scope: scope.to_string(),
-        effective: ack.effective.map(Into::into),
-        durable: ack.durable.map(Into::into),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use hanse_sync::Lineage;
@@ -223,8 +236,8 @@ mod tests {
         let mut changed = table.changed();
         let ack = |stream, revision| {
             table.heard(&gateway("g1"), stream, start, |record| {
-                let ack = ScopeAck { effective: Some(position(revision)), durable: None };
-                record.scopes.insert(scope.clone(), ack) != Some(ack)
+                let ack = ScopeAck { effective: Some(position(revision)), ..Default::default() };
+                record.scopes.insert(scope.clone(), ack.clone()) != Some(ack)
             });
         };
         let first = table.arrived(&gateway("g1"), start);

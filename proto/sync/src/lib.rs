@@ -10,6 +10,7 @@
 
 mod position;
 mod publisher;
+mod quarantine;
 mod replica;
 mod root;
 mod subscriber;
@@ -25,6 +26,7 @@ use hanse_topology::ScopeId;
 
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
+pub use quarantine::Quarantine;
 pub use replica::{AdvanceError, Changes, Prepared, Replica, Seen};
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};

@@ -14,7 +14,7 @@ use hanse_proto::{
 };
 use hanse_topology::ScopeId;
 
-use crate::{FEATURES, Freshness, Position, ReplicaMap, Root};
+use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Root};
 
 use cursor::Cursor;
 pub use cursor::SnapshotReason;
@@ -57,6 +57,8 @@ pub enum Received {
         effective: Option<Position>,
         /// Survives its restart.
         durable: Option<Position>,
+        /// What of it is not in use as received.
+        quarantine: Quarantine,
     },
     /// It reported on its own subscribers.
     Reported(sync::Report),
@@ -158,6 +160,7 @@ impl PublisherSession {
                 scope: scope_of(&ack.scope)?,
                 effective: ack.effective.as_ref().map(Position::try_from).transpose()?,
                 durable: ack.durable.as_ref().map(Position::try_from).transpose()?,
+                quarantine: Quarantine::received(ack.quarantined, ack.quarantined_total),
             }),
             (Body::Report(report), true) => Ok(Received::Reported(report)),
             (Body::Leave(leave), true) => {

@@ -152,6 +152,11 @@ impl Replica {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
+    /// The revision that last changed `key`, as far as is known: a snapshot says of all its keys that it did.
+    pub fn changed_at(&self, key: &str) -> Option<u64> {
+        self.entries.get(key).map(|entry| entry.revision)
+    }
+
     /// Keys and values in byte order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.entries.iter().map(|(key, entry)| (&**key, &entry.value))

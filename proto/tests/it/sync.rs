@@ -26,7 +26,33 @@ pub(crate) fn subscriber_status() -> SubscriberStatus {
 }
 
 pub(crate) fn scope_status() -> ScopeStatus {
-    ScopeStatus { scope: SCOPE.into(), effective: position(41), durable: position(40) }
+    ScopeStatus {
+        scope: SCOPE.into(),
+        effective: position(41),
+        durable: position(40),
+        quarantined: vec![quarantined()],
+        quarantined_total: 1,
+    }
+}
+
+fn quarantined() -> Quarantined {
+    Quarantined {
+        key: "upstream/default/orders".into(),
+        received: vec![6; 32].into(),
+        effective: vec![7; 32].into(),
+        field: "ca_pem".into(),
+        reason: "holds no certificate".into(),
+    }
+}
+
+fn ack() -> Ack {
+    Ack {
+        scope: SCOPE.into(),
+        effective: position(41),
+        durable: position(40),
+        quarantined: vec![quarantined()],
+        quarantined_total: 1,
+    }
 }
 
 #[test]
@@ -44,7 +70,7 @@ fn subscribers_messages() {
             "hello",
             Body::Hello(Hello { scope: SCOPE.into(), position: position(40), root: vec![3; 32].into() }),
         ),
-        ("ack", Body::Ack(Ack { scope: SCOPE.into(), effective: position(41), durable: position(40) })),
+        ("ack", Body::Ack(ack())),
         ("report", Body::Report(Report { subscribers: vec![subscriber_status()] })),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
     ] {

@@ -41,9 +41,8 @@ fn world() -> State {
 }
 
 fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Option<u64>)]) -> GatewayStatus {
-    let scope = |(environment, effective): &(&str, Option<u64>)| ScopeStatus {
-        scope: ScopeId::runtime(name(region), name(environment)),
-        effective: *effective,
+    let scope = |(environment, effective): &(&str, Option<u64>)| {
+        ScopeStatus::at(ScopeId::runtime(name(region), name(environment)), *effective)
     };
     GatewayStatus {
         name: gateway.into(),
@@ -217,4 +216,33 @@ fn a_revision_older_than_memory_is_judged_by_who_is_there_now() {
     assert_eq!(state.time_of(5), None);
     assert!(convergence(&world(), &fleet(&agents), 0, MADE_MS).converged);
     assert!(convergence(&state, &fleet(&agents), 5, MADE_MS).converged, "no scope exists");
+}
+
+#[test]
+fn a_revision_is_not_served_where_what_it_changed_cannot_be_used() {
+    let state = world();
+    let bad = |since| Quarantined {
+        key: "upstream/shop/orders".into(),
+        received: vec![1; 32],
+        last_good: true,
+        field: "ca_pem".into(),
+        reason: "holds no certificate".into(),
+        since,
+    };
+    let check = |since: Option<Revision>, revision: Revision, served: bool| {
+        let mut gateway = gateway("g1", "eu", 100, &[("prod", Some(6))]);
+        gateway.scopes[0].quarantined = vec![bad(since)];
+        let fleet = FleetReport { agents: vec![agent("eu", vec![gateway])], silent: Vec::new() };
+        let found = convergence(&state, &fleet, revision, MADE_MS + 1_000);
+        assert_eq!(found.converged, served, "since {since:?}, asked of {revision}");
+        found.gateways[0].reason.clone()
+    };
+    let reason = check(Some(6), 6, false).unwrap();
+    assert_eq!(
+        reason,
+        "cannot use Upstream orders: ca_pem holds no certificate; goes on with the version before"
+    );
+    // Others' changes are not held up by it.
+    assert_eq!(check(Some(5), 6, true), None);
+    assert_eq!(check(None, 6, true), None);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use hanse_state::{
     Revision,
-    port::{AgentStatus, GatewayStatus},
+    port::{AgentStatus, GatewayStatus, Quarantined},
+    projection,
 };
 use hanse_topology::Name;
 
@@ -30,6 +31,19 @@ pub(crate) fn gateways(agents: &[AgentStatus]) -> Vec<GatewayView<'_>> {
         }
     }
     freshest.into_values().collect()
+}
+
+/// Why a gateway that has a revision does not serve all of it.
+pub(super) fn cannot_use(quarantined: &Quarantined) -> String {
+    let named = match projection::source(&quarantined.key) {
+        Some(source) => format!("{} {}", source.kind, source.name),
+        None => quarantined.key.clone(),
+    };
+    let instead = match quarantined.last_good {
+        true => "goes on with the version before",
+        false => "has no earlier version that it could use",
+    };
+    format!("cannot use {named}: {} {}; {instead}", quarantined.field, quarantined.reason)
 }
 
 impl GatewayView<'_> {

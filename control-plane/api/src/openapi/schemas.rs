@@ -215,6 +215,18 @@ fn deleted() -> Schema {
     written().into()
 }
 
+fn quarantined() -> ObjectBuilder {
+    object()
+        .property("kind", text("Of the resource that the gateway cannot use as it received it"))
+        .property("organization", text("Its organization; absent for global kinds"))
+        .property("name", text("Its name; of an Upstream embedded in an ApiRevision, `REVISION/NAME`"))
+        .property("environment", text("Where"))
+        .property("field", text("The part at fault, as in the runtime schema"))
+        .property("reason", text("What is wrong with it"))
+        .property("lastGood", flag("Whether the gateway goes on with an earlier version"))
+        .property("since", number("The revision that made it so; absent where that is not known"))
+}
+
 fn status() -> Schema {
     let scopes = || {
         array_of(
@@ -241,7 +253,9 @@ fn status() -> Schema {
     };
     let gateway = heard(object())
         .property("agent", text("The agent that reported it last"))
-        .property("revision", number("The revision it serves in all its scopes; absent before that"));
+        .property("revision", number("The revision it serves in all its scopes; absent before that"))
+        .property("quarantined", array_of(quarantined()))
+        .property("quarantinedTotal", number("How many there are; the first 64 of each scope are named"));
     let region = object()
         .property("name", text("The region"))
         .property("agents", array_of(heard(object())))

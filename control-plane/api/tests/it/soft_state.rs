@@ -1,4 +1,4 @@
-use hanse_state::port::{AgentStatus, GatewayStatus, ScopeStatus};
+use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus};
 use hanse_topology::{Name, ScopeId};
 
 use crate::request::Api;
@@ -7,7 +7,7 @@ fn agent(gateway_revision: u64, heard_ms_ago: u64) -> AgentStatus {
     let name = |text: &str| Name::new(text).unwrap();
     let scopes = |revision| {
         let scope = ScopeId::runtime(name("eu"), name("prod"));
-        vec![ScopeStatus { scope, effective: Some(revision) }]
+        vec![ScopeStatus::at(scope, Some(revision))]
     };
     AgentStatus {
         name: "agent-eu".into(),
@@ -96,7 +96,18 @@ async fn a_defect_is_answered_and_the_next_request_too() {
 #[tokio::test]
 async fn status_shows_the_whole_federation() {
     let api = Api::furnished().await;
-    *api.node.agents.lock().unwrap() = vec![agent(3, 200)];
+    let mut agent = agent(3, 200);
+    let scope = &mut agent.gateways[0].scopes[0];
+    scope.quarantined_total = 1;
+    scope.quarantined = vec![Quarantined {
+        key: "upstream/shop/orders".into(),
+        received: vec![1; 32],
+        last_good: true,
+        field: "ca_pem".into(),
+        reason: "holds no certificate".into(),
+        since: Some(3),
+    }];
+    *api.node.agents.lock().unwrap() = vec![agent];
     api.node.quorum.store(false, std::sync::atomic::Ordering::SeqCst);
     let status = api.get("/v1/status").send().await.expect(200);
     insta::assert_json_snapshot!(status.json, @r#"
@@ -147,7 +158,20 @@ async fn status_shows_the_whole_federation() {
                   "scope": "runtime/eu/prod",
                   "revision": 3
                 }
-              ]
+              ],
+              "quarantined": [
+                {
+                  "kind": "Upstream",
+                  "organization": "shop",
+                  "name": "orders",
+                  "environment": "prod",
+                  "field": "ca_pem",
+                  "reason": "holds no certificate",
+                  "lastGood": true,
+                  "since": 3
+                }
+              ],
+              "quarantinedTotal": 1
             }
           ]
         }

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_link::Quarantine;
 use hanse_proto::{raft::AgentReport, sync};
-use hanse_state::port::{AgentStatus, GatewayStatus, ScopeStatus};
+use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus};
 use hanse_topology::Name;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
@@ -116,10 +117,26 @@ fn ms_since(at: Instant, now: Instant) -> u64 {
 
 fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<ScopeStatus> {
     let read = |status: &sync::ScopeStatus| {
-        let scope = status.scope.parse().ok()?;
-        Some(ScopeStatus { scope, effective: status.effective.as_ref().map(|position| position.revision) })
+        let effective = status.effective.as_ref().map(|position| position.revision);
+        let quarantine = Quarantine::of_status(status);
+        Some(ScopeStatus {
+            quarantined: quarantine.named().iter().map(quarantined).collect(),
+            quarantined_total: quarantine.total(),
+            ..ScopeStatus::at(status.scope.parse().ok()?, effective)
+        })
     };
     scopes.iter().filter_map(read).collect()
+}
+
+fn quarantined(said: &sync::Quarantined) -> Quarantined {
+    Quarantined {
+        key: said.key.clone(),
+        received: said.received.to_vec(),
+        last_good: !said.effective.is_empty(),
+        field: said.field.clone(),
+        reason: said.reason.clone(),
+        since: None,
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex, time::Instant};
 
-use hanse_link::{Admission, Freshness, Lineage, Offer, Subscribers, publisher_service};
+use hanse_link::{Admission, Freshness, Lineage, Offer, Position, Subscribers, publisher_service};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse,
     enrolment_server::{Enrolment, EnrolmentServer},

@@ -4,6 +4,7 @@
 //! version stays in force, so one bad resource never takes another down.
 
 mod claims;
+mod quarantine;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -37,12 +38,12 @@ pub struct ScopeIndex {
     /// As received: what is compared when everything comes again.
     received: BTreeMap<Key, Bytes>,
     /// What cannot be used by itself.
-    refused: BTreeMap<Key, Unusable>,
+    refused: BTreeMap<Key, Refused>,
     /// What refers to something that is not there or cannot be used.
     dangling: BTreeMap<Key, Unusable>,
     upstreams: HashMap<Key, Arc<Upstream>>,
     routes: BTreeMap<Key, RouteEntry>,
-    /// Routes by the upstream they want.
+    /// Routes by the upstream they want, and by the one they are served with where that is another.
     routes_by_upstream: HashMap<Key, BTreeSet<Key>>,
     route_claims: Claims<(HostPattern, Context), Arc<Served>>,
     stats: HashMap<OwnedId, Arc<ApiStats>>,
@@ -52,25 +53,72 @@ pub struct ScopeIndex {
     credentials: HashMap<Key, KeyDigest>,
     credential_claims: Claims<KeyDigest, Arc<Caller>>,
     subscriptions: BTreeMap<Key, SubscriptionEntry>,
-    /// Subscriptions by the plan they want.
+    /// Subscriptions by the plan they want, and by the one whose limit they keep where that is another.
     subscriptions_by_plan: HashMap<Key, BTreeSet<Key>>,
     grant_claims: Claims<(OwnedId, OwnedId), Arc<Grant>>,
     table: EnvironmentTable,
+}
+
+/// A resource that cannot be used by itself.
+#[derive(Debug)]
+struct Refused {
+    reason: Unusable,
+    /// The last version that could be used, if there was one.
+    last_good: Option<Bytes>,
 }
 
 #[derive(Debug)]
 struct RouteEntry {
     /// The newest good version.
     wanted: Arc<ApiRoutes>,
+    /// What that was compiled from.
+    wanted_from: Bytes,
     /// What is served: `wanted`, or the version before while the new one's upstream cannot be used.
-    served: Option<Arc<Served>>,
+    served: Option<InForce>,
+}
+
+/// A route in force and what it was compiled from.
+#[derive(Debug, Clone)]
+struct InForce {
+    served: Arc<Served>,
+    from: Bytes,
+    /// The upstream's; `None`: the route was first seen without a usable one.
+    upstream_from: Option<Bytes>,
 }
 
 #[derive(Debug)]
 struct SubscriptionEntry {
     plan: Key,
     pair: (OwnedId, OwnedId),
-    grant: Option<Arc<Grant>>,
+    /// What it was compiled from.
+    from: Bytes,
+    granted: Option<Granted>,
+}
+
+/// The limit in force and what it was made from: the plan that is wanted, or the one before while that is not to be had.
+#[derive(Debug, Clone)]
+struct Granted {
+    grant: Arc<Grant>,
+    /// The version of the subscription that wants this plan.
+    from: Bytes,
+    plan: Key,
+    /// The plan's; `None`: there was none yet.
+    plan_from: Option<Bytes>,
+}
+
+/// What a route is to be served as.
+struct Next {
+    routes: Arc<ApiRoutes>,
+    from: Bytes,
+    upstream: Option<Arc<Upstream>>,
+    upstream_from: Option<Bytes>,
+}
+
+impl InForce {
+    /// The key of the upstream it is served with.
+    fn upstream(&self) -> &Key {
+        &self.served.routes.upstream
+    }
 }
 
 /// How much a scope holds, for people.
@@ -125,8 +173,9 @@ impl ScopeIndex {
 
     /// What cannot be used as received, with the reason.
     pub fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
+        let refused = self.refused.iter().map(|(key, refused)| (&**key, &refused.reason));
         let dangling = self.dangling.iter().filter(|(key, _)| !self.refused.contains_key(*key));
-        self.refused.iter().chain(dangling).map(|(key, reason)| (&**key, reason))
+        refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
     }
 
     /// How much there is.
@@ -187,22 +236,27 @@ impl ScopeIndex {
         let used = match ResourceKind::of_key(&key) {
             None => Ok(()), // of a later version: nothing here needs it
             Some(kind) => decode(kind, &bytes)
-                .and_then(|resource| self.take_in(&key, resource, profiles, routes, subscriptions)),
+                .and_then(|resource| self.take_in(&key, &bytes, resource, profiles, routes, subscriptions)),
         };
+        let before = self.received.insert(key.clone(), bytes);
         match used {
             Ok(()) => drop(self.refused.remove(&key)),
             Err(reason) => {
                 tracing::warn!(scope = %self.table.scope, %key, %reason, "resource cannot be used; its last good version stays");
-                self.refused.insert(key.clone(), reason);
+                let last_good = match self.refused.remove(&key) {
+                    Some(refused) => refused.last_good,
+                    None => before,
+                };
+                self.refused.insert(key, Refused { reason, last_good });
             }
         }
-        self.received.insert(key, bytes);
     }
 
     /// Compiles one resource. Nothing changes unless it can be used.
     fn take_in(
         &mut self,
         key: &Key,
+        bytes: &Bytes,
         resource: Kind,
         profiles: &mut ConnectProfiles,
         routes: &mut BTreeSet<Key>,
@@ -222,12 +276,15 @@ impl ScopeIndex {
                 match self.routes.get_mut(key) {
                     Some(entry) => {
                         let before = std::mem::replace(&mut entry.wanted, wanted);
-                        if before.upstream != entry.wanted.upstream {
+                        entry.wanted_from = bytes.clone();
+                        let served_with = entry.served.as_ref().map(|served| served.upstream());
+                        if before.upstream != entry.wanted.upstream && served_with != Some(&before.upstream) {
                             leave(&mut self.routes_by_upstream, &before.upstream, key);
                         }
                     }
                     None => {
-                        self.routes.insert(key.clone(), RouteEntry { wanted, served: None });
+                        let entry = RouteEntry { wanted, wanted_from: bytes.clone(), served: None };
+                        self.routes.insert(key.clone(), entry);
                     }
                 }
                 routes.insert(key.clone());
@@ -257,7 +314,8 @@ impl ScopeIndex {
                 self.subscriptions_by_plan.entry(plan.clone()).or_default().insert(key.clone());
                 let before = self.subscriptions.remove(key);
                 if let Some(before) = &before {
-                    if before.plan != plan {
+                    let kept = before.granted.as_ref().map(|granted| &granted.plan);
+                    if before.plan != plan && kept != Some(&before.plan) {
                         leave(&mut self.subscriptions_by_plan, &before.plan, key);
                     }
                     if before.pair != pair {
@@ -265,8 +323,9 @@ impl ScopeIndex {
                         self.table.callers.set_grant(before.pair, grant);
                     }
                 }
-                let grant = before.and_then(|entry| entry.grant);
-                self.subscriptions.insert(key.clone(), SubscriptionEntry { plan, pair, grant });
+                let granted = before.and_then(|entry| entry.granted);
+                let entry = SubscriptionEntry { plan, pair, from: bytes.clone(), granted };
+                self.subscriptions.insert(key.clone(), entry);
                 subscriptions.insert(key.clone());
             }
         }
@@ -287,8 +346,9 @@ impl ScopeIndex {
             Some(ResourceKind::Route) => {
                 if let Some(entry) = self.routes.remove(key) {
                     leave(&mut self.routes_by_upstream, &entry.wanted.upstream, key);
-                    if let Some(served) = entry.served {
-                        self.withdraw_route(key, &served.routes);
+                    if let Some(in_force) = entry.served {
+                        leave(&mut self.routes_by_upstream, in_force.upstream(), key);
+                        self.withdraw_route(key, &in_force.served.routes);
                         self.stale_stats = true;
                     }
                 }
@@ -306,6 +366,9 @@ impl ScopeIndex {
             Some(ResourceKind::Subscription) => {
                 if let Some(entry) = self.subscriptions.remove(key) {
                     leave(&mut self.subscriptions_by_plan, &entry.plan, key);
+                    if let Some(granted) = &entry.granted {
+                        leave(&mut self.subscriptions_by_plan, &granted.plan, key);
+                    }
                     let grant = self.grant_claims.withdraw(&entry.pair, key);
                     self.table.callers.set_grant(entry.pair, grant);
                 }
@@ -316,43 +379,72 @@ impl ScopeIndex {
     /// Brings what is served of one route in line with what is wanted and can be used.
     fn settle_route(&mut self, key: &Key) {
         let Some(entry) = self.routes.get(key) else { return };
-        let wanted = entry.wanted.clone();
         let before = entry.served.clone();
-        let upstream = self.upstreams.get(&wanted.upstream).cloned();
-        if upstream.is_none() {
-            let reason =
-                Unusable::new("upstream", format!("{} is not there, or cannot be used", wanted.upstream));
+        let next = self.next_in_force(entry);
+        let unserved = !self.upstreams.contains_key(&entry.wanted.upstream);
+        if unserved {
+            let why = format!("{} is not there, or cannot be used", entry.wanted.upstream);
+            let reason = Unusable::new("upstream", why);
             tracing::warn!(scope = %self.table.scope, %key, %reason, "route cannot be used; its last good version stays");
             self.dangling.insert(key.clone(), reason);
-            if before.is_some() {
-                return;
-            }
         } else {
             self.dangling.remove(key);
         }
-        let stats = self
-            .stats
-            .entry(wanted.id)
-            .or_insert_with(|| {
-                Arc::new(ApiStats::new(self.table.scope.environment(), &wanted.organization, &wanted.api))
-            })
-            .clone();
+        let Some(Next { routes, from, upstream, upstream_from }) = next else { return };
+        let stats = self.stats.entry(routes.id).or_insert_with(|| {
+            Arc::new(ApiStats::new(self.table.scope.environment(), &routes.organization, &routes.api))
+        });
+        let served = Arc::new(Served { routes: routes.clone(), upstream, stats: stats.clone() });
         if let Some(before) = &before {
-            let gone = |place: &&(HostPattern, Context)| !places(&wanted).any(|new| new == **place);
-            for place in places(&before.routes).collect::<Vec<_>>().iter().filter(gone) {
+            let gone = |place: &&(HostPattern, Context)| !places(&routes).any(|new| new == **place);
+            for place in places(&before.served.routes).collect::<Vec<_>>().iter().filter(gone) {
                 let holder = self.route_claims.withdraw(place, key);
                 self.set_route(place, holder);
             }
+            if before.upstream() != &routes.upstream && self.routes[key].wanted.upstream != *before.upstream()
+            {
+                leave(&mut self.routes_by_upstream, before.upstream(), key);
+            }
         }
-        let served = Arc::new(Served { routes: wanted.clone(), upstream, stats });
-        for place in places(&wanted) {
+        for place in places(&routes) {
             let holder = self.route_claims.claim(place.clone(), key, served.clone());
             self.set_route(&place, Some(holder));
         }
+        self.stale_stats |= before.is_some_and(|before| before.served.routes.id != routes.id);
         if let Some(entry) = self.routes.get_mut(key) {
-            entry.served = Some(served);
+            entry.served = Some(InForce { served, from, upstream_from });
         }
-        self.stale_stats |= before.is_some_and(|before| before.routes.id != wanted.id);
+    }
+
+    /// What is to be served of a route: its newest good version; while that one's upstream cannot be used, the version
+    /// before, with its own upstream as it is now or as it last was. `None`: what is served now is that already.
+    fn next_in_force(&self, entry: &RouteEntry) -> Option<Next> {
+        let newest = entry.wanted.clone();
+        let upstream = self.upstreams.get(&newest.upstream);
+        let (routes, from, upstream, upstream_from) = match (upstream, &entry.served) {
+            // Its upstream is gone: the last version of that serves the new route too.
+            (None, Some(before)) if *before.upstream() == newest.upstream => {
+                if Arc::ptr_eq(&before.served.routes, &newest) {
+                    return None;
+                }
+                let upstream = before.served.upstream.clone();
+                (newest, entry.wanted_from.clone(), upstream, before.upstream_from.clone())
+            }
+            (None, Some(before)) => {
+                let routes = before.served.routes.clone();
+                let upstream = self.upstreams.get(&routes.upstream)?;
+                if before.served.upstream.as_ref().is_some_and(|known| Arc::ptr_eq(known, upstream)) {
+                    return None;
+                }
+                let from = self.usable_version(&routes.upstream).cloned();
+                (routes, before.from.clone(), Some(upstream.clone()), from)
+            }
+            (upstream, _) => {
+                let from = self.usable_version(&newest.upstream).cloned();
+                (newest, entry.wanted_from.clone(), upstream.cloned(), from)
+            }
+        };
+        Some(Next { routes, from, upstream, upstream_from })
     }
 
     fn withdraw_route(&mut self, key: &Key, routes: &ApiRoutes) {
@@ -374,36 +466,61 @@ impl ScopeIndex {
             .routes
             .values()
             .filter_map(|entry| entry.served.as_ref())
-            .map(|served| served.routes.id)
+            .map(|in_force| in_force.served.routes.id)
             .collect();
         self.stats.retain(|id, _| served.contains(id));
     }
 
     /// Brings one subscription in line with its plan. Its budget goes on where the rate stays the same.
     fn settle_subscription(&mut self, key: &Key) {
-        let Some(entry) = self.subscriptions.get_mut(key) else { return };
-        let before = entry.grant.take();
-        let grant = match self.plans.get(&entry.plan) {
-            Some(&rate) => {
-                self.dangling.remove(key);
-                let bucket = before.as_ref().and_then(|grant| grant.bucket.as_ref());
-                match before.as_ref().filter(|_| bucket.map(|bucket| bucket.rate()) == rate) {
-                    Some(grant) => grant.clone(),
-                    None => Arc::new(Grant { bucket: rate.map(Bucket::new) }),
-                }
-            }
+        let Some(entry) = self.subscriptions.get(key) else { return };
+        let (pair, before) = (entry.pair, entry.granted.clone());
+        if self.plans.contains_key(&entry.plan) {
+            self.dangling.remove(key);
+        } else {
             // Availability goes before limits, but not unsaid, and not where there is a limit still.
-            None => {
-                let reason = Unusable::new("plan", format!("{} is not there, or cannot be used", entry.plan));
-                tracing::warn!(scope = %self.table.scope, %key, %reason, "subscription keeps its last limit, or has none");
-                self.dangling.insert(key.clone(), reason);
-                before.unwrap_or_else(|| Arc::new(Grant { bucket: None }))
-            }
-        };
-        entry.grant = Some(grant.clone());
-        let pair = entry.pair;
-        let grant = self.grant_claims.claim(pair, key, grant);
+            let reason = Unusable::new("plan", format!("{} is not there, or cannot be used", entry.plan));
+            tracing::warn!(scope = %self.table.scope, %key, %reason, "subscription keeps its last limit, or has none");
+            self.dangling.insert(key.clone(), reason);
+        }
+        let granted = self.next_grant(&self.subscriptions[key]);
+        if let Some(before) = before.filter(|before| before.plan != granted.plan)
+            && self.subscriptions[key].plan != before.plan
+        {
+            leave(&mut self.subscriptions_by_plan, &before.plan, key);
+        }
+        let grant = self.grant_claims.claim(pair, key, granted.grant.clone());
         self.table.callers.set_grant(pair, Some(grant));
+        if let Some(entry) = self.subscriptions.get_mut(key) {
+            entry.granted = Some(granted);
+        }
+    }
+
+    /// The limit of a subscription: that of its plan; while this is not to be had, of the plan before as it is now or as it
+    /// last was.
+    fn next_grant(&self, entry: &SubscriptionEntry) -> Granted {
+        let before = entry.granted.as_ref();
+        let wanted = [(&entry.plan, &entry.from)];
+        let candidates = wanted.into_iter().chain(before.map(|granted| (&granted.plan, &granted.from)));
+        let found = candidates.filter_map(|(plan, from)| Some((plan, from, *self.plans.get(plan)?))).next();
+        match (found, before) {
+            (Some((plan, from, rate)), before) => {
+                let bucket = before.and_then(|granted| granted.grant.bucket.as_ref());
+                let same = before.filter(|_| bucket.map(|bucket| bucket.rate()) == rate);
+                let grant = same.map(|granted| granted.grant.clone());
+                let grant = grant.unwrap_or_else(|| Arc::new(Grant { bucket: rate.map(Bucket::new) }));
+                let plan_from = self.usable_version(plan).cloned();
+                Granted { grant, from: from.clone(), plan: plan.clone(), plan_from }
+            }
+            (None, Some(granted)) if granted.plan == entry.plan => {
+                Granted { from: entry.from.clone(), ..granted.clone() }
+            }
+            (None, Some(granted)) => granted.clone(),
+            (None, None) => {
+                let grant = Arc::new(Grant { bucket: None });
+                Granted { grant, from: entry.from.clone(), plan: entry.plan.clone(), plan_from: None }
+            }
+        }
     }
 }
 

@@ -32,19 +32,15 @@ impl Acks {
         let mut last = BTreeMap::new();
         for (scope, ack) in scopes {
             let said = match self.last.get(&scope) {
-                Some(&(before, at)) => {
-                    let silence = now.saturating_duration_since(at);
-                    let needed = if before == ack { PROOF_OF_LIFE } else { SPACING };
-                    (silence < needed).then_some((before, at))
+                Some((before, at)) => {
+                    let silence = now.saturating_duration_since(*at);
+                    let needed = if *before == ack { PROOF_OF_LIFE } else { SPACING };
+                    (silence < needed).then(|| (before.clone(), *at))
                 }
                 None => None,
             };
             if said.is_none() {
-                acks.push(sync::Ack {
-                    scope: scope.to_string(),
-                    effective: ack.effective.map(Into::into),
-                    durable: ack.durable.map(Into::into),
-                });
+                acks.push(ack.to_message(&scope));
             }
             last.insert(scope, said.unwrap_or((ack, now)));
         }
@@ -67,7 +63,7 @@ mod tests {
         let mut check = |ms, revision, sent: usize| {
             let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
             let effective = Some(Position { lineage, revision });
-            let ack = (scope.clone(), ScopeAck { effective, durable: None });
+            let ack = (scope.clone(), ScopeAck { effective, ..Default::default() });
             let due = acks.due([ack].into_iter(), start + Duration::from_millis(ms));
             assert_eq!(due.len(), sent, "at {ms} ms");
         };

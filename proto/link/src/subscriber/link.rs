@@ -241,16 +241,19 @@ impl<'a> Link<'a> {
                 let held = |scope: &_| replicas.get(scope).and_then(|replica| replica.position().copied());
                 scopes
                     .map(|scope| {
-                        (scope.clone(), ScopeAck { effective: held(scope), durable: durable(scope) })
+                        let (effective, durable) = (held(scope), durable(scope));
+                        (scope.clone(), ScopeAck { effective, durable, ..Default::default() })
                     })
                     .collect()
             }),
             EffectiveSource::Served(served) => {
                 let served = served.borrow();
-                let used = |scope: &_| served.get(scope).copied();
                 scopes
                     .map(|scope| {
-                        (scope.clone(), ScopeAck { effective: used(scope), durable: durable(scope) })
+                        let used = served.get(scope);
+                        let effective = used.map(|used| used.position);
+                        let quarantine = used.map(|used| used.quarantine.clone()).unwrap_or_default();
+                        (scope.clone(), ScopeAck { effective, durable: durable(scope), quarantine })
                     })
                     .collect()
             }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hanse_link::{EffectiveSource, Position, Replicas};
+use hanse_link::{EffectiveSource, InUse, Quarantine, Replicas};
+use hanse_proto::sync::Quarantined;
 use tokio::sync::watch;
 
 use crate::federation::{
@@ -31,7 +32,7 @@ async fn changes_pass_down_and_acknowledgements_up() {
     let relay_serving = federation.serve(&relay, None).await;
 
     let held = Replicas::new();
-    let (serve, served) = watch::channel(BTreeMap::<_, Position>::new());
+    let (serve, served) = watch::channel(BTreeMap::<_, InUse>::new());
     let down = federation.follow_as(
         gateway("gateway-1"),
         &[&relay_serving],
@@ -64,12 +65,17 @@ async fn changes_pass_down_and_acknowledgements_up() {
         let (report, _) = records.into_iter().find_map(|record| record.report)?;
         let status = report.subscribers.into_iter().find(|status| status.name == "gateway-1")?;
         assert!(status.connected && status.role == "gateway" && status.region == "eu-west");
-        status.scopes.into_iter().find(|status| status.scope == scope().to_string())?.effective
+        let status = status.scopes.into_iter().find(|status| status.scope == scope().to_string())?;
+        let quarantine = Quarantine::of_status(&status);
+        Some((status.effective?, quarantine))
     };
     assert!(reported().is_none(), "it has not said that it serves anything");
-    serve.send_replace(BTreeMap::from([(scope(), at(3))]));
+    let bad = Quarantined { key: "route/default/b".into(), reason: "unusable".into(), ..Default::default() };
+    let quarantine = Quarantine::of([bad]);
+    serve
+        .send_replace(BTreeMap::from([(scope(), InUse { position: at(3), quarantine: quarantine.clone() })]));
     eventually("the control plane hears what the gateway serves", || {
-        reported().is_some_and(|position| position.revision == 3)
+        reported().is_some_and(|(position, but)| position.revision == 3 && but == quarantine)
     })
     .await;
 

@@ -355,9 +355,21 @@ fn nothing_is_said_before_the_introduction_and_rules_are_kept() {
 fn acknowledgements_are_read() {
     let mut session = PublisherSession::new("p".into());
     session.handle(introduction()).unwrap();
-    let ack = sync::Ack { scope: "runtime/r/e".into(), effective: Some(at(4).into()), durable: None };
+    let quarantined = vec![sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }];
+    let ack = sync::Ack {
+        scope: "runtime/r/e".into(),
+        effective: Some(at(4).into()),
+        durable: None,
+        quarantined: quarantined.clone(),
+        quarantined_total: 1,
+    };
     assert_eq!(
         session.handle(message(subscriber_message::Body::Ack(ack))),
-        Ok(Received::Acked { scope: scope("e"), effective: Some(at(4)), durable: None })
+        Ok(Received::Acked {
+            scope: scope("e"),
+            effective: Some(at(4)),
+            durable: None,
+            quarantine: Quarantine::of(quarantined),
+        })
     );
 }

@@ -8,7 +8,7 @@ fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> sync::SubscriberStat
         scopes: vec![sync::ScopeStatus {
             scope: "runtime/eu-west/production".into(),
             effective: Some(sync::Position { lineage: None, revision }),
-            durable: None,
+            ..Default::default()
         }],
         heard_ms_ago,
         connected: true,

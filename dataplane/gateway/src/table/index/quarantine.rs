@@ -1,0 +1,86 @@
+//! What is in force and is not what was received.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use hanse_proto::sync::Quarantined;
+use sha2::{Digest as _, Sha256};
+
+use super::{ConnectProfiles, Key, ScopeIndex};
+
+impl ScopeIndex {
+    /// What cannot be used as received, with the reason and with what is in use instead; and what is gone and still in use.
+    pub fn quarantined(&self) -> impl Iterator<Item = Quarantined> {
+        let held_over = self.held_over();
+        let hash = |bytes: Option<&Bytes>| -> Bytes {
+            bytes.map_or_else(Bytes::new, |bytes| Sha256::digest(bytes).to_vec().into())
+        };
+        let unusable = self.unusable().map(|(key, reason)| Quarantined {
+            key: key.to_owned(),
+            received: hash(self.received.get(key)),
+            // A subscription whose plan is missing is in force as it is.
+            effective: hash(held_over.get(key).or_else(|| {
+                self.subscriptions.get(key).filter(|_| !self.refused.contains_key(key))?;
+                self.received.get(key)
+            })),
+            field: reason.field.clone(),
+            reason: reason.why.clone(),
+        });
+        let gone = held_over.iter().filter(|(key, _)| !self.received.contains_key(*key));
+        let gone = gone.map(|(key, bytes)| Quarantined {
+            key: key.to_string(),
+            received: Bytes::new(),
+            effective: hash(Some(bytes)),
+            field: String::new(),
+            reason: "is removed; what cannot be used as received still needs it".to_owned(),
+        });
+        unusable.chain(gone).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Makes an empty scope hold `content`, with the versions in `held_over` where that cannot be used.
+    pub fn restore(
+        &mut self,
+        held_over: Vec<(Key, Bytes)>,
+        content: Vec<(Key, Bytes)>,
+        profiles: &mut ConnectProfiles,
+    ) {
+        let gone = held_over.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
+        self.apply(held_over, Vec::new(), profiles);
+        // What is gone goes last: what needs it must have met it.
+        let gone = gone.into_iter().filter(|gone| !content.iter().any(|(key, _)| key == gone)).collect();
+        self.apply(content, Vec::new(), profiles);
+        self.apply(Vec::new(), gone, profiles);
+    }
+
+    /// The last good versions in force, by key: of what cannot be used as received, and of what is gone and still needed. With
+    /// these and what was received, [`Self::restore`] makes an index that serves the same.
+    pub fn held_over(&self) -> BTreeMap<Key, Bytes> {
+        let refused = self.refused.iter();
+        let mut held: BTreeMap<Key, Bytes> =
+            refused.filter_map(|(key, refused)| Some((key.clone(), refused.last_good.clone()?))).collect();
+        for key in self.dangling.keys() {
+            let route = self.routes.get(key).and_then(|entry| entry.served.as_ref());
+            let granted = self.subscriptions.get(key).and_then(|entry| entry.granted.as_ref());
+            let route = route.map(|served| (&served.from, served.upstream(), &served.upstream_from));
+            let granted = granted.map(|granted| (&granted.from, &granted.plan, &granted.plan_from));
+            let Some((own, needs, needed)) = route.or(granted) else { continue };
+            // Whom a subscription admits is never taken from an older version than the last good one, its limit is.
+            let superseded = self.refused.contains_key(key) && self.subscriptions.contains_key(key);
+            if self.received.get(key) != Some(own) && !superseded {
+                held.insert(key.clone(), own.clone());
+            }
+            if let Some(needed) = needed.as_ref().filter(|_| self.usable_version(needs).is_none()) {
+                held.insert(needs.clone(), needed.clone());
+            }
+        }
+        held
+    }
+
+    /// The version of a resource that can be used by itself.
+    pub(super) fn usable_version(&self, key: &Key) -> Option<&Bytes> {
+        match self.refused.get(key) {
+            Some(refused) => refused.last_good.as_ref(),
+            None => self.received.get(key),
+        }
+    }
+}
