@@ -22,6 +22,8 @@ use crate::{metrics::GatewayMetrics, proxy::Connector};
 const AT_ONCE: usize = 64;
 /// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together.
 const JITTER_PERCENT: u64 = 10;
+/// A first check comes within this time, however long the interval: people wait to see what it finds.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// Who asks, as access logs of upstreams show it.
 const USER_AGENT: HeaderValue = HeaderValue::from_static("hanse-health-check");
 
@@ -86,7 +88,7 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Arc<Sem
     let interval = target.settings.interval;
     let mut in_a_row = InARow::default();
     let id = target.endpoint.upgrade().map_or(0, |endpoint| endpoint.id);
-    tokio::time::sleep(interval.mul_f64(fraction(id, 0))).await;
+    tokio::time::sleep(interval.min(FIRST_WITHIN).mul_f64(fraction(id, 0))).await;
     for round in 1.. {
         if target.endpoint.strong_count() == 0 {
             return;

@@ -258,3 +258,76 @@ impl Connections {
         waiting.push_back((sender, Instant::now()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        net::TcpListener,
+        runtime::{Builder, LocalOptions},
+    };
+
+    use super::*;
+    use crate::{
+        table::{ConnectProfiles, Tried, Upstream},
+        testbed::upstream,
+    };
+
+    /// Runs on a runtime like a serving thread's, with a clock of its own.
+    fn on_a_thread(work: impl Future<Output = ()>) {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(work);
+    }
+
+    #[test]
+    fn kept_connections_are_used_latest_first_and_not_for_ever() {
+        on_a_thread(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let upstream = Upstream::new(&upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let endpoint = upstream.pick(&Tried::default()).unwrap();
+            let client = UpstreamClient::default();
+            let kept = || client.kept(endpoint, Instant::now());
+            assert!(kept().is_none());
+            let mut theirs = Vec::new();
+            for _ in 0..3 {
+                let mut sender = client.connect(endpoint).await.unwrap();
+                theirs.push(listener.accept().await.unwrap().0);
+                sender.ready().await.unwrap();
+                client.keep(endpoint, sender);
+                tokio::time::advance(IDLE / 10).await;
+            }
+            let last = kept().unwrap();
+            client.keep(endpoint, last);
+            // One that the other side closed is passed over.
+            drop(theirs.pop());
+            let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
+            while waiting() == 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                client.sweep();
+            }
+            let second = kept().unwrap();
+            client.keep(endpoint, second);
+            tokio::time::advance(IDLE).await;
+            client.sweep();
+            assert_eq!(waiting(), 0);
+            assert!(kept().is_none());
+        });
+    }
+
+    #[test]
+    fn errors_say_whose_they_are_and_what_they_allow() {
+        let refused = || UpstreamError::Unreachable("refused".into());
+        for (error, side, resend, failure) in [
+            (refused(), Side::Upstream, Resend::Always, Some(Failure::Connect)),
+            (UpstreamError::TryTimeout, Side::Upstream, Resend::IfIdempotent, Some(Failure::Timeout)),
+            (UpstreamError::Timeout, Side::Upstream, Resend::Never, Some(Failure::Timeout)),
+            (UpstreamError::UnaskedUpgrade, Side::Upstream, Resend::Never, Some(Failure::Reset)),
+            (UpstreamError::NoEndpoint, Side::Internal, Resend::Never, None),
+            (UpstreamError::TooLarge, Side::Downstream, Resend::Never, None),
+            (UpstreamError::ClientLeft, Side::Downstream, Resend::Never, None),
+        ] {
+            assert_eq!((error.side(), error.resend(), error.failure()), (side, resend, failure), "{error}");
+        }
+    }
+}

@@ -1,6 +1,12 @@
 //! Endpoints that die, come back and fail checks; what is sent again, and what is not.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use hanse_proto::runtime;
 
@@ -94,6 +100,44 @@ async fn an_endpoint_that_dies_costs_no_idempotent_request_and_is_used_again_whe
         assert!(begun.elapsed() < SOON, "never used again");
     }
     assert_eq!(standing(&gateway, Standing::Healthy), 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_dies_and_returns_under_load_costs_no_idempotent_request() {
+    const CLIENTS: usize = 8;
+    let (a, mut b) = (Backend::start().await, Backend::start().await);
+    let gateway = Arc::new(Gateway::serving(api(to(&[&a, &b]))));
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let (gateway, stop, answered) = (gateway.clone(), stop.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut client = Client::connect(gateway.http).await;
+                while !stop.load(Ordering::SeqCst) {
+                    assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200);
+                    answered.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        })
+        .collect();
+    let on = async |count: usize| {
+        let wanted = answered.load(Ordering::SeqCst) + count;
+        eventually("requests go on", || answered.load(Ordering::SeqCst) >= wanted).await;
+    };
+    for _ in 0..3 {
+        on(200).await;
+        b.die().await;
+        on(200).await;
+        let before = b.arrived();
+        b.come_back().await;
+        eventually("it is used again", || b.arrived() > before).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(ejections(&gateway) >= 3, "{}", ejections(&gateway));
 }
 
 #[tokio::test]
@@ -218,6 +262,33 @@ async fn a_post_that_was_refused_a_connection_goes_to_the_other() {
     }
     assert_eq!(a.arrivals()[0], "POST /x HTTP/1.1 pay");
     assert_eq!(retries(&gateway, Retry::ConnectFailure), 3);
+    // To where the other endpoint has it.
+    let mut based = patient(&[&a, &b]);
+    based.endpoints[0].url += "/one";
+    based.endpoints[1].url += "/other/";
+    gateway.change(vec![upstream_entry("a", based)]);
+    for _ in 0..2 {
+        assert_eq!(gateway.call(request("POST /a/x?q=1", &[], "pay")).await.status, 200);
+    }
+    assert_eq!(a.arrivals()[6..], ["POST /one/x?q=1 HTTP/1.1 pay", "POST /one/x?q=1 HTTP/1.1 pay"]);
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_is_the_same_request() {
+    let (a, b) = (Upstream::start().await, Backend::start().await);
+    b.answers(CLOSES);
+    let mut upstream = patient(&[&b]);
+    upstream.endpoints.insert(0, runtime::Endpoint { url: format!("{}/base", a.url()), weight: 1 });
+    let gateway = Gateway::serving(api(upstream));
+    let headers = [("x-own", "1"), ("x-own", "2"), ("x-forwarded-for", "9.9.9.9"), ("accept", "x")];
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        seen.push(gateway.call(request("GET /a/x?q=1", &headers, "")).await.seen());
+    }
+    assert_eq!((a.requests.load(Ordering::SeqCst), b.arrived()), (2, 1));
+    let (second, first) = (seen.pop().unwrap(), seen.pop().unwrap());
+    assert_eq!((second.target.as_str(), second.header("host")), ("/base/x?q=1", a.address.to_string()));
+    assert_eq!((second.target, second.headers), (first.target, first.headers));
 }
 
 #[tokio::test]
