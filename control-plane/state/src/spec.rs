@@ -8,6 +8,7 @@ mod api;
 mod binding;
 mod digest;
 mod duration;
+mod health;
 mod policy;
 mod subscription;
 mod tenancy;
@@ -22,6 +23,7 @@ pub use api::{ApiKeySpec, ApiRevisionSpec, ApiSpec, Lifecycle, Method, Operation
 pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
 pub use digest::Digest;
 pub use duration::Duration;
+pub use health::{EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec};
 pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
 pub use subscription::{ApplicationSpec, CredentialSpec, Period, PlanSpec, RateSpec, SubscriptionSpec};
 pub use tenancy::{EnvironmentSpec, ListenerProtocol, OrganizationSpec, RegionSpec, StaleCredentials};

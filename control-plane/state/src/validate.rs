@@ -6,6 +6,7 @@ mod binding;
 pub(crate) mod consistency;
 mod cors;
 mod header;
+mod health;
 mod host;
 pub(crate) mod limits;
 mod path;

@@ -11,8 +11,12 @@ const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
 /// How long a client may take for a request's head, and how long an idle connection is kept: above the 60 s after which
 /// common balancers in front close theirs, so that they never send into a connection that we are closing.
 const DEFAULT_HEADER_TIMEOUT_MS: u64 = 75_000;
-/// How long requests in flight may go on after the order to stop: half of what `hanse dev` allows a process.
-const DEFAULT_DRAIN_TIMEOUT_MS: u64 = 5_000;
+/// How long a gateway that was told to stop still takes connections, while `/readyz` says so: for clients that are
+/// active to leave by themselves. Balancers look every 1 to 10 s and want more; with the limit below and the last lines
+/// of the access log it must stay inside the 7 s that `hanse dev` allows a process.
+const DEFAULT_DRAIN_ANNOUNCE_MS: u64 = 500;
+/// How long requests in flight may go on after that: most of what `hanse dev` allows a process.
+const DEFAULT_DRAIN_LIMIT_MS: u64 = 5_000;
 /// How long a client may send nothing of a request's body, or take nothing of an answer: a phone in a tunnel may come
 /// back, an attacker who stands still holds nothing longer.
 const DEFAULT_CLIENT_SILENCE_MS: u64 = 60_000;
@@ -50,6 +54,9 @@ pub struct Config {
     /// Bounds on what clients may do.
     #[serde(default)]
     pub limits: Limits,
+    /// How it stops.
+    #[serde(default)]
+    pub drain: Drain,
     /// One line per request; off unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLogTarget>,
@@ -77,8 +84,6 @@ pub struct Limits {
     pub max_body_bytes: u64,
     /// For a request's head, and for an idle connection, in milliseconds.
     pub header_timeout_ms: u64,
-    /// For requests in flight after the order to stop, in milliseconds.
-    pub drain_timeout_ms: u64,
     /// For the next octets of a request's body to come, or of an answer to be taken, in milliseconds.
     pub client_silence_ms: u64,
     /// For the next octets of an upstream's answer, in milliseconds.
@@ -92,7 +97,6 @@ impl Default for Limits {
         Self {
             max_body_bytes: DEFAULT_MAX_BODY_BYTES,
             header_timeout_ms: DEFAULT_HEADER_TIMEOUT_MS,
-            drain_timeout_ms: DEFAULT_DRAIN_TIMEOUT_MS,
             client_silence_ms: DEFAULT_CLIENT_SILENCE_MS,
             answer_silence_ms: DEFAULT_ANSWER_SILENCE_MS,
             max_connections: DEFAULT_MAX_CONNECTIONS,
@@ -106,11 +110,6 @@ impl Limits {
         Duration::from_millis(self.header_timeout_ms)
     }
 
-    /// For requests in flight after the order to stop.
-    pub fn drain_timeout(&self) -> Duration {
-        Duration::from_millis(self.drain_timeout_ms)
-    }
-
     /// For the next octets of a request's body to come, or of an answer to be taken.
     pub fn client_silence(&self) -> Duration {
         Duration::from_millis(self.client_silence_ms)
@@ -119,6 +118,34 @@ impl Limits {
     /// For the next octets of an upstream's answer.
     pub fn answer_silence(&self) -> Duration {
         Duration::from_millis(self.answer_silence_ms)
+    }
+}
+
+/// How a gateway stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Drain {
+    /// It still takes connections for so long after the order, in milliseconds, while `/readyz` says that it stops.
+    pub announce_ms: u64,
+    /// Requests in flight may go on for so long after that, in milliseconds.
+    pub limit_ms: u64,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { announce_ms: DEFAULT_DRAIN_ANNOUNCE_MS, limit_ms: DEFAULT_DRAIN_LIMIT_MS }
+    }
+}
+
+impl Drain {
+    /// For balancers to notice.
+    pub fn announce(&self) -> Duration {
+        Duration::from_millis(self.announce_ms)
+    }
+
+    /// For requests in flight.
+    pub fn limit(&self) -> Duration {
+        Duration::from_millis(self.limit_ms)
     }
 }
 
@@ -213,6 +240,14 @@ mod tests {
     fn unknown_keys_are_refused_with_their_line() {
         let error = toml::from_str::<Config>(&format!("colour = 1\n{SMALL}")).unwrap_err().to_string();
         assert!(error.contains("line 1") && error.contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn the_default_drain_fits_into_what_dev_allows_a_process() {
+        let config: Config = toml::from_str(SMALL).unwrap();
+        assert!(config.drain.announce() + config.drain.limit() <= Duration::from_secs(6)); // of 7; and a log to write
+        let config: Config = toml::from_str(&format!("drain = {{ announce_ms = 0 }}\n{SMALL}")).unwrap();
+        assert_eq!(config.drain, Drain { announce_ms: 0, ..Drain::default() });
     }
 
     #[test]

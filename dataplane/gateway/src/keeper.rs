@@ -21,6 +21,7 @@ use tokio::{sync::watch, task::JoinError};
 use tracing::{debug, error, info};
 
 use crate::{
+    health::Endpoints,
     metrics::{GatewayMetrics, ScopeGauge},
     table::{
         ConnectProfiles, RoutingTable,
@@ -70,6 +71,8 @@ pub(crate) struct KeeperHandle {
     pub(crate) ready: watch::Receiver<Result<(), String>>,
     /// For people.
     pub(crate) summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
+    /// The endpoints of every table, with their health.
+    pub(crate) endpoints: Endpoints,
     #[cfg(test)]
     faults: Arc<std::sync::atomic::AtomicUsize>,
 }
@@ -101,6 +104,7 @@ struct Published {
     effective: watch::Sender<BTreeMap<ScopeId, InUse>>,
     ready: watch::Sender<Result<(), String>>,
     summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
+    endpoints: Endpoints,
     metrics: Arc<GatewayMetrics>,
     /// Steps that are to panic.
     #[cfg(test)]
@@ -175,8 +179,10 @@ impl TableKeeper {
         let (replicas, handle, complete) = (self.replicas.clone(), self.handle.clone(), self.complete);
         let awaited = if complete { BTreeSet::new() } else { self.awaited() };
         // What is compiled is lost if this panics, and the next table a whole one.
-        let mut state =
-            std::mem::replace(&mut self.state, Keeping { unpublished: true, ..Default::default() });
+        let mut state = std::mem::replace(
+            &mut self.state,
+            Keeping { unpublished: true, ..Keeping::over(&handle.endpoints) },
+        );
         let step = tokio::task::spawn_blocking(move || {
             let complete = state.step(&replicas, &awaited, complete, &handle);
             (state, complete)
@@ -205,6 +211,7 @@ impl KeeperSeed {
             effective: watch::Sender::default(),
             ready: watch::Sender::new(Err(NOTHING.to_owned())),
             summary: Arc::default(),
+            endpoints: Endpoints::default(),
             metrics,
             #[cfg(test)]
             faults: Arc::default(),
@@ -214,6 +221,7 @@ impl KeeperSeed {
             effective: handle.effective.subscribe(),
             ready: handle.ready.subscribe(),
             summary: handle.summary.clone(),
+            endpoints: handle.endpoints.clone(),
             #[cfg(test)]
             faults: handle.faults.clone(),
         };
@@ -223,11 +231,17 @@ impl KeeperSeed {
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
         let Self { replicas, environments, handle } = self;
-        TableKeeper { replicas, link, environments, state: Keeping::default(), complete: false, handle }
+        let state = Keeping::over(&handle.endpoints);
+        TableKeeper { replicas, link, environments, state, complete: false, handle }
     }
 }
 
 impl Keeping {
+    /// Nothing compiled. Endpoints outlive it: their health is not of one table.
+    fn over(endpoints: &Endpoints) -> Self {
+        Self { profiles: ConnectProfiles::over(endpoints.clone()), ..Self::default() }
+    }
+
     /// Brings everything in line with the replicas. Whether every `awaited` scope is there, or was once.
     fn step(
         &mut self,

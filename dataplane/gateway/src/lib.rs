@@ -10,6 +10,7 @@ mod admin;
 pub mod config;
 pub mod decide;
 mod error;
+pub mod health;
 mod identity;
 mod keeper;
 pub mod limit;

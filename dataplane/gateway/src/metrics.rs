@@ -19,6 +19,55 @@ pub use histogram::Histogram;
 
 use crate::problem::Reason;
 
+/// Why a request was sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// No connection.
+    ConnectFailure,
+    /// The connection closed before an answer.
+    ResetBeforeResponse,
+    /// Answered 502.
+    BadGateway,
+    /// Answered 503.
+    ServiceUnavailable,
+    /// Answered 504, or not in one try's time.
+    GatewayTimeout,
+}
+
+impl Retry {
+    /// How many there are.
+    pub const COUNT: usize = Self::ALL.len();
+    /// Each once, in order.
+    pub const ALL: [Self; 5] = [
+        Self::ConnectFailure,
+        Self::ResetBeforeResponse,
+        Self::BadGateway,
+        Self::ServiceUnavailable,
+        Self::GatewayTimeout,
+    ];
+
+    /// As in an upstream's `retry.on`, and the label in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectFailure => "connect-failure",
+            Self::ResetBeforeResponse => "reset-before-response",
+            Self::BadGateway => "502",
+            Self::ServiceUnavailable => "503",
+            Self::GatewayTimeout => "504",
+        }
+    }
+
+    /// The one for an answer's status.
+    pub fn of_status(status: StatusCode) -> Option<Self> {
+        match status {
+            StatusCode::BAD_GATEWAY => Some(Self::BadGateway),
+            StatusCode::SERVICE_UNAVAILABLE => Some(Self::ServiceUnavailable),
+            StatusCode::GATEWAY_TIMEOUT => Some(Self::GatewayTimeout),
+            _ => None,
+        }
+    }
+}
+
 /// Counters of one Api are spread over so many cache lines: enough that cores seldom meet on one, few enough that ten
 /// thousand Apis fit in 5 MB.
 const SHARDS: usize = 8;
@@ -84,6 +133,14 @@ pub struct WorkerMetrics {
     pub accepted: AtomicU64,
     /// TLS handshakes that failed or took too long.
     pub failed_handshakes: AtomicU64,
+    /// Requests sent again, by reason.
+    pub retries: [AtomicU64; Retry::COUNT],
+    /// Requests that would have been sent again, had the budget allowed it.
+    pub retry_budget_exhausted: AtomicU64,
+    /// Endpoints ejected.
+    pub ejections: AtomicU64,
+    /// Client connections cut at the end of the drain.
+    pub cut_connections: AtomicU64,
 }
 
 /// Everything the gateway counts.
@@ -97,6 +154,10 @@ pub struct GatewayMetrics {
     pub following: AtomicBool,
     /// Access log lines that found the queue full, or were lost to a failed write.
     pub lost_log_lines: AtomicU64,
+    /// Checks that endpoints passed.
+    pub checks_passed: AtomicU64,
+    /// Checks that endpoints failed.
+    pub checks_failed: AtomicU64,
     /// Of the Apis now served.
     apis: ArcSwap<Vec<Arc<ApiStats>>>,
     /// Of the scopes now served.
@@ -124,6 +185,8 @@ impl GatewayMetrics {
             unmatched: ApiStats::new(None, "", ""),
             following: AtomicBool::new(true),
             lost_log_lines: AtomicU64::new(0),
+            checks_passed: AtomicU64::new(0),
+            checks_failed: AtomicU64::new(0),
             apis: ArcSwap::default(),
             scopes: ArcSwap::default(),
         })

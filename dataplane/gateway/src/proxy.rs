@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod forward;
 mod record;
+mod tries;
 mod upstream;
 mod worker;
 
@@ -27,8 +28,14 @@ use tokio::sync::oneshot;
 
 pub use accept::bind;
 
+pub(crate) use self::upstream::Connector;
 use self::worker::Worker;
-use crate::{access_log::AccessLog, config::Limits, metrics::GatewayMetrics, table::RoutingTable};
+use crate::{
+    access_log::AccessLog,
+    config::{Drain, Limits},
+    metrics::GatewayMetrics,
+    table::RoutingTable,
+};
 
 /// What serving threads need.
 pub struct DataplaneOptions {
@@ -36,6 +43,8 @@ pub struct DataplaneOptions {
     pub table: Arc<ArcSwap<RoutingTable>>,
     /// Bounds on what clients may do.
     pub limits: Limits,
+    /// How it stops.
+    pub drain: Drain,
     /// One socket per thread for plain HTTP, all on one address; empty: none.
     pub http: Vec<TcpListener>,
     /// One socket per thread for HTTPS, all on one address; empty: none.
@@ -71,6 +80,7 @@ impl Dataplane {
                 index,
                 table: options.table.clone(),
                 limits: options.limits,
+                drain: options.drain,
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),
             };

@@ -6,7 +6,7 @@ use hanse_link::{
     EffectiveSource, InUse, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
 };
 use hanse_topology::ScopeId;
-use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, admin, client_tls};
+use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, ShutdownTrigger, admin, client_tls};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::{
     Config, Error,
     access_log::AccessLog,
+    health::HealthChecks,
     identity,
     keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
@@ -37,7 +38,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
     let registry = Metrics::new();
     registry.register(|registry| {
-        registry.register_collector(Box::new(Collected(metrics.clone())));
+        registry.register_collector(Box::new(Collected(metrics.clone(), kept.endpoints.clone())));
         replicas.metrics().register(registry);
     });
     let listen = &config.listen;
@@ -55,11 +56,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let options = DataplaneOptions {
         table: kept.table,
         limits: config.limits,
+        drain: config.drain,
         http,
         https,
         tls,
         access_log,
-        metrics,
+        metrics: metrics.clone(),
         abort_on_panic: true,
     };
     let dataplane = Dataplane::start(options, &shutdown).map_err(Error::Serving)?;
@@ -69,26 +71,28 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     );
 
     let keeper = keeper.over(link.status.clone());
-    let pages = admin::router(registry, kept.ready).merge(crate::admin::router(
+    let pages = admin::router(registry, ready_until(kept.ready, &shutdown)).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
         link.status,
+        kept.endpoints.clone(),
     ));
-    let sync = [
+    let checks = HealthChecks::new(kept.endpoints, metrics);
+    let tasks = [
         ("the configuration keeper", tokio::spawn(keeper.run(shutdown.clone()))),
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
+        ("the health checks", tokio::spawn(checks.run(shutdown.clone()))),
     ];
-    tokio::spawn({
-        let shutdown = shutdown.clone();
-        async move {
-            if let Err(error) = admin::serve(on_admin, pages, shutdown).await {
-                error!(%error, "the admin port failed");
-            }
+    // The pages stay to the end: somebody may ask why the gateway is not ready any more.
+    let (_end, ended) = ShutdownTrigger::new();
+    tokio::spawn(async move {
+        if let Err(error) = admin::serve(on_admin, pages, ended).await {
+            error!(%error, "the admin port failed");
         }
     });
     tokio::select! {
         ended = dataplane.ended() => ended.map_err(Error::Serving)?,
-        error = unexpected_end(sync, &shutdown) => return Err(error),
+        error = unexpected_end(tasks, &shutdown) => return Err(error),
     }
     if let Some(written) = written {
         written.within(LAST_LINES).await;
@@ -96,13 +100,40 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     Ok(())
 }
 
+/// What `/readyz` says: as the keeper has it, until the order to stop, and from then on that.
+fn ready_until(
+    mut kept: watch::Receiver<Result<(), String>>,
+    shutdown: &Shutdown,
+) -> watch::Receiver<Result<(), String>> {
+    let (say, said) = watch::channel(kept.borrow_and_update().clone());
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => break,
+                changed = kept.changed() => match changed {
+                    Ok(()) => drop(say.send_replace(kept.borrow_and_update().clone())),
+                    Err(_) => { // it ends with the gateway only
+                        shutdown.wait().await;
+                        break;
+                    }
+                },
+            }
+        }
+        drop(say.send_replace(Err("draining".to_owned())));
+    });
+    said
+}
+
 /// Resolves when one of the tasks ends before it is told to: the gateway would serve on and never follow, unseen.
-async fn unexpected_end(tasks: [(&'static str, JoinHandle<()>); 2], shutdown: &Shutdown) -> Error {
-    let [(first, one), (second, other)] = tasks;
-    let (task, ended) = tokio::select! {
-        ended = one => (first, ended),
-        ended = other => (second, ended),
-    };
+async fn unexpected_end<const N: usize>(
+    tasks: [(&'static str, JoinHandle<()>); N],
+    shutdown: &Shutdown,
+) -> Error {
+    let (names, handles): (Vec<_>, Vec<_>) = tasks.into_iter().unzip();
+    let (ended, at, _) = futures_util::future::select_all(handles).await;
+    let task = names[at];
     if shutdown.is_triggered() {
         std::future::pending::<()>().await; // the serving threads say when it is over
     }

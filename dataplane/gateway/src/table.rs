@@ -10,6 +10,7 @@ mod hosts;
 pub mod index;
 mod operations;
 mod path;
+mod retry;
 mod template;
 mod upstream;
 
@@ -21,6 +22,7 @@ pub use api::{ApiRoutes, KeyPlace, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
 pub use operations::Methods;
 pub use path::{BadPath, RequestPath};
+pub use retry::{RetryPolicy, Tried, is_idempotent};
 pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream};
 
 use contexts::ContextMap;

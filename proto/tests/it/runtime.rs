@@ -79,6 +79,38 @@ fn every_kind() {
                 connect_timeout_ms: 5_000,
                 ca_pem: "PEM".into(),
                 server_name: "orders.internal".into(),
+                ..Default::default() // the rest is in upstream-health
+            }),
+        ),
+        (
+            "upstream-health",
+            Kind::Upstream(Upstream {
+                organization: "default".into(),
+                name: "orders-backend".into(),
+                endpoints: vec![Endpoint { url: "http://10.0.0.7:8080".into(), weight: 1 }],
+                timeout_ms: 30_000,
+                connect_timeout_ms: 5_000,
+                health_check: Some(HealthCheck {
+                    path: "/healthz".into(),
+                    interval_ms: 10_000,
+                    timeout_ms: 2_000,
+                    unhealthy_after: 3,
+                    healthy_after: 2,
+                    expect_status: 204,
+                }),
+                ejection: Some(Ejection {
+                    consecutive_failures: 5,
+                    base_time_ms: 10_000,
+                    max_ejected_percent: 50,
+                }),
+                retry: Some(Retry {
+                    attempts: 2,
+                    per_try_timeout_ms: 1_500,
+                    connect_failure: true,
+                    reset_before_response: true,
+                    statuses: vec![502, 503, 504],
+                }),
+                ..Default::default()
             }),
         ),
         (

@@ -2,7 +2,7 @@
 //!
 //! Prost writes fields in the order of their numbers and maps are ordered, so equal specs give equal bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
@@ -12,8 +12,9 @@ use prost::Message as _;
 use crate::{
     ResourceKey,
     spec::{
-        ApiKeySpec, ApiRevisionSpec, CorsSpec, CredentialSpec, EnvironmentSpec, HeaderRulesSpec, Lifecycle,
-        ListenerProtocol, OperationSpec, PlanSpec, PolicySpec, SecuritySpec, SubscriptionSpec, UpstreamSpec,
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, CredentialSpec, EjectionSpec, EnvironmentSpec,
+        HeaderRulesSpec, HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PlanSpec, PolicySpec,
+        RetryOn, RetrySpec, SecuritySpec, SubscriptionSpec, UpstreamSpec,
     },
 };
 
@@ -120,6 +121,10 @@ pub(super) fn upstream(owner: &ResourceKey, name: &Name, spec: &UpstreamSpec, sc
         connect_timeout_ms: spec.connect_timeout.as_millis(),
         ca_pem: tls.ca_bundle.unwrap_or_default(),
         server_name: tls.server_name.unwrap_or_default(),
+        // Absent where nothing is said, and so no byte of an upstream that says nothing.
+        health_check: spec.health_check.as_ref().map(health_check),
+        ejection: spec.ejection.as_ref().map(ejection),
+        retry: spec.retry.as_ref().map(retry),
     }))
 }
 
@@ -204,6 +209,36 @@ fn policy(name: &Name, spec: &PolicySpec) -> runtime::Policy {
         request_headers: headers.and_then(|both| both.request.as_ref()).map(header_rules),
         response_headers: headers.and_then(|both| both.response.as_ref()).map(header_rules),
         cors: spec.cors.as_ref().map(cors),
+    }
+}
+
+fn health_check(spec: &HealthCheckSpec) -> runtime::HealthCheck {
+    runtime::HealthCheck {
+        path: spec.path.clone(),
+        interval_ms: spec.interval.as_millis(),
+        timeout_ms: spec.timeout.as_millis(),
+        unhealthy_after: spec.unhealthy_after,
+        healthy_after: spec.healthy_after,
+        expect_status: spec.expect_status.map_or(0, u32::from),
+    }
+}
+
+fn ejection(spec: &EjectionSpec) -> runtime::Ejection {
+    runtime::Ejection {
+        consecutive_failures: spec.consecutive_failures,
+        base_time_ms: spec.base_time.as_millis(),
+        max_ejected_percent: spec.max_ejected,
+    }
+}
+
+fn retry(spec: &RetrySpec) -> runtime::Retry {
+    let statuses: BTreeSet<u32> = spec.on.iter().filter_map(|on| on.status()).map(u32::from).collect();
+    runtime::Retry {
+        attempts: spec.attempts,
+        per_try_timeout_ms: spec.per_try_timeout.map_or(0, |timeout| timeout.as_millis()),
+        connect_failure: spec.on.contains(&RetryOn::ConnectFailure),
+        reset_before_response: spec.on.contains(&RetryOn::ResetBeforeResponse),
+        statuses: statuses.into_iter().collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Duration;
+use super::{Duration, EjectionSpec, HealthCheckSpec, RetrySpec};
 
 /// Endpoints of one service and how to talk to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -23,6 +23,15 @@ pub struct UpstreamSpec {
     /// For `https` endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTlsSpec>,
+    /// Asks each endpoint how it is. Default: not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheckSpec>,
+    /// Takes an endpoint out when requests to it fail. Default: as its fields say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<EjectionSpec>,
+    /// When a request is sent again. Default: as its fields say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetrySpec>,
 }
 
 impl UpstreamSpec {

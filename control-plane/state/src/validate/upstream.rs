@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::{Verdict, host, invalid, text};
+use super::{Verdict, health, host, invalid, text};
 use crate::spec::{UpstreamSpec, UpstreamTlsSpec};
 
 /// How many endpoints one Upstream may have: what a gateway's round robin walks.
@@ -46,7 +46,10 @@ pub(super) fn check(spec: &UpstreamSpec) -> Verdict {
     }
     text::check_timeout("timeout", spec.timeout)?;
     text::check_timeout("connectTimeout", spec.connect_timeout)?;
-    spec.tls.as_ref().map_or(Ok(()), check_tls)
+    spec.tls.as_ref().map_or(Ok(()), check_tls)?;
+    spec.health_check.as_ref().map_or(Ok(()), health::check_health_check)?;
+    spec.ejection.as_ref().map_or(Ok(()), health::check_ejection)?;
+    spec.retry.as_ref().map_or(Ok(()), |retry| health::check_retry(retry, spec.timeout))
 }
 
 fn check_url(field: &str, given: &str) -> Verdict {

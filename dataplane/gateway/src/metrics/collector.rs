@@ -1,6 +1,10 @@
 //! The counters as Prometheus reads them.
 
-use std::{fmt, sync::Arc, sync::atomic::Ordering};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -8,12 +12,15 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::{ApiStats, GatewayMetrics, Histogram, WorkerMetrics};
-use crate::problem::Reason;
+use super::{ApiStats, GatewayMetrics, Histogram, Retry, WorkerMetrics};
+use crate::{
+    health::{Endpoints, millis},
+    problem::Reason,
+};
 
 /// Shows a gateway's metrics in a registry.
 #[derive(Debug)]
-pub struct Collected(pub Arc<GatewayMetrics>);
+pub struct Collected(pub Arc<GatewayMetrics>, pub Endpoints);
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -72,6 +79,25 @@ impl Collector for Collected {
                 metrics.workers.iter().map(|worker| worker.failed_handshakes.load(Ordering::Relaxed)).sum(),
             ),
             (
+                "hanse_gateway_cut_connections",
+                "Client connections cut at the end of the drain",
+                metrics.workers.iter().map(|worker| worker.cut_connections.load(Ordering::Relaxed)).sum(),
+            ),
+            (
+                "hanse_gateway_upstream_ejections",
+                "Endpoints ejected because requests to them failed",
+                metrics.workers.iter().map(|worker| worker.ejections.load(Ordering::Relaxed)).sum(),
+            ),
+            (
+                "hanse_gateway_upstream_retry_budget_exhausted",
+                "Requests not sent again because too many were",
+                metrics
+                    .workers
+                    .iter()
+                    .map(|worker| worker.retry_budget_exhausted.load(Ordering::Relaxed))
+                    .sum(),
+            ),
+            (
                 "hanse_gateway_lost_access_log_lines",
                 "Access log lines dropped because the writer was behind or could not write",
                 metrics.lost_log_lines.load(Ordering::Relaxed),
@@ -82,6 +108,7 @@ impl Collector for Collected {
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<NoLabelSet, _, f64>(&total, None)?;
         }
+        upstreams(metrics, &self.1, &mut encoder)?;
         scopes(metrics, &mut encoder)
     }
 }
@@ -124,6 +151,49 @@ fn rejected(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Re
             .sum();
         family
             .encode_family(&[("reason", reason.name())])?
+            .encode_counter::<NoLabelSet, _, f64>(&total, None)?;
+    }
+    Ok(())
+}
+
+fn upstreams(
+    metrics: &GatewayMetrics,
+    endpoints: &Endpoints,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(
+        "hanse_gateway_upstream_endpoints",
+        "Endpoints of upstreams, by how they stand; /upstreams names them",
+        None,
+        MetricType::Gauge,
+    )?;
+    for (standing, count) in endpoints.standings(millis(Instant::now())) {
+        family.encode_family(&[("health", standing.as_str())])?.encode_gauge(&count)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "hanse_gateway_upstream_checks",
+        "Health checks, by result",
+        None,
+        MetricType::Counter,
+    )?;
+    for (result, counter) in [("passed", &metrics.checks_passed), ("failed", &metrics.checks_failed)] {
+        let total = counter.load(Ordering::Relaxed);
+        family.encode_family(&[("result", result)])?.encode_counter::<NoLabelSet, _, f64>(&total, None)?;
+    }
+    let mut family = encoder.encode_descriptor(
+        "hanse_gateway_upstream_retries",
+        "Requests sent again, by reason",
+        None,
+        MetricType::Counter,
+    )?;
+    for reason in Retry::ALL {
+        let total: u64 = metrics
+            .workers
+            .iter()
+            .map(|worker| worker.retries[reason as usize].load(Ordering::Relaxed))
+            .sum();
+        family
+            .encode_family(&[("reason", reason.as_str())])?
             .encode_counter::<NoLabelSet, _, f64>(&total, None)?;
     }
     Ok(())

@@ -27,7 +27,7 @@ fn counters_of_all_threads_are_shown_as_one() {
     metrics.workers[1].rejected[Reason::OverPlan as usize].fetch_add(1, Ordering::Relaxed);
 
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Collected(metrics)));
+    registry.register_collector(Box::new(Collected(metrics, crate::health::Endpoints::default())));
     let mut shown = String::new();
     text::encode(&mut shown, &registry).unwrap();
     for line in [

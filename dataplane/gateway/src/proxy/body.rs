@@ -156,6 +156,16 @@ impl RequestBody {
         let upload = Upload(progress);
         (Self { stream, left: limit, silence: Silence::new(silence), upload: upload.clone() }, upload)
     }
+
+    /// None.
+    pub(super) fn absent() -> Self {
+        Self { stream: None, left: 0, silence: Silence::new(Duration::ZERO), upload: Upload::default() }
+    }
+
+    /// Whether there is none, so that there is nothing that could not be sent again.
+    pub(super) const fn is_absent(&self) -> bool {
+        self.stream.is_none()
+    }
 }
 
 impl Body for RequestBody {

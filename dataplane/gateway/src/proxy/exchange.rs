@@ -3,24 +3,17 @@
 use std::{
     net::IpAddr,
     rc::Rc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::{
-    activity::Activity,
-    body::{RequestBody, ResponseBody},
-    forward,
-    record::Record,
-    upstream::UpstreamError,
-    worker::Serving,
-};
+use super::{activity::Activity, body::ResponseBody, record::Record, tries, worker::Serving};
 use crate::{
-    decide::{self, Forward, Head, Verdict},
+    decide::{self, Head, Verdict},
     limit::Clock,
     policy::remove_hop_by_hop,
     problem::Refusal,
@@ -49,6 +42,20 @@ pub(super) async fn answer(
     client: Client,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
+    let may_be_kept = request.version() < Version::HTTP_2;
+    let mut response = settle(serving.clone(), client, request).await?;
+    if may_be_kept && serving.draining.get() {
+        // The next request comes on another connection, at best to another gateway: this one is closed unhurried.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn settle(
+    serving: Rc<Serving>,
+    client: Client,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, ClientLeft> {
     let mut record = Record::open(serving.clone(), &client, &request);
     let origin = request.headers().get(header::ORIGIN).cloned();
 
@@ -73,51 +80,16 @@ pub(super) async fn answer(
     let refusal = match verdict {
         Verdict::Preflight(headers) => return Ok(preflight(headers, record)),
         Verdict::Refuse(refusal) => refusal,
-        Verdict::Forward(forward) => match send(&serving, &client, request, &forward, &mut record).await? {
-            Ok(response) => {
-                return Ok(pass_on(response, origin.as_ref(), serving.limits.answer_silence(), record));
+        Verdict::Forward(forward) => {
+            match tries::send(&serving, &client, request, &forward, &mut record).await {
+                Ok(response) => {
+                    return Ok(pass_on(response, origin.as_ref(), serving.limits.answer_silence(), record));
+                }
+                Err(error) => error.refusal(forward.max_body).ok_or(ClientLeft)?,
             }
-            Err(refusal) => refusal,
-        },
+        }
     };
     Ok(refuse(&refusal, origin.as_ref(), record))
-}
-
-/// Sends a request on and waits for the head of its answer.
-async fn send(
-    serving: &Serving,
-    client: &Client,
-    request: Request<Incoming>,
-    forward: &Forward,
-    record: &mut Record,
-) -> Result<Result<Response<Incoming>, Refusal>, ClientLeft> {
-    let Some(endpoint) = forward.upstream.pick() else { return Ok(Err(Refusal::NoEndpoint)) };
-    record.goes_to(endpoint.authority.as_str());
-    let (parts, body) = request.into_parts();
-    let (body, upload) = RequestBody::new(body, forward.max_body, serving.limits.client_silence());
-    let request = match forward::request(parts, body, forward, endpoint, client.address, client.protocol) {
-        Ok(request) => request,
-        Err(error) => return Ok(Err(Refusal::BadPath(error.to_string()))),
-    };
-    let timeout = forward.operation.timeout.unwrap_or(forward.upstream.timeout);
-    let started = Instant::now();
-    let answer = serving.upstreams.exchange(&endpoint.profile, request, timeout, &upload).await;
-    record.upstream_took(started.elapsed());
-    match answer {
-        Ok(response) => Ok(Ok(response)),
-        Err(_) if upload.is_too_large() => Ok(Err(Refusal::BodyTooLarge { limit: forward.max_body })),
-        Err(_) if upload.is_too_slow() => Ok(Err(Refusal::BodyTimeout)),
-        Err(_) if upload.is_broken() => Err(ClientLeft),
-        Err(error) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error, endpoint = %endpoint.authority, "no answer from upstream"
-            );
-            Ok(Err(match error {
-                UpstreamError::Timeout => Refusal::UpstreamTimeout,
-                UpstreamError::Unreachable(_) | UpstreamError::UnaskedUpgrade => Refusal::UpstreamUnreachable,
-            }))
-        }
-    }
 }
 
 /// The upstream's answer, for the client.

@@ -41,7 +41,7 @@ pub(super) fn request<B: Body>(
     from: IpAddr,
     protocol: Protocol,
 ) -> Result<Request<B>, http::Error> {
-    let target = target(&client.uri, forward, endpoint)?;
+    let uri = client.uri.clone();
     let host = client
         .uri
         .authority()
@@ -70,17 +70,29 @@ pub(super) fn request<B: Body>(
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(protocol.as_str()));
     forward.operation.request_headers.apply(headers);
-    headers.insert(header::HOST, endpoint.host.clone());
 
     let mut request = Request::new(body);
     *request.method_mut() = client.method;
-    *request.uri_mut() = target;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = client.headers;
+    aim(&mut request, &uri, forward, endpoint)?;
     Ok(request)
 }
 
-/// `scheme://authority` + base path + the path after the context + query.
+/// Points a request that is otherwise made at an endpoint. `uri` is the client's. The target has the form of an origin
+/// server's: the connection knows where it goes.
+pub(super) fn aim<B>(
+    request: &mut Request<B>,
+    uri: &Uri,
+    forward: &Forward,
+    endpoint: &Endpoint,
+) -> Result<(), http::Error> {
+    *request.uri_mut() = target(uri, forward, endpoint)?;
+    request.headers_mut().insert(header::HOST, endpoint.host.clone());
+    Ok(())
+}
+
+/// Base path + the path after the context + query.
 fn target(uri: &Uri, forward: &Forward, endpoint: &Endpoint) -> Result<Uri, http::Error> {
     let rest = &uri.path()[forward.rest_at..];
     let query = forward.query.as_deref().or(uri.query()).filter(|query| !query.is_empty());
@@ -96,8 +108,6 @@ fn target(uri: &Uri, forward: &Forward, endpoint: &Endpoint) -> Result<Uri, http
         text.push_str(query);
     }
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(endpoint.scheme.clone());
-    parts.authority = Some(endpoint.authority.clone());
     parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(text))?);
     Ok(Uri::from_parts(parts)?)
 }

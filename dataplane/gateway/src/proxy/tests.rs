@@ -1,7 +1,9 @@
+mod backend;
 mod bodies;
 mod connections;
 mod contract;
 mod harness;
+mod health;
 mod http2;
 mod silence;
 mod tls;

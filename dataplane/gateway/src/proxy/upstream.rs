@@ -1,127 +1,333 @@
-//! Connections to upstreams: the seam behind which they are pooled.
+//! Connections to upstreams: the seam behind which they are kept.
 //!
-//! One [`UpstreamClient`] per serving thread. What it promises: a request goes out at most once, unless nothing of it
-//! had been written when a kept connection turned out to be closed.
+//! One [`UpstreamClient`] per serving thread, which shares nothing. It sends a request once, on the connection it is
+//! told to: what is sent again is decided in [`tries`](super::tries), and nowhere else.
 
 mod connector;
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
-    error::Error as _,
-    pin::pin,
+    collections::{HashMap, VecDeque},
+    rc::Rc,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper_util::{
-    client::legacy::{Client, Error},
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper::client::conn::http1;
 use tokio::time::Instant;
+use tower::Service as _;
 
-use self::connector::{ConnectTimeout, Connector};
-use super::body::{RequestBody, Upload};
-use crate::table::ConnectProfile;
+pub(crate) use self::connector::Connector;
+use self::connector::{BoxError, ConnectTimeout};
+use super::body::RequestBody;
+use crate::{
+    health::{EndpointHealth, Failure},
+    problem::Refusal,
+    table::{ConnectProfile, Endpoint},
+};
 
 /// Idle connections kept per endpoint and thread: the requests in flight of a busy Api, and not a backend's limit.
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
 const IDLE: Duration = Duration::from_secs(50);
+/// Between two looks at connections that nobody takes: they live at most so much longer.
+pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
-/// A timeout above this is none: clocks must not overflow.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Sends requests on one connection.
+pub(super) type Sender = http1::SendRequest<RequestBody>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
-    /// No connection, or no head of an answer, in time.
-    #[error("timed out")]
-    Timeout,
-    /// No connection, or it broke before the head of the answer.
+    /// No connection in time.
+    #[error("no connection in time")]
+    ConnectTimeout(#[source] BoxError),
+    /// No connection.
     #[error("unreachable")]
-    Unreachable(#[source] Error),
+    Unreachable(#[source] BoxError),
+    /// The connection ended before it took the request: nothing was written.
+    #[error("the connection closed before it took the request")]
+    Unsent(#[source] hyper::Error),
+    /// The connection broke before the head of the answer.
+    #[error("the connection broke before an answer")]
+    Broken(#[source] hyper::Error),
+    /// What came is no HTTP.
+    #[error("what came is no answer")]
+    Malformed(#[source] hyper::Error),
+    /// No head of an answer within one try's time.
+    #[error("no answer within one try's time")]
+    TryTimeout,
+    /// No head of an answer in time.
+    #[error("no answer in time")]
+    Timeout,
     /// The answer is none we can pass on.
     #[error("answered 101 to a request that asked for no upgrade")]
     UnaskedUpgrade,
+    /// There is nowhere to send it.
+    #[error("no endpoint")]
+    NoEndpoint,
+    /// No request can be made of what came.
+    #[error("no request can be made of it")]
+    Request(#[source] http::Error),
+    /// The client sent more than it may.
+    #[error("the request body is too large")]
+    TooLarge,
+    /// The client stopped sending.
+    #[error("the client stopped sending")]
+    TooSlow,
+    /// The client left.
+    #[error("the client left")]
+    ClientLeft,
 }
 
-/// A serving thread's connections to upstreams.
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The client's.
+    Downstream,
+    /// The endpoint's.
+    Upstream,
+    /// Ours, or the configuration's.
+    Internal,
+}
+
+/// Whether sending the request again is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resend {
+    /// Nothing of it can have been seen.
+    Always,
+    /// It may have been acted on.
+    IfIdempotent,
+    /// It would not help, or there is nobody to answer.
+    Never,
+}
+
+impl UpstreamError {
+    /// Whose fault it is.
+    pub(super) const fn side(&self) -> Side {
+        match self {
+            Self::ConnectTimeout(_)
+            | Self::Unreachable(_)
+            | Self::Unsent(_)
+            | Self::Broken(_)
+            | Self::Malformed(_)
+            | Self::TryTimeout
+            | Self::Timeout
+            | Self::UnaskedUpgrade => Side::Upstream,
+            Self::NoEndpoint | Self::Request(_) => Side::Internal,
+            Self::TooLarge | Self::TooSlow | Self::ClientLeft => Side::Downstream,
+        }
+    }
+
+    /// Whether sending the request again is safe.
+    pub(super) const fn resend(&self) -> Resend {
+        match self {
+            Self::ConnectTimeout(_) | Self::Unreachable(_) | Self::Unsent(_) => Resend::Always,
+            Self::Broken(_) | Self::TryTimeout => Resend::IfIdempotent,
+            Self::Malformed(_)
+            | Self::Timeout
+            | Self::UnaskedUpgrade
+            | Self::NoEndpoint
+            | Self::Request(_)
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::ClientLeft => Resend::Never,
+        }
+    }
+
+    /// What speaks against the endpoint.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        (self.side() == Side::Upstream).then_some(match self {
+            Self::ConnectTimeout(_) | Self::Unreachable(_) => Failure::Connect,
+            Self::TryTimeout | Self::Timeout => Failure::Timeout,
+            _ => Failure::Reset,
+        })
+    }
+
+    /// What the client is told; `None`: it is gone.
+    pub(super) fn refusal(&self, max_body: u64) -> Option<Refusal> {
+        Some(match self {
+            Self::ConnectTimeout(_) | Self::TryTimeout | Self::Timeout => Refusal::UpstreamTimeout,
+            Self::Unreachable(_)
+            | Self::Unsent(_)
+            | Self::Broken(_)
+            | Self::Malformed(_)
+            | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
+            Self::NoEndpoint => Refusal::NoEndpoint,
+            Self::Request(error) => Refusal::BadPath(error.to_string()),
+            Self::TooLarge => Refusal::BodyTooLarge { limit: max_body },
+            Self::TooSlow => Refusal::BodyTimeout,
+            Self::ClientLeft => return None,
+        })
+    }
+}
+
+/// A serving thread's connections to upstreams. Cloning shares them.
+#[derive(Clone, Default)]
+pub(super) struct UpstreamClient(Rc<Connections>);
+
 #[derive(Default)]
-pub(super) struct UpstreamClient {
-    by_profile: RefCell<HashMap<u64, Pool>>,
+struct Connections {
+    idle: RefCell<HashMap<u64, Idle>>,
+    connectors: RefCell<HashMap<u64, (Weak<ConnectProfile>, Connector)>>,
 }
 
-struct Pool {
-    profile: Weak<ConnectProfile>,
-    client: Client<Connector, RequestBody>,
+/// Connections to one endpoint that wait for a request, the last used at the end.
+struct Idle {
+    endpoint: Weak<EndpointHealth>,
+    waiting: VecDeque<(Sender, Instant)>,
 }
 
 impl UpstreamClient {
-    /// Sends a request with an absolute target and waits for the head of its answer: up to `timeout`, not counting the
-    /// time in which the client is to send more of the body, which the body bounds itself.
-    pub(super) async fn exchange(
-        &self,
-        profile: &Arc<ConnectProfile>,
-        request: Request<RequestBody>,
-        timeout: Duration,
-        upload: &Upload,
-    ) -> Result<Response<Incoming>, UpstreamError> {
-        let mut answer = pin!(self.pool(profile).request(request));
-        let timeout = timeout.min(LONGEST);
-        let begun = Instant::now();
-        let mut until = begun + timeout;
-        let answer = loop {
-            if let Ok(answer) = tokio::time::timeout_at(until, answer.as_mut()).await {
-                break answer;
+    /// A kept connection, of which nothing says that it has closed.
+    pub(super) fn kept(&self, endpoint: &Endpoint, now: Instant) -> Option<Sender> {
+        let mut idle = self.0.idle.borrow_mut();
+        let waiting = &mut idle.get_mut(&endpoint.health.id)?.waiting;
+        while let Some((sender, since)) = waiting.pop_back() {
+            if now.saturating_duration_since(since) < IDLE && sender.is_ready() {
+                return Some(sender);
             }
-            let now = Instant::now();
-            match upload.upstreams_turn_since(begun) {
-                Some(since) if since + timeout <= now => return Err(UpstreamError::Timeout),
-                Some(since) => until = since + timeout,
-                None => until = now + timeout,
-            }
-        };
-        let response = answer.map_err(|error| {
-            if is_connect_timeout(&error) {
-                UpstreamError::Timeout
-            } else {
-                UpstreamError::Unreachable(error)
-            }
-        })?;
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(UpstreamError::UnaskedUpgrade);
         }
-        Ok(response)
+        None
     }
 
-    fn pool(&self, profile: &Arc<ConnectProfile>) -> Client<Connector, RequestBody> {
-        let mut pools = self.by_profile.borrow_mut();
-        if let Some(pool) = pools.get(&profile.id) {
-            return pool.client.clone();
+    /// A new connection.
+    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Sender, UpstreamError> {
+        let connecting = self.connector(&endpoint.profile).call(endpoint.origin());
+        let stream = connecting.await.map_err(|error| match error.is::<ConnectTimeout>() {
+            true => UpstreamError::ConnectTimeout(error),
+            false => UpstreamError::Unreachable(error),
+        })?;
+        let (sender, connection) = http1::handshake(stream).await.map_err(UpstreamError::Unsent)?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "upstream connection ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    /// Keeps a connection for the next request, once its answer is through.
+    pub(super) fn keep(&self, endpoint: &Endpoint, mut sender: Sender) {
+        if sender.is_ready() {
+            return self.0.keep(&endpoint.health, sender);
+        }
+        let (connections, health) = (self.0.clone(), endpoint.health.clone());
+        tokio::task::spawn_local(async move {
+            if sender.ready().await.is_ok() {
+                connections.keep(&health, sender);
+            }
+        });
+    }
+
+    /// Closes connections that waited too long, or for an endpoint that nothing names any more.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.0.idle.borrow_mut().retain(|_, idle| {
+            let over = |(sender, since): &(Sender, Instant)| {
+                sender.is_closed() || now.saturating_duration_since(*since) >= IDLE
+            };
+            idle.waiting.retain(|waiting| !over(waiting));
+            idle.endpoint.strong_count() > 0 && !idle.waiting.is_empty()
+        });
+    }
+
+    fn connector(&self, profile: &Arc<ConnectProfile>) -> Connector {
+        let mut connectors = self.0.connectors.borrow_mut();
+        if let Some((_, connector)) = connectors.get(&profile.id) {
+            return connector.clone();
         }
         // A new profile is rare, and the time to forget those that nothing uses any more.
-        pools.retain(|_, pool| pool.profile.strong_count() > 0);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .set_host(false)
-            .build(Connector::new(profile));
-        pools.insert(profile.id, Pool { profile: Arc::downgrade(profile), client: client.clone() });
-        client
+        connectors.retain(|_, (profile, _)| profile.strong_count() > 0);
+        let connector = Connector::new(profile);
+        connectors.insert(profile.id, (Arc::downgrade(profile), connector.clone()));
+        connector
     }
 }
 
-fn is_connect_timeout(error: &Error) -> bool {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if error.is::<ConnectTimeout>() {
-            return true;
+impl Connections {
+    fn keep(&self, endpoint: &Arc<EndpointHealth>, sender: Sender) {
+        let mut idle = self.idle.borrow_mut();
+        let waiting = &mut idle
+            .entry(endpoint.id)
+            .or_insert_with(|| Idle { endpoint: Arc::downgrade(endpoint), waiting: VecDeque::new() })
+            .waiting;
+        if waiting.len() >= MAX_IDLE {
+            waiting.pop_front();
         }
-        source = error.source();
+        waiting.push_back((sender, Instant::now()));
     }
-    false
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        net::TcpListener,
+        runtime::{Builder, LocalOptions},
+    };
+
+    use super::*;
+    use crate::{
+        table::{ConnectProfiles, Tried, Upstream},
+        testbed::upstream,
+    };
+
+    /// Runs on a runtime like a serving thread's, with a clock of its own.
+    fn on_a_thread(work: impl Future<Output = ()>) {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(work);
+    }
+
+    #[test]
+    fn kept_connections_are_used_latest_first_and_not_for_ever() {
+        on_a_thread(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let upstream = Upstream::new(&upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let endpoint = upstream.pick(&Tried::default()).unwrap();
+            let client = UpstreamClient::default();
+            let kept = || client.kept(endpoint, Instant::now());
+            assert!(kept().is_none());
+            let mut theirs = Vec::new();
+            for _ in 0..3 {
+                let mut sender = client.connect(endpoint).await.unwrap();
+                theirs.push(listener.accept().await.unwrap().0);
+                sender.ready().await.unwrap();
+                client.keep(endpoint, sender);
+                tokio::time::advance(IDLE / 10).await;
+            }
+            let last = kept().unwrap();
+            client.keep(endpoint, last);
+            // One that the other side closed is passed over.
+            drop(theirs.pop());
+            let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
+            while waiting() == 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                client.sweep();
+            }
+            let second = kept().unwrap();
+            client.keep(endpoint, second);
+            tokio::time::advance(IDLE).await;
+            client.sweep();
+            assert_eq!(waiting(), 0);
+            assert!(kept().is_none());
+        });
+    }
+
+    #[test]
+    fn errors_say_whose_they_are_and_what_they_allow() {
+        let refused = || UpstreamError::Unreachable("refused".into());
+        for (error, side, resend, failure) in [
+            (refused(), Side::Upstream, Resend::Always, Some(Failure::Connect)),
+            (UpstreamError::TryTimeout, Side::Upstream, Resend::IfIdempotent, Some(Failure::Timeout)),
+            (UpstreamError::Timeout, Side::Upstream, Resend::Never, Some(Failure::Timeout)),
+            (UpstreamError::UnaskedUpgrade, Side::Upstream, Resend::Never, Some(Failure::Reset)),
+            (UpstreamError::NoEndpoint, Side::Internal, Resend::Never, None),
+            (UpstreamError::TooLarge, Side::Downstream, Resend::Never, None),
+            (UpstreamError::ClientLeft, Side::Downstream, Resend::Never, None),
+        ] {
+            assert_eq!((error.side(), error.resend(), error.failure()), (side, resend, failure), "{error}");
+        }
+    }
 }

@@ -20,11 +20,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     accept::{accept, prepare},
     connection,
-    upstream::UpstreamClient,
+    tries::SpareMaps,
+    upstream::{self, UpstreamClient},
 };
 use crate::{
     access_log::AccessLog,
-    config::Limits,
+    config::{Drain, Limits},
     metrics::{GatewayMetrics, WorkerMetrics},
     table::RoutingTable,
 };
@@ -34,6 +35,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) limits: Limits,
+    pub(super) drain: Drain,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
 }
@@ -53,6 +55,9 @@ pub(super) struct Serving {
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) upstreams: UpstreamClient,
+    pub(super) spare_maps: SpareMaps,
+    /// It was told to stop: answers ask their clients to leave.
+    pub(super) draining: Cell<bool>,
 }
 
 impl Serving {
@@ -73,7 +78,7 @@ impl Worker {
     }
 
     async fn serve(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
-        let drain = self.limits.drain_timeout();
+        let drain = self.drain;
         let serving = Rc::new(Serving {
             index: self.index,
             table: self.table,
@@ -81,15 +86,28 @@ impl Worker {
             metrics: self.metrics,
             access_log: self.access_log,
             upstreams: UpstreamClient::default(),
+            spare_maps: SpareMaps::default(),
+            draining: Cell::new(false),
+        });
+        tokio::task::spawn_local({
+            let upstreams = serving.upstreams.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(upstream::SWEEP).await;
+                    upstreams.sweep();
+                }
+            }
         });
         let max_connections = i64::from(serving.limits.max_connections);
         let tasks = TaskTracker::new();
         // Of this thread alone: each wake-up of each connection asks it, and must not meet other cores there.
         let stop = CancellationToken::new();
         tokio::task::spawn_local({
-            let stop = stop.clone();
+            let (stop, serving) = (stop.clone(), serving.clone());
             async move {
                 shutdown.wait().await;
+                serving.draining.set(true);
+                tokio::time::sleep(drain.announce()).await;
                 stop.cancel();
             }
         });
@@ -128,11 +146,12 @@ impl Worker {
         tokio::try_join!(http, https)?;
         stop.cancelled().await;
         tasks.close();
-        if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(drain.limit(), tasks.wait()).await.is_err() {
+            let connections = tasks.len();
+            serving.own_metrics().cut_connections.fetch_add(connections as u64, Ordering::Relaxed);
             tracing::warn!(
-                worker = serving.index,
-                connections = tasks.len(),
-                "connections cut at the end of the drain"
+                worker = serving.index, connections, limit = ?drain.limit(),
+                "connections cut at the end of the drain; raise drain.limit_ms if their requests need longer"
             );
         }
         Ok(())

@@ -291,6 +291,32 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_told_to_stop_says_so_and_serves_on_for_a_while() {
+    let agent = Agent::start().await;
+    agent.publish(3, "orders");
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = agent.config(dir.path());
+    config.drain.announce_ms = 1_500;
+    let (http, admin) = (config.listen.http.clone().unwrap(), config.listen.admin.clone());
+    let (trigger, running) = start(&config);
+    until(&admin, "/readyz", 200).await;
+    let shown: serde_json::Value = serde_json::from_str(&until(&admin, "/upstreams", 200).await).unwrap();
+    assert_eq!(shown["endpoints"], serde_json::json!([{"url": "http://127.0.0.1:9", "health": "healthy"}]));
+    assert_eq!(get(&http, "/orders").await.0, 502);
+    let shown: serde_json::Value = serde_json::from_str(&until(&admin, "/upstreams", 200).await).unwrap();
+    assert_eq!(shown["endpoints"][0]["lastFailure"], "no connection");
+    let metrics = until(&admin, "/metrics", 200).await;
+    assert!(metrics.contains("hanse_gateway_upstream_endpoints{health=\"healthy\"} 1\n"), "{metrics}");
+
+    trigger.trigger();
+    assert!(until(&admin, "/readyz", 503).await.contains("draining"));
+    assert_eq!((get(&http, "/orders").await.0, get(&admin, "/livez").await.0), (502, 200));
+    assert!(!running.is_finished());
+    tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();
+    assert_eq!((get(&http, "/orders").await.0, get(&admin, "/livez").await.0), (0, 0));
+}
+
+#[tokio::test]
 async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     let agent = Agent::start().await;
     agent.publish(3, "orders");

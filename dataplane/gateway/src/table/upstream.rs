@@ -4,9 +4,9 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hanse_proto::runtime;
@@ -14,7 +14,13 @@ use http::{HeaderValue, Uri, uri};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
-use crate::resource::Unusable;
+use super::retry::{RetryPolicy, Tried};
+use crate::{
+    health::{
+        CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints, Failure, RetryBudget, millis,
+    },
+    resource::Unusable,
+};
 
 /// The response's head must come within this time if an upstream says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,10 +34,21 @@ const MAX_ROTA: u64 = 1_024;
 pub struct Upstream {
     /// Up to the response's head.
     pub timeout: Duration,
+    /// When a request is sent again.
+    pub retry: RetryPolicy,
+    /// How much may be sent again.
+    pub budget: RetryBudget,
     endpoints: Vec<Endpoint>,
     /// Indices of endpoints in the order they are used; each as often as its share.
     rota: Vec<u16>,
     next: AtomicUsize,
+    /// Turns of endpoints that are out, which go to the others in order.
+    spare: AtomicUsize,
+    /// How many endpoints have turns, and how many of those may be ejected at once.
+    in_rota: usize,
+    max_ejected: usize,
+    /// Somebody counts the ejected now, to eject one more.
+    ejecting: AtomicBool,
 }
 
 /// One address.
@@ -47,6 +64,10 @@ pub struct Endpoint {
     pub base_path: Box<str>,
     /// How to connect.
     pub profile: Arc<ConnectProfile>,
+    /// How it is; shared with every other table that has it.
+    pub health: Arc<EndpointHealth>,
+    /// Among its upstream's.
+    pub(super) place: u16,
 }
 
 /// How to connect. Endpoints with equal profiles share connections.
@@ -74,40 +95,114 @@ struct ProfileKey {
 pub struct ConnectProfiles {
     known: HashMap<ProfileKey, Weak<ConnectProfile>>,
     tls: HashMap<String, Weak<ClientConfig>>,
-    made: AtomicU64,
+    endpoints: Endpoints,
 }
 
 impl Upstream {
     /// Checks and compiles an upstream.
     pub fn new(upstream: &runtime::Upstream, profiles: &mut ConnectProfiles) -> Result<Self, Unusable> {
-        let profile = profiles.get(upstream)?;
-        let endpoints: Vec<Endpoint> = upstream
-            .endpoints
-            .iter()
-            .map(|endpoint| Endpoint::new(&endpoint.url, &profile))
-            .collect::<Result<_, _>>()?;
         let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let rota = rota(&weights)?;
+        let profile = profiles.get(upstream)?;
+        let check = upstream.health_check.as_ref().map(CheckSettings::new).transpose()?;
+        let ejection = EjectionSettings::new(upstream.ejection.as_ref());
+        let endpoints: Vec<Endpoint> = (0..)
+            .zip(&upstream.endpoints)
+            .map(|(place, endpoint)| {
+                Endpoint::new(place, &endpoint.url, &profile, check.as_ref(), ejection, &profiles.endpoints)
+            })
+            .collect::<Result<_, _>>()?;
+        let in_rota = weights.iter().filter(|weight| **weight > 0).count();
         Ok(Self {
             timeout: millis_or(upstream.timeout_ms, DEFAULT_TIMEOUT),
+            retry: RetryPolicy::new(upstream.retry.as_ref()),
+            budget: RetryBudget::default(),
             endpoints,
-            rota: rota(&weights)?,
+            rota,
             next: AtomicUsize::new(0),
+            spare: AtomicUsize::new(0),
+            in_rota,
+            max_ejected: max_ejected(in_rota, ejection),
+            ejecting: AtomicBool::new(false),
         })
     }
 
-    /// The endpoint whose turn it is; `None`: there is none, or all are drained.
-    pub fn pick(&self) -> Option<&Endpoint> {
+    /// The endpoint whose turn it is, or for a request that has `tried` some the next that it has not; `None`: there is
+    /// none, or all are drained.
+    pub fn pick(&self, tried: &Tried) -> Option<&Endpoint> {
         let turn = match self.rota.len() {
             0 => return None,
             1 => 0,
+            _ if tried.count() > 0 => return self.instead(tried),
             length => self.next.fetch_add(1, Ordering::Relaxed) % length,
         };
-        self.endpoints.get(usize::from(self.rota[turn]))
+        let endpoint = self.endpoints.get(usize::from(self.rota[turn]))?;
+        if self.in_rota == 1 || endpoint.health.is_in() {
+            return Some(endpoint);
+        }
+        self.instead(tried)
+    }
+
+    /// The turn of one that is out, or was tried in vain: the others take such turns in order, by weight too. When all
+    /// look bad, all are used.
+    fn instead(&self, tried: &Tried) -> Option<&Endpoint> {
+        let now = millis(Instant::now());
+        self.spare_turn(|endpoint| !tried.contains(endpoint) && endpoint.health.is_usable(now))
+            .or_else(|| self.spare_turn(|endpoint| !tried.contains(endpoint)))
+            .or_else(|| self.spare_turn(|_| true))
+    }
+
+    fn spare_turn(&self, fits: impl Fn(&Endpoint) -> bool) -> Option<&Endpoint> {
+        let endpoints = self.rota.iter().filter_map(|&place| self.endpoints.get(usize::from(place)));
+        let fitting = endpoints.filter(|endpoint| fits(endpoint));
+        match fitting.clone().count() {
+            0 => None,
+            count => fitting.clone().nth(self.spare.fetch_add(1, Ordering::Relaxed) % count),
+        }
+    }
+
+    /// Whether there is an endpoint that was not tried.
+    pub fn has_others(&self, tried: &Tried) -> bool {
+        self.in_rota > tried.count()
+    }
+
+    /// A request to one of its endpoints failed. Whether that ejects the endpoint.
+    pub fn failed(&self, endpoint: &Endpoint, failure: Failure) -> bool {
+        if !endpoint.health.failed(failure) || self.max_ejected == 0 {
+            return false;
+        }
+        if self.ejecting.swap(true, Ordering::Acquire) {
+            return false; // the next failure is as good
+        }
+        let now = millis(Instant::now());
+        let ejected = self.endpoints.iter().filter(|endpoint| endpoint.health.is_ejected(now)).count();
+        let time = if ejected < self.max_ejected { endpoint.health.eject(now) } else { None };
+        self.ejecting.store(false, Ordering::Release);
+        if let Some(time) = time {
+            let reason = failure.as_str();
+            tracing::warn!(endpoint = %endpoint.health.url, reason, ?time, "endpoint ejected");
+        }
+        time.is_some()
+    }
+}
+
+/// Of two or more at least one; of one none, for there would be nothing instead.
+fn max_ejected(endpoints: usize, ejection: EjectionSettings) -> usize {
+    match endpoints {
+        0 | 1 => 0,
+        _ => (endpoints * ejection.max_ejected_percent as usize / 100).max(1),
     }
 }
 
 impl Endpoint {
-    fn new(url: &str, profile: &Arc<ConnectProfile>) -> Result<Self, Unusable> {
+    fn new(
+        place: u16,
+        url: &str,
+        profile: &Arc<ConnectProfile>,
+        check: Option<&CheckSettings>,
+        ejection: EjectionSettings,
+        endpoints: &Endpoints,
+    ) -> Result<Self, Unusable> {
         let refuse = |why: &str| Unusable::new("endpoints.url", format!("{url:?} {why}"));
         let parsed: Uri = url.parse().map_err(|_| refuse("is not a URL"))?;
         let parts = parsed.into_parts();
@@ -125,11 +220,31 @@ impl Endpoint {
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("has no valid host"))?;
         let base_path = path.path().trim_end_matches('/').into();
-        Ok(Self { scheme, authority, host, base_path, profile: profile.clone() })
+        let key = EndpointKey { url: url.to_owned(), profile: profile.id, check: check.cloned(), ejection };
+        let health = endpoints.get(key, &origin(&scheme, &authority), &host, profile);
+        Ok(Self { scheme, authority, host, base_path, profile: profile.clone(), health, place })
+    }
+
+    /// `scheme://authority/`.
+    pub fn origin(&self) -> Uri {
+        origin(&self.scheme, &self.authority)
     }
 }
 
+fn origin(scheme: &uri::Scheme, authority: &uri::Authority) -> Uri {
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(scheme.clone());
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(uri::PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).expect("scheme, authority and path make a URI")
+}
+
 impl ConnectProfiles {
+    /// Profiles for these endpoints, of which there is one collection per process.
+    pub fn over(endpoints: Endpoints) -> Self {
+        Self { endpoints, ..Self::default() }
+    }
+
     fn get(&mut self, upstream: &runtime::Upstream) -> Result<Arc<ConnectProfile>, Unusable> {
         let key = ProfileKey {
             timeout: millis_or(upstream.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT),
@@ -154,7 +269,7 @@ impl ConnectProfiles {
                 tls
             }
         };
-        let id = self.made.fetch_add(1, Ordering::Relaxed);
+        let id = self.endpoints.next_id();
         let profile = Arc::new(ConnectProfile { id, timeout: key.timeout, tls, server_name });
         self.known.retain(|_, known| known.strong_count() > 0);
         self.known.insert(key, Arc::downgrade(&profile));
@@ -258,13 +373,105 @@ mod tests {
         )
         .unwrap();
         let turn = || {
-            let endpoint = compiled.pick().unwrap();
+            let endpoint = compiled.pick(&Tried::default()).unwrap();
             (endpoint.scheme.to_string(), endpoint.authority.to_string(), endpoint.base_path.to_string())
         };
         let a = ("http".to_owned(), "a:1".to_owned(), "/base".to_owned());
         let b = ("https".to_owned(), "b".to_owned(), String::new());
         assert_eq!([turn(), turn(), turn()], [a.clone(), b, a]);
         assert_eq!(compiled.timeout, DEFAULT_TIMEOUT);
+    }
+
+    /// Turns in a row, by host.
+    fn turns(upstream: &Upstream, count: usize) -> HashMap<String, usize> {
+        let mut turns = HashMap::new();
+        for _ in 0..count {
+            let endpoint = upstream.pick(&Tried::default()).unwrap();
+            *turns.entry(endpoint.authority.to_string()).or_default() += 1;
+        }
+        turns
+    }
+
+    fn counted(turns: &[(&str, usize)]) -> HashMap<String, usize> {
+        turns.iter().map(|(host, count)| ((*host).to_owned(), *count)).collect()
+    }
+
+    fn fail(upstream: &Upstream, place: usize, times: usize) -> bool {
+        let endpoint = &upstream.endpoints[place];
+        (0..times).fold(false, |ejected, _| ejected | upstream.failed(endpoint, Failure::Connect))
+    }
+
+    #[test]
+    fn turns_of_one_that_is_out_go_to_the_others_by_weight() {
+        let given = upstream(&[("http://a", 1), ("http://b", 2), ("http://c", 1), ("http://d", 0)]);
+        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        assert_eq!(turns(&compiled, 400), counted(&[("a", 100), ("b", 200), ("c", 100)]));
+        assert!(!fail(&compiled, 2, 4) && fail(&compiled, 2, 1));
+        // 300 turns of its own, and 100 of the other's, as 1 to 2.
+        let after = turns(&compiled, 300);
+        assert_eq!(after, counted(&[("a", 100), ("b", 200)]));
+    }
+
+    #[test]
+    fn never_more_than_the_share_is_ejected_and_never_the_only_one() {
+        let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
+        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        assert!(fail(&compiled, 0, 5) && !fail(&compiled, 1, 50) && !fail(&compiled, 2, 50));
+        assert_eq!(turns(&compiled, 100), counted(&[("b", 50), ("c", 50)]));
+
+        let alone = upstream(&[("http://a", 1), ("http://b", 0)]);
+        let alone = Upstream::new(&alone, &mut ConnectProfiles::default()).unwrap();
+        assert!(!fail(&alone, 0, 50));
+
+        let all =
+            runtime::Ejection { consecutive_failures: 1, base_time_ms: 60_000, max_ejected_percent: 100 };
+        let given = runtime::Upstream { ejection: Some(all), ..given };
+        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        assert!((0..3).all(|place| fail(&compiled, place, 1)));
+        // All look bad, so all are used.
+        assert_eq!(turns(&compiled, 90), counted(&[("a", 30), ("b", 30), ("c", 30)]));
+    }
+
+    #[test]
+    fn another_try_goes_elsewhere_while_there_is_an_elsewhere() {
+        let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
+        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        assert!(fail(&compiled, 1, 5));
+        let mut tried = Tried::default();
+        let mut places = Vec::new();
+        for others in [true, true, true, false] {
+            assert_eq!(compiled.has_others(&tried), others);
+            let endpoint = compiled.pick(&tried).unwrap();
+            tried.add(endpoint);
+            places.push(endpoint.place);
+        }
+        // The one that is out comes last, and only then one for the second time.
+        assert_eq!(places[..3], [0, 2, 1]);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_health_while_anything_names_it_alike() {
+        let mut profiles = ConnectProfiles::default();
+        let given = upstream(&[("http://a", 1), ("http://b", 1)]);
+        let before = Upstream::new(&given, &mut profiles).unwrap();
+        assert!(fail(&before, 0, 5));
+        let changed = runtime::Upstream { timeout_ms: 7, ..given.clone() };
+        let after = Upstream::new(&changed, &mut profiles).unwrap();
+        assert!(Arc::ptr_eq(&before.endpoints[0].health, &after.endpoints[0].health));
+        assert_eq!(turns(&after, 10), counted(&[("b", 10)]));
+        let check = runtime::HealthCheck {
+            path: "/".to_owned(),
+            interval_ms: 1_000,
+            timeout_ms: 1_000,
+            unhealthy_after: 1,
+            healthy_after: 1,
+            expect_status: 0,
+        };
+        let other = runtime::Upstream { health_check: Some(check), ..given.clone() };
+        let other = Upstream::new(&other, &mut profiles).unwrap();
+        assert!(!Arc::ptr_eq(&before.endpoints[0].health, &other.endpoints[0].health));
+        drop((before, after, other));
+        assert!(Upstream::new(&given, &mut profiles).unwrap().endpoints[0].health.is_in());
     }
 
     #[test]
@@ -280,6 +487,8 @@ mod tests {
             check(&upstream(&[(url, 1)]), "endpoints.url");
         }
         check(&runtime::Upstream { ca_pem: "nonsense".to_owned(), ..upstream(&[]) }, "ca_pem");
+        let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
+        check(&runtime::Upstream { health_check: Some(asked), ..upstream(&[]) }, "health_check.interval_ms");
         check(&runtime::Upstream { server_name: "a b".to_owned(), ..upstream(&[]) }, "server_name");
     }
 

@@ -157,6 +157,50 @@ fn an_upstream_has_the_endpoints_of_its_scope() {
 }
 
 #[test]
+fn what_an_upstream_says_of_its_health_reaches_gateways_and_silence_costs_no_byte() {
+    let mut world = World::with_orders_bound();
+    let own = |spec: Value| vec![put("Upstream", "acme/own", spec)];
+    world.accept(own(json!({"endpoints": [{"url": "http://own:80"}]})));
+    let binding = json!({"api": "orders", "environment": "production", "upstream": "own"});
+    world.accept(vec![put("Binding", "acme/orders", binding)]);
+    let upstream = |world: &World| match world.decoded("eu", "production", "upstream/acme/own") {
+        Runtime::Upstream(upstream) => upstream,
+        other => panic!("{other:?}"),
+    };
+    let silent = upstream(&world);
+    assert_eq!((&silent.health_check, &silent.ejection, &silent.retry), (&None, &None, &None));
+
+    world.accept(own(json!({
+        "endpoints": [{"url": "http://own:80"}], "healthCheck": {"path": "/up"},
+        "ejection": {"maxEjected": 30}, "retry": {"on": [504, "connect-failure", "502"], "perTryTimeout": "1s"},
+    })));
+    let wanted = runtime::Upstream {
+        health_check: Some(runtime::HealthCheck {
+            path: "/up".to_owned(),
+            interval_ms: 10_000,
+            timeout_ms: 2_000,
+            unhealthy_after: 3,
+            healthy_after: 2,
+            expect_status: 0,
+        }),
+        ejection: Some(runtime::Ejection {
+            consecutive_failures: 5,
+            base_time_ms: 10_000,
+            max_ejected_percent: 30,
+        }),
+        retry: Some(runtime::Retry {
+            attempts: 2,
+            per_try_timeout_ms: 1_000,
+            connect_failure: true,
+            reset_before_response: false,
+            statuses: vec![502, 504],
+        }),
+        ..silent
+    };
+    assert_eq!(upstream(&world), wanted);
+}
+
+#[test]
 fn an_upstream_is_only_where_a_served_binding_names_it() {
     let mut world = World::with_orders_bound();
     world.accept(vec![put("Upstream", "acme/own", json!({"endpoints": [{"url": "http://own:80"}]}))]);

@@ -52,8 +52,15 @@ fn upstream() -> impl Strategy<Value = Change> {
                 }
                 endpoint
             });
-    (owned(&PAIR), vec(endpoint, 1..3))
-        .prop_map(|(path, endpoints)| put("Upstream", &path, json!({"endpoints": endpoints})))
+    let attempts = proptest::option::of(0..3u8);
+    (owned(&PAIR), vec(endpoint, 1..3), attempts).prop_map(|(path, endpoints, attempts)| {
+        let mut spec = json!({"endpoints": endpoints});
+        if let Some(attempts) = attempts {
+            spec["retry"] = json!({"attempts": attempts});
+            spec["healthCheck"] = json!({"path": "/healthz"});
+        }
+        put("Upstream", &path, spec)
+    })
 }
 
 fn policy() -> impl Strategy<Value = Change> {

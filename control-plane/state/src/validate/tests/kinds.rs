@@ -217,6 +217,49 @@ fn upstreams() {
 }
 
 #[test]
+fn upstreams_that_are_looked_after() {
+    let with = |more: &str| format!("{{endpoints: [{{url: 'http://a'}}], timeout: 10s, {more}}}");
+    accepted("Upstream", &with("healthCheck: {path: /}, ejection: {}, retry: {}"));
+    accepted(
+        "Upstream",
+        &with(
+            "healthCheck: {path: '/healthz?full=1', interval: 1s, timeout: 1s, unhealthyAfter: 1, healthyAfter: 1, \
+             expectStatus: 204}, ejection: {consecutiveFailures: 0, baseTime: 1s, maxEjected: 100}, \
+             retry: {attempts: 5, perTryTimeout: 10s, on: [connect-failure, reset-before-response, 502, '503', 504]}",
+        ),
+    );
+    accepted("Upstream", &with("retry: {attempts: 0, on: []}"));
+    for (given, expected) in [
+        ("healthCheck: {path: healthz}", "healthCheck.path: \"healthz\" does not start with a slash"),
+        ("healthCheck: {path: '/a b'}", "healthCheck.path: \"/a b\" has something at byte 2"),
+        ("healthCheck: {path: '/a#b'}", "healthCheck.path: \"/a#b\" has something at byte 2"),
+        ("healthCheck: {path: /, interval: 99ms}", "healthCheck.interval: 99ms is less than 100ms"),
+        ("healthCheck: {path: /, interval: 2h}", "healthCheck.interval: 2h is not between"),
+        ("healthCheck: {path: /, interval: 1s}", "healthCheck.timeout: 2s is longer than the interval of 1s"),
+        ("healthCheck: {path: /, timeout: 0ms}", "healthCheck.timeout: 0s is not between"),
+        (
+            "healthCheck: {path: /, unhealthyAfter: 0}",
+            "healthCheck.unhealthyAfter: 0 is not between 1 and 100",
+        ),
+        (
+            "healthCheck: {path: /, healthyAfter: 101}",
+            "healthCheck.healthyAfter: 101 is not between 1 and 100",
+        ),
+        ("healthCheck: {path: /, expectStatus: 100}", "healthCheck.expectStatus: 100 is not the status"),
+        ("ejection: {consecutiveFailures: 1001}", "ejection.consecutiveFailures: 1001 is more than 1000"),
+        ("ejection: {baseTime: 0ms}", "ejection.baseTime: 0s is not between"),
+        ("ejection: {maxEjected: 0}", "ejection.maxEjected: 0 is not a percentage"),
+        ("ejection: {maxEjected: 101}", "ejection.maxEjected: 101 is not a percentage"),
+        ("retry: {attempts: 6}", "retry.attempts: 6 is more than 5"),
+        ("retry: {perTryTimeout: 11s}", "retry.perTryTimeout: 11s is longer than the timeout of 10s"),
+        ("retry: {on: []}", "retry.on: it is empty"),
+        ("retry: {on: [503, connect-failure, '503']}", "retry.on[2]: 503 is there already"),
+    ] {
+        refused("Upstream", &with(given), expected);
+    }
+}
+
+#[test]
 fn apis() {
     let api = |more: &str| format!("{{context: /x, version: '1', {more}}}");
     accepted(

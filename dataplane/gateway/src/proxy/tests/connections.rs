@@ -14,7 +14,10 @@ use tokio::{
 };
 
 use super::harness::*;
-use crate::{config::Limits, testbed::*};
+use crate::{
+    config::{Drain, Limits},
+    testbed::*,
+};
 
 fn api(upstream_url: &str) -> Resources {
     vec![
@@ -204,6 +207,39 @@ async fn the_end_waits_for_requests_in_flight_and_for_nobody_else() {
 }
 
 #[tokio::test]
+async fn the_end_is_announced_before_it_comes() {
+    let upstream = Upstream::start().await;
+    let drain = Drain { announce_ms: 1_000, limit_ms: 60_000 };
+    let mut gateway = Gateway::with(Setup { drain, ..Default::default() }, api(&upstream.url()));
+    let mut kept = Client::connect(gateway.http).await;
+    assert_eq!(kept.call(request("GET /a/x", &[], "")).await.header("connection"), "");
+    let mut busy = TcpStream::connect(gateway.http).await.unwrap();
+    busy.write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
+    eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 2).await;
+
+    let begun = std::time::Instant::now();
+    gateway.trigger.trigger();
+    let ended = tokio::spawn(gateway.dataplane.take().unwrap().ended());
+    // New connections are served, and told to go: threads hear of the order within moments.
+    while gateway.get("GET /a/x").await.header("connection") != "close" {
+        assert!(begun.elapsed() < SOON, "never told to go");
+    }
+    let answer = kept.call(request("GET /a/x", &[], "")).await;
+    assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, "close"));
+    assert!(kept.try_call(request("GET /a/x", &[], "")).await.is_err(), "closed, as announced");
+    let refused = || std::net::TcpStream::connect(gateway.http).is_err();
+    eventually("new connections are refused", refused).await;
+    assert!(begun.elapsed() >= drain.announce(), "{:?}", begun.elapsed());
+
+    busy.write_all(b"cd").await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(SOON, busy.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains("abcd"), "{text}");
+    assert!(text.contains("connection: close"), "{text}");
+    tokio::time::timeout(SOON, ended).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn what_was_sent_before_the_order_to_stop_is_answered() {
     const EACH: usize = 16;
     let upstream = Upstream::start().await;
@@ -255,13 +291,16 @@ async fn connections_above_the_limit_are_closed_unread() {
 #[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let upstream = Upstream::start().await;
-    let limits = Limits { drain_timeout_ms: 100, ..Default::default() };
-    let mut gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
+    let drain = Drain { announce_ms: 0, limit_ms: 100 };
+    let mut gateway = Gateway::with(Setup { drain, ..Default::default() }, api(&upstream.url()));
     let mut busy = TcpStream::connect(gateway.http).await.unwrap();
     busy.write_all(b"GET /a/never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 1).await;
     gateway.trigger.trigger();
     tokio::time::timeout(SOON, gateway.dataplane.take().unwrap().ended()).await.unwrap().unwrap();
+    let cut: u64 =
+        gateway.metrics.workers.iter().map(|own| own.cut_connections.load(Ordering::Relaxed)).sum();
+    assert_eq!(cut, 1);
 }
 
 #[test]

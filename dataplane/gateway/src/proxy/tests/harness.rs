@@ -25,7 +25,8 @@ use tokio::{
 
 use crate::{
     access_log::AccessLog,
-    config::Limits,
+    config::{Drain, Limits},
+    health::{Endpoints, HealthChecks},
     metrics::GatewayMetrics,
     proxy::{Dataplane, DataplaneOptions, bind},
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
@@ -42,6 +43,7 @@ pub(super) struct Gateway {
     pub(super) http: SocketAddr,
     pub(super) https: Option<SocketAddr>,
     pub(super) metrics: Arc<GatewayMetrics>,
+    pub(super) endpoints: Endpoints,
     pub(super) trigger: ShutdownTrigger,
     pub(super) dataplane: Option<Dataplane>,
     table: Arc<ArcSwap<RoutingTable>>,
@@ -49,11 +51,19 @@ pub(super) struct Gateway {
 }
 
 /// How a gateway under test differs from the usual one.
-#[derive(Default)]
 pub(super) struct Setup {
     pub(super) limits: Limits,
+    pub(super) drain: Drain,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) log: Option<Box<dyn std::io::Write + Send>>,
+}
+
+impl Default for Setup {
+    /// Ends at once: most tests are over then.
+    fn default() -> Self {
+        let drain = Drain { announce_ms: 0, ..Drain::default() };
+        Self { limits: Limits::default(), drain, tls: None, log: None }
+    }
 }
 
 impl Gateway {
@@ -70,6 +80,7 @@ impl Gateway {
         let options = DataplaneOptions {
             table: table.clone(),
             limits: setup.limits,
+            drain: setup.drain,
             http: bind(any, WORKERS).unwrap(),
             https: if setup.tls.is_some() { bind(any, WORKERS).unwrap() } else { Vec::new() },
             tls: setup.tls,
@@ -78,14 +89,18 @@ impl Gateway {
             abort_on_panic: false,
         };
         let dataplane = Dataplane::start(options, &shutdown).unwrap();
+        let endpoints = Endpoints::default();
+        tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone()).run(shutdown));
+        let profiles = ConnectProfiles::over(endpoints.clone());
         let gateway = Self {
             http: dataplane.http.unwrap(),
             https: dataplane.https,
             metrics,
+            endpoints,
             trigger,
             dataplane: Some(dataplane),
             table,
-            index: Mutex::new((ScopeIndex::new(scope("production")), ConnectProfiles::default())),
+            index: Mutex::new((ScopeIndex::new(scope("production")), profiles)),
         };
         if !resources.is_empty() {
             gateway.change(resources);

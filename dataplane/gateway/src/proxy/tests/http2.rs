@@ -33,7 +33,7 @@ impl World {
             route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
             upstream_entry("a", crate::testbed::upstream(&[&upstream.url()])),
         ];
-        let setup = Setup { tls: Some(certificate.server.clone()), limits, log: None };
+        let setup = Setup { tls: Some(certificate.server.clone()), limits, ..Default::default() };
         Self { gateway: Gateway::with(setup, resources), certificate, _upstream: upstream }
     }
 

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::harness::*;
-use crate::testbed::*;
+use crate::{health::Standing, testbed::*};
 
 pub(super) struct Certificate {
     pem: String,
@@ -154,4 +154,33 @@ async fn upstreams_over_tls_are_verified() {
     check(&theirs.pem, "other.internal", "upstream-unreachable").await;
     check(&theirs.pem, "", "upstream-unreachable").await; // the address is not in the certificate
     check("", "orders.internal", "upstream-unreachable").await; // not under a public root
+}
+
+#[tokio::test]
+async fn checks_go_over_the_upstreams_own_tls_settings() {
+    let theirs = certificate("orders.internal", &[]);
+    let url = format!("https://127.0.0.1:{}", secure_upstream(theirs.server.clone()).await);
+    let check = async |server_name: &str, wanted: Standing| {
+        let mut given = upstream(&[&url]);
+        given.ca_pem = theirs.pem.clone();
+        given.server_name = server_name.to_owned();
+        given.health_check = Some(hanse_proto::runtime::HealthCheck {
+            path: "/".to_owned(),
+            interval_ms: 20,
+            timeout_ms: 5_000,
+            unhealthy_after: 1,
+            healthy_after: 1,
+            expect_status: 200,
+        });
+        let gateway = Gateway::serving(api(given));
+        let checks = || {
+            let (metrics, ordering) = (&gateway.metrics, Ordering::Relaxed);
+            metrics.checks_passed.load(ordering) + metrics.checks_failed.load(ordering)
+        };
+        eventually("it was asked", || checks() > 1).await;
+        let found = gateway.endpoints.summary(1);
+        assert_eq!(found.iter().map(|one| one.health).collect::<Vec<_>>(), [wanted], "{found:?}");
+    };
+    check("orders.internal", Standing::Healthy).await;
+    check("other.internal", Standing::Unhealthy).await;
 }

@@ -17,7 +17,7 @@ use crate::{
     table::ConnectProfile,
 };
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// No connection within the profile's time.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +26,13 @@ pub(super) struct ConnectTimeout(Duration);
 
 /// Connects as one profile says.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     inner: HttpsConnector<HttpConnector>,
     timeout: Duration,
 }
 
 impl Connector {
-    pub(super) fn new(profile: &ConnectProfile) -> Self {
+    pub(crate) fn new(profile: &ConnectProfile) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);

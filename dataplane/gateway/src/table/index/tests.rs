@@ -14,7 +14,8 @@ fn serves(index: &ScopeIndex, path: &str) -> String {
     };
     let path = RequestPath::parse(path).unwrap();
     let Some(served) = environment.api("any.example", &path) else { return "nothing".to_owned() };
-    let authority = served.upstream.as_ref().and_then(|upstream| upstream.pick());
+    let authority =
+        served.upstream.as_ref().and_then(|upstream| upstream.pick(&crate::table::Tried::default()));
     format!(
         "{} r{} {}",
         served.routes.api,

@@ -1,0 +1,216 @@
+//! Active checks: one task per endpoint that is to be asked, for as long as a table names it.
+//!
+//! They run on the control runtime, never on a serving thread, and start from what the registry holds: a swapped table
+//! that names the same endpoint changes nothing here.
+
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use hanse_transport::Shutdown;
+use http::{HeaderValue, Request, StatusCode, header};
+use tokio::{sync::Semaphore, task::JoinSet};
+use tower::Service as _;
+use tracing::{info, warn};
+
+use super::{CheckSettings, Endpoints, registry::CheckTarget};
+use crate::{metrics::GatewayMetrics, proxy::Connector};
+
+/// Checks at once: a gateway with thousands of endpoints must not be a flood, nor run out of descriptors by asking.
+const AT_ONCE: usize = 64;
+/// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together.
+const JITTER_PERCENT: u64 = 10;
+/// A first check comes within this time, however long the interval: people wait to see what it finds.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
+/// Who asks, as access logs of upstreams show it.
+const USER_AGENT: HeaderValue = HeaderValue::from_static("hanse-health-check");
+
+/// The task that starts checks.
+pub(crate) struct HealthChecks {
+    endpoints: Endpoints,
+    metrics: Arc<GatewayMetrics>,
+    permits: Arc<Semaphore>,
+}
+
+/// What a check found that does not pass.
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("no connection: {0}")]
+    Connect(Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer: {0}")]
+    Exchange(#[from] hyper::Error),
+    #[error("no request can be made: {0}")]
+    Request(#[from] http::Error),
+    #[error("answered {0}")]
+    Status(u16),
+}
+
+/// Results in a row, and what follows from them.
+#[derive(Debug, Default)]
+struct InARow {
+    passed: u32,
+    failed: u32,
+}
+
+impl HealthChecks {
+    pub(crate) fn new(endpoints: Endpoints, metrics: Arc<GatewayMetrics>) -> Self {
+        Self { endpoints, metrics, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
+
+    /// Asks every endpoint that is to be asked, until the shutdown.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let mut running = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.wait() => return,
+                Some(ended) = running.join_next() => {
+                    if let Err(error) = ended {
+                        warn!(%error, "a health check panicked; its endpoint keeps its last health");
+                    }
+                }
+                targets = self.endpoints.unchecked() => {
+                    for target in targets {
+                        running.spawn(ask(target, self.metrics.clone(), self.permits.clone()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Asks one endpoint until no table names it.
+async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Arc<Semaphore>) {
+    let interval = target.settings.interval;
+    let mut in_a_row = InARow::default();
+    let id = target.endpoint.upgrade().map_or(0, |endpoint| endpoint.id);
+    tokio::time::sleep(interval.min(FIRST_WITHIN).mul_f64(fraction(id, 0))).await;
+    for round in 1.. {
+        if target.endpoint.strong_count() == 0 {
+            return;
+        }
+        let found = {
+            let _permit = permits.acquire().await; // never closed
+            check(&target).await
+        };
+        let Some(endpoint) = target.endpoint.upgrade() else { return };
+        let counter = if found.is_ok() { &metrics.checks_passed } else { &metrics.checks_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        let verdict = in_a_row.count(found.is_ok(), &target.settings);
+        if let Some(healthy) = verdict
+            && endpoint.set_healthy(healthy)
+        {
+            match &found {
+                Ok(status) => info!(endpoint = %endpoint.url, %status, "endpoint is healthy again"),
+                Err(error) => warn!(endpoint = %endpoint.url, %error, "endpoint is unhealthy"),
+            }
+        }
+        endpoint.checked(found.map_or_else(|error| error.to_string(), |status| format!("answered {status}")));
+        drop(endpoint);
+        tokio::time::sleep(jittered(interval, id, round)).await;
+    }
+}
+
+async fn check(target: &CheckTarget) -> Result<u16, CheckError> {
+    let timeout = target.settings.timeout;
+    let status = tokio::time::timeout(timeout, exchange(target))
+        .await
+        .map_err(|_elapsed| CheckError::Timeout(timeout))??
+        .as_u16();
+    let passes = match target.settings.expect_status {
+        Some(expected) => status == expected,
+        None => (200..400).contains(&status),
+    };
+    if passes { Ok(status) } else { Err(CheckError::Status(status)) }
+}
+
+/// One GET on a connection of its own, over the upstream's TLS settings: a kept one would say nothing of new ones.
+async fn exchange(target: &CheckTarget) -> Result<StatusCode, CheckError> {
+    let request = Request::get(target.settings.path.as_str())
+        .header(header::HOST, target.host.clone())
+        .header(header::USER_AGENT, USER_AGENT)
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
+        .body(String::new())?;
+    let stream =
+        Connector::new(&target.profile).call(target.origin.clone()).await.map_err(CheckError::Connect)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let mut connection = pin!(connection);
+    let mut answer = pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = answer.as_mut() => answer,
+        ended = connection.as_mut() => {
+            ended?;
+            answer.await
+        }
+    };
+    Ok(answer?.status())
+}
+
+impl InARow {
+    /// One more result. Says how the endpoint is where the results in a row settle it.
+    fn count(&mut self, passed: bool, settings: &CheckSettings) -> Option<bool> {
+        match passed {
+            true => (self.passed, self.failed) = (self.passed.saturating_add(1), 0),
+            false => (self.passed, self.failed) = (0, self.failed.saturating_add(1)),
+        }
+        if self.failed >= settings.unhealthy_after {
+            return Some(false);
+        }
+        (self.passed >= settings.healthy_after).then_some(true)
+    }
+}
+
+fn jittered(interval: Duration, id: u64, round: u64) -> Duration {
+    let share = JITTER_PERCENT as f64 / 100.0;
+    interval.mul_f64(1.0 - share + 2.0 * share * fraction(id, round))
+}
+
+/// From 0 to 1, evenly spread over endpoints, rounds and processes.
+fn fraction(id: u64, round: u64) -> f64 {
+    let mut bits =
+        (id << 32 ^ round ^ u64::from(std::process::id()) << 16).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9); // the finalizer of SplitMix64
+    bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (bits >> 40) as f64 / (1_u64 << 24) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_in_a_row_settle_it() {
+        let check = hanse_proto::runtime::HealthCheck {
+            path: "/".to_owned(),
+            interval_ms: 1,
+            timeout_ms: 1,
+            unhealthy_after: 3,
+            healthy_after: 2,
+            expect_status: 0,
+        };
+        let settings = CheckSettings::new(&check).unwrap();
+        let mut in_a_row = InARow::default();
+        let mut verdicts = |results: &str| -> Vec<Option<bool>> {
+            results.chars().map(|result| in_a_row.count(result == '+', &settings)).collect()
+        };
+        assert_eq!(verdicts("--+--"), [None; 5]);
+        assert_eq!(verdicts("-+-"), [Some(false), None, None]);
+        assert_eq!(verdicts("++-"), [None, Some(true), None]);
+    }
+
+    #[test]
+    fn waits_differ_and_stay_near_the_interval() {
+        let waits: Vec<Duration> =
+            (0..100).map(|round| jittered(Duration::from_secs(10), 7, round)).collect();
+        let bounds = Duration::from_secs(9)..=Duration::from_secs(11);
+        assert!(waits.iter().all(|wait| bounds.contains(wait)), "{waits:?}");
+        let distinct: std::collections::BTreeSet<_> = waits.iter().collect();
+        assert!(distinct.len() > 90);
+        assert!(waits.iter().min().unwrap() < &Duration::from_millis(9_300));
+    }
+}

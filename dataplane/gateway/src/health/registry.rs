@@ -1,0 +1,158 @@
+//! Every endpoint in use, each once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use http::{HeaderValue, Uri};
+use serde::Serialize;
+use tokio::sync::Notify;
+
+use super::{CheckSettings, EjectionSettings, EndpointHealth, Standing};
+use crate::table::ConnectProfile;
+
+/// Entries of endpoints that are gone are swept when there are twice as many as after the last sweep, and so many at
+/// least: a sweep costs each endpoint made since a constant.
+const SWEEP_FROM: usize = 64;
+
+/// What makes two endpoints one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndpointKey {
+    /// As in the configuration.
+    pub url: String,
+    /// The connect profile's.
+    pub profile: u64,
+    /// How it is asked.
+    pub check: Option<CheckSettings>,
+    /// When it is ejected.
+    pub ejection: EjectionSettings,
+}
+
+/// Where and how to ask.
+#[derive(Debug, Clone)]
+pub(super) struct CheckTarget {
+    pub(super) endpoint: Weak<EndpointHealth>,
+    pub(super) settings: CheckSettings,
+    pub(super) origin: Uri,
+    pub(super) host: HeaderValue,
+    pub(super) profile: Arc<ConnectProfile>,
+}
+
+/// Every endpoint in use. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoints(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    made: AtomicU64,
+    inner: Mutex<Inner>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    known: HashMap<EndpointKey, Weak<EndpointHealth>>,
+    /// To be asked from now on.
+    unchecked: Vec<CheckTarget>,
+    sweep_at: usize,
+}
+
+/// One endpoint, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointSummary {
+    url: Box<str>,
+    /// How it stands.
+    pub health: Standing,
+    /// What the last check found; absent where there are no checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_check: Option<String>,
+    /// What the last request that failed came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_failure: Option<&'static str>,
+}
+
+impl Endpoints {
+    /// A number that nothing else of the process has.
+    pub fn next_id(&self) -> u64 {
+        self.0.made.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The endpoint of that key: the one there is, with its health, or a new one that counts as healthy.
+    pub fn get(
+        &self,
+        key: EndpointKey,
+        origin: &Uri,
+        host: &HeaderValue,
+        profile: &Arc<ConnectProfile>,
+    ) -> Arc<EndpointHealth> {
+        let mut inner = self.lock();
+        if let Some(known) = inner.known.get(&key).and_then(Weak::upgrade) {
+            return known;
+        }
+        let made = EndpointHealth::new(self.next_id(), &key.url, key.check.clone(), key.ejection);
+        let made = Arc::new(made);
+        if let Some(settings) = &made.check {
+            inner.unchecked.push(CheckTarget {
+                endpoint: Arc::downgrade(&made),
+                settings: settings.clone(),
+                origin: origin.clone(),
+                host: host.clone(),
+                profile: profile.clone(),
+            });
+            self.0.arrived.notify_one();
+        }
+        if inner.known.len() >= inner.sweep_at.max(SWEEP_FROM) {
+            inner.known.retain(|_, known| known.strong_count() > 0);
+            inner.sweep_at = inner.known.len() * 2;
+        }
+        inner.known.insert(key, Arc::downgrade(&made));
+        made
+    }
+
+    /// Endpoints that nobody asks yet, once there are any.
+    pub(super) async fn unchecked(&self) -> Vec<CheckTarget> {
+        loop {
+            let taken = std::mem::take(&mut self.lock().unchecked);
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.0.arrived.notified().await;
+        }
+    }
+
+    /// How many stand how.
+    pub fn standings(&self, now: u64) -> [(Standing, u64); 3] {
+        let mut counts = Standing::ALL.map(|standing| (standing, 0));
+        for endpoint in self.in_use() {
+            counts[endpoint.standing(now) as usize].1 += 1;
+        }
+        counts
+    }
+
+    /// Each endpoint in use, for people, in the order of URLs.
+    pub fn summary(&self, now: u64) -> Vec<EndpointSummary> {
+        let sorted: BTreeMap<(Box<str>, u64), Arc<EndpointHealth>> =
+            self.in_use().into_iter().map(|one| ((one.url.clone(), one.id), one)).collect();
+        sorted.into_values().map(|one| one.summary(now)).collect()
+    }
+
+    fn in_use(&self) -> Vec<Arc<EndpointHealth>> {
+        self.lock().known.values().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EndpointHealth {
+    fn summary(&self, now: u64) -> EndpointSummary {
+        let (last_check, last_failure) = self.reasons();
+        EndpointSummary { url: self.url.clone(), health: self.standing(now), last_check, last_failure }
+    }
+}

@@ -1,0 +1,306 @@
+//! A request's way to an upstream: one try, or several where that is safe.
+//!
+//! The whole of what is ever sent twice:
+//! - what certainly reached nobody: no connection came about, or it ended before it took the request;
+//! - an idempotent request without a body whose connection broke before anything of the answer, or that was answered
+//!   with a status, or not answered in one try's time, as the upstream's policy says.
+//!
+//! All within the policy's attempts, the budget and the request's time, and before anything of an answer goes to the
+//! client. hyper gives a request back only where its connection task never took it, so that nothing was written.
+
+use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
+
+use http::{HeaderMap, Request, Response, StatusCode, Uri, request::Parts};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    body::{RequestBody, Upload},
+    exchange::Client,
+    forward,
+    record::Record,
+    upstream::{Resend, Sender, Side, UpstreamError},
+    worker::Serving,
+};
+use crate::{
+    decide::Forward,
+    health::{Failure, millis},
+    metrics::Retry,
+    table::{Endpoint, Tried, is_idempotent},
+};
+
+/// A timeout above this is none: clocks must not overflow.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Cleared header maps that a thread keeps for copies: requests that it has in flight at once, and more are made anew.
+const SPARE_MAPS: usize = 64;
+
+/// One client's request on its way.
+struct Sending<'a> {
+    serving: &'a Serving,
+    client: &'a Client,
+    forward: &'a Forward,
+    upload: Upload,
+    begun: Instant,
+    timeout: Duration,
+    /// For each try, where it may be repeated.
+    per_try: Option<Duration>,
+    /// It may be repeated even after it was sent.
+    repeatable: bool,
+    /// The client's target.
+    uri: Uri,
+    payload: Payload,
+}
+
+/// What there is to send.
+enum Payload {
+    /// The client's request, never sent.
+    Client(Parts, RequestBody),
+    /// Made for an endpoint, and given back.
+    Unsent(Request<RequestBody>),
+    /// A copy of what was sent.
+    Copy(Parts),
+    /// Nothing: it was sent.
+    Sent,
+}
+
+type Answer = Result<Response<Incoming>, UpstreamError>;
+
+/// Sends a request on and waits for the head of its answer.
+pub(super) async fn send(
+    serving: &Serving,
+    client: &Client,
+    request: Request<Incoming>,
+    forward: &Forward,
+    record: &mut Record,
+) -> Answer {
+    let begun = Instant::now();
+    let (parts, body) = request.into_parts();
+    let (body, upload) = RequestBody::new(body, forward.max_body, serving.limits.client_silence());
+    let policy = &forward.upstream.retry;
+    let repeatable = policy.repeats() && body.is_absent() && is_idempotent(&parts.method);
+    let mut sending = Sending {
+        serving,
+        client,
+        forward,
+        upload,
+        begun,
+        timeout: forward.operation.timeout.unwrap_or(forward.upstream.timeout).min(LONGEST),
+        per_try: policy.per_try_timeout.filter(|_| repeatable),
+        repeatable,
+        uri: parts.uri.clone(),
+        payload: Payload::Client(parts, body),
+    };
+    let answer = sending.run(record).await;
+    if let Payload::Copy(parts) = sending.payload {
+        serving.spare_maps.give_back(parts.headers);
+    }
+    record.upstream_took(begun.elapsed());
+    answer
+}
+
+impl Sending<'_> {
+    /// Tries until there is an answer, or nothing more to try.
+    async fn run(&mut self, record: &mut Record) -> Answer {
+        let upstream = &*self.forward.upstream;
+        upstream.budget.request(self.serving.index, millis(self.begun.into_std()));
+        let mut tried = Tried::default();
+        loop {
+            let endpoint = upstream.pick(&tried).ok_or(UpstreamError::NoEndpoint)?;
+            tried.add(endpoint);
+            record.goes_to(endpoint.authority.as_str());
+            let answer = self.attempt(endpoint).await;
+            self.learn(endpoint, &answer);
+            match self.reason_to_retry(&answer, &tried) {
+                Some(reason) if self.may_retry() => {
+                    self.serving.own_metrics().retries[reason as usize].fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(endpoint = %endpoint.authority, reason = reason.as_str(), "sent again");
+                }
+                Some(_) | None => return answer,
+            }
+        }
+    }
+
+    /// One try. A kept connection that had closed before it took the request does not count as one.
+    async fn attempt(&mut self, endpoint: &Endpoint) -> Answer {
+        let begun = Instant::now();
+        loop {
+            let kept = self.serving.upstreams.kept(endpoint, begun);
+            let was_kept = kept.is_some();
+            let mut sender = match kept {
+                Some(sender) => sender,
+                None => self.within(begun, self.serving.upstreams.connect(endpoint)).await??,
+            };
+            let request = self.make(endpoint)?;
+            match self.within(begun, sender.try_send_request(request)).await? {
+                Ok(response) => return self.accept(endpoint, sender, response),
+                Err(mut error) => match error.take_message() {
+                    Some(request) => {
+                        self.payload = Payload::Unsent(request);
+                        if !was_kept {
+                            return Err(UpstreamError::Unsent(error.into_error()));
+                        }
+                    }
+                    None => return Err(self.blame(error.into_error())),
+                },
+            }
+        }
+    }
+
+    fn accept(&self, endpoint: &Endpoint, sender: Sender, response: Response<Incoming>) -> Answer {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(UpstreamError::UnaskedUpgrade);
+        }
+        self.serving.upstreams.keep(endpoint, sender);
+        Ok(response)
+    }
+
+    /// The request as this endpoint gets it. Keeps a copy where it may be repeated.
+    fn make(&mut self, endpoint: &Endpoint) -> Result<Request<RequestBody>, UpstreamError> {
+        let (parts, body) = match std::mem::replace(&mut self.payload, Payload::Sent) {
+            Payload::Client(parts, body) => (parts, body),
+            Payload::Copy(parts) => (parts, RequestBody::absent()),
+            Payload::Unsent(mut request) => {
+                forward::aim(&mut request, &self.uri, self.forward, endpoint)
+                    .map_err(UpstreamError::Request)?;
+                return Ok(request);
+            }
+            Payload::Sent => return Err(UpstreamError::NoEndpoint), // may_retry saw to it
+        };
+        if self.repeatable {
+            self.payload = Payload::Copy(self.serving.spare_maps.copy(&parts));
+        }
+        forward::request(parts, body, self.forward, endpoint, self.client.address, self.client.protocol)
+            .map_err(UpstreamError::Request)
+    }
+
+    /// Waits up to the request's time, not counting that in which the client is to send more of the body, which the body
+    /// bounds itself; and up to one try's time.
+    async fn within<F: Future>(&self, try_begun: Instant, work: F) -> Result<F::Output, UpstreamError> {
+        let mut work = pin!(work);
+        let try_until = self.per_try.map(|time| try_begun + time);
+        let mut until = self.begun + self.timeout;
+        loop {
+            let next = try_until.map_or(until, |own| own.min(until));
+            if let Ok(output) = tokio::time::timeout_at(next, work.as_mut()).await {
+                return Ok(output);
+            }
+            let now = Instant::now();
+            match self.upload.upstreams_turn_since(self.begun) {
+                Some(since) if since + self.timeout <= now => return Err(UpstreamError::Timeout),
+                Some(since) => until = since + self.timeout,
+                None => until = now + self.timeout,
+            }
+            if try_until.is_some_and(|own| own <= now) {
+                return Err(UpstreamError::TryTimeout);
+            }
+        }
+    }
+
+    /// Who broke an exchange that was under way.
+    fn blame(&self, error: hyper::Error) -> UpstreamError {
+        if self.upload.is_too_large() {
+            UpstreamError::TooLarge
+        } else if self.upload.is_too_slow() {
+            UpstreamError::TooSlow
+        } else if self.upload.is_broken() {
+            UpstreamError::ClientLeft
+        } else if error.is_parse() {
+            UpstreamError::Malformed(error)
+        } else {
+            UpstreamError::Broken(error)
+        }
+    }
+
+    /// What a try says of its endpoint.
+    fn learn(&self, endpoint: &Endpoint, answer: &Answer) {
+        let failure = match answer {
+            Ok(response) => match response.status() {
+                StatusCode::BAD_GATEWAY => Some(Failure::BadGateway),
+                StatusCode::SERVICE_UNAVAILABLE => Some(Failure::ServiceUnavailable),
+                StatusCode::GATEWAY_TIMEOUT => Some(Failure::GatewayTimeout),
+                _ => return endpoint.health.succeeded(),
+            },
+            Err(error) => {
+                if error.side() == Side::Upstream {
+                    tracing::debug!(
+                        error = error as &dyn std::error::Error, endpoint = %endpoint.authority,
+                        "no answer from upstream"
+                    );
+                }
+                error.failure()
+            }
+        };
+        if failure.is_some_and(|failure| self.forward.upstream.failed(endpoint, failure)) {
+            self.serving.own_metrics().ejections.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Why the request would be sent again, if its policy and its nature allow it.
+    fn reason_to_retry(&self, answer: &Answer, tried: &Tried) -> Option<Retry> {
+        let policy = &self.forward.upstream.retry;
+        if tried.count() > policy.attempts {
+            return None;
+        }
+        let error = match answer {
+            Ok(response) => {
+                let listed = self.repeatable && policy.has_status(response.status());
+                return listed.then(|| Retry::of_status(response.status())).flatten();
+            }
+            Err(error) => error,
+        };
+        match error.resend() {
+            Resend::Never => None,
+            Resend::IfIdempotent if !self.repeatable => None,
+            Resend::Always | Resend::IfIdempotent => match error {
+                // At once to the same endpoint would be in vain.
+                UpstreamError::ConnectTimeout(_) | UpstreamError::Unreachable(_) => (policy.connect_failure
+                    && self.forward.upstream.has_others(tried))
+                .then_some(Retry::ConnectFailure),
+                UpstreamError::TryTimeout => {
+                    policy.has_status(StatusCode::GATEWAY_TIMEOUT).then_some(Retry::GatewayTimeout)
+                }
+                _ => policy.reset_before_response.then_some(Retry::ResetBeforeResponse),
+            },
+        }
+    }
+
+    /// Whether there is something to send, time for it, and room in the budget.
+    fn may_retry(&self) -> bool {
+        let now = Instant::now();
+        if matches!(self.payload, Payload::Sent) || self.begun + self.timeout <= now {
+            return false;
+        }
+        let granted = self.forward.upstream.budget.take(self.serving.index, millis(now.into_std()));
+        if !granted {
+            self.serving.own_metrics().retry_budget_exhausted.fetch_add(1, Ordering::Relaxed);
+        }
+        granted
+    }
+}
+
+/// A thread's cleared header maps, so that a copy costs no memory of its own.
+#[derive(Default)]
+pub(super) struct SpareMaps(std::cell::RefCell<Vec<HeaderMap>>);
+
+impl SpareMaps {
+    /// What it takes to make the request again.
+    fn copy(&self, parts: &Parts) -> Parts {
+        let (mut copy, ()) = Request::new(()).into_parts();
+        copy.headers = self.0.borrow_mut().pop().unwrap_or_default();
+        for (name, value) in &parts.headers {
+            copy.headers.append(name.clone(), value.clone());
+        }
+        copy.method = parts.method.clone();
+        copy.uri = parts.uri.clone();
+        copy.version = parts.version;
+        copy
+    }
+
+    fn give_back(&self, mut headers: HeaderMap) {
+        let mut maps = self.0.borrow_mut();
+        if maps.len() < SPARE_MAPS {
+            headers.clear();
+            maps.push(headers);
+        }
+    }
+}
