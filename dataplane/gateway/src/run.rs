@@ -6,7 +6,9 @@ use hanse_link::{
     EffectiveSource, Position, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
 };
 use hanse_topology::ScopeId;
-use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, admin, client_tls};
+use hanse_transport::{
+    Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, WallClock, admin, client_tls,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -26,19 +28,26 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs a gateway until the shutdown. Serves on threads of its own; everything else runs on the caller's runtime.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    run_with_clock(config, WallClock::system(), shutdown).await
+}
+
+/// The same, with certificates judged by another clock than the system's.
+pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
     raise_descriptor_limit();
-    let Some(credentials) = identity::credentials(&config, &shutdown).await? else { return Ok(()) };
+    let Some(credentials) = identity::credentials(&config, &clock, &shutdown).await? else { return Ok(()) };
+    let trust = LiveTrust::new(credentials.current().trust_anchor()?, clock);
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
     let replicas = Replicas::new();
     let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
-    let (subscriber, link) = subscriber(&config, &credentials, replicas.clone(), kept.effective)?;
+    let (subscriber, link) = subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective)?;
 
     let registry = Metrics::new();
     registry.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics.clone())));
         replicas.metrics().register(registry);
+        ExpiryMetrics::register(registry, credentials.clone(), None);
     });
     let listen = &config.listen;
     let http = sockets("http", listen.http.as_deref(), workers).await?;
@@ -78,6 +87,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         ("the configuration keeper", tokio::spawn(keeper.run(shutdown.clone()))),
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
     ];
+    tokio::spawn(identity::keep_renewed(config, credentials, trust, shutdown.clone()));
     tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -122,11 +132,11 @@ fn raise_descriptor_limit() {
 fn subscriber(
     config: &Config,
     credentials: &LiveCredentials,
+    trust: &LiveTrust,
     replicas: Replicas,
     effective: watch::Receiver<BTreeMap<ScopeId, Position>>,
 ) -> Result<(SubscriberTask, SubscriberHandle), Error> {
     let identity = credentials.identity();
-    let trust = credentials.current().trust_anchor()?;
     let expect = Expect { roles: vec![Role::Agent], region: identity.region.clone() };
     let (_, publishers) = watch::channel(config.agents.clone());
     let wanted = match config.environments.as_slice() {
@@ -136,7 +146,7 @@ fn subscriber(
     let options = SubscriberOptions {
         identity,
         publishers,
-        tls: client_tls(Some(credentials), &trust, expect)?,
+        tls: client_tls(Some(credentials), trust, expect)?,
         wanted,
     };
     Ok(SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None))
