@@ -17,7 +17,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where control-plane nodes publish, `host:port`; tried in turn. Those learnt at enrolment are tried too.
     pub servers: Vec<String>,
-    /// Where control-plane nodes enrol, `host:port`; needed once.
+    /// Where control-plane nodes enrol and renew, `host:port`; tried in turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enrolment: Vec<String>,
     /// A file with the join token; else it comes from the environment (`HANSE_AGENT_JOIN_TOKEN`). Needed once.
@@ -36,7 +36,7 @@ pub struct Config {
 pub struct Addresses {
     /// Gateways sync here (mTLS gRPC).
     pub federation: String,
-    /// Gateways join here (TLS gRPC).
+    /// Gateways join and renew here (TLS gRPC).
     pub enrolment: String,
     /// `/livez`, `/readyz`, `/metrics` in plain HTTP: bind it to loopback.
     pub admin: String,

@@ -1,10 +1,13 @@
-//! Joining: gateways get their certificates here, for a token minted by this agent.
+//! Joining and renewing: gateways get their certificates here, the first for a token minted by this agent, the others for
+//! the key they joined with.
 
 use std::sync::Arc;
 
-use hanse_proto::enrolment::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
+use hanse_proto::enrolment::{
+    EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
+};
 use hanse_topology::Name;
-use hanse_transport::{Authority, Identity, Role, digest_secret};
+use hanse_transport::{Identity, LiveAuthority, Peer, Role, WallClock, digest_secret};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
@@ -18,7 +21,8 @@ use crate::{
 /// The enrolment service of an agent.
 pub(crate) struct EnrolmentService {
     pub(crate) config: Arc<Config>,
-    pub(crate) authority: Authority,
+    pub(crate) authority: LiveAuthority,
+    pub(crate) clock: WallClock,
     /// One at a time: checking a token and spending it are two steps.
     pub(crate) turn: Mutex<()>,
 }
@@ -29,6 +33,11 @@ impl Enrolment for EnrolmentService {
         let _turn = self.turn.lock().await;
         self.admit(request.into_inner()).map(Response::new)
     }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let _turn = self.turn.lock().await;
+        self.renew_leaf(request.extensions().get::<Peer>()).map(Response::new)
+    }
 }
 
 impl EnrolmentService {
@@ -36,13 +45,19 @@ impl EnrolmentService {
         let name =
             Name::new(&request.name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
         let key = hex::encode(digest_secret(&request.public_key));
-        let shown = tokens::check(&self.config, &request.token_id, &request.secret, &key)
-            .map_err(|error| internal(&error))?
-            .ok_or_else(|| {
-                Status::permission_denied(
-                    "the join token is unknown, used up or expired (make a new one: hanse agent mint-token)",
-                )
-            })?;
+        let shown = tokens::check(
+            &self.config,
+            &request.token_id,
+            &request.secret,
+            &key,
+            self.clock.unix_seconds(),
+        )
+        .map_err(|error| internal(&error))?
+        .ok_or_else(|| {
+            Status::permission_denied(
+                "the join token is unknown, used up or expired (make a new one: hanse agent mint-token)",
+            )
+        })?;
         if gateways::is_taken(&self.config, &name, &key).map_err(|error| internal(&error))? {
             return Err(Status::permission_denied(format!(
                 "the name {name} is another gateway's (choose another name; if that gateway is gone for good, remove \
@@ -52,6 +67,7 @@ impl EnrolmentService {
         let identity = Identity::gateway(name.clone(), self.config.region.clone());
         let chain = self
             .authority
+            .current()
             .issue_leaf(&request.public_key, &identity, &[])
             .map_err(|error| Status::invalid_argument(format!("public_key: {error}")))?;
         // Spent before it is answered: a lost answer is repeated for the same key only.
@@ -70,8 +86,41 @@ impl EnrolmentService {
     }
 }
 
+impl EnrolmentService {
+    /// A fresh leaf for a gateway that shows the certificate, valid or expired, of the key it joined with.
+    fn renew_leaf(&self, peer: Option<&Peer>) -> Result<RenewResponse, Status> {
+        let Some((identity, keys)) =
+            peer.and_then(|peer| Some((peer.identity.as_ref()?, peer.keys.as_ref()?)))
+        else {
+            return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
+        };
+        let known = gateways::admitted(&self.config, identity).map_err(|error| internal(&error))?;
+        let Some(known) = known else {
+            return Err(Status::permission_denied(format!(
+                "this agent did not admit {identity} (join again with a token: hanse agent mint-token)"
+            )));
+        };
+        if known.key != hex::encode(digest_secret(&keys.own)) {
+            return Err(Status::permission_denied(format!("{identity} joined with another key")));
+        }
+        // An authority that has expired is about to be renewed itself: not now, but not never.
+        let chain = self
+            .authority
+            .current()
+            .issue_leaf(&keys.own, identity, &[])
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        info!(%identity, "renewed");
+        Ok(RenewResponse {
+            chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
+        })
+    }
+}
+
 /// The joiner learns that it failed; why is for this agent's log.
 fn internal(error: &Error) -> Status {
     error!(error = error as &dyn std::error::Error, "cannot enrol");
-    Status::internal("the agent cannot admit gateways now; see its log")
+    Status::internal("the agent cannot admit or renew gateways now; see its log")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,13 @@
 //! The agent's authority over its region, and its own certificate: got once with a join token, and issued by
 //! itself.
 
-use std::{env, fs};
+use std::{env, fs, sync::Arc};
 
-use hanse_transport::{Authority, Identity, JoinToken, KeyPair, LiveCredentials, Role, chain_of, enrol};
-use tracing::info;
+use hanse_transport::{
+    Authority, Expect, Identity, Issuers, JoinToken, KeyPair, LiveAuthority, LiveCredentials, LiveTrust,
+    RenewalSchedule, Role, Shutdown, WallClock, chain_of, enrol, renew_authority, telemetry,
+};
+use tracing::{error, info, warn};
 
 use crate::{Config, Error, ledger};
 
@@ -14,18 +17,18 @@ const PENDING_KEY: &str = "joining-key";
 const LEARNT_PUBLISHERS: &str = "publishers";
 
 /// Reads the regional intermediate, or gets one with the join token.
-pub(crate) async fn authority(config: &Config) -> Result<Authority, Error> {
+pub(crate) async fn authority(config: &Config, clock: &WallClock) -> Result<Authority, Error> {
     let dir = config.authority_dir();
     if Authority::is_saved(&dir) {
-        return Ok(Authority::load(&dir)?);
+        return Ok(Authority::load(&dir)?.with_clock(clock.clone()));
     }
     let token: JoinToken = join_token(config)?.parse()?;
     let key = pending_key(config)?;
-    let answer = enrol(&config.enrolment, &token, Role::Agent, &config.name, &key, None).await?;
+    let answer = enrol(&config.enrolment, &token, Role::Agent, &config.name, &key, None, clock).await?;
     if answer.region != config.region.as_str() {
         return Err(Error::OtherRegion { token: answer.region, configured: config.region.to_string() });
     }
-    let authority = Authority::from_parts(chain_of(&answer), key)?;
+    let authority = Authority::from_parts(chain_of(&answer), key)?.with_clock(clock.clone());
     ledger::write(&config.data_dir, LEARNT_PUBLISHERS, &answer.publishers)?;
     authority.save(&dir)?;
     ledger::remove(&config.data_dir, PENDING_KEY)?;
@@ -64,9 +67,46 @@ fn join_token(config: &Config) -> Result<String, Error> {
         .map_err(|_| Error::NoJoinToken(config.data_dir.clone()))
 }
 
-/// Issues the agent's own certificate.
+/// Issues the agent's own certificate. Under an authority that has expired it is of no use but to renew that.
 pub(crate) fn issue(config: &Config, authority: &Authority) -> Result<LiveCredentials, Error> {
-    Ok(LiveCredentials::new(authority.issue_credentials(&own(config), &[])?))
+    Ok(LiveCredentials::new(authority.issue_renewal_credentials(&own(config))?))
+}
+
+/// Has the regional intermediate renewed at half its life by any control node, also after it has expired, until the
+/// shutdown. What is issued after that is issued under the new one.
+pub(crate) async fn keep_authority(
+    config: Arc<Config>,
+    live: LiveAuthority,
+    trust: LiveTrust,
+    shutdown: Shutdown,
+) {
+    let expect = Expect { roles: vec![Role::Server], region: None };
+    let mut schedule = RenewalSchedule::new(trust.clock().clone(), shutdown);
+    let issuers = Issuers { addresses: config.enrolment.clone(), trust, expect };
+    if issuers.addresses.is_empty() {
+        error!(
+            "this agent cannot renew its authority: no enrolment address is configured (enrolment = [\"host:7446\"])"
+        );
+    }
+    while schedule.due(live.current().validity()).await {
+        match renew_authority(&issuers, &live.current(), &own(&config)).await {
+            Ok(fresh) => {
+                // In use even if the disk is full: after a restart the old one renews as well.
+                if let Err(error) = fresh.save(&config.authority_dir()) {
+                    error!(error = %telemetry::causes(&error), "cannot save the renewed authority");
+                }
+                live.replace(fresh);
+                schedule.succeeded();
+                info!(region = %config.region, "renewed the authority over the region");
+            }
+            Err(error) => {
+                warn!(error = %telemetry::causes(&error), "cannot renew the authority over the region yet");
+                if !schedule.failed().await {
+                    return;
+                }
+            }
+        }
+    }
 }
 
 fn own(config: &Config) -> Identity {

@@ -16,5 +16,5 @@ mod tokens;
 
 pub use config::{Addresses, Config};
 pub use error::Error;
-pub use node::run;
-pub use tokens::mint_token;
+pub use node::{run, run_with_clock};
+pub use tokens::{mint_token, mint_token_by};

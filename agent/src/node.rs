@@ -8,8 +8,8 @@ use hanse_link::{
 };
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_transport::{
-    Alpn, Authority, Clients, Expect, Metrics, Role, Shutdown, admin, bind, client_tls, drain, renew_from,
-    serve_grpc, server_tls,
+    Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveTrust, Metrics, Role, Shutdown, WallClock,
+    admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls,
 };
 use tokio::{
     net::TcpListener,
@@ -23,6 +23,11 @@ use crate::{Config, Error, admission::GatewayAdmission, enrolment::EnrolmentServ
 
 /// Runs an agent until the shutdown. The first run joins the federation with the join token.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    run_with_clock(config, WallClock::system(), shutdown).await
+}
+
+/// The same, with certificates and tokens judged by another clock than the system's.
+pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     let federation = bind("federation", &config.listen.federation).await?;
     let enrolment = bind("enrolment", &config.listen.enrolment).await?;
     let admin = bind("admin", &config.listen.admin).await?;
@@ -32,12 +37,16 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
 
     let authority = tokio::select! {
-        authority = identity::authority(&config) => authority?,
+        authority = identity::authority(&config, &clock) => authority?,
         () = shutdown.wait() => return Ok(()),
     };
-    let anchor = authority.trust_anchor()?;
+    let config = Arc::new(config);
+    let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
     let live = identity::issue(&config, &authority)?;
-    tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), shutdown.clone()));
+    let authority = LiveAuthority::new(authority);
+    metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
+    tasks.spawn(identity::keep_authority(config.clone(), authority.clone(), trust.clone(), shutdown.clone()));
+    tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), clock.clone(), shutdown.clone()));
 
     let replicas = Replicas::new();
     metrics.register(|registry| replicas.metrics().register(registry));
@@ -46,7 +55,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let options = SubscriberOptions {
         identity: live.identity(),
         publishers,
-        tls: client_tls(Some(&live), &anchor, Expect { roles: vec![Role::Server], region: None })?,
+        tls: client_tls(Some(&live), &trust, Expect { roles: vec![Role::Server], region: None })?,
         wanted: Wanted::All,
     };
     let report = {
@@ -59,7 +68,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     tasks.spawn(task.run(shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
-    let config = Arc::new(config);
     let (admission, watcher) = GatewayAdmission::new(config.clone(), handle.status, shutdown.clone());
     tasks.spawn(watcher);
     let name = live.identity().to_string();
@@ -71,11 +79,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         name,
         shutdown.clone(),
     );
-    let clients = Clients::Mutual { trust: anchor, roles: vec![Role::Gateway] };
+    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Gateway] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
-    let tls = server_tls(&live, Clients::Anyone, Alpn::Http2)?;
-    let routes = enrolment_routes(config.clone(), authority);
+    let clients = Clients::Renewing { trust, roles: vec![Role::Gateway] };
+    let tls = server_tls(&live, clients, Alpn::Http2)?;
+    let routes = enrolment_routes(config.clone(), authority, clock);
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
     info!(name = %config.name, region = %config.region, "this agent serves");
@@ -85,8 +94,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     Ok(())
 }
 
-fn enrolment_routes(config: Arc<Config>, authority: Authority) -> Routes {
-    Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, turn: Mutex::new(()) }))
+fn enrolment_routes(config: Arc<Config>, authority: LiveAuthority, clock: WallClock) -> Routes {
+    Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, clock, turn: Mutex::new(()) }))
 }
 
 async fn serve_admin(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {

@@ -3,10 +3,10 @@
 //!
 //! A token is a file with a digest in the agent's data directory: whoever may write there may admit gateways.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hanse_topology::Name;
-use hanse_transport::{Authority, JoinToken};
+use hanse_transport::{Authority, JoinToken, WallClock};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,12 @@ struct Minted {
 
 /// Makes a join token for one gateway and returns it; only its digest is kept.
 pub fn mint_token(config: &Config, environments: &[Name]) -> Result<String, Error> {
+    mint_token_by(&WallClock::system(), config, environments)
+}
+
+/// The same, by another clock than the system's.
+pub fn mint_token_by(clock: &WallClock, config: &Config, environments: &[Name]) -> Result<String, Error> {
+    let now = clock.unix_seconds();
     if !config.authority_dir().exists() {
         return Err(Error::NotEnrolled);
     }
@@ -42,19 +48,19 @@ pub fn mint_token(config: &Config, environments: &[Name]) -> Result<String, Erro
     let minted = Minted {
         digest: hex::encode(token.secret_digest()),
         environments: environments.to_vec(),
-        expires_at: now() + LIFETIME.as_secs(),
+        expires_at: now + LIFETIME.as_secs(),
         spent_by: None,
     };
-    forget_expired(config)?;
+    forget_expired(config, now)?;
     ledger::write(&config.tokens_dir(), id.as_str(), &minted)?;
     Ok(token.to_string())
 }
 
 /// Removes the files of tokens that can no longer be used.
-fn forget_expired(config: &Config) -> Result<(), Error> {
+fn forget_expired(config: &Config, now: u64) -> Result<(), Error> {
     let dir = config.tokens_dir();
     for id in ledger::names(&dir)? {
-        if ledger::read::<Minted>(&dir, &id)?.is_some_and(|minted| minted.expires_at <= now()) {
+        if ledger::read::<Minted>(&dir, &id)?.is_some_and(|minted| minted.expires_at <= now) {
             ledger::remove(&dir, &id)?;
         }
     }
@@ -75,12 +81,18 @@ impl Shown {
 }
 
 /// Looks a token up. `None`: unknown, expired, with a wrong secret or spent by another key, which are not told apart.
-pub(crate) fn check(config: &Config, id: &str, secret: &[u8], key: &str) -> Result<Option<Shown>, Error> {
+pub(crate) fn check(
+    config: &Config,
+    id: &str,
+    secret: &[u8],
+    key: &str,
+    now: u64,
+) -> Result<Option<Shown>, Error> {
     // Parsed as a name first: it becomes part of a path.
     let Ok(id) = Name::new(id) else { return Ok(None) };
     let Some(minted) = ledger::read::<Minted>(&config.tokens_dir(), id.as_str())? else { return Ok(None) };
     let right = minted.digest == hex::encode(hanse_transport::digest_secret(secret))
-        && now() < minted.expires_at
+        && now < minted.expires_at
         && minted.spent_by.as_deref().is_none_or(|spender| spender == key);
     Ok(right.then_some(Shown { id, minted }))
 }
@@ -89,10 +101,6 @@ pub(crate) fn check(config: &Config, id: &str, secret: &[u8], key: &str) -> Resu
 pub(crate) fn spend(config: &Config, shown: &Shown, key: &str) -> Result<(), Error> {
     let spent = Minted { spent_by: Some(key.to_owned()), ..shown.minted.clone() };
     ledger::write(&config.tokens_dir(), shown.id.as_str(), &spent)
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -118,6 +126,7 @@ mod tests {
     fn a_token_admits_once_with_its_secret_and_not_after_its_time() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
+        let now = WallClock::system().unix_seconds();
         assert!(matches!(mint_token(&config, &[]), Err(Error::NotEnrolled)));
 
         let root = Authority::new_root().unwrap();
@@ -128,33 +137,33 @@ mod tests {
             mint_token(&config, std::slice::from_ref(&production)).unwrap().parse().unwrap();
 
         let id = token.id().as_str();
-        assert!(check(&config, id, b"another secret", "key-1").unwrap().is_none());
-        assert!(check(&config, "gw-0000000000", token.secret(), "key-1").unwrap().is_none());
+        assert!(check(&config, id, b"another secret", "key-1", now).unwrap().is_none());
+        assert!(check(&config, "gw-0000000000", token.secret(), "key-1", now).unwrap().is_none());
         assert!(
-            check(&config, "../pki/region", token.secret(), "key-1").unwrap().is_none(),
+            check(&config, "../pki/region", token.secret(), "key-1", now).unwrap().is_none(),
             "no path escapes"
         );
 
-        let shown = check(&config, id, token.secret(), "key-1").unwrap().expect("it is the right one");
+        let shown = check(&config, id, token.secret(), "key-1", now).unwrap().expect("it is the right one");
         assert_eq!(shown.environments(), [production]);
         spend(&config, &shown, "key-1").unwrap();
-        assert!(check(&config, id, token.secret(), "key-2").unwrap().is_none(), "it is spent");
+        assert!(check(&config, id, token.secret(), "key-2", now).unwrap().is_none(), "it is spent");
         assert!(
-            check(&config, id, token.secret(), "key-1").unwrap().is_some(),
+            check(&config, id, token.secret(), "key-1", now).unwrap().is_some(),
             "its answer may have been lost"
         );
 
         let late: JoinToken = mint_token(&config, &[]).unwrap().parse().unwrap();
-        let dir = config.tokens_dir();
-        let mut minted: Minted = ledger::read(&dir, late.id().as_str()).unwrap().unwrap();
-        minted.expires_at = now();
-        ledger::write(&dir, late.id().as_str(), &minted).unwrap();
+        let tomorrow = now + LIFETIME.as_secs() + 60;
         assert!(
-            check(&config, late.id().as_str(), late.secret(), "key-1").unwrap().is_none(),
+            check(&config, late.id().as_str(), late.secret(), "key-1", tomorrow).unwrap().is_none(),
             "it has expired"
         );
 
-        mint_token(&config, &[]).unwrap();
+        let (clock, hand) = WallClock::simulated(std::time::SystemTime::now());
+        hand.advance(LIFETIME + Duration::from_secs(60));
+        mint_token_by(&clock, &config, &[]).unwrap();
+        let dir = config.tokens_dir();
         assert!(ledger::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");
     }
 }

@@ -164,12 +164,6 @@ pub(super) async fn bring_up(
     if is_new {
         found(supervisor, dir, &plan, &progress).await?;
     } else {
-        // A gateway's certificate may have expired while everything was down; its agent takes it back by its key.
-        for agent in plan.of_role(Role::Agent) {
-            for gateway in plan.of_role(Role::Gateway).filter(|gateway| gateway.region == agent.region) {
-                supervisor.mint_token(agent, gateway).await?;
-            }
-        }
         for process in &plan.processes {
             supervisor.spawn(process.name.as_str())?;
         }

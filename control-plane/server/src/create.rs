@@ -2,7 +2,7 @@
 
 use hanse_proto::raft::ControlNode;
 use hanse_state::spec::Digest;
-use hanse_transport::{Authority, JoinToken, KeyPair, Role, chain_of, enrol};
+use hanse_transport::{Authority, JoinToken, KeyPair, Role, WallClock, chain_of, enrol};
 use rand::Rng;
 
 use crate::{
@@ -36,8 +36,16 @@ pub async fn join(config: &Config, token: &JoinToken, via: &[String]) -> Result<
     home::make(config)?;
     let node = NodeFile::random();
     let key = KeyPair::generate()?;
-    let answer =
-        enrol(via, token, Role::Server, &config.name, &key, Some(control_node(config, node.id))).await?;
+    let answer = enrol(
+        via,
+        token,
+        Role::Server,
+        &config.name,
+        &key,
+        Some(control_node(config, node.id)),
+        &WallClock::system(),
+    )
+    .await?;
     let control = Authority::from_parts(chain_of(&answer), key)?;
     let anchor = control.trust_anchor()?;
     let members: Vec<String> = answer.control_nodes.into_iter().map(|member| member.raft_address).collect();

@@ -1,9 +1,12 @@
-//! Joining: agents and further control nodes get their certificates here, for a join token.
+//! Joining and renewing: agents and further control nodes get their certificates here, the first for a join token; agents
+//! get the others for the key they joined with.
 
 use std::sync::Arc;
 
 use hanse_api::Clock;
-use hanse_proto::enrolment::{EnrolRequest, EnrolResponse, enrolment_server::Enrolment};
+use hanse_proto::enrolment::{
+    EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
+};
 use hanse_raft::RaftGroup;
 use hanse_state::{
     Command, CommandBody, Kind, Outcome, Problem, ProblemName, ResourceKey, Spec,
@@ -11,9 +14,11 @@ use hanse_state::{
     spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::Name;
-use hanse_transport::{Authority, Chain, Identity, digest_secret};
+use hanse_transport::{Authority, Chain, Identity, Peer, digest_secret};
 use tonic::{Request, Response, Status};
 use tracing::info;
+
+use crate::renewal;
 
 /// The enrolment service of a control node.
 pub(crate) struct EnrolmentService {
@@ -23,6 +28,8 @@ pub(crate) struct EnrolmentService {
     pub(crate) root: Option<Authority>,
     /// Who else is in the control plane: joiners are told.
     pub(crate) group: Arc<RaftGroup>,
+    /// The time that commands carry.
+    pub(crate) clock: Clock,
 }
 
 #[tonic::async_trait]
@@ -30,6 +37,35 @@ impl Enrolment for EnrolmentService {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
         let request = request.into_inner();
         self.admit(request).await.map(Response::new).map_err(|problem| refusal(&problem))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        self.renew_intermediate(request.extensions().get::<Peer>()).map(Response::new)
+    }
+}
+
+impl EnrolmentService {
+    /// A fresh regional intermediate for an agent whose leaf, valid or expired, was issued under the key it joined with.
+    ///
+    /// Judged by what this node knows, quorum or not: who joined and who was revoked is replicated, and a certificate is of
+    /// no use where its holder is known to be revoked.
+    fn renew_intermediate(&self, peer: Option<&Peer>) -> Result<RenewResponse, Status> {
+        let Some((identity, keys)) =
+            peer.and_then(|peer| Some((peer.identity.as_ref()?, peer.keys.as_ref()?)))
+        else {
+            return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
+        };
+        let state = self.replicated.current();
+        let region = renewal::permitted(identity, keys, state.member(&identity.to_string()))
+            .map_err(|refused| Status::permission_denied(refused.to_string()))?;
+        let chain = self
+            .control
+            .issue_regional_intermediate(&keys.issuer, region)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        info!(%identity, "renewed");
+        Ok(RenewResponse {
+            chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
+        })
     }
 }
 
@@ -44,7 +80,7 @@ impl EnrolmentService {
         let command = Command {
             actor: identity.to_string(),
             request_id: format!("enrol-{token}"),
-            time_ms: Clock::system().now_ms(),
+            time_ms: self.clock.now_ms(),
             idempotency_key: None,
             body: CommandBody::UseJoinToken {
                 token: token.clone(),

@@ -27,9 +27,13 @@ const FIRST_TOKEN: &str = "bootstrap";
 
 /// Does what `init` or `join` left to do, if anything is left. Both files are removed only when it is done, and each step
 /// may be repeated.
-pub(crate) async fn found_or_join(config: &Config, group: &Arc<RaftGroup>) -> Result<(), Error> {
+pub(crate) async fn found_or_join(
+    config: &Config,
+    group: &Arc<RaftGroup>,
+    clock: &Clock,
+) -> Result<(), Error> {
     if let Some(file) = home::read_json::<BootstrapFile>(&config.bootstrap_file())? {
-        found(group, &file).await?;
+        found(group, &file, clock).await?;
         home::remove(&config.bootstrap_file())?;
         info!("founded a control plane");
     }
@@ -41,7 +45,7 @@ pub(crate) async fn found_or_join(config: &Config, group: &Arc<RaftGroup>) -> Re
     Ok(())
 }
 
-async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile) -> Result<(), Error> {
+async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, clock: &Clock) -> Result<(), Error> {
     if !group.is_initialized() {
         group.bootstrap().await?;
     }
@@ -59,7 +63,8 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile) -> Result<(), Error
     // A crash may have come between these writes, so each is made only if it is missing.
     let state = settled(group).await?;
     if state.lineage().is_none() {
-        write(group, CommandBody::StartLineage(Lineage { generation: 1, id: lineage, parent: None })).await?;
+        let start = Lineage { generation: 1, id: lineage, parent: None };
+        write(group, CommandBody::StartLineage(start), clock).await?;
     }
     let name = Name::new(FIRST_TOKEN).expect("a constant that is a name");
     let key = ResourceKey::global(Kind::Token, name);
@@ -74,7 +79,7 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile) -> Result<(), Error
         },
         if_revision: Some(0),
     };
-    write(group, CommandBody::Apply(vec![put])).await
+    write(group, CommandBody::Apply(vec![put]), clock).await
 }
 
 /// The state with all that was committed: read through the leader, which this node becomes.
@@ -92,13 +97,13 @@ async fn settled(group: &Arc<RaftGroup>) -> Result<State, Error> {
 }
 
 /// Writes once there is a leader; this node alone is the quorum.
-async fn write(group: &Arc<RaftGroup>, body: CommandBody) -> Result<(), Error> {
+async fn write(group: &Arc<RaftGroup>, body: CommandBody, clock: &Clock) -> Result<(), Error> {
     let attempts = async {
         loop {
             let command = Command {
                 actor: "init".into(),
                 request_id: "init".into(),
-                time_ms: Clock::system().now_ms(),
+                time_ms: clock.now_ms(),
                 idempotency_key: None,
                 body: body.clone(),
             };

@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path};
 
-use hanse_transport::{Authority, TrustAnchor};
+use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tracing::info;
 
 use crate::{Config, Error};
 
@@ -69,18 +70,37 @@ impl Keys {
         Ok(self.control.save(&dir.join(CONTROL_DIR))?)
     }
 
-    /// Reads them back.
-    pub(crate) fn load(config: &Config) -> Result<Self, Error> {
+    /// Reads them back. Where the root's key is here, a control intermediate past half its life is made anew: that is how
+    /// an operator renews one.
+    pub(crate) fn load(config: &Config, clock: &WallClock) -> Result<Self, Error> {
         let dir = config.pki_dir();
-        if !Authority::is_saved(&dir.join(CONTROL_DIR)) {
+        let control_dir = dir.join(CONTROL_DIR);
+        if !Authority::is_saved(&control_dir) {
             return Err(Error::NotMade(config.data_dir.clone()));
         }
-        let control = Authority::load(&dir.join(CONTROL_DIR))?;
+        let mut control = Authority::load(&control_dir)?.with_clock(clock.clone());
         let anchor = control.trust_anchor()?;
         let root = dir.join(ROOT_DIR);
-        let root = if Authority::is_saved(&root) { Some(Authority::load(&root)?) } else { None };
+        let root = match Authority::is_saved(&root) {
+            true => Some(Authority::load(&root)?.with_clock(clock.clone())),
+            false => None,
+        };
+        if let Some(root) = &root
+            && control.validity().half_life() <= clock.now()
+        {
+            control = reissued(&control, root, config)?;
+            control.save(&control_dir)?;
+            info!("renewed this node's control intermediate under the root");
+        }
         Ok(Self { control, root, anchor })
     }
+}
+
+/// A fresh control intermediate for the same key.
+fn reissued(control: &Authority, root: &Authority, config: &Config) -> Result<Authority, PkiError> {
+    let key = control.key();
+    let chain = root.issue_control_intermediate(&key.public_key_der(), &config.name)?;
+    Ok(Authority::from_parts(chain, key.clone())?.with_clock(control.clock().clone()))
 }
 
 /// Makes the data directory, or refuses one that is in use.
@@ -130,3 +150,6 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

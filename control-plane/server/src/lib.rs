@@ -15,8 +15,9 @@ mod home;
 mod identity;
 mod node;
 mod projector;
+mod renewal;
 
 pub use config::{Addresses, Config};
 pub use create::{init, join};
 pub use error::Error;
-pub use node::run;
+pub use node::{run, run_with_clock};

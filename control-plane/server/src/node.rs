@@ -5,14 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_api::{ApiMetrics, OperatorApi};
+use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_link::{Freshness, Replicas, Subscribers, publisher_service};
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_raft::{RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
 use hanse_transport::{
-    Alpn, Clients, Expect, LiveCredentials, Metrics, Role, Shutdown, TlsListener, TrustAnchor, admin, bind,
-    client_tls, drain, renew_from, serve_grpc, server_tls,
+    Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
+    TlsListener, WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls,
+    warn_of_expiry,
 };
 use tokio::{sync::watch, task::JoinSet};
 use tonic::service::Routes;
@@ -34,16 +35,32 @@ use crate::{
 /// interval, so that bookmarks carry an age that is nearly right.
 const FRESHNESS_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How long before its end a control intermediate is spoken of: the root is in a safe somewhere, and the people who know
+/// where may be on holiday.
+const WARN_BEFORE: Duration = Duration::from_secs(180 * 24 * 3600);
+/// What to do then.
+const RENEW_BY_HAND: &str = "bring the directory pki/root back into this node's data directory, restart the node, and move it away \
+                             again: the node renews its intermediate at start";
+
 /// Runs a control-plane node until the shutdown.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
-    let keys = Keys::load(&config)?;
+    run_with_clock(config, WallClock::system(), shutdown).await
+}
+
+/// The same, with certificates, tokens and commands dated by another clock than the system's.
+pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
+    let keys = Keys::load(&config, &clock)?;
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
     let live = identity::issue(&config, &keys.control)?;
     let metrics = Metrics::new();
     let mut tasks = JoinSet::new();
     let names = identity::api_names(&config);
-    tasks.spawn(renew_from(keys.control.clone(), names, live.clone(), shutdown.clone()));
+    let trust = LiveTrust::new(keys.anchor.clone(), clock.clone());
+    let control = LiveAuthority::new(keys.control.clone());
+    metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(control.clone())));
+    tasks.spawn(renew_from(control.clone(), names, live.clone(), clock.clone(), shutdown.clone()));
+    tasks.spawn(warn_of_expiry(control, WARN_BEFORE, RENEW_BY_HAND, clock.clone(), shutdown.clone()));
 
     // Bound before anything is asked of others: an address in use is an error at once, not after an election.
     let api = bind("api", &config.listen.api).await?;
@@ -56,7 +73,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
 
     let servers_only = Expect { roles: vec![Role::Server], region: None };
-    let peers_tls = client_tls(Some(&live), &keys.anchor, servers_only)?;
+    let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
     let group = RaftGroup::open(
         RaftOptions::new(create::control_node(&config, node.id), &config.data_dir),
         peers_tls,
@@ -71,13 +88,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         Arc::new(move || fleet::reports_of(&subscribers, Instant::now()))
     };
     let (raft_service, peer_service) = group.services(reports);
-    let tls = server_tls(&live, mutual(&keys.anchor, Role::Server), Alpn::Http2)?;
+    let tls = server_tls(&live, mutual(&trust, Role::Server), Alpn::Http2)?;
     let routes = Routes::new(raft_service).add_service(peer_service);
     // On Raft's own threads: heartbeats must not wait behind callers.
     tasks.spawn_on(serve_grpc("raft", raft, tls, routes, shutdown.clone()), group.handle());
 
+    let dated = commands_clock(&clock);
     tokio::select! {
-        founded = founding::found_or_join(&config, &group) => founded?,
+        founded = founding::found_or_join(&config, &group, &dated) => founded?,
         () = shutdown.wait() => return stop(group, tasks).await,
     }
 
@@ -106,7 +124,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         config.name.to_string(),
         shutdown.clone(),
     );
-    let tls = server_tls(&live, mutual(&keys.anchor, Role::Agent), Alpn::Http2)?;
+    let tls = server_tls(&live, mutual(&trust, Role::Agent), Alpn::Http2)?;
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
 
     let service = EnrolmentService {
@@ -114,8 +132,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         control: keys.control.clone(),
         root: keys.root.clone(),
         group: group.clone(),
+        clock: dated.clone(),
     };
-    let tls = server_tls(&live, Clients::Anyone, Alpn::Http2)?;
+    let clients = Clients::Renewing { trust, roles: vec![Role::Agent] };
+    let tls = server_tls(&live, clients, Alpn::Http2)?;
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
@@ -124,6 +144,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());
     let mut operator = OperatorApi::new(replicated, fleet, Arc::new(projected), api_metrics, scrape);
+    operator.clock = dated;
     operator.closing = closing(&shutdown, &mut tasks);
     tasks.spawn(serve_api(api, &live, operator, shutdown.clone())?);
 
@@ -139,8 +160,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     ended
 }
 
-fn mutual(anchor: &TrustAnchor, role: Role) -> Clients {
-    Clients::Mutual { trust: anchor.clone(), roles: vec![role] }
+/// The time that commands carry.
+fn commands_clock(clock: &WallClock) -> Clock {
+    let clock = clock.clone();
+    Clock::from_fn(move || clock.unix_ms())
+}
+
+fn mutual(trust: &LiveTrust, role: Role) -> Clients {
+    Clients::Mutual { trust: trust.clone(), roles: vec![role] }
 }
 
 async fn serve_admin(listener: tokio::net::TcpListener, router: axum::Router, shutdown: Shutdown) {

@@ -37,7 +37,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The region's agents, `host:port` of their federation listeners.
     pub agents: Vec<String>,
-    /// Where to enrol when there is no certificate yet, `host:port`.
+    /// Where the region's agents enrol and renew, `host:port`; tried in turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enrolment: Vec<String>,
     /// A file with the join token, needed for the first start only. `HANSE_GATEWAY_JOIN_TOKEN` wins.

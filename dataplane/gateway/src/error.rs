@@ -25,12 +25,6 @@ pub enum Error {
          region and give it as join_token_file or HANSE_GATEWAY_JOIN_TOKEN"
     )]
     NoJoinToken(PathBuf),
-    /// The certificate on disk has expired and there is no token for another.
-    #[error(
-        "the certificate in {0} has expired; make a join token with `hanse agent mint-token` in the gateway's region and \
-         give it as join_token_file or HANSE_GATEWAY_JOIN_TOKEN"
-    )]
-    Expired(PathBuf),
     /// The certificate on disk is another's.
     #[error(
         "{dir} holds the certificate of {found}, but name = {name:?} is configured; a gateway does not change its name: \

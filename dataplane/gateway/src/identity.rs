@@ -1,12 +1,14 @@
-//! The gateway's own key and certificate: got once from the region's agent with a join token, then read from disk.
+//! The gateway's own key and certificate: got once from the region's agent with a join token, then read from disk and
+//! renewed by any agent of the region that knows its key.
 
-use std::{env, fs, time::Duration, time::SystemTime};
+use std::{env, fs, time::Duration};
 
 use hanse_transport::{
-    Credentials, EnrolError, JoinToken, KeyPair, LiveCredentials, Role, Shutdown, backoff::Backoff, chain_of,
-    enrol, telemetry,
+    Credentials, EnrolError, Expect, Issuers, JoinToken, KeyPair, LiveCredentials, LiveTrust, RenewError,
+    RenewalSchedule, Role, Shutdown, WallClock, backoff::Backoff, chain_of, enrol, renew_credentials,
+    telemetry,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{Config, Error};
 
@@ -15,35 +17,88 @@ const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// At most: how late a gateway notices that its agent is there.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Reads the credentials, or joins. `None`: told to stop before an agent could be reached.
+/// Reads the credentials, which may have expired, or joins. `None`: told to stop before an agent could be reached.
 pub(crate) async fn credentials(
     config: &Config,
+    clock: &WallClock,
     shutdown: &Shutdown,
 ) -> Result<Option<LiveCredentials>, Error> {
     let dir = config.pki_dir();
-    let expired = if dir.exists() {
+    if dir.exists() {
         let credentials = Credentials::load(&dir)?;
         let identity = credentials.identity();
         if identity.name != config.name || identity.role != Role::Gateway {
             let (found, name) = (identity.to_string(), config.name.to_string());
             return Err(Error::OtherIdentity { dir, found, name });
         }
-        if credentials.not_after() > SystemTime::now() {
-            return Ok(Some(LiveCredentials::new(credentials)));
-        }
-        Some(credentials.key().clone())
-    } else {
-        None
+        return Ok(Some(LiveCredentials::new(credentials)));
+    }
+    let Some(token) = join_token(config)? else { return Err(Error::NoJoinToken(dir)) };
+    let key = KeyPair::generate()?;
+    let Some(credentials) = join(config, &token.parse()?, key, clock, shutdown).await? else {
+        return Ok(None);
     };
-    let Some(token) = join_token(config)? else {
-        return Err(if expired.is_some() { Error::Expired(dir) } else { Error::NoJoinToken(dir) });
-    };
-    // The agent knows this gateway by its key: under another one it would be a stranger with a name that is taken.
-    let key = expired.map_or_else(KeyPair::generate, Ok)?;
-    let Some(credentials) = join(config, &token.parse()?, key, shutdown).await? else { return Ok(None) };
     credentials.save(&dir)?;
     info!(identity = %credentials.identity(), "joined the region");
     Ok(Some(LiveCredentials::new(credentials)))
+}
+
+/// Has the certificate renewed at half its life by any of the region's agents, also after it has expired, until the
+/// shutdown. Connections made after that use the new one. Serving never waits for it.
+pub(crate) async fn keep_renewed(
+    config: Config,
+    live: LiveCredentials,
+    trust: LiveTrust,
+    shutdown: Shutdown,
+) {
+    let expect = Expect { roles: vec![Role::Agent], region: live.identity().region };
+    let mut schedule = RenewalSchedule::new(trust.clock().clone(), shutdown);
+    let issuers = Issuers { addresses: config.enrolment.clone(), trust, expect };
+    if issuers.addresses.is_empty() {
+        error!(
+            "this gateway cannot renew its certificate: no enrolment address is configured (enrolment = [\"host:7446\"])"
+        );
+    }
+    while schedule.due(live.current().validity()).await {
+        match renew(&config, &issuers, &live.current()).await {
+            Ok(fresh) => {
+                // In use even if the disk is full: after a restart the old one renews as well.
+                if let Err(error) = fresh.save(&config.pki_dir()) {
+                    error!(error = %telemetry::causes(&error), "cannot save the renewed certificate");
+                }
+                live.replace(fresh);
+                schedule.succeeded();
+                info!("renewed this gateway's certificate");
+            }
+            Err(error) => {
+                warn!(error = %telemetry::causes(&error), "cannot renew this gateway's certificate yet");
+                if !schedule.failed().await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Renews or, where the agents refuse and there is a join token (they lost what they knew of this gateway), joins again
+/// with the same key: under another it would be a stranger with a name that is taken.
+async fn renew(config: &Config, issuers: &Issuers, current: &Credentials) -> Result<Credentials, RenewError> {
+    let refused = match renew_credentials(issuers, current).await {
+        Err(refused @ RenewError::Refused { .. }) => refused,
+        decided => return decided,
+    };
+    let Some(token) = join_token(config).ok().flatten().and_then(|text| text.parse::<JoinToken>().ok())
+    else {
+        return Err(refused);
+    };
+    let (key, clock) = (current.key(), issuers.trust.clock());
+    match enrol(&config.enrolment, &token, Role::Gateway, &config.name, key, None, clock).await {
+        Ok(answer) => Credentials::new(chain_of(&answer), key.clone()).map_err(RenewError::Own),
+        Err(error) => {
+            warn!(error = %telemetry::causes(&error), "the join token does not help either");
+            Err(refused)
+        }
+    }
 }
 
 /// Asks until an agent answers. What it answers is final.
@@ -51,11 +106,13 @@ async fn join(
     config: &Config,
     token: &JoinToken,
     key: KeyPair,
+    clock: &WallClock,
     shutdown: &Shutdown,
 ) -> Result<Option<Credentials>, Error> {
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
     loop {
-        let error = match enrol(&config.enrolment, token, Role::Gateway, &config.name, &key, None).await {
+        let joining = enrol(&config.enrolment, token, Role::Gateway, &config.name, &key, None, clock);
+        let error = match joining.await {
             Ok(answer) => return Ok(Some(Credentials::new(chain_of(&answer), key)?)),
             Err(error @ EnrolError::Unreachable { .. }) => error,
             Err(error) => return Err(error.into()),

@@ -24,7 +24,7 @@ pub mod table;
 
 pub use config::Config;
 pub use error::Error;
-pub use run::run;
+pub use run::{run, run_with_clock};
 
 #[cfg(test)]
 mod testbed;

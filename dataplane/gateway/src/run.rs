@@ -6,7 +6,10 @@ use hanse_link::{
     EffectiveSource, InUse, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
 };
 use hanse_topology::ScopeId;
-use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, ShutdownTrigger, admin, client_tls};
+use hanse_transport::{
+    Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, ShutdownTrigger, WallClock,
+    admin, client_tls,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
@@ -27,19 +30,26 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Runs a gateway until the shutdown. Serves on threads of its own; everything else runs on the caller's runtime.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
+    run_with_clock(config, WallClock::system(), shutdown).await
+}
+
+/// The same, with certificates judged by another clock than the system's.
+pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
     raise_descriptor_limit();
-    let Some(credentials) = identity::credentials(&config, &shutdown).await? else { return Ok(()) };
+    let Some(credentials) = identity::credentials(&config, &clock, &shutdown).await? else { return Ok(()) };
+    let trust = LiveTrust::new(credentials.current().trust_anchor()?, clock);
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
     let replicas = Replicas::new();
     let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
-    let (subscriber, link) = subscriber(&config, &credentials, replicas.clone(), kept.effective)?;
+    let (subscriber, link) = subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective)?;
 
     let registry = Metrics::new();
     registry.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics.clone(), kept.endpoints.clone())));
         replicas.metrics().register(registry);
+        ExpiryMetrics::register(registry, credentials.clone(), None);
     });
     let listen = &config.listen;
     let http = sockets("http", listen.http.as_deref(), workers).await?;
@@ -83,6 +93,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
         ("the health checks", tokio::spawn(checks.run(shutdown.clone()))),
     ];
+    tokio::spawn(identity::keep_renewed(config, credentials, trust, shutdown.clone()));
     // The pages stay to the end: somebody may ask why the gateway is not ready any more.
     let (_end, ended) = ShutdownTrigger::new();
     tokio::spawn(async move {
@@ -153,11 +164,11 @@ fn raise_descriptor_limit() {
 fn subscriber(
     config: &Config,
     credentials: &LiveCredentials,
+    trust: &LiveTrust,
     replicas: Replicas,
     effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
 ) -> Result<(SubscriberTask, SubscriberHandle), Error> {
     let identity = credentials.identity();
-    let trust = credentials.current().trust_anchor()?;
     let expect = Expect { roles: vec![Role::Agent], region: identity.region.clone() };
     let (_, publishers) = watch::channel(config.agents.clone());
     let wanted = match config.environments.as_slice() {
@@ -167,7 +178,7 @@ fn subscriber(
     let options = SubscriberOptions {
         identity,
         publishers,
-        tls: client_tls(Some(credentials), &trust, expect)?,
+        tls: client_tls(Some(credentials), trust, expect)?,
         wanted,
     };
     Ok(SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None))

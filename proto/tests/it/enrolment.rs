@@ -27,4 +27,5 @@ fn asking_and_answering() {
             control_nodes: vec![node()],
         },
     );
+    recorded("enrolment-renewal", &RenewResponse { chain: vec![vec![3; 4].into(), vec![4; 4].into()] });
 }

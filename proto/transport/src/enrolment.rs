@@ -1,9 +1,6 @@
 //! Joining: turning a token and a fresh key into a certificate chain.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use hanse_proto::{
     enrolment::{EnrolRequest, EnrolResponse, enrolment_client::EnrolmentClient},
@@ -15,11 +12,11 @@ use tonic::{Code, Status};
 
 use crate::{
     Authority, Chain, Credentials, Identity, InvalidIdentity, JoinToken, KeyPair, PkiError, Role, TlsError,
-    TrustAnchor, connect::connect, telemetry, tls,
+    TrustAnchor, WallClock, connect::connect, telemetry, tls,
 };
 
 /// Longest wait for an answer: on a control node it includes a write through the quorum, possibly an election.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a process could not join.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +68,7 @@ pub async fn enrol(
     name: &Name,
     key: &KeyPair,
     control_node: Option<ControlNode>,
+    clock: &WallClock,
 ) -> Result<EnrolResponse, EnrolError> {
     if addresses.is_empty() {
         return Err(EnrolError::NoAddress);
@@ -79,7 +77,7 @@ pub async fn enrol(
         Role::Server | Role::Agent => Role::Server,
         Role::Gateway => Role::Agent,
     };
-    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![admits])?;
+    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![admits], clock)?;
     let request = EnrolRequest {
         token_id: token.id().to_string(),
         secret: token.secret().to_vec().into(),
@@ -91,7 +89,7 @@ pub async fn enrol(
     for address in addresses {
         match ask(address, tls.clone(), request.clone()).await {
             Ok(response) => {
-                check(&response, token, joining, name, key)
+                check(&response, token, joining, name, key, clock)
                     .map_err(|source| EnrolError::Answer { address: address.clone(), source })?;
                 return Ok(response);
             }
@@ -110,9 +108,25 @@ pub fn chain_of(response: &EnrolResponse) -> Chain {
     response.chain.iter().map(|der| der.to_vec().into()).collect()
 }
 
-enum Failure {
+/// Why one address did not help.
+pub(crate) enum Failure {
+    /// Somebody answered, and said no.
     Refused(Status),
+    /// Nobody answered, or the one who did cannot decide now.
     Unreachable(String),
+}
+
+/// What a status says about the one who answered.
+pub(crate) fn classified(address: &str, status: Status) -> Failure {
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
+            // A refusal of our certificate is told by an alert, deep in the sources.
+            let source = std::error::Error::source(&status);
+            let why = source.map(|source| format!(": {}", telemetry::causes(source))).unwrap_or_default();
+            Failure::Unreachable(format!("{address}: {}{why}", status.message()))
+        }
+        _ => Failure::Refused(status),
+    }
 }
 
 async fn ask(address: &str, tls: Arc<ClientConfig>, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
@@ -122,12 +136,7 @@ async fn ask(address: &str, tls: Arc<ClientConfig>, request: EnrolRequest) -> Re
     let mut request = tonic::Request::new(request);
     request.set_timeout(ANSWER_TIMEOUT);
     let answer = EnrolmentClient::new(channel).enrol(request).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
-            Failure::Unreachable(format!("{address}: {}", status.message()))
-        }
-        _ => Failure::Refused(status),
-    })
+    answer.map(tonic::Response::into_inner).map_err(|status| classified(address, status))
 }
 
 /// Whether the chain is of our key, ends in the pinned root and is of use for what the answer says we are.
@@ -137,6 +146,7 @@ fn check(
     joining: Role,
     name: &Name,
     key: &KeyPair,
+    clock: &WallClock,
 ) -> Result<(), PkiError> {
     let chain = chain_of(response);
     let anchor = TrustAnchor::of_chain(&chain)?;
@@ -159,16 +169,16 @@ fn check(
     let leaf = match role {
         Role::Gateway => Credentials::new(chain, key.clone())?,
         // Path validation takes leaves only: so use the new authority once, for what it is for.
-        Role::Server | Role::Agent => {
-            Authority::from_parts(chain, key.clone())?.issue_credentials(&expected, &[])?
-        }
+        Role::Server | Role::Agent => Authority::from_parts(chain, key.clone())?
+            .with_clock(clock.clone())
+            .issue_credentials(&expected, &[])?,
     };
     if *leaf.identity() != expected {
         return Err(
             InvalidIdentity::Shape { given: format!("{} instead of {expected}", leaf.identity()) }.into()
         );
     }
-    anchor.verify(leaf.chain(), SystemTime::now()).map(|_| ())
+    anchor.verify(leaf.chain(), clock.now()).map(|_| ())
 }
 
 #[cfg(test)]

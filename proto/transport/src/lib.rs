@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod backoff;
+mod clock;
 mod connect;
 mod enrolment;
 mod listener;
@@ -18,15 +19,19 @@ pub mod telemetry;
 mod tls;
 mod token;
 
+pub use clock::{ClockHand, WallClock};
 pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy};
 pub use enrolment::{EnrolError, chain_of, enrol};
-pub use listener::{Peer, TlsConnection, TlsListener, grpc_server};
+pub use listener::{Peer, PeerKeys, TlsConnection, TlsListener, grpc_server};
 pub use metrics::Metrics;
 pub use pki::{
-    Authority, Chain, Credentials, DOMAIN, Identity, InvalidIdentity, KeyPair, LiveCredentials, PkiError,
-    Role, SanName, Tier, TrustAnchor,
+    Authority, Chain, Credentials, DOMAIN, Identity, InvalidIdentity, KeyPair, LiveAuthority,
+    LiveCredentials, LiveTrust, PkiError, Role, SanName, Tier, TrustAnchor, TrustBundle, Validity,
 };
-pub use renewal::renew_from;
+pub use renewal::{
+    ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,
+    warn_of_expiry,
+};
 pub use serve::{BindError, bind, drain, serve_grpc};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use tls::{

@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::{Stream, stream};
 use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -24,6 +25,7 @@ use tracing::{debug, warn};
 use crate::{
     Identity,
     connect::{CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
+    pki::public_key_of,
     telemetry, tls,
 };
 
@@ -45,6 +47,25 @@ pub struct Peer {
     pub identity: Option<Identity>,
     /// Where it is.
     pub address: SocketAddr,
+    /// The public keys (SubjectPublicKeyInfo, DER) of its certificate and of the issuer's; none where it showed none.
+    pub keys: Option<Arc<PeerKeys>>,
+}
+
+/// The public keys at the beginning of a peer's chain.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PeerKeys {
+    /// Its own: the handshake proved that it has the private half.
+    pub own: Vec<u8>,
+    /// That of the second certificate it showed. Where certificates are renewed
+    /// ([`Clients::Renewing`](crate::Clients::Renewing)) that is the issuer's, which is verified.
+    pub issuer: Vec<u8>,
+}
+
+impl PeerKeys {
+    fn of_chain(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let [leaf, issuer, ..] = chain else { return None };
+        Some(Self { own: public_key_of(leaf).ok()?, issuer: public_key_of(issuer).ok()? })
+    }
 }
 
 impl fmt::Display for Peer {
@@ -156,7 +177,7 @@ impl axum::serve::Listener for TlsListener {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { identity: None, address: self.tcp.local_addr()? })
+        Ok(Peer { identity: None, address: self.tcp.local_addr()?, keys: None })
     }
 }
 
@@ -176,10 +197,11 @@ pub struct TlsConnection {
 impl TlsConnection {
     fn new(stream: TlsStream<TcpStream>, address: SocketAddr) -> Self {
         let (_, session) = stream.get_ref();
-        let leaf = session.peer_certificates().and_then(<[_]>::first);
-        // The verifier has read the same identity already, so this fails only where no certificate was asked for.
-        let identity = leaf.and_then(|leaf| Identity::of_certificate(leaf).ok());
-        Self { stream, peer: Peer { identity, address } }
+        let chain = session.peer_certificates().unwrap_or_default();
+        // The verifier has read the same identity already, so this fails only where no certificate was shown.
+        let identity = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
+        let keys = PeerKeys::of_chain(chain).map(Arc::new);
+        Self { stream, peer: Peer { identity, address, keys } }
     }
 
     /// The other end.

@@ -8,16 +8,21 @@ mod credentials;
 mod files;
 mod identity;
 mod keys;
+mod live;
 mod trust;
+mod validity;
 
 use std::path::PathBuf;
 
 pub use authority::{Authority, SanName, Tier};
 pub use credentials::{Credentials, LiveCredentials};
 pub use identity::{DOMAIN, Identity, InvalidIdentity, Role};
+pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
-pub use trust::TrustAnchor;
-pub(crate) use trust::spki_sha256;
+pub use live::{LiveAuthority, LiveTrust};
+pub use trust::{TrustAnchor, TrustBundle};
+pub(crate) use trust::{spki_sha256, unix_time};
+pub use validity::Validity;
 
 /// Why keys or certificates could not be made, read, written or believed.
 #[derive(Debug, thiserror::Error)]

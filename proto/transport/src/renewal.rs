@@ -1,42 +1,44 @@
-//! Certificates that a process issues to itself: control nodes and agents hold an authority.
+//! Renewal: certificates are replaced at half of their life, by the process itself where it holds an authority, else by
+//! whoever admitted it. Renewal checks key and revocation, never expiry: a long outage locks nobody out.
 
-use std::time::{Duration, SystemTime};
+mod ask;
+mod metrics;
+mod schedule;
 
-use tracing::{info, warn};
+use std::time::Duration;
 
-use crate::{Authority, LiveCredentials, SanName, Shutdown};
+use tracing::{error, info, warn};
 
-/// How often the wall clock is looked at: a machine that was suspended finds its certificate half expired within this.
-/// Also how soon a failed renewal is tried again, and how often one happens at most: close to the authority's own expiry
-/// every new certificate is due at once.
-const LOOK: Duration = Duration::from_secs(60);
+pub use ask::{Issuers, RenewError, renew_authority, renew_credentials};
+pub use metrics::ExpiryMetrics;
+pub use schedule::RenewalSchedule;
 
-/// Replaces `live` at half its life with a certificate of the same identity from `authority`, until the shutdown.
+use crate::{LiveAuthority, LiveCredentials, SanName, Shutdown, WallClock};
+
+/// Least time between two certificates that a process issues to itself, and how soon a failed attempt is repeated: close to
+/// the authority's own expiry every new certificate is due at once.
+const SPACING: Duration = Duration::from_secs(60);
+/// How often an authority that nobody renews by itself is mentioned once its end is near: once a working day.
+const REMIND: Duration = Duration::from_secs(24 * 3600);
+
+/// Replaces `live` with a certificate of the same identity from `authority`, at half its life and whenever the authority is
+/// replaced, until the shutdown.
 pub async fn renew_from(
-    authority: Authority,
+    authority: LiveAuthority,
     names: Vec<SanName>,
     live: LiveCredentials,
+    clock: WallClock,
     shutdown: Shutdown,
 ) {
-    renew_by(SystemTime::now, authority, names, live, shutdown).await;
-}
-
-async fn renew_by(
-    now: impl Fn() -> SystemTime,
-    authority: Authority,
-    names: Vec<SanName>,
-    live: LiveCredentials,
-    shutdown: Shutdown,
-) {
+    let mut replaced = authority.replaced();
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = clock.reaches(live.current().validity().half_life()) => {}
+            Ok(()) = replaced.changed() => {}
         }
-        if now() < live.current().renew_at() {
-            continue;
-        }
-        match authority.issue_credentials(&live.identity(), &names) {
+        replaced.mark_unchanged();
+        match authority.current().issue_credentials(&live.identity(), &names) {
             Ok(fresh) => {
                 live.replace(fresh);
                 info!("renewed this process's certificate");
@@ -45,33 +47,36 @@ async fn renew_by(
                 warn!(error = &error as &dyn std::error::Error, "cannot renew this process's certificate");
             }
         }
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = clock.pause(SPACING) => {}
+            Ok(()) = replaced.changed() => replaced.mark_changed(),
+        }
+    }
+}
+
+/// Says once a day that an authority ends within `before`, and what to do, for as long as that is so.
+pub async fn warn_of_expiry(
+    authority: LiveAuthority,
+    before: Duration,
+    remedy: &'static str,
+    clock: WallClock,
+    shutdown: Shutdown,
+) {
+    loop {
+        let end = authority.current().validity().not_after;
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = clock.reaches(end - before) => {}
+        }
+        let left = end.duration_since(clock.now()).unwrap_or_default();
+        error!(days_left = left.as_secs() / REMIND.as_secs(), remedy, "this node's authority ends soon");
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = clock.reaches(clock.now() + REMIND) => {}
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use hanse_topology::Name;
-
-    use super::*;
-    use crate::{Identity, ShutdownTrigger};
-
-    #[tokio::test(start_paused = true)]
-    async fn half_a_life_later_there_is_another_certificate() {
-        let root = Authority::new_root().unwrap();
-        let control = root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap();
-        let identity = Identity::server(Name::new("cp-1").unwrap());
-        let live = LiveCredentials::new(control.issue_credentials(&identity, &[]).unwrap());
-        let first = live.current().chain()[0].clone();
-        let (trigger, shutdown) = ShutdownTrigger::new();
-        let (began, wall) = (tokio::time::Instant::now(), SystemTime::now());
-        let now = move || wall + began.elapsed();
-        let task = tokio::spawn(renew_by(now, control, Vec::new(), live.clone(), shutdown));
-        tokio::time::sleep(Duration::from_secs(11 * 3600)).await;
-        assert_eq!(live.current().chain()[0], first);
-        tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
-        assert_ne!(live.current().chain()[0], first);
-        assert_eq!(live.identity(), identity);
-        trigger.trigger();
-        task.await.unwrap();
-    }
-}
+mod tests;

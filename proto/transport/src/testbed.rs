@@ -57,7 +57,7 @@ impl Federation {
     }
 
     pub(crate) fn mutual(&self, roles: &[Role]) -> Clients {
-        Clients::Mutual { trust: self.anchor(), roles: roles.to_vec() }
+        Clients::Mutual { trust: self.anchor().into(), roles: roles.to_vec() }
     }
 
     /// A mutual TLS server for gRPC.
@@ -66,7 +66,7 @@ impl Federation {
     }
 
     pub(crate) fn client(&self, who: &str, roles: &[Role]) -> Arc<ClientConfig> {
-        client_tls(Some(&self.live(who)), &self.anchor(), Expect { roles: roles.to_vec(), region: None })
+        client_tls(Some(&self.live(who)), self.anchor(), Expect { roles: roles.to_vec(), region: None })
             .unwrap()
     }
 }

@@ -10,25 +10,34 @@ use rustls::{
     CertificateError, ClientConfig, OtherError, ServerConfig,
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
-    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
+    server::NoServerSessionStorage,
     version::TLS13,
 };
 
 pub use self::verify::RefusedPeer;
 pub(crate) use self::verify::ServerVerifier;
-use self::verify::{ClientVerifier, Rule};
-use crate::{LiveCredentials, Role, TrustAnchor};
+use self::verify::{Admit, ClientVerifier, Rule};
+use crate::{LiveCredentials, LiveTrust, Role, WallClock};
 
 /// Whom a listener lets in.
 #[derive(Debug, Clone)]
 pub enum Clients {
     /// No client certificate is asked for: joining processes and operators have none.
     Anyone,
-    /// Only peers with a certificate under the root and one of the roles.
+    /// Only peers with a certificate under one of the roots and of one of the roles.
     Mutual {
-        /// The root.
-        trust: TrustAnchor,
+        /// The roots, and the clock that certificates are judged by.
+        trust: LiveTrust,
         /// The roles let in.
+        roles: Vec<Role>,
+    },
+    /// Anyone may come without a certificate, to join. Whoever shows one must be of one of the roles, and it may have
+    /// expired, for renewal is what it comes for: its chain is verified at the end of its own life. Everything else is
+    /// checked as ever, and the handshake proves that the peer has the key.
+    Renewing {
+        /// The roots, and the clock that certificates are judged by.
+        trust: LiveTrust,
+        /// The roles whose certificates are renewed here.
         roles: Vec<Role>,
     },
 }
@@ -66,9 +75,6 @@ pub enum TlsError {
     /// The provider does not offer what we ask of it.
     #[error("the TLS provider refused the configuration")]
     Provider(#[source] rustls::Error),
-    /// The trust anchor is unusable.
-    #[error("cannot verify client certificates under this trust anchor")]
-    Verifier(#[source] VerifierBuilderError),
 }
 
 /// Makes aws-lc-rs the process's default provider, for code that asks rustls for the default. Idempotent; call it
@@ -89,17 +95,20 @@ pub fn server_tls(
     clients: Clients,
     alpn: Alpn,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let builder = ServerConfig::builder_with_provider(provider())
+    let verifier = match clients {
+        Clients::Anyone => None,
+        Clients::Mutual { trust, roles } => Some((trust, roles, Admit::Valid)),
+        Clients::Renewing { trust, roles } => Some((trust, roles, Admit::ExpiredOrNone)),
+    };
+    let clock = verifier.as_ref().map_or_else(WallClock::system, |(trust, ..)| trust.clock().clone());
+    let builder = ServerConfig::builder_with_details(provider(), Arc::new(clock))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Provider)?;
-    let builder = match clients {
-        Clients::Anyone => builder.with_no_client_auth(),
-        Clients::Mutual { trust, roles } => {
-            let path = WebPkiClientVerifier::builder_with_provider(trust.roots().clone(), provider())
-                .build()
-                .map_err(TlsError::Verifier)?;
-            builder
-                .with_client_cert_verifier(Arc::new(ClientVerifier::new(path, Rule { roles, region: None })))
+    let builder = match verifier {
+        None => builder.with_no_client_auth(),
+        Some((trust, roles, admit)) => {
+            let rule = Rule { roles, region: None };
+            builder.with_client_cert_verifier(Arc::new(ClientVerifier::new(trust, rule, admit)))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(credentials.clone()));
@@ -112,26 +121,31 @@ pub fn server_tls(
 /// A client's configuration: shows the credentials if given, accepts only the peers expected. Speaks HTTP/2.
 pub fn client_tls(
     credentials: Option<&LiveCredentials>,
-    trust: &TrustAnchor,
+    trust: impl Into<LiveTrust>,
     expect: Expect,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let rule = Rule { roles: expect.roles, region: expect.region };
-    client_with(credentials, ServerVerifier::anchored(trust.clone(), rule))
+    let trust = trust.into();
+    let clock = trust.clock().clone();
+    client_with(credentials, ServerVerifier::trusting(trust, rule), clock)
 }
 
 /// The client's configuration of a joining process: no credentials, and a root known only by its key's hash.
 pub(crate) fn pinned_client_tls(
     spki_sha256: [u8; 32],
     roles: Vec<Role>,
+    clock: &WallClock,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    client_with(None, ServerVerifier::pinned(spki_sha256, Rule { roles, region: None }))
+    let verifier = ServerVerifier::pinned(spki_sha256, Rule { roles, region: None });
+    client_with(None, verifier, clock.clone())
 }
 
 fn client_with(
     credentials: Option<&LiveCredentials>,
     verifier: ServerVerifier,
+    clock: WallClock,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(clock))
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsError::Provider)?
         .dangerous()

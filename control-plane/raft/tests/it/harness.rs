@@ -90,9 +90,12 @@ impl World {
         let trust = self.authority.trust_anchor().unwrap();
         let expect = Expect { roles: vec![Role::Server], region: None };
         let outgoing = client_tls(Some(&credentials), &trust, expect).unwrap();
-        let incoming =
-            server_tls(&credentials, Clients::Mutual { trust, roles: vec![Role::Server] }, Alpn::Http2)
-                .unwrap();
+        let incoming = server_tls(
+            &credentials,
+            Clients::Mutual { trust: trust.into(), roles: vec![Role::Server] },
+            Alpn::Http2,
+        )
+        .unwrap();
 
         let description = ControlNode {
             id,

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Mutex, time::Instant};
 
 use hanse_link::{Admission, Freshness, Lineage, Offer, Position, Subscribers, publisher_service};
 use hanse_proto::enrolment::{
-    EnrolRequest, EnrolResponse,
+    EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},
 };
 use hanse_topology::Name;
@@ -74,6 +74,10 @@ impl Enrolment for Desk {
             ..Default::default()
         }))
     }
+
+    async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Err(Status::permission_denied("this desk renews nobody"))
+    }
 }
 
 impl Agent {
@@ -95,7 +99,7 @@ impl Agent {
         let enrolment = listen(server_tls(&credentials, Clients::Anyone, Alpn::Http2).unwrap()).await;
         let federation_tls = server_tls(
             &credentials,
-            Clients::Mutual { trust: root.trust_anchor().unwrap(), roles: vec![Role::Gateway] },
+            Clients::Mutual { trust: root.trust_anchor().unwrap().into(), roles: vec![Role::Gateway] },
             Alpn::Http2,
         );
         let federation = listen(federation_tls.unwrap()).await;

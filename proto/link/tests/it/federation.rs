@@ -76,8 +76,12 @@ impl Federation {
     /// Serves what `publisher` holds, at `address` or any.
     pub(crate) async fn serve(&self, publisher: &Publisher, address: Option<SocketAddr>) -> Serving {
         let trust = self.anchor.clone();
-        self.serve_to(publisher, address, Clients::Mutual { trust, roles: vec![Role::Agent, Role::Gateway] })
-            .await
+        self.serve_to(
+            publisher,
+            address,
+            Clients::Mutual { trust: trust.into(), roles: vec![Role::Agent, Role::Gateway] },
+        )
+        .await
     }
 
     pub(crate) async fn serve_to(

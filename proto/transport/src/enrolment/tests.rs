@@ -1,4 +1,7 @@
-use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
+use hanse_proto::enrolment::{
+    RenewRequest, RenewResponse,
+    enrolment_server::{Enrolment, EnrolmentServer},
+};
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, transport::Channel};
 
@@ -9,16 +12,22 @@ use crate::{
 };
 
 type Answer = dyn Fn(&EnrolRequest, &Peer) -> Result<EnrolResponse, Status> + Send + Sync;
+type Renewal = dyn Fn(&Peer) -> Result<Chain, Status> + Send + Sync;
 
 /// An enrolment service that answers as a test wishes.
 #[derive(Clone)]
-pub(crate) struct Desk(Arc<Answer>);
+pub(crate) struct Desk(Arc<Answer>, Arc<Renewal>);
 
 impl Desk {
     fn new(
         answer: impl Fn(&EnrolRequest, &Peer) -> Result<EnrolResponse, Status> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(answer))
+        Self(Arc::new(answer), Arc::new(|_| Err(Status::unimplemented("no renewal here"))))
+    }
+
+    /// Renews as a test wishes.
+    pub(crate) fn renewing(renew: impl Fn(&Peer) -> Result<Chain, Status> + Send + Sync + 'static) -> Self {
+        Self(Self::echo().0, Arc::new(renew))
     }
 
     /// Answers with the caller's identity.
@@ -35,6 +44,12 @@ impl Enrolment for Desk {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
         let peer = request.extensions().get::<Peer>().cloned().expect("every connection has a peer");
         (self.0)(request.get_ref(), &peer).map(Response::new)
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned().expect("every connection has a peer");
+        let chain = (self.1)(&peer)?.into_iter().map(|der| der.to_vec().into()).collect();
+        Ok(Response::new(RenewResponse { chain }))
     }
 }
 
@@ -92,7 +107,7 @@ async fn join_as(
     token: &JoinToken,
     key: &KeyPair,
 ) -> Result<EnrolResponse, EnrolError> {
-    soon(enrol(addresses, token, joining, &name("new-1"), key, None)).await
+    soon(enrol(addresses, token, joining, &name("new-1"), key, None, &WallClock::system())).await
 }
 
 fn token_of(federation: &Federation) -> JoinToken {

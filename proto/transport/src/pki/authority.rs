@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
@@ -17,8 +17,9 @@ use rcgen::{
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
-    Chain, Credentials, DOMAIN, Identity, KeyPair, PkiError, TrustAnchor, credentials, files, identity,
+    Chain, Credentials, DOMAIN, Identity, KeyPair, PkiError, TrustAnchor, Validity, files, identity,
 };
+use crate::WallClock;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The root is made once and kept by the operator; replacing it means visiting every node.
@@ -29,8 +30,6 @@ const CONTROL_LIFE: Duration = DAY.saturating_mul(5 * 365);
 const REGIONAL_LIFE: Duration = DAY.saturating_mul(30);
 /// The longest a stolen leaf is of use.
 const LEAF_LIFE: Duration = DAY;
-/// Clocks of a federation differ; a certificate must not be "not yet valid" at a peer.
-const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
 /// Bytes of a random serial number. RFC 5280 §4.1.2.2 allows 20; 16 never collide.
 const SERIAL_BYTES: usize = 16;
 
@@ -65,24 +64,32 @@ pub enum SanName {
     Ip(IpAddr),
 }
 
-/// A certificate authority: its own chain (own certificate first, root last) and key.
+/// A certificate authority: its own chain (own certificate first, root last) and key, and the clock it dates what it
+/// issues by.
 #[derive(Debug, Clone)]
 pub struct Authority {
     chain: Chain,
     key: KeyPair,
     tier: Tier,
-    not_after: SystemTime,
+    validity: Validity,
+    clock: WallClock,
 }
 
 impl Authority {
     /// A new federation's root.
     pub fn new_root() -> Result<Self, PkiError> {
+        Self::new_root_by(WallClock::system())
+    }
+
+    /// A new federation's root, made at the time of this clock.
+    pub fn new_root_by(clock: WallClock) -> Result<Self, PkiError> {
         let key = KeyPair::generate()?;
         // Roots of different federations must not share a subject: path building goes by it.
         let label = hex::encode(random::<4>());
-        let params = authority_params("Hanse root", &label, &Tier::Root, SystemTime::now() + ROOT_LIFE);
+        let params =
+            authority_params("Hanse root", &label, &Tier::Root, Validity::from(clock.now(), ROOT_LIFE));
         let certificate = params.self_signed(&*key.0).map_err(PkiError::Crypto)?;
-        Self::from_parts(vec![certificate.into()], key)
+        Ok(Self::from_parts(vec![certificate.into()], key)?.with_clock(clock))
     }
 
     /// An authority from the chain it was given and its key.
@@ -92,8 +99,13 @@ impl Authority {
             return Err(PkiError::KeyMismatch);
         }
         let tier = tier_of(own)?;
-        let (_, not_after) = credentials::validity(own)?;
-        Ok(Self { chain, key, tier, not_after })
+        let validity = Validity::of_certificate(own)?;
+        Ok(Self { chain, key, tier, validity, clock: WallClock::system() })
+    }
+
+    /// Goes by this clock instead of the system's.
+    pub fn with_clock(self, clock: WallClock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Reads `chain.pem` and `key.pem` of a directory.
@@ -127,9 +139,19 @@ impl Authority {
         &self.tier
     }
 
-    /// When its own certificate expires; nothing it issues lives longer.
-    pub fn not_after(&self) -> SystemTime {
-        self.not_after
+    /// The clock it goes by.
+    pub fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+
+    /// The key it signs with.
+    pub fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// When its own certificate is valid; nothing it issues lives longer.
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
 
     /// Certifies a control-plane node's authority. Only the root can.
@@ -137,8 +159,8 @@ impl Authority {
         if self.tier != Tier::Root {
             return Err(PkiError::not_allowed("only the root issues control intermediates"));
         }
-        let until = self.lifetime(CONTROL_LIFE)?;
-        self.sign(authority_params("Hanse control plane", name.as_str(), &Tier::Control, until), spki)
+        let validity = self.lifetime(CONTROL_LIFE)?;
+        self.sign(authority_params("Hanse control plane", name.as_str(), &Tier::Control, validity), spki)
     }
 
     /// Certifies an agent's authority over its region. Only a control intermediate can.
@@ -151,9 +173,9 @@ impl Authority {
                 "{region:?} is the control plane's name, not a region's"
             )));
         }
-        let until = self.lifetime(REGIONAL_LIFE)?;
+        let validity = self.lifetime(REGIONAL_LIFE)?;
         let mut params =
-            authority_params("Hanse region", region.as_str(), &Tier::Regional(region.clone()), until);
+            authority_params("Hanse region", region.as_str(), &Tier::Regional(region.clone()), validity);
         params.name_constraints = Some(NameConstraints {
             permitted_subtrees: vec![GeneralSubtree::DnsName(identity::subtree(region))],
             excluded_subtrees: [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
@@ -166,6 +188,16 @@ impl Authority {
     /// Certifies a process for a day: servers by a control intermediate, agents and gateways by their region's. Extra
     /// names are for clients that check host names; a region's leaves can have none.
     pub fn issue_leaf(&self, spki: &[u8], identity: &Identity, extra: &[SanName]) -> Result<Chain, PkiError> {
+        self.issue_dated_leaf(spki, identity, extra, self.lifetime(LEAF_LIFE)?)
+    }
+
+    fn issue_dated_leaf(
+        &self,
+        spki: &[u8],
+        identity: &Identity,
+        extra: &[SanName],
+        validity: Validity,
+    ) -> Result<Chain, PkiError> {
         identity.check()?;
         let own = match &self.tier {
             Tier::Root => false,
@@ -185,8 +217,7 @@ impl Authority {
         if !extra.is_empty() && self.tier != Tier::Control {
             return Err(PkiError::not_allowed("a region's name constraint permits no further names"));
         }
-        let mut params =
-            base_params(identity.role.as_str(), identity.name.as_str(), self.lifetime(LEAF_LIFE)?);
+        let mut params = base_params(identity.role.as_str(), identity.name.as_str(), validity);
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         // Every process is a server to some and a client to others.
@@ -213,26 +244,38 @@ impl Authority {
         Credentials::new(self.issue_leaf(&key.public_key_der(), identity, extra)?, key)
     }
 
+    /// What the holder of this authority shows to have the authority renewed: an ordinary leaf with a fresh key or, if the
+    /// authority has expired, one that expired with it, which is of no other use.
+    pub fn issue_renewal_credentials(&self, identity: &Identity) -> Result<Credentials, PkiError> {
+        if self.clock.now() < self.validity.not_after {
+            return self.issue_credentials(identity, &[]);
+        }
+        let key = KeyPair::generate()?;
+        Credentials::new(self.issue_dated_leaf(&key.public_key_der(), identity, &[], self.validity)?, key)
+    }
+
     /// A control intermediate with a fresh key: what a root makes for the first control-plane node.
     pub fn new_control_intermediate(&self, name: &Name) -> Result<Self, PkiError> {
         let key = KeyPair::generate()?;
-        Self::from_parts(self.issue_control_intermediate(&key.public_key_der(), name)?, key)
+        let chain = self.issue_control_intermediate(&key.public_key_der(), name)?;
+        Ok(Self::from_parts(chain, key)?.with_clock(self.clock.clone()))
     }
 
     /// A regional intermediate with a fresh key, where authority and agent live in one process.
     pub fn new_regional_intermediate(&self, region: &Name) -> Result<Self, PkiError> {
         let key = KeyPair::generate()?;
-        Self::from_parts(self.issue_regional_intermediate(&key.public_key_der(), region)?, key)
+        let chain = self.issue_regional_intermediate(&key.public_key_der(), region)?;
+        Ok(Self::from_parts(chain, key)?.with_clock(self.clock.clone()))
     }
 
-    /// The end of something that should live so long: never later than this authority itself.
-    fn lifetime(&self, life: Duration) -> Result<SystemTime, PkiError> {
-        let now = SystemTime::now();
-        if self.not_after <= now {
+    /// The validity of something that begins now and should live so long: never longer than this authority itself.
+    fn lifetime(&self, life: Duration) -> Result<Validity, PkiError> {
+        let now = self.clock.now();
+        if self.validity.not_after <= now {
             return Err(PkiError::not_allowed("its own certificate has expired; renew it first"));
         }
-        // Counted from `not_before`, so that the whole span is no longer than said.
-        Ok((now + life - CLOCK_SKEW).min(self.not_after))
+        let Validity { not_before, not_after } = Validity::from(now, life);
+        Ok(Validity { not_before, not_after: not_after.min(self.validity.not_after) })
     }
 
     fn sign(&self, params: CertificateParams, spki: &[u8]) -> Result<Chain, PkiError> {
@@ -255,10 +298,10 @@ fn checked_public_key(spki: &[u8]) -> Result<SubjectPublicKeyInfo, PkiError> {
     Ok(key)
 }
 
-fn base_params(organization: &str, name: &str, until: SystemTime) -> CertificateParams {
+fn base_params(organization: &str, name: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.not_before = (SystemTime::now() - CLOCK_SKEW).into();
-    params.not_after = until.into();
+    params.not_before = validity.not_before.into();
+    params.not_after = validity.not_after.into();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, organization);
     params.distinguished_name.push(DnType::CommonName, name);
@@ -269,8 +312,8 @@ fn base_params(organization: &str, name: &str, until: SystemTime) -> Certificate
     params
 }
 
-fn authority_params(organization: &str, name: &str, tier: &Tier, until: SystemTime) -> CertificateParams {
-    let mut params = base_params(organization, name, until);
+fn authority_params(organization: &str, name: &str, tier: &Tier, validity: Validity) -> CertificateParams {
+    let mut params = base_params(organization, name, validity);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(tier.path_length()));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params

@@ -1,6 +1,6 @@
 //! A process's own chain and key, and the cell they are swapped in at renewal.
 
-use std::{fmt, path::Path, sync::Arc, time::SystemTime};
+use std::{fmt, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -10,9 +10,8 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use x509_parser::parse_x509_certificate;
 
-use super::{Chain, Identity, KeyPair, PkiError, TrustAnchor, files};
+use super::{Chain, Identity, KeyPair, PkiError, TrustAnchor, Validity, files};
 
 /// A leaf's chain with its key.
 #[derive(Clone)]
@@ -20,8 +19,7 @@ pub struct Credentials {
     chain: Chain,
     key: KeyPair,
     identity: Identity,
-    not_before: SystemTime,
-    not_after: SystemTime,
+    validity: Validity,
     certified: Arc<CertifiedKey>,
 }
 
@@ -33,10 +31,10 @@ impl Credentials {
             return Err(PkiError::KeyMismatch);
         }
         let identity = Identity::of_certificate(leaf)?;
-        let (not_before, not_after) = validity(leaf)?;
+        let validity = Validity::of_certificate(leaf)?;
         let signing_key = any_ecdsa_type(&key.private_key_der()).map_err(PkiError::PrivateKey)?;
         let certified = Arc::new(CertifiedKey::new(chain.clone(), signing_key));
-        Ok(Self { chain, key, identity, not_before, not_after, certified })
+        Ok(Self { chain, key, identity, validity, certified })
     }
 
     /// Reads `chain.pem` and `key.pem` of a directory.
@@ -71,23 +69,10 @@ impl Credentials {
         TrustAnchor::of_chain(&self.chain)
     }
 
-    /// When the leaf expires.
-    pub fn not_after(&self) -> SystemTime {
-        self.not_after
+    /// When the leaf is valid.
+    pub fn validity(&self) -> Validity {
+        self.validity
     }
-
-    /// When to ask for the next leaf: at half of this one's life.
-    pub fn renew_at(&self) -> SystemTime {
-        let life = self.not_after.duration_since(self.not_before).unwrap_or_default();
-        self.not_before + life / 2
-    }
-}
-
-/// A certificate's validity.
-pub(super) fn validity(certificate: &[u8]) -> Result<(SystemTime, SystemTime), PkiError> {
-    let (_, parsed) = parse_x509_certificate(certificate).map_err(PkiError::certificate)?;
-    let validity = parsed.validity();
-    Ok((validity.not_before.to_datetime().into(), validity.not_after.to_datetime().into()))
 }
 
 impl fmt::Debug for Credentials {

@@ -59,6 +59,12 @@ impl KeyPair {
     }
 }
 
+/// A certificate's SubjectPublicKeyInfo, DER.
+pub(crate) fn public_key_of(certificate: &[u8]) -> Result<Vec<u8>, PkiError> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).map_err(PkiError::certificate)?;
+    Ok(parsed.public_key().raw.to_vec())
+}
+
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyPair(secret)")

@@ -86,8 +86,8 @@ fn a_leaf_lives_a_day_and_forgives_slow_clocks() {
     anchor.verify(chain, now() - Duration::from_secs(4 * 60)).unwrap();
     anchor.verify(chain, now() + 23 * HOUR).unwrap();
     assert!(causes(&anchor.verify(chain, now() + 25 * HOUR).unwrap_err()).contains("expired"));
-    assert!(credentials.not_after() <= now() + 24 * HOUR);
-    let renewal = credentials.renew_at().duration_since(now()).unwrap();
+    assert!(credentials.validity().not_after <= now() + 24 * HOUR);
+    let renewal = credentials.validity().half_life().duration_since(now()).unwrap();
     assert!((11 * HOUR..13 * HOUR).contains(&renewal), "{renewal:?}");
 }
 
@@ -108,7 +108,7 @@ fn nothing_outlives_its_issuer() {
     };
     let who = identity("g.gateway.eu-west");
     let leaf = regional(now() + HOUR).issue_credentials(&who, &[]).unwrap();
-    assert!(leaf.not_after() <= now() + HOUR);
+    assert!(leaf.validity().not_after <= now() + HOUR);
     let error = regional(now() - HOUR).issue_credentials(&who, &[]).unwrap_err();
     assert!(error.to_string().contains("expired; renew it first"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! The root certificate a process believes in.
+//! The root certificates a process believes in.
 
 use std::{
     fmt,
@@ -7,8 +7,10 @@ use std::{
 };
 
 use rustls::{
-    RootCertStore, client::verify_server_cert_signed_by_trust_anchor, crypto::aws_lc_rs,
-    server::ParsedCertificate,
+    RootCertStore,
+    client::verify_server_cert_signed_by_trust_anchor,
+    crypto::aws_lc_rs,
+    server::{ParsedCertificate, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
@@ -70,15 +72,10 @@ impl TrustAnchor {
         self.spki_sha256
     }
 
-    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
-        &self.roots
-    }
-
     /// Verifies a leaf's chain at a time and says whose it is.
     pub fn verify(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> Result<Identity, PkiError> {
         let (leaf, rest) = chain.split_first().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
-        let since_epoch = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.verify_path(leaf, rest, UnixTime::since_unix_epoch(since_epoch)).map_err(PkiError::Untrusted)?;
+        self.verify_path(leaf, rest, unix_time(at)).map_err(PkiError::Untrusted)?;
         Ok(Identity::of_certificate(leaf)?)
     }
 
@@ -89,10 +86,93 @@ impl TrustAnchor {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-        let parsed = ParsedCertificate::try_from(leaf)?;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms.all)
+        verify_path(&self.roots, leaf, intermediates, now)
     }
+}
+
+fn verify_path(
+    roots: &RootCertStore,
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    now: UnixTime,
+) -> Result<(), rustls::Error> {
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    let parsed = ParsedCertificate::try_from(leaf)?;
+    verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms.all)
+}
+
+/// The roots a process believes in: one, or two while one takes the other's place. Cloning is cheap.
+#[derive(Clone)]
+pub struct TrustBundle {
+    anchors: Arc<[TrustAnchor]>,
+    roots: Arc<RootCertStore>,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl TrustBundle {
+    /// These roots; at least one.
+    pub fn new(anchors: impl Into<Arc<[TrustAnchor]>>) -> Result<Self, PkiError> {
+        let anchors = anchors.into();
+        let mut roots = RootCertStore::empty();
+        for anchor in &*anchors {
+            roots.add(anchor.certificate.clone()).map_err(PkiError::Untrusted)?;
+        }
+        let roots = Arc::new(roots);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider)
+            .build()
+            .map_err(|error| PkiError::certificate(format!("no bundle of trust: {error}")))?;
+        Ok(Self { anchors, roots, clients })
+    }
+
+    /// The roots, in the order given.
+    pub fn anchors(&self) -> &[TrustAnchor] {
+        &self.anchors
+    }
+
+    /// Verifies a leaf's chain at a time and says whose it is.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> Result<Identity, PkiError> {
+        let (leaf, rest) = chain.split_first().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
+        self.verify_path(leaf, rest, unix_time(at)).map_err(PkiError::Untrusted)?;
+        Ok(Identity::of_certificate(leaf)?)
+    }
+
+    /// Path validation of a server's chain.
+    pub(crate) fn verify_path(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        verify_path(&self.roots, leaf, intermediates, now)
+    }
+
+    /// Path validation of a client's chain.
+    pub(crate) fn verify_client(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        self.clients.verify_client_cert(leaf, intermediates, now).map(|_| ())
+    }
+}
+
+impl From<TrustAnchor> for TrustBundle {
+    fn from(anchor: TrustAnchor) -> Self {
+        Self::new([anchor]).expect("a root that was accepted as an anchor makes a bundle")
+    }
+}
+
+impl fmt::Debug for TrustBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&*self.anchors).finish()
+    }
+}
+
+/// A time as the verifiers take it.
+pub(crate) fn unix_time(at: SystemTime) -> UnixTime {
+    UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// SHA-256 of a certificate's SubjectPublicKeyInfo.

@@ -51,7 +51,7 @@ async fn anyone_may_come_where_nobody_is_asked() {
     let federation = Federation::new();
     let server = server_tls(&federation.live("cp-1.server.control"), Clients::Anyone, Alpn::Http2).unwrap();
     let expect = Expect { roles: vec![Role::Server], region: None };
-    let client = client_tls(None, &federation.anchor(), expect).unwrap();
+    let client = client_tls(None, federation.anchor(), expect).unwrap();
     assert_eq!(meet(server, client).await.unwrap(), None);
 }
 
@@ -77,7 +77,7 @@ async fn wrong_regions_are_refused() {
     for (region, welcome) in [("eu-west", true), ("us-east", false)] {
         let expect = Expect { roles: vec![Role::Agent], region: Some(name(region)) };
         let client =
-            client_tls(Some(&federation.live("g.gateway.eu-west")), &federation.anchor(), expect).unwrap();
+            client_tls(Some(&federation.live("g.gateway.eu-west")), federation.anchor(), expect).unwrap();
         let met = meet(server.clone(), client).await;
         assert_eq!(met.is_ok(), welcome, "{region}: {met:?}");
     }
@@ -93,11 +93,11 @@ async fn other_federations_are_refused_by_either_side() {
     // A client that trusts our server but shows a certificate of theirs.
     let stranger = theirs.live("a.agent.eu-west");
     let expect = Expect { roles: ALL.to_vec(), region: None };
-    let client = client_tls(Some(&stranger), &ours.anchor(), expect.clone()).unwrap();
+    let client = client_tls(Some(&stranger), ours.anchor(), expect.clone()).unwrap();
     let refused = meet(ours.server("cp-1.server.control", &ALL), client).await.unwrap_err();
     assert!(refused.contains("alert"), "{refused}");
 
-    let nameless = client_tls(None, &ours.anchor(), expect).unwrap();
+    let nameless = client_tls(None, ours.anchor(), expect).unwrap();
     let refused = meet(ours.server("cp-1.server.control", &ALL), nameless).await.unwrap_err();
     assert!(refused.contains("CertificateRequired"), "{refused}");
 }
@@ -105,7 +105,8 @@ async fn other_federations_are_refused_by_either_side() {
 #[tokio::test]
 async fn tls_1_2_is_not_spoken() {
     let federation = Federation::new();
-    let verifier = ServerVerifier::anchored(federation.anchor(), Rule { roles: ALL.to_vec(), region: None });
+    let verifier =
+        ServerVerifier::trusting(federation.anchor().into(), Rule { roles: ALL.to_vec(), region: None });
     let old = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS12])
         .unwrap()
@@ -123,7 +124,7 @@ async fn new_connections_use_replaced_credentials() {
     let (server, client) = (federation.live("a.agent.eu-west"), federation.live("g-1.gateway.eu-west"));
     let listening = server_tls(&server, federation.mutual(&ALL), Alpn::Http2).unwrap();
     let expect = Expect { roles: ALL.to_vec(), region: None };
-    let dialing = client_tls(Some(&client), &federation.anchor(), expect).unwrap();
+    let dialing = client_tls(Some(&client), federation.anchor(), expect).unwrap();
     let (mut listener, address) = listen(listening).await;
 
     let mut shake = async || {

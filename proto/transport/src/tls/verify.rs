@@ -10,8 +10,14 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use x509_parser::parse_x509_certificate;
 
-use crate::{Identity, InvalidIdentity, Role, TrustAnchor, pki::spki_sha256};
+use crate::{
+    Identity, InvalidIdentity, LiveTrust, Role, TrustAnchor, Validity,
+    pki::{spki_sha256, unix_time},
+};
+
+const TLS_1_2: &str = "TLS 1.2 is not spoken here";
 
 /// Why a peer with a valid chain was refused all the same.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +50,9 @@ pub enum RefusedPeer {
         /// The hash expected, in hex.
         pinned: String,
     },
+    /// A certificate shown for renewal whose issuer's does not follow it.
+    #[error("the peer's chain is refused: its second certificate is not the issuer of its first")]
+    Order,
 }
 
 impl From<RefusedPeer> for Error {
@@ -75,22 +84,39 @@ impl Rule {
     }
 }
 
-/// Checks clients: webpki's verifier, then the rule.
+/// Which clients' certificates are of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admit {
+    /// Valid ones.
+    Valid,
+    /// Also expired ones, in order: what is renewed is judged by who holds its key. Or none at all.
+    ExpiredOrNone,
+}
+
+/// Checks clients: webpki's path validation, then the rule.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
-    path: Arc<dyn ClientCertVerifier>,
+    trust: LiveTrust,
     rule: Rule,
+    admit: Admit,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ClientVerifier {
-    pub(super) fn new(path: Arc<dyn ClientCertVerifier>, rule: Rule) -> Self {
-        Self { path, rule }
+    pub(super) fn new(trust: LiveTrust, rule: Rule, admit: Admit) -> Self {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { trust, rule, admit, algorithms }
     }
 }
 
 impl ClientCertVerifier for ClientVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.admit == Admit::Valid
+    }
+
+    /// No hints: our clients have one certificate, and the roots may change.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.path.root_hint_subjects()
+        &[]
     }
 
     fn verify_client_cert(
@@ -99,18 +125,25 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.path.verify_client_cert(leaf, intermediates, now)?;
+        let at = match self.admit {
+            Admit::Valid => now,
+            Admit::ExpiredOrNone => {
+                directly_issued(leaf, intermediates.first())?;
+                end_of_life(leaf)?.min(now)
+            }
+        };
+        self.trust.current().verify_client(leaf, intermediates, at)?;
         self.rule.check(leaf)?;
-        Ok(verified)
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.path.verify_tls12_signature(message, certificate, signature)
+        Err(Error::General(TLS_1_2.into()))
     }
 
     fn verify_tls13_signature(
@@ -119,18 +152,36 @@ impl ClientCertVerifier for ClientVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.path.verify_tls13_signature(message, certificate, signature)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.path.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
+}
+
+/// The last moment a certificate is valid.
+fn end_of_life(certificate: &CertificateDer<'_>) -> Result<UnixTime, Error> {
+    let validity = Validity::of_certificate(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    Ok(unix_time(validity.not_after))
+}
+
+/// Renewal looks at the key of a leaf's issuer: the second certificate must be that one, not merely somewhere in the chain.
+fn directly_issued(leaf: &CertificateDer<'_>, issuer: Option<&CertificateDer<'_>>) -> Result<(), Error> {
+    let signed = issuer.is_some_and(|issuer| {
+        let (Ok((_, leaf)), Ok((_, issuer))) = (parse_x509_certificate(leaf), parse_x509_certificate(issuer))
+        else {
+            return false;
+        };
+        leaf.verify_signature(Some(issuer.public_key())).is_ok()
+    });
+    if signed { Ok(()) } else { Err(RefusedPeer::Order.into()) }
 }
 
 /// Where a client's trust comes from.
 #[derive(Debug)]
 enum Trust {
-    Anchor(TrustAnchor),
+    Live(LiveTrust),
     /// The root is whichever presented certificate has a public key of this SHA-256.
     Pinned([u8; 32]),
 }
@@ -144,8 +195,8 @@ pub(crate) struct ServerVerifier {
 }
 
 impl ServerVerifier {
-    pub(super) fn anchored(trust: TrustAnchor, rule: Rule) -> Self {
-        Self::new(Trust::Anchor(trust), rule)
+    pub(super) fn trusting(trust: LiveTrust, rule: Rule) -> Self {
+        Self::new(Trust::Live(trust), rule)
     }
 
     pub(super) fn pinned(spki_sha256: [u8; 32], rule: Rule) -> Self {
@@ -167,7 +218,7 @@ impl ServerCertVerifier for ServerVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.trust {
-            Trust::Anchor(anchor) => anchor.verify_path(leaf, intermediates, now)?,
+            Trust::Live(trust) => trust.current().verify_path(leaf, intermediates, now)?,
             Trust::Pinned(pin) => {
                 // The rest of the chain must then be signed under that very key, so presenting somebody else's root
                 // gains nothing.
@@ -189,7 +240,7 @@ impl ServerCertVerifier for ServerVerifier {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken here".into()))
+        Err(Error::General(TLS_1_2.into()))
     }
 
     fn verify_tls13_signature(

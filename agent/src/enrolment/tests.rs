@@ -1,0 +1,75 @@
+use std::time::{Duration, SystemTime};
+
+use hanse_transport::{Authority, ClockHand, KeyPair, PeerKeys};
+use tonic::Code;
+
+use super::*;
+use crate::Addresses;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+struct Desk {
+    service: EnrolmentService,
+    hand: ClockHand,
+    _dir: tempfile::TempDir,
+}
+
+/// The desk of an agent that admitted `gateway-1` with this key.
+fn desk(key: &KeyPair) -> Desk {
+    let dir = tempfile::tempdir().unwrap();
+    let address = || "127.0.0.1:0".to_owned();
+    let config = Arc::new(Config {
+        name: name("agent-1"),
+        region: name("eu-west"),
+        data_dir: dir.path().to_owned(),
+        servers: Vec::new(),
+        enrolment: Vec::new(),
+        join_token_file: None,
+        listen: Addresses { federation: address(), enrolment: address(), admin: address() },
+        advertise: None,
+    });
+    let (clock, hand) = WallClock::simulated(SystemTime::now());
+    let root = Authority::new_root_by(clock.clone()).unwrap();
+    let control = root.new_control_intermediate(&name("cp-1")).unwrap();
+    let authority = control.new_regional_intermediate(&name("eu-west")).unwrap();
+    let known = Admitted { environments: Vec::new(), key: hex::encode(digest_secret(&key.public_key_der())) };
+    gateways::admit(&config, &name("gateway-1"), &known).unwrap();
+    let authority = LiveAuthority::new(authority);
+    Desk { service: EnrolmentService { config, authority, clock, turn: Mutex::new(()) }, hand, _dir: dir }
+}
+
+fn peer(who: &str, key: &KeyPair) -> Peer {
+    Peer {
+        identity: Some(Identity::gateway(name(who), name("eu-west"))),
+        address: ([127, 0, 0, 1], 1).into(),
+        keys: Some(Arc::new(PeerKeys { own: key.public_key_der(), issuer: Vec::new() })),
+    }
+}
+
+#[test]
+fn a_gateway_is_renewed_for_the_key_it_joined_with() {
+    let key = KeyPair::generate().unwrap();
+    let Desk { service, hand, _dir } = desk(&key);
+    let renewed = service.renew_leaf(Some(&peer("gateway-1", &key))).unwrap();
+    let chain = renewed.chain.into_iter().map(|der| der.to_vec().into()).collect();
+    let fresh = hanse_transport::Credentials::new(chain, key.clone()).expect("it is for this key");
+    assert_eq!(fresh.identity().to_string(), "gateway-1.gateway.eu-west.hanse.internal");
+
+    let refused = |peer: Option<&Peer>, code: Code, why: &str| {
+        let status = service.renew_leaf(peer).unwrap_err();
+        assert_eq!(status.code(), code);
+        assert!(status.message().contains(why), "{status}");
+    };
+    let other = KeyPair::generate().unwrap();
+    refused(Some(&peer("gateway-1", &other)), Code::PermissionDenied, "joined with another key");
+    refused(Some(&peer("gateway-2", &key)), Code::PermissionDenied, "did not admit gateway-2");
+    let nobody = Peer { identity: None, keys: None, ..peer("gateway-1", &key) };
+    refused(Some(&nobody), Code::Unauthenticated, "needs the certificate");
+    refused(None, Code::Unauthenticated, "needs the certificate");
+
+    // Not for ever: the agent is about to be renewed itself.
+    hand.advance(Duration::from_secs(31 * 24 * 3600));
+    refused(Some(&peer("gateway-1", &key)), Code::Unavailable, "expired");
+}

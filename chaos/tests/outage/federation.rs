@@ -1,0 +1,255 @@
+//! One control node, one region with an agent and gateways, all on one clock.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use hanse_topology::Name;
+use hanse_transport::{
+    ClockHand, Credentials, Expect, JoinToken, LiveTrust, Role, Shutdown, ShutdownTrigger, TrustAnchor,
+    Validity, WallClock, client_tls,
+};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+
+/// For whatever must happen soon: far above what a busy machine needs, and above the longest wait between attempts.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// Between two looks at a condition.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A role that runs in this process.
+pub(crate) struct Running {
+    trigger: ShutdownTrigger,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(Shutdown) -> F) -> Self {
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        Self { trigger, task: tokio::spawn(run(shutdown)) }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.trigger.trigger();
+        timeout(SOON, self.task).await.expect("it stops").unwrap();
+    }
+}
+
+/// Addresses, directories and the clock.
+pub(crate) struct Federation {
+    dir: tempfile::TempDir,
+    pub(crate) clock: WallClock,
+    pub(crate) hand: ClockHand,
+    server: hanse_server::Config,
+    agent: hanse_agent::Config,
+    operator: String,
+}
+
+/// Ports that were free a moment ago, as addresses.
+fn addresses<const N: usize>() -> [String; N] {
+    let bound: [_; N] = std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    bound.map(|listener| listener.local_addr().unwrap().to_string())
+}
+
+impl Federation {
+    pub(crate) fn found() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (clock, hand) = WallClock::simulated(SystemTime::now());
+        let [api, federation, raft, enrolment, admin] = addresses();
+        let server = hanse_server::Config {
+            name: name("cp-1"),
+            data_dir: dir.path().join("cp-1"),
+            listen: hanse_server::Addresses { api, federation, raft, enrolment, admin },
+            advertise: None,
+            api_names: Default::default(),
+        };
+        let operator = hanse_server::init(&server).unwrap();
+        let [federation, enrolment, admin] = addresses();
+        let agent = hanse_agent::Config {
+            name: name("agent-1"),
+            region: name("eu-west"),
+            data_dir: dir.path().join("agent-1"),
+            servers: vec![server.listen.federation.clone()],
+            enrolment: vec![server.listen.enrolment.clone()],
+            join_token_file: Some(dir.path().join("agent-token")),
+            listen: hanse_agent::Addresses { federation, enrolment, admin },
+            advertise: None,
+        };
+        Self { dir, clock, hand, server, agent, operator }
+    }
+
+    fn trust(&self) -> LiveTrust {
+        let pem = fs::read_to_string(self.server.pki_dir().join("root.crt")).unwrap();
+        LiveTrust::new(TrustAnchor::from_pem(&pem).unwrap(), self.clock.clone())
+    }
+
+    pub(crate) async fn start_server(&self) -> Running {
+        let (config, clock) = (self.server.clone(), self.clock.clone());
+        let running = Running::start(async move |shutdown| {
+            hanse_server::run_with_clock(config, clock, shutdown).await.unwrap();
+        });
+        self.eventually("the control node serves", async || ready(&self.server.listen.admin).await).await;
+        running
+    }
+
+    pub(crate) async fn start_agent(&self) -> Running {
+        let (config, clock) = (self.agent.clone(), self.clock.clone());
+        let running = Running::start(async move |shutdown| {
+            hanse_agent::run_with_clock(config, clock, shutdown).await.unwrap();
+        });
+        let admin = &self.agent.listen.admin;
+        self.eventually("the agent lives", async || get(admin, "/livez").await.is_some()).await;
+        running
+    }
+
+    /// A gateway's configuration; with a join token minted now, if it has not joined yet.
+    pub(crate) fn gateway(&self, gateway: &str) -> Gateway {
+        let data_dir = self.dir.path().join(gateway);
+        let token = self.dir.path().join(format!("{gateway}-token"));
+        fs::write(&token, hanse_agent::mint_token_by(&self.clock, &self.agent, &[]).unwrap()).unwrap();
+        let [http, admin] = addresses();
+        let config: hanse_gateway::Config = serde_json::from_value(json!({
+            "name": gateway,
+            "data_dir": data_dir,
+            "agents": [self.agent.listen.federation],
+            "enrolment": [self.agent.listen.enrolment],
+            "join_token_file": token,
+            "workers": 1,
+            "listen": {"http": http, "admin": admin},
+        }))
+        .unwrap();
+        Gateway { config, token }
+    }
+
+    pub(crate) async fn start_gateway(&self, gateway: &Gateway) -> Running {
+        let (config, clock) = (gateway.config.clone(), self.clock.clone());
+        Running::start(async move |shutdown| {
+            hanse_gateway::run_with_clock(config, clock, shutdown).await.unwrap();
+        })
+    }
+
+    /// Tells the control plane of the region, an environment and the agent's join token.
+    pub(crate) async fn set_up(&self) {
+        let trust = self.trust();
+        let token = JoinToken::generate(name("agent-token"), &trust.current().anchors()[0]);
+        fs::write(self.agent.join_token_file.as_ref().unwrap(), token.to_string()).unwrap();
+        let digest = format!("sha256:{}", hex::encode(token.secret_digest()));
+        let expires = self.clock.unix_seconds() + 3600;
+        self.apply(json!([
+            {"kind": "Region", "name": "eu-west", "spec": {"provider": "cloud",
+                "location": {"latitude": 53.35, "longitude": -6.26, "country": "IE", "continent": "EU"}}},
+            {"kind": "Environment", "name": "production", "spec": {"regions": ["eu-west"]}},
+            {"kind": "JoinToken", "name": "agent-token", "spec":
+                {"role": "agent", "region": "eu-west", "expiresAt": expires, "digest": digest}},
+        ]))
+        .await;
+    }
+
+    /// Applies resources and returns the revision.
+    pub(crate) async fn apply(&self, resources: Value) -> u64 {
+        let body = json!({"resources": resources}).to_string();
+        let expect = Expect { roles: vec![Role::Server], region: None };
+        let mut tls = (*client_tls(None, self.trust(), expect).unwrap()).clone();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let api = &self.server.listen.api;
+        let tcp = TcpStream::connect(api).await.unwrap();
+        let host = "localhost".try_into().unwrap();
+        let stream = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(host, tcp).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/v1/apply")
+            .header("host", api)
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", self.operator))
+            .body(Full::new(bytes::Bytes::from(body)))
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let status = answer.status();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
+        serde_json::from_slice::<Value>(&body).unwrap()["revision"].as_u64().unwrap()
+    }
+
+    /// Whether the agent has its authority.
+    pub(crate) fn has_joined(&self) -> bool {
+        hanse_transport::Authority::is_saved(&self.agent.data_dir.join("pki").join("region"))
+    }
+
+    /// When the agent's authority is valid, by its certificate on disk.
+    pub(crate) fn authority(&self) -> Validity {
+        let dir = self.agent.data_dir.join("pki").join("region");
+        hanse_transport::Authority::load(&dir).unwrap().validity()
+    }
+
+    /// Waits until a condition holds. A simulated clock stands still meanwhile.
+    pub(crate) async fn eventually(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let waiting = async {
+            while !condition().await {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let waited = timeout(SOON, waiting).await;
+        assert!(waited.is_ok(), "not within {SOON:?}: {what}");
+    }
+}
+
+/// One gateway.
+pub(crate) struct Gateway {
+    config: hanse_gateway::Config,
+    token: PathBuf,
+}
+
+impl Gateway {
+    /// From now on it has nothing but its certificate.
+    pub(crate) fn forget_token(&self) {
+        fs::remove_file(&self.token).unwrap();
+    }
+
+    /// Its certificate on disk; `None` before it has joined.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        let dir: &Path = &self.config.data_dir.join("pki");
+        Credentials::load(dir).ok()
+    }
+
+    /// The agent it follows; null between two.
+    pub(crate) async fn followed(&self) -> Option<Value> {
+        let page = get(&self.config.listen.admin, "/config").await?;
+        let page: Value = serde_json::from_slice(&page).ok()?;
+        Some(page["agent"]["name"].clone())
+    }
+
+    pub(crate) async fn follows_its_agent(&self) -> bool {
+        self.followed().await == Some(json!("agent-1.agent.eu-west.hanse.internal"))
+    }
+
+    /// The revision it serves.
+    pub(crate) async fn revision(&self) -> Option<u64> {
+        let page = get(&self.config.listen.admin, "/config").await?;
+        let page: Value = serde_json::from_slice(&page).ok()?;
+        page["scopes"][0]["revision"].as_u64()
+    }
+}
+
+async fn ready(admin: &str) -> bool {
+    get(admin, "/readyz").await.is_some()
+}
+
+/// The body of a page, if it is there.
+async fn get(address: &str, path: &str) -> Option<bytes::Bytes> {
+    let client = hanse_chaos::Client::new(None).unwrap();
+    let answer = client.get(&format!("http://{address}{path}"), &[]).await.ok()?;
+    (answer.status == StatusCode::OK).then_some(answer.body)
+}

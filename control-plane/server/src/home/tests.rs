@@ -1,0 +1,53 @@
+use std::time::{Duration, SystemTime};
+
+use hanse_topology::Name;
+
+use super::*;
+use crate::Addresses;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn config(dir: &Path) -> Config {
+    let address = || "127.0.0.1:0".to_owned();
+    Config {
+        name: Name::new("cp-1").unwrap(),
+        data_dir: dir.to_owned(),
+        listen: Addresses {
+            api: address(),
+            federation: address(),
+            raft: address(),
+            enrolment: address(),
+            admin: address(),
+        },
+        advertise: None,
+        api_names: Default::default(),
+    }
+}
+
+/// What the certificate of this node's intermediate is after a start so much later.
+fn after(years: u32, config: &Config) -> Authority {
+    let (clock, hand) = WallClock::simulated(SystemTime::now());
+    hand.advance(YEAR * years);
+    Keys::load(config, &clock).unwrap().control
+}
+
+#[test]
+fn a_control_intermediate_is_renewed_where_the_root_is_at_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    crate::init(&config).unwrap();
+    let first = after(0, &config).chain()[0].clone();
+    assert_eq!(after(2, &config).chain()[0], first, "it is not yet due");
+
+    let away = dir.path().join("safe");
+    fs::rename(config.pki_dir().join(ROOT_DIR), &away).unwrap();
+    assert_eq!(after(3, &config).chain()[0], first, "nothing to renew it with");
+
+    fs::rename(&away, config.pki_dir().join(ROOT_DIR)).unwrap();
+    let renewed = after(6, &config);
+    assert_ne!(renewed.chain()[0], first);
+    let kept = after(6, &config);
+    assert_eq!(kept.chain(), renewed.chain(), "it was saved, and is not due again");
+    let identity = hanse_transport::Identity::server(config.name.clone());
+    kept.issue_credentials(&identity, &[]).expect("it is of use again, five years after the first ended");
+}

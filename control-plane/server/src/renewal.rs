@@ -1,0 +1,60 @@
+//! Whether an agent's authority may be renewed. Pure.
+
+use hanse_state::Member;
+use hanse_topology::Name;
+use hanse_transport::{Identity, PeerKeys, Role, digest_secret};
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// Only agents hold an authority from here.
+    #[error("{0} is no agent: a gateway is renewed by its agent, a control node renews itself")]
+    NoAgent(Identity),
+    /// It never joined, or this node has not heard of it.
+    #[error("this control node does not know {0} (join again with a token: hanse token create --join agent)")]
+    Unknown(Identity),
+    /// Its authority's key is not the one it joined with.
+    #[error("{0} joined with another key")]
+    OtherKey(Identity),
+}
+
+/// The region whose authority is renewed: that of an agent whose leaf was issued under the key that it joined with. Whether
+/// anything has expired is not asked.
+pub(crate) fn permitted<'a>(
+    identity: &'a Identity,
+    keys: &PeerKeys,
+    member: Option<&Member>,
+) -> Result<&'a Name, Refused> {
+    let (Role::Agent, Some(region)) = (identity.role, &identity.region) else {
+        return Err(Refused::NoAgent(identity.clone()));
+    };
+    let member = member.ok_or_else(|| Refused::Unknown(identity.clone()))?;
+    if member.key_digest != digest_secret(&keys.issuer) {
+        return Err(Refused::OtherKey(identity.clone()));
+    }
+    Ok(region)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_renewed_under_the_key_it_joined_with() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let agent = Identity::agent(name("agent-1"), name("eu-west"));
+        let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
+        let keys = PeerKeys { own: b"leaf".to_vec(), issuer: b"authority".to_vec() };
+        let member = |key: &[u8]| Member {
+            token: name("t-1"),
+            key_digest: digest_secret(key),
+            environments: Vec::new(),
+        };
+        let known = member(b"authority");
+        assert_eq!(permitted(&agent, &keys, Some(&known)), Ok(&name("eu-west")));
+        assert_eq!(permitted(&agent, &keys, None), Err(Refused::Unknown(agent.clone())));
+        let leaf = member(b"leaf");
+        assert_eq!(permitted(&agent, &keys, Some(&leaf)), Err(Refused::OtherKey(agent.clone())));
+        assert_eq!(permitted(&gateway, &keys, Some(&known)), Err(Refused::NoAgent(gateway.clone())));
+    }
+}

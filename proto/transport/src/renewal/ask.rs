@@ -1,0 +1,143 @@
+//! Asking whoever admitted this process for a fresh certificate.
+
+use std::sync::Arc;
+
+use hanse_proto::enrolment::{RenewRequest, RenewResponse, enrolment_client::EnrolmentClient};
+use rustls::ClientConfig;
+use tonic::Status;
+
+use crate::{
+    Authority, Chain, Credentials, Expect, Identity, KeyPair, LiveCredentials, LiveTrust, PkiError, TlsError,
+    client_tls,
+    enrolment::{ANSWER_TIMEOUT, Failure, classified},
+    telemetry,
+};
+
+/// Who renews a process's certificate, and how they are known.
+#[derive(Debug, Clone)]
+pub struct Issuers {
+    /// Their enrolment addresses, `host:port`.
+    pub addresses: Vec<String>,
+    /// Whom to believe.
+    pub trust: LiveTrust,
+    /// What they are.
+    pub expect: Expect,
+}
+
+/// Why a certificate was not renewed.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// No address is configured.
+    #[error("no address to renew at: name at least one enrolment address (enrolment = [\"host:7446\"])")]
+    NoAddress,
+    /// The TLS configuration could not be made.
+    #[error("cannot prepare TLS for renewal")]
+    Tls(#[from] TlsError),
+    /// This process's own certificate cannot be shown.
+    #[error("cannot show a certificate to renew")]
+    Own(#[source] PkiError),
+    /// Nobody renewed it, and somebody said why.
+    #[error("{address} refused to renew this process's certificate: {message}")]
+    Refused {
+        /// Who.
+        address: String,
+        /// Why, in its words.
+        message: String,
+    },
+    /// Nobody could be asked.
+    #[error("could not renew at any address: {}", .attempts.join("; "))]
+    Unreachable {
+        /// What went wrong, per address.
+        attempts: Vec<String>,
+    },
+    /// The answer is of no use.
+    #[error("{address} sent an unusable chain")]
+    Answer {
+        /// Who.
+        address: String,
+        /// What is wrong with it.
+        #[source]
+        source: PkiError,
+    },
+}
+
+/// A fresh certificate for the same identity and key.
+pub async fn renew_credentials(issuers: &Issuers, current: &Credentials) -> Result<Credentials, RenewError> {
+    ask_in_turn(issuers, current.clone(), |chain| {
+        let fresh = Credentials::new(chain, current.key().clone())?;
+        check(issuers, fresh.chain(), current.identity())?;
+        Ok(fresh)
+    })
+    .await
+}
+
+/// A fresh certificate for an authority, asked for by `own`, the process that holds it. The authority may have expired.
+pub async fn renew_authority(
+    issuers: &Issuers,
+    current: &Authority,
+    own: &Identity,
+) -> Result<Authority, RenewError> {
+    let shown = current.issue_renewal_credentials(own).map_err(RenewError::Own)?;
+    let key: &KeyPair = current.key();
+    ask_in_turn(issuers, shown, |chain| {
+        let fresh = Authority::from_parts(chain, key.clone())?.with_clock(issuers.trust.clock().clone());
+        // Path validation takes leaves only: so use the new certificate once, for what it is for.
+        check(issuers, fresh.issue_credentials(own, &[])?.chain(), own)?;
+        Ok(fresh)
+    })
+    .await
+}
+
+/// Whether a leaf's chain is good for this identity here and now.
+fn check(issuers: &Issuers, chain: &Chain, expected: &Identity) -> Result<(), PkiError> {
+    let trust = &issuers.trust;
+    let found = trust.current().verify(chain, trust.clock().now())?;
+    if found == *expected {
+        return Ok(());
+    }
+    Err(PkiError::certificate(format!("it makes this process {found} instead of {expected}")))
+}
+
+/// Asks all in turn until one renews. A refusal ends nothing: another may know more, and nothing secret is shown.
+async fn ask_in_turn<T>(
+    issuers: &Issuers,
+    shown: Credentials,
+    take: impl Fn(Chain) -> Result<T, PkiError>,
+) -> Result<T, RenewError> {
+    if issuers.addresses.is_empty() {
+        return Err(RenewError::NoAddress);
+    }
+    let tls = client_tls(Some(&LiveCredentials::new(shown)), &issuers.trust, issuers.expect.clone())?;
+    let mut verdict = None;
+    let mut attempts = Vec::new();
+    for address in &issuers.addresses {
+        let error = match ask(address, tls.clone()).await {
+            Ok(response) => {
+                let chain = response.chain.iter().map(|der| der.to_vec().into()).collect();
+                match take(chain) {
+                    Ok(fresh) => return Ok(fresh),
+                    Err(source) => RenewError::Answer { address: address.clone(), source },
+                }
+            }
+            Err(Failure::Refused(status)) => {
+                RenewError::Refused { address: address.clone(), message: status.message().to_owned() }
+            }
+            Err(Failure::Unreachable(reason)) => {
+                attempts.push(reason);
+                continue;
+            }
+        };
+        verdict.get_or_insert(error);
+    }
+    Err(verdict.unwrap_or(RenewError::Unreachable { attempts }))
+}
+
+async fn ask(address: &str, tls: Arc<ClientConfig>) -> Result<RenewResponse, Failure> {
+    let channel = crate::connect(address, tls)
+        .await
+        .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))?;
+    let mut request = tonic::Request::new(RenewRequest {});
+    request.set_timeout(ANSWER_TIMEOUT);
+    let answer: Result<_, Status> = EnrolmentClient::new(channel).renew(request).await;
+    answer.map(tonic::Response::into_inner).map_err(|status| classified(address, status))
+}

@@ -1,0 +1,61 @@
+//! When to renew, and when to try again.
+
+use std::time::{Duration, SystemTime};
+
+use rand::Rng as _;
+
+use crate::{Shutdown, Validity, WallClock, backoff::Backoff};
+
+/// First ceiling of the wait between attempts.
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// Last ceiling: half a life is left, so nothing hurries, yet an issuer that is back after a long outage is found soon.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// The part of a certificate's life over which renewals are spread: gateways that joined together must not all come at
+/// once for ever after.
+const SPREAD: u32 = 10;
+
+/// The times at which one process asks others for a renewal.
+#[derive(Debug)]
+pub struct RenewalSchedule {
+    clock: WallClock,
+    shutdown: Shutdown,
+    backoff: Backoff,
+    drawn: Option<(Validity, SystemTime)>,
+}
+
+impl RenewalSchedule {
+    /// A schedule by this clock, until the shutdown.
+    pub fn new(clock: WallClock, shutdown: Shutdown) -> Self {
+        Self { clock, shutdown, backoff: Backoff::new(MIN_BACKOFF, MAX_BACKOFF), drawn: None }
+    }
+
+    /// Waits until what is valid for this long should be renewed: at half its life, or up to a tenth of it later. Whether to
+    /// go on; if not, it is time to stop.
+    pub async fn due(&mut self, validity: Validity) -> bool {
+        let at = match self.drawn {
+            Some((drawn_for, at)) if drawn_for == validity => at,
+            _ => {
+                let late = rand::rng().random_range(Duration::ZERO..=validity.life() / SPREAD);
+                validity.half_life() + late
+            }
+        };
+        self.drawn = Some((validity, at));
+        tokio::select! {
+            () = self.shutdown.wait() => false,
+            () = self.clock.reaches(at) => true,
+        }
+    }
+
+    /// It worked.
+    pub fn succeeded(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// It did not: waits before the next attempt. Whether to go on.
+    pub async fn failed(&mut self) -> bool {
+        tokio::select! {
+            () = self.shutdown.wait() => false,
+            () = self.clock.pause(self.backoff.next()) => true,
+        }
+    }
+}
