@@ -6,10 +6,14 @@ mod bad_input;
 mod dev_control;
 mod first_light;
 mod joining;
+mod leader;
 mod road;
 mod waiting;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use hanse_chaos::{Answer, Client};
@@ -33,4 +37,19 @@ async fn eventually(
             _ => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
+}
+
+/// An Api that anybody may call at `/NAME/now-NUMBER`, in all regions.
+fn open_api(name: &str, upstream: &str, number: u32) -> String {
+    format!(
+        "kind: Api\nname: {name}\nspec: {{context: /{name}, version: \"{number}\", operations: [{{method: GET, path: /now-{number}}}]}}\n---\n\
+         kind: Upstream\nname: {name}\nspec: {{endpoints: [{{url: \"{upstream}\"}}]}}\n---\n\
+         kind: Binding\nname: {name}\nspec: {{api: {name}, environment: production, upstream: {name}}}\n"
+    )
+}
+
+/// What a test measured, for people; shown with `--nocapture` and when it fails.
+fn say(text: impl std::fmt::Display) {
+    // Who reads it is not there; the test is none the worse.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
