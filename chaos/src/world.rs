@@ -190,6 +190,11 @@ impl World {
         self.places.own_address()
     }
 
+    /// A node's address.
+    pub fn address(&self, name: &str) -> Result<Ipv4Addr> {
+        Ok(self.node(name)?.address)
+    }
+
     /// A node's process.
     pub fn process(&self, name: &str) -> Result<&Process> {
         Ok(&self.node(name)?.process)
@@ -226,6 +231,16 @@ impl World {
     /// What `hanse status -o json` says.
     pub fn status(&self) -> Result<Value> {
         Ok(serde_json::from_str(&self.operator.ok(&["status", "-o", "json"])?)?)
+    }
+
+    /// What one control node says of the federation, from what it has: it answers without a quorum too.
+    pub async fn status_of(&self, name: &str) -> Result<Value> {
+        let client = Client::new(Some(&self.dir.path().join("ca.crt")))?;
+        let bearer = format!("Bearer {}", self.token()?);
+        let url = format!("{}/v1/status", self.url(name)?);
+        let answer = client.get(&url, &[("authorization", &bearer)]).await?;
+        ensure!(answer.status == 200, "{url}: {answer:?}");
+        answer.json()
     }
 
     /// The node that leads, once there is one that the others follow.
