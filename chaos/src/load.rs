@@ -7,6 +7,7 @@ mod ledger;
 mod pool;
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -49,8 +50,30 @@ pub struct LoadOptions {
 #[derive(Debug)]
 pub struct Load {
     targets: Arc<Mutex<Vec<Target>>>,
+    answered: Answered,
     stop: watch::Sender<bool>,
     thread: Option<thread::JoinHandle<Result<Ledger>>>,
+}
+
+/// How many requests were answered well, by target: what shows that load goes on while it does. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+struct Answered(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Answered {
+    fn note(&self, entry: &Entry) {
+        if entry.succeeded() {
+            *self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(entry.target.clone())
+                .or_default() += 1;
+        }
+    }
+
+    fn of(&self, target: &str) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(target).copied().unwrap_or_default()
+    }
 }
 
 impl Load {
@@ -60,17 +83,23 @@ impl Load {
         ensure!(options.per_second > 0, "load needs a rate");
         let targets = Arc::new(Mutex::new(targets));
         let (stop, stopped) = watch::channel(false);
-        let shared = targets.clone();
+        let (shared, answered) = (targets.clone(), Answered::default());
+        let noting = answered.clone();
         let thread = thread::Builder::new().name("load".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok(runtime.block_on(generate(shared, options, stopped)))
+            Ok(runtime.block_on(generate(shared, options, noting, stopped)))
         })?;
-        Ok(Self { targets, stop, thread: Some(thread) })
+        Ok(Self { targets, answered, stop, thread: Some(thread) })
     }
 
     /// Gives arrivals to one more target from now on.
     pub fn add(&self, target: Target) {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner).push(target);
+    }
+
+    /// How many requests to this target were answered well so far.
+    pub fn answered(&self, target: &str) -> usize {
+        self.answered.of(target)
     }
 
     /// Ends arrivals, waits for the requests under way, and gives the ledger.
@@ -91,6 +120,7 @@ impl Drop for Load {
 async fn generate(
     targets: Arc<Mutex<Vec<Target>>>,
     options: LoadOptions,
+    answered: Answered,
     mut stopped: watch::Receiver<bool>,
 ) -> Ledger {
     let pool = Pool::default();
@@ -108,9 +138,10 @@ async fn generate(
             let targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
             targets[id as usize % targets.len()].clone()
         };
-        let (pool, entries) = (pool.clone(), entries.clone());
+        let (pool, entries, answered) = (pool.clone(), entries.clone(), answered.clone());
         tokio::spawn(async move {
             let entry = exchange(&pool, target, id, due, options.timeout).await;
+            answered.note(&entry);
             // The receiver lives until the last sender is gone.
             let _ = entries.send(entry);
         });

@@ -17,6 +17,8 @@ use nix::{
 
 /// How often conditions are looked at.
 const POLL: Duration = Duration::from_millis(20);
+/// How long a process may take to end by itself.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 /// Tells a process to stop when its standard input closes: it does when the harness is gone, however it went.
 const STOP_ON_STDIN_CLOSE: &str = "HANSE_STOP_ON_STDIN_CLOSE";
 /// The one of our variables that children get: how much they log.
@@ -120,6 +122,25 @@ impl Process {
     /// Processor time it has used, user and system.
     pub fn cpu_time(&self) -> Result<Duration> {
         cpu_time(&self.proc_file("stat")?)
+    }
+
+    /// Processor time of it and its children.
+    pub fn cpu_time_with_children(&self) -> Result<Duration> {
+        let pid = self.pid().with_context(|| format!("{} does not run", self.launch.name))?;
+        let children = self.proc_file(&format!("task/{pid}/children"))?;
+        children.split_whitespace().try_fold(self.cpu_time()?, |sum, child| {
+            Ok(sum + cpu_time(&fs::read_to_string(format!("/proc/{child}/stat"))?)?)
+        })
+    }
+
+    /// Asks it to end (SIGTERM) and waits; kills it when it takes long.
+    pub fn end(&mut self) -> Result<()> {
+        self.signal(Signal::SIGTERM)?;
+        let deadline = Instant::now() + ENDS_WITHIN;
+        while self.ended()?.is_none() && Instant::now() < deadline {
+            std::thread::sleep(POLL);
+        }
+        self.kill()
     }
 
     fn proc_file(&self, file: &str) -> Result<String> {

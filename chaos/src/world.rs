@@ -106,6 +106,18 @@ impl World {
         Ok(())
     }
 
+    /// Starts several at once, as after a blackout: each may need the others to serve.
+    pub async fn start_together(&mut self, names: &[String]) -> Result<()> {
+        for name in names {
+            self.node_mut(name)?.process.restart()?;
+        }
+        for name in names {
+            self.serves(name).await?;
+            self.close_window(name);
+        }
+        Ok(())
+    }
+
     /// Freezes a process (SIGSTOP).
     pub fn freeze(&mut self, name: &str) -> Result<()> {
         self.open_window(name, true);

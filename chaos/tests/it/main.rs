@@ -3,6 +3,7 @@
 //! Run by `./check process`. They find the binary by `HANSE_BIN` and big inputs by `HANSE_TEST_INPUTS`; what is missing fails.
 
 mod bad_input;
+mod bench;
 mod cut;
 mod dev_control;
 mod first_light;
