@@ -33,6 +33,9 @@ pub struct ServerSpec {
     pub data_dir: PathBuf,
     /// Its addresses.
     pub listen: ServerListen,
+    /// Where others reach it, where that is elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<ServerListen>,
 }
 
 /// Addresses of a control-plane node.
@@ -114,6 +117,11 @@ impl ServerListen {
             enrolment: at(address, ENROLMENT),
             admin: at(address, SERVER_ADMIN),
         }
+    }
+
+    /// The same, but agents sync by way of this address.
+    pub fn by_way_of(self, federation: String) -> Self {
+        Self { federation, ..self }
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    delay::{Road, Way},
     http::Client,
     load::{Target, Window},
     netns::Network,
@@ -42,6 +43,8 @@ pub struct WorldOptions {
     pub regions: Vec<String>,
     /// Threads of a gateway that serve traffic; none: one per core.
     pub gateway_workers: Option<usize>,
+    /// The road between control plane and agents, up and down; none: they are next to each other.
+    pub road: Option<[Way; 2]>,
 }
 
 impl Default for WorldOptions {
@@ -52,6 +55,7 @@ impl Default for WorldOptions {
             control_nodes: 3,
             regions: vec!["eu-west".into(), "us-east".into()],
             gateway_workers: None,
+            road: None,
         }
     }
 }
@@ -86,6 +90,8 @@ pub struct World {
     windows: Vec<Window>,
     operator: Operator,
     client: Client,
+    /// From agents to each control-plane node, if they are far apart.
+    roads: BTreeMap<String, Road>,
     // Dropped after the processes.
     places: Places,
     dir: TempDir,
@@ -195,6 +201,11 @@ impl World {
     /// The network, where nodes live in namespaces.
     pub fn network(&self) -> Result<&Network> {
         self.places.network().context("on loopback there are no links to cut")
+    }
+
+    /// The roads from agents to control-plane nodes, where [`WorldOptions::road`] asked for some.
+    pub fn roads(&self) -> impl Iterator<Item = &Road> {
+        self.roads.values()
     }
 
     /// The harness's own address, as nodes reach it.

@@ -1,12 +1,17 @@
 //! From nothing to a federation that serves, as an operator would set it up: `init`, tokens, `join`, `mint-token`.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::{Node, Places, Role, World, WorldOptions};
 use crate::{
+    delay::Road,
     http::Client,
     operator::Operator,
     process::{Launch, Process, binary},
@@ -29,6 +34,7 @@ impl World {
             client: Client::new(None)?,
             nodes: BTreeMap::new(),
             windows: Vec::new(),
+            roads: BTreeMap::new(),
             options,
             binary,
             dir,
@@ -48,8 +54,10 @@ impl World {
             let name = format!("cp-{number}");
             let place = self.places.place(&name)?;
             let data_dir = self.data_dir(&name);
-            let spec = ServerSpec { name: name.clone(), data_dir, listen: ServerListen::at(place.0) };
-            self.write_config(&name, &spec)?;
+            let listen = ServerListen::at(place.0);
+            let road = self.road_to(&name, place.0).await?;
+            let advertise = road.map(|road| listen.clone().by_way_of(road));
+            self.write_config(&name, &ServerSpec { name: name.clone(), data_dir, listen, advertise })?;
             servers.insert(name, place);
         }
         self.found_control_plane(servers).await?;
@@ -58,6 +66,16 @@ impl World {
             self.add_gateway(&region, &format!("gateway-{region}")).await?;
         }
         Ok(())
+    }
+
+    /// Makes the road to a control-plane node, if the options ask for one; its address.
+    async fn road_to(&mut self, name: &str, server: Ipv4Addr) -> Result<Option<String>> {
+        let Some([up, down]) = self.options.road else { return Ok(None) };
+        let listen = SocketAddr::from((self.own_address(), 0));
+        let road = Road::start(listen, SocketAddr::from((server, spec::FEDERATION)), up, down).await?;
+        let address = road.address.to_string();
+        self.roads.insert(name.to_owned(), road);
+        Ok(Some(address))
     }
 
     /// The first node makes the federation, the others join it by the first.
@@ -128,7 +146,10 @@ impl World {
             name: name.clone(),
             region: region.to_owned(),
             data_dir: self.data_dir(&name),
-            servers: self.addresses(Role::Server, spec::FEDERATION),
+            servers: match self.options.road {
+                Some(_) => self.roads.values().map(|road| road.address.to_string()).collect(),
+                None => self.addresses(Role::Server, spec::FEDERATION),
+            },
             enrolment: self.addresses(Role::Server, spec::ENROLMENT),
             join_token_file: self.write_token(&name, &token)?,
             listen: AgentListen::at(address),

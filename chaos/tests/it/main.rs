@@ -6,6 +6,7 @@ mod bad_input;
 mod bench;
 mod cut;
 mod dev_control;
+mod far;
 mod first_light;
 mod joining;
 mod leader;
