@@ -1,5 +1,8 @@
 //! `bench walk`: the way of a change and of a request, from start-up to memory, in figures.
 
+mod options;
+mod table;
+
 use std::{
     collections::BTreeMap,
     io::Write,
@@ -8,8 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use clap::Args;
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::{
@@ -18,11 +20,14 @@ use super::{
     ms,
     nginx::{self, Nginx, does_the_job},
     propagation::{self, Propagation},
-    publish::{MOST_WRITE_BYTES, Publisher, bulk_path, key},
+    publish::{Publisher, bulk_path, key},
     traffic::{self, Traffic},
     writes::{self, Writes},
 };
 use crate::{Federation, World, WorldOptions, process::binary};
+pub use options::WalkArgs;
+use options::WalkOptions;
+use table::table;
 
 /// Changes before those that are measured: connections are made and code is paged in.
 const WARM_UP: usize = 5;
@@ -31,77 +36,6 @@ const UPSTREAM_PORT: u16 = 9001;
 const PEER_PORT: u16 = 8081;
 /// The gateway that is measured against the peer, and that starts alone.
 const GATEWAY: &str = "gateway-eu-west";
-
-/// What to measure, and how much of it.
-#[derive(Debug, Clone, Args)]
-pub struct WalkArgs {
-    /// A minute's worth, for CI: fewer Apis, changes and rounds unless they are named
-    #[arg(long)]
-    pub quick: bool,
-    /// Apis present while changes are measured, growing; default 10,1000,10000 (quick: 10,500)
-    #[arg(long, value_delimiter = ',', value_name = "N,…")]
-    pub apis: Vec<usize>,
-    /// Changes measured at each number of Apis; default 200 (quick: 20)
-    #[arg(long, value_name = "N")]
-    pub changes: Option<usize>,
-    /// Clients that write at once
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub clients: usize,
-    /// Bytes of text in each write
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub write_bytes: usize,
-    /// Seconds of writes, and of each round of requests; default 10 (quick: 2)
-    #[arg(long, value_name = "N")]
-    pub seconds: Option<u64>,
-    /// Rounds of requests for each gateway, taking turns; default 5 (quick: 1)
-    #[arg(long, value_name = "N")]
-    pub rounds: Option<usize>,
-}
-
-/// The options with their defaults filled in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct WalkOptions {
-    quick: bool,
-    apis: Vec<usize>,
-    changes: usize,
-    clients: usize,
-    write_bytes: usize,
-    seconds: u64,
-    rounds: usize,
-}
-
-impl WalkOptions {
-    fn of(args: &WalkArgs) -> Result<Self> {
-        let or = |quick, full| if args.quick { quick } else { full };
-        let mut apis = args.apis.clone();
-        if apis.is_empty() {
-            apis = if args.quick { vec![10, 500] } else { vec![10, 1_000, 10_000] };
-        }
-        apis.sort_unstable();
-        apis.dedup();
-        ensure!(apis[0] > 0, "--apis: at least one Api is called");
-        let options = Self {
-            quick: args.quick,
-            apis,
-            changes: args.changes.unwrap_or(or(20, 200)),
-            clients: args.clients,
-            write_bytes: args.write_bytes,
-            seconds: args.seconds.unwrap_or(if args.quick { 2 } else { 10 }),
-            rounds: args.rounds.unwrap_or(or(1, 5)),
-        };
-        for (option, value) in
-            [("changes", options.changes), ("clients", options.clients), ("rounds", options.rounds)]
-        {
-            ensure!(value > 0, "--{option} must be at least 1");
-        }
-        ensure!(options.write_bytes <= MOST_WRITE_BYTES, "--write-bytes must be at most {MOST_WRITE_BYTES}");
-        Ok(options)
-    }
-
-    fn most_apis(&self) -> usize {
-        self.apis.last().copied().unwrap_or_default()
-    }
-}
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -257,91 +191,4 @@ async fn side_by_side(
 fn say(what: impl std::fmt::Display) {
     // Who reads it is not there; the figures are none the worse.
     let _ = writeln!(std::io::stderr(), "measuring: {what}");
-}
-
-/// The table for people.
-fn table(walk: &Walk) -> String {
-    let mut text = format!(
-        "\n{} ({} cores, kernel {}), commit {}, {} build\n\n",
-        walk.machine.cpu, walk.machine.cores, walk.machine.kernel, walk.commit, walk.profile
-    );
-    let mut row = |what: &str, figure: String| text += &format!("{what:<44} {figure}\n");
-    row("federation ready", format!("{:.1} s", walk.start.federation_ready_ms / 1e3));
-    for with in &walk.propagation {
-        row(
-            &format!("commit → served by all, {} Apis", with.apis),
-            format!("p50 {:.1} ms, p99 {:.1} ms", with.commit_to_served_p50_ms, with.commit_to_served_p99_ms),
-        );
-        row(
-            "  counted from sending the write",
-            format!(
-                "p50 {:.1} ms, p99 {:.1} ms",
-                with.request_to_served_p50_ms, with.request_to_served_p99_ms
-            ),
-        );
-    }
-    let writes = &walk.writes;
-    row(
-        &format!("writes by {} clients", writes.clients),
-        format!(
-            "{:.0}/s, p50 {:.1} ms, p99 {:.1} ms, {} failed",
-            writes.per_second, writes.p50_ms, writes.p99_ms, writes.failed
-        ),
-    );
-    for (name, traffic) in
-        [("gateway", &walk.gateway), (&*format!("nginx {}", walk.nginx.version), &walk.nginx.gateway)]
-    {
-        row(
-            &format!("{name}, 1 worker, {} Apis", walk.options.most_apis()),
-            format!(
-                "{:.0} requests/s, {:.1} µs CPU each, p99 {:.1} ms",
-                traffic.requests_per_second, traffic.cpu_us_per_request, traffic.p99_ms
-            ),
-        );
-    }
-    for (name, bytes) in &walk.memory_bytes {
-        row(&format!("memory of {name}"), format!("{:.0} MB", *bytes as f64 / 1e6));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn args() -> WalkArgs {
-        WalkArgs {
-            quick: false,
-            apis: vec![],
-            changes: None,
-            clients: 64,
-            write_bytes: 1_024,
-            seconds: None,
-            rounds: None,
-        }
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_promise_and_quick_is_less() {
-        let full = WalkOptions::of(&args()).unwrap();
-        assert_eq!((full.apis.as_slice(), full.changes), (&[10, 1_000, 10_000][..], 200));
-        let quick = WalkOptions::of(&WalkArgs { quick: true, ..args() }).unwrap();
-        assert!(quick.most_apis() < full.most_apis() && quick.changes < full.changes);
-        let named =
-            WalkOptions::of(&WalkArgs { quick: true, changes: Some(7), apis: vec![9, 3, 9], ..args() });
-        let named = named.unwrap();
-        assert_eq!((named.apis.as_slice(), named.changes), (&[3, 9][..], 7));
-    }
-
-    #[test]
-    fn what_cannot_be_measured_is_refused() {
-        for refused in [
-            WalkArgs { apis: vec![0, 5], ..args() },
-            WalkArgs { changes: Some(0), ..args() },
-            WalkArgs { clients: 0, ..args() },
-            WalkArgs { write_bytes: MOST_WRITE_BYTES + 1, ..args() },
-        ] {
-            assert!(WalkOptions::of(&refused).is_err(), "{refused:?}");
-        }
-    }
 }
