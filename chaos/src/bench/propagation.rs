@@ -43,13 +43,14 @@ pub(super) async fn measure(
     let urls = gateways.iter().map(|gateway| world.url(gateway)).collect::<Result<Vec<_>>>()?;
     let (mut from_commit, mut from_request) = (Vec::new(), Vec::new());
     for number in first..first + changes {
+        let etag = publisher.probe_etag().await?;
         let began = Instant::now();
         let mut waiting = JoinSet::new();
         for url in &urls {
             let url = format!("{url}{}", Publisher::probe_path(number));
             waiting.spawn(served(world.client().clone(), url));
         }
-        publisher.probe(number).await?;
+        publisher.change_probe(&etag, number).await?;
         let committed = Instant::now();
         let mut last = began;
         while let Some(at) = waiting.join_next().await {

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{Client, Role, World};
+use crate::{Answer, Client, Role, World};
 
 /// Apis made by one request: some 300 KB, well below what one command may hold.
 const PER_REQUEST: usize = 500;
@@ -21,6 +21,7 @@ const LABEL_BYTES: usize = 60;
 pub(super) const MOST_WRITE_BYTES: usize = 64 * LABEL_BYTES;
 /// The Api that is changed while it is watched.
 const PROBE: &str = "probe";
+const PROBE_PATH: &str = "/v1/organizations/default/apis/probe";
 /// A rate that nobody reaches, so that the limit is kept but never hit.
 const BOUNDLESS: u64 = 1_000_000;
 
@@ -66,16 +67,25 @@ impl Publisher {
         Ok(())
     }
 
-    /// Puts the probe: an open Api with one path of that number. Returns when it is acknowledged.
-    pub(super) async fn probe(&self, number: usize) -> Result<()> {
-        let operations = json!([{"method": "GET", "path": format!("/at-{number}")}]);
-        let spec = json!({"context": format!("/{PROBE}"), "version": "1", "operations": operations});
+    /// Makes the probe: an open Api, bound everywhere.
+    pub(super) async fn make_probe(&self) -> Result<()> {
         let binding = json!({"api": PROBE, "environment": "production", "upstream": "bulk"});
         self.apply(vec![
-            json!({"kind": "Api", "name": PROBE, "spec": spec}),
+            json!({"kind": "Api", "name": PROBE, "spec": probe(0)}),
             json!({"kind": "Binding", "name": PROBE, "spec": binding}),
         ])
         .await
+    }
+
+    /// The version of the probe that is to be replaced.
+    pub(super) async fn probe_etag(&self) -> Result<String> {
+        Ok(self.call(0, "GET", PROBE_PATH, &[], String::new(), 200).await?.header("etag").to_owned())
+    }
+
+    /// Gives the probe one path, of that number. The answer to a PUT waits for the commit and no more.
+    pub(super) async fn change_probe(&self, etag: &str, number: usize) -> Result<()> {
+        let body = json!({"spec": probe(number)}).to_string();
+        self.call(0, "PUT", PROBE_PATH, &[("if-match", etag)], body, 200).await.map(drop)
     }
 
     /// Where the probe of that number answers.
@@ -85,7 +95,7 @@ impl Publisher {
 
     async fn apply(&self, resources: Vec<Value>) -> Result<()> {
         let body = json!({"resources": resources}).to_string();
-        self.send(0, "POST", "/v1/apply", &[], body, 200).await
+        self.call(0, "POST", "/v1/apply", &[], body, 200).await.map(drop)
     }
 
     /// Creates a Plan with so many bytes of labels by way of one of the servers.
@@ -95,10 +105,10 @@ impl Publisher {
         let labels: serde_json::Map<_, _> =
             (0..words).map(|word| (format!("l{word}"), "x".repeat(LABEL_BYTES).into())).collect();
         let body = json!({"labels": labels, "spec": {}}).to_string();
-        self.send(server, "PUT", &path, &[("if-none-match", "*")], body, 201).await
+        self.call(server, "PUT", &path, &[("if-none-match", "*")], body, 201).await.map(drop)
     }
 
-    async fn send(
+    async fn call(
         &self,
         server: usize,
         method: &str,
@@ -106,13 +116,18 @@ impl Publisher {
         further: &[(&str, &str)],
         body: String,
         wanted: u16,
-    ) -> Result<()> {
+    ) -> Result<Answer> {
         let url = format!("{}{path}", self.servers[server % self.servers.len()]);
         let own = [("authorization", self.bearer.as_str()), ("content-type", "application/json")];
         let answer = self.client.call(method, &url, &[&own, further].concat(), body).await?;
         ensure!(answer.status == wanted, "{method} {path}: {answer:?}");
-        Ok(())
+        Ok(answer)
     }
+}
+
+fn probe(number: usize) -> Value {
+    let operations = json!([{"method": "GET", "path": format!("/at-{number}")}]);
+    json!({"context": format!("/{PROBE}"), "version": "1", "operations": operations})
 }
 
 /// An Api that asks for a key, and its Binding.

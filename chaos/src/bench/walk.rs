@@ -146,7 +146,8 @@ async fn propagation_of(
     options: &WalkOptions,
 ) -> Result<Vec<Propagation>> {
     publisher.base().await?;
-    let (mut measured, mut present, mut number) = (Vec::new(), 0, 0);
+    publisher.make_probe().await?;
+    let (mut measured, mut present, mut number) = (Vec::new(), 0, 1);
     for &apis in &options.apis {
         say(format!("changes with {apis} Apis"));
         publisher.bulk(present..apis).await?;
