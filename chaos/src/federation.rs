@@ -1,10 +1,10 @@
 //! A federation of real processes, started by `hanse dev` in a directory of its own.
 
 use std::{
-    env, fs,
-    io::{Read, Write},
+    fs,
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,11 @@ use nix::{
 };
 use serde::Deserialize;
 use tempfile::TempDir;
+
+use crate::{
+    operator::{Cli, Operator},
+    process::{binary, tail},
+};
 
 /// How long `hanse dev` may take until everything serves. The promise is 20 s; a loaded test machine gets more.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -32,7 +37,7 @@ pub struct Federation {
 
 /// One process as `dev.json` lists it.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Process {
+pub struct DevProcess {
     /// `server`, `agent`, `gateway` or `upstream`.
     pub role: String,
     /// Its name.
@@ -53,18 +58,7 @@ pub struct Process {
 
 #[derive(Deserialize)]
 struct DevFile {
-    processes: Vec<Process>,
-}
-
-/// What a command of the operator's client printed and how it ended.
-#[derive(Debug)]
-pub struct Cli {
-    /// Its exit code.
-    pub code: i32,
-    /// Data.
-    pub stdout: String,
-    /// Talk.
-    pub stderr: String,
+    processes: Vec<DevProcess>,
 }
 
 impl Federation {
@@ -110,13 +104,13 @@ impl Federation {
     }
 
     /// Every process, as `dev.json` says now.
-    pub fn processes(&self) -> Result<Vec<Process>> {
+    pub fn processes(&self) -> Result<Vec<DevProcess>> {
         let text = fs::read(self.data_dir().join("dev.json"))?;
         Ok(serde_json::from_slice::<DevFile>(&text)?.processes)
     }
 
     /// The process of that name.
-    pub fn process(&self, name: &str) -> Result<Process> {
+    pub fn process(&self, name: &str) -> Result<DevProcess> {
         self.processes()?
             .into_iter()
             .find(|process| process.name == name)
@@ -143,47 +137,22 @@ impl Federation {
 
     /// Runs the operator's client with this on its standard input.
     pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Result<Cli> {
-        let mut command = self.client();
-        let mut child = command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut stdin = child.stdin.take().context("standard input is piped")?;
-        let input = input.to_owned();
-        let writer = std::thread::spawn(move || {
-            // A client that refuses early closes its input; that is its right.
-            let _ = stdin.write_all(input.as_bytes());
-        });
-        let Output { status, stdout, stderr } = child.wait_with_output()?;
-        writer.join().expect("the writer does not panic");
-        Ok(Cli {
-            code: status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        })
+        self.operator().run(arguments, input, &[])
     }
 
     /// Runs the operator's client and expects success; returns its standard output.
     pub fn ok(&self, arguments: &[&str]) -> Result<String> {
-        let ran = self.cli(arguments)?;
-        ensure!(ran.code == 0, "hanse {arguments:?} ended with {}:\n{}{}", ran.code, ran.stdout, ran.stderr);
-        Ok(ran.stdout)
+        self.operator().ok(arguments)
     }
 
     /// Applies manifests from a string and waits until every gateway in scope serves them.
     pub fn apply(&self, manifests: &str) -> Result<()> {
-        let ran = self.cli_with_input(&["apply", "-f", "-", "--wait=30s"], manifests)?;
-        ensure!(ran.code == 0, "apply ended with {}:\n{}{}", ran.code, ran.stdout, ran.stderr);
-        Ok(())
+        self.operator().apply(manifests)
     }
 
-    /// A `hanse` command configured for this federation.
-    fn client(&self) -> Command {
-        let mut command = Command::new(&self.binary);
-        command.env("HANSE_CONFIG", self.data_dir().join("client.toml")).env("NO_COLOR", "1");
-        command
+    /// The operator's client of this federation.
+    pub fn operator(&self) -> Operator {
+        Operator::new(&self.binary, &self.client_config())
     }
 
     /// Sends a signal to the process of that name.
@@ -230,27 +199,4 @@ impl Drop for Federation {
         let _ = self.dev.kill();
         let _ = self.dev.wait();
     }
-}
-
-/// The binary under test: `HANSE_BIN`, else `hanse` beside the test's own directory.
-fn binary() -> Result<PathBuf> {
-    if let Some(path) = env::var_os("HANSE_BIN") {
-        return Ok(path.into());
-    }
-    let mut path = env::current_exe()?;
-    path.pop();
-    path.pop();
-    path.push("hanse");
-    ensure!(path.exists(), "no {}: run `./check build process`, or set HANSE_BIN", path.display());
-    Ok(path)
-}
-
-/// The last part of a file, under its name.
-fn tail(path: &Path) -> String {
-    /// Enough to see why a process ended.
-    const BYTES: usize = 3_000;
-    let mut text = Vec::new();
-    let _ = fs::File::open(path).and_then(|mut file| file.read_to_end(&mut text));
-    let from = text.len().saturating_sub(BYTES);
-    format!("--- {}\n{}\n", path.display(), String::from_utf8_lossy(&text[from..]))
 }

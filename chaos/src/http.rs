@@ -17,7 +17,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer, pki_types::
 const CALL_WITHIN: Duration = Duration::from_secs(20);
 
 /// An HTTP client with pooled connections. Cloning shares them.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Client {
     inner: HyperClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }

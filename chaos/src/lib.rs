@@ -1,10 +1,33 @@
-//! What breaks and measures: a harness that starts a real federation from the built binary, and speaks to it as
-//! operators and clients do.
+//! What breaks and measures: a harness that starts real federations from the built binary, breaks them, loads them, and
+//! speaks to them as operators and clients do.
+//!
+//! - [`Federation`]: `hanse dev`, as the README has it. [`World`]: a federation from typed specs, every node with an address
+//!   of its own, on loopback or in network namespaces.
+//! - [`load`]: open-loop load and the ledger, from which alone verdicts about traffic come.
+//! - [`process`], [`netns`], [`delay`]: kill, freeze and restart; cut links; slow links.
+//! - [`mod@bench`]: figures, beside a peer's from the same run.
+//!
+//! Knows the product by its binary and its documents only: nothing of ours is a dependency.
 
+pub mod bench;
+pub mod delay;
 mod federation;
+mod flaky;
 mod http;
+pub mod load;
+pub mod netns;
 mod openapi;
+mod operator;
+mod percentile;
+pub mod process;
+pub mod spec;
+mod world;
 
-pub use federation::{Cli, Federation, Process};
+pub use federation::{DevProcess, Federation};
+pub use flaky::{Bug, FlakyUpstream};
 pub use http::{Answer, Client};
 pub use openapi::{Operation, operations};
+pub use operator::{Cli, Operator};
+pub use percentile::percentile;
+pub use process::Process;
+pub use world::{Placement, Role, World, WorldOptions};

@@ -3,14 +3,21 @@
 //! Run by `./check process`. They find the binary by `HANSE_BIN` and big inputs by `HANSE_TEST_INPUTS`; what is missing fails.
 
 mod bad_input;
+mod bench;
+mod cut;
 mod dev_control;
+mod far;
 mod first_light;
 mod joining;
+mod leader;
 mod quarantine;
 mod road;
 mod waiting;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use hanse_chaos::{Answer, Client};
@@ -46,4 +53,19 @@ async fn until(what: &str, within: Duration, mut is_so: impl FnMut() -> Result<b
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Ok(())
+}
+
+/// An Api that anybody may call at `/NAME/now-NUMBER`, in all regions.
+fn open_api(name: &str, upstream: &str, number: u32) -> String {
+    format!(
+        "kind: Api\nname: {name}\nspec: {{context: /{name}, version: \"{number}\", operations: [{{method: GET, path: /now-{number}}}]}}\n---\n\
+         kind: Upstream\nname: {name}\nspec: {{endpoints: [{{url: \"{upstream}\"}}]}}\n---\n\
+         kind: Binding\nname: {name}\nspec: {{api: {name}, environment: production, upstream: {name}}}\n"
+    )
+}
+
+/// What a test measured, for people; shown with `--nocapture` and when it fails.
+fn say(text: impl std::fmt::Display) {
+    // Who reads it is not there; the test is none the worse.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -1,0 +1,46 @@
+//! `hanse-chaos`: breaks and measures.
+
+use std::{io::Write, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use hanse_chaos::bench::{MissingPeer, walk};
+
+/// Something failed, and nothing was measured.
+const FAILED: u8 = 1;
+/// A tool to compare with or to measure by is not here; it is named. Clap answers so too to what makes no sense.
+const MISSING_PEER: u8 = 2;
+
+/// Breaks and measures Hanse: real processes from the built binary (HANSE_BIN, else `hanse` beside this one)
+#[derive(Debug, Parser)]
+#[command(name = "hanse-chaos", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure: a table for people on standard error, one line of JSON on standard output
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// The way of a change to all gateways, writes, requests beside nginx, start-up, memory
+    Walk(walk::WalkArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Command::Bench(BenchArgs { bench: Bench::Walk(args) }) = Arguments::parse().command;
+    let Err(error) = walk::run(&args).await else { return ExitCode::SUCCESS };
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    ExitCode::from(if error.is::<MissingPeer>() { MISSING_PEER } else { FAILED })
+}
