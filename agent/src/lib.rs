@@ -16,5 +16,6 @@ mod tokens;
 
 pub use config::{Addresses, Config};
 pub use error::Error;
+pub use hanse_link::StoreKey;
 pub use node::{run, run_with_clock};
 pub use tokens::{mint_token, mint_token_by};

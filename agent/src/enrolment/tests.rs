@@ -24,6 +24,7 @@ fn desk(key: &KeyPair) -> Desk {
         name: name("agent-1"),
         region: name("eu-west"),
         data_dir: dir.path().to_owned(),
+        store_key: None,
         servers: Vec::new(),
         enrolment: Vec::new(),
         join_token_file: None,

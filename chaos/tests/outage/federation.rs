@@ -79,6 +79,7 @@ impl Federation {
             name: name("agent-1"),
             region: name("eu-west"),
             data_dir: dir.path().join("agent-1"),
+            store_key: None,
             servers: vec![server.listen.federation.clone()],
             enrolment: vec![server.listen.enrolment.clone()],
             join_token_file: Some(dir.path().join("agent-token")),

@@ -38,6 +38,9 @@ pub enum Error {
         /// The configured name.
         name: String,
     },
+    /// Another gateway runs in the same data directory.
+    #[error(transparent)]
+    StoreInUse(#[from] hanse_link::StoreInUse),
     /// A join token that is none.
     #[error("the join token is unusable")]
     JoinToken(#[from] hanse_transport::InvalidToken),

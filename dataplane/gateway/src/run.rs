@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_link::{
-    EffectiveSource, InUse, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
+    EffectiveSource, InUse, Persistence, Position, Replicas, SubscriberHandle, SubscriberOptions,
+    SubscriberTask,
 };
 use hanse_topology::ScopeId;
 use hanse_transport::{
@@ -23,6 +24,7 @@ use crate::{
     keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
     proxy::{Dataplane, DataplaneOptions, bind},
+    stored::{self, Stored},
 };
 
 /// For the access log's last lines to reach the disk.
@@ -37,19 +39,27 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
     raise_descriptor_limit();
-    let Some(credentials) = identity::credentials(&config, &clock, &shutdown).await? else { return Ok(()) };
+    let Some((credentials, stored)) = begin(&config, &clock, &shutdown).await? else { return Ok(()) };
+    let Stored { persistence, may_serve } = stored;
+    let Persistence { replicas, store, persister, durable, .. } = persistence;
     let trust = LiveTrust::new(credentials.current().trust_anchor()?, clock);
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
-    let replicas = Replicas::new();
     let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
-    let (subscriber, link) = subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective)?;
+    let keeper = if may_serve { keeper.resuming() } else { keeper };
+    let completeness =
+        stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
+    let (subscriber, link) =
+        subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective, durable)?;
+    let mut keeper = keeper.over(link.status.clone());
+    keeper.prepare().await;
 
     let registry = Metrics::new();
     registry.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics.clone(), kept.endpoints.clone())));
         replicas.metrics().register(registry);
         ExpiryMetrics::register(registry, credentials.clone(), None);
+        store.metrics().register(registry);
     });
     let listen = &config.listen;
     let http = sockets("http", listen.http.as_deref(), workers).await?;
@@ -80,7 +90,6 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         http = ?dataplane.http, https = ?dataplane.https, "gateway listens"
     );
 
-    let keeper = keeper.over(link.status.clone());
     let pages = admin::router(registry, ready_until(kept.ready, &shutdown)).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
@@ -93,6 +102,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
         ("the health checks", tokio::spawn(checks.run(shutdown.clone()))),
     ];
+    tokio::spawn(completeness);
+    let persisting = tokio::spawn(persister.run(shutdown.clone()));
     tokio::spawn(identity::keep_renewed(config, credentials, trust, shutdown.clone()));
     // The pages stay to the end: somebody may ask why the gateway is not ready any more.
     let (_end, ended) = ShutdownTrigger::new();
@@ -107,6 +118,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     if let Some(written) = written {
         written.within(LAST_LINES).await;
+    }
+    // It bounds itself.
+    if let Err(error) = persisting.await {
+        error!(%error, "the store's task failed");
     }
     Ok(())
 }
@@ -135,6 +150,17 @@ fn ready_until(
         drop(say.send_replace(Err("draining".to_owned())));
     });
     said
+}
+
+/// Opens what is there: the credentials, and the store, whose records are bound to their name.
+async fn begin(
+    config: &Config,
+    clock: &WallClock,
+    shutdown: &Shutdown,
+) -> Result<Option<(LiveCredentials, Stored)>, Error> {
+    let Some(credentials) = identity::credentials(config, clock, shutdown).await? else { return Ok(None) };
+    let stored = Stored::open(config, &credentials.identity()).await?;
+    Ok(Some((credentials, stored)))
 }
 
 /// Resolves when one of the tasks ends before it is told to: the gateway would serve on and never follow, unseen.
@@ -167,21 +193,19 @@ fn subscriber(
     trust: &LiveTrust,
     replicas: Replicas,
     effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
+    durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
 ) -> Result<(SubscriberTask, SubscriberHandle), Error> {
     let identity = credentials.identity();
     let expect = Expect { roles: vec![Role::Agent], region: identity.region.clone() };
     let (_, publishers) = watch::channel(config.agents.clone());
-    let wanted = match config.environments.as_slice() {
-        [] => Wanted::All,
-        names => Wanted::Environments(names.to_vec()),
-    };
     let options = SubscriberOptions {
         identity,
         publishers,
         tls: client_tls(Some(credentials), trust, expect)?,
-        wanted,
+        wanted: config.wanted(),
     };
-    Ok(SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None))
+    let (task, handle) = SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None);
+    Ok((task.with_durable(durable), handle))
 }
 
 /// TLS towards clients: any of them, TLS 1.2 and 1.3, with the gateway's own certificate.
