@@ -60,6 +60,28 @@ async fn a_bad_object_holds_up_nothing_and_says_what_is_wrong() -> Result<()> {
         "{json}"
     );
 
+    // A gateway that starts again, and one that was never there, use the version before as well; so they do when the agent
+    // started again meanwhile.
+    let data = federation.data_dir();
+    let dev = |arguments: &[&str]| {
+        federation.ok(&[&["dev"], arguments, &["--data-dir", data.to_str().expect("a plain path")]].concat())
+    };
+    dev(&["kill", &name])?;
+    dev(&["start", &name])?;
+    // A connection of before may still be in the client's pool.
+    let served = |answer: &hanse_chaos::Answer| answer.status == 200;
+    crate::eventually(&client, &format!("{gateway}/orders/old"), &[], Duration::from_secs(5), served).await?;
+    for restarted in [false, true] {
+        if restarted {
+            dev(&["kill", "agent-eu-west"])?;
+            dev(&["start", "agent-eu-west"])?;
+        }
+        let added = dev(&["add", "gateway", "--region", "eu-west"])?.trim().to_owned();
+        let address = federation.process(&added)?.http.context("it has an address")?;
+        let answer = client.get(&format!("{address}/orders/old"), &[]).await?;
+        assert_eq!(answer.status, 200, "{added} got the last good version from its agent: {answer:?}");
+    }
+
     // Others' changes are not held up by it.
     federation.apply(&api("later", "/z", &upstream, None))?;
     assert_eq!(status("/later/z").await?, 200);

@@ -128,6 +128,8 @@ struct KeptScope {
     seen: Seen,
     position: Position,
     quarantine: Quarantine,
+    /// What is not in force as received, and what is instead.
+    exceptions: BTreeMap<Arc<str>, Option<Bytes>>,
 }
 
 /// How a scope's replica differs from what is compiled.
@@ -140,7 +142,7 @@ struct News {
 
 enum Content {
     Changed(Changes),
-    Whole(Vec<(Arc<str>, Bytes)>),
+    Whole { content: Vec<(Arc<str>, Bytes)>, last_good: Vec<(Arc<str>, Bytes)> },
 }
 
 impl TableKeeper {
@@ -273,7 +275,10 @@ impl Keeping {
             self.scopes.remove(&scope);
         }
         for news in news {
+            let scope = news.scope.clone();
             changed |= self.take_in(news);
+            let kept = &self.scopes[&scope];
+            replicas.confirm(&scope, &kept.position, &kept.exceptions);
         }
         self.unpublished |= changed;
         let missing = awaited.iter().find(|scope| !self.scopes.contains_key(scope));
@@ -305,7 +310,11 @@ impl Keeping {
             }
             let content = match kept.and_then(|kept| replica.changes_after(kept.seen)) {
                 Some(changes) => Content::Changed(changes),
-                None => Content::Whole(replica.content()),
+                None => {
+                    let last_good = replica.last_good().iter();
+                    let last_good = last_good.map(|(key, value)| (key.clone(), value.clone())).collect();
+                    Content::Whole { content: replica.content(), last_good }
+                }
             };
             Some(News { scope: scope.clone(), seen, position, content })
         });
@@ -327,6 +336,7 @@ impl Keeping {
             seen,
             position,
             quarantine: Quarantine::default(),
+            exceptions: BTreeMap::new(),
         });
         (kept.seen, kept.position) = (seen, position);
         let (resources, whole) = match content {
@@ -336,13 +346,17 @@ impl Keeping {
                 kept.index.apply(changes.upserts, changes.removals, &mut self.profiles);
                 (resources, false)
             }
-            Content::Whole(content) => {
+            Content::Whole { content, last_good } => {
                 let resources = content.len();
-                kept.index.replace(content, &mut self.profiles);
+                match first {
+                    true => kept.index.restore(last_good, content, &mut self.profiles),
+                    false => kept.index.replace(content, &mut self.profiles),
+                }
                 (resources, true)
             }
         };
         kept.quarantine = Quarantine::of(kept.index.quarantined());
+        kept.exceptions = kept.index.exceptions();
         debug!(%scope, revision = position.revision, resources, whole, took = ?started.elapsed(), "configuration compiled");
         true
     }

@@ -52,6 +52,8 @@ pub struct Persister {
     replicas: Replicas,
     store: Store,
     kept: Kept,
+    /// Which last good versions the store was told of: epoch and version of each replica's.
+    noted: BTreeMap<ScopeId, (u64, u64)>,
     durable: watch::Sender<BTreeMap<ScopeId, Position>>,
 }
 
@@ -87,7 +89,8 @@ impl Persistence {
                 .map_err(|error| error.to_string())
                 .and_then(|head| Replica::restore(head, records).map_err(|error| error.to_string()));
             match replica {
-                Ok(replica) => {
+                Ok(mut replica) => {
+                    replica.remember_last_good(store.usable(&scope));
                     info!(%scope, position = replica.position().map(tracing::field::display), "restored from disk");
                     kept.insert(scope.clone(), KeptScope::of(&replica));
                     map.insert(scope, replica);
@@ -100,9 +103,10 @@ impl Persistence {
                 }
             }
         }
-        let replicas = Replicas::holding(map);
+        let replicas = Replicas::remembering(map);
         let (durable, seen) = watch::channel(positions(&kept));
-        let persister = Persister { replicas: replicas.clone(), store: store.clone(), kept, durable };
+        let noted = BTreeMap::new();
+        let persister = Persister { replicas: replicas.clone(), store: store.clone(), kept, noted, durable };
         Ok(Self { replicas, store, persister, durable: seen, is_partial })
     }
 }
@@ -150,9 +154,33 @@ impl Persister {
         }
     }
 
-    fn plan(&self) -> Plan {
-        let notes = self.store.unkept_notes(); // before the replicas they speak of
-        self.replicas.read(|map| Plan::new(map, &self.kept, notes))
+    /// What is to be written: the replicas as they are at one moment, the last good versions of that moment, and facts that
+    /// speak of no later one.
+    fn plan(&mut self) -> Plan {
+        let replicas = self.replicas.clone();
+        replicas.read(|map| {
+            self.note_last_good(map);
+            Plan::new(map, &self.kept, self.store.unkept_notes())
+        })
+    }
+
+    fn note_last_good(&mut self, map: &ReplicaMap) {
+        for (scope, replica) in map {
+            let now = (replica.epoch(), replica.last_good_version());
+            if self.noted.insert(scope.clone(), now) == Some(now) {
+                continue;
+            }
+            let noted = self.store.usable(scope);
+            for key in noted.keys().filter(|key| !replica.last_good().contains_key(*key)) {
+                self.store.remove_usable(scope, key);
+            }
+            for (key, value) in replica.last_good() {
+                if noted.get(key) != Some(value) {
+                    self.store.put_usable(scope, key, value.clone());
+                }
+            }
+        }
+        self.noted.retain(|scope, _| map.contains_key(scope));
     }
 
     /// Writes; whether that worked. The store itself says what went wrong.

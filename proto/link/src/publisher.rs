@@ -201,6 +201,13 @@ impl Stream {
             Received::Refused { scope } => info!(scope, "asked for a scope it may not have"),
             Received::Acked { .. } | Received::Reported(_) | Received::Left(_) => {}
         }
+        if let Received::Acked { scope, effective: Some(position), quarantine, .. } = &received
+            && quarantine.is_complete()
+        {
+            // What a gateway uses, another can: until then the version before is kept for those that come anew.
+            let but = quarantine.named().iter().map(|quarantined| (quarantined.key.as_str().into(), None));
+            self.service.replicas.confirm(scope, position, &but.collect());
+        }
         let subscribed: BTreeSet<_> = self.session.scopes().cloned().collect();
         let now = Instant::now();
         self.service

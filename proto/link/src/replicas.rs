@@ -1,8 +1,9 @@
 //! The hub: all replicas of a node, and a signal that they changed.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
-use hanse_sync::{Replica, ReplicaMap};
+use bytes::Bytes;
+use hanse_sync::{Position, Replica, ReplicaMap};
 use hanse_topology::ScopeId;
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -17,6 +18,8 @@ pub struct Replicas(Arc<Hub>);
 
 struct Hub {
     map: RwLock<ReplicaMap>,
+    /// Whether replicas keep the last good versions of their keys.
+    remembers: bool,
     version: watch::Sender<u64>,
     metrics: LinkMetrics,
 }
@@ -25,12 +28,19 @@ struct Hub {
 pub struct ReplicasMut<'a> {
     map: &'a mut ReplicaMap,
     epoch: u64,
+    remembers: bool,
 }
 
 impl ReplicasMut<'_> {
     /// The replica of `scope`, made empty if there is none.
     pub fn replica(&mut self, scope: &ScopeId) -> &mut Replica {
-        self.map.entry(scope.clone()).or_insert_with(|| Replica::starting_at_epoch(self.epoch))
+        self.map.entry(scope.clone()).or_insert_with(|| {
+            let mut replica = Replica::starting_at_epoch(self.epoch);
+            if self.remembers {
+                replica.remember_last_good(BTreeMap::new());
+            }
+            replica
+        })
     }
 
     /// Drops the replica of `scope`. Whether there was one.
@@ -68,14 +78,33 @@ impl fmt::Debug for ReplicasMut<'_> {
 impl Replicas {
     /// An empty hub.
     pub fn new() -> Self {
-        Self::holding(ReplicaMap::new())
+        Self::holding(ReplicaMap::new(), false)
     }
 
-    /// A hub that holds these from the start.
-    pub fn holding(map: ReplicaMap) -> Self {
-        let hub =
-            Hub { map: RwLock::new(map), version: watch::Sender::new(0), metrics: LinkMetrics::default() };
-        Self(Arc::new(hub))
+    /// A hub that keeps the last good version of each key until a consumer confirms a later one.
+    pub fn remembering(map: ReplicaMap) -> Self {
+        Self::holding(map, true)
+    }
+
+    fn holding(map: ReplicaMap, remembers: bool) -> Self {
+        let (map, version, metrics) = (RwLock::new(map), watch::Sender::new(0), LinkMetrics::default());
+        Self(Arc::new(Hub { map, remembers, version, metrics }))
+    }
+
+    /// A consumer uses `scope` at `position`, but for some keys; see [`Replica::confirm`].
+    pub fn confirm(&self, scope: &ScopeId, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
+        let awaits = |replica: &Replica| replica.awaits(position, but);
+        if !self.read(|map| map.get(scope).is_some_and(awaits)) {
+            return;
+        }
+        let changed = self.0.map.write().get_mut(scope).is_some_and(|replica| {
+            let before = replica.last_good_version();
+            replica.confirm(position, but);
+            replica.last_good_version() != before
+        });
+        if changed {
+            self.tell();
+        }
     }
 
     /// Reads the replicas.
@@ -92,7 +121,11 @@ impl Replicas {
     pub fn update_all<T>(&self, update: impl FnOnce(&mut ReplicasMut<'_>) -> T) -> T {
         let updated = {
             let mut map = self.0.map.write();
-            let updated = update(&mut ReplicasMut { map: &mut map, epoch: self.next_epoch() });
+            let updated = update(&mut ReplicasMut {
+                map: &mut map,
+                epoch: self.next_epoch(),
+                remembers: self.0.remembers,
+            });
             let now = Instant::now();
             map.values_mut().for_each(|replica| replica.forget(now));
             updated

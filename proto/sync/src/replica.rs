@@ -1,6 +1,7 @@
 //! A replica: one scope's content at one position, and what is needed to bring others there.
 
 mod kept;
+mod last_good;
 mod prepared;
 mod tombstones;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use kept::{Head, Record, RestoreError};
+use last_good::LastGood;
 pub use prepared::Prepared;
 use tombstones::Tombstones;
 
@@ -50,6 +52,7 @@ pub struct Replica {
     /// When the position was where, to age tombstones.
     marks: VecDeque<(Instant, u64)>,
     tree: RootTree,
+    last_good: LastGood,
 }
 
 /// A value and the revision that last changed it.
@@ -136,6 +139,7 @@ impl Replica {
             gaps: VecDeque::new(),
             marks: VecDeque::new(),
             tree: RootTree::new(),
+            last_good: LastGood::default(),
         }
     }
 
@@ -266,9 +270,11 @@ impl Replica {
     fn set(&mut self, key: Arc<str>, value: Bytes, revision: u64) {
         self.tombstones.remove(&key);
         let entry = Entry { value, revision };
-        if let Some(old) = self.entries.insert(Arc::clone(&key), entry) {
+        let old = self.entries.insert(Arc::clone(&key), entry);
+        if let Some(old) = &old {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
         }
+        self.last_good.replaced(&key, old.map(|old| old.value), revision);
         self.changed.insert((revision, key));
     }
 
@@ -276,6 +282,7 @@ impl Replica {
     fn unset(&mut self, key: Arc<str>, revision: u64) {
         if let Some(old) = self.entries.remove(&key) {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
+            self.last_good.replaced(&key, Some(old.value), revision);
         }
         self.tombstones.add(key, revision);
     }

@@ -107,6 +107,7 @@ fn publishers_messages() {
                 scope: SCOPE.into(),
                 upserts: vec![Upsert { key: "plan/default/gold".into(), value: vec![4; 3].into() }],
                 removals: vec!["plan/default/lead".into()],
+                last_good: vec![Upsert { key: "plan/default/gold".into(), value: vec![3; 3].into() }],
             }),
         ),
         ("end", Body::End(End { scope: SCOPE.into(), to: position(41), root: vec![5; 32].into() })),

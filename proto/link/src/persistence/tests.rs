@@ -143,7 +143,7 @@ async fn what_is_not_wanted_any_more_is_not_restored() {
     node.durable("f", 5).await;
     node.stop().await;
     let wanted = Wanted::Environments(vec!["e".parse().unwrap()]);
-    let kept = Persistence::open(options(dir.path()), &wanted).await.unwrap();
+    let mut kept = Persistence::open(options(dir.path()), &wanted).await.unwrap();
     assert_eq!(kept.replicas.read(|map| map.keys().cloned().collect::<Vec<_>>()), [scope("e")]);
     let plan = kept.persister.plan();
     assert_eq!((plan.transaction.drops, plan.urgency), (vec![scope("f")], Urgency::Content));
@@ -232,4 +232,27 @@ async fn an_offer_is_kept_unless_it_rests_on_nothing() {
     assert_eq!(kept_offer(&store), Some((offered, Some(at(5)))));
     trigger.trigger();
     keeping.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_good_version_is_kept_with_the_one_that_replaced_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Running::start(dir.path()).await;
+    let held = |node: &Running| node.replicas.read(|map| map[&scope("e")].last_good().clone());
+    node.advance("e", 5, &[("a", "good"), ("b", "good")], &[]);
+    node.replicas.confirm(&scope("e"), &at(5), &BTreeMap::new());
+    node.advance("e", 6, &[("a", "bad"), ("b", "better")], &[]);
+    node.durable("e", 6).await;
+    node.kill().await; // before anybody found out
+
+    let mut node = Running::start(dir.path()).await;
+    assert_eq!(held(&node), puts(&[("a", "good"), ("b", "good")]).into_iter().collect());
+    node.replicas.confirm(&scope("e"), &at(6), &BTreeMap::from([("a".into(), None)]));
+    assert_eq!(held(&node), puts(&[("a", "good")]).into_iter().collect());
+    node.advance("e", 7, &[], &[]);
+    node.durable("e", 7).await;
+    node.stop().await;
+    let node = Running::start(dir.path()).await;
+    assert_eq!(held(&node), puts(&[("a", "good")]).into_iter().collect());
+    node.kill().await;
 }

@@ -85,6 +85,61 @@ async fn changes_pass_down_and_acknowledgements_up() {
     assert_eq!(held.metrics().resyncs.get(), 0);
 }
 
+/// A gateway found a value unusable. One that comes anew gets the version before, too, which the first could use.
+#[tokio::test]
+async fn newcomers_get_the_last_version_that_somebody_could_use() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "route/default/a", "good");
+    let control_serving = federation.serve(&control, None).await;
+    let relayed = Replicas::remembering(Default::default());
+    let up = federation.follow(agent("agent-1"), &[&control_serving], &relayed);
+    let relay = Publisher::relaying(agent("agent-1"), relayed.clone(), up.handle.freshness.clone());
+    let relay_serving = federation.serve(&relay, None).await;
+    let (serve, served) = watch::channel(BTreeMap::<_, InUse>::new());
+    let _first = federation.follow_as(
+        gateway("gateway-1"),
+        &[&relay_serving],
+        &Replicas::new(),
+        EffectiveSource::Served(served),
+        None,
+    );
+    let uses = |revision, quarantined: &[&str]| {
+        let named = quarantined.iter().map(|key| Quarantined { key: (*key).into(), ..Default::default() });
+        let in_use = InUse { position: at(revision), quarantine: Quarantine::of(named) };
+        serve.send_replace(BTreeMap::from([(scope(), in_use)]));
+    };
+    let held = |hub: &Replicas| hub.read(|map| map.get(&scope()).map(|replica| replica.last_good().clone()));
+    eventually("the relay has the first version", || revision(&relayed) == Some(1)).await;
+    uses(1, &[]);
+    let confirmed = || {
+        let records = relay.subscribers.snapshot();
+        records
+            .iter()
+            .any(|record| record.scopes.get(&scope()).is_some_and(|ack| ack.effective == Some(at(1))))
+    };
+    eventually("the first version is confirmed", confirmed).await;
+    // Both of these replace what is in use; only one of them can be used.
+    control.put(2, "route/default/a", "bad");
+    control.put(3, "route/default/b", "good");
+    eventually("the relay has them", || revision(&relayed) == Some(3)).await;
+    uses(3, &["route/default/a"]);
+    control.put(4, "route/default/b", "better");
+    eventually("what can be used is confirmed", || {
+        uses(4, &["route/default/a"]);
+        held(&relayed).is_some_and(|held| held.keys().map(|key| &**key).eq(["route/default/a"]))
+    })
+    .await;
+
+    let second = Replicas::remembering(Default::default());
+    let _second = federation.follow(gateway("gateway-2"), &[&relay_serving], &second);
+    eventually("the newcomer is in step", || revision(&second) == Some(4)).await;
+    assert_eq!(value(&second, "route/default/a").as_deref(), Some(&b"bad"[..]));
+    let wanted = BTreeMap::from([("route/default/a".into(), bytes::Bytes::from("good"))]);
+    assert_eq!(held(&second), Some(wanted));
+    assert!(same(&relayed, &second), "the root does not cover it");
+}
+
 #[tokio::test]
 async fn a_relay_without_its_publisher_serves_newcomers() {
     let federation = Federation::new();

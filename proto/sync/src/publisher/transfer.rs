@@ -18,6 +18,7 @@ pub(super) struct Transfer {
     root: Root,
     upserts: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
     removals: Peekable<vec::IntoIter<Arc<str>>>,
+    last_good: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
 }
 
 impl Transfer {
@@ -35,7 +36,7 @@ impl Transfer {
             to: Some(to.into()),
             reason: String::new(),
         };
-        (Self::new(to, root, changes.upserts, changes.removals), Body::Begin(begin))
+        (Self::new(to, root, changes, Vec::new()), Body::Begin(begin))
     }
 
     pub(super) fn snapshot(
@@ -51,11 +52,20 @@ impl Transfer {
             to: Some(to.into()),
             reason: reason.to_string(),
         };
-        (Self::new(to, replica.root(), replica.content(), Vec::new()), Body::Begin(begin))
+        let content = Changes { upserts: replica.content(), removals: Vec::new() };
+        let last_good =
+            replica.last_good().iter().map(|(key, value)| (Arc::clone(key), value.clone())).collect();
+        (Self::new(to, replica.root(), content, last_good), Body::Begin(begin))
     }
 
-    fn new(to: Position, root: Root, upserts: Vec<(Arc<str>, Bytes)>, removals: Vec<Arc<str>>) -> Self {
-        Self { to, root, upserts: upserts.into_iter().peekable(), removals: removals.into_iter().peekable() }
+    fn new(to: Position, root: Root, changes: Changes, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
+        Self {
+            to,
+            root,
+            upserts: changes.upserts.into_iter().peekable(),
+            removals: changes.removals.into_iter().peekable(),
+            last_good: last_good.into_iter().peekable(),
+        }
     }
 
     pub(super) fn to(&self) -> Position {
@@ -68,7 +78,7 @@ impl Transfer {
 
     /// Whether only the end is left to send.
     pub(super) fn is_done(&mut self) -> bool {
-        self.upserts.peek().is_none() && self.removals.peek().is_none()
+        self.upserts.peek().is_none() && self.removals.peek().is_none() && self.last_good.peek().is_none()
     }
 
     /// The next part, of at most `max` bytes; one value larger than that travels alone.
@@ -95,6 +105,13 @@ impl Transfer {
                 self.upserts.next_if(|(key, value)| fits(key.len() + value.len() + OVERHEAD_BYTES, first));
             let Some((key, value)) = next else { break };
             chunk.upserts.push(sync::Upsert { key: key.as_ref().to_owned(), value });
+        }
+        loop {
+            let first = chunk.upserts.is_empty() && chunk.removals.is_empty() && chunk.last_good.is_empty();
+            let next =
+                self.last_good.next_if(|(key, value)| fits(key.len() + value.len() + OVERHEAD_BYTES, first));
+            let Some((key, value)) = next else { break };
+            chunk.last_good.push(sync::Upsert { key: key.as_ref().to_owned(), value });
         }
         Some(Body::Chunk(chunk))
     }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Entry, MAX_TOMBSTONES, Position, Replica, Root, Seen, Tombstones, hash_value};
+use super::{Entry, LastGood, MAX_TOMBSTONES, Position, Replica, Root, Seen, Tombstones, hash_value};
 use crate::root::RootTree;
 
 /// Where a replica stands, and from where it can lead others there: all of it but the records.
@@ -123,6 +123,7 @@ impl Replica {
             gaps: gaps.into(),
             marks: VecDeque::new(),
             tree,
+            last_good: LastGood::default(),
         })
     }
 }

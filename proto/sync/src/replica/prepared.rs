@@ -16,6 +16,8 @@ pub struct Prepared {
     kind: Kind,
     changes: BTreeMap<Arc<str>, Option<Bytes>>,
     staged: StagedTree,
+    /// Last good versions that the publisher knows of.
+    last_good: Vec<(Arc<str>, Bytes)>,
 }
 
 /// What a change does to the history of a replica.
@@ -35,6 +37,11 @@ impl Prepared {
     /// The root once in force.
     pub fn root(&self) -> Root {
         self.staged.root()
+    }
+
+    /// Takes over, once in force, what the publisher holds as last good versions.
+    pub(crate) fn with_last_good(self, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
+        Self { last_good, ..self }
     }
 
     /// The position once in force.
@@ -125,12 +132,12 @@ impl Replica {
     fn prepare(&self, to: Position, kind: Kind, changes: BTreeMap<Arc<str>, Option<Bytes>>) -> Prepared {
         let hashes = changes.iter().map(|(key, value)| (key, value.as_deref().map(hash_value)));
         let staged = self.tree.stage(hashes);
-        Prepared { base: self.base(), to, kind, changes, staged }
+        Prepared { base: self.base(), to, kind, changes, staged, last_good: Vec::new() }
     }
 
     /// Puts a prepared change in force.
     pub fn commit(&mut self, prepared: Prepared) -> Result<(), AdvanceError> {
-        let Prepared { base, to, kind, changes, staged } = prepared;
+        let Prepared { base, to, kind, changes, staged, last_good } = prepared;
         if base != self.base() {
             return Err(AdvanceError::Moved);
         }
@@ -147,6 +154,7 @@ impl Replica {
             Kind::Repair | Kind::Fresh => self.start_history(to, base.is_some()),
         }
         self.position = Some(to);
+        self.offer_last_good(last_good, to.revision);
         let forgotten = self.tombstones.bound();
         self.raise_floor(forgotten);
         Ok(())
@@ -178,6 +186,7 @@ impl Replica {
         self.tombstones.clear();
         self.gaps.clear();
         self.marks.clear();
+        self.last_good.start_history(to.revision);
         self.floor = to.revision;
         self.epoch += u64::from(seen_before);
     }

@@ -36,6 +36,7 @@ struct Staging {
     to: Position,
     upserts: Vec<(Arc<str>, Bytes)>,
     removals: Vec<Arc<str>>,
+    last_good: Vec<(Arc<str>, Bytes)>,
     bytes: usize,
 }
 
@@ -120,7 +121,8 @@ impl Subscription {
                 return Err(InvalidMessage::new("begin.kind", format!("unknown kind {}", begin.kind)));
             }
         };
-        let staging = Staging { kind, to, upserts: Vec::new(), removals: Vec::new(), bytes: 0 };
+        let (upserts, removals, last_good) = (Vec::new(), Vec::new(), Vec::new());
+        let staging = Staging { kind, to, upserts, removals, last_good, bytes: 0 };
         self.phase = Phase::Receiving(staging);
         self.heard = now;
         Ok(Vec::new())
@@ -180,6 +182,7 @@ impl Subscription {
                 Transfer::Snapshot { .. } => leave(scope, mismatch),
             });
         };
+        let change = change.with_last_good(staging.last_good);
         self.phase = Phase::Following;
         self.heard = now;
         let scope = scope.clone();
@@ -280,6 +283,10 @@ impl Staging {
         for upsert in chunk.upserts {
             self.bytes += upsert.key.len() + upsert.value.len();
             self.upserts.push((upsert.key.into(), Bytes::copy_from_slice(&upsert.value)));
+        }
+        for upsert in chunk.last_good {
+            self.bytes += upsert.key.len() + upsert.value.len();
+            self.last_good.push((upsert.key.into(), Bytes::copy_from_slice(&upsert.value)));
         }
         for key in chunk.removals {
             self.bytes += key.len();

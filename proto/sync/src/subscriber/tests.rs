@@ -46,6 +46,7 @@ fn chunk(upserts: &[(&str, &str)], removals: &[&str]) -> PublisherMessage {
         scope: scope("e").to_string(),
         upserts: upserts.collect(),
         removals: removals.iter().map(|key| (*key).to_owned()).collect(),
+        last_good: Vec::new(),
     }))
 }
 

@@ -44,12 +44,23 @@ impl ScopeIndex {
         content: Vec<(Key, Bytes)>,
         profiles: &mut ConnectProfiles,
     ) {
-        let gone = held_over.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
+        let mut gone = held_over.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
         self.apply(held_over, Vec::new(), profiles);
         // What is gone goes last: what needs it must have met it.
-        let gone = gone.into_iter().filter(|gone| !content.iter().any(|(key, _)| key == gone)).collect();
+        for (key, _) in &content {
+            gone.remove(key);
+        }
+        let gone = gone.into_iter().collect();
         self.apply(content, Vec::new(), profiles);
         self.apply(Vec::new(), gone, profiles);
+    }
+
+    /// The keys that are not in force as received, each with the version that is, if there is one.
+    pub fn exceptions(&self) -> BTreeMap<Key, Option<Bytes>> {
+        let mut exceptions: BTreeMap<Key, Option<Bytes>> =
+            self.unusable().map(|(key, _)| (Key::from(key), None)).collect();
+        exceptions.extend(self.held_over().into_iter().map(|(key, bytes)| (key, Some(bytes))));
+        exceptions
     }
 
     /// The last good versions in force, by key: of what cannot be used as received, and of what is gone and still needed. With

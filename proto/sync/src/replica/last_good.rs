@@ -1,0 +1,241 @@
+//! The last versions of keys that a consumer could use, until it is known that a later one can be used.
+//!
+//! A value may be received and found unusable only later, by whoever consumes it. So what it replaces is kept until a
+//! consumer confirms the new one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{Position, Replica};
+use crate::LineageOrder;
+
+/// What is kept of one scope.
+#[derive(Debug, Default)]
+pub(super) struct LastGood {
+    /// Where nobody asks for it, nothing is kept.
+    enabled: bool,
+    /// The version before, of keys whose present one is not confirmed. Of a key that is gone, until it is known that nothing
+    /// needs it any more.
+    held: BTreeMap<Arc<str>, Bytes>,
+    /// Keys whose last change is not confirmed, with its revision.
+    pending: BTreeMap<Arc<str>, u64>,
+    by_revision: BTreeSet<(u64, Arc<str>)>,
+    /// Rises when `held` changes.
+    version: u64,
+}
+
+impl LastGood {
+    /// A change of `key` at `revision` replaces `old`.
+    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<Bytes>, revision: u64) {
+        if !self.enabled {
+            return;
+        }
+        match self.pending.insert(Arc::clone(key), revision) {
+            // Nobody is known to have used it: what was held before it stays.
+            Some(before) => drop(self.by_revision.remove(&(before, Arc::clone(key)))),
+            None => {
+                if let Some(old) = old {
+                    self.hold(Arc::clone(key), old);
+                }
+            }
+        }
+        self.by_revision.insert((revision, Arc::clone(key)));
+    }
+
+    /// Revisions of another history are no measure any more: all that is pending is so since `revision`.
+    pub(super) fn start_history(&mut self, revision: u64) {
+        self.pending.values_mut().for_each(|pending| *pending = revision);
+        self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
+    }
+
+    fn confirm(&mut self, until: u64, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
+        let settled: Vec<_> = self
+            .by_revision
+            .iter()
+            .take_while(|(revision, _)| *revision <= until)
+            .filter(|(_, key)| !but.contains_key(key))
+            .cloned()
+            .collect();
+        for entry in settled {
+            self.pending.remove(&entry.1);
+            if self.held.remove(&entry.1).is_some() {
+                self.version += 1;
+            }
+            self.by_revision.remove(&entry);
+        }
+        for (key, in_use) in but {
+            if let Some(in_use) = in_use {
+                self.pend(key, until);
+                self.hold(Arc::clone(key), in_use.clone());
+            }
+        }
+    }
+
+    fn pend(&mut self, key: &Arc<str>, revision: u64) {
+        if !self.pending.contains_key(key) {
+            self.pending.insert(Arc::clone(key), revision);
+            self.by_revision.insert((revision, Arc::clone(key)));
+        }
+    }
+
+    fn hold(&mut self, key: Arc<str>, value: Bytes) {
+        if self.held.get(&key) != Some(&value) {
+            self.held.insert(key, value);
+            self.version += 1;
+        }
+    }
+}
+
+impl Replica {
+    /// Keeps, from now on, the last good versions of keys until later ones are confirmed; `held` are those kept so far.
+    pub fn remember_last_good(&mut self, held: BTreeMap<Arc<str>, Bytes>) {
+        let since = self.position.map_or(0, |position| position.revision);
+        self.last_good.enabled = true;
+        self.offer_last_good(held, since);
+    }
+
+    /// Takes over what somebody else holds, of keys of which nothing is held here.
+    pub(super) fn offer_last_good(
+        &mut self,
+        held: impl IntoIterator<Item = (Arc<str>, Bytes)>,
+        revision: u64,
+    ) {
+        for (key, value) in held {
+            if self.last_good.enabled && !self.last_good.held.contains_key(&key) {
+                self.last_good.pend(&key, revision);
+                self.last_good.hold(key, value);
+            }
+        }
+    }
+
+    /// A consumer uses the content at `position`, but for some keys: of those it uses the version given, if it is known which.
+    /// Of all others the version before is forgotten.
+    pub fn confirm(&mut self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
+        if self.awaits(position, but) {
+            self.last_good.confirm(position.revision, but);
+        }
+    }
+
+    /// Whether confirming that would change anything.
+    pub fn awaits(&self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) -> bool {
+        let same = |held: &Position| position.lineage.order(&held.lineage) == LineageOrder::Same;
+        let first = self.last_good.by_revision.first();
+        self.last_good.enabled
+            && self.position.as_ref().is_some_and(same)
+            && (first.is_some_and(|(revision, _)| *revision <= position.revision) || !but.is_empty())
+    }
+
+    /// The last good versions, by key.
+    pub fn last_good(&self) -> &BTreeMap<Arc<str>, Bytes> {
+        &self.last_good.held
+    }
+
+    /// Rises when they change.
+    pub fn last_good_version(&self) -> u64 {
+        self.last_good.version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Lineage;
+
+    fn at(revision: u64) -> Position {
+        Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }
+    }
+
+    fn put(replica: &mut Replica, revision: u64, key: &str, value: &'static str) {
+        replica.advance(at(revision), vec![(key.into(), value.into())], Vec::new()).unwrap();
+    }
+
+    fn held(replica: &Replica) -> Vec<(&str, &[u8])> {
+        replica.last_good().iter().map(|(key, value)| (&**key, &**value)).collect()
+    }
+
+    fn but(keys: &[&str]) -> BTreeMap<Arc<str>, Option<Bytes>> {
+        keys.iter().map(|key| (Arc::from(*key), None)).collect()
+    }
+
+    fn remembering() -> Replica {
+        let mut replica = Replica::new();
+        replica.remember_last_good(BTreeMap::new());
+        put(&mut replica, 1, "a", "1");
+        replica.confirm(&at(1), &but(&[]));
+        replica
+    }
+
+    #[test]
+    fn the_version_before_is_held_until_the_next_is_confirmed() {
+        let mut replica = remembering();
+        put(&mut replica, 2, "a", "2");
+        assert_eq!(held(&replica), [("a", &b"1"[..])]);
+        replica.confirm(&at(1), &but(&[]));
+        assert_eq!(held(&replica).len(), 1, "it speaks of an earlier position");
+        replica.confirm(&at(2), &but(&[]));
+        assert_eq!(held(&replica), []);
+    }
+
+    #[test]
+    fn what_nobody_could_use_never_becomes_the_last_good_version() {
+        let mut replica = remembering();
+        put(&mut replica, 2, "a", "bad");
+        replica.confirm(&at(2), &but(&["a"]));
+        put(&mut replica, 3, "a", "worse");
+        put(&mut replica, 4, "b", "1");
+        replica.confirm(&at(4), &but(&["a"]));
+        assert_eq!(held(&replica), [("a", &b"1"[..])]);
+        put(&mut replica, 5, "a", "mended");
+        replica.confirm(&at(5), &but(&[]));
+        put(&mut replica, 6, "a", "bad again");
+        assert_eq!(held(&replica), [("a", &b"mended"[..])]);
+    }
+
+    #[test]
+    fn what_is_gone_is_held_while_it_is_needed() {
+        let mut replica = remembering();
+        replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
+        replica.confirm(&at(2), &but(&["a"]));
+        assert_eq!(held(&replica), [("a", &b"1"[..])]);
+        replica.confirm(&at(2), &but(&[]));
+        assert_eq!(held(&replica), []);
+    }
+
+    #[test]
+    fn a_consumer_that_knows_what_it_uses_is_believed() {
+        let mut replica = remembering();
+        put(&mut replica, 2, "a", "2");
+        put(&mut replica, 3, "a", "bad");
+        let in_use = BTreeMap::from([(Arc::from("a"), Some(Bytes::from("2")))]);
+        replica.confirm(&at(3), &in_use);
+        assert_eq!(held(&replica), [("a", &b"2"[..])], "it had compiled revision 2 before 3 came");
+    }
+
+    #[test]
+    fn another_history_starts_the_count_afresh() {
+        let mut replica = remembering();
+        put(&mut replica, 50, "a", "bad");
+        let lineage = Lineage { generation: 2, id: [2; 16], parent: None };
+        let next = |revision| Position { lineage, revision };
+        let content = vec![("a".into(), "bad".into()), ("b".into(), "1".into())];
+        replica.replace(next(7), content).unwrap();
+        replica.confirm(&at(60), &but(&[]));
+        assert_eq!(held(&replica).len(), 1, "that was said of the old history");
+        replica.confirm(&next(7), &but(&["a"]));
+        assert_eq!(held(&replica), [("a", &b"1"[..])]);
+        replica.confirm(&next(7), &but(&[]));
+        assert_eq!(held(&replica), []);
+    }
+
+    #[test]
+    fn nothing_is_kept_where_nobody_asks() {
+        let mut replica = Replica::new();
+        put(&mut replica, 1, "a", "1");
+        put(&mut replica, 2, "a", "2");
+        assert!(replica.last_good().is_empty() && replica.last_good.pending.is_empty());
+    }
+}
