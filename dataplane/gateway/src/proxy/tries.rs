@@ -99,7 +99,9 @@ pub(super) async fn send(
         upload: if again.is_some() { Upload::default() } else { upload },
         begun,
         timeout: forward.operation.timeout.unwrap_or(forward.upstream.timeout).min(LONGEST),
-        per_try: policy.per_try_timeout.filter(|_| repeatable),
+        per_try: policy
+            .per_try_timeout
+            .filter(|_| repeatable && policy.has_status(StatusCode::GATEWAY_TIMEOUT)),
         repeatable,
         uri: parts.uri.clone(),
         payload: Payload::Client(parts, body),
@@ -117,15 +119,16 @@ impl Sending<'_> {
     async fn run(&mut self, record: &mut Record) -> Answer {
         let upstream = &*self.forward.upstream;
         upstream.budget.request(self.serving.index, millis(self.begun.into_std()));
-        let mut tried = Tried::default();
+        let (mut tried, mut begun) = (Tried::default(), self.begun);
         loop {
             let endpoint = upstream.pick(&tried).ok_or(UpstreamError::NoEndpoint)?;
             tried.add(endpoint);
             record.goes_to(endpoint.authority.as_str());
-            let answer = self.attempt(endpoint).await;
+            let answer = self.attempt(endpoint, begun).await;
             self.learn(endpoint, &answer);
             match self.reason_to_retry(&answer, &tried) {
                 Some(reason) if self.may_retry() => {
+                    begun = Instant::now();
                     self.serving.own_metrics().retries[reason as usize].fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(endpoint = %endpoint.authority, reason = reason.as_str(), "sent again");
                 }
@@ -135,8 +138,7 @@ impl Sending<'_> {
     }
 
     /// One try. A kept connection that had closed before it took the request does not count as one.
-    async fn attempt(&mut self, endpoint: &Endpoint) -> Answer {
-        let begun = Instant::now();
+    async fn attempt(&mut self, endpoint: &Endpoint, begun: Instant) -> Answer {
         loop {
             let kept = self.serving.upstreams.kept(endpoint, begun);
             let was_kept = kept.is_some();
@@ -149,7 +151,9 @@ impl Sending<'_> {
                 Ok(response) => return self.accept(endpoint, sender, response),
                 Err(mut error) => match error.take_message() {
                     Some(request) => {
-                        self.payload = Payload::Unsent(request);
+                        if matches!(self.payload, Payload::Sent) {
+                            self.payload = Payload::Unsent(request);
+                        }
                         if !was_kept {
                             return Err(UpstreamError::Unsent(error.into_error()));
                         }
@@ -270,9 +274,7 @@ impl Sending<'_> {
                 UpstreamError::ConnectTimeout(_) | UpstreamError::Unreachable(_) => (policy.connect_failure
                     && self.forward.upstream.has_others(tried))
                 .then_some(Retry::ConnectFailure),
-                UpstreamError::TryTimeout => {
-                    policy.has_status(StatusCode::GATEWAY_TIMEOUT).then_some(Retry::GatewayTimeout)
-                }
+                UpstreamError::TryTimeout => Some(Retry::GatewayTimeout), // else there is no such time
                 _ => policy.reset_before_response.then_some(Retry::ResetBeforeResponse),
             },
         }
