@@ -173,6 +173,8 @@ async fn a_check_may_expect_one_status_and_a_dead_endpoint_fails_it() {
     eventually("both pass", || standing(&gateway, Standing::Healthy) == 2).await;
     b.die().await;
     eventually("the dead one is out", || standing(&gateway, Standing::Unhealthy) == 1).await;
+    let summary = serde_json::to_string(&gateway.endpoints.summary(1)).unwrap();
+    assert!(summary.contains("no connection: ") && summary.contains("refused"), "{summary}");
     gets(&gateway, 10).await;
     assert_eq!(a.arrived(), 10);
 }
