@@ -116,7 +116,7 @@ impl RetrySpec {
 pub enum RetryOn {
     /// No connection: nothing was sent, so any request may be.
     ConnectFailure,
-    /// The connection broke before anything of the answer came: idempotent requests only.
+    /// The connection broke before the head of the answer was there: idempotent requests, unless nothing was sent.
     ResetBeforeResponse,
     /// 502: idempotent requests only.
     #[schema(rename = "502")]

@@ -2,8 +2,9 @@
 //!
 //! The whole of what is ever sent twice:
 //! - what certainly reached nobody: no connection came about, or it ended before it took the request;
-//! - an idempotent request, with no body or a small one of known length, whose connection broke before anything of the
-//!   answer, or that was answered with a status, or not answered in one try's time, as the upstream's policy says.
+//! - an idempotent request, with no body or a small one of known length, whose connection broke before the head of
+//!   the answer was there, or that was answered with a status, or not answered in one try's time, as the upstream's
+//!   policy says.
 //!
 //! All within the policy's attempts, the budget and the request's time, and before anything of an answer goes to the
 //! client. hyper gives a request back only where its connection task never took it, so that nothing was written.
