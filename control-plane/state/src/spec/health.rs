@@ -89,7 +89,8 @@ pub struct RetrySpec {
     /// How often at most after the first time; 0: never. Default 2.
     #[serde(default = "RetrySpec::default_attempts")]
     pub attempts: u32,
-    /// For each time, where the request may be sent again; at most the Upstream's timeout. Default: only that.
+    /// For each time, where the request may be sent again; needs `504` in `on`; at most the Upstream's timeout. Default:
+    /// only that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub per_try_timeout: Option<Duration>,
@@ -115,7 +116,7 @@ impl RetrySpec {
 pub enum RetryOn {
     /// No connection: nothing was sent, so any request may be.
     ConnectFailure,
-    /// The connection broke before anything of the answer came: idempotent requests only.
+    /// The connection broke before the head of the answer was there: idempotent requests, unless nothing was sent.
     ResetBeforeResponse,
     /// 502: idempotent requests only.
     #[schema(rename = "502")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Verdict, invalid, text};
-use crate::spec::{Duration, EjectionSpec, HealthCheckSpec, RetrySpec};
+use crate::spec::{Duration, EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec};
 
 /// The longest path of a check: a line.
 const MAX_PATH_BYTES: usize = 256;
@@ -95,6 +95,14 @@ pub(super) fn check_retry(spec: &RetrySpec, timeout: Duration) -> Verdict {
             let detail = format!("{each} is longer than the timeout of {timeout}, which holds for all tries");
             return Err(invalid("retry.perTryTimeout", detail, "shorten it, or lengthen the timeout"));
         }
+    }
+    if spec.per_try_timeout.is_some() && !spec.on.contains(&RetryOn::GatewayTimeout) {
+        let remedy = "add 504 to retry.on, or leave it out: timeout holds anyway";
+        return Err(invalid(
+            "retry.perTryTimeout",
+            "without 504 in retry.on no other try follows it",
+            remedy,
+        ));
     }
     if spec.on.is_empty() && spec.attempts > 0 {
         let remedy = "name what a request may be sent again after, or set attempts to 0";

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_transport::Shutdown;
+use hanse_transport::{Shutdown, telemetry::causes};
 use http::{HeaderValue, Request, StatusCode, header};
 use tokio::{sync::Semaphore, task::JoinSet};
 use tower::Service as _;
@@ -39,11 +39,11 @@ pub(crate) struct HealthChecks {
 enum CheckError {
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    #[error("no connection: {0}")]
-    Connect(Box<dyn std::error::Error + Send + Sync>),
-    #[error("no answer: {0}")]
+    #[error("no connection")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer")]
     Exchange(#[from] hyper::Error),
-    #[error("no request can be made: {0}")]
+    #[error("no request can be made")]
     Request(#[from] http::Error),
     #[error("answered {0}")]
     Status(u16),
@@ -106,10 +106,14 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Arc<Sem
         {
             match &found {
                 Ok(status) => info!(endpoint = %endpoint.url, %status, "endpoint is healthy again"),
-                Err(error) => warn!(endpoint = %endpoint.url, %error, "endpoint is unhealthy"),
+                Err(error) => {
+                    warn!(endpoint = %endpoint.url, error = %causes(error), "endpoint is unhealthy")
+                }
             }
         }
-        endpoint.checked(found.map_or_else(|error| error.to_string(), |status| format!("answered {status}")));
+        endpoint.checked(
+            found.map_or_else(|error| causes(&error).to_string(), |status| format!("answered {status}")),
+        );
         drop(endpoint);
         tokio::time::sleep(jittered(interval, id, round)).await;
     }

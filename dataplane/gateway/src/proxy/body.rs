@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -20,11 +20,19 @@ use super::record::Record;
 
 /// A request's body on its way to the upstream.
 pub(super) struct RequestBody {
-    /// `None`: there is none.
-    stream: Option<Incoming>,
+    content: Content,
     left: u64,
     silence: Silence,
     upload: Upload,
+}
+
+enum Content {
+    /// There is none, or no more.
+    Absent,
+    /// As it comes.
+    Stream(Incoming),
+    /// All of it.
+    Whole(Bytes),
 }
 
 /// How a request's body gets on, for the one who waits for the answer. Nothing becomes of one that is not there.
@@ -148,23 +156,51 @@ impl RequestBody {
     /// Passes on at most `limit` octets of `body`, waits for the next ones no longer than `silence`, and tells how that
     /// went.
     pub(super) fn new(body: Incoming, limit: u64, silence: Duration) -> (Self, Upload) {
-        let stream = (!body.is_end_stream()).then_some(body);
-        let progress = stream.is_some().then(|| {
-            let begun = Instant::now();
-            Arc::new(Progress { begun, done_at: AtomicU64::new(0), fate: AtomicU8::new(0) })
-        });
-        let upload = Upload(progress);
-        (Self { stream, left: limit, silence: Silence::new(silence), upload: upload.clone() }, upload)
+        if body.is_end_stream() {
+            return (Self::of(Content::Absent), Upload::default());
+        }
+        let begun = Instant::now();
+        let progress = Progress { begun, done_at: AtomicU64::new(0), fate: AtomicU8::new(0) };
+        let upload = Upload(Some(Arc::new(progress)));
+        let content = Content::Stream(body);
+        (Self { content, left: limit, silence: Silence::new(silence), upload: upload.clone() }, upload)
     }
 
-    /// None.
-    pub(super) fn absent() -> Self {
-        Self { stream: None, left: 0, silence: Silence::new(Duration::ZERO), upload: Upload::default() }
+    fn of(content: Content) -> Self {
+        Self { content, left: 0, silence: Silence::new(Duration::ZERO), upload: Upload::default() }
     }
 
-    /// Whether there is none, so that there is nothing that could not be sent again.
-    pub(super) const fn is_absent(&self) -> bool {
-        self.stream.is_none()
+    /// Waits for all of it, where it is announced to have at most so many octets: then it can be sent [`again`](Self::again).
+    pub(super) async fn gathered(mut self, at_most: u64) -> Result<Self, RequestBodyError> {
+        let Content::Stream(stream) = &self.content else { return Ok(self) };
+        let Some(length) = stream.size_hint().exact().filter(|length| *length <= at_most) else {
+            return Ok(self);
+        };
+        // Small bodies mostly come in one piece, which is not copied.
+        let (mut first, mut joined) = (Bytes::new(), BytesMut::new());
+        while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if joined.is_empty() && first.is_empty() {
+                first = data;
+                continue;
+            }
+            if joined.is_empty() {
+                joined.reserve(length as usize); // at most `at_most`
+                joined.extend_from_slice(&first);
+            }
+            joined.extend_from_slice(&data);
+        }
+        let whole = if joined.is_empty() { first } else { joined.freeze() };
+        Ok(Self::of(Content::Whole(whole)))
+    }
+
+    /// The same once more; `None`: it passes by once only.
+    pub(super) fn again(&self) -> Option<Self> {
+        match &self.content {
+            Content::Absent => Some(Self::of(Content::Absent)),
+            Content::Stream(_) => None,
+            Content::Whole(whole) => Some(Self::of(Content::Whole(whole.clone()))),
+        }
     }
 }
 
@@ -177,8 +213,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = self.get_mut();
-        let Some(stream) = this.stream.as_mut() else { return Poll::Ready(None) };
-        let polled = Pin::new(stream).poll_frame(cx);
+        let polled = match &mut this.content {
+            Content::Absent => return Poll::Ready(None),
+            Content::Whole(whole) => {
+                let whole = std::mem::take(whole);
+                this.content = Content::Absent;
+                return Poll::Ready(Some(Ok(Frame::data(whole))));
+            }
+            Content::Stream(stream) => Pin::new(stream).poll_frame(cx),
+        };
         this.upload.clients_turn(polled.is_pending());
         let frame = match polled {
             Poll::Pending if this.silence.is_over(cx) => {
@@ -207,11 +250,19 @@ impl Body for RequestBody {
 
     // An inexact hint would turn a body of known length into a chunked one.
     fn size_hint(&self) -> SizeHint {
-        self.stream.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.content {
+            Content::Absent => SizeHint::with_exact(0),
+            Content::Stream(stream) => stream.size_hint(),
+            Content::Whole(whole) => SizeHint::with_exact(whole.len() as u64),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.as_ref().is_none_or(Body::is_end_stream)
+        match &self.content {
+            Content::Absent => true,
+            Content::Stream(stream) => stream.is_end_stream(),
+            Content::Whole(_) => false,
+        }
     }
 }
 

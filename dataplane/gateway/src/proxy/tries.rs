@@ -2,8 +2,9 @@
 //!
 //! The whole of what is ever sent twice:
 //! - what certainly reached nobody: no connection came about, or it ended before it took the request;
-//! - an idempotent request without a body whose connection broke before anything of the answer, or that was answered
-//!   with a status, or not answered in one try's time, as the upstream's policy says.
+//! - an idempotent request, with no body or a small one of known length, whose connection broke before the head of
+//!   the answer was there, or that was answered with a status, or not answered in one try's time, as the upstream's
+//!   policy says.
 //!
 //! All within the policy's attempts, the budget and the request's time, and before anything of an answer goes to the
 //! client. hyper gives a request back only where its connection task never took it, so that nothing was written.
@@ -15,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    body::{RequestBody, Upload},
+    body::{RequestBody, RequestBodyError, Upload},
     exchange::Client,
     forward,
     record::Record,
@@ -58,10 +59,14 @@ enum Payload {
     /// Made for an endpoint, and given back.
     Unsent(Request<RequestBody>),
     /// A copy of what was sent.
-    Copy(Parts),
+    Copy(Parts, RequestBody),
     /// Nothing: it was sent.
     Sent,
 }
+
+/// Bodies up to this are waited for and kept, so that an idempotent request can be repeated: documents of APIs, mostly in
+/// one piece with the head; what is larger streams, and goes once.
+const GATHERED: u64 = 64 << 10;
 
 type Answer = Result<Response<Incoming>, UpstreamError>;
 
@@ -73,25 +78,37 @@ pub(super) async fn send(
     forward: &Forward,
     record: &mut Record,
 ) -> Answer {
-    let begun = Instant::now();
     let (parts, body) = request.into_parts();
-    let (body, upload) = RequestBody::new(body, forward.max_body, serving.limits.client_silence());
+    let (mut body, upload) = RequestBody::new(body, forward.max_body, serving.limits.client_silence());
     let policy = &forward.upstream.retry;
-    let repeatable = policy.repeats() && body.is_absent() && is_idempotent(&parts.method);
+    let idempotent = policy.repeats() && is_idempotent(&parts.method);
+    if idempotent {
+        body = body.gathered(GATHERED).await.map_err(|error| match error {
+            RequestBodyError::TooLarge => UpstreamError::TooLarge,
+            RequestBodyError::TooSlow => UpstreamError::TooSlow,
+            RequestBodyError::Broken(_) => UpstreamError::ClientLeft,
+        })?;
+    }
+    let again = body.again();
+    let repeatable = idempotent && again.is_some();
+    let begun = Instant::now();
     let mut sending = Sending {
         serving,
         client,
         forward,
-        upload,
+        // What is all here is nobody's turn any more.
+        upload: if again.is_some() { Upload::default() } else { upload },
         begun,
         timeout: forward.operation.timeout.unwrap_or(forward.upstream.timeout).min(LONGEST),
-        per_try: policy.per_try_timeout.filter(|_| repeatable),
+        per_try: policy
+            .per_try_timeout
+            .filter(|_| repeatable && policy.has_status(StatusCode::GATEWAY_TIMEOUT)),
         repeatable,
         uri: parts.uri.clone(),
         payload: Payload::Client(parts, body),
     };
     let answer = sending.run(record).await;
-    if let Payload::Copy(parts) = sending.payload {
+    if let Payload::Copy(parts, _) = sending.payload {
         serving.spare_maps.give_back(parts.headers);
     }
     record.upstream_took(begun.elapsed());
@@ -103,15 +120,16 @@ impl Sending<'_> {
     async fn run(&mut self, record: &mut Record) -> Answer {
         let upstream = &*self.forward.upstream;
         upstream.budget.request(self.serving.index, millis(self.begun.into_std()));
-        let mut tried = Tried::default();
+        let (mut tried, mut begun) = (Tried::default(), self.begun);
         loop {
             let endpoint = upstream.pick(&tried).ok_or(UpstreamError::NoEndpoint)?;
             tried.add(endpoint);
             record.goes_to(endpoint.authority.as_str());
-            let answer = self.attempt(endpoint).await;
+            let answer = self.attempt(endpoint, begun).await;
             self.learn(endpoint, &answer);
             match self.reason_to_retry(&answer, &tried) {
                 Some(reason) if self.may_retry() => {
+                    begun = Instant::now();
                     self.serving.own_metrics().retries[reason as usize].fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(endpoint = %endpoint.authority, reason = reason.as_str(), "sent again");
                 }
@@ -121,8 +139,7 @@ impl Sending<'_> {
     }
 
     /// One try. A kept connection that had closed before it took the request does not count as one.
-    async fn attempt(&mut self, endpoint: &Endpoint) -> Answer {
-        let begun = Instant::now();
+    async fn attempt(&mut self, endpoint: &Endpoint, begun: Instant) -> Answer {
         loop {
             let kept = self.serving.upstreams.kept(endpoint, begun);
             let was_kept = kept.is_some();
@@ -135,7 +152,9 @@ impl Sending<'_> {
                 Ok(response) => return self.accept(endpoint, sender, response),
                 Err(mut error) => match error.take_message() {
                     Some(request) => {
-                        self.payload = Payload::Unsent(request);
+                        if matches!(self.payload, Payload::Sent) {
+                            self.payload = Payload::Unsent(request);
+                        }
                         if !was_kept {
                             return Err(UpstreamError::Unsent(error.into_error()));
                         }
@@ -158,7 +177,7 @@ impl Sending<'_> {
     fn make(&mut self, endpoint: &Endpoint) -> Result<Request<RequestBody>, UpstreamError> {
         let (parts, body) = match std::mem::replace(&mut self.payload, Payload::Sent) {
             Payload::Client(parts, body) => (parts, body),
-            Payload::Copy(parts) => (parts, RequestBody::absent()),
+            Payload::Copy(parts, body) => (parts, body),
             Payload::Unsent(mut request) => {
                 forward::aim(&mut request, &self.uri, self.forward, endpoint)
                     .map_err(UpstreamError::Request)?;
@@ -166,8 +185,8 @@ impl Sending<'_> {
             }
             Payload::Sent => return Err(UpstreamError::NoEndpoint), // may_retry saw to it
         };
-        if self.repeatable {
-            self.payload = Payload::Copy(self.serving.spare_maps.copy(&parts));
+        if let Some(again) = body.again().filter(|_| self.repeatable) {
+            self.payload = Payload::Copy(self.serving.spare_maps.copy(&parts), again);
         }
         forward::request(parts, body, self.forward, endpoint, self.client.address, self.client.protocol)
             .map_err(UpstreamError::Request)
@@ -256,9 +275,7 @@ impl Sending<'_> {
                 UpstreamError::ConnectTimeout(_) | UpstreamError::Unreachable(_) => (policy.connect_failure
                     && self.forward.upstream.has_others(tried))
                 .then_some(Retry::ConnectFailure),
-                UpstreamError::TryTimeout => {
-                    policy.has_status(StatusCode::GATEWAY_TIMEOUT).then_some(Retry::GatewayTimeout)
-                }
+                UpstreamError::TryTimeout => Some(Retry::GatewayTimeout), // else there is no such time
                 _ => policy.reset_before_response.then_some(Retry::ResetBeforeResponse),
             },
         }

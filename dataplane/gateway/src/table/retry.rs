@@ -21,7 +21,7 @@ pub struct RetryPolicy {
     pub per_try_timeout: Option<Duration>,
     /// After a connection that did not come about.
     pub connect_failure: bool,
-    /// After a connection that broke before an answer.
+    /// After a connection that broke before the head of an answer was there.
     pub reset_before_response: bool,
     statuses: Vec<u16>,
 }

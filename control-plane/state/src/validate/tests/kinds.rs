@@ -252,6 +252,7 @@ fn upstreams_that_are_looked_after() {
         ("ejection: {maxEjected: 101}", "ejection.maxEjected: 101 is not a percentage"),
         ("retry: {attempts: 6}", "retry.attempts: 6 is more than 5"),
         ("retry: {perTryTimeout: 11s}", "retry.perTryTimeout: 11s is longer than the timeout of 10s"),
+        ("retry: {perTryTimeout: 1s}", "retry.perTryTimeout: without 504 in retry.on no other try"),
         ("retry: {on: []}", "retry.on: it is empty"),
         ("retry: {on: [503, connect-failure, '503']}", "retry.on[2]: 503 is there already"),
     ] {
