@@ -112,6 +112,11 @@ impl FakeDisk {
         self.limit.store(u64::MAX, Ordering::SeqCst);
     }
 
+    /// Somebody put an empty one in its place.
+    pub(crate) fn wipe(&self) {
+        self.content.lock().unwrap().clear();
+    }
+
     fn check_room(&self) -> std::io::Result<()> {
         match self.limit.load(Ordering::SeqCst) {
             0 => Err(std::io::ErrorKind::StorageFull.into()),
