@@ -179,4 +179,8 @@ impl Medium for FakeDisk {
     fn open(&self, _path: &Path) -> Result<Database, redb::Error> {
         Ok(builder().create_with_backend(self.clone())?)
     }
+
+    fn read(&self, _path: &Path) -> std::io::Result<Vec<u8>> {
+        Ok(self.content())
+    }
 }
