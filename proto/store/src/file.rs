@@ -15,7 +15,7 @@ use redb::{Builder, Database, StorageBackend};
 use tracing::error;
 
 use crate::{
-    key::StoreKey,
+    key::{Key, StoreKey},
     metrics::StoreMetrics,
     tables::{Failure, Found, Medium, Tables},
 };
@@ -114,46 +114,49 @@ pub(crate) struct Opened {
 impl StoreFile {
     /// Opens the store; an empty one if what is there cannot be used.
     pub(crate) fn open(&self) -> Result<Opened, Failure> {
-        let key = self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))?;
+        let key = self.load_key()?;
         let mut dir = fs::DirBuilder::new();
-        dir.recursive(true)
-            .mode(0o700)
-            .create(&self.dir)
-            .map_err(|error| self.unavailable("make", &error))?;
-        let attempts = self.attempts();
+        let made = dir.recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|error| self.unavailable("make", &error))?;
+        let mut attempts = self.attempts();
         if attempts >= MAX_ATTEMPTS {
             self.move_aside(&format!("opening it ended this process {attempts} times"))?;
+            attempts = 0;
         }
-        self.note_attempts(if attempts >= MAX_ATTEMPTS { 1 } else { attempts + 1 });
-        let attempt = || {
-            guarded(|| {
-                let mut tables = Tables::open(&*self.medium, &self.path(), &key, &self.node)?;
-                let found = tables.load()?;
-                Ok((tables, found))
-            })
-        };
-        let (tables, found) = match attempt() {
-            Err(Failure::Damaged(why)) => {
-                self.move_aside(&why)?;
-                // A new file that is damaged at once: the disk's fault.
-                attempt().map_err(|failure| match failure {
+        self.note_attempts(attempts + 1);
+        let opened = match self.try_open(&key) {
+            Err(Failure::Damaged(why)) => self.move_aside(&why).and_then(|()| {
+                self.try_open(&key).map_err(|failure| match failure {
+                    // A new file that is damaged at once: the disk's fault.
                     Failure::Damaged(why) => Failure::Unavailable(why),
                     other => other,
                 })
-            }
+            }),
             other => other,
-        }
-        .inspect_err(|_| self.note_attempts(attempts))?;
-        self.note_attempts(0);
+        };
+        self.note_attempts(if opened.is_ok() { 0 } else { attempts });
+        opened
+    }
+
+    fn try_open(&self, key: &Key) -> Result<Opened, Failure> {
+        let (tables, found) = guarded(|| {
+            let mut tables = Tables::open(&*self.medium, &self.path(), key, &self.node)?;
+            let found = tables.load()?;
+            Ok((tables, found))
+        })?;
         self.tell_losses(&found);
         let is_fresh = tables.is_fresh;
         Ok(Opened { tables, found, is_fresh })
     }
 
+    fn load_key(&self) -> Result<Key, Failure> {
+        self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))
+    }
+
     /// What is in the file, where it cannot be opened because that would write: a full disk, a file system that became
     /// read-only. Nothing is moved aside for it.
     pub(crate) fn read(&self) -> Result<Found, Failure> {
-        let key = self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))?;
+        let key = self.load_key()?;
         let content = self.medium.read(&self.path()).map_err(|error| self.unavailable("read", &error))?;
         if content.is_empty() {
             return Err(Failure::Unavailable("there is nothing in it".to_owned()));

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     content::{Loaded, Transaction},
@@ -67,6 +67,13 @@ impl Worker {
     }
 
     fn open_first(&mut self) -> Result<Loaded, InUse> {
+        let data = self.file.dir.parent().unwrap_or(&self.file.dir);
+        if self.file.key.lies_in(data) {
+            warn!(
+                data_dir = %data.display(),
+                "store_key lies in the data directory: whoever has a copy of that can open the store; move it elsewhere"
+            );
+        }
         let began = Instant::now();
         loop {
             let failure = match self.file.open() {
