@@ -11,6 +11,8 @@ use crate::exit::Failure;
 const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
 const TABLES: [&str; 4] = ["listen", "advertise", "limits", "store_key"];
+/// Tables of which one key is given: a variable replaces whatever the file names.
+const CHOICES: [&str; 1] = ["store_key"];
 /// Variables of these endings are secrets that roles read themselves; the second, where `store_key` names it.
 const SECRETS: [&str; 2] = ["JOIN_TOKEN", "STORE_KEY"];
 
@@ -52,6 +54,9 @@ fn set(table: &mut Table, key: &str, value: &str) {
     if let Some((outer, inner)) =
         TABLES.iter().find_map(|outer| Some((*outer, key.strip_prefix(outer)?.strip_prefix('_')?)))
     {
+        if CHOICES.contains(&outer) {
+            table.insert(outer.to_owned(), Value::Table(Table::new()));
+        }
         if let Value::Table(nested) = table.entry(outer).or_insert_with(|| Value::Table(Table::new())) {
             nested.insert(inner.to_owned(), scalar(value));
         }
@@ -115,6 +120,14 @@ mod tests {
         assert_eq!(config.listen.admin, "127.0.0.1:3");
         assert_eq!(config.data_dir, Path::new("/d"));
         assert_eq!(config.store_key, Some(hanse_agent::StoreKey::File("/k".into())));
+    }
+
+    #[test]
+    fn a_variable_replaces_the_choice_of_the_file() {
+        let text = format!("store_key = {{ file = \"/k\" }}{AGENT}");
+        let variables = [("STORE_KEY_SECRET".to_owned(), "/run/secrets/k".to_owned())];
+        let config: hanse_agent::Config = parse(&text, "HANSE_AGENT_", &variables).unwrap();
+        assert_eq!(config.store_key, Some(hanse_agent::StoreKey::Secret("/run/secrets/k".into())));
     }
 
     #[test]

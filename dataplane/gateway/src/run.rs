@@ -50,7 +50,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let completeness =
         stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
     let (subscriber, link) =
-        subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective, durable)?;
+        subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective, durable.clone())?;
     let mut keeper = keeper.over(link.status.clone());
     keeper.prepare().await;
 
@@ -93,6 +93,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let pages = admin::router(registry, ready_until(kept.ready, &shutdown)).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
+        durable,
         link.status,
         kept.endpoints.clone(),
     ));

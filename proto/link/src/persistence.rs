@@ -8,7 +8,8 @@ mod plan;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hanse_store::{CommitError, Loaded, Store, StoreInUse, StoreOptions, StoredScope};
+use hanse_proto::store::ScopeHead;
+use hanse_store::{CommitError, Loaded, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope};
 use hanse_sync::{Head, Position, Record, Replica, ReplicaMap, Seen, Wanted};
 use hanse_topology::ScopeId;
 use hanse_transport::{Shutdown, backoff::Backoff};
@@ -80,15 +81,7 @@ impl Persistence {
                 kept.insert(scope, None);
                 continue;
             }
-            let records = records.into_iter().map(|record| Record {
-                key: record.key,
-                revision: record.revision,
-                value: record.value,
-            });
-            let replica = head_of(&head)
-                .map_err(|error| error.to_string())
-                .and_then(|head| Replica::restore(head, records).map_err(|error| error.to_string()));
-            match replica {
+            match restored(&head, records) {
                 Ok(mut replica) => {
                     replica.remember_last_good(store.usable(&scope));
                     info!(%scope, position = replica.position().map(tracing::field::display), "restored from disk");
@@ -109,6 +102,14 @@ impl Persistence {
         let persister = Persister { replicas: replicas.clone(), store: store.clone(), kept, noted, durable };
         Ok(Self { replicas, store, persister, durable: seen, is_partial })
     }
+}
+
+/// The replica that was kept, if this is it.
+fn restored(head: &ScopeHead, records: Vec<StoredRecord>) -> Result<Replica, String> {
+    let head = head_of(head).map_err(|error| error.to_string())?;
+    let records =
+        records.into_iter().map(|StoredRecord { key, revision, value }| Record { key, revision, value });
+    Replica::restore(head, records).map_err(|error| error.to_string())
 }
 
 impl Persister {

@@ -70,6 +70,17 @@ impl StoreKey {
         Self::File(resolved.with_file_name(format!("{name}.store-key")))
     }
 
+    /// Whether it lies in `dir` or below, where it protects nothing.
+    pub(crate) fn lies_in(&self, dir: &Path) -> bool {
+        match self {
+            Self::File(path) | Self::Secret(path) => {
+                let resolved = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+                resolved(path).starts_with(resolved(dir))
+            }
+            Self::Environment(_) => false,
+        }
+    }
+
     /// Reads the key; a [`Self::File`] that is not there is made.
     pub(crate) fn load(&self) -> Result<Key, KeyError> {
         match self {
@@ -149,7 +160,8 @@ mod tests {
         let data = dir.path().join("agent");
         let StoreKey::File(path) = StoreKey::beside(&data) else { panic!("a file") };
         assert_eq!(path.file_name().unwrap(), "agent.store-key");
-        assert!(!path.starts_with(&data));
+        assert!(!StoreKey::File(path.clone()).lies_in(&data));
+        assert!(StoreKey::File(data.join("keys/k")).lies_in(&data));
         let key = StoreKey::File(path.clone());
         let made = key.load().unwrap();
         assert_eq!(key.load().unwrap(), made);

@@ -9,14 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::{
     content::{Loaded, Transaction},
     file::{Opened, StoreFile, guarded},
     notes::{NoteId, Notes},
     store::{CommitError, Shared, StoreInUse},
-    tables::{Failure, Tables},
+    tables::{Failure, Found, Tables},
 };
 
 /// How long a start waits for a store that another process still has, or whose disk or key is not there yet: what a
@@ -67,16 +67,29 @@ impl Worker {
     }
 
     fn open_first(&mut self) -> Result<Loaded, StoreInUse> {
+        let data = self.file.dir.parent().unwrap_or(&self.file.dir);
+        if self.file.key.lies_in(data) {
+            warn!(
+                data_dir = %data.display(),
+                "store_key lies in the data directory: whoever has a copy of that can open the store; move it elsewhere"
+            );
+        }
         let began = Instant::now();
         loop {
             let failure = match self.file.open() {
                 Ok(Opened { tables, found, .. }) => {
                     self.tables = Some(tables);
-                    self.unknown = false;
-                    *self.shared.notes() = Notes::loaded(found.notes);
                     self.file.metrics.writable.set(1);
-                    return Ok(found.loaded);
+                    return Ok(self.take_in(found));
                 }
+                Err(failure @ Failure::Unavailable(_)) => match self.file.read() {
+                    Ok(found) => {
+                        // Noted and said; what is to be kept is tried on whatever opens later.
+                        let _ = self.failed(failure);
+                        return Ok(self.take_in(found));
+                    }
+                    Err(_) => failure,
+                },
                 Err(failure) => failure,
             };
             if began.elapsed() > OPEN_PATIENCE {
@@ -88,6 +101,12 @@ impl Worker {
             }
             thread::sleep(OPEN_PAUSE);
         }
+    }
+
+    fn take_in(&mut self, found: Found) -> Loaded {
+        self.unknown = false;
+        *self.shared.notes() = Notes::loaded(found.notes);
+        found.loaded
     }
 
     fn commit(
