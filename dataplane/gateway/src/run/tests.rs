@@ -155,6 +155,19 @@ impl Agent {
             .unwrap();
     }
 
+    /// Publishes so many Apis that compiling them takes a while.
+    fn publish_many(&self, revision: u64) {
+        /// Some hundred milliseconds' worth, unoptimized.
+        const APIS: usize = 2_000;
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let apis = (0..APIS).map(|n| format!("many-{n}"));
+        let resources = apis.map(|api| route_entry(route(&api, &format!("/{api}"), &["GET /"]))).collect();
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, resources, Vec::new())
+        };
+        self.replicas.update(&scope("production"), advance).unwrap();
+    }
+
     /// The revision that the only gateway acknowledged.
     fn acknowledged(&self) -> Option<u64> {
         let record = self.subscribers.snapshot().into_iter().next()?;
@@ -366,10 +379,11 @@ async fn stop((trigger, running): (ShutdownTrigger, JoinHandle<Result<(), Error>
 async fn stored_and_alone(dir: &Path) -> (Agent, Config) {
     let agent = Agent::start().await;
     agent.publish(3, "orders");
+    agent.publish_many(4);
     let config = agent.config(dir);
     let running = start(&config);
     until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
-    eventually("what is served is durable", || agent.durable() == Some(3)).await;
+    eventually("what is served is durable", || agent.durable() == Some(4)).await;
     stop(running).await;
     agent.trigger.trigger();
     (agent, config)
@@ -394,7 +408,7 @@ async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
     until(&config.listen.admin, "/readyz", 200).await;
     let shown = until(&config.listen.admin, "/config", 200).await;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
-    assert_eq!((&shown["scopes"][0]["revision"], &shown["agent"]["name"]), (&3.into(), &().into()));
+    assert_eq!((&shown["scopes"][0]["revision"], &shown["agent"]["name"]), (&4.into(), &().into()));
     stop(running).await;
     drop(agent);
 }
