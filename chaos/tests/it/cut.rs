@@ -104,6 +104,7 @@ async fn roads_are_cut_and_processes_freeze() -> Result<()> {
     let load = Load::start(targets.collect::<Result<_>>()?, options)?;
 
     a_node_cut_off_is_left(&world).await?;
+    a_follower_that_hears_no_leader_is_left(&world).await?;
     a_link_lost_one_way_is_left(&world).await?;
     a_region_cut_off_goes_on_and_catches_up(&world).await?;
     a_frozen_agent_is_told_and_returns(&mut world).await?;
@@ -164,6 +165,21 @@ async fn a_node_cut_off_is_left(world: &World) -> Result<()> {
         world.network()?.heal(&node, other, Cut::Both)?;
     }
     healed(world, 2).await
+}
+
+/// A follower does not hear the leader, who hears it: its calls for elections must not stop the others, and its agents leave.
+async fn a_follower_that_hears_no_leader_is_left(world: &World) -> Result<()> {
+    let agent = "agent-eu-west";
+    let node = follower_of(world, agent).await?;
+    let leader = world.leader().await?;
+    ensure!(leader != node, "{node} follows nobody");
+    world.network()?.cut(&leader, &node, Cut::OneWay)?;
+    let cut = Instant::now();
+    left(world, agent, &node).await?;
+    say(format!("{node} did not hear {leader} and was left after {:.1} s", cut.elapsed().as_secs_f64()));
+    published(world, 9).await?;
+    world.network()?.heal(&leader, &node, Cut::OneWay)?;
+    healed(world, 10).await
 }
 
 /// An agent that hears nothing from its node, though the node hears it, follows another.
