@@ -3,12 +3,13 @@
 use std::{env, error::Error, path::PathBuf};
 
 /// Every schema file, relative to this crate.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "hanse/sync/v1/sync.proto",
     "hanse/runtime/v1/runtime.proto",
     "hanse/control/v1/control.proto",
     "hanse/raft/v1/raft.proto",
     "hanse/enrolment/v1/enrolment.proto",
+    "hanse/store/v1/store.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

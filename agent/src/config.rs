@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use hanse_link::StoreKey;
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,11 @@ pub struct Config {
     pub name: Name,
     /// Its region, as its join token says it.
     pub region: Name,
-    /// Where it keeps its keys and its gateways' tokens.
+    /// Where it keeps its keys, its gateways' tokens and, sealed, what it relays.
     pub data_dir: PathBuf,
+    /// What seals the store in `data_dir`; a file beside `data_dir` unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_key: Option<StoreKey>,
     /// Where control-plane nodes publish, `host:port`; tried in turn. Those learnt at enrolment are tried too.
     pub servers: Vec<String>,
     /// Where control-plane nodes enrol, `host:port`; needed once.
@@ -54,6 +58,16 @@ impl Config {
     /// The directory of the regional intermediate.
     pub(crate) fn authority_dir(&self) -> PathBuf {
         self.data_dir.join("pki").join("region")
+    }
+
+    /// What it relays, sealed.
+    pub(crate) fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// What seals that.
+    pub(crate) fn store_key(&self) -> StoreKey {
+        self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir))
     }
 
     /// Join tokens it minted, one file each.

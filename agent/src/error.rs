@@ -48,6 +48,9 @@ pub enum Error {
     /// Minting before the agent has joined.
     #[error("this agent has not joined yet, so it cannot admit gateways; start it first")]
     NotEnrolled,
+    /// Another agent runs in the same data directory.
+    #[error(transparent)]
+    StoreInUse(#[from] hanse_link::InUse),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] hanse_transport::BindError),

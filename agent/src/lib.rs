@@ -16,5 +16,6 @@ mod tokens;
 
 pub use config::{Addresses, Config};
 pub use error::Error;
+pub use hanse_link::StoreKey;
 pub use node::run;
 pub use tokens::mint_token;

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use hanse_link::{
-    EffectiveSource, LinkStatus, Replicas, SubscriberOptions, SubscriberTask, Subscribers, Wanted,
-    publisher_service,
+    EffectiveSource, LinkStatus, Persistence, StoreOptions, SubscriberOptions, SubscriberTask, Subscribers,
+    Wanted, keep_offer, kept_offer, publisher_service,
 };
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_transport::{
-    Alpn, Authority, Clients, Expect, Metrics, Role, Shutdown, admin, bind, client_tls, drain, renew_from,
-    serve_grpc, server_tls,
+    Alpn, Authority, Clients, Expect, LiveCredentials, Metrics, Role, Shutdown, admin, bind, client_tls,
+    drain, renew_from, serve_grpc, server_tls,
 };
 use tokio::{
     net::TcpListener,
@@ -39,8 +39,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let live = identity::issue(&config, &authority)?;
     tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), shutdown.clone()));
 
-    let replicas = Replicas::new();
-    metrics.register(|registry| replicas.metrics().register(registry));
+    let kept = open_store(&config, &live).await?;
+    let (replicas, store) = (kept.replicas, kept.store);
+    metrics.register(|registry| {
+        replicas.metrics().register(registry);
+        store.metrics().register(registry);
+    });
+    tasks.spawn(kept.persister.run(shutdown.clone()));
     let subscribers = Subscribers::new();
     let (_servers, publishers) = watch::channel(identity::publishers(&config)?);
     let options = SubscriberOptions {
@@ -55,7 +60,11 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     };
     let (task, handle) =
         SubscriberTask::new(options, replicas.clone(), EffectiveSource::Immediate, Some(report));
-    let task = task.with_report_on(subscribers.changed());
+    let mut task = task.with_report_on(subscribers.changed()).with_durable(kept.durable);
+    if let Some((offered, as_of)) = kept_offer(&store) {
+        task = task.with_offer(offered, as_of);
+    }
+    tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
@@ -85,6 +94,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     Ok(())
 }
 
+/// What an earlier process kept, if any did.
+async fn open_store(config: &Config, live: &LiveCredentials) -> Result<Persistence, Error> {
+    let node = live.identity().to_string();
+    let options = StoreOptions { dir: config.store_dir(), node, key: config.store_key() };
+    Ok(Persistence::open(options, &Wanted::All).await?)
+}
+
 fn enrolment_routes(config: Arc<Config>, authority: Authority) -> Routes {
     Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, turn: Mutex::new(()) }))
 }
@@ -95,7 +111,8 @@ async fn serve_admin(listener: TcpListener, router: axum::Router, shutdown: Shut
     }
 }
 
-/// Ready once a control node said what this agent may have: from then on gateways can be served.
+/// Ready once a control node said what this agent may have, to this process or to one before it: from then on gateways can
+/// be served.
 async fn watch_readiness(
     ready: watch::Sender<Result<(), String>>,
     mut link: watch::Receiver<LinkStatus>,

@@ -106,6 +106,7 @@ mod tests {
             name: Name::new("agent-1").unwrap(),
             region: Name::new("eu-west").unwrap(),
             data_dir: dir.to_owned(),
+            store_key: None,
             servers: Vec::new(),
             enrolment: Vec::new(),
             join_token_file: None,

@@ -6,12 +6,13 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Every crate of ours with all those of ours it may depend on. The arrows go one way; whoever adds one argues for it in
 /// docs/ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("hanse-topology", &[]),
     ("hanse-proto", &["hanse-topology"]),
     ("hanse-sync", &["hanse-topology", "hanse-proto"]),
     ("hanse-transport", &["hanse-topology", "hanse-proto"]),
-    ("hanse-link", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport"]),
+    ("hanse-store", &["hanse-topology", "hanse-proto"]),
+    ("hanse-link", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-store"]),
     ("hanse-state", &["hanse-topology", "hanse-proto"]),
     ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-transport", "hanse-state"]),
     ("hanse-api", &["hanse-topology", "hanse-state"]),
@@ -46,7 +47,8 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// Libraries that exactly one crate may name.
-const OWNED: [(&str, &str); 2] = [("openraft", "hanse-raft"), ("sled", "hanse-raft")];
+const OWNED: [(&str, &str); 3] =
+    [("openraft", "hanse-raft"), ("sled", "hanse-raft"), ("redb", "hanse-store")];
 
 fn dependencies(wanted: impl Fn(DependencyKind) -> bool) -> BTreeMap<String, BTreeSet<String>> {
     let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");

@@ -10,9 +10,9 @@ use crate::exit::Failure;
 /// Top-level keys that hold lists; in the environment their items are separated by commas.
 const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
-const TABLES: [&str; 3] = ["listen", "advertise", "limits"];
-/// Variables of that ending are secrets that roles read themselves.
-const SECRET: &str = "JOIN_TOKEN";
+const TABLES: [&str; 4] = ["listen", "advertise", "limits", "store_key"];
+/// Variables of these endings are secrets that roles read themselves; the second, where `store_key` names it.
+const SECRETS: [&str; 2] = ["JOIN_TOKEN", "STORE_KEY"];
 
 /// Reads `path`; variables beginning with `prefix` (`HANSE_SERVER_`) win over it.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> anyhow::Result<T> {
@@ -20,7 +20,8 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> anyhow::Re
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
     let variables =
         std::env::vars().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value)));
-    let variables: Vec<_> = variables.filter(|(key, _)| key != SECRET && !key.is_empty()).collect();
+    let variables: Vec<_> =
+        variables.filter(|(key, _)| !SECRETS.contains(&key.as_str()) && !key.is_empty()).collect();
     parse(&text, prefix, &variables)
         .map_err(|why| Failure::usage(format!("{}: {}", path.display(), why.trim_end())).into())
 }
@@ -105,6 +106,7 @@ mod tests {
             ("LISTEN_ENROLMENT", "127.0.0.1:9"),
             ("ENROLMENT", "d:3"),
             ("DATA_DIR", "/d"),
+            ("STORE_KEY_FILE", "/k"),
         ])
         .unwrap();
         assert_eq!(config.servers, ["b:1", "c:2"]);
@@ -112,6 +114,7 @@ mod tests {
         assert_eq!(config.listen.enrolment, "127.0.0.1:9");
         assert_eq!(config.listen.admin, "127.0.0.1:3");
         assert_eq!(config.data_dir, Path::new("/d"));
+        assert_eq!(config.store_key, Some(hanse_agent::StoreKey::File("/k".into())));
     }
 
     #[test]

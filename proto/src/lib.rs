@@ -45,9 +45,13 @@ pub mod hanse {
     pub mod enrolment {
         package! { v1: "hanse.enrolment.v1", "Joining."; }
     }
+    #[doc(hidden)]
+    pub mod store {
+        package! { v1: "hanse.store.v1", "What nodes keep on their disks."; }
+    }
 }
 
 pub use hanse::{
     control::v1 as control, enrolment::v1 as enrolment, raft::v1 as raft, runtime::v1 as runtime,
-    sync::v1 as sync,
+    store::v1 as store, sync::v1 as sync,
 };

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use hanse_link::{StoreKey, Wanted};
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 
@@ -29,8 +30,11 @@ const DEFAULT_MAX_CONNECTIONS: u32 = 20_000;
 pub struct Config {
     /// The gateway's own name, unique in its region.
     pub name: Name,
-    /// Where keys and certificates are kept.
+    /// Where keys, certificates and, sealed, the configuration it serves are kept.
     pub data_dir: PathBuf,
+    /// What seals the store in `data_dir`; a file beside `data_dir` unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_key: Option<StoreKey>,
     /// The region's agents, `host:port` of their federation listeners.
     pub agents: Vec<String>,
     /// Where to enrol when there is no certificate yet, `host:port`.
@@ -179,6 +183,24 @@ impl Config {
     /// Where its own key and certificate are kept.
     pub(crate) fn pki_dir(&self) -> PathBuf {
         self.data_dir.join("pki")
+    }
+
+    /// Where the configuration it serves is kept, sealed.
+    pub(crate) fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// What seals that.
+    pub(crate) fn store_key(&self) -> StoreKey {
+        self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir))
+    }
+
+    /// The scopes it asks for.
+    pub(crate) fn wanted(&self) -> Wanted {
+        match self.environments.as_slice() {
+            [] => Wanted::All,
+            names => Wanted::Environments(names.to_vec()),
+        }
     }
 
     /// How many threads serve traffic.

@@ -44,6 +44,9 @@ pub enum Error {
         /// The configured name.
         name: String,
     },
+    /// Another gateway runs in the same data directory.
+    #[error(transparent)]
+    StoreInUse(#[from] hanse_link::InUse),
     /// A join token that is none.
     #[error("the join token is unusable")]
     JoinToken(#[from] hanse_transport::InvalidToken),

@@ -56,6 +56,7 @@ pub(crate) struct TableKeeper {
 pub(crate) struct KeeperSeed {
     replicas: Replicas,
     environments: Vec<Name>,
+    complete: bool,
     handle: Published,
 }
 
@@ -138,6 +139,13 @@ enum Content {
 }
 
 impl TableKeeper {
+    /// Puts in force what the replicas hold already, so that the first request finds it.
+    pub(crate) async fn prepare(&mut self) {
+        if self.step().await.is_err() {
+            error!("compiling what is stored panicked; it is done again");
+        }
+    }
+
     /// Follows the replicas until the shutdown.
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut changed = self.replicas.subscribe();
@@ -216,13 +224,18 @@ impl KeeperSeed {
             #[cfg(test)]
             faults: handle.faults.clone(),
         };
-        (Self { replicas, environments, handle }, seen)
+        (Self { replicas, environments, complete: false, handle }, seen)
+    }
+
+    /// Says that the replicas hold all that an earlier process was complete with: it is served, whatever is offered.
+    pub(crate) fn resuming(self) -> Self {
+        Self { complete: true, ..self }
     }
 
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
-        let Self { replicas, environments, handle } = self;
-        TableKeeper { replicas, link, environments, state: Keeping::default(), complete: false, handle }
+        let Self { replicas, environments, complete, handle } = self;
+        TableKeeper { replicas, link, environments, state: Keeping::default(), complete, handle }
     }
 }
 

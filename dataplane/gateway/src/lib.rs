@@ -19,6 +19,7 @@ pub mod problem;
 pub mod proxy;
 pub mod resource;
 mod run;
+mod stored;
 pub mod table;
 
 pub use config::Config;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_link::{
-    EffectiveSource, Position, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask, Wanted,
+    EffectiveSource, Persistence, Position, Replicas, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };
 use hanse_topology::ScopeId;
 use hanse_transport::{Expect, LiveCredentials, Metrics, Role, Shutdown, admin, client_tls};
@@ -19,6 +19,7 @@ use crate::{
     keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
     proxy::{Dataplane, DataplaneOptions, bind},
+    stored::{self, Stored},
 };
 
 /// For the access log's last lines to reach the disk.
@@ -28,17 +29,24 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
     raise_descriptor_limit();
-    let Some(credentials) = identity::credentials(&config, &shutdown).await? else { return Ok(()) };
+    let Some((credentials, stored)) = begin(&config, &shutdown).await? else { return Ok(()) };
+    let Stored { persistence, may_serve } = stored;
+    let Persistence { replicas, store, persister, durable, .. } = persistence;
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
-    let replicas = Replicas::new();
     let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
-    let (subscriber, link) = subscriber(&config, &credentials, replicas.clone(), kept.effective)?;
+    let keeper = if may_serve { keeper.resuming() } else { keeper };
+    let completeness =
+        stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
+    let (subscriber, link) = subscriber(&config, &credentials, replicas.clone(), kept.effective, durable)?;
+    let mut keeper = keeper.over(link.status.clone());
+    keeper.prepare().await;
 
     let registry = Metrics::new();
     registry.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics.clone())));
         replicas.metrics().register(registry);
+        store.metrics().register(registry);
     });
     let listen = &config.listen;
     let http = sockets("http", listen.http.as_deref(), workers).await?;
@@ -68,7 +76,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         http = ?dataplane.http, https = ?dataplane.https, "gateway listens"
     );
 
-    let keeper = keeper.over(link.status.clone());
     let pages = admin::router(registry, kept.ready).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
@@ -78,6 +85,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
         ("the configuration keeper", tokio::spawn(keeper.run(shutdown.clone()))),
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
     ];
+    tokio::spawn(completeness);
+    let persisting = tokio::spawn(persister.run(shutdown.clone()));
     tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -93,7 +102,30 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     if let Some(written) = written {
         written.within(LAST_LINES).await;
     }
+    // It bounds itself.
+    if let Err(error) = persisting.await {
+        error!(%error, "the store's task failed");
+    }
     Ok(())
+}
+
+/// Opens what is there: credentials, and the store, whose records are bound to their name. Whoever can serve from the store
+/// waits for nobody.
+async fn begin(config: &Config, shutdown: &Shutdown) -> Result<Option<(LiveCredentials, Stored)>, Error> {
+    let found = identity::found(config)?;
+    let stored = match &found {
+        Some(found) => Some(Stored::open(config, found.identity()).await?),
+        None => None,
+    };
+    let may_serve = stored.as_ref().is_some_and(|stored| stored.may_serve);
+    let Some(credentials) = identity::credentials(config, found, may_serve, shutdown).await? else {
+        return Ok(None);
+    };
+    let stored = match stored {
+        Some(stored) => stored,
+        None => Stored::open(config, &credentials.identity()).await?,
+    };
+    Ok(Some((credentials, stored)))
 }
 
 /// Resolves when one of the tasks ends before it is told to: the gateway would serve on and never follow, unseen.
@@ -124,22 +156,20 @@ fn subscriber(
     credentials: &LiveCredentials,
     replicas: Replicas,
     effective: watch::Receiver<BTreeMap<ScopeId, Position>>,
+    durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
 ) -> Result<(SubscriberTask, SubscriberHandle), Error> {
     let identity = credentials.identity();
     let trust = credentials.current().trust_anchor()?;
     let expect = Expect { roles: vec![Role::Agent], region: identity.region.clone() };
     let (_, publishers) = watch::channel(config.agents.clone());
-    let wanted = match config.environments.as_slice() {
-        [] => Wanted::All,
-        names => Wanted::Environments(names.to_vec()),
-    };
     let options = SubscriberOptions {
         identity,
         publishers,
         tls: client_tls(Some(credentials), &trust, expect)?,
-        wanted,
+        wanted: config.wanted(),
     };
-    Ok(SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None))
+    let (task, handle) = SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None);
+    Ok((task.with_durable(durable), handle))
 }
 
 /// TLS towards clients: any of them, TLS 1.2 and 1.3, with the gateway's own certificate.

@@ -2,20 +2,24 @@
 //!
 //! A node keeps its replicas in one [`Replicas`] hub. [`publisher_service`] serves them to subscribers, a
 //! [`SubscriberTask`] fills them from a publisher; an agent does both with one hub, which is all that relaying is.
-//! [`Subscribers`] says what is known of those who subscribe.
+//! [`Subscribers`] says what is known of those who subscribe. A [`Persister`] keeps what the hub holds in the node's store,
+//! from which [`Persistence::open`] fills it at the next start.
 //!
 //! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
 
 mod admission;
 mod metrics;
+mod persistence;
 mod publisher;
 mod replicas;
 mod subscriber;
 mod subscribers;
 
 pub use admission::{Admission, Offer};
+pub use hanse_store::{InUse, Store, StoreKey, StoreOptions};
 pub use hanse_sync::{Freshness, Lineage, Position, Replica, Root, Standing, Wanted};
 pub use metrics::{LinkMetrics, Reason};
+pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use publisher::{PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use subscriber::{

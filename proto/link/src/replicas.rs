@@ -68,8 +68,13 @@ impl fmt::Debug for ReplicasMut<'_> {
 impl Replicas {
     /// An empty hub.
     pub fn new() -> Self {
+        Self::holding(ReplicaMap::new())
+    }
+
+    /// A hub that holds these from the start.
+    pub fn holding(map: ReplicaMap) -> Self {
         let hub =
-            Hub { map: RwLock::default(), version: watch::Sender::new(0), metrics: LinkMetrics::default() };
+            Hub { map: RwLock::new(map), version: watch::Sender::new(0), metrics: LinkMetrics::default() };
         Self(Arc::new(hub))
     }
 

@@ -6,7 +6,7 @@ mod rota;
 mod status;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -117,6 +117,15 @@ impl SubscriberTask {
             patience: Patience::default(),
         };
         (task, SubscriberHandle { status: status_seen, freshness: freshness_seen })
+    }
+
+    /// Starts with what an earlier process was offered last, until a publisher says otherwise.
+    pub fn with_offer(self, offered: BTreeSet<ScopeId>, as_of: Option<Position>) -> Self {
+        self.status.send_modify(|status| {
+            status.offered = offered;
+            status.offered_as_of = as_of;
+        });
+        self
     }
 
     /// Acknowledges as durable what `durable` says; without it, nothing is.

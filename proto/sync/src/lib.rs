@@ -25,7 +25,7 @@ use hanse_topology::ScopeId;
 
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
-pub use replica::{AdvanceError, Changes, Prepared, Replica, Seen};
+pub use replica::{AdvanceError, Changes, Head, Prepared, Record, Replica, RestoreError, Seen};
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 

@@ -1,5 +1,6 @@
 //! A replica: one scope's content at one position, and what is needed to bring others there.
 
+mod kept;
 mod prepared;
 mod tombstones;
 
@@ -16,6 +17,7 @@ use crate::{
     root::{RootTree, hash_value},
 };
 
+pub use kept::{Head, Record, RestoreError};
 pub use prepared::Prepared;
 use tombstones::Tombstones;
 
@@ -209,9 +211,7 @@ impl Replica {
     /// What leads whoever holds this scope at `revision` (of this lineage) to the content held now. `None`: that position
     /// is out of reach, or ahead.
     pub fn changes_since(&self, revision: u64) -> Option<Changes> {
-        let position = self.position?;
-        let in_gap = || self.gaps.iter().any(|(after, before)| *after < revision && revision < *before);
-        if revision < self.floor || revision > position.revision || in_gap() {
+        if !self.reaches(revision) {
             return None;
         }
         let Some(first) = revision.checked_add(1) else { return Some(Changes::default()) };
@@ -219,7 +219,17 @@ impl Replica {
             let entry = self.entries.get(key).expect("the index names keys that are held");
             (Arc::clone(key), entry.value.clone())
         });
-        Some(Changes { upserts: upserts.collect(), removals: self.tombstones.since(first).collect() })
+        Some(Changes {
+            upserts: upserts.collect(),
+            removals: self.tombstones.since(first).map(|(key, _)| key).collect(),
+        })
+    }
+
+    /// Whether it is known what changed since `revision`.
+    fn reaches(&self, revision: u64) -> bool {
+        let in_gap = || self.gaps.iter().any(|(after, before)| *after < revision && revision < *before);
+        self.position.is_some_and(|position| (self.floor..=position.revision).contains(&revision))
+            && !in_gap()
     }
 
     /// What leads a local reader from what it has seen to the content held now. `None`: it must read everything.

@@ -44,7 +44,8 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    fn covers(&self, scope: &ScopeId) -> bool {
+    /// Whether it asks for `scope`.
+    pub fn covers(&self, scope: &ScopeId) -> bool {
         match self {
             Self::All => true,
             Self::Environments(wanted) => {

@@ -9,6 +9,7 @@ mod control;
 mod enrolment;
 mod raft;
 mod runtime;
+mod store;
 mod sync;
 
 use std::{env, fmt::Debug, fs, path::PathBuf};

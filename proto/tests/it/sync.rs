@@ -10,7 +10,7 @@ pub(crate) fn lineage() -> Lineage {
     Lineage { generation: 2, id: vec![1; 16].into(), parent_id: vec![2; 16].into(), parent_revision: 300 }
 }
 
-fn position(revision: u64) -> Option<Position> {
+pub(crate) fn position(revision: u64) -> Option<Position> {
     Some(Position { lineage: Some(lineage()), revision })
 }
 

@@ -160,10 +160,11 @@ impl Agent {
     fn config(&self, dir: &Path) -> Config {
         let port = free_port();
         let admin = free_port();
+        let data = dir.join("data"); // the store's key goes beside it
         let mut config: Config = toml::from_str(&format!(
             r#"
                 name = "gateway-1"
-                data_dir = {dir:?}
+                data_dir = {data:?}
                 agents = ["{}"]
                 enrolment = ["{}"]
                 workers = 2
@@ -309,7 +310,7 @@ async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     assert!(matches!(error, Error::OtherIdentity { .. }), "{error}");
     // And a second gateway cannot come in by the same token.
     let elsewhere = tempfile::tempdir().unwrap();
-    config.data_dir = elsewhere.path().to_owned();
+    config.data_dir = elsewhere.path().join("data");
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
     assert!(hanse_transport::telemetry::causes(&error).to_string().contains("used up"), "{error:?}");

@@ -5,4 +5,5 @@
 mod chain;
 mod federation;
 mod publishers;
+mod restart;
 mod streams;

@@ -200,10 +200,37 @@ fn apply(changes: Changes, mut content: BTreeMap<Arc<str>, Bytes>) -> BTreeMap<A
     content
 }
 
+/// What a store has of a replica: a record per key, overwritten as keys change.
+#[derive(Default)]
+struct Disk {
+    head: Option<Head>,
+    seen: Option<Seen>,
+    records: BTreeMap<Arc<str>, Record>,
+}
+
+impl Disk {
+    fn keep(&mut self, replica: &Replica) {
+        let records = self.seen.and_then(|seen| replica.records_after(seen)).unwrap_or_else(|| {
+            self.records.clear();
+            replica.records()
+        });
+        self.records.extend(records.into_iter().map(|record| (record.key.clone(), record)));
+        (self.head, self.seen) = (replica.head(), replica.seen());
+    }
+
+    fn restore(&self) -> Replica {
+        match self.head.clone() {
+            Some(head) => Replica::restore(head, self.records.values().cloned()).unwrap(),
+            None => Replica::new(),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     /// A leader writes a history; a relay follows it by deltas over several revisions and by snapshots. Whatever either
-    /// offers as changes since a revision leads from the history's content at that revision to its content now.
+    /// offers as changes since a revision leads from the history's content at that revision to its content now. The same
+    /// holds of a relay that was kept record by record, sometimes several steps at once, and restored.
     #[test]
     fn changes_lead_from_any_point_of_history_to_now(
         history in history(),
@@ -215,6 +242,7 @@ proptest! {
         leader.advance(at(0), vec![], vec![]).unwrap();
         relay.replace(at(0), vec![]).unwrap();
         let mut now = 0;
+        let mut disk = Disk::default();
         for (steps, by_snapshot) in hops {
             let from = now;
             while now < history.len() - 1 && now < from + steps {
@@ -228,6 +256,16 @@ proptest! {
             };
             prop_assert_eq!(relay.root(), leader.root());
             prop_assert_eq!(&content(&relay), &history[now]);
+            if steps != 2 {
+                disk.keep(&relay);
+            }
+            let restored = disk.restore();
+            prop_assert_eq!(restored.head().is_some(), disk.head.is_some());
+            if disk.head == relay.head() {
+                for revision in 0..=now as u64 {
+                    prop_assert_eq!(restored.changes_since(revision), relay.changes_since(revision));
+                }
+            }
             for replica in [&leader, &relay] {
                 for (revision, then) in history.iter().enumerate().take(now + 1) {
                     if let Some(changes) = replica.changes_since(revision as u64) {

@@ -36,9 +36,14 @@ impl Tombstones {
         self.by_revision.clear();
     }
 
-    /// Keys deleted at `first` or later.
-    pub(super) fn since(&self, first: u64) -> impl Iterator<Item = Arc<str>> {
-        self.by_revision.range((first, Arc::from(""))..).map(|(_, key)| Arc::clone(key))
+    /// Keys deleted at `first` or later, each with the revision of its deletion.
+    pub(super) fn since(&self, first: u64) -> impl Iterator<Item = (Arc<str>, u64)> {
+        self.by_revision.range((first, Arc::from(""))..).map(|(revision, key)| (Arc::clone(key), *revision))
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Arc<str>, u64)> {
+        self.since(0)
     }
 
     /// Forgets the oldest until the bound holds, a whole revision at a time. Says the last revision forgotten.

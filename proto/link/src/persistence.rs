@@ -1,0 +1,188 @@
+//! Keeping what a hub holds on disk, and filling a hub from there.
+//!
+//! Level, not edge: whatever is not on disk yet is worked out from the hub when there is time to write it. So nothing queues
+//! up while the disk is slow or full, and what a failed attempt left undone is in the next one.
+
+mod offer;
+mod plan;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hanse_store::{CommitError, InUse, Loaded, Store, StoreOptions, StoredScope};
+use hanse_sync::{Head, Position, Record, Replica, ReplicaMap, Seen, Wanted};
+use hanse_topology::ScopeId;
+use hanse_transport::{Shutdown, backoff::Backoff};
+use tokio::{sync::watch, time::Instant};
+use tracing::{error, info, warn};
+
+use crate::{Replicas, publisher::fires};
+pub use offer::{keep_offer, kept_offer};
+use plan::{Plan, Urgency, head_of};
+
+/// How long changes are gathered into one transaction: well below the 50 ms within which they are to be durable.
+const GROUP: Duration = Duration::from_millis(20);
+/// How often positions alone are written, when nothing else changes: a restart that comes back a second behind in position
+/// costs one empty answer.
+const POSITION_SPACING: Duration = Duration::from_secs(1);
+/// First ceiling of the wait after a failed attempt.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+/// Last ceiling: how late it is noticed that a disk has room again.
+const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// For the last changes to reach the disk at a stop.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
+/// A node's store, and the hub filled from it.
+#[derive(Debug)]
+pub struct Persistence {
+    /// Holds what was on disk.
+    pub replicas: Replicas,
+    /// For what is not a replica.
+    pub store: Store,
+    /// To be run.
+    pub persister: Persister,
+    /// Where what is on disk stands.
+    pub durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
+    /// Whether some of what was on disk could not be used. What is held is not all that was.
+    pub is_partial: bool,
+}
+
+/// Keeps what a hub holds.
+#[derive(Debug)]
+pub struct Persister {
+    replicas: Replicas,
+    store: Store,
+    kept: Kept,
+    durable: watch::Sender<BTreeMap<ScopeId, Position>>,
+}
+
+/// What is on disk, by scope. `None`: something that is to go.
+type Kept = BTreeMap<ScopeId, Option<KeptScope>>;
+
+/// How much of a scope is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KeptScope {
+    seen: Seen,
+    head: Head,
+}
+
+impl Persistence {
+    /// Opens the store and fills a hub with what it holds of what is `wanted`. Content that does not have the root it was
+    /// kept with is not used.
+    pub async fn open(options: StoreOptions, wanted: &Wanted) -> Result<Self, InUse> {
+        let (store, loaded) = Store::open(options).await?;
+        let Loaded { scopes, mut is_partial } = loaded;
+        let mut map = ReplicaMap::new();
+        let mut kept = Kept::new();
+        for StoredScope { scope, head, records } in scopes {
+            if !wanted.covers(&scope) {
+                kept.insert(scope, None);
+                continue;
+            }
+            let records = records.into_iter().map(|record| Record {
+                key: record.key,
+                revision: record.revision,
+                value: record.value,
+            });
+            let replica = head_of(&head)
+                .map_err(|error| error.to_string())
+                .and_then(|head| Replica::restore(head, records).map_err(|error| error.to_string()));
+            match replica {
+                Ok(replica) => {
+                    info!(%scope, position = replica.position().map(tracing::field::display), "restored from disk");
+                    kept.insert(scope.clone(), KeptScope::of(&replica));
+                    map.insert(scope, replica);
+                }
+                Err(why) => {
+                    error!(%scope, why, "a stored scope is not what was stored; it is fetched again");
+                    store.metrics().lost("scope");
+                    is_partial = true;
+                    kept.insert(scope, None);
+                }
+            }
+        }
+        let replicas = Replicas::holding(map);
+        let (durable, seen) = watch::channel(positions(&kept));
+        let persister = Persister { replicas: replicas.clone(), store: store.clone(), kept, durable };
+        Ok(Self { replicas, store, persister, durable: seen, is_partial })
+    }
+}
+
+impl Persister {
+    /// Keeps what changes until `shutdown`, and then once more.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut changed = self.replicas.subscribe();
+        let mut noted = self.store.notes_changed();
+        changed.mark_changed();
+        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
+        let (mut waiting, mut positions_due) = (false, Instant::now());
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => break,
+                () = fires(&mut changed) => {}
+                () = fires(&mut noted) => {}
+                () = tokio::time::sleep_until(positions_due), if waiting => {}
+            }
+            tokio::select! { () = shutdown.wait() => break, () = tokio::time::sleep(GROUP) => {} }
+            changed.mark_unchanged(); // the plan is made of what is there now
+            noted.mark_unchanged();
+            let plan = self.plan();
+            match plan.urgency {
+                Urgency::Nothing => continue,
+                Urgency::Positions if Instant::now() < positions_due => {
+                    waiting = true;
+                    continue;
+                }
+                Urgency::Positions | Urgency::Content => waiting = false,
+            }
+            if self.keep(plan).await {
+                backoff.reset();
+                positions_due = Instant::now() + POSITION_SPACING;
+            } else {
+                tokio::select! { () = shutdown.wait() => break, () = tokio::time::sleep(backoff.next()) => {} }
+                changed.mark_changed();
+            }
+        }
+        let plan = self.plan();
+        if plan.urgency != Urgency::Nothing
+            && tokio::time::timeout(LAST_WRITE, self.keep(plan)).await != Ok(true)
+        {
+            warn!("the last changes are not on disk; the next start comes back with a little less");
+        }
+    }
+
+    fn plan(&self) -> Plan {
+        let notes = self.store.unkept_notes(); // before the replicas they speak of
+        self.replicas.read(|map| Plan::new(map, &self.kept, notes))
+    }
+
+    /// Writes; whether that worked. The store itself says what went wrong.
+    async fn keep(&mut self, plan: Plan) -> bool {
+        match self.store.commit(plan.transaction, plan.notes).await {
+            Ok(()) => {
+                self.kept = plan.then;
+                self.durable.send_replace(positions(&self.kept));
+                true
+            }
+            Err(CommitError::Unavailable(_)) => false,
+            Err(CommitError::Emptied) => {
+                self.kept.clear();
+                self.durable.send_replace(BTreeMap::new());
+                false
+            }
+        }
+    }
+}
+
+impl KeptScope {
+    /// All that `replica` holds.
+    fn of(replica: &Replica) -> Option<Self> {
+        Some(Self { seen: replica.seen()?, head: replica.head()? })
+    }
+}
+
+fn positions(kept: &Kept) -> BTreeMap<ScopeId, Position> {
+    kept.iter().filter_map(|(scope, kept)| Some((scope.clone(), kept.as_ref()?.head.position))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! The store's file: opened whatever it holds, and moved aside when that is of no use.
+
+use std::{
+    any::Any,
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use redb::{Builder, Database};
+use tracing::error;
+
+use crate::{
+    key::StoreKey,
+    metrics::StoreMetrics,
+    tables::{Failure, Found, Medium, Tables},
+};
+
+const FILE: &str = "store.redb";
+/// Says how often in a row opening the store did not come to an end.
+const ATTEMPTS: &str = "opening";
+/// After so many attempts that did not even fail, the file is taken for what ended the process. Fewer would throw away good
+/// files of processes that were killed while they started.
+const MAX_ATTEMPTS: u32 = 3;
+const DAMAGED: &str = "damaged-";
+/// Damaged files that are kept for whoever wants to know what happened.
+const KEPT: usize = 3;
+/// What redb may keep in memory. Everything is in the replicas anyhow; this serves the writing.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// A redb file on disk.
+pub(crate) struct Disk;
+
+impl Medium for Disk {
+    fn open(&self, path: &Path) -> Result<Database, redb::Error> {
+        Ok(builder().create(path)?)
+    }
+}
+
+/// Every page is checked before anything is believed: the whole content is about to be read anyhow.
+pub(crate) fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    builder
+}
+
+/// Where a node's store lies, and what opens it.
+pub(crate) struct StoreFile {
+    pub(crate) dir: PathBuf,
+    pub(crate) node: String,
+    pub(crate) key: StoreKey,
+    pub(crate) medium: Box<dyn Medium>,
+    pub(crate) metrics: StoreMetrics,
+}
+
+/// An open store with what was in it.
+pub(crate) struct Opened {
+    pub(crate) tables: Tables,
+    pub(crate) found: Found,
+    /// Whether it is empty because it is new.
+    pub(crate) is_fresh: bool,
+}
+
+impl StoreFile {
+    /// Opens the store; an empty one if what is there cannot be used.
+    pub(crate) fn open(&self) -> Result<Opened, Failure> {
+        let key = self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))?;
+        let mut dir = fs::DirBuilder::new();
+        dir.recursive(true)
+            .mode(0o700)
+            .create(&self.dir)
+            .map_err(|error| self.unavailable("make", &error))?;
+        let attempts = self.attempts();
+        if attempts >= MAX_ATTEMPTS {
+            self.move_aside(&format!("opening it ended this process {attempts} times"))?;
+        }
+        self.note_attempts(if attempts >= MAX_ATTEMPTS { 1 } else { attempts + 1 });
+        let attempt = || {
+            guarded(|| {
+                let mut tables = Tables::open(&*self.medium, &self.path(), &key, &self.node)?;
+                let found = tables.load()?;
+                Ok((tables, found))
+            })
+        };
+        let (tables, found) = match attempt() {
+            Err(Failure::Damaged(why)) => {
+                self.move_aside(&why)?;
+                // A new file that is damaged at once: the disk's fault.
+                attempt().map_err(|failure| match failure {
+                    Failure::Damaged(why) => Failure::Unavailable(why),
+                    other => other,
+                })
+            }
+            other => other,
+        }
+        .inspect_err(|_| self.note_attempts(attempts))?;
+        self.note_attempts(0);
+        self.tell_losses(&found);
+        let is_fresh = tables.is_fresh;
+        Ok(Opened { tables, found, is_fresh })
+    }
+
+    fn tell_losses(&self, found: &Found) {
+        for scope in &found.lost_scopes {
+            error!(scope, "a stored scope cannot be read; it is fetched again");
+            self.metrics.lost("scope");
+        }
+        if found.lost_notes > 0 {
+            error!(notes = found.lost_notes, "parts of the store cannot be read");
+            self.metrics.lost("note");
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.join(FILE)
+    }
+
+    fn attempts(&self) -> u32 {
+        let text = fs::read_to_string(self.dir.join(ATTEMPTS)).unwrap_or_default();
+        text.trim().parse().unwrap_or(0)
+    }
+
+    /// Best effort: it only guards against a file that takes the process down.
+    fn note_attempts(&self, attempts: u32) {
+        let path = self.dir.join(ATTEMPTS);
+        let _ = if attempts == 0 { fs::remove_file(path) } else { fs::write(path, attempts.to_string()) };
+    }
+
+    /// Makes room for an empty store, and says so to whom it may concern.
+    pub(crate) fn move_aside(&self, why: &str) -> Result<(), Failure> {
+        self.metrics.lost("file");
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let free = |number: &u32| !self.damaged(seconds, *number).exists();
+        let aside = self.damaged(seconds, (0..u32::MAX).find(free).unwrap_or_default());
+        error!(
+            why, path = %self.path().display(), aside = %aside.display(),
+            "the store cannot be used; starting with an empty one, what was in it is fetched again"
+        );
+        match fs::rename(self.path(), &aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(self.unavailable("move aside", &error));
+            }
+            _ => {}
+        }
+        self.remove_oldest();
+        Ok(())
+    }
+
+    /// Sorts by time.
+    fn damaged(&self, seconds: u64, number: u32) -> PathBuf {
+        self.dir.join(format!("{DAMAGED}{seconds:012}-{number:04}.redb"))
+    }
+
+    fn remove_oldest(&self) {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let mut damaged: Vec<_> = entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(DAMAGED))
+            .map(|entry| entry.path())
+            .collect();
+        damaged.sort();
+        for path in damaged.iter().rev().skip(KEPT) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    fn unavailable(&self, action: &str, error: &std::io::Error) -> Failure {
+        Failure::Unavailable(format!("cannot {action} {}: {error}", self.dir.display()))
+    }
+}
+
+/// Takes a panic for damage: redb's checks are thorough, and a file is not trusted more than them.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Failure::Damaged(said(&*panic))))
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("panic: {}", text.unwrap_or("without a word"))
+}
+
+/// An error with its causes.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

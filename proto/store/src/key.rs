@@ -1,0 +1,196 @@
+//! The key that seals a store's own key: kept by somebody else than the data directory.
+
+use std::{
+    env,
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::rand;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+/// Octets of a key: AES-256.
+pub(crate) const KEY_BYTES: usize = 32;
+/// Keys are for the owner alone.
+const MODE: u32 = 0o600;
+/// Mode bits of others than the owner.
+const OTHERS: u32 = 0o077;
+
+/// Where the key that opens a node's store comes from. It must not lie in the data directory: whoever gets hold of a copy
+/// of that, a backup or a disk, reads nothing without this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKey {
+    /// `{ file = "PATH" }`: a file with 64 hexadecimal digits, mode 0600, made if it is not there.
+    File(PathBuf),
+    /// `{ environment = "VARIABLE" }`: a variable with 64 hexadecimal digits.
+    Environment(String),
+    /// `{ secret = "PATH" }`: a file that somebody else provides, such as a mounted Kubernetes Secret, with 64 hexadecimal
+    /// digits or 32 octets. Never made.
+    Secret(PathBuf),
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// The file cannot be read or made.
+    #[error("store_key: cannot {action} {path}")]
+    File {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The variable is not set.
+    #[error("store_key: the environment variable {0} is not set")]
+    Variable(String),
+    /// What is there is no key.
+    #[error(
+        "store_key: {0} holds no key: 64 hexadecimal digits are needed (make one with `openssl rand -hex 32`)"
+    )]
+    NoKey(String),
+}
+
+pub(crate) type Key = [u8; KEY_BYTES];
+
+impl StoreKey {
+    /// The default: a file beside the data directory, of the same name with `.store-key`.
+    pub fn beside(data_dir: &Path) -> Self {
+        // `data/..` and the like have no name of their own before they are resolved.
+        let resolved = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+        let resolved = resolved.canonicalize().unwrap_or(resolved);
+        let name =
+            resolved.file_name().map_or_else(|| "hanse".into(), |name| name.to_string_lossy().into_owned());
+        Self::File(resolved.with_file_name(format!("{name}.store-key")))
+    }
+
+    /// Reads the key; a [`Self::File`] that is not there is made.
+    pub(crate) fn load(&self) -> Result<Key, KeyError> {
+        match self {
+            Self::File(path) => match fs::read(path) {
+                Ok(content) => {
+                    warn_of_readers(path);
+                    parse(&content).ok_or_else(|| KeyError::NoKey(path.display().to_string()))
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
+                Err(source) => Err(KeyError::File { action: "read", path: path.clone(), source }),
+            },
+            Self::Environment(variable) => {
+                let text = env::var(variable).map_err(|_| KeyError::Variable(variable.clone()))?;
+                parse_digits(text.as_bytes()).ok_or_else(|| KeyError::NoKey(variable.clone()))
+            }
+            Self::Secret(path) => {
+                let read = fs::read(path);
+                let content =
+                    read.map_err(|source| KeyError::File { action: "read", path: path.clone(), source })?;
+                parse(&content).ok_or_else(|| KeyError::NoKey(path.display().to_string()))
+            }
+        }
+    }
+}
+
+/// A fresh random key.
+pub(crate) fn random() -> Key {
+    let mut key = [0; KEY_BYTES];
+    rand::fill(&mut key).expect("the system's source of randomness works, or nothing that is secret does");
+    key
+}
+
+fn parse(content: &[u8]) -> Option<Key> {
+    content.try_into().ok().or_else(|| parse_digits(content))
+}
+
+fn parse_digits(content: &[u8]) -> Option<Key> {
+    let mut key = [0; KEY_BYTES];
+    hex::decode_to_slice(content.trim_ascii(), &mut key).ok()?;
+    Some(key)
+}
+
+/// Makes the file, whole or not at all.
+fn make(path: &Path) -> Result<Key, KeyError> {
+    let key = random();
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let fresh = PathBuf::from(fresh);
+    let write = || {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&fresh)?;
+        file.write_all(format!("{}\n", hex::encode(key)).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)?;
+        path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    };
+    write().map_err(|source| KeyError::File { action: "make", path: path.to_owned(), source })?;
+    Ok(key)
+}
+
+fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
+    if mode & OTHERS != 0 {
+        warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read the store's key; chmod 600 it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_made_once_and_for_the_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("agent");
+        let StoreKey::File(path) = StoreKey::beside(&data) else { panic!("a file") };
+        assert_eq!(path.file_name().unwrap(), "agent.store-key");
+        assert!(!path.starts_with(&data));
+        let key = StoreKey::File(path.clone());
+        let made = key.load().unwrap();
+        assert_eq!(key.load().unwrap(), made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
+        assert_ne!(StoreKey::File(dir.path().join("other")).load().unwrap(), made);
+    }
+
+    #[test]
+    fn secrets_are_read_and_never_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        let secret = StoreKey::Secret(path.clone());
+        assert!(matches!(secret.load(), Err(KeyError::File { .. })));
+        assert!(!path.exists());
+        fs::write(&path, [7; KEY_BYTES]).unwrap();
+        assert_eq!(secret.load().unwrap(), [7; KEY_BYTES]);
+        fs::write(&path, format!(" {}\n", "08".repeat(KEY_BYTES))).unwrap();
+        assert_eq!(secret.load().unwrap(), [8; KEY_BYTES]);
+        for wrong in ["", "08", &"0g".repeat(KEY_BYTES)] {
+            fs::write(&path, wrong).unwrap();
+            assert!(matches!(secret.load(), Err(KeyError::NoKey(_))), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_named() {
+        let error = StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned()).load().unwrap_err();
+        assert!(error.to_string().contains("HANSE_TEST_NO_SUCH_KEY"), "{error}");
+    }
+
+    #[test]
+    fn configurations_name_one_source() {
+        #[derive(Deserialize)]
+        struct Config {
+            store_key: StoreKey,
+        }
+        let read = |text: &str| toml::from_str::<Config>(text).map(|config| config.store_key);
+        assert_eq!(read("store_key = { file = \"k\" }").unwrap(), StoreKey::File("k".into()));
+        assert_eq!(read("store_key = { environment = \"K\" }").unwrap(), StoreKey::Environment("K".into()));
+        assert_eq!(read("[store_key]\nsecret = \"k\"").unwrap(), StoreKey::Secret("k".into()));
+        assert!(read("store_key = { file = \"k\", secret = \"k\" }").is_err());
+        assert!(read("store_key = { vault = \"k\" }").is_err());
+    }
+}

@@ -1,0 +1,126 @@
+//! Small things beside the scopes: what they should be, and which of that is not on disk yet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use hanse_topology::ScopeId;
+
+/// Which note.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum NoteId {
+    /// A fact of the node, by name.
+    Fact(Arc<str>),
+    /// The last version of a key of a scope that a consumer could use.
+    Usable(ScopeId, Arc<str>),
+}
+
+/// Every note as it should be, on disk or not.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    values: BTreeMap<NoteId, Bytes>,
+    /// Those that differ from what is on disk.
+    dirty: BTreeSet<NoteId>,
+}
+
+impl Notes {
+    /// What is on disk.
+    pub(crate) fn loaded(values: BTreeMap<NoteId, Bytes>) -> Self {
+        Self { values, dirty: BTreeSet::new() }
+    }
+
+    pub(crate) fn get(&self, id: &NoteId) -> Option<&Bytes> {
+        self.values.get(id)
+    }
+
+    /// The usable versions of a scope.
+    pub(crate) fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Bytes> {
+        let from = NoteId::Usable(scope.clone(), Arc::from(""));
+        let of_scope = self.values.range(from..).map_while(|(id, value)| match id {
+            NoteId::Usable(of, key) if of == scope => Some((Arc::clone(key), value.clone())),
+            NoteId::Usable(..) | NoteId::Fact(_) => None,
+        });
+        of_scope.collect()
+    }
+
+    /// Sets or removes a note. Whether that changes it.
+    pub(crate) fn set(&mut self, id: NoteId, value: Option<Bytes>) -> bool {
+        if self.values.get(&id) == value.as_ref() {
+            return false;
+        }
+        match value {
+            Some(value) => self.values.insert(id.clone(), value),
+            None => self.values.remove(&id),
+        };
+        self.dirty.insert(id);
+        true
+    }
+
+    /// Forgets the usable versions of a scope that is gone from the disk too.
+    pub(crate) fn forget_scope(&mut self, scope: &ScopeId) {
+        for key in self.usable(scope).into_keys() {
+            let id = NoteId::Usable(scope.clone(), key);
+            self.values.remove(&id);
+            self.dirty.remove(&id);
+        }
+    }
+
+    /// What is to be written, each as it should be now.
+    pub(crate) fn unkept(&self) -> Vec<(NoteId, Option<Bytes>)> {
+        self.dirty.iter().map(|id| (id.clone(), self.values.get(id).cloned())).collect()
+    }
+
+    /// Says that these are on disk. What changed meanwhile is still to be written.
+    pub(crate) fn are_kept(&mut self, written: &[(NoteId, Option<Bytes>)]) {
+        for (id, value) in written {
+            if self.values.get(id) == value.as_ref() {
+                self.dirty.remove(id);
+            }
+        }
+    }
+
+    /// Says that nothing is on disk.
+    pub(crate) fn all_dirty(&mut self) {
+        self.dirty.extend(self.values.keys().cloned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_the_disk_is_written_until_it_is_there() {
+        let fact = |name: &str| NoteId::Fact(name.into());
+        let mut notes = Notes::loaded(BTreeMap::from([(fact("a"), Bytes::from("1"))]));
+        assert!(!notes.set(fact("a"), Some("1".into())) && notes.unkept().is_empty());
+        assert!(notes.set(fact("a"), Some("2".into())) && notes.set(fact("b"), Some("1".into())));
+        let written = notes.unkept();
+        assert_eq!(written, [(fact("a"), Some("2".into())), (fact("b"), Some("1".into()))]);
+        notes.set(fact("b"), None);
+        notes.are_kept(&written);
+        let written = notes.unkept();
+        assert_eq!(written, [(fact("b"), None)], "it changed while it was written");
+        notes.are_kept(&written);
+        assert!(notes.unkept().is_empty());
+        notes.all_dirty();
+        assert_eq!(notes.unkept(), [(fact("a"), Some("2".into()))]);
+    }
+
+    #[test]
+    fn usable_versions_go_by_scope() {
+        let scopes: Vec<ScopeId> =
+            ["runtime/r/a", "runtime/r/ab", "runtime/r/b"].map(|scope| scope.parse().unwrap()).to_vec();
+        let mut notes = Notes::default();
+        for scope in &scopes {
+            notes.set(NoteId::Usable(scope.clone(), "k".into()), Some(scope.to_string().into()));
+        }
+        let expected = BTreeMap::from([(Arc::from("k"), Bytes::from("runtime/r/ab"))]);
+        assert_eq!(notes.usable(&scopes[1]), expected);
+        notes.forget_scope(&scopes[1]);
+        assert!(notes.usable(&scopes[1]).is_empty());
+        assert_eq!(notes.usable(&scopes[2]).len(), 1);
+    }
+}

@@ -1,0 +1,172 @@
+//! The handle that others have of a store.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use bytes::Bytes;
+use hanse_topology::ScopeId;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    content::{Loaded, Transaction},
+    file::{Disk, StoreFile},
+    key::StoreKey,
+    metrics::StoreMetrics,
+    notes::{NoteId, Notes},
+    tables::Medium,
+    worker::{Job, Worker},
+};
+
+/// Transactions that wait: whoever keeps scopes has one under way at a time.
+const JOBS: usize = 1;
+
+/// Whose store it is, and where.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The directory it has for itself, in the node's data directory. Made if absent.
+    pub dir: PathBuf,
+    /// The node's identity: what another node sealed does not open.
+    pub node: String,
+    /// What opens it.
+    pub key: StoreKey,
+}
+
+/// Another process has the store: two nodes cannot share one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is in use by another process; stop that, or give this one a data_dir of its own")]
+pub struct InUse(pub PathBuf);
+
+/// Why something was not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// The disk or the key is not to be had. Try again later.
+    #[error("the store cannot be written: {0}")]
+    Unavailable(String),
+    /// The store had to be given up, and is empty now. Everything is to be kept anew.
+    #[error("the store had to be given up and is empty now")]
+    Emptied,
+}
+
+/// Notes to be kept, as they were at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnkeptNotes(Vec<(NoteId, Option<Bytes>)>);
+
+impl UnkeptNotes {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A node's store. Cloning shares it; it is closed when the last clone is gone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    shared: Arc<Shared>,
+    metrics: StoreMetrics,
+}
+
+/// What the handle and the thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    notes: Mutex<Notes>,
+    changed: watch::Sender<u64>,
+}
+
+impl Shared {
+    pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, id: NoteId, value: Option<Bytes>) {
+        if self.notes().set(id, value) {
+            self.changed.send_modify(|version| *version += 1);
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store, and gives what was in it. What cannot be used is moved aside; a disk that cannot be used leaves the
+    /// node without memory of its own until it can.
+    pub async fn open(options: StoreOptions) -> Result<(Self, Loaded), InUse> {
+        Self::open_on(options, Box::new(Disk)).await
+    }
+
+    pub(crate) async fn open_on(
+        options: StoreOptions,
+        medium: Box<dyn Medium>,
+    ) -> Result<(Self, Loaded), InUse> {
+        let StoreOptions { dir, node, key } = options;
+        let metrics = StoreMetrics::default();
+        let shared = Arc::<Shared>::default();
+        let file = StoreFile { dir: dir.clone(), node, key, medium, metrics: metrics.clone() };
+        let worker = Worker::new(file, Arc::clone(&shared));
+        let (jobs, received) = mpsc::channel(JOBS);
+        let (opened, is_open) = oneshot::channel();
+        thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || worker.run(opened, received))
+            .expect("a process that starts can start a thread");
+        let loaded = is_open.await.unwrap_or(Ok(Loaded::default()))?;
+        Ok((Self { jobs, shared, metrics }, loaded))
+    }
+
+    /// The notes that are not kept yet, as they should be now. Taken before the scopes that go with them are read, no note is
+    /// kept before what it speaks of.
+    pub fn unkept_notes(&self) -> UnkeptNotes {
+        UnkeptNotes(self.shared.notes().unkept())
+    }
+
+    /// Keeps scopes and notes together. Returns when they are safe on the disk.
+    pub async fn commit(&self, content: Transaction, notes: UnkeptNotes) -> Result<(), CommitError> {
+        let gone = || CommitError::Unavailable("the store's thread has ended".to_owned());
+        let (done, outcome) = oneshot::channel();
+        self.jobs.send(Job { content, notes: notes.0, done }).await.map_err(|_| gone())?;
+        outcome.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Fires when a note changed.
+    pub fn notes_changed(&self) -> watch::Receiver<u64> {
+        self.shared.changed.subscribe()
+    }
+
+    /// A fact, as it was set last.
+    pub fn fact(&self, name: &str) -> Option<Bytes> {
+        self.shared.notes().get(&NoteId::Fact(name.into())).cloned()
+    }
+
+    /// Sets a fact, or with `None` removes it. It is kept with the next transaction.
+    pub fn set_fact(&self, name: &str, value: Option<Bytes>) {
+        self.shared.set(NoteId::Fact(name.into()), value);
+    }
+
+    /// The last version of each key of a scope that a consumer could use, where that is not the scope's present one.
+    pub fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Bytes> {
+        self.shared.notes().usable(scope)
+    }
+
+    /// Notes the last usable version of a key. It is kept with the next transaction, and goes when the scope goes.
+    pub fn put_usable(&self, scope: &ScopeId, key: &str, value: Bytes) {
+        self.shared.set(NoteId::Usable(scope.clone(), key.into()), Some(value));
+    }
+
+    /// Forgets the last usable version of a key: the present one is usable, or the key is gone.
+    pub fn remove_usable(&self, scope: &ScopeId, key: &str) {
+        self.shared.set(NoteId::Usable(scope.clone(), key.into()), None);
+    }
+
+    /// What the thread holds too, until it has closed the file.
+    #[cfg(test)]
+    pub(crate) fn into_shared(self) -> Arc<Shared> {
+        self.shared
+    }
+
+    /// What the store counts.
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
+    }
+}

@@ -1,0 +1,147 @@
+//! Disks that are cut off in the middle, and disks that are full.
+
+use super::*;
+use crate::testbed::{FakeDisk, Step};
+
+async fn open_on(dir: &Path, disk: &FakeDisk) -> (Store, Loaded) {
+    Store::open_on(options(dir), Box::new(disk.clone())).await.unwrap()
+}
+
+/// Scopes with their revision and records.
+type Model = BTreeMap<String, (u64, ByKey)>;
+/// An environment, whether all is written, and keys with values.
+type Pick = (u8, bool, Vec<(u8, Option<u8>)>);
+
+fn contents(loaded: &Loaded) -> Model {
+    let scopes = loaded.scopes.iter().map(|scope| {
+        let revision = scope.head.position.as_ref().unwrap().revision;
+        (scope.scope.to_string(), (revision, records(&scope.records)))
+    });
+    scopes.collect()
+}
+
+fn transactions() -> impl Strategy<Value = Vec<Transaction>> {
+    let step = (0..3u8, any::<bool>(), prop::collection::vec((0..12u8, prop::option::of(0..4u8)), 0..6));
+    prop::collection::vec(step, 1..6).prop_map(|steps| {
+        let step = |(at, (environment, all, pairs)): (usize, Pick)| {
+            let revision = at as u64 + 10;
+            let environment = format!("e{environment}");
+            let of = |(key, value): &(u8, Option<u8>)| {
+                let value = value.map(|value| format!("{value}").repeat(400));
+                record(&format!("k{key}"), revision, value.as_deref())
+            };
+            let records: Vec<_> = pairs.iter().map(of).collect();
+            match (all, pairs.is_empty()) {
+                (false, true) => Transaction { writes: Vec::new(), drops: vec![scope(&environment)] },
+                (true, _) => whole(&environment, revision, &records),
+                (false, false) => changed(&environment, revision, &records),
+            }
+        };
+        steps.into_iter().enumerate().map(step).collect()
+    })
+}
+
+/// What the store must hold after a transaction.
+fn apply(content: &Transaction, model: &mut Model) {
+    for scope in &content.drops {
+        model.remove(&scope.to_string());
+    }
+    for write in &content.writes {
+        let (revision, held) = model.entry(write.scope.to_string()).or_default();
+        *revision = write.head.position.as_ref().unwrap().revision;
+        match &write.records {
+            Records::All(all) => *held = records(all),
+            Records::Changed(changed) => held.extend(records(changed)),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// Random transactions, the power cut after any write: what is found is what was there before the transaction under way
+    /// or after it, and never less than what was said to be safe.
+    #[test]
+    fn a_transaction_is_there_whole_or_not_at_all(transactions in transactions(), cuts in prop::collection::vec(0..1000usize, 6)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = FakeDisk::new();
+            let (store, _) = open_on(dir.path(), &disk).await;
+            let mut model = BTreeMap::new();
+            // Steps of the disk, and what was safe by then.
+            let mut safe = vec![(disk.steps().len(), model.clone())];
+            for content in transactions {
+                apply(&content, &mut model);
+                keep(&store, content).await;
+                safe.push((disk.steps().len(), model.clone()));
+            }
+            let steps = disk.steps();
+            let first = safe[0].0;
+            for cut in cuts {
+                let cut = first + cut * (steps.len() - first) / 1000;
+                let mut content = Vec::new();
+                steps[..cut].iter().for_each(|step: &Step| step.apply(&mut content));
+                let (_store, loaded) = open_on(dir.path(), &FakeDisk::with(content)).await;
+                assert!(!loaded.is_partial);
+                let before = safe.iter().rposition(|(at, _)| *at <= cut).unwrap();
+                let allowed = [Some(&safe[before].1), safe.get(before + 1).map(|(_, model)| model)];
+                assert!(allowed.contains(&Some(&contents(&loaded))), "cut at {cut}: {loaded:?}");
+            }
+            // Killed, not closed.
+            let (_store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+            assert_eq!(contents(&loaded), model);
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FakeDisk::new();
+    let (store, _) = open_on(dir.path(), &disk).await;
+    keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+    assert_eq!(store.metrics().writable.get(), 1);
+
+    disk.fill();
+    store.set_fact("offer", Some("x".into()));
+    for failures in 1..4 {
+        let content = changed("production", 7, &[record("b", 7, Some("2"))]);
+        let outcome = store.commit(content, store.unkept_notes()).await;
+        assert!(matches!(outcome, Err(CommitError::Unavailable(_))), "{outcome:?}");
+        assert_eq!((store.metrics().failures.get(), store.metrics().writable.get()), (failures, 0));
+    }
+    assert_eq!(store.fact("offer"), Some("x".into()), "memory goes on");
+    assert!(!store.unkept_notes().is_empty(), "and knows that the disk does not have it");
+
+    disk.make_room();
+    keep(&store, changed("production", 8, &[record("b", 7, Some("2")), record("c", 8, Some("3"))])).await;
+    assert_eq!(store.metrics().writable.get(), 1);
+    close(store).await;
+    let (store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+    let (_, of_scope) = only(loaded);
+    let expected = [record("a", 5, Some("1")), record("b", 7, Some("2")), record("c", 8, Some("3"))];
+    assert_eq!(of_scope, records(&expected));
+    assert_eq!(store.fact("offer"), Some("x".into()));
+}
+
+#[tokio::test]
+async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).await;
+    keep(&store, whole("sandbox", 3, &[record("old", 3, Some("1"))])).await;
+    close(store).await;
+    // The key is not there yet: no reason to give the store up.
+    let key = crate::StoreKey::Secret(dir.path().join("mounted"));
+    let late = || StoreOptions { key: key.clone(), ..options(dir.path()) };
+    let (store, loaded) = Store::open(late()).await.unwrap();
+    assert_eq!(loaded, Loaded::default());
+    let content = || whole("production", 5, &[record("a", 5, Some("1"))]);
+    let outcome = store.commit(content(), UnkeptNotes::default()).await;
+    assert!(matches!(&outcome, Err(CommitError::Unavailable(why)) if why.contains("mounted")), "{outcome:?}");
+    std::fs::copy(dir.path().join("store-key"), dir.path().join("mounted")).unwrap();
+    keep(&store, content()).await;
+    close(store).await;
+    // What was there and nobody restored is gone with the first write: it cannot come back beside something newer.
+    let (kept, _) = only(Store::open(late()).await.unwrap().1);
+    assert_eq!(kept.scope, scope("production"));
+}

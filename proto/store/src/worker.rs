@@ -1,0 +1,170 @@
+//! The thread that owns the file: nobody else waits for the disk.
+
+use std::{
+    mem,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info};
+
+use crate::{
+    content::{Loaded, Transaction},
+    file::{Opened, StoreFile, guarded},
+    notes::{NoteId, Notes},
+    store::{CommitError, InUse, Shared},
+    tables::{Failure, Tables},
+};
+
+/// How long a start waits for a store that another process still has, or whose disk or key is not there yet: what a
+/// predecessor needs to end, and little enough that a gateway without its disk serves soon.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two attempts to open it.
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Something to keep, and whom to tell.
+pub(crate) struct Job {
+    pub(crate) content: Transaction,
+    pub(crate) notes: Vec<(NoteId, Option<Bytes>)>,
+    pub(crate) done: oneshot::Sender<Result<(), CommitError>>,
+}
+
+pub(crate) struct Worker {
+    /// `None`: to be opened again. First, so that the file is closed before anybody can see that this is gone.
+    tables: Option<Tables>,
+    file: StoreFile,
+    shared: Arc<Shared>,
+    /// Whatever is in the file is not what whoever writes believes to be there: the next transaction replaces it all.
+    unknown: bool,
+    failing: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(file: StoreFile, shared: Arc<Shared>) -> Self {
+        Self { file, shared, tables: None, unknown: true, failing: false }
+    }
+
+    /// Opens the store, says what was in it, and then keeps what it is given until nobody is left who could.
+    pub(crate) fn run(
+        mut self,
+        opened: oneshot::Sender<Result<Loaded, InUse>>,
+        mut jobs: mpsc::Receiver<Job>,
+    ) {
+        let first = self.open_first();
+        let in_use = first.is_err();
+        if opened.send(first).is_err() || in_use {
+            return;
+        }
+        while let Some(Job { content, notes, done }) = jobs.blocking_recv() {
+            let outcome = self.commit(&content, &notes);
+            self.tell(&outcome);
+            // Whoever asked may have been told to stop.
+            let _ = done.send(outcome);
+        }
+    }
+
+    fn open_first(&mut self) -> Result<Loaded, InUse> {
+        let began = Instant::now();
+        loop {
+            let failure = match self.file.open() {
+                Ok(Opened { tables, found, .. }) => {
+                    self.tables = Some(tables);
+                    self.unknown = false;
+                    *self.shared.notes() = Notes::loaded(found.notes);
+                    self.file.metrics.writable.set(1);
+                    return Ok(found.loaded);
+                }
+                Err(failure) => failure,
+            };
+            if began.elapsed() > OPEN_PATIENCE {
+                if failure == Failure::InUse {
+                    return Err(InUse(self.file.dir.clone()));
+                }
+                let _ = self.failed(failure);
+                return Ok(Loaded::default());
+            }
+            thread::sleep(OPEN_PAUSE);
+        }
+    }
+
+    fn commit(
+        &mut self,
+        content: &Transaction,
+        notes: &[(NoteId, Option<Bytes>)],
+    ) -> Result<(), CommitError> {
+        let mut tables = self.take_tables()?;
+        match guarded(|| tables.apply(content, notes, self.unknown)) {
+            Ok(()) => {
+                self.tables = Some(tables);
+                self.unknown = false;
+                let mut shared = self.shared.notes();
+                shared.are_kept(notes);
+                content.drops.iter().for_each(|scope| shared.forget_scope(scope));
+                Ok(())
+            }
+            Err(failure) => {
+                let closed = guarded(|| {
+                    drop(tables);
+                    Ok(())
+                });
+                if let Err(failure) = closed {
+                    error!(?failure, "closing the store panicked");
+                }
+                Err(self.failed(failure))
+            }
+        }
+    }
+
+    /// The open database, opened again after a failure.
+    fn take_tables(&mut self) -> Result<Tables, CommitError> {
+        if let Some(tables) = self.tables.take() {
+            return Ok(tables);
+        }
+        let Opened { tables, is_fresh, .. } = self.file.open().map_err(|failure| self.failed(failure))?;
+        if is_fresh && !self.unknown {
+            self.tables = Some(tables);
+            self.shared.notes().all_dirty();
+            return Err(CommitError::Emptied);
+        }
+        Ok(tables)
+    }
+
+    /// What a failure means to whoever wanted something kept.
+    fn failed(&mut self, failure: Failure) -> CommitError {
+        let why = match failure {
+            Failure::InUse => "another process has it".to_owned(),
+            Failure::Unavailable(why) => why,
+            Failure::Damaged(why) => match self.file.move_aside(&why) {
+                Ok(()) => {
+                    self.unknown = true;
+                    self.shared.notes().all_dirty();
+                    return CommitError::Emptied;
+                }
+                Err(Failure::Unavailable(why) | Failure::Damaged(why)) => why,
+                Err(Failure::InUse) => why,
+            },
+        };
+        self.file.metrics.failures.inc();
+        self.file.metrics.writable.set(0);
+        if !mem::replace(&mut self.failing, true) {
+            error!(
+                why, store = %self.file.dir.display(),
+                "the store cannot be written; going on from memory and trying again: a restart now comes back with less"
+            );
+        }
+        CommitError::Unavailable(why)
+    }
+
+    fn tell(&mut self, outcome: &Result<(), CommitError>) {
+        if outcome.is_ok() {
+            self.file.metrics.commits.inc();
+            self.file.metrics.writable.set(1);
+            if mem::take(&mut self.failing) {
+                info!(store = %self.file.dir.display(), "the store can be written again");
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! What nodes keep on their disks.
+
+use hanse_proto::store::*;
+
+use crate::{recorded, sync::position};
+
+#[test]
+fn what_is_kept() {
+    recorded(
+        "store-sealed-record",
+        &SealedRecord { revision: 41, removed: true, nonce: vec![6; 12].into(), sealed: vec![7; 16].into() },
+    );
+    recorded(
+        "store-scope-head",
+        &ScopeHead {
+            position: position(41),
+            root: vec![5; 32].into(),
+            floor: 12,
+            gaps: vec![Gap { after: 20, before: 30 }],
+        },
+    );
+    recorded(
+        "store-offer",
+        &Offer { scopes: vec!["runtime/eu-west/production".into()], as_of: position(41) },
+    );
+    recorded("store-complete", &Complete { environments: vec!["production".into()] });
+}
