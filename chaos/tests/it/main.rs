@@ -6,10 +6,12 @@ mod bad_input;
 mod bench;
 mod cut;
 mod dev_control;
+mod disk;
 mod far;
 mod first_light;
 mod joining;
 mod leader;
+mod outage;
 mod road;
 mod waiting;
 
