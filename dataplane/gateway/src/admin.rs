@@ -1,28 +1,39 @@
 //! The admin port's own page: what is served, for people.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use axum::{Json, Router, routing::get};
-use hanse_link::LinkStatus;
+use hanse_link::{LinkStatus, Position};
+use hanse_topology::ScopeId;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::keeper::ScopeSummary;
 
-/// `/config`: scopes, revisions, counts, and how the link to the agent stands.
+/// `/config`: scopes, revisions, counts, what of it is on disk, and how the link to the agent stands.
 pub(crate) fn router(
     identity: String,
     scopes: Arc<ArcSwap<Vec<ScopeSummary>>>,
+    stored: watch::Receiver<BTreeMap<ScopeId, Position>>,
     link: watch::Receiver<LinkStatus>,
 ) -> Router {
-    Router::new().route("/config", get(async move || Json(page(&identity, &scopes.load(), &link.borrow()))))
+    let page = async move || Json(page(&identity, &scopes.load(), &stored.borrow(), &link.borrow()));
+    Router::new().route("/config", get(page))
 }
 
-fn page(identity: &str, scopes: &[ScopeSummary], link: &LinkStatus) -> Value {
+fn page(
+    identity: &str,
+    scopes: &[ScopeSummary],
+    stored: &BTreeMap<ScopeId, Position>,
+    link: &LinkStatus,
+) -> Value {
+    let stored: BTreeMap<_, _> =
+        stored.iter().map(|(scope, position)| (scope.to_string(), position.revision)).collect();
     json!({
         "identity": identity,
         "scopes": scopes,
+        "stored": stored,
         "agent": {
             "connectedTo": link.connected_to,
             "name": link.publisher,

@@ -38,7 +38,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let keeper = if may_serve { keeper.resuming() } else { keeper };
     let completeness =
         stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
-    let (subscriber, link) = subscriber(&config, &credentials, replicas.clone(), kept.effective, durable)?;
+    let (subscriber, link) =
+        subscriber(&config, &credentials, replicas.clone(), kept.effective, durable.clone())?;
     let mut keeper = keeper.over(link.status.clone());
     keeper.prepare().await;
 
@@ -79,6 +80,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
     let pages = admin::router(registry, kept.ready).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
+        durable,
         link.status,
     ));
     let sync = [

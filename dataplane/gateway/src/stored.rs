@@ -27,15 +27,19 @@ impl Stored {
         let options =
             StoreOptions { dir: config.store_dir(), node: identity.to_string(), key: config.store_key() };
         let persistence = Persistence::open(options, &config.wanted()).await?;
+        Ok(Self::of(persistence, &config.environments))
+    }
+
+    fn of(persistence: Persistence, environments: &[Name]) -> Self {
         let holds_something = persistence.replicas.read(|map| !map.is_empty());
         let may_serve = holds_something
             && !persistence.is_partial
-            && persistence.store.fact(COMPLETE) == Some(complete(&config.environments));
+            && persistence.store.fact(COMPLETE) == Some(complete(environments));
         if !may_serve {
             // Before anything else is written: what is dropped of a part must not make it look whole.
             persistence.store.set_fact(COMPLETE, None);
         }
-        Ok(Self { persistence, may_serve })
+        Self { persistence, may_serve }
     }
 }
 
@@ -53,5 +57,74 @@ pub(crate) async fn keep_completeness(
     // An error says that nothing will be served any more.
     if effective.wait_for(|served| !served.is_empty()).await.is_ok() {
         store.set_fact(COMPLETE, Some(complete(&environments)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_link::{StoreKey, Wanted};
+
+    use super::*;
+    use crate::testbed::scope;
+
+    async fn open(dir: &std::path::Path) -> Persistence {
+        let options = StoreOptions {
+            dir: dir.join("store"),
+            node: "gateway-1".to_owned(),
+            key: StoreKey::File(dir.join("key")),
+        };
+        Persistence::open(options, &Wanted::All).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_the_whole_is_served_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let fill = |persistence: &Persistence| {
+            let lineage = hanse_link::Lineage { generation: 1, id: [1; 16], parent: None };
+            let position = Position { lineage, revision: 5 };
+            let advance =
+                |replica: &mut hanse_link::Replica| replica.advance(position, vec![], vec![]).unwrap();
+            persistence.replicas.update(&scope("production"), advance);
+        };
+        let sandbox = [Name::new("sandbox").unwrap()];
+        // Whether something is held, was complete, could all be read, and is asked for; and whether it may be served.
+        for (filled, noted, partial, environments, expected) in [
+            (true, true, false, &[][..], true),
+            (false, true, false, &[][..], false),
+            (true, false, false, &[][..], false),
+            (true, true, true, &[][..], false),
+            (true, true, false, &sandbox[..], false),
+        ] {
+            let mut persistence =
+                open(&dir.path().join(format!("{filled}{noted}{partial}{environments:?}"))).await;
+            if filled {
+                fill(&persistence);
+            }
+            if noted {
+                persistence.store.set_fact(COMPLETE, Some(complete(&[])));
+            }
+            persistence.is_partial = partial;
+            let stored = Stored::of(persistence, environments);
+            assert_eq!(stored.may_serve, expected, "{filled} {noted} {partial} {environments:?}");
+            assert_eq!(
+                stored.persistence.store.fact(COMPLETE).is_some(),
+                expected,
+                "what is left is no whole"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn completeness_is_noted_once_something_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).await.store;
+        let (served, effective) = watch::channel(BTreeMap::new());
+        let task = tokio::spawn(keep_completeness(store.clone(), Vec::new(), effective));
+        tokio::task::yield_now().await;
+        assert_eq!(store.fact(COMPLETE), None);
+        let lineage = hanse_link::Lineage { generation: 1, id: [1; 16], parent: None };
+        served.send_replace(BTreeMap::from([(scope("production"), Position { lineage, revision: 5 })]));
+        task.await.unwrap();
+        assert_eq!(store.fact(COMPLETE), Some(complete(&[])));
     }
 }

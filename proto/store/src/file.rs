@@ -2,14 +2,16 @@
 
 use std::{
     any::Any,
-    fs,
+    fs, io,
+    ops::Range,
     os::unix::fs::DirBuilderExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use redb::{Builder, Database};
+use redb::{Builder, Database, StorageBackend};
 use tracing::error;
 
 use crate::{
@@ -36,6 +38,52 @@ pub(crate) struct Disk;
 impl Medium for Disk {
     fn open(&self, path: &Path) -> Result<Database, redb::Error> {
         Ok(builder().create(path)?)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+}
+
+/// A copy of a file, to be read where the file itself cannot be opened: that writes a little.
+#[derive(Debug)]
+struct Copy(Mutex<Vec<u8>>);
+
+impl Copy {
+    fn content(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn range(offset: u64, length: usize) -> io::Result<Range<usize>> {
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        Ok(start..start.checked_add(length).ok_or(io::ErrorKind::UnexpectedEof)?)
+    }
+}
+
+impl StorageBackend for Copy {
+    fn len(&self) -> io::Result<u64> {
+        u64::try_from(self.content().len()).map_err(io::Error::other)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let range = Self::range(offset, out.len())?;
+        out.copy_from_slice(self.content().get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.content().resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let range = Self::range(offset, data.len())?;
+        self.content().get_mut(range).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(data);
+        Ok(())
     }
 }
 
@@ -102,6 +150,25 @@ impl StoreFile {
         Ok(Opened { tables, found, is_fresh })
     }
 
+    /// What is in the file, where it cannot be opened because that would write: a full disk, a file system that became
+    /// read-only. Nothing is moved aside for it.
+    pub(crate) fn read(&self) -> Result<Found, Failure> {
+        let key = self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))?;
+        let content = self.medium.read(&self.path()).map_err(|error| self.unavailable("read", &error))?;
+        if content.is_empty() {
+            return Err(Failure::Unavailable("there is nothing in it".to_owned()));
+        }
+        let found = guarded(|| {
+            let copy = Copy(Mutex::new(content));
+            let database = builder()
+                .create_with_backend(copy)
+                .map_err(|error| Failure::from(redb::Error::from(error)))?;
+            Tables::over(database, &key, &self.node)?.load()
+        })?;
+        self.tell_losses(&found);
+        Ok(found)
+    }
+
     fn tell_losses(&self, found: &Found) {
         for scope in &found.lost_scopes {
             error!(scope, "a stored scope cannot be read; it is fetched again");
@@ -139,7 +206,7 @@ impl StoreFile {
             "the store cannot be used; starting with an empty one, what was in it is fetched again"
         );
         match fs::rename(self.path(), &aside) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(self.unavailable("move aside", &error));
             }
             _ => {}
@@ -165,7 +232,7 @@ impl StoreFile {
         }
     }
 
-    fn unavailable(&self, action: &str, error: &std::io::Error) -> Failure {
+    fn unavailable(&self, action: &str, error: &io::Error) -> Failure {
         Failure::Unavailable(format!("cannot {action} {}: {error}", self.dir.display()))
     }
 }

@@ -36,6 +36,9 @@ const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("
 const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 /// Scope and key → the last version that could be used.
 const USABLE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("usable");
+/// What the system says of a sector that it cannot read, or not write any more (the same on all systems): another file has
+/// others.
+const EIO: i32 = 5;
 /// How often removals that nobody needs any more are looked for, per scope: it reads the whole scope.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -55,11 +58,13 @@ impl From<redb::Error> for Failure {
         use std::io::ErrorKind;
         let said = error.to_string();
         match error {
-            redb::Error::DatabaseAlreadyOpen => Self::InUse,
-            redb::Error::PreviousIo | redb::Error::DatabaseClosed | redb::Error::Backend(_) => {
-                Self::Unavailable(said)
-            }
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Self::InUse,
+            redb::Error::PreviousIo
+            | redb::Error::DatabaseClosed
+            | redb::Error::Backend(_)
+            | redb::Error::Unsupported => Self::Unavailable(said),
             // What cannot be read is as good as gone; what cannot be written may be written later.
+            redb::Error::Io(error) if error.raw_os_error() == Some(EIO) => Self::Damaged(said),
             redb::Error::Io(error) => match error.kind() {
                 ErrorKind::InvalidData
                 | ErrorKind::UnexpectedEof
@@ -75,6 +80,9 @@ impl From<redb::Error> for Failure {
 /// Opens a redb file, or in tests something like one.
 pub(crate) trait Medium: Send + 'static {
     fn open(&self, path: &std::path::Path) -> Result<Database, redb::Error>;
+
+    /// All of it, as it lies there.
+    fn read(&self, path: &std::path::Path) -> std::io::Result<Vec<u8>>;
 }
 
 /// What was in the database.
@@ -114,7 +122,11 @@ impl Tables {
         outer: &Key,
         node: &str,
     ) -> Result<Self, Failure> {
-        let database = medium.open(path)?;
+        Self::over(medium.open(path)?, outer, node)
+    }
+
+    /// As above, of an open database.
+    pub(crate) fn over(database: Database, outer: &Key, node: &str) -> Result<Self, Failure> {
         let outer = Sealer::new(outer, node);
         let (inner, is_fresh) = match data_key(&database, &outer)? {
             Some(key) => (key, false),

@@ -112,6 +112,11 @@ impl FakeDisk {
         self.limit.store(u64::MAX, Ordering::SeqCst);
     }
 
+    /// Somebody put an empty one in its place.
+    pub(crate) fn wipe(&self) {
+        self.content.lock().unwrap().clear();
+    }
+
     fn check_room(&self) -> std::io::Result<()> {
         match self.limit.load(Ordering::SeqCst) {
             0 => Err(std::io::ErrorKind::StorageFull.into()),
@@ -173,5 +178,9 @@ impl StorageBackend for FakeDisk {
 impl Medium for FakeDisk {
     fn open(&self, _path: &Path) -> Result<Database, redb::Error> {
         Ok(builder().create_with_backend(self.clone())?)
+    }
+
+    fn read(&self, _path: &Path) -> std::io::Result<Vec<u8>> {
+        Ok(self.content())
     }
 }

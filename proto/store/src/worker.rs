@@ -16,7 +16,7 @@ use crate::{
     file::{Opened, StoreFile, guarded},
     notes::{NoteId, Notes},
     store::{CommitError, InUse, Shared},
-    tables::{Failure, Tables},
+    tables::{Failure, Found, Tables},
 };
 
 /// How long a start waits for a store that another process still has, or whose disk or key is not there yet: what a
@@ -72,11 +72,17 @@ impl Worker {
             let failure = match self.file.open() {
                 Ok(Opened { tables, found, .. }) => {
                     self.tables = Some(tables);
-                    self.unknown = false;
-                    *self.shared.notes() = Notes::loaded(found.notes);
                     self.file.metrics.writable.set(1);
-                    return Ok(found.loaded);
+                    return Ok(self.take_in(found));
                 }
+                Err(failure @ Failure::Unavailable(_)) => match self.file.read() {
+                    Ok(found) => {
+                        // Noted and said; what is to be kept is tried on whatever opens later.
+                        let _ = self.failed(failure);
+                        return Ok(self.take_in(found));
+                    }
+                    Err(_) => failure,
+                },
                 Err(failure) => failure,
             };
             if began.elapsed() > OPEN_PATIENCE {
@@ -88,6 +94,12 @@ impl Worker {
             }
             thread::sleep(OPEN_PAUSE);
         }
+    }
+
+    fn take_in(&mut self, found: Found) -> Loaded {
+        self.unknown = false;
+        *self.shared.notes() = Notes::loaded(found.notes);
+        found.loaded
     }
 
     fn commit(

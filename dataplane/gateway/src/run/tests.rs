@@ -157,6 +157,12 @@ impl Agent {
         Some(record.scopes.get(&scope("production"))?.effective.as_ref()?.revision)
     }
 
+    /// The revision that it acknowledged as surviving its restart.
+    fn durable(&self) -> Option<u64> {
+        let record = self.subscribers.snapshot().into_iter().next()?;
+        Some(record.scopes.get(&scope("production"))?.durable.as_ref()?.revision)
+    }
+
     fn config(&self, dir: &Path) -> Config {
         let port = free_port();
         let admin = free_port();
@@ -319,6 +325,98 @@ async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("hanse agent mint-token"), "{error}");
+}
+
+async fn stop((trigger, running): (ShutdownTrigger, JoinHandle<Result<(), Error>>)) {
+    trigger.trigger();
+    tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();
+}
+
+/// An agent that can be asked no more, and a gateway that has stored what it served.
+async fn stored_and_alone(dir: &Path) -> (Agent, Config) {
+    let agent = Agent::start().await;
+    agent.publish(3, "orders");
+    let config = agent.config(dir);
+    let running = start(&config);
+    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    eventually("what is served is durable", || agent.durable() == Some(3)).await;
+    stop(running).await;
+    agent.trigger.trigger();
+    (agent, config)
+}
+
+#[tokio::test]
+async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, mut config) = stored_and_alone(dir.path()).await;
+    config.join_token_file = None;
+    let running = start(&config);
+    // Whoever can connect is served: there is no moment between listening and serving.
+    let http = config.listen.http.clone().unwrap();
+    let begun = Instant::now();
+    let first = loop {
+        match get(&http, "/orders").await {
+            (0, _) if begun.elapsed() < SOON => tokio::time::sleep(Duration::from_millis(1)).await,
+            (status, _) => break status,
+        }
+    };
+    assert_eq!(first, 502, "nobody listens on port 9, which it was told by nobody but its disk");
+    until(&config.listen.admin, "/readyz", 200).await;
+    let shown = until(&config.listen.admin, "/config", 200).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!((&shown["scopes"][0]["revision"], &shown["agent"]["name"]), (&3.into(), &().into()));
+    stop(running).await;
+    drop(agent);
+}
+
+#[tokio::test]
+async fn an_expired_certificate_keeps_nobody_from_serving_what_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (agent, mut config) = stored_and_alone(dir.path()).await;
+    let found = identity::found(&config).unwrap().unwrap();
+    let expired = expired_like(&found, &agent.authority);
+    expired.save(&config.pki_dir()).unwrap();
+    config.join_token_file = None;
+    let running = start(&config);
+    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    stop(running).await;
+    // Without anything to serve it says what to do.
+    std::fs::remove_dir_all(config.store_dir()).unwrap();
+    let (_trigger, running) = start(&config);
+    let error = tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, Error::Expired(_)), "{error}");
+}
+
+/// A certificate as the one given, whose time is over.
+fn expired_like(found: &hanse_transport::Credentials, authority: &Authority) -> hanse_transport::Credentials {
+    let chain = found.chain();
+    let key = rcgen::KeyPair::from_pem(&found.key().to_pem()).unwrap();
+    let mut parameters = rcgen::CertificateParams::new(vec![found.identity().to_string()]).unwrap();
+    parameters.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    parameters.not_after = rcgen::date_time_ymd(2020, 1, 2);
+    let signing = rcgen::KeyPair::from_pem(&authority_key(authority).to_pem()).unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(&chain[1], signing).unwrap();
+    let leaf = parameters.signed_by(&key, &issuer).unwrap();
+    let mut expired = chain.clone();
+    expired[0] = leaf.der().clone();
+    hanse_transport::Credentials::new(expired, found.key().clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_store_of_other_environments_is_not_served_as_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_agent, config) = stored_and_alone(dir.path()).await;
+    let identity = identity::found(&config).unwrap().unwrap().identity().clone();
+    let may_serve = async |config: &Config| {
+        let stored = Stored::open(config, &identity).await.unwrap();
+        let persisting = stored.persistence.persister.run(ShutdownTrigger::new().1);
+        tokio::time::timeout(SOON, persisting).await.unwrap(); // once, since it is told to stop
+        stored.may_serve
+    };
+    assert!(may_serve(&config).await, "as long as nothing is missing");
+    let narrower = Config { environments: vec![name("production")], ..config.clone() };
+    assert!(!may_serve(&narrower).await);
+    assert!(!may_serve(&config).await, "and that is remembered until all is there again");
 }
 
 #[tokio::test]

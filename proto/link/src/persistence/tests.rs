@@ -176,6 +176,32 @@ async fn content_without_its_root_is_not_used_and_goes() {
     assert!(!open(dir.path()).await.is_partial);
 }
 
+#[tokio::test]
+async fn a_disk_that_refuses_is_tried_again_and_nothing_is_durable_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    // What seals the store comes late: as good as a disk that cannot be written.
+    let key = dir.path().join("mounted");
+    let late = StoreOptions { key: StoreKey::Secret(key.clone()), ..options(dir.path()) };
+    let Persistence { replicas, store, persister, durable, .. } =
+        Persistence::open(late.clone(), &Wanted::All).await.unwrap();
+    let (trigger, shutdown) = ShutdownTrigger::new();
+    let task = tokio::spawn(persister.run(shutdown));
+    let mut node = Running { replicas, store, durable, trigger, task };
+    node.advance("e", 5, &[("a", "1")], &[]);
+    let began = Instant::now();
+    while node.store.metrics().failures.get() < 3 {
+        assert!(began.elapsed() < SOON, "it is tried again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    node.advance("e", 6, &[("b", "1")], &[]);
+    assert!(node.durable.borrow().is_empty());
+    std::fs::write(&key, [7; 32]).unwrap();
+    node.durable("e", 6).await;
+    node.kill().await;
+    let kept = Persistence::open(late, &Wanted::All).await.unwrap();
+    assert_eq!(kept.replicas.read(|map| map[&scope("e")].len()), 2);
+}
+
 #[test]
 fn a_plan_writes_what_changed_and_all_where_that_is_not_known() {
     let mut map = ReplicaMap::new();

@@ -211,3 +211,31 @@ async fn flipped_bits_are_never_taken_for_content() {
     }
     assert!(noticed > PLACES / 2 && unscathed > 0, "{noticed} noticed, {unscathed} in free pages");
 }
+
+/// As above, of a file whose process was killed: the last transaction may be gone with the damage, but then it is gone whole.
+#[tokio::test]
+async fn flipped_bits_after_a_kill_give_an_earlier_state_or_none() {
+    let origin = tempfile::tempdir().unwrap();
+    let (store, _) = open(origin.path()).await;
+    keep(&store, whole("production", 5, &content())).await;
+    keep(&store, whole("sandbox", 5, &content())).await;
+    let whole = fs::read(file(origin.path())).unwrap(); // while it is open
+    close(store).await;
+    let expected = records(&content());
+    const PLACES: usize = 60;
+    for place in (0..PLACES).map(|n| n * whole.len() / PLACES + n % 89) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(options(dir.path()).dir).unwrap();
+        fs::copy(origin.path().join("store-key"), dir.path().join("store-key")).unwrap();
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place % 8);
+        fs::write(file(dir.path()), flipped).unwrap();
+        let (_store, loaded) = open(dir.path()).await;
+        for kept in &loaded.scopes {
+            assert_eq!(records(&kept.records), expected, "byte {place}");
+        }
+        let names: Vec<_> = loaded.scopes.iter().map(|kept| kept.scope.clone()).collect();
+        let states = [vec![], vec![scope("production")], vec![scope("production"), scope("sandbox")]];
+        assert!(loaded.is_partial || states.contains(&names), "byte {place}: {names:?}");
+    }
+}

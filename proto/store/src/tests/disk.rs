@@ -125,6 +125,48 @@ async fn a_full_disk_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_full_disk_is_read_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FakeDisk::new();
+    let (store, _) = open_on(dir.path(), &disk).await;
+    store.set_fact("offer", Some("x".into()));
+    keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+    // Killed, and started again when there is no room.
+    let disk = FakeDisk::with(disk.content());
+    disk.fill();
+    let (store, loaded) = open_on(dir.path(), &disk).await;
+    assert_eq!(only(loaded).1, records(&[record("a", 5, Some("1"))]));
+    assert_eq!((store.fact("offer"), store.metrics().writable.get()), (Some("x".into()), 0));
+    let change = || changed("production", 6, &[record("b", 6, Some("1"))]);
+    assert!(store.commit(change(), store.unkept_notes()).await.is_err());
+    disk.make_room();
+    keep(&store, change()).await;
+    let (_store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+    assert_eq!(only(loaded).1, records(&[record("a", 5, Some("1")), record("b", 6, Some("1"))]));
+}
+
+#[tokio::test]
+async fn a_store_that_is_lost_while_it_runs_is_written_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FakeDisk::new();
+    let (store, _) = open_on(dir.path(), &disk).await;
+    store.set_fact("offer", Some("x".into()));
+    keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+    // It fails, and when it comes back nothing is on it.
+    disk.fill();
+    let change = || changed("production", 6, &[record("b", 6, Some("1"))]);
+    assert!(store.commit(change(), store.unkept_notes()).await.is_err());
+    disk.wipe();
+    disk.make_room();
+    assert_eq!(store.commit(change(), store.unkept_notes()).await, Err(CommitError::Emptied));
+    let all = [record("a", 5, Some("1")), record("b", 6, Some("1"))];
+    keep(&store, whole("production", 6, &all)).await;
+    let (store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+    assert_eq!(only(loaded).1, records(&all));
+    assert_eq!(store.fact("offer"), Some("x".into()), "facts are written again too");
+}
+
+#[tokio::test]
 async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
