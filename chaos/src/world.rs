@@ -6,7 +6,8 @@ mod faults;
 mod place;
 
 use std::{
-    collections::BTreeMap,
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -31,6 +32,9 @@ use place::Places;
 
 /// How long a process may take until it serves: some hundreds of milliseconds, on a loaded machine with a dev build more.
 const SERVES_WITHIN: Duration = Duration::from_secs(60);
+
+/// For an election, and those before it that nobody won: about 2 s each.
+const LEADER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How large a federation is, and where it lives.
 #[derive(Debug, Clone)]
@@ -213,12 +217,31 @@ impl World {
 
     /// The node that leads, once there is one that the others follow.
     pub async fn leader(&self) -> Result<String> {
-        let found = std::cell::RefCell::new(None);
-        until("a leader", Duration::from_secs(30), || async {
+        let found = RefCell::new(None);
+        until("a leader", LEADER_WITHIN, || async {
             let status = self.status()?;
             ensure!(status["quorum"] == true, "no quorum: {status}");
             let leader = status["leader"].as_str().context("no leader")?.to_owned();
             *found.borrow_mut() = Some(leader);
+            Ok(())
+        })
+        .await?;
+        found.into_inner().context("until() returned without a leader")
+    }
+
+    /// The node that leads, once every control-plane node says so: nobody is about to call another election.
+    pub async fn agreed_leader(&self) -> Result<String> {
+        let found = RefCell::new(None);
+        until("a leader that all agree on", LEADER_WITHIN, || async {
+            let mut said = BTreeSet::new();
+            for node in self.of_role(Role::Server) {
+                let status = self.status_of(&node).await?;
+                ensure!(status["quorum"] == true, "{node} knows of no quorum: {status}");
+                said.insert((status["term"].as_u64(), status["leader"].as_str().map(str::to_owned)));
+            }
+            ensure!(said.len() == 1, "nodes say {said:?}");
+            *found.borrow_mut() = said.into_iter().next().and_then(|(_, leader)| leader);
+            ensure!(found.borrow().is_some(), "nobody leads");
             Ok(())
         })
         .await?;

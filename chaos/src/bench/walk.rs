@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::{
@@ -24,7 +24,7 @@ use super::{
     traffic::{self, Traffic},
     writes::{self, Writes},
 };
-use crate::{Federation, World, WorldOptions, process::binary};
+use crate::{Federation, Role, World, WorldOptions, process::binary};
 pub use options::WalkArgs;
 use options::WalkOptions;
 use table::table;
@@ -58,6 +58,10 @@ struct Walk {
 struct Start {
     /// From `hanse dev` in an empty directory until every gateway serves.
     federation_ready_ms: f64,
+    /// A killed gateway, with neither agent nor control plane: from its start until it answers a call with a key.
+    gateway_alone_ms: f64,
+    /// The Apis it then serves from its own store.
+    gateway_alone_apis: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,7 +90,8 @@ async fn measure(options: WalkOptions, nginx_program: &Path, version: String) ->
     say("a federation from nothing");
     let federation_ready_ms = federation_ready()?;
     say("a federation to measure");
-    let world = World::set_up(WorldOptions { gateway_workers: Some(1), ..WorldOptions::default() }).await?;
+    let mut world =
+        World::set_up(WorldOptions { gateway_workers: Some(1), ..WorldOptions::default() }).await?;
     let at = |port| SocketAddr::from((world.own_address(), port));
     let upstream = Nginx::upstream(nginx_program, world.dir(), at(UPSTREAM_PORT)).await?;
     let publisher = Publisher::new(&world, &upstream.url())?;
@@ -109,13 +114,16 @@ async fn measure(options: WalkOptions, nginx_program: &Path, version: String) ->
     say("writes");
     let during = Duration::from_secs(options.seconds);
     let writes = writes::measure(&publisher, options.clients, options.write_bytes, during).await?;
+    say("a gateway alone");
+    let gateway_alone_apis = options.most_apis();
+    let gateway_alone_ms = ms(gateway_alone(&mut world, gateway_alone_apis, &key).await?);
     let ratio = |ours: f64, its: f64| (ours / its * 1e3).round() / 1e3;
     Ok(Walk {
         bench: "walk",
         machine: Machine::of_this(),
         commit: commit(),
         profile: profile(&binary()?),
-        start: Start { federation_ready_ms },
+        start: Start { federation_ready_ms, gateway_alone_ms, gateway_alone_apis },
         propagation,
         writes,
         nginx: Peer {
@@ -164,6 +172,24 @@ async fn propagation_of(
 fn memory(world: &World) -> Result<BTreeMap<String, u64>> {
     let of = |name: &str| Ok((name.to_owned(), world.process(name)?.resident_bytes()?));
     world.names().filter(|name| *name != "upstream").map(of).collect()
+}
+
+/// How long a killed gateway takes until it serves its Apis again, when nobody else is there.
+async fn gateway_alone(world: &mut World, apis: usize, key: &str) -> Result<Duration> {
+    let others = [world.of_role(Role::Server), world.of_role(Role::Agent)].concat();
+    for name in &others {
+        world.kill(name)?;
+    }
+    world.kill(GATEWAY)?;
+    let began = Instant::now();
+    world.start(GATEWAY).await?;
+    let url = world.url(GATEWAY)?;
+    let called = world.client().get(&format!("{url}{}", bulk_path(0)), &[("x-api-key", key)]).await?;
+    let took = began.elapsed();
+    ensure!(called.status == 200, "{GATEWAY} alone: {called:?}");
+    let last = world.client().get(&format!("{url}{}", bulk_path(apis - 1)), &[]).await?;
+    ensure!(last.status == 401, "the last Api is there and asks for a key: {last:?}");
+    Ok(took)
 }
 
 /// Rounds that take turns, so that what else happens on the machine hits both.

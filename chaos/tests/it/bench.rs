@@ -44,6 +44,7 @@ fn the_walk_prints_a_table_and_one_line_with_every_figure() -> Result<()> {
         "/machine/cores",
         "/machine/memory_bytes",
         "/start/federation_ready_ms",
+        "/start/gateway_alone_ms",
         "/writes/per_second",
         "/gateway/requests_per_second",
         "/gateway/cpu_us_per_request",

@@ -10,6 +10,10 @@ pub(super) fn table(walk: &Walk) -> String {
     );
     let mut row = |what: &str, figure: String| text += &format!("{what:<44} {figure}\n");
     row("federation ready", format!("{:.1} s", walk.start.federation_ready_ms / 1e3));
+    row(
+        &format!("gateway alone, {} Apis", walk.start.gateway_alone_apis),
+        format!("{:.2} s", walk.start.gateway_alone_ms / 1e3),
+    );
     for with in &walk.propagation {
         row(
             &format!("commit → served by all, {} Apis", with.apis),

@@ -5,15 +5,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a publisher that was left, or was not to be had, is no alternative to another. Long enough that a
-/// subscriber who finds all of them stale stays with one, short enough that it finds the first to recover.
-const POOR_FOR: Duration = Duration::from_secs(30);
+/// How long a publisher that was left, or was not to be had, is no alternative to another at first: some elections long.
+/// In an election nobody has a quorum, and whoever was left for that must not be out of the question when the next one fails.
+const POOR_AT_FIRST: Duration = Duration::from_secs(5);
+/// Each time it disappoints again it is none for twice as long, up to this: long enough that a subscriber who finds all of
+/// them stale mostly stays with one, short enough that it finds the first to recover. Who did not disappoint for so long
+/// begins anew.
+const POOR_AT_MOST: Duration = Duration::from_secs(30);
 
 /// The order in which publishers are tried: in turn, those that disappointed lately last.
 #[derive(Debug)]
 pub(super) struct Rota {
     turn: usize,
-    poor: BTreeMap<String, Instant>,
+    poor: BTreeMap<String, Poor>,
+}
+
+/// One that disappointed.
+#[derive(Debug, Clone, Copy)]
+struct Poor {
+    until: Instant,
+    lasting: Duration,
 }
 
 impl Rota {
@@ -34,8 +45,10 @@ impl Rota {
 
     /// Notes that `address` was left or was not to be had.
     pub(super) fn mark_poor(&mut self, address: &str, now: Instant) {
-        self.poor.retain(|_, since| now.saturating_duration_since(*since) < POOR_FOR);
-        self.poor.insert(address.to_owned(), now);
+        self.poor.retain(|_, poor| now < poor.until + POOR_AT_MOST);
+        let again = |poor: &Poor| (poor.lasting * 2).min(POOR_AT_MOST);
+        let lasting = self.poor.get(address).map_or(POOR_AT_FIRST, again);
+        self.poor.insert(address.to_owned(), Poor { until: now + lasting, lasting });
     }
 
     /// Whether there is another than `current` that did not disappoint lately.
@@ -44,7 +57,7 @@ impl Rota {
     }
 
     fn is_poor(&self, address: &str, now: Instant) -> bool {
-        self.poor.get(address).is_some_and(|since| now.saturating_duration_since(*since) < POOR_FOR)
+        self.poor.get(address).is_some_and(|poor| now < poor.until)
     }
 }
 
@@ -76,7 +89,38 @@ mod tests {
         assert!(!rota.has_alternative("b", &addresses(), now), "all others disappointed: stay");
         rota.mark_poor("b", now);
         assert_eq!(rota.next(&addresses(), now).as_deref(), Some("c"), "all of them did: the next in turn");
-        assert!(rota.has_alternative("b", &addresses(), now + POOR_FOR));
+        assert!(rota.has_alternative("b", &addresses(), now + POOR_AT_FIRST));
+    }
+
+    /// An election drives a subscriber past everybody; whoever it ends at may be cut off right after it.
+    #[test]
+    fn after_an_election_the_others_are_soon_an_alternative_again() {
+        let now = Instant::now();
+        let mut rota = Rota::starting_at(0);
+        rota.mark_poor("a", now);
+        rota.mark_poor("b", now + Duration::from_secs(1));
+        let later = now + Duration::from_secs(6);
+        assert!(!rota.has_alternative("c", &addresses(), later - POOR_AT_FIRST / 2));
+        assert!(rota.has_alternative("c", &addresses(), later));
+    }
+
+    #[test]
+    fn who_disappoints_again_and_again_is_poor_for_longer() {
+        let mut now = Instant::now();
+        let mut rota = Rota::starting_at(0);
+        let mut lasting = Vec::new();
+        for _ in 0..5 {
+            rota.mark_poor("a", now);
+            let from = now;
+            while !rota.has_alternative("b", &["a".to_owned()], now) {
+                now += Duration::from_secs(1);
+            }
+            lasting.push((now - from).as_secs());
+        }
+        assert_eq!(lasting, [5, 10, 20, 30, 30]);
+        now += POOR_AT_MOST;
+        rota.mark_poor("a", now);
+        assert!(rota.has_alternative("b", &["a".to_owned()], now + POOR_AT_FIRST), "it begins anew");
     }
 
     #[test]
