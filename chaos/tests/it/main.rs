@@ -6,6 +6,7 @@ mod bad_input;
 mod dev_control;
 mod first_light;
 mod joining;
+mod revocation;
 mod road;
 mod waiting;
 

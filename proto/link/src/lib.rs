@@ -14,7 +14,7 @@ mod subscriber;
 mod subscribers;
 
 pub use admission::{Admission, Offer};
-pub use hanse_sync::{Freshness, Lineage, Position, Replica, Root, Standing, Wanted};
+pub use hanse_sync::{Freshness, Lineage, Position, Replica, Revoked, Root, Standing, Wanted};
 pub use metrics::{LinkMetrics, Reason};
 pub use publisher::{PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};

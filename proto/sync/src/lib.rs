@@ -11,6 +11,7 @@
 mod position;
 mod publisher;
 mod replica;
+mod revoked;
 mod root;
 mod subscriber;
 
@@ -26,6 +27,7 @@ use hanse_topology::ScopeId;
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use replica::{AdvanceError, Changes, Prepared, Replica, Seen};
+pub use revoked::Revoked;
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 
