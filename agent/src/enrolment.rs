@@ -7,7 +7,7 @@ use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
 use hanse_topology::Name;
-use hanse_transport::{Identity, LiveAuthority, Peer, Role, WallClock, digest_secret};
+use hanse_transport::{Identity, LiveAuthority, LiveTrust, Peer, Role, digest_secret};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
@@ -22,7 +22,8 @@ use crate::{
 pub(crate) struct EnrolmentService {
     pub(crate) config: Arc<Config>,
     pub(crate) authority: LiveAuthority,
-    pub(crate) clock: WallClock,
+    /// Who is refused by name, and the time.
+    pub(crate) trust: LiveTrust,
     /// One at a time: checking a token and spending it are two steps.
     pub(crate) turn: Mutex<()>,
 }
@@ -50,7 +51,7 @@ impl EnrolmentService {
             &request.token_id,
             &request.secret,
             &key,
-            self.clock.unix_seconds(),
+            self.trust.clock().unix_seconds(),
         )
         .map_err(|error| internal(&error))?
         .ok_or_else(|| {
@@ -65,6 +66,7 @@ impl EnrolmentService {
             )));
         }
         let identity = Identity::gateway(name.clone(), self.config.region.clone());
+        self.check_not_revoked(&identity)?;
         let chain = self
             .authority
             .current()
@@ -87,6 +89,15 @@ impl EnrolmentService {
 }
 
 impl EnrolmentService {
+    fn check_not_revoked(&self, identity: &Identity) -> Result<(), Status> {
+        if !self.trust.refuses(identity) {
+            return Ok(());
+        }
+        Err(Status::permission_denied(format!(
+            "{identity} is revoked (an operator can take that back: hanse member readmit {identity})"
+        )))
+    }
+
     /// A fresh leaf for a gateway that shows the certificate, valid or expired, of the key it joined with.
     fn renew_leaf(&self, peer: Option<&Peer>) -> Result<RenewResponse, Status> {
         let Some((identity, keys)) =
@@ -94,6 +105,7 @@ impl EnrolmentService {
         else {
             return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
         };
+        self.check_not_revoked(identity)?;
         let known = gateways::admitted(&self.config, identity).map_err(|error| internal(&error))?;
         let Some(known) = known else {
             return Err(Status::permission_denied(format!(

@@ -6,6 +6,7 @@
 
 mod admission;
 mod config;
+mod denylist;
 mod enrolment;
 mod error;
 mod gateways;

@@ -19,7 +19,7 @@ use tokio::{
 use tonic::service::Routes;
 use tracing::{error, info};
 
-use crate::{Config, Error, admission::GatewayAdmission, enrolment::EnrolmentService, identity};
+use crate::{Config, Error, admission::GatewayAdmission, denylist, enrolment::EnrolmentService, identity};
 
 /// Runs an agent until the shutdown. The first run joins the federation with the join token.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -42,11 +42,12 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     let config = Arc::new(config);
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
+    denylist::restore(&config, &trust)?;
     let live = identity::issue(&config, &authority)?;
     let authority = LiveAuthority::new(authority);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
     tasks.spawn(identity::keep_authority(config.clone(), authority.clone(), trust.clone(), shutdown.clone()));
-    tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), clock.clone(), shutdown.clone()));
+    tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), clock, shutdown.clone()));
 
     let kept = open_store(&config, &live).await?;
     let (replicas, store) = (kept.replicas, kept.store);
@@ -75,6 +76,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
+    tasks.spawn(denylist::follow(config.clone(), trust.clone(), handle.revoked, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
     let (admission, watcher) = GatewayAdmission::new(config.clone(), handle.status, shutdown.clone());
@@ -91,9 +93,9 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Gateway] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
-    let clients = Clients::Renewing { trust, roles: vec![Role::Gateway] };
+    let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Gateway] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    let routes = enrolment_routes(config.clone(), authority, clock);
+    let routes = enrolment_routes(config.clone(), authority, trust);
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
     info!(name = %config.name, region = %config.region, "this agent serves");
@@ -110,8 +112,8 @@ async fn open_store(config: &Config, live: &LiveCredentials) -> Result<Persisten
     Ok(Persistence::open(options, &Wanted::All).await?)
 }
 
-fn enrolment_routes(config: Arc<Config>, authority: LiveAuthority, clock: WallClock) -> Routes {
-    Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, clock, turn: Mutex::new(()) }))
+fn enrolment_routes(config: Arc<Config>, authority: LiveAuthority, trust: LiveTrust) -> Routes {
+    Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, trust, turn: Mutex::new(()) }))
 }
 
 async fn serve_admin(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {

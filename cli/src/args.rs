@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(crate) use client::{
-    ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, ImportArgs, ImportCommand, JoinAs, OpenApiArgs,
-    Output, RevisionArg, SubscribeArgs, TokenArgs, TokenCommand, TokenCreateArgs, WaitArgs,
+    ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, ImportArgs, ImportCommand, JoinAs, MemberArgs,
+    MemberCommand, OpenApiArgs, Output, RevisionArg, SubscribeArgs, TokenArgs, TokenCommand, TokenCreateArgs,
+    WaitArgs,
 };
 #[cfg(test)]
 pub(crate) use client::{OrganizationFlag, WaitFlag};
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Status(GetStatusArgs),
     /// Wait until every gateway serves a revision.
     Wait(WaitArgs),
+    /// Show who takes part, and refuse or readmit one by name.
+    Member(MemberArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
     /// Run a control-plane node.

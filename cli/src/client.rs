@@ -148,6 +148,23 @@ impl Client {
         Ok(answer.revision)
     }
 
+    /// Who takes part, as the API gives it.
+    pub(crate) async fn members(&self) -> anyhow::Result<Value> {
+        Ok(self.read("/v1/members").await?.body)
+    }
+
+    /// Refuses an identity; answers with the state's revision after it.
+    pub(crate) async fn revoke(&self, identity: &str) -> anyhow::Result<u64> {
+        let path = revocation_path(identity);
+        self.http.send(Method::PUT, &path, None, Some(&new_key())).await?.revision()
+    }
+
+    /// Lifts a revocation; answers with the state's revision after it.
+    pub(crate) async fn readmit(&self, identity: &str) -> anyhow::Result<u64> {
+        let path = revocation_path(identity);
+        self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
+    }
+
     /// The federation at a glance, as the API gives it.
     pub(crate) async fn status(&self) -> anyhow::Result<Value> {
         Ok(self.read("/v1/status").await?.body)
@@ -199,6 +216,11 @@ fn collection_path(kind: Kind, organization: Option<&Name>) -> String {
         Some(organization) => format!("/v1/organizations/{organization}/{}", kind.plural()),
         None => format!("/v1/{}", kind.plural()),
     }
+}
+
+fn revocation_path(identity: &str) -> String {
+    let segment: String = url::form_urlencoded::byte_serialize(identity.as_bytes()).collect();
+    format!("/v1/revocations/{segment}")
 }
 
 fn resource_path(key: &ResourceKey) -> String {

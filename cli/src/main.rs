@@ -100,6 +100,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             with_client(config, &None, async |client| commands::status(client, args.output).await)
         }
         Command::Wait(args) => with_client(config, &None, async |client| commands::wait(client, &args).await),
+        Command::Member(args) => {
+            with_client(config, &None, async |client| commands::member(client, &args).await)
+        }
         Command::Token(args) => {
             with_client(config, &None, async |client| commands::token::token(client, &args).await)
         }

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use hanse_transport::{Authority, ClockHand, KeyPair, PeerKeys};
+use hanse_transport::{Authority, ClockHand, KeyPair, PeerKeys, WallClock};
 use tonic::Code;
 
 use super::*;
@@ -37,8 +37,9 @@ fn desk(key: &KeyPair) -> Desk {
     let authority = control.new_regional_intermediate(&name("eu-west")).unwrap();
     let known = Admitted { environments: Vec::new(), key: hex::encode(digest_secret(&key.public_key_der())) };
     gateways::admit(&config, &name("gateway-1"), &known).unwrap();
+    let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
     let authority = LiveAuthority::new(authority);
-    Desk { service: EnrolmentService { config, authority, clock, turn: Mutex::new(()) }, hand, _dir: dir }
+    Desk { service: EnrolmentService { config, authority, trust, turn: Mutex::new(()) }, hand, _dir: dir }
 }
 
 fn peer(who: &str, key: &KeyPair) -> Peer {
@@ -69,6 +70,11 @@ fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     let nobody = Peer { identity: None, keys: None, ..peer("gateway-1", &key) };
     refused(Some(&nobody), Code::Unauthenticated, "needs the certificate");
     refused(None, Code::Unauthenticated, "needs the certificate");
+
+    let own = peer("gateway-1", &key);
+    service.trust.refuse([own.identity.clone().unwrap()].into());
+    refused(Some(&own), Code::PermissionDenied, "is revoked");
+    service.trust.refuse(Default::default());
 
     // Not for ever: the agent is about to be renewed itself.
     hand.advance(Duration::from_secs(31 * 24 * 3600));

@@ -14,6 +14,7 @@ mod joining;
 mod leader;
 mod outage;
 mod quarantine;
+mod revocation;
 mod road;
 mod waiting;
 

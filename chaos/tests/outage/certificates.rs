@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 
-use crate::federation::{Federation, Gateway, Running};
+use crate::federation::{Federation, Gateway, at_work, follows};
 
 const HOUR: Duration = Duration::from_secs(3600);
 /// How often something is restarted, so that there are new handshakes all along.
@@ -18,29 +18,10 @@ fn is_fresh(federation: &Federation, gateway: &Gateway) -> bool {
     federation.clock.now() <= validity.not_before + validity.life() * 6 / 10 + HOUR
 }
 
-async fn follows(federation: &Federation, gateway: &Gateway) {
-    federation.eventually("the gateway follows its agent", async || gateway.follows_its_agent().await).await;
-}
-
-/// A federation at work, and then without its control plane.
-async fn cut_off() -> (Federation, Running, Gateway, Running) {
-    let federation = Federation::found();
-    let server = federation.start_server().await;
-    federation.set_up().await;
-    let agent = federation.start_agent().await;
-    federation.eventually("the agent has joined", async || federation.has_joined()).await;
-    let gateway = federation.gateway("gateway-1");
-    let running = federation.start_gateway(&gateway).await;
-    follows(&federation, &gateway).await;
-    federation.eventually("it serves", async || gateway.revision().await.is_some()).await;
-    gateway.forget_token();
-    server.stop().await;
-    (federation, agent, gateway, running)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_region_lives_through_72_hours_without_control_plane() {
-    let (federation, mut agent, gateway, mut running) = cut_off().await;
+    let (federation, server, mut agent, gateway, mut running) = at_work().await;
+    server.stop().await;
     let first = gateway.credentials().unwrap();
     let mut leaves = BTreeSet::from([first.chain()[0].to_vec()]);
     let mut newcomer = None;
@@ -94,7 +75,8 @@ async fn a_region_lives_through_72_hours_without_control_plane() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_was_off_past_its_certificates_end_comes_back_without_a_token() {
-    let (federation, agent, gateway, running) = cut_off().await;
+    let (federation, server, agent, gateway, running) = at_work().await;
+    server.stop().await;
     running.stop().await;
     federation.hand.advance(5 * 24 * HOUR);
     assert!(gateway.credentials().unwrap().validity().is_over(federation.clock.now()));
@@ -107,7 +89,8 @@ async fn a_gateway_that_was_off_past_its_certificates_end_comes_back_without_a_t
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_whose_authority_expired_is_renewed_when_a_control_node_is_back() {
-    let (federation, agent, gateway, running) = cut_off().await;
+    let (federation, server, agent, gateway, running) = at_work().await;
+    server.stop().await;
     agent.stop().await;
     let before = federation.authority();
     federation.hand.advance(40 * 24 * HOUR);

@@ -158,7 +158,13 @@ impl Federation {
 
     /// Applies resources and returns the revision.
     pub(crate) async fn apply(&self, resources: Value) -> u64 {
-        let body = json!({"resources": resources}).to_string();
+        let answer =
+            self.operate(Method::POST, "/v1/apply", json!({"resources": resources}).to_string()).await;
+        answer["revision"].as_u64().unwrap()
+    }
+
+    /// A request to the operator API that must succeed.
+    pub(crate) async fn operate(&self, method: Method, path: &str, body: String) -> Value {
         let expect = Expect { roles: vec![Role::Server], region: None };
         let mut tls = (*client_tls(None, self.trust(), expect).unwrap()).clone();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -170,8 +176,8 @@ impl Federation {
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
         let request = Request::builder()
-            .method(Method::POST)
-            .uri("/v1/apply")
+            .method(method)
+            .uri(path)
             .header("host", api)
             .header("content-type", "application/json")
             .header("authorization", format!("Bearer {}", self.operator))
@@ -181,7 +187,13 @@ impl Federation {
         let status = answer.status();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
-        serde_json::from_slice::<Value>(&body).unwrap()["revision"].as_u64().unwrap()
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// Whether the control node has a stream of the agent.
+    pub(crate) async fn agent_is_connected(&self) -> bool {
+        let status = self.operate(Method::GET, "/v1/status", String::new()).await;
+        status["regions"][0]["agents"][0]["connected"] == json!(true)
     }
 
     /// Whether the agent has its authority.
@@ -236,6 +248,14 @@ impl Gateway {
         self.followed().await == Some(json!("agent-1.agent.eu-west.hanse.internal"))
     }
 
+    /// Why it is not connected to an agent; `None` while it is.
+    pub(crate) async fn cut_off_because(&self) -> Option<String> {
+        let page = get(&self.config.listen.admin, "/config").await?;
+        let page: Value = serde_json::from_slice(&page).ok()?;
+        let connected = page["agent"]["connectedTo"].is_string();
+        page["agent"]["lastFailure"].as_str().filter(|_| !connected).map(str::to_owned)
+    }
+
     /// The revision it serves.
     pub(crate) async fn revision(&self) -> Option<u64> {
         let page = get(&self.config.listen.admin, "/config").await?;
@@ -253,4 +273,25 @@ async fn get(address: &str, path: &str) -> Option<bytes::Bytes> {
     let client = hanse_chaos::Client::new(None).unwrap();
     let answer = client.get(&format!("http://{address}{path}"), &[]).await.ok()?;
     (answer.status == StatusCode::OK).then_some(answer.body)
+}
+
+/// Waits until the gateway is connected to its agent.
+pub(crate) async fn follows(federation: &Federation, gateway: &Gateway) {
+    federation.eventually("the gateway follows its agent", async || gateway.follows_its_agent().await).await;
+}
+
+/// A federation at work: its control node, its agent, and a gateway that has joined and has nothing left but its
+/// certificate.
+pub(crate) async fn at_work() -> (Federation, Running, Running, Gateway, Running) {
+    let federation = Federation::found();
+    let server = federation.start_server().await;
+    federation.set_up().await;
+    let agent = federation.start_agent().await;
+    federation.eventually("the agent has joined", async || federation.has_joined()).await;
+    let gateway = federation.gateway("gateway-1");
+    let running = federation.start_gateway(&gateway).await;
+    follows(&federation, &gateway).await;
+    federation.eventually("it serves", async || gateway.revision().await.is_some()).await;
+    gateway.forget_token();
+    (federation, server, agent, gateway, running)
 }

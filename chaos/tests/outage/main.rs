@@ -5,3 +5,4 @@
 
 mod certificates;
 mod federation;
+mod revocation;

@@ -306,6 +306,37 @@ pub(crate) struct TokenCreateArgs {
     pub(crate) ttl: Option<Duration>,
 }
 
+/// `hanse member`.
+#[derive(Debug, Args)]
+pub(crate) struct MemberArgs {
+    #[command(subcommand)]
+    pub(crate) command: MemberCommand,
+}
+
+/// What to do with those who take part.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// List control nodes, agents and gateways, and who of them is revoked.
+    List {
+        /// The form of the output
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Refuse one by name, from now on and everywhere.
+    ///
+    /// Its connections are cut within a second, and it can neither come back, nor renew its certificate, nor join again
+    /// under this name. A gateway that is cut off goes on serving what it last learnt: stop it where it runs.
+    Revoke {
+        /// Its identity, as `hanse member list` shows it: NAME.ROLE.REGION.hanse.internal
+        identity: String,
+    },
+    /// Lift a revocation.
+    Readmit {
+        /// Its identity: NAME.ROLE.REGION.hanse.internal
+        identity: String,
+    },
+}
+
 impl ImportArgs {
     /// The organization asked for.
     pub(crate) fn organization(&self) -> &Option<Name> {

@@ -67,12 +67,16 @@ impl Call {
 
     /// The path parameter `parameter`, which must be a name.
     pub(crate) fn name(&self, parameter: &str) -> Result<Name, Problem> {
-        let text = self.path.iter().find(|(name, _)| name == parameter).map_or("", |(_, value)| value);
-        Name::new(text).map_err(|error| {
+        Name::new(self.segment(parameter)).map_err(|error| {
             invalid(error.to_string())
                 .at(format!("path: {parameter}"))
                 .remedy("use the name as lists show it")
         })
+    }
+
+    /// The path parameter `parameter`, as given.
+    pub(crate) fn segment(&self, parameter: &str) -> &str {
+        self.path.iter().find(|(name, _)| name == parameter).map_or("", |(_, value)| value)
     }
 
     /// The resource that the path of this operation names.
@@ -148,19 +152,28 @@ impl Call {
 
     /// The command that makes these changes.
     pub(crate) fn command(&self, changes: Vec<Change>, idempotency_key: Option<String>) -> Command {
+        self.command_of(CommandBody::Apply(changes), idempotency_key)
+    }
+
+    fn command_of(&self, body: CommandBody, idempotency_key: Option<String>) -> Command {
         Command {
             actor: self.actor.as_ref().map(|actor| actor.name.to_string()).unwrap_or_default(),
             request_id: self.request_id.clone(),
             time_ms: self.api.clock.now_ms(),
             idempotency_key,
-            body: CommandBody::Apply(changes),
+            body,
         }
     }
 
     /// Replicates these changes.
     pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<Accepted, Problem> {
+        self.propose_body(CommandBody::Apply(changes)).await
+    }
+
+    /// Replicates a command.
+    pub(crate) async fn propose_body(&self, body: CommandBody) -> Result<Accepted, Problem> {
         let idempotency_key = self.idempotency_key()?;
-        match self.api.replicated.propose(self.command(changes, idempotency_key)).await? {
+        match self.api.replicated.propose(self.command_of(body, idempotency_key)).await? {
             Outcome::Accepted(accepted) => {
                 tracing::info!(
                     revision = accepted.revision,

@@ -13,6 +13,7 @@ mod body;
 mod call;
 mod convergence;
 mod list;
+mod members;
 mod metrics;
 mod observe;
 mod openapi;

@@ -22,6 +22,14 @@ pub(crate) enum Operation {
     Convergence,
     /// The federation at a glance.
     Status,
+    /// Who takes part, and who of them is refused.
+    Members,
+    /// Who is refused.
+    Revocations,
+    /// Refuses an identity.
+    Revoke,
+    /// Lifts that.
+    Readmit,
     /// The process's metrics.
     Metrics,
     /// This API's description.
@@ -112,6 +120,10 @@ impl Operation {
             Self::Watch,
             Self::Convergence,
             Self::Status,
+            Self::Members,
+            Self::Revocations,
+            Self::Revoke,
+            Self::Readmit,
             Self::Metrics,
             Self::OpenApi,
             Self::Livez,
@@ -128,12 +140,14 @@ impl Operation {
             | Self::Watch
             | Self::Convergence
             | Self::Status
+            | Self::Members
+            | Self::Revocations
             | Self::Metrics
             | Self::OpenApi
             | Self::Livez
             | Self::Readyz => MethodFilter::GET,
-            Self::Put(_) => MethodFilter::PUT,
-            Self::Delete(_) => MethodFilter::DELETE,
+            Self::Put(_) | Self::Revoke => MethodFilter::PUT,
+            Self::Delete(_) | Self::Readmit => MethodFilter::DELETE,
             Self::Apply => MethodFilter::POST,
         }
     }
@@ -153,6 +167,9 @@ impl Operation {
             Self::Watch => "/v1/watch".to_owned(),
             Self::Convergence => "/v1/convergence".to_owned(),
             Self::Status => "/v1/status".to_owned(),
+            Self::Members => "/v1/members".to_owned(),
+            Self::Revocations => "/v1/revocations".to_owned(),
+            Self::Revoke | Self::Readmit => "/v1/revocations/{identity}".to_owned(),
             Self::Metrics => "/metrics".to_owned(),
             Self::OpenApi => "/openapi.json".to_owned(),
             Self::Livez => "/livez".to_owned(),
@@ -172,13 +189,17 @@ impl Operation {
             | Self::Watch
             | Self::Convergence
             | Self::Status
+            | Self::Members
+            | Self::Revocations
+            | Self::Revoke
+            | Self::Readmit
             | Self::Metrics => false,
         }
     }
 
     /// Whether it may change the state.
     pub(crate) const fn is_write(self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete(_) | Self::Apply)
+        matches!(self, Self::Put(_) | Self::Delete(_) | Self::Apply | Self::Revoke | Self::Readmit)
     }
 
     /// Whether it reads a body.
@@ -190,12 +211,20 @@ impl Operation {
     pub(crate) const fn parameters(self) -> &'static [Parameter] {
         match self {
             Self::List(_) => LIST,
-            Self::Get(_) => GET,
+            Self::Get(_) | Self::Revocations => GET,
             Self::Delete(_) => DELETE,
             Self::Apply => APPLY,
             Self::Watch => WATCH,
             Self::Convergence => CONVERGENCE,
-            Self::Put(_) | Self::Status | Self::Metrics | Self::OpenApi | Self::Livez | Self::Readyz => &[],
+            Self::Put(_)
+            | Self::Status
+            | Self::Members
+            | Self::Revoke
+            | Self::Readmit
+            | Self::Metrics
+            | Self::OpenApi
+            | Self::Livez
+            | Self::Readyz => &[],
         }
     }
 }

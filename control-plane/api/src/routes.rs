@@ -11,8 +11,8 @@ use hanse_state::{Kind, Problem, ProblemName};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::{
-    OperatorApi, apply, authenticate, call::Call, convergence, list, observe, openapi, operation::Operation,
-    rejection::Rejection, resource, status, watch,
+    OperatorApi, apply, authenticate, call::Call, convergence, list, members, observe, openapi,
+    operation::Operation, rejection::Rejection, resource, status, watch,
 };
 
 /// The operator API as one router.
@@ -43,6 +43,10 @@ async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Res
         Operation::Watch => watch::watch(call).await,
         Operation::Convergence => convergence::answer(call).await,
         Operation::Status => status::status(call).await,
+        Operation::Members => members::members(call).await,
+        Operation::Revocations => members::revocations(call).await,
+        Operation::Revoke => members::revoke(call).await,
+        Operation::Readmit => members::readmit(call).await,
         Operation::Metrics => Ok(status::metrics(&call)),
         Operation::OpenApi => Ok(openapi::answer()),
         Operation::Livez => Ok("ok\n".into_response()),

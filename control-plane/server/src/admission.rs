@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, Offer, Replicas};
+use hanse_link::{Admission, Offer, Replicas, Revoked};
 use hanse_state::{Kind, port::Replicated};
 use hanse_topology::ScopeId;
 use hanse_transport::{Identity, Role, Shutdown};
 use tokio::sync::watch;
 
-use crate::projector::ProjectorHandle;
+use crate::{projector::ProjectorHandle, revocations};
 
 /// An agent may learn the scopes of its region, of the environments its join token named.
 pub(crate) struct AgentAdmission {
@@ -37,7 +37,7 @@ impl AgentAdmission {
     }
 }
 
-/// Fires when there are other scopes than before, or when somebody may have joined: an agent may be here before this node
+/// Fires when there are other scopes than before, when others are revoked, or when somebody may have joined: an agent may be here before this node
 /// has heard that it did.
 async fn watch_offers(
     sender: watch::Sender<u64>,
@@ -49,6 +49,7 @@ async fn watch_offers(
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
     let mut seen = 0;
+    let mut revoked = 0;
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
@@ -61,7 +62,8 @@ async fn watch_offers(
         });
         seen = state.revision();
         let now = scopes();
-        if now != known || joined {
+        if now != known || joined || state.revoked_revision() != revoked {
+            revoked = state.revoked_revision();
             known = now;
             sender.send_modify(|version| *version += 1);
         }
@@ -85,6 +87,10 @@ impl Admission for AgentAdmission {
         let as_of = self.projector.position();
         let scopes = self.replicas.read(|map| map.keys().filter(|scope| offered(scope)).cloned().collect());
         Offer { scopes, as_of }
+    }
+
+    fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
+        revocations::of_region(&self.replicated.current(), peer.region.as_ref()?)
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

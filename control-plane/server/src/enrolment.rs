@@ -56,7 +56,8 @@ impl EnrolmentService {
             return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
         };
         let state = self.replicated.current();
-        let region = renewal::permitted(identity, keys, state.member(&identity.to_string()))
+        let own = identity.to_string();
+        let region = renewal::permitted(identity, keys, state.member(&own), state.is_revoked(&own))
             .map_err(|refused| Status::permission_denied(refused.to_string()))?;
         let chain = self
             .control

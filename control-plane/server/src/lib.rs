@@ -16,6 +16,7 @@ mod identity;
 mod node;
 mod projector;
 mod renewal;
+mod revocations;
 
 pub use config::{Addresses, Config};
 pub use create::{init, join};

@@ -29,6 +29,7 @@ use crate::{
     home::{self, Keys, NodeFile},
     identity,
     projector::Projector,
+    revocations,
 };
 
 /// How often this node looks whether it is still in contact with a leader that has a quorum. A fifth of a bookmark's
@@ -81,6 +82,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     .await?;
     metrics.register(|registry| group.register_metrics(registry));
     let replicated: Arc<dyn Replicated> = group.clone();
+    tasks.spawn(revocations::enforce(replicated.clone(), trust.clone(), shutdown.clone()));
 
     let subscribers = Subscribers::new();
     let reports = {

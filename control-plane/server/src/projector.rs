@@ -120,7 +120,7 @@ fn advance(
 }
 
 /// The state's lineage as the sync protocol knows it.
-fn lineage_of(lineage: &Lineage) -> hanse_sync::Lineage {
+pub(crate) fn lineage_of(lineage: &Lineage) -> hanse_sync::Lineage {
     hanse_sync::Lineage { generation: lineage.generation, id: lineage.id, parent: lineage.parent }
 }
 

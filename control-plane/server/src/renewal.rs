@@ -13,6 +13,9 @@ pub(crate) enum Refused {
     /// It never joined, or this node has not heard of it.
     #[error("this control node does not know {0} (join again with a token: hanse token create --join agent)")]
     Unknown(Identity),
+    /// It is refused by name.
+    #[error("{0} is revoked (an operator can take that back: hanse member readmit)")]
+    Revoked(Identity),
     /// Its authority's key is not the one it joined with.
     #[error("{0} joined with another key")]
     OtherKey(Identity),
@@ -24,10 +27,14 @@ pub(crate) fn permitted<'a>(
     identity: &'a Identity,
     keys: &PeerKeys,
     member: Option<&Member>,
+    revoked: bool,
 ) -> Result<&'a Name, Refused> {
     let (Role::Agent, Some(region)) = (identity.role, &identity.region) else {
         return Err(Refused::NoAgent(identity.clone()));
     };
+    if revoked {
+        return Err(Refused::Revoked(identity.clone()));
+    }
     let member = member.ok_or_else(|| Refused::Unknown(identity.clone()))?;
     if member.key_digest != digest_secret(&keys.issuer) {
         return Err(Refused::OtherKey(identity.clone()));
@@ -51,10 +58,11 @@ mod tests {
             environments: Vec::new(),
         };
         let known = member(b"authority");
-        assert_eq!(permitted(&agent, &keys, Some(&known)), Ok(&name("eu-west")));
-        assert_eq!(permitted(&agent, &keys, None), Err(Refused::Unknown(agent.clone())));
+        assert_eq!(permitted(&agent, &keys, Some(&known), false), Ok(&name("eu-west")));
+        assert_eq!(permitted(&agent, &keys, None, false), Err(Refused::Unknown(agent.clone())));
         let leaf = member(b"leaf");
-        assert_eq!(permitted(&agent, &keys, Some(&leaf)), Err(Refused::OtherKey(agent.clone())));
-        assert_eq!(permitted(&gateway, &keys, Some(&known)), Err(Refused::NoAgent(gateway.clone())));
+        assert_eq!(permitted(&agent, &keys, Some(&leaf), false), Err(Refused::OtherKey(agent.clone())));
+        assert_eq!(permitted(&agent, &keys, Some(&known), true), Err(Refused::Revoked(agent.clone())));
+        assert_eq!(permitted(&gateway, &keys, Some(&known), false), Err(Refused::NoAgent(gateway.clone())));
     }
 }

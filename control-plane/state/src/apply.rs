@@ -7,6 +7,7 @@ mod idempotent;
 mod join;
 mod lineage;
 mod resources;
+mod revocation;
 
 use crate::{
     Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, Problem, ResourceKey, State,
@@ -44,6 +45,10 @@ impl State {
                 join::spend(self, &mut next, &join::Use { token, secret_digest, joiner, key_digest })?
             }
             CommandBody::StartLineage(lineage) => lineage::start(&mut next, lineage)?,
+            CommandBody::Revoke { identity, control_nodes } => {
+                revocation::revoke(&mut next, identity, control_nodes, &command.actor)?
+            }
+            CommandBody::Readmit { identity } => revocation::readmit(&mut next, identity)?,
         };
         let accepted = next.commit(effects);
         if let Some(request) = &request {

@@ -39,6 +39,18 @@ pub enum CommandBody {
     },
     /// The first command of a history.
     StartLineage(Lineage),
+    /// Refuses an identity from now on, everywhere.
+    Revoke {
+        /// Which.
+        identity: String,
+        /// The control nodes that have a vote, as the node that was asked knows them: most of them must stay.
+        control_nodes: Vec<Name>,
+    },
+    /// Lifts a revocation.
+    Readmit {
+        /// Of which identity.
+        identity: String,
+    },
 }
 
 /// One change of one resource.

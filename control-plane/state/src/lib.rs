@@ -12,6 +12,7 @@ mod command;
 mod fixture;
 mod kind;
 pub mod manifest;
+mod member;
 pub mod port;
 mod problem;
 pub mod projection;
@@ -23,11 +24,12 @@ mod validate;
 
 pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
 pub use kind::{Kind, ResourceKey, UnknownKind};
+pub use member::{Member, Revocation};
 pub use problem::{Problem, ProblemName};
 pub use resource::{Metadata, Resource};
 pub use snapshot::SnapshotError;
 pub use spec::Spec;
-pub use state::{Lineage, Member, STATE_VERSION, State};
+pub use state::{Lineage, STATE_VERSION, State};
 
 /// A point in the state's history: dense, +1 per accepted command.
 pub type Revision = u64;

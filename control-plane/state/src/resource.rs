@@ -4,6 +4,7 @@ mod json;
 pub(crate) mod wire;
 
 use hanse_topology::Labels;
+pub(crate) use json::rfc3339;
 
 use crate::{ResourceKey, Revision, Spec};
 

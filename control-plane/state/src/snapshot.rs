@@ -6,8 +6,8 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, JournalEntry, Lineage, Member, Resource, State, apply::IdempotentResult, projection,
-    state::STATE_VERSION,
+    Accepted, JournalEntry, Lineage, Member, Resource, Revocation, State, apply::IdempotentResult,
+    projection, state::STATE_VERSION,
 };
 
 /// The version of the sequence of records.
@@ -51,6 +51,7 @@ impl State {
             time_ms: self.time_ms,
             state_version: self.state_version,
             projection_version: self.projection_version,
+            revoked_revision: self.revoked_revision,
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
         let journal = self.journal.values().map(|entry| Record::Journal(entry.to_proto()));
@@ -79,12 +80,20 @@ impl State {
                 environments: member.environments.iter().map(Name::to_string).collect(),
             })
         });
+        let revocations = self.revocations.iter().map(|(identity, revocation)| {
+            Record::Revocation(proto::Revocation {
+                identity: identity.to_string(),
+                actor: revocation.actor.clone(),
+                time_ms: revocation.time_ms,
+            })
+        });
         std::iter::once(header)
             .chain(resources)
             .chain(journal)
             .chain(idempotent)
             .chain(counters)
             .chain(members)
+            .chain(revocations)
             .map(|record| proto::SnapshotRecord { record: Some(record) })
     }
 
@@ -152,6 +161,10 @@ impl State {
                 };
                 self.members.insert(member.identity.as_str().into(), Arc::new(restored));
             }
+            Record::Revocation(revocation) => {
+                let proto::Revocation { identity, actor, time_ms } = revocation;
+                self.revocations.insert(identity.as_str().into(), Arc::new(Revocation { actor, time_ms }));
+            }
         }
         Ok(())
     }
@@ -175,6 +188,7 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
         time_ms: header.time_ms,
         state_version: header.state_version,
         projection_version: header.projection_version,
+        revoked_revision: header.revoked_revision,
         ..State::default()
     })
 }

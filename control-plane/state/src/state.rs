@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{JournalEntry, Resource, ResourceKey, Revision, apply::IdempotentResults};
+use crate::{JournalEntry, Member, Resource, ResourceKey, Revision, Revocation, apply::IdempotentResults};
 
 pub(crate) use claims::{Claim, claims_of};
 pub(crate) use reference::{Hold, Reference, each_reference};
@@ -39,6 +39,10 @@ pub struct State {
     pub(crate) idempotent: IdempotentResults,
     /// Who joined with a JoinToken, by identity.
     pub(crate) members: OrdMap<Arc<str>, Arc<Member>>,
+    /// Who is refused, by identity.
+    pub(crate) revocations: OrdMap<Arc<str>, Arc<Revocation>>,
+    /// The revision of the last change of `revocations`: two nodes' lists compare by it.
+    pub(crate) revoked_revision: Revision,
 
     // What follows is computed from `resources`, kept up with every change, and never persisted.
     /// (target, source): who refers to what.
@@ -66,23 +70,14 @@ impl Default for State {
             api_counters: OrdMap::new(),
             idempotent: IdempotentResults::default(),
             members: OrdMap::new(),
+            revocations: OrdMap::new(),
+            revoked_revision: 0,
             references: OrdSet::new(),
             api_revisions: OrdSet::new(),
             claims: OrdSet::new(),
             journal_keys: 0,
         }
     }
-}
-
-/// An agent or control node that joined with a JoinToken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// The token it joined with last.
-    pub token: Name,
-    /// SHA-256 of the public key it joined with.
-    pub key_digest: [u8; 32],
-    /// The environments it may learn; empty: all of its region's.
-    pub environments: Vec<Name>,
 }
 
 /// One history of the state. `restore` and `recover` start a greater generation.

@@ -1,6 +1,6 @@
 //! Who may subscribe to what.
 
-use hanse_sync::Position;
+use hanse_sync::{Position, Revoked};
 use hanse_topology::ScopeId;
 use hanse_transport::Identity;
 use tokio::sync::watch;
@@ -21,6 +21,12 @@ pub trait Admission: Send + Sync {
     /// later state and never from an earlier one. One who is not known, or cannot be looked up, gets `Offer::default()`:
     /// nothing is offered and nothing withdrawn, so that it goes on with what it holds.
     fn offer_to(&self, peer: &Identity) -> Offer;
+
+    /// Who is refused by name, as far as it concerns `peer`. `None`: nothing is said of it, as by those who do not know.
+    fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
+        let _ = peer;
+        None
+    }
 
     /// Fires when answers may have changed.
     fn changed(&self) -> watch::Receiver<u64>;

@@ -17,7 +17,9 @@ mod subscribers;
 
 pub use admission::{Admission, Offer};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
-pub use hanse_sync::{Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Root, Standing, Wanted};
+pub use hanse_sync::{
+    Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, Wanted,
+};
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use publisher::{PublisherService, publisher_service};

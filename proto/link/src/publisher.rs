@@ -160,6 +160,7 @@ impl Stream {
             record.scopes.len() != before
         });
         self.session.admit(scopes, as_of);
+        self.session.revoke(self.service.admission.revoked_for(&self.identity));
     }
 
     /// Works out what to send next.

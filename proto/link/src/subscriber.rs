@@ -13,10 +13,9 @@ use std::{
 };
 
 use hanse_proto::sync::Report;
-use hanse_sync::{Freshness, Patience, Position, Quarantine, Wanted};
+use hanse_sync::{Freshness, Patience, Position, Quarantine, Revoked, Wanted};
 use hanse_topology::ScopeId;
-use hanse_transport::{Identity, Shutdown, backoff::Backoff, connect, telemetry};
-use rustls::ClientConfig;
+use hanse_transport::{ClientTls, Identity, Shutdown, backoff::Backoff, connect, telemetry};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -38,7 +37,7 @@ pub struct SubscriberOptions {
     /// Where publishers are, as `host:port`. Tried in turn.
     pub publishers: watch::Receiver<Vec<String>>,
     /// This node's certificate, and whom to accept as a publisher.
-    pub tls: Arc<ClientConfig>,
+    pub tls: ClientTls,
     /// The scopes to ask for among those offered.
     pub wanted: Wanted,
 }
@@ -85,6 +84,7 @@ pub struct SubscriberTask {
     report_changed: Option<watch::Receiver<u64>>,
     status: watch::Sender<LinkStatus>,
     freshness: watch::Sender<Freshness>,
+    revoked: watch::Sender<Option<Revoked>>,
     /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
     patience: Patience,
 }
@@ -102,6 +102,8 @@ pub struct SubscriberHandle {
     pub status: watch::Receiver<LinkStatus>,
     /// How fresh the replicas are, to be passed on by a publisher that relays them.
     pub freshness: watch::Receiver<Freshness>,
+    /// Who is refused by name, as the publisher followed last said it. Positions may go back: see [`Revoked::as_of`].
+    pub revoked: watch::Receiver<Option<Revoked>>,
 }
 
 impl SubscriberTask {
@@ -114,6 +116,7 @@ impl SubscriberTask {
     ) -> (Self, SubscriberHandle) {
         let (status, status_seen) = watch::channel(LinkStatus::default());
         let (freshness, freshness_seen) = watch::channel(Freshness::unconfirmed(Instant::now()));
+        let (revoked, revoked_seen) = watch::channel(None);
         let task = Self {
             options,
             replicas,
@@ -123,9 +126,10 @@ impl SubscriberTask {
             report_changed: None,
             status,
             freshness,
+            revoked,
             patience: Patience::default(),
         };
-        (task, SubscriberHandle { status: status_seen, freshness: freshness_seen })
+        (task, SubscriberHandle { status: status_seen, freshness: freshness_seen, revoked: revoked_seen })
     }
 
     /// Starts with what an earlier process was offered last, until a publisher says otherwise.
@@ -207,13 +211,13 @@ impl SubscriberTask {
     }
 
     async fn follow(&mut self, address: &str, rota: &mut Rota) -> Ended {
-        let channel = match connect(address, Arc::clone(&self.options.tls)).await {
+        let channel = match connect(address, self.options.tls.clone()).await {
             Ok(channel) => channel,
             Err(error) => return Ended::Unreachable(telemetry::causes(&error).to_string()),
         };
         match Link::open(self, address, channel).await {
             Ok(link) => link.run(rota).await,
-            Err(status) => Ended::Unreachable(status.message().to_owned()),
+            Err(status) => Ended::Unreachable(telemetry::status(&status)),
         }
     }
 

@@ -12,6 +12,7 @@ mod position;
 mod publisher;
 mod quarantine;
 mod replica;
+mod revoked;
 mod root;
 mod subscriber;
 
@@ -28,6 +29,7 @@ pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::Quarantine;
 pub use replica::{AdvanceError, Changes, Head, Prepared, Record, Replica, RestoreError, Seen};
+pub use revoked::Revoked;
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 

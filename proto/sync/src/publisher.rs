@@ -14,7 +14,7 @@ use hanse_proto::{
 };
 use hanse_topology::ScopeId;
 
-use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Root};
+use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Revoked, Root};
 
 use cursor::Cursor;
 pub use cursor::SnapshotReason;
@@ -91,6 +91,7 @@ pub struct PublisherSession {
     features: Option<Vec<String>>,
     admitted: BTreeSet<ScopeId>,
     admitted_as_of: Option<Position>,
+    revoked: Option<Revoked>,
     welcome_due: bool,
     cursors: BTreeMap<ScopeId, Cursor>,
     /// What was asked for and not admitted, until the subscriber is told.
@@ -115,6 +116,7 @@ impl PublisherSession {
             features: None,
             admitted: BTreeSet::new(),
             admitted_as_of: None,
+            revoked: None,
             welcome_due: true,
             cursors: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -142,6 +144,12 @@ impl PublisherSession {
         });
         self.admitted = admitted;
         self.admitted_as_of = as_of;
+    }
+
+    /// Says who is refused. The subscriber is told when that changes.
+    pub fn revoke(&mut self, revoked: Option<Revoked>) {
+        self.welcome_due |= self.revoked != revoked;
+        self.revoked = revoked;
     }
 
     /// Takes a message in.
@@ -213,6 +221,7 @@ impl PublisherSession {
                 publisher: self.name.clone(),
                 scopes: self.admitted.iter().map(ScopeId::to_string).collect(),
                 position: self.admitted_as_of.map(Into::into),
+                revoked: self.revoked.clone().map(Into::into),
             }));
         }
         for (scope, refusal) in std::mem::take(&mut self.refusals) {

@@ -15,7 +15,7 @@ use hanse_proto::{
 };
 use hanse_topology::{Name, ScopeId};
 
-use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap};
+use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap, Revoked};
 
 pub use alarm::Alarm;
 pub use patience::Patience;
@@ -164,6 +164,7 @@ struct Welcomed {
     publisher: String,
     offered: BTreeSet<ScopeId>,
     as_of: Option<Position>,
+    revoked: Option<Revoked>,
     /// Since when nothing wanted is offered.
     idle_since: Option<Instant>,
 }
@@ -252,6 +253,7 @@ impl SubscriberSession {
         let offered =
             welcome.scopes.iter().map(|scope| scope.parse()).collect::<Result<BTreeSet<ScopeId>, _>>()?;
         let as_of = welcome.position.as_ref().map(Position::try_from).transpose()?;
+        let revoked = welcome.revoked.map(Revoked::try_from).transpose()?;
         let wanted: BTreeSet<_> = offered.iter().filter(|scope| self.wanted.covers(scope)).cloned().collect();
         let mut effects = Vec::new();
 
@@ -271,7 +273,7 @@ impl SubscriberSession {
         }
         let idle_since = self.welcome.as_ref().and_then(|welcomed| welcomed.idle_since).unwrap_or(now);
         let idle_since = wanted.is_empty().then_some(idle_since);
-        self.welcome = Some(Welcomed { publisher: welcome.publisher, offered, as_of, idle_since });
+        self.welcome = Some(Welcomed { publisher: welcome.publisher, offered, as_of, revoked, idle_since });
         Ok(effects)
     }
 
@@ -367,6 +369,11 @@ impl SubscriberSession {
     /// What the publisher offers, wanted or not, and the state by which it does.
     pub fn offered(&self) -> Option<(&BTreeSet<ScopeId>, Option<Position>)> {
         self.welcome.as_ref().map(|welcome| (&welcome.offered, welcome.as_of))
+    }
+
+    /// Whom the publisher says are refused, if it says anything of it.
+    pub fn revoked(&self) -> Option<&Revoked> {
+        self.welcome.as_ref()?.revoked.as_ref()
     }
 
     /// The scopes subscribed to.

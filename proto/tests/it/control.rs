@@ -76,6 +76,7 @@ fn snapshot_records() {
                 time_ms: 1_900_000_000_000,
                 state_version: 1,
                 projection_version: 1,
+                revoked_revision: 40,
             }),
         ),
         (
@@ -115,6 +116,14 @@ fn snapshot_records() {
                 token: "t-1".into(),
                 key_digest: vec![9; 32].into(),
                 environments: vec!["production".into()],
+            }),
+        ),
+        (
+            "revocation",
+            Record::Revocation(Revocation {
+                identity: "agent-1.agent.eu-west.hanse.internal".into(),
+                actor: "alice".into(),
+                time_ms: 1_900_000_000_000,
             }),
         ),
     ] {

@@ -89,6 +89,10 @@ fn publishers_messages() {
                 publisher: "cp-1".into(),
                 scopes: vec![SCOPE.into()],
                 position: position(41),
+                revoked: Some(Revoked {
+                    as_of: position(40),
+                    identities: vec!["gateway-1.gateway.eu-west.hanse.internal".into()],
+                }),
             }),
         ),
         (

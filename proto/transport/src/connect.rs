@@ -3,13 +3,12 @@
 use std::{io, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::tls;
+use crate::{ClientTls, Identity, cut::Guarded, tls};
 
 /// Longest time for TCP and TLS together. Cross-continent takes under a second; a lost SYN is repeated after one and
 /// three seconds.
@@ -53,7 +52,7 @@ pub enum ConnectError {
 ///
 /// In TLS 1.3 a client is done before the server has judged its certificate: where the server refuses it, the first
 /// call fails, not this.
-pub async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
+pub async fn connect(address: &str, tls: ClientTls) -> Result<Channel, ConnectError> {
     let (endpoint, connector) = prepare(address, tls)?;
     endpoint
         .connect_with_connector(tower::service_fn(move |_| connector.clone().establish()))
@@ -62,12 +61,12 @@ pub async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, C
 }
 
 /// A channel that connects at its first use, for peers that may well be away.
-pub fn connect_lazy(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, InvalidAddress> {
+pub fn connect_lazy(address: &str, tls: ClientTls) -> Result<Channel, InvalidAddress> {
     let (endpoint, connector) = prepare(address, tls)?;
     Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_| connector.clone().establish())))
 }
 
-fn prepare(address: &str, tls: Arc<ClientConfig>) -> Result<(Endpoint, Connector), InvalidAddress> {
+fn prepare(address: &str, tls: ClientTls) -> Result<(Endpoint, Connector), InvalidAddress> {
     let invalid = || InvalidAddress { given: address.to_owned() };
     let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
     port.parse::<u16>().map_err(|_| invalid())?;
@@ -88,15 +87,20 @@ fn prepare(address: &str, tls: Arc<ClientConfig>) -> Result<(Endpoint, Connector
 struct Connector {
     address: Arc<str>,
     server_name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    tls: ClientTls,
 }
 
 impl Connector {
-    async fn establish(self) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+    async fn establish(self) -> io::Result<TokioIo<Guarded<TlsStream<TcpStream>>>> {
         let attempt = async {
             let tcp = TcpStream::connect(&*self.address).await?;
             tcp.set_nodelay(true)?;
-            TlsConnector::from(self.tls).connect(self.server_name, tcp).await.map_err(tls::explained)
+            let trust = self.tls.trust.clone();
+            let connector = TlsConnector::from(Arc::from(self.tls));
+            let stream = connector.connect(self.server_name, tcp).await.map_err(tls::explained)?;
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let peer = shown.and_then(|leaf| Identity::of_certificate(leaf).ok());
+            Ok(Guarded::new(stream, trust.as_ref(), peer))
         };
         match timeout(CONNECT_TIMEOUT, attempt).await {
             Ok(established) => established.map(TokioIo::new),

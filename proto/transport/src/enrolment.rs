@@ -1,18 +1,17 @@
 //! Joining: turning a token and a fresh key into a certificate chain.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use hanse_proto::{
     enrolment::{EnrolRequest, EnrolResponse, enrolment_client::EnrolmentClient},
     raft::ControlNode,
 };
 use hanse_topology::Name;
-use rustls::ClientConfig;
 use tonic::{Code, Status};
 
 use crate::{
-    Authority, Chain, Credentials, Identity, InvalidIdentity, JoinToken, KeyPair, PkiError, Role, TlsError,
-    TrustAnchor, WallClock, connect::connect, telemetry, tls,
+    Authority, Chain, ClientTls, Credentials, Identity, InvalidIdentity, JoinToken, KeyPair, PkiError, Role,
+    TlsError, TrustAnchor, WallClock, connect::connect, telemetry, tls,
 };
 
 /// Longest wait for an answer: on a control node it includes a write through the quorum, possibly an election.
@@ -120,16 +119,13 @@ pub(crate) enum Failure {
 pub(crate) fn classified(address: &str, status: Status) -> Failure {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Unknown => {
-            // A refusal of our certificate is told by an alert, deep in the sources.
-            let source = std::error::Error::source(&status);
-            let why = source.map(|source| format!(": {}", telemetry::causes(source))).unwrap_or_default();
-            Failure::Unreachable(format!("{address}: {}{why}", status.message()))
+            Failure::Unreachable(format!("{address}: {}", telemetry::status(&status)))
         }
         _ => Failure::Refused(status),
     }
 }
 
-async fn ask(address: &str, tls: Arc<ClientConfig>, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
+async fn ask(address: &str, tls: ClientTls, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
     let channel = connect(address, tls)
         .await
         .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))?;

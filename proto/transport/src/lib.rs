@@ -8,6 +8,7 @@ pub mod admin;
 pub mod backoff;
 mod clock;
 mod connect;
+mod cut;
 mod enrolment;
 mod listener;
 mod metrics;
@@ -35,7 +36,8 @@ pub use renewal::{
 pub use serve::{BindError, bind, drain, serve_grpc};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use tls::{
-    Alpn, Clients, Expect, RefusedPeer, TlsError, client_tls, install_crypto_provider, server_tls,
+    Alpn, ClientTls, Clients, Expect, RefusedPeer, ServerTls, TlsError, client_tls, install_crypto_provider,
+    server_tls,
 };
 pub use token::{InvalidToken, JoinToken, digest_secret};
 

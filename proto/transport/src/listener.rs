@@ -11,7 +11,6 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
-use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
@@ -23,10 +22,12 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
-    Identity,
+    Identity, LiveTrust, ServerTls,
     connect::{CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
+    cut::Guarded,
     pki::public_key_of,
-    telemetry, tls,
+    telemetry,
+    tls::explained,
 };
 
 /// Longest handshake. A round trip around the world and a busy CPU take under a second.
@@ -82,13 +83,13 @@ impl fmt::Display for Peer {
 #[derive(Debug)]
 pub struct TlsListener {
     tcp: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     handshakes: JoinSet<Option<TlsConnection>>,
 }
 
 impl TlsListener {
     /// Listens on a bound port.
-    pub fn new(tcp: TcpListener, tls: Arc<ServerConfig>) -> Self {
+    pub fn new(tcp: TcpListener, tls: ServerTls) -> Self {
         Self { tcp, tls, handshakes: JoinSet::new() }
     }
 
@@ -108,8 +109,7 @@ impl TlsListener {
                 }
                 accepted = self.tcp.accept(), if self.handshakes.len() < MAX_HANDSHAKES => match accepted {
                     Ok((stream, address)) => {
-                        let acceptor = TlsAcceptor::from(self.tls.clone());
-                        self.handshakes.spawn(shake_hands(acceptor, stream, address));
+                        self.handshakes.spawn(shake_hands(self.tls.clone(), stream, address));
                     }
                     Err(error) if concerns_one_connection(&error) => debug!(%error, "a connection ended before it began"),
                     Err(error) => {
@@ -130,18 +130,19 @@ impl TlsListener {
     }
 }
 
-async fn shake_hands(acceptor: TlsAcceptor, stream: TcpStream, address: SocketAddr) -> Option<TlsConnection> {
+async fn shake_hands(tls: ServerTls, stream: TcpStream, address: SocketAddr) -> Option<TlsConnection> {
+    let acceptor = TlsAcceptor::from(tls.config);
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%address, %error, "cannot set TCP_NODELAY");
     }
     match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream).into_fallible()).await {
-        Ok(Ok(stream)) => Some(TlsConnection::new(stream, address)),
+        Ok(Ok(stream)) => Some(TlsConnection::new(stream, address, tls.trust.as_ref())),
         Ok(Err((error, _))) if error.kind() == io::ErrorKind::UnexpectedEof => {
             debug!(%address, "closed before the handshake");
             None
         }
         Ok(Err((error, stream))) => {
-            warn!(%address, error = %telemetry::causes(&tls::explained(error)), "TLS handshake refused");
+            warn!(%address, error = %telemetry::causes(&explained(error)), "TLS handshake refused");
             let _ = timeout(LINGER, drain(stream)).await;
             None
         }
@@ -190,17 +191,18 @@ impl axum::extract::connect_info::Connected<axum::serve::IncomingStream<'_, TlsL
 /// An established connection.
 #[derive(Debug)]
 pub struct TlsConnection {
-    stream: TlsStream<TcpStream>,
+    stream: Guarded<TlsStream<TcpStream>>,
     peer: Peer,
 }
 
 impl TlsConnection {
-    fn new(stream: TlsStream<TcpStream>, address: SocketAddr) -> Self {
+    fn new(stream: TlsStream<TcpStream>, address: SocketAddr, trust: Option<&LiveTrust>) -> Self {
         let (_, session) = stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         // The verifier has read the same identity already, so this fails only where no certificate was shown.
         let identity = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
         let keys = PeerKeys::of_chain(chain).map(Arc::new);
+        let stream = Guarded::new(stream, trust, identity.clone());
         Self { stream, peer: Peer { identity, address, keys } }
     }
 

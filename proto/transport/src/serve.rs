@@ -1,13 +1,12 @@
 //! Binding a role's faces and serving on them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
-use rustls::ServerConfig;
 use tokio::{net::TcpListener, task::JoinSet};
 use tonic::service::Routes;
 use tracing::{error, info, warn};
 
-use crate::{Shutdown, TlsListener, grpc_server};
+use crate::{ServerTls, Shutdown, TlsListener, grpc_server};
 
 /// How long streams and requests under way get at a stop. Subscribers and operators try another node at once, so nothing
 /// is gained by holding on for longer.
@@ -43,7 +42,7 @@ pub async fn bind(face: &'static str, address: &str) -> Result<TcpListener, Bind
 pub async fn serve_grpc(
     face: &'static str,
     listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     routes: Routes,
     shutdown: Shutdown,
 ) {

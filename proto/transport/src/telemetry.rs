@@ -44,6 +44,14 @@ pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl fmt::Display + 'a {
     Causes(error)
 }
 
+/// What a gRPC status says, with what is below it: a refusal of our certificate is told by an alert, deep in its sources.
+pub fn status(status: &tonic::Status) -> String {
+    match status.source() {
+        Some(source) => format!("{}: {}", status.message(), causes(source)),
+        None => status.message().to_owned(),
+    }
+}
+
 struct Causes<'a>(&'a (dyn Error + 'static));
 
 impl fmt::Display for Causes<'_> {

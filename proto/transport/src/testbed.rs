@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_topology::Name;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -12,8 +12,8 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    Alpn, Authority, Clients, Credentials, Expect, Identity, LiveCredentials, Role, TlsListener, TrustAnchor,
-    client_tls, server_tls,
+    Alpn, Authority, ClientTls, Clients, Credentials, Expect, Identity, LiveCredentials, Role, ServerTls,
+    TlsListener, TrustAnchor, client_tls, server_tls,
 };
 
 /// Longest wait for anything a test expects to happen.
@@ -61,18 +61,18 @@ impl Federation {
     }
 
     /// A mutual TLS server for gRPC.
-    pub(crate) fn server(&self, who: &str, roles: &[Role]) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, who: &str, roles: &[Role]) -> ServerTls {
         server_tls(&self.live(who), self.mutual(roles), Alpn::Http2).unwrap()
     }
 
-    pub(crate) fn client(&self, who: &str, roles: &[Role]) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, who: &str, roles: &[Role]) -> ClientTls {
         client_tls(Some(&self.live(who)), self.anchor(), Expect { roles: roles.to_vec(), region: None })
             .unwrap()
     }
 }
 
 /// A listener on a free port.
-pub(crate) async fn listen(tls: Arc<ServerConfig>) -> (TlsListener, SocketAddr) {
+pub(crate) async fn listen(tls: ServerTls) -> (TlsListener, SocketAddr) {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
     (TlsListener::new(tcp, tls), address)
@@ -81,10 +81,13 @@ pub(crate) async fn listen(tls: Arc<ServerConfig>) -> (TlsListener, SocketAddr) 
 /// Connects without gRPC. In TLS 1.3 the client is done before the server has judged the client's certificate.
 pub(crate) async fn dial(
     address: SocketAddr,
-    tls: Arc<ClientConfig>,
+    tls: impl Into<Arc<ClientConfig>>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(address).await?;
-    TlsConnector::from(tls).connect(ServerName::from(address.ip()), tcp).await.map_err(crate::tls::explained)
+    TlsConnector::from(tls.into())
+        .connect(ServerName::from(address.ip()), tcp)
+        .await
+        .map_err(crate::tls::explained)
 }
 
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {

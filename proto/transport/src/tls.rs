@@ -3,7 +3,7 @@
 
 mod verify;
 
-use std::{io, sync::Arc};
+use std::{fmt, io, ops::Deref, sync::Arc};
 
 use hanse_topology::Name;
 use rustls::{
@@ -33,7 +33,8 @@ pub enum Clients {
     },
     /// Anyone may come without a certificate, to join. Whoever shows one must be of one of the roles, and it may have
     /// expired, for renewal is what it comes for: its chain is verified at the end of its own life. Everything else is
-    /// checked as ever, and the handshake proves that the peer has the key.
+    /// checked as ever but whether it is refused by name, which the service must ask; the handshake proves that the peer
+    /// has the key.
     Renewing {
         /// The roots, and the clock that certificates are judged by.
         trust: LiveTrust,
@@ -69,6 +70,45 @@ pub struct Expect {
     pub region: Option<Name>,
 }
 
+/// A client's TLS: the configuration, and who may be refused by name later on.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    pub(crate) trust: Option<LiveTrust>,
+}
+
+impl Deref for ClientTls {
+    type Target = ClientConfig;
+    fn deref(&self) -> &ClientConfig {
+        &self.config
+    }
+}
+
+impl From<ClientTls> for Arc<ClientConfig> {
+    fn from(tls: ClientTls) -> Self {
+        tls.config
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls").field("trust", &self.trust).finish_non_exhaustive()
+    }
+}
+
+/// A listener's TLS: the configuration, and who may be refused by name later on.
+#[derive(Clone)]
+pub struct ServerTls {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) trust: Option<LiveTrust>,
+}
+
+impl fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTls").field("trust", &self.trust).finish_non_exhaustive()
+    }
+}
+
 /// Why a TLS configuration could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -94,7 +134,12 @@ pub fn server_tls(
     credentials: &LiveCredentials,
     clients: Clients,
     alpn: Alpn,
-) -> Result<Arc<ServerConfig>, TlsError> {
+) -> Result<ServerTls, TlsError> {
+    // Who comes to be renewed is not cut: it is told why not.
+    let guard = match &clients {
+        Clients::Mutual { trust, .. } => Some(trust.clone()),
+        Clients::Anyone | Clients::Renewing { .. } => None,
+    };
     let verifier = match clients {
         Clients::Anyone => None,
         Clients::Mutual { trust, roles } => Some((trust, roles, Admit::Valid)),
@@ -115,7 +160,7 @@ pub fn server_tls(
     config.alpn_protocols = alpn.protocols();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(Arc::new(config))
+    Ok(ServerTls { config: Arc::new(config), trust: guard })
 }
 
 /// A client's configuration: shows the credentials if given, accepts only the peers expected. Speaks HTTP/2.
@@ -123,11 +168,12 @@ pub fn client_tls(
     credentials: Option<&LiveCredentials>,
     trust: impl Into<LiveTrust>,
     expect: Expect,
-) -> Result<Arc<ClientConfig>, TlsError> {
+) -> Result<ClientTls, TlsError> {
     let rule = Rule { roles: expect.roles, region: expect.region };
     let trust = trust.into();
     let clock = trust.clock().clone();
-    client_with(credentials, ServerVerifier::trusting(trust, rule), clock)
+    let config = client_with(credentials, ServerVerifier::trusting(trust.clone(), rule), clock)?;
+    Ok(ClientTls { config, trust: Some(trust) })
 }
 
 /// The client's configuration of a joining process: no credentials, and a root known only by its key's hash.
@@ -135,9 +181,9 @@ pub(crate) fn pinned_client_tls(
     spki_sha256: [u8; 32],
     roles: Vec<Role>,
     clock: &WallClock,
-) -> Result<Arc<ClientConfig>, TlsError> {
+) -> Result<ClientTls, TlsError> {
     let verifier = ServerVerifier::pinned(spki_sha256, Rule { roles, region: None });
-    client_with(None, verifier, clock.clone())
+    Ok(ClientTls { config: client_with(None, verifier, clock.clone())?, trust: None })
 }
 
 fn client_with(

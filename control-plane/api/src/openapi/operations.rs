@@ -24,14 +24,16 @@ const YAML: &str = "application/yaml";
 /// The method, as OpenAPI knows it.
 pub(super) fn http_method(operation: Operation) -> HttpMethod {
     match operation {
-        Operation::Put(_) => HttpMethod::Put,
-        Operation::Delete(_) => HttpMethod::Delete,
+        Operation::Put(_) | Operation::Revoke => HttpMethod::Put,
+        Operation::Delete(_) | Operation::Readmit => HttpMethod::Delete,
         Operation::Apply => HttpMethod::Post,
         Operation::List(_)
         | Operation::Get(_)
         | Operation::Watch
         | Operation::Convergence
         | Operation::Status
+        | Operation::Members
+        | Operation::Revocations
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Livez
@@ -83,6 +85,14 @@ fn words(operation: Operation) -> (String, String) {
             say("convergence", "Which gateways serve a revision, and why the others do not")
         }
         Operation::Status => say("status", "Control-plane nodes, regions, agents and gateways"),
+        Operation::Members => {
+            say("members", "Control nodes, agents and gateways, and who of them is revoked")
+        }
+        Operation::Revocations => say("revocations", "Whom every part of the federation refuses"),
+        Operation::Revoke => {
+            say("revoke", "Refuses an identity: its connections are cut, and it is not let in again")
+        }
+        Operation::Readmit => say("readmit", "Lifts a revocation"),
         Operation::Metrics => say("metrics", "This process's metrics"),
         Operation::OpenApi => say("openapi", "This document"),
         Operation::Livez => say("livez", "Whether the process runs"),
@@ -95,7 +105,14 @@ fn tag(operation: Operation) -> &'static str {
         Operation::List(kind) | Operation::Get(kind) | Operation::Put(kind) | Operation::Delete(kind) => {
             kind.as_str()
         }
-        Operation::Apply | Operation::Watch | Operation::Convergence | Operation::Status => "federation",
+        Operation::Apply
+        | Operation::Watch
+        | Operation::Convergence
+        | Operation::Status
+        | Operation::Members
+        | Operation::Revocations
+        | Operation::Revoke
+        | Operation::Readmit => "federation",
         Operation::Metrics | Operation::OpenApi | Operation::Livez | Operation::Readyz => "process",
     }
 }
@@ -127,7 +144,14 @@ fn path_parameters(operation: Operation) -> Vec<Parameter> {
         .into_iter()
         .filter(|name| path.contains(&format!("{{{name}}}")))
         .map(of)
+        .chain(path.contains("{identity}").then(identity))
         .collect()
+}
+
+fn identity() -> Parameter {
+    let what = "Who: NAME.agent.REGION.hanse.internal, NAME.gateway.REGION.hanse.internal or \
+                NAME.server.control.hanse.internal";
+    parameter("identity", ParameterIn::Path, text(), what).required(Required::True).build()
 }
 
 fn query_parameters(operation: Operation) -> impl Iterator<Item = Parameter> {
@@ -161,6 +185,10 @@ fn headers(operation: Operation) -> Vec<Parameter> {
         | Operation::Apply
         | Operation::Convergence
         | Operation::Status
+        | Operation::Members
+        | Operation::Revocations
+        | Operation::Revoke
+        | Operation::Readmit
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Livez
@@ -185,6 +213,10 @@ fn body(operation: Operation) -> Option<RequestBody> {
         | Operation::Watch
         | Operation::Convergence
         | Operation::Status
+        | Operation::Members
+        | Operation::Revocations
+        | Operation::Revoke
+        | Operation::Readmit
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Livez
@@ -232,6 +264,19 @@ fn answers(operation: Operation) -> Vec<(&'static str, Response)> {
             vec![("200", json(schema_ref("Convergence"), "Who serves the revision").build())]
         }
         Operation::Status => vec![("200", json(schema_ref("Status"), "The federation at a glance").build())],
+        Operation::Members => vec![("200", json(schema_ref("Members"), "Who takes part").build())],
+        Operation::Revocations => vec![("200", json(schema_ref("Revocations"), "Who is refused").build())],
+        Operation::Revoke => vec![
+            ("200", json(schema_ref("Revocation"), "It was revoked already").build()),
+            ("201", json(schema_ref("Revocation"), "Revoked").build()),
+            ("404", problem_response(ProblemName::NotFound)),
+            ("409", problem_response(ProblemName::Conflict)),
+            ("422", problem_response(ProblemName::Invalid)),
+        ],
+        Operation::Readmit => vec![
+            ("200", json(schema_ref("Readmitted"), "Lifted").build()),
+            ("404", problem_response(ProblemName::NotFound)),
+        ],
         Operation::Metrics => vec![("200", plain("application/openmetrics-text", "Metrics"))],
         Operation::OpenApi => {
             let any = ObjectBuilder::new().schema_type(Type::Object).build();

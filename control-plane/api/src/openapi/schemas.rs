@@ -55,6 +55,10 @@ pub(super) fn components() -> Components {
         ("Applied", applied()),
         ("Deleted", deleted()),
         ("Status", status()),
+        ("Members", listed(member())),
+        ("Revocations", listed(revocation())),
+        ("Revocation", revocation().into()),
+        ("Readmitted", readmitted()),
     ];
     schemas.extend(own.map(|(name, schema)| (name.to_owned(), schema.into())));
     components
@@ -273,5 +277,44 @@ fn status() -> Schema {
         .property("asOfAgeMs", number("Milliseconds since it last confirmed that"))
         .property("nodes", array_of(node))
         .property("regions", array_of(region))
+        .into()
+}
+
+fn listed(item: ObjectBuilder) -> Schema {
+    object()
+        .property("items", array_of(item))
+        .required("items")
+        .property("revision", number("The state's revision"))
+        .required("revision")
+        .into()
+}
+
+fn revocation() -> ObjectBuilder {
+    object()
+        .property("identity", text("Who: `NAME.ROLE.REGION.hanse.internal`"))
+        .required("identity")
+        .property("revokedBy", text("Who revoked it, where it is revoked"))
+        .property("revokedAt", moment("When"))
+}
+
+fn member() -> ObjectBuilder {
+    revocation()
+        .property("name", text("Its name"))
+        .property("role", text("`server`, `agent` or `gateway`"))
+        .property("region", text("Its region; control nodes have none"))
+        .property(
+            "token",
+            text("The JoinToken it joined with; absent for the first control node and for gateways"),
+        )
+        .property("environments", array_of(text("An environment it may learn; none: all of its region's")))
+        .property("connected", flag("Whether it has a stream now; absent where that is not known"))
+}
+
+fn readmitted() -> Schema {
+    object()
+        .property("identity", text("Who"))
+        .required("identity")
+        .property("revision", number("The state's revision after it"))
+        .required("revision")
         .into()
 }

@@ -21,8 +21,8 @@ fn every_operation_has_an_entry_and_nothing_else_does() {
         .into_iter()
         .map(|operation| {
             let method = match operation {
-                Operation::Put(_) => "put",
-                Operation::Delete(_) => "delete",
+                Operation::Put(_) | Operation::Revoke => "put",
+                Operation::Delete(_) | Operation::Readmit => "delete",
                 Operation::Apply => "post",
                 _ => "get",
             };

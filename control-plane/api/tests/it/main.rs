@@ -4,6 +4,7 @@
 mod apply;
 mod authentication;
 mod documents;
+mod members;
 mod node;
 mod problems;
 mod reads;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use hanse_transport::ClientTls;
 use openraft::ServerState;
-use rustls::ClientConfig;
 use tokio::{runtime::Builder, sync::watch, time::Duration};
 
 use super::{GroupError, RaftGroup, membership::finish_changes, reports::keep_in_touch};
@@ -28,7 +28,7 @@ const THREADS: usize = 2;
 impl RaftGroup {
     /// Opens the replica in `options.data_dir`, made if absent: the last snapshot, then the log up to what was known to
     /// be committed. `peers_tls` is what this node shows the others, and expects of them.
-    pub async fn open(options: RaftOptions, peers_tls: Arc<ClientConfig>) -> Result<Arc<Self>, GroupError> {
+    pub async fn open(options: RaftOptions, peers_tls: ClientTls) -> Result<Arc<Self>, GroupError> {
         if options.id == 0 || options.self_node.id != options.id {
             let detail = format!("its id is {}, but {} in its description", options.id, options.self_node.id);
             return Err(GroupError::Options(detail));

@@ -7,13 +7,12 @@ use std::{
 
 use hanse_proto::raft::{self, ControlNode, raft_server};
 use hanse_state::{Command, CommandBody, Lineage, ProblemName, port::Replicated};
-use hanse_transport::{Authority, Expect, Role, client_tls, install_crypto_provider};
+use hanse_transport::{Authority, ClientTls, Expect, Role, client_tls, install_crypto_provider};
 use openraft::{
     CommittedLeaderId, EntryPayload,
     storage::{RaftLogStorage, RaftLogStorageExt},
 };
 use prometheus_client::encoding::text;
-use rustls::ClientConfig;
 use tempfile::TempDir;
 use tokio::{
     task::JoinSet,
@@ -27,7 +26,7 @@ use crate::{
 };
 
 /// What the replica of a node without a network is opened with.
-fn alone() -> (TempDir, RaftOptions, Arc<ClientConfig>) {
+fn alone() -> (TempDir, RaftOptions, ClientTls) {
     install_crypto_provider();
     let trust = Authority::new_root().unwrap().trust_anchor().unwrap();
     let expect = Expect { roles: vec![Role::Server], region: None };

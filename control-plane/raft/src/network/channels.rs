@@ -1,11 +1,10 @@
 //! One channel per node and purpose.
 
-use std::{collections::HashMap, error::Error as _, sync::Arc};
+use std::{collections::HashMap, error::Error as _};
 
 use hanse_proto::raft::{peer_client::PeerClient, raft_client::RaftClient};
-use hanse_transport::connect_lazy;
+use hanse_transport::{ClientTls, connect_lazy};
 use parking_lot::Mutex;
-use rustls::ClientConfig;
 use tokio::runtime::Handle;
 use tonic::{Code, Status, transport::Channel};
 
@@ -25,7 +24,7 @@ pub(crate) enum Road {
 
 /// The channels to other nodes, made at first use; they connect, and connect again, by themselves.
 pub(crate) struct Channels {
-    tls: Arc<ClientConfig>,
+    tls: ClientTls,
     /// Where the connections' tasks run.
     runtime: Handle,
     /// By address: bounded by the addresses that members ever had.
@@ -33,7 +32,7 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    pub(crate) fn new(tls: Arc<ClientConfig>, runtime: Handle) -> Self {
+    pub(crate) fn new(tls: ClientTls, runtime: Handle) -> Self {
         Self { tls, runtime, open: Mutex::default() }
     }
 

@@ -36,6 +36,11 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
     if next.time_ms >= spec.expires_at.saturating_mul(1000) {
         return refused(format!("the join token {token} has expired"));
     }
+    if before.is_revoked(joiner) {
+        return Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} is revoked")).remedy(
+            "join under another name; or, if its key is safe, lift that first: hanse member readmit",
+        ));
+    }
     let member =
         Member { token: token.clone(), key_digest: *key_digest, environments: spec.environments.clone() };
     let known = before.members.get(joiner).map(Arc::as_ref);

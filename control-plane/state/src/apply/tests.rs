@@ -4,3 +4,4 @@ mod join;
 mod properties;
 mod resources;
 mod revisions;
+mod revocation;

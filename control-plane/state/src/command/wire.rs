@@ -49,6 +49,11 @@ impl CommandBody {
             Self::StartLineage(lineage) => {
                 Body::StartLineage(proto::StartLineage { lineage: Some(lineage.to_proto()) })
             }
+            Self::Revoke { identity, control_nodes } => Body::Revoke(proto::Revoke {
+                identity: identity.clone(),
+                control_nodes: control_nodes.iter().map(Name::to_string).collect(),
+            }),
+            Self::Readmit { identity } => Body::Readmit(proto::Readmit { identity: identity.clone() }),
         }
     }
 
@@ -68,6 +73,16 @@ impl CommandBody {
             Body::StartLineage(start) => Self::StartLineage(Lineage::from_proto(
                 start.lineage.ok_or_else(|| InvalidMessage::new("StartLineage", "it has no lineage"))?,
             )?),
+            Body::Revoke(revoke) => Self::Revoke {
+                identity: revoke.identity,
+                control_nodes: revoke
+                    .control_nodes
+                    .iter()
+                    .map(Name::new)
+                    .collect::<Result<_, _>>()
+                    .map_err(|error| InvalidMessage::new("Revoke", error.to_string()))?,
+            },
+            Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
         })
     }
 }

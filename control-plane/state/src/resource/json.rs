@@ -99,7 +99,7 @@ impl Spec {
 }
 
 /// `2026-01-31T12:00:00.25Z`.
-fn rfc3339(unix_ms: u64) -> String {
+pub(crate) fn rfc3339(unix_ms: u64) -> String {
     /// The end of the year 9999: RFC 3339 knows no later one.
     const LAST_MS: u64 = 253_402_300_799_999;
     let nanos = i128::from(unix_ms.min(LAST_MS)) * 1_000_000;

@@ -52,6 +52,16 @@ fn a_state_comes_back_as_it_was() {
 }
 
 #[test]
+fn revocations_come_back() {
+    let mut world = World { state: full(), ..World::empty() };
+    let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
+    world.run(CommandBody::Revoke { identity: identity.clone(), control_nodes: Vec::new() }).unwrap();
+    let back = read(&bytes(&world.state)).unwrap();
+    assert_eq!(back, world.state);
+    assert!(back.is_revoked(&identity) && back.revoked_revision() == back.revision());
+}
+
+#[test]
 fn a_state_that_came_back_goes_on_like_the_other() {
     let mut one = World { state: full(), ..World::empty() };
     let mut other = World { state: read(&bytes(&one.state)).unwrap(), ..World::empty() };

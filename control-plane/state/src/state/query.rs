@@ -4,9 +4,9 @@ use std::{ops::Bound, sync::Arc};
 
 use hanse_topology::Name;
 
-use super::{Claim, Lineage, Member, State};
+use super::{Claim, Lineage, State};
 use crate::{
-    Kind, Resource, ResourceKey, Revision, Spec,
+    Kind, Member, Resource, ResourceKey, Revision, Revocation, Spec,
     spec::{ApiRevisionSpec, ApiSpec, BindingSpec, Digest, EnvironmentSpec, RevisionRef},
 };
 
@@ -44,6 +44,26 @@ impl State {
     /// Who joined under that identity.
     pub fn member(&self, identity: &str) -> Option<&Member> {
         self.members.get(identity).map(Arc::as_ref)
+    }
+
+    /// Everybody who is refused, by identity.
+    pub fn revocations(&self) -> impl Iterator<Item = (&str, &Revocation)> {
+        self.revocations.iter().map(|(identity, revocation)| (&**identity, &**revocation))
+    }
+
+    /// That this identity is refused, and since when.
+    pub fn revocation(&self, identity: &str) -> Option<&Revocation> {
+        self.revocations.get(identity).map(Arc::as_ref)
+    }
+
+    /// Whether this identity is refused.
+    pub fn is_revoked(&self, identity: &str) -> bool {
+        self.revocations.contains_key(identity)
+    }
+
+    /// The revision of the last revocation or readmission; 0 before the first.
+    pub fn revoked_revision(&self) -> Revision {
+        self.revoked_revision
     }
 
     /// The resource of that key.

@@ -211,7 +211,7 @@ fn authority_key(authority: &Authority) -> hanse_transport::KeyPair {
     hanse_transport::KeyPair::from_pem(&pem).unwrap()
 }
 
-async fn listen(tls: Arc<ServerConfig>) -> TlsListener {
+async fn listen(tls: hanse_transport::ServerTls) -> TlsListener {
     TlsListener::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls)
 }
 

@@ -266,6 +266,15 @@ impl<'a> Link<'a> {
         if let Some(freshness) = freshness {
             self.task.freshness.send_if_modified(|held| std::mem::replace(held, freshness) != freshness);
         }
+        if let Some(revoked) = self.session.revoked() {
+            self.task.revoked.send_if_modified(|known| {
+                let changed = known.as_ref() != Some(revoked);
+                if changed {
+                    *known = Some(revoked.clone());
+                }
+                changed
+            });
+        }
         self.task.status.send_if_modified(|status| {
             let mut next = status.clone();
             next.connected_to = Some(self.address.to_owned());

@@ -13,8 +13,8 @@ use hanse_link::{
 };
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{
-    Alpn, Authority, Clients, Expect, Identity, LiveCredentials, Role, ShutdownTrigger, TlsListener,
-    TrustAnchor, client_tls, grpc_server, install_crypto_provider, server_tls,
+    Alpn, Authority, ClientTls, Clients, Expect, Identity, LiveCredentials, LiveTrust, Role, ShutdownTrigger,
+    TlsListener, TrustAnchor, client_tls, grpc_server, install_crypto_provider, server_tls,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -58,17 +58,22 @@ impl Federation {
         Self { anchor: root.trust_anchor().unwrap(), control, region }
     }
 
+    /// Whom a publisher believes, to be told later whom to refuse.
+    pub(crate) fn trust(&self) -> LiveTrust {
+        (&self.anchor).into()
+    }
+
     fn credentials(&self, identity: &Identity) -> LiveCredentials {
         let authority = if identity.role == Role::Server { &self.control } else { &self.region };
         LiveCredentials::new(authority.issue_credentials(identity, &[]).unwrap())
     }
 
-    pub(crate) fn client(&self, identity: &Identity) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn client(&self, identity: &Identity) -> ClientTls {
         let expect = Expect { roles: vec![Role::Server, Role::Agent], region: None };
         client_tls(Some(&self.credentials(identity)), &self.anchor, expect).unwrap()
     }
 
-    pub(crate) fn anonymous_client(&self) -> Arc<rustls::ClientConfig> {
+    pub(crate) fn anonymous_client(&self) -> ClientTls {
         client_tls(None, &self.anchor, Expect { roles: vec![Role::Server, Role::Agent], region: None })
             .unwrap()
     }

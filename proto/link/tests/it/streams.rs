@@ -7,7 +7,7 @@ use hanse_proto::sync::{
     Begin, Hello, Introduction, PublisherMessage, Report, SubscriberMessage, publisher_message,
     subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_transport::{Clients, Identity, connect};
+use hanse_transport::{Clients, Identity, Role, connect};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
@@ -147,4 +147,39 @@ async fn a_newer_stream_of_one_identity_supersedes_the_older() {
     let changed = control.subscribers.changed();
     eventually("the older stream ended", || *changed.borrow() >= 3).await;
     assert!(control.subscribers.snapshot()[0].connected);
+}
+
+#[tokio::test]
+async fn who_is_refused_loses_its_stream_within_a_second_and_does_not_come_back() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.put(1, "a", "1");
+    let trust = federation.trust();
+    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Agent] };
+    let serving = federation.serve_to(&control, None, clients).await;
+    let (kept, mut other) = open(&federation, &serving, &agent("agent-2")).await;
+    let (sender, mut stream) = open(&federation, &serving, &agent("agent-1")).await;
+    for sender in [&sender, &kept] {
+        say(sender, Body::Introduction(Introduction::default())).await;
+    }
+    stream.message().await.unwrap().expect("a welcome");
+    other.message().await.unwrap().expect("a welcome");
+
+    let refused_at = Instant::now();
+    trust.refuse([agent("agent-1")].into());
+    while stream.message().await.is_ok_and(|message| message.is_some()) {}
+    assert!(refused_at.elapsed() < Duration::from_secs(1), "cut after {:?}", refused_at.elapsed());
+    let connected = |name: &str| {
+        let records = control.subscribers.snapshot();
+        records.iter().find(|record| record.identity == agent(name)).unwrap().connected
+    };
+    eventually("the publisher knows that it is gone", || !connected("agent-1")).await;
+    assert!(connected("agent-2"), "nobody else is cut off");
+
+    let client = federation.client(&agent("agent-1"));
+    let channel = connect(&serving.address.to_string(), client).await.unwrap();
+    let (_sender, messages) = mpsc::channel(1);
+    SyncClient::new(channel).subscribe(ReceiverStream::new(messages)).await.unwrap_err();
+    trust.refuse(Default::default());
+    open(&federation, &serving, &agent("agent-1")).await;
 }

@@ -248,6 +248,20 @@ fn only_admitted_scopes_are_served() {
 }
 
 #[test]
+fn who_is_revoked_is_said_at_once_and_once() {
+    let mut example = Example::new(holding(replica()));
+    let revoked = |revision| Revoked { as_of: at(revision), identities: vec!["g.gateway.r".into()] };
+    let welcomes = |example: &mut Example, revoked: Option<Revoked>| {
+        example.session.revoke(revoked);
+        example.after(5000).iter().filter(|said| said.starts_with("welcome")).count()
+    };
+    assert_eq!(welcomes(&mut example, Some(revoked(7))), 1);
+    assert_eq!(welcomes(&mut example, Some(revoked(7))), 0, "it is no news");
+    assert_eq!(welcomes(&mut example, Some(revoked(8))), 1, "the same list of a later revision is");
+    assert_eq!(welcomes(&mut example, None), 1);
+}
+
+#[test]
 fn a_refusal_does_not_outlive_an_admission() {
     let ask = |example: &mut Example| {
         let hello = hello("runtime/r/e", Some(at(13)), Some(replica().root()));

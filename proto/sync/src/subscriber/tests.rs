@@ -19,6 +19,7 @@ fn welcome(scopes: &[&str], as_of: Option<Position>) -> PublisherMessage {
         publisher: "p".into(),
         features: vec![],
         position: as_of.map(Into::into),
+        revoked: None,
     }))
 }
 
@@ -563,4 +564,23 @@ fn a_delta_over_several_revisions_is_one_step() {
     assert_eq!(example.take(end(at(13), replica().root())), ["advance to 13"]);
     let changes = example.held().changes_since(10).unwrap();
     assert_eq!(changes.removals, keys(&["b", "never-seen"]));
+}
+
+#[test]
+fn who_is_revoked_is_known_from_the_last_welcome() {
+    let now = Instant::now();
+    let replicas = ReplicaMap::new();
+    let (mut session, _) = SubscriberSession::start(Wanted::All, "test", Patience::default(), now);
+    assert_eq!(session.revoked(), None);
+    let mut told = |revoked: Option<sync::Revoked>| {
+        let welcome = sync::Welcome { publisher: "p".into(), revoked, ..Default::default() };
+        let effects = session.handle(message(publisher_message::Body::Welcome(welcome)), &replicas, now);
+        (session.revoked().cloned(), effects.len())
+    };
+    let list = crate::Revoked { as_of: at(7), identities: vec!["g.gateway.r.hanse.internal".into()] };
+    assert_eq!(told(Some(list.clone().into())), (Some(list), 0));
+    assert_eq!(told(None), (None, 0), "a publisher that says nothing of it");
+    let malformed = sync::Revoked { as_of: None, identities: vec![] };
+    let (_, effects) = told(Some(malformed));
+    assert_eq!(effects, 2, "an alarm, and the end of the stream");
 }

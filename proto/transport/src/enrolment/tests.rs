@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use hanse_proto::enrolment::{
     RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},

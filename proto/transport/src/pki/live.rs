@@ -1,11 +1,11 @@
 //! Cells that a process shares and renewal replaces: its authority, and whom it believes.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, future, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{Authority, TrustAnchor, TrustBundle};
+use super::{Authority, Identity, TrustAnchor, TrustBundle};
 use crate::WallClock;
 
 /// An authority that issuing services share and that renewal replaces. Cloning shares the cell.
@@ -34,19 +34,22 @@ impl LiveAuthority {
     }
 }
 
-/// Whom verifiers believe, and the clock they judge by. New handshakes use what is current. Cloning shares the cell.
+/// Whom verifiers believe, whom they refuse by name all the same, and the clock they judge by. New handshakes use what is
+/// current; who is refused later loses the connections it has. Cloning shares the cell.
 #[derive(Clone)]
 pub struct LiveTrust(Arc<Cell>);
 
 struct Cell {
     bundle: ArcSwap<TrustBundle>,
+    refused: watch::Sender<Arc<BTreeSet<Identity>>>,
     clock: WallClock,
 }
 
 impl LiveTrust {
     /// Starts with these roots.
     pub fn new(bundle: impl Into<TrustBundle>, clock: WallClock) -> Self {
-        Self(Arc::new(Cell { bundle: ArcSwap::from_pointee(bundle.into()), clock }))
+        let refused = watch::Sender::default();
+        Self(Arc::new(Cell { bundle: ArcSwap::from_pointee(bundle.into()), refused, clock }))
     }
 
     /// New handshakes believe these roots from now on.
@@ -57,6 +60,30 @@ impl LiveTrust {
     /// The roots believed now.
     pub fn current(&self) -> Arc<TrustBundle> {
         self.0.bundle.load_full()
+    }
+
+    /// Refuses exactly these identities from now on: their handshakes fail, and the connections they have are cut at once.
+    pub fn refuse(&self, identities: BTreeSet<Identity>) {
+        self.0.refused.send_if_modified(|refused| {
+            let changed = **refused != identities;
+            *refused = Arc::new(identities);
+            changed
+        });
+    }
+
+    /// Whether this identity is refused by name.
+    pub fn refuses(&self, identity: &Identity) -> bool {
+        self.0.refused.borrow().contains(identity)
+    }
+
+    /// Resolves when this identity is refused by name.
+    pub(crate) fn refusal_of(&self, identity: Identity) -> impl Future<Output = ()> + Send + use<> {
+        let mut refused = self.0.refused.subscribe();
+        async move {
+            if refused.wait_for(|refused| refused.contains(&identity)).await.is_err() {
+                future::pending::<()>().await; // nobody is left who could refuse it
+            }
+        }
     }
 
     /// The clock that certificates are judged by.

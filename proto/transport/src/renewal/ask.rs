@@ -1,14 +1,11 @@
 //! Asking whoever admitted this process for a fresh certificate.
 
-use std::sync::Arc;
-
 use hanse_proto::enrolment::{RenewRequest, RenewResponse, enrolment_client::EnrolmentClient};
-use rustls::ClientConfig;
 use tonic::Status;
 
 use crate::{
-    Authority, Chain, Credentials, Expect, Identity, KeyPair, LiveCredentials, LiveTrust, PkiError, TlsError,
-    client_tls,
+    Authority, Chain, ClientTls, Credentials, Expect, Identity, KeyPair, LiveCredentials, LiveTrust,
+    PkiError, TlsError, client_tls,
     enrolment::{ANSWER_TIMEOUT, Failure, classified},
     telemetry,
 };
@@ -132,7 +129,7 @@ async fn ask_in_turn<T>(
     Err(verdict.unwrap_or(RenewError::Unreachable { attempts }))
 }
 
-async fn ask(address: &str, tls: Arc<ClientConfig>) -> Result<RenewResponse, Failure> {
+async fn ask(address: &str, tls: ClientTls) -> Result<RenewResponse, Failure> {
     let channel = crate::connect(address, tls)
         .await
         .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))?;

@@ -8,8 +8,8 @@ const ALL: [Role; 3] = [Role::Server, Role::Agent, Role::Gateway];
 
 /// What became of a connection: who the server saw, or the client's error.
 async fn meet(
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    server: ServerTls,
+    client: impl Into<Arc<ClientConfig>>,
 ) -> Result<Option<crate::Identity>, String> {
     let (mut listener, address) = listen(server).await;
     let (seen, met) = tokio::sync::oneshot::channel();
@@ -146,4 +146,33 @@ async fn new_connections_use_replaced_credentials() {
     assert_eq!(after.0, renewed.chain()[0]);
     assert_eq!(after.1, identity("g-2.gateway.eu-west"));
     assert_eq!(client.identity(), after.1);
+}
+
+#[tokio::test]
+async fn a_bundle_of_two_roots_believes_chains_of_either_until_one_is_dropped() {
+    let (old, new) = (Federation::new(), Federation::new());
+    let trust = crate::LiveTrust::from(old.anchor());
+    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Gateway] };
+    let server =
+        |of: &Federation| server_tls(&of.live("a.agent.eu-west"), clients.clone(), Alpn::Http2).unwrap();
+    let client = |of: &Federation| {
+        let expect = Expect { roles: vec![Role::Agent], region: None };
+        client_tls(Some(&of.live("g.gateway.eu-west")), &trust, expect).unwrap()
+    };
+    assert!(meet(server(&old), client(&old)).await.is_ok());
+    assert!(
+        meet(server(&new), client(&old)).await.is_err() && meet(server(&old), client(&new)).await.is_err()
+    );
+
+    trust.replace(crate::TrustBundle::new([old.anchor(), new.anchor()]).unwrap());
+    for (serving, dialing) in [(&old, &old), (&new, &old), (&old, &new), (&new, &new)] {
+        meet(server(serving), client(dialing)).await.unwrap();
+    }
+
+    trust.replace(new.anchor());
+    assert!(meet(server(&new), client(&new)).await.is_ok());
+    assert!(
+        meet(server(&new), client(&old)).await.is_err() && meet(server(&old), client(&new)).await.is_err()
+    );
+    assert!(crate::TrustBundle::new([]).is_err(), "nobody would be believed");
 }

@@ -50,6 +50,12 @@ pub enum RefusedPeer {
         /// The hash expected, in hex.
         pinned: String,
     },
+    /// It is refused by name.
+    #[error("{peer} is refused here: it is revoked")]
+    Revoked {
+        /// Who came.
+        peer: String,
+    },
     /// A certificate shown for renewal whose issuer's does not follow it.
     #[error("the peer's chain is refused: its second certificate is not the issuer of its first")]
     Order,
@@ -69,7 +75,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    fn check(&self, certificate: &CertificateDer<'_>) -> Result<(), RefusedPeer> {
+    fn check(&self, certificate: &CertificateDer<'_>) -> Result<Identity, RefusedPeer> {
         let peer = Identity::of_certificate(certificate).map_err(RefusedPeer::Identity)?;
         if !self.roles.contains(&peer.role) {
             let expected = self.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
@@ -79,9 +85,14 @@ impl Rule {
             Some(region) if peer.region.as_ref() != Some(region) => {
                 Err(RefusedPeer::Region { peer: peer.to_string(), expected: region.clone() })
             }
-            _ => Ok(()),
+            _ => Ok(peer),
         }
     }
+}
+
+/// Whether an identity is refused by name.
+fn check_refusal(trust: &LiveTrust, peer: &Identity) -> Result<(), RefusedPeer> {
+    if trust.refuses(peer) { Err(RefusedPeer::Revoked { peer: peer.to_string() }) } else { Ok(()) }
 }
 
 /// Which clients' certificates are of use.
@@ -89,7 +100,7 @@ impl Rule {
 pub(super) enum Admit {
     /// Valid ones.
     Valid,
-    /// Also expired ones, in order: what is renewed is judged by who holds its key. Or none at all.
+    /// Also expired and refused ones, in order: whoever renews judges by key and name, and says why not. Or none at all.
     ExpiredOrNone,
 }
 
@@ -133,7 +144,10 @@ impl ClientCertVerifier for ClientVerifier {
             }
         };
         self.trust.current().verify_client(leaf, intermediates, at)?;
-        self.rule.check(leaf)?;
+        let peer = self.rule.check(leaf)?;
+        if self.admit == Admit::Valid {
+            check_refusal(&self.trust, &peer)?;
+        }
         Ok(ClientCertVerified::assertion())
     }
 
@@ -230,7 +244,10 @@ impl ServerCertVerifier for ServerVerifier {
                 anchor.verify_path(leaf, intermediates, now)?;
             }
         }
-        self.rule.check(leaf)?;
+        let peer = self.rule.check(leaf)?;
+        if let Trust::Live(trust) = &self.trust {
+            check_refusal(trust, &peer)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 

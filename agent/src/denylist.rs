@@ -1,0 +1,156 @@
+//! Who is refused by name: learnt from the control plane, kept on disk, and held to with the control plane gone.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hanse_link::{Lineage, Position, Revoked};
+use hanse_transport::{Identity, LiveTrust, Shutdown, telemetry};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::{Config, Error, ledger};
+
+/// Its name in the agent's data directory.
+const FILE: &str = "revoked";
+
+/// The list as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    /// The lineage's generation and id, and the revision of the list's last change.
+    generation: u64,
+    lineage: String,
+    revision: u64,
+    /// Who is refused.
+    identities: Vec<String>,
+}
+
+impl Kept {
+    fn of(revoked: &Revoked) -> Self {
+        Self {
+            generation: revoked.as_of.lineage.generation,
+            lineage: hex::encode(revoked.as_of.lineage.id),
+            revision: revoked.as_of.revision,
+            identities: revoked.identities.clone(),
+        }
+    }
+
+    /// Where it stands; `None` where its lineage cannot be read, and then anything may follow it.
+    fn position(&self) -> Option<Position> {
+        let id = hex::decode(&self.lineage).ok()?.try_into().ok()?;
+        let lineage = Lineage { generation: self.generation, id, parent: None };
+        Some(Position { lineage, revision: self.revision })
+    }
+
+    /// Whether `revoked` is as late or later. A control node that lags must not take a revocation back.
+    fn gives_way_to(&self, revoked: &Revoked) -> bool {
+        self.position().is_none_or(|held| revoked.as_of.may_follow(&held))
+    }
+}
+
+/// Refuses whom the list on disk refuses. To be called before anybody is let in.
+pub(crate) fn restore(config: &Config, trust: &LiveTrust) -> Result<(), Error> {
+    if let Some(kept) = ledger::read::<Kept>(&config.data_dir, FILE)? {
+        trust.refuse(identities(&kept.identities));
+    }
+    Ok(())
+}
+
+/// Refuses whom the control plane refuses, and keeps that, until the shutdown.
+pub(crate) async fn follow(
+    config: Arc<Config>,
+    trust: LiveTrust,
+    mut told: watch::Receiver<Option<Revoked>>,
+    shutdown: Shutdown,
+) {
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            changed = told.changed() => if changed.is_err() { return },
+        }
+        let revoked = told.borrow_and_update().clone();
+        if let Some(revoked) = revoked
+            && let Err(error) = take(&config, &trust, &revoked)
+        {
+            error!(error = %telemetry::causes(&error), "cannot keep who is revoked; it is refused until a restart");
+        }
+    }
+}
+
+/// Puts a list in force, unless a later one is held; then writes it down.
+fn take(config: &Config, trust: &LiveTrust, revoked: &Revoked) -> Result<(), Error> {
+    let held = ledger::read::<Kept>(&config.data_dir, FILE)?;
+    let fresh = Kept::of(revoked);
+    if held.as_ref() == Some(&fresh) || held.is_some_and(|held| !held.gives_way_to(revoked)) {
+        return Ok(());
+    }
+    trust.refuse(identities(&fresh.identities));
+    info!(refused = fresh.identities.len(), revision = fresh.revision, "who is revoked has changed");
+    ledger::write(&config.data_dir, FILE, &fresh)
+}
+
+/// What cannot be read cannot be refused either: a later version's role, say.
+fn identities(texts: &[String]) -> BTreeSet<Identity> {
+    let read = |text: &String| {
+        text.parse().inspect_err(|error| warn!(text, %error, "cannot refuse what is no identity")).ok()
+    };
+    texts.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_topology::Name;
+    use hanse_transport::Authority;
+
+    use super::*;
+    use crate::Addresses;
+
+    const GATEWAY: &str = "g.gateway.eu-west.hanse.internal";
+
+    fn config(dir: &std::path::Path) -> Config {
+        let address = || "127.0.0.1:0".to_owned();
+        Config {
+            name: Name::new("agent-1").unwrap(),
+            region: Name::new("eu-west").unwrap(),
+            data_dir: dir.to_owned(),
+            store_key: None,
+            servers: Vec::new(),
+            enrolment: Vec::new(),
+            join_token_file: None,
+            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
+            advertise: None,
+        }
+    }
+
+    fn revoked(generation: u64, revision: u64, identities: &[&str]) -> Revoked {
+        let lineage = Lineage { generation, id: [generation as u8; 16], parent: None };
+        Revoked {
+            as_of: Position { lineage, revision },
+            identities: identities.iter().map(|identity| (*identity).to_owned()).collect(),
+        }
+    }
+
+    fn trust() -> LiveTrust {
+        Authority::new_root().unwrap().trust_anchor().unwrap().into()
+    }
+
+    #[test]
+    fn the_latest_list_holds_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let gateway: Identity = GATEWAY.parse().unwrap();
+        let live = trust();
+        restore(&config, &live).expect("there is nothing yet");
+        let refused_after = |told: &Revoked| {
+            take(&config, &live, told).unwrap();
+            let restarted = trust();
+            restore(&config, &restarted).unwrap();
+            assert_eq!(restarted.refuses(&gateway), live.refuses(&gateway));
+            live.refuses(&gateway)
+        };
+        assert!(refused_after(&revoked(1, 5, &[GATEWAY, "x.king.eu-west.hanse.internal"])));
+        assert!(refused_after(&revoked(1, 4, &[])), "a control node that lags takes nothing back");
+        assert!(!refused_after(&revoked(1, 6, &[])));
+        assert!(refused_after(&revoked(2, 1, &[GATEWAY])), "a later history counts, whatever its revision");
+        assert!(refused_after(&revoked(1, 9, &[])), "and an earlier one does not");
+    }
+}

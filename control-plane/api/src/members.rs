@@ -1,0 +1,121 @@
+//! Who takes part, and who of them is refused by name.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use hanse_state::{
+    CommandBody, Problem, ProblemName, State,
+    port::{AgentStatus, GroupStatus},
+};
+use hanse_topology::Name;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{call::Call, rejection::Rejection, routes::json};
+
+/// `GET /v1/members`: from what this node has; it answers without a quorum too.
+pub(crate) async fn members(call: Call) -> Result<Response, Rejection> {
+    let fleet = call.api.fleet.fleet().await;
+    let state = call.api.replicated.current();
+    let items = members_json(&state, &call.api.replicated.group(), &fleet.agents);
+    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+}
+
+/// `GET /v1/revocations`.
+pub(crate) async fn revocations(call: Call) -> Result<Response, Rejection> {
+    let state = call.read_state().await?;
+    let items: Vec<Value> =
+        state.revocations().filter_map(|(identity, _)| revocation_json(&state, identity)).collect();
+    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+}
+
+/// `PUT /v1/revocations/{identity}`.
+pub(crate) async fn revoke(call: Call) -> Result<Response, Rejection> {
+    let identity = call.segment("identity").to_owned();
+    let group = call.api.replicated.group();
+    if identity == server(&group.this) {
+        let detail = format!("{} would be cut off before it could say that it is done", group.this);
+        return Err(Problem::new(ProblemName::Conflict, detail)
+            .at("path: identity")
+            .remedy("ask another control node: the client asks the first of its `servers` first")
+            .into());
+    }
+    let before = call.api.replicated.current().is_revoked(&identity);
+    let body = CommandBody::Revoke { identity: identity.clone(), control_nodes: voters(&group) };
+    let accepted = call.propose_body(body).await?;
+    let status = if before { StatusCode::OK } else { StatusCode::CREATED };
+    let state = call.api.replicated.current();
+    // Somebody may have lifted it in the same moment.
+    let shown = revocation_json(&state, &identity).unwrap_or_else(|| json!({"identity": identity}));
+    Ok(json(status, accepted.revision, shown))
+}
+
+/// `DELETE /v1/revocations/{identity}`.
+pub(crate) async fn readmit(call: Call) -> Result<Response, Rejection> {
+    let identity = call.segment("identity").to_owned();
+    let accepted = call.propose_body(CommandBody::Readmit { identity: identity.clone() }).await?;
+    let body = json!({"identity": identity, "revision": accepted.revision});
+    Ok(json(StatusCode::OK, accepted.revision, body))
+}
+
+/// The control nodes that have a vote.
+fn voters(group: &GroupStatus) -> Vec<Name> {
+    let voters = group.nodes.iter().filter(|node| node.role != "learner");
+    voters.filter_map(|node| Name::new(&node.name).ok()).collect()
+}
+
+fn revocation_json(state: &State, identity: &str) -> Option<Value> {
+    let revocation = state.revocation(identity)?;
+    Some(json!({"identity": identity, "revokedBy": revocation.actor, "revokedAt": revocation.at()}))
+}
+
+fn server(name: &str) -> String {
+    format!("{name}.server.control.hanse.internal")
+}
+
+/// Control nodes as the group has them, agents and control nodes that joined, gateways that were heard of, and whoever is
+/// revoked. In order of role, region and name.
+fn members_json(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> Vec<Value> {
+    let mut members: BTreeMap<String, Value> = BTreeMap::new();
+    let mut note = |identity: String, facts: Value| {
+        let member = members.entry(identity).or_insert_with(|| json!({}));
+        if let (Some(member), Value::Object(facts)) = (member.as_object_mut(), facts) {
+            member.extend(facts);
+        }
+    };
+    for node in &group.nodes {
+        note(server(&node.name), json!({}));
+    }
+    for (identity, member) in state.members() {
+        note(identity.to_owned(), json!({"token": member.token, "environments": member.environments}));
+    }
+    for agent in agents {
+        let of = |name: &str, role: &str| format!("{name}.{role}.{}.hanse.internal", agent.region);
+        note(of(&agent.name, "agent"), json!({"connected": agent.connected}));
+        for gateway in &agent.gateways {
+            note(of(&gateway.name, "gateway"), json!({"connected": gateway.connected}));
+        }
+    }
+    for (identity, _) in state.revocations() {
+        note(identity.to_owned(), revocation_json(state, identity).unwrap_or_default());
+    }
+    let mut items: Vec<_> = members.into_iter().map(|(identity, facts)| item(&identity, facts)).collect();
+    items.sort_by_key(|item| {
+        ["role", "region", "name"].map(|key| item[key].as_str().unwrap_or("").to_owned())
+    });
+    items
+}
+
+/// One member: its identity in parts, and what is known of it.
+fn item(identity: &str, facts: Value) -> Value {
+    let mut labels = identity.split('.');
+    let (name, role, region) = (labels.next(), labels.next(), labels.next());
+    let mut item = json!({"identity": identity, "name": name, "role": role});
+    if role != Some("server") {
+        item["region"] = json!(region);
+    }
+    if let (Some(item), Value::Object(facts)) = (item.as_object_mut(), facts) {
+        item.extend(facts);
+    }
+    item
+}

@@ -1,0 +1,95 @@
+//! Those who take part: who joined, and who is refused.
+
+use hanse_topology::Name;
+
+use crate::{Problem, ProblemName, resource::rfc3339};
+
+/// The domain of every identity.
+pub(crate) const DOMAIN: &str = "hanse.internal";
+/// The label in the region's place of a control node.
+const CONTROL: &str = "control";
+
+/// An agent or control node that joined with a JoinToken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The token it joined with last.
+    pub token: Name,
+    /// SHA-256 of the public key it joined with.
+    pub key_digest: [u8; 32],
+    /// The environments it may learn; empty: all of its region's.
+    pub environments: Vec<Name>,
+}
+
+/// That an identity is refused, wherever it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Who revoked it.
+    pub actor: String,
+    /// When, by the command's time, Unix milliseconds.
+    pub time_ms: u64,
+}
+
+impl Revocation {
+    /// When, as RFC 3339 has it.
+    pub fn at(&self) -> String {
+        rfc3339(self.time_ms)
+    }
+}
+
+/// What an identity is, as far as revoking goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A control node.
+    Server(Name),
+    /// An agent.
+    Agent,
+    /// A gateway, of this region.
+    Gateway(Name),
+}
+
+/// Reads `NAME.ROLE.REGION.hanse.internal`.
+pub(crate) fn place_of(identity: &str) -> Result<Place, Problem> {
+    let unreadable = || {
+        Problem::new(ProblemName::Invalid, format!("{identity:?} is not an identity"))
+            .at("identity")
+            .remedy(format!(
+                "write NAME.agent.REGION.{DOMAIN}, NAME.gateway.REGION.{DOMAIN} or NAME.server.{CONTROL}.{DOMAIN}"
+            ))
+    };
+    let labels =
+        identity.strip_suffix(DOMAIN).and_then(|rest| rest.strip_suffix('.')).ok_or_else(unreadable)?;
+    let [name, role, place] =
+        labels.split('.').collect::<Vec<_>>().try_into().map_err(|_: Vec<&str>| unreadable())?;
+    let (name, region) = (Name::new(name), Name::new(place));
+    match (role, name, region) {
+        ("server", Ok(name), Ok(_)) if place == CONTROL => Ok(Place::Server(name)),
+        ("agent", Ok(_), Ok(_)) if place != CONTROL => Ok(Place::Agent),
+        ("gateway", Ok(_), Ok(region)) if place != CONTROL => Ok(Place::Gateway(region)),
+        _ => Err(unreadable()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_are_read() {
+        let name = |text: &str| Name::new(text).unwrap();
+        for (identity, expected) in [
+            ("cp-1.server.control.hanse.internal", Some(Place::Server(name("cp-1")))),
+            ("a.agent.eu-west.hanse.internal", Some(Place::Agent)),
+            ("g.gateway.eu-west.hanse.internal", Some(Place::Gateway(name("eu-west")))),
+            ("", None),
+            ("g.gateway.eu-west", None),
+            ("g.gateway.eu-westhanse.internal", None),
+            ("g.gateway.control.hanse.internal", None),
+            ("a.server.eu-west.hanse.internal", None),
+            ("G.gateway.eu-west.hanse.internal", None),
+            ("x.g.gateway.eu-west.hanse.internal", None),
+            ("g.king.eu-west.hanse.internal", None),
+        ] {
+            assert_eq!(place_of(identity).ok(), expected, "{identity}");
+        }
+    }
+}
