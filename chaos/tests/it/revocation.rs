@@ -108,3 +108,44 @@ async fn a_revoked_gateway_is_cut_off_within_a_second_and_serves_on() -> Result<
     assert!(ran.code == 5 && ran.stderr.contains("cp-1"), "{ran:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_revoked_leader_is_followed_by_nobody() -> Result<()> {
+    let federation = Federation::start(&["--control-nodes", "3", "--regions", "1"])?;
+    let status =
+        || Ok::<Value, anyhow::Error>(serde_json::from_str(&federation.ok(&["status", "-o", "json"])?)?);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let leader = text(&status()?["leader"]);
+    let leads = format!("{leader}.server.control.hanse.internal");
+
+    // It does not cut itself off: another one is asked.
+    let nodes = status()?["nodes"].as_array().context("nodes")?.clone();
+    let other = nodes.iter().find(|node| node["name"] != leader).context("another node")?;
+    let mut client: toml::Table = std::fs::read_to_string(federation.client_config())?.parse()?;
+    client.insert("servers".into(), vec![text(&other["api"])].into());
+    client.insert("ca_file".into(), federation.data_dir().join("ca.crt").display().to_string().into());
+    let config = federation.data_dir().join("other.toml");
+    std::fs::write(&config, client.to_string())?;
+    let asking = |arguments: &[&str]| {
+        let config = config.display().to_string();
+        federation.ok(&[&["--config", config.as_str()], arguments].concat())
+    };
+    asking(&["member", "revoke", &leads])?;
+
+    let began = Instant::now();
+    loop {
+        let now: Value = serde_json::from_str(&asking(&["status", "-o", "json"])?)?;
+        let agent = &now["regions"][0]["agents"][0];
+        if now["leader"].is_string() && now["leader"] != leader && agent["connected"] == true {
+            break;
+        }
+        if began.elapsed() > SOON {
+            bail!("not within {SOON:?}: another leader, and the agent with it: {now}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Two of three go on, and take it back.
+    asking(&["token", "create", "ci"])?;
+    asking(&["member", "readmit", &leads])?;
+    Ok(())
+}

@@ -12,14 +12,14 @@ use crate::projector::lineage_of;
 
 /// Has `trust` refuse whom the state refuses, from now on until the shutdown: as soon as this node has applied it.
 pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, shutdown: Shutdown) {
-    let mut enforced = refuse(&trust, &replicated.current());
-    let mut revision = replicated.current().revision();
+    let mut state = replicated.current();
+    let mut enforced = refuse(&trust, &state);
     loop {
-        let state = tokio::select! {
+        // From the very state that was enforced: what comes in between is not missed.
+        state = tokio::select! {
             () = shutdown.wait() => return,
-            state = replicated.changed_since(revision) => state,
+            state = replicated.changed_since(state.revision()) => state,
         };
-        revision = state.revision();
         if state.revoked_revision() != enforced {
             enforced = refuse(&trust, &state);
         }

@@ -44,6 +44,11 @@ fn commands() {
     );
     let start = command::Body::StartLineage(StartLineage { lineage: Some(lineage()) });
     recorded("control-start-lineage", &command(start));
+    let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
+    let control_nodes = vec!["cp-1".into(), "cp-2".into()];
+    let revoke = command::Body::Revoke(Revoke { identity: identity.clone(), control_nodes });
+    recorded("control-revoke", &command(revoke));
+    recorded("control-readmit", &command(command::Body::Readmit(Readmit { identity })));
 }
 
 fn accepted() -> Outcome {

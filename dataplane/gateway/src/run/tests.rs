@@ -31,6 +31,8 @@ fn name(text: &str) -> Name {
 struct Agent {
     authority: Authority,
     token: JoinToken,
+    /// The token while it is unspent.
+    unspent: Arc<Mutex<Option<JoinToken>>>,
     replicas: Replicas,
     subscribers: Subscribers,
     federation: SocketAddr,
@@ -54,7 +56,7 @@ impl Admission for Everything {
 /// Enrols whoever shows the token, once.
 struct Desk {
     authority: Authority,
-    token: Mutex<Option<JoinToken>>,
+    token: Arc<Mutex<Option<JoinToken>>>,
 }
 
 #[tonic::async_trait]
@@ -92,9 +94,10 @@ impl Agent {
         let subscribers = Subscribers::new();
         let (trigger, shutdown) = ShutdownTrigger::new();
 
+        let unspent = Arc::new(Mutex::new(Some(token.clone())));
         let desk = Desk {
             authority: Authority::from_parts(authority.chain().clone(), authority_key(&authority)).unwrap(),
-            token: Mutex::new(Some(token.clone())),
+            token: unspent.clone(),
         };
         let enrolment = listen(server_tls(&credentials, Clients::Anyone, Alpn::Http2).unwrap()).await;
         let federation_tls = server_tls(
@@ -131,6 +134,7 @@ impl Agent {
         Self {
             authority,
             token,
+            unspent,
             replicas,
             subscribers,
             federation: addresses.0,
@@ -498,4 +502,31 @@ async fn a_task_that_ends_by_itself_is_an_error_and_one_that_was_told_to_is_not(
     assert!(
         tokio::time::timeout(Duration::from_millis(20), unexpected_end(tasks(), &shutdown)).await.is_err()
     );
+}
+
+/// Its agent lost what it knew of the gateway, and the operator left a new token where the first was.
+#[tokio::test]
+async fn who_is_not_renewed_joins_again_with_the_key_it_has() {
+    let agent = Agent::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let config = agent.config(dir.path());
+    let (clock, hand) = WallClock::simulated(std::time::SystemTime::now());
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let live = identity::credentials(&config, &clock, &shutdown).await.unwrap().unwrap();
+    let first = live.current();
+
+    *agent.unspent.lock().unwrap() = Some(agent.token.clone());
+    let trust = LiveTrust::new(first.trust_anchor().unwrap(), clock);
+    hand.advance(Duration::from_secs(15 * 3600));
+    let renewing = tokio::spawn(identity::keep_renewed(config.clone(), live.clone(), trust, shutdown));
+    let renewed = async {
+        while live.current().chain()[0] == first.chain()[0] {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, renewed).await.expect("it joins again");
+    assert_eq!(live.current().key().public_key_der(), first.key().public_key_der());
+    assert_eq!(live.identity(), *first.identity());
+    assert!(agent.unspent.lock().unwrap().is_none(), "the token did it");
+    renewing.abort();
 }
