@@ -9,7 +9,7 @@ use hanse_link::{
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_transport::{
     Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
-    WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls,
+    WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls, tell_service_manager,
 };
 use tokio::{
     net::TcpListener,
@@ -34,6 +34,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let metrics = Metrics::new();
     let mut tasks = JoinSet::new();
     let (ready, readiness) = watch::channel(Err("not joined yet".to_owned()));
+    tasks.spawn(tell_service_manager(readiness.clone(), || true, shutdown.clone()));
     tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
 
     let authority = tokio::select! {

@@ -29,5 +29,5 @@ pub use http::{Answer, Client};
 pub use openapi::{Operation, operations};
 pub use operator::{Cli, Operator};
 pub use percentile::percentile;
-pub use process::Process;
+pub use process::{Process, binary};
 pub use world::{Placement, Role, World, WorldOptions};

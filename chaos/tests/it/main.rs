@@ -6,6 +6,7 @@ mod alone;
 mod bad_input;
 mod bench;
 mod cut;
+mod deploy;
 mod dev_control;
 mod disk;
 mod far;

@@ -13,7 +13,7 @@ use hanse_state::port::Replicated;
 use hanse_transport::{
     Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
     TlsListener, WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls,
-    warn_of_expiry,
+    tell_service_manager, warn_of_expiry,
 };
 use tokio::{sync::watch, task::JoinSet};
 use tonic::service::Routes;
@@ -71,6 +71,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let admin = bind("admin", &config.listen.admin).await?;
 
     let (ready, readiness) = watch::channel(Err("starting".to_owned()));
+    tasks.spawn(tell_service_manager(readiness.clone(), || true, shutdown.clone()));
     tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
 
     let servers_only = Expect { roles: vec![Role::Server], region: None };

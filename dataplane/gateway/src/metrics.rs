@@ -5,9 +5,12 @@
 mod collector;
 mod histogram;
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -116,6 +119,11 @@ impl ApiStats {
     }
 }
 
+/// How often a serving thread shows that it turns.
+pub const PULSE: Duration = Duration::from_secs(1);
+/// A serving thread that has not shown it for so long hangs: nothing on it may take even a hundredth of that.
+const HUNG_AFTER_MS: u64 = 10_000;
+
 /// What one serving thread counts.
 #[derive(Debug, Default)]
 pub struct WorkerMetrics {
@@ -141,6 +149,8 @@ pub struct WorkerMetrics {
     pub ejections: AtomicU64,
     /// Client connections cut at the end of the drain.
     pub cut_connections: AtomicU64,
+    /// When the thread last came round to this, by [`health::millis`](crate::health::millis); 0: it has not begun.
+    pub pulse: AtomicU64,
 }
 
 /// Everything the gateway counts.
@@ -178,6 +188,14 @@ pub struct ScopeGauge {
 }
 
 impl GatewayMetrics {
+    /// Whether every serving thread that has begun still turns, as of `now` by [`health::millis`](crate::health::millis).
+    pub fn turns(&self, now: u64) -> bool {
+        self.workers.iter().all(|worker| match worker.pulse.load(Ordering::Relaxed) {
+            0 => true,
+            last => now.saturating_sub(last) < HUNG_AFTER_MS,
+        })
+    }
+
     /// Counters at zero for so many serving threads.
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {

@@ -1,6 +1,11 @@
 //! A gateway from its configuration to its end.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hanse_link::{
     EffectiveSource, InUse, Persistence, Position, Replicas, SubscriberHandle, SubscriberOptions,
@@ -9,7 +14,7 @@ use hanse_link::{
 use hanse_topology::ScopeId;
 use hanse_transport::{
     Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, ShutdownTrigger, WallClock,
-    admin, client_tls,
+    admin, client_tls, tell_service_manager,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
@@ -19,7 +24,7 @@ use tracing::{error, info, warn};
 use crate::{
     Config, Error,
     access_log::AccessLog,
-    health::HealthChecks,
+    health::{HealthChecks, millis},
     identity,
     keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
@@ -90,7 +95,13 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         http = ?dataplane.http, https = ?dataplane.https, "gateway listens"
     );
 
-    let pages = admin::router(registry, ready_until(kept.ready, &shutdown)).merge(crate::admin::router(
+    let ready = ready_until(kept.ready, &shutdown);
+    let alive = {
+        let metrics = metrics.clone();
+        move || metrics.turns(millis(Instant::now()))
+    };
+    tokio::spawn(tell_service_manager(ready.clone(), alive, shutdown.clone()));
+    let pages = admin::router(registry, ready).merge(crate::admin::router(
         credentials.identity().to_string(),
         kept.summary,
         durable,

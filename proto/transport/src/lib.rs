@@ -16,6 +16,7 @@ mod pki;
 mod renewal;
 mod serve;
 pub mod shutdown;
+mod supervision;
 pub mod telemetry;
 mod tls;
 mod token;
@@ -35,6 +36,7 @@ pub use renewal::{
 };
 pub use serve::{BindError, bind, drain, serve_grpc};
 pub use shutdown::{Shutdown, ShutdownTrigger};
+pub use supervision::tell_service_manager;
 pub use tls::{
     Alpn, ClientTls, Clients, Expect, RefusedPeer, ServerTls, TlsError, client_tls, install_crypto_provider,
     server_tls,

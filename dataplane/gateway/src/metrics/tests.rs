@@ -44,3 +44,13 @@ fn counters_of_all_threads_are_shown_as_one() {
         assert!(shown.contains(line), "{line}\nnot in\n{shown}");
     }
 }
+
+#[test]
+fn a_thread_that_hangs_is_noticed() {
+    let metrics = GatewayMetrics::new(2);
+    assert!(metrics.turns(99_999), "neither has begun");
+    metrics.workers[0].pulse.store(1_000, Ordering::Relaxed);
+    metrics.workers[1].pulse.store(9_000, Ordering::Relaxed);
+    assert!(metrics.turns(10_999));
+    assert!(!metrics.turns(11_000), "the first has not turned for ten seconds");
+}

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::{Arc, Once, atomic::Ordering},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
@@ -26,7 +27,8 @@ use super::{
 use crate::{
     access_log::AccessLog,
     config::{Drain, Limits},
-    metrics::{GatewayMetrics, WorkerMetrics},
+    health::millis,
+    metrics::{GatewayMetrics, PULSE, WorkerMetrics},
     table::RoutingTable,
 };
 
@@ -95,6 +97,15 @@ impl Worker {
                 loop {
                     tokio::time::sleep(upstream::SWEEP).await;
                     upstreams.sweep();
+                }
+            }
+        });
+        tokio::task::spawn_local({
+            let serving = serving.clone();
+            async move {
+                loop {
+                    serving.own_metrics().pulse.store(millis(Instant::now()), Ordering::Relaxed);
+                    tokio::time::sleep(PULSE).await;
                 }
             }
         });
