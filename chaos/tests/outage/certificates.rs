@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::json;
 
+use hanse_chaos::{Bug, FlakyUpstream};
+
 use crate::federation::{Federation, Gateway, at_work, follows};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,6 +23,10 @@ fn is_fresh(federation: &Federation, gateway: &Gateway) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_region_lives_through_72_hours_without_control_plane() {
     let (federation, server, mut agent, gateway, mut running) = at_work().await;
+    let any = "127.0.0.1:0".parse().unwrap();
+    let upstream = FlakyUpstream::start(any, Bug::None).await.unwrap();
+    federation.publish("orders", upstream.address).await;
+    federation.eventually("it serves", async || gateway.call("orders").await == 200).await;
     server.stop().await;
     let first = gateway.credentials().unwrap();
     let mut leaves = BTreeSet::from([first.chain()[0].to_vec()]);
@@ -35,6 +41,7 @@ async fn a_region_lives_through_72_hours_without_control_plane() {
             let late = federation.gateway("gateway-2");
             let started = federation.start_gateway(&late).await;
             follows(&federation, &late).await;
+            federation.eventually("the newcomer serves", async || late.call("orders").await == 200).await;
             newcomer = Some((late, started));
         }
         match hour % (2 * RESTART_EVERY) {
@@ -46,9 +53,12 @@ async fn a_region_lives_through_72_hours_without_control_plane() {
             RESTART_EVERY => {
                 running.stop().await;
                 running = federation.start_gateway(&gateway).await;
+                let serves = async || gateway.call("orders").await == 200;
+                federation.eventually("it serves what it kept", serves).await;
+                assert_eq!(gateway.snapshots().await, 0, "and needs nothing of it again");
                 follows(&federation, &gateway).await;
             }
-            _ => {}
+            _ => assert_eq!(gateway.call("orders").await, 200, "hour {hour}"),
         }
     }
     assert!(first.validity().is_over(federation.clock.now() - 24 * HOUR), "it really expired, two days ago");
@@ -56,18 +66,22 @@ async fn a_region_lives_through_72_hours_without_control_plane() {
 
     let (late, late_running) = newcomer.unwrap();
     federation.eventually("the newcomer is renewed too", async || is_fresh(&federation, &late)).await;
+    let before = [gateway.snapshots().await, late.snapshots().await];
     let server = federation.start_server().await;
-    let revision = federation
-        .apply(json!([{"kind": "Environment", "name": "production",
-        "spec": {"regions": ["eu-west"], "hostnames": ["after.example.com"]}}]))
-        .await;
+    let revision = federation.publish("items", upstream.address).await;
     for gateway in [&gateway, &late] {
         federation
             .eventually("a change made after the outage arrives", async || {
-                gateway.revision().await >= Some(revision)
+                gateway.revision().await >= Some(revision) && gateway.call("items").await == 200
             })
             .await;
     }
+    assert_eq!(
+        federation.agents_snapshots().await,
+        0,
+        "deltas were enough for the agent, restarted an hour ago"
+    );
+    assert_eq!([gateway.snapshots().await, late.snapshots().await], before, "and for its gateways");
     for role in [running, late_running, agent, server] {
         role.stop().await;
     }

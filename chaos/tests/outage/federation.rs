@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -156,6 +157,25 @@ impl Federation {
         .await;
     }
 
+    /// Publishes an Api that anybody may call at `/NAME/now`.
+    pub(crate) async fn publish(&self, api: &str, upstream: SocketAddr) -> u64 {
+        self.apply(json!([
+            {"kind": "Organization", "name": "default", "spec": {}},
+            {"kind": "Api", "organization": "default", "name": api, "spec":
+                {"context": format!("/{api}"), "version": "1", "operations": [{"method": "GET", "path": "/now"}]}},
+            {"kind": "Upstream", "organization": "default", "name": api, "spec":
+                {"endpoints": [{"url": format!("http://{upstream}")}]}},
+            {"kind": "Binding", "organization": "default", "name": api, "spec":
+                {"api": api, "environment": "production", "upstream": api}},
+        ]))
+        .await
+    }
+
+    /// How many snapshots the agent has applied since it started, whatever the reason.
+    pub(crate) async fn agents_snapshots(&self) -> u64 {
+        snapshots(&self.agent.listen.admin).await
+    }
+
     /// Applies resources and returns the revision.
     pub(crate) async fn apply(&self, resources: Value) -> u64 {
         let answer =
@@ -256,12 +276,33 @@ impl Gateway {
         page["agent"]["lastFailure"].as_str().filter(|_| !connected).map(str::to_owned)
     }
 
+    /// The status it answers a call of `/API/now` with; 0: it does not answer.
+    pub(crate) async fn call(&self, api: &str) -> u16 {
+        let http = self.config.listen.http.as_ref().unwrap();
+        let client = hanse_chaos::Client::new(None).unwrap();
+        let answer = client.get(&format!("http://{http}/{api}/now"), &[]).await;
+        answer.map_or(0, |answer| answer.status.as_u16())
+    }
+
+    /// How many snapshots it has applied since it started, whatever the reason.
+    pub(crate) async fn snapshots(&self) -> u64 {
+        snapshots(&self.config.listen.admin).await
+    }
+
     /// The revision it serves.
     pub(crate) async fn revision(&self) -> Option<u64> {
         let page = get(&self.config.listen.admin, "/config").await?;
         let page: Value = serde_json::from_slice(&page).ok()?;
         page["scopes"][0]["revision"].as_u64()
     }
+}
+
+/// The sum of a role's counters of snapshots applied.
+async fn snapshots(admin: &str) -> u64 {
+    let page = get(admin, "/metrics").await.expect("it runs");
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let counters = page.lines().filter(|line| line.starts_with("hanse_link_snapshots_applied_total"));
+    counters.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 async fn ready(admin: &str) -> bool {
