@@ -10,7 +10,7 @@ use crate::exit::Failure;
 /// Top-level keys that hold lists; in the environment their items are separated by commas.
 const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
-const TABLES: [&str; 4] = ["listen", "advertise", "limits", "store_key"];
+const TABLES: [&str; 5] = ["listen", "advertise", "limits", "store_key", "drain"];
 /// Tables of which one key is given: a variable replaces whatever the file names.
 const CHOICES: [&str; 1] = ["store_key"];
 /// Variables of these endings are secrets that roles read themselves; the second, where `store_key` names it.

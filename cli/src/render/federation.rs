@@ -50,6 +50,11 @@ pub(crate) fn federation(status: &Value) -> String {
                 said[0], said[1], said[2], said[3]
             );
         }
+        let total = gateway["quarantinedTotal"].as_u64().unwrap_or_default();
+        let named = each(&gateway["quarantined"]).count() as u64;
+        if total > named {
+            text += &format!("\nquarantined by {}: {} more", text_of(&gateway["name"]), total - named);
+        }
     }
     text
 }

@@ -8,6 +8,7 @@ use axum::response::Response;
 use hanse_state::{
     Kind, ResourceKey, Revision, State,
     port::{Consistency, FleetReport, Quarantined},
+    projection,
 };
 use hanse_topology::{Name, ScopeId};
 use http::StatusCode;
@@ -112,7 +113,9 @@ fn rows_of(
     let row = |environment: &Name, effective: Option<Revision>, quarantined: &[Quarantined]| {
         let reached = effective.is_some_and(|effective| effective >= revision);
         // What this revision changed and the gateway cannot use, it does not serve.
-        let unused = quarantined.iter().find(|quarantined| quarantined.since == Some(revision));
+        let unused = quarantined.iter().find(|quarantined| {
+            quarantined.current && projection::last_change(state, &quarantined.key) == Some(revision)
+        });
         let (state, reason) = match (reached, unused, in_scope) {
             (true, None, _) => (ConvergenceState::Effective, None),
             (true, Some(unused), _) => (ConvergenceState::Behind, Some(view::cannot_use(unused))),

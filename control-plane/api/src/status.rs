@@ -99,7 +99,7 @@ fn regions_json(state: &State, agents: &[AgentStatus]) -> Vec<Value> {
         json!({
             "name": name,
             "agents": region.agents.iter().map(|agent| agent_json(agent)).collect::<Vec<_>>(),
-            "gateways": region.gateways.iter().map(gateway_json).collect::<Vec<_>>(),
+            "gateways": region.gateways.iter().map(|view| gateway_json(state, view)).collect::<Vec<_>>(),
         })
     };
     regions.into_iter().map(region_json).collect()
@@ -126,7 +126,7 @@ fn agent_json(agent: &AgentStatus) -> Value {
     })
 }
 
-fn gateway_json(view: &GatewayView<'_>) -> Value {
+fn gateway_json(state: &State, view: &GatewayView<'_>) -> Value {
     let gateway = view.gateway;
     json!({
         "name": gateway.name,
@@ -136,14 +136,14 @@ fn gateway_json(view: &GatewayView<'_>) -> Value {
         // What it serves everywhere: nothing, if one scope has nothing yet.
         "revision": gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
         "scopes": scopes_json(&gateway.scopes),
-        "quarantined": gateway.scopes.iter().flat_map(quarantined_json).collect::<Vec<_>>(),
+        "quarantined": gateway.scopes.iter().flat_map(|scope| quarantined_json(state, scope)).collect::<Vec<_>>(),
         "quarantinedTotal": gateway.scopes.iter().map(|scope| scope.quarantined_total).sum::<u64>(),
     })
 }
 
 /// What a gateway cannot use as it received it, by the management resource it was made from.
-fn quarantined_json(scope: &ScopeStatus) -> impl Iterator<Item = Value> {
-    scope.quarantined.iter().map(|quarantined| {
+fn quarantined_json(state: &State, scope: &ScopeStatus) -> Vec<Value> {
+    let named = scope.quarantined.iter().map(|quarantined| {
         let source = projection::source(&quarantined.key);
         json!({
             "kind": source.as_ref().map(|source| source.kind.as_str()),
@@ -153,9 +153,10 @@ fn quarantined_json(scope: &ScopeStatus) -> impl Iterator<Item = Value> {
             "field": quarantined.field,
             "reason": quarantined.reason,
             "lastGood": quarantined.last_good,
-            "since": quarantined.since,
+            "since": projection::last_change(state, &quarantined.key).filter(|_| quarantined.current),
         })
-    })
+    });
+    named.collect()
 }
 
 fn scopes_json(scopes: &[ScopeStatus]) -> Vec<Value> {

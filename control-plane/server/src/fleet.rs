@@ -21,7 +21,7 @@ use hanse_state::{
     State,
     port::{AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
 };
-use hanse_transport::{Identity, Role, Shutdown, digest_secret};
+use hanse_transport::{Identity, Role, Shutdown};
 use parking_lot::Mutex;
 
 use memory::Memory;
@@ -93,7 +93,7 @@ impl Fleet for GatheredFleet {
         Box::pin(async move {
             let mut silent = self.gather().await;
             let mut agents = self.memory.lock().recall(Instant::now());
-            self.replicas.read(|replicas| date_quarantines(&mut agents, replicas));
+            self.replicas.read(|replicas| mark_current(&mut agents, replicas));
             // A node that has just started knows nobody yet, and the agents it had may not have found another.
             if self.started.elapsed() < LEASE && !all_reported(&self.group.current(), &agents) {
                 silent.push(self.name.clone());
@@ -103,17 +103,14 @@ impl Fleet for GatheredFleet {
     }
 }
 
-/// Says of what gateways cannot use which revision made it so, where that is what is published now.
-fn date_quarantines(agents: &mut [AgentStatus], replicas: &ReplicaMap) {
-    let scopes =
-        agents.iter_mut().flat_map(|agent| &mut agent.gateways).flat_map(|gateway| &mut gateway.scopes);
-    for scope in scopes {
+/// Says of what gateways cannot use whether it is what is published now: a gateway may be behind, or there is a newer one.
+fn mark_current(agents: &mut [AgentStatus], replicas: &ReplicaMap) {
+    let gateways = agents.iter_mut().flat_map(|agent| &mut agent.gateways);
+    for scope in gateways.flat_map(|gateway| &mut gateway.scopes) {
         let Some(replica) = replicas.get(&scope.scope) else { continue };
         for quarantined in &mut scope.quarantined {
-            let published = replica.get(&quarantined.key).map(|value| digest_secret(value).to_vec());
-            if published.unwrap_or_default() == quarantined.received {
-                quarantined.since = replica.changed_at(&quarantined.key);
-            }
+            let published = replica.value_hash(&quarantined.key).map_or(&[][..], |hash| hash);
+            quarantined.current = quarantined.received == published;
         }
     }
 }
@@ -163,11 +160,12 @@ mod tests {
     use hanse_link::{Lineage, Position};
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
     use hanse_topology::Name;
+    use hanse_transport::digest_secret;
 
     use super::*;
 
     #[test]
-    fn a_quarantine_is_dated_by_what_is_published() {
+    fn what_is_published_now_is_told_from_what_was() {
         let name = |text| Name::new(text).unwrap();
         let scope = hanse_topology::ScopeId::runtime(name("eu-west"), name("production"));
         let replicas = Replicas::new();
@@ -176,14 +174,14 @@ mod tests {
             let (to, upserts) = (Position { lineage, revision }, vec![("plan/o/a".into(), value.into())]);
             replicas.update(&scope, |replica| replica.advance(to, upserts, Vec::new())).unwrap();
         };
-        let since = |received: &[u8]| {
+        let current = |received: &[u8]| {
             let quarantined = Quarantined {
                 key: "plan/o/a".into(),
                 received: received.to_vec(),
                 last_good: false,
                 field: String::new(),
                 reason: String::new(),
-                since: None,
+                current: false,
             };
             let scopes = vec![ScopeStatus {
                 quarantined: vec![quarantined],
@@ -205,13 +203,13 @@ mod tests {
                 scopes: Vec::new(),
                 gateways: vec![gateway],
             }];
-            replicas.read(|replicas| date_quarantines(&mut agents, replicas));
-            agents[0].gateways[0].scopes[0].quarantined[0].since
+            replicas.read(|replicas| mark_current(&mut agents, replicas));
+            agents[0].gateways[0].scopes[0].quarantined[0].current
         };
         advance(7, "bad");
         let bad = digest_secret(b"bad");
-        assert_eq!(since(&bad), Some(7));
+        assert!(current(&bad));
         advance(8, "mended");
-        assert_eq!(since(&bad), None, "there is another version by now");
+        assert!(!current(&bad), "there is another version by now");
     }
 }

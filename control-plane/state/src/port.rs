@@ -154,8 +154,8 @@ pub struct Quarantined {
     pub field: String,
     /// What is wrong with it.
     pub reason: String,
-    /// The revision that made it so; `None`: the control plane has another version by now, or the revision is long past.
-    pub since: Option<Revision>,
+    /// Whether what was received is what is published now.
+    pub current: bool,
 }
 
 /// What one revision did to the scopes, from the projection.

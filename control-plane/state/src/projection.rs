@@ -29,7 +29,7 @@ use hanse_topology::ScopeId;
 pub(crate) use encode::route_len;
 pub use naive::from_scratch;
 pub use preview::preview;
-pub use source::{Source, source};
+pub use source::{Source, last_change, source};
 
 use crate::{Revision, State, port::ScopeEffect};
 use presence::{Index, Side};

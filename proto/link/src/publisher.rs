@@ -204,6 +204,7 @@ impl Stream {
         }
         if let Received::Acked { scope, effective: Some(position), quarantine, .. } = &received
             && quarantine.is_complete()
+            && self.session.scopes().any(|subscribed| subscribed == scope)
         {
             // What a gateway uses, another can: until then the version before is kept for those that come anew.
             let but = quarantine.named().iter().map(|quarantined| (quarantined.key.as_str().into(), None));

@@ -12,10 +12,14 @@ use hanse_sync::{Position, Quarantine};
 use hanse_topology::ScopeId;
 use hanse_transport::Identity;
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::watch;
 
 /// A subscriber not heard for so long has no lease: writes do not wait for it. Fifteen missed proofs of life.
 pub const LEASE: Duration = Duration::from_secs(15);
+/// How much of a report names what is in quarantine, in octets: a thousand names, and a small part of what a message may
+/// carry, also where a control node passes on the reports of all its agents.
+const REPORTED_NAMES_BYTES: usize = 256 << 10;
 /// How long one that left stays listed, so that people see what is missing.
 const KEEP_ABSENT: Duration = Duration::from_secs(3600);
 
@@ -120,15 +124,25 @@ impl Subscribers {
         self.0.version.subscribe()
     }
 
-    /// The table as an agent reports it.
+    /// The table as an agent reports it. When its gateways have much in quarantine, the first are named and the rest counted.
     pub fn to_report(&self, now: Instant) -> Report {
+        let mut names_left = REPORTED_NAMES_BYTES;
+        let mut scope_status = |(scope, ack): (&ScopeId, &ScopeAck)| {
+            let mut status = ack.to_status(scope);
+            let size: usize = status.quarantined.iter().map(|quarantined| quarantined.encoded_len()).sum();
+            match names_left.checked_sub(size) {
+                Some(left) => names_left = left,
+                None => status.quarantined.clear(),
+            }
+            status
+        };
         let subscribers = self.snapshot().into_iter().map(|record| {
             let heard = now.saturating_duration_since(record.last_heard);
             SubscriberStatus {
                 name: record.identity.name.to_string(),
                 role: record.identity.role.to_string(),
                 region: record.identity.region.map(String::from).unwrap_or_default(),
-                scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
+                scopes: record.scopes.iter().map(&mut scope_status).collect(),
                 heard_ms_ago: u64::try_from(heard.as_millis()).unwrap_or(u64::MAX),
                 connected: record.connected,
             }
@@ -262,6 +276,33 @@ mod tests {
         let report = table.to_report(start + Duration::from_secs(2));
         assert_eq!(report.subscribers[0].heard_ms_ago, 2000);
         assert_eq!(report.subscribers[0].scopes[0].scope, "runtime/eu-west/production");
+    }
+
+    #[test]
+    fn however_much_is_in_quarantine_a_report_stays_small() {
+        let now = Instant::now();
+        let table = Subscribers::new();
+        let quarantined = |index: usize| hanse_proto::sync::Quarantined {
+            key: format!("subscription/default/{index}"),
+            received: vec![1; 32].into(),
+            effective: vec![2; 32].into(),
+            field: "plan".into(),
+            reason: "x".repeat(10_000),
+        };
+        let quarantine = Quarantine::of((0..100).map(quarantined));
+        for index in 0..1_000 {
+            let identity = gateway(&format!("g{index}"));
+            let stream = table.arrived(&identity, now);
+            table.heard(&identity, stream, now, |record| {
+                let scope = "runtime/eu-west/production".parse().unwrap();
+                let ack = ScopeAck { quarantine: quarantine.clone(), ..Default::default() };
+                record.scopes.insert(scope, ack).is_none()
+            });
+        }
+        let report = table.to_report(now);
+        assert!(report.encoded_len() < 1 << 20, "{} octets", report.encoded_len());
+        assert!(report.subscribers.iter().all(|status| status.scopes[0].quarantined_total == 100));
+        assert_eq!(report.subscribers[0].scopes[0].quarantined.len(), 64);
     }
 
     #[test]

@@ -133,7 +133,8 @@ impl PublisherSession {
     /// Says what the subscriber may have, by the state of position `as_of`. It is told when that changes.
     pub fn admit(&mut self, scopes: impl IntoIterator<Item = ScopeId>, as_of: Option<Position>) {
         let admitted: BTreeSet<ScopeId> = scopes.into_iter().collect();
-        self.welcome_due |= self.admitted != admitted;
+        // An offer that rests on no state says nothing: that it rests on one now is news.
+        self.welcome_due |= self.admitted != admitted || self.admitted_as_of.is_none() != as_of.is_none();
         self.cursors.retain(|scope, _| admitted.contains(scope));
         // Who asked a moment too early is served: a refusal would reach it after the Welcome and undo the offer.
         self.refusals.retain(|_, refusal| {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use hanse_proto::sync::{self, Quarantined};
 
-/// How many are named, per scope: enough for a person to see what is wrong, and for a thousand gateways' lists to fit into
-/// one message of their agent.
+/// How many are named, per scope: enough for a person to see what is wrong.
 const MAX_NAMED: usize = 64;
+/// How much of a reason is told, in octets: a sentence with a name or two in it.
+const MAX_REASON_BYTES: usize = 256;
 
 /// The resources of one scope that its consumer has in quarantine. Cloning shares them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,7 +20,7 @@ impl Quarantine {
     /// These; beyond 64 they are only counted.
     pub fn of(all: impl IntoIterator<Item = Quarantined>) -> Self {
         let mut all = all.into_iter();
-        let named: Arc<[_]> = all.by_ref().take(MAX_NAMED).collect();
+        let named: Arc<[_]> = all.by_ref().take(MAX_NAMED).map(shortened).collect();
         Self { total: (named.len() + all.count()) as u64, named }
     }
 
@@ -48,6 +49,13 @@ impl Quarantine {
     pub fn of_status(status: &sync::ScopeStatus) -> Self {
         Self::received(status.quarantined.clone(), status.quarantined_total)
     }
+}
+
+fn shortened(quarantined: Quarantined) -> Quarantined {
+    let reason = &quarantined.reason;
+    let end = reason.floor_char_boundary(MAX_REASON_BYTES);
+    let reason = if end < reason.len() { format!("{}…", &reason[..end]) } else { reason.clone() };
+    Quarantined { reason, ..quarantined }
 }
 
 #[cfg(test)]

@@ -158,9 +158,9 @@ impl Replica {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    /// The revision that last changed `key`, as far as is known: a snapshot says of all its keys that it did.
-    pub fn changed_at(&self, key: &str) -> Option<u64> {
-        self.entries.get(key).map(|entry| entry.revision)
+    /// SHA-256 of the value at `key`.
+    pub fn value_hash(&self, key: &str) -> Option<&[u8; 32]> {
+        self.tree.value_hash(key)
     }
 
     /// Keys and values in byte order of the keys.

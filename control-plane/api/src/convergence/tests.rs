@@ -221,28 +221,29 @@ fn a_revision_older_than_memory_is_judged_by_who_is_there_now() {
 #[test]
 fn a_revision_is_not_served_where_what_it_changed_cannot_be_used() {
     let state = world();
-    let bad = |since| Quarantined {
-        key: "upstream/shop/orders".into(),
+    // The Environment `prod` was last changed by revision 4.
+    let bad = |current| Quarantined {
+        key: "listener/prod".into(),
         received: vec![1; 32],
         last_good: true,
-        field: "ca_pem".into(),
-        reason: "holds no certificate".into(),
-        since,
+        field: "hostnames".into(),
+        reason: "cannot be read".into(),
+        current,
     };
-    let check = |since: Option<Revision>, revision: Revision, served: bool| {
+    let check = |current: bool, revision: Revision, served: bool| {
         let mut gateway = gateway("g1", "eu", 100, &[("prod", Some(6))]);
-        gateway.scopes[0].quarantined = vec![bad(since)];
+        gateway.scopes[0].quarantined = vec![bad(current)];
         let fleet = FleetReport { agents: vec![agent("eu", vec![gateway])], silent: Vec::new() };
         let found = convergence(&state, &fleet, revision, MADE_MS + 1_000);
-        assert_eq!(found.converged, served, "since {since:?}, asked of {revision}");
+        assert_eq!(found.converged, served, "current {current}, asked of {revision}");
         found.gateways[0].reason.clone()
     };
-    let reason = check(Some(6), 6, false).unwrap();
+    let reason = check(true, 4, false).unwrap();
     assert_eq!(
         reason,
-        "cannot use Upstream orders: ca_pem holds no certificate; goes on with the version before"
+        "cannot use Environment prod: hostnames cannot be read; goes on with the version before"
     );
-    // Others' changes are not held up by it.
-    assert_eq!(check(Some(5), 6, true), None);
-    assert_eq!(check(None, 6, true), None);
+    // Others' changes are not held up by it, nor is this one once there is a later version.
+    assert_eq!(check(true, 6, true), None);
+    assert_eq!(check(false, 4, true), None);
 }

@@ -105,7 +105,7 @@ async fn status_shows_the_whole_federation() {
         last_good: true,
         field: "ca_pem".into(),
         reason: "holds no certificate".into(),
-        since: Some(3),
+        current: true,
     }];
     *api.node.agents.lock().unwrap() = vec![agent];
     api.node.quorum.store(false, std::sync::atomic::Ordering::SeqCst);
@@ -167,8 +167,7 @@ async fn status_shows_the_whole_federation() {
                   "environment": "prod",
                   "field": "ca_pem",
                   "reason": "holds no certificate",
-                  "lastGood": true,
-                  "since": 3
+                  "lastGood": true
                 }
               ],
               "quarantinedTotal": 1

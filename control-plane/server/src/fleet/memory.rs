@@ -135,7 +135,7 @@ fn quarantined(said: &sync::Quarantined) -> Quarantined {
         last_good: !said.effective.is_empty(),
         field: said.field.clone(),
         reason: said.reason.clone(),
-        since: None,
+        current: false,
     }
 }
 

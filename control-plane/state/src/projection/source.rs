@@ -2,7 +2,7 @@
 
 use hanse_topology::Name;
 
-use crate::Kind;
+use crate::{Kind, ResourceKey, Revision, Spec, State};
 
 /// The management resource a runtime resource was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,36 @@ pub fn source(key: &str) -> Option<Source> {
     Some(Source { kind, organization: Some(Name::new(organization).ok()?), name: name.to_owned() })
 }
 
+/// The last revision that changed any resource that the one at `key` is made from; `None` where there is none.
+pub fn last_change(state: &State, key: &str) -> Option<Revision> {
+    let source = source(key)?;
+    let of = |kind: Kind, name: &str| {
+        let name = Name::new(name).ok()?;
+        let key = match &source.organization {
+            Some(organization) => ResourceKey::owned(kind, organization.clone(), name),
+            None => ResourceKey::global(kind, name),
+        };
+        state.get(&key)
+    };
+    let revision = |kind: Kind, name: &str| of(kind, name).map(|resource| resource.metadata.revision);
+    match source.kind {
+        Kind::Upstream => match source.name.split_once('/') {
+            Some((api_revision, _)) => revision(Kind::ApiRevision, api_revision),
+            None => revision(Kind::Upstream, &source.name),
+        },
+        // A route is made of a Binding and of a revision of its Api, and the Api's lifecycle decides.
+        Kind::Binding => {
+            let binding = of(Kind::Binding, &source.name)?;
+            let api = match &binding.spec {
+                Spec::Binding(spec) => revision(Kind::Api, spec.api.as_str()),
+                _other_kind => None,
+            };
+            api.into_iter().chain([binding.metadata.revision]).max()
+        }
+        other => revision(other, &source.name),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +84,26 @@ mod tests {
         check("key-manager/shop/a", None);
         check("plan/gold", None);
         check("plan", None);
+    }
+
+    #[test]
+    fn the_last_change_is_that_of_any_resource_behind_it() {
+        use crate::fixture::{ORDERS, World};
+        let mut world = World::new().with(ORDERS);
+        let of = |world: &World, key: &str| last_change(&world.state, key);
+        let made = world.revision_of("Binding orders-production");
+        assert_eq!(of(&world, "route/default/orders-production"), Some(made));
+        assert_eq!(of(&world, "plan/default/gold"), Some(world.revision_of("Plan gold")));
+        assert!(of(&world, "listener/production").is_some_and(|revision| revision < made));
+        assert_eq!(of(&world, "upstream/default/orders-r1/backend"), Some(made));
+        assert_eq!(of(&world, "route/default/none"), None);
+        let version = ORDERS.replace(r#"version: "1""#, r#"version: "2""#);
+        let api = version.split("---").find(|part| part.contains("kind: Api")).unwrap();
+        let later = world.put(api).revision;
+        assert_eq!(
+            of(&world, "route/default/orders-production"),
+            Some(later),
+            "the Binding stayed, the Api changed"
+        );
     }
 }

@@ -102,7 +102,8 @@ pub(super) async fn send(
         timeout: forward.operation.timeout.unwrap_or(forward.upstream.timeout).min(LONGEST),
         per_try: policy
             .per_try_timeout
-            .filter(|_| repeatable && policy.has_status(StatusCode::GATEWAY_TIMEOUT)),
+            .filter(|_| repeatable && policy.has_status(StatusCode::GATEWAY_TIMEOUT))
+            .map(|time| time.min(LONGEST)),
         repeatable,
         uri: parts.uri.clone(),
         payload: Payload::Client(parts, body),

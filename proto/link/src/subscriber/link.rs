@@ -10,7 +10,7 @@ use std::{
 use hanse_proto::sync::{
     PublisherMessage, SubscriberMessage, subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_sync::{Effect, Standing, SubscriberSession};
+use hanse_sync::{Effect, Position, Standing, SubscriberSession};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, timeout},
@@ -281,7 +281,9 @@ impl<'a> Link<'a> {
             next.publisher = self.session.publisher().map(str::to_owned);
             next.freshness = freshness.or(status.freshness);
             next.standing = Some(standing);
-            if let Some((offered, as_of)) = self.session.offered() {
+            if let Some((offered, as_of)) = self.session.offered()
+                && supersedes(as_of, status.offered_as_of)
+            {
                 next.offered.clone_from(offered);
                 next.offered_as_of = as_of;
             }
@@ -290,6 +292,16 @@ impl<'a> Link<'a> {
             changed
         });
         standing
+    }
+}
+
+/// Whether an offer made by the state `as_of` replaces the one held. One that does not know this node rests on no state, and
+/// one that lags says what was: neither takes back what is offered on.
+fn supersedes(as_of: Option<Position>, held: Option<Position>) -> bool {
+    match (as_of, held) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(as_of), Some(held)) => as_of.may_follow(&held),
     }
 }
 

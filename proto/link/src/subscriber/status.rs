@@ -16,7 +16,7 @@ pub struct LinkStatus {
     pub freshness: Option<Freshness>,
     /// What to think of it. Poor, and still connected: none of the others is better.
     pub standing: Option<Standing>,
-    /// What the last publisher that answered offers.
+    /// What was offered last, by whoever spoke of the latest state. An offer that rests on no state says nothing.
     pub offered: BTreeSet<ScopeId>,
     /// The state by which it offers that. Whoever relays says the same to its own subscribers.
     pub offered_as_of: Option<Position>,

@@ -102,12 +102,24 @@ async fn a_scope_that_is_gone_is_dropped_and_one_merely_not_offered_is_kept() {
     let following = federation.follow(agent("agent-1"), &[&serving], &held);
     eventually("it arrives", || revision(&held) == Some(5)).await;
 
+    let offered = || {
+        let status = following.handle.status.borrow();
+        (status.offered_as_of, status.offered.len())
+    };
     control.admission.offer(vec![], Some(at(4)));
-    eventually("it hears of it", || following.handle.status.borrow().offered.is_empty()).await;
+    eventually("it hears of it", || offered() == (Some(at(4)), 0)).await;
     assert_eq!(revision(&held), Some(5), "a node that lags cannot know");
-    control.admission.offer(vec![scope()], Some(at(4)));
-    eventually("it is offered again", || !following.handle.status.borrow().offered.is_empty()).await;
-    control.admission.offer(vec![], Some(at(6)));
+    control.admission.offer(vec![scope()], Some(at(5)));
+    eventually("it is offered again", || offered() == (Some(at(5)), 1)).await;
+    // What lags, or rests on nothing, takes nothing back of what is offered on.
+    for as_of in [Some(at(4)), None] {
+        control.admission.offer(vec![], as_of);
+        control.put(if as_of.is_some() { 6 } else { 7 }, "b", "1");
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await; // for what must not happen
+        assert_eq!(offered(), (Some(at(5)), 1), "{as_of:?}");
+        control.admission.offer(vec![scope()], Some(at(5)));
+    }
+    control.admission.offer(vec![], Some(at(8)));
     eventually("it is dropped", || revision(&held).is_none()).await;
-    assert_eq!(following.handle.status.borrow().offered_as_of, Some(at(6)));
+    assert_eq!(offered(), (Some(at(8)), 0));
 }

@@ -122,7 +122,10 @@ impl Replica {
 
     /// Whether confirming that would change anything.
     pub fn awaits(&self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) -> bool {
-        let same = |held: &Position| position.lineage.order(&held.lineage) == LineageOrder::Same;
+        // A consumer that is ahead speaks of content that is not held here (any more).
+        let same = |held: &Position| {
+            position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
+        };
         let first = self.last_good.by_revision.first();
         self.last_good.enabled
             && self.position.as_ref().is_some_and(same)
@@ -229,6 +232,14 @@ mod tests {
         assert_eq!(held(&replica), [("a", &b"1"[..])]);
         replica.confirm(&next(7), &but(&[]));
         assert_eq!(held(&replica), []);
+    }
+
+    #[test]
+    fn who_is_ahead_confirms_nothing() {
+        let mut replica = remembering();
+        put(&mut replica, 2, "a", "bad");
+        replica.confirm(&at(3), &but(&[]));
+        assert_eq!(held(&replica), [("a", &b"1"[..])], "what was mended at 3 is not here");
     }
 
     #[test]
