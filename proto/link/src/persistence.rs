@@ -43,7 +43,7 @@ pub struct Persistence {
     pub persister: Persister,
     /// Where what is on disk stands.
     pub durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
-    /// Whether some of what was on disk could not be used. What is held is not all that was.
+    /// Whether some of what was on disk, and is wanted, could not be used. What is held is not all that was.
     pub is_partial: bool,
 }
 
@@ -73,7 +73,9 @@ impl Persistence {
     /// kept with is not used.
     pub async fn open(options: StoreOptions, wanted: &Wanted) -> Result<Self, StoreInUse> {
         let (store, loaded) = Store::open(options).await?;
-        let Loaded { scopes, mut is_partial } = loaded;
+        let Loaded { scopes, lost } = loaded;
+        // A name that says nothing may be that of anything.
+        let mut is_partial = lost.iter().any(|name| name.parse().map_or(true, |scope| wanted.covers(&scope)));
         let mut map = ReplicaMap::new();
         let mut kept = Kept::new();
         for StoredScope { scope, head, records } in scopes {

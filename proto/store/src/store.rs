@@ -16,7 +16,7 @@ use crate::{
     file::{Disk, StoreFile},
     key::StoreKey,
     metrics::StoreMetrics,
-    notes::{NoteId, Notes},
+    notes::{Note, NoteId, Notes},
     tables::Medium,
     worker::{Job, Worker},
 };
@@ -53,7 +53,7 @@ pub enum CommitError {
 
 /// Notes to be kept, as they were at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnkeptNotes(Vec<(NoteId, Option<Bytes>)>);
+pub struct UnkeptNotes(Vec<Note>);
 
 impl UnkeptNotes {
     /// Whether there are none.
