@@ -29,7 +29,7 @@ const POSITION_SPACING: Duration = Duration::from_secs(1);
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 /// Last ceiling: how late it is noticed that a disk has room again.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
-/// For the last changes to reach the disk at a stop.
+/// For a write that is under way at a stop, and for the last changes after it, to reach the disk.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// A node's store, and the hub filled from it.
@@ -134,14 +134,22 @@ impl Persister {
             noted.mark_unchanged();
             let plan = self.plan();
             match plan.urgency {
-                Urgency::Nothing => continue,
+                Urgency::Nothing if self.store.is_writable() => continue,
                 Urgency::Positions if Instant::now() < positions_due => {
                     waiting = true;
                     continue;
                 }
-                Urgency::Positions | Urgency::Content => waiting = false,
+                // Nothing is written as well, to find out when the disk is there again.
+                Urgency::Nothing | Urgency::Positions | Urgency::Content => waiting = false,
             }
-            if self.keep(plan).await {
+            let is_kept = tokio::select! {
+                is_kept = self.keep(plan) => is_kept,
+                () = last_chance(&shutdown) => {
+                    warn!("the disk does not answer; what was being written may be missing at the next start");
+                    return;
+                }
+            };
+            if is_kept {
                 backoff.reset();
                 positions_due = Instant::now() + POSITION_SPACING;
             } else {
@@ -202,6 +210,12 @@ impl Persister {
             }
         }
     }
+}
+
+/// What was under way at a shutdown has had its time.
+async fn last_chance(shutdown: &Shutdown) {
+    shutdown.wait().await;
+    tokio::time::sleep(LAST_WRITE).await;
 }
 
 impl KeptScope {

@@ -280,3 +280,29 @@ async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
     let (kept, _) = only(Store::open(late()).await.unwrap().1);
     assert_eq!(kept.scope, scope("production"));
 }
+
+/// A disk that ends whoever looks at it.
+struct Deadly;
+
+impl crate::tables::Medium for Deadly {
+    fn open(&self, _: &Path) -> Result<redb::Database, redb::Error> {
+        Err(redb::Error::Io(std::io::ErrorKind::StorageFull.into()))
+    }
+
+    fn read(&self, _: &Path) -> std::io::Result<Vec<u8>> {
+        panic!("a fault in what is not guarded")
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_thread_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open_on(options(dir.path()), Box::new(Deadly)).await.unwrap();
+    assert_eq!(loaded, Loaded::default(), "the node goes on without");
+    let outcome = store.commit(Transaction::default(), UnkeptNotes::default()).await;
+    assert!(matches!(&outcome, Err(CommitError::Unavailable(why)) if why.contains("thread")), "{outcome:?}");
+    while store.metrics().failures.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!store.is_writable());
+}
