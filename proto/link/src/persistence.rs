@@ -29,7 +29,7 @@ const POSITION_SPACING: Duration = Duration::from_secs(1);
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 /// Last ceiling: how late it is noticed that a disk has room again.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
-/// For the last changes to reach the disk at a stop.
+/// For a write that is under way at a stop, and for the last changes after it, to reach the disk.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
 /// A node's store, and the hub filled from it.
@@ -43,7 +43,7 @@ pub struct Persistence {
     pub persister: Persister,
     /// Where what is on disk stands.
     pub durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
-    /// Whether some of what was on disk could not be used. What is held is not all that was.
+    /// Whether some of what was on disk, and is wanted, could not be used. What is held is not all that was.
     pub is_partial: bool,
 }
 
@@ -73,7 +73,9 @@ impl Persistence {
     /// kept with is not used.
     pub async fn open(options: StoreOptions, wanted: &Wanted) -> Result<Self, StoreInUse> {
         let (store, loaded) = Store::open(options).await?;
-        let Loaded { scopes, mut is_partial } = loaded;
+        let Loaded { scopes, lost } = loaded;
+        // A name that says nothing may be that of anything.
+        let mut is_partial = lost.iter().any(|name| name.parse().map_or(true, |scope| wanted.covers(&scope)));
         let mut map = ReplicaMap::new();
         let mut kept = Kept::new();
         for StoredScope { scope, head, records } in scopes {
@@ -132,14 +134,22 @@ impl Persister {
             noted.mark_unchanged();
             let plan = self.plan();
             match plan.urgency {
-                Urgency::Nothing => continue,
+                Urgency::Nothing if self.store.is_writable() => continue,
                 Urgency::Positions if Instant::now() < positions_due => {
                     waiting = true;
                     continue;
                 }
-                Urgency::Positions | Urgency::Content => waiting = false,
+                // Nothing is written as well, to find out when the disk is there again.
+                Urgency::Nothing | Urgency::Positions | Urgency::Content => waiting = false,
             }
-            if self.keep(plan).await {
+            let is_kept = tokio::select! {
+                is_kept = self.keep(plan) => is_kept,
+                () = last_chance(&shutdown) => {
+                    warn!("the disk does not answer; what was being written may be missing at the next start");
+                    return;
+                }
+            };
+            if is_kept {
                 backoff.reset();
                 positions_due = Instant::now() + POSITION_SPACING;
             } else {
@@ -200,6 +210,12 @@ impl Persister {
             }
         }
     }
+}
+
+/// What was under way at a shutdown has had its time.
+async fn last_chance(shutdown: &Shutdown) {
+    shutdown.wait().await;
+    tokio::time::sleep(LAST_WRITE).await;
 }
 
 impl KeptScope {

@@ -69,6 +69,6 @@ pub struct StoredScope {
 pub struct Loaded {
     /// Scopes whose every record could be read.
     pub scopes: Vec<StoredScope>,
-    /// Whether something was there that could not be read. What remains is not all there was.
-    pub is_partial: bool,
+    /// The names of scopes that were there and could not be read.
+    pub lost: Vec<String>,
 }

@@ -125,10 +125,11 @@ impl StoreFile {
         }
         self.note_attempts(attempts + 1);
         let opened = match self.try_open(&key) {
-            Err(Failure::Damaged(why)) => self.move_aside(&why).and_then(|()| {
+            Err(Failure::Refused(why)) if self.reads_well() => Err(Failure::Unavailable(why)),
+            Err(Failure::Damaged(why) | Failure::Refused(why)) => self.move_aside(&why).and_then(|()| {
                 self.try_open(&key).map_err(|failure| match failure {
                     // A new file that is damaged at once: the disk's fault.
-                    Failure::Damaged(why) => Failure::Unavailable(why),
+                    Failure::Damaged(why) | Failure::Refused(why) => Failure::Unavailable(why),
                     other => other,
                 })
             }),
@@ -156,24 +157,33 @@ impl StoreFile {
     /// What is in the file, where it cannot be opened because that would write: a full disk, a file system that became
     /// read-only. Nothing is moved aside for it.
     pub(crate) fn read(&self) -> Result<Found, Failure> {
+        let found = self.read_copy()?;
+        self.tell_losses(&found);
+        Ok(found)
+    }
+
+    /// Whether there is something in the file that can be read.
+    pub(crate) fn reads_well(&self) -> bool {
+        self.read_copy().is_ok()
+    }
+
+    fn read_copy(&self) -> Result<Found, Failure> {
         let key = self.load_key()?;
         let content = self.medium.read(&self.path()).map_err(|error| self.unavailable("read", &error))?;
         if content.is_empty() {
             return Err(Failure::Unavailable("there is nothing in it".to_owned()));
         }
-        let found = guarded(|| {
+        guarded(|| {
             let copy = Copy(Mutex::new(content));
             let database = builder()
                 .create_with_backend(copy)
                 .map_err(|error| Failure::from(redb::Error::from(error)))?;
             Tables::over(database, &key, &self.node)?.load()
-        })?;
-        self.tell_losses(&found);
-        Ok(found)
+        })
     }
 
     fn tell_losses(&self, found: &Found) {
-        for scope in &found.lost_scopes {
+        for scope in &found.loaded.lost {
             error!(scope, "a stored scope cannot be read; it is fetched again");
             self.metrics.lost("scope");
         }

@@ -17,6 +17,9 @@ pub(crate) enum NoteId {
     Usable(ScopeId, Arc<str>),
 }
 
+/// A note as it should be; `None`: not any more.
+pub(crate) type Note = (NoteId, Option<Bytes>);
+
 /// Every note as it should be, on disk or not.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
@@ -68,12 +71,12 @@ impl Notes {
     }
 
     /// What is to be written, each as it should be now.
-    pub(crate) fn unkept(&self) -> Vec<(NoteId, Option<Bytes>)> {
+    pub(crate) fn unkept(&self) -> Vec<Note> {
         self.dirty.iter().map(|id| (id.clone(), self.values.get(id).cloned())).collect()
     }
 
     /// Says that these are on disk. What changed meanwhile is still to be written.
-    pub(crate) fn are_kept(&mut self, written: &[(NoteId, Option<Bytes>)]) {
+    pub(crate) fn are_kept(&mut self, written: &[Note]) {
         for (id, value) in written {
             if self.values.get(id) == value.as_ref() {
                 self.dirty.remove(id);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -10,13 +11,14 @@ use std::{
 use bytes::Bytes;
 use hanse_topology::ScopeId;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::error;
 
 use crate::{
     content::{Loaded, Transaction},
     file::{Disk, StoreFile},
     key::StoreKey,
     metrics::StoreMetrics,
-    notes::{NoteId, Notes},
+    notes::{Note, NoteId, Notes},
     tables::Medium,
     worker::{Job, Worker},
 };
@@ -53,7 +55,7 @@ pub enum CommitError {
 
 /// Notes to be kept, as they were at one time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnkeptNotes(Vec<(NoteId, Option<Bytes>)>);
+pub struct UnkeptNotes(Vec<Note>);
 
 impl UnkeptNotes {
     /// Whether there are none.
@@ -89,6 +91,20 @@ impl Shared {
     }
 }
 
+/// The thread, whose end is not silent.
+fn run(
+    worker: Worker,
+    opened: oneshot::Sender<Result<Loaded, StoreInUse>>,
+    jobs: mpsc::Receiver<Job>,
+    metrics: &StoreMetrics,
+) {
+    if catch_unwind(AssertUnwindSafe(|| worker.run(opened, jobs))).is_err() {
+        metrics.failures.inc();
+        metrics.writable.set(0);
+        error!("the store's thread panicked; nothing is kept any more until this process is started again");
+    }
+}
+
 impl Store {
     /// Opens the store, and gives what was in it. What cannot be used is moved aside; a disk that cannot be used leaves the
     /// node without memory of its own until it can.
@@ -105,11 +121,12 @@ impl Store {
         let shared = Arc::<Shared>::default();
         let file = StoreFile { dir: dir.clone(), node, key, medium, metrics: metrics.clone() };
         let worker = Worker::new(file, Arc::clone(&shared));
+        let of_thread = metrics.clone();
         let (jobs, received) = mpsc::channel(JOBS);
         let (opened, is_open) = oneshot::channel();
         thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || worker.run(opened, received))
+            .spawn(move || run(worker, opened, received, &of_thread))
             .expect("a process that starts can start a thread");
         let loaded = is_open.await.unwrap_or(Ok(Loaded::default()))?;
         Ok((Self { jobs, shared, metrics }, loaded))
@@ -127,6 +144,11 @@ impl Store {
         let (done, outcome) = oneshot::channel();
         self.jobs.send(Job { content, notes: notes.0, done }).await.map_err(|_| gone())?;
         outcome.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Whether the disk took what it was given last.
+    pub fn is_writable(&self) -> bool {
+        self.metrics.writable.get() == 1
     }
 
     /// Fires when a note changed.

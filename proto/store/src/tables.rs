@@ -20,7 +20,7 @@ use redb::{
 use crate::{
     content::{Loaded, Records, ScopeWrite, StoredRecord, StoredScope, Transaction},
     key::{self, Key},
-    notes::NoteId,
+    notes::{Note, NoteId},
     seal::{Place, Sealer},
 };
 
@@ -36,8 +36,7 @@ const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("
 const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
 /// Scope and key → the last version that could be used.
 const USABLE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("usable");
-/// What the system says of a sector that it cannot read, or not write any more (the same on all systems): another file has
-/// others.
+/// What the system says of a sector that it cannot read, or not write any more (the same on all systems).
 const EIO: i32 = 5;
 /// How often removals that nobody needs any more are looked for, per scope: it reads the whole scope.
 const SWEEP: Duration = Duration::from_secs(3600);
@@ -49,6 +48,8 @@ pub(crate) enum Failure {
     Damaged(String),
     /// The disk, or the key, may be better later.
     Unavailable(String),
+    /// The disk refused. What cannot be read then is as good as gone; what can be read may be written later.
+    Refused(String),
     /// Another process has it.
     InUse,
 }
@@ -63,13 +64,12 @@ impl From<redb::Error> for Failure {
             | redb::Error::DatabaseClosed
             | redb::Error::Backend(_)
             | redb::Error::Unsupported => Self::Unavailable(said),
-            // What cannot be read is as good as gone; what cannot be written may be written later.
-            redb::Error::Io(error) if error.raw_os_error() == Some(EIO) => Self::Damaged(said),
+            redb::Error::Io(error) if error.raw_os_error() == Some(EIO) => Self::Refused(said),
             redb::Error::Io(error) => match error.kind() {
-                ErrorKind::InvalidData
-                | ErrorKind::UnexpectedEof
-                | ErrorKind::IsADirectory
-                | ErrorKind::PermissionDenied => Self::Damaged(said),
+                ErrorKind::PermissionDenied => Self::Refused(said),
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::IsADirectory => {
+                    Self::Damaged(said)
+                }
                 _ => Self::Unavailable(said),
             },
             _ => Self::Damaged(said),
@@ -92,8 +92,13 @@ pub(crate) struct Found {
     pub(crate) notes: BTreeMap<NoteId, Bytes>,
     /// How many notes could not be read.
     pub(crate) lost_notes: usize,
-    /// The scopes that could not be read.
-    pub(crate) lost_scopes: Vec<String>,
+}
+
+impl Found {
+    /// Whether some of what was there could not be read.
+    pub(crate) fn has_losses(&self) -> bool {
+        self.lost_notes > 0 || !self.loaded.lost.is_empty()
+    }
 }
 
 /// The open database.
@@ -143,9 +148,8 @@ impl Tables {
         let mut garbage = Garbage::default();
         self.load_scopes(&transaction, &mut found, &mut garbage)?;
         self.load_notes(&transaction, &mut found, &mut garbage)?;
-        found.loaded.is_partial = !garbage.scopes.is_empty();
         found.lost_notes = garbage.facts.len() + garbage.usable.len();
-        found.lost_scopes.clone_from(&garbage.scopes);
+        found.loaded.lost.clone_from(&garbage.scopes);
         self.garbage = garbage;
         Ok(found)
     }
@@ -217,6 +221,9 @@ impl Tables {
         for entry in transaction.open_table(USABLE)?.iter()? {
             let (place, sealed) = entry?;
             let (scope, key) = place.value();
+            if garbage.scopes.iter().any(|lost| lost == scope) {
+                continue; // it goes with its scope
+            }
             match (self.open_record(usable(scope, key), sealed.value()), scope.parse()) {
                 (Some((_, Some(value))), Ok(of)) => {
                     found.notes.insert(NoteId::Usable(of, key.into()), value);
@@ -236,7 +243,7 @@ impl Tables {
     pub(crate) fn apply(
         &mut self,
         content: &Transaction,
-        notes: &[(NoteId, Option<Bytes>)],
+        notes: &[Note],
         from_scratch: bool,
     ) -> Result<(), Failure> {
         let transaction = self.database.begin_write().map_err(redb::Error::from)?;
@@ -250,7 +257,7 @@ impl Tables {
         &mut self,
         transaction: &WriteTransaction,
         content: &Transaction,
-        notes: &[(NoteId, Option<Bytes>)],
+        notes: &[Note],
         from_scratch: bool,
     ) -> Result<(), redb::Error> {
         if from_scratch {
@@ -269,7 +276,12 @@ impl Tables {
         for write in &content.writes {
             self.write_scope(transaction, write)?;
         }
-        self.write_notes(transaction, notes)
+        // What speaks of a scope that goes would outlive it.
+        let goes = |scope: &ScopeId| {
+            content.drops.contains(scope) && !content.writes.iter().any(|write| write.scope == *scope)
+        };
+        let stays = |(id, _): &&Note| !matches!(id, NoteId::Usable(scope, _) if goes(scope));
+        self.write_notes(transaction, notes.iter().filter(stays))
     }
 
     fn write_scope(&mut self, transaction: &WriteTransaction, write: &ScopeWrite) -> Result<(), redb::Error> {
@@ -305,10 +317,10 @@ impl Tables {
         Ok(())
     }
 
-    fn write_notes(
+    fn write_notes<'n>(
         &self,
         transaction: &WriteTransaction,
-        notes: &[(NoteId, Option<Bytes>)],
+        notes: impl Iterator<Item = &'n Note>,
     ) -> Result<(), redb::Error> {
         let (mut facts, mut usables) = (transaction.open_table(FACTS)?, transaction.open_table(USABLE)?);
         for name in &self.garbage.facts {

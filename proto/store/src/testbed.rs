@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI32, Ordering},
     },
 };
 
@@ -69,12 +69,16 @@ pub(crate) fn write(environment: &str, head: ScopeHead, records: Records) -> Tra
     Transaction { writes: vec![ScopeWrite { scope: scope(environment), head, records }], drops: Vec::new() }
 }
 
+/// What a full disk says.
+const ENOSPC: i32 = 28;
+
 /// A disk of limited size, in memory, that remembers every step. Cloning shares it.
 #[derive(Debug, Clone)]
 pub(crate) struct FakeDisk {
     content: Arc<Mutex<Vec<u8>>>,
     steps: Arc<Mutex<Vec<Step>>>,
-    limit: Arc<AtomicU64>,
+    /// What it says to whoever wants to write; 0: nothing.
+    refusal: Arc<AtomicI32>,
 }
 
 #[derive(Debug, Clone)]
@@ -90,8 +94,7 @@ impl FakeDisk {
     }
 
     pub(crate) fn with(content: Vec<u8>) -> Self {
-        let limit = Arc::new(AtomicU64::new(u64::MAX));
-        Self { content: Arc::new(Mutex::new(content)), steps: Arc::default(), limit }
+        Self { content: Arc::new(Mutex::new(content)), steps: Arc::default(), refusal: Arc::default() }
     }
 
     /// Steps so far.
@@ -105,22 +108,27 @@ impl FakeDisk {
 
     /// The disk is full from now on: nothing is written any more, and nothing grows.
     pub(crate) fn fill(&self) {
-        self.limit.store(0, Ordering::SeqCst);
+        self.refuse(ENOSPC);
+    }
+
+    /// Nothing is written from now on: the system gives this error.
+    pub(crate) fn refuse(&self, errno: i32) {
+        self.refusal.store(errno, Ordering::SeqCst);
     }
 
     pub(crate) fn make_room(&self) {
-        self.limit.store(u64::MAX, Ordering::SeqCst);
+        self.refuse(0);
     }
 
-    /// Somebody put an empty one in its place.
-    pub(crate) fn wipe(&self) {
-        self.content.lock().unwrap().clear();
+    /// Somebody put something else in its place.
+    pub(crate) fn replace(&self, content: Vec<u8>) {
+        *self.content.lock().unwrap() = content;
     }
 
     fn check_room(&self) -> std::io::Result<()> {
-        match self.limit.load(Ordering::SeqCst) {
-            0 => Err(std::io::ErrorKind::StorageFull.into()),
-            _ => Ok(()),
+        match self.refusal.load(Ordering::SeqCst) {
+            0 => Ok(()),
+            errno => Err(std::io::Error::from_raw_os_error(errno)),
         }
     }
 

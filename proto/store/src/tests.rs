@@ -37,7 +37,7 @@ async fn keep(store: &Store, content: Transaction) {
 
 /// The only scope, its records by key.
 fn only(loaded: Loaded) -> (StoredScope, ByKey) {
-    assert!(!loaded.is_partial);
+    assert!(loaded.lost.is_empty());
     let [scope] = <[StoredScope; 1]>::try_from(loaded.scopes).unwrap();
     let records = scope.records.iter();
     let records =

@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::{
     content::{Loaded, Transaction},
     file::{Opened, StoreFile, guarded},
-    notes::{NoteId, Notes},
+    notes::{Note, Notes},
     store::{CommitError, Shared, StoreInUse},
     tables::{Failure, Found, Tables},
 };
@@ -28,7 +27,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 /// Something to keep, and whom to tell.
 pub(crate) struct Job {
     pub(crate) content: Transaction,
-    pub(crate) notes: Vec<(NoteId, Option<Bytes>)>,
+    pub(crate) notes: Vec<Note>,
     pub(crate) done: oneshot::Sender<Result<(), CommitError>>,
 }
 
@@ -109,11 +108,7 @@ impl Worker {
         found.loaded
     }
 
-    fn commit(
-        &mut self,
-        content: &Transaction,
-        notes: &[(NoteId, Option<Bytes>)],
-    ) -> Result<(), CommitError> {
+    fn commit(&mut self, content: &Transaction, notes: &[Note]) -> Result<(), CommitError> {
         let mut tables = self.take_tables()?;
         match guarded(|| tables.apply(content, notes, self.unknown)) {
             Ok(()) => {
@@ -142,9 +137,11 @@ impl Worker {
         if let Some(tables) = self.tables.take() {
             return Ok(tables);
         }
-        let Opened { tables, is_fresh, .. } = self.file.open().map_err(|failure| self.failed(failure))?;
-        if is_fresh && !self.unknown {
+        let Opened { tables, found, is_fresh } = self.file.open().map_err(|failure| self.failed(failure))?;
+        // Changes alone would make a hollow scope of one that was lost.
+        if (is_fresh || found.has_losses()) && !self.unknown {
             self.tables = Some(tables);
+            self.unknown = true;
             self.shared.notes().all_dirty();
             return Err(CommitError::Emptied);
         }
@@ -156,13 +153,14 @@ impl Worker {
         let why = match failure {
             Failure::InUse => "another process has it".to_owned(),
             Failure::Unavailable(why) => why,
-            Failure::Damaged(why) => match self.file.move_aside(&why) {
+            Failure::Refused(why) if self.file.reads_well() => why,
+            Failure::Damaged(why) | Failure::Refused(why) => match self.file.move_aside(&why) {
                 Ok(()) => {
                     self.unknown = true;
                     self.shared.notes().all_dirty();
                     return CommitError::Emptied;
                 }
-                Err(Failure::Unavailable(why) | Failure::Damaged(why)) => why,
+                Err(Failure::Unavailable(why) | Failure::Damaged(why) | Failure::Refused(why)) => why,
                 Err(Failure::InUse) => why,
             },
         };

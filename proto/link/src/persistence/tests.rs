@@ -95,6 +95,7 @@ async fn what_is_durable_is_there_after_a_kill_with_its_history() {
         let since = Changes { upserts: puts(&[("c", "1")]), removals: vec!["a".into()] };
         assert_eq!(replica.changes_since(5), Some(since));
     });
+    tokio::time::sleep(4 * GROUP).await; // the persister has looked at what was restored
     let commits = node.store.metrics().commits.get();
     node.advance("e", 7, &[("d", "1")], &[]);
     node.durable("e", 7).await;
@@ -147,6 +148,76 @@ async fn what_is_not_wanted_any_more_is_not_restored() {
     assert_eq!(kept.replicas.read(|map| map.keys().cloned().collect::<Vec<_>>()), [scope("e")]);
     let plan = kept.persister.plan();
     assert_eq!((plan.transaction.drops, plan.urgency), (vec![scope("f")], Urgency::Content));
+}
+
+/// Puts a record where it does not belong, so that its scope cannot be read.
+async fn spoil(dir: &Path, environment: &str) {
+    let (store, loaded) = Store::open(options(dir)).await.unwrap();
+    let of = loaded.scopes.into_iter().find(|stored| stored.scope == scope(environment)).unwrap();
+    let mut head = of.head;
+    // A head of another lineage opens no record of this one.
+    head.position.as_mut().unwrap().lineage.as_mut().unwrap().generation += 1;
+    let write = hanse_store::ScopeWrite { scope: of.scope, head, records: Records::Changed(Vec::new()) };
+    let content = hanse_store::Transaction { writes: vec![write], drops: Vec::new() };
+    store.commit(content, UnkeptNotes::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_scope_that_is_not_wanted_is_no_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Running::start(dir.path()).await;
+    node.advance("e", 5, &[("a", "1")], &[]);
+    node.advance("f", 5, &[("a", "1")], &[]);
+    node.durable("f", 5).await;
+    node.stop().await;
+    spoil(dir.path(), "f").await;
+    for (wanted, is_partial) in [("e", false), ("f", true)] {
+        let wanted = Wanted::Environments(vec![wanted.parse().unwrap()]);
+        let kept = Persistence::open(options(dir.path()), &wanted).await.unwrap();
+        assert_eq!(kept.is_partial, is_partial, "{wanted:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_there_again_is_found_with_nothing_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("mounted");
+    let late = StoreOptions { key: StoreKey::Secret(key.clone()), ..options(dir.path()) };
+    let Persistence { store, persister, .. } = Persistence::open(late, &Wanted::All).await.unwrap();
+    let (trigger, shutdown) = ShutdownTrigger::new();
+    let task = tokio::spawn(persister.run(shutdown));
+    assert!(!store.is_writable());
+    std::fs::write(&key, [7; 32]).unwrap();
+    let began = Instant::now();
+    while !store.is_writable() {
+        assert!(began.elapsed() < SOON, "it is opened though nothing changes");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    trigger.trigger();
+    task.await.unwrap();
+}
+
+/// A file that does not answer whoever reads it, until the handle is gone.
+async fn freeze(path: &Path) -> std::fs::File {
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let path = path.to_owned();
+    // Comes back when somebody reads.
+    let opened = tokio::task::spawn_blocking(|| std::fs::OpenOptions::new().write(true).open(path));
+    tokio::time::timeout(SOON, opened).await.expect("the store is opened again").unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_frozen_disk_does_not_hold_up_a_shutdown() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("mounted");
+    let late = StoreOptions { key: StoreKey::Secret(key.clone()), ..options(dir.path()) };
+    let Persistence { persister, .. } = Persistence::open(late, &Wanted::All).await.unwrap();
+    let (trigger, shutdown) = ShutdownTrigger::new();
+    let task = tokio::spawn(persister.run(shutdown));
+    let frozen = freeze(&key).await;
+    trigger.trigger();
+    tokio::time::timeout(3 * LAST_WRITE, task).await.expect("it does not wait for the disk").unwrap();
+    drop(frozen);
 }
 
 #[tokio::test]

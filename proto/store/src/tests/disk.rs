@@ -82,7 +82,7 @@ proptest! {
                 let mut content = Vec::new();
                 steps[..cut].iter().for_each(|step: &Step| step.apply(&mut content));
                 let (_store, loaded) = open_on(dir.path(), &FakeDisk::with(content)).await;
-                assert!(!loaded.is_partial);
+                assert!(loaded.lost.is_empty());
                 let before = safe.iter().rposition(|(at, _)| *at <= cut).unwrap();
                 let allowed = [Some(&safe[before].1), safe.get(before + 1).map(|(_, model)| model)];
                 assert!(allowed.contains(&Some(&contents(&loaded))), "cut at {cut}: {loaded:?}");
@@ -156,7 +156,7 @@ async fn a_store_that_is_lost_while_it_runs_is_written_anew() {
     disk.fill();
     let change = || changed("production", 6, &[record("b", 6, Some("1"))]);
     assert!(store.commit(change(), store.unkept_notes()).await.is_err());
-    disk.wipe();
+    disk.replace(Vec::new());
     disk.make_room();
     assert_eq!(store.commit(change(), store.unkept_notes()).await, Err(CommitError::Emptied));
     let all = [record("a", 5, Some("1")), record("b", 6, Some("1"))];
@@ -164,6 +164,99 @@ async fn a_store_that_is_lost_while_it_runs_is_written_anew() {
     let (store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
     assert_eq!(only(loaded).1, records(&all));
     assert_eq!(store.fact("offer"), Some("x".into()), "facts are written again too");
+}
+
+/// The file as it is, with one record where another belongs.
+fn spoilt(disk: &FakeDisk) -> Vec<u8> {
+    use redb::{ReadableTable as _, TableDefinition};
+    let other = FakeDisk::with(disk.content());
+    let database = crate::file::builder().create_with_backend(other.clone()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    {
+        let table = TableDefinition::<'_, (&str, &str), &[u8]>::new("records");
+        let mut table = transaction.open_table(table).unwrap();
+        let place = |key| ("runtime/eu-west/production", key);
+        let value = table.get(place("a")).unwrap().expect("it is there").value().to_vec();
+        table.insert(place("stray"), value.as_slice()).unwrap();
+    }
+    transaction.commit().unwrap();
+    drop(database);
+    other.content()
+}
+
+#[tokio::test]
+async fn a_scope_that_is_lost_while_it_runs_is_written_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FakeDisk::new();
+    let (store, _) = open_on(dir.path(), &disk).await;
+    store.put_usable(&scope("production"), "a", "good".into());
+    keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+    let spoilt = spoilt(&disk);
+    disk.fill();
+    let change = || changed("production", 6, &[record("b", 6, Some("1"))]);
+    assert!(store.commit(change(), store.unkept_notes()).await.is_err());
+    disk.replace(spoilt);
+    disk.make_room();
+    let outcome = store.commit(change(), store.unkept_notes()).await;
+    assert_eq!(outcome, Err(CommitError::Emptied), "a change alone would be all there is of the scope");
+    let all = [record("a", 5, Some("1")), record("b", 6, Some("1"))];
+    keep(&store, whole("production", 6, &all)).await;
+    let (store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+    assert_eq!(only(loaded).1, records(&all));
+    assert_eq!(store.usable(&scope("production")).len(), 1, "notes are written again too");
+}
+
+#[tokio::test]
+async fn usable_versions_go_and_come_with_their_scope() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FakeDisk::new();
+    let (store, _) = open_on(dir.path(), &disk).await;
+    let of = scope("production");
+    store.put_usable(&of, "a", "good".into());
+    keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+    let disk = FakeDisk::with(spoilt(&disk));
+    let (store, loaded) = open_on(dir.path(), &disk).await;
+    assert_eq!(loaded.lost, [of.to_string()]);
+    assert!(store.usable(&of).is_empty(), "what is about to go from the disk is not taken for kept");
+    keep(&store, Transaction::default()).await;
+    store.put_usable(&of, "a", "good".into());
+    keep(&store, whole("production", 6, &[record("a", 6, Some("1"))])).await;
+    let disk = FakeDisk::with(disk.content());
+    let (store, _) = open_on(dir.path(), &disk).await;
+    assert_eq!(store.usable(&of).len(), 1);
+    // Noted for the first time in the transaction that drops the scope.
+    store.put_usable(&of, "b", "good".into());
+    keep(&store, Transaction { writes: Vec::new(), drops: vec![of.clone()] }).await;
+    let (store, _) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+    assert!(store.usable(&of).is_empty(), "nothing outlives its scope");
+}
+
+#[tokio::test]
+async fn a_disk_that_reads_well_is_not_given_up_for_what_it_refuses() {
+    const EIO: i32 = 5;
+    const EACCES: i32 = 13;
+    for errno in [EIO, EACCES] {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = FakeDisk::new();
+        let (store, _) = open_on(dir.path(), &disk).await;
+        keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+        let change = || changed("production", 6, &[record("b", 6, Some("1"))]);
+        disk.refuse(errno);
+        for _ in 0..2 {
+            // The first fails to write, the second to open.
+            let outcome = store.commit(change(), store.unkept_notes()).await;
+            assert!(matches!(outcome, Err(CommitError::Unavailable(_))), "{outcome:?}");
+        }
+        let killed = FakeDisk::with(disk.content());
+        killed.refuse(errno);
+        let (started, loaded) = open_on(dir.path(), &killed).await;
+        assert_eq!(only(loaded).1, records(&[record("a", 5, Some("1"))]));
+        assert_eq!(started.metrics().writable.get(), 0);
+        disk.make_room();
+        keep(&store, change()).await;
+        let (_store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+        assert_eq!(only(loaded).1, records(&[record("a", 5, Some("1")), record("b", 6, Some("1"))]));
+    }
 }
 
 #[tokio::test]
@@ -186,4 +279,30 @@ async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
     // What was there and nobody restored is gone with the first write: it cannot come back beside something newer.
     let (kept, _) = only(Store::open(late()).await.unwrap().1);
     assert_eq!(kept.scope, scope("production"));
+}
+
+/// A disk that ends whoever looks at it.
+struct Deadly;
+
+impl crate::tables::Medium for Deadly {
+    fn open(&self, _: &Path) -> Result<redb::Database, redb::Error> {
+        Err(redb::Error::Io(std::io::ErrorKind::StorageFull.into()))
+    }
+
+    fn read(&self, _: &Path) -> std::io::Result<Vec<u8>> {
+        panic!("a fault in what is not guarded")
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_the_thread_is_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open_on(options(dir.path()), Box::new(Deadly)).await.unwrap();
+    assert_eq!(loaded, Loaded::default(), "the node goes on without");
+    let outcome = store.commit(Transaction::default(), UnkeptNotes::default()).await;
+    assert!(matches!(&outcome, Err(CommitError::Unavailable(why)) if why.contains("thread")), "{outcome:?}");
+    while store.metrics().failures.get() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!store.is_writable());
 }
