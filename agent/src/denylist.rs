@@ -47,45 +47,71 @@ impl Kept {
     }
 }
 
-/// Refuses whom the list on disk refuses. To be called before anybody is let in.
-pub(crate) fn restore(config: &Config, trust: &LiveTrust) -> Result<(), Error> {
-    if let Some(kept) = ledger::read::<Kept>(&config.data_dir, FILE)? {
-        trust.refuse(identities(&kept.identities));
-    }
-    Ok(())
-}
-
-/// Refuses whom the control plane refuses, and keeps that, until the shutdown.
-pub(crate) async fn follow(
+/// The list in force, and its file. What is in force is in memory: no trouble with the disk takes a refusal back.
+pub(crate) struct Denylist {
     config: Arc<Config>,
     trust: LiveTrust,
-    mut told: watch::Receiver<Option<Revoked>>,
-    shutdown: Shutdown,
-) {
-    loop {
-        tokio::select! {
-            () = shutdown.wait() => return,
-            changed = told.changed() => if changed.is_err() { return },
-        }
-        let revoked = told.borrow_and_update().clone();
-        if let Some(revoked) = revoked
-            && let Err(error) = take(&config, &trust, &revoked)
-        {
-            error!(error = %telemetry::causes(&error), "cannot keep who is revoked; it is refused until a restart");
-        }
-    }
+    held: Option<Kept>,
+    /// Whether the file says the same.
+    is_written: bool,
 }
 
-/// Puts a list in force, unless a later one is held; then writes it down.
-fn take(config: &Config, trust: &LiveTrust, revoked: &Revoked) -> Result<(), Error> {
-    let held = ledger::read::<Kept>(&config.data_dir, FILE)?;
-    let fresh = Kept::of(revoked);
-    if held.as_ref() == Some(&fresh) || held.is_some_and(|held| !held.gives_way_to(revoked)) {
-        return Ok(());
+impl Denylist {
+    /// Refuses whom the list on disk refuses. To be called before anybody is let in.
+    ///
+    /// A list that cannot be read is moved aside and the agent starts: what the control plane says next counts. Not to start
+    /// would stop the region for want of a list that is mostly empty.
+    pub(crate) fn restore(config: Arc<Config>, trust: LiveTrust) -> Self {
+        let held = ledger::read::<Kept>(&config.data_dir, FILE).unwrap_or_else(|error| {
+            error!(
+                error = %telemetry::causes(&error),
+                "cannot read who is revoked: nobody is refused until a control node says who is"
+            );
+            if matches!(error, Error::Damaged { .. })
+                && let Err(error) = ledger::set_aside(&config.data_dir, FILE)
+            {
+                error!(error = %telemetry::causes(&error), "cannot move the damaged list aside");
+            }
+            None
+        });
+        if let Some(held) = &held {
+            trust.refuse(identities(&held.identities).into());
+        }
+        Self { config, trust, is_written: held.is_some(), held }
     }
-    trust.refuse(identities(&fresh.identities));
-    info!(refused = fresh.identities.len(), revision = fresh.revision, "who is revoked has changed");
-    ledger::write(&config.data_dir, FILE, &fresh)
+
+    /// Refuses whom the control plane refuses, and keeps that, until the shutdown.
+    pub(crate) async fn follow(mut self, mut told: watch::Receiver<Option<Revoked>>, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                changed = told.changed() => if changed.is_err() { return },
+            }
+            let revoked = told.borrow_and_update().clone();
+            if let Some(revoked) = revoked
+                && let Err(error) = self.take(&revoked)
+            {
+                error!(error = %telemetry::causes(&error), "cannot keep who is revoked; it is refused until a restart");
+            }
+        }
+    }
+
+    /// Puts a list in force, unless a later one is held; then writes it down. What could not be written is tried again with
+    /// whatever is heard next.
+    fn take(&mut self, revoked: &Revoked) -> Result<(), Error> {
+        let fresh = Kept::of(revoked);
+        if self.held.as_ref().is_none_or(|held| *held != fresh && held.gives_way_to(revoked)) {
+            self.trust.refuse(identities(&fresh.identities).into());
+            info!(refused = fresh.identities.len(), revision = fresh.revision, "who is revoked has changed");
+            self.held = Some(fresh);
+            self.is_written = false;
+        }
+        if let Some(held) = self.held.as_ref().filter(|_| !self.is_written) {
+            ledger::write(&self.config.data_dir, FILE, held)?;
+            self.is_written = true;
+        }
+        Ok(())
+    }
 }
 
 /// What cannot be read cannot be refused either: a later version's role, say.
@@ -106,9 +132,9 @@ mod tests {
 
     const GATEWAY: &str = "g.gateway.eu-west.hanse.internal";
 
-    fn config(dir: &std::path::Path) -> Config {
+    fn config(dir: &std::path::Path) -> Arc<Config> {
         let address = || "127.0.0.1:0".to_owned();
-        Config {
+        Arc::new(Config {
             name: Name::new("agent-1").unwrap(),
             region: Name::new("eu-west").unwrap(),
             data_dir: dir.to_owned(),
@@ -118,7 +144,7 @@ mod tests {
             join_token_file: None,
             listen: Addresses { federation: address(), enrolment: address(), admin: address() },
             advertise: None,
-        }
+        })
     }
 
     fn revoked(generation: u64, revision: u64, identities: &[&str]) -> Revoked {
@@ -139,11 +165,11 @@ mod tests {
         let config = config(dir.path());
         let gateway: Identity = GATEWAY.parse().unwrap();
         let live = trust();
-        restore(&config, &live).expect("there is nothing yet");
-        let refused_after = |told: &Revoked| {
-            take(&config, &live, told).unwrap();
+        let mut list = Denylist::restore(config.clone(), live.clone());
+        let mut refused_after = |told: &Revoked| {
+            list.take(told).unwrap();
             let restarted = trust();
-            restore(&config, &restarted).unwrap();
+            Denylist::restore(config.clone(), restarted.clone());
             assert_eq!(restarted.refuses(&gateway), live.refuses(&gateway));
             live.refuses(&gateway)
         };
@@ -152,5 +178,37 @@ mod tests {
         assert!(!refused_after(&revoked(1, 6, &[])));
         assert!(refused_after(&revoked(2, 1, &[GATEWAY])), "a later history counts, whatever its revision");
         assert!(refused_after(&revoked(1, 9, &[])), "and an earlier one does not");
+    }
+
+    #[test]
+    fn no_trouble_with_the_disk_takes_a_refusal_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let gateway: Identity = GATEWAY.parse().unwrap();
+        let live = trust();
+        let mut list = Denylist::restore(config(&data_dir), live.clone());
+        std::fs::write(&data_dir, "a file where the directory should be").unwrap();
+        list.take(&revoked(1, 5, &[GATEWAY])).unwrap_err();
+        assert!(live.refuses(&gateway), "it is refused before it is written");
+        list.take(&revoked(1, 4, &[])).unwrap_err();
+        assert!(live.refuses(&gateway), "memory knows what is later");
+        std::fs::remove_file(&data_dir).unwrap();
+        list.take(&revoked(1, 5, &[GATEWAY])).expect("it is written when it can be");
+        let restarted = trust();
+        Denylist::restore(config(&data_dir), restarted.clone());
+        assert!(restarted.refuses(&gateway));
+    }
+
+    #[test]
+    fn a_damaged_list_is_moved_aside_and_the_next_one_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway: Identity = GATEWAY.parse().unwrap();
+        std::fs::write(dir.path().join("revoked.json"), "{").unwrap();
+        let live = trust();
+        let mut list = Denylist::restore(config(dir.path()), live.clone());
+        assert_eq!(std::fs::read_to_string(dir.path().join("revoked.json.damaged")).unwrap(), "{");
+        assert!(!dir.path().join("revoked.json").exists());
+        list.take(&revoked(1, 5, &[GATEWAY])).unwrap();
+        assert!(live.refuses(&gateway));
     }
 }

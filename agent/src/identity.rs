@@ -82,13 +82,19 @@ pub(crate) async fn keep_authority(
 ) {
     let expect = Expect { roles: vec![Role::Server], region: None };
     let mut schedule = RenewalSchedule::new(trust.clock().clone(), shutdown);
-    let issuers = Issuers { addresses: config.enrolment.clone(), trust, expect };
+    let issuers = Issuers { addresses: config.enrolment.clone(), trust: trust.clone(), expect };
     if issuers.addresses.is_empty() {
         error!(
             "this agent cannot renew its authority: no enrolment address is configured (enrolment = [\"host:7446\"])"
         );
     }
-    while schedule.due(live.current().validity()).await {
+    loop {
+        let current = live.current();
+        // A control node that certified it may be revoked: then nobody believes this agent until it has another certificate.
+        let spoilt = trust.refuses_chain(current.chain());
+        if !schedule.due(current.validity(), spoilt).await {
+            return;
+        }
         match renew_authority(&issuers, &live.current(), &own(&config)).await {
             Ok(fresh) => {
                 // In use even if the disk is full: after a restart the old one renews as well.

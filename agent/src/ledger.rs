@@ -46,6 +46,13 @@ pub(crate) fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect())
 }
 
+/// Moves `dir/name.json` to `dir/name.json.damaged`, for somebody to look at.
+pub(crate) fn set_aside(dir: &Path, name: &str) -> Result<(), Error> {
+    let path = dir.join(format!("{name}.json"));
+    let aside = dir.join(format!("{name}.json.damaged"));
+    fs::rename(&path, aside).map_err(Error::file("move aside", path))
+}
+
 /// Removes `dir/name.json`, if it is there.
 pub(crate) fn remove(dir: &Path, name: &str) -> Result<(), Error> {
     let path = dir.join(format!("{name}.json"));

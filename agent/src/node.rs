@@ -19,7 +19,9 @@ use tokio::{
 use tonic::service::Routes;
 use tracing::{error, info};
 
-use crate::{Config, Error, admission::GatewayAdmission, denylist, enrolment::EnrolmentService, identity};
+use crate::{
+    Config, Error, admission::GatewayAdmission, denylist::Denylist, enrolment::EnrolmentService, identity,
+};
 
 /// Runs an agent until the shutdown. The first run joins the federation with the join token.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -43,7 +45,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     let config = Arc::new(config);
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
-    denylist::restore(&config, &trust)?;
+    let denylist = Denylist::restore(config.clone(), trust.clone());
     let live = identity::issue(&config, &authority)?;
     let authority = LiveAuthority::new(authority);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
@@ -77,7 +79,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
-    tasks.spawn(denylist::follow(config.clone(), trust.clone(), handle.revoked, shutdown.clone()));
+    tasks.spawn(denylist.follow(handle.revoked, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
     let (admission, watcher) = GatewayAdmission::new(config.clone(), handle.status, shutdown.clone());

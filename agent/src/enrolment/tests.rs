@@ -72,7 +72,7 @@ fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     refused(None, Code::Unauthenticated, "needs the certificate");
 
     let own = peer("gateway-1", &key);
-    service.trust.refuse([own.identity.clone().unwrap()].into());
+    service.trust.refuse(std::collections::BTreeSet::from([own.identity.clone().unwrap()]).into());
     refused(Some(&own), Code::PermissionDenied, "is revoked");
     service.trust.refuse(Default::default());
 

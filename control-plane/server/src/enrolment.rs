@@ -14,7 +14,7 @@ use hanse_state::{
     spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::Name;
-use hanse_transport::{Authority, Chain, Identity, Peer, digest_secret};
+use hanse_transport::{Authority, Chain, Identity, Peer, digest_secret, key_digest};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -87,7 +87,9 @@ impl EnrolmentService {
                 token: token.clone(),
                 secret_digest: digest_secret(&request.secret),
                 joiner: identity.to_string(),
-                key_digest: digest_secret(&request.public_key),
+                // As certified, not as sent: that is what verifiers see.
+                key_digest: key_digest(&chain[0])
+                    .map_err(|error| Problem::new(ProblemName::Internal, error.to_string()))?,
             },
         };
         match self.replicated.propose(command).await? {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use hanse_link::{Position, Revoked};
 use hanse_state::{State, port::Replicated};
 use hanse_topology::Name;
-use hanse_transport::{Identity, LiveTrust, Shutdown};
+use hanse_transport::{Identity, KeyDigest, LiveTrust, Refused, Shutdown};
 use tracing::{info, warn};
 
 use crate::projector::lineage_of;
@@ -28,12 +28,22 @@ pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, s
 
 /// Refuses whom this state refuses, and says of which revision that is.
 fn refuse(trust: &LiveTrust, state: &State) -> u64 {
-    let refused = identities(state).collect::<BTreeSet<_>>();
-    if !refused.is_empty() {
-        info!(refused = refused.len(), "identities are revoked");
+    let refused = Refused { identities: identities(state).collect(), keys: authorities(state) };
+    if !refused.identities.is_empty() {
+        info!(refused = refused.identities.len(), "identities are revoked");
     }
     trust.refuse(refused);
     state.revoked_revision()
+}
+
+/// The keys of the authorities that revoked agents and control nodes joined with: whoever has one can give itself another
+/// name. The node that founded the control plane did not join, and its key is not known here.
+fn authorities(state: &State) -> BTreeSet<KeyDigest> {
+    state
+        .revocations()
+        .filter_map(|(identity, _)| state.member(identity))
+        .map(|member| member.key_digest)
+        .collect()
 }
 
 fn identities(state: &State) -> impl Iterator<Item = Identity> {
@@ -56,7 +66,8 @@ pub(crate) fn of_region(state: &State, region: &Name) -> Option<Revoked> {
 #[cfg(test)]
 mod tests {
     use hanse_state::{
-        Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, spec::RegionSpec,
+        Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, Spec,
+        spec::{Digest, JoinTokenSpec, RegionSpec},
     };
     use hanse_transport::{Authority, LiveTrust};
 
@@ -72,6 +83,32 @@ mod tests {
         };
         let outcome = state.apply(&command);
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+    }
+
+    #[test]
+    fn the_authority_of_whoever_is_revoked_is_refused_until_it_is_readmitted() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let mut state = State::default();
+        let digest = Digest::of(b"secret");
+        let put = |kind, called, spec: Spec| {
+            let action = Action::Put { labels: Default::default(), spec };
+            Change { key: ResourceKey::global(kind, name(called)), action, if_revision: None }
+        };
+        let region: RegionSpec = serde_json::from_str("{}").unwrap();
+        let token = serde_json::json!({"role": "agent", "region": "eu-west", "expiresAt": 60, "digest": digest.to_string()});
+        let token: JoinTokenSpec = serde_json::from_value(token).unwrap();
+        let changes =
+            vec![put(Kind::Region, "eu-west", region.into()), put(Kind::JoinToken, "t", token.into())];
+        run(&mut state, CommandBody::Apply(changes));
+        let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
+        let (joiner, key_digest) = (identity.clone(), [7; 32]);
+        let token = name("t");
+        run(&mut state, CommandBody::UseJoinToken { token, secret_digest: digest.0, joiner, key_digest });
+        assert!(authorities(&state).is_empty());
+        run(&mut state, CommandBody::Revoke { identity: identity.clone(), control_nodes: Vec::new() });
+        assert_eq!(authorities(&state), BTreeSet::from([key_digest]));
+        run(&mut state, CommandBody::Readmit { identity });
+        assert!(authorities(&state).is_empty());
     }
 
     #[test]

@@ -53,13 +53,19 @@ pub(crate) async fn keep_renewed(
 ) {
     let expect = Expect { roles: vec![Role::Agent], region: live.identity().region };
     let mut schedule = RenewalSchedule::new(trust.clock().clone(), shutdown);
-    let issuers = Issuers { addresses: config.enrolment.clone(), trust, expect };
+    let issuers = Issuers { addresses: config.enrolment.clone(), trust: trust.clone(), expect };
     if issuers.addresses.is_empty() {
         error!(
             "this gateway cannot renew its certificate: no enrolment address is configured (enrolment = [\"host:7446\"])"
         );
     }
-    while schedule.due(live.current().validity()).await {
+    loop {
+        let current = live.current();
+        // The agent that certified it may be revoked: another one is asked at once.
+        let spoilt = trust.refuses_chain(current.chain());
+        if !schedule.due(current.validity(), spoilt).await {
+            return;
+        }
         match renew(&config, &issuers, &live.current()).await {
             Ok(fresh) => {
                 // In use even if the disk is full: after a restart the old one renews as well.

@@ -98,8 +98,9 @@ impl Connector {
             let trust = self.tls.trust.clone();
             let connector = TlsConnector::from(Arc::from(self.tls));
             let stream = connector.connect(self.server_name, tcp).await.map_err(tls::explained)?;
-            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-            let peer = shown.and_then(|leaf| Identity::of_certificate(leaf).ok());
+            let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+            let peer = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
+            let peer = peer.map(|peer| (peer, tls::of_server(chain)));
             Ok(Guarded::new(stream, trust.as_ref(), peer))
         };
         match timeout(CONNECT_TIMEOUT, attempt).await {

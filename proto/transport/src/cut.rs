@@ -1,4 +1,4 @@
-//! Connections that end when their peer is refused by name.
+//! Connections that end when their peer is refused.
 
 use std::{
     fmt,
@@ -10,10 +10,10 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::info;
 
-use crate::{Identity, LiveTrust};
+use crate::{Identity, KeyDigest, LiveTrust};
 
-/// A stream that fails from the moment its peer is refused. Whoever reads from it is woken by that, so a connection in use
-/// ends at once, and all streams on it.
+/// A stream that fails from the moment its peer is refused. Whoever waits to read from it or to write to it is woken by that,
+/// so a connection in use ends at once, and all streams on it, also where the peer has stopped reading.
 pub(crate) struct Guarded<S> {
     stream: S,
     guard: Guard,
@@ -24,36 +24,52 @@ enum Guard {
     Off,
     Watching {
         peer: Identity,
-        refusal: Pin<Box<dyn Future<Output = ()> + Send>>,
+        /// One for each direction: reader and writer may be different tasks, and a future wakes one.
+        reading: Refusal,
+        writing: Refusal,
     },
     Cut,
 }
 
+type Refusal = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who waits.
+#[derive(Clone, Copy)]
+enum Waiting {
+    Reader,
+    Writer,
+}
+
 impl<S> Guarded<S> {
-    /// Guards the stream to `peer` by whom `trust` refuses; without either it is a plain stream.
-    pub(crate) fn new(stream: S, trust: Option<&LiveTrust>, peer: Option<Identity>) -> Self {
+    /// Guards the stream to a peer, who answers for these keys, by whom `trust` refuses; without either it is a plain stream.
+    pub(crate) fn new(
+        stream: S,
+        trust: Option<&LiveTrust>,
+        peer: Option<(Identity, Vec<KeyDigest>)>,
+    ) -> Self {
         let guard = match trust.zip(peer) {
-            Some((trust, peer)) => {
-                let refusal = Box::pin(trust.refusal_of(peer.clone()));
-                Guard::Watching { peer, refusal }
+            Some((trust, (peer, keys))) => {
+                let reading = Box::pin(trust.refusal_of(peer.clone(), keys.clone()));
+                let writing = Box::pin(trust.refusal_of(peer.clone(), keys));
+                Guard::Watching { peer, reading, writing }
             }
             None => Guard::Off,
         };
         Self { stream, guard }
     }
 
-    /// Looks whether the peer is refused; the reader is woken when it is.
-    fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if let Guard::Watching { peer, refusal } = &mut self.guard
-            && refusal.as_mut().poll(cx).is_ready()
-        {
-            info!(%peer, "connection cut: the peer is revoked");
-            self.guard = Guard::Cut;
+    /// Looks whether the peer is refused; who waits is woken when it is.
+    fn look(&mut self, who: Waiting, cx: &mut Context<'_>) -> io::Result<()> {
+        if let Guard::Watching { peer, reading, writing } = &mut self.guard {
+            let refusal = match who {
+                Waiting::Reader => reading,
+                Waiting::Writer => writing,
+            };
+            if refusal.as_mut().poll(cx).is_ready() {
+                info!(%peer, "connection cut: the peer is revoked");
+                self.guard = Guard::Cut;
+            }
         }
-        self.check()
-    }
-
-    fn check(&self) -> io::Result<()> {
         match self.guard {
             Guard::Off | Guard::Watching { .. } => Ok(()),
             Guard::Cut => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is revoked")),
@@ -67,14 +83,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.look(cx)?;
+        self.look(Waiting::Reader, cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
+        self.look(Waiting::Writer, cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -83,7 +99,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check()?;
+        self.look(Waiting::Writer, cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -92,6 +108,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look(Waiting::Writer, cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -108,14 +125,21 @@ impl<S: fmt::Debug> fmt::Debug for Guarded<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{
+        collections::BTreeSet,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use crate::{
-        Alpn, Clients, Expect, LiveTrust, Role, client_tls, connect,
+        Alpn, Clients, Expect, LiveTrust, Refused, Role, client_tls, connect,
         enrolment::tests::{Desk, ask_desk, serve},
-        server_tls,
+        key_digest, server_tls,
         testbed::{Federation, dial, identity, listen, soon},
     };
 
@@ -144,8 +168,8 @@ mod tests {
         }
     }
 
-    fn only(who: &str) -> BTreeSet<crate::Identity> {
-        BTreeSet::from([identity(who)])
+    fn only(who: &str) -> crate::Refused {
+        BTreeSet::from([identity(who)]).into()
     }
 
     #[tokio::test]
@@ -177,8 +201,79 @@ mod tests {
             soon(ask_desk(channel)).await
         };
         ask().await.unwrap_err();
-        pair.agent.refuse(BTreeSet::new());
+        pair.agent.refuse(Default::default());
         assert_eq!(ask().await.unwrap().role, "g.gateway.eu-west.hanse.internal");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_stopped_reading_is_cut_too() {
+        let pair = Pair::new();
+        let (mut listener, address) = listen(pair.server()).await;
+        let (stream, mut connection) =
+            soon(async { tokio::join!(dial(address, pair.client()), listener.next_connection()) }).await;
+        let silent = stream.unwrap();
+        let written = Arc::new(AtomicUsize::new(0));
+        let count = written.clone();
+        let writing = tokio::spawn(async move {
+            loop {
+                match connection.write(&[0; 65_536]).await {
+                    Ok(bytes) => drop(count.fetch_add(bytes, Ordering::Relaxed)),
+                    Err(error) => return error.to_string(),
+                }
+            }
+        });
+        // Nothing was taken for a while: the socket's buffers are full, and the writer waits.
+        soon(async {
+            let mut before = usize::MAX;
+            while before != written.load(Ordering::Relaxed) {
+                before = written.load(Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+        .await;
+        assert!(!writing.is_finished() && written.load(Ordering::Relaxed) > 0);
+        pair.agent.refuse(only("g.gateway.eu-west"));
+        assert!(soon(writing).await.unwrap().contains("revoked"));
+        drop(silent);
+    }
+
+    #[tokio::test]
+    async fn who_has_an_authority_that_is_refused_gains_nothing_by_another_name() {
+        let pair = Pair::new();
+        let region = key_digest(&pair.federation.credentials("a.agent.eu-west").chain()[1]).unwrap();
+        let control = key_digest(&pair.federation.credentials("a.agent.eu-west").chain()[2]).unwrap();
+        let keys = |key| Refused { keys: BTreeSet::from([key]), ..Refused::default() };
+        let (listener, address) = listen(pair.server()).await;
+        let _serving = serve(listener, Desk::echo());
+        for refused in [region, control] {
+            // A client holds it against any server, whatever its name.
+            pair.gateway.refuse(keys(refused));
+            let error = soon(connect(&address.to_string(), pair.client())).await.unwrap_err();
+            assert!(crate::telemetry::causes(&error).to_string().contains("under a key that is"));
+        }
+        pair.gateway.refuse(Refused::default());
+        let channel = soon(connect(&address.to_string(), pair.client())).await.unwrap();
+        soon(ask_desk(channel.clone())).await.unwrap();
+        pair.gateway.refuse(keys(control));
+        soon(ask_desk(channel)).await.unwrap_err(); // and a connection there is, is cut
+
+        // A server holds it against an agent of any name, and a control node's against control nodes.
+        for (who, role, refused, passes) in [
+            ("new-name.agent.eu-west", Role::Agent, region, false),
+            ("new-name.agent.eu-west", Role::Agent, control, true),
+            ("g.gateway.eu-west", Role::Gateway, region, true),
+            ("x.server.control", Role::Server, control, false),
+        ] {
+            let trust: LiveTrust = pair.federation.anchor().into();
+            trust.refuse(keys(refused));
+            let clients = Clients::Mutual { trust, roles: vec![role] };
+            let tls = server_tls(&pair.federation.live("b.agent.eu-west"), clients, Alpn::Http2).unwrap();
+            let (listener, address) = listen(tls).await;
+            let _serving = serve(listener, Desk::echo());
+            let client = pair.federation.client(who, &[Role::Agent]);
+            let channel = soon(connect(&address.to_string(), client)).await.unwrap();
+            assert_eq!(soon(ask_desk(channel)).await.is_ok(), passes, "{who}");
+        }
     }
 
     #[tokio::test]

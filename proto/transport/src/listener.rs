@@ -22,12 +22,13 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, warn};
 
 use crate::{
-    Identity, LiveTrust, ServerTls,
+    Identity, KeyDigest, LiveTrust, ServerTls,
     connect::{CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
     cut::Guarded,
+    digest_secret,
     pki::public_key_of,
     telemetry,
-    tls::explained,
+    tls::{explained, of_client},
 };
 
 /// Longest handshake. A round trip around the world and a busy CPU take under a second.
@@ -57,12 +58,21 @@ pub struct Peer {
 pub struct PeerKeys {
     /// Its own: the handshake proved that it has the private half.
     pub own: Vec<u8>,
-    /// That of the second certificate it showed. Where certificates are renewed
-    /// ([`Clients::Renewing`](crate::Clients::Renewing)) that is the issuer's, which is verified.
+    /// That of the second certificate it showed, which is the issuer's: verified.
     pub issuer: Vec<u8>,
 }
 
 impl PeerKeys {
+    /// What its own key goes by.
+    pub fn own_digest(&self) -> KeyDigest {
+        digest_secret(&self.own)
+    }
+
+    /// What the issuer's key goes by.
+    pub fn issuer_digest(&self) -> KeyDigest {
+        digest_secret(&self.issuer)
+    }
+
     fn of_chain(chain: &[CertificateDer<'_>]) -> Option<Self> {
         let [leaf, issuer, ..] = chain else { return None };
         Some(Self { own: public_key_of(leaf).ok()?, issuer: public_key_of(issuer).ok()? })
@@ -202,7 +212,11 @@ impl TlsConnection {
         // The verifier has read the same identity already, so this fails only where no certificate was shown.
         let identity = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
         let keys = PeerKeys::of_chain(chain).map(Arc::new);
-        let stream = Guarded::new(stream, trust, identity.clone());
+        let guarded = identity.clone().map(|peer| {
+            let keys = of_client(peer.role, chain);
+            (peer, keys)
+        });
+        let stream = Guarded::new(stream, trust, guarded);
         Self { stream, peer: Peer { identity, address, keys } }
     }
 

@@ -19,9 +19,9 @@ pub use credentials::{Credentials, LiveCredentials};
 pub use identity::{DOMAIN, Identity, InvalidIdentity, Role};
 pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
-pub use live::{LiveAuthority, LiveTrust};
-pub use trust::{TrustAnchor, TrustBundle};
-pub(crate) use trust::{spki_sha256, unix_time};
+pub use live::{LiveAuthority, LiveTrust, Refused};
+pub use trust::{KeyDigest, TrustAnchor, TrustBundle, key_digest};
+pub(crate) use trust::{key_digests, unix_time};
 pub use validity::Validity;
 
 /// Why keys or certificates could not be made, read, written or believed.

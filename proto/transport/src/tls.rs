@@ -15,8 +15,8 @@ use rustls::{
 };
 
 pub use self::verify::RefusedPeer;
-pub(crate) use self::verify::ServerVerifier;
 use self::verify::{Admit, ClientVerifier, Rule};
+pub(crate) use self::verify::{ServerVerifier, of_client, of_server};
 use crate::{LiveCredentials, LiveTrust, Role, WallClock};
 
 /// Whom a listener lets in.

@@ -166,7 +166,7 @@ async fn who_is_refused_loses_its_stream_within_a_second_and_does_not_come_back(
     other.message().await.unwrap().expect("a welcome");
 
     let refused_at = Instant::now();
-    trust.refuse([agent("agent-1")].into());
+    trust.refuse(std::collections::BTreeSet::from([agent("agent-1")]).into());
     while stream.message().await.is_ok_and(|message| message.is_some()) {}
     assert!(refused_at.elapsed() < Duration::from_secs(1), "cut after {:?}", refused_at.elapsed());
     let connected = |name: &str| {

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, fmt, future, sync::Arc};
 
 use arc_swap::ArcSwap;
+use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use super::{Authority, Identity, TrustAnchor, TrustBundle};
+use super::{Authority, Identity, KeyDigest, TrustAnchor, TrustBundle, key_digests};
 use crate::WallClock;
 
 /// An authority that issuing services share and that renewal replaces. Cloning shares the cell.
@@ -34,14 +35,37 @@ impl LiveAuthority {
     }
 }
 
-/// Whom verifiers believe, whom they refuse by name all the same, and the clock they judge by. New handshakes use what is
+/// Whom verifiers refuse although their chain is valid. A name alone is not enough: whoever holds an authority can give
+/// itself another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// By name.
+    pub identities: BTreeSet<Identity>,
+    /// By key: whatever was issued under it.
+    pub keys: BTreeSet<KeyDigest>,
+}
+
+impl Refused {
+    /// Whether a peer is refused by its name, or for one of these keys.
+    fn contains(&self, peer: &Identity, keys: &[KeyDigest]) -> bool {
+        self.identities.contains(peer) || keys.iter().any(|key| self.keys.contains(key))
+    }
+}
+
+impl From<BTreeSet<Identity>> for Refused {
+    fn from(identities: BTreeSet<Identity>) -> Self {
+        Self { identities, keys: BTreeSet::new() }
+    }
+}
+
+/// Whom verifiers believe, whom they refuse all the same, and the clock they judge by. New handshakes use what is
 /// current; who is refused later loses the connections it has. Cloning shares the cell.
 #[derive(Clone)]
 pub struct LiveTrust(Arc<Cell>);
 
 struct Cell {
     bundle: ArcSwap<TrustBundle>,
-    refused: watch::Sender<Arc<BTreeSet<Identity>>>,
+    refused: watch::Sender<Arc<Refused>>,
     clock: WallClock,
 }
 
@@ -62,25 +86,42 @@ impl LiveTrust {
         self.0.bundle.load_full()
     }
 
-    /// Refuses exactly these identities from now on: their handshakes fail, and the connections they have are cut at once.
-    pub fn refuse(&self, identities: BTreeSet<Identity>) {
+    /// Refuses exactly these from now on: their handshakes fail, and the connections they have are cut at once.
+    pub fn refuse(&self, fresh: Refused) {
         self.0.refused.send_if_modified(|refused| {
-            let changed = **refused != identities;
-            *refused = Arc::new(identities);
+            let changed = **refused != fresh;
+            *refused = Arc::new(fresh);
             changed
         });
     }
 
     /// Whether this identity is refused by name.
     pub fn refuses(&self, identity: &Identity) -> bool {
-        self.0.refused.borrow().contains(identity)
+        self.0.refused.borrow().contains(identity, &[])
     }
 
-    /// Resolves when this identity is refused by name.
-    pub(crate) fn refusal_of(&self, identity: Identity) -> impl Future<Output = ()> + Send + use<> {
+    /// Whether a peer is refused by name, or for one of the keys it answers for.
+    pub(crate) fn refuses_peer(&self, peer: &Identity, keys: &[KeyDigest]) -> bool {
+        self.0.refused.borrow().contains(peer, keys)
+    }
+
+    /// Resolves when a certificate of this chain has a key that is refused: then it is of little use, and a new one is due.
+    pub async fn refuses_chain(&self, chain: &[CertificateDer<'_>]) {
+        let keys = key_digests(chain);
+        let mut refused = self.0.refused.subscribe();
+        // It does not end before this: the cell is borrowed.
+        let _ = refused.wait_for(|refused| keys.iter().any(|key| refused.keys.contains(key))).await;
+    }
+
+    /// Resolves when this peer is refused.
+    pub(crate) fn refusal_of(
+        &self,
+        peer: Identity,
+        keys: Vec<KeyDigest>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let mut refused = self.0.refused.subscribe();
         async move {
-            if refused.wait_for(|refused| refused.contains(&identity)).await.is_err() {
+            if refused.wait_for(|refused| refused.contains(&peer, &keys)).await.is_err() {
                 future::pending::<()>().await; // nobody is left who could refuse it
             }
         }

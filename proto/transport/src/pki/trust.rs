@@ -30,7 +30,7 @@ impl TrustAnchor {
     /// Takes an authority's certificate as the root of trust.
     pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, PkiError> {
         let certificate = CertificateDer::from(der.into());
-        let spki_sha256 = spki_sha256(&certificate)?;
+        let spki_sha256 = key_digest(&certificate)?;
         let (_, parsed) = parse_x509_certificate(&certificate).map_err(PkiError::certificate)?;
         if !parsed.is_ca() {
             return Err(PkiError::certificate("a trust anchor must be an authority's certificate"));
@@ -175,8 +175,16 @@ pub(crate) fn unix_time(at: SystemTime) -> UnixTime {
     UnixTime::since_unix_epoch(at.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
-/// SHA-256 of a certificate's SubjectPublicKeyInfo.
-pub(crate) fn spki_sha256(certificate: &CertificateDer<'_>) -> Result<[u8; 32], PkiError> {
+/// SHA-256 of a SubjectPublicKeyInfo: what a key goes by.
+pub type KeyDigest = [u8; 32];
+
+/// Those of a chain's certificates, in order. What cannot be read has none.
+pub(crate) fn key_digests<'a>(chain: impl IntoIterator<Item = &'a CertificateDer<'a>>) -> Vec<KeyDigest> {
+    chain.into_iter().filter_map(|certificate| key_digest(certificate).ok()).collect()
+}
+
+/// The digest of a certificate's key, as the certificate has it.
+pub fn key_digest(certificate: &CertificateDer<'_>) -> Result<KeyDigest, PkiError> {
     let (_, parsed) = parse_x509_certificate(certificate).map_err(PkiError::certificate)?;
     Ok(Sha256::digest(parsed.public_key().raw).into())
 }

@@ -14,6 +14,11 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// once for ever after.
 const SPREAD: u32 = 10;
 
+/// Least time between two renewals, for what is issued near the end of its issuer's life is due again at once…
+const SPACING: Duration = Duration::from_secs(60);
+/// …and up to this much more, so that a region's gateways do not all come in the same second.
+const SPACING_SPREAD: Duration = Duration::from_secs(30);
+
 /// The times at which one process asks others for a renewal.
 #[derive(Debug)]
 pub struct RenewalSchedule {
@@ -21,17 +26,20 @@ pub struct RenewalSchedule {
     shutdown: Shutdown,
     backoff: Backoff,
     drawn: Option<(Validity, SystemTime)>,
+    /// Not before this: it worked just now.
+    earliest: Option<SystemTime>,
 }
 
 impl RenewalSchedule {
     /// A schedule by this clock, until the shutdown.
     pub fn new(clock: WallClock, shutdown: Shutdown) -> Self {
-        Self { clock, shutdown, backoff: Backoff::new(MIN_BACKOFF, MAX_BACKOFF), drawn: None }
+        let backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
+        Self { clock, shutdown, backoff, drawn: None, earliest: None }
     }
 
-    /// Waits until what is valid for this long should be renewed: at half its life, or up to a tenth of it later. Whether to
-    /// go on; if not, it is time to stop.
-    pub async fn due(&mut self, validity: Validity) -> bool {
+    /// Waits until what is valid for this long should be renewed: at half its life, or up to a tenth of it later; or as soon as
+    /// `spoilt` resolves. Never at once after a renewal. Whether to go on; if not, it is time to stop.
+    pub async fn due(&mut self, validity: Validity, spoilt: impl Future<Output = ()>) -> bool {
         let at = match self.drawn {
             Some((drawn_for, at)) if drawn_for == validity => at,
             _ => {
@@ -40,15 +48,26 @@ impl RenewalSchedule {
             }
         };
         self.drawn = Some((validity, at));
+        let due = async {
+            tokio::select! {
+                () = self.clock.reaches(at) => {}
+                () = spoilt => {}
+            }
+            if let Some(earliest) = self.earliest {
+                self.clock.reaches(earliest).await;
+            }
+        };
         tokio::select! {
             () = self.shutdown.wait() => false,
-            () = self.clock.reaches(at) => true,
+            () = due => true,
         }
     }
 
     /// It worked.
     pub fn succeeded(&mut self) {
         self.backoff.reset();
+        let late = rand::rng().random_range(Duration::ZERO..=SPACING_SPREAD);
+        self.earliest = Some(self.clock.now() + SPACING + late);
     }
 
     /// It did not: waits before the next attempt. Whether to go on.

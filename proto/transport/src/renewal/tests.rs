@@ -223,9 +223,13 @@ async fn renewals_are_due_between_a_half_and_six_tenths_of_a_life() {
     let (_trigger, shutdown) = ShutdownTrigger::new();
     let mut schedule = RenewalSchedule::new(outage.clock.clone(), shutdown);
     outage.hand.advance(11 * DAY / 24);
-    assert!(tokio::time::timeout(Duration::from_millis(10), schedule.due(validity)).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(10), schedule.due(validity, std::future::pending()))
+            .await
+            .is_err()
+    );
     outage.hand.advance(4 * DAY / 24);
-    assert!(soon(schedule.due(validity)).await);
+    assert!(soon(schedule.due(validity, std::future::pending())).await);
 }
 
 #[tokio::test]
@@ -244,4 +248,32 @@ async fn metrics_say_when_certificates_end() {
         );
         assert!(shown.contains(&line), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn near_its_authoritys_end_renewals_keep_their_distance() {
+    let outage = Outage::new();
+    let left = Duration::from_secs(120);
+    let end = outage.region.validity().not_after;
+    outage.hand.advance(end.duration_since(outage.clock.now()).unwrap() - left);
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let mut schedule = RenewalSchedule::new(outage.clock.clone(), shutdown);
+    let fresh = || outage.agent().validity();
+    let pending = std::future::pending;
+    assert!(fresh().half_life() < outage.clock.now(), "each one is due as soon as it is there");
+    assert!(soon(schedule.due(fresh(), pending())).await);
+    schedule.succeeded();
+    let at_once = Duration::from_millis(10);
+    for spoilt in [false, true] {
+        let spoilt = async || {
+            if !spoilt {
+                pending().await
+            }
+        };
+        assert!(tokio::time::timeout(at_once, schedule.due(fresh(), spoilt())).await.is_err());
+    }
+    outage.hand.advance(Duration::from_secs(59));
+    assert!(tokio::time::timeout(at_once, schedule.due(fresh(), pending())).await.is_err());
+    outage.hand.advance(Duration::from_secs(31));
+    assert!(soon(schedule.due(fresh(), pending())).await, "a minute and at most half of one later");
 }

@@ -1,6 +1,6 @@
 //! The verifiers: path validation by webpki, then our own rule about the identity.
 
-use std::sync::Arc;
+use std::{iter::once, sync::Arc};
 
 use hanse_topology::Name;
 use rustls::{
@@ -13,8 +13,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::parse_x509_certificate;
 
 use crate::{
-    Identity, InvalidIdentity, LiveTrust, Role, TrustAnchor, Validity,
-    pki::{spki_sha256, unix_time},
+    Identity, InvalidIdentity, KeyDigest, LiveTrust, Role, TrustAnchor, Validity, key_digest,
+    pki::{key_digests, unix_time},
 };
 
 const TLS_1_2: &str = "TLS 1.2 is not spoken here";
@@ -50,13 +50,13 @@ pub enum RefusedPeer {
         /// The hash expected, in hex.
         pinned: String,
     },
-    /// It is refused by name.
-    #[error("{peer} is refused here: it is revoked")]
+    /// It is refused by name, or for a key in its chain.
+    #[error("{peer} is refused here: it is revoked, or was certified under a key that is")]
     Revoked {
         /// Who came.
         peer: String,
     },
-    /// A certificate shown for renewal whose issuer's does not follow it.
+    /// A client's certificate whose issuer's does not follow it.
     #[error("the peer's chain is refused: its second certificate is not the issuer of its first")]
     Order,
 }
@@ -90,9 +90,28 @@ impl Rule {
     }
 }
 
-/// Whether an identity is refused by name.
-fn check_refusal(trust: &LiveTrust, peer: &Identity) -> Result<(), RefusedPeer> {
-    if trust.refuses(peer) { Err(RefusedPeer::Revoked { peer: peer.to_string() }) } else { Ok(()) }
+/// Whether an identity is refused, by name or for a key that it answers for.
+fn check_refusal(trust: &LiveTrust, peer: &Identity, keys: &[KeyDigest]) -> Result<(), RefusedPeer> {
+    if trust.refuses_peer(peer, keys) { Err(RefusedPeer::Revoked { peer: peer.to_string() }) } else { Ok(()) }
+}
+
+/// The keys that a client answers for.
+///
+/// Where it came to be known by one that is its own (an agent's authority, a gateway's leaf), the services check that it is
+/// that one, and whoever certified it since then matters no more: refused, it would never hear that it must be
+/// certified anew. A control node answers for its whole chain.
+pub(crate) fn of_client(role: Role, chain: &[CertificateDer<'_>]) -> Vec<KeyDigest> {
+    let own = match role {
+        Role::Gateway => 1,
+        Role::Agent => 2,
+        Role::Server => chain.len(),
+    };
+    key_digests(chain.iter().take(own))
+}
+
+/// The keys that a server answers for: whatever it shows, for it is known by nothing else.
+pub(crate) fn of_server(chain: &[CertificateDer<'_>]) -> Vec<KeyDigest> {
+    key_digests(chain)
 }
 
 /// Which clients' certificates are of use.
@@ -136,17 +155,16 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        directly_issued(leaf, intermediates.first())?;
         let at = match self.admit {
             Admit::Valid => now,
-            Admit::ExpiredOrNone => {
-                directly_issued(leaf, intermediates.first())?;
-                end_of_life(leaf)?.min(now)
-            }
+            Admit::ExpiredOrNone => end_of_life(leaf)?.min(now),
         };
         self.trust.current().verify_client(leaf, intermediates, at)?;
         let peer = self.rule.check(leaf)?;
         if self.admit == Admit::Valid {
-            check_refusal(&self.trust, &peer)?;
+            let chain: Vec<_> = once(leaf).chain(intermediates).cloned().collect();
+            check_refusal(&self.trust, &peer, &of_client(peer.role, &chain))?;
         }
         Ok(ClientCertVerified::assertion())
     }
@@ -180,7 +198,7 @@ fn end_of_life(certificate: &CertificateDer<'_>) -> Result<UnixTime, Error> {
     Ok(unix_time(validity.not_after))
 }
 
-/// Renewal looks at the key of a leaf's issuer: the second certificate must be that one, not merely somewhere in the chain.
+/// Services look at the key of a leaf's issuer: the second certificate must be that one, not merely somewhere in the chain.
 fn directly_issued(leaf: &CertificateDer<'_>, issuer: Option<&CertificateDer<'_>>) -> Result<(), Error> {
     let signed = issuer.is_some_and(|issuer| {
         let (Ok((_, leaf)), Ok((_, issuer))) = (parse_x509_certificate(leaf), parse_x509_certificate(issuer))
@@ -238,7 +256,7 @@ impl ServerCertVerifier for ServerVerifier {
                 // gains nothing.
                 let anchor = intermediates
                     .iter()
-                    .find(|certificate| spki_sha256(certificate).is_ok_and(|hash| hash == *pin))
+                    .find(|certificate| key_digest(certificate).is_ok_and(|hash| hash == *pin))
                     .and_then(|root| TrustAnchor::from_der(root.to_vec()).ok())
                     .ok_or_else(|| RefusedPeer::Pin { pinned: hex::encode(pin) })?;
                 anchor.verify_path(leaf, intermediates, now)?;
@@ -246,7 +264,8 @@ impl ServerCertVerifier for ServerVerifier {
         }
         let peer = self.rule.check(leaf)?;
         if let Trust::Live(trust) = &self.trust {
-            check_refusal(trust, &peer)?;
+            let chain: Vec<_> = once(leaf).chain(intermediates).cloned().collect();
+            check_refusal(trust, &peer, &of_server(&chain))?;
         }
         Ok(ServerCertVerified::assertion())
     }
