@@ -19,7 +19,9 @@ pub(crate) async fn member(client: &Client, args: &MemberArgs) -> anyhow::Result
         MemberCommand::Revoke { identity } => {
             let revision = client.revoke(identity).await?;
             data(format!("{identity} revoked"))?;
-            say(format!("it is refused everywhere from revision {revision} on"));
+            say(format!(
+                "control nodes and its region's agents refuse it by name from revision {revision} on"
+            ));
         }
         MemberCommand::Readmit { identity } => {
             let revision = client.readmit(identity).await?;
