@@ -127,7 +127,8 @@ async fn newcomers_get_the_last_version_that_somebody_could_use() {
     control.put(4, "route/default/b", "better");
     eventually("what can be used is confirmed", || {
         uses(4, &["route/default/a"]);
-        held(&relayed).is_some_and(|held| held.keys().map(|key| &**key).eq(["route/default/a"]))
+        revision(&relayed) == Some(4)
+            && held(&relayed).is_some_and(|held| held.keys().map(|key| &**key).eq(["route/default/a"]))
     })
     .await;
 
