@@ -27,6 +27,8 @@ const ATTEMPTS: &str = "opening";
 /// files of processes that were killed while they started.
 const MAX_ATTEMPTS: u32 = 3;
 const DAMAGED: &str = "damaged-";
+/// Stores that read well and were not there in time. Never removed.
+const UNSEEN: &str = "unseen-";
 /// Damaged files that are kept for whoever wants to know what happened.
 const KEPT: usize = 3;
 /// What redb may keep in memory. Everything is in the replicas anyhow; this serves the writing.
@@ -226,6 +228,24 @@ impl StoreFile {
         }
         self.remove_oldest();
         Ok(())
+    }
+
+    /// Keeps a good store that could be opened only when the node had begun without it: for an operator to put back.
+    pub(crate) fn move_unseen_aside(&self) -> Result<(), Failure> {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let aside = |number: u32| self.dir.join(format!("{UNSEEN}{seconds:012}-{number:04}.redb"));
+        let aside = (0..u32::MAX).map(aside).find(|path| !path.exists()).unwrap_or_else(|| aside(0));
+        error!(
+            path = %self.path().display(), aside = %aside.display(),
+            "the disk or store_key came too late to start with the store; it is kept aside, and an empty one is filled. To go \
+             back to it, stop this node, move that file back and start again"
+        );
+        match fs::rename(self.path(), &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.unavailable("move aside", &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sorts by time.

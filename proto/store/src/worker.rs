@@ -39,11 +39,13 @@ pub(crate) struct Worker {
     /// Whatever is in the file is not what whoever writes believes to be there: the next transaction replaces it all.
     unknown: bool,
     failing: bool,
+    /// What was in the file was given out, or was written here. What nobody has seen is not overwritten.
+    is_seen: bool,
 }
 
 impl Worker {
     pub(crate) fn new(file: StoreFile, shared: Arc<Shared>) -> Self {
-        Self { file, shared, tables: None, unknown: true, failing: false }
+        Self { file, shared, tables: None, unknown: true, failing: false, is_seen: false }
     }
 
     /// Opens the store, says what was in it, and then keeps what it is given until nobody is left who could.
@@ -104,6 +106,7 @@ impl Worker {
 
     fn take_in(&mut self, found: Found) -> Loaded {
         self.unknown = false;
+        self.is_seen = true;
         *self.shared.notes() = Notes::loaded(found.notes);
         found.loaded
     }
@@ -114,6 +117,7 @@ impl Worker {
             Ok(()) => {
                 self.tables = Some(tables);
                 self.unknown = false;
+                self.is_seen = true;
                 let mut shared = self.shared.notes();
                 shared.are_kept(notes);
                 content.drops.iter().for_each(|scope| shared.forget_scope(scope));
@@ -137,7 +141,13 @@ impl Worker {
         if let Some(tables) = self.tables.take() {
             return Ok(tables);
         }
-        let Opened { tables, found, is_fresh } = self.file.open().map_err(|failure| self.failed(failure))?;
+        let mut opened = self.file.open().map_err(|failure| self.failed(failure))?;
+        if !opened.is_fresh && !self.is_seen {
+            drop(opened); // closed before it moves
+            let again = self.file.move_unseen_aside().and_then(|()| self.file.open());
+            opened = again.map_err(|failure| self.failed(failure))?;
+        }
+        let Opened { tables, found, is_fresh } = opened;
         // Changes alone would make a hollow scope of one that was lost.
         if (is_fresh || found.has_losses()) && !self.unknown {
             self.tables = Some(tables);

@@ -276,9 +276,16 @@ async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
     std::fs::copy(dir.path().join("store-key"), dir.path().join("mounted")).unwrap();
     keep(&store, content()).await;
     close(store).await;
-    // What was there and nobody restored is gone with the first write: it cannot come back beside something newer.
-    let (kept, _) = only(Store::open(late()).await.unwrap().1);
-    assert_eq!(kept.scope, scope("production"));
+    // What was there and nobody restored cannot come back beside something newer, but it is not lost.
+    let (store, loaded) = Store::open(late()).await.unwrap();
+    assert_eq!(only(loaded).0.scope, scope("production"));
+    close(store).await;
+    let entries = std::fs::read_dir(late().dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_unseen =
+        |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("unseen-");
+    let unseen = entries.into_iter().find(is_unseen).expect("it is kept aside");
+    std::fs::rename(unseen, late().dir.join("store.redb")).unwrap();
+    assert_eq!(only(Store::open(late()).await.unwrap().1).0.scope, scope("sandbox"));
 }
 
 /// A disk that ends whoever looks at it.
