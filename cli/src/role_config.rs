@@ -10,9 +10,9 @@ use crate::exit::Failure;
 /// Top-level keys that hold lists; in the environment their items are separated by commas.
 const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
-const TABLES: [&str; 5] = ["listen", "advertise", "limits", "store_key", "drain"];
+const TABLES: [&str; 6] = ["listen", "advertise", "limits", "drain", "store_key", "access_log"];
 /// Tables of which one key is given: a variable replaces whatever the file names.
-const CHOICES: [&str; 1] = ["store_key"];
+const CHOICES: [&str; 2] = ["store_key", "access_log"];
 /// Variables of these endings are secrets that roles read themselves; the second, where `store_key` names it.
 const SECRETS: [&str; 2] = ["JOIN_TOKEN", "STORE_KEY"];
 
@@ -137,5 +137,84 @@ mod tests {
         assert!(error.contains("line 1") && error.contains("colour"), "{error}");
         let error = agent(&[("COLOUR", "red")]).unwrap_err();
         assert!(error.contains("colour") && error.contains("HANSE_AGENT_COLOUR"), "{error}");
+    }
+
+    /// Every value of a configuration as the variable that says it.
+    fn as_variables(table: &Table, prefix: &str, to: &mut Vec<(String, String)>) {
+        for (key, value) in table {
+            let name = format!("{prefix}{}", key.to_ascii_uppercase());
+            match value {
+                Value::Table(nested) => as_variables(nested, &format!("{name}_"), to),
+                Value::Array(items) => {
+                    let items: Vec<&str> = items.iter().map(|item| item.as_str().unwrap()).collect();
+                    to.push((name, items.join(", ")));
+                }
+                Value::String(text) => to.push((name, text.clone())),
+                other => to.push((name, other.to_string())),
+            }
+        }
+    }
+
+    /// `whole` gives every key, so that a new one cannot be forgotten.
+    fn comes_from_variables<T>(whole: &T)
+    where
+        T: serde::Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let mut variables = Vec::new();
+        as_variables(&Table::try_from(whole).unwrap(), "", &mut variables);
+        assert_eq!(parse::<T>("", "HANSE_", &variables).as_ref(), Ok(whole), "{variables:?}");
+    }
+
+    #[test]
+    fn every_key_of_every_table_may_come_from_the_environment() {
+        let text = |text: &str| text.to_owned();
+        let addresses = |host: &str| hanse_agent::Addresses {
+            federation: format!("{host}:1"),
+            enrolment: format!("{host}:2"),
+            admin: format!("{host}:3"),
+        };
+        comes_from_variables(&hanse_agent::Config {
+            name: "agent-1".parse().unwrap(),
+            region: "eu-west".parse().unwrap(),
+            data_dir: "data".into(),
+            store_key: Some(hanse_agent::StoreKey::File("k".into())),
+            servers: vec![text("a:1"), text("b:1")],
+            enrolment: vec![text("a:2"), text("b:2")],
+            join_token_file: Some("token".into()),
+            listen: addresses("l"),
+            advertise: Some(addresses("a")),
+        });
+        let addresses = |host: &str| hanse_server::Addresses {
+            api: format!("{host}:1"),
+            federation: format!("{host}:2"),
+            raft: format!("{host}:3"),
+            enrolment: format!("{host}:4"),
+            admin: format!("{host}:5"),
+        };
+        comes_from_variables(&hanse_server::Config {
+            name: "cp-1".parse().unwrap(),
+            data_dir: "data".into(),
+            listen: addresses("l"),
+            advertise: Some(addresses("a")),
+            api_names: ["a", "b"].map(text).into(),
+        });
+        comes_from_variables(&hanse_gateway::Config {
+            name: "gateway-1".parse().unwrap(),
+            data_dir: "data".into(),
+            store_key: Some(hanse_agent::StoreKey::File("k".into())),
+            agents: vec![text("a:1"), text("b:1")],
+            enrolment: vec![text("a:2"), text("b:2")],
+            join_token_file: Some("token".into()),
+            environments: vec!["production".parse().unwrap()],
+            workers: Some(3),
+            listen: hanse_gateway::config::Listen {
+                http: Some(text("h:1")),
+                https: Some(text("h:2")),
+                admin: text("h:3"),
+            },
+            limits: hanse_gateway::config::Limits::default(),
+            drain: hanse_gateway::config::Drain { announce_ms: 7, limit_ms: 8 },
+            access_log: Some(hanse_gateway::config::AccessLogTarget::File("log".into())),
+        });
     }
 }
