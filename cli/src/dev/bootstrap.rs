@@ -18,7 +18,7 @@ use super::{
     data_dir::DataDir,
     plan::{CONTROL_NODES, Face, Plan, ProcessSpec, REGIONS, Role},
     ports::Reservations,
-    process,
+    process, ready,
     supervisor::Supervisor,
 };
 use crate::{
@@ -32,6 +32,8 @@ use crate::{
 
 /// Something is wrong with a federation that takes longer; it takes some seconds.
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How long the control plane may take to hear of every gateway: agents report within a second.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 /// How long the join tokens of the first start are good.
 const TOKEN_TTL: Duration = Duration::from_secs(3600);
 /// How long the ports of an earlier run may take to become free where it was killed: its processes stop when it is gone.
@@ -172,8 +174,30 @@ pub(super) async fn bring_up(
     try_join_all(plan.processes.iter().map(|process| supervisor.serves(process.name.as_str()))).await?;
     let client = write_client(dir, &plan)?;
     supervisor.save_plan(true)?;
-    let status = client.status().await.map_err(|error| token_refused(error, dir))?;
+    progress.message("waiting until the control plane knows every gateway");
+    let status = known_gateways(&client, &plan).await.map_err(|error| token_refused(error, dir))?;
     Ok(Federation { lineage: status["lineage"].clone() })
+}
+
+/// Waits until the control plane has heard of every gateway what it serves: whoever makes a change before that waits for
+/// none of them. One that is revoked is never heard of; it holds nobody up for long.
+async fn known_gateways(client: &Client, plan: &Plan) -> anyhow::Result<Value> {
+    let deadline = Instant::now() + KNOWN_WITHIN;
+    loop {
+        let status = client.status().await?;
+        let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let heard: BTreeSet<String> = each(&status["regions"])
+            .iter()
+            .flat_map(|region| each(&region["gateways"]))
+            .filter(|gateway| gateway["connected"] == true && gateway["revision"].is_u64())
+            .filter_map(|gateway| Some(gateway["name"].as_str()?.to_owned()))
+            .collect();
+        let all = plan.of_role(Role::Gateway).all(|gateway| heard.contains(gateway.name.as_str()));
+        if all || Instant::now() > deadline {
+            return Ok(status);
+        }
+        tokio::time::sleep(ready::POLL).await;
+    }
 }
 
 /// A refusal of the token that was made with the federation: somebody deleted it, and nobody else can go on here.
