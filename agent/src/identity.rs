@@ -91,7 +91,7 @@ pub(crate) async fn keep_authority(
     loop {
         let current = live.current();
         // A control node that certified it may be revoked: then nobody believes this agent until it has another certificate.
-        let spoilt = trust.refuses_chain(current.chain());
+        let spoilt = trust.spoils(current.chain());
         if !schedule.due(current.validity(), spoilt).await {
             return;
         }

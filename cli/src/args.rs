@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use client::{
     ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, ImportArgs, ImportCommand, JoinAs, MemberArgs,
-    MemberCommand, OpenApiArgs, Output, RevisionArg, SubscribeArgs, TokenArgs, TokenCommand, TokenCreateArgs,
-    WaitArgs,
+    MemberCommand, OpenApiArgs, Output, RevisionArg, RootArgs, RootCommand, SubscribeArgs, TokenArgs,
+    TokenCommand, TokenCreateArgs, WaitArgs,
 };
 #[cfg(test)]
 pub(crate) use client::{OrganizationFlag, WaitFlag};
@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Wait(WaitArgs),
     /// Show who takes part, and refuse or readmit one by name.
     Member(MemberArgs),
+    /// Show the roots of trust, and have one take another's place.
+    Root(RootArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
     /// Run a control-plane node.

@@ -165,6 +165,30 @@ impl Client {
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
     }
 
+    /// The roots of trust, as the API gives them.
+    pub(crate) async fn roots(&self) -> anyhow::Result<Value> {
+        Ok(self.read("/v1/roots").await?.body)
+    }
+
+    /// Has another root believed; answers with it.
+    pub(crate) async fn trust_root(&self, rotation: &str) -> anyhow::Result<Value> {
+        let body = serde_json::to_vec(&serde_json::json!({"rotation": rotation})).context("writing JSON")?;
+        let answer = self.http.send(Method::POST, "/v1/roots", Some(body.into()), Some(&new_key())).await?;
+        Ok(answer.body)
+    }
+
+    /// Has certificates come from a root; answers with the state's revision after it.
+    pub(crate) async fn use_root(&self, root: &str, force: bool) -> anyhow::Result<u64> {
+        let path = format!("/v1/roots/{root}/issuing{}", forced(force));
+        self.http.send(Method::PUT, &path, None, Some(&new_key())).await?.revision()
+    }
+
+    /// Has a root believed no more; answers with the state's revision after it.
+    pub(crate) async fn drop_root(&self, root: &str, force: bool) -> anyhow::Result<u64> {
+        let path = format!("/v1/roots/{root}{}", forced(force));
+        self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
+    }
+
     /// The federation at a glance, as the API gives it.
     pub(crate) async fn status(&self) -> anyhow::Result<Value> {
         Ok(self.read("/v1/status").await?.body)
@@ -216,6 +240,10 @@ fn collection_path(kind: Kind, organization: Option<&Name>) -> String {
         Some(organization) => format!("/v1/organizations/{organization}/{}", kind.plural()),
         None => format!("/v1/{}", kind.plural()),
     }
+}
+
+fn forced(force: bool) -> &'static str {
+    if force { "?force=true" } else { "" }
 }
 
 fn revocation_path(identity: &str) -> String {

@@ -9,6 +9,7 @@ mod get;
 mod import;
 mod member;
 mod reachable;
+pub(crate) mod root;
 mod status;
 mod subscribe;
 pub(crate) mod token;

@@ -103,6 +103,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Member(args) => {
             with_client(config, &None, async |client| commands::member(client, &args).await)
         }
+        Command::Root(args) => match commands::root::offline(&args)? {
+            true => Ok(ExitCode::SUCCESS),
+            false => with_client(config, &None, async |client| commands::root::root(client, &args).await),
+        },
         Command::Token(args) => {
             with_client(config, &None, async |client| commands::token::token(client, &args).await)
         }

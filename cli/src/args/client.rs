@@ -1,6 +1,6 @@
 //! Arguments of the client commands.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 use hanse_state::Kind;
@@ -334,6 +334,65 @@ pub(crate) enum MemberCommand {
     Readmit {
         /// Its identity: NAME.ROLE.REGION.hanse.internal
         identity: String,
+    },
+}
+
+/// `hanse root`.
+#[derive(Debug, Args)]
+pub(crate) struct RootArgs {
+    #[command(subcommand)]
+    pub(crate) command: RootCommand,
+}
+
+/// What to do with the roots of trust.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RootCommand {
+    /// List the roots that are believed, and who does not believe them yet or has certificates from them.
+    List {
+        /// The form of the output
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Make a root that takes the place of another. Talks to nobody.
+    ///
+    /// Writes the new root's certificate and key, and rotation.pem, which is what the federation gets of it. Needs the key of
+    /// the root in use: each of the two speaks for the other, so that nobody has to believe who brings the new one.
+    New {
+        /// The directory to make
+        dir: PathBuf,
+        /// The directory of the root in use: the pki/root that `hanse server init` made
+        #[arg(long, value_name = "DIR")]
+        replaces: PathBuf,
+    },
+    /// Have another root believed beside the one in use. Step 1 of 3.
+    Trust {
+        /// The rotation.pem that `hanse root new` wrote
+        file: PathBuf,
+    },
+    /// Have all certificates come from a root, once everybody believes it. Step 2 of 3.
+    ///
+    /// Control nodes get theirs as soon as the new root's directory stands in place of pki/root on one of them; agents and
+    /// gateways follow by themselves. The way back is to use the old root again.
+    Use {
+        /// The root, as `hanse root list` shows it; its first characters will do
+        root: String,
+        /// Go on without those that do not believe it yet: they must join again
+        #[arg(long)]
+        force: bool,
+    },
+    /// Have a root believed no more, once nobody has certificates from it. Step 3 of 3.
+    Drop {
+        /// The root, as `hanse root list` shows it; its first characters will do
+        root: String,
+        /// Go on without those that have certificates from it still: they must join again
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the certificates of the roots that are believed: what clients have as ca_file.
+    Bundle {
+        /// Put them in place of this client's own ca_file instead
+        #[arg(long)]
+        update: bool,
     },
 }
 

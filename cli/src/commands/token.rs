@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{JoinAs, Output, TokenArgs, TokenCommand, TokenCreateArgs},
-    client::{ApplyOptions, Client, Listed, tls::trust_anchor},
+    client::{ApplyOptions, Client, Listed},
+    commands::root,
     exit::{Exit, Failure},
     out::{data, say},
     render,
@@ -37,7 +38,7 @@ async fn create_token(client: &Client, args: &TokenCreateArgs) -> anyhow::Result
     let name =
         args.name.clone().unwrap_or_else(|| new_name(if args.join.is_some() { "join" } else { "operator" }));
     let (secret, spec) = match args.join {
-        Some(join) => join_token(&name, join, args, &trust_anchor(&client.ca_file)?, now),
+        Some(join) => join_token(&name, join, args, &root::issuing(client).await?, now),
         None => operator_token(args.ttl, now),
     };
     let resource = manifest(&name, &spec);

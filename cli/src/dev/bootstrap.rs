@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     args::DevArgs,
-    client::{ApplyOptions, Client, tls::trust_anchor},
+    client::{ApplyOptions, Client},
     client_config::{ClientConfig, default_organization, write_private},
-    commands::token,
+    commands::{root, token},
     exit::{Exit, Failure, exit_of},
     out::{Progress, say},
 };
@@ -234,13 +234,12 @@ async fn found(
     write_private(&dir.operator_token(), token.as_bytes())?;
     let root = dir.data(founder.name.as_str()).join("pki").join("root.crt");
     fs::copy(&root, dir.ca()).with_context(|| format!("copying {}", root.display()))?;
-    let anchor = trust_anchor(&dir.ca())?;
 
     progress.message("starting the control plane");
     supervisor.spawn(founder.name.as_str())?;
     supervisor.serves(founder.name.as_str()).await?;
     let client = client_of(dir, std::iter::once(founder))?;
-    tell(&client, dir, plan, &anchor).await?;
+    tell(&client, dir, plan, &root::issuing(&client).await?).await?;
 
     progress.message("joining control-plane nodes, agents and gateways");
     let nodes = async {

@@ -22,6 +22,7 @@ mod operator;
 mod precondition;
 mod rejection;
 mod resource;
+mod roots;
 mod routes;
 mod status;
 mod watch;

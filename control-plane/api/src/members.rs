@@ -69,7 +69,7 @@ fn revocation_json(state: &State, identity: &str) -> Option<Value> {
     Some(json!({"identity": identity, "revokedBy": revocation.actor, "revokedAt": revocation.at()}))
 }
 
-fn server(name: &str) -> String {
+pub(crate) fn server(name: &str) -> String {
     format!("{name}.server.control.hanse.internal")
 }
 

@@ -30,6 +30,14 @@ pub(crate) enum Operation {
     Revoke,
     /// Lifts that.
     Readmit,
+    /// Which roots of trust are believed, and by whom.
+    Roots,
+    /// Has another root believed too.
+    TrustRoot,
+    /// Has certificates come from a root.
+    UseRoot,
+    /// Has a root believed no more.
+    DropRoot,
     /// The process's metrics.
     Metrics,
     /// This API's description.
@@ -106,6 +114,8 @@ const WATCH: &[Parameter] = &[
 ];
 const CONVERGENCE: &[Parameter] =
     &[parameter("revision", Form::Number, "The revision that gateways should serve; default: the latest")];
+const FORCE: &[Parameter] =
+    &[parameter("force", Form::Flag, "Go on without those that are not ready: they must join again")];
 
 impl Operation {
     /// Every operation there is.
@@ -124,6 +134,10 @@ impl Operation {
             Self::Revocations,
             Self::Revoke,
             Self::Readmit,
+            Self::Roots,
+            Self::TrustRoot,
+            Self::UseRoot,
+            Self::DropRoot,
             Self::Metrics,
             Self::OpenApi,
             Self::Livez,
@@ -142,13 +156,14 @@ impl Operation {
             | Self::Status
             | Self::Members
             | Self::Revocations
+            | Self::Roots
             | Self::Metrics
             | Self::OpenApi
             | Self::Livez
             | Self::Readyz => MethodFilter::GET,
-            Self::Put(_) | Self::Revoke => MethodFilter::PUT,
-            Self::Delete(_) | Self::Readmit => MethodFilter::DELETE,
-            Self::Apply => MethodFilter::POST,
+            Self::Put(_) | Self::Revoke | Self::UseRoot => MethodFilter::PUT,
+            Self::Delete(_) | Self::Readmit | Self::DropRoot => MethodFilter::DELETE,
+            Self::Apply | Self::TrustRoot => MethodFilter::POST,
         }
     }
 
@@ -170,6 +185,9 @@ impl Operation {
             Self::Members => "/v1/members".to_owned(),
             Self::Revocations => "/v1/revocations".to_owned(),
             Self::Revoke | Self::Readmit => "/v1/revocations/{identity}".to_owned(),
+            Self::Roots | Self::TrustRoot => "/v1/roots".to_owned(),
+            Self::UseRoot => "/v1/roots/{root}/issuing".to_owned(),
+            Self::DropRoot => "/v1/roots/{root}".to_owned(),
             Self::Metrics => "/metrics".to_owned(),
             Self::OpenApi => "/openapi.json".to_owned(),
             Self::Livez => "/livez".to_owned(),
@@ -193,18 +211,32 @@ impl Operation {
             | Self::Revocations
             | Self::Revoke
             | Self::Readmit
+            | Self::Roots
+            | Self::TrustRoot
+            | Self::UseRoot
+            | Self::DropRoot
             | Self::Metrics => false,
         }
     }
 
     /// Whether it may change the state.
     pub(crate) const fn is_write(self) -> bool {
-        matches!(self, Self::Put(_) | Self::Delete(_) | Self::Apply | Self::Revoke | Self::Readmit)
+        matches!(
+            self,
+            Self::Put(_)
+                | Self::Delete(_)
+                | Self::Apply
+                | Self::Revoke
+                | Self::Readmit
+                | Self::TrustRoot
+                | Self::UseRoot
+                | Self::DropRoot
+        )
     }
 
     /// Whether it reads a body.
     pub(crate) const fn takes_body(self) -> bool {
-        matches!(self, Self::Put(_) | Self::Apply)
+        matches!(self, Self::Put(_) | Self::Apply | Self::TrustRoot)
     }
 
     /// The query parameters it knows; any other is refused.
@@ -216,11 +248,14 @@ impl Operation {
             Self::Apply => APPLY,
             Self::Watch => WATCH,
             Self::Convergence => CONVERGENCE,
+            Self::UseRoot | Self::DropRoot => FORCE,
             Self::Put(_)
             | Self::Status
             | Self::Members
             | Self::Revoke
             | Self::Readmit
+            | Self::Roots
+            | Self::TrustRoot
             | Self::Metrics
             | Self::OpenApi
             | Self::Livez

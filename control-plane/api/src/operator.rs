@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hanse_state::port::{Fleet, Projected, Replicated};
+use hanse_state::port::{Fleet, Projected, Replicated, RootCertificates};
 use tokio::sync::watch;
 
 use crate::ApiMetrics;
@@ -19,6 +19,8 @@ pub struct OperatorApi {
     pub fleet: Arc<dyn Fleet>,
     /// What each revision did to the scopes.
     pub projected: Arc<dyn Projected>,
+    /// What roots' certificates say.
+    pub certificates: Arc<dyn RootCertificates>,
     /// The API's own metrics.
     pub metrics: ApiMetrics,
     /// The whole process's metrics as OpenMetrics text, for `/metrics`.
@@ -37,12 +39,13 @@ impl OperatorApi {
         replicated: Arc<dyn Replicated>,
         fleet: Arc<dyn Fleet>,
         projected: Arc<dyn Projected>,
+        certificates: Arc<dyn RootCertificates>,
         metrics: ApiMetrics,
         scrape: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
         let (_, closing) = watch::channel(false);
         let (clock, limits) = (Clock::system(), Limits::default());
-        Self { replicated, fleet, projected, metrics, scrape, clock, limits, closing }
+        Self { replicated, fleet, projected, certificates, metrics, scrape, clock, limits, closing }
     }
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::{
     OperatorApi, apply, authenticate, call::Call, convergence, list, members, observe, openapi,
-    operation::Operation, rejection::Rejection, resource, status, watch,
+    operation::Operation, rejection::Rejection, resource, roots, status, watch,
 };
 
 /// The operator API as one router.
@@ -47,6 +47,10 @@ async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Res
         Operation::Revocations => members::revocations(call).await,
         Operation::Revoke => members::revoke(call).await,
         Operation::Readmit => members::readmit(call).await,
+        Operation::Roots => roots::roots(call).await,
+        Operation::TrustRoot => roots::trust(call).await,
+        Operation::UseRoot => roots::issue_from(call).await,
+        Operation::DropRoot => roots::drop_root(call).await,
         Operation::Metrics => Ok(status::metrics(&call)),
         Operation::OpenApi => Ok(openapi::answer()),
         Operation::Livez => Ok("ok\n".into_response()),

@@ -14,18 +14,18 @@ use hanse_state::{
     spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::Name;
-use hanse_transport::{Authority, Chain, Identity, Peer, digest_secret, key_digest};
+use hanse_transport::{Chain, Identity, LiveAuthority, Peer, digest_secret, key_digest};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use crate::renewal;
+use crate::{renewal, roots::RootKey};
 
 /// The enrolment service of a control node.
 pub(crate) struct EnrolmentService {
     pub(crate) replicated: Arc<dyn Replicated>,
-    pub(crate) control: Authority,
-    /// Present while the root's key is on this node: needed to admit control nodes.
-    pub(crate) root: Option<Authority>,
+    pub(crate) control: LiveAuthority,
+    /// Needed to admit control nodes.
+    pub(crate) root: RootKey,
     /// Who else is in the control plane: joiners are told.
     pub(crate) group: Arc<RaftGroup>,
     /// The time that commands carry.
@@ -61,6 +61,7 @@ impl EnrolmentService {
             .map_err(|refused| Status::permission_denied(refused.to_string()))?;
         let chain = self
             .control
+            .current()
             .issue_regional_intermediate(&keys.issuer, region)
             .map_err(|error| Status::unavailable(error.to_string()))?;
         info!(%identity, "renewed");
@@ -151,14 +152,21 @@ impl EnrolmentService {
                 let region = spec.region.clone().ok_or_else(unknown_token)?;
                 let chain = self
                     .control
+                    .current()
                     .issue_regional_intermediate(&request.public_key, &region)
                     .map_err(unusable)?;
                 Ok((Identity::agent(name, region), chain))
             }
             JoinRole::Server => {
-                let root = self.root.as_ref().ok_or_else(|| {
-                    Problem::new(ProblemName::Forbidden, "the root's key is not on this node, so it cannot admit a control node")
-                        .remedy("bring the directory pki/root back to this node and restart it, or join through a node that has it")
+                let own = self.control.current().trust_anchor().map_err(unusable)?.spki_sha256();
+                let root = self.root.load(Some(own)).map_err(unusable)?.ok_or_else(|| {
+                    Problem::new(
+                        ProblemName::Forbidden,
+                        "the root's key is not on this node, so it cannot admit a control node",
+                    )
+                    .remedy(
+                        "bring the directory pki/root back to this node, or join through a node that has it",
+                    )
                 })?;
                 let chain = root.issue_control_intermediate(&request.public_key, &name).map_err(unusable)?;
                 Ok((Identity::server(name), chain))

@@ -6,7 +6,7 @@
 mod memory;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,12 +14,12 @@ use std::{
 use hanse_link::{LEASE, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_proto::{
     raft::{AgentReport, ReportsResponse},
-    sync,
+    sync::{self, TrustStatus},
 };
 use hanse_raft::{PeerReports, RaftGroup};
 use hanse_state::{
     State,
-    port::{AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
+    port::{self, AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
 };
 use hanse_transport::{Identity, Role, Shutdown};
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ pub(crate) struct GatheredFleet {
     subscribers: Subscribers,
     replicas: Replicas,
     group: Arc<RaftGroup>,
+    /// Which roots this node believes.
+    trust: Arc<dyn Fn() -> TrustStatus + Send + Sync>,
     memory: Mutex<Memory>,
     /// The nodes that answered since this one started: what they knew is remembered when they fall silent.
     answered: Mutex<BTreeSet<String>>,
@@ -44,6 +46,7 @@ pub(crate) struct GatheredFleet {
 impl GatheredFleet {
     pub(crate) fn new(
         name: String,
+        trust: Arc<dyn Fn() -> TrustStatus + Send + Sync>,
         subscribers: Subscribers,
         replicas: Replicas,
         group: Arc<RaftGroup>,
@@ -54,24 +57,28 @@ impl GatheredFleet {
             subscribers,
             replicas,
             group,
+            trust,
             memory: Mutex::default(),
             answered: Mutex::default(),
         }
     }
 
-    /// Asks every node, and adds the answers to what is remembered. Says who did not answer and never has.
-    async fn gather(&self) -> Vec<String> {
+    /// Asks every node, and adds the answers to what is remembered. Says who did not answer and never has, and which roots
+    /// those who did believe.
+    async fn gather(&self) -> (Vec<String>, BTreeMap<String, port::TrustStatus>) {
         let PeerReports { answers, mut silent } = self.group.peer_reports().await;
         let now = Instant::now();
         let mut answered = self.answered.lock();
         let mut memory = self.memory.lock();
-        memory.learn(reports_of(&self.subscribers, now).agents, now);
-        for (node, answer) in answers {
+        let own = reports_of(&self.subscribers, (self.trust)(), now);
+        let mut nodes = BTreeMap::new();
+        for (node, answer) in answers.into_iter().chain([(self.name.clone(), own)]) {
             memory.learn(answer.agents, now);
+            nodes.insert(node.clone(), memory::trust_of(answer.trust.as_ref()));
             answered.insert(node);
         }
         silent.retain(|node| !answered.contains(node));
-        silent
+        (silent, nodes)
     }
 
     /// Keeps the memory fresh until the shutdown.
@@ -91,14 +98,14 @@ impl GatheredFleet {
 impl Fleet for GatheredFleet {
     fn fleet(&self) -> BoxFuture<'_, FleetReport> {
         Box::pin(async move {
-            let mut silent = self.gather().await;
+            let (mut silent, nodes) = self.gather().await;
             let mut agents = self.memory.lock().recall(Instant::now());
             self.replicas.read(|replicas| mark_current(&mut agents, replicas));
             // A node that has just started knows nobody yet, and the agents it had may not have found another.
             if self.started.elapsed() < LEASE && !all_reported(&self.group.current(), &agents) {
                 silent.push(self.name.clone());
             }
-            FleetReport { agents, silent }
+            FleetReport { agents, silent, nodes }
         })
     }
 }
@@ -131,8 +138,9 @@ fn all_reported(state: &State, agents: &[AgentStatus]) -> bool {
 
 /// What this node tells the others about the agents connected to it. An agent counts once it has reported: before that
 /// nothing is known of its gateways.
-pub(crate) fn reports_of(subscribers: &Subscribers, now: Instant) -> ReportsResponse {
+pub(crate) fn reports_of(subscribers: &Subscribers, trust: TrustStatus, now: Instant) -> ReportsResponse {
     ReportsResponse {
+        trust: Some(trust),
         agents: subscribers.snapshot().into_iter().filter_map(|record| report_of(record, now)).collect(),
     }
 }
@@ -152,6 +160,7 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
         heard_ms_ago: ms(record.last_heard),
         scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
         subscribers: report.subscribers.into_iter().map(aged).collect(),
+        trust: report.trust,
     })
 }
 
@@ -194,6 +203,7 @@ mod tests {
                 connected: true,
                 heard_ms_ago: 0,
                 scopes,
+                trust: port::TrustStatus::default(),
             };
             let mut agents = [AgentStatus {
                 name: "a".into(),
@@ -202,6 +212,7 @@ mod tests {
                 heard_ms_ago: 0,
                 scopes: Vec::new(),
                 gateways: vec![gateway],
+                trust: port::TrustStatus::default(),
             }];
             replicas.read(|replicas| mark_current(&mut agents, replicas));
             agents[0].gateways[0].scopes[0].quarantined[0].current

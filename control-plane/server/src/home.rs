@@ -1,13 +1,19 @@
 //! A node's data directory: who it is and what it still has to do on its first start.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock};
+use hanse_transport::{Authority, TrustAnchor, WallClock};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::info;
 
-use crate::{Config, Error};
+use crate::{
+    Config, Error,
+    roots::{self, RootKey},
+};
 
 /// Directory of the root's certificate and key, below the PKI directory. Operators move it away once all control nodes
 /// have joined.
@@ -47,11 +53,11 @@ impl NodeFile {
     }
 }
 
-/// The keys of a node.
+/// The keys of a new node.
 pub(crate) struct Keys {
     /// Its control intermediate.
     pub(crate) control: Authority,
-    /// The root, while its key is here.
+    /// The root, where this node made it.
     pub(crate) root: Option<Authority>,
     /// What everybody trusts.
     pub(crate) anchor: TrustAnchor,
@@ -64,43 +70,45 @@ impl Keys {
         if let Some(root) = &self.root {
             root.save(&dir.join(ROOT_DIR))?;
         }
-        let path = dir.join(ROOT_CERTIFICATE);
+        let path = roots_file(config);
         fs::write(&path, self.anchor.to_pem()).map_err(Error::file("write", path))?;
         // Last: its presence says that the node is made.
         Ok(self.control.save(&dir.join(CONTROL_DIR))?)
     }
-
-    /// Reads them back. Where the root's key is here, a control intermediate past half its life is made anew: that is how
-    /// an operator renews one.
-    pub(crate) fn load(config: &Config, clock: &WallClock) -> Result<Self, Error> {
-        let dir = config.pki_dir();
-        let control_dir = dir.join(CONTROL_DIR);
-        if !Authority::is_saved(&control_dir) {
-            return Err(Error::NotMade(config.data_dir.clone()));
-        }
-        let mut control = Authority::load(&control_dir)?.with_clock(clock.clone());
-        let anchor = control.trust_anchor()?;
-        let root = dir.join(ROOT_DIR);
-        let root = match Authority::is_saved(&root) {
-            true => Some(Authority::load(&root)?.with_clock(clock.clone())),
-            false => None,
-        };
-        if let Some(root) = &root
-            && control.validity().half_life() <= clock.now()
-        {
-            control = reissued(&control, root, config)?;
-            control.save(&control_dir)?;
-            info!("renewed this node's control intermediate under the root");
-        }
-        Ok(Self { control, root, anchor })
-    }
 }
 
-/// A fresh control intermediate for the same key.
-fn reissued(control: &Authority, root: &Authority, config: &Config) -> Result<Authority, PkiError> {
-    let key = control.key();
-    let chain = root.issue_control_intermediate(&key.public_key_der(), &config.name)?;
-    Ok(Authority::from_parts(chain, key.clone())?.with_clock(control.clock().clone()))
+/// Reads this node's control intermediate. Where the root's key is here and the intermediate is past half its life, it is
+/// made anew: one that has ended is of no use even to ask others.
+pub(crate) fn load_control(config: &Config, clock: &WallClock) -> Result<Authority, Error> {
+    let dir = control_dir(config);
+    if !Authority::is_saved(&dir) {
+        return Err(Error::NotMade(config.data_dir.clone()));
+    }
+    let control = Authority::load(&dir)?.with_clock(clock.clone());
+    if clock.now() < control.validity().half_life() {
+        return Ok(control);
+    }
+    let own_root = control.trust_anchor()?.spki_sha256();
+    let Some(root) = root_key(config, clock).load(Some(own_root))? else { return Ok(control) };
+    let fresh = roots::reissued(&control, &root, config)?;
+    fresh.save(&dir)?;
+    info!("renewed this node's control intermediate under the root");
+    Ok(fresh)
+}
+
+/// Where an operator puts the root's key for as long as it is needed.
+pub(crate) fn root_key(config: &Config, clock: &WallClock) -> RootKey {
+    RootKey { dir: config.pki_dir().join(ROOT_DIR), clock: clock.clone() }
+}
+
+/// Where this node's control intermediate is kept.
+pub(crate) fn control_dir(config: &Config) -> PathBuf {
+    config.pki_dir().join(CONTROL_DIR)
+}
+
+/// Where clients find the roots' certificates.
+pub(crate) fn roots_file(config: &Config) -> PathBuf {
+    config.pki_dir().join(ROOT_CERTIFICATE)
 }
 
 /// Makes the data directory, or refuses one that is in use.

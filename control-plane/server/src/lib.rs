@@ -17,6 +17,7 @@ mod node;
 mod projector;
 mod renewal;
 mod revocations;
+mod roots;
 
 pub use config::{Addresses, Config};
 pub use create::{init, join};

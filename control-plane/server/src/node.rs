@@ -6,7 +6,7 @@ use std::{
 };
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
-use hanse_link::{Freshness, Replicas, Subscribers, publisher_service};
+use hanse_link::{Freshness, Replicas, Subscribers, publisher_service, trust_status};
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_raft::{RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
@@ -26,10 +26,11 @@ use crate::{
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding,
-    home::{self, Keys, NodeFile},
+    home::{self, NodeFile},
     identity,
     projector::Projector,
     revocations,
+    roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
 };
 
 /// How often this node looks whether it is still in contact with a leader that has a quorum. A fifth of a bookmark's
@@ -40,8 +41,8 @@ const FRESHNESS_INTERVAL: Duration = Duration::from_millis(200);
 /// where may be on holiday.
 const WARN_BEFORE: Duration = Duration::from_secs(180 * 24 * 3600);
 /// What to do then.
-const RENEW_BY_HAND: &str = "bring the directory pki/root back into this node's data directory, restart the node, and move it away \
-                             again: the node renews its intermediate at start";
+const RENEW_BY_HAND: &str = "bring the directory pki/root back into the data directory of this or another control node and move it away \
+                             again after two minutes: all control nodes have their intermediates renewed from there";
 
 /// Runs a control-plane node until the shutdown.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -50,18 +51,18 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    let keys = Keys::load(&config, &clock)?;
+    let authority = home::load_control(&config, &clock)?;
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
-    let live = identity::issue(&config, &keys.control)?;
+    let live = identity::issue(&config, &authority)?;
     let metrics = Metrics::new();
     let mut tasks = JoinSet::new();
     let names = identity::api_names(&config);
-    let trust = LiveTrust::new(keys.anchor.clone(), clock.clone());
-    let control = LiveAuthority::new(keys.control.clone());
+    let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
+    let control = LiveAuthority::new(authority);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(control.clone())));
     tasks.spawn(renew_from(control.clone(), names, live.clone(), clock.clone(), shutdown.clone()));
-    tasks.spawn(warn_of_expiry(control, WARN_BEFORE, RENEW_BY_HAND, clock.clone(), shutdown.clone()));
+    tasks.spawn(warn_of_expiry(control.clone(), WARN_BEFORE, RENEW_BY_HAND, clock.clone(), shutdown.clone()));
 
     // Bound before anything is asked of others: an address in use is an error at once, not after an election.
     let api = bind("api", &config.listen.api).await?;
@@ -84,15 +85,41 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     metrics.register(|registry| group.register_metrics(registry));
     let replicated: Arc<dyn Replicated> = group.clone();
     tasks.spawn(revocations::enforce(replicated.clone(), trust.clone(), shutdown.clone()));
+    let roots = Roots {
+        replicated: replicated.clone(),
+        trust: trust.clone(),
+        control: control.clone(),
+        file: home::roots_file(&config),
+    };
+    tasks.spawn(roots.enforce(shutdown.clone()));
+    let root = home::root_key(&config, &clock);
+    let config = Arc::new(config);
+    let keeper = ControlAuthority {
+        config: config.clone(),
+        live: control.clone(),
+        trust: trust.clone(),
+        root: root.clone(),
+        group: group.clone(),
+        id: node.id,
+        dir: home::control_dir(&config),
+    };
+    tasks.spawn(keeper.keep(shutdown.clone()));
 
     let subscribers = Subscribers::new();
     let reports = {
-        let subscribers = subscribers.clone();
-        Arc::new(move || fleet::reports_of(&subscribers, Instant::now()))
+        let (subscribers, trust, live) = (subscribers.clone(), trust.clone(), live.clone());
+        Arc::new(move || fleet::reports_of(&subscribers, trust_status(&trust, &live), Instant::now()))
     };
     let (raft_service, peer_service) = group.services(reports);
     let tls = server_tls(&live, mutual(&trust, Role::Server), Alpn::Http2)?;
-    let routes = Routes::new(raft_service).add_service(peer_service);
+    let renewal = ControlRenewal {
+        replicated: replicated.clone(),
+        live: control.clone(),
+        trust: trust.clone(),
+        root: root.clone(),
+    };
+    let routes =
+        Routes::new(raft_service).add_service(peer_service).add_service(EnrolmentServer::new(renewal));
     // On Raft's own threads: heartbeats must not wait behind callers.
     tasks.spawn_on(serve_grpc("raft", raft, tls, routes, shutdown.clone()), group.handle());
 
@@ -132,21 +159,28 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
     let service = EnrolmentService {
         replicated: replicated.clone(),
-        control: keys.control.clone(),
-        root: keys.root.clone(),
+        control: control.clone(),
+        root,
         group: group.clone(),
         clock: dated.clone(),
     };
-    let clients = Clients::Renewing { trust, roles: vec![Role::Agent] };
+    let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Agent] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
-    let fleet = Arc::new(GatheredFleet::new(config.name.to_string(), subscribers, replicas, group.clone()));
+    let own = Arc::new({
+        let live = live.clone();
+        move || trust_status(&trust, &live)
+    });
+    let fleet =
+        Arc::new(GatheredFleet::new(config.name.to_string(), own, subscribers, replicas, group.clone()));
     tasks.spawn(fleet.clone().remember(shutdown.clone()));
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());
-    let mut operator = OperatorApi::new(replicated, fleet, Arc::new(projected), api_metrics, scrape);
+    let certificates = Arc::new(Certificates { control });
+    let mut operator =
+        OperatorApi::new(replicated, fleet, Arc::new(projected), certificates, api_metrics, scrape);
     operator.clock = dated;
     operator.closing = closing(&shutdown, &mut tasks);
     tasks.spawn(serve_api(api, &live, operator, shutdown.clone())?);

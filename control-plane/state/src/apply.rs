@@ -8,6 +8,7 @@ mod join;
 mod lineage;
 mod resources;
 mod revocation;
+mod roots;
 
 use crate::{
     Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, Problem, ResourceKey, State,
@@ -49,6 +50,11 @@ impl State {
                 revocation::revoke(&mut next, identity, control_nodes, &command.actor)?
             }
             CommandBody::Readmit { identity } => revocation::readmit(&mut next, identity)?,
+            CommandBody::TrustRoot { present, fresh } => {
+                roots::trust(&mut next, present, fresh, &command.actor)?
+            }
+            CommandBody::UseRoot(key) => roots::issue_from(&mut next, key)?,
+            CommandBody::DropRoot(key) => roots::drop_root(&mut next, key)?,
         };
         let accepted = next.commit(effects);
         if let Some(request) = &request {

@@ -1,10 +1,10 @@
 //! What is replicated: commands in, outcomes out.
 
-mod wire;
+pub(crate) mod wire;
 
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, Problem, ResourceKey, Revision, Spec};
+use crate::{Lineage, Problem, ResourceKey, Revision, RootCertificate, RootKey, Spec};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,17 @@ pub enum CommandBody {
         /// Of which identity.
         identity: String,
     },
+    /// Has another root believed beside the present one.
+    TrustRoot {
+        /// The present one: what the federation was founded with is not in the state until now.
+        present: RootCertificate,
+        /// The other one.
+        fresh: RootCertificate,
+    },
+    /// Has certificates come from this root from now on.
+    UseRoot(RootKey),
+    /// Has a root believed no more.
+    DropRoot(RootKey),
 }
 
 /// One change of one resource.

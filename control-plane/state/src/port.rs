@@ -1,11 +1,11 @@
 //! What the faces of the control plane ask of whoever replicates its state. `hanse-raft` implements it; `hanse-api` and
 //! the federation service use it; tests may implement it over a bare [`State`].
 
-use std::{future::Future, pin::Pin};
+use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use hanse_topology::{Name, ScopeId};
 
-use crate::{Command, Outcome, Problem, Revision, State};
+use crate::{Command, CommandBody, Outcome, Problem, Revision, RootKey, State, resource::rfc3339};
 
 /// A boxed future, so that the ports are object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -87,6 +87,48 @@ pub struct FleetReport {
     /// Control nodes that should have answered and did not. Agents connected to them may be missing from `agents`, or be
     /// there as another node last knew them.
     pub silent: Vec<String>,
+    /// What each control node that answered says of the roots of trust, by name.
+    pub nodes: BTreeMap<String, TrustStatus>,
+}
+
+/// Which roots a process believes, and which one its own certificate comes from, as it said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrustStatus {
+    /// Those it believes.
+    pub believed: Vec<RootKey>,
+    /// The one its certificate comes from; `None`: it did not say.
+    pub shown: Option<RootKey>,
+}
+
+/// What the faces of the control plane ask about certificates, which the state does not read.
+pub trait RootCertificates: Send + Sync + 'static {
+    /// The root that this node's own certificate comes from.
+    fn present(&self) -> Option<RootFacts>;
+
+    /// What a root's certificate (DER) says; `None` if it cannot be read.
+    fn facts(&self, certificate: &[u8]) -> Option<RootFacts>;
+
+    /// The command by which another root is believed, from the file that an operator made of the two roots. Refused unless
+    /// each of them speaks for the other and one is this federation's.
+    fn rotation(&self, pem: &str) -> Result<CommandBody, Problem>;
+}
+
+/// What a root's certificate says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootFacts {
+    /// What it goes by.
+    pub key: RootKey,
+    /// The certificate as PEM.
+    pub pem: String,
+    /// Its end, Unix milliseconds.
+    pub not_after_ms: u64,
+}
+
+impl RootFacts {
+    /// Its end, as RFC 3339 has it.
+    pub fn not_after(&self) -> String {
+        rfc3339(self.not_after_ms)
+    }
 }
 
 /// One agent and the gateways behind it.
@@ -104,6 +146,8 @@ pub struct AgentStatus {
     pub scopes: Vec<ScopeStatus>,
     /// The gateways it serves.
     pub gateways: Vec<GatewayStatus>,
+    /// Which roots it believes.
+    pub trust: TrustStatus,
 }
 
 /// One gateway as its agent reported it.
@@ -119,6 +163,8 @@ pub struct GatewayStatus {
     pub heard_ms_ago: u64,
     /// Where its scopes stand.
     pub scopes: Vec<ScopeStatus>,
+    /// Which roots it believes.
+    pub trust: TrustStatus,
 }
 
 /// Where one subscriber stands in one scope.

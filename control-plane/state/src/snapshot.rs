@@ -6,8 +6,8 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, JournalEntry, Lineage, Member, Resource, Revocation, State, apply::IdempotentResult,
-    projection, state::STATE_VERSION,
+    Accepted, JournalEntry, Lineage, Member, Resource, Revocation, Root, RootCertificate, State,
+    apply::IdempotentResult, command::wire::fixed, projection, root::Roots, state::STATE_VERSION,
 };
 
 /// The version of the sequence of records.
@@ -52,6 +52,8 @@ impl State {
             state_version: self.state_version,
             projection_version: self.projection_version,
             revoked_revision: self.revoked_revision,
+            roots_revision: self.roots.revision,
+            issuing_root: self.issuing_root().map(|key| key.to_vec()).unwrap_or_default().into(),
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
         let journal = self.journal.values().map(|entry| Record::Journal(entry.to_proto()));
@@ -87,6 +89,13 @@ impl State {
                 time_ms: revocation.time_ms,
             })
         });
+        let roots = self.roots().iter().map(|root| {
+            Record::Root(proto::Root {
+                root: Some(root.root.to_proto()),
+                actor: root.actor.clone(),
+                time_ms: root.time_ms,
+            })
+        });
         std::iter::once(header)
             .chain(resources)
             .chain(journal)
@@ -94,6 +103,7 @@ impl State {
             .chain(counters)
             .chain(members)
             .chain(revocations)
+            .chain(roots)
             .map(|record| proto::SnapshotRecord { record: Some(record) })
     }
 
@@ -165,6 +175,12 @@ impl State {
                 let proto::Revocation { identity, actor, time_ms } = revocation;
                 self.revocations.insert(identity.as_str().into(), Arc::new(Revocation { actor, time_ms }));
             }
+            Record::Root(root) => {
+                let proto::Root { root, actor, time_ms } = root;
+                let root = root.ok_or_else(|| InvalidMessage::new("Root", "it has no certificate"))?;
+                let root = Root { root: RootCertificate::from_proto(root)?, actor, time_ms };
+                Arc::make_mut(&mut self.roots).believed.push(root);
+            }
         }
         Ok(())
     }
@@ -181,14 +197,21 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
             return Err(SnapshotError::TooNew { what, found, known });
         }
     }
+    let invalid = |source| SnapshotError::Record { at: 0, source };
     let lineage = header.lineage.map(Lineage::from_proto).transpose();
+    let issuing = match header.issuing_root.as_ref() {
+        [] => [0; 32],
+        key => fixed("SnapshotHeader", key).map_err(invalid)?,
+    };
+    let roots = Roots { believed: Vec::new(), issuing, revision: header.roots_revision };
     Ok(State {
-        lineage: lineage.map_err(|source| SnapshotError::Record { at: 0, source })?,
+        lineage: lineage.map_err(invalid)?,
         revision: header.revision,
         time_ms: header.time_ms,
         state_version: header.state_version,
         projection_version: header.projection_version,
         revoked_revision: header.revoked_revision,
+        roots: Arc::new(roots),
         ..State::default()
     })
 }

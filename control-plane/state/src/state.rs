@@ -11,7 +11,9 @@ use std::sync::Arc;
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{JournalEntry, Member, Resource, ResourceKey, Revision, Revocation, apply::IdempotentResults};
+use crate::{
+    JournalEntry, Member, Resource, ResourceKey, Revision, Revocation, apply::IdempotentResults, root::Roots,
+};
 
 pub(crate) use claims::{Claim, claims_of};
 pub(crate) use reference::{Hold, Reference, each_reference};
@@ -43,6 +45,8 @@ pub struct State {
     pub(crate) revocations: OrdMap<Arc<str>, Arc<Revocation>>,
     /// The revision of the last change of `revocations`: two nodes' lists compare by it.
     pub(crate) revoked_revision: Revision,
+    /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
+    pub(crate) roots: Arc<Roots>,
 
     // What follows is computed from `resources`, kept up with every change, and never persisted.
     /// (target, source): who refers to what.
@@ -72,6 +76,7 @@ impl Default for State {
             members: OrdMap::new(),
             revocations: OrdMap::new(),
             revoked_revision: 0,
+            roots: Arc::default(),
             references: OrdSet::new(),
             api_revisions: OrdSet::new(),
             claims: OrdSet::new(),

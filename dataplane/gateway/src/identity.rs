@@ -62,7 +62,7 @@ pub(crate) async fn keep_renewed(
     loop {
         let current = live.current();
         // The agent that certified it may be revoked: another one is asked at once.
-        let spoilt = trust.refuses_chain(current.chain());
+        let spoilt = trust.spoils(current.chain());
         if !schedule.due(current.validity(), spoilt).await {
             return;
         }

@@ -14,11 +14,13 @@ mod publisher;
 mod replicas;
 mod subscriber;
 mod subscribers;
+mod trust_status;
 
 pub use admission::{Admission, Offer};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
-    Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, Wanted,
+    Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, TrustedRoot,
+    TrustedRoots, Wanted,
 };
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
@@ -28,6 +30,7 @@ pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };
 pub use subscribers::{LEASE, ScopeAck, SubscriberRecord, Subscribers};
+pub use trust_status::trust_status;
 
 /// Largest gRPC message either side takes: a chunk of one value of the largest size the control plane accepts, and an
 /// agent's report on thousands of gateways, both with room to spare.

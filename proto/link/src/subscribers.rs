@@ -145,9 +145,10 @@ impl Subscribers {
                 scopes: record.scopes.iter().map(&mut scope_status).collect(),
                 heard_ms_ago: u64::try_from(heard.as_millis()).unwrap_or(u64::MAX),
                 connected: record.connected,
+                trust: record.report.and_then(|(report, _)| report.trust),
             }
         });
-        Report { subscribers: subscribers.collect() }
+        Report { subscribers: subscribers.collect(), trust: None }
     }
 
     /// Notes a new stream of `identity`, which supersedes an older one. What an earlier stream acknowledged counts no

@@ -15,6 +15,7 @@ mod replica;
 mod revoked;
 mod root;
 mod subscriber;
+mod trusted;
 
 #[cfg(test)]
 mod examples;
@@ -32,6 +33,7 @@ pub use replica::{AdvanceError, Changes, Head, Prepared, Record, Replica, Restor
 pub use revoked::Revoked;
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
+pub use trusted::{TrustedRoot, TrustedRoots};
 
 /// The features of the protocol beyond its first form that this version knows, by name.
 const FEATURES: [&str; 0] = [];

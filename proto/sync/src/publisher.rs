@@ -14,7 +14,7 @@ use hanse_proto::{
 };
 use hanse_topology::ScopeId;
 
-use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Revoked, Root};
+use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Revoked, Root, TrustedRoots};
 
 use cursor::Cursor;
 pub use cursor::SnapshotReason;
@@ -92,6 +92,7 @@ pub struct PublisherSession {
     admitted: BTreeSet<ScopeId>,
     admitted_as_of: Option<Position>,
     revoked: Option<Revoked>,
+    roots: Option<TrustedRoots>,
     welcome_due: bool,
     cursors: BTreeMap<ScopeId, Cursor>,
     /// What was asked for and not admitted, until the subscriber is told.
@@ -117,6 +118,7 @@ impl PublisherSession {
             admitted: BTreeSet::new(),
             admitted_as_of: None,
             revoked: None,
+            roots: None,
             welcome_due: true,
             cursors: BTreeMap::new(),
             refusals: BTreeMap::new(),
@@ -151,6 +153,12 @@ impl PublisherSession {
     pub fn revoke(&mut self, revoked: Option<Revoked>) {
         self.welcome_due |= self.revoked != revoked;
         self.revoked = revoked;
+    }
+
+    /// Says which roots are believed. The subscriber is told when that changes.
+    pub fn trust(&mut self, roots: Option<TrustedRoots>) {
+        self.welcome_due |= self.roots != roots;
+        self.roots = roots;
     }
 
     /// Takes a message in.
@@ -223,6 +231,7 @@ impl PublisherSession {
                 scopes: self.admitted.iter().map(ScopeId::to_string).collect(),
                 position: self.admitted_as_of.map(Into::into),
                 revoked: self.revoked.clone().map(Into::into),
+                roots: self.roots.clone().map(Into::into),
             }));
         }
         for (scope, refusal) in std::mem::take(&mut self.refusals) {

@@ -15,7 +15,7 @@ use hanse_proto::{
 };
 use hanse_topology::{Name, ScopeId};
 
-use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap, Revoked};
+use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap, Revoked, TrustedRoots};
 
 pub use alarm::Alarm;
 pub use patience::Patience;
@@ -165,6 +165,7 @@ struct Welcomed {
     offered: BTreeSet<ScopeId>,
     as_of: Option<Position>,
     revoked: Option<Revoked>,
+    roots: Option<TrustedRoots>,
     /// Since when nothing wanted is offered.
     idle_since: Option<Instant>,
 }
@@ -254,6 +255,7 @@ impl SubscriberSession {
             welcome.scopes.iter().map(|scope| scope.parse()).collect::<Result<BTreeSet<ScopeId>, _>>()?;
         let as_of = welcome.position.as_ref().map(Position::try_from).transpose()?;
         let revoked = welcome.revoked.map(Revoked::try_from).transpose()?;
+        let roots = welcome.roots.map(TrustedRoots::try_from).transpose()?;
         let wanted: BTreeSet<_> = offered.iter().filter(|scope| self.wanted.covers(scope)).cloned().collect();
         let mut effects = Vec::new();
 
@@ -273,7 +275,8 @@ impl SubscriberSession {
         }
         let idle_since = self.welcome.as_ref().and_then(|welcomed| welcomed.idle_since).unwrap_or(now);
         let idle_since = wanted.is_empty().then_some(idle_since);
-        self.welcome = Some(Welcomed { publisher: welcome.publisher, offered, as_of, revoked, idle_since });
+        self.welcome =
+            Some(Welcomed { publisher: welcome.publisher, offered, as_of, revoked, roots, idle_since });
         Ok(effects)
     }
 
@@ -374,6 +377,11 @@ impl SubscriberSession {
     /// Whom the publisher says are refused, if it says anything of it.
     pub fn revoked(&self) -> Option<&Revoked> {
         self.welcome.as_ref()?.revoked.as_ref()
+    }
+
+    /// Which roots the publisher says are believed, if it says anything of it.
+    pub fn roots(&self) -> Option<&TrustedRoots> {
+        self.welcome.as_ref()?.roots.as_ref()
     }
 
     /// The scopes subscribed to.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use hanse_proto::control::{change, command, outcome, snapshot_record, *};
 
 use crate::{recorded, sync::lineage};
@@ -49,6 +50,19 @@ fn commands() {
     let revoke = command::Body::Revoke(Revoke { identity: identity.clone(), control_nodes });
     recorded("control-revoke", &command(revoke));
     recorded("control-readmit", &command(command::Body::Readmit(Readmit { identity })));
+    let key = Bytes::from(vec![7; 32]);
+    let trust = TrustRoot { present: Some(root_certificate()), fresh: Some(root_certificate()) };
+    recorded("control-trust-root", &command(command::Body::TrustRoot(trust)));
+    recorded("control-use-root", &command(command::Body::UseRoot(UseRoot { key: key.clone() })));
+    recorded("control-drop-root", &command(command::Body::DropRoot(DropRoot { key })));
+}
+
+fn root_certificate() -> RootCertificate {
+    RootCertificate {
+        key: vec![7; 32].into(),
+        certificate: vec![0x30, 1].into(),
+        endorsement: vec![0x30, 2].into(),
+    }
 }
 
 fn accepted() -> Outcome {
@@ -82,6 +96,8 @@ fn snapshot_records() {
                 state_version: 1,
                 projection_version: 1,
                 revoked_revision: 40,
+                roots_revision: 39,
+                issuing_root: vec![7; 32].into(),
             }),
         ),
         (
@@ -127,6 +143,14 @@ fn snapshot_records() {
             "revocation",
             Record::Revocation(Revocation {
                 identity: "agent-1.agent.eu-west.hanse.internal".into(),
+                actor: "alice".into(),
+                time_ms: 1_900_000_000_000,
+            }),
+        ),
+        (
+            "root",
+            Record::Root(Root {
+                root: Some(root_certificate()),
                 actor: "alice".into(),
                 time_ms: 1_900_000_000_000,
             }),

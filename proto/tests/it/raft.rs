@@ -10,7 +10,7 @@ use hanse_proto::{
 
 use crate::{
     recorded,
-    sync::{scope_status, subscriber_status},
+    sync::{scope_status, subscriber_status, trust_status},
 };
 
 fn vote() -> Option<Vote> {
@@ -126,6 +126,7 @@ fn calls() {
         heard_ms_ago: 100,
         scopes: vec![scope_status()],
         subscribers: vec![subscriber_status()],
+        trust: trust_status(),
     };
-    recorded("raft-reports", &ReportsResponse { agents: vec![agent] });
+    recorded("raft-reports", &ReportsResponse { agents: vec![agent], trust: trust_status() });
 }

@@ -22,7 +22,12 @@ pub(crate) fn subscriber_status() -> SubscriberStatus {
         scopes: vec![scope_status()],
         heard_ms_ago: 250,
         connected: true,
+        trust: trust_status(),
     }
+}
+
+pub(crate) fn trust_status() -> Option<TrustStatus> {
+    Some(TrustStatus { believed: vec![vec![7; 32].into()], shown: vec![7; 32].into() })
 }
 
 pub(crate) fn scope_status() -> ScopeStatus {
@@ -71,7 +76,7 @@ fn subscribers_messages() {
             Body::Hello(Hello { scope: SCOPE.into(), position: position(40), root: vec![3; 32].into() }),
         ),
         ("ack", Body::Ack(ack())),
-        ("report", Body::Report(Report { subscribers: vec![subscriber_status()] })),
+        ("report", Body::Report(Report { subscribers: vec![subscriber_status()], trust: trust_status() })),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
     ] {
         recorded(&format!("sync-subscriber-{name}"), &SubscriberMessage { body: Some(body) });
@@ -92,6 +97,14 @@ fn publishers_messages() {
                 revoked: Some(Revoked {
                     as_of: position(40),
                     identities: vec!["gateway-1.gateway.eu-west.hanse.internal".into()],
+                }),
+                roots: Some(TrustedRoots {
+                    as_of: position(39),
+                    believed: vec![TrustedRoot {
+                        certificate: vec![0x30, 1].into(),
+                        endorsement: vec![0x30, 2].into(),
+                    }],
+                    issuing: vec![7; 32].into(),
                 }),
             }),
         ),

@@ -27,9 +27,9 @@ pub use enrolment::{EnrolError, chain_of, enrol};
 pub use listener::{Peer, PeerKeys, TlsConnection, TlsListener, grpc_server};
 pub use metrics::Metrics;
 pub use pki::{
-    Authority, Chain, Credentials, DOMAIN, Identity, InvalidIdentity, KeyDigest, KeyPair, LiveAuthority,
-    LiveCredentials, LiveTrust, PkiError, Refused, Role, SanName, Tier, TrustAnchor, TrustBundle, Validity,
-    key_digest,
+    Authority, Chain, Credentials, DOMAIN, EndorsedRoot, Identity, InvalidIdentity, KeyDigest, KeyPair,
+    LiveAuthority, LiveCredentials, LiveTrust, PkiError, Refused, Role, Rotation, SanName, Tier, TrustAnchor,
+    TrustBundle, Validity, key_digest,
 };
 pub use renewal::{
     ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,

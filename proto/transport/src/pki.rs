@@ -9,6 +9,7 @@ mod files;
 mod identity;
 mod keys;
 mod live;
+mod rotation;
 mod trust;
 mod validity;
 
@@ -20,6 +21,7 @@ pub use identity::{DOMAIN, Identity, InvalidIdentity, Role};
 pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
 pub use live::{LiveAuthority, LiveTrust, Refused};
+pub use rotation::{EndorsedRoot, Rotation};
 pub use trust::{KeyDigest, TrustAnchor, TrustBundle, key_digest};
 pub(crate) use trust::{key_digests, unix_time};
 pub use validity::Validity;

@@ -45,6 +45,7 @@ fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Opti
         ScopeStatus::at(ScopeId::runtime(name(region), name(environment)), *effective)
     };
     GatewayStatus {
+        trust: Default::default(),
         name: gateway.into(),
         region: name(region),
         connected: true,
@@ -55,6 +56,7 @@ fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Opti
 
 fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
     AgentStatus {
+        trust: Default::default(),
         name: format!("agent-{region}"),
         region: name(region),
         connected: true,
@@ -65,7 +67,7 @@ fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
 }
 
 fn fleet(agents: &[AgentStatus]) -> FleetReport {
-    FleetReport { agents: agents.to_vec(), silent: Vec::new() }
+    FleetReport { agents: agents.to_vec(), silent: Vec::new(), nodes: Default::default() }
 }
 
 /// Judges revision 6, `after_ms` after it was made; one line per row.
@@ -233,7 +235,11 @@ fn a_revision_is_not_served_where_what_it_changed_cannot_be_used() {
     let check = |current: bool, revision: Revision, served: bool| {
         let mut gateway = gateway("g1", "eu", 100, &[("prod", Some(6))]);
         gateway.scopes[0].quarantined = vec![bad(current)];
-        let fleet = FleetReport { agents: vec![agent("eu", vec![gateway])], silent: Vec::new() };
+        let fleet = FleetReport {
+            agents: vec![agent("eu", vec![gateway])],
+            silent: Vec::new(),
+            nodes: Default::default(),
+        };
         let found = convergence(&state, &fleet, revision, MADE_MS + 1_000);
         assert_eq!(found.converged, served, "current {current}, asked of {revision}");
         found.gateways[0].reason.clone()

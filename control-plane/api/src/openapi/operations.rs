@@ -24,9 +24,9 @@ const YAML: &str = "application/yaml";
 /// The method, as OpenAPI knows it.
 pub(super) fn http_method(operation: Operation) -> HttpMethod {
     match operation {
-        Operation::Put(_) | Operation::Revoke => HttpMethod::Put,
-        Operation::Delete(_) | Operation::Readmit => HttpMethod::Delete,
-        Operation::Apply => HttpMethod::Post,
+        Operation::Put(_) | Operation::Revoke | Operation::UseRoot => HttpMethod::Put,
+        Operation::Delete(_) | Operation::Readmit | Operation::DropRoot => HttpMethod::Delete,
+        Operation::Apply | Operation::TrustRoot => HttpMethod::Post,
         Operation::List(_)
         | Operation::Get(_)
         | Operation::Watch
@@ -34,6 +34,7 @@ pub(super) fn http_method(operation: Operation) -> HttpMethod {
         | Operation::Status
         | Operation::Members
         | Operation::Revocations
+        | Operation::Roots
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Livez
@@ -93,6 +94,14 @@ fn words(operation: Operation) -> (String, String) {
             say("revoke", "Refuses an identity: its connections are cut, and it is not let in again")
         }
         Operation::Readmit => say("readmit", "Lifts a revocation"),
+        Operation::Roots => say("roots", "Which roots of trust are believed, and by whom"),
+        Operation::TrustRoot => say("trustRoot", "Has another root believed beside the present one"),
+        Operation::UseRoot => {
+            say("useRoot", "Has certificates come from this root, once everybody believes it")
+        }
+        Operation::DropRoot => {
+            say("dropRoot", "Has a root believed no more, once nobody's certificate comes from it")
+        }
         Operation::Metrics => say("metrics", "This process's metrics"),
         Operation::OpenApi => say("openapi", "This document"),
         Operation::Livez => say("livez", "Whether the process runs"),
@@ -112,7 +121,11 @@ fn tag(operation: Operation) -> &'static str {
         | Operation::Members
         | Operation::Revocations
         | Operation::Revoke
-        | Operation::Readmit => "federation",
+        | Operation::Readmit
+        | Operation::Roots
+        | Operation::TrustRoot
+        | Operation::UseRoot
+        | Operation::DropRoot => "federation",
         Operation::Metrics | Operation::OpenApi | Operation::Livez | Operation::Readyz => "process",
     }
 }
@@ -145,6 +158,7 @@ fn path_parameters(operation: Operation) -> Vec<Parameter> {
         .filter(|name| path.contains(&format!("{{{name}}}")))
         .map(of)
         .chain(path.contains("{identity}").then(identity))
+        .chain(path.contains("{root}").then(root))
         .collect()
 }
 
@@ -152,6 +166,11 @@ fn identity() -> Parameter {
     let what = "Who: NAME.agent.REGION.hanse.internal, NAME.gateway.REGION.hanse.internal or \
                 NAME.server.control.hanse.internal";
     parameter("identity", ParameterIn::Path, text(), what).required(Required::True).build()
+}
+
+fn root() -> Parameter {
+    let what = "Which: the SHA-256 of its public key, 64 hexadecimal digits";
+    parameter("root", ParameterIn::Path, text(), what).required(Required::True).build()
 }
 
 fn query_parameters(operation: Operation) -> impl Iterator<Item = Parameter> {
@@ -189,6 +208,10 @@ fn headers(operation: Operation) -> Vec<Parameter> {
         | Operation::Revocations
         | Operation::Revoke
         | Operation::Readmit
+        | Operation::Roots
+        | Operation::TrustRoot
+        | Operation::UseRoot
+        | Operation::DropRoot
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Livez
@@ -207,6 +230,14 @@ fn body(operation: Operation) -> Option<RequestBody> {
             (schema_ref(kind.as_str()), "kind, organization and name may be left out: the path says them")
         }
         Operation::Apply => (schema_ref("ApplyRequest"), "JSON, or YAML documents; at most 16 MiB"),
+        Operation::TrustRoot => {
+            let content = ContentBuilder::new().schema(Some(schema_ref("Rotation"))).build();
+            let body = RequestBodyBuilder::new()
+                .description(Some("Both roots, and each one's word for the other"))
+                .required(Some(Required::True))
+                .content(JSON, content);
+            return Some(body.build());
+        }
         Operation::List(_)
         | Operation::Get(_)
         | Operation::Delete(_)
@@ -217,6 +248,9 @@ fn body(operation: Operation) -> Option<RequestBody> {
         | Operation::Revocations
         | Operation::Revoke
         | Operation::Readmit
+        | Operation::Roots
+        | Operation::UseRoot
+        | Operation::DropRoot
         | Operation::Metrics
         | Operation::OpenApi
         | Operation::Livez
@@ -276,6 +310,17 @@ fn answers(operation: Operation) -> Vec<(&'static str, Response)> {
         Operation::Readmit => vec![
             ("200", json(schema_ref("Readmitted"), "Lifted").build()),
             ("404", problem_response(ProblemName::NotFound)),
+        ],
+        Operation::Roots => vec![("200", json(schema_ref("Roots"), "The roots").build())],
+        Operation::TrustRoot => vec![
+            ("200", json(schema_ref("RootSettled"), "It is believed").build()),
+            ("409", problem_response(ProblemName::Conflict)),
+            ("422", problem_response(ProblemName::Invalid)),
+        ],
+        Operation::UseRoot | Operation::DropRoot => vec![
+            ("200", json(schema_ref("RootSettled"), "Done").build()),
+            ("404", problem_response(ProblemName::NotFound)),
+            ("409", problem_response(ProblemName::Conflict)),
         ],
         Operation::Metrics => vec![("200", plain("application/openmetrics-text", "Metrics"))],
         Operation::OpenApi => {

@@ -59,6 +59,9 @@ pub(super) fn components() -> Components {
         ("Revocations", listed(revocation())),
         ("Revocation", revocation().into()),
         ("Readmitted", readmitted()),
+        ("Roots", listed(root())),
+        ("Rotation", rotation()),
+        ("RootSettled", root_settled()),
     ];
     schemas.extend(own.map(|(name, schema)| (name.to_owned(), schema.into())));
     components
@@ -308,6 +311,39 @@ fn member() -> ObjectBuilder {
         )
         .property("environments", array_of(text("An environment it may learn; none: all of its region's")))
         .property("connected", flag("Whether it has a stream now; absent where that is not known"))
+}
+
+fn root() -> ObjectBuilder {
+    let identity = || array_of(text("An identity, `NAME.ROLE.REGION.hanse.internal`"));
+    object()
+        .property("root", text("The SHA-256 of its public key, 64 hexadecimal digits"))
+        .required("root")
+        .property("issuing", flag("Whether certificates come from it"))
+        .property("notAfter", moment("When it ends"))
+        .property("certificate", text("Its certificate, PEM"))
+        .property("trustedBy", text("Who had it believed; absent while the root was never replaced"))
+        .property("trustedAt", moment("When"))
+        .property("notBelievedBy", identity())
+        .property("shownBy", identity())
+}
+
+fn rotation() -> Schema {
+    object()
+        .property(
+            "rotation",
+            text("The file rotation.pem that `hanse root new` wrote: four certificates, PEM"),
+        )
+        .required("rotation")
+        .into()
+}
+
+fn root_settled() -> Schema {
+    object()
+        .property("root", text("Which root"))
+        .required("root")
+        .property("revision", number("The state's revision after it"))
+        .required("revision")
+        .into()
 }
 
 fn readmitted() -> Schema {

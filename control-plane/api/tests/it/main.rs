@@ -9,6 +9,7 @@ mod node;
 mod problems;
 mod reads;
 mod request;
+mod roots;
 mod soft_state;
 mod watch;
 mod writes;

@@ -8,12 +8,14 @@ const GATEWAY: &str = "gateway-eu.gateway.eu.hanse.internal";
 fn agent() -> AgentStatus {
     let region = Name::new("eu").unwrap();
     AgentStatus {
+        trust: Default::default(),
         name: "agent-eu".into(),
         region: region.clone(),
         connected: true,
         heard_ms_ago: 100,
         scopes: Vec::new(),
         gateways: vec![GatewayStatus {
+            trust: Default::default(),
             name: "gateway-eu".into(),
             region,
             connected: true,

@@ -11,10 +11,10 @@ use std::{
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_state::{
     Action, Change, Command, CommandBody, Kind, Lineage, Outcome, Problem, ProblemName, ResourceKey,
-    Revision, Spec, State,
+    Revision, RootCertificate, Spec, State,
     port::{
         AgentStatus, BoxFuture, Consistency, Fleet, FleetReport, GroupStatus, NodeStatus, Projected,
-        Replicated, ScopeEffect,
+        Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
     },
     projection,
     spec::{Digest, TokenRole, TokenSpec},
@@ -36,6 +36,8 @@ pub(crate) struct SingleNode {
     pub(crate) agents: Mutex<Vec<AgentStatus>>,
     /// Control nodes that do not answer.
     pub(crate) silent: Mutex<Vec<String>>,
+    /// What control nodes say of the roots they believe.
+    pub(crate) nodes: Mutex<BTreeMap<String, TrustStatus>>,
     pub(crate) quorum: AtomicBool,
     pub(crate) projecting: AtomicBool,
     pub(crate) now_ms: AtomicU64,
@@ -52,6 +54,7 @@ impl SingleNode {
             effects: Mutex::default(),
             agents: Mutex::default(),
             silent: Mutex::default(),
+            nodes: Mutex::default(),
             quorum: AtomicBool::new(true),
             projecting: AtomicBool::new(true),
             now_ms: AtomicU64::new(START_MS),
@@ -119,7 +122,8 @@ impl SingleNode {
         });
         let node = self.clone();
         let clock = Clock::from_fn(move || node.now_ms.load(Ordering::SeqCst));
-        let mut api = OperatorApi::new(self.clone(), self.clone(), self.clone(), metrics, scrape);
+        let mut api =
+            OperatorApi::new(self.clone(), self.clone(), self.clone(), self.clone(), metrics, scrape);
         api.clock = clock;
         api
     }
@@ -186,8 +190,32 @@ impl Fleet for SingleNode {
     fn fleet(&self) -> BoxFuture<'_, FleetReport> {
         Box::pin(async {
             let agents = self.agents.lock().unwrap().clone();
-            FleetReport { agents, silent: self.silent.lock().unwrap().clone() }
+            let nodes = self.nodes.lock().unwrap().clone();
+            FleetReport { agents, silent: self.silent.lock().unwrap().clone(), nodes }
         })
+    }
+}
+
+/// Roots are numbered here, and a certificate is its number: what is in them is the server's to read.
+impl RootCertificates for SingleNode {
+    fn present(&self) -> Option<RootFacts> {
+        self.facts(&[1])
+    }
+
+    fn facts(&self, certificate: &[u8]) -> Option<RootFacts> {
+        let number = *certificate.first()?;
+        Some(RootFacts { key: [number; 32], pem: format!("root {number}"), not_after_ms: START_MS })
+    }
+
+    fn rotation(&self, pem: &str) -> Result<CommandBody, Problem> {
+        let refused =
+            || Problem::new(ProblemName::Invalid, "no rotation").at("body: rotation").remedy("send one");
+        let (present, fresh) = pem.split_once(" to ").ok_or_else(refused)?;
+        let root = |number: &str| {
+            let number: u8 = number.parse().map_err(|_| refused())?;
+            Ok(RootCertificate { key: [number; 32], certificate: vec![number], endorsement: vec![] })
+        };
+        Ok(CommandBody::TrustRoot { present: root(present)?, fresh: root(fresh)? })
     }
 }
 

@@ -10,12 +10,14 @@ fn agent(gateway_revision: u64, heard_ms_ago: u64) -> AgentStatus {
         vec![ScopeStatus::at(scope, Some(revision))]
     };
     AgentStatus {
+        trust: Default::default(),
         name: "agent-eu".into(),
         region: name("eu"),
         connected: true,
         heard_ms_ago: 100,
         scopes: scopes(gateway_revision),
         gateways: vec![GatewayStatus {
+            trust: Default::default(),
             name: "gateway-eu".into(),
             region: name("eu"),
             connected: true,

@@ -7,7 +7,7 @@ use std::{
 
 use hanse_link::Quarantine;
 use hanse_proto::{raft::AgentReport, sync};
-use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus};
+use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus, TrustStatus};
 use hanse_topology::Name;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
@@ -18,7 +18,7 @@ const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 /// The memory. Names are unique in a region.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    agents: BTreeMap<(Name, String), Heard<Vec<ScopeStatus>>>,
+    agents: BTreeMap<(Name, String), Heard<Agent>>,
     gateways: BTreeMap<(Name, String), Heard<Gateway>>,
 }
 
@@ -30,9 +30,16 @@ struct Heard<T> {
 }
 
 #[derive(Debug)]
+struct Agent {
+    scopes: Vec<ScopeStatus>,
+    trust: TrustStatus,
+}
+
+#[derive(Debug)]
 struct Gateway {
     agent: String,
     scopes: Vec<ScopeStatus>,
+    trust: TrustStatus,
 }
 
 impl Memory {
@@ -42,18 +49,22 @@ impl Memory {
             // Names came from certificates; another node that sends others is not believed.
             let Ok(region) = Name::new(&report.region) else { continue };
             let heard = |connected, ms_ago, what| Heard { at: ago(now, ms_ago), connected, what };
-            let scopes = scopes_of(&report.scopes);
+            let agent = Agent { scopes: scopes_of(&report.scopes), trust: trust_of(report.trust.as_ref()) };
             newer(
                 &mut self.agents,
                 (region.clone(), report.name.clone()),
-                heard(report.connected, report.heard_ms_ago, scopes),
+                heard(report.connected, report.heard_ms_ago, agent),
             );
             // An agent speaks for gateways of its own region only.
             for status in report.subscribers.into_iter().filter(|status| status.region == report.region) {
                 let heard = Heard {
                     at: ago(now, status.heard_ms_ago),
                     connected: status.connected && report.connected,
-                    what: Gateway { agent: report.name.clone(), scopes: scopes_of(&status.scopes) },
+                    what: Gateway {
+                        agent: report.name.clone(),
+                        scopes: scopes_of(&status.scopes),
+                        trust: trust_of(status.trust.as_ref()),
+                    },
                 };
                 newer(&mut self.gateways, (region.clone(), status.name), heard);
             }
@@ -71,7 +82,8 @@ impl Memory {
                 region: region.clone(),
                 connected: still_connected(heard, now),
                 heard_ms_ago: ms_since(heard.at, now),
-                scopes: heard.what.clone(),
+                scopes: heard.what.scopes.clone(),
+                trust: heard.what.trust.clone(),
                 gateways: self.gateways_of(region, name, now),
             })
             .collect()
@@ -87,6 +99,7 @@ impl Memory {
                 connected: still_connected(heard, now),
                 heard_ms_ago: ms_since(heard.at, now),
                 scopes: heard.what.scopes.clone(),
+                trust: heard.what.trust.clone(),
             })
             .collect()
     }
@@ -126,6 +139,15 @@ fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<ScopeStatus> {
         })
     };
     scopes.iter().filter_map(read).collect()
+}
+
+/// Which roots somebody says it believes; what is no key is left out.
+pub(super) fn trust_of(said: Option<&sync::TrustStatus>) -> TrustStatus {
+    let key = |bytes: &[u8]| bytes.try_into().ok();
+    said.map_or_else(TrustStatus::default, |said| TrustStatus {
+        believed: said.believed.iter().filter_map(|bytes| key(bytes)).collect(),
+        shown: key(&said.shown),
+    })
 }
 
 fn quarantined(said: &sync::Quarantined) -> Quarantined {

@@ -28,7 +28,7 @@ fn config(dir: &Path) -> Config {
 fn after(years: u32, config: &Config) -> Authority {
     let (clock, hand) = WallClock::simulated(SystemTime::now());
     hand.advance(YEAR * years);
-    Keys::load(config, &clock).unwrap().control
+    load_control(config, &clock).unwrap()
 }
 
 #[test]

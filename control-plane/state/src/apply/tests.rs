@@ -5,3 +5,4 @@ mod properties;
 mod resources;
 mod revisions;
 mod revocation;
+mod roots;

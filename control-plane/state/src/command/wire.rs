@@ -4,7 +4,7 @@ use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
 use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
-use crate::{Lineage, Problem, ProblemName, ResourceKey, resource::wire::spec_from_proto};
+use crate::{Lineage, Problem, ProblemName, ResourceKey, RootCertificate, resource::wire::spec_from_proto};
 
 impl Command {
     /// As it is sent and stored.
@@ -54,6 +54,12 @@ impl CommandBody {
                 control_nodes: control_nodes.iter().map(Name::to_string).collect(),
             }),
             Self::Readmit { identity } => Body::Readmit(proto::Readmit { identity: identity.clone() }),
+            Self::TrustRoot { present, fresh } => Body::TrustRoot(proto::TrustRoot {
+                present: Some(present.to_proto()),
+                fresh: Some(fresh.to_proto()),
+            }),
+            Self::UseRoot(key) => Body::UseRoot(proto::UseRoot { key: key.to_vec().into() }),
+            Self::DropRoot(key) => Body::DropRoot(proto::DropRoot { key: key.to_vec().into() }),
         }
     }
 
@@ -83,7 +89,31 @@ impl CommandBody {
                     .map_err(|error| InvalidMessage::new("Revoke", error.to_string()))?,
             },
             Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
+            Body::TrustRoot(trust) => {
+                let missing = || InvalidMessage::new("TrustRoot", "it lacks one of its two roots");
+                Self::TrustRoot {
+                    present: RootCertificate::from_proto(trust.present.ok_or_else(missing)?)?,
+                    fresh: RootCertificate::from_proto(trust.fresh.ok_or_else(missing)?)?,
+                }
+            }
+            Body::UseRoot(wanted) => Self::UseRoot(fixed("UseRoot", &wanted.key)?),
+            Body::DropRoot(wanted) => Self::DropRoot(fixed("DropRoot", &wanted.key)?),
         })
+    }
+}
+
+impl RootCertificate {
+    pub(crate) fn to_proto(&self) -> proto::RootCertificate {
+        proto::RootCertificate {
+            key: self.key.to_vec().into(),
+            certificate: self.certificate.clone().into(),
+            endorsement: self.endorsement.clone().into(),
+        }
+    }
+
+    pub(crate) fn from_proto(root: proto::RootCertificate) -> Result<Self, InvalidMessage> {
+        let (certificate, endorsement) = (root.certificate.to_vec(), root.endorsement.to_vec());
+        Ok(Self { key: fixed("RootCertificate", &root.key)?, certificate, endorsement })
     }
 }
 
@@ -219,7 +249,7 @@ impl Lineage {
     }
 }
 
-fn fixed<const N: usize>(message: &'static str, bytes: &[u8]) -> Result<[u8; N], InvalidMessage> {
+pub(crate) fn fixed<const N: usize>(message: &'static str, bytes: &[u8]) -> Result<[u8; N], InvalidMessage> {
     bytes
         .try_into()
         .map_err(|_| InvalidMessage::new(message, format!("{} bytes instead of {N}", bytes.len())))

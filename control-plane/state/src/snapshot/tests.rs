@@ -2,7 +2,7 @@ use hanse_proto::control as proto;
 use prost::Message;
 
 use super::*;
-use crate::{CommandBody, fixture::World};
+use crate::{CommandBody, RootCertificate, fixture::World};
 
 fn full() -> State {
     let mut world = World::empty();
@@ -59,6 +59,18 @@ fn revocations_come_back() {
     let back = read(&bytes(&world.state)).unwrap();
     assert_eq!(back, world.state);
     assert!(back.is_revoked(&identity) && back.revoked_revision() == back.revision());
+}
+
+#[test]
+fn roots_come_back() {
+    let mut world = World { state: full(), ..World::empty() };
+    let root =
+        |key: u8| RootCertificate { key: [key; 32], certificate: vec![key], endorsement: vec![9, key] };
+    world.run(CommandBody::TrustRoot { present: root(1), fresh: root(2) }).unwrap();
+    world.run(CommandBody::UseRoot([2; 32])).unwrap();
+    let back = read(&bytes(&world.state)).unwrap();
+    assert_eq!(back, world.state);
+    assert_eq!((back.roots().len(), back.issuing_root()), (2, Some([2; 32])));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use hanse_topology::Name;
 
 use super::{Claim, Lineage, State};
 use crate::{
-    Kind, Member, Resource, ResourceKey, Revision, Revocation, Spec,
+    Kind, Member, Resource, ResourceKey, Revision, Revocation, Root, RootKey, Spec,
     spec::{ApiRevisionSpec, ApiSpec, BindingSpec, Digest, EnvironmentSpec, RevisionRef},
 };
 
@@ -64,6 +64,21 @@ impl State {
     /// The revision of the last revocation or readmission; 0 before the first.
     pub fn revoked_revision(&self) -> Revision {
         self.revoked_revision
+    }
+
+    /// The roots that are believed, in the order they came. None: the root was never replaced.
+    pub fn roots(&self) -> &[Root] {
+        &self.roots.believed
+    }
+
+    /// The root that certificates come from; `None` as above.
+    pub fn issuing_root(&self) -> Option<RootKey> {
+        (!self.roots.believed.is_empty()).then_some(self.roots.issuing)
+    }
+
+    /// The revision of the last change of the roots; 0 before the first.
+    pub fn roots_revision(&self) -> Revision {
+        self.roots.revision
     }
 
     /// The resource of that key.

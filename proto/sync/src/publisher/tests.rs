@@ -248,6 +248,30 @@ fn only_admitted_scopes_are_served() {
 }
 
 #[test]
+fn which_roots_are_believed_is_said_at_once_and_once() {
+    let mut example = Example::new(holding(replica()));
+    let roots = |revision| TrustedRoots {
+        as_of: at(revision),
+        believed: vec![crate::TrustedRoot { certificate: vec![1], endorsement: vec![2] }],
+        issuing: vec![3; 32],
+    };
+    let freshness = Freshness { confirmed_at: example.start, quorum: true };
+    let mut said = |roots: Option<TrustedRoots>| -> Vec<sync::TrustedRoots> {
+        example.session.trust(roots);
+        let messages = example.session.next(&example.replicas, freshness, example.start);
+        let bodies = messages.into_iter().filter_map(|message| message.body);
+        let welcomes = bodies.filter_map(|body| match body {
+            publisher_message::Body::Welcome(welcome) => welcome.roots,
+            _ => None,
+        });
+        welcomes.collect()
+    };
+    assert_eq!(said(Some(roots(7))), [roots(7).into()]);
+    assert_eq!(said(Some(roots(7))), [], "it is no news");
+    assert_eq!(said(Some(roots(8))).len(), 1);
+}
+
+#[test]
 fn who_is_revoked_is_said_at_once_and_once() {
     let mut example = Example::new(holding(replica()));
     let revoked = |revision| Revoked { as_of: at(revision), identities: vec!["g.gateway.r".into()] };

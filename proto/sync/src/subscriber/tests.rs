@@ -20,6 +20,7 @@ fn welcome(scopes: &[&str], as_of: Option<Position>) -> PublisherMessage {
         features: vec![],
         position: as_of.map(Into::into),
         revoked: None,
+        roots: None,
     }))
 }
 

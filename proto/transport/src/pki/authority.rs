@@ -14,6 +14,7 @@ use rcgen::{
     Issuer, KeyUsagePurpose, NameConstraints, PublicKeyData as _, SanType, SerialNumber,
     SubjectPublicKeyInfo,
 };
+use rustls_pki_types::CertificateDer;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
@@ -161,6 +162,17 @@ impl Authority {
         }
         let validity = self.lifetime(CONTROL_LIFE)?;
         self.sign(authority_params("Hanse control plane", name.as_str(), &Tier::Control, validity), spki)
+    }
+
+    /// Says, as a root, that another root is one too: a certificate of its key (see [`Rotation`](super::Rotation)).
+    pub(super) fn endorse(&self, other: &Self) -> Result<CertificateDer<'static>, PkiError> {
+        if self.tier != Tier::Root || other.tier != Tier::Root {
+            return Err(PkiError::not_allowed("only a root speaks for a root"));
+        }
+        let label = hex::encode(other.trust_anchor()?.spki_sha256());
+        let params = authority_params("Hanse root", &label, &Tier::Root, other.validity);
+        let chain = self.sign(params, &other.key.public_key_der())?;
+        chain.into_iter().next().ok_or_else(|| PkiError::certificate("the chain is empty"))
     }
 
     /// Certifies an agent's authority over its region. Only a control intermediate can.

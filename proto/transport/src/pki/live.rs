@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, fmt, future, sync::Arc};
 
-use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -64,7 +63,7 @@ impl From<BTreeSet<Identity>> for Refused {
 pub struct LiveTrust(Arc<Cell>);
 
 struct Cell {
-    bundle: ArcSwap<TrustBundle>,
+    bundle: watch::Sender<Arc<TrustBundle>>,
     refused: watch::Sender<Arc<Refused>>,
     clock: WallClock,
 }
@@ -73,17 +72,22 @@ impl LiveTrust {
     /// Starts with these roots.
     pub fn new(bundle: impl Into<TrustBundle>, clock: WallClock) -> Self {
         let refused = watch::Sender::default();
-        Self(Arc::new(Cell { bundle: ArcSwap::from_pointee(bundle.into()), refused, clock }))
+        Self(Arc::new(Cell { bundle: watch::Sender::new(Arc::new(bundle.into())), refused, clock }))
     }
 
     /// New handshakes believe these roots from now on.
     pub fn replace(&self, bundle: impl Into<TrustBundle>) {
-        self.0.bundle.store(Arc::new(bundle.into()));
+        self.0.bundle.send_replace(Arc::new(bundle.into()));
     }
 
     /// The roots believed now.
     pub fn current(&self) -> Arc<TrustBundle> {
-        self.0.bundle.load_full()
+        self.0.bundle.borrow().clone()
+    }
+
+    /// Fires when other roots are believed than before, or certificates should come from another.
+    pub fn replaced(&self) -> watch::Receiver<Arc<TrustBundle>> {
+        self.0.bundle.subscribe()
     }
 
     /// Refuses exactly these from now on: their handshakes fail, and the connections they have are cut at once.
@@ -105,12 +109,23 @@ impl LiveTrust {
         self.0.refused.borrow().contains(peer, keys)
     }
 
-    /// Resolves when a certificate of this chain has a key that is refused: then it is of little use, and a new one is due.
-    pub async fn refuses_chain(&self, chain: &[CertificateDer<'_>]) {
+    /// Resolves when this process's own chain should be replaced at once: a certificate of it has a key that is refused, or it
+    /// comes from a root that another takes the place of.
+    pub async fn spoils(&self, chain: &[CertificateDer<'_>]) {
         let keys = key_digests(chain);
         let mut refused = self.0.refused.subscribe();
+        // Neither ends before this: the cell is borrowed.
+        tokio::select! {
+            _ = refused.wait_for(|refused| keys.iter().any(|key| refused.keys.contains(key))) => {}
+            () = self.outdates(chain) => {}
+        }
+    }
+
+    /// Resolves when a chain ends in another root than certificates should come from.
+    pub async fn outdates(&self, chain: &[CertificateDer<'_>]) {
+        let mut bundle = self.replaced();
         // It does not end before this: the cell is borrowed.
-        let _ = refused.wait_for(|refused| keys.iter().any(|key| refused.keys.contains(key))).await;
+        let _ = bundle.wait_for(|bundle| bundle.is_outdated(chain)).await;
     }
 
     /// Resolves when this peer is refused.

@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use x509_parser::parse_x509_certificate;
 
-use super::{Identity, PkiError, keys};
+use super::{Identity, PkiError, Validity, keys};
 
 /// The root certificate. Cloning is cheap.
 #[derive(Clone)]
@@ -67,6 +67,11 @@ impl TrustAnchor {
         &self.certificate
     }
 
+    /// When the certificate is valid.
+    pub fn validity(&self) -> Result<Validity, PkiError> {
+        Validity::of_certificate(&self.certificate)
+    }
+
     /// SHA-256 of the SubjectPublicKeyInfo: what a join token pins. It outlives a renewal of the root under its key.
     pub fn spki_sha256(&self) -> [u8; 32] {
         self.spki_sha256
@@ -107,6 +112,7 @@ pub struct TrustBundle {
     anchors: Arc<[TrustAnchor]>,
     roots: Arc<RootCertStore>,
     clients: Arc<dyn ClientCertVerifier>,
+    issuing: Option<KeyDigest>,
 }
 
 impl TrustBundle {
@@ -122,7 +128,39 @@ impl TrustBundle {
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider)
             .build()
             .map_err(|error| PkiError::certificate(format!("no bundle of trust: {error}")))?;
-        Ok(Self { anchors, roots, clients })
+        Ok(Self { anchors, roots, clients, issuing: None })
+    }
+
+    /// Reads PEM text that holds one root or several.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        let certificates = keys::certificates_from_pem(pem, "trust bundle")?;
+        let anchors: Vec<_> = certificates
+            .iter()
+            .map(|certificate| TrustAnchor::from_der(certificate.to_vec()))
+            .collect::<Result<_, _>>()?;
+        Self::new(anchors)
+    }
+
+    /// The roots as PEM.
+    pub fn to_pem(&self) -> String {
+        keys::certificates_to_pem(self.anchors.iter().map(TrustAnchor::certificate))
+    }
+
+    /// The same roots; certificates should come from the one with this key, if it is among them.
+    pub fn issued_by(self, root: KeyDigest) -> Self {
+        let issuing = self.anchors.iter().any(|anchor| anchor.spki_sha256() == root).then_some(root);
+        Self { issuing, ..self }
+    }
+
+    /// The root that certificates should come from, while one takes another's place.
+    pub fn issuing(&self) -> Option<KeyDigest> {
+        self.issuing
+    }
+
+    /// Whether a chain ends in another root than certificates should come from.
+    pub fn is_outdated(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let ends_in = chain.last().and_then(|root| key_digest(root).ok());
+        self.issuing.is_some_and(|issuing| ends_in != Some(issuing))
     }
 
     /// The roots, in the order given.
@@ -155,6 +193,13 @@ impl TrustBundle {
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
         self.clients.verify_client_cert(leaf, intermediates, now).map(|_| ())
+    }
+}
+
+impl PartialEq for TrustBundle {
+    /// Whether the same roots are believed, and certificates should come from the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.anchors == other.anchors && self.issuing == other.issuing
     }
 }
 

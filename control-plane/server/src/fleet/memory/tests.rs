@@ -12,6 +12,7 @@ fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> sync::SubscriberStat
         }],
         heard_ms_ago,
         connected: true,
+        trust: None,
     }
 }
 
@@ -23,6 +24,7 @@ fn agent(heard_ms_ago: u64, connected: bool, subscribers: Vec<sync::SubscriberSt
         heard_ms_ago,
         scopes: Vec::new(),
         subscribers,
+        trust: None,
     }
 }
 

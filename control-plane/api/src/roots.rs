@@ -1,0 +1,181 @@
+//! The roots of trust: which are believed, who believes them, and the steps by which one takes another's place.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use hanse_state::{
+    CommandBody, Problem, ProblemName, RootKey, State,
+    port::{FleetReport, GroupStatus, RootFacts, TrustStatus},
+};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    body,
+    call::Call,
+    members::server,
+    rejection::{Rejection, bad_request},
+    routes::json,
+};
+
+/// How many are named of those that a step waits for: enough to see what is the matter.
+const NAMED: usize = 10;
+
+/// `GET /v1/roots`: from what this node has; it answers without a quorum too.
+pub(crate) async fn roots(call: Call) -> Result<Response, Rejection> {
+    let fleet = call.api.fleet.fleet().await;
+    let state = call.api.replicated.current();
+    let participants = participants(&state, &call.api.replicated.group(), &fleet);
+    let items = roots_json(&call, &state, &participants);
+    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+}
+
+/// `POST /v1/roots`: another root is believed, too.
+pub(crate) async fn trust(call: Call) -> Result<Response, Rejection> {
+    let body = body::json(&call.body)?;
+    let Some(pem) = body.get("rotation").and_then(Value::as_str) else {
+        return Err(bad_request("the request has no rotation")
+            .at("body: rotation")
+            .remedy("send {\"rotation\": \"…\"} with the file rotation.pem that hanse root new wrote")
+            .into());
+    };
+    let command = call.api.certificates.rotation(pem)?;
+    let CommandBody::TrustRoot { fresh, .. } = &command else {
+        return Err(Problem::new(ProblemName::Internal, "a rotation made another command").into());
+    };
+    let key = hex::encode(fresh.key);
+    let accepted = call.propose_body(command).await?;
+    Ok(json(StatusCode::OK, accepted.revision, json!({"root": key, "revision": accepted.revision})))
+}
+
+/// `PUT /v1/roots/{root}/issuing`: certificates come from this root from now on. Refused while anybody would not believe
+/// them.
+pub(crate) async fn issue_from(call: Call) -> Result<Response, Rejection> {
+    let key = root_key(&call)?;
+    if !call.flag("force") {
+        let unready = waiting_for(&call, |trust| trust.believed.contains(&key)).await;
+        check_none(
+            &unready,
+            "do not believe this root yet",
+            "certificates that come from it would be refused there",
+        )?;
+    }
+    settle(&call, CommandBody::UseRoot(key), key).await
+}
+
+/// `DELETE /v1/roots/{root}`: this root is believed no more. Refused while anybody's certificate comes from it.
+pub(crate) async fn drop_root(call: Call) -> Result<Response, Rejection> {
+    let key = root_key(&call)?;
+    let issuing = call.api.replicated.current().issuing_root();
+    // That certificates come from it is the state's to refuse, in clearer words.
+    if !call.flag("force") && issuing != Some(key) {
+        let unready = waiting_for(&call, |trust| trust.shown.is_some_and(|shown| shown != key)).await;
+        check_none(
+            &unready,
+            "have certificates from this root still, or did not say",
+            "they would be believed by nobody",
+        )?;
+    }
+    settle(&call, CommandBody::DropRoot(key), key).await
+}
+
+async fn settle(call: &Call, command: CommandBody, key: RootKey) -> Result<Response, Rejection> {
+    let accepted = call.propose_body(command).await?;
+    let body = json!({"root": hex::encode(key), "revision": accepted.revision});
+    Ok(json(StatusCode::OK, accepted.revision, body))
+}
+
+/// The root that the path names.
+fn root_key(call: &Call) -> Result<RootKey, Problem> {
+    let mut key = RootKey::default();
+    hex::decode_to_slice(call.segment("root"), &mut key).map_err(|_| {
+        bad_request("a root is named by 64 hexadecimal digits: the SHA-256 of its public key")
+            .at("path: root")
+            .remedy("hanse root list shows them")
+    })?;
+    Ok(key)
+}
+
+/// Those of the federation of whom this is not known to be so.
+async fn waiting_for(call: &Call, so: impl Fn(&TrustStatus) -> bool) -> Vec<String> {
+    let fleet = call.api.fleet.fleet().await;
+    let participants = participants(&call.api.replicated.current(), &call.api.replicated.group(), &fleet);
+    let unready = participants.into_iter().filter(|(_, trust)| !trust.as_ref().is_some_and(&so));
+    unready.map(|(identity, _)| identity).collect()
+}
+
+fn check_none(unready: &[String], why: &str, else_what: &str) -> Result<(), Problem> {
+    if unready.is_empty() {
+        return Ok(());
+    }
+    let mut named = unready.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if unready.len() > NAMED {
+        named += ", …";
+    }
+    let detail = format!("{} {why}: {named}; {else_what}", unready.len());
+    Err(Problem::new(ProblemName::Conflict, detail).at("path: root").remedy(
+        "wait, start what is down, or revoke what is gone for good (hanse member revoke); force=true goes on without \
+         them, and they must then join again",
+    ))
+}
+
+/// Everybody who takes part and is not refused, with what is known of whom they believe: control nodes, the agents that
+/// joined, and the gateways that were heard of.
+fn participants(
+    state: &State,
+    group: &GroupStatus,
+    fleet: &FleetReport,
+) -> BTreeMap<String, Option<TrustStatus>> {
+    let mut known: BTreeMap<String, Option<TrustStatus>> = BTreeMap::new();
+    for node in &group.nodes {
+        known.insert(server(&node.name), fleet.nodes.get(&node.name).cloned());
+    }
+    let agents = state.members().map(|(identity, _)| identity);
+    // A control node that joined and is in the group no more is gone.
+    for identity in agents.filter(|identity| identity.split('.').nth(1) == Some("agent")) {
+        known.insert(identity.to_owned(), None);
+    }
+    for agent in &fleet.agents {
+        let of = |name: &str, role: &str| format!("{name}.{role}.{}.hanse.internal", agent.region);
+        known.insert(of(&agent.name, "agent"), Some(agent.trust.clone()));
+        for gateway in &agent.gateways {
+            known.insert(of(&gateway.name, "gateway"), Some(gateway.trust.clone()));
+        }
+    }
+    known.retain(|identity, _| !state.is_revoked(identity));
+    known
+}
+
+fn roots_json(
+    call: &Call,
+    state: &State,
+    participants: &BTreeMap<String, Option<TrustStatus>>,
+) -> Vec<Value> {
+    let certificates = &call.api.certificates;
+    let said_of = |facts: RootFacts| {
+        let not_believed = |trust: &TrustStatus| !trust.believed.contains(&facts.key);
+        let shown = |trust: &TrustStatus| trust.shown == Some(facts.key);
+        let those = |are: &dyn Fn(&TrustStatus) -> bool, silent: bool| -> Vec<&String> {
+            let are = |trust: &Option<TrustStatus>| trust.as_ref().map_or(silent, are);
+            participants.iter().filter(|(_, trust)| are(trust)).map(|(identity, _)| identity).collect()
+        };
+        json!({
+            "root": hex::encode(facts.key),
+            "issuing": state.issuing_root().is_none_or(|issuing| issuing == facts.key),
+            "notAfter": facts.not_after(),
+            "certificate": facts.pem,
+            "notBelievedBy": those(&not_believed, true),
+            "shownBy": those(&shown, false),
+        })
+    };
+    if state.roots().is_empty() {
+        return certificates.present().map(said_of).into_iter().collect();
+    }
+    let known = state.roots().iter().filter_map(|known| {
+        let mut item = said_of(certificates.facts(&known.root.certificate)?);
+        item["trustedBy"] = json!(known.actor);
+        item["trustedAt"] = json!(known.at());
+        Some(item)
+    });
+    known.collect()
+}

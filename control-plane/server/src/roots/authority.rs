@@ -1,0 +1,181 @@
+//! This node's control intermediate: had anew from a root, here or on another node that has the root's key just then.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use hanse_proto::enrolment::{
+    EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
+};
+use hanse_raft::RaftGroup;
+use hanse_state::port::Replicated;
+use hanse_transport::{
+    Authority, Expect, Identity, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
+    Role, Shutdown, WallClock, backoff::Backoff, digest_secret, renew_authority, telemetry,
+};
+use tonic::{Request, Response, Status};
+use tracing::{debug, error, info, warn};
+
+use crate::Config;
+
+/// First ceiling of the wait between attempts to come under another root.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
+/// Last ceiling: the root's key comes by hand, and whoever brought it waits to take it away again.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How often a node past half of its intermediate's life looks for the root's key: for years there is none, and who
+/// brings it leaves it there for as long as the documentation says.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// The root's key, where an operator has put it for the time being: read when it is needed, so that it may come and go
+/// while the node runs.
+#[derive(Debug, Clone)]
+pub(crate) struct RootKey {
+    pub(crate) dir: PathBuf,
+    pub(crate) clock: WallClock,
+}
+
+impl RootKey {
+    /// The root, if its key is here; `wanted`: only this one.
+    pub(crate) fn load(&self, wanted: Option<KeyDigest>) -> Result<Option<Authority>, PkiError> {
+        if !Authority::is_saved(&self.dir) {
+            return Ok(None);
+        }
+        let root = Authority::load(&self.dir)?.with_clock(self.clock.clone());
+        let key = root.trust_anchor()?.spki_sha256();
+        Ok(wanted.is_none_or(|wanted| wanted == key).then_some(root))
+    }
+}
+
+/// A fresh control intermediate for the key of `control`, under `root`.
+pub(crate) fn reissued(
+    control: &Authority,
+    root: &Authority,
+    config: &Config,
+) -> Result<Authority, PkiError> {
+    let key = control.key();
+    let chain = root.issue_control_intermediate(&key.public_key_der(), &config.name)?;
+    Ok(Authority::from_parts(chain, key.clone())?.with_clock(control.clock().clone()))
+}
+
+/// Keeps this node's control intermediate under the root that certificates should come from, and young.
+pub(crate) struct ControlAuthority {
+    pub(crate) config: Arc<Config>,
+    pub(crate) live: LiveAuthority,
+    pub(crate) trust: LiveTrust,
+    pub(crate) root: RootKey,
+    pub(crate) group: Arc<RaftGroup>,
+    /// This node's own id: it does not ask itself.
+    pub(crate) id: u64,
+    /// Where the intermediate is kept.
+    pub(crate) dir: PathBuf,
+}
+
+impl ControlAuthority {
+    /// Until the shutdown: has it renewed as soon as it comes from another root than it should, or is past half its life and
+    /// the root's key is on some control node.
+    pub(crate) async fn keep(self, shutdown: Shutdown) {
+        let clock = self.trust.clock().clone();
+        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
+        loop {
+            let current = self.live.current();
+            let outdated = tokio::select! {
+                () = shutdown.wait() => return,
+                () = self.trust.outdates(current.chain()) => true,
+                () = clock.reaches(current.validity().half_life()) => false,
+            };
+            let wait = match self.renewed(&current).await {
+                Ok(fresh) => {
+                    backoff.reset();
+                    info!(root = ?fresh.trust_anchor().ok(), "renewed this node's control intermediate");
+                    if let Err(error) = fresh.save(&self.dir) {
+                        error!(error = %telemetry::causes(&error), "cannot save the renewed control intermediate");
+                    }
+                    self.live.replace(fresh);
+                    continue;
+                }
+                Err(error) if outdated => {
+                    warn!(
+                        error = %telemetry::causes(&error),
+                        remedy = "put the directory of the new root in place of pki/root on any control node",
+                        "cannot come under the root that certificates should come from yet"
+                    );
+                    backoff.next()
+                }
+                Err(error) => {
+                    debug!(error = %telemetry::causes(&error), "no control node has the root's key");
+                    LOOK_EVERY
+                }
+            };
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = clock.pause(wait) => {}
+            }
+        }
+    }
+
+    async fn renewed(&self, current: &Authority) -> Result<Authority, RenewError> {
+        let wanted = wanted(&self.trust, current).map_err(RenewError::Own)?;
+        if let Some(root) = self.root.load(Some(wanted)).map_err(RenewError::Own)? {
+            return reissued(current, &root, &self.config).map_err(RenewError::Own);
+        }
+        let others = self.group.members().into_iter().filter(|member| member.id != self.id);
+        let issuers = Issuers {
+            addresses: others.map(|member| member.raft_address).collect(),
+            trust: self.trust.clone(),
+            expect: Expect { roles: vec![Role::Server], region: None },
+        };
+        renew_authority(&issuers, current, &Identity::server(self.config.name.clone())).await
+    }
+}
+
+/// The root that a control intermediate should come from: the one the federation changes over to, or its own.
+fn wanted(trust: &LiveTrust, current: &Authority) -> Result<KeyDigest, PkiError> {
+    match trust.current().issuing() {
+        Some(issuing) => Ok(issuing),
+        None => Ok(current.trust_anchor()?.spki_sha256()),
+    }
+}
+
+/// Renews the control intermediates of other control nodes, while the root's key is on this one. Served where only they
+/// are let in.
+pub(crate) struct ControlRenewal {
+    pub(crate) replicated: Arc<dyn Replicated>,
+    pub(crate) live: LiveAuthority,
+    pub(crate) trust: LiveTrust,
+    pub(crate) root: RootKey,
+}
+
+#[tonic::async_trait]
+impl Enrolment for ControlRenewal {
+    async fn enrol(&self, _request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
+        Err(Status::unimplemented("joining has a port of its own"))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let Some((identity, keys)) = request
+            .extensions()
+            .get::<Peer>()
+            .and_then(|peer| Some((peer.identity.as_ref()?, peer.keys.as_ref()?)))
+        else {
+            return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
+        };
+        let state = self.replicated.current();
+        let own = identity.to_string();
+        if identity.role != Role::Server || state.is_revoked(&own) {
+            return Err(Status::permission_denied(format!(
+                "{identity} has no control intermediate from here"
+            )));
+        }
+        // The node that founded the control plane never joined; the others keep the key they joined with.
+        if state.member(&own).is_some_and(|member| member.key_digest != digest_secret(&keys.issuer)) {
+            return Err(Status::permission_denied(format!("{identity} joined with another key")));
+        }
+        let unavailable = |error: PkiError| Status::unavailable(telemetry::causes(&error).to_string());
+        let wanted = wanted(&self.trust, &self.live.current()).map_err(unavailable)?;
+        let root = self.root.load(Some(wanted)).map_err(unavailable)?;
+        let root = root.ok_or_else(|| Status::unavailable("the root's key is not on this node"))?;
+        let chain = root.issue_control_intermediate(&keys.issuer, &identity.name).map_err(unavailable)?;
+        info!(%identity, "renewed a control intermediate");
+        Ok(Response::new(RenewResponse {
+            chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
+        }))
+    }
+}

@@ -1,0 +1,112 @@
+//! Replacing the root, step by step: another one is believed too, certificates come from it, the old one is dropped.
+
+use std::sync::Arc;
+
+use super::Effects;
+use crate::{
+    Problem, ProblemName, State,
+    root::{Root, RootCertificate, RootKey},
+};
+
+/// Roots believed at a time: one, and the one that takes its place. What is believed is told to everybody in every Welcome.
+const MAX_ROOTS: usize = 2;
+/// The largest certificate: ours have some 400 octets, and one from an operator's own tools may have a few more names.
+const MAX_CERTIFICATE_BYTES: usize = 4096;
+
+/// Has `fresh` believed beside `present`. Once more changes nothing.
+pub(super) fn trust(
+    state: &mut State,
+    present: &RootCertificate,
+    fresh: &RootCertificate,
+    actor: &str,
+) -> Result<Effects, Problem> {
+    for root in [present, fresh] {
+        let largest = root.certificate.len().max(root.endorsement.len());
+        if largest > MAX_CERTIFICATE_BYTES {
+            return Err(Problem::new(
+                ProblemName::TooLarge,
+                format!("a root's certificate has {largest} bytes; the limit is {MAX_CERTIFICATE_BYTES}"),
+            )
+            .remedy("make the root with hanse root new"));
+        }
+    }
+    if present.key == fresh.key {
+        return Err(Problem::new(ProblemName::Invalid, "the new root has the key of the present one")
+            .remedy("make another: hanse root new"));
+    }
+    let revision = state.revision + 1;
+    let (believed, issuing) = (&state.roots.believed, state.issuing_root());
+    if issuing.is_some_and(|issuing| issuing != present.key) && state.roots.get(&fresh.key).is_none() {
+        return Err(Problem::new(
+            ProblemName::Conflict,
+            "the rotation takes the place of a root that certificates do not come from",
+        )
+        .remedy("make it again with the present root: hanse root list, hanse root new"));
+    }
+    if state.roots.get(&fresh.key).is_some() {
+        return Ok(nothing());
+    }
+    if believed.len() >= MAX_ROOTS {
+        return Err(Problem::new(ProblemName::Conflict, "one root takes another's place already")
+            .remedy("finish that first, or drop the root that is not in use: hanse root list"));
+    }
+    let said =
+        |root: &RootCertificate| Root { root: root.clone(), actor: actor.to_owned(), time_ms: state.time_ms };
+    let (present_root, fresh_root) = (said(present), said(fresh));
+    let roots = Arc::make_mut(&mut state.roots);
+    match roots.believed.iter_mut().find(|believed| believed.root.key == present.key) {
+        // The word for it is the new one's now.
+        Some(known) => known.root.endorsement.clone_from(&present.endorsement),
+        None => roots.believed.push(present_root),
+    }
+    roots.believed.push(fresh_root);
+    roots.issuing = present.key;
+    roots.revision = revision;
+    Ok(changed())
+}
+
+/// Has certificates come from this root.
+pub(super) fn issue_from(state: &mut State, key: &RootKey) -> Result<Effects, Problem> {
+    if state.roots.get(key).is_none() {
+        return Err(unknown(key));
+    }
+    if state.roots.issuing == *key {
+        return Ok(nothing());
+    }
+    let revision = state.revision + 1;
+    let roots = Arc::make_mut(&mut state.roots);
+    (roots.issuing, roots.revision) = (*key, revision);
+    Ok(changed())
+}
+
+/// Has a root believed no more.
+pub(super) fn drop_root(state: &mut State, key: &RootKey) -> Result<Effects, Problem> {
+    if state.roots.get(key).is_none() {
+        return Err(unknown(key));
+    }
+    if state.roots.issuing == *key {
+        return Err(Problem::new(ProblemName::Conflict, "certificates come from this root")
+            .at("path: root")
+            .remedy("have them come from another first: hanse root use"));
+    }
+    let revision = state.revision + 1;
+    let roots = Arc::make_mut(&mut state.roots);
+    roots.believed.retain(|believed| believed.root.key != *key);
+    roots.revision = revision;
+    Ok(changed())
+}
+
+fn unknown(key: &RootKey) -> Problem {
+    let named: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    Problem::new(ProblemName::NotFound, format!("no root {named} is believed"))
+        .at("path: root")
+        .remedy("hanse root list shows which are; hanse root trust adds one")
+}
+
+fn changed() -> Effects {
+    Effects { makes_revision: true, touched: Vec::new(), results: Vec::new() }
+}
+
+fn nothing() -> Effects {
+    Effects { makes_revision: false, touched: Vec::new(), results: Vec::new() }
+}

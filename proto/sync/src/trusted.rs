@@ -1,0 +1,59 @@
+//! Which roots of trust are believed.
+
+use hanse_proto::{InvalidMessage, sync};
+
+use crate::Position;
+
+/// More are never believed at a time: one, and the one that takes its place.
+const MAX_BELIEVED: usize = 2;
+
+/// The roots of trust that are believed, while one takes another's place. Opaque here, as values are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedRoots {
+    /// The position of the last change of it. An earlier list never replaces a later one.
+    pub as_of: Position,
+    /// The roots.
+    pub believed: Vec<TrustedRoot>,
+    /// SHA-256 of the public key of the one that certificates should come from.
+    pub issuing: Vec<u8>,
+}
+
+/// A root, and another root's word for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedRoot {
+    /// Its certificate, DER.
+    pub certificate: Vec<u8>,
+    /// A certificate of its key under the other root, DER.
+    pub endorsement: Vec<u8>,
+}
+
+impl From<TrustedRoots> for sync::TrustedRoots {
+    fn from(roots: TrustedRoots) -> Self {
+        let believed = roots.believed.into_iter().map(|root| sync::TrustedRoot {
+            certificate: root.certificate.into(),
+            endorsement: root.endorsement.into(),
+        });
+        Self { as_of: Some(roots.as_of.into()), believed: believed.collect(), issuing: roots.issuing.into() }
+    }
+}
+
+impl TryFrom<sync::TrustedRoots> for TrustedRoots {
+    type Error = InvalidMessage;
+
+    fn try_from(roots: sync::TrustedRoots) -> Result<Self, InvalidMessage> {
+        let invalid = |why: &str| InvalidMessage::new("TrustedRoots", why);
+        let as_of = roots.as_of.ok_or_else(|| invalid("it has no position"))?;
+        if roots.believed.len() > MAX_BELIEVED {
+            return Err(invalid("it names more than two roots"));
+        }
+        let believed = roots.believed.into_iter().map(|root| TrustedRoot {
+            certificate: root.certificate.to_vec(),
+            endorsement: root.endorsement.to_vec(),
+        });
+        Ok(Self {
+            as_of: Position::try_from(&as_of)?,
+            believed: believed.collect(),
+            issuing: roots.issuing.to_vec(),
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Replacing the root: a new one that the old one speaks for, and the old one that the new one speaks for.
+//!
+//! Whoever believes one of the two believes the other on its word, not on the word of who brought it: no control node can
+//! slip in a root of its own. The two cross certificates are RFC 4210's `newWithOld` and `oldWithNew` (§4.4); here they
+//! prove the one thing, and no path is built over them.
+
+use std::path::Path;
+
+use rustls_pki_types::CertificateDer;
+use x509_parser::parse_x509_certificate;
+
+use super::{Authority, KeyDigest, PkiError, TrustAnchor, TrustBundle, key_digest, keys};
+
+/// A root's certificate, with another root's word for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndorsedRoot {
+    /// The root.
+    pub anchor: TrustAnchor,
+    /// A certificate of the root's key under the other's. What it says beyond the key means nothing.
+    pub endorsement: CertificateDer<'static>,
+}
+
+impl EndorsedRoot {
+    /// Takes both from DER; checks that they are of one key.
+    pub fn from_der(certificate: &[u8], endorsement: &[u8]) -> Result<Self, PkiError> {
+        let anchor = TrustAnchor::from_der(certificate)?;
+        let endorsement = CertificateDer::from(endorsement.to_vec());
+        if key_digest(&endorsement)? != anchor.spki_sha256() {
+            return Err(PkiError::certificate("the cross certificate is of another root's key"));
+        }
+        Ok(Self { anchor, endorsement })
+    }
+
+    /// Whether `other` speaks for this root.
+    pub fn is_endorsed_by(&self, other: &TrustAnchor) -> bool {
+        let (Ok((_, endorsement)), Ok((_, issuer))) =
+            (parse_x509_certificate(&self.endorsement), parse_x509_certificate(other.certificate()))
+        else {
+            return false;
+        };
+        endorsement.verify_signature(Some(issuer.public_key())).is_ok()
+    }
+}
+
+/// What an operator hands to the federation to have its root replaced: three certificates, no key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// The root in use, and the new one's word for it.
+    pub present: EndorsedRoot,
+    /// The new one, and the present one's word for it.
+    pub fresh: EndorsedRoot,
+}
+
+impl Rotation {
+    /// Made by who holds both keys.
+    pub fn new(present: &Authority, fresh: &Authority) -> Result<Self, PkiError> {
+        let endorsed = |root: &Authority, by: &Authority| {
+            let anchor = root.trust_anchor()?;
+            let endorsement = by.endorse(root)?;
+            Ok::<_, PkiError>(EndorsedRoot { anchor, endorsement })
+        };
+        Ok(Self { present: endorsed(present, fresh)?, fresh: endorsed(fresh, present)? })
+    }
+
+    /// As PEM: the new root, the two cross certificates (new under old, old under new), the old root.
+    pub fn to_pem(&self) -> String {
+        let Self { present, fresh } = self;
+        keys::certificates_to_pem([
+            fresh.anchor.certificate(),
+            &fresh.endorsement,
+            &present.endorsement,
+            present.anchor.certificate(),
+        ])
+    }
+
+    /// Reads [`to_pem`](Self::to_pem) and checks that each of the two roots speaks for the other.
+    pub fn from_pem(pem: &str) -> Result<Self, PkiError> {
+        let certificates = keys::certificates_from_pem(pem, "rotation")?;
+        let [fresh, new_with_old, old_with_new, present] = certificates.as_slice() else {
+            return Err(PkiError::Pem {
+                what: "rotation".into(),
+                reason: format!("it holds {} certificates, not four", certificates.len()),
+            });
+        };
+        let fresh = EndorsedRoot::from_der(fresh, new_with_old)?;
+        let present = EndorsedRoot::from_der(present, old_with_new)?;
+        if fresh.anchor == present.anchor {
+            return Err(PkiError::certificate("the new root is the old one"));
+        }
+        if !fresh.is_endorsed_by(&present.anchor) || !present.is_endorsed_by(&fresh.anchor) {
+            return Err(PkiError::certificate("the two roots do not speak for each other"));
+        }
+        Ok(Self { present, fresh })
+    }
+
+    /// Reads a file of this kind.
+    pub fn load(path: &Path) -> Result<Self, PkiError> {
+        let read = std::fs::read_to_string(path);
+        Self::from_pem(&read.map_err(|source| PkiError::Io { action: "read", path: path.into(), source })?)
+    }
+}
+
+impl TrustBundle {
+    /// What is to be believed next by who believes this bundle and is told of these roots: those it believes already or that
+    /// one of those speaks for; and in any case `own`, the root of its own certificate. A root that is not told of any more is
+    /// dropped. `issuing` is the one that certificates should come from, if it is among them.
+    ///
+    /// A root that nobody believed speaks for is left out, whoever tells of it.
+    pub fn followed_by(
+        &self,
+        told: &[EndorsedRoot],
+        issuing: KeyDigest,
+        own: &TrustAnchor,
+    ) -> Result<Self, PkiError> {
+        let believed = |root: &&EndorsedRoot| {
+            self.anchors().iter().any(|held| *held == root.anchor || root.is_endorsed_by(held))
+        };
+        let mut next: Vec<_> = told.iter().filter(believed).map(|root| root.anchor.clone()).collect();
+        if !next.contains(own) {
+            next.push(own.clone());
+        }
+        Self::new(next).map(|bundle| bundle.issued_by(issuing))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anchor(root: &Authority) -> TrustAnchor {
+        root.trust_anchor().unwrap()
+    }
+
+    fn bundle(roots: &[&Authority]) -> TrustBundle {
+        TrustBundle::new(roots.iter().map(|root| anchor(root)).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn believed(bundle: &TrustBundle) -> Vec<KeyDigest> {
+        bundle.anchors().iter().map(TrustAnchor::spki_sha256).collect()
+    }
+
+    #[test]
+    fn each_root_speaks_for_the_other_as_text_too() {
+        let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let rotation = Rotation::new(&old, &new).unwrap();
+        assert_eq!(Rotation::from_pem(&rotation.to_pem()).unwrap(), rotation);
+        assert!(
+            rotation.fresh.is_endorsed_by(&anchor(&old)) && !rotation.fresh.is_endorsed_by(&anchor(&new))
+        );
+        assert!(rotation.present.is_endorsed_by(&anchor(&new)));
+        assert!(!rotation.to_pem().contains("PRIVATE"));
+    }
+
+    #[test]
+    fn what_proves_nothing_is_refused() {
+        let (old, new, stranger) =
+            (Authority::new_root().unwrap(), Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let refused = |text: &str, why: &str| {
+            let error = Rotation::from_pem(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused("", "PEM");
+        refused(&anchor(&new).to_pem(), "it holds 1 certificates, not four");
+        let sound = Rotation::new(&old, &new).unwrap();
+        let forged = Rotation::new(&stranger, &new).unwrap();
+        // The old root never spoke for the new one.
+        let mixed = Rotation { present: sound.present.clone(), fresh: forged.fresh };
+        refused(&mixed.to_pem(), "do not speak for each other");
+        let mixed = Rotation { present: forged.present, fresh: sound.fresh };
+        refused(&mixed.to_pem(), "do not speak for each other");
+        let control = old.new_control_intermediate(&hanse_topology::Name::new("cp-1").unwrap()).unwrap();
+        Rotation::new(&control, &new).expect_err("only a root speaks for a root");
+    }
+
+    #[test]
+    fn a_root_comes_on_the_word_of_one_that_is_believed_and_goes_when_it_is_not_told_of() {
+        let (old, new, stranger) =
+            (Authority::new_root().unwrap(), Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let rotation = Rotation::new(&old, &new).unwrap();
+        let both = [rotation.present.clone(), rotation.fresh.clone()];
+        let [of_old, of_new] = [&old, &new].map(|root| anchor(root).spki_sha256());
+        for (held, own) in [(&old, &old), (&new, &new)] {
+            let next = bundle(&[held]).followed_by(&both, of_new, &anchor(own)).unwrap();
+            assert_eq!(believed(&next), [of_old, of_new], "whichever of the two it began with");
+            assert_eq!(next.issuing(), Some(of_new));
+        }
+        let begun = bundle(&[&old, &new]);
+        let dropped = begun.followed_by(&both[1..], of_new, &anchor(&new)).unwrap();
+        assert_eq!(believed(&dropped), [of_new]);
+        let kept = begun.followed_by(&both[1..], of_new, &anchor(&old)).unwrap();
+        assert_eq!(believed(&kept), [of_new, of_old], "its own stays, whatever it is told");
+
+        let foreign = Rotation::new(&stranger, &new).unwrap();
+        let next =
+            bundle(&[&old]).followed_by(&[foreign.fresh, foreign.present], of_new, &anchor(&old)).unwrap();
+        assert_eq!(believed(&next), [of_old], "nobody believed speaks for these");
+        assert_eq!(next.issuing(), None, "and nothing comes from what is not believed");
+    }
+
+    #[test]
+    fn an_endorsement_must_be_of_the_roots_own_key() {
+        let (old, new, other) =
+            (Authority::new_root().unwrap(), Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let of_other = old.endorse(&other).unwrap();
+        EndorsedRoot::from_der(anchor(&new).certificate(), &of_other).unwrap_err();
+    }
+}
