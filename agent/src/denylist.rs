@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_link::{Lineage, Position, Revoked};
-use hanse_transport::{Identity, LiveTrust, Shutdown, telemetry};
+use hanse_transport::{Identity, KeyDigest, LiveTrust, Refused, Shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -20,8 +20,11 @@ struct Kept {
     generation: u64,
     lineage: String,
     revision: u64,
-    /// Who is refused.
+    /// Who is refused by name.
     identities: Vec<String>,
+    /// The keys, as hexadecimal SHA-256, of authorities that are refused. Files of before there were any do not name it.
+    #[serde(default)]
+    authorities: Vec<String>,
 }
 
 impl Kept {
@@ -31,7 +34,12 @@ impl Kept {
             lineage: hex::encode(revoked.as_of.lineage.id),
             revision: revoked.as_of.revision,
             identities: revoked.identities.clone(),
+            authorities: revoked.authorities.iter().map(hex::encode).collect(),
         }
+    }
+
+    fn refused(&self) -> Refused {
+        Refused { identities: identities(&self.identities), keys: keys(&self.authorities) }
     }
 
     /// Where it stands; `None` where its lineage cannot be read, and then anything may follow it.
@@ -75,7 +83,7 @@ impl Denylist {
             None
         });
         if let Some(held) = &held {
-            trust.refuse(identities(&held.identities).into());
+            trust.refuse(held.refused());
         }
         Self { config, trust, is_written: held.is_some(), held }
     }
@@ -101,7 +109,7 @@ impl Denylist {
     fn take(&mut self, revoked: &Revoked) -> Result<(), Error> {
         let fresh = Kept::of(revoked);
         if self.held.as_ref().is_none_or(|held| *held != fresh && held.gives_way_to(revoked)) {
-            self.trust.refuse(identities(&fresh.identities).into());
+            self.trust.refuse(fresh.refused());
             info!(refused = fresh.identities.len(), revision = fresh.revision, "who is revoked has changed");
             self.held = Some(fresh);
             self.is_written = false;
@@ -122,10 +130,22 @@ fn identities(texts: &[String]) -> BTreeSet<Identity> {
     texts.iter().filter_map(read).collect()
 }
 
+/// What is no digest is no key either.
+fn keys(texts: &[String]) -> BTreeSet<KeyDigest> {
+    let read = |text: &String| {
+        let key = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+        if key.is_none() {
+            warn!(text, "cannot refuse what is no digest of a key");
+        }
+        key
+    };
+    texts.iter().filter_map(read).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use hanse_topology::Name;
-    use hanse_transport::Authority;
+    use hanse_transport::{Authority, key_digest};
 
     use super::*;
     use crate::Addresses;
@@ -152,6 +172,7 @@ mod tests {
         Revoked {
             as_of: Position { lineage, revision },
             identities: identities.iter().map(|identity| (*identity).to_owned()).collect(),
+            authorities: Vec::new(),
         }
     }
 
@@ -178,6 +199,38 @@ mod tests {
         assert!(!refused_after(&revoked(1, 6, &[])));
         assert!(refused_after(&revoked(2, 1, &[GATEWAY])), "a later history counts, whatever its revision");
         assert!(refused_after(&revoked(1, 9, &[])), "and an earlier one does not");
+    }
+
+    /// Resolves if this key is refused now.
+    fn is_refused(trust: &LiveTrust, authority: &Authority) -> bool {
+        let refused = std::pin::pin!(trust.refuses_chain(authority.chain()));
+        futures_util::FutureExt::now_or_never(refused).is_some()
+    }
+
+    #[test]
+    fn the_authority_of_who_is_refused_is_refused_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let authority = Authority::new_root().unwrap();
+        let live = trust();
+        let key = key_digest(&authority.chain()[0]).unwrap();
+        let told = Revoked { authorities: vec![key], ..revoked(1, 5, &[GATEWAY]) };
+        Denylist::restore(config.clone(), live.clone()).take(&told).unwrap();
+        let restarted = trust();
+        Denylist::restore(config, restarted.clone());
+        assert!(is_refused(&live, &authority) && is_refused(&restarted, &authority));
+    }
+
+    #[test]
+    fn a_list_kept_before_there_were_authorities_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = "01".repeat(16);
+        let kept =
+            format!(r#"{{"generation": 1, "lineage": "{id}", "revision": 5, "identities": ["{GATEWAY}"]}}"#);
+        std::fs::write(dir.path().join("revoked.json"), kept).unwrap();
+        let live = trust();
+        Denylist::restore(config(dir.path()), live.clone());
+        assert!(live.refuses(&GATEWAY.parse().unwrap()));
     }
 
     #[test]

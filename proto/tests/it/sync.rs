@@ -92,7 +92,19 @@ fn publishers_messages() {
                 revoked: Some(Revoked {
                     as_of: position(40),
                     identities: vec!["gateway-1.gateway.eu-west.hanse.internal".into()],
+                    authorities: Vec::new(),
                 }),
+            }),
+        ),
+        (
+            "welcome-authorities",
+            Body::Welcome(Welcome {
+                revoked: Some(Revoked {
+                    as_of: position(40),
+                    identities: vec!["agent-1.agent.eu-west.hanse.internal".into()],
+                    authorities: vec![vec![7; 32].into()],
+                }),
+                ..Default::default()
             }),
         ),
         (
