@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read or written.
+    /// A file cannot be read.
     #[error("cannot {action} {path}")]
     File {
         /// What was attempted.
@@ -16,15 +16,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// A file of the data directory does not say what it should.
-    #[error("{path} is damaged; delete it, and the token or gateway it was for is made anew")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
+    /// One of the small files of the data directory.
+    #[error(transparent)]
+    Kept(#[from] hanse_transport::json_file::Error),
     /// No certificate on disk and nothing to get one with.
     #[error(
         "{0} holds no certificate and there is no join token; make one with `hanse token create --join agent --region …` \

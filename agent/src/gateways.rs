@@ -1,10 +1,10 @@
 //! Which gateways the agent admitted, and what each may learn.
 
 use hanse_topology::{Name, ScopeId};
-use hanse_transport::{Identity, Role};
+use hanse_transport::{Identity, Role, json_file};
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Error, ledger};
+use crate::{Config, Error};
 
 /// What the agent remembers of a gateway it admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,12 +25,12 @@ impl Admitted {
 
 /// Remembers a gateway, replacing what was known under its name.
 pub(crate) fn admit(config: &Config, name: &Name, admitted: &Admitted) -> Result<(), Error> {
-    ledger::write(&config.gateways_dir(), name.as_str(), admitted)
+    Ok(json_file::write(&config.gateways_dir(), name.as_str(), admitted)?)
 }
 
 /// Whether the name is another gateway's: one that joined with another key.
 pub(crate) fn is_taken(config: &Config, name: &Name, key: &str) -> Result<bool, Error> {
-    let known: Option<Admitted> = ledger::read(&config.gateways_dir(), name.as_str())?;
+    let known: Option<Admitted> = json_file::read(&config.gateways_dir(), name.as_str())?;
     Ok(known.is_some_and(|known| known.key != key))
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn admitted(config: &Config, peer: &Identity) -> Result<Option<Admitt
     if peer.role != Role::Gateway || peer.region.as_ref() != Some(&config.region) {
         return Ok(None);
     }
-    ledger::read(&config.gateways_dir(), peer.name.as_str())
+    Ok(json_file::read(&config.gateways_dir(), peer.name.as_str())?)
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::{env, fs, sync::Arc};
 
 use hanse_transport::{
     Authority, Expect, Identity, Issuers, JoinToken, KeyPair, LiveAuthority, LiveCredentials, LiveTrust,
-    RenewalSchedule, Role, Shutdown, WallClock, chain_of, enrol, renew_authority, telemetry,
+    RenewalSchedule, Role, Shutdown, WallClock, chain_of, enrol, json_file, renew_authority, telemetry,
 };
 use tracing::{error, info, warn};
 
-use crate::{Config, Error, ledger};
+use crate::{Config, Error};
 
 /// The key an agent is joining with, until it has its authority.
 const PENDING_KEY: &str = "joining-key";
@@ -29,9 +29,9 @@ pub(crate) async fn authority(config: &Config, clock: &WallClock) -> Result<Auth
         return Err(Error::OtherRegion { token: answer.region, configured: config.region.to_string() });
     }
     let authority = Authority::from_parts(chain_of(&answer), key)?.with_clock(clock.clone());
-    ledger::write(&config.data_dir, LEARNT_PUBLISHERS, &answer.publishers)?;
+    json_file::write(&config.data_dir, LEARNT_PUBLISHERS, &answer.publishers)?;
     authority.save(&dir)?;
-    ledger::remove(&config.data_dir, PENDING_KEY)?;
+    json_file::remove(&config.data_dir, PENDING_KEY)?;
     info!(name = %config.name, region = %config.region, "joined the federation");
     Ok(authority)
 }
@@ -39,18 +39,18 @@ pub(crate) async fn authority(config: &Config, clock: &WallClock) -> Result<Auth
 /// The key to join with: made once and kept, so that a join whose answer was lost is repeated with the same key, which
 /// spends nothing more of the token.
 fn pending_key(config: &Config) -> Result<KeyPair, Error> {
-    if let Some(pem) = ledger::read::<String>(&config.data_dir, PENDING_KEY)? {
+    if let Some(pem) = json_file::read::<String>(&config.data_dir, PENDING_KEY)? {
         return Ok(KeyPair::from_pem(&pem)?);
     }
     let key = KeyPair::generate()?;
-    ledger::write(&config.data_dir, PENDING_KEY, &key.to_pem())?;
+    json_file::write(&config.data_dir, PENDING_KEY, &key.to_pem())?;
     Ok(key)
 }
 
 /// Where to sync from: the configured control nodes first, then those learnt when joining.
 pub(crate) fn publishers(config: &Config) -> Result<Vec<String>, Error> {
     let mut publishers = config.servers.clone();
-    for learnt in ledger::read::<Vec<String>>(&config.data_dir, LEARNT_PUBLISHERS)?.unwrap_or_default() {
+    for learnt in json_file::read::<Vec<String>>(&config.data_dir, LEARNT_PUBLISHERS)?.unwrap_or_default() {
         if !publishers.contains(&learnt) {
             publishers.push(learnt);
         }

@@ -6,12 +6,10 @@
 
 mod admission;
 mod config;
-mod denylist;
 mod enrolment;
 mod error;
 mod gateways;
 mod identity;
-mod ledger;
 mod node;
 mod tokens;
 

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use hanse_link::{
-    EffectiveSource, LinkStatus, Persistence, StoreOptions, SubscriberOptions, SubscriberTask, Subscribers,
-    Wanted, keep_offer, kept_offer, publisher_service,
+    EffectiveSource, KeptTrust, LinkStatus, Persistence, StoreOptions, SubscriberOptions, SubscriberTask,
+    Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
 };
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_transport::{
@@ -19,9 +19,7 @@ use tokio::{
 use tonic::service::Routes;
 use tracing::{error, info};
 
-use crate::{
-    Config, Error, admission::GatewayAdmission, denylist::Denylist, enrolment::EnrolmentService, identity,
-};
+use crate::{Config, Error, admission::GatewayAdmission, enrolment::EnrolmentService, identity};
 
 /// Runs an agent until the shutdown. The first run joins the federation with the join token.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -45,7 +43,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     let config = Arc::new(config);
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
-    let denylist = Denylist::restore(config.clone(), trust.clone());
+    let kept_trust = KeptTrust::restore(config.data_dir.clone(), trust.clone());
     let live = identity::issue(&config, &authority)?;
     let authority = LiveAuthority::new(authority);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
@@ -79,7 +77,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
-    tasks.spawn(denylist.follow(handle.revoked, shutdown.clone()));
+    tasks.spawn(kept_trust.follow(handle.revoked, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
     let (admission, watcher) = GatewayAdmission::new(config.clone(), handle.status, shutdown.clone());

@@ -6,11 +6,11 @@
 use std::time::Duration;
 
 use hanse_topology::Name;
-use hanse_transport::{Authority, JoinToken, WallClock};
+use hanse_transport::{Authority, JoinToken, WallClock, json_file};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Error, ledger};
+use crate::{Config, Error};
 
 /// How long a token may wait for its gateway: a working day for whoever rolls it out.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -52,16 +52,16 @@ pub fn mint_token_by(clock: &WallClock, config: &Config, environments: &[Name]) 
         spent_by: None,
     };
     forget_expired(config, now)?;
-    ledger::write(&config.tokens_dir(), id.as_str(), &minted)?;
+    json_file::write(&config.tokens_dir(), id.as_str(), &minted)?;
     Ok(token.to_string())
 }
 
 /// Removes the files of tokens that can no longer be used.
 fn forget_expired(config: &Config, now: u64) -> Result<(), Error> {
     let dir = config.tokens_dir();
-    for id in ledger::names(&dir)? {
-        if ledger::read::<Minted>(&dir, &id)?.is_some_and(|minted| minted.expires_at <= now) {
-            ledger::remove(&dir, &id)?;
+    for id in json_file::names(&dir)? {
+        if json_file::read::<Minted>(&dir, &id)?.is_some_and(|minted| minted.expires_at <= now) {
+            json_file::remove(&dir, &id)?;
         }
     }
     Ok(())
@@ -90,7 +90,7 @@ pub(crate) fn check(
 ) -> Result<Option<Shown>, Error> {
     // Parsed as a name first: it becomes part of a path.
     let Ok(id) = Name::new(id) else { return Ok(None) };
-    let Some(minted) = ledger::read::<Minted>(&config.tokens_dir(), id.as_str())? else { return Ok(None) };
+    let Some(minted) = json_file::read::<Minted>(&config.tokens_dir(), id.as_str())? else { return Ok(None) };
     let right = minted.digest == hex::encode(hanse_transport::digest_secret(secret))
         && now < minted.expires_at
         && minted.spent_by.as_deref().is_none_or(|spender| spender == key);
@@ -100,7 +100,7 @@ pub(crate) fn check(
 /// Spends a token: from now on it is of use to this key only.
 pub(crate) fn spend(config: &Config, shown: &Shown, key: &str) -> Result<(), Error> {
     let spent = Minted { spent_by: Some(key.to_owned()), ..shown.minted.clone() };
-    ledger::write(&config.tokens_dir(), shown.id.as_str(), &spent)
+    Ok(json_file::write(&config.tokens_dir(), shown.id.as_str(), &spent)?)
 }
 
 #[cfg(test)]
@@ -165,6 +165,6 @@ mod tests {
         hand.advance(LIFETIME + Duration::from_secs(60));
         mint_token_by(&clock, &config, &[]).unwrap();
         let dir = config.tokens_dir();
-        assert!(ledger::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");
+        assert!(json_file::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, s
 
 /// Refuses whom this state refuses, and says of which revision that is.
 fn refuse(trust: &LiveTrust, state: &State) -> u64 {
-    let refused = Refused { identities: identities(state).collect(), keys: authorities(state) };
+    let refused = Refused { identities: identities(state).collect(), keys: authorities(state, |_| true) };
     if !refused.identities.is_empty() {
         info!(refused = refused.identities.len(), "identities are revoked");
     }
@@ -36,12 +36,13 @@ fn refuse(trust: &LiveTrust, state: &State) -> u64 {
     state.revoked_revision()
 }
 
-/// The keys of the authorities that revoked agents and control nodes joined with: whoever has one can give itself another
-/// name. The node that founded the control plane did not join, and its key is not known here.
-fn authorities(state: &State) -> BTreeSet<KeyDigest> {
-    state
-        .revocations()
-        .filter_map(|(identity, _)| state.member(identity))
+/// The keys of the authorities that those joined with who are revoked and `concern` whoever is told: agents and control nodes.
+/// Whoever has one can give itself another name. The node that founded the control plane did not join, and its key is not
+/// known here.
+fn authorities(state: &State, concern: impl Fn(&Identity) -> bool) -> BTreeSet<KeyDigest> {
+    identities(state)
+        .filter(|identity| concern(identity))
+        .filter_map(|identity| state.member(&identity.to_string()))
         .map(|member| member.key_digest)
         .collect()
 }
@@ -60,6 +61,7 @@ pub(crate) fn of_region(state: &State, region: &Name) -> Option<Revoked> {
     Some(Revoked {
         as_of: Position { lineage, revision: state.revoked_revision() },
         identities: told.collect(),
+        authorities: authorities(state, concerns).into_iter().collect(),
     })
 }
 
@@ -99,16 +101,22 @@ mod tests {
         let token: JoinTokenSpec = serde_json::from_value(token).unwrap();
         let changes =
             vec![put(Kind::Region, "eu-west", region.into()), put(Kind::JoinToken, "t", token.into())];
+        run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
         run(&mut state, CommandBody::Apply(changes));
         let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
         let (joiner, key_digest) = (identity.clone(), [7; 32]);
         let token = name("t");
         run(&mut state, CommandBody::UseJoinToken { token, secret_digest: digest.0, joiner, key_digest });
-        assert!(authorities(&state).is_empty());
+        // Here, and as its own and another region are told.
+        let refused = |state: &State| {
+            let told = |region| of_region(state, &name(region)).unwrap().authorities;
+            (Vec::from_iter(authorities(state, |_| true)), told("eu-west"), told("us-east"))
+        };
+        assert_eq!(refused(&state), (vec![], vec![], vec![]));
         run(&mut state, CommandBody::Revoke { identity: identity.clone(), control_nodes: Vec::new() });
-        assert_eq!(authorities(&state), BTreeSet::from([key_digest]));
+        assert_eq!(refused(&state), (vec![key_digest], vec![key_digest], vec![]));
         run(&mut state, CommandBody::Readmit { identity });
-        assert!(authorities(&state).is_empty());
+        assert_eq!(refused(&state), (vec![], vec![], vec![]));
     }
 
     #[test]

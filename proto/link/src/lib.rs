@@ -3,11 +3,12 @@
 //! A node keeps its replicas in one [`Replicas`] hub. [`publisher_service`] serves them to subscribers, a
 //! [`SubscriberTask`] fills them from a publisher; an agent does both with one hub, which is all that relaying is.
 //! [`Subscribers`] says what is known of those who subscribe. A [`Persister`] keeps what the hub holds in the node's store,
-//! from which [`Persistence::open`] fills it at the next start.
+//! from which [`Persistence::open`] fills it at the next start. [`KeptTrust`] is whom a node was told to refuse.
 //!
 //! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
 
 mod admission;
+mod kept_trust;
 mod metrics;
 mod persistence;
 mod publisher;
@@ -22,6 +23,7 @@ pub use hanse_sync::{
     Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, TrustedRoot,
     TrustedRoots, Wanted,
 };
+pub use kept_trust::KeptTrust;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use publisher::{PublisherService, publisher_service};

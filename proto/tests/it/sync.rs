@@ -97,6 +97,7 @@ fn publishers_messages() {
                 revoked: Some(Revoked {
                     as_of: position(40),
                     identities: vec!["gateway-1.gateway.eu-west.hanse.internal".into()],
+                    authorities: Vec::new(),
                 }),
                 roots: Some(TrustedRoots {
                     as_of: position(39),
@@ -106,6 +107,17 @@ fn publishers_messages() {
                     }],
                     issuing: vec![7; 32].into(),
                 }),
+            }),
+        ),
+        (
+            "welcome-authorities",
+            Body::Welcome(Welcome {
+                revoked: Some(Revoked {
+                    as_of: position(40),
+                    identities: vec!["agent-1.agent.eu-west.hanse.internal".into()],
+                    authorities: vec![vec![7; 32].into()],
+                }),
+                ..Default::default()
             }),
         ),
         (

@@ -1,5 +1,5 @@
 //! What every role needs to talk to another: identities and certificates, mutual TLS, gRPC channels and listeners,
-//! joining, and the small machinery of a process (shutdown, backoff, logs, metrics, the admin port).
+//! joining, and the small machinery of a process (shutdown, backoff, logs, metrics, the admin port, small files).
 //!
 //! Nothing here knows what is said over a connection; the one exception is [`enrol`], because a process without a
 //! certificate can say nothing else.
@@ -9,7 +9,9 @@ pub mod backoff;
 mod clock;
 mod connect;
 mod cut;
+mod durable;
 mod enrolment;
+pub mod json_file;
 mod listener;
 mod metrics;
 mod pki;

@@ -274,7 +274,12 @@ fn which_roots_are_believed_is_said_at_once_and_once() {
 #[test]
 fn who_is_revoked_is_said_at_once_and_once() {
     let mut example = Example::new(holding(replica()));
-    let revoked = |revision| Revoked { as_of: at(revision), identities: vec!["g.gateway.r".into()] };
+    let of = |revision, authorities: &[[u8; 32]]| Revoked {
+        as_of: at(revision),
+        identities: vec!["g.gateway.r".into()],
+        authorities: authorities.to_vec(),
+    };
+    let revoked = |revision| of(revision, &[]);
     let welcomes = |example: &mut Example, revoked: Option<Revoked>| {
         example.session.revoke(revoked);
         example.after(5000).iter().filter(|said| said.starts_with("welcome")).count()
@@ -282,6 +287,7 @@ fn who_is_revoked_is_said_at_once_and_once() {
     assert_eq!(welcomes(&mut example, Some(revoked(7))), 1);
     assert_eq!(welcomes(&mut example, Some(revoked(7))), 0, "it is no news");
     assert_eq!(welcomes(&mut example, Some(revoked(8))), 1, "the same list of a later revision is");
+    assert_eq!(welcomes(&mut example, Some(of(8, &[[1; 32]]))), 1, "an authority is");
     assert_eq!(welcomes(&mut example, None), 1);
 }
 

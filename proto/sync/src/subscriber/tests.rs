@@ -578,10 +578,21 @@ fn who_is_revoked_is_known_from_the_last_welcome() {
         let effects = session.handle(message(publisher_message::Body::Welcome(welcome)), &replicas, now);
         (session.revoked().cloned(), effects.len())
     };
-    let list = crate::Revoked { as_of: at(7), identities: vec!["g.gateway.r.hanse.internal".into()] };
+    let list = crate::Revoked {
+        as_of: at(7),
+        identities: vec!["g.gateway.r.hanse.internal".into()],
+        authorities: vec![[1; 32], [2; 32]],
+    };
     assert_eq!(told(Some(list.clone().into())), (Some(list), 0));
     assert_eq!(told(None), (None, 0), "a publisher that says nothing of it");
-    let malformed = sync::Revoked { as_of: None, identities: vec![] };
-    let (_, effects) = told(Some(malformed));
-    assert_eq!(effects, 2, "an alarm, and the end of the stream");
+    let nowhere = sync::Revoked { as_of: None, ..Default::default() };
+    let no_digest = sync::Revoked {
+        as_of: Some(at(8).into()),
+        authorities: vec![vec![1; 31].into()],
+        ..Default::default()
+    };
+    for malformed in [nowhere, no_digest] {
+        let (_, effects) = told(Some(malformed));
+        assert_eq!(effects, 2, "an alarm, and the end of the stream");
+    }
 }

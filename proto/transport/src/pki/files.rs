@@ -4,20 +4,19 @@
 //! takes the key that fits the chain.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
 
 use super::{Chain, KeyPair, PkiError, keys};
+use crate::durable::{self, SECRET_MODE};
 
 const CHAIN: &str = "chain.pem";
 const KEY: &str = "key.pem";
 const PREVIOUS_KEY: &str = "key.previous.pem";
 
-/// Secrets are for the owner alone.
-const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -25,7 +24,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 pub(super) fn save(dir: &Path, chain: &Chain, key: &KeyPair) -> Result<(), PkiError> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir).map_err(io_error("create", dir))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync(parent).map_err(io_error("sync", parent))?;
+        durable::sync(parent).map_err(io_error("sync", parent))?;
     }
     let previous = dir.join(PREVIOUS_KEY);
     // Whichever of the two fits the chain now, so that a crash after a crash loses nothing either.
@@ -65,28 +64,8 @@ pub(super) fn load(dir: &Path) -> Result<(Chain, KeyPair), PkiError> {
     if previous.belongs_to(&chain[0]) { Ok((chain, previous)) } else { Err(PkiError::KeyMismatch) }
 }
 
-/// Replaces one file: temporary file, fsync, rename, fsync of the directory.
 fn replace(dir: &Path, name: &str, content: &str, mode: u32) -> Result<(), PkiError> {
-    let temporary = dir.join(format!(".{name}.new"));
-    let target = dir.join(name);
-    let write = || {
-        // A leftover of a crash may have any mode; a new file has ours from its first byte.
-        match fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
-        file.write_all(content.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&temporary, &target)?;
-        sync(dir)
-    };
-    write().map_err(io_error("write", &target))
-}
-
-/// Makes a directory's entries durable.
-fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    durable::replace(dir, name, content.as_bytes(), mode).map_err(io_error("write", &dir.join(name)))
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {

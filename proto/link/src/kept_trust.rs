@@ -1,0 +1,220 @@
+//! Whom this node was told to refuse: in force in its [`LiveTrust`], kept on disk, and held to with nobody there to ask.
+//!
+//! What is in force is in memory first: no trouble with the disk takes a refusal back.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use hanse_sync::{Lineage, Position, Revoked};
+use hanse_transport::{Identity, LiveTrust, Refused, Shutdown, json_file, telemetry};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+/// Its name in the node's data directory.
+const FILE: &str = "revoked";
+/// Between two attempts to write it: how late it is noticed that a disk has room again.
+const WRITE_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a node was told, in force and on disk. Cloning shares it.
+#[derive(Clone)]
+pub struct KeptTrust(Arc<Shared>);
+
+struct Shared {
+    dir: PathBuf,
+    trust: LiveTrust,
+    told: watch::Sender<Option<Revoked>>,
+    /// Whether the file says what is in force. Held while anything changes: several may tell at once.
+    is_written: Mutex<bool>,
+}
+
+impl fmt::Debug for KeptTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeptTrust").field(&*self.0.told.borrow()).finish()
+    }
+}
+
+impl KeptTrust {
+    /// Puts in force what is on disk in `dir`. To be called before anybody is let in and anybody is connected to.
+    ///
+    /// A file that cannot be read is moved aside and the node starts: what it is told next counts. Not to start would stop the
+    /// region for want of a list that is mostly empty.
+    pub fn restore(dir: PathBuf, trust: LiveTrust) -> Self {
+        let held = read(&dir);
+        if let Some(held) = &held {
+            trust.refuse(refused(held));
+        }
+        let is_written = Mutex::new(held.is_some());
+        Self(Arc::new(Shared { dir, trust, told: watch::Sender::new(held), is_written }))
+    }
+
+    /// What is in force, for whoever passes it on.
+    pub fn in_force(&self) -> watch::Receiver<Option<Revoked>> {
+        self.0.told.subscribe()
+    }
+
+    /// Holds this node to what it is told, until the shutdown or until nobody is left to tell.
+    pub async fn follow(self, mut told: watch::Receiver<Option<Revoked>>, shutdown: Shutdown) {
+        loop {
+            let is_written = *self.0.is_written.lock();
+            tokio::select! {
+                () = shutdown.wait() => return,
+                changed = told.changed() => match changed {
+                    Ok(()) => {
+                        let revoked = told.borrow_and_update().clone();
+                        revoked.iter().for_each(|revoked| self.take(revoked));
+                    }
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep(WRITE_AGAIN), if !is_written => self.write(),
+            }
+        }
+    }
+
+    /// Puts a list in force, unless a later one is; then writes it down.
+    pub fn take(&self, revoked: &Revoked) {
+        let Shared { trust, told, is_written, .. } = &*self.0;
+        let mut is_written = is_written.lock();
+        let held = told.borrow().clone();
+        let fresh = match &held {
+            // Who lags must not take a revocation back.
+            Some(held) if !revoked.as_of.may_follow(&held.as_of) => return,
+            Some(held) if revoked.as_of.is(&held.as_of) => both(held, revoked),
+            Some(_) | None => revoked.clone(),
+        };
+        if held.is_none_or(|held| Record::from(&held) != Record::from(&fresh)) {
+            trust.refuse(refused(&fresh));
+            info!(
+                refused = fresh.identities.len(),
+                revision = fresh.as_of.revision,
+                "who is revoked has changed"
+            );
+            told.send_replace(Some(fresh));
+            *is_written = false;
+        }
+        drop(is_written);
+        self.write();
+    }
+
+    /// Writes down what is in force, if it is not yet.
+    fn write(&self) {
+        let Shared { dir, told, is_written, .. } = &*self.0;
+        let mut is_written = is_written.lock();
+        let held = told.borrow().as_ref().map(Record::from);
+        if let Some(held) = held.filter(|_| !*is_written) {
+            match json_file::write(dir, FILE, &held) {
+                Ok(()) => *is_written = true,
+                Err(error) => error!(
+                    error = %telemetry::causes(&error),
+                    "cannot keep who is revoked yet: after a restart nobody would remember it here"
+                ),
+            }
+        }
+    }
+}
+
+/// Two lists of one position: nobody is told of itself, so each may lack the one it was told to.
+fn both(one: &Revoked, other: &Revoked) -> Revoked {
+    let identities: BTreeSet<_> = one.identities.iter().chain(&other.identities).cloned().collect();
+    let authorities: BTreeSet<_> = one.authorities.iter().chain(&other.authorities).copied().collect();
+    Revoked {
+        as_of: one.as_of,
+        identities: identities.into_iter().collect(),
+        authorities: authorities.into_iter().collect(),
+    }
+}
+
+fn read(dir: &Path) -> Option<Revoked> {
+    let read = json_file::read::<Record>(dir, FILE);
+    let kept = read.unwrap_or_else(|error| {
+        error!(
+            error = %telemetry::causes(&error),
+            "cannot read who is revoked: nobody is refused until this node is told again"
+        );
+        if matches!(error, json_file::Error::Damaged { .. })
+            && let Err(error) = json_file::set_aside(dir, FILE)
+        {
+            error!(error = %telemetry::causes(&error), "cannot move the damaged list aside");
+        }
+        None
+    });
+    kept.map(Revoked::from)
+}
+
+/// What cannot be read cannot be refused either: a later version's role, say.
+fn refused(revoked: &Revoked) -> Refused {
+    let read = |text: &String| -> Option<Identity> {
+        text.parse().inspect_err(|error| warn!(text, %error, "cannot refuse what is no identity")).ok()
+    };
+    Refused {
+        identities: revoked.identities.iter().filter_map(read).collect(),
+        keys: revoked.authorities.iter().copied().collect(),
+    }
+}
+
+/// What was told, as it is kept: where it stands, and the content. A file of an earlier version lacks what came later.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Record {
+    /// The lineage's generation and id, and the revision of the last change.
+    generation: u64,
+    lineage: Hex<16>,
+    revision: u64,
+    /// Who is refused by name.
+    identities: Vec<String>,
+    /// The keys, as SHA-256, of authorities that are refused.
+    #[serde(default)]
+    authorities: Vec<Hex<32>>,
+}
+
+impl From<&Revoked> for Record {
+    fn from(revoked: &Revoked) -> Self {
+        Self {
+            generation: revoked.as_of.lineage.generation,
+            lineage: Hex(revoked.as_of.lineage.id),
+            revision: revoked.as_of.revision,
+            identities: revoked.identities.clone(),
+            authorities: revoked.authorities.iter().copied().map(Hex).collect(),
+        }
+    }
+}
+
+impl From<Record> for Revoked {
+    fn from(kept: Record) -> Self {
+        let lineage = Lineage { generation: kept.generation, id: kept.lineage.0, parent: None };
+        Self {
+            as_of: Position { lineage, revision: kept.revision },
+            identities: kept.identities,
+            authorities: kept.authorities.into_iter().map(|key| key.0).collect(),
+        }
+    }
+}
+
+/// Octets, written as hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Hex<const N: usize>([u8; N]);
+
+impl<const N: usize> From<Hex<N>> for String {
+    fn from(octets: Hex<N>) -> Self {
+        hex::encode(octets.0)
+    }
+}
+
+impl<const N: usize> TryFrom<String> for Hex<N> {
+    type Error = hex::FromHexError;
+
+    fn try_from(digits: String) -> Result<Self, Self::Error> {
+        let mut octets = [0; N];
+        hex::decode_to_slice(digits, &mut octets)?;
+        Ok(Self(octets))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,31 @@
+//! Replacing a file so that a crash leaves the old content or the new, never a part of either.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+/// Secrets are for the owner alone.
+pub(crate) const SECRET_MODE: u32 = 0o600;
+
+/// Writes a temporary file beside `dir/name`, syncs it, renames it and syncs the directory.
+pub(crate) fn replace(dir: &Path, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
+    let temporary = dir.join(format!(".{name}.new"));
+    // A leftover of a crash may have any mode; a new file has ours from its first byte.
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    sync(dir)
+}
+
+/// Makes a directory's entries durable.
+pub(crate) fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
