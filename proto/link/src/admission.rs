@@ -1,6 +1,6 @@
 //! Who may subscribe to what.
 
-use hanse_sync::{Position, Revoked};
+use hanse_sync::{Position, Revoked, TrustedRoots};
 use hanse_topology::ScopeId;
 use hanse_transport::Identity;
 use tokio::sync::watch;
@@ -25,6 +25,11 @@ pub trait Admission: Send + Sync {
     /// Who is refused by name, as far as it concerns `peer`. `None`: nothing is said of it, as by those who do not know.
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
         let _ = peer;
+        None
+    }
+
+    /// Which roots of trust are believed. `None`: nothing is said of it.
+    fn roots(&self) -> Option<TrustedRoots> {
         None
     }
 

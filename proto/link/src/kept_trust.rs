@@ -198,7 +198,7 @@ impl From<Record> for Revoked {
 /// Octets, written as hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-struct Hex<const N: usize>([u8; N]);
+pub(crate) struct Hex<const N: usize>(pub(crate) [u8; N]);
 
 impl<const N: usize> From<Hex<N>> for String {
     fn from(octets: Hex<N>) -> Self {

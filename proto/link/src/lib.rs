@@ -8,6 +8,7 @@
 //! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
 
 mod admission;
+mod kept_roots;
 mod kept_trust;
 mod metrics;
 mod persistence;
@@ -23,6 +24,7 @@ pub use hanse_sync::{
     Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, TrustedRoot,
     TrustedRoots, Wanted,
 };
+pub use kept_roots::KeptRoots;
 pub use kept_trust::KeptTrust;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};

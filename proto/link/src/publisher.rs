@@ -161,6 +161,7 @@ impl Stream {
         });
         self.session.admit(scopes, as_of);
         self.session.revoke(self.service.admission.revoked_for(&self.identity));
+        self.session.trust(self.service.admission.roots());
     }
 
     /// Works out what to send next.

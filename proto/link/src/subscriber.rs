@@ -13,7 +13,7 @@ use std::{
 };
 
 use hanse_proto::sync::Report;
-use hanse_sync::{Freshness, Patience, Position, Quarantine, Revoked, Wanted};
+use hanse_sync::{Freshness, Patience, Position, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::ScopeId;
 use hanse_transport::{ClientTls, Identity, Shutdown, backoff::Backoff, connect, telemetry};
 use tokio::sync::watch;
@@ -85,6 +85,7 @@ pub struct SubscriberTask {
     status: watch::Sender<LinkStatus>,
     freshness: watch::Sender<Freshness>,
     revoked: watch::Sender<Option<Revoked>>,
+    roots: watch::Sender<Option<TrustedRoots>>,
     /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
     patience: Patience,
 }
@@ -104,6 +105,8 @@ pub struct SubscriberHandle {
     pub freshness: watch::Receiver<Freshness>,
     /// Who is refused by name, as the publisher followed last said it. Positions may go back: see [`Revoked::as_of`].
     pub revoked: watch::Receiver<Option<Revoked>>,
+    /// Which roots of trust are believed, as the publisher followed last said it. Positions may go back here, too.
+    pub roots: watch::Receiver<Option<TrustedRoots>>,
 }
 
 impl SubscriberTask {
@@ -117,6 +120,7 @@ impl SubscriberTask {
         let (status, status_seen) = watch::channel(LinkStatus::default());
         let (freshness, freshness_seen) = watch::channel(Freshness::unconfirmed(Instant::now()));
         let (revoked, revoked_seen) = watch::channel(None);
+        let (roots, roots_seen) = watch::channel(None);
         let task = Self {
             options,
             replicas,
@@ -127,9 +131,16 @@ impl SubscriberTask {
             status,
             freshness,
             revoked,
+            roots,
             patience: Patience::default(),
         };
-        (task, SubscriberHandle { status: status_seen, freshness: freshness_seen, revoked: revoked_seen })
+        let handle = SubscriberHandle {
+            status: status_seen,
+            freshness: freshness_seen,
+            revoked: revoked_seen,
+            roots: roots_seen,
+        };
+        (task, handle)
     }
 
     /// Starts with what an earlier process was offered last, until a publisher says otherwise.

@@ -43,7 +43,7 @@ fn the_latest_list_holds_also_after_a_restart() {
 
 /// Resolves if this key is refused now.
 fn is_refused(trust: &LiveTrust, authority: &Authority) -> bool {
-    let refused = std::pin::pin!(trust.refuses_chain(authority.chain()));
+    let refused = std::pin::pin!(trust.spoils(authority.chain()));
     futures_util::FutureExt::now_or_never(refused).is_some()
 }
 

@@ -12,7 +12,7 @@ use hanse_proto::sync::{
 };
 use hanse_sync::{Effect, Position, Standing, SubscriberSession};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -266,15 +266,8 @@ impl<'a> Link<'a> {
         if let Some(freshness) = freshness {
             self.task.freshness.send_if_modified(|held| std::mem::replace(held, freshness) != freshness);
         }
-        if let Some(revoked) = self.session.revoked() {
-            self.task.revoked.send_if_modified(|known| {
-                let changed = known.as_ref() != Some(revoked);
-                if changed {
-                    *known = Some(revoked.clone());
-                }
-                changed
-            });
-        }
+        note_news(&self.task.revoked, self.session.revoked());
+        note_news(&self.task.roots, self.session.roots());
         self.task.status.send_if_modified(|status| {
             let mut next = status.clone();
             next.connected_to = Some(self.address.to_owned());
@@ -293,6 +286,17 @@ impl<'a> Link<'a> {
         });
         standing
     }
+}
+
+/// Passes on what a publisher says, where it says something new.
+fn note_news<T: Clone + PartialEq>(known: &watch::Sender<Option<T>>, said: Option<&T>) {
+    known.send_if_modified(|known| {
+        let is_news = said.is_some() && known.as_ref() != said;
+        if is_news {
+            *known = said.cloned();
+        }
+        is_news
+    });
 }
 
 /// Whether an offer made by the state `as_of` replaces the one held. One that does not know this node rests on no state, and

@@ -5,7 +5,7 @@ use tonic::Status;
 
 use crate::{
     Authority, Chain, ClientTls, Credentials, Expect, Identity, KeyPair, LiveCredentials, LiveTrust,
-    PkiError, TlsError, client_tls,
+    PkiError, TlsError, Validity, client_tls,
     enrolment::{ANSWER_TIMEOUT, Failure, classified},
     telemetry,
 };
@@ -63,6 +63,7 @@ pub async fn renew_credentials(issuers: &Issuers, current: &Credentials) -> Resu
     ask_in_turn(issuers, current.clone(), |chain| {
         let fresh = Credentials::new(chain, current.key().clone())?;
         check(issuers, fresh.chain(), current.identity())?;
+        check_worth(issuers, fresh.chain(), current.chain(), current.validity())?;
         Ok(fresh)
     })
     .await
@@ -80,6 +81,7 @@ pub async fn renew_authority(
         let fresh = Authority::from_parts(chain, key.clone())?.with_clock(issuers.trust.clock().clone());
         // Path validation takes leaves only: so use the new certificate once, for what it is for.
         check(issuers, fresh.issue_credentials(own, &[])?.chain(), own)?;
+        check_worth(issuers, fresh.chain(), current.chain(), current.validity())?;
         Ok(fresh)
     })
     .await
@@ -93,6 +95,16 @@ fn check(issuers: &Issuers, chain: &Chain, expected: &Identity) -> Result<(), Pk
         return Ok(());
     }
     Err(PkiError::certificate(format!("it makes this process {found} instead of {expected}")))
+}
+
+/// Whether a fresh chain is any better than the one there is: while one root takes another's place, whoever is asked may be
+/// under the old one still, and another issuer, or the same one a moment later, does better.
+fn check_worth(issuers: &Issuers, fresh: &Chain, current: &Chain, life: Validity) -> Result<(), PkiError> {
+    let (believed, now) = (issuers.trust.current(), issuers.trust.clock().now());
+    if believed.is_outdated(fresh) && believed.is_outdated(current) && now < life.half_life() {
+        return Err(PkiError::certificate("it comes from the root that another takes the place of"));
+    }
+    Ok(())
 }
 
 /// Asks all in turn until one renews. A refusal ends nothing: another may know more, and nothing secret is shown.

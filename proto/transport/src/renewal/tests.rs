@@ -5,7 +5,7 @@ use tonic::Status;
 use super::*;
 use crate::{
     Alpn, Authority, Clients, Credentials, Expect, Identity, KeyPair, LiveTrust, Peer, Role, ShutdownTrigger,
-    digest_secret,
+    TrustBundle, digest_secret,
     enrolment::tests::{Desk, Serving, serve},
     server_tls, telemetry,
     testbed::{identity, listen, name, soon},
@@ -276,4 +276,37 @@ async fn near_its_authoritys_end_renewals_keep_their_distance() {
     assert!(tokio::time::timeout(at_once, schedule.due(fresh(), pending())).await.is_err());
     outage.hand.advance(Duration::from_secs(31));
     assert!(soon(schedule.due(fresh(), pending())).await, "a minute and at most half of one later");
+}
+
+#[tokio::test]
+async fn while_the_root_is_replaced_only_what_comes_from_the_new_one_is_taken() {
+    let outage = Outage::new();
+    let new_root = Authority::new_root_by(outage.clock.clone()).unwrap();
+    let old_anchor = outage.trust.current().anchors()[0].clone();
+    let new_anchor = new_root.trust_anchor().unwrap();
+    let both = TrustBundle::new([old_anchor, new_anchor.clone()]).unwrap();
+    let gateway = outage.region.issue_credentials(&identity("g.gateway.eu-west"), &[]).unwrap();
+    let spoilt = outage.trust.spoils(gateway.chain());
+    tokio::pin!(spoilt);
+    assert!(futures_util::poll!(&mut spoilt).is_pending());
+    outage.trust.replace(both.issued_by(new_anchor.spki_sha256()));
+    soon(spoilt).await;
+
+    let (_serving, address) =
+        outage.open(&outage.agent(), Role::Gateway, leaves(outage.region.clone())).await;
+    let error = soon(renew_credentials(&outage.issuers(&address, Role::Agent), &gateway)).await.unwrap_err();
+    assert!(text(&error).contains("another takes the place of"), "this agent is under the old root: {error}");
+
+    let control = new_root.new_control_intermediate(&name("cp-1")).unwrap();
+    let region = control.new_regional_intermediate(&name("eu-west")).unwrap();
+    let (_serving, address) = outage.open(&outage.agent(), Role::Gateway, leaves(region)).await;
+    let fresh = soon(renew_credentials(&outage.issuers(&address, Role::Agent), &gateway)).await.unwrap();
+    assert_eq!(fresh.trust_anchor().unwrap(), new_anchor);
+    assert_eq!(fresh.key().public_key_der(), gateway.key().public_key_der());
+
+    // Close to its end, a certificate from the old root is better than none.
+    outage.hand.advance(DAY * 3 / 4);
+    let (_serving, address) =
+        outage.open(&outage.agent(), Role::Gateway, leaves(outage.region.clone())).await;
+    soon(renew_credentials(&outage.issuers(&address, Role::Agent), &gateway)).await.unwrap();
 }

@@ -1,0 +1,134 @@
+use std::fs;
+
+use hanse_topology::Name;
+use hanse_transport::{Authority, Identity, Rotation};
+
+use super::*;
+
+/// A node under one root, and a rotation to another.
+struct Example {
+    dir: tempfile::TempDir,
+    trust: LiveTrust,
+    own: LiveCredentials,
+    old: Authority,
+    new: Authority,
+}
+
+fn under(root: &Authority) -> LiveCredentials {
+    let name = |text| Name::new(text).unwrap();
+    let control = root.new_control_intermediate(&name("cp-1")).unwrap();
+    let region = control.new_regional_intermediate(&name("eu-west")).unwrap();
+    let identity = Identity::gateway(name("g"), name("eu-west"));
+    LiveCredentials::new(region.issue_credentials(&identity, &[]).unwrap())
+}
+
+fn key(root: &Authority) -> KeyDigest {
+    root.trust_anchor().unwrap().spki_sha256()
+}
+
+impl Example {
+    fn new() -> Self {
+        let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let trust = LiveTrust::from(old.trust_anchor().unwrap());
+        Self { dir: tempfile::tempdir().unwrap(), trust, own: under(&old), old, new }
+    }
+
+    fn restore(&self) -> KeptRoots {
+        KeptRoots::restore(self.dir.path().to_owned(), self.trust.clone(), self.own.clone())
+    }
+
+    /// The same node after a restart: its own certificate is all it begins with.
+    fn restarted(&self) -> (KeptRoots, LiveTrust) {
+        let trust = LiveTrust::from(self.own.current().trust_anchor().unwrap());
+        (KeptRoots::restore(self.dir.path().to_owned(), trust.clone(), self.own.clone()), trust)
+    }
+
+    fn told(&self, revision: u64, of: &[&EndorsedRoot], issuing: &Authority) -> TrustedRoots {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let believed = of.iter().map(|root| TrustedRoot {
+            certificate: root.anchor.certificate().to_vec(),
+            endorsement: root.endorsement.to_vec(),
+        });
+        TrustedRoots {
+            as_of: Position { lineage, revision },
+            believed: believed.collect(),
+            issuing: key(issuing).to_vec(),
+        }
+    }
+}
+
+fn believed(trust: &LiveTrust) -> Vec<KeyDigest> {
+    trust.current().anchors().iter().map(TrustAnchor::spki_sha256).collect()
+}
+
+#[test]
+fn a_rotation_is_followed_step_by_step_and_outlives_restarts() {
+    let mut example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let both = [&rotation.present, &rotation.fresh];
+    let (of_old, of_new) = (key(&example.old), key(&example.new));
+    let kept = example.restore();
+    assert_eq!(kept.status().believed, [of_old.to_vec()]);
+
+    kept.take(&example.told(5, &both, &example.old));
+    assert_eq!(believed(&example.trust), [of_old, of_new]);
+    assert_eq!(kept.status().believed.len(), 2);
+    let (restarted, trust) = example.restarted();
+    assert_eq!(believed(&trust), [of_old, of_new]);
+    assert_eq!(
+        *restarted.in_force().borrow(),
+        Some(example.told(5, &both, &example.old)),
+        "passed on with nobody to ask"
+    );
+
+    kept.take(&example.told(6, &both, &example.new));
+    assert!(example.trust.current().is_outdated(example.own.current().chain()));
+    example.own.replace(under(&example.new).current().as_ref().clone());
+    assert!(!example.trust.current().is_outdated(example.own.current().chain()));
+    assert_eq!(kept.status().shown, of_new.to_vec());
+
+    kept.take(&example.told(4, &both, &example.old));
+    assert_eq!(example.trust.current().issuing(), Some(of_new), "who lags takes nothing back");
+
+    kept.take(&example.told(7, &both[1..], &example.new));
+    assert_eq!(believed(&example.trust), [of_new]);
+    example.trust = LiveTrust::from(example.new.trust_anchor().unwrap());
+    assert_eq!(believed(&example.restarted().1), [of_new]);
+}
+
+#[test]
+fn a_root_that_nobody_believed_speaks_for_is_left_out_whoever_tells_of_it() {
+    let example = Example::new();
+    let stranger = Authority::new_root().unwrap();
+    let foreign = Rotation::new(&stranger, &example.new).unwrap();
+    let kept = example.restore();
+    kept.take(&example.told(5, &[&foreign.present, &foreign.fresh], &example.new));
+    assert_eq!(believed(&example.trust), [key(&example.old)]);
+    assert_eq!(kept.status().believed, [key(&example.old).to_vec()]);
+    assert_eq!(believed(&example.restarted().1), [key(&example.old)]);
+}
+
+#[test]
+fn others_may_count_on_what_is_on_disk_only() {
+    let example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let both = [&rotation.present, &rotation.fresh];
+    let kept =
+        KeptRoots::restore(example.dir.path().join("file"), example.trust.clone(), example.own.clone());
+    fs::write(example.dir.path().join("file"), "where the directory should be").unwrap();
+    kept.take(&example.told(5, &both, &example.old));
+    assert_eq!(believed(&example.trust).len(), 2, "it is in force");
+    assert_eq!(kept.status().believed.len(), 1, "but would not be after a restart");
+    fs::remove_file(example.dir.path().join("file")).unwrap();
+    kept.write();
+    assert_eq!(kept.status().believed.len(), 2);
+}
+
+#[test]
+fn a_damaged_file_is_moved_aside() {
+    let example = Example::new();
+    fs::write(example.dir.path().join("roots.json"), "{").unwrap();
+    example.restore();
+    assert_eq!(believed(&example.trust), [key(&example.old)]);
+    assert!(example.dir.path().join("roots.json.damaged").exists());
+}
