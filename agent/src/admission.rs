@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, LinkStatus, Offer};
+use hanse_link::{Admission, LinkStatus, Offer, TrustedRoots};
 use hanse_transport::{Identity, Shutdown};
 use tokio::sync::watch;
 use tracing::error;
@@ -13,6 +13,7 @@ use crate::{Config, gateways};
 pub(crate) struct GatewayAdmission {
     config: Arc<Config>,
     link: watch::Receiver<LinkStatus>,
+    roots: watch::Receiver<Option<TrustedRoots>>,
     changed: watch::Receiver<u64>,
 }
 
@@ -21,21 +22,31 @@ impl GatewayAdmission {
     pub(crate) fn new(
         config: Arc<Config>,
         link: watch::Receiver<LinkStatus>,
+        roots: watch::Receiver<Option<TrustedRoots>>,
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, changed) = watch::channel(0);
-        let admission = Self { config, link: link.clone(), changed };
-        (admission, watch_offers(sender, link, shutdown))
+        let admission = Self { config, link: link.clone(), roots: roots.clone(), changed };
+        (admission, watch_offers(sender, link, roots, shutdown))
     }
 }
 
-/// Fires when the agent is offered other scopes than before.
-async fn watch_offers(sender: watch::Sender<u64>, mut link: watch::Receiver<LinkStatus>, shutdown: Shutdown) {
+/// Fires when the agent is offered other scopes than before, or believes other roots.
+async fn watch_offers(
+    sender: watch::Sender<u64>,
+    mut link: watch::Receiver<LinkStatus>,
+    mut roots: watch::Receiver<Option<TrustedRoots>>,
+    shutdown: Shutdown,
+) {
     let mut known = link.borrow_and_update().offered.clone();
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
             changed = link.changed() => if changed.is_err() { return },
+            Ok(()) = roots.changed() => {
+                sender.send_modify(|version| *version += 1);
+                continue;
+            }
         }
         let status = link.borrow_and_update();
         if status.offered != known {
@@ -60,6 +71,10 @@ impl Admission for GatewayAdmission {
                 Offer::default()
             }
         }
+    }
+
+    fn roots(&self) -> Option<TrustedRoots> {
+        self.roots.borrow().clone()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use hanse_link::{
-    EffectiveSource, KeptTrust, LinkStatus, Persistence, StoreOptions, SubscriberOptions, SubscriberTask,
-    Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
+    EffectiveSource, KeptRoots, KeptTrust, LinkStatus, Persistence, StoreOptions, SubscriberOptions,
+    SubscriberTask, Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
 };
-use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
+use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
 use hanse_transport::{
     Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
     WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls, tell_service_manager,
@@ -45,6 +45,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
     let kept_trust = KeptTrust::restore(config.data_dir.clone(), trust.clone());
     let live = identity::issue(&config, &authority)?;
+    let kept_roots = KeptRoots::restore(config.data_dir.clone(), trust.clone(), live.clone());
     let authority = LiveAuthority::new(authority);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
     tasks.spawn(identity::keep_authority(config.clone(), authority.clone(), trust.clone(), shutdown.clone()));
@@ -66,8 +67,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         wanted: Wanted::All,
     };
     let report = {
-        let subscribers = subscribers.clone();
-        Arc::new(move || subscribers.to_report(Instant::now()))
+        let (subscribers, roots) = (subscribers.clone(), kept_roots.clone());
+        Arc::new(move || Report { trust: Some(roots.status()), ..subscribers.to_report(Instant::now()) })
     };
     let (task, handle) =
         SubscriberTask::new(options, replicas.clone(), EffectiveSource::Immediate, Some(report));
@@ -77,10 +78,13 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
+    let roots_in_force = kept_roots.in_force();
     tasks.spawn(kept_trust.follow(handle.revoked, shutdown.clone()));
+    tasks.spawn(kept_roots.follow(handle.roots, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
-    let (admission, watcher) = GatewayAdmission::new(config.clone(), handle.status, shutdown.clone());
+    let (admission, watcher) =
+        GatewayAdmission::new(config.clone(), handle.status, roots_in_force, shutdown.clone());
     tasks.spawn(watcher);
     let name = live.identity().to_string();
     let publisher = publisher_service(

@@ -17,6 +17,7 @@ mod outage;
 mod quarantine;
 mod revocation;
 mod road;
+mod rotation;
 mod waiting;
 
 use std::{

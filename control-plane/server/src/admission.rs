@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, Offer, Replicas, Revoked};
+use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots};
 use hanse_state::{Kind, port::Replicated};
 use hanse_topology::ScopeId;
 use hanse_transport::{Identity, Role, Shutdown};
 use tokio::sync::watch;
 
-use crate::{projector::ProjectorHandle, revocations};
+use crate::{projector::ProjectorHandle, revocations, roots};
 
 /// An agent may learn the scopes of its region, of the environments its join token named.
 pub(crate) struct AgentAdmission {
@@ -37,7 +37,7 @@ impl AgentAdmission {
     }
 }
 
-/// Fires when there are other scopes than before, when others are revoked, or when somebody may have joined: an agent may be here before this node
+/// Fires when there are other scopes than before, when others are revoked, when other roots are believed, or when somebody may have joined: an agent may be here before this node
 /// has heard that it did.
 async fn watch_offers(
     sender: watch::Sender<u64>,
@@ -49,7 +49,7 @@ async fn watch_offers(
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
     let mut seen = 0;
-    let mut revoked = 0;
+    let mut told = (0, 0);
     loop {
         tokio::select! {
             () = shutdown.wait() => return,
@@ -62,8 +62,9 @@ async fn watch_offers(
         });
         seen = state.revision();
         let now = scopes();
-        if now != known || joined || state.revoked_revision() != revoked {
-            revoked = state.revoked_revision();
+        let tell = (state.revoked_revision(), state.roots_revision());
+        if now != known || joined || tell != told {
+            told = tell;
             known = now;
             sender.send_modify(|version| *version += 1);
         }
@@ -91,6 +92,10 @@ impl Admission for AgentAdmission {
 
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
         revocations::of_region(&self.replicated.current(), peer.region.as_ref()?)
+    }
+
+    fn roots(&self) -> Option<TrustedRoots> {
+        roots::told(&self.replicated.current())
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -8,9 +8,10 @@ use std::{
 };
 
 use hanse_link::{
-    EffectiveSource, InUse, Persistence, Position, Replicas, SubscriberHandle, SubscriberOptions,
+    EffectiveSource, InUse, KeptRoots, Persistence, Position, Replicas, SubscriberHandle, SubscriberOptions,
     SubscriberTask,
 };
+use hanse_proto::sync::Report;
 use hanse_topology::ScopeId;
 use hanse_transport::{
     Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, ShutdownTrigger, WallClock,
@@ -48,14 +49,22 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let Stored { persistence, may_serve } = stored;
     let Persistence { replicas, store, persister, durable, .. } = persistence;
     let trust = LiveTrust::new(credentials.current().trust_anchor()?, clock);
+    let kept_roots = KeptRoots::restore(config.data_dir.clone(), trust.clone(), credentials.clone());
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
     let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
     let keeper = if may_serve { keeper.resuming() } else { keeper };
     let completeness =
         stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
-    let (subscriber, link) =
-        subscriber(&config, &credentials, &trust, replicas.clone(), kept.effective, durable.clone())?;
+    let (subscriber, link) = subscriber(
+        &config,
+        &credentials,
+        &trust,
+        &kept_roots,
+        replicas.clone(),
+        kept.effective,
+        durable.clone(),
+    )?;
     let mut keeper = keeper.over(link.status.clone());
     keeper.prepare().await;
 
@@ -115,6 +124,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         ("the health checks", tokio::spawn(checks.run(shutdown.clone()))),
     ];
     tokio::spawn(completeness);
+    tokio::spawn(kept_roots.follow(link.roots, shutdown.clone()));
     let persisting = tokio::spawn(persister.run(shutdown.clone()));
     tokio::spawn(identity::keep_renewed(config, credentials, trust, shutdown.clone()));
     // The pages stay to the end: somebody may ask why the gateway is not ready any more.
@@ -203,6 +213,7 @@ fn subscriber(
     config: &Config,
     credentials: &LiveCredentials,
     trust: &LiveTrust,
+    roots: &KeptRoots,
     replicas: Replicas,
     effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
     durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
@@ -216,7 +227,10 @@ fn subscriber(
         tls: client_tls(Some(credentials), trust, expect)?,
         wanted: config.wanted(),
     };
-    let (task, handle) = SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), None);
+    let roots = roots.clone();
+    let report = Arc::new(move || Report { trust: Some(roots.status()), ..Report::default() });
+    let (task, handle) =
+        SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), Some(report));
     Ok((task.with_durable(durable), handle))
 }
 
