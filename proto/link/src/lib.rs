@@ -13,6 +13,7 @@ mod metrics;
 mod persistence;
 mod publisher;
 mod replicas;
+mod revoked_watch;
 mod subscriber;
 mod subscribers;
 
@@ -26,6 +27,7 @@ pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use publisher::{PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
+pub use revoked_watch::watch_revoked;
 pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };
