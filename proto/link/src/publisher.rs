@@ -9,7 +9,8 @@ use std::{
 };
 
 use hanse_proto::sync::{
-    self, PublisherMessage, Report, SubscriberMessage, WatchRevokedRequest,
+    self, Begin, Behind, Bookmark, Chunk, End, PublisherMessage, Report, SubscriberMessage,
+    WatchRevokedRequest,
     begin::Kind,
     publisher_message::Body,
     sync_server::{Sync as SyncService, SyncServer},
@@ -207,7 +208,10 @@ impl Stream {
         }
     }
 
-    /// Asks what the subscriber may have, and forgets what it acknowledged of anything else.
+    /// Asks what the subscriber may have, and forgets what it acknowledged of anything else, and what waits to be sent of it.
+    ///
+    /// What is new goes before parts of transfers that wait already: a revocation must not wait for them. It goes after
+    /// refusals: one that came after a Welcome would be taken for an answer to it.
     fn admit(&mut self) {
         let Offer { scopes, as_of } = self.service.admission.offer_to(&self.identity, &self.keys);
         self.service.subscribers.heard_of(&self.identity, self.number, |record| {
@@ -215,8 +219,15 @@ impl Stream {
             record.scopes.retain(|scope, _| scopes.contains(scope));
             record.scopes.len() != before
         });
+        self.pending.retain(|message| {
+            scope_of(message).is_none_or(|scope| scopes.iter().any(|offered| offered.to_string() == scope))
+        });
         self.session.admit(scopes, as_of);
         self.session.revoke(self.service.admission.revoked_for(&self.identity));
+        if let Some(welcome) = self.session.welcome() {
+            let first_part = self.pending.iter().position(|message| scope_of(message).is_some());
+            self.pending.insert(first_part.unwrap_or(self.pending.len()), welcome);
+        }
     }
 
     /// Works out what to send next.
@@ -272,6 +283,18 @@ impl Stream {
             .subscribers
             .heard(&self.identity, self.number, now, |record| note(record, received, &subscribed, now));
         Ok(())
+    }
+}
+
+/// The scope that a message carries content of or speaks for; a Welcome and a refusal do neither.
+fn scope_of(message: &PublisherMessage) -> Option<&str> {
+    match message.body.as_ref()? {
+        Body::Begin(Begin { scope, .. })
+        | Body::Chunk(Chunk { scope, .. })
+        | Body::End(End { scope, .. })
+        | Body::Bookmark(Bookmark { scope, .. })
+        | Body::Behind(Behind { scope, .. }) => Some(scope),
+        Body::Welcome(_) | Body::Refused(_) => None,
     }
 }
 
