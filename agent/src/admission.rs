@@ -1,65 +1,78 @@
-//! Which gateways may learn which of the agent's scopes.
+//! Which gateways may learn which of the agent's scopes, and what they are told of who is revoked.
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, LinkStatus, Offer, TrustedRoots};
-use hanse_transport::{Identity, Shutdown};
+use hanse_link::{Admission, LinkStatus, Offer, Revoked, TrustedRoots};
+use hanse_transport::{Identity, PeerKeys, Shutdown};
 use tokio::sync::watch;
 use tracing::error;
 
 use crate::{Config, gateways};
 
-/// A gateway that this agent admitted may learn what the agent itself is offered, of the environments its token named.
+/// A gateway that this agent admitted, with the key it joined with, may learn what the agent itself is offered, of the
+/// environments its token named. Who is revoked is no secret from any gateway of the region.
 pub(crate) struct GatewayAdmission {
     config: Arc<Config>,
     link: watch::Receiver<LinkStatus>,
+    revoked: watch::Receiver<Option<Revoked>>,
     roots: watch::Receiver<Option<TrustedRoots>>,
     changed: watch::Receiver<u64>,
 }
 
 impl GatewayAdmission {
-    /// The admission, and the task that says when its answers may have changed.
+    /// The admission, and the task that says when its answers may have changed. `admitted` fires when a gateway is.
     pub(crate) fn new(
         config: Arc<Config>,
         link: watch::Receiver<LinkStatus>,
+        revoked: watch::Receiver<Option<Revoked>>,
         roots: watch::Receiver<Option<TrustedRoots>>,
+        admitted: watch::Receiver<()>,
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, changed) = watch::channel(0);
-        let admission = Self { config, link: link.clone(), roots: roots.clone(), changed };
-        (admission, watch_offers(sender, link, roots, shutdown))
+        let admission =
+            Self { config, link: link.clone(), revoked: revoked.clone(), roots: roots.clone(), changed };
+        (admission, watch_answers(sender, link, revoked, roots, admitted, shutdown))
     }
 }
 
-/// Fires when the agent is offered other scopes than before, or believes other roots.
-async fn watch_offers(
+/// Fires when the agent is offered other scopes than before, when others are revoked or other roots believed, and when a
+/// gateway is admitted.
+async fn watch_answers(
     sender: watch::Sender<u64>,
     mut link: watch::Receiver<LinkStatus>,
+    mut revoked: watch::Receiver<Option<Revoked>>,
     mut roots: watch::Receiver<Option<TrustedRoots>>,
+    mut admitted: watch::Receiver<()>,
     shutdown: Shutdown,
 ) {
     let mut known = link.borrow_and_update().offered.clone();
     loop {
-        tokio::select! {
+        let is_news = tokio::select! {
             () = shutdown.wait() => return,
-            changed = link.changed() => if changed.is_err() { return },
-            Ok(()) = roots.changed() => {
-                sender.send_modify(|version| *version += 1);
-                continue;
-            }
-        }
-        let status = link.borrow_and_update();
-        if status.offered != known {
-            known = status.offered.clone();
-            sender.send_modify(|version| *version += 1);
+            changed = link.changed() => changed.map(|()| {
+                let offered = link.borrow_and_update().offered.clone();
+                let is_news = offered != known;
+                known = offered;
+                is_news
+            }),
+            changed = revoked.changed() => changed.map(|()| true),
+            changed = roots.changed() => changed.map(|()| true),
+            changed = admitted.changed() => changed.map(|()| true),
+        };
+        match is_news {
+            Ok(true) => sender.send_modify(|version| *version += 1),
+            Ok(false) => {}
+            Err(_) => return, // what answers come from ends with the agent
         }
     }
 }
 
 impl Admission for GatewayAdmission {
-    /// A gateway that is not known, or cannot be looked up, is offered nothing and told to drop nothing.
-    fn offer_to(&self, peer: &Identity) -> Offer {
+    /// A gateway that is not known, or not with this key, or cannot be looked up, is offered nothing and told to drop nothing.
+    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer {
         match gateways::admitted(&self.config, peer) {
+            Ok(Some(admitted)) if !admitted.joined_with(keys) => Offer::default(),
             Ok(Some(admitted)) => {
                 let link = self.link.borrow();
                 let scopes = link.offered.iter().filter(|scope| admitted.may_learn(scope)).cloned().collect();
@@ -73,11 +86,100 @@ impl Admission for GatewayAdmission {
         }
     }
 
+    fn revoked_for(&self, _peer: &Identity) -> Option<Revoked> {
+        self.revoked.borrow().clone()
+    }
+
     fn roots(&self) -> Option<TrustedRoots> {
         self.roots.borrow().clone()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hanse_link::{Lineage, Position};
+    use hanse_topology::{Name, ScopeId};
+    use hanse_transport::ShutdownTrigger;
+
+    use super::*;
+    use crate::{Addresses, gateways::Admitted};
+
+    /// For whatever must happen: far above what a busy machine needs.
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn config(dir: &std::path::Path) -> Arc<Config> {
+        let address = || "127.0.0.1:0".to_owned();
+        Arc::new(Config {
+            name: name("agent-1"),
+            region: name("eu-west"),
+            data_dir: dir.to_owned(),
+            store_key: None,
+            servers: Vec::new(),
+            enrolment: Vec::new(),
+            join_token_file: None,
+            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
+            advertise: None,
+        })
+    }
+
+    fn keys(own: &[u8]) -> PeerKeys {
+        PeerKeys { own: own.to_vec(), issuer: b"agent".to_vec() }
+    }
+
+    #[tokio::test]
+    async fn gateways_are_offered_by_key_and_told_who_is_revoked() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
+        let admit = |key: &[u8]| {
+            let key = hex::encode(keys(key).own_digest());
+            gateways::admit(&config, &gateway.name, &Admitted { environments: Vec::new(), key }).unwrap();
+        };
+        admit(b"first");
+        let scope = ScopeId::runtime(name("eu-west"), name("production"));
+        let status = LinkStatus { offered: [scope].into(), ..LinkStatus::default() };
+        let (_link, link) = watch::channel(status);
+        let (tell, told) = watch::channel(None);
+        let (believe, roots) = watch::channel(None);
+        let (admitted, admissions) = watch::channel(());
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let (admission, watcher) =
+            GatewayAdmission::new(config.clone(), link, told, roots, admissions, shutdown);
+        tokio::spawn(watcher);
+        let mut changed = admission.changed();
+        let mut fires =
+            async || tokio::time::timeout(SOON, changed.changed()).await.expect("it fires").unwrap();
+        let offered = |key: &[u8]| admission.offer_to(&gateway, &keys(key)).scopes.len();
+        assert_eq!((offered(b"first"), offered(b"second")), (1, 0));
+
+        // Its entry was removed, and another key has its name: the streams of the first are looked at again.
+        admit(b"second");
+        admitted.send_replace(());
+        fires().await;
+        assert_eq!((offered(b"first"), offered(b"second")), (0, 1));
+
+        assert_eq!(admission.revoked_for(&gateway), None);
+        let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+        let as_of = Position { lineage, revision: 5 };
+        let revoked = Revoked { as_of, identities: vec!["x".to_owned()], authorities: vec![[7; 32]] };
+        tell.send_replace(Some(revoked.clone()));
+        fires().await;
+        assert_eq!(admission.revoked_for(&gateway), Some(revoked));
+
+        assert_eq!(admission.roots(), None);
+        let roots = TrustedRoots { as_of, believed: Vec::new(), issuing: vec![7; 32] };
+        believe.send_replace(Some(roots.clone()));
+        fires().await;
+        assert_eq!(admission.roots(), Some(roots));
     }
 }

@@ -8,7 +8,7 @@ use hanse_proto::enrolment::{
 };
 use hanse_topology::Name;
 use hanse_transport::{Identity, LiveAuthority, LiveTrust, Peer, Role, digest_secret};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
 
@@ -24,6 +24,8 @@ pub(crate) struct EnrolmentService {
     pub(crate) authority: LiveAuthority,
     /// Who is refused by name, and the time.
     pub(crate) trust: LiveTrust,
+    /// Fires when a gateway is admitted: another key may have its name from now on.
+    pub(crate) admitted: watch::Sender<()>,
     /// One at a time: checking a token and spending it are two steps.
     pub(crate) turn: Mutex<()>,
 }
@@ -76,6 +78,7 @@ impl EnrolmentService {
         tokens::spend(&self.config, &shown, &key).map_err(|error| internal(&error))?;
         let admitted = Admitted { environments: shown.environments().to_vec(), key };
         gateways::admit(&self.config, &name, &admitted).map_err(|error| internal(&error))?;
+        self.admitted.send_replace(());
         info!(%identity, "enrolled");
         Ok(EnrolResponse {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
@@ -112,7 +115,7 @@ impl EnrolmentService {
                 "this agent did not admit {identity} (join again with a token: hanse agent mint-token)"
             )));
         };
-        if known.key != hex::encode(digest_secret(&keys.own)) {
+        if !known.joined_with(keys) {
             return Err(Status::permission_denied(format!("{identity} joined with another key")));
         }
         // An authority that has expired is about to be renewed itself: not now, but not never.

@@ -1,7 +1,7 @@
 //! Which gateways the agent admitted, and what each may learn.
 
 use hanse_topology::{Name, ScopeId};
-use hanse_transport::{Identity, Role, json_file};
+use hanse_transport::{Identity, PeerKeys, Role, json_file};
 use serde::{Deserialize, Serialize};
 
 use crate::{Config, Error};
@@ -16,6 +16,11 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
+    /// Whether it is with this key that it joined.
+    pub(crate) fn joined_with(&self, keys: &PeerKeys) -> bool {
+        self.key == hex::encode(keys.own_digest())
+    }
+
     /// Which of the agent's scopes it may learn.
     pub(crate) fn may_learn(&self, scope: &ScopeId) -> bool {
         self.environments.is_empty()

@@ -78,13 +78,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
-    let roots_in_force = kept_roots.in_force();
+    let (revoked, roots) = (kept_trust.in_force(), kept_roots.in_force());
     tasks.spawn(kept_trust.follow(handle.revoked, shutdown.clone()));
     tasks.spawn(kept_roots.follow(handle.roots, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
+    let (admitted, admissions) = watch::channel(());
     let (admission, watcher) =
-        GatewayAdmission::new(config.clone(), handle.status, roots_in_force, shutdown.clone());
+        GatewayAdmission::new(config.clone(), handle.status, revoked, roots, admissions, shutdown.clone());
     tasks.spawn(watcher);
     let name = live.identity().to_string();
     let publisher = publisher_service(
@@ -100,7 +101,9 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
     let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Gateway] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    let routes = enrolment_routes(config.clone(), authority, trust);
+    let service =
+        EnrolmentService { config: config.clone(), authority, trust, admitted, turn: Mutex::new(()) };
+    let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
     info!(name = %config.name, region = %config.region, "this agent serves");
@@ -115,10 +118,6 @@ async fn open_store(config: &Config, live: &LiveCredentials) -> Result<Persisten
     let node = live.identity().to_string();
     let options = StoreOptions { dir: config.store_dir(), node, key: config.store_key() };
     Ok(Persistence::open(options, &Wanted::All).await?)
-}
-
-fn enrolment_routes(config: Arc<Config>, authority: LiveAuthority, trust: LiveTrust) -> Routes {
-    Routes::new(EnrolmentServer::new(EnrolmentService { config, authority, trust, turn: Mutex::new(()) }))
 }
 
 async fn serve_admin(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {

@@ -39,7 +39,9 @@ fn desk(key: &KeyPair) -> Desk {
     gateways::admit(&config, &name("gateway-1"), &known).unwrap();
     let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
     let authority = LiveAuthority::new(authority);
-    Desk { service: EnrolmentService { config, authority, trust, turn: Mutex::new(()) }, hand, _dir: dir }
+    let admitted = watch::Sender::new(());
+    let turn = Mutex::new(());
+    Desk { service: EnrolmentService { config, authority, trust, admitted, turn }, hand, _dir: dir }
 }
 
 fn peer(who: &str, key: &KeyPair) -> Peer {

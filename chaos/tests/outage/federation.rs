@@ -105,13 +105,49 @@ impl Federation {
     }
 
     pub(crate) async fn start_agent(&self) -> Running {
-        let (config, clock) = (self.agent.clone(), self.clock.clone());
+        self.start_this_agent(&self.agent).await
+    }
+
+    pub(crate) async fn start_this_agent(&self, config: &hanse_agent::Config) -> Running {
+        let admin = &config.listen.admin;
+        let (config, clock) = (config.clone(), self.clock.clone());
         let running = Running::start(async move |shutdown| {
             hanse_agent::run_with_clock(config, clock, shutdown).await.unwrap();
         });
-        let admin = &self.agent.listen.admin;
         self.eventually("the agent lives", async || get(admin, "/livez").await.is_some()).await;
         running
+    }
+
+    /// Another agent of the region, with a join token and what the first knows of gateways.
+    pub(crate) async fn another_agent(&self, agent: &str) -> hanse_agent::Config {
+        let token = JoinToken::generate(name(agent), &self.trust().current().anchors()[0]);
+        let file = self.dir.path().join(format!("{agent}-token"));
+        fs::write(&file, token.to_string()).unwrap();
+        self.apply(json!([self.join_token(&token)])).await;
+        let data_dir = self.dir.path().join(agent);
+        fs::create_dir_all(data_dir.join("gateways")).unwrap();
+        for entry in fs::read_dir(self.agent.data_dir.join("gateways")).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), data_dir.join("gateways").join(entry.file_name())).unwrap();
+        }
+        let [federation, enrolment, admin] = addresses();
+        hanse_agent::Config {
+            name: name(agent),
+            data_dir,
+            join_token_file: Some(file),
+            listen: hanse_agent::Addresses { federation, enrolment, admin },
+            ..self.agent.clone()
+        }
+    }
+
+    /// The resource of an agent's join token.
+    fn join_token(&self, token: &JoinToken) -> Value {
+        json!({"kind": "JoinToken", "name": token.id(), "spec": {
+            "role": "agent",
+            "region": "eu-west",
+            "expiresAt": self.clock.unix_seconds() + 3600,
+            "digest": format!("sha256:{}", hex::encode(token.secret_digest())),
+        }})
     }
 
     /// A gateway's configuration; with a join token minted now, if it has not joined yet.
@@ -145,14 +181,11 @@ impl Federation {
         let trust = self.trust();
         let token = JoinToken::generate(name("agent-token"), &trust.current().anchors()[0]);
         fs::write(self.agent.join_token_file.as_ref().unwrap(), token.to_string()).unwrap();
-        let digest = format!("sha256:{}", hex::encode(token.secret_digest()));
-        let expires = self.clock.unix_seconds() + 3600;
         self.apply(json!([
             {"kind": "Region", "name": "eu-west", "spec": {"provider": "cloud",
                 "location": {"latitude": 53.35, "longitude": -6.26, "country": "IE", "continent": "EU"}}},
             {"kind": "Environment", "name": "production", "spec": {"regions": ["eu-west"]}},
-            {"kind": "JoinToken", "name": "agent-token", "spec":
-                {"role": "agent", "region": "eu-west", "expiresAt": expires, "digest": digest}},
+            self.join_token(&token),
         ]))
         .await;
     }
@@ -249,6 +282,11 @@ impl Gateway {
     /// From now on it has nothing but its certificate.
     pub(crate) fn forget_token(&self) {
         fs::remove_file(&self.token).unwrap();
+    }
+
+    /// From its next start on it also knows this agent.
+    pub(crate) fn add_agent(&mut self, agent: &hanse_agent::Config) {
+        self.config.agents.push(agent.listen.federation.clone());
     }
 
     /// Its certificate on disk; `None` before it has joined.

@@ -73,3 +73,39 @@ async fn a_revoked_agent_is_cut_off_and_not_renewed_until_it_is_readmitted() {
         role.stop().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_leaves_a_revoked_agent_on_anothers_word_and_remembers_it() {
+    let (federation, server, agent, mut gateway, running) = at_work().await;
+    let config = federation.another_agent("agent-2").await;
+    running.stop().await;
+    gateway.add_agent(&config);
+    let running = federation.start_gateway(&gateway).await;
+    follows(&federation, &gateway).await; // the other one does not run yet
+    let other = federation.start_this_agent(&config).await;
+
+    federation
+        .operate(Method::PUT, "/v1/revocations/agent-1.agent.eu-west.hanse.internal", String::new())
+        .await;
+    let followed = serde_json::json!("agent-2.agent.eu-west.hanse.internal");
+    federation
+        .eventually("it follows the other one", async || gateway.followed().await.as_ref() == Some(&followed))
+        .await;
+
+    for role in [server, other, running] {
+        role.stop().await;
+    }
+    let running = federation.start_gateway(&gateway).await;
+    federation
+        .eventually("it refuses the agent that is there", async || {
+            gateway
+                .cut_off_because()
+                .await
+                .is_some_and(|why| why.contains("agent-1") && why.contains("revoked"))
+        })
+        .await;
+    assert!(!gateway.follows_its_agent().await);
+    for role in [running, agent] {
+        role.stop().await;
+    }
+}

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots};
-use hanse_state::{Kind, port::Replicated};
+use hanse_state::{Kind, Revision, State, port::Replicated};
 use hanse_topology::ScopeId;
-use hanse_transport::{Identity, Role, Shutdown};
+use hanse_transport::{Identity, PeerKeys, Role, Shutdown};
 use tokio::sync::watch;
 
 use crate::{projector::ProjectorHandle, revocations, roots};
@@ -33,50 +33,67 @@ impl AgentAdmission {
             projector: projector.clone(),
             changed,
         };
-        (admission, watch_offers(sender, replicated, replicas, projector, shutdown))
+        let state = replicated.current();
+        (admission, watch_answers(sender, replicated, state, replicas, projector, shutdown))
     }
 }
 
-/// Fires when there are other scopes than before, when others are revoked, when other roots are believed, or when somebody may have joined: an agent may be here before this node
-/// has heard that it did.
-async fn watch_offers(
+/// Fires when there are other scopes than before, as soon as others are revoked or other roots believed (that waits for no
+/// projection), and when somebody may have joined: an agent may be here before this node has heard that it did, or with a key
+/// that it has no more.
+async fn watch_answers(
     sender: watch::Sender<u64>,
     replicated: Arc<dyn Replicated>,
+    mut state: State,
     replicas: Replicas,
     mut projector: ProjectorHandle,
     shutdown: Shutdown,
 ) {
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
-    let mut seen = 0;
-    let mut told = (0, 0);
     loop {
-        tokio::select! {
-            () = shutdown.wait() => return,
-            stepped = projector.stepped() => if stepped.is_err() { return },
-        }
-        let state = replicated.current();
-        // Joining spends a use of a JoinToken. A journal that does not reach back says nothing, so it may have happened.
-        let joined = state.journal_since(seen).is_none_or(|mut journal| {
-            journal.any(|entry| entry.keys.iter().any(|key| key.kind == Kind::JoinToken))
-        });
-        seen = state.revision();
-        let now = scopes();
-        let tell = (state.revoked_revision(), state.roots_revision());
-        if now != known || joined || tell != told {
-            told = tell;
-            known = now;
+        let is_news = tokio::select! {
+                   () = shutdown.wait() => return,
+        stepped = projector.stepped() => match stepped {
+                       Ok(()) => {
+                           let now = scopes();
+                           let is_news = now != known;
+                           known = now;
+                           is_news
+                       }
+                       Err(_) => return,
+                   },
+                   fresh = replicated.changed_since(state.revision()) => {
+                       let is_news = fresh.revoked_revision() != state.revoked_revision()
+                           || fresh.roots_revision() != state.roots_revision()
+                           || may_have_joined(&fresh, state.revision());
+                       state = fresh;
+                       is_news
+                   }
+               };
+        if is_news {
             sender.send_modify(|version| *version += 1);
         }
     }
 }
 
+/// Joining spends a use of a JoinToken. A journal that does not reach back says nothing, so it may have happened.
+fn may_have_joined(state: &State, since: Revision) -> bool {
+    state.journal_since(since).is_none_or(|mut journal| {
+        journal.any(|entry| entry.keys.iter().any(|key| key.kind == Kind::JoinToken))
+    })
+}
+
 impl Admission for AgentAdmission {
-    /// An agent that this node does not know (yet: it may lag) is offered nothing and told to drop nothing.
-    fn offer_to(&self, peer: &Identity) -> Offer {
+    /// An agent that this node does not know (yet: it may lag), or not with this authority, is offered nothing and told to drop
+    /// nothing.
+    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer {
         let (Role::Agent, Some(region)) = (peer.role, peer.region.as_ref()) else { return Offer::default() };
         let state = self.replicated.current();
         let Some(member) = state.member(&peer.to_string()) else { return Offer::default() };
+        if member.key_digest != keys.issuer_digest() {
+            return Offer::default();
+        }
         let offered = |scope: &ScopeId| {
             scope.region() == region
                 && (member.environments.is_empty()
@@ -91,7 +108,7 @@ impl Admission for AgentAdmission {
     }
 
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
-        revocations::of_region(&self.replicated.current(), peer.region.as_ref()?)
+        revocations::told_to(&self.replicated.current(), peer)
     }
 
     fn roots(&self) -> Option<TrustedRoots> {
@@ -100,5 +117,93 @@ impl Admission for AgentAdmission {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hanse_state::{CommandBody, Lineage, spec::Digest};
+    use hanse_topology::Name;
+    use hanse_transport::ShutdownTrigger;
+
+    use super::*;
+    use crate::projector::{Projector, tests::Alone};
+
+    /// For whatever must happen: far above what a busy machine needs.
+    const SOON: Duration = Duration::from_secs(30);
+
+    fn agent() -> Identity {
+        Identity::agent(Name::new("agent-1").unwrap(), Name::new("eu-west").unwrap())
+    }
+
+    fn keys(issuer: &[u8]) -> PeerKeys {
+        PeerKeys { own: b"leaf".to_vec(), issuer: issuer.to_vec() }
+    }
+
+    /// A state with a region, its environment, and an agent that joined with this authority.
+    fn joined(authority: &[u8]) -> Arc<Alone> {
+        let alone = Arc::new(Alone::default());
+        alone.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+        alone.put(
+            "{kind: Region, name: eu-west}\n---\n{kind: Environment, name: production, spec: {regions: [eu-west]}}",
+        );
+        join(&alone, "t-1", false, authority);
+        alone
+    }
+
+    fn join(alone: &Alone, token: &str, replace: bool, authority: &[u8]) {
+        let digest = Digest::of(token.as_bytes());
+        alone.put(&format!(
+            "{{kind: JoinToken, name: {token}, spec: {{role: agent, region: eu-west, replace: {replace}, \
+             expiresAt: 1900003600, digest: '{digest}'}}}}"
+        ));
+        alone.apply(CommandBody::UseJoinToken {
+            token: Name::new(token).unwrap(),
+            secret_digest: digest.0,
+            joiner: agent().to_string(),
+            key_digest: keys(authority).issuer_digest(),
+        });
+    }
+
+    #[tokio::test]
+    async fn a_name_is_offered_what_its_key_may_have_until_another_key_replaces_it() {
+        let alone = joined(b"first");
+        let replicas = Replicas::new();
+        let (projector, projected) = Projector::new(alone.clone(), replicas.clone());
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        tokio::spawn(projector.run(shutdown.clone()));
+        projected.begun().await;
+        let (admission, watcher) = AgentAdmission::new(alone.clone(), replicas, projected, shutdown);
+        tokio::spawn(watcher);
+        let offered = |authority: &[u8]| {
+            let offer = admission.offer_to(&agent(), &keys(authority));
+            (offer.scopes.len(), offer.as_of.is_some())
+        };
+        assert_eq!((offered(b"first"), offered(b"second")), ((1, true), (0, false)));
+
+        let mut changed = admission.changed();
+        changed.mark_unchanged();
+        join(&alone, "t-2", true, b"second");
+        tokio::time::timeout(SOON, changed.changed())
+            .await
+            .expect("its streams are looked at again")
+            .unwrap();
+        assert_eq!((offered(b"first"), offered(b"second")), ((0, false), (1, true)));
+    }
+
+    #[tokio::test]
+    async fn a_revocation_is_told_before_it_is_projected() {
+        let alone = joined(b"first");
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new()); // it never runs
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let (admission, watcher) = AgentAdmission::new(alone.clone(), Replicas::new(), projected, shutdown);
+        tokio::spawn(watcher);
+        let mut changed = admission.changed();
+        let gateway = "g.gateway.eu-west.hanse.internal".to_owned();
+        alone.apply(CommandBody::Revoke { identity: gateway.clone(), control_nodes: Vec::new() });
+        tokio::time::timeout(SOON, changed.changed()).await.expect("agents are told").unwrap();
+        assert_eq!(admission.revoked_for(&agent()).unwrap().identities, [gateway]);
     }
 }

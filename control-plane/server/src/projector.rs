@@ -170,4 +170,4 @@ impl Projected for ProjectorHandle {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

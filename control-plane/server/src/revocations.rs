@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_link::{Position, Revoked};
 use hanse_state::{State, port::Replicated};
-use hanse_topology::Name;
 use hanse_transport::{Identity, KeyDigest, LiveTrust, Refused, Shutdown};
 use tracing::{info, warn};
 
@@ -53,10 +52,13 @@ fn identities(state: &State) -> impl Iterator<Item = Identity> {
     })
 }
 
-/// What the agents of a region are told: control nodes, and whoever is of their region.
-pub(crate) fn of_region(state: &State, region: &Name) -> Option<Revoked> {
+/// What an agent is told: control nodes, and whoever else is of its region. Not itself: what it would pass on of itself is
+/// worth nothing, and gateways that have no other agent could not be told that it is readmitted.
+pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
     let lineage = lineage_of(state.lineage()?);
-    let concerns = |identity: &Identity| identity.region.as_ref().is_none_or(|of| of == region);
+    let region = agent.region.as_ref()?;
+    let concerns =
+        |identity: &Identity| identity != agent && identity.region.as_ref().is_none_or(|of| of == region);
     let told = identities(state).filter(concerns).map(|identity| identity.to_string());
     Some(Revoked {
         as_of: Position { lineage, revision: state.revoked_revision() },
@@ -71,6 +73,7 @@ mod tests {
         Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, Spec,
         spec::{Digest, JoinTokenSpec, RegionSpec},
     };
+    use hanse_topology::Name;
     use hanse_transport::{Authority, LiveTrust};
 
     use super::*;
@@ -109,8 +112,16 @@ mod tests {
         run(&mut state, CommandBody::UseJoinToken { token, secret_digest: digest.0, joiner, key_digest });
         // Here, and as its own and another region are told.
         let refused = |state: &State| {
-            let told = |region| of_region(state, &name(region)).unwrap().authorities;
-            (Vec::from_iter(authorities(state, |_| true)), told("eu-west"), told("us-east"))
+            let told = |agent: &str| {
+                let agent = format!("{agent}.hanse.internal").parse().unwrap();
+                told_to(state, &agent).unwrap().authorities
+            };
+            assert!(told("agent-1.agent.eu-west").is_empty(), "nobody hears of itself");
+            (
+                Vec::from_iter(authorities(state, |_| true)),
+                told("agent-2.agent.eu-west"),
+                told("agent-3.agent.us-east"),
+            )
         };
         assert_eq!(refused(&state), (vec![], vec![], vec![]));
         run(&mut state, CommandBody::Revoke { identity: identity.clone(), control_nodes: Vec::new() });
@@ -139,7 +150,7 @@ mod tests {
             let identity = identity.to_owned();
             run(&mut state, CommandBody::Revoke { identity, control_nodes: control_nodes.clone() });
         }
-        let told = of_region(&state, &name("eu-west")).unwrap();
+        let told = told_to(&state, &Identity::agent(name("agent-1"), name("eu-west"))).unwrap();
         assert_eq!(
             told.identities,
             ["cp-3.server.control.hanse.internal", "g.gateway.eu-west.hanse.internal"]

@@ -8,14 +8,14 @@ use std::{
 };
 
 use hanse_link::{
-    EffectiveSource, InUse, KeptRoots, Persistence, Position, Replicas, SubscriberHandle, SubscriberOptions,
-    SubscriberTask,
+    EffectiveSource, InUse, KeptRoots, KeptTrust, Persistence, Position, Replicas, SubscriberHandle,
+    SubscriberOptions, SubscriberTask, watch_revoked,
 };
 use hanse_proto::sync::Report;
 use hanse_topology::ScopeId;
 use hanse_transport::{
-    Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, ShutdownTrigger, WallClock,
-    admin, client_tls, tell_service_manager,
+    ClientTls, Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, ShutdownTrigger,
+    TlsError, WallClock, admin, client_tls, tell_service_manager,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
@@ -49,6 +49,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let Stored { persistence, may_serve } = stored;
     let Persistence { replicas, store, persister, durable, .. } = persistence;
     let trust = LiveTrust::new(credentials.current().trust_anchor()?, clock);
+    let kept_trust = KeptTrust::restore(config.data_dir.clone(), trust.clone());
     let kept_roots = KeptRoots::restore(config.data_dir.clone(), trust.clone(), credentials.clone());
     let workers = config.worker_count();
     let metrics = GatewayMetrics::new(workers);
@@ -56,15 +57,16 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let keeper = if may_serve { keeper.resuming() } else { keeper };
     let completeness =
         stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
+    let tls = agents_tls(&credentials, &trust)?;
     let (subscriber, link) = subscriber(
         &config,
         &credentials,
-        &trust,
+        tls.clone(),
         &kept_roots,
         replicas.clone(),
         kept.effective,
         durable.clone(),
-    )?;
+    );
     let mut keeper = keeper.over(link.status.clone());
     keeper.prepare().await;
 
@@ -86,14 +88,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         None => Ok((None, None)),
     }
     .map_err(Error::AccessLog)?;
-    let tls = if https.is_empty() { None } else { Some(client_facing_tls(&credentials)?) };
+    let client_facing = if https.is_empty() { None } else { Some(client_facing_tls(&credentials)?) };
     let options = DataplaneOptions {
         table: kept.table,
         limits: config.limits,
         drain: config.drain,
         http,
         https,
-        tls,
+        tls: client_facing,
         access_log,
         metrics: metrics.clone(),
         abort_on_panic: true,
@@ -124,6 +126,12 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         ("the health checks", tokio::spawn(checks.run(shutdown.clone()))),
     ];
     tokio::spawn(completeness);
+    // Each of several, for the one that is followed may be the one that is revoked, and would not say so.
+    for address in config.agents.iter().filter(|_| config.agents.len() > 1) {
+        let kept_trust = kept_trust.clone();
+        tokio::spawn(watch_revoked(address.clone(), tls.clone(), kept_trust, shutdown.clone()));
+    }
+    tokio::spawn(kept_trust.follow(link.revoked, shutdown.clone()));
     tokio::spawn(kept_roots.follow(link.roots, shutdown.clone()));
     let persisting = tokio::spawn(persister.run(shutdown.clone()));
     tokio::spawn(identity::keep_renewed(config, credentials, trust, shutdown.clone()));
@@ -209,29 +217,29 @@ fn raise_descriptor_limit() {
     }
 }
 
+/// TLS towards the region's agents.
+fn agents_tls(credentials: &LiveCredentials, trust: &LiveTrust) -> Result<ClientTls, TlsError> {
+    let expect = Expect { roles: vec![Role::Agent], region: credentials.identity().region };
+    client_tls(Some(credentials), trust, expect)
+}
+
 fn subscriber(
     config: &Config,
     credentials: &LiveCredentials,
-    trust: &LiveTrust,
+    tls: ClientTls,
     roots: &KeptRoots,
     replicas: Replicas,
     effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
     durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
-) -> Result<(SubscriberTask, SubscriberHandle), Error> {
-    let identity = credentials.identity();
-    let expect = Expect { roles: vec![Role::Agent], region: identity.region.clone() };
+) -> (SubscriberTask, SubscriberHandle) {
     let (_, publishers) = watch::channel(config.agents.clone());
-    let options = SubscriberOptions {
-        identity,
-        publishers,
-        tls: client_tls(Some(credentials), trust, expect)?,
-        wanted: config.wanted(),
-    };
+    let options =
+        SubscriberOptions { identity: credentials.identity(), publishers, tls, wanted: config.wanted() };
     let roots = roots.clone();
     let report = Arc::new(move || Report { trust: Some(roots.status()), ..Report::default() });
     let (task, handle) =
         SubscriberTask::new(options, replicas, EffectiveSource::Served(effective), Some(report));
-    Ok((task.with_durable(durable), handle))
+    (task.with_durable(durable), handle)
 }
 
 /// TLS towards clients: any of them, TLS 1.2 and 1.3, with the gateway's own certificate.

@@ -2,7 +2,7 @@
 
 use hanse_sync::{Position, Revoked, TrustedRoots};
 use hanse_topology::ScopeId;
-use hanse_transport::Identity;
+use hanse_transport::{Identity, PeerKeys};
 use tokio::sync::watch;
 
 /// What a subscriber is offered.
@@ -19,10 +19,11 @@ pub struct Offer {
 pub trait Admission: Send + Sync {
     /// What `peer` may have, and the state that says so: take the position before the scopes, for these may come from a
     /// later state and never from an earlier one. One who is not known, or cannot be looked up, gets `Offer::default()`:
-    /// nothing is offered and nothing withdrawn, so that it goes on with what it holds.
-    fn offer_to(&self, peer: &Identity) -> Offer;
+    /// nothing is offered and nothing withdrawn, so that it goes on with what it holds. So does one who comes with other keys than
+    /// it joined with: a name belongs to one key.
+    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer;
 
-    /// Who is refused by name, as far as it concerns `peer`. `None`: nothing is said of it, as by those who do not know.
+    /// Who is refused, as far as it concerns `peer`. `None`: nothing is said of it, as by those who do not know.
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
         let _ = peer;
         None

@@ -14,6 +14,7 @@ mod metrics;
 mod persistence;
 mod publisher;
 mod replicas;
+mod revoked_watch;
 mod subscriber;
 mod subscribers;
 mod trust_status;
@@ -30,6 +31,7 @@ pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use publisher::{PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
+pub use revoked_watch::watch_revoked;
 pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };

@@ -3,19 +3,21 @@
 use std::{
     collections::{BTreeSet, VecDeque},
     fmt, future,
+    net::SocketAddr,
     sync::Arc,
     time::Instant,
 };
 
 use hanse_proto::sync::{
-    PublisherMessage, Report, SubscriberMessage,
+    self, Begin, Behind, Bookmark, Chunk, End, PublisherMessage, Report, SubscriberMessage,
+    WatchRevokedRequest,
     begin::Kind,
     publisher_message::Body,
     sync_server::{Sync as SyncService, SyncServer},
 };
 use hanse_sync::{Freshness, PublisherSession, Received};
 use hanse_topology::ScopeId;
-use hanse_transport::{Identity, Peer, Shutdown};
+use hanse_transport::{Identity, Peer, PeerKeys, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -67,15 +69,13 @@ impl SyncService for PublisherService {
         &self,
         request: Request<Streaming<SubscriberMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let peer = request.extensions().get::<Peer>().cloned();
-        let Some((identity, address)) = peer.and_then(|peer| Some((peer.identity?, peer.address))) else {
-            return Err(Status::unauthenticated("a client certificate with a Hanse identity is needed"));
-        };
+        let Caller { identity, keys, address } = caller(&request)?;
         let (outbound, messages) = mpsc::channel(OUTBOUND);
         let span = info_span!("publish", subscriber = %identity, %address);
         let stream = Stream {
             service: self.clone(),
             identity,
+            keys,
             number: 0,
             session: PublisherSession::new(self.name.clone()),
             pending: VecDeque::new(),
@@ -83,12 +83,69 @@ impl SyncService for PublisherService {
         tokio::spawn(stream.run(request.into_inner(), outbound).instrument(span));
         Ok(Response::new(ReceiverStream::new(messages)))
     }
+
+    type WatchRevokedStream = ReceiverStream<Result<sync::Revoked, Status>>;
+
+    async fn watch_revoked(
+        &self,
+        request: Request<WatchRevokedRequest>,
+    ) -> Result<Response<Self::WatchRevokedStream>, Status> {
+        let Caller { identity, .. } = caller(&request)?;
+        let (outbound, messages) = mpsc::channel(1); // a later list says all that an earlier one did
+        tokio::spawn(tell_who_is_revoked(self.clone(), identity, outbound));
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+/// Who called, by the connection.
+struct Caller {
+    identity: Identity,
+    keys: Arc<PeerKeys>,
+    address: SocketAddr,
+}
+
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    peer.and_then(|Peer { identity, keys, address }| {
+        Some(Caller { identity: identity?, keys: keys?, address })
+    })
+    .ok_or_else(|| Status::unauthenticated("a client certificate with a Hanse identity is needed"))
+}
+
+/// Says who is revoked whenever that changes, until the caller has gone.
+async fn tell_who_is_revoked(
+    service: PublisherService,
+    peer: Identity,
+    outbound: mpsc::Sender<Result<sync::Revoked, Status>>,
+) {
+    let mut changed = service.admission.changed();
+    let mut said = None;
+    let telling = async {
+        loop {
+            let told = service.admission.revoked_for(&peer);
+            if let Some(revoked) = told.filter(|told| said.as_ref() != Some(told)) {
+                said = Some(revoked.clone());
+                if outbound.send(Ok(revoked.into())).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = fires(&mut changed) => {}
+                () = outbound.closed() => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = service.shutdown.wait() => {}
+        () = telling => {}
+    }
 }
 
 /// One subscriber's stream.
 struct Stream {
     service: PublisherService,
     identity: Identity,
+    keys: Arc<PeerKeys>,
     /// Among the streams of this process.
     number: u64,
     session: PublisherSession,
@@ -151,17 +208,27 @@ impl Stream {
         }
     }
 
-    /// Asks what the subscriber may have, and forgets what it acknowledged of anything else.
+    /// Asks what the subscriber may have, and forgets what it acknowledged of anything else, and what waits to be sent of it.
+    ///
+    /// What is new goes before parts of transfers that wait already: a revocation must not wait for them. It goes after
+    /// refusals: one that came after a Welcome would be taken for an answer to it.
     fn admit(&mut self) {
-        let Offer { scopes, as_of } = self.service.admission.offer_to(&self.identity);
+        let Offer { scopes, as_of } = self.service.admission.offer_to(&self.identity, &self.keys);
         self.service.subscribers.heard_of(&self.identity, self.number, |record| {
             let before = record.scopes.len();
             record.scopes.retain(|scope, _| scopes.contains(scope));
             record.scopes.len() != before
         });
+        self.pending.retain(|message| {
+            scope_of(message).is_none_or(|scope| scopes.iter().any(|offered| offered.to_string() == scope))
+        });
         self.session.admit(scopes, as_of);
         self.session.revoke(self.service.admission.revoked_for(&self.identity));
         self.session.trust(self.service.admission.roots());
+        if let Some(welcome) = self.session.welcome() {
+            let first_part = self.pending.iter().position(|message| scope_of(message).is_some());
+            self.pending.insert(first_part.unwrap_or(self.pending.len()), welcome);
+        }
     }
 
     /// Works out what to send next.
@@ -217,6 +284,18 @@ impl Stream {
             .subscribers
             .heard(&self.identity, self.number, now, |record| note(record, received, &subscribed, now));
         Ok(())
+    }
+}
+
+/// The scope that a message carries content of or speaks for; a Welcome and a refusal do neither.
+fn scope_of(message: &PublisherMessage) -> Option<&str> {
+    match message.body.as_ref()? {
+        Body::Begin(Begin { scope, .. })
+        | Body::Chunk(Chunk { scope, .. })
+        | Body::End(End { scope, .. })
+        | Body::Bookmark(Bookmark { scope, .. })
+        | Body::Behind(Behind { scope, .. }) => Some(scope),
+        Body::Welcome(_) | Body::Refused(_) => None,
     }
 }
 

@@ -222,25 +222,37 @@ impl PublisherSession {
         now: Instant,
     ) -> Vec<PublisherMessage> {
         use publisher_message::Body;
-        let Some(features) = &self.features else { return Vec::new() };
-        let mut bodies = Vec::new();
-        if std::mem::take(&mut self.welcome_due) {
-            bodies.push(Body::Welcome(sync::Welcome {
-                features: features.clone(),
-                publisher: self.name.clone(),
-                scopes: self.admitted.iter().map(ScopeId::to_string).collect(),
-                position: self.admitted_as_of.map(Into::into),
-                revoked: self.revoked.clone().map(Into::into),
-                roots: self.roots.clone().map(Into::into),
-            }));
+        if self.features.is_none() {
+            return Vec::new();
         }
+        let welcome = self.welcome();
+        let mut bodies = Vec::new();
         for (scope, refusal) in std::mem::take(&mut self.refusals) {
             bodies.push(Body::Refused(sync::Refused { scope, reason: refusal.reason.to_owned() }));
         }
         for (scope, cursor) in &mut self.cursors {
             cursor.next(scope, replicas.get(scope), freshness, now, &mut bodies);
         }
-        bodies.into_iter().map(|body| PublisherMessage { body: Some(body) }).collect()
+        let messages = bodies.into_iter().map(|body| PublisherMessage { body: Some(body) });
+        welcome.into_iter().chain(messages).collect()
+    }
+
+    /// The Welcome, if one is due and the subscriber introduced itself. [`Self::next`] gives it first; asked for apart, it may go
+    /// before parts of transfers that are not sent yet, though never before a refusal.
+    pub fn welcome(&mut self) -> Option<PublisherMessage> {
+        let features = self.features.as_ref()?;
+        if !std::mem::take(&mut self.welcome_due) {
+            return None;
+        }
+        let welcome = sync::Welcome {
+            features: features.clone(),
+            publisher: self.name.clone(),
+            scopes: self.admitted.iter().map(ScopeId::to_string).collect(),
+            position: self.admitted_as_of.map(Into::into),
+            revoked: self.revoked.clone().map(Into::into),
+            roots: self.roots.clone().map(Into::into),
+        };
+        Some(PublisherMessage { body: Some(publisher_message::Body::Welcome(welcome)) })
     }
 
     /// When there will be something to send though no replica changes; `None`: not before a message comes.

@@ -9,10 +9,11 @@ use hanse_transport::ShutdownTrigger;
 use super::*;
 
 /// A state that is "replicated" in this process only.
-struct Alone(watch::Sender<State>);
+#[derive(Default)]
+pub(crate) struct Alone(watch::Sender<State>);
 
 impl Alone {
-    fn apply(&self, body: CommandBody) {
+    pub(crate) fn apply(&self, body: CommandBody) {
         self.0.send_modify(|state| {
             let command = Command {
                 actor: "test".into(),
@@ -26,7 +27,7 @@ impl Alone {
         });
     }
 
-    fn put(&self, yaml: &str) {
+    pub(crate) fn put(&self, yaml: &str) {
         let default = Name::new("default").unwrap();
         let manifests = manifest::parse_yaml(yaml, &default).unwrap();
         self.apply(CommandBody::Apply(manifests.into_iter().map(Manifest::into_change).collect()));
@@ -69,7 +70,7 @@ const PLACES: &str = "{kind: Organization, name: default}
 
 #[tokio::test]
 async fn scopes_follow_the_state_and_each_step_is_remembered() {
-    let alone = Arc::new(Alone(watch::Sender::new(State::default())));
+    let alone = Arc::new(Alone::default());
     let replicas = Replicas::new();
     let (projector, handle) = Projector::new(alone.clone(), replicas.clone());
     let (trigger, shutdown) = ShutdownTrigger::new();

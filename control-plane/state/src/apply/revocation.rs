@@ -10,6 +10,11 @@ use crate::{
     member::{Place, place_of},
 };
 
+/// Most identities that are refused at once. All of them may be of one region: then its agents and gateways hear and keep them in
+/// one message, of less than 200 bytes for each (names of the greatest length and an authority's key), a twentieth of the 16 MiB
+/// that a message may have, and are told all of it with every change. Nodes that are lost are far fewer.
+pub(super) const MAX_REVOCATIONS: usize = 4_096;
+
 /// Refuses an identity from now on. Revoking it once more changes nothing.
 ///
 /// Only what there is can be revoked, so that a slip of the pen is noticed; and never so many control nodes that the others
@@ -44,6 +49,12 @@ pub(super) fn revoke(
     }
     if state.revocations.contains_key(identity) {
         return Ok(nothing());
+    }
+    if state.revocations.len() >= MAX_REVOCATIONS {
+        let detail = format!("{MAX_REVOCATIONS} identities are revoked, and no more can be");
+        return Err(Problem::new(ProblemName::TooLarge, detail).at("identity").remedy(
+            "readmit those whose keys are known to be destroyed, which need no refusal: hanse member readmit IDENTITY",
+        ));
     }
     let revocation = Revocation { actor: actor.to_owned(), time_ms: state.time_ms };
     state.revocations.insert(identity.into(), Arc::new(revocation));

@@ -9,7 +9,8 @@ use hanse_proto::enrolment::{
 };
 use hanse_topology::Name;
 use hanse_transport::{
-    Alpn, Authority, Clients, Identity, JoinToken, ShutdownTrigger, TlsListener, grpc_server, server_tls,
+    Alpn, Authority, Clients, Identity, JoinToken, PeerKeys, ShutdownTrigger, TlsListener, grpc_server,
+    server_tls,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -44,7 +45,7 @@ struct Agent {
 struct Everything(Replicas);
 
 impl Admission for Everything {
-    fn offer_to(&self, _peer: &Identity) -> Offer {
+    fn offer_to(&self, _peer: &Identity, _keys: &PeerKeys) -> Offer {
         Offer { scopes: self.0.read(|map| map.keys().cloned().collect()), as_of: None }
     }
 

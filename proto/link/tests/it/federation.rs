@@ -8,13 +8,13 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::{
-    Admission, EffectiveSource, Freshness, Lineage, Offer, Position, Replicas, ReportSource,
+    Admission, EffectiveSource, Freshness, Lineage, Offer, Position, Replicas, ReportSource, Revoked,
     SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Wanted, publisher_service,
 };
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{
-    Alpn, Authority, ClientTls, Clients, Expect, Identity, LiveCredentials, LiveTrust, Role, ShutdownTrigger,
-    TlsListener, TrustAnchor, client_tls, grpc_server, install_crypto_provider, server_tls,
+    Alpn, Authority, ClientTls, Clients, Expect, Identity, LiveCredentials, LiveTrust, PeerKeys, Role,
+    ShutdownTrigger, TlsListener, TrustAnchor, client_tls, grpc_server, install_crypto_provider, server_tls,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -69,8 +69,12 @@ impl Federation {
     }
 
     pub(crate) fn client(&self, identity: &Identity) -> ClientTls {
+        self.client_trusting(identity, &self.trust())
+    }
+
+    pub(crate) fn client_trusting(&self, identity: &Identity, trust: &LiveTrust) -> ClientTls {
         let expect = Expect { roles: vec![Role::Server, Role::Agent], region: None };
-        client_tls(Some(&self.credentials(identity)), &self.anchor, expect).unwrap()
+        client_tls(Some(&self.credentials(identity)), trust, expect).unwrap()
     }
 
     pub(crate) fn anonymous_client(&self) -> ClientTls {
@@ -178,7 +182,7 @@ impl Publisher {
         replicas: Replicas,
         freshness: watch::Receiver<Freshness>,
     ) -> Self {
-        let admission = Arc::new(Offers(watch::Sender::new((vec![scope()], None)), watch::Sender::new(0)));
+        let admission = Arc::new(Offers::new());
         Self { identity, replicas, admission, freshness, subscribers: Subscribers::new() }
     }
 
@@ -199,24 +203,43 @@ pub(crate) fn always(quorum: bool) -> watch::Receiver<Freshness> {
     watch::channel(Freshness { confirmed_at, quorum }).1
 }
 
-/// Offers everybody the same scopes, as of a position.
-pub(crate) struct Offers(watch::Sender<(Vec<ScopeId>, Option<Position>)>, watch::Sender<u64>);
+/// Offers everybody the same scopes, as of a position, and tells everybody the same list.
+pub(crate) struct Offers {
+    offered: watch::Sender<(Vec<ScopeId>, Option<Position>)>,
+    revoked: watch::Sender<Option<Revoked>>,
+    changed: watch::Sender<u64>,
+}
 
 impl Offers {
+    fn new() -> Self {
+        let offered = watch::Sender::new((vec![scope()], None));
+        Self { offered, revoked: watch::Sender::default(), changed: watch::Sender::default() }
+    }
+
     pub(crate) fn offer(&self, scopes: Vec<ScopeId>, as_of: Option<Position>) {
-        self.0.send_replace((scopes, as_of));
-        self.1.send_modify(|version| *version += 1);
+        self.offered.send_replace((scopes, as_of));
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    pub(crate) fn revoke(&self, revision: u64, identities: &[&Identity]) {
+        let identities = identities.iter().map(|identity| identity.to_string()).collect();
+        self.revoked.send_replace(Some(Revoked { as_of: at(revision), identities, authorities: Vec::new() }));
+        self.changed.send_modify(|version| *version += 1);
     }
 }
 
 impl Admission for Offers {
-    fn offer_to(&self, _peer: &Identity) -> Offer {
-        let (scopes, as_of) = self.0.borrow().clone();
+    fn offer_to(&self, _peer: &Identity, _keys: &PeerKeys) -> Offer {
+        let (scopes, as_of) = self.offered.borrow().clone();
         Offer { scopes, as_of }
     }
 
+    fn revoked_for(&self, _peer: &Identity) -> Option<Revoked> {
+        self.revoked.borrow().clone()
+    }
+
     fn changed(&self) -> watch::Receiver<u64> {
-        self.1.subscribe()
+        self.changed.subscribe()
     }
 }
 

@@ -6,4 +6,5 @@ mod chain;
 mod federation;
 mod publishers;
 mod restart;
+mod revoked;
 mod streams;

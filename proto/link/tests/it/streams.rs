@@ -7,12 +7,13 @@ use hanse_proto::sync::{
     Begin, Hello, Introduction, PublisherMessage, Report, SubscriberMessage, publisher_message,
     subscriber_message::Body, sync_client::SyncClient,
 };
+use hanse_topology::ScopeId;
 use hanse_transport::{Clients, Identity, Role, connect};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
-use crate::federation::{Federation, Publisher, Serving, agent, eventually, scope, server};
+use crate::federation::{Federation, Publisher, Serving, agent, at, eventually, name, scope, server};
 
 /// A stream that says what it is told to say and nothing else.
 async fn open(
@@ -89,6 +90,44 @@ async fn a_slow_subscriber_gets_the_latest_in_few_steps() {
         }
     }
     assert!(transfers < 40, "{transfers} transfers for {LAST} revisions");
+}
+
+#[tokio::test]
+async fn a_revocation_does_not_wait_for_what_is_being_sent() {
+    /// What may be under way: the stream's window, and the few messages that wait for it.
+    const UNDER_WAY: usize = (2 << 20) + 10 * (64 << 10);
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    // 200 scopes of three chunks each: what is worked out at once is 200 chunks, some 12 MB.
+    let scopes: Vec<ScopeId> =
+        (0..200).map(|n| ScopeId::runtime(name("eu-west"), name(&format!("e-{n}")))).collect();
+    for scope in &scopes {
+        let content = (0..3).map(|n| (format!("k{n}").into(), vec![n; 60_000].into())).collect();
+        control.replicas.update(scope, |replica| replica.advance(at(1), content, vec![]).unwrap());
+    }
+    control.admission.offer(scopes.clone(), None);
+    let serving = federation.serve(&control, None).await;
+    let (sender, mut stream) = open(&federation, &serving, &agent("agent-1")).await;
+    say(&sender, Body::Introduction(Introduction::default())).await;
+    for scope in &scopes {
+        say(&sender, Body::Hello(Hello { scope: scope.to_string(), ..Default::default() })).await;
+    }
+    let mut chunks = 0;
+    let mut told_after = None;
+    while told_after.is_none() {
+        match stream.message().await.unwrap().unwrap().body {
+            Some(publisher_message::Body::Chunk(_)) => chunks += 1,
+            Some(publisher_message::Body::Welcome(welcome)) if welcome.revoked.is_some() => {
+                told_after = Some(chunks - 250);
+            }
+            _ => {}
+        }
+        if chunks == 250 {
+            control.admission.revoke(5, &[&agent("agent-2")]);
+        }
+    }
+    let bytes = told_after.unwrap() * 60_000;
+    assert!(bytes <= UNDER_WAY, "{bytes} bytes came before it");
 }
 
 #[tokio::test]

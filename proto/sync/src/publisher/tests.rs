@@ -289,6 +289,9 @@ fn who_is_revoked_is_said_at_once_and_once() {
     assert_eq!(welcomes(&mut example, Some(revoked(8))), 1, "the same list of a later revision is");
     assert_eq!(welcomes(&mut example, Some(of(8, &[[1; 32]]))), 1, "an authority is");
     assert_eq!(welcomes(&mut example, None), 1);
+    example.session.revoke(Some(revoked(9)));
+    assert!(example.session.welcome().is_some(), "asked for apart");
+    assert_eq!(welcomes(&mut example, Some(revoked(9))), 0, "it is not said again");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use hanse_topology::Name;
 
 use crate::{
     Accepted, CommandBody, Problem, ProblemName,
+    apply::revocation::MAX_REVOCATIONS,
     fixture::{START_MS, World, name},
     spec::Digest,
 };
@@ -97,4 +98,19 @@ fn who_is_revoked_does_not_join_again() {
     assert!(refused.remedy.contains("hanse member readmit"), "{refused}");
     readmit(&mut world, AGENT).unwrap();
     join(&mut world, AGENT).unwrap();
+}
+
+#[test]
+fn so_many_can_be_revoked_and_no_more() {
+    let mut world = world();
+    let gateway = |number: usize| format!("g-{number}.gateway.eu-west.hanse.internal");
+    for number in 0..MAX_REVOCATIONS {
+        revoke(&mut world, &gateway(number), &[]).unwrap();
+    }
+    let problem = revoke(&mut world, &gateway(MAX_REVOCATIONS), &[]).unwrap_err();
+    assert_eq!((problem.name, problem.field.as_str()), (ProblemName::TooLarge, "identity"));
+    assert!(problem.remedy.contains("readmit"));
+    revoke(&mut world, &gateway(0), &[]).expect("who is revoked already still is");
+    readmit(&mut world, &gateway(0)).unwrap();
+    revoke(&mut world, &gateway(MAX_REVOCATIONS), &[]).expect("there is room for one");
 }

@@ -1,0 +1,39 @@
+//! Who is revoked, heard from those who are not followed.
+
+use std::time::{Duration, Instant};
+
+use hanse_link::{KeptTrust, watch_revoked};
+use hanse_transport::{ShutdownTrigger, connect};
+
+use crate::federation::{Federation, Publisher, agent, eventually, gateway};
+
+#[tokio::test]
+async fn a_publisher_that_is_revoked_is_left_though_it_does_not_say_so() {
+    let federation = Federation::new();
+    let (thief, honest) = (agent("agent-1"), agent("agent-2"));
+    let (quiet, telling) = (Publisher::new(thief.clone()), Publisher::new(honest));
+    let (bad, good) = (federation.serve(&quiet, None).await, federation.serve(&telling, None).await);
+    let dir = tempfile::tempdir().unwrap();
+    let trust = federation.trust();
+    let kept = KeptTrust::restore(dir.path().to_owned(), trust.clone());
+    let tls = federation.client_trusting(&gateway("gateway-1"), &trust);
+    let (trigger, shutdown) = ShutdownTrigger::new();
+    for serving in [&bad, &good] {
+        tokio::spawn(watch_revoked(serving.address.to_string(), tls.clone(), kept.clone(), shutdown.clone()));
+    }
+    telling.admission.revoke(5, &[]);
+    eventually("it is heard", || kept.in_force().borrow().is_some()).await;
+    assert!(telling.subscribers.snapshot().is_empty(), "listening is not following");
+
+    telling.admission.revoke(6, &[&thief]);
+    let told_at = Instant::now();
+    eventually("it is refused", || trust.refuses(&thief)).await;
+    assert!(told_at.elapsed() < Duration::from_secs(1), "after {:?}", told_at.elapsed());
+    connect(&bad.address.to_string(), tls.clone()).await.unwrap_err();
+    // Whatever it says, nobody is there to hear it.
+    quiet.admission.revoke(u64::MAX, &[]);
+
+    telling.admission.revoke(7, &[]);
+    eventually("it is believed again", || !trust.refuses(&thief)).await;
+    drop(trigger);
+}
