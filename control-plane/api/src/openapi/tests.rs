@@ -21,9 +21,9 @@ fn every_operation_has_an_entry_and_nothing_else_does() {
         .into_iter()
         .map(|operation| {
             let method = match operation {
-                Operation::Put(_) | Operation::Revoke => "put",
-                Operation::Delete(_) | Operation::Readmit => "delete",
-                Operation::Apply => "post",
+                Operation::Put(_) | Operation::Revoke | Operation::UseRoot => "put",
+                Operation::Delete(_) | Operation::Readmit | Operation::DropRoot => "delete",
+                Operation::Apply | Operation::TrustRoot => "post",
                 _ => "get",
             };
             (operation.path(), method.to_owned())
