@@ -4,15 +4,14 @@
 use std::{env, fs, sync::Arc};
 
 use hanse_transport::{
-    Authority, Expect, Identity, Issuers, JoinToken, KeyPair, LiveAuthority, LiveCredentials, LiveTrust,
-    RenewalSchedule, Role, Shutdown, WallClock, chain_of, enrol, json_file, renew_authority, telemetry,
+    Authority, Expect, Identity, Issuers, JoinToken, LiveAuthority, LiveCredentials, LiveTrust,
+    RenewalSchedule, Role, Shutdown, WallClock, chain_of, enrol, forget_joining_key, joining_key, json_file,
+    renew_authority, telemetry,
 };
 use tracing::{error, info, warn};
 
 use crate::{Config, Error};
 
-/// The key an agent is joining with, until it has its authority.
-const PENDING_KEY: &str = "joining-key";
 /// The control nodes' addresses as told at enrolment.
 const LEARNT_PUBLISHERS: &str = "publishers";
 
@@ -23,7 +22,7 @@ pub(crate) async fn authority(config: &Config, clock: &WallClock) -> Result<Auth
         return Ok(Authority::load(&dir)?.with_clock(clock.clone()));
     }
     let token: JoinToken = join_token(config)?.parse()?;
-    let key = pending_key(config)?;
+    let key = joining_key::<Error>(&config.data_dir)?;
     let answer = enrol(&config.enrolment, &token, Role::Agent, &config.name, &key, None, clock).await?;
     if answer.region != config.region.as_str() {
         return Err(Error::OtherRegion { token: answer.region, configured: config.region.to_string() });
@@ -31,20 +30,9 @@ pub(crate) async fn authority(config: &Config, clock: &WallClock) -> Result<Auth
     let authority = Authority::from_parts(chain_of(&answer), key)?.with_clock(clock.clone());
     json_file::write(&config.data_dir, LEARNT_PUBLISHERS, &answer.publishers)?;
     authority.save(&dir)?;
-    json_file::remove(&config.data_dir, PENDING_KEY)?;
+    forget_joining_key(&config.data_dir)?;
     info!(name = %config.name, region = %config.region, "joined the federation");
     Ok(authority)
-}
-
-/// The key to join with: made once and kept, so that a join whose answer was lost is repeated with the same key, which
-/// spends nothing more of the token.
-fn pending_key(config: &Config) -> Result<KeyPair, Error> {
-    if let Some(pem) = json_file::read::<String>(&config.data_dir, PENDING_KEY)? {
-        return Ok(KeyPair::from_pem(&pem)?);
-    }
-    let key = KeyPair::generate()?;
-    json_file::write(&config.data_dir, PENDING_KEY, &key.to_pem())?;
-    Ok(key)
 }
 
 /// Where to sync from: the configured control nodes first, then those learnt when joining.

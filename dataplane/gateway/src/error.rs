@@ -19,6 +19,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// One of the small files of the data directory.
+    #[error(transparent)]
+    Kept(#[from] hanse_transport::json_file::Error),
     /// No certificate on disk and nothing to get one with.
     #[error(
         "{0} holds no certificate and there is no join token; make one with `hanse agent mint-token` in the gateway's \

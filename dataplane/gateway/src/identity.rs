@@ -5,8 +5,8 @@ use std::{env, fs, time::Duration};
 
 use hanse_transport::{
     Credentials, EnrolError, Expect, Issuers, JoinToken, KeyPair, LiveCredentials, LiveTrust, RenewError,
-    RenewalSchedule, Role, Shutdown, WallClock, backoff::Backoff, chain_of, enrol, renew_credentials,
-    telemetry,
+    RenewalSchedule, Role, Shutdown, WallClock, backoff::Backoff, chain_of, enrol, forget_joining_key,
+    joining_key, renew_credentials, telemetry,
 };
 use tracing::{error, info, warn};
 
@@ -24,7 +24,7 @@ pub(crate) async fn credentials(
     shutdown: &Shutdown,
 ) -> Result<Option<LiveCredentials>, Error> {
     let dir = config.pki_dir();
-    if dir.exists() {
+    if Credentials::is_saved(&dir) {
         let credentials = Credentials::load(&dir)?;
         let identity = credentials.identity();
         if identity.name != config.name || identity.role != Role::Gateway {
@@ -34,11 +34,12 @@ pub(crate) async fn credentials(
         return Ok(Some(LiveCredentials::new(credentials)));
     }
     let Some(token) = join_token(config)? else { return Err(Error::NoJoinToken(dir)) };
-    let key = KeyPair::generate()?;
+    let key = joining_key::<Error>(&config.data_dir)?;
     let Some(credentials) = join(config, &token.parse()?, key, clock, shutdown).await? else {
         return Ok(None);
     };
     credentials.save(&dir)?;
+    forget_joining_key(&config.data_dir)?;
     info!(identity = %credentials.identity(), "joined the region");
     Ok(Some(LiveCredentials::new(credentials)))
 }

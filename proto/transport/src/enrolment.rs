@@ -7,7 +7,7 @@ use hanse_proto::{
     raft::ControlNode,
 };
 use hanse_topology::Name;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{
     Authority, Chain, ClientTls, Credentials, Identity, InvalidIdentity, JoinToken, KeyPair, PkiError, Role,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Longest wait for an answer: on a control node it includes a write through the quorum, possibly an election.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a process could not join.
 #[derive(Debug, thiserror::Error)]
@@ -126,13 +126,23 @@ pub(crate) fn classified(address: &str, status: Status) -> Failure {
 }
 
 async fn ask(address: &str, tls: ClientTls, request: EnrolRequest) -> Result<EnrolResponse, Failure> {
-    let channel = connect(address, tls)
-        .await
-        .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))?;
-    let mut request = tonic::Request::new(request);
-    request.set_timeout(ANSWER_TIMEOUT);
-    let answer = EnrolmentClient::new(channel).enrol(request).await;
+    let answer = desk(address, tls).await?.enrol(with_deadline(request)).await;
     answer.map(tonic::Response::into_inner).map_err(|status| classified(address, status))
+}
+
+/// A connection to whoever enrols and renews at an address.
+pub(crate) async fn desk(address: &str, tls: ClientTls) -> Result<EnrolmentClient<Channel>, Failure> {
+    let channel = connect(address, tls).await;
+    channel
+        .map(EnrolmentClient::new)
+        .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))
+}
+
+/// A request that waits no longer than [`ANSWER_TIMEOUT`].
+pub(crate) fn with_deadline<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(ANSWER_TIMEOUT);
+    request
 }
 
 /// Whether the chain is of our key, ends in the pinned root and is of use for what the answer says we are.

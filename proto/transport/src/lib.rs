@@ -11,6 +11,7 @@ mod connect;
 mod cut;
 mod durable;
 mod enrolment;
+mod joining_key;
 pub mod json_file;
 mod listener;
 mod metrics;
@@ -26,6 +27,7 @@ mod token;
 pub use clock::{ClockHand, WallClock};
 pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy};
 pub use enrolment::{EnrolError, chain_of, enrol};
+pub use joining_key::{forget_joining_key, joining_key};
 pub use listener::{Peer, PeerKeys, TlsConnection, TlsListener, grpc_server};
 pub use metrics::Metrics;
 pub use pki::{

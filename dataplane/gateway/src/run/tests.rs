@@ -54,18 +54,26 @@ impl Admission for Everything {
     }
 }
 
-/// Enrols whoever shows the token, once.
+/// Enrols whoever shows the token, once, and again for the key that it was spent by.
 struct Desk {
     authority: Authority,
     token: Arc<Mutex<Option<JoinToken>>>,
+    spent: Mutex<Option<(JoinToken, bytes::Bytes)>>,
 }
 
 #[tonic::async_trait]
 impl Enrolment for Desk {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
         let request = request.into_inner();
-        let token = self.token.lock().unwrap().take();
-        if token.is_none_or(|token| token.secret()[..] != request.secret[..]) {
+        let unspent = self.token.lock().unwrap().take();
+        let mut spent = self.spent.lock().unwrap();
+        if let Some(token) = unspent {
+            *spent = Some((token, request.public_key.clone()));
+        }
+        let fits = |(token, key): &(JoinToken, bytes::Bytes)| {
+            token.secret()[..] == request.secret[..] && *key == request.public_key
+        };
+        if !spent.as_ref().is_some_and(fits) {
             return Err(Status::permission_denied("the join token is used up"));
         }
         let identity = Identity::gateway(name(&request.name), name("eu-west"));
@@ -99,6 +107,7 @@ impl Agent {
         let desk = Desk {
             authority: Authority::from_parts(authority.chain().clone(), authority_key(&authority)).unwrap(),
             token: unspent.clone(),
+            spent: Mutex::default(),
         };
         let enrolment = listen(server_tls(&credentials, Clients::Anyone, Alpn::Http2).unwrap()).await;
         let federation_tls = server_tls(
@@ -373,6 +382,27 @@ async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.to_string().contains("hanse agent mint-token"), "{error}");
+}
+
+#[tokio::test]
+async fn a_join_that_was_cut_off_is_repeated_with_the_same_key() {
+    let agent = Agent::start().await;
+    agent.publish(3, "orders");
+    let dir = tempfile::tempdir().unwrap();
+    let config = agent.config(dir.path());
+    // The token is spent, and what came of it cannot be saved.
+    std::fs::create_dir_all(&config.data_dir).unwrap();
+    std::fs::write(config.pki_dir(), "a file where the directory should be").unwrap();
+    let (_trigger, running) = start(&config);
+    assert!(matches!(running.await.unwrap().unwrap_err(), Error::Pki(_)));
+    // Or only the key could be, which is written first.
+    std::fs::remove_file(config.pki_dir()).unwrap();
+    std::fs::create_dir(config.pki_dir()).unwrap();
+    std::fs::write(config.pki_dir().join("key.pem"), "half").unwrap();
+    let running = start(&config);
+    until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
+    assert!(!config.data_dir.join("joining-key.json").exists(), "it has joined");
+    stop(running).await;
 }
 
 async fn stop((trigger, running): (ShutdownTrigger, JoinHandle<Result<(), Error>>)) {

@@ -1,13 +1,11 @@
 //! Asking whoever admitted this process for a fresh certificate.
 
-use hanse_proto::enrolment::{RenewRequest, RenewResponse, enrolment_client::EnrolmentClient};
-use tonic::Status;
+use hanse_proto::enrolment::{RenewRequest, RenewResponse};
 
 use crate::{
     Authority, Chain, ClientTls, Credentials, Expect, Identity, KeyPair, LiveCredentials, LiveTrust,
     PkiError, TlsError, Validity, client_tls,
-    enrolment::{ANSWER_TIMEOUT, Failure, classified},
-    telemetry,
+    enrolment::{Failure, classified, desk, with_deadline},
 };
 
 /// Who renews a process's certificate, and how they are known.
@@ -142,11 +140,6 @@ async fn ask_in_turn<T>(
 }
 
 async fn ask(address: &str, tls: ClientTls) -> Result<RenewResponse, Failure> {
-    let channel = crate::connect(address, tls)
-        .await
-        .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))?;
-    let mut request = tonic::Request::new(RenewRequest {});
-    request.set_timeout(ANSWER_TIMEOUT);
-    let answer: Result<_, Status> = EnrolmentClient::new(channel).renew(request).await;
+    let answer = desk(address, tls).await?.renew(with_deadline(RenewRequest {})).await;
     answer.map(tonic::Response::into_inner).map_err(|status| classified(address, status))
 }
