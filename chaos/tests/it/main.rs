@@ -16,6 +16,7 @@ mod leader;
 mod outage;
 mod quarantine;
 mod revocation;
+mod revoked_agent;
 mod road;
 mod rotation;
 mod waiting;
