@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::{CheckSettings, EjectionSettings, EndpointHealth, Standing};
-use crate::table::ConnectProfile;
+use crate::table::{ConnectProfile, UpstreamId};
 
 /// Entries of endpoints that are gone are swept when there are twice as many as after the last sweep, and so many at
 /// least: a sweep costs each endpoint made since a constant.
@@ -32,14 +32,25 @@ pub struct EndpointKey {
     pub ejection: EjectionSettings,
 }
 
-/// Where and how to ask.
+/// Whom checks ask, and on whose account.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// `scheme://authority/`.
+    pub origin: Uri,
+    /// The authority as the `Host` header.
+    pub host: HeaderValue,
+    /// How to connect.
+    pub profile: Arc<ConnectProfile>,
+    /// The upstream that named the endpoint first.
+    pub upstream: UpstreamId,
+}
+
+/// Whom and how to ask.
 #[derive(Debug, Clone)]
 pub(super) struct CheckTarget {
     pub(super) endpoint: Weak<EndpointHealth>,
     pub(super) settings: CheckSettings,
-    pub(super) origin: Uri,
-    pub(super) host: HeaderValue,
-    pub(super) profile: Arc<ConnectProfile>,
+    pub(super) asked: Asked,
 }
 
 /// Every endpoint in use. Cloning shares it.
@@ -83,13 +94,7 @@ impl Endpoints {
     }
 
     /// The endpoint of that key: the one there is, with its health, or a new one that counts as healthy.
-    pub fn get(
-        &self,
-        key: EndpointKey,
-        origin: &Uri,
-        host: &HeaderValue,
-        profile: &Arc<ConnectProfile>,
-    ) -> Arc<EndpointHealth> {
+    pub fn get(&self, key: EndpointKey, asked: impl FnOnce() -> Asked) -> Arc<EndpointHealth> {
         let mut inner = self.lock();
         if let Some(known) = inner.known.get(&key).and_then(Weak::upgrade) {
             return known;
@@ -100,9 +105,7 @@ impl Endpoints {
             inner.unchecked.push(CheckTarget {
                 endpoint: Arc::downgrade(&made),
                 settings: settings.clone(),
-                origin: origin.clone(),
-                host: host.clone(),
-                profile: profile.clone(),
+                asked: asked(),
             });
             self.0.arrived.notify_one();
         }

@@ -1,5 +1,6 @@
 mod backend;
 mod bodies;
+mod checks;
 mod connections;
 mod contract;
 mod harness;

@@ -268,8 +268,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        table::{ConnectProfiles, Tried, Upstream},
-        testbed::upstream,
+        table::{ConnectProfiles, Tried, Upstream, UpstreamId},
+        testbed::{scope, upstream},
     };
 
     /// Runs on a runtime like a serving thread's, with a clock of its own.
@@ -284,7 +284,8 @@ mod tests {
         on_a_thread(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let upstream = Upstream::new(&upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+            let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
             let client = UpstreamClient::default();
             let kept = || client.kept(endpoint, Instant::now());

@@ -18,7 +18,7 @@ use hanse_topology::ScopeId;
 use self::claims::Claims;
 use super::{
     ApiRoutes, Caller, ConnectProfiles, EnvironmentListener, EnvironmentTable, Grant, HostMap, KeyDigest,
-    Served, Upstream,
+    Served, Upstream, UpstreamId,
     callers::{self, Callers, OwnedId},
     contexts::Context,
     hosts::HostPattern,
@@ -267,7 +267,8 @@ impl ScopeIndex {
                 self.table.listener = Some(Arc::new(EnvironmentListener::new(&listener)))
             }
             Kind::Upstream(upstream) => {
-                self.upstreams.insert(key.clone(), Arc::new(Upstream::new(&upstream, profiles)?));
+                let id = UpstreamId::new(&self.table.scope, key);
+                self.upstreams.insert(key.clone(), Arc::new(Upstream::new(&id, &upstream, profiles)?));
                 routes.extend(self.routes_by_upstream.get(key).into_iter().flatten().cloned());
             }
             Kind::Route(route) => {

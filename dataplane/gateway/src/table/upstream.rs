@@ -1,5 +1,7 @@
 //! Where requests go: endpoints, their shares, and how to connect to them.
 
+mod id;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -14,10 +16,12 @@ use http::{HeaderValue, Uri, uri};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
+pub use self::id::UpstreamId;
 use super::retry::{RetryPolicy, Tried};
 use crate::{
     health::{
-        CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints, Failure, RetryBudget, millis,
+        Asked, CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints, Failure, RetryBudget,
+        millis,
     },
     resource::Unusable,
 };
@@ -100,7 +104,11 @@ pub struct ConnectProfiles {
 
 impl Upstream {
     /// Checks and compiles an upstream.
-    pub fn new(upstream: &runtime::Upstream, profiles: &mut ConnectProfiles) -> Result<Self, Unusable> {
+    pub fn new(
+        id: &UpstreamId,
+        upstream: &runtime::Upstream,
+        profiles: &mut ConnectProfiles,
+    ) -> Result<Self, Unusable> {
         let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let rota = rota(&weights)?;
         let profile = profiles.get(upstream)?;
@@ -109,7 +117,21 @@ impl Upstream {
         let endpoints: Vec<Endpoint> = (0..)
             .zip(&upstream.endpoints)
             .map(|(place, endpoint)| {
-                Endpoint::new(place, &endpoint.url, &profile, check.as_ref(), ejection, &profiles.endpoints)
+                let address = Address::parse(&endpoint.url)?;
+                let key = EndpointKey {
+                    url: endpoint.url.clone(),
+                    profile: profile.id,
+                    check: check.clone(),
+                    ejection,
+                };
+                let health = profiles.endpoints.get(key, || Asked {
+                    origin: origin(&address.scheme, &address.authority),
+                    host: address.host.clone(),
+                    profile: profile.clone(),
+                    upstream: id.clone(),
+                });
+                let Address { scheme, authority, host, base_path } = address;
+                Ok(Endpoint { scheme, authority, host, base_path, profile: profile.clone(), health, place })
             })
             .collect::<Result<_, _>>()?;
         let in_rota = weights.iter().filter(|weight| **weight > 0).count();
@@ -194,15 +216,16 @@ fn max_ejected(endpoints: usize, ejection: EjectionSettings) -> usize {
     }
 }
 
-impl Endpoint {
-    fn new(
-        place: u16,
-        url: &str,
-        profile: &Arc<ConnectProfile>,
-        check: Option<&CheckSettings>,
-        ejection: EjectionSettings,
-        endpoints: &Endpoints,
-    ) -> Result<Self, Unusable> {
+/// An endpoint's URL, taken apart.
+struct Address {
+    scheme: uri::Scheme,
+    authority: uri::Authority,
+    host: HeaderValue,
+    base_path: Box<str>,
+}
+
+impl Address {
+    fn parse(url: &str) -> Result<Self, Unusable> {
         let refuse = |why: &str| Unusable::new("endpoints.url", format!("{url:?} {why}"));
         let parsed: Uri = url.parse().map_err(|_| refuse("is not a URL"))?;
         let parts = parsed.into_parts();
@@ -220,11 +243,11 @@ impl Endpoint {
         }
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("has no valid host"))?;
         let base_path = path.path().trim_end_matches('/').into();
-        let key = EndpointKey { url: url.to_owned(), profile: profile.id, check: check.cloned(), ejection };
-        let health = endpoints.get(key, &origin(&scheme, &authority), &host, profile);
-        Ok(Self { scheme, authority, host, base_path, profile: profile.clone(), health, place })
+        Ok(Self { scheme, authority, host, base_path })
     }
+}
 
+impl Endpoint {
     /// `scheme://authority/`.
     pub fn origin(&self) -> Uri {
         origin(&self.scheme, &self.authority)
@@ -344,6 +367,11 @@ fn gcd(a: u32, b: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testbed::scope;
+
+    fn compile(given: &runtime::Upstream, profiles: &mut ConnectProfiles) -> Result<Upstream, Unusable> {
+        Upstream::new(&UpstreamId::new(&scope("production"), "upstream/default/a"), given, profiles)
+    }
 
     fn upstream(urls: &[(&str, u32)]) -> runtime::Upstream {
         let endpoint =
@@ -367,11 +395,9 @@ mod tests {
 
     #[test]
     fn endpoints_take_turns_and_keep_their_base_path() {
-        let compiled = Upstream::new(
-            &upstream(&[("http://a:1/base/", 1), ("https://b", 1)]),
-            &mut ConnectProfiles::default(),
-        )
-        .unwrap();
+        let compiled =
+            compile(&upstream(&[("http://a:1/base/", 1), ("https://b", 1)]), &mut ConnectProfiles::default())
+                .unwrap();
         let turn = || {
             let endpoint = compiled.pick(&Tried::default()).unwrap();
             (endpoint.scheme.to_string(), endpoint.authority.to_string(), endpoint.base_path.to_string())
@@ -404,7 +430,7 @@ mod tests {
     #[test]
     fn turns_of_one_that_is_out_go_to_the_others_by_weight() {
         let given = upstream(&[("http://a", 1), ("http://b", 2), ("http://c", 1), ("http://d", 0)]);
-        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
         assert_eq!(turns(&compiled, 400), counted(&[("a", 100), ("b", 200), ("c", 100)]));
         assert!(!fail(&compiled, 2, 4) && fail(&compiled, 2, 1));
         // 300 turns of its own, and 100 of the other's, as 1 to 2.
@@ -415,18 +441,18 @@ mod tests {
     #[test]
     fn never_more_than_the_share_is_ejected_and_never_the_only_one() {
         let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
-        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
         assert!(fail(&compiled, 0, 5) && !fail(&compiled, 1, 50) && !fail(&compiled, 2, 50));
         assert_eq!(turns(&compiled, 100), counted(&[("b", 50), ("c", 50)]));
 
         let alone = upstream(&[("http://a", 1), ("http://b", 0)]);
-        let alone = Upstream::new(&alone, &mut ConnectProfiles::default()).unwrap();
+        let alone = compile(&alone, &mut ConnectProfiles::default()).unwrap();
         assert!(!fail(&alone, 0, 50));
 
         let all =
             runtime::Ejection { consecutive_failures: 1, base_time_ms: 60_000, max_ejected_percent: 100 };
         let given = runtime::Upstream { ejection: Some(all), ..given };
-        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
         assert!((0..3).all(|place| fail(&compiled, place, 1)));
         // All look bad, so all are used.
         assert_eq!(turns(&compiled, 90), counted(&[("a", 30), ("b", 30), ("c", 30)]));
@@ -435,7 +461,7 @@ mod tests {
     #[test]
     fn another_try_goes_elsewhere_while_there_is_an_elsewhere() {
         let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
-        let compiled = Upstream::new(&given, &mut ConnectProfiles::default()).unwrap();
+        let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
         assert!(fail(&compiled, 1, 5));
         let mut tried = Tried::default();
         let mut places = Vec::new();
@@ -453,10 +479,10 @@ mod tests {
     fn an_endpoint_keeps_its_health_while_anything_names_it_alike() {
         let mut profiles = ConnectProfiles::default();
         let given = upstream(&[("http://a", 1), ("http://b", 1)]);
-        let before = Upstream::new(&given, &mut profiles).unwrap();
+        let before = compile(&given, &mut profiles).unwrap();
         assert!(fail(&before, 0, 5));
         let changed = runtime::Upstream { timeout_ms: 7, ..given.clone() };
-        let after = Upstream::new(&changed, &mut profiles).unwrap();
+        let after = compile(&changed, &mut profiles).unwrap();
         assert!(Arc::ptr_eq(&before.endpoints[0].health, &after.endpoints[0].health));
         assert_eq!(turns(&after, 10), counted(&[("b", 10)]));
         let check = runtime::HealthCheck {
@@ -468,17 +494,17 @@ mod tests {
             expect_status: 0,
         };
         let other = runtime::Upstream { health_check: Some(check), ..given.clone() };
-        let other = Upstream::new(&other, &mut profiles).unwrap();
+        let other = compile(&other, &mut profiles).unwrap();
         assert!(!Arc::ptr_eq(&before.endpoints[0].health, &other.endpoints[0].health));
         drop((before, after, other));
-        assert!(Upstream::new(&given, &mut profiles).unwrap().endpoints[0].health.is_in());
+        assert!(compile(&given, &mut profiles).unwrap().endpoints[0].health.is_in());
     }
 
     #[test]
     fn what_cannot_be_used_is_named() {
         let check = |given: &runtime::Upstream, field: &str| {
             assert_eq!(
-                Upstream::new(given, &mut ConnectProfiles::default()).unwrap_err().field,
+                compile(given, &mut ConnectProfiles::default()).unwrap_err().field,
                 field,
                 "{given:?}"
             );
