@@ -78,7 +78,10 @@ impl HealthChecks {
                 }
                 targets = self.endpoints.unchecked() => {
                     for target in targets {
-                        running.spawn(ask(target, self.metrics.clone(), self.permits.clone()));
+                        let gone = target.gone.clone();
+                        let asking = ask(target, self.metrics.clone(), self.permits.clone());
+                        // At once, whatever it waits for: interval after interval of what changes often would pile up.
+                        running.spawn(gone.run_until_cancelled_owned(asking));
                     }
                 }
             }
@@ -86,16 +89,13 @@ impl HealthChecks {
     }
 }
 
-/// Asks one endpoint until no table names it.
+/// Asks one endpoint, for as long as there is one.
 async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Permits) {
     let interval = target.settings.interval;
     let mut in_a_row = InARow::default();
     let id = target.endpoint.upgrade().map_or(0, |endpoint| endpoint.id);
     tokio::time::sleep(interval.min(FIRST_WITHIN).mul_f64(fraction(id, 0))).await;
     for round in 1.. {
-        if target.endpoint.strong_count() == 0 {
-            return;
-        }
         let found = {
             let _permit = permit(&target, &metrics, &permits).await;
             check(&target).await
@@ -199,19 +199,64 @@ fn fraction(id: u64, round: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hanse_proto::runtime;
+    use hanse_transport::ShutdownTrigger;
+    use tokio::{runtime::Handle, time::Instant};
 
-    #[test]
-    fn results_in_a_row_settle_it() {
-        let check = hanse_proto::runtime::HealthCheck {
+    use super::*;
+    use crate::{
+        table::{ConnectProfiles, Upstream, UpstreamId},
+        testbed::{scope, upstream},
+    };
+
+    fn hourly() -> runtime::HealthCheck {
+        runtime::HealthCheck {
             path: "/".to_owned(),
-            interval_ms: 1,
-            timeout_ms: 1,
+            interval_ms: 3_600_000,
+            timeout_ms: 1_000,
             unhealthy_after: 3,
             healthy_after: 2,
             expect_status: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_of_an_endpoint_end_with_it_and_not_after_their_wait() {
+        const ENDPOINTS: usize = 1_000;
+        let begun = Instant::now();
+        let settles = async |tasks: usize| {
+            let alive = || Handle::current().metrics().num_alive_tasks();
+            for _ in 0..10 * ENDPOINTS {
+                if alive() == tasks {
+                    return;
+                }
+                tokio::task::yield_now().await; // which lets no time pass
+            }
+            panic!("{} tasks, not {tasks}", alive());
         };
-        let settings = CheckSettings::new(&check).unwrap();
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let endpoints = Endpoints::default();
+        tokio::spawn(HealthChecks::new(endpoints.clone(), GatewayMetrics::new(1)).run(shutdown));
+        let mut profiles = ConnectProfiles::over(endpoints);
+        let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+        let mut one = |url: &str| {
+            let given = runtime::Upstream { health_check: Some(hourly()), ..upstream(&[url]) };
+            Upstream::new(&id, &given, &mut profiles).unwrap()
+        };
+        let stays = one("http://127.0.0.1:1");
+        let changes: Vec<Upstream> =
+            (0..ENDPOINTS).map(|change| one(&format!("http://127.0.0.1:1/{change}"))).collect();
+        settles(1 + 1 + ENDPOINTS).await;
+        drop(changes);
+        settles(1 + 1).await;
+        drop(stays);
+        settles(1).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn results_in_a_row_settle_it() {
+        let settings = CheckSettings::new(&hourly()).unwrap();
         let mut in_a_row = InARow::default();
         let mut verdicts = |results: &str| -> Vec<Option<bool>> {
             results.chars().map(|result| in_a_row.count(result == '+', &settings)).collect()

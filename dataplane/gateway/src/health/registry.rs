@@ -11,6 +11,7 @@ use std::{
 use http::{HeaderValue, Uri};
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::{CheckSettings, EjectionSettings, EndpointHealth, Standing};
 use crate::table::{ConnectProfile, UpstreamId};
@@ -49,6 +50,8 @@ pub struct Asked {
 #[derive(Debug, Clone)]
 pub(super) struct CheckTarget {
     pub(super) endpoint: Weak<EndpointHealth>,
+    /// Once the endpoint is no more.
+    pub(super) gone: CancellationToken,
     pub(super) settings: CheckSettings,
     pub(super) asked: Asked,
 }
@@ -99,12 +102,15 @@ impl Endpoints {
         if let Some(known) = inner.known.get(&key).and_then(Weak::upgrade) {
             return known;
         }
-        let made = EndpointHealth::new(self.next_id(), &key.url, key.check.clone(), key.ejection);
+        let mut made = EndpointHealth::new(self.next_id(), &key.url, key.ejection);
+        let gone = CancellationToken::new();
+        made.ends_checks = key.check.is_some().then(|| gone.clone().drop_guard());
         let made = Arc::new(made);
-        if let Some(settings) = &made.check {
+        if let Some(settings) = key.check.clone() {
             inner.unchecked.push(CheckTarget {
                 endpoint: Arc::downgrade(&made),
-                settings: settings.clone(),
+                gone,
+                settings,
                 asked: asked(),
             });
             self.0.arrived.notify_one();
