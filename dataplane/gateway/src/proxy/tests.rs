@@ -6,6 +6,7 @@ mod contract;
 mod harness;
 mod health;
 mod http2;
+mod kept;
 mod silence;
 mod tls;
 mod upstreams;

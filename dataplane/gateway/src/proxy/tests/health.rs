@@ -21,7 +21,7 @@ use crate::{
 /// Until an ejected endpoint is tried again: long enough to be seen, short enough to wait for.
 const BASE_MS: u64 = 300;
 
-fn to(backends: &[&Backend]) -> runtime::Upstream {
+pub(super) fn to(backends: &[&Backend]) -> runtime::Upstream {
     let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
     runtime::Upstream {
@@ -35,7 +35,7 @@ fn to(backends: &[&Backend]) -> runtime::Upstream {
 }
 
 /// Never ejects: what a test says of tries must not rest on it.
-fn patient(backends: &[&Backend]) -> runtime::Upstream {
+pub(super) fn patient(backends: &[&Backend]) -> runtime::Upstream {
     runtime::Upstream { ejection: Some(runtime::Ejection::default()), ..to(backends) }
 }
 
@@ -51,7 +51,7 @@ fn checked(backends: &[&Backend]) -> runtime::Upstream {
     runtime::Upstream { health_check: Some(health_check), ..patient(backends) }
 }
 
-fn api(upstream: runtime::Upstream) -> Resources {
+pub(super) fn api(upstream: runtime::Upstream) -> Resources {
     let operations = ["GET /{p}", "POST /{p}", "PUT /{p}", "DELETE /{p}"];
     vec![
         listener("production", &[]),
@@ -60,22 +60,22 @@ fn api(upstream: runtime::Upstream) -> Resources {
     ]
 }
 
-async fn gets(gateway: &Gateway, count: usize) {
+pub(super) async fn gets(gateway: &Gateway, count: usize) {
     let mut client = Client::connect(gateway.http).await;
     for turn in 0..count {
         assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200, "{turn}");
     }
 }
 
-fn post() -> http::Request<http_body_util::Full<bytes::Bytes>> {
+pub(super) fn post() -> http::Request<http_body_util::Full<bytes::Bytes>> {
     request("POST /a/x", &[], "pay")
 }
 
-fn retries(gateway: &Gateway, reason: Retry) -> u64 {
+pub(super) fn retries(gateway: &Gateway, reason: Retry) -> u64 {
     gateway.metrics.workers.iter().map(|own| own.retries[reason as usize].load(Ordering::Relaxed)).sum()
 }
 
-fn ejections(gateway: &Gateway) -> u64 {
+pub(super) fn ejections(gateway: &Gateway) -> u64 {
     gateway.metrics.workers.iter().map(|own| own.ejections.load(Ordering::Relaxed)).sum()
 }
 
@@ -323,22 +323,6 @@ async fn a_request_that_is_sent_again_is_the_same_request() {
     let (second, first) = (seen.pop().unwrap(), seen.pop().unwrap());
     assert_eq!((second.target.as_str(), second.header("host")), ("/base/x?q=1", a.address.to_string()));
     assert_eq!((second.target, second.headers), (first.target, first.headers));
-}
-
-#[tokio::test]
-async fn a_kept_connection_that_closes_upon_a_request_costs_a_get_nothing_and_fails_a_post() {
-    let a = Backend::start().await;
-    a.answers(CLOSES_ON_THE_SECOND);
-    let gateway = Gateway::serving(api(patient(&[&a])));
-    let mut client = Client::connect(gateway.http).await;
-    assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200);
-    assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200);
-    assert_eq!(a.arrived(), 3, "the second was read, lost and sent again");
-    assert_eq!(retries(&gateway, Retry::ResetBeforeResponse), 1);
-    let answer = client.call(post()).await;
-    assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (502, "upstream-unreachable"));
-    assert_eq!(a.arrived(), 4);
-    assert_eq!(client.call(post()).await.status, 200, "on a connection of its own");
 }
 
 #[tokio::test]
