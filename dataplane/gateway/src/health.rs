@@ -7,8 +7,10 @@
 mod budget;
 mod check;
 mod endpoint;
+mod ongoing;
 mod permits;
 mod registry;
+mod weak;
 
 use std::{
     sync::LazyLock,
@@ -18,6 +20,7 @@ use std::{
 pub use budget::RetryBudget;
 pub(crate) use check::HealthChecks;
 pub use endpoint::{EndpointHealth, Failure, Standing};
+pub use ongoing::Ongoing;
 pub use registry::{Asked, EndpointKey, EndpointSummary, Endpoints};
 
 use hanse_proto::runtime;

@@ -127,7 +127,7 @@ impl Sending<'_> {
     /// Tries until there is an answer, or nothing more to try.
     async fn run(&mut self, record: &mut Record) -> Answer {
         let upstream = &*self.forward.upstream;
-        upstream.budget.request(self.serving.index, millis(self.begun.into_std()));
+        upstream.budget().request(self.serving.index, millis(self.begun.into_std()));
         let (mut tried, mut begun, mut stale) = (Tried::default(), self.begun, None);
         loop {
             let endpoint = match stale.take() {
@@ -313,7 +313,7 @@ impl Sending<'_> {
         if matches!(self.payload, Payload::Sent) || self.begun + self.timeout <= now {
             return false;
         }
-        let granted = self.forward.upstream.budget.take(self.serving.index, millis(now.into_std()));
+        let granted = self.forward.upstream.budget().take(self.serving.index, millis(now.into_std()));
         if !granted {
             self.serving.own_metrics().retry_budget_exhausted.fetch_add(1, Ordering::Relaxed);
         }

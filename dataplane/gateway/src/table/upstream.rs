@@ -4,10 +4,7 @@ mod id;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,8 +17,8 @@ pub use self::id::UpstreamId;
 use super::retry::{RetryPolicy, Tried};
 use crate::{
     health::{
-        Asked, CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints, Failure, RetryBudget,
-        millis,
+        Asked, CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints, Failure, Ongoing,
+        RetryBudget, millis,
     },
     resource::Unusable,
 };
@@ -40,19 +37,14 @@ pub struct Upstream {
     pub timeout: Duration,
     /// When a request is sent again.
     pub retry: RetryPolicy,
-    /// How much may be sent again.
-    pub budget: RetryBudget,
+    /// What outlives changes of it.
+    ongoing: Arc<Ongoing>,
     endpoints: Vec<Endpoint>,
     /// Indices of endpoints in the order they are used; each as often as its share.
     rota: Vec<u16>,
-    next: AtomicUsize,
-    /// Turns of endpoints that are out, which go to the others in order.
-    spare: AtomicUsize,
     /// How many endpoints have turns, and how many of those may be ejected at once.
     in_rota: usize,
     max_ejected: usize,
-    /// Somebody counts the ejected now, to eject one more.
-    ejecting: AtomicBool,
 }
 
 /// One address.
@@ -138,14 +130,11 @@ impl Upstream {
         Ok(Self {
             timeout: millis_or(upstream.timeout_ms, DEFAULT_TIMEOUT),
             retry: RetryPolicy::new(upstream.retry.as_ref()),
-            budget: RetryBudget::default(),
+            ongoing: profiles.endpoints.ongoing(id),
             endpoints,
             rota,
-            next: AtomicUsize::new(0),
-            spare: AtomicUsize::new(0),
             in_rota,
             max_ejected: max_ejected(in_rota, ejection),
-            ejecting: AtomicBool::new(false),
         })
     }
 
@@ -156,7 +145,7 @@ impl Upstream {
             0 => return None,
             1 => 0,
             _ if tried.count() > 0 => return self.instead(tried),
-            length => self.next.fetch_add(1, Ordering::Relaxed) % length,
+            length => self.ongoing.next.fetch_add(1, Ordering::Relaxed) % length,
         };
         let endpoint = self.endpoints.get(usize::from(self.rota[turn]))?;
         if self.in_rota == 1 || endpoint.health.is_in() {
@@ -179,8 +168,13 @@ impl Upstream {
         let fitting = endpoints.filter(|endpoint| fits(endpoint));
         match fitting.clone().count() {
             0 => None,
-            count => fitting.clone().nth(self.spare.fetch_add(1, Ordering::Relaxed) % count),
+            count => fitting.clone().nth(self.ongoing.spare.fetch_add(1, Ordering::Relaxed) % count),
         }
+    }
+
+    /// How much may be sent again.
+    pub fn budget(&self) -> &RetryBudget {
+        &self.ongoing.budget
     }
 
     /// Whether there is an endpoint that was not tried.
@@ -193,13 +187,13 @@ impl Upstream {
         if !endpoint.health.failed(failure) || self.max_ejected == 0 {
             return false;
         }
-        if self.ejecting.swap(true, Ordering::Acquire) {
+        if self.ongoing.ejecting.swap(true, Ordering::Acquire) {
             return false; // the next failure is as good
         }
         let now = millis(Instant::now());
         let ejected = self.endpoints.iter().filter(|endpoint| endpoint.health.is_ejected(now)).count();
         let time = if ejected < self.max_ejected { endpoint.health.eject(now) } else { None };
-        self.ejecting.store(false, Ordering::Release);
+        self.ongoing.ejecting.store(false, Ordering::Release);
         if let Some(time) = time {
             let reason = failure.as_str();
             tracing::warn!(endpoint = %endpoint.health.url, reason, ?time, "endpoint ejected");
@@ -498,6 +492,30 @@ mod tests {
         assert!(!Arc::ptr_eq(&before.endpoints[0].health, &other.endpoints[0].health));
         drop((before, after, other));
         assert!(compile(&given, &mut profiles).unwrap().endpoints[0].health.is_in());
+    }
+
+    #[test]
+    fn the_budget_and_the_turns_go_on_through_changes() {
+        let mut profiles = ConnectProfiles::default();
+        let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
+        let mut make = |key: &str, timeout_ms: u64| {
+            let id = UpstreamId::new(&scope("production"), key);
+            let given = runtime::Upstream { timeout_ms, ..given.clone() };
+            Upstream::new(&id, &given, &mut profiles).unwrap()
+        };
+        let granted = |upstream: &Upstream| (0..10_000).filter(|_| upstream.budget().take(0, 1)).count();
+        let mut current = make("upstream/default/orders-r1/backend", 0);
+        let mut places = Vec::new();
+        let mut spent = 0;
+        for change in 1..=6 {
+            places.push(current.pick(&Tried::default()).unwrap().place);
+            spent += granted(&current);
+            current = make(&format!("upstream/default/orders-r{change}/backend"), change);
+        }
+        assert_eq!(places, [0, 1, 2, 0, 1, 2]);
+        let other = make("upstream/default/other", 0);
+        assert_eq!(spent, granted(&other), "what one has once");
+        assert_eq!(other.pick(&Tried::default()).unwrap().place, 0);
     }
 
     #[test]
