@@ -185,8 +185,8 @@ pub struct ScopeGauge {
     pub revision: u64,
     /// Routes in force.
     pub routes: usize,
-    /// Resources that cannot be used as received.
-    pub unusable: usize,
+    /// Resources that are not in force as received.
+    pub unusable: u64,
 }
 
 impl GatewayMetrics {

@@ -214,7 +214,7 @@ fn scopes(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resu
         ),
         ("hanse_gateway_routes", "Routes in force", |gauge| gauge.routes as u64),
         ("hanse_gateway_unusable_resources", "Resources kept at their last good version", |gauge| {
-            gauge.unusable as u64
+            gauge.unusable
         }),
     ] {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

@@ -134,8 +134,6 @@ pub struct Counts {
     pub credentials: usize,
     /// Subscriptions in force.
     pub subscriptions: usize,
-    /// Resources that cannot be used as received.
-    pub unusable: usize,
 }
 
 impl ScopeIndex {
@@ -172,7 +170,7 @@ impl ScopeIndex {
     }
 
     /// What cannot be used as received, with the reason.
-    pub fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
+    fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
         let refused = self.refused.iter().map(|(key, refused)| (&**key, &refused.reason));
         let dangling = self.dangling.iter().filter(|(key, _)| !self.refused.contains_key(*key));
         refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
@@ -186,7 +184,6 @@ impl ScopeIndex {
             upstreams: self.upstreams.len(),
             credentials: self.table.callers.keys(),
             subscriptions: self.subscriptions.len(),
-            unusable: self.unusable().count(),
         }
     }
 

@@ -368,6 +368,47 @@ async fn one_try_may_have_a_time_of_its_own() {
 }
 
 #[tokio::test]
+async fn times_beyond_all_clocks_are_none() {
+    let (a, b) = (Backend::start().await, Backend::start().await);
+    a.answers(504);
+    let retry = runtime::Retry {
+        attempts: 1,
+        per_try_timeout_ms: u64::MAX,
+        statuses: vec![504],
+        ..Default::default()
+    };
+    let upstream = runtime::Upstream {
+        retry: Some(retry),
+        timeout_ms: u64::MAX,
+        connect_timeout_ms: u64::MAX,
+        ..to(&[&a, &b])
+    };
+    let gateway = Gateway::serving(api(upstream.clone()));
+    gets(&gateway, 4).await;
+    assert_eq!(retries(&gateway, Retry::GatewayTimeout), 2);
+    let check = runtime::HealthCheck {
+        path: HEALTH.to_owned(),
+        interval_ms: 1,
+        timeout_ms: u64::MAX,
+        unhealthy_after: u32::MAX,
+        healthy_after: u32::MAX,
+        expect_status: u32::MAX,
+    };
+    let ejection = runtime::Ejection {
+        consecutive_failures: u32::MAX,
+        base_time_ms: u64::MAX,
+        max_ejected_percent: u32::MAX,
+    };
+    gateway.change(api(runtime::Upstream {
+        health_check: Some(check),
+        ejection: Some(ejection),
+        ..upstream
+    }));
+    eventually("it is asked", || a.checks() > 1).await;
+    gets(&gateway, 4).await;
+}
+
+#[tokio::test]
 async fn under_total_failure_the_budget_holds() {
     const REQUESTS: usize = 600;
     let a = Backend::start().await;
