@@ -7,7 +7,10 @@
 mod budget;
 mod check;
 mod endpoint;
+mod ongoing;
+mod permits;
 mod registry;
+mod weak;
 
 use std::{
     sync::LazyLock,
@@ -17,7 +20,8 @@ use std::{
 pub use budget::RetryBudget;
 pub(crate) use check::HealthChecks;
 pub use endpoint::{EndpointHealth, Failure, Standing};
-pub use registry::{EndpointKey, EndpointSummary, Endpoints};
+pub use ongoing::Ongoing;
+pub use registry::{Asked, EndpointKey, EndpointSummary, Endpoints};
 
 use hanse_proto::runtime;
 
@@ -31,6 +35,8 @@ const DEFAULT_BASE_TIME: Duration = Duration::from_secs(10);
 const DEFAULT_MAX_EJECTED_PERCENT: u32 = 50;
 /// The longest ejection, however often: Envoy's `max_ejection_time`, 300 s.
 const MAX_EJECTION: Duration = Duration::from_secs(300);
+/// The longest check, as manifests have it: a check that hangs holds one of a bounded number of places.
+const MAX_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How an upstream's endpoints are asked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -78,7 +84,7 @@ impl CheckSettings {
         Ok(Self {
             path,
             interval: Duration::from_millis(check.interval_ms),
-            timeout: Duration::from_millis(check.timeout_ms),
+            timeout: Duration::from_millis(check.timeout_ms).min(MAX_CHECK_TIMEOUT),
             unhealthy_after: check.unhealthy_after,
             healthy_after: check.healthy_after,
             expect_status: u16::try_from(check.expect_status).ok().filter(|status| *status > 0),

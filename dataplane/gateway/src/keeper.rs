@@ -31,8 +31,6 @@ use crate::{
 
 /// How often old tables are looked at: requests that began on one are decided within microseconds.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Unusable resources that the summary names, per scope: enough for a person, whatever went wrong.
-const NAMED: usize = 100;
 /// After a configuration that cannot be compiled even from scratch: the next attempt must not be another storm.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -86,11 +84,13 @@ pub(crate) struct ScopeSummary {
     revision: u64,
     #[serde(flatten)]
     counts: Counts,
+    unusable: u64,
+    /// Of those the ones that the control plane hears of too.
     #[serde(rename = "unusableResources", skip_serializing_if = "Vec::is_empty")]
     named: Vec<UnusableSummary>,
 }
 
-/// A resource that is kept at its last good version.
+/// A resource that is not in force as received.
 #[derive(Debug, Clone, Serialize)]
 struct UnusableSummary {
     key: String,
@@ -392,26 +392,26 @@ impl Published {
 
 impl KeptScope {
     fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
-        let counts = self.index.counts();
         ScopeGauge {
             scope: scope.to_string(),
             revision: self.position.revision,
-            routes: counts.routes,
-            unusable: counts.unusable,
+            routes: self.index.counts().routes,
+            unusable: self.quarantine.total(),
         }
     }
 
     fn summary(&self, scope: &ScopeId) -> ScopeSummary {
-        let named = self.index.unusable().take(NAMED).map(|(key, reason)| UnusableSummary {
-            key: key.to_owned(),
-            field: reason.field.clone(),
-            why: reason.why.clone(),
+        let named = self.quarantine.named().iter().map(|quarantined| UnusableSummary {
+            key: quarantined.key.clone(),
+            field: quarantined.field.clone(),
+            why: quarantined.reason.clone(),
         });
         ScopeSummary {
             scope: scope.to_string(),
             lineage: self.position.lineage.to_string(),
             revision: self.position.revision,
             counts: self.index.counts(),
+            unusable: self.quarantine.total(),
             named: named.collect(),
         }
     }

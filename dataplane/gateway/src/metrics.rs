@@ -168,6 +168,8 @@ pub struct GatewayMetrics {
     pub checks_passed: AtomicU64,
     /// Checks that endpoints failed.
     pub checks_failed: AtomicU64,
+    /// Checks that began late, or still wait, because too many others ran.
+    pub checks_late: AtomicU64,
     /// Of the Apis now served.
     apis: ArcSwap<Vec<Arc<ApiStats>>>,
     /// Of the scopes now served.
@@ -183,8 +185,8 @@ pub struct ScopeGauge {
     pub revision: u64,
     /// Routes in force.
     pub routes: usize,
-    /// Resources that cannot be used as received.
-    pub unusable: usize,
+    /// Resources that are not in force as received.
+    pub unusable: u64,
 }
 
 impl GatewayMetrics {
@@ -205,6 +207,7 @@ impl GatewayMetrics {
             lost_log_lines: AtomicU64::new(0),
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
+            checks_late: AtomicU64::new(0),
             apis: ArcSwap::default(),
             scopes: ArcSwap::default(),
         })

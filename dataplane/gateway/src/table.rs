@@ -23,7 +23,7 @@ pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
 pub use operations::Methods;
 pub use path::{BadPath, RequestPath};
 pub use retry::{RetryPolicy, Tried, is_idempotent};
-pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream};
+pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, UpstreamId};
 
 use contexts::ContextMap;
 use hosts::{HostMap, HostPattern};

@@ -9,6 +9,8 @@ use crate::spec::{Duration, EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec};
 const MAX_PATH_BYTES: usize = 256;
 /// The shortest time between two checks: every gateway asks every endpoint.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest check: of all that a gateway runs, a bounded number run at once, and one that hangs is one of them.
+const MAX_CHECK_TIMEOUT: Duration = Duration::from_millis(30 * 1000);
 /// The most checks in a row that decide: with more the answer comes too late for anybody.
 const MAX_CHECKS_IN_A_ROW: u32 = 100;
 /// The most failures in a row that eject: with more it is off, which 0 says.
@@ -28,6 +30,12 @@ pub(super) fn check_health_check(spec: &HealthCheckSpec) -> Verdict {
     if spec.timeout > spec.interval {
         let detail = format!("{} is longer than the interval of {}", spec.timeout, spec.interval);
         let remedy = "a check ends before the next begins: shorten the timeout or lengthen the interval";
+        return Err(invalid("healthCheck.timeout", detail, remedy));
+    }
+    if spec.timeout > MAX_CHECK_TIMEOUT {
+        let detail = format!("{} is longer than {MAX_CHECK_TIMEOUT}", spec.timeout);
+        let remedy =
+            "who takes that long to say how it is will not serve requests: choose one such as \"2s\"";
         return Err(invalid("healthCheck.timeout", detail, remedy));
     }
     for (field, count) in [

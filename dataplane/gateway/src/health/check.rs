@@ -11,17 +11,20 @@ use std::{
 
 use hanse_transport::{Shutdown, telemetry::causes};
 use http::{HeaderValue, Request, StatusCode, header};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 use tower::Service as _;
 use tracing::{info, warn};
 
-use super::{CheckSettings, Endpoints, registry::CheckTarget};
+use super::{
+    CheckSettings, Endpoints,
+    permits::{Permit, Permits},
+    registry::CheckTarget,
+};
 use crate::{metrics::GatewayMetrics, proxy::Connector};
 
-/// Checks at once: a gateway with thousands of endpoints must not be a flood, nor run out of descriptors by asking.
-const AT_ONCE: usize = 64;
-/// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together.
-const JITTER_PERCENT: u64 = 10;
+/// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together. A check
+/// that waits longer for its place is late.
+const JITTER_PERCENT: u32 = 10;
 /// A first check comes within this time, however long the interval: people wait to see what it finds.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// Who asks, as access logs of upstreams show it.
@@ -31,7 +34,7 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static("hanse-health-check");
 pub(crate) struct HealthChecks {
     endpoints: Endpoints,
     metrics: Arc<GatewayMetrics>,
-    permits: Arc<Semaphore>,
+    permits: Permits,
 }
 
 /// What a check found that does not pass.
@@ -58,7 +61,7 @@ struct InARow {
 
 impl HealthChecks {
     pub(crate) fn new(endpoints: Endpoints, metrics: Arc<GatewayMetrics>) -> Self {
-        Self { endpoints, metrics, permits: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { endpoints, metrics, permits: Permits::default() }
     }
 
     /// Asks every endpoint that is to be asked, until the shutdown.
@@ -75,7 +78,10 @@ impl HealthChecks {
                 }
                 targets = self.endpoints.unchecked() => {
                     for target in targets {
-                        running.spawn(ask(target, self.metrics.clone(), self.permits.clone()));
+                        let gone = target.gone.clone();
+                        let asking = ask(target, self.metrics.clone(), self.permits.clone());
+                        // At once, whatever it waits for: interval after interval of what changes often would pile up.
+                        running.spawn(gone.run_until_cancelled_owned(asking));
                     }
                 }
             }
@@ -83,18 +89,15 @@ impl HealthChecks {
     }
 }
 
-/// Asks one endpoint until no table names it.
-async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Arc<Semaphore>) {
+/// Asks one endpoint, for as long as there is one.
+async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Permits) {
     let interval = target.settings.interval;
     let mut in_a_row = InARow::default();
     let id = target.endpoint.upgrade().map_or(0, |endpoint| endpoint.id);
     tokio::time::sleep(interval.min(FIRST_WITHIN).mul_f64(fraction(id, 0))).await;
     for round in 1.. {
-        if target.endpoint.strong_count() == 0 {
-            return;
-        }
         let found = {
-            let _permit = permits.acquire().await; // never closed
+            let _permit = permit(&target, &metrics, &permits).await;
             check(&target).await
         };
         let Some(endpoint) = target.endpoint.upgrade() else { return };
@@ -119,6 +122,17 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Arc<Sem
     }
 }
 
+/// A place for the next check. Counts it as late while it still waits: it may wait for long.
+async fn permit(target: &CheckTarget, metrics: &GatewayMetrics, permits: &Permits) -> Permit {
+    let mut acquiring = pin!(permits.acquire(&target.asked.upstream));
+    let in_time = target.settings.interval * JITTER_PERCENT / 100;
+    if let Ok(permit) = tokio::time::timeout(in_time, acquiring.as_mut()).await {
+        return permit;
+    }
+    metrics.checks_late.fetch_add(1, Ordering::Relaxed);
+    acquiring.await
+}
+
 async fn check(target: &CheckTarget) -> Result<u16, CheckError> {
     let timeout = target.settings.timeout;
     let status = tokio::time::timeout(timeout, exchange(target))
@@ -135,12 +149,12 @@ async fn check(target: &CheckTarget) -> Result<u16, CheckError> {
 /// One GET on a connection of its own, over the upstream's TLS settings: a kept one would say nothing of new ones.
 async fn exchange(target: &CheckTarget) -> Result<StatusCode, CheckError> {
     let request = Request::get(target.settings.path.as_str())
-        .header(header::HOST, target.host.clone())
+        .header(header::HOST, target.asked.host.clone())
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(String::new())?;
-    let stream =
-        Connector::new(&target.profile).call(target.origin.clone()).await.map_err(CheckError::Connect)?;
+    let connecting = Connector::new(&target.asked.profile).call(target.asked.origin.clone());
+    let stream = connecting.await.map_err(CheckError::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let mut connection = pin!(connection);
     let mut answer = pin!(sender.send_request(request));
@@ -170,7 +184,7 @@ impl InARow {
 }
 
 fn jittered(interval: Duration, id: u64, round: u64) -> Duration {
-    let share = JITTER_PERCENT as f64 / 100.0;
+    let share = f64::from(JITTER_PERCENT) / 100.0;
     interval.mul_f64(1.0 - share + 2.0 * share * fraction(id, round))
 }
 
@@ -185,19 +199,64 @@ fn fraction(id: u64, round: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use hanse_proto::runtime;
+    use hanse_transport::ShutdownTrigger;
+    use tokio::{runtime::Handle, time::Instant};
 
-    #[test]
-    fn results_in_a_row_settle_it() {
-        let check = hanse_proto::runtime::HealthCheck {
+    use super::*;
+    use crate::{
+        table::{ConnectProfiles, Upstream, UpstreamId},
+        testbed::{scope, upstream},
+    };
+
+    fn hourly() -> runtime::HealthCheck {
+        runtime::HealthCheck {
             path: "/".to_owned(),
-            interval_ms: 1,
-            timeout_ms: 1,
+            interval_ms: 3_600_000,
+            timeout_ms: 1_000,
             unhealthy_after: 3,
             healthy_after: 2,
             expect_status: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn checks_of_an_endpoint_end_with_it_and_not_after_their_wait() {
+        const ENDPOINTS: usize = 1_000;
+        let begun = Instant::now();
+        let settles = async |tasks: usize| {
+            let alive = || Handle::current().metrics().num_alive_tasks();
+            for _ in 0..10 * ENDPOINTS {
+                if alive() == tasks {
+                    return;
+                }
+                tokio::task::yield_now().await; // which lets no time pass
+            }
+            panic!("{} tasks, not {tasks}", alive());
         };
-        let settings = CheckSettings::new(&check).unwrap();
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let endpoints = Endpoints::default();
+        tokio::spawn(HealthChecks::new(endpoints.clone(), GatewayMetrics::new(1)).run(shutdown));
+        let mut profiles = ConnectProfiles::over(endpoints);
+        let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+        let mut one = |url: &str| {
+            let given = runtime::Upstream { health_check: Some(hourly()), ..upstream(&[url]) };
+            Upstream::new(&id, &given, &mut profiles).unwrap()
+        };
+        let stays = one("http://127.0.0.1:1");
+        let changes: Vec<Upstream> =
+            (0..ENDPOINTS).map(|change| one(&format!("http://127.0.0.1:1/{change}"))).collect();
+        settles(1 + 1 + ENDPOINTS).await;
+        drop(changes);
+        settles(1 + 1).await;
+        drop(stays);
+        settles(1).await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[test]
+    fn results_in_a_row_settle_it() {
+        let settings = CheckSettings::new(&hourly()).unwrap();
         let mut in_a_row = InARow::default();
         let mut verdicts = |results: &str| -> Vec<Option<bool>> {
             results.chars().map(|result| in_a_row.count(result == '+', &settings)).collect()

@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use super::{CheckSettings, EjectionSettings, MAX_EJECTION};
+use tokio_util::sync::DropGuard;
+
+use super::{EjectionSettings, MAX_EJECTION};
 
 /// In [`EndpointHealth::out`]: checks fail. The rest of the word is when an ejection ends, 0: there is none.
 const UNHEALTHY: u64 = 1 << 63;
@@ -20,7 +22,6 @@ pub struct EndpointHealth {
     pub id: u64,
     /// As in the configuration.
     pub url: Box<str>,
-    pub(super) check: Option<CheckSettings>,
     ejection: EjectionSettings,
     /// 0: nothing speaks against it, which is all that a request asks.
     out: AtomicU64,
@@ -34,6 +35,8 @@ pub struct EndpointHealth {
     last_failure: AtomicU8,
     /// What the last check found; only checks and people take the lock.
     last_check: Mutex<Option<String>>,
+    /// Ends its checks when it is dropped.
+    pub(super) ends_checks: Option<DropGuard>,
 }
 
 /// What a request to an endpoint came to, where that speaks against the endpoint.
@@ -103,11 +106,10 @@ impl Standing {
 }
 
 impl EndpointHealth {
-    pub(super) fn new(id: u64, url: &str, check: Option<CheckSettings>, ejection: EjectionSettings) -> Self {
+    pub(super) fn new(id: u64, url: &str, ejection: EjectionSettings) -> Self {
         Self {
             id,
             url: url.into(),
-            check,
             ejection,
             out: AtomicU64::new(0),
             failures: AtomicU32::new(0),
@@ -116,6 +118,7 @@ impl EndpointHealth {
             ended: AtomicU64::new(0),
             last_failure: AtomicU8::new(0),
             last_check: Mutex::new(None),
+            ends_checks: None,
         }
     }
 
@@ -220,7 +223,7 @@ mod tests {
             base_time: Duration::from_millis(BASE),
             ..EjectionSettings::default()
         };
-        EndpointHealth::new(1, "http://a", None, ejection)
+        EndpointHealth::new(1, "http://a", ejection)
     }
 
     #[test]
@@ -262,7 +265,7 @@ mod tests {
         now += 1;
         assert_eq!(endpoint.eject(now), Some(Duration::from_millis(BASE)));
         let slow = EjectionSettings { base_time: MAX_EJECTION, ..EjectionSettings::default() };
-        let slow = EndpointHealth::new(1, "http://a", None, slow);
+        let slow = EndpointHealth::new(1, "http://a", slow);
         let at = slow.eject(1).map(|time| 1 + time.as_millis() as u64).unwrap();
         assert!(slow.is_usable(at));
         assert_eq!(slow.eject(at), Some(MAX_EJECTION));

@@ -1,7 +1,7 @@
-//! Every endpoint in use, each once.
+//! Every endpoint and upstream in use, each once.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
@@ -11,13 +11,10 @@ use std::{
 use http::{HeaderValue, Uri};
 use serde::Serialize;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-use super::{CheckSettings, EjectionSettings, EndpointHealth, Standing};
-use crate::table::ConnectProfile;
-
-/// Entries of endpoints that are gone are swept when there are twice as many as after the last sweep, and so many at
-/// least: a sweep costs each endpoint made since a constant.
-const SWEEP_FROM: usize = 64;
+use super::{CheckSettings, EjectionSettings, EndpointHealth, Ongoing, Standing, weak::WeakMap};
+use crate::table::{ConnectProfile, UpstreamId};
 
 /// What makes two endpoints one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -32,17 +29,30 @@ pub struct EndpointKey {
     pub ejection: EjectionSettings,
 }
 
-/// Where and how to ask.
+/// Whom checks ask, and on whose account.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// `scheme://authority/`.
+    pub origin: Uri,
+    /// The authority as the `Host` header.
+    pub host: HeaderValue,
+    /// How to connect.
+    pub profile: Arc<ConnectProfile>,
+    /// The upstream that named the endpoint first.
+    pub upstream: UpstreamId,
+}
+
+/// Whom and how to ask.
 #[derive(Debug, Clone)]
 pub(super) struct CheckTarget {
     pub(super) endpoint: Weak<EndpointHealth>,
+    /// Once the endpoint is no more.
+    pub(super) gone: CancellationToken,
     pub(super) settings: CheckSettings,
-    pub(super) origin: Uri,
-    pub(super) host: HeaderValue,
-    pub(super) profile: Arc<ConnectProfile>,
+    pub(super) asked: Asked,
 }
 
-/// Every endpoint in use. Cloning shares it.
+/// Every endpoint in use, and what upstreams have under way. Cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Endpoints(Arc<Shared>);
 
@@ -55,10 +65,10 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Inner {
-    known: HashMap<EndpointKey, Weak<EndpointHealth>>,
+    known: WeakMap<EndpointKey, EndpointHealth>,
+    ongoing: WeakMap<UpstreamId, Ongoing>,
     /// To be asked from now on.
     unchecked: Vec<CheckTarget>,
-    sweep_at: usize,
 }
 
 /// One endpoint, for people.
@@ -83,35 +93,36 @@ impl Endpoints {
     }
 
     /// The endpoint of that key: the one there is, with its health, or a new one that counts as healthy.
-    pub fn get(
-        &self,
-        key: EndpointKey,
-        origin: &Uri,
-        host: &HeaderValue,
-        profile: &Arc<ConnectProfile>,
-    ) -> Arc<EndpointHealth> {
+    pub fn get(&self, key: EndpointKey, asked: impl FnOnce() -> Asked) -> Arc<EndpointHealth> {
         let mut inner = self.lock();
-        if let Some(known) = inner.known.get(&key).and_then(Weak::upgrade) {
+        if let Some(known) = inner.known.get(&key) {
             return known;
         }
-        let made = EndpointHealth::new(self.next_id(), &key.url, key.check.clone(), key.ejection);
+        let mut made = EndpointHealth::new(self.next_id(), &key.url, key.ejection);
+        let gone = CancellationToken::new();
+        made.ends_checks = key.check.is_some().then(|| gone.clone().drop_guard());
         let made = Arc::new(made);
-        if let Some(settings) = &made.check {
+        if let Some(settings) = key.check.clone() {
             inner.unchecked.push(CheckTarget {
                 endpoint: Arc::downgrade(&made),
-                settings: settings.clone(),
-                origin: origin.clone(),
-                host: host.clone(),
-                profile: profile.clone(),
+                gone,
+                settings,
+                asked: asked(),
             });
             self.0.arrived.notify_one();
         }
-        if inner.known.len() >= inner.sweep_at.max(SWEEP_FROM) {
-            inner.known.retain(|_, known| known.strong_count() > 0);
-            inner.sweep_at = inner.known.len() * 2;
-        }
-        inner.known.insert(key, Arc::downgrade(&made));
+        inner.known.insert(key, &made);
         made
+    }
+
+    /// What an upstream has under way: as long as any table has it, the same.
+    pub fn ongoing(&self, upstream: &UpstreamId) -> Arc<Ongoing> {
+        let mut inner = self.lock();
+        inner.ongoing.get(upstream).unwrap_or_else(|| {
+            let made = Arc::default();
+            inner.ongoing.insert(upstream.clone(), &made);
+            made
+        })
     }
 
     /// Endpoints that nobody asks yet, once there are any.
@@ -142,7 +153,7 @@ impl Endpoints {
     }
 
     fn in_use(&self) -> Vec<Arc<EndpointHealth>> {
-        self.lock().known.values().filter_map(Weak::upgrade).collect()
+        self.lock().known.values().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -136,6 +136,24 @@ async fn scopes_come_and_go() {
 }
 
 #[tokio::test]
+async fn people_and_the_control_plane_are_shown_the_same_unusable_resources() {
+    const BAD: usize = 1_000;
+    let mut world = World::start();
+    let mut content = vec![listener("production", &[])];
+    content.extend((0..BAD).map(|bad| (format!("plan/default/{bad}").into(), Bytes::from_static(b"\xff"))));
+    world.advance("production", position(1, 5), content, &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+    let summary = serde_json::to_value(&**world.handle.summary.load()).unwrap();
+    let effective = world.handle.effective.borrow();
+    let reported = &effective[&scope("production")].quarantine;
+    assert_eq!((&summary[0]["unusable"], reported.total()), (&BAD.into(), BAD as u64));
+    let shown = summary[0]["unusableResources"].as_array().unwrap();
+    let shown: Vec<&str> = shown.iter().map(|one| one["key"].as_str().unwrap()).collect();
+    assert!(!shown.is_empty());
+    assert_eq!(shown, reported.named().iter().map(|one| one.key.as_str()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn many_changes_come_to_one_and_old_tables_are_freed_here() {
     let mut world = World::start();
     world.advance("production", position(1, 1), vec![listener("production", &[])], &[]);

@@ -98,6 +98,11 @@ impl Collector for Collected {
                     .sum(),
             ),
             (
+                "hanse_gateway_upstream_checks_late",
+                "Health checks that had to wait for others by more than a tenth of their interval",
+                metrics.checks_late.load(Ordering::Relaxed),
+            ),
+            (
                 "hanse_gateway_lost_access_log_lines",
                 "Access log lines dropped because the writer was behind or could not write",
                 metrics.lost_log_lines.load(Ordering::Relaxed),
@@ -209,7 +214,7 @@ fn scopes(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resu
         ),
         ("hanse_gateway_routes", "Routes in force", |gauge| gauge.routes as u64),
         ("hanse_gateway_unusable_resources", "Resources kept at their last good version", |gauge| {
-            gauge.unusable as u64
+            gauge.unusable
         }),
     ] {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;

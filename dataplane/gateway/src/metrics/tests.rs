@@ -25,6 +25,7 @@ fn counters_of_all_threads_are_shown_as_one() {
     metrics.workers[0].request_seconds.observe(Duration::from_millis(3));
     metrics.workers[1].request_seconds.observe(Duration::from_secs(60));
     metrics.workers[1].rejected[Reason::OverPlan as usize].fetch_add(1, Ordering::Relaxed);
+    metrics.checks_late.fetch_add(3, Ordering::Relaxed);
 
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Collected(metrics, crate::health::Endpoints::default())));
@@ -38,6 +39,7 @@ fn counters_of_all_threads_are_shown_as_one() {
         r#"hanse_gateway_request_duration_seconds_count 2"#,
         r#"hanse_gateway_request_duration_seconds_bucket{le="0.005"} 1"#,
         r#"hanse_gateway_request_duration_seconds_bucket{le="+Inf"} 2"#,
+        r#"hanse_gateway_upstream_checks_late_total 3"#,
         r#"hanse_gateway_active_connections 0"#,
         r#"hanse_gateway_config_revision{scope="runtime/eu-west/production"} 42"#,
     ] {

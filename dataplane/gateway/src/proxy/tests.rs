@@ -1,10 +1,12 @@
 mod backend;
 mod bodies;
+mod checks;
 mod connections;
 mod contract;
 mod harness;
 mod health;
 mod http2;
+mod kept;
 mod silence;
 mod tls;
 mod upstreams;

@@ -8,6 +8,10 @@
 //!
 //! All within the policy's attempts, the budget and the request's time, and before anything of an answer goes to the
 //! client. hyper gives a request back only where its connection task never took it, so that nothing was written.
+//!
+//! A kept connection may be closed by its endpoint at any time, and says so only when a request is on its way. That is
+//! no failure of the endpoint: what may be repeated after it goes once more, there, on a new connection; what may not
+//! never goes on a connection that may have waited for longer than endpoints wait.
 
 use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
@@ -20,7 +24,7 @@ use super::{
     exchange::Client,
     forward,
     record::Record,
-    upstream::{Resend, Sender, Side, UpstreamError},
+    upstream::{Resend, Reuse, STALE_WITHIN, Sender, Side, UpstreamError},
     worker::Serving,
 };
 use crate::{
@@ -47,6 +51,8 @@ struct Sending<'a> {
     per_try: Option<Duration>,
     /// It may be repeated even after it was sent.
     repeatable: bool,
+    /// Which kept connections it may go on.
+    reuse: Reuse,
     /// The client's target.
     uri: Uri,
     payload: Payload,
@@ -105,6 +111,7 @@ pub(super) async fn send(
             .filter(|_| repeatable && policy.has_status(StatusCode::GATEWAY_TIMEOUT))
             .map(|time| time.min(LONGEST)),
         repeatable,
+        reuse: if repeatable && policy.reset_before_response { Reuse::Any } else { Reuse::Young },
         uri: parts.uri.clone(),
         payload: Payload::Client(parts, body),
     };
@@ -120,17 +127,27 @@ impl Sending<'_> {
     /// Tries until there is an answer, or nothing more to try.
     async fn run(&mut self, record: &mut Record) -> Answer {
         let upstream = &*self.forward.upstream;
-        upstream.budget.request(self.serving.index, millis(self.begun.into_std()));
-        let (mut tried, mut begun) = (Tried::default(), self.begun);
+        upstream.budget().request(self.serving.index, millis(self.begun.into_std()));
+        let (mut tried, mut begun, mut stale) = (Tried::default(), self.begun, None);
         loop {
-            let endpoint = upstream.pick(&tried).ok_or(UpstreamError::NoEndpoint)?;
-            tried.add(endpoint);
-            record.goes_to(endpoint.authority.as_str());
+            let endpoint = match stale.take() {
+                Some(endpoint) => endpoint,
+                None => {
+                    let endpoint = upstream.pick(&tried).ok_or(UpstreamError::NoEndpoint)?;
+                    tried.add(endpoint);
+                    record.goes_to(endpoint.authority.as_str());
+                    endpoint
+                }
+            };
             let answer = self.attempt(endpoint, begun).await;
             self.learn(endpoint, &answer);
             match self.reason_to_retry(&answer, &tried) {
                 Some(reason) if self.may_retry() => {
                     begun = Instant::now();
+                    if matches!(answer, Err(UpstreamError::Stale(_))) {
+                        self.reuse = Reuse::Never; // its other kept connections are as old or closed like this one
+                        stale = Some(endpoint);
+                    }
                     self.serving.own_metrics().retries[reason as usize].fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(endpoint = %endpoint.authority, reason = reason.as_str(), "sent again");
                 }
@@ -142,7 +159,7 @@ impl Sending<'_> {
     /// One try. A kept connection that had closed before it took the request does not count as one.
     async fn attempt(&mut self, endpoint: &Endpoint, begun: Instant) -> Answer {
         loop {
-            let kept = self.serving.upstreams.kept(endpoint, begun);
+            let kept = self.serving.upstreams.kept(endpoint, self.reuse, begun);
             let was_kept = kept.is_some();
             let mut sender = match kept {
                 Some(sender) => sender,
@@ -160,7 +177,14 @@ impl Sending<'_> {
                             return Err(UpstreamError::Unsent(error.into_error()));
                         }
                     }
-                    None => return Err(self.blame(error.into_error())),
+                    None => {
+                        return Err(match self.blame(error.into_error()) {
+                            UpstreamError::Broken(error) if was_kept && begun.elapsed() < STALE_WITHIN => {
+                                UpstreamError::Stale(error)
+                            }
+                            error => error,
+                        });
+                    }
                 },
             }
         }
@@ -258,7 +282,8 @@ impl Sending<'_> {
     /// Why the request would be sent again, if its policy and its nature allow it.
     fn reason_to_retry(&self, answer: &Answer, tried: &Tried) -> Option<Retry> {
         let policy = &self.forward.upstream.retry;
-        if tried.count() > policy.attempts {
+        // That a kept connection had closed makes no try.
+        if tried.count() > policy.attempts && !matches!(answer, Err(UpstreamError::Stale(_))) {
             return None;
         }
         let error = match answer {
@@ -288,7 +313,7 @@ impl Sending<'_> {
         if matches!(self.payload, Payload::Sent) || self.begun + self.timeout <= now {
             return false;
         }
-        let granted = self.forward.upstream.budget.take(self.serving.index, millis(now.into_std()));
+        let granted = self.forward.upstream.budget().take(self.serving.index, millis(now.into_std()));
         if !granted {
             self.serving.own_metrics().retry_budget_exhausted.fetch_add(1, Ordering::Relaxed);
         }

@@ -30,6 +30,12 @@ use crate::{
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
 const IDLE: Duration = Duration::from_secs(50);
+/// For a request that can go only once: common servers close after 5 s without one (Node.js, Apache httpd, Uvicorn), some
+/// after 2 s (Gunicorn), and what is on its way then is lost. This leaves the slower ones of networks a second to carry it.
+pub(super) const YOUNG: Duration = Duration::from_secs(1);
+/// A kept connection that breaks so soon after a request went out on it had been closed before that came: the news takes
+/// a round trip. Later it is a failure of the endpoint.
+pub(super) const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks at connections that nobody takes: they live at most so much longer.
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
@@ -48,6 +54,9 @@ pub(super) enum UpstreamError {
     /// The connection ended before it took the request: nothing was written.
     #[error("the connection closed before it took the request")]
     Unsent(#[source] hyper::Error),
+    /// A kept connection broke at once: its endpoint had closed it, as it may while nothing is under way.
+    #[error("a kept connection was closed already")]
+    Stale(#[source] hyper::Error),
     /// The connection broke before the head of the answer.
     #[error("the connection broke before an answer")]
     Broken(#[source] hyper::Error),
@@ -80,6 +89,17 @@ pub(super) enum UpstreamError {
     ClientLeft,
 }
 
+/// Which kept connections will do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reuse {
+    /// Any: if it turns out to be closed, the request goes again.
+    Any,
+    /// Only one that was in use a moment ago: the request can go only once.
+    Young,
+    /// None.
+    Never,
+}
+
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -109,6 +129,7 @@ impl UpstreamError {
             Self::ConnectTimeout(_)
             | Self::Unreachable(_)
             | Self::Unsent(_)
+            | Self::Stale(_)
             | Self::Broken(_)
             | Self::Malformed(_)
             | Self::TryTimeout
@@ -123,7 +144,7 @@ impl UpstreamError {
     pub(super) const fn resend(&self) -> Resend {
         match self {
             Self::ConnectTimeout(_) | Self::Unreachable(_) | Self::Unsent(_) => Resend::Always,
-            Self::Broken(_) | Self::TryTimeout => Resend::IfIdempotent,
+            Self::Stale(_) | Self::Broken(_) | Self::TryTimeout => Resend::IfIdempotent,
             Self::Malformed(_)
             | Self::Timeout
             | Self::UnaskedUpgrade
@@ -137,11 +158,19 @@ impl UpstreamError {
 
     /// What speaks against the endpoint.
     pub(super) fn failure(&self) -> Option<Failure> {
-        (self.side() == Side::Upstream).then_some(match self {
-            Self::ConnectTimeout(_) | Self::Unreachable(_) => Failure::Connect,
-            Self::TryTimeout | Self::Timeout => Failure::Timeout,
-            _ => Failure::Reset,
-        })
+        match self {
+            Self::ConnectTimeout(_) | Self::Unreachable(_) => Some(Failure::Connect),
+            Self::TryTimeout | Self::Timeout => Some(Failure::Timeout),
+            Self::Unsent(_) | Self::Broken(_) | Self::Malformed(_) | Self::UnaskedUpgrade => {
+                Some(Failure::Reset)
+            }
+            Self::Stale(_)
+            | Self::NoEndpoint
+            | Self::Request(_)
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::ClientLeft => None,
+        }
     }
 
     /// What the client is told; `None`: it is gone.
@@ -150,6 +179,7 @@ impl UpstreamError {
             Self::ConnectTimeout(_) | Self::TryTimeout | Self::Timeout => Refusal::UpstreamTimeout,
             Self::Unreachable(_)
             | Self::Unsent(_)
+            | Self::Stale(_)
             | Self::Broken(_)
             | Self::Malformed(_)
             | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
@@ -175,20 +205,36 @@ struct Connections {
 /// Connections to one endpoint that wait for a request, the last used at the end.
 struct Idle {
     endpoint: Weak<EndpointHealth>,
-    waiting: VecDeque<(Sender, Instant)>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    sender: Sender,
+    /// When the head of its last answer came. Its endpoint may count from then on: nobody here knows when it sent the last
+    /// of the body.
+    answered: Instant,
+    since: Instant,
+}
+
+impl Waiting {
+    /// Whether it may still be used, as of `now`.
+    fn is_fit(&self, reuse: Reuse, now: Instant) -> bool {
+        let (since, limit) = match reuse {
+            Reuse::Any => (self.since, IDLE),
+            Reuse::Young => (self.answered, YOUNG),
+            Reuse::Never => return false,
+        };
+        now.saturating_duration_since(since) < limit && self.sender.is_ready()
+    }
 }
 
 impl UpstreamClient {
-    /// A kept connection, of which nothing says that it has closed.
-    pub(super) fn kept(&self, endpoint: &Endpoint, now: Instant) -> Option<Sender> {
+    /// A kept connection, the last used of those that will do, of which nothing says that it has closed.
+    pub(super) fn kept(&self, endpoint: &Endpoint, reuse: Reuse, now: Instant) -> Option<Sender> {
         let mut idle = self.0.idle.borrow_mut();
         let waiting = &mut idle.get_mut(&endpoint.health.id)?.waiting;
-        while let Some((sender, since)) = waiting.pop_back() {
-            if now.saturating_duration_since(since) < IDLE && sender.is_ready() {
-                return Some(sender);
-            }
-        }
-        None
+        let at = waiting.iter().rposition(|one| one.is_fit(reuse, now))?;
+        waiting.remove(at).map(|one| one.sender)
     }
 
     /// A new connection.
@@ -209,13 +255,14 @@ impl UpstreamClient {
 
     /// Keeps a connection for the next request, once its answer is through.
     pub(super) fn keep(&self, endpoint: &Endpoint, mut sender: Sender) {
+        let answered = Instant::now();
         if sender.is_ready() {
-            return self.0.keep(&endpoint.health, sender);
+            return self.0.keep(&endpoint.health, Waiting { sender, answered, since: answered });
         }
         let (connections, health) = (self.0.clone(), endpoint.health.clone());
         tokio::task::spawn_local(async move {
             if sender.ready().await.is_ok() {
-                connections.keep(&health, sender);
+                connections.keep(&health, Waiting { sender, answered, since: Instant::now() });
             }
         });
     }
@@ -224,10 +271,7 @@ impl UpstreamClient {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         self.0.idle.borrow_mut().retain(|_, idle| {
-            let over = |(sender, since): &(Sender, Instant)| {
-                sender.is_closed() || now.saturating_duration_since(*since) >= IDLE
-            };
-            idle.waiting.retain(|waiting| !over(waiting));
+            idle.waiting.retain(|waiting| waiting.is_fit(Reuse::Any, now));
             idle.endpoint.strong_count() > 0 && !idle.waiting.is_empty()
         });
     }
@@ -246,7 +290,7 @@ impl UpstreamClient {
 }
 
 impl Connections {
-    fn keep(&self, endpoint: &Arc<EndpointHealth>, sender: Sender) {
+    fn keep(&self, endpoint: &Arc<EndpointHealth>, one: Waiting) {
         let mut idle = self.idle.borrow_mut();
         let waiting = &mut idle
             .entry(endpoint.id)
@@ -255,7 +299,7 @@ impl Connections {
         if waiting.len() >= MAX_IDLE {
             waiting.pop_front();
         }
-        waiting.push_back((sender, Instant::now()));
+        waiting.push_back(one);
     }
 }
 
@@ -268,8 +312,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        table::{ConnectProfiles, Tried, Upstream},
-        testbed::upstream,
+        table::{ConnectProfiles, Tried, Upstream, UpstreamId},
+        testbed::{scope, upstream},
     };
 
     /// Runs on a runtime like a serving thread's, with a clock of its own.
@@ -284,10 +328,11 @@ mod tests {
         on_a_thread(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
-            let upstream = Upstream::new(&upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+            let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
             let client = UpstreamClient::default();
-            let kept = || client.kept(endpoint, Instant::now());
+            let kept = || client.kept(endpoint, Reuse::Any, Instant::now());
             assert!(kept().is_none());
             let mut theirs = Vec::new();
             for _ in 0..3 {
@@ -312,6 +357,36 @@ mod tests {
             client.sweep();
             assert_eq!(waiting(), 0);
             assert!(kept().is_none());
+        });
+    }
+
+    #[test]
+    fn what_can_go_only_once_takes_a_young_connection_or_none() {
+        on_a_thread(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let endpoint = upstream.pick(&Tried::default()).unwrap();
+            let client = UpstreamClient::default();
+            let kept = |reuse| client.kept(endpoint, reuse, Instant::now());
+            let mut theirs = Vec::new();
+            let mut keeps = async || {
+                let mut sender = client.connect(endpoint).await.unwrap();
+                theirs.push(listener.accept().await.unwrap().0);
+                sender.ready().await.unwrap();
+                client.keep(endpoint, sender);
+            };
+            keeps().await;
+            tokio::time::advance(YOUNG).await;
+            assert!(kept(Reuse::Young).is_none());
+            keeps().await;
+            tokio::time::advance(YOUNG - Duration::from_millis(1)).await;
+            assert!(kept(Reuse::Never).is_none());
+            assert!(kept(Reuse::Young).is_some());
+            assert!(kept(Reuse::Young).is_none(), "the other one is too old");
+            assert!(kept(Reuse::Any).is_some());
+            assert!(kept(Reuse::Any).is_none());
         });
     }
 

@@ -18,7 +18,7 @@ use hanse_topology::ScopeId;
 use self::claims::Claims;
 use super::{
     ApiRoutes, Caller, ConnectProfiles, EnvironmentListener, EnvironmentTable, Grant, HostMap, KeyDigest,
-    Served, Upstream,
+    Served, Upstream, UpstreamId,
     callers::{self, Callers, OwnedId},
     contexts::Context,
     hosts::HostPattern,
@@ -134,8 +134,6 @@ pub struct Counts {
     pub credentials: usize,
     /// Subscriptions in force.
     pub subscriptions: usize,
-    /// Resources that cannot be used as received.
-    pub unusable: usize,
 }
 
 impl ScopeIndex {
@@ -172,7 +170,7 @@ impl ScopeIndex {
     }
 
     /// What cannot be used as received, with the reason.
-    pub fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
+    fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
         let refused = self.refused.iter().map(|(key, refused)| (&**key, &refused.reason));
         let dangling = self.dangling.iter().filter(|(key, _)| !self.refused.contains_key(*key));
         refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
@@ -186,7 +184,6 @@ impl ScopeIndex {
             upstreams: self.upstreams.len(),
             credentials: self.table.callers.keys(),
             subscriptions: self.subscriptions.len(),
-            unusable: self.unusable().count(),
         }
     }
 
@@ -267,7 +264,8 @@ impl ScopeIndex {
                 self.table.listener = Some(Arc::new(EnvironmentListener::new(&listener)))
             }
             Kind::Upstream(upstream) => {
-                self.upstreams.insert(key.clone(), Arc::new(Upstream::new(&upstream, profiles)?));
+                let id = UpstreamId::new(&self.table.scope, key);
+                self.upstreams.insert(key.clone(), Arc::new(Upstream::new(&id, &upstream, profiles)?));
                 routes.extend(self.routes_by_upstream.get(key).into_iter().flatten().cloned());
             }
             Kind::Route(route) => {

@@ -236,6 +236,7 @@ fn upstreams_that_are_looked_after() {
         ("healthCheck: {path: /, interval: 99ms}", "healthCheck.interval: 99ms is less than 100ms"),
         ("healthCheck: {path: /, interval: 2h}", "healthCheck.interval: 2h is not between"),
         ("healthCheck: {path: /, interval: 1s}", "healthCheck.timeout: 2s is longer than the interval of 1s"),
+        ("healthCheck: {path: /, interval: 1m, timeout: 31s}", "healthCheck.timeout: 31s is longer than 30s"),
         ("healthCheck: {path: /, timeout: 0ms}", "healthCheck.timeout: 0s is not between"),
         (
             "healthCheck: {path: /, unhealthyAfter: 0}",

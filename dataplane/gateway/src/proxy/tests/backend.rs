@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU16, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -22,6 +23,11 @@ pub(super) const CLOSES: u16 = 0;
 pub(super) const CLOSES_ON_THE_SECOND: u16 = 1;
 /// Instead of a status: never answers.
 pub(super) const HANGS: u16 = 2;
+/// Instead of a status: answers the first request of each connection, and closes a while after the second.
+pub(super) const CLOSES_LATE_ON_THE_SECOND: u16 = 3;
+
+/// Later than any endpoint's close that crossed with a request.
+const LATE: Duration = Duration::from_millis(1_200);
 
 /// A backend. It dies when dropped.
 pub(super) struct Backend {
@@ -119,7 +125,8 @@ async fn converse(mut stream: TcpStream, state: Arc<State>) {
         let status = match status {
             CLOSES => return,
             CLOSES_ON_THE_SECOND if answered > 0 => return,
-            CLOSES_ON_THE_SECOND => 200,
+            CLOSES_LATE_ON_THE_SECOND if answered > 0 => return tokio::time::sleep(LATE).await,
+            CLOSES_ON_THE_SECOND | CLOSES_LATE_ON_THE_SECOND => 200,
             HANGS => std::future::pending().await,
             status => status,
         };

@@ -94,9 +94,18 @@ async fn slow_heads_and_idle_connections_are_closed() {
         assert!(begun.elapsed() < SOON, "never closed");
     }
     // Served once, then idle.
-    let mut idle = TcpStream::connect(gateway.http).await.unwrap();
-    idle.write_all(b"GET /a/x HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    assert!(closes(idle).await.starts_with(b"HTTP/1.1 200 "));
+    loop {
+        let mut idle = TcpStream::connect(gateway.http).await.unwrap();
+        let _ = idle.write_all(b"GET /a/x HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let mut said = Vec::new();
+        let _ = tokio::time::timeout(SOON, idle.read_to_end(&mut said)).await.expect("closed in time");
+        if said.starts_with(b"HTTP/1.1 200 ") {
+            break;
+        }
+        // A machine that is busy makes a slow client of this one too.
+        assert!(said.is_empty(), "{said:?}");
+        assert!(begun.elapsed() < 2 * SOON, "never served");
+    }
     eventually("no connection is left", || connections(&gateway) == 0).await;
 }
 

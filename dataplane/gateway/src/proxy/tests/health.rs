@@ -21,7 +21,7 @@ use crate::{
 /// Until an ejected endpoint is tried again: long enough to be seen, short enough to wait for.
 const BASE_MS: u64 = 300;
 
-fn to(backends: &[&Backend]) -> runtime::Upstream {
+pub(super) fn to(backends: &[&Backend]) -> runtime::Upstream {
     let urls: Vec<String> = backends.iter().map(|backend| backend.url()).collect();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
     runtime::Upstream {
@@ -35,7 +35,7 @@ fn to(backends: &[&Backend]) -> runtime::Upstream {
 }
 
 /// Never ejects: what a test says of tries must not rest on it.
-fn patient(backends: &[&Backend]) -> runtime::Upstream {
+pub(super) fn patient(backends: &[&Backend]) -> runtime::Upstream {
     runtime::Upstream { ejection: Some(runtime::Ejection::default()), ..to(backends) }
 }
 
@@ -51,7 +51,7 @@ fn checked(backends: &[&Backend]) -> runtime::Upstream {
     runtime::Upstream { health_check: Some(health_check), ..patient(backends) }
 }
 
-fn api(upstream: runtime::Upstream) -> Resources {
+pub(super) fn api(upstream: runtime::Upstream) -> Resources {
     let operations = ["GET /{p}", "POST /{p}", "PUT /{p}", "DELETE /{p}"];
     vec![
         listener("production", &[]),
@@ -60,22 +60,22 @@ fn api(upstream: runtime::Upstream) -> Resources {
     ]
 }
 
-async fn gets(gateway: &Gateway, count: usize) {
+pub(super) async fn gets(gateway: &Gateway, count: usize) {
     let mut client = Client::connect(gateway.http).await;
     for turn in 0..count {
         assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200, "{turn}");
     }
 }
 
-fn post() -> http::Request<http_body_util::Full<bytes::Bytes>> {
+pub(super) fn post() -> http::Request<http_body_util::Full<bytes::Bytes>> {
     request("POST /a/x", &[], "pay")
 }
 
-fn retries(gateway: &Gateway, reason: Retry) -> u64 {
+pub(super) fn retries(gateway: &Gateway, reason: Retry) -> u64 {
     gateway.metrics.workers.iter().map(|own| own.retries[reason as usize].load(Ordering::Relaxed)).sum()
 }
 
-fn ejections(gateway: &Gateway) -> u64 {
+pub(super) fn ejections(gateway: &Gateway) -> u64 {
     gateway.metrics.workers.iter().map(|own| own.ejections.load(Ordering::Relaxed)).sum()
 }
 
@@ -326,22 +326,6 @@ async fn a_request_that_is_sent_again_is_the_same_request() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_closes_upon_a_request_costs_a_get_nothing_and_fails_a_post() {
-    let a = Backend::start().await;
-    a.answers(CLOSES_ON_THE_SECOND);
-    let gateway = Gateway::serving(api(patient(&[&a])));
-    let mut client = Client::connect(gateway.http).await;
-    assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200);
-    assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 200);
-    assert_eq!(a.arrived(), 3, "the second was read, lost and sent again");
-    assert_eq!(retries(&gateway, Retry::ResetBeforeResponse), 1);
-    let answer = client.call(post()).await;
-    assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (502, "upstream-unreachable"));
-    assert_eq!(a.arrived(), 4);
-    assert_eq!(client.call(post()).await.status, 200, "on a connection of its own");
-}
-
-#[tokio::test]
 async fn an_upstream_may_want_nothing_sent_again() {
     let (a, b) = (Backend::start().await, Backend::start().await);
     a.answers(CLOSES);
@@ -373,14 +357,60 @@ async fn statuses_are_tried_again_elsewhere_where_the_policy_says_so() {
 async fn one_try_may_have_a_time_of_its_own() {
     let (a, b) = (Backend::start().await, Backend::start().await);
     a.answers(HANGS);
-    let retry =
-        runtime::Retry { attempts: 1, per_try_timeout_ms: 50, statuses: vec![504], ..Default::default() };
-    let gateway = Gateway::serving(api(runtime::Upstream { retry: Some(retry), ..patient(&[&a, &b]) }));
-    gets(&gateway, 4).await;
-    assert_eq!(retries(&gateway, Retry::GatewayTimeout), 2);
+    let trying = |per_try_timeout_ms: u64| {
+        let retry =
+            runtime::Retry { attempts: 1, per_try_timeout_ms, statuses: vec![504], ..Default::default() };
+        api(runtime::Upstream { retry: Some(retry), ..patient(&[&a, &b]) })
+    };
+    // Long enough for the one that answers, however busy the machine is.
+    let gateway = Gateway::serving(trying(1_000));
+    gets(&gateway, 2).await;
+    assert_eq!(retries(&gateway, Retry::GatewayTimeout), 1);
     b.answers(HANGS);
+    gateway.change(trying(50));
     let answer = gateway.get("GET /a/x").await;
     assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (504, "upstream-timeout"));
+}
+
+#[tokio::test]
+async fn times_beyond_all_clocks_are_none() {
+    let (a, b) = (Backend::start().await, Backend::start().await);
+    a.answers(504);
+    let retry = runtime::Retry {
+        attempts: 1,
+        per_try_timeout_ms: u64::MAX,
+        statuses: vec![504],
+        ..Default::default()
+    };
+    let upstream = runtime::Upstream {
+        retry: Some(retry),
+        timeout_ms: u64::MAX,
+        connect_timeout_ms: u64::MAX,
+        ..to(&[&a, &b])
+    };
+    let gateway = Gateway::serving(api(upstream.clone()));
+    gets(&gateway, 4).await;
+    assert_eq!(retries(&gateway, Retry::GatewayTimeout), 2);
+    let check = runtime::HealthCheck {
+        path: HEALTH.to_owned(),
+        interval_ms: 1,
+        timeout_ms: u64::MAX,
+        unhealthy_after: u32::MAX,
+        healthy_after: u32::MAX,
+        expect_status: u32::MAX,
+    };
+    let ejection = runtime::Ejection {
+        consecutive_failures: u32::MAX,
+        base_time_ms: u64::MAX,
+        max_ejected_percent: u32::MAX,
+    };
+    gateway.change(api(runtime::Upstream {
+        health_check: Some(check),
+        ejection: Some(ejection),
+        ..upstream
+    }));
+    eventually("it is asked", || a.checks() > 1).await;
+    gets(&gateway, 4).await;
 }
 
 #[tokio::test]
@@ -391,12 +421,14 @@ async fn under_total_failure_the_budget_holds() {
     let retry = runtime::Retry { attempts: 5, statuses: vec![503], ..Default::default() };
     let gateway = Gateway::serving(api(runtime::Upstream { retry: Some(retry), ..patient(&[&a]) }));
     let mut client = Client::connect(gateway.http).await;
+    let begun = std::time::Instant::now();
     for _ in 0..REQUESTS {
         assert_eq!(client.call(request("GET /a/x", &[], "")).await.status, 503);
     }
-    // A fifth, and ten a second of the window's ten seconds; a slow machine may see a second window begin.
+    // A fifth, and ten a second of a window of ten seconds, which is a new one each ten seconds that this takes.
+    let windows = 1 + begun.elapsed().as_secs().div_ceil(10) as usize;
     let again = a.arrived() - REQUESTS;
-    assert!((100..=2 * 100 + REQUESTS / 5).contains(&again), "{again}");
+    assert!((100..=windows * 100 + REQUESTS / 5).contains(&again), "{again}");
     let exhausted: u64 =
         gateway.metrics.workers.iter().map(|own| own.retry_budget_exhausted.load(Ordering::Relaxed)).sum();
     assert!(exhausted > 0);

@@ -1,31 +1,49 @@
 //! HTTP/2 clients: bodies, and those that do nothing.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Frame, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::mpsc,
+};
 use tokio_rustls::client::TlsStream;
 
 use super::{
     harness::*,
     tls::{Certificate, certificate, connect},
 };
-use crate::{config::Limits, testbed::*};
+use crate::{
+    config::{Drain, Limits},
+    testbed::*,
+};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 struct World {
     gateway: Gateway,
     certificate: Certificate,
-    _upstream: Upstream,
+    upstream: Upstream,
 }
 
 impl World {
     async fn with(limits: Limits) -> Self {
+        Self::of(Setup { limits, ..Default::default() }).await
+    }
+
+    async fn of(setup: Setup) -> Self {
         let upstream = Upstream::start().await;
         let certificate = certificate("gateway.example", &[b"h2"]);
         let resources = vec![
@@ -33,8 +51,8 @@ impl World {
             route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
             upstream_entry("a", crate::testbed::upstream(&[&upstream.url()])),
         ];
-        let setup = Setup { tls: Some(certificate.server.clone()), limits, ..Default::default() };
-        Self { gateway: Gateway::with(setup, resources), certificate, _upstream: upstream }
+        let setup = Setup { tls: Some(certificate.server.clone()), ..setup };
+        Self { gateway: Gateway::with(setup, resources), certificate, upstream }
     }
 
     async fn connect(&self) -> TlsStream<TcpStream> {
@@ -43,12 +61,68 @@ impl World {
 
     /// With windows of so many octets. The second one resolves when the connection ends.
     async fn client(&self, window: u32) -> (http2::SendRequest<Body>, tokio::task::JoinHandle<()>) {
-        let stream = TokioIo::new(self.connect().await);
+        Self::over(self.connect().await, window).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        window: u32,
+    ) -> (http2::SendRequest<Body>, tokio::task::JoinHandle<()>) {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).initial_stream_window_size(window);
-        let (sender, connection) = builder.handshake(stream).await.unwrap();
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.unwrap();
         (sender, tokio::spawn(async { drop(connection.await) }))
     }
+}
+
+/// A stream that remembers what came on it.
+struct Overheard<S> {
+    stream: S,
+    came: Arc<Mutex<Vec<u8>>>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = room.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, room);
+        self.came.lock().unwrap().extend_from_slice(&room.filled()[before..]);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// The GOAWAY frames among what came: the last stream that is answered, and the error (RFC 9113 §6.8).
+fn goaways(mut came: &[u8]) -> Vec<(u32, u32)> {
+    const HEAD: usize = 9;
+    const GOAWAY: u8 = 7;
+    let number = |octets: &[u8]| u32::from_be_bytes(octets.try_into().unwrap());
+    let mut goaways = Vec::new();
+    while came.len() >= HEAD {
+        let length = number(&[0, came[0], came[1], came[2]]) as usize;
+        let Some(payload) = came.get(HEAD..HEAD + length) else { break };
+        if came[3] == GOAWAY {
+            goaways.push((number(&payload[..4]), number(&payload[4..8])));
+        }
+        came = &came[HEAD + length..];
+    }
+    goaways
 }
 
 fn asks(method: Method, path: &str, body: Body) -> Request<Body> {
@@ -105,4 +179,57 @@ async fn a_client_that_keeps_its_window_shut_is_cut() {
     assert_eq!(answer.status(), 200);
     tokio::time::timeout(SOON, connection).await.expect("cut in time").unwrap();
     drop(answer);
+}
+
+#[tokio::test]
+async fn at_the_end_a_client_is_told_goaway_its_request_is_finished_and_the_next_goes_elsewhere() {
+    /// Any stream that was sent so far is answered (RFC 9113 §6.8).
+    const ALL: u32 = u32::MAX >> 1;
+    let drain = Drain { announce_ms: 0, limit_ms: 60_000 };
+    let mut world = World::of(Setup { drain, ..Default::default() }).await;
+    let came = Arc::<Mutex<Vec<u8>>>::default();
+    let stream = Overheard { stream: world.connect().await, came: came.clone() };
+    let (mut sender, connection) = World::over(stream, 1 << 20).await;
+    let told = || goaways(&came.lock().unwrap());
+
+    // A request that is under way until its client has said all.
+    let (say, said) = mpsc::unbounded_channel::<&'static str>();
+    let frames = futures_util::stream::unfold(said, |mut said| async move {
+        let data = Bytes::from_static(said.recv().await?.as_bytes());
+        Some((Ok::<_, Infallible>(Frame::data(data)), said))
+    });
+    let request = asks(Method::POST, "/a/x", StreamBody::new(frames).boxed_unsync());
+    let mut second = sender.clone();
+    let running = tokio::spawn(async move { collect(sender.send_request(request).await?).await });
+    say.send("begun ").unwrap();
+    let arrived = || world.upstream.requests.load(Ordering::SeqCst);
+    eventually("the request is under way", || arrived() == 1).await;
+    assert_eq!(told(), []);
+
+    world.gateway.trigger.trigger();
+    eventually("the client is told", || !told().is_empty()).await;
+    assert_eq!(told()[0], (ALL, 0), "no error, and nothing lost");
+    // What the client asks for next is for another connection, and another gateway: this one takes none.
+    let next = || asks(Method::GET, "/a/x", Empty::new().boxed_unsync());
+    let asked = async { second.ready().await.is_ok() && second.send_request(next()).await.is_ok() };
+    let answered = tokio::time::timeout(SOON, asked).await.expect("an answer in time");
+    assert!(!answered, "a new request on a connection that is ending");
+    let https = world.gateway.https.unwrap();
+    eventually("new connections are refused", || std::net::TcpStream::connect(https).is_err()).await;
+    let elsewhere = World::with(Limits::default()).await;
+    let (mut other, _connection) = elsewhere.client(1 << 20).await;
+    collect(other.send_request(next()).await.unwrap()).await.unwrap().seen();
+
+    assert!(!running.is_finished());
+    say.send("and finished").unwrap();
+    drop(say);
+    let answer = tokio::time::timeout(SOON, running).await.expect("an answer in time").unwrap().unwrap();
+    assert_eq!(answer.seen().body, "begun and finished");
+    tokio::time::timeout(SOON, connection).await.expect("closed in time").unwrap();
+    assert_eq!(told().last(), Some(&(1, 0)), "up to the only stream there was");
+    let ended = world.gateway.dataplane.take().unwrap().ended();
+    tokio::time::timeout(SOON, ended).await.expect("an end in time").unwrap();
+    assert_eq!(arrived(), 1);
+    let workers = &world.gateway.metrics.workers;
+    assert!(workers.iter().all(|own| own.cut_connections.load(Ordering::Relaxed) == 0));
 }

@@ -49,8 +49,9 @@ async fn a_slow_upload_does_not_use_up_the_upstreams_time() {
 #[tokio::test]
 async fn an_upload_that_stops_is_the_clients_fault() {
     let upstream = Upstream::start().await;
-    let limits = Limits { client_silence_ms: 150, ..Default::default() };
-    let gateway = gateway(limits, &upstream.url(), 50);
+    // Longer than the upstream's time, and that long enough to connect on a busy machine.
+    let limits = Limits { client_silence_ms: 1_500, ..Default::default() };
+    let gateway = gateway(limits, &upstream.url(), 500);
     let mut stream = TcpStream::connect(gateway.http).await.unwrap();
     stream.write_all(HEAD).await.unwrap();
     stream.write_all(b"ab").await.unwrap();
@@ -68,7 +69,7 @@ async fn after_the_upload_it_is_the_upstreams_time() {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(upstream.requests.load(Ordering::SeqCst), 1);
+    eventually("it is under way", || upstream.requests.load(Ordering::SeqCst) == 1).await;
     stream.write_all(b"abcd").await.unwrap();
     let text = rest(&mut stream).await;
     assert!(text.starts_with("HTTP/1.1 504 "), "{text}");

@@ -91,7 +91,7 @@ fn what_cannot_be_used_keeps_its_last_good_version() {
     );
     // Of later versions: not ours to judge.
     change(&mut index, broken("key-manager/default/x"));
-    assert_eq!(index.counts().unusable, 3);
+    assert_eq!(index.unusable().count(), 3);
     change(
         &mut index,
         vec![
@@ -197,7 +197,7 @@ fn keys_and_subscriptions_come_and_go() {
     assert!(index.table.callers.grant(pair.0, pair.1).unwrap().bucket.is_none()); // availability goes before limits
     assert_eq!(reasons(&index), ["subscription/default/s plan", "subscription/default/t plan"]);
     change(&mut index, vec![(Key::from("plan/default/gone"), Bytes::from_static(b"\xff"))]);
-    assert_eq!(index.counts().unusable, 3);
+    assert_eq!(index.unusable().count(), 3);
     change(&mut index, vec![plan("gold", 0, 0), plan("gone", 1, 1)]);
     assert_eq!((grant(&index), reasons(&index).len()), (Some(false), 0));
     remove(&mut index, &["subscription/default/t"]);

@@ -1,0 +1,158 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::testbed::scope;
+
+fn compile(given: &runtime::Upstream, profiles: &mut ConnectProfiles) -> Result<Upstream, Unusable> {
+    Upstream::new(&UpstreamId::new(&scope("production"), "upstream/default/a"), given, profiles)
+}
+
+fn upstream(urls: &[(&str, u32)]) -> runtime::Upstream {
+    let endpoint =
+        |(url, weight): &(&str, u32)| runtime::Endpoint { url: (*url).to_owned(), weight: *weight };
+    runtime::Upstream { endpoints: urls.iter().map(endpoint).collect(), ..Default::default() }
+}
+
+#[test]
+fn endpoints_take_turns_and_keep_their_base_path() {
+    let compiled =
+        compile(&upstream(&[("http://a:1/base/", 1), ("https://b", 1)]), &mut ConnectProfiles::default())
+            .unwrap();
+    let turn = || {
+        let endpoint = compiled.pick(&Tried::default()).unwrap();
+        (endpoint.scheme.to_string(), endpoint.authority.to_string(), endpoint.base_path.to_string())
+    };
+    let a = ("http".to_owned(), "a:1".to_owned(), "/base".to_owned());
+    let b = ("https".to_owned(), "b".to_owned(), String::new());
+    assert_eq!([turn(), turn(), turn()], [a.clone(), b, a]);
+    assert_eq!(compiled.timeout, DEFAULT_TIMEOUT);
+}
+
+/// Turns in a row, by host.
+fn turns(upstream: &Upstream, count: usize) -> HashMap<String, usize> {
+    let mut turns = HashMap::new();
+    for _ in 0..count {
+        let endpoint = upstream.pick(&Tried::default()).unwrap();
+        *turns.entry(endpoint.authority.to_string()).or_default() += 1;
+    }
+    turns
+}
+
+fn counted(turns: &[(&str, usize)]) -> HashMap<String, usize> {
+    turns.iter().map(|(host, count)| ((*host).to_owned(), *count)).collect()
+}
+
+fn fail(upstream: &Upstream, place: usize, times: usize) -> bool {
+    let endpoint = &upstream.endpoints[place];
+    (0..times).fold(false, |ejected, _| ejected | upstream.failed(endpoint, Failure::Connect))
+}
+
+#[test]
+fn turns_of_one_that_is_out_go_to_the_others_by_weight() {
+    let given = upstream(&[("http://a", 1), ("http://b", 2), ("http://c", 1), ("http://d", 0)]);
+    let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
+    assert_eq!(turns(&compiled, 400), counted(&[("a", 100), ("b", 200), ("c", 100)]));
+    assert!(!fail(&compiled, 2, 4) && fail(&compiled, 2, 1));
+    // 300 turns of its own, and 100 of the other's, as 1 to 2.
+    let after = turns(&compiled, 300);
+    assert_eq!(after, counted(&[("a", 100), ("b", 200)]));
+}
+
+#[test]
+fn never_more_than_the_share_is_ejected_and_never_the_only_one() {
+    let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
+    let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
+    assert!(fail(&compiled, 0, 5) && !fail(&compiled, 1, 50) && !fail(&compiled, 2, 50));
+    assert_eq!(turns(&compiled, 100), counted(&[("b", 50), ("c", 50)]));
+
+    let alone = upstream(&[("http://a", 1), ("http://b", 0)]);
+    let alone = compile(&alone, &mut ConnectProfiles::default()).unwrap();
+    assert!(!fail(&alone, 0, 50));
+
+    let all = runtime::Ejection { consecutive_failures: 1, base_time_ms: 60_000, max_ejected_percent: 100 };
+    let given = runtime::Upstream { ejection: Some(all), ..given };
+    let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
+    assert!((0..3).all(|place| fail(&compiled, place, 1)));
+    // All look bad, so all are used.
+    assert_eq!(turns(&compiled, 90), counted(&[("a", 30), ("b", 30), ("c", 30)]));
+}
+
+#[test]
+fn another_try_goes_elsewhere_while_there_is_an_elsewhere() {
+    let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
+    let compiled = compile(&given, &mut ConnectProfiles::default()).unwrap();
+    assert!(fail(&compiled, 1, 5));
+    let mut tried = Tried::default();
+    let mut places = Vec::new();
+    for others in [true, true, true, false] {
+        assert_eq!(compiled.has_others(&tried), others);
+        let endpoint = compiled.pick(&tried).unwrap();
+        tried.add(endpoint);
+        places.push(endpoint.place);
+    }
+    // The one that is out comes last, and only then one for the second time.
+    assert_eq!(places[..3], [0, 2, 1]);
+}
+
+#[test]
+fn an_endpoint_keeps_its_health_while_anything_names_it_alike() {
+    let mut profiles = ConnectProfiles::default();
+    let given = upstream(&[("http://a", 1), ("http://b", 1)]);
+    let before = compile(&given, &mut profiles).unwrap();
+    assert!(fail(&before, 0, 5));
+    let changed = runtime::Upstream { timeout_ms: 7, ..given.clone() };
+    let after = compile(&changed, &mut profiles).unwrap();
+    assert!(Arc::ptr_eq(&before.endpoints[0].health, &after.endpoints[0].health));
+    assert_eq!(turns(&after, 10), counted(&[("b", 10)]));
+    let check = runtime::HealthCheck {
+        path: "/".to_owned(),
+        interval_ms: 1_000,
+        timeout_ms: 1_000,
+        unhealthy_after: 1,
+        healthy_after: 1,
+        expect_status: 0,
+    };
+    let other = runtime::Upstream { health_check: Some(check), ..given.clone() };
+    let other = compile(&other, &mut profiles).unwrap();
+    assert!(!Arc::ptr_eq(&before.endpoints[0].health, &other.endpoints[0].health));
+    drop((before, after, other));
+    assert!(compile(&given, &mut profiles).unwrap().endpoints[0].health.is_in());
+}
+
+#[test]
+fn the_budget_and_the_turns_go_on_through_changes() {
+    let mut profiles = ConnectProfiles::default();
+    let given = upstream(&[("http://a", 1), ("http://b", 1), ("http://c", 1)]);
+    let mut make = |key: &str, timeout_ms: u64| {
+        let id = UpstreamId::new(&scope("production"), key);
+        let given = runtime::Upstream { timeout_ms, ..given.clone() };
+        Upstream::new(&id, &given, &mut profiles).unwrap()
+    };
+    let granted = |upstream: &Upstream| (0..10_000).filter(|_| upstream.budget().take(0, 1)).count();
+    let mut current = make("upstream/default/orders-r1/backend", 0);
+    let mut places = Vec::new();
+    let mut spent = 0;
+    for change in 1..=6 {
+        places.push(current.pick(&Tried::default()).unwrap().place);
+        spent += granted(&current);
+        current = make(&format!("upstream/default/orders-r{change}/backend"), change);
+    }
+    assert_eq!(places, [0, 1, 2, 0, 1, 2]);
+    let other = make("upstream/default/other", 0);
+    assert_eq!(spent, granted(&other), "what one has once");
+    assert_eq!(other.pick(&Tried::default()).unwrap().place, 0);
+}
+
+#[test]
+fn what_cannot_be_used_is_named() {
+    let check = |given: &runtime::Upstream, field: &str| {
+        assert_eq!(compile(given, &mut ConnectProfiles::default()).unwrap_err().field, field, "{given:?}");
+    };
+    for url in ["", "a:1", "ftp://a", "http://", "http://user:secret@a", "http://a/?q=1", "http://a b"] {
+        check(&upstream(&[(url, 1)]), "endpoints.url");
+    }
+    check(&runtime::Upstream { ca_pem: "nonsense".to_owned(), ..upstream(&[]) }, "ca_pem");
+    let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
+    check(&runtime::Upstream { health_check: Some(asked), ..upstream(&[]) }, "health_check.interval_ms");
+    check(&runtime::Upstream { server_name: "a b".to_owned(), ..upstream(&[]) }, "server_name");
+}
