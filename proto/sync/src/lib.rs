@@ -21,7 +21,10 @@ mod examples;
 #[cfg(test)]
 mod world;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use hanse_topology::ScopeId;
 
@@ -39,6 +42,9 @@ const FEATURES: [&str; 0] = [];
 /// The replicas of one node, by scope.
 pub type ReplicaMap = BTreeMap<ScopeId, Replica>;
 
+/// The age of a contact that never was: longer than any outage.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// How sure a publisher is that what it holds is what the leader committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
@@ -49,8 +55,9 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// What a node says that has confirmed nothing since it started at `now`.
+    /// What a node says that has confirmed nothing since it started at `now`: it is no fresher than one that was cut off long
+    /// ago.
     pub fn unconfirmed(now: Instant) -> Self {
-        Self { confirmed_at: now, quorum: false }
+        Self { confirmed_at: now.checked_sub(NEVER).unwrap_or(now), quorum: false }
     }
 }
