@@ -182,7 +182,7 @@ impl Persister {
                 continue;
             }
             let noted = self.store.usable(scope);
-            for key in noted.keys().filter(|key| !replica.last_good().contains_key(*key)) {
+            for key in noted.keys().filter(|key| replica.last_good_of(key).is_none()) {
                 self.store.remove_usable(scope, key);
             }
             for (key, value) in replica.last_good() {

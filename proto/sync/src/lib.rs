@@ -36,8 +36,10 @@ pub use revoked::Revoked;
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 
+/// Deltas carry last good versions, as snapshots do.
+const LAST_GOOD_IN_DELTAS: &str = "last good in deltas";
 /// The features of the protocol beyond its first form that this version knows, by name.
-const FEATURES: [&str; 0] = [];
+const FEATURES: [&str; 1] = [LAST_GOOD_IN_DELTAS];
 
 /// The replicas of one node, by scope.
 pub type ReplicaMap = BTreeMap<ScopeId, Replica>;

@@ -14,7 +14,7 @@ use hanse_proto::{
 };
 use hanse_topology::ScopeId;
 
-use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Revoked, Root};
+use crate::{FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Position, Quarantine, ReplicaMap, Revoked, Root};
 
 use cursor::Cursor;
 pub use cursor::SnapshotReason;
@@ -188,7 +188,8 @@ impl PublisherSession {
                     (None, _) | (_, 0) => None,
                     (Some(_), _) => Some(Root::try_from(&*hello.root)?),
                 };
-                let cursor = Cursor::new(position, root, self.chunk_bytes);
+                let takes_last_good = self.uses(LAST_GOOD_IN_DELTAS);
+                let cursor = Cursor::new(position, root, self.chunk_bytes, takes_last_good);
                 if self.admitted.contains(&scope) {
                     self.refusals.remove(&hello.scope);
                     self.cursors.insert(scope.clone(), cursor);
@@ -238,6 +239,11 @@ impl PublisherSession {
     pub fn next_due(&self) -> Option<Instant> {
         self.features.as_ref()?;
         self.cursors.values().filter_map(Cursor::due).min()
+    }
+
+    /// Whether both sides know a feature.
+    fn uses(&self, feature: &str) -> bool {
+        self.features.iter().flatten().any(|known| known == feature)
     }
 
     /// The scopes subscribed to.

@@ -333,11 +333,15 @@ async fn an_offer_is_kept_unless_it_rests_on_nothing() {
     keeping.await.unwrap();
 }
 
+fn last_good(replica: &Replica) -> BTreeMap<Arc<str>, Bytes> {
+    replica.last_good().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
 #[tokio::test]
 async fn the_last_good_version_is_kept_with_the_one_that_replaced_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Running::start(dir.path()).await;
-    let held = |node: &Running| node.replicas.read(|map| map[&scope("e")].last_good().clone());
+    let held = |node: &Running| node.replicas.read(|map| last_good(&map[&scope("e")]));
     node.advance("e", 5, &[("a", "good"), ("b", "good")], &[]);
     node.replicas.confirm(&scope("e"), &at(5), &BTreeMap::new());
     node.advance("e", 6, &[("a", "bad"), ("b", "better")], &[]);

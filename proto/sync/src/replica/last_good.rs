@@ -20,7 +20,7 @@ pub(super) struct LastGood {
     enabled: bool,
     /// The version before, of keys whose present one is not confirmed. Of a key that is gone, until it is known that nothing
     /// needs it any more.
-    held: BTreeMap<Arc<str>, Bytes>,
+    held: BTreeMap<Arc<str>, Held>,
     /// Keys whose last change is not confirmed, with its revision.
     pending: BTreeMap<Arc<str>, u64>,
     by_revision: BTreeSet<(u64, Arc<str>)>,
@@ -28,9 +28,17 @@ pub(super) struct LastGood {
     version: u64,
 }
 
+/// A version that a consumer could use.
+#[derive(Debug)]
+struct Held {
+    value: Bytes,
+    /// When it became the key's value, or later: whoever held the scope then has met it, or was told of it.
+    since: u64,
+}
+
 impl LastGood {
-    /// A change of `key` at `revision` replaces `old`.
-    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<Bytes>, revision: u64) {
+    /// A change of `key` at `revision` replaces `old`, which was there since the revision given with it.
+    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<(Bytes, u64)>, revision: u64) {
         if !self.enabled {
             return;
         }
@@ -38,8 +46,8 @@ impl LastGood {
             // Nobody is known to have used it: what was held before it stays.
             Some(before) => drop(self.by_revision.remove(&(before, Arc::clone(key)))),
             None => {
-                if let Some(old) = old {
-                    self.hold(Arc::clone(key), old);
+                if let Some((old, since)) = old {
+                    self.hold(Arc::clone(key), old, since);
                 }
             }
         }
@@ -50,6 +58,7 @@ impl LastGood {
     pub(super) fn start_history(&mut self, revision: u64) {
         self.pending.values_mut().for_each(|pending| *pending = revision);
         self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
+        self.held.values_mut().for_each(|held| held.since = revision);
     }
 
     fn confirm(&mut self, until: u64, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
@@ -70,7 +79,7 @@ impl LastGood {
         for (key, in_use) in but {
             if let Some(in_use) = in_use {
                 self.pend(key, until);
-                self.hold(Arc::clone(key), in_use.clone());
+                self.hold(Arc::clone(key), in_use.clone(), until);
             }
         }
     }
@@ -82,9 +91,9 @@ impl LastGood {
         }
     }
 
-    fn hold(&mut self, key: Arc<str>, value: Bytes) {
-        if self.held.get(&key) != Some(&value) {
-            self.held.insert(key, value);
+    fn hold(&mut self, key: Arc<str>, value: Bytes, since: u64) {
+        if self.held.get(&key).map(|held| &held.value) != Some(&value) {
+            self.held.insert(key, Held { value, since });
             self.version += 1;
         }
     }
@@ -95,19 +104,21 @@ impl Replica {
     pub fn remember_last_good(&mut self, held: BTreeMap<Arc<str>, Bytes>) {
         let since = self.position.map_or(0, |position| position.revision);
         self.last_good.enabled = true;
-        self.offer_last_good(held, since);
+        self.offer_last_good(held, since, |_| false);
     }
 
-    /// Takes over what somebody else holds, of keys of which nothing is held here.
+    /// Takes over what somebody else holds, of keys of which nothing is held here, and of those that are `superseded`.
     pub(super) fn offer_last_good(
         &mut self,
         held: impl IntoIterator<Item = (Arc<str>, Bytes)>,
         revision: u64,
+        superseded: impl Fn(&str) -> bool,
     ) {
         for (key, value) in held {
-            if self.last_good.enabled && !self.last_good.held.contains_key(&key) {
+            let is_news = !self.last_good.held.contains_key(&key) || superseded(&key);
+            if self.last_good.enabled && is_news {
                 self.last_good.pend(&key, revision);
-                self.last_good.hold(key, value);
+                self.last_good.hold(key, value, revision);
             }
         }
     }
@@ -133,8 +144,19 @@ impl Replica {
     }
 
     /// The last good versions, by key.
-    pub fn last_good(&self) -> &BTreeMap<Arc<str>, Bytes> {
-        &self.last_good.held
+    pub fn last_good(&self) -> impl Iterator<Item = (&Arc<str>, &Bytes)> {
+        self.last_good.held.iter().map(|(key, held)| (key, &held.value))
+    }
+
+    /// The last good version of a key.
+    pub fn last_good_of(&self, key: &str) -> Option<&Bytes> {
+        self.last_good.held.get(key).map(|held| &held.value)
+    }
+
+    /// The last good versions that came after `revision`: whoever stands there has not met them.
+    pub(crate) fn last_good_since(&self, revision: u64) -> Vec<(Arc<str>, Bytes)> {
+        let held = self.last_good.held.iter().filter(|(_, held)| held.since > revision);
+        held.map(|(key, held)| (Arc::clone(key), held.value.clone())).collect()
     }
 
     /// Rises when they change.
@@ -157,7 +179,7 @@ mod tests {
     }
 
     fn held(replica: &Replica) -> Vec<(&str, &[u8])> {
-        replica.last_good().iter().map(|(key, value)| (&**key, &**value)).collect()
+        replica.last_good().map(|(key, value)| (&**key, &**value)).collect()
     }
 
     fn but(keys: &[&str]) -> BTreeMap<Arc<str>, Option<Bytes>> {
@@ -218,6 +240,24 @@ mod tests {
         assert_eq!(held(&replica), [("a", &b"2"[..])], "it had compiled revision 2 before 3 came");
     }
 
+    /// It held 1, missed that 2 came and was good, and gets what came after that.
+    #[test]
+    fn what_a_delta_says_was_good_is_later_than_what_was_held() {
+        let offered = || vec![("a".into(), "2".into()), ("b".into(), "2".into())];
+        let mut replica = remembering();
+        put(&mut replica, 2, "b", "bad");
+        let upserts = vec![("a".into(), "bad".into())];
+        let change = replica.prepare_delta(at(4), upserts, Vec::new()).unwrap().with_last_good(offered());
+        replica.commit(change).unwrap();
+        assert_eq!(held(&replica), [("a", &b"2"[..]), ("b", &b"2"[..])]);
+        // What does not change keeps the version that is in use here.
+        let change = replica.prepare_delta(at(5), Vec::new(), Vec::new()).unwrap();
+        replica.commit(change.with_last_good(vec![("a".into(), "1".into())])).unwrap();
+        assert_eq!(held(&replica), [("a", &b"2"[..]), ("b", &b"2"[..])]);
+        replica.confirm(&at(5), &but(&[]));
+        assert_eq!(held(&replica), []);
+    }
+
     #[test]
     fn another_history_starts_the_count_afresh() {
         let mut replica = remembering();
@@ -247,6 +287,6 @@ mod tests {
         let mut replica = Replica::new();
         put(&mut replica, 1, "a", "1");
         put(&mut replica, 2, "a", "2");
-        assert!(replica.last_good().is_empty() && replica.last_good.pending.is_empty());
+        assert!(replica.last_good.held.is_empty() && replica.last_good.pending.is_empty());
     }
 }
