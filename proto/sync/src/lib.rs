@@ -30,7 +30,7 @@ use hanse_topology::ScopeId;
 
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
-pub use quarantine::Quarantine;
+pub use quarantine::{Exceptions, Quarantine};
 pub use replica::{AdvanceError, Changes, Head, Prepared, Record, Replica, RestoreError, Seen};
 pub use revoked::Revoked;
 pub use root::Root;

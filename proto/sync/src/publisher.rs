@@ -169,7 +169,11 @@ impl PublisherSession {
                 scope: scope_of(&ack.scope)?,
                 effective: ack.effective.as_ref().map(Position::try_from).transpose()?,
                 durable: ack.durable.as_ref().map(Position::try_from).transpose()?,
-                quarantine: Quarantine::received(ack.quarantined, ack.quarantined_total),
+                quarantine: Quarantine::received(
+                    ack.quarantined,
+                    ack.quarantined_total,
+                    &ack.quarantined_digests,
+                ),
             }),
             (Body::Report(report), true) => Ok(Received::Reported(report)),
             (Body::Leave(leave), true) => {

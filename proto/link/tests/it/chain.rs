@@ -8,7 +8,7 @@ use hanse_proto::sync::Quarantined;
 use tokio::sync::watch;
 
 use crate::federation::{
-    Federation, Publisher, agent, at, eventually, gateway, revision, same, scope, server, value,
+    Federation, Publisher, agent, always, at, eventually, gateway, revision, same, scope, server, value,
 };
 
 #[tokio::test]
@@ -191,6 +191,45 @@ async fn who_comes_back_gets_the_last_version_that_the_others_could_use() {
     eventually("it is in step", || revision(&away) == Some(3)).await;
     assert_eq!(away.metrics().deltas_applied.get(), 1, "by a delta");
     assert_eq!(last_good(&away), Some(BTreeMap::from([(key.into(), Bytes::from("better"))])));
+}
+
+/// More than an Ack names.
+#[tokio::test]
+async fn however_much_cannot_be_used_the_rest_is_confirmed() {
+    let federation = Federation::new();
+    let unusable: Vec<_> = (0..200).map(|index| format!("plan/default/{index}")).collect();
+    let relay =
+        Publisher::relaying(agent("agent-1"), Replicas::remembering(Default::default()), always(true));
+    let put = |revision, value: &'static str| {
+        let upserts = unusable.iter().map(|key| (key.as_str().into(), value.into()));
+        let upserts = upserts.chain([("plan/default/good".into(), value.into())]).collect();
+        relay.replicas.update(&scope(), |replica| replica.advance(at(revision), upserts, vec![])).unwrap();
+    };
+    put(1, "1");
+    let relay_serving = federation.serve(&relay, None).await;
+    let (serve, served) = watch::channel(BTreeMap::<_, InUse>::new());
+    let _gateway = federation.follow_as(
+        gateway("gateway-1"),
+        &[&relay_serving],
+        &Replicas::new(),
+        EffectiveSource::Served(served),
+        None,
+    );
+    let uses = |revision, unusable: &[String]| {
+        let quarantined = unusable.iter().map(|key| Quarantined { key: key.clone(), ..Default::default() });
+        let in_use = InUse { position: at(revision), quarantine: Quarantine::of(quarantined) };
+        serve.send_replace(BTreeMap::from([(scope(), in_use)]));
+    };
+    uses(1, &[]);
+    eventually("the first content is confirmed", || acknowledged(&relay, 1)).await;
+    put(2, "2");
+    assert_eq!(last_good(&relay.replicas).map(|held| held.len()), Some(201));
+    uses(2, &unusable);
+    eventually("what is in use is confirmed, and nothing else", || {
+        last_good(&relay.replicas)
+            .is_some_and(|held| held.len() == 200 && !held.contains_key("plan/default/good"))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -116,7 +116,8 @@ fn remembering() -> Replica {
     let mut put = |revision: u64, but: &[&str]| {
         let value = (revision - 9).to_string();
         replica.advance(at(revision), puts(&[("a", &value)]), vec![]).unwrap();
-        replica.confirm(&at(revision), &but.iter().map(|key| (Arc::from(*key), None)).collect());
+        let but: BTreeMap<_, _> = but.iter().map(|key| (Arc::from(*key), None)).collect();
+        replica.confirm(&at(revision), &but);
     };
     put(10, &[]);
     put(11, &[]);
@@ -423,6 +424,7 @@ fn acknowledgements_are_read() {
         durable: None,
         quarantined: quarantined.clone(),
         quarantined_total: 1,
+        quarantined_digests: Bytes::new(),
     };
     assert_eq!(
         session.handle(message(subscriber_message::Body::Ack(ack))),

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Position, Replica};
-use crate::LineageOrder;
+use crate::{Exceptions, LineageOrder, quarantine::KeyDigest};
 
 /// What is kept of one scope.
 #[derive(Debug, Default)]
@@ -21,11 +21,19 @@ pub(super) struct LastGood {
     /// The version before, of keys whose present one is not confirmed. Of a key that is gone, until it is known that nothing
     /// needs it any more.
     held: BTreeMap<Arc<str>, Held>,
-    /// Keys whose last change is not confirmed, with its revision.
-    pending: BTreeMap<Arc<str>, u64>,
+    /// Keys whose last change is not confirmed.
+    pending: BTreeMap<Arc<str>, Pending>,
     by_revision: BTreeSet<(u64, Arc<str>)>,
     /// Rises when `held` changes.
     version: u64,
+}
+
+/// A change that is not confirmed.
+#[derive(Debug)]
+struct Pending {
+    revision: u64,
+    /// The key's: worked out once, many acknowledgements are compared with it.
+    digest: KeyDigest,
 }
 
 /// A version that a consumer could use.
@@ -42,31 +50,34 @@ impl LastGood {
         if !self.enabled {
             return;
         }
-        match self.pending.insert(Arc::clone(key), revision) {
+        if let Some(pending) = self.pending.get_mut(key) {
             // Nobody is known to have used it: what was held before it stays.
-            Some(before) => drop(self.by_revision.remove(&(before, Arc::clone(key)))),
-            None => {
-                if let Some((old, since)) = old {
-                    self.hold(Arc::clone(key), old, since);
-                }
+            let before = std::mem::replace(&mut pending.revision, revision);
+            self.by_revision.remove(&(before, Arc::clone(key)));
+            self.by_revision.insert((revision, Arc::clone(key)));
+        } else {
+            self.pend(key, revision);
+            if let Some((old, since)) = old {
+                self.hold(Arc::clone(key), old, since);
             }
         }
-        self.by_revision.insert((revision, Arc::clone(key)));
     }
 
     /// Revisions of another history are no measure any more: all that is pending is so since `revision`.
     pub(super) fn start_history(&mut self, revision: u64) {
-        self.pending.values_mut().for_each(|pending| *pending = revision);
+        self.pending.values_mut().for_each(|pending| pending.revision = revision);
         self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
         self.held.values_mut().for_each(|held| held.since = revision);
     }
 
-    fn confirm(&mut self, until: u64, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
+    fn confirm(&mut self, until: u64, but: Exceptions<'_>) {
+        let is_settled =
+            |key: &str| self.pending.get(key).is_none_or(|pending| !but.hold(key, pending.digest));
         let settled: Vec<_> = self
             .by_revision
             .iter()
             .take_while(|(revision, _)| *revision <= until)
-            .filter(|(_, key)| !but.contains_key(key))
+            .filter(|(_, key)| is_settled(key))
             .cloned()
             .collect();
         for entry in settled {
@@ -76,7 +87,8 @@ impl LastGood {
             }
             self.by_revision.remove(&entry);
         }
-        for (key, in_use) in but {
+        let Exceptions::Known(known) = but else { return };
+        for (key, in_use) in known {
             if let Some(in_use) = in_use {
                 self.pend(key, until);
                 self.hold(Arc::clone(key), in_use.clone(), until);
@@ -86,7 +98,7 @@ impl LastGood {
 
     fn pend(&mut self, key: &Arc<str>, revision: u64) {
         if !self.pending.contains_key(key) {
-            self.pending.insert(Arc::clone(key), revision);
+            self.pending.insert(Arc::clone(key), Pending { revision, digest: KeyDigest::of(key) });
             self.by_revision.insert((revision, Arc::clone(key)));
         }
     }
@@ -125,22 +137,25 @@ impl Replica {
 
     /// A consumer uses the content at `position`, but for some keys: of those it uses the version given, if it is known which.
     /// Of all others the version before is forgotten.
-    pub fn confirm(&mut self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
+    pub fn confirm<'a>(&mut self, position: &Position, but: impl Into<Exceptions<'a>>) {
+        let but = but.into();
         if self.awaits(position, but) {
             self.last_good.confirm(position.revision, but);
         }
     }
 
-    /// Whether confirming that would change anything.
-    pub fn awaits(&self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) -> bool {
+    /// Whether confirming that may change anything.
+    pub fn awaits<'a>(&self, position: &Position, but: impl Into<Exceptions<'a>>) -> bool {
+        let but = but.into();
         // A consumer that is ahead speaks of content that is not held here (any more).
         let same = |held: &Position| {
             position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
         };
         let first = self.last_good.by_revision.first();
         self.last_good.enabled
+            && but.are_complete()
             && self.position.as_ref().is_some_and(same)
-            && (first.is_some_and(|(revision, _)| *revision <= position.revision) || !but.is_empty())
+            && (first.is_some_and(|(revision, _)| *revision <= position.revision) || !but.are_none())
     }
 
     /// The last good versions, by key.
@@ -167,8 +182,10 @@ impl Replica {
 
 #[cfg(test)]
 mod tests {
+    use hanse_proto::sync::Quarantined;
+
     use super::*;
-    use crate::Lineage;
+    use crate::{Lineage, Quarantine};
 
     fn at(revision: u64) -> Position {
         Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }
@@ -180,6 +197,12 @@ mod tests {
 
     fn held(replica: &Replica) -> Vec<(&str, &[u8])> {
         replica.last_good().map(|(key, value)| (&**key, &**value)).collect()
+    }
+
+    impl Replica {
+        fn pending(&self) -> usize {
+            self.last_good.pending.len()
+        }
     }
 
     fn but(keys: &[&str]) -> BTreeMap<Arc<str>, Option<Bytes>> {
@@ -218,6 +241,37 @@ mod tests {
         replica.confirm(&at(5), &but(&[]));
         put(&mut replica, 6, "a", "bad again");
         assert_eq!(held(&replica), [("a", &b"mended"[..])]);
+    }
+
+    #[test]
+    fn however_many_cannot_be_used_the_others_are_confirmed() {
+        let mut replica = remembering();
+        put(&mut replica, 2, "a", "2");
+        let keys: Vec<_> = (0..1_000).map(|index| format!("bad/{index}")).collect();
+        for value in ["1", "2"] {
+            let revision = 3 + u64::from(value == "2");
+            let all = keys.iter().map(|key| (key.as_str().into(), value.into())).collect();
+            replica.advance(at(revision), all, Vec::new()).unwrap();
+        }
+        let quarantined = |key: &String| Quarantined { key: key.clone(), ..Default::default() };
+        let quarantine = |count: usize| Quarantine::of(keys.iter().take(count).map(quarantined));
+        replica.confirm(&at(3), &quarantine(0));
+        assert_eq!(replica.pending(), 1_000, "of those that changed since");
+        put(&mut replica, 5, "b", "1");
+        replica.confirm(&at(5), &quarantine(900));
+        assert_eq!(replica.pending(), 900);
+        replica.confirm(&at(5), &quarantine(65));
+        assert_eq!(replica.pending(), 65);
+        // More than can be told: it may be any.
+        let told = |mut all: Vec<Quarantined>| {
+            let total = all.len() as u64;
+            all.truncate(64);
+            Quarantine::received(all, total, &[])
+        };
+        replica.confirm(&at(5), &told(keys.iter().map(quarantined).collect()));
+        assert_eq!(replica.pending(), 65);
+        replica.confirm(&at(5), &quarantine(64));
+        assert_eq!(replica.pending(), 64);
     }
 
     #[test]
