@@ -182,14 +182,14 @@ impl Persister {
                 continue;
             }
             let noted = self.store.usable(scope);
-            for key in noted.keys().filter(|key| replica.last_good_of(key).is_none()) {
-                self.store.remove_usable(scope, key);
-            }
-            for (key, value) in replica.last_good() {
-                if noted.get(key) != Some(value) {
-                    self.store.put_usable(scope, key, value.clone());
+            let mut gone = noted.clone();
+            for (key, value) in replica.last_good_to_keep() {
+                gone.remove(key);
+                if noted.get(key).map(Option::as_ref) != Some(value) {
+                    self.store.put_usable(scope, key, value.cloned());
                 }
             }
+            gone.keys().for_each(|key| self.store.remove_usable(scope, key));
         }
         self.noted.retain(|scope, _| map.contains_key(scope));
     }

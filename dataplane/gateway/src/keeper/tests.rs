@@ -119,7 +119,9 @@ async fn what_others_could_use_is_used_though_it_came_and_went_unseen() {
     let unusable = items.keys().map(|key| (key.clone(), bad())).collect();
     world.replicas.update(&scope("production"), |replica| {
         replica.advance(position(1, 8), unusable, Vec::new()).unwrap();
-        replica.remember_last_good(items.clone());
+        replica.remember_last_good(
+            items.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect(),
+        );
     });
     world.effective(&[("production", position(1, 8))]).await;
     assert!(world.serves("/items") && world.serves("/orders"));
