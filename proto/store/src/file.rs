@@ -15,7 +15,7 @@ use redb::{Builder, Database, StorageBackend};
 use tracing::error;
 
 use crate::{
-    key::{Key, StoreKey},
+    key::{Key, KeyError, StoreKey},
     metrics::StoreMetrics,
     tables::{Failure, Found, Medium, Tables},
 };
@@ -27,7 +27,7 @@ const ATTEMPTS: &str = "opening";
 /// files of processes that were killed while they started.
 const MAX_ATTEMPTS: u32 = 3;
 const DAMAGED: &str = "damaged-";
-/// Stores that read well and were not there in time. Never removed.
+/// Stores that read well and were not there in time, or whose key was not. Never removed.
 const UNSEEN: &str = "unseen-";
 /// Damaged files that are kept for whoever wants to know what happened.
 const KEPT: usize = 3;
@@ -153,7 +153,13 @@ impl StoreFile {
     }
 
     fn load_key(&self) -> Result<Key, Failure> {
-        self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))
+        let is_sealed = self.path().try_exists().unwrap_or(true);
+        self.key.load(is_sealed).map_err(|error| match error {
+            KeyError::Lost(_) => Failure::KeyLost(causes(&error)),
+            KeyError::File { .. } | KeyError::Variable(_) | KeyError::NoKey(_) => {
+                Failure::Unavailable(causes(&error))
+            }
+        })
     }
 
     /// What is in the file, where it cannot be opened because that would write: a full disk, a file system that became
@@ -230,15 +236,15 @@ impl StoreFile {
         Ok(())
     }
 
-    /// Keeps a good store that could be opened only when the node had begun without it: for an operator to put back.
-    pub(crate) fn move_unseen_aside(&self) -> Result<(), Failure> {
+    /// Keeps a store that is good, or would be with its key, for an operator to put back.
+    pub(crate) fn move_unseen_aside(&self, why: &str) -> Result<(), Failure> {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let aside = |number: u32| self.dir.join(format!("{UNSEEN}{seconds:012}-{number:04}.redb"));
         let aside = (0..u32::MAX).map(aside).find(|path| !path.exists()).unwrap_or_else(|| aside(0));
         error!(
-            path = %self.path().display(), aside = %aside.display(),
-            "the disk or store_key came too late to start with the store; it is kept aside, and an empty one is filled. To go \
-             back to it, stop this node, move that file back and start again"
+            why, path = %self.path().display(), aside = %aside.display(),
+            "this node could not start with its store; it is kept aside, and an empty one is filled. To go back to it, stop this \
+             node, move that file back, put the key it was sealed with in its place and start again"
         );
         match fs::rename(self.path(), &aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

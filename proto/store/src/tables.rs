@@ -52,6 +52,18 @@ pub(crate) enum Failure {
     Refused(String),
     /// Another process has it.
     InUse,
+    /// The key that opens it is gone. It may be put back.
+    KeyLost(String),
+}
+
+impl Failure {
+    /// What it says, or else `why`.
+    pub(crate) fn why_or(self, why: String) -> String {
+        match self {
+            Self::Damaged(said) | Self::Unavailable(said) | Self::Refused(said) | Self::KeyLost(said) => said,
+            Self::InUse => why,
+        }
+    }
 }
 
 impl From<redb::Error> for Failure {

@@ -69,18 +69,16 @@ async fn a_file_that_is_no_store_is_moved_aside() {
     for garbage in [vec![0; 100_000], b"not a database".repeat(1_000), vec![255; 3]] {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(options(dir.path()).dir).unwrap();
+        options(dir.path()).key.load(false).unwrap();
         fs::write(file(dir.path()), garbage).unwrap();
         starts_over(dir.path(), options(dir.path()), "garbage").await;
     }
 }
 
 #[tokio::test]
-async fn a_lost_key_or_another_nodes_store_is_moved_aside() {
+async fn another_nodes_store_or_one_of_another_key_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     made(dir.path()).await;
-    fs::remove_file(dir.path().join("store-key")).unwrap();
-    starts_over(dir.path(), options(dir.path()), "the key is lost and another one was made").await;
-
     let other = StoreOptions { node: "gateway-2".to_owned(), ..options(dir.path()) };
     starts_over(dir.path(), other, "another node's").await;
 
@@ -91,6 +89,53 @@ async fn a_lost_key_or_another_nodes_store_is_moved_aside() {
         close(Store::open(StoreOptions { key, ..options(dir.path()) }).await.unwrap().0).await;
     }
     assert_eq!(damaged_files(dir.path()), 3);
+}
+
+/// The volume with the key is mounted a moment after the process starts.
+#[tokio::test]
+async fn a_key_that_comes_late_is_waited_for_and_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
+    fs::rename(&key, &elsewhere).unwrap();
+    let opening = tokio::spawn(Store::open(options(dir.path())));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await; // for what must not happen
+    assert!(!key.exists() && !opening.is_finished());
+    fs::rename(&elsewhere, &key).unwrap();
+    let (store, loaded) = opening.await.unwrap().unwrap();
+    assert_eq!(loaded.scopes.len(), 2);
+    assert_eq!((lost(&store, "file"), damaged_files(dir.path())), (0, 0));
+}
+
+#[tokio::test]
+async fn a_store_whose_key_is_lost_is_kept_aside_and_may_be_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
+    let start_over = async || {
+        let (store, loaded) = open(dir.path()).await;
+        assert!(loaded == Loaded::default(), "nothing opens it");
+        assert_eq!((lost(&store, "file"), damaged_files(dir.path())), (1, 0));
+        assert!(store.is_writable() && key.exists(), "it goes on with a new key");
+        keep(&store, whole("staging", 7, &[record("a", 7, Some("1"))])).await;
+        close(store).await;
+    };
+    fs::rename(&key, &elsewhere).unwrap();
+    start_over().await;
+    assert_eq!(only(open(dir.path()).await.1).0.scope, scope("staging"));
+    // Lost ever again: no store is thrown away for it.
+    for _ in 0..2 {
+        fs::remove_file(&key).unwrap();
+        start_over().await;
+    }
+    let entries = fs::read_dir(options(dir.path()).dir).unwrap().flatten();
+    let unseen = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("unseen-");
+    let mut aside: Vec<_> = entries.filter(unseen).map(|entry| entry.path()).collect();
+    aside.sort();
+    assert_eq!(aside.len(), 3);
+    fs::rename(&aside[0], file(dir.path())).unwrap();
+    fs::rename(&elsewhere, &key).unwrap();
+    assert_eq!(open(dir.path()).await.1.scopes.len(), 2);
 }
 
 /// Copies a raw record of one table to another place in it.
