@@ -80,6 +80,11 @@ impl Replicas {
         Self::holding(ReplicaMap::new(), false)
     }
 
+    /// A hub of what was held before.
+    pub(crate) fn restored(map: ReplicaMap) -> Self {
+        Self::holding(map, false)
+    }
+
     /// A hub that keeps the last good version of each key until a consumer confirms a later one.
     pub fn remembering(map: ReplicaMap) -> Self {
         Self::holding(map, true)
