@@ -147,8 +147,7 @@ impl Worker {
         let mut opened = self.file.open().map_err(|failure| self.failed(failure))?;
         if !opened.is_fresh && !self.is_seen {
             drop(opened); // closed before it moves
-            let why = "the disk or store_key came when it had started";
-            let again = self.file.move_unseen_aside(why).and_then(|()| self.file.open());
+            let again = self.file.move_unseen_aside().and_then(|()| self.file.open());
             opened = again.map_err(|failure| self.failed(failure))?;
         }
         let Opened { tables, found, is_fresh } = opened;
@@ -168,11 +167,8 @@ impl Worker {
             Failure::InUse => "another process has it".to_owned(),
             Failure::Unavailable(why) => why,
             Failure::Refused(why) if self.file.reads_well() => why,
-            Failure::KeyLost(why) => match self.file.move_unseen_aside(&why) {
-                Ok(()) => {
-                    self.file.metrics.lost("file");
-                    return self.emptied();
-                }
+            Failure::KeyLost(why) => match self.file.move_keyless_aside(&why) {
+                Ok(()) => return self.emptied(),
                 Err(failure) => failure.why_or(why),
             },
             Failure::Damaged(why) | Failure::Refused(why) => match self.file.move_aside(&why) {

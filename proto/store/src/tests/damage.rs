@@ -14,6 +14,14 @@ fn damaged_files(dir: &Path) -> usize {
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("damaged-")).count()
 }
 
+fn keyless_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(options(dir).dir).unwrap().flatten();
+    let keyless = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("keyless-"));
+    let mut files: Vec<_> = keyless.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
 fn lost(store: &Store, what: &'static str) -> u64 {
     store.metrics().damaged.get_or_create(&Damaged { what }).get()
 }
@@ -112,30 +120,35 @@ async fn a_store_whose_key_is_lost_is_kept_aside_and_may_be_put_back() {
     let dir = tempfile::tempdir().unwrap();
     made(dir.path()).await;
     let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
-    let start_over = async || {
-        let (store, loaded) = open(dir.path()).await;
-        assert!(loaded == Loaded::default(), "nothing opens it");
-        assert_eq!((lost(&store, "file"), damaged_files(dir.path())), (1, 0));
-        assert!(store.is_writable() && key.exists(), "it goes on with a new key");
-        keep(&store, whole("staging", 7, &[record("a", 7, Some("1"))])).await;
-        close(store).await;
-    };
     fs::rename(&key, &elsewhere).unwrap();
-    start_over().await;
+    let (store, loaded) = open(dir.path()).await;
+    assert!(loaded == Loaded::default(), "nothing opens it");
+    assert_eq!((lost(&store, "file"), damaged_files(dir.path())), (1, 0));
+    assert!(store.is_writable() && key.exists(), "it goes on with a new key");
+    keep(&store, whole("staging", 7, &[record("a", 7, Some("1"))])).await;
+    close(store).await;
     assert_eq!(only(open(dir.path()).await.1).0.scope, scope("staging"));
-    // Lost ever again: no store is thrown away for it.
-    for _ in 0..2 {
-        fs::remove_file(&key).unwrap();
-        start_over().await;
-    }
-    let entries = fs::read_dir(options(dir.path()).dir).unwrap().flatten();
-    let unseen = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("unseen-");
-    let mut aside: Vec<_> = entries.filter(unseen).map(|entry| entry.path()).collect();
-    aside.sort();
-    assert_eq!(aside.len(), 3);
-    fs::rename(&aside[0], file(dir.path())).unwrap();
+
+    let [aside] = <[_; 1]>::try_from(keyless_files(dir.path())).expect("it is kept");
+    fs::rename(aside, file(dir.path())).unwrap();
     fs::rename(&elsewhere, &key).unwrap();
     assert_eq!(open(dir.path()).await.1.scopes.len(), 2);
+}
+
+/// As of a container that keeps its data and not its key.
+#[test]
+fn of_many_stores_without_a_key_the_newest_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let StoreOptions { dir: store, node, key } = options(dir.path());
+    fs::create_dir_all(&store).unwrap();
+    let (medium, metrics) = (Box::new(crate::file::Disk), crate::StoreMetrics::default());
+    let lost = crate::file::StoreFile { dir: store, node, key, medium, metrics };
+    for content in 0..5_u8 {
+        fs::write(file(dir.path()), [content]).unwrap();
+        lost.move_keyless_aside("a test").unwrap();
+    }
+    let kept: Vec<_> = keyless_files(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(kept, [[2], [3], [4]]);
 }
 
 /// Copies a raw record of one table to another place in it.
