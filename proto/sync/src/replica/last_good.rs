@@ -155,8 +155,9 @@ impl Replica {
         }
         // Which of the changes before the restart cannot be used.
         let LastGood { restored_at, spoken_of, .. } = self.last_good;
+        let until = if but.are_none() { 0 } else { restored_at.min(position.revision) };
         let unknown = self.changed.range((spoken_of.saturating_add(1), Arc::from(""))..);
-        let unknown = unknown.take_while(|(revision, _)| *revision <= restored_at.min(position.revision));
+        let unknown = unknown.take_while(|(revision, _)| *revision <= until);
         for (revision, key) in unknown.filter(|(_, key)| but.hold(key, KeyDigest::of(key))) {
             self.last_good.pend(key, *revision);
         }
