@@ -194,6 +194,7 @@ mod tests {
         comes_from_variables(&hanse_server::Config {
             name: "cp-1".parse().unwrap(),
             data_dir: "data".into(),
+            store_key: Some(hanse_agent::StoreKey::File("k".into())),
             listen: addresses("l"),
             advertise: Some(addresses("a")),
             api_names: ["a", "b"].map(text).into(),

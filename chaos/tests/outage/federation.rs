@@ -70,6 +70,7 @@ impl Federation {
         let server = hanse_server::Config {
             name: name("cp-1"),
             data_dir: dir.path().join("cp-1"),
+            store_key: None,
             listen: hanse_server::Addresses { api, federation, raft, enrolment, admin },
             advertise: None,
             api_names: Default::default(),

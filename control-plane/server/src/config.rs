@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use hanse_link::{StoreKey, StoreOptions};
 use hanse_topology::Name;
+use hanse_transport::Identity;
 use serde::{Deserialize, Serialize};
 
 /// A control-plane node's configuration (TOML).
@@ -11,8 +13,11 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// The node's name, unique in the control plane: `cp-1`.
     pub name: Name,
-    /// Where it keeps its log, snapshots and keys.
+    /// Where it keeps its log, snapshots and keys and, sealed, what it published.
     pub data_dir: PathBuf,
+    /// What seals the store in `data_dir`; a file beside `data_dir` unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_key: Option<StoreKey>,
     /// The addresses it binds.
     pub listen: Addresses,
     /// The addresses others reach it at, where they differ from `listen`.
@@ -49,6 +54,15 @@ impl Config {
     /// The directory of certificates and keys.
     pub fn pki_dir(&self) -> PathBuf {
         self.data_dir.join("pki")
+    }
+
+    /// Where what it published is kept, and what seals it.
+    pub(crate) fn store(&self) -> StoreOptions {
+        StoreOptions {
+            dir: self.data_dir.join("store"),
+            node: Identity::server(self.name.clone()).to_string(),
+            key: self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir)),
+        }
     }
 
     /// The file `init` leaves for the first start.

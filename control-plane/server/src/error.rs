@@ -46,6 +46,9 @@ pub enum Error {
     /// The answer to joining lacks something.
     #[error("the enrolling node's answer is unusable: {0}")]
     EnrolAnswer(String),
+    /// The store of what was published.
+    #[error(transparent)]
+    Store(#[from] hanse_link::StoreInUse),
     /// The replicated log or state.
     #[error(transparent)]
     Raft(#[from] hanse_raft::GroupError),

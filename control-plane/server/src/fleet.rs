@@ -24,6 +24,7 @@ use hanse_state::{
 use hanse_transport::{Identity, Role, Shutdown};
 use parking_lot::Mutex;
 
+use crate::projector::lineage_of;
 use memory::Memory;
 
 /// How often the other nodes are asked when nobody else asks: a node that dies takes no more than this with it.
@@ -99,10 +100,12 @@ impl Fleet for GatheredFleet {
     fn fleet(&self) -> BoxFuture<'_, FleetReport> {
         Box::pin(async move {
             let (mut silent, nodes) = self.gather().await;
-            let mut agents = self.memory.lock().recall(Instant::now());
+            let state = self.group.current();
+            let lineage = state.lineage().map(lineage_of);
+            let mut agents = self.memory.lock().recall(Instant::now(), lineage.as_ref());
             self.replicas.read(|replicas| mark_current(&mut agents, replicas));
             // A node that has just started knows nobody yet, and the agents it had may not have found another.
-            if self.started.elapsed() < LEASE && !all_reported(&self.group.current(), &agents) {
+            if self.started.elapsed() < LEASE && !all_reported(&state, &agents) {
                 silent.push(self.name.clone());
             }
             FleetReport { agents, silent, nodes }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
-use hanse_link::{Freshness, Replicas, Subscribers, publisher_service, trust_status};
+use hanse_link::{Freshness, Persistence, Subscribers, publisher_service, trust_status};
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
 use hanse_raft::{RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
@@ -129,8 +129,13 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         () = shutdown.wait() => return stop(group, tasks).await,
     }
 
-    let replicas = Replicas::new();
-    metrics.register(|registry| replicas.metrics().register(registry));
+    let kept = Persistence::open_origin(config.store()).await?;
+    let replicas = kept.replicas;
+    metrics.register(|registry| {
+        replicas.metrics().register(registry);
+        kept.store.metrics().register(registry);
+    });
+    tasks.spawn(kept.persister.run(shutdown.clone()));
     let (projector, projected) = Projector::new(replicated.clone(), replicas.clone());
     tasks.spawn(projector.run(shutdown.clone()));
     let projecting = projected.clone();

@@ -1,5 +1,7 @@
 //! Keeps the node's replicas at the newest applied state: beside the Raft core, never on it.
 
+mod restored;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hanse_link::{Position, Replica, Replicas};
@@ -11,6 +13,8 @@ use hanse_state::{
 use hanse_transport::Shutdown;
 use tokio::sync::watch;
 use tracing::{debug, error};
+
+use restored::Restored;
 
 /// How many projection steps are remembered for callers that ask what their write did. Callers ask within
 /// milliseconds; a thousand steps are seconds at full write load.
@@ -42,16 +46,20 @@ pub(crate) struct ProjectorHandle(watch::Receiver<Progress>);
 pub(crate) struct Projector {
     replicated: Arc<dyn Replicated>,
     replicas: Replicas,
+    /// Those that an earlier process published, until the projection has reached them.
+    restored: Restored,
     progress: watch::Sender<Progress>,
 }
 
 impl Projector {
+    /// A task that fills `replicas`, which may hold what an earlier process published.
     pub(crate) fn new(replicated: Arc<dyn Replicated>, replicas: Replicas) -> (Self, ProjectorHandle) {
         let (progress, handle) = watch::channel(Progress::default());
-        (Self { replicated, replicas, progress }, ProjectorHandle(handle))
+        let restored = replicas.read(Restored::new);
+        (Self { replicated, replicas, restored, progress }, ProjectorHandle(handle))
     }
 
-    pub(crate) async fn run(self, shutdown: Shutdown) {
+    pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut projection = Projection::new();
         loop {
             let state = tokio::select! {
@@ -76,20 +84,23 @@ impl Projector {
     }
 
     /// Moves every scope to the state's position in one step, so that no subscriber sees half of a revision.
-    fn publish(&self, projection: &Projection, state: &State, changes: Vec<ScopeChange>) {
+    fn publish(&mut self, projection: &Projection, state: &State, changes: Vec<ScopeChange>) {
         let Some(lineage) = state.lineage() else { return };
         let to = Position { lineage: lineage_of(lineage), revision: state.revision() };
         let effects = projection::effects(&changes);
         debug!(revision = to.revision, scopes = effects.len(), units = projection.last_units(), "projected");
+        let restored = &mut self.restored;
         self.replicas.update_all(|replicas| {
             for change in changes {
+                let Some(change) = restored.take_in(change) else { continue };
                 if change.dropped {
                     replicas.remove(&change.scope);
                 } else {
                     advance(replicas.replica(&change.scope), to, change.upserts, change.removals);
                 }
             }
-            for scope in projection.scopes() {
+            restored.catch_up(to, replicas);
+            for scope in projection.scopes().filter(|scope| !restored.awaits(scope)) {
                 let replica = replicas.replica(scope);
                 if replica.position() != Some(&to) {
                     advance(replica, to, Vec::new(), Vec::new());

@@ -141,8 +141,15 @@ struct News {
 }
 
 enum Content {
-    Changed(Changes),
-    Whole { content: Vec<(Arc<str>, Bytes)>, last_good: Vec<(Arc<str>, Bytes)> },
+    /// With the last good versions of what changed, where those are not in force.
+    Changed {
+        changes: Changes,
+        last_good: Vec<(Arc<str>, Bytes)>,
+    },
+    Whole {
+        content: Vec<(Arc<str>, Bytes)>,
+        last_good: Vec<(Arc<str>, Bytes)>,
+    },
 }
 
 impl TableKeeper {
@@ -308,11 +315,16 @@ impl Keeping {
             if kept.is_some_and(|kept| kept.seen == seen && kept.position.is(&position)) {
                 return None;
             }
-            let content = match kept.and_then(|kept| replica.changes_after(kept.seen)) {
-                Some(changes) => Content::Changed(changes),
+            let changed = kept.and_then(|kept| Some((kept, replica.changes_after(kept.seen)?)));
+            let content = match changed {
+                Some((kept, changes)) => {
+                    let changed = changes.upserts.iter().map(|(key, _)| key).chain(&changes.removals);
+                    let of_changed = changed.filter_map(|key| Some((key, replica.last_good_of(key)?)));
+                    let last_good = not_in_force(of_changed, Some(kept));
+                    Content::Changed { changes, last_good }
+                }
                 None => {
-                    let last_good = replica.last_good().iter();
-                    let last_good = last_good.map(|(key, value)| (key.clone(), value.clone())).collect();
+                    let last_good = not_in_force(replica.last_good(), kept);
                     Content::Whole { content: replica.content(), last_good }
                 }
             };
@@ -340,17 +352,20 @@ impl Keeping {
         });
         (kept.seen, kept.position) = (seen, position);
         let (resources, whole) = match content {
-            Content::Changed(changes) if changes.is_empty() => return first,
-            Content::Changed(changes) => {
+            Content::Changed { changes, .. } if changes.is_empty() => return first,
+            Content::Changed { changes, last_good } => {
                 let resources = changes.upserts.len() + changes.removals.len();
-                kept.index.apply(changes.upserts, changes.removals, &mut self.profiles);
+                let Changes { upserts, removals } = changes;
+                kept.index.catch_up(last_good, upserts, removals, &mut self.profiles);
                 (resources, false)
             }
             Content::Whole { content, last_good } => {
                 let resources = content.len();
-                match first {
-                    true => kept.index.restore(last_good, content, &mut self.profiles),
-                    false => kept.index.replace(content, &mut self.profiles),
+                if first {
+                    kept.index.restore(last_good, content, &mut self.profiles);
+                } else {
+                    kept.index.apply(last_good, Vec::new(), &mut self.profiles);
+                    kept.index.replace(content, &mut self.profiles);
                 }
                 (resources, true)
             }
@@ -378,6 +393,20 @@ impl Keeping {
         });
         handle.effective.send_replace(in_use.collect());
     }
+}
+
+/// Those last good versions in whose place something else is in force, or nothing: they came and went before they were seen
+/// here, and others use them.
+fn not_in_force<'a>(
+    last_good: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>,
+    kept: Option<&KeptScope>,
+) -> Vec<(Arc<str>, Bytes)> {
+    let in_force = |key: &str| match kept?.exceptions.get(key) {
+        Some(instead) => instead.as_ref(),
+        None => kept?.index.received(key),
+    };
+    let others = last_good.filter(|(key, value)| in_force(key) != Some(*value));
+    others.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 impl Published {

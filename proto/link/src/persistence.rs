@@ -22,6 +22,9 @@ use plan::{Plan, Urgency, head_of};
 
 /// How long changes are gathered into one transaction: well below the 50 ms within which they are to be durable.
 const GROUP: Duration = Duration::from_millis(20);
+/// The same at a node that makes its content itself. It has the truth elsewhere, and nobody waits for this: so little that a
+/// subscriber rarely stands where a killed node cannot tell the changes from, and seldom enough that its log has the disk.
+const GROUP_OF_ORIGIN: Duration = Duration::from_secs(1);
 /// How often positions alone are written, when nothing else changes: a restart that comes back a second behind in position
 /// costs one empty answer.
 const POSITION_SPACING: Duration = Duration::from_secs(1);
@@ -52,6 +55,8 @@ pub struct Persistence {
 pub struct Persister {
     replicas: Replicas,
     store: Store,
+    /// How long changes are gathered.
+    group: Duration,
     kept: Kept,
     /// Which last good versions the store was told of: epoch and version of each replica's.
     noted: BTreeMap<ScopeId, (u64, u64)>,
@@ -72,20 +77,32 @@ impl Persistence {
     /// Opens the store and fills a hub with what it holds of what is `wanted`. Content that does not have the root it was
     /// kept with is not used.
     pub async fn open(options: StoreOptions, wanted: &Wanted) -> Result<Self, StoreInUse> {
+        Self::open_at(Place::Subscriber(wanted), options).await
+    }
+
+    /// The same for a node that makes its content itself, as the control plane does: it keeps no last good versions, and its
+    /// store is only for what it published, so that it can tell the changes since.
+    pub async fn open_origin(options: StoreOptions) -> Result<Self, StoreInUse> {
+        Self::open_at(Place::Origin, options).await
+    }
+
+    async fn open_at(place: Place<'_>, options: StoreOptions) -> Result<Self, StoreInUse> {
         let (store, loaded) = Store::open(options).await?;
         let Loaded { scopes, lost } = loaded;
         // A name that says nothing may be that of anything.
-        let mut is_partial = lost.iter().any(|name| name.parse().map_or(true, |scope| wanted.covers(&scope)));
+        let mut is_partial = lost.iter().any(|name| name.parse().map_or(true, |scope| place.wants(&scope)));
         let mut map = ReplicaMap::new();
         let mut kept = Kept::new();
         for StoredScope { scope, head, records } in scopes {
-            if !wanted.covers(&scope) {
+            if !place.wants(&scope) {
                 kept.insert(scope, None);
                 continue;
             }
             match restored(&head, records) {
                 Ok(mut replica) => {
-                    replica.remember_last_good(store.usable(&scope));
+                    if place.remembers() {
+                        replica.remember_last_good(store.usable(&scope));
+                    }
                     info!(%scope, position = replica.position().map(tracing::field::display), "restored from disk");
                     kept.insert(scope.clone(), KeptScope::of(&replica));
                     map.insert(scope, replica);
@@ -98,11 +115,44 @@ impl Persistence {
                 }
             }
         }
-        let replicas = Replicas::remembering(map);
+        let replicas = if place.remembers() { Replicas::remembering(map) } else { Replicas::restored(map) };
         let (durable, seen) = watch::channel(positions(&kept));
-        let noted = BTreeMap::new();
-        let persister = Persister { replicas: replicas.clone(), store: store.clone(), kept, noted, durable };
+        let (group, noted) = (place.group(), BTreeMap::new());
+        let persister =
+            Persister { replicas: replicas.clone(), store: store.clone(), group, kept, noted, durable };
         Ok(Self { replicas, store, persister, durable: seen, is_partial })
+    }
+}
+
+/// Where on the way of a change a node stands.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// It makes the content.
+    Origin,
+    /// It gets what it wants of it.
+    Subscriber(&'a Wanted),
+}
+
+impl Place<'_> {
+    fn wants(self, scope: &ScopeId) -> bool {
+        match self {
+            Self::Origin => true,
+            Self::Subscriber(wanted) => wanted.covers(scope),
+        }
+    }
+
+    fn remembers(self) -> bool {
+        match self {
+            Self::Origin => false,
+            Self::Subscriber(_) => true,
+        }
+    }
+
+    fn group(self) -> Duration {
+        match self {
+            Self::Origin => GROUP_OF_ORIGIN,
+            Self::Subscriber(_) => GROUP,
+        }
     }
 }
 
@@ -129,7 +179,7 @@ impl Persister {
                 () = fires(&mut noted) => {}
                 () = tokio::time::sleep_until(positions_due), if waiting => {}
             }
-            tokio::select! { () = shutdown.wait() => break, () = tokio::time::sleep(GROUP) => {} }
+            tokio::select! { () = shutdown.wait() => break, () = tokio::time::sleep(self.group) => {} }
             changed.mark_unchanged(); // the plan is made of what is there now
             noted.mark_unchanged();
             let plan = self.plan();
@@ -182,14 +232,14 @@ impl Persister {
                 continue;
             }
             let noted = self.store.usable(scope);
-            for key in noted.keys().filter(|key| !replica.last_good().contains_key(*key)) {
-                self.store.remove_usable(scope, key);
-            }
-            for (key, value) in replica.last_good() {
-                if noted.get(key) != Some(value) {
-                    self.store.put_usable(scope, key, value.clone());
+            let mut gone = noted.clone();
+            for (key, value) in replica.last_good_to_keep() {
+                gone.remove(key);
+                if noted.get(key).map(Option::as_ref) != Some(value) {
+                    self.store.put_usable(scope, key, value.cloned());
                 }
             }
+            gone.keys().for_each(|key| self.store.remove_usable(scope, key));
         }
         self.noted.retain(|scope, _| map.contains_key(scope));
     }

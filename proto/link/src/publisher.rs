@@ -271,12 +271,10 @@ impl Stream {
             Received::Acked { .. } | Received::Reported(_) | Received::Left(_) => {}
         }
         if let Received::Acked { scope, effective: Some(position), quarantine, .. } = &received
-            && quarantine.is_complete()
             && self.session.scopes().any(|subscribed| subscribed == scope)
         {
             // What a gateway uses, another can: until then the version before is kept for those that come anew.
-            let but = quarantine.named().iter().map(|quarantined| (quarantined.key.as_str().into(), None));
-            self.service.replicas.confirm(scope, position, &but.collect());
+            self.service.replicas.confirm(scope, position, quarantine);
         }
         let subscribed: BTreeSet<_> = self.session.scopes().cloned().collect();
         let now = Instant::now();

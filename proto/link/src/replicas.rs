@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
-use bytes::Bytes;
-use hanse_sync::{Position, Replica, ReplicaMap};
+use hanse_sync::{Exceptions, Position, Replica, ReplicaMap};
 use hanse_topology::ScopeId;
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -81,6 +80,11 @@ impl Replicas {
         Self::holding(ReplicaMap::new(), false)
     }
 
+    /// A hub of what was held before.
+    pub(crate) fn restored(map: ReplicaMap) -> Self {
+        Self::holding(map, false)
+    }
+
     /// A hub that keeps the last good version of each key until a consumer confirms a later one.
     pub fn remembering(map: ReplicaMap) -> Self {
         Self::holding(map, true)
@@ -92,7 +96,8 @@ impl Replicas {
     }
 
     /// A consumer uses `scope` at `position`, but for some keys; see [`Replica::confirm`].
-    pub fn confirm(&self, scope: &ScopeId, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
+    pub fn confirm<'a>(&self, scope: &ScopeId, position: &Position, but: impl Into<Exceptions<'a>>) {
+        let but = but.into();
         let awaits = |replica: &Replica| replica.awaits(position, but);
         if !self.read(|map| map.get(scope).is_some_and(awaits)) {
             return;

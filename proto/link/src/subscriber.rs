@@ -170,8 +170,10 @@ impl SubscriberTask {
         let mut rota = Rota::starting_at(usize::from(rand::random::<u16>()));
         let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
         let mut failing = false;
+        let mut better = None;
         while !shutdown.is_triggered() {
-            let next = rota.next(&self.options.publishers.borrow_and_update(), Instant::now());
+            let publishers = self.options.publishers.borrow_and_update().clone();
+            let next = better.take().or_else(|| rota.next(&publishers, Instant::now()));
             let Some(address) = next else {
                 self.note_failure("no publisher is known".to_owned());
                 tokio::select! {
@@ -183,10 +185,23 @@ impl SubscriberTask {
                 () = shutdown.wait() => break,
                 ended = self.follow(&address, &mut rota) => ended,
             };
-            rota.mark_poor(&address, Instant::now());
+            match &ended {
+                Ended::Better { standing, freshness, .. } => {
+                    rota.mark_left(&address, *standing, *freshness, Instant::now())
+                }
+                Ended::Unreachable(_) | Ended::Lost(_) | Ended::Refused(_) | Ended::NotListed => {
+                    rota.mark_poor(&address, Instant::now())
+                }
+            }
             let wait = match &ended {
-                Ended::Better(standing) => {
-                    info!(publisher = address, standing = standing.as_str(), "leaving for another publisher");
+                Ended::Better { standing, next, .. } => {
+                    info!(
+                        publisher = address,
+                        standing = standing.as_str(),
+                        next,
+                        "leaving for another publisher"
+                    );
+                    better = Some(next.clone());
                     Duration::ZERO
                 }
                 Ended::NotListed => {

@@ -43,13 +43,19 @@ impl ScopeAck {
             durable: self.durable.map(Into::into),
             quarantined: self.quarantine.named().to_vec(),
             quarantined_total: self.quarantine.total(),
+            quarantined_digests: self.quarantine.digests(),
         }
     }
 
     /// As whoever heard it reports it.
     pub fn to_status(&self, scope: &ScopeId) -> ScopeStatus {
-        let Ack { scope, effective, durable, quarantined, quarantined_total } = self.to_message(scope);
-        ScopeStatus { scope, effective, durable, quarantined, quarantined_total }
+        ScopeStatus {
+            scope: scope.to_string(),
+            effective: self.effective.map(Into::into),
+            durable: self.durable.map(Into::into),
+            quarantined: self.quarantine.named().to_vec(),
+            quarantined_total: self.quarantine.total(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use redb::{Builder, Database, StorageBackend};
 use tracing::error;
 
 use crate::{
-    key::{Key, StoreKey},
+    key::{Key, KeyError, StoreKey},
     metrics::StoreMetrics,
     tables::{Failure, Found, Medium, Tables},
 };
@@ -27,9 +27,12 @@ const ATTEMPTS: &str = "opening";
 /// files of processes that were killed while they started.
 const MAX_ATTEMPTS: u32 = 3;
 const DAMAGED: &str = "damaged-";
+/// Stores whose key is gone. It may be put back.
+const KEYLESS: &str = "keyless-";
 /// Stores that read well and were not there in time. Never removed.
 const UNSEEN: &str = "unseen-";
-/// Damaged files that are kept for whoever wants to know what happened.
+/// Damaged files, and keyless ones, that are kept for whoever wants to know what happened. A container that keeps its data and
+/// not its key loses that at every start.
 const KEPT: usize = 3;
 /// What redb may keep in memory. Everything is in the replicas anyhow; this serves the writing.
 const CACHE_BYTES: usize = 16 << 20;
@@ -153,7 +156,13 @@ impl StoreFile {
     }
 
     fn load_key(&self) -> Result<Key, Failure> {
-        self.key.load().map_err(|error| Failure::Unavailable(causes(&error)))
+        let is_sealed = self.path().try_exists().unwrap_or(true);
+        self.key.load(is_sealed).map_err(|error| match error {
+            KeyError::Lost(_) => Failure::KeyLost(causes(&error)),
+            KeyError::File { .. } | KeyError::Variable(_) | KeyError::NoKey(_) => {
+                Failure::Unavailable(causes(&error))
+            }
+        })
     }
 
     /// What is in the file, where it cannot be opened because that would write: a full disk, a file system that became
@@ -213,34 +222,61 @@ impl StoreFile {
     /// Makes room for an empty store, and says so to whom it may concern.
     pub(crate) fn move_aside(&self, why: &str) -> Result<(), Failure> {
         self.metrics.lost("file");
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let free = |number: &u32| !self.damaged(seconds, *number).exists();
-        let aside = self.damaged(seconds, (0..u32::MAX).find(free).unwrap_or_default());
+        let aside = self.aside(DAMAGED);
         error!(
             why, path = %self.path().display(), aside = %aside.display(),
             "the store cannot be used; starting with an empty one, what was in it is fetched again"
         );
-        match fs::rename(self.path(), &aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(self.unavailable("move aside", &error));
-            }
-            _ => {}
-        }
-        self.remove_oldest();
+        self.rename_to(&aside)?;
+        self.remove_oldest(DAMAGED);
+        Ok(())
+    }
+
+    /// Keeps a store whose key is gone, for an operator to put back.
+    pub(crate) fn move_keyless_aside(&self, why: &str) -> Result<(), Failure> {
+        self.metrics.lost("file");
+        let aside = self.aside(KEYLESS);
+        error!(
+            why, path = %self.path().display(), aside = %aside.display(),
+            "the key to the store is gone; starting with a new key and an empty store, what was in it is fetched again. To go \
+             back to it, stop this node, put the key back and that file in its place and start again"
+        );
+        self.rename_to(&aside)?;
+        self.remove_oldest(KEYLESS);
         Ok(())
     }
 
     /// Keeps a good store that could be opened only when the node had begun without it: for an operator to put back.
     pub(crate) fn move_unseen_aside(&self) -> Result<(), Failure> {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let aside = |number: u32| self.dir.join(format!("{UNSEEN}{seconds:012}-{number:04}.redb"));
-        let aside = (0..u32::MAX).map(aside).find(|path| !path.exists()).unwrap_or_else(|| aside(0));
+        let aside = self.aside(UNSEEN);
         error!(
             path = %self.path().display(), aside = %aside.display(),
             "the disk or store_key came too late to start with the store; it is kept aside, and an empty one is filled. To go \
              back to it, stop this node, move that file back and start again"
         );
-        match fs::rename(self.path(), &aside) {
+        self.rename_to(&aside)
+    }
+
+    /// A name that is free, and sorts after those of before.
+    fn aside(&self, prefix: &str) -> PathBuf {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let stem = format!("{prefix}{seconds:012}-");
+        let taken = self.set_aside(&stem).into_iter().next_back();
+        let last = taken.and_then(|name| name.strip_prefix(&stem)?.get(..4)?.parse::<u32>().ok());
+        self.dir.join(format!("{stem}{:04}.redb", last.map_or(0, |last| last + 1)))
+    }
+
+    /// The names of files kept aside, in order.
+    fn set_aside(&self, prefix: &str) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<_> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort();
+        names
+    }
+
+    fn rename_to(&self, aside: &Path) -> Result<(), Failure> {
+        match fs::rename(self.path(), aside) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(self.unavailable("move aside", &error))
             }
@@ -248,20 +284,9 @@ impl StoreFile {
         }
     }
 
-    /// Sorts by time.
-    fn damaged(&self, seconds: u64, number: u32) -> PathBuf {
-        self.dir.join(format!("{DAMAGED}{seconds:012}-{number:04}.redb"))
-    }
-
-    fn remove_oldest(&self) {
-        let entries = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let mut damaged: Vec<_> = entries
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with(DAMAGED))
-            .map(|entry| entry.path())
-            .collect();
-        damaged.sort();
-        for path in damaged.iter().rev().skip(KEPT) {
-            let _ = fs::remove_file(path);
+    fn remove_oldest(&self, prefix: &str) {
+        for name in self.set_aside(prefix).iter().rev().skip(KEPT) {
+            let _ = fs::remove_file(self.dir.join(name));
         }
     }
 

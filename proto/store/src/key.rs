@@ -50,6 +50,9 @@ pub(crate) enum KeyError {
     /// The variable is not set.
     #[error("store_key: the environment variable {0} is not set")]
     Variable(String),
+    /// There is no file, and there was one: something is sealed with what was in it.
+    #[error("store_key: {0} is gone")]
+    Lost(PathBuf),
     /// What is there is no key.
     #[error(
         "store_key: {0} holds no key: 64 hexadecimal digits are needed (make one with `openssl rand -hex 32`)"
@@ -73,21 +76,22 @@ impl StoreKey {
     /// Whether it lies in `dir` or below, where it protects nothing.
     pub(crate) fn lies_in(&self, dir: &Path) -> bool {
         match self {
-            Self::File(path) | Self::Secret(path) => {
-                let resolved = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-                resolved(path).starts_with(resolved(dir))
-            }
+            // A link in `dir` to a file elsewhere is in no copy of it, and one elsewhere to a file in it is.
+            Self::File(path) | Self::Secret(path) => resolved(path).starts_with(resolved(dir)),
             Self::Environment(_) => false,
         }
     }
 
-    /// Reads the key; a [`Self::File`] that is not there is made.
-    pub(crate) fn load(&self) -> Result<Key, KeyError> {
+    /// Reads the key. A [`Self::File`] that is not there is made, unless something `is_sealed` with what was in it.
+    pub(crate) fn load(&self, is_sealed: bool) -> Result<Key, KeyError> {
         match self {
             Self::File(path) => match fs::read(path) {
                 Ok(content) => {
                     warn_of_readers(path);
                     parse(&content).ok_or_else(|| KeyError::NoKey(path.display().to_string()))
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_sealed => {
+                    Err(KeyError::Lost(path.clone()))
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
                 Err(source) => Err(KeyError::File { action: "read", path: path.clone(), source }),
@@ -123,21 +127,37 @@ fn parse_digits(content: &[u8]) -> Option<Key> {
     Some(key)
 }
 
+/// The path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let existing = path.ancestors().find_map(|ancestor| Some((ancestor, ancestor.canonicalize().ok()?)));
+    match existing.and_then(|(ancestor, real)| Some(real.join(path.strip_prefix(ancestor).ok()?))) {
+        // Joined with nothing, it would end with a separator.
+        Some(real) => real.components().collect(),
+        None => path,
+    }
+}
+
 /// Makes the file, whole or not at all.
 fn make(path: &Path) -> Result<Key, KeyError> {
     let key = random();
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let fresh = PathBuf::from(fresh);
+    // The parent of a bare name is empty, and means here.
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
+        fs::create_dir_all(parent)?;
+        // A leftover of a crash may have any mode; a new file has ours from its first byte.
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&fresh)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&fresh)?;
         file.write_all(format!("{}\n", hex::encode(key)).as_bytes())?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
-        path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+        File::open(parent)?.sync_all()
     };
     write().map_err(|source| KeyError::File { action: "make", path: path.to_owned(), source })?;
     Ok(key)
@@ -163,10 +183,59 @@ mod tests {
         assert!(!StoreKey::File(path.clone()).lies_in(&data));
         assert!(StoreKey::File(data.join("keys/k")).lies_in(&data));
         let key = StoreKey::File(path.clone());
-        let made = key.load().unwrap();
-        assert_eq!(key.load().unwrap(), made);
+        // What a crash left must not lend it its mode.
+        fs::write(path.with_extension("store-key.new"), "half").unwrap();
+        fs::set_permissions(path.with_extension("store-key.new"), fs::Permissions::from_mode(0o644)).unwrap();
+        let made = key.load(false).unwrap();
+        assert_eq!(key.load(false).unwrap(), made);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_ne!(StoreKey::File(dir.path().join("other")).load().unwrap(), made);
+        assert_ne!(StoreKey::File(dir.path().join("other")).load(false).unwrap(), made);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left over");
+    }
+
+    #[test]
+    fn a_lost_file_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        assert!(matches!(StoreKey::File(path.clone()).load(true), Err(KeyError::Lost(_))));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_bare_name_is_a_file_here() {
+        let name = format!("hanse-test-{}.store-key", std::process::id());
+        let key = StoreKey::File(name.clone().into());
+        let (made, again) = (key.load(false), key.load(true));
+        fs::remove_file(&name).unwrap();
+        assert_eq!(made.unwrap(), again.unwrap());
+        assert!(key.lies_in(Path::new(".")) && !key.lies_in(Path::new("/nowhere")));
+    }
+
+    #[test]
+    fn links_are_followed_to_where_the_key_lies() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let (data, safe) = (dir.path().join("data"), dir.path().join("safe"));
+        fs::create_dir(&data).unwrap();
+        fs::create_dir(&safe).unwrap();
+        symlink(&data, dir.path().join("link-to-data")).unwrap();
+        symlink(&safe, data.join("link-to-safe")).unwrap();
+        fs::write(safe.join("present"), "").unwrap();
+        symlink(safe.join("present"), data.join("link-to-key")).unwrap();
+        let table = [
+            ("data/k", true),
+            ("link-to-data/k", true),
+            ("link-to-data/not/yet/k", true),
+            ("data/link-to-safe/k", false),
+            ("data/link-to-key", false),
+            ("data-2/k", false),
+        ];
+        for (path, expected) in table {
+            for key in [StoreKey::File(dir.path().join(path)), StoreKey::Secret(dir.path().join(path))] {
+                assert_eq!(key.lies_in(&data), expected, "{path}");
+                assert_eq!(key.lies_in(&dir.path().join("link-to-data")), expected, "{path}");
+            }
+        }
     }
 
     #[test]
@@ -174,21 +243,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let secret = StoreKey::Secret(path.clone());
-        assert!(matches!(secret.load(), Err(KeyError::File { .. })));
+        assert!(matches!(secret.load(false), Err(KeyError::File { .. })));
         assert!(!path.exists());
         fs::write(&path, [7; KEY_BYTES]).unwrap();
-        assert_eq!(secret.load().unwrap(), [7; KEY_BYTES]);
+        assert_eq!(secret.load(false).unwrap(), [7; KEY_BYTES]);
         fs::write(&path, format!(" {}\n", "08".repeat(KEY_BYTES))).unwrap();
-        assert_eq!(secret.load().unwrap(), [8; KEY_BYTES]);
+        assert_eq!(secret.load(false).unwrap(), [8; KEY_BYTES]);
         for wrong in ["", "08", &"0g".repeat(KEY_BYTES)] {
             fs::write(&path, wrong).unwrap();
-            assert!(matches!(secret.load(), Err(KeyError::NoKey(_))), "{wrong:?}");
+            assert!(matches!(secret.load(false), Err(KeyError::NoKey(_))), "{wrong:?}");
         }
     }
 
     #[test]
     fn a_variable_that_is_not_set_is_named() {
-        let error = StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned()).load().unwrap_err();
+        let error = StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned()).load(false).unwrap_err();
         assert!(error.to_string().contains("HANSE_TEST_NO_SUCH_KEY"), "{error}");
     }
 

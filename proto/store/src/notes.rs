@@ -17,29 +17,32 @@ pub(crate) enum NoteId {
     Usable(ScopeId, Arc<str>),
 }
 
+/// What a note says: a value, or `None`, that there is none.
+pub(crate) type Noted = Option<Bytes>;
+
 /// A note as it should be; `None`: not any more.
-pub(crate) type Note = (NoteId, Option<Bytes>);
+pub(crate) type Note = (NoteId, Option<Noted>);
 
 /// Every note as it should be, on disk or not.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    values: BTreeMap<NoteId, Bytes>,
+    values: BTreeMap<NoteId, Noted>,
     /// Those that differ from what is on disk.
     dirty: BTreeSet<NoteId>,
 }
 
 impl Notes {
     /// What is on disk.
-    pub(crate) fn loaded(values: BTreeMap<NoteId, Bytes>) -> Self {
+    pub(crate) fn loaded(values: BTreeMap<NoteId, Noted>) -> Self {
         Self { values, dirty: BTreeSet::new() }
     }
 
     pub(crate) fn get(&self, id: &NoteId) -> Option<&Bytes> {
-        self.values.get(id)
+        self.values.get(id)?.as_ref()
     }
 
     /// The usable versions of a scope.
-    pub(crate) fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Bytes> {
+    pub(crate) fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Noted> {
         let from = NoteId::Usable(scope.clone(), Arc::from(""));
         let of_scope = self.values.range(from..).map_while(|(id, value)| match id {
             NoteId::Usable(of, key) if of == scope => Some((Arc::clone(key), value.clone())),
@@ -49,7 +52,7 @@ impl Notes {
     }
 
     /// Sets or removes a note. Whether that changes it.
-    pub(crate) fn set(&mut self, id: NoteId, value: Option<Bytes>) -> bool {
+    pub(crate) fn set(&mut self, id: NoteId, value: Option<Noted>) -> bool {
         if self.values.get(&id) == value.as_ref() {
             return false;
         }
@@ -97,11 +100,12 @@ mod tests {
     #[test]
     fn what_differs_from_the_disk_is_written_until_it_is_there() {
         let fact = |name: &str| NoteId::Fact(name.into());
-        let mut notes = Notes::loaded(BTreeMap::from([(fact("a"), Bytes::from("1"))]));
-        assert!(!notes.set(fact("a"), Some("1".into())) && notes.unkept().is_empty());
-        assert!(notes.set(fact("a"), Some("2".into())) && notes.set(fact("b"), Some("1".into())));
+        let some = |text: &'static str| Some(Some(Bytes::from(text)));
+        let mut notes = Notes::loaded(BTreeMap::from([(fact("a"), Some("1".into()))]));
+        assert!(!notes.set(fact("a"), some("1")) && notes.unkept().is_empty());
+        assert!(notes.set(fact("a"), some("2")) && notes.set(fact("b"), some("1")));
         let written = notes.unkept();
-        assert_eq!(written, [(fact("a"), Some("2".into())), (fact("b"), Some("1".into()))]);
+        assert_eq!(written, [(fact("a"), some("2")), (fact("b"), some("1"))]);
         notes.set(fact("b"), None);
         notes.are_kept(&written);
         let written = notes.unkept();
@@ -109,7 +113,7 @@ mod tests {
         notes.are_kept(&written);
         assert!(notes.unkept().is_empty());
         notes.all_dirty();
-        assert_eq!(notes.unkept(), [(fact("a"), Some("2".into()))]);
+        assert_eq!(notes.unkept(), [(fact("a"), some("2"))]);
     }
 
     #[test]
@@ -118,9 +122,9 @@ mod tests {
             ["runtime/r/a", "runtime/r/ab", "runtime/r/b"].map(|scope| scope.parse().unwrap()).to_vec();
         let mut notes = Notes::default();
         for scope in &scopes {
-            notes.set(NoteId::Usable(scope.clone(), "k".into()), Some(scope.to_string().into()));
+            notes.set(NoteId::Usable(scope.clone(), "k".into()), Some(Some(scope.to_string().into())));
         }
-        let expected = BTreeMap::from([(Arc::from("k"), Bytes::from("runtime/r/ab"))]);
+        let expected = BTreeMap::from([(Arc::from("k"), Some(Bytes::from("runtime/r/ab")))]);
         assert_eq!(notes.usable(&scopes[1]), expected);
         notes.forget_scope(&scopes[1]);
         assert!(notes.usable(&scopes[1]).is_empty());

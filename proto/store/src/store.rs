@@ -18,7 +18,7 @@ use crate::{
     file::{Disk, StoreFile},
     key::StoreKey,
     metrics::StoreMetrics,
-    notes::{Note, NoteId, Notes},
+    notes::{Note, NoteId, Noted, Notes},
     tables::Medium,
     worker::{Job, Worker},
 };
@@ -84,7 +84,7 @@ impl Shared {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, id: NoteId, value: Option<Bytes>) {
+    fn set(&self, id: NoteId, value: Option<Noted>) {
         if self.notes().set(id, value) {
             self.changed.send_modify(|version| *version += 1);
         }
@@ -163,16 +163,18 @@ impl Store {
 
     /// Sets a fact, or with `None` removes it. It is kept with the next transaction.
     pub fn set_fact(&self, name: &str, value: Option<Bytes>) {
-        self.shared.set(NoteId::Fact(name.into()), value);
+        self.shared.set(NoteId::Fact(name.into()), value.map(Some));
     }
 
-    /// The last version of each key of a scope that a consumer could use, where that is not the scope's present one.
-    pub fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Bytes> {
+    /// The last version of each key of a scope that a consumer could use, where that is not the scope's present one. `None`: it
+    /// was noted that there is none.
+    pub fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Option<Bytes>> {
         self.shared.notes().usable(scope)
     }
 
-    /// Notes the last usable version of a key. It is kept with the next transaction, and goes when the scope goes.
-    pub fn put_usable(&self, scope: &ScopeId, key: &str, value: Bytes) {
+    /// Notes the last usable version of a key, or that there is none. It is kept with the next transaction, and goes when the
+    /// scope goes.
+    pub fn put_usable(&self, scope: &ScopeId, key: &str, value: Option<Bytes>) {
         self.shared.set(NoteId::Usable(scope.clone(), key.into()), Some(value));
     }
 

@@ -20,7 +20,7 @@ use redb::{
 use crate::{
     content::{Loaded, Records, ScopeWrite, StoredRecord, StoredScope, Transaction},
     key::{self, Key},
-    notes::{Note, NoteId},
+    notes::{Note, NoteId, Noted},
     seal::{Place, Sealer},
 };
 
@@ -52,6 +52,18 @@ pub(crate) enum Failure {
     Refused(String),
     /// Another process has it.
     InUse,
+    /// The key that opens it is gone. It may be put back.
+    KeyLost(String),
+}
+
+impl Failure {
+    /// What it says, or else `why`.
+    pub(crate) fn why_or(self, why: String) -> String {
+        match self {
+            Self::Damaged(said) | Self::Unavailable(said) | Self::Refused(said) | Self::KeyLost(said) => said,
+            Self::InUse => why,
+        }
+    }
 }
 
 impl From<redb::Error> for Failure {
@@ -89,7 +101,7 @@ pub(crate) trait Medium: Send + 'static {
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) loaded: Loaded,
-    pub(crate) notes: BTreeMap<NoteId, Bytes>,
+    pub(crate) notes: BTreeMap<NoteId, Noted>,
     /// How many notes could not be read.
     pub(crate) lost_notes: usize,
 }
@@ -214,7 +226,7 @@ impl Tables {
             let (name, sealed) = entry?;
             let name = name.value();
             match self.open_record(fact(name), sealed.value()) {
-                Some((_, Some(value))) => drop(found.notes.insert(NoteId::Fact(name.into()), value)),
+                Some((_, value @ Some(_))) => drop(found.notes.insert(NoteId::Fact(name.into()), value)),
                 Some((_, None)) | None => garbage.facts.push(name.to_owned()),
             }
         }
@@ -225,7 +237,7 @@ impl Tables {
                 continue; // it goes with its scope
             }
             match (self.open_record(usable(scope, key), sealed.value()), scope.parse()) {
-                (Some((_, Some(value))), Ok(of)) => {
+                (Some((_, value)), Ok(of)) => {
                     found.notes.insert(NoteId::Usable(of, key.into()), value);
                 }
                 _ => garbage.usable.push((scope.to_owned(), key.to_owned())),
@@ -329,7 +341,8 @@ impl Tables {
         for (scope, key) in &self.garbage.usable {
             usables.remove((scope.as_str(), key.as_str()))?;
         }
-        let seal = |place: Place<'_>, value: &Bytes| self.sealer.seal(place, 0, Some(value)).encode_to_vec();
+        let seal =
+            |place: Place<'_>, value: &Noted| self.sealer.seal(place, 0, value.as_deref()).encode_to_vec();
         for (id, value) in notes {
             match (id, value) {
                 (NoteId::Fact(name), Some(value)) => {

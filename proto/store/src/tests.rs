@@ -57,7 +57,8 @@ async fn what_is_kept_is_there_after_a_restart() {
     keep(&store, whole("production", 5, &[record("a", 4, Some("1")), record("b", 5, Some(""))])).await;
     keep(&store, changed("production", 7, &[record("b", 6, None), record("c", 7, Some("3"))])).await;
     store.set_fact("offer", Some("x".into()));
-    store.put_usable(&scope("production"), "a", "good".into());
+    store.put_usable(&scope("production"), "a", Some("good".into()));
+    store.put_usable(&scope("production"), "b", None);
     keep(&store, changed("production", 9, &[])).await;
     assert!(store.unkept_notes().is_empty());
     close(store).await;
@@ -68,7 +69,8 @@ async fn what_is_kept_is_there_after_a_restart() {
     let expected = [record("a", 4, Some("1")), record("b", 6, None), record("c", 7, Some("3"))];
     assert_eq!(of_scope, records(&expected));
     assert_eq!(store.fact("offer"), Some("x".into()));
-    assert_eq!(store.usable(&scope("production")), BTreeMap::from([("a".into(), "good".into())]));
+    let usable = BTreeMap::from([("a".into(), Some("good".into())), ("b".into(), None)]);
+    assert_eq!(store.usable(&scope("production")), usable, "that there is none is kept too");
 
     // A whole scope replaces what was there; a dropped one leaves nothing, its usable versions neither.
     keep(&store, whole("production", 12, &[record("z", 12, Some("1"))])).await;
@@ -88,7 +90,7 @@ async fn nothing_secret_is_on_the_disk_in_the_clear() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
     store.set_fact("fact", Some("a very secret fact".into()));
-    store.put_usable(&scope("e"), "k", "a very secret version".into());
+    store.put_usable(&scope("e"), "k", Some("a very secret version".into()));
     keep(&store, whole("e", 1, &[record("route/default/a", 1, Some("a very secret digest"))])).await;
     close(store).await;
     let bytes = std::fs::read(options(dir.path()).dir.join("store.redb")).unwrap();

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How long a start waits for a store that another process still has, or whose disk or key is not there yet: what a
-/// predecessor needs to end, and little enough that a gateway without its disk serves soon.
+/// predecessor needs to end, or a volume to be mounted, and little enough that a gateway without its disk serves soon.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts to open it.
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
@@ -97,8 +97,11 @@ impl Worker {
                 if failure == Failure::InUse {
                     return Err(StoreInUse(self.file.dir.clone()));
                 }
-                let _ = self.failed(failure);
-                return Ok(Loaded::default());
+                match self.failed(failure) {
+                    CommitError::Emptied => continue,
+                    // What is to be kept is tried on whatever opens later.
+                    CommitError::Unavailable(_) => return Ok(Loaded::default()),
+                }
             }
             thread::sleep(OPEN_PAUSE);
         }
@@ -164,14 +167,13 @@ impl Worker {
             Failure::InUse => "another process has it".to_owned(),
             Failure::Unavailable(why) => why,
             Failure::Refused(why) if self.file.reads_well() => why,
+            Failure::KeyLost(why) => match self.file.move_keyless_aside(&why) {
+                Ok(()) => return self.emptied(),
+                Err(failure) => failure.why_or(why),
+            },
             Failure::Damaged(why) | Failure::Refused(why) => match self.file.move_aside(&why) {
-                Ok(()) => {
-                    self.unknown = true;
-                    self.shared.notes().all_dirty();
-                    return CommitError::Emptied;
-                }
-                Err(Failure::Unavailable(why) | Failure::Damaged(why) | Failure::Refused(why)) => why,
-                Err(Failure::InUse) => why,
+                Ok(()) => return self.emptied(),
+                Err(failure) => failure.why_or(why),
             },
         };
         self.file.metrics.failures.inc();
@@ -183,6 +185,12 @@ impl Worker {
             );
         }
         CommitError::Unavailable(why)
+    }
+
+    fn emptied(&mut self) -> CommitError {
+        self.unknown = true;
+        self.shared.notes().all_dirty();
+        CommitError::Emptied
     }
 
     fn tell(&mut self, outcome: &Result<(), CommitError>) {

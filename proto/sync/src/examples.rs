@@ -105,7 +105,11 @@ pub(crate) fn describe(message: &PublisherMessage) -> String {
                 .iter()
                 .map(|upsert| format!(" {}={}", upsert.key, String::from_utf8_lossy(&upsert.value)));
             let removals = chunk.removals.iter().map(|key| format!(" -{key}"));
-            format!("chunk{}", upserts.chain(removals).collect::<String>())
+            let last_good = chunk
+                .last_good
+                .iter()
+                .map(|upsert| format!(" {}~{}", upsert.key, String::from_utf8_lossy(&upsert.value)));
+            format!("chunk{}", upserts.chain(removals).chain(last_good).collect::<String>())
         }
         Body::End(end) => format!("end {} {}", point(end.to.as_ref()), root(&end.root)),
         Body::Bookmark(bookmark) => {

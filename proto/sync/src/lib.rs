@@ -22,24 +22,32 @@ mod examples;
 #[cfg(test)]
 mod world;
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use hanse_topology::ScopeId;
 
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
-pub use quarantine::Quarantine;
+pub use quarantine::{Exceptions, Quarantine};
 pub use replica::{AdvanceError, Changes, Head, Prepared, Record, Replica, RestoreError, Seen};
 pub use revoked::Revoked;
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 pub use trusted::{TrustedRoot, TrustedRoots};
 
+/// Deltas carry last good versions, as snapshots do.
+const LAST_GOOD_IN_DELTAS: &str = "last good in deltas";
 /// The features of the protocol beyond its first form that this version knows, by name.
-const FEATURES: [&str; 0] = [];
+const FEATURES: [&str; 1] = [LAST_GOOD_IN_DELTAS];
 
 /// The replicas of one node, by scope.
 pub type ReplicaMap = BTreeMap<ScopeId, Replica>;
+
+/// The age of a contact that never was: longer than any outage.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How sure a publisher is that what it holds is what the leader committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +59,9 @@ pub struct Freshness {
 }
 
 impl Freshness {
-    /// What a node says that has confirmed nothing since it started at `now`.
+    /// What a node says that has confirmed nothing since it started at `now`: it is no fresher than one that was cut off long
+    /// ago.
     pub fn unconfirmed(now: Instant) -> Self {
-        Self { confirmed_at: now, quorum: false }
+        Self { confirmed_at: now.checked_sub(NEVER).unwrap_or(now), quorum: false }
     }
 }

@@ -14,7 +14,9 @@ use hanse_proto::{
 };
 use hanse_topology::ScopeId;
 
-use crate::{FEATURES, Freshness, Position, Quarantine, ReplicaMap, Revoked, Root, TrustedRoots};
+use crate::{
+    FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Position, Quarantine, ReplicaMap, Revoked, Root, TrustedRoots,
+};
 
 use cursor::Cursor;
 pub use cursor::SnapshotReason;
@@ -177,7 +179,11 @@ impl PublisherSession {
                 scope: scope_of(&ack.scope)?,
                 effective: ack.effective.as_ref().map(Position::try_from).transpose()?,
                 durable: ack.durable.as_ref().map(Position::try_from).transpose()?,
-                quarantine: Quarantine::received(ack.quarantined, ack.quarantined_total),
+                quarantine: Quarantine::received(
+                    ack.quarantined,
+                    ack.quarantined_total,
+                    &ack.quarantined_digests,
+                ),
             }),
             (Body::Report(report), true) => Ok(Received::Reported(report)),
             (Body::Leave(leave), true) => {
@@ -196,7 +202,8 @@ impl PublisherSession {
                     (None, _) | (_, 0) => None,
                     (Some(_), _) => Some(Root::try_from(&*hello.root)?),
                 };
-                let cursor = Cursor::new(position, root, self.chunk_bytes);
+                let takes_last_good = self.uses(LAST_GOOD_IN_DELTAS);
+                let cursor = Cursor::new(position, root, self.chunk_bytes, takes_last_good);
                 if self.admitted.contains(&scope) {
                     self.refusals.remove(&hello.scope);
                     self.cursors.insert(scope.clone(), cursor);
@@ -259,6 +266,11 @@ impl PublisherSession {
     pub fn next_due(&self) -> Option<Instant> {
         self.features.as_ref()?;
         self.cursors.values().filter_map(Cursor::due).min()
+    }
+
+    /// Whether both sides know a feature.
+    fn uses(&self, feature: &str) -> bool {
+        self.features.iter().flatten().any(|known| known == feature)
     }
 
     /// The scopes subscribed to.

@@ -274,7 +274,7 @@ impl Replica {
         if let Some(old) = &old {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
         }
-        self.last_good.replaced(&key, old.map(|old| old.value), revision);
+        self.last_good.replaced(&key, old.map(|old| (old.value, old.revision)), revision);
         self.changed.insert((revision, key));
     }
 
@@ -282,7 +282,7 @@ impl Replica {
     fn unset(&mut self, key: Arc<str>, revision: u64) {
         if let Some(old) = self.entries.remove(&key) {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
-            self.last_good.replaced(&key, Some(old.value), revision);
+            self.last_good.replaced(&key, Some((old.value, old.revision)), revision);
         }
         self.tombstones.add(key, revision);
     }

@@ -233,10 +233,9 @@ impl SubscriberSession {
             Body::Bookmark(bookmark) => {
                 let age = Duration::from_millis(bookmark.as_of_age_ms);
                 // A clock that started after the leader was last heard cannot say when that was: then it is long ago.
-                let confirmed_at = now.checked_sub(age);
-                let quorum = bookmark.quorum && confirmed_at.is_some();
-                self.freshness =
-                    Some(Freshness { confirmed_at: confirmed_at.unwrap_or(self.started), quorum });
+                let told = |confirmed_at| Freshness { confirmed_at, quorum: bookmark.quorum };
+                let freshness = now.checked_sub(age).map_or(Freshness::unconfirmed(now), told);
+                self.freshness = Some(freshness);
                 subscription.bookmark(&scope, bookmark, replica, now)?
             }
             Body::Behind(behind) => subscription.behind(&scope, behind, replica, now)?,

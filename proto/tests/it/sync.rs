@@ -57,6 +57,7 @@ fn ack() -> Ack {
         durable: position(40),
         quarantined: vec![quarantined()],
         quarantined_total: 1,
+        quarantined_digests: Default::default(),
     }
 }
 
@@ -76,6 +77,7 @@ fn subscribers_messages() {
             Body::Hello(Hello { scope: SCOPE.into(), position: position(40), root: vec![3; 32].into() }),
         ),
         ("ack", Body::Ack(ack())),
+        ("ack-digests", Body::Ack(Ack { quarantined_digests: vec![8; 16].into(), ..ack() })),
         ("report", Body::Report(Report { subscribers: vec![subscriber_status()], trust: trust_status() })),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
     ] {

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::Quarantine;
+use hanse_link::{Lineage, Position, Quarantine};
 use hanse_proto::{raft::AgentReport, sync};
 use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus, TrustStatus};
+use hanse_sync::LineageOrder;
 use hanse_topology::Name;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
@@ -31,15 +32,43 @@ struct Heard<T> {
 
 #[derive(Debug)]
 struct Agent {
-    scopes: Vec<ScopeStatus>,
+    scopes: Vec<HeardScope>,
     trust: TrustStatus,
 }
 
 #[derive(Debug)]
 struct Gateway {
     agent: String,
-    scopes: Vec<ScopeStatus>,
+    scopes: Vec<HeardScope>,
     trust: TrustStatus,
+}
+
+/// Where somebody stands in one scope.
+#[derive(Debug)]
+struct HeardScope {
+    effective: Option<Position>,
+    /// But for the revision in use: that depends on the history asked for.
+    status: ScopeStatus,
+}
+
+impl HeardScope {
+    fn in_history(&self, lineage: Option<&Lineage>) -> ScopeStatus {
+        let effective = self.effective.zip(lineage).and_then(|(at, lineage)| revision_in(lineage, &at));
+        ScopeStatus { effective, ..self.status.clone() }
+    }
+}
+
+/// The revision of `lineage` that somebody is at. `None`: its position is of another history, or of a part of the history before
+/// that this one does not continue; revisions of different histories do not compare.
+fn revision_in(lineage: &Lineage, at: &Position) -> Option<u64> {
+    match lineage.order(&at.lineage) {
+        LineageOrder::Same => Some(at.revision),
+        LineageOrder::Greater => {
+            let (parent, last) = lineage.parent?;
+            (parent == at.lineage.id && at.revision <= last).then_some(at.revision)
+        }
+        LineageOrder::Lesser | LineageOrder::Conflict => None,
+    }
 }
 
 impl Memory {
@@ -73,8 +102,8 @@ impl Memory {
         self.gateways.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
     }
 
-    /// Every agent with its gateways, ordered by region and name, with ages as of `now`.
-    pub(crate) fn recall(&self, now: Instant) -> Vec<AgentStatus> {
+    /// Every agent with its gateways, ordered by region and name, with ages as of `now` and revisions of `lineage`.
+    pub(crate) fn recall(&self, now: Instant, lineage: Option<&Lineage>) -> Vec<AgentStatus> {
         self.agents
             .iter()
             .map(|((region, name), heard)| AgentStatus {
@@ -82,14 +111,20 @@ impl Memory {
                 region: region.clone(),
                 connected: still_connected(heard, now),
                 heard_ms_ago: ms_since(heard.at, now),
-                scopes: heard.what.scopes.clone(),
+                scopes: in_history(&heard.what.scopes, lineage),
                 trust: heard.what.trust.clone(),
-                gateways: self.gateways_of(region, name, now),
+                gateways: self.gateways_of(region, name, now, lineage),
             })
             .collect()
     }
 
-    fn gateways_of(&self, region: &Name, agent: &str, now: Instant) -> Vec<GatewayStatus> {
+    fn gateways_of(
+        &self,
+        region: &Name,
+        agent: &str,
+        now: Instant,
+        lineage: Option<&Lineage>,
+    ) -> Vec<GatewayStatus> {
         self.gateways
             .iter()
             .filter(|((its_region, _), heard)| its_region == region && heard.what.agent == agent)
@@ -98,7 +133,7 @@ impl Memory {
                 region: region.clone(),
                 connected: still_connected(heard, now),
                 heard_ms_ago: ms_since(heard.at, now),
-                scopes: heard.what.scopes.clone(),
+                scopes: in_history(&heard.what.scopes, lineage),
                 trust: heard.what.trust.clone(),
             })
             .collect()
@@ -128,15 +163,20 @@ fn ms_since(at: Instant, now: Instant) -> u64 {
     u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX)
 }
 
-fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<ScopeStatus> {
-    let read = |status: &sync::ScopeStatus| {
-        let effective = status.effective.as_ref().map(|position| position.revision);
-        let quarantine = Quarantine::of_status(status);
-        Some(ScopeStatus {
+fn in_history(scopes: &[HeardScope], lineage: Option<&Lineage>) -> Vec<ScopeStatus> {
+    scopes.iter().map(|scope| scope.in_history(lineage)).collect()
+}
+
+fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<HeardScope> {
+    let read = |said: &sync::ScopeStatus| {
+        let quarantine = Quarantine::of_status(said);
+        let status = ScopeStatus {
             quarantined: quarantine.named().iter().map(quarantined).collect(),
             quarantined_total: quarantine.total(),
-            ..ScopeStatus::at(status.scope.parse().ok()?, effective)
-        })
+            ..ScopeStatus::at(said.scope.parse().ok()?, None)
+        };
+        let effective = said.effective.as_ref().and_then(|position| Position::try_from(position).ok());
+        Some(HeardScope { effective, status })
     };
     scopes.iter().filter_map(read).collect()
 }

@@ -12,6 +12,7 @@ fn config(dir: &Path) -> Config {
     Config {
         name: Name::new("cp-1").unwrap(),
         data_dir: dir.to_owned(),
+        store_key: None,
         listen: Addresses {
             api: address(),
             federation: address(),

@@ -1,5 +1,5 @@
 use hanse_state::{
-    Command, CommandBody, Outcome, Problem,
+    Action, Change, Command, CommandBody, Kind, Outcome, Problem,
     manifest::{self, Manifest},
     port::{Consistency, GroupStatus},
 };
@@ -31,6 +31,18 @@ impl Alone {
         let default = Name::new("default").unwrap();
         let manifests = manifest::parse_yaml(yaml, &default).unwrap();
         self.apply(CommandBody::Apply(manifests.into_iter().map(Manifest::into_change).collect()));
+    }
+}
+
+impl Alone {
+    fn delete(&self, kind: Kind, name: &str) {
+        let key =
+            hanse_state::ResourceKey::owned(kind, Name::new("default").unwrap(), Name::new(name).unwrap());
+        self.apply(CommandBody::Apply(vec![Change {
+            key,
+            action: Action::Delete { cascade: false },
+            if_revision: None,
+        }]));
     }
 }
 
@@ -99,4 +111,96 @@ async fn scopes_follow_the_state_and_each_step_is_remembered() {
 
     trigger.trigger();
     task.await.unwrap();
+}
+
+const SERVED: &str = "{kind: Api, name: orders, spec: {context: /orders, version: \"1\", operations: [{method: GET, path: /x}]}}
+---
+{kind: Upstream, name: orders, spec: {endpoints: [{url: \"http://10.0.0.1\"}]}}
+---
+{kind: Binding, name: orders, spec: {api: orders, environment: production, upstream: orders}}
+";
+
+/// One life of a control node, as far as publishing goes.
+struct Life {
+    replicas: Replicas,
+    projected: ProjectorHandle,
+    durable: watch::Receiver<std::collections::BTreeMap<ScopeId, Position>>,
+    trigger: ShutdownTrigger,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Life {
+    async fn start(alone: &Arc<Alone>, dir: &std::path::Path) -> Self {
+        let options = hanse_link::StoreOptions {
+            dir: dir.join("store"),
+            node: "cp-1".to_owned(),
+            key: hanse_link::StoreKey::File(dir.join("store-key")),
+        };
+        let kept = hanse_link::Persistence::open_origin(options).await.unwrap();
+        let (projector, projected) = Projector::new(alone.clone(), kept.replicas.clone());
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let tasks =
+            vec![tokio::spawn(projector.run(shutdown.clone())), tokio::spawn(kept.persister.run(shutdown))];
+        Self { replicas: kept.replicas, projected, durable: kept.durable, trigger, tasks }
+    }
+
+    async fn stop(self) {
+        self.trigger.trigger();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+/// A subscriber that stands anywhere in what was kept gets a delta, and no deletion is missing from it.
+#[tokio::test]
+async fn a_restarted_node_leads_on_from_what_it_published_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = Arc::new(Alone(watch::Sender::new(State::default())));
+    let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
+    let content = |life: &Life| life.replicas.read(|map| map[&scope].content());
+    let mut held = Vec::new();
+    let mut life = Life::start(&alone, dir.path()).await;
+    alone.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+    alone.put(PLACES);
+    alone.put(SERVED);
+    let plan = |name: &str| format!("{{kind: Plan, name: {name}}}");
+    for step in 0..6 {
+        match step % 3 {
+            2 => alone.delete(Kind::Plan, &format!("plan-{}", step - 1)),
+            _ => alone.put(&plan(&format!("plan-{step}"))),
+        }
+        let revision = alone.current().revision();
+        life.projected.effects(revision).await;
+        held.push((revision, content(&life)));
+    }
+    let last = alone.current().revision();
+    let is_kept = |kept: &std::collections::BTreeMap<ScopeId, Position>| {
+        kept.get(&scope).is_some_and(|position| position.revision == last)
+    };
+    tokio::time::timeout(Duration::from_secs(30), life.durable.wait_for(is_kept)).await.unwrap().unwrap();
+    life.stop().await;
+
+    // It goes on without this node.
+    alone.delete(Kind::Plan, "plan-0");
+    let unseen = alone.current().revision();
+    alone.put(&plan("plan-new"));
+    let life = Life::start(&alone, dir.path()).await;
+    let now = alone.current().revision();
+    life.projected.effects(now).await;
+    let present = content(&life);
+    assert!(held.len() == 6 && held.windows(2).all(|pair| pair[0].1 != pair[1].1));
+    life.replicas.read(|map| {
+        let replica = &map[&scope];
+        assert_eq!(replica.position().map(|at| at.revision), Some(now));
+        for (revision, content) in held {
+            let changes = replica.changes_since(revision).expect("it is within the window");
+            let mut content: std::collections::BTreeMap<_, _> = content.into_iter().collect();
+            content.extend(changes.upserts);
+            changes.removals.iter().for_each(|key| drop(content.remove(key)));
+            assert!(content.into_iter().eq(present.iter().cloned()), "from {revision}");
+        }
+        assert_eq!(replica.changes_since(unseen), None, "nobody saw what came and went there");
+    });
+    life.stop().await;
 }

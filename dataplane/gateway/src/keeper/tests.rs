@@ -41,8 +41,9 @@ impl World {
         Self::offered(&["production"], &[])
     }
 
+    /// As a gateway does, its replicas keep last good versions.
     fn offered(environments: &[&str], wanted: &[&str]) -> Self {
-        let replicas = Replicas::new();
+        let replicas = Replicas::remembering(Default::default());
         let wanted = wanted.iter().map(|&name| Name::new(name).unwrap()).collect();
         let (link, status) = watch::channel(LinkStatus::default());
         let metrics = GatewayMetrics::new(1);
@@ -102,6 +103,36 @@ async fn what_is_acknowledged_is_served() {
     world.advance("production", position(1, 9), Vec::new(), &[]);
     world.effective(&[("production", position(1, 9))]).await;
     assert!(Arc::ptr_eq(&table, &world.handle.table.load_full()));
+}
+
+/// Others could use a version that came and went while this gateway was away: it uses that too, though all it gets is a delta.
+#[tokio::test]
+async fn what_others_could_use_is_used_though_it_came_and_went_unseen() {
+    let mut world = World::start();
+    let mut first = vec![listener("production", &[])];
+    first.extend(api("orders"));
+    world.advance("production", position(1, 5), first, &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+
+    let items: BTreeMap<_, _> = api("items").into_iter().collect();
+    let bad = || Bytes::from_static(b"\xff");
+    let unusable = items.keys().map(|key| (key.clone(), bad())).collect();
+    world.replicas.update(&scope("production"), |replica| {
+        replica.advance(position(1, 8), unusable, Vec::new()).unwrap();
+        replica.remember_last_good(
+            items.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect(),
+        );
+    });
+    world.effective(&[("production", position(1, 8))]).await;
+    assert!(world.serves("/items") && world.serves("/orders"));
+    let quarantine = world.handle.effective.borrow()[&scope("production")].quarantine.clone();
+    assert_eq!(quarantine.total(), 2, "it is told all the same");
+
+    // Mended: the content counts again.
+    world.advance("production", position(1, 9), api("items"), &["route/default/orders"]);
+    world.effective(&[("production", position(1, 9))]).await;
+    assert!(world.serves("/items") && !world.serves("/orders"));
+    world.replicas.read(|map| assert_eq!(map[&scope("production")].last_good().count(), 0));
 }
 
 #[tokio::test]

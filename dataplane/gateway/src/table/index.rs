@@ -176,6 +176,11 @@ impl ScopeIndex {
         refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
     }
 
+    /// The value received last of a key.
+    pub fn received(&self, key: &str) -> Option<&Bytes> {
+        self.received.get(key)
+    }
+
     /// How much there is.
     pub fn counts(&self) -> Counts {
         Counts {

@@ -333,11 +333,32 @@ async fn an_offer_is_kept_unless_it_rests_on_nothing() {
     keeping.await.unwrap();
 }
 
+fn last_good(replica: &Replica) -> BTreeMap<Arc<str>, Bytes> {
+    replica.last_good().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// It came and could not be used. After a restart the next version replaces it.
+#[tokio::test]
+async fn what_could_never_be_used_is_no_last_good_version_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Running::start(dir.path()).await;
+    node.advance("e", 5, &[("a", "bad"), ("b", "good")], &[]);
+    node.replicas.confirm(&scope("e"), &at(5), &BTreeMap::from([("a".into(), None)]));
+    node.advance("e", 6, &[("c", "good")], &[]);
+    node.durable("e", 6).await;
+    node.kill().await;
+    let node = Running::start(dir.path()).await;
+    node.advance("e", 7, &[("a", "bad too"), ("b", "bad")], &[]);
+    let held = node.replicas.read(|map| last_good(&map[&scope("e")]));
+    assert_eq!(held, puts(&[("b", "good")]).into_iter().collect());
+    node.kill().await;
+}
+
 #[tokio::test]
 async fn the_last_good_version_is_kept_with_the_one_that_replaced_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Running::start(dir.path()).await;
-    let held = |node: &Running| node.replicas.read(|map| map[&scope("e")].last_good().clone());
+    let held = |node: &Running| node.replicas.read(|map| last_good(&map[&scope("e")]));
     node.advance("e", 5, &[("a", "good"), ("b", "good")], &[]);
     node.replicas.confirm(&scope("e"), &at(5), &BTreeMap::new());
     node.advance("e", 6, &[("a", "bad"), ("b", "better")], &[]);

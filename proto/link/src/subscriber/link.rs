@@ -10,7 +10,7 @@ use std::{
 use hanse_proto::sync::{
     PublisherMessage, SubscriberMessage, subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_sync::{Effect, Position, Standing, SubscriberSession};
+use hanse_sync::{Effect, Freshness, Position, Standing, SubscriberSession};
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -46,8 +46,8 @@ pub(super) enum Ended {
     Lost(String),
     /// What the publisher sent, or did not send, makes it useless.
     Refused(String),
-    /// Another publisher may be better.
-    Better(Standing),
+    /// Another publisher may be better than one of which this is to be thought.
+    Better { standing: Standing, freshness: Option<Freshness>, next: String },
     /// The publisher is no longer among those configured.
     NotListed,
 }
@@ -56,7 +56,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(reason) | Self::Lost(reason) | Self::Refused(reason) => f.write_str(reason),
-            Self::Better(standing) => write!(f, "left for another: {}", standing.as_str()),
+            Self::Better { standing, .. } => write!(f, "left for another: {}", standing.as_str()),
             Self::NotListed => f.write_str("no longer configured"),
         }
     }
@@ -108,9 +108,10 @@ impl<'a> Link<'a> {
         Ok(link)
     }
 
-    pub(super) async fn run(mut self, rota: &Rota) -> Ended {
+    pub(super) async fn run(mut self, rota: &mut Rota) -> Ended {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut said = None;
         loop {
             let event = self.next_event(&mut ticks).await;
             let now = Instant::now();
@@ -140,9 +141,18 @@ impl<'a> Link<'a> {
             if !publishers.iter().any(|address| address == self.address) {
                 return Ended::NotListed;
             }
-            if standing.is_poor() && rota.has_alternative(self.address, &publishers, now) {
-                return Ended::Better(standing);
+            let freshness = self.session.freshness();
+            if let Some(next) = rota.better_than(self.address, standing, freshness, &publishers, now) {
+                return Ended::Better { standing, freshness, next };
             }
+            if standing.is_poor() && said != Some(standing) {
+                warn!(
+                    publisher = self.address,
+                    standing = standing.as_str(),
+                    "no publisher is known to be better; staying"
+                );
+            }
+            said = Some(standing);
         }
     }
 

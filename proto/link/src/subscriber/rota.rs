@@ -1,63 +1,143 @@
-//! Whose turn it is among several publishers.
+//! Whose turn it is among several publishers, and whether another one is better than the one followed.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
-/// How long a publisher that was left, or was not to be had, is no alternative to another at first: some elections long.
+use hanse_sync::{Freshness, Standing};
+
+/// How long it is believed of a publisher that was left, or was not to be had, that it is no better: some elections long.
 /// In an election nobody has a quorum, and whoever was left for that must not be out of the question when the next one fails.
 const POOR_AT_FIRST: Duration = Duration::from_secs(5);
-/// Each time it disappoints again it is none for twice as long, up to this: long enough that a subscriber who finds all of
-/// them stale mostly stays with one, short enough that one cut off right after an election is left within seconds all the
-/// same. Who did not disappoint for so long begins anew.
+/// Each time it disappoints again that is believed for twice as long. Up to this it is no alternative to one that is behind
+/// or offers nothing, and its turn comes last. Who did not disappoint for so long begins anew.
 const POOR_AT_MOST: Duration = Duration::from_secs(10);
+/// Up to this it is no alternative to one that is out of contact too: in an outage of days nobody is fresher, and looking costs
+/// the link. It delays only those who follow one that is still cut off when the others have a quorum again, and them by no
+/// more than the outage lasted before.
+const STALE_AT_MOST: Duration = Duration::from_secs(60);
+/// By how much another's contact with the leader must be later to be worth a new link: ages are told once a second.
+const FRESHER_BY: Duration = Duration::from_secs(1);
 
-/// The order in which publishers are tried: in turn, those that disappointed lately last.
+/// The order in which publishers are tried, by what is known of those that disappointed.
 #[derive(Debug)]
 pub(super) struct Rota {
     turn: usize,
-    poor: BTreeMap<String, Poor>,
+    left: BTreeMap<String, Left>,
+    /// When a publisher that was followed was last seen to have a quorum.
+    quorum_seen: Option<Instant>,
 }
 
-/// One that disappointed.
+/// What is known of one that was left, or was not to be had.
 #[derive(Debug, Clone, Copy)]
-struct Poor {
-    until: Instant,
+struct Left {
+    at: Instant,
+    /// When it had last confirmed contact with the leader, if it was left for that.
+    confirmed_at: Option<Instant>,
+    /// How long all this is believed.
     lasting: Duration,
+}
+
+impl Left {
+    fn is_poor(&self, now: Instant) -> bool {
+        now < self.at + self.lasting.min(POOR_AT_MOST)
+    }
+
+    /// Whether it says anything still. If there was a quorum since, this one may be part of it.
+    fn holds(&self, quorum_seen: Option<Instant>, now: Instant) -> bool {
+        quorum_seen.is_none_or(|at| at <= self.at) && now < self.at + self.lasting
+    }
 }
 
 impl Rota {
     /// Begins anywhere, so that the subscribers of a region do not all follow the first.
     pub(super) fn starting_at(turn: usize) -> Self {
-        Self { turn, poor: BTreeMap::new() }
+        Self { turn, left: BTreeMap::new(), quorum_seen: None }
     }
 
-    /// The next one to try.
+    /// The next one to try: in turn, those that disappointed lately last, and of these the freshest of those that answer first.
     pub(super) fn next(&mut self, addresses: &[String], now: Instant) -> Option<String> {
-        let count = addresses.len();
-        let start = self.turn.checked_rem(count)?;
-        let in_turn = || (start..count).chain(0..start);
-        let index = in_turn().find(|index| !self.is_poor(&addresses[*index], now)).unwrap_or(start);
+        let rank = |address: &str| match self.left.get(address).filter(|left| left.is_poor(now)) {
+            None => (0, None),
+            Some(Left { confirmed_at: Some(at), .. }) => (1, Some(Reverse(*at))),
+            Some(Left { confirmed_at: None, .. }) => (2, None),
+        };
+        let index = self.in_turn(addresses).min_by_key(|index| rank(&addresses[*index]))?;
         self.turn = index + 1;
         Some(addresses[index].clone())
     }
 
-    /// Notes that `address` was left or was not to be had.
+    /// Notes that `address` was not to be had, or that the link to it ended.
     pub(super) fn mark_poor(&mut self, address: &str, now: Instant) {
-        self.poor.retain(|_, poor| now < poor.until + POOR_AT_MOST);
-        let again = |poor: &Poor| (poor.lasting * 2).min(POOR_AT_MOST);
-        let lasting = self.poor.get(address).map_or(POOR_AT_FIRST, again);
-        self.poor.insert(address.to_owned(), Poor { until: now + lasting, lasting });
+        self.mark(address, None, now);
     }
 
-    /// Whether there is another than `current` that did not disappoint lately.
-    pub(super) fn has_alternative(&self, current: &str, addresses: &[String], now: Instant) -> bool {
-        addresses.iter().any(|address| address != current && !self.is_poor(address, now))
+    /// Notes that `address` was left for what it said.
+    pub(super) fn mark_left(
+        &mut self,
+        address: &str,
+        standing: Standing,
+        freshness: Option<Freshness>,
+        now: Instant,
+    ) {
+        let confirmed_at = freshness.filter(|_| is_out_of_contact(standing)).map(|fresh| fresh.confirmed_at);
+        self.mark(address, confirmed_at, now);
     }
 
-    fn is_poor(&self, address: &str, now: Instant) -> bool {
-        self.poor.get(address).is_some_and(|poor| now < poor.until)
+    fn mark(&mut self, address: &str, confirmed_at: Option<Instant>, now: Instant) {
+        self.left.retain(|_, left| now < left.at + left.lasting + POOR_AT_MOST);
+        let again = |left: &Left| (left.lasting * 2).min(STALE_AT_MOST);
+        let lasting = self.left.get(address).map_or(POOR_AT_FIRST, again);
+        self.left.insert(address.to_owned(), Left { at: now, confirmed_at, lasting });
+    }
+
+    /// The one to leave `current` for now, if there is one: where `current` is out of contact, one that is known to be fresher or of
+    /// which nothing is known; else one that did not disappoint lately.
+    pub(super) fn better_than(
+        &mut self,
+        current: &str,
+        standing: Standing,
+        freshness: Option<Freshness>,
+        addresses: &[String],
+        now: Instant,
+    ) -> Option<String> {
+        if standing == Standing::Good {
+            self.quorum_seen = Some(now);
+        }
+        if !standing.is_poor() {
+            return None;
+        }
+        let others =
+            || self.in_turn(addresses).map(|index| &addresses[index]).filter(|other| *other != current);
+        let left = |other: &str| self.left.get(other);
+        let better = match freshness.filter(|_| is_out_of_contact(standing)) {
+            None => others().find(|other| !left(other).is_some_and(|left| left.is_poor(now))),
+            Some(Freshness { confirmed_at, .. }) => {
+                let is_unknown =
+                    |other: &str| !left(other).is_some_and(|left| left.holds(self.quorum_seen, now));
+                let known = |other: &str| left(other).and_then(|left| left.confirmed_at);
+                let freshest = || others().max_by_key(|other| known(other));
+                let is_fresher =
+                    |other: &&String| known(other).is_some_and(|at| at > confirmed_at + FRESHER_BY);
+                others().find(|other| is_unknown(other)).or_else(|| freshest().filter(is_fresher))
+            }
+        };
+        better.cloned()
+    }
+
+    fn in_turn(&self, addresses: &[String]) -> impl Iterator<Item = usize> + use<> {
+        let count = addresses.len();
+        let start = self.turn.checked_rem(count).unwrap_or_default();
+        (start..count).chain(0..start)
+    }
+}
+
+fn is_out_of_contact(standing: Standing) -> bool {
+    match standing {
+        Standing::Stale | Standing::NoQuorum => true,
+        Standing::Waiting | Standing::Good | Standing::Behind | Standing::OffersNothing => false,
     }
 }
 
@@ -67,6 +147,43 @@ mod tests {
 
     fn addresses() -> Vec<String> {
         ["a", "b", "c"].map(str::to_owned).to_vec()
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// Follows one publisher after the other, as a subscriber does.
+    struct Walk {
+        rota: Rota,
+        current: String,
+        now: Instant,
+    }
+
+    impl Walk {
+        fn starting_with(address: &str) -> Self {
+            // Long after anything that is confirmed in a test.
+            let now = Instant::now() + seconds(10_000);
+            Self { rota: Rota::starting_at(0), current: address.to_owned(), now }
+        }
+
+        /// The present publisher says that it had contact so many seconds ago. Where that leads.
+        fn hears(&mut self, age: u64) -> String {
+            let standing = if age > 5 { Standing::Stale } else { Standing::Good };
+            let freshness = Some(Freshness { confirmed_at: self.now - seconds(age), quorum: age == 0 });
+            let next = self.rota.better_than(&self.current, standing, freshness, &addresses(), self.now);
+            if let Some(next) = next {
+                self.rota.mark_left(&self.current, standing, freshness, self.now);
+                self.current = next;
+            }
+            self.current.clone()
+        }
+
+        fn fails(&mut self) -> String {
+            self.rota.mark_poor(&self.current, self.now);
+            self.current = self.rota.next(&addresses(), self.now).unwrap();
+            self.current.clone()
+        }
     }
 
     #[test]
@@ -82,45 +199,106 @@ mod tests {
     fn the_poor_come_last_and_are_no_alternative() {
         let now = Instant::now();
         let mut rota = Rota::starting_at(0);
+        let better = |rota: &mut Rota, now| rota.better_than("b", Standing::Behind, None, &addresses(), now);
         rota.mark_poor("a", now);
         assert_eq!(rota.next(&addresses(), now).as_deref(), Some("b"));
-        assert!(rota.has_alternative("b", &addresses(), now));
+        assert_eq!(better(&mut rota, now).as_deref(), Some("c"));
         rota.mark_poor("c", now);
-        assert!(!rota.has_alternative("b", &addresses(), now), "all others disappointed: stay");
+        assert_eq!(better(&mut rota, now), None, "all others disappointed: stay");
         rota.mark_poor("b", now);
         assert_eq!(rota.next(&addresses(), now).as_deref(), Some("c"), "all of them did: the next in turn");
-        assert!(rota.has_alternative("b", &addresses(), now + POOR_AT_FIRST));
-    }
-
-    /// An election drives a subscriber past everybody; whoever it ends at may be cut off right after it.
-    #[test]
-    fn after_an_election_the_others_are_soon_an_alternative_again() {
-        let now = Instant::now();
-        let mut rota = Rota::starting_at(0);
-        rota.mark_poor("a", now);
-        rota.mark_poor("b", now + Duration::from_secs(1));
-        let later = now + Duration::from_secs(6);
-        assert!(!rota.has_alternative("c", &addresses(), later - POOR_AT_FIRST / 2));
-        assert!(rota.has_alternative("c", &addresses(), later));
+        assert!(better(&mut rota, now + POOR_AT_FIRST).is_some());
     }
 
     #[test]
     fn who_disappoints_again_and_again_is_poor_for_longer() {
         let mut now = Instant::now();
         let mut rota = Rota::starting_at(0);
+        let only = ["a".to_owned()];
         let mut lasting = Vec::new();
         for _ in 0..5 {
             rota.mark_poor("a", now);
             let from = now;
-            while !rota.has_alternative("b", &["a".to_owned()], now) {
-                now += Duration::from_secs(1);
+            while rota.better_than("b", Standing::Behind, None, &only, now).is_none() {
+                now += seconds(1);
             }
             lasting.push((now - from).as_secs());
         }
         assert_eq!(lasting, [5, 10, 10, 10, 10]);
-        now += POOR_AT_MOST;
+        now += STALE_AT_MOST + POOR_AT_MOST;
         rota.mark_poor("a", now);
-        assert!(rota.has_alternative("b", &["a".to_owned()], now + POOR_AT_FIRST), "it begins anew");
+        let again = rota.better_than("b", Standing::Behind, None, &only, now + POOR_AT_FIRST);
+        assert!(again.is_some(), "it begins anew");
+    }
+
+    #[test]
+    fn one_that_serves_well_is_not_left() {
+        let mut walk = Walk::starting_with("a");
+        assert_eq!(walk.hears(0), "a");
+        let mut rota = Rota::starting_at(0);
+        assert_eq!(rota.better_than("a", Standing::Waiting, None, &addresses(), Instant::now()), None);
+    }
+
+    /// Everybody is looked at once; then it is the freshest, and there one stays.
+    #[test]
+    fn where_all_are_out_of_contact_the_freshest_is_followed() {
+        let mut walk = Walk::starting_with("a");
+        assert_eq!(walk.hears(30), "b", "nothing is known of it");
+        assert_eq!(walk.hears(20), "c", "nor of this");
+        assert_eq!(walk.hears(25), "b", "it is fresher than this one");
+        for _ in 0..4 {
+            assert_eq!(walk.hears(20), "b");
+            walk.now += seconds(1);
+        }
+    }
+
+    #[test]
+    fn in_an_outage_others_are_looked_at_ever_less_often() {
+        let mut walk = Walk::starting_with("a");
+        let began = walk.now;
+        let mut changes = Vec::new();
+        while walk.now < began + seconds(600) {
+            // None of them has heard of the leader since.
+            let age = 6 + (walk.now - began).as_secs();
+            let before = walk.current.clone();
+            if walk.hears(age) != before {
+                changes.push((walk.now - began).as_secs());
+            } else {
+                walk.now += seconds(1);
+            }
+        }
+        let in_the_first_minute = changes.iter().filter(|at| **at < 60).count();
+        let in_the_last_minutes = changes.iter().filter(|at| **at >= 300).count();
+        assert!(in_the_first_minute >= 4, "{changes:?}");
+        assert!((4..=15).contains(&in_the_last_minutes), "two others, each once a minute: {changes:?}");
+    }
+
+    /// An election drives a subscriber past everybody; whoever it ends at may be cut off right after it.
+    #[test]
+    fn what_was_seen_before_the_last_quorum_counts_no_more() {
+        let mut walk = Walk::starting_with("a");
+        assert_eq!((walk.hears(6), walk.hears(6)), ("b".to_owned(), "c".to_owned()));
+        assert_eq!(walk.hears(6), "c", "nobody is better");
+        walk.now += seconds(2);
+        assert_eq!(walk.hears(0), "c", "there is a quorum again");
+        walk.now += seconds(6);
+        assert_eq!(walk.hears(6), "a", "that this one had none was before");
+        assert_eq!(walk.hears(0), "a");
+    }
+
+    /// Two of three are gone: the third is all there is, and is not left for them again and again.
+    #[test]
+    fn those_that_do_not_answer_are_no_reason_to_leave() {
+        let mut walk = Walk::starting_with("c");
+        assert_eq!(walk.hears(6), "a");
+        assert_eq!(walk.fails(), "b", "in turn");
+        assert_eq!(walk.fails(), "c", "the one that answers, though it was just left");
+        for second in 0..4 {
+            walk.now += seconds(1);
+            assert_eq!(walk.hears(7 + second), "c");
+        }
+        walk.now += seconds(2);
+        assert_ne!(walk.hears(13), "c", "now and then they are tried again");
     }
 
     #[test]
@@ -130,6 +308,6 @@ mod tests {
         let only = ["a".to_owned()];
         rota.mark_poor("a", now);
         assert_eq!(rota.next(&only, now).as_deref(), Some("a"));
-        assert!(!rota.has_alternative("a", &only, now));
+        assert_eq!(rota.better_than("a", Standing::Behind, None, &only, now), None);
     }
 }

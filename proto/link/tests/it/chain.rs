@@ -1,13 +1,14 @@
 //! Control plane → agent → gateway: the same code on both hops.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use bytes::Bytes;
 use hanse_link::{EffectiveSource, InUse, Quarantine, Replicas};
 use hanse_proto::sync::Quarantined;
 use tokio::sync::watch;
 
 use crate::federation::{
-    Federation, Publisher, agent, at, eventually, gateway, revision, same, scope, server, value,
+    Federation, Publisher, agent, always, at, eventually, gateway, revision, same, scope, server, value,
 };
 
 #[tokio::test]
@@ -85,6 +86,19 @@ async fn changes_pass_down_and_acknowledgements_up() {
     assert_eq!(held.metrics().resyncs.get(), 0);
 }
 
+/// Whether a subscriber said that it uses this revision.
+fn acknowledged(publisher: &Publisher, revision: u64) -> bool {
+    let uses = |ack: &hanse_link::ScopeAck| ack.effective == Some(at(revision));
+    publisher.subscribers.snapshot().iter().any(|record| record.scopes.get(&scope()).is_some_and(uses))
+}
+
+fn last_good(hub: &Replicas) -> Option<BTreeMap<Arc<str>, Bytes>> {
+    hub.read(|map| {
+        let last_good = map.get(&scope())?.last_good();
+        Some(last_good.map(|(key, value)| (key.clone(), value.clone())).collect())
+    })
+}
+
 /// A gateway found a value unusable. One that comes anew gets the version before, too, which the first could use.
 #[tokio::test]
 async fn newcomers_get_the_last_version_that_somebody_could_use() {
@@ -109,16 +123,10 @@ async fn newcomers_get_the_last_version_that_somebody_could_use() {
         let in_use = InUse { position: at(revision), quarantine: Quarantine::of(named) };
         serve.send_replace(BTreeMap::from([(scope(), in_use)]));
     };
-    let held = |hub: &Replicas| hub.read(|map| map.get(&scope()).map(|replica| replica.last_good().clone()));
+    let held = |hub: &Replicas| last_good(hub);
     eventually("the relay has the first version", || revision(&relayed) == Some(1)).await;
     uses(1, &[]);
-    let confirmed = || {
-        let records = relay.subscribers.snapshot();
-        records
-            .iter()
-            .any(|record| record.scopes.get(&scope()).is_some_and(|ack| ack.effective == Some(at(1))))
-    };
-    eventually("the first version is confirmed", confirmed).await;
+    eventually("the first version is confirmed", || acknowledged(&relay, 1)).await;
     // Both of these replace what is in use; only one of them can be used.
     control.put(2, "route/default/a", "bad");
     control.put(3, "route/default/b", "good");
@@ -139,6 +147,89 @@ async fn newcomers_get_the_last_version_that_somebody_could_use() {
     let wanted = BTreeMap::from([("route/default/a".into(), bytes::Bytes::from("good"))]);
     assert_eq!(held(&second), Some(wanted));
     assert!(same(&relayed, &second), "the root does not cover it");
+}
+
+/// It was away for two changes: the first was good, the second is not.
+#[tokio::test]
+async fn who_comes_back_gets_the_last_version_that_the_others_could_use() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    let key = "route/default/a";
+    control.put(1, key, "good");
+    let control_serving = federation.serve(&control, None).await;
+    let relayed = Replicas::remembering(Default::default());
+    let up = federation.follow(agent("agent-1"), &[&control_serving], &relayed);
+    let relay = Publisher::relaying(agent("agent-1"), relayed.clone(), up.handle.freshness.clone());
+    let relay_serving = federation.serve(&relay, None).await;
+    let (serve, served) = watch::channel(BTreeMap::<_, InUse>::new());
+    let _stayed = federation.follow_as(
+        gateway("gateway-1"),
+        &[&relay_serving],
+        &Replicas::new(),
+        EffectiveSource::Served(served),
+        None,
+    );
+    let uses = |revision, quarantined: &[&str]| {
+        let named = quarantined.iter().map(|key| Quarantined { key: (*key).into(), ..Default::default() });
+        let in_use = InUse { position: at(revision), quarantine: Quarantine::of(named) };
+        serve.send_replace(BTreeMap::from([(scope(), in_use)]));
+    };
+    for (at, value, quarantined) in [(1, "good", &[][..]), (2, "better", &[]), (3, "bad", &[key])] {
+        if at > 1 {
+            control.put(at, key, value);
+        }
+        eventually("the relay has it", || revision(&relayed) == Some(at)).await;
+        uses(at, quarantined);
+        eventually("and knows what became of it", || acknowledged(&relay, at)).await;
+    }
+
+    let away = Replicas::remembering(Default::default());
+    away.update(&scope(), |replica| replica.advance(at(1), vec![(key.into(), "good".into())], vec![]))
+        .unwrap();
+    away.confirm(&scope(), &at(1), &BTreeMap::new());
+    let _away = federation.follow(gateway("gateway-2"), &[&relay_serving], &away);
+    eventually("it is in step", || revision(&away) == Some(3)).await;
+    assert_eq!(away.metrics().deltas_applied.get(), 1, "by a delta");
+    assert_eq!(last_good(&away), Some(BTreeMap::from([(key.into(), Bytes::from("better"))])));
+}
+
+/// More than an Ack names.
+#[tokio::test]
+async fn however_much_cannot_be_used_the_rest_is_confirmed() {
+    let federation = Federation::new();
+    let unusable: Vec<_> = (0..200).map(|index| format!("plan/default/{index}")).collect();
+    let relay =
+        Publisher::relaying(agent("agent-1"), Replicas::remembering(Default::default()), always(true));
+    let put = |revision, value: &'static str| {
+        let upserts = unusable.iter().map(|key| (key.as_str().into(), value.into()));
+        let upserts = upserts.chain([("plan/default/good".into(), value.into())]).collect();
+        relay.replicas.update(&scope(), |replica| replica.advance(at(revision), upserts, vec![])).unwrap();
+    };
+    put(1, "1");
+    let relay_serving = federation.serve(&relay, None).await;
+    let (serve, served) = watch::channel(BTreeMap::<_, InUse>::new());
+    let _gateway = federation.follow_as(
+        gateway("gateway-1"),
+        &[&relay_serving],
+        &Replicas::new(),
+        EffectiveSource::Served(served),
+        None,
+    );
+    let uses = |revision, unusable: &[String]| {
+        let quarantined = unusable.iter().map(|key| Quarantined { key: key.clone(), ..Default::default() });
+        let in_use = InUse { position: at(revision), quarantine: Quarantine::of(quarantined) };
+        serve.send_replace(BTreeMap::from([(scope(), in_use)]));
+    };
+    uses(1, &[]);
+    eventually("the first content is confirmed", || acknowledged(&relay, 1)).await;
+    put(2, "2");
+    assert_eq!(last_good(&relay.replicas).map(|held| held.len()), Some(201));
+    uses(2, &unusable);
+    eventually("what is in use is confirmed, and nothing else", || {
+        last_good(&relay.replicas)
+            .is_some_and(|held| held.len() == 200 && !held.contains_key("plan/default/good"))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Publishers that come, go, and differ.
 
-use hanse_link::{Reason, Replicas, Standing};
+use std::time::{Duration, Instant};
+
+use hanse_link::{Freshness, Reason, Replicas, Standing};
+use tokio::sync::watch;
 
 use crate::federation::{
     Federation, Publisher, agent, always, at, eventually, revision, same, scope, server, value,
@@ -69,6 +72,43 @@ async fn a_publisher_with_a_quorum_is_preferred_and_one_without_better_than_none
     assert!(same(&cut_off.replicas, &held));
     eventually("it stays, there being no better", || standing() == Some(Standing::NoQuorum)).await;
     assert!(following.connected_to(&cut_off_serving));
+}
+
+#[tokio::test]
+async fn where_nobody_has_a_quorum_all_follow_the_freshest_and_stay() {
+    /// They begin with either publisher, so some of them begin with the wrong one.
+    const AGENTS: usize = 8;
+    let federation = Federation::new();
+    let out_of_contact_for = |seconds| {
+        let confirmed_at = Instant::now() - Duration::from_secs(seconds);
+        watch::channel(Freshness { confirmed_at, quorum: false }).1
+    };
+    let fresher = Publisher::relaying(server("cp-1"), Replicas::new(), out_of_contact_for(30));
+    let staler = Publisher::relaying(server("cp-2"), Replicas::new(), out_of_contact_for(60));
+    for publisher in [&fresher, &staler] {
+        publisher.put(1, "a", "1");
+    }
+    let fresher_serving = federation.serve(&fresher, None).await;
+    let staler_serving = federation.serve(&staler, None).await;
+    let held: [_; AGENTS] = std::array::from_fn(|_| Replicas::new());
+    let follow = |(index, held)| {
+        let identity = agent(&format!("agent-{index}"));
+        federation.follow(identity, &[&staler_serving, &fresher_serving], held)
+    };
+    let following: Vec<_> = held.iter().enumerate().map(follow).collect();
+    eventually("all know both and follow the fresher, and say that it is stale", || {
+        following.iter().zip(&held).all(|(following, held)| {
+            let standing = following.handle.status.borrow().standing;
+            let knows_both = held.metrics().connections.get() >= 2;
+            knows_both && following.connected_to(&fresher_serving) && standing == Some(Standing::Stale)
+        })
+    })
+    .await;
+    // Until the other is looked at again, nobody moves.
+    let connections: u64 = held.iter().map(|held| held.metrics().connections.get()).sum();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let later: u64 = held.iter().map(|held| held.metrics().connections.get()).sum();
+    assert!(later <= connections + 2 * AGENTS as u64, "{connections} connections, a second later {later}");
 }
 
 #[tokio::test]

@@ -14,6 +14,14 @@ fn damaged_files(dir: &Path) -> usize {
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("damaged-")).count()
 }
 
+fn keyless_files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(options(dir).dir).unwrap().flatten();
+    let keyless = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("keyless-"));
+    let mut files: Vec<_> = keyless.map(|entry| entry.path()).collect();
+    files.sort();
+    files
+}
+
 fn lost(store: &Store, what: &'static str) -> u64 {
     store.metrics().damaged.get_or_create(&Damaged { what }).get()
 }
@@ -69,18 +77,16 @@ async fn a_file_that_is_no_store_is_moved_aside() {
     for garbage in [vec![0; 100_000], b"not a database".repeat(1_000), vec![255; 3]] {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(options(dir.path()).dir).unwrap();
+        options(dir.path()).key.load(false).unwrap();
         fs::write(file(dir.path()), garbage).unwrap();
         starts_over(dir.path(), options(dir.path()), "garbage").await;
     }
 }
 
 #[tokio::test]
-async fn a_lost_key_or_another_nodes_store_is_moved_aside() {
+async fn another_nodes_store_or_one_of_another_key_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     made(dir.path()).await;
-    fs::remove_file(dir.path().join("store-key")).unwrap();
-    starts_over(dir.path(), options(dir.path()), "the key is lost and another one was made").await;
-
     let other = StoreOptions { node: "gateway-2".to_owned(), ..options(dir.path()) };
     starts_over(dir.path(), other, "another node's").await;
 
@@ -91,6 +97,58 @@ async fn a_lost_key_or_another_nodes_store_is_moved_aside() {
         close(Store::open(StoreOptions { key, ..options(dir.path()) }).await.unwrap().0).await;
     }
     assert_eq!(damaged_files(dir.path()), 3);
+}
+
+/// The volume with the key is mounted a moment after the process starts.
+#[tokio::test]
+async fn a_key_that_comes_late_is_waited_for_and_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
+    fs::rename(&key, &elsewhere).unwrap();
+    let opening = tokio::spawn(Store::open(options(dir.path())));
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await; // for what must not happen
+    assert!(!key.exists() && !opening.is_finished());
+    fs::rename(&elsewhere, &key).unwrap();
+    let (store, loaded) = opening.await.unwrap().unwrap();
+    assert_eq!(loaded.scopes.len(), 2);
+    assert_eq!((lost(&store, "file"), damaged_files(dir.path())), (0, 0));
+}
+
+#[tokio::test]
+async fn a_store_whose_key_is_lost_is_kept_aside_and_may_be_put_back() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path()).await;
+    let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
+    fs::rename(&key, &elsewhere).unwrap();
+    let (store, loaded) = open(dir.path()).await;
+    assert!(loaded == Loaded::default(), "nothing opens it");
+    assert_eq!((lost(&store, "file"), damaged_files(dir.path())), (1, 0));
+    assert!(store.is_writable() && key.exists(), "it goes on with a new key");
+    keep(&store, whole("staging", 7, &[record("a", 7, Some("1"))])).await;
+    close(store).await;
+    assert_eq!(only(open(dir.path()).await.1).0.scope, scope("staging"));
+
+    let [aside] = <[_; 1]>::try_from(keyless_files(dir.path())).expect("it is kept");
+    fs::rename(aside, file(dir.path())).unwrap();
+    fs::rename(&elsewhere, &key).unwrap();
+    assert_eq!(open(dir.path()).await.1.scopes.len(), 2);
+}
+
+/// As of a container that keeps its data and not its key.
+#[test]
+fn of_many_stores_without_a_key_the_newest_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let StoreOptions { dir: store, node, key } = options(dir.path());
+    fs::create_dir_all(&store).unwrap();
+    let (medium, metrics) = (Box::new(crate::file::Disk), crate::StoreMetrics::default());
+    let lost = crate::file::StoreFile { dir: store, node, key, medium, metrics };
+    for content in 0..5_u8 {
+        fs::write(file(dir.path()), [content]).unwrap();
+        lost.move_keyless_aside("a test").unwrap();
+    }
+    let kept: Vec<_> = keyless_files(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(kept, [[2], [3], [4]]);
 }
 
 /// Copies a raw record of one table to another place in it.
@@ -150,7 +208,7 @@ async fn a_head_of_another_lineage_opens_no_record_of_this_one() {
 async fn a_note_that_was_moved_is_lost_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
-    store.put_usable(&scope("production"), "a", "1".into());
+    store.put_usable(&scope("production"), "a", Some("1".into()));
     keep(&store, whole("production", 5, &content())).await;
     close(store).await;
     let of = "runtime/eu-west/production";
@@ -158,7 +216,7 @@ async fn a_note_that_was_moved_is_lost_alone() {
     let (store, loaded) = open(dir.path()).await;
     only(loaded);
     assert_eq!(lost(&store, "note"), 1);
-    assert_eq!(store.usable(&scope("production")), BTreeMap::from([("a".into(), "1".into())]));
+    assert_eq!(store.usable(&scope("production")), BTreeMap::from([("a".into(), Some("1".into()))]));
     keep(&store, Transaction::default()).await;
     close(store).await;
     assert_eq!(lost(&open(dir.path()).await.0, "note"), 0);

@@ -71,11 +71,19 @@ pub(super) struct Cursor {
     held_back: bool,
     /// Largest chunk to send.
     chunk_bytes: usize,
+    /// Whether deltas may carry last good versions.
+    takes_last_good: bool,
 }
 
 impl Cursor {
-    pub(super) fn new(at: Option<Position>, root: Option<Root>, chunk_bytes: usize) -> Self {
-        Self { at, root, transfer: None, bookmarked: None, moved: None, held_back: false, chunk_bytes }
+    pub(super) fn new(
+        at: Option<Position>,
+        root: Option<Root>,
+        chunk_bytes: usize,
+        takes_last_good: bool,
+    ) -> Self {
+        let (transfer, bookmarked, moved) = (None, None, None);
+        Self { at, root, transfer, bookmarked, moved, held_back: false, chunk_bytes, takes_last_good }
     }
 
     /// When there is something to send though the replica stays as it is. A transfer goes on whenever there is room.
@@ -102,7 +110,12 @@ impl Cursor {
         let to = replica.and_then(Replica::position).copied();
         match (self.answer(replica), replica, to) {
             (Answer::Delta(changes), Some(replica), Some(to)) => {
-                let (transfer, begin) = Transfer::delta(scope, self.at, to, replica.root(), changes);
+                let last_good = match self.at.filter(|_| self.takes_last_good) {
+                    Some(at) => replica.last_good_since(at.revision),
+                    None => Vec::new(),
+                };
+                let (transfer, begin) =
+                    Transfer::delta(scope, self.at, to, replica.root(), changes, last_good);
                 out.push(begin);
                 self.go_on(scope, transfer, freshness, now, out);
             }

@@ -15,7 +15,12 @@ fn message(body: subscriber_message::Body) -> SubscriberMessage {
 }
 
 fn introduction() -> SubscriberMessage {
-    message(subscriber_message::Body::Introduction(sync::Introduction::default()))
+    introduction_with(&FEATURES)
+}
+
+fn introduction_with(features: &[&str]) -> SubscriberMessage {
+    let features = features.iter().map(|feature| (*feature).to_owned()).collect();
+    message(subscriber_message::Body::Introduction(sync::Introduction { features, ..Default::default() }))
 }
 
 fn hello(scope: &str, position: Option<Position>, root: Option<Root>) -> SubscriberMessage {
@@ -36,11 +41,15 @@ struct Example {
 
 impl Example {
     fn new(replicas: ReplicaMap) -> Self {
+        Self::introduced(replicas, introduction())
+    }
+
+    fn introduced(replicas: ReplicaMap, introduction: SubscriberMessage) -> Self {
         let start = Instant::now();
         let mut example =
             Self { session: PublisherSession::new("p".into()), replicas, start, elapsed: Duration::ZERO };
         example.session.admit([scope("e")], None);
-        example.session.handle(introduction()).unwrap();
+        example.session.handle(introduction).unwrap();
         assert_eq!(example.next(), ["welcome to runtime/r/e as of nowhere"]);
         example
     }
@@ -97,6 +106,45 @@ fn every_hello_has_its_answer() {
         example.hello(position, root);
         assert_eq!(example.next(), expected, "{name}");
         assert_eq!(example.next(), Vec::<String>::new(), "{name}: said once");
+    }
+}
+
+/// a=1 at 10, a=2 at 11, both confirmed; a=3 at 12 cannot be used, a=4 at 13 neither.
+fn remembering() -> Replica {
+    let mut replica = Replica::new();
+    replica.remember_last_good(BTreeMap::new());
+    let mut put = |revision: u64, but: &[&str]| {
+        let value = (revision - 9).to_string();
+        replica.advance(at(revision), puts(&[("a", &value)]), vec![]).unwrap();
+        let but: BTreeMap<_, _> = but.iter().map(|key| (Arc::from(*key), None)).collect();
+        replica.confirm(&at(revision), &but);
+    };
+    put(10, &[]);
+    put(11, &[]);
+    put(12, &["a"]);
+    put(13, &["a"]);
+    replica
+}
+
+#[test]
+fn a_delta_carries_the_last_good_versions_it_skips() {
+    let root = |value: &str| {
+        let mut replica = Replica::new();
+        replica.advance(at(1), puts(&[("a", value)]), vec![]).unwrap();
+        Some(replica.root())
+    };
+    let table = [
+        ("missed the good version", 10, root("1"), "chunk a=4 a~2"),
+        ("had it", 11, root("2"), "chunk a=4"),
+        ("had it, and the bad one after it", 12, root("3"), "chunk a=4"),
+    ];
+    for (name, from, root, chunk) in table {
+        let mut example = Example::new(holding(remembering()));
+        example.hello(Some(at(from)), root);
+        assert_eq!(example.next()[1], chunk, "{name}");
+        let mut example = Example::introduced(holding(remembering()), introduction_with(&[]));
+        example.hello(Some(at(from)), root);
+        assert_eq!(example.next()[1], "chunk a=4", "{name}, and does not know the feature");
     }
 }
 
@@ -409,6 +457,7 @@ fn acknowledgements_are_read() {
         durable: None,
         quarantined: quarantined.clone(),
         quarantined_total: 1,
+        quarantined_digests: Bytes::new(),
     };
     assert_eq!(
         session.handle(message(subscriber_message::Body::Ack(ack))),

@@ -28,6 +28,7 @@ impl Transfer {
         to: Position,
         root: Root,
         changes: Changes,
+        last_good: Vec<(Arc<str>, Bytes)>,
     ) -> (Self, Body) {
         let begin = sync::Begin {
             scope: scope.to_string(),
@@ -36,7 +37,7 @@ impl Transfer {
             to: Some(to.into()),
             reason: String::new(),
         };
-        (Self::new(to, root, changes, Vec::new()), Body::Begin(begin))
+        (Self::new(to, root, changes, last_good), Body::Begin(begin))
     }
 
     pub(super) fn snapshot(
@@ -53,8 +54,7 @@ impl Transfer {
             reason: reason.to_string(),
         };
         let content = Changes { upserts: replica.content(), removals: Vec::new() };
-        let last_good =
-            replica.last_good().iter().map(|(key, value)| (Arc::clone(key), value.clone())).collect();
+        let last_good = replica.last_good().map(|(key, value)| (Arc::clone(key), value.clone())).collect();
         (Self::new(to, replica.root(), content, last_good), Body::Begin(begin))
     }
 

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Position, Replica};
-use crate::LineageOrder;
+use crate::{Exceptions, LineageOrder, quarantine::KeyDigest};
 
 /// What is kept of one scope.
 #[derive(Debug, Default)]
@@ -20,46 +20,67 @@ pub(super) struct LastGood {
     enabled: bool,
     /// The version before, of keys whose present one is not confirmed. Of a key that is gone, until it is known that nothing
     /// needs it any more.
-    held: BTreeMap<Arc<str>, Bytes>,
-    /// Keys whose last change is not confirmed, with its revision.
-    pending: BTreeMap<Arc<str>, u64>,
+    held: BTreeMap<Arc<str>, Held>,
+    /// Keys whose last change is not confirmed.
+    pending: BTreeMap<Arc<str>, Pending>,
     by_revision: BTreeSet<(u64, Arc<str>)>,
+    /// Of the changes up to here it is not known whether they were confirmed, for they came before a restart,
+    restored_at: u64,
+    /// but for those up to here, of which somebody has spoken since.
+    spoken_of: u64,
     /// Rises when `held` changes.
     version: u64,
 }
 
+/// A change that is not confirmed.
+#[derive(Debug)]
+struct Pending {
+    revision: u64,
+    /// The key's: worked out once, many acknowledgements are compared with it.
+    digest: KeyDigest,
+}
+
+/// What is known of a key whose last change is not confirmed.
+#[derive(Debug)]
+struct Held {
+    /// The last version that a consumer could use; `None`: it is known that there is none.
+    value: Option<Bytes>,
+    /// When it became the key's value, or later: whoever held the scope then has met it, or was told of it.
+    since: u64,
+}
+
 impl LastGood {
-    /// A change of `key` at `revision` replaces `old`.
-    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<Bytes>, revision: u64) {
+    /// A change of `key` at `revision` replaces `old`, which was there since the revision given with it.
+    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<(Bytes, u64)>, revision: u64) {
         if !self.enabled {
             return;
         }
-        match self.pending.insert(Arc::clone(key), revision) {
+        if let Some(pending) = self.pending.get_mut(key) {
             // Nobody is known to have used it: what was held before it stays.
-            Some(before) => drop(self.by_revision.remove(&(before, Arc::clone(key)))),
-            None => {
-                if let Some(old) = old {
-                    self.hold(Arc::clone(key), old);
-                }
+            let before = std::mem::replace(&mut pending.revision, revision);
+            self.by_revision.remove(&(before, Arc::clone(key)));
+            self.by_revision.insert((revision, Arc::clone(key)));
+        } else {
+            self.pend(key, revision);
+            if let Some((old, since)) = old {
+                self.hold(Arc::clone(key), Some(old), since);
             }
         }
-        self.by_revision.insert((revision, Arc::clone(key)));
     }
 
     /// Revisions of another history are no measure any more: all that is pending is so since `revision`.
     pub(super) fn start_history(&mut self, revision: u64) {
-        self.pending.values_mut().for_each(|pending| *pending = revision);
+        self.pending.values_mut().for_each(|pending| pending.revision = revision);
         self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
+        self.held.values_mut().for_each(|held| held.since = revision);
+        self.restored_at = 0;
     }
 
-    fn confirm(&mut self, until: u64, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
-        let settled: Vec<_> = self
-            .by_revision
-            .iter()
-            .take_while(|(revision, _)| *revision <= until)
-            .filter(|(_, key)| !but.contains_key(key))
-            .cloned()
-            .collect();
+    fn confirm(&mut self, until: u64, but: Exceptions<'_>) {
+        let is_settled =
+            |key: &str| self.pending.get(key).is_none_or(|pending| !but.hold(key, pending.digest));
+        let spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until).cloned();
+        let (settled, unusable): (Vec<_>, Vec<_>) = spoken_of.partition(|(_, key)| is_settled(key));
         for entry in settled {
             self.pending.remove(&entry.1);
             if self.held.remove(&entry.1).is_some() {
@@ -67,74 +88,119 @@ impl LastGood {
             }
             self.by_revision.remove(&entry);
         }
-        for (key, in_use) in but {
+        for (_, key) in unusable {
+            if !self.held.contains_key(&key) {
+                self.hold(key, None, until);
+            }
+        }
+        let Exceptions::Known(known) = but else { return };
+        for (key, in_use) in known {
             if let Some(in_use) = in_use {
                 self.pend(key, until);
-                self.hold(Arc::clone(key), in_use.clone());
+                self.hold(Arc::clone(key), Some(in_use.clone()), until);
             }
         }
     }
 
     fn pend(&mut self, key: &Arc<str>, revision: u64) {
         if !self.pending.contains_key(key) {
-            self.pending.insert(Arc::clone(key), revision);
+            self.pending.insert(Arc::clone(key), Pending { revision, digest: KeyDigest::of(key) });
             self.by_revision.insert((revision, Arc::clone(key)));
         }
     }
 
-    fn hold(&mut self, key: Arc<str>, value: Bytes) {
-        if self.held.get(&key) != Some(&value) {
-            self.held.insert(key, value);
+    fn hold(&mut self, key: Arc<str>, value: Option<Bytes>, since: u64) {
+        if self.held.get(&key).map(|held| &held.value) != Some(&value) {
+            self.held.insert(key, Held { value, since });
             self.version += 1;
         }
     }
 }
 
 impl Replica {
-    /// Keeps, from now on, the last good versions of keys until later ones are confirmed; `held` are those kept so far.
-    pub fn remember_last_good(&mut self, held: BTreeMap<Arc<str>, Bytes>) {
+    /// Keeps, from now on, the last good versions of keys until later ones are confirmed; `kept` is what an earlier process
+    /// had of them, as [`Self::last_good_to_keep`] gave it.
+    pub fn remember_last_good(&mut self, kept: BTreeMap<Arc<str>, Option<Bytes>>) {
         let since = self.position.map_or(0, |position| position.revision);
         self.last_good.enabled = true;
-        self.offer_last_good(held, since);
+        for (key, value) in kept {
+            self.last_good.pend(&key, since);
+            self.last_good.hold(key, value, since);
+        }
+        (self.last_good.restored_at, self.last_good.spoken_of) = (since, 0);
     }
 
-    /// Takes over what somebody else holds, of keys of which nothing is held here.
+    /// Takes over what somebody else holds, of keys of which nothing is held here, and of those that are `superseded`.
     pub(super) fn offer_last_good(
         &mut self,
         held: impl IntoIterator<Item = (Arc<str>, Bytes)>,
         revision: u64,
+        superseded: impl Fn(&str) -> bool,
     ) {
         for (key, value) in held {
-            if self.last_good.enabled && !self.last_good.held.contains_key(&key) {
+            let is_news = self.last_good_of(&key).is_none() || superseded(&key);
+            if self.last_good.enabled && is_news {
                 self.last_good.pend(&key, revision);
-                self.last_good.hold(key, value);
+                self.last_good.hold(key, Some(value), revision);
             }
         }
     }
 
     /// A consumer uses the content at `position`, but for some keys: of those it uses the version given, if it is known which.
     /// Of all others the version before is forgotten.
-    pub fn confirm(&mut self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) {
-        if self.awaits(position, but) {
-            self.last_good.confirm(position.revision, but);
+    pub fn confirm<'a>(&mut self, position: &Position, but: impl Into<Exceptions<'a>>) {
+        let but = but.into();
+        if !self.awaits(position, but) {
+            return;
         }
+        // Which of the changes before the restart cannot be used.
+        let LastGood { restored_at, spoken_of, .. } = self.last_good;
+        let until = if but.are_none() { 0 } else { restored_at.min(position.revision) };
+        let unknown = self.changed.range((spoken_of.saturating_add(1), Arc::from(""))..);
+        let unknown = unknown.take_while(|(revision, _)| *revision <= until);
+        for (revision, key) in unknown.filter(|(_, key)| but.hold(key, KeyDigest::of(key))) {
+            self.last_good.pend(key, *revision);
+        }
+        self.last_good.spoken_of = spoken_of.max(position.revision);
+        self.last_good.confirm(position.revision, but);
     }
 
-    /// Whether confirming that would change anything.
-    pub fn awaits(&self, position: &Position, but: &BTreeMap<Arc<str>, Option<Bytes>>) -> bool {
+    /// Whether confirming that may change anything.
+    pub fn awaits<'a>(&self, position: &Position, but: impl Into<Exceptions<'a>>) -> bool {
+        let but = but.into();
         // A consumer that is ahead speaks of content that is not held here (any more).
         let same = |held: &Position| {
             position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
         };
         let first = self.last_good.by_revision.first();
+        let are_unknown = self.last_good.spoken_of < self.last_good.restored_at;
         self.last_good.enabled
+            && but.are_complete()
             && self.position.as_ref().is_some_and(same)
-            && (first.is_some_and(|(revision, _)| *revision <= position.revision) || !but.is_empty())
+            && (first.is_some_and(|(revision, _)| *revision <= position.revision)
+                || are_unknown
+                || !but.are_none())
     }
 
     /// The last good versions, by key.
-    pub fn last_good(&self) -> &BTreeMap<Arc<str>, Bytes> {
-        &self.last_good.held
+    pub fn last_good(&self) -> impl Iterator<Item = (&Arc<str>, &Bytes)> {
+        self.last_good.held.iter().filter_map(|(key, held)| Some((key, held.value.as_ref()?)))
+    }
+
+    /// What is to be kept of them for a later process: also of which keys it is known that there is none.
+    pub fn last_good_to_keep(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Bytes>)> {
+        self.last_good.held.iter().map(|(key, held)| (key, held.value.as_ref()))
+    }
+
+    /// The last good version of a key.
+    pub fn last_good_of(&self, key: &str) -> Option<&Bytes> {
+        self.last_good.held.get(key)?.value.as_ref()
+    }
+
+    /// The last good versions that came after `revision`: whoever stands there has not met them.
+    pub(crate) fn last_good_since(&self, revision: u64) -> Vec<(Arc<str>, Bytes)> {
+        let held = self.last_good.held.iter().filter(|(_, held)| held.since > revision);
+        held.filter_map(|(key, held)| Some((Arc::clone(key), held.value.clone()?))).collect()
     }
 
     /// Rises when they change.
@@ -144,109 +210,4 @@ impl Replica {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Lineage;
-
-    fn at(revision: u64) -> Position {
-        Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }
-    }
-
-    fn put(replica: &mut Replica, revision: u64, key: &str, value: &'static str) {
-        replica.advance(at(revision), vec![(key.into(), value.into())], Vec::new()).unwrap();
-    }
-
-    fn held(replica: &Replica) -> Vec<(&str, &[u8])> {
-        replica.last_good().iter().map(|(key, value)| (&**key, &**value)).collect()
-    }
-
-    fn but(keys: &[&str]) -> BTreeMap<Arc<str>, Option<Bytes>> {
-        keys.iter().map(|key| (Arc::from(*key), None)).collect()
-    }
-
-    fn remembering() -> Replica {
-        let mut replica = Replica::new();
-        replica.remember_last_good(BTreeMap::new());
-        put(&mut replica, 1, "a", "1");
-        replica.confirm(&at(1), &but(&[]));
-        replica
-    }
-
-    #[test]
-    fn the_version_before_is_held_until_the_next_is_confirmed() {
-        let mut replica = remembering();
-        put(&mut replica, 2, "a", "2");
-        assert_eq!(held(&replica), [("a", &b"1"[..])]);
-        replica.confirm(&at(1), &but(&[]));
-        assert_eq!(held(&replica).len(), 1, "it speaks of an earlier position");
-        replica.confirm(&at(2), &but(&[]));
-        assert_eq!(held(&replica), []);
-    }
-
-    #[test]
-    fn what_nobody_could_use_never_becomes_the_last_good_version() {
-        let mut replica = remembering();
-        put(&mut replica, 2, "a", "bad");
-        replica.confirm(&at(2), &but(&["a"]));
-        put(&mut replica, 3, "a", "worse");
-        put(&mut replica, 4, "b", "1");
-        replica.confirm(&at(4), &but(&["a"]));
-        assert_eq!(held(&replica), [("a", &b"1"[..])]);
-        put(&mut replica, 5, "a", "mended");
-        replica.confirm(&at(5), &but(&[]));
-        put(&mut replica, 6, "a", "bad again");
-        assert_eq!(held(&replica), [("a", &b"mended"[..])]);
-    }
-
-    #[test]
-    fn what_is_gone_is_held_while_it_is_needed() {
-        let mut replica = remembering();
-        replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
-        replica.confirm(&at(2), &but(&["a"]));
-        assert_eq!(held(&replica), [("a", &b"1"[..])]);
-        replica.confirm(&at(2), &but(&[]));
-        assert_eq!(held(&replica), []);
-    }
-
-    #[test]
-    fn a_consumer_that_knows_what_it_uses_is_believed() {
-        let mut replica = remembering();
-        put(&mut replica, 2, "a", "2");
-        put(&mut replica, 3, "a", "bad");
-        let in_use = BTreeMap::from([(Arc::from("a"), Some(Bytes::from("2")))]);
-        replica.confirm(&at(3), &in_use);
-        assert_eq!(held(&replica), [("a", &b"2"[..])], "it had compiled revision 2 before 3 came");
-    }
-
-    #[test]
-    fn another_history_starts_the_count_afresh() {
-        let mut replica = remembering();
-        put(&mut replica, 50, "a", "bad");
-        let lineage = Lineage { generation: 2, id: [2; 16], parent: None };
-        let next = |revision| Position { lineage, revision };
-        let content = vec![("a".into(), "bad".into()), ("b".into(), "1".into())];
-        replica.replace(next(7), content).unwrap();
-        replica.confirm(&at(60), &but(&[]));
-        assert_eq!(held(&replica).len(), 1, "that was said of the old history");
-        replica.confirm(&next(7), &but(&["a"]));
-        assert_eq!(held(&replica), [("a", &b"1"[..])]);
-        replica.confirm(&next(7), &but(&[]));
-        assert_eq!(held(&replica), []);
-    }
-
-    #[test]
-    fn who_is_ahead_confirms_nothing() {
-        let mut replica = remembering();
-        put(&mut replica, 2, "a", "bad");
-        replica.confirm(&at(3), &but(&[]));
-        assert_eq!(held(&replica), [("a", &b"1"[..])], "what was mended at 3 is not here");
-    }
-
-    #[test]
-    fn nothing_is_kept_where_nobody_asks() {
-        let mut replica = Replica::new();
-        put(&mut replica, 1, "a", "1");
-        put(&mut replica, 2, "a", "2");
-        assert!(replica.last_good().is_empty() && replica.last_good.pending.is_empty());
-    }
-}
+mod tests;

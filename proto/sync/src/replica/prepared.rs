@@ -1,6 +1,9 @@
 //! Changes computed beside a replica, so that their root is known before anything happens.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -142,6 +145,12 @@ impl Replica {
             return Err(AdvanceError::Moved);
         }
         self.tree.commit(staged);
+        // What a delta says of a key that it changes is later than anything that is known here.
+        let superseded: BTreeSet<_> = last_good
+            .iter()
+            .filter(|(key, _)| kind == Kind::Delta && changes.contains_key(key))
+            .map(|(key, _)| Arc::clone(key))
+            .collect();
         for (key, value) in changes {
             match value {
                 Some(value) => self.set(key, value, to.revision),
@@ -154,7 +163,7 @@ impl Replica {
             Kind::Repair | Kind::Fresh => self.start_history(to, base.is_some()),
         }
         self.position = Some(to);
-        self.offer_last_good(last_good, to.revision);
+        self.offer_last_good(last_good, to.revision, |key| superseded.contains(key));
         let forgotten = self.tombstones.bound();
         self.raise_floor(forgotten);
         Ok(())

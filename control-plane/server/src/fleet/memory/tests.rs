@@ -1,13 +1,20 @@
 use super::*;
 
+/// The history of most of these tests.
+const LINEAGE: Lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+
 fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> sync::SubscriberStatus {
+    gateway_at(name, heard_ms_ago, Position { lineage: LINEAGE, revision })
+}
+
+fn gateway_at(name: &str, heard_ms_ago: u64, position: Position) -> sync::SubscriberStatus {
     sync::SubscriberStatus {
         name: name.into(),
         role: "gateway".into(),
         region: "eu-west".into(),
         scopes: vec![sync::ScopeStatus {
             scope: "runtime/eu-west/production".into(),
-            effective: Some(sync::Position { lineage: None, revision }),
+            effective: Some(position.into()),
             ..Default::default()
         }],
         heard_ms_ago,
@@ -30,7 +37,7 @@ fn agent(heard_ms_ago: u64, connected: bool, subscribers: Vec<sync::SubscriberSt
 
 /// name, age, connected, revision of each gateway.
 fn rows(memory: &Memory, now: Instant) -> Vec<(String, u64, bool, Option<u64>)> {
-    let agents = memory.recall(now);
+    let agents = memory.recall(now, Some(&LINEAGE));
     assert_eq!(agents.len(), 1, "{agents:?}");
     let row = |gateway: &GatewayStatus| {
         (gateway.name.clone(), gateway.heard_ms_ago, gateway.connected, gateway.scopes[0].effective)
@@ -79,7 +86,7 @@ fn nobody_is_forgotten_because_a_node_or_an_agent_went_away() {
     assert_eq!(rows(&memory, later), [("g1".into(), 6_200, false, Some(7))]);
     // After an hour they are history.
     memory.learn([], later + KEEP);
-    assert!(memory.recall(later + KEEP).is_empty());
+    assert!(memory.recall(later + KEEP, Some(&LINEAGE)).is_empty());
 }
 
 #[test]
@@ -89,4 +96,27 @@ fn an_agent_speaks_for_its_own_region_only() {
     let mut memory = Memory::default();
     memory.learn([agent(0, true, vec![foreign])], now);
     assert!(rows(&memory, now).is_empty());
+}
+
+/// The control plane was restored: what was said of another history says nothing of this one, however great its number.
+#[test]
+fn revisions_of_another_history_do_not_count() {
+    let now = Instant::now() + KEEP;
+    let restored = Lineage { generation: 2, id: [2; 16], parent: Some((LINEAGE.id, 40)) };
+    let stranger = Lineage { id: [3; 16], ..LINEAGE };
+    let table = [
+        ("of this history", restored, 45, Some(45)),
+        ("of the history before, where this one left it", LINEAGE, 40, Some(40)),
+        ("of the history before, further on", LINEAGE, 60, None),
+        ("of a history that is none of this one's", stranger, 30, None),
+        ("of a history that supersedes this one", Lineage { generation: 3, ..restored }, 60, None),
+        ("of another history of the same generation", Lineage { id: [9; 16], ..restored }, 60, None),
+    ];
+    for (name, lineage, revision, expected) in table {
+        let mut memory = Memory::default();
+        memory.learn([agent(0, true, vec![gateway_at("g1", 0, Position { lineage, revision })])], now);
+        let effective = |agents: Vec<AgentStatus>| agents[0].gateways[0].scopes[0].effective;
+        assert_eq!(effective(memory.recall(now, Some(&restored))), expected, "{name}");
+        assert_eq!(effective(memory.recall(now, None)), None, "{name}, and there is no history here yet");
+    }
 }

@@ -55,6 +55,21 @@ impl ScopeIndex {
         self.apply(Vec::new(), gone, profiles);
     }
 
+    /// Applies changes of any number of revisions, with the versions in `held_over` where what they lead to cannot be used: as if
+    /// those had been seen in their time.
+    pub fn catch_up(
+        &mut self,
+        held_over: Vec<(Key, Bytes)>,
+        upserts: Vec<(Key, Bytes)>,
+        removals: Vec<Key>,
+        profiles: &mut ConnectProfiles,
+    ) {
+        self.apply(held_over, Vec::new(), profiles);
+        // What is gone goes last: what needs it must have met it.
+        self.apply(upserts, Vec::new(), profiles);
+        self.apply(Vec::new(), removals, profiles);
+    }
+
     /// The keys that are not in force as received, each with the version that is, if there is one.
     pub fn exceptions(&self) -> BTreeMap<Key, Option<Bytes>> {
         let mut exceptions: BTreeMap<Key, Option<Bytes>> =

@@ -299,6 +299,67 @@ fn upstream_of(port: u8) -> runtime::Upstream {
     upstream(&[&format!("http://host:{port}")])
 }
 
+/// A step: what is put, or the keys that go.
+type Step = Result<Vec<(Key, Bytes)>, Vec<Key>>;
+
+/// An index that was away gets what others hold over of what changed, and then the changes: it serves what they serve.
+#[test]
+fn what_was_missed_is_made_up_for() {
+    let bad = |(key, _): (Key, Bytes)| (key, Bytes::from_static(b"\xff"));
+    let to = |upstream: &str, revision| {
+        let mut route = route("a", "/", &["GET /"]);
+        route.upstream = format!("upstream/default/{upstream}");
+        route.api_revision = revision;
+        route_entry(route)
+    };
+    let gone = |entry: (Key, Bytes)| Err(vec![entry.0]);
+    let own = |name: &str, port| upstream_entry(name, upstream_of(port));
+    let table: [(&str, Vec<Step>); 4] = [
+        ("a good version, then a bad one", vec![Ok(vec![to("a1", 2)]), Ok(vec![bad(to("a1", 3))])]),
+        (
+            "a route that came with its upstream, and lost it",
+            vec![
+                Ok(vec![to("a2", 2), own("a2", 2)]),
+                Ok(vec![to("a3", 3), bad(own("a3", 3))]),
+                gone(own("a2", 2)),
+            ],
+        ),
+        (
+            "a subscription that met its plan",
+            vec![Ok(vec![plan("p", 1, 1), subscription("a", "a", "a", "p")]), gone(plan("p", 1, 1))],
+        ),
+        (
+            "nothing to fall back to",
+            vec![
+                Ok(vec![bad(plan("p", 1, 1)), subscription("a", "a", "a", "p")]),
+                Ok(vec![bad(own("a2", 1))]),
+            ],
+        ),
+    ];
+    for (name, missed) in table {
+        let mut profiles = ConnectProfiles::default();
+        let before = || index("production", vec![listener("production", &[]), to("a1", 1), own("a1", 1)]);
+        let (mut seen, mut away, mut told_nothing) = (before(), before(), before());
+        let mut changed = BTreeSet::new();
+        for step in missed {
+            let (upserts, removals) = match step {
+                Ok(upserts) => (upserts, Vec::new()),
+                Err(removals) => (Vec::new(), removals),
+            };
+            changed.extend(upserts.iter().map(|(key, _)| key).chain(&removals).cloned());
+            seen.apply(upserts, removals, &mut profiles);
+        }
+        let held_over = seen.held_over().into_iter().filter(|(key, _)| changed.contains(key)).collect();
+        let (there, gone): (Vec<_>, Vec<_>) =
+            changed.into_iter().partition(|key| seen.received.contains_key(key));
+        let there: Vec<_> = there.into_iter().map(|key| (key.clone(), seen.received[&key].clone())).collect();
+        told_nothing.apply(there.clone(), gone.clone(), &mut profiles);
+        assert_eq!(answers(&told_nothing) == answers(&seen), name == "nothing to fall back to", "{name}");
+        away.catch_up(held_over, there, gone, &mut profiles);
+        assert_eq!(answers(&away), answers(&seen), "{name}");
+    }
+}
+
 /// Everything that can be asked of a table.
 fn answers(index: &ScopeIndex) -> Vec<String> {
     let names = ["a", "b", "c"];

@@ -1,0 +1,206 @@
+use hanse_proto::sync::Quarantined;
+
+use super::*;
+use crate::{Lineage, Quarantine};
+
+fn at(revision: u64) -> Position {
+    Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }
+}
+
+fn put(replica: &mut Replica, revision: u64, key: &str, value: &'static str) {
+    replica.advance(at(revision), vec![(key.into(), value.into())], Vec::new()).unwrap();
+}
+
+fn held(replica: &Replica) -> Vec<(&str, &[u8])> {
+    replica.last_good().map(|(key, value)| (&**key, &**value)).collect()
+}
+
+impl Replica {
+    fn pending(&self) -> usize {
+        self.last_good.pending.len()
+    }
+}
+
+fn but(keys: &[&str]) -> BTreeMap<Arc<str>, Option<Bytes>> {
+    keys.iter().map(|key| (Arc::from(*key), None)).collect()
+}
+
+fn remembering() -> Replica {
+    let mut replica = Replica::new();
+    replica.remember_last_good(BTreeMap::new());
+    put(&mut replica, 1, "a", "1");
+    replica.confirm(&at(1), &but(&[]));
+    replica
+}
+
+#[test]
+fn the_version_before_is_held_until_the_next_is_confirmed() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "a", "2");
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    replica.confirm(&at(1), &but(&[]));
+    assert_eq!(held(&replica).len(), 1, "it speaks of an earlier position");
+    replica.confirm(&at(2), &but(&[]));
+    assert_eq!(held(&replica), []);
+}
+
+#[test]
+fn what_nobody_could_use_never_becomes_the_last_good_version() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "a", "bad");
+    replica.confirm(&at(2), &but(&["a"]));
+    put(&mut replica, 3, "a", "worse");
+    put(&mut replica, 4, "b", "1");
+    replica.confirm(&at(4), &but(&["a"]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    put(&mut replica, 5, "a", "mended");
+    replica.confirm(&at(5), &but(&[]));
+    put(&mut replica, 6, "a", "bad again");
+    assert_eq!(held(&replica), [("a", &b"mended"[..])]);
+}
+
+#[test]
+fn however_many_cannot_be_used_the_others_are_confirmed() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "a", "2");
+    let keys: Vec<_> = (0..1_000).map(|index| format!("bad/{index}")).collect();
+    for value in ["1", "2"] {
+        let revision = 3 + u64::from(value == "2");
+        let all = keys.iter().map(|key| (key.as_str().into(), value.into())).collect();
+        replica.advance(at(revision), all, Vec::new()).unwrap();
+    }
+    let quarantined = |key: &String| Quarantined { key: key.clone(), ..Default::default() };
+    let quarantine = |count: usize| Quarantine::of(keys.iter().take(count).map(quarantined));
+    replica.confirm(&at(3), &quarantine(0));
+    assert_eq!(replica.pending(), 1_000, "of those that changed since");
+    put(&mut replica, 5, "b", "1");
+    replica.confirm(&at(5), &quarantine(900));
+    assert_eq!(replica.pending(), 900);
+    replica.confirm(&at(5), &quarantine(65));
+    assert_eq!(replica.pending(), 65);
+    // More than can be told: it may be any.
+    let told = |mut all: Vec<Quarantined>| {
+        let total = all.len() as u64;
+        all.truncate(64);
+        Quarantine::received(all, total, &[])
+    };
+    replica.confirm(&at(5), &told(keys.iter().map(quarantined).collect()));
+    assert_eq!(replica.pending(), 65);
+    replica.confirm(&at(5), &quarantine(64));
+    assert_eq!(replica.pending(), 64);
+}
+
+/// As after a restart, with what was kept.
+fn restored(replica: &Replica) -> Replica {
+    let kept = replica.last_good_to_keep();
+    let kept = kept.map(|(key, value)| (key.clone(), value.cloned())).collect();
+    let mut restored = Replica::restore(replica.head().unwrap(), replica.records()).unwrap();
+    restored.remember_last_good(kept);
+    restored
+}
+
+#[test]
+fn what_could_never_be_used_is_no_last_good_version_after_a_restart_either() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "b", "bad");
+    replica.confirm(&at(2), &but(&["b"]));
+    put(&mut replica, 3, "c", "good");
+    replica.confirm(&at(3), &but(&["b"]));
+    let mut replica = restored(&replica);
+    put(&mut replica, 4, "b", "worse");
+    put(&mut replica, 5, "c", "bad");
+    assert_eq!(held(&replica), [("c", &b"good"[..])]);
+    replica.confirm(&at(5), &but(&["c"]));
+    put(&mut replica, 6, "b", "bad again");
+    assert_eq!(held(&replica), [("b", &b"worse"[..]), ("c", &b"good"[..])], "it could be used after all");
+}
+
+/// Nobody had spoken of it before the restart, so nothing was kept.
+#[test]
+fn what_is_found_unusable_after_a_restart_is_no_last_good_version() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "b", "bad");
+    put(&mut replica, 3, "c", "bad");
+    let mut replica = restored(&replica);
+    replica.confirm(&at(1), &but(&[]));
+    replica.confirm(&at(2), &but(&["b"]));
+    put(&mut replica, 4, "b", "worse");
+    replica.confirm(&at(3), &but(&["b", "c"]));
+    put(&mut replica, 5, "c", "worse");
+    assert_eq!(held(&replica), []);
+    // What one consumer uses is good, whatever another says of it then.
+    replica.confirm(&at(5), &but(&[]));
+    replica.confirm(&at(5), &but(&["b", "c"]));
+    put(&mut replica, 6, "c", "bad");
+    assert_eq!(held(&replica), [("c", &b"worse"[..])]);
+}
+
+#[test]
+fn what_is_gone_is_held_while_it_is_needed() {
+    let mut replica = remembering();
+    replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
+    replica.confirm(&at(2), &but(&["a"]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    replica.confirm(&at(2), &but(&[]));
+    assert_eq!(held(&replica), []);
+}
+
+#[test]
+fn a_consumer_that_knows_what_it_uses_is_believed() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "a", "2");
+    put(&mut replica, 3, "a", "bad");
+    let in_use = BTreeMap::from([(Arc::from("a"), Some(Bytes::from("2")))]);
+    replica.confirm(&at(3), &in_use);
+    assert_eq!(held(&replica), [("a", &b"2"[..])], "it had compiled revision 2 before 3 came");
+}
+
+/// It held 1, missed that 2 came and was good, and gets what came after that.
+#[test]
+fn what_a_delta_says_was_good_is_later_than_what_was_held() {
+    let offered = || vec![("a".into(), "2".into()), ("b".into(), "2".into())];
+    let mut replica = remembering();
+    put(&mut replica, 2, "b", "bad");
+    let upserts = vec![("a".into(), "bad".into())];
+    let change = replica.prepare_delta(at(4), upserts, Vec::new()).unwrap().with_last_good(offered());
+    replica.commit(change).unwrap();
+    assert_eq!(held(&replica), [("a", &b"2"[..]), ("b", &b"2"[..])]);
+    // What does not change keeps the version that is in use here.
+    let change = replica.prepare_delta(at(5), Vec::new(), Vec::new()).unwrap();
+    replica.commit(change.with_last_good(vec![("a".into(), "1".into())])).unwrap();
+    assert_eq!(held(&replica), [("a", &b"2"[..]), ("b", &b"2"[..])]);
+    replica.confirm(&at(5), &but(&[]));
+    assert_eq!(held(&replica), []);
+}
+
+#[test]
+fn another_history_starts_the_count_afresh() {
+    let mut replica = remembering();
+    put(&mut replica, 50, "a", "bad");
+    let lineage = Lineage { generation: 2, id: [2; 16], parent: None };
+    let next = |revision| Position { lineage, revision };
+    let content = vec![("a".into(), "bad".into()), ("b".into(), "1".into())];
+    replica.replace(next(7), content).unwrap();
+    replica.confirm(&at(60), &but(&[]));
+    assert_eq!(held(&replica).len(), 1, "that was said of the old history");
+    replica.confirm(&next(7), &but(&["a"]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    replica.confirm(&next(7), &but(&[]));
+    assert_eq!(held(&replica), []);
+}
+
+#[test]
+fn who_is_ahead_confirms_nothing() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "a", "bad");
+    replica.confirm(&at(3), &but(&[]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])], "what was mended at 3 is not here");
+}
+
+#[test]
+fn nothing_is_kept_where_nobody_asks() {
+    let mut replica = Replica::new();
+    put(&mut replica, 1, "a", "1");
+    put(&mut replica, 2, "a", "2");
+    assert!(replica.last_good.held.is_empty() && replica.last_good.pending.is_empty());
+}
