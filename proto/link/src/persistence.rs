@@ -32,8 +32,9 @@ const POSITION_SPACING: Duration = Duration::from_secs(1);
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 /// Last ceiling: how late it is noticed that a disk has room again.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
-/// For a write that is under way at a stop, and for the last changes after it, to reach the disk.
-const LAST_WRITE: Duration = Duration::from_secs(2);
+/// For a write that is under way at a stop, and for the last changes after it, to reach the disk: a busy one takes seconds,
+/// and the start after it does without what is missing. Half of what service managers and `hanse dev` allow a stop.
+const LAST_WRITE: Duration = Duration::from_secs(5);
 
 /// A node's store, and the hub filled from it.
 #[derive(Debug)]

@@ -145,7 +145,7 @@ impl Sending<'_> {
                 Some(reason) if self.may_retry() => {
                     begun = Instant::now();
                     if matches!(answer, Err(UpstreamError::Stale(_))) {
-                        self.reuse = Reuse::Never; // its other kept connections are as old or closed like this one
+                        self.reuse = Reuse::Never; // one surprise is enough for a request
                         stale = Some(endpoint);
                     }
                     self.serving.own_metrics().retries[reason as usize].fetch_add(1, Ordering::Relaxed);

@@ -7,26 +7,35 @@ use hanse_proto::sync::Quarantined;
 use sha2::{Digest as _, Sha256};
 
 use super::{ConnectProfiles, Key, ScopeIndex};
+use crate::resource::Unusable;
 
 impl ScopeIndex {
+    /// What cannot be used as received, with the reason.
+    pub(super) fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
+        let refused = self.versions.refused();
+        let dangling = self.dangling.iter().filter(|(key, _)| !refused.contains_key(*key));
+        let refused = refused.iter().map(|(key, refused)| (&**key, &refused.reason));
+        refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
+    }
+
     /// What cannot be used as received, with the reason and with what is in use instead; and what is gone and still in use.
     pub fn quarantined(&self) -> impl Iterator<Item = Quarantined> {
-        let held_over = self.held_over();
+        let (held_over, received) = (self.held_over(), self.versions.received());
         let hash = |bytes: Option<&Bytes>| -> Bytes {
             bytes.map_or_else(Bytes::new, |bytes| Sha256::digest(bytes).to_vec().into())
         };
         let unusable = self.unusable().map(|(key, reason)| Quarantined {
             key: key.to_owned(),
-            received: hash(self.received.get(key)),
+            received: hash(received.get(key)),
             // A subscription whose plan is missing is in force as it is.
             effective: hash(held_over.get(key).or_else(|| {
-                self.subscriptions.get(key).filter(|_| !self.refused.contains_key(key))?;
-                self.received.get(key)
+                let as_it_is = self.subscriptions.contains(key) && !self.versions.refused().contains_key(key);
+                received.get(key).filter(|_| as_it_is)
             })),
             field: reason.field.clone(),
             reason: reason.why.clone(),
         });
-        let gone = held_over.iter().filter(|(key, _)| !self.received.contains_key(*key));
+        let gone = held_over.iter().filter(|(key, _)| !received.contains_key(*key));
         let gone = gone.map(|(key, bytes)| Quarantined {
             key: key.to_string(),
             received: Bytes::new(),
@@ -81,32 +90,24 @@ impl ScopeIndex {
     /// The last good versions in force, by key: of what cannot be used as received, and of what is gone and still needed. With
     /// these and what was received, [`Self::restore`] makes an index that serves the same.
     pub fn held_over(&self) -> BTreeMap<Key, Bytes> {
-        let refused = self.refused.iter();
+        let refused = self.versions.refused().iter();
         let mut held: BTreeMap<Key, Bytes> =
             refused.filter_map(|(key, refused)| Some((key.clone(), refused.last_good.clone()?))).collect();
         for key in self.dangling.keys() {
-            let route = self.routes.get(key).and_then(|entry| entry.served.as_ref());
-            let granted = self.subscriptions.get(key).and_then(|entry| entry.granted.as_ref());
+            let route = self.routes.in_force(key);
             let route = route.map(|served| (&served.from, served.upstream(), &served.upstream_from));
+            let granted = self.subscriptions.granted(key);
             let granted = granted.map(|granted| (&granted.from, &granted.plan, &granted.plan_from));
             let Some((own, needs, needed)) = route.or(granted) else { continue };
             // Whom a subscription admits is never taken from an older version than the last good one, its limit is.
-            let superseded = self.refused.contains_key(key) && self.subscriptions.contains_key(key);
-            if self.received.get(key) != Some(own) && !superseded {
+            let superseded = self.versions.refused().contains_key(key) && self.subscriptions.contains(key);
+            if self.versions.received().get(key) != Some(own) && !superseded {
                 held.insert(key.clone(), own.clone());
             }
-            if let Some(needed) = needed.as_ref().filter(|_| self.usable_version(needs).is_none()) {
+            if let Some(needed) = needed.as_ref().filter(|_| self.versions.usable(needs).is_none()) {
                 held.insert(needs.clone(), needed.clone());
             }
         }
         held
-    }
-
-    /// The version of a resource that can be used by itself.
-    pub(super) fn usable_version(&self, key: &Key) -> Option<&Bytes> {
-        match self.refused.get(key) {
-            Some(refused) => refused.last_good.as_ref(),
-            None => self.received.get(key),
-        }
     }
 }

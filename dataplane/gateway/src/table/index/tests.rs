@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    table::{Protocol, RequestPath, RoutingTable},
+    table::{Protocol, RequestPath, RoutingTable, callers::OwnedId},
     testbed::*,
 };
 
@@ -58,7 +58,7 @@ fn changes_take_effect_and_the_untouched_stays_the_same_object() {
             upstream_entry("items", upstream(&["http://b:1"])),
         ],
     );
-    let in_force = |index: &ScopeIndex| index.routes["route/default/orders"].served.clone().unwrap().served;
+    let in_force = |index: &ScopeIndex| index.routes.in_force("route/default/orders").unwrap().served.clone();
     let orders = in_force(&index);
     change(&mut index, vec![upstream_entry("items", upstream(&["http://b:2"]))]);
     assert_eq!(serves(&index, "/items"), "items r1 b:2");
@@ -429,7 +429,7 @@ proptest! {
             }
         }
         let mut again = index("production", Vec::new());
-        let content = seen.received.clone().into_iter().collect();
+        let content = seen.versions.received().clone().into_iter().collect();
         again.restore(seen.held_over().into_iter().collect(), content, &mut profiles);
         prop_assert_eq!(answers(&seen), answers(&again));
         let keys = |index: &ScopeIndex| index.quarantined().map(|quarantined| quarantined.key).collect();

@@ -1,0 +1,226 @@
+//! Routes and the upstreams that they are served with.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+
+use super::{Key, claims::Claims, users::Users, versions::Versions};
+use crate::{
+    metrics::ApiStats,
+    resource::Unusable,
+    table::{
+        ApiRoutes, EnvironmentTable, Served, Upstream, callers::OwnedId, contexts::Context,
+        hosts::HostPattern,
+    },
+};
+
+/// Every route of a scope, with the version of it that is served.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    upstreams: HashMap<Key, Arc<Upstream>>,
+    entries: BTreeMap<Key, Entry>,
+    /// Routes by the upstream they want, and by the one they are served with where that is another.
+    by_upstream: Users,
+    claims: Claims<(HostPattern, Context), Arc<Served>>,
+    stats: HashMap<OwnedId, Arc<ApiStats>>,
+    /// An Api may have lost its last route since the last sweep.
+    stale_stats: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// The newest good version.
+    wanted: Arc<ApiRoutes>,
+    /// What that was compiled from.
+    wanted_from: Bytes,
+    /// What is served: `wanted`, or the version before while the new one's upstream cannot be used.
+    in_force: Option<InForce>,
+}
+
+/// A route in force and what it was compiled from.
+#[derive(Debug, Clone)]
+pub(super) struct InForce {
+    pub(super) served: Arc<Served>,
+    pub(super) from: Bytes,
+    /// The upstream's; `None`: the route was first seen without a usable one.
+    pub(super) upstream_from: Option<Bytes>,
+}
+
+/// What a route is to be served as.
+struct Next {
+    routes: Arc<ApiRoutes>,
+    from: Bytes,
+    upstream: Option<Arc<Upstream>>,
+    upstream_from: Option<Bytes>,
+}
+
+impl InForce {
+    /// The key of the upstream it is served with.
+    pub(super) fn upstream(&self) -> &Key {
+        &self.served.routes.upstream
+    }
+}
+
+impl Routes {
+    /// How many are served.
+    pub(super) fn served(&self) -> usize {
+        self.entries.values().filter(|entry| entry.in_force.is_some()).count()
+    }
+
+    /// How many upstreams there are.
+    pub(super) fn upstreams(&self) -> usize {
+        self.upstreams.len()
+    }
+
+    /// What is served of one.
+    pub(super) fn in_force(&self, key: &str) -> Option<&InForce> {
+        self.entries.get(key)?.in_force.as_ref()
+    }
+
+    /// Counters of the Apis that are served.
+    pub(super) fn stats(&self) -> impl Iterator<Item = &Arc<ApiStats>> {
+        self.stats.values()
+    }
+
+    /// An upstream is there, or another. Who has to be settled is `touched`.
+    pub(super) fn set_upstream(&mut self, key: &Key, upstream: Upstream, touched: &mut BTreeSet<Key>) {
+        self.upstreams.insert(key.clone(), Arc::new(upstream));
+        touched.extend(self.by_upstream.of(key));
+    }
+
+    /// An upstream is gone.
+    pub(super) fn remove_upstream(&mut self, key: &Key, touched: &mut BTreeSet<Key>) {
+        self.upstreams.remove(key);
+        touched.extend(self.by_upstream.of(key));
+    }
+
+    /// A route is there, or another. It has to be settled then.
+    pub(super) fn insert(&mut self, key: &Key, from: Bytes, wanted: ApiRoutes) {
+        let wanted = Arc::new(wanted);
+        self.by_upstream.join(&wanted.upstream, key);
+        match self.entries.get_mut(key) {
+            Some(entry) => {
+                let before = std::mem::replace(&mut entry.wanted, wanted);
+                entry.wanted_from = from;
+                let served_with = entry.in_force.as_ref().map(InForce::upstream);
+                if before.upstream != entry.wanted.upstream && served_with != Some(&before.upstream) {
+                    self.by_upstream.leave(&before.upstream, key);
+                }
+            }
+            None => {
+                self.entries.insert(key.clone(), Entry { wanted, wanted_from: from, in_force: None });
+            }
+        }
+    }
+
+    /// A route is gone.
+    pub(super) fn remove(&mut self, key: &Key, table: &mut EnvironmentTable) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.by_upstream.leave(&entry.wanted.upstream, key);
+        if let Some(in_force) = entry.in_force {
+            self.by_upstream.leave(in_force.upstream(), key);
+            for place in places(&in_force.served.routes) {
+                set(table, &place, self.claims.withdraw(&place, key));
+            }
+            self.stale_stats = true;
+        }
+    }
+
+    /// Brings what is served of one in line with what is wanted and can be used. An error: the upstream it wants is not to
+    /// be had, so the last good version stays.
+    pub(super) fn settle(
+        &mut self,
+        key: &Key,
+        versions: &Versions,
+        table: &mut EnvironmentTable,
+    ) -> Option<Result<(), Unusable>> {
+        let entry = self.entries.get(key)?;
+        let wanted = &entry.wanted.upstream;
+        let missing = || Unusable::new("upstream", format!("{wanted} is not there, or cannot be used"));
+        let settled = self.upstreams.get(wanted).map(drop).ok_or_else(missing);
+        if let Some(next) = self.next(entry, versions) {
+            self.serve(key, next, table);
+        }
+        Some(settled)
+    }
+
+    /// Puts a version in force.
+    fn serve(&mut self, key: &Key, next: Next, table: &mut EnvironmentTable) {
+        let Next { routes, from, upstream, upstream_from } = next;
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let stats = self.stats.entry(routes.id).or_insert_with(|| {
+            Arc::new(ApiStats::new(table.scope.environment(), &routes.organization, &routes.api))
+        });
+        let served = Arc::new(Served { routes: routes.clone(), upstream, stats: stats.clone() });
+        let now = InForce { served: served.clone(), from, upstream_from };
+        if let Some(before) = entry.in_force.replace(now) {
+            let left = places(&before.served.routes).filter(|old| !places(&routes).any(|new| new == *old));
+            for place in left {
+                set(table, &place, self.claims.withdraw(&place, key));
+            }
+            if before.upstream() != &routes.upstream && entry.wanted.upstream != *before.upstream() {
+                self.by_upstream.leave(before.upstream(), key);
+            }
+            self.stale_stats |= before.served.routes.id != routes.id;
+        }
+        for place in places(&routes) {
+            let holder = self.claims.claim(place.clone(), key, served.clone());
+            set(table, &place, Some(holder));
+        }
+    }
+
+    /// What is to be served of a route: its newest good version; while that one's upstream cannot be used, the version
+    /// before, with its own upstream as it is now or as it last was. `None`: what is served now is that already.
+    fn next(&self, entry: &Entry, versions: &Versions) -> Option<Next> {
+        let newest = entry.wanted.clone();
+        let upstream = self.upstreams.get(&newest.upstream);
+        let (routes, from, upstream, upstream_from) = match (upstream, &entry.in_force) {
+            // Its upstream is gone: the last version of that serves the new route too.
+            (None, Some(before)) if *before.upstream() == newest.upstream => {
+                if Arc::ptr_eq(&before.served.routes, &newest) {
+                    return None;
+                }
+                let upstream = before.served.upstream.clone();
+                (newest, entry.wanted_from.clone(), upstream, before.upstream_from.clone())
+            }
+            (None, Some(before)) => {
+                let routes = before.served.routes.clone();
+                let upstream = self.upstreams.get(&routes.upstream)?;
+                if before.served.upstream.as_ref().is_some_and(|known| Arc::ptr_eq(known, upstream)) {
+                    return None;
+                }
+                let from = versions.usable(&routes.upstream).cloned();
+                (routes, before.from.clone(), Some(upstream.clone()), from)
+            }
+            (upstream, _) => {
+                let from = versions.usable(&newest.upstream).cloned();
+                (newest, entry.wanted_from.clone(), upstream.cloned(), from)
+            }
+        };
+        Some(Next { routes, from, upstream, upstream_from })
+    }
+
+    /// Drops the counters of Apis that no route serves any more. One sweep per delta, however many routes went.
+    pub(super) fn forget_stats(&mut self) {
+        if !std::mem::take(&mut self.stale_stats) {
+            return;
+        }
+        let in_force = self.entries.values().filter_map(|entry| entry.in_force.as_ref());
+        let served: HashSet<OwnedId> = in_force.map(|in_force| in_force.served.routes.id).collect();
+        self.stats.retain(|id, _| served.contains(id));
+    }
+}
+
+fn places(routes: &ApiRoutes) -> impl Iterator<Item = (HostPattern, Context)> + '_ {
+    routes.hosts.iter().map(|host| (host.clone(), routes.context.clone()))
+}
+
+/// Serves a route at a place, or nothing any more.
+fn set(table: &mut EnvironmentTable, (host, context): &(HostPattern, Context), served: Option<Arc<Served>>) {
+    let mut contexts = table.apis.at(host).cloned().unwrap_or_default();
+    contexts.set(context, served);
+    table.apis.set(host, (!contexts.is_empty()).then_some(contexts));
+}
