@@ -107,6 +107,8 @@ struct Published {
     summary: Arc<ArcSwap<Vec<ScopeSummary>>>,
     endpoints: Endpoints,
     metrics: Arc<GatewayMetrics>,
+    /// Called when all that is awaited is there for the first time, before any of it is served.
+    whole: Arc<dyn Fn() + Send + Sync>,
     /// Steps that are to panic.
     #[cfg(test)]
     faults: Arc<std::sync::atomic::AtomicUsize>,
@@ -230,6 +232,7 @@ impl KeeperSeed {
             summary: Arc::default(),
             endpoints: Endpoints::default(),
             metrics,
+            whole: Arc::new(|| ()),
             #[cfg(test)]
             faults: Arc::default(),
         };
@@ -248,6 +251,13 @@ impl KeeperSeed {
     /// Says that the replicas hold all that an earlier process was complete with: it is served, whatever is offered.
     pub(crate) fn resuming(self) -> Self {
         Self { complete: true, ..self }
+    }
+
+    /// Calls this when the replicas hold all that is offered for the first time, before any of it is served: whoever is served
+    /// may count on it.
+    pub(crate) fn noting(mut self, whole: impl Fn() + Send + Sync + 'static) -> Self {
+        self.handle.whole = Arc::new(whole);
+        self
     }
 
     /// The task, once there is a link.
@@ -294,6 +304,9 @@ impl Keeping {
                 .map_or(NOTHING.to_owned(), |scope| format!("no configuration yet: {scope} is missing"));
             handle.tell_ready(Err(why));
             return false;
+        }
+        if !complete {
+            (handle.whole)();
         }
         let changed = std::mem::take(&mut self.unpublished);
         if changed {

@@ -55,8 +55,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let metrics = GatewayMetrics::new(workers);
     let (keeper, kept) = KeeperSeed::new(replicas.clone(), config.environments.clone(), metrics.clone());
     let keeper = if may_serve { keeper.resuming() } else { keeper };
-    let completeness =
-        stored::keep_completeness(store.clone(), config.environments.clone(), kept.effective.clone());
+    let keeper = keeper.noting(stored::note_completeness(store.clone(), config.environments.clone()));
     let tls = agents_tls(&credentials, &trust)?;
     let (subscriber, link) = subscriber(
         &config,
@@ -125,7 +124,6 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),
         ("the health checks", tokio::spawn(checks.run(shutdown.clone()))),
     ];
-    tokio::spawn(completeness);
     // Each of several, for the one that is followed may be the one that is revoked, and would not say so.
     for address in config.agents.iter().filter(|_| config.agents.len() > 1) {
         let kept_trust = kept_trust.clone();

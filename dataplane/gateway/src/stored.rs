@@ -1,13 +1,10 @@
 //! What a gateway has on its disk, and whether it may serve that alone.
 
-use std::collections::BTreeMap;
-
-use hanse_link::{InUse, Persistence, Store, StoreOptions};
+use hanse_link::{Persistence, Store, StoreOptions};
 use hanse_proto::store::Complete;
-use hanse_topology::{Name, ScopeId};
+use hanse_topology::Name;
 use hanse_transport::Identity;
 use prost::Message as _;
-use tokio::sync::watch;
 
 use crate::Error;
 
@@ -48,21 +45,14 @@ fn complete(environments: &[Name]) -> bytes::Bytes {
     Complete { environments }.encode_to_vec().into()
 }
 
-/// Notes when everything offered is served for the first time: from then on the store is enough.
-pub(crate) async fn keep_completeness(
-    store: Store,
-    environments: Vec<Name>,
-    mut effective: watch::Receiver<BTreeMap<ScopeId, InUse>>,
-) {
-    // An error says that nothing will be served any more.
-    if effective.wait_for(|served| !served.is_empty()).await.is_ok() {
-        store.set_fact(COMPLETE, Some(complete(&environments)));
-    }
+/// Notes that everything offered is held: from then on the store is enough.
+pub(crate) fn note_completeness(store: Store, environments: Vec<Name>) -> impl Fn() + Send + Sync + 'static {
+    move || store.set_fact(COMPLETE, Some(complete(&environments)))
 }
 
 #[cfg(test)]
 mod tests {
-    use hanse_link::{Position, Quarantine, StoreKey, Wanted};
+    use hanse_link::{Position, StoreKey, Wanted};
 
     use super::*;
     use crate::testbed::scope;
@@ -112,21 +102,5 @@ mod tests {
                 "what is left is no whole"
             );
         }
-    }
-
-    #[tokio::test]
-    async fn completeness_is_noted_once_something_is_served() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = open(dir.path()).await.store;
-        let (served, effective) = watch::channel(BTreeMap::new());
-        let task = tokio::spawn(keep_completeness(store.clone(), Vec::new(), effective));
-        tokio::task::yield_now().await;
-        assert_eq!(store.fact(COMPLETE), None);
-        let lineage = hanse_link::Lineage { generation: 1, id: [1; 16], parent: None };
-        let position = Position { lineage, revision: 5 };
-        let in_use = InUse { position, quarantine: Quarantine::default() };
-        served.send_replace(BTreeMap::from([(scope("production"), in_use)]));
-        task.await.unwrap();
-        assert_eq!(store.fact(COMPLETE), Some(complete(&[])));
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hanse_sync::Lineage;
 use hanse_transport::ShutdownTrigger;
@@ -32,6 +32,8 @@ struct World {
     handle: KeeperHandle,
     metrics: Arc<GatewayMetrics>,
     link: watch::Sender<LinkStatus>,
+    /// How often all that is offered was there for the first time.
+    noted: Arc<AtomicUsize>,
     _trigger: ShutdownTrigger,
 }
 
@@ -48,9 +50,16 @@ impl World {
         let (link, status) = watch::channel(LinkStatus::default());
         let metrics = GatewayMetrics::new(1);
         let (keeper, handle) = KeeperSeed::new(replicas.clone(), wanted, metrics.clone());
+        // Who is served may count on it.
+        let (served, noted) = (handle.table.clone(), Arc::new(AtomicUsize::new(0)));
+        let counted = noted.clone();
+        let keeper = keeper.noting(move || {
+            assert!(!served.load().is_configured(), "nothing is served yet");
+            counted.fetch_add(1, Ordering::SeqCst);
+        });
         let (trigger, shutdown) = ShutdownTrigger::new();
         tokio::spawn(keeper.over(status).run(shutdown));
-        let world = Self { replicas, handle, metrics, link, _trigger: trigger };
+        let world = Self { replicas, handle, metrics, link, noted, _trigger: trigger };
         world.offers(environments);
         world
     }
@@ -93,6 +102,7 @@ async fn what_is_acknowledged_is_served() {
     world.advance("production", position(1, 5), first, &[]);
     world.effective(&[("production", position(1, 5))]).await;
     assert!(world.serves("/orders") && world.handle.ready.borrow().is_ok());
+    assert_eq!(world.noted.load(Ordering::SeqCst), 1, "what it has is a whole");
 
     world.advance("production", position(1, 6), api("items"), &["route/default/orders"]);
     world.effective(&[("production", position(1, 6))]).await;
@@ -103,6 +113,7 @@ async fn what_is_acknowledged_is_served() {
     world.advance("production", position(1, 9), Vec::new(), &[]);
     world.effective(&[("production", position(1, 9))]).await;
     assert!(Arc::ptr_eq(&table, &world.handle.table.load_full()));
+    assert_eq!(world.noted.load(Ordering::SeqCst), 1);
 }
 
 /// Others could use a version that came and went while this gateway was away: it uses that too, though all it gets is a delta.

@@ -95,21 +95,11 @@ impl ScopeIndex {
         Arc::new(self.table.clone())
     }
 
-<<<<<<< HEAD
-    /// What cannot be used as received, with the reason.
-    fn unusable(&self) -> impl Iterator<Item = (&str, &Unusable)> {
-        let refused = self.refused.iter().map(|(key, refused)| (&**key, &refused.reason));
-        let dangling = self.dangling.iter().filter(|(key, _)| !self.refused.contains_key(*key));
-        refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
-    }
-
     /// The value received last of a key.
     pub fn received(&self, key: &str) -> Option<&Bytes> {
-        self.received.get(key)
+        self.versions.received().get(key)
     }
 
-=======
->>>>>>> health
     /// How much there is.
     pub fn counts(&self) -> Counts {
         Counts {

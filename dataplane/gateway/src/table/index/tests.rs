@@ -351,8 +351,9 @@ fn what_was_missed_is_made_up_for() {
         }
         let held_over = seen.held_over().into_iter().filter(|(key, _)| changed.contains(key)).collect();
         let (there, gone): (Vec<_>, Vec<_>) =
-            changed.into_iter().partition(|key| seen.received.contains_key(key));
-        let there: Vec<_> = there.into_iter().map(|key| (key.clone(), seen.received[&key].clone())).collect();
+            changed.into_iter().partition(|key| seen.received(key).is_some());
+        let there: Vec<_> =
+            there.into_iter().map(|key| (key.clone(), seen.received(&key).unwrap().clone())).collect();
         told_nothing.apply(there.clone(), gone.clone(), &mut profiles);
         assert_eq!(answers(&told_nothing) == answers(&seen), name == "nothing to fall back to", "{name}");
         away.catch_up(held_over, there, gone, &mut profiles);
