@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, LinkStatus, Offer, Revoked, TrustedRoots};
-use hanse_transport::{Identity, PeerKeys, Shutdown};
+use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots};
+use hanse_transport::{Credentials, Identity, PeerKeys, Shutdown};
 use tokio::sync::watch;
 use tracing::error;
 
@@ -15,7 +15,7 @@ pub(crate) struct GatewayAdmission {
     config: Arc<Config>,
     link: watch::Receiver<LinkStatus>,
     revoked: watch::Receiver<Option<Revoked>>,
-    roots: watch::Receiver<Option<TrustedRoots>>,
+    roots: KeptRoots,
     changed: watch::Receiver<u64>,
 }
 
@@ -25,14 +25,15 @@ impl GatewayAdmission {
         config: Arc<Config>,
         link: watch::Receiver<LinkStatus>,
         revoked: watch::Receiver<Option<Revoked>>,
-        roots: watch::Receiver<Option<TrustedRoots>>,
+        roots: KeptRoots,
+        own: watch::Receiver<Arc<Credentials>>,
         admitted: watch::Receiver<()>,
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, changed) = watch::channel(0);
         let admission =
             Self { config, link: link.clone(), revoked: revoked.clone(), roots: roots.clone(), changed };
-        (admission, watch_answers(sender, link, revoked, roots, admitted, shutdown))
+        (admission, watch_answers(sender, link, revoked, roots.changed(), own, admitted, shutdown))
     }
 }
 
@@ -43,6 +44,7 @@ async fn watch_answers(
     mut link: watch::Receiver<LinkStatus>,
     mut revoked: watch::Receiver<Option<Revoked>>,
     mut roots: watch::Receiver<Option<TrustedRoots>>,
+    mut own: watch::Receiver<Arc<Credentials>>,
     mut admitted: watch::Receiver<()>,
     shutdown: Shutdown,
 ) {
@@ -58,6 +60,8 @@ async fn watch_answers(
             }),
             changed = revoked.changed() => changed.map(|()| true),
             changed = roots.changed() => changed.map(|()| true),
+            // Which root to use is told by those whose own certificate comes from it.
+            changed = own.changed() => changed.map(|()| true),
             changed = admitted.changed() => changed.map(|()| true),
         };
         match is_news {
@@ -91,7 +95,7 @@ impl Admission for GatewayAdmission {
     }
 
     fn roots(&self) -> Option<TrustedRoots> {
-        self.roots.borrow().clone()
+        self.roots.to_tell()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -103,9 +107,9 @@ impl Admission for GatewayAdmission {
 mod tests {
     use std::time::Duration;
 
-    use hanse_link::{Lineage, Position};
+    use hanse_link::{Lineage, Position, TrustedRoot};
     use hanse_topology::{Name, ScopeId};
-    use hanse_transport::ShutdownTrigger;
+    use hanse_transport::{Authority, EndorsedRoot, LiveCredentials, Rotation, ShutdownTrigger};
 
     use super::*;
     use crate::{Addresses, gateways::Admitted};
@@ -150,11 +154,26 @@ mod tests {
         let status = LinkStatus { offered: [scope].into(), ..LinkStatus::default() };
         let (_link, link) = watch::channel(status);
         let (tell, told) = watch::channel(None);
-        let (believe, roots) = watch::channel(None);
+        let root = Authority::new_root().unwrap();
+        let region = root.new_control_intermediate(&name("cp-1")).unwrap();
+        let region = region.new_regional_intermediate(&name("eu-west")).unwrap();
+        let own = Identity::agent(name("agent-1"), name("eu-west"));
+        let live = LiveCredentials::new(region.issue_credentials(&own, &[]).unwrap());
+        let trust = root.trust_anchor().unwrap().into();
+        let roots = KeptRoots::restore(dir.path().to_owned(), trust, live.clone());
         let (admitted, admissions) = watch::channel(());
         let (_trigger, shutdown) = ShutdownTrigger::new();
-        let (admission, watcher) =
-            GatewayAdmission::new(config.clone(), link, told, roots, admissions, shutdown);
+        let (admission, watcher) = GatewayAdmission::new(
+            config.clone(),
+            link,
+            told,
+            roots.clone(),
+            live.replaced(),
+            admissions,
+            shutdown.clone(),
+        );
+        let (believe, believed) = watch::channel(None);
+        tokio::spawn(roots.follow(believed, shutdown));
         tokio::spawn(watcher);
         let mut changed = admission.changed();
         let mut fires =
@@ -177,9 +196,24 @@ mod tests {
         assert_eq!(admission.revoked_for(&gateway), Some(revoked));
 
         assert_eq!(admission.roots(), None);
-        let roots = TrustedRoots { as_of, believed: Vec::new(), issuing: vec![7; 32] };
-        believe.send_replace(Some(roots.clone()));
+        let rotation = Rotation::new(&root, &Authority::new_root().unwrap()).unwrap();
+        let of = |root: &EndorsedRoot| TrustedRoot {
+            certificate: root.anchor.certificate().to_vec(),
+            endorsement: root.endorsement.to_vec(),
+        };
+        let issuing = Some(rotation.fresh.anchor.spki_sha256());
+        let told = TrustedRoots {
+            as_of,
+            believed: vec![of(&rotation.present), of(&rotation.fresh)],
+            issuing,
+            dropped: Vec::new(),
+        };
+        believe.send_replace(Some(told.clone()));
         fires().await;
-        assert_eq!(admission.roots(), Some(roots));
+        assert_eq!(
+            admission.roots(),
+            Some(TrustedRoots { issuing: None, ..told }),
+            "it is under the old one itself"
+        );
     }
 }

@@ -78,14 +78,21 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     }
     tasks.spawn(keep_offer(store, handle.status.clone(), shutdown.clone()));
     tasks.spawn(task.run(shutdown.clone()));
-    let (revoked, roots) = (kept_trust.in_force(), kept_roots.in_force());
+    let (revoked, roots) = (kept_trust.in_force(), kept_roots.clone());
     tasks.spawn(kept_trust.follow(handle.revoked, shutdown.clone()));
     tasks.spawn(kept_roots.follow(handle.roots, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
     let (admitted, admissions) = watch::channel(());
-    let (admission, watcher) =
-        GatewayAdmission::new(config.clone(), handle.status, revoked, roots, admissions, shutdown.clone());
+    let (admission, watcher) = GatewayAdmission::new(
+        config.clone(),
+        handle.status,
+        revoked,
+        roots,
+        live.replaced(),
+        admissions,
+        shutdown.clone(),
+    );
     tasks.spawn(watcher);
     let name = live.identity().to_string();
     let publisher = publisher_service(

@@ -23,6 +23,11 @@ pub(crate) async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow
             say(format!("made {}; the operators' ca_file is {}", config.name, root.display()));
             Ok(())
         }
+        Some(ServerAction::Reissue) => {
+            hanse_server::reissue(&config)?;
+            say(format!("{} has a new intermediate; start it, and take pki/root away again", config.name));
+            Ok(())
+        }
         Some(ServerAction::Join { token, via }) => {
             let token: JoinToken = token.parse().map_err(|error| chain(Exit::Usage, &error))?;
             hanse_server::join(&config, &token, via).await?;

@@ -298,8 +298,8 @@ pub(crate) struct TokenCreateArgs {
     /// How often the join token may be used; default: once
     #[arg(long, requires = "join", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) uses: Option<u64>,
-    /// Let the joining agent take over its name from one that joined with another key, which is lost
-    #[arg(long, requires = "region")]
+    /// Let whoever joins take over its name from one that joined with another key, which is lost
+    #[arg(long, requires = "join")]
     pub(crate) replace: bool,
     /// How long it is good for; default: 24h for a join token, for ever for an operator's
     #[arg(long, value_name = "TIME", value_parser = ttl)]

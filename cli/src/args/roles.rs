@@ -23,6 +23,11 @@ pub(crate) struct ServerArgs {
 pub(crate) enum ServerAction {
     /// Start a new federation on this node; prints the first operator's token, alone, on standard output.
     Init,
+    /// Have this node's intermediate certificate issued anew by the root in its pki/root, while it is stopped.
+    ///
+    /// For a node that was away while the root was replaced: put the new root's directory in place of pki/root, run this, start the
+    /// node, and take the directory away again.
+    Reissue,
     /// Join this node to a federation; start it afterwards.
     Join {
         /// The join token: hj1.…

@@ -63,13 +63,13 @@ fn an_agents_join_token_names_its_region() {
     assert!(parse("token create --join server").is_ok());
     assert!(parse("token create ci --ttl 1s").is_ok());
     assert!(parse("token create --join agent --region eu-west --replace").is_ok());
+    assert!(parse("token create --join server --replace").is_ok());
     for bad in [
         "token create --join agent",
         "token create --region eu-west",
         "token create --join server --uses 0",
         "token create x --uses 3",
         "token create x --replace",
-        "token create --join server --replace",
         "token create x --ttl 0s",
         "token create x --ttl 999ms",
         "token create x --ttl 101years",

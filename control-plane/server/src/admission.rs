@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots};
 use hanse_state::{Kind, Revision, State, port::Replicated};
 use hanse_topology::ScopeId;
-use hanse_transport::{Identity, PeerKeys, Role, Shutdown};
+use hanse_transport::{Authority, Identity, LiveAuthority, PeerKeys, Role, Shutdown};
 use tokio::sync::watch;
 
 use crate::{projector::ProjectorHandle, revocations, roots};
@@ -15,6 +15,7 @@ pub(crate) struct AgentAdmission {
     replicated: Arc<dyn Replicated>,
     replicas: Replicas,
     projector: ProjectorHandle,
+    control: LiveAuthority,
     changed: watch::Receiver<u64>,
 }
 
@@ -24,6 +25,7 @@ impl AgentAdmission {
         replicated: Arc<dyn Replicated>,
         replicas: Replicas,
         projector: ProjectorHandle,
+        control: LiveAuthority,
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, changed) = watch::channel(0);
@@ -31,10 +33,14 @@ impl AgentAdmission {
             replicated: replicated.clone(),
             replicas: replicas.clone(),
             projector: projector.clone(),
+            control: control.clone(),
             changed,
         };
         let state = replicated.current();
-        (admission, watch_answers(sender, replicated, state, replicas, projector, shutdown))
+        (
+            admission,
+            watch_answers(sender, replicated, state, replicas, projector, control.replaced(), shutdown),
+        )
     }
 }
 
@@ -47,6 +53,7 @@ async fn watch_answers(
     mut state: State,
     replicas: Replicas,
     mut projector: ProjectorHandle,
+    mut authority: watch::Receiver<Arc<Authority>>,
     shutdown: Shutdown,
 ) {
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
@@ -63,7 +70,9 @@ async fn watch_answers(
                        }
                        Err(_) => return,
                    },
-                   fresh = replicated.changed_since(state.revision()) => {
+                   // Whether its own certificate comes from the root that others' should is part of the answer.
+            Ok(()) = authority.changed() => true,
+            fresh = replicated.changed_since(state.revision()) => {
                        let is_news = fresh.revoked_revision() != state.revoked_revision()
                            || fresh.roots_revision() != state.roots_revision()
                            || may_have_joined(&fresh, state.revision());
@@ -112,7 +121,8 @@ impl Admission for AgentAdmission {
     }
 
     fn roots(&self) -> Option<TrustedRoots> {
-        roots::told(&self.replicated.current())
+        let own = self.control.current().trust_anchor().ok().map(|anchor| anchor.spki_sha256());
+        roots::told(&self.replicated.current(), own)
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -124,12 +134,15 @@ impl Admission for AgentAdmission {
 mod tests {
     use std::time::Duration;
 
-    use hanse_state::{CommandBody, Lineage, spec::Digest};
+    use hanse_state::{CommandBody, Lineage, port::RootCertificates, spec::Digest};
     use hanse_topology::Name;
-    use hanse_transport::ShutdownTrigger;
+    use hanse_transport::{Rotation, ShutdownTrigger};
 
     use super::*;
-    use crate::projector::{Projector, tests::Alone};
+    use crate::{
+        projector::{Projector, tests::Alone},
+        roots::Certificates,
+    };
 
     /// For whatever must happen: far above what a busy machine needs.
     const SOON: Duration = Duration::from_secs(30);
@@ -140,6 +153,14 @@ mod tests {
 
     fn keys(issuer: &[u8]) -> PeerKeys {
         PeerKeys { own: b"leaf".to_vec(), issuer: issuer.to_vec() }
+    }
+
+    fn under(root: &Authority) -> Authority {
+        root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap()
+    }
+
+    fn control() -> LiveAuthority {
+        LiveAuthority::new(under(&Authority::new_root().unwrap()))
     }
 
     /// A state with a region, its environment, and an agent that joined with this authority.
@@ -175,7 +196,8 @@ mod tests {
         let (_trigger, shutdown) = ShutdownTrigger::new();
         tokio::spawn(projector.run(shutdown.clone()));
         projected.begun().await;
-        let (admission, watcher) = AgentAdmission::new(alone.clone(), replicas, projected, shutdown);
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), replicas, projected, control(), shutdown);
         tokio::spawn(watcher);
         let offered = |authority: &[u8]| {
             let offer = admission.offer_to(&agent(), &keys(authority));
@@ -198,12 +220,46 @@ mod tests {
         let alone = joined(b"first");
         let (_projector, projected) = Projector::new(alone.clone(), Replicas::new()); // it never runs
         let (_trigger, shutdown) = ShutdownTrigger::new();
-        let (admission, watcher) = AgentAdmission::new(alone.clone(), Replicas::new(), projected, shutdown);
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control(), shutdown);
         tokio::spawn(watcher);
         let mut changed = admission.changed();
         let gateway = "g.gateway.eu-west.hanse.internal".to_owned();
         alone.apply(CommandBody::Revoke { identity: gateway.clone(), control_nodes: Vec::new() });
         tokio::time::timeout(SOON, changed.changed()).await.expect("agents are told").unwrap();
         assert_eq!(admission.revoked_for(&agent()).unwrap().identities, [gateway]);
+    }
+
+    #[tokio::test]
+    async fn which_root_to_use_is_told_once_this_nodes_own_certificates_come_from_it() {
+        let alone = joined(b"first");
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new());
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let control = LiveAuthority::new(under(&old));
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control.clone(), shutdown);
+        tokio::spawn(watcher);
+        let mut changed = admission.changed();
+        let mut fires =
+            async || tokio::time::timeout(SOON, changed.changed()).await.expect("it fires").unwrap();
+        assert_eq!(admission.roots(), None);
+
+        let pem = Rotation::new(&old, &new).unwrap().to_pem();
+        let certificates = Certificates { control: control.clone() };
+        alone.apply(certificates.rotation(&pem).unwrap());
+        fires().await;
+        let key = |root: &Authority| root.trust_anchor().unwrap().spki_sha256();
+        let told = || admission.roots().unwrap();
+        assert_eq!((told().believed.len(), told().issuing), (2, Some(key(&old))));
+        alone.apply(CommandBody::UseRoot(key(&new)));
+        fires().await;
+        assert_eq!(told().issuing, None);
+        control.replace(under(&new));
+        fires().await;
+        assert_eq!(told().issuing, Some(key(&new)));
+        alone.apply(CommandBody::DropRoot(key(&old)));
+        fires().await;
+        assert_eq!((told().believed.len(), told().dropped), (1, vec![key(&old)]));
     }
 }

@@ -8,6 +8,7 @@ use rand::Rng;
 use crate::{
     Config, Error,
     home::{self, BootstrapFile, JoinFile, Keys, NodeFile},
+    roots,
 };
 
 /// Makes a new control plane of one node: the root, this node's control intermediate, and the first operator token,
@@ -28,6 +29,15 @@ pub fn init(config: &Config) -> Result<String, Error> {
     )?;
     Keys { control, root: Some(root), anchor }.save(config)?;
     Ok(token)
+}
+
+/// Has this node's control intermediate issued anew by the root whose directory is in the node's PKI directory, whatever root it
+/// came from: for a node that was away while the root was replaced. The node must not be running.
+pub fn reissue(config: &Config) -> Result<(), Error> {
+    let control = home::control(config)?;
+    let root = home::root_key(config, &WallClock::system());
+    let root = root.load(None)?.ok_or_else(|| Error::NoRoot(root.dir.clone()))?;
+    Ok(roots::reissued(&control, &root, config)?.save(&home::control_dir(config))?)
 }
 
 /// Makes a further node of an existing control plane: gets its control intermediate from one of `via` (enrolment

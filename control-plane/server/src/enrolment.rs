@@ -14,7 +14,7 @@ use hanse_state::{
     spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::Name;
-use hanse_transport::{Chain, Identity, LiveAuthority, Peer, digest_secret, key_digest};
+use hanse_transport::{Chain, Identity, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -24,6 +24,8 @@ use crate::{renewal, roots::RootKey};
 pub(crate) struct EnrolmentService {
     pub(crate) replicated: Arc<dyn Replicated>,
     pub(crate) control: LiveAuthority,
+    /// Which roots are believed.
+    pub(crate) trust: LiveTrust,
     /// Needed to admit control nodes.
     pub(crate) root: RootKey,
     /// Who else is in the control plane: joiners are told.
@@ -147,6 +149,14 @@ impl EnrolmentService {
         let unusable = |error: hanse_transport::PkiError| {
             Problem::new(ProblemName::Invalid, error.to_string()).at("public_key")
         };
+        if self.trust.current().is_outdated(self.control.current().chain()) {
+            // What it issued now would have to be renewed at once, and could not be shown to those that have changed over.
+            return Err(Problem::new(
+                ProblemName::NoQuorum,
+                "this control node is about to come under another root, and admits nobody until then",
+            )
+            .remedy("try again, or another control node; hanse root list shows how far it is"));
+        }
         match spec.role {
             JoinRole::Agent => {
                 let region = spec.region.clone().ok_or_else(unknown_token)?;

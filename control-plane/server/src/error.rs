@@ -31,6 +31,9 @@ pub enum Error {
     /// Started before `init` or `join`.
     #[error("{0} holds no control-plane node; run `hanse server init` or `hanse server join` first")]
     NotMade(PathBuf),
+    /// The root's key is needed and not here.
+    #[error("{0} holds no root; put the directory of the root's certificate and key there")]
+    NoRoot(PathBuf),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] hanse_transport::BindError),

@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hanse_transport::{Authority, TrustAnchor, WallClock};
+use hanse_transport::{Authority, TrustAnchor, WallClock, telemetry};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     Config, Error,
@@ -20,8 +20,10 @@ use crate::{
 const ROOT_DIR: &str = "root";
 /// Directory of this node's control intermediate.
 const CONTROL_DIR: &str = "control";
+/// Where the replicated log is kept, in the data directory.
+const LOG_DIR: &str = "raft";
 /// The root's certificate, for clients.
-const ROOT_CERTIFICATE: &str = "root.crt";
+pub(crate) const ROOT_CERTIFICATE: &str = "root.crt";
 
 /// Who this node is in the Raft group. A node that lost its disk joins as another one, with another id: under its old id
 /// it could vote twice in one term.
@@ -77,21 +79,30 @@ impl Keys {
     }
 }
 
-/// Reads this node's control intermediate. Where the root's key is here and the intermediate is past half its life, it is
-/// made anew: one that has ended is of no use even to ask others.
-pub(crate) fn load_control(config: &Config, clock: &WallClock) -> Result<Authority, Error> {
+/// This node's control intermediate, as it is kept.
+pub(crate) fn control(config: &Config) -> Result<Authority, Error> {
     let dir = control_dir(config);
     if !Authority::is_saved(&dir) {
         return Err(Error::NotMade(config.data_dir.clone()));
     }
-    let control = Authority::load(&dir)?.with_clock(clock.clone());
+    Ok(Authority::load(&dir)?)
+}
+
+/// Reads this node's control intermediate. Where the root's key is here and the intermediate is past half its life, it is
+/// made anew: one that has ended is of no use even to ask others.
+pub(crate) fn load_control(config: &Config, clock: &WallClock) -> Result<Authority, Error> {
+    let control = control(config)?.with_clock(clock.clone());
     if clock.now() < control.validity().half_life() {
         return Ok(control);
     }
     let own_root = control.trust_anchor()?.spki_sha256();
-    let Some(root) = root_key(config, clock).load(Some(own_root))? else { return Ok(control) };
+    let root = root_key(config, clock).load(Some(own_root)).unwrap_or_else(|error| {
+        warn!(error = %telemetry::causes(&error), "the root in pki/root cannot be used");
+        None
+    });
+    let Some(root) = root else { return Ok(control) };
     let fresh = roots::reissued(&control, &root, config)?;
-    fresh.save(&dir)?;
+    fresh.save(&control_dir(config))?;
     info!("renewed this node's control intermediate under the root");
     Ok(fresh)
 }
@@ -113,7 +124,8 @@ pub(crate) fn roots_file(config: &Config) -> PathBuf {
 
 /// Makes the data directory, or refuses one that is in use.
 pub(crate) fn make(config: &Config) -> Result<(), Error> {
-    if Authority::is_saved(&config.pki_dir().join(CONTROL_DIR)) {
+    // A node keeps its id for life, and its log knows that: what is left of one is of no use to another.
+    if Authority::is_saved(&control_dir(config)) || config.data_dir.join(LOG_DIR).exists() {
         return Err(Error::AlreadyMade(config.data_dir.clone()));
     }
     let dir = config.pki_dir();

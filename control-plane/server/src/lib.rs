@@ -1,7 +1,7 @@
 //! A control-plane node: the replicated state, its faces, and what only a running node does (projecting, enrolling,
 //! publishing to agents).
 //!
-//! [`init`] and [`join`] make a node, [`run`] runs it. Nothing here decides what a command does or what a scope holds:
+//! [`init`] and [`join`] make a node, [`run`] runs it, [`reissue`] brings it under another root while it is stopped. Nothing here decides what a command does or what a scope holds:
 //! that is `hanse-state`'s.
 
 mod admission;
@@ -20,6 +20,6 @@ mod revocations;
 mod roots;
 
 pub use config::{Addresses, Config};
-pub use create::{init, join};
+pub use create::{init, join, reissue};
 pub use error::Error;
 pub use node::{run, run_with_clock};

@@ -117,6 +117,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         live: control.clone(),
         trust: trust.clone(),
         root: root.clone(),
+        group: group.clone(),
     };
     let routes =
         Routes::new(raft_service).add_service(peer_service).add_service(EnrolmentServer::new(renewal));
@@ -146,8 +147,13 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
             return if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };
         }
     }
-    let (admission, watcher) =
-        AgentAdmission::new(replicated.clone(), replicas.clone(), projected.clone(), shutdown.clone());
+    let (admission, watcher) = AgentAdmission::new(
+        replicated.clone(),
+        replicas.clone(),
+        projected.clone(),
+        control.clone(),
+        shutdown.clone(),
+    );
     tasks.spawn(watcher);
     let (freshness, fresh) = watch::channel(Freshness::unconfirmed(Instant::now()));
     tasks.spawn(watch_freshness(group.clone(), freshness, shutdown.clone()));
@@ -165,6 +171,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let service = EnrolmentService {
         replicated: replicated.clone(),
         control: control.clone(),
+        trust: trust.clone(),
         root,
         group: group.clone(),
         clock: dated.clone(),

@@ -3,17 +3,22 @@
 mod authority;
 mod certificates;
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hanse_link::{Position, TrustedRoot, TrustedRoots};
 use hanse_state::{State, port::Replicated};
-use hanse_transport::{EndorsedRoot, LiveAuthority, LiveTrust, PkiError, Shutdown, telemetry};
+use hanse_transport::{
+    EndorsedRoot, KeyDigest, LiveAuthority, LiveTrust, PkiError, Shutdown, ToldRoots, durable, telemetry,
+};
 use tracing::{error, info};
 
-use crate::projector::lineage_of;
+use crate::{home, projector::lineage_of};
 
 pub(crate) use authority::{ControlAuthority, ControlRenewal, RootKey, reissued};
 pub(crate) use certificates::Certificates;
+
+/// How late it is noticed that a disk has room again.
+const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Has this node believe the roots that the state says are believed, from now on until the shutdown.
 pub(crate) struct Roots {
@@ -30,11 +35,18 @@ impl Roots {
     pub(crate) async fn enforce(self, shutdown: Shutdown) {
         let mut authority = self.control.replaced();
         let mut state = self.replicated.current();
+        let mut is_written = true;
         loop {
-            if let Some(issuing) = state.issuing_root()
-                && let Err(error) = self.believe(&state, issuing)
-            {
-                error!(error = %telemetry::causes(&error), "cannot believe the roots that the state has");
+            if let Some(issuing) = state.issuing_root() {
+                match self.believe(&state, issuing) {
+                    Ok(changed) => is_written &= !changed,
+                    Err(error) => {
+                        error!(error = %telemetry::causes(&error), "cannot believe the roots that the state has");
+                    }
+                }
+            }
+            if !is_written {
+                is_written = self.write_down().await;
             }
             let known = state.roots_revision();
             loop {
@@ -42,6 +54,7 @@ impl Roots {
                     () = shutdown.wait() => return,
                     // The root of its own chain may go now.
                     Ok(()) = authority.changed() => break,
+                    () = tokio::time::sleep(WRITE_AGAIN), if !is_written => break,
                     state = self.replicated.changed_since(state.revision()) => state,
                 };
                 if state.roots_revision() != known {
@@ -51,20 +64,34 @@ impl Roots {
         }
     }
 
-    fn believe(&self, state: &State, issuing: [u8; 32]) -> Result<(), PkiError> {
+    /// Whether other roots are believed now.
+    fn believe(&self, state: &State, issuing: KeyDigest) -> Result<bool, PkiError> {
         let own = self.control.current().trust_anchor()?;
-        let next = self.trust.current().followed_by(&endorsed(state), issuing, &own)?;
+        let dropped = state.dropped_roots().iter().copied().collect();
+        let told = ToldRoots { believed: endorsed(state), issuing: Some(issuing), dropped };
+        let next = self.trust.current().followed_by(&told, &own)?;
         if *self.trust.current() == next {
-            return Ok(());
+            return Ok(false);
         }
         info!(roots = ?next, revision = state.roots_revision(), "the roots that are believed have changed");
-        let pem = next.to_pem();
         self.trust.replace(next);
-        fs::write(&self.file, pem).map_err(|source| PkiError::Io {
-            action: "write",
-            path: self.file.clone(),
-            source,
-        })
+        Ok(true)
+    }
+
+    /// Writes the certificates where clients find them; whether that worked.
+    async fn write_down(&self) -> bool {
+        let (file, pem) = (self.file.clone(), self.trust.current().to_pem());
+        let written = tokio::task::spawn_blocking(move || {
+            let (dir, name) = (file.parent().unwrap_or(&file), home::ROOT_CERTIFICATE);
+            durable::replace(dir, name, pem.as_bytes(), durable::PUBLIC_MODE)
+        });
+        match written.await.map_err(std::io::Error::other).flatten() {
+            Ok(()) => true,
+            Err(error) => {
+                error!(%error, file = %self.file.display(), "cannot write the roots that are believed yet");
+                false
+            }
+        }
     }
 }
 
@@ -80,9 +107,11 @@ fn endorsed(state: &State) -> Vec<EndorsedRoot> {
     state.roots().iter().filter_map(read).collect()
 }
 
-/// What agents are told; `None` while the root was never replaced.
-pub(crate) fn told(state: &State) -> Option<TrustedRoots> {
+/// What agents are told by a node whose own certificate comes from this root; `None` while the root was never replaced. Which
+/// one certificates should come from is said only once its own do: before, it could give nobody another.
+pub(crate) fn told(state: &State, own: Option<KeyDigest>) -> Option<TrustedRoots> {
     let lineage = lineage_of(state.lineage()?);
+    let issuing = state.issuing_root()?;
     let believed = state.roots().iter().map(|known| TrustedRoot {
         certificate: known.root.certificate.clone(),
         endorsement: known.root.endorsement.clone(),
@@ -90,6 +119,7 @@ pub(crate) fn told(state: &State) -> Option<TrustedRoots> {
     Some(TrustedRoots {
         as_of: Position { lineage, revision: state.roots_revision() },
         believed: believed.collect(),
-        issuing: state.issuing_root()?.to_vec(),
+        issuing: Some(issuing).filter(|issuing| own == Some(*issuing)),
+        dropped: state.dropped_roots().to_vec(),
     })
 }

@@ -43,6 +43,8 @@ pub(crate) struct Roots {
     pub(crate) believed: Vec<Root>,
     /// The one that certificates come from; zeros before the first rotation.
     pub(crate) issuing: RootKey,
+    /// Those that were believed once and never will be again, the last of them last.
+    pub(crate) dropped: Vec<RootKey>,
     /// The revision of the last change.
     pub(crate) revision: Revision,
 }

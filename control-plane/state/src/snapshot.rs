@@ -53,6 +53,7 @@ impl State {
             projection_version: self.projection_version,
             revoked_revision: self.revoked_revision,
             roots_revision: self.roots.revision,
+            dropped_roots: self.roots.dropped.iter().map(|key| key.to_vec().into()).collect(),
             issuing_root: self.issuing_root().map(|key| key.to_vec()).unwrap_or_default().into(),
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
@@ -203,7 +204,9 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
         [] => [0; 32],
         key => fixed("SnapshotHeader", key).map_err(invalid)?,
     };
-    let roots = Roots { believed: Vec::new(), issuing, revision: header.roots_revision };
+    let dropped = header.dropped_roots.iter().map(|key| fixed("SnapshotHeader", key));
+    let dropped = dropped.collect::<Result<_, _>>().map_err(invalid)?;
+    let roots = Roots { believed: Vec::new(), issuing, dropped, revision: header.roots_revision };
     Ok(State {
         lineage: lineage.map_err(invalid)?,
         revision: header.revision,

@@ -69,9 +69,16 @@ pub(crate) async fn keep_renewed(
         }
         match renew(&config, &issuers, &live.current()).await {
             Ok(fresh) => {
-                // In use even if the disk is full: after a restart the old one renews as well.
                 if let Err(error) = fresh.save(&config.pki_dir()) {
                     error!(error = %telemetry::causes(&error), "cannot save the renewed certificate");
+                    // Under the same root it is in use all the same: after a restart the old one renews as well. Under another the old
+                    // one may be of no use by then, and others go by what this gateway shows.
+                    if fresh.trust_anchor().ok() != live.current().trust_anchor().ok() {
+                        if !schedule.failed().await {
+                            return;
+                        }
+                        continue;
+                    }
                 }
                 live.replace(fresh);
                 schedule.succeeded();

@@ -5,8 +5,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use hanse_proto::sync::TrustStatus;
 use hanse_sync::{Lineage, Position, TrustedRoot, TrustedRoots};
 use hanse_transport::{
-    EndorsedRoot, KeyDigest, LiveCredentials, LiveTrust, PkiError, Shutdown, TrustAnchor, json_file,
-    telemetry,
+    EndorsedRoot, KeyDigest, LiveCredentials, LiveTrust, PkiError, Shutdown, ToldRoots, TrustAnchor,
+    json_file, telemetry,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::kept_trust::Hex;
 
 /// Its name in the node's data directory.
 const FILE: &str = "roots";
-/// Between two attempts to write it: how late it is noticed that a disk has room again.
+/// How late it is noticed that a disk has room again.
 const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a node was told, in force and on disk. Cloning shares it.
@@ -29,8 +29,16 @@ struct Shared {
     trust: LiveTrust,
     own: LiveCredentials,
     told: watch::Sender<Option<TrustedRoots>>,
-    /// What would be believed after a restart: what others may count on. Held while anything changes.
-    lasting: Mutex<Vec<KeyDigest>>,
+    lasting: Mutex<Lasting>,
+}
+
+/// What would be so after a restart: what others may count on.
+#[derive(Debug, Default)]
+struct Lasting {
+    /// What is on disk.
+    told: Option<TrustedRoots>,
+    /// What would be believed.
+    believed: Vec<KeyDigest>,
 }
 
 impl fmt::Debug for KeptRoots {
@@ -45,35 +53,39 @@ impl KeptRoots {
     ///
     /// A file that cannot be read is moved aside, and the node believes the root of its own certificate until it is told anew.
     pub fn restore(dir: PathBuf, trust: LiveTrust, own: LiveCredentials) -> Self {
-        let held = read(&dir);
-        let shared = Shared { dir, trust, own, told: watch::Sender::new(None), lasting: Mutex::default() };
-        if let Some(held) = held
-            && shared.put_in_force(&held).inspect_err(cannot_believe).is_ok()
-        {
-            shared.told.send_replace(Some(held));
-        }
-        *shared.lasting.lock() = shared.believed();
-        Self(Arc::new(shared))
+        let held =
+            read(&dir).filter(|held| put_in_force(held, &trust, &own).inspect_err(cannot_believe).is_ok());
+        let lasting = Mutex::new(Lasting { told: held.clone(), believed: believed(&trust) });
+        Self(Arc::new(Shared { dir, trust, own, told: watch::Sender::new(held), lasting }))
     }
 
-    /// What is in force, for whoever passes it on.
-    pub fn in_force(&self) -> watch::Receiver<Option<TrustedRoots>> {
+    /// Fires when something else is in force than before.
+    pub fn changed(&self) -> watch::Receiver<Option<TrustedRoots>> {
         self.0.told.subscribe()
+    }
+
+    /// What is in force, for whoever is told it by this node. Which root certificates should come from is said only once this
+    /// node's own does: before, it could give nobody another.
+    pub fn to_tell(&self) -> Option<TrustedRoots> {
+        let told = self.0.told.borrow().clone()?;
+        let own = self.0.own_root();
+        Some(TrustedRoots { issuing: told.issuing.filter(|issuing| own == Some(*issuing)), ..told })
     }
 
     /// Which roots this node believes for good, and which one its certificate comes from.
     pub fn status(&self) -> TrustStatus {
-        let shown = self.0.own.current().trust_anchor().map(|anchor| anchor.spki_sha256().to_vec());
+        let shown = self.0.own_root().map(|key| key.to_vec());
         TrustStatus {
-            believed: self.0.lasting.lock().iter().map(|key| key.to_vec().into()).collect(),
+            believed: self.0.lasting.lock().believed.iter().map(|key| key.to_vec().into()).collect(),
             shown: shown.unwrap_or_default().into(),
         }
     }
 
     /// Has this node believe what it is told, until the shutdown or until nobody is left to tell.
     pub async fn follow(self, mut told: watch::Receiver<Option<TrustedRoots>>, shutdown: Shutdown) {
+        let mut own = self.0.own.replaced();
         loop {
-            let is_written = *self.0.lasting.lock() == self.0.believed();
+            let is_unwritten = self.0.is_unwritten();
             tokio::select! {
                 () = shutdown.wait() => return,
                 changed = told.changed() => match changed {
@@ -83,32 +95,55 @@ impl KeptRoots {
                     }
                     Err(_) => return,
                 },
-                () = tokio::time::sleep(WRITE_AGAIN), if !is_written => self.write(),
+                // It ends with `self`.
+                Ok(()) = own.changed() => self.look_again(),
+                () = tokio::time::sleep(WRITE_AGAIN), if is_unwritten => {}
+            }
+            if self.0.is_unwritten() {
+                let kept = self.clone();
+                // A disk that hangs holds up this task and nothing else.
+                if let Err(error) = tokio::task::spawn_blocking(move || kept.write()).await {
+                    error!(%error, "writing the roots that are believed panicked");
+                }
             }
         }
     }
 
-    /// Puts a list in force, unless a later one is; then writes it down.
-    pub fn take(&self, roots: &TrustedRoots) {
+    /// Puts a list in force, unless a later one is.
+    fn take(&self, roots: &TrustedRoots) {
         let held = self.0.told.borrow().clone();
-        // Who lags takes nothing back.
-        if held.is_some_and(|held| held == *roots || !roots.as_of.may_follow(&held.as_of)) {
+        let fresh = match &held {
+            // Who lags takes nothing back.
+            Some(held) if !roots.as_of.may_follow(&held.as_of) => return,
+            Some(held) => TrustedRoots { issuing: roots.issuing.or(held.issuing), ..roots.clone() },
+            None => roots.clone(),
+        };
+        if held.as_ref() == Some(&fresh) {
             return;
         }
-        if let Err(error) = self.0.put_in_force(roots) {
+        if let Err(error) = put_in_force(&fresh, &self.0.trust, &self.0.own) {
             return cannot_believe(&error);
         }
-        info!(believed = ?self.0.trust.current(), revision = roots.as_of.revision, "other roots are believed");
-        self.0.told.send_replace(Some(roots.clone()));
-        self.write();
+        info!(believed = ?self.0.trust.current(), revision = fresh.as_of.revision, "other roots are believed");
+        self.0.told.send_replace(Some(fresh));
     }
 
+    /// Believes the root of an earlier certificate of its own no more, where that is not among those told.
+    fn look_again(&self) {
+        let Some(told) = self.0.told.borrow().clone() else { return };
+        if self.0.trust.current().anchors().len() > told.believed.len()
+            && let Err(error) = put_in_force(&told, &self.0.trust, &self.0.own)
+        {
+            cannot_believe(&error);
+        }
+    }
+
+    /// Writes down what is in force.
     fn write(&self) {
-        let Some(record) = self.0.told.borrow().as_ref().map(Record::from) else { return };
-        let believed = self.0.believed();
-        let mut lasting = self.0.lasting.lock();
-        match json_file::write(&self.0.dir, FILE, &record) {
-            Ok(()) => *lasting = believed,
+        let Some(told) = self.0.told.borrow().clone() else { return };
+        let believed = believed(&self.0.trust);
+        match json_file::write(&self.0.dir, FILE, &Record::from(&told)) {
+            Ok(()) => *self.0.lasting.lock() = Lasting { told: Some(told), believed },
             Err(error) => error!(
                 error = %telemetry::causes(&error),
                 "cannot keep the roots that are believed yet: after a restart nobody would remember them here"
@@ -118,25 +153,35 @@ impl KeptRoots {
 }
 
 impl Shared {
-    fn put_in_force(&self, roots: &TrustedRoots) -> Result<(), PkiError> {
-        let read = |root: &TrustedRoot| {
-            EndorsedRoot::from_der(&root.certificate, &root.endorsement).inspect_err(cannot_believe).ok()
-        };
-        let told: Vec<_> = roots.believed.iter().filter_map(read).collect();
-        let issuing = KeyDigest::try_from(&*roots.issuing).map_err(|_| PkiError::Certificate {
-            reason: "the key of the root to use has not 32 octets".into(),
-        })?;
-        let next = self.trust.current().followed_by(&told, issuing, &self.own.current().trust_anchor()?)?;
-        for left_out in told.iter().filter(|root| !next.anchors().contains(&root.anchor)) {
-            warn!(root = ?left_out.anchor, "a root is not believed: none that is believed speaks for it");
-        }
-        self.trust.replace(next);
-        Ok(())
+    fn own_root(&self) -> Option<KeyDigest> {
+        self.own.current().trust_anchor().ok().map(|anchor| anchor.spki_sha256())
     }
 
-    fn believed(&self) -> Vec<KeyDigest> {
-        self.trust.current().anchors().iter().map(TrustAnchor::spki_sha256).collect()
+    fn is_unwritten(&self) -> bool {
+        let lasting = self.lasting.lock();
+        *self.told.borrow() != lasting.told || believed(&self.trust) != lasting.believed
     }
+}
+
+fn put_in_force(roots: &TrustedRoots, trust: &LiveTrust, own: &LiveCredentials) -> Result<(), PkiError> {
+    let read = |root: &TrustedRoot| {
+        EndorsedRoot::from_der(&root.certificate, &root.endorsement).inspect_err(cannot_believe).ok()
+    };
+    let told = ToldRoots {
+        believed: roots.believed.iter().filter_map(read).collect(),
+        issuing: roots.issuing,
+        dropped: roots.dropped.iter().copied().collect(),
+    };
+    let next = trust.current().followed_by(&told, &own.current().trust_anchor()?)?;
+    for left_out in told.believed.iter().filter(|root| !next.anchors().contains(&root.anchor)) {
+        warn!(root = ?left_out.anchor, "a root is not believed: it was dropped, or none that is believed speaks for it");
+    }
+    trust.replace(next);
+    Ok(())
+}
+
+fn believed(trust: &LiveTrust) -> Vec<KeyDigest> {
+    trust.current().anchors().iter().map(TrustAnchor::spki_sha256).collect()
 }
 
 fn cannot_believe(error: &PkiError) {
@@ -162,8 +207,11 @@ struct Record {
     generation: u64,
     lineage: Hex<16>,
     revision: u64,
-    issuing: Octets,
+    #[serde(default)]
+    issuing: Option<Hex<32>>,
     believed: Vec<RootRecord>,
+    #[serde(default)]
+    dropped: Vec<Hex<32>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -182,8 +230,9 @@ impl From<&TrustedRoots> for Record {
             generation: roots.as_of.lineage.generation,
             lineage: Hex(roots.as_of.lineage.id),
             revision: roots.as_of.revision,
-            issuing: Octets(roots.issuing.clone()),
+            issuing: roots.issuing.map(Hex),
             believed: believed.collect(),
+            dropped: roots.dropped.iter().copied().map(Hex).collect(),
         }
     }
 }
@@ -198,7 +247,8 @@ impl From<Record> for TrustedRoots {
         Self {
             as_of: Position { lineage, revision: kept.revision },
             believed: believed.collect(),
-            issuing: kept.issuing.0,
+            issuing: kept.issuing.map(|key| key.0),
+            dropped: kept.dropped.into_iter().map(|key| key.0).collect(),
         }
     }
 }

@@ -6,6 +6,8 @@ use crate::Position;
 
 /// More are never believed at a time: one, and the one that takes its place.
 const MAX_BELIEVED: usize = 2;
+/// Nor are more remembered of those that were dropped: more than a federation replaces in its life.
+const MAX_DROPPED: usize = 64;
 
 /// The roots of trust that are believed, while one takes another's place. Opaque here, as values are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +16,11 @@ pub struct TrustedRoots {
     pub as_of: Position,
     /// The roots.
     pub believed: Vec<TrustedRoot>,
-    /// SHA-256 of the public key of the one that certificates should come from.
-    pub issuing: Vec<u8>,
+    /// SHA-256 of the public key of the one that certificates should come from; said only by those whose own do. `None`:
+    /// nothing is said of it.
+    pub issuing: Option<[u8; 32]>,
+    /// Likewise of those that were believed once and never will be again.
+    pub dropped: Vec<[u8; 32]>,
 }
 
 /// A root, and another root's word for it.
@@ -33,7 +38,12 @@ impl From<TrustedRoots> for sync::TrustedRoots {
             certificate: root.certificate.into(),
             endorsement: root.endorsement.into(),
         });
-        Self { as_of: Some(roots.as_of.into()), believed: believed.collect(), issuing: roots.issuing.into() }
+        Self {
+            as_of: Some(roots.as_of.into()),
+            believed: believed.collect(),
+            issuing: roots.issuing.map(|key| key.to_vec()).unwrap_or_default().into(),
+            dropped: roots.dropped.into_iter().map(|key| key.to_vec().into()).collect(),
+        }
     }
 }
 
@@ -46,6 +56,12 @@ impl TryFrom<sync::TrustedRoots> for TrustedRoots {
         if roots.believed.len() > MAX_BELIEVED {
             return Err(invalid("it names more than two roots"));
         }
+        if roots.dropped.len() > MAX_DROPPED {
+            return Err(invalid("it names more than 64 dropped roots"));
+        }
+        let key = |bytes: &[u8]| {
+            <[u8; 32]>::try_from(bytes).map_err(|_| invalid("the key of a root does not have 32 bytes"))
+        };
         let believed = roots.believed.into_iter().map(|root| TrustedRoot {
             certificate: root.certificate.to_vec(),
             endorsement: root.endorsement.to_vec(),
@@ -53,7 +69,8 @@ impl TryFrom<sync::TrustedRoots> for TrustedRoots {
         Ok(Self {
             as_of: Position::try_from(&as_of)?,
             believed: believed.collect(),
-            issuing: roots.issuing.to_vec(),
+            issuing: (!roots.issuing.is_empty()).then(|| key(&roots.issuing)).transpose()?,
+            dropped: roots.dropped.iter().map(|bytes| key(bytes)).collect::<Result<_, _>>()?,
         })
     }
 }

@@ -98,6 +98,7 @@ fn snapshot_records() {
                 revoked_revision: 40,
                 roots_revision: 39,
                 issuing_root: vec![7; 32].into(),
+                dropped_roots: vec![vec![9; 32].into()],
             }),
         ),
         (

@@ -108,6 +108,7 @@ fn publishers_messages() {
                         endorsement: vec![0x30, 2].into(),
                     }],
                     issuing: vec![7; 32].into(),
+                    dropped: vec![vec![9; 32].into()],
                 }),
             }),
         ),

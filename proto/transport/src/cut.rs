@@ -1,4 +1,4 @@
-//! Connections that end when their peer is refused.
+//! Connections that end when their peer is refused, or the root it was believed by is.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::info;
 
-use crate::{Identity, KeyDigest, LiveTrust};
+use crate::{Identity, LiveTrust, pki::Shown};
 
 /// A stream that fails from the moment its peer is refused. Whoever waits to read from it or to write to it is woken by that,
 /// so a connection in use ends at once, and all streams on it, also where the peer has stopped reading.
@@ -41,16 +41,13 @@ enum Waiting {
 }
 
 impl<S> Guarded<S> {
-    /// Guards the stream to a peer, who answers for these keys, by whom `trust` refuses; without either it is a plain stream.
-    pub(crate) fn new(
-        stream: S,
-        trust: Option<&LiveTrust>,
-        peer: Option<(Identity, Vec<KeyDigest>)>,
-    ) -> Self {
+    /// Guards the stream to a peer by whom `trust` refuses and which roots it believes; without either it is a plain stream.
+    pub(crate) fn new(stream: S, trust: Option<&LiveTrust>, peer: Option<Shown>) -> Self {
         let guard = match trust.zip(peer) {
-            Some((trust, (peer, keys))) => {
-                let reading = Box::pin(trust.refusal_of(peer.clone(), keys.clone()));
-                let writing = Box::pin(trust.refusal_of(peer.clone(), keys));
+            Some((trust, shown)) => {
+                let peer = shown.identity.clone();
+                let reading = Box::pin(trust.refusal_of(shown.clone()));
+                let writing = Box::pin(trust.refusal_of(shown));
                 Guard::Watching { peer, reading, writing }
             }
             None => Guard::Off,
@@ -66,13 +63,16 @@ impl<S> Guarded<S> {
                 Waiting::Writer => writing,
             };
             if refusal.as_mut().poll(cx).is_ready() {
-                info!(%peer, "connection cut: the peer is revoked");
+                info!(%peer, "connection cut: the peer is revoked, or its root is believed no more");
                 self.guard = Guard::Cut;
             }
         }
         match self.guard {
             Guard::Off | Guard::Watching { .. } => Ok(()),
-            Guard::Cut => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the peer is revoked")),
+            Guard::Cut => Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the peer is revoked, or its root dropped",
+            )),
         }
     }
 }
@@ -137,7 +137,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use crate::{
-        Alpn, Clients, Expect, LiveTrust, Refused, Role, client_tls, connect,
+        Alpn, Clients, Expect, LiveTrust, Refused, Role, TrustBundle, client_tls, connect,
         enrolment::tests::{Desk, ask_desk, serve},
         key_digest, server_tls,
         testbed::{Federation, dial, identity, listen, soon},
@@ -274,6 +274,29 @@ mod tests {
             let channel = soon(connect(&address.to_string(), client)).await.unwrap();
             assert_eq!(soon(ask_desk(channel)).await.is_ok(), passes, "{who}");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_rests_on_a_root_that_is_dropped_is_cut_and_nobody_else() {
+        let (pair, other) = (Pair::new(), Federation::new());
+        let both = || TrustBundle::new([pair.federation.anchor(), other.anchor()]).unwrap();
+        pair.agent.replace(both());
+        pair.gateway.replace(both());
+        let (listener, address) = listen(pair.server()).await;
+        let _serving = serve(listener, Desk::echo());
+        let expect = || Expect { roles: vec![Role::Agent], region: None };
+        let moved = client_tls(Some(&other.live("g.gateway.eu-west")), &pair.gateway, expect()).unwrap();
+        let stayed = soon(connect(&address.to_string(), pair.client())).await.unwrap();
+        let moved = soon(connect(&address.to_string(), moved)).await.unwrap();
+        soon(ask_desk(stayed.clone())).await.unwrap();
+        pair.agent.replace(both().issued_by(other.anchor().spki_sha256()));
+        soon(ask_desk(stayed.clone())).await.expect("that another is used drops nothing");
+        pair.agent.replace(other.anchor());
+        soon(ask_desk(stayed)).await.unwrap_err();
+        soon(ask_desk(moved.clone())).await.unwrap();
+        // A client does as a server does.
+        pair.gateway.replace(other.anchor());
+        soon(ask_desk(moved)).await.unwrap_err();
     }
 
     #[tokio::test]

@@ -8,10 +8,12 @@ use std::{
 };
 
 /// Secrets are for the owner alone.
-pub(crate) const SECRET_MODE: u32 = 0o600;
+pub const SECRET_MODE: u32 = 0o600;
+/// Certificates are for everybody.
+pub const PUBLIC_MODE: u32 = 0o644;
 
 /// Writes a temporary file beside `dir/name`, syncs it, renames it and syncs the directory.
-pub(crate) fn replace(dir: &Path, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
+pub fn replace(dir: &Path, name: &str, content: &[u8], mode: u32) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.new"));
     // A leftover of a crash may have any mode; a new file has ours from its first byte.
     match fs::remove_file(&temporary) {

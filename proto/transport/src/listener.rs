@@ -26,7 +26,7 @@ use crate::{
     connect::{CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
     cut::Guarded,
     digest_secret,
-    pki::public_key_of,
+    pki::{Shown, public_key_of},
     telemetry,
     tls::{explained, of_client},
 };
@@ -212,9 +212,9 @@ impl TlsConnection {
         // The verifier has read the same identity already, so this fails only where no certificate was shown.
         let identity = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
         let keys = PeerKeys::of_chain(chain).map(Arc::new);
-        let guarded = identity.clone().map(|peer| {
-            let keys = of_client(peer.role, chain);
-            (peer, keys)
+        let guarded = identity.clone().map(|identity| {
+            let keys = of_client(identity.role, chain);
+            Shown { identity, keys, root: trust.and_then(|trust| trust.current().root_of(chain)) }
         });
         let stream = Guarded::new(stream, trust, guarded);
         Self { stream, peer: Peer { identity, address, keys } }

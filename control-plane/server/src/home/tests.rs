@@ -52,3 +52,38 @@ fn a_control_intermediate_is_renewed_where_the_root_is_at_hand() {
     let identity = hanse_transport::Identity::server(config.name.clone());
     kept.issue_credentials(&identity, &[]).expect("it is of use again, five years after the first ended");
 }
+
+#[test]
+fn a_node_that_missed_a_rotation_is_brought_under_the_new_root_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    crate::init(&config).unwrap();
+    let before = control(&config).unwrap();
+    let at_hand = config.pki_dir().join(ROOT_DIR);
+    fs::remove_dir_all(&at_hand).unwrap();
+    let error = crate::reissue(&config).unwrap_err().to_string();
+    assert!(error.contains("holds no root"), "{error}");
+    let fresh = Authority::new_root().unwrap();
+    fresh.save(&at_hand).unwrap();
+    crate::reissue(&config).unwrap();
+    let after = control(&config).unwrap();
+    assert_eq!(after.trust_anchor().unwrap(), fresh.trust_anchor().unwrap());
+    assert_eq!(after.key().public_key_der(), before.key().public_key_der());
+}
+
+#[test]
+fn a_root_that_cannot_be_read_stops_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    crate::init(&config).unwrap();
+    fs::write(config.pki_dir().join(ROOT_DIR).join("chain.pem"), "nonsense").unwrap();
+    after(3, &config);
+}
+
+#[test]
+fn what_is_left_of_a_node_is_no_place_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    fs::create_dir_all(dir.path().join("raft")).unwrap();
+    assert!(matches!(make(&config), Err(Error::AlreadyMade(_))));
+}

@@ -42,6 +42,13 @@ impl RootKey {
         let key = root.trust_anchor()?.spki_sha256();
         Ok(wanted.is_none_or(|wanted| wanted == key).then_some(root))
     }
+
+    /// The same, off the runtime's threads: what an operator plugs in may be slow.
+    async fn load_aside(&self, wanted: KeyDigest) -> Result<Option<Authority>, PkiError> {
+        let key = self.clone();
+        let loaded = tokio::task::spawn_blocking(move || key.load(Some(wanted))).await;
+        loaded.unwrap_or_else(|_| Err(PkiError::Certificate { reason: "reading the root panicked".into() }))
+    }
 }
 
 /// A fresh control intermediate for the key of `control`, under `root`.
@@ -74,6 +81,7 @@ impl ControlAuthority {
     pub(crate) async fn keep(self, shutdown: Shutdown) {
         let clock = self.trust.clock().clone();
         let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
+        let mut is_waiting = false;
         loop {
             let current = self.live.current();
             let outdated = tokio::select! {
@@ -81,22 +89,39 @@ impl ControlAuthority {
                 () = self.trust.outdates(current.chain()) => true,
                 () = clock.reaches(current.validity().half_life()) => false,
             };
-            let wait = match self.renewed(&current).await {
-                Ok(fresh) => {
-                    backoff.reset();
-                    info!(root = ?fresh.trust_anchor().ok(), "renewed this node's control intermediate");
-                    if let Err(error) = fresh.save(&self.dir) {
-                        error!(error = %telemetry::causes(&error), "cannot save the renewed control intermediate");
+            let renewed = tokio::select! {
+                () = shutdown.wait() => return,
+                renewed = self.renewed(&current) => renewed,
+            };
+            let wait = match renewed {
+                Ok(fresh) => match fresh.save(&self.dir) {
+                    Ok(()) => {
+                        backoff.reset();
+                        is_waiting = false;
+                        info!(root = ?fresh.trust_anchor().ok(), "renewed this node's control intermediate");
+                        self.live.replace(fresh);
+                        continue;
                     }
-                    self.live.replace(fresh);
-                    continue;
-                }
+                    // Used only once it would be used after a restart too: the one before may be of no use by then.
+                    Err(error) => {
+                        error!(error = %telemetry::causes(&error), "cannot save the renewed control intermediate yet");
+                        backoff.next()
+                    }
+                },
                 Err(error) if outdated => {
-                    warn!(
-                        error = %telemetry::causes(&error),
-                        remedy = "put the directory of the new root in place of pki/root on any control node",
-                        "cannot come under the root that certificates should come from yet"
-                    );
+                    // Once, and then only for who looks closely: it lasts as long as the operator takes.
+                    let first = !std::mem::replace(&mut is_waiting, true);
+                    let error = telemetry::causes(&error).to_string();
+                    if !first {
+                        debug!(error, "still under the root that another takes the place of");
+                    } else {
+                        warn!(
+                            error,
+                            remedy =
+                                "put the directory of the new root in place of pki/root on any control node",
+                            "cannot come under the root that certificates should come from yet"
+                        );
+                    }
                     backoff.next()
                 }
                 Err(error) => {
@@ -113,8 +138,13 @@ impl ControlAuthority {
 
     async fn renewed(&self, current: &Authority) -> Result<Authority, RenewError> {
         let wanted = wanted(&self.trust, current).map_err(RenewError::Own)?;
-        if let Some(root) = self.root.load(Some(wanted)).map_err(RenewError::Own)? {
-            return reissued(current, &root, &self.config).map_err(RenewError::Own);
+        match self.root.load_aside(wanted).await {
+            Ok(Some(root)) => return reissued(current, &root, &self.config).map_err(RenewError::Own),
+            Ok(None) => {}
+            Err(error) => warn!(
+                error = %telemetry::causes(&error),
+                "the root in pki/root cannot be used here; asking the other control nodes"
+            ),
         }
         let others = self.group.members().into_iter().filter(|member| member.id != self.id);
         let issuers = Issuers {
@@ -141,6 +171,8 @@ pub(crate) struct ControlRenewal {
     pub(crate) live: LiveAuthority,
     pub(crate) trust: LiveTrust,
     pub(crate) root: RootKey,
+    /// Who is in the control plane.
+    pub(crate) group: Arc<RaftGroup>,
 }
 
 #[tonic::async_trait]
@@ -164,13 +196,17 @@ impl Enrolment for ControlRenewal {
                 "{identity} has no control intermediate from here"
             )));
         }
-        // The node that founded the control plane never joined; the others keep the key they joined with.
+        // An authority gives itself what name it likes: only a present member's counts. The node that founded the control plane
+        // never joined; the others keep the key they joined with.
+        if !self.group.members().iter().any(|member| member.name == identity.name.as_str()) {
+            return Err(Status::permission_denied(format!("{identity} is not in the control plane")));
+        }
         if state.member(&own).is_some_and(|member| member.key_digest != digest_secret(&keys.issuer)) {
             return Err(Status::permission_denied(format!("{identity} joined with another key")));
         }
         let unavailable = |error: PkiError| Status::unavailable(telemetry::causes(&error).to_string());
         let wanted = wanted(&self.trust, &self.live.current()).map_err(unavailable)?;
-        let root = self.root.load(Some(wanted)).map_err(unavailable)?;
+        let root = self.root.load_aside(wanted).await.map_err(unavailable)?;
         let root = root.ok_or_else(|| Status::unavailable("the root's key is not on this node"))?;
         let chain = root.issue_control_intermediate(&keys.issuer, &identity.name).map_err(unavailable)?;
         info!(%identity, "renewed a control intermediate");

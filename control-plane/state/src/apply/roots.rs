@@ -10,6 +10,8 @@ use crate::{
 
 /// Roots believed at a time: one, and the one that takes its place. What is believed is told to everybody in every Welcome.
 const MAX_ROOTS: usize = 2;
+/// How many dropped roots are remembered: more than a federation replaces in its life.
+const MAX_DROPPED: usize = 64;
 /// The largest certificate: ours have some 400 octets, and one from an operator's own tools may have a few more names.
 const MAX_CERTIFICATE_BYTES: usize = 4096;
 
@@ -46,6 +48,13 @@ pub(super) fn trust(
     if state.roots.get(&fresh.key).is_some() {
         return Ok(nothing());
     }
+    if state.roots.dropped.contains(&fresh.key) {
+        return Err(Problem::new(
+            ProblemName::Conflict,
+            "this root was dropped, and is never believed again",
+        )
+        .remedy("make another: hanse root new"));
+    }
     if believed.len() >= MAX_ROOTS {
         return Err(Problem::new(ProblemName::Conflict, "one root takes another's place already")
             .remedy("finish that first, or drop the root that is not in use: hanse root list"));
@@ -79,7 +88,7 @@ pub(super) fn issue_from(state: &mut State, key: &RootKey) -> Result<Effects, Pr
     Ok(changed())
 }
 
-/// Has a root believed no more.
+/// Has a root believed no more, and never again: the other's word for it lasts as long as it would have.
 pub(super) fn drop_root(state: &mut State, key: &RootKey) -> Result<Effects, Problem> {
     if state.roots.get(key).is_none() {
         return Err(unknown(key));
@@ -92,6 +101,9 @@ pub(super) fn drop_root(state: &mut State, key: &RootKey) -> Result<Effects, Pro
     let revision = state.revision + 1;
     let roots = Arc::make_mut(&mut state.roots);
     roots.believed.retain(|believed| believed.root.key != *key);
+    roots.dropped.push(*key);
+    let too_many = roots.dropped.len().saturating_sub(MAX_DROPPED);
+    roots.dropped.drain(..too_many);
     roots.revision = revision;
     Ok(changed())
 }

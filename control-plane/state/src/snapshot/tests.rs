@@ -68,9 +68,11 @@ fn roots_come_back() {
         |key: u8| RootCertificate { key: [key; 32], certificate: vec![key], endorsement: vec![9, key] };
     world.run(CommandBody::TrustRoot { present: root(1), fresh: root(2) }).unwrap();
     world.run(CommandBody::UseRoot([2; 32])).unwrap();
+    world.run(CommandBody::DropRoot([1; 32])).unwrap();
     let back = read(&bytes(&world.state)).unwrap();
     assert_eq!(back, world.state);
-    assert_eq!((back.roots().len(), back.issuing_root()), (2, Some([2; 32])));
+    assert_eq!((back.roots().len(), back.issuing_root()), (1, Some([2; 32])));
+    assert_eq!(back.dropped_roots(), [[1; 32]]);
 }
 
 #[test]

@@ -76,6 +76,11 @@ impl State {
         (!self.roots.believed.is_empty()).then_some(self.roots.issuing)
     }
 
+    /// The roots that were believed once and never will be again.
+    pub fn dropped_roots(&self) -> &[RootKey] {
+        &self.roots.dropped
+    }
+
     /// The revision of the last change of the roots; 0 before the first.
     pub fn roots_revision(&self) -> Revision {
         self.roots.revision

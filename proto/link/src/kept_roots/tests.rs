@@ -52,13 +52,16 @@ impl Example {
         TrustedRoots {
             as_of: Position { lineage, revision },
             believed: believed.collect(),
-            issuing: key(issuing).to_vec(),
+            issuing: Some(key(issuing)),
+            dropped: Vec::new(),
         }
     }
 }
 
-fn believed(trust: &LiveTrust) -> Vec<KeyDigest> {
-    trust.current().anchors().iter().map(TrustAnchor::spki_sha256).collect()
+/// As the task does it.
+fn told_and_written(kept: &KeptRoots, roots: &TrustedRoots) {
+    kept.take(roots);
+    kept.write();
 }
 
 #[test]
@@ -70,27 +73,27 @@ fn a_rotation_is_followed_step_by_step_and_outlives_restarts() {
     let kept = example.restore();
     assert_eq!(kept.status().believed, [of_old.to_vec()]);
 
-    kept.take(&example.told(5, &both, &example.old));
+    told_and_written(&kept, &example.told(5, &both, &example.old));
     assert_eq!(believed(&example.trust), [of_old, of_new]);
     assert_eq!(kept.status().believed.len(), 2);
     let (restarted, trust) = example.restarted();
     assert_eq!(believed(&trust), [of_old, of_new]);
     assert_eq!(
-        *restarted.in_force().borrow(),
+        *restarted.changed().borrow(),
         Some(example.told(5, &both, &example.old)),
         "passed on with nobody to ask"
     );
 
-    kept.take(&example.told(6, &both, &example.new));
+    told_and_written(&kept, &example.told(6, &both, &example.new));
     assert!(example.trust.current().is_outdated(example.own.current().chain()));
     example.own.replace(under(&example.new).current().as_ref().clone());
     assert!(!example.trust.current().is_outdated(example.own.current().chain()));
     assert_eq!(kept.status().shown, of_new.to_vec());
 
-    kept.take(&example.told(4, &both, &example.old));
+    told_and_written(&kept, &example.told(4, &both, &example.old));
     assert_eq!(example.trust.current().issuing(), Some(of_new), "who lags takes nothing back");
 
-    kept.take(&example.told(7, &both[1..], &example.new));
+    told_and_written(&kept, &example.told(7, &both[1..], &example.new));
     assert_eq!(believed(&example.trust), [of_new]);
     example.trust = LiveTrust::from(example.new.trust_anchor().unwrap());
     assert_eq!(believed(&example.restarted().1), [of_new]);
@@ -102,7 +105,7 @@ fn a_root_that_nobody_believed_speaks_for_is_left_out_whoever_tells_of_it() {
     let stranger = Authority::new_root().unwrap();
     let foreign = Rotation::new(&stranger, &example.new).unwrap();
     let kept = example.restore();
-    kept.take(&example.told(5, &[&foreign.present, &foreign.fresh], &example.new));
+    told_and_written(&kept, &example.told(5, &[&foreign.present, &foreign.fresh], &example.new));
     assert_eq!(believed(&example.trust), [key(&example.old)]);
     assert_eq!(kept.status().believed, [key(&example.old).to_vec()]);
     assert_eq!(believed(&example.restarted().1), [key(&example.old)]);
@@ -116,7 +119,7 @@ fn others_may_count_on_what_is_on_disk_only() {
     let kept =
         KeptRoots::restore(example.dir.path().join("file"), example.trust.clone(), example.own.clone());
     fs::write(example.dir.path().join("file"), "where the directory should be").unwrap();
-    kept.take(&example.told(5, &both, &example.old));
+    told_and_written(&kept, &example.told(5, &both, &example.old));
     assert_eq!(believed(&example.trust).len(), 2, "it is in force");
     assert_eq!(kept.status().believed.len(), 1, "but would not be after a restart");
     fs::remove_file(example.dir.path().join("file")).unwrap();
@@ -131,4 +134,48 @@ fn a_damaged_file_is_moved_aside() {
     example.restore();
     assert_eq!(believed(&example.trust), [key(&example.old)]);
     assert!(example.dir.path().join("roots.json.damaged").exists());
+}
+
+#[test]
+fn which_root_to_use_is_passed_on_by_those_who_do_and_held_whoever_is_silent() {
+    let example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let both = [&rotation.present, &rotation.fresh];
+    let silent = TrustedRoots { issuing: None, ..example.told(6, &both, &example.new) };
+    let (of_old, of_new) = (key(&example.old), key(&example.new));
+    let kept = example.restore();
+    kept.take(&silent);
+    assert_eq!(example.trust.current().issuing(), None);
+    kept.take(&example.told(6, &both, &example.new));
+    assert_eq!(example.trust.current().issuing(), Some(of_new), "of the same position, and more");
+    kept.take(&silent);
+    kept.take(&TrustedRoots { issuing: None, ..example.told(7, &both, &example.new) });
+    assert_eq!(example.trust.current().issuing(), Some(of_new));
+
+    let told_by_this_node = || kept.to_tell().unwrap().issuing;
+    assert_eq!(told_by_this_node(), None, "it could give nobody a certificate from it yet");
+    example.own.replace(under(&example.new).current().as_ref().clone());
+    assert_eq!(told_by_this_node(), Some(of_new));
+    kept.take(&example.told(8, &both, &example.old));
+    assert_eq!(example.trust.current().issuing(), Some(of_old), "the way back");
+}
+
+#[test]
+fn what_was_dropped_stays_dropped_over_restarts_and_the_root_of_an_earlier_certificate_goes() {
+    let example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let both = [&rotation.present, &rotation.fresh];
+    let (of_old, of_new) = (key(&example.old), key(&example.new));
+    let kept = example.restore();
+    told_and_written(&kept, &example.told(5, &both, &example.new));
+    let last = TrustedRoots { dropped: vec![of_old], ..example.told(7, &both[1..], &example.new) };
+    told_and_written(&kept, &last);
+    assert_eq!(believed(&example.trust), [of_new, of_old], "its own certificate comes from that still");
+    example.own.replace(under(&example.new).current().as_ref().clone());
+    kept.look_again();
+    assert_eq!(believed(&example.trust), [of_new]);
+    assert!(kept.0.is_unwritten(), "and whoever counts on it is told once that is on disk");
+    let (restarted, trust) = example.restarted();
+    restarted.take(&example.told(9, &both, &example.new));
+    assert_eq!(believed(&trust), [of_new], "an old word for it does not help");
 }

@@ -301,7 +301,8 @@ fn which_roots_are_believed_is_said_at_once_and_once() {
     let roots = |revision| TrustedRoots {
         as_of: at(revision),
         believed: vec![crate::TrustedRoot { certificate: vec![1], endorsement: vec![2] }],
-        issuing: vec![3; 32],
+        issuing: Some([3; 32]),
+        dropped: vec![[4; 32]],
     };
     let freshness = Freshness { confirmed_at: example.start, quorum: true };
     let mut said = |roots: Option<TrustedRoots>| -> Vec<sync::TrustedRoots> {

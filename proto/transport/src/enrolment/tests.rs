@@ -240,7 +240,7 @@ async fn unusable_answers_are_refused() {
     let regional = federation.control.issue_regional_intermediate(&spki, &name("eu-west")).unwrap();
     for (response, expected) in [
         (EnrolResponse::default(), "the chain is empty"),
-        (answer(rootless, "gateway", "eu-west"), "root that the join token pins"),
+        (answer(rootless, "gateway", "eu-west"), "must be a root's certificate"),
         (answer(leaf(&other, &spki, "new-1"), "gateway", "eu-west"), "root that the join token pins"),
         (
             answer(

@@ -337,7 +337,7 @@ fn dns(name: &str) -> Result<SanType, PkiError> {
 }
 
 /// What an authority's own certificate makes it.
-fn tier_of(certificate: &[u8]) -> Result<Tier, PkiError> {
+pub(super) fn tier_of(certificate: &[u8]) -> Result<Tier, PkiError> {
     let (_, parsed) = parse_x509_certificate(certificate).map_err(PkiError::certificate)?;
     let constraints = parsed
         .basic_constraints()

@@ -2,7 +2,6 @@
 
 use std::{fmt, path::Path, sync::Arc};
 
-use arc_swap::ArcSwap;
 use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
@@ -10,6 +9,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tokio::sync::watch;
 
 use super::{Chain, Identity, KeyPair, PkiError, TrustAnchor, Validity, files};
 
@@ -89,27 +89,32 @@ impl fmt::Debug for Credentials {
 /// Credentials that listeners and channels share and that renewal replaces. New connections use the new ones; existing
 /// connections live on. Cloning shares the cell.
 #[derive(Clone)]
-pub struct LiveCredentials(Arc<ArcSwap<Credentials>>);
+pub struct LiveCredentials(watch::Sender<Arc<Credentials>>);
 
 impl LiveCredentials {
     /// Starts with these.
     pub fn new(credentials: Credentials) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(credentials)))
+        Self(watch::Sender::new(Arc::new(credentials)))
     }
 
     /// New handshakes use these from now on.
     pub fn replace(&self, credentials: Credentials) {
-        self.0.store(Arc::new(credentials));
+        self.0.send_replace(Arc::new(credentials));
     }
 
     /// What is in use now.
     pub fn current(&self) -> Arc<Credentials> {
-        self.0.load_full()
+        self.0.borrow().clone()
+    }
+
+    /// Fires when they are replaced.
+    pub fn replaced(&self) -> watch::Receiver<Arc<Credentials>> {
+        self.0.subscribe()
     }
 
     /// Whose they are.
     pub fn identity(&self) -> Identity {
-        self.0.load().identity.clone()
+        self.0.borrow().identity.clone()
     }
 }
 
@@ -121,13 +126,13 @@ impl fmt::Debug for LiveCredentials {
 
 impl ResolvesServerCert for LiveCredentials {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load().certified.clone())
+        Some(self.0.borrow().certified.clone())
     }
 }
 
 impl ResolvesClientCert for LiveCredentials {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load().certified.clone())
+        Some(self.0.borrow().certified.clone())
     }
 
     fn has_certs(&self) -> bool {

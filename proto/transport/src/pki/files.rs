@@ -11,13 +11,12 @@ use std::{
 };
 
 use super::{Chain, KeyPair, PkiError, keys};
-use crate::durable::{self, SECRET_MODE};
+use crate::durable::{self, PUBLIC_MODE, SECRET_MODE};
 
 const CHAIN: &str = "chain.pem";
 const KEY: &str = "key.pem";
 const PREVIOUS_KEY: &str = "key.previous.pem";
 
-const PUBLIC_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o700;
 
 /// Writes chain and key, durably and so that any crash leaves a readable pair, old or new.

@@ -57,6 +57,17 @@ impl From<BTreeSet<Identity>> for Refused {
     }
 }
 
+/// What a peer showed of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    /// Who it is.
+    pub(crate) identity: Identity,
+    /// The keys it answers for.
+    pub(crate) keys: Vec<KeyDigest>,
+    /// The root that its chain rests on.
+    pub(crate) root: Option<KeyDigest>,
+}
+
 /// Whom verifiers believe, whom they refuse all the same, and the clock they judge by. New handshakes use what is
 /// current; who is refused later loses the connections it has. Cloning shares the cell.
 #[derive(Clone)]
@@ -109,6 +120,12 @@ impl LiveTrust {
         self.0.refused.borrow().contains(peer, keys)
     }
 
+    /// Whether a certificate of this chain has a key that is refused.
+    pub(crate) fn refuses_key_of(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let refused = self.0.refused.borrow();
+        key_digests(chain).iter().any(|key| refused.keys.contains(key))
+    }
+
     /// Resolves when this process's own chain should be replaced at once: a certificate of it has a key that is refused, or it
     /// comes from a root that another takes the place of.
     pub async fn spoils(&self, chain: &[CertificateDer<'_>]) {
@@ -128,15 +145,17 @@ impl LiveTrust {
         let _ = bundle.wait_for(|bundle| bundle.is_outdated(chain)).await;
     }
 
-    /// Resolves when this peer is refused.
-    pub(crate) fn refusal_of(
-        &self,
-        peer: Identity,
-        keys: Vec<KeyDigest>,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let mut refused = self.0.refused.subscribe();
+    /// Resolves when this peer is refused, or the root that its chain rests on is believed no more.
+    pub(crate) fn refusal_of(&self, peer: Shown) -> impl Future<Output = ()> + Send + use<> {
+        let (mut refused, mut bundle) = (self.0.refused.subscribe(), self.replaced());
         async move {
-            if refused.wait_for(|refused| refused.contains(&peer, &keys)).await.is_err() {
+            let Shown { identity, keys, root } = peer;
+            let uprooted = bundle.wait_for(|bundle| root.as_ref().is_some_and(|root| !bundle.believes(root)));
+            let outcome = tokio::select! {
+                refused = refused.wait_for(|refused| refused.contains(&identity, &keys)) => refused.is_ok(),
+                uprooted = uprooted => uprooted.is_ok(),
+            };
+            if !outcome {
                 future::pending::<()>().await; // nobody is left who could refuse it
             }
         }

@@ -4,12 +4,18 @@
 //! slip in a root of its own. The two cross certificates are RFC 4210's `newWithOld` and `oldWithNew` (§4.4); here they
 //! prove the one thing, and no path is built over them.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use rustls_pki_types::CertificateDer;
 use x509_parser::parse_x509_certificate;
 
-use super::{Authority, KeyDigest, PkiError, TrustAnchor, TrustBundle, key_digest, keys};
+use super::{
+    Authority, KeyDigest, PkiError, Tier, TrustAnchor, TrustBundle, authority::tier_of, key_digest, keys,
+};
+
+/// How many dropped roots are remembered: more than a federation replaces in its life, and few enough to be told in every
+/// Welcome.
+pub const MAX_DROPPED: usize = 64;
 
 /// A root's certificate, with another root's word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +34,10 @@ impl EndorsedRoot {
         if key_digest(&endorsement)? != anchor.spki_sha256() {
             return Err(PkiError::certificate("the cross certificate is of another root's key"));
         }
+        // A root signs control intermediates as well: those speak for nobody.
+        if tier_of(&endorsement)? != Tier::Root {
+            return Err(PkiError::certificate("the cross certificate is no root's"));
+        }
         Ok(Self { anchor, endorsement })
     }
 
@@ -40,6 +50,17 @@ impl EndorsedRoot {
         };
         endorsement.verify_signature(Some(issuer.public_key())).is_ok()
     }
+}
+
+/// What somebody tells of the roots.
+#[derive(Debug, Clone, Default)]
+pub struct ToldRoots {
+    /// Those that are believed.
+    pub believed: Vec<EndorsedRoot>,
+    /// The one that certificates should come from; `None`: nothing is said of it, and what was said before holds.
+    pub issuing: Option<KeyDigest>,
+    /// The keys of those that are believed no more, and never will be again.
+    pub dropped: BTreeSet<KeyDigest>,
 }
 
 /// What an operator hands to the federation to have its root replaced: three certificates, no key.
@@ -102,24 +123,32 @@ impl Rotation {
 
 impl TrustBundle {
     /// What is to be believed next by who believes this bundle and is told of these roots: those it believes already or that
-    /// one of those speaks for; and in any case `own`, the root of its own certificate. A root that is not told of any more is
-    /// dropped. `issuing` is the one that certificates should come from, if it is among them.
+    /// one of those speaks for; and in any case `own`, the root of its own certificate.
     ///
-    /// A root that nobody believed speaks for is left out, whoever tells of it.
-    pub fn followed_by(
-        &self,
-        told: &[EndorsedRoot],
-        issuing: KeyDigest,
-        own: &TrustAnchor,
-    ) -> Result<Self, PkiError> {
+    /// A root that nobody believed speaks for is left out, whoever tells of it; so is one that was dropped once, for what spoke
+    /// for it lasts as long as it would have.
+    pub fn followed_by(&self, told: &ToldRoots, own: &TrustAnchor) -> Result<Self, PkiError> {
+        let mut dropped = self.dropped().clone();
+        dropped.extend(&told.dropped);
+        if dropped.len() > MAX_DROPPED {
+            dropped = told.dropped.iter().copied().take(MAX_DROPPED).collect();
+        }
         let believed = |root: &&EndorsedRoot| {
-            self.anchors().iter().any(|held| *held == root.anchor || root.is_endorsed_by(held))
+            !dropped.contains(&root.anchor.spki_sha256())
+                && self.anchors().iter().any(|held| *held == root.anchor || root.is_endorsed_by(held))
         };
-        let mut next: Vec<_> = told.iter().filter(believed).map(|root| root.anchor.clone()).collect();
+        let issuing = told.issuing.or(self.issuing());
+        let mut next: Vec<_> =
+            told.believed.iter().filter(believed).map(|root| root.anchor.clone()).collect();
         if !next.contains(own) {
             next.push(own.clone());
         }
-        Self::new(next).map(|bundle| bundle.issued_by(issuing))
+        let next = Self::new(next)?;
+        Ok(match issuing {
+            Some(issuing) => next.issued_by(issuing),
+            None => next,
+        }
+        .without(dropped))
     }
 }
 
@@ -172,6 +201,10 @@ mod tests {
         Rotation::new(&control, &new).expect_err("only a root speaks for a root");
     }
 
+    fn told(believed: &[EndorsedRoot], issuing: KeyDigest) -> ToldRoots {
+        ToldRoots { believed: believed.to_vec(), issuing: Some(issuing), dropped: BTreeSet::new() }
+    }
+
     #[test]
     fn a_root_comes_on_the_word_of_one_that_is_believed_and_goes_when_it_is_not_told_of() {
         let (old, new, stranger) =
@@ -179,22 +212,61 @@ mod tests {
         let rotation = Rotation::new(&old, &new).unwrap();
         let both = [rotation.present.clone(), rotation.fresh.clone()];
         let [of_old, of_new] = [&old, &new].map(|root| anchor(root).spki_sha256());
-        for (held, own) in [(&old, &old), (&new, &new)] {
-            let next = bundle(&[held]).followed_by(&both, of_new, &anchor(own)).unwrap();
+        for held in [&old, &new] {
+            let next = bundle(&[held]).followed_by(&told(&both, of_new), &anchor(held)).unwrap();
             assert_eq!(believed(&next), [of_old, of_new], "whichever of the two it began with");
             assert_eq!(next.issuing(), Some(of_new));
+            let silent = ToldRoots { issuing: None, ..told(&both, of_new) };
+            let next = next.followed_by(&silent, &anchor(held)).unwrap();
+            assert_eq!(next.issuing(), Some(of_new), "who says nothing of it takes nothing back");
         }
         let begun = bundle(&[&old, &new]);
-        let dropped = begun.followed_by(&both[1..], of_new, &anchor(&new)).unwrap();
+        let dropped = begun.followed_by(&told(&both[1..], of_new), &anchor(&new)).unwrap();
         assert_eq!(believed(&dropped), [of_new]);
-        let kept = begun.followed_by(&both[1..], of_new, &anchor(&old)).unwrap();
+        let kept = begun.followed_by(&told(&both[1..], of_new), &anchor(&old)).unwrap();
         assert_eq!(believed(&kept), [of_new, of_old], "its own stays, whatever it is told");
 
         let foreign = Rotation::new(&stranger, &new).unwrap();
-        let next =
-            bundle(&[&old]).followed_by(&[foreign.fresh, foreign.present], of_new, &anchor(&old)).unwrap();
+        let foreign = [foreign.fresh, foreign.present];
+        let next = bundle(&[&old]).followed_by(&told(&foreign, of_new), &anchor(&old)).unwrap();
         assert_eq!(believed(&next), [of_old], "nobody believed speaks for these");
         assert_eq!(next.issuing(), None, "and nothing comes from what is not believed");
+    }
+
+    #[test]
+    fn a_root_that_was_dropped_does_not_come_back_on_an_old_word() {
+        let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let rotation = Rotation::new(&old, &new).unwrap();
+        let both = [rotation.present.clone(), rotation.fresh.clone()];
+        let [of_old, of_new] = [&old, &new].map(|root| anchor(root).spki_sha256());
+        let last = ToldRoots { dropped: [of_old].into(), ..told(&both[1..], of_new) };
+        let dropped = bundle(&[&old, &new]).followed_by(&last, &anchor(&new)).unwrap();
+        assert_eq!(believed(&dropped), [of_new]);
+        // The new root's word for the old one is good for as long as the old one is.
+        let replayed = dropped.followed_by(&told(&both, of_new), &anchor(&new)).unwrap();
+        assert_eq!(believed(&replayed), [of_new]);
+        assert_eq!(*replayed.dropped(), [of_old].into(), "and that it was dropped is not forgotten");
+    }
+
+    #[test]
+    fn what_a_root_issues_to_others_is_no_root_and_speaks_for_none() {
+        let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let control = old.new_control_intermediate(&hanse_topology::Name::new("cp-1").unwrap()).unwrap();
+        let intermediate = &control.chain()[0];
+        assert!(TrustAnchor::from_der(intermediate.to_vec()).is_err());
+        assert!(EndorsedRoot::from_der(intermediate, intermediate).is_err());
+        let sound = Rotation::new(&old, &new).unwrap();
+        let (root, word) = (sound.fresh.anchor.certificate(), &sound.fresh.endorsement);
+        assert!(TrustAnchor::from_der(word.to_vec()).is_err(), "it is not signed by its own key");
+        EndorsedRoot::from_der(root, word).unwrap();
+        // The root's key certified as a control node's.
+        let certified = old
+            .issue_control_intermediate(
+                &new.key().public_key_der(),
+                &hanse_topology::Name::new("cp-9").unwrap(),
+            )
+            .unwrap();
+        assert!(EndorsedRoot::from_der(root, &certified[0]).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The root certificates a process believes in.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -16,7 +17,7 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use x509_parser::parse_x509_certificate;
 
-use super::{Identity, PkiError, Validity, keys};
+use super::{Identity, PkiError, Tier, Validity, authority::tier_of, keys};
 
 /// The root certificate. Cloning is cheap.
 #[derive(Clone)]
@@ -27,13 +28,14 @@ pub struct TrustAnchor {
 }
 
 impl TrustAnchor {
-    /// Takes an authority's certificate as the root of trust.
+    /// Takes a root's certificate as the root of trust: self-signed, and of the tier that is above all others. No certificate that
+    /// a root issues to others is one.
     pub fn from_der(der: impl Into<Vec<u8>>) -> Result<Self, PkiError> {
         let certificate = CertificateDer::from(der.into());
         let spki_sha256 = key_digest(&certificate)?;
         let (_, parsed) = parse_x509_certificate(&certificate).map_err(PkiError::certificate)?;
-        if !parsed.is_ca() {
-            return Err(PkiError::certificate("a trust anchor must be an authority's certificate"));
+        if tier_of(&certificate)? != Tier::Root || parsed.verify_signature(None).is_err() {
+            return Err(PkiError::certificate("a trust anchor must be a root's certificate"));
         }
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).map_err(PkiError::Untrusted)?;
@@ -113,6 +115,7 @@ pub struct TrustBundle {
     roots: Arc<RootCertStore>,
     clients: Arc<dyn ClientCertVerifier>,
     issuing: Option<KeyDigest>,
+    dropped: Arc<BTreeSet<KeyDigest>>,
 }
 
 impl TrustBundle {
@@ -128,7 +131,7 @@ impl TrustBundle {
         let clients = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider)
             .build()
             .map_err(|error| PkiError::certificate(format!("no bundle of trust: {error}")))?;
-        Ok(Self { anchors, roots, clients, issuing: None })
+        Ok(Self { anchors, roots, clients, issuing: None, dropped: Arc::default() })
     }
 
     /// Reads PEM text that holds one root or several.
@@ -155,6 +158,34 @@ impl TrustBundle {
     /// The root that certificates should come from, while one takes another's place.
     pub fn issuing(&self) -> Option<KeyDigest> {
         self.issuing
+    }
+
+    /// The same, but for roots of these keys: they are never believed again, whoever speaks for them.
+    pub(super) fn without(self, dropped: BTreeSet<KeyDigest>) -> Self {
+        Self { dropped: Arc::new(dropped), ..self }
+    }
+
+    /// The keys of roots that were believed once and never will be again.
+    pub fn dropped(&self) -> &BTreeSet<KeyDigest> {
+        &self.dropped
+    }
+
+    /// The root that a chain, as shown, rests on: its last certificate is that or comes from it.
+    pub(crate) fn root_of(&self, chain: &[CertificateDer<'_>]) -> Option<KeyDigest> {
+        let last = chain.last()?;
+        let shown = key_digest(last).ok();
+        let (_, parsed) = parse_x509_certificate(last).ok()?;
+        let rests_on = |anchor: &&TrustAnchor| {
+            shown == Some(anchor.spki_sha256)
+                || parse_x509_certificate(&anchor.certificate)
+                    .is_ok_and(|(_, root)| parsed.verify_signature(Some(root.public_key())).is_ok())
+        };
+        self.anchors.iter().find(rests_on).map(TrustAnchor::spki_sha256)
+    }
+
+    /// Whether a root of this key is believed.
+    pub(crate) fn believes(&self, root: &KeyDigest) -> bool {
+        self.anchors.iter().any(|anchor| anchor.spki_sha256 == *root)
     }
 
     /// Whether a chain ends in another root than certificates should come from.
@@ -197,9 +228,9 @@ impl TrustBundle {
 }
 
 impl PartialEq for TrustBundle {
-    /// Whether the same roots are believed, and certificates should come from the same.
+    /// Whether the same roots are believed and dropped, and certificates should come from the same.
     fn eq(&self, other: &Self) -> bool {
-        self.anchors == other.anchors && self.issuing == other.issuing
+        self.anchors == other.anchors && self.issuing == other.issuing && self.dropped == other.dropped
     }
 }
 

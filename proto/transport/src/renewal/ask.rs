@@ -95,11 +95,12 @@ fn check(issuers: &Issuers, chain: &Chain, expected: &Identity) -> Result<(), Pk
     Err(PkiError::certificate(format!("it makes this process {found} instead of {expected}")))
 }
 
-/// Whether a fresh chain is any better than the one there is: while one root takes another's place, whoever is asked may be
+/// Whether a fresh chain is any better than the one there is, if that is of use: while one root takes another's place, whoever is asked may be
 /// under the old one still, and another issuer, or the same one a moment later, does better.
 fn check_worth(issuers: &Issuers, fresh: &Chain, current: &Chain, life: Validity) -> Result<(), PkiError> {
     let (believed, now) = (issuers.trust.current(), issuers.trust.clock().now());
-    if believed.is_outdated(fresh) && believed.is_outdated(current) && now < life.half_life() {
+    let is_of_use = now < life.half_life() && !issuers.trust.refuses_key_of(current);
+    if is_of_use && believed.is_outdated(fresh) && believed.is_outdated(current) {
         return Err(PkiError::certificate("it comes from the root that another takes the place of"));
     }
     Ok(())

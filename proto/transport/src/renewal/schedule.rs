@@ -19,6 +19,10 @@ const SPACING: Duration = Duration::from_secs(60);
 /// …and up to this much more, so that a region's gateways do not all come in the same second.
 const SPACING_SPREAD: Duration = Duration::from_secs(30);
 
+/// Over how long those come whose certificates were spoilt by one and the same event: short, for others may refuse them
+/// until they have another.
+const SPOILT_SPREAD: Duration = Duration::from_secs(1);
+
 /// The times at which one process asks others for a renewal.
 #[derive(Debug)]
 pub struct RenewalSchedule {
@@ -37,8 +41,8 @@ impl RenewalSchedule {
         Self { clock, shutdown, backoff, drawn: None, earliest: None }
     }
 
-    /// Waits until what is valid for this long should be renewed: at half its life, or up to a tenth of it later; or as soon as
-    /// `spoilt` resolves. Never at once after a renewal. Whether to go on; if not, it is time to stop.
+    /// Waits until what is valid for this long should be renewed: at half its life, or up to a tenth of it later, and not soon
+    /// after a renewal; or within a second from when `spoilt` resolves. Whether to go on; if not, it is time to stop.
     pub async fn due(&mut self, validity: Validity, spoilt: impl Future<Output = ()>) -> bool {
         let at = match self.drawn {
             Some((drawn_for, at)) if drawn_for == validity => at,
@@ -49,12 +53,13 @@ impl RenewalSchedule {
         };
         self.drawn = Some((validity, at));
         let due = async {
+            let at = self.earliest.map_or(at, |earliest| earliest.max(at));
             tokio::select! {
                 () = self.clock.reaches(at) => {}
-                () = spoilt => {}
-            }
-            if let Some(earliest) = self.earliest {
-                self.clock.reaches(earliest).await;
+                () = spoilt => {
+                    let late = rand::rng().random_range(Duration::ZERO..=SPOILT_SPREAD);
+                    tokio::time::sleep(late).await;
+                }
             }
         };
         tokio::select! {

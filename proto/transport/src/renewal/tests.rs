@@ -17,6 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 struct Outage {
     clock: WallClock,
     hand: crate::ClockHand,
+    root: Authority,
     control: Authority,
     region: Authority,
     trust: LiveTrust,
@@ -29,7 +30,7 @@ impl Outage {
         let control = root.new_control_intermediate(&name("cp-1")).unwrap();
         let region = control.new_regional_intermediate(&name("eu-west")).unwrap();
         let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock.clone());
-        Self { clock, hand, control, region, trust }
+        Self { clock, hand, root, control, region, trust }
     }
 
     /// A desk of `own` that renews what comes from these roles; its address.
@@ -309,4 +310,35 @@ async fn while_the_root_is_replaced_only_what_comes_from_the_new_one_is_taken() 
     let (_serving, address) =
         outage.open(&outage.agent(), Role::Gateway, leaves(outage.region.clone())).await;
     soon(renew_credentials(&outage.issuers(&address, Role::Agent), &gateway)).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_a_refused_key_in_its_chain_takes_what_it_gets_while_the_root_is_replaced() {
+    let outage = Outage::new();
+    let new_root = Authority::new_root_by(outage.clock.clone()).unwrap();
+    let new_anchor = new_root.trust_anchor().unwrap();
+    let both = TrustBundle::new([outage.trust.current().anchors()[0].clone(), new_anchor.clone()]).unwrap();
+    outage.trust.replace(both.issued_by(new_anchor.spki_sha256()));
+    let other = outage.root.new_control_intermediate(&name("cp-2")).unwrap();
+    let region = other.new_regional_intermediate(&name("eu-west")).unwrap();
+    let sound = outage.control.clone();
+    let desk = move || {
+        let sound = sound.clone();
+        Desk::renewing(move |peer| {
+            let issuer = &peer.keys.as_ref().unwrap().issuer;
+            Ok(sound.issue_regional_intermediate(issuer, &name("eu-west")).unwrap())
+        })
+    };
+    let own = outage.control.issue_credentials(&identity("cp-1.server.control"), &[]).unwrap();
+    let (_serving, address) = outage.open(&own, Role::Agent, desk()).await;
+    let issuers = outage.issuers(&address, Role::Server);
+    let agent = identity("a.agent.eu-west");
+    soon(renew_authority(&issuers, &region, &agent)).await.expect_err("it is no better than what there is");
+
+    // The control node that certified it is revoked: now it is.
+    let keys = [digest_secret(&other.key().public_key_der())].into();
+    outage.trust.refuse(crate::Refused { keys, ..Default::default() });
+    let fresh = soon(renew_authority(&issuers, &region, &agent)).await.unwrap();
+    let spoilt = outage.trust.refuses_key_of(fresh.chain());
+    assert!(!spoilt && outage.trust.current().is_outdated(fresh.chain()));
 }

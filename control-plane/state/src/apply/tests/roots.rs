@@ -45,6 +45,23 @@ fn a_rotation_can_be_taken_back_until_the_old_root_is_dropped() {
     world.run(CommandBody::UseRoot([1; 32])).unwrap();
     world.run(CommandBody::DropRoot([2; 32])).unwrap();
     assert_eq!((believed(&world), world.state.issuing_root()), (vec![1], Some([1; 32])));
+    assert_eq!(
+        trust(&mut world, 1, 2).unwrap_err().name,
+        ProblemName::Conflict,
+        "what was dropped stays dropped"
+    );
+    trust(&mut world, 1, 3).unwrap();
+}
+
+#[test]
+fn the_last_roots_that_were_dropped_are_remembered() {
+    let mut world = World::new();
+    for next in 1..=70 {
+        trust(&mut world, 0, next).unwrap();
+        world.run(CommandBody::DropRoot([next; 32])).unwrap();
+    }
+    let dropped: Vec<u8> = world.state.dropped_roots().iter().map(|key| key[0]).collect();
+    assert_eq!(dropped, (7..=70).collect::<Vec<_>>());
 }
 
 #[test]
