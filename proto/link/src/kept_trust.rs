@@ -30,8 +30,8 @@ struct Shared {
     dir: PathBuf,
     trust: LiveTrust,
     told: watch::Sender<Option<Revoked>>,
-    /// Whether the file says what is in force. Held while anything changes: several may tell at once.
-    is_written: Mutex<bool>,
+    /// What the file says. Several may tell at once.
+    written: Mutex<Option<Revoked>>,
 }
 
 impl fmt::Debug for KeptTrust {
@@ -50,8 +50,8 @@ impl KeptTrust {
         if let Some(held) = &held {
             trust.refuse(refused(held));
         }
-        let is_written = Mutex::new(held.is_some());
-        Self(Arc::new(Shared { dir, trust, told: watch::Sender::new(held), is_written }))
+        let written = Mutex::new(held.clone());
+        Self(Arc::new(Shared { dir, trust, told: watch::Sender::new(held), written }))
     }
 
     /// What is in force, for whoever passes it on.
@@ -59,63 +59,74 @@ impl KeptTrust {
         self.0.told.subscribe()
     }
 
-    /// Holds this node to what it is told, until the shutdown or until nobody is left to tell.
+    /// Holds this node to what it is told, and keeps that and what others [`take`](Self::take), until the shutdown.
     pub async fn follow(self, mut told: watch::Receiver<Option<Revoked>>, shutdown: Shutdown) {
+        let mut in_force = self.in_force();
+        let mut is_told = true;
         loop {
-            let is_written = *self.0.is_written.lock();
+            let is_written = self.0.is_written();
             tokio::select! {
                 () = shutdown.wait() => return,
-                changed = told.changed() => match changed {
+                changed = told.changed(), if is_told => match changed {
                     Ok(()) => {
                         let revoked = told.borrow_and_update().clone();
                         revoked.iter().for_each(|revoked| self.take(revoked));
                     }
-                    Err(_) => return,
+                    Err(_) => is_told = false,
                 },
-                () = tokio::time::sleep(WRITE_AGAIN), if !is_written => self.write(),
+                // It ends with `self`.
+                Ok(()) = in_force.changed() => {}
+                () = tokio::time::sleep(WRITE_AGAIN), if !is_written => {}
+            }
+            if !self.0.is_written() {
+                let kept = self.clone();
+                // A disk that hangs holds up this task and nothing else.
+                if let Err(error) = tokio::task::spawn_blocking(move || kept.write()).await {
+                    error!(%error, "writing who is revoked panicked");
+                }
             }
         }
     }
 
-    /// Puts a list in force, unless a later one is; then writes it down.
+    /// Puts a list in force, unless a later one is.
     pub fn take(&self, revoked: &Revoked) {
-        let Shared { trust, told, is_written, .. } = &*self.0;
-        let mut is_written = is_written.lock();
-        let held = told.borrow().clone();
-        let fresh = match &held {
-            // Who lags must not take a revocation back.
-            Some(held) if !revoked.as_of.may_follow(&held.as_of) => return,
-            Some(held) if revoked.as_of.is(&held.as_of) => both(held, revoked),
-            Some(_) | None => revoked.clone(),
-        };
-        if held.is_none_or(|held| Record::from(&held) != Record::from(&fresh)) {
-            trust.refuse(refused(&fresh));
+        self.0.told.send_if_modified(|held| {
+            let fresh = match &*held {
+                // Who lags must not take a revocation back.
+                Some(held) if !revoked.as_of.may_follow(&held.as_of) => return false,
+                Some(held) if revoked.as_of.is(&held.as_of) => both(held, revoked),
+                Some(_) | None => revoked.clone(),
+            };
+            if held.as_ref() == Some(&fresh) {
+                return false;
+            }
+            self.0.trust.refuse(refused(&fresh));
             info!(
                 refused = fresh.identities.len(),
                 revision = fresh.as_of.revision,
                 "who is revoked has changed"
             );
-            told.send_replace(Some(fresh));
-            *is_written = false;
-        }
-        drop(is_written);
-        self.write();
+            *held = Some(fresh);
+            true
+        });
     }
 
-    /// Writes down what is in force, if it is not yet.
+    /// Writes down what is in force.
     fn write(&self) {
-        let Shared { dir, told, is_written, .. } = &*self.0;
-        let mut is_written = is_written.lock();
-        let held = told.borrow().as_ref().map(Record::from);
-        if let Some(held) = held.filter(|_| !*is_written) {
-            match json_file::write(dir, FILE, &held) {
-                Ok(()) => *is_written = true,
-                Err(error) => error!(
-                    error = %telemetry::causes(&error),
-                    "cannot keep who is revoked yet: after a restart nobody would remember it here"
-                ),
-            }
+        let Some(held) = self.0.told.borrow().clone() else { return };
+        match json_file::write(&self.0.dir, FILE, &Record::from(&held)) {
+            Ok(()) => *self.0.written.lock() = Some(held),
+            Err(error) => error!(
+                error = %telemetry::causes(&error),
+                "cannot keep who is revoked yet: after a restart nobody would remember it here"
+            ),
         }
+    }
+}
+
+impl Shared {
+    fn is_written(&self) -> bool {
+        *self.told.borrow() == *self.written.lock()
     }
 }
 

@@ -17,6 +17,12 @@ fn restore(dir: &Path, trust: LiveTrust) -> KeptTrust {
     KeptTrust::restore(dir.to_owned(), trust)
 }
 
+/// As the task does it.
+fn told_and_written(list: &KeptTrust, revoked: &Revoked) {
+    list.take(revoked);
+    list.write();
+}
+
 fn trust() -> LiveTrust {
     Authority::new_root().unwrap().trust_anchor().unwrap().into()
 }
@@ -28,7 +34,7 @@ fn the_latest_list_holds_also_after_a_restart() {
     let live = trust();
     let list = restore(dir.path(), live.clone());
     let refused_after = |told: &Revoked| {
-        list.take(told);
+        told_and_written(&list, told);
         let restarted = trust();
         restore(dir.path(), restarted.clone());
         assert_eq!(restarted.refuses(&gateway), live.refuses(&gateway));
@@ -54,7 +60,7 @@ fn the_authority_of_who_is_refused_is_refused_also_after_a_restart() {
     let live = trust();
     let key = key_digest(&authority.chain()[0]).unwrap();
     let told = Revoked { authorities: vec![key], ..revoked(1, 5, &[GATEWAY]) };
-    restore(dir.path(), live.clone()).take(&told);
+    told_and_written(&restore(dir.path(), live.clone()), &told);
     let restarted = trust();
     restore(dir.path(), restarted.clone());
     assert!(is_refused(&live, &authority) && is_refused(&restarted, &authority));
@@ -86,7 +92,7 @@ async fn no_trouble_with_the_disk_takes_a_refusal_back() {
     tell.send_replace(Some(revoked(1, 5, &[GATEWAY])));
     list.in_force().wait_for(|held| held.is_some()).await.unwrap();
     assert!(live.refuses(&gateway), "it is refused before it is written");
-    list.take(&revoked(1, 4, &[]));
+    told_and_written(&list, &revoked(1, 4, &[]));
     assert!(live.refuses(&gateway), "memory knows what is later");
     std::fs::remove_file(&data_dir).unwrap();
     let path = data_dir.join("revoked.json");
@@ -108,10 +114,10 @@ fn a_list_of_the_same_position_takes_nothing_back() {
     let live = trust();
     let list = restore(dir.path(), live.clone());
     let refuses = |who: &str| live.refuses(&who.parse().unwrap());
-    list.take(&revoked(1, 5, &[one]));
-    list.take(&revoked(1, 5, &[other])); // as told to the first
+    told_and_written(&list, &revoked(1, 5, &[one]));
+    told_and_written(&list, &revoked(1, 5, &[other])); // as told to the first
     assert!(refuses(one) && refuses(other));
-    list.take(&revoked(1, 6, &[other]));
+    told_and_written(&list, &revoked(1, 6, &[other]));
     assert!(!refuses(one) && refuses(other));
 }
 
@@ -124,6 +130,6 @@ fn a_damaged_list_is_moved_aside_and_the_next_one_holds() {
     let list = restore(dir.path(), live.clone());
     assert_eq!(std::fs::read_to_string(dir.path().join("revoked.json.damaged")).unwrap(), "{");
     assert!(!dir.path().join("revoked.json").exists());
-    list.take(&revoked(1, 5, &[GATEWAY]));
+    told_and_written(&list, &revoked(1, 5, &[GATEWAY]));
     assert!(live.refuses(&gateway));
 }
