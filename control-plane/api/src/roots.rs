@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::response::Response;
 use hanse_state::{
-    CommandBody, Problem, ProblemName, RootKey, State,
-    port::{FleetReport, GroupStatus, RootFacts, TrustStatus},
+    CommandBody, Outcome, Problem, ProblemName, RootKey, State,
+    port::{Consistency, FleetReport, GroupStatus, RootFacts, TrustStatus},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -52,31 +52,32 @@ pub(crate) async fn trust(call: Call) -> Result<Response, Rejection> {
 /// them.
 pub(crate) async fn issue_from(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
+    let command = CommandBody::UseRoot(key);
     if !call.flag("force") {
-        let unready = waiting_for(&call, |trust| trust.believed.contains(&key)).await;
+        let unready = waiting_for(&call, &command, |trust| trust.believed.contains(&key)).await?;
         check_none(
             &unready,
             "do not believe this root yet",
             "certificates that come from it would be refused there",
         )?;
     }
-    settle(&call, CommandBody::UseRoot(key), key).await
+    settle(&call, command, key).await
 }
 
 /// `DELETE /v1/roots/{root}`: this root is believed no more. Refused while anybody's certificate comes from it.
 pub(crate) async fn drop_root(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
-    let issuing = call.api.replicated.current().issuing_root();
-    // That certificates come from it is the state's to refuse, in clearer words.
-    if !call.flag("force") && issuing != Some(key) {
-        let unready = waiting_for(&call, |trust| trust.shown.is_some_and(|shown| shown != key)).await;
+    let command = CommandBody::DropRoot(key);
+    if !call.flag("force") {
+        let moved = |trust: &TrustStatus| trust.shown.is_some_and(|shown| shown != key);
+        let unready = waiting_for(&call, &command, moved).await?;
         check_none(
             &unready,
             "have certificates from this root still, or did not say",
             "they would be believed by nobody",
         )?;
     }
-    settle(&call, CommandBody::DropRoot(key), key).await
+    settle(&call, command, key).await
 }
 
 async fn settle(call: &Call, command: CommandBody, key: RootKey) -> Result<Response, Rejection> {
@@ -96,12 +97,22 @@ fn root_key(call: &Call) -> Result<RootKey, Problem> {
     Ok(key)
 }
 
-/// Those of the federation of whom this is not known to be so.
-async fn waiting_for(call: &Call, so: impl Fn(&TrustStatus) -> bool) -> Vec<String> {
+/// Those of the federation of whom this is not known to be so. What the state refuses whoever is ready, it refuses first.
+async fn waiting_for(
+    call: &Call,
+    command: &CommandBody,
+    so: impl Fn(&TrustStatus) -> bool,
+) -> Result<Vec<String>, Problem> {
     let fleet = call.api.fleet.fleet().await;
-    let participants = participants(&call.api.replicated.current(), &call.api.replicated.group(), &fleet);
+    // Read after the fleet: who joined meanwhile is a member of whom nothing is known.
+    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let tried = call.command_of(command.clone(), call.idempotency_key()?);
+    if let Outcome::Rejected(problem) = state.clone().apply(&tried) {
+        return Err(problem);
+    }
+    let participants = participants(&state, &call.api.replicated.group(), &fleet);
     let unready = participants.into_iter().filter(|(_, trust)| !trust.as_ref().is_some_and(&so));
-    unready.map(|(identity, _)| identity).collect()
+    Ok(unready.map(|(identity, _)| identity).collect())
 }
 
 fn check_none(unready: &[String], why: &str, else_what: &str) -> Result<(), Problem> {
