@@ -131,15 +131,20 @@ fn check_none(unready: &[String], why: &str, else_what: &str) -> Result<(), Prob
 }
 
 /// Everybody who takes part and is not refused, with what is known of whom they believe: control nodes, the agents that
-/// joined, and the gateways that were heard of.
+/// joined, and the gateways, those too that their agents miss.
 fn participants(
     state: &State,
     group: &GroupStatus,
     fleet: &FleetReport,
 ) -> BTreeMap<String, Option<TrustStatus>> {
     let mut known: BTreeMap<String, Option<TrustStatus>> = BTreeMap::new();
+    let said = |trust: &TrustStatus| (*trust != TrustStatus::default()).then(|| trust.clone());
     for node in &group.nodes {
-        known.insert(server(&node.name), fleet.nodes.get(&node.name).cloned());
+        known.insert(server(&node.name), fleet.nodes.get(&node.name).and_then(said));
+    }
+    // One that has just started may answer for itself and not know its agents yet.
+    for node in &fleet.silent {
+        known.insert(server(node), None);
     }
     let agents = state.members().map(|(identity, _)| identity);
     // A control node that joined and is in the group no more is gone.
@@ -148,9 +153,15 @@ fn participants(
     }
     for agent in &fleet.agents {
         let of = |name: &str, role: &str| format!("{name}.{role}.{}.hanse.internal", agent.region);
-        known.insert(of(&agent.name, "agent"), Some(agent.trust.clone()));
+        // Those that it misses and could not name: the agent stands for them.
+        let unnamed = agent.unheard_total > agent.unheard.len() as u64;
+        known.insert(of(&agent.name, "agent"), said(&agent.trust).filter(|_| !unnamed));
         for gateway in &agent.gateways {
-            known.insert(of(&gateway.name, "gateway"), Some(gateway.trust.clone()));
+            known.insert(of(&gateway.name, "gateway"), said(&gateway.trust));
+        }
+        // What a gateway said is its word while it is off, too.
+        for gateway in &agent.unheard {
+            known.entry(of(gateway, "gateway")).or_insert(None);
         }
     }
     known.retain(|identity, _| !state.is_revoked(identity));
@@ -164,19 +175,22 @@ fn roots_json(
 ) -> Vec<Value> {
     let certificates = &call.api.certificates;
     let said_of = |facts: RootFacts| {
-        let not_believed = |trust: &TrustStatus| !trust.believed.contains(&facts.key);
-        let shown = |trust: &TrustStatus| trust.shown == Some(facts.key);
-        let those = |are: &dyn Fn(&TrustStatus) -> bool, silent: bool| -> Vec<&String> {
-            let are = |trust: &Option<TrustStatus>| trust.as_ref().map_or(silent, are);
-            participants.iter().filter(|(_, trust)| are(trust)).map(|(identity, _)| identity).collect()
+        let not_believed =
+            |said: Option<&TrustStatus>| said.is_some_and(|said| !said.believed.contains(&facts.key));
+        let shown = |said: Option<&TrustStatus>| said.is_some_and(|said| said.shown == Some(facts.key));
+        let unknown = |said: Option<&TrustStatus>| said.is_none_or(|said| said.shown.is_none());
+        let those = |are: &dyn Fn(Option<&TrustStatus>) -> bool| -> Vec<&String> {
+            let are = |(_, said): &(&String, &Option<TrustStatus>)| are(said.as_ref());
+            participants.iter().filter(are).map(|(identity, _)| identity).collect()
         };
         json!({
             "root": hex::encode(facts.key),
             "issuing": state.issuing_root().is_none_or(|issuing| issuing == facts.key),
             "notAfter": facts.not_after(),
             "certificate": facts.pem,
-            "notBelievedBy": those(&not_believed, true),
-            "shownBy": those(&shown, false),
+            "notBelievedBy": those(&not_believed),
+            "shownBy": those(&shown),
+            "unknown": those(&unknown),
         })
     };
     if state.roots().is_empty() {

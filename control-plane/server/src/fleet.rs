@@ -164,6 +164,8 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
         scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
         subscribers: report.subscribers.into_iter().map(aged).collect(),
         trust: report.trust,
+        unheard: report.unheard,
+        unheard_total: report.unheard_total,
     })
 }
 
@@ -215,6 +217,8 @@ mod tests {
                 heard_ms_ago: 0,
                 scopes: Vec::new(),
                 gateways: vec![gateway],
+                unheard: Vec::new(),
+                unheard_total: 0,
                 trust: port::TrustStatus::default(),
             }];
             replicas.read(|replicas| mark_current(&mut agents, replicas));
