@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use hanse_proto::sync::Report;
+use hanse_link::LEASE;
+use hanse_proto::sync::{Report, SubscriberStatus};
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{Identity, LiveTrust, PeerKeys, Role, json_file};
 use parking_lot::Mutex;
@@ -19,9 +20,9 @@ use crate::{Config, Error};
 /// longer joins again where it must. Containers that get a new name at each start leave an entry behind each time, and
 /// those must not be waited for without end.
 const MISSED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Missing gateways that a report names; the others are counted. At most 64 KB, a small part of what a message may carry,
+/// Missing gateways that a report names; the others are counted. At most 17 KB, a small part of what a message may carry,
 /// also where a control node passes on the reports of all its agents.
-const NAMED_UNHEARD: usize = 1_000;
+const NAMED_UNHEARD: usize = 256;
 
 /// What the agent remembers of a gateway it admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,9 +88,12 @@ impl Gateways {
         }
     }
 
-    /// Adds to a report the gateways that it should speak of and does not: those seen of late that are not refused.
+    /// Adds to a report the gateways that were seen of late and have no lease now, but for those that are refused. Some of
+    /// them it speaks of still; who hears it forgets those when they have been away for some time.
     pub(crate) fn add_unheard(&self, report: Report, trust: &LiveTrust) -> Report {
-        let heard: BTreeSet<&str> = report.subscribers.iter().map(|status| status.name.as_str()).collect();
+        let lives = |status: &&SubscriberStatus| u128::from(status.heard_ms_ago) < LEASE.as_millis();
+        let heard: BTreeSet<&str> =
+            report.subscribers.iter().filter(lives).map(|status| status.name.as_str()).collect();
         let now = trust.clock().unix_seconds();
         let is_unheard = |(name, seen): &(&Name, &u64)| {
             now.saturating_sub(**seen) < MISSED_FOR.as_secs()

@@ -1,6 +1,5 @@
 use std::{fs, time::SystemTime};
 
-use hanse_proto::sync::SubscriberStatus;
 use hanse_transport::{Authority, ClockHand, WallClock};
 
 use super::*;
@@ -86,6 +85,16 @@ fn who_was_admitted_and_is_not_heard_is_missed_after_a_restart_too() {
     assert!(world.unheard(&gateways, &["g1", "g2", "a-stranger"]).is_empty());
     assert_eq!(world.unheard(&gateways, &["g1"]), ["g2"]);
     assert_eq!(world.unheard(&world.open(), &[]), ["g1", "g2"]);
+
+    // It is spoken of still, and will be until another one comes; nobody else remembers it for so long.
+    let report = |heard: Duration| {
+        let heard_ms_ago = heard.as_millis() as u64;
+        let status = SubscriberStatus { name: "g1".into(), heard_ms_ago, ..Default::default() };
+        let report = Report { subscribers: vec![status], ..Default::default() };
+        gateways.add_unheard(report, &world.trust).unheard
+    };
+    assert_eq!(report(LEASE - Duration::from_millis(1)), ["g2"]);
+    assert_eq!(report(LEASE), ["g1", "g2"]);
 
     let g2 = Identity::gateway(name("g2"), name("eu-west"));
     world.trust.refuse(BTreeSet::from([g2]).into());
