@@ -230,4 +230,20 @@ mod tests {
         advance(8, "mended");
         assert!(!current(&bad), "there is another version by now");
     }
+
+    #[test]
+    fn what_an_agent_says_of_those_it_misses_is_passed_on() {
+        let now = Instant::now();
+        let name = |text| Name::new(text).unwrap();
+        let said = sync::Report { unheard: vec!["g2".into()], unheard_total: 300, ..Default::default() };
+        let record = SubscriberRecord {
+            identity: Identity::agent(name("a"), name("eu-west")),
+            connected: true,
+            last_heard: now,
+            scopes: BTreeMap::new(),
+            report: Some((said.clone(), now)),
+        };
+        let passed_on = report_of(record, now).unwrap();
+        assert_eq!((passed_on.unheard, passed_on.unheard_total), (said.unheard, said.unheard_total));
+    }
 }
