@@ -112,7 +112,10 @@ mod tests {
     use hanse_transport::{Authority, EndorsedRoot, LiveCredentials, Rotation, ShutdownTrigger};
 
     use super::*;
-    use crate::{Addresses, gateways::Admitted};
+    use crate::{
+        Addresses,
+        gateways::{Admitted, Gateways},
+    };
 
     /// For whatever must happen: far above what a busy machine needs.
     const SOON: Duration = Duration::from_secs(30);
@@ -147,7 +150,8 @@ mod tests {
         let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
         let admit = |key: &[u8]| {
             let key = hex::encode(keys(key).own_digest());
-            gateways::admit(&config, &gateway.name, &Admitted { environments: Vec::new(), key }).unwrap();
+            let gateways = Gateways::open(config.clone(), 0).unwrap();
+            gateways.admit(&gateway.name, &Admitted { environments: Vec::new(), key, seen: 0 }).unwrap();
         };
         admit(b"first");
         let scope = ScopeId::runtime(name("eu-west"), name("production"));

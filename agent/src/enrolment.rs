@@ -14,13 +14,14 @@ use tracing::{error, info};
 
 use crate::{
     Config, Error,
-    gateways::{self, Admitted},
+    gateways::{self, Admitted, Gateways},
     tokens,
 };
 
 /// The enrolment service of an agent.
 pub(crate) struct EnrolmentService {
     pub(crate) config: Arc<Config>,
+    pub(crate) gateways: Arc<Gateways>,
     pub(crate) authority: LiveAuthority,
     /// Who is refused by name, and the time.
     pub(crate) trust: LiveTrust,
@@ -76,8 +77,9 @@ impl EnrolmentService {
             .map_err(|error| Status::invalid_argument(format!("public_key: {error}")))?;
         // Spent before it is answered: a lost answer is repeated for the same key only.
         tokens::spend(&self.config, &shown, &key).map_err(|error| internal(&error))?;
-        let admitted = Admitted { environments: shown.environments().to_vec(), key };
-        gateways::admit(&self.config, &name, &admitted).map_err(|error| internal(&error))?;
+        let seen = self.trust.clock().unix_seconds();
+        let admitted = Admitted { environments: shown.environments().to_vec(), key, seen };
+        self.gateways.admit(&name, &admitted).map_err(|error| internal(&error))?;
         self.admitted.send_replace(());
         info!(%identity, "enrolled");
         Ok(EnrolResponse {
@@ -124,6 +126,7 @@ impl EnrolmentService {
             .current()
             .issue_leaf(&keys.own, identity, &[])
             .map_err(|error| Status::unavailable(error.to_string()))?;
+        self.gateways.renewed(&identity.name, known, self.trust.clock().unix_seconds());
         info!(%identity, "renewed");
         Ok(RenewResponse {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),

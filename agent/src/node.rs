@@ -19,7 +19,9 @@ use tokio::{
 use tonic::service::Routes;
 use tracing::{error, info};
 
-use crate::{Config, Error, admission::GatewayAdmission, enrolment::EnrolmentService, identity};
+use crate::{
+    Config, Error, admission::GatewayAdmission, enrolment::EnrolmentService, gateways::Gateways, identity,
+};
 
 /// Runs an agent until the shutdown. The first run joins the federation with the join token.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
@@ -47,6 +49,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let live = identity::issue(&config, &authority)?;
     let kept_roots = KeptRoots::restore(config.data_dir.clone(), trust.clone(), live.clone());
     let authority = LiveAuthority::new(authority);
+    let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds())?);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
     tasks.spawn(identity::keep_authority(config.clone(), authority.clone(), trust.clone(), shutdown.clone()));
     tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), clock, shutdown.clone()));
@@ -68,7 +71,11 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     let report = {
         let (subscribers, roots) = (subscribers.clone(), kept_roots.clone());
-        Arc::new(move || Report { trust: Some(roots.status()), ..subscribers.to_report(Instant::now()) })
+        let (gateways, trust) = (gateways.clone(), trust.clone());
+        Arc::new(move || {
+            let report = gateways.add_unheard(subscribers.to_report(Instant::now()), &trust);
+            Report { trust: Some(roots.status()), ..report }
+        })
     };
     let (task, handle) =
         SubscriberTask::new(options, replicas.clone(), EffectiveSource::Immediate, Some(report));
@@ -108,8 +115,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
     let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Gateway] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    let service =
-        EnrolmentService { config: config.clone(), authority, trust, admitted, turn: Mutex::new(()) };
+    let service = EnrolmentService {
+        config: config.clone(),
+        gateways,
+        authority,
+        trust,
+        admitted,
+        turn: Mutex::new(()),
+    };
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 

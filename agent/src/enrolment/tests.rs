@@ -35,13 +35,15 @@ fn desk(key: &KeyPair) -> Desk {
     let root = Authority::new_root_by(clock.clone()).unwrap();
     let control = root.new_control_intermediate(&name("cp-1")).unwrap();
     let authority = control.new_regional_intermediate(&name("eu-west")).unwrap();
-    let known = Admitted { environments: Vec::new(), key: hex::encode(digest_secret(&key.public_key_der())) };
-    gateways::admit(&config, &name("gateway-1"), &known).unwrap();
+    let key = hex::encode(digest_secret(&key.public_key_der()));
+    let known = Admitted { environments: Vec::new(), key, seen: clock.unix_seconds() };
+    let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds()).unwrap());
+    gateways.admit(&name("gateway-1"), &known).unwrap();
     let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
     let authority = LiveAuthority::new(authority);
     let admitted = watch::Sender::new(());
     let turn = Mutex::new(());
-    Desk { service: EnrolmentService { config, authority, trust, admitted, turn }, hand, _dir: dir }
+    Desk { service: EnrolmentService { config, gateways, authority, trust, admitted, turn }, hand, _dir: dir }
 }
 
 fn peer(who: &str, key: &KeyPair) -> Peer {
@@ -56,7 +58,15 @@ fn peer(who: &str, key: &KeyPair) -> Peer {
 fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     let key = KeyPair::generate().unwrap();
     let Desk { service, hand, _dir } = desk(&key);
-    let renewed = service.renew_leaf(Some(&peer("gateway-1", &key))).unwrap();
+    let own = peer("gateway-1", &key);
+    let seen = || {
+        let own = own.identity.as_ref().unwrap();
+        gateways::admitted(&service.config, own).unwrap().unwrap().seen
+    };
+    let joined = seen();
+    hand.advance(Duration::from_secs(12 * 3600));
+    let renewed = service.renew_leaf(Some(&own)).unwrap();
+    assert_eq!(seen(), joined + 12 * 3600);
     let chain = renewed.chain.into_iter().map(|der| der.to_vec().into()).collect();
     let fresh = hanse_transport::Credentials::new(chain, key.clone()).expect("it is for this key");
     assert_eq!(fresh.identity().to_string(), "gateway-1.gateway.eu-west.hanse.internal");
@@ -73,7 +83,6 @@ fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     refused(Some(&nobody), Code::Unauthenticated, "needs the certificate");
     refused(None, Code::Unauthenticated, "needs the certificate");
 
-    let own = peer("gateway-1", &key);
     service.trust.refuse(std::collections::BTreeSet::from([own.identity.clone().unwrap()]).into());
     refused(Some(&own), Code::PermissionDenied, "is revoked");
     service.trust.refuse(Default::default());

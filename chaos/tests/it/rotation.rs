@@ -1,6 +1,10 @@
 //! One root of trust takes another's place while everything runs.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use hanse_chaos::{
@@ -8,7 +12,7 @@ use hanse_chaos::{
     load::{Load, LoadOptions, Target},
 };
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{open_api, until};
 
@@ -17,6 +21,9 @@ const LOAD: LoadOptions = LoadOptions { per_second: 40, timeout: Duration::from_
 /// For news of a step to reach everybody, and for everybody to have another certificate: reports come every second, and a
 /// renewal that found its issuer unready is tried again after at most 30 s.
 const SOON: Duration = Duration::from_secs(90);
+
+/// Where the root's key is in a federation's directory.
+const AT_HAND: &str = "nodes/cp-1/data/pki/root";
 
 /// A rotation under way.
 struct Rotation<'a> {
@@ -30,13 +37,30 @@ fn roots(federation: &Federation) -> Result<Vec<Value>> {
     Ok(listed["items"].as_array().context("a list")?.clone())
 }
 
+/// The new root, made beside the one at hand: its directory and its name.
+fn new_root(federation: &Federation) -> Result<(PathBuf, String)> {
+    let made = federation.data_dir().join("new-root");
+    let at_hand = federation.data_dir().join(AT_HAND);
+    let new = federation.ok(&["root", "new", text(&made)?, "--replaces", text(&at_hand)?])?;
+    Ok((made, new.trim().to_owned()))
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("a plain path")
+}
+
 impl Rotation<'_> {
-    /// Waits until nobody is listed of a root under this key.
+    /// Waits until nobody is listed of a root under this key, nor as unknown.
     async fn until_nobody(&self, root: &str, key: &str) -> Result<()> {
-        until(&format!("nobody is listed under {key} of {root}"), SOON, || {
+        self.until_unknown(root, key, &[]).await
+    }
+
+    /// Waits until nobody is listed of a root under this key, and as unknown are those.
+    async fn until_unknown(&self, root: &str, key: &str, unknown: &[&str]) -> Result<()> {
+        until(&format!("nobody is listed under {key} of {root}, and as unknown {unknown:?}"), SOON, || {
             let roots = roots(self.federation)?;
             let root = roots.iter().find(|item| item["root"] == root).context("it is believed")?;
-            Ok(root[key] == Value::Array(Vec::new()))
+            Ok(root[key] == Value::Array(Vec::new()) && root["unknown"] == json!(unknown))
         })
         .await
         .with_context(|| self.federation.ok(&["root", "list", "-o", "wide"]).unwrap_or_default())
@@ -59,18 +83,15 @@ async fn the_root_is_replaced_and_no_request_notices() -> Result<()> {
         |(name, http): (String, String)| Target { url: format!("{http}/tick/now-1"), name, headers: vec![] };
     let load = Load::start(federation.gateways()?.into_iter().map(target).collect(), LOAD)?;
 
-    let at_hand = federation.data_dir().join("nodes/cp-1/data/pki/root");
-    let (made, away) = (federation.data_dir().join("new-root"), federation.data_dir().join("old-root"));
-    let text = |path: &std::path::Path| path.to_str().map(str::to_owned).context("a plain path");
-    let new =
-        federation.ok(&["root", "new", &text(&made)?, "--replaces", &text(&at_hand)?])?.trim().to_owned();
+    let (at_hand, away) = (federation.data_dir().join(AT_HAND), federation.data_dir().join("old-root"));
+    let (made, new) = new_root(&federation)?;
     let old = roots(&federation)?[0]["root"].as_str().context("it has a name")?.to_owned();
     let rotation = Rotation { federation: &federation, old, new };
     let (old, new) = (rotation.old.as_str(), rotation.new.as_str());
 
     // Step 1. Who hears nothing is waited for.
     federation.signal("agent-us-east", Signal::SIGSTOP)?;
-    federation.ok(&["root", "trust", &text(&made.join("rotation.pem"))?])?;
+    federation.ok(&["root", "trust", text(&made.join("rotation.pem"))?])?;
     rotation.refused(&["root", "use", new], "this client would be locked out")?;
     federation.ok(&["root", "bundle", "--update"])?;
     rotation.refused(&["root", "use", new], "agent-us-east.agent.us-east.hanse.internal")?;
@@ -80,8 +101,9 @@ async fn the_root_is_replaced_and_no_request_notices() -> Result<()> {
     // Step 2, with a key that comes after it, and a control node that restarts in between.
     federation.ok(&["root", "use", &new[..8]])?;
     rotation.refused(&["root", "drop", old], "have certificates from this root still")?;
-    let data = text(&federation.data_dir())?;
-    let dev = |arguments: &[&str]| federation.ok(&[&["dev"], arguments, &["--data-dir", &data]].concat());
+    let data = federation.data_dir();
+    let data = text(&data)?;
+    let dev = |arguments: &[&str]| federation.ok(&[&["dev"], arguments, &["--data-dir", data]].concat());
     dev(&["kill", "cp-2"])?;
     fs::rename(&at_hand, &away)?;
     fs::rename(&made, &at_hand)?;
@@ -116,4 +138,47 @@ async fn the_root_is_replaced_and_no_request_notices() -> Result<()> {
             && roots[0]["notBelievedBy"] == Value::Array(vec![]))
     })
     .await
+}
+
+/// Nobody who runs remembers the gateway that is off; its agent's disk does.
+#[tokio::test]
+async fn a_gateway_that_is_off_is_waited_for_whoever_restarts_meanwhile() -> Result<()> {
+    const OFF: &str = "gateway-eu-west.gateway.eu-west.hanse.internal";
+    let federation = Federation::start(&["--control-nodes", "3", "--regions", "1"])?;
+    let data = federation.data_dir();
+    let data = text(&data)?;
+    let dev = |step: &str, process: &str| federation.ok(&["dev", step, process, "--data-dir", data]);
+    let (made, new) = new_root(&federation)?;
+    let old = roots(&federation)?[0]["root"].as_str().context("it has a name")?.to_owned();
+    let rotation = Rotation { federation: &federation, old, new };
+    let new = rotation.new.as_str();
+
+    dev("kill", "gateway-eu-west")?;
+    federation.ok(&["root", "trust", text(&made.join("rotation.pem"))?])?;
+    federation.ok(&["root", "bundle", "--update"])?;
+    let others = ["cp-1", "cp-2", "cp-3", "agent-eu-west"];
+    for process in others {
+        dev("kill", process)?;
+    }
+    for process in others {
+        dev("start", process)?;
+    }
+    rotation.until_unknown(new, "notBelievedBy", &[OFF]).await?;
+    until("a leader refuses both steps for its sake", SOON, || {
+        let mut refused = 0;
+        for step in ["use", "drop"] {
+            let ran = federation.cli(&["root", step, new])?;
+            ensure!(ran.code != 0, "{step} locks {OFF} out: {ran:?}");
+            refused += u32::from(ran.code == 5 && ran.stderr.contains(&format!(": {OFF};")));
+        }
+        Ok(refused == 2)
+    })
+    .await?;
+    let listed = federation.ok(&["root", "list"])?;
+    ensure!(listed.contains("gateway-eu-west.gateway.eu-west"), "{listed}");
+
+    dev("start", "gateway-eu-west")?;
+    rotation.until_nobody(new, "notBelievedBy").await?;
+    federation.ok(&["root", "use", new])?;
+    Ok(())
 }

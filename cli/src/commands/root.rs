@@ -52,7 +52,10 @@ pub(crate) async fn root(client: &Client, args: &RootArgs) -> anyhow::Result<()>
             })?;
             let answer = client.trust_root(&rotation.to_pem()).await?;
             data(render::text_of(&answer["root"]))?;
-            say("it is believed as soon as its news arrives; `hanse root list` shows by whom not yet");
+            say(
+                "it is believed as soon as its news arrives; `hanse root list` shows by whom not yet, and of whom nothing \
+                 is known",
+            );
             say(
                 "clients need it before it is used: hanse root bundle --update, with each client's configuration",
             );
@@ -64,7 +67,8 @@ pub(crate) async fn root(client: &Client, args: &RootArgs) -> anyhow::Result<()>
             data(format!("{root} used"))?;
             say(format!(
                 "certificates come from it from revision {revision} on: put its directory in place of pki/root on a \
-                 control node until `hanse root list` shows that nobody has them from another"
+                 control node until `hanse root list` shows nobody who has them from another (SHOWN BY), or of whom that \
+                 is not known (UNKNOWN)"
             ));
         }
         RootCommand::Drop { root, force } => {
@@ -164,7 +168,8 @@ fn listed(roots: &Value, output: Output) -> String {
             items(roots).map(|item| render::text_of(&item["root"])).collect::<Vec<_>>().join("\n")
         }
         Output::Table | Output::Wide => {
-            let titles = ["ROOT", "ISSUING", "ENDS", "NOT BELIEVED BY", "SHOWN BY"].map(str::to_owned).into();
+            let titles = ["ROOT", "ISSUING", "ENDS", "NOT BELIEVED BY", "SHOWN BY", "UNKNOWN"];
+            let titles = titles.map(str::to_owned).into();
             render::table(titles, items(roots).map(|item| row(item, output == Output::Wide)))
         }
     }
@@ -188,6 +193,7 @@ fn row(item: &Value, wide: bool) -> Vec<String> {
         render::text_of(&item["notAfter"]),
         those("notBelievedBy"),
         those("shownBy"),
+        those("unknown"),
     ]
 }
 
@@ -205,10 +211,10 @@ mod tests {
     fn roots() -> Value {
         json!({"revision": 9, "items": [
             {"root": "ab".repeat(32), "issuing": false, "notAfter": "2046-01-01T00:00:00Z", "certificate": "one\n",
-             "notBelievedBy": [], "shownBy": ["g.gateway.eu.hanse.internal"]},
+             "notBelievedBy": [], "shownBy": ["g.gateway.eu.hanse.internal"], "unknown": []},
             {"root": "ac".repeat(32), "issuing": true, "notAfter": "2046-01-01T00:00:00Z", "certificate": "two\n",
              "notBelievedBy": ["a.agent.eu.hanse.internal", "b.agent.eu.hanse.internal", "c.agent.eu.hanse.internal"],
-             "shownBy": []},
+             "shownBy": [], "unknown": ["off.gateway.eu.hanse.internal"]},
         ]})
     }
 
@@ -216,10 +222,19 @@ mod tests {
     fn roots_are_shown_with_whom_they_wait_for() {
         let table = listed(&roots(), Output::Table);
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["abababababababab", "-", "2046-01-01T00:00:00Z", "-", "g.gateway.eu"]);
+        assert_eq!(lines[1], ["abababababababab", "-", "2046-01-01T00:00:00Z", "-", "g.gateway.eu", "-"]);
         assert_eq!(
             lines[2],
-            ["acacacacacacacac", "yes", "2046-01-01T00:00:00Z", "3:", "a.agent.eu", "…", "-"]
+            [
+                "acacacacacacacac",
+                "yes",
+                "2046-01-01T00:00:00Z",
+                "3:",
+                "a.agent.eu",
+                "…",
+                "-",
+                "off.gateway.eu"
+            ]
         );
         assert!(listed(&roots(), Output::Wide).contains("a.agent.eu b.agent.eu c.agent.eu"));
         assert_eq!(bundle(&roots()), "one\ntwo\n");

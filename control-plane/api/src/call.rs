@@ -155,7 +155,8 @@ impl Call {
         self.command_of(CommandBody::Apply(changes), idempotency_key)
     }
 
-    fn command_of(&self, body: CommandBody, idempotency_key: Option<String>) -> Command {
+    /// A command of this call's actor, now.
+    pub(crate) fn command_of(&self, body: CommandBody, idempotency_key: Option<String>) -> Command {
         Command {
             actor: self.actor.as_ref().map(|actor| actor.name.to_string()).unwrap_or_default(),
             request_id: self.request_id.clone(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::response::Response;
 use hanse_state::{
-    CommandBody, Problem, ProblemName, RootKey, State,
-    port::{FleetReport, GroupStatus, RootFacts, TrustStatus},
+    CommandBody, Outcome, Problem, ProblemName, RootKey, State,
+    port::{Consistency, FleetReport, GroupStatus, RootFacts, TrustStatus},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -52,31 +52,32 @@ pub(crate) async fn trust(call: Call) -> Result<Response, Rejection> {
 /// them.
 pub(crate) async fn issue_from(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
+    let command = CommandBody::UseRoot(key);
     if !call.flag("force") {
-        let unready = waiting_for(&call, |trust| trust.believed.contains(&key)).await;
+        let unready = waiting_for(&call, &command, |trust| trust.believed.contains(&key)).await?;
         check_none(
             &unready,
             "do not believe this root yet",
             "certificates that come from it would be refused there",
         )?;
     }
-    settle(&call, CommandBody::UseRoot(key), key).await
+    settle(&call, command, key).await
 }
 
 /// `DELETE /v1/roots/{root}`: this root is believed no more. Refused while anybody's certificate comes from it.
 pub(crate) async fn drop_root(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
-    let issuing = call.api.replicated.current().issuing_root();
-    // That certificates come from it is the state's to refuse, in clearer words.
-    if !call.flag("force") && issuing != Some(key) {
-        let unready = waiting_for(&call, |trust| trust.shown.is_some_and(|shown| shown != key)).await;
+    let command = CommandBody::DropRoot(key);
+    if !call.flag("force") {
+        let moved = |trust: &TrustStatus| trust.shown.is_some_and(|shown| shown != key);
+        let unready = waiting_for(&call, &command, moved).await?;
         check_none(
             &unready,
             "have certificates from this root still, or did not say",
             "they would be believed by nobody",
         )?;
     }
-    settle(&call, CommandBody::DropRoot(key), key).await
+    settle(&call, command, key).await
 }
 
 async fn settle(call: &Call, command: CommandBody, key: RootKey) -> Result<Response, Rejection> {
@@ -96,12 +97,22 @@ fn root_key(call: &Call) -> Result<RootKey, Problem> {
     Ok(key)
 }
 
-/// Those of the federation of whom this is not known to be so.
-async fn waiting_for(call: &Call, so: impl Fn(&TrustStatus) -> bool) -> Vec<String> {
+/// Those of the federation of whom this is not known to be so. What the state refuses whoever is ready, it refuses first.
+async fn waiting_for(
+    call: &Call,
+    command: &CommandBody,
+    so: impl Fn(&TrustStatus) -> bool,
+) -> Result<Vec<String>, Problem> {
     let fleet = call.api.fleet.fleet().await;
-    let participants = participants(&call.api.replicated.current(), &call.api.replicated.group(), &fleet);
+    // Read after the fleet: who joined meanwhile is a member of whom nothing is known.
+    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let tried = call.command_of(command.clone(), call.idempotency_key()?);
+    if let Outcome::Rejected(problem) = state.clone().apply(&tried) {
+        return Err(problem);
+    }
+    let participants = participants(&state, &call.api.replicated.group(), &fleet);
     let unready = participants.into_iter().filter(|(_, trust)| !trust.as_ref().is_some_and(&so));
-    unready.map(|(identity, _)| identity).collect()
+    Ok(unready.map(|(identity, _)| identity).collect())
 }
 
 fn check_none(unready: &[String], why: &str, else_what: &str) -> Result<(), Problem> {
@@ -120,15 +131,20 @@ fn check_none(unready: &[String], why: &str, else_what: &str) -> Result<(), Prob
 }
 
 /// Everybody who takes part and is not refused, with what is known of whom they believe: control nodes, the agents that
-/// joined, and the gateways that were heard of.
+/// joined, and the gateways, those too that their agents miss.
 fn participants(
     state: &State,
     group: &GroupStatus,
     fleet: &FleetReport,
 ) -> BTreeMap<String, Option<TrustStatus>> {
     let mut known: BTreeMap<String, Option<TrustStatus>> = BTreeMap::new();
+    let said = |trust: &TrustStatus| (*trust != TrustStatus::default()).then(|| trust.clone());
     for node in &group.nodes {
-        known.insert(server(&node.name), fleet.nodes.get(&node.name).cloned());
+        known.insert(server(&node.name), fleet.nodes.get(&node.name).and_then(said));
+    }
+    // One that has just started may answer for itself and not know its agents yet.
+    for node in &fleet.silent {
+        known.insert(server(node), None);
     }
     let agents = state.members().map(|(identity, _)| identity);
     // A control node that joined and is in the group no more is gone.
@@ -137,9 +153,15 @@ fn participants(
     }
     for agent in &fleet.agents {
         let of = |name: &str, role: &str| format!("{name}.{role}.{}.hanse.internal", agent.region);
-        known.insert(of(&agent.name, "agent"), Some(agent.trust.clone()));
+        // Those that it misses and could not name: the agent stands for them.
+        let unnamed = agent.unheard_total > agent.unheard.len() as u64;
+        known.insert(of(&agent.name, "agent"), said(&agent.trust).filter(|_| !unnamed));
         for gateway in &agent.gateways {
-            known.insert(of(&gateway.name, "gateway"), Some(gateway.trust.clone()));
+            known.insert(of(&gateway.name, "gateway"), said(&gateway.trust));
+        }
+        // What a gateway said is its word while it is off, too.
+        for gateway in &agent.unheard {
+            known.entry(of(gateway, "gateway")).or_insert(None);
         }
     }
     known.retain(|identity, _| !state.is_revoked(identity));
@@ -153,19 +175,22 @@ fn roots_json(
 ) -> Vec<Value> {
     let certificates = &call.api.certificates;
     let said_of = |facts: RootFacts| {
-        let not_believed = |trust: &TrustStatus| !trust.believed.contains(&facts.key);
-        let shown = |trust: &TrustStatus| trust.shown == Some(facts.key);
-        let those = |are: &dyn Fn(&TrustStatus) -> bool, silent: bool| -> Vec<&String> {
-            let are = |trust: &Option<TrustStatus>| trust.as_ref().map_or(silent, are);
-            participants.iter().filter(|(_, trust)| are(trust)).map(|(identity, _)| identity).collect()
+        let not_believed =
+            |said: Option<&TrustStatus>| said.is_some_and(|said| !said.believed.contains(&facts.key));
+        let shown = |said: Option<&TrustStatus>| said.is_some_and(|said| said.shown == Some(facts.key));
+        let unknown = |said: Option<&TrustStatus>| said.is_none_or(|said| said.shown.is_none());
+        let those = |are: &dyn Fn(Option<&TrustStatus>) -> bool| -> Vec<&String> {
+            let are = |(_, said): &(&String, &Option<TrustStatus>)| are(said.as_ref());
+            participants.iter().filter(are).map(|(identity, _)| identity).collect()
         };
         json!({
             "root": hex::encode(facts.key),
             "issuing": state.issuing_root().is_none_or(|issuing| issuing == facts.key),
             "notAfter": facts.not_after(),
             "certificate": facts.pem,
-            "notBelievedBy": those(&not_believed, true),
-            "shownBy": those(&shown, false),
+            "notBelievedBy": those(&not_believed),
+            "shownBy": those(&shown),
+            "unknown": those(&unknown),
         })
     };
     if state.roots().is_empty() {

@@ -164,6 +164,8 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
         scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
         subscribers: report.subscribers.into_iter().map(aged).collect(),
         trust: report.trust,
+        unheard: report.unheard,
+        unheard_total: report.unheard_total,
     })
 }
 
@@ -215,6 +217,8 @@ mod tests {
                 heard_ms_ago: 0,
                 scopes: Vec::new(),
                 gateways: vec![gateway],
+                unheard: Vec::new(),
+                unheard_total: 0,
                 trust: port::TrustStatus::default(),
             }];
             replicas.read(|replicas| mark_current(&mut agents, replicas));
@@ -225,5 +229,21 @@ mod tests {
         assert!(current(&bad));
         advance(8, "mended");
         assert!(!current(&bad), "there is another version by now");
+    }
+
+    #[test]
+    fn what_an_agent_says_of_those_it_misses_is_passed_on() {
+        let now = Instant::now();
+        let name = |text| Name::new(text).unwrap();
+        let said = sync::Report { unheard: vec!["g2".into()], unheard_total: 300, ..Default::default() };
+        let record = SubscriberRecord {
+            identity: Identity::agent(name("a"), name("eu-west")),
+            connected: true,
+            last_heard: now,
+            scopes: BTreeMap::new(),
+            report: Some((said.clone(), now)),
+        };
+        let passed_on = report_of(record, now).unwrap();
+        assert_eq!((passed_on.unheard, passed_on.unheard_total), (said.unheard, said.unheard_total));
     }
 }

@@ -146,6 +146,10 @@ pub struct AgentStatus {
     pub scopes: Vec<ScopeStatus>,
     /// The gateways it serves.
     pub gateways: Vec<GatewayStatus>,
+    /// Gateways that it admitted and has not heard of late, by name; the first of them.
+    pub unheard: Vec<String>,
+    /// How many there are.
+    pub unheard_total: u64,
     /// Which roots it believes.
     pub trust: TrustStatus,
 }

@@ -154,7 +154,7 @@ impl Subscribers {
                 trust: record.report.and_then(|(report, _)| report.trust),
             }
         });
-        Report { subscribers: subscribers.collect(), trust: None }
+        Report { subscribers: subscribers.collect(), ..Report::default() }
     }
 
     /// Notes a new stream of `identity`, which supersedes an older one. What an earlier stream acknowledged counts no

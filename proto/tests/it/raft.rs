@@ -127,6 +127,8 @@ fn calls() {
         scopes: vec![scope_status()],
         subscribers: vec![subscriber_status()],
         trust: trust_status(),
+        unheard: vec!["gateway-2".into()],
+        unheard_total: 1001,
     };
     recorded("raft-reports", &ReportsResponse { agents: vec![agent], trust: trust_status() });
 }

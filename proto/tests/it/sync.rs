@@ -78,7 +78,15 @@ fn subscribers_messages() {
         ),
         ("ack", Body::Ack(ack())),
         ("ack-digests", Body::Ack(Ack { quarantined_digests: vec![8; 16].into(), ..ack() })),
-        ("report", Body::Report(Report { subscribers: vec![subscriber_status()], trust: trust_status() })),
+        (
+            "report",
+            Body::Report(Report {
+                subscribers: vec![subscriber_status()],
+                trust: trust_status(),
+                unheard: vec!["gateway-2".into()],
+                unheard_total: 1001,
+            }),
+        ),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
     ] {
         recorded(&format!("sync-subscriber-{name}"), &SubscriberMessage { body: Some(body) });

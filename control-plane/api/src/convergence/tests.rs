@@ -63,6 +63,8 @@ fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
         heard_ms_ago: 10,
         scopes: Vec::new(),
         gateways,
+        unheard: Vec::new(),
+        unheard_total: 0,
     }
 }
 

@@ -314,7 +314,8 @@ fn member() -> ObjectBuilder {
 }
 
 fn root() -> ObjectBuilder {
-    let identity = || array_of(text("An identity, `NAME.ROLE.REGION.hanse.internal`"));
+    let identity =
+        |what: &str| array_of(text(&format!("{what}: an identity, `NAME.ROLE.REGION.hanse.internal`")));
     object()
         .property("root", text("The SHA-256 of its public key, 64 hexadecimal digits"))
         .required("root")
@@ -323,8 +324,9 @@ fn root() -> ObjectBuilder {
         .property("certificate", text("Its certificate, PEM"))
         .property("trustedBy", text("Who had it believed; absent while the root was never replaced"))
         .property("trustedAt", moment("When"))
-        .property("notBelievedBy", identity())
-        .property("shownBy", identity())
+        .property("notBelievedBy", identity("Who said that it does not believe this root"))
+        .property("shownBy", identity("Whose certificate comes from it"))
+        .property("unknown", identity("Who did not say, as one that is off; each step waits for it"))
 }
 
 fn rotation() -> Schema {

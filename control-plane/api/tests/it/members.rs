@@ -14,6 +14,8 @@ fn agent() -> AgentStatus {
         connected: true,
         heard_ms_ago: 100,
         scopes: Vec::new(),
+        unheard: Vec::new(),
+        unheard_total: 0,
         gateways: vec![GatewayStatus {
             trust: Default::default(),
             name: "gateway-eu".into(),

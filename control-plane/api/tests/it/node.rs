@@ -17,7 +17,7 @@ use hanse_state::{
         Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
     },
     projection,
-    spec::{Digest, TokenRole, TokenSpec},
+    spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
 };
 use hanse_topology::{Labels, Name};
 use prometheus_client::registry::Registry;
@@ -32,6 +32,8 @@ pub(crate) type Rival = Box<dyn FnMut(&SingleNode) + Send>;
 /// A replicated state without replication.
 pub(crate) struct SingleNode {
     state: watch::Sender<State>,
+    /// What it has applied, where that is less than was committed.
+    pub(crate) applied: Mutex<Option<State>>,
     effects: Mutex<BTreeMap<Revision, Vec<ScopeEffect>>>,
     pub(crate) agents: Mutex<Vec<AgentStatus>>,
     /// Control nodes that do not answer.
@@ -51,6 +53,7 @@ impl SingleNode {
     pub(crate) fn empty() -> Arc<Self> {
         Arc::new(Self {
             state: watch::Sender::new(State::default()),
+            applied: Mutex::default(),
             effects: Mutex::default(),
             agents: Mutex::default(),
             silent: Mutex::default(),
@@ -78,6 +81,33 @@ impl SingleNode {
             action: Action::Put { labels: Labels::default(), spec: Spec::Token(spec) },
             if_revision: None,
         }]));
+    }
+
+    /// An agent joins.
+    pub(crate) fn add_agent(&self, name: &str, region: &str) {
+        let (token, digest) = (Name::new("join").unwrap(), Digest::of(b"join"));
+        let spec = JoinTokenSpec {
+            role: JoinRole::Agent,
+            region: Some(Name::new(region).unwrap()),
+            environments: Vec::new(),
+            uses: 1,
+            replace: false,
+            expires_at: START_MS / 1000 + 3600,
+            digest,
+        };
+        self.run(CommandBody::Apply(vec![Change {
+            key: ResourceKey::global(Kind::JoinToken, token.clone()),
+            action: Action::Put { labels: Labels::default(), spec: Spec::JoinToken(spec) },
+            if_revision: None,
+        }]));
+        let joiner = format!("{name}.agent.{region}.hanse.internal");
+        let joined = self.run(CommandBody::UseJoinToken {
+            token,
+            secret_digest: digest.0,
+            joiner,
+            key_digest: [5; 32],
+        });
+        assert!(matches!(joined, Outcome::Accepted(_)), "{joined:?}");
     }
 
     pub(crate) fn run(&self, body: CommandBody) -> Outcome {
@@ -157,7 +187,7 @@ impl Replicated for SingleNode {
     }
 
     fn current(&self) -> State {
-        self.state()
+        self.applied.lock().unwrap().clone().unwrap_or_else(|| self.state())
     }
 
     fn changed_since(&self, revision: Revision) -> BoxFuture<'_, State> {

@@ -27,6 +27,8 @@ fn say(api: &Api, server: TrustStatus, agent: TrustStatus, gateway: TrustStatus)
         heard_ms_ago: 100,
         scopes: Vec::new(),
         trust: agent,
+        unheard: Vec::new(),
+        unheard_total: 0,
         gateways: vec![GatewayStatus {
             name: "gateway-eu".into(),
             region,
@@ -106,6 +108,59 @@ async fn who_did_not_say_is_waited_for_unless_revoked_or_forced() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_its_agent_misses_is_waited_for() {
+    const OFF: &str = "gateway-off.gateway.eu.hanse.internal";
+    let api = Api::furnished().await;
+    rotate(&api, "1 to 2").await.expect(200);
+    let steps =
+        [("PUT", format!("/v1/roots/{}/issuing", root(2))), ("DELETE", format!("/v1/roots/{}", root(1)))];
+    for ((method, path), shown) in steps.iter().zip([1, 2]) {
+        let all = trust(&[1, 2], shown);
+        say(&api, all.clone(), all.clone(), all);
+        let miss = |names: &[&str], total: u64| {
+            let agent = &mut api.node.agents.lock().unwrap()[0];
+            agent.unheard = names.iter().map(|name| (*name).to_owned()).collect();
+            agent.unheard_total = total;
+        };
+        let waited_for = async |whom: &str| {
+            let refused = api.call(method, path).send().await.problem(409, "conflict");
+            assert!(refused["detail"].as_str().unwrap().contains(&format!(": {whom};")), "{refused}");
+            for item in listed(&api).await {
+                assert_eq!((&item["unknown"], &item["notBelievedBy"]), (&json!([whom]), &json!([])));
+                assert!(!item["shownBy"].to_string().contains(whom), "{item}");
+            }
+        };
+        // That the agent misses one whose word is known changes nothing.
+        miss(&["gateway-eu", "gateway-off"], 2);
+        waited_for(OFF).await;
+        miss(&["gateway-eu"], 2);
+        waited_for(AGENT).await;
+        miss(&[], 0);
+        *api.node.silent.lock().unwrap() = vec!["cp-1".into()];
+        waited_for(SERVER).await;
+        api.node.silent.lock().unwrap().clear();
+
+        miss(&["gateway-off"], 1);
+        api.put(&format!("/v1/revocations/{OFF}")).send().await.expect(201);
+        api.call(method, path).send().await.expect(200);
+        assert_eq!(listed(&api).await[0]["unknown"], json!([]));
+        api.delete(&format!("/v1/revocations/{OFF}")).send().await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_joined_a_moment_ago_is_waited_for() {
+    let api = Api::furnished().await;
+    let both = trust(&[1, 2], 1);
+    say(&api, both.clone(), both.clone(), both);
+    rotate(&api, "1 to 2").await.expect(200);
+    *api.node.applied.lock().unwrap() = Some(api.node.state());
+    api.node.add_agent("agent-new", "eu");
+    let refused = api.put(&format!("/v1/roots/{}/issuing", root(2))).send().await.problem(409, "conflict");
+    assert!(refused["detail"].as_str().unwrap().contains("agent-new.agent.eu.hanse.internal"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused() {
     let api = Api::furnished().await;
     api.post("/v1/roots").json(json!({})).send().await.problem(400, "bad-request");
@@ -113,12 +168,18 @@ async fn what_makes_no_sense_is_refused() {
     api.put("/v1/roots/abc/issuing").send().await.problem(400, "bad-request");
     let say_all = |trust: TrustStatus| say(&api, trust.clone(), trust.clone(), trust);
     say_all(trust(&[1, 2], 1));
-    api.put(&format!("/v1/roots/{}/issuing?force=true", root(2))).send().await.problem(404, "not-found");
+    // Nobody believes it, but that is not what is wrong.
+    let unknown = format!("/v1/roots/{}", root(9));
+    for query in ["", "?force=true"] {
+        api.put(&format!("{unknown}/issuing{query}")).send().await.problem(404, "not-found");
+        api.delete(&format!("{unknown}{query}")).send().await.problem(404, "not-found");
+    }
     rotate(&api, "1 to 2").await.expect(200);
     rotate(&api, "1 to 3").await.problem(409, "conflict");
     let refused = api.delete(&format!("/v1/roots/{}", root(1))).send().await.problem(409, "conflict");
     assert!(refused["detail"].as_str().unwrap().contains("certificates come from this root"), "{refused}");
     api.node.quorum.store(false, std::sync::atomic::Ordering::SeqCst);
     rotate(&api, "1 to 2").await.problem(503, "no-quorum");
+    api.put(&format!("/v1/roots/{}/issuing", root(2))).send().await.problem(503, "no-quorum");
     api.get("/v1/roots").send().await.expect(200);
 }

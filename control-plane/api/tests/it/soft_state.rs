@@ -16,6 +16,8 @@ fn agent(gateway_revision: u64, heard_ms_ago: u64) -> AgentStatus {
         connected: true,
         heard_ms_ago: 100,
         scopes: scopes(gateway_revision),
+        unheard: Vec::new(),
+        unheard_total: 0,
         gateways: vec![GatewayStatus {
             trust: Default::default(),
             name: "gateway-eu".into(),

@@ -34,6 +34,8 @@ struct Heard<T> {
 struct Agent {
     scopes: Vec<HeardScope>,
     trust: TrustStatus,
+    unheard: Vec<String>,
+    unheard_total: u64,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,13 @@ impl Memory {
             // Names came from certificates; another node that sends others is not believed.
             let Ok(region) = Name::new(&report.region) else { continue };
             let heard = |connected, ms_ago, what| Heard { at: ago(now, ms_ago), connected, what };
-            let agent = Agent { scopes: scopes_of(&report.scopes), trust: trust_of(report.trust.as_ref()) };
+            let agent = Agent {
+                scopes: scopes_of(&report.scopes),
+                trust: trust_of(report.trust.as_ref()),
+                // What is no name would name somebody else.
+                unheard: report.unheard.into_iter().filter(|name| Name::new(name).is_ok()).collect(),
+                unheard_total: report.unheard_total,
+            };
             newer(
                 &mut self.agents,
                 (region.clone(), report.name.clone()),
@@ -114,6 +122,8 @@ impl Memory {
                 scopes: in_history(&heard.what.scopes, lineage),
                 trust: heard.what.trust.clone(),
                 gateways: self.gateways_of(region, name, now, lineage),
+                unheard: heard.what.unheard.clone(),
+                unheard_total: heard.what.unheard_total,
             })
             .collect()
     }

@@ -31,7 +31,7 @@ fn agent(heard_ms_ago: u64, connected: bool, subscribers: Vec<sync::SubscriberSt
         heard_ms_ago,
         scopes: Vec::new(),
         subscribers,
-        trust: None,
+        ..AgentReport::default()
     }
 }
 
@@ -119,4 +119,19 @@ fn revisions_of_another_history_do_not_count() {
         assert_eq!(effective(memory.recall(now, Some(&restored))), expected, "{name}");
         assert_eq!(effective(memory.recall(now, None)), None, "{name}, and there is no history here yet");
     }
+}
+
+#[test]
+fn an_agent_says_which_gateways_it_misses() {
+    let now = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    let said = |heard_ms_ago, unheard: &[&str]| AgentReport {
+        unheard: unheard.iter().map(|name| (*name).to_owned()).collect(),
+        unheard_total: 1_001,
+        ..agent(heard_ms_ago, true, vec![gateway("g1", 0, 9)])
+    };
+    memory.learn([said(0, &["g2", "g3.gateway.us-east"]), said(900, &["g4"])], now);
+    let agents = memory.recall(now, Some(&LINEAGE));
+    assert_eq!((agents[0].unheard.as_slice(), agents[0].unheard_total), (&["g2".to_owned()][..], 1_001));
+    assert_eq!(agents[0].gateways.len(), 1, "they are not among those heard");
 }

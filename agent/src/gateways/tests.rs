@@ -1,0 +1,141 @@
+use std::{fs, time::SystemTime};
+
+use hanse_transport::{Authority, ClockHand, WallClock};
+
+use super::*;
+use crate::Addresses;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// An agent's directory, whom it refuses, and its clock.
+struct World {
+    config: Arc<Config>,
+    trust: LiveTrust,
+    hand: ClockHand,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let address = || "127.0.0.1:0".to_owned();
+        let config = Arc::new(Config {
+            name: name("agent-1"),
+            region: name("eu-west"),
+            data_dir: dir.path().to_owned(),
+            store_key: None,
+            servers: Vec::new(),
+            enrolment: Vec::new(),
+            join_token_file: None,
+            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
+            advertise: None,
+        });
+        let (clock, hand) = WallClock::simulated(SystemTime::now());
+        let root = Authority::new_root_by(clock.clone()).unwrap();
+        let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
+        Self { config, trust, hand, _dir: dir }
+    }
+
+    fn now(&self) -> u64 {
+        self.trust.clock().unix_seconds()
+    }
+
+    /// What an agent that starts now knows.
+    fn open(&self) -> Gateways {
+        Gateways::open(self.config.clone(), self.now()).unwrap()
+    }
+
+    fn admitted(&self) -> Admitted {
+        Admitted { environments: Vec::new(), key: "aa".into(), seen: self.now() }
+    }
+
+    /// Whom it misses while these are heard.
+    fn unheard(&self, gateways: &Gateways, heard: &[&str]) -> Vec<String> {
+        let status = |name: &&str| SubscriberStatus { name: (*name).into(), ..Default::default() };
+        let report = Report { subscribers: heard.iter().map(status).collect(), ..Default::default() };
+        let report = gateways.add_unheard(report, &self.trust);
+        assert_eq!(
+            (report.subscribers.len(), report.unheard_total),
+            (heard.len(), report.unheard.len() as u64)
+        );
+        report.unheard
+    }
+}
+
+#[test]
+fn a_gateway_may_learn_the_environments_of_its_token() {
+    let scope = |environment: &str| ScopeId::runtime(name("eu-west"), name(environment));
+    let may = |environments| Admitted { environments, key: String::new(), seen: 0 };
+    let (all, one) = (may(Vec::new()), may(vec![name("production")]));
+    assert!(all.may_learn(&scope("production")) && all.may_learn(&scope("sandbox")));
+    assert!(one.may_learn(&scope("production")) && !one.may_learn(&scope("sandbox")));
+    assert!(!one.may_learn(&ScopeId::Keys { region: name("eu-west") }), "keys are not a gateway's");
+}
+
+#[test]
+fn who_was_admitted_and_is_not_heard_is_missed_after_a_restart_too() {
+    let world = World::new();
+    let gateways = world.open();
+    assert!(world.unheard(&gateways, &[]).is_empty());
+    for gateway in ["g1", "g2"] {
+        gateways.admit(&name(gateway), &world.admitted()).unwrap();
+    }
+    assert!(world.unheard(&gateways, &["g1", "g2", "a-stranger"]).is_empty());
+    assert_eq!(world.unheard(&gateways, &["g1"]), ["g2"]);
+    assert_eq!(world.unheard(&world.open(), &[]), ["g1", "g2"]);
+
+    // It is spoken of still, and will be until another one comes; nobody else remembers it for so long.
+    let report = |heard: Duration| {
+        let heard_ms_ago = heard.as_millis() as u64;
+        let status = SubscriberStatus { name: "g1".into(), heard_ms_ago, ..Default::default() };
+        let report = Report { subscribers: vec![status], ..Default::default() };
+        gateways.add_unheard(report, &world.trust).unheard
+    };
+    assert_eq!(report(LEASE - Duration::from_millis(1)), ["g2"]);
+    assert_eq!(report(LEASE), ["g1", "g2"]);
+
+    let g2 = Identity::gateway(name("g2"), name("eu-west"));
+    world.trust.refuse(BTreeSet::from([g2]).into());
+    assert_eq!(world.unheard(&gateways, &[]), ["g1"], "nobody waits for who is revoked");
+}
+
+#[test]
+fn who_was_not_seen_for_a_week_is_missed_no_more() {
+    let world = World::new();
+    let gateways = world.open();
+    for gateway in ["g1", "g2"] {
+        gateways.admit(&name(gateway), &world.admitted()).unwrap();
+    }
+    world.hand.advance(MISSED_FOR / 2);
+    gateways.renewed(&name("g2"), world.admitted(), world.now());
+    world.hand.advance(MISSED_FOR / 2);
+    for gateways in [gateways, world.open()] {
+        assert_eq!(world.unheard(&gateways, &[]), ["g2"]);
+    }
+}
+
+#[test]
+fn an_entry_of_an_earlier_version_says_nothing_and_a_damaged_one_counts() {
+    let world = World::new();
+    let dir = world.config.gateways_dir();
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("old.json"), r#"{"environments": [], "key": "aa"}"#).unwrap();
+    fs::write(dir.join("torn.json"), "{").unwrap();
+    fs::write(dir.join("torn.json.damaged"), "{").unwrap();
+    assert_eq!(world.unheard(&world.open(), &[]), ["torn"]);
+    let old = Identity::gateway(name("old"), name("eu-west"));
+    assert_eq!(admitted(&world.config, &old).unwrap().unwrap().seen, 0);
+}
+
+#[test]
+fn a_report_names_the_first_and_counts_all() {
+    let world = World::new();
+    let gateways = world.open();
+    for number in 0..=NAMED_UNHEARD {
+        gateways.seen.lock().insert(name(&format!("g{number}")), world.now());
+    }
+    let report = gateways.add_unheard(Report::default(), &world.trust);
+    assert_eq!((report.unheard.len(), report.unheard_total), (NAMED_UNHEARD, NAMED_UNHEARD as u64 + 1));
+}
