@@ -182,3 +182,45 @@ async fn a_gateway_that_is_off_is_waited_for_whoever_restarts_meanwhile() -> Res
     federation.ok(&["root", "use", new])?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_control_node_that_missed_it_all_is_brought_under_the_new_root_by_hand() -> Result<()> {
+    const AWAY: &str = "cp-3.server.control.hanse.internal";
+    let federation = Federation::start(&["--control-nodes", "3", "--regions", "1"])?;
+    let data_dir = federation.data_dir();
+    let data = text(&data_dir)?;
+    let dev = |step: &str, process: &str| federation.ok(&["dev", step, process, "--data-dir", data]);
+    let (made, new) = new_root(&federation)?;
+    let old = roots(&federation)?[0]["root"].as_str().context("it has a name")?.to_owned();
+    let rotation = Rotation { federation: &federation, old, new };
+    let (old, new) = (rotation.old.as_str(), rotation.new.as_str());
+    dev("kill", "cp-3")?;
+    federation.ok(&["root", "trust", text(&made.join("rotation.pem"))?])?;
+    federation.ok(&["root", "bundle", "--update"])?;
+    rotation.until_unknown(new, "notBelievedBy", &[AWAY]).await?;
+    rotation.refused(&["root", "use", new], AWAY)?;
+    federation.ok(&["root", "use", new, "--force"])?;
+
+    // A link, as the key's medium would be mounted.
+    let at_hand = data_dir.join(AT_HAND);
+    fs::rename(&at_hand, data_dir.join("old-root"))?;
+    std::os::unix::fs::symlink(&made, &at_hand)?;
+    rotation.until_unknown(old, "shownBy", &[AWAY]).await?;
+    federation.ok(&["root", "drop", old, "--force"])?;
+    federation.ok(&["root", "bundle", "--update"])?;
+
+    let config = data_dir.join("nodes/cp-3/config.toml");
+    let reissue = ["server", "--config", text(&config)?, "reissue"];
+    let ran = federation.cli(&reissue)?;
+    ensure!(ran.code != 0 && ran.stderr.contains("holds no root"), "{ran:?}");
+    std::os::unix::fs::symlink(&made, data_dir.join("nodes/cp-3/data/pki/root"))?;
+    federation.ok(&reissue)?;
+    dev("start", "cp-3")?;
+    rotation.until_nobody(new, "notBelievedBy").await?;
+    until("all three take part", SOON, || {
+        let status: Value = serde_json::from_str(&federation.ok(&["status", "-o", "json"])?)?;
+        let nodes = status["nodes"].as_array().context("nodes")?;
+        Ok(nodes.iter().filter(|node| node["answered"] != false).count() == 3)
+    })
+    .await
+}
