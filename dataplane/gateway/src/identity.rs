@@ -31,6 +31,7 @@ pub(crate) async fn credentials(
             let (found, name) = (identity.to_string(), config.name.to_string());
             return Err(Error::OtherIdentity { dir, found, name });
         }
+        forget(config);
         return Ok(Some(LiveCredentials::new(credentials)));
     }
     let Some(token) = join_token(config)? else { return Err(Error::NoJoinToken(dir)) };
@@ -39,9 +40,16 @@ pub(crate) async fn credentials(
         return Ok(None);
     };
     credentials.save(&dir)?;
-    forget_joining_key(&config.data_dir)?;
+    forget(config);
     info!(identity = %credentials.identity(), "joined the region");
     Ok(Some(LiveCredentials::new(credentials)))
+}
+
+/// The key is kept with the certificate from now on.
+fn forget(config: &Config) {
+    if let Err(error) = forget_joining_key(&config.data_dir) {
+        warn!(error = %telemetry::causes(&error), "the key of the join stays on disk; the next start tries again to remove it");
+    }
 }
 
 /// Has the certificate renewed at half its life by any of the region's agents, also after it has expired, until the

@@ -377,8 +377,7 @@ impl Keeping {
                 if first {
                     kept.index.restore(last_good, content, &mut self.profiles);
                 } else {
-                    kept.index.apply(last_good, Vec::new(), &mut self.profiles);
-                    kept.index.replace(content, &mut self.profiles);
+                    kept.index.replace(last_good, content, &mut self.profiles);
                 }
                 (resources, true)
             }

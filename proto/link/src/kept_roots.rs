@@ -1,6 +1,6 @@
 //! The roots of trust that this node was told to believe: in force in its [`LiveTrust`], and kept on disk.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use hanse_proto::sync::TrustStatus;
 use hanse_sync::{Lineage, Position, TrustedRoot, TrustedRoots};
@@ -13,12 +13,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::kept_trust::Hex;
+use crate::{beside::WriteBeside, kept_trust::Hex};
 
 /// Its name in the node's data directory.
 const FILE: &str = "roots";
-/// How late it is noticed that a disk has room again.
-const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a node was told, in force and on disk. Cloning shares it.
 #[derive(Clone)]
@@ -84,8 +82,12 @@ impl KeptRoots {
     /// Has this node believe what it is told, until the shutdown or until nobody is left to tell.
     pub async fn follow(self, mut told: watch::Receiver<Option<TrustedRoots>>, shutdown: Shutdown) {
         let mut own = self.0.own.replaced();
+        let mut writing = WriteBeside::default();
         loop {
-            let is_unwritten = self.0.is_unwritten();
+            if self.0.is_unwritten() {
+                let kept = self.clone();
+                writing.start(move || kept.write());
+            }
             tokio::select! {
                 () = shutdown.wait() => return,
                 changed = told.changed() => match changed {
@@ -97,14 +99,7 @@ impl KeptRoots {
                 },
                 // It ends with `self`.
                 Ok(()) = own.changed() => self.look_again(),
-                () = tokio::time::sleep(WRITE_AGAIN), if is_unwritten => {}
-            }
-            if self.0.is_unwritten() {
-                let kept = self.clone();
-                // A disk that hangs holds up this task and nothing else.
-                if let Err(error) = tokio::task::spawn_blocking(move || kept.write()).await {
-                    error!(%error, "writing the roots that are believed panicked");
-                }
+                () = writing.turn() => {}
             }
         }
     }
@@ -138,16 +133,22 @@ impl KeptRoots {
         }
     }
 
-    /// Writes down what is in force.
-    fn write(&self) {
-        let Some(told) = self.0.told.borrow().clone() else { return };
+    /// Writes down what is in force; whether that worked.
+    fn write(&self) -> bool {
+        let Some(told) = self.0.told.borrow().clone() else { return true };
         let believed = believed(&self.0.trust);
         match json_file::write(&self.0.dir, FILE, &Record::from(&told)) {
-            Ok(()) => *self.0.lasting.lock() = Lasting { told: Some(told), believed },
-            Err(error) => error!(
-                error = %telemetry::causes(&error),
-                "cannot keep the roots that are believed yet: after a restart nobody would remember them here"
-            ),
+            Ok(()) => {
+                *self.0.lasting.lock() = Lasting { told: Some(told), believed };
+                true
+            }
+            Err(error) => {
+                error!(
+                    error = %telemetry::causes(&error),
+                    "cannot keep the roots that are believed yet: after a restart nobody would remember them here"
+                );
+                false
+            }
         }
     }
 }

@@ -7,7 +7,6 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use hanse_sync::{Lineage, Position, Revoked};
@@ -17,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::beside::WriteBeside;
+
 /// Its name in the node's data directory.
 const FILE: &str = "revoked";
-/// Between two attempts to write it: how late it is noticed that a disk has room again.
-const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
 /// What a node was told, in force and on disk. Cloning shares it.
 #[derive(Clone)]
@@ -63,8 +62,12 @@ impl KeptTrust {
     pub async fn follow(self, mut told: watch::Receiver<Option<Revoked>>, shutdown: Shutdown) {
         let mut in_force = self.in_force();
         let mut is_told = true;
+        let mut writing = WriteBeside::default();
         loop {
-            let is_written = self.0.is_written();
+            if !self.0.is_written() {
+                let kept = self.clone();
+                writing.start(move || kept.write());
+            }
             tokio::select! {
                 () = shutdown.wait() => return,
                 changed = told.changed(), if is_told => match changed {
@@ -76,14 +79,7 @@ impl KeptTrust {
                 },
                 // It ends with `self`.
                 Ok(()) = in_force.changed() => {}
-                () = tokio::time::sleep(WRITE_AGAIN), if !is_written => {}
-            }
-            if !self.0.is_written() {
-                let kept = self.clone();
-                // A disk that hangs holds up this task and nothing else.
-                if let Err(error) = tokio::task::spawn_blocking(move || kept.write()).await {
-                    error!(%error, "writing who is revoked panicked");
-                }
+                () = writing.turn() => {}
             }
         }
     }
@@ -111,15 +107,21 @@ impl KeptTrust {
         });
     }
 
-    /// Writes down what is in force.
-    fn write(&self) {
-        let Some(held) = self.0.told.borrow().clone() else { return };
+    /// Writes down what is in force; whether that worked.
+    fn write(&self) -> bool {
+        let Some(held) = self.0.told.borrow().clone() else { return true };
         match json_file::write(&self.0.dir, FILE, &Record::from(&held)) {
-            Ok(()) => *self.0.written.lock() = Some(held),
-            Err(error) => error!(
-                error = %telemetry::causes(&error),
-                "cannot keep who is revoked yet: after a restart nobody would remember it here"
-            ),
+            Ok(()) => {
+                *self.0.written.lock() = Some(held);
+                true
+            }
+            Err(error) => {
+                error!(
+                    error = %telemetry::causes(&error),
+                    "cannot keep who is revoked yet: after a restart nobody would remember it here"
+                );
+                false
+            }
         }
     }
 }

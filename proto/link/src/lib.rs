@@ -8,6 +8,7 @@
 //! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
 
 mod admission;
+mod beside;
 mod kept_roots;
 mod kept_trust;
 mod metrics;

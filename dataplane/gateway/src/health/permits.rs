@@ -2,7 +2,8 @@
 //!
 //! Checks of endpoints that do not answer last for their whole timeout. With one queue for all, an organization that has
 //! many of them would hold every place, and nobody else's endpoints would be asked. So a place that becomes free goes to
-//! the organization that has the fewest, and there to the upstream that has the fewest; and nobody has all of them.
+//! the organization that has the fewest, and there to the upstream that has the fewest; and the last places are kept for
+//! those that have none.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,11 +16,11 @@ use crate::table::UpstreamId;
 
 /// Checks at once: a gateway with thousands of endpoints must not be a flood, nor run out of descriptors by asking.
 const AT_ONCE: usize = 128;
-/// Of those for one organization: half, so that one whose endpoints hang leaves room for all others at once.
-const PER_ORGANIZATION: usize = AT_ONCE / 2;
-/// Of those for one upstream: a quarter, so that it leaves room for the others of its organization. Endpoints that answer
-/// within 10 ms, asked every 10 s, are 16,000 before they need more.
-const PER_UPSTREAM: usize = PER_ORGANIZATION / 4;
+/// The last of those are for upstreams that have none: one whose endpoints hang leaves room for the others. Checks of
+/// endpoints that answer take milliseconds, so that one place is enough for thousands of them.
+const FOR_UPSTREAMS: usize = 32;
+/// And of those the last for organizations that have none.
+const FOR_ORGANIZATIONS: usize = 16;
 
 /// The places that checks run in. Cloning shares them.
 #[derive(Debug, Clone, Default)]
@@ -110,11 +111,13 @@ impl Places {
 
     /// Takes a free place for the one whose turn it is, if there is one.
     fn next(&mut self) -> Option<(UpstreamId, oneshot::Sender<Permit>)> {
-        if self.taken >= AT_ONCE {
+        let free = AT_ONCE - self.taken;
+        if free == 0 {
             return None;
         }
-        let organizations = self.organizations.values().filter(|own| own.taken < PER_ORGANIZATION);
-        let turns = organizations.filter_map(|own| Some((own.taken, own.turn()?)));
+        let organizations =
+            self.organizations.values().filter(|own| free > FOR_ORGANIZATIONS || own.taken == 0);
+        let turns = organizations.filter_map(|own| Some((own.taken, own.turn(free)?)));
         let (_, (_, upstream)) = turns.min_by_key(|(taken, (arrival, _))| (*taken, *arrival))?;
         let upstream = upstream.clone();
         let organization = self.organizations.get_mut(&upstream.organization)?;
@@ -149,9 +152,9 @@ impl Places {
 }
 
 impl Organization {
-    /// The upstream whose turn it is, and when its first waiter came.
-    fn turn(&self) -> Option<(u64, &UpstreamId)> {
-        let turns = self.upstreams.iter().filter(|(_, part)| part.taken < PER_UPSTREAM);
+    /// The upstream whose turn it is where so many places are free, and when its first waiter came.
+    fn turn(&self, free: usize) -> Option<(u64, &UpstreamId)> {
+        let turns = self.upstreams.iter().filter(|(_, part)| free > FOR_UPSTREAMS || part.taken == 0);
         let turns = turns.filter_map(|(id, part)| Some((part.taken, part.waiting.first_key_value()?.0, id)));
         turns.min_by_key(|(taken, arrival, _)| (*taken, *arrival)).map(|(_, arrival, id)| (*arrival, id))
     }
@@ -194,45 +197,57 @@ mod tests {
         (taken, waiting)
     }
 
+    /// The first of so many upstreams of an organization, with one endpoint each.
+    fn first_of(permits: &Permits, organization: &str, count: usize) -> (Vec<Permit>, Vec<Vec<Acquiring>>) {
+        let (taken, waiting): (Vec<_>, Vec<_>) =
+            (0..count).map(|each| take(permits, &format!("{organization}/{each}"), 1)).unzip();
+        (taken.into_iter().flatten().collect(), waiting)
+    }
+
     #[test]
-    fn nobody_has_all_places_and_all_together_have_no_more_than_there_are() {
+    fn one_alone_has_most_places_and_nobody_all() {
         let permits = Permits::default();
         let (slow, _waits) = take(&permits, "shop/slow", 1_000);
-        assert_eq!(slow.len(), PER_UPSTREAM);
-        let (others, _more): (Vec<_>, Vec<_>) =
-            (0..10).map(|each| take(&permits, &format!("shop/{each}"), 1_000)).unzip();
-        assert_eq!(slow.len() + others.iter().map(Vec::len).sum::<usize>(), PER_ORGANIZATION);
-        let (first, _more) = take(&permits, "toys/first", 1);
-        assert_eq!(first.len(), 1, "one organization's leave room");
-        let (rest, _more): (Vec<_>, Vec<_>) =
-            (0..10).map(|each| take(&permits, &format!("toys/{each}"), 1_000)).unzip();
-        let taken = rest.iter().map(Vec::len).sum::<usize>();
-        assert_eq!(first.len() + taken, AT_ONCE - PER_ORGANIZATION);
+        assert_eq!(slow.len(), AT_ONCE - FOR_UPSTREAMS);
+        let (others, _waits) = first_of(&permits, "shop", 1_000);
+        assert_eq!(
+            others.len(),
+            FOR_UPSTREAMS - FOR_ORGANIZATIONS,
+            "the others of its organization have some"
+        );
+        let strangers: Vec<_> = (0..1_000).map(|each| take(&permits, &format!("{each}/own"), 5)).collect();
+        let taken: Vec<usize> = strangers.iter().map(|(taken, _)| taken.len()).collect();
+        assert_eq!(taken[..FOR_ORGANIZATIONS], [1; FOR_ORGANIZATIONS], "and every other organization one");
+        assert_eq!(taken.iter().sum::<usize>(), FOR_ORGANIZATIONS, "as long as there are any");
+        assert_eq!(permits.lock().taken, AT_ONCE);
+    }
+
+    #[test]
+    fn two_whose_endpoints_hang_leave_room_for_a_third() {
+        let permits = Permits::default();
+        let (first, _waits) = take(&permits, "a/slow", 1_000);
+        let (second, _waiting) = take(&permits, "b/slow", 1_000);
+        assert_eq!((first.len(), second.len()), (AT_ONCE - FOR_UPSTREAMS, 1));
+        let mut third = waits(&permits, "c/quick");
+        assert!(poll(&mut third).is_some());
     }
 
     #[test]
     fn a_place_goes_to_who_has_the_fewest_and_of_equals_to_who_came_first() {
         let permits = Permits::default();
-        let mut held = Vec::new();
-        let mut queues = Vec::new();
-        for organization in ["a", "b"] {
-            for upstream in 0..PER_ORGANIZATION / PER_UPSTREAM {
-                let (taken, waiting) =
-                    take(&permits, &format!("{organization}/{upstream}"), PER_UPSTREAM + 50);
-                held.extend(taken);
-                queues.push(waiting);
-            }
-        }
-        assert_eq!(held.len(), AT_ONCE);
+        let (mut held, _waits) = take(&permits, "a/slow", 1_000);
+        let (of_others, _waiting) = first_of(&permits, "b", 1_000);
+        let strangers: Vec<_> = (0..1_000).map(|each| take(&permits, &format!("x{each}/own"), 1)).collect();
+        assert_eq!(held.len() + of_others.len() + FOR_ORGANIZATIONS, AT_ONCE);
         let mut waiting = Vec::new();
         for who in ["a/more", "c/one", "d/one", "c/two"] {
             let mut acquiring = waits(&permits, who);
             assert!(poll(&mut acquiring).is_none());
             waiting.push((who, acquiring));
         }
+        drop(strangers); // those that wait no more are passed over, and their places are free
         let mut got = Vec::new();
-        for _ in 0..4 {
-            held.pop(); // of b
+        let mut look = |waiting: &mut Vec<(&'static str, Acquiring)>| {
             waiting.retain_mut(|(who, acquiring)| match poll(acquiring) {
                 Some(permit) => {
                     got.push((*who, permit));
@@ -240,10 +255,13 @@ mod tests {
                 }
                 None => true,
             });
+            got.iter().map(|(who, _)| *who).collect::<Vec<_>>()
+        };
+        assert_eq!(look(&mut waiting), ["c/one", "d/one"], "organizations that have none");
+        while held.len() > AT_ONCE / 2 {
+            held.pop();
         }
-        let order: Vec<&str> = got.iter().map(|(who, _)| *who).collect();
-        // b has the fewest of the two that have many, and no place of a is free.
-        assert_eq!(order, ["c/one", "d/one", "c/two"]);
+        assert_eq!(look(&mut waiting), ["c/one", "d/one", "a/more", "c/two"]);
     }
 
     #[test]
@@ -263,7 +281,7 @@ mod tests {
         drop(last);
         assert_eq!(left(), (0, 0));
         // Given, and never looked at.
-        let (held, mut waiting) = take(&permits, "shop/slow", PER_UPSTREAM + 1);
+        let (held, mut waiting) = take(&permits, "shop/slow", AT_ONCE - FOR_UPSTREAMS + 1);
         drop(held);
         assert_eq!(left(), (1, 1));
         waiting.clear();

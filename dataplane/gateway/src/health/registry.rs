@@ -19,6 +19,8 @@ use crate::table::{ConnectProfile, UpstreamId};
 /// What makes two endpoints one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct EndpointKey {
+    /// Whose it is: what others say of the same address is not taken for it, nor are they asked on its account.
+    pub upstream: UpstreamId,
     /// As in the configuration.
     pub url: String,
     /// The connect profile's.
@@ -38,7 +40,7 @@ pub struct Asked {
     pub host: HeaderValue,
     /// How to connect.
     pub profile: Arc<ConnectProfile>,
-    /// The upstream that named the endpoint first.
+    /// The upstream that named the endpoint.
     pub upstream: UpstreamId,
 }
 

@@ -213,9 +213,11 @@ fn scopes(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Resu
             (|gauge| gauge.revision) as fn(&super::ScopeGauge) -> u64,
         ),
         ("hanse_gateway_routes", "Routes in force", |gauge| gauge.routes as u64),
-        ("hanse_gateway_unusable_resources", "Resources kept at their last good version", |gauge| {
-            gauge.unusable
-        }),
+        (
+            "hanse_gateway_unusable_resources",
+            "Resources not in use as received: at their last good version, or at none",
+            |gauge| gauge.unusable,
+        ),
     ] {
         let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for gauge in scopes.iter() {

@@ -142,7 +142,7 @@ impl Sending<'_> {
             let answer = self.attempt(endpoint, begun).await;
             self.learn(endpoint, &answer);
             match self.reason_to_retry(&answer, &tried) {
-                Some(reason) if self.may_retry() => {
+                Some(reason) if self.may_retry(&answer) => {
                     begun = Instant::now();
                     if matches!(answer, Err(UpstreamError::Stale(_))) {
                         self.reuse = Reuse::Never; // one surprise is enough for a request
@@ -307,13 +307,15 @@ impl Sending<'_> {
         }
     }
 
-    /// Whether there is something to send, time for it, and room in the budget.
-    fn may_retry(&self) -> bool {
+    /// Whether there is something to send, time for it, and room in the budget. A kept connection that had closed tells nothing
+    /// of how the upstream fares, and happens once to a request: it costs nothing.
+    fn may_retry(&self, answer: &Answer) -> bool {
         let now = Instant::now();
         if matches!(self.payload, Payload::Sent) || self.begun + self.timeout <= now {
             return false;
         }
-        let granted = self.forward.upstream.budget().take(self.serving.index, millis(now.into_std()));
+        let granted = matches!(answer, Err(UpstreamError::Stale(_)))
+            || self.forward.upstream.budget().take(self.serving.index, millis(now.into_std()));
         if !granted {
             self.serving.own_metrics().retry_budget_exhausted.fetch_add(1, Ordering::Relaxed);
         }

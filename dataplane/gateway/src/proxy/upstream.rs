@@ -233,8 +233,14 @@ impl UpstreamClient {
     pub(super) fn kept(&self, endpoint: &Endpoint, reuse: Reuse, now: Instant) -> Option<Sender> {
         let mut idle = self.0.idle.borrow_mut();
         let waiting = &mut idle.get_mut(&endpoint.health.id)?.waiting;
-        let at = waiting.iter().rposition(|one| one.is_fit(reuse, now))?;
-        waiting.remove(at).map(|one| one.sender)
+        match waiting.iter().rposition(|one| one.is_fit(reuse, now)) {
+            Some(at) => waiting.remove(at).map(|one| one.sender),
+            None => {
+                // A new one takes the oldest's place, so that what can go on young ones only leaves no heap of old ones behind.
+                drop(waiting.pop_front());
+                None
+            }
+        }
     }
 
     /// A new connection.

@@ -116,12 +116,17 @@ impl ScopeIndex {
         self.routes.stats()
     }
 
-    /// Makes the scope hold exactly `content`: for a first content, and for one of another lineage.
-    pub fn replace(&mut self, content: Vec<(Key, Bytes)>, profiles: &mut ConnectProfiles) {
+    /// Makes the scope hold exactly `content`, with the versions in `held_over` where that cannot be used.
+    pub fn replace(
+        &mut self,
+        held_over: Vec<(Key, Bytes)>,
+        content: Vec<(Key, Bytes)>,
+        profiles: &mut ConnectProfiles,
+    ) {
         let kept: BTreeSet<&Key> = content.iter().map(|(key, _)| key).collect();
-        let held = self.versions.received().keys();
-        let removals: Vec<Key> = held.filter(|key| !kept.contains(key)).cloned().collect();
-        self.apply(content, removals, profiles);
+        let held = self.versions.received().keys().chain(held_over.iter().map(|(key, _)| key));
+        let removals: BTreeSet<Key> = held.filter(|key| !kept.contains(key)).cloned().collect();
+        self.catch_up(held_over, content, removals.into_iter().collect(), profiles);
     }
 
     /// Applies changes. Values equal to those held cost nothing.

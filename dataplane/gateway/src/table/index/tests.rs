@@ -408,7 +408,7 @@ proptest! {
         prop_assert_eq!(answers(&incremental), answers(&scratch));
         prop_assert_eq!(incremental.counts(), scratch.counts());
         // And a replacement by the same content changes nothing.
-        incremental.replace(content.into_iter().collect(), &mut profiles);
+        incremental.replace(Vec::new(), content.into_iter().collect(), &mut profiles);
         prop_assert_eq!(answers(&incremental), answers(&scratch));
     }
 

@@ -23,7 +23,7 @@ pub struct Endpoint {
     pub base_path: Box<str>,
     /// How to connect.
     pub profile: Arc<ConnectProfile>,
-    /// How it is; shared with every other table that has it.
+    /// How it is; the same through every change of its upstream that leaves it as it is.
     pub health: Arc<EndpointHealth>,
     /// Among its upstream's.
     pub(in crate::table) place: u16,
@@ -77,6 +77,7 @@ impl Endpoint {
     ) -> Result<Self, Unusable> {
         let Address { scheme, authority, host, base_path } = Address::parse(url)?;
         let key = EndpointKey {
+            upstream: common.upstream.clone(),
             url: url.to_owned(),
             profile: common.profile.id,
             check: common.check.cloned(),
