@@ -5,14 +5,13 @@ use std::sync::Arc;
 use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots};
 use hanse_transport::{Credentials, Identity, PeerKeys, Shutdown};
 use tokio::sync::watch;
-use tracing::error;
 
-use crate::{Config, gateways};
+use crate::gateways::Gateways;
 
 /// A gateway that this agent admitted, with the key it joined with, may learn what the agent itself is offered, of the
 /// environments its token named. Who is revoked is no secret from any gateway of the region.
 pub(crate) struct GatewayAdmission {
-    config: Arc<Config>,
+    gateways: Arc<Gateways>,
     link: watch::Receiver<LinkStatus>,
     revoked: watch::Receiver<Option<Revoked>>,
     roots: KeptRoots,
@@ -20,19 +19,20 @@ pub(crate) struct GatewayAdmission {
 }
 
 impl GatewayAdmission {
-    /// The admission, and the task that says when its answers may have changed. `admitted` fires when a gateway is.
+    /// The admission, and the task that says when its answers may have changed. `own` fires when the agent's own certificate is
+    /// replaced.
     pub(crate) fn new(
-        config: Arc<Config>,
+        gateways: Arc<Gateways>,
         link: watch::Receiver<LinkStatus>,
         revoked: watch::Receiver<Option<Revoked>>,
         roots: KeptRoots,
         own: watch::Receiver<Arc<Credentials>>,
-        admitted: watch::Receiver<()>,
         shutdown: Shutdown,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, changed) = watch::channel(0);
+        let admitted = gateways.changed();
         let admission =
-            Self { config, link: link.clone(), revoked: revoked.clone(), roots: roots.clone(), changed };
+            Self { gateways, link: link.clone(), revoked: revoked.clone(), roots: roots.clone(), changed };
         (admission, watch_answers(sender, link, revoked, roots.changed(), own, admitted, shutdown))
     }
 }
@@ -75,18 +75,13 @@ async fn watch_answers(
 impl Admission for GatewayAdmission {
     /// A gateway that is not known, or not with this key, or cannot be looked up, is offered nothing and told to drop nothing.
     fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer {
-        match gateways::admitted(&self.config, peer) {
-            Ok(Some(admitted)) if !admitted.joined_with(keys) => Offer::default(),
-            Ok(Some(admitted)) => {
+        match self.gateways.admitted(peer) {
+            Some(admitted) if admitted.joined_with(keys) => {
                 let link = self.link.borrow();
                 let scopes = link.offered.iter().filter(|scope| admitted.may_learn(scope)).cloned().collect();
                 Offer { scopes, as_of: link.offered_as_of }
             }
-            Ok(None) => Offer::default(),
-            Err(error) => {
-                error!(%peer, error = &error as &dyn std::error::Error, "cannot tell what this gateway may learn");
-                Offer::default()
-            }
+            Some(_) | None => Offer::default(),
         }
     }
 
@@ -112,10 +107,7 @@ mod tests {
     use hanse_transport::{Authority, EndorsedRoot, LiveCredentials, Rotation, ShutdownTrigger};
 
     use super::*;
-    use crate::{
-        Addresses,
-        gateways::{Admitted, Gateways},
-    };
+    use crate::{Addresses, Config, gateways::Admitted};
 
     /// For whatever must happen: far above what a busy machine needs.
     const SOON: Duration = Duration::from_secs(30);
@@ -146,12 +138,11 @@ mod tests {
     #[tokio::test]
     async fn gateways_are_offered_by_key_and_told_who_is_revoked() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path());
         let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
+        let gateways = Arc::new(Gateways::open(config(dir.path()), 0).unwrap());
         let admit = |key: &[u8]| {
             let key = hex::encode(keys(key).own_digest());
-            let gateways = Gateways::open(config.clone(), 0).unwrap();
-            gateways.admit(&gateway.name, &Admitted { environments: Vec::new(), key, seen: 0 }).unwrap();
+            gateways.admit(&gateway.name, Admitted { environments: Vec::new(), key, seen: 0 }).unwrap();
         };
         admit(b"first");
         let scope = ScopeId::runtime(name("eu-west"), name("production"));
@@ -165,15 +156,13 @@ mod tests {
         let live = LiveCredentials::new(region.issue_credentials(&own, &[]).unwrap());
         let trust = root.trust_anchor().unwrap().into();
         let roots = KeptRoots::restore(dir.path().to_owned(), trust, live.clone());
-        let (admitted, admissions) = watch::channel(());
         let (_trigger, shutdown) = ShutdownTrigger::new();
         let (admission, watcher) = GatewayAdmission::new(
-            config.clone(),
+            gateways.clone(),
             link,
             told,
             roots.clone(),
             live.replaced(),
-            admissions,
             shutdown.clone(),
         );
         let (believe, believed) = watch::channel(None);
@@ -187,7 +176,6 @@ mod tests {
 
         // Its entry was removed, and another key has its name: the streams of the first are looked at again.
         admit(b"second");
-        admitted.send_replace(());
         fires().await;
         assert_eq!((offered(b"first"), offered(b"second")), (0, 1));
 

@@ -8,13 +8,13 @@ use hanse_proto::enrolment::{
 };
 use hanse_topology::Name;
 use hanse_transport::{Identity, LiveAuthority, LiveTrust, Peer, Role, digest_secret};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
 
 use crate::{
     Config, Error,
-    gateways::{self, Admitted, Gateways},
+    gateways::{Admitted, Gateways},
     tokens,
 };
 
@@ -25,8 +25,6 @@ pub(crate) struct EnrolmentService {
     pub(crate) authority: LiveAuthority,
     /// Who is refused by name, and the time.
     pub(crate) trust: LiveTrust,
-    /// Fires when a gateway is admitted: another key may have its name from now on.
-    pub(crate) admitted: watch::Sender<()>,
     /// One at a time: checking a token and spending it are two steps.
     pub(crate) turn: Mutex<()>,
 }
@@ -62,7 +60,7 @@ impl EnrolmentService {
                 "the join token is unknown, used up or expired (make a new one: hanse agent mint-token)",
             )
         })?;
-        if gateways::is_taken(&self.config, &name, &key).map_err(|error| internal(&error))? {
+        if self.gateways.is_taken(&name, &key).map_err(|error| internal(&error))? {
             return Err(Status::permission_denied(format!(
                 "the name {name} is another gateway's (choose another name; if that gateway is gone for good, remove \
                  gateways/{name}.json from this agent's data directory)"
@@ -79,14 +77,14 @@ impl EnrolmentService {
         tokens::spend(&self.config, &shown, &key).map_err(|error| internal(&error))?;
         let seen = self.trust.clock().unix_seconds();
         let admitted = Admitted { environments: shown.environments().to_vec(), key, seen };
-        self.gateways.admit(&name, &admitted).map_err(|error| internal(&error))?;
-        self.admitted.send_replace(());
+        let environments = admitted.environments.iter().map(Name::to_string).collect();
+        self.gateways.admit(&name, admitted).map_err(|error| internal(&error))?;
         info!(%identity, "enrolled");
         Ok(EnrolResponse {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
             role: Role::Gateway.as_str().to_owned(),
             region: self.config.region.to_string(),
-            environments: admitted.environments.iter().map(Name::to_string).collect(),
+            environments,
             publishers: vec![self.config.advertised().federation.clone()],
             control_nodes: Vec::new(),
         })
@@ -111,8 +109,7 @@ impl EnrolmentService {
             return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
         };
         self.check_not_revoked(identity)?;
-        let known = gateways::admitted(&self.config, identity).map_err(|error| internal(&error))?;
-        let Some(known) = known else {
+        let Some(known) = self.gateways.admitted(identity) else {
             return Err(Status::permission_denied(format!(
                 "this agent did not admit {identity} (join again with a token: hanse agent mint-token)"
             )));
@@ -126,7 +123,7 @@ impl EnrolmentService {
             .current()
             .issue_leaf(&keys.own, identity, &[])
             .map_err(|error| Status::unavailable(error.to_string()))?;
-        self.gateways.renewed(&identity.name, known, self.trust.clock().unix_seconds());
+        self.gateways.renewed(&identity.name, self.trust.clock().unix_seconds());
         info!(%identity, "renewed");
         Ok(RenewResponse {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),

@@ -9,10 +9,11 @@ use std::{
 use hanse_link::LEASE;
 use hanse_proto::sync::{Report, SubscriberStatus};
 use hanse_topology::{Name, ScopeId};
-use hanse_transport::{Identity, LiveTrust, PeerKeys, Role, json_file};
+use hanse_transport::{Identity, LiveTrust, PeerKeys, Role, Shutdown, WallClock, json_file, telemetry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tracing::{error, warn};
+use tokio::sync::watch;
+use tracing::{error, info, warn};
 
 use crate::{Config, Error};
 
@@ -23,6 +24,9 @@ const MISSED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Missing gateways that a report names; the others are counted. At most 17 KB, a small part of what a message may carry,
 /// also where a control node passes on the reports of all its agents.
 const NAMED_UNHEARD: usize = 256;
+
+/// How late an entry that was changed by hand is noticed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What the agent remembers of a gateway it admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,42 +53,152 @@ impl Admitted {
     }
 }
 
-/// The gateways that the agent admitted, this process or one before it.
+/// The gateways that the agent admitted, this process or one before it. Who asks is answered from memory; the directory
+/// is looked at now and then, since operators remove entries by hand.
 #[derive(Debug)]
 pub(crate) struct Gateways {
     config: Arc<Config>,
-    /// When each was seen last, as their entries say: reports are too frequent to read those each time.
-    seen: Mutex<BTreeMap<Name, u64>>,
+    known: Mutex<BTreeMap<Name, Known>>,
+    /// Held while entries are written: the last word on a gateway is the last in its file.
+    writing: Mutex<()>,
+    changed: watch::Sender<()>,
+}
+
+/// What is known of one.
+#[derive(Debug, Clone, PartialEq)]
+enum Known {
+    Admitted(Admitted),
+    /// Its entry cannot be read: it counts as seen when that was found, and may learn nothing.
+    Damaged {
+        since: u64,
+    },
+}
+
+impl Known {
+    fn seen(&self) -> u64 {
+        match self {
+            Self::Admitted(admitted) => admitted.seen,
+            Self::Damaged { since } => *since,
+        }
+    }
 }
 
 impl Gateways {
     /// From the entries on disk. One that cannot be read is a gateway's of which nothing is known: it counts as seen now.
     pub(crate) fn open(config: Arc<Config>, now: u64) -> Result<Self, Error> {
-        let dir = config.gateways_dir();
-        let names = json_file::names(&dir)?.into_iter().filter_map(|name| Name::new(name).ok());
-        let seen = names.map(|name| match json_file::read::<Admitted>(&dir, name.as_str()) {
-            Ok(admitted) => (name, admitted.map_or(0, |admitted| admitted.seen)),
-            Err(error) => {
-                error!(%name, error = &error as &dyn std::error::Error, "cannot tell when this gateway was seen");
-                (name, now)
-            }
-        });
-        let seen = Mutex::new(seen.collect());
-        Ok(Self { config, seen })
+        let known = Mutex::new(read_all(&config, now)?);
+        Ok(Self { config, known, writing: Mutex::default(), changed: watch::Sender::default() })
+    }
+
+    /// Fires when a gateway is admitted, or an entry is changed by hand: another key may have a name from now on.
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// What is remembered of the gateway with this identity; `None` when it is not one of this agent's region.
+    pub(crate) fn admitted(&self, peer: &Identity) -> Option<Admitted> {
+        if peer.role != Role::Gateway || peer.region.as_ref() != Some(&self.config.region) {
+            return None;
+        }
+        match self.known.lock().get(&peer.name)? {
+            Known::Admitted(admitted) => Some(admitted.clone()),
+            Known::Damaged { .. } => None,
+        }
+    }
+
+    /// Whether the name is another gateway's, by its entry on disk: one that joined with another key.
+    pub(crate) fn is_taken(&self, name: &Name, key: &str) -> Result<bool, Error> {
+        let known: Option<Admitted> = json_file::read(&self.config.gateways_dir(), name.as_str())?;
+        Ok(known.is_some_and(|known| known.key != key))
     }
 
     /// Remembers a gateway, replacing what was known under its name.
-    pub(crate) fn admit(&self, name: &Name, admitted: &Admitted) -> Result<(), Error> {
-        json_file::write(&self.config.gateways_dir(), name.as_str(), admitted)?;
-        self.seen.lock().insert(name.clone(), admitted.seen);
+    pub(crate) fn admit(&self, name: &Name, admitted: Admitted) -> Result<(), Error> {
+        {
+            let _writing = self.writing.lock();
+            json_file::write(&self.config.gateways_dir(), name.as_str(), &admitted)?;
+            self.known.lock().insert(name.clone(), Known::Admitted(admitted));
+        }
+        self.changed.send_replace(());
         Ok(())
     }
 
-    /// Remembers that a gateway had its certificate renewed. It has that whether or not the disk takes the note.
-    pub(crate) fn renewed(&self, name: &Name, admitted: Admitted, now: u64) {
-        self.seen.lock().insert(name.clone(), now);
-        if let Err(error) = self.admit(name, &Admitted { seen: now, ..admitted }) {
-            warn!(%name, error = &error as &dyn std::error::Error, "cannot note that this gateway was seen");
+    /// Remembers that a gateway had its certificate renewed. It has that whether or not the disk takes the note, and waits for
+    /// no disk.
+    pub(crate) fn renewed(self: &Arc<Self>, name: &Name, now: u64) {
+        if let Some(Known::Admitted(admitted)) = self.known.lock().get_mut(name) {
+            admitted.seen = admitted.seen.max(now);
+        }
+        let (gateways, name) = (self.clone(), name.clone());
+        tokio::task::spawn_blocking(move || gateways.write_down(&name));
+    }
+
+    /// Writes what is known of a gateway, unless its entry was removed meanwhile.
+    fn write_down(&self, name: &Name) {
+        let _writing = self.writing.lock();
+        let Some(Known::Admitted(admitted)) = self.known.lock().get(name).cloned() else { return };
+        let dir = self.config.gateways_dir();
+        let written = match json_file::read::<Admitted>(&dir, name.as_str()) {
+            Ok(Some(found)) if found.key == admitted.key => json_file::write(&dir, name.as_str(), &admitted),
+            Ok(_) => Ok(()), // by hand: the next look at the directory takes it in
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            warn!(%name, error = %telemetry::causes(&error), "cannot note that this gateway was seen");
+        }
+    }
+
+    /// Looks at the directory now and then, until the shutdown.
+    pub(crate) async fn watch_directory(self: Arc<Self>, clock: WallClock, shutdown: Shutdown) {
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let (gateways, now) = (self.clone(), clock.unix_seconds());
+            let looked = tokio::task::spawn_blocking(move || gateways.look(now)).await;
+            if let Err(error) = looked {
+                error!(%error, "looking at the gateways' entries panicked");
+            }
+        }
+    }
+
+    /// Takes in what was changed by hand.
+    fn look(&self, now: u64) {
+        let _writing = self.writing.lock();
+        let found = match read_all(&self.config, now) {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(error = %telemetry::causes(&error), "cannot look at the gateways' entries");
+                return;
+            }
+        };
+        let mut known = self.known.lock();
+        let mut is_news = false;
+        known.retain(|name, _| {
+            let stays = found.contains_key(name);
+            is_news |= !stays;
+            stays
+        });
+        for (name, found) in found {
+            match (known.get_mut(&name), found) {
+                // A note of when it was seen may be under way to the disk.
+                (Some(Known::Admitted(held)), Known::Admitted(found)) if held.key == found.key => {
+                    is_news |= held.environments != found.environments;
+                    *held = Admitted { seen: held.seen.max(found.seen), ..found };
+                }
+                // What was read before is good until somebody replaces it.
+                (Some(_), Known::Damaged { .. }) => {}
+                (_, found) => {
+                    is_news = true;
+                    known.insert(name, found);
+                }
+            }
+        }
+        drop(known);
+        if is_news {
+            info!("the gateways' entries were changed by hand");
+            self.changed.send_replace(());
         }
     }
 
@@ -95,32 +209,32 @@ impl Gateways {
         let heard: BTreeSet<&str> =
             report.subscribers.iter().filter(lives).map(|status| status.name.as_str()).collect();
         let now = trust.clock().unix_seconds();
-        let is_unheard = |(name, seen): &(&Name, &u64)| {
-            now.saturating_sub(**seen) < MISSED_FOR.as_secs()
+        let is_unheard = |(name, known): &(&Name, &Known)| {
+            now.saturating_sub(known.seen()) < MISSED_FOR.as_secs()
                 && !heard.contains(name.as_str())
                 && !trust.refuses(&Identity::gateway((*name).clone(), self.config.region.clone()))
         };
-        let seen = self.seen.lock();
+        let known = self.known.lock();
         let mut unheard: Vec<String> =
-            seen.iter().filter(is_unheard).map(|(name, _)| name.to_string()).collect();
+            known.iter().filter(is_unheard).map(|(name, _)| name.to_string()).collect();
         let unheard_total = unheard.len() as u64;
         unheard.truncate(NAMED_UNHEARD);
         Report { unheard, unheard_total, ..report }
     }
 }
 
-/// Whether the name is another gateway's: one that joined with another key.
-pub(crate) fn is_taken(config: &Config, name: &Name, key: &str) -> Result<bool, Error> {
-    let known: Option<Admitted> = json_file::read(&config.gateways_dir(), name.as_str())?;
-    Ok(known.is_some_and(|known| known.key != key))
-}
-
-/// What is remembered of the gateway with this identity; `None` when it is not one of this agent's region.
-pub(crate) fn admitted(config: &Config, peer: &Identity) -> Result<Option<Admitted>, Error> {
-    if peer.role != Role::Gateway || peer.region.as_ref() != Some(&config.region) {
-        return Ok(None);
-    }
-    Ok(json_file::read(&config.gateways_dir(), peer.name.as_str())?)
+/// Every entry of the directory.
+fn read_all(config: &Config, now: u64) -> Result<BTreeMap<Name, Known>, Error> {
+    let dir = config.gateways_dir();
+    let names = json_file::names(&dir)?.into_iter().filter_map(|name| Name::new(name).ok());
+    let read = |name: Name| match json_file::read::<Admitted>(&dir, name.as_str()) {
+        Ok(admitted) => admitted.map(|admitted| (name, Known::Admitted(admitted))),
+        Err(error) => {
+            error!(%name, error = %telemetry::causes(&error), "cannot read what was known of this gateway");
+            Some((name, Known::Damaged { since: now }))
+        }
+    };
+    Ok(names.filter_map(read).collect())
 }
 
 #[cfg(test)]

@@ -52,6 +52,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds())?);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(authority.clone())));
     tasks.spawn(identity::keep_authority(config.clone(), authority.clone(), trust.clone(), shutdown.clone()));
+    tasks.spawn(gateways.clone().watch_directory(clock.clone(), shutdown.clone()));
     tasks.spawn(renew_from(authority.clone(), Vec::new(), live.clone(), clock, shutdown.clone()));
 
     let kept = open_store(&config, &live).await?;
@@ -90,14 +91,12 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tasks.spawn(kept_roots.follow(handle.roots, shutdown.clone()));
     tasks.spawn(watch_readiness(ready, handle.status.clone(), shutdown.clone()));
 
-    let (admitted, admissions) = watch::channel(());
     let (admission, watcher) = GatewayAdmission::new(
-        config.clone(),
+        gateways.clone(),
         handle.status,
         revoked,
         roots,
         live.replaced(),
-        admissions,
         shutdown.clone(),
     );
     tasks.spawn(watcher);
@@ -115,14 +114,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
     let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Gateway] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    let service = EnrolmentService {
-        config: config.clone(),
-        gateways,
-        authority,
-        trust,
-        admitted,
-        turn: Mutex::new(()),
-    };
+    let service =
+        EnrolmentService { config: config.clone(), gateways, authority, trust, turn: Mutex::new(()) };
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 

@@ -38,12 +38,11 @@ fn desk(key: &KeyPair) -> Desk {
     let key = hex::encode(digest_secret(&key.public_key_der()));
     let known = Admitted { environments: Vec::new(), key, seen: clock.unix_seconds() };
     let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds()).unwrap());
-    gateways.admit(&name("gateway-1"), &known).unwrap();
+    gateways.admit(&name("gateway-1"), known).unwrap();
     let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
     let authority = LiveAuthority::new(authority);
-    let admitted = watch::Sender::new(());
     let turn = Mutex::new(());
-    Desk { service: EnrolmentService { config, gateways, authority, trust, admitted, turn }, hand, _dir: dir }
+    Desk { service: EnrolmentService { config, gateways, authority, trust, turn }, hand, _dir: dir }
 }
 
 fn peer(who: &str, key: &KeyPair) -> Peer {
@@ -54,19 +53,25 @@ fn peer(who: &str, key: &KeyPair) -> Peer {
     }
 }
 
-#[test]
-fn a_gateway_is_renewed_for_the_key_it_joined_with() {
+#[tokio::test]
+async fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     let key = KeyPair::generate().unwrap();
     let Desk { service, hand, _dir } = desk(&key);
     let own = peer("gateway-1", &key);
-    let seen = || {
-        let own = own.identity.as_ref().unwrap();
-        gateways::admitted(&service.config, own).unwrap().unwrap().seen
-    };
+    let seen = || service.gateways.admitted(own.identity.as_ref().unwrap()).unwrap().seen;
+    let on_disk =
+        || Gateways::open(service.config.clone(), 0).unwrap().admitted(own.identity.as_ref().unwrap());
     let joined = seen();
     hand.advance(Duration::from_secs(12 * 3600));
     let renewed = service.renew_leaf(Some(&own)).unwrap();
     assert_eq!(seen(), joined + 12 * 3600);
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while on_disk().unwrap().seen != seen() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("it is noted");
     let chain = renewed.chain.into_iter().map(|der| der.to_vec().into()).collect();
     let fresh = hanse_transport::Credentials::new(chain, key.clone()).expect("it is for this key");
     assert_eq!(fresh.identity().to_string(), "gateway-1.gateway.eu-west.hanse.internal");

@@ -43,8 +43,8 @@ impl World {
     }
 
     /// What an agent that starts now knows.
-    fn open(&self) -> Gateways {
-        Gateways::open(self.config.clone(), self.now()).unwrap()
+    fn open(&self) -> Arc<Gateways> {
+        Arc::new(Gateways::open(self.config.clone(), self.now()).unwrap())
     }
 
     fn admitted(&self) -> Admitted {
@@ -80,7 +80,7 @@ fn who_was_admitted_and_is_not_heard_is_missed_after_a_restart_too() {
     let gateways = world.open();
     assert!(world.unheard(&gateways, &[]).is_empty());
     for gateway in ["g1", "g2"] {
-        gateways.admit(&name(gateway), &world.admitted()).unwrap();
+        gateways.admit(&name(gateway), world.admitted()).unwrap();
     }
     assert!(world.unheard(&gateways, &["g1", "g2", "a-stranger"]).is_empty());
     assert_eq!(world.unheard(&gateways, &["g1"]), ["g2"]);
@@ -101,15 +101,16 @@ fn who_was_admitted_and_is_not_heard_is_missed_after_a_restart_too() {
     assert_eq!(world.unheard(&gateways, &[]), ["g1"], "nobody waits for who is revoked");
 }
 
-#[test]
-fn who_was_not_seen_for_a_week_is_missed_no_more() {
+#[tokio::test]
+async fn who_was_not_seen_for_a_week_is_missed_no_more() {
     let world = World::new();
     let gateways = world.open();
     for gateway in ["g1", "g2"] {
-        gateways.admit(&name(gateway), &world.admitted()).unwrap();
+        gateways.admit(&name(gateway), world.admitted()).unwrap();
     }
     world.hand.advance(MISSED_FOR / 2);
-    gateways.renewed(&name("g2"), world.admitted(), world.now());
+    gateways.renewed(&name("g2"), world.now());
+    gateways.write_down(&name("g2")); // as it is about to
     world.hand.advance(MISSED_FOR / 2);
     for gateways in [gateways, world.open()] {
         assert_eq!(world.unheard(&gateways, &[]), ["g2"]);
@@ -126,7 +127,7 @@ fn an_entry_of_an_earlier_version_says_nothing_and_a_damaged_one_counts() {
     fs::write(dir.join("torn.json.damaged"), "{").unwrap();
     assert_eq!(world.unheard(&world.open(), &[]), ["torn"]);
     let old = Identity::gateway(name("old"), name("eu-west"));
-    assert_eq!(admitted(&world.config, &old).unwrap().unwrap().seen, 0);
+    assert_eq!(world.open().admitted(&old).unwrap().seen, 0);
 }
 
 #[test]
@@ -134,8 +135,41 @@ fn a_report_names_the_first_and_counts_all() {
     let world = World::new();
     let gateways = world.open();
     for number in 0..=NAMED_UNHEARD {
-        gateways.seen.lock().insert(name(&format!("g{number}")), world.now());
+        gateways.known.lock().insert(name(&format!("g{number}")), Known::Admitted(world.admitted()));
     }
     let report = gateways.add_unheard(Report::default(), &world.trust);
     assert_eq!((report.unheard.len(), report.unheard_total), (NAMED_UNHEARD, NAMED_UNHEARD as u64 + 1));
+}
+
+#[test]
+fn what_is_changed_by_hand_is_noticed_and_what_this_agent_writes_is_not_undone() {
+    let world = World::new();
+    let gateways = world.open();
+    let mut changed = gateways.changed();
+    let dir = world.config.gateways_dir();
+    for gateway in ["g1", "g2"] {
+        gateways.admit(&name(gateway), world.admitted()).unwrap();
+    }
+    changed.mark_unchanged();
+    gateways.look(world.now());
+    assert!(!changed.has_changed().unwrap(), "there is nothing new");
+
+    // One is removed, one is copied from another agent, and one cannot be read any more.
+    fs::remove_file(dir.join("g1.json")).unwrap();
+    fs::write(dir.join("g3.json"), r#"{"environments": ["production"], "key": "bb"}"#).unwrap();
+    fs::write(dir.join("g2.json"), "{").unwrap();
+    gateways.look(world.now());
+    assert!(changed.has_changed().unwrap());
+    let of = |gateway: &str| gateways.admitted(&Identity::gateway(name(gateway), name("eu-west")));
+    assert_eq!((of("g1"), of("g3").unwrap().key.as_str()), (None, "bb"));
+    assert!(of("g2").is_some(), "what was read before is good");
+
+    // A renewal that is noted late makes no entry anew, nor another key's.
+    gateways.known.lock().insert(name("g1"), Known::Admitted(world.admitted()));
+    gateways.write_down(&name("g1"));
+    assert!(!dir.join("g1.json").exists());
+    fs::write(dir.join("g3.json"), r#"{"environments": [], "key": "cc"}"#).unwrap();
+    gateways.write_down(&name("g3"));
+    gateways.look(world.now());
+    assert_eq!(of("g3").unwrap().key, "cc");
 }

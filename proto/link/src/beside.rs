@@ -40,3 +40,47 @@ impl WriteBeside {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_write_that_hangs_holds_up_nobody_and_has_no_second_beside_it() {
+        let (release, hangs) = mpsc::channel::<()>();
+        let mut writing = WriteBeside::default();
+        writing.start(move || hangs.recv().is_err());
+        let turned = timeout(Duration::from_millis(20), writing.turn()).await;
+        assert!(turned.is_err(), "whoever waits for it may do something else meanwhile");
+        writing.start(|| panic!("one at a time"));
+        drop(release);
+        timeout(SOON, writing.turn()).await.unwrap();
+        let (wrote, written) = mpsc::channel();
+        writing.start(move || wrote.send(()).is_ok());
+        timeout(SOON, writing.turn()).await.unwrap();
+        written.recv().unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_failed_or_panicked_is_followed_by_the_next_after_a_while() {
+        for fail in [|| false, || panic!("it does")] {
+            let mut writing = WriteBeside::default();
+            writing.start(fail);
+            timeout(SOON, writing.turn()).await.unwrap();
+            writing.start(|| panic!("not yet"));
+            assert!(writing.running.is_none());
+            tokio::time::pause();
+            writing.turn().await;
+            tokio::time::resume();
+            writing.start(|| true);
+            timeout(SOON, writing.turn()).await.unwrap();
+            assert!(writing.not_before.is_none());
+        }
+    }
+}

@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn a_place_goes_to_who_has_the_fewest_and_of_equals_to_who_came_first() {
         let permits = Permits::default();
-        let (mut held, _waits) = take(&permits, "a/slow", 1_000);
-        let (of_others, _waiting) = first_of(&permits, "b", 1_000);
+        let (mut held, waits_of_a) = take(&permits, "a/slow", 1_000);
+        let (of_others, of_others_waiting) = first_of(&permits, "b", 1_000);
         let strangers: Vec<_> = (0..1_000).map(|each| take(&permits, &format!("x{each}/own"), 1)).collect();
         assert_eq!(held.len() + of_others.len() + FOR_ORGANIZATIONS, AT_ONCE);
         let mut waiting = Vec::new();
@@ -245,7 +245,7 @@ mod tests {
             assert!(poll(&mut acquiring).is_none());
             waiting.push((who, acquiring));
         }
-        drop(strangers); // those that wait no more are passed over, and their places are free
+        drop((strangers, of_others_waiting, waits_of_a)); // those that wait no more are passed over, and their places are free
         let mut got = Vec::new();
         let mut look = |waiting: &mut Vec<(&'static str, Acquiring)>| {
             waiting.retain_mut(|(who, acquiring)| match poll(acquiring) {

@@ -235,11 +235,12 @@ impl UpstreamClient {
         let waiting = &mut idle.get_mut(&endpoint.health.id)?.waiting;
         match waiting.iter().rposition(|one| one.is_fit(reuse, now)) {
             Some(at) => waiting.remove(at).map(|one| one.sender),
-            None => {
+            None if reuse == Reuse::Young => {
                 // A new one takes the oldest's place, so that what can go on young ones only leaves no heap of old ones behind.
                 drop(waiting.pop_front());
                 None
             }
+            None => None,
         }
     }
 
@@ -376,6 +377,7 @@ mod tests {
             let endpoint = upstream.pick(&Tried::default()).unwrap();
             let client = UpstreamClient::default();
             let kept = |reuse| client.kept(endpoint, reuse, Instant::now());
+            let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
             let mut theirs = Vec::new();
             let mut keeps = async || {
                 let mut sender = client.connect(endpoint).await.unwrap();
@@ -385,12 +387,16 @@ mod tests {
             };
             keeps().await;
             tokio::time::advance(YOUNG).await;
-            assert!(kept(Reuse::Young).is_none());
             keeps().await;
             tokio::time::advance(YOUNG - Duration::from_millis(1)).await;
             assert!(kept(Reuse::Never).is_none());
             assert!(kept(Reuse::Young).is_some());
+            assert!(kept(Reuse::Never).is_none());
+            assert_eq!(waiting(), 1);
             assert!(kept(Reuse::Young).is_none(), "the other one is too old");
+            assert_eq!(waiting(), 0, "and gives way to the new one that is made now");
+            keeps().await;
+            tokio::time::advance(YOUNG).await;
             assert!(kept(Reuse::Any).is_some());
             assert!(kept(Reuse::Any).is_none());
         });

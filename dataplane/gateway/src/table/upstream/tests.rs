@@ -156,3 +156,23 @@ fn what_cannot_be_used_is_named() {
     check(&runtime::Upstream { health_check: Some(asked), ..upstream(&[]) }, "health_check.interval_ms");
     check(&runtime::Upstream { server_name: "a b".to_owned(), ..upstream(&[]) }, "server_name");
 }
+
+#[test]
+fn what_one_upstream_finds_of_an_address_is_not_taken_for_anothers() {
+    let mut profiles = ConnectProfiles::default();
+    let mut health_of = |key: &str, environment: &str| {
+        let id = UpstreamId::new(&scope(environment), key);
+        let compiled = Upstream::new(&id, &upstream(&[("http://a:1", 1)]), &mut profiles).unwrap();
+        let health = compiled.pick(&Tried::default()).unwrap().health.clone();
+        (health.id, compiled)
+    };
+    let (own, _held) = health_of("upstream/shop/a-r1/backend", "production");
+    let (next, _held) = health_of("upstream/shop/a-r2/backend", "production");
+    assert_eq!(own, next, "through the revisions of its Api it is the same");
+    for (key, environment) in
+        [("upstream/toys/a-r1/backend", "production"), ("upstream/shop/a-r1/backend", "sandbox")]
+    {
+        let (other, _held) = health_of(key, environment);
+        assert_ne!(own, other, "{key} in {environment}");
+    }
+}
