@@ -73,7 +73,7 @@ pub(crate) struct KeeperHandle {
     /// The endpoints of every table, with their health.
     pub(crate) endpoints: Endpoints,
     #[cfg(test)]
-    faults: Arc<std::sync::atomic::AtomicUsize>,
+    faults: Arc<tests::Faults>,
 }
 
 /// One scope for people.
@@ -109,9 +109,9 @@ struct Published {
     metrics: Arc<GatewayMetrics>,
     /// Called when all that is awaited is there for the first time, before any of it is served.
     whole: Arc<dyn Fn() + Send + Sync>,
-    /// Steps that are to panic.
+    /// What is to go wrong in steps.
     #[cfg(test)]
-    faults: Arc<std::sync::atomic::AtomicUsize>,
+    faults: Arc<tests::Faults>,
 }
 
 /// The compiled scopes. Moves to a blocking thread and back with every step.
@@ -143,7 +143,7 @@ struct News {
 }
 
 enum Content {
-    /// With the last good versions of what changed, where those are not in force.
+    /// With the last good versions of what changed that were told since, where those are not in force.
     Changed {
         changes: Changes,
         last_good: Vec<(Arc<str>, Bytes)>,
@@ -284,7 +284,7 @@ impl Keeping {
     ) -> bool {
         let (news, gone) = replicas.read(|map| (self.news(map), self.gone(map)));
         #[cfg(test)]
-        handle.fault();
+        handle.fault(&news);
         let moved = !news.is_empty() || !gone.is_empty();
         let mut changed = !gone.is_empty();
         for scope in gone {
@@ -332,12 +332,17 @@ impl Keeping {
             let content = match changed {
                 Some((kept, changes)) => {
                     let changed = changes.upserts.iter().map(|(key, _)| key).chain(&changes.removals);
-                    let of_changed = changed.filter_map(|key| Some((key, replica.last_good_of(key)?)));
-                    let last_good = not_in_force(of_changed, Some(kept));
+                    let changed: BTreeSet<&str> = changed.map(|key| &**key).collect();
+                    let told = replica.last_good_told_after(kept.seen);
+                    let of_changed = told.filter(|(key, _)| changed.contains(&***key));
+                    let last_good = not_in_force(of_changed, kept);
                     Content::Changed { changes, last_good }
                 }
                 None => {
-                    let last_good = not_in_force(replica.last_good(), kept);
+                    let last_good = match kept {
+                        Some(kept) => not_in_force(replica.last_good_told_after(kept.seen), kept),
+                        None => owned(replica.last_good()),
+                    };
                     Content::Whole { content: replica.content(), last_good }
                 }
             };
@@ -411,14 +416,17 @@ impl Keeping {
 /// here, and others use them.
 fn not_in_force<'a>(
     last_good: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>,
-    kept: Option<&KeptScope>,
+    kept: &KeptScope,
 ) -> Vec<(Arc<str>, Bytes)> {
-    let in_force = |key: &str| match kept?.exceptions.get(key) {
+    let in_force = |key: &str| match kept.exceptions.get(key) {
         Some(instead) => instead.as_ref(),
-        None => kept?.index.received(key),
+        None => kept.index.received(key),
     };
-    let others = last_good.filter(|(key, value)| in_force(key) != Some(*value));
-    others.map(|(key, value)| (key.clone(), value.clone())).collect()
+    owned(last_good.filter(|(key, value)| in_force(key) != Some(*value)))
+}
+
+fn owned<'a>(last_good: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>) -> Vec<(Arc<str>, Bytes)> {
+    last_good.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 impl Published {

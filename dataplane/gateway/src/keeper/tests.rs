@@ -1,4 +1,7 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use hanse_sync::Lineage;
 use hanse_transport::ShutdownTrigger;
@@ -146,6 +149,36 @@ async fn what_others_could_use_is_used_though_it_came_and_went_unseen() {
     world.replicas.read(|map| assert_eq!(map[&scope("production")].last_good().count(), 0));
 }
 
+/// While a version is compiled that turns out good, the next comes, which is bad; by itself, or with another history.
+#[tokio::test]
+async fn a_version_in_force_is_never_given_up_for_an_older_one() {
+    for next in [position(1, 7), position(2, 3)] {
+        let mut world = World::start();
+        let route_to = |context: &str| route_entry(route("orders", context, &["GET /"]));
+        let mut first = vec![listener("production", &[]), route_to("/one")];
+        first.push(upstream_entry("orders", upstream(&["http://127.0.0.1:9"])));
+        world.advance("production", position(1, 5), first, &[]);
+        world.effective(&[("production", position(1, 5))]).await;
+
+        let (key, second) = route_to("/two");
+        let (replicas, bad) = (world.replicas.clone(), (key.clone(), Bytes::from_static(b"\xff")));
+        let happens = move || {
+            replicas.update(&scope("production"), |replica| {
+                let mut content: BTreeMap<_, _> = replica.content().into_iter().collect();
+                content.extend([bad]);
+                replica.replace(next, content.into_iter().collect()).unwrap();
+            });
+        };
+        let meanwhile = Meanwhile { revision: 6, happens: Box::new(happens) };
+        *world.handle.faults.meanwhile.lock().unwrap() = Some(meanwhile);
+        world.advance("production", position(1, 6), vec![(key.clone(), second.clone())], &[]);
+        world.effective(&[("production", next)]).await;
+        assert!(world.serves("/two") && !world.serves("/one"), "{next}");
+        let last_good = world.replicas.read(|map| map[&scope("production")].last_good_of(&key).cloned());
+        assert_eq!(last_good, Some(second), "others are to use it too, and this one after a restart");
+    }
+}
+
 #[tokio::test]
 async fn another_lineage_replaces_everything() {
     let mut world = World::start();
@@ -250,14 +283,14 @@ async fn scopes_that_are_not_wanted_are_not_waited_for() {
 #[tokio::test]
 async fn a_panic_costs_one_attempt_and_two_are_told() {
     let mut world = World::start();
-    world.handle.faults.store(1, Ordering::SeqCst);
+    world.handle.faults.panics.store(1, Ordering::SeqCst);
     let mut content = vec![listener("production", &[])];
     content.extend(api("orders"));
     world.advance("production", position(1, 5), content, &[]);
     world.effective(&[("production", position(1, 5))]).await;
     assert!(world.serves("/orders") && world.metrics.following.load(Ordering::Relaxed));
 
-    world.handle.faults.store(2, Ordering::SeqCst);
+    world.handle.faults.panics.store(2, Ordering::SeqCst);
     world.advance("production", position(1, 6), api("items"), &[]);
     let begun = Instant::now();
     while world.metrics.following.load(Ordering::Relaxed) {
@@ -274,12 +307,29 @@ async fn a_panic_costs_one_attempt_and_two_are_told() {
     assert!(world.serves("/orders") && world.serves("/items"));
 }
 
+/// What is to go wrong in steps, when they have read and not yet compiled.
+#[derive(Default)]
+pub(super) struct Faults {
+    /// So many panic.
+    panics: AtomicUsize,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+/// Happens in the step that reads the revision.
+struct Meanwhile {
+    revision: u64,
+    happens: Box<dyn FnOnce() + Send>,
+}
+
 impl Published {
-    pub(super) fn fault(&self) {
+    pub(super) fn fault(&self, news: &[News]) {
         let left = |faults: usize| faults.checked_sub(1);
-        assert!(
-            self.faults.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_err(),
-            "a fault on purpose"
-        );
+        let panics = &self.faults.panics;
+        assert!(panics.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_err(), "a fault on purpose");
+        let is_read = |it: &mut Meanwhile| news.iter().any(|news| news.position.revision == it.revision);
+        let meanwhile = self.faults.meanwhile.lock().unwrap().take_if(is_read);
+        if let Some(meanwhile) = meanwhile {
+            (meanwhile.happens)();
+        }
     }
 }

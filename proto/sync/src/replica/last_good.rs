@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Position, Replica};
+use super::{Position, Replica, Seen};
 use crate::{Exceptions, LineageOrder, quarantine::KeyDigest};
 
 /// What is kept of one scope.
@@ -47,6 +47,8 @@ struct Held {
     value: Option<Bytes>,
     /// When it became the key's value, or later: whoever held the scope then has met it, or was told of it.
     since: u64,
+    /// It was told by a publisher or by a disk. Else it was in the content here, where a local reader met it, or it is in use.
+    told: bool,
 }
 
 impl LastGood {
@@ -63,7 +65,7 @@ impl LastGood {
         } else {
             self.pend(key, revision);
             if let Some((old, since)) = old {
-                self.hold(Arc::clone(key), Some(old), since);
+                self.hold(Arc::clone(key), Some(old), since, false);
             }
         }
     }
@@ -90,14 +92,14 @@ impl LastGood {
         }
         for (_, key) in unusable {
             if !self.held.contains_key(&key) {
-                self.hold(key, None, until);
+                self.hold(key, None, until, false);
             }
         }
         let Exceptions::Known(known) = but else { return };
         for (key, in_use) in known {
             if let Some(in_use) = in_use {
                 self.pend(key, until);
-                self.hold(Arc::clone(key), Some(in_use.clone()), until);
+                self.hold(Arc::clone(key), Some(in_use.clone()), until, false);
             }
         }
     }
@@ -109,10 +111,13 @@ impl LastGood {
         }
     }
 
-    fn hold(&mut self, key: Arc<str>, value: Option<Bytes>, since: u64) {
-        if self.held.get(&key).map(|held| &held.value) != Some(&value) {
-            self.held.insert(key, Held { value, since });
-            self.version += 1;
+    fn hold(&mut self, key: Arc<str>, value: Option<Bytes>, since: u64, told: bool) {
+        match self.held.get_mut(&key).filter(|held| held.value == value) {
+            Some(held) => held.told &= told,
+            None => {
+                self.held.insert(key, Held { value, since, told });
+                self.version += 1;
+            }
         }
     }
 }
@@ -125,7 +130,7 @@ impl Replica {
         self.last_good.enabled = true;
         for (key, value) in kept {
             self.last_good.pend(&key, since);
-            self.last_good.hold(key, value, since);
+            self.last_good.hold(key, value, since, true);
         }
         (self.last_good.restored_at, self.last_good.spoken_of) = (since, 0);
     }
@@ -141,7 +146,7 @@ impl Replica {
             let is_news = self.last_good_of(&key).is_none() || superseded(&key);
             if self.last_good.enabled && is_news {
                 self.last_good.pend(&key, revision);
-                self.last_good.hold(key, Some(value), revision);
+                self.last_good.hold(key, Some(value), revision, true);
             }
         }
     }
@@ -195,6 +200,15 @@ impl Replica {
     /// The last good version of a key.
     pub fn last_good_of(&self, key: &str) -> Option<&Bytes> {
         self.last_good.held.get(key)?.value.as_ref()
+    }
+
+    /// Those of them that a local reader who has seen this much cannot know of: they were told since. Those that were in the
+    /// content before it met, and what it uses now may be later.
+    pub fn last_good_told_after(&self, seen: Seen) -> impl Iterator<Item = (&Arc<str>, &Bytes)> {
+        let same_epoch = seen.epoch == self.epoch;
+        let told = move |held: &Held| held.told && (!same_epoch || held.since > seen.revision);
+        let told = self.last_good.held.iter().filter(move |(_, held)| told(held));
+        told.filter_map(|(key, held)| Some((key, held.value.as_ref()?)))
     }
 
     /// The last good versions that came after `revision`: whoever stands there has not met them.
