@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_link::{InUse, LinkStatus, Quarantine, Replicas};
-use hanse_sync::{Changes, Position, ReplicaMap, Seen};
+use hanse_sync::{Changes, Position, Replica, ReplicaMap, Seen};
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::Shutdown;
 use serde::Serialize;
@@ -143,7 +143,7 @@ struct News {
 }
 
 enum Content {
-    /// With the last good versions of what changed that were told since, where those are not in force.
+    /// With the last good versions that were told since, where those are not in force; of their keys always the present state.
     Changed {
         changes: Changes,
         last_good: Vec<(Arc<str>, Bytes)>,
@@ -330,12 +330,9 @@ impl Keeping {
             }
             let changed = kept.and_then(|kept| Some((kept, replica.changes_after(kept.seen)?)));
             let content = match changed {
-                Some((kept, changes)) => {
-                    let changed = changes.upserts.iter().map(|(key, _)| key).chain(&changes.removals);
-                    let changed: BTreeSet<&str> = changed.map(|key| &**key).collect();
-                    let told = replica.last_good_told_after(kept.seen);
-                    let of_changed = told.filter(|(key, _)| changed.contains(&***key));
-                    let last_good = not_in_force(of_changed, kept);
+                Some((kept, mut changes)) => {
+                    let last_good = not_in_force(replica.last_good_told_after(kept.seen), kept);
+                    touch(&mut changes, &last_good, replica);
                     Content::Changed { changes, last_good }
                 }
                 None => {
@@ -423,6 +420,21 @@ fn not_in_force<'a>(
         None => kept.index.received(key),
     };
     owned(last_good.filter(|(key, value)| in_force(key) != Some(*value)))
+}
+
+/// Adds to the changes the present state of keys that did not change, so that their last good versions go before it.
+fn touch(changes: &mut Changes, last_good: &[(Arc<str>, Bytes)], replica: &Replica) {
+    if last_good.is_empty() {
+        return;
+    }
+    let changed = changes.upserts.iter().map(|(key, _)| key).chain(&changes.removals);
+    let changed: BTreeSet<_> = changed.cloned().collect();
+    for (key, _) in last_good.iter().filter(|(key, _)| !changed.contains(key)) {
+        match replica.get(key) {
+            Some(value) => changes.upserts.push((key.clone(), value.clone())),
+            None => changes.removals.push(key.clone()),
+        }
+    }
 }
 
 fn owned<'a>(last_good: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>) -> Vec<(Arc<str>, Bytes)> {

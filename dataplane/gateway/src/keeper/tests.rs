@@ -149,6 +149,28 @@ async fn what_others_could_use_is_used_though_it_came_and_went_unseen() {
     world.replicas.read(|map| assert_eq!(map[&scope("production")].last_good().count(), 0));
 }
 
+/// The agent learnt what others could use only after this gateway had got what it cannot use.
+#[tokio::test]
+async fn what_others_could_use_is_used_though_the_key_did_not_change() {
+    let mut world = World::start();
+    let items: BTreeMap<_, _> = api("items").into_iter().collect();
+    let mut first = vec![listener("production", &[])];
+    first.extend(items.keys().map(|key| (key.clone(), Bytes::from_static(b"\xff"))));
+    world.advance("production", position(1, 5), first, &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+    assert!(!world.serves("/items"));
+
+    world.replicas.update(&scope("production"), |replica| {
+        replica.advance(position(1, 6), api("orders"), Vec::new()).unwrap();
+        let told = items.into_iter().map(|(key, value)| (key, Some(value)));
+        replica.remember_last_good(told.collect());
+    });
+    world.effective(&[("production", position(1, 6))]).await;
+    assert!(world.serves("/items") && world.serves("/orders"));
+    let quarantine = world.handle.effective.borrow()[&scope("production")].quarantine.clone();
+    assert_eq!(quarantine.total(), 2, "what came is unusable all the same");
+}
+
 /// While a version is compiled that turns out good, the next comes, which is bad; by itself, or with another history.
 #[tokio::test]
 async fn a_version_in_force_is_never_given_up_for_an_older_one() {
