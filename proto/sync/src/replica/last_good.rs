@@ -4,7 +4,7 @@
 //! consumer confirms the new one.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -12,6 +12,10 @@ use bytes::Bytes;
 
 use super::{Position, Replica, Seen};
 use crate::{Exceptions, LineageOrder, quarantine::KeyDigest};
+
+/// How many versions of a key are kept that were replaced before anybody spoke of them: as many changes of one key as come
+/// while an acknowledgement is on its way.
+const MAX_EARLIER: usize = 4;
 
 /// What is kept of one scope.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(super) struct LastGood {
     /// Keys whose last change is not confirmed.
     pending: BTreeMap<Arc<str>, Pending>,
     by_revision: BTreeSet<(u64, Arc<str>)>,
+    /// The versions in [`Pending::earlier`] by revision.
+    earlier: BTreeSet<(u64, Arc<str>)>,
     /// Of the changes up to here it is not known whether they were confirmed, for they came before a restart,
     restored_at: u64,
     /// but for those up to here, of which somebody has spoken since.
@@ -38,6 +44,25 @@ struct Pending {
     revision: u64,
     /// The key's: worked out once, many acknowledgements are compared with it.
     digest: KeyDigest,
+    /// What was there since the last good version and before this change, by revision: somebody may have used it, and say so
+    /// only now.
+    earlier: VecDeque<Earlier>,
+}
+
+/// A version that was replaced before anybody spoke of it.
+#[derive(Debug)]
+struct Earlier {
+    revision: u64,
+    /// `None`: the key was gone.
+    value: Option<Bytes>,
+}
+
+impl Pending {
+    /// The version that was there at `revision`, if it is not the present one and is kept.
+    fn earlier_at(&self, revision: u64) -> Option<&Earlier> {
+        let before = || self.earlier.iter().rfind(|earlier| earlier.revision <= revision);
+        if revision < self.revision { before() } else { None }
+    }
 }
 
 /// What is known of a key whose last change is not confirmed.
@@ -58,8 +83,16 @@ impl LastGood {
             return;
         }
         if let Some(pending) = self.pending.get_mut(key) {
-            // Nobody is known to have used it: what was held before it stays.
+            // Nobody is known to have used it yet: what was held before it stays.
             let before = std::mem::replace(&mut pending.revision, revision);
+            let (value, since) = old.map_or((None, before), |(value, since)| (Some(value), since));
+            pending.earlier.push_back(Earlier { revision: since, value });
+            self.earlier.insert((since, Arc::clone(key)));
+            if pending.earlier.len() > MAX_EARLIER
+                && let Some(oldest) = pending.earlier.pop_front()
+            {
+                self.earlier.remove(&(oldest.revision, Arc::clone(key)));
+            }
             self.by_revision.remove(&(before, Arc::clone(key)));
             self.by_revision.insert((revision, Arc::clone(key)));
         } else {
@@ -72,22 +105,29 @@ impl LastGood {
 
     /// Revisions of another history are no measure any more: all that is pending is so since `revision`.
     pub(super) fn start_history(&mut self, revision: u64) {
-        self.pending.values_mut().for_each(|pending| pending.revision = revision);
+        for pending in self.pending.values_mut() {
+            pending.revision = revision;
+            pending.earlier.clear();
+        }
+        self.earlier.clear();
         self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
         self.held.values_mut().for_each(|held| held.since = revision);
         self.restored_at = 0;
     }
 
     fn confirm(&mut self, until: u64, but: Exceptions<'_>) {
+        for (revision, key) in self.confirmed_late(until, but).cloned().collect::<Vec<_>>() {
+            self.promote(key, revision);
+        }
         let is_settled =
             |key: &str| self.pending.get(key).is_none_or(|pending| !but.hold(key, pending.digest));
         let spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until).cloned();
         let (settled, unusable): (Vec<_>, Vec<_>) = spoken_of.partition(|(_, key)| is_settled(key));
         for entry in settled {
-            self.pending.remove(&entry.1);
-            if self.held.remove(&entry.1).is_some() {
-                self.version += 1;
+            for earlier in self.pending.remove(&entry.1).into_iter().flat_map(|pending| pending.earlier) {
+                self.earlier.remove(&(earlier.revision, Arc::clone(&entry.1)));
             }
+            self.release(&entry.1);
             self.by_revision.remove(&entry);
         }
         for (_, key) in unusable {
@@ -104,9 +144,52 @@ impl LastGood {
         }
     }
 
+    /// The versions that are in use where content at `until` is, though others have replaced them since. None that is older than
+    /// what is held: that was told by whoever knew of later ones.
+    fn confirmed_late<'a>(
+        &'a self,
+        until: u64,
+        but: Exceptions<'a>,
+    ) -> impl Iterator<Item = &'a (u64, Arc<str>)> {
+        let earlier = self.earlier.iter().take_while(move |(revision, _)| *revision <= until);
+        earlier.filter(move |(revision, key)| {
+            let is_later = || {
+                let held = self.held.get(key).filter(|held| held.value.is_some());
+                held.is_none_or(|held| held.since <= *revision)
+            };
+            self.pending.get(key).is_some_and(|pending| {
+                let was_there = pending.earlier_at(until).is_some_and(|was| was.revision == *revision);
+                was_there && is_later() && !but.hold(key, pending.digest)
+            })
+        })
+    }
+
+    /// Makes the version that `key` had since `revision` its last good one.
+    fn promote(&mut self, key: Arc<str>, revision: u64) {
+        let Some(pending) = self.pending.get_mut(&key) else { return };
+        while let Some(earlier) = pending.earlier.pop_front_if(|earlier| earlier.revision <= revision) {
+            self.earlier.remove(&(earlier.revision, Arc::clone(&key)));
+            if earlier.revision < revision {
+                continue;
+            }
+            return match earlier.value {
+                Some(value) => self.hold(key, Some(value), revision, false),
+                None => self.release(&key),
+            };
+        }
+    }
+
+    /// Nothing is held of `key` any more.
+    fn release(&mut self, key: &str) {
+        if self.held.remove(key).is_some() {
+            self.version += 1;
+        }
+    }
+
     fn pend(&mut self, key: &Arc<str>, revision: u64) {
         if !self.pending.contains_key(key) {
-            self.pending.insert(Arc::clone(key), Pending { revision, digest: KeyDigest::of(key) });
+            let (digest, earlier) = (KeyDigest::of(key), VecDeque::new());
+            self.pending.insert(Arc::clone(key), Pending { revision, digest, earlier });
             self.by_revision.insert((revision, Arc::clone(key)));
         }
     }
@@ -177,12 +260,12 @@ impl Replica {
         let same = |held: &Position| {
             position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
         };
-        let first = self.last_good.by_revision.first();
+        let firsts = [&self.last_good.by_revision, &self.last_good.earlier].map(BTreeSet::first);
         let are_unknown = self.last_good.spoken_of < self.last_good.restored_at;
         self.last_good.enabled
             && but.are_complete()
             && self.position.as_ref().is_some_and(same)
-            && (first.is_some_and(|(revision, _)| *revision <= position.revision)
+            && (firsts.into_iter().flatten().any(|(revision, _)| *revision <= position.revision)
                 || are_unknown
                 || !but.are_none())
     }

@@ -44,6 +44,62 @@ fn the_version_before_is_held_until_the_next_is_confirmed() {
     assert_eq!(held(&replica), []);
 }
 
+/// The next change came while the acknowledgement was on its way.
+#[test]
+fn what_is_confirmed_late_is_the_last_good_version_all_the_same() {
+    let mut replica = remembering();
+    for (revision, value) in [(2, "2"), (3, "bad"), (4, "4"), (5, "bad too")] {
+        put(&mut replica, revision, "a", value);
+    }
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    let table: [(u64, &[&str], &[u8]); 6] =
+        [(1, &[], b"1"), (3, &["a"], b"1"), (2, &[], b"2"), (4, &[], b"4"), (2, &[], b"4"), (5, &["a"], b"4")];
+    for (revision, unusable, expected) in table {
+        replica.confirm(&at(revision), &but(unusable));
+        assert_eq!(held(&replica), [("a", expected)], "at {revision} but {unusable:?}");
+    }
+    assert_eq!(replica.last_good_since(3), [("a".into(), "4".into())], "whoever stands at 3 has not met it");
+    assert!(replica.last_good_since(4).is_empty());
+    replica.confirm(&at(5), &but(&[]));
+    assert_eq!((held(&replica), replica.pending(), replica.last_good.earlier.len()), (vec![], 0, 0));
+}
+
+#[test]
+fn what_is_confirmed_late_may_be_that_the_key_is_gone() {
+    let mut replica = remembering();
+    replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
+    put(&mut replica, 4, "a", "bad");
+    replica.confirm(&at(3), &but(&["a"]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])], "something needed it");
+    replica.confirm(&at(3), &but(&[]));
+    assert_eq!(held(&replica), []);
+}
+
+#[test]
+fn versions_that_nobody_spoke_of_are_few() {
+    let mut replica = remembering();
+    for revision in 2..100 {
+        put(&mut replica, revision, "a", "?");
+    }
+    assert_eq!(replica.last_good.earlier.len(), MAX_EARLIER);
+    replica.confirm(&at(50), &but(&[]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])], "what was there then is not known any more");
+    replica.confirm(&at(98), &but(&[]));
+    assert_eq!(held(&replica), [("a", &b"?"[..])]);
+    assert_eq!(replica.last_good.earlier.len(), 0);
+}
+
+/// This gateway compiled 2 while it was told that others could use something later.
+#[test]
+fn what_is_confirmed_late_is_not_taken_for_later_than_what_was_told() {
+    let mut replica = remembering();
+    put(&mut replica, 2, "a", "2");
+    let change = replica.prepare_delta(at(8), vec![("a".into(), "bad".into())], Vec::new()).unwrap();
+    replica.commit(change.with_last_good(vec![("a".into(), "7".into())])).unwrap();
+    replica.confirm(&at(2), &but(&[]));
+    assert_eq!(held(&replica), [("a", &b"7"[..])]);
+}
+
 #[test]
 fn what_nobody_could_use_never_becomes_the_last_good_version() {
     let mut replica = remembering();
