@@ -144,6 +144,23 @@ impl LastGood {
         }
     }
 
+    /// Whether [`Self::confirm`] changes anything, or it was not known yet of changes before the restart.
+    fn is_news(&self, until: u64, but: Exceptions<'_>) -> bool {
+        let mut spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until);
+        let settles = |key: &Arc<str>| {
+            let pending = self.pending.get(key);
+            pending.is_none_or(|pending| !but.hold(key, pending.digest)) || !self.held.contains_key(key)
+        };
+        let differs = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
+            let held = self.held.get(key);
+            in_use.is_some() && held.is_none_or(|held| held.value != *in_use || held.told)
+        };
+        self.spoken_of < self.restored_at.min(until)
+            || self.confirmed_late(until, but).next().is_some()
+            || spoken_of.any(|(_, key)| settles(key))
+            || matches!(but, Exceptions::Known(known) if known.iter().any(differs))
+    }
+
     /// The versions that are in use where content at `until` is, though others have replaced them since. None that is older than
     /// what is held: that was told by whoever knew of later ones.
     fn confirmed_late<'a>(
@@ -253,21 +270,17 @@ impl Replica {
         self.last_good.confirm(position.revision, but);
     }
 
-    /// Whether confirming that may change anything.
+    /// Whether confirming that changes anything: what is said again every second does not.
     pub fn awaits<'a>(&self, position: &Position, but: impl Into<Exceptions<'a>>) -> bool {
         let but = but.into();
         // A consumer that is ahead speaks of content that is not held here (any more).
         let same = |held: &Position| {
             position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
         };
-        let firsts = [&self.last_good.by_revision, &self.last_good.earlier].map(BTreeSet::first);
-        let are_unknown = self.last_good.spoken_of < self.last_good.restored_at;
         self.last_good.enabled
             && but.are_complete()
             && self.position.as_ref().is_some_and(same)
-            && (firsts.into_iter().flatten().any(|(revision, _)| *revision <= position.revision)
-                || are_unknown
-                || !but.are_none())
+            && self.last_good.is_news(position.revision, but)
     }
 
     /// The last good versions, by key.

@@ -146,6 +146,41 @@ fn however_many_cannot_be_used_the_others_are_confirmed() {
     assert_eq!(replica.pending(), 64);
 }
 
+/// Gateways repeat themselves every second: nobody is to be held up by that.
+#[test]
+fn what_is_said_again_is_no_news() {
+    let mut replica = remembering();
+    let keys: Vec<_> = (0..500).map(|index| format!("bad/{index}")).collect();
+    for revision in [2, 3] {
+        let all = keys.iter().map(|key| (key.as_str().into(), revision.to_string().into())).collect();
+        replica.advance(at(revision), all, Vec::new()).unwrap();
+    }
+    let quarantined = |key: &String| Quarantined { key: key.clone(), ..Default::default() };
+    let quarantine = |count: usize| Quarantine::of(keys.iter().take(count).map(quarantined));
+    for (revision, count) in [(2, 500), (3, 500), (3, 400), (3, 60), (3, 0)] {
+        let said = quarantine(count);
+        if revision > 2 {
+            assert!(replica.awaits(&at(revision), &said), "{count} at {revision}");
+        }
+        replica.confirm(&at(revision), &said);
+        assert!(!replica.awaits(&at(revision), &said), "{count} at {revision}");
+    }
+    put(&mut replica, 4, "a", "bad");
+    let known = BTreeMap::from([(Arc::from("a"), Some(Bytes::from("in use")))]);
+    for revision in [4, 5] {
+        assert!(replica.awaits(&at(4), &known) == (revision == 4));
+        replica.confirm(&at(4), &known);
+        assert!(!replica.awaits(&at(4), &known));
+        replica.advance(at(revision + 1), Vec::new(), Vec::new()).unwrap();
+    }
+    let mut replica = restored(&replica);
+    for revision in [3, 6] {
+        assert!(replica.awaits(&at(revision), &quarantine(500)), "it may be about what came before the restart");
+        replica.confirm(&at(revision), &quarantine(500));
+        assert!(!replica.awaits(&at(revision), &quarantine(500)));
+    }
+}
+
 /// As after a restart, with what was kept.
 fn restored(replica: &Replica) -> Replica {
     let kept = replica.last_good_to_keep();
