@@ -91,7 +91,8 @@ impl Replicas {
     }
 
     fn holding(map: ReplicaMap, remembers: bool) -> Self {
-        let (map, version, metrics) = (RwLock::new(map), watch::Sender::new(0), LinkMetrics::default());
+        // Restored replicas have epoch 0: see `next_epoch`.
+        let (map, version, metrics) = (RwLock::new(map), watch::Sender::new(1), LinkMetrics::default());
         Self(Arc::new(Hub { map, remembers, version, metrics }))
     }
 
@@ -199,5 +200,23 @@ mod tests {
         assert!(!replicas.remove(&scope));
         assert_ne!(fill("2"), seen);
         assert!(replicas.read(|map| map[&scope].changes_after(seen)).is_none());
+    }
+
+    /// What is on disk is that of the replica that was restored.
+    #[test]
+    fn a_scope_that_is_made_anew_by_the_first_change_is_read_afresh() {
+        let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
+        let lineage = |generation| Lineage { generation, id: [1; 16], parent: None };
+        let at = |generation| Position { lineage: lineage(generation), revision: 5 };
+        let mut kept = Replica::new();
+        kept.advance(at(1), vec![("a".into(), "1".into())], vec![]).unwrap();
+        let restored = Replica::restore(kept.head().unwrap(), kept.records()).unwrap();
+        let seen = restored.seen().unwrap();
+        let replicas = Replicas::restored([(scope.clone(), restored)].into());
+        replicas.update_all(|replicas| {
+            replicas.remove(&scope);
+            replicas.replica(&scope).advance(at(2), vec![("b".into(), "1".into())], vec![]).unwrap();
+        });
+        assert!(replicas.read(|map| map[&scope].records_after(seen)).is_none());
     }
 }
