@@ -9,8 +9,8 @@ mod plan;
 use std::{collections::BTreeMap, time::Duration};
 
 use hanse_proto::store::ScopeHead;
-use hanse_store::{CommitError, Loaded, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope};
-use hanse_sync::{Head, Position, Record, Replica, ReplicaMap, Seen, Wanted};
+use hanse_store::{CommitError, Loaded, Noted, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope};
+use hanse_sync::{Head, LastGoodRecord, Position, Record, Replica, ReplicaMap, Seen, Wanted};
 use hanse_topology::ScopeId;
 use hanse_transport::{Shutdown, backoff::Backoff};
 use tokio::{sync::watch, time::Instant};
@@ -102,7 +102,10 @@ impl Persistence {
             match restored(&head, records) {
                 Ok(mut replica) => {
                     if place.remembers() {
-                        replica.remember_last_good(store.usable(&scope));
+                        let usable = store.usable(&scope).into_iter();
+                        replica.remember_last_good(
+                            usable.map(|(key, noted)| (key, kept_version(noted))).collect(),
+                        );
                     }
                     info!(%scope, position = replica.position().map(tracing::field::display), "restored from disk");
                     kept.insert(scope.clone(), KeptScope::of(&replica));
@@ -163,6 +166,11 @@ fn restored(head: &ScopeHead, records: Vec<StoredRecord>) -> Result<Replica, Str
     let records =
         records.into_iter().map(|StoredRecord { key, revision, value }| Record { key, revision, value });
     Replica::restore(head, records).map_err(|error| error.to_string())
+}
+
+/// What was kept of a key's last good version.
+fn kept_version(Noted { revision, value }: Noted) -> LastGoodRecord {
+    LastGoodRecord { value, since: revision }
 }
 
 impl Persister {
@@ -234,10 +242,11 @@ impl Persister {
             }
             let noted = self.store.usable(scope);
             let mut gone = noted.clone();
-            for (key, value) in replica.last_good_to_keep() {
+            for (key, LastGoodRecord { value, since }) in replica.last_good_to_keep() {
                 gone.remove(key);
-                if noted.get(key).map(Option::as_ref) != Some(value) {
-                    self.store.put_usable(scope, key, value.cloned());
+                let now = Noted { revision: since, value };
+                if noted.get(key) != Some(&now) {
+                    self.store.put_usable(scope, key, now);
                 }
             }
             gone.keys().for_each(|key| self.store.remove_usable(scope, key));

@@ -17,8 +17,14 @@ pub(crate) enum NoteId {
     Usable(ScopeId, Arc<str>),
 }
 
-/// What a note says: a value, or `None`, that there is none.
-pub(crate) type Noted = Option<Bytes>;
+/// What a note says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// Since when that is so, where the note has a revision and it is known; else 0.
+    pub revision: u64,
+    /// The value; `None`: that there is none.
+    pub value: Option<Bytes>,
+}
 
 /// A note as it should be; `None`: not any more.
 pub(crate) type Note = (NoteId, Option<Noted>);
@@ -38,7 +44,7 @@ impl Notes {
     }
 
     pub(crate) fn get(&self, id: &NoteId) -> Option<&Bytes> {
-        self.values.get(id)?.as_ref()
+        self.values.get(id)?.value.as_ref()
     }
 
     /// The usable versions of a scope.
@@ -100,8 +106,9 @@ mod tests {
     #[test]
     fn what_differs_from_the_disk_is_written_until_it_is_there() {
         let fact = |name: &str| NoteId::Fact(name.into());
-        let some = |text: &'static str| Some(Some(Bytes::from(text)));
-        let mut notes = Notes::loaded(BTreeMap::from([(fact("a"), Some("1".into()))]));
+        let noted = |text: &'static str| Noted { revision: 0, value: Some(text.into()) };
+        let some = |text| Some(noted(text));
+        let mut notes = Notes::loaded(BTreeMap::from([(fact("a"), noted("1"))]));
         assert!(!notes.set(fact("a"), some("1")) && notes.unkept().is_empty());
         assert!(notes.set(fact("a"), some("2")) && notes.set(fact("b"), some("1")));
         let written = notes.unkept();
@@ -121,10 +128,11 @@ mod tests {
         let scopes: Vec<ScopeId> =
             ["runtime/r/a", "runtime/r/ab", "runtime/r/b"].map(|scope| scope.parse().unwrap()).to_vec();
         let mut notes = Notes::default();
+        let noted = |scope: &ScopeId| Noted { revision: 7, value: Some(scope.to_string().into()) };
         for scope in &scopes {
-            notes.set(NoteId::Usable(scope.clone(), "k".into()), Some(Some(scope.to_string().into())));
+            notes.set(NoteId::Usable(scope.clone(), "k".into()), Some(noted(scope)));
         }
-        let expected = BTreeMap::from([(Arc::from("k"), Some(Bytes::from("runtime/r/ab")))]);
+        let expected = BTreeMap::from([(Arc::from("k"), noted(&scopes[1]))]);
         assert_eq!(notes.usable(&scopes[1]), expected);
         notes.forget_scope(&scopes[1]);
         assert!(notes.usable(&scopes[1]).is_empty());

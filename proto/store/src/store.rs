@@ -163,19 +163,20 @@ impl Store {
 
     /// Sets a fact, or with `None` removes it. It is kept with the next transaction.
     pub fn set_fact(&self, name: &str, value: Option<Bytes>) {
-        self.shared.set(NoteId::Fact(name.into()), value.map(Some));
+        let noted = |value| Noted { revision: 0, value: Some(value) };
+        self.shared.set(NoteId::Fact(name.into()), value.map(noted));
     }
 
-    /// The last version of each key of a scope that a consumer could use, where that is not the scope's present one. `None`: it
-    /// was noted that there is none.
-    pub fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Option<Bytes>> {
+    /// The last version of each key of a scope that a consumer could use, where that is not the scope's present one, and since
+    /// when it was there; or that there is none.
+    pub fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Noted> {
         self.shared.notes().usable(scope)
     }
 
     /// Notes the last usable version of a key, or that there is none. It is kept with the next transaction, and goes when the
     /// scope goes.
-    pub fn put_usable(&self, scope: &ScopeId, key: &str, value: Option<Bytes>) {
-        self.shared.set(NoteId::Usable(scope.clone(), key.into()), Some(value));
+    pub fn put_usable(&self, scope: &ScopeId, key: &str, noted: Noted) {
+        self.shared.set(NoteId::Usable(scope.clone(), key.into()), Some(noted));
     }
 
     /// Forgets the last usable version of a key: the present one is usable, or the key is gone.

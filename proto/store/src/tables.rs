@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use hanse_proto::{
     store::{ScopeHead, SealedRecord},
     sync::Lineage,
@@ -200,7 +199,8 @@ impl Tables {
     }
 
     fn head(&self, name: &str, bytes: &[u8]) -> Option<(ScopeId, ScopeHead)> {
-        let head = self.open_record(Place { table: "heads", scope: name, ..Place::default() }, bytes)?.1?;
+        let head =
+            self.open_record(Place { table: "heads", scope: name, ..Place::default() }, bytes)?.value?;
         Some((name.parse().ok()?, ScopeHead::decode(head).ok()?))
     }
 
@@ -212,7 +212,7 @@ impl Tables {
         bytes: &[u8],
     ) -> Option<StoredRecord> {
         let place = Place { table: "records", scope, key, lineage };
-        let (revision, value) = self.open_record(place, bytes)?;
+        let Noted { revision, value } = self.open_record(place, bytes)?;
         Some(StoredRecord { key: Arc::from(key), revision, value })
     }
 
@@ -226,8 +226,10 @@ impl Tables {
             let (name, sealed) = entry?;
             let name = name.value();
             match self.open_record(fact(name), sealed.value()) {
-                Some((_, value @ Some(_))) => drop(found.notes.insert(NoteId::Fact(name.into()), value)),
-                Some((_, None)) | None => garbage.facts.push(name.to_owned()),
+                Some(noted @ Noted { value: Some(_), .. }) => {
+                    found.notes.insert(NoteId::Fact(name.into()), noted);
+                }
+                Some(Noted { value: None, .. }) | None => garbage.facts.push(name.to_owned()),
             }
         }
         for entry in transaction.open_table(USABLE)?.iter()? {
@@ -237,8 +239,8 @@ impl Tables {
                 continue; // it goes with its scope
             }
             match (self.open_record(usable(scope, key), sealed.value()), scope.parse()) {
-                (Some((_, value)), Ok(of)) => {
-                    found.notes.insert(NoteId::Usable(of, key.into()), value);
+                (Some(noted), Ok(of)) => {
+                    found.notes.insert(NoteId::Usable(of, key.into()), noted);
                 }
                 _ => garbage.usable.push((scope.to_owned(), key.to_owned())),
             }
@@ -246,9 +248,9 @@ impl Tables {
         Ok(())
     }
 
-    fn open_record(&self, place: Place<'_>, bytes: &[u8]) -> Option<(u64, Option<Bytes>)> {
+    fn open_record(&self, place: Place<'_>, bytes: &[u8]) -> Option<Noted> {
         let record = SealedRecord::decode(bytes).ok()?;
-        Some((record.revision, self.sealer.open(place, &record).ok()?))
+        Some(Noted { revision: record.revision, value: self.sealer.open(place, &record).ok()? })
     }
 
     /// Keeps all of it, or nothing. `from_scratch`: and nothing else.
@@ -341,8 +343,9 @@ impl Tables {
         for (scope, key) in &self.garbage.usable {
             usables.remove((scope.as_str(), key.as_str()))?;
         }
-        let seal =
-            |place: Place<'_>, value: &Noted| self.sealer.seal(place, 0, value.as_deref()).encode_to_vec();
+        let seal = |place: Place<'_>, noted: &Noted| {
+            self.sealer.seal(place, noted.revision, noted.value.as_deref()).encode_to_vec()
+        };
         for (id, value) in notes {
             match (id, value) {
                 (NoteId::Fact(name), Some(value)) => {

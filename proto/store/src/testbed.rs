@@ -20,6 +20,7 @@ use crate::{
     content::{Records, ScopeWrite, StoredRecord, Transaction},
     file::builder,
     key::StoreKey,
+    notes::Noted,
     store::StoreOptions,
     tables::Medium,
 };
@@ -45,6 +46,11 @@ pub(crate) fn head(generation: u64, revision: u64) -> ScopeHead {
         floor: 1,
         gaps: Vec::new(),
     }
+}
+
+/// A last usable version, since revision 4.
+pub(crate) fn usable(value: &str) -> Noted {
+    Noted { revision: 4, value: Some(Bytes::copy_from_slice(value.as_bytes())) }
 }
 
 pub(crate) fn record(key: &str, revision: u64, value: Option<&str>) -> StoredRecord {

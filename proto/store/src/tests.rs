@@ -9,8 +9,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::{
-    CommitError, Loaded, Records, Store, StoreOptions, StoredRecord, StoredScope, Transaction, UnkeptNotes,
-    testbed::{changed, head, options, record, scope, whole, write},
+    CommitError, Loaded, Noted, Records, Store, StoreOptions, StoredRecord, StoredScope, Transaction,
+    UnkeptNotes,
+    testbed::{changed, head, options, record, scope, usable, whole, write},
 };
 
 /// Records by key: revision and value.
@@ -57,8 +58,8 @@ async fn what_is_kept_is_there_after_a_restart() {
     keep(&store, whole("production", 5, &[record("a", 4, Some("1")), record("b", 5, Some(""))])).await;
     keep(&store, changed("production", 7, &[record("b", 6, None), record("c", 7, Some("3"))])).await;
     store.set_fact("offer", Some("x".into()));
-    store.put_usable(&scope("production"), "a", Some("good".into()));
-    store.put_usable(&scope("production"), "b", None);
+    store.put_usable(&scope("production"), "a", usable("good"));
+    store.put_usable(&scope("production"), "b", Noted { revision: 0, value: None });
     keep(&store, changed("production", 9, &[])).await;
     assert!(store.unkept_notes().is_empty());
     close(store).await;
@@ -69,8 +70,9 @@ async fn what_is_kept_is_there_after_a_restart() {
     let expected = [record("a", 4, Some("1")), record("b", 6, None), record("c", 7, Some("3"))];
     assert_eq!(of_scope, records(&expected));
     assert_eq!(store.fact("offer"), Some("x".into()));
-    let usable = BTreeMap::from([("a".into(), Some("good".into())), ("b".into(), None)]);
-    assert_eq!(store.usable(&scope("production")), usable, "that there is none is kept too");
+    let none = Noted { revision: 0, value: None };
+    let expected = BTreeMap::from([("a".into(), usable("good")), ("b".into(), none)]);
+    assert_eq!(store.usable(&scope("production")), expected, "that there is none is kept too");
 
     // A whole scope replaces what was there; a dropped one leaves nothing, its usable versions neither.
     keep(&store, whole("production", 12, &[record("z", 12, Some("1"))])).await;
@@ -90,7 +92,7 @@ async fn nothing_secret_is_on_the_disk_in_the_clear() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
     store.set_fact("fact", Some("a very secret fact".into()));
-    store.put_usable(&scope("e"), "k", Some("a very secret version".into()));
+    store.put_usable(&scope("e"), "k", usable("a very secret version"));
     keep(&store, whole("e", 1, &[record("route/default/a", 1, Some("a very secret digest"))])).await;
     close(store).await;
     let bytes = std::fs::read(options(dir.path()).dir.join("store.redb")).unwrap();

@@ -32,7 +32,9 @@ use hanse_topology::ScopeId;
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};
-pub use replica::{AdvanceError, Changes, Head, Prepared, Record, Replica, RestoreError, Seen};
+pub use replica::{
+    AdvanceError, Changes, Head, LastGoodRecord, Prepared, Record, Replica, RestoreError, Seen,
+};
 pub use revoked::Revoked;
 pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};

@@ -20,6 +20,7 @@ use crate::{
 
 pub use kept::{Head, Record, RestoreError};
 use last_good::LastGood;
+pub use last_good::LastGoodRecord;
 pub use prepared::Prepared;
 use tombstones::Tombstones;
 

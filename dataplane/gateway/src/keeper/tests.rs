@@ -3,7 +3,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use hanse_sync::Lineage;
+use hanse_sync::{LastGoodRecord, Lineage};
 use hanse_transport::ShutdownTrigger;
 
 use super::*;
@@ -119,6 +119,12 @@ async fn what_is_acknowledged_is_served() {
     assert_eq!(world.noted.load(Ordering::SeqCst), 1);
 }
 
+/// As a publisher tells what others could use since a revision.
+fn told(items: &BTreeMap<Arc<str>, Bytes>, since: u64) -> BTreeMap<Arc<str>, LastGoodRecord> {
+    let record = |value: &Bytes| LastGoodRecord { value: Some(value.clone()), since };
+    items.iter().map(|(key, value)| (key.clone(), record(value))).collect()
+}
+
 /// Others could use a version that came and went while this gateway was away: it uses that too, though all it gets is a delta.
 #[tokio::test]
 async fn what_others_could_use_is_used_though_it_came_and_went_unseen() {
@@ -133,9 +139,7 @@ async fn what_others_could_use_is_used_though_it_came_and_went_unseen() {
     let unusable = items.keys().map(|key| (key.clone(), bad())).collect();
     world.replicas.update(&scope("production"), |replica| {
         replica.advance(position(1, 8), unusable, Vec::new()).unwrap();
-        replica.remember_last_good(
-            items.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect(),
-        );
+        replica.remember_last_good(told(&items, 8));
     });
     world.effective(&[("production", position(1, 8))]).await;
     assert!(world.serves("/items") && world.serves("/orders"));
@@ -162,8 +166,7 @@ async fn what_others_could_use_is_used_though_the_key_did_not_change() {
 
     world.replicas.update(&scope("production"), |replica| {
         replica.advance(position(1, 6), api("orders"), Vec::new()).unwrap();
-        let told = items.into_iter().map(|(key, value)| (key, Some(value)));
-        replica.remember_last_good(told.collect());
+        replica.remember_last_good(told(&items, 6));
     });
     world.effective(&[("production", position(1, 6))]).await;
     assert!(world.serves("/items") && world.serves("/orders"));

@@ -374,5 +374,9 @@ async fn the_last_good_version_is_kept_with_the_one_that_replaced_it() {
     node.stop().await;
     let node = Running::start(dir.path()).await;
     assert_eq!(held(&node), puts(&[("a", "good")]).into_iter().collect());
+    let kept: Vec<_> = node.replicas.read(|map| {
+        map[&scope("e")].last_good_to_keep().map(|(key, record)| (key.to_string(), record.since)).collect()
+    });
+    assert_eq!(kept, [("a".to_owned(), 5)], "and since when it was there");
     node.kill().await;
 }

@@ -208,7 +208,7 @@ async fn a_head_of_another_lineage_opens_no_record_of_this_one() {
 async fn a_note_that_was_moved_is_lost_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
-    store.put_usable(&scope("production"), "a", Some("1".into()));
+    store.put_usable(&scope("production"), "a", usable("1"));
     keep(&store, whole("production", 5, &content())).await;
     close(store).await;
     let of = "runtime/eu-west/production";
@@ -216,7 +216,7 @@ async fn a_note_that_was_moved_is_lost_alone() {
     let (store, loaded) = open(dir.path()).await;
     only(loaded);
     assert_eq!(lost(&store, "note"), 1);
-    assert_eq!(store.usable(&scope("production")), BTreeMap::from([("a".into(), Some("1".into()))]));
+    assert_eq!(store.usable(&scope("production")), BTreeMap::from([("a".into(), usable("1"))]));
     keep(&store, Transaction::default()).await;
     close(store).await;
     assert_eq!(lost(&open(dir.path()).await.0, "note"), 0);

@@ -65,12 +65,21 @@ impl Pending {
     }
 }
 
+/// What is to be kept of a key for a later process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastGoodRecord {
+    /// The last version that a consumer could use; `None`: it is known that there is none.
+    pub value: Option<Bytes>,
+    /// When it became the key's value, or later; 0: not known.
+    pub since: u64,
+}
+
 /// What is known of a key whose last change is not confirmed.
 #[derive(Debug)]
 struct Held {
     /// The last version that a consumer could use; `None`: it is known that there is none.
     value: Option<Bytes>,
-    /// When it became the key's value, or later: whoever held the scope then has met it, or was told of it.
+    /// When it became the key's value, or later: whoever held the scope then has met it, or was told of it. 0: not known.
     since: u64,
     /// It was told by a publisher or by a disk. Else it was in the content here, where a local reader met it, or it is in use.
     told: bool,
@@ -225,14 +234,14 @@ impl LastGood {
 impl Replica {
     /// Keeps, from now on, the last good versions of keys until later ones are confirmed; `kept` is what an earlier process
     /// had of them, as [`Self::last_good_to_keep`] gave it.
-    pub fn remember_last_good(&mut self, kept: BTreeMap<Arc<str>, Option<Bytes>>) {
-        let since = self.position.map_or(0, |position| position.revision);
+    pub fn remember_last_good(&mut self, kept: BTreeMap<Arc<str>, LastGoodRecord>) {
+        let now = self.position.map_or(0, |position| position.revision);
         self.last_good.enabled = true;
-        for (key, value) in kept {
-            self.last_good.pend(&key, since);
-            self.last_good.hold(key, value, since, true);
+        for (key, LastGoodRecord { value, since }) in kept {
+            self.last_good.pend(&key, now);
+            self.last_good.hold(key, value, since.min(now), true);
         }
-        (self.last_good.restored_at, self.last_good.spoken_of) = (since, 0);
+        (self.last_good.restored_at, self.last_good.spoken_of) = (now, 0);
     }
 
     /// Takes over what somebody else holds, of keys of which nothing is held here, and of those that are `superseded`.
@@ -289,8 +298,9 @@ impl Replica {
     }
 
     /// What is to be kept of them for a later process: also of which keys it is known that there is none.
-    pub fn last_good_to_keep(&self) -> impl Iterator<Item = (&Arc<str>, Option<&Bytes>)> {
-        self.last_good.held.iter().map(|(key, held)| (key, held.value.as_ref()))
+    pub fn last_good_to_keep(&self) -> impl Iterator<Item = (&Arc<str>, LastGoodRecord)> {
+        let record = |held: &Held| LastGoodRecord { value: held.value.clone(), since: held.since };
+        self.last_good.held.iter().map(move |(key, held)| (key, record(held)))
     }
 
     /// The last good version of a key.
@@ -307,7 +317,8 @@ impl Replica {
         told.filter_map(|(key, held)| Some((key, held.value.as_ref()?)))
     }
 
-    /// The last good versions that came after `revision`: whoever stands there has not met them.
+    /// The last good versions that came after `revision`: whoever stands there has not met them. One of which it is not known
+    /// when it came may be older than what others use, and is none of them.
     pub(crate) fn last_good_since(&self, revision: u64) -> Vec<(Arc<str>, Bytes)> {
         let held = self.last_good.held.iter().filter(|(_, held)| held.since > revision);
         held.filter_map(|(key, held)| Some((Arc::clone(key), held.value.clone()?))).collect()

@@ -52,8 +52,14 @@ fn what_is_confirmed_late_is_the_last_good_version_all_the_same() {
         put(&mut replica, revision, "a", value);
     }
     assert_eq!(held(&replica), [("a", &b"1"[..])]);
-    let table: [(u64, &[&str], &[u8]); 6] =
-        [(1, &[], b"1"), (3, &["a"], b"1"), (2, &[], b"2"), (4, &[], b"4"), (2, &[], b"4"), (5, &["a"], b"4")];
+    let table: [(u64, &[&str], &[u8]); 6] = [
+        (1, &[], b"1"),
+        (3, &["a"], b"1"),
+        (2, &[], b"2"),
+        (4, &[], b"4"),
+        (2, &[], b"4"),
+        (5, &["a"], b"4"),
+    ];
     for (revision, unusable, expected) in table {
         replica.confirm(&at(revision), &but(unusable));
         assert_eq!(held(&replica), [("a", expected)], "at {revision} but {unusable:?}");
@@ -175,7 +181,10 @@ fn what_is_said_again_is_no_news() {
     }
     let mut replica = restored(&replica);
     for revision in [3, 6] {
-        assert!(replica.awaits(&at(revision), &quarantine(500)), "it may be about what came before the restart");
+        assert!(
+            replica.awaits(&at(revision), &quarantine(500)),
+            "it may be about what came before the restart"
+        );
         replica.confirm(&at(revision), &quarantine(500));
         assert!(!replica.awaits(&at(revision), &quarantine(500)));
     }
@@ -184,7 +193,7 @@ fn what_is_said_again_is_no_news() {
 /// As after a restart, with what was kept.
 fn restored(replica: &Replica) -> Replica {
     let kept = replica.last_good_to_keep();
-    let kept = kept.map(|(key, value)| (key.clone(), value.cloned())).collect();
+    let kept = kept.map(|(key, record)| (key.clone(), record)).collect();
     let mut restored = Replica::restore(replica.head().unwrap(), replica.records()).unwrap();
     restored.remember_last_good(kept);
     restored
@@ -204,6 +213,25 @@ fn what_could_never_be_used_is_no_last_good_version_after_a_restart_either() {
     replica.confirm(&at(5), &but(&["c"]));
     put(&mut replica, 6, "b", "bad again");
     assert_eq!(held(&replica), [("b", &b"worse"[..]), ("c", &b"good"[..])], "it could be used after all");
+}
+
+/// What came after it, and is in use elsewhere, is not given up for it.
+#[test]
+fn what_was_kept_is_told_after_a_restart_to_those_only_who_have_not_met_it() {
+    let mut replica = remembering();
+    for (revision, value) in [(3, "2"), (5, "bad")] {
+        put(&mut replica, revision, "a", value);
+        replica.confirm(&at(revision), &but(&["a"][..usize::from(value == "bad")]));
+    }
+    put(&mut replica, 9, "b", "1");
+    let mut replica = restored(&replica);
+    assert_eq!(replica.last_good_since(2), [("a".into(), "2".into())]);
+    assert_eq!(replica.last_good_since(3), []);
+    // As earlier versions kept it.
+    let unknown = LastGoodRecord { value: Some("old".into()), since: 0 };
+    replica.remember_last_good([("b".into(), unknown)].into());
+    assert_eq!(replica.last_good_since(1), [("a".into(), "2".into())]);
+    assert_eq!(held(&replica), [("a", &b"2"[..]), ("b", &b"old"[..])], "newcomers get it");
 }
 
 /// Nobody had spoken of it before the restart, so nothing was kept.
