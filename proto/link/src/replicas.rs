@@ -6,6 +6,7 @@ use hanse_sync::{Exceptions, Position, Replica, ReplicaMap};
 use hanse_topology::ScopeId;
 use parking_lot::RwLock;
 use tokio::sync::watch;
+use tracing::warn;
 
 use crate::LinkMetrics;
 
@@ -133,7 +134,14 @@ impl Replicas {
                 remembers: self.0.remembers,
             });
             let now = Instant::now();
-            map.values_mut().for_each(|replica| replica.forget(now));
+            for (scope, replica) in map.iter_mut() {
+                replica.forget(now);
+                let given_up = replica.take_last_good_given_up();
+                if given_up > 0 {
+                    warn!(%scope, keys = given_up, "no gateway has said for long what it can use, and too many last good versions are kept; the oldest are given up");
+                    self.0.metrics.last_good_given_up.inc_by(given_up);
+                }
+            }
             updated
         };
         self.tell();

@@ -247,7 +247,8 @@ impl Replica {
         if seen.epoch == self.epoch { self.changes_since(seen.revision) } else { None }
     }
 
-    /// Forgets deletions older than a day; the floor rises over those forgotten. To be called now and then.
+    /// Forgets deletions older than a day, and the last good versions of what was deleted, unless somebody needs them; the floor
+    /// rises over those forgotten. To be called now and then.
     pub fn forget(&mut self, now: Instant) {
         let Some(position) = self.position else { return };
         if self.marks.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= MARK_SPACING) {
@@ -257,6 +258,7 @@ impl Replica {
             && now.saturating_duration_since(at) > TOMBSTONE_RETENTION
         {
             self.marks.pop_front();
+            self.last_good.forget_gone(revision, |key| self.entries.contains_key(key));
             let forgotten = self.tombstones.forget_until(revision);
             self.raise_floor(forgotten);
         }

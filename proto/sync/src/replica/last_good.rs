@@ -17,6 +17,10 @@ use crate::{Exceptions, LineageOrder, quarantine::KeyDigest};
 /// while an acknowledgement is on its way.
 const MAX_EARLIER: usize = 4;
 
+/// How much is kept of one scope, keys and values: a quarter of what a subscriber takes in one transfer, so a newcomer gets it
+/// with any scope there is.
+const MAX_BYTES: usize = 256 << 20;
+
 /// What is kept of one scope.
 #[derive(Debug, Default)]
 pub(super) struct LastGood {
@@ -36,6 +40,21 @@ pub(super) struct LastGood {
     spoken_of: u64,
     /// Rises when `held` changes.
     version: u64,
+    /// The lengths of all that is held, and of the earlier versions.
+    bytes: usize,
+    bound: Bound,
+    /// How many keys lost what was kept of them to the bound.
+    given_up: u64,
+}
+
+/// How many bytes may be kept.
+#[derive(Debug)]
+struct Bound(usize);
+
+impl Default for Bound {
+    fn default() -> Self {
+        Self(MAX_BYTES)
+    }
 }
 
 /// A change that is not confirmed.
@@ -47,6 +66,8 @@ struct Pending {
     /// What was there since the last good version and before this change, by revision: somebody may have used it, and say so
     /// only now.
     earlier: VecDeque<Earlier>,
+    /// Somebody said of this change that it cannot be used, or that what is gone is still needed.
+    told_of: bool,
 }
 
 /// A version that was replaced before anybody spoke of it.
@@ -95,12 +116,14 @@ impl LastGood {
             // Nobody is known to have used it yet: what was held before it stays.
             let before = std::mem::replace(&mut pending.revision, revision);
             let (value, since) = old.map_or((None, before), |(value, since)| (Some(value), since));
+            pending.told_of = false;
+            self.bytes += length(key, value.as_ref());
             pending.earlier.push_back(Earlier { revision: since, value });
             self.earlier.insert((since, Arc::clone(key)));
             if pending.earlier.len() > MAX_EARLIER
                 && let Some(oldest) = pending.earlier.pop_front()
             {
-                self.earlier.remove(&(oldest.revision, Arc::clone(key)));
+                self.forget_earlier(key, &oldest);
             }
             self.by_revision.remove(&(before, Arc::clone(key)));
             self.by_revision.insert((revision, Arc::clone(key)));
@@ -114,9 +137,10 @@ impl LastGood {
 
     /// Revisions of another history are no measure any more: all that is pending is so since `revision`.
     pub(super) fn start_history(&mut self, revision: u64) {
-        for pending in self.pending.values_mut() {
+        for (key, pending) in &mut self.pending {
             pending.revision = revision;
-            pending.earlier.clear();
+            let lengths = pending.earlier.drain(..).map(|earlier| length(key, earlier.value.as_ref()));
+            self.bytes -= lengths.sum::<usize>();
         }
         self.earlier.clear();
         self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
@@ -133,13 +157,10 @@ impl LastGood {
         let spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until).cloned();
         let (settled, unusable): (Vec<_>, Vec<_>) = spoken_of.partition(|(_, key)| is_settled(key));
         for entry in settled {
-            for earlier in self.pending.remove(&entry.1).into_iter().flat_map(|pending| pending.earlier) {
-                self.earlier.remove(&(earlier.revision, Arc::clone(&entry.1)));
-            }
-            self.release(&entry.1);
-            self.by_revision.remove(&entry);
+            self.settle(&entry);
         }
         for (_, key) in unusable {
+            self.tell_of(&key);
             if !self.held.contains_key(&key) {
                 self.hold(key, None, until, false);
             }
@@ -148,17 +169,65 @@ impl LastGood {
         for (key, in_use) in known {
             if let Some(in_use) = in_use {
                 self.pend(key, until);
+                self.tell_of(key);
                 self.hold(Arc::clone(key), Some(in_use.clone()), until, false);
             }
         }
+    }
+
+    fn tell_of(&mut self, key: &str) {
+        self.pending.get_mut(key).into_iter().for_each(|pending| pending.told_of = true);
+    }
+
+    /// Nothing is to be known of a key any more, whose last change was at the revision.
+    fn settle(&mut self, entry: &(u64, Arc<str>)) {
+        for earlier in self.pending.remove(&entry.1).into_iter().flat_map(|pending| pending.earlier) {
+            self.forget_earlier(&entry.1, &earlier);
+        }
+        self.release(&entry.1);
+        self.by_revision.remove(entry);
+    }
+
+    /// Forgets what is held of keys that are gone since `revision` or before, unless somebody said that it is needed.
+    pub(super) fn forget_gone(&mut self, revision: u64, is_there: impl Fn(&str) -> bool) {
+        let unneeded =
+            |key: &str| !is_there(key) && self.pending.get(key).is_some_and(|pending| !pending.told_of);
+        let changed = self.by_revision.iter().take_while(|(at, _)| *at <= revision);
+        let gone: Vec<_> = changed.filter(|(_, key)| unneeded(key)).cloned().collect();
+        gone.iter().for_each(|entry| self.settle(entry));
+    }
+
+    /// Gives up what is kept of keys that changed longest ago, where all of it is too much: a quarter of it, so that this is rare.
+    pub(super) fn bound(&mut self) {
+        if self.bytes <= self.bound.0 {
+            return;
+        }
+        let enough = self.bound.0 - self.bound.0 / 4;
+        let oldest: Vec<_> = self.by_revision.iter().map(|(_, key)| Arc::clone(key)).collect();
+        for key in oldest {
+            if self.bytes <= enough {
+                break;
+            }
+            let before = self.bytes;
+            let earlier = self.pending.get_mut(&key).map(|pending| std::mem::take(&mut pending.earlier));
+            earlier.iter().flatten().for_each(|earlier| self.forget_earlier(&key, earlier));
+            self.release(&key);
+            self.given_up += u64::from(self.bytes < before);
+        }
+    }
+
+    /// Notes that a version is not among the earlier ones of a key any more.
+    fn forget_earlier(&mut self, key: &Arc<str>, earlier: &Earlier) {
+        self.earlier.remove(&(earlier.revision, Arc::clone(key)));
+        self.bytes -= length(key, earlier.value.as_ref());
     }
 
     /// Whether [`Self::confirm`] changes anything, or it was not known yet of changes before the restart.
     fn is_news(&self, until: u64, but: Exceptions<'_>) -> bool {
         let mut spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until);
         let settles = |key: &Arc<str>| {
-            let pending = self.pending.get(key);
-            pending.is_none_or(|pending| !but.hold(key, pending.digest)) || !self.held.contains_key(key)
+            let told_of = |pending: &Pending| pending.told_of && but.hold(key, pending.digest);
+            !self.pending.get(key).is_some_and(told_of) || !self.held.contains_key(key)
         };
         let differs = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
             let held = self.held.get(key);
@@ -193,21 +262,21 @@ impl LastGood {
     /// Makes the version that `key` had since `revision` its last good one.
     fn promote(&mut self, key: Arc<str>, revision: u64) {
         let Some(pending) = self.pending.get_mut(&key) else { return };
+        let mut forgotten = Vec::new();
         while let Some(earlier) = pending.earlier.pop_front_if(|earlier| earlier.revision <= revision) {
-            self.earlier.remove(&(earlier.revision, Arc::clone(&key)));
-            if earlier.revision < revision {
-                continue;
-            }
-            return match earlier.value {
-                Some(value) => self.hold(key, Some(value), revision, false),
-                None => self.release(&key),
-            };
+            forgotten.push(earlier);
+        }
+        forgotten.iter().for_each(|earlier| self.forget_earlier(&key, earlier));
+        self.release(&key);
+        if let Some(value) = forgotten.pop().and_then(|last| last.value) {
+            self.hold(key, Some(value), revision, false);
         }
     }
 
     /// Nothing is held of `key` any more.
     fn release(&mut self, key: &str) {
-        if self.held.remove(key).is_some() {
+        if let Some(held) = self.held.remove(key) {
+            self.bytes -= length(key, held.value.as_ref());
             self.version += 1;
         }
     }
@@ -215,7 +284,8 @@ impl LastGood {
     fn pend(&mut self, key: &Arc<str>, revision: u64) {
         if !self.pending.contains_key(key) {
             let (digest, earlier) = (KeyDigest::of(key), VecDeque::new());
-            self.pending.insert(Arc::clone(key), Pending { revision, digest, earlier });
+            let pending = Pending { revision, digest, earlier, told_of: false };
+            self.pending.insert(Arc::clone(key), pending);
             self.by_revision.insert((revision, Arc::clone(key)));
         }
     }
@@ -224,11 +294,18 @@ impl LastGood {
         match self.held.get_mut(&key).filter(|held| held.value == value) {
             Some(held) => held.told &= told,
             None => {
+                self.release(&key);
+                self.bytes += length(&key, value.as_ref());
                 self.held.insert(key, Held { value, since, told });
                 self.version += 1;
             }
         }
     }
+}
+
+/// What a version takes.
+fn length(key: &str, value: Option<&Bytes>) -> usize {
+    key.len() + value.map_or(0, Bytes::len)
 }
 
 impl Replica {
@@ -322,6 +399,11 @@ impl Replica {
     pub(crate) fn last_good_since(&self, revision: u64) -> Vec<(Arc<str>, Bytes)> {
         let held = self.last_good.held.iter().filter(|(_, held)| held.since > revision);
         held.filter_map(|(key, held)| Some((Arc::clone(key), held.value.clone()?))).collect()
+    }
+
+    /// Of how many keys what was kept was too much, since this was asked last.
+    pub fn take_last_good_given_up(&mut self) -> u64 {
+        std::mem::take(&mut self.last_good.given_up)
     }
 
     /// Rises when they change.

@@ -164,6 +164,7 @@ impl Replica {
         }
         self.position = Some(to);
         self.offer_last_good(last_good, to.revision, |key| superseded.contains(key));
+        self.last_good.bound();
         let forgotten = self.tombstones.bound();
         self.raise_floor(forgotten);
         Ok(())

@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use hanse_proto::sync::Quarantined;
 
 use super::*;
@@ -262,6 +264,62 @@ fn what_is_gone_is_held_while_it_is_needed() {
     assert_eq!(held(&replica), [("a", &b"1"[..])]);
     replica.confirm(&at(2), &but(&[]));
     assert_eq!(held(&replica), []);
+}
+
+#[test]
+fn what_is_gone_is_held_for_a_day_unless_somebody_needs_it() {
+    let (start, day) = (Instant::now(), Duration::from_secs(24 * 3600));
+    for needed in [false, true] {
+        let mut replica = remembering();
+        put(&mut replica, 2, "b", "1");
+        replica.confirm(&at(2), &but(&[]));
+        replica.advance(at(3), vec![("b".into(), "2".into())], vec!["a".into()]).unwrap();
+        if needed {
+            replica.confirm(&at(3), &but(&["a", "b"]));
+        }
+        replica.forget(start);
+        replica.forget(start + day);
+        assert_eq!(held(&replica).len(), 2);
+        replica.forget(start + day + Duration::from_secs(1));
+        let there = held(&replica).into_iter().map(|(key, _)| key);
+        assert!(there.eq(if needed { &["a", "b"][..] } else { &["b"] }.iter().copied()));
+    }
+}
+
+/// Nobody ever says what can be used.
+#[test]
+fn what_is_kept_is_bounded() {
+    let mut replica = remembering();
+    replica.last_good.bound = Bound(1_000);
+    let key = |index: usize| format!("key/{index:05}");
+    let lengths = |replica: &Replica| {
+        let earlier = replica.last_good.pending.iter().flat_map(|(key, pending)| {
+            pending.earlier.iter().map(move |earlier| length(key, earlier.value.as_ref()))
+        });
+        let held = replica.last_good.held.iter().map(|(key, held)| length(key, held.value.as_ref()));
+        earlier.chain(held).sum::<usize>()
+    };
+    let mut revision = 1;
+    let mut given_up = 0;
+    for round in 0..8 {
+        for index in 0..100 {
+            revision += 1;
+            put(&mut replica, revision, &key(index), "of ten bytes");
+            assert!(replica.last_good.bytes <= 1_000 && replica.last_good.bytes == lengths(&replica));
+        }
+        given_up += replica.take_last_good_given_up();
+        assert_eq!(given_up > 0, round > 0);
+        match round {
+            0 => replica.confirm(&at(revision), &but(&[])),
+            1 => {
+                let held = held(&replica);
+                assert!(held.len() > 30 && held[0].0 > key(50).as_str(), "the oldest go first");
+            }
+            _ => {}
+        }
+    }
+    replica.confirm(&at(revision), &but(&[]));
+    assert_eq!((replica.last_good.bytes, replica.pending(), replica.last_good.earlier.len()), (0, 0, 0));
 }
 
 #[test]
