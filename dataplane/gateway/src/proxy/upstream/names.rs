@@ -136,12 +136,16 @@ impl Default for Names {
 
 impl Names {
     fn new(source: Source) -> Self {
+        Self::bounded(source, MAX_LOOKUPS, MAX_SLOW_LOOKUPS)
+    }
+
+    fn bounded(source: Source, places: usize, slow_places: usize) -> Self {
         Self(Arc::new(Shared {
             cache: Mutex::default(),
             source,
             settings: Mutex::default(),
-            places: Semaphore::new(MAX_LOOKUPS),
-            slow_places: Semaphore::new(MAX_SLOW_LOOKUPS),
+            places: Semaphore::new(places),
+            slow_places: Semaphore::new(slow_places),
             failed: AtomicU64::new(0),
             thread: Thread::start().map_err(Arc::new),
         }))

@@ -118,7 +118,7 @@ async fn connect(client: &UpstreamClient, upstream: &Upstream) -> Result<(), Ups
 
 #[test]
 fn names_that_hang_hold_up_nobody_elses_connections_on_the_same_thread() {
-    const HANGING: usize = MAX_SLOW_LOOKUPS + 16;
+    const HANGING: usize = 64;
     let asking = asking("", "");
     on_a_serving_thread(async {
         let (backend, _) = backend().await;
@@ -139,16 +139,28 @@ fn names_that_hang_hold_up_nobody_elses_connections_on_the_same_thread() {
             assert!(matches!(error, UpstreamError::ConnectTimeout(_)), "{error:?}");
         }
         assert_eq!(asking.names.failed(), HANGING as u64);
-        // Nor do they the second time, when they wait for the few places that such names have.
-        for number in 0..HANGING {
-            let client = client.clone();
-            hanging.spawn_local(async move {
-                connect(&client, &reaching(&format!("http://{number}.silent.test:1"))).await
-            });
-        }
-        let two = reaching(&format!("http://two.answers.test:{}", backend.port()));
-        connect(&client, &two).await.unwrap();
     });
+}
+
+#[tokio::test]
+async fn names_that_hung_before_take_nobody_elses_places() {
+    const PLACES: usize = 4;
+    let Asking { server, _directory, .. } = asking("", "");
+    let names = Names::bounded(server.system(&_directory, "", ""), PLACES, 1);
+    let look_up = async |within: Duration| {
+        let hanging = (0..PLACES)
+            .map(async |number| names.addresses(&format!("{number}.silent.test"), within).await.is_err());
+        assert!(futures_util::future::join_all(hanging).await.iter().all(|failed| *failed));
+    };
+    look_up(SOON).await;
+    eventually("they are looked up again", async || {
+        look_up(Duration::from_millis(1)).await;
+        names.0.slow_places.available_permits() == 0
+    })
+    .await;
+    names.addresses("one.answers.test", LOOKUP_LIMIT).await.unwrap();
+    assert_eq!(names.0.slow_places.available_permits(), 0, "they hang still");
+    assert_eq!(names.0.places.available_permits(), PLACES);
 }
 
 #[tokio::test]
