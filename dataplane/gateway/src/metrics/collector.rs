@@ -16,6 +16,7 @@ use super::{ApiStats, GatewayMetrics, Histogram, Retry, WorkerMetrics};
 use crate::{
     health::{Endpoints, millis},
     problem::Reason,
+    proxy::Connector,
 };
 
 /// Shows a gateway's metrics in a registry.
@@ -101,6 +102,11 @@ impl Collector for Collected {
                 "hanse_gateway_upstream_checks_late",
                 "Health checks that had to wait for others by more than a tenth of their interval",
                 metrics.checks_late.load(Ordering::Relaxed),
+            ),
+            (
+                "hanse_gateway_upstream_lookups_failed",
+                "Lookups of upstreams' names that found no address",
+                Connector::failed_lookups(),
             ),
             (
                 "hanse_gateway_lost_access_log_lines",

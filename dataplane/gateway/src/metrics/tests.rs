@@ -40,6 +40,7 @@ fn counters_of_all_threads_are_shown_as_one() {
         r#"hanse_gateway_request_duration_seconds_bucket{le="0.005"} 1"#,
         r#"hanse_gateway_request_duration_seconds_bucket{le="+Inf"} 2"#,
         r#"hanse_gateway_upstream_checks_late_total 3"#,
+        r#"hanse_gateway_upstream_lookups_failed_total "#,
         r#"hanse_gateway_active_connections 0"#,
         r#"hanse_gateway_config_revision{scope="runtime/eu-west/production"} 42"#,
     ] {

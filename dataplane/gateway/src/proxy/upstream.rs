@@ -4,6 +4,7 @@
 //! told to: what is sent again is decided in [`tries`](super::tries), and nowhere else.
 
 mod connector;
+mod names;
 
 use std::{
     cell::RefCell,
@@ -18,7 +19,10 @@ use tokio::time::Instant;
 use tower::Service as _;
 
 pub(crate) use self::connector::Connector;
-use self::connector::{BoxError, ConnectTimeout};
+use self::{
+    connector::{BoxError, ConnectTimeout},
+    names::Names,
+};
 use super::body::RequestBody;
 use crate::{
     health::{EndpointHealth, Failure},
@@ -200,6 +204,7 @@ pub(super) struct UpstreamClient(Rc<Connections>);
 struct Connections {
     idle: RefCell<HashMap<u64, Idle>>,
     connectors: RefCell<HashMap<u64, (Weak<ConnectProfile>, Connector)>>,
+    names: Names,
 }
 
 /// Connections to one endpoint that wait for a request, the last used at the end.
@@ -290,7 +295,7 @@ impl UpstreamClient {
         }
         // A new profile is rare, and the time to forget those that nothing uses any more.
         connectors.retain(|_, (profile, _)| profile.strong_count() > 0);
-        let connector = Connector::new(profile);
+        let connector = Connector::over(profile, &self.0.names);
         connectors.insert(profile.id, (Arc::downgrade(profile), connector.clone()));
         connector
     }

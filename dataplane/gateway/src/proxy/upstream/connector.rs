@@ -12,6 +12,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::Service;
 
+use super::names::{Lookup, LookupError, Names};
 use crate::{
     proxy::accept::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES},
     table::ConnectProfile,
@@ -21,19 +22,35 @@ pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// No connection within the profile's time.
 #[derive(Debug, thiserror::Error)]
-#[error("no connection within {0:?}")]
-pub(super) struct ConnectTimeout(Duration);
+pub(super) enum ConnectTimeout {
+    /// All of it went by.
+    #[error("no connection within {0:?}")]
+    Connection(Duration),
+    /// What a lookup may take of it did.
+    #[error("no connection, for the lookup of the name took too long")]
+    Lookup(#[source] BoxError),
+}
 
 /// Connects as one profile says.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    inner: HttpsConnector<HttpConnector>,
+    inner: HttpsConnector<HttpConnector<Lookup>>,
     timeout: Duration,
 }
 
 impl Connector {
+    /// Looks names up as the process does.
     pub(crate) fn new(profile: &ConnectProfile) -> Self {
-        let mut tcp = HttpConnector::new();
+        Self::over(profile, &Names::default())
+    }
+
+    /// Lookups of the process that found no address so far.
+    pub(crate) fn failed_lookups() -> u64 {
+        Names::default().failed()
+    }
+
+    pub(super) fn over(profile: &ConnectProfile, names: &Names) -> Self {
+        let mut tcp = HttpConnector::new_with_resolver(names.within(profile.timeout));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
@@ -64,7 +81,18 @@ impl Service<Uri> for Connector {
         let connecting = self.inner.call(uri);
         let timeout = self.timeout;
         Box::pin(async move {
-            tokio::time::timeout(timeout, connecting).await.map_err(|_elapsed| ConnectTimeout(timeout))?
+            match tokio::time::timeout(timeout, connecting).await {
+                Err(_elapsed) => Err(ConnectTimeout::Connection(timeout).into()),
+                Ok(Err(error)) if is_late_lookup(&*error) => Err(ConnectTimeout::Lookup(error).into()),
+                Ok(connected) => connected,
+            }
         })
     }
+}
+
+/// Whether it is, below all that wraps it, a lookup that took too long.
+fn is_late_lookup(error: &(dyn std::error::Error + 'static)) -> bool {
+    let lookup = std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<LookupError>());
+    lookup.is_some_and(LookupError::is_timeout)
 }

@@ -1,0 +1,283 @@
+//! Lookups as the system is set up: `/etc/hosts` first, then the name servers and search domains of `/etc/resolv.conf`.
+//!
+//! Both files are read with every lookup, as the C library does it: a network that comes up later, or changes, needs no
+//! restart. Lines that make no sense are passed over, as there. Other sources that `nsswitch.conf` may name are not asked.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::{Either, select};
+use hickory_resolver::{
+    Resolver, TokioResolver,
+    config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    lookup::Lookup,
+    net::{NetError, runtime::TokioRuntimeProvider},
+    proto::rr::{Name, RecordType},
+};
+
+use super::{Addresses, LookupError, cache::MIN_TTL};
+
+/// One try to get one answer, two name servers at a time and with datagrams sent again meanwhile. A second try begins with
+/// those that were not silent.
+pub(super) const TRY: Duration = Duration::from_millis(1_500);
+/// More tries after the first.
+const TRIES_MORE: usize = 1;
+/// When one family's addresses are there, so long for the other's: some name servers never answer for IPv6.
+const OTHER_FAMILY: Duration = Duration::from_millis(500);
+/// The C library's bounds on `nameserver` lines and `ndots`.
+const MAX_NAME_SERVERS: usize = 3;
+const MAX_NDOTS: usize = 15;
+/// The port of name servers.
+const PORT: u16 = 53;
+
+/// Where the system's settings are.
+pub(super) struct Source {
+    pub(super) hosts: PathBuf,
+    pub(super) resolv_conf: PathBuf,
+    /// Of the name servers.
+    pub(super) port: u16,
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self { hosts: "/etc/hosts".into(), resolv_conf: "/etc/resolv.conf".into(), port: PORT }
+    }
+}
+
+/// The system's settings as they were when they were read.
+pub(super) struct Settings {
+    texts: [Vec<u8>; 2],
+    hosts: HashMap<String, Vec<IpAddr>>,
+    search: Vec<Name>,
+    ndots: usize,
+    resolver: TokioResolver,
+}
+
+/// What `resolv.conf` says.
+#[derive(Debug, PartialEq)]
+struct ResolvConf {
+    name_servers: Vec<IpAddr>,
+    search: Vec<Name>,
+    ndots: usize,
+    edns0: bool,
+}
+
+impl Settings {
+    /// What is there now: the settings of before if nothing has changed.
+    pub(super) fn read(source: &Source, before: Option<Arc<Self>>) -> Result<Arc<Self>, LookupError> {
+        // What cannot be read says nothing, as for the C library.
+        let text = |path: &Path| std::fs::read(path).unwrap_or_default();
+        let texts = [text(&source.hosts), text(&source.resolv_conf)];
+        if let Some(before) = before
+            && before.texts == texts
+        {
+            return Ok(before);
+        }
+        let hosts = hosts(&String::from_utf8_lossy(&texts[0]));
+        let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1]));
+        let resolver = resolver(&conf, source.port).map_err(LookupError::Failed)?;
+        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolver }))
+    }
+
+    /// The addresses of a name in lower case, and how long they hold.
+    pub(super) async fn look_up(&self, name: &str) -> Result<(Addresses, Duration), LookupError> {
+        let bare = name.strip_suffix('.').unwrap_or(name);
+        if let Some(addresses) = self.hosts.get(bare).and_then(|found| Addresses::new(found.iter().copied()))
+        {
+            return Ok((addresses, MIN_TTL));
+        }
+        if bare == "localhost" || bare.ends_with(".localhost") {
+            let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
+            return Addresses::new(loopback).map(|found| (found, MIN_TTL)).ok_or(LookupError::NoAddress);
+        }
+        let mut failed = None;
+        for candidate in candidates(name, &self.search, self.ndots)? {
+            match self.ask(candidate).await {
+                Err(LookupError::NoAddress) => {}
+                // A name server that answers and cannot say: as the C library, see what the next name brings.
+                Err(error @ LookupError::Failed(NetError::Dns(_))) => failed = Some(error),
+                found_or_silent => return found_or_silent,
+            }
+        }
+        Err(failed.unwrap_or(LookupError::NoAddress))
+    }
+
+    /// Asks name servers for one absolute name.
+    async fn ask(&self, name: Name) -> Result<(Addresses, Duration), LookupError> {
+        let v4 = pin!(self.resolver.lookup(name.clone(), RecordType::A));
+        let v6 = pin!(self.resolver.lookup(name, RecordType::AAAA));
+        let (one, other) = match select(v4, v6).await {
+            Either::Left((v4, v6)) => (v4, Either::Right(v6)),
+            Either::Right((v6, v4)) => (v6, Either::Left(v4)),
+        };
+        let other = match &one {
+            Ok(found) if addresses(found).next().is_some() => {
+                tokio::time::timeout(OTHER_FAMILY, other).await.unwrap_or(Err(NetError::Timeout))
+            }
+            _ => other.await,
+        };
+        let both = [one, other];
+        let found = || both.iter().flatten();
+        if let Some(addresses) = Addresses::new(found().flat_map(addresses)) {
+            let ttl = found().flat_map(|lookup| lookup.answers().iter().map(|record| record.ttl)).min();
+            return Ok((addresses, Duration::from_secs(ttl.unwrap_or(0).into())));
+        }
+        if both.iter().flatten().next().is_none() && both.iter().any(is_nx_domain) {
+            return Err(LookupError::NoAddress);
+        }
+        let failure = both.into_iter().filter_map(Result::err).find(|error| !error.is_no_records_found());
+        Err(failure.map_or(LookupError::NoAddress, LookupError::Failed))
+    }
+}
+
+fn addresses(lookup: &Lookup) -> impl Iterator<Item = IpAddr> {
+    lookup.answers().iter().filter_map(|record| record.data.ip_addr())
+}
+
+fn is_nx_domain(answer: &Result<Lookup, NetError>) -> bool {
+    answer.as_ref().is_err_and(NetError::is_nx_domain)
+}
+
+/// The absolute names that may be meant, in order: a name with fewer dots than `ndots` is one of a search domain first.
+fn candidates(name: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, LookupError> {
+    let name = Name::from_ascii(name).map_err(|error| LookupError::Malformed(error.to_string()))?;
+    if name.is_fqdn() {
+        return Ok(vec![name]);
+    }
+    let dots = name.iter().count().saturating_sub(1);
+    let mut names: Vec<Name> =
+        search.iter().filter_map(|domain| name.clone().append_domain(domain).ok()).collect();
+    let mut absolute = name;
+    absolute.set_fqdn(true);
+    match dots >= ndots {
+        true => names.insert(0, absolute),
+        false => names.push(absolute),
+    }
+    Ok(names)
+}
+
+fn resolver(conf: &ResolvConf, port: u16) -> Result<TokioResolver, NetError> {
+    let servers = conf.name_servers.iter().map(|address| {
+        let mut server = NameServerConfig::udp_and_tcp(*address);
+        server.connections.iter_mut().for_each(|connection| connection.port = port);
+        server
+    });
+    let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let options: &mut ResolverOpts = builder.options_mut();
+    options.timeout = TRY;
+    options.attempts = TRIES_MORE;
+    options.edns0 = conf.edns0;
+    // What it found is kept by us, and `hosts` is read by us: one family's line there must not send us to name servers.
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    builder.build()
+}
+
+/// `address name name …` lines.
+fn hosts(text: &str) -> HashMap<String, Vec<IpAddr>> {
+    let mut hosts = HashMap::<_, Vec<_>>::new();
+    for line in text.lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
+        for name in words {
+            let known = hosts.entry(name.to_ascii_lowercase()).or_default();
+            if !known.contains(&address) {
+                known.push(address);
+            }
+        }
+    }
+    hosts
+}
+
+impl ResolvConf {
+    fn parse(text: &str) -> Self {
+        let mut conf = Self { name_servers: Vec::new(), search: Vec::new(), ndots: 1, edns0: false };
+        for line in text.lines() {
+            let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
+            match words.next() {
+                Some("nameserver") if conf.name_servers.len() < MAX_NAME_SERVERS => {
+                    conf.name_servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
+                }
+                // The last of both holds.
+                Some("search" | "domain") => {
+                    conf.search = words.filter_map(|word| Name::from_ascii(word).ok()).collect();
+                }
+                Some("options") => words.for_each(|option| conf.option(option)),
+                _ => {}
+            }
+        }
+        if conf.name_servers.is_empty() {
+            conf.name_servers.push(Ipv4Addr::LOCALHOST.into()); // as the C library
+        }
+        conf
+    }
+
+    fn option(&mut self, option: &str) {
+        match option.split_once(':') {
+            Some(("ndots", number)) => {
+                self.ndots = number.parse().map_or(self.ndots, |ndots: usize| ndots.min(MAX_NDOTS));
+            }
+            None if option == "edns0" => self.edns0 = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resolv_conf_is_read_as_the_c_library_reads_it() {
+        let conf = ResolvConf::parse(
+            "# made by hand\nnameserver 10.0.0.10\nnameserver fe80::1%eth0\nnameserver\t::1 ; the last\nnonsense\n\
+             domain example.org\nsearch shop.svc.cluster.local svc.cluster.local\noptions ndots:5 edns0 no-such:thing\n",
+        );
+        let name = |text: &str| Name::from_ascii(text).unwrap();
+        let expected = ResolvConf {
+            name_servers: vec!["10.0.0.10".parse().unwrap(), "::1".parse().unwrap()],
+            search: vec![name("shop.svc.cluster.local"), name("svc.cluster.local")],
+            ndots: 5,
+            edns0: true,
+        };
+        assert_eq!(conf, expected);
+        assert_eq!(ResolvConf::parse("").name_servers, [Ipv4Addr::LOCALHOST]);
+    }
+
+    #[test]
+    fn names_are_completed_as_the_c_library_does_it() {
+        let search =
+            ["shop.svc.cluster.local", "svc.cluster.local"].map(|name| Name::from_ascii(name).unwrap());
+        let tried = |name: &str, ndots| -> Vec<String> {
+            candidates(name, &search, ndots).unwrap().iter().map(Name::to_string).collect()
+        };
+        let completed =
+            |name: &str| [format!("{name}.shop.svc.cluster.local."), format!("{name}.svc.cluster.local.")];
+        let [a, b] = completed("orders");
+        assert_eq!(tried("orders", 5), [&a, &b, "orders."]);
+        let [a, b] = completed("orders.shop");
+        assert_eq!(tried("orders.shop", 5), [&a, &b, "orders.shop."]);
+        assert_eq!(tried("orders.shop", 1), ["orders.shop.", &a, &b]);
+        assert_eq!(tried("orders.shop.", 5), ["orders.shop."]);
+        let [a, b] = completed("my_service");
+        assert_eq!(tried("my_service", 1), [&a, &b, "my_service."]);
+        assert!(matches!(candidates("a..b", &search, 1), Err(LookupError::Malformed(_))));
+    }
+
+    #[test]
+    fn lines_of_hosts_add_up() {
+        let hosts = hosts(
+            "127.0.0.1 localhost # us\n::1 localhost ip6-localhost\n10.0.0.7 Orders orders\nbad line\n",
+        );
+        assert_eq!(hosts["localhost"], ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
+        assert_eq!(hosts["orders"], ["10.0.0.7".parse::<IpAddr>().unwrap()]);
+        assert_eq!(hosts.len(), 3);
+    }
+}
