@@ -47,8 +47,8 @@ use self::{
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 /// Of a connection's time, the lookup of its name may take so much: what is left must do for TCP and TLS.
 const SHARE_OF_CONNECT: (u32, u32) = (3, 4);
-/// Lookups under way at once; others wait for their places, within their own time. Each has two sockets, a dozen if it is
-/// sent again to two silent name servers: these are six thousand descriptors at most, of those a gateway may have.
+/// Lookups under way at once; others wait for their places, within their own time. Each has two sockets, and 18 if it is
+/// sent thrice to three silent name servers: these are nine thousand descriptors at most, of those a gateway may have.
 const MAX_LOOKUPS: usize = 512;
 /// Names whose last lookup took too long have places of their own, and few: whoever owns many names that hang takes the
 /// others' places once at most. Enough for all names to come back within seconds once name servers answer.

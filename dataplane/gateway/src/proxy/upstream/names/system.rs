@@ -8,11 +8,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use futures_util::future::{Either, select};
+use futures_util::{
+    StreamExt as _,
+    future::{Either, select},
+    stream::FuturesUnordered,
+};
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
@@ -23,11 +30,12 @@ use hickory_resolver::{
 
 use super::{Addresses, LookupError, cache::MIN_TTL};
 
-/// One try to get one answer, two name servers at a time and with datagrams sent again meanwhile. A second try begins with
-/// those that were not silent.
+/// One try to get one answer of one name server, with datagrams sent again meanwhile.
 pub(super) const TRY: Duration = Duration::from_millis(1_500);
 /// More tries after the first.
 const TRIES_MORE: usize = 1;
+/// The next name server is asked, too, when one is silent for this time: most answer within some milliseconds.
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 /// When one family's addresses are there, so long for the other's: some name servers never answer for IPv6.
 const OTHER_FAMILY: Duration = Duration::from_millis(500);
 /// The C library's bounds on `nameserver` lines and `ndots`.
@@ -56,7 +64,10 @@ pub(super) struct Settings {
     hosts: HashMap<String, Vec<IpAddr>>,
     search: Vec<Name>,
     ndots: usize,
-    resolver: TokioResolver,
+    /// One per name server. One for all would take the first one's failure for the answer.
+    resolvers: Vec<TokioResolver>,
+    /// The name server that answered last is asked first.
+    first: AtomicUsize,
 }
 
 /// What `resolv.conf` says.
@@ -81,8 +92,10 @@ impl Settings {
         }
         let hosts = hosts(&String::from_utf8_lossy(&texts[0]));
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1]));
-        let resolver = resolver(&conf, source.port).map_err(LookupError::Failed)?;
-        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolver }))
+        let resolvers = conf.name_servers.iter().map(|server| resolver(*server, source.port, conf.edns0));
+        let resolvers = resolvers.collect::<Result<_, _>>().map_err(LookupError::Failed)?;
+        let first = AtomicUsize::new(0);
+        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolvers, first }))
     }
 
     /// The addresses of a name in lower case, and how long they hold.
@@ -110,8 +123,8 @@ impl Settings {
 
     /// Asks name servers for one absolute name.
     async fn ask(&self, name: Name) -> Result<(Addresses, Duration), LookupError> {
-        let v4 = pin!(self.resolver.lookup(name.clone(), RecordType::A));
-        let v6 = pin!(self.resolver.lookup(name, RecordType::AAAA));
+        let v4 = pin!(self.ask_for(&name, RecordType::A));
+        let v6 = pin!(self.ask_for(&name, RecordType::AAAA));
         let (one, other) = match select(v4, v6).await {
             Either::Left((v4, v6)) => (v4, Either::Right(v6)),
             Either::Right((v6, v4)) => (v6, Either::Left(v4)),
@@ -133,6 +146,32 @@ impl Settings {
         }
         let failure = both.into_iter().filter_map(Result::err).find(|error| !error.is_no_records_found());
         Err(failure.map_or(LookupError::NoAddress, LookupError::Failed))
+    }
+
+    /// One family's addresses from whichever name server can say: the next one is asked when one cannot, or is silent.
+    async fn ask_for(&self, name: &Name, family: RecordType) -> Result<Lookup, NetError> {
+        let servers = self.resolvers.len();
+        let first = self.first.load(Ordering::Relaxed);
+        let mut others = (0..servers).map(|number| (first + number) % servers);
+        let mut asked = FuturesUnordered::new();
+        let mut failure = NetError::NoConnections;
+        loop {
+            if let Some(server) = others.next() {
+                let answer = self.resolvers[server].lookup(name.clone(), family);
+                asked.push(async move { (server, answer.await) });
+            }
+            match tokio::time::timeout(NEXT_AFTER, asked.next()).await {
+                Err(_silent) => {}
+                Ok(None) => return Err(failure),
+                Ok(Some((server, answer))) => match answer {
+                    Err(error) if !error.is_no_records_found() => failure = error,
+                    said => {
+                        self.first.store(server, Ordering::Relaxed);
+                        return said;
+                    }
+                },
+            }
+        }
     }
 }
 
@@ -162,18 +201,15 @@ fn candidates(name: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, Lo
     Ok(names)
 }
 
-fn resolver(conf: &ResolvConf, port: u16) -> Result<TokioResolver, NetError> {
-    let servers = conf.name_servers.iter().map(|address| {
-        let mut server = NameServerConfig::udp_and_tcp(*address);
-        server.connections.iter_mut().for_each(|connection| connection.port = port);
-        server
-    });
-    let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+fn resolver(server: IpAddr, port: u16, edns0: bool) -> Result<TokioResolver, NetError> {
+    let mut server = NameServerConfig::udp_and_tcp(server);
+    server.connections.iter_mut().for_each(|connection| connection.port = port);
+    let config = ResolverConfig::from_name_servers(vec![server]);
     let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
     let options: &mut ResolverOpts = builder.options_mut();
     options.timeout = TRY;
     options.attempts = TRIES_MORE;
-    options.edns0 = conf.edns0;
+    options.edns0 = edns0;
     // What it found is kept by us, and `hosts` is read by us: one family's line there must not send us to name servers.
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;

@@ -264,6 +264,25 @@ async fn short_names_are_completed_and_hosts_come_first() {
 }
 
 #[tokio::test]
+async fn a_name_server_that_cannot_say_or_is_silent_has_another_beside_it() {
+    let (one, other) = NameServer::two();
+    let directory = tempfile::tempdir().unwrap();
+    let names = Names::new(one.system(&directory, "", "nameserver 127.0.0.2"));
+    one.tell("fails.test", Does::Fail);
+    one.tell("hangs.test", Does::KeepSilent);
+    for name in ["fails.test", "hangs.test"] {
+        other.tell(name, Does::answer(&["10.0.0.1"], 60));
+        let found = names.addresses(name, LOOKUP_LIMIT).await.unwrap();
+        assert_eq!(found.in_turn()[0].ip().to_string(), "10.0.0.1", "{name}");
+    }
+    one.tell("back.test", Does::answer(&["10.0.0.2"], 60));
+    other.tell("back.test", Does::Fail);
+    // The one that answered last is asked first, and is not believed for ever.
+    assert!(names.addresses("back.test", LOOKUP_LIMIT).await.is_ok());
+    assert_eq!(names.failed(), 0);
+}
+
+#[tokio::test]
 async fn a_changed_file_holds_at_once() {
     let asking = asking("10.0.0.7 cart\n", "");
     assert_eq!(asking.addresses("cart").await.unwrap(), ["10.0.0.7"]);

@@ -44,7 +44,22 @@ struct State {
 
 impl NameServer {
     pub(super) fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        Self::on(UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// Two of them: as `nameserver 127.0.0.1` and `nameserver 127.0.0.2`.
+    pub(super) fn two() -> (Self, Self) {
+        loop {
+            let one = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let port = one.local_addr().unwrap().port();
+            // Somebody else may have that port there.
+            if let Ok(other) = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), port)) {
+                return (Self::on(one), Self::on(other));
+            }
+        }
+    }
+
+    fn on(socket: UdpSocket) -> Self {
         socket.set_read_timeout(Some(LOOK)).unwrap();
         let port = socket.local_addr().unwrap().port();
         let state = Arc::<Mutex<State>>::default();
