@@ -74,7 +74,7 @@ impl Worker {
     pub(super) fn run(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let ended = runtime.block_on(self.serve(sockets, shutdown));
-        // Name lookups run on the runtime's blocking threads and may hang: nothing waits for them.
+        // Whatever blocks is left to itself: nothing waits for it.
         runtime.shutdown_background();
         ended
     }
