@@ -2,13 +2,17 @@
 
 mod restored;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use hanse_link::{Position, Replica, Replicas};
 use hanse_state::{
     Lineage, Revision, State,
     port::{BoxFuture, Projected, Replicated, ScopeEffect},
-    projection::{self, Projection, ScopeChange},
+    projection::{self, Between, Projection, ScopeChange},
 };
 use hanse_transport::Shutdown;
 use tokio::sync::watch;
@@ -89,21 +93,21 @@ impl Projector {
         let to = Position { lineage: lineage_of(lineage), revision: state.revision() };
         let effects = projection::effects(&changes);
         debug!(revision = to.revision, scopes = effects.len(), units = projection.last_units(), "projected");
-        let restored = &mut self.restored;
+        let (restored, between) = (&mut self.restored, projection.last_between());
         self.replicas.update_all(|replicas| {
             for change in changes {
                 let Some(change) = restored.take_in(change) else { continue };
                 if change.dropped {
                     replicas.remove(&change.scope);
                 } else {
-                    advance(replicas.replica(&change.scope), to, change.upserts, change.removals);
+                    advance(replicas.replica(&change.scope), to, change.upserts, change.removals, between);
                 }
             }
             restored.catch_up(to, replicas);
             for scope in projection.scopes().filter(|scope| !restored.awaits(scope)) {
                 let replica = replicas.replica(scope);
                 if replica.position() != Some(&to) {
-                    advance(replica, to, Vec::new(), Vec::new());
+                    advance(replica, to, Vec::new(), Vec::new(), between);
                 }
             }
         });
@@ -118,14 +122,31 @@ impl Projector {
     }
 }
 
+/// Moves a replica on. Whoever stands between the two positions, because another node stepped there, is led on too: told of what
+/// it may have met, or given the whole.
 fn advance(
     replica: &mut Replica,
     to: Position,
-    upserts: Vec<(Arc<str>, bytes::Bytes)>,
-    removals: Vec<Arc<str>>,
+    mut upserts: Vec<(Arc<str>, bytes::Bytes)>,
+    mut removals: Vec<Arc<str>>,
+    between: &Between,
 ) {
+    let advanced = match between {
+        Between::Unknown => replica.jump(to, upserts, removals),
+        Between::Keys { touched, passed } => {
+            if !touched.is_empty() {
+                let changed: BTreeSet<_> =
+                    upserts.iter().map(|(key, _)| key).chain(&removals).cloned().collect();
+                let unchanged = touched.iter().filter(|key| !changed.contains(*key));
+                upserts
+                    .extend(unchanged.filter_map(|key| Some((Arc::clone(key), replica.get(key)?.clone()))));
+            }
+            removals.extend(passed.iter().cloned());
+            replica.advance(to, upserts, removals)
+        }
+    };
     // Only a defect can break this rule: the projection goes forward in one lineage per process.
-    if let Err(error) = replica.advance(to, upserts, removals) {
+    if let Err(error) = advanced {
         error!(%error, "a scope did not take its changes; its subscribers stay where they are");
     }
 }

@@ -11,6 +11,7 @@
 //! Environments and Bindings *place* anchors in scopes; a *step* from one state to another works out which units may have
 //! changed and compares only those.
 
+mod between;
 mod encode;
 mod naive;
 mod presence;
@@ -26,6 +27,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use hanse_topology::ScopeId;
 
+pub use between::Between;
 pub(crate) use encode::route_len;
 pub use naive::from_scratch;
 pub use preview::preview;
@@ -73,6 +75,7 @@ pub struct Projection {
     present: Index,
     scopes: BTreeSet<ScopeId>,
     last_units: usize,
+    last_between: Between,
 }
 
 impl Projection {
@@ -89,6 +92,7 @@ impl Projection {
         let step = Step::between(&self.at, state);
         let mut present = self.present.clone();
         present.add(&step);
+        let between = step.between_revisions();
         let (changes, units) = step.run(&Side::new(&self.at, &self.present), &Side::new(state, &present));
         for change in &changes {
             if change.dropped {
@@ -99,7 +103,7 @@ impl Projection {
         }
         self.at = state.clone();
         self.present = present;
-        self.last_units = units;
+        (self.last_units, self.last_between) = (units, between);
         changes
     }
 
@@ -111,6 +115,11 @@ impl Projection {
     /// The scopes that exist, in order.
     pub fn scopes(&self) -> impl Iterator<Item = &ScopeId> {
         self.scopes.iter()
+    }
+
+    /// What the last [`advance`](Self::advance) passed over.
+    pub fn last_between(&self) -> &Between {
+        &self.last_between
     }
 
     /// How many units the last [`advance`](Self::advance) compared: its cost.

@@ -209,6 +209,18 @@ impl Replica {
         Ok(self.root())
     }
 
+    /// As [`Self::advance`], though what came and went on the way is unknown: positions between the two are out of reach then.
+    pub fn jump(
+        &mut self,
+        to: Position,
+        upserts: Vec<(Arc<str>, Bytes)>,
+        removals: Vec<Arc<str>>,
+    ) -> Result<Root, AdvanceError> {
+        let prepared = self.prepare_jump(to, upserts, removals)?;
+        self.commit(prepared)?;
+        Ok(self.root())
+    }
+
     /// Makes `content` the whole content, at `to`. Refused if `to` may not follow the present position. Positions between
     /// the two are out of reach then, because what came and went between them is unknown; earlier ones still are within
     /// it. Of another lineage, the floor is `to`.

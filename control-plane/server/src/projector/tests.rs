@@ -113,6 +113,65 @@ async fn scopes_follow_the_state_and_each_step_is_remembered() {
     task.await.unwrap();
 }
 
+/// Another node took the same revisions one by one, and an agent that comes from there stands between.
+#[tokio::test]
+async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
+    let alone = Arc::new(Alone::default());
+    let replicas = Replicas::new();
+    let (projector, handle) = Projector::new(alone.clone(), replicas.clone());
+    let (trigger, shutdown) = ShutdownTrigger::new();
+    let task = tokio::spawn(projector.run(shutdown));
+    let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
+    alone.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+    for yaml in [PLACES, SERVED, "{kind: Plan, name: gold, spec: {rate: {requests: 1, per: minute}}}"] {
+        alone.put(yaml);
+    }
+    let from = alone.current().revision();
+    handle.effects(from).await;
+
+    // Nothing yields between these: to this node they are one step.
+    let plan = |name: &str, requests: u32| {
+        alone.put(&format!(
+            "{{kind: Plan, name: {name}, spec: {{rate: {{requests: {requests}, per: minute}}}}}}"
+        ));
+        let mut content = hanse_state::projection::from_scratch(&alone.current());
+        (alone.current().revision(), content.remove(&scope).unwrap())
+    };
+    let between = [plan("passing", 1), plan("gold", 2), plan("gold", 1)];
+    alone.delete(Kind::Plan, "passing");
+    alone.put("{kind: Plan, name: new}");
+    let to = alone.current().revision();
+    let effects = handle.effects(to).await;
+    assert!(effects.iter().all(|effect| (effect.upserts, effect.removals) == (1, 0)), "{effects:?}");
+    replicas.read(|map| {
+        let replica = &map[&scope];
+        for (revision, content) in between {
+            let changes = replica.changes_since(revision).expect("it is within the window");
+            let mut content: std::collections::BTreeMap<Arc<str>, bytes::Bytes> =
+                content.into_iter().map(|(key, value)| (key.as_str().into(), value)).collect();
+            content.extend(changes.upserts);
+            changes.removals.iter().for_each(|key| drop(content.remove(key)));
+            assert!(content.into_iter().eq(replica.content()), "from {revision}");
+        }
+    });
+    trigger.trigger();
+    task.await.unwrap();
+}
+
+#[test]
+fn a_step_of_which_the_journal_does_not_tell_leads_on_from_its_start_only() {
+    let at = |revision| Position {
+        lineage: hanse_sync::Lineage { generation: 1, id: [1; 16], parent: None },
+        revision,
+    };
+    let mut replica = Replica::new();
+    for revision in [5, 9] {
+        advance(&mut replica, at(revision), Vec::new(), Vec::new(), &Between::Unknown);
+    }
+    assert!(replica.changes_since(5).is_some() && replica.changes_since(9).is_some());
+    assert!((6..9).all(|between| replica.changes_since(between).is_none()));
+}
+
 const SERVED: &str = "{kind: Api, name: orders, spec: {context: /orders, version: \"1\", operations: [{method: GET, path: /x}]}}
 ---
 {kind: Upstream, name: orders, spec: {endpoints: [{url: \"http://10.0.0.1\"}]}}

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hanse_topology::ScopeId;
 
 use super::{
-    ScopeChange,
+    Between, ScopeChange,
     presence::{Placement, Present, Side},
     unit::{self, Anchor, Unit},
 };
@@ -23,6 +23,8 @@ pub(super) struct Step<'a> {
     units: BTreeMap<Unit, Touch>,
     /// How many more (or fewer) Bindings and Environments bring an anchor into a scope; never 0.
     placed: BTreeMap<(Anchor, ScopeId), isize>,
+    /// The journal said what changed, not a comparison of the states.
+    is_told: bool,
 }
 
 /// Where a unit has to be compared.
@@ -37,13 +39,29 @@ enum Touch {
 impl<'a> Step<'a> {
     /// Works out what the changes between the two states can have touched.
     pub(super) fn between(before: &'a State, after: &'a State) -> Self {
-        let mut step = Self { before, after, units: BTreeMap::new(), placed: BTreeMap::new() };
+        let told = told_keys(before, after);
+        let (units, placed, is_told) = (BTreeMap::new(), BTreeMap::new(), told.is_some());
+        let mut step = Self { before, after, units, placed, is_told };
         let mut placers = Placers::default();
-        for key in changed_keys(before, after) {
+        for key in told.unwrap_or_else(|| all_keys(before, after)) {
             step.touch(key, &mut placers);
         }
         step.place(placers);
         step
+    }
+
+    /// What may have been there between the two states and is not to be seen in how they differ.
+    pub(super) fn between_revisions(&self) -> Between {
+        if !self.is_told {
+            return Between::Unknown;
+        }
+        let is_one_revision = self.after.revision().saturating_sub(self.before.revision()) <= 1;
+        let units = self.units.keys().filter(|_| !is_one_revision);
+        let exists =
+            |unit: &Unit| [self.before, self.after].iter().any(|state| state.get(unit.resource()).is_some());
+        let (touched, passed): (Vec<_>, Vec<_>) = units.partition(|unit| exists(unit));
+        let keys = |units: Vec<&Unit>| units.into_iter().map(Unit::key).collect();
+        Between::Keys { touched: keys(touched), passed: keys(passed) }
     }
 
     /// Anchors brought into scopes by more or fewer placers than before, and by how many.
@@ -184,17 +202,21 @@ struct Placers {
     bindings: BTreeSet<ResourceKey>,
 }
 
-/// The keys put or deleted between two states: from the journal, else all there are.
-fn changed_keys(before: &State, after: &State) -> BTreeSet<ResourceKey> {
+/// The keys put or deleted between two states, if the journal tells.
+fn told_keys(before: &State, after: &State) -> Option<BTreeSet<ResourceKey>> {
     let one_history = before.lineage() == after.lineage();
-    if one_history && before.revision() > 0 && before.revision() <= after.revision() {
-        if before.revision() == after.revision() {
-            return BTreeSet::new();
-        }
-        if let Some(entries) = after.journal_since(before.revision()) {
-            return entries.flat_map(|entry| entry.keys.iter().cloned()).collect();
-        }
+    if !one_history || before.revision() == 0 || before.revision() > after.revision() {
+        return None;
     }
+    if before.revision() == after.revision() {
+        return Some(BTreeSet::new());
+    }
+    let entries = after.journal_since(before.revision())?;
+    Some(entries.flat_map(|entry| entry.keys.iter().cloned()).collect())
+}
+
+/// The keys of all there is in either.
+fn all_keys(before: &State, after: &State) -> BTreeSet<ResourceKey> {
     before.resources().chain(after.resources()).map(|resource| resource.key.clone()).collect()
 }
 

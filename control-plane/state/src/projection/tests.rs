@@ -14,7 +14,7 @@ use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{Projection, ScopeChange, effects, from_scratch, preview};
+use super::{Between, Projection, ScopeChange, effects, from_scratch, preview};
 use crate::{
     Action, Change, Command, CommandBody, Kind, Outcome, ResourceKey, Spec, State, port::ScopeEffect,
 };

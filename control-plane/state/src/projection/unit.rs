@@ -47,6 +47,19 @@ pub(super) enum Anchor {
 }
 
 impl Unit {
+    /// The resource it is made from.
+    pub(super) fn resource(&self) -> &ResourceKey {
+        match self {
+            Self::Listener(key)
+            | Self::Route(key)
+            | Self::Upstream(key)
+            | Self::Embedded { revision: key, .. }
+            | Self::Plan(key)
+            | Self::Credential(key)
+            | Self::Subscription(key) => key,
+        }
+    }
+
     /// Its key in every scope.
     pub(super) fn key(&self) -> Arc<str> {
         match self {

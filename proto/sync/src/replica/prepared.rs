@@ -125,9 +125,14 @@ impl Replica {
         Ok(self.prepare(to, kind, changes))
     }
 
-    /// Prepares a move to `to` with the content as it is, though what came and went on the way is unknown.
-    pub(crate) fn prepare_jump(&self, to: Position) -> Result<Prepared, AdvanceError> {
-        let prepared = self.prepare_delta(to, Vec::new(), Vec::new())?;
+    /// As [`Self::prepare_delta`], though what came and went on the way is unknown.
+    pub(crate) fn prepare_jump(
+        &self,
+        to: Position,
+        upserts: Vec<(Arc<str>, Bytes)>,
+        removals: Vec<Arc<str>>,
+    ) -> Result<Prepared, AdvanceError> {
+        let prepared = self.prepare_delta(to, upserts, removals)?;
         let kind = if prepared.kind == Kind::Delta { Kind::Jump } else { prepared.kind };
         Ok(Prepared { kind, ..prepared })
     }

@@ -89,6 +89,18 @@ fn a_snapshot_shows_readers_the_difference_and_leaves_a_gap() {
 }
 
 #[test]
+fn a_jump_leads_from_its_start_and_from_nowhere_between() {
+    let mut replica = example();
+    let seen = replica.seen().unwrap();
+    replica.jump(at(20), puts(&[("c", "1")]), keys(&["a"])).unwrap();
+    assert_eq!(replica.changes_after(seen), changes(&[("c", "1")], &["a"]));
+    assert!((14..20).all(|between| replica.changes_since(between).is_none()));
+    assert_eq!(replica.changes_since(20), changes(&[], &[]));
+    replica.jump(at(21), puts(&[("c", "2")]), vec![]).unwrap();
+    assert!(replica.changes_since(20).is_some(), "nothing is between two revisions");
+}
+
+#[test]
 fn a_repair_in_place_starts_a_new_epoch() {
     let mut replica = example();
     let seen = replica.seen().unwrap();

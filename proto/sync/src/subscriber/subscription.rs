@@ -228,7 +228,7 @@ impl Subscription {
         }
         let change = match asked {
             // Equal content says nothing of what came and went on the way.
-            true => replica.prepare_jump(to),
+            true => replica.prepare_jump(to, Vec::new(), Vec::new()),
             false => replica.prepare_delta(to, Vec::new(), Vec::new()),
         };
         let change = change.expect("the position follows in the same lineage, and nothing changes");

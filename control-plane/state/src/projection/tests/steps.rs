@@ -132,7 +132,31 @@ fn without_a_journal_everything_is_compared() {
     world.state.journal.clear();
     let changes = world.advance();
     assert_eq!(changes.len(), 2);
+    assert_eq!(*world.projection.last_between(), Between::Unknown);
     assert_eq!(world.advance(), []);
+    assert_eq!(*world.projection.last_between(), Between::default());
+}
+
+#[test]
+fn what_came_and_went_on_the_way_is_named() {
+    let mut world = World::with_orders_bound();
+    world.accept(vec![put("Plan", "acme/silver", json!({}))]);
+    let step = |world: &mut World, changes: Vec<Vec<Change>>| {
+        for change in changes {
+            let outcome = world.apply(change);
+            assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+        }
+        world.advance();
+        world.projection.last_between().clone()
+    };
+    let keys = |keys: &[&str]| keys.iter().map(|&key| key.into()).collect();
+    let passing = || vec![vec![put("Plan", "acme/gold", json!({}))], vec![delete("Plan", "acme/gold")]];
+    let touched = vec![labelled(put("Plan", "acme/silver", json!({})), &[("a", "b")])];
+    let all = [passing(), vec![touched]].concat();
+    let expected = Between::Keys { touched: keys(&["plan/acme/silver"]), passed: keys(&["plan/acme/gold"]) };
+    assert_eq!(step(&mut world, all), expected);
+    // Of one revision the changes say all.
+    assert_eq!(step(&mut world, vec![passing().remove(0)]), Between::default());
 }
 
 #[test]
