@@ -4,6 +4,8 @@
 //! meanwhile are one. A lost agent changes no replica and so no table. Compiling and freeing tables happens here, never on
 //! a serving thread.
 
+mod news;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
@@ -13,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_link::{InUse, LinkStatus, Quarantine, Replicas};
-use hanse_sync::{Changes, Position, Replica, ReplicaMap, Seen};
+use hanse_sync::{Changes, Position, ReplicaMap, Seen};
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::Shutdown;
 use serde::Serialize;
@@ -28,6 +30,7 @@ use crate::{
         index::{Counts, ScopeIndex},
     },
 };
+use news::{Content, News};
 
 /// How often old tables are looked at: requests that began on one are decided within microseconds.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -132,26 +135,6 @@ struct KeptScope {
     quarantine: Quarantine,
     /// What is not in force as received, and what is instead.
     exceptions: BTreeMap<Arc<str>, Option<Bytes>>,
-}
-
-/// How a scope's replica differs from what is compiled.
-struct News {
-    scope: ScopeId,
-    seen: Seen,
-    position: Position,
-    content: Content,
-}
-
-enum Content {
-    /// With the last good versions that were told since, where those are not in force; of their keys always the present state.
-    Changed {
-        changes: Changes,
-        last_good: Vec<(Arc<str>, Bytes)>,
-    },
-    Whole {
-        content: Vec<(Arc<str>, Bytes)>,
-        last_good: Vec<(Arc<str>, Bytes)>,
-    },
 }
 
 impl TableKeeper {
@@ -321,33 +304,6 @@ impl Keeping {
         true
     }
 
-    fn news(&self, map: &ReplicaMap) -> Vec<News> {
-        let fresh = map.iter().filter_map(|(scope, replica)| {
-            let (seen, position) = (replica.seen()?, *replica.position()?);
-            let kept = self.scopes.get(scope);
-            if kept.is_some_and(|kept| kept.seen == seen && kept.position.is(&position)) {
-                return None;
-            }
-            let changed = kept.and_then(|kept| Some((kept, replica.changes_after(kept.seen)?)));
-            let content = match changed {
-                Some((kept, mut changes)) => {
-                    let last_good = not_in_force(replica.last_good_told_after(kept.seen), kept);
-                    touch(&mut changes, &last_good, replica);
-                    Content::Changed { changes, last_good }
-                }
-                None => {
-                    let last_good = match kept {
-                        Some(kept) => not_in_force(replica.last_good_told_after(kept.seen), kept),
-                        None => owned(replica.last_good()),
-                    };
-                    Content::Whole { content: replica.content(), last_good }
-                }
-            };
-            Some(News { scope: scope.clone(), seen, position, content })
-        });
-        fresh.filter(|news| news.scope.environment().is_some()).collect()
-    }
-
     fn gone(&self, map: &ReplicaMap) -> Vec<ScopeId> {
         let holds = |scope: &&ScopeId| map.get(scope).is_some_and(|replica| replica.position().is_some());
         self.scopes.keys().filter(|scope| !holds(scope)).cloned().collect()
@@ -407,38 +363,6 @@ impl Keeping {
         });
         handle.effective.send_replace(in_use.collect());
     }
-}
-
-/// Those last good versions in whose place something else is in force, or nothing: they came and went before they were seen
-/// here, and others use them.
-fn not_in_force<'a>(
-    last_good: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>,
-    kept: &KeptScope,
-) -> Vec<(Arc<str>, Bytes)> {
-    let in_force = |key: &str| match kept.exceptions.get(key) {
-        Some(instead) => instead.as_ref(),
-        None => kept.index.received(key),
-    };
-    owned(last_good.filter(|(key, value)| in_force(key) != Some(*value)))
-}
-
-/// Adds to the changes the present state of keys that did not change, so that their last good versions go before it.
-fn touch(changes: &mut Changes, last_good: &[(Arc<str>, Bytes)], replica: &Replica) {
-    if last_good.is_empty() {
-        return;
-    }
-    let changed = changes.upserts.iter().map(|(key, _)| key).chain(&changes.removals);
-    let changed: BTreeSet<_> = changed.cloned().collect();
-    for (key, _) in last_good.iter().filter(|(key, _)| !changed.contains(key)) {
-        match replica.get(key) {
-            Some(value) => changes.upserts.push((key.clone(), value.clone())),
-            None => changes.removals.push(key.clone()),
-        }
-    }
-}
-
-fn owned<'a>(last_good: impl Iterator<Item = (&'a Arc<str>, &'a Bytes)>) -> Vec<(Arc<str>, Bytes)> {
-    last_good.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 impl Published {
