@@ -37,7 +37,6 @@ impl Enrolment for EnrolmentService {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
-        let _turn = self.turn.lock().await;
         self.renew_leaf(request.extensions().get::<Peer>()).map(Response::new)
     }
 }

@@ -25,6 +25,9 @@ const MISSED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// also where a control node passes on the reports of all its agents.
 const NAMED_UNHEARD: usize = 256;
 
+/// A renewal so soon after one that was noted is not: a week is counted, and a gateway that renews in a loop must not keep the
+/// disk busy.
+const NOTED_AGAIN: Duration = Duration::from_secs(3600);
 /// How late an entry that was changed by hand is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -86,7 +89,7 @@ impl Known {
 impl Gateways {
     /// From the entries on disk. One that cannot be read is a gateway's of which nothing is known: it counts as seen now.
     pub(crate) fn open(config: Arc<Config>, now: u64) -> Result<Self, Error> {
-        let known = Mutex::new(read_all(&config, now)?);
+        let known = Mutex::new(read_all(&config, now, |_| false)?);
         Ok(Self { config, known, writing: Mutex::default(), changed: watch::Sender::default() })
     }
 
@@ -126,8 +129,11 @@ impl Gateways {
     /// Remembers that a gateway had its certificate renewed. It has that whether or not the disk takes the note, and waits for
     /// no disk.
     pub(crate) fn renewed(self: &Arc<Self>, name: &Name, now: u64) {
-        if let Some(Known::Admitted(admitted)) = self.known.lock().get_mut(name) {
-            admitted.seen = admitted.seen.max(now);
+        match self.known.lock().get_mut(name) {
+            Some(Known::Admitted(admitted)) if now.saturating_sub(admitted.seen) >= NOTED_AGAIN.as_secs() => {
+                admitted.seen = now;
+            }
+            _ => return, // noted not long ago
         }
         let (gateways, name) = (self.clone(), name.clone());
         tokio::task::spawn_blocking(move || gateways.write_down(&name));
@@ -139,7 +145,10 @@ impl Gateways {
         let Some(Known::Admitted(admitted)) = self.known.lock().get(name).cloned() else { return };
         let dir = self.config.gateways_dir();
         let written = match json_file::read::<Admitted>(&dir, name.as_str()) {
-            Ok(Some(found)) if found.key == admitted.key => json_file::write(&dir, name.as_str(), &admitted),
+            // Only when it was seen: whatever else differs was changed by hand.
+            Ok(Some(found)) if found.key == admitted.key && found.seen < admitted.seen => {
+                json_file::write(&dir, name.as_str(), &Admitted { seen: admitted.seen, ..found })
+            }
             Ok(_) => Ok(()), // by hand: the next look at the directory takes it in
             Err(error) => Err(error),
         };
@@ -166,7 +175,8 @@ impl Gateways {
     /// Takes in what was changed by hand.
     fn look(&self, now: u64) {
         let _writing = self.writing.lock();
-        let found = match read_all(&self.config, now) {
+        let is_known = |name: &Name| self.known.lock().contains_key(name);
+        let found = match read_all(&self.config, now, is_known) {
             Ok(found) => found,
             Err(error) => {
                 warn!(error = %telemetry::causes(&error), "cannot look at the gateways' entries");
@@ -175,6 +185,10 @@ impl Gateways {
         };
         let mut known = self.known.lock();
         let mut is_news = false;
+        if found.is_empty() && !known.is_empty() && !self.config.gateways_dir().exists() {
+            warn!("the directory of the gateways' entries is not there; going on with what is known");
+            return;
+        }
         known.retain(|name, _| {
             let stays = found.contains_key(name);
             is_news |= !stays;
@@ -223,14 +237,20 @@ impl Gateways {
     }
 }
 
-/// Every entry of the directory.
-fn read_all(config: &Config, now: u64) -> Result<BTreeMap<Name, Known>, Error> {
+/// Every entry of the directory. Says of those that cannot be read, unless they are known.
+fn read_all(
+    config: &Config,
+    now: u64,
+    is_known: impl Fn(&Name) -> bool,
+) -> Result<BTreeMap<Name, Known>, Error> {
     let dir = config.gateways_dir();
     let names = json_file::names(&dir)?.into_iter().filter_map(|name| Name::new(name).ok());
     let read = |name: Name| match json_file::read::<Admitted>(&dir, name.as_str()) {
         Ok(admitted) => admitted.map(|admitted| (name, Known::Admitted(admitted))),
         Err(error) => {
-            error!(%name, error = %telemetry::causes(&error), "cannot read what was known of this gateway");
+            if !is_known(&name) {
+                error!(%name, error = %telemetry::causes(&error), "cannot read what was known of this gateway");
+            }
             Some((name, Known::Damaged { since: now }))
         }
     };

@@ -172,4 +172,19 @@ fn what_is_changed_by_hand_is_noticed_and_what_this_agent_writes_is_not_undone()
     gateways.write_down(&name("g3"));
     gateways.look(world.now());
     assert_eq!(of("g3").unwrap().key, "cc");
+
+    // What an operator narrows stays narrow, though the gateway is seen before that is noticed.
+    fs::write(dir.join("g3.json"), r#"{"environments": ["sandbox"], "key": "cc", "seen": 1}"#).unwrap();
+    if let Some(Known::Admitted(held)) = gateways.known.lock().get_mut(&name("g3")) {
+        held.seen = world.now();
+    }
+    gateways.write_down(&name("g3"));
+    gateways.look(world.now());
+    let narrowed = of("g3").unwrap();
+    assert_eq!((narrowed.environments, narrowed.seen), (vec![name("sandbox")], world.now()));
+
+    // A directory that is not there is no order to forget everybody.
+    fs::rename(&dir, dir.with_extension("away")).unwrap();
+    gateways.look(world.now());
+    assert!(of("g3").is_some());
 }

@@ -2,9 +2,12 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -56,9 +59,12 @@ pub(crate) struct Federation {
     operator: String,
 }
 
-/// Ports that were free a moment ago, as addresses.
+/// Addresses that nobody takes before they are used: ports of a loopback address of their own, which no
+/// outgoing connection of another test is given as its own port.
 fn addresses<const N: usize>() -> [String; N] {
-    let bound: [_; N] = std::array::from_fn(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    static GIVEN: AtomicU8 = AtomicU8::new(0);
+    let own = Ipv4Addr::new(127, 0, 66, GIVEN.fetch_add(1, Ordering::Relaxed));
+    let bound: [_; N] = std::array::from_fn(|_| std::net::TcpListener::bind((own, 0)).unwrap());
     bound.map(|listener| listener.local_addr().unwrap().to_string())
 }
 

@@ -136,6 +136,7 @@ impl KeptRoots {
     /// Writes down what is in force; whether that worked.
     fn write(&self) -> bool {
         let Some(told) = self.0.told.borrow().clone() else { return true };
+        // Of one moment: what is believed is put in force first.
         let believed = believed(&self.0.trust);
         match json_file::write(&self.0.dir, FILE, &Record::from(&told)) {
             Ok(()) => {

@@ -249,9 +249,12 @@ impl Replica {
 
     /// Whether it is known what changed since `revision`.
     fn reaches(&self, revision: u64) -> bool {
-        let in_gap = || self.gaps.iter().any(|(after, before)| *after < revision && revision < *before);
         self.position.is_some_and(|position| (self.floor..=position.revision).contains(&revision))
-            && !in_gap()
+            && !self.is_in_gap(revision)
+    }
+
+    fn is_in_gap(&self, revision: u64) -> bool {
+        self.gaps.iter().any(|(after, before)| *after < revision && revision < *before)
     }
 
     /// What leads a local reader from what it has seen to the content held now. `None`: it must read everything.
@@ -266,10 +269,14 @@ impl Replica {
         if self.marks.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= MARK_SPACING) {
             self.marks.push_back((now, position.revision));
         }
+        let mut expired = None;
         while let Some((at, revision)) = self.marks.front().copied()
             && now.saturating_duration_since(at) > TOMBSTONE_RETENTION
         {
             self.marks.pop_front();
+            expired = Some(revision);
+        }
+        if let Some(revision) = expired {
             self.last_good.forget_gone(revision, |key| self.entries.contains_key(key));
             let forgotten = self.tombstones.forget_until(revision);
             self.raise_floor(forgotten);
@@ -289,7 +296,8 @@ impl Replica {
         if let Some(old) = &old {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
         }
-        self.last_good.replaced(&key, old.map(|old| (old.value, old.revision)), revision);
+        let seen = self.position.map_or(0, |position| position.revision);
+        self.last_good.replaced(&key, old.map(|old| (old.value, old.revision)), seen, revision);
         self.changed.insert((revision, key));
     }
 
@@ -297,7 +305,8 @@ impl Replica {
     fn unset(&mut self, key: Arc<str>, revision: u64) {
         if let Some(old) = self.entries.remove(&key) {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
-            self.last_good.replaced(&key, Some((old.value, old.revision)), revision);
+            let seen = self.position.map_or(0, |position| position.revision);
+            self.last_good.replaced(&key, Some((old.value, old.revision)), seen, revision);
         }
         self.tombstones.add(key, revision);
     }

@@ -68,7 +68,8 @@ pub fn names(dir: &Path) -> Result<Vec<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(cannot("read", dir)(error)),
     };
-    let files = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let entries = entries.collect::<Result<Vec<_>, _>>().map_err(cannot("read", dir))?;
+    let files = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
     Ok(files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect())
 }
 

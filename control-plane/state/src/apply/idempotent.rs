@@ -58,10 +58,20 @@ impl<'a> Request<'a> {
         // Who asks is part of it: nobody is given the answer to another's request.
         let asked = proto::Command {
             actor: command.actor.clone(),
-            body: Some(command.body.to_proto()),
+            body: Some(asked_of(command)),
             ..proto::Command::default()
         };
         Ok(Some(Self { key, digest: Sha256::digest(asked.encode_to_vec()).into() }))
+    }
+}
+
+/// What the caller asked for, without what the node that took the request added: another node, asked again, may add something
+/// else.
+fn asked_of(command: &Command) -> proto::command::Body {
+    use proto::command::Body;
+    match command.body.to_proto() {
+        Body::Revoke(revoke) => Body::Revoke(proto::Revoke { control_nodes: Vec::new(), ..revoke }),
+        body => body,
     }
 }
 

@@ -16,8 +16,8 @@ use crate::table::UpstreamId;
 
 /// Checks at once: a gateway with thousands of endpoints must not be a flood, nor run out of descriptors by asking.
 const AT_ONCE: usize = 128;
-/// The last of those are for upstreams that have none: one whose endpoints hang leaves room for the others. Checks of
-/// endpoints that answer take milliseconds, so that one place is enough for thousands of them.
+/// The last of those are for upstreams that have none, and for organizations that have less than an equal share: one whose
+/// endpoints hang leaves room for the others.
 const FOR_UPSTREAMS: usize = 32;
 /// And of those the last for organizations that have none.
 const FOR_ORGANIZATIONS: usize = 16;
@@ -115,9 +115,14 @@ impl Places {
         if free == 0 {
             return None;
         }
+        // Who has less than an equal share may have any place but those for newcomers.
+        let share = AT_ONCE / self.organizations.len().max(2);
         let organizations =
             self.organizations.values().filter(|own| free > FOR_ORGANIZATIONS || own.taken == 0);
-        let turns = organizations.filter_map(|own| Some((own.taken, own.turn(free)?)));
+        let turns = organizations.filter_map(|own| {
+            let has_room = free > FOR_UPSTREAMS || own.taken < share;
+            Some((own.taken, own.turn(has_room)?))
+        });
         let (_, (_, upstream)) = turns.min_by_key(|(taken, (arrival, _))| (*taken, *arrival))?;
         let upstream = upstream.clone();
         let organization = self.organizations.get_mut(&upstream.organization)?;
@@ -152,9 +157,9 @@ impl Places {
 }
 
 impl Organization {
-    /// The upstream whose turn it is where so many places are free, and when its first waiter came.
-    fn turn(&self, free: usize) -> Option<(u64, &UpstreamId)> {
-        let turns = self.upstreams.iter().filter(|(_, part)| free > FOR_UPSTREAMS || part.taken == 0);
+    /// The upstream whose turn it is, and when its first waiter came. Without room it is one that has no place.
+    fn turn(&self, has_room: bool) -> Option<(u64, &UpstreamId)> {
+        let turns = self.upstreams.iter().filter(|(_, part)| has_room || part.taken == 0);
         let turns = turns.filter_map(|(id, part)| Some((part.taken, part.waiting.first_key_value()?.0, id)));
         turns.min_by_key(|(taken, arrival, _)| (*taken, *arrival)).map(|(_, arrival, id)| (*arrival, id))
     }
@@ -227,9 +232,31 @@ mod tests {
         let permits = Permits::default();
         let (first, _waits) = take(&permits, "a/slow", 1_000);
         let (second, _waiting) = take(&permits, "b/slow", 1_000);
-        assert_eq!((first.len(), second.len()), (AT_ONCE - FOR_UPSTREAMS, 1));
+        assert_eq!((first.len(), second.len()), (AT_ONCE - FOR_UPSTREAMS, FOR_UPSTREAMS - FOR_ORGANIZATIONS));
         let mut third = waits(&permits, "c/quick");
         assert!(poll(&mut third).is_some());
+    }
+
+    #[test]
+    fn many_upstreams_that_hang_do_not_keep_another_organization_below_its_share() {
+        let permits = Permits::default();
+        let (mut of_a, mut waiting_of_a) = (Vec::new(), Vec::new());
+        for each in 0..1_000 {
+            let (taken, waiting) = take(&permits, &format!("a/{each}"), 1);
+            of_a.extend(taken);
+            waiting_of_a.extend(waiting);
+        }
+        let (mut of_b, mut waiting_of_b) = take(&permits, "b/large", 500);
+        assert_eq!((of_a.len(), of_b.len()), (AT_ONCE - FOR_ORGANIZATIONS, 1));
+        for _ in 0..AT_ONCE {
+            // Those of a end one by one, and others of a wait.
+            of_a.remove(0);
+            for (waiting, taken) in [(&mut waiting_of_a, &mut of_a), (&mut waiting_of_b, &mut of_b)] {
+                waiting.retain_mut(|acquiring| poll(acquiring).map(|permit| taken.push(permit)).is_none());
+            }
+        }
+        let equal = (AT_ONCE - FOR_ORGANIZATIONS) / 2;
+        assert_eq!((of_a.len(), of_b.len()), (equal, equal));
     }
 
     #[test]

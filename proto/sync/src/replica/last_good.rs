@@ -74,6 +74,8 @@ struct Pending {
 #[derive(Debug)]
 struct Earlier {
     revision: u64,
+    /// It is known to have been there up to here: what was there after that and before the next change, is not.
+    until: u64,
     /// `None`: the key was gone.
     value: Option<Bytes>,
 }
@@ -82,7 +84,8 @@ impl Pending {
     /// The version that was there at `revision`, if it is not the present one and is kept.
     fn earlier_at(&self, revision: u64) -> Option<&Earlier> {
         let before = || self.earlier.iter().rfind(|earlier| earlier.revision <= revision);
-        if revision < self.revision { before() } else { None }
+        let was_there = |earlier: &&Earlier| revision <= earlier.until;
+        if revision < self.revision { before().filter(was_there) } else { None }
     }
 }
 
@@ -107,8 +110,9 @@ struct Held {
 }
 
 impl LastGood {
-    /// A change of `key` at `revision` replaces `old`, which was there since the revision given with it.
-    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<(Bytes, u64)>, revision: u64) {
+    /// A change of `key` at `revision` replaces `old`, which was there since the revision given with it and is known to have been
+    /// there up to `until`.
+    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<(Bytes, u64)>, until: u64, revision: u64) {
         if !self.enabled {
             return;
         }
@@ -118,7 +122,7 @@ impl LastGood {
             let (value, since) = old.map_or((None, before), |(value, since)| (Some(value), since));
             pending.told_of = false;
             self.bytes += length(key, value.as_ref());
-            pending.earlier.push_back(Earlier { revision: since, value });
+            pending.earlier.push_back(Earlier { revision: since, until, value });
             self.earlier.insert((since, Arc::clone(key)));
             if pending.earlier.len() > MAX_EARLIER
                 && let Some(oldest) = pending.earlier.pop_front()
@@ -167,12 +171,21 @@ impl LastGood {
         }
         let Exceptions::Known(known) = but else { return };
         for (key, in_use) in known {
-            if let Some(in_use) = in_use {
+            if let Some(in_use) = in_use
+                && !self.was_told_after(key, until)
+            {
                 self.pend(key, until);
-                self.tell_of(key);
+                if self.pending.get(key).is_some_and(|pending| pending.revision <= until) {
+                    self.tell_of(key);
+                }
                 self.hold(Arc::clone(key), Some(in_use.clone()), until, false);
             }
         }
+    }
+
+    /// Whether a later version than whoever stands at `until` can know of was told.
+    fn was_told_after(&self, key: &str, until: u64) -> bool {
+        self.held.get(key).is_some_and(|held| held.told && held.since > until)
     }
 
     fn tell_of(&mut self, key: &str) {
@@ -231,7 +244,9 @@ impl LastGood {
         };
         let differs = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
             let held = self.held.get(key);
-            in_use.is_some() && held.is_none_or(|held| held.value != *in_use || held.told)
+            in_use.is_some()
+                && !self.was_told_after(key, until)
+                && held.is_none_or(|held| held.value != *in_use || held.told)
         };
         self.spoken_of < self.restored_at.min(until)
             || self.confirmed_late(until, but).next().is_some()
@@ -363,8 +378,11 @@ impl Replica {
         let same = |held: &Position| {
             position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
         };
+        // What was there on the way that was skipped is not known.
+        let in_gap = self.is_in_gap(position.revision);
         self.last_good.enabled
             && but.are_complete()
+            && !in_gap
             && self.position.as_ref().is_some_and(same)
             && self.last_good.is_news(position.revision, but)
     }

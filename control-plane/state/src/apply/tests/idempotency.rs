@@ -2,7 +2,7 @@
 
 use crate::{
     CommandBody, Kind, ProblemName,
-    fixture::{World, changes},
+    fixture::{World, changes, name},
 };
 
 const DAY_MS: u64 = 86_400_000;
@@ -19,6 +19,17 @@ fn the_same_request_under_the_same_key_is_answered_not_repeated() {
     let before = world.state.clone();
     assert_eq!(world.run_with_key(plan("gold"), Some("k")).unwrap(), first, "though gold exists by now");
     assert_eq!(world.state, before);
+}
+
+#[test]
+fn what_the_node_that_took_it_added_makes_no_other_request() {
+    let mut world = World::new().with("{kind: Region, name: eu-west}");
+    let revoke = |control_nodes: &[&str]| CommandBody::Revoke {
+        identity: "g.gateway.eu-west.hanse.internal".into(),
+        control_nodes: control_nodes.iter().map(|node| name(node)).collect(),
+    };
+    let first = world.run_with_key(revoke(&["cp-1"]), Some("k")).unwrap();
+    assert_eq!(world.run_with_key(revoke(&["cp-1", "cp-2"]), Some("k")).unwrap(), first);
 }
 
 #[test]

@@ -212,7 +212,7 @@ impl Shared {
         let _place = places.acquire().await.map_err(|_closed| LookupError::Ended)?;
         let settings = {
             let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-            let read = Settings::read(&self.source, settings.take())?;
+            let read = Settings::read(&self.source, settings.clone())?;
             settings.insert(read).clone()
         };
         settings.look_up(name).await

@@ -77,9 +77,9 @@ fn what_is_confirmed_late_may_be_that_the_key_is_gone() {
     let mut replica = remembering();
     replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
     put(&mut replica, 4, "a", "bad");
-    replica.confirm(&at(3), &but(&["a"]));
+    replica.confirm(&at(2), &but(&["a"]));
     assert_eq!(held(&replica), [("a", &b"1"[..])], "something needed it");
-    replica.confirm(&at(3), &but(&[]));
+    replica.confirm(&at(2), &but(&[]));
     assert_eq!(held(&replica), []);
 }
 
@@ -380,4 +380,40 @@ fn nothing_is_kept_where_nobody_asks() {
     put(&mut replica, 1, "a", "1");
     put(&mut replica, 2, "a", "2");
     assert!(replica.last_good.held.is_empty() && replica.last_good.pending.is_empty());
+}
+
+/// Several revisions came in one step: what was there in between is not known.
+#[test]
+fn a_late_confirmation_of_what_was_never_held_here_confirms_nothing() {
+    let mut replica = remembering();
+    put(&mut replica, 3, "a", "bad");
+    replica.confirm(&at(3), &but(&["a"]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    put(&mut replica, 8, "a", "bad too"); // and a good one at 5, which nobody here has seen
+    replica.confirm(&at(5), &but(&[]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
+    let mut skipped = remembering();
+    put(&mut skipped, 3, "a", "bad");
+    skipped.confirm(&at(3), &but(&["a"]));
+    let snapshot = skipped.prepare_snapshot(at(8), vec![("a".into(), "bad".into())]).unwrap();
+    skipped.commit(snapshot).unwrap();
+    skipped.confirm(&at(5), &but(&[]));
+    assert_eq!(held(&skipped), [("a", &b"1"[..])], "it lies on the way that a snapshot skipped");
+}
+
+/// What a reader uses was right when it read; a later version was told meanwhile.
+#[test]
+fn what_was_told_meanwhile_is_not_undone_by_who_speaks_of_before() {
+    let mut replica = remembering();
+    put(&mut replica, 6, "a", "bad");
+    let in_use: BTreeMap<Arc<str>, Option<Bytes>> = [(Arc::from("a"), Some("1".into()))].into();
+    let delta = replica.prepare_delta(at(8), vec![("a".into(), "bad too".into())], Vec::new()).unwrap();
+    replica.commit(delta.with_last_good(vec![("a".into(), "7".into())])).unwrap();
+    assert_eq!(held(&replica), [("a", &b"7"[..])]);
+    replica.confirm(&at(6), Exceptions::Known(&in_use));
+    assert_eq!(held(&replica), [("a", &b"7"[..])]);
+    assert!(!replica.awaits(&at(6), Exceptions::Known(&in_use)), "and it is no news");
+    let later: BTreeMap<Arc<str>, Option<Bytes>> = [(Arc::from("a"), Some("7".into()))].into();
+    replica.confirm(&at(8), Exceptions::Known(&later));
+    assert_eq!(held(&replica), [("a", &b"7"[..])]);
 }

@@ -1,7 +1,7 @@
 //! The addresses of one name, in the order in which they are to be tried.
 
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -51,9 +51,13 @@ impl Addresses {
 }
 
 /// Whether packets could be sent there at all. Sends none.
-fn has_route(address: IpAddr) -> bool {
+pub(super) fn has_route(address: IpAddr) -> bool {
     const DISCARD: u16 = 9;
-    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((address, DISCARD))).is_ok()
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((address, DISCARD))).is_ok()
 }
 
 #[cfg(test)]

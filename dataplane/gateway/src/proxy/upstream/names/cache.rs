@@ -153,6 +153,12 @@ impl Cache {
         }
     }
 
+    /// How much longer what is known of a name holds.
+    #[cfg(test)]
+    pub(super) fn fresh_for(&self, name: &str, now: Instant) -> Option<Duration> {
+        Some(self.names.get(name)?.known.as_ref()?.fresh_until.saturating_duration_since(now))
+    }
+
     /// Makes room: of names that are not being looked up, those that were asked for longest ago.
     fn forget(&mut self) {
         let idle = self.names.values().filter(|entry| !entry.is_awaited());

@@ -8,10 +8,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,7 +25,7 @@ use hickory_resolver::{
     proto::rr::{Name, RecordType},
 };
 
-use super::{Addresses, LookupError, cache::MIN_TTL};
+use super::{Addresses, LookupError, addresses::has_route, cache::MIN_TTL};
 
 /// One try to get one answer of one name server, with datagrams sent again meanwhile.
 pub(super) const TRY: Duration = Duration::from_millis(1_500);
@@ -38,6 +35,8 @@ const TRIES_MORE: usize = 1;
 const NEXT_AFTER: Duration = Duration::from_millis(500);
 /// When one family's addresses are there, so long for the other's: some name servers never answer for IPv6.
 const OTHER_FAMILY: Duration = Duration::from_millis(500);
+/// How long an answer holds of which one family could not be had: it may be the better one.
+const HALF_TTL: Duration = Duration::from_secs(10);
 /// The C library's bounds on `nameserver` lines and `ndots`.
 const MAX_NAME_SERVERS: usize = 3;
 const MAX_NDOTS: usize = 15;
@@ -66,8 +65,6 @@ pub(super) struct Settings {
     ndots: usize,
     /// One per name server. One for all would take the first one's failure for the answer.
     resolvers: Vec<TokioResolver>,
-    /// The name server that answered last is asked first.
-    first: AtomicUsize,
 }
 
 /// What `resolv.conf` says.
@@ -82,9 +79,10 @@ struct ResolvConf {
 impl Settings {
     /// What is there now: the settings of before if nothing has changed.
     pub(super) fn read(source: &Source, before: Option<Arc<Self>>) -> Result<Arc<Self>, LookupError> {
-        // What cannot be read says nothing, as for the C library.
-        let text = |path: &Path| std::fs::read(path).unwrap_or_default();
-        let texts = [text(&source.hosts), text(&source.resolv_conf)];
+        let (Some(hosts_text), Some(conf_text)) = (text(&source.hosts), text(&source.resolv_conf)) else {
+            return before.ok_or(LookupError::Ended);
+        };
+        let texts = [hosts_text, conf_text];
         if let Some(before) = before
             && before.texts == texts
         {
@@ -94,8 +92,7 @@ impl Settings {
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1]));
         let resolvers = conf.name_servers.iter().map(|server| resolver(*server, source.port, conf.edns0));
         let resolvers = resolvers.collect::<Result<_, _>>().map_err(LookupError::Failed)?;
-        let first = AtomicUsize::new(0);
-        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolvers, first }))
+        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolvers }))
     }
 
     /// The addresses of a name in lower case, and how long they hold.
@@ -130,16 +127,20 @@ impl Settings {
             Either::Right((v6, v4)) => (v6, Either::Left(v4)),
         };
         let other = match &one {
-            Ok(found) if addresses(found).next().is_some() => {
+            Ok(found) if addresses(found).any(has_route) => {
                 tokio::time::timeout(OTHER_FAMILY, other).await.unwrap_or(Err(NetError::Timeout))
             }
+            // Nothing there that could be used: the other family's answer is what counts, also if it takes its time.
             _ => other.await,
         };
         let both = [one, other];
         let found = || both.iter().flatten();
         if let Some(addresses) = Addresses::new(found().flat_map(addresses)) {
             let ttl = found().flat_map(|lookup| lookup.answers().iter().map(|record| record.ttl)).min();
-            return Ok((addresses, Duration::from_secs(ttl.unwrap_or(0).into())));
+            let ttl = Duration::from_secs(ttl.unwrap_or(0).into());
+            let is_half =
+                both.iter().any(|answer| answer.as_ref().is_err_and(|error| !error.is_no_records_found()));
+            return Ok((addresses, if is_half { ttl.min(HALF_TTL) } else { ttl }));
         }
         if both.iter().flatten().next().is_none() && both.iter().any(is_nx_domain) {
             return Err(LookupError::NoAddress);
@@ -150,26 +151,19 @@ impl Settings {
 
     /// One family's addresses from whichever name server can say: the next one is asked when one cannot, or is silent.
     async fn ask_for(&self, name: &Name, family: RecordType) -> Result<Lookup, NetError> {
-        let servers = self.resolvers.len();
-        let first = self.first.load(Ordering::Relaxed);
-        let mut others = (0..servers).map(|number| (first + number) % servers);
+        // In the order of the file, always: the first may know names that the others do not.
+        let mut others = self.resolvers.iter();
         let mut asked = FuturesUnordered::new();
         let mut failure = NetError::NoConnections;
         loop {
             if let Some(server) = others.next() {
-                let answer = self.resolvers[server].lookup(name.clone(), family);
-                asked.push(async move { (server, answer.await) });
+                asked.push(server.lookup(name.clone(), family));
             }
             match tokio::time::timeout(NEXT_AFTER, asked.next()).await {
                 Err(_silent) => {}
                 Ok(None) => return Err(failure),
-                Ok(Some((server, answer))) => match answer {
-                    Err(error) if !error.is_no_records_found() => failure = error,
-                    said => {
-                        self.first.store(server, Ordering::Relaxed);
-                        return said;
-                    }
-                },
+                Ok(Some(Err(error))) if !error.is_no_records_found() => failure = error,
+                Ok(Some(said)) => return said,
             }
         }
     }
@@ -199,6 +193,19 @@ fn candidates(name: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, Lo
         false => names.push(absolute),
     }
     Ok(names)
+}
+
+/// What a file says: nothing, as for the C library, if there is none to be read. `None`: it cannot be told just now, as when
+/// the process is out of descriptors.
+fn text(path: &Path) -> Option<Vec<u8>> {
+    use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    match std::fs::read(path) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let is_none = matches!(error.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory);
+            is_none.then(Vec::new)
+        }
+    }
 }
 
 fn resolver(server: IpAddr, port: u16, edns0: bool) -> Result<TokioResolver, NetError> {

@@ -275,11 +275,22 @@ async fn a_name_server_that_cannot_say_or_is_silent_has_another_beside_it() {
         let found = names.addresses(name, LOOKUP_LIMIT).await.unwrap();
         assert_eq!(found.in_turn()[0].ip().to_string(), "10.0.0.1", "{name}");
     }
-    one.tell("back.test", Does::answer(&["10.0.0.2"], 60));
-    other.tell("back.test", Does::Fail);
-    // The one that answered last is asked first, and is not believed for ever.
-    assert!(names.addresses("back.test", LOOKUP_LIMIT).await.is_ok());
+    // The first stays the first, whoever answered before: the second may not know what it knows.
+    one.tell("inside.test", Does::answer(&["10.0.0.2"], 60));
+    other.tell("inside.test", Does::SayNoSuchName);
+    let found = names.addresses("inside.test", LOOKUP_LIMIT).await.unwrap();
+    assert_eq!(found.in_turn()[0].ip().to_string(), "10.0.0.2");
     assert_eq!(names.failed(), 0);
+}
+
+#[tokio::test]
+async fn half_an_answer_holds_for_a_short_time() {
+    let asking = asking("", "");
+    asking.server.tell("orders.test", Does::answer(&["10.0.0.1"], 300));
+    asking.server.keep_silent_on_ipv6();
+    assert_eq!(asking.addresses("orders.test").await.unwrap(), ["10.0.0.1"]);
+    let held = asking.names.0.cache().fresh_for("orders.test", Instant::now()).unwrap();
+    assert!(held <= Duration::from_secs(10), "{held:?}");
 }
 
 #[tokio::test]
