@@ -64,6 +64,8 @@ pub(crate) struct Gateways {
     known: Mutex<BTreeMap<Name, Known>>,
     /// Held while entries are written: the last word on a gateway is the last in its file.
     writing: Mutex<()>,
+    /// Whose entries could not be read when the directory was looked at last: that is said once.
+    unreadable: Mutex<BTreeSet<Name>>,
     changed: watch::Sender<()>,
 }
 
@@ -89,8 +91,10 @@ impl Known {
 impl Gateways {
     /// From the entries on disk. One that cannot be read is a gateway's of which nothing is known: it counts as seen now.
     pub(crate) fn open(config: Arc<Config>, now: u64) -> Result<Self, Error> {
-        let known = Mutex::new(read_all(&config, now, |_| false)?);
-        Ok(Self { config, known, writing: Mutex::default(), changed: watch::Sender::default() })
+        let mut unreadable = BTreeSet::new();
+        let known = Mutex::new(read_all(&config, now, &mut unreadable)?);
+        let unreadable = Mutex::new(unreadable);
+        Ok(Self { config, known, writing: Mutex::default(), unreadable, changed: watch::Sender::default() })
     }
 
     /// Fires when a gateway is admitted, or an entry is changed by hand: another key may have a name from now on.
@@ -175,8 +179,7 @@ impl Gateways {
     /// Takes in what was changed by hand.
     fn look(&self, now: u64) {
         let _writing = self.writing.lock();
-        let is_known = |name: &Name| self.known.lock().contains_key(name);
-        let found = match read_all(&self.config, now, is_known) {
+        let found = match read_all(&self.config, now, &mut self.unreadable.lock()) {
             Ok(found) => found,
             Err(error) => {
                 warn!(error = %telemetry::causes(&error), "cannot look at the gateways' entries");
@@ -237,20 +240,23 @@ impl Gateways {
     }
 }
 
-/// Every entry of the directory. Says of those that cannot be read, unless they are known.
+/// Every entry of the directory. Says which cannot be read, unless they could not be read before, and notes them.
 fn read_all(
     config: &Config,
     now: u64,
-    is_known: impl Fn(&Name) -> bool,
+    unreadable: &mut BTreeSet<Name>,
 ) -> Result<BTreeMap<Name, Known>, Error> {
     let dir = config.gateways_dir();
     let names = json_file::names(&dir)?.into_iter().filter_map(|name| Name::new(name).ok());
+    let before = std::mem::take(unreadable);
     let read = |name: Name| match json_file::read::<Admitted>(&dir, name.as_str()) {
         Ok(admitted) => admitted.map(|admitted| (name, Known::Admitted(admitted))),
         Err(error) => {
-            if !is_known(&name) {
-                error!(%name, error = %telemetry::causes(&error), "cannot read what was known of this gateway");
+            if !before.contains(&name) {
+                error!(%name, error = %telemetry::causes(&error), "cannot read the entry of this gateway: mend \
+                    or remove it, what was read before holds only until the agent restarts");
             }
+            unreadable.insert(name.clone());
             Some((name, Known::Damaged { since: now }))
         }
     };
