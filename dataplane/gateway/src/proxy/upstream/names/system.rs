@@ -8,8 +8,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{
@@ -33,9 +33,6 @@ pub(super) const TRY: Duration = Duration::from_millis(1_500);
 const TRIES_MORE: usize = 1;
 /// The next name server is asked, too, when one is silent for this time: most answer within some milliseconds.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
-/// One that was silent for that time is not waited for again for this time: with every search domain anew that would add up
-/// to more than a lookup has.
-const SILENT_FOR: Duration = Duration::from_secs(10);
 /// When one family's addresses are there, so long for the other's: some name servers never answer for IPv6. Less than those
 /// wait who have a stale answer.
 const OTHER_FAMILY: Duration = Duration::from_millis(200);
@@ -68,14 +65,7 @@ pub(super) struct Settings {
     search: Vec<Name>,
     ndots: usize,
     /// One per name server. One for all would take the first one's failure for the answer.
-    servers: Vec<Server>,
-}
-
-/// A name server.
-struct Server {
-    resolver: TokioResolver,
-    /// When it was last waited for in vain.
-    silent_at: Mutex<Option<Instant>>,
+    resolvers: Vec<TokioResolver>,
 }
 
 /// What `resolv.conf` says.
@@ -101,9 +91,9 @@ impl Settings {
         }
         let hosts = hosts(&String::from_utf8_lossy(&texts[0]));
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1]));
-        let servers = conf.name_servers.iter().map(|server| Server::new(*server, source.port, conf.edns0));
-        let servers = servers.collect::<Result<_, _>>().map_err(LookupError::Failed)?;
-        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, servers }))
+        let resolvers = conf.name_servers.iter().map(|server| resolver(*server, source.port, conf.edns0));
+        let resolvers = resolvers.collect::<Result<_, _>>().map_err(LookupError::Failed)?;
+        Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolvers }))
     }
 
     /// The addresses of a name in lower case, and how long they hold.
@@ -163,40 +153,20 @@ impl Settings {
     /// One family's addresses from whichever name server can say: the next one is asked when one cannot, or is silent.
     async fn ask_for(&self, name: &Name, family: RecordType) -> Result<Lookup, NetError> {
         // In the order of the file, always: the first may know names that the others do not.
-        let mut others = self.servers.iter();
+        let mut others = self.resolvers.iter();
         let mut asked = FuturesUnordered::new();
         let mut failure = NetError::NoConnections;
         loop {
-            let last = others.find(|server| {
-                asked.push(server.resolver.lookup(name.clone(), family));
-                !server.is_silent()
-            });
+            if let Some(server) = others.next() {
+                asked.push(server.lookup(name.clone(), family));
+            }
             match tokio::time::timeout(NEXT_AFTER, asked.next()).await {
-                Err(_silent) => last.into_iter().for_each(Server::was_silent),
+                Err(_silent) => {}
                 Ok(None) => return Err(failure),
                 Ok(Some(Err(error))) if !error.is_no_records_found() => failure = error,
                 Ok(Some(said)) => return said,
             }
         }
-    }
-}
-
-impl Server {
-    fn new(server: IpAddr, port: u16, edns0: bool) -> Result<Self, NetError> {
-        Ok(Self { resolver: resolver(server, port, edns0)?, silent_at: Mutex::new(None) })
-    }
-
-    /// Whether it was waited for in vain a short time ago.
-    fn is_silent(&self) -> bool {
-        self.silent_at().is_some_and(|at| at.elapsed() < SILENT_FOR)
-    }
-
-    fn was_silent(&self) {
-        *self.silent_at() = Some(Instant::now());
-    }
-
-    fn silent_at(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.silent_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

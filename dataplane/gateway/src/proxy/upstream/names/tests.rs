@@ -283,20 +283,6 @@ async fn a_name_server_that_cannot_say_or_is_silent_has_another_beside_it() {
     assert_eq!(names.failed(), 0);
 }
 
-/// With every search domain the silent one would be waited for anew: longer than a lookup may take.
-#[tokio::test]
-async fn a_silent_name_server_is_waited_for_once_and_not_with_every_search_domain() {
-    let (one, other) = NameServer::two();
-    let directory = tempfile::tempdir().unwrap();
-    let domains: Vec<_> = (0..12).map(|number| format!("d{number}.test")).collect();
-    let search = format!("nameserver 127.0.0.2\nsearch {}\noptions ndots:5", domains.join(" "));
-    let names = Names::new(one.system(&directory, "", &search));
-    one.fall_silent();
-    other.tell("orders.shop", Does::answer(&["10.0.0.1"], 60));
-    let found = names.addresses("orders.shop", LOOKUP_LIMIT).await.unwrap();
-    assert_eq!(found.in_turn()[0].ip().to_string(), "10.0.0.1");
-}
-
 #[tokio::test]
 async fn half_an_answer_holds_for_a_short_time() {
     let asking = asking("", "");
