@@ -107,28 +107,13 @@ mod tests {
     use hanse_transport::{Authority, EndorsedRoot, LiveCredentials, Rotation, ShutdownTrigger};
 
     use super::*;
-    use crate::{Addresses, Config, gateways::Admitted};
+    use crate::{gateways::Admitted, testbed};
 
     /// For whatever must happen: far above what a busy machine needs.
     const SOON: Duration = Duration::from_secs(30);
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
-    }
-
-    fn config(dir: &std::path::Path) -> Arc<Config> {
-        let address = || "127.0.0.1:0".to_owned();
-        Arc::new(Config {
-            name: name("agent-1"),
-            region: name("eu-west"),
-            data_dir: dir.to_owned(),
-            store_key: None,
-            servers: Vec::new(),
-            enrolment: Vec::new(),
-            join_token_file: None,
-            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
-            advertise: None,
-        })
     }
 
     fn keys(own: &[u8]) -> PeerKeys {
@@ -139,7 +124,7 @@ mod tests {
     async fn gateways_are_offered_by_key_and_told_who_is_revoked() {
         let dir = tempfile::tempdir().unwrap();
         let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
-        let gateways = Arc::new(Gateways::open(config(dir.path()), 0).unwrap());
+        let gateways = Arc::new(Gateways::open(testbed::config(dir.path()).into(), 0).unwrap());
         let admit = |key: &[u8]| {
             let key = hex::encode(keys(key).own_digest());
             gateways.admit(&gateway.name, Admitted { environments: Vec::new(), key, seen: 0 }).unwrap();

@@ -11,6 +11,8 @@ mod error;
 mod gateways;
 mod identity;
 mod node;
+#[cfg(test)]
+mod testbed;
 mod tokens;
 
 pub use config::{Addresses, Config};

@@ -106,22 +106,7 @@ pub(crate) fn spend(config: &Config, shown: &Shown, key: &str) -> Result<(), Err
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Addresses;
-
-    fn config(dir: &std::path::Path) -> Config {
-        let address = || "127.0.0.1:0".to_owned();
-        Config {
-            name: Name::new("agent-1").unwrap(),
-            region: Name::new("eu-west").unwrap(),
-            data_dir: dir.to_owned(),
-            store_key: None,
-            servers: Vec::new(),
-            enrolment: Vec::new(),
-            join_token_file: None,
-            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
-            advertise: None,
-        }
-    }
+    use crate::testbed::config;
 
     #[test]
     fn a_token_admits_once_with_its_secret_and_not_after_its_time() {

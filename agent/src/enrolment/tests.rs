@@ -4,7 +4,7 @@ use hanse_transport::{Authority, ClockHand, KeyPair, PeerKeys, WallClock};
 use tonic::Code;
 
 use super::*;
-use crate::Addresses;
+use crate::testbed;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -19,18 +19,7 @@ struct Desk {
 /// The desk of an agent that admitted `gateway-1` with this key.
 fn desk(key: &KeyPair) -> Desk {
     let dir = tempfile::tempdir().unwrap();
-    let address = || "127.0.0.1:0".to_owned();
-    let config = Arc::new(Config {
-        name: name("agent-1"),
-        region: name("eu-west"),
-        data_dir: dir.path().to_owned(),
-        store_key: None,
-        servers: Vec::new(),
-        enrolment: Vec::new(),
-        join_token_file: None,
-        listen: Addresses { federation: address(), enrolment: address(), admin: address() },
-        advertise: None,
-    });
+    let config = Arc::new(testbed::config(dir.path()));
     let (clock, hand) = WallClock::simulated(SystemTime::now());
     let root = Authority::new_root_by(clock.clone()).unwrap();
     let control = root.new_control_intermediate(&name("cp-1")).unwrap();

@@ -3,7 +3,7 @@ use std::{fs, time::SystemTime};
 use hanse_transport::{Authority, ClockHand, WallClock};
 
 use super::*;
-use crate::Addresses;
+use crate::testbed;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -20,18 +20,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let address = || "127.0.0.1:0".to_owned();
-        let config = Arc::new(Config {
-            name: name("agent-1"),
-            region: name("eu-west"),
-            data_dir: dir.path().to_owned(),
-            store_key: None,
-            servers: Vec::new(),
-            enrolment: Vec::new(),
-            join_token_file: None,
-            listen: Addresses { federation: address(), enrolment: address(), admin: address() },
-            advertise: None,
-        });
+        let config = Arc::new(testbed::config(dir.path()));
         let (clock, hand) = WallClock::simulated(SystemTime::now());
         let root = Authority::new_root_by(clock.clone()).unwrap();
         let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
