@@ -2,13 +2,12 @@
 
 use std::{
     ffi::OsString,
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use hanse_topology::Name;
+use hanse_transport::durable;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;
@@ -107,21 +106,8 @@ impl ClientConfig {
 
 /// Writes a file of mode 0600 beside `path` and renames it to there.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".new");
-    let write = || {
-        // A left-over of a crash might have another mode.
-        match std::fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, path)
-    };
-    write().with_context(|| format!("writing {}", path.display()))
+    durable::replace(path, content, durable::SECRET_MODE)
+        .with_context(|| format!("writing {}", path.display()))
 }
 
 #[cfg(test)]

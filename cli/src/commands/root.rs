@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use hanse_transport::{Authority, Rotation, TrustAnchor};
+use hanse_transport::{Authority, Rotation, TrustAnchor, durable};
 use serde_json::Value;
 
 use crate::{
@@ -147,15 +147,9 @@ fn bundle(roots: &Value) -> String {
     items(roots).filter_map(|item| item["certificate"].as_str()).collect()
 }
 
-/// Replaces a file so that a crash leaves the old one or the new one.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    let fresh = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        fs::write(&fresh, text)?;
-        fs::File::open(&fresh)?.sync_all()?;
-        fs::rename(&fresh, path)
-    };
-    write().with_context(|| format!("writing {}", path.display()))?;
+    durable::replace(path, text.as_bytes(), durable::PUBLIC_MODE)
+        .with_context(|| format!("writing {}", path.display()))?;
     say(format!("{} is up to date", path.display()));
     Ok(())
 }

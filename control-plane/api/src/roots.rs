@@ -43,9 +43,8 @@ pub(crate) async fn trust(call: Call) -> Result<Response, Rejection> {
     let CommandBody::TrustRoot { fresh, .. } = &command else {
         return Err(Problem::new(ProblemName::Internal, "a rotation made another command").into());
     };
-    let key = hex::encode(fresh.key);
-    let accepted = call.propose_body(command).await?;
-    Ok(json(StatusCode::OK, accepted.revision, json!({"root": key, "revision": accepted.revision})))
+    let key = fresh.key;
+    settle(&call, command, key).await
 }
 
 /// `PUT /v1/roots/{root}/issuing`: certificates come from this root from now on. Refused while anybody would not believe

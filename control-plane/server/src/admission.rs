@@ -60,26 +60,26 @@ async fn watch_answers(
     let mut known = scopes();
     loop {
         let is_news = tokio::select! {
-                   () = shutdown.wait() => return,
-        stepped = projector.stepped() => match stepped {
-                       Ok(()) => {
-                           let now = scopes();
-                           let is_news = now != known;
-                           known = now;
-                           is_news
-                       }
-                       Err(_) => return,
-                   },
-                   // Whether its own certificate comes from the root that others' should is part of the answer.
+            () = shutdown.wait() => return,
+            stepped = projector.stepped() => match stepped {
+                Ok(()) => {
+                    let now = scopes();
+                    let is_news = now != known;
+                    known = now;
+                    is_news
+                }
+                Err(_) => return,
+            },
+            // Whether its own certificate comes from the root that others' should is part of the answer.
             Ok(()) = authority.changed() => true,
             fresh = replicated.changed_since(state.revision()) => {
-                       let is_news = fresh.revoked_revision() != state.revoked_revision()
-                           || fresh.roots_revision() != state.roots_revision()
-                           || may_have_joined(&fresh, state.revision());
-                       state = fresh;
-                       is_news
-                   }
-               };
+                let is_news = fresh.revoked_revision() != state.revoked_revision()
+                    || fresh.roots_revision() != state.roots_revision()
+                    || may_have_joined(&fresh, state.revision());
+                state = fresh;
+                is_news
+            }
+        };
         if is_news {
             sender.send_modify(|version| *version += 1);
         }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hanse_transport::{Authority, TrustAnchor, WallClock, telemetry};
+use hanse_transport::{Authority, TrustAnchor, WallClock, durable, telemetry};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::{info, warn};
@@ -23,7 +23,7 @@ const CONTROL_DIR: &str = "control";
 /// Where the replicated log is kept, in the data directory.
 const LOG_DIR: &str = "raft";
 /// The root's certificate, for clients.
-pub(crate) const ROOT_CERTIFICATE: &str = "root.crt";
+const ROOT_CERTIFICATE: &str = "root.crt";
 
 /// Who this node is in the Raft group. A node that lost its disk joins as another one, with another id: under its old id
 /// it could vote twice in one term.
@@ -140,15 +140,7 @@ pub(crate) fn node_file(config: &Config) -> std::path::PathBuf {
 /// Writes `value` durably: a crash leaves the old file or the new one.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let text = serde_json::to_vec_pretty(value).expect("plain structs of strings and numbers serialize");
-    let fresh = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = fs::File::create(&fresh)?;
-        std::io::Write::write_all(&mut file, &text)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(Error::file("write", path))
+    durable::replace(path, &text, durable::SECRET_MODE).map_err(Error::file("write", path))
 }
 
 /// Reads a file of the data directory; `None` when there is none.

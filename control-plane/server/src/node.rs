@@ -105,10 +105,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     tasks.spawn(keeper.keep(shutdown.clone()));
 
+    let own_trust = Arc::new({
+        let (trust, live) = (trust.clone(), live.clone());
+        move || trust_status(&trust, &live)
+    });
     let subscribers = Subscribers::new();
     let reports = {
-        let (subscribers, trust, live) = (subscribers.clone(), trust.clone(), live.clone());
-        Arc::new(move || fleet::reports_of(&subscribers, trust_status(&trust, &live), Instant::now()))
+        let (subscribers, own) = (subscribers.clone(), own_trust.clone());
+        Arc::new(move || fleet::reports_of(&subscribers, own(), Instant::now()))
     };
     let (raft_service, peer_service) = group.services(reports);
     let tls = server_tls(&live, mutual(&trust, Role::Server), Alpn::Http2)?;
@@ -176,17 +180,18 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         group: group.clone(),
         clock: dated.clone(),
     };
-    let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Agent] };
+    let clients = Clients::Renewing { trust, roles: vec![Role::Agent] };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
 
-    let own = Arc::new({
-        let live = live.clone();
-        move || trust_status(&trust, &live)
-    });
-    let fleet =
-        Arc::new(GatheredFleet::new(config.name.to_string(), own, subscribers, replicas, group.clone()));
+    let fleet = Arc::new(GatheredFleet::new(
+        config.name.to_string(),
+        own_trust,
+        subscribers,
+        replicas,
+        group.clone(),
+    ));
     tasks.spawn(fleet.clone().remember(shutdown.clone()));
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());

@@ -12,7 +12,7 @@ use hanse_transport::{
 };
 use tracing::{error, info};
 
-use crate::{home, projector::lineage_of};
+use crate::projector::lineage_of;
 
 pub(crate) use authority::{ControlAuthority, ControlRenewal, RootKey, reissued};
 pub(crate) use certificates::Certificates;
@@ -82,8 +82,7 @@ impl Roots {
     async fn write_down(&self) -> bool {
         let (file, pem) = (self.file.clone(), self.trust.current().to_pem());
         let written = tokio::task::spawn_blocking(move || {
-            let (dir, name) = (file.parent().unwrap_or(&file), home::ROOT_CERTIFICATE);
-            durable::replace(dir, name, pem.as_bytes(), durable::PUBLIC_MODE)
+            durable::replace(&file, pem.as_bytes(), durable::PUBLIC_MODE)
         });
         match written.await.map_err(std::io::Error::other).flatten() {
             Ok(()) => true,

@@ -86,5 +86,17 @@ struct Effects {
     results: Vec<ChangeResult>,
 }
 
+impl Effects {
+    /// Everything is as it was.
+    fn none() -> Self {
+        Self { makes_revision: false, touched: Vec::new(), results: Vec::new() }
+    }
+
+    /// Something changed that is no resource.
+    fn revision() -> Self {
+        Self { makes_revision: true, ..Self::none() }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::{beside::WriteBeside, kept_trust::Hex};
+use crate::{beside::WriteBeside, kept_trust::Hex, trust_status};
 
 /// Its name in the node's data directory.
 const FILE: &str = "roots";
@@ -51,8 +51,10 @@ impl KeptRoots {
     ///
     /// A file that cannot be read is moved aside, and the node believes the root of its own certificate until it is told anew.
     pub fn restore(dir: PathBuf, trust: LiveTrust, own: LiveCredentials) -> Self {
-        let held =
-            read(&dir).filter(|held| put_in_force(held, &trust, &own).inspect_err(cannot_believe).is_ok());
+        let read =
+            json_file::read_or_set_aside::<Record>(&dir, FILE, "cannot read the roots that are believed");
+        let held = read.map(TrustedRoots::from);
+        let held = held.filter(|held| put_in_force(held, &trust, &own).inspect_err(cannot_believe).is_ok());
         let lasting = Mutex::new(Lasting { told: held.clone(), believed: believed(&trust) });
         Self(Arc::new(Shared { dir, trust, own, told: watch::Sender::new(held), lasting }))
     }
@@ -72,11 +74,8 @@ impl KeptRoots {
 
     /// Which roots this node believes for good, and which one its certificate comes from.
     pub fn status(&self) -> TrustStatus {
-        let shown = self.0.own_root().map(|key| key.to_vec());
-        TrustStatus {
-            believed: self.0.lasting.lock().believed.iter().map(|key| key.to_vec().into()).collect(),
-            shown: shown.unwrap_or_default().into(),
-        }
+        let believed = self.0.lasting.lock().believed.iter().map(|key| key.to_vec().into()).collect();
+        TrustStatus { believed, ..trust_status(&self.0.trust, &self.0.own) }
     }
 
     /// Has this node believe what it is told, until the shutdown or until nobody is left to tell.
@@ -188,19 +187,6 @@ fn believed(trust: &LiveTrust) -> Vec<KeyDigest> {
 
 fn cannot_believe(error: &PkiError) {
     error!(error = %telemetry::causes(error), "cannot read a root that is to be believed");
-}
-
-fn read(dir: &std::path::Path) -> Option<TrustedRoots> {
-    let read = json_file::read::<Record>(dir, FILE).unwrap_or_else(|error| {
-        error!(error = %telemetry::causes(&error), "cannot read the roots that are believed");
-        if matches!(error, json_file::Error::Damaged { .. })
-            && let Err(error) = json_file::set_aside(dir, FILE)
-        {
-            error!(error = %telemetry::causes(&error), "cannot move the damaged list aside");
-        }
-        None
-    });
-    read.map(TrustedRoots::from)
 }
 
 /// What was told, as it is kept.

@@ -2,12 +2,7 @@
 //!
 //! What is in force is in memory first: no trouble with the disk takes a refusal back.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 use hanse_sync::{Lineage, Position, Revoked};
 use hanse_transport::{Identity, LiveTrust, Refused, Shutdown, json_file, telemetry};
@@ -45,7 +40,8 @@ impl KeptTrust {
     /// A file that cannot be read is moved aside and the node starts: what it is told next counts. Not to start would stop the
     /// region for want of a list that is mostly empty.
     pub fn restore(dir: PathBuf, trust: LiveTrust) -> Self {
-        let held = read(&dir);
+        let so = "cannot read who is revoked: nobody is refused until this node is told again";
+        let held = json_file::read_or_set_aside::<Record>(&dir, FILE, so).map(Revoked::from);
         if let Some(held) = &held {
             trust.refuse(refused(held));
         }
@@ -141,23 +137,6 @@ fn both(one: &Revoked, other: &Revoked) -> Revoked {
         identities: identities.into_iter().collect(),
         authorities: authorities.into_iter().collect(),
     }
-}
-
-fn read(dir: &Path) -> Option<Revoked> {
-    let read = json_file::read::<Record>(dir, FILE);
-    let kept = read.unwrap_or_else(|error| {
-        error!(
-            error = %telemetry::causes(&error),
-            "cannot read who is revoked: nobody is refused until this node is told again"
-        );
-        if matches!(error, json_file::Error::Damaged { .. })
-            && let Err(error) = json_file::set_aside(dir, FILE)
-        {
-            error!(error = %telemetry::causes(&error), "cannot move the damaged list aside");
-        }
-        None
-    });
-    kept.map(Revoked::from)
 }
 
 /// What cannot be read cannot be refused either: a later version's role, say.

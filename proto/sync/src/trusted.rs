@@ -1,13 +1,8 @@
 //! Which roots of trust are believed.
 
-use hanse_proto::{InvalidMessage, sync};
+use hanse_proto::{InvalidMessage, MAX_BELIEVED_ROOTS, MAX_DROPPED_ROOTS, sync};
 
 use crate::Position;
-
-/// More are never believed at a time: one, and the one that takes its place.
-const MAX_BELIEVED: usize = 2;
-/// Nor are more remembered of those that were dropped: more than a federation replaces in its life.
-const MAX_DROPPED: usize = 64;
 
 /// The roots of trust that are believed, while one takes another's place. Opaque here, as values are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +48,11 @@ impl TryFrom<sync::TrustedRoots> for TrustedRoots {
     fn try_from(roots: sync::TrustedRoots) -> Result<Self, InvalidMessage> {
         let invalid = |why: &str| InvalidMessage::new("TrustedRoots", why);
         let as_of = roots.as_of.ok_or_else(|| invalid("it has no position"))?;
-        if roots.believed.len() > MAX_BELIEVED {
-            return Err(invalid("it names more than two roots"));
+        if roots.believed.len() > MAX_BELIEVED_ROOTS {
+            return Err(invalid(&format!("it names more than {MAX_BELIEVED_ROOTS} roots")));
         }
-        if roots.dropped.len() > MAX_DROPPED {
-            return Err(invalid("it names more than 64 dropped roots"));
+        if roots.dropped.len() > MAX_DROPPED_ROOTS {
+            return Err(invalid(&format!("it names more than {MAX_DROPPED_ROOTS} dropped roots")));
         }
         let key = |bytes: &[u8]| {
             <[u8; 32]>::try_from(bytes).map_err(|_| invalid("the key of a root does not have 32 bytes"))

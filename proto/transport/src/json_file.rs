@@ -7,8 +7,12 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::error;
 
-use crate::durable::{self, SECRET_MODE};
+use crate::{
+    durable::{self, SECRET_MODE},
+    telemetry,
+};
 
 /// Why such a file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -43,11 +47,11 @@ fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error 
 /// Writes `value` as `dir/name.json`, readable by the owner only, durably: a crash leaves the old file or the new one. Makes
 /// the directory if there is none.
 pub fn write<T: Serialize>(dir: &Path, name: &str, value: &T) -> Result<(), Error> {
-    let file = format!("{name}.json");
+    let path = path(dir, name);
     let text = serde_json::to_vec_pretty(value).expect("plain structs of strings and numbers serialize");
     fs::create_dir_all(dir)
-        .and_then(|()| durable::replace(dir, &file, &text, SECRET_MODE))
-        .map_err(cannot("write", &dir.join(file)))
+        .and_then(|()| durable::replace(&path, &text, SECRET_MODE))
+        .map_err(cannot("write", &path))
 }
 
 /// Reads `dir/name.json`; `None` when there is none.
@@ -73,8 +77,24 @@ pub fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(files.filter_map(|file| file.strip_suffix(".json").map(str::to_owned)).collect())
 }
 
+/// Reads `dir/name.json`. One that cannot be read counts as none, which is an error in the log with what follows for the node; one
+/// that is damaged is moved aside.
+pub fn read_or_set_aside<T: DeserializeOwned>(dir: &Path, name: &str, so: &str) -> Option<T> {
+    let error = match read(dir, name) {
+        Ok(value) => return value,
+        Err(error) => error,
+    };
+    error!(error = %telemetry::causes(&error), "{so}");
+    if matches!(error, Error::Damaged { .. })
+        && let Err(error) = set_aside(dir, name)
+    {
+        error!(error = %telemetry::causes(&error), "cannot move the damaged file aside");
+    }
+    None
+}
+
 /// Moves `dir/name.json` to `dir/name.json.damaged`, for somebody to look at.
-pub fn set_aside(dir: &Path, name: &str) -> Result<(), Error> {
+fn set_aside(dir: &Path, name: &str) -> Result<(), Error> {
     let path = path(dir, name);
     let aside = dir.join(format!("{name}.json.damaged"));
     fs::rename(&path, aside).map_err(cannot("move aside", &path))
@@ -110,7 +130,8 @@ mod tests {
         assert_eq!(read::<String>(&dir, "a").unwrap().as_deref(), Some("two"));
         assert_eq!(names(&dir).unwrap(), ["a"]);
         assert!(matches!(read::<u64>(&dir, "a"), Err(Error::Damaged { .. })));
-        set_aside(&dir, "a").unwrap();
+        assert_eq!(read_or_set_aside::<String>(&dir, "a", "it is not asked for").as_deref(), Some("two"));
+        assert_eq!(read_or_set_aside::<u64>(&dir, "a", "it is made anew"), None);
         assert!(names(&dir).unwrap().is_empty() && dir.join("a.json.damaged").exists());
         remove(&dir, "a").unwrap();
     }

@@ -32,8 +32,8 @@ pub use listener::{Peer, PeerKeys, TlsConnection, TlsListener, grpc_server};
 pub use metrics::Metrics;
 pub use pki::{
     Authority, Chain, Credentials, DOMAIN, EndorsedRoot, Identity, InvalidIdentity, KeyDigest, KeyPair,
-    LiveAuthority, LiveCredentials, LiveTrust, MAX_DROPPED, PkiError, Refused, Role, Rotation, SanName, Tier,
-    ToldRoots, TrustAnchor, TrustBundle, Validity, key_digest,
+    LiveAuthority, LiveCredentials, LiveTrust, PkiError, Refused, Role, Rotation, SanName, Tier, ToldRoots,
+    TrustAnchor, TrustBundle, Validity, key_digest,
 };
 pub use renewal::{
     ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,

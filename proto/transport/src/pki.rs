@@ -22,7 +22,7 @@ pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
 pub(crate) use live::Shown;
 pub use live::{LiveAuthority, LiveTrust, Refused};
-pub use rotation::{EndorsedRoot, MAX_DROPPED, Rotation, ToldRoots};
+pub use rotation::{EndorsedRoot, Rotation, ToldRoots};
 pub use trust::{KeyDigest, TrustAnchor, TrustBundle, key_digest};
 pub(crate) use trust::{key_digests, unix_time};
 pub use validity::Validity;

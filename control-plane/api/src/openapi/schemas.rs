@@ -58,10 +58,10 @@ pub(super) fn components() -> Components {
         ("Members", listed(member())),
         ("Revocations", listed(revocation())),
         ("Revocation", revocation().into()),
-        ("Readmitted", readmitted()),
+        ("Readmitted", settled("identity", "Who")),
         ("Roots", listed(root())),
         ("Rotation", rotation()),
-        ("RootSettled", root_settled()),
+        ("RootSettled", settled("root", "Which root")),
     ];
     schemas.extend(own.map(|(name, schema)| (name.to_owned(), schema.into())));
     components
@@ -339,19 +339,11 @@ fn rotation() -> Schema {
         .into()
 }
 
-fn root_settled() -> Schema {
+/// What a step was about, and the revision that it made.
+fn settled(about: &str, what: &str) -> Schema {
     object()
-        .property("root", text("Which root"))
-        .required("root")
-        .property("revision", number("The state's revision after it"))
-        .required("revision")
-        .into()
-}
-
-fn readmitted() -> Schema {
-    object()
-        .property("identity", text("Who"))
-        .required("identity")
+        .property(about, text(what))
+        .required(about)
         .property("revision", number("The state's revision after it"))
         .required("revision")
         .into()

@@ -45,7 +45,7 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
         Member { token: token.clone(), key_digest: *key_digest, environments: spec.environments.clone() };
     let known = before.members.get(joiner).map(Arc::as_ref);
     if known == Some(&member) {
-        return Ok(Effects { makes_revision: false, touched: Vec::new(), results: Vec::new() });
+        return Ok(Effects::none());
     }
     if known.is_some_and(|known| known.key_digest != member.key_digest) && !spec.replace {
         return Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} joined already, with another key"))

@@ -13,5 +13,5 @@ pub(super) fn start(state: &mut State, lineage: &Lineage) -> Result<Effects, Pro
         .remedy("a history is started once, by `hanse server init` on an empty data directory"));
     }
     state.lineage = Some(lineage.clone());
-    Ok(Effects { makes_revision: true, touched: Vec::new(), results: Vec::new() })
+    Ok(Effects::revision())
 }

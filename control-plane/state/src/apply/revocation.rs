@@ -48,7 +48,7 @@ pub(super) fn revoke(
         }
     }
     if state.revocations.contains_key(identity) {
-        return Ok(nothing());
+        return Ok(Effects::none());
     }
     if state.revocations.len() >= MAX_REVOCATIONS {
         let detail = format!("{MAX_REVOCATIONS} identities are revoked, and no more can be");
@@ -91,9 +91,5 @@ fn keep_quorum(state: &State, leaving: &Name, control_nodes: &[Name]) -> Result<
 
 fn changed(state: &mut State) -> Effects {
     state.revoked_revision = state.revision + 1;
-    Effects { makes_revision: true, touched: Vec::new(), results: Vec::new() }
-}
-
-fn nothing() -> Effects {
-    Effects { makes_revision: false, touched: Vec::new(), results: Vec::new() }
+    Effects::revision()
 }

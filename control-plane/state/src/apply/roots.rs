@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
+use hanse_proto::{MAX_BELIEVED_ROOTS, MAX_DROPPED_ROOTS};
+
 use super::Effects;
 use crate::{
     Problem, ProblemName, State,
     root::{Root, RootCertificate, RootKey},
 };
 
-/// Roots believed at a time: one, and the one that takes its place. What is believed is told to everybody in every Welcome.
-const MAX_ROOTS: usize = 2;
-/// How many dropped roots are remembered: more than a federation replaces in its life.
-const MAX_DROPPED: usize = 64;
 /// The largest certificate: ours have some 400 octets, and one from an operator's own tools may have a few more names.
 const MAX_CERTIFICATE_BYTES: usize = 4096;
 
@@ -46,7 +44,7 @@ pub(super) fn trust(
         .remedy("make it again with the present root: hanse root list, hanse root new"));
     }
     if state.roots.get(&fresh.key).is_some() {
-        return Ok(nothing());
+        return Ok(Effects::none());
     }
     if state.roots.dropped.contains(&fresh.key) {
         return Err(Problem::new(
@@ -55,7 +53,7 @@ pub(super) fn trust(
         )
         .remedy("make another: hanse root new"));
     }
-    if believed.len() >= MAX_ROOTS {
+    if believed.len() >= MAX_BELIEVED_ROOTS {
         return Err(Problem::new(ProblemName::Conflict, "one root takes another's place already")
             .remedy("finish that first, or drop the root that is not in use: hanse root list"));
     }
@@ -71,7 +69,7 @@ pub(super) fn trust(
     roots.believed.push(fresh_root);
     roots.issuing = present.key;
     roots.revision = revision;
-    Ok(changed())
+    Ok(Effects::revision())
 }
 
 /// Has certificates come from this root.
@@ -80,12 +78,12 @@ pub(super) fn issue_from(state: &mut State, key: &RootKey) -> Result<Effects, Pr
         return Err(unknown(key));
     }
     if state.roots.issuing == *key {
-        return Ok(nothing());
+        return Ok(Effects::none());
     }
     let revision = state.revision + 1;
     let roots = Arc::make_mut(&mut state.roots);
     (roots.issuing, roots.revision) = (*key, revision);
-    Ok(changed())
+    Ok(Effects::revision())
 }
 
 /// Has a root believed no more, and never again: the other's word for it lasts as long as it would have.
@@ -102,10 +100,10 @@ pub(super) fn drop_root(state: &mut State, key: &RootKey) -> Result<Effects, Pro
     let roots = Arc::make_mut(&mut state.roots);
     roots.believed.retain(|believed| believed.root.key != *key);
     roots.dropped.push(*key);
-    let too_many = roots.dropped.len().saturating_sub(MAX_DROPPED);
+    let too_many = roots.dropped.len().saturating_sub(MAX_DROPPED_ROOTS);
     roots.dropped.drain(..too_many);
     roots.revision = revision;
-    Ok(changed())
+    Ok(Effects::revision())
 }
 
 fn unknown(key: &RootKey) -> Problem {
@@ -113,12 +111,4 @@ fn unknown(key: &RootKey) -> Problem {
     Problem::new(ProblemName::NotFound, format!("no root {named} is believed"))
         .at("path: root")
         .remedy("hanse root list shows which are; hanse root trust adds one")
-}
-
-fn changed() -> Effects {
-    Effects { makes_revision: true, touched: Vec::new(), results: Vec::new() }
-}
-
-fn nothing() -> Effects {
-    Effects { makes_revision: false, touched: Vec::new(), results: Vec::new() }
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use std::time::Duration;
 
 use hanse_transport::{Authority, key_digest};

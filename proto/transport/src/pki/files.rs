@@ -64,7 +64,8 @@ pub(super) fn load(dir: &Path) -> Result<(Chain, KeyPair), PkiError> {
 }
 
 fn replace(dir: &Path, name: &str, content: &str, mode: u32) -> Result<(), PkiError> {
-    durable::replace(dir, name, content.as_bytes(), mode).map_err(io_error("write", &dir.join(name)))
+    let path = dir.join(name);
+    durable::replace(&path, content.as_bytes(), mode).map_err(io_error("write", &path))
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {

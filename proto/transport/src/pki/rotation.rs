@@ -6,16 +6,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use hanse_proto::MAX_DROPPED_ROOTS;
 use rustls_pki_types::CertificateDer;
 use x509_parser::parse_x509_certificate;
 
 use super::{
     Authority, KeyDigest, PkiError, Tier, TrustAnchor, TrustBundle, authority::tier_of, key_digest, keys,
 };
-
-/// How many dropped roots are remembered: more than a federation replaces in its life, and few enough to be told in every
-/// Welcome.
-pub const MAX_DROPPED: usize = 64;
 
 /// A root's certificate, with another root's word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,8 +127,8 @@ impl TrustBundle {
     pub fn followed_by(&self, told: &ToldRoots, own: &TrustAnchor) -> Result<Self, PkiError> {
         let mut dropped = self.dropped().clone();
         dropped.extend(&told.dropped);
-        if dropped.len() > MAX_DROPPED {
-            dropped = told.dropped.iter().copied().take(MAX_DROPPED).collect();
+        if dropped.len() > MAX_DROPPED_ROOTS {
+            dropped = told.dropped.iter().copied().take(MAX_DROPPED_ROOTS).collect();
         }
         let believed = |root: &&EndorsedRoot| {
             !dropped.contains(&root.anchor.spki_sha256())
