@@ -27,15 +27,14 @@ struct Shared {
     trust: LiveTrust,
     own: LiveCredentials,
     told: watch::Sender<Option<TrustedRoots>>,
-    lasting: Mutex<Lasting>,
+    /// What is on disk, and would be believed after a restart: what others may count on.
+    lasting: Mutex<InForce>,
 }
 
-/// What would be so after a restart: what others may count on.
-#[derive(Debug, Default)]
-struct Lasting {
-    /// What is on disk.
+/// What a node was told, and what it believes by that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct InForce {
     told: Option<TrustedRoots>,
-    /// What would be believed.
     believed: Vec<KeyDigest>,
 }
 
@@ -55,7 +54,7 @@ impl KeptRoots {
             json_file::read_or_set_aside::<Record>(&dir, FILE, "cannot read the roots that are believed");
         let held = read.map(TrustedRoots::from);
         let held = held.filter(|held| put_in_force(held, &trust, &own).inspect_err(cannot_believe).is_ok());
-        let lasting = Mutex::new(Lasting { told: held.clone(), believed: believed(&trust) });
+        let lasting = Mutex::new(InForce { told: held.clone(), believed: believed(&trust) });
         Self(Arc::new(Shared { dir, trust, own, told: watch::Sender::new(held), lasting }))
     }
 
@@ -83,9 +82,9 @@ impl KeptRoots {
         let mut own = self.0.own.replaced();
         let mut writing = WriteBeside::default();
         loop {
-            if self.0.is_unwritten() {
+            if let Some(now) = self.0.unwritten() {
                 let kept = self.clone();
-                writing.start(move || kept.write());
+                writing.start(move || kept.write(now));
             }
             tokio::select! {
                 () = shutdown.wait() => return,
@@ -109,7 +108,11 @@ impl KeptRoots {
         let fresh = match &held {
             // Who lags takes nothing back.
             Some(held) if !roots.as_of.may_follow(&held.as_of) => return,
-            Some(held) => TrustedRoots { issuing: roots.issuing.or(held.issuing), ..roots.clone() },
+            Some(held) => {
+                // Of one position it is the same lineage, though a disk does not keep where that came from.
+                let as_of = if roots.as_of.is(&held.as_of) { held.as_of } else { roots.as_of };
+                TrustedRoots { as_of, issuing: roots.issuing.or(held.issuing), ..roots.clone() }
+            }
             None => roots.clone(),
         };
         if held.as_ref() == Some(&fresh) {
@@ -132,14 +135,15 @@ impl KeptRoots {
         }
     }
 
-    /// Writes down what is in force; whether that worked.
-    fn write(&self) -> bool {
-        let Some(told) = self.0.told.borrow().clone() else { return true };
-        // Of one moment: what is believed is put in force first.
-        let believed = believed(&self.0.trust);
-        match json_file::write(&self.0.dir, FILE, &Record::from(&told)) {
+    /// Writes down what was in force; whether that worked.
+    fn write(&self, then: InForce) -> bool {
+        let written = match &then.told {
+            Some(told) => json_file::write(&self.0.dir, FILE, &Record::from(told)),
+            None => Ok(()),
+        };
+        match written {
             Ok(()) => {
-                *self.0.lasting.lock() = Lasting { told: Some(told), believed };
+                *self.0.lasting.lock() = then;
                 true
             }
             Err(error) => {
@@ -158,9 +162,10 @@ impl Shared {
         self.own.current().trust_anchor().ok().map(|anchor| anchor.spki_sha256())
     }
 
-    fn is_unwritten(&self) -> bool {
-        let lasting = self.lasting.lock();
-        *self.told.borrow() != lasting.told || believed(&self.trust) != lasting.believed
+    /// What is in force, if that is not what is on disk. To be called where nothing else is put in force meanwhile.
+    fn unwritten(&self) -> Option<InForce> {
+        let now = InForce { told: self.told.borrow().clone(), believed: believed(&self.trust) };
+        (now != *self.lasting.lock()).then_some(now)
     }
 }
 

@@ -240,16 +240,14 @@ impl Persister {
             if self.noted.insert(scope.clone(), now) == Some(now) {
                 continue;
             }
-            let noted = self.store.usable(scope);
-            let mut gone = noted.clone();
+            let mut noted = self.store.usable(scope);
             for (key, LastGoodRecord { value, since }) in replica.last_good_to_keep() {
-                gone.remove(key);
                 let now = Noted { revision: since, value };
-                if noted.get(key) != Some(&now) {
+                if noted.remove(key).as_ref() != Some(&now) {
                     self.store.put_usable(scope, key, now);
                 }
             }
-            gone.keys().for_each(|key| self.store.remove_usable(scope, key));
+            noted.keys().for_each(|key| self.store.remove_usable(scope, key));
         }
         self.noted.retain(|scope, _| map.contains_key(scope));
     }

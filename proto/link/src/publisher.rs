@@ -226,8 +226,7 @@ impl Stream {
         self.session.revoke(self.service.admission.revoked_for(&self.identity));
         self.session.trust(self.service.admission.roots());
         if let Some(welcome) = self.session.welcome() {
-            let first_part = self.pending.iter().position(|message| scope_of(message).is_some());
-            self.pending.insert(first_part.unwrap_or(self.pending.len()), welcome);
+            put_before_parts(&mut self.pending, welcome);
         }
     }
 
@@ -283,6 +282,21 @@ impl Stream {
             .heard(&self.identity, self.number, now, |record| note(record, received, &subscribed, now));
         Ok(())
     }
+}
+
+/// Puts a Welcome before parts of transfers, in place of one that was not sent yet and offers the same: where nobody reads, they must
+/// not pile up. One that offers something else stays, for what is withdrawn and offered again must be seen to go.
+fn put_before_parts(pending: &mut VecDeque<PublisherMessage>, welcome: PublisherMessage) {
+    let offers = |message: &PublisherMessage| match &message.body {
+        Some(Body::Welcome(welcome)) => Some(welcome.scopes.clone()),
+        _ => None,
+    };
+    let unsent = pending.iter().rposition(|message| offers(message).is_some());
+    if let Some(unsent) = unsent.filter(|unsent| offers(&pending[*unsent]) == offers(&welcome)) {
+        pending.remove(unsent);
+    }
+    let first_part = pending.iter().position(|message| scope_of(message).is_some());
+    pending.insert(first_part.unwrap_or(pending.len()), welcome);
 }
 
 /// The scope that a message carries content of or speaks for; a Welcome and a refusal do neither.
@@ -353,5 +367,39 @@ async fn at(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_proto::sync::{Refused, Welcome};
+
+    use super::*;
+
+    fn message(body: Body) -> PublisherMessage {
+        PublisherMessage { body: Some(body) }
+    }
+
+    fn welcome(scope: &str, revoked: &str) -> PublisherMessage {
+        let revoked = sync::Revoked { identities: vec![revoked.to_owned()], ..Default::default() };
+        message(Body::Welcome(Welcome {
+            scopes: vec![scope.to_owned()],
+            revoked: Some(revoked),
+            ..Default::default()
+        }))
+    }
+
+    #[test]
+    fn a_welcome_that_nobody_reads_gives_way_to_the_next_that_offers_the_same() {
+        let refusal = message(Body::Refused(Refused { scope: "b".to_owned(), ..Default::default() }));
+        let part = message(Body::Chunk(Chunk { scope: "a".to_owned(), ..Default::default() }));
+        let mut pending = VecDeque::from([refusal.clone(), part.clone()]);
+        for revoked in ["1", "2", "3"] {
+            put_before_parts(&mut pending, welcome("a", revoked));
+        }
+        assert_eq!(pending, [refusal.clone(), welcome("a", "3"), part.clone()]);
+        put_before_parts(&mut pending, welcome("b", "3"));
+        put_before_parts(&mut pending, welcome("a", "3"));
+        assert_eq!(pending, [refusal, welcome("a", "3"), welcome("b", "3"), welcome("a", "3"), part]);
     }
 }

@@ -47,7 +47,7 @@ async fn hear(address: &str, tls: &ClientTls, kept: &KeptTrust, backoff: &mut Ba
     let mut lists = match timeout(OPEN_TIMEOUT, client.watch_revoked(WatchRevokedRequest {})).await {
         Ok(Ok(answer)) => answer.into_inner(),
         Ok(Err(status)) => return telemetry::status(&status),
-        Err(_) => return "no answer within 5 s".to_owned(),
+        Err(_) => return format!("no answer within {OPEN_TIMEOUT:?}"),
     };
     loop {
         match lists.message().await {

@@ -167,6 +167,8 @@ impl Worker {
             Failure::InUse => "another process has it".to_owned(),
             Failure::Unavailable(why) => why,
             Failure::Refused(why) if self.file.reads_well() => why,
+            // What was in the store is in memory, and the key may be away with its disk for a moment: no other is made now.
+            Failure::KeyLost(why) if self.is_seen => why,
             Failure::KeyLost(why) => match self.file.move_keyless_aside(&why) {
                 Ok(()) => return self.emptied(),
                 Err(failure) => failure.why_or(why),

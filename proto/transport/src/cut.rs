@@ -137,9 +137,12 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use crate::{
-        Alpn, Clients, Expect, LiveTrust, Refused, Role, TrustBundle, client_tls, connect,
+        Alpn, Clients, Credentials, Expect, LiveCredentials, LiveTrust, Refused, Role, TrustBundle,
+        client_tls, connect,
         enrolment::tests::{Desk, ask_desk, serve},
-        key_digest, server_tls,
+        key_digest,
+        pki::Shown,
+        server_tls,
         testbed::{Federation, dial, identity, listen, soon},
     };
 
@@ -297,6 +300,33 @@ mod tests {
         // A client does as a server does.
         pair.gateway.replace(other.anchor());
         soon(ask_desk(moved)).await.unwrap_err();
+    }
+
+    /// It is the leaf that counts, not what is shown beside it.
+    #[tokio::test]
+    async fn nobody_chooses_the_root_that_he_counts_under() {
+        let (pair, other) = (Pair::new(), Federation::new());
+        pair.agent.replace(TrustBundle::new([pair.federation.anchor(), other.anchor()]).unwrap());
+        let (listener, address) = listen(pair.server()).await;
+        let _serving = serve(listener, Desk::echo());
+        let own = pair.federation.live("g.gateway.eu-west").current();
+        let chain = own.chain().iter().cloned().chain([other.anchor().certificate().clone()]).collect();
+        let showing = LiveCredentials::new(Credentials::new(chain, own.key().clone()).unwrap());
+        let expect = Expect { roles: vec![Role::Agent], region: None };
+        let both = TrustBundle::new([pair.federation.anchor(), other.anchor()]).unwrap();
+        let trust = LiveTrust::new(both, pair.agent.clock().clone());
+        let tls = client_tls(Some(&showing), &trust, expect).unwrap();
+        let channel = soon(connect(&address.to_string(), tls)).await.unwrap();
+        soon(ask_desk(channel.clone())).await.unwrap();
+        pair.agent.replace(other.anchor());
+        soon(ask_desk(channel)).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn who_shook_hands_while_its_root_was_dropped_is_cut_too() {
+        let trust = LiveTrust::from(Federation::new().anchor());
+        let shown = Shown { identity: identity("g.gateway.eu-west"), keys: Vec::new(), root: None };
+        soon(trust.refusal_of(shown)).await;
     }
 
     #[tokio::test]

@@ -61,7 +61,13 @@ impl Example {
 /// As the task does it.
 fn told_and_written(kept: &KeptRoots, roots: &TrustedRoots) {
     kept.take(roots);
-    kept.write();
+    write(kept);
+}
+
+fn write(kept: &KeptRoots) {
+    if let Some(now) = kept.0.unwritten() {
+        kept.write(now);
+    }
 }
 
 #[test]
@@ -123,8 +129,39 @@ fn others_may_count_on_what_is_on_disk_only() {
     assert_eq!(believed(&example.trust).len(), 2, "it is in force");
     assert_eq!(kept.status().believed.len(), 1, "but would not be after a restart");
     fs::remove_file(example.dir.path().join("file")).unwrap();
-    kept.write();
+    write(&kept);
     assert_eq!(kept.status().believed.len(), 2);
+}
+
+/// A disk keeps no lineage's parent; whoever tells does.
+#[test]
+fn the_same_told_again_after_a_restart_is_no_news() {
+    let example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let mut told = example.told(5, &[&rotation.present, &rotation.fresh], &example.old);
+    told.as_of.lineage.parent = Some(([3; 16], 4));
+    told_and_written(&example.restore(), &told);
+    let (restarted, _) = example.restarted();
+    let mut changed = restarted.changed();
+    changed.mark_unchanged();
+    restarted.take(&told);
+    assert!(!changed.has_changed().unwrap() && restarted.0.unwritten().is_none());
+}
+
+#[test]
+fn what_came_while_it_was_written_is_not_counted_as_written() {
+    let example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let both = [&rotation.present, &rotation.fresh];
+    let kept = example.restore();
+    kept.take(&example.told(5, &both, &example.new));
+    let then = kept.0.unwritten().unwrap();
+    example.own.replace(under(&example.new).current().as_ref().clone());
+    kept.take(&example.told(6, &both[1..], &example.new));
+    kept.write(then);
+    assert_eq!(kept.status().believed.len(), 2, "the old root is on disk still");
+    write(&kept);
+    assert_eq!(kept.status().believed, [key(&example.new).to_vec()]);
 }
 
 #[test]
@@ -174,7 +211,7 @@ fn what_was_dropped_stays_dropped_over_restarts_and_the_root_of_an_earlier_certi
     example.own.replace(under(&example.new).current().as_ref().clone());
     kept.look_again();
     assert_eq!(believed(&example.trust), [of_new]);
-    assert!(kept.0.is_unwritten(), "and whoever counts on it is told once that is on disk");
+    assert!(kept.0.unwritten().is_some(), "and whoever counts on it is told once that is on disk");
     let (restarted, trust) = example.restarted();
     restarted.take(&example.told(9, &both, &example.new));
     assert_eq!(believed(&trust), [of_new], "an old word for it does not help");

@@ -32,8 +32,12 @@ async fn a_publisher_that_is_revoked_is_left_though_it_does_not_say_so() {
     connect(&bad.address.to_string(), tls.clone()).await.unwrap_err();
     // Whatever it says, nobody is there to hear it.
     quiet.admission.revoke(u64::MAX, &[]);
+    telling.admission.revoke(7, &[&thief]);
+    let revision = || kept.in_force().borrow().as_ref().map(|revoked| revoked.as_of.revision);
+    eventually("the other is heard still", || revision() == Some(7)).await;
+    assert!(trust.refuses(&thief));
 
-    telling.admission.revoke(7, &[]);
+    telling.admission.revoke(8, &[]);
     eventually("it is believed again", || !trust.refuses(&thief)).await;
     drop(trigger);
 }

@@ -145,6 +145,30 @@ async fn a_full_disk_is_read_all_the_same() {
     assert_eq!(only(loaded).1, records(&[record("a", 5, Some("1")), record("b", 6, Some("1"))]));
 }
 
+/// The disk with the key fails with the other one, and both come back.
+#[tokio::test]
+async fn a_key_that_is_away_while_the_store_runs_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FakeDisk::new();
+    let (store, _) = open_on(dir.path(), &disk).await;
+    keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
+    // This disk's content is elsewhere; that there is a store is seen by its name.
+    std::fs::write(options(dir.path()).dir.join("store.redb"), "").unwrap();
+    let change = || changed("production", 6, &[record("b", 6, Some("1"))]);
+    disk.fill();
+    assert!(store.commit(change(), store.unkept_notes()).await.is_err());
+    disk.make_room();
+    let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
+    std::fs::rename(&key, &elsewhere).unwrap();
+    let outcome = store.commit(change(), store.unkept_notes()).await;
+    assert!(matches!(outcome, Err(CommitError::Unavailable(_))), "{outcome:?}");
+    assert!(!key.exists(), "no other is made");
+    std::fs::rename(&elsewhere, &key).unwrap();
+    keep(&store, change()).await;
+    let (_store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
+    assert_eq!(only(loaded).1, records(&[record("a", 5, Some("1")), record("b", 6, Some("1"))]));
+}
+
 #[tokio::test]
 async fn a_store_that_is_lost_while_it_runs_is_written_anew() {
     let dir = tempfile::tempdir().unwrap();

@@ -18,7 +18,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
-    Chain, Credentials, DOMAIN, Identity, KeyPair, PkiError, TrustAnchor, Validity, files, identity,
+    Chain, Credentials, DOMAIN, Identity, KeyDigest, KeyPair, PkiError, TrustAnchor, Validity, files,
+    identity, key_digest,
 };
 use crate::WallClock;
 
@@ -162,6 +163,11 @@ impl Authority {
         }
         let validity = self.lifetime(CONTROL_LIFE)?;
         self.sign(authority_params("Hanse control plane", name.as_str(), &Tier::Control, validity), spki)
+    }
+
+    /// What the root goes by that its chain ends in.
+    pub fn root_key(&self) -> Result<KeyDigest, PkiError> {
+        key_digest(self.chain.last().ok_or_else(|| PkiError::certificate("the chain is empty"))?)
     }
 
     /// Says, as a root, that another root is one too: a certificate of its key (see [`Rotation`](super::Rotation)).

@@ -64,7 +64,7 @@ pub(crate) struct Shown {
     pub(crate) identity: Identity,
     /// The keys it answers for.
     pub(crate) keys: Vec<KeyDigest>,
-    /// The root that its chain rests on.
+    /// The root that its chain rests on; `None`: none that is believed.
     pub(crate) root: Option<KeyDigest>,
 }
 
@@ -150,7 +150,8 @@ impl LiveTrust {
         let (mut refused, mut bundle) = (self.0.refused.subscribe(), self.replaced());
         async move {
             let Shown { identity, keys, root } = peer;
-            let uprooted = bundle.wait_for(|bundle| root.as_ref().is_some_and(|root| !bundle.believes(root)));
+            // One whose root was dropped while it shook hands has none any more.
+            let uprooted = bundle.wait_for(|bundle| root.is_none_or(|root| !bundle.believes(&root)));
             let outcome = tokio::select! {
                 refused = refused.wait_for(|refused| refused.contains(&identity, &keys)) => refused.is_ok(),
                 uprooted = uprooted => uprooted.is_ok(),

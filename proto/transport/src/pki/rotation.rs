@@ -266,6 +266,23 @@ mod tests {
         assert!(EndorsedRoot::from_der(root, &certified[0]).is_err());
     }
 
+    /// The word for a root that was dropped is public: a chain that is led over it must end nowhere.
+    #[test]
+    fn no_path_leads_over_a_cross_certificate() {
+        let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+        let rotation = Rotation::new(&old, &new).unwrap();
+        let control = old.new_control_intermediate(&hanse_topology::Name::new("cp-1").unwrap()).unwrap();
+        let region = control.new_regional_intermediate(&hanse_topology::Name::new("eu").unwrap()).unwrap();
+        let own = region.issue_credentials(&"g.gateway.eu.hanse.internal".parse().unwrap(), &[]).unwrap();
+        let now = old.clock().now();
+        let mut chain = own.chain().to_vec();
+        bundle(&[&old]).verify(&chain, now).unwrap();
+        chain.insert(chain.len() - 1, rotation.present.endorsement);
+        bundle(&[&new]).verify(&chain, now).unwrap_err();
+        assert_eq!(bundle(&[&new]).root_of(&chain), None);
+        assert_eq!(bundle(&[&new, &old]).root_of(&chain), Some(anchor(&old).spki_sha256()));
+    }
+
     #[test]
     fn an_endorsement_must_be_of_the_roots_own_key() {
         let (old, new, other) =

@@ -15,7 +15,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
-use x509_parser::parse_x509_certificate;
+use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
 
 use super::{Identity, PkiError, Tier, Validity, authority::tier_of, keys};
 
@@ -170,17 +170,21 @@ impl TrustBundle {
         &self.dropped
     }
 
-    /// The root that a chain, as shown, rests on: its last certificate is that or comes from it.
+    /// The root that a leaf rests on, by way of certificates of its chain. What else is shown, as another root's certificate, says
+    /// nothing.
     pub(crate) fn root_of(&self, chain: &[CertificateDer<'_>]) -> Option<KeyDigest> {
-        let last = chain.last()?;
-        let shown = key_digest(last).ok();
-        let (_, parsed) = parse_x509_certificate(last).ok()?;
-        let rests_on = |anchor: &&TrustAnchor| {
-            shown == Some(anchor.spki_sha256)
-                || parse_x509_certificate(&anchor.certificate)
-                    .is_ok_and(|(_, root)| parsed.verify_signature(Some(root.public_key())).is_ok())
-        };
-        self.anchors.iter().find(rests_on).map(TrustAnchor::spki_sha256)
+        let parsed = |der| parse_x509_certificate(der).ok().map(|(_, certificate)| certificate);
+        let anchors: Vec<_> =
+            self.anchors.iter().filter_map(|held| Some((held, parsed(held.certificate())?))).collect();
+        let shown: Vec<_> = chain.iter().filter_map(|der| parsed(der)).collect();
+        let mut at = shown.first()?;
+        for _ in &shown {
+            if let Some((held, _)) = anchors.iter().find(|(_, root)| is_issued_by(at, root)) {
+                return Some(held.spki_sha256);
+            }
+            at = shown.iter().find(|above| is_issued_by(at, above))?;
+        }
+        None
     }
 
     /// Whether a root of this key is believed.
@@ -225,6 +229,12 @@ impl TrustBundle {
     ) -> Result<(), rustls::Error> {
         self.clients.verify_client_cert(leaf, intermediates, now).map(|_| ())
     }
+}
+
+/// By name first: most are not, and a signature takes its time.
+fn is_issued_by(certificate: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> bool {
+    certificate.issuer().as_raw() == issuer.subject().as_raw()
+        && certificate.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
 impl PartialEq for TrustBundle {

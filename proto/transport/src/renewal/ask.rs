@@ -61,7 +61,7 @@ pub async fn renew_credentials(issuers: &Issuers, current: &Credentials) -> Resu
     ask_in_turn(issuers, current.clone(), |chain| {
         let fresh = Credentials::new(chain, current.key().clone())?;
         check(issuers, fresh.chain(), current.identity())?;
-        check_worth(issuers, fresh.chain(), current.chain(), current.validity())?;
+        check_worth(issuers, (fresh.chain(), fresh.validity()), (current.chain(), current.validity()))?;
         Ok(fresh)
     })
     .await
@@ -79,7 +79,7 @@ pub async fn renew_authority(
         let fresh = Authority::from_parts(chain, key.clone())?.with_clock(issuers.trust.clock().clone());
         // Path validation takes leaves only: so use the new certificate once, for what it is for.
         check(issuers, fresh.issue_credentials(own, &[])?.chain(), own)?;
-        check_worth(issuers, fresh.chain(), current.chain(), current.validity())?;
+        check_worth(issuers, (fresh.chain(), fresh.validity()), (current.chain(), current.validity()))?;
         Ok(fresh)
     })
     .await
@@ -95,11 +95,17 @@ fn check(issuers: &Issuers, chain: &Chain, expected: &Identity) -> Result<(), Pk
     Err(PkiError::certificate(format!("it makes this process {found} instead of {expected}")))
 }
 
-/// Whether a fresh chain is any better than the one there is, if that is of use: while one root takes another's place, whoever is asked may be
-/// under the old one still, and another issuer, or the same one a moment later, does better.
-fn check_worth(issuers: &Issuers, fresh: &Chain, current: &Chain, life: Validity) -> Result<(), PkiError> {
+/// Whether a fresh chain is any better than the one there is, if that is of use: while one root takes another's place, whoever is
+/// asked may be under the old one still, and another issuer, or the same one a moment later, does better. Past half its life the
+/// one there is is no better than one that ends later.
+fn check_worth(
+    issuers: &Issuers,
+    (fresh, its): (&Chain, Validity),
+    (current, life): (&Chain, Validity),
+) -> Result<(), PkiError> {
     let (believed, now) = (issuers.trust.current(), issuers.trust.clock().now());
-    let is_of_use = now < life.half_life() && !issuers.trust.refuses_key_of(current);
+    let lasts_longer = now >= life.half_life() && its.not_after > life.not_after;
+    let is_of_use = !lasts_longer && !issuers.trust.refuses_key_of(current);
     if is_of_use && believed.is_outdated(fresh) && believed.is_outdated(current) {
         return Err(PkiError::certificate("it comes from the root that another takes the place of"));
     }
