@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -123,10 +124,26 @@ impl Gateways {
     pub(crate) fn admit(&self, name: &Name, admitted: Admitted) -> Result<(), Error> {
         {
             let _writing = self.writing.lock();
-            json_file::write(&self.config.gateways_dir(), name.as_str(), &admitted)?;
+            let dir = self.config.gateways_dir();
+            if !dir.exists() {
+                self.write_all(&dir)?;
+            }
+            json_file::write(&dir, name.as_str(), &admitted)?;
             self.known.lock().insert(name.clone(), Known::Admitted(admitted));
         }
         self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Writes what is known of all into a directory that is not there any more: with one entry in it, it would say that the others
+    /// were removed.
+    fn write_all(&self, dir: &Path) -> Result<(), Error> {
+        let known = self.known.lock().clone();
+        for (name, known) in known {
+            if let Known::Admitted(admitted) = known {
+                json_file::write(dir, name.as_str(), &admitted)?;
+            }
+        }
         Ok(())
     }
 

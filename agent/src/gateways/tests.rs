@@ -176,4 +176,8 @@ fn what_is_changed_by_hand_is_noticed_and_what_this_agent_writes_is_not_undone()
     fs::rename(&dir, dir.with_extension("away")).unwrap();
     gateways.look(world.now());
     assert!(of("g3").is_some());
+    // Nor is one that a newcomer's entry made anew.
+    gateways.admit(&name("g4"), world.admitted()).unwrap();
+    gateways.look(world.now());
+    assert!(of("g3").is_some() && of("g4").is_some());
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use hanse_transport::{Authority, Rotation, TrustAnchor, durable};
+use hanse_transport::{Authority, Rotation, TrustAnchor, TrustBundle, durable};
 use serde_json::Value;
 
 use crate::{
@@ -34,7 +34,10 @@ pub(crate) fn offline(args: &RootArgs) -> anyhow::Result<bool> {
         .map_err(|error| Failure::input(format!("{} holds no root: {error}", replaces.display())))?;
     fresh.save(dir)?;
     let file = dir.join(ROTATION);
-    fs::write(&file, rotation.to_pem()).with_context(|| format!("writing {}", file.display()))?;
+    durable::replace(&file, rotation.to_pem().as_bytes(), durable::PUBLIC_MODE).map_err(|error| {
+        Failure::new(Exit::General, format!("cannot write {}: {error}", file.display()))
+            .remedy(format!("remove {} and make the root again", dir.display()))
+    })?;
     data(hex::encode(rotation.fresh.anchor.spki_sha256()))?;
     say(format!("made a root in {0}; next: hanse root trust {0}/{ROTATION}", dir.display()));
     Ok(true)
@@ -80,7 +83,7 @@ pub(crate) async fn root(client: &Client, args: &RootArgs) -> anyhow::Result<()>
             ));
         }
         RootCommand::Bundle { update } => {
-            let pem = bundle(&client.roots().await?);
+            let pem = bundle(&client.roots().await?)?;
             match update {
                 false => data(pem.trim_end())?,
                 true => replace(&client.ca_file, &pem)?,
@@ -93,18 +96,17 @@ pub(crate) async fn root(client: &Client, args: &RootArgs) -> anyhow::Result<()>
 /// The root that join tokens pin: the one that certificates come from, as this client's own `ca_file` has it.
 pub(crate) async fn issuing(client: &Client) -> anyhow::Result<TrustAnchor> {
     let believed = trust_bundle(&client.ca_file)?;
-    if let [only] = believed.anchors() {
-        return Ok(only.clone());
-    }
-    let roots = client.roots().await?;
-    let issuing =
-        items(&roots).find(|item| item["issuing"] == true).map(|item| render::text_of(&item["root"]));
-    let found = believed.anchors().iter().find(|anchor| Some(hex::encode(anchor.spki_sha256())) == issuing);
-    found.cloned().ok_or_else(|| {
+    issuing_of(&client.roots().await?, &believed).cloned().ok_or_else(|| {
         Failure::usage(format!("{} lacks the root that certificates come from", client.ca_file.display()))
             .remedy("bring it up to date: hanse root bundle --update")
             .into()
     })
+}
+
+/// The root of a bundle that a list says certificates come from.
+fn issuing_of<'a>(roots: &Value, bundle: &'a TrustBundle) -> Option<&'a TrustAnchor> {
+    let issuing = items(roots).find(|item| item["issuing"] == true)?;
+    bundle.anchors().iter().find(|anchor| issuing["root"] == hex::encode(anchor.spki_sha256()))
 }
 
 /// Whether this client could go on talking once certificates come from that root.
@@ -143,8 +145,17 @@ fn items(roots: &Value) -> impl Iterator<Item = &Value> {
     roots["items"].as_array().into_iter().flatten()
 }
 
-fn bundle(roots: &Value) -> String {
-    items(roots).filter_map(|item| item["certificate"].as_str()).collect()
+/// The certificates of a list, if they are whole: who goes by less may believe nobody any more.
+fn bundle(roots: &Value) -> anyhow::Result<String> {
+    let pem: String = items(roots).filter_map(|item| item["certificate"].as_str()).collect();
+    let bundle =
+        TrustBundle::from_pem(&pem).context("reading the roots that the control plane answered with")?;
+    if bundle.anchors().len() != items(roots).count() || issuing_of(roots, &bundle).is_none() {
+        return Err(Failure::new(Exit::General, "the control plane answered with a part of the roots only")
+            .remedy("ask again; nothing was changed")
+            .into());
+    }
+    Ok(pem)
 }
 
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
@@ -231,7 +242,23 @@ mod tests {
             ]
         );
         assert!(listed(&roots(), Output::Wide).contains("a.agent.eu b.agent.eu c.agent.eu"));
-        assert_eq!(bundle(&roots()), "one\ntwo\n");
+    }
+
+    #[test]
+    fn certificates_are_taken_whole_or_not_at_all() {
+        let made = [(); 2].map(|()| Authority::new_root().unwrap().trust_anchor().unwrap());
+        let list = |issuing: usize, pems: [String; 2]| {
+            let items = made.iter().zip(pems).enumerate().map(|(index, (anchor, pem))| {
+                json!({"root": hex::encode(anchor.spki_sha256()), "issuing": index == issuing, "certificate": pem})
+            });
+            json!({"items": items.collect::<Vec<_>>()})
+        };
+        let [one, two] = [0, 1].map(|index: usize| made[index].to_pem());
+        assert_eq!(bundle(&list(1, [one.clone(), two.clone()])).unwrap(), format!("{one}{two}"));
+        for pems in [[one.clone(), String::new()], [one.clone(), one], ["nonsense".to_owned(), two]] {
+            bundle(&list(1, pems)).unwrap_err();
+        }
+        bundle(&json!({"items": []})).unwrap_err();
     }
 
     #[test]

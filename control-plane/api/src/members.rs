@@ -69,6 +69,12 @@ fn revocation_json(state: &State, identity: &str) -> Option<Value> {
     Some(json!({"identity": identity, "revokedBy": revocation.actor, "revokedAt": revocation.at()}))
 }
 
+/// The identity of an agent or a gateway.
+pub(crate) fn regional(name: &str, role: &str, region: &Name) -> String {
+    format!("{name}.{role}.{region}.hanse.internal")
+}
+
+/// The identity of a control node.
 pub(crate) fn server(name: &str) -> String {
     format!("{name}.server.control.hanse.internal")
 }
@@ -90,7 +96,7 @@ fn members_json(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> V
         note(identity.to_owned(), json!({"token": member.token, "environments": member.environments}));
     }
     for agent in agents {
-        let of = |name: &str, role: &str| format!("{name}.{role}.{}.hanse.internal", agent.region);
+        let of = |name: &str, role: &str| regional(name, role, &agent.region);
         note(of(&agent.name, "agent"), json!({"connected": agent.connected}));
         for gateway in &agent.gateways {
             note(of(&gateway.name, "gateway"), json!({"connected": gateway.connected}));

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     body,
     call::Call,
-    members::server,
+    members::{regional, server},
     rejection::{Rejection, bad_request},
     routes::json,
 };
@@ -39,12 +39,9 @@ pub(crate) async fn trust(call: Call) -> Result<Response, Rejection> {
             .remedy("send {\"rotation\": \"…\"} with the file rotation.pem that hanse root new wrote")
             .into());
     };
-    let command = call.api.certificates.rotation(pem)?;
-    let CommandBody::TrustRoot { fresh, .. } = &command else {
-        return Err(Problem::new(ProblemName::Internal, "a rotation made another command").into());
-    };
+    let (present, fresh) = call.api.certificates.rotation(pem)?;
     let key = fresh.key;
-    settle(&call, command, key).await
+    settle(&call, CommandBody::TrustRoot { present, fresh }, key).await
 }
 
 /// `PUT /v1/roots/{root}/issuing`: certificates come from this root from now on. Refused while anybody would not believe
@@ -106,8 +103,12 @@ async fn waiting_for(
     // Read after the fleet: who joined meanwhile is a member of whom nothing is known.
     let state = call.api.replicated.read(Consistency::Linearizable).await?;
     let tried = call.command_of(command.clone(), call.idempotency_key()?);
-    if let Outcome::Rejected(problem) = state.clone().apply(&tried) {
+    let mut next = state.clone();
+    if let Outcome::Rejected(problem) = next.apply(&tried) {
         return Err(problem);
+    }
+    if next.revision() == state.revision() {
+        return Ok(Vec::new()); // it was done already; its answer may have been lost
     }
     let participants = participants(&state, &call.api.replicated.group(), &fleet);
     let unready = participants.into_iter().filter(|(_, trust)| !trust.as_ref().is_some_and(&so));
@@ -141,17 +142,16 @@ fn participants(
     for node in &group.nodes {
         known.insert(server(&node.name), fleet.nodes.get(&node.name).and_then(said));
     }
+    // Also those that joined and have not started yet: they come with a certificate of the root they joined under.
+    for (identity, _) in state.members() {
+        known.entry(identity.to_owned()).or_insert(None);
+    }
     // One that has just started may answer for itself and not know its agents yet.
     for node in &fleet.silent {
         known.insert(server(node), None);
     }
-    let agents = state.members().map(|(identity, _)| identity);
-    // A control node that joined and is in the group no more is gone.
-    for identity in agents.filter(|identity| identity.split('.').nth(1) == Some("agent")) {
-        known.insert(identity.to_owned(), None);
-    }
     for agent in &fleet.agents {
-        let of = |name: &str, role: &str| format!("{name}.{role}.{}.hanse.internal", agent.region);
+        let of = |name: &str, role: &str| regional(name, role, &agent.region);
         // Those that it misses and could not name: the agent stands for them.
         let unnamed = agent.unheard_total > agent.unheard.len() as u64;
         known.insert(of(&agent.name, "agent"), said(&agent.trust).filter(|_| !unnamed));

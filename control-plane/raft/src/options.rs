@@ -4,6 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use hanse_proto::raft::ControlNode;
 
+/// Where the log and the snapshots are, in a node's data directory.
+pub const LOG_DIR: &str = "raft";
+
 /// How one node's replica is set up.
 #[derive(Debug, Clone)]
 pub struct RaftOptions {

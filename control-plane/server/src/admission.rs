@@ -121,8 +121,7 @@ impl Admission for AgentAdmission {
     }
 
     fn roots(&self) -> Option<TrustedRoots> {
-        let own = self.control.current().trust_anchor().ok().map(|anchor| anchor.spki_sha256());
-        roots::told(&self.replicated.current(), own)
+        roots::told(&self.replicated.current(), self.control.current().root_key().ok())
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -247,7 +246,8 @@ mod tests {
 
         let pem = Rotation::new(&old, &new).unwrap().to_pem();
         let certificates = Certificates { control: control.clone() };
-        alone.apply(certificates.rotation(&pem).unwrap());
+        let (present, fresh) = certificates.rotation(&pem).unwrap();
+        alone.apply(CommandBody::TrustRoot { present, fresh });
         fires().await;
         let key = |root: &Authority| root.trust_anchor().unwrap().spki_sha256();
         let told = || admission.roots().unwrap();

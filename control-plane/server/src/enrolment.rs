@@ -80,7 +80,7 @@ impl EnrolmentService {
         let token = Name::new(&request.token_id).map_err(|_| unknown_token())?;
         let spec = self.token(&token, &request).await?;
         // Issued before the token is spent, so that a request that cannot be met costs nothing; handed out only after.
-        let (identity, chain) = self.issue(&spec, name, &request)?;
+        let (identity, chain) = self.issue(&spec, name, &request).await?;
         let command = Command {
             actor: identity.to_string(),
             request_id: format!("enrol-{token}"),
@@ -140,7 +140,7 @@ impl EnrolmentService {
         Ok(spec)
     }
 
-    fn issue(
+    async fn issue(
         &self,
         spec: &JoinTokenSpec,
         name: Name,
@@ -168,8 +168,8 @@ impl EnrolmentService {
                 Ok((Identity::agent(name, region), chain))
             }
             JoinRole::Server => {
-                let own = self.control.current().trust_anchor().map_err(unusable)?.spki_sha256();
-                let root = self.root.load(Some(own)).map_err(unusable)?.ok_or_else(|| {
+                let own = self.control.current().root_key().map_err(unusable)?;
+                let root = self.root.load_aside(own).await.map_err(unusable)?.ok_or_else(|| {
                     Problem::new(
                         ProblemName::Forbidden,
                         "the root's key is not on this node, so it cannot admit a control node",

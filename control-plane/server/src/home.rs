@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hanse_transport::{Authority, TrustAnchor, WallClock, durable, telemetry};
+use hanse_raft::LOG_DIR;
+use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock, durable, telemetry};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tracing::{info, warn};
@@ -20,8 +21,6 @@ use crate::{
 const ROOT_DIR: &str = "root";
 /// Directory of this node's control intermediate.
 const CONTROL_DIR: &str = "control";
-/// Where the replicated log is kept, in the data directory.
-const LOG_DIR: &str = "raft";
 /// The root's certificate, for clients.
 const ROOT_CERTIFICATE: &str = "root.crt";
 
@@ -73,7 +72,8 @@ impl Keys {
             root.save(&dir.join(ROOT_DIR))?;
         }
         let path = roots_file(config);
-        fs::write(&path, self.anchor.to_pem()).map_err(Error::file("write", path))?;
+        durable::replace(&path, self.anchor.to_pem().as_bytes(), durable::PUBLIC_MODE)
+            .map_err(Error::file("write", path))?;
         // Last: its presence says that the node is made.
         Ok(self.control.save(&dir.join(CONTROL_DIR))?)
     }
@@ -95,16 +95,26 @@ pub(crate) fn load_control(config: &Config, clock: &WallClock) -> Result<Authori
     if clock.now() < control.validity().half_life() {
         return Ok(control);
     }
-    let own_root = control.trust_anchor()?.spki_sha256();
-    let root = root_key(config, clock).load(Some(own_root)).unwrap_or_else(|error| {
-        warn!(error = %telemetry::causes(&error), "the root in pki/root cannot be used");
-        None
-    });
-    let Some(root) = root else { return Ok(control) };
-    let fresh = roots::reissued(&control, &root, config)?;
-    fresh.save(&control_dir(config))?;
-    info!("renewed this node's control intermediate under the root");
-    Ok(fresh)
+    let renewed = || {
+        let Some(root) = root_key(config, clock).load(Some(control.root_key()?))? else { return Ok(None) };
+        let fresh = roots::reissued(&control, &root, config)?;
+        fresh.save(&control_dir(config))?;
+        Ok::<_, PkiError>(Some(fresh))
+    };
+    match renewed() {
+        Ok(None) => Ok(control),
+        Ok(Some(fresh)) => {
+            info!("renewed this node's control intermediate under the root");
+            Ok(fresh)
+        }
+        Err(error) => {
+            warn!(
+                error = %telemetry::causes(&error),
+                "cannot renew this node's control intermediate from pki/root yet; going on with the one there is"
+            );
+            Ok(control)
+        }
+    }
 }
 
 /// Where an operator puts the root's key for as long as it is needed.

@@ -128,20 +128,19 @@ fn advance(
     replica: &mut Replica,
     to: Position,
     mut upserts: Vec<(Arc<str>, bytes::Bytes)>,
-    mut removals: Vec<Arc<str>>,
+    removals: Vec<Arc<str>>,
     between: &Between,
 ) {
     let advanced = match between {
         Between::Unknown => replica.jump(to, upserts, removals),
-        Between::Keys { touched, passed } => {
-            if !touched.is_empty() {
+        Between::Touched(keys) => {
+            if !keys.is_empty() {
                 let changed: BTreeSet<_> =
                     upserts.iter().map(|(key, _)| key).chain(&removals).cloned().collect();
-                let unchanged = touched.iter().filter(|key| !changed.contains(*key));
+                let unchanged = keys.iter().filter(|key| !changed.contains(*key));
                 upserts
                     .extend(unchanged.filter_map(|key| Some((Arc::clone(key), replica.get(key)?.clone()))));
             }
-            removals.extend(passed.iter().cloned());
             replica.advance(to, upserts, removals)
         }
     };

@@ -2,7 +2,7 @@
 
 use hanse_state::Member;
 use hanse_topology::Name;
-use hanse_transport::{Identity, PeerKeys, Role, digest_secret};
+use hanse_transport::{Identity, PeerKeys, Role};
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub(crate) fn permitted<'a>(
         return Err(Refused::Revoked(identity.clone()));
     }
     let member = member.ok_or_else(|| Refused::Unknown(identity.clone()))?;
-    if member.key_digest != digest_secret(&keys.issuer) {
+    if member.key_digest != keys.issuer_digest() {
         return Err(Refused::OtherKey(identity.clone()));
     }
     Ok(region)
@@ -44,6 +44,8 @@ pub(crate) fn permitted<'a>(
 
 #[cfg(test)]
 mod tests {
+    use hanse_transport::digest_secret;
+
     use super::*;
 
     #[test]

@@ -27,7 +27,12 @@ pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, s
 
 /// Refuses whom this state refuses, and says of which revision that is.
 fn refuse(trust: &LiveTrust, state: &State) -> u64 {
-    let refused = Refused { identities: identities(state).collect(), keys: authorities(state, |_| true) };
+    let unreadable = state.revocations().filter(|(text, _)| text.parse::<Identity>().is_err());
+    unreadable.for_each(|(text, _)| warn!(text, "cannot refuse what is no identity"));
+    let refused = Refused {
+        identities: revoked(state).map(|(identity, _)| identity).collect(),
+        keys: revoked(state).filter_map(|(_, key)| key).collect(),
+    };
     if !refused.identities.is_empty() {
         info!(refused = refused.identities.len(), "identities are revoked");
     }
@@ -35,20 +40,12 @@ fn refuse(trust: &LiveTrust, state: &State) -> u64 {
     state.revoked_revision()
 }
 
-/// The keys of the authorities that those joined with who are revoked and `concern` whoever is told: agents and control nodes.
-/// Whoever has one can give itself another name. The node that founded the control plane did not join, and its key is not
-/// known here.
-fn authorities(state: &State, concern: impl Fn(&Identity) -> bool) -> BTreeSet<KeyDigest> {
-    identities(state)
-        .filter(|identity| concern(identity))
-        .filter_map(|identity| state.member(&identity.to_string()))
-        .map(|member| member.key_digest)
-        .collect()
-}
-
-fn identities(state: &State) -> impl Iterator<Item = Identity> {
+/// Who is revoked, and the key of the authority that agents and control nodes of them joined with: whoever has it can give itself
+/// another name. The node that founded the control plane did not join, and its key is not known here.
+fn revoked(state: &State) -> impl Iterator<Item = (Identity, Option<KeyDigest>)> {
     state.revocations().filter_map(|(text, _)| {
-        text.parse().inspect_err(|error| warn!(text, %error, "cannot refuse what is no identity")).ok()
+        let key = state.member(text).map(|member| member.key_digest);
+        Some((text.parse().ok()?, key))
     })
 }
 
@@ -59,12 +56,13 @@ pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
     let region = agent.region.as_ref()?;
     let concerns =
         |identity: &Identity| identity != agent && identity.region.as_ref().is_none_or(|of| of == region);
-    let told = identities(state).filter(concerns).map(|identity| identity.to_string());
-    Some(Revoked {
-        as_of: Position { lineage, revision: state.revoked_revision() },
-        identities: told.collect(),
-        authorities: authorities(state, concerns).into_iter().collect(),
-    })
+    let (mut identities, mut authorities) = (Vec::new(), BTreeSet::new());
+    for (identity, key) in revoked(state).filter(|(identity, _)| concerns(identity)) {
+        identities.push(identity.to_string());
+        authorities.extend(key);
+    }
+    let as_of = Position { lineage, revision: state.revoked_revision() };
+    Some(Revoked { as_of, identities, authorities: authorities.into_iter().collect() })
 }
 
 #[cfg(test)]
@@ -118,7 +116,7 @@ mod tests {
             };
             assert!(told("agent-1.agent.eu-west").is_empty(), "nobody hears of itself");
             (
-                Vec::from_iter(authorities(state, |_| true)),
+                revoked(state).filter_map(|(_, key)| key).collect::<Vec<_>>(),
                 told("agent-2.agent.eu-west"),
                 told("agent-3.agent.us-east"),
             )

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use hanse_topology::{Name, ScopeId};
 
-use crate::{Command, CommandBody, Outcome, Problem, Revision, RootKey, State, resource::rfc3339};
+use crate::{Command, Outcome, Problem, Revision, RootCertificate, RootKey, State, resource::rfc3339};
 
 /// A boxed future, so that the ports are object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -108,9 +108,9 @@ pub trait RootCertificates: Send + Sync + 'static {
     /// What a root's certificate (DER) says; `None` if it cannot be read.
     fn facts(&self, certificate: &[u8]) -> Option<RootFacts>;
 
-    /// The command by which another root is believed, from the file that an operator made of the two roots. Refused unless
-    /// each of them speaks for the other and one is this federation's.
-    fn rotation(&self, pem: &str) -> Result<CommandBody, Problem>;
+    /// The present root and the one that is to be believed beside it, from the file that an operator made of the two. Refused
+    /// unless each of them speaks for the other and one is this federation's.
+    fn rotation(&self, pem: &str) -> Result<(RootCertificate, RootCertificate), Problem>;
 }
 
 /// What a root's certificate says.

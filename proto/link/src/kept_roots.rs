@@ -209,15 +209,17 @@ struct Record {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct RootRecord {
-    certificate: Octets,
-    endorsement: Octets,
+    #[serde(with = "hex::serde")]
+    certificate: Vec<u8>,
+    #[serde(with = "hex::serde")]
+    endorsement: Vec<u8>,
 }
 
 impl From<&TrustedRoots> for Record {
     fn from(roots: &TrustedRoots) -> Self {
         let believed = roots.believed.iter().map(|root| RootRecord {
-            certificate: Octets(root.certificate.clone()),
-            endorsement: Octets(root.endorsement.clone()),
+            certificate: root.certificate.clone(),
+            endorsement: root.endorsement.clone(),
         });
         Self {
             generation: roots.as_of.lineage.generation,
@@ -236,32 +238,13 @@ impl From<Record> for TrustedRoots {
         let believed = kept
             .believed
             .into_iter()
-            .map(|root| TrustedRoot { certificate: root.certificate.0, endorsement: root.endorsement.0 });
+            .map(|root| TrustedRoot { certificate: root.certificate, endorsement: root.endorsement });
         Self {
             as_of: Position { lineage, revision: kept.revision },
             believed: believed.collect(),
             issuing: kept.issuing.map(|key| key.0),
             dropped: kept.dropped.into_iter().map(|key| key.0).collect(),
         }
-    }
-}
-
-/// Any number of octets, written as hexadecimal digits.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-struct Octets(Vec<u8>);
-
-impl From<Octets> for String {
-    fn from(octets: Octets) -> Self {
-        hex::encode(octets.0)
-    }
-}
-
-impl TryFrom<String> for Octets {
-    type Error = hex::FromHexError;
-
-    fn try_from(digits: String) -> Result<Self, Self::Error> {
-        hex::decode(digits).map(Self)
     }
 }
 

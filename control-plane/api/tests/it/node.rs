@@ -85,10 +85,20 @@ impl SingleNode {
 
     /// An agent joins.
     pub(crate) fn add_agent(&self, name: &str, region: &str) {
+        let joiner = format!("{name}.agent.{region}.hanse.internal");
+        self.join(JoinRole::Agent, Some(Name::new(region).unwrap()), joiner);
+    }
+
+    /// A control node that joined and was never started.
+    pub(crate) fn add_server(&self, name: &str) {
+        self.join(JoinRole::Server, None, format!("{name}.server.control.hanse.internal"));
+    }
+
+    fn join(&self, role: JoinRole, region: Option<Name>, joiner: String) {
         let (token, digest) = (Name::new("join").unwrap(), Digest::of(b"join"));
         let spec = JoinTokenSpec {
-            role: JoinRole::Agent,
-            region: Some(Name::new(region).unwrap()),
+            role,
+            region,
             environments: Vec::new(),
             uses: 1,
             replace: false,
@@ -100,7 +110,6 @@ impl SingleNode {
             action: Action::Put { labels: Labels::default(), spec: Spec::JoinToken(spec) },
             if_revision: None,
         }]));
-        let joiner = format!("{name}.agent.{region}.hanse.internal");
         let joined = self.run(CommandBody::UseJoinToken {
             token,
             secret_digest: digest.0,
@@ -237,7 +246,7 @@ impl RootCertificates for SingleNode {
         Some(RootFacts { key: [number; 32], pem: format!("root {number}"), not_after_ms: START_MS })
     }
 
-    fn rotation(&self, pem: &str) -> Result<CommandBody, Problem> {
+    fn rotation(&self, pem: &str) -> Result<(RootCertificate, RootCertificate), Problem> {
         let refused =
             || Problem::new(ProblemName::Invalid, "no rotation").at("body: rotation").remedy("send one");
         let (present, fresh) = pem.split_once(" to ").ok_or_else(refused)?;
@@ -245,7 +254,7 @@ impl RootCertificates for SingleNode {
             let number: u8 = number.parse().map_err(|_| refused())?;
             Ok(RootCertificate { key: [number; 32], certificate: vec![number], endorsement: vec![] })
         };
-        Ok(CommandBody::TrustRoot { present: root(present)?, fresh: root(fresh)? })
+        Ok((root(present)?, root(fresh)?))
     }
 }
 

@@ -76,6 +76,8 @@ async fn each_step_waits_until_everybody_is_ready_for_it() {
     );
     say(&api, both.clone(), both.clone(), both.clone());
     api.put(&issuing).send().await.expect(200);
+    // Said again, by who did not hear the answer: it is done, whoever is off by now.
+    api.node.nodes.lock().unwrap().clear();
     api.put(&issuing).send().await.expect(200);
 
     let path = format!("/v1/roots/{}", root(1));
@@ -158,6 +160,18 @@ async fn an_agent_that_joined_a_moment_ago_is_waited_for() {
     api.node.add_agent("agent-new", "eu");
     let refused = api.put(&format!("/v1/roots/{}/issuing", root(2))).send().await.problem(409, "conflict");
     assert!(refused["detail"].as_str().unwrap().contains("agent-new.agent.eu.hanse.internal"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_control_node_that_joined_and_has_not_started_is_waited_for() {
+    let api = Api::furnished().await;
+    let both = trust(&[1, 2], 1);
+    say(&api, both.clone(), both.clone(), both);
+    rotate(&api, "1 to 2").await.expect(200);
+    api.node.add_server("cp-2");
+    let issuing = format!("/v1/roots/{}/issuing", root(2));
+    let refused = api.put(&issuing).send().await.problem(409, "conflict");
+    assert!(refused["detail"].as_str().unwrap().contains("cp-2.server.control.hanse.internal"), "{refused}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::{
     member::Member,
     metrics::Metrics,
     network::{Channels, Network},
-    options::RaftOptions,
+    options::{LOG_DIR, RaftOptions},
     reach::Reach,
     state_machine::{Applied, SnapshotError, Snapshots, StateMachine},
     type_config::{Fatal, LogId, Raft},
@@ -133,7 +133,7 @@ struct Stores {
 }
 
 async fn open_stores(options: RaftOptions) -> Result<Stores, GroupError> {
-    let dir = options.data_dir.join("raft");
+    let dir = options.data_dir.join(LOG_DIR);
     let log = {
         let dir = dir.join("log");
         tokio::task::spawn_blocking(move || LogStore::open(&dir, options.id)).await

@@ -81,9 +81,20 @@ fn a_root_that_cannot_be_read_stops_no_start() {
 }
 
 #[test]
+fn a_disk_that_takes_nothing_stops_no_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    crate::init(&config).unwrap();
+    let first = after(0, &config).chain()[0].clone();
+    // Where what is to be written goes first, there is a directory.
+    fs::create_dir(control_dir(&config).join(".chain.pem.new")).unwrap();
+    assert_eq!(after(3, &config).chain()[0], first);
+}
+
+#[test]
 fn what_is_left_of_a_node_is_no_place_for_another() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
-    fs::create_dir_all(dir.path().join("raft")).unwrap();
+    fs::create_dir_all(dir.path().join(LOG_DIR)).unwrap();
     assert!(matches!(make(&config), Err(Error::AlreadyMade(_))));
 }

@@ -137,8 +137,7 @@ async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
         let mut content = hanse_state::projection::from_scratch(&alone.current());
         (alone.current().revision(), content.remove(&scope).unwrap())
     };
-    let between = [plan("passing", 1), plan("gold", 2), plan("gold", 1)];
-    alone.delete(Kind::Plan, "passing");
+    let between = [plan("gold", 2), plan("gold", 1)];
     alone.put("{kind: Plan, name: new}");
     let to = alone.current().revision();
     let effects = handle.effects(to).await;
@@ -153,6 +152,16 @@ async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
             changes.removals.iter().for_each(|key| drop(content.remove(key)));
             assert!(content.into_iter().eq(replica.content()), "from {revision}");
         }
+    });
+
+    // What came and went leaves its name in no scope: whoever stands between gets the whole.
+    plan("passing", 1);
+    alone.delete(Kind::Plan, "passing");
+    handle.effects(to + 2).await;
+    replicas.read(|map| {
+        let changes = |revision| map[&scope].changes_since(revision);
+        assert!(changes(to + 1).is_none());
+        assert!(changes(to).unwrap().removals.is_empty());
     });
     trigger.trigger();
     task.await.unwrap();

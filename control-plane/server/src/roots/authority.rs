@@ -1,6 +1,10 @@
 //! This node's control intermediate: had anew from a root, here or on another node that has the root's key just then.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
@@ -9,7 +13,7 @@ use hanse_raft::RaftGroup;
 use hanse_state::port::Replicated;
 use hanse_transport::{
     Authority, Expect, Identity, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
-    Role, Shutdown, WallClock, backoff::Backoff, digest_secret, renew_authority, telemetry,
+    Role, Shutdown, WallClock, backoff::Backoff, renew_authority, telemetry,
 };
 use tonic::{Request, Response, Status};
 use tracing::{debug, error, info, warn};
@@ -39,12 +43,12 @@ impl RootKey {
             return Ok(None);
         }
         let root = Authority::load(&self.dir)?.with_clock(self.clock.clone());
-        let key = root.trust_anchor()?.spki_sha256();
+        let key = root.root_key()?;
         Ok(wanted.is_none_or(|wanted| wanted == key).then_some(root))
     }
 
     /// The same, off the runtime's threads: what an operator plugs in may be slow.
-    async fn load_aside(&self, wanted: KeyDigest) -> Result<Option<Authority>, PkiError> {
+    pub(crate) async fn load_aside(&self, wanted: KeyDigest) -> Result<Option<Authority>, PkiError> {
         let key = self.clone();
         let loaded = tokio::task::spawn_blocking(move || key.load(Some(wanted))).await;
         loaded.unwrap_or_else(|_| Err(PkiError::Certificate { reason: "reading the root panicked".into() }))
@@ -94,7 +98,7 @@ impl ControlAuthority {
                 renewed = self.renewed(&current) => renewed,
             };
             let wait = match renewed {
-                Ok(fresh) => match fresh.save(&self.dir) {
+                Ok(fresh) => match save_aside(&fresh, &self.dir).await {
                     Ok(()) => {
                         backoff.reset();
                         is_waiting = false;
@@ -156,11 +160,18 @@ impl ControlAuthority {
     }
 }
 
+/// Saves it off the runtime's threads: a disk may be slow.
+async fn save_aside(fresh: &Authority, dir: &Path) -> Result<(), PkiError> {
+    let (fresh, dir) = (fresh.clone(), dir.to_owned());
+    let saved = tokio::task::spawn_blocking(move || fresh.save(&dir)).await;
+    saved.unwrap_or_else(|_| Err(PkiError::Certificate { reason: "saving panicked".into() }))
+}
+
 /// The root that a control intermediate should come from: the one the federation changes over to, or its own.
 fn wanted(trust: &LiveTrust, current: &Authority) -> Result<KeyDigest, PkiError> {
     match trust.current().issuing() {
         Some(issuing) => Ok(issuing),
-        None => Ok(current.trust_anchor()?.spki_sha256()),
+        None => current.root_key(),
     }
 }
 
@@ -201,7 +212,7 @@ impl Enrolment for ControlRenewal {
         if !self.group.members().iter().any(|member| member.name == identity.name.as_str()) {
             return Err(Status::permission_denied(format!("{identity} is not in the control plane")));
         }
-        if state.member(&own).is_some_and(|member| member.key_digest != digest_secret(&keys.issuer)) {
+        if state.member(&own).is_some_and(|member| member.key_digest != keys.issuer_digest()) {
             return Err(Status::permission_denied(format!("{identity} joined with another key")));
         }
         let unavailable = |error: PkiError| Status::unavailable(telemetry::causes(&error).to_string());

@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use hanse_state::{
-    CommandBody, Problem, ProblemName, RootCertificate, RootKey,
+    Problem, ProblemName, RootCertificate, RootKey,
     port::{RootCertificates, RootFacts},
 };
 use hanse_transport::{EndorsedRoot, LiveAuthority, Rotation, TrustAnchor, telemetry};
@@ -23,7 +23,7 @@ impl RootCertificates for Certificates {
         TrustAnchor::from_der(certificate).ok().map(|anchor| facts(&anchor))
     }
 
-    fn rotation(&self, pem: &str) -> Result<CommandBody, Problem> {
+    fn rotation(&self, pem: &str) -> Result<(RootCertificate, RootCertificate), Problem> {
         let rotation = Rotation::from_pem(pem).map_err(|error| {
             Problem::new(ProblemName::Invalid, telemetry::causes(&error).to_string())
                 .at("body: rotation")
@@ -45,10 +45,7 @@ impl RootCertificates for Certificates {
             .at("body: rotation")
             .remedy("make it from the root in use: hanse root list shows which that is"));
         }
-        Ok(CommandBody::TrustRoot {
-            present: certificate(&rotation.present),
-            fresh: certificate(&rotation.fresh),
-        })
+        Ok((certificate(&rotation.present), certificate(&rotation.fresh)))
     }
 }
 

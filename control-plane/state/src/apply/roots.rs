@@ -34,17 +34,17 @@ pub(super) fn trust(
         return Err(Problem::new(ProblemName::Invalid, "the new root has the key of the present one")
             .remedy("make another: hanse root new"));
     }
+    if state.roots.get(&fresh.key).is_some() {
+        return Ok(Effects::none());
+    }
     let revision = state.revision + 1;
     let (believed, issuing) = (&state.roots.believed, state.issuing_root());
-    if issuing.is_some_and(|issuing| issuing != present.key) && state.roots.get(&fresh.key).is_none() {
+    if issuing.is_some_and(|issuing| issuing != present.key) {
         return Err(Problem::new(
             ProblemName::Conflict,
             "the rotation takes the place of a root that certificates do not come from",
         )
         .remedy("make it again with the present root: hanse root list, hanse root new"));
-    }
-    if state.roots.get(&fresh.key).is_some() {
-        return Ok(Effects::none());
     }
     if state.roots.dropped.contains(&fresh.key) {
         return Err(Problem::new(

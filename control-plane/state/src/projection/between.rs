@@ -2,24 +2,20 @@
 
 use std::sync::Arc;
 
-/// What came and went, or changed and changed back, between the ends of a step: whoever stands between them has met it.
+/// What changed and changed back between the ends of a step: whoever stands between them has met it.
 ///
 /// Exact but for what a Binding or an ApiRevision brought along that itself came and went: its content is in neither end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Between {
-    /// These keys at most.
-    Keys {
-        /// Keys that changed on the way, wherever they are present at the end.
-        touched: Vec<Arc<str>>,
-        /// Keys that are in neither end.
-        passed: Vec<Arc<str>>,
-    },
-    /// It may be anything: the journal does not reach back to the start.
+    /// At most these keys, wherever they are present at the end.
+    Touched(Vec<Arc<str>>),
+    /// It may be anything: the journal does not reach back to the start, or something came and went. Whose scopes that was in, the
+    /// ends do not say, and its name is not for others.
     Unknown,
 }
 
 impl Default for Between {
     fn default() -> Self {
-        Self::Keys { touched: Vec::new(), passed: Vec::new() }
+        Self::Touched(Vec::new())
     }
 }

@@ -55,13 +55,15 @@ impl<'a> Step<'a> {
         if !self.is_told {
             return Between::Unknown;
         }
-        let is_one_revision = self.after.revision().saturating_sub(self.before.revision()) <= 1;
-        let units = self.units.keys().filter(|_| !is_one_revision);
+        if self.after.revision().saturating_sub(self.before.revision()) <= 1 {
+            return Between::default();
+        }
         let exists =
             |unit: &Unit| [self.before, self.after].iter().any(|state| state.get(unit.resource()).is_some());
-        let (touched, passed): (Vec<_>, Vec<_>) = units.partition(|unit| exists(unit));
-        let keys = |units: Vec<&Unit>| units.into_iter().map(Unit::key).collect();
-        Between::Keys { touched: keys(touched), passed: keys(passed) }
+        match self.units.keys().all(exists) {
+            true => Between::Touched(self.units.keys().map(Unit::key).collect()),
+            false => Between::Unknown,
+        }
     }
 
     /// Anchors brought into scopes by more or fewer placers than before, and by how many.
