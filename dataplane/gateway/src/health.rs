@@ -10,7 +10,6 @@ mod endpoint;
 mod ongoing;
 mod permits;
 mod registry;
-mod weak;
 
 use std::{
     sync::LazyLock,

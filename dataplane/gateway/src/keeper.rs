@@ -313,7 +313,6 @@ impl Keeping {
     fn take_in(&mut self, news: News) -> bool {
         let News { scope, seen, position, content } = news;
         let started = Instant::now();
-        let first = !self.scopes.contains_key(&scope);
         let kept = self.scopes.entry(scope.clone()).or_insert_with(|| KeptScope {
             index: ScopeIndex::new(scope.clone()),
             seen,
@@ -323,7 +322,7 @@ impl Keeping {
         });
         (kept.seen, kept.position) = (seen, position);
         let (resources, whole) = match content {
-            Content::Changed { changes, .. } if changes.is_empty() => return first,
+            Content::Changed { changes, .. } if changes.is_empty() => return false,
             Content::Changed { changes, last_good } => {
                 let resources = changes.upserts.len() + changes.removals.len();
                 let Changes { upserts, removals } = changes;
@@ -332,16 +331,13 @@ impl Keeping {
             }
             Content::Whole { content, last_good } => {
                 let resources = content.len();
-                if first {
-                    kept.index.restore(last_good, content, &mut self.profiles);
-                } else {
-                    kept.index.replace(last_good, content, &mut self.profiles);
-                }
+                kept.index.replace(last_good, content, &mut self.profiles);
                 (resources, true)
             }
         };
-        kept.quarantine = Quarantine::of(kept.index.quarantined());
-        kept.exceptions = kept.index.exceptions();
+        let held_over = kept.index.held_over();
+        kept.quarantine = Quarantine::of(kept.index.quarantined(&held_over));
+        kept.exceptions = kept.index.exceptions(held_over);
         debug!(%scope, revision = position.revision, resources, whole, took = ?started.elapsed(), "configuration compiled");
         true
     }

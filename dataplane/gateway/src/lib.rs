@@ -22,6 +22,7 @@ pub mod resource;
 mod run;
 mod stored;
 pub mod table;
+mod weak;
 
 pub use config::Config;
 pub use error::Error;

@@ -28,7 +28,7 @@ use tokio::sync::oneshot;
 
 pub use accept::bind;
 
-pub(crate) use self::upstream::Connector;
+pub(crate) use self::upstream::{Connector, is_ours};
 use self::worker::Worker;
 use crate::{
     access_log::AccessLog,

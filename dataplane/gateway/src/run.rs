@@ -29,7 +29,7 @@ use crate::{
     identity,
     keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
-    proxy::{Dataplane, DataplaneOptions, bind},
+    proxy::{Connector, Dataplane, DataplaneOptions, bind},
     stored::{self, Stored},
 };
 
@@ -99,6 +99,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         metrics: metrics.clone(),
         abort_on_panic: true,
     };
+    Connector::check().map_err(Error::Serving)?;
     let dataplane = Dataplane::start(options, &shutdown).map_err(Error::Serving)?;
     info!(
         identity = %credentials.identity(), workers,

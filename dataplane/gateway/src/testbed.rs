@@ -1,6 +1,6 @@
 //! Runtime resources as tests write them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, resource::Kind};
@@ -8,6 +8,19 @@ use hanse_topology::{Name, ScopeId};
 use prost::Message as _;
 
 use crate::table::{ConnectProfiles, Protocol, RoutingTable, digest, index::ScopeIndex};
+
+/// For whatever must happen soon: far above what a busy machine needs.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Waits for a condition, with a bound.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
 
 /// The scope of an environment in `eu-west`.
 pub(crate) fn scope(environment: &str) -> ScopeId {

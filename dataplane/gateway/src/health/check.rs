@@ -20,7 +20,10 @@ use super::{
     permits::{Permit, Permits},
     registry::CheckTarget,
 };
-use crate::{metrics::GatewayMetrics, proxy::Connector};
+use crate::{
+    metrics::GatewayMetrics,
+    proxy::{Connector, is_ours},
+};
 
 /// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together. A check
 /// that waits longer for its place is late.
@@ -101,6 +104,13 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Permits
             check(&target).await
         };
         let Some(endpoint) = target.endpoint.upgrade() else { return };
+        if let Err(CheckError::Connect(error)) = &found
+            && is_ours(&**error)
+        {
+            // It was not asked.
+            tokio::time::sleep(jittered(interval, id, round)).await;
+            continue;
+        }
         let counter = if found.is_ok() { &metrics.checks_passed } else { &metrics.checks_failed };
         counter.fetch_add(1, Ordering::Relaxed);
         let verdict = in_a_row.count(found.is_ok(), &target.settings);
@@ -124,7 +134,7 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Permits
 
 /// A place for the next check. Counts it as late while it still waits: it may wait for long.
 async fn permit(target: &CheckTarget, metrics: &GatewayMetrics, permits: &Permits) -> Permit {
-    let mut acquiring = pin!(permits.acquire(&target.asked.upstream));
+    let mut acquiring = pin!(permits.acquire(&target.upstream));
     let in_time = target.settings.interval * JITTER_PERCENT / 100;
     if let Ok(permit) = tokio::time::timeout(in_time, acquiring.as_mut()).await {
         return permit;

@@ -13,8 +13,11 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{CheckSettings, EjectionSettings, EndpointHealth, Ongoing, Standing, weak::WeakMap};
-use crate::table::{ConnectProfile, UpstreamId};
+use super::{CheckSettings, EjectionSettings, EndpointHealth, Ongoing, Standing};
+use crate::{
+    table::{ConnectProfile, UpstreamId},
+    weak::WeakMap,
+};
 
 /// What makes two endpoints one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -31,7 +34,7 @@ pub struct EndpointKey {
     pub ejection: EjectionSettings,
 }
 
-/// Whom checks ask, and on whose account.
+/// Whom checks ask.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// `scheme://authority/`.
@@ -40,8 +43,6 @@ pub struct Asked {
     pub host: HeaderValue,
     /// How to connect.
     pub profile: Arc<ConnectProfile>,
-    /// The upstream that named the endpoint.
-    pub upstream: UpstreamId,
 }
 
 /// Whom and how to ask.
@@ -51,6 +52,8 @@ pub(super) struct CheckTarget {
     /// Once the endpoint is no more.
     pub(super) gone: CancellationToken,
     pub(super) settings: CheckSettings,
+    /// On whose account.
+    pub(super) upstream: UpstreamId,
     pub(super) asked: Asked,
 }
 
@@ -109,6 +112,7 @@ impl Endpoints {
                 endpoint: Arc::downgrade(&made),
                 gone,
                 settings,
+                upstream: key.upstream.clone(),
                 asked: asked(),
             });
             self.0.arrived.notify_one();

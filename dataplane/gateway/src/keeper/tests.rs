@@ -9,11 +9,8 @@ use hanse_transport::ShutdownTrigger;
 use super::*;
 use crate::{
     table::Protocol,
-    testbed::{listener, route, route_entry, scope, upstream, upstream_entry},
+    testbed::{SOON, listener, route, route_entry, scope, upstream, upstream_entry},
 };
-
-/// For whatever must happen soon: far above what a busy machine needs.
-const SOON: Duration = Duration::from_secs(20);
 
 fn position(generation: u64, revision: u64) -> Position {
     Position { lineage: Lineage { generation, id: [generation as u8; 16], parent: None }, revision }

@@ -18,7 +18,7 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 use tower::Service as _;
 
-pub(crate) use self::connector::Connector;
+pub(crate) use self::connector::{Connector, is_ours};
 use self::{
     connector::{BoxError, ConnectTimeout},
     names::Names,
@@ -163,6 +163,7 @@ impl UpstreamError {
     /// What speaks against the endpoint.
     pub(super) fn failure(&self) -> Option<Failure> {
         match self {
+            Self::Unreachable(error) if is_ours(&**error) => None,
             Self::ConnectTimeout(_) | Self::Unreachable(_) => Some(Failure::Connect),
             Self::TryTimeout | Self::Timeout => Some(Failure::Timeout),
             Self::Unsent(_) | Self::Broken(_) | Self::Malformed(_) | Self::UnaskedUpgrade => {
@@ -412,6 +413,13 @@ mod tests {
         let refused = || UpstreamError::Unreachable("refused".into());
         for (error, side, resend, failure) in [
             (refused(), Side::Upstream, Resend::Always, Some(Failure::Connect)),
+            // That we had no room for the lookup speaks not against the endpoint.
+            (
+                UpstreamError::Unreachable(names::LookupError::Busy.into()),
+                Side::Upstream,
+                Resend::Always,
+                None,
+            ),
             (UpstreamError::TryTimeout, Side::Upstream, Resend::IfIdempotent, Some(Failure::Timeout)),
             (UpstreamError::Timeout, Side::Upstream, Resend::Never, Some(Failure::Timeout)),
             (UpstreamError::UnaskedUpgrade, Side::Upstream, Resend::Never, Some(Failure::Reset)),

@@ -15,6 +15,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use crate::proxy::upstream::STALE_WITHIN;
+
 /// What checks ask for.
 pub(super) const HEALTH: &str = "/up";
 /// Instead of a status: reads the request, its body included, and closes without a word.
@@ -27,7 +29,7 @@ pub(super) const HANGS: u16 = 2;
 pub(super) const CLOSES_LATE_ON_THE_SECOND: u16 = 3;
 
 /// Later than any endpoint's close that crossed with a request.
-const LATE: Duration = Duration::from_millis(1_200);
+const LATE: Duration = STALE_WITHIN.saturating_add(Duration::from_millis(200));
 
 /// A backend. It dies when dropped.
 pub(super) struct Backend {

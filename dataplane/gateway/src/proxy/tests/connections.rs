@@ -42,7 +42,7 @@ async fn a_connection_is_used_again_and_counted() {
     }
     assert_eq!(connections(&gateway), 1);
     drop(client);
-    eventually("the connection is gone", || connections(&gateway) == 0).await;
+    eventually("the connection is gone", async || connections(&gateway) == 0).await;
     let accepted: u64 = gateway.metrics.workers.iter().map(|own| own.accepted.load(Ordering::Relaxed)).sum();
     assert_eq!(accepted, 1);
 }
@@ -106,7 +106,7 @@ async fn slow_heads_and_idle_connections_are_closed() {
         assert!(said.is_empty(), "{said:?}");
         assert!(begun.elapsed() < 2 * SOON, "never served");
     }
-    eventually("no connection is left", || connections(&gateway) == 0).await;
+    eventually("no connection is left", async || connections(&gateway) == 0).await;
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn swapping_the_table_drops_no_request() {
             route_entry(route(&other, &format!("/{other}"), &["GET /"])),
         ]);
         let before = answered.load(Ordering::SeqCst);
-        eventually("requests go on", || answered.load(Ordering::SeqCst) > before).await;
+        eventually("requests go on", async || answered.load(Ordering::SeqCst) > before).await;
     }
     stop.store(true, Ordering::SeqCst);
     for client in clients {
@@ -202,11 +202,11 @@ async fn the_end_waits_for_requests_in_flight_and_for_nobody_else() {
     idle.call(request("GET /a/x", &[], "")).await.seen();
     let mut busy = TcpStream::connect(gateway.http).await.unwrap();
     busy.write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
-    eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 2).await;
+    eventually("the request is under way", async || upstream.requests.load(Ordering::SeqCst) == 2).await;
 
     gateway.trigger.trigger();
     let ended = tokio::spawn(gateway.dataplane.take().unwrap().ended());
-    eventually("the idle connection is closed", || connections(&gateway) == 1).await;
+    eventually("the idle connection is closed", async || connections(&gateway) == 1).await;
     assert!(TcpStream::connect(gateway.http).await.is_err() || connections(&gateway) <= 1);
     busy.write_all(b"cd").await.unwrap();
     let mut text = String::new();
@@ -224,7 +224,7 @@ async fn the_end_is_announced_before_it_comes() {
     assert_eq!(kept.call(request("GET /a/x", &[], "")).await.header("connection"), "");
     let mut busy = TcpStream::connect(gateway.http).await.unwrap();
     busy.write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
-    eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 2).await;
+    eventually("the request is under way", async || upstream.requests.load(Ordering::SeqCst) == 2).await;
 
     let begun = std::time::Instant::now();
     gateway.trigger.trigger();
@@ -236,8 +236,8 @@ async fn the_end_is_announced_before_it_comes() {
     let answer = kept.call(request("GET /a/x", &[], "")).await;
     assert_eq!((answer.status.as_u16(), answer.header("connection")), (200, "close"));
     assert!(kept.try_call(request("GET /a/x", &[], "")).await.is_err(), "closed, as announced");
-    let refused = || std::net::TcpStream::connect(gateway.http).is_err();
-    eventually("new connections are refused", refused).await;
+    eventually("new connections are refused", async || std::net::TcpStream::connect(gateway.http).is_err())
+        .await;
     assert!(begun.elapsed() >= drain.announce(), "{:?}", begun.elapsed());
 
     busy.write_all(b"cd").await.unwrap();
@@ -293,7 +293,7 @@ async fn connections_above_the_limit_are_closed_unread() {
     assert_eq!(refused(), 1);
     first.call(request("GET /a/x", &[], "")).await.seen();
     drop(first);
-    eventually("the first connection is gone", || connections(&gateway) == 0).await;
+    eventually("the first connection is gone", async || connections(&gateway) == 0).await;
     gateway.get("GET /a/x").await.seen();
 }
 
@@ -304,7 +304,7 @@ async fn the_end_does_not_wait_for_ever() {
     let mut gateway = Gateway::with(Setup { drain, ..Default::default() }, api(&upstream.url()));
     let mut busy = TcpStream::connect(gateway.http).await.unwrap();
     busy.write_all(b"GET /a/never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    eventually("the request is under way", || upstream.requests.load(Ordering::SeqCst) == 1).await;
+    eventually("the request is under way", async || upstream.requests.load(Ordering::SeqCst) == 1).await;
     gateway.trigger.trigger();
     tokio::time::timeout(SOON, gateway.dataplane.take().unwrap().ended()).await.unwrap().unwrap();
     let cut: u64 =

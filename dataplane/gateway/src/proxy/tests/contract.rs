@@ -272,8 +272,10 @@ async fn the_access_log_tells_who_called_what_and_keeps_keys_to_itself() {
     let gateway = Gateway::with(setup, orders(&upstream.url()));
     gateway.get("GET /orders/v1/orders/7?api_key=key-shop").await.seen();
     gateway.get("GET /unknown?api_key=key-shop").await;
-    eventually("two lines", || log.0.lock().unwrap().iter().filter(|&&octet| octet == b'\n').count() == 2)
-        .await;
+    eventually("two lines", async || {
+        log.0.lock().unwrap().iter().filter(|&&octet| octet == b'\n').count() == 2
+    })
+    .await;
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(!text.contains("key-shop"), "{text}");
     let lines: Vec<serde_json::Value> =

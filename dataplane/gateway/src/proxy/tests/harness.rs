@@ -7,7 +7,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -23,6 +22,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+pub(super) use crate::testbed::{SOON, eventually};
 use crate::{
     access_log::AccessLog,
     config::{Drain, Limits},
@@ -32,9 +32,6 @@ use crate::{
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
     testbed::scope,
 };
-
-/// For whatever must happen soon: far above what a busy machine needs.
-pub(super) const SOON: Duration = Duration::from_secs(20);
 
 pub(super) type Resources = Vec<(Arc<str>, Bytes)>;
 
@@ -215,15 +212,6 @@ pub(super) async fn raw(address: SocketAddr, octets: &[u8]) -> String {
         .expect("the connection closes")
         .unwrap();
     String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// Waits for a condition, with a bound.
-pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let begun = std::time::Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < SOON, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// A request as the echoing upstream saw it.

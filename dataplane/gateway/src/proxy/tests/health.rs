@@ -124,7 +124,7 @@ async fn an_endpoint_that_dies_and_returns_under_load_costs_no_idempotent_reques
         .collect();
     let on = async |count: usize| {
         let wanted = answered.load(Ordering::SeqCst) + count;
-        eventually("requests go on", || answered.load(Ordering::SeqCst) >= wanted).await;
+        eventually("requests go on", async || answered.load(Ordering::SeqCst) >= wanted).await;
     };
     for _ in 0..3 {
         on(200).await;
@@ -132,7 +132,7 @@ async fn an_endpoint_that_dies_and_returns_under_load_costs_no_idempotent_reques
         on(200).await;
         let before = b.arrived();
         b.come_back().await;
-        eventually("it is used again", || b.arrived() > before).await;
+        eventually("it is used again", async || b.arrived() > before).await;
     }
     stop.store(true, Ordering::SeqCst);
     for client in clients {
@@ -145,16 +145,16 @@ async fn an_endpoint_that_dies_and_returns_under_load_costs_no_idempotent_reques
 async fn failed_checks_take_an_endpoint_out_and_passed_ones_bring_it_back() {
     let (a, b) = (Backend::start().await, Backend::start().await);
     let gateway = Gateway::serving(api(checked(&[&a, &b])));
-    eventually("both are asked", || a.checks() > 0 && b.checks() > 0).await;
+    eventually("both are asked", async || a.checks() > 0 && b.checks() > 0).await;
     b.health(500);
-    eventually("one is out", || standing(&gateway, Standing::Unhealthy) == 1).await;
+    eventually("one is out", async || standing(&gateway, Standing::Unhealthy) == 1).await;
     gets(&gateway, 20).await;
     assert_eq!((a.arrived(), b.arrived()), (20, 0));
     let summary = serde_json::to_value(gateway.endpoints.summary(1)).unwrap();
     let of_b = summary.as_array().unwrap().iter().find(|one| one["url"] == b.url()).unwrap();
     assert_eq!((&of_b["health"], &of_b["lastCheck"]), (&"unhealthy".into(), &"answered 500".into()));
     b.health(204);
-    eventually("both are in", || standing(&gateway, Standing::Healthy) == 2).await;
+    eventually("both are in", async || standing(&gateway, Standing::Healthy) == 2).await;
     gets(&gateway, 20).await;
     assert_eq!((a.arrived(), b.arrived()), (30, 10));
     assert!(gateway.metrics.checks_failed.load(Ordering::Relaxed) >= 2);
@@ -168,11 +168,11 @@ async fn a_check_may_expect_one_status_and_a_dead_endpoint_fails_it() {
     upstream.health_check.as_mut().unwrap().expect_status = 204;
     let gateway = Gateway::serving(api(upstream));
     a.health(204);
-    eventually("200 is not 204", || standing(&gateway, Standing::Unhealthy) == 1).await;
+    eventually("200 is not 204", async || standing(&gateway, Standing::Unhealthy) == 1).await;
     b.health(204);
-    eventually("both pass", || standing(&gateway, Standing::Healthy) == 2).await;
+    eventually("both pass", async || standing(&gateway, Standing::Healthy) == 2).await;
     b.die().await;
-    eventually("the dead one is out", || standing(&gateway, Standing::Unhealthy) == 1).await;
+    eventually("the dead one is out", async || standing(&gateway, Standing::Unhealthy) == 1).await;
     let summary = serde_json::to_string(&gateway.endpoints.summary(1)).unwrap();
     assert!(summary.contains("no connection: ") && summary.contains("refused"), "{summary}");
     gets(&gateway, 10).await;
@@ -184,7 +184,7 @@ async fn a_hot_swap_keeps_what_is_known_and_checks_end_with_the_last_table() {
     let (a, b) = (Backend::start().await, Backend::start().await);
     let gateway = Gateway::serving(api(checked(&[&a, &b])));
     b.health(500);
-    eventually("one is out", || standing(&gateway, Standing::Unhealthy) == 1).await;
+    eventually("one is out", async || standing(&gateway, Standing::Unhealthy) == 1).await;
     for timeout_ms in 1_000..1_020 {
         let mut changed = checked(&[&a, &b]);
         changed.timeout_ms = timeout_ms;
@@ -195,10 +195,10 @@ async fn a_hot_swap_keeps_what_is_known_and_checks_end_with_the_last_table() {
     }
     assert_eq!((a.arrived(), b.arrived()), (60, 0));
     b.health(200);
-    eventually("checks go on", || standing(&gateway, Standing::Healthy) == 2).await;
+    eventually("checks go on", async || standing(&gateway, Standing::Healthy) == 2).await;
 
     gateway.change(vec![upstream_entry("a", patient(&[&a]))]);
-    eventually("b is forgotten", || standing(&gateway, Standing::Healthy) == 1).await;
+    eventually("b is forgotten", async || standing(&gateway, Standing::Healthy) == 1).await;
     // Whatever was under way ends; then there is nothing more.
     let mut before = b.checks();
     let begun = std::time::Instant::now();
@@ -218,7 +218,7 @@ async fn when_all_endpoints_look_bad_all_are_used() {
     let gateway = Gateway::serving(api(checked(&[&a, &b])));
     a.health(500);
     b.health(500);
-    eventually("both are out", || standing(&gateway, Standing::Unhealthy) == 2).await;
+    eventually("both are out", async || standing(&gateway, Standing::Unhealthy) == 2).await;
     gets(&gateway, 10).await;
     assert_eq!((a.arrived(), b.arrived()), (5, 5));
 }
@@ -409,7 +409,7 @@ async fn times_beyond_all_clocks_are_none() {
         ejection: Some(ejection),
         ..upstream
     }));
-    eventually("it is asked", || a.checks() > 1).await;
+    eventually("it is asked", async || a.checks() > 1).await;
     gets(&gateway, 4).await;
 }
 
@@ -445,6 +445,6 @@ async fn clients_faults_are_not_held_against_an_endpoint() {
         drop(stream);
     }
     let open = || gateway.metrics.open_connections();
-    eventually("the clients are gone", || open() == 0).await;
+    eventually("the clients are gone", async || open() == 0).await;
     assert_eq!((ejections(&gateway), standing(&gateway, Standing::Healthy)), (0, 2));
 }

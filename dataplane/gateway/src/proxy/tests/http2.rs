@@ -203,11 +203,11 @@ async fn at_the_end_a_client_is_told_goaway_its_request_is_finished_and_the_next
     let running = tokio::spawn(async move { collect(sender.send_request(request).await?).await });
     say.send("begun ").unwrap();
     let arrived = || world.upstream.requests.load(Ordering::SeqCst);
-    eventually("the request is under way", || arrived() == 1).await;
+    eventually("the request is under way", async || arrived() == 1).await;
     assert_eq!(told(), []);
 
     world.gateway.trigger.trigger();
-    eventually("the client is told", || !told().is_empty()).await;
+    eventually("the client is told", async || !told().is_empty()).await;
     assert_eq!(told()[0], (ALL, 0), "no error, and nothing lost");
     // What the client asks for next is for another connection, and another gateway: this one takes none.
     let next = || asks(Method::GET, "/a/x", Empty::new().boxed_unsync());
@@ -215,7 +215,7 @@ async fn at_the_end_a_client_is_told_goaway_its_request_is_finished_and_the_next
     let answered = tokio::time::timeout(SOON, asked).await.expect("an answer in time");
     assert!(!answered, "a new request on a connection that is ending");
     let https = world.gateway.https.unwrap();
-    eventually("new connections are refused", || std::net::TcpStream::connect(https).is_err()).await;
+    eventually("new connections are refused", async || std::net::TcpStream::connect(https).is_err()).await;
     let elsewhere = World::with(Limits::default()).await;
     let (mut other, _connection) = elsewhere.client(1 << 20).await;
     collect(other.send_request(next()).await.unwrap()).await.unwrap().seen();

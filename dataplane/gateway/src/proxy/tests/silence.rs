@@ -69,7 +69,7 @@ async fn after_the_upload_it_is_the_upstreams_time() {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    eventually("it is under way", || upstream.requests.load(Ordering::SeqCst) == 1).await;
+    eventually("it is under way", async || upstream.requests.load(Ordering::SeqCst) == 1).await;
     stream.write_all(b"abcd").await.unwrap();
     let text = rest(&mut stream).await;
     assert!(text.starts_with("HTTP/1.1 504 "), "{text}");

@@ -107,7 +107,7 @@ async fn a_failed_handshake_is_counted_and_harms_nobody() {
     let gateway = Gateway::with(setup, api(crate::testbed::upstream(&[&upstream.url()])));
     let _silent = TcpStream::connect(gateway.https.unwrap()).await.unwrap();
     raw(gateway.https.unwrap(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    eventually("the failure is counted", || {
+    eventually("the failure is counted", async || {
         gateway.metrics.workers.iter().map(|own| own.failed_handshakes.load(Ordering::Relaxed)).sum::<u64>()
             == 1
     })
@@ -177,7 +177,7 @@ async fn checks_go_over_the_upstreams_own_tls_settings() {
             let (metrics, ordering) = (&gateway.metrics, Ordering::Relaxed);
             metrics.checks_passed.load(ordering) + metrics.checks_failed.load(ordering)
         };
-        eventually("it was asked", || checks() > 1).await;
+        eventually("it was asked", async || checks() > 1).await;
         let found = gateway.endpoints.summary(1);
         assert_eq!(found.iter().map(|one| one.health).collect::<Vec<_>>(), [wanted], "{found:?}");
     };

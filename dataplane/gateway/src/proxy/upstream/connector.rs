@@ -44,6 +44,11 @@ impl Connector {
         Self::over(profile, &Names::default())
     }
 
+    /// Whether names can be looked up at all: to be asked before anybody is served.
+    pub(crate) fn check() -> std::io::Result<()> {
+        Names::default().check()
+    }
+
     /// Lookups of the process that found no address so far.
     pub(crate) fn failed_lookups() -> u64 {
         Names::default().failed()
@@ -56,6 +61,9 @@ impl Connector {
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
         tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+        // Shared between the addresses of a name, so that one that is silent leaves time for the next. More than the whole, which
+        // so ends first where there is one address only.
+        tcp.set_connect_timeout(Some(profile.timeout + profile.timeout / 8));
         let tls = HttpsConnectorBuilder::new().with_tls_config((*profile.tls).clone()).https_or_http();
         let inner = match &profile.server_name {
             Some(name) => tls
@@ -90,9 +98,16 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Whether it is, below all that wraps it, a lookup that took too long.
+/// The lookup that it is, below all that wraps it.
+fn lookup_of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a LookupError> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
+}
+
 fn is_late_lookup(error: &(dyn std::error::Error + 'static)) -> bool {
-    let lookup = std::iter::successors(Some(error), |error| error.source())
-        .find_map(|error| error.downcast_ref::<LookupError>());
-    lookup.is_some_and(LookupError::is_timeout)
+    lookup_of(error).is_some_and(LookupError::is_timeout)
+}
+
+/// Whether it is for want of something of ours that there is no connection: that speaks not against the endpoint.
+pub(crate) fn is_ours(error: &(dyn std::error::Error + 'static)) -> bool {
+    lookup_of(error).is_some_and(LookupError::is_ours)
 }

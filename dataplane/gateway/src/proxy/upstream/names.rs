@@ -43,11 +43,11 @@ use self::{
 };
 
 /// For one name, all its search domains and name servers together: a little below the 5 s in which connections must stand
-/// by default. Two tries of [`system::TRY`] fit in.
+/// by default. Two tries of [`system::TRY`] fit in. As long, a lookup waits for its place.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 /// Of a connection's time, the lookup of its name may take so much: what is left must do for TCP and TLS.
 const SHARE_OF_CONNECT: (u32, u32) = (3, 4);
-/// Lookups under way at once; others wait for their places, within their own time. Each has two sockets, and 18 if it is
+/// Lookups under way at once; others wait for their places. Each has two sockets, and 18 if it is
 /// sent thrice to three silent name servers: these are nine thousand descriptors at most, of those a gateway may have.
 const MAX_LOOKUPS: usize = 512;
 /// Names whose last lookup took too long have places of their own, and few: whoever owns many names that hang takes the
@@ -99,6 +99,11 @@ impl LookupError {
     /// Whether what was known before may still hold: not if name servers say that there is no such address.
     fn is_failure(&self) -> bool {
         !matches!(self, Self::NoAddress | Self::Malformed(_))
+    }
+
+    /// Whether it is this process that has no room for it, or breaks off: nothing of the name or its server.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Busy | Self::Ended | Self::NoThread(_))
     }
 
     /// Whether it took too long.
@@ -157,6 +162,12 @@ impl Names {
         Lookup { names: self.clone(), within: LOOKUP_LIMIT.min(connect_timeout * share / of) }
     }
 
+    /// Whether there is the thread that lookups run on.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let failed = self.0.thread.as_ref().err();
+        failed.map_or(Ok(()), |error| Err(io::Error::new(error.kind(), error.clone())))
+    }
+
     /// Lookups that found no address so far.
     pub(super) fn failed(&self) -> u64 {
         self.0.failed.load(Ordering::Relaxed)
@@ -195,8 +206,8 @@ impl Names {
         match &self.0.thread {
             Err(error) => shared.note(&name, Err(LookupError::NoThread(error.clone())), &end),
             Ok(thread) => drop(thread.runtime.spawn(async move {
-                let found = tokio::time::timeout(LOOKUP_LIMIT, shared.look_up(&name, was_slow)).await;
-                shared.note(&name, found.unwrap_or(Err(LookupError::Timeout(LOOKUP_LIMIT))), &end);
+                let found = shared.look_up(&name, was_slow).await;
+                shared.note(&name, found, &end);
             })),
         }
     }
@@ -209,13 +220,19 @@ impl Shared {
 
     async fn look_up(&self, name: &str, was_slow: bool) -> Result<(Addresses, Duration), LookupError> {
         let places = if was_slow { &self.slow_places } else { &self.places };
-        let _place = places.acquire().await.map_err(|_closed| LookupError::Ended)?;
+        let _place = match tokio::time::timeout(LOOKUP_LIMIT, places.acquire()).await {
+            Ok(place) => place.map_err(|_closed| LookupError::Ended)?,
+            // It is not this name that is slow, as far as is known.
+            Err(_elapsed) if !was_slow => return Err(LookupError::Busy),
+            Err(_elapsed) => return Err(LookupError::Timeout(LOOKUP_LIMIT)),
+        };
         let settings = {
             let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
             let read = Settings::read(&self.source, settings.clone())?;
             settings.insert(read).clone()
         };
-        settings.look_up(name).await
+        let found = tokio::time::timeout(LOOKUP_LIMIT, settings.look_up(name)).await;
+        found.unwrap_or(Err(LookupError::Timeout(LOOKUP_LIMIT)))
     }
 
     fn note(

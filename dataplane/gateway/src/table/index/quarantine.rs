@@ -1,6 +1,6 @@
 //! What is in force and is not what was received.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hanse_proto::sync::Quarantined;
@@ -19,8 +19,9 @@ impl ScopeIndex {
     }
 
     /// What cannot be used as received, with the reason and with what is in use instead; and what is gone and still in use.
-    pub fn quarantined(&self) -> impl Iterator<Item = Quarantined> {
-        let (held_over, received) = (self.held_over(), self.versions.received());
+    /// `held_over`: as [`Self::held_over`] has it.
+    pub fn quarantined(&self, held_over: &BTreeMap<Key, Bytes>) -> Vec<Quarantined> {
+        let received = self.versions.received();
         let hash = |bytes: Option<&Bytes>| -> Bytes {
             bytes.map_or_else(Bytes::new, |bytes| Sha256::digest(bytes).to_vec().into())
         };
@@ -43,25 +44,7 @@ impl ScopeIndex {
             field: String::new(),
             reason: "is removed; what cannot be used as received still needs it".to_owned(),
         });
-        unusable.chain(gone).collect::<Vec<_>>().into_iter()
-    }
-
-    /// Makes an empty scope hold `content`, with the versions in `held_over` where that cannot be used.
-    pub fn restore(
-        &mut self,
-        held_over: Vec<(Key, Bytes)>,
-        content: Vec<(Key, Bytes)>,
-        profiles: &mut ConnectProfiles,
-    ) {
-        let mut gone = held_over.iter().map(|(key, _)| key.clone()).collect::<BTreeSet<_>>();
-        self.apply(held_over, Vec::new(), profiles);
-        // What is gone goes last: what needs it must have met it.
-        for (key, _) in &content {
-            gone.remove(key);
-        }
-        let gone = gone.into_iter().collect();
-        self.apply(content, Vec::new(), profiles);
-        self.apply(Vec::new(), gone, profiles);
+        unusable.chain(gone).collect()
     }
 
     /// Applies changes of any number of revisions, with the versions in `held_over` where what they lead to cannot be used: as if
@@ -80,15 +63,15 @@ impl ScopeIndex {
     }
 
     /// The keys that are not in force as received, each with the version that is, if there is one.
-    pub fn exceptions(&self) -> BTreeMap<Key, Option<Bytes>> {
+    pub fn exceptions(&self, held_over: BTreeMap<Key, Bytes>) -> BTreeMap<Key, Option<Bytes>> {
         let mut exceptions: BTreeMap<Key, Option<Bytes>> =
             self.unusable().map(|(key, _)| (Key::from(key), None)).collect();
-        exceptions.extend(self.held_over().into_iter().map(|(key, bytes)| (key, Some(bytes))));
+        exceptions.extend(held_over.into_iter().map(|(key, bytes)| (key, Some(bytes))));
         exceptions
     }
 
     /// The last good versions in force, by key: of what cannot be used as received, and of what is gone and still needed. With
-    /// these and what was received, [`Self::restore`] makes an index that serves the same.
+    /// these and what was received, [`Self::replace`] makes an index that serves the same.
     pub fn held_over(&self) -> BTreeMap<Key, Bytes> {
         let refused = self.versions.refused().iter();
         let mut held: BTreeMap<Key, Bytes> =

@@ -37,6 +37,10 @@ fn reasons(index: &ScopeIndex) -> Vec<String> {
     reasons.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+fn in_quarantine(index: &ScopeIndex) -> Vec<hanse_proto::sync::Quarantined> {
+    index.quarantined(&index.held_over())
+}
+
 fn start() -> ScopeIndex {
     index(
         "production",
@@ -212,24 +216,25 @@ fn keys_and_subscriptions_come_and_go() {
 fn quarantine_names_what_was_received_and_what_is_in_use_instead() {
     let hash = |bytes: &Bytes| -> Bytes { crate::table::digest(bytes).to_vec().into() };
     let mut index = start();
-    assert_eq!(index.quarantined().count(), 0);
+    assert_eq!(in_quarantine(&index).len(), 0);
     let (key, good) = upstream_entry("orders", upstream(&["http://a:1"]));
     let bad = runtime::Upstream { ca_pem: "nonsense".to_owned(), ..upstream(&["http://a:2"]) };
     let (_, bad) = upstream_entry("orders", bad);
     change(&mut index, vec![(key.clone(), bad.clone())]);
-    let [quarantined] = index.quarantined().collect::<Vec<_>>().try_into().unwrap();
+    let [quarantined] = in_quarantine(&index).try_into().unwrap();
     assert_eq!((quarantined.key.as_str(), quarantined.field.as_str()), (&*key, "ca_pem"));
     assert_eq!((quarantined.received, quarantined.effective), (hash(&bad), hash(&good)));
 
     // Another bad one changes what was received, and not what is in use.
     let worse = Bytes::from_static(b"\xff");
     change(&mut index, vec![(key.clone(), worse.clone())]);
-    let [quarantined] = index.quarantined().collect::<Vec<_>>().try_into().unwrap();
+    let [quarantined] = in_quarantine(&index).try_into().unwrap();
     assert_eq!((quarantined.received, quarantined.effective), (hash(&worse), hash(&good)));
 
     // One that never was good has nothing in its place.
     change(&mut index, vec![upstream_entry("items", upstream(&["nonsense"]))]);
-    let never = index.quarantined().find(|quarantined| quarantined.key.ends_with("items")).unwrap();
+    let never =
+        in_quarantine(&index).into_iter().find(|quarantined| quarantined.key.ends_with("items")).unwrap();
     assert!(never.effective.is_empty() && !never.received.is_empty());
 
     // What is gone and still needed is said too.
@@ -237,7 +242,7 @@ fn quarantine_names_what_was_received_and_what_is_in_use_instead() {
     second.upstream = "upstream/default/items".to_owned();
     change(&mut index, vec![route_entry(second)]);
     remove(&mut index, &[&key]);
-    let gone = index.quarantined().find(|quarantined| quarantined.key == *key).unwrap();
+    let gone = in_quarantine(&index).into_iter().find(|quarantined| quarantined.key == *key).unwrap();
     assert_eq!((gone.received, gone.effective), (Bytes::new(), hash(&good)));
     assert_eq!(serves(&index, "/orders"), "orders r1 a:1");
 }
@@ -431,9 +436,9 @@ proptest! {
         }
         let mut again = index("production", Vec::new());
         let content = seen.versions.received().clone().into_iter().collect();
-        again.restore(seen.held_over().into_iter().collect(), content, &mut profiles);
+        again.replace(seen.held_over().into_iter().collect(), content, &mut profiles);
         prop_assert_eq!(answers(&seen), answers(&again));
-        let keys = |index: &ScopeIndex| index.quarantined().map(|quarantined| quarantined.key).collect();
+        let keys = |index: &ScopeIndex| in_quarantine(index).into_iter().map(|quarantined| quarantined.key).collect();
         let (seen, again): (BTreeSet<_>, BTreeSet<_>) = (keys(&seen), keys(&again));
         prop_assert!(again.is_subset(&seen));
     }

@@ -87,7 +87,6 @@ impl Endpoint {
             origin: origin(&scheme, &authority),
             host: host.clone(),
             profile: common.profile.clone(),
-            upstream: common.upstream.clone(),
         });
         Ok(Self { scheme, authority, host, base_path, profile: common.profile.clone(), health, place })
     }

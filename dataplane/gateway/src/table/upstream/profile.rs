@@ -1,17 +1,13 @@
 //! How to connect to endpoints.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use hanse_proto::runtime;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 
 use super::millis_or;
-use crate::{health::Endpoints, resource::Unusable};
+use crate::{health::Endpoints, resource::Unusable, weak::WeakMap};
 
 /// A connection must stand within this time if an upstream says nothing.
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,8 +35,8 @@ struct ProfileKey {
 /// Every profile in use, each once.
 #[derive(Debug, Default)]
 pub struct ConnectProfiles {
-    known: HashMap<ProfileKey, Weak<ConnectProfile>>,
-    tls: HashMap<String, Weak<ClientConfig>>,
+    known: WeakMap<ProfileKey, ConnectProfile>,
+    tls: WeakMap<String, ClientConfig>,
     pub(super) endpoints: Endpoints,
 }
 
@@ -56,7 +52,7 @@ impl ConnectProfiles {
             ca_pem: upstream.ca_pem.clone(),
             server_name: upstream.server_name.clone(),
         };
-        if let Some(profile) = self.known.get(&key).and_then(Weak::upgrade) {
+        if let Some(profile) = self.known.get(&key) {
             return Ok(profile);
         }
         let server_name = match key.server_name.as_str() {
@@ -65,19 +61,17 @@ impl ConnectProfiles {
                 Unusable::new("server_name", format!("{name:?} is neither a DNS name nor an address"))
             })?),
         };
-        let tls = match self.tls.get(&key.ca_pem).and_then(Weak::upgrade) {
+        let tls = match self.tls.get(&key.ca_pem) {
             Some(tls) => tls,
             None => {
                 let tls = Arc::new(client_config(&key.ca_pem)?);
-                self.tls.retain(|_, known| known.strong_count() > 0);
-                self.tls.insert(key.ca_pem.clone(), Arc::downgrade(&tls));
+                self.tls.insert(key.ca_pem.clone(), &tls);
                 tls
             }
         };
         let id = self.endpoints.next_id();
         let profile = Arc::new(ConnectProfile { id, timeout: key.timeout, tls, server_name });
-        self.known.retain(|_, known| known.strong_count() > 0);
-        self.known.insert(key, Arc::downgrade(&profile));
+        self.known.insert(key, &profile);
         Ok(profile)
     }
 }

@@ -75,6 +75,8 @@ struct ResolvConf {
     search: Vec<Name>,
     ndots: usize,
     edns0: bool,
+    /// What is said to be a name server and is no address.
+    unusable: Vec<String>,
 }
 
 impl Settings {
@@ -91,6 +93,9 @@ impl Settings {
         }
         let hosts = hosts(&String::from_utf8_lossy(&texts[0]));
         let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1]));
+        for word in &conf.unusable {
+            tracing::warn!(file = %source.resolv_conf.display(), word, "this name server is not asked: it is no address, or one with a zone");
+        }
         let resolvers = conf.name_servers.iter().map(|server| resolver(*server, source.port, conf.edns0));
         let resolvers = resolvers.collect::<Result<_, _>>().map_err(LookupError::Failed)?;
         Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolvers }))
@@ -242,12 +247,22 @@ fn hosts(text: &str) -> HashMap<String, Vec<IpAddr>> {
 
 impl ResolvConf {
     fn parse(text: &str) -> Self {
-        let mut conf = Self { name_servers: Vec::new(), search: Vec::new(), ndots: 1, edns0: false };
+        let mut conf = Self {
+            name_servers: Vec::new(),
+            search: Vec::new(),
+            ndots: 1,
+            edns0: false,
+            unusable: Vec::new(),
+        };
         for line in text.lines() {
             let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
             match words.next() {
                 Some("nameserver") if conf.name_servers.len() < MAX_NAME_SERVERS => {
-                    conf.name_servers.extend(words.next().and_then(|word| word.parse::<IpAddr>().ok()));
+                    let word = words.next().unwrap_or_default();
+                    match word.parse() {
+                        Ok(address) => conf.name_servers.push(address),
+                        Err(_) => conf.unusable.push(word.to_owned()),
+                    }
                 }
                 // The last of both holds.
                 Some("search" | "domain") => {
@@ -290,6 +305,7 @@ mod tests {
             search: vec![name("shop.svc.cluster.local"), name("svc.cluster.local")],
             ndots: 5,
             edns0: true,
+            unusable: vec!["fe80::1%eth0".to_owned()],
         };
         assert_eq!(conf, expected);
         assert_eq!(ResolvConf::parse("").name_servers, [Ipv4Addr::LOCALHOST]);

@@ -9,7 +9,7 @@ use hanse_transport::ShutdownTrigger;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::LocalOptions,
 };
 
@@ -20,11 +20,8 @@ use crate::{
     metrics::GatewayMetrics,
     proxy::upstream::{Connections, UpstreamClient, UpstreamError},
     table::{ConnectProfiles, Tried, Upstream, UpstreamId},
-    testbed::{scope, upstream},
+    testbed::{SOON, eventually, scope, upstream},
 };
-
-/// For whatever must happen soon: far above what a busy machine needs.
-const SOON: Duration = Duration::from_secs(20);
 
 /// The name server that the process's lookups of all tests ask.
 static FOR_ALL: LazyLock<(NameServer, TempDir)> =
@@ -52,15 +49,6 @@ impl Asking {
         let found = self.names.addresses(name, LOOKUP_LIMIT).await?;
         Ok(found.in_turn().iter().map(|address| address.ip().to_string()).collect())
     }
-}
-
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waiting = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(SOON, waiting).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 /// A backend that answers 200 to everything. Counts requests.
@@ -161,6 +149,48 @@ async fn names_that_hung_before_take_nobody_elses_places() {
     names.addresses("one.answers.test", LOOKUP_LIMIT).await.unwrap();
     assert_eq!(names.0.slow_places.available_permits(), 0, "they hang still");
     assert_eq!(names.0.places.available_permits(), PLACES);
+}
+
+/// It waited in vain for a place, and is none of the slow ones for that.
+#[tokio::test]
+async fn a_name_that_got_no_place_is_not_one_that_hangs() {
+    let Asking { server, _directory, .. } = asking("", "");
+    let names = Names::bounded(server.system(&_directory, "", ""), 1, 1);
+    let _slow = names.0.slow_places.acquire().await.unwrap();
+    let place = names.0.places.acquire().await.unwrap();
+    let refused = names.addresses("one.answers.test", SOON).await;
+    assert!(matches!(refused, Err(LookupError::Busy)), "{refused:?}");
+    drop(place);
+    eventually("it is looked up", async || names.addresses("one.answers.test", SOON).await.is_ok()).await;
+}
+
+/// One of the name's two addresses drops whatever comes to it.
+#[test]
+fn an_address_that_is_silent_leaves_time_for_the_others_of_its_name() {
+    let asking = asking("", "");
+    on_a_serving_thread(async {
+        // Nobody takes what is in its queue, which is full.
+        let silent = TcpSocket::new_v4().unwrap();
+        silent.bind(([127, 0, 0, 3], 0).into()).unwrap();
+        let silent = silent.listen(1).unwrap();
+        let address = silent.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) =
+            tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            queued.push(stream.unwrap());
+        }
+        let _there = TcpListener::bind(("127.0.0.1", address.port())).await.unwrap();
+        asking.server.tell("half.test", Does::answer(&["127.0.0.3", "127.0.0.1"], 300));
+        let client = client(&asking.names);
+        let url = format!("http://half.test:{}", address.port());
+        let upstream = compiled("default", &url, &mut ConnectProfiles::default(), |given| {
+            given.connect_timeout_ms = 4_000
+        });
+        for turn in 0..2 {
+            connect(&client, &upstream).await.unwrap_or_else(|error| panic!("{turn}: {error:?}"));
+        }
+    });
 }
 
 #[tokio::test]

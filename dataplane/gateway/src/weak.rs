@@ -12,7 +12,7 @@ const SWEEP_FROM: usize = 64;
 
 /// Each value once, by its key, while somebody has it.
 #[derive(Debug)]
-pub(super) struct WeakMap<K, V> {
+pub(crate) struct WeakMap<K, V> {
     known: HashMap<K, Weak<V>>,
     sweep_at: usize,
 }
@@ -25,12 +25,12 @@ impl<K, V> Default for WeakMap<K, V> {
 
 impl<K: Eq + Hash, V> WeakMap<K, V> {
     /// The one there is.
-    pub(super) fn get(&self, key: &K) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, key: &K) -> Option<Arc<V>> {
         self.known.get(key).and_then(Weak::upgrade)
     }
 
     /// Another from now on.
-    pub(super) fn insert(&mut self, key: K, value: &Arc<V>) {
+    pub(crate) fn insert(&mut self, key: K, value: &Arc<V>) {
         if self.known.len() >= self.sweep_at {
             self.known.retain(|_, known| known.strong_count() > 0);
             self.sweep_at = SWEEP_FROM.max(self.known.len() * 2);
@@ -39,7 +39,7 @@ impl<K: Eq + Hash, V> WeakMap<K, V> {
     }
 
     /// All there are.
-    pub(super) fn values(&self) -> impl Iterator<Item = Arc<V>> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = Arc<V>> {
         self.known.values().filter_map(Weak::upgrade)
     }
 }
