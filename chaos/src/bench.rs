@@ -11,6 +11,7 @@ mod writes;
 use std::time::Duration;
 
 pub use machine::Machine;
+pub(crate) use machine::{commit, profile};
 
 /// A tool that the benchmark compares with or measures by, and that is not here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,10 +5,12 @@
 //!   of its own, on loopback or in network namespaces.
 //! - [`load`]: open-loop load and the ledger, from which alone verdicts about traffic come.
 //! - [`process`], [`netns`], [`delay`]: kill, freeze and restart; cut links; slow links.
+//! - [`mod@attack`]: what a peer may try at a port, and what honest clients beside it notice.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
 //!
 //! Knows the product by its binary and its documents only: nothing of ours is a dependency.
 
+pub mod attack;
 pub mod bench;
 pub mod delay;
 mod federation;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustls::ClientConfig;
 use tokio::{
     sync::{mpsc, watch},
     time::sleep_until,
@@ -31,10 +32,30 @@ pub const REQUEST_ID: &str = "x-chaos-request";
 pub struct Target {
     /// The process it is a connection to: what [`Window`]s speak of.
     pub name: String,
-    /// `http://ADDRESS:PORT/PATH`
+    /// `http://ADDRESS:PORT/PATH`, or `https` with [`Target::tls`].
     pub url: String,
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
+    /// How to talk TLS; none: plain HTTP.
+    pub tls: Option<Arc<ClientConfig>>,
+    /// Whether the answer is the sample upstream's, which echoes the request's number. A success must then show its own.
+    pub echoes: bool,
+    /// Whether each request makes a connection of its own, as a client does that has just arrived.
+    pub fresh: bool,
+}
+
+impl Target {
+    /// The sample upstream behind a gateway, in plain HTTP over kept connections.
+    pub fn echoing(name: impl Into<String>, url: impl Into<String>) -> Self {
+        let (name, url) = (name.into(), url.into());
+        Self { name, url, headers: Vec::new(), tls: None, echoes: true, fresh: false }
+    }
+
+    /// One more header.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
 }
 
 /// How requests arrive.

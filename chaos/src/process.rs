@@ -1,7 +1,9 @@
 //! Real processes: started, killed, frozen, started again, and gone with the harness.
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::Read,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -35,6 +37,8 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// The network namespace it runs in; none: the harness's own.
     pub namespace: Option<String>,
+    /// Descriptors it may have; none: as many as the harness.
+    pub descriptors: Option<u32>,
     /// Where its output is appended.
     pub log: PathBuf,
 }
@@ -171,16 +175,17 @@ impl Drop for Process {
 
 impl Launch {
     fn command(&self) -> Command {
-        let mut command = match &self.namespace {
-            // `ip` replaces itself by the program: the child's process id is the program's.
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(&self.program);
-                command
-            }
-            None => Command::new(&self.program),
-        };
-        command.args(&self.arguments);
+        // `ip` and `prlimit` replace themselves by what follows: the child's process id is the program's.
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(namespace) = &self.namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(OsString::from));
+        }
+        if let Some(limit) = self.descriptors {
+            words.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")].map(OsString::from));
+        }
+        words.push(self.program.clone().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(&self.arguments);
         for (variable, _) in env::vars_os() {
             if variable.to_str().is_some_and(|name| name.starts_with("HANSE_") && name != LOG) {
                 command.env_remove(variable);
@@ -256,6 +261,7 @@ mod tests {
             program: "sleep".into(),
             arguments: vec!["60".into()],
             namespace: None,
+            descriptors: None,
             log: dir.join("log"),
         }
     }

@@ -49,6 +49,8 @@ pub struct WorldOptions {
     pub gateway_workers: Option<usize>,
     /// The road between control plane and agents, up and down; none: they are next to each other.
     pub road: Option<[Way; 2]>,
+    /// Descriptors that each node may have (RLIMIT_NOFILE, soft and hard); none: as many as the harness.
+    pub descriptors: Option<u32>,
 }
 
 impl Default for WorldOptions {
@@ -60,6 +62,7 @@ impl Default for WorldOptions {
             regions: vec!["eu-west".into(), "us-east".into()],
             gateway_workers: None,
             road: None,
+            descriptors: None,
         }
     }
 }
@@ -172,6 +175,16 @@ impl World {
         Ok(&self.node(name)?.process)
     }
 
+    /// A node's process, to ask how it ended.
+    pub fn process_mut(&mut self, name: &str) -> Result<&mut Process> {
+        Ok(&mut self.node_mut(name)?.process)
+    }
+
+    /// The root's certificate, as clients trust it.
+    pub fn ca_file(&self) -> PathBuf {
+        self.dir.path().join("ca.crt")
+    }
+
     /// Every node's name, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.nodes.keys().map(String::as_str)
@@ -196,8 +209,11 @@ impl World {
     /// A target of load: a path of a gateway, called with this key.
     pub fn target(&self, gateway: &str, path: &str, key: Option<&str>) -> Result<Target> {
         let url = format!("{}{path}", self.url(gateway)?);
-        let headers = key.map(|key| ("x-api-key".to_owned(), key.to_owned())).into_iter().collect();
-        Ok(Target { name: gateway.to_owned(), url, headers })
+        let target = Target::echoing(gateway, url);
+        Ok(match key {
+            Some(key) => target.header("x-api-key", key),
+            None => target,
+        })
     }
 
     /// What `hanse status -o json` says.
@@ -207,7 +223,7 @@ impl World {
 
     /// What one control node says of the federation, from what it has: it answers without a quorum too.
     pub async fn status_of(&self, name: &str) -> Result<Value> {
-        let client = Client::new(Some(&self.dir.path().join("ca.crt")))?;
+        let client = Client::new(Some(&self.ca_file()))?;
         let bearer = format!("Bearer {}", self.token()?);
         let url = format!("{}/v1/status", self.url(name)?);
         let answer = client.get(&url, &[("authorization", &bearer)]).await?;

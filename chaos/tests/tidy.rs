@@ -43,7 +43,8 @@ const EDGES: [(&str, &[&str]); 14] = [
             "hanse-gateway",
         ],
     ),
-    ("hanse-chaos", &[]),
+    // Attackers speak the wire and use stolen keys.
+    ("hanse-chaos", &["hanse-topology", "hanse-proto", "hanse-transport"]),
 ];
 
 /// Libraries that exactly one crate may name.

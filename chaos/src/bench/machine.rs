@@ -31,7 +31,7 @@ impl Machine {
 }
 
 /// The commit of the working directory, with `-dirty` where files differ from it; `unknown` outside a checkout.
-pub(super) fn commit() -> String {
+pub(crate) fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -44,7 +44,7 @@ pub(super) fn commit() -> String {
 }
 
 /// Which build of the product was measured: the directory of its profile, as Cargo names it.
-pub(super) fn profile(binary: &Path) -> String {
+pub(crate) fn profile(binary: &Path) -> String {
     let directory = binary.parent().and_then(Path::file_name);
     directory.map_or_else(|| "unknown".to_owned(), |name| name.to_string_lossy().into_owned())
 }

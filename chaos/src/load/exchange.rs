@@ -46,20 +46,23 @@ async fn answer(pool: &Pool, target: &Target, id: u64, progress: &mut Progress) 
         Ok(made) => made,
         Err(reason) => return (Outcome::Refused(reason), None),
     };
-    let mut kept = match pool.take(&authority) {
+    let kept = if target.fresh { None } else { pool.take(&authority) };
+    let mut kept = match kept {
         Some(kept) => {
             *progress = Progress { connection: Connection::Reused, connected_from: kept.opened };
             kept
         }
-        None => match connect(&authority, progress.connected_from).await {
+        None => match connect(&authority, target.tls.as_ref(), progress.connected_from).await {
             Ok(kept) => kept,
             Err(reason) => return (Outcome::Refused(reason), None),
         },
     };
     match whole_answer(&mut kept, request).await {
         Ok((status, body)) => {
-            pool.give(authority, kept);
-            let saw = (200..300).contains(&status).then(|| shows(&body, id));
+            if !target.fresh {
+                pool.give(authority, kept);
+            }
+            let saw = (200..300).contains(&status).then(|| !target.echoes || shows(&body, id));
             (Outcome::Status(status), saw)
         }
         Err(error) => (Outcome::Broken(causes(&error)), None),

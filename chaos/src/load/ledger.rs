@@ -51,7 +51,8 @@ pub struct Entry {
     pub outcome: Outcome,
     /// When that was known.
     pub finished: Instant,
-    /// Whether the answer shows that the upstream got this very request; unknown where it did not answer.
+    /// Whether the answer is the target's own: where the target echoes, that the upstream got this very request. Unknown where
+    /// it did not answer.
     pub upstream_saw: Option<bool>,
 }
 

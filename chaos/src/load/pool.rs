@@ -10,7 +10,12 @@ use bytes::Bytes;
 use http_body_util::Empty;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::TlsConnector;
 
 /// A connection that can take a request.
 pub(super) struct Kept {
@@ -49,9 +54,24 @@ impl Pool {
 }
 
 /// A new connection.
-pub(super) async fn connect(authority: &str, opened: Instant) -> Result<Kept, String> {
+pub(super) async fn connect(
+    authority: &str,
+    tls: Option<&Arc<ClientConfig>>,
+    opened: Instant,
+) -> Result<Kept, String> {
     let stream = TcpStream::connect(authority).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let Some(tls) = tls else { return speak(stream, opened).await };
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+    let connected = TlsConnector::from(tls.clone()).connect(name, stream).await;
+    speak(connected.map_err(|error| error.to_string())?, opened).await
+}
+
+async fn speak<S>(stream: S, opened: Instant) -> Result<Kept, String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     // How it ends is told to the request on it.
     tokio::spawn(async move { drop(connection.await) });

@@ -8,11 +8,7 @@ fn any() -> std::net::SocketAddr {
 }
 
 fn target(address: std::net::SocketAddr) -> Target {
-    Target {
-        name: "up".into(),
-        url: format!("http://{address}/x"),
-        headers: vec![("x-a".into(), "1".into())],
-    }
+    Target::echoing("up", format!("http://{address}/x")).header("x-a", "1")
 }
 
 /// Load on an upstream with this bug, for long enough that 40 requests arrive.

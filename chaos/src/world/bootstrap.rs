@@ -125,7 +125,7 @@ impl World {
     }
 
     fn write_client(&self, token: &str, apis: &[String], founder: &str) -> Result<()> {
-        let ca = self.dir.path().join("ca.crt");
+        let ca = self.ca_file();
         fs::copy(self.data_dir(founder).join("pki/root.crt"), &ca).context("the root's certificate")?;
         fs::write(self.dir.path().join("operator.token"), token)?;
         let mut table = toml::Table::new();
@@ -206,6 +206,7 @@ impl World {
             program: self.binary.clone(),
             arguments: std::iter::once(subcommand.to_owned()).chain(further).collect(),
             namespace,
+            descriptors: self.options.descriptors,
             log: self.node_dir(name).join("log"),
         };
         let process = Process::start(launch)?;

@@ -3,6 +3,7 @@
 //! Run by `./check process`. They find the binary by `HANSE_BIN` and big inputs by `HANSE_TEST_INPUTS`; what is missing fails.
 
 mod alone;
+mod attack;
 mod bad_input;
 mod bench;
 mod cut;

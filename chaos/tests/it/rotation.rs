@@ -79,8 +79,7 @@ async fn the_root_is_replaced_and_no_request_notices() -> Result<()> {
     let federation = Federation::start(&["--control-nodes", "3", "--regions", "2"])?;
     let upstream = federation.process("upstream")?.http.context("the upstream has an address")?;
     federation.apply(&open_api("tick", &upstream, 1))?;
-    let target =
-        |(name, http): (String, String)| Target { url: format!("{http}/tick/now-1"), name, headers: vec![] };
+    let target = |(name, http): (String, String)| Target::echoing(name, format!("{http}/tick/now-1"));
     let load = Load::start(federation.gateways()?.into_iter().map(target).collect(), LOAD)?;
 
     let (at_hand, away) = (federation.data_dir().join(AT_HAND), federation.data_dir().join("old-root"));

@@ -1,0 +1,97 @@
+//! Honest clients: what they ask for, and how long it takes them.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    World,
+    http::tls_config,
+    load::{Entry, Ledger, Load, LoadOptions, Target},
+    percentile,
+};
+
+/// Requests a second over the three honest clients: enough for a percentile, little enough to load no machine.
+const PER_SECOND: u32 = 60;
+/// What an honest client waits.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The gateway that honest clients call.
+const GATEWAY: &str = "gateway-eu-west";
+/// The control node whose API honest clients ask when another role is attacked.
+const CONTROL_NODE: &str = "cp-1";
+/// The Api that honest clients call: context and path.
+const PATH: &str = "/honest/item";
+
+/// The honest clients of one node.
+#[derive(Debug, Clone)]
+pub(super) struct Honest {
+    targets: Vec<Target>,
+}
+
+/// Publishes what honest clients call through a gateway.
+pub(super) fn publish(world: &World) -> Result<()> {
+    let upstream = world.url("upstream")?;
+    world.operator().apply(&format!(
+        "kind: Api\nname: honest\nspec: {{context: /honest, version: \"1\", operations: [{{method: GET, path: /item}}]}}\n---\n\
+         kind: Upstream\nname: honest\nspec: {{endpoints: [{{url: \"{upstream}\"}}]}}\n---\n\
+         kind: Binding\nname: honest\nspec: {{api: honest, environment: production, upstream: honest}}\n"
+    ))
+}
+
+impl Honest {
+    /// Reads of the attacked control node's API, or of another's where no control node is attacked, and calls of a gateway.
+    pub(super) fn of(world: &World, node: &str) -> Result<Self> {
+        let node = if node.starts_with("cp-") { node } else { CONTROL_NODE };
+        let gateway = world.url(GATEWAY)?;
+        let tls = Arc::new(tls_config(Some(&world.ca_file()))?);
+        let bearer = format!("Bearer {}", world.token()?);
+        let api = |name: &str, fresh| Target {
+            tls: Some(tls.clone()),
+            echoes: false,
+            fresh,
+            ..Target::echoing(name, format!("{}/v1/regions/eu-west", world.url(node).unwrap_or_default()))
+                .header("authorization", &bearer)
+        };
+        Ok(Self {
+            targets: vec![
+                api("api", false),
+                api("api, new connections", true),
+                Target::echoing("gateway", format!("{gateway}{PATH}")),
+            ],
+        })
+    }
+
+    pub(super) fn start(&self) -> Result<Load> {
+        Load::start(self.targets.clone(), LoadOptions { per_second: PER_SECOND, timeout: TIMEOUT })
+    }
+
+    pub(super) async fn for_some_time(&self, duration: Duration) -> Result<Ledger> {
+        let load = self.start()?;
+        tokio::time::sleep(duration).await;
+        tokio::task::spawn_blocking(|| load.stop()).await?
+    }
+}
+
+/// The target whose 99th percentile grew most, with that percentile before and after.
+pub(super) fn slowest(quiet: &Ledger, attacked: &Ledger) -> (String, Duration, Duration) {
+    let p99 = |ledger: &Ledger, target: &str| {
+        let mut latencies: Vec<_> = ledger.of(target).map(Entry::latency).collect();
+        latencies.sort_unstable();
+        percentile(&latencies, 99)
+    };
+    let mut targets: Vec<_> = quiet.entries().iter().map(|entry| entry.target.clone()).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    let grown = targets.into_iter().map(|target| {
+        let (before, after) = (p99(quiet, &target), p99(attacked, &target));
+        (target, before, after)
+    });
+    grown
+        .max_by(|a, b| {
+            let ratio = |(_, before, after): &(String, Duration, Duration)| {
+                after.as_secs_f64() / before.as_secs_f64().max(1e-6)
+            };
+            ratio(a).total_cmp(&ratio(b))
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,103 @@
+//! Connections that say nothing, or half of something.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Result;
+use rustls::ClientConfig;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+};
+
+use super::{Arena, Attack, DESCRIPTORS, Strength, arena::dial};
+use crate::spec;
+
+/// More connections than the node has descriptors.
+const EACH: usize = DESCRIPTORS as usize + 100;
+/// Connections made in a second, at CI's size: in four seconds more than the node has descriptors.
+const PER_SECOND: usize = 300;
+/// And at most: what is tried here is idle connections, not a flood of handshakes that takes a core by itself.
+const MOST_PER_SECOND: usize = 1_200;
+/// Connections are made this often.
+const TICK: Duration = Duration::from_millis(20);
+/// Half of a request's head.
+const HALF_HEAD: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Endless: ";
+
+/// Connections that shook hands and then are silent.
+pub(super) const CONNECTIONS: Attack = Attack {
+    name: "idle-connections",
+    about: "more silent TLS connections to one port than the node has descriptors",
+    node: "cp-1",
+    run: |arena, strength| Box::pin(silent(arena, strength)),
+    beside: None,
+};
+
+/// Half request heads at the API and admin ports.
+pub(super) const HALF_HEADS: Attack = Attack {
+    name: "half-heads",
+    about: "half request heads at the operator API and the admin port",
+    node: "cp-1",
+    run: |arena, strength| Box::pin(half_heads(arena, strength)),
+    beside: None,
+};
+
+async fn silent(arena: Arena, strength: Strength) -> Result<()> {
+    let (address, tls) = (arena.at("cp-1", spec::ENROLMENT)?, arena.tls()?);
+    hold(EACH * strength.scale, strength, move || held(address, Some(tls.clone()), b"")).await;
+    Ok(())
+}
+
+async fn half_heads(arena: Arena, strength: Strength) -> Result<()> {
+    let (api, admin) = (arena.at("cp-1", spec::API)?, arena.at("cp-1", spec::SERVER_ADMIN)?);
+    let tls = arena.tls()?;
+    let count = EACH * strength.scale / 2;
+    tokio::join!(
+        hold(count, strength, move || held(api, Some(tls.clone()), HALF_HEAD)),
+        hold(count, strength, move || held(admin, None, HALF_HEAD)),
+    );
+    Ok(())
+}
+
+/// Makes connections until there are `count`, and again for each that is closed, until the attack is over.
+async fn hold<F>(count: usize, strength: Strength, connect: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let per_second = (PER_SECOND * strength.scale).min(MOST_PER_SECOND);
+    let per_tick = (per_second as f64 * TICK.as_secs_f64()).ceil() as usize;
+    let mut held = JoinSet::new();
+    let mut ticks = tokio::time::interval(TICK);
+    let attack = async {
+        loop {
+            ticks.tick().await;
+            while held.try_join_next().is_some() {}
+            for _ in 0..per_tick.min(count.saturating_sub(held.len())) {
+                held.spawn(connect());
+            }
+        }
+    };
+    tokio::select! {
+        () = strength.over() => {}
+        () = attack => {}
+    }
+}
+
+/// One connection, until the other end closes it.
+async fn held(address: SocketAddr, tls: Option<Arc<ClientConfig>>, says: &'static [u8]) {
+    let mut rest = [0; 256];
+    match tls {
+        Some(tls) => {
+            let Ok(mut stream) = dial(address, tls).await else { return };
+            if stream.write_all(says).await.is_ok() && stream.flush().await.is_ok() {
+                while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+            }
+        }
+        None => {
+            let Ok(mut stream) = TcpStream::connect(address).await else { return };
+            if stream.write_all(says).await.is_ok() {
+                while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
+            }
+        }
+    }
+}
