@@ -112,17 +112,17 @@ impl Extra {
     }
 }
 
-/// The agent that a gateway is connected to.
-async fn connected_to(client: &Client, gateway: &Extra) -> Option<String> {
-    let url = format!("http://{}/config", gateway.at("admin").ok()?);
-    let answer = client.get(&url, &[]).await.ok()?.json().ok()?;
-    answer["agent"]["connectedTo"].as_str().map(str::to_owned)
+/// Whether a gateway that runs is connected to an agent.
+async fn is_connected(client: &Client, gateway: &Extra) -> Result<bool> {
+    let url = format!("http://{}/config", gateway.at("admin")?);
+    Ok(client.get(&url, &[]).await?.json()?["agent"]["connectedTo"].is_string())
 }
 
 /// Waits until it is connected, or is not.
 async fn until_connected(client: &Client, gateway: &Extra, wanted: bool) -> Result<Duration> {
     let began = Instant::now();
-    while connected_to(client, gateway).await.is_some() != wanted {
+    // One that does not answer is neither.
+    while is_connected(client, gateway).await.ok() != Some(wanted) {
         if began.elapsed() > SOON {
             bail!("connected: not {wanted} within {SOON:?}: {}", gateway.log());
         }
