@@ -167,7 +167,12 @@ mod tests {
         assert_eq!(admission.revoked_for(&gateway), None);
         let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
         let as_of = Position { lineage, revision: 5 };
-        let revoked = Revoked { as_of, identities: vec!["x".to_owned()], authorities: vec![[7; 32]] };
+        let revoked = Revoked {
+            as_of,
+            identities: vec!["x".to_owned()],
+            authorities: vec![[7; 32]],
+            gateway_keys: Vec::new(),
+        };
         tell.send_replace(Some(revoked.clone()));
         fires().await;
         assert_eq!(admission.revoked_for(&gateway), Some(revoked));

@@ -7,7 +7,7 @@ use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
 use hanse_topology::Name;
-use hanse_transport::{Identity, LiveAuthority, LiveTrust, Peer, Role, digest_secret};
+use hanse_transport::{Identity, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, Role, key_digest};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
@@ -45,37 +45,43 @@ impl EnrolmentService {
     fn admit(&self, request: EnrolRequest) -> Result<EnrolResponse, Status> {
         let name =
             Name::new(&request.name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
-        let key = hex::encode(digest_secret(&request.public_key));
-        let shown = tokens::check(
-            &self.config,
-            &request.token_id,
-            &request.secret,
-            &key,
-            self.trust.clock().unix_seconds(),
-        )
-        .map_err(|error| internal(&error))?
-        .ok_or_else(|| {
-            Status::permission_denied(
-                "the join token is unknown, used up or expired (make a new one: hanse agent mint-token)",
-            )
-        })?;
+        let now = self.trust.clock().unix_seconds();
+        let shown = tokens::check(&self.config, &request.token_id, &request.secret, now)
+            .map_err(|error| internal(&error))?
+            .ok_or_else(|| {
+                Status::permission_denied(
+                    "the join token is unknown or expired (make a new one: hanse agent mint-token)",
+                )
+            })?;
+        let identity = Identity::gateway(name.clone(), self.config.region.clone());
+        let unusable = |error: PkiError| Status::invalid_argument(format!("public_key: {error}"));
+        // Issued before the token is spent, and handed out only after: the key that counts is the one certified, which is what
+        // verifiers see, not the one sent, of which there are several spellings.
+        let chain =
+            self.authority.current().issue_leaf(&request.public_key, &identity, &[]).map_err(unusable)?;
+        let digest = key_digest(&chain[0]).map_err(unusable)?;
+        let key = hex::encode(digest);
+        if shown.is_spent_by_another(&name, &key) {
+            return Err(Status::permission_denied(
+                "the join token is used up: another gateway joined with it (make a new one: hanse agent mint-token)",
+            ));
+        }
+        self.check_not_revoked(&identity, &digest)?;
+        if let Some(other) = self.gateways.other_with(&key, &name) {
+            return Err(Status::permission_denied(format!(
+                "this key joined already, as {other} (give each gateway a key of its own: start it with an empty data \
+                 directory)"
+            )));
+        }
         if self.gateways.is_taken(&name, &key).map_err(|error| internal(&error))? {
             return Err(Status::permission_denied(format!(
                 "the name {name} is another gateway's (choose another name; if that gateway is gone for good, remove \
                  gateways/{name}.json from this agent's data directory)"
             )));
         }
-        let identity = Identity::gateway(name.clone(), self.config.region.clone());
-        self.check_not_revoked(&identity)?;
-        let chain = self
-            .authority
-            .current()
-            .issue_leaf(&request.public_key, &identity, &[])
-            .map_err(|error| Status::invalid_argument(format!("public_key: {error}")))?;
-        // Spent before it is answered: a lost answer is repeated for the same key only.
-        tokens::spend(&self.config, &shown, &key).map_err(|error| internal(&error))?;
-        let seen = self.trust.clock().unix_seconds();
-        let admitted = Admitted { environments: shown.environments().to_vec(), key, seen };
+        // Spent before it is answered: a lost answer is repeated for the same name and key only.
+        tokens::spend(&self.config, &shown, &name, &key).map_err(|error| internal(&error))?;
+        let admitted = Admitted { environments: shown.environments().to_vec(), key, seen: now };
         let environments = admitted.environments.iter().map(Name::to_string).collect();
         self.gateways.admit(&name, admitted).map_err(|error| internal(&error))?;
         info!(%identity, "enrolled");
@@ -91,9 +97,14 @@ impl EnrolmentService {
 }
 
 impl EnrolmentService {
-    fn check_not_revoked(&self, identity: &Identity) -> Result<(), Status> {
+    fn check_not_revoked(&self, identity: &Identity, key: &KeyDigest) -> Result<(), Status> {
         if !self.trust.refuses(identity) {
-            return Ok(());
+            if !self.trust.refuses_gateway_key(key) {
+                return Ok(());
+            }
+            return Err(Status::permission_denied(
+                "this key is revoked, whatever the name (start the gateway with an empty data directory: it makes a new key)",
+            ));
         }
         Err(Status::permission_denied(format!(
             "{identity} is revoked (an operator can take that back: hanse member readmit {identity})"
@@ -107,7 +118,7 @@ impl EnrolmentService {
         else {
             return Err(Status::unauthenticated("renewal needs the certificate that is to be renewed"));
         };
-        self.check_not_revoked(identity)?;
+        self.check_not_revoked(identity, &keys.own_digest())?;
         let Some(known) = self.gateways.admitted(identity) else {
             return Err(Status::permission_denied(format!(
                 "this agent did not admit {identity} (join again with a token: hanse agent mint-token)"

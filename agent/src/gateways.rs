@@ -8,9 +8,11 @@ use std::{
 };
 
 use hanse_link::LEASE;
-use hanse_proto::sync::{Report, SubscriberStatus};
+use hanse_proto::sync::{GatewayKey, Report, SubscriberStatus};
 use hanse_topology::{Name, ScopeId};
-use hanse_transport::{Identity, LiveTrust, PeerKeys, Role, Shutdown, WallClock, json_file, telemetry};
+use hanse_transport::{
+    Identity, KeyDigest, LiveTrust, PeerKeys, Role, Shutdown, WallClock, json_file, telemetry,
+};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -25,6 +27,8 @@ const MISSED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Missing gateways that a report names; the others are counted. At most 17 KB, a small part of what a message may carry,
 /// also where a control node passes on the reports of all its agents.
 const NAMED_UNHEARD: usize = 256;
+/// Keys of revoked gateways that a report has; the others follow when these are refused. At most 26 KB.
+const REPORTED_KEYS: usize = 256;
 
 /// A renewal so soon after one that was noted is not: a week is counted, and a gateway that renews in a loop must not keep the
 /// disk busy.
@@ -48,6 +52,11 @@ impl Admitted {
     /// Whether it is with this key that it joined.
     pub(crate) fn joined_with(&self, keys: &PeerKeys) -> bool {
         self.key == hex::encode(keys.own_digest())
+    }
+
+    /// The key it joined with; `None`: its entry has none, by hand.
+    fn key_digest(&self) -> Option<KeyDigest> {
+        hex::decode(&self.key).ok()?.try_into().ok()
     }
 
     /// Which of the agent's scopes it may learn.
@@ -118,6 +127,15 @@ impl Gateways {
     pub(crate) fn is_taken(&self, name: &Name, key: &str) -> Result<bool, Error> {
         let known: Option<Admitted> = json_file::read(&self.config.gateways_dir(), name.as_str())?;
         Ok(known.is_some_and(|known| known.key != key))
+    }
+
+    /// The gateway of another name that joined with this key.
+    pub(crate) fn other_with(&self, key: &str, name: &Name) -> Option<Name> {
+        let known = self.known.lock();
+        let has_key = |(other, known): &(&Name, &Known)| {
+            *other != name && matches!(known, Known::Admitted(admitted) if admitted.key == key)
+        };
+        known.iter().find(has_key).map(|(other, _)| other.clone())
     }
 
     /// Remembers a gateway, replacing what was known under its name.
@@ -254,6 +272,32 @@ impl Gateways {
         let unheard_total = unheard.len() as u64;
         unheard.truncate(NAMED_UNHEARD);
         Report { unheard, unheard_total, ..report }
+    }
+}
+
+impl Gateways {
+    /// Adds the keys of gateways to a report: of those it speaks of, and of those that are revoked by name while their key is not
+    /// refused yet. The control plane has all agents refuse these keys then.
+    pub(crate) fn add_keys(&self, mut report: Report, trust: &LiveTrust) -> Report {
+        let known = self.known.lock();
+        let key_of = |name: &Name| match known.get(name)? {
+            Known::Admitted(admitted) => admitted.key_digest(),
+            Known::Damaged { .. } => None,
+        };
+        for status in &mut report.subscribers {
+            let key = Name::new(&status.name).ok().and_then(|name| key_of(&name));
+            status.key = key.map(|key| key.to_vec().into()).unwrap_or_default();
+        }
+        let refused = trust.refused().borrow().clone();
+        let own = refused.identities.iter().filter(|identity| {
+            identity.role == Role::Gateway && identity.region.as_ref() == Some(&self.config.region)
+        });
+        let unrefused = own.filter_map(|identity| {
+            let key = key_of(&identity.name).filter(|key| !refused.gateway_keys.contains(key))?;
+            Some(GatewayKey { name: identity.name.to_string(), key: key.to_vec().into() })
+        });
+        report.revoked_gateways = unrefused.take(REPORTED_KEYS).collect();
+        report
     }
 }
 

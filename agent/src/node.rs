@@ -75,6 +75,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         let (gateways, trust) = (gateways.clone(), trust.clone());
         Arc::new(move || {
             let report = gateways.add_unheard(subscribers.to_report(Instant::now()), &trust);
+            let report = gateways.add_keys(report, &trust);
             Report { trust: Some(roots.status()), ..report }
         })
     };

@@ -28,6 +28,9 @@ struct Minted {
     /// answered again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     spent_by: Option<String>,
+    /// The name that the gateway joined under with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spent_as: Option<Name>,
 }
 
 /// Makes a join token for one gateway and returns it; only its digest is kept.
@@ -50,6 +53,7 @@ pub fn mint_token_by(clock: &WallClock, config: &Config, environments: &[Name]) 
         environments: environments.to_vec(),
         expires_at: now + LIFETIME.as_secs(),
         spent_by: None,
+        spent_as: None,
     };
     forget_expired(config, now)?;
     json_file::write(&config.tokens_dir(), id.as_str(), &minted)?;
@@ -67,7 +71,7 @@ fn forget_expired(config: &Config, now: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// A token that was shown and may be used by the key that showed it.
+/// A token that was shown with its secret.
 pub(crate) struct Shown {
     id: Name,
     minted: Minted,
@@ -78,28 +82,29 @@ impl Shown {
     pub(crate) fn environments(&self) -> &[Name] {
         &self.minted.environments
     }
+
+    /// Whether another spent it: a token is for one name and one key. The same gateway asking again (its answer was lost) is
+    /// answered again. A token that was spent before names were kept goes by the key alone.
+    pub(crate) fn is_spent_by_another(&self, name: &Name, key: &str) -> bool {
+        self.minted.spent_by.as_deref().is_some_and(|spender| spender != key)
+            || self.minted.spent_as.as_ref().is_some_and(|spender| spender != name)
+    }
 }
 
-/// Looks a token up. `None`: unknown, expired, with a wrong secret or spent by another key, which are not told apart.
-pub(crate) fn check(
-    config: &Config,
-    id: &str,
-    secret: &[u8],
-    key: &str,
-    now: u64,
-) -> Result<Option<Shown>, Error> {
+/// Looks a token up. `None`: unknown, expired or with a wrong secret, which are not told apart.
+pub(crate) fn check(config: &Config, id: &str, secret: &[u8], now: u64) -> Result<Option<Shown>, Error> {
     // Parsed as a name first: it becomes part of a path.
     let Ok(id) = Name::new(id) else { return Ok(None) };
     let Some(minted) = json_file::read::<Minted>(&config.tokens_dir(), id.as_str())? else { return Ok(None) };
-    let right = minted.digest == hex::encode(hanse_transport::digest_secret(secret))
-        && now < minted.expires_at
-        && minted.spent_by.as_deref().is_none_or(|spender| spender == key);
+    let right =
+        minted.digest == hex::encode(hanse_transport::digest_secret(secret)) && now < minted.expires_at;
     Ok(right.then_some(Shown { id, minted }))
 }
 
-/// Spends a token: from now on it is of use to this key only.
-pub(crate) fn spend(config: &Config, shown: &Shown, key: &str) -> Result<(), Error> {
-    let spent = Minted { spent_by: Some(key.to_owned()), ..shown.minted.clone() };
+/// Spends a token: from now on it is of use to this name and key only.
+pub(crate) fn spend(config: &Config, shown: &Shown, name: &Name, key: &str) -> Result<(), Error> {
+    let (spent_by, spent_as) = (Some(key.to_owned()), Some(name.clone()));
+    let spent = Minted { spent_by, spent_as, ..shown.minted.clone() };
     Ok(json_file::write(&config.tokens_dir(), shown.id.as_str(), &spent)?)
 }
 
@@ -123,26 +128,25 @@ mod tests {
             mint_token(&config, std::slice::from_ref(&production)).unwrap().parse().unwrap();
 
         let id = token.id().as_str();
-        assert!(check(&config, id, b"another secret", "key-1", now).unwrap().is_none());
-        assert!(check(&config, "gw-0000000000", token.secret(), "key-1", now).unwrap().is_none());
-        assert!(
-            check(&config, "../pki/region", token.secret(), "key-1", now).unwrap().is_none(),
-            "no path escapes"
-        );
+        assert!(check(&config, id, b"another secret", now).unwrap().is_none());
+        assert!(check(&config, "gw-0000000000", token.secret(), now).unwrap().is_none());
+        assert!(check(&config, "../pki/region", token.secret(), now).unwrap().is_none(), "no path escapes");
 
-        let shown = check(&config, id, token.secret(), "key-1", now).unwrap().expect("it is the right one");
+        let shown = check(&config, id, token.secret(), now).unwrap().expect("it is the right one");
         assert_eq!(shown.environments(), [production]);
-        spend(&config, &shown, "key-1").unwrap();
-        assert!(check(&config, id, token.secret(), "key-2", now).unwrap().is_none(), "it is spent");
-        assert!(
-            check(&config, id, token.secret(), "key-1", now).unwrap().is_some(),
-            "its answer may have been lost"
-        );
+        let (g1, g2) = (Name::new("g-1").unwrap(), Name::new("g-2").unwrap());
+        assert!(!shown.is_spent_by_another(&g1, "key-1"));
+        spend(&config, &shown, &g1, "key-1").unwrap();
+        let again = check(&config, id, token.secret(), now).unwrap().expect("its answer may have been lost");
+        assert!(!again.is_spent_by_another(&g1, "key-1"));
+        for (name, key) in [(&g1, "key-2"), (&g2, "key-1"), (&g2, "key-2")] {
+            assert!(again.is_spent_by_another(name, key), "{name} {key}");
+        }
 
         let late: JoinToken = mint_token(&config, &[]).unwrap().parse().unwrap();
         let tomorrow = now + LIFETIME.as_secs() + 60;
         assert!(
-            check(&config, late.id().as_str(), late.secret(), "key-1", tomorrow).unwrap().is_none(),
+            check(&config, late.id().as_str(), late.secret(), tomorrow).unwrap().is_none(),
             "it has expired"
         );
 

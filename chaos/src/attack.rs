@@ -18,6 +18,7 @@
 mod arena;
 mod honest;
 mod idle;
+mod names;
 mod pin;
 mod report;
 
@@ -36,7 +37,7 @@ use honest::Honest;
 pub use report::{AttackArgs, run};
 
 /// Every attack, in the order in which they run.
-pub const ALL: &[Attack] = &[idle::CONNECTIONS, idle::HALF_HEADS];
+pub const ALL: &[Attack] = &[idle::CONNECTIONS, idle::HALF_HEADS, names::ONE_KEY, names::SEAT];
 
 /// Descriptors that each attacked node has: the soft limit of most systems, so that an attack of CI's size can reach it.
 pub const DESCRIPTORS: u32 = 1_024;

@@ -153,10 +153,15 @@ impl Client {
         Ok(self.read("/v1/members").await?.body)
     }
 
-    /// Refuses an identity; answers with the state's revision after it.
-    pub(crate) async fn revoke(&self, identity: &str) -> anyhow::Result<u64> {
-        let path = revocation_path(identity);
-        self.http.send(Method::PUT, &path, None, Some(&new_key())).await?.revision()
+    /// Refuses an identity, and keys with it; answers with the state's revision after it, and all keys that are refused.
+    pub(crate) async fn revoke(&self, identity: &str, keys: &[String]) -> anyhow::Result<(u64, Value)> {
+        let mut path = revocation_path(identity);
+        if !keys.is_empty() {
+            let keys: String = url::form_urlencoded::byte_serialize(keys.join(",").as_bytes()).collect();
+            path = format!("{path}?keys={keys}");
+        }
+        let answer = self.http.send(Method::PUT, &path, None, Some(&new_key())).await?;
+        Ok((answer.revision()?, answer.body["revokedKeys"].clone()))
     }
 
     /// Lifts a revocation; answers with the state's revision after it.

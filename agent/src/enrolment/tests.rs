@@ -1,6 +1,8 @@
 use std::time::{Duration, SystemTime};
 
-use hanse_transport::{Authority, ClockHand, KeyPair, PeerKeys, WallClock};
+use hanse_transport::{
+    Authority, ClockHand, JoinToken, KeyPair, PeerKeys, Refused, WallClock, digest_secret,
+};
 use tonic::Code;
 
 use super::*;
@@ -25,6 +27,7 @@ fn desk(key: &KeyPair) -> Desk {
     let control = root.new_control_intermediate(&name("cp-1")).unwrap();
     let authority = control.new_regional_intermediate(&name("eu-west")).unwrap();
     let key = hex::encode(digest_secret(&key.public_key_der()));
+    authority.save(&config.authority_dir()).unwrap();
     let known = Admitted { environments: Vec::new(), key, seen: clock.unix_seconds() };
     let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds()).unwrap());
     gateways.admit(&name("gateway-1"), known).unwrap();
@@ -84,4 +87,59 @@ async fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     // Not for ever: the agent is about to be renewed itself.
     hand.advance(Duration::from_secs(31 * 24 * 3600));
     refused(Some(&peer("gateway-1", &key)), Code::Unavailable, "expired");
+}
+
+/// Another gateway's key, or the same again.
+fn request(token: &JoinToken, name: &str, key: &KeyPair) -> EnrolRequest {
+    EnrolRequest {
+        token_id: token.id().to_string(),
+        secret: token.secret().to_vec().into(),
+        name: name.to_owned(),
+        public_key: key.public_key_der().into(),
+        control_node: None,
+    }
+}
+
+#[test]
+fn one_token_and_one_key_join_under_one_name() {
+    let known = KeyPair::generate().unwrap();
+    let Desk { service, hand: _hand, _dir } = desk(&known);
+    let mint = || -> JoinToken {
+        tokens::mint_token_by(service.trust.clock(), &service.config, &[]).unwrap().parse().unwrap()
+    };
+    let refused = |token: &JoinToken, name: &str, key: &KeyPair, why: &str| {
+        let status = service.admit(request(token, name, key)).unwrap_err();
+        assert_eq!(status.code(), Code::PermissionDenied);
+        assert!(status.message().contains(why), "{name}: {status}");
+    };
+    let (token, key) = (mint(), KeyPair::generate().unwrap());
+    service.admit(request(&token, "gateway-2", &key)).unwrap();
+    service.admit(request(&token, "gateway-2", &key)).expect("its answer may have been lost");
+    for name in ["gateway-3", "gateway-4"] {
+        refused(&token, name, &key, "used up");
+    }
+    refused(&token, "gateway-2", &KeyPair::generate().unwrap(), "used up");
+    // With a token of its own it is still the same key.
+    let other = mint();
+    refused(&other, "gateway-3", &key, "joined already, as gateway-2");
+    refused(&other, "gateway-3", &known, "joined already, as gateway-1");
+    service.admit(request(&other, "gateway-3", &KeyPair::generate().unwrap())).expect("nothing was spent");
+    // And it may join again under its own name.
+    service.admit(request(&mint(), "gateway-2", &key)).unwrap();
+}
+
+#[test]
+fn a_revoked_key_is_neither_admitted_nor_renewed_under_any_name() {
+    let key = KeyPair::generate().unwrap();
+    let Desk { service, hand: _hand, _dir } = desk(&key);
+    let token: JoinToken =
+        tokens::mint_token_by(service.trust.clock(), &service.config, &[]).unwrap().parse().unwrap();
+    let gateway_keys = [digest_secret(&key.public_key_der())].into();
+    service.trust.refuse(Refused { gateway_keys, ..Refused::default() });
+    let status = service.admit(request(&token, "gateway-9", &key)).unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.message().contains("this key is revoked"), "{status}");
+    let status = service.renew_leaf(Some(&peer("gateway-1", &key))).unwrap_err();
+    assert!(status.message().contains("this key is revoked"), "{status}");
+    service.admit(request(&token, "gateway-9", &KeyPair::generate().unwrap())).expect("nothing was spent");
 }

@@ -181,3 +181,48 @@ fn what_is_changed_by_hand_is_noticed_and_what_this_agent_writes_is_not_undone()
     gateways.look(world.now());
     assert!(of("g3").is_some() && of("g4").is_some());
 }
+
+#[test]
+fn keys_are_reported_of_those_that_are_heard_and_of_those_that_are_revoked() {
+    let world = World::new();
+    let gateways = world.open();
+    let key = |byte: u8| hex::encode([byte; 32]);
+    for (gateway, byte) in [("g1", 1), ("g2", 2), ("g3", 3)] {
+        gateways.admit(&name(gateway), Admitted { key: key(byte), ..world.admitted() }).unwrap();
+    }
+    gateways.admit(&name("by-hand"), Admitted { key: "no key".into(), ..world.admitted() }).unwrap();
+    let reported = || {
+        let status = |name: &str| SubscriberStatus { name: name.into(), ..Default::default() };
+        let subscribers = ["g1", "by-hand", "a-stranger"].map(status).into();
+        let report = gateways.add_keys(Report { subscribers, ..Default::default() }, &world.trust);
+        let heard: Vec<Vec<u8>> = report.subscribers.iter().map(|status| status.key.to_vec()).collect();
+        assert_eq!(heard, [vec![1; 32], vec![], vec![]]);
+        let revoked = report.revoked_gateways.into_iter().map(|gateway| (gateway.name, gateway.key[0]));
+        revoked.collect::<Vec<_>>()
+    };
+    assert!(reported().is_empty());
+    let identity = |gateway: &str, region: &str| Identity::gateway(name(gateway), name(region));
+    let identities = BTreeSet::from([
+        identity("g2", "eu-west"),
+        identity("g3", "eu-west"),
+        identity("g1", "us-east"),
+        identity("by-hand", "eu-west"),
+        identity("elsewhere", "eu-west"),
+    ]);
+    let refused = hanse_transport::Refused { identities, ..Default::default() };
+    world.trust.refuse(refused.clone());
+    assert_eq!(reported(), [("g2".to_owned(), 2), ("g3".to_owned(), 3)]);
+    let gateway_keys = [[2; 32]].into();
+    world.trust.refuse(hanse_transport::Refused { gateway_keys, ..refused });
+    assert_eq!(reported(), [("g3".to_owned(), 3)], "the control plane knows the other");
+}
+
+#[test]
+fn a_key_has_one_name() {
+    let world = World::new();
+    let gateways = world.open();
+    gateways.admit(&name("g1"), world.admitted()).unwrap();
+    assert_eq!(gateways.other_with("aa", &name("g2")), Some(name("g1")));
+    assert_eq!(gateways.other_with("aa", &name("g1")), None);
+    assert_eq!(gateways.other_with("bb", &name("g2")), None);
+}

@@ -20,6 +20,7 @@ mod revocation;
 mod revoked_agent;
 mod road;
 mod rotation;
+mod seats;
 mod waiting;
 
 use std::{

@@ -301,6 +301,9 @@ pub(crate) struct TokenCreateArgs {
     /// Let whoever joins take over its name from one that joined with another key, which is lost
     #[arg(long, requires = "join")]
     pub(crate) replace: bool,
+    /// Let a control node join under the name of one that runs and cannot be stopped, and take its place
+    #[arg(long, requires = "join")]
+    pub(crate) force: bool,
     /// How long it is good for; default: 24h for a join token, for ever for an operator's
     #[arg(long, value_name = "TIME", value_parser = ttl)]
     pub(crate) ttl: Option<Duration>,
@@ -322,13 +325,17 @@ pub(crate) enum MemberCommand {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
-    /// Refuse one by name, from now on and everywhere.
+    /// Refuse one by name and by key, from now on and everywhere.
     ///
     /// Its connections are cut within a second, and it can neither come back, nor renew its certificate, nor join again
-    /// under this name. A gateway that is cut off goes on serving what it last learnt: stop it where it runs.
+    /// under this name, nor with its key under another. The key of a gateway comes from its agent's reports: where it is not
+    /// known yet, it is added as soon as an agent reports it. A gateway that is cut off goes on serving what it last learnt: stop it where it runs.
     Revoke {
         /// Its identity, as `hanse member list` shows it: NAME.ROLE.REGION.hanse.internal
         identity: String,
+        /// A public key that is refused with it, sha256:DIGITS, beside those that are known; may be given several times
+        #[arg(long = "key", value_name = "DIGEST")]
+        keys: Vec<String>,
     },
     /// Lift a revocation.
     Readmit {

@@ -16,12 +16,10 @@ pub(crate) async fn member(client: &Client, args: &MemberArgs) -> anyhow::Result
             let members = client.members().await?;
             data(listed(&members, *output))?;
         }
-        MemberCommand::Revoke { identity } => {
-            let revision = client.revoke(identity).await?;
+        MemberCommand::Revoke { identity, keys } => {
+            let (revision, keys) = client.revoke(identity, keys).await?;
             data(format!("{identity} revoked"))?;
-            say(format!(
-                "control nodes and its region's agents refuse it by name from revision {revision} on"
-            ));
+            say(refused(&keys, revision));
         }
         MemberCommand::Readmit { identity } => {
             let revision = client.readmit(identity).await?;
@@ -32,6 +30,20 @@ pub(crate) async fn member(client: &Client, args: &MemberArgs) -> anyhow::Result
     Ok(())
 }
 
+/// What is refused from now on.
+fn refused(keys: &Value, revision: u64) -> String {
+    let keys: Vec<&str> = keys.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let by = format!("control nodes and its region's agents refuse it from revision {revision} on");
+    if keys.is_empty() {
+        format!(
+            "{by}, by name only: its key is not known yet. It is refused too as soon as an agent reports it; to refuse it \
+             now, name it with --key"
+        )
+    } else {
+        format!("{by}, by name and by key: {}", keys.join(", "))
+    }
+}
+
 fn listed(members: &Value, output: Output) -> String {
     let items = || members["items"].as_array().into_iter().flatten();
     match output {
@@ -40,9 +52,18 @@ fn listed(members: &Value, output: Output) -> String {
         Output::Name => {
             items().map(|member| render::text_of(&member["identity"])).collect::<Vec<_>>().join("\n")
         }
-        Output::Table | Output::Wide => {
+        Output::Table => {
             let titles = ["IDENTITY", "STATE", "TOKEN", "REVOKED"].map(str::to_owned).into();
             render::table(titles, items().map(row))
+        }
+        Output::Wide => {
+            let titles = ["IDENTITY", "STATE", "TOKEN", "REVOKED", "KEY"].map(str::to_owned).into();
+            let with_key = |member: &Value| {
+                let mut row = row(member);
+                row.push(render::text_of(&member["key"]));
+                row
+            };
+            render::table(titles, items().map(with_key))
         }
     }
 }
@@ -74,7 +95,7 @@ mod tests {
     #[test]
     fn members_are_shown_with_who_revoked_them() {
         let members = json!({"revision": 9, "items": [
-            {"identity": "agent-1.agent.eu.hanse.internal", "token": "t-1", "connected": true},
+            {"identity": "agent-1.agent.eu.hanse.internal", "token": "t-1", "connected": true, "key": "sha256:07"},
             {"identity": "g-1.gateway.eu.hanse.internal", "connected": false,
              "revokedBy": "root", "revokedAt": "2026-01-01T00:00:00Z"},
             {"identity": "cp-1.server.control.hanse.internal"},
@@ -87,6 +108,15 @@ mod tests {
             ["g-1.gateway.eu.hanse.internal", "revoked", "-", "2026-01-01T00:00:00Z", "by", "root"]
         );
         assert_eq!(lines[3], ["cp-1.server.control.hanse.internal", "-", "-", "-"]);
+        let wide = listed(&members, Output::Wide);
+        assert!(wide.lines().nth(1).unwrap().ends_with("sha256:07"), "{wide}");
         assert!(listed(&members, Output::Name).starts_with("agent-1.agent.eu.hanse.internal\ng-1."));
+    }
+    #[test]
+    fn a_revocation_says_whether_the_key_is_known() {
+        let known = refused(&json!(["sha256:01", "sha256:02"]), 9);
+        assert!(known.contains("revision 9") && known.ends_with("by key: sha256:01, sha256:02"), "{known}");
+        let unknown = refused(&json!([]), 9);
+        assert!(unknown.contains("by name only") && unknown.contains("--key"), "{unknown}");
     }
 }

@@ -70,6 +70,7 @@ fn join_token(
         environments: args.environments.clone(),
         uses: args.uses.unwrap_or(1),
         replace: args.replace,
+        force: args.force,
         ..spec
     };
     (token.to_string(), spec.into())
@@ -86,7 +87,19 @@ pub(crate) fn new_join_token(
     let token = JoinToken::generate(name.clone(), anchor);
     let digest = Digest(token.secret_digest());
     let environments = Vec::new();
-    (token, JoinTokenSpec { role, region, environments, uses: 1, replace: false, expires_at, digest })
+    (
+        token,
+        JoinTokenSpec {
+            role,
+            region,
+            environments,
+            uses: 1,
+            replace: false,
+            force: false,
+            expires_at,
+            digest,
+        },
+    )
 }
 
 fn operator_token(ttl: Option<Duration>, now: SystemTime) -> (String, Spec) {
@@ -162,6 +175,7 @@ mod tests {
             environments: vec![],
             uses: Some(3),
             replace: true,
+            force: false,
             ttl: Some(Duration::from_secs(60)),
         };
         let (text, spec) = join_token(&name, JoinAs::Agent, &args, &anchor, UNIX_EPOCH);

@@ -1,11 +1,12 @@
 //! Who takes part, and who of them is refused by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::response::Response;
 use hanse_state::{
     CommandBody, Problem, ProblemName, State,
     port::{AgentStatus, GroupStatus},
+    spec::Digest,
 };
 use hanse_topology::Name;
 use http::StatusCode;
@@ -40,8 +41,11 @@ pub(crate) async fn revoke(call: Call) -> Result<Response, Rejection> {
             .remedy("ask another control node: the client asks the first of its `servers` first")
             .into());
     }
+    let keys = keys_named(&call)?;
     let before = call.api.replicated.current().is_revoked(&identity);
-    let body = CommandBody::Revoke { identity: identity.clone(), control_nodes: voters(&group) };
+    let known_keys = known_keys(&call.api.fleet.fleet().await.agents, &identity);
+    let control_nodes = voters(&group);
+    let body = CommandBody::Revoke { identity: identity.clone(), control_nodes, keys, known_keys };
     let accepted = call.propose_body(body).await?;
     let status = if before { StatusCode::OK } else { StatusCode::CREATED };
     let state = call.api.replicated.current();
@@ -58,6 +62,28 @@ pub(crate) async fn readmit(call: Call) -> Result<Response, Rejection> {
     Ok(json(StatusCode::OK, accepted.revision, body))
 }
 
+/// The keys that the caller names.
+fn keys_named(call: &Call) -> Result<Vec<[u8; 32]>, Rejection> {
+    let key = |text: &str| {
+        let digest = Digest::try_from(text.trim().to_owned()).ok().filter(|digest| !digest.is_shortened());
+        digest.map(|digest| digest.0).ok_or_else(|| {
+            Problem::new(ProblemName::Invalid, format!("{text:?} is not the digest of a key"))
+                .at("query: keys")
+                .remedy("write sha256: and 64 hexadecimal digits, as hanse member list -o wide shows them")
+                .into()
+        })
+    };
+    call.text("keys").map_or_else(|| Ok(Vec::new()), |keys| keys.split(',').map(key).collect())
+}
+
+/// The keys that agents report gateways of this identity with.
+fn known_keys(agents: &[AgentStatus], identity: &str) -> Vec<[u8; 32]> {
+    let gateways = agents.iter().flat_map(|agent| &agent.gateways);
+    let named = gateways.filter(|gateway| regional(&gateway.name, "gateway", &gateway.region) == identity);
+    let keys: BTreeSet<[u8; 32]> = named.filter_map(|gateway| gateway.key).collect();
+    keys.into_iter().collect()
+}
+
 /// The control nodes that have a vote.
 fn voters(group: &GroupStatus) -> Vec<Name> {
     let voters = group.nodes.iter().filter(|node| node.role != "learner");
@@ -66,7 +92,16 @@ fn voters(group: &GroupStatus) -> Vec<Name> {
 
 fn revocation_json(state: &State, identity: &str) -> Option<Value> {
     let revocation = state.revocation(identity)?;
-    Some(json!({"identity": identity, "revokedBy": revocation.actor, "revokedAt": revocation.at()}))
+    let joined = state.member(identity).map(|member| member.key_digest);
+    let keys: BTreeSet<[u8; 32]> = revocation.keys.iter().copied().chain(joined).collect();
+    let keys: Vec<String> = keys.iter().map(shown).collect();
+    let (by, at) = (&revocation.actor, revocation.at());
+    Some(json!({"identity": identity, "revokedBy": by, "revokedAt": at, "revokedKeys": keys}))
+}
+
+/// A public key's digest, whole: it is no secret.
+fn shown(key: &[u8; 32]) -> String {
+    Digest(*key).to_string()
 }
 
 /// The identity of an agent or a gateway.
@@ -93,13 +128,21 @@ fn members_json(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> V
         note(server(&node.name), json!({}));
     }
     for (identity, member) in state.members() {
-        note(identity.to_owned(), json!({"token": member.token, "environments": member.environments}));
+        let mut facts = json!({"environments": member.environments, "key": shown(&member.key_digest)});
+        if let Some(token) = &member.token {
+            facts["token"] = json!(token);
+        }
+        note(identity.to_owned(), facts);
     }
     for agent in agents {
         let of = |name: &str, role: &str| regional(name, role, &agent.region);
         note(of(&agent.name, "agent"), json!({"connected": agent.connected}));
         for gateway in &agent.gateways {
-            note(of(&gateway.name, "gateway"), json!({"connected": gateway.connected}));
+            let mut facts = json!({"connected": gateway.connected});
+            if let Some(key) = &gateway.key {
+                facts["key"] = json!(shown(key));
+            }
+            note(of(&gateway.name, "gateway"), facts);
         }
     }
     for (identity, _) in state.revocations() {

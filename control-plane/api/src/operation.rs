@@ -114,6 +114,11 @@ const WATCH: &[Parameter] = &[
 ];
 const CONVERGENCE: &[Parameter] =
     &[parameter("revision", Form::Number, "The revision that gateways should serve; default: the latest")];
+const REVOKE: &[Parameter] = &[parameter(
+    "keys",
+    Form::Text,
+    "Public keys refused with it, `sha256:…,sha256:…`, beside those that are known: at most 16",
+)];
 const FORCE: &[Parameter] =
     &[parameter("force", Form::Flag, "Go on without those that are not ready: they must join again")];
 
@@ -249,10 +254,10 @@ impl Operation {
             Self::Watch => WATCH,
             Self::Convergence => CONVERGENCE,
             Self::UseRoot | Self::DropRoot => FORCE,
+            Self::Revoke => REVOKE,
             Self::Put(_)
             | Self::Status
             | Self::Members
-            | Self::Revoke
             | Self::Readmit
             | Self::Roots
             | Self::TrustRoot

@@ -5,6 +5,7 @@ mod open;
 mod propose;
 mod read;
 mod reports;
+mod seats;
 mod status;
 #[cfg(test)]
 mod tests;

@@ -10,30 +10,45 @@ use parking_lot::Mutex;
 use crate::type_config::NodeId;
 
 /// When each other member was last heard: `None` if it was tried in vain only. Bounded by the ids that members ever had.
-#[derive(Debug, Default)]
-pub(crate) struct Reach(Mutex<HashMap<NodeId, Option<Instant>>>);
+#[derive(Debug)]
+pub(crate) struct Reach {
+    heard: Mutex<HashMap<NodeId, Option<Instant>>>,
+    /// Since when this node listens.
+    since: Instant,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self { heard: Mutex::default(), since: Instant::now() }
+    }
+}
 
 impl Reach {
     /// Notes that this member answered, or asked.
     pub(crate) fn heard(&self, id: NodeId) {
-        self.0.lock().insert(id, Some(Instant::now()));
+        self.heard.lock().insert(id, Some(Instant::now()));
     }
 
     /// Notes that this member was tried and did not answer.
     pub(crate) fn tried(&self, id: NodeId) {
-        self.0.lock().entry(id).or_default();
+        self.heard.lock().entry(id).or_default();
     }
 
     /// Whether this member was heard within that time.
     pub(crate) fn heard_within(&self, id: NodeId, within: Duration) -> bool {
-        let heard = self.0.lock().get(&id).copied().flatten();
+        let heard = self.heard.lock().get(&id).copied().flatten();
         heard.is_some_and(|at| at.elapsed() <= within)
     }
 
     /// Whether this member must be taken to be up: it was heard within that time, or nobody has tried yet.
     pub(crate) fn maybe_up(&self, id: NodeId, within: Duration) -> bool {
-        let untried = !self.0.lock().contains_key(&id);
+        let untried = !self.heard.lock().contains_key(&id);
         untried || self.heard_within(id, within)
+    }
+
+    /// Whether this node has listened for longer than that and not heard this member.
+    pub(crate) fn is_gone(&self, id: NodeId, after: Duration) -> bool {
+        self.since.elapsed() > after && !self.heard_within(id, after)
     }
 }
 
@@ -52,5 +67,15 @@ mod tests {
         reach.tried(2);
         assert!(reach.maybe_up(2, long) && reach.heard_within(2, long), "one failure is no absence");
         assert!(!reach.maybe_up(2, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_member_is_gone_when_it_was_listened_for_in_vain() {
+        let (reach, moment) = (Reach::default(), Duration::from_millis(20));
+        assert!(!reach.is_gone(2, Duration::from_secs(600)), "this node has only begun to listen");
+        std::thread::sleep(moment * 2);
+        assert!(reach.is_gone(2, moment));
+        reach.heard(2);
+        assert!(!reach.is_gone(2, Duration::from_secs(600)));
     }
 }

@@ -184,6 +184,7 @@ mod tests {
             secret_digest: digest.0,
             joiner: agent().to_string(),
             key_digest: keys(authority).issuer_digest(),
+            seat: None,
         });
     }
 
@@ -224,7 +225,12 @@ mod tests {
         tokio::spawn(watcher);
         let mut changed = admission.changed();
         let gateway = "g.gateway.eu-west.hanse.internal".to_owned();
-        alone.apply(CommandBody::Revoke { identity: gateway.clone(), control_nodes: Vec::new() });
+        alone.apply(CommandBody::Revoke {
+            identity: gateway.clone(),
+            control_nodes: Vec::new(),
+            keys: Vec::new(),
+            known_keys: Vec::new(),
+        });
         tokio::time::timeout(SOON, changed.changed()).await.expect("agents are told").unwrap();
         assert_eq!(admission.revoked_for(&agent()).unwrap().identities, [gateway]);
     }

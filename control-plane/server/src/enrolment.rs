@@ -1,7 +1,7 @@
 //! Joining and renewing: agents and further control nodes get their certificates here, the first for a join token; agents
 //! get the others for the key they joined with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_proto::enrolment::{
@@ -9,16 +9,22 @@ use hanse_proto::enrolment::{
 };
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Command, CommandBody, Kind, Outcome, Problem, ProblemName, ResourceKey, Spec,
+    Command, CommandBody, GONE_AFTER, Incumbent, Kind, Outcome, Problem, ProblemName, ResourceKey,
+    SEAT_UNDECIDED, SeatAsked, Spec,
     port::{Consistency, Replicated},
     spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::Name;
 use hanse_transport::{Chain, Identity, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{renewal, roots::RootKey};
+
+/// How often the leader is asked whether a control node that fell silent is gone. All of it takes no longer than [`GONE_AFTER`], and
+/// the joiner waits longer than that.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The enrolment service of a control node.
 pub(crate) struct EnrolmentService {
@@ -59,7 +65,8 @@ impl EnrolmentService {
         };
         let state = self.replicated.current();
         let own = identity.to_string();
-        let region = renewal::permitted(identity, keys, state.member(&own), state.is_revoked(&own))
+        let is_revoked = state.is_revoked(&own) || state.revoked_with(&keys.issuer_digest()).is_some();
+        let region = renewal::permitted(identity, keys, state.member(&own), is_revoked)
             .map_err(|refused| Status::permission_denied(refused.to_string()))?;
         let chain = self
             .control
@@ -79,6 +86,7 @@ impl EnrolmentService {
             .map_err(|error| Problem::new(ProblemName::Invalid, error.to_string()).at("name"))?;
         let token = Name::new(&request.token_id).map_err(|_| unknown_token())?;
         let spec = self.token(&token, &request).await?;
+        let seat = seat_asked(&request)?;
         // Issued before the token is spent, so that a request that cannot be met costs nothing; handed out only after.
         let (identity, chain) = self.issue(&spec, name, &request).await?;
         let command = Command {
@@ -93,13 +101,20 @@ impl EnrolmentService {
                 // As certified, not as sent: that is what verifiers see.
                 key_digest: key_digest(&chain[0])
                     .map_err(|error| Problem::new(ProblemName::Internal, error.to_string()))?,
+                seat,
             },
         };
-        match self.replicated.propose(command).await? {
+        match self.decide(command).await? {
             Outcome::Accepted(_) => {}
             Outcome::Rejected(problem) => return Err(problem),
         }
         info!(%identity, %token, "enrolled");
+        if let Some(seat) = seat.filter(|_| spec.force) {
+            warn!(
+                %identity, %token, id = seat.node_id,
+                "this token takes the place of a control node by force, whether that one runs or not"
+            );
+        }
         Ok(EnrolResponse {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
             role: identity.role.as_str().to_owned(),
@@ -108,6 +123,20 @@ impl EnrolmentService {
             publishers: self.publishers(),
             control_nodes: if spec.role == JoinRole::Server { self.group.members() } else { Vec::new() },
         })
+    }
+
+    /// What becomes of the command. An operator who stopped a control node just now has another take its place: the leader is asked
+    /// until the old one is gone, or back.
+    async fn decide(&self, command: Command) -> Result<Outcome, Problem> {
+        let began = Instant::now();
+        loop {
+            match self.replicated.propose(command.clone()).await {
+                Err(problem) if problem.field == SEAT_UNDECIDED && began.elapsed() < GONE_AFTER => {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                decided => return decided,
+            }
+        }
     }
 
     /// Where agents may sync from.
@@ -185,6 +214,21 @@ impl EnrolmentService {
     }
 }
 
+/// The place that a control node asks for, under the name that it joins with.
+fn seat_asked(request: &EnrolRequest) -> Result<Option<SeatAsked>, Problem> {
+    let Some(node) = &request.control_node else { return Ok(None) };
+    if node.id == 0 || node.name != request.name {
+        return Err(Problem::new(
+            ProblemName::Invalid,
+            "a control node has an id, and the name it joins with",
+        )
+        .at("control_node")
+        .remedy("join with `hanse server join` of this version"));
+    }
+    // The leader knows which node has the name now.
+    Ok(Some(SeatAsked { node_id: node.id, incumbent: Incumbent::Unknown }))
+}
+
 /// The same words for an unknown token and a wrong secret, so that names cannot be probed.
 fn unknown_token() -> Problem {
     Problem::new(ProblemName::JoinRefused, "the join token is unknown, used up or expired")
@@ -210,5 +254,27 @@ fn refusal(problem: &Problem) -> Status {
         | ProblemName::TooLarge
         | ProblemName::KeyReused
         | ProblemName::Gone => Status::invalid_argument(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_proto::raft::ControlNode;
+
+    use super::*;
+
+    #[test]
+    fn a_control_node_asks_for_its_own_seat() {
+        let request = |node: Option<(u64, &str)>| EnrolRequest {
+            name: "cp-2".into(),
+            control_node: node.map(|(id, name)| ControlNode { id, name: name.into(), ..Default::default() }),
+            ..Default::default()
+        };
+        assert_eq!(seat_asked(&request(None)).unwrap(), None, "an agent has none");
+        let asked = seat_asked(&request(Some((7, "cp-2")))).unwrap().unwrap();
+        assert_eq!((asked.node_id, asked.incumbent), (7, Incumbent::Unknown));
+        for wrong in [(0, "cp-2"), (7, "cp-1")] {
+            assert_eq!(seat_asked(&request(Some(wrong))).unwrap_err().field, "control_node");
+        }
     }
 }

@@ -21,7 +21,8 @@ use hanse_state::{
     State,
     port::{self, AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
 };
-use hanse_transport::{Identity, Role, Shutdown};
+use hanse_topology::Name;
+use hanse_transport::{Identity, KeyDigest, Role, Shutdown};
 use parking_lot::Mutex;
 
 use crate::projector::lineage_of;
@@ -80,6 +81,11 @@ impl GatheredFleet {
         }
         silent.retain(|node| !answered.contains(node));
         (silent, nodes)
+    }
+
+    /// The keys that agents reported gateways of this name with.
+    pub(crate) fn keys_of(&self, region: &Name, gateway: &str) -> Vec<KeyDigest> {
+        self.memory.lock().keys_of(region, gateway)
     }
 
     /// Keeps the memory fresh until the shutdown.
@@ -166,6 +172,7 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
         trust: report.trust,
         unheard: report.unheard,
         unheard_total: report.unheard_total,
+        revoked_gateways: report.revoked_gateways,
     })
 }
 
@@ -173,7 +180,6 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
 mod tests {
     use hanse_link::{Lineage, Position};
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
-    use hanse_topology::Name;
     use hanse_transport::digest_secret;
 
     use super::*;
@@ -209,6 +215,7 @@ mod tests {
                 heard_ms_ago: 0,
                 scopes,
                 trust: port::TrustStatus::default(),
+                key: None,
             };
             let mut agents = [AgentStatus {
                 name: "a".into(),

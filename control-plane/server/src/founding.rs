@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use hanse_api::Clock;
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, State,
+    Action, Change, Command, CommandBody, Kind, Lineage, Member, Outcome, Problem, ResourceKey, State,
     port::{Consistency, Replicated},
     spec::{Digest, TokenRole, TokenSpec},
 };
 use hanse_topology::{Labels, Name};
-use tracing::{info, warn};
+use hanse_transport::{Authority, Identity, KeyDigest, Shutdown, backoff::Backoff, key_digest};
+use tracing::{debug, info, warn};
 
 use crate::{
     Config, Error,
@@ -25,15 +26,47 @@ const FOUNDED_WITHIN: Duration = Duration::from_secs(30);
 /// The name of the first operator's Token resource.
 const FIRST_TOKEN: &str = "bootstrap";
 
+/// First ceiling of the wait between attempts to record this node: an election.
+const RECORD_MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// Last ceiling: it is done once in a node's life, and may wait for a quorum for long.
+const RECORD_MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// This node as the state has it: with its key and its place, so that no other node gets its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Own {
+    identity: String,
+    key_digest: KeyDigest,
+    node_id: u64,
+}
+
+impl Own {
+    pub(crate) fn new(config: &Config, authority: &Authority, node_id: u64) -> Result<Self, Error> {
+        let key_digest = key_digest(&authority.chain()[0])?;
+        Ok(Self { identity: Identity::server(config.name.clone()).to_string(), key_digest, node_id })
+    }
+
+    /// Whether the state has this node, or another node has taken its name.
+    fn is_recorded(&self, state: &State) -> bool {
+        let is_recorded = |member: &Member| member.seat.is_some() || member.key_digest != self.key_digest;
+        state.member(&self.identity).is_some_and(is_recorded)
+    }
+
+    fn record(&self) -> CommandBody {
+        let Self { identity, key_digest, node_id } = self.clone();
+        CommandBody::RecordServer { identity, key_digest, node_id }
+    }
+}
+
 /// Does what `init` or `join` left to do, if anything is left. Both files are removed only when it is done, and each step
 /// may be repeated.
 pub(crate) async fn found_or_join(
     config: &Config,
     group: &Arc<RaftGroup>,
+    own: &Own,
     clock: &Clock,
 ) -> Result<(), Error> {
     if let Some(file) = home::read_json::<BootstrapFile>(&config.bootstrap_file())? {
-        found(group, &file, clock).await?;
+        found(group, &file, own, clock).await?;
         home::remove(&config.bootstrap_file())?;
         info!("founded a control plane");
     }
@@ -45,7 +78,34 @@ pub(crate) async fn found_or_join(
     Ok(())
 }
 
-async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, clock: &Clock) -> Result<(), Error> {
+/// Records this node where it is not on record: one that founded the control plane, or joined it, by an earlier version.
+pub(crate) async fn record_itself(group: Arc<RaftGroup>, own: Own, clock: Clock, shutdown: Shutdown) {
+    let mut backoff = Backoff::new(RECORD_MIN_BACKOFF, RECORD_MAX_BACKOFF);
+    loop {
+        let attempt = async {
+            if own.is_recorded(&group.read(Consistency::Linearizable).await?) {
+                return Ok(());
+            }
+            match group.propose(command("server", own.record(), &clock)).await? {
+                Outcome::Accepted(_) => info!(identity = own.identity, "recorded this node's key"),
+                Outcome::Rejected(problem) => warn!(%problem, "this node's key cannot be recorded"),
+            }
+            Ok::<_, Problem>(())
+        };
+        let outcome = tokio::select! {
+            () = shutdown.wait() => return,
+            outcome = attempt => outcome,
+        };
+        let Err(problem) = outcome else { return };
+        debug!(%problem, "recording this node's key has to wait");
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = tokio::time::sleep(backoff.next()) => {}
+        }
+    }
+}
+
+async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &Clock) -> Result<(), Error> {
     if !group.is_initialized() {
         group.bootstrap().await?;
     }
@@ -65,6 +125,9 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, clock: &Clock) -> R
     if state.lineage().is_none() {
         let start = Lineage { generation: 1, id: lineage, parent: None };
         write(group, CommandBody::StartLineage(start), clock).await?;
+    }
+    if !own.is_recorded(&state) {
+        write(group, own.record(), clock).await?;
     }
     let name = Name::new(FIRST_TOKEN).expect("a constant that is a name");
     let key = ResourceKey::global(Kind::Token, name);
@@ -100,14 +163,7 @@ async fn settled(group: &Arc<RaftGroup>) -> Result<State, Error> {
 async fn write(group: &Arc<RaftGroup>, body: CommandBody, clock: &Clock) -> Result<(), Error> {
     let attempts = async {
         loop {
-            let command = Command {
-                actor: "init".into(),
-                request_id: "init".into(),
-                time_ms: clock.now_ms(),
-                idempotency_key: None,
-                body: body.clone(),
-            };
-            match group.propose(command).await {
+            match group.propose(command("init", body.clone(), clock)).await {
                 Ok(Outcome::Accepted(_)) => return Ok(()),
                 Ok(Outcome::Rejected(problem)) => return Err(Error::Bootstrap(problem)),
                 Err(problem) => warn!(%problem, "the first write has to wait"),
@@ -116,4 +172,43 @@ async fn write(group: &Arc<RaftGroup>, body: CommandBody, clock: &Clock) -> Resu
         }
     };
     tokio::time::timeout(FOUNDED_WITHIN, attempts).await.map_err(|_| Error::NotFounded(FOUNDED_WITHIN))?
+}
+
+fn command(actor: &str, body: CommandBody, clock: &Clock) -> Command {
+    Command {
+        actor: actor.to_owned(),
+        request_id: actor.to_owned(),
+        time_ms: clock.now_ms(),
+        idempotency_key: None,
+        body,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(state: &mut State, body: CommandBody) {
+        let command = command("test", body, &Clock::from_fn(|| 1));
+        let outcome = state.apply(&command);
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_node_is_recorded_once_and_not_over_another() {
+        let node = |key: u8, node_id| Own {
+            identity: hanse_state::server_identity("cp-1"),
+            key_digest: [key; 32],
+            node_id,
+        };
+        let mut state = State::default();
+        run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
+        let own = node(1, 11);
+        assert!(!own.is_recorded(&state));
+        run(&mut state, own.record());
+        assert!(own.is_recorded(&state));
+        let member = state.member(&own.identity).unwrap();
+        assert_eq!((member.key_digest, member.seat.map(|seat| seat.node_id)), ([1; 32], Some(11)));
+        assert!(node(2, 12).is_recorded(&state), "one that was replaced has nothing to say");
+    }
 }

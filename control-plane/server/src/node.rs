@@ -25,7 +25,7 @@ use crate::{
     create,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
-    founding,
+    founding::{self, Own},
     home::{self, NodeFile},
     identity,
     projector::Projector,
@@ -55,6 +55,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
     let live = identity::issue(&config, &authority)?;
+    let own = Own::new(&config, &authority, node.id)?;
     let metrics = Metrics::new();
     let mut tasks = JoinSet::new();
     let names = identity::api_names(&config);
@@ -130,9 +131,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
     let dated = commands_clock(&clock);
     tokio::select! {
-        founded = founding::found_or_join(&config, &group, &dated) => founded?,
+        founded = founding::found_or_join(&config, &group, &own, &dated) => founded?,
         () = shutdown.wait() => return stop(group, tasks).await,
     }
+    tasks.spawn(founding::record_itself(group.clone(), own, dated.clone(), shutdown.clone()));
 
     let kept = Persistence::open_origin(config.store()).await?;
     let replicas = kept.replicas;
@@ -193,6 +195,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         group.clone(),
     ));
     tasks.spawn(fleet.clone().remember(shutdown.clone()));
+    tasks.spawn(revocations::learn_keys(replicated.clone(), fleet.clone(), dated.clone(), shutdown.clone()));
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());
     let certificates = Arc::new(Certificates { control });

@@ -13,7 +13,7 @@ pub(crate) enum Refused {
     /// It never joined, or this node has not heard of it.
     #[error("this control node does not know {0} (join again with a token: hanse token create --join agent)")]
     Unknown(Identity),
-    /// It is refused by name.
+    /// It is refused by name or by key.
     #[error("{0} is revoked (an operator can take that back: hanse member readmit)")]
     Revoked(Identity),
     /// Its authority's key is not the one it joined with.
@@ -55,9 +55,10 @@ mod tests {
         let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
         let keys = PeerKeys { own: b"leaf".to_vec(), issuer: b"authority".to_vec() };
         let member = |key: &[u8]| Member {
-            token: name("t-1"),
+            token: Some(name("t-1")),
             key_digest: digest_secret(key),
             environments: Vec::new(),
+            seat: None,
         };
         let known = member(b"authority");
         assert_eq!(permitted(&agent, &keys, Some(&known), false), Ok(&name("eu-west")));

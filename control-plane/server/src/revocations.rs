@@ -1,13 +1,18 @@
-//! Who is refused, from the replicated state to this node's connections and to its agents.
+//! Who is refused, from the replicated state to this node's connections and to its agents; and the keys of revoked gateways,
+//! from the agents' reports to the replicated state.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use hanse_api::Clock;
 use hanse_link::{Position, Revoked};
-use hanse_state::{State, port::Replicated};
-use hanse_transport::{Identity, KeyDigest, LiveTrust, Refused, Shutdown};
-use tracing::{info, warn};
+use hanse_state::{Command, CommandBody, Outcome, Revocation, State, port::Replicated};
+use hanse_transport::{Identity, KeyDigest, LiveTrust, Refused, Role, Shutdown};
+use tracing::{debug, info, warn};
 
-use crate::projector::lineage_of;
+use crate::{fleet::GatheredFleet, projector::lineage_of};
+
+/// How often the leader looks whether keys of revoked gateways were reported: as often as reports are gathered.
+const LEARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Has `trust` refuse whom the state refuses, from now on until the shutdown: as soon as this node has applied it.
 pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, shutdown: Shutdown) {
@@ -29,10 +34,12 @@ pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, s
 fn refuse(trust: &LiveTrust, state: &State) -> u64 {
     let unreadable = state.revocations().filter(|(text, _)| text.parse::<Identity>().is_err());
     unreadable.for_each(|(text, _)| warn!(text, "cannot refuse what is no identity"));
-    let refused = Refused {
-        identities: revoked(state).map(|(identity, _)| identity).collect(),
-        keys: revoked(state).filter_map(|(_, key)| key).collect(),
-    };
+    let mut refused = Refused::default();
+    for revoked in revoked(state) {
+        refused.keys.extend(&revoked.authorities);
+        refused.gateway_keys.extend(&revoked.gateway_keys);
+        refused.identities.insert(revoked.identity);
+    }
     if !refused.identities.is_empty() {
         info!(refused = refused.identities.len(), "identities are revoked");
     }
@@ -40,13 +47,89 @@ fn refuse(trust: &LiveTrust, state: &State) -> u64 {
     state.revoked_revision()
 }
 
-/// Who is revoked, and the key of the authority that agents and control nodes of them joined with: whoever has it can give itself
-/// another name. The node that founded the control plane did not join, and its key is not known here.
-fn revoked(state: &State) -> impl Iterator<Item = (Identity, Option<KeyDigest>)> {
-    state.revocations().filter_map(|(text, _)| {
-        let key = state.member(text).map(|member| member.key_digest);
-        Some((text.parse().ok()?, key))
+/// An identity that is revoked, and the keys that are refused with it.
+struct RevokedOne {
+    identity: Identity,
+    /// Of an agent or a control node, of which the state has the one it joined with: whoever has such a key can give itself
+    /// another name.
+    authorities: Vec<KeyDigest>,
+    /// Of a gateway.
+    gateway_keys: Vec<KeyDigest>,
+}
+
+fn revoked(state: &State) -> impl Iterator<Item = RevokedOne> {
+    state.revocations().filter_map(|(text, revocation)| {
+        let identity: Identity = text.parse().ok()?;
+        let keys = revocation.keys.clone();
+        if identity.role == Role::Gateway {
+            return Some(RevokedOne { identity, authorities: Vec::new(), gateway_keys: keys });
+        }
+        let joined = state.member(text).map(|member| member.key_digest);
+        let authorities = keys.into_iter().chain(joined).collect();
+        Some(RevokedOne { identity, authorities, gateway_keys: Vec::new() })
     })
+}
+
+/// Where this node leads: adds the keys that agents report of revoked gateways to their revocations, until the shutdown. A gateway
+/// may be revoked by name while its key is not known here: it was not heard, or its name joined at several agents.
+pub(crate) async fn learn_keys(
+    replicated: Arc<dyn Replicated>,
+    fleet: Arc<GatheredFleet>,
+    clock: Clock,
+    shutdown: Shutdown,
+) {
+    let mut ticks = tokio::time::interval(LEARN_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            _ = ticks.tick() => {}
+        }
+        let group = replicated.group();
+        if group.leader.as_ref() != Some(&group.this) {
+            continue;
+        }
+        let state = replicated.current();
+        for (identity, keys) in unknown_keys(&state, |gateway| {
+            gateway
+                .region
+                .as_ref()
+                .map_or_else(Vec::new, |region| fleet.keys_of(region, gateway.name.as_str()))
+        }) {
+            let body = CommandBody::RefuseKeys { identity: identity.clone(), keys };
+            let time_ms = clock.now_ms();
+            let (actor, request_id) = ("reports".to_owned(), "reports".to_owned());
+            let command = Command { actor, request_id, time_ms, idempotency_key: None, body };
+            let outcome = tokio::select! {
+                () = shutdown.wait() => return,
+                outcome = replicated.propose(command) => outcome,
+            };
+            match outcome {
+                Ok(Outcome::Accepted(_)) => info!(identity, "the key of this revoked gateway is refused too"),
+                Ok(Outcome::Rejected(problem)) => {
+                    warn!(identity, %problem, "a revoked gateway's key is not refused")
+                }
+                Err(problem) => debug!(identity, %problem, "refusing a revoked gateway's key has to wait"),
+            }
+        }
+    }
+}
+
+/// The keys that `reported` has of revoked gateways and their revocations have not, where there is room for them.
+fn unknown_keys(
+    state: &State,
+    reported: impl Fn(&Identity) -> Vec<KeyDigest>,
+) -> Vec<(String, Vec<KeyDigest>)> {
+    let unknown = |(text, revocation): (&str, &Revocation)| {
+        let identity: Identity = text.parse().ok()?;
+        if identity.role != Role::Gateway {
+            return None;
+        }
+        let mut keys = reported(&identity);
+        keys.retain(|key| !revocation.keys.contains(key));
+        (!keys.is_empty() && state.has_room_for_keys(revocation)).then(|| (text.to_owned(), keys))
+    };
+    state.revocations().filter_map(unknown).collect()
 }
 
 /// What an agent is told: control nodes, and whoever else is of its region. Not itself: what it would pass on of itself is
@@ -57,12 +140,18 @@ pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
     let concerns =
         |identity: &Identity| identity != agent && identity.region.as_ref().is_none_or(|of| of == region);
     let (mut identities, mut authorities) = (Vec::new(), BTreeSet::new());
-    for (identity, key) in revoked(state).filter(|(identity, _)| concerns(identity)) {
-        identities.push(identity.to_string());
-        authorities.extend(key);
+    let mut gateway_keys = BTreeSet::new();
+    for one in revoked(state).filter(|one| concerns(&one.identity)) {
+        identities.push(one.identity.to_string());
+        authorities.extend(one.authorities);
+        gateway_keys.extend(one.gateway_keys);
     }
-    let as_of = Position { lineage, revision: state.revoked_revision() };
-    Some(Revoked { as_of, identities, authorities: authorities.into_iter().collect() })
+    Some(Revoked {
+        as_of: Position { lineage, revision: state.revoked_revision() },
+        identities,
+        authorities: authorities.into_iter().collect(),
+        gateway_keys: gateway_keys.into_iter().collect(),
+    })
 }
 
 #[cfg(test)]
@@ -88,6 +177,64 @@ mod tests {
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
     }
 
+    fn revoke(identity: &str, control_nodes: &[Name]) -> CommandBody {
+        CommandBody::Revoke {
+            identity: identity.to_owned(),
+            control_nodes: control_nodes.to_vec(),
+            keys: Vec::new(),
+            known_keys: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_keys_of_a_revoked_gateway_are_told_its_region_and_learnt_later() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let mut state = State::default();
+        run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
+        let spec: RegionSpec = serde_json::from_str("{}").unwrap();
+        let action = Action::Put { labels: Default::default(), spec: spec.into() };
+        let key = ResourceKey::global(Kind::Region, name("eu-west"));
+        run(&mut state, CommandBody::Apply(vec![Change { key, action, if_revision: None }]));
+        let gateway = "g.gateway.eu-west.hanse.internal";
+        run(&mut state, revoke(gateway, &[]));
+        let told = |state: &State, region: &str| {
+            let told = told_to(state, &Identity::agent(name("agent-1"), name(region))).unwrap();
+            assert!(told.authorities.is_empty(), "an agent's word cuts off gateways only");
+            told.gateway_keys
+        };
+        assert!(told(&state, "eu-west").is_empty());
+
+        let reported = |identity: &Identity| match identity.to_string() == gateway {
+            true => vec![[3; 32], [5; 32]],
+            false => Vec::new(),
+        };
+        let unknown = unknown_keys(&state, reported);
+        assert_eq!(unknown, [(gateway.to_owned(), vec![[3; 32], [5; 32]])]);
+        let [(identity, keys)] = unknown.try_into().unwrap();
+        run(&mut state, CommandBody::RefuseKeys { identity, keys });
+        assert!(unknown_keys(&state, reported).is_empty(), "they are known now");
+        assert_eq!(told(&state, "eu-west"), [[3; 32], [5; 32]]);
+        assert!(told(&state, "us-east").is_empty());
+
+        let trust: LiveTrust = Authority::new_root().unwrap().trust_anchor().unwrap().into();
+        refuse(&trust, &state);
+        assert!(trust.refuses_gateway_key(&[3; 32]) && !trust.refuses_gateway_key(&[4; 32]));
+    }
+
+    #[test]
+    fn the_key_of_a_founder_is_refused_with_it() {
+        let mut state = State::default();
+        run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
+        let identity = hanse_state::server_identity("cp-1");
+        let record =
+            CommandBody::RecordServer { identity: identity.clone(), key_digest: [9; 32], node_id: 1 };
+        run(&mut state, record);
+        let control_nodes = ["cp-1", "cp-2", "cp-3"].map(|node| Name::new(node).unwrap());
+        run(&mut state, revoke(&identity, &control_nodes));
+        let told = told_to(&state, &"agent-1.agent.eu-west.hanse.internal".parse().unwrap()).unwrap();
+        assert_eq!(told.authorities, [[9; 32]]);
+    }
+
     #[test]
     fn the_authority_of_whoever_is_revoked_is_refused_until_it_is_readmitted() {
         let name = |text: &str| Name::new(text).unwrap();
@@ -107,7 +254,11 @@ mod tests {
         let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
         let (joiner, key_digest) = (identity.clone(), [7; 32]);
         let token = name("t");
-        run(&mut state, CommandBody::UseJoinToken { token, secret_digest: digest.0, joiner, key_digest });
+        let seat = None;
+        run(
+            &mut state,
+            CommandBody::UseJoinToken { token, secret_digest: digest.0, joiner, key_digest, seat },
+        );
         // Here, and as its own and another region are told.
         let refused = |state: &State| {
             let told = |agent: &str| {
@@ -116,13 +267,13 @@ mod tests {
             };
             assert!(told("agent-1.agent.eu-west").is_empty(), "nobody hears of itself");
             (
-                revoked(state).filter_map(|(_, key)| key).collect::<Vec<_>>(),
+                revoked(state).flat_map(|one| one.authorities).collect::<Vec<_>>(),
                 told("agent-2.agent.eu-west"),
                 told("agent-3.agent.us-east"),
             )
         };
         assert_eq!(refused(&state), (vec![], vec![], vec![]));
-        run(&mut state, CommandBody::Revoke { identity: identity.clone(), control_nodes: Vec::new() });
+        run(&mut state, revoke(&identity, &[]));
         assert_eq!(refused(&state), (vec![key_digest], vec![key_digest], vec![]));
         run(&mut state, CommandBody::Readmit { identity });
         assert_eq!(refused(&state), (vec![], vec![], vec![]));
@@ -145,8 +296,7 @@ mod tests {
             "g.gateway.us-east.hanse.internal",
             "cp-3.server.control.hanse.internal",
         ] {
-            let identity = identity.to_owned();
-            run(&mut state, CommandBody::Revoke { identity, control_nodes: control_nodes.clone() });
+            run(&mut state, revoke(identity, &control_nodes));
         }
         let told = told_to(&state, &Identity::agent(name("agent-1"), name("eu-west"))).unwrap();
         assert_eq!(

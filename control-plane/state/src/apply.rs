@@ -42,13 +42,19 @@ impl State {
         next.time_ms = now_ms;
         let effects = match &command.body {
             CommandBody::Apply(changes) => resources::apply(self, &mut next, changes)?,
-            CommandBody::UseJoinToken { token, secret_digest, joiner, key_digest } => {
-                join::spend(self, &mut next, &join::Use { token, secret_digest, joiner, key_digest })?
+            CommandBody::UseJoinToken { token, secret_digest, joiner, key_digest, seat } => {
+                let wanted = join::Use { token, secret_digest, joiner, key_digest, seat: *seat };
+                join::spend(self, &mut next, &wanted)?
+            }
+            CommandBody::RecordServer { identity, key_digest, node_id } => {
+                join::record_server(&mut next, identity, key_digest, *node_id)?
             }
             CommandBody::StartLineage(lineage) => lineage::start(&mut next, lineage)?,
-            CommandBody::Revoke { identity, control_nodes } => {
-                revocation::revoke(&mut next, identity, control_nodes, &command.actor)?
+            CommandBody::Revoke { identity, control_nodes, keys, known_keys } => {
+                let keys = revocation::Keys { named: keys, known: known_keys };
+                revocation::revoke(&mut next, identity, control_nodes, &keys, &command.actor)?
             }
+            CommandBody::RefuseKeys { identity, keys } => revocation::add_keys(&mut next, identity, keys)?,
             CommandBody::Readmit { identity } => revocation::readmit(&mut next, identity)?,
             CommandBody::TrustRoot { present, fresh } => {
                 roots::trust(&mut next, present, fresh, &command.actor)?

@@ -4,7 +4,7 @@ pub(crate) mod wire;
 
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, Problem, ResourceKey, Revision, RootCertificate, RootKey, Spec};
+use crate::{Lineage, Problem, ResourceKey, Revision, RootCertificate, RootKey, SeatAsked, Spec};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,17 @@ pub enum CommandBody {
         joiner: String,
         /// SHA-256 of the joiner's public key: the same joiner asking again (its answer was lost) spends nothing.
         key_digest: [u8; 32],
+        /// Of a control node: the place in the Raft group that it asks for.
+        seat: Option<SeatAsked>,
+    },
+    /// Records a control node that has no place on record: a founder, or one that joined before places were kept.
+    RecordServer {
+        /// Its identity.
+        identity: String,
+        /// SHA-256 of its control intermediate's public key.
+        key_digest: [u8; 32],
+        /// Its Raft id.
+        node_id: u64,
     },
     /// The first command of a history.
     StartLineage(Lineage),
@@ -45,6 +56,17 @@ pub enum CommandBody {
         identity: String,
         /// The control nodes that have a vote, as the node that was asked knows them: most of them must stay.
         control_nodes: Vec<Name>,
+        /// SHA-256 of public keys that the operator names: refused with it.
+        keys: Vec<[u8; 32]>,
+        /// Those that gateways of this name were reported with, as the node that was asked knows them.
+        known_keys: Vec<[u8; 32]>,
+    },
+    /// Adds keys to a revocation: they became known after it.
+    RefuseKeys {
+        /// Whose.
+        identity: String,
+        /// SHA-256 of the public keys.
+        keys: Vec<[u8; 32]>,
     },
     /// Lifts a revocation.
     Readmit {

@@ -25,7 +25,9 @@ mod validate;
 
 pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
 pub use kind::{Kind, ResourceKey, UnknownKind};
-pub use member::{Member, Revocation};
+pub use member::{
+    GONE_AFTER, Incumbent, Member, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
+};
 pub use problem::{Problem, ProblemName};
 pub use resource::{Metadata, Resource};
 pub use root::{Root, RootCertificate, RootKey};

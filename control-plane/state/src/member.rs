@@ -1,5 +1,7 @@
 //! Those who take part: who joined, and who is refused.
 
+use std::time::Duration;
+
 use hanse_topology::Name;
 
 use crate::{Problem, ProblemName, resource::rfc3339};
@@ -9,24 +11,67 @@ pub(crate) const DOMAIN: &str = "hanse.internal";
 /// The label in the region's place of a control node.
 const CONTROL: &str = "control";
 
-/// An agent or control node that joined with a JoinToken.
+/// A control node that the leader has not heard for so long is gone, and another may be given its place: the leader speaks to each
+/// node ten times a second, and a node that restarts is back sooner.
+pub const GONE_AFTER: Duration = Duration::from_secs(10);
+
+/// The field of the problem that says: the node that has the place is silent, and not for long enough yet to be gone. The same
+/// request is answered otherwise within [`GONE_AFTER`].
+pub const SEAT_UNDECIDED: &str = "seat";
+
+/// An agent or control node that joined with a JoinToken, or a control node that founded the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The token it joined with last.
-    pub token: Name,
+    /// The token it joined with last; `None`: it is a founder.
+    pub token: Option<Name>,
     /// SHA-256 of the public key it joined with.
     pub key_digest: [u8; 32],
     /// The environments it may learn; empty: all of its region's.
     pub environments: Vec<Name>,
+    /// Of a control node, its place in the Raft group; `None`: it joined before places were kept.
+    pub seat: Option<Seat>,
 }
 
-/// That an identity is refused, wherever it comes.
+/// The place in the Raft group that a control node was admitted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// The Raft id. No other id gets the name's place.
+    pub node_id: u64,
+    /// Whether it may take the place of a node that is heard: its token said `force`.
+    pub forced: bool,
+}
+
+/// A control node that asks for a place in the Raft group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeatAsked {
+    /// Its Raft id.
+    pub node_id: u64,
+    /// Which node has the name already. The leader says so when it takes the command.
+    pub incumbent: Incumbent,
+}
+
+/// What the leader knows of a control node that has the joiner's name and another id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incumbent {
+    /// No leader looked: a member of that name counts as heard.
+    Unknown,
+    /// There is none.
+    None,
+    /// The leader has not heard it for a while.
+    Silent,
+    /// The leader hears it.
+    Heard,
+}
+
+/// An identity that is refused, wherever it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revocation {
     /// Who revoked it.
     pub actor: String,
     /// When, by the command's time, Unix milliseconds.
     pub time_ms: u64,
+    /// SHA-256 of the public keys that are refused with it, beside the one that a [`Member`] joined with. Ascending.
+    pub keys: Vec<[u8; 32]>,
 }
 
 impl Revocation {
@@ -34,6 +79,11 @@ impl Revocation {
     pub fn at(&self) -> String {
         rfc3339(self.time_ms)
     }
+}
+
+/// The identity of the control node with this name.
+pub fn server_identity(name: &str) -> String {
+    format!("{name}.server.{CONTROL}.{DOMAIN}")
 }
 
 /// What an identity is, as far as revoking goes.

@@ -169,6 +169,8 @@ pub struct GatewayStatus {
     pub scopes: Vec<ScopeStatus>,
     /// Which roots it believes.
     pub trust: TrustStatus,
+    /// SHA-256 of the public key it joined with, as its agent says.
+    pub key: Option<[u8; 32]>,
 }
 
 /// Where one subscriber stands in one scope.

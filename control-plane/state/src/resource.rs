@@ -3,7 +3,10 @@
 mod json;
 pub(crate) mod wire;
 
+use std::sync::Arc;
+
 use hanse_topology::Labels;
+use imbl::OrdSet;
 pub(crate) use json::rfc3339;
 
 use crate::{ResourceKey, Revision, Spec};
@@ -32,6 +35,8 @@ pub struct Metadata {
     pub updated_at_ms: u64,
     /// How often a JoinToken was used.
     pub uses: u64,
+    /// The identities that spent a JoinToken's uses: each use belongs to one, so they are never more than `uses`.
+    pub used_by: OrdSet<Arc<str>>,
     /// The number of an Api's latest ApiRevision. A new one made because a Policy or an Upstream changed is told here
     /// without changing the Api's own `revision`: nobody's `If-Match` on the Api goes stale by an edit elsewhere.
     pub api_revision: u64,

@@ -6,8 +6,12 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, JournalEntry, Lineage, Member, Resource, Revocation, Root, RootCertificate, State,
-    apply::IdempotentResult, command::wire::fixed, projection, root::Roots, state::STATE_VERSION,
+    Accepted, JournalEntry, Lineage, Member, Resource, Revocation, Root, RootCertificate, Seat, State,
+    apply::IdempotentResult,
+    command::wire::{all_fixed, fixed, many},
+    projection,
+    root::Roots,
+    state::STATE_VERSION,
 };
 
 /// The version of the sequence of records.
@@ -78,9 +82,11 @@ impl State {
         let members = self.members.iter().map(|(identity, member)| {
             Record::Member(proto::Member {
                 identity: identity.to_string(),
-                token: member.token.to_string(),
+                token: member.token.as_ref().map(Name::to_string).unwrap_or_default(),
                 key_digest: member.key_digest.to_vec().into(),
                 environments: member.environments.iter().map(Name::to_string).collect(),
+                node_id: member.seat.map_or(0, |seat| seat.node_id),
+                forced: member.seat.is_some_and(|seat| seat.forced),
             })
         });
         let revocations = self.revocations.iter().map(|(identity, revocation)| {
@@ -88,6 +94,7 @@ impl State {
                 identity: identity.to_string(),
                 actor: revocation.actor.clone(),
                 time_ms: revocation.time_ms,
+                keys: many(&revocation.keys),
             })
         });
         let roots = self.roots().iter().map(|root| {
@@ -165,16 +172,20 @@ impl State {
                 let name = |text: &String| Name::new(text).map_err(|error| invalid(error.to_string()));
                 let digest = member.key_digest.as_ref().try_into();
                 let restored = Member {
-                    token: name(&member.token)?,
+                    token: Some(&member.token).filter(|token| !token.is_empty()).map(name).transpose()?,
                     key_digest: digest
                         .map_err(|_| invalid("its key digest does not have 32 bytes".into()))?,
                     environments: member.environments.iter().map(name).collect::<Result<_, _>>()?,
+                    seat: (member.node_id != 0)
+                        .then_some(Seat { node_id: member.node_id, forced: member.forced }),
                 };
-                self.members.insert(member.identity.as_str().into(), Arc::new(restored));
+                self.set_member(&member.identity, restored);
             }
             Record::Revocation(revocation) => {
-                let proto::Revocation { identity, actor, time_ms } = revocation;
-                self.revocations.insert(identity.as_str().into(), Arc::new(Revocation { actor, time_ms }));
+                let proto::Revocation { identity, actor, time_ms, keys } = revocation;
+                let keys = all_fixed("Revocation", &keys)?;
+                self.revocations
+                    .insert(identity.as_str().into(), Arc::new(Revocation { actor, time_ms, keys }));
             }
             Record::Root(root) => {
                 let proto::Root { root, actor, time_ms } = root;

@@ -39,7 +39,7 @@ pub struct State {
     /// never means two things: about a hundred bytes for every Api name ever used.
     pub(crate) api_counters: OrdMap<(Name, Name), u64>,
     pub(crate) idempotent: IdempotentResults,
-    /// Who joined with a JoinToken, by identity.
+    /// Agents and control nodes, by identity.
     pub(crate) members: OrdMap<Arc<str>, Arc<Member>>,
     /// Who is refused, by identity.
     pub(crate) revocations: OrdMap<Arc<str>, Arc<Revocation>>,
@@ -48,13 +48,15 @@ pub struct State {
     /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
     pub(crate) roots: Arc<Roots>,
 
-    // What follows is computed from `resources`, kept up with every change, and never persisted.
+    // What follows is computed from `resources` and `members`, kept up with every change, and never persisted.
     /// (target, source): who refers to what.
     pub(crate) references: OrdSet<(ResourceKey, ResourceKey)>,
     /// (organization, Api, number) of every ApiRevision, in the order of their numbers.
     pub(crate) api_revisions: OrdSet<(Name, Name, u64)>,
     /// What only one resource may have, and who has it.
     pub(crate) claims: OrdSet<(Claim, ResourceKey)>,
+    /// (key, identity) of every member.
+    pub(crate) member_keys: OrdSet<([u8; 32], Arc<str>)>,
 
     // Computed from `journal`, kept up and not persisted either.
     /// How many keys its entries have.
@@ -80,6 +82,7 @@ impl Default for State {
             references: OrdSet::new(),
             api_revisions: OrdSet::new(),
             claims: OrdSet::new(),
+            member_keys: OrdSet::new(),
             journal_keys: 0,
         }
     }

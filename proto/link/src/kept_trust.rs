@@ -131,11 +131,15 @@ impl Shared {
 /// Two lists of one position: nobody is told of itself, so each may lack the one it was told to.
 fn both(one: &Revoked, other: &Revoked) -> Revoked {
     let identities: BTreeSet<_> = one.identities.iter().chain(&other.identities).cloned().collect();
-    let authorities: BTreeSet<_> = one.authorities.iter().chain(&other.authorities).copied().collect();
+    let keys = |one: &[[u8; 32]], other: &[[u8; 32]]| {
+        let keys: BTreeSet<_> = one.iter().chain(other).copied().collect();
+        keys.into_iter().collect()
+    };
     Revoked {
         as_of: one.as_of,
         identities: identities.into_iter().collect(),
-        authorities: authorities.into_iter().collect(),
+        authorities: keys(&one.authorities, &other.authorities),
+        gateway_keys: keys(&one.gateway_keys, &other.gateway_keys),
     }
 }
 
@@ -147,6 +151,7 @@ fn refused(revoked: &Revoked) -> Refused {
     Refused {
         identities: revoked.identities.iter().filter_map(read).collect(),
         keys: revoked.authorities.iter().copied().collect(),
+        gateway_keys: revoked.gateway_keys.iter().copied().collect(),
     }
 }
 
@@ -162,6 +167,9 @@ struct Record {
     /// The keys, as SHA-256, of authorities that are refused.
     #[serde(default)]
     authorities: Vec<Hex<32>>,
+    /// The keys, as SHA-256, of gateways that are refused.
+    #[serde(default)]
+    gateway_keys: Vec<Hex<32>>,
 }
 
 impl From<&Revoked> for Record {
@@ -172,6 +180,7 @@ impl From<&Revoked> for Record {
             revision: revoked.as_of.revision,
             identities: revoked.identities.clone(),
             authorities: revoked.authorities.iter().copied().map(Hex).collect(),
+            gateway_keys: revoked.gateway_keys.iter().copied().map(Hex).collect(),
         }
     }
 }
@@ -183,6 +192,7 @@ impl From<Record> for Revoked {
             as_of: Position { lineage, revision: kept.revision },
             identities: kept.identities,
             authorities: kept.authorities.into_iter().map(|key| key.0).collect(),
+            gateway_keys: kept.gateway_keys.into_iter().map(|key| key.0).collect(),
         }
     }
 }

@@ -152,6 +152,7 @@ impl Subscribers {
                 heard_ms_ago: u64::try_from(heard.as_millis()).unwrap_or(u64::MAX),
                 connected: record.connected,
                 trust: record.report.and_then(|(report, _)| report.trust),
+                key: Default::default(), // the agent adds it
             }
         });
         Report { subscribers: subscribers.collect(), ..Report::default() }

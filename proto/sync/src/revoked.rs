@@ -14,12 +14,20 @@ pub struct Revoked {
     /// SHA-256 of the public keys (SubjectPublicKeyInfo) that those of them who hold an authority joined with, sorted: whoever
     /// has such a key can give itself any name.
     pub authorities: Vec<[u8; 32]>,
+    /// SHA-256 of the public keys of gateways that are refused, sorted. Refused of gateways only: an agent reports them, and what
+    /// one agent says must not cut off another, or a control node.
+    pub gateway_keys: Vec<[u8; 32]>,
 }
 
 impl From<Revoked> for sync::Revoked {
     fn from(revoked: Revoked) -> Self {
-        let authorities = revoked.authorities.iter().map(|key| key.to_vec().into()).collect();
-        Self { as_of: Some(revoked.as_of.into()), identities: revoked.identities, authorities }
+        let digests = |keys: &[[u8; 32]]| keys.iter().map(|key| key.to_vec().into()).collect();
+        Self {
+            as_of: Some(revoked.as_of.into()),
+            authorities: digests(&revoked.authorities),
+            gateway_keys: digests(&revoked.gateway_keys),
+            identities: revoked.identities,
+        }
     }
 }
 
@@ -29,9 +37,15 @@ impl TryFrom<sync::Revoked> for Revoked {
     fn try_from(revoked: sync::Revoked) -> Result<Self, InvalidMessage> {
         let invalid = |why| InvalidMessage::new("Revoked", why);
         let as_of = revoked.as_of.ok_or_else(|| invalid("it has no position"))?;
-        let digest =
-            |key: &bytes::Bytes| key[..].try_into().map_err(|_| invalid("an authority is no SHA-256"));
-        let authorities = revoked.authorities.iter().map(digest).collect::<Result<_, _>>()?;
-        Ok(Self { as_of: Position::try_from(&as_of)?, identities: revoked.identities, authorities })
+        let digests = |keys: &[bytes::Bytes]| {
+            let digest = |key: &bytes::Bytes| key[..].try_into().map_err(|_| invalid("a key is no SHA-256"));
+            keys.iter().map(digest).collect::<Result<_, _>>()
+        };
+        Ok(Self {
+            as_of: Position::try_from(&as_of)?,
+            authorities: digests(&revoked.authorities)?,
+            gateway_keys: digests(&revoked.gateway_keys)?,
+            identities: revoked.identities,
+        })
     }
 }

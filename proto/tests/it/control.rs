@@ -41,14 +41,30 @@ fn commands() {
             secret_digest: vec![8; 32].into(),
             joiner: "agent-1.agent.eu-west.hanse.internal".into(),
             key_digest: vec![9; 32].into(),
+            node_id: 77,
+            incumbent: Incumbent::Silent.into(),
         })),
     );
+    let record = RecordServer {
+        identity: "cp-1.server.control.hanse.internal".into(),
+        key_digest: vec![9; 32].into(),
+        node_id: 77,
+    };
+    recorded("control-record-server", &command(command::Body::RecordServer(record)));
     let start = command::Body::StartLineage(StartLineage { lineage: Some(lineage()) });
     recorded("control-start-lineage", &command(start));
     let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
     let control_nodes = vec!["cp-1".into(), "cp-2".into()];
-    let revoke = command::Body::Revoke(Revoke { identity: identity.clone(), control_nodes });
-    recorded("control-revoke", &command(revoke));
+    let keys = vec![Bytes::from(vec![6; 32])];
+    let revoke = Revoke {
+        identity: identity.clone(),
+        control_nodes,
+        keys: keys.clone(),
+        known_keys: vec![vec![5; 32].into()],
+    };
+    recorded("control-revoke", &command(command::Body::Revoke(revoke)));
+    let refuse = RefuseKeys { identity: identity.clone(), keys: keys.clone() };
+    recorded("control-refuse-keys", &command(command::Body::RefuseKeys(refuse)));
     recorded("control-readmit", &command(command::Body::Readmit(Readmit { identity })));
     let key = Bytes::from(vec![7; 32]);
     let trust = TrustRoot { present: Some(root_certificate()), fresh: Some(root_certificate()) };
@@ -112,6 +128,7 @@ fn snapshot_records() {
                 updated_at_ms: 1_900_000_000_000,
                 uses: 2,
                 api_revision: 3,
+                used_by: vec!["agent-1.agent.eu-west.hanse.internal".into()],
             }),
         ),
         (
@@ -138,6 +155,8 @@ fn snapshot_records() {
                 token: "t-1".into(),
                 key_digest: vec![9; 32].into(),
                 environments: vec!["production".into()],
+                node_id: 77,
+                forced: true,
             }),
         ),
         (
@@ -146,6 +165,7 @@ fn snapshot_records() {
                 identity: "agent-1.agent.eu-west.hanse.internal".into(),
                 actor: "alice".into(),
                 time_ms: 1_900_000_000_000,
+                keys: vec![vec![6; 32].into()],
             }),
         ),
         (

@@ -10,7 +10,7 @@ use hanse_proto::{
 
 use crate::{
     recorded,
-    sync::{scope_status, subscriber_status, trust_status},
+    sync::{gateway_key, scope_status, subscriber_status, trust_status},
 };
 
 fn vote() -> Option<Vote> {
@@ -129,6 +129,7 @@ fn calls() {
         trust: trust_status(),
         unheard: vec!["gateway-2".into()],
         unheard_total: 1001,
+        revoked_gateways: vec![gateway_key()],
     };
     recorded("raft-reports", &ReportsResponse { agents: vec![agent], trust: trust_status() });
 }

@@ -23,7 +23,12 @@ pub(crate) fn subscriber_status() -> SubscriberStatus {
         heard_ms_ago: 250,
         connected: true,
         trust: trust_status(),
+        key: vec![8; 32].into(),
     }
+}
+
+pub(crate) fn gateway_key() -> GatewayKey {
+    GatewayKey { name: "gateway-1".into(), key: vec![8; 32].into() }
 }
 
 pub(crate) fn trust_status() -> Option<TrustStatus> {
@@ -85,6 +90,7 @@ fn subscribers_messages() {
                 trust: trust_status(),
                 unheard: vec!["gateway-2".into()],
                 unheard_total: 1001,
+                revoked_gateways: vec![gateway_key()],
             }),
         ),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
@@ -108,6 +114,7 @@ fn publishers_messages() {
                     as_of: position(40),
                     identities: vec!["gateway-1.gateway.eu-west.hanse.internal".into()],
                     authorities: Vec::new(),
+                    gateway_keys: vec![vec![8; 32].into()],
                 }),
                 roots: Some(TrustedRoots {
                     as_of: position(39),
@@ -127,6 +134,7 @@ fn publishers_messages() {
                     as_of: position(40),
                     identities: vec!["agent-1.agent.eu-west.hanse.internal".into()],
                     authorities: vec![vec![7; 32].into()],
+                    gateway_keys: Vec::new(),
                 }),
                 ..Default::default()
             }),

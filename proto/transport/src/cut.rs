@@ -280,6 +280,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_key_of_a_gateway_is_refused_of_gateways_only() {
+        let pair = Pair::new();
+        let own = |who: &str| {
+            let live = pair.federation.live(who);
+            let key = key_digest(&live.current().chain()[0]).unwrap();
+            (live, Refused { gateway_keys: BTreeSet::from([key]), ..Refused::default() })
+        };
+        for (who, role, passes) in
+            [("g.gateway.eu-west", Role::Gateway, false), ("a.agent.eu-west", Role::Agent, true)]
+        {
+            let trust: LiveTrust = pair.federation.anchor().into();
+            let clients = Clients::Mutual { trust: trust.clone(), roles: vec![role] };
+            let tls = server_tls(&pair.federation.live("b.agent.eu-west"), clients, Alpn::Http2).unwrap();
+            let (listener, address) = listen(tls).await;
+            let _serving = serve(listener, Desk::echo());
+            let (live, refused) = own(who);
+            let expect = || Expect { roles: vec![Role::Agent], region: None };
+            let client = || client_tls(Some(&live), pair.federation.anchor(), expect()).unwrap();
+            let before = soon(connect(&address.to_string(), client())).await.unwrap();
+            soon(ask_desk(before.clone())).await.unwrap();
+            trust.refuse(refused);
+            assert_eq!(soon(ask_desk(before)).await.is_ok(), passes, "{who}: the connection it has");
+            let after = soon(connect(&address.to_string(), client())).await;
+            let served = match after {
+                Ok(channel) => soon(ask_desk(channel)).await.is_ok(),
+                Err(_) => false,
+            };
+            assert_eq!(served, passes, "{who}: another connection");
+        }
+    }
+
+    #[tokio::test]
     async fn whoever_rests_on_a_root_that_is_dropped_is_cut_and_nobody_else() {
         let (pair, other) = (Pair::new(), Federation::new());
         let both = || TrustBundle::new([pair.federation.anchor(), other.anchor()]).unwrap();

@@ -45,6 +45,7 @@ fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Opti
         ScopeStatus::at(ScopeId::runtime(name(region), name(environment)), *effective)
     };
     GatewayStatus {
+        key: None,
         trust: Default::default(),
         name: gateway.into(),
         region: name(region),

@@ -102,6 +102,7 @@ impl SingleNode {
             environments: Vec::new(),
             uses: 1,
             replace: false,
+            force: false,
             expires_at: START_MS / 1000 + 3600,
             digest,
         };
@@ -113,8 +114,9 @@ impl SingleNode {
         let joined = self.run(CommandBody::UseJoinToken {
             token,
             secret_digest: digest.0,
+            key_digest: Digest::of(joiner.as_bytes()).0,
             joiner,
-            key_digest: [5; 32],
+            seat: None,
         });
         assert!(matches!(joined, Outcome::Accepted(_)), "{joined:?}");
     }

@@ -36,6 +36,7 @@ fn say(api: &Api, server: TrustStatus, agent: TrustStatus, gateway: TrustStatus)
             heard_ms_ago: 100,
             scopes: Vec::new(),
             trust: gateway,
+            key: None,
         }],
     }];
 }

@@ -19,6 +19,7 @@ fn agent(gateway_revision: u64, heard_ms_ago: u64) -> AgentStatus {
         unheard: Vec::new(),
         unheard_total: 0,
         gateways: vec![GatewayStatus {
+            key: None,
             trust: Default::default(),
             name: "gateway-eu".into(),
             region: name("eu"),

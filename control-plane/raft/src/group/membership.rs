@@ -16,7 +16,7 @@ use tokio::{
     time::{Duration, Instant, sleep, timeout, timeout_at},
 };
 
-use super::{GroupError, RaftGroup, no_quorum, stopped};
+use super::{GroupError, RaftGroup, no_quorum, seats::name_of_the_leader, stopped};
 use crate::{
     member::Leader,
     type_config::{NodeId, Raft},
@@ -54,7 +54,7 @@ pub(crate) enum Change {
 impl RaftGroup {
     /// Makes a node a voter, wherever the leader is: first a learner, promoted once it has caught up. Adding a voter again
     /// changes nothing but its addresses. A node that comes back under its name with a new id, its disk being lost,
-    /// takes the place of the old one.
+    /// takes the place of the old one if the state admitted it to that.
     pub async fn add_voter(&self, node: ControlNode) -> Result<(), Problem> {
         let deadline = Instant::now() + ADD_TIMEOUT;
         loop {
@@ -124,6 +124,11 @@ impl RaftGroup {
         let asked = timeout_at(deadline, client.add_voter(AddVoterRequest { node: Some(node) })).await;
         let response = match asked {
             Ok(Ok(response)) => response.into_inner(),
+            Ok(Err(status)) if status.code() == tonic::Code::PermissionDenied => {
+                let problem = Problem::new(ProblemName::Forbidden, status.message())
+                    .remedy("each control node asks for its own place, under the name in its certificate");
+                return (Change::Refused(problem), None);
+            }
             Ok(Err(status)) => {
                 tracing::debug!(%status, address, "asking to be added failed");
                 return (Change::NotLeader, None);
@@ -158,6 +163,7 @@ impl RaftGroup {
 
     async fn add_voter_steps(&self, node: &ControlNode) -> Result<(), Change> {
         let known = self.check_known(node).map_err(Change::Refused)?;
+        self.check_seat(node).await?;
         if known.is_none() {
             tracing::info!(id = node.id, name = node.name, "adding a learner");
             self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
@@ -188,8 +194,7 @@ impl RaftGroup {
             ));
         }
         if node.id != self.member.id && node.name == self.member.name {
-            let detail = format!("{} is the name of the leader, which is another node", node.name);
-            return Err(Problem::new(ProblemName::Conflict, detail).remedy("give the node a name of its own"));
+            return Err(name_of_the_leader(&node.name));
         }
         let metrics = self.member.metrics();
         let known = metrics.membership_config.membership().get_node(&node.id).cloned();
@@ -204,7 +209,7 @@ impl RaftGroup {
     }
 
     /// Members of the same name and another id.
-    fn namesakes(&self, node: &ControlNode) -> BTreeSet<NodeId> {
+    pub(super) fn namesakes(&self, node: &ControlNode) -> BTreeSet<NodeId> {
         let metrics = self.member.metrics();
         let members = metrics.membership_config.membership().nodes();
         members.filter(|(id, known)| **id != node.id && known.name == node.name).map(|(id, _)| *id).collect()

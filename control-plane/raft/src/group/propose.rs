@@ -78,6 +78,9 @@ impl RaftGroup {
         deadline: Instant,
     ) -> Attempt {
         limit_time(&mut command, &mut message, now_ms());
+        if let Err(problem) = self.look_at_seat(&mut command, &mut message) {
+            return Attempt::Refused(problem);
+        }
         match self.batcher.propose(command, message, taken_by.min(deadline), deadline).await {
             Ok(decided) => Attempt::Decided(decided),
             Err(Undecided::NotLeader) => Attempt::Again,

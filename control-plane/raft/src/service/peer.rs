@@ -8,6 +8,7 @@ use hanse_proto::raft::{
     propose_response, read_index_response,
 };
 use hanse_state::{Command, Problem, ProblemName};
+use hanse_transport::Peer;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -90,7 +91,11 @@ impl peer_server::Peer for PeerService {
         &self,
         request: Request<AddVoterRequest>,
     ) -> Result<Response<AddVoterResponse>, Status> {
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
         let node = request.into_inner().node.ok_or_else(|| Status::invalid_argument("there is no node"))?;
+        if peer.is_none_or(|peer| peer.name.as_str() != node.name) {
+            return Err(Status::permission_denied("a control node asks for a place under its own name only"));
+        }
         let change = if self.group.member().leader() == Leader::Here {
             self.group.add_voter_here(node, Instant::now() + ADD_WITHIN).await
         } else {

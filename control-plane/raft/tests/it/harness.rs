@@ -10,10 +10,11 @@ use std::{
 use hanse_proto::raft::{ControlNode, ReportsResponse};
 use hanse_raft::{Compaction, RaftGroup, RaftOptions, Timing};
 use hanse_state::{
-    Accepted, Action, Change, Command, CommandBody, Kind, Lineage, Outcome, Problem, ResourceKey, Revision,
-    State,
+    Accepted, Action, Change, Command, CommandBody, Incumbent, Kind, Lineage, Outcome, Problem, ResourceKey,
+    Revision, SeatAsked, State,
     port::{Consistency, Replicated},
-    spec::OrganizationSpec,
+    server_identity,
+    spec::{Digest, JoinRole, JoinTokenSpec, OrganizationSpec},
 };
 use hanse_topology::Name;
 use hanse_transport::{
@@ -34,6 +35,17 @@ pub(crate) const TIMING: Timing = Timing {
     election_min: Duration::from_millis(600),
     election_max: Duration::from_millis(900),
 };
+
+/// What a join token lets a control node do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admit {
+    /// Join under a name of its own.
+    Plain,
+    /// Take the place of a node that is gone.
+    Replace,
+    /// Take any place.
+    Force,
+}
 
 /// What the nodes of a test have in common.
 pub(crate) struct World {
@@ -155,6 +167,38 @@ impl TestNode {
             body,
         };
         self.group.propose(command).await
+    }
+
+    /// Asks for a place in the group for the node `node_id` of this name, with a token of the kind wanted.
+    pub(crate) async fn admit(&self, as_name: &str, node_id: u64, kind: Admit) -> Outcome {
+        let digest = Digest::of(&node_id.to_be_bytes());
+        let token = name(&format!("t-{as_name}-{}", kind as u8));
+        let spec = JoinTokenSpec {
+            role: JoinRole::Server,
+            region: None,
+            environments: Vec::new(),
+            uses: 9,
+            replace: kind == Admit::Replace,
+            force: kind == Admit::Force,
+            expires_at: 60, // the time of these tests stands still
+            digest,
+        };
+        let key = ResourceKey::global(Kind::JoinToken, token.clone());
+        let action = Action::Put { labels: Default::default(), spec: spec.into() };
+        self.write(CommandBody::Apply(vec![Change { key, action, if_revision: None }])).await.unwrap();
+        let mut key_digest = [0; 32];
+        key_digest[..8].copy_from_slice(&node_id.to_be_bytes());
+        let spend = CommandBody::UseJoinToken {
+            token,
+            secret_digest: digest.0,
+            joiner: server_identity(as_name),
+            key_digest,
+            seat: Some(SeatAsked { node_id, incumbent: Incumbent::Unknown }),
+        };
+        match self.write(spend).await {
+            Ok(outcome) => outcome,
+            Err(problem) => Outcome::Rejected(problem),
+        }
     }
 
     /// Writes an organization and expects it to be accepted.

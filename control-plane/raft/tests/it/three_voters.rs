@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use hanse_raft::Compaction;
+use hanse_raft::{Compaction, GroupError};
 use hanse_state::{
-    Command, CommandBody, Outcome, ProblemName,
+    Command, CommandBody, GONE_AFTER, Outcome, Problem, ProblemName, SEAT_UNDECIDED,
     port::{Consistency, Replicated},
 };
 use tokio::task::JoinSet;
 
-use crate::harness::{TIMING, TestNode, World, count, key, leader, put, until};
+use crate::harness::{Admit, TIMING, TestNode, World, count, key, leader, put, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_survive_the_leader() {
@@ -152,6 +152,9 @@ async fn a_wiped_node_comes_back_by_snapshot_under_a_new_id() {
     until("a large snapshot is there", || snapshot.metadata().is_ok_and(|file| file.len() > 2 << 20)).await;
 
     let wiped = nodes.pop().unwrap().stop().await;
+    // It was heard a moment ago.
+    let admitted = nodes[0].admit(&wiped.name, 33, Admit::Force).await;
+    assert!(matches!(admitted, Outcome::Accepted(_)), "{admitted:?}");
     let joiner = world.start_at(33, &wiped.name, wiped.raft_address.parse().unwrap()).await;
     // It has the old one's address, but does not take what is meant for that one.
     nodes[0].accepted("meanwhile").await;
@@ -173,9 +176,93 @@ async fn a_wiped_node_comes_back_by_snapshot_under_a_new_id() {
     .await;
     // Joining again changes nothing.
     joiner.group.join(&[nodes[0].description.raft_address.clone()]).await.unwrap();
-    nodes[0].group.add_voter(joiner.description.clone()).await.unwrap();
+    joiner.group.add_voter(joiner.description.clone()).await.unwrap();
     joiner.accepted("from-the-joiner").await;
     nodes.push(joiner);
+    stop_all(nodes).await;
+}
+
+/// Why a node was not admitted.
+fn refusal(outcome: Outcome) -> Problem {
+    match outcome {
+        Outcome::Rejected(problem) => problem,
+        Outcome::Accepted(accepted) => panic!("{accepted:?}"),
+    }
+}
+
+/// Why the group did not take this node.
+async fn not_taken(node: &TestNode, via: &TestNode) -> Problem {
+    match node.group.join(std::slice::from_ref(&via.description.raft_address)).await {
+        Err(GroupError::Refused(problem)) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_belongs_to_the_node_that_runs_until_an_operator_says_otherwise() {
+    let world = World::new();
+    let mut nodes = world.three_voters().await;
+    until("the first node leads", || nodes[0].leads()).await;
+    let members = |nodes: &[TestNode]| {
+        let mut ids: Vec<u64> = nodes[0].group.members().iter().map(|member| member.id).collect();
+        ids.sort_unstable();
+        ids
+    };
+
+    // A certificate for the name of a node that runs is not enough.
+    let thief = world.start_at(33, "cp-3", "127.0.0.1:0".parse().unwrap()).await;
+    let problem = not_taken(&thief, &nodes[1]).await;
+    assert_eq!(problem.name, ProblemName::Conflict, "{problem}");
+    // Nor are tokens that do not say so, whichever node is asked.
+    for kind in [Admit::Plain, Admit::Replace] {
+        for node in &nodes {
+            let problem = refusal(node.admit("cp-3", 33, kind).await);
+            assert_eq!(problem.name, ProblemName::JoinRefused, "{problem}");
+            assert!(problem.detail.contains("cp-3") && problem.detail.contains("runs"), "{problem}");
+        }
+    }
+    let problem = refusal(nodes[1].admit("cp-1", 33, Admit::Force).await);
+    assert!(problem.detail.contains("leads"), "a leader does not take itself out: {problem}");
+    // Nor may one node ask for another, or for another's addresses.
+    let mut moved = nodes[2].description.clone();
+    moved.raft_address = thief.description.raft_address.clone();
+    thief.group.shutdown().await;
+    nodes[1].group.add_voter(moved).await.unwrap_err();
+    assert_eq!(members(&nodes), [1, 2, 3]);
+    nodes[2].accepted("unharmed").await;
+
+    // A node that is gone makes place, for the id that was admitted and no other.
+    let stopped = nodes.pop().unwrap().stop().await;
+    let began = Instant::now();
+    let admitted = loop {
+        match nodes[1].admit("cp-3", 34, Admit::Replace).await {
+            Outcome::Accepted(_) => break began.elapsed(),
+            Outcome::Rejected(problem) => {
+                assert!(problem.detail.contains("runs") || problem.field == SEAT_UNDECIDED, "{problem}")
+            }
+        }
+        assert!(began.elapsed() < GONE_AFTER * 3, "a node that is gone keeps its place");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(admitted > GONE_AFTER / 2, "{admitted:?}");
+    let other = world.start_at(35, "cp-3", "127.0.0.1:0".parse().unwrap()).await;
+    assert_eq!(not_taken(&other, &nodes[0]).await.name, ProblemName::Conflict);
+    // It came back meanwhile: it is waited for.
+    let back = world.restart(stopped).await;
+    let heard = || nodes[0].group.group().nodes.iter().any(|node| node.name == "cp-3");
+    until("it is a member still", heard).await;
+    back.accepted("it-writes-again").await;
+    let admitted = world.start_at(34, "cp-3", "127.0.0.1:0".parse().unwrap()).await;
+    let problem = not_taken(&admitted, &nodes[0]).await;
+    assert!(problem.detail.contains("runs"), "{problem}");
+    // By force it takes the place at once.
+    let forced = nodes[1].admit("cp-3", 34, Admit::Force).await;
+    assert!(matches!(forced, Outcome::Accepted(_)), "{forced:?}");
+    admitted.group.join(&[nodes[1].description.raft_address.clone()]).await.unwrap();
+    until("the old one is out", || members(&nodes) == [1, 2, 34]).await;
+    other.stop().await;
+    back.stop().await;
+    nodes.push(admitted);
     stop_all(nodes).await;
 }
 

@@ -1,7 +1,7 @@
 //! What was last heard of each agent and gateway, whichever node heard it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -10,11 +10,15 @@ use hanse_proto::{raft::AgentReport, sync};
 use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus, TrustStatus};
 use hanse_sync::LineageOrder;
 use hanse_topology::Name;
+use hanse_transport::KeyDigest;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
 const KEEP: Duration = Duration::from_secs(3_600);
 /// Nodes are asked every second; what is older than a few of those no longer says that a connection stands.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Keys of revoked gateways that are remembered of an agent: as many as it reports.
+const REPORTED_KEYS: usize = 256;
 
 /// The memory. Names are unique in a region.
 #[derive(Debug, Default)]
@@ -36,6 +40,8 @@ struct Agent {
     trust: TrustStatus,
     unheard: Vec<String>,
     unheard_total: u64,
+    /// Of gateways that it admitted and that are revoked, while their keys are not refused: name and key.
+    revoked_gateways: Vec<(String, KeyDigest)>,
 }
 
 #[derive(Debug)]
@@ -43,6 +49,7 @@ struct Gateway {
     agent: String,
     scopes: Vec<HeardScope>,
     trust: TrustStatus,
+    key: Option<KeyDigest>,
 }
 
 /// Where somebody stands in one scope.
@@ -86,6 +93,12 @@ impl Memory {
                 // What is no name would name somebody else.
                 unheard: report.unheard.into_iter().filter(|name| Name::new(name).is_ok()).collect(),
                 unheard_total: report.unheard_total,
+                revoked_gateways: report
+                    .revoked_gateways
+                    .into_iter()
+                    .filter_map(|gateway| Some((gateway.name, key_of(&gateway.key)?)))
+                    .take(REPORTED_KEYS)
+                    .collect(),
             };
             newer(
                 &mut self.agents,
@@ -101,6 +114,7 @@ impl Memory {
                         agent: report.name.clone(),
                         scopes: scopes_of(&status.scopes),
                         trust: trust_of(status.trust.as_ref()),
+                        key: key_of(&status.key),
                     },
                 };
                 newer(&mut self.gateways, (region.clone(), status.name), heard);
@@ -145,8 +159,22 @@ impl Memory {
                 heard_ms_ago: ms_since(heard.at, now),
                 scopes: in_history(&heard.what.scopes, lineage),
                 trust: heard.what.trust.clone(),
+                key: heard.what.key,
             })
             .collect()
+    }
+
+    /// The keys that agents reported gateways of this name with, each once.
+    pub(crate) fn keys_of(&self, region: &Name, gateway: &str) -> Vec<KeyDigest> {
+        let heard = self.gateways.get(&(region.clone(), gateway.to_owned()));
+        let of_region = self.agents.iter().filter(|((of, _), _)| of == region);
+        let revoked = of_region.flat_map(|(_, agent)| &agent.what.revoked_gateways);
+        let keys: BTreeSet<KeyDigest> = heard
+            .and_then(|heard| heard.what.key)
+            .into_iter()
+            .chain(revoked.filter(|(name, _)| name == gateway).map(|(_, key)| *key))
+            .collect();
+        keys.into_iter().collect()
     }
 }
 
@@ -193,11 +221,14 @@ fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<HeardScope> {
 
 /// Which roots somebody says it believes; what is no key is left out.
 pub(super) fn trust_of(said: Option<&sync::TrustStatus>) -> TrustStatus {
-    let key = |bytes: &[u8]| bytes.try_into().ok();
     said.map_or_else(TrustStatus::default, |said| TrustStatus {
-        believed: said.believed.iter().filter_map(|bytes| key(bytes)).collect(),
-        shown: key(&said.shown),
+        believed: said.believed.iter().filter_map(|bytes| key_of(bytes)).collect(),
+        shown: key_of(&said.shown),
     })
+}
+
+fn key_of(bytes: &[u8]) -> Option<KeyDigest> {
+    bytes.try_into().ok()
 }
 
 fn quarantined(said: &sync::Quarantined) -> Quarantined {

@@ -70,7 +70,9 @@ impl<'a> Request<'a> {
 fn asked_of(command: &Command) -> proto::command::Body {
     use proto::command::Body;
     match command.body.to_proto() {
-        Body::Revoke(revoke) => Body::Revoke(proto::Revoke { control_nodes: Vec::new(), ..revoke }),
+        Body::Revoke(revoke) => {
+            Body::Revoke(proto::Revoke { control_nodes: Vec::new(), known_keys: Vec::new(), ..revoke })
+        }
         body => body,
     }
 }

@@ -1,11 +1,16 @@
-//! Spending a use of a JoinToken: its joiner becomes a member.
+//! Who takes part: spending a use of a JoinToken makes its joiner a member; a founder records itself.
 
 use std::sync::Arc;
 
 use hanse_topology::Name;
 
 use super::Effects;
-use crate::{ChangeResult, Kind, Member, Metadata, Problem, ProblemName, Resource, ResourceKey, Spec, State};
+use crate::{
+    ChangeResult, GONE_AFTER, Incumbent, Kind, Member, Metadata, Problem, ProblemName, Resource, ResourceKey,
+    Seat, SeatAsked, Spec, State,
+    member::{Place, place_of},
+    spec::JoinTokenSpec,
+};
 
 /// A use of a token, as the command has it.
 pub(super) struct Use<'a> {
@@ -13,58 +18,183 @@ pub(super) struct Use<'a> {
     pub(super) secret_digest: &'a [u8; 32],
     pub(super) joiner: &'a str,
     pub(super) key_digest: &'a [u8; 32],
+    pub(super) seat: Option<SeatAsked>,
 }
 
 /// Counts one use of the token, if the secret is the right one, it has not expired and uses are left; and remembers the
-/// joiner with what the token lets it learn. A joiner asking again with the same token and key spends nothing. An identity
-/// stays with the key it joined with, unless the token's spec says `replace`.
+/// joiner with what the token lets it learn. A joiner asking again with the same token and key spends nothing.
+///
+/// A name stays with the key it joined with, unless the token's spec says `replace`; and a key stays with its name. The name
+/// of a control node that runs is taken with `force` only.
 ///
 /// An unknown token and a wrong secret get the same answer: names cannot be probed.
 pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Result<Effects, Problem> {
-    let Use { token, secret_digest, joiner, key_digest } = *wanted;
+    let Use { token, secret_digest, joiner, key_digest, seat } = *wanted;
     let key = ResourceKey::global(Kind::JoinToken, token.clone());
-    let refused = |detail: String| {
-        Err(Problem::new(ProblemName::JoinRefused, detail).remedy("ask an operator for a new one"))
-    };
     let found = before.get(&key).map(Arc::as_ref);
     let Some(Resource { metadata, spec: Spec::JoinToken(spec), .. }) = found else {
-        return refused(format!("the join token {token} is unknown or its secret is wrong"));
+        return Err(ask_anew(format!("the join token {token} is unknown or its secret is wrong")));
     };
     if spec.digest.0 != *secret_digest {
-        return refused(format!("the join token {token} is unknown or its secret is wrong"));
+        return Err(ask_anew(format!("the join token {token} is unknown or its secret is wrong")));
     }
     if next.time_ms >= spec.expires_at.saturating_mul(1000) {
-        return refused(format!("the join token {token} has expired"));
+        return Err(ask_anew(format!("the join token {token} has expired")));
     }
-    if before.is_revoked(joiner) {
-        return Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} is revoked")).remedy(
-            "join under another name; or, if its key is safe, lift that first: hanse member readmit",
-        ));
-    }
-    let member =
-        Member { token: token.clone(), key_digest: *key_digest, environments: spec.environments.clone() };
+    check_not_revoked(before, joiner, key_digest)?;
+    check_key_is_free(before, joiner, key_digest)?;
+    let member = Member {
+        token: Some(token.clone()),
+        key_digest: *key_digest,
+        environments: spec.environments.clone(),
+        seat: seat.map(|seat| Seat { node_id: seat.node_id, forced: spec.force }),
+    };
     let known = before.members.get(joiner).map(Arc::as_ref);
     if known == Some(&member) {
         return Ok(Effects::none());
     }
-    if known.is_some_and(|known| known.key_digest != member.key_digest) && !spec.replace {
-        return Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} joined already, with another key"))
-            .remedy("join under another name; or, if its key is lost, with a join token whose spec says `replace: true`"));
+    match seat {
+        Some(seat) => check_seat(joiner, known, &member, seat.incumbent, spec)?,
+        None => check_name(joiner, known, &member, spec)?,
     }
     if metadata.uses >= spec.uses {
-        return refused(format!(
-            "the join token {token} is used up: {} of {} uses spent",
-            metadata.uses, spec.uses
-        ));
+        return Err(used_up(token, metadata, spec));
     }
     let revision = before.revision + 1;
-    let metadata =
-        Metadata { revision, updated_at_ms: next.time_ms, uses: metadata.uses + 1, ..metadata.clone() };
-    next.members.insert(joiner.into(), Arc::new(member));
+    let mut used_by = metadata.used_by.clone();
+    used_by.insert(joiner.into());
+    let metadata = Metadata {
+        revision,
+        updated_at_ms: next.time_ms,
+        uses: metadata.uses + 1,
+        used_by,
+        ..metadata.clone()
+    };
+    next.set_member(joiner, member);
     next.store(Resource { key: key.clone(), metadata, spec: Spec::JoinToken(spec.clone()) });
     Ok(Effects {
         makes_revision: true,
         touched: vec![key.clone()],
         results: vec![ChangeResult { key, action: ChangeResult::UPDATED, revision }],
     })
+}
+
+/// Records the key and the place of a control node that has none on record: a founder, or one that joined before places were
+/// kept. Changes nothing where another key has the name: that node was replaced.
+pub(super) fn record_server(
+    state: &mut State,
+    identity: &str,
+    key_digest: &[u8; 32],
+    node_id: u64,
+) -> Result<Effects, Problem> {
+    if !matches!(place_of(identity)?, Place::Server(_)) {
+        return Err(Problem::new(ProblemName::Invalid, format!("{identity} is no control node"))
+            .at("identity")
+            .remedy("agents join with a token: hanse token create --join agent"));
+    }
+    check_key_is_free(state, identity, key_digest)?;
+    let seat = Some(Seat { node_id, forced: false });
+    let member = match state.members.get(identity).map(Arc::as_ref) {
+        None => Member { token: None, key_digest: *key_digest, environments: Vec::new(), seat },
+        Some(known) if known.seat.is_none() && known.key_digest == *key_digest => {
+            Member { seat, ..known.clone() }
+        }
+        Some(_) => return Ok(Effects::none()),
+    };
+    state.set_member(identity, member);
+    Ok(Effects::revision())
+}
+
+fn check_not_revoked(state: &State, joiner: &str, key_digest: &[u8; 32]) -> Result<(), Problem> {
+    if state.is_revoked(joiner) {
+        return Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} is revoked")).remedy(
+            "join under another name; or, if its key is safe, lift that first: hanse member readmit",
+        ));
+    }
+    match state.revoked_with(key_digest) {
+        Some(revoked) => Err(Problem::new(
+            ProblemName::JoinRefused,
+            format!("this key is refused: it was revoked with {revoked}"),
+        )
+        .remedy("join with a new key: start with an empty data directory")),
+        None => Ok(()),
+    }
+}
+
+/// One key joins under one name.
+fn check_key_is_free(state: &State, joiner: &str, key_digest: &[u8; 32]) -> Result<(), Problem> {
+    match state.members_with(key_digest).find(|holder| *holder != joiner) {
+        Some(holder) => {
+            Err(Problem::new(ProblemName::JoinRefused, format!("this key joined already, as {holder}"))
+                .remedy("give each node a key of its own: start with an empty data directory"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// One name belongs to one key.
+fn check_name(
+    joiner: &str,
+    known: Option<&Member>,
+    member: &Member,
+    spec: &JoinTokenSpec,
+) -> Result<(), Problem> {
+    if known.is_none_or(|known| known.key_digest == member.key_digest) || spec.may_replace() {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemName::JoinRefused, format!("{joiner} joined already, with another key")).remedy(
+        "join under another name; or, if its key is lost, with a join token whose spec says `replace: true`",
+    ))
+}
+
+/// The place of a control node belongs to one key and one Raft id. A node that runs keeps it, whatever key it has.
+fn check_seat(
+    joiner: &str,
+    known: Option<&Member>,
+    member: &Member,
+    incumbent: Incumbent,
+    spec: &JoinTokenSpec,
+) -> Result<(), Problem> {
+    let is_another = |known: &Member| {
+        known.key_digest != member.key_digest
+            || known.seat.zip(member.seat).is_some_and(|(known, asked)| known.node_id != asked.node_id)
+    };
+    let is_known = known.is_some_and(is_another);
+    let (is_taken, runs) = match incumbent {
+        Incumbent::None => (is_known, false),
+        Incumbent::Silent => (true, false),
+        Incumbent::Heard => (true, true),
+        Incumbent::Unknown => (is_known, true),
+    };
+    if !is_taken || spec.force || (!runs && spec.replace) {
+        return Ok(());
+    }
+    let refused = |detail: String| Problem::new(ProblemName::JoinRefused, detail);
+    Err(if runs {
+        refused(format!("the name of {joiner} belongs to a control node that runs")).remedy(format!(
+            "give the new node a name of its own; or stop the old node, wait {GONE_AFTER:?}, and join with a token made \
+             with --replace; or, if it cannot be stopped, with a token made with --force"
+        ))
+    } else {
+        refused(format!("{joiner} joined already, as another node")).remedy(
+            "give the new node a name of its own; or, if the old one is gone for good, join with a token made with --replace",
+        )
+    })
+}
+
+fn used_up(token: &Name, metadata: &Metadata, spec: &JoinTokenSpec) -> Problem {
+    /// So many users are named: more do not fit on a line.
+    const NAMED: usize = 3;
+    let mut detail =
+        format!("the join token {token} is used up: {} of {} uses spent", metadata.uses, spec.uses);
+    let users: Vec<&str> = metadata.used_by.iter().take(NAMED).map(|by| &**by).collect();
+    if !users.is_empty() {
+        let more = if metadata.used_by.len() > NAMED { " and others" } else { "" };
+        detail.push_str(&format!(", by {}{more}", users.join(", ")));
+    }
+    ask_anew(detail)
+}
+
+fn ask_anew(detail: String) -> Problem {
+    Problem::new(ProblemName::JoinRefused, detail).remedy("ask an operator for a new one")
 }

@@ -1,10 +1,14 @@
 //! Commands and outcomes as they are sent and stored.
 
+use bytes::Bytes;
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
 use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
-use crate::{Lineage, Problem, ProblemName, ResourceKey, RootCertificate, resource::wire::spec_from_proto};
+use crate::{
+    Incumbent, Lineage, Problem, ProblemName, ResourceKey, RootCertificate, SeatAsked,
+    resource::wire::spec_from_proto,
+};
 
 impl Command {
     /// As it is sent and stored.
@@ -38,21 +42,34 @@ impl CommandBody {
             Self::Apply(changes) => {
                 Body::Apply(proto::Apply { changes: changes.iter().map(Change::to_proto).collect() })
             }
-            Self::UseJoinToken { token, secret_digest, joiner, key_digest } => {
+            Self::UseJoinToken { token, secret_digest, joiner, key_digest, seat } => {
+                let incumbent = seat.map_or(proto::Incumbent::Unspecified, |seat| seat.incumbent.to_proto());
                 Body::UseJoinToken(proto::UseJoinToken {
                     token: token.to_string(),
                     secret_digest: secret_digest.to_vec().into(),
                     joiner: joiner.clone(),
                     key_digest: key_digest.to_vec().into(),
+                    node_id: seat.map_or(0, |seat| seat.node_id),
+                    incumbent: incumbent.into(),
                 })
             }
+            Self::RecordServer { identity, key_digest, node_id } => Body::RecordServer(proto::RecordServer {
+                identity: identity.clone(),
+                key_digest: key_digest.to_vec().into(),
+                node_id: *node_id,
+            }),
             Self::StartLineage(lineage) => {
                 Body::StartLineage(proto::StartLineage { lineage: Some(lineage.to_proto()) })
             }
-            Self::Revoke { identity, control_nodes } => Body::Revoke(proto::Revoke {
+            Self::Revoke { identity, control_nodes, keys, known_keys } => Body::Revoke(proto::Revoke {
                 identity: identity.clone(),
                 control_nodes: control_nodes.iter().map(Name::to_string).collect(),
+                keys: many(keys),
+                known_keys: many(known_keys),
             }),
+            Self::RefuseKeys { identity, keys } => {
+                Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
+            }
             Self::Readmit { identity } => Body::Readmit(proto::Readmit { identity: identity.clone() }),
             Self::TrustRoot { present, fresh } => Body::TrustRoot(proto::TrustRoot {
                 present: Some(present.to_proto()),
@@ -73,8 +90,15 @@ impl CommandBody {
                 token: Name::new(&join.token)
                     .map_err(|error| InvalidMessage::new("UseJoinToken", error.to_string()))?,
                 secret_digest: fixed("UseJoinToken", &join.secret_digest)?,
+                seat: (join.node_id != 0)
+                    .then(|| SeatAsked { node_id: join.node_id, incumbent: join.incumbent().into() }),
                 joiner: join.joiner,
                 key_digest: fixed("UseJoinToken", &join.key_digest)?,
+            },
+            Body::RecordServer(record) => Self::RecordServer {
+                identity: record.identity,
+                key_digest: fixed("RecordServer", &record.key_digest)?,
+                node_id: record.node_id,
             },
             Body::StartLineage(start) => Self::StartLineage(Lineage::from_proto(
                 start.lineage.ok_or_else(|| InvalidMessage::new("StartLineage", "it has no lineage"))?,
@@ -87,7 +111,12 @@ impl CommandBody {
                     .map(Name::new)
                     .collect::<Result<_, _>>()
                     .map_err(|error| InvalidMessage::new("Revoke", error.to_string()))?,
+                keys: all_fixed("Revoke", &revoke.keys)?,
+                known_keys: all_fixed("Revoke", &revoke.known_keys)?,
             },
+            Body::RefuseKeys(refuse) => {
+                Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
+            }
             Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
             Body::TrustRoot(trust) => {
                 let missing = || InvalidMessage::new("TrustRoot", "it lacks one of its two roots");
@@ -99,6 +128,28 @@ impl CommandBody {
             Body::UseRoot(wanted) => Self::UseRoot(fixed("UseRoot", &wanted.key)?),
             Body::DropRoot(wanted) => Self::DropRoot(fixed("DropRoot", &wanted.key)?),
         })
+    }
+}
+
+impl Incumbent {
+    fn to_proto(self) -> proto::Incumbent {
+        match self {
+            Self::Unknown => proto::Incumbent::Unspecified,
+            Self::None => proto::Incumbent::None,
+            Self::Silent => proto::Incumbent::Silent,
+            Self::Heard => proto::Incumbent::Heard,
+        }
+    }
+}
+
+impl From<proto::Incumbent> for Incumbent {
+    fn from(incumbent: proto::Incumbent) -> Self {
+        match incumbent {
+            proto::Incumbent::Unspecified => Self::Unknown,
+            proto::Incumbent::None => Self::None,
+            proto::Incumbent::Silent => Self::Silent,
+            proto::Incumbent::Heard => Self::Heard,
+        }
     }
 }
 
@@ -247,6 +298,16 @@ impl Lineage {
         };
         Ok(Self { generation: lineage.generation, id: fixed("Lineage", &lineage.id)?, parent })
     }
+}
+
+/// Digests as they are sent and stored.
+pub(crate) fn many(digests: &[[u8; 32]]) -> Vec<Bytes> {
+    digests.iter().map(|digest| digest.to_vec().into()).collect()
+}
+
+/// Digests as they were sent or stored.
+pub(crate) fn all_fixed(message: &'static str, digests: &[Bytes]) -> Result<Vec<[u8; 32]>, InvalidMessage> {
+    digests.iter().map(|digest| fixed(message, digest)).collect()
 }
 
 pub(crate) fn fixed<const N: usize>(message: &'static str, bytes: &[u8]) -> Result<[u8; N], InvalidMessage> {

@@ -6,6 +6,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::Resource;
 use crate::{Kind, Spec, spec::Digest};
 
+/// The identities that are shown of those that used a JoinToken: a page of a table; `uses` says how many there are.
+const SHOWN_USERS: usize = 64;
+
 impl Resource {
     /// Its envelope as the API shows it: `{kind, name, organization?, labels, spec, revision, createdAt, updatedAt,
     /// status?}`. Digests of secrets are shortened; sent back that way, they mean the digest that is there.
@@ -38,7 +41,14 @@ impl Resource {
 
     fn status(&self) -> Option<Value> {
         match self.key.kind {
-            Kind::JoinToken => Some(json!({ "uses": self.metadata.uses })),
+            Kind::JoinToken => {
+                let mut status = json!({ "uses": self.metadata.uses });
+                if !self.metadata.used_by.is_empty() {
+                    status["usedBy"] =
+                        self.metadata.used_by.iter().take(SHOWN_USERS).map(|by| &**by).collect();
+                }
+                Some(status)
+            }
             Kind::Api => Some(json!({ "latestRevision": self.metadata.api_revision })),
             Kind::Organization
             | Kind::Region

@@ -1,5 +1,7 @@
 //! Keys and resources as they are sent and stored.
 
+use std::sync::Arc;
+
 use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::{Labels, Name};
 
@@ -43,6 +45,7 @@ impl Resource {
             created_at_ms: self.metadata.created_at_ms,
             updated_at_ms: self.metadata.updated_at_ms,
             uses: self.metadata.uses,
+            used_by: self.metadata.used_by.iter().map(|identity| identity.to_string()).collect(),
             api_revision: self.metadata.api_revision,
         }
     }
@@ -59,6 +62,7 @@ impl Resource {
             created_at_ms: resource.created_at_ms,
             updated_at_ms: resource.updated_at_ms,
             uses: resource.uses,
+            used_by: resource.used_by.into_iter().map(Arc::from).collect(),
             api_revision: resource.api_revision,
         };
         Ok(Self { key, metadata, spec })

@@ -26,7 +26,13 @@ fn full() -> State {
     ));
     let (token, joiner) = (crate::fixture::name("t"), "agent-1.agent.eu-west.hanse.internal".to_owned());
     world
-        .run(CommandBody::UseJoinToken { token, secret_digest: digest.0, joiner, key_digest: [5; 32] })
+        .run(CommandBody::UseJoinToken {
+            token,
+            secret_digest: digest.0,
+            joiner,
+            key_digest: [5; 32],
+            seat: None,
+        })
         .unwrap();
     let body = CommandBody::Apply(crate::fixture::changes("{kind: Plan, name: silver}"));
     world.run_with_key(body, Some("k")).unwrap();
@@ -55,10 +61,30 @@ fn a_state_comes_back_as_it_was() {
 fn revocations_come_back() {
     let mut world = World { state: full(), ..World::empty() };
     let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();
-    world.run(CommandBody::Revoke { identity: identity.clone(), control_nodes: Vec::new() }).unwrap();
+    let revoke = CommandBody::Revoke {
+        identity: identity.clone(),
+        control_nodes: Vec::new(),
+        keys: vec![[6; 32]],
+        known_keys: vec![[3; 32]],
+    };
+    world.run(revoke).unwrap();
     let back = read(&bytes(&world.state)).unwrap();
     assert_eq!(back, world.state);
     assert!(back.is_revoked(&identity) && back.revoked_revision() == back.revision());
+    assert_eq!(back.revocation(&identity).unwrap().keys, [[3; 32], [6; 32]]);
+}
+
+#[test]
+fn founders_and_their_places_come_back() {
+    let mut world = World { state: full(), ..World::empty() };
+    let identity = crate::server_identity("cp-1");
+    let record = CommandBody::RecordServer { identity: identity.clone(), key_digest: [8; 32], node_id: 77 };
+    world.run(record).unwrap();
+    let back = read(&bytes(&world.state)).unwrap();
+    assert_eq!(back, world.state);
+    let member = back.member(&identity).unwrap();
+    assert_eq!((member.token.as_ref(), member.seat.unwrap().node_id), (None, 77));
+    assert_eq!(back.members_with(&[8; 32]).collect::<Vec<_>>(), [identity]);
 }
 
 #[test]

@@ -49,6 +49,10 @@ pub struct JoinTokenSpec {
     /// lost. Otherwise a name that is taken stays with the key it joined with. Default false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
+    /// Whether a control node may take the place of one of the same name that runs, as when that one cannot be stopped.
+    /// Includes `replace`. Default false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// Unix seconds after which it is refused.
     pub expires_at: u64,
     /// SHA-256 of the secret.
@@ -59,6 +63,11 @@ pub struct JoinTokenSpec {
 impl JoinTokenSpec {
     const fn default_uses() -> u64 {
         1
+    }
+
+    /// Whether it may take over an identity that joined with another key.
+    pub fn may_replace(&self) -> bool {
+        self.replace || self.force
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{State, claims_of, each_reference};
-use crate::{Resource, ResourceKey, Spec};
+use crate::{Member, Resource, ResourceKey, Spec};
 
 impl State {
     /// Stores a resource in place of what was there.
@@ -30,6 +30,16 @@ impl State {
             self.api_revisions.remove(&(organization.clone(), spec.api.clone(), spec.number));
         }
         Some(resource)
+    }
+
+    /// Stores a member in place of what was known of that identity.
+    pub(crate) fn set_member(&mut self, identity: &str, member: Member) {
+        let identity: Arc<str> = identity.into();
+        if let Some(known) = self.members.get(&identity) {
+            self.member_keys.remove(&(known.key_digest, identity.clone()));
+        }
+        self.member_keys.insert((member.key_digest, identity.clone()));
+        self.members.insert(identity, Arc::new(member));
     }
 
     /// Computes all claims anew.

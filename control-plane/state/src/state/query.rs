@@ -36,14 +36,28 @@ impl State {
         self.projection_version
     }
 
-    /// Everybody who joined with a join token, by identity.
+    /// Agents and control nodes, by identity.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
         self.members.iter().map(|(identity, member)| (&**identity, &**member))
     }
 
-    /// Who joined under that identity.
+    /// The agent or control node with that identity.
     pub fn member(&self, identity: &str) -> Option<&Member> {
         self.members.get(identity).map(Arc::as_ref)
+    }
+
+    /// The members that joined with this key.
+    pub fn members_with(&self, key: &[u8; 32]) -> impl Iterator<Item = &str> {
+        let first = (*key, Arc::from(""));
+        let key = *key;
+        self.member_keys.range(first..).take_while(move |(of, _)| *of == key).map(|(_, identity)| &**identity)
+    }
+
+    /// The revoked identity that this key is refused with. Looks at every revocation: there are a few thousand at most.
+    pub fn revoked_with(&self, key: &[u8; 32]) -> Option<&str> {
+        let with = |(_, revocation): &(&Arc<str>, &Arc<Revocation>)| revocation.keys.contains(key);
+        let named = self.revocations.iter().find(with).map(|(identity, _)| &**identity);
+        named.or_else(|| self.members_with(key).find(|identity| self.is_revoked(identity)))
     }
 
     /// Everybody who is refused, by identity.

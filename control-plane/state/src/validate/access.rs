@@ -23,6 +23,14 @@ pub(super) fn check_join_token(spec: &JoinTokenSpec, now_ms: u64) -> Verdict {
         return Err(invalid("uses", detail, "say how many may join with it"));
     }
     check_distinct("environments", &spec.environments)?;
+    if spec.force && spec.role == JoinRole::Agent {
+        let detail = "only a control node takes the place of one that runs";
+        return Err(invalid(
+            "force",
+            detail,
+            "leave `force` out; `replace: true` lets an agent take over its name",
+        ));
+    }
     match (spec.role, &spec.region) {
         (JoinRole::Agent, None) => {
             Err(invalid("region", "an agent belongs to a region", "name the region it may join"))

@@ -14,6 +14,7 @@ fn revoked(generation: u64, revision: u64, identities: &[&str]) -> Revoked {
         as_of: Position { lineage, revision },
         identities: identities.iter().map(|identity| (*identity).to_owned()).collect(),
         authorities: Vec::new(),
+        gateway_keys: Vec::new(),
     }
 }
 
@@ -68,6 +69,23 @@ fn the_authority_of_who_is_refused_is_refused_also_after_a_restart() {
     let restarted = trust();
     restore(dir.path(), restarted.clone());
     assert!(is_refused(&live, &authority) && is_refused(&restarted, &authority));
+}
+
+#[test]
+fn the_key_of_a_refused_gateway_is_refused_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let live = trust();
+    let list = restore(dir.path(), live.clone());
+    let told = Revoked { gateway_keys: vec![[1; 32]], ..revoked(1, 5, &[GATEWAY]) };
+    told_and_written(&list, &told);
+    // What another publisher says of the same revision is added.
+    told_and_written(&list, &Revoked { gateway_keys: vec![[2; 32]], ..told });
+    let restarted = trust();
+    restore(dir.path(), restarted.clone());
+    for trust in [live, restarted] {
+        let refused = [1, 2, 3].map(|key| trust.refuses_gateway_key(&[key; 32]));
+        assert_eq!(refused, [true, true, false]);
+    }
 }
 
 #[test]

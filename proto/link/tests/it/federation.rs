@@ -223,7 +223,9 @@ impl Offers {
 
     pub(crate) fn revoke(&self, revision: u64, identities: &[&Identity]) {
         let identities = identities.iter().map(|identity| identity.to_string()).collect();
-        self.revoked.send_replace(Some(Revoked { as_of: at(revision), identities, authorities: Vec::new() }));
+        let (authorities, gateway_keys) = (Vec::new(), Vec::new());
+        let told = Revoked { as_of: at(revision), identities, authorities, gateway_keys };
+        self.revoked.send_replace(Some(told));
         self.changed.send_modify(|version| *version += 1);
     }
 }

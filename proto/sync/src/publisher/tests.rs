@@ -327,6 +327,7 @@ fn who_is_revoked_is_said_at_once_and_once() {
         as_of: at(revision),
         identities: vec!["g.gateway.r".into()],
         authorities: authorities.to_vec(),
+        gateway_keys: Vec::new(),
     };
     let revoked = |revision| of(revision, &[]);
     let welcomes = |example: &mut Example, revoked: Option<Revoked>| {

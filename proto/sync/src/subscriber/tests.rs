@@ -582,6 +582,7 @@ fn who_is_revoked_is_known_from_the_last_welcome() {
         as_of: at(7),
         identities: vec!["g.gateway.r.hanse.internal".into()],
         authorities: vec![[1; 32], [2; 32]],
+        gateway_keys: vec![[3; 32]],
     };
     assert_eq!(told(Some(list.clone().into())), (Some(list), 0));
     assert_eq!(told(None), (None, 0), "a publisher that says nothing of it");
@@ -591,7 +592,9 @@ fn who_is_revoked_is_known_from_the_last_welcome() {
         authorities: vec![vec![1; 31].into()],
         ..Default::default()
     };
-    for malformed in [nowhere, no_digest] {
+    let no_key =
+        sync::Revoked { authorities: Vec::new(), gateway_keys: vec![vec![1].into()], ..no_digest.clone() };
+    for malformed in [nowhere, no_digest, no_key] {
         let (_, effects) = told(Some(malformed));
         assert_eq!(effects, 2, "an alarm, and the end of the stream");
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, future, sync::Arc};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use super::{Authority, Identity, KeyDigest, TrustAnchor, TrustBundle, key_digests};
+use super::{Authority, Identity, KeyDigest, Role, TrustAnchor, TrustBundle, key_digests};
 use crate::WallClock;
 
 /// An authority that issuing services share and that renewal replaces. Cloning shares the cell.
@@ -42,18 +42,22 @@ pub struct Refused {
     pub identities: BTreeSet<Identity>,
     /// By key: whatever was issued under it.
     pub keys: BTreeSet<KeyDigest>,
+    /// By key, of gateways only. These come from reports of agents, so that no other role is refused for them.
+    pub gateway_keys: BTreeSet<KeyDigest>,
 }
 
 impl Refused {
     /// Whether a peer is refused by its name, or for one of these keys.
     fn contains(&self, peer: &Identity, keys: &[KeyDigest]) -> bool {
-        self.identities.contains(peer) || keys.iter().any(|key| self.keys.contains(key))
+        self.identities.contains(peer)
+            || keys.iter().any(|key| self.keys.contains(key))
+            || (peer.role == Role::Gateway && keys.iter().any(|key| self.gateway_keys.contains(key)))
     }
 }
 
 impl From<BTreeSet<Identity>> for Refused {
     fn from(identities: BTreeSet<Identity>) -> Self {
-        Self { identities, keys: BTreeSet::new() }
+        Self { identities, ..Self::default() }
     }
 }
 
@@ -113,6 +117,17 @@ impl LiveTrust {
     /// Whether this identity is refused by name.
     pub fn refuses(&self, identity: &Identity) -> bool {
         self.0.refused.borrow().contains(identity, &[])
+    }
+
+    /// Whether a gateway that has this key is refused for it, whatever its name.
+    pub fn refuses_gateway_key(&self, key: &KeyDigest) -> bool {
+        let refused = self.0.refused.borrow();
+        refused.keys.contains(key) || refused.gateway_keys.contains(key)
+    }
+
+    /// Fires when others are refused than before.
+    pub fn refused(&self) -> watch::Receiver<Arc<Refused>> {
+        self.0.refused.subscribe()
     }
 
     /// Whether a peer is refused by name, or for one of the keys it answers for.

@@ -20,6 +20,7 @@ fn gateway_at(name: &str, heard_ms_ago: u64, position: Position) -> sync::Subscr
         heard_ms_ago,
         connected: true,
         trust: None,
+        key: Default::default(),
     }
 }
 
@@ -87,6 +88,26 @@ fn nobody_is_forgotten_because_a_node_or_an_agent_went_away() {
     // After an hour they are history.
     memory.learn([], later + KEEP);
     assert!(memory.recall(later + KEEP, Some(&LINEAGE)).is_empty());
+}
+
+#[test]
+fn keys_of_a_gateway_are_those_that_all_agents_of_its_region_say() {
+    let now = Instant::now() + KEEP;
+    let region = Name::new("eu-west").unwrap();
+    let mut memory = Memory::default();
+    let known = sync::SubscriberStatus { key: vec![1; 32].into(), ..gateway("g1", 0, 9) };
+    let revoked = |name: &str, key: &[u8]| sync::GatewayKey { name: name.into(), key: key.to_vec().into() };
+    let elsewhere = AgentReport {
+        name: "agent-2".into(),
+        revoked_gateways: vec![revoked("g1", &[2; 32]), revoked("g2", &[3; 32]), revoked("g1", b"no key")],
+        ..agent(0, true, vec![gateway("g3", 0, 9)])
+    };
+    let foreign = AgentReport { region: "us-east".into(), ..elsewhere.clone() };
+    memory.learn([agent(0, true, vec![known]), elsewhere, foreign], now);
+    assert_eq!(memory.keys_of(&region, "g1"), [[1; 32], [2; 32]]);
+    assert_eq!(memory.keys_of(&region, "g2"), [[3; 32]]);
+    assert!(memory.keys_of(&region, "g3").is_empty());
+    assert_eq!(memory.recall(now, None)[0].gateways[0].key, Some([1; 32]));
 }
 
 #[test]

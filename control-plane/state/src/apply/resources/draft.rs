@@ -62,7 +62,9 @@ impl<'a> Draft<'a> {
         let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
         let mut metadata = present.map_or(fresh, |present| present.metadata.clone());
         if present.is_some_and(|present| present.spec.digest() != spec.digest()) {
-            metadata.uses = 0; // another secret has not been used yet
+            // Another secret has not been used yet.
+            metadata.uses = 0;
+            metadata.used_by.clear();
         }
         metadata.labels = labels.clone();
         metadata.revision = self.revision;

@@ -25,6 +25,8 @@ fn the_same_request_under_the_same_key_is_answered_not_repeated() {
 fn what_the_node_that_took_it_added_makes_no_other_request() {
     let mut world = World::new().with("{kind: Region, name: eu-west}");
     let revoke = |control_nodes: &[&str]| CommandBody::Revoke {
+        keys: Vec::new(),
+        known_keys: vec![[control_nodes.len() as u8; 32]],
         identity: "g.gateway.eu-west.hanse.internal".into(),
         control_nodes: control_nodes.iter().map(|node| name(node)).collect(),
     };

@@ -35,6 +35,7 @@ fn spend_as(
         secret_digest: digest,
         joiner: joiner.into(),
         key_digest: [key; 32],
+        seat: None,
     })
 }
 
@@ -43,12 +44,13 @@ fn uses_are_counted_and_end() {
     let mut world = World::new().with(&token(2, DAY));
     let accepted = spend(&mut world, "t", b"secret").unwrap();
     assert_eq!(crate::fixture::told(&accepted), ["updated JoinToken t 3"]);
-    assert_eq!(world.get("JoinToken t").to_json()["status"], serde_json::json!({"uses": 1}));
+    let status = serde_json::json!({"uses": 1, "usedBy": ["agent-2"]});
+    assert_eq!(world.get("JoinToken t").to_json()["status"], status);
     spend(&mut world, "t", b"secret").unwrap();
     let problem = spend(&mut world, "t", b"secret").unwrap_err();
     assert_eq!(
         (problem.name, problem.detail.as_str()),
-        (ProblemName::JoinRefused, "the join token t is used up: 2 of 2 uses spent")
+        (ProblemName::JoinRefused, "the join token t is used up: 2 of 2 uses spent, by agent-2, agent-3")
     );
 }
 
@@ -76,6 +78,7 @@ fn another_secret_starts_counting_anew_and_other_edits_do_not() {
     assert_eq!(world.get("JoinToken t").metadata.uses, 1);
     world.put(&token(2, DAY).replace(&Digest::of(b"secret").to_string(), &Digest::of(b"other").to_string()));
     assert_eq!(world.get("JoinToken t").metadata.uses, 0);
+    assert!(world.get("JoinToken t").metadata.used_by.is_empty());
 }
 
 #[test]
@@ -99,7 +102,8 @@ fn a_joiner_whose_answer_was_lost_spends_nothing_and_is_remembered() {
         assert_eq!(problem.name, ProblemName::JoinRefused, "another one does not pass as the first");
     }
     let member = world.state.member("agent-1").unwrap();
-    assert_eq!((member.token.as_str(), member.key_digest, member.environments.len()), ("t", [7; 32], 0));
+    let token = member.token.as_ref().unwrap();
+    assert_eq!((token.as_str(), member.key_digest, member.environments.len()), ("t", [7; 32], 0));
     assert_eq!(world.state.member("agent-2"), None);
 }
 
@@ -119,7 +123,7 @@ fn an_identity_stays_with_its_key_unless_the_token_may_replace() {
         |spec: &str| token(9, DAY).replace("name: t", "name: u").replace("role:", &format!("{spec} role:"));
     world.put(&other(""));
     spend_as(&mut world, "u", b"secret", "agent-1", 7).unwrap();
-    assert_eq!(world.state.member("agent-1").unwrap().token.as_str(), "u");
+    assert_eq!(world.state.member("agent-1").unwrap().token.as_ref().unwrap().as_str(), "u");
     spend_as(&mut world, "u", b"secret", "agent-1", 8).unwrap_err();
 
     world.put(&other("replace: true,"));
@@ -133,4 +137,149 @@ fn replace_is_shown_only_where_it_is_meant() {
     assert_eq!(world.get("JoinToken t").to_json()["spec"].get("replace"), None);
     world.put(&token(1, DAY).replace("role:", "replace: true, role:"));
     assert_eq!(world.get("JoinToken t").to_json()["spec"]["replace"], true);
+}
+
+#[test]
+fn a_key_joins_under_one_name_only() {
+    let mut world = World::new().with(&token(9, DAY));
+    spend_as(&mut world, "t", b"secret", "agent-1", 7).unwrap();
+    let problem = spend_as(&mut world, "t", b"secret", "agent-2", 7).unwrap_err();
+    assert_eq!(
+        (problem.name, problem.detail.as_str()),
+        (ProblemName::JoinRefused, "this key joined already, as agent-1")
+    );
+    assert_eq!(world.get("JoinToken t").metadata.uses, 1);
+    // What the name has no more, another may have.
+    world.put(&token(9, DAY).replace("role:", "replace: true, role:"));
+    spend_as(&mut world, "t", b"secret", "agent-1", 8).unwrap();
+    spend_as(&mut world, "t", b"secret", "agent-2", 7).unwrap();
+    spend_as(&mut world, "t", b"secret", "agent-2", 8).unwrap_err();
+}
+
+/// Seats of control nodes.
+mod seats {
+    use super::*;
+    use crate::{Incumbent, Seat, SeatAsked, server_identity};
+
+    fn server(extra: &str) -> String {
+        token(9, DAY).replace("role: agent, region: eu-west,", &format!("role: server, {extra}"))
+    }
+
+    /// A federation whose founder is cp-1, with the key 1 and the id 11.
+    fn founded(extra: &str) -> World {
+        let mut world = World::new().with(&server(extra));
+        record(&mut world, "cp-1", 1, 11).unwrap();
+        world
+    }
+
+    fn record(world: &mut World, node: &str, key: u8, node_id: u64) -> Result<Accepted, Problem> {
+        let identity = server_identity(node);
+        world.run(CommandBody::RecordServer { identity, key_digest: [key; 32], node_id })
+    }
+
+    fn join(
+        world: &mut World,
+        node: &str,
+        key: u8,
+        node_id: u64,
+        incumbent: Incumbent,
+    ) -> Result<Accepted, Problem> {
+        world.run(CommandBody::UseJoinToken {
+            token: name("t"),
+            secret_digest: Digest::of(b"secret").0,
+            joiner: server_identity(node),
+            key_digest: [key; 32],
+            seat: Some(SeatAsked { node_id, incumbent }),
+        })
+    }
+
+    #[test]
+    fn a_seat_is_taken_by_whom_the_token_lets() {
+        use Incumbent::{Heard, None, Silent, Unknown};
+        let (plain, replace, force) = ("", "replace: true,", "force: true,");
+        for (node, incumbent, spec, passes) in [
+            // A fresh name is unaffected.
+            ("cp-2", None, plain, true),
+            ("cp-2", Unknown, plain, true),
+            // A node of the Raft group that the state does not know yet.
+            ("cp-2", Heard, plain, false),
+            ("cp-2", Heard, replace, false),
+            ("cp-2", Heard, force, true),
+            ("cp-2", Silent, plain, false),
+            ("cp-2", Silent, replace, true),
+            // The founder.
+            ("cp-1", Heard, plain, false),
+            ("cp-1", Heard, replace, false),
+            ("cp-1", Heard, force, true),
+            ("cp-1", Silent, plain, false),
+            ("cp-1", Silent, replace, true),
+            ("cp-1", None, plain, false),
+            ("cp-1", None, replace, true),
+            // No leader looked: it counts as heard.
+            ("cp-1", Unknown, replace, false),
+            ("cp-1", Unknown, force, true),
+        ] {
+            let mut world = founded(spec);
+            let joined = join(&mut world, node, 2, 12, incumbent);
+            assert_eq!(joined.is_ok(), passes, "{node} {incumbent:?} {spec:?}: {joined:?}");
+            if let Err(problem) = &joined {
+                assert!(problem.detail.contains(&server_identity(node)), "{problem}");
+                assert!(problem.remedy.contains("--replace"), "{problem}");
+                assert_eq!(world.get("JoinToken t").metadata.uses, 0);
+                continue;
+            }
+            let seat = world.state.member(&server_identity(node)).unwrap().seat;
+            assert_eq!(seat, Some(Seat { node_id: 12, forced: spec == force }));
+            // A lost answer is repeated, whatever the leader hears by now.
+            join(&mut world, node, 2, 12, Heard).unwrap();
+            assert_eq!(world.get("JoinToken t").metadata.uses, 1);
+        }
+    }
+
+    #[test]
+    fn another_id_is_another_node() {
+        let mut world = founded("");
+        join(&mut world, "cp-1", 1, 12, Incumbent::None).unwrap_err();
+        join(&mut world, "cp-1", 1, 11, Incumbent::None).unwrap();
+    }
+
+    #[test]
+    fn a_node_records_itself_once() {
+        let mut world = founded("");
+        let revision = world.state.revision();
+        assert_eq!(record(&mut world, "cp-1", 1, 11).unwrap().revision, revision);
+        // One that was replaced changes nothing by coming back.
+        assert_eq!(record(&mut world, "cp-1", 2, 12).unwrap().revision, revision);
+        assert_eq!(world.state.member(&server_identity("cp-1")).unwrap().key_digest, [1; 32]);
+        assert_eq!(record(&mut world, "cp-2", 1, 12).unwrap_err().name, ProblemName::JoinRefused);
+        let agent = CommandBody::RecordServer {
+            identity: "a.agent.eu-west.hanse.internal".into(),
+            key_digest: [3; 32],
+            node_id: 3,
+        };
+        assert_eq!(world.run(agent).unwrap_err().name, ProblemName::Invalid);
+    }
+
+    #[test]
+    fn a_node_that_joined_before_there_were_seats_gets_its_own() {
+        let mut world = founded("");
+        let identity = server_identity("cp-2");
+        let before = CommandBody::UseJoinToken {
+            token: name("t"),
+            secret_digest: Digest::of(b"secret").0,
+            joiner: identity.clone(),
+            key_digest: [2; 32],
+            seat: None,
+        };
+        world.run(before).unwrap();
+        record(&mut world, "cp-2", 2, 12).unwrap();
+        let member = world.state.member(&identity).unwrap();
+        assert_eq!((member.token.as_ref().unwrap().as_str(), member.seat.unwrap().node_id), ("t", 12));
+    }
+
+    #[test]
+    fn only_a_control_node_may_be_forced_in() {
+        let agent = token(1, DAY).replace("role:", "force: true, role:");
+        World::new().check(&agent, "JoinToken t: spec.force");
+    }
 }

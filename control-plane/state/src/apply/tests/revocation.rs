@@ -4,7 +4,7 @@ use hanse_topology::Name;
 
 use crate::{
     Accepted, CommandBody, Problem, ProblemName,
-    apply::revocation::MAX_REVOCATIONS,
+    apply::revocation::{MAX_ALL_KEYS, MAX_KEYS, MAX_REVOCATIONS},
     fixture::{START_MS, World, name},
     spec::Digest,
 };
@@ -29,12 +29,39 @@ fn join(world: &mut World, joiner: &str) -> Result<Accepted, Problem> {
         secret_digest: Digest::of(b"secret").0,
         joiner: joiner.to_owned(),
         key_digest: [1; 32],
+        seat: None,
     })
 }
 
 fn revoke(world: &mut World, identity: &str, control_nodes: &[&str]) -> Result<Accepted, Problem> {
     let control_nodes: Vec<Name> = control_nodes.iter().map(|node| name(node)).collect();
-    world.run(CommandBody::Revoke { identity: identity.to_owned(), control_nodes })
+    let (keys, known_keys) = (Vec::new(), Vec::new());
+    world.run(CommandBody::Revoke { identity: identity.to_owned(), control_nodes, keys, known_keys })
+}
+
+fn revoke_keys(
+    world: &mut World,
+    identity: &str,
+    keys: &[[u8; 32]],
+    known_keys: &[[u8; 32]],
+) -> Result<Accepted, Problem> {
+    world.run(CommandBody::Revoke {
+        identity: identity.to_owned(),
+        control_nodes: Vec::new(),
+        keys: keys.to_vec(),
+        known_keys: known_keys.to_vec(),
+    })
+}
+
+fn refuse_keys(world: &mut World, identity: &str, keys: &[[u8; 32]]) -> Result<Accepted, Problem> {
+    world.run(CommandBody::RefuseKeys { identity: identity.to_owned(), keys: keys.to_vec() })
+}
+
+/// A key for each number.
+fn key(number: usize) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&(number as u64).to_be_bytes());
+    key
 }
 
 fn readmit(world: &mut World, identity: &str) -> Result<Accepted, Problem> {
@@ -113,4 +140,69 @@ fn so_many_can_be_revoked_and_no_more() {
     revoke(&mut world, &gateway(0), &[]).expect("who is revoked already still is");
     readmit(&mut world, &gateway(0)).unwrap();
     revoke(&mut world, &gateway(MAX_REVOCATIONS), &[]).expect("there is room for one");
+}
+
+#[test]
+fn keys_are_revoked_with_a_name_and_can_come_later() {
+    let mut world = world();
+    let keys = |world: &World| world.state.revocation(GATEWAY).unwrap().keys.clone();
+    revoke_keys(&mut world, GATEWAY, &[key(3)], &[key(1)]).unwrap();
+    assert_eq!(keys(&world), [key(1), key(3)]);
+    assert_eq!(world.state.revoked_with(&key(1)), Some(GATEWAY));
+    let revision = world.state.revoked_revision();
+    assert_eq!(refuse_keys(&mut world, GATEWAY, &[key(3)]).unwrap().revision, revision, "it is there");
+
+    let added = refuse_keys(&mut world, GATEWAY, &[key(2)]).unwrap().revision;
+    assert_eq!((world.state.revoked_revision(), added), (added, revision + 1), "agents are told");
+    revoke_keys(&mut world, GATEWAY, &[key(4)], &[]).unwrap();
+    assert_eq!(keys(&world), [1, 2, 3, 4].map(key));
+
+    readmit(&mut world, GATEWAY).unwrap();
+    assert_eq!(world.state.revoked_with(&key(1)), None);
+    let revision = world.state.revision();
+    assert_eq!(refuse_keys(&mut world, GATEWAY, &[key(2)]).unwrap().revision, revision, "it was lifted");
+}
+
+#[test]
+fn a_key_that_is_revoked_does_not_join_under_another_name() {
+    let mut world = world();
+    let other = "agent-2.agent.eu-west.hanse.internal";
+    revoke(&mut world, AGENT, &[]).unwrap();
+    let refused = join(&mut world, other).unwrap_err();
+    assert_eq!(refused.name, ProblemName::JoinRefused);
+    assert!(refused.detail.contains(AGENT), "{refused}");
+    readmit(&mut world, AGENT).unwrap();
+    // Nor one that was named with a revocation.
+    revoke_keys(&mut world, GATEWAY, &[[1; 32]], &[]).unwrap();
+    let refused = join(&mut world, other).unwrap_err();
+    assert!(refused.detail.contains(GATEWAY), "{refused}");
+}
+
+#[test]
+fn so_many_keys_are_refused_with_a_name_and_no_more() {
+    let mut world = world();
+    let many: Vec<_> = (0..=MAX_KEYS).map(key).collect();
+    let problem = revoke_keys(&mut world, GATEWAY, &many, &[]).unwrap_err();
+    assert_eq!((problem.name, problem.field.as_str()), (ProblemName::TooLarge, "keys"));
+    revoke_keys(&mut world, GATEWAY, &many[..MAX_KEYS], &[]).unwrap();
+    // What was reported must not keep a name from being refused.
+    let reported = "g.gateway.eu-west.hanse.internal";
+    revoke_keys(&mut world, reported, &[], &many).unwrap();
+    assert_eq!(world.state.revocation(reported).unwrap().keys.len(), MAX_KEYS);
+    let revision = world.state.revision();
+    assert_eq!(refuse_keys(&mut world, reported, &[key(99)]).unwrap().revision, revision, "there is no room");
+}
+
+#[test]
+fn so_many_keys_are_refused_with_all_names_and_no_more() {
+    let mut world = world();
+    let gateway = |number: usize| format!("g-{number}.gateway.eu-west.hanse.internal");
+    for number in 0..MAX_ALL_KEYS / MAX_KEYS {
+        let keys: Vec<_> = (0..MAX_KEYS).map(|at| key(number * MAX_KEYS + at)).collect();
+        revoke_keys(&mut world, &gateway(number), &keys, &[]).unwrap();
+    }
+    let problem = revoke_keys(&mut world, GATEWAY, &[key(1 << 20)], &[]).unwrap_err();
+    assert_eq!(problem.name, ProblemName::TooLarge);
+    revoke_keys(&mut world, GATEWAY, &[], &[key(1 << 20)]).unwrap();
+    assert!(world.state.is_revoked(GATEWAY), "the name is refused all the same");
 }

@@ -58,6 +58,7 @@ pub(super) fn check(state: &State) {
     check_indexes(state);
     state.list(Kind::Binding, None).for_each(|binding| check_binding(state, binding));
     check_no_two_bindings_meet(state);
+    check_members(state);
     state.list(Kind::Api, None).for_each(|api| check_api(state, api));
 }
 
@@ -88,6 +89,18 @@ fn check_indexes(state: &State) {
     assert_eq!(anew.references, state.references);
     assert_eq!(anew.api_revisions, state.api_revisions);
     assert_eq!(anew.claims, state.claims);
+}
+
+/// One key has one name, and each use of a token belongs to one.
+fn check_members(state: &State) {
+    let keys: BTreeSet<_> = state.members().map(|(_, member)| member.key_digest).collect();
+    assert_eq!(keys.len(), state.members().count());
+    for (identity, member) in state.members() {
+        assert_eq!(state.members_with(&member.key_digest).collect::<Vec<_>>(), [identity]);
+    }
+    for token in state.list(Kind::JoinToken, None) {
+        assert!(token.metadata.used_by.len() as u64 <= token.metadata.uses, "{}", token.key);
+    }
 }
 
 fn check_binding(state: &State, binding: &Resource) {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    Action, Change, Command, CommandBody, Kind, ResourceKey, Spec,
+    Action, Change, Command, CommandBody, Incumbent, Kind, ResourceKey, SeatAsked, Spec,
     fixture::{START_MS, name},
     spec::Digest,
 };
@@ -135,15 +135,43 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 fn body() -> impl Strategy<Value = CommandBody> {
-    let spend = (pick(&["t1", "t2"]), 0..4_u8).prop_map(|(token, byte)| CommandBody::UseJoinToken {
-        token: name(token),
-        secret_digest: [byte + 1; 32],
-        joiner: "agent".into(),
-        key_digest: [byte; 32],
+    let incumbent = pick(&["unknown", "none", "silent", "heard"]).prop_map(|incumbent| match incumbent {
+        "none" => Incumbent::None,
+        "silent" => Incumbent::Silent,
+        "heard" => Incumbent::Heard,
+        _ => Incumbent::Unknown,
     });
+    let seat = prop::option::of((1..4_u64, incumbent));
+    let seat = seat.prop_map(|seat| seat.map(|(node_id, incumbent)| SeatAsked { node_id, incumbent }));
+    let who = || pick(&["a.agent.eu-west", "b.agent.eu-west", "cp-1.server.control"]);
+    let identity = |who: &str| format!("{who}.hanse.internal");
+    let spend = (pick(&["t1", "t2"]), 0..4_u8, who(), 0..4_u8, seat).prop_map(
+        move |(token, byte, joiner, key, seat)| CommandBody::UseJoinToken {
+            token: name(token),
+            secret_digest: [byte + 1; 32],
+            joiner: identity(joiner),
+            key_digest: [key; 32],
+            seat,
+        },
+    );
+    let record = (who(), 0..4_u8, 1..4_u64).prop_map(move |(who, key, node_id)| CommandBody::RecordServer {
+        identity: identity(who),
+        key_digest: [key; 32],
+        node_id,
+    });
+    let keys = || prop::collection::vec((0..6_u8).prop_map(|key| [key; 32]), 0..3);
+    let revoke = (who(), keys(), keys()).prop_map(move |(who, keys, known_keys)| CommandBody::Revoke {
+        identity: identity(who),
+        control_nodes: ["cp-1", "cp-2", "cp-3"].map(name).into(),
+        keys,
+        known_keys,
+    });
+    let refuse = (who(), keys())
+        .prop_map(move |(who, keys)| CommandBody::RefuseKeys { identity: identity(who), keys });
+    let readmit = who().prop_map(move |who| CommandBody::Readmit { identity: identity(who) });
     prop_oneof![
         12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
-        1 => spend,
+        2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit],
     ]
 }
 
