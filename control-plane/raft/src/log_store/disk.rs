@@ -7,6 +7,8 @@
 //!   prefix never has a hole; at most its last entry is incomplete, was never acknowledged, and is dropped on open.
 //! - `purged` is on the medium before the first purged entry is removed, and each step of the removal before the next, so
 //!   sled never reuses space whose replacement could still be lost.
+//! - sled's finished snapshots (`snap.*`) belong to the database: once segments were reused, the log cannot be recovered
+//!   without the newest one. A torn one is still called `.generating`, and only such files are deleted.
 //! - The commit mark is written with the next entries, or when nothing else is asked for a moment, and then without
 //!   `fdatasync`: it only says how far to replay, and never runs ahead of the entries.
 
@@ -27,6 +29,7 @@ use super::{
     records::{self, Joiner},
 };
 use crate::{
+    seeded::seeded,
     type_config::{Entry, LogId, NodeId, Vote},
     wire,
 };
@@ -49,6 +52,12 @@ const MAX_HOLE: u64 = 64;
 
 /// Entries removed in one step of a purge: about a millisecond.
 const PURGE_STEP: u64 = 64;
+
+/// How a snapshot of sled's is called that is being written.
+const TORN: &str = ".generating";
+
+/// The switch that brings back: every snapshot is deleted, also finished ones.
+const DELETES_FINISHED_SNAPSHOTS: &str = "delete-finished-sled-snapshots";
 
 /// What is known of the log without reading it.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +89,7 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn open(dir: &Path, owner: NodeId) -> Result<Self, LogError> {
         fs::create_dir_all(dir).map_err(io_error("making", dir))?;
-        delete_sled_snapshots(dir)?;
+        delete_torn_snapshots(dir)?;
         let db = open_sled(dir)?;
         let path = dir.join("db");
         let file = File::open(&path).map_err(io_error("opening", &path))?;
@@ -363,11 +372,14 @@ fn decode_entry(encoded: &bytes::Bytes) -> Result<Entry, LogError> {
     wire::entry(entry).map_err(|error| LogError::Damaged(error.to_string()))
 }
 
-/// sled's snapshots only speed up opening, and a torn one (`snap.*.generating`) makes every later open fail.
-fn delete_sled_snapshots(dir: &Path) -> Result<(), LogError> {
+/// A torn snapshot makes every open fail; the database does not need it, for the one before it is still there.
+pub(super) fn delete_torn_snapshots(dir: &Path) -> Result<(), LogError> {
     for file in fs::read_dir(dir).map_err(io_error("listing", dir))? {
         let file = file.map_err(io_error("listing", dir))?;
-        if file.file_name().to_string_lossy().starts_with("snap.") {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        let is_torn = name.ends_with(TORN) || seeded(DELETES_FINISHED_SNAPSHOTS);
+        if name.starts_with("snap.") && is_torn {
             fs::remove_file(file.path()).map_err(io_error("deleting", &file.path()))?;
         }
     }

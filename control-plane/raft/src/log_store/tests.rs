@@ -9,7 +9,10 @@ use openraft::{
     storage::{RaftLogStorage, RaftLogStorageExt},
 };
 
-use super::{disk::Disk, records, *};
+use super::{
+    disk::{Disk, delete_torn_snapshots},
+    records, *,
+};
 use crate::{batch::Batch, type_config::Membership};
 
 fn log_id(term: u64, index: u64) -> LogId {
@@ -88,16 +91,31 @@ async fn reads_are_limited_in_bytes_from_memory_and_from_disk() {
     }
 }
 
+fn sled_snapshots(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("snap.")).collect()
+}
+
 #[tokio::test]
-async fn a_torn_snapshot_of_sled_is_harmless() {
+async fn a_torn_snapshot_of_sled_is_deleted_and_a_finished_one_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
-    store.blocking_append(entries(0..3, 10)).await.unwrap();
-    store.close().await;
-    fs::write(dir.path().join("log/snap.0000000000001000.generating"), b"torn").unwrap();
-    fs::write(dir.path().join("log/snap.0000000000002000"), b"torn too").unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
-    assert_eq!(store.try_get_log_entries(..).await.unwrap(), entries(0..3, 10));
+    let log = dir.path().join("log");
+    for start in [0, 3] {
+        let mut store = LogStore::open(&log, 1).unwrap();
+        store.blocking_append(entries(start..start + 3, 10)).await.unwrap();
+        store.close().await;
+    }
+    let finished = sled_snapshots(&log);
+    assert_eq!(finished.len(), 1, "{finished:?}");
+    let content = fs::read(log.join(&finished[0])).unwrap();
+    // Newer than the finished one, and cut off.
+    let torn = format!("snap.{:016X}.generating", u64::MAX);
+    fs::write(log.join(&torn), &content[..content.len() / 2]).unwrap();
+    delete_torn_snapshots(&log).unwrap();
+    assert_eq!(sled_snapshots(&log), finished);
+    fs::write(log.join(&torn), b"torn").unwrap();
+    let mut store = LogStore::open(&log, 1).unwrap();
+    assert_eq!(store.try_get_log_entries(..).await.unwrap(), entries(0..6, 10));
     store.close().await;
 }
 
