@@ -6,6 +6,7 @@ mod alone;
 mod bad_input;
 mod bench;
 mod cut;
+mod damaged_log;
 mod deploy;
 mod dev_control;
 mod disk;

@@ -28,6 +28,7 @@ mod wire;
 
 pub use group::{GroupError, PeerReports, RaftGroup};
 pub use log_store::LogError;
+pub use metrics::DamageMetric;
 pub use options::{Compaction, LOG_DIR, RaftOptions, Timing, WITNESS_FILE};
 pub use service::{PeerService, RaftService, ReportsHook};
 pub use state_machine::SnapshotError;
