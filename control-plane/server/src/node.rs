@@ -143,6 +143,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let dated = commands_clock(&clock);
     tokio::select! {
         founded = founding::found_or_join(&config, &group, &dated) => founded?,
+        () = group.fatal() => {
+            stop(group, tasks).await?;
+            return Err(Error::Fatal);
+        }
         () = shutdown.wait() => return stop(group, tasks).await,
     }
 
@@ -158,6 +162,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let projecting = projected.clone();
     tokio::select! {
         () = projecting.begun() => {}
+        () = group.fatal() => {
+            stop(group, tasks).await?;
+            return Err(Error::Fatal);
+        }
         () = projecting.ended() => {
             stop(group, tasks).await?;
             return if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };
