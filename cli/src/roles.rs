@@ -34,6 +34,21 @@ pub(crate) async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow
             say(format!("{} may join; it is added to the control plane when it is started", config.name));
             Ok(())
         }
+        Some(ServerAction::Rejoin { token_file, token, via }) => {
+            let token = match (token_file, token) {
+                (Some(file), _) => std::fs::read_to_string(file)
+                    .with_context(|| format!("reading the join token from {}", file.display()))?,
+                (None, token) => token.clone().unwrap_or_default(),
+            };
+            let token: JoinToken = token.trim().parse().map_err(|error| chain(Exit::Usage, &error))?;
+            let aside = hanse_server::rejoin(&config, &token, via).await?;
+            say(format!(
+                "{} is joined anew; its old log is in {}; it is added to the control plane when it is started",
+                config.name,
+                aside.display()
+            ));
+            Ok(())
+        }
         None if args.check_config => sound(&path),
         None => {
             telemetry::init("server", args.log_json);

@@ -23,6 +23,11 @@ impl World {
         Ok(())
     }
 
+    /// Starts a process that is down, at the same address, and does not wait for it to serve.
+    pub fn start_only(&mut self, name: &str) -> Result<()> {
+        self.node_mut(name)?.process.restart()
+    }
+
     /// Starts several at once, as after a blackout: each may need the others to serve.
     pub async fn start_together(&mut self, names: &[String]) -> Result<()> {
         for name in names {

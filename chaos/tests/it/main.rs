@@ -7,6 +7,7 @@ mod attack;
 mod bad_input;
 mod bench;
 mod cut;
+mod damaged_log;
 mod deploy;
 mod dev_control;
 mod disk;

@@ -28,6 +28,23 @@ pub(crate) enum ServerAction {
     /// For a node that was away while the root was replaced: put the new root's directory in place of pki/root, run this, start the
     /// node, and take the directory away again.
     Reissue,
+    /// Join this node to its federation anew, under its name and with a new id, because its log is damaged; start it
+    /// afterwards.
+    ///
+    /// The log is put aside in the data directory, under a name with the time. The node gets all it needs from the other control
+    /// nodes, so most of them must be up. The node itself may be running, as one whose log is damaged does: it then ends, to be
+    /// started again.
+    Rejoin {
+        /// A file with a fresh join token: hanse token create --join server --replace
+        #[arg(long, value_name = "FILE", required_unless_present = "token")]
+        token_file: Option<PathBuf>,
+        /// The join token itself: hj1.…
+        #[arg(long, env = "HANSE_SERVER_JOIN_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+        /// The enrolment address of another control-plane node, one that has the root; may be repeated
+        #[arg(long, value_name = "HOST:PORT", required = true, value_delimiter = ',')]
+        via: Vec<String>,
+    },
     /// Join this node to a federation; start it afterwards.
     Join {
         /// The join token: hj1.…

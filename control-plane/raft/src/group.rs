@@ -60,9 +60,7 @@ pub enum GroupError {
     #[error("opening the log failed")]
     Log(#[from] LogError),
     /// The snapshot cannot be read, and the log does not reach back to the beginning.
-    #[error(
-        "opening the snapshot failed; start this node with an empty data directory and a new id, it will catch up"
-    )]
+    #[error("opening the snapshot failed")]
     Snapshot(#[from] SnapshotError),
     /// The threads cannot be started.
     #[error("starting the threads failed")]
@@ -76,6 +74,20 @@ pub enum GroupError {
     /// The group refused this node.
     #[error("the group refused this node")]
     Refused(#[source] Problem),
+}
+
+impl GroupError {
+    /// Whether the log or the snapshot is damaged. Then the node has forgotten what it promised to others: it must neither
+    /// vote nor serve from what is left, and starting it again does not help. It has to join anew, under a new id.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Log(error) => matches!(error, LogError::Damaged(_)),
+            Self::Snapshot(error) => matches!(error, SnapshotError::Damaged(_) | SnapshotError::State(_)),
+            Self::Options(_) | Self::Threads(_) | Self::Stopped(_) | Self::TimedOut(_) | Self::Refused(_) => {
+                false
+            }
+        }
+    }
 }
 
 /// One node's replica of the state. Raft's core, its log and its snapshots run on threads of their own.

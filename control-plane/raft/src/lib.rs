@@ -20,6 +20,7 @@ mod metrics;
 mod network;
 mod options;
 mod reach;
+mod seeded;
 mod service;
 mod state_machine;
 mod type_config;
@@ -27,6 +28,7 @@ mod wire;
 
 pub use group::{GroupError, PeerReports, RaftGroup};
 pub use log_store::LogError;
-pub use options::{Compaction, LOG_DIR, RaftOptions, Timing};
+pub use metrics::DamageMetric;
+pub use options::{Compaction, LOG_DIR, RaftOptions, Timing, WITNESS_FILE};
 pub use service::{PeerService, RaftService, ReportsHook};
 pub use state_machine::SnapshotError;

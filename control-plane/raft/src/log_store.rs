@@ -2,21 +2,25 @@
 //!
 //! One thread owns the database ([`disk`] is what it does, [`worker`] how it is asked). [`LogStore`] is the face that
 //! openraft sees; clones of it share the thread and the [`tail`] of recent entries, from which replication and applying
-//! are served without a trip to the thread.
+//! are served without a trip to the thread. Outside of the database a [`witness`] says what the log must at least hold
+//! when it is opened again.
 
 mod disk;
+mod files;
 mod rebuild;
 mod records;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod witness;
+mod witnessed;
 mod worker;
 
 use std::{
     fmt::Debug,
     io,
     ops::{Bound, RangeBounds},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -26,7 +30,7 @@ use openraft::{
 };
 use parking_lot::Mutex;
 
-use self::{tail::Tail, worker::Worker};
+use self::{tail::Tail, witnessed::Witnessed, worker::Worker};
 use crate::type_config::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote};
 
 /// One read for a follower stops beyond this many bytes: far below what one message may carry, and small enough to
@@ -38,7 +42,7 @@ const MAX_READ_BYTES: usize = 1 << 20;
 pub enum LogError {
     /// sled refused.
     #[error("the log database failed")]
-    Sled(#[from] sled::Error),
+    Sled(#[source] sled::Error),
     /// The file system refused.
     #[error("{action} {path} failed")]
     Io {
@@ -50,10 +54,8 @@ pub enum LogError {
         #[source]
         source: io::Error,
     },
-    /// What is on disk cannot be a log.
-    #[error(
-        "the log is damaged: {0}; start this node with an empty data directory and a new id, it will catch up"
-    )]
+    /// What is on disk is no log, or holds less than it did.
+    #[error("the log is damaged: {0}")]
     Damaged(String),
     /// The directory is another node's.
     #[error(
@@ -70,6 +72,39 @@ pub enum LogError {
     Closed,
 }
 
+impl From<sled::Error> for LogError {
+    fn from(error: sled::Error) -> Self {
+        match error {
+            // sled says no more of it than where it was found.
+            sled::Error::Corruption { .. } | sled::Error::ReportableBug(_) => {
+                Self::Damaged(format!("the database cannot be read: {error}"))
+            }
+            error => Self::Sled(error),
+        }
+    }
+}
+
+/// Where a node's log is, and what is known of it beforehand.
+#[derive(Debug, Clone)]
+pub(crate) struct LogPlace {
+    /// The database's directory.
+    pub(crate) dir: PathBuf,
+    /// The file of what the log must at least hold; not in `dir`, so that it does not go with it.
+    pub(crate) witness: PathBuf,
+    /// The node whose log it is.
+    pub(crate) owner: NodeId,
+    /// The node is a member of a group already, so its log is not empty.
+    pub(crate) is_member: bool,
+}
+
+#[cfg(test)]
+impl LogPlace {
+    /// The log of a node that may be new, in `dir/log`, and its witness beside it.
+    pub(crate) fn new(dir: &std::path::Path, owner: NodeId) -> Self {
+        Self { dir: dir.join("log"), witness: dir.join("raft.witness"), owner, is_member: false }
+    }
+}
+
 /// The log store. Clones share one database.
 #[derive(Clone)]
 pub(crate) struct LogStore {
@@ -78,12 +113,10 @@ pub(crate) struct LogStore {
 }
 
 impl LogStore {
-    /// Opens the database of node `owner` in `dir`, made if absent, on a thread of its own. Blocks.
-    pub(crate) fn open(dir: &Path, owner: NodeId) -> Result<Self, LogError> {
-        Ok(Self {
-            worker: Worker::start(rebuild::open(dir, owner, rebuild::MIN_BYTES)?)?,
-            tail: Arc::default(),
-        })
+    /// Opens the log at `place`, made if absent, on a thread of its own. Blocks.
+    pub(crate) fn open(place: &LogPlace) -> Result<Self, LogError> {
+        let log = Witnessed::open(place, rebuild::MIN_BYTES)?;
+        Ok(Self { worker: Worker::start(log)?, tail: Arc::default() })
     }
 
     /// Closes the database; later calls fail. Returns when its files are free to be opened again.

@@ -24,6 +24,28 @@ pub(crate) struct Metrics {
     snapshot_installs: Counter,
 }
 
+/// Whether this node's log is damaged. Apart from the replica's other metrics, because there is no replica then.
+#[derive(Debug, Clone)]
+pub struct DamageMetric(Gauge<u64, AtomicU64>);
+
+impl DamageMetric {
+    /// Adds it; undamaged.
+    pub fn register(registry: &mut Registry) -> Self {
+        let damaged = Gauge::default();
+        registry.register(
+            "hanse_raft_log_damaged",
+            "1 if this node's log or snapshot is damaged: the node serves nothing and has to rejoin",
+            damaged.clone(),
+        );
+        Self(damaged)
+    }
+
+    /// Says that it is damaged.
+    pub fn set(&self) {
+        self.0.set(1);
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self {

@@ -4,8 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use hanse_proto::raft::ControlNode;
 
+use crate::log_store::LogPlace;
+
 /// Where the log and the snapshots are, in a node's data directory.
 pub const LOG_DIR: &str = "raft";
+
+/// The file in a node's data directory that says what the log must at least hold. Beside [`LOG_DIR`], so that a log that is
+/// deleted or put back from a copy is noticed.
+pub const WITNESS_FILE: &str = "raft.witness";
 
 /// How one node's replica is set up.
 #[derive(Debug, Clone)]
@@ -16,6 +22,8 @@ pub struct RaftOptions {
     pub name: String,
     /// Log and snapshots go to `raft/` below it.
     pub data_dir: PathBuf,
+    /// This node is a member of a group already, so that an empty log is a lost one.
+    pub is_member: bool,
     /// How the others reach this node.
     pub self_node: ControlNode,
     /// Heartbeats and elections.
@@ -31,6 +39,7 @@ impl RaftOptions {
             id: self_node.id,
             name: self_node.name.clone(),
             data_dir: data_dir.into(),
+            is_member: false,
             self_node,
             timing: Timing::default(),
             compaction: Compaction::default(),
@@ -109,6 +118,15 @@ const INSTALL_SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const MAX_PAYLOAD_ENTRIES: u64 = 300;
 
 impl RaftOptions {
+    pub(crate) fn log_place(&self) -> LogPlace {
+        LogPlace {
+            dir: self.data_dir.join(LOG_DIR).join("log"),
+            witness: self.data_dir.join(WITNESS_FILE),
+            owner: self.id,
+            is_member: self.is_member,
+        }
+    }
+
     pub(crate) fn openraft(&self) -> openraft::Config {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let Compaction { snapshot_after, keep } = self.compaction;

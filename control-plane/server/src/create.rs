@@ -1,4 +1,6 @@
-//! `hanse server init` and `hanse server join`: a node before its first start.
+//! `hanse server init`, `join` and `rejoin`: a node before its first start under an id.
+
+use std::path::PathBuf;
 
 use hanse_proto::raft::ControlNode;
 use hanse_state::spec::Digest;
@@ -44,27 +46,60 @@ pub fn reissue(config: &Config) -> Result<(), Error> {
 /// addresses). It is added to the group on its first start.
 pub async fn join(config: &Config, token: &JoinToken, via: &[String]) -> Result<(), Error> {
     home::make(config)?;
-    let node = NodeFile::random();
-    let key = KeyPair::generate()?;
-    let answer = enrol(
-        via,
-        token,
-        Role::Server,
-        &config.name,
-        &key,
-        Some(control_node(config, node.id)),
-        &WallClock::system(),
-    )
-    .await?;
-    let control = Authority::from_parts(chain_of(&answer), key)?;
-    let anchor = control.trust_anchor()?;
-    let members: Vec<String> = answer.control_nodes.into_iter().map(|member| member.raft_address).collect();
-    if members.is_empty() {
-        return Err(Error::EnrolAnswer("it names no member of the control plane".into()));
+    let joined = Joined::through(config, token, via).await?;
+    home::write_json(&home::node_file(config), &joined.node)?;
+    home::write_json(&config.join_file(), &joined.file)?;
+    joined.keys.save(config)
+}
+
+/// Makes a node whose log is damaged a new one under its old name: another id, other keys, an empty log. The log is put aside,
+/// and where it is now is returned; what else the data directory holds stays. The node must not run on its log. It is added
+/// to the group on its next start, in the place of the old one.
+pub async fn rejoin(config: &Config, token: &JoinToken, via: &[String]) -> Result<PathBuf, Error> {
+    home::control(config)?;
+    home::not_in_use(config)?;
+    let joined = Joined::through(config, token, via).await?;
+    // An empty log must never meet the old id: until the last file is written, a start finds a member without a log. With
+    // the new id and without join.json it does too, and what `init` left to do would found a second control plane.
+    let aside = home::set_log_aside(config)?;
+    home::remove(&config.bootstrap_file())?;
+    home::remove(&config.join_file())?;
+    joined.keys.save(config)?;
+    home::write_json(&home::node_file(config), &joined.node)?;
+    home::write_json(&config.join_file(), &joined.file)?;
+    Ok(aside)
+}
+
+/// What a node gets by joining.
+struct Joined {
+    node: NodeFile,
+    file: JoinFile,
+    keys: Keys,
+}
+
+impl Joined {
+    async fn through(config: &Config, token: &JoinToken, via: &[String]) -> Result<Self, Error> {
+        let node = NodeFile::random();
+        let key = KeyPair::generate()?;
+        let answer = enrol(
+            via,
+            token,
+            Role::Server,
+            &config.name,
+            &key,
+            Some(control_node(config, node.id)),
+            &WallClock::system(),
+        )
+        .await?;
+        let control = Authority::from_parts(chain_of(&answer), key)?;
+        let anchor = control.trust_anchor()?;
+        let members: Vec<String> =
+            answer.control_nodes.into_iter().map(|member| member.raft_address).collect();
+        if members.is_empty() {
+            return Err(Error::EnrolAnswer("it names no member of the control plane".into()));
+        }
+        Ok(Self { node, file: JoinFile { members }, keys: Keys { control, root: None, anchor } })
     }
-    home::write_json(&home::node_file(config), &node)?;
-    home::write_json(&config.join_file(), &JoinFile { members })?;
-    Keys { control, root: None, anchor }.save(config)
 }
 
 /// This node as the others know it.

@@ -28,6 +28,12 @@ pub enum Error {
     /// `init` or `join` on a directory that has a node already.
     #[error("{0} holds a control-plane node already; use an empty data directory")]
     AlreadyMade(PathBuf),
+    /// `rejoin` while the node runs on its log.
+    #[error("the node in {0} is running; stop it first")]
+    Running(PathBuf),
+    /// The node was joined anew while this process said that its log is damaged.
+    #[error("this node was joined anew under another id; start it again")]
+    Rejoined,
     /// Started before `init` or `join`.
     #[error("{0} holds no control-plane node; run `hanse server init` or `hanse server join` first")]
     NotMade(PathBuf),

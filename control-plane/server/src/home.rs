@@ -1,14 +1,15 @@
 //! A node's data directory: who it is and what it still has to do on its first start.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use hanse_raft::LOG_DIR;
+use hanse_raft::{LOG_DIR, WITNESS_FILE};
 use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock, durable, telemetry};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use time::OffsetDateTime;
 use tracing::{info, warn};
 
 use crate::{
@@ -135,7 +136,8 @@ pub(crate) fn roots_file(config: &Config) -> PathBuf {
 /// Makes the data directory, or refuses one that is in use.
 pub(crate) fn make(config: &Config) -> Result<(), Error> {
     // A node keeps its id for life, and its log knows that: what is left of one is of no use to another.
-    if Authority::is_saved(&control_dir(config)) || config.data_dir.join(LOG_DIR).exists() {
+    let has_log = [LOG_DIR, WITNESS_FILE].iter().any(|name| config.data_dir.join(name).exists());
+    if Authority::is_saved(&control_dir(config)) || has_log {
         return Err(Error::AlreadyMade(config.data_dir.clone()));
     }
     let dir = config.pki_dir();
@@ -145,6 +147,56 @@ pub(crate) fn make(config: &Config) -> Result<(), Error> {
 /// Where the node's id is kept.
 pub(crate) fn node_file(config: &Config) -> std::path::PathBuf {
     config.data_dir.join("node.json")
+}
+
+/// Whether this node has founded a control plane or been added to one: nothing is left of what `init` or `join` left to do.
+pub(crate) fn is_member(config: &Config) -> bool {
+    !config.bootstrap_file().exists() && !config.join_file().exists()
+}
+
+/// Refuses a data directory whose log is in use by a process. A node whose log is damaged does not use it.
+pub(crate) fn not_in_use(config: &Config) -> Result<(), Error> {
+    let database = config.data_dir.join(LOG_DIR).join("log/db");
+    let file = match fs::File::open(&database) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::file("open", database)(error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::Running(config.data_dir.clone())),
+        Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", database)(error)),
+    }
+}
+
+/// Puts the log, the snapshots and the witness under a name of their own, `raft.aside-TIME`, and returns that.
+pub(crate) fn set_log_aside(config: &Config) -> Result<PathBuf, Error> {
+    let now = OffsetDateTime::now_utc();
+    let (date, time) = (now.date(), now.time());
+    let aside = config.data_dir.join(format!(
+        "{LOG_DIR}.aside-{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+    ));
+    let absent_is_fine = |moved: io::Result<()>| match moved {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let moved = (|| {
+        fs::create_dir(&aside)?;
+        // The log first: a witness without a log is noticed at the next start, a log without a witness is not.
+        absent_is_fine(fs::rename(config.data_dir.join(LOG_DIR), aside.join(LOG_DIR)))?;
+        fs::File::open(&config.data_dir)?.sync_all()?;
+        absent_is_fine(fs::rename(config.data_dir.join(WITNESS_FILE), aside.join(WITNESS_FILE)))?;
+        fs::File::open(&aside)?.sync_all()?;
+        fs::File::open(&config.data_dir)?.sync_all()
+    })();
+    moved.map_err(Error::file("set the log aside in", &aside))?;
+    Ok(aside)
 }
 
 /// Writes `value` durably: a crash leaves the old file or the new one.

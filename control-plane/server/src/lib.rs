@@ -1,12 +1,14 @@
 //! A control-plane node: the replicated state, its faces, and what only a running node does (projecting, enrolling,
 //! publishing to agents).
 //!
-//! [`init`] and [`join`] make a node, [`run`] runs it, [`reissue`] brings it under another root while it is stopped. Nothing here decides what a command does or what a scope holds:
-//! that is `hanse-state`'s.
+//! [`init`] and [`join`] make a node, [`rejoin`] makes one anew whose log is damaged, [`run`] runs it, [`reissue`] brings it
+//! under another root while it is stopped. Nothing here decides what a command does or what a scope holds: that is
+//! `hanse-state`'s.
 
 mod admission;
 mod config;
 mod create;
+mod damaged;
 mod enrolment;
 mod error;
 mod fleet;
@@ -20,6 +22,6 @@ mod revocations;
 mod roots;
 
 pub use config::{Addresses, Config};
-pub use create::{init, join, reissue};
+pub use create::{init, join, reissue, rejoin};
 pub use error::Error;
 pub use node::{run, run_with_clock};

@@ -8,7 +8,7 @@ use std::{
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_link::{Freshness, Persistence, Subscribers, publisher_service, trust_status};
 use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
-use hanse_raft::{RaftGroup, RaftOptions};
+use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
 use hanse_transport::{
     Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
@@ -22,7 +22,7 @@ use tracing::{error, info};
 use crate::{
     Config, Error,
     admission::AgentAdmission,
-    create,
+    create, damaged,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
@@ -78,11 +78,23 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
     let servers_only = Expect { roles: vec![Role::Server], region: None };
     let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
-    let group = RaftGroup::open(
-        RaftOptions::new(create::control_node(&config, node.id), &config.data_dir),
-        peers_tls,
-    )
-    .await?;
+    let damage = metrics.register(DamageMetric::register);
+    let mut options = RaftOptions::new(create::control_node(&config, node.id), &config.data_dir);
+    options.is_member = home::is_member(&config);
+    let group = match RaftGroup::open(options, peers_tls).await {
+        Ok(group) => group,
+        Err(error) if error.is_damage() => {
+            damage.set();
+            drop((api, federation, raft, enrolment));
+            let ended = damaged::stay(&config, node.id, &error, &ready, &shutdown).await;
+            // The tasks that are left end with the shutdown.
+            if ended.is_ok() {
+                drain(tasks).await;
+            }
+            return ended;
+        }
+        Err(error) => return Err(error.into()),
+    };
     metrics.register(|registry| group.register_metrics(registry));
     let replicated: Arc<dyn Replicated> = group.clone();
     tasks.spawn(revocations::enforce(replicated.clone(), trust.clone(), shutdown.clone()));
@@ -132,6 +144,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let dated = commands_clock(&clock);
     tokio::select! {
         founded = founding::found_or_join(&config, &group, &own, &dated) => founded?,
+        () = group.fatal() => {
+            stop(group, tasks).await?;
+            return Err(Error::Fatal);
+        }
         () = shutdown.wait() => return stop(group, tasks).await,
     }
     tasks.spawn(founding::record_itself(group.clone(), own, dated.clone(), shutdown.clone()));
@@ -148,6 +164,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let projecting = projected.clone();
     tokio::select! {
         () = projecting.begun() => {}
+        () = group.fatal() => {
+            stop(group, tasks).await?;
+            return Err(Error::Fatal);
+        }
         () = projecting.ended() => {
             stop(group, tasks).await?;
             return if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };

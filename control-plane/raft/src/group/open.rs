@@ -134,10 +134,8 @@ struct Stores {
 
 async fn open_stores(options: RaftOptions) -> Result<Stores, GroupError> {
     let dir = options.data_dir.join(LOG_DIR);
-    let log = {
-        let dir = dir.join("log");
-        tokio::task::spawn_blocking(move || LogStore::open(&dir, options.id)).await
-    };
+    let place = options.log_place();
+    let log = tokio::task::spawn_blocking(move || LogStore::open(&place)).await;
     let log = log.map_err(|_| GroupError::Stopped(Fatal::Panicked))??;
     let purged = log.purged().await?;
     let opened = tokio::task::spawn_blocking(move || open_snapshots(&dir.join("snapshots"), purged)).await;
@@ -247,7 +245,7 @@ mod tests {
 
         std::fs::remove_file(dir.path().join("raft/snapshots/state.snapshot")).unwrap();
         let error = open_stores(options).await.map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains("empty data directory"), "{error}");
+        assert!(error.is_damage(), "{error}");
         let GroupError::Snapshot(cause) = error else { panic!("{error}") };
         assert!(cause.to_string().contains("the first 0 entries, but the log begins after 41"), "{cause}");
     }

@@ -131,8 +131,8 @@ fn members(configs: Vec<BTreeSet<u64>>) -> EntryPayload<TypeConfig> {
 
 #[tokio::test]
 async fn a_change_left_half_done_is_finished() {
-    let (dir, options, tls) = alone();
-    let mut log = LogStore::open(&dir.path().join("raft/log"), 1).unwrap();
+    let (_dir, options, tls) = alone();
+    let mut log = LogStore::open(&options.log_place()).unwrap();
     // What a leader leaves that dies between the two steps.
     let voters = BTreeSet::from([1]);
     let log_entries =

@@ -7,16 +7,15 @@
 //!   prefix never has a hole; at most its last entry is incomplete, was never acknowledged, and is dropped on open.
 //! - `purged` is on the medium before the first purged entry is removed, and each step of the removal before the next, so
 //!   sled never reuses space whose replacement could still be lost.
+//! - sled's finished snapshots (`snap.*`) belong to the database: once segments were reused, the log cannot be recovered
+//!   without the newest one. A torn one is still called `.generating`, and only such files are deleted.
 //! - The commit mark is written with the next entries, or when nothing else is asked for a moment, and then without
 //!   `fdatasync`: it only says how far to replay, and never runs ahead of the entries.
 
 use std::{
     collections::VecDeque,
     fs::{self, File},
-    io,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use hanse_proto::raft;
@@ -24,22 +23,13 @@ use prost::Message;
 
 use super::{
     LogError,
+    files::{delete_torn_snapshots, io_error, open_sled, sync_dir},
     records::{self, Joiner},
 };
 use crate::{
     type_config::{Entry, LogId, NodeId, Vote},
     wire,
 };
-
-/// sled's own default is 1 GiB. Reads mostly come from the tail in memory.
-const CACHE_BYTES: u64 = 64 << 20;
-
-/// How often the lock on the files is tried before giving up: sled's threads may hold it a moment after a close, and a
-/// process that is being replaced a little longer.
-const LOCK_ATTEMPTS: u32 = 40;
-
-/// Between two attempts.
-const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Read at once while copying.
 const COPY_BYTES: usize = 4 << 20;
@@ -53,6 +43,8 @@ const PURGE_STEP: u64 = 64;
 /// What is known of the log without reading it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LogSummary {
+    /// Whose log it is; `None`: it was never used.
+    pub(super) owner: Option<NodeId>,
     pub(super) vote: Option<Vote>,
     pub(super) committed: Option<LogId>,
     pub(super) purged: Option<LogId>,
@@ -78,9 +70,14 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn open(dir: &Path, owner: NodeId) -> Result<Self, LogError> {
+    /// Opens the database of node `owner`, made if absent, if `check` approves of what was recovered.
+    pub(super) fn open(
+        dir: &Path,
+        owner: NodeId,
+        check: impl FnOnce(&LogSummary) -> Result<(), LogError>,
+    ) -> Result<Self, LogError> {
         fs::create_dir_all(dir).map_err(io_error("making", dir))?;
-        delete_sled_snapshots(dir)?;
+        delete_torn_snapshots(dir)?;
         let db = open_sled(dir)?;
         let path = dir.join("db");
         let file = File::open(&path).map_err(io_error("opening", &path))?;
@@ -100,29 +97,31 @@ impl Disk {
             live_bytes: 0,
             mark_unwritten: false,
         };
-        disk.claim(owner)?;
         disk.load()?;
+        check(&disk.summary)?;
+        disk.claim(owner)?;
         Ok(disk)
     }
 
     /// Two nodes that share an id, or one that changes it, could vote twice.
     fn claim(&mut self, owner: NodeId) -> Result<(), LogError> {
-        match self.db.get(records::OWNER)? {
+        match self.summary.owner {
             None => {
                 self.db.insert(records::OWNER, &owner.to_be_bytes())?;
+                self.summary.owner = Some(owner);
                 self.flush()
             }
-            Some(found) => {
-                let found = found[..].try_into().map(u64::from_be_bytes);
-                match found.map_err(|_| LogError::Damaged("its owner cannot be read".to_owned()))? {
-                    found if found == owner => Ok(()),
-                    found => Err(LogError::Foreign { found, expected: owner }),
-                }
-            }
+            Some(found) if found == owner => Ok(()),
+            Some(found) => Err(LogError::Foreign { found, expected: owner }),
         }
     }
 
     fn load(&mut self) -> Result<(), LogError> {
+        if let Some(owner) = self.db.get(records::OWNER)? {
+            let owner = owner[..].try_into().map(u64::from_be_bytes);
+            let owner = owner.map_err(|_| LogError::Damaged("its owner cannot be read".to_owned()))?;
+            self.summary.owner = Some(owner);
+        }
         self.summary.vote = self.message::<raft::Vote>(records::VOTE)?.map(wire::vote);
         self.summary.committed = self.message::<raft::LogId>(records::COMMITTED)?.map(wire::log_id);
         self.summary.purged = self.message::<raft::LogId>(records::PURGED)?.map(wire::log_id);
@@ -361,45 +360,4 @@ impl Disk {
 fn decode_entry(encoded: &bytes::Bytes) -> Result<Entry, LogError> {
     let entry = raft::Entry::decode(encoded.clone()).map_err(|error| LogError::Damaged(error.to_string()))?;
     wire::entry(entry).map_err(|error| LogError::Damaged(error.to_string()))
-}
-
-/// sled's snapshots only speed up opening, and a torn one (`snap.*.generating`) makes every later open fail.
-fn delete_sled_snapshots(dir: &Path) -> Result<(), LogError> {
-    for file in fs::read_dir(dir).map_err(io_error("listing", dir))? {
-        let file = file.map_err(io_error("listing", dir))?;
-        if file.file_name().to_string_lossy().starts_with("snap.") {
-            fs::remove_file(file.path()).map_err(io_error("deleting", &file.path()))?;
-        }
-    }
-    Ok(())
-}
-
-fn open_sled(dir: &Path) -> Result<sled::Db, LogError> {
-    let mut attempt = 1;
-    loop {
-        let opened = sled::Config::new()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .segment_size(records::SEGMENT_BYTES)
-            .flush_every_ms(None) // every flush is ours, and followed by a sync
-            .open();
-        match opened {
-            Err(sled::Error::Io(error)) if attempt < LOCK_ATTEMPTS && error.to_string().contains("lock") => {
-                attempt += 1;
-                thread::sleep(LOCK_PAUSE);
-            }
-            opened => return Ok(opened?),
-        }
-    }
-}
-
-pub(super) fn sync_dir(dir: &Path) -> Result<(), LogError> {
-    // An empty path is the working directory.
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_error("syncing", dir))
-}
-
-pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
-    let path: PathBuf = path.to_owned();
-    move |source| LogError::Io { action, path, source }
 }

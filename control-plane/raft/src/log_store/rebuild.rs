@@ -8,7 +8,8 @@ use std::{
 
 use super::{
     LogError,
-    disk::{Disk, io_error, sync_dir},
+    disk::{Disk, LogSummary},
+    files::{io_error, sync_dir},
 };
 use crate::type_config::NodeId;
 
@@ -18,27 +19,33 @@ pub(super) const MIN_BYTES: u64 = 512 << 20;
 /// A file is copied when less than one part in so many of it is in use.
 const IN_USE: u64 = 8;
 
-/// Opens the database in `dir`, rebuilt first if it is larger than `min_bytes` and mostly empty.
+/// Opens the database in `dir` if `check` approves of what was recovered, rebuilt first if it is larger than `min_bytes` and
+/// mostly empty.
 ///
 /// A copy under way is called `DIR.rebuilding` and is worth nothing; `DIR.rebuilt` is complete and on the medium, and takes
 /// the place of `DIR` whatever is left of that.
-pub(super) fn open(dir: &Path, owner: NodeId, min_bytes: u64) -> Result<Disk, LogError> {
+pub(super) fn open(
+    dir: &Path,
+    owner: NodeId,
+    min_bytes: u64,
+    check: impl Fn(&LogSummary) -> Result<(), LogError>,
+) -> Result<Disk, LogError> {
     let (rebuilding, rebuilt) = (sibling(dir, ".rebuilding"), sibling(dir, ".rebuilt"));
     remove(&rebuilding)?;
     take_place(&rebuilt, dir)?;
-    let disk = Disk::open(dir, owner)?;
+    let disk = Disk::open(dir, owner, &check)?;
     let (file_bytes, live_bytes) = disk.sizes()?;
     if file_bytes < min_bytes || live_bytes > file_bytes / IN_USE {
         return Ok(disk);
     }
     tracing::info!(file_bytes, live_bytes, "rebuilding the log's file");
-    let mut copy = Disk::open(&rebuilding, owner)?;
+    let mut copy = Disk::open(&rebuilding, owner, |_| Ok(()))?;
     disk.copy_to(&mut copy)?;
     drop((disk, copy));
     fs::rename(&rebuilding, &rebuilt).map_err(io_error("renaming", &rebuilding))?;
     sync_parent(dir)?;
     take_place(&rebuilt, dir)?;
-    Disk::open(dir, owner)
+    Disk::open(dir, owner, check)
 }
 
 fn take_place(rebuilt: &Path, dir: &Path) -> Result<(), LogError> {

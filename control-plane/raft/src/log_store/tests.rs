@@ -1,6 +1,6 @@
 //! The log on disk: what survives closing, and what a crash may leave.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::FileExt as _, path::Path};
 
 use bytes::Bytes;
 use hanse_proto::raft::ControlNode;
@@ -8,8 +8,15 @@ use openraft::{
     CommittedLeaderId, EntryPayload, RaftLogReader,
     storage::{RaftLogStorage, RaftLogStorageExt},
 };
+use prost::Message as _;
 
-use super::{disk::Disk, records, *};
+use super::{
+    disk::Disk,
+    files::delete_torn_snapshots,
+    records,
+    witness::{self, Witness},
+    *,
+};
 use crate::{batch::Batch, type_config::Membership};
 
 fn log_id(term: u64, index: u64) -> LogId {
@@ -50,13 +57,13 @@ async fn what_was_written_is_there_after_reopening() {
         entry(4, records::MAX_PART_BYTES),
     ];
     {
-        let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+        let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
         store.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
         store.blocking_append(written.clone()).await.unwrap();
         store.save_committed(Some(log_id(1, 3))).await.unwrap();
         store.close().await;
     }
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     assert_eq!(store.read_vote().await.unwrap(), Some(Vote::new_committed(1, 1)));
     assert_eq!(store.read_committed().await.unwrap(), Some(log_id(1, 3)));
     assert_eq!(state(&mut store).await, (None, Some(log_id(1, 4))));
@@ -67,7 +74,7 @@ async fn what_was_written_is_there_after_reopening() {
     store.purge(log_id(1, 0)).await.unwrap();
     assert_eq!(state(&mut store).await, (Some(log_id(1, 0)), Some(log_id(1, 2))));
     store.close().await;
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     assert_eq!(state(&mut store).await, (Some(log_id(1, 0)), Some(log_id(1, 2))));
     assert_eq!(store.try_get_log_entries(..).await.unwrap(), written[1..3]);
     store.close().await;
@@ -76,7 +83,7 @@ async fn what_was_written_is_there_after_reopening() {
 #[tokio::test]
 async fn reads_are_limited_in_bytes_from_memory_and_from_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     store.blocking_append(entries(0..12, 300_000)).await.unwrap();
     for _ in 0..2 {
         let read = store.limited_get_log_entries(2, 12).await.unwrap();
@@ -84,35 +91,231 @@ async fn reads_are_limited_in_bytes_from_memory_and_from_disk() {
         let one = store.limited_get_log_entries(11, 12).await.unwrap();
         assert_eq!(one, entries(11..12, 300_000));
         store.close().await;
-        store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+        store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     }
 }
 
+fn sled_snapshots(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("snap.")).collect()
+}
+
 #[tokio::test]
-async fn a_torn_snapshot_of_sled_is_harmless() {
+async fn a_torn_snapshot_of_sled_is_deleted_and_a_finished_one_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    let log = dir.path().join("log");
+    for start in [0, 3] {
+        let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+        store.blocking_append(entries(start..start + 3, 10)).await.unwrap();
+        store.close().await;
+    }
+    let finished = sled_snapshots(&log);
+    assert_eq!(finished.len(), 1, "{finished:?}");
+    let content = fs::read(log.join(&finished[0])).unwrap();
+    // Newer than the finished one, and cut off.
+    let torn = format!("snap.{:016X}.generating", u64::MAX);
+    fs::write(log.join(&torn), &content[..content.len() / 2]).unwrap();
+    delete_torn_snapshots(&log).unwrap();
+    assert_eq!(sled_snapshots(&log), finished);
+    fs::write(log.join(&torn), b"torn").unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+    assert_eq!(store.try_get_log_entries(..).await.unwrap(), entries(0..6, 10));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_finished_snapshot_that_cannot_be_read_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     store.blocking_append(entries(0..3, 10)).await.unwrap();
     store.close().await;
-    fs::write(dir.path().join("log/snap.0000000000001000.generating"), b"torn").unwrap();
-    fs::write(dir.path().join("log/snap.0000000000002000"), b"torn too").unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
-    assert_eq!(store.try_get_log_entries(..).await.unwrap(), entries(0..3, 10));
+    fs::write(dir.path().join("log/snap.0000000000002000"), b"not what sled wrote").unwrap();
+    assert_damaged(dir.path(), "cannot be read");
+}
+
+fn assert_damaged(dir: &Path, figures: &str) {
+    let error = LogStore::open(&LogPlace::new(dir, 1)).map(|_| ()).unwrap_err();
+    assert!(matches!(error, LogError::Damaged(_)), "{error}");
+    assert!(error.to_string().contains(figures), "{error}");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        if file.file_type().unwrap().is_file() {
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+}
+
+/// The log is put back from copies made earlier in its life, and deleted; its witness stays where it is.
+#[tokio::test]
+async fn a_log_that_comes_back_with_less_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut copies = Vec::new();
+    for step in 0..4 {
+        let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+        match step {
+            0 => store.blocking_append(entries(0..30, 10)).await.unwrap(),
+            1 => store.blocking_append(entries(30..32, 10)).await.unwrap(),
+            2 => store.purge(log_id(1, 20)).await.unwrap(),
+            _ => store.save_vote(&Vote::new(4, 9)).await.unwrap(),
+        }
+        store.close().await;
+        copies.push(dir.path().join(format!("copy-{step}")));
+        copy_dir(&log, &copies[step]);
+    }
+    let witness = fs::read(dir.path().join("raft.witness")).unwrap();
+    let figures = [
+        "its last entry is 29, and was at least 31",
+        "its last purged entry is none, and was 20",
+        "it holds no vote, and held a vote for node 9 in term 4",
+    ];
+    for (copy, figures) in copies.iter().zip(figures) {
+        copy_dir(copy, &log);
+        for _ in 0..2 {
+            assert_damaged(dir.path(), figures);
+        }
+    }
+    fs::remove_dir_all(&log).unwrap();
+    for _ in 0..2 {
+        assert_damaged(dir.path(), "it is nobody's log, and was node 1's");
+    }
+    assert_eq!(fs::read(dir.path().join("raft.witness")).unwrap(), witness, "it stays as it was");
+    copy_dir(&copies[3], &log);
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+    assert_eq!(store.try_get_log_entries(..).await.unwrap(), entries(21..32, 10));
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_member_whose_log_is_empty_has_lost_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = LogPlace { is_member: true, ..LogPlace::new(dir.path(), 1) };
+    let error = LogStore::open(&place).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("it is empty, and node 1 is a member already"), "{error}");
+    assert!(!place.witness.exists());
+
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+    store.blocking_append(entries(0..1, 10)).await.unwrap();
+    store.close().await;
+    LogStore::open(&place).unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_log_of_an_older_version_gets_a_witness() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = LogPlace { is_member: true, ..LogPlace::new(dir.path(), 1) };
+    {
+        let mut disk = Disk::open(&place.dir, 1, |_| Ok(())).unwrap();
+        disk.append(&entries(0..9, 10)).unwrap();
+        disk.save_vote(Vote::new(2, 1)).unwrap();
+    }
+    LogStore::open(&place).unwrap().close().await;
+    let witness = witness::read(&place.witness).unwrap().unwrap();
+    assert_eq!(witness, Witness { owner: 1, vote: Some((2, 1)), purged: None, last: Some(8) });
+}
+
+/// The synced end follows the log while nothing is asked of it, and at once where the log runs ahead; votes and purges are
+/// synced before they are acknowledged, and a truncation takes the end back before it is made.
+#[tokio::test]
+async fn the_witness_keeps_up_with_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = LogPlace::new(dir.path(), 1);
+    let synced = || {
+        // What is on the medium for certain: without the mark.
+        let mut bytes = fs::read(&place.witness).unwrap();
+        bytes[32..48].fill(0);
+        fs::write(dir.path().join("synced"), bytes).unwrap();
+        witness::read(&dir.path().join("synced")).unwrap().unwrap()
+    };
+    let mut store = LogStore::open(&place).unwrap();
+    store.blocking_append(entries(0..3, 10)).await.unwrap();
+    assert_eq!(witness::read(&place.witness).unwrap().unwrap().last, Some(2), "the mark");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while synced().last != Some(2) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", synced());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for index in 3..600 {
+        store.blocking_append(vec![entry(index, 10)]).await.unwrap();
+    }
+    assert!(synced().last >= Some(599 - 256), "{:?}", synced());
+
+    store.save_vote(&Vote::new(3, 2)).await.unwrap();
+    assert_eq!(synced().vote, Some((3, 2)));
+    store.save_vote(&Vote::new_committed(3, 2)).await.unwrap();
+    store.purge(log_id(1, 99)).await.unwrap();
+    assert_eq!((synced().purged, synced().last), (Some(99), Some(599)));
+
+    store.truncate(log_id(1, 400)).await.unwrap();
+    let lowered = witness::read(&place.witness).unwrap().unwrap();
+    assert_eq!((synced().last, lowered.last), (Some(399), Some(399)));
+    store.blocking_append(entries(400..410, 10)).await.unwrap();
+    store.close().await;
+    assert_eq!(synced().last, Some(409));
+    let mut store = LogStore::open(&place).unwrap();
+    assert_eq!(state(&mut store).await, (Some(log_id(1, 99)), Some(log_id(1, 409))));
+    store.close().await;
+}
+
+/// Wherever a byte of the database changes, the log either has all it had or is damaged, and nothing panics.
+#[tokio::test]
+async fn changed_bytes_lose_nothing_silently() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = LogPlace::new(dir.path(), 1);
+    let mut store = LogStore::open(&place).unwrap();
+    for index in 0..40 {
+        store.blocking_append(vec![entry(index, 500)]).await.unwrap();
+    }
+    store.save_vote(&Vote::new(3, 2)).await.unwrap();
+    store.close().await;
+    let whole = dir.path().join("whole");
+    copy_dir(&place.dir, &whole);
+    let length = fs::metadata(whole.join("db")).unwrap().len();
+    let used = length.min(48 << 10);
+    let mut damaged = 0;
+    for at in (0..used).step_by(997) {
+        copy_dir(&whole, &place.dir);
+        let file = fs::OpenOptions::new().read(true).write(true).open(place.dir.join("db")).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x40], at).unwrap();
+        match LogStore::open(&place) {
+            Ok(mut store) => {
+                assert_eq!(store.try_get_log_entries(..).await.unwrap().len(), 40, "byte {at}");
+                store.close().await;
+            }
+            Err(error) => {
+                assert!(matches!(error, LogError::Damaged(_)), "byte {at}: {error}");
+                damaged += 1;
+            }
+        }
+    }
+    assert!(damaged > 10, "{damaged} of {} changes were found", used / 997);
 }
 
 #[tokio::test]
 async fn an_entry_that_was_not_written_whole_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
-    store.blocking_append(entries(0..3, 200_000)).await.unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+    store.blocking_append(entries(0..2, 200_000)).await.unwrap();
     store.close().await;
-    raw(&dir.path().join("log")).remove(records::key(2, 3)).unwrap().unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    // What a crash leaves in the middle of an append.
+    let encoded = crate::wire::entry_to_proto(&entry(2, 200_000)).encode_to_vec();
+    let log = raw(&dir.path().join("log"));
+    for (part, record) in (0..3).zip(records::split(&encoded)) {
+        log.insert(records::key(2, part), record).unwrap();
+    }
+    drop(log);
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     assert_eq!(state(&mut store).await, (None, Some(log_id(1, 1))));
     store.blocking_append(entries(2..3, 10)).await.unwrap();
     store.close().await;
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     assert_eq!(store.try_get_log_entries(2..).await.unwrap(), entries(2..3, 10));
     store.close().await;
 }
@@ -120,11 +323,11 @@ async fn an_entry_that_was_not_written_whole_is_dropped() {
 #[tokio::test]
 async fn a_hole_is_damage() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = LogStore::open(&dir.path().join("log"), 1).unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     store.blocking_append(entries(0..4, 10)).await.unwrap();
     store.close().await;
     raw(&dir.path().join("log")).remove(records::key(2, 0)).unwrap().unwrap();
-    let error = LogStore::open(&dir.path().join("log"), 1).map(|_| ()).unwrap_err();
+    let error = LogStore::open(&LogPlace::new(dir.path(), 1)).map(|_| ()).unwrap_err();
     assert!(matches!(error, LogError::Damaged(_)), "{error}");
     assert!(error.to_string().contains("before entry 3"), "{error}");
 }
@@ -134,7 +337,7 @@ fn purged_entries_leave_the_disk_in_small_steps() {
     let dir = tempfile::tempdir().unwrap();
     let keys = |dir: &Path| raw(dir).scan_prefix([records::LOG]).keys().count();
     {
-        let mut disk = Disk::open(&dir.path().join("log"), 1).unwrap();
+        let mut disk = Disk::open(&dir.path().join("log"), 1, |_| Ok(())).unwrap();
         disk.append(&entries(0..300, 10)).unwrap();
         disk.purge(log_id(1, 249)).unwrap();
         assert!(disk.read(0, 250, usize::MAX).unwrap().is_empty(), "gone at once");
@@ -142,7 +345,7 @@ fn purged_entries_leave_the_disk_in_small_steps() {
         assert!(disk.must_sweep());
     }
     assert!((51..300).contains(&keys(&dir.path().join("log"))), "a step was made");
-    let mut disk = Disk::open(&dir.path().join("log"), 1).unwrap();
+    let mut disk = Disk::open(&dir.path().join("log"), 1, |_| Ok(())).unwrap();
     assert!(disk.must_sweep(), "the rest is remembered");
     let mut steps = 0;
     while disk.must_sweep() {
@@ -159,7 +362,7 @@ fn purged_entries_leave_the_disk_in_small_steps() {
 fn purging_beyond_the_end_empties_the_log() {
     let dir = tempfile::tempdir().unwrap();
     for reopened in [false, true] {
-        let mut disk = Disk::open(&dir.path().join("log"), 1).unwrap();
+        let mut disk = Disk::open(&dir.path().join("log"), 1, |_| Ok(())).unwrap();
         if !reopened {
             disk.append(&entries(0..5, 10)).unwrap();
             disk.purge(log_id(1, 20)).unwrap();
@@ -167,7 +370,7 @@ fn purging_beyond_the_end_empties_the_log() {
         assert_eq!(disk.summary().last, Some(log_id(1, 20)));
         assert!(disk.read(0, 99, usize::MAX).unwrap().is_empty());
     }
-    let mut disk = Disk::open(&dir.path().join("log"), 1).unwrap();
+    let mut disk = Disk::open(&dir.path().join("log"), 1, |_| Ok(())).unwrap();
     while disk.must_sweep() {
         disk.sweep().unwrap();
     }
@@ -178,8 +381,8 @@ fn purging_beyond_the_end_empties_the_log() {
 #[tokio::test]
 async fn another_nodes_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    LogStore::open(dir.path(), 1).unwrap().close().await;
-    let error = LogStore::open(dir.path(), 2).map(|_| ()).unwrap_err();
+    LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap().close().await;
+    let error = LogStore::open(&LogPlace::new(dir.path(), 2)).map(|_| ()).unwrap_err();
     assert!(matches!(error, LogError::Foreign { found: 1, expected: 2 }), "{error}");
 }
 
@@ -189,7 +392,7 @@ fn a_bloated_file_is_rebuilt() {
     let log = dir.path().join("log");
     let vote = Vote::new(3, 1);
     let before = {
-        let mut disk = rebuild::open(&log, 1, u64::MAX).unwrap();
+        let mut disk = rebuild::open(&log, 1, u64::MAX, |_| Ok(())).unwrap();
         disk.save_vote(vote).unwrap();
         for index in 0..200 {
             disk.append(&[entry(index, 200_000)]).unwrap();
@@ -212,20 +415,20 @@ fn a_bloated_file_is_rebuilt() {
         assert_eq!((summary.purged, summary.last), (Some(log_id(1, 189)), Some(log_id(1, 199))));
         assert_eq!(disk.read(0, 999, usize::MAX).unwrap(), entries(190..200, 200_000));
     };
-    let disk = rebuild::open(&log, 1, 1).unwrap();
+    let disk = rebuild::open(&log, 1, 1, |_| Ok(())).unwrap();
     check(&disk);
     assert!(disk.sizes().unwrap().0 < before / 2, "{} of {before} bytes", disk.sizes().unwrap().0);
     drop(disk);
     fs::rename(&log, dir.path().join("log.rebuilt")).unwrap();
     fs::create_dir(&log).unwrap();
     fs::write(log.join("conf"), b"half deleted").unwrap();
-    check(&rebuild::open(&log, 1, u64::MAX).unwrap());
+    check(&rebuild::open(&log, 1, u64::MAX, |_| Ok(())).unwrap());
 }
 
 #[test]
 fn the_sweep_skips_what_was_never_there() {
     let dir = tempfile::tempdir().unwrap();
-    let mut disk = Disk::open(&dir.path().join("log"), 1).unwrap();
+    let mut disk = Disk::open(&dir.path().join("log"), 1, |_| Ok(())).unwrap();
     disk.append(&entries(0..5, 10)).unwrap();
     // A snapshot that reaches far beyond the log was installed.
     disk.purge(log_id(1, 50_000_000)).unwrap();
@@ -247,7 +450,7 @@ fn the_sweep_skips_what_was_never_there() {
 async fn the_last_commit_mark_survives_the_process() {
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
-    let mut store = LogStore::open(&log, 1).unwrap();
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     store.blocking_append(entries(0..3, 10)).await.unwrap();
     store.save_committed(Some(log_id(1, 2))).await.unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
@@ -257,7 +460,7 @@ async fn the_last_commit_mark_survives_the_process() {
         for file in ["conf", "db"] {
             fs::copy(log.join(file), copy.join(file)).unwrap();
         }
-        let disk = Disk::open(&copy, 1).unwrap();
+        let disk = Disk::open(&copy, 1, |_| Ok(())).unwrap();
         assert_eq!(disk.summary().last, Some(log_id(1, 2)));
         if disk.summary().committed == Some(log_id(1, 2)) {
             break;

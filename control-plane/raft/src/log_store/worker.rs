@@ -10,10 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::{
-    LogError,
-    disk::{Disk, LogSummary},
-};
+use super::{LogError, disk::LogSummary, witnessed::Witnessed};
 use crate::type_config::{Entry, LogId, Vote};
 
 /// Nothing is asked for so long: then the commit mark is written, and purged entries are removed a step at a time. Keeps
@@ -46,12 +43,12 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the thread of an open database.
-    pub(super) fn start(disk: Disk) -> Result<Self, LogError> {
-        let path = disk.path().to_owned();
+    pub(super) fn start(log: Witnessed) -> Result<Self, LogError> {
+        let path = log.path().to_owned();
         let (requests, receiver) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("raft-log".to_owned())
-            .spawn(move || serve(disk, &receiver))
+            .spawn(move || serve(log, &receiver))
             .map_err(|source| LogError::Io { action: "starting a thread for", path, source })?;
         Ok(Self { requests, thread: Arc::new(Mutex::new(Some(thread))) })
     }
@@ -103,13 +100,13 @@ impl Worker {
     }
 }
 
-fn serve(mut disk: Disk, requests: &mpsc::Receiver<Request>) {
+fn serve(mut log: Witnessed, requests: &mpsc::Receiver<Request>) {
     loop {
-        let request = if disk.must_sweep() || disk.mark_unwritten() {
-            match requests.recv_timeout(IDLE) {
+        let request = if let Some(wait) = next_chore(&log) {
+            match requests.recv_timeout(wait) {
                 Ok(request) => Some(request),
                 Err(mpsc::RecvTimeoutError::Timeout) => None,
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return sync(&mut log),
             }
         } else {
             match requests.recv() {
@@ -119,27 +116,30 @@ fn serve(mut disk: Disk, requests: &mpsc::Receiver<Request>) {
         };
         // A reply that nobody waits for any more is dropped.
         match request {
-            None if disk.mark_unwritten() => write_mark(&mut disk),
-            None => sweep(&mut disk),
-            Some(Request::State(reply)) => drop(reply.send(Ok(disk.summary().clone()))),
+            None if log.mark_unwritten() => write_mark(&mut log),
+            None if log.must_sweep() => sweep(&mut log),
+            None => sync(&mut log),
+            Some(Request::State(reply)) => drop(reply.send(Ok(log.summary().clone()))),
             Some(Request::Read { start, end, max_bytes, reply }) => {
-                drop(reply.send(disk.read(start, end, max_bytes)));
+                drop(reply.send(log.read(start, end, max_bytes)));
             }
             Some(Request::Append { entries, done }) => {
-                done(disk.append(&entries));
-                if disk.must_sweep() {
-                    // Under steady load there is no pause to sweep in.
-                    sweep(&mut disk);
+                done(log.append(&entries));
+                // Under steady load there is no pause to do these in.
+                if log.must_sweep() {
+                    sweep(&mut log);
+                }
+                if log.sync_due().is_some_and(|due| due.is_zero()) {
+                    sync(&mut log);
                 }
             }
-            Some(Request::SaveVote(vote, reply)) => drop(reply.send(disk.save_vote(vote))),
-            Some(Request::SaveCommitted(committed, reply)) => {
-                drop(reply.send(disk.save_committed(committed)))
-            }
-            Some(Request::Truncate(index, reply)) => drop(reply.send(disk.truncate(index))),
-            Some(Request::Purge(upto, reply)) => drop(reply.send(disk.purge(upto))),
+            Some(Request::SaveVote(vote, reply)) => drop(reply.send(log.save_vote(vote))),
+            Some(Request::SaveCommitted(committed, reply)) => drop(reply.send(log.save_committed(committed))),
+            Some(Request::Truncate(index, reply)) => drop(reply.send(log.truncate(index))),
+            Some(Request::Purge(upto, reply)) => drop(reply.send(log.purge(upto))),
             Some(Request::Close(closed)) => {
-                drop(disk);
+                sync(&mut log);
+                drop(log);
                 let _ = closed.send(());
                 return;
             }
@@ -147,18 +147,33 @@ fn serve(mut disk: Disk, requests: &mpsc::Receiver<Request>) {
     }
 }
 
+/// How long the thread may wait for a request before it has something to do by itself.
+fn next_chore(log: &Witnessed) -> Option<Duration> {
+    if log.must_sweep() || log.mark_unwritten() { Some(IDLE) } else { log.sync_due() }
+}
+
 /// Without the mark a restarted node waits for a quorum before it shows its last entries; a broken disk shows in the next
 /// append, which is fatal.
-fn write_mark(disk: &mut Disk) {
-    if let Err(error) = disk.write_mark() {
+fn write_mark(log: &mut Witnessed) {
+    if let Err(error) = log.write_mark() {
         tracing::warn!(error = &error as &dyn std::error::Error, "writing the commit mark failed");
     }
 }
 
 /// A step that fails is tried again with the next one; a broken disk shows in the next append, which is fatal.
-fn sweep(disk: &mut Disk) {
-    if let Err(error) = disk.sweep() {
+fn sweep(log: &mut Witnessed) {
+    if let Err(error) = log.sweep() {
         tracing::warn!(error = &error as &dyn std::error::Error, "removing purged entries failed");
+    }
+}
+
+/// Until it is synced, the witness promises less than the log holds; it is tried again.
+fn sync(log: &mut Witnessed) {
+    if log.sync_due().is_none() {
+        return;
+    }
+    if let Err(error) = log.sync() {
+        tracing::warn!(error = &error as &dyn std::error::Error, "syncing the log's witness failed");
     }
 }
 

@@ -13,14 +13,17 @@ use openraft::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::{batch::Batch, log_store::LogStore};
+use crate::{
+    batch::Batch,
+    log_store::{LogPlace, LogStore},
+};
 
 struct Builder;
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
         let dir = tempfile::tempdir().unwrap();
-        let log = LogStore::open(&dir.path().join("log"), 1).unwrap();
+        let log = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
         let (snapshots, restored) = Snapshots::open(&dir.path().join("snapshots")).unwrap();
         let machine = StateMachine::new(Arc::new(snapshots), restored, Metrics::default());
         Ok((dir, log, machine))
