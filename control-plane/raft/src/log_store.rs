@@ -75,6 +75,9 @@ pub enum LogError {
 pub(crate) struct LogStore {
     worker: Worker,
     tail: Arc<Mutex<Tail>>,
+    owner: NodeId,
+    /// A seeded bug: a restarted leader goes on in its old term.
+    resumes_leadership: bool,
 }
 
 impl LogStore {
@@ -83,7 +86,14 @@ impl LogStore {
         Ok(Self {
             worker: Worker::start(rebuild::open(dir, owner, rebuild::MIN_BYTES)?)?,
             tail: Arc::default(),
+            owner,
+            resumes_leadership: false,
         })
+    }
+
+    /// Brings a bug back: see [`RaftOptions`](crate::RaftOptions).
+    pub(crate) fn resume_leadership(&mut self, resumes: bool) {
+        self.resumes_leadership = resumes;
     }
 
     /// Closes the database; later calls fail. Returns when its files are free to be opened again.
@@ -150,8 +160,18 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.worker.save_vote(*vote).await.map_err(|e| StorageIOError::write_vote(AnyError::new(&e)))?)
     }
 
+    /// The vote that openraft starts from. A node's own vote comes back as not committed, which makes it a follower that
+    /// has to be elected again, in a new term. openraft would lead on in the old term: the commit mark on disk may lie
+    /// behind what was acknowledged, and the first entry of the old term with it, so a read would be answered from before
+    /// an acknowledged write.
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        Ok(self.worker.state().await.map_err(|e| StorageIOError::read_vote(AnyError::new(&e)))?.vote)
+        let state = self.worker.state().await.map_err(|e| StorageIOError::read_vote(AnyError::new(&e)))?;
+        Ok(state.vote.map(|mut vote| {
+            if vote.leader_id.node_id == self.owner && !self.resumes_leadership {
+                vote.committed = false;
+            }
+            vote
+        }))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {

@@ -4,6 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use hanse_proto::raft::ControlNode;
 
+use crate::seeded::seeded;
+
 /// Where the log and the snapshots are, in a node's data directory.
 pub const LOG_DIR: &str = "raft";
 
@@ -22,6 +24,9 @@ pub struct RaftOptions {
     pub timing: Timing,
     /// When the log is replaced by a snapshot.
     pub compaction: Compaction,
+    /// A seeded bug, dev builds only: a restarted leader goes on in its old term, and a leader answers a read with what it
+    /// has applied instead of waiting for its term's own entry.
+    pub(crate) read_index_without_own_term: bool,
 }
 
 impl RaftOptions {
@@ -34,6 +39,7 @@ impl RaftOptions {
             self_node,
             timing: Timing::default(),
             compaction: Compaction::default(),
+            read_index_without_own_term: seeded("read-index-without-own-term"),
         }
     }
 }
