@@ -49,20 +49,21 @@ impl Answer {
 impl Client {
     /// A client that trusts the certificates in this PEM file, or nobody without one.
     pub fn new(ca_file: Option<&Path>) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        if let Some(path) = ca_file {
-            for certificate in CertificateDer::pem_file_iter(path)? {
-                roots.add(certificate?)?;
-            }
-        }
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls_config(ca_file)?;
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         Ok(Self { inner: HyperClient::builder(TokioExecutor::new()).build(connector) })
+    }
+
+    /// A client whose every call has a connection of its own and is sent at most once. The other one, as most do, sends a
+    /// request again when the kept connection it went over turns out to be closed.
+    pub fn once(ca_file: Option<&Path>) -> Result<Self> {
+        let tls = tls_config(ca_file)?;
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let mut builder = HyperClient::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(0).retry_canceled_requests(false);
+        Ok(Self { inner: builder.build(connector) })
     }
 
     /// One call with these headers and body.
@@ -94,4 +95,27 @@ impl Client {
     pub async fn get(&self, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         self.call("GET", url, headers, Bytes::new()).await
     }
+}
+
+/// TLS of a client without a certificate that trusts the certificates in this PEM file, or nobody without one.
+pub(crate) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = ca_file {
+        for certificate in CertificateDer::pem_file_iter(path)? {
+            roots.add(certificate?)?;
+        }
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// Whether a call failed before anything of it was sent: there was no connection.
+pub(crate) fn never_sent(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
 }

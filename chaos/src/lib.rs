@@ -5,6 +5,7 @@
 //!   of its own, on loopback or in network namespaces.
 //! - [`load`]: open-loop load and the ledger, from which alone verdicts about traffic come.
 //! - [`process`], [`netns`], [`delay`]: kill, freeze and restart; cut links; slow links.
+//! - [`history`]: what concurrent clients of the operator API were answered under faults, and whether that can be.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
 //!
 //! Knows the product by its binary and its documents only: nothing of ours is a dependency.
@@ -13,6 +14,7 @@ pub mod bench;
 pub mod delay;
 mod federation;
 mod flaky;
+pub mod history;
 mod http;
 pub mod load;
 pub mod netns;

@@ -3,7 +3,10 @@
 use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use hanse_chaos::bench::{MissingPeer, walk};
+use hanse_chaos::{
+    bench::{MissingPeer, walk},
+    history::{self, HistoriesArgs},
+};
 
 /// Something failed, and nothing was measured.
 const FAILED: u8 = 1;
@@ -22,6 +25,8 @@ struct Arguments {
 enum Command {
     /// Measure: a table for people on standard error, one line of JSON on standard output
     Bench(BenchArgs),
+    /// Judge: concurrent operations through all control nodes under faults, and whether their answers agree
+    Histories(HistoriesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -38,8 +43,11 @@ enum Bench {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Bench(BenchArgs { bench: Bench::Walk(args) }) = Arguments::parse().command;
-    let Err(error) = walk::run(&args).await else { return ExitCode::SUCCESS };
+    let outcome = match Arguments::parse().command {
+        Command::Bench(BenchArgs { bench: Bench::Walk(args) }) => walk::run(&args).await,
+        Command::Histories(args) => history::histories(&args).await,
+    };
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
     // Nobody is left to tell if this fails.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::from(if error.is::<MissingPeer>() { MISSING_PEER } else { FAILED })

@@ -49,6 +49,8 @@ pub struct WorldOptions {
     pub gateway_workers: Option<usize>,
     /// The road between control plane and agents, up and down; none: they are next to each other.
     pub road: Option<[Way; 2]>,
+    /// A bug that is brought back in every node, which must be a dev build.
+    pub seeded_bug: Option<String>,
 }
 
 impl Default for WorldOptions {
@@ -60,6 +62,7 @@ impl Default for WorldOptions {
             regions: vec!["eu-west".into(), "us-east".into()],
             gateway_workers: None,
             road: None,
+            seeded_bug: None,
         }
     }
 }

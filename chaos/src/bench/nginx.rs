@@ -76,6 +76,7 @@ impl Nginx {
             program: program.to_owned(),
             arguments: vec!["-c".into(), config.to_string_lossy().into_owned()],
             namespace: None,
+            seeded_bug: None,
             log: dir.join("log"),
         };
         let nginx = Self { process: Process::start(launch)?, address };
