@@ -27,7 +27,10 @@ use openraft::{
 use parking_lot::Mutex;
 
 use self::{tail::Tail, worker::Worker};
-use crate::type_config::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote};
+use crate::{
+    options::RaftOptions,
+    type_config::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote},
+};
 
 /// One read for a follower stops beyond this many bytes: far below what one message may carry, and small enough to
 /// arrive within a heartbeat on a slow road.
@@ -78,6 +81,8 @@ pub(crate) struct LogStore {
     owner: NodeId,
     /// A seeded bug: a restarted leader goes on in its old term.
     resumes_leadership: bool,
+    /// Seeded: the commit mark never reaches the disk.
+    loses_mark: bool,
 }
 
 impl LogStore {
@@ -88,12 +93,14 @@ impl LogStore {
             tail: Arc::default(),
             owner,
             resumes_leadership: false,
+            loses_mark: false,
         })
     }
 
-    /// Brings a bug back: see [`RaftOptions`](crate::RaftOptions).
-    pub(crate) fn resume_leadership(&mut self, resumes: bool) {
-        self.resumes_leadership = resumes;
+    /// Brings bugs back: see [`RaftOptions`].
+    pub(crate) fn seed(&mut self, options: &RaftOptions) {
+        self.resumes_leadership = options.read_index_without_own_term;
+        self.loses_mark = options.commit_mark_lost;
     }
 
     /// Closes the database; later calls fail. Returns when its files are free to be opened again.
@@ -175,6 +182,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        if self.loses_mark {
+            return Ok(());
+        }
         Ok(self
             .worker
             .save_committed(committed)

@@ -27,11 +27,14 @@ pub struct RaftOptions {
     /// A seeded bug, dev builds only: a restarted leader goes on in its old term, and a leader answers a read with what it
     /// has applied instead of waiting for its term's own entry.
     pub(crate) read_index_without_own_term: bool,
+    /// Dev builds only: no commit mark reaches the disk, as at the worst loss of power. A restart must bear it.
+    pub(crate) commit_mark_lost: bool,
 }
 
 impl RaftOptions {
     /// Defaults for the node that `self_node` describes.
     pub fn new(self_node: ControlNode, data_dir: impl Into<PathBuf>) -> Self {
+        let read_index_without_own_term = seeded("read-index-without-own-term");
         Self {
             id: self_node.id,
             name: self_node.name.clone(),
@@ -39,7 +42,9 @@ impl RaftOptions {
             self_node,
             timing: Timing::default(),
             compaction: Compaction::default(),
-            read_index_without_own_term: seeded("read-index-without-own-term"),
+            read_index_without_own_term,
+            // The further the mark lies behind, the longer the bug shows.
+            commit_mark_lost: read_index_without_own_term || seeded("commit-mark-lost"),
         }
     }
 }

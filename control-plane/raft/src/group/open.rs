@@ -142,7 +142,7 @@ async fn open_stores(options: RaftOptions) -> Result<Stores, GroupError> {
         tokio::task::spawn_blocking(move || LogStore::open(&dir, options.id)).await
     };
     let mut log = log.map_err(|_| GroupError::Stopped(Fatal::Panicked))??;
-    log.resume_leadership(options.read_index_without_own_term);
+    log.seed(&options);
     let purged = log.purged().await?;
     let opened = tokio::task::spawn_blocking(move || open_snapshots(&dir.join("snapshots"), purged)).await;
     let (snapshots, restored) = match opened.unwrap_or_else(|error| Err(SnapshotError::Interrupted(error))) {
