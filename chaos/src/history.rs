@@ -24,6 +24,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+pub use faults::Fault;
 pub use judge::{Verdict, Violation, judge};
 pub use operation::{Action, Operation, Outcome, Seen};
 pub use porcupine::{Porcupine, go_is_missing};

@@ -55,14 +55,14 @@ impl Client {
         Ok(Self { inner: HyperClient::builder(TokioExecutor::new()).build(connector) })
     }
 
-    /// A client whose every call has a connection of its own and is sent at most once. The other one, as most do, sends a
-    /// request again when the kept connection it went over turns out to be closed.
-    pub fn once(ca_file: Option<&Path>) -> Result<Self> {
+    /// A client that sends every request at most once. The other one, as most do, sends a request again when the kept
+    /// connection it went over turns out to be closed.
+    pub fn without_retries(ca_file: Option<&Path>) -> Result<Self> {
         let tls = tls_config(ca_file)?;
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         let mut builder = HyperClient::builder(TokioExecutor::new());
-        builder.pool_max_idle_per_host(0).retry_canceled_requests(false);
+        builder.retry_canceled_requests(false);
         Ok(Self { inner: builder.build(connector) })
     }
 

@@ -23,8 +23,8 @@ const PLANS: &str = "/v1/organizations/default/plans";
 /// The label that holds the number of the operation that wrote a key.
 const WRITTEN_BY: &str = "written-by";
 
-/// Does operations and says what became of each. One connection each, and nothing is sent again: a client that repeats by
-/// itself makes its own history untrue.
+/// Does operations and says what became of each. Nothing is sent again: a client that repeats by itself makes its own history
+/// untrue.
 #[derive(Debug, Clone)]
 pub(super) struct HistoryClient {
     client: Client,
@@ -45,7 +45,7 @@ pub(super) struct Who {
 
 impl HistoryClient {
     pub(super) fn new(ca_file: &Path, token: &str, nodes: Vec<(String, String)>) -> Result<Self> {
-        let client = Client::once(Some(ca_file))?;
+        let client = Client::without_retries(Some(ca_file))?;
         Ok(Self { client, bearer: format!("Bearer {token}"), nodes, epoch: Instant::now() })
     }
 
@@ -63,9 +63,8 @@ impl HistoryClient {
         let start_ns = self.now_ns();
         let answer = timeout(GIVES_UP, self.ask(url, who.id, &action)).await;
         let outcome = match answer {
-            Ok(Ok(answer)) => {
-                outcome(&action, &answer).unwrap_or_else(|error| Outcome::Unknown { why: format!("{error:#}") })
-            }
+            Ok(Ok(answer)) => outcome(&action, &answer)
+                .unwrap_or_else(|error| Outcome::Unknown { why: format!("{error:#}") }),
             Ok(Err(error)) if never_sent(&error) => Outcome::Refused { why: "not-sent".to_owned() },
             Ok(Err(error)) => Outcome::Unknown { why: format!("{error:#}") },
             Err(_) => Outcome::Unknown { why: "gave up".to_owned() },
@@ -178,7 +177,8 @@ mod tests {
         check(&read, answer(200, &[("hanse-revision", "41")], shown), seen(false));
         let headers = [("hanse-revision", "41"), ("hanse-restarted", "true")];
         check(&read, answer(200, &headers, shown), seen(true));
-        let list = format!(r#"{{"items": [{shown}, {{"name": "unlimited", "labels": {{}}, "revision": 3}}]}}"#);
+        let list =
+            format!(r#"{{"items": [{shown}, {{"name": "unlimited", "labels": {{}}, "revision": 3}}]}}"#);
         check(&Action::List, answer(200, &[("hanse-revision", "41")], &list), seen(false));
         let missing = Outcome::Missing { restarted: false };
         check(&read, answer(404, &[], &problem("not-found")), missing);

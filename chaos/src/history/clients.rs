@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use super::{
     client::{HistoryClient, Who},
@@ -23,8 +23,12 @@ const CLIENTS: usize = 12;
 /// Keys: few, so that clients meet.
 pub(super) const KEYS: usize = 5;
 
-/// A client thinks up to so long between two operations.
-const THINKS_MS: usize = 24;
+/// A client thinks up to so long between two operations. Short: what goes wrong when a leader is lost shows in what was
+/// acknowledged milliseconds before, and is read milliseconds after another one leads.
+const THINKS_MS: usize = 6;
+
+/// For the next write to be acknowledged where there is a quorum: milliseconds, and an election before.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The history as it grows.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +36,7 @@ pub(super) struct Recorder {
     operations: Arc<Mutex<Vec<Operation>>>,
     last_id: Arc<AtomicU64>,
     last_client: Arc<AtomicU64>,
+    acknowledged: watch::Sender<u64>,
 }
 
 impl Recorder {
@@ -45,8 +50,18 @@ impl Recorder {
     ) -> Operation {
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let operation = client.execute(Who { id, client: who, node }, action).await;
+        if operation.is_acknowledged() {
+            self.acknowledged.send_modify(|count| *count += 1);
+        }
         self.operations.lock().unwrap_or_else(PoisonError::into_inner).push(operation.clone());
         operation
+    }
+
+    /// Resolves when the next write is acknowledged, or when that takes long.
+    pub(super) async fn next_acknowledged(&self) {
+        let mut acknowledged = self.acknowledged.subscribe();
+        // Without a quorum there is none, and the fault happens all the same.
+        let _ = timeout(ACKNOWLEDGED_WITHIN, acknowledged.changed()).await;
     }
 
     /// A number for a client.

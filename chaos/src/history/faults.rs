@@ -3,9 +3,10 @@
 use std::{fmt, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use tokio::time::sleep;
 
-use super::random::Random;
+use super::{clients::Recorder, random::Random};
 use crate::{
     netns::Cut,
     world::{Placement, Role, World},
@@ -18,8 +19,8 @@ const AWAY: Duration = Duration::from_millis(2_500);
 const BETWEEN: Duration = Duration::from_millis(1_500);
 
 /// One fault, and its repair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fault {
     /// The leader is killed and started again at once: before the others elect another one.
     RestartLeader,
     /// The leader is killed and started again when another one leads.
@@ -65,11 +66,14 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn new(seed: u64, placement: Placement) -> Self {
+    pub(super) fn new(seed: u64, placement: Placement, only: Option<Fault>) -> Self {
         let mut kinds = ON_LOOPBACK.to_vec();
         kinds.push(Fault::RestartLeader);
         if placement == Placement::Namespaces {
             kinds.extend(IN_NAMESPACES);
+        }
+        if let Some(only) = only {
+            kinds = vec![only];
         }
         Self { random: Random::new(seed, 0), kinds, deck: Vec::new() }
     }
@@ -83,13 +87,15 @@ impl Faults {
     }
 
     /// One fault from its beginning to a pause after its repair; what it was.
-    pub(super) async fn one(&mut self, world: &mut World) -> Result<Fault> {
+    pub(super) async fn one(&mut self, world: &mut World, recorder: &Recorder) -> Result<Fault> {
         let fault = self.next();
         let nodes = world.of_role(Role::Server);
         ensure!(nodes.len() == 3, "histories are made with three control nodes");
         let leader = leader_of(world, &nodes).await.unwrap_or_else(|| nodes[self.random.below(3)].clone());
         let any = nodes[self.random.below(3)].clone();
         let others: Vec<_> = nodes.iter().filter(|node| **node != leader).cloned().collect();
+        // What was acknowledged a moment ago is what is lost or forgotten, if anything is.
+        recorder.next_acknowledged().await;
         self.do_it(world, fault, &nodes, &leader, &any, &others).await.with_context(|| fault.to_string())?;
         sleep(BETWEEN).await;
         Ok(fault)
@@ -190,13 +196,16 @@ mod tests {
 
     #[test]
     fn every_kind_comes_before_any_comes_again() {
-        let mut faults = Faults::new(7, Placement::Namespaces);
+        let mut faults = Faults::new(7, Placement::Namespaces, None);
         let first: Vec<_> = (0..11).map(|_| faults.next()).collect();
         for kind in ON_LOOPBACK.iter().chain(&IN_NAMESPACES) {
             assert!(first.contains(kind), "{kind} is not in {first:?}");
         }
         assert_eq!(first.iter().filter(|fault| **fault == Fault::RestartLeader).count(), 2);
-        let mut loopback = Faults::new(7, Placement::Loopback);
-        assert!((0..30).all(|_| !IN_NAMESPACES.contains(&loopback.next())), "links on loopback cannot be cut");
+        let mut loopback = Faults::new(7, Placement::Loopback, None);
+        assert!(
+            (0..30).all(|_| !IN_NAMESPACES.contains(&loopback.next())),
+            "links on loopback cannot be cut"
+        );
     }
 }

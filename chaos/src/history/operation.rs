@@ -107,6 +107,13 @@ pub struct Seen {
     pub revision: u64,
 }
 
+impl Operation {
+    /// Whether it is a write that was acknowledged.
+    pub fn is_acknowledged(&self) -> bool {
+        !self.action.writes().is_empty() && matches!(self.outcome, Outcome::Ok { .. })
+    }
+}
+
 impl Action {
     /// The keys that it writes.
     pub fn writes(&self) -> &[String] {

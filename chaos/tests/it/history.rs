@@ -18,7 +18,8 @@ const OPERATIONS: usize = 2_000;
 const SEED: u64 = 9;
 
 /// What the seeded bug `read-index-without-own-term` gave, in short.
-const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/history/testdata/read-index-without-own-term.jsonl");
+const RECORDED: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/src/history/testdata/read-index-without-own-term.jsonl");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_under_faults_are_those_of_one_copy() -> Result<()> {
@@ -26,7 +27,8 @@ async fn answers_under_faults_are_those_of_one_copy() -> Result<()> {
     if let Some(missing) = missing {
         say(format!("on loopback, so no links are cut: {missing}"));
     }
-    let report = history::run(&Options { length: LENGTH, seed: SEED, bug: None, placement }).await?;
+    let report =
+        history::run(&Options { length: LENGTH, seed: SEED, bug: None, only: None, placement }).await?;
     for (fault, count) in &report.faults {
         say(format!("{count:>4} × {fault}"));
     }

@@ -175,10 +175,7 @@ fn what_was_refused_is_never_seen_and_what_is_unknown_at_most_once() {
         .on("n1", 2..3, write("a"), unknown())
         .on("n2", 4..5, read("a"), saw(11, &[("a", 2, 11)]))
         .on("n2", 6..7, read("a"), saw(12, &[("a", 2, 12)]))
-        .breaks(&[
-            ("an operation happens once", 4),
-            ("a read shows the state of its revision", 4),
-        ]);
+        .breaks(&[("an operation happens once", 4), ("a read shows the state of its revision", 4)]);
     let verdict = Histories::new()
         .on("n1", 2..3, write("a"), unknown())
         .on("n2", 4..5, read("a"), saw(11, &[("a", 2, 11)]))
@@ -245,7 +242,22 @@ fn a_stale_read_goes_back_only_if_it_says_so() {
 
 #[test]
 fn numbers_are_unique() {
-    let mut twice = Histories::new().on("n1", 2..3, write("a"), refused("no-quorum"));
-    twice.0[1].id = 1;
-    twice.breaks(&[("numbers are unique", 1)]);
+    let mut twice = Histories::new()
+        .on("n1", 2..3, write("a"), refused("no-quorum"))
+        .on("n1", 4..5, write("b"), refused("no-quorum"));
+    twice.0[2].id = 2;
+    twice.breaks(&[("numbers are unique", 2)]);
+}
+
+/// What real processes gave with the seeded bug, cut to the tenth of a second around one read.
+#[test]
+fn what_the_seeded_bug_gave_is_refused() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/history/testdata/read-index-without-own-term.jsonl");
+    let mut history = crate::history::read(path.as_ref()).unwrap();
+    let verdict = judge(&history);
+    let found: Vec<_> =
+        verdict.violations.iter().map(|violation| (violation.rule, violation.operation)).collect();
+    assert_eq!(found, [("a read is not from before what was seen", 5855)], "{verdict}");
+    history.retain(|operation| operation.id != 5855);
+    judge(&history).checked().unwrap();
 }

@@ -95,8 +95,7 @@ impl Versions {
     }
 
     pub(super) fn unknown_seen(&self, history: &[Operation]) -> usize {
-        let unknown =
-            history.iter().filter(|operation| matches!(operation.outcome, Outcome::Unknown { .. }));
+        let unknown = history.iter().filter(|operation| matches!(operation.outcome, Outcome::Unknown { .. }));
         unknown.filter(|operation| self.effects.contains_key(&operation.id)).count()
     }
 
