@@ -55,6 +55,17 @@ impl Client {
         Ok(Self { inner: HyperClient::builder(TokioExecutor::new()).build(connector) })
     }
 
+    /// A client that sends every request at most once. The other one, as most do, sends a request again when the kept
+    /// connection it went over turns out to be closed.
+    pub fn without_retries(ca_file: Option<&Path>) -> Result<Self> {
+        let tls = tls_config(ca_file)?;
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let mut builder = HyperClient::builder(TokioExecutor::new());
+        builder.retry_canceled_requests(false);
+        Ok(Self { inner: builder.build(connector) })
+    }
+
     /// One call with these headers and body.
     pub async fn call(
         &self,
@@ -99,4 +110,12 @@ pub(crate) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+/// Whether a call failed before anything of it was sent: there was no connection.
+pub(crate) fn never_sent(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
 }

@@ -6,6 +6,7 @@
 //! - [`load`]: open-loop load and the ledger, from which alone verdicts about traffic come.
 //! - [`process`], [`netns`], [`delay`]: kill, freeze and restart; cut links; slow links.
 //! - [`mod@attack`]: what a peer may try at a port, and what honest clients beside it notice.
+//! - [`history`]: what concurrent clients of the operator API were answered under faults, and whether that can be.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
 //!
 //! Knows the product by its binary and its documents only: nothing of ours is a dependency.
@@ -15,6 +16,7 @@ pub mod bench;
 pub mod delay;
 mod federation;
 mod flaky;
+pub mod history;
 mod http;
 pub mod load;
 pub mod netns;

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use hanse_chaos::{
     attack::{self, AttackArgs},
     bench::{MissingPeer, walk},
+    history::{self, HistoriesArgs},
 };
 
 /// Something failed, and nothing was measured.
@@ -27,6 +28,8 @@ enum Command {
     Bench(BenchArgs),
     /// Attack a federation's ports beside honest clients: a table on standard error, one line of JSON on standard output
     Attack(AttackArgs),
+    /// Judge: concurrent operations through all control nodes under faults, and whether their answers agree
+    Histories(HistoriesArgs),
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +49,7 @@ async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(BenchArgs { bench: Bench::Walk(args) }) => walk::run(&args).await,
         Command::Attack(args) => attack::run(&args).await,
+        Command::Histories(args) => history::histories(&args).await,
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     // Nobody is left to tell if this fails.

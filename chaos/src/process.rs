@@ -25,6 +25,8 @@ const ENDS_WITHIN: Duration = Duration::from_secs(5);
 const STOP_ON_STDIN_CLOSE: &str = "HANSE_STOP_ON_STDIN_CLOSE";
 /// The one of our variables that children get: how much they log.
 const LOG: &str = "HANSE_LOG";
+/// Brings a bug back in a dev build, to prove that a checker notices it.
+const SEEDED_BUG: &str = "HANSE_SEEDED_BUG";
 
 /// What to start, and where: enough to start it again as it was.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub struct Launch {
     pub namespace: Option<String>,
     /// Descriptors it may have; none: as many as the harness.
     pub descriptors: Option<u32>,
+    /// The bug that is brought back in it (`HANSE_SEEDED_BUG`), if it is a dev build.
+    pub seeded_bug: Option<String>,
     /// Where its output is appended.
     pub log: PathBuf,
 }
@@ -191,6 +195,9 @@ impl Launch {
                 command.env_remove(variable);
             }
         }
+        if let Some(bug) = &self.seeded_bug {
+            command.env(SEEDED_BUG, bug);
+        }
         command
     }
 }
@@ -262,6 +269,7 @@ mod tests {
             arguments: vec!["60".into()],
             namespace: None,
             descriptors: None,
+            seeded_bug: None,
             log: dir.join("log"),
         }
     }

@@ -51,6 +51,8 @@ pub struct WorldOptions {
     pub road: Option<[Way; 2]>,
     /// Descriptors that each node may have (RLIMIT_NOFILE, soft and hard); none: as many as the harness.
     pub descriptors: Option<u32>,
+    /// A bug that is brought back in every node, which must be a dev build.
+    pub seeded_bug: Option<String>,
 }
 
 impl Default for WorldOptions {
@@ -63,6 +65,7 @@ impl Default for WorldOptions {
             gateway_workers: None,
             road: None,
             descriptors: None,
+            seeded_bug: None,
         }
     }
 }

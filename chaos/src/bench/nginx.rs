@@ -77,6 +77,7 @@ impl Nginx {
             arguments: vec!["-c".into(), config.to_string_lossy().into_owned()],
             namespace: None,
             descriptors: None,
+            seeded_bug: None,
             log: dir.join("log"),
         };
         let nginx = Self { process: Process::start(launch)?, address };

@@ -117,8 +117,11 @@ impl World {
         for region in &self.options.regions {
             manifests += &format!("---\nkind: Region\nname: {region}\nspec: {{provider: cloud}}\n");
         }
-        let regions = self.options.regions.join(", ");
-        manifests += &format!("---\nkind: Environment\nname: production\nspec: {{regions: [{regions}]}}\n");
+        if !self.options.regions.is_empty() {
+            let regions = self.options.regions.join(", ");
+            manifests +=
+                &format!("---\nkind: Environment\nname: production\nspec: {{regions: [{regions}]}}\n");
+        }
         let ran = self.operator.run(&["apply", "-f", "-"], &manifests, &[])?;
         ensure!(ran.code == 0, "telling the first resources: {}", ran.stderr);
         Ok(())
@@ -207,6 +210,7 @@ impl World {
             arguments: std::iter::once(subcommand.to_owned()).chain(further).collect(),
             namespace,
             descriptors: self.options.descriptors,
+            seeded_bug: self.options.seeded_bug.clone(),
             log: self.node_dir(name).join("log"),
         };
         let process = Process::start(launch)?;

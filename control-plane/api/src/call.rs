@@ -1,5 +1,10 @@
 //! One request, read strictly: what is not understood is refused, never ignored.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
 use hanse_state::{
     Accepted, Change, Command, CommandBody, Outcome, Problem, ProblemName, ResourceKey, Revision, State,
@@ -33,6 +38,8 @@ pub(crate) struct Call {
     query: Vec<(String, String)>,
     /// Empty for operations that take none.
     pub(crate) body: Vec<u8>,
+    /// Whether the answer comes from a state that may be older than what this node showed before it was restarted.
+    restarted: Arc<AtomicBool>,
 }
 
 impl Call {
@@ -62,7 +69,26 @@ impl Call {
         let headers = parts.headers;
         let body =
             if operation.takes_body() { body::read(body, &headers, &api.limits).await? } else { Vec::new() };
-        Ok(Self { api, actor, headers, operation, request_id, path, query, body })
+        let restarted = Arc::default();
+        Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted })
+    }
+
+    /// Tells, once the call was answered, whether the answer must say `restarted`.
+    pub(crate) fn restarted(&self) -> Arc<AtomicBool> {
+        self.restarted.clone()
+    }
+
+    /// Every answer from what this node has goes by here, before it looks.
+    fn note_restart(&self) {
+        if self.api.replicated.restarted() {
+            self.restarted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// What this node has, now.
+    pub(crate) fn current(&self) -> State {
+        self.note_restart();
+        self.api.replicated.current()
     }
 
     /// The path parameter `parameter`, which must be a name.
@@ -111,8 +137,14 @@ impl Call {
         let replicated = &self.api.replicated;
         match (self.text("consistency"), self.number("min_revision")) {
             (None | Some("linearizable"), None) => replicated.read(Consistency::Linearizable).await,
-            (Some("stale"), None) => replicated.read(Consistency::Stale).await,
-            (None, Some(revision)) => self.state_at_least(revision).await,
+            (Some("stale"), None) => {
+                self.note_restart();
+                replicated.read(Consistency::Stale).await
+            }
+            (None, Some(revision)) => {
+                self.note_restart();
+                self.state_at_least(revision).await
+            }
             (Some(_), Some(_)) => Err(bad_request("consistency and min_revision exclude each other")
                 .at("query: min_revision")
                 .remedy("give one of them")),

@@ -191,7 +191,7 @@ fn as_text<S: Serializer>(name: &Name, serializer: S) -> Result<S::Ok, S::Error>
 
 /// The handler.
 pub(crate) async fn answer(call: Call) -> Result<Response, Rejection> {
-    let mut state = call.api.replicated.current();
+    let mut state = call.current();
     let revision = match call.number("revision") {
         Some(revision) => revision,
         None => {

@@ -17,7 +17,7 @@ use crate::{call::Call, rejection::Rejection, routes::json};
 /// `GET /v1/members`: from what this node has; it answers without a quorum too.
 pub(crate) async fn members(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
-    let state = call.api.replicated.current();
+    let state = call.current();
     let items = members_json(&state, &call.api.replicated.group(), &fleet.agents);
     Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
 }

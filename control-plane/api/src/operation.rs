@@ -75,12 +75,12 @@ const CONSISTENCY: Parameter = parameter(
     "consistency",
     Form::Text,
     "`linearizable` (default: sees every write acknowledged before; needs a quorum) or `stale` (what this node has; \
-     always answers)",
+     always answers; never behind an earlier answer of the same node, unless `Hanse-Restarted` says so)",
 );
 const MIN_REVISION: Parameter = parameter(
     "min_revision",
     Form::Number,
-    "Answer from this node's state once it has reached this revision; needs no quorum",
+    "Answer from this node's state once it has reached this revision, which is waited for at most 10 s; needs no quorum",
 );
 
 const GET: &[Parameter] = &[CONSISTENCY, MIN_REVISION];

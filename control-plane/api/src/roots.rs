@@ -24,7 +24,7 @@ const NAMED: usize = 10;
 /// `GET /v1/roots`: from what this node has; it answers without a quorum too.
 pub(crate) async fn roots(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
-    let state = call.api.replicated.current();
+    let state = call.current();
     let participants = participants(&state, &call.api.replicated.group(), &fleet);
     let items = roots_json(&call, &state, &participants);
     Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))

@@ -1,5 +1,7 @@
 //! The router: one entry per operation, one way through it.
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     Router,
     extract::{Request, State},
@@ -34,6 +36,15 @@ async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Res
     let actor =
         if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
     let call = Call::read(api, operation, actor, request).await?;
+    let restarted = call.restarted();
+    let mut response = work(call, operation).await.into_response();
+    if restarted.load(Ordering::Relaxed) {
+        response.headers_mut().insert(RESTARTED_HEADER, HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+async fn work(call: Call, operation: Operation) -> Result<Response, Rejection> {
     match operation {
         Operation::List(kind) => list::list(call, kind).await,
         Operation::Get(kind) => resource::get(call, kind).await,
@@ -99,3 +110,6 @@ pub(crate) fn json(status: StatusCode, revision: hanse_state::Revision, body: se
 
 /// The state's revision after a write, or that a read was answered from.
 pub(crate) const REVISION_HEADER: header::HeaderName = header::HeaderName::from_static("hanse-revision");
+
+/// On an answer from what a node has: it may be older than what the same node answered before its last restart.
+pub(crate) const RESTARTED_HEADER: header::HeaderName = header::HeaderName::from_static("hanse-restarted");

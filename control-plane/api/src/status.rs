@@ -22,7 +22,7 @@ use crate::{
 /// The federation at a glance, from what this node has: it answers without a quorum too.
 pub(crate) async fn status(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
-    let state = call.api.replicated.current();
+    let state = call.current();
     let body = status_json(&state, &call.api.replicated.group(), &fleet);
     Ok(json(StatusCode::OK, state.revision(), body))
 }

@@ -35,7 +35,7 @@ pub(crate) async fn watch(call: Call) -> Result<Response, Rejection> {
         Some(revision) => Some(revision),
         None => call.number("from"),
     };
-    let state = call.api.replicated.current();
+    let state = call.current();
     let position = match from {
         None => state.revision(),
         Some(revision) => remembered(&call, state, revision).await?,

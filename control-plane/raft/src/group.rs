@@ -233,6 +233,10 @@ impl Replicated for RaftGroup {
         Box::pin(self.read_with(consistency))
     }
 
+    fn restarted(&self) -> bool {
+        self.member.restarted()
+    }
+
     fn current(&self) -> State {
         self.member.applied.borrow().state.clone()
     }

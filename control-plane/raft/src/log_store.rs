@@ -31,7 +31,10 @@ use openraft::{
 use parking_lot::Mutex;
 
 use self::{tail::Tail, witnessed::Witnessed, worker::Worker};
-use crate::type_config::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote};
+use crate::{
+    options::RaftOptions,
+    type_config::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote},
+};
 
 /// One read for a follower stops beyond this many bytes: far below what one message may carry, and small enough to
 /// arrive within a heartbeat on a slow road.
@@ -110,13 +113,30 @@ impl LogPlace {
 pub(crate) struct LogStore {
     worker: Worker,
     tail: Arc<Mutex<Tail>>,
+    owner: NodeId,
+    /// A seeded bug: a restarted leader goes on in its old term.
+    resumes_leadership: bool,
+    /// Seeded: the commit mark never reaches the disk.
+    loses_mark: bool,
 }
 
 impl LogStore {
     /// Opens the log at `place`, made if absent, on a thread of its own. Blocks.
     pub(crate) fn open(place: &LogPlace) -> Result<Self, LogError> {
         let log = Witnessed::open(place, rebuild::MIN_BYTES)?;
-        Ok(Self { worker: Worker::start(log)?, tail: Arc::default() })
+        Ok(Self {
+            worker: Worker::start(log)?,
+            tail: Arc::default(),
+            owner: place.owner,
+            resumes_leadership: false,
+            loses_mark: false,
+        })
+    }
+
+    /// Brings bugs back: see [`RaftOptions`].
+    pub(crate) fn seed(&mut self, options: &RaftOptions) {
+        self.resumes_leadership = options.read_index_without_own_term;
+        self.loses_mark = options.commit_mark_lost;
     }
 
     /// Closes the database; later calls fail. Returns when its files are free to be opened again.
@@ -183,11 +203,24 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.worker.save_vote(*vote).await.map_err(|e| StorageIOError::write_vote(AnyError::new(&e)))?)
     }
 
+    /// The vote that openraft starts from. A node's own vote comes back as not committed, which makes it a follower that
+    /// has to be elected again, in a new term. openraft would lead on in the old term: the commit mark on disk may lie
+    /// behind what was acknowledged, and the first entry of the old term with it, so a read would be answered from before
+    /// an acknowledged write.
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        Ok(self.worker.state().await.map_err(|e| StorageIOError::read_vote(AnyError::new(&e)))?.vote)
+        let state = self.worker.state().await.map_err(|e| StorageIOError::read_vote(AnyError::new(&e)))?;
+        Ok(state.vote.map(|mut vote| {
+            if vote.leader_id.node_id == self.owner && !self.resumes_leadership {
+                vote.committed = false;
+            }
+            vote
+        }))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
+        if self.loses_mark {
+            return Ok(());
+        }
         Ok(self
             .worker
             .save_committed(committed)

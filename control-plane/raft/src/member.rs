@@ -1,6 +1,12 @@
 //! This node as a member of the group: what proposing, reading and membership changes share.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hanse_proto::raft::ControlNode;
 use openraft::{
@@ -35,6 +41,11 @@ pub(crate) struct Member {
     pub(crate) reach: Arc<Reach>,
     pub(crate) timing: Timing,
     pub(crate) applied: watch::Receiver<Applied>,
+    /// This node belonged to a group when it was opened, and has not confirmed yet that it shows at least what it showed
+    /// before: the commit mark on disk may lie behind what was applied.
+    pub(crate) restarted: Arc<AtomicBool>,
+    /// A seeded bug: see [`RaftOptions`](crate::RaftOptions).
+    pub(crate) read_index_without_own_term: bool,
 }
 
 /// Where the leader is, as far as this node knows.
@@ -104,9 +115,19 @@ impl Member {
         Some(waited.ok()?.ok()?.clone())
     }
 
-    /// On the leader: makes sure that it still leads, and tells how many entries a read must see.
+    /// Whether this node may still show less than it showed before it was restarted.
+    pub(crate) fn restarted(&self) -> bool {
+        self.restarted.load(Ordering::Acquire)
+    }
+
+    /// On the leader: makes sure that it still leads, and tells how many entries a read must see. That includes the first
+    /// entry of its term, and with it all that former leaders committed: every leader was elected in this life of its
+    /// process, in a term that no process led in before ([`LogStore`](crate::log_store::LogStore) sees to it).
     pub(crate) async fn read_index(&self) -> Result<u64, NoReadIndex> {
         match self.raft.get_read_log_id().await {
+            Ok((_, applied)) if self.read_index_without_own_term => {
+                Ok(applied.map_or(0, |log_id| log_id.index + 1))
+            }
             Ok((read, _)) => Ok(read.map_or(0, |log_id| log_id.index + 1)),
             Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(_))) => Err(NoReadIndex::NotLeader),
             Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(NoReadIndex::NoQuorum),

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use hanse_proto::raft::ControlNode;
 
-use crate::log_store::LogPlace;
+use crate::{log_store::LogPlace, seeded::seeded};
 
 /// Where the log and the snapshots are, in a node's data directory.
 pub const LOG_DIR: &str = "raft";
@@ -30,11 +30,17 @@ pub struct RaftOptions {
     pub timing: Timing,
     /// When the log is replaced by a snapshot.
     pub compaction: Compaction,
+    /// A seeded bug, dev builds only: a restarted leader goes on in its old term, and a leader answers a read with what it
+    /// has applied instead of waiting for its term's own entry.
+    pub(crate) read_index_without_own_term: bool,
+    /// Dev builds only: no commit mark reaches the disk, as at the worst loss of power. A restart must bear it.
+    pub(crate) commit_mark_lost: bool,
 }
 
 impl RaftOptions {
     /// Defaults for the node that `self_node` describes.
     pub fn new(self_node: ControlNode, data_dir: impl Into<PathBuf>) -> Self {
+        let read_index_without_own_term = seeded("read-index-without-own-term");
         Self {
             id: self_node.id,
             name: self_node.name.clone(),
@@ -43,6 +49,9 @@ impl RaftOptions {
             self_node,
             timing: Timing::default(),
             compaction: Compaction::default(),
+            read_index_without_own_term,
+            // The further the mark lies behind, the longer the bug shows.
+            commit_mark_lost: read_index_without_own_term || seeded("commit-mark-lost"),
         }
     }
 }

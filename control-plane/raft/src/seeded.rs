@@ -1,6 +1,9 @@
-//! Bugs that can be brought back by name, so that tests prove that they find them. Not in release builds.
+//! Named bugs that dev builds can bring back, to prove that a checker notices them.
 
-/// Whether the environment asks for the bug of this name.
+/// The variable that names the bug.
+const VARIABLE: &str = "HANSE_SEEDED_BUG";
+
+/// Whether the bug of this name is to be brought back. Never in a release build.
 pub(crate) fn seeded(name: &str) -> bool {
-    cfg!(debug_assertions) && std::env::var_os("HANSE_SEEDED_BUG").is_some_and(|bug| bug == name)
+    cfg!(debug_assertions) && std::env::var(VARIABLE).is_ok_and(|seeded| seeded == name)
 }

@@ -15,9 +15,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Consistency {
     /// Sees every write acknowledged before it began. Needs a quorum.
     Linearizable,
-    /// Whatever this node has applied. Always answers.
+    /// Whatever this node has applied. Always answers. Never goes back behind what the same node answered before, unless
+    /// it was [restarted](Replicated::restarted).
     Stale,
-    /// This node's state once it has reached a revision.
+    /// This node's state once it has reached a revision. Waits as long as the caller does.
     AtLeast(Revision),
 }
 
@@ -32,6 +33,12 @@ pub trait Replicated: Send + Sync + 'static {
 
     /// A consistent copy of the state; O(1), shares structure.
     fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>>;
+
+    /// Whether this node may show less than it showed before its last restart: it has not confirmed since that it has applied
+    /// all that was committed before. Ask before reading: an answer read after `false` is never behind an earlier one.
+    fn restarted(&self) -> bool {
+        false
+    }
 
     /// The state this node has applied, now.
     fn current(&self) -> State;

@@ -340,10 +340,18 @@ fn answers(operation: Operation) -> Vec<(&'static str, Response)> {
 
 fn json(schema: Ref, what: &str) -> ResponseBuilder {
     let revision = HeaderBuilder::new().schema(Some(number("The state's revision"))).build();
+    let restarted = HeaderBuilder::new()
+        .schema(Some(text()))
+        .description(Some(
+            "`true` on an answer from what this node has, while that may be older than what the node answered before its \
+             last restart; absent otherwise",
+        ))
+        .build();
     ResponseBuilder::new()
         .description(what)
         .content(JSON, ContentBuilder::new().schema(Some(schema)).build())
         .header("Hanse-Revision", revision)
+        .header("Hanse-Restarted", restarted)
 }
 
 fn resource(kind: Kind, what: &str) -> Response {

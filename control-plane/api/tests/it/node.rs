@@ -41,6 +41,8 @@ pub(crate) struct SingleNode {
     /// What control nodes say of the roots they believe.
     pub(crate) nodes: Mutex<BTreeMap<String, TrustStatus>>,
     pub(crate) quorum: AtomicBool,
+    /// Whether it says that it was restarted and has not caught up.
+    pub(crate) restarted: AtomicBool,
     pub(crate) projecting: AtomicBool,
     pub(crate) now_ms: AtomicU64,
     pub(crate) proposed: Mutex<Vec<Command>>,
@@ -59,6 +61,7 @@ impl SingleNode {
             silent: Mutex::default(),
             nodes: Mutex::default(),
             quorum: AtomicBool::new(true),
+            restarted: AtomicBool::new(false),
             projecting: AtomicBool::new(true),
             now_ms: AtomicU64::new(START_MS),
             proposed: Mutex::default(),
@@ -195,6 +198,10 @@ impl Replicated for SingleNode {
                 Consistency::AtLeast(revision) => Ok(self.changed_since(revision.saturating_sub(1)).await),
             }
         })
+    }
+
+    fn restarted(&self) -> bool {
+        self.restarted.load(Ordering::SeqCst)
     }
 
     fn current(&self) -> State {

@@ -145,6 +145,38 @@ async fn a_revision_that_never_comes_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
+async fn an_answer_from_what_a_restarted_node_has_says_so() {
+    let api = Api::furnished().await;
+    let now = api.node.revision();
+    let restarted = async |path: &str| {
+        let answer = api.get(path).send().await;
+        answer.headers.get("hanse-restarted").map(|value| value.to_str().unwrap().to_owned())
+    };
+    let region = "/v1/regions/eu";
+    let from_the_node = [
+        format!("{region}?consistency=stale"),
+        format!("{region}?min_revision={now}"),
+        "/v1/regions/there-is-none?consistency=stale".to_owned(),
+        "/v1/regions?consistency=stale".to_owned(),
+        "/v1/status".to_owned(),
+        "/v1/members".to_owned(),
+        "/v1/roots".to_owned(),
+    ];
+    for path in &from_the_node {
+        assert_eq!(restarted(path).await, None, "{path}");
+    }
+    api.node.restarted.store(true, Ordering::SeqCst);
+    for path in &from_the_node {
+        assert_eq!(restarted(path).await.as_deref(), Some("true"), "{path}");
+    }
+    for linearizable in [region, "/v1/regions", "/v1/regions?consistency=linearizable"] {
+        assert_eq!(restarted(linearizable).await, None, "{linearizable}");
+    }
+    api.node.quorum.store(false, Ordering::SeqCst);
+    assert_eq!(restarted(region).await, None, "a refusal shows nothing");
+}
+
+#[tokio::test]
 async fn a_node_without_state_is_alive_but_not_ready() {
     let api = Api::over(SingleNode::empty());
     assert_eq!(api.get("/livez").token("").send().await.expect(200).text, "ok\n");

@@ -6,7 +6,7 @@ use hanse_transport::ClientTls;
 use openraft::ServerState;
 use tokio::{runtime::Builder, sync::watch, time::Duration};
 
-use super::{GroupError, RaftGroup, membership::finish_changes, reports::keep_in_touch};
+use super::{GroupError, RaftGroup, membership::finish_changes, read::confirm_start, reports::keep_in_touch};
 use crate::{
     batcher::Batcher,
     coalesce::Coalesced,
@@ -98,6 +98,8 @@ impl RaftGroup {
             reach,
             timing: options.timing,
             applied,
+            restarted: Arc::new(initialized.into()),
+            read_index_without_own_term: options.read_index_without_own_term,
         };
         handle.spawn(keep_in_touch(member.clone()));
         let (read_index, rounds) = Coalesced::new({
@@ -108,6 +110,7 @@ impl RaftGroup {
             }
         });
         handle.spawn(rounds);
+        handle.spawn(confirm_start(member.clone(), read_index.clone()));
         Ok(Arc::new(Self {
             options,
             member,
@@ -136,7 +139,8 @@ async fn open_stores(options: RaftOptions) -> Result<Stores, GroupError> {
     let dir = options.data_dir.join(LOG_DIR);
     let place = options.log_place();
     let log = tokio::task::spawn_blocking(move || LogStore::open(&place)).await;
-    let log = log.map_err(|_| GroupError::Stopped(Fatal::Panicked))??;
+    let mut log = log.map_err(|_| GroupError::Stopped(Fatal::Panicked))??;
+    log.seed(&options);
     let purged = log.purged().await?;
     let opened = tokio::task::spawn_blocking(move || open_snapshots(&dir.join("snapshots"), purged)).await;
     let (snapshots, restored) = match opened.unwrap_or_else(|error| Err(SnapshotError::Interrupted(error))) {

@@ -1,32 +1,36 @@
 //! Reading.
 
+use std::sync::atomic::Ordering;
+
 use hanse_proto::raft::{ReadIndexRequest, read_index_response};
 use hanse_state::{Problem, ProblemName, Revision, State, port::Consistency};
-use tokio::time::{Duration, Instant, timeout, timeout_at};
+use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::{RaftGroup, stopped};
-use crate::member::{Leader, Member, NoReadIndex};
+use crate::{
+    coalesce::Coalesced,
+    member::{Leader, Member, NoReadIndex},
+};
 
-/// Longest time for a read; one election fits in.
+/// Longest time for a linearizable read; one election fits in.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest time for one attempt to confirm who leads.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Between two attempts to learn, after a start, how much must be shown: short beside an election, which most starts wait for.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
+
 impl RaftGroup {
     pub(super) async fn read_with(&self, consistency: Consistency) -> Result<State, Problem> {
-        let deadline = Instant::now() + READ_TIMEOUT;
         match consistency {
             Consistency::Stale => Ok(self.member.applied.borrow().state.clone()),
             Consistency::AtLeast(revision) => {
-                let reached =
-                    self.member.applied_where(deadline, |applied| applied.state.revision() >= revision).await;
-                reached.map(|applied| applied.state).ok_or_else(|| {
-                    let now = self.member.applied.borrow().state.revision();
-                    unready(format!("this node is at revision {now} and did not reach {revision} in time"))
-                })
+                let mut applied = self.member.applied.clone();
+                let reached = applied.wait_for(|applied| applied.state.revision() >= revision).await;
+                reached.map(|applied| applied.state.clone()).map_err(|_| stopped())
             }
-            Consistency::Linearizable => self.read_linearizable(deadline).await,
+            Consistency::Linearizable => self.read_linearizable(Instant::now() + READ_TIMEOUT).await,
         }
     }
 
@@ -68,6 +72,25 @@ impl RaftGroup {
         }
         // The replica has stopped: nothing will change any more.
         std::future::pending().await
+    }
+}
+
+/// After a start: learns from a leader how much was committed, and waits until that is applied here. From then on this node
+/// shows at least what it ever showed, for that was committed before it was shown.
+pub(super) async fn confirm_start(member: Member, read_index: Coalesced<Result<u64, NoReadIndex>>) {
+    while member.restarted() {
+        match read_index.ask().await {
+            Some(Ok(count)) => {
+                // A leader that is lost meanwhile is asked for no more than this.
+                if member.applied(count, Instant::now() + READ_TIMEOUT).await.is_some() {
+                    member.restarted.store(false, Ordering::Release);
+                }
+            }
+            Some(Err(NoReadIndex::Stopped)) | None => return,
+            Some(Err(NoReadIndex::NotLeader | NoReadIndex::NoQuorum | NoReadIndex::NoAnswer)) => {
+                sleep(CONFIRM_PAUSE).await;
+            }
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! One replica without a network.
+//! One replica without a network; in [`restart`], three with one.
+
+mod restart;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -193,4 +195,35 @@ async fn only_what_is_applied_counts_as_up_to_date() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     group.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_revision_is_waited_for_as_long_as_the_caller_waits() {
+    let (_dir, group) = first_voter().await;
+    group.propose(command()).await.unwrap();
+    let next = group.current().revision() + 1;
+    tokio::time::pause();
+    let waited = timeout(Duration::from_secs(60), group.read(Consistency::AtLeast(next))).await;
+    assert!(waited.is_err(), "{:?}", waited.map(|read| read.map(|state| state.revision())));
+    tokio::time::resume();
+    let reached = group.read(Consistency::AtLeast(next - 1)).await.unwrap();
+    assert_eq!(reached.revision(), next - 1);
+    group.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_own_vote_comes_back_as_not_committed_and_a_foreign_one_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    for (kept, read) in [
+        (Vote::new_committed(3, 1), Vote::new(3, 1)),
+        (Vote::new(4, 1), Vote::new(4, 1)),
+        (Vote::new_committed(5, 2), Vote::new_committed(5, 2)),
+    ] {
+        let mut log = LogStore::open(&crate::log_store::LogPlace::new(dir.path(), 1)).unwrap();
+        log.save_vote(&kept).await.unwrap();
+        log.close().await;
+        let mut log = LogStore::open(&crate::log_store::LogPlace::new(dir.path(), 1)).unwrap();
+        assert_eq!(log.read_vote().await.unwrap(), Some(read));
+        log.close().await;
+    }
 }

@@ -58,13 +58,13 @@ async fn what_was_written_is_there_after_reopening() {
     ];
     {
         let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
-        store.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+        store.save_vote(&Vote::new_committed(1, 2)).await.unwrap();
         store.blocking_append(written.clone()).await.unwrap();
         store.save_committed(Some(log_id(1, 3))).await.unwrap();
         store.close().await;
     }
     let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
-    assert_eq!(store.read_vote().await.unwrap(), Some(Vote::new_committed(1, 1)));
+    assert_eq!(store.read_vote().await.unwrap(), Some(Vote::new_committed(1, 2)));
     assert_eq!(store.read_committed().await.unwrap(), Some(log_id(1, 3)));
     assert_eq!(state(&mut store).await, (None, Some(log_id(1, 4))));
     assert_eq!(store.try_get_log_entries(..).await.unwrap(), written);
