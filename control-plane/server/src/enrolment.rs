@@ -9,8 +9,8 @@ use hanse_proto::enrolment::{
 };
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Command, CommandBody, GONE_AFTER, Incumbent, Kind, Outcome, Problem, ProblemName, ResourceKey,
-    SEAT_UNDECIDED, SeatAsked, Spec,
+    Command, CommandBody, GONE_AFTER, Incumbent, Kind, Outcome, Problem, ProblemName, RUNS_WITHIN,
+    ResourceKey, SEAT_UNDECIDED, SeatAsked, Spec,
     port::{Consistency, Replicated},
     spec::{JoinRole, JoinTokenSpec},
 };
@@ -22,8 +22,8 @@ use tracing::{info, warn};
 
 use crate::{renewal, roots::RootKey};
 
-/// How often the leader is asked whether a control node that fell silent is gone. All of it takes no longer than [`GONE_AFTER`], and
-/// the joiner waits longer than that.
+/// How often the leader is asked whether a control node that fell silent is gone. All of it takes some
+/// seconds more than [`GONE_AFTER`] at most, and the joiner waits 15 s.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// The enrolment service of a control node.
@@ -104,7 +104,7 @@ impl EnrolmentService {
                 seat,
             },
         };
-        match self.decide(command).await? {
+        match self.decide(command, spec.replace).await? {
             Outcome::Accepted(_) => {}
             Outcome::Rejected(problem) => return Err(problem),
         }
@@ -125,17 +125,29 @@ impl EnrolmentService {
         })
     }
 
-    /// What becomes of the command. An operator who stopped a control node just now has another take its place: the leader is asked
-    /// until the old one is gone, or back.
-    async fn decide(&self, command: Command) -> Result<Outcome, Problem> {
+    /// What becomes of the command. An operator who stopped a control node just now has another take its place, if the token says
+    /// `replace`: the leader is asked until the old one is gone, or heard again. Each time it is heard costs an entry of the log,
+    /// so that is asked twice only.
+    async fn decide(&self, command: Command, replace: bool) -> Result<Outcome, Problem> {
         let began = Instant::now();
+        let mut is_repeated = false;
         loop {
-            match self.replicated.propose(command.clone()).await {
-                Err(problem) if problem.field == SEAT_UNDECIDED && began.elapsed() < GONE_AFTER => {
-                    tokio::time::sleep(ASK_AGAIN).await;
+            let decided = self.replicated.propose(command.clone()).await;
+            let pause = match &decided {
+                Err(problem)
+                    if problem.field == SEAT_UNDECIDED && began.elapsed() < GONE_AFTER + RUNS_WITHIN =>
+                {
+                    ASK_AGAIN
                 }
-                decided => return decided,
-            }
+                Ok(Outcome::Rejected(problem))
+                    if problem.field == SEAT_UNDECIDED && replace && !is_repeated =>
+                {
+                    is_repeated = true;
+                    RUNS_WITHIN + ASK_AGAIN
+                }
+                Ok(_) | Err(_) => return decided,
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 

@@ -26,7 +26,7 @@ mod validate;
 pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
 pub use kind::{Kind, ResourceKey, UnknownKind};
 pub use member::{
-    GONE_AFTER, Incumbent, Member, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
+    GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };
 pub use problem::{Problem, ProblemName};
 pub use resource::{Metadata, Resource};

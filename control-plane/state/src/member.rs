@@ -15,8 +15,11 @@ const CONTROL: &str = "control";
 /// node ten times a second, and a node that restarts is back sooner.
 pub const GONE_AFTER: Duration = Duration::from_secs(10);
 
-/// The field of the problem that says: the node that has the place is silent, and not for long enough yet to be gone. The same
-/// request is answered otherwise within [`GONE_AFTER`].
+/// A control node that the leader heard within this time runs: it is spoken to ten times a second.
+pub const RUNS_WITHIN: Duration = Duration::from_secs(2);
+
+/// The field of the problems that say: the node that has the place runs, or is silent and not for long enough yet to be gone. If it
+/// was stopped just now, the same request is answered otherwise within [`GONE_AFTER`].
 pub const SEAT_UNDECIDED: &str = "seat";
 
 /// An agent or control node that joined with a JoinToken, or a control node that founded the control plane.

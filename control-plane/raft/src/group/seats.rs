@@ -1,20 +1,15 @@
 //! Which node has a name in the group: the one that the state admitted to it. A node that runs keeps its place, unless an
 //! operator's token says `force`.
 
-use std::time::Duration;
-
 use hanse_proto::{control, raft::ControlNode};
 use hanse_state::{
-    Command, CommandBody, GONE_AFTER, Incumbent, Problem, ProblemName, SEAT_UNDECIDED,
+    Command, CommandBody, GONE_AFTER, Incumbent, Problem, ProblemName, RUNS_WITHIN, SEAT_UNDECIDED,
     port::{Consistency, Replicated},
     server_identity,
 };
 
 use super::{Change, RaftGroup};
 use crate::type_config::NodeId;
-
-/// A node that the leader heard within this time runs: it is spoken to ten times a second.
-const RUNS_WITHIN: Duration = Duration::from_secs(2);
 
 impl RaftGroup {
     /// On the leader: completes a command that asks for a place with what is known here of the node that has it. The leader

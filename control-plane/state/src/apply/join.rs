@@ -7,7 +7,7 @@ use hanse_topology::Name;
 use super::Effects;
 use crate::{
     ChangeResult, GONE_AFTER, Incumbent, Kind, Member, Metadata, Problem, ProblemName, Resource, ResourceKey,
-    Seat, SeatAsked, Spec, State,
+    SEAT_UNDECIDED, Seat, SeatAsked, Spec, State,
     member::{Place, place_of},
     spec::JoinTokenSpec,
 };
@@ -171,7 +171,7 @@ fn check_seat(
     }
     let refused = |detail: String| Problem::new(ProblemName::JoinRefused, detail);
     Err(if runs {
-        refused(format!("the name of {joiner} belongs to a control node that runs")).remedy(format!(
+        refused(format!("the name of {joiner} belongs to a control node that runs")).at(SEAT_UNDECIDED).remedy(format!(
             "give the new node a name of its own; or stop the old node, wait {GONE_AFTER:?}, and join with a token made \
              with --replace; or, if it cannot be stopped, with a token made with --force"
         ))
