@@ -215,7 +215,6 @@ async fn is_told(address: &str, tls: &ClientTls) -> bool {
 
 /// The only gateway of a region, as a status has it.
 fn gateway_of<'a>(status: &'a Value, region: &str) -> &'a Value {
-    let regions = status["regions"].as_array().into_iter().flatten();
-    let found = regions.filter(|found| found["name"] == region).map(|region| &region["gateways"][0]);
-    found.last().unwrap_or(&Value::Null)
+    let mut regions = status["regions"].as_array().into_iter().flatten();
+    regions.find(|found| found["name"] == region).map_or(&Value::Null, |region| &region["gateways"][0])
 }
