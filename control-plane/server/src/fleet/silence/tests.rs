@@ -82,13 +82,9 @@ fn an_agent_that_had_just_left_a_node_may_be_with_a_silent_one() {
 #[test]
 fn no_node_is_waited_for_longer_than_thirty_seconds() {
     // Another silent node has the agent: it spoke later, so the first is not waited for with it.
-    let at = |now| -> ([(&str, u64, &[Said<'_>]); 2], u64) {
-        ([("cp-2", 100, &[]), ("cp-3", 120, &[("a", true, 120, 120)])], now)
-    };
-    let (answers, now) = at(129);
-    check("both are waited for", &answers, &["cp-2", "cp-3"], now, &["cp-2", "cp-3"]);
-    let (answers, now) = at(130);
-    check("one is not any more", &answers, &["cp-2", "cp-3"], now, &["cp-3"]);
+    let answers: Answers<'_> = &[("cp-2", 100, &[]), ("cp-3", 120, &[("a", true, 120, 120)])];
+    check("both are waited for", answers, &["cp-2", "cp-3"], 129, &["cp-2", "cp-3"]);
+    check("one is not any more", answers, &["cp-2", "cp-3"], 130, &["cp-3"]);
     // One that is asked no more, for it is long gone, has no say either.
     check(
         "a word of long ago",
