@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots};
+use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots, Unknown};
 use hanse_transport::{Credentials, Identity, PeerKeys, Shutdown};
 use tokio::sync::watch;
 
@@ -73,15 +73,25 @@ async fn watch_answers(
 }
 
 impl Admission for GatewayAdmission {
-    /// A gateway that is not known, or not with this key, or cannot be looked up, is offered nothing and told to drop nothing.
-    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer {
+    /// A gateway is known to the agent that it joined at, with the key that it joined with. To another agent of the region it is not
+    /// known, and tries the next: what it says there would stand for what it said to its own.
+    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Unknown> {
+        let unknown = |why: String| Err(Unknown { why });
+        let name = &peer.name;
         match self.gateways.admitted(peer) {
             Some(admitted) if admitted.joined_with(keys) => {
                 let link = self.link.borrow();
                 let scopes = link.offered.iter().filter(|scope| admitted.may_learn(scope)).cloned().collect();
-                Offer { scopes, as_of: link.offered_as_of }
+                Ok(Offer { scopes, as_of: link.offered_as_of })
             }
-            Some(_) | None => Offer::default(),
+            Some(_) => unknown(format!(
+                "{peer} joined at this agent with another key: join under another name; or, if that key is lost, remove \
+                 gateways/{name}.json from this agent's data directory and join again"
+            )),
+            None => unknown(format!(
+                "this agent did not admit {peer}: join here with a token (hanse agent mint-token), or copy gateways/{name}.json \
+                 from the data directory of the agent that did"
+            )),
         }
     }
 
@@ -156,13 +166,20 @@ mod tests {
         let mut changed = admission.changed();
         let mut fires =
             async || tokio::time::timeout(SOON, changed.changed()).await.expect("it fires").unwrap();
-        let offered = |key: &[u8]| admission.offer_to(&gateway, &keys(key)).scopes.len();
-        assert_eq!((offered(b"first"), offered(b"second")), (1, 0));
+        let offered =
+            |key: &[u8]| admission.offer_to(&gateway, &keys(key)).ok().map(|offer| offer.scopes.len());
+        assert_eq!((offered(b"first"), offered(b"second")), (Some(1), None));
+        let why = |peer: &Identity, key: &[u8]| admission.offer_to(peer, &keys(key)).unwrap_err().why;
+        assert!(why(&gateway, b"second").contains("with another key"));
+        let stranger = Identity::gateway(name("gateway-2"), name("eu-west"));
+        assert!(why(&stranger, b"first").contains("did not admit gateway-2.gateway.eu-west"));
+        let foreign = Identity::gateway(name("gateway-1"), name("us-east"));
+        assert!(why(&foreign, b"first").contains("did not admit gateway-1.gateway.us-east"));
 
         // Its entry was removed, and another key has its name: the streams of the first are looked at again.
         admit(b"second");
         fires().await;
-        assert_eq!((offered(b"first"), offered(b"second")), (0, 1));
+        assert_eq!((offered(b"first"), offered(b"second")), (None, Some(1)));
 
         assert_eq!(admission.revoked_for(&gateway), None);
         let lineage = Lineage { generation: 1, id: [1; 16], parent: None };

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use hanse_link::{
-    EffectiveSource, KeptRoots, KeptTrust, LinkStatus, Persistence, StoreOptions, SubscriberOptions,
-    SubscriberTask, Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
+    EffectiveSource, KeptRoots, KeptTrust, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, Persistence, StoreOptions,
+    SubscriberOptions, SubscriberTask, Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
 };
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
 use hanse_transport::{
@@ -109,11 +109,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         subscribers,
         name,
         shutdown.clone(),
-    );
-    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Gateway] };
+    )
+    .max_decoding_message_size(MAX_GATEWAY_MESSAGE_BYTES);
+    // A certificate of another region is of no use at either port.
+    let (roles, region) = (vec![Role::Gateway], Some(config.region.clone()));
+    let clients = Clients::Mutual { trust: trust.clone(), roles: roles.clone(), region: region.clone() };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
-    let clients = Clients::Renewing { trust: trust.clone(), roles: vec![Role::Gateway] };
+    let clients = Clients::Renewing { trust: trust.clone(), roles, region };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     let service =
         EnrolmentService { config: config.clone(), gateways, authority, trust, turn: Mutex::new(()) };

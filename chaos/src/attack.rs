@@ -19,6 +19,7 @@ mod arena;
 mod honest;
 mod idle;
 mod names;
+mod peers;
 mod pin;
 mod report;
 
@@ -37,7 +38,15 @@ use honest::Honest;
 pub use report::{AttackArgs, run};
 
 /// Every attack, in the order in which they run.
-pub const ALL: &[Attack] = &[idle::CONNECTIONS, idle::HALF_HEADS, names::ONE_KEY, names::SEAT];
+pub const ALL: &[Attack] = &[
+    idle::CONNECTIONS,
+    idle::HALF_HEADS,
+    names::ONE_KEY,
+    names::SEAT,
+    peers::GHOST,
+    peers::TWIN,
+    peers::FOREIGN,
+];
 
 /// Descriptors that each attacked node has: the soft limit of most systems, so that an attack of CI's size can reach it.
 pub const DESCRIPTORS: u32 = 1_024;

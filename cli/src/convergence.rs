@@ -78,7 +78,7 @@ fn is_absent(gateway: &GatewayConvergence) -> bool {
     gateway.state == "absent"
 }
 
-/// Whether all gateways that are known serve it and there may be others: a control node is silent.
+/// Whether all gateways that are known serve it and there may be others: a control node is silent, or an agent's report is partial.
 fn is_open(convergence: &Convergence) -> bool {
     !convergence.converged && convergence.gateways.iter().all(|gateway| serves(gateway) || is_absent(gateway))
 }
@@ -91,7 +91,11 @@ fn counted(revision: u64, convergence: &Convergence) -> String {
         *serving &= serves(gateway);
     }
     let serving = gateways.values().filter(|serving| **serving).count();
-    let known = if is_open(convergence) { " known; a control node has not said which it knows" } else { "" };
+    let known = match (is_open(convergence), convergence.partial.is_empty()) {
+        (false, _) => "",
+        (true, true) => " known; a control node has not said which it knows",
+        (true, false) => " known; an agent has more gateways than it can name",
+    };
     match gateways.len() {
         0 if !known.is_empty() => format!("revision {revision}: no gateway is{known}"),
         0 => format!("revision {revision}: no gateway is there to serve it"),
@@ -136,6 +140,11 @@ fn timed_out(revision: u64, timeout: Duration, last: Option<&Convergence>, silen
             "\n  control node {node} has not said which gateways report to it; they may be missing here"
         );
     }
+    for agent in &convergence.partial {
+        text += &format!(
+            "\n  agent {agent} has more gateways than its report takes; the others are missing here: give the region another agent"
+        );
+    }
     Failure::new(Exit::WaitTimedOut, text).remedy(format!(
         "the change is made and will arrive; go on waiting with `hanse wait --revision {revision}`, look with `hanse status`"
     ))
@@ -175,7 +184,7 @@ mod tests {
             gateway("c", "fused", None, None),
             gateway("d", "absent", Some(3), Some("last heard from 60 s ago")),
         ];
-        let convergence = Convergence { revision: 12, converged: false, gateways };
+        let convergence = Convergence { revision: 12, converged: false, gateways, partial: Vec::new() };
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &[]);
         assert_eq!(failure.exit, Exit::WaitTimedOut);
         insta::assert_snapshot!(failure.message, @r"
@@ -199,7 +208,7 @@ mod tests {
         assert_eq!(not_answering(&Value::Null), Vec::<String>::new());
 
         let gateways = vec![gateway("a", "effective", Some(12), None)];
-        let convergence = Convergence { revision: 12, converged: false, gateways };
+        let convergence = Convergence { revision: 12, converged: false, gateways, partial: Vec::new() };
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &silent);
         assert_eq!(failure.exit, Exit::WaitTimedOut);
         insta::assert_snapshot!(failure.message, @r"
@@ -212,7 +221,7 @@ mod tests {
         );
 
         let gateways = vec![gateway("b", "behind", Some(11), None)];
-        let convergence = Convergence { revision: 12, converged: false, gateways };
+        let convergence = Convergence { revision: 12, converged: false, gateways, partial: Vec::new() };
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &silent);
         insta::assert_snapshot!(failure.message, @r"
         after 5s revision 12 is not served by
@@ -222,14 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn an_agent_that_cannot_name_all_of_its_gateways_is_named() {
+        let gateways = vec![gateway("a", "effective", Some(12), None)];
+        let partial = vec!["agent-eu-west (eu-west)".to_owned()];
+        let convergence = Convergence { revision: 12, converged: false, gateways, partial };
+        let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &[]);
+        insta::assert_snapshot!(failure.message, @r"
+        after 5s it is not known whether every gateway serves revision 12
+          agent agent-eu-west (eu-west) has more gateways than its report takes; the others are missing here: give the region another agent
+        ");
+        assert_eq!(
+            counted(12, &convergence),
+            "revision 12 is served by 1 of 1 gateway known; an agent has more gateways than it can name"
+        );
+    }
+
+    #[test]
     fn success_says_who_was_not_waited_for() {
         let gateways = vec![gateway("a", "effective", Some(12), None), gateway("d", "absent", None, None)];
-        insta::assert_snapshot!(reached(12, &Convergence { revision: 12, converged: true, gateways }), @r"
+        insta::assert_snapshot!(reached(12, &Convergence { revision: 12, converged: true, gateways, partial: vec![] }), @r"
         revision 12 is served by 1 of 1 gateway
           not waited for: d (eu-west/production): absent with nothing yet
         ");
         assert_eq!(
-            reached(1, &Convergence { revision: 12, converged: true, gateways: vec![] }),
+            reached(1, &Convergence { revision: 12, converged: true, gateways: vec![], partial: vec![] }),
             "revision 1: no gateway is there to serve it"
         );
     }

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use hanse_chaos::{Client, Federation};
+use anyhow::{Result, ensure};
+use hanse_chaos::{Client, Federation, Role, World, WorldOptions, process::until};
 use nix::sys::signal::Signal;
 
 fn api(number: u32, upstream: &str) -> String {
@@ -80,4 +80,51 @@ async fn success_means_served_whoever_falls_silent() -> Result<()> {
     federation.signal("gateway-us-east", Signal::SIGCONT)?;
     federation.ok(&["wait", "--revision", "latest", "--timeout", "30s"])?;
     Ok(())
+}
+
+/// A control node that falls silent is named for as long as an agent may be with it that nobody else has heard since, and no longer.
+#[tokio::test]
+async fn a_silent_control_node_is_named_until_its_agents_are_heard_elsewhere() -> Result<()> {
+    /// A gathering takes a second at most; a loaded machine takes longer.
+    const NAMED_WITHIN: Duration = Duration::from_secs(10);
+    /// Agents leave a frozen node after some seconds; a lease lasts 15 s.
+    const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+    let mut world = World::set_up(WorldOptions::default()).await?;
+    let mut named = Vec::new();
+    for (node, other) in [("cp-1", "cp-2"), ("cp-2", "cp-3"), ("cp-3", "cp-1")] {
+        world.freeze(node)?;
+        let frozen = Instant::now();
+        // The agents are with some of the three nodes: with this one there may be none, and then it hides nothing.
+        while frozen.elapsed() < NAMED_WITHIN && !named.contains(&node) {
+            if answered(&world.status_of(other).await?, node) == Some(false) {
+                named.push(node);
+            }
+        }
+        until("all are heard elsewhere", SETTLED_WITHIN, || async {
+            let status = world.status_of(other).await?;
+            ensure!(answered(&status, node).is_none(), "{status}");
+            let regions = status["regions"].as_array().into_iter().flatten();
+            let agents: Vec<_> = regions.flat_map(|region| region["agents"].as_array()).flatten().collect();
+            ensure!(agents.len() == 2 && agents.iter().all(|agent| agent["connected"] == true), "{status}");
+            Ok(())
+        })
+        .await?;
+        world.thaw(node).await?;
+        for server in world.of_role(Role::Server) {
+            until("all answer again", SETTLED_WITHIN, || async {
+                let status = world.status_of(&server).await?;
+                ensure!(answered(&status, node).is_none() && status["quorum"] == true, "{status}");
+                Ok(())
+            })
+            .await?;
+        }
+    }
+    assert!(!named.is_empty(), "a node that agents were with was never named");
+    Ok(())
+}
+
+/// Whether a node answered the one whose status this is; not said where it hides nothing.
+fn answered(status: &serde_json::Value, node: &str) -> Option<bool> {
+    let nodes = status["nodes"].as_array().into_iter().flatten();
+    nodes.filter(|found| found["name"] == node).find_map(|found| found["answered"].as_bool())
 }

@@ -13,8 +13,8 @@ use std::{
 
 use hanse_topology::Name;
 use hanse_transport::{
-    ClockHand, Credentials, Expect, JoinToken, LiveTrust, Role, Shutdown, ShutdownTrigger, TrustAnchor,
-    Validity, WallClock, client_tls,
+    Authority, ClientTls, ClockHand, Credentials, Expect, JoinToken, LiveCredentials, LiveTrust, Role,
+    Shutdown, ShutdownTrigger, TrustAnchor, Validity, WallClock, client_tls,
 };
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -100,6 +100,33 @@ impl Federation {
     fn trust(&self) -> LiveTrust {
         let pem = fs::read_to_string(self.server.pki_dir().join("root.crt")).unwrap();
         LiveTrust::new(TrustAnchor::from_pem(&pem).unwrap(), self.clock.clone())
+    }
+
+    /// Where the control node syncs.
+    pub(crate) fn server_address(&self) -> &str {
+        &self.server.listen.federation
+    }
+
+    /// Where the agent syncs.
+    pub(crate) fn agent_address(&self) -> &str {
+        &self.agent.listen.federation
+    }
+
+    /// Where the agent keeps everything.
+    pub(crate) fn agent_dir(&self) -> &Path {
+        &self.agent.data_dir
+    }
+
+    /// An authority over another region, as an agent of it gets one.
+    pub(crate) fn authority_of(&self, region: &str) -> Authority {
+        let control = Authority::load(&self.server.pki_dir().join("control")).unwrap();
+        control.with_clock(self.clock.clone()).new_regional_intermediate(&name(region)).unwrap()
+    }
+
+    /// TLS as a peer with these credentials speaks it.
+    pub(crate) fn client(&self, credentials: Credentials, servers: &[Role]) -> ClientTls {
+        let expect = Expect { roles: servers.to_vec(), region: None };
+        client_tls(Some(&LiveCredentials::new(credentials)), self.trust(), expect).unwrap()
     }
 
     pub(crate) async fn start_server(&self) -> Running {

@@ -5,4 +5,5 @@
 
 mod certificates;
 mod federation;
+mod peers;
 mod revocation;

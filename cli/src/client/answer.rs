@@ -148,6 +148,9 @@ pub(crate) struct Convergence {
     pub(crate) converged: bool,
     /// Every gateway that is concerned.
     pub(crate) gateways: Vec<GatewayConvergence>,
+    /// Agents that have more gateways than they can name.
+    #[serde(default)]
+    pub(crate) partial: Vec<String>,
 }
 
 /// Where one gateway stands.

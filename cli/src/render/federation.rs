@@ -56,7 +56,28 @@ pub(crate) fn federation(status: &Value) -> String {
             text += &format!("\nquarantined by {}: {} more", text_of(&gateway["name"]), total - named);
         }
     }
+    text += &each(&status["partial"]).map(partial).collect::<String>();
+    text += &each(&status["duplicates"]).map(duplicate).collect::<String>();
     text
+}
+
+/// An agent that cannot name all of its gateways.
+fn partial(partial: &Value) -> String {
+    let said = ["agent", "region", "leftOut"].map(|key| text_of(&partial[key]));
+    format!(
+        "\n{} ({}) has {} gateways more than its report takes: give the region another agent",
+        said[0], said[1], said[2]
+    )
+}
+
+/// A name that two processes have.
+fn duplicate(duplicate: &Value) -> String {
+    let said = ["role", "name", "region", "seenAt"].map(|key| text_of(&duplicate[key]));
+    format!(
+        "\nDUPLICATE: {} {} ({}) runs twice, as of {}: its data directory was copied. Stop one of the two, remove its data \
+         directory, and let it join under a name of its own",
+        said[0], said[1], said[2], said[3]
+    )
 }
 
 fn row(region: &str, role: &str, node: &Value) -> Vec<String> {

@@ -73,6 +73,8 @@ fn the_federation_at_a_glance() {
                            "quarantined": [{"kind": "Route", "name": "r", "field": "path", "reason": "odd"}]}]},
             {"name": "us-east", "agents": [], "gateways": []},
         ],
+        "partial": [{"agent": "agent-eu-west", "region": "eu-west", "leftOut": 12, "heardMsAgo": 120}],
+        "duplicates": [{"name": "g-7", "region": "eu-west", "role": "gateway", "seenAt": "2026-01-31T12:00:00Z"}],
     });
     insta::assert_snapshot!(federation(&status), @r"
     revision 42  lineage 1/01234567  quorum
@@ -86,5 +88,7 @@ fn the_federation_at_a_glance() {
     eu-west  gateway  gateway-eu-west  silent     21.3 s ago  40
     us-east  -        -                -          -           -
     quarantined by gateway-eu-west (eu-west): Route r: path odd
+    agent-eu-west (eu-west) has 12 gateways more than its report takes: give the region another agent
+    DUPLICATE: gateway g-7 (eu-west) runs twice, as of 2026-01-31T12:00:00Z: its data directory was copied. Stop one of the two, remove its data directory, and let it join under a name of its own
     ");
 }

@@ -38,14 +38,18 @@ const UPTAKE_MS: u64 = 5_000;
 pub struct Convergence {
     /// The revision asked about.
     pub revision: Revision,
-    /// Whether every gateway in scope serves it. True also when there is none. False as long as a control node is silent:
-    /// the gateways that report to it are not known.
+    /// Whether every gateway in scope serves it. True also when there is none. False as long as the fleet is not fully seen: while a
+    /// control node is silent or an agent's report is partial.
     pub converged: bool,
     /// One entry per gateway and environment.
     pub gateways: Vec<GatewayConvergence>,
-    /// Control nodes that did not say which gateways report to them; absent when all did.
+    /// Control nodes that did not answer and may have agents that no other node has heard since; absent when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub silent: Vec<String>,
+    /// Agents that have more gateways than their report takes, as `AGENT (REGION)`: the others are not known. Absent when there are
+    /// none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partial: Vec<String>,
 }
 
 /// Where one gateway stands in one environment.
@@ -90,17 +94,20 @@ pub enum ConvergenceState {
 /// that its time is forgotten, those heard from within a lease of now.
 pub fn convergence(state: &State, fleet: &FleetReport, revision: Revision, now_ms: u64) -> Convergence {
     let made_ms = state.time_of(revision).unwrap_or(now_ms).min(now_ms);
+    // Whoever had a lease when the revision was made stays in its scope, however long ago that is.
+    let had_lease =
+        |heard_ms_ago: u64| now_ms.saturating_sub(heard_ms_ago) >= made_ms.saturating_sub(LEASE_MS);
     let mut rows: Vec<GatewayConvergence> = gateways(&fleet.agents)
         .iter()
-        .flat_map(|view| {
-            let in_scope =
-                now_ms.saturating_sub(view.gateway.heard_ms_ago) >= made_ms.saturating_sub(LEASE_MS);
-            rows_of(state, view, revision, now_ms, in_scope)
-        })
+        .flat_map(|view| rows_of(state, view, revision, now_ms, had_lease(view.gateway.heard_ms_ago)))
         .collect();
     rows.sort_by(|a, b| (&a.region, &a.name, &a.environment).cmp(&(&b.region, &b.name, &b.environment)));
-    let converged = fleet.silent.is_empty() && rows.iter().all(|row| row.state != ConvergenceState::Behind);
-    Convergence { revision, converged, gateways: rows, silent: fleet.silent.clone() }
+    let in_scope = fleet.partial.iter().filter(|partial| had_lease(partial.heard_ms_ago));
+    let partial: Vec<String> =
+        in_scope.map(|partial| format!("{} ({})", partial.agent, partial.region)).collect();
+    let is_seen = fleet.silent.is_empty() && partial.is_empty();
+    let converged = is_seen && rows.iter().all(|row| row.state != ConvergenceState::Behind);
+    Convergence { revision, converged, gateways: rows, silent: fleet.silent.clone(), partial }
 }
 
 fn rows_of(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::{IntoResponse, Response};
 use hanse_state::{
     Kind, Lineage, Problem, ProblemName, State,
-    port::{AgentStatus, FleetReport, GroupStatus, ScopeStatus},
+    port::{AgentStatus, Duplicate, FleetReport, GroupStatus, PartialReport, ScopeStatus},
     projection,
 };
 use hanse_topology::Name;
@@ -23,11 +23,11 @@ use crate::{
 pub(crate) async fn status(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
-    let body = status_json(&state, &call.api.replicated.group(), &fleet);
+    let body = status_json(&state, &call.api.replicated.group(), &fleet, call.api.clock.now_ms());
     Ok(json(StatusCode::OK, state.revision(), body))
 }
 
-fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Value {
+fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u64) -> Value {
     let nodes: Vec<Value> = group
         .nodes
         .iter()
@@ -53,9 +53,34 @@ fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Value
         "asOfAgeMs": group.as_of_age_ms,
         "nodes": nodes,
         "regions": regions_json(state, &fleet.agents),
+        "partial": (!fleet.partial.is_empty()).then(|| fleet.partial.iter().map(partial_json).collect::<Vec<_>>()),
+        "duplicates": (!fleet.duplicates.is_empty()).then(|| duplicates_json(&fleet.duplicates, now_ms)),
     });
     leave_out_nulls(&mut status);
     status
+}
+
+/// An agent that has more gateways than its report takes.
+fn partial_json(partial: &PartialReport) -> Value {
+    json!({
+        "agent": partial.agent,
+        "region": partial.region,
+        "leftOut": partial.left_out,
+        "heardMsAgo": partial.heard_ms_ago,
+    })
+}
+
+/// Names that two processes have at once.
+fn duplicates_json(duplicates: &[Duplicate], now_ms: u64) -> Vec<Value> {
+    let duplicate = |duplicate: &Duplicate| {
+        json!({
+            "name": duplicate.name,
+            "region": duplicate.region,
+            "role": duplicate.role,
+            "seenAt": duplicate.seen_at(now_ms),
+        })
+    };
+    duplicates.iter().map(duplicate).collect()
 }
 
 /// What is not known is not there.

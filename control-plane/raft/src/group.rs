@@ -41,7 +41,7 @@ use crate::{
     type_config::Fatal,
 };
 
-pub use self::reports::PeerReports;
+pub use self::reports::{PeerAnswer, PeerReports};
 pub(crate) use self::{
     membership::Change,
     propose::{Attempt, check_size},

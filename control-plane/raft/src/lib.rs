@@ -26,7 +26,7 @@ mod state_machine;
 mod type_config;
 mod wire;
 
-pub use group::{GroupError, PeerReports, RaftGroup};
+pub use group::{GroupError, PeerAnswer, PeerReports, RaftGroup};
 pub use log_store::LogError;
 pub use metrics::DamageMetric;
 pub use options::{Compaction, LOG_DIR, RaftOptions, Timing, WITNESS_FILE};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots};
+use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
 use hanse_state::{Kind, Revision, State, port::Replicated};
 use hanse_topology::ScopeId;
 use hanse_transport::{Authority, Identity, LiveAuthority, PeerKeys, Role, Shutdown};
@@ -94,14 +94,25 @@ fn may_have_joined(state: &State, since: Revision) -> bool {
 }
 
 impl Admission for AgentAdmission {
-    /// An agent that this node does not know (yet: it may lag), or not with this authority, is offered nothing and told to drop
-    /// nothing.
-    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer {
-        let (Role::Agent, Some(region)) = (peer.role, peer.region.as_ref()) else { return Offer::default() };
+    /// An agent is known when it joined, under the authority whose key it joined with. Any authority of a region can certify an agent
+    /// of any name there: such a certificate alone says nothing. This node may lag behind the one where an agent joined.
+    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Unknown> {
+        let unknown = |why: String| Err(Unknown { why });
+        let (Role::Agent, Some(region)) = (peer.role, peer.region.as_ref()) else {
+            return unknown(format!("{peer} is no agent"));
+        };
         let state = self.replicated.current();
-        let Some(member) = state.member(&peer.to_string()) else { return Offer::default() };
+        let Some(member) = state.member(&peer.to_string()) else {
+            return unknown(format!(
+                "this control node does not know that {peer} joined: try again, it may not have heard of it yet; if it stays so, \
+                 join with a token (hanse token create --join agent)"
+            ));
+        };
         if member.key_digest != keys.issuer_digest() {
-            return Offer::default();
+            return unknown(format!(
+                "as far as this control node knows, {peer} joined with another key: try again, it may not have heard of a new one \
+                 yet; if it stays so, join under another name, or with a token that says replace"
+            ));
         }
         let offered = |scope: &ScopeId| {
             scope.region() == region
@@ -113,7 +124,7 @@ impl Admission for AgentAdmission {
         // The position first: scopes that come in between are offered without harm.
         let as_of = self.projector.position();
         let scopes = self.replicas.read(|map| map.keys().filter(|scope| offered(scope)).cloned().collect());
-        Offer { scopes, as_of }
+        Ok(Offer { scopes, as_of })
     }
 
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
@@ -200,10 +211,10 @@ mod tests {
             AgentAdmission::new(alone.clone(), replicas, projected, control(), shutdown);
         tokio::spawn(watcher);
         let offered = |authority: &[u8]| {
-            let offer = admission.offer_to(&agent(), &keys(authority));
-            (offer.scopes.len(), offer.as_of.is_some())
+            let offer = admission.offer_to(&agent(), &keys(authority)).ok()?;
+            Some((offer.scopes.len(), offer.as_of.is_some()))
         };
-        assert_eq!((offered(b"first"), offered(b"second")), ((1, true), (0, false)));
+        assert_eq!((offered(b"first"), offered(b"second")), (Some((1, true)), None));
 
         let mut changed = admission.changed();
         changed.mark_unchanged();
@@ -212,7 +223,25 @@ mod tests {
             .await
             .expect("its streams are looked at again")
             .unwrap();
-        assert_eq!((offered(b"first"), offered(b"second")), ((0, false), (1, true)));
+        assert_eq!((offered(b"first"), offered(b"second")), (None, Some((1, true))));
+    }
+
+    #[tokio::test]
+    async fn one_that_never_joined_is_unknown_whatever_its_certificate_says() {
+        let alone = joined(b"first");
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new());
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let (admission, _watcher) =
+            AgentAdmission::new(alone, Replicas::new(), projected, control(), shutdown);
+        let name = |text| Name::new(text).unwrap();
+        let why = |peer: Identity, key: &[u8]| admission.offer_to(&peer, &keys(key)).unwrap_err().why;
+        let ghost = why(Identity::agent(name("ghost"), name("eu-west")), b"first");
+        assert!(ghost.contains("ghost.agent.eu-west") && ghost.contains("try again"), "{ghost}");
+        let elsewhere = why(Identity::agent(name("agent-1"), name("us-east")), b"first");
+        assert!(elsewhere.contains("does not know that agent-1.agent.us-east"), "{elsewhere}");
+        assert!(why(agent(), b"second").contains("another key"));
+        let gateway = why(Identity::gateway(name("agent-1"), name("eu-west")), b"first");
+        assert!(gateway.contains("is no agent"), "{gateway}");
     }
 
     #[tokio::test]

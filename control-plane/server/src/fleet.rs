@@ -4,6 +4,7 @@
 //! would count as served by all while one of them never heard of it. So each node remembers what it heard.
 
 mod memory;
+mod silence;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,12 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::{LEASE, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_link::{BootId, LEASE, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_proto::{
     raft::{AgentReport, ReportsResponse},
     sync::{self, TrustStatus},
 };
-use hanse_raft::{PeerReports, RaftGroup};
+use hanse_raft::{PeerAnswer, PeerReports, RaftGroup};
 use hanse_state::{
     State,
     port::{self, AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
@@ -26,7 +27,8 @@ use hanse_transport::{Identity, KeyDigest, Role, Shutdown};
 use parking_lot::Mutex;
 
 use crate::projector::lineage_of;
-use memory::Memory;
+use memory::{Memory, ago};
+use silence::{AgentKey, LastAnswers, Word};
 
 /// How often the other nodes are asked when nobody else asks: a node that dies takes no more than this with it.
 const GATHER_INTERVAL: Duration = Duration::from_secs(1);
@@ -41,8 +43,8 @@ pub(crate) struct GatheredFleet {
     /// Which roots this node believes.
     trust: Arc<dyn Fn() -> TrustStatus + Send + Sync>,
     memory: Mutex<Memory>,
-    /// The nodes that answered since this one started: what they knew is remembered when they fall silent.
-    answered: Mutex<BTreeSet<String>>,
+    /// What each node answered last.
+    answers: Mutex<LastAnswers>,
 }
 
 impl GatheredFleet {
@@ -61,26 +63,27 @@ impl GatheredFleet {
             group,
             trust,
             memory: Mutex::default(),
-            answered: Mutex::default(),
+            answers: Mutex::default(),
         }
     }
 
-    /// Asks every node, and adds the answers to what is remembered. Says who did not answer and never has, and which roots
-    /// those who did believe.
+    /// Asks every node, and adds the answers to what is remembered. Says which nodes did not answer and may hide agents, and which
+    /// roots those that did believe.
     async fn gather(&self) -> (Vec<String>, BTreeMap<String, port::TrustStatus>) {
-        let PeerReports { answers, mut silent } = self.group.peer_reports().await;
+        let PeerReports { answers, silent } = self.group.peer_reports().await;
         let now = Instant::now();
-        let mut answered = self.answered.lock();
+        let mut last = self.answers.lock();
         let mut memory = self.memory.lock();
-        let own = reports_of(&self.subscribers, (self.trust)(), now);
-        let mut nodes = BTreeMap::new();
-        for (node, answer) in answers.into_iter().chain([(self.name.clone(), own)]) {
-            memory.learn(answer.agents, now);
-            nodes.insert(node.clone(), memory::trust_of(answer.trust.as_ref()));
+        let reports = reports_of(&self.subscribers, (self.trust)(), now);
+        let own = PeerAnswer { node: self.name.clone(), reports, at: now };
+        let (mut nodes, mut answered) = (BTreeMap::new(), BTreeSet::new());
+        for PeerAnswer { node, reports, at } in answers.into_iter().chain([own]) {
+            last.note(&node, at, words_of(&reports.agents, at));
+            nodes.insert(node.clone(), memory::trust_of(reports.trust.as_ref()));
+            memory.learn(reports.agents, at);
             answered.insert(node);
         }
-        silent.retain(|node| !answered.contains(node));
-        (silent, nodes)
+        (last.hiding(&silent, &answered, now), nodes)
     }
 
     /// The keys that agents reported gateways of this name with.
@@ -108,13 +111,17 @@ impl Fleet for GatheredFleet {
             let (mut silent, nodes) = self.gather().await;
             let state = self.group.current();
             let lineage = state.lineage().map(lineage_of);
-            let mut agents = self.memory.lock().recall(Instant::now(), lineage.as_ref());
+            let now = Instant::now();
+            let (mut agents, partial, duplicates) = {
+                let memory = self.memory.lock();
+                (memory.recall(now, lineage.as_ref()), memory.partial(now), memory.duplicates(now))
+            };
             self.replicas.read(|replicas| mark_current(&mut agents, replicas));
             // A node that has just started knows nobody yet, and the agents it had may not have found another.
             if self.started.elapsed() < LEASE && !all_reported(&state, &agents) {
                 silent.push(self.name.clone());
             }
-            FleetReport { agents, silent, nodes }
+            FleetReport { agents, silent, partial, duplicates, nodes }
         })
     }
 }
@@ -129,6 +136,16 @@ fn mark_current(agents: &mut [AgentStatus], replicas: &ReplicaMap) {
             quarantined.current = quarantined.received == published;
         }
     }
+}
+
+/// What a node says of each agent, apart from its gateways.
+fn words_of(agents: &[AgentReport], at: Instant) -> BTreeMap<AgentKey, Word> {
+    let word = |report: &AgentReport| {
+        let key = (Name::new(&report.region).ok()?, report.name.clone());
+        let (heard, reported) = (ago(at, report.heard_ms_ago), ago(at, report.reported_ms_ago));
+        Some((key, Word { connected: report.connected, heard, reported }))
+    };
+    agents.iter().filter_map(word).collect()
 }
 
 /// Whether every agent that ever joined is among those known.
@@ -167,13 +184,22 @@ fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
         region: record.identity.region.map(String::from).unwrap_or_default(),
         connected: record.connected,
         heard_ms_ago: ms(record.last_heard),
-        scopes: record.scopes.iter().map(|(scope, ack)| ack.to_status(scope)).collect(),
+        // An agent uses everything as received. What it would name all the same is left out: its report may be as large as one message
+        // takes beside its positions.
+        scopes: record.scopes.iter().map(|(scope, ack)| unnamed(ack.to_status(scope))).collect(),
         subscribers: report.subscribers.into_iter().map(aged).collect(),
         trust: report.trust,
         unheard: report.unheard,
         unheard_total: report.unheard_total,
         revoked_gateways: report.revoked_gateways,
+        left_out: report.left_out,
+        boot_id: BootId::to_message(record.boot),
+        reported_ms_ago: ms(came),
     })
+}
+
+fn unnamed(status: sync::ScopeStatus) -> sync::ScopeStatus {
+    sync::ScopeStatus { quarantined: Vec::new(), ..status }
 }
 
 #[cfg(test)]
@@ -242,15 +268,23 @@ mod tests {
     fn what_an_agent_says_of_those_it_misses_is_passed_on() {
         let now = Instant::now();
         let name = |text| Name::new(text).unwrap();
-        let said = sync::Report { unheard: vec!["g2".into()], unheard_total: 300, ..Default::default() };
+        let said = sync::Report {
+            unheard: vec!["g2".into()],
+            unheard_total: 300,
+            left_out: 12,
+            ..Default::default()
+        };
         let record = SubscriberRecord {
             identity: Identity::agent(name("a"), name("eu-west")),
+            boot: Some(BootId::new([4; 16])),
             connected: true,
             last_heard: now,
             scopes: BTreeMap::new(),
             report: Some((said.clone(), now)),
         };
-        let passed_on = report_of(record, now).unwrap();
+        let passed_on = report_of(record, now + Duration::from_millis(70)).unwrap();
         assert_eq!((passed_on.unheard, passed_on.unheard_total), (said.unheard, said.unheard_total));
+        assert_eq!((passed_on.left_out, passed_on.reported_ms_ago), (12, 70));
+        assert_eq!(passed_on.boot_id, vec![4; 16]);
     }
 }

@@ -202,7 +202,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         group: group.clone(),
         clock: dated.clone(),
     };
-    let clients = Clients::Renewing { trust, roles: vec![Role::Agent] };
+    let clients = Clients::Renewing { trust, roles: vec![Role::Agent], region: None };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     let routes = Routes::new(EnrolmentServer::new(service));
     tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
@@ -244,7 +244,7 @@ fn commands_clock(clock: &WallClock) -> Clock {
 }
 
 fn mutual(trust: &LiveTrust, role: Role) -> Clients {
-    Clients::Mutual { trust: trust.clone(), roles: vec![role] }
+    Clients::Mutual { trust: trust.clone(), roles: vec![role], region: None }
 }
 
 async fn serve_admin(listener: tokio::net::TcpListener, router: axum::Router, shutdown: Shutdown) {

@@ -91,11 +91,48 @@ pub trait Fleet: Send + Sync + 'static {
 pub struct FleetReport {
     /// The agents, and the gateways behind them.
     pub agents: Vec<AgentStatus>,
-    /// Control nodes that should have answered and did not. Agents connected to them may be missing from `agents`, or be
-    /// there as another node last knew them.
+    /// Control nodes that did not answer and may hide agents and gateways: those may be missing from `agents`, or be there as another
+    /// node last knew them. A node that is silent for longer than its agents' leases is not among them.
     pub silent: Vec<String>,
+    /// Agents that have more gateways than their report takes.
+    pub partial: Vec<PartialReport>,
+    /// Names that two processes have at once.
+    pub duplicates: Vec<Duplicate>,
     /// What each control node that answered says of the roots of trust, by name.
     pub nodes: BTreeMap<String, TrustStatus>,
+}
+
+/// An agent that has more gateways than its report takes: the others are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartialReport {
+    /// The agent's name.
+    pub agent: String,
+    /// Its region.
+    pub region: Name,
+    /// How many gateways are not known.
+    pub left_out: u64,
+    /// Milliseconds since a control node heard from the agent.
+    pub heard_ms_ago: u64,
+}
+
+/// A name that two processes have at once: a data directory was copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The name.
+    pub name: String,
+    /// The region.
+    pub region: Name,
+    /// `agent` or `gateway`.
+    pub role: &'static str,
+    /// Milliseconds since both were last known to run.
+    pub seen_ms_ago: u64,
+}
+
+impl Duplicate {
+    /// When both were last known to run, as RFC 3339 has it; `now_ms` is the time now.
+    pub fn seen_at(&self, now_ms: u64) -> String {
+        rfc3339(now_ms.saturating_sub(self.seen_ms_ago))
+    }
 }
 
 /// Which roots a process believes, and which one its own certificate comes from, as it said last.

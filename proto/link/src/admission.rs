@@ -15,13 +15,20 @@ pub struct Offer {
     pub as_of: Option<Position>,
 }
 
+/// A peer that is not known by its name *and* key. That may change: the node may not have heard yet that the peer joined, or with
+/// which key. So the peer is told to try again, and keeps what it holds meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// Why, and what to do if it stays so; the peer's operator reads it.
+    pub why: String,
+}
+
 /// Decides which scopes a subscriber may have. Asked when a stream opens and after every change.
 pub trait Admission: Send + Sync {
     /// What `peer` may have, and the state that says so: take the position before the scopes, for these may come from a
-    /// later state and never from an earlier one. One who is not known, or cannot be looked up, gets `Offer::default()`:
-    /// nothing is offered and nothing withdrawn, so that it goes on with what it holds. So does one who comes with other keys than
-    /// it joined with: a name belongs to one key.
-    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Offer;
+    /// later state and never from an earlier one. [`Unknown`] if it did not join, cannot be looked up, or comes with another key than
+    /// it joined with, for a name belongs to one key: its stream ends, and nothing that it says counts.
+    fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Unknown>;
 
     /// Who is refused, as far as it concerns `peer`. `None`: nothing is said of it, as by those who do not know.
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {

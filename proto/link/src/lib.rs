@@ -9,6 +9,7 @@
 
 mod admission;
 mod beside;
+mod bounds;
 mod kept_roots;
 mod kept_trust;
 mod metrics;
@@ -20,11 +21,12 @@ mod subscriber;
 mod subscribers;
 mod trust_status;
 
-pub use admission::{Admission, Offer};
+pub use admission::{Admission, Offer, Unknown};
+pub use bounds::{MAX_GATEWAY_MESSAGE_BYTES, MAX_REPORT_BYTES, MAX_REPORTED};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
-    Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, TrustedRoot,
-    TrustedRoots, Wanted,
+    BootId, Boots, Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing,
+    TrustedRoot, TrustedRoots, Wanted,
 };
 pub use kept_roots::KeptRoots;
 pub use kept_trust::KeptTrust;
@@ -39,6 +41,6 @@ pub use subscriber::{
 pub use subscribers::{LEASE, ScopeAck, SubscriberRecord, Subscribers};
 pub use trust_status::trust_status;
 
-/// Largest gRPC message either side takes: a chunk of one value of the largest size the control plane accepts, and an
-/// agent's report on thousands of gateways, both with room to spare.
+/// Largest gRPC message that a subscriber takes: a chunk of one value of the largest size the control plane accepts, with room to
+/// spare.
 const MAX_MESSAGE_BYTES: usize = 16 << 20;

@@ -27,6 +27,10 @@ pub struct LinkMetrics {
     pub last_good_given_up: Counter,
     /// Streams to a publisher that were opened.
     pub connections: Counter,
+    /// Streams of subscribers that were refused or ended, by reason.
+    pub streams_refused: Family<Reason, Counter>,
+    /// Streams of subscribers that showed two processes with one identity.
+    pub duplicates: Counter,
 }
 
 /// Why something happened.
@@ -61,5 +65,12 @@ impl LinkMetrics {
             given_up,
         );
         registry.register("connections", "Streams opened to a publisher", self.connections.clone());
+        let refused = self.streams_refused.clone();
+        registry.register("streams_refused", "Streams of subscribers refused or ended", refused);
+        registry.register(
+            "duplicates",
+            "Times that two processes took turns under one identity",
+            self.duplicates.clone(),
+        );
     }
 }

@@ -13,13 +13,16 @@ use std::{
 };
 
 use hanse_proto::sync::Report;
-use hanse_sync::{Freshness, Patience, Position, Quarantine, Revoked, TrustedRoots, Wanted};
+use hanse_sync::{BootId, Freshness, Patience, Position, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::ScopeId;
 use hanse_transport::{ClientTls, Identity, Shutdown, backoff::Backoff, connect, telemetry};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use crate::{Replicas, publisher::fires};
+use crate::{
+    Replicas,
+    publisher::{at, fires},
+};
 use link::{Ended, Link};
 use rota::Rota;
 pub use status::LinkStatus;
@@ -28,6 +31,10 @@ pub use status::LinkStatus;
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
 /// Last ceiling: how late a subscriber notices that its publisher is back, against how often thousands of them knock.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long a publisher is left alone at which another process took this one's place, and by how much it may be longer. Two
+/// processes with one identity take turns then, instead of ending each other's streams all the time; each serves what it holds.
+const SUPERSEDED_PAUSE: Duration = Duration::from_secs(30);
+const SUPERSEDED_SPREAD: Duration = Duration::from_secs(5);
 
 /// Whom to follow, and as whom.
 #[derive(Clone)]
@@ -86,6 +93,8 @@ pub struct SubscriberTask {
     freshness: watch::Sender<Freshness>,
     revoked: watch::Sender<Option<Revoked>>,
     roots: watch::Sender<Option<TrustedRoots>>,
+    /// Which process this is.
+    boot: BootId,
     /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
     patience: Patience,
 }
@@ -132,6 +141,7 @@ impl SubscriberTask {
             freshness,
             revoked,
             roots,
+            boot: BootId::new(rand::random()),
             patience: Patience::default(),
         };
         let handle = SubscriberHandle {
@@ -175,12 +185,17 @@ impl SubscriberTask {
             let publishers = self.options.publishers.borrow_and_update().clone();
             let next = better.take().or_else(|| rota.next(&publishers, Instant::now()));
             let Some(address) = next else {
-                self.note_failure("no publisher is known".to_owned());
+                let free = rota.free_at(&publishers);
+                if free.is_none() {
+                    self.note_failure("no publisher is known".to_owned());
+                }
                 tokio::select! {
                     () = shutdown.wait() => return,
                     () = fires(&mut self.options.publishers) => continue,
+                    () = at(free) => continue,
                 }
             };
+            let began = Instant::now();
             let ended = tokio::select! {
                 () = shutdown.wait() => break,
                 ended = self.follow(&address, &mut rota) => ended,
@@ -191,6 +206,10 @@ impl SubscriberTask {
                 }
                 Ended::Unreachable(_) | Ended::Lost(_) | Ended::Refused(_) | Ended::NotListed => {
                     rota.mark_poor(&address, Instant::now())
+                }
+                Ended::Superseded => {
+                    let pause = SUPERSEDED_PAUSE + SUPERSEDED_SPREAD.mul_f32(rand::random());
+                    rota.leave_alone(&address, Instant::now() + pause);
                 }
             }
             let wait = match &ended {
@@ -220,9 +239,13 @@ impl SubscriberTask {
                     warn!(publisher = address, reason, "link given up");
                     backoff.next()
                 }
+                Ended::Superseded => Duration::ZERO, // an alarm was raised already
                 Ended::Lost(reason) => {
                     info!(publisher = address, reason, "link lost");
-                    backoff.reset();
+                    // A link that never lasts is no success: its publisher ends it for what this node says.
+                    if began.elapsed() >= MAX_BACKOFF {
+                        backoff.reset();
+                    }
                     backoff.next()
                 }
             };

@@ -8,18 +8,22 @@ use std::{
 };
 
 use hanse_proto::sync::{Ack, Report, ScopeStatus, SubscriberStatus};
-use hanse_sync::{Position, Quarantine};
+use hanse_sync::{BootId, Boots, Position, Quarantine};
 use hanse_topology::ScopeId;
 use hanse_transport::Identity;
 use parking_lot::Mutex;
 use prost::Message as _;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+
+use crate::bounds;
 
 /// A subscriber not heard for so long has no lease: writes do not wait for it. Fifteen missed proofs of life.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How much of a report names what is in quarantine, in octets: a thousand names, and a small part of what a message may
 /// carry, also where a control node passes on the reports of all its agents.
 const REPORTED_NAMES_BYTES: usize = 256 << 10;
+/// Twins that take turns are told of again after so long: once for each few of their turns.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// How long one that left stays listed, so that people see what is missing.
 const KEEP_ABSENT: Duration = Duration::from_secs(3600);
 
@@ -64,6 +68,8 @@ impl ScopeAck {
 pub struct SubscriberRecord {
     /// Who it is.
     pub identity: Identity,
+    /// Which process it is; `None`: it did not say.
+    pub boot: Option<BootId>,
     /// Whether it has a stream open.
     pub connected: bool,
     /// When its last message came.
@@ -98,8 +104,46 @@ struct Records {
 
 struct Row {
     record: SubscriberRecord,
-    /// The latest stream. An older one that ends late changes nothing.
+    /// The latest stream. An older one has been told to end, and changes nothing any more.
     stream: u64,
+    /// Ends that stream.
+    end: Option<oneshot::Sender<Successor>>,
+    /// The processes of late.
+    boots: Boots,
+    /// When twins were told of last.
+    told: Option<Instant>,
+}
+
+impl Row {
+    /// Whether two processes take turns, if that is to be told now.
+    fn twins_to_tell(&mut self, now: Instant) -> bool {
+        let told = |at: Instant| now.saturating_duration_since(at) < TOLD_AGAIN;
+        let is_news = self.boots.twins(now).is_some() && !self.told.is_some_and(told);
+        if is_news {
+            self.told = Some(now);
+        }
+        is_news
+    }
+}
+
+/// What takes a stream's place: of one identity, the newest stream is the one that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Successor {
+    /// A newer stream of the same process, as far as is known.
+    SameProcess,
+    /// A stream of another process with the same identity.
+    AnotherProcess,
+}
+
+/// A stream that counts from now on.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Its number among the streams of this node.
+    pub(crate) number: u64,
+    /// Says that it counts no more, and why.
+    pub(crate) successor: oneshot::Receiver<Successor>,
+    /// Whether it shows that two processes have this identity.
+    pub(crate) twins: bool,
 }
 
 impl Default for Subscribers {
@@ -144,7 +188,7 @@ impl Subscribers {
         };
         let subscribers = self.snapshot().into_iter().map(|record| {
             let heard = now.saturating_duration_since(record.last_heard);
-            SubscriberStatus {
+            let status = SubscriberStatus {
                 name: record.identity.name.to_string(),
                 role: record.identity.role.to_string(),
                 region: record.identity.region.map(String::from).unwrap_or_default(),
@@ -153,41 +197,56 @@ impl Subscribers {
                 connected: record.connected,
                 trust: record.report.and_then(|(report, _)| report.trust),
                 key: Default::default(), // the agent adds it
-            }
+                boot_id: BootId::to_message(record.boot),
+            };
+            (record.last_heard, status)
         });
-        Report { subscribers: subscribers.collect(), ..Report::default() }
+        bounds::report_on(subscribers.collect())
     }
 
-    /// Notes a new stream of `identity`, which supersedes an older one. What an earlier stream acknowledged counts no
-    /// more, since the process may be another; it counts as behind in those scopes. Its report stays until the next,
-    /// with its age: those it speaks of did not go away. Says the stream's number.
-    pub(crate) fn arrived(&self, identity: &Identity, now: Instant) -> u64 {
-        let stream = {
+    /// Notes a new stream of `identity`, which supersedes an older one: that is told to end at once. What an earlier stream
+    /// acknowledged counts no more, since the process may be another; it counts as behind in those scopes. Its report stays until the
+    /// next, with its age: those it speaks of did not go away.
+    pub(crate) fn arrived(&self, identity: &Identity, boot: Option<BootId>, now: Instant) -> Arrival {
+        let (end, successor) = oneshot::channel();
+        let arrival = {
             let mut records = self.0.records.lock();
             records.streams += 1;
-            let stream = records.streams;
+            let number = records.streams;
             let fresh = || SubscriberRecord {
                 identity: identity.clone(),
+                boot,
                 connected: true,
                 last_heard: now,
                 scopes: BTreeMap::new(),
                 report: None,
             };
-            let row = records
-                .by_identity
-                .entry(identity.clone())
-                .or_insert_with(|| Row { record: fresh(), stream });
-            row.stream = stream;
+            let row = records.by_identity.entry(identity.clone()).or_insert_with(|| Row {
+                record: fresh(),
+                stream: number,
+                end: None,
+                boots: Boots::default(),
+                told: None,
+            });
+            let another = row.record.boot.zip(boot).is_some_and(|(before, now)| before != now);
+            if let Some(earlier) = row.end.replace(end) {
+                let by = if another { Successor::AnotherProcess } else { Successor::SameProcess };
+                let _ = earlier.send(by); // it may have ended by itself
+            }
+            row.stream = number;
+            row.record.boot = boot;
             row.record.connected = true;
             row.record.last_heard = now;
             row.record.scopes.values_mut().for_each(|ack| *ack = ScopeAck::default());
+            boot.iter().for_each(|boot| row.boots.heard(*boot, now));
+            let twins = row.twins_to_tell(now);
             records.by_identity.retain(|_, row| {
                 row.record.connected || now.saturating_duration_since(row.record.last_heard) < KEEP_ABSENT
             });
-            stream
+            Arrival { number, successor, twins }
         };
         self.tell();
-        stream
+        arrival
     }
 
     /// Notes that `stream` is alive, and what it changed. `change` says whether it did.
@@ -198,9 +257,10 @@ impl Subscribers {
         now: Instant,
         change: impl FnOnce(&mut SubscriberRecord) -> bool,
     ) {
-        self.heard_of(identity, stream, |record| {
-            record.last_heard = now;
-            change(record)
+        self.change(identity, stream, |row| {
+            row.record.last_heard = now;
+            row.record.boot.iter().for_each(|boot| row.boots.heard(*boot, now));
+            change(&mut row.record)
         });
     }
 
@@ -211,8 +271,12 @@ impl Subscribers {
         stream: u64,
         change: impl FnOnce(&mut SubscriberRecord) -> bool,
     ) {
+        self.change(identity, stream, |row| change(&mut row.record));
+    }
+
+    fn change(&self, identity: &Identity, stream: u64, change: impl FnOnce(&mut Row) -> bool) {
         let changed = match self.0.records.lock().by_identity.get_mut(identity) {
-            Some(row) if row.stream == stream => change(&mut row.record),
+            Some(row) if row.stream == stream => change(row),
             Some(_) | None => false,
         };
         if changed {
@@ -226,6 +290,7 @@ impl Subscribers {
             && row.stream == stream
         {
             row.record.connected = false;
+            row.end = None;
         }
         self.tell();
     }
@@ -236,95 +301,4 @@ impl Subscribers {
 }
 
 #[cfg(test)]
-mod tests {
-    use hanse_sync::Lineage;
-    use hanse_topology::Name;
-
-    use super::*;
-
-    fn gateway(name: &str) -> Identity {
-        Identity::gateway(Name::new(name).unwrap(), Name::new("eu-west").unwrap())
-    }
-
-    fn position(revision: u64) -> Position {
-        Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }
-    }
-
-    #[test]
-    fn a_record_follows_the_latest_stream() {
-        let start = Instant::now();
-        let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
-        let table = Subscribers::new();
-        let mut changed = table.changed();
-        let ack = |stream, revision| {
-            table.heard(&gateway("g1"), stream, start, |record| {
-                let ack = ScopeAck { effective: Some(position(revision)), ..Default::default() };
-                record.scopes.insert(scope.clone(), ack.clone()) != Some(ack)
-            });
-        };
-        let first = table.arrived(&gateway("g1"), start);
-        ack(first, 5);
-        let second = table.arrived(&gateway("g1"), start);
-        let effective = || table.snapshot()[0].scopes[&scope].effective;
-        assert_eq!(effective(), None, "the new process has acknowledged nothing yet");
-        ack(first, 6);
-        assert_eq!(effective(), None);
-        ack(second, 7);
-        table.left(&gateway("g1"), first);
-        assert!(table.snapshot()[0].connected);
-        changed.mark_unchanged();
-        ack(second, 7);
-        assert!(!changed.has_changed().unwrap(), "a proof of life is no change");
-        ack(second, 8);
-        assert!(changed.has_changed().unwrap());
-        table.left(&gateway("g1"), second);
-        let record = &table.snapshot()[0];
-        assert!(!record.connected);
-        assert_eq!(effective(), Some(position(8)));
-        let report = table.to_report(start + Duration::from_secs(2));
-        assert_eq!(report.subscribers[0].heard_ms_ago, 2000);
-        assert_eq!(report.subscribers[0].scopes[0].scope, "runtime/eu-west/production");
-    }
-
-    #[test]
-    fn however_much_is_in_quarantine_a_report_stays_small() {
-        let now = Instant::now();
-        let table = Subscribers::new();
-        let quarantined = |index: usize| hanse_proto::sync::Quarantined {
-            key: format!("subscription/default/{index}"),
-            received: vec![1; 32].into(),
-            effective: vec![2; 32].into(),
-            field: "plan".into(),
-            reason: "x".repeat(10_000),
-        };
-        let quarantine = Quarantine::of((0..100).map(quarantined));
-        for index in 0..1_000 {
-            let identity = gateway(&format!("g{index}"));
-            let stream = table.arrived(&identity, now);
-            table.heard(&identity, stream, now, |record| {
-                let scope = "runtime/eu-west/production".parse().unwrap();
-                let ack = ScopeAck { quarantine: quarantine.clone(), ..Default::default() };
-                record.scopes.insert(scope, ack).is_none()
-            });
-        }
-        let report = table.to_report(now);
-        assert!(report.encoded_len() < 1 << 20, "{} octets", report.encoded_len());
-        assert!(report.subscribers.iter().all(|status| status.scopes[0].quarantined_total == 100));
-        assert_eq!(report.subscribers[0].scopes[0].quarantined.len(), 64);
-    }
-
-    #[test]
-    fn leases_end_and_the_absent_are_forgotten_after_an_hour() {
-        let start = Instant::now();
-        let table = Subscribers::new();
-        let stream = table.arrived(&gateway("g1"), start);
-        table.left(&gateway("g1"), stream);
-        let record = &table.snapshot()[0];
-        assert!(record.is_live(start + LEASE - Duration::from_millis(1)));
-        assert!(!record.is_live(start + LEASE));
-        table.arrived(&gateway("g2"), start + KEEP_ABSENT - Duration::from_secs(1));
-        assert_eq!(table.snapshot().len(), 2);
-        table.arrived(&gateway("g2"), start + KEEP_ABSENT);
-        assert_eq!(table.snapshot().len(), 1);
-    }
-}
+mod tests;

@@ -8,7 +8,10 @@ use hanse_proto::sync::{
 };
 use hanse_topology::ScopeId;
 
-use crate::{Lineage, Position, Replica, ReplicaMap, Root};
+use crate::{BootId, Lineage, Position, Replica, ReplicaMap, Root};
+
+/// The process of every subscriber here.
+pub(crate) const BOOT: BootId = BootId::new([8; 16]);
 
 pub(crate) fn in_generation(generation: u64, revision: u64) -> Position {
     let id = [u8::try_from(generation).expect("small"); 16];
@@ -119,6 +122,7 @@ pub(crate) fn describe(message: &PublisherMessage) -> String {
         }
         Body::Behind(behind) => format!("behind at {}", point(behind.position.as_ref())),
         Body::Refused(refused) => format!("refused {}: {}", refused.scope, refused.reason),
+        Body::Superseded(_) => "superseded".to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@
 //! Nothing here knows about sockets, tasks, clocks or disks, and nothing here decodes a runtime resource: values are
 //! opaque bytes from one end of the federation to the other.
 
+mod boot;
 mod position;
 mod publisher;
 mod quarantine;
@@ -29,6 +30,7 @@ use std::{
 
 use hanse_topology::ScopeId;
 
+pub use boot::{BootId, Boots};
 pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};

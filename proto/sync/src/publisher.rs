@@ -15,7 +15,8 @@ use hanse_proto::{
 use hanse_topology::ScopeId;
 
 use crate::{
-    FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Position, Quarantine, ReplicaMap, Revoked, Root, TrustedRoots,
+    BootId, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Position, Quarantine, ReplicaMap, Revoked, Root,
+    TrustedRoots,
 };
 
 use cursor::Cursor;
@@ -34,10 +35,12 @@ const MAX_REFUSALS: usize = 64;
 /// What a message of a subscriber meant.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Received {
-    /// It said what it is; for logs.
+    /// It said what it is.
     Introduced {
-        /// Its software.
+        /// Its software; for logs.
         software: String,
+        /// Which process it is; `None`: it did not say.
+        boot: Option<BootId>,
     },
     /// It subscribed to a scope it may have, at a position.
     Subscribed {
@@ -170,8 +173,9 @@ impl PublisherSession {
         match (body, self.features.is_some()) {
             (Body::Introduction(introduction), false) => {
                 let known = |feature: &String| FEATURES.contains(&feature.as_str());
+                let boot = BootId::of_message(&introduction.boot_id)?;
                 self.features = Some(introduction.features.into_iter().filter(known).collect());
-                Ok(Received::Introduced { software: introduction.software })
+                Ok(Received::Introduced { software: introduction.software, boot })
             }
             (Body::Introduction(_), true) | (_, false) => Err(ProtocolError::Introduction),
             (Body::Hello(hello), true) => self.hello(hello),

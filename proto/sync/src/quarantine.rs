@@ -10,6 +10,9 @@ use sha2::{Digest as _, Sha256};
 const MAX_NAMED: usize = 64;
 /// How much of a reason is told, in octets: a sentence with a name or two in it.
 const MAX_REASON_BYTES: usize = 256;
+/// The most that one of those named takes on receipt, in octets: a key and a field of the longest names there can be, a reason, two
+/// hashes. Records live as long as their subscriber, so none may be as large as a message.
+const MAX_NAMED_BYTES: usize = 2 << 10;
 /// How many are told by digest where they are more than are named: 64 KiB every second, a chunk of a transfer.
 const MAX_DIGESTS: usize = 8_192;
 
@@ -53,13 +56,15 @@ impl Quarantine {
         Self { total, named: named.into(), digests: digests.into() }
     }
 
-    /// As a message has them. A message that names more than it counts, or more than may be, is cut to what may be.
-    pub(crate) fn received(named: Vec<Quarantined>, total: u64, digests: &[u8]) -> Self {
-        let named: Arc<[_]> = named.into_iter().take(MAX_NAMED).collect();
+    /// As a message has them. A message that names more than it counts, or more than may be, is cut to what may be; what is
+    /// larger than it may be is counted and not named.
+    pub(crate) fn received(named: Vec<Quarantined>, mut total: u64, digests: &[u8]) -> Self {
+        total = total.max(named.len() as u64);
+        let named: Arc<[_]> = named.into_iter().filter(fits).take(MAX_NAMED).collect();
         let (digests, rest) = digests.as_chunks();
         let are_sound = rest.is_empty() && digests.len() <= MAX_DIGESTS && digests.is_sorted();
         let digests = digests.iter().filter(|_| are_sound).map(|digest| KeyDigest(*digest)).collect();
-        Self { total: total.max(named.len() as u64), named, digests }
+        Self { total, named, digests }
     }
 
     /// All of them as a message tells them.
@@ -144,6 +149,11 @@ impl<'a> From<&'a Quarantine> for Exceptions<'a> {
     }
 }
 
+fn fits(named: &Quarantined) -> bool {
+    let Quarantined { key, received, effective, field, reason } = named;
+    key.len() + received.len() + effective.len() + field.len() + reason.len() <= MAX_NAMED_BYTES
+}
+
 fn shortened(quarantined: Quarantined) -> Quarantined {
     let reason = &quarantined.reason;
     let end = reason.floor_char_boundary(MAX_REASON_BYTES);
@@ -181,6 +191,9 @@ mod tests {
         assert_eq!((odd.total(), odd.is_complete()), (2, true));
         let long = Quarantine::received(keys(500).collect(), 500, &[]);
         assert_eq!((long.total(), long.named().len(), long.is_complete()), (500, MAX_NAMED, false));
+        let huge = Quarantined { reason: "x".repeat(MAX_NAMED_BYTES + 1), ..Default::default() };
+        let cut = Quarantine::received(keys(1).chain([huge]).collect(), 2, &[]);
+        assert_eq!((cut.total(), cut.named().len(), cut.is_complete()), (2, 1, false));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use hanse_proto::{
 };
 use hanse_topology::{Name, ScopeId};
 
-use crate::{FEATURES, Freshness, Position, Prepared, ReplicaMap, Revoked, TrustedRoots};
+use crate::{BootId, FEATURES, Freshness, Position, Prepared, ReplicaMap, Revoked, TrustedRoots};
 
 pub use alarm::Alarm;
 pub use patience::Patience;
@@ -97,6 +97,8 @@ pub enum Effect {
         /// Whether the scope is asked for again because of it.
         resync: bool,
     },
+    /// End the stream: another process that has this node's identity took its place. Stay away from this publisher for a while.
+    Superseded,
     /// End the stream and try again, elsewhere if possible.
     Disconnect {
         /// Why.
@@ -171,9 +173,15 @@ struct Welcomed {
 }
 
 impl SubscriberSession {
-    /// A session that begins at `now`, and what to do first. `software` is for the publisher's logs; `patience` is what
-    /// the session before had in the end.
-    pub fn start(wanted: Wanted, software: &str, patience: Patience, now: Instant) -> (Self, Vec<Effect>) {
+    /// A session that begins at `now`, and what to do first. `software` is for the publisher's logs; `boot` says which process
+    /// this is; `patience` is what the session before had in the end.
+    pub fn start(
+        wanted: Wanted,
+        software: &str,
+        boot: BootId,
+        patience: Patience,
+        now: Instant,
+    ) -> (Self, Vec<Effect>) {
         let session = Self {
             wanted,
             welcome: None,
@@ -187,6 +195,7 @@ impl SubscriberSession {
         let introduction = sync::Introduction {
             features: FEATURES.iter().map(|feature| (*feature).to_owned()).collect(),
             software: software.to_owned(),
+            boot_id: BootId::to_message(Some(boot)),
         };
         (session, vec![send(subscriber_message::Body::Introduction(introduction))])
     }
@@ -213,6 +222,10 @@ impl SubscriberSession {
         let (scope, body) = match body {
             Body::Welcome(welcome) => return self.welcome(welcome, replicas, now),
             Body::Refused(refused) => return Ok(self.refused(refused, now)),
+            Body::Superseded(_) => {
+                let alarm = Effect::Alarm { scope: None, alarm: Alarm::Superseded, resync: false };
+                return Ok(vec![alarm, Effect::Superseded]);
+            }
             Body::Begin(body) => (body.scope.clone(), Body::Begin(body)),
             Body::Chunk(body) => (body.scope.clone(), Body::Chunk(body)),
             Body::End(body) => (body.scope.clone(), Body::End(body)),
@@ -239,7 +252,7 @@ impl SubscriberSession {
                 subscription.bookmark(&scope, bookmark, replica, now)?
             }
             Body::Behind(behind) => subscription.behind(&scope, behind, replica, now)?,
-            Body::Welcome(_) | Body::Refused(_) => Vec::new(), // returned above
+            Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => Vec::new(), // returned above
         };
         Ok(effects)
     }

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 
 use crate::{
     Effect, Freshness, Patience, Position, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
-    examples::{in_generation, scope},
+    examples::{BOOT, in_generation, scope},
 };
 
 /// Content of both scopes at one revision.
@@ -230,7 +230,7 @@ impl World {
         let mut publishing = PublisherSession::with_chunks_of("publisher", CHUNK_BYTES);
         publishing.admit(scopes(), None);
         let (subscribing, effects) =
-            SubscriberSession::start(Wanted::All, "world", Patience::default(), self.now);
+            SubscriberSession::start(Wanted::All, "world", BOOT, Patience::default(), self.now);
         let (down, up, damage_next) = Default::default();
         let connection = Connection { publisher, publishing, subscribing, down, up, damage_next };
         self.connections[subscriber] = Some(connection);
@@ -302,6 +302,7 @@ impl World {
                 Effect::Disconnect { .. } => self.connections[subscriber] = None,
                 Effect::Withdraw { scope } => panic!("{scope} is offered throughout"),
                 Effect::Refused { scope, .. } => panic!("{scope} is admitted throughout"),
+                Effect::Superseded => panic!("each node is one process"),
             }
         }
     }

@@ -131,6 +131,9 @@ fn calls() {
         unheard: vec!["gateway-2".into()],
         unheard_total: 1001,
         revoked_gateways: vec![gateway_key()],
+        left_out: 12,
+        boot_id: vec![4; 16].into(),
+        reported_ms_ago: 900,
     };
     recorded("raft-reports", &ReportsResponse { agents: vec![agent], trust: trust_status() });
 }

@@ -24,6 +24,7 @@ pub(crate) fn subscriber_status() -> SubscriberStatus {
         connected: true,
         trust: trust_status(),
         key: vec![8; 32].into(),
+        boot_id: vec![4; 16].into(),
     }
 }
 
@@ -75,6 +76,7 @@ fn subscribers_messages() {
             Body::Introduction(Introduction {
                 features: vec!["base".into()],
                 software: "hanse 0.1.0".into(),
+                boot_id: vec![4; 16].into(),
             }),
         ),
         (
@@ -91,6 +93,7 @@ fn subscribers_messages() {
                 unheard: vec!["gateway-2".into()],
                 unheard_total: 1001,
                 revoked_gateways: vec![gateway_key()],
+                left_out: 12,
             }),
         ),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
@@ -171,6 +174,7 @@ fn publishers_messages() {
         ),
         ("behind", Body::Behind(Behind { scope: SCOPE.into(), position: position(39) })),
         ("refused", Body::Refused(Refused { scope: SCOPE.into(), reason: "not offered".into() })),
+        ("superseded", Body::Superseded(Superseded {})),
     ] {
         recorded(&format!("sync-publisher-{name}"), &PublisherMessage { body: Some(body) });
     }

@@ -161,7 +161,8 @@ mod tests {
         }
 
         fn server(&self) -> crate::ServerTls {
-            let clients = Clients::Mutual { trust: self.agent.clone(), roles: vec![Role::Gateway] };
+            let clients =
+                Clients::Mutual { trust: self.agent.clone(), roles: vec![Role::Gateway], region: None };
             server_tls(&self.federation.live("a.agent.eu-west"), clients, Alpn::Http2).unwrap()
         }
 
@@ -269,7 +270,7 @@ mod tests {
         ] {
             let trust: LiveTrust = pair.federation.anchor().into();
             trust.refuse(keys(refused));
-            let clients = Clients::Mutual { trust, roles: vec![role] };
+            let clients = Clients::Mutual { trust, roles: vec![role], region: None };
             let tls = server_tls(&pair.federation.live("b.agent.eu-west"), clients, Alpn::Http2).unwrap();
             let (listener, address) = listen(tls).await;
             let _serving = serve(listener, Desk::echo());
@@ -291,7 +292,7 @@ mod tests {
             [("g.gateway.eu-west", Role::Gateway, false), ("a.agent.eu-west", Role::Agent, true)]
         {
             let trust: LiveTrust = pair.federation.anchor().into();
-            let clients = Clients::Mutual { trust: trust.clone(), roles: vec![role] };
+            let clients = Clients::Mutual { trust: trust.clone(), roles: vec![role], region: None };
             let tls = server_tls(&pair.federation.live("b.agent.eu-west"), clients, Alpn::Http2).unwrap();
             let (listener, address) = listen(tls).await;
             let _serving = serve(listener, Desk::echo());

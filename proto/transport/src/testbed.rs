@@ -57,7 +57,7 @@ impl Federation {
     }
 
     pub(crate) fn mutual(&self, roles: &[Role]) -> Clients {
-        Clients::Mutual { trust: self.anchor().into(), roles: roles.to_vec() }
+        Clients::Mutual { trust: self.anchor().into(), roles: roles.to_vec(), region: None }
     }
 
     /// A mutual TLS server for gRPC.

@@ -30,6 +30,8 @@ pub enum Clients {
         trust: LiveTrust,
         /// The roles let in.
         roles: Vec<Role>,
+        /// The region let in; `None`: all of them.
+        region: Option<Name>,
     },
     /// Anyone may come without a certificate, to join. Whoever shows one must be of one of the roles, and it may have
     /// expired, for renewal is what it comes for: its chain is verified at the end of its own life. Everything else is
@@ -40,6 +42,8 @@ pub enum Clients {
         trust: LiveTrust,
         /// The roles whose certificates are renewed here.
         roles: Vec<Role>,
+        /// The region whose certificates are renewed here; `None`: all of them.
+        region: Option<Name>,
     },
 }
 
@@ -142,8 +146,10 @@ pub fn server_tls(
     };
     let verifier = match clients {
         Clients::Anyone => None,
-        Clients::Mutual { trust, roles } => Some((trust, roles, Admit::Valid)),
-        Clients::Renewing { trust, roles } => Some((trust, roles, Admit::ExpiredOrNone)),
+        Clients::Mutual { trust, roles, region } => Some((trust, Rule { roles, region }, Admit::Valid)),
+        Clients::Renewing { trust, roles, region } => {
+            Some((trust, Rule { roles, region }, Admit::ExpiredOrNone))
+        }
     };
     let clock = verifier.as_ref().map_or_else(WallClock::system, |(trust, ..)| trust.clock().clone());
     let builder = ServerConfig::builder_with_details(provider(), Arc::new(clock))
@@ -151,8 +157,7 @@ pub fn server_tls(
         .map_err(TlsError::Provider)?;
     let builder = match verifier {
         None => builder.with_no_client_auth(),
-        Some((trust, roles, admit)) => {
-            let rule = Rule { roles, region: None };
+        Some((trust, rule, admit)) => {
             builder.with_client_cert_verifier(Arc::new(ClientVerifier::new(trust, rule, admit)))
         }
     };

@@ -1,6 +1,6 @@
 use hanse_state::{
     Action, Change, Command, CommandBody, Lineage, Outcome, Spec,
-    port::{AgentStatus, GatewayStatus, ScopeStatus},
+    port::{AgentStatus, GatewayStatus, PartialReport, ScopeStatus},
 };
 use hanse_topology::Labels;
 use serde_json::json;
@@ -70,7 +70,7 @@ fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
 }
 
 fn fleet(agents: &[AgentStatus]) -> FleetReport {
-    FleetReport { agents: agents.to_vec(), silent: Vec::new(), nodes: Default::default() }
+    FleetReport { agents: agents.to_vec(), ..FleetReport::default() }
 }
 
 /// Judges revision 6, `after_ms` after it was made; one line per row.
@@ -215,6 +215,43 @@ fn a_silent_control_node_leaves_it_open() {
 }
 
 #[test]
+fn an_agent_that_cannot_name_all_of_its_gateways_leaves_it_open() {
+    let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(6))])])];
+    let check = |heard_ms_ago, after_ms, converged: bool| {
+        let partial =
+            PartialReport { agent: "agent-eu".into(), region: name("eu"), left_out: 7, heard_ms_ago };
+        let part = FleetReport { partial: vec![partial], ..fleet(&agents) };
+        let found = convergence(&world(), &part, 6, MADE_MS + after_ms);
+        assert_eq!(found.converged, converged, "heard {heard_ms_ago} ms ago");
+        assert_eq!(found.partial.is_empty(), converged);
+    };
+    check(100, 500, false);
+    check(17_000, 2_000, false);
+    check(17_001, 2_000, true); // it had no lease when the change was made
+}
+
+/// A control node fell silent with its agents, and they were not heard since: for what was made while their lease lived they are
+/// behind however long it takes, for what came later they are absent.
+#[test]
+fn gateways_that_fell_silent_are_behind_for_what_was_made_in_their_lease_and_absent_for_later() {
+    let mut state = world();
+    put(&mut state, MADE_MS + 14_000, Kind::Organization, "in-time", &json!({}));
+    put(&mut state, MADE_MS + 16_000, Kind::Organization, "later", &json!({}));
+    // Heard last when revision 6 was made; asked at several times after.
+    for asked_ms in [16_500, 40_000, 3_000_000] {
+        let gateway = gateway("g", "eu", asked_ms, &[("prod", Some(5))]);
+        let fleet = fleet(&[agent("eu", vec![gateway])]);
+        let at = |revision| {
+            let found = convergence(&state, &fleet, revision, MADE_MS + asked_ms);
+            (found.converged, found.gateways[0].state)
+        };
+        assert_eq!(at(6), (false, ConvergenceState::Behind), "asked after {asked_ms} ms");
+        assert_eq!(at(7), (false, ConvergenceState::Behind), "asked after {asked_ms} ms");
+        assert_eq!(at(8), (true, ConvergenceState::Absent), "asked after {asked_ms} ms");
+    }
+}
+
+#[test]
 fn a_revision_older_than_memory_is_judged_by_who_is_there_now() {
     let agents = [agent("eu", vec![gateway("g", "eu", 100, &[("prod", Some(5))])])];
     let state = State::default();
@@ -238,11 +275,7 @@ fn a_revision_is_not_served_where_what_it_changed_cannot_be_used() {
     let check = |current: bool, revision: Revision, served: bool| {
         let mut gateway = gateway("g1", "eu", 100, &[("prod", Some(6))]);
         gateway.scopes[0].quarantined = vec![bad(current)];
-        let fleet = FleetReport {
-            agents: vec![agent("eu", vec![gateway])],
-            silent: Vec::new(),
-            nodes: Default::default(),
-        };
+        let fleet = fleet(&[agent("eu", vec![gateway])]);
         let found = convergence(&state, &fleet, revision, MADE_MS + 1_000);
         assert_eq!(found.converged, served, "current {current}, asked of {revision}");
         found.gateways[0].reason.clone()

@@ -249,7 +249,7 @@ fn status() -> Schema {
         .property("matched", number("The last log index known to be on it"))
         .property(
             "answered",
-            flag("Present and false when it did not say what reports to it: `regions` may lack that"),
+            flag("Present and false when it did not say what reports to it and that may be missing in `regions`"),
         );
     let heard = |builder: ObjectBuilder| {
         builder
@@ -267,6 +267,16 @@ fn status() -> Schema {
         .property("name", text("The region"))
         .property("agents", array_of(heard(object())))
         .property("gateways", array_of(gateway));
+    let partial = object()
+        .property("agent", text("The agent"))
+        .property("region", text("Its region"))
+        .property("leftOut", number("How many of its gateways are not known"))
+        .property("heardMsAgo", number("Milliseconds since something was heard from it"));
+    let duplicate = object()
+        .property("name", text("The name that two processes have"))
+        .property("region", text("The region"))
+        .property("role", text("`agent` or `gateway`"))
+        .property("seenAt", moment("When both were last known to run"));
     let lineage = object()
         .property("generation", number("Greater ones win"))
         .property("id", text("Tells two histories of one generation apart"));
@@ -280,6 +290,16 @@ fn status() -> Schema {
         .property("asOfAgeMs", number("Milliseconds since it last confirmed that"))
         .property("nodes", array_of(node))
         .property("regions", array_of(region))
+        .property(
+            "partial",
+            array_of(partial).description(Some("Agents that have more gateways than their report takes; absent when there are none")),
+        )
+        .property(
+            "duplicates",
+            array_of(duplicate).description(Some(
+                "Names that two processes have at once, for a data directory was copied; absent when there are none",
+            )),
+        )
         .into()
 }
 

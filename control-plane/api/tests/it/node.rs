@@ -13,8 +13,8 @@ use hanse_state::{
     Action, Change, Command, CommandBody, Kind, Lineage, Outcome, Problem, ProblemName, ResourceKey,
     Revision, RootCertificate, Spec, State,
     port::{
-        AgentStatus, BoxFuture, Consistency, Fleet, FleetReport, GroupStatus, NodeStatus, Projected,
-        Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
+        AgentStatus, BoxFuture, Consistency, Duplicate, Fleet, FleetReport, GroupStatus, NodeStatus,
+        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
     },
     projection,
     spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
@@ -38,6 +38,8 @@ pub(crate) struct SingleNode {
     pub(crate) agents: Mutex<Vec<AgentStatus>>,
     /// Control nodes that do not answer.
     pub(crate) silent: Mutex<Vec<String>>,
+    pub(crate) partial: Mutex<Vec<PartialReport>>,
+    pub(crate) duplicates: Mutex<Vec<Duplicate>>,
     /// What control nodes say of the roots they believe.
     pub(crate) nodes: Mutex<BTreeMap<String, TrustStatus>>,
     pub(crate) quorum: AtomicBool,
@@ -59,6 +61,8 @@ impl SingleNode {
             effects: Mutex::default(),
             agents: Mutex::default(),
             silent: Mutex::default(),
+            partial: Mutex::default(),
+            duplicates: Mutex::default(),
             nodes: Mutex::default(),
             quorum: AtomicBool::new(true),
             restarted: AtomicBool::new(false),
@@ -239,7 +243,13 @@ impl Fleet for SingleNode {
         Box::pin(async {
             let agents = self.agents.lock().unwrap().clone();
             let nodes = self.nodes.lock().unwrap().clone();
-            FleetReport { agents, silent: self.silent.lock().unwrap().clone(), nodes }
+            FleetReport {
+                agents,
+                silent: self.silent.lock().unwrap().clone(),
+                partial: self.partial.lock().unwrap().clone(),
+                duplicates: self.duplicates.lock().unwrap().clone(),
+                nodes,
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus};
+use hanse_state::port::{AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus};
 use hanse_topology::{Name, ScopeId};
 
 use crate::request::Api;
@@ -191,4 +191,43 @@ async fn status_names_the_control_nodes_that_do_not_answer() {
     assert!(nodes().await[0].get("answered").is_none(), "{}", nodes().await);
     *api.node.silent.lock().unwrap() = vec!["cp-1".into()];
     assert_eq!(nodes().await[0]["answered"], false);
+}
+
+#[tokio::test]
+async fn what_is_not_fully_seen_and_what_runs_twice_is_named() {
+    let api = Api::furnished().await;
+    let status = async || api.get("/v1/status").send().await.expect(200).json;
+    let quiet = status().await;
+    assert!(quiet.get("partial").is_none() && quiet.get("duplicates").is_none(), "{quiet}");
+
+    let region = Name::new("eu").unwrap();
+    let (agent, name) = ("agent-eu".to_owned(), "gateway-eu".to_owned());
+    let partial = PartialReport { agent, region: region.clone(), left_out: 12, heard_ms_ago: 100 };
+    *api.node.partial.lock().unwrap() = vec![partial];
+    let duplicate = Duplicate { name, region, role: "gateway", seen_ms_ago: 1_500 };
+    *api.node.duplicates.lock().unwrap() = vec![duplicate];
+    let loud = status().await;
+    insta::assert_json_snapshot!(loud["partial"], @r#"
+    [
+      {
+        "agent": "agent-eu",
+        "region": "eu",
+        "leftOut": 12,
+        "heardMsAgo": 100
+      }
+    ]
+    "#);
+    insta::assert_json_snapshot!(loud["duplicates"], @r#"
+    [
+      {
+        "name": "gateway-eu",
+        "region": "eu",
+        "role": "gateway",
+        "seenAt": "2023-11-14T22:13:18.5Z"
+      }
+    ]
+    "#);
+    let convergence = api.get("/v1/convergence").send().await.expect(200).json;
+    assert_eq!(convergence["converged"], false, "{convergence}");
+    assert_eq!(convergence["partial"], serde_json::json!(["agent-eu (eu)"]));
 }

@@ -1,17 +1,21 @@
 //! What the other members' agents reported, and which members are there to be asked.
 
-use hanse_proto::raft::{ReadIndexRequest, ReportsRequest, ReportsResponse};
+use std::time::Instant;
+
+use hanse_proto::raft::{ReadIndexRequest, ReportsRequest, ReportsResponse, peer_client::PeerClient};
 use tokio::{
     task::JoinSet,
     time::{Duration, sleep, timeout},
 };
-use tonic::Status;
+use tonic::{Status, transport::Channel};
 
 use super::RaftGroup;
 use crate::member::Member;
 
-/// How long other members have to answer what their agents reported: people wait for it.
+/// How long other members have for each part of what their agents reported: people wait for it.
 const REPORTS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long they have for all of it: dozens of the largest reports, on a road that takes 100 Mbit/s.
+const ALL_REPORTS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A member that was heard so recently is expected to answer: longer than an agent takes to find another member, so that
 /// what was connected to a member that died is reported by somebody else before it is forgotten.
@@ -27,11 +31,22 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 /// What the other members answered.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PeerReports {
-    /// By member, what the agents connected to it last reported.
-    pub answers: Vec<(String, ReportsResponse)>,
+    /// What those that answered say.
+    pub answers: Vec<PeerAnswer>,
     /// Names of the members that did not answer and that were reachable within the last 30 s, or were not tried before.
     /// What their agents report is missing.
     pub silent: Vec<String>,
+}
+
+/// What one member answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerAnswer {
+    /// Its name.
+    pub node: String,
+    /// What the agents connected to it last reported, all parts in one.
+    pub reports: ReportsResponse,
+    /// When it began to answer: the ages in it are as of then.
+    pub at: Instant,
 }
 
 impl RaftGroup {
@@ -41,9 +56,9 @@ impl RaftGroup {
         for node in self.members().into_iter().filter(|node| node.id != self.member.id) {
             let client = self.member.channels.peer(&node.raft_address);
             asked.spawn(async move {
-                let answer = async { client?.reports(ReportsRequest {}).await };
-                let answer = timeout(REPORTS_TIMEOUT, answer).await;
-                (node, answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer"))))
+                let answer = async { ask(client?).await };
+                let answer = timeout(ALL_REPORTS_TIMEOUT, answer).await;
+                (node, answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no end of the answer"))))
             });
         }
         let mut reports = PeerReports::default();
@@ -51,7 +66,8 @@ impl RaftGroup {
             match asked {
                 Ok((node, Ok(answer))) => {
                     self.member.reach.heard(node.id);
-                    reports.answers.push((node.name, answer.into_inner()));
+                    let (reports_of, at) = answer;
+                    reports.answers.push(PeerAnswer { node: node.name, reports: reports_of, at });
                 }
                 Ok((node, Err(status))) => {
                     tracing::debug!(%status, member = node.name, "a member did not tell its reports");
@@ -65,6 +81,21 @@ impl RaftGroup {
         reports.silent.sort_unstable();
         reports
     }
+}
+
+/// All parts of what a member says, and when it began to say it. A part that does not come makes the whole of no use: agents may be
+/// missing.
+async fn ask(mut client: PeerClient<Channel>) -> Result<(ReportsResponse, Instant), Status> {
+    let late = |_| Status::deadline_exceeded("no answer");
+    let mut parts =
+        timeout(REPORTS_TIMEOUT, client.reports(ReportsRequest {})).await.map_err(late)??.into_inner();
+    let at = Instant::now();
+    let mut all = ReportsResponse::default();
+    while let Some(part) = timeout(REPORTS_TIMEOUT, parts.message()).await.map_err(late)?? {
+        all.agents.extend(part.agents);
+        all.trust = all.trust.or(part.trust);
+    }
+    Ok((all, at))
 }
 
 /// Asks members that were not heard for a while whether they are there, for as long as the runtime lives.

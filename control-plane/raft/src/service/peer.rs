@@ -1,6 +1,6 @@
 //! Requests that other nodes pass on, and their questions.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration, vec};
 
 use hanse_proto::raft::{
     AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
@@ -9,7 +9,9 @@ use hanse_proto::raft::{
 };
 use hanse_state::{Command, Problem, ProblemName};
 use hanse_transport::Peer;
+use prost::Message as _;
 use tokio::time::Instant;
+use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -25,6 +27,10 @@ const MAX_WITHIN: Duration = Duration::from_secs(30);
 
 /// The longest a node may take to be added, as asked by another.
 const ADD_WITHIN: Duration = Duration::from_secs(60);
+
+/// A part of what agents reported closes at this size. One agent's report is at most 4 MiB and may take a part of its own, with what
+/// the agent acknowledged of its scopes: below the 8 MiB that a message may have.
+const PART_BYTES: usize = 1 << 20;
 
 /// Serves other nodes' requests. It answers only for itself: who is not the leader says so, and never passes on.
 pub struct PeerService {
@@ -83,8 +89,11 @@ impl peer_server::Peer for PeerService {
         Ok(Response::new(ReadIndexResponse { result: Some(result) }))
     }
 
-    async fn reports(&self, _: Request<ReportsRequest>) -> Result<Response<ReportsResponse>, Status> {
-        Ok(Response::new((self.reports)()))
+    type ReportsStream = Iter<vec::IntoIter<Result<ReportsResponse, Status>>>;
+
+    async fn reports(&self, _: Request<ReportsRequest>) -> Result<Response<Self::ReportsStream>, Status> {
+        let parts: Vec<_> = in_parts((self.reports)()).into_iter().map(Ok).collect();
+        Ok(Response::new(tokio_stream::iter(parts)))
     }
 
     async fn add_voter(
@@ -107,5 +116,45 @@ impl peer_server::Peer for PeerService {
             Change::Refused(problem) => add_voter_response::Result::Problem(problem.to_proto()),
         };
         Ok(Response::new(AddVoterResponse { result: Some(result) }))
+    }
+}
+
+/// The same in parts, of which there is at least one.
+fn in_parts(all: ReportsResponse) -> Vec<ReportsResponse> {
+    let (mut parts, mut size) = (vec![ReportsResponse { agents: Vec::new(), ..all }], 0);
+    for agent in all.agents {
+        let bytes = agent.encoded_len();
+        if size > 0 && size + bytes > PART_BYTES {
+            parts.push(ReportsResponse::default());
+            size = 0;
+        }
+        size += bytes;
+        parts.last_mut().expect("there is one").agents.push(agent);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_proto::{raft::AgentReport, sync::TrustStatus};
+
+    use super::*;
+
+    #[test]
+    fn reports_travel_in_parts_that_fit() {
+        let agent = |bytes: usize| AgentReport { name: "x".repeat(bytes), ..Default::default() };
+        let trust = Some(TrustStatus { shown: vec![1; 32].into(), ..Default::default() });
+        let sizes = |agents: &[usize]| -> Vec<usize> {
+            let agents = agents.iter().map(|bytes| agent(*bytes)).collect();
+            let parts = in_parts(ReportsResponse { agents, trust: trust.clone() });
+            assert!(parts[0].trust == trust && parts[1..].iter().all(|part| part.trust.is_none()));
+            parts.iter().map(|part| part.agents.len()).collect()
+        };
+        assert_eq!(sizes(&[]), [0], "one that says nothing of agents speaks of itself");
+        assert_eq!(sizes(&[10, 10, 10]), [3]);
+        assert_eq!(sizes(&[600 << 10, 600 << 10, 10]), [1, 2]);
+        assert_eq!(sizes(&[4 << 20, 10, 4 << 20]), [1, 1, 1], "a large one has a part of its own");
+        let largest = in_parts(ReportsResponse { agents: vec![agent(4 << 20); 3], trust: None });
+        assert!(largest.iter().all(|part| part.encoded_len() < 5 << 20));
     }
 }

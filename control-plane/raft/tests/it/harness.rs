@@ -104,7 +104,7 @@ impl World {
         let outgoing = client_tls(Some(&credentials), &trust, expect).unwrap();
         let incoming = server_tls(
             &credentials,
-            Clients::Mutual { trust: trust.into(), roles: vec![Role::Server] },
+            Clients::Mutual { trust: trust.into(), roles: vec![Role::Server], region: None },
             Alpn::Http2,
         )
         .unwrap();

@@ -5,15 +5,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::{Lineage, Position, Quarantine};
+use hanse_link::{BootId, Boots, Lineage, MAX_REPORT_BYTES, MAX_REPORTED, Position, Quarantine};
 use hanse_proto::{raft::AgentReport, sync};
-use hanse_state::port::{AgentStatus, GatewayStatus, Quarantined, ScopeStatus, TrustStatus};
+use hanse_state::port::{
+    AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus, TrustStatus,
+};
 use hanse_sync::LineageOrder;
 use hanse_topology::Name;
 use hanse_transport::KeyDigest;
+use prost::Message as _;
+
+use super::silence::AgentKey;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
 const KEEP: Duration = Duration::from_secs(3_600);
+/// What an entry takes in memory beside what was said of it.
+const ENTRY_BYTES: usize = 512;
+/// How much is remembered of the gateways of one agent: twice what one report can say, so that those that are replaced do not push out
+/// those that are there. Beyond it those heard longest ago are forgotten.
+const BYTES_PER_AGENT: usize = 2 * (MAX_REPORT_BYTES + MAX_REPORTED * ENTRY_BYTES);
 /// Nodes are asked every second; what is older than a few of those no longer says that a connection stands.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -23,14 +33,16 @@ const REPORTED_KEYS: usize = 256;
 /// The memory. Names are unique in a region.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    agents: BTreeMap<(Name, String), Heard<Agent>>,
-    gateways: BTreeMap<(Name, String), Heard<Gateway>>,
+    agents: BTreeMap<AgentKey, Heard<Agent>>,
+    gateways: BTreeMap<AgentKey, Heard<Gateway>>,
 }
 
 #[derive(Debug)]
 struct Heard<T> {
     at: Instant,
     connected: bool,
+    /// The processes of that name, whatever node or agent spoke of them.
+    boots: Boots,
     what: T,
 }
 
@@ -42,11 +54,14 @@ struct Agent {
     unheard_total: u64,
     /// Of gateways that it admitted and that are revoked, while their keys are not refused: name and key.
     revoked_gateways: Vec<(String, KeyDigest)>,
+    left_out: u64,
 }
 
 #[derive(Debug)]
 struct Gateway {
     agent: String,
+    /// What it takes here, about.
+    bytes: usize,
     scopes: Vec<HeardScope>,
     trust: TrustStatus,
     key: Option<KeyDigest>,
@@ -83,10 +98,10 @@ fn revision_in(lineage: &Lineage, at: &Position) -> Option<u64> {
 impl Memory {
     /// Takes in what nodes say at `now`. Of two words on one agent or gateway the later one counts.
     pub(crate) fn learn(&mut self, reports: impl IntoIterator<Item = AgentReport>, now: Instant) {
+        let mut heard_of = BTreeSet::new();
         for report in reports {
             // Names came from certificates; another node that sends others is not believed.
             let Ok(region) = Name::new(&report.region) else { continue };
-            let heard = |connected, ms_ago, what| Heard { at: ago(now, ms_ago), connected, what };
             let agent = Agent {
                 scopes: scopes_of(&report.scopes),
                 trust: trust_of(report.trust.as_ref()),
@@ -99,29 +114,76 @@ impl Memory {
                     .filter_map(|gateway| Some((gateway.name, key_of(&gateway.key)?)))
                     .take(REPORTED_KEYS)
                     .collect(),
+                left_out: report.left_out,
             };
-            newer(
-                &mut self.agents,
-                (region.clone(), report.name.clone()),
-                heard(report.connected, report.heard_ms_ago, agent),
-            );
-            // An agent speaks for gateways of its own region only.
-            for status in report.subscribers.into_iter().filter(|status| status.region == report.region) {
-                let heard = Heard {
-                    at: ago(now, status.heard_ms_ago),
-                    connected: status.connected && report.connected,
-                    what: Gateway {
-                        agent: report.name.clone(),
-                        scopes: scopes_of(&status.scopes),
-                        trust: trust_of(status.trust.as_ref()),
-                        key: key_of(&status.key),
-                    },
+            let key = (region.clone(), report.name.clone());
+            let at = ago(now, report.heard_ms_ago);
+            newer(&mut self.agents, key.clone(), at, report.connected, &report.boot_id, agent);
+            heard_of.insert(key);
+            // An agent speaks for gateways of its own region only, and what is no name is no gateway's.
+            let speaks_for =
+                |of: &sync::SubscriberStatus| of.region == report.region && Name::new(&of.name).is_ok();
+            for status in report.subscribers.iter().filter(|of| speaks_for(of)) {
+                let gateway = Gateway {
+                    agent: report.name.clone(),
+                    bytes: status.encoded_len() + ENTRY_BYTES,
+                    scopes: scopes_of(&status.scopes),
+                    trust: trust_of(status.trust.as_ref()),
+                    key: key_of(&status.key),
                 };
-                newer(&mut self.gateways, (region.clone(), status.name), heard);
+                let (at, connected) = (ago(now, status.heard_ms_ago), status.connected && report.connected);
+                let key = (region.clone(), status.name.clone());
+                newer(&mut self.gateways, key, at, connected, &status.boot_id, gateway);
             }
         }
+        heard_of.iter().for_each(|(region, agent)| self.bound_gateways_of(region, agent));
         self.agents.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
         self.gateways.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
+    }
+
+    /// Forgets those of an agent's gateways that were heard longest ago, where there is too much of them.
+    fn bound_gateways_of(&mut self, region: &Name, agent: &str) {
+        let of_agent = |((its_region, _), heard): &(&AgentKey, &Heard<Gateway>)| {
+            its_region == region && heard.what.agent == agent
+        };
+        let all = || self.gateways.iter().filter(of_agent);
+        let mut bytes: usize = all().map(|(_, heard)| heard.what.bytes).sum();
+        if bytes <= BYTES_PER_AGENT {
+            return;
+        }
+        let mut by_age: Vec<_> =
+            all().map(|(key, heard)| (heard.at, heard.what.bytes, key.clone())).collect();
+        by_age.sort_unstable_by(|one, other| other.cmp(one));
+        while bytes > BYTES_PER_AGENT
+            && let Some((_, size, key)) = by_age.pop()
+        {
+            bytes -= size;
+            self.gateways.remove(&key);
+        }
+    }
+
+    /// The names that two processes have at once.
+    pub(crate) fn duplicates(&self, now: Instant) -> Vec<Duplicate> {
+        let agents = self.agents.iter().map(|(key, heard)| ("agent", key, &heard.boots));
+        let gateways = self.gateways.iter().map(|(key, heard)| ("gateway", key, &heard.boots));
+        let duplicate = |(role, (region, name), boots): (_, &AgentKey, &Boots)| {
+            let seen = boots.twins(now)?;
+            let (name, region) = (name.clone(), region.clone());
+            Some(Duplicate { name, region, role, seen_ms_ago: ms_since(seen, now) })
+        };
+        agents.chain(gateways).filter_map(duplicate).collect()
+    }
+
+    /// The agents that have more gateways than their report names.
+    pub(crate) fn partial(&self, now: Instant) -> Vec<PartialReport> {
+        let partial = self.agents.iter().filter(|(_, heard)| heard.what.left_out > 0);
+        let report = |((region, agent), heard): (&AgentKey, &Heard<Agent>)| PartialReport {
+            agent: agent.clone(),
+            region: region.clone(),
+            left_out: heard.what.left_out,
+            heard_ms_ago: ms_since(heard.at, now),
+        };
+        partial.map(report).collect()
     }
 
     /// Every agent with its gateways, ordered by region and name, with ages as of `now` and revisions of `lineage`.
@@ -179,13 +241,24 @@ impl Memory {
 }
 
 /// Keeps the later of the two. One that says the same thing later also counts: it is a proof of life.
-fn newer<T>(map: &mut BTreeMap<(Name, String), Heard<T>>, key: (Name, String), heard: Heard<T>) {
-    match map.get(&key) {
-        Some(known) if known.at > heard.at => {}
-        Some(_) | None => {
-            map.insert(key, heard);
-        }
+fn newer<T>(
+    map: &mut BTreeMap<AgentKey, Heard<T>>,
+    key: AgentKey,
+    at: Instant,
+    connected: bool,
+    boot: &[u8],
+    what: T,
+) {
+    let known = map.remove(&key);
+    let mut boots = known.as_ref().map(|known| known.boots.clone()).unwrap_or_default();
+    if let Ok(Some(boot)) = BootId::of_message(boot) {
+        boots.heard(boot, at);
     }
+    let heard = match known {
+        Some(known) if known.at > at => Heard { boots, ..known },
+        Some(_) | None => Heard { at, connected, boots, what },
+    };
+    map.insert(key, heard);
 }
 
 fn still_connected<T>(heard: &Heard<T>, now: Instant) -> bool {
@@ -193,7 +266,7 @@ fn still_connected<T>(heard: &Heard<T>, now: Instant) -> bool {
 }
 
 /// The moment so many milliseconds before `now`; long ago is as long ago as can be told.
-fn ago(now: Instant, ms: u64) -> Instant {
+pub(super) fn ago(now: Instant, ms: u64) -> Instant {
     now.checked_sub(Duration::from_millis(ms)).or_else(|| now.checked_sub(KEEP)).unwrap_or(now)
 }
 

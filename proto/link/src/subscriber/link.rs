@@ -46,6 +46,8 @@ pub(super) enum Ended {
     Lost(String),
     /// What the publisher sent, or did not send, makes it useless.
     Refused(String),
+    /// Another process with this node's identity took its place.
+    Superseded,
     /// Another publisher may be better than one of which this is to be thought.
     Better { standing: Standing, freshness: Option<Freshness>, next: String },
     /// The publisher is no longer among those configured.
@@ -57,6 +59,7 @@ impl fmt::Display for Ended {
         match self {
             Self::Unreachable(reason) | Self::Lost(reason) | Self::Refused(reason) => f.write_str(reason),
             Self::Better { standing, .. } => write!(f, "left for another: {}", standing.as_str()),
+            Self::Superseded => f.write_str("another process with this node's identity took its place"),
             Self::NotListed => f.write_str("no longer configured"),
         }
     }
@@ -87,8 +90,9 @@ impl<'a> Link<'a> {
         let opened = timeout(OPEN_TIMEOUT, opening).await;
         let inbound = opened.map_err(|_| Status::deadline_exceeded("no stream within 5 s"))??.into_inner();
         task.replicas.metrics().connections.inc();
+        let wanted = task.options.wanted.clone();
         let (session, effects) =
-            SubscriberSession::start(task.options.wanted.clone(), SOFTWARE, task.patience, Instant::now());
+            SubscriberSession::start(wanted, SOFTWARE, task.boot, task.patience, Instant::now());
         let mut link = Self {
             task,
             address,
@@ -204,6 +208,7 @@ impl<'a> Link<'a> {
                 let said = if scope.is_empty() { alarm.to_string() } else { format!("{scope}: {alarm}") };
                 self.task.status.send_modify(|status| status.last_alarm = Some(said));
             }
+            Effect::Superseded => return ControlFlow::Break(Ended::Superseded),
             Effect::Disconnect { reason } => return ControlFlow::Break(Ended::Refused(reason)),
         }
         ControlFlow::Continue(())

@@ -26,6 +26,8 @@ const FRESHER_BY: Duration = Duration::from_secs(1);
 pub(super) struct Rota {
     turn: usize,
     left: BTreeMap<String, Left>,
+    /// Those that are not tried before a time.
+    alone: BTreeMap<String, Instant>,
     /// When a publisher that was followed was last seen to have a quorum.
     quorum_seen: Option<Instant>,
 }
@@ -54,7 +56,7 @@ impl Left {
 impl Rota {
     /// Begins anywhere, so that the subscribers of a region do not all follow the first.
     pub(super) fn starting_at(turn: usize) -> Self {
-        Self { turn, left: BTreeMap::new(), quorum_seen: None }
+        Self { turn, left: BTreeMap::new(), alone: BTreeMap::new(), quorum_seen: None }
     }
 
     /// The next one to try: in turn, those that disappointed lately last, and of these the freshest of those that answer first.
@@ -64,9 +66,21 @@ impl Rota {
             Some(Left { confirmed_at: Some(at), .. }) => (1, Some(Reverse(*at))),
             Some(Left { confirmed_at: None, .. }) => (2, None),
         };
-        let index = self.in_turn(addresses).min_by_key(|index| rank(&addresses[*index]))?;
+        self.alone.retain(|_, until| now < *until);
+        let free = self.in_turn(addresses).filter(|index| !self.alone.contains_key(&addresses[*index]));
+        let index = free.min_by_key(|index| rank(&addresses[*index]))?;
         self.turn = index + 1;
         Some(addresses[index].clone())
+    }
+
+    /// Does not try `address` before that time, though it be the only one.
+    pub(super) fn leave_alone(&mut self, address: &str, until: Instant) {
+        self.alone.insert(address.to_owned(), until);
+    }
+
+    /// When one of those that are left alone may be tried again; `None`: there is none.
+    pub(super) fn free_at(&self, addresses: &[String]) -> Option<Instant> {
+        addresses.iter().filter_map(|address| self.alone.get(address).copied()).min()
     }
 
     /// Notes that `address` was not to be had, or that the link to it ended.
@@ -109,8 +123,11 @@ impl Rota {
         if !standing.is_poor() {
             return None;
         }
-        let others =
-            || self.in_turn(addresses).map(|index| &addresses[index]).filter(|other| *other != current);
+        let is_alone = |other: &str| self.alone.get(other).is_some_and(|until| now < *until);
+        let others = || {
+            let others = self.in_turn(addresses).map(|index| &addresses[index]);
+            others.filter(|other| *other != current && !is_alone(other))
+        };
         let left = |other: &str| self.left.get(other);
         let better = match freshness.filter(|_| is_out_of_contact(standing)) {
             None => others().find(|other| !left(other).is_some_and(|left| left.is_poor(now))),
@@ -299,6 +316,21 @@ mod tests {
         }
         walk.now += seconds(2);
         assert_ne!(walk.hears(13), "c", "now and then they are tried again");
+    }
+
+    #[test]
+    fn one_that_is_left_alone_is_not_tried_before_its_time() {
+        let now = Instant::now();
+        let mut rota = Rota::starting_at(0);
+        let (a, only) = (addresses()[0].clone(), [addresses()[0].clone()]);
+        assert_eq!(rota.free_at(&only), None);
+        rota.leave_alone(&a, now + seconds(30));
+        let early = now + seconds(29);
+        assert_eq!(rota.next(&addresses(), now).as_deref(), Some("b"), "another one is free");
+        assert_eq!(rota.next(&only, early), None);
+        assert_eq!(rota.better_than("b", Standing::Behind, None, &[a.clone(), "b".to_owned()], early), None);
+        assert_eq!(rota.free_at(&only), Some(now + seconds(30)));
+        assert_eq!(rota.next(&only, now + seconds(30)), Some(a));
     }
 
     #[test]

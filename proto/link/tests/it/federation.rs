@@ -1,6 +1,7 @@
 //! Nodes of a small federation, in this process, over real TLS on loopback.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use hanse_link::{
     Admission, EffectiveSource, Freshness, Lineage, Offer, Position, Replicas, ReportSource, Revoked,
-    SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Wanted, publisher_service,
+    SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
 };
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{
@@ -88,7 +89,7 @@ impl Federation {
         self.serve_to(
             publisher,
             address,
-            Clients::Mutual { trust: trust.into(), roles: vec![Role::Agent, Role::Gateway] },
+            Clients::Mutual { trust: trust.into(), roles: vec![Role::Agent, Role::Gateway], region: None },
         )
         .await
     }
@@ -203,8 +204,10 @@ pub(crate) fn always(quorum: bool) -> watch::Receiver<Freshness> {
     watch::channel(Freshness { confirmed_at, quorum }).1
 }
 
-/// Offers everybody the same scopes, as of a position, and tells everybody the same list.
+/// Offers everybody that is known the same scopes, as of a position, and tells everybody the same list.
 pub(crate) struct Offers {
+    /// All are known but these.
+    unknown: watch::Sender<BTreeSet<Identity>>,
     offered: watch::Sender<(Vec<ScopeId>, Option<Position>)>,
     revoked: watch::Sender<Option<Revoked>>,
     changed: watch::Sender<u64>,
@@ -213,11 +216,18 @@ pub(crate) struct Offers {
 impl Offers {
     fn new() -> Self {
         let offered = watch::Sender::new((vec![scope()], None));
-        Self { offered, revoked: watch::Sender::default(), changed: watch::Sender::default() }
+        let (unknown, revoked, changed) = Default::default();
+        Self { unknown, offered, revoked, changed }
     }
 
     pub(crate) fn offer(&self, scopes: Vec<ScopeId>, as_of: Option<Position>) {
         self.offered.send_replace((scopes, as_of));
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    /// Knows all but these from now on.
+    pub(crate) fn does_not_know(&self, unknown: &[&Identity]) {
+        self.unknown.send_replace(unknown.iter().map(|identity| (*identity).clone()).collect());
         self.changed.send_modify(|version| *version += 1);
     }
 
@@ -231,9 +241,12 @@ impl Offers {
 }
 
 impl Admission for Offers {
-    fn offer_to(&self, _peer: &Identity, _keys: &PeerKeys) -> Offer {
+    fn offer_to(&self, peer: &Identity, _keys: &PeerKeys) -> Result<Offer, Unknown> {
+        if self.unknown.borrow().contains(peer) {
+            return Err(Unknown { why: format!("{peer} is not known here") });
+        }
         let (scopes, as_of) = self.offered.borrow().clone();
-        Offer { scopes, as_of }
+        Ok(Offer { scopes, as_of })
     }
 
     fn revoked_for(&self, _peer: &Identity) -> Option<Revoked> {

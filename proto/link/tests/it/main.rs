@@ -4,7 +4,9 @@
 
 mod chain;
 mod federation;
+mod known;
 mod publishers;
 mod restart;
 mod revoked;
 mod streams;
+mod twins;

@@ -16,7 +16,7 @@ use tonic::{Code, Streaming};
 use crate::federation::{Federation, Publisher, Serving, agent, at, eventually, name, scope, server};
 
 /// A stream that says what it is told to say and nothing else.
-async fn open(
+pub(crate) async fn open(
     federation: &Federation,
     serving: &Serving,
     identity: &Identity,
@@ -27,7 +27,7 @@ async fn open(
     (sender, stream.into_inner())
 }
 
-async fn say(sender: &mpsc::Sender<SubscriberMessage>, body: Body) {
+pub(crate) async fn say(sender: &mpsc::Sender<SubscriberMessage>, body: Body) {
     sender.send(SubscriberMessage { body: Some(body) }).await.unwrap();
 }
 
@@ -176,25 +176,12 @@ async fn what_an_earlier_process_subscribed_to_is_not_missing() {
 }
 
 #[tokio::test]
-async fn a_newer_stream_of_one_identity_supersedes_the_older() {
-    let federation = Federation::new();
-    let control = Publisher::new(server("cp-1"));
-    let serving = federation.serve(&control, None).await;
-    let (older, older_stream) = open(&federation, &serving, &agent("agent-1")).await;
-    let (_newer, _newer_stream) = open(&federation, &serving, &agent("agent-1")).await;
-    drop((older, older_stream));
-    let changed = control.subscribers.changed();
-    eventually("the older stream ended", || *changed.borrow() >= 3).await;
-    assert!(control.subscribers.snapshot()[0].connected);
-}
-
-#[tokio::test]
 async fn who_is_refused_loses_its_stream_within_a_second_and_does_not_come_back() {
     let federation = Federation::new();
     let control = Publisher::new(server("cp-1"));
     control.put(1, "a", "1");
     let trust = federation.trust();
-    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Agent] };
+    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Agent], region: None };
     let serving = federation.serve_to(&control, None, clients).await;
     let (kept, mut other) = open(&federation, &serving, &agent("agent-2")).await;
     let (sender, mut stream) = open(&federation, &serving, &agent("agent-1")).await;

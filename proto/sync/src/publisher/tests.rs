@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     Replica,
     examples::{
-        at, describe, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at, scope, short,
+        BOOT, at, describe, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at, scope,
+        short,
     },
 };
 
@@ -72,6 +73,20 @@ impl Example {
     fn replica(&mut self) -> &mut Replica {
         self.replicas.get_mut(&scope("e")).unwrap()
     }
+}
+
+#[test]
+fn the_introduction_says_which_process_comes() {
+    let introduced = |boot_id: Vec<u8>| {
+        let introduction = sync::Introduction { boot_id: boot_id.into(), ..Default::default() };
+        let introduction = message(subscriber_message::Body::Introduction(introduction));
+        PublisherSession::new("p".into()).handle(introduction)
+    };
+    let boot = |boot| Ok(Received::Introduced { software: String::new(), boot });
+    assert_eq!(introduced(vec![8; 16]), boot(Some(BOOT)));
+    assert_eq!(introduced(vec![]), boot(None));
+    let unreadable = introduced(vec![8; 15]).unwrap_err();
+    assert!(matches!(unreadable, ProtocolError::Malformed(_)), "{unreadable}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use hanse_proto::InvalidMessage;
 
 use crate::Position;
 
-/// What a publisher sent, or did not send, that somebody should know of. All but the last two heal by resync.
+/// What a publisher sent, or did not send, that somebody should know of. All but the last three heal by resync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// After a transfer the content would not be the publisher's.
@@ -52,6 +52,12 @@ pub enum Alarm {
     /// The link is up and the sync is dead.
     #[error("connected, but nothing comes")]
     Stalled,
+    /// Two processes run with this node's identity.
+    #[error(
+        "another process has this node's identity and took its place: was the data directory copied? Stop one of the two, remove \
+         its data directory, and let it join under a name of its own"
+    )]
+    Superseded,
     /// A message that cannot be read.
     #[error(transparent)]
     Malformed(#[from] InvalidMessage),
@@ -68,6 +74,7 @@ impl Alarm {
             Self::Backwards { .. } => "backwards",
             Self::LineageConflict { .. } => "lineage conflict",
             Self::Stalled => "stalled",
+            Self::Superseded => "superseded",
             Self::Malformed(_) => "malformed message",
         }
     }

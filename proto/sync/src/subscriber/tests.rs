@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     Replica, Root,
     examples::{
-        at, describe_request, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at, scope,
-        short,
+        BOOT, at, describe_request, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at,
+        scope, short,
     },
 };
 
@@ -90,7 +90,8 @@ impl Example {
     /// Welcomed to `runtime/r/e` with `replicas` held.
     fn new(replicas: ReplicaMap) -> Self {
         let now = Instant::now();
-        let (session, effects) = SubscriberSession::start(Wanted::All, "test", Patience::default(), now);
+        let (session, effects) =
+            SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), now);
         assert!(
             matches!(&effects[..], [Effect::Send(message)] if describe_request(message) == "introduction")
         );
@@ -138,6 +139,7 @@ impl Example {
             Effect::Refused { scope, reason } => format!("refused {scope}: {reason}"),
             Effect::Alarm { alarm, .. } => format!("alarm {}", alarm.kind()),
             Effect::Disconnect { .. } => "disconnect".to_owned(),
+            Effect::Superseded => "superseded".to_owned(),
         };
         effects.into_iter().map(line).collect()
     }
@@ -347,12 +349,28 @@ fn a_transfer_may_start_over() {
 }
 
 #[test]
+fn a_session_says_which_process_it_is_and_hears_that_another_took_its_place() {
+    let (_, effects) =
+        SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), Instant::now());
+    let [Effect::Send(SubscriberMessage { body: Some(subscriber_message::Body::Introduction(said)) })] =
+        &effects[..]
+    else {
+        panic!("{effects:?}");
+    };
+    assert_eq!(BootId::of_message(&said.boot_id).unwrap(), Some(BOOT));
+    let mut example = Example::following();
+    let superseded = message(publisher_message::Body::Superseded(sync::Superseded {}));
+    assert_eq!(example.take(superseded), ["alarm superseded", "superseded"]);
+    assert!(example.is_as_before(), "what is held stays");
+}
+
+#[test]
 fn silence_is_an_alarm() {
     let stalled = ["alarm stalled", "disconnect"];
     let root = replica_at(12).root();
 
     let (mut unwelcome, _) =
-        SubscriberSession::start(Wanted::All, "test", Patience::default(), Instant::now());
+        SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), Instant::now());
     let start = unwelcome.started;
     let nothing = ReplicaMap::new();
     assert!(unwelcome.tick(&nothing, start + STALL).is_empty());
@@ -435,7 +453,7 @@ fn scopes_come_and_go() {
 fn only_wanted_scopes_are_asked_for() {
     let now = Instant::now();
     let wanted = Wanted::Environments(vec![Name::new("e").unwrap()]);
-    let (session, _) = SubscriberSession::start(wanted, "test", Patience::default(), now);
+    let (session, _) = SubscriberSession::start(wanted, "test", BOOT, Patience::default(), now);
     let held = ReplicaMap::from([(scope("f"), replica_at(12))]);
     let mut example = Example { session, replicas: held, now };
     let said = example.take(welcome(&["e", "f"], Some(at(99))));
@@ -483,7 +501,7 @@ fn a_transfer_given_up_for_silence_makes_the_next_one_more_patient() {
     let mut patience = Patience::default();
     for seconds in [5, 10, 20, 40, 60, 60] {
         let now = Instant::now();
-        let (session, _) = SubscriberSession::start(Wanted::All, "test", patience, now);
+        let (session, _) = SubscriberSession::start(Wanted::All, "test", BOOT, patience, now);
         let mut example = Example { session, replicas: holding(replica_at(12)), now };
         example.take(welcome(&["e", "other"], None));
         example.take(snapshot(at(13)));
@@ -494,14 +512,14 @@ fn a_transfer_given_up_for_silence_makes_the_next_one_more_patient() {
 
     // Silence outside a transfer is borne no longer than ever.
     let now = Instant::now();
-    let (session, _) = SubscriberSession::start(Wanted::All, "test", patience, now);
+    let (session, _) = SubscriberSession::start(Wanted::All, "test", BOOT, patience, now);
     let mut example = Example { session, replicas: holding(replica_at(12)), now };
     example.take(welcome(&["e"], None));
     assert_eq!(example.tick_after(5001), ["alarm stalled", "disconnect"]);
     assert_eq!(example.session.patience(), patience);
 
     // One scope that is in step does not excuse another that is not; when all are, patience is as at first.
-    let (session, _) = SubscriberSession::start(Wanted::All, "test", patience, now);
+    let (session, _) = SubscriberSession::start(Wanted::All, "test", BOOT, patience, now);
     let mut example = Example { session, replicas: holding(replica_at(12)), now };
     example.take(welcome(&["e", "other"], None));
     example.take(bookmark(at(12), replica_at(12).root()));
@@ -571,7 +589,7 @@ fn a_delta_over_several_revisions_is_one_step() {
 fn who_is_revoked_is_known_from_the_last_welcome() {
     let now = Instant::now();
     let replicas = ReplicaMap::new();
-    let (mut session, _) = SubscriberSession::start(Wanted::All, "test", Patience::default(), now);
+    let (mut session, _) = SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), now);
     assert_eq!(session.revoked(), None);
     let mut told = |revoked: Option<sync::Revoked>| {
         let welcome = sync::Welcome { publisher: "p".into(), revoked, ..Default::default() };

@@ -35,7 +35,7 @@ impl Outage {
 
     /// A desk of `own` that renews what comes from these roles; its address.
     async fn open(&self, own: &Credentials, role: Role, desk: Desk) -> (Serving, String) {
-        let clients = Clients::Renewing { trust: self.trust.clone(), roles: vec![role] };
+        let clients = Clients::Renewing { trust: self.trust.clone(), roles: vec![role], region: None };
         let tls = server_tls(&LiveCredentials::new(own.clone()), clients, Alpn::Http2).unwrap();
         let (listener, address) = listen(tls).await;
         (serve(listener, desk), address.to_string())

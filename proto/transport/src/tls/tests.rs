@@ -152,7 +152,7 @@ async fn new_connections_use_replaced_credentials() {
 async fn a_bundle_of_two_roots_believes_chains_of_either_until_one_is_dropped() {
     let (old, new) = (Federation::new(), Federation::new());
     let trust = crate::LiveTrust::from(old.anchor());
-    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Gateway] };
+    let clients = Clients::Mutual { trust: trust.clone(), roles: vec![Role::Gateway], region: None };
     let server =
         |of: &Federation| server_tls(&of.live("a.agent.eu-west"), clients.clone(), Alpn::Http2).unwrap();
     let client = |of: &Federation| {

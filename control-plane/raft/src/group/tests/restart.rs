@@ -53,7 +53,7 @@ impl Cluster {
         let roles = vec![Role::Server];
         let expect = Expect { roles: roles.clone(), region: None };
         let outgoing = client_tls(Some(&credentials), &trust, expect).unwrap();
-        let admitted = Clients::Mutual { trust: trust.into(), roles };
+        let admitted = Clients::Mutual { trust: trust.into(), roles, region: None };
         let incoming = server_tls(&credentials, admitted, Alpn::Http2).unwrap();
 
         let raft_address = address.to_string();

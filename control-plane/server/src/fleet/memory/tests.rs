@@ -21,6 +21,7 @@ fn gateway_at(name: &str, heard_ms_ago: u64, position: Position) -> sync::Subscr
         connected: true,
         trust: None,
         key: Default::default(),
+        boot_id: Default::default(),
     }
 }
 
@@ -155,4 +156,76 @@ fn an_agent_says_which_gateways_it_misses() {
     let agents = memory.recall(now, Some(&LINEAGE));
     assert_eq!((agents[0].unheard.as_slice(), agents[0].unheard_total), (&["g2".to_owned()][..], 1_001));
     assert_eq!(agents[0].gateways.len(), 1, "they are not among those heard");
+}
+
+#[test]
+fn two_processes_that_are_there_at_once_are_duplicates_whichever_agents_they_follow() {
+    let start = Instant::now() + KEEP;
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let of = |boot: u8, name: &str| sync::SubscriberStatus {
+        boot_id: vec![boot; 16].into(),
+        ..gateway(name, 0, 9)
+    };
+    let by = |agent_name: &str, boot: u8, gateways| AgentReport {
+        name: agent_name.into(),
+        boot_id: vec![boot; 16].into(),
+        ..agent(0, true, gateways)
+    };
+    let mut memory = Memory::default();
+    for second in 0..20 {
+        // g1 runs twice, each at an agent of its own; g2 and agent-1 restart at 10.
+        let earlier = if second < 10 { 1 } else { 2 };
+        let one = by("agent-1", earlier, vec![of(1, "g1"), of(earlier, "g2")]);
+        let other = by("agent-2", 5, vec![of(2, "g1")]);
+        memory.learn([one, other], at(second));
+        let twins = memory.duplicates(at(second)).len();
+        assert_eq!(twins, usize::from(second >= 10), "after {second} s");
+    }
+    let duplicate = memory.duplicates(at(21)).remove(0);
+    assert_eq!(
+        (duplicate.name.as_str(), duplicate.region.as_str(), duplicate.role),
+        ("g1", "eu-west", "gateway")
+    );
+    assert_eq!(duplicate.seen_ms_ago, 2_000);
+}
+
+#[test]
+fn an_agent_that_names_not_all_of_its_gateways_is_partial() {
+    let now = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    memory.learn([AgentReport { left_out: 12, ..agent(300, true, vec![]) }], now);
+    let partial = PartialReport {
+        agent: "agent-1".into(),
+        region: Name::new("eu-west").unwrap(),
+        left_out: 12,
+        heard_ms_ago: 300,
+    };
+    assert_eq!(memory.partial(now), [partial]);
+    memory.learn([agent(0, true, vec![])], now);
+    assert!(memory.partial(now).is_empty());
+}
+
+/// An agent whose region's key is in bad hands names ever more gateways, each report as large as it may be.
+#[test]
+fn however_many_gateways_an_agent_names_what_is_remembered_is_bounded() {
+    const EACH: usize = 100 << 10;
+    let start = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    let heavy = |name: String| {
+        let trust = Some(sync::TrustStatus { shown: vec![0; EACH].into(), ..Default::default() });
+        sync::SubscriberStatus { trust, ..gateway(&name, 0, 9) }
+    };
+    memory
+        .learn([AgentReport { name: "other".into(), ..agent(0, true, vec![gateway("kept", 0, 9)]) }], start);
+    for round in 0..20u64 {
+        let gateways = (0..40).map(|n| heavy(format!("g-{round}-{n}"))).chain([gateway("No Name", 0, 1)]);
+        memory.learn([agent(0, true, gateways.collect())], start + Duration::from_secs(round));
+    }
+    let last = start + Duration::from_secs(19);
+    let known: Vec<String> =
+        memory.recall(last, None).remove(0).gateways.into_iter().map(|g| g.name).collect();
+    assert!((BYTES_PER_AGENT / EACH - 10..=BYTES_PER_AGENT / EACH).contains(&known.len()), "{}", known.len());
+    assert!((0..40).all(|n| known.contains(&format!("g-19-{n}"))), "those of the last report are there");
+    assert!(!known.contains(&"No Name".to_owned()));
+    assert_eq!(memory.recall(last, None)[1].gateways.len(), 1, "no other agent is touched");
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Mutex, time::Instant};
 
-use hanse_link::{Admission, Freshness, Lineage, Offer, Position, Subscribers, publisher_service};
+use hanse_link::{Admission, Freshness, Lineage, Offer, Position, Subscribers, Unknown, publisher_service};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},
@@ -42,8 +42,8 @@ pub(super) struct Agent {
 struct Everything(Replicas);
 
 impl Admission for Everything {
-    fn offer_to(&self, _peer: &Identity, _keys: &PeerKeys) -> Offer {
-        Offer { scopes: self.0.read(|map| map.keys().cloned().collect()), as_of: None }
+    fn offer_to(&self, _peer: &Identity, _keys: &PeerKeys) -> Result<Offer, Unknown> {
+        Ok(Offer { scopes: self.0.read(|map| map.keys().cloned().collect()), as_of: None })
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
@@ -109,7 +109,11 @@ impl Agent {
         let enrolment = listen(server_tls(&credentials, Clients::Anyone, Alpn::Http2).unwrap()).await;
         let federation_tls = server_tls(
             &credentials,
-            Clients::Mutual { trust: root.trust_anchor().unwrap().into(), roles: vec![Role::Gateway] },
+            Clients::Mutual {
+                trust: root.trust_anchor().unwrap().into(),
+                roles: vec![Role::Gateway],
+                region: None,
+            },
             Alpn::Http2,
         );
         let federation = listen(federation_tls.unwrap()).await;
