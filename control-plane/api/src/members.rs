@@ -17,16 +17,23 @@ use crate::{call::Call, rejection::Rejection, routes::json};
 pub(crate) async fn members(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.api.replicated.current();
-    let items = members_json(&state, &call.api.replicated.group(), &fleet.agents);
-    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+    let group = call.api.replicated.group();
+    let write = move || {
+        let items = members_json(&state, &group, &fleet.agents);
+        (state.revision(), json!({"items": items, "revision": state.revision()}))
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// `GET /v1/revocations`.
 pub(crate) async fn revocations(call: Call) -> Result<Response, Rejection> {
     let state = call.read_state().await?;
-    let items: Vec<Value> =
-        state.revocations().filter_map(|(identity, _)| revocation_json(&state, identity)).collect();
-    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+    let write = move || {
+        let items: Vec<Value> =
+            state.revocations().filter_map(|(identity, _)| revocation_json(&state, identity)).collect();
+        (state.revision(), json!({"items": items, "revision": state.revision()}))
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// `PUT /v1/revocations/{identity}`.

@@ -16,15 +16,15 @@ use crate::{
     call::Call,
     convergence::{GatewayView, gateways},
     rejection::Rejection,
-    routes::json,
 };
 
 /// The federation at a glance, from what this node has: it answers without a quorum too.
 pub(crate) async fn status(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.api.replicated.current();
-    let body = status_json(&state, &call.api.replicated.group(), &fleet);
-    Ok(json(StatusCode::OK, state.revision(), body))
+    let group = call.api.replicated.group();
+    let write = move || (state.revision(), status_json(&state, &group, &fleet));
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Value {
