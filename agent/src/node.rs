@@ -30,6 +30,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates and tokens judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
+    hanse_transport::private::keep_private(&config.data_dir);
     let federation = bind("federation", &config.listen.federation).await?;
     let enrolment = bind("enrolment", &config.listen.enrolment).await?;
     let admin = bind("admin", &config.listen.admin).await?;

@@ -9,6 +9,7 @@ mod bootstrap;
 mod configs;
 mod control;
 mod data_dir;
+mod own;
 mod plan;
 mod ports;
 mod process;

@@ -49,7 +49,7 @@ impl Exit {
             | ProblemName::Stale
             | ProblemName::PreconditionRequired
             | ProblemName::KeyReused => Self::Conflict,
-            ProblemName::NoQuorum | ProblemName::UnknownFate => Self::NoQuorum,
+            ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Self::NoQuorum,
             ProblemName::BadRequest
             | ProblemName::Invalid
             | ProblemName::MissingReference

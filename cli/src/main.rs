@@ -50,6 +50,10 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { config, command } = cli;
+    if matches!(command, Command::Dev(_) | Command::Server(_) | Command::Agent(_) | Command::Gateway(_)) {
+        // Before there is a second thread: what roles and their databases make is theirs alone.
+        hanse_transport::private::for_owner_only();
+    }
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Dev(args) => runtime()?.block_on(dev::dev(&args)).map(done),

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::{
     configs,
     data_dir::DataDir,
+    own,
     plan::{CONTROL_NODES, Face, Plan, ProcessSpec, REGIONS, Role},
     ports::Reservations,
     process, ready,
@@ -59,7 +60,7 @@ pub(super) fn prepare(
     was_killed: bool,
     avoided: &BTreeSet<u16>,
 ) -> anyhow::Result<Prepared> {
-    let mut reservations = Reservations::new(dir.port_locks()?);
+    let mut reservations = Reservations::new(own::temporary());
     reservations.avoid(avoided.iter().copied());
     let known = match fs::read(dir.plan()) {
         Ok(text) => Some(
@@ -142,7 +143,8 @@ fn resumed(mut plan: Plan, reservations: &mut Reservations, patience: Duration) 
 /// Removes what an unfinished start left.
 fn clear(dir: &DataDir) -> anyhow::Result<()> {
     let clearing = || format!("clearing {}", dir.path().display());
-    fs::remove_dir_all(dir.nodes()).and_then(|()| fs::create_dir_all(dir.nodes())).with_context(clearing)?;
+    fs::remove_dir_all(dir.nodes()).with_context(clearing)?;
+    own::dir(&dir.nodes())?;
     for file in [dir.plan(), dir.client(), dir.ca(), dir.operator_token()] {
         match fs::remove_file(file) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

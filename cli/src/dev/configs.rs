@@ -5,8 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::{
     data_dir::DataDir,
+    own,
     plan::{Face, Plan, ProcessSpec, Role},
 };
+use crate::client_config::write_private;
 
 /// Writes the file of one process. The sample upstream has none.
 pub(super) fn write(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> anyhow::Result<()> {
@@ -14,9 +16,8 @@ pub(super) fn write(dir: &DataDir, plan: &Plan, process: &ProcessSpec) -> anyhow
     let Some(content) = content(dir, plan, process) else { return Ok(()) };
     let path = dir.config(name);
     let text = toml::to_string(&content).with_context(|| format!("writing the configuration of {name}"))?;
-    std::fs::create_dir_all(dir.node(name))
-        .and_then(|()| std::fs::write(&path, text))
-        .with_context(|| format!("writing {}", path.display()))
+    own::dir(&dir.node(name))?;
+    write_private(&path, text.as_bytes())
 }
 
 /// What the file says.

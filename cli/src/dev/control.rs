@@ -10,7 +10,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use super::{data_dir::DataDir, supervisor::Supervisor};
+use super::{data_dir::DataDir, own, supervisor::Supervisor};
 use crate::exit::{Exit, Failure, exit_of};
 
 /// The longest line: a name and some words.
@@ -48,6 +48,9 @@ enum Answer {
 pub(super) fn listen(dir: &DataDir) -> anyhow::Result<UnixListener> {
     let path = dir.socket();
     let listening = || format!("listening on {}", path.display());
+    if let Some(parent) = path.parent().filter(|parent| *parent != dir.path()) {
+        own::dir(parent)?;
+    }
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(error).with_context(listening);
@@ -109,7 +112,11 @@ fn refusal(error: anyhow::Error) -> Answer {
 
 /// Tells the federation in `dir` what to do.
 pub(super) async fn ask(dir: &DataDir, request: Request) -> anyhow::Result<String> {
-    let stream = UnixStream::connect(dir.socket()).await.map_err(|_| nobody_runs(dir))?;
+    let socket = dir.socket();
+    if let Some(parent) = socket.parent() {
+        own::check(parent).map_err(|_| nobody_runs(dir))?;
+    }
+    let stream = UnixStream::connect(socket).await.map_err(|_| nobody_runs(dir))?;
     let (read, mut write) = stream.into_split();
     write.write_all(format!("{}\n", serde_json::to_string(&request)?).as_bytes()).await?;
     let mut line = String::new();

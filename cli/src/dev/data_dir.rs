@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +9,7 @@ use anyhow::Context as _;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest as _, Sha256};
 
-use super::control;
+use super::{control, own};
 use crate::exit::{Exit, Failure};
 
 /// The longest path of a Unix socket that every system takes (108 bytes on Linux, 104 on macOS, with the final zero).
@@ -21,20 +20,25 @@ const MAX_SOCKET_PATH: usize = 100;
 pub(super) struct DataDir(PathBuf);
 
 impl DataDir {
-    /// The directory, made if it is not there. It holds keys: nobody else may look inside.
+    /// The directory, made if it is not there. It holds keys: nobody else may look inside, and nothing in it is another
+    /// user's or leads out of it.
     pub(super) fn make(path: &Path) -> anyhow::Result<Self> {
         let making = || format!("making the data directory {}", path.display());
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(making)?;
+        own::dir(path)?;
         let dir = Self(path.canonicalize().with_context(making)?);
-        for below in [dir.logs(), dir.0.join("nodes")] {
-            fs::create_dir_all(below).with_context(making)?;
+        own::check_below(dir.path())?;
+        for below in [dir.logs(), dir.nodes()] {
+            own::dir(&below)?;
         }
         Ok(dir)
     }
 
     /// The directory of a federation that should run.
-    pub(super) fn existing(path: &Path) -> Result<Self, Failure> {
-        path.canonicalize().map(Self).map_err(|_| control::nobody_runs(&Self(path.to_owned())))
+    pub(super) fn existing(path: &Path) -> anyhow::Result<Self> {
+        let nobody_runs = |_| control::nobody_runs(&Self(path.to_owned()));
+        let dir = Self(path.canonicalize().map_err(nobody_runs)?);
+        own::check(dir.path())?;
+        Ok(dir)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -44,7 +48,8 @@ impl DataDir {
     /// The right to run a federation here, until dropped.
     pub(super) fn lock(&self) -> anyhow::Result<Flock<fs::File>> {
         let path = self.0.join("lock");
-        let file = fs::File::create(&path).with_context(|| format!("making {}", path.display()))?;
+        let file = own::file(&path, fs::OpenOptions::new().write(true))
+            .with_context(|| format!("making {}", path.display()))?;
         Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
             Failure::new(Exit::Conflict, format!("a federation runs in {} already", self.0.display()))
                 .remedy("stop it, or give another --data-dir")
@@ -103,20 +108,14 @@ impl DataDir {
         self.0.join("operator.token")
     }
 
-    /// Where every federation of this user locks its ports.
-    pub(super) fn port_locks(&self) -> anyhow::Result<PathBuf> {
-        let user = fs::metadata(&self.0).with_context(|| format!("looking at {}", self.0.display()))?.uid();
-        Ok(std::env::temp_dir().join(format!("hanse-dev-ports-{user}")))
-    }
-
-    /// The control socket: in the directory, or where its path would be too long, in the system's for temporary files.
+    /// The control socket: in the directory, or where its path would be too long, among this user's temporary files.
     pub(super) fn socket(&self) -> PathBuf {
         let here = self.0.join("control.sock");
         if here.as_os_str().len() <= MAX_SOCKET_PATH {
             return here;
         }
         let digest = hex::encode(Sha256::digest(self.0.as_os_str().as_encoded_bytes()));
-        std::env::temp_dir().join(format!("hanse-dev-{}.sock", &digest[..16]))
+        own::temporary().join(format!("{}.sock", &digest[..16]))
     }
 }
 

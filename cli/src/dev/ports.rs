@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::{File, OpenOptions},
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
@@ -11,6 +11,8 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 use rand::Rng as _;
+
+use super::own;
 
 /// Where ports are taken from when the preferred one is in use: below the range the system gives to outgoing
 /// connections (32768 and up on Linux), so that a process that is down finds its port free when it is started again.
@@ -72,8 +74,8 @@ impl Reservations {
     }
 
     fn lock(&self, port: u16) -> io::Result<Flock<File>> {
-        fs::create_dir_all(&self.dir)?;
-        let file = File::create(self.dir.join(port.to_string()))?;
+        own::dir(&self.dir).map_err(io::Error::other)?;
+        let file = own::file(&self.dir.join(port.to_string()), OpenOptions::new().write(true))?;
         Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error.into())
     }
 

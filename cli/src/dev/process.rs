@@ -17,6 +17,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::{
     data_dir::DataDir,
+    own,
     plan::{Face, ProcessSpec, Role},
 };
 
@@ -49,7 +50,7 @@ pub(super) fn spawn(
 ) -> anyhow::Result<(Running, Child)> {
     let starting = || format!("starting {}", spec.name);
     let log = dir.log(spec.name.as_str());
-    let log = fs::OpenOptions::new().create(true).append(true).open(&log).with_context(starting)?;
+    let log = own::file(&log, fs::OpenOptions::new().append(true)).with_context(starting)?;
     let mut command = command(executable, spec.role.command());
     match spec.role {
         Role::Upstream => command.arg("--listen").arg(spec.address(Face::Http).unwrap_or_default()),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::plan::{Face, ProcessSpec, Role};
-use crate::render;
+use crate::{client_config::write_private, render};
 
 const FILE: &str = "dev.json";
 
@@ -79,10 +79,7 @@ impl DevState {
     /// Replaces the file in one step.
     pub(super) fn write(&self, dir: &Path) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(self).context("writing dev.json")?;
-        let (path, fresh) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
-        fs::write(&fresh, text)
-            .and_then(|()| fs::rename(&fresh, &path))
-            .with_context(|| format!("writing {}", path.display()))
+        write_private(&dir.join(FILE), &text)
     }
 
     /// Removes the file: nothing runs.

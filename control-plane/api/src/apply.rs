@@ -13,14 +13,13 @@ use hanse_state::{
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     body,
     call::Call,
     rejection::{Rejection, bad_request},
     resource::changes_json,
-    routes::json,
 };
 
 /// The owner of resources that name none, unless the request says otherwise.
@@ -34,15 +33,13 @@ pub(crate) async fn apply(mut call: Call) -> Result<Response, Rejection> {
         })?;
     let selector = selector(&call)?;
     let format = body::format(&call.headers)?;
-    let bytes = std::mem::take(&mut call.body);
-    // Megabytes of YAML take a while: not on a thread that serves others.
     let limits = call.api.limits.clone();
-    let read = move || {
-        let changes = to_changes(request::read(format, &bytes, &organization)?)?;
+    let read = move |bytes: &[u8]| {
+        let changes = to_changes(request::read(format, bytes, &organization)?)?;
         body::check_command(changes.iter().map(|change| (&change.key, &change.action)), &limits)?;
-        Ok::<_, Problem>(changes)
+        Ok(changes)
     };
-    let mut changes = off_the_runtime(read).await??;
+    let mut changes = call.parse(read).await?;
 
     if call.flag("dryRun") {
         let state = call.api.replicated.read(Consistency::Linearizable).await?;
@@ -64,8 +61,10 @@ pub(crate) async fn apply(mut call: Call) -> Result<Response, Rejection> {
         changes.extend(prune::deletes(&state, &changes, &selector));
     }
     let accepted = call.propose(changes).await?;
+    call.worked();
     let effects = effects(&call, &accepted).await;
-    Ok(json(StatusCode::OK, accepted.revision, body_of(&accepted, effects.as_deref())))
+    let write = move || (accepted.revision, body_of(&accepted, effects.as_deref()));
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// What `prune` may delete; `None` without it.
@@ -103,7 +102,7 @@ fn to_changes(manifests: Vec<Manifest>) -> Result<Vec<Change>, Problem> {
 /// Applies to a copy and says what that did.
 async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Response, Rejection> {
     let command = call.command(changes, None);
-    let (base, accepted, effects) = off_the_runtime(move || {
+    let tried = move || {
         let mut after = before.clone();
         match after.apply(&command) {
             Outcome::Accepted(accepted) => {
@@ -111,19 +110,22 @@ async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Res
             }
             Outcome::Rejected(problem) => Err(problem),
         }
-    })
-    .await??;
+    };
+    let (base, accepted, effects) = call.api.bounds.answer(&call.api.metrics, tried).await??;
     // Nothing was written, so the revision is that of the state it was tried on.
-    let mut body = body_of(&Accepted { revision: base, ..accepted }, Some(&effects));
-    for change in body["changes"].as_array_mut().into_iter().flatten() {
-        if change["action"] != ChangeResult::UNCHANGED
-            && let Some(members) = change.as_object_mut()
-        {
-            members.remove("revision");
+    let write = move || {
+        let mut body = body_of(&Accepted { revision: base, ..accepted }, Some(&effects));
+        for change in body["changes"].as_array_mut().into_iter().flatten() {
+            if change["action"] != ChangeResult::UNCHANGED
+                && let Some(members) = change.as_object_mut()
+            {
+                members.remove("revision");
+            }
         }
-    }
-    body["dryRun"] = true.into();
-    Ok(json(StatusCode::OK, base, body))
+        body["dryRun"] = true.into();
+        (base, body)
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// What a committed change did to the scopes; `None` when the projection did not say in time.
@@ -156,10 +158,4 @@ fn effect_json(effect: &ScopeEffect) -> Value {
     json["upserts"] = effect.upserts.into();
     json["removals"] = effect.removals.into();
     json
-}
-
-async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    spawn_blocking(work).await.map_err(|error| {
-        Problem::new(ProblemName::Internal, format!("the request's work was given up: {error}"))
-    })
 }

@@ -1,12 +1,18 @@
 //! Request bodies: read within bounds, and told apart by their media type.
 
+use std::{ops::Deref, sync::Arc};
+
 use axum::body::Body;
 use hanse_state::{Action, Problem, ProblemName, ResourceKey};
 use http::{HeaderMap, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::{Limits, rejection::bad_request};
+use crate::{
+    Limits, OperatorApi,
+    bounds::{self, Place},
+    rejection::bad_request,
+};
 
 /// How much of a body that is too large is read and thrown away, so that the client, busy sending, gets to read the
 /// answer instead of a reset connection.
@@ -41,32 +47,71 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-/// The whole body, if it is within the limit.
-pub(crate) async fn read(body: Body, headers: &HeaderMap, limits: &Limits) -> Result<Vec<u8>, Problem> {
-    timeout(limits.body_deadline, read_all(body, headers, limits.body)).await.unwrap_or_else(|_| {
-        Err(bad_request(format!("the body did not arrive within {:?}", limits.body_deadline))
-            .remedy("send a smaller one, or over a faster link"))
-    })
+/// A body, and its place among the bodies of all requests.
+#[derive(Debug, Clone)]
+pub(crate) struct Bytes {
+    bytes: Arc<Vec<u8>>,
+    _place: Option<Arc<Place>>,
 }
 
-async fn read_all(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<Vec<u8>, Problem> {
-    let announced =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        // A client that waits for `100 Continue` is not sending yet.
-        if !headers.contains_key(header::EXPECT) {
-            drain(&mut body).await;
-        }
-        return Err(too_large(limit));
+impl Bytes {
+    /// Of an operation that takes none.
+    pub(crate) fn none() -> Self {
+        Self { bytes: Arc::default(), _place: None }
     }
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            drain(&mut body).await;
-            Err(too_large(limit))
-        }
-        Err(error) => Err(bad_request(format!("the body broke off: {error}")).remedy("send it again")),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
+}
+
+/// The whole body, if it is within the limit, once there is a place for it.
+pub(crate) async fn read(mut body: Body, headers: &HeaderMap, api: &OperatorApi) -> Result<Bytes, Problem> {
+    let limits = &api.limits;
+    let header = || headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse::<u64>().ok();
+    let announced = http_body::Body::size_hint(&body).exact().or_else(header);
+    let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let length = announced.unwrap_or(limits.body);
+    let deadline =
+        if length <= bounds::SMALL_BODY { limits.small_body_deadline } else { limits.body_deadline };
+    let read = async {
+        if length > limits.body {
+            return Err(too_large(limits.body));
+        }
+        let place = api.bounds.body(length, &api.metrics).await?;
+        let bytes = timeout(deadline, collect(&mut body, announced.unwrap_or_default(), limits.body));
+        let bytes = bytes.await.unwrap_or_else(|_| {
+            Err(bad_request(format!("the body did not arrive within {deadline:?}"))
+                .remedy("send a smaller one, or over a faster link"))
+        })?;
+        Ok(Bytes { bytes: Arc::new(bytes), _place: Some(Arc::new(place)) })
+    };
+    let read = read.await;
+    let refused = read.as_ref().is_err_and(|problem| problem.name != ProblemName::BadRequest);
+    // A client that waits for `100 Continue` is not sending yet.
+    if refused && !headers.contains_key(header::EXPECT) {
+        let _ = timeout(deadline, drain(&mut body)).await;
+    }
+    read
+}
+
+/// Into one piece, without a copy where the length was announced.
+async fn collect(body: &mut Body, announced: usize, limit: usize) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::with_capacity(announced);
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| bad_request(format!("the body broke off: {error}")).remedy("send it again"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes)
 }
 
 async fn drain(body: &mut Body) {
@@ -92,21 +137,6 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Problem> {
     })
 }
 
-/// The body as one JSON value.
-pub(crate) fn json(bytes: &[u8]) -> Result<serde_json::Value, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let field = format!("line {}, column {}", error.line(), error.column());
-        // The parser's words end with the place, which is the field.
-        let words = error.to_string();
-        let words = words.split(" at line ").next().unwrap_or(&words);
-        bad_request(format!("the body is not JSON: {words}")).at(field).remedy(if bytes.is_empty() {
-            "send a body"
-        } else {
-            "correct it there; YAML needs Content-Type: application/yaml"
-        })
-    })
-}
-
 /// Refuses changes that would not fit into one command, before they are replicated only to be refused by the state.
 pub(crate) fn check_command<'a>(
     changes: impl IntoIterator<Item = (&'a ResourceKey, &'a Action)>,
@@ -115,7 +145,7 @@ pub(crate) fn check_command<'a>(
     let mut size = 0_usize;
     for (key, action) in changes {
         if let Action::Put { spec, .. } = action {
-            size = size.saturating_add(spec.to_json().to_string().len());
+            size = size.saturating_add(spec.json_len());
         }
         if size > limits.command {
             let detail =

@@ -5,22 +5,28 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
+use axum::{
+    extract::{FromRequestParts, Query, RawPathParams, Request},
+    response::Response,
+};
 use hanse_state::{
     Accepted, Change, Command, CommandBody, Outcome, Problem, ProblemName, ResourceKey, Revision, State,
     port::Consistency,
 };
 use hanse_topology::{Labels, Name};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
     OperatorApi,
     authenticate::Actor,
     body,
+    bounds::Place,
     observe::RequestId,
     operation::{Form, Operation},
     rejection::{bad_request, invalid},
+    routes::json_text,
 };
 
 /// Longer keys are refused: they are replicated and kept for a day.
@@ -37,7 +43,9 @@ pub(crate) struct Call {
     path: Vec<(String, String)>,
     query: Vec<(String, String)>,
     /// Empty for operations that take none.
-    pub(crate) body: Vec<u8>,
+    body: body::Bytes,
+    /// The place of what a large body says, until the answer is made.
+    working: Option<Place>,
     /// Whether the answer comes from a state that may be older than what this node showed before it was restarted.
     restarted: Arc<AtomicBool>,
 }
@@ -67,10 +75,13 @@ impl Call {
         check_query(operation, &query)?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         let headers = parts.headers;
-        let body =
-            if operation.takes_body() { body::read(body, &headers, &api.limits).await? } else { Vec::new() };
+        let body = if operation.takes_body() {
+            body::read(body, &headers, &api).await?
+        } else {
+            body::Bytes::none()
+        };
         let restarted = Arc::default();
-        Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted })
+        Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted, working: None })
     }
 
     /// Tells, once the call was answered, whether the answer must say `restarted`.
@@ -89,6 +100,47 @@ impl Call {
     pub(crate) fn current(&self) -> State {
         self.note_restart();
         self.api.replicated.current()
+    }
+
+    /// Works on the body, once, on a thread that serves nothing else.
+    pub(crate) async fn parse<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&[u8]) -> Result<T, Problem> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let body = std::mem::replace(&mut self.body, body::Bytes::none());
+        let length = body.len();
+        let parse = self.api.bounds.parse(length, &self.api.metrics, move || work(&body));
+        let (parsed, place) = parse.await?;
+        self.working = place;
+        parsed
+    }
+
+    /// The changes of the body are replicated: what it said is in nobody's way any more.
+    pub(crate) fn worked(&mut self) {
+        self.working = None;
+    }
+
+    /// An answer that may be large, written on a thread that serves nothing else: its revision and JSON.
+    pub(crate) async fn answer(
+        &self,
+        status: StatusCode,
+        write: impl FnOnce() -> (Revision, Value) + Send + 'static,
+    ) -> Result<Response, Problem> {
+        self.answer_text(status, || {
+            let (revision, value) = write();
+            (revision, serde_json::to_vec(&value).expect("a JSON value is JSON"))
+        })
+        .await
+    }
+
+    /// The same with JSON as text.
+    pub(crate) async fn answer_text(
+        &self,
+        status: StatusCode,
+        write: impl FnOnce() -> (Revision, Vec<u8>) + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let (revision, text) = self.api.bounds.answer(&self.api.metrics, write).await?;
+        Ok(json_text(status, revision, text))
     }
 
     /// The path parameter `parameter`, which must be a name.

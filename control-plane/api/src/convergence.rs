@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use crate::{
     call::Call,
     rejection::{Rejection, invalid},
-    routes::json,
 };
 
 pub(crate) use view::{GatewayView, gateways};
@@ -216,9 +215,12 @@ pub(crate) async fn answer(call: Call) -> Result<Response, Rejection> {
         return Err(problem.at("query: revision").remedy(remedy).into());
     }
     let fleet = call.api.fleet.fleet().await;
-    let convergence = convergence(&state, &fleet, revision, call.api.clock.now_ms());
-    let body = serde_json::to_value(convergence).expect("a convergence is plain data");
-    Ok(json(StatusCode::OK, state.revision(), body))
+    let now_ms = call.api.clock.now_ms();
+    let write = move || {
+        let convergence = convergence(&state, &fleet, revision, now_ms);
+        (state.revision(), serde_json::to_value(convergence).expect("a convergence is plain data"))
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 #[cfg(test)]

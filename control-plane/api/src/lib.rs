@@ -10,6 +10,7 @@
 mod apply;
 mod authenticate;
 mod body;
+mod bounds;
 mod call;
 mod convergence;
 mod list;

@@ -2,23 +2,23 @@
 
 use axum::response::Response;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use hanse_state::{Kind, Problem, ResourceKey};
-use hanse_topology::Name;
+use hanse_state::{Kind, Problem, ResourceKey, State};
+use hanse_topology::{Labels, Name};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::{
     call::Call,
     rejection::{Rejection, bad_request},
     resource::not_found,
-    routes::json,
 };
 
 /// What fits on a few screens.
 const DEFAULT_LIMIT: u64 = 100;
 /// A page is built in memory.
 const MAX_LIMIT: u64 = 1_000;
+/// A page that has come to this size ends there: it is followed by another one.
+const PAGE_BYTES: usize = 4 << 20;
 
 /// `GET` of a kind. A page speaks of the revision it names; the next page may speak of a later one, and then holds
 /// whatever is behind the last name of this page at that time.
@@ -37,29 +37,55 @@ pub(crate) async fn list(call: Call, kind: Kind) -> Result<Response, Rejection> 
         let owner = ResourceKey::global(Kind::Organization, organization.clone());
         state.get(&owner).ok_or_else(|| not_found(&owner))?;
     }
+    let limit = usize::try_from(limit).expect("at most 1000");
+    let write = move || {
+        let organization = organization.as_ref();
+        (state.revision(), page(&state, kind, organization, after, &labels, limit))
+    };
+    Ok(call.answer_text(StatusCode::OK, write).await?)
+}
+
+/// Written resource by resource, so that no more than one is a tree at a time.
+fn page(
+    state: &State,
+    kind: Kind,
+    organization: Option<&Name>,
+    after: Option<Name>,
+    labels: &Labels,
+    limit: usize,
+) -> Vec<u8> {
     let mut rest = match after {
-        None => Box::new(state.list(kind, organization.as_ref())) as Box<dyn Iterator<Item = _>>,
+        None => Box::new(state.list(kind, organization)) as Box<dyn Iterator<Item = _>>,
         Some(name) => {
-            let after = ResourceKey { kind, organization: organization.clone(), name };
-            Box::new(state.list_after(kind, organization.as_ref(), after))
+            let after = ResourceKey { kind, organization: organization.cloned(), name };
+            Box::new(state.list_after(kind, organization, after))
         }
     }
-    .filter(|resource| resource.metadata.labels.contains_all(&labels))
+    .filter(|resource| resource.metadata.labels.contains_all(labels))
     .peekable();
-    let limit = usize::try_from(limit).expect("at most 1000");
-    let mut items = Vec::new();
+    let mut text = b"{\"items\":[".to_vec();
+    let mut items = 0;
     let mut last = None;
-    while items.len() < limit
+    while items < limit
+        && text.len() < PAGE_BYTES
         && let Some(resource) = rest.next()
     {
-        items.push(resource.to_json());
+        if items > 0 {
+            text.push(b',');
+        }
+        serde_json::to_writer(&mut text, &resource.to_json()).expect("a JSON value is JSON");
+        items += 1;
         last = Some(&resource.key.name);
     }
-    let mut body = json!({"items": items, "revision": state.revision()});
+    text.extend_from_slice(format!("],\"revision\":{}", state.revision()).as_bytes());
     if let (Some(last), Some(_)) = (last, rest.peek()) {
-        body["continue"] = Cursor::write(kind, organization.as_ref(), last).into();
+        // Its alphabet needs no escapes.
+        text.extend_from_slice(
+            format!(",\"continue\":\"{}\"", Cursor::write(kind, organization, last)).as_bytes(),
+        );
     }
-    Ok(json(StatusCode::OK, state.revision(), body))
+    text.push(b'}');
+    text
 }
 
 /// What a `continue` token holds. Callers must not look inside.

@@ -18,16 +18,23 @@ use crate::{call::Call, rejection::Rejection, routes::json};
 pub(crate) async fn members(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
-    let items = members_json(&state, &call.api.replicated.group(), &fleet.agents);
-    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+    let group = call.api.replicated.group();
+    let write = move || {
+        let items = members_json(&state, &group, &fleet.agents);
+        (state.revision(), json!({"items": items, "revision": state.revision()}))
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// `GET /v1/revocations`.
 pub(crate) async fn revocations(call: Call) -> Result<Response, Rejection> {
     let state = call.read_state().await?;
-    let items: Vec<Value> =
-        state.revocations().filter_map(|(identity, _)| revocation_json(&state, identity)).collect();
-    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+    let write = move || {
+        let items: Vec<Value> =
+            state.revocations().filter_map(|(identity, _)| revocation_json(&state, identity)).collect();
+        (state.revision(), json!({"items": items, "revision": state.revision()}))
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// `PUT /v1/revocations/{identity}`.
@@ -42,13 +49,13 @@ pub(crate) async fn revoke(call: Call) -> Result<Response, Rejection> {
             .into());
     }
     let keys = keys_named(&call)?;
-    let before = call.api.replicated.current().is_revoked(&identity);
+    let before = call.current().is_revoked(&identity);
     let known_keys = known_keys(&call.api.fleet.fleet().await.agents, &identity);
     let control_nodes = voters(&group);
     let body = CommandBody::Revoke { identity: identity.clone(), control_nodes, keys, known_keys };
     let accepted = call.propose_body(body).await?;
     let status = if before { StatusCode::OK } else { StatusCode::CREATED };
-    let state = call.api.replicated.current();
+    let state = call.current();
     // Somebody may have lifted it in the same moment.
     let shown = revocation_json(&state, &identity).unwrap_or_else(|| json!({"identity": identity}));
     Ok(json(status, accepted.revision, shown))

@@ -18,6 +18,13 @@ pub struct ApiMetrics {
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram>,
     watches: Gauge,
+    body_bytes: Gauge,
+    busy: Family<PlaceLabels, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PlaceLabels {
+    waited_for: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +47,8 @@ impl ApiMetrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS_BUCKETS)),
             watches: Gauge::default(),
+            body_bytes: Gauge::default(),
+            busy: Family::default(),
         };
         registry.register(
             "hanse_api_requests",
@@ -52,6 +61,16 @@ impl ApiMetrics {
             metrics.seconds.clone(),
         );
         registry.register("hanse_api_watches", "Watches open now", metrics.watches.clone());
+        registry.register(
+            "hanse_api_body_bytes",
+            "Bytes of request bodies that have a place now",
+            metrics.body_bytes.clone(),
+        );
+        registry.register(
+            "hanse_api_busy",
+            "Requests refused because no place became free for them in time, by what they waited for",
+            metrics.busy.clone(),
+        );
         metrics
     }
 
@@ -61,6 +80,21 @@ impl ApiMetrics {
             .get_or_create(&RouteLabels { route: route.clone(), method: method.clone() })
             .observe(took.as_secs_f64());
         self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
+    }
+
+    /// A body got a place.
+    pub(crate) fn body_held(&self, bytes: usize) {
+        self.body_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// It gave the place back.
+    pub(crate) fn body_released(&self, bytes: usize) {
+        self.body_bytes.dec_by(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// A request got no place in time.
+    pub(crate) fn busy(&self, waited_for: &'static str) {
+        self.busy.get_or_create(&PlaceLabels { waited_for }).inc();
     }
 
     /// Counts one watch for as long as the guard lives.

@@ -8,7 +8,7 @@ use std::{
 use hanse_state::port::{Fleet, Projected, Replicated, RootCertificates};
 use tokio::sync::watch;
 
-use crate::ApiMetrics;
+use crate::{ApiMetrics, bounds::Bounds};
 
 /// Everything the operator API needs. Cloning is cheap.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct OperatorApi {
     pub limits: Limits,
     /// Becomes `true` when the process stops: watches end then, so that connections can close.
     pub closing: watch::Receiver<bool>,
+    /// What all requests together may take.
+    pub(crate) bounds: Arc<Bounds>,
 }
 
 impl OperatorApi {
@@ -45,7 +47,8 @@ impl OperatorApi {
     ) -> Self {
         let (_, closing) = watch::channel(false);
         let (clock, limits) = (Clock::system(), Limits::default());
-        Self { replicated, fleet, projected, certificates, metrics, scrape, clock, limits, closing }
+        let bounds = Arc::new(Bounds::new());
+        Self { replicated, fleet, projected, certificates, metrics, scrape, clock, limits, closing, bounds }
     }
 }
 
@@ -82,6 +85,8 @@ pub struct Limits {
     pub command: usize,
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
+    /// How long a body of at most 64 KiB may take to arrive.
+    pub small_body_deadline: Duration,
     /// How long a read waits for `min_revision`.
     pub read_deadline: Duration,
     /// How long an apply waits for the projection before it answers without `scopes`.
@@ -99,6 +104,8 @@ impl Default for Limits {
             command: 4 << 20,
             // 16 MiB at 280 KB/s.
             body_deadline: Duration::from_secs(60),
+            // 64 KiB at 6.5 KB/s: slow senders must not hold the places of others for long.
+            small_body_deadline: Duration::from_secs(10),
             // A node that was cut off for a moment catches up well within it; clients wait 30 s or more.
             read_deadline: Duration::from_secs(10),
             // The projection takes milliseconds; after this long something is wrong, but the write stands.

@@ -71,8 +71,8 @@ impl IntoResponse for Rejection {
         if let Some(challenge) = challenge {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if problem.name == ProblemName::NoQuorum {
-            // An election takes 1–2 s.
+        if matches!(problem.name, ProblemName::NoQuorum | ProblemName::Busy) {
+            // An election takes 1–2 s, and so does the largest apply.
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         response
@@ -97,6 +97,7 @@ const fn title(name: ProblemName) -> &'static str {
         ProblemName::JoinRefused => "The join token is not accepted",
         ProblemName::Gone => "The history asked for is no longer kept",
         ProblemName::NoQuorum => "The control plane has no quorum",
+        ProblemName::Busy => "The node is busy with other requests",
         ProblemName::UnknownFate => "Whether the write happened is not known",
         ProblemName::Internal => "The server has a defect",
     }

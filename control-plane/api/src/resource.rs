@@ -1,5 +1,7 @@
 //! One resource: get, put, delete.
 
+use std::sync::Arc;
+
 use axum::response::{IntoResponse, Response};
 use hanse_state::{
     Accepted, Action, Change, ChangeResult, Kind, Metadata, Problem, ProblemName, Resource, ResourceKey,
@@ -12,6 +14,7 @@ use serde_json::json;
 
 use crate::{
     body::{self, Format},
+    bounds::SMALL_BODY,
     call::Call,
     precondition::{self, Expectation},
     rejection::{Rejection, bad_request, invalid},
@@ -30,18 +33,22 @@ pub(crate) async fn get(call: Call, kind: Kind) -> Result<Response, Rejection> {
     let mut response = if precondition::not_modified(&call.headers, kind, &etag)? {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        json(StatusCode::OK, state.revision(), resource.to_json())
+        show(&call, StatusCode::OK, state.revision(), resource.clone()).await?
     };
     response.headers_mut().insert(header::ETAG, etag);
     Ok(response)
 }
 
 /// `PUT`: creates, or replaces what `If-Match` names.
-pub(crate) async fn put(call: Call, kind: Kind) -> Result<Response, Rejection> {
+pub(crate) async fn put(mut call: Call, kind: Kind) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let expectation = Expectation::of_write(&call.headers)?;
     let format = body::format(&call.headers)?;
-    let manifest = read_manifest(&key, format, &call.body)?;
+    let read = {
+        let key = key.clone();
+        move |bytes: &[u8]| read_manifest(&key, format, bytes)
+    };
+    let manifest = call.parse(read).await?;
     let expectation = agree(expectation, manifest.revision)?;
     let action = Action::Put { labels: manifest.labels.clone(), spec: manifest.spec.clone() };
     body::check_command([(&key, &action)], &call.api.limits)?;
@@ -53,7 +60,7 @@ pub(crate) async fn put(call: Call, kind: Kind) -> Result<Response, Rejection> {
             _ => problem,
         }
     })?;
-    answer_put(&call, key, manifest, &accepted)
+    answer_put(&call, key, manifest, &accepted).await
 }
 
 /// `DELETE`.
@@ -111,7 +118,7 @@ fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Mani
     let organization = key.organization.clone().unwrap_or_else(|| key.name.clone());
     let manifest = match format {
         Format::Json => {
-            let mut value = body::json(bytes)?;
+            let mut value = manifest::json_value(bytes)?;
             let Some(members) = value.as_object_mut() else {
                 return Err(bad_request("the body is not a JSON object").remedy("send {\"spec\": {…}}"));
             };
@@ -152,7 +159,7 @@ fn agree(expectation: Expectation, revision: Option<Revision>) -> Result<Expecta
     }
 }
 
-fn answer_put(
+async fn answer_put(
     call: &Call,
     key: ResourceKey,
     manifest: Manifest,
@@ -167,7 +174,7 @@ fn answer_put(
     let state = call.api.replicated.current();
     let present = state.get(&key);
     let shown = match present {
-        Some(resource) if resource.metadata.revision == change.revision => Resource::clone(resource),
+        Some(resource) if resource.metadata.revision == change.revision => resource.clone(),
         // Changed again meanwhile: the answer is still what this write made, never a later one's content or ETag.
         _ => {
             let updated_at_ms = state.time_of(change.revision).unwrap_or_else(|| state.time_ms());
@@ -175,14 +182,28 @@ fn answer_put(
             let metadata = present.map_or(fresh, |resource| resource.metadata.clone());
             let (labels, revision) = (manifest.labels, change.revision);
             let metadata = Metadata { labels, revision, updated_at_ms, ..metadata };
-            Resource { key, metadata, spec: manifest.spec }
+            Arc::new(Resource { key, metadata, spec: manifest.spec })
         }
     };
-    let mut response = json(status, accepted.revision, shown.to_json());
+    let etag = precondition::etag(shown.metadata.revision);
+    let mut response = show(call, status, accepted.revision, shown).await?;
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, precondition::etag(shown.metadata.revision));
+    headers.insert(header::ETAG, etag);
     debug_assert!(headers.contains_key(REVISION_HEADER));
     Ok(response)
+}
+
+/// Answers with a resource. Most are small, and written sooner than another thread wakes up.
+async fn show(
+    call: &Call,
+    status: StatusCode,
+    revision: Revision,
+    resource: Arc<Resource>,
+) -> Result<Response, Problem> {
+    if resource.spec.json_len() <= SMALL_BODY {
+        return Ok(json(status, revision, resource.to_json()));
+    }
+    call.answer(status, move || (revision, resource.to_json())).await
 }
 
 /// The changes of an answer, as JSON.

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use axum::response::Response;
 use hanse_state::{
-    CommandBody, Outcome, Problem, ProblemName, RootKey, State,
-    port::{Consistency, FleetReport, GroupStatus, RootFacts, TrustStatus},
+    CommandBody, Outcome, Problem, ProblemName, RootKey, State, manifest,
+    port::{Consistency, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
 };
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    body,
     call::Call,
     members::{regional, server},
     rejection::{Rejection, bad_request},
@@ -25,21 +24,27 @@ const NAMED: usize = 10;
 pub(crate) async fn roots(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
-    let participants = participants(&state, &call.api.replicated.group(), &fleet);
-    let items = roots_json(&call, &state, &participants);
-    Ok(json(StatusCode::OK, state.revision(), json!({"items": items, "revision": state.revision()})))
+    let (group, certificates) = (call.api.replicated.group(), call.api.certificates.clone());
+    let write = move || {
+        let items = roots_json(&*certificates, &state, &participants(&state, &group, &fleet));
+        (state.revision(), json!({"items": items, "revision": state.revision()}))
+    };
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 /// `POST /v1/roots`: another root is believed, too.
-pub(crate) async fn trust(call: Call) -> Result<Response, Rejection> {
-    let body = body::json(&call.body)?;
-    let Some(pem) = body.get("rotation").and_then(Value::as_str) else {
-        return Err(bad_request("the request has no rotation")
-            .at("body: rotation")
-            .remedy("send {\"rotation\": \"…\"} with the file rotation.pem that hanse root new wrote")
-            .into());
+pub(crate) async fn trust(mut call: Call) -> Result<Response, Rejection> {
+    let certificates = call.api.certificates.clone();
+    let read = move |bytes: &[u8]| {
+        let body = manifest::json_value(bytes)?;
+        let Some(pem) = body.get("rotation").and_then(Value::as_str) else {
+            return Err(bad_request("the request has no rotation")
+                .at("body: rotation")
+                .remedy("send {\"rotation\": \"…\"} with the file rotation.pem that hanse root new wrote"));
+        };
+        certificates.rotation(pem)
     };
-    let (present, fresh) = call.api.certificates.rotation(pem)?;
+    let (present, fresh) = call.parse(read).await?;
     let key = fresh.key;
     settle(&call, CommandBody::TrustRoot { present, fresh }, key).await
 }
@@ -168,11 +173,10 @@ fn participants(
 }
 
 fn roots_json(
-    call: &Call,
+    certificates: &dyn RootCertificates,
     state: &State,
     participants: &BTreeMap<String, Option<TrustStatus>>,
 ) -> Vec<Value> {
-    let certificates = &call.api.certificates;
     let said_of = |facts: RootFacts| {
         let not_believed =
             |said: Option<&TrustStatus>| said.is_some_and(|said| !said.believed.contains(&facts.key));

@@ -100,9 +100,15 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     Rejection::from(problem.remedy(remedy)).with_status(StatusCode::METHOD_NOT_ALLOWED).into_response()
 }
 
-/// JSON with the revision it speaks of.
+/// JSON with the revision it speaks of. What may be large is written by [`Call::answer`].
 pub(crate) fn json(status: StatusCode, revision: hanse_state::Revision, body: serde_json::Value) -> Response {
-    let mut response = (status, axum::Json(body)).into_response();
+    json_text(status, revision, serde_json::to_vec(&body).expect("a JSON value is JSON"))
+}
+
+/// JSON text with the revision it speaks of.
+pub(crate) fn json_text(status: StatusCode, revision: hanse_state::Revision, text: Vec<u8>) -> Response {
+    const JSON: HeaderValue = HeaderValue::from_static("application/json");
+    let mut response = (status, [(header::CONTENT_TYPE, JSON)], text).into_response();
     let revision = HeaderValue::from(revision);
     response.headers_mut().insert(REVISION_HEADER, revision);
     response

@@ -16,15 +16,16 @@ use crate::{
     call::Call,
     convergence::{GatewayView, gateways},
     rejection::Rejection,
-    routes::json,
 };
 
 /// The federation at a glance, from what this node has: it answers without a quorum too.
 pub(crate) async fn status(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
-    let body = status_json(&state, &call.api.replicated.group(), &fleet, call.api.clock.now_ms());
-    Ok(json(StatusCode::OK, state.revision(), body))
+    let group = call.api.replicated.group();
+    let now_ms = call.api.clock.now_ms();
+    let write = move || (state.revision(), status_json(&state, &group, &fleet, now_ms));
+    Ok(call.answer(StatusCode::OK, write).await?)
 }
 
 fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u64) -> Value {
@@ -200,7 +201,7 @@ pub(crate) fn metrics(call: &Call) -> Response {
 
 /// `GET /readyz`: whether this node has a state to answer from.
 pub(crate) fn readyz(call: &Call) -> Result<Response, Rejection> {
-    if call.api.replicated.current().lineage().is_some() {
+    if call.current().lineage().is_some() {
         return Ok("ok\n".into_response());
     }
     let problem = Problem::new(ProblemName::NoQuorum, "this node has no state yet");

@@ -252,7 +252,7 @@ fn refusal(problem: &Problem) -> Status {
     let text = problem.to_string();
     match problem.name {
         ProblemName::JoinRefused | ProblemName::Forbidden => Status::permission_denied(text),
-        ProblemName::NoQuorum | ProblemName::UnknownFate => Status::unavailable(text),
+        ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Status::unavailable(text),
         ProblemName::Internal => Status::internal(text),
         ProblemName::BadRequest
         | ProblemName::Invalid

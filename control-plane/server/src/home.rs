@@ -6,7 +6,7 @@ use std::{
 };
 
 use hanse_raft::{LOG_DIR, WITNESS_FILE};
-use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock, durable, telemetry};
+use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock, durable, private, telemetry};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
@@ -73,7 +73,7 @@ impl Keys {
             root.save(&dir.join(ROOT_DIR))?;
         }
         let path = roots_file(config);
-        durable::replace(&path, self.anchor.to_pem().as_bytes(), durable::PUBLIC_MODE)
+        durable::replace(&path, self.anchor.to_pem().as_bytes(), durable::SECRET_MODE)
             .map_err(Error::file("write", path))?;
         // Last: its presence says that the node is made.
         Ok(self.control.save(&dir.join(CONTROL_DIR))?)
@@ -141,7 +141,10 @@ pub(crate) fn make(config: &Config) -> Result<(), Error> {
         return Err(Error::AlreadyMade(config.data_dir.clone()));
     }
     let dir = config.pki_dir();
-    fs::create_dir_all(&dir).map_err(Error::file("make", dir))
+    private::make_dir(&dir).map_err(Error::file("make", dir))?;
+    // Where the operator made it, or an earlier try.
+    private::keep_private(&config.data_dir);
+    Ok(())
 }
 
 /// Where the node's id is kept.

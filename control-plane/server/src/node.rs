@@ -51,6 +51,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
+    hanse_transport::private::keep_private(&config.data_dir);
     let authority = home::load_control(&config, &clock)?;
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;

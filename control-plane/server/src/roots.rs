@@ -82,7 +82,7 @@ impl Roots {
     async fn write_down(&self) -> bool {
         let (file, pem) = (self.file.clone(), self.trust.current().to_pem());
         let written = tokio::task::spawn_blocking(move || {
-            durable::replace(&file, pem.as_bytes(), durable::PUBLIC_MODE)
+            durable::replace(&file, pem.as_bytes(), durable::SECRET_MODE)
         });
         match written.await.map_err(std::io::Error::other).flatten() {
             Ok(()) => true,

@@ -4,7 +4,10 @@
 //! as `get` prints it, `{resources: […]}` as `apply` takes it. What the server owns (`createdAt`, `updatedAt`,
 //! `status`) is read over, so that what `get` shows can be applied again.
 
+mod document;
 mod envelope;
+mod json;
+mod tree;
 mod yaml;
 
 #[cfg(test)]
@@ -13,10 +16,14 @@ mod tests;
 use hanse_topology::{Labels, Name};
 use serde_json::Value;
 
+use self::document::{Document, Kept};
 use crate::{Action, Change, Problem, ResourceKey, Revision, Spec};
 
 /// The largest manifest, in bytes: the limit of a request's body.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
+
+/// What to do about a resource that takes too much memory to read.
+const SMALLER: &str = "make the resource smaller, or split it in two";
 
 /// One resource as an operator wrote it.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,23 +50,60 @@ impl Manifest {
 ///
 /// The problem's field is `line L, column C` where the text is not YAML, else `document N: KIND NAME: FIELD`.
 pub fn parse_yaml(text: &str, default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
-    let documents = yaml::documents(text)?;
-    let mut manifests = Vec::with_capacity(documents.len());
-    for (at, document) in documents.iter().enumerate() {
-        let place = format!("document {}", at + 1);
-        envelope::read_all(document, default_organization, &place, &mut manifests)?;
+    let mut kept = Kept::default();
+    for (at, document) in yaml::documents(text)?.into_iter().enumerate() {
+        let in_place = |problem| in_document(at + 1, problem);
+        match document {
+            Document::Refused(problem) => return Err(in_place(problem)),
+            Document::Resources(manifests) => {
+                for manifest in manifests {
+                    kept.push(manifest).map_err(in_place)?;
+                }
+            }
+        }
     }
-    Ok(manifests)
+    Ok(owned(kept.into_manifests(), default_organization))
+}
+
+/// Reads one resource or a list of them from JSON text. The problem's field is `line L, column C` where the text is not JSON,
+/// else `item N: KIND NAME: FIELD`.
+pub fn parse_json(text: &[u8], default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
+    match json::document(text)? {
+        Document::Resources(manifests) => Ok(owned(manifests, default_organization)),
+        Document::Refused(problem) => Err(problem),
+    }
+}
+
+/// Reads JSON text as one value, within the bounds of a resource. The problem's field is `line L, column C`.
+pub fn json_value(text: &[u8]) -> Result<Value, Problem> {
+    json::tree(text)
 }
 
 /// Reads one resource. The problem's field is `KIND NAME: FIELD`.
 pub fn from_json(value: &Value, default_organization: &Name) -> Result<Manifest, Problem> {
-    envelope::read(value, default_organization, "")
+    let mut manifest = envelope::read(value, "")?;
+    own(&mut manifest, default_organization);
+    Ok(manifest)
 }
 
-/// Reads one resource or a list of them. The problem's field is `item N: KIND NAME: FIELD`.
-pub fn all_from_json(value: &Value, default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
-    let mut manifests = Vec::new();
-    envelope::read_all(value, default_organization, "", &mut manifests)?;
-    Ok(manifests)
+/// A problem of a document, its field seen from the whole text: `document 2, item 3: …`.
+fn in_document(number: usize, problem: Problem) -> Problem {
+    let mut problem = envelope::within(&format!("document {number}"), problem);
+    if let Some(item) = problem.field.strip_prefix(&format!("document {number}: item ")) {
+        problem.field = format!("document {number}, item {item}");
+    }
+    problem
+}
+
+fn owned(mut manifests: Vec<Manifest>, default_organization: &Name) -> Vec<Manifest> {
+    manifests.iter_mut().for_each(|manifest| own(manifest, default_organization));
+    manifests
+}
+
+/// Gives a resource that names no organization the default one.
+fn own(manifest: &mut Manifest, default_organization: &Name) {
+    let key = &mut manifest.key;
+    if !key.kind.is_global() && key.organization.is_none() {
+        key.organization = Some(default_organization.clone());
+    }
 }

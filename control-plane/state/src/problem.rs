@@ -35,6 +35,8 @@ pub enum ProblemName {
     Gone,
     /// No quorum of control-plane nodes.
     NoQuorum,
+    /// The node has no place for the request; nothing was done.
+    Busy,
     /// The deadline passed; whether the write happened is not known.
     UnknownFate,
     /// A defect of the server.
@@ -43,7 +45,7 @@ pub enum ProblemName {
 
 impl ProblemName {
     /// Every name.
-    pub const ALL: [ProblemName; 17] = [
+    pub const ALL: [ProblemName; 18] = [
         Self::BadRequest,
         Self::Invalid,
         Self::Unauthenticated,
@@ -59,6 +61,7 @@ impl ProblemName {
         Self::JoinRefused,
         Self::Gone,
         Self::NoQuorum,
+        Self::Busy,
         Self::UnknownFate,
         Self::Internal,
     ];
@@ -81,6 +84,7 @@ impl ProblemName {
             Self::JoinRefused => "join-refused",
             Self::Gone => "gone",
             Self::NoQuorum => "no-quorum",
+            Self::Busy => "busy",
             Self::UnknownFate => "unknown-fate",
             Self::Internal => "internal",
         }
@@ -99,7 +103,7 @@ impl ProblemName {
             Self::PreconditionRequired => 428,
             Self::TooLarge => 413,
             Self::Gone => 410,
-            Self::NoQuorum => 503,
+            Self::NoQuorum | Self::Busy => 503,
             Self::UnknownFate => 504,
             Self::Internal => 500,
         }

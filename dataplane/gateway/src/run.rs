@@ -44,6 +44,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
+    hanse_transport::private::keep_private(&config.data_dir);
     raise_descriptor_limit();
     let Some((credentials, stored)) = begin(&config, &clock, &shutdown).await? else { return Ok(()) };
     let Stored { persistence, may_serve } = stored;

@@ -4,7 +4,7 @@ use std::{
     env,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -147,7 +147,7 @@ fn make(path: &Path) -> Result<Key, KeyError> {
     // The parent of a bare name is empty, and means here.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        fs::create_dir_all(parent)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
         // A leftover of a crash may have any mode; a new file has ours from its first byte.
         match fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

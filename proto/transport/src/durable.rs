@@ -9,7 +9,7 @@ use std::{
 
 /// Secrets are for the owner alone.
 pub const SECRET_MODE: u32 = 0o600;
-/// Certificates are for everybody.
+/// What is handed to others. In a data directory everything is secret.
 pub const PUBLIC_MODE: u32 = 0o644;
 
 /// Writes a temporary file beside the one at `path`, syncs it, renames it and syncs the directory.

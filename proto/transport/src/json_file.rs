@@ -11,7 +11,7 @@ use tracing::error;
 
 use crate::{
     durable::{self, SECRET_MODE},
-    telemetry,
+    private, telemetry,
 };
 
 /// Why such a file could not be read or written.
@@ -49,7 +49,7 @@ fn cannot(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error 
 pub fn write<T: Serialize>(dir: &Path, name: &str, value: &T) -> Result<(), Error> {
     let path = path(dir, name);
     let text = serde_json::to_vec_pretty(value).expect("plain structs of strings and numbers serialize");
-    fs::create_dir_all(dir)
+    private::make_dir(dir)
         .and_then(|()| durable::replace(&path, &text, SECRET_MODE))
         .map_err(cannot("write", &path))
 }

@@ -16,6 +16,7 @@ pub mod json_file;
 mod listener;
 mod metrics;
 mod pki;
+pub mod private;
 mod renewal;
 mod serve;
 pub mod shutdown;

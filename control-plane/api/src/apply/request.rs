@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn read(format: Format, bytes: &[u8], organization: &Name) -> Result<Vec<Manifest>, Problem> {
     let manifests = match format {
         Format::Yaml => manifest::parse_yaml(body::text(bytes)?, organization)?,
-        Format::Json => manifest::all_from_json(&body::json(bytes)?, organization)?,
+        Format::Json => manifest::parse_json(bytes, organization)?,
     };
     if manifests.is_empty() {
         let problem = bad_request("the request has no resources");

@@ -3,6 +3,7 @@
 
 mod apply;
 mod authentication;
+mod bounds;
 mod documents;
 mod members;
 mod node;

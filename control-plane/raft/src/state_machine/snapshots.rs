@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Seek, SeekFrom, Write},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -70,7 +71,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     /// Opens the directory, made if absent, and reads the current snapshot. Deletes what a crash left half written.
     pub(crate) fn open(dir: &Path) -> Result<(Self, Option<Applied>), SnapshotError> {
-        fs::create_dir_all(dir)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         for file in fs::read_dir(dir)? {
             let file = file?;
             if file.file_name().to_string_lossy().ends_with(TEMPORARY) {
@@ -168,7 +169,8 @@ impl Snapshots {
     fn temporary_file(&self) -> Result<TemporaryFile, SnapshotError> {
         let number = self.temporary_files.fetch_add(1, Ordering::Relaxed);
         let path = self.dir.join(format!("{number}{TEMPORARY}"));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         Ok(TemporaryFile { file, path: Some(path) })
     }
 

@@ -13,30 +13,11 @@ const SERVER_OWNED: [&str; 3] = ["createdAt", "updatedAt", "status"];
 /// What may stand beside a list's items: what `get` prints.
 const LIST_FIELDS: [&str; 4] = ["kind", "items", "revision", "continue"];
 
-/// Reads one resource or a list of them. `place` says where it stands.
-pub(super) fn read_all(
-    document: &Value,
-    default_organization: &Name,
-    place: &str,
-    into: &mut Vec<Manifest>,
-) -> Result<(), Problem> {
-    let Some(items) = items_of(document).map_err(|problem| within(place, problem))? else {
-        into.push(read(document, default_organization, place)?);
-        return Ok(());
-    };
-    for (at, item) in items.iter().enumerate() {
-        let item_place = match place {
-            "" => format!("item {}", at + 1),
-            place => format!("{place}, item {}", at + 1),
-        };
-        into.push(read(item, default_organization, &item_place)?);
-    }
-    Ok(())
-}
+/// What a list of resources may be called.
+pub(super) const LISTS: [&str; 2] = ["items", "resources"];
 
-/// The items, if it is a list.
-fn items_of(document: &Value) -> Result<Option<&Vec<Value>>, Problem> {
-    let Value::Object(fields) = document else { return Ok(None) };
+/// Of a mapping that is a list of resources: which of its fields lists them.
+pub(super) fn list_of(fields: &Map<String, Value>) -> Result<Option<&'static str>, Problem> {
     let (name, known): (&str, &[&str]) = match fields.get("kind") {
         Some(Value::String(kind)) if kind == "List" => ("items", &LIST_FIELDS),
         Some(_) => return Ok(None),
@@ -49,15 +30,15 @@ fn items_of(document: &Value) -> Result<Option<&Vec<Value>>, Problem> {
         return Err(Problem::new(ProblemName::Invalid, detail).at(unknown.as_str()).remedy("take it out"));
     }
     match fields.get(name) {
-        Some(Value::Array(items)) => Ok(Some(items)),
+        Some(Value::Array(_)) => Ok(Some(name)),
         Some(_) | None => Err(Problem::new(ProblemName::Invalid, format!("`{name}` is not a list"))
             .at(name)
             .remedy(format!("write the resources as a list under `{name}`"))),
     }
 }
 
-/// Reads one resource.
-pub(super) fn read(document: &Value, default_organization: &Name, place: &str) -> Result<Manifest, Problem> {
+/// Reads one resource. One that names no organization has none yet. `place` says where it stands.
+pub(super) fn read(document: &Value, place: &str) -> Result<Manifest, Problem> {
     let Value::Object(fields) = document else {
         let problem =
             Problem::new(ProblemName::Invalid, format!("{} is not a resource", kind_of_value(document)));
@@ -65,10 +46,10 @@ pub(super) fn read(document: &Value, default_organization: &Name, place: &str) -
     };
     let about = name_of_document(fields);
     let problem_at = |problem: Problem| within(place, within(&about, problem));
-    read_fields(fields, default_organization).map_err(problem_at)
+    read_fields(fields).map_err(problem_at)
 }
 
-fn read_fields(fields: &Map<String, Value>, default_organization: &Name) -> Result<Manifest, Problem> {
+fn read_fields(fields: &Map<String, Value>) -> Result<Manifest, Problem> {
     let known =
         |field: &str| WRITABLE.split(", ").any(|known| known == field) || SERVER_OWNED.contains(&field);
     if let Some(unknown) = fields.keys().find(|field| !known(field)) {
@@ -87,8 +68,7 @@ fn read_fields(fields: &Map<String, Value>, default_organization: &Name) -> Resu
     let name = text(fields, "name")?.ok_or_else(|| missing("name", "give it a name"))?;
     let name = Name::new(name).map_err(|error| invalid("name", error.to_string()))?;
     let organization = match (text(fields, "organization")?, kind.is_global()) {
-        (None, true) => None,
-        (None, false) => Some(default_organization.clone()),
+        (None, _) => None,
         (Some(own), false) => {
             Some(Name::new(own).map_err(|error| invalid("organization", error.to_string()))?)
         }
@@ -177,7 +157,7 @@ fn name_of_document(fields: &Map<String, Value>) -> String {
 }
 
 /// The problem, its field seen from further out.
-fn within(place: &str, mut problem: Problem) -> Problem {
+pub(super) fn within(place: &str, mut problem: Problem) -> Problem {
     problem.field = match (place, problem.field.as_str()) {
         ("", _) => problem.field,
         (place, "") => place.to_owned(),

@@ -213,7 +213,7 @@ fn wrong_envelopes_are_refused() {
     let problem =
         from_json(&serde_json::json!({"kind": "Plan", "name": "x", "spec": {"rat": 1}}), &own()).unwrap_err();
     assert!(problem.to_string().starts_with("Plan x: spec.rat: unknown field `rat`"), "{problem}");
-    let problem = all_from_json(&serde_json::json!({"resources": [{"kind": "Plan"}]}), &own()).unwrap_err();
+    let problem = parse_json(br#"{"resources": [{"kind": "Plan"}]}"#, &own()).unwrap_err();
     assert!(problem.to_string().starts_with("item 1: Plan: name: the field `name` is missing"), "{problem}");
 }
 
@@ -239,4 +239,90 @@ fn what_unfolds_without_end_is_refused_soon() {
     }
     assert_eq!(refused(&"[".repeat(100_000)).name, ProblemName::BadRequest);
     assert!(refused(&huge).detail.contains("a manifest has at most 16 MiB; this one has 19 MiB"));
+}
+
+/// Texts that become trees many times their size.
+fn swollen(document: impl Fn(&str) -> String) -> Vec<String> {
+    let list = |item: &str| format!("[{}0]", format!("{item},").repeat(2_000_000 / item.len()));
+    let keys = (0..200_000).map(|number| format!("\"{number}\":0,")).collect::<String>();
+    [list(r#"{"a":0}"#), list("{}"), list("0"), list(r#""""#), format!("{{{keys}\"\":0}}")]
+        .iter()
+        .map(|value| document(value))
+        .collect()
+}
+
+#[test]
+fn a_tree_many_times_its_text_is_refused_while_it_is_read() {
+    let spec = |value: &str| format!(r#"{{"kind":"Plan","name":"x","spec":{value}}}"#);
+    for text in swollen(spec).into_iter().chain(swollen(|value| format!(r#"{{"items":[{}]}}"#, spec(value))))
+    {
+        for problem in [parse_json(text.as_bytes(), &own()).unwrap_err(), refused(&text)] {
+            assert_eq!(problem.name, ProblemName::TooLarge, "{problem}");
+            let column = problem.field.strip_prefix("line 1, column ").and_then(|column| column.parse().ok());
+            let read: usize = column.unwrap_or_else(|| panic!("{problem}"));
+            assert!(read < text.len() / 2, "{read} of {} bytes: {problem}", text.len());
+        }
+        assert_eq!(json_value(text.as_bytes()).unwrap_err().name, ProblemName::TooLarge);
+    }
+}
+
+#[test]
+fn a_list_that_is_no_resource_costs_nothing() {
+    for text in swollen(str::to_owned).into_iter().filter(|text| text.starts_with('[')) {
+        let problem = parse_json(text.as_bytes(), &own()).unwrap_err();
+        assert_eq!(problem.detail, "a list is not a resource");
+    }
+}
+
+#[test]
+fn depth_is_bounded() {
+    let deep = |levels: usize| format!("{}0{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(json_value(deep(32).as_bytes()).is_ok());
+    let problem = json_value(deep(33).as_bytes()).unwrap_err();
+    assert_eq!(problem.name, ProblemName::TooLarge);
+    assert_eq!(problem.field, "line 1, column 33");
+    let spec = format!(r#"{{"kind":"Plan","name":"x","spec":{}}}"#, deep(100));
+    assert_eq!(parse_json(spec.as_bytes(), &own()).unwrap_err().name, ProblemName::TooLarge);
+}
+
+#[test]
+fn an_honest_apply_of_any_size_fits() {
+    let plan = |number: usize| {
+        format!(
+            r#"{{"kind":"Plan","name":"plan-{number}","labels":{{"origin":"shop"}},"spec":{{"rate":{{"requests":5000,"per":"minute"}}}}}}"#
+        )
+    };
+    let plans = format!(r#"{{"resources":[{}]}}"#, (0..58_000).map(plan).collect::<Vec<_>>().join(","));
+    assert_eq!(parse_json(plans.as_bytes(), &own()).unwrap().len(), 58_000);
+    assert_eq!(read(&plans).len(), 58_000);
+    let operation = |number: usize| {
+        format!(
+            r#"{{"id":"operation-{number}","method":"GET","path":"/a/{number}/{{id}}","scopes":["read"]}}"#
+        )
+    };
+    let api = format!(
+        r#"{{"kind":"Api","name":"big","spec":{{"context":"/big","version":"1","operations":[{}]}}}}"#,
+        (0..25_000).map(operation).collect::<Vec<_>>().join(",")
+    );
+    assert_eq!(parse_json(api.as_bytes(), &own()).unwrap().len(), 1);
+    assert_eq!(read(&api).len(), 1);
+}
+
+#[test]
+fn more_than_a_command_carries_is_refused_while_it_is_read() {
+    let region = |number: usize| format!(r#"{{"kind":"Region","name":"r-{number}"}}"#);
+    let regions = |number: usize, between: &str| (0..number).map(region).collect::<Vec<_>>().join(between);
+    let description = "x".repeat(1 << 20);
+    let big = format!(r#"{{"kind":"Organization","name":"o","spec":{{"description":"{description}"}}}}"#);
+    let many = format!(r#"{{"resources":[{}]}}"#, regions(190_000, ","));
+    for problem in [
+        parse_json(many.as_bytes(), &own()).unwrap_err(),
+        refused(&many),
+        parse_json(format!(r#"{{"items":[{}]}}"#, [big.as_str(); 5].join(",")).as_bytes(), &own())
+            .unwrap_err(),
+    ] {
+        assert_eq!(problem.name, ProblemName::TooLarge, "{problem}");
+        assert!(problem.remedy.starts_with("split the request"), "{problem}");
+    }
+    assert_eq!(refused(&regions(100_001, "\n---\n")).name, ProblemName::TooLarge);
 }

@@ -1,12 +1,16 @@
 //! YAML text → documents, with bounds on what a text may unfold to.
 
-use serde_json::Value;
 use serde_saphyr::{Error, MessageFormatter, Options, UserMessageFormatter};
 
-use super::MAX_MANIFEST_BYTES;
+use super::{
+    MAX_MANIFEST_BYTES,
+    document::Document,
+    tree::{MAX_DEPTH, TOO_DEEP, TOO_LARGE},
+};
 use crate::{Problem, ProblemName};
 
-/// How many nodes a text may have: eight bytes each in a text of the largest size.
+/// How many nodes a text may have: eight bytes each in a text of the largest size. It bounds time; memory is bounded by what
+/// is kept of them (`tree.rs`, `document.rs`).
 const MAX_NODES: usize = MAX_MANIFEST_BYTES / 8;
 /// How many documents: more than a command can carry.
 const MAX_DOCUMENTS: usize = 100_000;
@@ -14,11 +18,9 @@ const MAX_DOCUMENTS: usize = 100_000;
 const MAX_ALIASES: usize = 1_000;
 /// How many nodes aliases may stand for in all: what stops a text that unfolds without end.
 const MAX_ALIASED_NODES: usize = 100_000;
-/// How deep: the deepest spec is 5 deep.
-const MAX_DEPTH: usize = 32;
 
 /// The documents of a text that are not empty.
-pub(super) fn documents(text: &str) -> Result<Vec<Value>, Problem> {
+pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
     if text.len() > MAX_MANIFEST_BYTES {
         let detail = format!(
             "a manifest has at most {} MiB; this one has {} MiB",
@@ -53,7 +55,12 @@ fn options() -> Options {
 
 fn problem(error: &Error) -> Problem {
     let cause = innermost(error);
+    let words = UserMessageFormatter.format_message(cause);
     let problem = match cause {
+        _ if words.contains(TOO_LARGE) || words.contains(TOO_DEEP) => {
+            let detail = if words.contains(TOO_LARGE) { TOO_LARGE } else { TOO_DEEP };
+            Problem::new(ProblemName::TooLarge, detail).remedy(super::SMALLER)
+        }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => {
@@ -62,11 +69,8 @@ fn problem(error: &Error) -> Problem {
                 .remedy("write out what its aliases stand for, or split it")
         }
         // What the crate has to say of its own errors; it may learn to say more.
-        _ => {
-            let detail = UserMessageFormatter.format_message(cause);
-            Problem::new(ProblemName::BadRequest, format!("this is not YAML: {detail}"))
-                .remedy("correct the text there")
-        }
+        _ => Problem::new(ProblemName::BadRequest, format!("this is not YAML: {words}"))
+            .remedy("correct the text there"),
     };
     match error.location().filter(|location| location.line() > 0) {
         Some(location) => problem.at(format!("line {}, column {}", location.line(), location.column())),

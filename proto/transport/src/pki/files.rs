@@ -3,25 +3,21 @@
 //! Two files cannot be renamed at once. The key goes first, while the key it replaces stays beside it; whoever reads
 //! takes the key that fits the chain.
 
-use std::{
-    fs::{self, DirBuilder},
-    io,
-    os::unix::fs::DirBuilderExt as _,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use super::{Chain, KeyPair, PkiError, keys};
-use crate::durable::{self, PUBLIC_MODE, SECRET_MODE};
+use crate::{
+    durable::{self, SECRET_MODE},
+    private,
+};
 
 const CHAIN: &str = "chain.pem";
 const KEY: &str = "key.pem";
 const PREVIOUS_KEY: &str = "key.previous.pem";
 
-const DIRECTORY_MODE: u32 = 0o700;
-
 /// Writes chain and key, durably and so that any crash leaves a readable pair, old or new.
 pub(super) fn save(dir: &Path, chain: &Chain, key: &KeyPair) -> Result<(), PkiError> {
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(dir).map_err(io_error("create", dir))?;
+    private::make_dir(dir).map_err(io_error("create", dir))?;
     if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         durable::sync(parent).map_err(io_error("sync", parent))?;
     }
@@ -31,7 +27,7 @@ pub(super) fn save(dir: &Path, chain: &Chain, key: &KeyPair) -> Result<(), PkiEr
         replace(dir, PREVIOUS_KEY, &current.to_pem(), SECRET_MODE)?;
     }
     replace(dir, KEY, &key.to_pem(), SECRET_MODE)?;
-    replace(dir, CHAIN, &keys::certificates_to_pem(chain), PUBLIC_MODE)?;
+    replace(dir, CHAIN, &keys::certificates_to_pem(chain), SECRET_MODE)?;
     match fs::remove_file(&previous) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &previous)(error)),
         _ => Ok(()),

@@ -1,0 +1,155 @@
+//! How much memory and work all requests together may take.
+//!
+//! A request waits for its place before its body is read and before the body is parsed. What is small never waits behind
+//! what is large. Parsing, and writing answers that may be large, happens on threads that serve nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use hanse_state::{Problem, ProblemName};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use crate::ApiMetrics;
+
+/// A body up to this size is small: a change of one resource, or an apply of some hundred. It has a reserve of its own.
+pub(crate) const SMALL_BODY: usize = 64 << 10;
+/// How many bytes of large bodies are held at once: two of the largest (16 MiB), so that one can arrive while the other is
+/// worked on.
+const LARGE_BODIES: usize = 32 << 20;
+/// How many bytes of small bodies are held at once: some hundred clients with the largest, thousands with a usual one.
+const SMALL_BODIES: usize = 8 << 20;
+/// What a body without a single byte counts as, so that many of them are bounded too.
+const LEAST_BODY: usize = 1 << 10;
+/// How much memory what large bodies say may take at once, from parsing them until their changes are replicated.
+const LARGE_WORK: usize = 64 << 20;
+/// How much of that a byte of a body is counted as: 10 was measured for 58,000 Plans. A body that takes more is refused by
+/// the manifest's own budget, so that none takes more than all of it.
+const WORK_PER_BYTE: usize = 10;
+/// How many small bodies are parsed at once. Each takes at most 6 MiB for a millisecond.
+const SMALL_PARSES: usize = 4;
+/// How many answers are written at once. Each takes at most about 30 MiB (an Api of 25,000 operations) for 50 ms.
+const ANSWERS: usize = 2;
+/// How long a request waits for its place: a few of the largest applies. A client that waits longer does better with another
+/// node.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// What all requests of a node share.
+#[derive(Debug)]
+pub(crate) struct Bounds {
+    large_bodies: Arc<Semaphore>,
+    small_bodies: Arc<Semaphore>,
+    large_work: Arc<Semaphore>,
+    small_parses: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
+}
+
+/// A place, given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    bytes: usize,
+    metrics: Option<ApiMetrics>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(metrics) = &self.metrics {
+            metrics.body_released(self.bytes);
+        }
+    }
+}
+
+impl Bounds {
+    pub(crate) fn new() -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            large_bodies: semaphore(LARGE_BODIES),
+            small_bodies: semaphore(SMALL_BODIES),
+            large_work: semaphore(LARGE_WORK),
+            small_parses: semaphore(SMALL_PARSES),
+            answers: semaphore(ANSWERS),
+        }
+    }
+
+    /// A place for a body of up to `bytes`.
+    pub(crate) async fn body(&self, bytes: usize, metrics: &ApiMetrics) -> Result<Place, Problem> {
+        let (bodies, all) = match bytes <= SMALL_BODY {
+            true => (&self.small_bodies, SMALL_BODIES),
+            false => (&self.large_bodies, LARGE_BODIES),
+        };
+        let bytes = bytes.clamp(LEAST_BODY, all);
+        let mut place = wait(bodies, bytes, metrics, "bodies").await?;
+        metrics.body_held(bytes);
+        place.metrics = Some(metrics.clone());
+        Ok(place)
+    }
+
+    /// Works on a body of `bytes` on a thread of its own. What a large one says has a place as long as the caller keeps it.
+    pub(crate) async fn parse<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        metrics: &ApiMetrics,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<(T, Option<Place>), Problem> {
+        let small = bytes <= SMALL_BODY;
+        let place = match small {
+            true => wait(&self.small_parses, 1, metrics, "parsing").await?,
+            false => {
+                let bytes = bytes.saturating_mul(WORK_PER_BYTE).min(LARGE_WORK);
+                wait(&self.large_work, bytes, metrics, "parsing").await?
+            }
+        };
+        // The place is on the thread: a client that goes away does not make room that is not there.
+        let worked = move || {
+            let done = work();
+            (done, (!small).then_some(place))
+        };
+        blocking(worked).await
+    }
+
+    /// Writes an answer on a thread of its own.
+    pub(crate) async fn answer<T: Send + 'static>(
+        &self,
+        metrics: &ApiMetrics,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = wait(&self.answers, 1, metrics, "answers").await?;
+        let worked = move || {
+            let done = work();
+            drop(place);
+            done
+        };
+        blocking(worked).await
+    }
+}
+
+async fn wait(
+    places: &Arc<Semaphore>,
+    permits: usize,
+    metrics: &ApiMetrics,
+    what: &'static str,
+) -> Result<Place, Problem> {
+    let wanted = u32::try_from(permits).expect("every bound is below 4 GiB");
+    match timeout(WAIT, places.clone().acquire_many_owned(wanted)).await {
+        Ok(permit) => {
+            let _permit = permit.expect("no semaphore is ever closed");
+            Ok(Place { bytes: permits, metrics: None, _permit })
+        }
+        Err(_) => {
+            metrics.busy(what);
+            let detail =
+                format!("this node works on other requests and had no place for this one within {WAIT:?}");
+            Err(Problem::new(ProblemName::Busy, detail)
+                .remedy("nothing was changed: send it again later, or to another node"))
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    spawn_blocking(work).await.map_err(|error| {
+        Problem::new(ProblemName::Internal, format!("the request's work was given up: {error}"))
+    })
+}

@@ -1,0 +1,110 @@
+//! What all requests together may take.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use futures_util::{StreamExt as _, stream};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::request::Api;
+
+const LARGEST: usize = 16 << 20;
+
+/// A body that is announced and never comes to its end.
+fn endless() -> Body {
+    let first = stream::iter([Ok::<_, std::io::Error>(" ")]);
+    Body::from_stream(first.chain(stream::pending()))
+}
+
+/// Starts an apply of `length` bytes that does not come to its end.
+fn slow(api: &Api, length: usize) -> tokio::task::JoinHandle<http::Response<Body>> {
+    let call = api.post("/v1/apply").body("application/json", endless());
+    tokio::spawn(call.header("content-length", &length.to_string()).open_owned())
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_bodies_wait_for_a_place_and_small_ones_do_not_wait_for_them() {
+    let api = Api::new();
+    let held = [slow(&api, LARGEST), slow(&api, LARGEST)];
+    tokio::time::sleep(Duration::from_millis(1)).await;
+
+    let began = Instant::now();
+    api.get("/v1/status").send().await.expect(200);
+    api.put("/v1/regions/eu").json(json!({"spec": {"provider": "cloud"}})).send().await.expect(201);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+
+    let large = format!("{{\"spec\": {{\"provider\": \"cloud\"}}{}}}", " ".repeat(LARGEST - 100));
+    let refused = api.put("/v1/regions/us").body("application/json", large.clone());
+    let refused = refused.header("content-length", &large.len().to_string()).send().await;
+    assert_eq!(refused.header("retry-after"), "2");
+    refused.problem(503, "busy");
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(10)..Duration::from_secs(12)).contains(&waited), "{waited:?}");
+    let metrics = api.get("/metrics").send().await.text;
+    assert!(metrics.contains("hanse_api_busy_total{waited_for=\"bodies\"} 1"), "{metrics}");
+    assert!(metrics.contains(&format!("hanse_api_body_bytes {}", 2 * LARGEST)), "{metrics}");
+
+    // One client goes away, the other one's time is over: both places are free.
+    let [gone, late] = held;
+    gone.abort();
+    assert_eq!(late.await.unwrap().status(), 400);
+    let taken = api.put("/v1/regions/us").body("application/json", large.clone());
+    taken.header("content-length", &large.len().to_string()).send().await.expect(201);
+    assert!(api.get("/metrics").send().await.text.contains("hanse_api_body_bytes 0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_bodies_have_little_time_to_arrive() {
+    let api = Api::new();
+    let began = Instant::now();
+    assert_eq!(slow(&api, 60 << 10).await.unwrap().status(), 400);
+    assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_body_that_would_swell_is_refused_by_every_operation_that_reads_one() {
+    let api = Api::new();
+    let swollen =
+        format!("{{\"kind\":\"Region\",\"name\":\"eu\",\"spec\":[{}0]}}", "{\"a\":0},".repeat(200_000));
+    for content_type in ["application/json", "application/yaml"] {
+        for call in [api.post("/v1/apply"), api.put("/v1/regions/eu")] {
+            let problem = call.body(content_type, swollen.clone()).send().await.problem(413, "too-large");
+            assert!(problem["field"].as_str().unwrap().starts_with("line 1, column "), "{problem}");
+        }
+    }
+    let problem = api.post("/v1/roots").body("application/json", swollen.clone()).send().await;
+    problem.problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn a_page_of_large_resources_ends_early_and_goes_on() {
+    let api = Api::furnished().await;
+    let operations: Vec<_> = (0..9_000)
+        .map(
+            |number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}/and/ends/here")}),
+        )
+        .collect();
+    for number in 0..9 {
+        let spec = json!({"context": format!("/large-{number}"), "version": "1", "operations": operations});
+        let path = format!("/v1/organizations/default/apis/large-{number}");
+        api.put(&path).json(json!({"spec": spec})).send().await.expect(201);
+    }
+    let (mut names, mut pages, mut next) = (Vec::new(), 0, String::new());
+    loop {
+        let page = api.get(&format!("/v1/organizations/default/apis?limit=1000{next}")).send().await;
+        let page = page.expect(200);
+        pages += 1;
+        assert!(page.text.len() < 6 << 20, "{}", page.text.len());
+        let items = page.json["items"].as_array().unwrap();
+        names.extend(items.iter().map(|item| item["name"].as_str().unwrap().to_owned()));
+        match page.json["continue"].as_str() {
+            Some(token) => next = format!("&continue={token}"),
+            None => break,
+        }
+    }
+    assert!(pages > 1, "{pages}");
+    let expected: Vec<_> =
+        (0..9).map(|number| format!("large-{number}")).chain(["orders".to_owned()]).collect();
+    assert_eq!(names, expected);
+}

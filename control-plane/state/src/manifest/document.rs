@@ -1,0 +1,263 @@
+//! One document of a text, read resource by resource: of a list, one item at a time is a tree, and what is kept of it is
+//! what the resource says.
+
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::{
+    Manifest, envelope,
+    tree::{self, Budget, Tree},
+};
+use crate::{Problem, ProblemName};
+
+/// How much memory the resources of one text may take, in bytes, by the count of [`kept_bytes`]: 58,000 Plans with a label
+/// each, the largest apply that we measure, count as 65 million and took 61 MiB.
+const KEPT_BYTES: usize = 64 << 20;
+/// How long their specs may be together, as JSON: the limit of a command. In memory a spec takes about 3 times that; one of
+/// nothing but the shortest operations takes 10 times.
+const SPECS_BYTES: usize = 4 << 20;
+const SPEC_BYTES_PER_JSON: usize = 3;
+/// What the first label takes: a node of the map, which has room for eleven.
+const LABELS: usize = 560;
+/// What each label takes beside its text.
+const LABEL: usize = 64;
+
+/// What a document has.
+#[derive(Debug)]
+pub(super) enum Document {
+    /// Resources. Those of a list came from items.
+    Resources(Vec<Manifest>),
+    /// One that is no resource, or a list with one. The problem's place is within the document.
+    Refused(Problem),
+}
+
+/// Resources, and what they take.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    manifests: Vec<Manifest>,
+    bytes: usize,
+    specs: usize,
+}
+
+impl Kept {
+    /// Adds one, or says that it is one too many.
+    pub(super) fn push(&mut self, manifest: Manifest) -> Result<(), Problem> {
+        let spec = manifest.spec.json_len();
+        self.specs += spec;
+        self.bytes += kept_bytes(&manifest) + SPEC_BYTES_PER_JSON * spec;
+        let too_large = |detail: String| {
+            Err(Problem::new(ProblemName::TooLarge, detail)
+                .at(manifest.key.to_string())
+                .remedy("split the request: what refers to something goes after it"))
+        };
+        if self.specs > SPECS_BYTES {
+            let limit = SPECS_BYTES >> 20;
+            return too_large(format!("together the resources are larger than the limit of {limit} MiB"));
+        }
+        if self.bytes > KEPT_BYTES {
+            let limit = KEPT_BYTES >> 20;
+            let number = self.manifests.len() + 1;
+            return too_large(format!(
+                "up to this one, {number} resources take more than {limit} MiB of memory"
+            ));
+        }
+        self.manifests.push(manifest);
+        Ok(())
+    }
+
+    /// All of them.
+    pub(super) fn into_manifests(self) -> Vec<Manifest> {
+        self.manifests
+    }
+}
+
+/// What a resource takes without its spec.
+fn kept_bytes(manifest: &Manifest) -> usize {
+    let labels = &manifest.labels.0;
+    let texts: usize = labels.iter().map(|(key, value)| LABEL + key.len() + value.len()).sum();
+    size_of::<Manifest>() + if labels.is_empty() { 0 } else { LABELS } + texts
+}
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl DocumentVisitor {
+    /// Of a value that is no mapping.
+    fn no_resource<E>(value: Value) -> Result<Document, E> {
+        Ok(resource(&value))
+    }
+}
+
+fn resource(value: &Value) -> Document {
+    match envelope::read(value, "") {
+        Ok(manifest) => Document::Resources(vec![manifest]),
+        Err(problem) => Document::Refused(problem),
+    }
+}
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a resource or a list of them")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Document, E> {
+        Self::no_resource(value.into())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Document, E> {
+        Self::no_resource(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Document, E> {
+        Self::no_resource(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Document, E> {
+        // A number whatever it is: infinity, too, is none of JSON's.
+        Self::no_resource(if value.is_finite() { value.into() } else { 0.into() })
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Document, E> {
+        Self::no_resource(Value::String(String::new()))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Document, E> {
+        Self::no_resource(Value::Null)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Document, E> {
+        Self::no_resource(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Document, A::Error> {
+        // Read to its end: where the text itself is wrong, that is said first.
+        tree::skip(&mut items)?;
+        Self::no_resource(Value::Array(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Document, A::Error> {
+        let budget = Budget::of_one_resource();
+        let mut fields = Map::new();
+        let mut lists: Vec<(String, Items)> = Vec::new();
+        while let Some(key) = members.next_key::<String>()? {
+            budget.member(fields.len(), &key)?;
+            let value = if envelope::LISTS.contains(&key.as_str()) {
+                match members.next_value_seed(ItemsOrTree(&budget))? {
+                    ItemsOr::Items(items) => {
+                        lists.push((key.clone(), items));
+                        Value::Array(Vec::new())
+                    }
+                    ItemsOr::Tree(value) => value,
+                }
+            } else {
+                members.next_value_seed(Tree::new(&budget, 1))?
+            };
+            fields.insert(key, value);
+        }
+        let list = match envelope::list_of(&fields) {
+            Ok(None) => return Ok(resource(&Value::Object(fields))),
+            Ok(Some(name)) => name,
+            Err(problem) => return Ok(Document::Refused(problem)),
+        };
+        let items = lists.into_iter().rfind(|(name, _)| name == list).map(|(_, items)| items);
+        Ok(match items.unwrap_or_default().outcome() {
+            Ok(manifests) => Document::Resources(manifests),
+            Err(problem) => Document::Refused(problem),
+        })
+    }
+}
+
+/// The items of a list: resources up to the first that is none.
+#[derive(Default)]
+struct Items {
+    kept: Kept,
+    problem: Option<Problem>,
+}
+
+impl Items {
+    fn outcome(self) -> Result<Vec<Manifest>, Problem> {
+        self.problem.map_or_else(|| Ok(self.kept.into_manifests()), Err)
+    }
+}
+
+enum ItemsOr {
+    Items(Items),
+    Tree(Value),
+}
+
+struct ItemsOrTree<'a>(&'a Budget);
+
+impl<'de> DeserializeSeed<'de> for ItemsOrTree<'_> {
+    type Value = ItemsOr;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<ItemsOr, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ItemsOrTree<'_> {
+    type Value = ItemsOr;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of resources")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<ItemsOr, E> {
+        Ok(ItemsOr::Tree(value.into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<ItemsOr, E> {
+        Ok(ItemsOr::Tree(value.into()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<ItemsOr, E> {
+        Ok(ItemsOr::Tree(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<ItemsOr, E> {
+        Tree::new(self.0, 1).visit_f64(value).map(ItemsOr::Tree)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<ItemsOr, E> {
+        Tree::new(self.0, 1).visit_str(value).map(ItemsOr::Tree)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<ItemsOr, E> {
+        Ok(ItemsOr::Tree(Value::Null))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<ItemsOr, E> {
+        Ok(ItemsOr::Tree(Value::Null))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<ItemsOr, A::Error> {
+        Tree::new(self.0, 1).visit_map(members).map(ItemsOr::Tree)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ItemsOr, A::Error> {
+        let mut items = Items::default();
+        let mut number = 0;
+        loop {
+            let budget = Budget::of_one_resource();
+            let Some(value) = list.next_element_seed(Tree::new(&budget, 2))? else { break };
+            number += 1;
+            let read = envelope::read(&value, &format!("item {number}"));
+            if let Err(problem) = read.and_then(|manifest| items.kept.push(manifest)) {
+                items.problem = Some(problem);
+                // Read to its end: where the text itself is wrong, that is said first.
+                tree::skip(&mut list)?;
+                break;
+            }
+        }
+        Ok(ItemsOr::Items(items))
+    }
+}
