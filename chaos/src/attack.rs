@@ -16,6 +16,7 @@
 //! `tests/it/attack.rs` runs every attack of the list at scale 1, `hanse-chaos attack [NAME…]` at scale 10.
 
 mod arena;
+mod body;
 mod honest;
 mod idle;
 mod pin;
@@ -36,7 +37,7 @@ use honest::Honest;
 pub use report::{AttackArgs, run};
 
 /// Every attack, in the order in which they run.
-pub const ALL: &[Attack] = &[idle::CONNECTIONS, idle::HALF_HEADS];
+pub const ALL: &[Attack] = &[idle::CONNECTIONS, idle::HALF_HEADS, body::NODES];
 
 /// Descriptors that each attacked node has: the soft limit of most systems, so that an attack of CI's size can reach it.
 pub const DESCRIPTORS: u32 = 1_024;

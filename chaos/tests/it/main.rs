@@ -15,6 +15,7 @@ mod first_light;
 mod joining;
 mod leader;
 mod outage;
+mod private_files;
 mod quarantine;
 mod revocation;
 mod revoked_agent;
