@@ -16,6 +16,7 @@
 //! `tests/it/attack.rs` runs every attack of the list at scale 1, `hanse-chaos attack [NAME…]` at scale 10.
 
 mod arena;
+mod body;
 mod honest;
 mod idle;
 mod names;
@@ -46,6 +47,7 @@ pub const ALL: &[Attack] = &[
     peers::GHOST,
     peers::TWIN,
     peers::FOREIGN,
+    body::NODES,
 ];
 
 /// Descriptors that each attacked node has: the soft limit of most systems, so that an attack of CI's size can reach it.

@@ -31,8 +31,33 @@ const POLL: Duration = Duration::from_millis(50);
 /// A running `hanse dev`. Stopped, and its directory removed, when dropped.
 pub struct Federation {
     dev: Child,
+    launch: Launch,
+}
+
+/// How it was started.
+struct Launch {
     dir: TempDir,
     binary: PathBuf,
+    arguments: Vec<String>,
+    /// Where `hanse dev` keeps temporary files; none: where the harness does.
+    temporary: Option<PathBuf>,
+}
+
+impl Launch {
+    fn spawn(&self) -> Result<Child> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("dev.log"))?;
+        let mut command = Command::new(&self.binary);
+        command.arg("dev").arg("--data-dir").arg(self.dir.path().join("data")).args(&self.arguments);
+        if let Some(temporary) = &self.temporary {
+            command.env("TMPDIR", temporary);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", self.binary.display()))
+    }
 }
 
 /// One process as `dev.json` lists it.
@@ -64,22 +89,39 @@ struct DevFile {
 impl Federation {
     /// Starts `hanse dev` with these further arguments and waits until it serves.
     pub fn start(arguments: &[&str]) -> Result<Self> {
+        Self::start_with(arguments, None)
+    }
+
+    /// The same, with another directory for its temporary files.
+    pub fn start_with_temporary(temporary: &Path, arguments: &[&str]) -> Result<Self> {
+        Self::start_with(arguments, Some(temporary.to_owned()))
+    }
+
+    fn start_with(arguments: &[&str], temporary: Option<PathBuf>) -> Result<Self> {
         let binary = binary()?;
         let dir = tempfile::Builder::new().prefix("hanse-").tempdir()?;
-        let log = fs::File::create(dir.path().join("dev.log"))?;
-        let dev = Command::new(&binary)
-            .arg("dev")
-            .arg("--data-dir")
-            .arg(dir.path().join("data"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
-        let mut federation = Self { dev, dir, binary };
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let launch = Launch { dir, binary, arguments, temporary };
+        let mut federation = Self { dev: launch.spawn()?, launch };
         federation.wait_ready()?;
         Ok(federation)
+    }
+
+    /// Stops it, as Ctrl-C does, and waits until everything has stopped.
+    pub fn stop(&mut self) -> Result<()> {
+        kill(Pid::from_raw(self.dev.id() as i32), Signal::SIGTERM)?;
+        let deadline = Instant::now() + STOPPED_WITHIN;
+        while self.dev.try_wait()?.is_none() {
+            ensure!(Instant::now() < deadline, "hanse dev still runs after {STOPPED_WITHIN:?}");
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Starts it again, in the same directory, and waits until it serves.
+    pub fn resume(&mut self) -> Result<()> {
+        self.dev = self.launch.spawn()?;
+        self.wait_ready()
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -100,7 +142,7 @@ impl Federation {
 
     /// The federation's data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.launch.dir.path().join("data")
     }
 
     /// Every process, as `dev.json` says now.
@@ -152,7 +194,7 @@ impl Federation {
 
     /// The operator's client of this federation.
     pub fn operator(&self) -> Operator {
-        Operator::new(&self.binary, &self.client_config())
+        Operator::new(&self.launch.binary, &self.client_config())
     }
 
     /// Sends a signal to the process of that name.
@@ -163,7 +205,7 @@ impl Federation {
 
     /// The binary under test.
     pub fn binary(&self) -> &Path {
-        &self.binary
+        &self.launch.binary
     }
 
     /// The configuration operators' clients use.
@@ -173,7 +215,7 @@ impl Federation {
 
     /// The tails of all logs, for a failing test.
     pub fn logs(&self) -> String {
-        let mut text = tail(&self.dir.path().join("dev.log"));
+        let mut text = tail(&self.launch.dir.path().join("dev.log"));
         if let Ok(entries) = fs::read_dir(self.data_dir().join("logs")) {
             for entry in entries.flatten() {
                 text.push_str(&tail(&entry.path()));

@@ -17,6 +17,7 @@ mod history;
 mod joining;
 mod leader;
 mod outage;
+mod private_files;
 mod quarantine;
 mod revocation;
 mod revoked_agent;
