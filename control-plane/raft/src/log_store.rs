@@ -9,6 +9,8 @@ mod disk;
 mod files;
 mod rebuild;
 mod records;
+#[cfg(test)]
+mod scan;
 mod tail;
 #[cfg(test)]
 mod tests;

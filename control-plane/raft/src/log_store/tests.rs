@@ -15,6 +15,7 @@ use super::{
     files::delete_torn_snapshots,
     records,
     witness::{self, Witness},
+    witnessed::Witnessed,
     *,
 };
 use crate::{batch::Batch, type_config::Membership};
@@ -469,4 +470,45 @@ async fn the_last_commit_mark_survives_the_process() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     store.close().await;
+}
+
+/// What the witness costs an append of 2 KB: slices with and without it in turn, on the same disk.
+/// `cargo test -p hanse-raft --lib what_the_witness_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "is a measurement"]
+fn what_the_witness_costs() {
+    const SLICES: usize = 24;
+    const SLICE: std::time::Duration = std::time::Duration::from_millis(500);
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = Disk::open(&dir.path().join("alone"), 1, |_| Ok(())).unwrap();
+    let mut witnessed = Witnessed::open(&LogPlace::new(dir.path(), 1), u64::MAX).unwrap();
+    let mut next = [0, 0];
+    let mut slice = |is_witnessed: bool| {
+        let next = &mut next[usize::from(is_witnessed)];
+        let (started, mut appends) = (std::time::Instant::now(), 0);
+        while started.elapsed() < SLICE {
+            let batch = [entry(*next, 2_048)];
+            *next += 1;
+            appends += 1;
+            if is_witnessed {
+                witnessed.append(&batch).unwrap();
+                if witnessed.sync_due().is_some_and(|due| due.is_zero()) {
+                    witnessed.sync().unwrap();
+                }
+            } else {
+                alone.append(&batch).unwrap();
+            }
+        }
+        f64::from(appends) / started.elapsed().as_secs_f64()
+    };
+    let mut pairs: Vec<(f64, f64)> = (0..SLICES).map(|_| (slice(false), slice(true))).collect();
+    pairs.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+    let (without, with) = pairs[SLICES / 2];
+    let (low, high) = (pairs[SLICES / 4], pairs[SLICES * 3 / 4]);
+    println!(
+        "2 KB appends/s: {without:.0} without the witness, {with:.0} with it; ratio, median of {SLICES} pairs: {:.3} ({:.3} to {:.3})",
+        with / without,
+        low.1 / low.0,
+        high.1 / high.0
+    );
 }
