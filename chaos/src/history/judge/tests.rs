@@ -242,9 +242,12 @@ fn a_stale_read_goes_back_only_if_it_says_so() {
 
 #[test]
 fn numbers_are_unique() {
-    let mut twice = Histories::new()
-        .on("n1", 2..3, write("a"), refused("no-quorum"))
-        .on("n1", 4..5, write("b"), refused("no-quorum"));
+    let mut twice = Histories::new().on("n1", 2..3, write("a"), refused("no-quorum")).on(
+        "n1",
+        4..5,
+        write("b"),
+        refused("no-quorum"),
+    );
     twice.0[2].id = 2;
     twice.breaks(&[("numbers are unique", 2)]);
 }
