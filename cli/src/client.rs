@@ -4,7 +4,10 @@ mod answer;
 mod exchange;
 pub(crate) mod tls;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -36,6 +39,7 @@ pub(crate) struct Client {
     pub(crate) config_path: PathBuf,
     /// The federation's root certificate.
     pub(crate) ca_file: PathBuf,
+    restarted: AtomicBool,
 }
 
 impl Client {
@@ -54,7 +58,8 @@ impl Client {
     pub(crate) fn new(config: ClientConfig, config_path: PathBuf) -> anyhow::Result<Self> {
         let tls = tls::client_config(&config.ca_file)?;
         let http = exchange::HttpClient::new(&config.servers, &config.token, tls)?;
-        Ok(Self { http, organization: config.organization, config_path, ca_file: config.ca_file })
+        let (organization, ca_file) = (config.organization, config.ca_file);
+        Ok(Self { http, organization, config_path, ca_file, restarted: AtomicBool::new(false) })
     }
 
     /// The key of `name` of `kind`, in this client's organization where the kind has one.
@@ -134,7 +139,14 @@ impl Client {
     }
 
     async fn read(&self, path: &str) -> anyhow::Result<Answer> {
-        self.http.send(Method::GET, path, None, None).await
+        let answer = self.http.send(Method::GET, path, None, None).await?;
+        self.restarted.fetch_or(answer.restarted, Ordering::Relaxed);
+        Ok(answer)
+    }
+
+    /// Whether something read so far came from a node that was restarted and may have shown more before.
+    pub(crate) fn read_restarted(&self) -> bool {
+        self.restarted.load(Ordering::Relaxed)
     }
 
     /// Who serves a revision.

@@ -10,11 +10,15 @@ use crate::exit::{Exit, Failure};
 
 /// The state's revision after a write.
 const REVISION_HEADER: &str = "hanse-revision";
+/// On what a node has, while that may be older than its answers before its last restart.
+const RESTARTED_HEADER: &str = "hanse-restarted";
 
 /// A successful answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) body: Value,
+    /// The node may have shown more before its last restart.
+    pub(super) restarted: bool,
     revision: Option<u64>,
 }
 
@@ -25,10 +29,11 @@ impl Answer {
             return Err(failure(status, body));
         }
         let revision = headers.get(REVISION_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let restarted = headers.get(RESTARTED_HEADER).is_some_and(|value| value == "true");
         let body = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(body) };
         let body =
             body.map_err(|error| Failure::new(Exit::General, format!("the answer is no JSON: {error}")))?;
-        Ok(Self { body, revision })
+        Ok(Self { body, restarted, revision })
     }
 
     pub(super) fn read<T: DeserializeOwned>(self) -> anyhow::Result<T> {

@@ -16,6 +16,8 @@ use crate::{client_config::default_organization, exit::Exit};
 struct Script {
     asked: Arc<Mutex<Vec<String>>>,
     answers: Arc<Mutex<Vec<(StatusCode, Value)>>>,
+    /// Says so on every answer.
+    restarted: Arc<AtomicBool>,
 }
 
 async fn play(State(script): State<Script>, request: Request) -> Response {
@@ -23,11 +25,15 @@ async fn play(State(script): State<Script>, request: Request) -> Response {
         request.headers().get("idempotency-key").map(|key| format!(" key {}", key.len())).unwrap_or_default();
     script.asked.lock().unwrap().push(format!("{} {}{key}", request.method(), request.uri()));
     let (status, body) = script.answers.lock().unwrap().remove(0);
-    (status, [("hanse-revision", "9")], body.to_string()).into_response()
+    let mut response = (status, [("hanse-revision", "9")], body.to_string()).into_response();
+    if script.restarted.load(Ordering::Relaxed) {
+        response.headers_mut().insert("hanse-restarted", "true".parse().unwrap());
+    }
+    response
 }
 
 async fn server(answers: Vec<(StatusCode, Value)>) -> (String, Script) {
-    let script = Script { asked: Arc::default(), answers: Arc::new(Mutex::new(answers)) };
+    let script = Script { answers: Arc::new(Mutex::new(answers)), ..Script::default() };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(
@@ -75,6 +81,18 @@ async fn a_dead_server_is_passed_over_and_the_living_one_remembered() {
     let asked = script.asked.lock().unwrap().clone();
     let path = "GET /v1/organizations/default/apis/x";
     assert_eq!(asked, [path.to_owned(), format!("{path}?consistency=stale")]);
+}
+
+#[tokio::test]
+async fn a_restarted_node_is_noticed() {
+    let answers = (0..2).map(|_| (StatusCode::OK, json!({"items": [], "revision": 9}))).collect();
+    let (url, script) = server(answers).await;
+    let (client, _dir) = client(vec![url]);
+    client.list(Kind::Plan, true).await.unwrap();
+    assert!(!client.read_restarted());
+    script.restarted.store(true, Ordering::Relaxed);
+    client.list(Kind::Plan, true).await.unwrap();
+    assert!(client.read_restarted());
 }
 
 #[tokio::test]

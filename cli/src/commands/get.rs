@@ -1,6 +1,15 @@
 //! `hanse get`.
 
-use crate::{args::GetArgs, client::Client, out::data, render};
+use crate::{
+    args::GetArgs,
+    client::Client,
+    out::{data, say},
+    render,
+};
+
+/// Said of an answer with `--stale` that may be older than an earlier one.
+const RESTARTED: &str =
+    "note: the node was restarted and has not caught up; it may have shown later changes before";
 
 /// Lists a kind, or shows one resource.
 pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
@@ -11,6 +20,9 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
         }
         None => render::listed(args.kind, &client.list(args.kind, args.stale).await?, args.output),
     };
+    if client.read_restarted() {
+        say(RESTARTED);
+    }
     if !text.is_empty() {
         data(text)?;
     }
