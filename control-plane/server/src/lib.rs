@@ -14,6 +14,7 @@ mod founding;
 mod home;
 mod identity;
 mod node;
+mod ports;
 mod projector;
 mod renewal;
 mod revocations;

@@ -48,7 +48,7 @@ impl fmt::Debug for PublisherService {
 
 /// Serves `replicas` to those whom `admission` lets in, and notes in `subscribers` what they say. Streams end at
 /// `shutdown`. The caller is who its client certificate says: serve this behind
-/// [`TlsListener`](hanse_transport::TlsListener) with mutual TLS.
+/// [`Listener`](hanse_transport::Listener) with mutual TLS.
 pub fn publisher_service(
     replicas: Replicas,
     admission: Arc<dyn Admission>,
