@@ -8,8 +8,8 @@ use hanse_link::{
 };
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
 use hanse_transport::{
-    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveCredentials, LiveTrust,
-    MAX_ENROLMENT_BYTES, Metrics, Role, Shutdown, WallClock, admin, bind, client_tls, drain,
+    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveCredentials,
+    LiveTrust, MAX_ENROLMENT_BYTES, Metrics, Role, Shutdown, WallClock, admin, bind, client_tls, drain,
     raise_descriptor_limit, renew_from, server_tls, tell_service_manager,
 };
 use tokio::{

@@ -33,6 +33,8 @@ use crate::{
     stored::{self, Stored},
 };
 
+/// Connections to the admin port: probes and a few Prometheus servers.
+const ADMIN: usize = 64;
 /// For the access log's last lines to reach the disk.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -44,7 +46,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
-    raise_descriptor_limit();
+    let (max_connections, too_many) = config.limits.connections(raise_descriptor_limit());
+    if let Some(warning) = too_many {
+        warn!("{warning}");
+    }
     let Some((credentials, stored)) = begin(&config, &clock, &shutdown).await? else { return Ok(()) };
     let Stored { persistence, may_serve } = stored;
     let Persistence { replicas, store, persister, durable, .. } = persistence;
@@ -92,6 +97,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let options = DataplaneOptions {
         table: kept.table,
         limits: config.limits,
+        max_connections,
         drain: config.drain,
         http,
         https,

@@ -13,8 +13,9 @@ use hanse_link::{
 };
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{
-    Alpn, Authority, Bounds, ClientTls, Clients, Expect, Identity, Listener, ListenerMetrics, LiveCredentials,
-    LiveTrust, PeerKeys, Role, ShutdownTrigger, TrustAnchor, client_tls, install_crypto_provider, server_tls,
+    Alpn, Authority, Bounds, ClientTls, Clients, Expect, Identity, Listener, ListenerMetrics,
+    LiveCredentials, LiveTrust, PeerKeys, Role, ShutdownTrigger, TrustAnchor, client_tls,
+    install_crypto_provider, server_tls,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::service::Routes;
