@@ -11,6 +11,7 @@ mod error;
 mod gateways;
 mod identity;
 mod node;
+mod ports;
 #[cfg(test)]
 mod testbed;
 mod tokens;

@@ -8,19 +8,20 @@ use hanse_link::{
 };
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
 use hanse_transport::{
-    Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
-    WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls, tell_service_manager,
+    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveCredentials,
+    LiveTrust, MAX_ENROLMENT_BYTES, Metrics, Role, Shutdown, WallClock, admin, bind, client_tls, drain,
+    raise_descriptor_limit, renew_from, server_tls, tell_service_manager,
 };
 use tokio::{
-    net::TcpListener,
     sync::{Mutex, watch},
     task::JoinSet,
 };
 use tonic::service::Routes;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     Config, Error, admission::GatewayAdmission, enrolment::EnrolmentService, gateways::Gateways, identity,
+    ports::Ports,
 };
 
 /// Runs an agent until the shutdown. The first run joins the federation with the join token.
@@ -31,14 +32,17 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates and tokens judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     hanse_transport::private::keep_private(&config.data_dir);
+    let ports = Ports::of(raise_descriptor_limit());
     let federation = bind("federation", &config.listen.federation).await?;
     let enrolment = bind("enrolment", &config.listen.enrolment).await?;
     let admin = bind("admin", &config.listen.admin).await?;
     let metrics = Metrics::new();
+    let listeners = metrics.register(ListenerMetrics::register);
     let mut tasks = JoinSet::new();
     let (ready, readiness) = watch::channel(Err("not joined yet".to_owned()));
     tasks.spawn(tell_service_manager(readiness.clone(), || true, shutdown.clone()));
-    tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
+    let admin = Listener::new("admin", admin, ports.admin, &listeners);
+    tasks.spawn(admin.serve(admin::router(metrics.clone(), readiness), shutdown.clone()));
 
     let authority = tokio::select! {
         authority = identity::authority(&config, &clock) => authority?,
@@ -116,13 +120,15 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let (roles, region) = (vec![Role::Gateway], Some(config.region.clone()));
     let clients = Clients::Mutual { trust: trust.clone(), roles: roles.clone(), region: region.clone() };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
+    let federation = Listener::new("federation", federation, ports.federation, &listeners).with_tls(tls);
+    tasks.spawn(federation.serve_grpc(Routes::new(publisher), shutdown.clone()));
     let clients = Clients::Renewing { trust: trust.clone(), roles, region };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     let service =
         EnrolmentService { config: config.clone(), gateways, authority, trust, turn: Mutex::new(()) };
-    let routes = Routes::new(EnrolmentServer::new(service));
-    tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
+    let service = EnrolmentServer::new(service).max_decoding_message_size(MAX_ENROLMENT_BYTES);
+    let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, &listeners).with_tls(tls);
+    tasks.spawn(enrolment.serve_grpc(Routes::new(service), shutdown.clone()));
 
     info!(name = %config.name, region = %config.region, "this agent serves");
     shutdown.wait().await;
@@ -136,12 +142,6 @@ async fn open_store(config: &Config, live: &LiveCredentials) -> Result<Persisten
     let node = live.identity().to_string();
     let options = StoreOptions { dir: config.store_dir(), node, key: config.store_key() };
     Ok(Persistence::open(options, &Wanted::All).await?)
-}
-
-async fn serve_admin(listener: TcpListener, router: axum::Router, shutdown: Shutdown) {
-    if let Err(error) = admin::serve(listener, router, shutdown).await {
-        error!(%error, "the admin port stopped serving");
-    }
 }
 
 /// Ready once a control node said what this agent may have, to this process or to one before it: from then on gateways can

@@ -61,9 +61,8 @@ fn loosen(dir: &Path) -> Result<()> {
 
 #[test]
 fn every_file_of_every_role_is_its_owners_alone() -> Result<()> {
-    let federation = with_open_umask(|| {
-        Federation::start(&["--control-nodes", "1", "--regions", "1", "--access-logs"])
-    })?;
+    let federation =
+        with_open_umask(|| Federation::start(&["--control-nodes", "1", "--regions", "1", "--access-logs"]))?;
     federation.apply("kind: Plan\nname: written\nspec: {}\n")?;
     let seen = check_private(&federation.data_dir())?;
     for role in ["cp-1", "agent-eu-west", "gateway-eu-west"] {
@@ -148,7 +147,8 @@ fn dev_follows_no_link_in_the_temporary_directory() -> Result<()> {
     for port in [7443, 7444, 7445, 7446, 7449, 7460, 7470, 8080, 8443, 9000] {
         fs::write(foreign.join(port.to_string()), "kept")?;
     }
-    let federation = Federation::start_with_temporary(temporary.path(), &["--control-nodes", "1", "--regions", "1"])?;
+    let federation =
+        Federation::start_with_temporary(temporary.path(), &["--control-nodes", "1", "--regions", "1"])?;
     drop(federation);
     for file in fs::read_dir(&foreign)? {
         let path = file?.path();

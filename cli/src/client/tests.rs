@@ -188,7 +188,8 @@ fn tokens_never_leave_this_machine_in_the_clear() {
 #[tokio::test]
 async fn a_server_of_another_federation_is_told_from_one_that_is_gone() {
     use hanse_transport::{
-        Alpn, Authority, Clients, Identity, KeyPair, LiveCredentials, Role, TlsListener, server_tls,
+        Alpn, Authority, Bounds, Clients, Identity, KeyPair, Listener, ListenerMetrics, LiveCredentials,
+        Role, ShutdownTrigger, server_tls,
     };
     let name = Name::new("cp-1").unwrap();
     let key = KeyPair::generate().unwrap();
@@ -200,7 +201,9 @@ async fn a_server_of_another_federation_is_told_from_one_that_is_gone() {
     let tls = server_tls(&credentials, Clients::Anyone, Alpn::Http1And2).unwrap();
     let tcp = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", tcp.local_addr().unwrap());
-    tokio::spawn(axum::serve(TlsListener::new(tcp, tls), Router::new()).into_future());
+    let listener = Listener::new("api", tcp, Bounds::of_api(10), &ListenerMetrics::default()).with_tls(tls);
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    tokio::spawn(listener.serve(Router::new(), shutdown));
 
     let (client, _dir) = client(vec![url]);
     let error = client.status().await.unwrap_err();

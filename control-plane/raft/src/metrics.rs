@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     batch_commands: Histogram,
     apply_seconds: Histogram,
     snapshot_builds: Counter,
+    snapshot_failures: Counter,
     snapshot_build_seconds: Histogram,
     snapshot_installs: Counter,
 }
@@ -55,6 +56,7 @@ impl Default for Metrics {
             batch_commands: Histogram::new(exponential_buckets(1.0, 2.0, 7)), // 1 to 64, where a batch closes
             apply_seconds: Histogram::new(exponential_buckets(0.000_05, 4.0, 9)), // 50 µs to 3.3 s
             snapshot_builds: Counter::default(),
+            snapshot_failures: Counter::default(),
             snapshot_build_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)), // 1 ms to 66 s
             snapshot_installs: Counter::default(),
         }
@@ -79,6 +81,11 @@ impl Metrics {
             self.apply_seconds.clone(),
         );
         registry.register("snapshot_builds", "Snapshots written", self.snapshot_builds.clone());
+        registry.register(
+            "snapshot_failures",
+            "Attempts to write a snapshot that failed; they are repeated",
+            self.snapshot_failures.clone(),
+        );
         registry.register_with_unit(
             "snapshot_build",
             "Time to write a snapshot",
@@ -105,6 +112,15 @@ impl Metrics {
     pub(crate) fn snapshot_built(&self, took: Duration) {
         self.snapshot_builds.inc();
         self.snapshot_build_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn snapshot_failed(&self) {
+        self.snapshot_failures.inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn snapshots_failed(&self) -> u64 {
+        self.snapshot_failures.get()
     }
 
     pub(crate) fn snapshot_installed(&self, count: u64) {

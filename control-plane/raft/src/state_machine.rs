@@ -8,12 +8,17 @@ mod snapshots;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hanse_state::{Outcome, State};
+use hanse_transport::backoff::Backoff;
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError, storage::RaftStateMachine,
 };
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use self::snapshots::SnapshotError;
@@ -22,6 +27,11 @@ use crate::{
     metrics::Metrics,
     type_config::{Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig},
 };
+
+/// First ceiling of the wait after a snapshot could not be written: descriptors come back within a second.
+const MIN_BACKOFF: Duration = Duration::from_secs(1);
+/// Last ceiling: a full disk takes people; meanwhile the log grows.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 /// A state with the place in the log it belongs to.
 #[derive(Debug, Clone, Default)]
@@ -124,9 +134,13 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Box<SnapshotData>,
     ) -> Result<(), StorageError> {
-        let snapshots = self.snapshots.clone();
-        let installed = blocking(move || snapshots.install(*snapshot)).await;
-        let applied = installed
+        let (snapshots, snapshot) = (self.snapshots.clone(), Arc::new(Mutex::new(snapshot)));
+        let install = || {
+            let (snapshots, snapshot) = (snapshots.clone(), snapshot.clone());
+            move || snapshots.install(&mut snapshot.lock())
+        };
+        let applied = written(&self.metrics, install)
+            .await
             .map_err(|e| StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
         if applied.log_id > self.applied.log_id {
             self.applied = applied;
@@ -154,12 +168,38 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot, StorageError> {
         let meta = self.applied.meta();
         let started = Instant::now();
-        let (applied, snapshots) = (self.applied.clone(), self.snapshots.clone());
-        let built = blocking(move || snapshots.build(&applied)).await;
-        let snapshot =
-            built.map_err(|e| StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
+        let build = || {
+            let (applied, snapshots) = (self.applied.clone(), self.snapshots.clone());
+            move || snapshots.build(&applied)
+        };
+        let snapshot = written(&self.metrics, build)
+            .await
+            .map_err(|e| StorageIOError::write_snapshot(Some(meta.signature()), AnyError::new(&e)))?;
         self.metrics.snapshot_built(started.elapsed());
         Ok(snapshot)
+    }
+}
+
+/// Does what writes a snapshot until it is written. To openraft a failure means the end of the node; but a disk that is full,
+/// or descriptors that are missing, come back, and the log has everything meanwhile.
+async fn written<T, W>(metrics: &Metrics, work: impl Fn() -> W) -> Result<T, SnapshotError>
+where
+    T: Send + 'static,
+    W: FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+{
+    let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
+    loop {
+        let error = match blocking(work()).await {
+            // A panic would come again.
+            done @ (Ok(_) | Err(SnapshotError::Interrupted(_))) => return done,
+            Err(error) => error,
+        };
+        metrics.snapshot_failed();
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "a snapshot cannot be written, and is tried again; is the disk full?"
+        );
+        tokio::time::sleep(backoff.next()).await;
     }
 }
 

@@ -16,6 +16,7 @@ mod founding;
 mod home;
 mod identity;
 mod node;
+mod ports;
 mod projector;
 mod renewal;
 mod revocations;

@@ -7,17 +7,17 @@ use std::{
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_link::{Freshness, Persistence, Subscribers, publisher_service, trust_status};
-use hanse_proto::enrolment::enrolment_server::EnrolmentServer;
+use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
 use hanse_transport::{
-    Alpn, Clients, Expect, ExpiryMetrics, LiveAuthority, LiveCredentials, LiveTrust, Metrics, Role, Shutdown,
-    TlsListener, WallClock, admin, bind, client_tls, drain, renew_from, serve_grpc, server_tls,
-    tell_service_manager, warn_of_expiry,
+    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
+    MAX_ENROLMENT_BYTES, Metrics, Role, Shutdown, WallClock, admin, bind, client_tls, drain,
+    raise_descriptor_limit, renew_from, server_tls, tell_service_manager, warn_of_expiry,
 };
 use tokio::{sync::watch, task::JoinSet};
 use tonic::service::Routes;
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     Config, Error,
@@ -28,6 +28,7 @@ use crate::{
     founding::{self, Own},
     home::{self, NodeFile},
     identity,
+    ports::Ports,
     projector::Projector,
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
@@ -52,12 +53,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     hanse_transport::private::keep_private(&config.data_dir);
+    let ports = Ports::of(raise_descriptor_limit());
     let authority = home::load_control(&config, &clock)?;
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
     let live = identity::issue(&config, &authority)?;
     let own = Own::new(&config, &authority, node.id)?;
     let metrics = Metrics::new();
+    let listeners = metrics.register(ListenerMetrics::register);
     let mut tasks = JoinSet::new();
     let names = identity::api_names(&config);
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
@@ -75,7 +78,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
     let (ready, readiness) = watch::channel(Err("starting".to_owned()));
     tasks.spawn(tell_service_manager(readiness.clone(), || true, shutdown.clone()));
-    tasks.spawn(serve_admin(admin, admin::router(metrics.clone(), readiness), shutdown.clone()));
+    let admin = Listener::new("admin", admin, ports.admin, &listeners);
+    tasks.spawn(admin.serve(admin::router(metrics.clone(), readiness), shutdown.clone()));
 
     let servers_only = Expect { roles: vec![Role::Server], region: None };
     let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
@@ -137,10 +141,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         root: root.clone(),
         group: group.clone(),
     };
-    let routes =
-        Routes::new(raft_service).add_service(peer_service).add_service(EnrolmentServer::new(renewal));
+    let routes = Routes::new(raft_service).add_service(peer_service).add_service(enrolment_server(renewal));
+    let raft = Listener::new("raft", raft, ports.raft, &listeners).with_tls(tls);
     // On Raft's own threads: heartbeats must not wait behind callers.
-    tasks.spawn_on(serve_grpc("raft", raft, tls, routes, shutdown.clone()), group.handle());
+    tasks.spawn_on(raft.serve_grpc(routes, shutdown.clone()), group.handle());
 
     let dated = commands_clock(&clock);
     tokio::select! {
@@ -193,7 +197,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         shutdown.clone(),
     );
     let tls = server_tls(&live, mutual(&trust, Role::Agent), Alpn::Http2)?;
-    tasks.spawn(serve_grpc("federation", federation, tls, Routes::new(publisher), shutdown.clone()));
+    let federation = Listener::new("federation", federation, ports.federation, &listeners).with_tls(tls);
+    tasks.spawn(federation.serve_grpc(Routes::new(publisher), shutdown.clone()));
 
     let service = EnrolmentService {
         replicated: replicated.clone(),
@@ -205,8 +210,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     let clients = Clients::Renewing { trust, roles: vec![Role::Agent], region: None };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    let routes = Routes::new(EnrolmentServer::new(service));
-    tasks.spawn(serve_grpc("enrolment", enrolment, tls, routes, shutdown.clone()));
+    let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, &listeners).with_tls(tls);
+    tasks.spawn(enrolment.serve_grpc(Routes::new(enrolment_server(service)), shutdown.clone()));
 
     let fleet = Arc::new(GatheredFleet::new(
         config.name.to_string(),
@@ -224,7 +229,9 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         OperatorApi::new(replicated, fleet, Arc::new(projected), certificates, api_metrics, scrape);
     operator.clock = dated;
     operator.closing = closing(&shutdown, &mut tasks);
-    tasks.spawn(serve_api(api, &live, operator, shutdown.clone())?);
+    let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
+    let api = Listener::new("api", api, ports.api, &listeners).with_tls(tls);
+    tasks.spawn(api.serve(hanse_api::router(operator), shutdown.clone()));
 
     info!(name = %config.name, id = node.id, "this control-plane node serves");
     let _ = ready.send_replace(Ok(()));
@@ -248,28 +255,8 @@ fn mutual(trust: &LiveTrust, role: Role) -> Clients {
     Clients::Mutual { trust: trust.clone(), roles: vec![role], region: None }
 }
 
-async fn serve_admin(listener: tokio::net::TcpListener, router: axum::Router, shutdown: Shutdown) {
-    if let Err(error) = admin::serve(listener, router, shutdown).await {
-        error!(%error, "the admin port stopped serving");
-    }
-}
-
-/// The operator API over TLS.
-fn serve_api(
-    listener: tokio::net::TcpListener,
-    live: &LiveCredentials,
-    operator: OperatorApi,
-    shutdown: Shutdown,
-) -> Result<impl Future<Output = ()> + Send + 'static, Error> {
-    let tls = server_tls(live, Clients::Anyone, Alpn::Http1And2)?;
-    let listener = TlsListener::new(listener, tls);
-    let router = hanse_api::router(operator);
-    Ok(async move {
-        let stopped = async move { shutdown.wait().await };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            error!(%error, "the operator API stopped serving");
-        }
-    })
+fn enrolment_server<S: Enrolment>(service: S) -> EnrolmentServer<S> {
+    EnrolmentServer::new(service).max_decoding_message_size(MAX_ENROLMENT_BYTES)
 }
 
 /// Watches end when the node stops, so that their connections can close.

@@ -24,9 +24,13 @@ const DEFAULT_CLIENT_SILENCE_MS: u64 = 60_000;
 /// How long an upstream may send nothing of an answer's body: event streams are silent between two events, and their
 /// keep-alive comments come every 15 to 60 s; what is silent for five minutes is dead.
 const DEFAULT_ANSWER_SILENCE_MS: u64 = 300_000;
-/// Client connections of the process: each may cost two descriptors (its own and an upstream's) of the 65,536 that
-/// services commonly get, and some 100 KB of buffers: 2 GB at worst.
-const DEFAULT_MAX_CONNECTIONS: u32 = 20_000;
+/// Client connections of the process where there are descriptors for them: 2 GB of buffers at worst, some 100 KB each.
+const DEFAULT_MAX_CONNECTIONS: usize = 20_000;
+/// Descriptors for everything but traffic: the store and small files, the admin port, connections to agents, checks and look-ups
+/// of upstreams, and connections that are being closed.
+const RESERVED_DESCRIPTORS: usize = 256;
+/// No gateway takes fewer connections, however few descriptors there are.
+const LEAST_CONNECTIONS: usize = 16;
 
 /// Every value of a gateway's configuration file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,8 +96,9 @@ pub struct Limits {
     pub client_silence_ms: u64,
     /// For the next octets of an upstream's answer, in milliseconds.
     pub answer_silence_ms: u64,
-    /// Client connections at once; more are closed unread.
-    pub max_connections: u32,
+    /// Client connections at once; by default as many as there are descriptors for, and no more than 20,000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u32>,
 }
 
 impl Default for Limits {
@@ -103,7 +108,7 @@ impl Default for Limits {
             header_timeout_ms: DEFAULT_HEADER_TIMEOUT_MS,
             client_silence_ms: DEFAULT_CLIENT_SILENCE_MS,
             answer_silence_ms: DEFAULT_ANSWER_SILENCE_MS,
-            max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_connections: None,
         }
     }
 }
@@ -117,6 +122,26 @@ impl Limits {
     /// For the next octets of a request's body to come, or of an answer to be taken.
     pub fn client_silence(&self) -> Duration {
         Duration::from_millis(self.client_silence_ms)
+    }
+
+    /// How many client connections a process with so many descriptors takes, and what the operator should know of that. Each
+    /// costs up to two: its own and an upstream's.
+    pub fn connections(&self, descriptors: usize) -> (usize, Option<String>) {
+        let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
+        let safe = (free / 2).max(LEAST_CONNECTIONS);
+        let Some(wanted) = self.max_connections.map(|wanted| wanted as usize) else {
+            return (safe.min(DEFAULT_MAX_CONNECTIONS), None);
+        };
+        let taken = wanted.min(free.max(LEAST_CONNECTIONS));
+        let warning = (wanted > safe).then(|| {
+            let needed = wanted * 2 + RESERVED_DESCRIPTORS;
+            format!(
+                "limits.max_connections is {wanted}, but this process may open {descriptors} files only: with more than \
+                 {safe} clients it may run out of them, and it takes {taken} at most; allow it {needed} files (ulimit -n, \
+                 LimitNOFILE= of its unit), or write a smaller number"
+            )
+        });
+        (taken, warning)
     }
 
     /// For the next octets of an upstream's answer.
@@ -198,7 +223,7 @@ impl Config {
         for (key, value) in [
             ("limits.client_silence_ms", self.limits.client_silence_ms),
             ("limits.answer_silence_ms", self.limits.answer_silence_ms),
-            ("limits.max_connections", u64::from(self.limits.max_connections)),
+            ("limits.max_connections", self.limits.max_connections.map_or(1, u64::from)),
         ] {
             if value == 0 {
                 return refuse(key, "must be above 0; leave it out for the default");
@@ -262,6 +287,28 @@ mod tests {
     fn unknown_keys_are_refused_with_their_line() {
         let error = toml::from_str::<Config>(&format!("colour = 1\n{SMALL}")).unwrap_err().to_string();
         assert!(error.contains("line 1") && error.contains("colour"), "{error}");
+    }
+
+    #[test]
+    fn connections_are_as_many_as_descriptors_allow() {
+        let check = |wanted: Option<u32>, descriptors: usize, taken: usize, warned: bool| {
+            let limits = Limits { max_connections: wanted, ..Limits::default() };
+            let (most, warning) = limits.connections(descriptors);
+            assert_eq!((most, warning.is_some()), (taken, warned), "{wanted:?} of {descriptors}");
+        };
+        check(None, 1 << 20, 20_000, false);
+        check(None, 1_024, 384, false);
+        check(None, 100, LEAST_CONNECTIONS, false);
+        check(Some(384), 1_024, 384, false);
+        check(Some(500), 1_024, 500, true);
+        check(Some(20_000), 1_024, 768, true);
+        check(Some(50_000), 1 << 20, 50_000, false);
+        let (_, warning) = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024);
+        let warning = warning.unwrap();
+        assert!(
+            warning.contains("limits.max_connections is 20000") && warning.contains("40256 files"),
+            "{warning}"
+        );
     }
 
     #[test]

@@ -135,7 +135,9 @@ pub struct WorkerMetrics {
     pub rejected: [AtomicU64; Reason::COUNT],
     /// Client connections now open.
     pub connections: AtomicI64,
-    /// Client connections refused because too many were open.
+    /// Client connections closed in favour of newer ones because too many were open.
+    pub evicted_connections: AtomicU64,
+    /// Client connections refused because too many were open, all with a request in flight.
     pub refused_connections: AtomicU64,
     /// Client connections ever accepted.
     pub accepted: AtomicU64,

@@ -10,6 +10,7 @@ mod client_stream;
 mod connection;
 mod exchange;
 mod forward;
+mod places;
 mod record;
 mod tries;
 mod upstream;
@@ -43,6 +44,8 @@ pub struct DataplaneOptions {
     pub table: Arc<ArcSwap<RoutingTable>>,
     /// Bounds on what clients may do.
     pub limits: Limits,
+    /// Client connections at once, on all threads.
+    pub max_connections: usize,
     /// How it stops.
     pub drain: Drain,
     /// One socket per thread for plain HTTP, all on one address; empty: none.
@@ -80,6 +83,7 @@ impl Dataplane {
                 index,
                 table: options.table.clone(),
                 limits: options.limits,
+                max_connections: options.max_connections,
                 drain: options.drain,
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),

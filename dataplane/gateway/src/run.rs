@@ -14,10 +14,10 @@ use hanse_link::{
 use hanse_proto::sync::Report;
 use hanse_topology::ScopeId;
 use hanse_transport::{
-    ClientTls, Expect, ExpiryMetrics, LiveCredentials, LiveTrust, Metrics, Role, Shutdown, ShutdownTrigger,
-    TlsError, WallClock, admin, client_tls, tell_service_manager,
+    Bounds, ClientTls, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveCredentials, LiveTrust, Metrics,
+    Role, Shutdown, ShutdownTrigger, TlsError, WallClock, admin, client_tls, raise_descriptor_limit,
+    tell_service_manager,
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
@@ -33,6 +33,8 @@ use crate::{
     stored::{self, Stored},
 };
 
+/// Connections to the admin port: probes and a few Prometheus servers.
+const ADMIN: usize = 64;
 /// For the access log's last lines to reach the disk.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -45,7 +47,10 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
     hanse_transport::private::keep_private(&config.data_dir);
-    raise_descriptor_limit();
+    let (max_connections, too_many) = config.limits.connections(raise_descriptor_limit());
+    if let Some(warning) = too_many {
+        warn!("{warning}");
+    }
     let Some((credentials, stored)) = begin(&config, &clock, &shutdown).await? else { return Ok(()) };
     let Stored { persistence, may_serve } = stored;
     let Persistence { replicas, store, persister, durable, .. } = persistence;
@@ -71,6 +76,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     keeper.prepare().await;
 
     let registry = Metrics::new();
+    let listeners = registry.register(ListenerMetrics::register);
     registry.register(|registry| {
         registry.register_collector(Box::new(Collected(metrics.clone(), kept.endpoints.clone())));
         replicas.metrics().register(registry);
@@ -92,6 +98,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let options = DataplaneOptions {
         table: kept.table,
         limits: config.limits,
+        max_connections,
         drain: config.drain,
         http,
         https,
@@ -137,11 +144,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tokio::spawn(identity::keep_renewed(config, credentials, trust, shutdown.clone()));
     // The pages stay to the end: somebody may ask why the gateway is not ready any more.
     let (_end, ended) = ShutdownTrigger::new();
-    tokio::spawn(async move {
-        if let Err(error) = admin::serve(on_admin, pages, ended).await {
-            error!(%error, "the admin port failed");
-        }
-    });
+    tokio::spawn(Listener::new("admin", on_admin, Bounds::of_admin(ADMIN), &listeners).serve(pages, ended));
     tokio::select! {
         ended = dataplane.ended() => ended.map_err(Error::Serving)?,
         error = unexpected_end(tasks, &shutdown) => return Err(error),
@@ -205,16 +208,6 @@ async fn unexpected_end<const N: usize>(
         std::future::pending::<()>().await; // the serving threads say when it is over
     }
     Error::TaskEnded { task, source: ended.err() }
-}
-
-/// Lets the process have as many descriptors as it may: many systems start processes with 1,024.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
-        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
-    });
-    if let Err(error) = raised {
-        warn!(%error, "cannot raise the limit of file descriptors");
-    }
 }
 
 /// TLS towards the region's agents.

@@ -41,7 +41,7 @@ impl fmt::Debug for PublisherService {
 
 /// Serves `replicas` to those whom `admission` knows, and notes in `subscribers` what they say; nothing is read of a peer that is
 /// not known. Streams end at `shutdown`. The caller is who its client certificate says: serve this behind
-/// [`TlsListener`](hanse_transport::TlsListener) with mutual TLS.
+/// [`Listener`](hanse_transport::Listener) with mutual TLS.
 pub fn publisher_service(
     replicas: Replicas,
     admission: Arc<dyn Admission>,

@@ -1,16 +1,14 @@
 //! The admin port: liveness, readiness, metrics. Plain HTTP; bind it to loopback or a private address.
 
-use std::io;
-
 use axum::{
     Router,
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
-use crate::{Metrics, Shutdown};
+use crate::Metrics;
 
 /// The OpenMetrics media type.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -28,11 +26,6 @@ fn readiness(ready: &Result<(), String>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
-}
-
-/// Serves a router until the shutdown.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.wait().await }).await
 }
 
 #[cfg(test)]

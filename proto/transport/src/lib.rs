@@ -6,15 +6,18 @@
 
 pub mod admin;
 pub mod backoff;
+mod bounded_log;
 mod clock;
 mod connect;
 mod cut;
+mod descriptors;
 pub mod durable;
 mod enrolment;
 mod joining_key;
 pub mod json_file;
 mod listener;
 mod metrics;
+mod peer;
 mod pki;
 pub mod private;
 mod renewal;
@@ -25,12 +28,15 @@ pub mod telemetry;
 mod tls;
 mod token;
 
+pub use bounded_log::BoundedLog;
 pub use clock::{ClockHand, WallClock};
 pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy};
-pub use enrolment::{EnrolError, chain_of, enrol};
+pub use descriptors::{raise_descriptor_limit, share_of};
+pub use enrolment::{EnrolError, MAX_ENROLMENT_BYTES, chain_of, enrol};
 pub use joining_key::{forget_joining_key, joining_key};
-pub use listener::{Peer, PeerKeys, TlsConnection, TlsListener, grpc_server};
+pub use listener::{Bounds, Listener, ListenerMetrics};
 pub use metrics::Metrics;
+pub use peer::{Peer, PeerKeys};
 pub use pki::{
     Authority, Chain, Credentials, DOMAIN, EndorsedRoot, Identity, InvalidIdentity, KeyDigest, KeyPair,
     LiveAuthority, LiveCredentials, LiveTrust, PkiError, Refused, Role, Rotation, SanName, Tier, ToldRoots,
@@ -40,7 +46,7 @@ pub use renewal::{
     ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,
     warn_of_expiry,
 };
-pub use serve::{BindError, bind, drain, serve_grpc};
+pub use serve::{BindError, bind, drain};
 pub use shutdown::{Shutdown, ShutdownTrigger};
 pub use supervision::tell_service_manager;
 pub use tls::{

@@ -1,174 +1,138 @@
-//! Accepting TLS connections: accepting never waits for a handshake, and no handshake waits for another.
+//! One way to serve: every port of every role but the gateway's traffic.
+//!
+//! A listener accepts, shakes hands, serves HTTP/1 and HTTP/2, and keeps each connection within its [`Bounds`]. Accepting never
+//! waits for a handshake, and no handshake waits for another. What a listener does when it is full is in `seats.rs`, what a
+//! connection may take its time over in `requests.rs`.
 
-use std::{
-    fmt,
-    io::{self, IoSlice},
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+mod body;
+mod bounds;
+pub(crate) mod handshake;
+mod metrics;
+mod requests;
+mod seats;
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo};
+use http::{Request, Response, Version};
+use http_body::Body as _;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
 };
-
-use futures_util::{Stream, stream};
-use rustls_pki_types::CertificateDer;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tonic::{Status, service::Routes};
+use tower::Service as _;
 use tracing::{debug, warn};
 
-use crate::{
-    Identity, KeyDigest, LiveTrust, ServerTls,
-    connect::{CONNECTION_WINDOW, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW},
-    cut::Guarded,
-    digest_secret,
-    pki::{Shown, public_key_of},
-    telemetry,
-    tls::{explained, of_client},
+use self::{
+    body::{Arriving, Heard, Leaving},
+    bounds::{
+        GOODBYE, OWN_RESETS, PENDING_RESETS, TCP_KEEPALIVE, TCP_KEEPALIVE_INTERVAL, TCP_KEEPALIVE_RETRIES,
+        UNTAKEN,
+    },
+    handshake::{NoHandshake, linger, shake_hands},
+    metrics::{Ended, FaceMetrics},
+    requests::{Look, Patience, Requests},
+    seats::{Caps, Seat, Seats, Taken},
 };
+pub use self::{bounds::Bounds, metrics::ListenerMetrics};
+use crate::{BoundedLog, Peer, ServerTls, Shutdown, telemetry};
 
-/// Longest handshake. A round trip around the world and a busy CPU take under a second.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at once; more wait in the kernel's backlog. Each holds a descriptor and some 40 KB: a herd of
-/// reconnecting gateways passes through, an attacker cannot exhaust memory.
-const MAX_HANDSHAKES: usize = 1024;
-/// Longest wait for a refused client to close.
-const LINGER: Duration = Duration::from_secs(1);
-/// Pause after accepting failed, usually for want of descriptors: time for some to be closed.
+/// Pause after accepting failed for want of something, descriptors mostly: time for some to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The other end of a connection. In gRPC services: `request.extensions().get::<Peer>()`; in axum handlers:
-/// `ConnectInfo<Peer>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    /// Who it is, by its verified certificate; `None` where clients need none.
-    pub identity: Option<Identity>,
-    /// Where it is.
-    pub address: SocketAddr,
-    /// The public keys (SubjectPublicKeyInfo, DER) of its certificate and of the issuer's; none where it showed none.
-    pub keys: Option<Arc<PeerKeys>>,
-}
-
-/// The public keys at the beginning of a peer's chain.
-#[derive(Debug, PartialEq, Eq)]
-pub struct PeerKeys {
-    /// Its own: the handshake proved that it has the private half.
-    pub own: Vec<u8>,
-    /// That of the second certificate it showed, which is the issuer's: verified.
-    pub issuer: Vec<u8>,
-}
-
-impl PeerKeys {
-    /// What its own key goes by.
-    pub fn own_digest(&self) -> KeyDigest {
-        digest_secret(&self.own)
-    }
-
-    /// What the issuer's key goes by.
-    pub fn issuer_digest(&self) -> KeyDigest {
-        digest_secret(&self.issuer)
-    }
-
-    fn of_chain(chain: &[CertificateDer<'_>]) -> Option<Self> {
-        let [leaf, issuer, ..] = chain else { return None };
-        Some(Self { own: public_key_of(leaf).ok()?, issuer: public_key_of(issuer).ok()? })
-    }
-}
-
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.identity {
-            Some(identity) => write!(f, "{identity} ({})", self.address),
-            None => write!(f, "{}", self.address),
-        }
-    }
-}
-
-/// Accepts TCP connections and shakes hands with each in a task of its own. Dropping it closes the port and ends the
-/// handshakes under way; established connections live on.
+/// A bound port that is about to serve.
 #[derive(Debug)]
-pub struct TlsListener {
+pub struct Listener {
+    face: &'static str,
     tcp: TcpListener,
-    tls: ServerTls,
-    handshakes: JoinSet<Option<TlsConnection>>,
+    tls: Option<ServerTls>,
+    bounds: Bounds,
+    metrics: FaceMetrics,
 }
 
-impl TlsListener {
-    /// Listens on a bound port.
-    pub fn new(tcp: TcpListener, tls: ServerTls) -> Self {
-        Self { tcp, tls, handshakes: JoinSet::new() }
+impl Listener {
+    /// Serves the face of that name in the configuration on a bound port, without TLS.
+    pub fn new(face: &'static str, tcp: TcpListener, bounds: Bounds, metrics: &ListenerMetrics) -> Self {
+        let metrics = metrics.of(face, bounds.connections);
+        Self { face, tcp, tls: None, bounds, metrics }
     }
 
-    /// The address it is bound to.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
+    /// Over TLS.
+    pub fn with_tls(self, tls: ServerTls) -> Self {
+        Self { tls: Some(tls), ..self }
     }
 
-    /// The next connection whose handshake succeeded. Cancel-safe.
-    pub async fn next_connection(&mut self) -> TlsConnection {
+    /// Serves gRPC until the shutdown, and what is in flight then to its end.
+    pub async fn serve_grpc(self, routes: Routes, shutdown: Shutdown) {
+        self.serve(routes.prepare().into_axum_router(), shutdown).await;
+    }
+
+    /// Serves a router until the shutdown, and what is in flight then to its end. Requests have the [`Peer`] in their
+    /// extensions, and handlers its `ConnectInfo`.
+    pub async fn serve(self, router: Router, shutdown: Shutdown) {
+        let Self { face, tcp, tls, bounds, metrics } = self;
+        let seats = Seats::new(Caps {
+            connections: bounds.connections,
+            unauthenticated: bounds.unauthenticated,
+            per_identity: bounds.per_identity,
+        });
+        let http = http_of(&bounds);
+        let port = Arc::new(Port {
+            face,
+            tls,
+            bounds,
+            metrics,
+            http,
+            router,
+            shutdown: shutdown.clone(),
+            refusals: BoundedLog::default(),
+        });
+        let mut connections = JoinSet::new();
+        let stop = shutdown.wait();
+        tokio::pin!(stop);
         loop {
-            tokio::select! {
-                Some(finished) = self.handshakes.join_next(), if !self.handshakes.is_empty() => {
-                    if let Ok(Some(connection)) = finished {
-                        return connection;
+            let accepted = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                accepted = async { seats.room().await; tcp.accept().await } => accepted,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    port.metrics.accepted.inc();
+                    match seats.take(address.ip()) {
+                        Ok(Taken { seat, evicted }) => {
+                            if evicted {
+                                port.metrics.ended(Ended::Evicted);
+                            }
+                            connections.spawn(port.clone().attend(seat, stream, address));
+                        }
+                        Err(seats::NoPlace) => port.metrics.ended(Ended::Full),
                     }
                 }
-                accepted = self.tcp.accept(), if self.handshakes.len() < MAX_HANDSHAKES => match accepted {
-                    Ok((stream, address)) => {
-                        self.handshakes.spawn(shake_hands(self.tls.clone(), stream, address));
+                Err(error) if concerns_one_connection(&error) => {
+                    debug!(face, %error, "a connection ended before it began");
+                }
+                Err(error) => {
+                    if let Some(left_out) = port.refusals.allows() {
+                        warn!(face, %error, left_out, "cannot accept a connection");
                     }
-                    Err(error) if concerns_one_connection(&error) => debug!(%error, "a connection ended before it began"),
-                    Err(error) => {
-                        warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                    sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
+        drop(tcp);
+        while connections.join_next().await.is_some() {}
     }
-
-    /// The connections, for tonic's `serve_with_incoming` and `serve_with_incoming_shutdown`.
-    pub fn incoming(self) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
-        stream::unfold(self, |mut listener| async move {
-            let connection = listener.next_connection().await;
-            Some((Ok(connection), listener))
-        })
-    }
-}
-
-async fn shake_hands(tls: ServerTls, stream: TcpStream, address: SocketAddr) -> Option<TlsConnection> {
-    let acceptor = TlsAcceptor::from(tls.config);
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%address, %error, "cannot set TCP_NODELAY");
-    }
-    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream).into_fallible()).await {
-        Ok(Ok(stream)) => Some(TlsConnection::new(stream, address, tls.trust.as_ref())),
-        Ok(Err((error, _))) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            debug!(%address, "closed before the handshake");
-            None
-        }
-        Ok(Err((error, stream))) => {
-            warn!(%address, error = %telemetry::causes(&explained(error)), "TLS handshake refused");
-            let _ = timeout(LINGER, drain(stream)).await;
-            None
-        }
-        Err(_) => {
-            debug!(%address, "TLS handshake timed out");
-            None
-        }
-    }
-}
-
-/// Reads what a refused client still sends: closing with unread bytes resets the connection, and the reset would
-/// overtake the alert that tells the client why.
-async fn drain(mut stream: TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    while stream.read(&mut [0; 1024]).await? > 0 {}
-    Ok(())
 }
 
 /// Whether one connection failed, rather than accepting as such.
@@ -177,107 +141,192 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsConnection;
-    type Addr = Peer;
+/// HTTP within the bounds of a listener.
+fn http_of(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // A second line: the connection's own task looks sooner.
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.idle * 2)
+        .max_buf_size(bounds.head_bytes as usize);
+    let (interval, answer) = bounds.ping;
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(interval)
+        .keep_alive_timeout(answer)
+        .initial_stream_window_size(bounds.stream_window)
+        .initial_connection_window_size(bounds.connection_window)
+        .max_concurrent_streams(bounds.streams)
+        .max_header_list_size(bounds.head_bytes)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(OWN_RESETS);
+    if bounds.http2_only { http.http2_only() } else { http }
+}
 
-    async fn accept(&mut self) -> (TlsConnection, Peer) {
-        let connection = self.next_connection().await;
-        let peer = connection.peer.clone();
-        (connection, peer)
+/// What the connections of one listener share.
+struct Port {
+    face: &'static str,
+    tls: Option<ServerTls>,
+    bounds: Bounds,
+    metrics: FaceMetrics,
+    http: auto::Builder<TokioExecutor>,
+    router: Router,
+    shutdown: Shutdown,
+    refusals: BoundedLog,
+}
+
+impl Port {
+    /// One connection from its accept to its end.
+    async fn attend(self: Arc<Self>, seat: Seat, stream: TcpStream, address: SocketAddr) {
+        self.metrics.connections.inc();
+        prepare(&stream);
+        let requests = seat.requests.clone();
+        tokio::select! {
+            biased;
+            () = requests.evicted() => debug!(face = self.face, %address, "closed in favour of another"),
+            () = self.clone().begin(&seat, stream, address) => {}
+        }
+        self.metrics.connections.dec();
     }
 
-    fn local_addr(&self) -> io::Result<Peer> {
-        Ok(Peer { identity: None, address: self.tcp.local_addr()?, keys: None })
+    async fn begin(self: Arc<Self>, seat: &Seat, stream: TcpStream, address: SocketAddr) {
+        let Some(tls) = self.tls.clone() else {
+            let peer = Peer { identity: None, address, keys: None };
+            return self.speak(&seat.requests, stream, peer).await;
+        };
+        let shaken = tokio::select! {
+            shaken = shake_hands(tls, stream, address) => shaken,
+            () = self.shutdown.wait() => return,
+        };
+        let connection = match shaken {
+            Ok(connection) => connection,
+            Err(why) => return self.refused(why, address).await,
+        };
+        let peer = connection.peer().clone();
+        if let Some(identity) = &peer.identity {
+            match seat.identify(identity) {
+                Ok(false) => {}
+                Ok(true) => self.metrics.ended(Ended::PeerFull),
+                Err(seats::NoPlace) => {
+                    self.metrics.ended(Ended::PeerFull);
+                    if let Some(left_out) = self.refusals.allows() {
+                        let most = self.bounds.per_identity;
+                        warn!(face = self.face, %peer, most, left_out, "too many connections of one peer");
+                    }
+                    return;
+                }
+            }
+        }
+        self.speak(&seat.requests, connection, peer).await;
+    }
+
+    async fn refused(&self, why: NoHandshake, address: SocketAddr) {
+        match why {
+            NoHandshake::Left => debug!(face = self.face, %address, "closed before the handshake"),
+            NoHandshake::Late(ended) => self.metrics.ended(ended),
+            NoHandshake::Refused { error, stream } => {
+                self.metrics.ended(Ended::BadHandshake);
+                if let Some(left_out) = self.refusals.allows() {
+                    let error = telemetry::causes(&error);
+                    warn!(face = self.face, %address, %error, left_out, "TLS handshake refused");
+                }
+                if let Some(stream) = stream {
+                    linger(stream).await;
+                }
+            }
+        }
+    }
+
+    /// Speaks HTTP on an established connection to its end.
+    async fn speak<S>(self: Arc<Self>, requests: &Arc<Requests>, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let patience = Patience {
+            first_request: self.bounds.first_request,
+            idle: self.bounds.idle,
+            // A peer that is slow to take what it subscribed to holds up nobody but itself.
+            untaken: peer.identity.is_none().then_some(UNTAKEN),
+        };
+        let service = {
+            let (port, requests) = (self.clone(), requests.clone());
+            service_fn(move |request| port.clone().answer(&requests, &peer, request))
+        };
+        let stream = TokioIo::new(Heard::new(stream, requests.clone()));
+        let connection = self.http.serve_connection(stream, service);
+        let stop = self.shutdown.wait();
+        tokio::pin!(connection, stop);
+        let why = tokio::select! {
+            biased;
+            _ = connection.as_mut() => return, // a broken connection is its client's business
+            () = &mut stop => None,
+            why = over(requests, &patience) => Some(why),
+        };
+        if let Some(why) = why {
+            self.metrics.ended(why);
+        }
+        match why {
+            None => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+            // A request that crosses the goodbye is still answered.
+            Some(Ended::Idle) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(GOODBYE, connection).await;
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Answers one request.
+    fn answer(
+        self: Arc<Self>,
+        requests: &Arc<Requests>,
+        peer: &Peer,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Leaving>, Infallible>> + Send + use<> {
+        let http1 = request.version() < Version::HTTP_2;
+        let open = requests.open(http1, !request.body().is_end_stream());
+        request.extensions_mut().insert(ConnectInfo(peer.clone()));
+        request.extensions_mut().insert(peer.clone());
+        let path = request.uri().path();
+        let within = self.bounds.answer.filter(|_| !self.bounds.unbounded.contains(&path));
+        let request = request.map(|body| axum::body::Body::new(Arriving::new(body, open.clone())));
+        let answer = self.router.clone().call(request);
+        async move {
+            let Ok(answer) = match within {
+                None => answer.await,
+                Some(within) => timeout(within, answer).await.unwrap_or_else(|_| {
+                    self.metrics.late_answers.inc();
+                    let late = Status::deadline_exceeded(format!("no answer within {within:?}"));
+                    Ok(late.into_http())
+                }),
+            };
+            open.answering();
+            Ok(answer.map(|body| Leaving::new(body, open)))
+        }
     }
 }
 
-impl axum::extract::connect_info::Connected<axum::serve::IncomingStream<'_, TlsListener>> for Peer {
-    fn connect_info(stream: axum::serve::IncomingStream<'_, TlsListener>) -> Self {
-        stream.remote_addr().clone()
+/// Resolves when a connection has taken too long over something.
+async fn over(requests: &Requests, patience: &Patience) -> Ended {
+    loop {
+        match requests.look(patience, Instant::now()) {
+            Look::End(why) => return why,
+            Look::Again(at) => sleep_until(at).await,
+        }
     }
 }
 
-/// An established connection.
-#[derive(Debug)]
-pub struct TlsConnection {
-    stream: Guarded<TlsStream<TcpStream>>,
-    peer: Peer,
-}
-
-impl TlsConnection {
-    fn new(stream: TlsStream<TcpStream>, address: SocketAddr, trust: Option<&LiveTrust>) -> Self {
-        let (_, session) = stream.get_ref();
-        let chain = session.peer_certificates().unwrap_or_default();
-        // The verifier has read the same identity already, so this fails only where no certificate was shown.
-        let identity = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
-        let keys = PeerKeys::of_chain(chain).map(Arc::new);
-        let guarded = identity.clone().map(|identity| {
-            let keys = of_client(identity.role, chain);
-            Shown { identity, keys, root: trust.and_then(|trust| trust.current().root_of(chain)) }
-        });
-        let stream = Guarded::new(stream, trust, guarded);
-        Self { stream, peer: Peer { identity, address, keys } }
-    }
-
-    /// The other end.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-}
-
-impl tonic::transport::server::Connected for TlsConnection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for TlsConnection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for TlsConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A gRPC server with our keep-alive and windows: the same as [`connect`](crate::connect) has, since a peer that only
-/// one end watches can vanish unseen.
-pub fn grpc_server() -> tonic::transport::Server {
-    tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+/// Prepares an accepted connection. Only a dead socket refuses it.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(TCP_KEEPALIVE)
+        .with_interval(TCP_KEEPALIVE_INTERVAL)
+        .with_retries(TCP_KEEPALIVE_RETRIES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 #[cfg(test)]

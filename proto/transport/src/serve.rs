@@ -1,12 +1,9 @@
-//! Binding a role's faces and serving on them.
+//! Binding a role's faces, and waiting for what serves them.
 
 use std::{io, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinSet};
-use tonic::service::Routes;
-use tracing::{error, info, warn};
-
-use crate::{ServerTls, Shutdown, TlsListener, grpc_server};
+use tracing::{info, warn};
 
 /// How long streams and requests under way get at a stop. Subscribers and operators try another node at once, so nothing
 /// is gained by holding on for longer.
@@ -36,22 +33,6 @@ pub async fn bind(face: &'static str, address: &str) -> Result<TcpListener, Bind
     })?;
     info!(face, address, "listening");
     Ok(listener)
-}
-
-/// Serves gRPC routes over TLS until the shutdown.
-pub async fn serve_grpc(
-    face: &'static str,
-    listener: TcpListener,
-    tls: ServerTls,
-    routes: Routes,
-    shutdown: Shutdown,
-) {
-    let incoming = TlsListener::new(listener, tls).incoming();
-    let stopped = async move { shutdown.wait().await };
-    if let Err(error) = grpc_server().add_routes(routes).serve_with_incoming_shutdown(incoming, stopped).await
-    {
-        error!(face, %error, "stopped serving");
-    }
 }
 
 /// Waits for tasks that have noticed the shutdown, and ends those that do not come to an end.

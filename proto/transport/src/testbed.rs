@@ -11,9 +11,10 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use crate::listener::handshake::{NoHandshake, linger, shake_hands};
 use crate::{
-    Alpn, Authority, ClientTls, Clients, Credentials, Expect, Identity, LiveCredentials, Role, ServerTls,
-    TlsListener, TrustAnchor, client_tls, server_tls,
+    Alpn, Authority, Bounds, ClientTls, Clients, Credentials, Expect, Identity, Listener, ListenerMetrics,
+    LiveCredentials, Role, ServerTls, TrustAnchor, client_tls, peer::TlsConnection, server_tls,
 };
 
 /// Longest wait for anything a test expects to happen.
@@ -71,11 +72,38 @@ impl Federation {
     }
 }
 
+/// A bound port, for a test that serves on it or takes connections from it one by one.
+#[derive(Debug)]
+pub(crate) struct TlsListener {
+    pub(crate) tcp: TcpListener,
+    pub(crate) tls: ServerTls,
+}
+
+impl TlsListener {
+    /// The next connection whose handshake succeeded.
+    pub(crate) async fn next_connection(&mut self) -> TlsConnection {
+        loop {
+            let (stream, address) = self.tcp.accept().await.unwrap();
+            match shake_hands(self.tls.clone(), stream, address).await {
+                Ok(connection) => return connection,
+                Err(NoHandshake::Refused { stream: Some(stream), .. }) => linger(stream).await,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// The listener that processes have.
+    pub(crate) fn serving(self) -> Listener {
+        let bounds = Bounds::of_federation(1_000);
+        Listener::new("federation", self.tcp, bounds, &ListenerMetrics::default()).with_tls(self.tls)
+    }
+}
+
 /// A listener on a free port.
 pub(crate) async fn listen(tls: ServerTls) -> (TlsListener, SocketAddr) {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    (TlsListener::new(tcp, tls), address)
+    (TlsListener { tcp, tls }, address)
 }
 
 /// Connects without gRPC. In TLS 1.3 the client is done before the server has judged the client's certificate.

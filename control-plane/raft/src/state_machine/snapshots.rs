@@ -59,11 +59,13 @@ impl SnapshotData {
     }
 }
 
-/// The directory.
+/// The directory. It and the current file are kept open, so that a process without descriptors can still read and replace
+/// them.
 #[derive(Debug)]
 pub(crate) struct Snapshots {
     dir: PathBuf,
-    current: Mutex<Option<SnapshotMeta>>,
+    open_dir: File,
+    current: Mutex<Option<(SnapshotMeta, Arc<File>)>>,
     temporary_files: AtomicU64,
     arrivals: AtomicU64,
 }
@@ -78,14 +80,18 @@ impl Snapshots {
                 fs::remove_file(file.path())?;
             }
         }
-        let (meta, applied) = match File::open(dir.join(CURRENT)) {
-            Ok(file) => snapshot_file::read(&file).map(|(meta, applied)| (Some(meta), Some(applied)))?,
+        let (current, applied) = match File::open(dir.join(CURRENT)) {
+            Ok(file) => {
+                let (meta, applied) = snapshot_file::read(&file)?;
+                (Some((meta, Arc::new(file))), Some(applied))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => (None, None),
             Err(error) => return Err(error.into()),
         };
         let snapshots = Self {
             dir: dir.to_owned(),
-            current: Mutex::new(meta),
+            open_dir: File::open(dir)?,
+            current: Mutex::new(current),
             temporary_files: AtomicU64::new(0),
             arrivals: AtomicU64::new(0),
         };
@@ -102,12 +108,9 @@ impl Snapshots {
 
     /// The current snapshot.
     pub(crate) fn current(&self) -> Result<Option<Snapshot>, SnapshotError> {
-        // Held while opening, so that file and meta belong together.
-        let current = self.current.lock();
-        let Some(meta) = current.clone() else { return Ok(None) };
-        let file = File::open(self.dir.join(CURRENT))?;
+        let Some((meta, file)) = self.current.lock().clone() else { return Ok(None) };
         let length = file.metadata()?.len();
-        let data = SnapshotData { file: Some(Arc::new(file)), length, received: None };
+        let data = SnapshotData { file: Some(file), length, received: None };
         Ok(Some(Snapshot { meta, snapshot: Box::new(data) }))
     }
 
@@ -115,9 +118,9 @@ impl Snapshots {
     /// current one.
     pub(crate) fn build(&self, applied: &Applied) -> Result<Snapshot, SnapshotError> {
         let meta = applied.meta();
-        let temporary = self.temporary_file()?;
+        let mut temporary = self.temporary_file()?;
         snapshot_file::write(&temporary.file, &meta, &applied.state)?;
-        self.publish(temporary, meta)?;
+        self.publish(&mut temporary, meta)?;
         let current = self.current()?;
         current.ok_or_else(|| SnapshotError::Damaged("it vanished as soon as it was written".to_owned()))
     }
@@ -137,32 +140,33 @@ impl Snapshots {
         Ok(Incoming { temporary: self.temporary_file()? })
     }
 
-    /// Makes a snapshot current, unless a newer one is, and returns its content.
-    pub(crate) fn install(&self, data: SnapshotData) -> Result<Applied, SnapshotError> {
-        let (applied, temporary) = match (data.received, data.file) {
-            (Some((applied, temporary)), _) => (*applied, temporary),
-            (None, Some(file)) => {
-                let temporary = self.temporary_file()?;
-                (&*file).seek(SeekFrom::Start(0))?;
-                io::copy(&mut &*file, &mut &temporary.file)?;
-                temporary.file.sync_all()?;
-                (snapshot_file::read(&temporary.file)?.1, temporary)
-            }
-            (None, None) => return Err(SnapshotError::Damaged("nothing was received".to_owned())),
+    /// Makes a snapshot current, unless a newer one is, and returns its content. After a failure it can be tried again.
+    pub(crate) fn install(&self, data: &mut SnapshotData) -> Result<Applied, SnapshotError> {
+        if data.received.is_none() {
+            let file = data.file.as_deref();
+            let mut file = file.ok_or_else(|| SnapshotError::Damaged("nothing was received".to_owned()))?;
+            let temporary = self.temporary_file()?;
+            file.seek(SeekFrom::Start(0))?;
+            io::copy(&mut file, &mut &*temporary.file)?;
+            temporary.file.sync_all()?;
+            data.received = Some((Box::new(snapshot_file::read(&temporary.file)?.1), temporary));
+        }
+        let Some((applied, temporary)) = &mut data.received else {
+            return Err(SnapshotError::Damaged("nothing was received".to_owned()));
         };
         self.publish(temporary, applied.meta())?;
-        Ok(applied)
+        Ok((**applied).clone())
     }
 
-    fn publish(&self, temporary: TemporaryFile, meta: SnapshotMeta) -> Result<(), SnapshotError> {
+    fn publish(&self, temporary: &mut TemporaryFile, meta: SnapshotMeta) -> Result<(), SnapshotError> {
         let mut current = self.current.lock();
-        if current.as_ref().is_some_and(|current| current.last_log_id > meta.last_log_id) {
+        if current.as_ref().is_some_and(|(current, _)| current.last_log_id > meta.last_log_id) {
             tracing::info!(%meta, "a newer snapshot is there already");
             return Ok(());
         }
         temporary.persist(&self.dir.join(CURRENT))?;
         self.sync_dir()?;
-        *current = Some(meta);
+        *current = Some((meta, temporary.file.clone()));
         Ok(())
     }
 
@@ -171,11 +175,11 @@ impl Snapshots {
         let path = self.dir.join(format!("{number}{TEMPORARY}"));
         let file =
             File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path)?;
-        Ok(TemporaryFile { file, path: Some(path) })
+        Ok(TemporaryFile { file: Arc::new(file), path: Some(path) })
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        self.open_dir.sync_all()
     }
 }
 
@@ -188,7 +192,7 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Adds the next bytes. Blocks.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
-        Ok(self.temporary.file.write_all(bytes)?)
+        Ok((&*self.temporary.file).write_all(bytes)?)
     }
 
     /// Checks that all of it arrived and can be read. Durable, but not current, when it returns.
@@ -208,14 +212,16 @@ impl Incoming {
 /// A file that is deleted when dropped, unless it was made to stay.
 #[derive(Debug)]
 struct TemporaryFile {
-    file: File,
+    file: Arc<File>,
     path: Option<PathBuf>,
 }
 
 impl TemporaryFile {
-    fn persist(mut self, to: &Path) -> io::Result<()> {
-        if let Some(path) = self.path.take() {
+    /// Does nothing where it has been done.
+    fn persist(&mut self, to: &Path) -> io::Result<()> {
+        if let Some(path) = &self.path {
             fs::rename(path, to)?;
+            self.path = None;
         }
         Ok(())
     }

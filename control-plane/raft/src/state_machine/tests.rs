@@ -189,8 +189,74 @@ fn a_snapshot_that_arrived_is_installed() {
     }
     let snapshot = incoming.finish(bytes.len() as u64).unwrap();
     assert!(receiver.current().unwrap().is_none(), "not before it is installed");
-    let installed = receiver.install(*snapshot.snapshot).unwrap();
+    let mut data = *snapshot.snapshot;
+    let installed = receiver.install(&mut data).unwrap();
     assert_eq!(organizations(&installed.state), organizations(&applied(6).state));
     assert_eq!(receiver.current().unwrap().unwrap().meta, snapshot.meta);
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 1);
+}
+
+/// Puts a directory with a file in it where the snapshot is to go: no rename replaces it, whoever asks for it.
+fn obstruct(dir: &std::path::Path) {
+    fs::create_dir(dir.join("state.snapshot")).unwrap();
+    fs::write(dir.join("state.snapshot/obstacle"), "").unwrap();
+}
+
+async fn failures(metrics: &Metrics, at_least: u64) {
+    while metrics.snapshots_failed() < at_least {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Paused time runs while nothing else does: the waits between attempts cost nothing.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_written_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshots, restored) = Snapshots::open(dir.path()).unwrap();
+    let metrics = Metrics::default();
+    let mut machine = StateMachine::new(Arc::new(snapshots), restored, metrics.clone());
+    machine.apply(history(0..6)).await.unwrap();
+    obstruct(dir.path());
+    let mut builder = machine.get_snapshot_builder().await;
+    let building = tokio::spawn(async move { builder.build_snapshot().await });
+    failures(&metrics, 3).await;
+    assert!(!building.is_finished(), "it goes on trying");
+    machine.apply(history(6..9)).await.expect("entries are applied meanwhile");
+    fs::remove_dir_all(dir.path().join("state.snapshot")).unwrap();
+    let built = building.await.unwrap().unwrap();
+    assert_eq!(built.meta.last_log_id, Some(log_id(5)));
+    assert_eq!(Snapshots::open(dir.path()).unwrap().1.unwrap().log_id, Some(log_id(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_cannot_be_installed_is_tried_again() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (sender, _) = Snapshots::open(from.path()).unwrap();
+    let length = sender.build(&applied(6)).unwrap().snapshot.length();
+    let (receiver, _) = Snapshots::open(to.path()).unwrap();
+    let mut incoming = receiver.begin_receiving().unwrap();
+    incoming.write(&fs::read(from.path().join("state.snapshot")).unwrap()).unwrap();
+    let arrived = incoming.finish(length).unwrap();
+    let metrics = Metrics::default();
+    let mut machine = StateMachine::new(Arc::new(receiver), None, metrics.clone());
+    obstruct(to.path());
+    let installing = tokio::spawn(async move {
+        machine.install_snapshot(&arrived.meta, arrived.snapshot).await.map(|()| machine)
+    });
+    failures(&metrics, 2).await;
+    fs::remove_dir_all(to.path().join("state.snapshot")).unwrap();
+    let machine = installing.await.unwrap().unwrap();
+    assert_eq!(machine.applied.log_id, Some(log_id(6)));
+    assert_eq!(Snapshots::open(to.path()).unwrap().1.unwrap().log_id, Some(log_id(6)));
+}
+
+/// What it needs to read and replace a snapshot is open: only a new file costs a descriptor.
+#[test]
+fn the_current_snapshot_is_read_without_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshots, _) = Snapshots::open(dir.path()).unwrap();
+    let built = snapshots.build(&applied(3)).unwrap();
+    fs::remove_dir_all(dir.path()).unwrap();
+    let current = snapshots.current().unwrap().unwrap();
+    assert_eq!((current.meta, current.snapshot.length()), (built.meta, built.snapshot.length()));
 }

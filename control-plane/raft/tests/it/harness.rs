@@ -18,11 +18,12 @@ use hanse_state::{
 };
 use hanse_topology::Name;
 use hanse_transport::{
-    Alpn, Authority, Clients, Expect, Identity, LiveCredentials, Role, TlsListener, client_tls, grpc_server,
-    install_crypto_provider, server_tls,
+    Alpn, Authority, Bounds, Clients, Expect, Identity, Listener, ListenerMetrics, LiveCredentials, Role,
+    ShutdownTrigger, client_tls, install_crypto_provider, server_tls,
 };
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::oneshot, time::sleep};
+use tokio::{net::TcpListener, time::sleep};
+use tonic::service::Routes;
 
 use crate::slow_road;
 
@@ -60,7 +61,7 @@ pub(crate) struct World {
 pub(crate) struct TestNode {
     pub(crate) group: Arc<RaftGroup>,
     pub(crate) description: ControlNode,
-    stop: oneshot::Sender<()>,
+    stop: ShutdownTrigger,
     served: tokio::task::JoinHandle<()>,
 }
 
@@ -121,14 +122,10 @@ impl World {
         options.compaction = self.compaction;
         let group = RaftGroup::open(options, outgoing).await.unwrap();
         let (raft, peer) = group.services(Arc::new(ReportsResponse::default));
-        let (stop, stopped) = oneshot::channel();
-        let serve = grpc_server().add_service(raft).add_service(peer).serve_with_incoming_shutdown(
-            TlsListener::new(tcp, incoming).incoming(),
-            async {
-                let _ = stopped.await;
-            },
-        );
-        let served = group.handle().spawn(async move { serve.await.unwrap() });
+        let (stop, shutdown) = ShutdownTrigger::new();
+        let listener = Listener::new("raft", tcp, Bounds::of_raft(128, &[]), &ListenerMetrics::default());
+        let routes = Routes::new(raft).add_service(peer);
+        let served = group.handle().spawn(listener.with_tls(incoming).serve_grpc(routes, shutdown));
         TestNode { group, description, stop, served }
     }
 

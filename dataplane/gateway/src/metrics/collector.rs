@@ -71,8 +71,13 @@ impl Collector for Collected {
             ),
             (
                 "hanse_gateway_refused_connections",
-                "Client connections refused because too many were open",
+                "Client connections refused because too many were open, all with a request in flight",
                 metrics.workers.iter().map(|worker| worker.refused_connections.load(Ordering::Relaxed)).sum(),
+            ),
+            (
+                "hanse_gateway_evicted_connections",
+                "Client connections without a request in flight closed in favour of newer ones",
+                metrics.workers.iter().map(|worker| worker.evicted_connections.load(Ordering::Relaxed)).sum(),
             ),
             (
                 "hanse_gateway_failed_handshakes",

@@ -70,6 +70,21 @@ impl Upload {
         self.is(Self::TOO_SLOW)
     }
 
+    /// Whether there is a body.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether the client is to send more.
+    pub(super) fn is_clients_turn(&self) -> bool {
+        self.0.as_ref().is_some_and(|own| own.done_at.load(Ordering::Relaxed) == CLIENTS_TURN)
+    }
+
+    /// Whether it is of the same body.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        matches!((&self.0, &other.0), (Some(one), Some(other)) if Arc::ptr_eq(one, other))
+    }
+
     /// Since when nothing but the upstream is waited for; `None`: the client is to send. `begun` is when the exchange
     /// began.
     pub(super) fn upstreams_turn_since(&self, begun: Instant) -> Option<Instant> {

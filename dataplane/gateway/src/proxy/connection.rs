@@ -1,6 +1,14 @@
 //! One client connection.
 
-use std::{future::Future, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use hyper::{
     rt::Executor,
@@ -8,12 +16,13 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
+use rustls::{ServerConfig, server::Acceptor};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,22 +30,34 @@ use super::{
     activity::{Activity, Inactive},
     client_stream::ClientStream,
     exchange::{self, Client},
+    places::Place,
     worker::Serving,
 };
 use crate::table::Protocol;
 
-/// For a TLS handshake: a few round trips over a bad line.
+/// For a TLS client to send its ClientHello. Clients send it with the first packet they may; this leaves time for one that is
+/// lost and sent again after a second.
+const CLIENT_HELLO: Duration = Duration::from_secs(3);
+/// For the whole TLS handshake: a few round trips over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The largest head of a request: what common servers allow, and the read buffer's bound.
 const MAX_HEAD: usize = 64 << 10;
 /// Requests at once on one HTTP/2 connection: the least that RFC 9113 §6.5.2 recommends, and so what clients expect.
 const MAX_STREAMS: u32 = 100;
+/// Streams that a client opened and reset before they were looked at (CVE-2023-44487); more end the connection.
+const PENDING_RESETS: usize = 20;
 /// An HTTP/2 client is asked for a sign of life this often, and given as long to answer.
 const PING: Duration = Duration::from_secs(20);
 
 /// Serves a plain connection to its end.
-pub(super) async fn http(serving: Rc<Serving>, stream: TcpStream, peer: SocketAddr, stop: CancellationToken) {
-    let client = Client { address: peer.ip().to_canonical(), protocol: Protocol::Http, activity: None };
+pub(super) async fn http(
+    serving: Rc<Serving>,
+    place: Rc<Place>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) {
+    let client = client(peer, Protocol::Http, place);
     // Buffers are for clients that have something to say.
     let ready = tokio::time::timeout(serving.limits.header_timeout(), stream.readable());
     let said = tokio::select! {
@@ -53,16 +74,20 @@ pub(super) async fn http(serving: Rc<Serving>, stream: TcpStream, peer: SocketAd
 /// Serves a TLS connection to its end, in the protocol the handshake agreed on.
 pub(super) async fn https(
     serving: Rc<Serving>,
+    place: Rc<Place>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Arc<ServerConfig>,
     stop: CancellationToken,
 ) {
-    let client = Client { address: peer.ip().to_canonical(), protocol: Protocol::Https, activity: None };
-    let stream = match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) | Err(_) => {
-            serving.own_metrics().failed_handshakes.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let client = client(peer, Protocol::Https, place);
+    let stream = match shake_hands(stream, tls).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            serving.own_metrics().failed_handshakes.fetch_add(1, Ordering::Relaxed);
+            if let Some(left_out) = serving.refusals.allows() {
+                tracing::info!(%peer, %error, left_out, "no TLS handshake with a client");
+            }
             return;
         }
     };
@@ -71,6 +96,24 @@ pub(super) async fn https(
     } else {
         http1(serving, client, stream, stop).await;
     }
+}
+
+fn client(peer: SocketAddr, protocol: Protocol, place: Rc<Place>) -> Client {
+    Client { address: peer.ip().to_canonical(), protocol, place, activity: None }
+}
+
+/// A TLS handshake within its time. Until the client says something, nothing is kept for it but its descriptor.
+async fn shake_hands(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let accepted = Instant::now();
+    let late = |what| move |_| io::Error::new(io::ErrorKind::TimedOut, what);
+    let hello = async {
+        stream.readable().await?;
+        LazyConfigAcceptor::new(Acceptor::default(), stream).await
+    };
+    let hello =
+        timeout_at(accepted + CLIENT_HELLO, hello).await.map_err(late("no ClientHello came in time"))??;
+    let shaking = timeout_at(accepted + HANDSHAKE, hello.into_stream(tls));
+    shaking.await.map_err(late("the handshake took too long"))?
 }
 
 async fn http1<S>(serving: Rc<Serving>, client: Client, stream: S, stop: CancellationToken)
@@ -112,6 +155,7 @@ where
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_header_list_size(MAX_HEAD as u32);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
     let mut connection =

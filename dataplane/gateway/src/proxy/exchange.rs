@@ -11,7 +11,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::{activity::Activity, body::ResponseBody, record::Record, tries, worker::Serving};
+use super::{activity::Activity, body::ResponseBody, places::Place, record::Record, tries, worker::Serving};
 use crate::{
     decide::{self, Head, Verdict},
     limit::Clock,
@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) address: IpAddr,
     /// How it speaks to us.
     pub(super) protocol: Protocol,
+    /// What its requests are counted on.
+    pub(super) place: Rc<Place>,
     /// What its connection is doing, where hyper does not keep an eye on that.
     pub(super) activity: Option<Rc<Activity>>,
 }

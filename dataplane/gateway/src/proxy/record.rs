@@ -12,7 +12,9 @@ use time::OffsetDateTime;
 
 use super::{
     activity::{Activity, OpenStream},
+    body::Upload,
     exchange::Client,
+    places::InFlight,
     worker::Serving,
 };
 use crate::{
@@ -33,6 +35,7 @@ pub(super) struct Record {
     upstream: Option<Duration>,
     reason: Option<Reason>,
     matched: Matched,
+    in_flight: InFlight,
     /// Where the connection keeps an eye on its streams.
     stream: Option<OpenStream>,
     /// Kept only where there is an access log.
@@ -71,6 +74,7 @@ impl Record {
             upstream: None,
             reason: None,
             matched: Matched::default(),
+            in_flight: client.place.open(),
             stream: client.activity.as_ref().map(Activity::open),
             words,
         }
@@ -84,6 +88,11 @@ impl Record {
     /// What the request was found to be.
     pub(super) fn what(&self) -> &Matched {
         &self.matched
+    }
+
+    /// It has a body, or none.
+    pub(super) fn uploads(&mut self, upload: &Upload) {
+        self.in_flight.uploads(upload);
     }
 
     /// It goes to this endpoint.
@@ -108,6 +117,7 @@ impl Record {
     /// The answer's status is known.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
+        self.in_flight.answered();
         match &self.matched.served {
             Some(served) => served.stats.count(self.serving.index, status),
             None => self.serving.metrics.unmatched.count(self.serving.index, status),

@@ -86,6 +86,7 @@ pub(super) async fn send(
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let (mut body, upload) = RequestBody::new(body, forward.max_body, serving.limits.client_silence());
+    record.uploads(&upload);
     let policy = &forward.upstream.retry;
     let idempotent = policy.repeats() && is_idempotent(&parts.method);
     if idempotent {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hanse_transport::Shutdown;
+use hanse_transport::{BoundedLog, Shutdown};
 use rustls::ServerConfig;
 use tokio::{
     net::TcpStream,
@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     accept::{accept, prepare},
     connection,
+    places::Places,
     tries::SpareMaps,
     upstream::{self, UpstreamClient},
 };
@@ -37,6 +38,7 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) limits: Limits,
+    pub(super) max_connections: usize,
     pub(super) drain: Drain,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
@@ -60,6 +62,8 @@ pub(super) struct Serving {
     pub(super) spare_maps: SpareMaps,
     /// It was told to stop: answers ask their clients to leave.
     pub(super) draining: Cell<bool>,
+    /// What goes into the log of clients that cannot shake hands.
+    pub(super) refusals: BoundedLog,
 }
 
 impl Serving {
@@ -90,6 +94,7 @@ impl Worker {
             upstreams: UpstreamClient::default(),
             spare_maps: SpareMaps::default(),
             draining: Cell::new(false),
+            refusals: BoundedLog::default(),
         });
         tokio::task::spawn_local({
             let upstreams = serving.upstreams.clone();
@@ -109,7 +114,8 @@ impl Worker {
                 }
             }
         });
-        let max_connections = i64::from(serving.limits.max_connections);
+        let max_connections = i64::try_from(self.max_connections).unwrap_or(i64::MAX);
+        let places = Rc::<Places>::default();
         let tasks = TaskTracker::new();
         // Of this thread alone: each wake-up of each connection asks it, and must not meet other cores there.
         let stop = CancellationToken::new();
@@ -124,16 +130,29 @@ impl Worker {
         });
         let spawn = |stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>| {
             if serving.metrics.open_connections() >= max_connections {
-                serving.own_metrics().refused_connections.fetch_add(1, Ordering::Relaxed);
-                return; // closed before anything is read of it
+                let own = serving.own_metrics();
+                if !places.evict() {
+                    own.refused_connections.fetch_add(1, Ordering::Relaxed);
+                    return; // closed before anything is read of it
+                }
+                own.evicted_connections.fetch_add(1, Ordering::Relaxed);
             }
             prepare(&stream);
             let open = Open::new(serving.clone());
+            let taken = places.take(peer.ip());
             let stop = stop.clone();
             tasks.spawn_local(async move {
-                match tls {
-                    None => connection::http(open.0.clone(), stream, peer, stop).await,
-                    Some(tls) => connection::https(open.0.clone(), stream, peer, tls, stop).await,
+                let (serving, place) = (open.0.clone(), taken.place().clone());
+                let served = async {
+                    match tls {
+                        None => connection::http(serving, place, stream, peer, stop).await,
+                        Some(tls) => connection::https(serving, place, stream, peer, tls, stop).await,
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = taken.evicted() => {}
+                    () = served => {}
                 }
             });
         };

@@ -14,10 +14,12 @@ use hanse_link::{
 };
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{
-    Alpn, Authority, ClientTls, Clients, Expect, Identity, LiveCredentials, LiveTrust, PeerKeys, Role,
-    ShutdownTrigger, TlsListener, TrustAnchor, client_tls, grpc_server, install_crypto_provider, server_tls,
+    Alpn, Authority, Bounds, ClientTls, Clients, Expect, Identity, Listener, ListenerMetrics,
+    LiveCredentials, LiveTrust, PeerKeys, Role, ShutdownTrigger, TrustAnchor, client_tls,
+    install_crypto_provider, server_tls,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tonic::service::Routes;
 
 /// Longest wait for anything here. Far more than it takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -112,14 +114,10 @@ impl Federation {
             publisher.identity.to_string(),
             shutdown.clone(),
         );
-        let task = tokio::spawn(async move {
-            let incoming = TlsListener::new(tcp, tls).incoming();
-            let server = grpc_server().add_service(service);
-            server
-                .serve_with_incoming_shutdown(incoming, async move { shutdown.wait().await })
-                .await
-                .unwrap();
-        });
+        let listener =
+            Listener::new("federation", tcp, Bounds::of_federation(1_000), &ListenerMetrics::default())
+                .with_tls(tls);
+        let task = tokio::spawn(listener.serve_grpc(Routes::new(service), shutdown));
         Serving { address, trigger, task }
     }
 

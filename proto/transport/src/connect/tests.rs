@@ -49,7 +49,7 @@ async fn channels_reconnect_when_the_server_comes_back() {
     serving.stop().await;
     soon(ask_desk(channel.clone())).await.unwrap_err();
     let tcp = tokio::net::TcpListener::bind(address).await.unwrap();
-    let _serving = serve(crate::TlsListener::new(tcp, tls), Desk::echo());
+    let _serving = serve(crate::testbed::TlsListener { tcp, tls }, Desk::echo());
     let answered = async {
         while ask_desk(channel.clone()).await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;

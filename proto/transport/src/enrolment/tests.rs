@@ -5,12 +5,12 @@ use hanse_proto::enrolment::{
     enrolment_server::{Enrolment, EnrolmentServer},
 };
 use tokio::task::JoinHandle;
-use tonic::{Request, Response, transport::Channel};
+use tonic::{Request, Response, service::Routes, transport::Channel};
 
 use super::*;
 use crate::{
-    Alpn, Clients, Peer, ShutdownTrigger, TlsListener, grpc_server, server_tls,
-    testbed::{Federation, listen, name, soon},
+    Alpn, Clients, Peer, ShutdownTrigger, server_tls,
+    testbed::{Federation, TlsListener, listen, name, soon},
 };
 
 type Answer = dyn Fn(&EnrolRequest, &Peer) -> Result<EnrolResponse, Status> + Send + Sync;
@@ -69,13 +69,8 @@ impl Serving {
 
 pub(crate) fn serve(listener: TlsListener, desk: Desk) -> Serving {
     let (trigger, shutdown) = ShutdownTrigger::new();
-    let task = tokio::spawn(async move {
-        grpc_server()
-            .add_service(EnrolmentServer::new(desk))
-            .serve_with_incoming_shutdown(listener.incoming(), async move { shutdown.wait().await })
-            .await
-            .unwrap();
-    });
+    let routes = Routes::new(EnrolmentServer::new(desk));
+    let task = tokio::spawn(listener.serving().serve_grpc(routes, shutdown));
     Serving { trigger, task }
 }
 

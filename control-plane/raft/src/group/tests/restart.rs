@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 
 use hanse_proto::raft::ReportsResponse;
 use hanse_state::{Action, Change, Kind, ResourceKey, spec::OrganizationSpec};
-use hanse_transport::{Alpn, Clients, Identity, LiveCredentials, TlsListener, grpc_server, server_tls};
+use hanse_transport::{
+    Alpn, Bounds, Clients, Identity, Listener, ListenerMetrics, LiveCredentials, ShutdownTrigger, server_tls,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
+use tonic::service::Routes;
 
 use super::*;
 use crate::{
@@ -32,6 +35,7 @@ struct Node {
     group: Arc<RaftGroup>,
     address: SocketAddr,
     served: JoinHandle<()>,
+    _stop: ShutdownTrigger,
 }
 
 impl Cluster {
@@ -68,12 +72,11 @@ impl Cluster {
         };
         let group = RaftGroup::open(options, outgoing).await.unwrap();
         let (raft, peer) = group.services(Arc::new(ReportsResponse::default));
-        let serve = grpc_server()
-            .add_service(raft)
-            .add_service(peer)
-            .serve_with_incoming(TlsListener::new(tcp, incoming).incoming());
-        let served = group.handle().spawn(async move { serve.await.unwrap() });
-        Node { group, address, served }
+        let (stop, shutdown) = ShutdownTrigger::new();
+        let listener = Listener::new("raft", tcp, Bounds::of_raft(128, &[]), &ListenerMetrics::default());
+        let routes = Routes::new(raft).add_service(peer);
+        let served = group.handle().spawn(listener.with_tls(incoming).serve_grpc(routes, shutdown));
+        Node { group, address, served, _stop: stop }
     }
 
     /// Three voters that have applied the same writes; the first one leads.

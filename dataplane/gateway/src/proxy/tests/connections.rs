@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tokio::{
 use super::harness::*;
 use crate::{
     config::{Drain, Limits},
+    metrics::WorkerMetrics,
     testbed::*,
 };
 
@@ -278,23 +279,58 @@ async fn what_was_sent_before_the_order_to_stop_is_answered() {
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_are_closed_unread() {
+async fn above_the_limit_idle_connections_give_way_and_busy_ones_do_not() {
     let upstream = Upstream::start().await;
-    let limits = Limits { max_connections: 1, ..Default::default() };
-    let gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
-    let mut first = Client::connect(gateway.http).await;
-    first.call(request("GET /a/x", &[], "")).await.seen();
-    let mut second = TcpStream::connect(gateway.http).await.unwrap();
-    let read = tokio::time::timeout(SOON, second.read(&mut [0; 8])).await.expect("closed in time");
-    assert_eq!(read.unwrap_or(0), 0);
-    let refused = || {
-        gateway.metrics.workers.iter().map(|own| own.refused_connections.load(Ordering::Relaxed)).sum::<u64>()
+    let limits = Limits { max_connections: Some(1), ..Default::default() };
+    // One thread: a connection gives way to others of its own thread.
+    let gateway = Gateway::with(Setup { limits, workers: 1, ..Default::default() }, api(&upstream.url()));
+    let counted = |pick: fn(&WorkerMetrics) -> &AtomicU64| {
+        gateway.metrics.workers.iter().map(|own| pick(own).load(Ordering::Relaxed)).sum::<u64>()
     };
-    assert_eq!(refused(), 1);
-    first.call(request("GET /a/x", &[], "")).await.seen();
-    drop(first);
-    eventually("the first connection is gone", async || connections(&gateway) == 0).await;
+    let mut idle = Client::connect(gateway.http).await;
+    idle.call(request("GET /a/x", &[], "")).await.seen();
+    let mut second = TcpStream::connect(gateway.http).await.unwrap();
+    second.write_all(b"POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nab").await.unwrap();
+    eventually("the idle one is closed", async || idle.try_call(request("GET /a/x", &[], "")).await.is_err())
+        .await;
+    eventually("half a request arrived", async || upstream.requests.load(Ordering::SeqCst) == 2).await;
+    // Half a request is no reason to stay.
+    let mut busy = TcpStream::connect(gateway.http).await.unwrap();
+    busy.write_all(b"GET /a/never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let gone = tokio::time::timeout(SOON, second.read(&mut [0; 8])).await.expect("closed in time");
+    assert_eq!(gone.unwrap_or(0), 0);
+    eventually("the busy one's request is under way", async || upstream.requests.load(Ordering::SeqCst) == 3)
+        .await;
+    assert_eq!((counted(|own| &own.evicted_connections), counted(|own| &own.refused_connections)), (2, 0));
+
+    let mut refused = TcpStream::connect(gateway.http).await.unwrap();
+    let read = tokio::time::timeout(SOON, refused.read(&mut [0; 8])).await.expect("closed in time");
+    assert_eq!(read.unwrap_or(0), 0);
+    assert_eq!((counted(|own| &own.evicted_connections), counted(|own| &own.refused_connections)), (2, 1));
+    drop(busy);
+    eventually("the busy one is gone", async || connections(&gateway) == 0).await;
     gateway.get("GET /a/x").await.seen();
+}
+
+#[tokio::test]
+async fn silent_connections_keep_no_client_out() {
+    let upstream = Upstream::start().await;
+    let limits = Limits { max_connections: Some(40), ..Default::default() };
+    let gateway = Gateway::with(Setup { limits, ..Default::default() }, api(&upstream.url()));
+    let mut silent = Vec::new();
+    for n in 0..400 {
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        if n % 2 == 0 {
+            stream.write_all(b"GET /a/x HTTP/1.1\r\nhos").await.unwrap();
+        }
+        silent.push(stream);
+        if n % 20 == 0 {
+            gateway.get("GET /a/x").await.seen();
+        }
+    }
+    gateway.get("GET /a/x").await.seen();
+    let open = connections(&gateway);
+    assert!((20..=45).contains(&open), "{open}");
 }
 
 #[tokio::test]

@@ -53,13 +53,14 @@ pub(super) struct Setup {
     pub(super) drain: Drain,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) log: Option<Box<dyn std::io::Write + Send>>,
+    pub(super) workers: usize,
 }
 
 impl Default for Setup {
     /// Ends at once: most tests are over then.
     fn default() -> Self {
         let drain = Drain { announce_ms: 0, ..Drain::default() };
-        Self { limits: Limits::default(), drain, tls: None, log: None }
+        Self { limits: Limits::default(), drain, tls: None, log: None, workers: 2 }
     }
 }
 
@@ -69,17 +70,17 @@ impl Gateway {
     }
 
     pub(super) fn with(setup: Setup, resources: Resources) -> Self {
-        const WORKERS: usize = 2;
         let (trigger, shutdown) = ShutdownTrigger::new();
-        let metrics = GatewayMetrics::new(WORKERS);
+        let metrics = GatewayMetrics::new(setup.workers);
         let table = Arc::<ArcSwap<RoutingTable>>::default();
         let any = "127.0.0.1:0".parse().unwrap();
         let options = DataplaneOptions {
             table: table.clone(),
             limits: setup.limits,
+            max_connections: setup.limits.connections(4_096).0,
             drain: setup.drain,
-            http: bind(any, WORKERS).unwrap(),
-            https: if setup.tls.is_some() { bind(any, WORKERS).unwrap() } else { Vec::new() },
+            http: bind(any, setup.workers).unwrap(),
+            https: if setup.tls.is_some() { bind(any, setup.workers).unwrap() } else { Vec::new() },
             tls: setup.tls,
             access_log: setup.log.map(|output| AccessLog::writing_to(output, metrics.clone()).unwrap().0),
             metrics: metrics.clone(),

@@ -9,14 +9,14 @@ use hanse_proto::enrolment::{
 };
 use hanse_topology::Name;
 use hanse_transport::{
-    Alpn, Authority, Clients, Identity, JoinToken, PeerKeys, ShutdownTrigger, TlsListener, grpc_server,
+    Alpn, Authority, Bounds, Clients, Identity, JoinToken, Listener, PeerKeys, ServerTls, ShutdownTrigger,
     server_tls,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, service::Routes};
 
 use super::super::*;
 use crate::testbed::{SOON, listener, route, route_entry, scope, upstream, upstream_entry};
@@ -106,7 +106,8 @@ impl Agent {
             token: unspent.clone(),
             spent: Mutex::default(),
         };
-        let enrolment = listen(server_tls(&credentials, Clients::Anyone, Alpn::Http2).unwrap()).await;
+        let enrolment = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let enrolment_tls = server_tls(&credentials, Clients::Anyone, Alpn::Http2).unwrap();
         let federation_tls = server_tls(
             &credentials,
             Clients::Mutual {
@@ -115,8 +116,9 @@ impl Agent {
                 region: None,
             },
             Alpn::Http2,
-        );
-        let federation = listen(federation_tls.unwrap()).await;
+        )
+        .unwrap();
+        let federation = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (freshness, fresh) = watch::channel(Freshness { confirmed_at: Instant::now(), quorum: true });
         let publisher = publisher_service(
             replicas.clone(),
@@ -127,21 +129,13 @@ impl Agent {
             shutdown.clone(),
         );
         let addresses = (federation.local_addr().unwrap(), enrolment.local_addr().unwrap());
-        let stop = shutdown.clone();
-        tokio::spawn(async move {
-            let stopped = async move { stop.wait().await };
-            grpc_server()
-                .add_service(publisher)
-                .serve_with_incoming_shutdown(federation.incoming(), stopped)
-                .await
-        });
-        tokio::spawn(async move {
-            let stopped = async move { shutdown.wait().await };
-            grpc_server()
-                .add_service(EnrolmentServer::new(desk))
-                .serve_with_incoming_shutdown(enrolment.incoming(), stopped)
-                .await
-        });
+        let serve = |tcp, tls: ServerTls, bounds, routes| {
+            let listener = Listener::new("test", tcp, bounds, &ListenerMetrics::default()).with_tls(tls);
+            tokio::spawn(listener.serve_grpc(routes, shutdown.clone()));
+        };
+        serve(federation, federation_tls, Bounds::of_federation(100), Routes::new(publisher));
+        let desk = Routes::new(EnrolmentServer::new(desk));
+        serve(enrolment, enrolment_tls, Bounds::of_enrolment(100), desk);
         Self {
             authority,
             token,
@@ -224,10 +218,6 @@ pub(super) fn authority_key(authority: &Authority) -> hanse_transport::KeyPair {
     authority.save(dir.path()).unwrap();
     let pem = std::fs::read_to_string(dir.path().join("key.pem")).unwrap();
     hanse_transport::KeyPair::from_pem(&pem).unwrap()
-}
-
-async fn listen(tls: hanse_transport::ServerTls) -> TlsListener {
-    TlsListener::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), tls)
 }
 
 /// A port that was free a moment ago.
