@@ -42,7 +42,7 @@ fn check_private(dir: &Path) -> Result<Vec<String>> {
     let mut seen = Vec::new();
     modes(dir, &mut seen)?;
     let open: Vec<_> = seen.iter().filter(|(_, mode, _)| mode & 0o7077 != 0).collect();
-    ensure!(open.is_empty(), "others may look into {open:o?}");
+    ensure!(open.is_empty(), "others may look into {open:?}");
     Ok(seen.into_iter().map(|(path, ..)| path).collect())
 }
 
