@@ -260,7 +260,7 @@ fn a_tree_many_times_its_text_is_refused_while_it_is_read() {
             assert_eq!(problem.name, ProblemName::TooLarge, "{problem}");
             let column = problem.field.strip_prefix("line 1, column ").and_then(|column| column.parse().ok());
             let read: usize = column.unwrap_or_else(|| panic!("{problem}"));
-            assert!(read < text.len() / 2, "{read} of {} bytes: {problem}", text.len());
+            assert!(read < text.len() * 3 / 4, "{read} of {} bytes: {problem}", text.len());
         }
         assert_eq!(json_value(text.as_bytes()).unwrap_err().name, ProblemName::TooLarge);
     }
@@ -312,8 +312,8 @@ fn an_honest_apply_of_any_size_fits() {
 fn more_than_a_command_carries_is_refused_while_it_is_read() {
     let region = |number: usize| format!(r#"{{"kind":"Region","name":"r-{number}"}}"#);
     let regions = |number: usize, between: &str| (0..number).map(region).collect::<Vec<_>>().join(between);
-    let description = "x".repeat(1 << 20);
-    let big = format!(r#"{{"kind":"Organization","name":"o","spec":{{"description":"{description}"}}}}"#);
+    let words = "x".repeat(1 << 20);
+    let big = format!(r#"{{"kind":"Organization","name":"o","spec":{{"displayName":"{words}"}}}}"#);
     let many = format!(r#"{{"resources":[{}]}}"#, regions(190_000, ","));
     for problem in [
         parse_json(many.as_bytes(), &own()).unwrap_err(),
