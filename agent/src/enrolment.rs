@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
-use hanse_topology::Name;
+use hanse_topology::{Name, one_line};
 use hanse_transport::{Identity, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, Role, key_digest};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
@@ -43,8 +43,7 @@ impl Enrolment for EnrolmentService {
 
 impl EnrolmentService {
     fn admit(&self, request: EnrolRequest) -> Result<EnrolResponse, Status> {
-        let name =
-            Name::new(&request.name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
+        let name = Name::new(&request.name).map_err(|error| unusable("name", &error))?;
         let now = self.trust.clock().unix_seconds();
         let shown = tokens::check(&self.config, &request.token_id, &request.secret, now)
             .map_err(|error| internal(&error))?
@@ -54,7 +53,7 @@ impl EnrolmentService {
                 )
             })?;
         let identity = Identity::gateway(name.clone(), self.config.region.clone());
-        let unusable = |error: PkiError| Status::invalid_argument(format!("public_key: {error}"));
+        let unusable = |error: PkiError| unusable("public_key", &error);
         // Issued before the token is spent, and handed out only after: the key that counts is the one certified, which is what
         // verifiers see, not the one sent, of which there are several spellings.
         let chain =
@@ -139,6 +138,11 @@ impl EnrolmentService {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
         })
     }
+}
+
+/// A value that a joiner sent, with no more of it than a line.
+fn unusable(field: &str, error: &dyn std::fmt::Display) -> Status {
+    Status::invalid_argument(one_line(&format!("{field}: {error}")))
 }
 
 /// The joiner learns that it failed; why is for this agent's log.

@@ -4,11 +4,13 @@
 //! region lies, which regions a selector picks, how a scope is spelled. Nothing here knows about HTTP, gRPC or Raft.
 
 mod labels;
+mod line;
 mod name;
 mod region;
 mod scope;
 
 pub use labels::{InvalidLabel, Labels};
+pub use line::{MAX_LINE_CHARS, one_line};
 pub use name::{InvalidName, Name};
 pub use region::{Continent, Exposure, Location, Provider, RegionSelector};
 pub use scope::{InvalidScope, ScopeId};

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hanse_state::{Problem, ProblemName};
+use hanse_topology::one_line;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
@@ -47,22 +48,23 @@ impl IntoResponse for Rejection {
         let Self { problem, status, challenge } = self;
         if problem.name == ProblemName::Internal {
             tracing::error!(
-                detail = problem.detail,
-                field = problem.field,
+                detail = &*one_line(&problem.detail),
+                field = &*one_line(&problem.field),
                 "request failed by our own fault"
             );
         } else {
-            tracing::debug!(problem = problem.name.as_str(), detail = problem.detail, "request refused");
+            let detail = &*one_line(&problem.detail);
+            tracing::debug!(problem = problem.name.as_str(), detail, "request refused");
         }
         let mut body = json!({
             "type": format!("urn:hanse:problem:{}", problem.name.as_str()),
             "title": title(problem.name),
             "status": status.as_u16(),
-            "detail": problem.detail,
+            "detail": one_line(&problem.detail),
         });
-        for (member, text) in [("field", problem.field), ("remedy", problem.remedy)] {
+        for (member, text) in [("field", &problem.field), ("remedy", &problem.remedy)] {
             if !text.is_empty() {
-                body[member] = text.into();
+                body[member] = one_line(text).into();
             }
         }
         let mut response = (status, Json(body)).into_response();
@@ -111,4 +113,26 @@ pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
 /// A value that is not allowed.
 pub(crate) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(ProblemName::Invalid, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_topology::MAX_LINE_CHARS;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_repeats_no_more_than_a_line_of_the_request() {
+        let long = "a\n\u{1b}".repeat(1 << 20);
+        let problem = Problem::new(ProblemName::Invalid, &*long).at(&*long).remedy(&*long);
+        let answer = Rejection::from(problem).into_response();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.len() < 8 << 10, "{} bytes", body.len());
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        for member in ["detail", "field", "remedy"] {
+            let text = document[member].as_str().unwrap();
+            assert!(text.chars().count() <= MAX_LINE_CHARS && !text.contains(char::is_control), "{member}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use hanse_state::{
     port::{Consistency, Replicated},
     spec::{JoinRole, JoinTokenSpec},
 };
-use hanse_topology::Name;
+use hanse_topology::{Name, one_line};
 use hanse_transport::{Chain, Identity, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
@@ -250,6 +250,7 @@ fn unknown_token() -> Problem {
 /// A problem as a gRPC status. The remedy travels in the message, for the joiner's log.
 fn refusal(problem: &Problem) -> Status {
     let text = problem.to_string();
+    let text = one_line(&text);
     match problem.name {
         ProblemName::JoinRefused | ProblemName::Forbidden => Status::permission_denied(text),
         ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Status::unavailable(text),

@@ -3,6 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
+use hanse_topology::one_line;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 /// Why the gateway answers by itself.
@@ -197,7 +198,7 @@ impl Refusal {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::BadPath(why) => Some(why.clone()),
+            Self::BadPath(why) => Some(one_line(why).into_owned()),
             Self::MethodNotAllowed { allow } => allow.to_str().ok().map(|allow| format!("It has {allow}.")),
             Self::BodyTooLarge { limit } => Some(format!("At most {limit} octets may be sent.")),
             Self::OverPlan { retry_after } => {
@@ -288,7 +289,9 @@ mod tests {
         }
         let quoted = Refusal::BadPath("a \"\\\n".to_owned()).response();
         let document: serde_json::Value = serde_json::from_slice(quoted.body()).unwrap();
-        assert_eq!((&document["detail"], &document["status"]), (&"a \"\\\n".into(), &400.into()));
+        assert_eq!((&document["detail"], &document["status"]), (&"a \"\\ ".into(), &400.into()));
+        let long = Refusal::BadPath("%".repeat(64 << 10)).response();
+        assert!(long.body().len() < 1 << 10, "{} octets", long.body().len());
         let plain = Refusal::NoRoute.response();
         let document: serde_json::Value = serde_json::from_slice(plain.body()).unwrap();
         assert_eq!((&document["type"], document.get("detail")), (&"urn:hanse:problem:no-route".into(), None));

@@ -1,9 +1,9 @@
 //! The client connections of one serving thread, and which of them gives way when the gateway has as many as it may.
 //!
-//! No address has a fixed share: many honest clients come through one NAT or balancer. The oldest connection without a request
-//! in flight is closed, of the source that holds most of those on this thread. A request whose client has not sent all of its
-//! body is not in flight: half a request must not protect a connection. Nothing here is shared between threads, and a request
-//! costs a connection two counts.
+//! No address has a fixed share: many honest clients come through one NAT or balancer. The connection is closed that has no
+//! request in flight and has been quiet for longest, of the source that holds most of those on this thread. A request whose client
+//! has not sent all of its body is not in flight: half a request must not protect a connection. Nothing here is shared between
+//! threads, and a request costs a connection a few cells.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,6 +12,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
     task::{Poll, Waker},
+    time::Instant,
 };
 
 use super::body::Upload;
@@ -35,6 +36,8 @@ pub(super) struct Place {
     source: IpAddr,
     /// Requests whose answer is not over.
     open: Cell<usize>,
+    /// When the connection was accepted, then when a request last began or ended.
+    quiet_since: Cell<Instant>,
     /// The bodies of those that have one.
     uploads: RefCell<Vec<Upload>>,
     evicted: Cell<bool>,
@@ -62,6 +65,7 @@ impl Places {
         let place = Rc::new(Place {
             source: source(address),
             open: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
             uploads: RefCell::default(),
             evicted: Cell::new(false),
             waker: Cell::default(),
@@ -91,7 +95,7 @@ impl Places {
     }
 }
 
-/// The oldest connections without a request in flight, of the source that has most of those.
+/// The connections without a request in flight that have been quiet for longest, of the source that has most of those.
 fn pick(taken: &BTreeMap<u64, Rc<Place>>) -> VecDeque<u64> {
     let idle = || taken.iter().filter(|(_, place)| !place.is_in_flight());
     // The number of its connections, and the oldest.
@@ -101,9 +105,11 @@ fn pick(taken: &BTreeMap<u64, Rc<Place>>) -> VecDeque<u64> {
     }
     let most = sources.into_iter().max_by_key(|(_, (count, oldest))| (*count, Reverse(*oldest)));
     let Some((source, (count, _))) = most else { return VecDeque::new() };
+    let of_source = idle().filter(|(_, place)| place.source == source);
+    let mut quiet: Vec<_> = of_source.map(|(number, place)| (place.quiet_since.get(), *number)).collect();
+    quiet.sort_unstable();
     // Not so many that another source would hold most of them by then.
-    let at_most = PICKED.min(count.div_ceil(8));
-    idle().filter(|(_, place)| place.source == source).take(at_most).map(|(number, _)| *number).collect()
+    quiet.into_iter().take(PICKED.min(count.div_ceil(8))).map(|(_, number)| number).collect()
 }
 
 impl Taken {
@@ -133,9 +139,10 @@ impl Drop for Taken {
 }
 
 impl Place {
-    /// A request's head has come.
-    pub(super) fn open(self: &Rc<Self>) -> InFlight {
+    /// A request's head came at `now`.
+    pub(super) fn open(self: &Rc<Self>, now: Instant) -> InFlight {
         self.open.set(self.open.get() + 1);
+        self.quiet_since.set(now);
         InFlight { place: self.clone(), upload: None }
     }
 
@@ -172,6 +179,13 @@ impl InFlight {
     }
 }
 
+impl InFlight {
+    /// The answer was over at `now`.
+    pub(super) fn ended(&self, now: Instant) {
+        self.place.quiet_since.set(now);
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.answered();
@@ -189,6 +203,8 @@ fn source(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn from(places: &Rc<Places>, address: &str) -> Taken {
@@ -204,18 +220,29 @@ mod tests {
         let places = Rc::<Places>::default();
         let alone = from(&places, "2001:db8::1");
         let busy = from(&places, "192.0.2.1");
-        let _request = busy.place().open();
+        let _request = busy.place().open(Instant::now());
         let many: Vec<_> = (0..16).map(|n| from(&places, &format!("2001:db8:1::{n}"))).collect();
         assert!(places.evict() && places.evict());
         assert_eq!(gone(&many), [0, 1], "one host has a /64");
         // One that was picked and became busy is passed over.
-        let third = many[2].place().open();
+        let third = many[2].place().open(Instant::now());
         assert!(places.evict());
         assert_eq!(gone(&many), [0, 1, 3]);
         drop(third);
         let left = (0..).take_while(|_| places.evict()).count();
         assert_eq!(left, 14, "all but the busy one");
         assert!(alone.place.evicted.get() && !busy.place.evicted.get());
+    }
+
+    #[test]
+    fn of_one_source_the_one_that_is_quiet_for_longest_gives_way() {
+        let places = Rc::<Places>::default();
+        let of_one = [(); 4].map(|()| from(&places, "192.0.2.1"));
+        of_one[0].place().open(Instant::now()).ended(Instant::now() + Duration::from_secs(1));
+        for _ in 0..3 {
+            assert!(places.evict());
+        }
+        assert_eq!(gone(&of_one), [1, 2, 3]);
     }
 
     #[test]

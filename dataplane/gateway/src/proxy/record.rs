@@ -66,15 +66,16 @@ impl Record {
                 upstream: None,
             })
         });
+        let started = Instant::now();
         Self {
             serving,
-            started: Instant::now(),
+            started,
             status: None,
             sent: 0,
             upstream: None,
             reason: None,
             matched: Matched::default(),
-            in_flight: client.place.open(),
+            in_flight: client.place.open(started),
             stream: client.activity.as_ref().map(Activity::open),
             words,
         }
@@ -143,6 +144,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
+        self.in_flight.ended(self.started + duration);
         self.serving.own_metrics().request_seconds.observe(duration);
         let (Some(log), Some(words)) = (&self.serving.access_log, &self.words) else { return };
         let millis = |duration: Duration| duration.as_micros() as f64 / 1e3;

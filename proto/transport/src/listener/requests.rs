@@ -24,7 +24,7 @@ pub(super) struct Requests {
 
 #[derive(Debug)]
 struct State {
-    /// When the connection was accepted, then when it last ended a request.
+    /// When the connection was accepted, then when a request last began or ended.
     quiet_since: Instant,
     /// Whether there ever was a request.
     begun: bool,
@@ -91,6 +91,7 @@ impl Requests {
     /// A request's head has come.
     pub(super) fn open(self: &Arc<Self>, http1: bool, has_body: bool) -> Arc<OpenRequest> {
         let mut state = self.state.lock();
+        state.quiet_since = Instant::now();
         state.begun = true;
         state.http1 = http1;
         state.half_head = None;
@@ -108,9 +109,11 @@ impl Requests {
         }
     }
 
-    /// Whether a request is in flight.
-    pub(super) fn in_flight(&self) -> bool {
-        self.state.lock().open.values().any(|turn| *turn == Turn::Ours)
+    /// Since when nothing has come of the connection, if it may be closed in favour of another: no request is in flight.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let in_flight = state.open.values().any(|turn| *turn == Turn::Ours);
+        (!in_flight).then_some(state.quiet_since)
     }
 
     /// Has the connection's task end it.
@@ -212,9 +215,9 @@ mod tests {
         let requests = Requests::new();
         let stream = requests.open(false, false);
         assert_eq!(ends(&requests, 3_600).await, None);
-        assert!(requests.in_flight());
+        assert!(requests.quiet_since().is_none());
         drop(stream);
-        assert!(!requests.in_flight());
+        assert!(requests.quiet_since().is_some());
         assert_eq!(ends(&requests, 100).await, Some((Ended::Idle, 75)));
     }
 
@@ -237,14 +240,14 @@ mod tests {
     async fn a_request_is_in_flight_only_while_the_next_step_is_ours() {
         let requests = Requests::new();
         let request = requests.open(false, true);
-        assert!(!requests.in_flight(), "half a body");
+        assert!(requests.quiet_since().is_some(), "half a body");
         request.received();
-        assert!(requests.in_flight());
+        assert!(requests.quiet_since().is_none());
         request.offers();
         request.received();
-        assert!(!requests.in_flight(), "the client does not take it");
+        assert!(requests.quiet_since().is_some(), "the client does not take it");
         request.answering();
-        assert!(requests.in_flight());
+        assert!(requests.quiet_since().is_none());
         request.offers();
         assert_eq!(ends(&requests, 100).await, Some((Ended::Untaken, 60)));
     }

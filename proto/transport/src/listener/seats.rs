@@ -1,7 +1,8 @@
 //! The connections of one listener, and which of them gives way when there are too many.
 //!
-//! No address has a fixed share: many honest clients come through one NAT or balancer. A full listener closes the oldest
-//! connection that has no identity and no request in flight, of the source that holds most of them.
+//! No address has a fixed share: many honest clients come through one NAT or balancer. A full listener closes the connection that
+//! has no identity, no request in flight, and been quiet for longest, of the source that holds most of those. A connection that
+//! is kept and used has not been quiet for long, and a handshake is over before its turn comes.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 use super::requests::Requests;
 use crate::Identity;
@@ -108,16 +109,20 @@ impl Seats {
 }
 
 impl Table {
-    /// The oldest connection without an identity and a request in flight, of the source that has most of those.
+    /// The connection without an identity and a request in flight that has been quiet for longest, of the source that has most
+    /// of those.
     fn unauthenticated_to_close(&self) -> Option<u64> {
-        // The number of its connections, and the oldest.
-        let mut sources = HashMap::<IpAddr, (usize, u64)>::new();
+        // The number of a source's connections, and the quietest: since when, and its own number.
+        let mut sources = HashMap::<IpAddr, (usize, (Instant, u64))>::new();
         for number in &self.unauthenticated {
-            let Some(row) = self.rows.get(number).filter(|row| !row.requests.in_flight()) else { continue };
-            sources.entry(row.source).or_insert((0, *number)).0 += 1;
+            let Some(row) = self.rows.get(number) else { continue };
+            let Some(since) = row.requests.quiet_since() else { continue };
+            let (count, quietest) = sources.entry(row.source).or_insert((0, (since, *number)));
+            (*count, *quietest) = (*count + 1, (*quietest).min((since, *number)));
         }
-        let most = sources.into_values().max_by_key(|(count, oldest)| (*count, std::cmp::Reverse(*oldest)));
-        most.map(|(_, oldest)| oldest)
+        let most =
+            sources.into_values().max_by_key(|(count, quietest)| (*count, std::cmp::Reverse(*quietest)));
+        most.map(|(_, (_, number))| number)
     }
 
     fn evict(&mut self, number: u64) {
@@ -153,7 +158,9 @@ impl Seat {
         let full = of_peer >= self.seats.caps.per_identity;
         if full {
             let numbers = table.by_identity.get(identity).into_iter().flatten();
-            let idle = |number: &&u64| table.rows.get(number).is_some_and(|row| !row.requests.in_flight());
+            let idle = |number: &&u64| {
+                table.rows.get(number).is_some_and(|row| row.requests.quiet_since().is_some())
+            };
             let leaving = *numbers.clone().find(idle).ok_or(NoPlace)?;
             table.evict(leaving);
         }
@@ -185,6 +192,8 @@ fn source(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn seats(connections: usize, unauthenticated: usize, per_identity: usize) -> Arc<Seats> {
@@ -228,6 +237,22 @@ mod tests {
         drop(working);
         let _four = from(&seats, "192.0.2.1");
         assert!(!present(&one) && present(&three));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_one_source_the_one_that_is_quiet_for_longest_gives_way() {
+        let seats = seats(3, 3, 1);
+        let kept = from(&seats, "192.0.2.1");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let [silent, half] = [(); 2].map(|()| from(&seats, "192.0.2.1"));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let _half = half.requests.open(true, true);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        drop(kept.requests.open(true, false));
+        let _newcomer = from(&seats, "192.0.2.1");
+        assert_eq!([&kept, &silent, &half].map(present), [true, false, true]);
+        let _newcomer = from(&seats, "192.0.2.1");
+        assert_eq!([&kept, &silent, &half].map(present), [true, false, false]);
     }
 
     #[tokio::test]
