@@ -15,7 +15,6 @@ use super::{
     files::delete_torn_snapshots,
     records,
     witness::{self, Witness},
-    witnessed::Witnessed,
     *,
 };
 use crate::{batch::Batch, type_config::Membership};
