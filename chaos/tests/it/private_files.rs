@@ -62,7 +62,7 @@ fn loosen(dir: &Path) -> Result<()> {
 #[test]
 fn every_file_of_every_role_is_its_owners_alone() -> Result<()> {
     let federation =
-        with_open_umask(|| Federation::start(&["--control-nodes", "1", "--regions", "1", "--access-logs"]))?;
+        with_open_umask(|| Federation::start(&["--control-nodes", "1", "--regions", "1", "--access-log"]))?;
     federation.apply("kind: Plan\nname: written\nspec: {}\n")?;
     let seen = check_private(&federation.data_dir())?;
     for role in ["cp-1", "agent-eu-west", "gateway-eu-west"] {
