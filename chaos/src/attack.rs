@@ -17,6 +17,7 @@
 
 mod arena;
 mod body;
+mod halves;
 mod honest;
 mod idle;
 mod names;
@@ -42,6 +43,9 @@ pub use report::{AttackArgs, run};
 pub const ALL: &[Attack] = &[
     idle::CONNECTIONS,
     idle::HALF_HEADS,
+    idle::HANDSHAKES,
+    idle::GATEWAY,
+    halves::ENROL,
     names::ONE_KEY,
     names::SEAT,
     peers::GHOST,

@@ -42,6 +42,44 @@ pub(super) const HALF_HEADS: Attack = Attack {
     beside: None,
 };
 
+/// Connections that never begin their handshake.
+pub(super) const HANDSHAKES: Attack = Attack {
+    name: "silent-handshakes",
+    about: "connections to the operator API and the federation port that never say hello, hundreds a second",
+    node: "cp-1",
+    run: |arena, strength| Box::pin(no_hello(arena, strength)),
+    beside: None,
+};
+
+/// Connections to a gateway's port for clients, silent or with half a head.
+pub(super) const GATEWAY: Attack = Attack {
+    name: "gateway-connections",
+    about: "more silent connections and half heads to a gateway than it has descriptors",
+    node: "gateway-eu-west",
+    run: |arena, strength| Box::pin(at_gateway(arena, strength)),
+    beside: None,
+};
+
+async fn no_hello(arena: Arena, strength: Strength) -> Result<()> {
+    let (api, federation) = (arena.at("cp-1", spec::API)?, arena.at("cp-1", spec::FEDERATION)?);
+    let count = 2 * EACH * strength.scale;
+    tokio::join!(
+        hold(count, strength, move || held(api, None, b"")),
+        hold(count, strength, move || held(federation, None, b"")),
+    );
+    Ok(())
+}
+
+async fn at_gateway(arena: Arena, strength: Strength) -> Result<()> {
+    let address = arena.at("gateway-eu-west", spec::HTTP)?;
+    let count = EACH * strength.scale;
+    tokio::join!(
+        hold(count, strength, move || held(address, None, b"")),
+        hold(count, strength, move || held(address, None, HALF_HEAD)),
+    );
+    Ok(())
+}
+
 async fn silent(arena: Arena, strength: Strength) -> Result<()> {
     let (address, tls) = (arena.at("cp-1", spec::ENROLMENT)?, arena.tls()?);
     hold(EACH * strength.scale, strength, move || held(address, Some(tls.clone()), b"")).await;
