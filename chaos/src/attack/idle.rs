@@ -2,16 +2,17 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use rustls::ClientConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
+    time::timeout,
 };
 
-use super::{Arena, Attack, DESCRIPTORS, Strength, arena::dial};
-use crate::spec;
+use super::{Arena, Attack, DESCRIPTORS, Strength, Using, arena::dial};
+use crate::{World, spec};
 
 /// More connections than the node has descriptors.
 const EACH: usize = DESCRIPTORS as usize + 100;
@@ -57,8 +58,40 @@ pub(super) const GATEWAY: Attack = Attack {
     about: "more silent connections and half heads to a gateway than it has descriptors",
     node: "gateway-eu-west",
     run: |arena, strength| Box::pin(at_gateway(arena, strength)),
-    beside: None,
+    beside: Some(new_clients_are_served),
 };
+
+/// How long a new client of the gateway waits: a call takes milliseconds.
+const NEW_CLIENT_WAITS: Duration = Duration::from_secs(1);
+/// Clients of the gateway that come while it is full, and the time between two.
+const NEW_CLIENTS: usize = 20;
+const BETWEEN_CLIENTS: Duration = Duration::from_millis(100);
+/// For the attacker to fill the gateway.
+const UNTIL_FULL: Duration = Duration::from_secs(2);
+
+/// A client that was not there before the attack is served too.
+fn new_clients_are_served(world: &mut World) -> Using<'_> {
+    Box::pin(async {
+        let address = Arena::of(world)?.at("gateway-eu-west", spec::HTTP)?;
+        tokio::time::sleep(UNTIL_FULL).await;
+        for number in 0..NEW_CLIENTS {
+            let answer = timeout(NEW_CLIENT_WAITS, call(address)).await;
+            let answer = answer.with_context(|| format!("new client {number} was not answered"))??;
+            ensure!(answer.starts_with("HTTP/1.1 200"), "new client {number} was answered {answer:?}");
+            tokio::time::sleep(BETWEEN_CLIENTS).await;
+        }
+        Ok(())
+    })
+}
+
+/// A call on a connection of its own; the answer.
+async fn call(address: SocketAddr) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /honest/item HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
 
 async fn no_hello(arena: Arena, strength: Strength) -> Result<()> {
     let (api, federation) = (arena.at("cp-1", spec::API)?, arena.at("cp-1", spec::FEDERATION)?);
