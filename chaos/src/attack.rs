@@ -20,6 +20,7 @@ mod body;
 mod halves;
 mod honest;
 mod idle;
+mod memory;
 mod names;
 mod peers;
 mod pin;
@@ -35,8 +36,9 @@ use anyhow::{Context, Result, bail, ensure};
 pub use arena::Arena;
 use serde::Serialize;
 
-use crate::{World, WorldOptions};
+use crate::{World, WorldOptions, process::resident_bytes};
 use honest::Honest;
+use memory::Peak;
 pub use report::{AttackArgs, run};
 
 /// Every attack, in the order in which they run.
@@ -57,8 +59,6 @@ pub const ALL: &[Attack] = &[
 /// Descriptors that each attacked node has: the soft limit of most systems, so that an attack of CI's size can reach it.
 pub const DESCRIPTORS: u32 = 1_024;
 
-/// How often a node's memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A node has so long to give memory back.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// Its memory counts as back below this share of what it was when quiet.
@@ -188,8 +188,10 @@ pub async fn measure(
     let honest = Honest::of(world, attack.node)?;
     let quiet = honest.for_some_time(seconds).await?;
     quiet.verdict(&[]).context("honest clients fail without any attack")?;
-    let quiet_bytes = world.process(attack.node)?.resident_bytes()?;
+    let process = world.process(attack.node)?.pid().context("the node runs")?;
+    let quiet_bytes = resident_bytes(process)?;
 
+    let peak = Peak::of(process)?;
     let strength = Strength { scale, until: Instant::now() + seconds };
     let attacker = attacker(attack, Arena::of(world)?, strength, pinned)?;
     let load = honest.start()?;
@@ -203,23 +205,21 @@ pub async fn measure(
     if let Err(error) = beside.await {
         failures.push(format!("beside the attacker: {error:#}"));
     }
-    let mut peak_bytes = 0;
-    while Instant::now() < strength.until {
-        peak_bytes = peak_bytes.max(world.process(attack.node)?.resident_bytes().unwrap_or_default());
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    strength.over().await;
     let attacked = tokio::task::spawn_blocking(|| load.stop()).await??;
     let ended = tokio::task::spawn_blocking(|| attacker.join()).await?;
     if let Err(error) = ended.map_err(|_| anyhow::anyhow!("the attacker panicked"))? {
         failures.push(format!("the attack succeeded: {error:#}"));
     }
+    let peak_bytes = tokio::task::spawn_blocking(|| peak.stop()).await??;
     if let Err(error) = attacked.verdict(&[]) {
         failures.push(error.to_string());
     }
     if let Some(status) = world.process_mut(attack.node)?.ended()? {
         failures.push(format!("the node ended with {status}"));
     }
-    let (after_bytes, after_seconds) = back(world, attack.node, quiet_bytes).await;
+    let (after_bytes, after_seconds) =
+        memory::back(process, quiet_bytes * BACK_PERCENT / 100, BACK_WITHIN).await;
     let (slowest, quiet_p99, attacked_p99) = honest::slowest(&quiet, &attacked);
     Ok(Outcome {
         attack: attack.name,
@@ -255,19 +255,6 @@ fn attacker(
         outcome
     })?;
     Ok(thread)
-}
-
-/// Waits until the node's memory is back, for a minute at most.
-async fn back(world: &World, node: &str, quiet: u64) -> (u64, f64) {
-    let began = Instant::now();
-    loop {
-        let now = world.process(node).and_then(|process| process.resident_bytes()).unwrap_or(u64::MAX);
-        let waited = began.elapsed();
-        if now <= quiet * BACK_PERCENT / 100 || waited > BACK_WITHIN {
-            return (now, (waited.as_secs_f64() * 10.0).round() / 10.0);
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
 }
 
 fn ms(duration: Duration) -> f64 {

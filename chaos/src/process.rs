@@ -121,10 +121,7 @@ impl Process {
 
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> Result<u64> {
-        let status = self.proc_file("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS in kB")?;
-        Ok(kib * 1024)
+        resident_bytes(self.pid().with_context(|| format!("{} does not run", self.launch.name))?)
     }
 
     /// Processor time it has used, user and system.
@@ -232,6 +229,14 @@ pub fn binary() -> Result<PathBuf> {
         Some(path) => Ok(path.clone()),
         None => bail!("no hanse near {}: run `./check build`, or set HANSE_BIN", executable.display()),
     }
+}
+
+/// Resident memory of a process in bytes.
+pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS in kB")?;
+    Ok(kib * 1024)
 }
 
 /// The last part of a file, under its name.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Characters of one text in an answer: a line or two on a screen. Whoever asked has the rest, and nobody else should be sent it:
+/// Characters of one text in an answer: a line or two on a screen. The caller has the rest, and no other reader should be sent it:
 /// a log that keeps refusals would keep megabytes of a stranger's choice.
 pub const MAX_LINE_CHARS: usize = 300;
 /// Ends a text that was cut.

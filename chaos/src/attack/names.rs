@@ -33,7 +33,7 @@ pub(super) const SEAT: Attack = Attack {
     beside: None,
 };
 
-/// Somebody who has a token and a key.
+/// A joiner with a token and a key.
 struct Joiner {
     token: JoinToken,
     key: KeyPair,
@@ -42,7 +42,7 @@ struct Joiner {
 }
 
 impl Joiner {
-    /// Whether the name was given; an error: nobody said.
+    /// Whether the name was given; an error: there was no answer.
     async fn joins_as(&self, name: &str) -> Result<bool> {
         let control_node = (self.role == Role::Server).then(|| ControlNode {
             id: ANY_ID,

@@ -35,7 +35,7 @@ pub enum Fault {
     FreezeLeader,
     /// Any node is frozen for a while.
     FreezeAny,
-    /// Nobody hears the leader and it hears nobody.
+    /// No other node hears the leader, and the leader hears no other node.
     CutLeader,
     /// One node does not hear the leader, who hears it.
     CutOneWay,

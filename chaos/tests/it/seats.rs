@@ -185,7 +185,7 @@ async fn one_key_has_one_name_and_a_revoked_one_none() -> Result<()> {
     fourth.refused(&[], &mint(&first_agent)?, "this key is revoked").await?;
     fourth.set("enrolment", vec![agent.at("enrolment")?])?;
     fourth.refused(&[], &mint(&agent.config)?, "this key is revoked").await?;
-    // Whoever has a key of its own is unaffected.
+    // A gateway with a key of its own is unaffected.
     let honest = gateway("extra-6")?;
     let _honest = honest.start(&mint(&first_agent)?)?;
     until_connected(&client, &honest, true).await?;

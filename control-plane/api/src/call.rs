@@ -115,7 +115,7 @@ impl Call {
         parsed
     }
 
-    /// The changes of the body are replicated: what it said is in nobody's way any more.
+    /// The changes of the body are replicated: what it said takes no other request's place any more.
     pub(crate) fn worked(&mut self) {
         self.working = None;
     }

@@ -93,7 +93,7 @@ pub enum ConvergenceState {
 /// that its time is forgotten, those heard from within a lease of now.
 pub fn convergence(state: &State, fleet: &FleetReport, revision: Revision, now_ms: u64) -> Convergence {
     let made_ms = state.time_of(revision).unwrap_or(now_ms).min(now_ms);
-    // Whoever had a lease when the revision was made stays in its scope, however long ago that is.
+    // A gateway that had a lease when the revision was made stays in its scope, however long ago that is.
     let had_lease =
         |heard_ms_ago: u64| now_ms.saturating_sub(heard_ms_ago) >= made_ms.saturating_sub(LEASE_MS);
     let mut rows: Vec<GatewayConvergence> = gateways(&fleet.agents)

@@ -9,7 +9,7 @@ use prost::Message as _;
 
 use crate::table::{ConnectProfiles, Protocol, RoutingTable, digest, index::ScopeIndex};
 
-/// For whatever must happen soon: far above what a busy machine needs.
+/// For a condition that must hold soon: far above what a busy machine needs.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 /// Waits for a condition, with a bound.

@@ -118,7 +118,7 @@ mod tests {
         check(&[('a', &[0, 30]), ('b', &[31])], 31, None);
         // Each at a publisher of its own, all the time.
         check(&[('a', &[0, 50]), ('b', &[20, 50])], 50, Some(50));
-        // Somebody stopped one of them.
+        // An operator stopped one of them.
         check(&[('a', &[0, 61, 400]), ('b', &[31, 60])], 359, Some(60));
         check(&[('a', &[0, 61, 400]), ('b', &[31, 60])], 360, None);
     }

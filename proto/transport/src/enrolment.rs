@@ -17,7 +17,7 @@ use crate::{
 /// Longest wait for an answer: on a control node it includes a write through the quorum, possibly an election.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest message that enrolment takes from a joiner. A request with the longest names, addresses and key there are has
-/// about 2 KiB; what is announced is reserved before it has come, for callers that nobody knows.
+/// about 2 KiB; what is announced is reserved before it has come, for callers that are not known.
 pub const MAX_ENROLMENT_BYTES: usize = 4 << 10;
 
 /// Why a process could not join.

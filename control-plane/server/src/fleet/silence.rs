@@ -1,4 +1,4 @@
-//! Whether the fleet was fully seen: which control nodes that do not answer may hide what nobody else knows.
+//! Whether the fleet was fully seen: which control nodes that do not answer may hide what no other node knows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,7 +46,7 @@ impl LastAnswers {
     /// answered when they were.
     ///
     /// A node that never answered does: what reports to it is not known. Another one does while there is an agent that has a lease and
-    /// is not seen: the agent may be with the silent node, and have gateways that nobody else knows.
+    /// is not seen: the agent may be with the silent node, and have gateways that no other node knows.
     pub(super) fn hiding(
         &self,
         unanswered: &[String],

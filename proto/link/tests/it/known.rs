@@ -1,4 +1,4 @@
-//! Whoever speaks is known, and says no more than it may.
+//! A peer that speaks is known, and says no more than it may.
 
 use hanse_link::{MAX_REPORT_BYTES, Reason, Replicas};
 use hanse_proto::sync::{

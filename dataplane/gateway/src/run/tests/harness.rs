@@ -51,7 +51,7 @@ impl Admission for Everything {
     }
 }
 
-/// Enrols whoever shows the token, once, and again for the key that it was spent by.
+/// Enrols the caller that shows the token, once, and again for the key that it was spent by.
 struct Desk {
     authority: Authority,
     token: Arc<Mutex<Option<JoinToken>>>,
@@ -225,7 +225,7 @@ pub(super) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Status and body of a GET; status 0: nobody answers.
+/// Status and body of a GET; status 0: no answer.
 pub(super) async fn get(address: &str, path: &str) -> (u16, String) {
     let Ok(mut stream) = TcpStream::connect(address).await else { return (0, String::new()) };
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
