@@ -7,6 +7,7 @@ use hanse_topology::Name;
 use super::{Claim, Lineage, State};
 use crate::{
     Kind, Member, Resource, ResourceKey, Revision, Revocation, Root, RootKey, Spec,
+    member::{Place, place_of},
     spec::{ApiRevisionSpec, ApiSpec, BindingSpec, Digest, EnvironmentSpec, RevisionRef},
 };
 
@@ -53,9 +54,13 @@ impl State {
         self.member_keys.range(first..).take_while(move |(of, _)| *of == key).map(|(_, identity)| &**identity)
     }
 
-    /// The revoked identity that this key is refused with. Looks at every revocation: there are a few thousand at most.
+    /// The revoked agent or control node that this key is refused with. Looks at every revocation: there are a few thousand at
+    /// most. Keys of revoked gateways do not count: they come from what agents report, and one agent's word must not refuse
+    /// another agent.
     pub fn revoked_with(&self, key: &[u8; 32]) -> Option<&str> {
-        let with = |(_, revocation): &(&Arc<str>, &Arc<Revocation>)| revocation.keys.contains(key);
+        let with = |(identity, revocation): &(&Arc<str>, &Arc<Revocation>)| {
+            revocation.keys.contains(key) && !matches!(place_of(identity), Ok(Place::Gateway(_)))
+        };
         let named = self.revocations.iter().find(with).map(|(identity, _)| &**identity);
         named.or_else(|| self.members_with(key).find(|identity| self.is_revoked(identity)))
     }
