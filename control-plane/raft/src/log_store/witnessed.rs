@@ -104,7 +104,14 @@ impl Witnessed {
     pub(super) fn purge(&mut self, upto: LogId) -> Result<(), LogError> {
         self.disk.purge(upto)?;
         if self.disk.summary().purged.map(|purged| purged.index) > self.witness.synced().purged {
-            self.sync()?;
+            // A witness that promises less is no harm, and a purge that fails ends the node: it is synced soon after.
+            if let Err(error) = self.sync() {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the log's witness cannot be written now"
+                );
+                self.behind_since.get_or_insert_with(Instant::now);
+            }
         }
         Ok(())
     }
