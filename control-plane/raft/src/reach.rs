@@ -13,13 +13,13 @@ use crate::type_config::NodeId;
 #[derive(Debug)]
 pub(crate) struct Reach {
     heard: Mutex<HashMap<NodeId, Option<Instant>>>,
-    /// Since when this node listens.
-    since: Instant,
+    /// Since when this node listens to all of them, as a leader does.
+    since: Mutex<Instant>,
 }
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { heard: Mutex::default(), since: Instant::now() }
+        Self { heard: Mutex::default(), since: Mutex::new(Instant::now()) }
     }
 }
 
@@ -46,9 +46,14 @@ impl Reach {
         untried || self.heard_within(id, within)
     }
 
+    /// This node leads from now on. Followers hear each other seldom, so what it heard before says little of silence.
+    pub(crate) fn leads(&self) {
+        *self.since.lock() = Instant::now();
+    }
+
     /// Whether this node has listened for longer than that and not heard this member.
     pub(crate) fn is_gone(&self, id: NodeId, after: Duration) -> bool {
-        self.since.elapsed() > after && !self.heard_within(id, after)
+        self.since.lock().elapsed() > after && !self.heard_within(id, after)
     }
 }
 
@@ -73,6 +78,10 @@ mod tests {
     fn a_member_is_gone_when_it_was_listened_for_in_vain() {
         let (reach, moment) = (Reach::default(), Duration::from_millis(20));
         assert!(!reach.is_gone(2, Duration::from_secs(600)), "this node has only begun to listen");
+        std::thread::sleep(moment * 2);
+        assert!(reach.is_gone(2, moment));
+        reach.leads();
+        assert!(!reach.is_gone(2, moment), "a new leader listens first");
         std::thread::sleep(moment * 2);
         assert!(reach.is_gone(2, moment));
         reach.heard(2);

@@ -210,9 +210,14 @@ impl RaftGroup {
 
     /// Members of the same name and another id.
     pub(super) fn namesakes(&self, node: &ControlNode) -> BTreeSet<NodeId> {
+        self.others(node.id, |name| name == node.name)
+    }
+
+    /// The members of such a name, but for the one with this id.
+    pub(super) fn others(&self, id: NodeId, is_named: impl Fn(&str) -> bool) -> BTreeSet<NodeId> {
         let metrics = self.member.metrics();
         let members = metrics.membership_config.membership().nodes();
-        members.filter(|(id, known)| **id != node.id && known.name == node.name).map(|(id, _)| *id).collect()
+        members.filter(|(other, known)| **other != id && is_named(&known.name)).map(|(id, _)| *id).collect()
     }
 
     /// The voters that there should be, and whether they are.

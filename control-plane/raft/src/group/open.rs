@@ -83,7 +83,7 @@ impl RaftGroup {
             }
         };
 
-        handle.spawn(observe(raft.clone(), contact.clone(), metrics.clone()));
+        handle.spawn(observe(raft.clone(), contact.clone(), reach.clone(), metrics.clone()));
         handle.spawn(follow(applied.clone(), contact.clone()));
         let changing_membership = Arc::new(tokio::sync::Mutex::default());
         handle.spawn(finish_changes(raft.clone(), changing_membership.clone()));
@@ -186,14 +186,19 @@ fn open_snapshots(
 }
 
 /// Notes what openraft reports.
-async fn observe(raft: Raft, contact: Arc<Contact>, metrics: Metrics) {
+async fn observe(raft: Raft, contact: Arc<Contact>, reach: Arc<Reach>, metrics: Metrics) {
     let mut reports: watch::Receiver<_> = raft.metrics();
     drop(raft);
+    let mut led = false;
     loop {
         {
             let report = reports.borrow_and_update();
             let leads = report.state == ServerState::Leader;
             metrics.role(report.current_term, leads);
+            if leads && !led {
+                reach.leads();
+            }
+            led = leads;
             if let (true, Some(age)) = (leads, report.millis_since_quorum_ack) {
                 let age = Duration::from_millis(age);
                 contact.confirm(age);

@@ -22,12 +22,7 @@ impl RaftGroup {
         let CommandBody::UseJoinToken { joiner, seat: Some(seat), .. } = &mut command.body else {
             return Ok(());
         };
-        let metrics = self.member.metrics();
-        let members = metrics.membership_config.membership().nodes();
-        let others: Vec<NodeId> = members
-            .filter(|(id, node)| **id != seat.node_id && server_identity(&node.name) == *joiner)
-            .map(|(id, _)| *id)
-            .collect();
+        let others = self.others(seat.node_id, |name| server_identity(name) == *joiner);
         if others.contains(&self.member.id) {
             return Err(name_of_the_leader(&self.member.name));
         }
@@ -72,8 +67,8 @@ impl RaftGroup {
                 }
                 refused(
                     format!("the control node that had the name {} before runs", node.name),
-                    "stop the old node, wait ten seconds, and start this one again; or, if it cannot be stopped, join \
-                     with a token made with --force",
+                    "stop the old node, wait a moment (it counts as gone once it was silent for some seconds), and start this one \
+                     again; or, if it cannot be stopped, join with a token made with --force",
                 )
             }
             Some(_) | None => refused(

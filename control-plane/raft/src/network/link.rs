@@ -153,6 +153,7 @@ impl RaftNetwork<TypeConfig> for Link {
             target: self.target,
         };
         let response = client.request_vote(message).await.map_err(|e| unreachable(&e))?.into_inner();
+        self.network.reach.heard(self.target);
         Ok(VoteResponse {
             vote: wire::required_vote(response.vote).map_err(|e| NetworkError::new(&e))?,
             vote_granted: response.granted,
