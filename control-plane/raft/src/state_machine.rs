@@ -190,9 +190,9 @@ where
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
     loop {
         let error = match blocking(work()).await {
-            // A panic would come again.
-            done @ (Ok(_) | Err(SnapshotError::Interrupted(_))) => return done,
-            Err(error) => error,
+            Err(error @ SnapshotError::Io(_)) => error,
+            // A panic, or a snapshot that cannot be read, would come again.
+            done => return done,
         };
         metrics.snapshot_failed();
         tracing::error!(

@@ -7,8 +7,11 @@ use hanse_proto::raft::{
     ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response, peer_server,
     propose_response, read_index_response,
 };
-use hanse_state::{Command, Problem, ProblemName};
-use hanse_transport::Peer;
+use hanse_state::{
+    Command, Problem, ProblemName, State,
+    port::{Consistency, Replicated as _},
+};
+use hanse_transport::{Identity, Peer, PeerKeys};
 use prost::Message as _;
 use tokio::time::Instant;
 use tokio_stream::Iter;
@@ -92,7 +95,11 @@ impl peer_server::Peer for PeerService {
     type ReportsStream = Iter<vec::IntoIter<Result<ReportsResponse, Status>>>;
 
     async fn reports(&self, _: Request<ReportsRequest>) -> Result<Response<Self::ReportsStream>, Status> {
-        let parts: Vec<_> = in_parts((self.reports)()).into_iter().map(Ok).collect();
+        // Megabytes are copied: not on the threads that heartbeats need.
+        let hook = self.reports.clone();
+        let parts =
+            tokio::task::spawn_blocking(move || in_parts(hook()).into_iter().map(Ok).collect::<Vec<_>>());
+        let parts = parts.await.map_err(|_| Status::unavailable("the reports cannot be gathered now"))?;
         Ok(Response::new(tokio_stream::iter(parts)))
     }
 
@@ -100,13 +107,21 @@ impl peer_server::Peer for PeerService {
         &self,
         request: Request<AddVoterRequest>,
     ) -> Result<Response<AddVoterResponse>, Status> {
-        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.identity.clone());
+        let peer = request.extensions().get::<Peer>().cloned();
         let node = request.into_inner().node.ok_or_else(|| Status::invalid_argument("there is no node"))?;
-        if peer.is_none_or(|peer| peer.name.as_str() != node.name) {
+        let Some((identity, keys)) = peer.and_then(|peer| Some((peer.identity?, peer.keys?))) else {
+            return Err(Status::unauthenticated(NO_CERTIFICATE));
+        };
+        if identity.name.as_str() != node.name {
             return Err(Status::permission_denied("a control node asks for a place under its own name only"));
         }
         let change = if self.group.member().leader() == Leader::Here {
-            self.group.add_voter_here(node, Instant::now() + ADD_WITHIN).await
+            // A leader that has just been elected may not have applied yet what admitted the node.
+            match self.group.read(Consistency::Linearizable).await {
+                Ok(state) if !is_known_key(&state, &identity, &keys) => Change::Refused(replaced(&identity)),
+                Ok(_) => self.group.add_voter_here(node, Instant::now() + ADD_WITHIN).await,
+                Err(problem) => Change::Refused(problem),
+            }
         } else {
             Change::NotLeader
         };
@@ -117,6 +132,20 @@ impl peer_server::Peer for PeerService {
         };
         Ok(Response::new(AddVoterResponse { result: Some(result) }))
     }
+}
+
+/// What a caller without a certificate is told.
+const NO_CERTIFICATE: &str = "a control node shows its certificate";
+
+/// Whether a control node has the key that its name is on record with, or has none on record. One that was replaced has another,
+/// and must not move the place of the node that has the name now.
+fn is_known_key(state: &State, identity: &Identity, keys: &PeerKeys) -> bool {
+    state.member(&identity.to_string()).is_none_or(|member| member.key_digest == keys.issuer_digest())
+}
+
+fn replaced(identity: &Identity) -> Problem {
+    let detail = format!("{identity} has another key now: the control node of that name was replaced");
+    Problem::new(ProblemName::Conflict, detail).remedy("join again, under a name of its own")
 }
 
 /// The same in parts, of which there is at least one.

@@ -1,9 +1,10 @@
 //! Control-plane nodes as a test runs them: a replica and its listener.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -18,8 +19,8 @@ use hanse_state::{
 };
 use hanse_topology::Name;
 use hanse_transport::{
-    Alpn, Authority, Bounds, Clients, Expect, Identity, Listener, ListenerMetrics, LiveCredentials, Role,
-    ShutdownTrigger, client_tls, install_crypto_provider, server_tls,
+    Alpn, Authority, Bounds, Clients, Credentials, Expect, Identity, Listener, ListenerMetrics,
+    LiveCredentials, Role, ShutdownTrigger, client_tls, install_crypto_provider, key_digest, server_tls,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, time::sleep};
@@ -50,7 +51,7 @@ pub(crate) enum Admit {
 
 /// What the nodes of a test have in common.
 pub(crate) struct World {
-    authority: Authority,
+    authorities: Arc<Authorities>,
     dir: TempDir,
     pub(crate) compaction: Compaction,
     /// What each connection to a node carries a second; `None`: what the loopback does.
@@ -61,17 +62,31 @@ pub(crate) struct World {
 pub(crate) struct TestNode {
     pub(crate) group: Arc<RaftGroup>,
     pub(crate) description: ControlNode,
+    authorities: Arc<Authorities>,
     stop: ShutdownTrigger,
     served: tokio::task::JoinHandle<()>,
+}
+
+/// Each node has a control intermediate of its own, by its id: the key it goes by.
+struct Authorities {
+    root: Authority,
+    of: Mutex<BTreeMap<u64, Authority>>,
+}
+
+impl Authorities {
+    fn issue(&self, id: u64, identity: &Identity) -> Credentials {
+        let mut of = self.of.lock().unwrap();
+        let own = of.entry(id).or_insert_with(|| self.root.new_control_intermediate(&identity.name).unwrap());
+        own.issue_credentials(identity, &[]).unwrap()
+    }
 }
 
 impl World {
     pub(crate) fn new() -> Self {
         install_crypto_provider();
         let root = Authority::new_root().unwrap();
-        let authority = root.new_control_intermediate(&name("cp-1")).unwrap();
         Self {
-            authority,
+            authorities: Arc::new(Authorities { root, of: Mutex::default() }),
             dir: tempfile::tempdir().unwrap(),
             compaction: Compaction::default(),
             bytes_per_second: None,
@@ -99,8 +114,9 @@ impl World {
             address = slow_road::to(address, bytes_per_second).await;
         }
         let identity = Identity { name: name(as_name), role: Role::Server, region: None };
-        let credentials = LiveCredentials::new(self.authority.issue_credentials(&identity, &[]).unwrap());
-        let trust = self.authority.trust_anchor().unwrap();
+        let credentials = self.authorities.issue(id, &identity);
+        let trust = self.authorities.root.trust_anchor().unwrap();
+        let credentials = LiveCredentials::new(credentials);
         let expect = Expect { roles: vec![Role::Server], region: None };
         let outgoing = client_tls(Some(&credentials), &trust, expect).unwrap();
         let incoming = server_tls(
@@ -126,7 +142,8 @@ impl World {
         let listener = Listener::new("raft", tcp, Bounds::of_raft(128, &[]), &ListenerMetrics::default());
         let routes = Routes::new(raft).add_service(peer);
         let served = group.handle().spawn(listener.with_tls(incoming).serve_grpc(routes, shutdown));
-        TestNode { group, description, stop, served }
+        let authorities = self.authorities.clone();
+        TestNode { group, description, authorities, stop, served }
     }
 
     /// Starts nodes 1 to 3, all of them voters; 1 leads.
@@ -147,7 +164,7 @@ impl World {
 impl TestNode {
     /// Stops it, as a process that gets a signal would: connections break, files are closed.
     pub(crate) async fn stop(self) -> ControlNode {
-        let Self { group, description, stop, served } = self;
+        let Self { group, description, stop, served, .. } = self;
         drop(stop);
         served.abort();
         let _ = served.await;
@@ -183,8 +200,8 @@ impl TestNode {
         let key = ResourceKey::global(Kind::JoinToken, token.clone());
         let action = Action::Put { labels: Default::default(), spec: spec.into() };
         self.write(CommandBody::Apply(vec![Change { key, action, if_revision: None }])).await.unwrap();
-        let mut key_digest = [0; 32];
-        key_digest[..8].copy_from_slice(&node_id.to_be_bytes());
+        let identity = Identity { name: name(as_name), role: Role::Server, region: None };
+        let key_digest = key_digest(&self.authorities.issue(node_id, &identity).chain()[1]).unwrap();
         let spend = CommandBody::UseJoinToken {
             token,
             secret_digest: digest.0,
