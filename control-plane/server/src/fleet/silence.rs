@@ -37,9 +37,12 @@ struct Answer {
 }
 
 impl LastAnswers {
-    /// Notes what a node said at that time. Bounded by the nodes and the agents that there ever were.
+    /// Notes what a node said at that time, unless it has said something since: gatherings may overlap. Bounded by the nodes
+    /// and the agents that there ever were.
     pub(super) fn note(&mut self, node: &str, at: Instant, agents: BTreeMap<AgentKey, Word>) {
-        self.0.insert(node.to_owned(), Answer { at, agents });
+        if self.0.get(node).is_none_or(|answer| answer.at <= at) {
+            self.0.insert(node.to_owned(), Answer { at, agents });
+        }
     }
 
     /// Those of the nodes that were asked in vain, as of `now`, which keep the fleet from being fully seen. `answered` are those that
