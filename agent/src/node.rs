@@ -113,9 +113,9 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         handle.freshness,
         subscribers,
         name,
+        MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
-    )
-    .max_decoding_message_size(MAX_GATEWAY_MESSAGE_BYTES);
+    );
     // A certificate of another region is of no use at either port.
     let (roles, region) = (vec![Role::Gateway], Some(config.region.clone()));
     let clients = Clients::Mutual { trust: trust.clone(), roles: roles.clone(), region: region.clone() };

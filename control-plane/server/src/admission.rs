@@ -127,6 +127,11 @@ impl Admission for AgentAdmission {
         Ok(Offer { scopes, as_of })
     }
 
+    /// Only known agents have anything to ask of a control node.
+    fn may_call(&self, peer: &Identity, keys: &PeerKeys) -> Result<(), Unknown> {
+        self.offer_to(peer, keys).map(drop)
+    }
+
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
         revocations::told_to(&self.replicated.current(), peer)
     }

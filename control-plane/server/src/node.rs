@@ -6,7 +6,9 @@ use std::{
 };
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
-use hanse_link::{Freshness, Persistence, Subscribers, publisher_service, trust_status};
+use hanse_link::{
+    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Subscribers, publisher_service, trust_status,
+};
 use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
@@ -194,6 +196,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         fresh,
         subscribers.clone(),
         config.name.to_string(),
+        MAX_AGENT_MESSAGE_BYTES,
         shutdown.clone(),
     );
     let tls = server_tls(&live, mutual(&trust, Role::Agent), Alpn::Http2)?;

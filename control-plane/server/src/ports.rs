@@ -42,7 +42,8 @@ impl Ports {
         let federation = share_of(descriptors, reserve + api + enrolment, 100, LEAST, FEDERATION_MOST);
         Self {
             api: Bounds::of_api(api),
-            federation: Bounds::of_federation(federation),
+            // An agent could certify any number of names of its region.
+            federation: Bounds { by_authority: true, ..Bounds::of_federation(federation) },
             raft: Bounds::of_raft(RAFT, RAFT_STREAMS),
             enrolment: Bounds::of_enrolment(enrolment),
             admin: Bounds::of_admin(ADMIN),

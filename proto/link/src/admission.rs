@@ -30,6 +30,12 @@ pub trait Admission: Send + Sync {
     /// it joined with, for a name belongs to one key: its stream ends, and nothing that it says counts.
     fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Unknown>;
 
+    /// Whether `peer` may call at all; asked before anything of a call is read. As a rule the call itself decides.
+    fn may_call(&self, peer: &Identity, keys: &PeerKeys) -> Result<(), Unknown> {
+        let _ = (peer, keys);
+        Ok(())
+    }
+
     /// Who is refused, as far as it concerns `peer`. `None`: nothing is said of it, as by those who do not know.
     fn revoked_for(&self, peer: &Identity) -> Option<Revoked> {
         let _ = peer;

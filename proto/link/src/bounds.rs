@@ -11,14 +11,21 @@ use prost::Message as _;
 pub const MAX_REPORT_BYTES: usize = 4 << 20;
 /// The most gateways that a Report may name. A control node remembers each for an hour.
 pub const MAX_REPORTED: usize = 10_000;
+/// The most scopes that all gateways of a report may stand in, and the most names in quarantine: four environments and one name
+/// for each gateway. Empty ones take two octets and a hundred times that in memory.
+const MAX_SCOPES: usize = 4 * MAX_REPORTED;
+/// See [`MAX_SCOPES`].
+const MAX_NAMED: usize = 4 * MAX_REPORTED;
+/// The most gateways that a report may name as missing, or as revoked with their keys.
+const MAX_MISSING: usize = 256;
 /// Kept free in a report for what an agent adds to its gateways: names of missing ones (17 KB), of revoked ones with their
 /// keys (26 KB), its own roots.
 const RESERVED_BYTES: usize = 64 << 10;
 /// What an entry of a report takes beside itself: a tag and a length, and the key that the agent adds to it.
 const ENTRY_BYTES: usize = 48;
 
-/// The largest message that a publisher takes from a subscriber: a Report with its envelope.
-pub(crate) const MAX_SUBSCRIBER_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
+/// The largest message that a control node takes from an agent: a Report with its envelope.
+pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
 /// The largest message that an agent takes from a gateway: an Ack that names 64 resources of a scope at 2 KiB each and tells of
 /// 8,192 more by digest.
 pub const MAX_GATEWAY_MESSAGE_BYTES: usize = 256 << 10;
@@ -31,20 +38,29 @@ const KEY_BYTES: usize = 32;
 /// A report that is larger than it may be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the report has {bytes} bytes and names {subscribers} gateways; at most {MAX_REPORT_BYTES} bytes and {MAX_REPORTED} gateways are \
-     taken: give the region another agent"
+    "the report has {bytes} bytes and names {subscribers} gateways in {scopes} scopes with {named} resources; at most \
+     {MAX_REPORT_BYTES} bytes and {MAX_REPORTED} gateways in {MAX_SCOPES} scopes with {MAX_NAMED} resources are taken: give the \
+     region another agent"
 )]
 pub(crate) struct ReportTooLarge {
     bytes: usize,
     subscribers: usize,
+    scopes: usize,
+    named: usize,
 }
 
-/// The report as it may be kept and passed on. What is said of roots and is no key is left out.
+/// The report as it may be kept and passed on. What is said of roots and is no key is left out; so are more missing gateways than an
+/// agent names.
 pub(crate) fn accepted(mut report: Report) -> Result<Report, ReportTooLarge> {
     let (bytes, subscribers) = (report.encoded_len(), report.subscribers.len());
-    if bytes > MAX_REPORT_BYTES || subscribers > MAX_REPORTED {
-        return Err(ReportTooLarge { bytes, subscribers });
+    let all_scopes = || report.subscribers.iter().flat_map(|subscriber| &subscriber.scopes);
+    let scopes = all_scopes().count();
+    let named = all_scopes().map(|scope| scope.quarantined.len()).sum();
+    if bytes > MAX_REPORT_BYTES || subscribers > MAX_REPORTED || scopes > MAX_SCOPES || named > MAX_NAMED {
+        return Err(ReportTooLarge { bytes, subscribers, scopes, named });
     }
+    report.unheard.truncate(MAX_MISSING);
+    report.revoked_gateways.truncate(MAX_MISSING);
     let said = report.subscribers.iter_mut().map(|subscriber| &mut subscriber.trust);
     said.chain([&mut report.trust]).flatten().for_each(bound_trust);
     Ok(report)
@@ -82,6 +98,8 @@ pub(crate) fn report_on(subscribers: Vec<(Instant, SubscriberStatus)>) -> Report
 mod tests {
     use std::time::Duration;
 
+    use hanse_proto::sync::ScopeStatus;
+
     use super::*;
 
     fn named(name: String) -> SubscriberStatus {
@@ -109,9 +127,26 @@ mod tests {
         let of = |subscribers: Vec<SubscriberStatus>| Report { subscribers, ..Report::default() };
         let heavy = of(vec![named("x".repeat(MAX_REPORT_BYTES))]);
         let refused = accepted(heavy).unwrap_err().to_string();
-        assert!(refused.contains("at most 4194304 bytes and 10000 gateways"), "{refused}");
+        assert!(refused.contains("at most 4194304 bytes and 10000 gateways in"), "{refused}");
         accepted(of(vec![named("x".repeat(MAX_REPORT_BYTES - 100))])).unwrap();
         accepted(of(vec![named(String::new()); MAX_REPORTED + 1])).unwrap_err();
+    }
+
+    #[test]
+    fn what_is_small_on_the_wire_and_large_in_memory_is_refused() {
+        let scopes = |count| vec![ScopeStatus::default(); count];
+        let of = |scopes| Report {
+            subscribers: vec![SubscriberStatus { scopes, ..Default::default() }],
+            ..Report::default()
+        };
+        accepted(of(scopes(MAX_SCOPES))).unwrap();
+        let refused = accepted(of(scopes(MAX_SCOPES + 1))).unwrap_err().to_string();
+        assert!(refused.contains("in 40001 scopes"), "{refused}");
+        let named =
+            ScopeStatus { quarantined: vec![Default::default(); MAX_NAMED + 1], ..Default::default() };
+        accepted(of(vec![named])).unwrap_err();
+        let missing = Report { unheard: vec!["g".into(); 100_000], ..Report::default() };
+        assert_eq!(accepted(missing).unwrap().unheard.len(), MAX_MISSING);
     }
 
     #[test]

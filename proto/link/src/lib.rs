@@ -22,7 +22,7 @@ mod subscribers;
 mod trust_status;
 
 pub use admission::{Admission, Offer, Unknown};
-pub use bounds::{MAX_GATEWAY_MESSAGE_BYTES, MAX_REPORT_BYTES, MAX_REPORTED};
+pub use bounds::{MAX_AGENT_MESSAGE_BYTES, MAX_GATEWAY_MESSAGE_BYTES, MAX_REPORT_BYTES, MAX_REPORTED};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
     BootId, Boots, Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing,
@@ -32,7 +32,7 @@ pub use kept_roots::KeptRoots;
 pub use kept_trust::KeptTrust;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
-pub use publisher::{PublisherService, publisher_service};
+pub use publisher::{Doorkeeper, PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use revoked_watch::watch_revoked;
 pub use subscriber::{

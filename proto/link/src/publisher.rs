@@ -12,10 +12,13 @@ use hanse_sync::Freshness;
 use hanse_transport::{Identity, Peer, PeerKeys, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{
+    Request, Response, Status, Streaming,
+    service::{Interceptor, interceptor::InterceptedService},
+};
 use tracing::{Instrument as _, debug, info_span};
 
-use crate::{Admission, Offer, Reason, Replicas, Subscribers, bounds::MAX_SUBSCRIBER_MESSAGE_BYTES};
+use crate::{Admission, Offer, Reason, Replicas, Subscribers, Unknown};
 use stream::Stream;
 
 /// Messages that wait for the connection, at most a chunk each. Few: what waits here is no longer coalesced, and more
@@ -41,17 +44,32 @@ impl fmt::Debug for PublisherService {
 
 /// Serves `replicas` to those whom `admission` knows, and notes in `subscribers` what they say; nothing is read of a peer that is
 /// not known. Streams end at `shutdown`. The caller is who its client certificate says: serve this behind
-/// [`Listener`](hanse_transport::Listener) with mutual TLS.
+/// [`Listener`](hanse_transport::Listener) with mutual TLS. No message of a subscriber may be larger than `max_message_bytes`.
 pub fn publisher_service(
     replicas: Replicas,
     admission: Arc<dyn Admission>,
     freshness: watch::Receiver<Freshness>,
     subscribers: Subscribers,
     name: String,
+    max_message_bytes: usize,
     shutdown: Shutdown,
-) -> SyncServer<PublisherService> {
+) -> InterceptedService<SyncServer<PublisherService>, Doorkeeper> {
     let service = PublisherService { replicas, admission, freshness, subscribers, name, shutdown };
-    SyncServer::new(service).max_decoding_message_size(MAX_SUBSCRIBER_MESSAGE_BYTES)
+    let doorkeeper = Doorkeeper(service.clone());
+    let server = SyncServer::new(service).max_decoding_message_size(max_message_bytes);
+    InterceptedService::new(server, doorkeeper)
+}
+
+/// Asks admission before anything of a call is read.
+#[derive(Debug, Clone)]
+pub struct Doorkeeper(PublisherService);
+
+impl Interceptor for Doorkeeper {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let Caller { identity, keys, .. } = caller(&request)?;
+        self.0.admission.may_call(&identity, &keys).map_err(|unknown| self.0.unknown(&identity, unknown))?;
+        Ok(request)
+    }
 }
 
 #[tonic::async_trait]
@@ -87,11 +105,13 @@ impl SyncService for PublisherService {
 impl PublisherService {
     /// What the peer is offered. One that is not known is told to try again: this node may not have heard yet that it joined.
     fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Status> {
-        self.admission.offer_to(peer, keys).map_err(|unknown| {
-            debug!(%peer, why = unknown.why, "refused");
-            self.refused("unknown");
-            Status::unavailable(unknown.why)
-        })
+        self.admission.offer_to(peer, keys).map_err(|unknown| self.unknown(peer, unknown))
+    }
+
+    fn unknown(&self, peer: &Identity, Unknown { why }: Unknown) -> Status {
+        debug!(%peer, why, "refused");
+        self.refused("unknown");
+        Status::unavailable(why)
     }
 
     /// Counts a stream that was refused or ended.

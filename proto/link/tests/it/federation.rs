@@ -9,8 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::{
-    Admission, EffectiveSource, Freshness, Lineage, Offer, Position, Replicas, ReportSource, Revoked,
-    SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
+    Admission, EffectiveSource, Freshness, Lineage, MAX_AGENT_MESSAGE_BYTES, Offer, Position, Replicas,
+    ReportSource, Revoked, SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted,
+    publisher_service,
 };
 use hanse_topology::{Name, ScopeId};
 use hanse_transport::{
@@ -112,6 +113,7 @@ impl Federation {
             publisher.freshness.clone(),
             publisher.subscribers.clone(),
             publisher.identity.to_string(),
+            MAX_AGENT_MESSAGE_BYTES,
             shutdown.clone(),
         );
         let listener =
@@ -206,6 +208,7 @@ pub(crate) fn always(quorum: bool) -> watch::Receiver<Freshness> {
 pub(crate) struct Offers {
     /// All are known but these.
     unknown: watch::Sender<BTreeSet<Identity>>,
+    barred: watch::Sender<BTreeSet<Identity>>,
     offered: watch::Sender<(Vec<ScopeId>, Option<Position>)>,
     revoked: watch::Sender<Option<Revoked>>,
     changed: watch::Sender<u64>,
@@ -214,8 +217,8 @@ pub(crate) struct Offers {
 impl Offers {
     fn new() -> Self {
         let offered = watch::Sender::new((vec![scope()], None));
-        let (unknown, revoked, changed) = Default::default();
-        Self { unknown, offered, revoked, changed }
+        let (unknown, barred, revoked, changed) = Default::default();
+        Self { unknown, barred, offered, revoked, changed }
     }
 
     pub(crate) fn offer(&self, scopes: Vec<ScopeId>, as_of: Option<Position>) {
@@ -229,6 +232,11 @@ impl Offers {
         self.changed.send_modify(|version| *version += 1);
     }
 
+    /// Does not let these call from now on.
+    pub(crate) fn may_not_call(&self, barred: &[&Identity]) {
+        self.barred.send_replace(barred.iter().map(|identity| (*identity).clone()).collect());
+    }
+
     pub(crate) fn revoke(&self, revision: u64, identities: &[&Identity]) {
         let identities = identities.iter().map(|identity| identity.to_string()).collect();
         let (authorities, gateway_keys) = (Vec::new(), Vec::new());
@@ -239,6 +247,13 @@ impl Offers {
 }
 
 impl Admission for Offers {
+    fn may_call(&self, peer: &Identity, _keys: &PeerKeys) -> Result<(), Unknown> {
+        match self.barred.borrow().contains(peer) {
+            true => Err(Unknown { why: format!("{peer} may not call") }),
+            false => Ok(()),
+        }
+    }
+
     fn offer_to(&self, peer: &Identity, _keys: &PeerKeys) -> Result<Offer, Unknown> {
         if self.unknown.borrow().contains(peer) {
             return Err(Unknown { why: format!("{peer} is not known here") });

@@ -2,7 +2,8 @@
 
 use hanse_link::{MAX_REPORT_BYTES, Reason, Replicas};
 use hanse_proto::sync::{
-    Introduction, Report, SubscriberStatus, subscriber_message::Body, sync_client::SyncClient,
+    Introduction, Report, SubscriberStatus, WatchRevokedRequest, subscriber_message::Body,
+    sync_client::SyncClient,
 };
 use hanse_transport::connect;
 use tokio::sync::mpsc;
@@ -56,6 +57,22 @@ async fn one_that_is_not_known_is_told_to_try_again_and_counts_for_nothing() {
     assert_eq!(revision(&held), None);
     control.admission.does_not_know(&[]);
     eventually("it is served", || revision(&held) == Some(1)).await;
+}
+
+/// What a control node says: there is nothing that one it does not know may ask.
+#[tokio::test]
+async fn one_that_may_not_call_is_refused_before_its_message_is_read() {
+    let federation = Federation::new();
+    let control = Publisher::new(server("cp-1"));
+    control.admission.may_not_call(&[&agent("ghost")]);
+    let serving = federation.serve(&control, None).await;
+    let watch = async |name: &str| {
+        let channel = connect(&serving.address.to_string(), federation.client(&agent(name))).await.unwrap();
+        SyncClient::new(channel).watch_revoked(WatchRevokedRequest {}).await.map(drop)
+    };
+    assert_eq!(watch("ghost").await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(refused(&control, "unknown"), 1);
+    watch("agent-1").await.unwrap();
 }
 
 #[tokio::test]

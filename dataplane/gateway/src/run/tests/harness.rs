@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Mutex, time::Instant};
 
-use hanse_link::{Admission, Freshness, Lineage, Offer, Position, Subscribers, Unknown, publisher_service};
+use hanse_link::{
+    Admission, Freshness, Lineage, MAX_GATEWAY_MESSAGE_BYTES, Offer, Position, Subscribers, Unknown,
+    publisher_service,
+};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},
@@ -126,6 +129,7 @@ impl Agent {
             fresh,
             subscribers.clone(),
             "agent-1".to_owned(),
+            MAX_GATEWAY_MESSAGE_BYTES,
             shutdown.clone(),
         );
         let addresses = (federation.local_addr().unwrap(), enrolment.local_addr().unwrap());
