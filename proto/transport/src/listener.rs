@@ -203,8 +203,8 @@ impl Port {
             Err(why) => return self.refused(why, address).await,
         };
         let peer = connection.peer().clone();
-        if let Some(identity) = &peer.identity {
-            match seat.identify(identity) {
+        if let Some(holder) = holder(&peer, self.bounds.by_authority) {
+            match seat.identify(&holder) {
                 Ok(false) => {}
                 Ok(true) => self.metrics.ended(Ended::PeerFull),
                 Err(seats::NoPlace) => {
@@ -327,6 +327,15 @@ fn prepare(stream: &TcpStream) {
         .with_interval(TCP_KEEPALIVE_INTERVAL)
         .with_retries(TCP_KEEPALIVE_RETRIES);
     let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Whose connection it is; `None` where the peer showed no certificate.
+fn holder(peer: &Peer, by_authority: bool) -> Option<seats::Holder> {
+    let identity = peer.identity.as_ref()?;
+    Some(match &peer.keys {
+        Some(keys) if by_authority => seats::Holder::Authority(keys.issuer_digest()),
+        _ => seats::Holder::Identity(identity.clone()),
+    })
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ impl Body for Arriving {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.request.arrives();
         if frame.is_none() || self.body.is_end_stream() {
             self.request.received();
         }

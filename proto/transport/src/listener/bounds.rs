@@ -56,6 +56,8 @@ pub struct Bounds {
     pub unauthenticated: usize,
     /// Of them, those of one authenticated identity.
     pub per_identity: usize,
+    /// Whether `per_identity` counts the connections under one authority: where each peer has an authority of its own.
+    pub by_authority: bool,
     /// From the accept to the head of the first request.
     pub first_request: Duration,
     /// Without a request.
@@ -85,6 +87,7 @@ impl Bounds {
             connections,
             unauthenticated: HANDSHAKES.min(connections / 4).max(1),
             per_identity: PER_IDENTITY,
+            by_authority: false,
             first_request: FIRST_REQUEST_OF_PEERS,
             idle: IDLE_OF_PEERS,
             // Streams are answered at once; what follows is not bounded by it.
@@ -121,6 +124,7 @@ impl Bounds {
             connections,
             unauthenticated: connections,
             per_identity: PER_IDENTITY,
+            by_authority: false,
             first_request: FIRST_REQUEST,
             idle: IDLE,
             // A write through the quorum, possibly after an election: clients wait 15 s.

@@ -157,6 +157,11 @@ impl OpenRequest {
         }
     }
 
+    /// A part of the body has come.
+    pub(super) fn arrives(&self) {
+        self.requests.state.lock().quiet_since = Instant::now();
+    }
+
     /// All of the body has come, or the service wants no more of it.
     pub(super) fn received(&self) {
         self.turn(|turn| if turn == Turn::Sending { Turn::Ours } else { turn });

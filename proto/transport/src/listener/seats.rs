@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::requests::Requests;
-use crate::Identity;
+use crate::{Identity, KeyDigest};
 
 /// How many connections may be on their way out while others have their places already: descriptors of the reserve.
 const LEAVING: usize = 32;
@@ -47,14 +47,23 @@ struct Table {
     /// Those without an identity, oldest first.
     unauthenticated: BTreeSet<u64>,
     /// The others, oldest first.
-    by_identity: BTreeMap<Identity, BTreeSet<u64>>,
+    by_holder: BTreeMap<Holder, BTreeSet<u64>>,
 }
 
 #[derive(Debug)]
 struct Row {
     source: IpAddr,
-    identity: Option<Identity>,
+    holder: Option<Holder>,
     requests: Arc<Requests>,
+}
+
+/// Whose connections are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// Those of one name.
+    Identity(Identity),
+    /// Those under one authority: where each peer has an authority of its own, which could certify any number of names.
+    Authority(KeyDigest),
 }
 
 /// One connection's place. Free again when dropped.
@@ -92,7 +101,7 @@ impl Seats {
         }
         table.next += 1;
         let (number, requests) = (table.next, Requests::new());
-        let row = Row { source: source(address), identity: None, requests: requests.clone() };
+        let row = Row { source: source(address), holder: None, requests: requests.clone() };
         table.rows.insert(number, row);
         table.unauthenticated.insert(number);
         drop(table);
@@ -133,13 +142,13 @@ impl Table {
 
     fn remove(&mut self, number: u64) -> Option<Row> {
         let row = self.rows.remove(&number)?;
-        match &row.identity {
+        match &row.holder {
             None => drop(self.unauthenticated.remove(&number)),
-            Some(identity) => {
-                if let Some(numbers) = self.by_identity.get_mut(identity) {
+            Some(holder) => {
+                if let Some(numbers) = self.by_holder.get_mut(holder) {
                     numbers.remove(&number);
                     if numbers.is_empty() {
-                        self.by_identity.remove(identity);
+                        self.by_holder.remove(holder);
                     }
                 }
             }
@@ -149,26 +158,29 @@ impl Table {
 }
 
 impl Seat {
-    /// Who the connection belongs to. A peer that has too many loses its oldest without a request in flight, else this one.
+    /// Who the connection belongs to. A peer that has too many loses the one without a request in flight that has been quiet for longest, else this
+    /// one.
     /// Returns whether one was closed.
-    pub(super) fn identify(&self, identity: &Identity) -> Result<bool, NoPlace> {
+    pub(super) fn identify(&self, holder: &Holder) -> Result<bool, NoPlace> {
         let mut table = self.seats.table.lock();
         let table = &mut *table;
-        let of_peer = table.by_identity.get(identity).map_or(0, BTreeSet::len);
+        // Without a row it has been evicted itself meanwhile.
+        if !table.rows.contains_key(&self.number) {
+            return Ok(false);
+        }
+        let of_peer = table.by_holder.get(holder).map_or(0, BTreeSet::len);
         let full = of_peer >= self.seats.caps.per_identity;
         if full {
-            let numbers = table.by_identity.get(identity).into_iter().flatten();
-            let idle = |number: &&u64| {
-                table.rows.get(number).is_some_and(|row| row.requests.quiet_since().is_some())
-            };
-            let leaving = *numbers.clone().find(idle).ok_or(NoPlace)?;
+            let numbers = table.by_holder.get(holder).into_iter().flatten();
+            let quiet =
+                numbers.filter_map(|number| Some((table.rows.get(number)?.requests.quiet_since()?, *number)));
+            let (_, leaving) = quiet.min().ok_or(NoPlace)?;
             table.evict(leaving);
         }
-        // Without a row it has been evicted itself meanwhile.
         if let Some(row) = table.rows.get_mut(&self.number) {
-            row.identity = Some(identity.clone());
+            row.holder = Some(holder.clone());
             table.unauthenticated.remove(&self.number);
-            table.by_identity.entry(identity.clone()).or_default().insert(self.number);
+            table.by_holder.entry(holder.clone()).or_default().insert(self.number);
         }
         Ok(full)
     }
@@ -260,14 +272,14 @@ mod tests {
         let seats = seats(3, 2, 2);
         let peer = |name: &str| {
             let seat = from(&seats, "192.0.2.1");
-            seat.identify(&crate::testbed::identity(name)).unwrap();
+            seat.identify(&Holder::Identity(crate::testbed::identity(name))).unwrap();
             seat
         };
         let peers = [peer("a.agent.eu-west"), peer("b.agent.eu-west")];
         let stranger = from(&seats, "192.0.2.1");
         let other = from(&seats, "192.0.2.1");
         assert!(!present(&stranger) && present(&other), "the third place goes from hand to hand");
-        other.identify(&crate::testbed::identity("c.agent.eu-west")).unwrap();
+        other.identify(&Holder::Identity(crate::testbed::identity("c.agent.eu-west"))).unwrap();
         assert_eq!(seats.take("192.0.2.7".parse().unwrap()).map(drop), Err(NoPlace));
         assert!(peers.iter().all(present));
         drop(peers);
@@ -277,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_has_so_many_and_no_more() {
         let seats = seats(9, 9, 2);
-        let identity = crate::testbed::identity("a.agent.eu-west");
+        let identity = Holder::Identity(crate::testbed::identity("a.agent.eu-west"));
         let (one, two, three) =
             (from(&seats, "192.0.2.1"), from(&seats, "192.0.2.2"), from(&seats, "192.0.2.3"));
         assert_eq!((one.identify(&identity), two.identify(&identity)), (Ok(false), Ok(false)));
