@@ -9,6 +9,7 @@ use std::{
 use http::Uri;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tower::Service;
 
@@ -109,5 +110,31 @@ fn is_late_lookup(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Whether it is for want of something of ours that there is no connection: that speaks not against the endpoint.
 pub(crate) fn is_ours(error: &(dyn std::error::Error + 'static)) -> bool {
-    lookup_of(error).is_some_and(LookupError::is_ours)
+    lookup_of(error).is_some_and(LookupError::is_ours) || lacks_descriptors(error)
+}
+
+/// Whether the process or the system may open no more files: no endpoint is to blame for that.
+fn lacks_descriptors(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let code = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        if code.is_some_and(|code| code == Errno::EMFILE as i32 || code == Errno::ENFILE as i32) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_not_to_blame_for_our_want_of_descriptors() {
+        let of = |code: Errno| BoxError::from(std::io::Error::from_raw_os_error(code as i32));
+        assert!(is_ours(&*of(Errno::EMFILE)) && is_ours(&*of(Errno::ENFILE)));
+        assert!(is_ours(&ConnectTimeout::Lookup(of(Errno::EMFILE))), "causes count");
+        assert!(!is_ours(&*of(Errno::ECONNREFUSED)));
+    }
 }
