@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 
+use super::allowed;
 use crate::{
     World,
     http::tls_config,
@@ -72,7 +73,7 @@ impl Honest {
     }
 }
 
-/// The target whose 99th percentile grew most, with that percentile before and after.
+/// The target that comes nearest to its bound, or exceeds it most, with its 99th percentile before and after.
 pub(super) fn slowest(quiet: &Ledger, attacked: &Ledger) -> (String, Duration, Duration) {
     let p99 = |ledger: &Ledger, target: &str| {
         let mut latencies: Vec<_> = ledger.of(target).map(Entry::latency).collect();
@@ -88,10 +89,10 @@ pub(super) fn slowest(quiet: &Ledger, attacked: &Ledger) -> (String, Duration, D
     });
     grown
         .max_by(|a, b| {
-            let ratio = |(_, before, after): &(String, Duration, Duration)| {
-                after.as_secs_f64() / before.as_secs_f64().max(1e-6)
+            let part = |(_, before, after): &(String, Duration, Duration)| {
+                after.as_secs_f64() / allowed(*before).as_secs_f64()
             };
-            ratio(a).total_cmp(&ratio(b))
+            part(a).total_cmp(&part(b))
         })
         .unwrap_or_default()
 }

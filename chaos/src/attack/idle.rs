@@ -1,6 +1,13 @@
 //! Connections that say nothing, or half of something.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use rustls::ClientConfig;
@@ -96,47 +103,51 @@ async fn call(address: SocketAddr) -> Result<String> {
 async fn no_hello(arena: Arena, strength: Strength) -> Result<()> {
     let (api, federation) = (arena.at("cp-1", spec::API)?, arena.at("cp-1", spec::FEDERATION)?);
     let count = 2 * EACH * strength.scale;
-    tokio::join!(
-        hold(count, strength, move || held(api, None, b"")),
-        hold(count, strength, move || held(federation, None, b"")),
-    );
+    tokio::try_join!(
+        hold(count, strength, move |made| held(api, None, b"", made)),
+        hold(count, strength, move |made| held(federation, None, b"", made)),
+    )?;
     Ok(())
 }
 
 async fn at_gateway(arena: Arena, strength: Strength) -> Result<()> {
     let address = arena.at("gateway-eu-west", spec::HTTP)?;
     let count = EACH * strength.scale;
-    tokio::join!(
-        hold(count, strength, move || held(address, None, b"")),
-        hold(count, strength, move || held(address, None, HALF_HEAD)),
-    );
+    tokio::try_join!(
+        hold(count, strength, move |made| held(address, None, b"", made)),
+        hold(count, strength, move |made| held(address, None, HALF_HEAD, made)),
+    )?;
     Ok(())
 }
 
 async fn silent(arena: Arena, strength: Strength) -> Result<()> {
     let (address, tls) = (arena.at("cp-1", spec::ENROLMENT)?, arena.tls()?);
-    hold(EACH * strength.scale, strength, move || held(address, Some(tls.clone()), b"")).await;
-    Ok(())
+    hold(EACH * strength.scale, strength, move |made| held(address, Some(tls.clone()), b"", made)).await
 }
 
 async fn half_heads(arena: Arena, strength: Strength) -> Result<()> {
     let (api, admin) = (arena.at("cp-1", spec::API)?, arena.at("cp-1", spec::SERVER_ADMIN)?);
     let tls = arena.tls()?;
     let count = EACH * strength.scale / 2;
-    tokio::join!(
-        hold(count, strength, move || held(api, Some(tls.clone()), HALF_HEAD)),
-        hold(count, strength, move || held(admin, None, HALF_HEAD)),
-    );
+    tokio::try_join!(
+        hold(count, strength, move |made| held(api, Some(tls.clone()), HALF_HEAD, made)),
+        hold(count, strength, move |made| held(admin, None, HALF_HEAD, made)),
+    )?;
     Ok(())
 }
 
-/// Makes connections until there are `count`, and again for each that is closed, until the attack is over.
-async fn hold<F>(count: usize, strength: Strength, connect: impl Fn() -> F)
+/// Connections that must have come about: an attack that did not reach the port shows nothing.
+const LEAST: usize = DESCRIPTORS as usize / 4;
+
+/// Makes connections until there are `count`, and again for each that is closed, until the attack is over. `connect` counts
+/// those that came about.
+async fn hold<F>(count: usize, strength: Strength, connect: impl Fn(Arc<AtomicUsize>) -> F) -> Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let per_second = (PER_SECOND * strength.scale).min(MOST_PER_SECOND);
     let per_tick = (per_second as f64 * TICK.as_secs_f64()).ceil() as usize;
+    let made = Arc::new(AtomicUsize::new(0));
     let mut held = JoinSet::new();
     let mut ticks = tokio::time::interval(TICK);
     let attack = async {
@@ -144,7 +155,7 @@ where
             ticks.tick().await;
             while held.try_join_next().is_some() {}
             for _ in 0..per_tick.min(count.saturating_sub(held.len())) {
-                held.spawn(connect());
+                held.spawn(connect(made.clone()));
             }
         }
     };
@@ -152,21 +163,34 @@ where
         () = strength.over() => {}
         () = attack => {}
     }
+    let made = made.load(Ordering::Relaxed);
+    ensure!(
+        made >= LEAST.min(count / 2),
+        "only {made} of {count} connections came about: nothing was attacked"
+    );
+    Ok(())
 }
 
 /// One connection, until the other end closes it.
-async fn held(address: SocketAddr, tls: Option<Arc<ClientConfig>>, says: &'static [u8]) {
+async fn held(
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    says: &'static [u8],
+    made: Arc<AtomicUsize>,
+) {
     let mut rest = [0; 256];
     match tls {
         Some(tls) => {
             let Ok(mut stream) = dial(address, tls).await else { return };
             if stream.write_all(says).await.is_ok() && stream.flush().await.is_ok() {
+                made.fetch_add(1, Ordering::Relaxed);
                 while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
             }
         }
         None => {
             let Ok(mut stream) = TcpStream::connect(address).await else { return };
             if stream.write_all(says).await.is_ok() {
+                made.fetch_add(1, Ordering::Relaxed);
                 while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
             }
         }

@@ -138,11 +138,11 @@ impl Versions {
                     }
                 }
             }
-            Outcome::Missing { restarted: false } => {
+            Outcome::Missing { restarted } if !(*restarted && operation.action.is_stale()) => {
                 let detail = "every key exists from the first operation on".to_owned();
                 verdict.found("keys do not vanish", operation.id, detail);
             }
-            Outcome::Missing { restarted: true } | Outcome::Refused { .. } | Outcome::Unknown { .. } => {}
+            Outcome::Missing { .. } | Outcome::Refused { .. } | Outcome::Unknown { .. } => {}
         }
         if let Action::Cas { key, expected_revision, .. } = &operation.action {
             self.check_swap(operation, key, *expected_revision, verdict);
