@@ -35,6 +35,10 @@ use crate::{
     out::{data, say},
 };
 
+/// Gives memory back once it is not needed; docs/adr/0018 has the figures.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     hanse_transport::install_crypto_provider();

@@ -16,9 +16,9 @@ use crate::ApiMetrics;
 
 /// A body up to this size is small: a change of one resource, or an apply of some hundred. It has a reserve of its own.
 pub(crate) const SMALL_BODY: usize = 64 << 10;
-/// How many bytes of large bodies are held at once: two of the largest (16 MiB), so that one can arrive while the other is
-/// worked on.
-const LARGE_BODIES: usize = 32 << 20;
+/// How many bytes of large bodies are held at once: one of the largest (16 MiB), and half as much beside it. With what they may
+/// become ([`LARGE_WORK`]) and what their connections hold this stays below 100 MiB.
+const LARGE_BODIES: usize = 24 << 20;
 /// How many bytes of small bodies are held at once: some hundred clients with the largest, thousands with a usual one.
 const SMALL_BODIES: usize = 8 << 20;
 /// What a body without a single byte counts as, so that many of them are bounded too.
