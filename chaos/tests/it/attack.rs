@@ -10,17 +10,11 @@ use crate::say;
 /// Of the quiet phase and of the attack: some hundred honest requests each.
 const SECONDS: Duration = Duration::from_secs(5);
 
-/// Attacks whose bounds are not held yet, or not shown to be held on two busy cores. `hanse-chaos attack NAME` runs them.
-///
-/// `body-nodes`: memory that large bodies took is not given back within a minute, until an allocator is chosen.
-/// `gateway-connections`: likewise the 14 MB that connections took; clients notice nothing.
-const BY_COMMAND_ONLY: [&str; 2] = ["body-nodes", "gateway-connections"];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn honest_clients_notice_no_attack() -> Result<()> {
     let mut world = attack::world().await?;
     let mut broken = Vec::new();
-    for attack in attack::ALL.iter().filter(|attack| !BY_COMMAND_ONLY.contains(&attack.name)) {
+    for attack in attack::ALL {
         let outcome = attack::measure(&mut world, attack, 1, SECONDS, false).await?;
         say(format!("{outcome:?}"));
         if let Err(error) = outcome.verdict() {

@@ -19,6 +19,8 @@ const KEPT_BYTES: usize = 64 << 20;
 /// nothing but the shortest operations takes 10 times.
 const SPECS_BYTES: usize = 4 << 20;
 const SPEC_BYTES_PER_JSON: usize = 3;
+/// Resources that are kept in one piece: half a megabyte.
+const PIECE: usize = 1_024;
 /// What the first label takes: a node of the map, which has room for eleven.
 const LABELS: usize = 560;
 /// What each label takes beside its text.
@@ -36,7 +38,8 @@ pub(super) enum Document {
 /// Resources, and what they take.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    manifests: Vec<Manifest>,
+    /// In pieces: one vector that grows takes twice its size while it moves.
+    pieces: Vec<Vec<Manifest>>,
     bytes: usize,
     specs: usize,
 }
@@ -58,18 +61,29 @@ impl Kept {
         }
         if self.bytes > KEPT_BYTES {
             let limit = KEPT_BYTES >> 20;
-            let number = self.manifests.len() + 1;
+            let number = self.pieces.iter().map(Vec::len).sum::<usize>() + 1;
             return too_large(format!(
                 "up to this one, {number} resources take more than {limit} MiB of memory"
             ));
         }
-        self.manifests.push(manifest);
+        if self.pieces.last().is_none_or(|piece| piece.len() == PIECE) {
+            // Most texts have a few; those with many have full pieces.
+            self.pieces.push(Vec::with_capacity(if self.pieces.is_empty() { 0 } else { PIECE }));
+        }
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.push(manifest);
+        }
         Ok(())
     }
 
     /// All of them.
     pub(super) fn into_manifests(self) -> Vec<Manifest> {
-        self.manifests
+        let mut all = Vec::with_capacity(self.pieces.iter().map(Vec::len).sum());
+        // Each piece is given back once it has moved.
+        for piece in self.pieces {
+            all.extend(piece);
+        }
+        all
     }
 }
 
@@ -151,6 +165,8 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         while let Some(key) = members.next_key::<String>()? {
             budget.member(fields.len(), &key)?;
             let value = if envelope::LISTS.contains(&key.as_str()) {
+                // Of two lists of one name the last counts, and two names are refused: one is held at a time.
+                lists.clear();
                 match members.next_value_seed(ItemsOrTree(&budget))? {
                     ItemsOr::Items(items) => {
                         lists.push((key.clone(), items));
