@@ -17,6 +17,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout_at},
 };
+use tonic::Status;
 
 use crate::{
     contact::Contact,
@@ -60,6 +61,14 @@ pub(crate) enum Leader {
 }
 
 impl Member {
+    /// A node that took over an address must not answer for the one that had it before.
+    pub(crate) fn check_target(&self, target: NodeId) -> Result<(), Status> {
+        if target == self.id {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!("this is node {}, not {target}", self.id)))
+    }
+
     pub(crate) fn metrics(&self) -> RaftMetrics<NodeId, ControlNode> {
         self.raft.metrics().borrow().clone()
     }

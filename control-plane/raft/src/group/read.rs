@@ -102,8 +102,8 @@ pub(super) async fn read_index(member: &Member) -> Result<u64, NoReadIndex> {
             Leader::There(node) => {
                 let mut client =
                     member.channels.peer(&node.raft_address).map_err(|_| NoReadIndex::NoAnswer)?;
-                let response =
-                    client.read_index(ReadIndexRequest {}).await.map_err(|_| NoReadIndex::NoAnswer)?;
+                let request = ReadIndexRequest { target: node.id };
+                let response = client.read_index(request).await.map_err(|_| NoReadIndex::NoAnswer)?;
                 match response.into_inner().result {
                     Some(read_index_response::Result::ReadIndex(index)) => Ok(index.applied),
                     Some(read_index_response::Result::NotLeader(_)) => Err(NoReadIndex::NotLeader),

@@ -10,7 +10,7 @@ use tokio::{
 use tonic::{Status, transport::Channel};
 
 use super::RaftGroup;
-use crate::member::Member;
+use crate::{member::Member, type_config::NodeId};
 
 /// How long other members have for each part of what their agents reported: people wait for it.
 const REPORTS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl RaftGroup {
         for node in self.members().into_iter().filter(|node| node.id != self.member.id) {
             let client = self.member.channels.peer(&node.raft_address);
             asked.spawn(async move {
-                let answer = async { ask(client?).await };
+                let answer = async { ask(client?, node.id).await };
                 let answer = timeout(ALL_REPORTS_TIMEOUT, answer).await;
                 (node, answer.unwrap_or_else(|_| Err(Status::deadline_exceeded("no end of the answer"))))
             });
@@ -85,10 +85,12 @@ impl RaftGroup {
 
 /// All parts of what a member says, and when it began to say it. A part that does not come makes the whole of no use: agents may be
 /// missing.
-async fn ask(mut client: PeerClient<Channel>) -> Result<(ReportsResponse, Instant), Status> {
+async fn ask(mut client: PeerClient<Channel>, target: NodeId) -> Result<(ReportsResponse, Instant), Status> {
     let late = |_| Status::deadline_exceeded("no answer");
-    let mut parts =
-        timeout(REPORTS_TIMEOUT, client.reports(ReportsRequest {})).await.map_err(late)??.into_inner();
+    let mut parts = timeout(REPORTS_TIMEOUT, client.reports(ReportsRequest { target }))
+        .await
+        .map_err(late)??
+        .into_inner();
     let at = Instant::now();
     let mut all = ReportsResponse::default();
     while let Some(part) = timeout(REPORTS_TIMEOUT, parts.message()).await.map_err(late)?? {
@@ -110,7 +112,7 @@ pub(super) async fn keep_in_touch(member: Member) {
             let client = member.channels.peer(&node.raft_address);
             asked.spawn(async move {
                 // Any answer will do; a follower has this one ready.
-                let answer = async { client?.read_index(ReadIndexRequest {}).await };
+                let answer = async { client?.read_index(ReadIndexRequest { target: id }).await };
                 (id, matches!(timeout(REPORTS_TIMEOUT, answer).await, Ok(Ok(_))))
             });
         }

@@ -80,7 +80,11 @@ impl peer_server::Peer for PeerService {
         Ok(Response::new(ProposeResponse { result: Some(result), log_index }))
     }
 
-    async fn read_index(&self, _: Request<ReadIndexRequest>) -> Result<Response<ReadIndexResponse>, Status> {
+    async fn read_index(
+        &self,
+        request: Request<ReadIndexRequest>,
+    ) -> Result<Response<ReadIndexResponse>, Status> {
+        self.group.member().check_target(request.into_inner().target)?;
         let result = match self.group.read_index_here().await {
             Ok(applied) => read_index_response::Result::ReadIndex(ReadIndex { applied }),
             Err(NoReadIndex::NotLeader) => read_index_response::Result::NotLeader(self.not_leader()),
@@ -94,7 +98,11 @@ impl peer_server::Peer for PeerService {
 
     type ReportsStream = Iter<vec::IntoIter<Result<ReportsResponse, Status>>>;
 
-    async fn reports(&self, _: Request<ReportsRequest>) -> Result<Response<Self::ReportsStream>, Status> {
+    async fn reports(
+        &self,
+        request: Request<ReportsRequest>,
+    ) -> Result<Response<Self::ReportsStream>, Status> {
+        self.group.member().check_target(request.into_inner().target)?;
         // Megabytes are copied: not on the threads that heartbeats need.
         let hook = self.reports.clone();
         let parts =

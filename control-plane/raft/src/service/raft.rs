@@ -14,7 +14,7 @@ use crate::{
     member::Member,
     network::PART_TIMEOUT,
     state_machine::{SnapshotError, Snapshots},
-    type_config::{NodeId, Snapshot, TypeConfig},
+    type_config::{Snapshot, TypeConfig},
     wire,
 };
 
@@ -27,14 +27,6 @@ pub struct RaftService {
 impl RaftService {
     pub(crate) fn new(member: Member, snapshots: Arc<Snapshots>) -> Self {
         Self { member, snapshots }
-    }
-
-    /// A node that took over an address must not answer for the one that had it before.
-    fn check_target(&self, target: NodeId) -> Result<(), Status> {
-        if target == self.member.id {
-            return Ok(());
-        }
-        Err(Status::failed_precondition(format!("this is node {}, not {target}", self.member.id)))
     }
 
     /// The whole stream in a file, checked.
@@ -76,7 +68,7 @@ impl raft_server::Raft for RaftService {
         request: Request<raft::AppendEntriesRequest>,
     ) -> Result<Response<raft::AppendEntriesResponse>, Status> {
         let message = request.into_inner();
-        self.check_target(message.target)?;
+        self.member.check_target(message.target)?;
         let quorum_age = message.quorum_age_ms.map(Duration::from_millis);
         let rpc = AppendEntriesRequest::<TypeConfig> {
             vote: wire::required_vote(message.vote).map_err(invalid)?,
@@ -120,7 +112,7 @@ impl raft_server::Raft for RaftService {
         request: Request<raft::VoteRequest>,
     ) -> Result<Response<raft::VoteResponse>, Status> {
         let message = request.into_inner();
-        self.check_target(message.target)?;
+        self.member.check_target(message.target)?;
         let rpc = VoteRequest {
             vote: wire::required_vote(message.vote).map_err(invalid)?,
             last_log_id: message.last_log_id.map(wire::log_id),
@@ -144,7 +136,7 @@ impl raft_server::Raft for RaftService {
         else {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
-        self.check_target(head.target)?;
+        self.member.check_target(head.target)?;
         let vote = wire::required_vote(head.vote).map_err(invalid)?;
         let mine = self.member.metrics().vote;
         if vote < mine {

@@ -238,3 +238,15 @@ async fn a_restarted_node_says_so_until_it_shows_what_it_showed_before() {
     node.stop().await;
     other.stop().await;
 }
+
+/// A control node that joins anew keeps its address: what it answers must not make the node before it look alive.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_does_not_answer_for_the_one_that_had_its_address() {
+    let cluster = Cluster::new(false);
+    let mut nodes = cluster.three_voters().await;
+    let address = nodes.remove(2).stop().await.to_string();
+    let _newcomer = cluster.start(4, &address).await;
+    let reports = nodes[0].group.peer_reports().await;
+    let answered: Vec<_> = reports.answers.iter().map(|answer| &*answer.node).collect();
+    assert_eq!(answered, ["cp-2"]);
+}
