@@ -7,8 +7,9 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_state::{Problem, ProblemName};
 use tokio::{
+    runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
 
@@ -32,6 +33,8 @@ const WORK_PER_BYTE: usize = 10;
 const SMALL_PARSES: usize = 4;
 /// How many answers are written at once. Each takes at most about 30 MiB (an Api of 25,000 operations) for 50 ms.
 const ANSWERS: usize = 2;
+/// How long the thread for large bodies stays when there is none: as good as always.
+const LARGE_WORK_IDLE: Duration = Duration::from_secs(24 * 3_600);
 /// How long a request waits for its place: a few of the largest applies. A client that waits longer does better with another
 /// node.
 const WAIT: Duration = Duration::from_secs(10);
@@ -42,6 +45,7 @@ pub(crate) struct Bounds {
     large_bodies: Arc<Semaphore>,
     small_bodies: Arc<Semaphore>,
     large_work: Arc<Semaphore>,
+    large_thread: OneThread,
     small_parses: Arc<Semaphore>,
     answers: Arc<Semaphore>,
 }
@@ -69,6 +73,7 @@ impl Bounds {
             large_bodies: semaphore(LARGE_BODIES),
             small_bodies: semaphore(SMALL_BODIES),
             large_work: semaphore(LARGE_WORK),
+            large_thread: OneThread::new(),
             small_parses: semaphore(SMALL_PARSES),
             answers: semaphore(ANSWERS),
         }
@@ -107,7 +112,11 @@ impl Bounds {
             let done = work();
             (done, (!small).then_some(place))
         };
-        blocking(worked).await
+        finished(match small {
+            true => spawn_blocking(worked),
+            false => self.large_thread.spawn(worked),
+        })
+        .await
     }
 
     /// Writes an answer on a thread of its own.
@@ -122,7 +131,35 @@ impl Bounds {
             drop(place);
             done
         };
-        blocking(worked).await
+        finished(spawn_blocking(worked)).await
+    }
+}
+
+/// One thread that large bodies are parsed on, one after the other. The allocator keeps a part of its memory per thread: what one
+/// parse gave back the next one takes again, where threads that take turns would each hold the most that a parse takes.
+#[derive(Debug)]
+struct OneThread(Option<Runtime>);
+
+impl OneThread {
+    fn new() -> Self {
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .thread_keep_alive(LARGE_WORK_IDLE)
+            .thread_name("large-bodies")
+            .build()
+            .expect("a runtime without a driver needs nothing of the system");
+        Self(Some(runtime))
+    }
+
+    fn spawn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        self.0.as_ref().expect("taken by drop only").spawn_blocking(work)
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        // Waiting for the thread is not allowed on the threads that drop this.
+        self.0.take().expect("taken here only").shutdown_background();
     }
 }
 
@@ -148,8 +185,8 @@ async fn wait(
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    spawn_blocking(work).await.map_err(|error| {
+async fn finished<T>(work: JoinHandle<T>) -> Result<T, Problem> {
+    work.await.map_err(|error| {
         Problem::new(ProblemName::Internal, format!("the request's work was given up: {error}"))
     })
 }
