@@ -111,7 +111,7 @@ async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Res
             Outcome::Rejected(problem) => Err(problem),
         }
     };
-    let (base, accepted, effects) = call.api.bounds.answer(&call.api.metrics, tried).await??;
+    let (base, accepted, effects) = call.api.bounds.answer(tried).await??;
     // Nothing was written, so the revision is that of the state it was tried on.
     let write = move || {
         let mut body = body_of(&Accepted { revision: base, ..accepted }, Some(&effects));

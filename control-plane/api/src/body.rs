@@ -1,6 +1,6 @@
 //! Request bodies: read within bounds, and told apart by their media type.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hanse_state::{Action, Problem, ProblemName, ResourceKey};
@@ -8,11 +8,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
-use crate::{
-    Limits, OperatorApi,
-    bounds::{self, Place},
-    rejection::bad_request,
-};
+use crate::{Limits, OperatorApi, bounds::Place, rejection::bad_request};
 
 /// How much of a body that is too large is read and thrown away, so that the client, busy sending, gets to read the
 /// answer instead of a reset connection.
@@ -76,8 +72,8 @@ pub(crate) async fn read(mut body: Body, headers: &HeaderMap, api: &OperatorApi)
     let announced = http_body::Body::size_hint(&body).exact().or_else(header);
     let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     let length = announced.unwrap_or(limits.body);
-    let deadline =
-        if length <= bounds::SMALL_BODY { limits.small_body_deadline } else { limits.body_deadline };
+    let at_rate = length.min(limits.body) / (limits.body_rate / 1_000);
+    let deadline = limits.body_deadline + Duration::from_millis(at_rate as u64);
     let read = async {
         if length > limits.body {
             return Err(too_large(limits.body));

@@ -17,17 +17,17 @@ use crate::ApiMetrics;
 
 /// A body up to this size is small: a change of one resource, or an apply of some hundred. It has a reserve of its own.
 pub(crate) const SMALL_BODY: usize = 64 << 10;
-/// How many bytes of large bodies are held at once: one of the largest (16 MiB), and half as much beside it. With what they may
-/// become ([`LARGE_WORK`]) and what their connections hold this stays below 100 MiB.
-const LARGE_BODIES: usize = 24 << 20;
+/// How many bytes of large bodies are held at once: one of the largest. With what they may become ([`LARGE_WORK`]) and what their
+/// connections hold this stays below 100 MiB.
+const LARGE_BODIES: usize = 16 << 20;
 /// How many bytes of small bodies are held at once: some hundred clients with the largest, thousands with a usual one.
 const SMALL_BODIES: usize = 8 << 20;
 /// What a body without a single byte counts as, so that many of them are bounded too.
 const LEAST_BODY: usize = 1 << 10;
 /// How much memory what large bodies say may take at once, from parsing them until their changes are replicated.
 const LARGE_WORK: usize = 64 << 20;
-/// How much of that a byte of a body is counted as: 10 was measured for 58,000 Plans. A body that takes more is refused by
-/// the manifest's own budget, so that none takes more than all of it.
+/// How much of that a byte of a body is counted as: 10 was measured for 29,000 Plans. A body that takes more is refused by
+/// the manifest's own budgets, which are half of it each, so that none takes more than all of it.
 const WORK_PER_BYTE: usize = 10;
 /// How many small bodies are parsed at once. Each takes at most 6 MiB for a millisecond.
 const SMALL_PARSES: usize = 4;
@@ -35,9 +35,11 @@ const SMALL_PARSES: usize = 4;
 const ANSWERS: usize = 2;
 /// How long the thread for large bodies stays when there is none: as good as always.
 const LARGE_WORK_IDLE: Duration = Duration::from_secs(24 * 3_600);
-/// How long a request waits for its place: a few of the largest applies. A client that waits longer does better with another
-/// node.
-const WAIT: Duration = Duration::from_secs(10);
+/// How many bytes of large answers are held that clients have not taken yet: seven of the largest pages.
+const UNTAKEN: usize = 32 << 20;
+/// How long a request waits for its place: longer than the largest body may take to arrive. A client that waits longer does better
+/// with another node.
+const WAIT: Duration = Duration::from_secs(30);
 
 /// What all requests of a node share.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub(crate) struct Bounds {
     large_thread: OneThread,
     small_parses: Arc<Semaphore>,
     answers: Arc<Semaphore>,
+    untaken: Arc<Semaphore>,
 }
 
 /// A place, given back when it is dropped.
@@ -76,6 +79,7 @@ impl Bounds {
             large_thread: OneThread::new(),
             small_parses: semaphore(SMALL_PARSES),
             answers: semaphore(ANSWERS),
+            untaken: semaphore(UNTAKEN),
         }
     }
 
@@ -119,13 +123,27 @@ impl Bounds {
         .await
     }
 
-    /// Writes an answer on a thread of its own.
+    /// A place for a large answer of `bytes`, or none now: what was written does not wait in memory for others to be taken.
+    pub(crate) fn untaken(&self, bytes: usize, metrics: &ApiMetrics) -> Result<Place, Problem> {
+        match self.untaken.clone().try_acquire_many_owned(permits(bytes.min(UNTAKEN))) {
+            Ok(_permit) => Ok(Place { bytes: 0, metrics: None, _permit }),
+            Err(_) => {
+                metrics.busy("untaken");
+                let detail =
+                    "this node holds as many large answers as it may for clients that are slow to take them";
+                Err(busy(detail.to_owned())
+                    .remedy("send it again later or to another node, or ask for smaller pages"))
+            }
+        }
+    }
+
+    /// Writes an answer on a thread of its own. It waits for as long as that takes: writers end by themselves, and a change that was
+    /// made is not told as one that was not.
     pub(crate) async fn answer<T: Send + 'static>(
         &self,
-        metrics: &ApiMetrics,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = wait(&self.answers, 1, metrics, "answers").await?;
+        let place = self.answers.clone().acquire_owned().await.expect("no semaphore is ever closed");
         let worked = move || {
             let done = work();
             drop(place);
@@ -165,24 +183,31 @@ impl Drop for OneThread {
 
 async fn wait(
     places: &Arc<Semaphore>,
-    permits: usize,
+    wanted: usize,
     metrics: &ApiMetrics,
     what: &'static str,
 ) -> Result<Place, Problem> {
-    let wanted = u32::try_from(permits).expect("every bound is below 4 GiB");
-    match timeout(WAIT, places.clone().acquire_many_owned(wanted)).await {
+    match timeout(WAIT, places.clone().acquire_many_owned(permits(wanted))).await {
         Ok(permit) => {
             let _permit = permit.expect("no semaphore is ever closed");
-            Ok(Place { bytes: permits, metrics: None, _permit })
+            Ok(Place { bytes: wanted, metrics: None, _permit })
         }
         Err(_) => {
             metrics.busy(what);
-            let detail =
-                format!("this node works on other requests and had no place for this one within {WAIT:?}");
-            Err(Problem::new(ProblemName::Busy, detail)
-                .remedy("nothing was changed: send it again later, or to another node"))
+            Err(busy(format!(
+                "this node works on other requests and had no place for this one within {WAIT:?}"
+            ))
+            .remedy("nothing was changed: send it again later, or to another node"))
         }
     }
+}
+
+fn permits(wanted: usize) -> u32 {
+    u32::try_from(wanted).expect("every bound is below 4 GiB")
+}
+
+fn busy(detail: String) -> Problem {
+    Problem::new(ProblemName::Busy, detail)
 }
 
 async fn finished<T>(work: JoinHandle<T>) -> Result<T, Problem> {

@@ -139,7 +139,7 @@ impl Call {
         status: StatusCode,
         write: impl FnOnce() -> (Revision, Vec<u8>) + Send + 'static,
     ) -> Result<Response, Problem> {
-        let (revision, text) = self.api.bounds.answer(&self.api.metrics, write).await?;
+        let (revision, text) = self.api.bounds.answer(write).await?;
         Ok(json_text(status, revision, text))
     }
 

@@ -13,6 +13,7 @@ mod body;
 mod bounds;
 mod call;
 mod convergence;
+mod held;
 mod list;
 mod members;
 mod metrics;

@@ -83,10 +83,10 @@ pub struct Limits {
     pub body: usize,
     /// The largest command, in bytes of its resources' JSON.
     pub command: usize,
-    /// How long a body may take to arrive.
+    /// How long a body may take to arrive, and beside that what it takes at `body_rate`.
     pub body_deadline: Duration,
-    /// How long a body of at most 64 KiB may take to arrive.
-    pub small_body_deadline: Duration,
+    /// At how many bytes a second a body arrives at least.
+    pub body_rate: usize,
     /// How long a read waits for `min_revision`.
     pub read_deadline: Duration,
     /// How long an apply waits for the projection before it answers without `scopes`.
@@ -102,10 +102,10 @@ impl Default for Limits {
             body: 16 << 20,
             // Replicated at one go, so it bounds how long one command holds up the others.
             command: 4 << 20,
-            // 16 MiB at 280 KB/s.
-            body_deadline: Duration::from_secs(60),
-            // 64 KiB at 6.5 KB/s: slow senders must not hold the places of others for long.
-            small_body_deadline: Duration::from_secs(10),
+            // 64 KiB at 6.5 KB/s.
+            body_deadline: Duration::from_secs(10),
+            // 16 MiB in 26 s: slow senders must not hold the places of others for long.
+            body_rate: 1 << 20,
             // A node that was cut off for a moment catches up well within it; clients wait 30 s or more.
             read_deadline: Duration::from_secs(10),
             // The projection takes milliseconds; after this long something is wrong, but the write stands.

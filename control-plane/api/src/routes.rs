@@ -7,13 +7,13 @@ use axum::{
     extract::{Request, State},
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
-    routing::on,
+    routing::{MethodFilter, on},
 };
 use hanse_state::{Kind, Problem, ProblemName};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::{
-    OperatorApi, apply, authenticate, call::Call, convergence, list, members, observe, openapi,
+    OperatorApi, apply, authenticate, call::Call, convergence, held, list, members, observe, openapi,
     operation::Operation, rejection::Rejection, resource, roots, status, watch,
 };
 
@@ -35,9 +35,14 @@ pub fn router(api: OperatorApi) -> Router {
 async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Result<Response, Rejection> {
     let actor =
         if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
-    let call = Call::read(api, operation, actor, request).await?;
+    let call = Call::read(api.clone(), operation, actor, request).await?;
     let restarted = call.restarted();
     let mut response = work(call, operation).await.into_response();
+    // The description is one text that all answers share.
+    if operation != Operation::OpenApi {
+        let refusable = operation.method() == MethodFilter::GET;
+        response = held::hold(response, refusable, &api.bounds, &api.metrics).await?;
+    }
     if restarted.load(Ordering::Relaxed) {
         response.headers_mut().insert(RESTARTED_HEADER, HeaderValue::from_static("true"));
     }

@@ -16,7 +16,7 @@ mod tests;
 use hanse_topology::{Labels, Name};
 use serde_json::Value;
 
-use self::document::{Document, Kept};
+use self::document::{Document, Items};
 use crate::{Action, Change, Problem, ResourceKey, Revision, Spec};
 
 /// The largest manifest, in bytes: the limit of a request's body.
@@ -50,19 +50,32 @@ impl Manifest {
 ///
 /// The problem's field is `line L, column C` where the text is not YAML, else `document N: KIND NAME: FIELD`.
 pub fn parse_yaml(text: &str, default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
-    let mut kept = Kept::default();
-    for (at, document) in yaml::documents(text)?.into_iter().enumerate() {
-        let in_place = |problem| in_document(at + 1, problem);
-        match document {
-            Document::Refused(problem) => return Err(in_place(problem)),
-            Document::Resources(manifests) => {
-                for manifest in manifests {
-                    kept.push(manifest).map_err(in_place)?;
+    let documents = yaml::documents::<Documents>(text)?;
+    documents.kept.outcome().map(|manifests| owned(manifests, default_organization))
+}
+
+/// The documents of a text: resources up to the first that is none.
+#[derive(Default)]
+struct Documents {
+    kept: Items,
+    number: usize,
+}
+
+impl Extend<Document> for Documents {
+    fn extend<T: IntoIterator<Item = Document>>(&mut self, documents: T) {
+        for document in documents {
+            self.number += 1;
+            let read = match document {
+                Document::Refused(problem) => Err(problem),
+                Document::Resources(manifests) => {
+                    manifests.into_iter().try_for_each(|one| self.kept.push(one))
                 }
+            };
+            if let Err(problem) = read {
+                self.kept.refuse(in_document(self.number, problem));
             }
         }
     }
-    Ok(owned(kept.into_manifests(), default_organization))
 }
 
 /// Reads one resource or a list of them from JSON text. The problem's field is `line L, column C` where the text is not JSON,

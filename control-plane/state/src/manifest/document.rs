@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{Problem, ProblemName};
 
-/// How much memory the resources of one text may take, in bytes, by the count of [`kept_bytes`]: 58,000 Plans with a label
-/// each, the largest apply that we measure, count as 65 million and took 61 MiB.
-const KEPT_BYTES: usize = 64 << 20;
+/// How much memory the resources of one text may take, in bytes, by the count of [`kept_bytes`]: 29,000 Plans with a label
+/// each count as 32.5 million and took 30 MiB.
+const KEPT_BYTES: usize = 32 << 20;
 /// How long their specs may be together, as JSON: the limit of a command. In memory a spec takes about 3 times that; one of
 /// nothing but the shortest operations takes 10 times.
 const SPECS_BYTES: usize = 4 << 20;
@@ -37,7 +37,7 @@ pub(super) enum Document {
 
 /// Resources, and what they take.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+struct Kept {
     /// In pieces: one vector that grows takes twice its size while it moves.
     pieces: Vec<Vec<Manifest>>,
     bytes: usize,
@@ -46,7 +46,7 @@ pub(super) struct Kept {
 
 impl Kept {
     /// Adds one, or says that it is one too many.
-    pub(super) fn push(&mut self, manifest: Manifest) -> Result<(), Problem> {
+    fn push(&mut self, manifest: Manifest) -> Result<(), Problem> {
         let spec = manifest.spec.json_len();
         self.specs += spec;
         self.bytes += kept_bytes(&manifest) + SPEC_BYTES_PER_JSON * spec;
@@ -77,7 +77,7 @@ impl Kept {
     }
 
     /// All of them.
-    pub(super) fn into_manifests(self) -> Vec<Manifest> {
+    fn into_manifests(self) -> Vec<Manifest> {
         let mut all = Vec::with_capacity(self.pieces.iter().map(Vec::len).sum());
         // Each piece is given back once it has moved.
         for piece in self.pieces {
@@ -192,15 +192,28 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 }
 
-/// The items of a list: resources up to the first that is none.
-#[derive(Default)]
-struct Items {
+/// Resources up to the first that is none: of a list, or of all documents.
+#[derive(Debug, Default)]
+pub(super) struct Items {
     kept: Kept,
     problem: Option<Problem>,
 }
 
 impl Items {
-    fn outcome(self) -> Result<Vec<Manifest>, Problem> {
+    /// Adds one, if none was refused before it.
+    pub(super) fn push(&mut self, manifest: Manifest) -> Result<(), Problem> {
+        if self.problem.is_none() { self.kept.push(manifest) } else { Ok(()) }
+    }
+
+    /// What comes after this is read over, and what came before is given back.
+    pub(super) fn refuse(&mut self, problem: Problem) {
+        if self.problem.is_none() {
+            *self = Self { kept: Kept::default(), problem: Some(problem) };
+        }
+    }
+
+    /// All of them, or the first problem.
+    pub(super) fn outcome(self) -> Result<Vec<Manifest>, Problem> {
         self.problem.map_or_else(|| Ok(self.kept.into_manifests()), Err)
     }
 }
@@ -267,8 +280,8 @@ impl<'de> Visitor<'de> for ItemsOrTree<'_> {
             let Some(value) = list.next_element_seed(Tree::new(&budget, 2))? else { break };
             number += 1;
             let read = envelope::read(&value, &format!("item {number}"));
-            if let Err(problem) = read.and_then(|manifest| items.kept.push(manifest)) {
-                items.problem = Some(problem);
+            if let Err(problem) = read.and_then(|manifest| items.push(manifest)) {
+                items.refuse(problem);
                 // Read to its end: where the text itself is wrong, that is said first.
                 tree::skip(&mut list)?;
                 break;

@@ -11,14 +11,14 @@ use serde_json::{Map, Number, Value};
 /// How much memory the tree of one resource may take, in bytes, by the counts below. They were measured: `{"a":0}` counts as
 /// 660 bytes and took 530, an operation of an Api counts as 1,300 and took 1,500. The largest Api that fits into a command,
 /// 25,000 operations of four fields, counts as 32 million; a Plan as 3,000.
-pub(super) const TREE_BYTES: usize = 40 << 20;
+pub(super) const TREE_BYTES: usize = 32 << 20;
 /// How deep a tree may go: the deepest spec is 5 deep.
 pub(super) const MAX_DEPTH: usize = 32;
 
 /// The words of a budget that ran out. A deserializer's error carries text only, so the text is how it is known again.
 pub(super) const TOO_LARGE: &str =
-    "this is larger than a resource may be: it takes more than 40 MiB of memory to read";
-const _: () = assert!(TREE_BYTES == 40 << 20, "the words say so");
+    "this is larger than a resource may be: it takes more than 32 MiB of memory to read";
+const _: () = assert!(TREE_BYTES == 32 << 20, "the words say so");
 /// The words of a depth that ran out.
 pub(super) const TOO_DEEP: &str = "this goes deeper than a resource may: more than 32 levels";
 const _: () = assert!(MAX_DEPTH == 32, "the words say so");

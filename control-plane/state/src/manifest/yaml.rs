@@ -19,8 +19,8 @@ const MAX_ALIASES: usize = 1_000;
 /// How many nodes aliases may stand for in all: what stops a text that unfolds without end.
 const MAX_ALIASED_NODES: usize = 100_000;
 
-/// The documents of a text that are not empty.
-pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
+/// The documents of a text that are not empty, each given to the collection before the next one is read.
+pub(super) fn documents<C: Default + Extend<Document>>(text: &str) -> Result<C, Problem> {
     if text.len() > MAX_MANIFEST_BYTES {
         let detail = format!(
             "a manifest has at most {} MiB; this one has {} MiB",
@@ -30,7 +30,8 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Problem> {
         return Err(Problem::new(ProblemName::TooLarge, detail)
             .remedy("split it and apply the parts one after the other"));
     }
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| problem(&error))
+    serde_saphyr::from_str_multiple_with_options::<Document, C>(text, options())
+        .map_err(|error| problem(&error))
 }
 
 fn options() -> Options {
