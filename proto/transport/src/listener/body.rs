@@ -98,11 +98,23 @@ impl Body for Leaving {
 pub(super) struct Heard<S> {
     stream: S,
     requests: Arc<Requests>,
+    /// The client has not taken what was written before.
+    behind: bool,
 }
 
 impl<S> Heard<S> {
     pub(super) fn new(stream: S, requests: Arc<Requests>) -> Self {
-        Self { stream, requests }
+        Self { stream, requests, behind: false }
+    }
+
+    /// What became of a write or a flush: a client that was behind and has taken something gets on.
+    fn wrote<T>(&mut self, wrote: Poll<T>) -> Poll<T> {
+        let behind = wrote.is_pending();
+        if self.behind && !behind {
+            self.requests.taken();
+        }
+        self.behind = behind;
+        wrote
     }
 }
 
@@ -123,7 +135,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(wrote)
     }
 
     fn poll_write_vectored(
@@ -131,7 +144,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -139,7 +153,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let wrote = Pin::new(&mut self.stream).poll_flush(cx);
+        self.wrote(wrote)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

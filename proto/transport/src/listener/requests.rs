@@ -24,7 +24,7 @@ pub(super) struct Requests {
 
 #[derive(Debug)]
 struct State {
-    /// When the connection was accepted, then when a request last began or ended.
+    /// When the connection was accepted, then when a request last began, got on or ended.
     quiet_since: Instant,
     /// Whether there ever was a request.
     begun: bool,
@@ -106,6 +106,15 @@ impl Requests {
         let mut state = self.state.lock();
         if state.begun && state.http1 && state.open.is_empty() {
             state.half_head.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The client took a part of what had waited for it.
+    pub(super) fn taken(&self) {
+        let mut state = self.state.lock();
+        // Before the first request there is nothing to take but the server's settings.
+        if state.begun {
+            state.quiet_since = Instant::now();
         }
     }
 
@@ -255,5 +264,19 @@ mod tests {
         assert!(requests.quiet_since().is_none());
         request.offers();
         assert_eq!(ends(&requests, 100).await, Some((Ended::Untaken, 60)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_client_is_quiet_only_since_it_last_took_something() {
+        let requests = Requests::new();
+        let accepted = Instant::now();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        requests.taken();
+        assert_eq!(requests.quiet_since(), Some(accepted), "no request yet");
+        drop(requests.open(true, false));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        // The end of the answer lies in buffers.
+        requests.taken();
+        assert_eq!(requests.quiet_since(), Some(accepted + Duration::from_secs(10)));
     }
 }
