@@ -1,9 +1,10 @@
 //! A large answer holds its bytes until its client took them.
 
 use std::{
-    convert::Infallible,
+    io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{body::Body, response::Response};
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use hanse_state::Problem;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
+use tokio::time::Instant;
 
 use crate::{
     ApiMetrics,
@@ -20,6 +22,11 @@ use crate::{
 /// How much of an answer the connection gets at once. It asks for more when the client took that, so what it holds beside the place is
 /// at most this much.
 const SLICE: usize = SMALL_BODY;
+/// How long a client may take for an answer, and beside that what it takes at [`RATE`]. One that takes nothing at all for a minute loses
+/// its connection; this is for those that take a little.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many bytes a second a client takes at least: the largest page in 40 s.
+const RATE: usize = 128 << 10;
 
 /// Gives a large answer its place among those that clients have not taken yet. `refusable`: without one it is refused, as a read may
 /// be; the answer to a write is never kept from its client.
@@ -43,22 +50,24 @@ pub(crate) async fn hold(
     let Ok(rest) = body.collect().await.map(|body| body.to_bytes()) else {
         unreachable!("an answer with a size is in memory");
     };
-    Ok(Response::from_parts(head, Body::new(Held { rest, _place: place })))
+    let until = Instant::now() + PATIENCE + Duration::from_secs((size / RATE) as u64);
+    Ok(Response::from_parts(head, Body::new(Held { rest, until, _place: place })))
 }
 
 struct Held {
     rest: Bytes,
+    until: Instant,
     _place: Option<Place>,
 }
 
 impl http_body::Body for Held {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if Instant::now() > self.until {
+            return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
+        }
         let length = self.rest.len().min(SLICE);
         let slice = self.rest.split_to(length);
         Poll::Ready((!slice.is_empty()).then(|| Ok(Frame::data(slice))))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::{StreamExt as _, stream};
+use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -137,4 +138,21 @@ async fn large_answers_that_nobody_takes_are_bounded_and_small_ones_are_given() 
     assert!(again.text.len() > 64 << 10);
     untaken.clear();
     api.get(path).send().await.expect(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_answer_is_not_taken_bit_by_bit_for_ever() {
+    let api = Api::furnished().await;
+    let operations: Vec<_> = (0..6_000)
+        .map(|number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}")}))
+        .collect();
+    let spec = json!({"context": "/large", "version": "1", "operations": operations});
+    let path = "/v1/organizations/default/apis/large";
+    api.put(path).json(json!({"spec": spec})).send().await.expect(201);
+    let mut answer = api.get(path).open().await.into_body();
+    assert!(answer.frame().await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    assert!(answer.frame().await.unwrap().is_ok());
+    tokio::time::sleep(Duration::from_secs(55)).await;
+    assert!(answer.frame().await.unwrap().is_err());
 }
