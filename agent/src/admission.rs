@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots, Unknown};
-use hanse_transport::{Credentials, Identity, PeerKeys, Shutdown};
+use hanse_topology::Identity;
+use hanse_transport::{Credentials, PeerKeys, Shutdown};
 use tokio::sync::watch;
 
 use crate::gateways::Gateways;
@@ -112,8 +113,8 @@ impl Admission for GatewayAdmission {
 mod tests {
     use std::time::Duration;
 
-    use hanse_link::{Lineage, Position, TrustedRoot};
-    use hanse_topology::{Name, ScopeId};
+    use hanse_link::TrustedRoot;
+    use hanse_topology::{Lineage, Name, Position, ScopeId};
     use hanse_transport::{Authority, EndorsedRoot, LiveCredentials, Rotation, ShutdownTrigger};
 
     use super::*;

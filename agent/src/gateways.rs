@@ -7,12 +7,9 @@ use std::{
     time::Duration,
 };
 
-use hanse_link::LEASE;
 use hanse_proto::sync::{GatewayKey, Report, SubscriberStatus};
-use hanse_topology::{Name, ScopeId};
-use hanse_transport::{
-    Identity, KeyDigest, LiveTrust, PeerKeys, Role, Shutdown, WallClock, json_file, telemetry,
-};
+use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
+use hanse_transport::{KeyDigest, LiveTrust, PeerKeys, Shutdown, WallClock, json_file, telemetry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -3,10 +3,11 @@
 
 use std::{env, fs, sync::Arc};
 
+use hanse_topology::{Identity, Role};
 use hanse_transport::{
-    Authority, Expect, Identity, Issuers, JoinToken, LiveAuthority, LiveCredentials, LiveTrust,
-    RenewalSchedule, Role, Shutdown, WallClock, chain_of, enrol, forget_joining_key, joining_key, json_file,
-    renew_authority, telemetry,
+    Authority, Expect, Issuers, JoinToken, LiveAuthority, LiveCredentials, LiveTrust, RenewalSchedule,
+    Shutdown, WallClock, chain_of, enrol, forget_joining_key, joining_key, json_file, renew_authority,
+    telemetry,
 };
 use tracing::{error, info, warn};
 

@@ -7,9 +7,10 @@ use hanse_link::{
     SubscriberOptions, SubscriberTask, Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
 };
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
+use hanse_topology::Role;
 use hanse_transport::{
     Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveCredentials,
-    LiveTrust, MAX_ENROLMENT_BYTES, Metrics, Role, Shutdown, WallClock, admin, bind, client_tls, drain,
+    LiveTrust, MAX_ENROLMENT_BYTES, Metrics, Shutdown, WallClock, admin, bind, client_tls, drain,
     raise_descriptor_limit, renew_from, server_tls, tell_service_manager,
 };
 use tokio::{

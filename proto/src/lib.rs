@@ -5,6 +5,7 @@
 //! [`InvalidMessage`].
 
 mod invalid;
+mod position;
 
 pub use invalid::InvalidMessage;
 

@@ -4,8 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use hanse_proto::raft::ControlNode;
-use hanse_topology::Name;
-use hanse_transport::{EnrolError, JoinToken, KeyPair, Role, WallClock, enrol};
+use hanse_topology::{Name, Role};
+use hanse_transport::{EnrolError, JoinToken, KeyPair, WallClock, enrol};
 
 use super::{Arena, Attack, Strength};
 use crate::spec;

@@ -7,10 +7,9 @@ use hanse_proto::sync::{
     Introduction, PublisherMessage, Report, SubscriberMessage, SubscriberStatus, WatchRevokedRequest,
     publisher_message, subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_topology::Name;
+use hanse_topology::{Identity, Name, Role};
 use hanse_transport::{
-    Authority, ClientTls, Credentials, Expect, Identity, LiveCredentials, Role, TrustAnchor, client_tls,
-    connect,
+    Authority, ClientTls, Credentials, Expect, LiveCredentials, TrustAnchor, client_tls, connect,
 };
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};

@@ -11,10 +11,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hanse_topology::Name;
+use hanse_topology::{Name, Role};
 use hanse_transport::{
-    Authority, ClientTls, ClockHand, Credentials, Expect, JoinToken, LiveCredentials, LiveTrust, Role,
-    Shutdown, ShutdownTrigger, TrustAnchor, Validity, WallClock, client_tls,
+    Authority, ClientTls, ClockHand, Credentials, Expect, JoinToken, LiveCredentials, LiveTrust, Shutdown,
+    ShutdownTrigger, TrustAnchor, Validity, WallClock, client_tls,
 };
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};

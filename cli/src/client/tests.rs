@@ -187,9 +187,10 @@ fn tokens_never_leave_this_machine_in_the_clear() {
 
 #[tokio::test]
 async fn a_server_of_another_federation_is_told_from_one_that_is_gone() {
+    use hanse_topology::{Identity, Role};
     use hanse_transport::{
-        Alpn, Authority, Bounds, Clients, Identity, KeyPair, Listener, ListenerMetrics, LiveCredentials,
-        Role, ShutdownTrigger, server_tls,
+        Alpn, Authority, Bounds, Clients, KeyPair, Listener, ListenerMetrics, LiveCredentials,
+        ShutdownTrigger, server_tls,
     };
     let name = Name::new("cp-1").unwrap();
     let key = KeyPair::generate().unwrap();

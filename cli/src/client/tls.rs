@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use hanse_transport::{Expect, LiveTrust, Role, TrustBundle, WallClock, client_tls};
+use hanse_topology::Role;
+use hanse_transport::{Expect, LiveTrust, TrustBundle, WallClock, client_tls};
 use rustls::ClientConfig;
 
 use crate::exit::Failure;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
 use hanse_state::{Kind, Revision, State, port::Replicated};
-use hanse_topology::ScopeId;
-use hanse_transport::{Authority, Identity, LiveAuthority, PeerKeys, Role, Shutdown};
+use hanse_topology::{Identity, Role, ScopeId};
+use hanse_transport::{Authority, LiveAuthority, PeerKeys, Shutdown};
 use tokio::sync::watch;
 
 use crate::{projector::ProjectorHandle, revocations, roots};

@@ -3,8 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use hanse_link::{StoreKey, StoreOptions};
-use hanse_topology::Name;
-use hanse_transport::Identity;
+use hanse_topology::{Identity, Name};
 use serde::{Deserialize, Serialize};
 
 /// A control-plane node's configuration (TOML).

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use hanse_proto::raft::ControlNode;
 use hanse_state::spec::Digest;
-use hanse_transport::{Authority, JoinToken, KeyPair, Role, WallClock, chain_of, enrol};
+use hanse_topology::Role;
+use hanse_transport::{Authority, JoinToken, KeyPair, WallClock, chain_of, enrol};
 use rand::Rng;
 
 use crate::{

@@ -14,8 +14,8 @@ use hanse_state::{
     port::{Consistency, Replicated},
     spec::{JoinRole, JoinTokenSpec},
 };
-use hanse_topology::{Name, one_line};
-use hanse_transport::{Chain, Identity, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
+use hanse_topology::{Identity, Name, one_line};
+use hanse_transport::{Chain, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};

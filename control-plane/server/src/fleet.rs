@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::{BootId, LEASE, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_link::{BootId, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_proto::{
     raft::{AgentReport, ReportsResponse},
     sync::{self, TrustStatus},
@@ -22,8 +22,8 @@ use hanse_state::{
     State,
     port::{self, AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
 };
-use hanse_topology::Name;
-use hanse_transport::{Identity, KeyDigest, Role, Shutdown};
+use hanse_topology::{Identity, LEASE, Name, Role};
+use hanse_transport::{KeyDigest, Shutdown};
 use parking_lot::Mutex;
 
 use crate::projector::lineage_of;
@@ -204,8 +204,8 @@ fn unnamed(status: sync::ScopeStatus) -> sync::ScopeStatus {
 
 #[cfg(test)]
 mod tests {
-    use hanse_link::{Lineage, Position};
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
+    use hanse_topology::{Lineage, Position};
     use hanse_transport::digest_secret;
 
     use super::*;

@@ -9,8 +9,8 @@ use hanse_state::{
     port::{Consistency, Replicated},
     spec::{Digest, TokenRole, TokenSpec},
 };
-use hanse_topology::{Labels, Name};
-use hanse_transport::{Authority, Identity, KeyDigest, Shutdown, backoff::Backoff, key_digest};
+use hanse_topology::{Identity, Labels, Name};
+use hanse_transport::{Authority, KeyDigest, Shutdown, backoff::Backoff, key_digest};
 use tracing::{debug, info, warn};
 
 use crate::{

@@ -12,9 +12,10 @@ use hanse_link::{
 use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
+use hanse_topology::Role;
 use hanse_transport::{
     Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
-    MAX_ENROLMENT_BYTES, Metrics, Role, Shutdown, WallClock, admin, bind, client_tls, drain,
+    MAX_ENROLMENT_BYTES, Metrics, Shutdown, WallClock, admin, bind, client_tls, drain,
     raise_descriptor_limit, renew_from, server_tls, tell_service_manager, warn_of_expiry,
 };
 use tokio::{sync::watch, task::JoinSet};

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use hanse_link::{Position, Replica, Replicas};
+use hanse_link::{Replica, Replicas};
 use hanse_state::{
     Lineage, Revision, State,
     port::{BoxFuture, Projected, Replicated, ScopeEffect},
     projection::{self, Between, Projection, ScopeChange},
 };
+use hanse_topology::Position;
 use hanse_transport::Shutdown;
 use tokio::sync::watch;
 use tracing::{debug, error};
@@ -151,8 +152,8 @@ fn advance(
 }
 
 /// The state's lineage as the sync protocol knows it.
-pub(crate) fn lineage_of(lineage: &Lineage) -> hanse_sync::Lineage {
-    hanse_sync::Lineage { generation: lineage.generation, id: lineage.id, parent: lineage.parent }
+pub(crate) fn lineage_of(lineage: &Lineage) -> hanse_topology::Lineage {
+    hanse_topology::Lineage { generation: lineage.generation, id: lineage.id, parent: lineage.parent }
 }
 
 impl ProjectorHandle {

@@ -1,8 +1,8 @@
 //! Whether an agent's authority may be renewed. Pure.
 
 use hanse_state::Member;
-use hanse_topology::Name;
-use hanse_transport::{Identity, PeerKeys, Role};
+use hanse_topology::{Identity, Name, Role};
+use hanse_transport::PeerKeys;
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

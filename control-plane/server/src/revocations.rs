@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hanse_api::Clock;
-use hanse_link::{Position, Revoked};
+use hanse_link::Revoked;
 use hanse_state::{Command, CommandBody, Outcome, Revocation, State, port::Replicated};
-use hanse_transport::{Identity, KeyDigest, LiveTrust, Refused, Role, Shutdown};
+use hanse_topology::{Identity, Position, Role};
+use hanse_transport::{KeyDigest, LiveTrust, Refused, Shutdown};
 use tracing::{debug, info, warn};
 
 use crate::{fleet::GatheredFleet, projector::lineage_of};

@@ -5,8 +5,9 @@ mod certificates;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use hanse_link::{Position, TrustedRoot, TrustedRoots};
+use hanse_link::{TrustedRoot, TrustedRoots};
 use hanse_state::{State, port::Replicated};
+use hanse_topology::Position;
 use hanse_transport::{
     EndorsedRoot, KeyDigest, LiveAuthority, LiveTrust, PkiError, Shutdown, ToldRoots, durable, telemetry,
 };

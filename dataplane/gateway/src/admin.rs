@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use axum::{Json, Router, routing::get};
-use hanse_link::{LinkStatus, Position};
-use hanse_topology::ScopeId;
+use hanse_link::LinkStatus;
+use hanse_topology::{Position, ScopeId};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 

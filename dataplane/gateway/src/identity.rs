@@ -3,10 +3,11 @@
 
 use std::{env, fs, time::Duration};
 
+use hanse_topology::Role;
 use hanse_transport::{
     Credentials, EnrolError, Expect, Issuers, JoinToken, KeyPair, LiveCredentials, LiveTrust, RenewError,
-    RenewalSchedule, Role, Shutdown, WallClock, backoff::Backoff, chain_of, enrol, forget_joining_key,
-    joining_key, renew_credentials, telemetry,
+    RenewalSchedule, Shutdown, WallClock, backoff::Backoff, chain_of, enrol, forget_joining_key, joining_key,
+    renew_credentials, telemetry,
 };
 use tracing::{error, info, warn};
 

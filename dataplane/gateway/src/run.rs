@@ -8,14 +8,14 @@ use std::{
 };
 
 use hanse_link::{
-    EffectiveSource, InUse, KeptRoots, KeptTrust, Persistence, Position, Replicas, SubscriberHandle,
-    SubscriberOptions, SubscriberTask, watch_revoked,
+    EffectiveSource, InUse, KeptRoots, KeptTrust, Persistence, Replicas, SubscriberHandle, SubscriberOptions,
+    SubscriberTask, watch_revoked,
 };
 use hanse_proto::sync::Report;
-use hanse_topology::ScopeId;
+use hanse_topology::{Position, Role, ScopeId};
 use hanse_transport::{
     Bounds, ClientTls, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveCredentials, LiveTrust, Metrics,
-    Role, Shutdown, ShutdownTrigger, TlsError, WallClock, admin, client_tls, raise_descriptor_limit,
+    Shutdown, ShutdownTrigger, TlsError, WallClock, admin, client_tls, raise_descriptor_limit,
     tell_service_manager,
 };
 use rustls::{ServerConfig, crypto::aws_lc_rs};

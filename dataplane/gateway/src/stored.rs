@@ -2,8 +2,7 @@
 
 use hanse_link::{Persistence, Store, StoreOptions};
 use hanse_proto::store::Complete;
-use hanse_topology::Name;
-use hanse_transport::Identity;
+use hanse_topology::{Identity, Name};
 use prost::Message as _;
 
 use crate::Error;
@@ -52,7 +51,8 @@ pub(crate) fn note_completeness(store: Store, environments: Vec<Name>) -> impl F
 
 #[cfg(test)]
 mod tests {
-    use hanse_link::{Position, StoreKey, Wanted};
+    use hanse_link::{StoreKey, Wanted};
+    use hanse_topology::Position;
 
     use super::*;
     use crate::testbed::scope;
@@ -70,7 +70,7 @@ mod tests {
     async fn only_the_whole_is_served_alone() {
         let dir = tempfile::tempdir().unwrap();
         let fill = |persistence: &Persistence| {
-            let lineage = hanse_link::Lineage { generation: 1, id: [1; 16], parent: None };
+            let lineage = hanse_topology::Lineage { generation: 1, id: [1; 16], parent: None };
             let position = Position { lineage, revision: 5 };
             let advance =
                 |replica: &mut hanse_link::Replica| replica.advance(position, vec![], vec![]).unwrap();

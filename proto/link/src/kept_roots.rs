@@ -3,7 +3,8 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use hanse_proto::sync::TrustStatus;
-use hanse_sync::{Lineage, Position, TrustedRoot, TrustedRoots};
+use hanse_sync::{TrustedRoot, TrustedRoots};
+use hanse_topology::{Lineage, Position};
 use hanse_transport::{
     EndorsedRoot, KeyDigest, LiveCredentials, LiveTrust, PkiError, Shutdown, ToldRoots, TrustAnchor,
     json_file, telemetry,

@@ -4,8 +4,9 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
-use hanse_sync::{Lineage, Position, Revoked};
-use hanse_transport::{Identity, LiveTrust, Refused, Shutdown, json_file, telemetry};
+use hanse_sync::Revoked;
+use hanse_topology::{Identity, Lineage, Position};
+use hanse_transport::{LiveTrust, Refused, Shutdown, json_file, telemetry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -25,8 +25,8 @@ pub use admission::{Admission, Offer, Unknown};
 pub use bounds::{MAX_AGENT_MESSAGE_BYTES, MAX_GATEWAY_MESSAGE_BYTES, MAX_REPORT_BYTES, MAX_REPORTED};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
-    BootId, Boots, Freshness, Lineage, Position, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing,
-    TrustedRoot, TrustedRoots, Wanted,
+    BootId, Boots, Freshness, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, TrustedRoot,
+    TrustedRoots, Wanted,
 };
 pub use kept_roots::KeptRoots;
 pub use kept_trust::KeptTrust;
@@ -38,7 +38,7 @@ pub use revoked_watch::watch_revoked;
 pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };
-pub use subscribers::{LEASE, ScopeAck, SubscriberRecord, Subscribers};
+pub use subscribers::{ScopeAck, SubscriberRecord, Subscribers};
 pub use trust_status::trust_status;
 
 /// Largest gRPC message that a subscriber takes: a chunk of one value of the largest size the control plane accepts, with room to

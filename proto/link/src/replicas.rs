@@ -7,8 +7,8 @@ use std::{
     time::Instant,
 };
 
-use hanse_sync::{Exceptions, Position, Quarantine, Replica, ReplicaMap};
-use hanse_topology::ScopeId;
+use hanse_sync::{Exceptions, Quarantine, Replica, ReplicaMap};
+use hanse_topology::{Position, ScopeId};
 use parking_lot::{MappedRwLockWriteGuard, Mutex, RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use tracing::warn;
@@ -238,8 +238,7 @@ impl Replicas {
 mod tests {
     use bytes::Bytes;
     use hanse_proto::sync::Quarantined;
-    use hanse_sync::Lineage;
-    use hanse_topology::Name;
+    use hanse_topology::{Lineage, Name};
 
     use super::*;
 

@@ -13,9 +13,9 @@ use std::{
 };
 
 use hanse_proto::sync::Report;
-use hanse_sync::{BootId, Freshness, Patience, Position, Quarantine, Revoked, TrustedRoots, Wanted};
-use hanse_topology::ScopeId;
-use hanse_transport::{ClientTls, Identity, Shutdown, backoff::Backoff, connect, telemetry};
+use hanse_sync::{BootId, Freshness, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
+use hanse_topology::{Identity, Position, ScopeId};
+use hanse_transport::{ClientTls, Shutdown, backoff::Backoff, connect, telemetry};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 

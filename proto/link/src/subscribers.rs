@@ -8,17 +8,14 @@ use std::{
 };
 
 use hanse_proto::sync::{Ack, Report, ScopeStatus, SubscriberStatus};
-use hanse_sync::{BootId, Boots, Position, Quarantine};
-use hanse_topology::ScopeId;
-use hanse_transport::Identity;
+use hanse_sync::{BootId, Boots, Quarantine};
+use hanse_topology::{Identity, LEASE, Position, ScopeId};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::{oneshot, watch};
 
 use crate::bounds;
 
-/// A subscriber not heard for so long has no lease: writes do not wait for it. Fifteen missed proofs of life.
-pub const LEASE: Duration = Duration::from_secs(15);
 /// How much of a report names what is in quarantine, in octets: a thousand names, and a small part of what a message may
 /// carry, also where a control node passes on the reports of all its agents.
 const REPORTED_NAMES_BYTES: usize = 256 << 10;

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use hanse_proto::sync::{
     PublisherMessage, SubscriberMessage, begin::Kind, publisher_message, subscriber_message,
 };
-use hanse_topology::ScopeId;
+use hanse_topology::{Lineage, Position, ScopeId};
 
-use crate::{BootId, Lineage, Position, Replica, ReplicaMap, Root};
+use crate::{BootId, Replica, ReplicaMap, Root};
 
 /// The process of every subscriber here.
 pub(crate) const BOOT: BootId = BootId::new([8; 16]);

@@ -9,7 +9,6 @@
 //! opaque bytes from one end of the federation to the other.
 
 mod boot;
-mod position;
 mod publisher;
 mod quarantine;
 mod replica;
@@ -31,7 +30,6 @@ use std::{
 use hanse_topology::ScopeId;
 
 pub use boot::{BootId, Boots};
-pub use position::{Lineage, LineageOrder, Position};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};
 pub use replica::{

@@ -12,11 +12,10 @@ use hanse_proto::{
     InvalidMessage,
     sync::{self, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
-use hanse_topology::ScopeId;
+use hanse_topology::{Position, ScopeId};
 
 use crate::{
-    BootId, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Position, Quarantine, ReplicaMap, Revoked, Root,
-    TrustedRoots,
+    BootId, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Quarantine, ReplicaMap, Revoked, Root, TrustedRoots,
 };
 
 use cursor::Cursor;

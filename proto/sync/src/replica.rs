@@ -14,9 +14,10 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    LineageOrder, Position, Root,
+    Root,
     root::{RootTree, hash_value},
 };
+use hanse_topology::Position;
 
 pub use kept::{Head, Record, RestoreError};
 use last_good::LastGood;

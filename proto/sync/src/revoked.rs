@@ -2,7 +2,7 @@
 
 use hanse_proto::{InvalidMessage, sync};
 
-use crate::Position;
+use hanse_topology::Position;
 
 /// Who is refused, as far as it concerns a subscriber. Opaque here, as values are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,9 +13,9 @@ use hanse_proto::{
     InvalidMessage,
     sync::{self, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
-use hanse_topology::{Name, ScopeId};
+use hanse_topology::{Name, Position, ScopeId};
 
-use crate::{BootId, FEATURES, Freshness, Position, Prepared, ReplicaMap, Revoked, TrustedRoots};
+use crate::{BootId, FEATURES, Freshness, Prepared, ReplicaMap, Revoked, TrustedRoots};
 
 pub use alarm::Alarm;
 pub use patience::Patience;

@@ -2,7 +2,7 @@
 
 use hanse_proto::{InvalidMessage, MAX_BELIEVED_ROOTS, MAX_DROPPED_ROOTS, sync};
 
-use crate::Position;
+use hanse_topology::Position;
 
 /// The roots of trust that are believed, while one takes another's place. Opaque here, as values are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use hanse_proto::sync::{PublisherMessage, SubscriberMessage, publisher_message::Body};
-use hanse_topology::ScopeId;
+use hanse_topology::{Position, ScopeId};
 use proptest::prelude::*;
 
 use crate::{
-    Effect, Freshness, Patience, Position, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
+    Effect, Freshness, Patience, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
     examples::{BOOT, in_generation, scope},
 };
 

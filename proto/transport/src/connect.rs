@@ -8,7 +8,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{ClientTls, Identity, cut::Guarded, pki::Shown, tls};
+use crate::{ClientTls, cut::Guarded, identity_of, pki::Shown, tls};
 
 /// Longest time for TCP and TLS together. Cross-continent takes under a second; a lost SYN is repeated after one and
 /// three seconds.
@@ -99,7 +99,7 @@ impl Connector {
             let connector = TlsConnector::from(Arc::from(self.tls));
             let stream = connector.connect(self.server_name, tcp).await.map_err(tls::explained)?;
             let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-            let peer = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
+            let peer = chain.first().and_then(|leaf| identity_of(leaf).ok());
             let root = trust.as_ref().and_then(|trust| trust.current().root_of(chain));
             let peer = peer.map(|identity| Shown { identity, keys: tls::of_server(chain), root });
             Ok(Guarded::new(stream, trust.as_ref(), peer))

@@ -10,7 +10,8 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::info;
 
-use crate::{Identity, LiveTrust, pki::Shown};
+use crate::{LiveTrust, pki::Shown};
+use hanse_topology::Identity;
 
 /// A stream that fails from the moment its peer is refused. Whoever waits to read from it or to write to it is woken by that,
 /// so a connection in use ends at once, and all streams on it, also where the peer has stopped reading.
@@ -137,14 +138,15 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use crate::{
-        Alpn, Clients, Credentials, Expect, LiveCredentials, LiveTrust, Refused, Role, TrustBundle,
-        client_tls, connect,
+        Alpn, Clients, Credentials, Expect, LiveCredentials, LiveTrust, Refused, TrustBundle, client_tls,
+        connect,
         enrolment::tests::{Desk, ask_desk, serve},
         key_digest,
         pki::Shown,
         server_tls,
         testbed::{Federation, dial, identity, listen, soon},
     };
+    use hanse_topology::Role;
 
     /// An agent's listener for gateways, and a gateway's client, each with a trust of its own.
     struct Pair {

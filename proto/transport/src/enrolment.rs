@@ -6,12 +6,12 @@ use hanse_proto::{
     enrolment::{EnrolRequest, EnrolResponse, enrolment_client::EnrolmentClient},
     raft::ControlNode,
 };
-use hanse_topology::Name;
+use hanse_topology::{Identity, InvalidIdentity, Name, Role};
 use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{
-    Authority, Chain, ClientTls, Credentials, Identity, InvalidIdentity, JoinToken, KeyPair, PkiError, Role,
-    TlsError, TrustAnchor, WallClock, connect::connect, telemetry, tls,
+    Authority, Chain, ClientTls, Credentials, JoinToken, KeyPair, NoIdentity, PkiError, TlsError,
+    TrustAnchor, WallClock, connect::connect, telemetry, tls,
 };
 
 /// Longest wait for an answer: on a control node it includes a write through the quorum, possibly an election.
@@ -162,7 +162,7 @@ fn check(
     if anchor.spki_sha256() != *token.anchor_sha256() {
         return Err(PkiError::certificate("it does not end in the root that the join token pins"));
     }
-    let role: Role = response.role.parse()?;
+    let role: Role = response.role.parse().map_err(|error| NoIdentity::from(InvalidIdentity::Role(error)))?;
     if role != joining {
         return Err(PkiError::certificate(format!("the join token is for {role}, not for {joining}")));
     }
@@ -183,9 +183,8 @@ fn check(
             .issue_credentials(&expected, &[])?,
     };
     if *leaf.identity() != expected {
-        return Err(
-            InvalidIdentity::Shape { given: format!("{} instead of {expected}", leaf.identity()) }.into()
-        );
+        let given = format!("{} instead of {expected}", leaf.identity());
+        return Err(NoIdentity::from(InvalidIdentity::Shape { given }).into());
     }
     anchor.verify(leaf.chain(), clock.now()).map(|_| ())
 }

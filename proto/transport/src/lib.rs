@@ -38,9 +38,9 @@ pub use listener::{Bounds, Listener, ListenerMetrics};
 pub use metrics::Metrics;
 pub use peer::{Peer, PeerKeys};
 pub use pki::{
-    Authority, Chain, Credentials, DOMAIN, EndorsedRoot, Identity, InvalidIdentity, KeyDigest, KeyPair,
-    LiveAuthority, LiveCredentials, LiveTrust, PkiError, Refused, Role, Rotation, SanName, Tier, ToldRoots,
-    TrustAnchor, TrustBundle, Validity, key_digest,
+    Authority, Chain, Credentials, EndorsedRoot, KeyDigest, KeyPair, LiveAuthority, LiveCredentials,
+    LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Tier, ToldRoots, TrustAnchor, TrustBundle,
+    Validity, identity_of, key_digest,
 };
 pub use renewal::{
     ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,

@@ -17,12 +17,13 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use crate::{
-    Identity, KeyDigest, LiveTrust,
+    KeyDigest, LiveTrust,
     cut::Guarded,
     digest_secret,
-    pki::{Shown, public_key_of},
+    pki::{Shown, identity_of, public_key_of},
     tls::of_client,
 };
+use hanse_topology::Identity;
 
 /// The other end of a connection. In gRPC services: `request.extensions().get::<Peer>()`; in axum handlers:
 /// `ConnectInfo<Peer>`.
@@ -83,7 +84,7 @@ impl TlsConnection {
         let (_, session) = stream.get_ref();
         let chain = session.peer_certificates().unwrap_or_default();
         // The verifier has read the same identity already, so this fails only where no certificate was shown.
-        let identity = chain.first().and_then(|leaf| Identity::of_certificate(leaf).ok());
+        let identity = chain.first().and_then(|leaf| identity_of(leaf).ok());
         let keys = PeerKeys::of_chain(chain).map(Arc::new);
         let guarded = identity.clone().map(|identity| {
             let keys = of_client(identity.role, chain);

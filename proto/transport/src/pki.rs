@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 pub use authority::{Authority, SanName, Tier};
 pub use credentials::{Credentials, LiveCredentials};
-pub use identity::{DOMAIN, Identity, InvalidIdentity, Role};
+pub use identity::{NoIdentity, identity_of};
 pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
 pub(crate) use live::Shown;
@@ -63,7 +63,7 @@ pub enum PkiError {
     },
     /// The certificate carries no acceptable identity.
     #[error("the certificate carries no acceptable identity")]
-    Identity(#[from] InvalidIdentity),
+    Identity(#[from] NoIdentity),
     /// The key does not belong to the certificate.
     #[error("the private key does not belong to the first certificate of the chain")]
     KeyMismatch,

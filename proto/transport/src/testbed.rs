@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use hanse_topology::Name;
+use hanse_topology::{Identity, Name, Role};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::{
@@ -13,8 +13,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::listener::handshake::{NoHandshake, linger, shake_hands};
 use crate::{
-    Alpn, Authority, Bounds, ClientTls, Clients, Credentials, Expect, Identity, Listener, ListenerMetrics,
-    LiveCredentials, Role, ServerTls, TrustAnchor, client_tls, peer::TlsConnection, server_tls,
+    Alpn, Authority, Bounds, ClientTls, Clients, Credentials, Expect, Listener, ListenerMetrics,
+    LiveCredentials, ServerTls, TrustAnchor, client_tls, peer::TlsConnection, server_tls,
 };
 
 /// Longest wait for anything a test expects to happen.

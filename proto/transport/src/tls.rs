@@ -5,7 +5,7 @@ mod verify;
 
 use std::{fmt, io, ops::Deref, sync::Arc};
 
-use hanse_topology::Name;
+use hanse_topology::{Name, Role};
 use rustls::{
     CertificateError, ClientConfig, OtherError, ServerConfig,
     client::Resumption,
@@ -17,7 +17,7 @@ use rustls::{
 pub use self::verify::RefusedPeer;
 use self::verify::{Admit, ClientVerifier, Rule};
 pub(crate) use self::verify::{ServerVerifier, of_client, of_server};
-use crate::{LiveCredentials, LiveTrust, Role, WallClock};
+use crate::{LiveCredentials, LiveTrust, WallClock};
 
 /// Whom a listener lets in.
 #[derive(Debug, Clone)]

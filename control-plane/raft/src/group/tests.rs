@@ -9,7 +9,8 @@ use std::{
 
 use hanse_proto::raft::{self, ControlNode, raft_server};
 use hanse_state::{Command, CommandBody, Lineage, ProblemName, port::Replicated};
-use hanse_transport::{Authority, ClientTls, Expect, Role, client_tls, install_crypto_provider};
+use hanse_topology::Role;
+use hanse_transport::{Authority, ClientTls, Expect, client_tls, install_crypto_provider};
 use openraft::{
     CommittedLeaderId, EntryPayload,
     storage::{RaftLogStorage, RaftLogStorageExt},

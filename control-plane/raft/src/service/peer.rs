@@ -11,7 +11,8 @@ use hanse_state::{
     Command, Problem, ProblemName, State,
     port::{Consistency, Replicated as _},
 };
-use hanse_transport::{Identity, Peer, PeerKeys};
+use hanse_topology::Identity;
+use hanse_transport::{Peer, PeerKeys};
 use prost::Message as _;
 use tokio::time::Instant;
 use tokio_stream::Iter;

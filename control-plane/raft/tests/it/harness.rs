@@ -17,10 +17,10 @@ use hanse_state::{
     server_identity,
     spec::{Digest, JoinRole, JoinTokenSpec, OrganizationSpec},
 };
-use hanse_topology::Name;
+use hanse_topology::{Identity, Name, Role};
 use hanse_transport::{
-    Alpn, Authority, Bounds, Clients, Credentials, Expect, Identity, Listener, ListenerMetrics,
-    LiveCredentials, Role, ShutdownTrigger, client_tls, install_crypto_provider, key_digest, server_tls,
+    Alpn, Authority, Bounds, Clients, Credentials, Expect, Listener, ListenerMetrics, LiveCredentials,
+    ShutdownTrigger, client_tls, install_crypto_provider, key_digest, server_tls,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, time::sleep};

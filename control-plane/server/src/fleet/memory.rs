@@ -5,13 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::{BootId, Boots, Lineage, MAX_REPORT_BYTES, MAX_REPORTED, Position, Quarantine};
+use hanse_link::{BootId, Boots, MAX_REPORT_BYTES, MAX_REPORTED, Quarantine};
 use hanse_proto::{raft::AgentReport, sync};
 use hanse_state::port::{
     AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus, TrustStatus,
 };
-use hanse_sync::LineageOrder;
-use hanse_topology::Name;
+use hanse_topology::{Lineage, LineageOrder, Name, Position};
 use hanse_transport::KeyDigest;
 use prost::Message as _;
 

@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_link::LEASE;
-use hanse_topology::Name;
+use hanse_topology::{LEASE, Name};
 
 /// A control node that stopped answering is waited for no longer than this: agents find another one sooner, and have no lease any more
 /// otherwise.

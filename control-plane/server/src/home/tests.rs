@@ -49,7 +49,7 @@ fn a_control_intermediate_is_renewed_where_the_root_is_at_hand() {
     assert_ne!(renewed.chain()[0], first);
     let kept = after(6, &config);
     assert_eq!(kept.chain(), renewed.chain(), "it was saved, and is not due again");
-    let identity = hanse_transport::Identity::server(config.name.clone());
+    let identity = hanse_topology::Identity::server(config.name.clone());
     kept.issue_credentials(&identity, &[]).expect("it is of use again, five years after the first ended");
 }
 

@@ -10,10 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use hanse_link::{Position, ReplicaMap, ReplicasMut};
+use hanse_link::{ReplicaMap, ReplicasMut};
 use hanse_state::projection::ScopeChange;
-use hanse_sync::LineageOrder;
-use hanse_topology::ScopeId;
+use hanse_topology::{LineageOrder, Position, ScopeId};
 use tracing::{error, info, warn};
 
 /// The scopes whose replicas are those of an earlier process, each with what the projection says is in it; `None`: that there

@@ -170,7 +170,7 @@ async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
 #[test]
 fn a_step_of_which_the_journal_does_not_tell_leads_on_from_its_start_only() {
     let at = |revision| Position {
-        lineage: hanse_sync::Lineage { generation: 1, id: [1; 16], parent: None },
+        lineage: hanse_topology::Lineage { generation: 1, id: [1; 16], parent: None },
         revision,
     };
     let mut replica = Replica::new();

@@ -11,9 +11,10 @@ use hanse_proto::enrolment::{
 };
 use hanse_raft::RaftGroup;
 use hanse_state::port::Replicated;
+use hanse_topology::{Identity, Role};
 use hanse_transport::{
-    Authority, Expect, Identity, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
-    Role, Shutdown, WallClock, backoff::Backoff, renew_authority, telemetry,
+    Authority, Expect, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError, Shutdown,
+    WallClock, backoff::Backoff, renew_authority, telemetry,
 };
 use tonic::{Request, Response, Status};
 use tracing::{debug, error, info, warn};

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use hanse_sync::{Changes, Position, Replica, ReplicaMap, Seen};
-use hanse_topology::ScopeId;
+use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
+use hanse_topology::{Position, ScopeId};
 
 use super::{Keeping, KeptScope};
 

@@ -3,7 +3,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use hanse_sync::{LastGoodRecord, Lineage};
+use hanse_sync::LastGoodRecord;
+use hanse_topology::Lineage;
 use hanse_transport::ShutdownTrigger;
 
 use super::*;

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use hanse_proto::{InvalidMessage, store};
 use hanse_store::Store;
-use hanse_sync::Position;
-use hanse_topology::ScopeId;
+use hanse_topology::{Position, ScopeId};
 use hanse_transport::Shutdown;
 use prost::Message as _;
 use tokio::sync::watch;

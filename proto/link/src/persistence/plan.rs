@@ -2,7 +2,8 @@
 
 use hanse_proto::{InvalidMessage, store};
 use hanse_store::{Records, ScopeWrite, StoredRecord, Transaction, UnkeptNotes};
-use hanse_sync::{Head, Position, Record, ReplicaMap, Root};
+use hanse_sync::{Head, Record, ReplicaMap, Root};
+use hanse_topology::Position;
 
 use super::{Kept, KeptScope};
 

@@ -2,7 +2,8 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use hanse_store::{Records, StoreKey, UnkeptNotes};
-use hanse_sync::{Changes, Lineage};
+use hanse_sync::Changes;
+use hanse_topology::Lineage;
 use hanse_transport::ShutdownTrigger;
 use tokio::task::JoinHandle;
 

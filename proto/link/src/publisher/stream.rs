@@ -12,8 +12,8 @@ use hanse_proto::sync::{
     begin::Kind, publisher_message::Body,
 };
 use hanse_sync::{BootId, PublisherSession, Received};
-use hanse_topology::ScopeId;
-use hanse_transport::{Identity, PeerKeys};
+use hanse_topology::{Identity, ScopeId};
+use hanse_transport::PeerKeys;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, error, info};

@@ -51,7 +51,7 @@ impl Acks {
 
 #[cfg(test)]
 mod tests {
-    use hanse_sync::{Lineage, Position};
+    use hanse_topology::{Lineage, Position};
 
     use super::*;
 

@@ -10,7 +10,8 @@ use std::{
 use hanse_proto::sync::{
     PublisherMessage, SubscriberMessage, subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_sync::{Effect, Freshness, Position, Standing, SubscriberSession};
+use hanse_sync::{Effect, Freshness, Standing, SubscriberSession};
+use hanse_topology::Position;
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hanse_sync::{Freshness, Position, Standing};
-use hanse_topology::ScopeId;
+use hanse_sync::{Freshness, Standing};
+use hanse_topology::{Position, ScopeId};
 
 /// How a link to a publisher stands.
 #[derive(Debug, Clone, PartialEq, Default)]

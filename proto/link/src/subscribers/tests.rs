@@ -1,5 +1,4 @@
-use hanse_sync::Lineage;
-use hanse_topology::Name;
+use hanse_topology::{Lineage, Name};
 
 use super::*;
 

@@ -25,7 +25,7 @@ async fn open(dir: &Path) -> Persistence {
 /// An agent's process, as far as this is about it.
 struct Agent {
     relay: Publisher,
-    kept: watch::Receiver<std::collections::BTreeMap<hanse_topology::ScopeId, hanse_link::Position>>,
+    kept: watch::Receiver<std::collections::BTreeMap<hanse_topology::ScopeId, hanse_topology::Position>>,
     status: watch::Receiver<hanse_link::LinkStatus>,
     tasks: Vec<JoinHandle<()>>,
     _trigger: ShutdownTrigger,

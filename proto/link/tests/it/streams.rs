@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use hanse_link::LEASE;
 use hanse_proto::sync::{
     Begin, Hello, Introduction, PublisherMessage, Report, SubscriberMessage, publisher_message,
     subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_topology::ScopeId;
-use hanse_transport::{Clients, Identity, Role, connect};
+use hanse_topology::{Identity, LEASE, Role, ScopeId};
+use hanse_transport::{Clients, connect};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};

@@ -3,10 +3,10 @@
 use std::{fmt, time::Instant};
 
 use hanse_proto::sync::{self, publisher_message::Body};
-use hanse_topology::ScopeId;
+use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{BOOKMARK_INTERVAL, BOOKMARK_SPACING, transfer::Transfer};
-use crate::{Changes, Freshness, LineageOrder, Position, Replica, Root};
+use crate::{Changes, Freshness, Replica, Root};
 
 /// Why a subscriber gets the whole scope instead of what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,9 +4,9 @@ use std::{iter::Peekable, sync::Arc, vec};
 
 use bytes::Bytes;
 use hanse_proto::sync::{self, begin::Kind, publisher_message::Body};
-use hanse_topology::ScopeId;
+use hanse_topology::{Position, ScopeId};
 
-use crate::{Changes, Position, Replica, Root, SnapshotReason};
+use crate::{Changes, Replica, Root, SnapshotReason};
 
 /// What the wire adds to a key and a value: tags and lengths, rounded up.
 const OVERHEAD_BYTES: usize = 16;

@@ -7,8 +7,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Entry, LastGood, MAX_TOMBSTONES, Position, Replica, Root, Seen, Tombstones, hash_value};
+use super::{Entry, LastGood, MAX_TOMBSTONES, Replica, Root, Seen, Tombstones, hash_value};
 use crate::root::RootTree;
+use hanse_topology::Position;
 
 /// Where a replica stands, and from where it can lead others there: all of it but the records.
 #[derive(Debug, Clone, PartialEq, Eq)]

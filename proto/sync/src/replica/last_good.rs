@@ -10,8 +10,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Position, Replica, Seen};
-use crate::{Exceptions, LineageOrder, quarantine::KeyDigest};
+use super::{Replica, Seen};
+use crate::{Exceptions, quarantine::KeyDigest};
+use hanse_topology::{LineageOrder, Position};
 
 /// How many versions of a key are kept that were replaced before anybody spoke of them: as many changes of one key as come
 /// while an acknowledgement is on its way.

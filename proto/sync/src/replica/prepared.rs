@@ -7,8 +7,9 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{AdvanceError, Changes, LineageOrder, MAX_GAPS, Position, Replica, Root, hash_value};
+use super::{AdvanceError, Changes, MAX_GAPS, Replica, Root, hash_value};
 use crate::root::StagedTree;
+use hanse_topology::{LineageOrder, Position};
 
 /// A change of one replica, not yet in force. [`Replica::commit`] puts it in force; dropping it undoes nothing.
 #[derive(Debug)]

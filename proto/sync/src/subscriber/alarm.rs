@@ -2,7 +2,7 @@
 
 use hanse_proto::InvalidMessage;
 
-use crate::Position;
+use hanse_topology::Position;
 
 /// What a publisher sent, or did not send, that somebody should know of. All but the last three heal by resync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,10 +7,10 @@ use hanse_proto::{
     InvalidMessage,
     sync::{self, begin::Kind, subscriber_message::Body},
 };
-use hanse_topology::ScopeId;
+use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{Alarm, Effect, MAX_RESYNCS, send};
-use crate::{LineageOrder, Position, Replica, Root};
+use crate::{Replica, Root};
 
 /// Bytes staged for one transfer before it is given up: ten times the largest scope we know how to make.
 const MAX_STAGED_BYTES: usize = 1 << 30;

@@ -1,10 +1,10 @@
 use super::*;
 use crate::{
-    Role,
     enrolment::tests::{Desk, ask_desk, serve},
     telemetry,
     testbed::{Federation, listen, soon},
 };
+use hanse_topology::Role;
 
 fn check_address(address: &str, sound: bool) {
     let federation = Federation::new();

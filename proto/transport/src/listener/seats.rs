@@ -17,7 +17,8 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use super::requests::Requests;
-use crate::{Identity, KeyDigest};
+use crate::KeyDigest;
+use hanse_topology::Identity;
 
 /// How many connections may be on their way out while others have their places already: descriptors of the reserve.
 const LEAVING: usize = 32;

@@ -19,9 +19,10 @@ use tokio::{
 
 use super::*;
 use crate::{
-    Alpn, Clients, Role, ShutdownTrigger, server_tls,
+    Alpn, Clients, ShutdownTrigger, server_tls,
     testbed::{Federation, dial, soon},
 };
+use hanse_topology::Role;
 
 /// A listener being served, and how to stop it.
 struct Served {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
-use hanse_topology::Name;
+use hanse_topology::{DOMAIN, Identity, Name, is_reserved};
 use rand::RngCore as _;
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
@@ -18,8 +18,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
-    Chain, Credentials, DOMAIN, Identity, KeyDigest, KeyPair, PkiError, TrustAnchor, Validity, files,
-    identity, key_digest,
+    Chain, Credentials, KeyDigest, KeyPair, NoIdentity, PkiError, TrustAnchor, Validity, files, identity,
+    key_digest,
 };
 use crate::WallClock;
 
@@ -186,7 +186,7 @@ impl Authority {
         if self.tier != Tier::Control {
             return Err(PkiError::not_allowed("only a control intermediate issues regional intermediates"));
         }
-        if identity::reserved(region) {
+        if is_reserved(region) {
             return Err(PkiError::not_allowed(format!(
                 "{region:?} is the control plane's name, not a region's"
             )));
@@ -216,7 +216,7 @@ impl Authority {
         extra: &[SanName],
         validity: Validity,
     ) -> Result<Chain, PkiError> {
-        identity.check()?;
+        identity.check().map_err(NoIdentity::from)?;
         let own = match &self.tier {
             Tier::Root => false,
             Tier::Control => identity.region.is_none(),

@@ -11,7 +11,8 @@ use rustls::{
 };
 use tokio::sync::watch;
 
-use super::{Chain, Identity, KeyPair, PkiError, TrustAnchor, Validity, files};
+use super::{Chain, KeyPair, PkiError, TrustAnchor, Validity, files, identity_of};
+use hanse_topology::Identity;
 
 /// A leaf's chain with its key.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ impl Credentials {
         if !key.belongs_to(leaf) {
             return Err(PkiError::KeyMismatch);
         }
-        let identity = Identity::of_certificate(leaf)?;
+        let identity = identity_of(leaf)?;
         let validity = Validity::of_certificate(leaf)?;
         let signing_key = any_ecdsa_type(&key.private_key_der()).map_err(PkiError::PrivateKey)?;
         let certified = Arc::new(CertifiedKey::new(chain.clone(), signing_key));

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, fmt, future, sync::Arc};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use super::{Authority, Identity, KeyDigest, Role, TrustAnchor, TrustBundle, key_digests};
+use super::{Authority, KeyDigest, TrustAnchor, TrustBundle, key_digests};
 use crate::WallClock;
+use hanse_topology::{Identity, Role};
 
 /// An authority that issuing services share and that renewal replaces. Cloning shares the cell.
 #[derive(Debug, Clone)]

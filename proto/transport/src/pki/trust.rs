@@ -17,7 +17,8 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use sha2::{Digest as _, Sha256};
 use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
 
-use super::{Identity, PkiError, Tier, Validity, authority::tier_of, keys};
+use super::{PkiError, Tier, Validity, authority::tier_of, identity_of, keys};
+use hanse_topology::Identity;
 
 /// The root certificate. Cloning is cheap.
 #[derive(Clone)]
@@ -83,7 +84,7 @@ impl TrustAnchor {
     pub fn verify(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> Result<Identity, PkiError> {
         let (leaf, rest) = chain.split_first().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
         self.verify_path(leaf, rest, unix_time(at)).map_err(PkiError::Untrusted)?;
-        Ok(Identity::of_certificate(leaf)?)
+        Ok(identity_of(leaf)?)
     }
 
     /// Path validation: signatures, validity, basic constraints, name constraints, key usage.
@@ -207,7 +208,7 @@ impl TrustBundle {
     pub fn verify(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> Result<Identity, PkiError> {
         let (leaf, rest) = chain.split_first().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
         self.verify_path(leaf, rest, unix_time(at)).map_err(PkiError::Untrusted)?;
-        Ok(Identity::of_certificate(leaf)?)
+        Ok(identity_of(leaf)?)
     }
 
     /// Path validation of a server's chain.

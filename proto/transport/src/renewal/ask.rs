@@ -3,10 +3,11 @@
 use hanse_proto::enrolment::{RenewRequest, RenewResponse};
 
 use crate::{
-    Authority, Chain, ClientTls, Credentials, Expect, Identity, KeyPair, LiveCredentials, LiveTrust,
-    PkiError, TlsError, Validity, client_tls,
+    Authority, Chain, ClientTls, Credentials, Expect, KeyPair, LiveCredentials, LiveTrust, PkiError,
+    TlsError, Validity, client_tls,
     enrolment::{Failure, classified, desk, with_deadline},
 };
+use hanse_topology::Identity;
 
 /// Who renews a process's certificate, and how they are known.
 #[derive(Debug, Clone)]

@@ -4,12 +4,13 @@ use tonic::Status;
 
 use super::*;
 use crate::{
-    Alpn, Authority, Clients, Credentials, Expect, Identity, KeyPair, LiveTrust, Peer, Role, ShutdownTrigger,
-    TrustBundle, digest_secret,
+    Alpn, Authority, Clients, Credentials, Expect, KeyPair, LiveTrust, Peer, ShutdownTrigger, TrustBundle,
+    digest_secret,
     enrolment::tests::{Desk, Serving, serve},
     server_tls, telemetry,
     testbed::{identity, listen, name, soon},
 };
+use hanse_topology::{Identity, Role};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

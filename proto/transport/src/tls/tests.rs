@@ -10,7 +10,7 @@ const ALL: [Role; 3] = [Role::Server, Role::Agent, Role::Gateway];
 async fn meet(
     server: ServerTls,
     client: impl Into<Arc<ClientConfig>>,
-) -> Result<Option<crate::Identity>, String> {
+) -> Result<Option<hanse_topology::Identity>, String> {
     let (mut listener, address) = listen(server).await;
     let (seen, met) = tokio::sync::oneshot::channel();
     let serving = tokio::spawn(async move {

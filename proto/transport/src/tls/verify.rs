@@ -2,7 +2,7 @@
 
 use std::{iter::once, sync::Arc};
 
-use hanse_topology::Name;
+use hanse_topology::{Identity, Name, Role};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::parse_x509_certificate;
 
 use crate::{
-    Identity, InvalidIdentity, KeyDigest, LiveTrust, Role, TrustAnchor, Validity, key_digest,
+    KeyDigest, LiveTrust, NoIdentity, TrustAnchor, Validity, identity_of, key_digest,
     pki::{key_digests, unix_time},
 };
 
@@ -24,7 +24,7 @@ const TLS_1_2: &str = "TLS 1.2 is not spoken here";
 pub enum RefusedPeer {
     /// Its certificate carries no acceptable identity.
     #[error("the peer's certificate is refused: {0}")]
-    Identity(InvalidIdentity),
+    Identity(NoIdentity),
     /// It is not what is expected here.
     #[error("{peer} is refused here: expected role {expected}")]
     Role {
@@ -76,7 +76,7 @@ pub(super) struct Rule {
 
 impl Rule {
     fn check(&self, certificate: &CertificateDer<'_>) -> Result<Identity, RefusedPeer> {
-        let peer = Identity::of_certificate(certificate).map_err(RefusedPeer::Identity)?;
+        let peer = identity_of(certificate).map_err(RefusedPeer::Identity)?;
         if !self.roles.contains(&peer.role) {
             let expected = self.roles.iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
             return Err(RefusedPeer::Role { peer: peer.to_string(), expected });

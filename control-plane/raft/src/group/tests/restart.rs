@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use hanse_proto::raft::ReportsResponse;
 use hanse_state::{Action, Change, Kind, ResourceKey, spec::OrganizationSpec};
+use hanse_topology::Identity;
 use hanse_transport::{
-    Alpn, Bounds, Clients, Identity, Listener, ListenerMetrics, LiveCredentials, ShutdownTrigger, server_tls,
+    Alpn, Bounds, Clients, Listener, ListenerMetrics, LiveCredentials, ShutdownTrigger, server_tls,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::service::Routes;

@@ -1,4 +1,5 @@
-use hanse_link::{Lineage, Replicas};
+use hanse_link::Replicas;
+use hanse_topology::Lineage;
 
 use super::*;
 

@@ -3,17 +3,15 @@
 use std::{path::Path, sync::Mutex, time::Instant};
 
 use hanse_link::{
-    Admission, Freshness, Lineage, MAX_GATEWAY_MESSAGE_BYTES, Offer, Position, Subscribers, Unknown,
-    publisher_service,
+    Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Subscribers, Unknown, publisher_service,
 };
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},
 };
-use hanse_topology::Name;
+use hanse_topology::{Identity, Lineage, Name, Position};
 use hanse_transport::{
-    Alpn, Authority, Bounds, Clients, Identity, JoinToken, Listener, PeerKeys, ServerTls, ShutdownTrigger,
-    server_tls,
+    Alpn, Authority, Bounds, Clients, JoinToken, Listener, PeerKeys, ServerTls, ShutdownTrigger, server_tls,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

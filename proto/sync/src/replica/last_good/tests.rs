@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 use hanse_proto::sync::Quarantined;
 
 use super::*;
-use crate::{Lineage, Quarantine};
+use crate::Quarantine;
+use hanse_topology::Lineage;
 
 fn at(revision: u64) -> Position {
     Position { lineage: Lineage { generation: 1, id: [1; 16], parent: None }, revision }

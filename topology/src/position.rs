@@ -2,8 +2,6 @@
 
 use std::{cmp::Ordering, fmt};
 
-use hanse_proto::{InvalidMessage, sync};
-
 /// One history of the control plane's state. `restore` and `recover` start one of a greater generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lineage {
@@ -43,7 +41,8 @@ impl Lineage {
 /// Spelled `GENERATION-ID`, the id in hexadecimal.
 impl fmt::Display for Lineage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.generation, hex::encode(self.id))
+        write!(f, "{}-", self.generation)?;
+        self.id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -77,46 +76,6 @@ impl Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.lineage, self.revision)
-    }
-}
-
-fn id(field: &'static str, bytes: &[u8]) -> Result<[u8; 16], InvalidMessage> {
-    bytes.try_into().map_err(|_| InvalidMessage::new(field, format!("{} bytes instead of 16", bytes.len())))
-}
-
-impl From<Lineage> for sync::Lineage {
-    fn from(lineage: Lineage) -> Self {
-        let (parent_id, parent_revision) =
-            lineage.parent.map_or_else(Default::default, |(id, revision)| (id.to_vec().into(), revision));
-        Self { generation: lineage.generation, id: lineage.id.to_vec().into(), parent_id, parent_revision }
-    }
-}
-
-impl TryFrom<&sync::Lineage> for Lineage {
-    type Error = InvalidMessage;
-
-    fn try_from(lineage: &sync::Lineage) -> Result<Self, InvalidMessage> {
-        let parent = match lineage.parent_id.len() {
-            0 => None,
-            _ => Some((id("lineage.parent_id", &lineage.parent_id)?, lineage.parent_revision)),
-        };
-        Ok(Self { generation: lineage.generation, id: id("lineage.id", &lineage.id)?, parent })
-    }
-}
-
-impl From<Position> for sync::Position {
-    fn from(position: Position) -> Self {
-        Self { lineage: Some(position.lineage.into()), revision: position.revision }
-    }
-}
-
-impl TryFrom<&sync::Position> for Position {
-    type Error = InvalidMessage;
-
-    fn try_from(position: &sync::Position) -> Result<Self, InvalidMessage> {
-        let lineage =
-            position.lineage.as_ref().ok_or_else(|| InvalidMessage::new("position", "it has no lineage"))?;
-        Ok(Self { lineage: lineage.try_into()?, revision: position.revision })
     }
 }
 
@@ -155,29 +114,6 @@ mod tests {
         ];
         for (next, held, may) in table {
             assert_eq!(next.may_follow(&held), may, "{next} after {held}");
-        }
-    }
-
-    #[test]
-    fn positions_survive_the_wire() {
-        let parent = Lineage { generation: 2, id: [7; 16], parent: Some(([1; 16], 40)) };
-        for lineage in [lineage(1, 3), parent] {
-            let position = Position { lineage, revision: 12 };
-            assert_eq!(Position::try_from(&sync::Position::from(position)), Ok(position));
-        }
-    }
-
-    #[test]
-    fn malformed_positions_are_refused() {
-        let short = sync::Lineage { generation: 1, id: vec![1; 15].into(), ..Default::default() };
-        let bad_parent = sync::Lineage {
-            generation: 1,
-            id: vec![1; 16].into(),
-            parent_id: vec![1].into(),
-            ..Default::default()
-        };
-        for lineage in [None, Some(short), Some(bad_parent)] {
-            assert!(Position::try_from(&sync::Position { lineage, revision: 1 }).is_err());
         }
     }
 }

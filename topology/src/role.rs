@@ -1,0 +1,79 @@
+//! What a process is, and what it may learn for that.
+
+use std::{fmt, str::FromStr};
+
+use crate::ScopeId;
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// A control-plane node.
+    Server,
+    /// A region's relay between control plane and gateways.
+    Agent,
+    /// A data-plane gateway.
+    Gateway,
+}
+
+/// A text that is no role.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a role: expected server, agent or gateway")]
+pub struct InvalidRole(pub String);
+
+impl Role {
+    /// The DNS label of the role.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::Agent => "agent",
+            Self::Gateway => "gateway",
+        }
+    }
+
+    /// Whether a process of this role may learn a scope of this kind at all; which ones of them, its admission says. For example,
+    /// a gateway never learns `keys/eu-west`, whatever it was admitted to: the keys that tokens are signed with are there.
+    pub fn may_learn(self, scope: &ScopeId) -> bool {
+        match (self, scope) {
+            // Control nodes make every scope, agents pass every scope of their region on.
+            (Self::Server | Self::Agent, _) | (Self::Gateway, ScopeId::Runtime { .. }) => true,
+            (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. }) => false,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = InvalidRole;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRole> {
+        match text {
+            "server" => Ok(Self::Server),
+            "agent" => Ok(Self::Agent),
+            "gateway" => Ok(Self::Gateway),
+            _ => Err(InvalidRole(text.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_learns_scopes_of_its_kind_only() {
+        let [runtime, dns, keys] = ["runtime/eu-west/production", "dns/eu-west", "keys/eu-west"]
+            .map(|text| text.parse::<ScopeId>().unwrap());
+        for (role, learns) in [
+            (Role::Server, [true, true, true]),
+            (Role::Agent, [true, true, true]),
+            (Role::Gateway, [true, false, false]),
+        ] {
+            assert_eq!([&runtime, &dns, &keys].map(|scope| role.may_learn(scope)), learns, "{role}");
+        }
+    }
+}
