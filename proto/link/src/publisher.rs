@@ -9,7 +9,8 @@ use hanse_proto::sync::{
     sync_server::{Sync as SyncService, SyncServer},
 };
 use hanse_sync::Freshness;
-use hanse_transport::{Identity, Peer, PeerKeys, Shutdown};
+use hanse_topology::Identity;
+use hanse_transport::{Peer, PeerKeys, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -103,9 +104,12 @@ impl SyncService for PublisherService {
 }
 
 impl PublisherService {
-    /// What the peer is offered. One that is not known is told to try again: this node may not have heard yet that it joined.
+    /// What the peer is offered: what admission says, of the kinds that its role may learn. One that is not known is told to try again:
+    /// this node may not have heard yet that it joined.
     fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Status> {
-        self.admission.offer_to(peer, keys).map_err(|unknown| self.unknown(peer, unknown))
+        let mut offer = self.admission.offer_to(peer, keys).map_err(|unknown| self.unknown(peer, unknown))?;
+        offer.scopes.retain(|scope| peer.role.may_learn(scope));
+        Ok(offer)
     }
 
     fn unknown(&self, peer: &Identity, Unknown { why }: Unknown) -> Status {

@@ -2,16 +2,17 @@
 
 use hanse_link::{MAX_REPORT_BYTES, Reason, Replicas};
 use hanse_proto::sync::{
-    Introduction, Report, SubscriberStatus, WatchRevokedRequest, subscriber_message::Body,
+    Introduction, Report, SubscriberStatus, WatchRevokedRequest, publisher_message, subscriber_message::Body,
     sync_client::SyncClient,
 };
+use hanse_topology::{Identity, ScopeId};
 use hanse_transport::connect;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};
 
 use crate::{
-    federation::{Federation, Publisher, agent, eventually, revision, server},
+    federation::{Federation, Publisher, agent, eventually, name, revision, scope, server},
     streams::{open, say},
 };
 
@@ -135,4 +136,28 @@ async fn a_report_that_is_too_large_ends_its_stream_and_leaves_no_trace() {
     let of = |name: &str| records.iter().find(|record| record.identity == agent(name)).unwrap();
     assert!(of("agent-1").report.is_none());
     assert!(of("agent-2").connected && of("agent-2").report.is_some(), "nobody else is touched");
+}
+
+/// Whatever admission says, an admission without named environments included.
+#[tokio::test]
+async fn a_gateway_is_never_offered_what_its_role_may_not_learn() {
+    let federation = Federation::new();
+    let publisher = Publisher::new(agent("agent-1"));
+    let all = [scope(), ScopeId::Dns { region: name("eu-west") }, ScopeId::Keys { region: name("eu-west") }];
+    publisher.admission.offer(all.to_vec(), None);
+    let serving = federation.serve(&publisher, None).await;
+    let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
+    for (peer, offered) in [(agent("agent-2"), &all[..]), (gateway, &all[..1])] {
+        let (sender, mut stream) = open(&federation, &serving, &peer).await;
+        say(&sender, Body::Introduction(Introduction::default())).await;
+        let scopes = loop {
+            if let Some(publisher_message::Body::Welcome(welcome)) =
+                stream.message().await.unwrap().unwrap().body
+            {
+                break welcome.scopes;
+            }
+        };
+        let expected: Vec<_> = offered.iter().map(ScopeId::to_string).collect();
+        assert_eq!(scopes, expected, "{peer}");
+    }
 }
