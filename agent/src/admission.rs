@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use hanse_identity::{Credentials, PeerKeys};
 use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots, Unknown};
+use hanse_process::Shutdown;
 use hanse_topology::Identity;
-use hanse_transport::{Credentials, PeerKeys, Shutdown};
 use tokio::sync::watch;
 
 use crate::gateways::Gateways;
@@ -113,9 +114,10 @@ impl Admission for GatewayAdmission {
 mod tests {
     use std::time::Duration;
 
+    use hanse_identity::{Authority, EndorsedRoot, LiveCredentials, Rotation};
     use hanse_link::TrustedRoot;
+    use hanse_process::ShutdownTrigger;
     use hanse_topology::{Lineage, Name, Position, ScopeId};
-    use hanse_transport::{Authority, EndorsedRoot, LiveCredentials, Rotation, ShutdownTrigger};
 
     use super::*;
     use crate::{gateways::Admitted, testbed};

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
+use hanse_identity::{KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, key_digest};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
 use hanse_topology::{Identity, Name, Role, one_line};
-use hanse_transport::{KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, key_digest};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};

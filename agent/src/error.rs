@@ -18,7 +18,7 @@ pub enum Error {
     },
     /// One of the small files of the data directory.
     #[error(transparent)]
-    Kept(#[from] hanse_transport::json_file::Error),
+    Kept(#[from] hanse_process::json_file::Error),
     /// No certificate on disk and nothing to get one with.
     #[error(
         "{0} holds no certificate and there is no join token; make one with `hanse token create --join agent --region …` \
@@ -27,10 +27,10 @@ pub enum Error {
     NoJoinToken(PathBuf),
     /// A join token that is none.
     #[error("the join token is unusable")]
-    JoinToken(#[from] hanse_transport::InvalidToken),
+    JoinToken(#[from] hanse_identity::InvalidToken),
     /// Joining was refused or did not work.
     #[error("cannot join the federation")]
-    Enrol(#[from] hanse_transport::EnrolError),
+    Enrol(#[from] hanse_identity::EnrolError),
     /// The token was for another region.
     #[error("the join token is for region {token}, but region = \"{configured}\" is configured")]
     OtherRegion {
@@ -47,13 +47,13 @@ pub enum Error {
     StoreInUse(#[from] hanse_link::StoreInUse),
     /// An address cannot be bound.
     #[error(transparent)]
-    Bind(#[from] hanse_transport::BindError),
+    Bind(#[from] hanse_process::BindError),
     /// Keys or certificates.
     #[error(transparent)]
-    Pki(#[from] hanse_transport::PkiError),
+    Pki(#[from] hanse_identity::PkiError),
     /// TLS settings.
     #[error(transparent)]
-    Tls(#[from] hanse_transport::TlsError),
+    Tls(#[from] hanse_identity::TlsError),
 }
 
 impl Error {

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
+use hanse_identity::{KeyDigest, LiveTrust, PeerKeys};
+use hanse_process::{Shutdown, WallClock, json_file, telemetry};
 use hanse_proto::sync::{GatewayKey, Report, SubscriberStatus};
 use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
-use hanse_transport::{KeyDigest, LiveTrust, PeerKeys, Shutdown, WallClock, json_file, telemetry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -3,12 +3,12 @@
 
 use std::{env, fs, sync::Arc};
 
-use hanse_topology::{Identity, Role};
-use hanse_transport::{
+use hanse_identity::{
     Authority, Expect, Issuers, JoinToken, LiveAuthority, LiveCredentials, LiveTrust, RenewalSchedule,
-    Shutdown, WallClock, chain_of, enrol, forget_joining_key, joining_key, json_file, renew_authority,
-    telemetry,
+    chain_of, enrol, forget_joining_key, joining_key, renew_authority,
 };
+use hanse_process::{Shutdown, WallClock, json_file, telemetry};
+use hanse_topology::{Identity, Role};
 use tracing::{error, info, warn};
 
 use crate::{Config, Error};

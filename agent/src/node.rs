@@ -2,17 +2,19 @@
 
 use std::{sync::Arc, time::Instant};
 
+use hanse_identity::{
+    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveCredentials,
+    LiveTrust, MAX_ENROLMENT_BYTES, client_tls, renew_from, server_tls,
+};
 use hanse_link::{
     EffectiveSource, KeptRoots, KeptTrust, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, Persistence, StoreOptions,
     SubscriberOptions, SubscriberTask, Subscribers, Wanted, keep_offer, kept_offer, publisher_service,
 };
+use hanse_process::{
+    Metrics, Shutdown, WallClock, admin, bind, drain, raise_descriptor_limit, tell_service_manager,
+};
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
 use hanse_topology::Role;
-use hanse_transport::{
-    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveCredentials,
-    LiveTrust, MAX_ENROLMENT_BYTES, Metrics, Shutdown, WallClock, admin, bind, client_tls, drain,
-    raise_descriptor_limit, renew_from, server_tls, tell_service_manager,
-};
 use tokio::{
     sync::{Mutex, watch},
     task::JoinSet,
@@ -32,7 +34,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates and tokens judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    hanse_transport::private::keep_private(&config.data_dir);
+    hanse_process::private::keep_private(&config.data_dir);
     let ports = Ports::of(raise_descriptor_limit());
     let federation = bind("federation", &config.listen.federation).await?;
     let enrolment = bind("enrolment", &config.listen.enrolment).await?;

@@ -1,6 +1,7 @@
 //! How many connections each port of an agent takes, by how many descriptors the process has.
 
-use hanse_transport::{Bounds, share_of};
+use hanse_identity::Bounds;
+use hanse_process::share_of;
 
 /// Descriptors for everything but accepted connections: the store and small files, connections to control nodes, sockets of
 /// listeners, and connections that are being closed.

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
+use hanse_identity::{Authority, JoinToken};
+use hanse_process::{WallClock, json_file};
 use hanse_topology::Name;
-use hanse_transport::{Authority, JoinToken, WallClock, json_file};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +98,7 @@ pub(crate) fn check(config: &Config, id: &str, secret: &[u8], now: u64) -> Resul
     let Ok(id) = Name::new(id) else { return Ok(None) };
     let Some(minted) = json_file::read::<Minted>(&config.tokens_dir(), id.as_str())? else { return Ok(None) };
     let right =
-        minted.digest == hex::encode(hanse_transport::digest_secret(secret)) && now < minted.expires_at;
+        minted.digest == hex::encode(hanse_identity::digest_secret(secret)) && now < minted.expires_at;
     Ok(right.then_some(Shown { id, minted }))
 }
 

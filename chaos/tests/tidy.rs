@@ -6,15 +6,19 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Every crate of ours with all those of ours it may depend on. The arrows go one way; whoever adds one argues for it in
 /// docs/ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("hanse-topology", &[]),
     ("hanse-proto", &["hanse-topology"]),
     ("hanse-sync", &["hanse-topology", "hanse-proto"]),
-    ("hanse-transport", &["hanse-topology", "hanse-proto"]),
+    ("hanse-process", &[]),
+    ("hanse-identity", &["hanse-topology", "hanse-proto", "hanse-process"]),
     ("hanse-store", &["hanse-topology", "hanse-proto"]),
-    ("hanse-link", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-store"]),
+    (
+        "hanse-link",
+        &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-identity", "hanse-process", "hanse-store"],
+    ),
     ("hanse-state", &["hanse-topology", "hanse-proto"]),
-    ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-transport", "hanse-state"]),
+    ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-state"]),
     ("hanse-api", &["hanse-topology", "hanse-state"]),
     (
         "hanse-server",
@@ -22,20 +26,28 @@ const EDGES: [(&str, &[&str]); 14] = [
             "hanse-topology",
             "hanse-proto",
             "hanse-sync",
-            "hanse-transport",
+            "hanse-identity",
+            "hanse-process",
             "hanse-link",
             "hanse-state",
             "hanse-raft",
             "hanse-api",
         ],
     ),
-    ("hanse-agent", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-link"]),
-    ("hanse-gateway", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-link"]),
+    (
+        "hanse-agent",
+        &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-identity", "hanse-process", "hanse-link"],
+    ),
+    (
+        "hanse-gateway",
+        &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-identity", "hanse-process", "hanse-link"],
+    ),
     (
         "hanse",
         &[
             "hanse-topology",
-            "hanse-transport",
+            "hanse-identity",
+            "hanse-process",
             "hanse-state",
             "hanse-api",
             "hanse-server",
@@ -44,7 +56,7 @@ const EDGES: [(&str, &[&str]); 14] = [
         ],
     ),
     // Attackers speak the wire and use stolen keys.
-    ("hanse-chaos", &["hanse-topology", "hanse-proto", "hanse-transport"]),
+    ("hanse-chaos", &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process"]),
 ];
 
 /// Libraries that exactly one crate may name.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use hanse_process::durable;
 use hanse_topology::Name;
-use hanse_transport::durable;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Failure;

@@ -20,7 +20,7 @@ mod supervisor;
 use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
-use hanse_transport::shutdown;
+use hanse_process::shutdown;
 
 pub(crate) use state::DevState;
 

@@ -41,7 +41,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    hanse_transport::install_crypto_provider();
+    hanse_identity::install_crypto_provider();
     match run(cli) {
         Ok(code) => code,
         Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -56,7 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { config, command } = cli;
     if matches!(command, Command::Dev(_) | Command::Server(_) | Command::Agent(_) | Command::Gateway(_)) {
         // Before there is a second thread: what roles and their databases make is theirs alone.
-        hanse_transport::private::for_owner_only();
+        hanse_process::private::for_owner_only();
     }
     let done = |()| ExitCode::SUCCESS;
     match command {

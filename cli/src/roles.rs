@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use hanse_transport::{JoinToken, shutdown, telemetry};
+use hanse_identity::JoinToken;
+use hanse_process::{shutdown, telemetry};
 
 use crate::{
     args::{AgentAction, AgentArgs, GatewayArgs, ServerAction, ServerArgs},

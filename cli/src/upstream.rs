@@ -8,7 +8,7 @@ use axum::{
     http::HeaderMap,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use hanse_transport::shutdown;
+use hanse_process::shutdown;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,7 @@
 use std::time::{Duration, SystemTime};
 
-use hanse_transport::{
-    Authority, ClockHand, JoinToken, KeyPair, PeerKeys, Refused, WallClock, digest_secret,
-};
+use hanse_identity::{Authority, JoinToken, KeyPair, PeerKeys, Refused, digest_secret};
+use hanse_process::{ClockHand, WallClock};
 use tonic::Code;
 
 use super::*;
@@ -65,7 +64,7 @@ async fn a_gateway_is_renewed_for_the_key_it_joined_with() {
     .await
     .expect("it is noted");
     let chain = renewed.chain.into_iter().map(|der| der.to_vec().into()).collect();
-    let fresh = hanse_transport::Credentials::new(chain, key.clone()).expect("it is for this key");
+    let fresh = hanse_identity::Credentials::new(chain, key.clone()).expect("it is for this key");
     assert_eq!(fresh.identity().to_string(), "gateway-1.gateway.eu-west.hanse.internal");
 
     let refused = |peer: Option<&Peer>, code: Code, why: &str| {

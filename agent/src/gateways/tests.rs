@@ -1,6 +1,7 @@
 use std::{fs, time::SystemTime};
 
-use hanse_transport::{Authority, ClockHand, WallClock};
+use hanse_identity::Authority;
+use hanse_process::{ClockHand, WallClock};
 
 use super::*;
 use crate::testbed;
@@ -209,11 +210,11 @@ fn keys_are_reported_of_those_that_are_heard_and_of_those_that_are_revoked() {
         identity("by-hand", "eu-west"),
         identity("elsewhere", "eu-west"),
     ]);
-    let refused = hanse_transport::Refused { identities, ..Default::default() };
+    let refused = hanse_identity::Refused { identities, ..Default::default() };
     world.trust.refuse(refused.clone());
     assert_eq!(reported(), [("g2".to_owned(), 2), ("g3".to_owned(), 3)]);
     let gateway_keys = [[2; 32]].into();
-    world.trust.refuse(hanse_transport::Refused { gateway_keys, ..refused });
+    world.trust.refuse(hanse_identity::Refused { gateway_keys, ..refused });
     assert_eq!(reported(), [("g3".to_owned(), 3)], "the control plane knows the other");
 }
 

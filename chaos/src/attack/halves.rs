@@ -5,9 +5,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 
+use hanse_identity::{Expect, TrustAnchor, client_tls, connect};
 use hanse_proto::enrolment::{EnrolRequest, enrolment_client::EnrolmentClient};
 use hanse_topology::Role;
-use hanse_transport::{Expect, TrustAnchor, client_tls, connect};
 use http::Request;
 use http_body_util::{BodyExt as _, StreamBody, combinators::BoxBody};
 use hyper::{body::Frame, client::conn::http2};

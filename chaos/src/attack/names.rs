@@ -3,9 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use hanse_identity::{EnrolError, JoinToken, KeyPair, enrol};
+use hanse_process::WallClock;
 use hanse_proto::raft::ControlNode;
 use hanse_topology::{Name, Role};
-use hanse_transport::{EnrolError, JoinToken, KeyPair, WallClock, enrol};
 
 use super::{Arena, Attack, Strength};
 use crate::spec;

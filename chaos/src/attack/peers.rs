@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use hanse_identity::{
+    Authority, ClientTls, Credentials, Expect, LiveCredentials, TrustAnchor, client_tls, connect,
+};
 use hanse_proto::sync::{
     Introduction, PublisherMessage, Report, SubscriberMessage, SubscriberStatus, WatchRevokedRequest,
     publisher_message, subscriber_message::Body, sync_client::SyncClient,
 };
 use hanse_topology::{Identity, Name, Role};
-use hanse_transport::{
-    Authority, ClientTls, Credentials, Expect, LiveCredentials, TrustAnchor, client_tls, connect,
-};
 use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tonic::{Status, Streaming, transport::Channel};

@@ -11,11 +11,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hanse_topology::{Name, Role};
-use hanse_transport::{
-    Authority, ClientTls, ClockHand, Credentials, Expect, JoinToken, LiveCredentials, LiveTrust, Shutdown,
-    ShutdownTrigger, TrustAnchor, Validity, WallClock, client_tls,
+use hanse_identity::{
+    Authority, ClientTls, Credentials, Expect, JoinToken, LiveCredentials, LiveTrust, TrustAnchor, Validity,
+    client_tls,
 };
+use hanse_process::{ClockHand, Shutdown, ShutdownTrigger, WallClock};
+use hanse_topology::{Name, Role};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -285,13 +286,13 @@ impl Federation {
 
     /// Whether the agent has its authority.
     pub(crate) fn has_joined(&self) -> bool {
-        hanse_transport::Authority::is_saved(&self.agent.data_dir.join("pki").join("region"))
+        hanse_identity::Authority::is_saved(&self.agent.data_dir.join("pki").join("region"))
     }
 
     /// When the agent's authority is valid, by its certificate on disk.
     pub(crate) fn authority(&self) -> Validity {
         let dir = self.agent.data_dir.join("pki").join("region");
-        hanse_transport::Authority::load(&dir).unwrap().validity()
+        hanse_identity::Authority::load(&dir).unwrap().validity()
     }
 
     /// Waits until a condition holds. A simulated clock stands still meanwhile.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use hanse_identity::{Authority, Credentials, connect};
 use hanse_proto::sync::{
     Introduction, Report, SubscriberMessage, SubscriberStatus, publisher_message, subscriber_message::Body,
     sync_client::SyncClient,
 };
 use hanse_topology::{Identity, Name, Role};
-use hanse_transport::{Authority, Credentials, connect};
 use http::Method;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;

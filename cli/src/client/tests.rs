@@ -45,7 +45,7 @@ async fn server(answers: Vec<(StatusCode, Value)>) -> (String, Script) {
 fn client(servers: Vec<String>) -> (Client, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.crt");
-    let anchor = hanse_transport::Authority::new_root().unwrap().trust_anchor().unwrap();
+    let anchor = hanse_identity::Authority::new_root().unwrap().trust_anchor().unwrap();
     std::fs::write(&ca_file, anchor.to_pem()).unwrap();
     let config = ClientConfig { servers, ca_file, token: "t".into(), organization: default_organization() };
     (Client::new(config, dir.path().join("client.toml")).unwrap(), dir)
@@ -167,7 +167,7 @@ fn sizes_are_checked_before_sending() {
 fn tokens_never_leave_this_machine_in_the_clear() {
     let dir = tempfile::tempdir().unwrap();
     let ca_file = dir.path().join("ca.crt");
-    let anchor = hanse_transport::Authority::new_root().unwrap().trust_anchor().unwrap();
+    let anchor = hanse_identity::Authority::new_root().unwrap().trust_anchor().unwrap();
     std::fs::write(&ca_file, anchor.to_pem()).unwrap();
     for (server, sound) in [
         ("http://127.0.0.1:1", true),
@@ -187,11 +187,11 @@ fn tokens_never_leave_this_machine_in_the_clear() {
 
 #[tokio::test]
 async fn a_server_of_another_federation_is_told_from_one_that_is_gone() {
-    use hanse_topology::{Identity, Role};
-    use hanse_transport::{
-        Alpn, Authority, Bounds, Clients, KeyPair, Listener, ListenerMetrics, LiveCredentials,
-        ShutdownTrigger, server_tls,
+    use hanse_identity::{
+        Alpn, Authority, Bounds, Clients, KeyPair, Listener, ListenerMetrics, LiveCredentials, server_tls,
     };
+    use hanse_process::ShutdownTrigger;
+    use hanse_topology::{Identity, Role};
     let name = Name::new("cp-1").unwrap();
     let key = KeyPair::generate().unwrap();
     let chain =

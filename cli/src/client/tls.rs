@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use hanse_identity::{Expect, LiveTrust, TrustBundle, client_tls};
+use hanse_process::WallClock;
 use hanse_topology::Role;
-use hanse_transport::{Expect, LiveTrust, TrustBundle, WallClock, client_tls};
 use rustls::ClientConfig;
 
 use crate::exit::Failure;

@@ -3,7 +3,8 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
-use hanse_transport::{Authority, Rotation, TrustAnchor, TrustBundle, durable};
+use hanse_identity::{Authority, Rotation, TrustAnchor, TrustBundle};
+use hanse_process::durable;
 use serde_json::Value;
 
 use crate::{
@@ -50,7 +51,7 @@ pub(crate) async fn root(client: &Client, args: &RootArgs) -> anyhow::Result<()>
         RootCommand::List { output } => data(listed(&client.roots().await?, *output))?,
         RootCommand::Trust { file } => {
             let rotation = Rotation::load(file).map_err(|error| {
-                let causes = hanse_transport::telemetry::causes(&error).to_string();
+                let causes = hanse_process::telemetry::causes(&error).to_string();
                 Failure::input(causes).remedy("give the rotation.pem that `hanse root new` wrote")
             })?;
             let answer = client.trust_root(&rotation.to_pem()).await?;

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hanse_identity::{JoinToken, TrustAnchor};
 use hanse_state::{
     Kind, Spec,
     spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
 };
 use hanse_topology::Name;
-use hanse_transport::{JoinToken, TrustAnchor};
 use serde_json::{Value, json};
 
 use crate::{
@@ -160,7 +160,7 @@ pub(crate) fn unix_seconds(time: SystemTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use hanse_transport::Authority;
+    use hanse_identity::Authority;
 
     use super::*;
 

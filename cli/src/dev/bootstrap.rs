@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
+use hanse_identity::TrustAnchor;
 use hanse_state::{Spec, spec::JoinRole};
-use hanse_transport::TrustAnchor;
 use serde_json::Value;
 
 use super::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use hanse_transport::private::{DIR_MODE, FILE_MODE, make_dir};
+use hanse_process::private::{DIR_MODE, FILE_MODE, make_dir};
 use nix::{fcntl::OFlag, unistd::geteuid};
 
 use crate::exit::{Exit, Failure};

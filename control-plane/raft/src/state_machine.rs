@@ -13,8 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_process::backoff::Backoff;
 use hanse_state::{Outcome, State};
-use hanse_transport::backoff::Backoff;
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError, storage::RaftStateMachine,
 };

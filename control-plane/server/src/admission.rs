@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use hanse_identity::{Authority, LiveAuthority, PeerKeys};
 use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
+use hanse_process::Shutdown;
 use hanse_state::{Kind, Revision, State, port::Replicated};
 use hanse_topology::{Identity, Role, ScopeId};
-use hanse_transport::{Authority, LiveAuthority, PeerKeys, Shutdown};
 use tokio::sync::watch;
 
 use crate::{projector::ProjectorHandle, revocations, roots};
@@ -149,9 +150,10 @@ impl Admission for AgentAdmission {
 mod tests {
     use std::time::Duration;
 
+    use hanse_identity::Rotation;
+    use hanse_process::ShutdownTrigger;
     use hanse_state::{CommandBody, Lineage, port::RootCertificates, spec::Digest};
     use hanse_topology::Name;
-    use hanse_transport::{Rotation, ShutdownTrigger};
 
     use super::*;
     use crate::{

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use hanse_identity::{Authority, JoinToken, KeyPair, chain_of, enrol};
+use hanse_process::WallClock;
 use hanse_proto::raft::ControlNode;
 use hanse_state::spec::Digest;
 use hanse_topology::Role;
-use hanse_transport::{Authority, JoinToken, KeyPair, WallClock, chain_of, enrol};
 use rand::Rng;
 
 use crate::{

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
+use hanse_process::{Shutdown, telemetry};
 use hanse_raft::GroupError;
-use hanse_transport::{Shutdown, telemetry};
 use tokio::sync::watch;
 use tracing::{error, info};
 

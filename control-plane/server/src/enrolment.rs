@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
+use hanse_identity::{Chain, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
@@ -15,7 +16,6 @@ use hanse_state::{
     spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::{Identity, Name, one_line};
-use hanse_transport::{Chain, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
@@ -187,7 +187,7 @@ impl EnrolmentService {
         name: Name,
         request: &EnrolRequest,
     ) -> Result<(Identity, Chain), Problem> {
-        let unusable = |error: hanse_transport::PkiError| {
+        let unusable = |error: hanse_identity::PkiError| {
             Problem::new(ProblemName::Invalid, error.to_string()).at("public_key")
         };
         if self.trust.current().is_outdated(self.control.current().chain()) {

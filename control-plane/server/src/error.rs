@@ -42,16 +42,16 @@ pub enum Error {
     NoRoot(PathBuf),
     /// An address cannot be bound.
     #[error(transparent)]
-    Bind(#[from] hanse_transport::BindError),
+    Bind(#[from] hanse_process::BindError),
     /// Keys or certificates.
     #[error(transparent)]
-    Pki(#[from] hanse_transport::PkiError),
+    Pki(#[from] hanse_identity::PkiError),
     /// TLS settings.
     #[error(transparent)]
-    Tls(#[from] hanse_transport::TlsError),
+    Tls(#[from] hanse_identity::TlsError),
     /// Joining was refused or did not work.
     #[error("cannot join the control plane")]
-    Enrol(#[from] hanse_transport::EnrolError),
+    Enrol(#[from] hanse_identity::EnrolError),
     /// The answer to joining lacks something.
     #[error("the enrolling node's answer is unusable: {0}")]
     EnrolAnswer(String),

@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_identity::KeyDigest;
 use hanse_link::{BootId, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_process::Shutdown;
 use hanse_proto::{
     raft::{AgentReport, ReportsResponse},
     sync::{self, TrustStatus},
@@ -23,7 +25,6 @@ use hanse_state::{
     port::{self, AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
 };
 use hanse_topology::{Identity, LEASE, Name, Role};
-use hanse_transport::{KeyDigest, Shutdown};
 use parking_lot::Mutex;
 
 use crate::projector::lineage_of;
@@ -204,9 +205,9 @@ fn unnamed(status: sync::ScopeStatus) -> sync::ScopeStatus {
 
 #[cfg(test)]
 mod tests {
+    use hanse_identity::digest_secret;
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
     use hanse_topology::{Lineage, Position};
-    use hanse_transport::digest_secret;
 
     use super::*;
 

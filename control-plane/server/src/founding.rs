@@ -3,6 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
+use hanse_identity::{Authority, KeyDigest, key_digest};
+use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_raft::RaftGroup;
 use hanse_state::{
     Action, Change, Command, CommandBody, Kind, Lineage, Member, Outcome, Problem, ResourceKey, State,
@@ -10,7 +12,6 @@ use hanse_state::{
     spec::{Digest, TokenRole, TokenSpec},
 };
 use hanse_topology::{Identity, Labels, Name};
-use hanse_transport::{Authority, KeyDigest, Shutdown, backoff::Backoff, key_digest};
 use tracing::{debug, info, warn};
 
 use crate::{

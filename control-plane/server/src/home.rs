@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hanse_identity::{Authority, PkiError, TrustAnchor};
+use hanse_process::{WallClock, durable, private, telemetry};
 use hanse_raft::{LOG_DIR, WITNESS_FILE};
-use hanse_transport::{Authority, PkiError, TrustAnchor, WallClock, durable, private, telemetry};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use hanse_identity::{Authority, LiveCredentials, PkiError, SanName};
 use hanse_topology::Identity;
-use hanse_transport::{Authority, LiveCredentials, PkiError, SanName};
 
 use crate::Config;
 

@@ -6,18 +6,20 @@ use std::{
 };
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
+use hanse_identity::{
+    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
+    MAX_ENROLMENT_BYTES, client_tls, renew_from, server_tls, warn_of_expiry,
+};
 use hanse_link::{
     Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Subscribers, publisher_service, trust_status,
+};
+use hanse_process::{
+    Metrics, Shutdown, WallClock, admin, bind, drain, raise_descriptor_limit, tell_service_manager,
 };
 use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
 use hanse_topology::Role;
-use hanse_transport::{
-    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
-    MAX_ENROLMENT_BYTES, Metrics, Shutdown, WallClock, admin, bind, client_tls, drain,
-    raise_descriptor_limit, renew_from, server_tls, tell_service_manager, warn_of_expiry,
-};
 use tokio::{sync::watch, task::JoinSet};
 use tonic::service::Routes;
 use tracing::info;
@@ -55,7 +57,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    hanse_transport::private::keep_private(&config.data_dir);
+    hanse_process::private::keep_private(&config.data_dir);
     let ports = Ports::of(raise_descriptor_limit());
     let authority = home::load_control(&config, &clock)?;
     let path = home::node_file(&config);

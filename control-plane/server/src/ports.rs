@@ -1,6 +1,7 @@
 //! How many connections each port of a control node takes, by how many descriptors the process has.
 
-use hanse_transport::{Bounds, share_of};
+use hanse_identity::Bounds;
+use hanse_process::share_of;
 
 /// Descriptors for everything but accepted connections: the log, snapshots and the store (some 30), connections to other
 /// control nodes (three to each), sockets of listeners, and connections that are being closed.

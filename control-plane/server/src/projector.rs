@@ -9,13 +9,13 @@ use std::{
 };
 
 use hanse_link::{Replica, Replicas};
+use hanse_process::Shutdown;
 use hanse_state::{
     Lineage, Revision, State,
     port::{BoxFuture, Projected, Replicated, ScopeEffect},
     projection::{self, Between, Projection, ScopeChange},
 };
 use hanse_topology::Position;
-use hanse_transport::Shutdown;
 use tokio::sync::watch;
 use tracing::{debug, error};
 

@@ -1,8 +1,8 @@
 //! Whether an agent's authority may be renewed. Pure.
 
+use hanse_identity::PeerKeys;
 use hanse_state::Member;
 use hanse_topology::{Identity, Name, Role};
-use hanse_transport::PeerKeys;
 
 /// Why not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub(crate) fn permitted<'a>(
 
 #[cfg(test)]
 mod tests {
-    use hanse_transport::digest_secret;
+    use hanse_identity::digest_secret;
 
     use super::*;
 

@@ -4,10 +4,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hanse_api::Clock;
+use hanse_identity::{KeyDigest, LiveTrust, Refused};
 use hanse_link::Revoked;
+use hanse_process::Shutdown;
 use hanse_state::{Command, CommandBody, Outcome, Revocation, State, port::Replicated};
 use hanse_topology::{Identity, Position, Role};
-use hanse_transport::{KeyDigest, LiveTrust, Refused, Shutdown};
 use tracing::{debug, info, warn};
 
 use crate::{fleet::GatheredFleet, projector::lineage_of};
@@ -157,12 +158,12 @@ pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
 
 #[cfg(test)]
 mod tests {
+    use hanse_identity::{Authority, LiveTrust};
     use hanse_state::{
         Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, Spec,
         spec::{Digest, JoinTokenSpec, RegionSpec},
     };
     use hanse_topology::Name;
-    use hanse_transport::{Authority, LiveTrust};
 
     use super::*;
 

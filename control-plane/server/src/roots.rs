@@ -5,12 +5,11 @@ mod certificates;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use hanse_identity::{EndorsedRoot, KeyDigest, LiveAuthority, LiveTrust, PkiError, ToldRoots};
 use hanse_link::{TrustedRoot, TrustedRoots};
+use hanse_process::{Shutdown, durable, telemetry};
 use hanse_state::{State, port::Replicated};
 use hanse_topology::Position;
-use hanse_transport::{
-    EndorsedRoot, KeyDigest, LiveAuthority, LiveTrust, PkiError, Shutdown, ToldRoots, durable, telemetry,
-};
 use tracing::{error, info};
 
 use crate::projector::lineage_of;

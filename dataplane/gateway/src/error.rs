@@ -21,7 +21,7 @@ pub enum Error {
     },
     /// One of the small files of the data directory.
     #[error(transparent)]
-    Kept(#[from] hanse_transport::json_file::Error),
+    Kept(#[from] hanse_process::json_file::Error),
     /// No certificate on disk and nothing to get one with.
     #[error(
         "{0} holds no certificate and there is no join token; make one with `hanse agent mint-token` in the gateway's \
@@ -46,16 +46,16 @@ pub enum Error {
     StoreInUse(#[from] hanse_link::StoreInUse),
     /// A join token that is none.
     #[error("the join token is unusable")]
-    JoinToken(#[from] hanse_transport::InvalidToken),
+    JoinToken(#[from] hanse_identity::InvalidToken),
     /// Joining was refused or did not work.
     #[error("cannot join the region")]
-    Enrol(#[from] hanse_transport::EnrolError),
+    Enrol(#[from] hanse_identity::EnrolError),
     /// Keys or certificates.
     #[error(transparent)]
-    Pki(#[from] hanse_transport::PkiError),
+    Pki(#[from] hanse_identity::PkiError),
     /// TLS towards agents.
     #[error(transparent)]
-    Tls(#[from] hanse_transport::TlsError),
+    Tls(#[from] hanse_identity::TlsError),
     /// TLS towards clients.
     #[error("cannot prepare TLS for clients")]
     ClientTls(#[from] rustls::Error),

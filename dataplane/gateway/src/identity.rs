@@ -3,12 +3,12 @@
 
 use std::{env, fs, time::Duration};
 
-use hanse_topology::Role;
-use hanse_transport::{
+use hanse_identity::{
     Credentials, EnrolError, Expect, Issuers, JoinToken, KeyPair, LiveCredentials, LiveTrust, RenewError,
-    RenewalSchedule, Shutdown, WallClock, backoff::Backoff, chain_of, enrol, forget_joining_key, joining_key,
-    renew_credentials, telemetry,
+    RenewalSchedule, chain_of, enrol, forget_joining_key, joining_key, renew_credentials,
 };
+use hanse_process::{Shutdown, WallClock, backoff::Backoff, telemetry};
+use hanse_topology::Role;
 use tracing::{error, info, warn};
 
 use crate::{Config, Error};

@@ -15,9 +15,9 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_link::{InUse, LinkStatus, Quarantine, Replicas};
+use hanse_process::Shutdown;
 use hanse_sync::{Changes, ReplicaMap, Seen};
 use hanse_topology::{Name, Position, ScopeId};
-use hanse_transport::Shutdown;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
 use tracing::{debug, error, info};

@@ -23,7 +23,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hanse_transport::Shutdown;
+use hanse_process::Shutdown;
 use rustls::ServerConfig;
 use tokio::sync::oneshot;
 

@@ -7,17 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_identity::{
+    Bounds, ClientTls, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveCredentials, LiveTrust,
+    TlsError, client_tls,
+};
 use hanse_link::{
     EffectiveSource, InUse, KeptRoots, KeptTrust, Persistence, Replicas, SubscriberHandle, SubscriberOptions,
     SubscriberTask, watch_revoked,
 };
+use hanse_process::{
+    Metrics, Shutdown, ShutdownTrigger, WallClock, admin, raise_descriptor_limit, tell_service_manager,
+};
 use hanse_proto::sync::Report;
 use hanse_topology::{Position, Role, ScopeId};
-use hanse_transport::{
-    Bounds, ClientTls, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveCredentials, LiveTrust, Metrics,
-    Shutdown, ShutdownTrigger, TlsError, WallClock, admin, client_tls, raise_descriptor_limit,
-    tell_service_manager,
-};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tracing::{error, info, warn};
@@ -46,7 +48,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
-    hanse_transport::private::keep_private(&config.data_dir);
+    hanse_process::private::keep_private(&config.data_dir);
     let (max_connections, too_many) = config.limits.connections(raise_descriptor_limit());
     if let Some(warning) = too_many {
         warn!("{warning}");

@@ -1,8 +1,8 @@
 //! Who may subscribe to what.
 
+use hanse_identity::PeerKeys;
 use hanse_sync::{Revoked, TrustedRoots};
 use hanse_topology::{Identity, Position, ScopeId};
-use hanse_transport::PeerKeys;
 use tokio::sync::watch;
 
 /// What a subscriber is offered.

@@ -2,13 +2,11 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
+use hanse_identity::{EndorsedRoot, KeyDigest, LiveCredentials, LiveTrust, PkiError, ToldRoots, TrustAnchor};
+use hanse_process::{Shutdown, json_file, telemetry};
 use hanse_proto::sync::TrustStatus;
 use hanse_sync::{TrustedRoot, TrustedRoots};
 use hanse_topology::{Lineage, Position};
-use hanse_transport::{
-    EndorsedRoot, KeyDigest, LiveCredentials, LiveTrust, PkiError, Shutdown, ToldRoots, TrustAnchor,
-    json_file, telemetry,
-};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -4,9 +4,10 @@
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
+use hanse_identity::{LiveTrust, Refused};
+use hanse_process::{Shutdown, json_file, telemetry};
 use hanse_sync::Revoked;
 use hanse_topology::{Identity, Lineage, Position};
-use hanse_transport::{LiveTrust, Refused, Shutdown, json_file, telemetry};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -8,11 +8,11 @@ mod plan;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_proto::store::ScopeHead;
 use hanse_store::{CommitError, Loaded, Noted, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope};
 use hanse_sync::{Head, LastGoodRecord, Record, Replica, ReplicaMap, Seen, Wanted};
 use hanse_topology::{Position, ScopeId};
-use hanse_transport::{Shutdown, backoff::Backoff};
 use tokio::{sync::watch, time::Instant};
 use tracing::{error, info, warn};
 

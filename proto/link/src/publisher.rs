@@ -4,13 +4,14 @@ mod stream;
 
 use std::{fmt, future, net::SocketAddr, sync::Arc, time::Instant};
 
+use hanse_identity::{Peer, PeerKeys};
+use hanse_process::Shutdown;
 use hanse_proto::sync::{
     self, PublisherMessage, SubscriberMessage, WatchRevokedRequest,
     sync_server::{Sync as SyncService, SyncServer},
 };
 use hanse_sync::Freshness;
 use hanse_topology::Identity;
-use hanse_transport::{Peer, PeerKeys, Shutdown};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
@@ -45,7 +46,7 @@ impl fmt::Debug for PublisherService {
 
 /// Serves `replicas` to those whom `admission` knows, and notes in `subscribers` what they say; nothing is read of a peer that is
 /// not known. Streams end at `shutdown`. The caller is who its client certificate says: serve this behind
-/// [`Listener`](hanse_transport::Listener) with mutual TLS. No message of a subscriber may be larger than `max_message_bytes`.
+/// [`Listener`](hanse_identity::Listener) with mutual TLS. No message of a subscriber may be larger than `max_message_bytes`.
 pub fn publisher_service(
     replicas: Replicas,
     admission: Arc<dyn Admission>,

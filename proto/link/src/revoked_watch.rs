@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use hanse_identity::{ClientTls, connect, explain};
+use hanse_process::{Shutdown, backoff::Backoff, telemetry};
 use hanse_proto::sync::{WatchRevokedRequest, sync_client::SyncClient};
 use hanse_sync::Revoked;
-use hanse_transport::{ClientTls, Shutdown, backoff::Backoff, connect, telemetry};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -46,7 +47,7 @@ async fn hear(address: &str, tls: &ClientTls, kept: &KeptTrust, backoff: &mut Ba
     // The answer's head comes with the first list at the latest, and there may be none for long: headers are sent at once.
     let mut lists = match timeout(OPEN_TIMEOUT, client.watch_revoked(WatchRevokedRequest {})).await {
         Ok(Ok(answer)) => answer.into_inner(),
-        Ok(Err(status)) => return telemetry::status(&status),
+        Ok(Err(status)) => return explain(&status),
         Err(_) => return format!("no answer within {OPEN_TIMEOUT:?}"),
     };
     loop {
@@ -59,7 +60,7 @@ async fn hear(address: &str, tls: &ClientTls, kept: &KeptTrust, backoff: &mut Ba
                 }
             },
             Ok(None) => return "the publisher ended the stream".to_owned(),
-            Err(status) => return telemetry::status(&status),
+            Err(status) => return explain(&status),
         }
         backoff.reset();
     }

@@ -12,10 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_identity::{ClientTls, connect, explain};
+use hanse_process::{Shutdown, backoff::Backoff, telemetry};
 use hanse_proto::sync::Report;
 use hanse_sync::{BootId, Freshness, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::{Identity, Position, ScopeId};
-use hanse_transport::{ClientTls, Shutdown, backoff::Backoff, connect, telemetry};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -266,7 +267,7 @@ impl SubscriberTask {
         };
         match Link::open(self, address, channel).await {
             Ok(link) => link.run(rota).await,
-            Err(status) => Ended::Unreachable(telemetry::status(&status)),
+            Err(status) => Ended::Unreachable(explain(&status)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a process says of the roots it believes.
 
+use hanse_identity::{LiveCredentials, LiveTrust, TrustAnchor};
 use hanse_proto::sync::TrustStatus;
-use hanse_transport::{LiveCredentials, LiveTrust, TrustAnchor};
 
 /// What a process believes now, and the root that its certificate comes from.
 pub fn trust_status(trust: &LiveTrust, own: &LiveCredentials) -> TrustStatus {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_transport::ClientTls;
+use hanse_identity::ClientTls;
 use openraft::ServerState;
 use tokio::{runtime::Builder, sync::watch, time::Duration};
 

@@ -15,8 +15,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hanse_process::durable;
 use hanse_proto::raft;
-use hanse_transport::durable;
 use prost::Message;
 use sha2::{Digest, Sha256};
 

@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, error::Error as _};
 
+use hanse_identity::{ClientTls, connect_lazy};
 use hanse_proto::raft::{peer_client::PeerClient, raft_client::RaftClient};
-use hanse_transport::{ClientTls, connect_lazy};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tonic::{Code, Status, transport::Channel};

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration, vec};
 
+use hanse_identity::{Peer, PeerKeys};
 use hanse_proto::raft::{
     AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
     ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response, peer_server,
@@ -12,7 +13,6 @@ use hanse_state::{
     port::{Consistency, Replicated as _},
 };
 use hanse_topology::Identity;
-use hanse_transport::{Peer, PeerKeys};
 use prost::Message as _;
 use tokio::time::Instant;
 use tokio_stream::Iter;

@@ -8,6 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_identity::{
+    Alpn, Authority, Bounds, Clients, Credentials, Expect, Listener, ListenerMetrics, LiveCredentials,
+    client_tls, install_crypto_provider, key_digest, server_tls,
+};
+use hanse_process::ShutdownTrigger;
 use hanse_proto::raft::{ControlNode, ReportsResponse};
 use hanse_raft::{Compaction, RaftGroup, RaftOptions, Timing};
 use hanse_state::{
@@ -18,10 +23,6 @@ use hanse_state::{
     spec::{Digest, JoinRole, JoinTokenSpec, OrganizationSpec},
 };
 use hanse_topology::{Identity, Name, Role};
-use hanse_transport::{
-    Alpn, Authority, Bounds, Clients, Credentials, Expect, Listener, ListenerMetrics, LiveCredentials,
-    ShutdownTrigger, client_tls, install_crypto_provider, key_digest, server_tls,
-};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, time::sleep};
 use tonic::service::Routes;

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_identity::KeyDigest;
 use hanse_link::{BootId, Boots, MAX_REPORT_BYTES, MAX_REPORTED, Quarantine};
 use hanse_proto::{raft::AgentReport, sync};
 use hanse_state::port::{
     AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus, TrustStatus,
 };
 use hanse_topology::{Lineage, LineageOrder, Name, Position};
-use hanse_transport::KeyDigest;
 use prost::Message as _;
 
 use super::silence::AgentKey;

@@ -1,10 +1,10 @@
+use hanse_process::ShutdownTrigger;
 use hanse_state::{
     Action, Change, Command, CommandBody, Kind, Outcome, Problem,
     manifest::{self, Manifest},
     port::{Consistency, GroupStatus},
 };
 use hanse_topology::{Name, ScopeId};
-use hanse_transport::ShutdownTrigger;
 
 use super::*;
 

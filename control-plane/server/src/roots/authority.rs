@@ -6,16 +6,17 @@ use std::{
     time::Duration,
 };
 
+use hanse_identity::{
+    Authority, Expect, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
+    renew_authority,
+};
+use hanse_process::{Shutdown, WallClock, backoff::Backoff, telemetry};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
 use hanse_raft::RaftGroup;
 use hanse_state::port::Replicated;
 use hanse_topology::{Identity, Role};
-use hanse_transport::{
-    Authority, Expect, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError, Shutdown,
-    WallClock, backoff::Backoff, renew_authority, telemetry,
-};
 use tonic::{Request, Response, Status};
 use tracing::{debug, error, info, warn};
 

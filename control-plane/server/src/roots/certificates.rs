@@ -2,11 +2,12 @@
 
 use std::time::UNIX_EPOCH;
 
+use hanse_identity::{EndorsedRoot, LiveAuthority, Rotation, TrustAnchor};
+use hanse_process::telemetry;
 use hanse_state::{
     Problem, ProblemName, RootCertificate, RootKey,
     port::{RootCertificates, RootFacts},
 };
-use hanse_transport::{EndorsedRoot, LiveAuthority, Rotation, TrustAnchor, telemetry};
 
 /// Reads certificates for the API.
 pub(crate) struct Certificates {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_transport::{Shutdown, telemetry::causes};
+use hanse_process::{Shutdown, telemetry::causes};
 use http::{HeaderValue, Request, StatusCode, header};
 use tokio::task::JoinSet;
 use tower::Service as _;
@@ -209,8 +209,8 @@ fn fraction(id: u64, round: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use hanse_process::ShutdownTrigger;
     use hanse_proto::runtime;
-    use hanse_transport::ShutdownTrigger;
     use tokio::{runtime::Handle, time::Instant};
 
     use super::*;

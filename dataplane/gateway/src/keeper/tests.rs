@@ -3,9 +3,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use hanse_process::ShutdownTrigger;
 use hanse_sync::LastGoodRecord;
 use hanse_topology::Lineage;
-use hanse_transport::ShutdownTrigger;
 
 use super::*;
 use crate::{

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hanse_transport::{BoundedLog, Shutdown};
+use hanse_process::{BoundedLog, Shutdown};
 use rustls::ServerConfig;
 use tokio::{
     net::TcpStream,

@@ -4,7 +4,8 @@ mod harness;
 
 use std::{path::Path, time::Instant};
 
-use hanse_transport::{Authority, ShutdownTrigger};
+use hanse_identity::Authority;
+use hanse_process::ShutdownTrigger;
 
 use self::harness::*;
 use super::*;
@@ -105,7 +106,7 @@ async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     config.data_dir = elsewhere.path().join("data");
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
-    assert!(hanse_transport::telemetry::causes(&error).to_string().contains("used up"), "{error:?}");
+    assert!(hanse_process::telemetry::causes(&error).to_string().contains("used up"), "{error:?}");
     // Without a token it says what to do.
     config.join_token_file = None;
     let (_trigger, running) = start(&config);
@@ -176,7 +177,7 @@ async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
 async fn an_expired_certificate_keeps_nobody_from_serving_what_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, mut config) = stored_and_alone(dir.path()).await;
-    let found = hanse_transport::Credentials::load(&config.pki_dir()).unwrap();
+    let found = hanse_identity::Credentials::load(&config.pki_dir()).unwrap();
     let expired = expired_like(&found, &agent.authority);
     expired.save(&config.pki_dir()).unwrap();
     config.join_token_file = None;
@@ -186,7 +187,7 @@ async fn an_expired_certificate_keeps_nobody_from_serving_what_is_stored() {
 }
 
 /// A certificate as the one given, whose time is over.
-fn expired_like(found: &hanse_transport::Credentials, authority: &Authority) -> hanse_transport::Credentials {
+fn expired_like(found: &hanse_identity::Credentials, authority: &Authority) -> hanse_identity::Credentials {
     let chain = found.chain();
     let key = rcgen::KeyPair::from_pem(&found.key().to_pem()).unwrap();
     let mut parameters = rcgen::CertificateParams::new(vec![found.identity().to_string()]).unwrap();
@@ -197,14 +198,14 @@ fn expired_like(found: &hanse_transport::Credentials, authority: &Authority) -> 
     let leaf = parameters.signed_by(&key, &issuer).unwrap();
     let mut expired = chain.clone();
     expired[0] = leaf.der().clone();
-    hanse_transport::Credentials::new(expired, found.key().clone()).unwrap()
+    hanse_identity::Credentials::new(expired, found.key().clone()).unwrap()
 }
 
 #[tokio::test]
 async fn a_store_of_other_environments_is_not_served_as_the_whole() {
     let dir = tempfile::tempdir().unwrap();
     let (_agent, config) = stored_and_alone(dir.path()).await;
-    let identity = hanse_transport::Credentials::load(&config.pki_dir()).unwrap().identity().clone();
+    let identity = hanse_identity::Credentials::load(&config.pki_dir()).unwrap().identity().clone();
     let may_serve = async |config: &Config| {
         let stored = Stored::open(config, &identity).await.unwrap();
         let persisting = stored.persistence.persister.run(ShutdownTrigger::new().1);

@@ -1,7 +1,7 @@
 use std::fs;
 
+use hanse_identity::{Authority, Rotation};
 use hanse_topology::{Identity, Name};
-use hanse_transport::{Authority, Rotation};
 
 use super::*;
 

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use std::time::Duration;
 
-use hanse_transport::{Authority, key_digest};
+use hanse_identity::{Authority, key_digest};
 
 use super::*;
 
@@ -109,7 +109,7 @@ async fn no_trouble_with_the_disk_takes_a_refusal_back() {
     let list = restore(&data_dir, live.clone());
     std::fs::write(&data_dir, "a file where the directory should be").unwrap();
     let (tell, told) = watch::channel(None);
-    let (_trigger, shutdown) = hanse_transport::ShutdownTrigger::new();
+    let (_trigger, shutdown) = hanse_process::ShutdownTrigger::new();
     tokio::spawn(list.clone().follow(told, shutdown));
     tell.send_replace(Some(revoked(1, 5, &[GATEWAY])));
     list.in_force().wait_for(|held| held.is_some()).await.unwrap();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use hanse_process::Shutdown;
 use hanse_proto::{InvalidMessage, store};
 use hanse_store::Store;
 use hanse_topology::{Position, ScopeId};
-use hanse_transport::Shutdown;
 use prost::Message as _;
 use tokio::sync::watch;
 use tracing::error;

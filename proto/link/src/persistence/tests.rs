@@ -1,10 +1,10 @@
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
+use hanse_process::ShutdownTrigger;
 use hanse_store::{Records, StoreKey, UnkeptNotes};
 use hanse_sync::Changes;
 use hanse_topology::Lineage;
-use hanse_transport::ShutdownTrigger;
 use tokio::task::JoinHandle;
 
 use super::*;

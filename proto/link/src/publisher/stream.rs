@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_identity::PeerKeys;
 use hanse_proto::sync::{
     Begin, Behind, Bookmark, Chunk, End, PublisherMessage, Report, SubscriberMessage, Superseded,
     begin::Kind, publisher_message::Body,
 };
 use hanse_sync::{BootId, PublisherSession, Received};
 use hanse_topology::{Identity, ScopeId};
-use hanse_transport::PeerKeys;
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, error, info};

@@ -8,15 +8,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_identity::{
+    Alpn, Authority, Bounds, ClientTls, Clients, Expect, Listener, ListenerMetrics, LiveCredentials,
+    LiveTrust, PeerKeys, TrustAnchor, client_tls, install_crypto_provider, server_tls,
+};
 use hanse_link::{
     Admission, EffectiveSource, Freshness, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, ReportSource, Revoked,
     SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
 };
+use hanse_process::ShutdownTrigger;
 use hanse_topology::{Identity, Lineage, Name, Position, Role, ScopeId};
-use hanse_transport::{
-    Alpn, Authority, Bounds, ClientTls, Clients, Expect, Listener, ListenerMetrics, LiveCredentials,
-    LiveTrust, PeerKeys, ShutdownTrigger, TrustAnchor, client_tls, install_crypto_provider, server_tls,
-};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::service::Routes;
 

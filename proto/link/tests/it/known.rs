@@ -1,12 +1,12 @@
 //! A peer that speaks is known, and says no more than it may.
 
+use hanse_identity::connect;
 use hanse_link::{MAX_REPORT_BYTES, Reason, Replicas};
 use hanse_proto::sync::{
     Introduction, Report, SubscriberStatus, WatchRevokedRequest, publisher_message, subscriber_message::Body,
     sync_client::SyncClient,
 };
 use hanse_topology::{Identity, ScopeId};
-use hanse_transport::connect;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};

@@ -6,7 +6,7 @@ use hanse_link::{
     Persistence, Reason, Replicas, StoreKey, StoreOptions, SubscriberOptions, SubscriberTask, Wanted,
     keep_offer, kept_offer,
 };
-use hanse_transport::ShutdownTrigger;
+use hanse_process::ShutdownTrigger;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::federation::{

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use hanse_identity::connect;
 use hanse_link::{KeptTrust, watch_revoked};
-use hanse_transport::{ShutdownTrigger, connect};
+use hanse_process::ShutdownTrigger;
 
 use crate::federation::{Federation, Publisher, agent, eventually, gateway};
 

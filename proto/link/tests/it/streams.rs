@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use hanse_identity::{Clients, connect};
 use hanse_proto::sync::{
     Begin, Hello, Introduction, PublisherMessage, Report, SubscriberMessage, publisher_message,
     subscriber_message::Body, sync_client::SyncClient,
 };
 use hanse_topology::{Identity, LEASE, Role, ScopeId};
-use hanse_transport::{Clients, connect};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Streaming};

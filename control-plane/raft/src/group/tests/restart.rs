@@ -2,12 +2,11 @@
 
 use std::net::SocketAddr;
 
+use hanse_identity::{Alpn, Bounds, Clients, Listener, ListenerMetrics, LiveCredentials, server_tls};
+use hanse_process::ShutdownTrigger;
 use hanse_proto::raft::ReportsResponse;
 use hanse_state::{Action, Change, Kind, ResourceKey, spec::OrganizationSpec};
 use hanse_topology::Identity;
-use hanse_transport::{
-    Alpn, Bounds, Clients, Listener, ListenerMetrics, LiveCredentials, ShutdownTrigger, server_tls,
-};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::service::Routes;
 

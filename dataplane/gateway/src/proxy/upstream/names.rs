@@ -243,7 +243,7 @@ impl Shared {
     ) {
         if let Err(error) = &found {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(name, error = %hanse_transport::telemetry::causes(error), "no address found");
+            tracing::debug!(name, error = %hanse_process::telemetry::causes(error), "no address found");
         }
         let outcome = self.cache().note(name, found, Instant::now());
         end.send_replace(Some(outcome));

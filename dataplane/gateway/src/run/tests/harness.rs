@@ -2,17 +2,18 @@
 
 use std::{path::Path, sync::Mutex, time::Instant};
 
+use hanse_identity::{
+    Alpn, Authority, Bounds, Clients, JoinToken, Listener, PeerKeys, ServerTls, server_tls,
+};
 use hanse_link::{
     Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Subscribers, Unknown, publisher_service,
 };
+use hanse_process::ShutdownTrigger;
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},
 };
 use hanse_topology::{Identity, Lineage, Name, Position};
-use hanse_transport::{
-    Alpn, Authority, Bounds, Clients, JoinToken, Listener, PeerKeys, ServerTls, ShutdownTrigger, server_tls,
-};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -215,11 +216,11 @@ impl Agent {
 }
 
 /// The same key, for a second holder of the authority.
-pub(super) fn authority_key(authority: &Authority) -> hanse_transport::KeyPair {
+pub(super) fn authority_key(authority: &Authority) -> hanse_identity::KeyPair {
     let dir = tempfile::tempdir().unwrap();
     authority.save(dir.path()).unwrap();
     let pem = std::fs::read_to_string(dir.path().join("key.pem")).unwrap();
-    hanse_transport::KeyPair::from_pem(&pem).unwrap()
+    hanse_identity::KeyPair::from_pem(&pem).unwrap()
 }
 
 /// A port that was free a moment ago.

@@ -4,8 +4,8 @@ mod server;
 
 use std::{net::SocketAddr, rc::Rc, sync::atomic::AtomicUsize};
 
+use hanse_process::ShutdownTrigger;
 use hanse_proto::runtime;
-use hanse_transport::ShutdownTrigger;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,0 +1,38 @@
+//! Who speaks to whom: certificates and authorities, mutual TLS, channels and listeners, joining, renewal, revocation.
+//!
+//! Nothing here knows what is said over a connection; the one exception is [`enrol`], because a process without a certificate
+//! can say nothing else.
+
+mod connect;
+mod cut;
+mod enrolment;
+mod joining_key;
+mod listener;
+mod peer;
+mod pki;
+mod renewal;
+mod tls;
+mod token;
+
+pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy, explain};
+pub use enrolment::{EnrolError, MAX_ENROLMENT_BYTES, chain_of, enrol};
+pub use joining_key::{forget_joining_key, joining_key};
+pub use listener::{Bounds, Listener, ListenerMetrics};
+pub use peer::{Peer, PeerKeys};
+pub use pki::{
+    Authority, Chain, Credentials, EndorsedRoot, KeyDigest, KeyPair, LiveAuthority, LiveCredentials,
+    LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Tier, ToldRoots, TrustAnchor, TrustBundle,
+    Validity, identity_of, key_digest,
+};
+pub use renewal::{
+    ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,
+    warn_of_expiry,
+};
+pub use tls::{
+    Alpn, ClientTls, Clients, Expect, RefusedPeer, ServerTls, TlsError, client_tls, install_crypto_provider,
+    server_tls,
+};
+pub use token::{InvalidToken, JoinToken, digest_secret};
+
+#[cfg(test)]
+mod testbed;
