@@ -5,6 +5,7 @@
 
 mod connector;
 mod names;
+mod slots;
 
 use std::{
     cell::RefCell,
@@ -18,10 +19,15 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 use tower::Service as _;
 
-pub(crate) use self::connector::{Connector, is_ours};
+pub use self::slots::Slots;
 use self::{
     connector::{BoxError, ConnectTimeout},
     names::Names,
+    slots::{NoSlot, Slot},
+};
+pub(crate) use self::{
+    connector::{Connector, is_ours},
+    names::MOST_LOOKUP_DESCRIPTORS,
 };
 use super::body::RequestBody;
 use crate::{
@@ -40,6 +46,9 @@ pub(super) const YOUNG: Duration = Duration::from_secs(1);
 /// A kept connection that breaks so soon after a request went out on it had been closed before that came: the news takes
 /// a round trip. Later it is a failure of the endpoint.
 pub(super) const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// A kept connection that is told to close has closed after so many turns of its thread: one for its task to be told, one for
+/// TLS to say goodbye, and as many again for a wake-up in between.
+const TURNS_TO_CLOSE: usize = 4;
 /// Between two looks at connections that nobody takes: they live at most so much longer.
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
@@ -76,6 +85,9 @@ pub(super) enum UpstreamError {
     /// The answer is none we can pass on.
     #[error("answered 101 to a request that asked for no upgrade")]
     UnaskedUpgrade,
+    /// The process may open no more connections to upstreams.
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     /// There is nowhere to send it.
     #[error("no endpoint")]
     NoEndpoint,
@@ -139,7 +151,7 @@ impl UpstreamError {
             | Self::TryTimeout
             | Self::Timeout
             | Self::UnaskedUpgrade => Side::Upstream,
-            Self::NoEndpoint | Self::Request(_) => Side::Internal,
+            Self::NoSlot(_) | Self::NoEndpoint | Self::Request(_) => Side::Internal,
             Self::TooLarge | Self::TooSlow | Self::ClientLeft => Side::Downstream,
         }
     }
@@ -152,6 +164,7 @@ impl UpstreamError {
             Self::Malformed(_)
             | Self::Timeout
             | Self::UnaskedUpgrade
+            | Self::NoSlot(_)
             | Self::NoEndpoint
             | Self::Request(_)
             | Self::TooLarge
@@ -170,6 +183,7 @@ impl UpstreamError {
                 Some(Failure::Reset)
             }
             Self::Stale(_)
+            | Self::NoSlot(_)
             | Self::NoEndpoint
             | Self::Request(_)
             | Self::TooLarge
@@ -188,6 +202,7 @@ impl UpstreamError {
             | Self::Broken(_)
             | Self::Malformed(_)
             | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
+            Self::NoSlot(_) => Refusal::UpstreamsFull,
             Self::NoEndpoint => Refusal::NoEndpoint,
             Self::Request(error) => Refusal::BadPath(error.to_string()),
             Self::TooLarge => Refusal::BodyTooLarge { limit: max_body },
@@ -198,11 +213,11 @@ impl UpstreamError {
 }
 
 /// A serving thread's connections to upstreams. Cloning shares them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct UpstreamClient(Rc<Connections>);
 
-#[derive(Default)]
 struct Connections {
+    slots: Arc<Slots>,
     idle: RefCell<HashMap<u64, Idle>>,
     connectors: RefCell<HashMap<u64, (Weak<ConnectProfile>, Connector)>>,
     names: Names,
@@ -235,6 +250,16 @@ impl Waiting {
 }
 
 impl UpstreamClient {
+    /// None so far; each is to have one of these slots.
+    pub(super) fn new(slots: Arc<Slots>) -> Self {
+        Self::over(slots, Names::default())
+    }
+
+    fn over(slots: Arc<Slots>, names: Names) -> Self {
+        let (idle, connectors) = (RefCell::default(), RefCell::default());
+        Self(Rc::new(Connections { slots, idle, connectors, names }))
+    }
+
     /// A kept connection, the last used of those that will do, of which nothing says that it has closed.
     pub(super) fn kept(&self, endpoint: &Endpoint, reuse: Reuse, now: Instant) -> Option<Sender> {
         let mut idle = self.0.idle.borrow_mut();
@@ -252,6 +277,7 @@ impl UpstreamClient {
 
     /// A new connection.
     pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Sender, UpstreamError> {
+        let slot = self.slot().await?;
         let connecting = self.connector(&endpoint.profile).call(endpoint.origin());
         let stream = connecting.await.map_err(|error| match error.is::<ConnectTimeout>() {
             true => UpstreamError::ConnectTimeout(error),
@@ -262,8 +288,24 @@ impl UpstreamClient {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "upstream connection ended");
             }
+            drop(slot); // its descriptor is free
         });
         Ok(sender)
+    }
+
+    /// A slot for a new connection: a free one, or that of the kept one of this thread that has waited for longest.
+    async fn slot(&self) -> Result<Slot, NoSlot> {
+        let taken = self.0.slots.take();
+        if taken.is_ok() || !self.0.close_oldest() {
+            return taken;
+        }
+        for _ in 0..TURNS_TO_CLOSE {
+            tokio::task::yield_now().await;
+            if let Ok(slot) = self.0.slots.take() {
+                return Ok(slot);
+            }
+        }
+        Err(NoSlot)
     }
 
     /// Keeps a connection for the next request, once its answer is through.
@@ -280,11 +322,13 @@ impl UpstreamClient {
         });
     }
 
-    /// Closes connections that waited too long, or for an endpoint that nothing names any more.
+    /// Closes connections that waited too long, or for an endpoint that nothing names any more; where slots are scarce, all but
+    /// those of a moment ago.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
+        let reuse = if self.0.slots.are_scarce() { Reuse::Young } else { Reuse::Any };
         self.0.idle.borrow_mut().retain(|_, idle| {
-            idle.waiting.retain(|waiting| waiting.is_fit(Reuse::Any, now));
+            idle.waiting.retain(|waiting| waiting.is_fit(reuse, now));
             idle.endpoint.strong_count() > 0 && !idle.waiting.is_empty()
         });
     }
@@ -303,6 +347,14 @@ impl UpstreamClient {
 }
 
 impl Connections {
+    /// Closes the connection that has waited for longest. Whether there was one.
+    fn close_oldest(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = idle.values_mut().filter(|idle| !idle.waiting.is_empty());
+        let oldest = oldest.min_by_key(|idle| idle.waiting.front().map(|waiting| waiting.since));
+        oldest.and_then(|idle| idle.waiting.pop_front()).is_some()
+    }
+
     fn keep(&self, endpoint: &Arc<EndpointHealth>, one: Waiting) {
         let mut idle = self.idle.borrow_mut();
         let waiting = &mut idle
@@ -344,7 +396,7 @@ mod tests {
             let id = UpstreamId::new(&scope("production"), "upstream/default/a");
             let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
-            let client = UpstreamClient::default();
+            let client = UpstreamClient::new(Slots::new(usize::MAX));
             let kept = || client.kept(endpoint, Reuse::Any, Instant::now());
             assert!(kept().is_none());
             let mut theirs = Vec::new();
@@ -374,6 +426,34 @@ mod tests {
     }
 
     #[test]
+    fn where_slots_are_scarce_only_young_connections_are_kept() {
+        on_a_thread(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+            let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let endpoint = upstream.pick(&Tried::default()).unwrap();
+            let slots = Slots::new(4);
+            let client = UpstreamClient::new(slots.clone());
+            let mut theirs = Vec::new();
+            for taken in 1..=4 {
+                let mut sender = client.connect(endpoint).await.unwrap();
+                theirs.push(listener.accept().await.unwrap().0);
+                sender.ready().await.unwrap();
+                client.keep(endpoint, sender);
+                assert_eq!(slots.taken(), taken);
+            }
+            client.sweep();
+            assert_eq!(slots.taken(), 4);
+            tokio::time::advance(YOUNG).await;
+            client.sweep();
+            while slots.taken() > 0 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    #[test]
     fn what_can_go_only_once_takes_a_young_connection_or_none() {
         on_a_thread(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -381,7 +461,7 @@ mod tests {
             let url = format!("http://{}", listener.local_addr().unwrap());
             let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
-            let client = UpstreamClient::default();
+            let client = UpstreamClient::new(Slots::new(usize::MAX));
             let kept = |reuse| client.kept(endpoint, reuse, Instant::now());
             let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
             let mut theirs = Vec::new();
