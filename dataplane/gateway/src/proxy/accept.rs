@@ -21,6 +21,9 @@ pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// this many times, before it counts as gone.
 pub(super) const KEEPALIVE_RETRIES: u32 = 3;
+/// The kernel takes so much of an answer beyond what the client has room for: enough for the road while a busy thread comes back to
+/// it. More would only wait there, megabytes of each client that does not read, and would hide how a slow one gets on.
+const UNSENT: u32 = 128 << 10;
 /// After the order to stop: for what clients have already sent to be noticed. The kernel has it, and reading it takes
 /// microseconds; the rest is for a busy machine.
 pub(super) const GRACE: Duration = Duration::from_millis(20);
@@ -88,6 +91,7 @@ pub(super) async fn accept(
 /// Prepares a connection with a client. Only a dead socket refuses it.
 pub(super) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL)
