@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_transport::BoundedLog;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
@@ -63,6 +64,7 @@ pub(super) async fn accept(
     serve: impl Fn(TcpStream, SocketAddr),
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let log = BoundedLog::default();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -74,7 +76,9 @@ pub(super) async fn accept(
             Ok((stream, peer)) => serve(stream, peer),
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for a moment");
+                if let Some(left_out) = log.allows() {
+                    tracing::warn!(%error, left_out, "cannot accept connections for a moment");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -105,4 +109,69 @@ fn of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    use super::*;
+
+    /// Set in the process that is to run out of descriptors.
+    const STARVES: &str = "HANSE_TEST_STARVES";
+
+    /// Tries to accept a connection again and again.
+    async fn starve() {
+        tracing::subscriber::set_global_default(Lines).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let _waiting = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        accept(listener, tokio::time::sleep(PAUSE * 30), |_, _| unreachable!("no descriptor is free"))
+            .await
+            .unwrap();
+    }
+
+    /// Says that there was a warning.
+    struct Lines;
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            println!("a warning");
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn want_of_descriptors_fills_no_log() {
+        const NAME: &str = "proxy::accept::tests::want_of_descriptors_fills_no_log";
+        if std::env::var_os(STARVES).is_some() {
+            return starve().await;
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture", "--test-threads", "1"])
+            .env(STARVES, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches("a warning").count(), 5, "{said}");
+    }
 }
