@@ -46,9 +46,6 @@ pub(super) const YOUNG: Duration = Duration::from_secs(1);
 /// A kept connection that breaks so soon after a request went out on it had been closed before that came: the news takes
 /// a round trip. Later it is a failure of the endpoint.
 pub(super) const STALE_WITHIN: Duration = Duration::from_secs(1);
-/// A kept connection that is told to close has closed after so many turns of its thread: one for its task to be told, one for
-/// TLS to say goodbye, and as many again for a wake-up in between.
-const TURNS_TO_CLOSE: usize = 4;
 /// Between two looks at connections that nobody takes: they live at most so much longer.
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
@@ -275,9 +272,8 @@ impl UpstreamClient {
         }
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Sender, UpstreamError> {
-        let slot = self.slot().await?;
+    /// A new connection, in this slot.
+    pub(super) async fn connect(&self, endpoint: &Endpoint, slot: Slot) -> Result<Sender, UpstreamError> {
         let connecting = self.connector(&endpoint.profile).call(endpoint.origin());
         let stream = connecting.await.map_err(|error| match error.is::<ConnectTimeout>() {
             true => UpstreamError::ConnectTimeout(error),
@@ -293,19 +289,21 @@ impl UpstreamClient {
         Ok(sender)
     }
 
-    /// A slot for a new connection: a free one, or that of the kept one of this thread that has waited for longest.
-    async fn slot(&self) -> Result<Slot, NoSlot> {
-        let taken = self.0.slots.take();
-        if taken.is_ok() || !self.0.close_oldest() {
-            return taken;
+    /// A slot for a new connection. Where all are taken, kept ones give way.
+    pub(super) async fn slot(&self) -> Result<Slot, NoSlot> {
+        match self.0.slots.take() {
+            Ok(slot) => Ok(slot),
+            Err(NoSlot) => self.0.slots.wait().await,
         }
-        for _ in 0..TURNS_TO_CLOSE {
-            tokio::task::yield_now().await;
-            if let Ok(slot) = self.0.slots.take() {
-                return Ok(slot);
+    }
+
+    /// Closes kept connections of this thread, those that have waited for longest, as requests of any thread wait for slots.
+    pub(super) async fn give_way(&self) {
+        loop {
+            for _ in 0..self.0.slots.wanted().await {
+                self.0.close_oldest();
             }
         }
-        Err(NoSlot)
     }
 
     /// Keeps a connection for the next request, once its answer is through.
@@ -322,13 +320,11 @@ impl UpstreamClient {
         });
     }
 
-    /// Closes connections that waited too long, or for an endpoint that nothing names any more; where slots are scarce, all but
-    /// those of a moment ago.
+    /// Closes connections that waited too long, or for an endpoint that nothing names any more.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        let reuse = if self.0.slots.are_scarce() { Reuse::Young } else { Reuse::Any };
         self.0.idle.borrow_mut().retain(|_, idle| {
-            idle.waiting.retain(|waiting| waiting.is_fit(reuse, now));
+            idle.waiting.retain(|waiting| waiting.is_fit(Reuse::Any, now));
             idle.endpoint.strong_count() > 0 && !idle.waiting.is_empty()
         });
     }
@@ -347,12 +343,12 @@ impl UpstreamClient {
 }
 
 impl Connections {
-    /// Closes the connection that has waited for longest. Whether there was one.
-    fn close_oldest(&self) -> bool {
+    /// Closes the connection that has waited for longest.
+    fn close_oldest(&self) {
         let mut idle = self.idle.borrow_mut();
         let oldest = idle.values_mut().filter(|idle| !idle.waiting.is_empty());
         let oldest = oldest.min_by_key(|idle| idle.waiting.front().map(|waiting| waiting.since));
-        oldest.and_then(|idle| idle.waiting.pop_front()).is_some()
+        drop(oldest.and_then(|idle| idle.waiting.pop_front()));
     }
 
     fn keep(&self, endpoint: &Arc<EndpointHealth>, one: Waiting) {
@@ -388,6 +384,10 @@ mod tests {
         runtime.block_on(work);
     }
 
+    async fn connect(client: &UpstreamClient, endpoint: &Endpoint) -> Sender {
+        client.connect(endpoint, client.slot().await.unwrap()).await.unwrap()
+    }
+
     #[test]
     fn kept_connections_are_used_latest_first_and_not_for_ever() {
         on_a_thread(async {
@@ -401,7 +401,7 @@ mod tests {
             assert!(kept().is_none());
             let mut theirs = Vec::new();
             for _ in 0..3 {
-                let mut sender = client.connect(endpoint).await.unwrap();
+                let mut sender = connect(&client, endpoint).await;
                 theirs.push(listener.accept().await.unwrap().0);
                 sender.ready().await.unwrap();
                 client.keep(endpoint, sender);
@@ -426,30 +426,35 @@ mod tests {
     }
 
     #[test]
-    fn where_slots_are_scarce_only_young_connections_are_kept() {
+    fn kept_connections_give_way_to_requests_of_other_threads() {
         on_a_thread(async {
+            tokio::time::resume(); // what is waited for here is not time
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             let id = UpstreamId::new(&scope("production"), "upstream/default/a");
             let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
-            let slots = Slots::new(4);
-            let client = UpstreamClient::new(slots.clone());
+            let slots = Slots::new(3);
+            let (client, other) = (UpstreamClient::new(slots.clone()), UpstreamClient::new(slots.clone()));
+            let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
             let mut theirs = Vec::new();
-            for taken in 1..=4 {
-                let mut sender = client.connect(endpoint).await.unwrap();
+            for _ in 0..3 {
+                let mut sender = connect(&client, endpoint).await;
                 theirs.push(listener.accept().await.unwrap().0);
                 sender.ready().await.unwrap();
                 client.keep(endpoint, sender);
-                assert_eq!(slots.taken(), taken);
             }
-            client.sweep();
-            assert_eq!(slots.taken(), 4);
-            tokio::time::advance(YOUNG).await;
-            client.sweep();
-            while slots.taken() > 0 {
-                tokio::task::yield_now().await;
-            }
+            assert_eq!((slots.taken(), waiting()), (3, 3));
+            let served = async {
+                tokio::select! {
+                    biased;
+                    () = client.give_way() => unreachable!(),
+                    slots = async { tokio::join!(other.slot(), other.slot()) } => slots,
+                }
+            };
+            let (one, two) = served.await;
+            assert!(one.is_ok() && two.is_ok());
+            assert_eq!((slots.taken(), waiting()), (3, 1));
         });
     }
 
@@ -466,7 +471,7 @@ mod tests {
             let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
             let mut theirs = Vec::new();
             let mut keeps = async || {
-                let mut sender = client.connect(endpoint).await.unwrap();
+                let mut sender = connect(&client, endpoint).await;
                 theirs.push(listener.accept().await.unwrap().0);
                 sender.ready().await.unwrap();
                 client.keep(endpoint, sender);

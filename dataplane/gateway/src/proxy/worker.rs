@@ -107,6 +107,10 @@ impl Worker {
             }
         });
         tokio::task::spawn_local({
+            let upstreams = serving.upstreams.clone();
+            async move { upstreams.give_way().await }
+        });
+        tokio::task::spawn_local({
             let serving = serving.clone();
             async move {
                 loop {

@@ -101,7 +101,8 @@ fn client(names: &Names) -> UpstreamClient {
 }
 
 async fn connect(client: &UpstreamClient, upstream: &Upstream) -> Result<(), UpstreamError> {
-    client.connect(upstream.pick(&Tried::default()).unwrap()).await.map(drop)
+    let slot = client.slot().await?;
+    client.connect(upstream.pick(&Tried::default()).unwrap(), slot).await.map(drop)
 }
 
 #[test]
