@@ -25,6 +25,7 @@ mod names;
 mod peers;
 mod pin;
 mod report;
+mod untaken;
 
 use std::{
     pin::Pin,
@@ -47,6 +48,7 @@ pub const ALL: &[Attack] = &[
     idle::HALF_HEADS,
     idle::HANDSHAKES,
     idle::GATEWAY,
+    untaken::ANSWERS,
     halves::ENROL,
     names::ONE_KEY,
     names::SEAT,

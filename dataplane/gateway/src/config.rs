@@ -6,6 +6,8 @@ use hanse_link::{StoreKey, Wanted};
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 
+use crate::proxy::MOST_LOOKUP_DESCRIPTORS;
+
 /// The largest request body accepted where neither the file nor the Api says less: 16 MiB, enough for API traffic,
 /// small enough that a careless client cannot fill a backend's memory.
 const DEFAULT_MAX_BODY_BYTES: u64 = 16 << 20;
@@ -26,11 +28,16 @@ const DEFAULT_CLIENT_SILENCE_MS: u64 = 60_000;
 const DEFAULT_ANSWER_SILENCE_MS: u64 = 300_000;
 /// Client connections of the process where there are descriptors for them: 2 GB of buffers at worst, some 100 KB each.
 const DEFAULT_MAX_CONNECTIONS: usize = 20_000;
-/// Descriptors for everything but traffic: the store and small files, the admin port, connections to agents, checks and look-ups
-/// of upstreams, and connections that are being closed.
-const RESERVED_DESCRIPTORS: usize = 256;
+/// Descriptors for everything but traffic and lookups: the store and small files, the admin port, connections to agents, and
+/// connections that are being closed.
+const RESERVED_DESCRIPTORS: usize = 128;
+/// One descriptor in so many is for lookups of upstreams' names: at 1,024 that is seven names at once in the worst case.
+const LOOKUPS_SHARE: usize = 8;
 /// No gateway takes fewer connections, however few descriptors there are.
 const LEAST_CONNECTIONS: usize = 16;
+/// Connections to upstreams at once, however many descriptors there are: 3 GB of buffers at worst, some 50 KB each. Local ports
+/// are no such bound, for each endpoint has as many.
+const MOST_UPSTREAM_CONNECTIONS: usize = 65_536;
 
 /// Every value of a gateway's configuration file. Unknown keys are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,30 +131,55 @@ impl Limits {
         Duration::from_millis(self.client_silence_ms)
     }
 
-    /// How many client connections a process with so many descriptors takes, and what the operator should know of that. Each
-    /// costs up to two: its own and an upstream's.
-    pub fn connections(&self, descriptors: usize) -> (usize, Option<String>) {
-        let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
+    /// How a process with so many descriptors shares them out. A client costs up to two: its own and an upstream's. What clients
+    /// leave is for upstreams too: on HTTP/2 one client may need many.
+    pub fn connections(&self, descriptors: usize) -> Shares {
+        let lookups = (descriptors / LOOKUPS_SHARE).min(MOST_LOOKUP_DESCRIPTORS);
+        let free = descriptors.saturating_sub(RESERVED_DESCRIPTORS + lookups);
         let safe = (free / 2).max(LEAST_CONNECTIONS);
-        let Some(wanted) = self.max_connections.map(|wanted| wanted as usize) else {
-            return (safe.min(DEFAULT_MAX_CONNECTIONS), None);
+        let (clients, warning) = match self.max_connections.map(|wanted| wanted as usize) {
+            None => (safe.min(DEFAULT_MAX_CONNECTIONS), None),
+            Some(wanted) => {
+                let taken = wanted.min(free.max(LEAST_CONNECTIONS));
+                let warning = (wanted > safe).then(|| {
+                    let needed = needed(wanted);
+                    format!(
+                        "limits.max_connections is {wanted}, but this process may open {descriptors} files only: with more \
+                         than {safe} clients it may run out of them, and it takes {taken} at most; allow it {needed} files \
+                         (ulimit -n, LimitNOFILE= of its unit), or write a smaller number"
+                    )
+                });
+                (taken, warning)
+            }
         };
-        let taken = wanted.min(free.max(LEAST_CONNECTIONS));
-        let warning = (wanted > safe).then(|| {
-            let needed = wanted * 2 + RESERVED_DESCRIPTORS;
-            format!(
-                "limits.max_connections is {wanted}, but this process may open {descriptors} files only: with more than \
-                 {safe} clients it may run out of them, and it takes {taken} at most; allow it {needed} files (ulimit -n, \
-                 LimitNOFILE= of its unit), or write a smaller number"
-            )
-        });
-        (taken, warning)
+        let upstreams = free.saturating_sub(clients).clamp(LEAST_CONNECTIONS, MOST_UPSTREAM_CONNECTIONS);
+        Shares { clients, upstreams, lookups, warning }
     }
 
     /// For the next octets of an upstream's answer.
     pub fn answer_silence(&self) -> Duration {
         Duration::from_millis(self.answer_silence_ms)
     }
+}
+
+/// What a process does with its descriptors, beside its reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shares {
+    /// Connections of clients.
+    pub clients: usize,
+    /// Connections to upstreams, those of health checks included.
+    pub upstreams: usize,
+    /// Descriptors of lookups.
+    pub lookups: usize,
+    /// What the operator should know of that.
+    pub warning: Option<String>,
+}
+
+/// How many descriptors it takes for so many clients.
+fn needed(clients: usize) -> usize {
+    let traffic = clients * 2 + RESERVED_DESCRIPTORS;
+    let with_lookups = (traffic * LOOKUPS_SHARE).div_ceil(LOOKUPS_SHARE - 1);
+    with_lookups.min(traffic + MOST_LOOKUP_DESCRIPTORS)
 }
 
 /// How a gateway stops.
@@ -291,24 +323,46 @@ mod tests {
 
     #[test]
     fn connections_are_as_many_as_descriptors_allow() {
-        let check = |wanted: Option<u32>, descriptors: usize, taken: usize, warned: bool| {
-            let limits = Limits { max_connections: wanted, ..Limits::default() };
-            let (most, warning) = limits.connections(descriptors);
-            assert_eq!((most, warning.is_some()), (taken, warned), "{wanted:?} of {descriptors}");
-        };
-        check(None, 1 << 20, 20_000, false);
-        check(None, 1_024, 384, false);
-        check(None, 100, LEAST_CONNECTIONS, false);
-        check(Some(384), 1_024, 384, false);
-        check(Some(500), 1_024, 500, true);
-        check(Some(20_000), 1_024, 768, true);
-        check(Some(50_000), 1 << 20, 50_000, false);
-        let (_, warning) = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024);
-        let warning = warning.unwrap();
+        let check =
+            |wanted: Option<u32>, descriptors: usize, clients: usize, upstreams: usize, warned: bool| {
+                let limits = Limits { max_connections: wanted, ..Limits::default() };
+                let shares = limits.connections(descriptors);
+                let seen = (shares.clients, shares.upstreams, shares.warning.is_some());
+                assert_eq!(seen, (clients, upstreams, warned), "{wanted:?} of {descriptors}");
+            };
+        check(None, 1 << 20, 20_000, MOST_UPSTREAM_CONNECTIONS, false);
+        check(None, 65_536, 20_000, 37_216, false);
+        check(None, 1_024, 384, 384, false);
+        check(None, 100, LEAST_CONNECTIONS, LEAST_CONNECTIONS, false);
+        check(Some(100), 1_024, 100, 668, false);
+        check(Some(384), 1_024, 384, 384, false);
+        check(Some(500), 1_024, 500, 268, true);
+        check(Some(20_000), 1_024, 768, LEAST_CONNECTIONS, true);
+        check(Some(50_000), 1 << 20, 50_000, MOST_UPSTREAM_CONNECTIONS, false);
+        let shares = Limits { max_connections: Some(20_000), ..Limits::default() }.connections(1_024);
+        let warning = shares.warning.unwrap();
         assert!(
-            warning.contains("limits.max_connections is 20000") && warning.contains("40256 files"),
+            warning.contains("limits.max_connections is 20000") && warning.contains("45861 files"),
             "{warning}"
         );
+    }
+
+    #[test]
+    fn as_many_descriptors_as_are_said_to_be_needed_are_enough() {
+        for clients in [1, 384, 20_000, 40_000, 500_000] {
+            let limits = Limits { max_connections: Some(clients), ..Limits::default() };
+            let needed = needed(clients as usize);
+            assert_eq!(limits.connections(needed).warning, None, "{needed} for {clients}");
+        }
+    }
+
+    #[test]
+    fn all_shares_and_the_reserve_are_no_more_than_there_are() {
+        for descriptors in [256, 1_024, 4_096, 65_536, 1 << 20] {
+            let shares = Limits::default().connections(descriptors);
+            let all = shares.clients + shares.upstreams + shares.lookups + RESERVED_DESCRIPTORS;
+            assert!(all <= descriptors, "{shares:?} of {descriptors}");
+        }
     }
 
     #[test]

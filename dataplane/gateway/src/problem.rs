@@ -55,6 +55,8 @@ pub enum Refusal {
     BodyTimeout,
     /// The Api has no endpoint here.
     NoEndpoint,
+    /// The process has as many connections to upstreams as it may.
+    UpstreamsFull,
     /// No connection to the endpoint, or it broke before an answer.
     UpstreamUnreachable,
     /// No connection or no answer in time.
@@ -79,6 +81,7 @@ pub enum Reason {
     OverPlan,
     BodyTimeout,
     NoEndpoint,
+    UpstreamsFull,
     UpstreamUnreachable,
     UpstreamTimeout,
 }
@@ -87,7 +90,7 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Each once, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotReady,
         Self::BadHost,
         Self::BadPath,
@@ -102,6 +105,7 @@ impl Reason {
         Self::OverPlan,
         Self::BodyTimeout,
         Self::NoEndpoint,
+        Self::UpstreamsFull,
         Self::UpstreamUnreachable,
         Self::UpstreamTimeout,
     ];
@@ -123,6 +127,7 @@ impl Reason {
             Self::OverPlan => "over-plan",
             Self::BodyTimeout => "body-timeout",
             Self::NoEndpoint => "no-endpoint",
+            Self::UpstreamsFull => "upstreams-full",
             Self::UpstreamUnreachable => "upstream-unreachable",
             Self::UpstreamTimeout => "upstream-timeout",
         }
@@ -140,7 +145,9 @@ impl Reason {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::OverPlan => StatusCode::TOO_MANY_REQUESTS,
             Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
-            Self::NotReady | Self::ApiBlocked | Self::NoEndpoint => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotReady | Self::ApiBlocked | Self::NoEndpoint | Self::UpstreamsFull => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -166,6 +173,7 @@ impl Reason {
             Self::BodyTooLarge => "The request body is too large",
             Self::OverPlan => "The subscription's plan is used up for now",
             Self::BodyTimeout => "The request body did not come in time",
+            Self::UpstreamsFull => "The gateway has as many connections to backends as it may",
             Self::NoEndpoint => "The API has no endpoint in this region",
             Self::UpstreamUnreachable => "The API's backend cannot be reached",
             Self::UpstreamTimeout => "The API's backend did not answer in time",
@@ -191,6 +199,7 @@ impl Refusal {
             Self::OverPlan { .. } => Reason::OverPlan,
             Self::BodyTimeout => Reason::BodyTimeout,
             Self::NoEndpoint => Reason::NoEndpoint,
+            Self::UpstreamsFull => Reason::UpstreamsFull,
             Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
         }
@@ -247,7 +256,9 @@ impl Refusal {
             Self::OverPlan { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
             }
-            Self::NotReady => drop(headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::NotReady | Self::UpstreamsFull => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             _ => {}
         }
     }

@@ -29,7 +29,8 @@ use tokio::sync::oneshot;
 
 pub use accept::bind;
 
-pub(crate) use self::upstream::{Connector, is_ours};
+pub use self::upstream::Slots;
+pub(crate) use self::upstream::{Connector, MOST_LOOKUP_DESCRIPTORS, is_ours};
 use self::worker::Worker;
 use crate::{
     access_log::AccessLog,
@@ -46,6 +47,8 @@ pub struct DataplaneOptions {
     pub limits: Limits,
     /// Client connections at once, on all threads.
     pub max_connections: usize,
+    /// What connections to upstreams are counted on.
+    pub slots: Arc<Slots>,
     /// How it stops.
     pub drain: Drain,
     /// One socket per thread for plain HTTP, all on one address; empty: none.
@@ -84,6 +87,7 @@ impl Dataplane {
                 table: options.table.clone(),
                 limits: options.limits,
                 max_connections: options.max_connections,
+                slots: options.slots.clone(),
                 drain: options.drain,
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),

@@ -31,7 +31,7 @@ use crate::{
     identity,
     keeper::KeeperSeed,
     metrics::{Collected, GatewayMetrics},
-    proxy::{Connector, Dataplane, DataplaneOptions, bind},
+    proxy::{Connector, Dataplane, DataplaneOptions, Slots, bind},
     stored::{self, Stored},
 };
 
@@ -49,10 +49,12 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     config.check()?;
     hanse_process::private::keep_private(&config.data_dir);
-    let (max_connections, too_many) = config.limits.connections(raise_descriptor_limit());
-    if let Some(warning) = too_many {
+    let shares = config.limits.connections(raise_descriptor_limit());
+    if let Some(warning) = &shares.warning {
         warn!("{warning}");
     }
+    Connector::bound_lookups(shares.lookups);
+    let slots = Slots::new(shares.upstreams);
     let Some((credentials, stored)) = begin(&config, &clock, &shutdown).await? else { return Ok(()) };
     let Stored { persistence, may_serve } = stored;
     let Persistence { replicas, store, persister, durable, .. } = persistence;
@@ -80,7 +82,11 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let registry = Metrics::new();
     let listeners = registry.register(ListenerMetrics::register);
     registry.register(|registry| {
-        registry.register_collector(Box::new(Collected(metrics.clone(), kept.endpoints.clone())));
+        registry.register_collector(Box::new(Collected(
+            metrics.clone(),
+            kept.endpoints.clone(),
+            slots.clone(),
+        )));
         replicas.metrics().register(registry);
         ExpiryMetrics::register(registry, credentials.clone(), None);
         store.metrics().register(registry);
@@ -100,7 +106,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let options = DataplaneOptions {
         table: kept.table,
         limits: config.limits,
-        max_connections,
+        max_connections: shares.clients,
+        slots: slots.clone(),
         drain: config.drain,
         http,
         https,
@@ -129,7 +136,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         link.status,
         kept.endpoints.clone(),
     ));
-    let checks = HealthChecks::new(kept.endpoints, metrics);
+    let checks = HealthChecks::new(kept.endpoints, metrics, slots);
     let tasks = [
         ("the configuration keeper", tokio::spawn(keeper.run(shutdown.clone()))),
         ("the link to the agent", tokio::spawn(subscriber.run(shutdown.clone()))),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     metrics::GatewayMetrics,
-    proxy::{Connector, is_ours},
+    proxy::{Connector, Slots, is_ours},
 };
 
 /// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together. A check
@@ -37,6 +37,7 @@ const USER_AGENT: HeaderValue = HeaderValue::from_static("hanse-health-check");
 pub(crate) struct HealthChecks {
     endpoints: Endpoints,
     metrics: Arc<GatewayMetrics>,
+    slots: Arc<Slots>,
     permits: Permits,
 }
 
@@ -63,8 +64,9 @@ struct InARow {
 }
 
 impl HealthChecks {
-    pub(crate) fn new(endpoints: Endpoints, metrics: Arc<GatewayMetrics>) -> Self {
-        Self { endpoints, metrics, permits: Permits::default() }
+    /// Each check's connection has one of these slots.
+    pub(crate) fn new(endpoints: Endpoints, metrics: Arc<GatewayMetrics>, slots: Arc<Slots>) -> Self {
+        Self { endpoints, metrics, slots, permits: Permits::default() }
     }
 
     /// Asks every endpoint that is to be asked, until the shutdown.
@@ -82,7 +84,7 @@ impl HealthChecks {
                 targets = self.endpoints.unchecked() => {
                     for target in targets {
                         let gone = target.gone.clone();
-                        let asking = ask(target, self.metrics.clone(), self.permits.clone());
+                        let asking = ask(target, self.metrics.clone(), self.slots.clone(), self.permits.clone());
                         // At once, whatever it waits for: interval after interval of what changes often would pile up.
                         running.spawn(gone.run_until_cancelled_owned(asking));
                     }
@@ -93,7 +95,7 @@ impl HealthChecks {
 }
 
 /// Asks one endpoint, for as long as there is one.
-async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Permits) {
+async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, slots: Arc<Slots>, permits: Permits) {
     let interval = target.settings.interval;
     let mut in_a_row = InARow::default();
     let id = target.endpoint.upgrade().map_or(0, |endpoint| endpoint.id);
@@ -101,7 +103,7 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, permits: Permits
     for round in 1.. {
         let found = {
             let _permit = permit(&target, &metrics, &permits).await;
-            check(&target).await
+            check(&target, &slots).await
         };
         let Some(endpoint) = target.endpoint.upgrade() else { return };
         if let Err(CheckError::Connect(error)) = &found
@@ -143,9 +145,9 @@ async fn permit(target: &CheckTarget, metrics: &GatewayMetrics, permits: &Permit
     acquiring.await
 }
 
-async fn check(target: &CheckTarget) -> Result<u16, CheckError> {
+async fn check(target: &CheckTarget, slots: &Arc<Slots>) -> Result<u16, CheckError> {
     let timeout = target.settings.timeout;
-    let status = tokio::time::timeout(timeout, exchange(target))
+    let status = tokio::time::timeout(timeout, exchange(target, slots))
         .await
         .map_err(|_elapsed| CheckError::Timeout(timeout))??
         .as_u16();
@@ -157,12 +159,13 @@ async fn check(target: &CheckTarget) -> Result<u16, CheckError> {
 }
 
 /// One GET on a connection of its own, over the upstream's TLS settings: a kept one would say nothing of new ones.
-async fn exchange(target: &CheckTarget) -> Result<StatusCode, CheckError> {
+async fn exchange(target: &CheckTarget, slots: &Arc<Slots>) -> Result<StatusCode, CheckError> {
     let request = Request::get(target.settings.path.as_str())
         .header(header::HOST, target.asked.host.clone())
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(String::new())?;
+    let _slot = slots.take().map_err(|full| CheckError::Connect(full.into()))?;
     let connecting = Connector::new(&target.asked.profile).call(target.asked.origin.clone());
     let stream = connecting.await.map_err(CheckError::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
@@ -246,7 +249,8 @@ mod tests {
         };
         let (_trigger, shutdown) = ShutdownTrigger::new();
         let endpoints = Endpoints::default();
-        tokio::spawn(HealthChecks::new(endpoints.clone(), GatewayMetrics::new(1)).run(shutdown));
+        let checks = HealthChecks::new(endpoints.clone(), GatewayMetrics::new(1), Slots::new(usize::MAX));
+        tokio::spawn(checks.run(shutdown));
         let mut profiles = ConnectProfiles::over(endpoints);
         let id = UpstreamId::new(&scope("production"), "upstream/default/a");
         let mut one = |url: &str| {

@@ -16,12 +16,12 @@ use super::{ApiStats, GatewayMetrics, Histogram, Retry, WorkerMetrics};
 use crate::{
     health::{Endpoints, millis},
     problem::Reason,
-    proxy::Connector,
+    proxy::{Connector, Slots},
 };
 
 /// Shows a gateway's metrics in a registry.
 #[derive(Debug)]
-pub struct Collected(pub Arc<GatewayMetrics>, pub Endpoints);
+pub struct Collected(pub Arc<GatewayMetrics>, pub Endpoints, pub Arc<Slots>);
 
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -55,6 +55,14 @@ impl Collector for Collected {
                 MetricType::Gauge,
             )?
             .encode_gauge(&metrics.open_connections())?;
+        encoder
+            .encode_descriptor(
+                "hanse_gateway_upstream_connections",
+                "Connections to upstreams open or being opened, those of health checks included",
+                None,
+                MetricType::Gauge,
+            )?
+            .encode_gauge(&(self.2.taken() as i64))?;
         encoder
             .encode_descriptor(
                 "hanse_gateway_following",

@@ -28,7 +28,11 @@ fn counters_of_all_threads_are_shown_as_one() {
     metrics.checks_late.fetch_add(3, Ordering::Relaxed);
 
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Collected(metrics, crate::health::Endpoints::default())));
+    registry.register_collector(Box::new(Collected(
+        metrics,
+        crate::health::Endpoints::default(),
+        crate::proxy::Slots::new(1),
+    )));
     let mut shown = String::new();
     text::encode(&mut shown, &registry).unwrap();
     for line in [

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_process::BoundedLog;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::TcpStream;
 
@@ -21,6 +22,9 @@ pub(super) const KEEPALIVE: Duration = Duration::from_secs(60);
 pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// this many times, before it counts as gone.
 pub(super) const KEEPALIVE_RETRIES: u32 = 3;
+/// The kernel takes so much of an answer beyond what the client has room for: enough for the road while a busy thread comes back to
+/// it. More would only wait there, megabytes of each client that does not read, and would hide how a slow one gets on.
+const UNSENT: u32 = 128 << 10;
 /// After the order to stop: for what clients have already sent to be noticed. The kernel has it, and reading it takes
 /// microseconds; the rest is for a busy machine.
 pub(super) const GRACE: Duration = Duration::from_millis(20);
@@ -60,6 +64,7 @@ pub(super) async fn accept(
     serve: impl Fn(TcpStream, SocketAddr),
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let log = BoundedLog::default();
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -71,7 +76,9 @@ pub(super) async fn accept(
             Ok((stream, peer)) => serve(stream, peer),
             Err(error) if of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for a moment");
+                if let Some(left_out) = log.allows() {
+                    tracing::warn!(%error, left_out, "cannot accept connections for a moment");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -88,6 +95,7 @@ pub(super) async fn accept(
 /// Prepares a connection with a client. Only a dead socket refuses it.
 pub(super) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
         .with_interval(KEEPALIVE_INTERVAL)
@@ -101,4 +109,69 @@ fn of_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    use super::*;
+
+    /// Set in the process that is to run out of descriptors.
+    const STARVES: &str = "HANSE_TEST_STARVES";
+
+    /// Tries to accept a connection again and again.
+    async fn starve() {
+        tracing::subscriber::set_global_default(Lines).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0);
+        let _waiting = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+        accept(listener, tokio::time::sleep(PAUSE * 30), |_, _| unreachable!("no descriptor is free"))
+            .await
+            .unwrap();
+    }
+
+    /// Says that there was a warning.
+    struct Lines;
+
+    impl tracing::Subscriber for Lines {
+        fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+            *metadata.level() == tracing::Level::WARN
+        }
+
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, _: &tracing::Event<'_>) {
+            println!("a warning");
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn want_of_descriptors_fills_no_log() {
+        const NAME: &str = "proxy::accept::tests::want_of_descriptors_fills_no_log";
+        if std::env::var_os(STARVES).is_some() {
+            return starve().await;
+        }
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--nocapture", "--test-threads", "1"])
+            .env(STARVES, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.matches("a warning").count(), 5, "{said}");
+    }
 }

@@ -120,15 +120,14 @@ async fn http1<S>(serving: Rc<Serving>, client: Client, stream: S, stop: Cancell
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let silence = serving.limits.client_silence();
+    let stream = ClientStream::new(stream, serving.limits.client_silence(), client.place.clone());
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(serving.limits.header_timeout())
         .max_buf_size(MAX_HEAD);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(ClientStream::new(stream, silence)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         biased;
         ended = connection.as_mut() => ended,
@@ -149,6 +148,7 @@ where
     let activity = Activity::new();
     client.activity = Some(activity.clone());
     let (idle, silence) = (serving.limits.header_timeout(), serving.limits.client_silence());
+    let stream = ClientStream::new(stream, silence, client.place.clone());
     let mut builder = http2::Builder::new(OnThisThread);
     builder
         .timer(TokioTimer::new())
@@ -158,8 +158,7 @@ where
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_header_list_size(MAX_HEAD as u32);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
-    let mut connection =
-        pin!(builder.serve_connection(TokioIo::new(ClientStream::new(stream, silence)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut stopped = pin!(stopped(&stop));
     let mut closing = false;
     let ended = loop {

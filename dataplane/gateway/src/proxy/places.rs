@@ -1,9 +1,14 @@
 //! The client connections of one serving thread, and which of them gives way when the gateway has as many as it may.
 //!
 //! No address has a fixed share: many honest clients come through one NAT or balancer. The connection is closed that has no
-//! request in flight and has been quiet for longest, of the source that holds most of those on this thread. A request whose client
-//! has not sent all of its body is not in flight: half a request must not protect a connection. Nothing here is shared between
-//! threads, and a request costs a connection a few cells.
+//! request in flight and has been quiet for longest, of the source that holds most of those on this thread.
+//!
+//! A request is *in flight* while the next step is the gateway's or its upstream's. It is the client's while it has not sent all of
+//! the body, or does not take what was answered; so neither half a request nor an answer that is not taken protects a connection.
+//! A connection is *quiet* from the last octets that came from its client or went to it: one that uploads or downloads slowly gives
+//! way after all that stand still. Octets are not timed but numbered, because only their order matters.
+//!
+//! Nothing here is shared between threads, and a request costs a connection a few cells.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +17,6 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     rc::Rc,
     task::{Poll, Waker},
-    time::Instant,
 };
 
 use super::body::Upload;
@@ -24,21 +28,37 @@ const PICKED: usize = 64;
 /// The connections of one thread.
 #[derive(Default)]
 pub(super) struct Places {
-    next: Cell<u64>,
-    /// Oldest first.
+    steps: Steps,
+    /// By the step of their accept.
     taken: RefCell<BTreeMap<u64, Rc<Place>>>,
-    /// To give way next, oldest first.
-    picked: RefCell<VecDeque<u64>>,
+    /// To give way next, the quietest first.
+    picked: RefCell<VecDeque<Quiet>>,
+}
+
+/// Numbers what happens on the connections of one thread.
+#[derive(Clone, Default)]
+struct Steps(Rc<Cell<u64>>);
+
+/// A connection that has been quiet since a step.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Quiet {
+    since: u64,
+    number: u64,
 }
 
 /// What one connection is doing.
 pub(super) struct Place {
     source: IpAddr,
+    steps: Steps,
+    /// The step of the accept, then of the last octets that came from the client or went to it.
+    progressed: Cell<u64>,
+    /// Whether octets wait that the client's side does not take: all that is to be sent waits behind them.
+    stalled: Cell<bool>,
     /// Requests whose answer is not over.
     open: Cell<usize>,
-    /// When the connection was accepted, then when a request last began or ended.
-    quiet_since: Cell<Instant>,
-    /// The bodies of those that have one.
+    /// Those of which a part of the answer waits for the client.
+    offered: Cell<usize>,
+    /// The bodies of those that have one and no answer yet.
     uploads: RefCell<Vec<Upload>>,
     evicted: Cell<bool>,
     waker: Cell<Option<Waker>>,
@@ -55,17 +75,28 @@ pub(super) struct Taken {
 pub(super) struct InFlight {
     place: Rc<Place>,
     upload: Option<Upload>,
+    offered: bool,
+}
+
+impl Steps {
+    fn next(&self) -> u64 {
+        let step = self.0.get() + 1;
+        self.0.set(step);
+        step
+    }
 }
 
 impl Places {
     /// A place for a connection from `address`.
     pub(super) fn take(self: &Rc<Self>, address: IpAddr) -> Taken {
-        let number = self.next.get();
-        self.next.set(number + 1);
+        let number = self.steps.next();
         let place = Rc::new(Place {
             source: source(address),
+            steps: self.steps.clone(),
+            progressed: Cell::new(number),
+            stalled: Cell::new(false),
             open: Cell::new(0),
-            quiet_since: Cell::new(Instant::now()),
+            offered: Cell::new(0),
             uploads: RefCell::default(),
             evicted: Cell::new(false),
             waker: Cell::default(),
@@ -82,9 +113,10 @@ impl Places {
             if fresh {
                 *picked = pick(&taken);
             }
-            while let Some(number) = picked.pop_front() {
-                if taken.get(&number).is_some_and(|place| !place.is_in_flight()) {
-                    if let Some(place) = taken.remove(&number) {
+            while let Some(quiet) = picked.pop_front() {
+                // It may have gone on since it was picked.
+                if taken.get(&quiet.number).is_some_and(|place| place.quiet_since() == Some(quiet.since)) {
+                    if let Some(place) = taken.remove(&quiet.number) {
                         place.evict();
                     }
                     return true;
@@ -96,20 +128,20 @@ impl Places {
 }
 
 /// The connections without a request in flight that have been quiet for longest, of the source that has most of those.
-fn pick(taken: &BTreeMap<u64, Rc<Place>>) -> VecDeque<u64> {
-    let idle = || taken.iter().filter(|(_, place)| !place.is_in_flight());
-    // The number of its connections, and the oldest.
-    let mut sources = HashMap::<IpAddr, (usize, u64)>::new();
-    for (number, place) in idle() {
-        sources.entry(place.source).or_insert((0, *number)).0 += 1;
+fn pick(taken: &BTreeMap<u64, Rc<Place>>) -> VecDeque<Quiet> {
+    let mut sources = HashMap::<IpAddr, Vec<Quiet>>::new();
+    for (number, place) in taken {
+        if let Some(since) = place.quiet_since() {
+            sources.entry(place.source).or_default().push(Quiet { since, number: *number });
+        }
     }
-    let most = sources.into_iter().max_by_key(|(_, (count, oldest))| (*count, Reverse(*oldest)));
-    let Some((source, (count, _))) = most else { return VecDeque::new() };
-    let of_source = idle().filter(|(_, place)| place.source == source);
-    let mut quiet: Vec<_> = of_source.map(|(number, place)| (place.quiet_since.get(), *number)).collect();
+    let most =
+        sources.into_values().max_by_key(|quiet| (quiet.len(), quiet.iter().min().copied().map(Reverse)));
+    let Some(mut quiet) = most else { return VecDeque::new() };
     quiet.sort_unstable();
     // Not so many that another source would hold most of them by then.
-    quiet.into_iter().take(PICKED.min(count.div_ceil(8))).map(|(_, number)| number).collect()
+    quiet.truncate(PICKED.min(quiet.len().div_ceil(8)));
+    quiet.into()
 }
 
 impl Taken {
@@ -139,17 +171,28 @@ impl Drop for Taken {
 }
 
 impl Place {
-    /// A request's head came at `now`.
-    pub(super) fn open(self: &Rc<Self>, now: Instant) -> InFlight {
+    /// A request's head came.
+    pub(super) fn open(self: &Rc<Self>) -> InFlight {
         self.open.set(self.open.get() + 1);
-        self.quiet_since.set(now);
-        InFlight { place: self.clone(), upload: None }
+        InFlight { place: self.clone(), upload: None, offered: false }
     }
 
-    /// Whether a request waits for anything but its client's sending.
-    fn is_in_flight(&self) -> bool {
+    /// Octets came from the client, or went to it.
+    pub(super) fn progressed(&self) {
+        self.progressed.set(self.steps.next());
+    }
+
+    /// Octets wait that the client's side does not take, or do not any more.
+    pub(super) fn stalled(&self, is_it: bool) {
+        self.stalled.set(is_it);
+    }
+
+    /// Since which step it has been quiet; `None`: a request is in flight.
+    pub(super) fn quiet_since(&self) -> Option<u64> {
+        let sending = || self.uploads.borrow().iter().filter(|upload| upload.is_clients_turn()).count();
         let open = self.open.get();
-        open > 0 && open > self.uploads.borrow().iter().filter(|upload| upload.is_clients_turn()).count()
+        let in_flight = open > 0 && !self.stalled.get() && open > self.offered.get() + sending();
+        (!in_flight).then(|| self.progressed.get())
     }
 
     fn evict(&self) {
@@ -168,27 +211,25 @@ impl InFlight {
             self.upload = Some(upload.clone());
         }
     }
-}
 
-impl InFlight {
-    /// The answer has begun: from here on it is in flight, also where the client goes on sending.
+    /// The answer has begun: what counts from here on is whether the client takes it, also where it goes on sending.
     pub(super) fn answered(&mut self) {
         if let Some(own) = self.upload.take() {
             self.place.uploads.borrow_mut().retain(|upload| !upload.is_same(&own));
         }
     }
-}
 
-impl InFlight {
-    /// The answer was over at `now`.
-    pub(super) fn ended(&self, now: Instant) {
-        self.place.quiet_since.set(now);
+    /// Whether a part of the answer waits for the client.
+    pub(super) fn offered(&mut self, is_it: bool) {
+        let before = std::mem::replace(&mut self.offered, is_it);
+        self.place.offered.set(self.place.offered.get() + usize::from(is_it) - usize::from(before));
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.answered();
+        self.offered(false);
         self.place.open.set(self.place.open.get() - 1);
     }
 }
@@ -203,8 +244,6 @@ fn source(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn from(places: &Rc<Places>, address: &str) -> Taken {
@@ -220,12 +259,12 @@ mod tests {
         let places = Rc::<Places>::default();
         let alone = from(&places, "2001:db8::1");
         let busy = from(&places, "192.0.2.1");
-        let _request = busy.place().open(Instant::now());
+        let _request = busy.place().open();
         let many: Vec<_> = (0..16).map(|n| from(&places, &format!("2001:db8:1::{n}"))).collect();
         assert!(places.evict() && places.evict());
         assert_eq!(gone(&many), [0, 1], "one host has a /64");
         // One that was picked and became busy is passed over.
-        let third = many[2].place().open(Instant::now());
+        let third = many[2].place().open();
         assert!(places.evict());
         assert_eq!(gone(&many), [0, 1, 3]);
         drop(third);
@@ -238,11 +277,44 @@ mod tests {
     fn of_one_source_the_one_that_is_quiet_for_longest_gives_way() {
         let places = Rc::<Places>::default();
         let of_one = [(); 4].map(|()| from(&places, "192.0.2.1"));
-        of_one[0].place().open(Instant::now()).ended(Instant::now() + Duration::from_secs(1));
+        of_one[0].place().progressed();
         for _ in 0..3 {
             assert!(places.evict());
         }
         assert_eq!(gone(&of_one), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_was_picked_and_went_on_gives_way_after_what_stands_still() {
+        let places = Rc::<Places>::default();
+        let of_one: Vec<_> = (0..16).map(|_| from(&places, "192.0.2.1")).collect();
+        assert!(places.evict());
+        assert_eq!(gone(&of_one), [0]);
+        of_one[1].place().progressed(); // picked with the first
+        assert!(places.evict());
+        assert_eq!(gone(&of_one), [0, 2]);
+    }
+
+    #[test]
+    fn an_answer_that_waits_for_its_client_protects_nothing() {
+        let places = Rc::<Places>::default();
+        let taken = from(&places, "192.0.2.1");
+        let (mut one, other) = (taken.place().open(), taken.place().open());
+        let in_flight = || taken.place().quiet_since().is_none();
+        one.offered(true);
+        one.offered(true);
+        assert!(in_flight(), "the other is");
+        drop(other);
+        assert!(!in_flight());
+        one.offered(false);
+        assert!(in_flight(), "the next part is the upstream's to send");
+        taken.place().stalled(true);
+        assert!(!in_flight(), "nothing can be sent");
+        taken.place().stalled(false);
+        one.offered(true);
+        drop(one);
+        let _next = taken.place().open();
+        assert!(in_flight());
     }
 
     #[test]

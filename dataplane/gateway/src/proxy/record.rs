@@ -75,7 +75,7 @@ impl Record {
             upstream: None,
             reason: None,
             matched: Matched::default(),
-            in_flight: client.place.open(started),
+            in_flight: client.place.open(),
             stream: client.activity.as_ref().map(Activity::open),
             words,
         }
@@ -128,13 +128,15 @@ impl Record {
     /// Octets of the answer's body went out.
     pub(super) fn sent(&mut self, octets: u64) {
         self.sent += octets;
+        self.in_flight.offered(true);
         if let Some(stream) = &self.stream {
             stream.offers();
         }
     }
 
     /// The client is ready for more of the answer.
-    pub(super) fn client_takes(&self) {
+    pub(super) fn client_takes(&mut self) {
+        self.in_flight.offered(false);
         if let Some(stream) = &self.stream {
             stream.is_taken();
         }
@@ -144,7 +146,6 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        self.in_flight.ended(self.started + duration);
         self.serving.own_metrics().request_seconds.observe(duration);
         let (Some(log), Some(words)) = (&self.serving.access_log, &self.words) else { return };
         let millis = |duration: Duration| duration.as_micros() as f64 / 1e3;

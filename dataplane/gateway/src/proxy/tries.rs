@@ -158,13 +158,20 @@ impl Sending<'_> {
     }
 
     /// One try. A kept connection that had closed before it took the request does not count as one.
-    async fn attempt(&mut self, endpoint: &Endpoint, begun: Instant) -> Answer {
+    async fn attempt(&mut self, endpoint: &Endpoint, mut begun: Instant) -> Answer {
         loop {
             let kept = self.serving.upstreams.kept(endpoint, self.reuse, begun);
             let was_kept = kept.is_some();
             let mut sender = match kept {
                 Some(sender) => sender,
-                None => self.within(begun, self.serving.upstreams.connect(endpoint)).await??,
+                None => {
+                    let asked = Instant::now();
+                    let slot = self.serving.upstreams.slot().await?;
+                    // It is not the endpoint that took this time.
+                    let waited = asked.elapsed();
+                    (self.begun, begun) = (self.begun + waited, begun + waited);
+                    self.within(begun, self.serving.upstreams.connect(endpoint, slot)).await??
+                }
             };
             let request = self.make(endpoint)?;
             match self.within(begun, sender.try_send_request(request)).await? {

@@ -5,6 +5,7 @@
 
 mod connector;
 mod names;
+mod slots;
 
 use std::{
     cell::RefCell,
@@ -18,10 +19,15 @@ use hyper::client::conn::http1;
 use tokio::time::Instant;
 use tower::Service as _;
 
-pub(crate) use self::connector::{Connector, is_ours};
+pub use self::slots::Slots;
 use self::{
     connector::{BoxError, ConnectTimeout},
     names::Names,
+    slots::{NoSlot, Slot},
+};
+pub(crate) use self::{
+    connector::{Connector, is_ours},
+    names::MOST_LOOKUP_DESCRIPTORS,
 };
 use super::body::RequestBody;
 use crate::{
@@ -30,6 +36,9 @@ use crate::{
     table::{ConnectProfile, Endpoint},
 };
 
+/// What is read of an upstream's answer at once, and so about the largest head of one: more than common servers send. A client
+/// that does not take its answer makes the gateway hold some of these.
+const MAX_READ: usize = 24 << 10;
 /// Idle connections kept per endpoint and thread: the requests in flight of a busy Api, and not a backend's limit.
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
@@ -76,6 +85,9 @@ pub(super) enum UpstreamError {
     /// The answer is none we can pass on.
     #[error("answered 101 to a request that asked for no upgrade")]
     UnaskedUpgrade,
+    /// The process may open no more connections to upstreams.
+    #[error(transparent)]
+    NoSlot(#[from] NoSlot),
     /// There is nowhere to send it.
     #[error("no endpoint")]
     NoEndpoint,
@@ -139,7 +151,7 @@ impl UpstreamError {
             | Self::TryTimeout
             | Self::Timeout
             | Self::UnaskedUpgrade => Side::Upstream,
-            Self::NoEndpoint | Self::Request(_) => Side::Internal,
+            Self::NoSlot(_) | Self::NoEndpoint | Self::Request(_) => Side::Internal,
             Self::TooLarge | Self::TooSlow | Self::ClientLeft => Side::Downstream,
         }
     }
@@ -152,6 +164,7 @@ impl UpstreamError {
             Self::Malformed(_)
             | Self::Timeout
             | Self::UnaskedUpgrade
+            | Self::NoSlot(_)
             | Self::NoEndpoint
             | Self::Request(_)
             | Self::TooLarge
@@ -170,6 +183,7 @@ impl UpstreamError {
                 Some(Failure::Reset)
             }
             Self::Stale(_)
+            | Self::NoSlot(_)
             | Self::NoEndpoint
             | Self::Request(_)
             | Self::TooLarge
@@ -188,6 +202,7 @@ impl UpstreamError {
             | Self::Broken(_)
             | Self::Malformed(_)
             | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
+            Self::NoSlot(_) => Refusal::UpstreamsFull,
             Self::NoEndpoint => Refusal::NoEndpoint,
             Self::Request(error) => Refusal::BadPath(error.to_string()),
             Self::TooLarge => Refusal::BodyTooLarge { limit: max_body },
@@ -198,11 +213,11 @@ impl UpstreamError {
 }
 
 /// A serving thread's connections to upstreams. Cloning shares them.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct UpstreamClient(Rc<Connections>);
 
-#[derive(Default)]
 struct Connections {
+    slots: Arc<Slots>,
     idle: RefCell<HashMap<u64, Idle>>,
     connectors: RefCell<HashMap<u64, (Weak<ConnectProfile>, Connector)>>,
     names: Names,
@@ -235,6 +250,16 @@ impl Waiting {
 }
 
 impl UpstreamClient {
+    /// None so far; each is to have one of these slots.
+    pub(super) fn new(slots: Arc<Slots>) -> Self {
+        Self::over(slots, Names::default())
+    }
+
+    fn over(slots: Arc<Slots>, names: Names) -> Self {
+        let (idle, connectors) = (RefCell::default(), RefCell::default());
+        Self(Rc::new(Connections { slots, idle, connectors, names }))
+    }
+
     /// A kept connection, the last used of those that will do, of which nothing says that it has closed.
     pub(super) fn kept(&self, endpoint: &Endpoint, reuse: Reuse, now: Instant) -> Option<Sender> {
         let mut idle = self.0.idle.borrow_mut();
@@ -250,20 +275,42 @@ impl UpstreamClient {
         }
     }
 
-    /// A new connection.
-    pub(super) async fn connect(&self, endpoint: &Endpoint) -> Result<Sender, UpstreamError> {
+    /// A new connection, in this slot.
+    pub(super) async fn connect(&self, endpoint: &Endpoint, slot: Slot) -> Result<Sender, UpstreamError> {
         let connecting = self.connector(&endpoint.profile).call(endpoint.origin());
         let stream = connecting.await.map_err(|error| match error.is::<ConnectTimeout>() {
             true => UpstreamError::ConnectTimeout(error),
             false => UpstreamError::Unreachable(error),
         })?;
-        let (sender, connection) = http1::handshake(stream).await.map_err(UpstreamError::Unsent)?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MAX_READ)
+            .handshake(stream)
+            .await
+            .map_err(UpstreamError::Unsent)?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "upstream connection ended");
             }
+            drop(slot); // its descriptor is free
         });
         Ok(sender)
+    }
+
+    /// A slot for a new connection. Where all are taken, kept ones give way.
+    pub(super) async fn slot(&self) -> Result<Slot, NoSlot> {
+        match self.0.slots.take() {
+            Ok(slot) => Ok(slot),
+            Err(NoSlot) => self.0.slots.wait().await,
+        }
+    }
+
+    /// Closes kept connections of this thread, those that have waited for longest, as requests of any thread wait for slots.
+    pub(super) async fn give_way(&self) {
+        loop {
+            for _ in 0..self.0.slots.wanted().await {
+                self.0.close_oldest();
+            }
+        }
     }
 
     /// Keeps a connection for the next request, once its answer is through.
@@ -303,6 +350,14 @@ impl UpstreamClient {
 }
 
 impl Connections {
+    /// Closes the connection that has waited for longest.
+    fn close_oldest(&self) {
+        let mut idle = self.idle.borrow_mut();
+        let oldest = idle.values_mut().filter(|idle| !idle.waiting.is_empty());
+        let oldest = oldest.min_by_key(|idle| idle.waiting.front().map(|waiting| waiting.since));
+        drop(oldest.and_then(|idle| idle.waiting.pop_front()));
+    }
+
     fn keep(&self, endpoint: &Arc<EndpointHealth>, one: Waiting) {
         let mut idle = self.idle.borrow_mut();
         let waiting = &mut idle
@@ -336,6 +391,10 @@ mod tests {
         runtime.block_on(work);
     }
 
+    async fn connect(client: &UpstreamClient, endpoint: &Endpoint) -> Sender {
+        client.connect(endpoint, client.slot().await.unwrap()).await.unwrap()
+    }
+
     #[test]
     fn kept_connections_are_used_latest_first_and_not_for_ever() {
         on_a_thread(async {
@@ -344,12 +403,12 @@ mod tests {
             let id = UpstreamId::new(&scope("production"), "upstream/default/a");
             let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
-            let client = UpstreamClient::default();
+            let client = UpstreamClient::new(Slots::new(usize::MAX));
             let kept = || client.kept(endpoint, Reuse::Any, Instant::now());
             assert!(kept().is_none());
             let mut theirs = Vec::new();
             for _ in 0..3 {
-                let mut sender = client.connect(endpoint).await.unwrap();
+                let mut sender = connect(&client, endpoint).await;
                 theirs.push(listener.accept().await.unwrap().0);
                 sender.ready().await.unwrap();
                 client.keep(endpoint, sender);
@@ -374,6 +433,39 @@ mod tests {
     }
 
     #[test]
+    fn kept_connections_give_way_to_requests_of_other_threads() {
+        on_a_thread(async {
+            tokio::time::resume(); // what is waited for here is not time
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+            let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+            let endpoint = upstream.pick(&Tried::default()).unwrap();
+            let slots = Slots::new(3);
+            let (client, other) = (UpstreamClient::new(slots.clone()), UpstreamClient::new(slots.clone()));
+            let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
+            let mut theirs = Vec::new();
+            for _ in 0..3 {
+                let mut sender = connect(&client, endpoint).await;
+                theirs.push(listener.accept().await.unwrap().0);
+                sender.ready().await.unwrap();
+                client.keep(endpoint, sender);
+            }
+            assert_eq!((slots.taken(), waiting()), (3, 3));
+            let served = async {
+                tokio::select! {
+                    biased;
+                    () = client.give_way() => unreachable!(),
+                    slots = async { tokio::join!(other.slot(), other.slot()) } => slots,
+                }
+            };
+            let (one, two) = served.await;
+            assert!(one.is_ok() && two.is_ok());
+            assert_eq!((slots.taken(), waiting()), (3, 1));
+        });
+    }
+
+    #[test]
     fn what_can_go_only_once_takes_a_young_connection_or_none() {
         on_a_thread(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -381,12 +473,12 @@ mod tests {
             let url = format!("http://{}", listener.local_addr().unwrap());
             let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
             let endpoint = upstream.pick(&Tried::default()).unwrap();
-            let client = UpstreamClient::default();
+            let client = UpstreamClient::new(Slots::new(usize::MAX));
             let kept = |reuse| client.kept(endpoint, reuse, Instant::now());
             let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
             let mut theirs = Vec::new();
             let mut keeps = async || {
-                let mut sender = client.connect(endpoint).await.unwrap();
+                let mut sender = connect(&client, endpoint).await;
                 theirs.push(listener.accept().await.unwrap().0);
                 sender.ready().await.unwrap();
                 client.keep(endpoint, sender);

@@ -23,7 +23,7 @@ use super::{
     connection,
     places::Places,
     tries::SpareMaps,
-    upstream::{self, UpstreamClient},
+    upstream::{self, Slots, UpstreamClient},
 };
 use crate::{
     access_log::AccessLog,
@@ -39,6 +39,7 @@ pub(super) struct Worker {
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) limits: Limits,
     pub(super) max_connections: usize,
+    pub(super) slots: Arc<Slots>,
     pub(super) drain: Drain,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
@@ -91,7 +92,7 @@ impl Worker {
             limits: self.limits,
             metrics: self.metrics,
             access_log: self.access_log,
-            upstreams: UpstreamClient::default(),
+            upstreams: UpstreamClient::new(self.slots),
             spare_maps: SpareMaps::default(),
             draining: Cell::new(false),
             refusals: BoundedLog::default(),
@@ -104,6 +105,10 @@ impl Worker {
                     upstreams.sweep();
                 }
             }
+        });
+        tokio::task::spawn_local({
+            let upstreams = serving.upstreams.clone();
+            async move { upstreams.give_way().await }
         });
         tokio::task::spawn_local({
             let serving = serving.clone();

@@ -333,6 +333,86 @@ async fn silent_connections_keep_no_client_out() {
     assert!((20..=45).contains(&open), "{open}");
 }
 
+/// Few places, on one thread: a connection gives way to others of its own thread.
+fn few_places(upstream: &Upstream) -> Gateway {
+    let limits = Limits { max_connections: Some(PLACES), ..Default::default() };
+    Gateway::with(Setup { limits, workers: 1, ..Default::default() }, api(&upstream.url()))
+}
+
+const PLACES: u32 = 8;
+
+/// Connections that say nothing; returns when they have their places.
+async fn newcomers(gateway: &Gateway, count: u64) -> Vec<TcpStream> {
+    let accepted = || gateway.metrics.workers[0].accepted.load(Ordering::Relaxed);
+    let before = accepted();
+    let mut silent = Vec::new();
+    for _ in 0..count {
+        silent.push(TcpStream::connect(gateway.http).await.unwrap());
+    }
+    eventually("they have places", async || accepted() >= before + count).await;
+    silent
+}
+
+#[tokio::test]
+async fn answers_that_are_not_taken_keep_no_client_out() {
+    let upstream = Upstream::start().await;
+    let gateway = few_places(&upstream);
+    let mut untaken = Vec::new();
+    for _ in 0..PLACES {
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        stream.write_all(b"GET /a/large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        untaken.push(stream);
+    }
+    eventually("all are answered", async || upstream.requests.load(Ordering::SeqCst) == PLACES as usize)
+        .await;
+    for number in 0..2 * PLACES {
+        // Until the first of them is full, it is in flight.
+        eventually(&format!("client {number} is served"), async || {
+            let mut client = Client::connect(gateway.http).await;
+            client.try_call(request("GET /a/x", &[], "")).await.is_ok()
+        })
+        .await;
+    }
+    assert!(gateway.metrics.workers[0].evicted_connections.load(Ordering::Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn a_slow_download_gives_way_after_connections_that_stand_still() {
+    const OCTETS: usize = 4 << 20;
+    const ANSWERS: usize = 4; // more than what the road swallows
+    let upstream = Upstream::start().await;
+    let gateway = few_places(&upstream);
+    let mut silent = Vec::new();
+    let mut slow = TcpStream::connect(gateway.http).await.unwrap();
+    slow.write_all(b"GET /a/large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(ANSWERS).as_slice()).await.unwrap();
+    let (mut got, mut room) = (0, vec![0; 64 << 10]);
+    while got < ANSWERS * OCTETS {
+        let read = tokio::time::timeout(SOON, slow.read(&mut room)).await.expect("more in time").unwrap();
+        assert!(read > 0, "cut after {got}");
+        got += read;
+        silent.extend(newcomers(&gateway, 1).await);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_upload_gives_way_after_connections_that_stand_still() {
+    const PARTS: usize = 16;
+    let upstream = Upstream::start().await;
+    let gateway = few_places(&upstream);
+    let mut silent = newcomers(&gateway, PLACES.into()).await;
+    let mut slow = TcpStream::connect(gateway.http).await.unwrap();
+    let head =
+        format!("POST /a/x HTTP/1.1\r\nhost: a\r\ncontent-length: {PARTS}\r\nconnection: close\r\n\r\n");
+    slow.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..PARTS {
+        silent.extend(newcomers(&gateway, u64::from(PLACES) / 4).await);
+        slow.write_all(b"x").await.unwrap();
+    }
+    let mut text = String::new();
+    tokio::time::timeout(SOON, slow.read_to_string(&mut text)).await.unwrap().unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 ") && text.contains(&"x".repeat(PARTS)), "{text}");
+}
+
 #[tokio::test]
 async fn the_end_does_not_wait_for_ever() {
     let upstream = Upstream::start().await;

@@ -28,7 +28,7 @@ use crate::{
     config::{Drain, Limits},
     health::{Endpoints, HealthChecks},
     metrics::GatewayMetrics,
-    proxy::{Dataplane, DataplaneOptions, bind},
+    proxy::{Dataplane, DataplaneOptions, Slots, bind},
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
     testbed::scope,
 };
@@ -41,6 +41,7 @@ pub(super) struct Gateway {
     pub(super) https: Option<SocketAddr>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) endpoints: Endpoints,
+    pub(super) slots: Arc<Slots>,
     pub(super) trigger: ShutdownTrigger,
     pub(super) dataplane: Option<Dataplane>,
     table: Arc<ArcSwap<RoutingTable>>,
@@ -54,13 +55,22 @@ pub(super) struct Setup {
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) log: Option<Box<dyn std::io::Write + Send>>,
     pub(super) workers: usize,
+    /// Connections to upstreams at once.
+    pub(super) upstream_connections: usize,
 }
 
 impl Default for Setup {
     /// Ends at once: most tests are over then.
     fn default() -> Self {
         let drain = Drain { announce_ms: 0, ..Drain::default() };
-        Self { limits: Limits::default(), drain, tls: None, log: None, workers: 2 }
+        Self {
+            limits: Limits::default(),
+            drain,
+            tls: None,
+            log: None,
+            workers: 2,
+            upstream_connections: 1_024,
+        }
     }
 }
 
@@ -73,11 +83,13 @@ impl Gateway {
         let (trigger, shutdown) = ShutdownTrigger::new();
         let metrics = GatewayMetrics::new(setup.workers);
         let table = Arc::<ArcSwap<RoutingTable>>::default();
+        let slots = Slots::new(setup.upstream_connections);
         let any = "127.0.0.1:0".parse().unwrap();
         let options = DataplaneOptions {
             table: table.clone(),
             limits: setup.limits,
-            max_connections: setup.limits.connections(4_096).0,
+            max_connections: setup.limits.connections(4_096).clients,
+            slots: slots.clone(),
             drain: setup.drain,
             http: bind(any, setup.workers).unwrap(),
             https: if setup.tls.is_some() { bind(any, setup.workers).unwrap() } else { Vec::new() },
@@ -88,13 +100,14 @@ impl Gateway {
         };
         let dataplane = Dataplane::start(options, &shutdown).unwrap();
         let endpoints = Endpoints::default();
-        tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone()).run(shutdown));
+        tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone(), slots.clone()).run(shutdown));
         let profiles = ConnectProfiles::over(endpoints.clone());
         let gateway = Self {
             http: dataplane.http.unwrap(),
             https: dataplane.https,
             metrics,
             endpoints,
+            slots,
             trigger,
             dataplane: Some(dataplane),
             table,

@@ -182,6 +182,34 @@ async fn a_client_that_keeps_its_window_shut_is_cut() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_opens_its_window_is_cut_too() {
+    let world = World::with(Limits { client_silence_ms: 200, ..Default::default() }).await;
+    let (mut sender, connection) = world.client(0).await;
+    let answer =
+        sender.send_request(asks(Method::GET, "/a/large", Empty::new().boxed_unsync())).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    tokio::time::timeout(SOON, connection).await.expect("cut in time").unwrap();
+    drop(answer);
+}
+
+#[tokio::test]
+async fn clients_that_keep_their_windows_shut_keep_no_client_out() {
+    for window in [0, 1_000] {
+        let limits = Limits { max_connections: Some(1), ..Default::default() };
+        let world = World::of(Setup { limits, workers: 1, ..Default::default() }).await;
+        let (mut sender, connection) = world.client(window).await;
+        let large = asks(Method::GET, "/a/large", Empty::new().boxed_unsync());
+        let _untaken = sender.send_request(large).await.unwrap();
+        eventually("another is served", async || {
+            let stream = TcpStream::connect(world.gateway.http).await.unwrap();
+            Client::over(stream).await.try_call(request("GET /a/x", &[], "")).await.is_ok()
+        })
+        .await;
+        tokio::time::timeout(SOON, connection).await.expect("closed in time").unwrap();
+    }
+}
+
+#[tokio::test]
 async fn at_the_end_a_client_is_told_goaway_its_request_is_finished_and_the_next_goes_elsewhere() {
     /// Any stream that was sent so far is answered (RFC 9113 §6.8).
     const ALL: u32 = u32::MAX >> 1;

@@ -13,8 +13,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::harness::*;
-use crate::testbed::*;
+use super::{backend::*, harness::*, health::ejections};
+use crate::{problem::Reason, testbed::*};
 
 /// With the default times, which no test comes near on a busy machine: only what is to take too long has a time of its own.
 fn api(urls: &[&str]) -> Resources {
@@ -225,4 +225,90 @@ async fn an_early_answer_ends_an_upload() {
     let read = tokio::time::timeout(SOON, stream.read(&mut room)).await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&room[..read]);
     assert!(text.starts_with("HTTP/1.1 403 "), "{text}");
+}
+
+#[tokio::test]
+async fn the_head_of_an_answer_has_a_bound() {
+    for (octets, status) in [(20 << 10, 200), (200 << 10, 502)] {
+        let head = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(octets));
+        let (address, _) = script(head.leak().as_bytes(), false).await;
+        let answer = Gateway::serving(api(&[&format!("http://{address}")])).get("GET /a/x").await;
+        assert_eq!(answer.status, status, "{octets}");
+    }
+}
+
+#[tokio::test]
+async fn what_needs_one_connection_too_many_is_told_so_and_no_endpoint_is_blamed() {
+    const MOST: usize = 4;
+    let (hanging, quick) = (Upstream::start().await, Backend::start().await);
+    let ejection = hanse_proto::runtime::Ejection {
+        consecutive_failures: 1,
+        base_time_ms: 60_000,
+        max_ejected_percent: 100,
+    };
+    let mut resources = api(&[&hanging.url()]);
+    resources.push(route_entry(route("b", "/b", &["GET /{p}"])));
+    let quick_one = hanse_proto::runtime::Upstream { ejection: Some(ejection), ..upstream(&[&quick.url()]) };
+    resources.push(upstream_entry("b", quick_one));
+    let setup = Setup { upstream_connections: MOST, workers: 1, ..Default::default() };
+    let gateway = Gateway::with(setup, resources);
+    // What is kept and not used gives way.
+    gateway.get("GET /b/x").await;
+    assert_eq!(gateway.slots.taken(), 1);
+    let mut busy = Vec::new();
+    for _ in 0..MOST {
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        stream.write_all(b"GET /a/never HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        busy.push(stream);
+    }
+    let arrived = || hanging.requests.load(Ordering::SeqCst);
+    eventually("all are under way", async || arrived() == MOST).await;
+    assert_eq!(gateway.slots.taken(), MOST);
+    for _ in 0..3 {
+        let answer = gateway.get("GET /b/x").await;
+        assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (503, "upstreams-full"));
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    let rejected = &gateway.metrics.workers[0].rejected[Reason::UpstreamsFull as usize];
+    assert_eq!((rejected.load(Ordering::Relaxed), ejections(&gateway), quick.arrived()), (3, 0, 1));
+    busy.clear();
+    eventually("there is room again", async || gateway.get("GET /b/x").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn checks_have_slots_too_and_an_endpoint_that_cannot_be_asked_stays_as_it_was() {
+    let backend = Backend::start().await;
+    let health_check = hanse_proto::runtime::HealthCheck {
+        path: HEALTH.to_owned(),
+        interval_ms: 20,
+        timeout_ms: 5_000,
+        unhealthy_after: 1,
+        healthy_after: 1,
+        expect_status: 0,
+    };
+    let checked =
+        hanse_proto::runtime::Upstream { health_check: Some(health_check), ..upstream(&[&backend.url()]) };
+    let resources = vec![
+        listener("production", &[]),
+        route_entry(route("a", "/a", &["GET /{p}"])),
+        upstream_entry("a", checked),
+    ];
+    let gateway = Gateway::with(Setup { upstream_connections: 1, ..Default::default() }, resources);
+    eventually("it is asked", async || backend.checks() > 0).await;
+    let taken = async {
+        loop {
+            if let Ok(slot) = gateway.slots.take() {
+                return slot;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let slot = tokio::time::timeout(SOON, taken).await.expect("free between two checks");
+    let asked = backend.checks();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await; // ten intervals
+    assert_eq!(backend.checks(), asked);
+    drop(slot);
+    eventually("it is asked again", async || backend.checks() > asked).await;
+    assert_eq!(gateway.metrics.checks_failed.load(Ordering::Relaxed), 0);
+    assert_eq!(gateway.get("GET /a/x").await.status, 200);
 }

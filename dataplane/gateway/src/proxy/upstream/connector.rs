@@ -13,7 +13,10 @@ use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tower::Service;
 
-use super::names::{Lookup, LookupError, Names};
+use super::{
+    names::{self, Lookup, LookupError, Names},
+    slots::NoSlot,
+};
 use crate::{
     proxy::accept::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES},
     table::ConnectProfile,
@@ -48,6 +51,11 @@ impl Connector {
     /// Whether names can be looked up at all: to be asked before anybody is served.
     pub(crate) fn check() -> std::io::Result<()> {
         Names::default().check()
+    }
+
+    /// Bounds the lookups of the process at so many descriptors. Holds if nothing has been looked up yet.
+    pub(crate) fn bound_lookups(descriptors: usize) {
+        names::bound(descriptors);
     }
 
     /// Lookups of the process that found no address so far.
@@ -110,7 +118,7 @@ fn is_late_lookup(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Whether it is for want of something of ours that there is no connection: that speaks not against the endpoint.
 pub(crate) fn is_ours(error: &(dyn std::error::Error + 'static)) -> bool {
-    lookup_of(error).is_some_and(LookupError::is_ours) || lacks_descriptors(error)
+    lookup_of(error).is_some_and(LookupError::is_ours) || lacks_descriptors(error) || error.is::<NoSlot>()
 }
 
 /// Whether the process or the system may open no more files: no endpoint is to blame for that.
@@ -135,6 +143,7 @@ mod tests {
         let of = |code: Errno| BoxError::from(std::io::Error::from_raw_os_error(code as i32));
         assert!(is_ours(&*of(Errno::EMFILE)) && is_ours(&*of(Errno::ENFILE)));
         assert!(is_ours(&ConnectTimeout::Lookup(of(Errno::EMFILE))), "causes count");
+        assert!(is_ours(&NoSlot));
         assert!(!is_ours(&*of(Errno::ECONNREFUSED)));
     }
 }

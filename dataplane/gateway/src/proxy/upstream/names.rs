@@ -20,7 +20,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -47,12 +47,28 @@ use self::{
 const LOOKUP_LIMIT: Duration = Duration::from_secs(4);
 /// Of a connection's time, the lookup of its name may take so much: what is left must do for TCP and TLS.
 const SHARE_OF_CONNECT: (u32, u32) = (3, 4);
-/// Lookups under way at once; others wait for their places. Each has two sockets, and 18 if it is
-/// sent thrice to three silent name servers: these are nine thousand descriptors at most, of those a gateway may have.
-const MAX_LOOKUPS: usize = 512;
-/// Names whose last lookup took too long have places of their own, and few: whoever owns many names that hang takes the
-/// others' places once at most. Enough for all names to come back within seconds once name servers answer.
-const MAX_SLOW_LOOKUPS: usize = 64;
+/// Lookups under way at once where there are descriptors for them; others wait for their places.
+const MAX_LOOKUPS: usize = 576;
+/// Of a lookup at worst: two families, each asked of three silent name servers thrice. Mostly it is one each.
+const LOOKUP_DESCRIPTORS: usize = 18;
+/// Of all of them at worst.
+pub(crate) const MOST_LOOKUP_DESCRIPTORS: usize = MAX_LOOKUPS * LOOKUP_DESCRIPTORS;
+/// One place in so many is for names whose last lookup took too long, and only for them: an owner of many names that hang takes
+/// the others' places once at most.
+const SLOW_SHARE: usize = 9;
+
+/// How many lookups the process has room for; [`MAX_LOOKUPS`] if nothing was said.
+static ROOM: OnceLock<usize> = OnceLock::new();
+
+/// Bounds the process's lookups at so many descriptors. Holds if nothing has been looked up yet.
+pub(super) fn bound(descriptors: usize) {
+    let _ = ROOM.set(room(descriptors)); // the first gateway of a process says it
+}
+
+/// For how many lookups so many descriptors are enough; at least an ordinary and a slow one.
+fn room(descriptors: usize) -> usize {
+    (descriptors / LOOKUP_DESCRIPTORS).clamp(2, MAX_LOOKUPS)
+}
 
 /// The process's, as the system is set up. Like the C library's, there is one: what it knows and the name servers it asks
 /// are the machine's, not a gateway's.
@@ -141,7 +157,9 @@ impl Default for Names {
 
 impl Names {
     fn new(source: Source) -> Self {
-        Self::bounded(source, MAX_LOOKUPS, MAX_SLOW_LOOKUPS)
+        let places = *ROOM.get().unwrap_or(&MAX_LOOKUPS);
+        let slow = (places / SLOW_SHARE).max(1);
+        Self::bounded(source, places - slow, slow)
     }
 
     fn bounded(source: Source, places: usize, slow_places: usize) -> Self {

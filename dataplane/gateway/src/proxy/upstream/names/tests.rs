@@ -2,7 +2,7 @@
 
 mod server;
 
-use std::{net::SocketAddr, rc::Rc, sync::atomic::AtomicUsize};
+use std::{net::SocketAddr, sync::atomic::AtomicUsize};
 
 use hanse_process::ShutdownTrigger;
 use hanse_proto::runtime;
@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     health::{Endpoints, HealthChecks},
     metrics::GatewayMetrics,
-    proxy::upstream::{Connections, UpstreamClient, UpstreamError},
+    proxy::upstream::{Slots, UpstreamClient, UpstreamError},
     table::{ConnectProfiles, Tried, Upstream, UpstreamId},
     testbed::{SOON, eventually, scope, upstream},
 };
@@ -97,11 +97,12 @@ fn on_a_serving_thread(work: impl Future<Output = ()>) {
 }
 
 fn client(names: &Names) -> UpstreamClient {
-    UpstreamClient(Rc::new(Connections { names: names.clone(), ..Connections::default() }))
+    UpstreamClient::over(Slots::new(usize::MAX), names.clone())
 }
 
 async fn connect(client: &UpstreamClient, upstream: &Upstream) -> Result<(), UpstreamError> {
-    client.connect(upstream.pick(&Tried::default()).unwrap()).await.map(drop)
+    let slot = client.slot().await?;
+    client.connect(upstream.pick(&Tried::default()).unwrap(), slot).await.map(drop)
 }
 
 #[test]
@@ -200,7 +201,7 @@ async fn names_that_hang_fail_nobody_elses_checks() {
     let endpoints = Endpoints::default();
     let (_trigger, shutdown) = ShutdownTrigger::new();
     let metrics = GatewayMetrics::new(1);
-    tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone()).run(shutdown));
+    tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone(), Slots::new(usize::MAX)).run(shutdown));
     let mut profiles = ConnectProfiles::over(endpoints);
     let mut checked = |organization: &str, url: &str| {
         compiled(organization, url, &mut profiles, |upstream| {
@@ -381,4 +382,12 @@ async fn a_family_that_is_not_answered_for_keeps_nobody_waiting() {
     let begun = Instant::now();
     assert_eq!(asking.addresses("orders.test").await.unwrap(), ["10.0.0.1"]);
     assert!(begun.elapsed() < system::TRY, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn there_is_room_for_as_many_lookups_as_there_are_descriptors_for() {
+    for (descriptors, lookups) in [(0, 2), (128, 7), (8_192, 455), (MOST_LOOKUP_DESCRIPTORS, MAX_LOOKUPS)] {
+        assert_eq!(room(descriptors), lookups, "{descriptors}");
+    }
+    assert_eq!(room(usize::MAX), MAX_LOOKUPS);
 }
