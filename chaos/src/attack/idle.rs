@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Arena, Attack, DESCRIPTORS, Strength, Using, arena::dial};
+use super::{Arena, Attack, DESCRIPTORS, Strength, Using, arena::shake_hands};
 use crate::{World, spec};
 
 /// More connections than the node has descriptors.
@@ -181,7 +181,8 @@ async fn held(
     let mut rest = [0; 256];
     match tls {
         Some(tls) => {
-            let Ok(mut stream) = dial(address, tls).await else { return };
+            let Ok(stream) = TcpStream::connect(address).await else { return };
+            let Ok(mut stream) = shake_hands(stream, tls).await else { return };
             if stream.write_all(says).await.is_ok() && stream.flush().await.is_ok() {
                 made.fetch_add(1, Ordering::Relaxed);
                 while stream.read(&mut rest).await.is_ok_and(|count| count > 0) {}
