@@ -48,6 +48,7 @@ pub const ALL: &[Attack] = &[
     idle::CONNECTIONS,
     idle::HALF_HEADS,
     idle::HANDSHAKES,
+    idle::AT_AGENT,
     idle::GATEWAY,
     halves::ENROL,
     names::ONE_KEY,
