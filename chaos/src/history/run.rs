@@ -20,7 +20,7 @@ use super::{
     porcupine::Porcupine,
 };
 use crate::{
-    netns,
+    clock, netns,
     process::until,
     world::{Placement, Role, World, WorldOptions},
 };
@@ -78,6 +78,8 @@ pub struct Options {
     pub only: Option<Fault>,
     /// Where the nodes live; on loopback no links are cut.
     pub placement: Placement,
+    /// Whether clocks jump: needs libfaketime.
+    pub clocks: bool,
 }
 
 /// What a run showed.
@@ -120,7 +122,11 @@ pub async fn histories(args: &HistoriesArgs) -> Result<()> {
         bug: args.bug.clone(),
         only: args.only,
         placement,
+        clocks: clock::missing().is_none(),
     };
+    if let Some(missing) = clock::missing() {
+        say(&format!("no clock jumps: {missing}"));
+    }
     let report = run(&options).await?;
     for (fault, count) in &report.faults {
         say(&format!("{count:>4} × {fault}"));
@@ -145,6 +151,7 @@ pub async fn run(options: &Options) -> Result<Report> {
         // Agents and gateways have no part in this, and cost the machine.
         regions: Vec::new(),
         seeded_bug: options.bug.clone(),
+        clocks: options.clocks,
         ..WorldOptions::default()
     };
     let mut world = World::set_up(world).await?;
@@ -162,7 +169,7 @@ async fn rounds(world: &mut World, options: &Options) -> Result<Report> {
     ensure!(matches!(first.outcome, Outcome::Ok { .. }), "the keys cannot be made: {:?}", first.outcome);
     all_equal(&client, &recorder).await?;
 
-    let mut faults = Faults::new(options.seed, options.placement, options.only);
+    let mut faults = Faults::new(options.seed, options.placement, options.clocks, options.only);
     let mut unequal = None;
     let mut counts = BTreeMap::new();
     let mut left = options.length;
