@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use hanse_chaos::attack::{self, Arena, Strength};
 use tokio::task::JoinSet;
 
@@ -44,8 +44,8 @@ async fn attacks_that_reach_no_port_fail() -> Result<()> {
     }
     while let Some(ended) = attacks.join_next().await {
         let (name, outcome) = ended?;
-        say(format!("{name}: {outcome:?}"));
-        ensure!(outcome.is_err(), "{name} says that it attacked");
+        let Err(error) = outcome else { bail!("{name} says that it attacked") };
+        say(format!("{name}: {error:#}"));
     }
     Ok(())
 }
