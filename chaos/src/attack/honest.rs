@@ -39,10 +39,11 @@ pub(super) fn publish(world: &World) -> Result<()> {
     ))
 }
 
-/// A change of this name is said to be served by both gateways, so it went through both agents.
-pub(super) fn change_arrives(world: &World, name: &str) -> Result<()> {
+/// A change of this name is said to be served by both gateways within so many seconds, so it went through both agents.
+pub(super) fn change_arrives(world: &World, name: &str, within: Duration) -> Result<()> {
     let plan = format!("kind: Plan\nname: {name}\nspec: {{rate: {{requests: 10, per: second}}}}\n");
-    let ran = world.operator().run(&["apply", "-f", "-", "--wait=30s"], &plan, &[])?;
+    let ran =
+        world.operator().run(&["apply", "-f", "-", &format!("--wait={}s", within.as_secs())], &plan, &[])?;
     ensure!(ran.code == 0 && ran.stderr.contains("2 of 2 gateways"), "{ran:?}");
     Ok(())
 }

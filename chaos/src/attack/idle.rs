@@ -175,14 +175,17 @@ async fn call(address: SocketAddr) -> Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
+/// A change takes a second or two, on a loaded machine more.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(30);
+
 /// What goes through the agent goes on: changes arrive, the gateway comes back by it, joiners are answered.
 fn the_region_goes_on(world: &mut World) -> Using<'_> {
     Box::pin(async {
         tokio::time::sleep(UNTIL_FULL).await;
-        change_arrives(world, "through-agent")?;
+        change_arrives(world, "through-agent", ARRIVES_WITHIN)?;
         world.kill(ITS_GATEWAY)?;
         world.start(ITS_GATEWAY).await?;
-        change_arrives(world, "to-restarted")?;
+        change_arrives(world, "to-restarted", ARRIVES_WITHIN)?;
         joiners_are_answered(world, AGENT).await
     })
 }
