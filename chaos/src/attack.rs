@@ -9,7 +9,8 @@
 //!
 //! 1. A file in `attack/` with one `pub(super) const NAME: Attack`. `run` attacks until `strength.until` and returns then; what it
 //!    holds open goes with it. `strength.scale` is 1 in CI and 10 by command: multiply counts by it. `run` fails when it
-//!    *succeeded* at something that must be refused ("cp-1 was removed"), not when a connection is closed on it.
+//!    *succeeded* at something that must be refused ("cp-1 was removed"), not when a connection is closed on it, and when it
+//!    did not attack: it counts what reached the port (`count`) and asks for as much as it is named for.
 //! 2. `beside`, where something other than the three honest clients must go on working: it runs once, during the attack.
 //! 3. A line in [`ALL`].
 //!
@@ -17,6 +18,7 @@
 
 mod arena;
 mod body;
+mod count;
 mod halves;
 mod honest;
 mod idle;
@@ -47,6 +49,7 @@ pub const ALL: &[Attack] = &[
     idle::CONNECTIONS,
     idle::HALF_HEADS,
     idle::HANDSHAKES,
+    idle::AT_AGENT,
     idle::GATEWAY,
     untaken::ANSWERS,
     halves::ENROL,
@@ -215,7 +218,7 @@ pub async fn measure(
     let attacked = tokio::task::spawn_blocking(|| load.stop()).await??;
     let ended = tokio::task::spawn_blocking(|| attacker.join()).await?;
     if let Err(error) = ended.map_err(|_| anyhow::anyhow!("the attacker panicked"))? {
-        failures.push(format!("the attack succeeded: {error:#}"));
+        failures.push(format!("the attacker: {error:#}"));
     }
     let peak_bytes = tokio::task::spawn_blocking(|| peak.stop()).await??;
     if let Err(error) = attacked.verdict(&[]) {

@@ -3,12 +3,13 @@
 //! - `operation`: one operation and its outcome, as the file of a history has them, a line of JSON each.
 //! - `judge`: whether a history is one that a single copy of the state could have given. Pure.
 //! - `client`, `clients`: operations against the operator API, recorded. Nothing is ever sent again.
-//! - `faults`: kill, freeze, cut. `run`: all of it, in rounds. `porcupine`: the same file judged by another checker.
+//! - `faults`: kill, freeze, cut, set the clock. `equal`: whether all nodes hold the same in the end. `run`: all of it, in rounds. `porcupine`: the same file judged by another checker.
 //!
 //! The format of the file is in docs/chaos.md.
 
 mod client;
 mod clients;
+mod equal;
 mod faults;
 mod judge;
 mod operation;

@@ -4,7 +4,7 @@
 //! - [`Federation`]: `hanse dev`, as the README has it. [`World`]: a federation from typed specs, every node with an address
 //!   of its own, on loopback or in network namespaces.
 //! - [`load`]: open-loop load and the ledger, from which alone verdicts about traffic come.
-//! - [`process`], [`netns`], [`delay`]: kill, freeze and restart; cut links; slow links.
+//! - [`process`], [`netns`], [`delay`], [`clock`]: kill, freeze and restart; cut links; slow links; wrong clocks.
 //! - [`mod@attack`]: what a peer may try at a port, and what honest clients beside it notice.
 //! - [`history`]: what concurrent clients of the operator API were answered under faults, and whether that can be.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
@@ -13,6 +13,7 @@
 
 pub mod attack;
 pub mod bench;
+pub mod clock;
 pub mod delay;
 mod federation;
 mod flaky;

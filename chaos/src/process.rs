@@ -17,6 +17,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::clock;
+
 /// How often conditions are looked at.
 const POLL: Duration = Duration::from_millis(20);
 /// How long a process may take to end by itself.
@@ -41,6 +43,8 @@ pub struct Launch {
     pub namespace: Option<String>,
     /// Descriptors it may have; none: as many as the harness.
     pub descriptors: Option<u32>,
+    /// The file that sets its wall clock ([`crate::clock`]); none: it has the machine's.
+    pub clock: Option<PathBuf>,
     /// The bug that is brought back in it (`HANSE_SEEDED_BUG`), if it is a dev build.
     pub seeded_bug: Option<String>,
     /// Where its output is appended.
@@ -77,7 +81,7 @@ impl Process {
         // In a group of its own: when the harness is gone, a frozen one is hung up on by the system.
         let mut child = self
             .launch
-            .command()
+            .command()?
             .env(STOP_ON_STDIN_CLOSE, "1")
             .stdin(Stdio::piped())
             .stdout(log.try_clone().with_context(starting)?)
@@ -101,6 +105,9 @@ impl Process {
             self.running.take().with_context(|| format!("{} does not run", self.launch.name))?;
         running.child.kill().with_context(|| format!("killing {}", self.launch.name))?;
         running.child.wait().with_context(|| format!("waiting for {}", self.launch.name))?;
+        if self.launch.clock.is_some() {
+            clock::forget(running.child.id());
+        }
         Ok(())
     }
 
@@ -175,14 +182,17 @@ impl Drop for Process {
 }
 
 impl Launch {
-    fn command(&self) -> Command {
-        // `ip` and `prlimit` replace themselves by what follows: the child's process id is the program's.
+    fn command(&self) -> Result<Command> {
+        // `ip`, `prlimit` and `env` replace themselves by what follows: the child's process id is the program's.
         let mut words: Vec<OsString> = Vec::new();
         if let Some(namespace) = &self.namespace {
             words.extend(["ip", "netns", "exec", namespace].map(OsString::from));
         }
         if let Some(limit) = self.descriptors {
             words.extend(["prlimit".to_owned(), format!("--nofile={limit}:{limit}")].map(OsString::from));
+        }
+        if let Some(file) = &self.clock {
+            words.extend(clock::command(file)?.into_iter().map(OsString::from));
         }
         words.push(self.program.clone().into());
         let mut command = Command::new(&words[0]);
@@ -195,7 +205,7 @@ impl Launch {
         if let Some(bug) = &self.seeded_bug {
             command.env(SEEDED_BUG, bug);
         }
-        command
+        Ok(command)
     }
 }
 
@@ -274,6 +284,7 @@ mod tests {
             arguments: vec!["60".into()],
             namespace: None,
             descriptors: None,
+            clock: None,
             seeded_bug: None,
             log: dir.join("log"),
         }

@@ -51,6 +51,8 @@ pub struct WorldOptions {
     pub road: Option<[Way; 2]>,
     /// Descriptors that each node may have (RLIMIT_NOFILE, soft and hard); none: as many as the harness.
     pub descriptors: Option<u32>,
+    /// Whether the wall clocks of control-plane nodes can be set ([`World::set_clock`]): needs libfaketime.
+    pub clocks: bool,
     /// A bug that is brought back in every node, which must be a dev build.
     pub seeded_bug: Option<String>,
 }
@@ -65,6 +67,7 @@ impl Default for WorldOptions {
             gateway_workers: None,
             road: None,
             descriptors: None,
+            clocks: false,
             seeded_bug: None,
         }
     }

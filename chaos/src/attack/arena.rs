@@ -8,11 +8,16 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use hanse_identity::{ClientTls, Expect, TrustAnchor, client_tls};
+use hanse_topology::Role;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{Operator, World, http::tls_config};
+
+/// A loopback address that no node of any federation has.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
 
 /// A federation as an attacker sees it. Cloning shares nothing that runs.
 #[derive(Debug, Clone)]
@@ -28,7 +33,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    pub(super) fn of(world: &World) -> Result<Self> {
+    /// A federation's.
+    pub fn of(world: &World) -> Result<Self> {
         let names: Vec<String> = world.names().map(str::to_owned).collect();
         let mut addresses = BTreeMap::new();
         for name in &names {
@@ -43,6 +49,13 @@ impl Arena {
         })
     }
 
+    /// The same, but at every port of every node there is no answer.
+    #[must_use]
+    pub fn where_no_port_is_open(mut self) -> Self {
+        self.addresses.values_mut().for_each(|address| *address = NOBODY);
+        self
+    }
+
     /// A port of a node; ports are in [`crate::spec`].
     pub fn at(&self, node: &str, port: u16) -> Result<SocketAddr> {
         let address = self.addresses.get(node).with_context(|| format!("no node {node}"))?;
@@ -54,15 +67,22 @@ impl Arena {
         self.data_dirs.get(node).with_context(|| format!("no node {node}"))
     }
 
-    /// TLS as a client without a certificate speaks it.
+    /// TLS as a joiner speaks it: without a certificate, to a control node or an agent.
+    pub fn joiner_tls(&self) -> Result<ClientTls> {
+        let root = TrustAnchor::from_pem(&std::fs::read_to_string(&self.ca_file)?)?;
+        let expect = Expect { roles: vec![Role::Server, Role::Agent], region: None };
+        Ok(client_tls(None, &root, expect)?)
+    }
+
+    /// TLS as a client of the operator API speaks it, without a certificate.
     pub fn tls(&self) -> Result<Arc<ClientConfig>> {
         Ok(Arc::new(tls_config(Some(&self.ca_file))?))
     }
 }
 
-/// A TLS connection to a port, with this configuration.
-pub(super) async fn dial(address: SocketAddr, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+/// TLS over a connection that reached its port: what fails from here on is the node's doing.
+pub(super) async fn shake_hands(stream: TcpStream, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
-    Ok(TlsConnector::from(tls).connect(address.ip().into(), stream).await?)
+    let address = stream.peer_addr()?.ip();
+    Ok(TlsConnector::from(tls).connect(address.into(), stream).await?)
 }

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use tokio::{task::JoinSet, time::Instant};
 
-use super::{Arena, Attack, Strength, Using};
-use crate::{Client, World, spec};
+use super::{Arena, Attack, Strength, Using, count::Count};
+use crate::{Client, World, http::never_sent, spec};
 
 /// Clients that post at once, at CI's size.
 const CLIENTS: usize = 5;
@@ -52,18 +52,24 @@ async fn post(arena: Arena, strength: Strength) -> Result<()> {
     let url = format!("https://{}/v1/apply", arena.at("cp-1", spec::API)?);
     let token = format!("Bearer {}", arena.token);
     let bodies = bodies();
+    let sent = Count::default();
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS * strength.scale {
-        let (url, token) = (url.clone(), token.clone());
+        let (url, token, sent) = (url.clone(), token.clone(), sent.clone());
         let (media_type, body) = bodies[number % bodies.len()].clone();
         let client = Client::new(Some(&arena.ca_file))?;
         clients.spawn(async move {
             loop {
                 let headers = [("authorization", token.as_str()), ("content-type", media_type)];
                 // A connection that is closed on it, or an answer that does not come, is the attacker's lot.
-                if let Ok(answer) = client.call("POST", &url, &headers, body.clone()).await {
-                    let text = String::from_utf8_lossy(&answer.body);
-                    ensure!(answer.status.as_u16() >= 400, "it was taken: {text}");
+                match client.call("POST", &url, &headers, body.clone()).await {
+                    Ok(answer) => {
+                        sent.one();
+                        let text = String::from_utf8_lossy(&answer.body);
+                        ensure!(answer.status.as_u16() >= 400, "it was taken: {text}");
+                    }
+                    Err(error) if never_sent(&error) => {}
+                    Err(_) => sent.one(),
                 }
                 tokio::time::sleep(PAUSE).await;
             }
@@ -76,7 +82,7 @@ async fn post(arena: Arena, strength: Strength) -> Result<()> {
         }
     };
     tokio::select! {
-        () = strength.over() => Ok(()),
+        () = strength.over() => sent.at_least(CLIENTS, "bodies were sent"),
         failed = failed => failed,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::allowed;
 use crate::{
@@ -37,6 +37,15 @@ pub(super) fn publish(world: &World) -> Result<()> {
          kind: Upstream\nname: honest\nspec: {{endpoints: [{{url: \"{upstream}\"}}]}}\n---\n\
          kind: Binding\nname: honest\nspec: {{api: honest, environment: production, upstream: honest}}\n"
     ))
+}
+
+/// A change of this name is said to be served by both gateways within so many seconds, so it went through both agents.
+pub(super) fn change_arrives(world: &World, name: &str, within: Duration) -> Result<()> {
+    let plan = format!("kind: Plan\nname: {name}\nspec: {{rate: {{requests: 10, per: second}}}}\n");
+    let ran =
+        world.operator().run(&["apply", "-f", "-", &format!("--wait={}s", within.as_secs())], &plan, &[])?;
+    ensure!(ran.code == 0 && ran.stderr.contains("2 of 2 gateways"), "{ran:?}");
+    Ok(())
 }
 
 impl Honest {

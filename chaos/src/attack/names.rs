@@ -8,11 +8,13 @@ use hanse_process::WallClock;
 use hanse_proto::raft::ControlNode;
 use hanse_topology::{Name, Role};
 
-use super::{Arena, Attack, Strength};
+use super::{Arena, Attack, Strength, count::Count};
 use crate::spec;
 
 /// Between two attempts, at scale 1: what is tried here is names, not a flood of signatures.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Requests of each token that the node must have answered: below that it was not asked for many names.
+const LEAST_ANSWERED: usize = 5;
 /// A Raft id that no node of a federation has: they are random, of 53 bits.
 const ANY_ID: u64 = 7;
 
@@ -40,6 +42,7 @@ struct Joiner {
     key: KeyPair,
     role: Role,
     at: Vec<String>,
+    answered: Count,
 }
 
 impl Joiner {
@@ -53,11 +56,14 @@ impl Joiner {
         });
         let name = Name::new(name)?;
         let clock = WallClock::system();
-        match enrol(&self.at, &self.token, self.role, &name, &self.key, control_node, &clock).await {
-            Ok(_) => Ok(true),
-            Err(EnrolError::Refused { .. }) => Ok(false),
-            Err(error) => bail!(error),
-        }
+        let joined =
+            match enrol(&self.at, &self.token, self.role, &name, &self.key, control_node, &clock).await {
+                Ok(_) => true,
+                Err(EnrolError::Refused { .. }) => false,
+                Err(error) => bail!(error),
+            };
+        self.answered.one();
+        Ok(joined)
     }
 }
 
@@ -69,7 +75,8 @@ async fn many_names(arena: Arena, strength: Strength) -> Result<()> {
     let uses = ["--region", "eu-west", "--uses", "1000"];
     let token = operator.ok(&[&["token", "create", "--join", "agent"], &uses[..]].concat())?;
     let joiner = |token: &str, role, at| -> Result<Joiner> {
-        Ok(Joiner { token: token.trim().parse()?, key: KeyPair::generate()?, role, at: vec![at] })
+        let (token, answered) = (token.trim().parse()?, Count::default());
+        Ok(Joiner { token, key: KeyPair::generate()?, role, at: vec![at], answered })
     };
     let control = arena.at("cp-1", spec::ENROLMENT)?.to_string();
     let agent = arena.at("agent-eu-west", spec::ENROLMENT)?.to_string();
@@ -93,25 +100,21 @@ async fn many_names(arena: Arena, strength: Strength) -> Result<()> {
         Ok(())
     };
     tokio::select! {
-        () = strength.over() => Ok(()),
-        attacked = attack => attacked,
+        () = strength.over() => {}
+        attacked = attack => attacked?,
     }
+    joiners.iter().try_for_each(|joiner| joiner.answered.at_least(LEAST_ANSWERED, "requests were answered"))
 }
 
 async fn seats(arena: Arena, strength: Strength) -> Result<()> {
     let operator = arena.operator.clone();
-    let mut joiners = Vec::new();
-    for kind in [&[][..], &["--replace"]] {
+    let joiner = |kind: &[&str]| -> Result<Joiner> {
         let create = ["token", "create", "--join", "server", "--uses", "1000"];
-        let token = operator.ok(&[&create[..], kind].concat())?;
+        let token = operator.ok(&[&create[..], kind].concat())?.trim().parse()?;
         let at = vec![arena.at("cp-1", spec::ENROLMENT)?.to_string()];
-        joiners.push(Joiner {
-            token: token.trim().parse()?,
-            key: KeyPair::generate()?,
-            role: Role::Server,
-            at,
-        });
-    }
+        Ok(Joiner { token, key: KeyPair::generate()?, role: Role::Server, at, answered: Count::default() })
+    };
+    let (ordinary, replacing) = (joiner(&[])?, joiner(&["--replace"])?);
     let voters = || -> Result<Vec<String>> {
         let status: serde_json::Value = serde_json::from_str(&operator.ok(&["status", "-o", "json"])?)?;
         let nodes = status["nodes"].as_array().context("nodes")?.iter();
@@ -120,22 +123,24 @@ async fn seats(arena: Arena, strength: Strength) -> Result<()> {
     };
     let before = voters()?;
     let pause = PAUSE / u32::try_from(strength.scale)?;
-    let attack = async {
+    let attack = async |joiner: &Joiner| -> Result<()> {
         loop {
-            for joiner in &joiners {
-                for name in &before {
-                    if joiner.joins_as(name).await.unwrap_or(false) {
-                        bail!("the seat of {name} was given away while {name} runs");
-                    }
-                    tokio::time::sleep(pause).await;
+            for name in &before {
+                if joiner.joins_as(name).await.unwrap_or(false) {
+                    bail!("the seat of {name} was given away while {name} runs");
                 }
+                tokio::time::sleep(pause).await;
             }
         }
     };
     tokio::select! {
         () = strength.over() => {}
-        attacked = attack => attacked?,
+        attacked = attack(&ordinary) => attacked?,
+        attacked = attack(&replacing) => attacked?,
     }
+    ordinary.answered.at_least(before.len(), "requests were answered")?;
+    // The node asks first whether who has the seat is there: that takes seconds.
+    replacing.answered.at_least(1, "requests to replace a node were answered")?;
     let after = voters()?;
     ensure!(before == after, "the control nodes were {before:?} and are {after:?}");
     Ok(())

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::{Arena, Attack, Strength, Using};
+use super::{Arena, Attack, Strength, Using, count::Count, honest::change_arrives};
 use crate::{World, process::until, spec};
 
 /// As large as the report that went through once: more than fits into a message between control nodes, with others'.
@@ -64,29 +64,29 @@ async fn ghosts(arena: Arena, strength: Strength) -> Result<()> {
     let ghost = Identity::agent(Name::new("ghost")?, Name::new("eu-west")?);
     let tls = Arc::new(tls(&arena, authority.issue_credentials(&ghost, &[])?, Role::Server)?);
     let mut all = JoinSet::new();
-    for number in 0..strength.scale.max(3) {
+    let (ghosts, visits) = (strength.scale.max(3), Count::default());
+    for number in 0..ghosts {
         let address = arena.at(&format!("cp-{}", number % 3 + 1), spec::FEDERATION)?.to_string();
-        let tls = tls.clone();
+        let (tls, visits) = (tls.clone(), visits.clone());
         all.spawn(async move {
             loop {
                 let status = SubscriberStatus { name: "g".repeat(REPORT_BYTES), ..Default::default() };
                 let report = Report { subscribers: vec![status], ..Default::default() };
-                if let Ok(stream) = subscribe(&address, &tls, 1, Some(report)).await {
+                if let Ok(stream) = subscribe(&address, &tls, 1, Some(report), &visits).await {
                     ensure!(!is_heard(stream).await, "{address} hears an agent that never joined");
                 }
                 tokio::time::sleep(AGAIN).await;
             }
         });
     }
-    first_failure(all, strength).await
+    first_failure(all, strength).await?;
+    visits.at_least(ghosts, "connections of a ghost were made")
 }
 
 /// A change is said to be served when both regions serve it, and both are seen from every control node.
 fn both_regions_are_seen(world: &mut World) -> Using<'_> {
     Box::pin(async {
-        let plan = "kind: Plan\nname: seen\nspec: {rate: {requests: 10, per: second}}\n";
-        let ran = world.operator().run(&["apply", "-f", "-", "--wait=30s"], plan, &[])?;
-        ensure!(ran.code == 0 && ran.stderr.contains("2 of 2 gateways"), "{ran:?}");
+        change_arrives(world, "seen", SOON)?;
         for node in world.of_role(crate::Role::Server) {
             until(&format!("{node} sees both regions"), SOON, || async {
                 let status = world.status_of(&node).await?;
@@ -108,7 +108,9 @@ async fn twins(arena: Arena, strength: Strength) -> Result<()> {
     // Its key is as good as the gateway's own: it is heard, and the gateway must be heard again when it has gone.
     for visit in 0..strength.scale {
         let boot = u8::try_from(visit + 1).unwrap_or(u8::MAX);
-        let stream = subscribe(&address, &tls, boot, None).await.context("the key was taken away")?;
+        let stream = subscribe(&address, &tls, boot, None, &Count::default())
+            .await
+            .context("the key was taken away")?;
         ensure!(is_heard(stream).await, "the agent does not hear a gateway's own key");
         tokio::time::sleep(AGAIN).await;
     }
@@ -125,10 +127,8 @@ fn the_gateway_comes_back(world: &mut World) -> Using<'_> {
         };
         until("the twin's visit shows", SOON, || gateway(false)).await?;
         until("the gateway is heard again", BACK_WITHIN, || gateway(true)).await?;
-        let plan = "kind: Plan\nname: back\nspec: {rate: {requests: 10, per: second}}\n";
-        let ran = world.operator().run(&["apply", "-f", "-", "--wait=30s"], plan, &[])?;
-        ensure!(ran.code == 0 && ran.stderr.contains("2 of 2 gateways"), "{ran:?}");
-        Ok(())
+        // At scale 10 what was heard may be the last twin: the gateway is waited for all the same.
+        change_arrives(world, "back", BACK_WITHIN)
     })
 }
 
@@ -137,22 +137,27 @@ async fn strangers(arena: Arena, strength: Strength) -> Result<()> {
     let tls = Arc::new(tls(&arena, credentials, Role::Agent)?);
     let address = arena.at(AGENT, spec::FEDERATION)?.to_string();
     let mut all = JoinSet::new();
-    for number in 0..strength.scale * 4 {
-        let (address, tls) = (address.clone(), tls.clone());
+    let (count, visits) = (strength.scale * 4, Count::default());
+    for number in 0..count {
+        let (address, tls, visits) = (address.clone(), tls.clone(), visits.clone());
         all.spawn(async move {
             loop {
                 if number % 2 == 0 {
-                    if let Ok(stream) = subscribe(&address, &tls, 1, None).await {
+                    if let Ok(stream) = subscribe(&address, &tls, 1, None, &visits).await {
                         ensure!(!is_heard(stream).await, "an agent hears a gateway of another region");
                     }
                 } else {
-                    ensure!(!is_told(&address, &tls).await, "an agent tells another region who is revoked");
+                    ensure!(
+                        !is_told(&address, &tls, &visits).await,
+                        "an agent tells another region who is revoked"
+                    );
                 }
                 tokio::time::sleep(AGAIN).await;
             }
         });
     }
-    first_failure(all, strength).await
+    first_failure(all, strength).await?;
+    visits.at_least(count, "connections of a stranger were made")
 }
 
 /// Attacks until it is time to stop, or until one of the tasks fails.
@@ -182,7 +187,13 @@ struct Stream {
     _outbound: mpsc::Sender<SubscriberMessage>,
 }
 
-async fn subscribe(address: &str, tls: &ClientTls, boot: u8, report: Option<Report>) -> Result<Stream> {
+async fn subscribe(
+    address: &str,
+    tls: &ClientTls,
+    boot: u8,
+    report: Option<Report>,
+    visits: &Count,
+) -> Result<Stream> {
     let (outbound, messages) = mpsc::channel(4);
     let introduction = Introduction { boot_id: vec![boot; 16].into(), ..Default::default() };
     let said = [Some(Body::Introduction(introduction)), report.map(Body::Report)];
@@ -190,6 +201,7 @@ async fn subscribe(address: &str, tls: &ClientTls, boot: u8, report: Option<Repo
         outbound.send(SubscriberMessage { body: Some(body) }).await?;
     }
     let mut client = client(address, tls).await?;
+    visits.one();
     let stream = tokio_stream::wrappers::ReceiverStream::new(messages);
     let inbound = timeout(ANSWER_WITHIN, client.subscribe(stream)).await??.into_inner();
     Ok(Stream { inbound, _outbound: outbound })
@@ -203,9 +215,10 @@ async fn is_heard(mut stream: Stream) -> bool {
 }
 
 /// Whether the publisher tells the caller who is revoked.
-async fn is_told(address: &str, tls: &ClientTls) -> bool {
+async fn is_told(address: &str, tls: &ClientTls, visits: &Count) -> bool {
     let told = async {
         let mut client = client(address, tls).await?;
+        visits.one();
         let mut lists = client.watch_revoked(WatchRevokedRequest {}).await?.into_inner();
         anyhow::Ok(lists.message().await?.is_some())
     };

@@ -77,6 +77,7 @@ impl Nginx {
             arguments: vec!["-c".into(), config.to_string_lossy().into_owned()],
             namespace: None,
             descriptors: None,
+            clock: None,
             seeded_bug: None,
             log: dir.join("log"),
         };

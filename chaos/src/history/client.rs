@@ -53,6 +53,17 @@ impl HistoryClient {
         self.nodes.len()
     }
 
+    /// The name of a node.
+    pub(super) fn name(&self, node: usize) -> &str {
+        &self.nodes[node].0
+    }
+
+    /// Asks a node for something that is no operation of the history.
+    pub(super) async fn get(&self, node: usize, path: &str) -> Result<Answer> {
+        let url = format!("{}{path}", self.nodes[node].1);
+        timeout(GIVES_UP, self.client.get(&url, &[("authorization", &self.bearer)])).await?
+    }
+
     fn now_ns(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }

@@ -1,6 +1,6 @@
 //! What happens to control nodes while clients work.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
@@ -41,6 +41,8 @@ pub enum Fault {
     CutOneWay,
     /// Any node is alone.
     CutAny,
+    /// A node's wall clock jumps, often the leader's. It jumps back, or stays where it is until the next time.
+    JumpClock,
 }
 
 /// What needs no network of its own.
@@ -57,25 +59,34 @@ const ON_LOOPBACK: [Fault; 7] = [
 /// What is there only where links can be cut.
 const IN_NAMESPACES: [Fault; 3] = [Fault::CutLeader, Fault::CutOneWay, Fault::CutAny];
 
+/// Where a node's clock may be, in seconds from the machine's; so a jump has 1 s to 14 min. Certificates are valid from 5 min
+/// before they were issued.
+const CLOCKS: [i64; 9] = [-240, -60, -5, -1, 0, 1, 5, 60, 600];
+
 /// Faults from a seed: each kind comes once before any comes again; the leader's restart, which has found most, twice.
 #[derive(Debug)]
 pub(super) struct Faults {
     random: Random,
     kinds: Vec<Fault>,
     deck: Vec<Fault>,
+    /// Where the clocks are that do not show the machine's time.
+    clocks: BTreeMap<String, i64>,
 }
 
 impl Faults {
-    pub(super) fn new(seed: u64, placement: Placement, only: Option<Fault>) -> Self {
+    pub(super) fn new(seed: u64, placement: Placement, clocks: bool, only: Option<Fault>) -> Self {
         let mut kinds = ON_LOOPBACK.to_vec();
         kinds.push(Fault::RestartLeader);
         if placement == Placement::Namespaces {
             kinds.extend(IN_NAMESPACES);
         }
+        if clocks {
+            kinds.push(Fault::JumpClock);
+        }
         if let Some(only) = only {
             kinds = vec![only];
         }
-        Self { random: Random::new(seed, 0), kinds, deck: Vec::new() }
+        Self { random: Random::new(seed, 0), kinds, deck: Vec::new(), clocks: BTreeMap::new() }
     }
 
     fn next(&mut self) -> Fault {
@@ -132,7 +143,25 @@ impl Faults {
                 sleep(AWAY).await;
                 world.network()?.heal(leader, deaf, Cut::OneWay)
             }
+            Fault::JumpClock => {
+                let node = if self.random.below(2) == 0 { leader } else { any };
+                self.jump_clock(world, node).await
+            }
         }
+    }
+
+    async fn jump_clock(&mut self, world: &World, node: &str) -> Result<()> {
+        let was = self.clocks.get(node).copied().unwrap_or_default();
+        let elsewhere: Vec<_> = CLOCKS.into_iter().filter(|clock| *clock != was).collect();
+        let clock = elsewhere[self.random.below(elsewhere.len())];
+        world.set_clock(node, clock).await?;
+        self.clocks.insert(node.to_owned(), clock);
+        sleep(AWAY).await;
+        if self.random.below(2) == 0 {
+            world.set_clock(node, was).await?;
+            self.clocks.insert(node.to_owned(), was);
+        }
+        Ok(())
     }
 }
 
@@ -186,6 +215,7 @@ impl fmt::Display for Fault {
             Self::CutLeader => "leader cut off",
             Self::CutOneWay => "leader not heard",
             Self::CutAny => "node cut off",
+            Self::JumpClock => "clock jumped",
         })
     }
 }
@@ -196,16 +226,16 @@ mod tests {
 
     #[test]
     fn every_kind_comes_before_any_comes_again() {
-        let mut faults = Faults::new(7, Placement::Namespaces, None);
-        let first: Vec<_> = (0..11).map(|_| faults.next()).collect();
-        for kind in ON_LOOPBACK.iter().chain(&IN_NAMESPACES) {
+        let mut faults = Faults::new(7, Placement::Namespaces, true, None);
+        let first: Vec<_> = (0..12).map(|_| faults.next()).collect();
+        for kind in ON_LOOPBACK.iter().chain(&IN_NAMESPACES).chain(&[Fault::JumpClock]) {
             assert!(first.contains(kind), "{kind} is not in {first:?}");
         }
         assert_eq!(first.iter().filter(|fault| **fault == Fault::RestartLeader).count(), 2);
-        let mut loopback = Faults::new(7, Placement::Loopback, None);
+        let mut loopback = Faults::new(7, Placement::Loopback, false, None);
         assert!(
-            (0..30).all(|_| !IN_NAMESPACES.contains(&loopback.next())),
-            "links on loopback cannot be cut"
+            (0..30).map(|_| loopback.next()).all(|kind| ON_LOOPBACK.contains(&kind)),
+            "links on loopback cannot be cut, and clocks that are the machine's cannot be set"
         );
     }
 }

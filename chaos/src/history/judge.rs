@@ -70,6 +70,11 @@ pub fn judge(history: &[Operation]) -> Verdict {
 }
 
 impl Verdict {
+    /// The nodes did not come to hold the same.
+    pub(super) fn found_unequal(&mut self, difference: String) {
+        self.found("all nodes are equal in the end", 0, difference);
+    }
+
     fn found(&mut self, rule: &'static str, operation: u64, detail: String) {
         self.violations.push(Violation { rule, operation, detail });
     }

@@ -13,13 +13,14 @@ use clap::Args;
 use super::{
     client::HistoryClient,
     clients::{Clients, KEYS, Recorder, key},
+    equal,
     faults::{Fault, Faults},
     judge::{Verdict, judge},
     operation::{Action, Operation, Outcome, Seen},
     porcupine::Porcupine,
 };
 use crate::{
-    netns,
+    clock, netns,
     process::until,
     world::{Placement, Role, World, WorldOptions},
 };
@@ -77,6 +78,8 @@ pub struct Options {
     pub only: Option<Fault>,
     /// Where the nodes live; on loopback no links are cut.
     pub placement: Placement,
+    /// Whether clocks jump: needs libfaketime.
+    pub clocks: bool,
 }
 
 /// What a run showed.
@@ -119,7 +122,11 @@ pub async fn histories(args: &HistoriesArgs) -> Result<()> {
         bug: args.bug.clone(),
         only: args.only,
         placement,
+        clocks: clock::missing().is_none(),
     };
+    if let Some(missing) = clock::missing() {
+        say(&format!("no clock jumps: {missing}"));
+    }
     let report = run(&options).await?;
     for (fault, count) in &report.faults {
         say(&format!("{count:>4} × {fault}"));
@@ -132,18 +139,19 @@ pub async fn histories(args: &HistoriesArgs) -> Result<()> {
     if let Some(Ok(said)) = &other {
         say(said);
     }
-    ensure!(report.verdict.violations.is_empty(), "the history is not linearizable");
+    ensure!(report.verdict.violations.is_empty(), "what the nodes showed is not one copy of the state");
     other.transpose()?;
     Ok(())
 }
 
-/// Makes a history and judges it. An error if nothing can be said: a node did not come back, or two nodes differ.
+/// Makes a history and judges it. An error if nothing can be said: a node did not come back, or little was written.
 pub async fn run(options: &Options) -> Result<Report> {
     let world = WorldOptions {
         placement: options.placement,
         // Agents and gateways have no part in this, and cost the machine.
         regions: Vec::new(),
         seeded_bug: options.bug.clone(),
+        clocks: options.clocks,
         ..WorldOptions::default()
     };
     let mut world = World::set_up(world).await?;
@@ -161,10 +169,11 @@ async fn rounds(world: &mut World, options: &Options) -> Result<Report> {
     ensure!(matches!(first.outcome, Outcome::Ok { .. }), "the keys cannot be made: {:?}", first.outcome);
     all_equal(&client, &recorder).await?;
 
-    let mut faults = Faults::new(options.seed, options.placement, options.only);
+    let mut faults = Faults::new(options.seed, options.placement, options.clocks, options.only);
+    let mut unequal = None;
     let mut counts = BTreeMap::new();
     let mut left = options.length;
-    while !left.is_zero() {
+    while !left.is_zero() && unequal.is_none() {
         let round = ROUND.min(left);
         left -= round;
         let before = recorder.history().len();
@@ -175,7 +184,7 @@ async fn rounds(world: &mut World, options: &Options) -> Result<Report> {
             *counts.entry(fault.to_string()).or_default() += 1;
         }
         clients.stop().await;
-        all_equal(&client, &recorder).await?;
+        unequal = all_equal(&client, &recorder).await.err();
         let written =
             recorder.history()[before..].iter().filter(|operation| operation.is_acknowledged()).count();
         ensure!(
@@ -184,11 +193,15 @@ async fn rounds(world: &mut World, options: &Options) -> Result<Report> {
         );
     }
     let history = recorder.history();
-    let verdict = judge(&history);
+    let mut verdict = judge(&history);
+    if let Some(difference) = unequal {
+        verdict.found_unequal(format!("{difference:#}"));
+    }
     Ok(Report { history, faults: counts, verdict })
 }
 
-/// Waits until all nodes show the same state. A write of unknown outcome may still be on its way.
+/// Waits until all nodes show the same state to clients, and hold the same each. A write of unknown outcome may still be on
+/// its way.
 async fn all_equal(client: &HistoryClient, recorder: &Recorder) -> Result<()> {
     let who = recorder.new_client();
     until("all nodes show the same", EQUAL_WITHIN, || async {
@@ -207,5 +220,6 @@ async fn all_equal(client: &HistoryClient, recorder: &Recorder) -> Result<()> {
         }
         Ok(())
     })
-    .await
+    .await?;
+    equal::wait(client, EQUAL_WITHIN).await
 }

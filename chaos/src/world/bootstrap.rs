@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{Node, Places, Role, World, WorldOptions};
 use crate::{
+    clock,
     delay::Road,
     http::Client,
     operator::Operator,
@@ -204,12 +205,17 @@ impl World {
             Role::Upstream => "upstream",
         };
         fs::create_dir_all(self.node_dir(name))?;
+        let clock = (self.options.clocks && role == Role::Server).then(|| self.clock_file(name));
+        if let Some(file) = &clock {
+            clock::write(file, 0)?;
+        }
         let launch = Launch {
             name: name.to_owned(),
             program: self.binary.clone(),
             arguments: std::iter::once(subcommand.to_owned()).chain(further).collect(),
             namespace,
             descriptors: self.options.descriptors,
+            clock,
             seeded_bug: self.options.seeded_bug.clone(),
             log: self.node_dir(name).join("log"),
         };

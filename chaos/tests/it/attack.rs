@@ -1,9 +1,10 @@
 //! Attacks at CI's size against the built binary: honest clients notice nothing, and the memory comes back.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use hanse_chaos::attack;
+use hanse_chaos::attack::{self, Arena, Strength};
+use tokio::task::JoinSet;
 
 use crate::say;
 
@@ -25,6 +26,26 @@ async fn honest_clients_notice_no_attack() -> Result<()> {
     }
     if !broken.is_empty() {
         bail!("{}", broken.join("\n"));
+    }
+    Ok(())
+}
+
+/// Long enough for every attack to give up a connection that does not come about, and to try again.
+const MISSES: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attacks_that_reach_no_port_fail() -> Result<()> {
+    let world = attack::world().await?;
+    let mut attacks = JoinSet::new();
+    for attack in attack::ALL {
+        let arena = Arena::of(&world)?.where_no_port_is_open();
+        let strength = Strength { scale: 1, until: Instant::now() + MISSES };
+        attacks.spawn(async move { (attack.name, (attack.run)(arena, strength).await) });
+    }
+    while let Some(ended) = attacks.join_next().await {
+        let (name, outcome) = ended?;
+        let Err(error) = outcome else { bail!("{name} says that it attacked") };
+        say(format!("{name}: {error:#}"));
     }
     Ok(())
 }

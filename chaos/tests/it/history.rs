@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use hanse_chaos::history::{self, Options, Porcupine, best_placement, go_is_missing};
+use hanse_chaos::{
+    clock,
+    history::{self, Options, Porcupine, best_placement, go_is_missing},
+};
 
 use crate::say;
 
@@ -27,8 +30,12 @@ async fn answers_under_faults_are_those_of_one_copy() -> Result<()> {
     if let Some(missing) = missing {
         say(format!("on loopback, so no links are cut: {missing}"));
     }
-    let report =
-        history::run(&Options { length: LENGTH, seed: SEED, bug: None, only: None, placement }).await?;
+    if let Some(missing) = clock::missing() {
+        say(format!("no clock jumps: {missing}"));
+    }
+    let clocks = clock::missing().is_none();
+    let options = Options { length: LENGTH, seed: SEED, bug: None, only: None, placement, clocks };
+    let report = history::run(&options).await?;
     for (fault, count) in &report.faults {
         say(format!("{count:>4} × {fault}"));
     }

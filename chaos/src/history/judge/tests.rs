@@ -264,3 +264,12 @@ fn what_the_seeded_bug_gave_is_refused() {
     history.retain(|operation| operation.id != 5855);
     judge(&history).checked().unwrap();
 }
+
+#[test]
+fn nodes_that_end_unequal_are_a_violation() {
+    let mut verdict = Histories::new().on("n1", 1..2, read("a"), saw(10, &[("a", 1, 10)])).breaks(&[]);
+    verdict.checked().unwrap();
+    verdict.found_unequal("cp-1 has revision 10, cp-2 9".to_owned());
+    let said = verdict.checked().unwrap_err().to_string();
+    assert!(said.contains("equal in the end: cp-1 has revision 10, cp-2 9"), "{said}");
+}

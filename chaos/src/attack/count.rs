@@ -1,0 +1,26 @@
+//! What an attack did, counted where it did it: an attack that never reached its port shows nothing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use anyhow::{Result, ensure};
+
+/// How often something was done. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    /// It was done once more.
+    pub(super) fn one(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Fails if it was done less often than the attack says. What the node refused or closed was done.
+    pub(super) fn at_least(&self, least: usize, what: &str) -> Result<()> {
+        let done = self.0.load(Ordering::Relaxed);
+        ensure!(done >= least, "only {done} of at least {least} {what}: nothing was attacked");
+        Ok(())
+    }
+}
