@@ -117,8 +117,14 @@ mod tests {
         for body in [CommandBody::StartLineage(lineage), CommandBody::Apply((0..count).map(change).collect())]
         {
             let (actor, request_id) = (String::new(), String::new());
-            let outcome =
-                state.apply(&Command { actor, request_id, time_ms: 1, idempotency_key: None, body });
+            let outcome = state.apply(&Command {
+                actor,
+                request_id,
+                time_ms: 1,
+                idempotency_key: None,
+                only_in_term: None,
+                body,
+            });
             assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
         }
         state

@@ -246,6 +246,7 @@ impl Call {
             request_id: self.request_id.clone(),
             time_ms: self.api.clock.now_ms(),
             idempotency_key,
+            only_in_term: None,
             body,
         }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use hanse_process::backoff::Backoff;
-use hanse_state::{Outcome, State};
+use hanse_state::{Command, Outcome, Problem, ProblemName, State};
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError, storage::RaftStateMachine,
 };
@@ -76,6 +76,17 @@ impl StateMachine {
         self.published.subscribe()
     }
 
+    /// The term is that of the entry, the same on every node.
+    fn apply_command(&mut self, term: u64, command: &Command) -> Outcome {
+        match command.only_in_term {
+            Some(only) if only != term => {
+                let detail = format!("this holds in term {only} only, and a leader of term {term} has it");
+                Outcome::Rejected(Problem::new(ProblemName::Stale, detail))
+            }
+            Some(_) | None => self.applied.state.apply(command),
+        }
+    }
+
     fn apply_entry(&mut self, entry: Entry) -> Result<Vec<Outcome>, StorageError> {
         let log_id = entry.log_id;
         let outcomes = match entry.payload {
@@ -84,7 +95,8 @@ impl StateMachine {
                 // Every node has the same bytes: one that cannot read them must stop here, not go on differently.
                 let commands =
                     batch.take_commands().map_err(|e| StorageIOError::apply(log_id, AnyError::new(&e)))?;
-                commands.iter().map(|command| self.applied.state.apply(command)).collect()
+                let term = log_id.leader_id.term;
+                commands.iter().map(|command| self.apply_command(term, command)).collect()
             }
             EntryPayload::Membership(membership) => {
                 self.applied.membership = Arc::new(StoredMembership::new(Some(log_id), membership));

@@ -94,6 +94,7 @@ impl EnrolmentService {
             request_id: format!("enrol-{token}"),
             time_ms: self.clock.now_ms(),
             idempotency_key: None,
+            only_in_term: None,
             body: CommandBody::UseJoinToken {
                 token: token.clone(),
                 secret_digest: digest_secret(&request.secret),

@@ -27,7 +27,7 @@ use hanse_state::{
 use hanse_topology::{Identity, LEASE, Name, Role};
 use parking_lot::Mutex;
 
-use crate::projector::lineage_of;
+use crate::{projector::lineage_of, reconcile::Observed};
 use memory::{Memory, ago};
 use silence::{AgentKey, LastAnswers, Word};
 
@@ -87,11 +87,6 @@ impl GatheredFleet {
         (last.hiding(&silent, &answered, now), nodes)
     }
 
-    /// The keys that agents reported gateways of this name with.
-    pub(crate) fn keys_of(&self, region: &Name, gateway: &str) -> Vec<KeyDigest> {
-        self.memory.lock().keys_of(region, gateway)
-    }
-
     /// Keeps the memory fresh until the shutdown.
     pub(crate) async fn remember(self: Arc<Self>, shutdown: Shutdown) {
         let mut ticks = tokio::time::interval(GATHER_INTERVAL);
@@ -103,6 +98,13 @@ impl GatheredFleet {
             }
             self.gather().await;
         }
+    }
+}
+
+impl Observed for GatheredFleet {
+    fn gateway_keys(&self, gateway: &Identity) -> Vec<KeyDigest> {
+        let keys_of = |region| self.memory.lock().keys_of(region, gateway.name.as_str());
+        gateway.region.as_ref().map_or_else(Vec::new, keys_of)
     }
 }
 

@@ -181,6 +181,7 @@ fn command(actor: &str, body: CommandBody, clock: &Clock) -> Command {
         request_id: actor.to_owned(),
         time_ms: clock.now_ms(),
         idempotency_key: None,
+        only_in_term: None,
         body,
     }
 }

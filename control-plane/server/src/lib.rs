@@ -18,6 +18,7 @@ mod identity;
 mod node;
 mod ports;
 mod projector;
+mod reconcile;
 mod renewal;
 mod revocations;
 mod roots;

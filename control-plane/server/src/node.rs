@@ -35,6 +35,7 @@ use crate::{
     identity,
     ports::Ports,
     projector::Projector,
+    reconcile::{Driver, ReconcilerMetrics, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
 };
@@ -227,7 +228,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         group.clone(),
     ));
     tasks.spawn(fleet.clone().remember(shutdown.clone()));
-    tasks.spawn(revocations::learn_keys(replicated.clone(), fleet.clone(), dated.clone(), shutdown.clone()));
+    let driver = Driver {
+        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(Sweep)],
+        replicated: replicated.clone(),
+        observed: fleet.clone(),
+        clock: dated.clone(),
+        metrics: metrics.register(ReconcilerMetrics::register),
+    };
+    tasks.spawn(driver.run(shutdown.clone()));
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());
     let certificates = Arc::new(Certificates { control });

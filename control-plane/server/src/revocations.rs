@@ -1,20 +1,15 @@
-//! Who is refused, from the replicated state to this node's connections and to its agents; and the keys of revoked gateways,
-//! from the agents' reports to the replicated state.
+//! Who is refused, from the replicated state to this node's connections and to its agents.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
-use hanse_api::Clock;
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
 use hanse_link::Revoked;
 use hanse_process::Shutdown;
-use hanse_state::{Command, CommandBody, Outcome, Revocation, State, port::Replicated};
+use hanse_state::{State, port::Replicated};
 use hanse_topology::{Identity, Position, Role};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::{fleet::GatheredFleet, projector::lineage_of};
-
-/// How often the leader looks whether keys of revoked gateways were reported: as often as reports are gathered.
-const LEARN_EVERY: Duration = Duration::from_secs(1);
+use crate::projector::lineage_of;
 
 /// Has `trust` refuse whom the state refuses, from now on until the shutdown: as soon as this node has applied it.
 pub(crate) async fn enforce(replicated: Arc<dyn Replicated>, trust: LiveTrust, shutdown: Shutdown) {
@@ -72,68 +67,6 @@ fn revoked(state: &State) -> impl Iterator<Item = RevokedOne> {
     })
 }
 
-/// Where this node leads: adds the keys that agents report of revoked gateways to their revocations, until the shutdown. A gateway
-/// may be revoked by name while its key is not known here: it was not heard, or its name joined at several agents.
-pub(crate) async fn learn_keys(
-    replicated: Arc<dyn Replicated>,
-    fleet: Arc<GatheredFleet>,
-    clock: Clock,
-    shutdown: Shutdown,
-) {
-    let mut ticks = tokio::time::interval(LEARN_EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = shutdown.wait() => return,
-            _ = ticks.tick() => {}
-        }
-        let group = replicated.group();
-        if group.leader.as_ref() != Some(&group.this) {
-            continue;
-        }
-        let state = replicated.current();
-        for (identity, keys) in unknown_keys(&state, |gateway| {
-            gateway
-                .region
-                .as_ref()
-                .map_or_else(Vec::new, |region| fleet.keys_of(region, gateway.name.as_str()))
-        }) {
-            let body = CommandBody::RefuseKeys { identity: identity.clone(), keys };
-            let time_ms = clock.now_ms();
-            let (actor, request_id) = ("reports".to_owned(), "reports".to_owned());
-            let command = Command { actor, request_id, time_ms, idempotency_key: None, body };
-            let outcome = tokio::select! {
-                () = shutdown.wait() => return,
-                outcome = replicated.propose(command) => outcome,
-            };
-            match outcome {
-                Ok(Outcome::Accepted(_)) => info!(identity, "the key of this revoked gateway is refused too"),
-                Ok(Outcome::Rejected(problem)) => {
-                    warn!(identity, %problem, "a revoked gateway's key is not refused")
-                }
-                Err(problem) => debug!(identity, %problem, "refusing a revoked gateway's key has to wait"),
-            }
-        }
-    }
-}
-
-/// The keys that `reported` has of revoked gateways and their revocations have not, where there is room for them.
-fn unknown_keys(
-    state: &State,
-    reported: impl Fn(&Identity) -> Vec<KeyDigest>,
-) -> Vec<(String, Vec<KeyDigest>)> {
-    let unknown = |(text, revocation): (&str, &Revocation)| {
-        let identity: Identity = text.parse().ok()?;
-        if identity.role != Role::Gateway {
-            return None;
-        }
-        let mut keys = reported(&identity);
-        keys.retain(|key| !revocation.keys.contains(key));
-        (!keys.is_empty() && state.has_room_for_keys(revocation)).then(|| (text.to_owned(), keys))
-    };
-    state.revocations().filter_map(unknown).collect()
-}
-
 /// What an agent is told: control nodes, and whoever else is of its region. Not itself: what it would pass on of itself is
 /// worth nothing, and gateways that have no other agent could not be told that it is readmitted.
 pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
@@ -166,6 +99,16 @@ mod tests {
     use hanse_topology::Name;
 
     use super::*;
+    use crate::reconcile::{Observed, Reconciler as _, RefuseKeys};
+
+    /// One gateway was reported, with keys.
+    struct Reported(String, Vec<KeyDigest>);
+
+    impl Observed for Reported {
+        fn gateway_keys(&self, gateway: &Identity) -> Vec<KeyDigest> {
+            if gateway.to_string() == self.0 { self.1.clone() } else { Vec::new() }
+        }
+    }
 
     fn run(state: &mut State, body: CommandBody) {
         let command = Command {
@@ -173,6 +116,7 @@ mod tests {
             request_id: "r".into(),
             time_ms: 1,
             idempotency_key: None,
+            only_in_term: None,
             body,
         };
         let outcome = state.apply(&command);
@@ -206,15 +150,13 @@ mod tests {
         };
         assert!(told(&state, "eu-west").is_empty());
 
-        let reported = |identity: &Identity| match identity.to_string() == gateway {
-            true => vec![[3; 32], [5; 32]],
-            false => Vec::new(),
-        };
-        let unknown = unknown_keys(&state, reported);
-        assert_eq!(unknown, [(gateway.to_owned(), vec![[3; 32], [5; 32]])]);
-        let [(identity, keys)] = unknown.try_into().unwrap();
-        run(&mut state, CommandBody::RefuseKeys { identity, keys });
-        assert!(unknown_keys(&state, reported).is_empty(), "they are known now");
+        let reported = Reported(gateway.to_owned(), vec![[3; 32], [5; 32]]);
+        let unknown = RefuseKeys.plan(&state, &reported, 0);
+        let keys = reported.1.clone();
+        assert_eq!(unknown, [CommandBody::RefuseKeys { identity: gateway.to_owned(), keys }]);
+        let [refusal] = unknown.try_into().unwrap();
+        run(&mut state, refusal);
+        assert!(RefuseKeys.plan(&state, &reported, 0).is_empty(), "they are known now");
         assert_eq!(told(&state, "eu-west"), [[3; 32], [5; 32]]);
         assert!(told(&state, "us-east").is_empty());
 

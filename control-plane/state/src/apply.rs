@@ -55,6 +55,10 @@ impl State {
                 revocation::revoke(&mut next, identity, control_nodes, &keys, &command.actor)?
             }
             CommandBody::RefuseKeys { identity, keys } => revocation::add_keys(&mut next, identity, keys)?,
+            CommandBody::ForgetResults => {
+                next.idempotent.forget(now_ms);
+                Effects::none()
+            }
             CommandBody::Readmit { identity } => revocation::readmit(&mut next, identity)?,
             CommandBody::TrustRoot { present, fresh } => {
                 roots::trust(&mut next, present, fresh, &command.actor)?

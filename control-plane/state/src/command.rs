@@ -17,6 +17,9 @@ pub struct Command {
     pub time_ms: u64,
     /// The caller's idempotency key, if any: the same key gives the same outcome for 24 h.
     pub idempotency_key: Option<String>,
+    /// The only term of the Raft group in which it holds; `None`: any. A leader's own work says so: a leader that was replaced does
+    /// nothing more.
+    pub only_in_term: Option<u64>,
     /// What to do.
     pub body: CommandBody,
 }
@@ -73,6 +76,8 @@ pub enum CommandBody {
         /// Of which identity.
         identity: String,
     },
+    /// Forgets results of idempotency keys that are older than they are kept.
+    ForgetResults,
     /// Has another root believed beside the present one.
     TrustRoot {
         /// The present one: what the federation was founded with is not in the state until now.

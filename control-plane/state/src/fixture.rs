@@ -103,6 +103,7 @@ impl World {
             request_id: "r".into(),
             time_ms: self.now_ms,
             idempotency_key: key.map(str::to_owned),
+            only_in_term: None,
             body,
         };
         let before = self.state.clone();

@@ -21,6 +21,7 @@ fn command(body: command::Body) -> Command {
         request_id: "r-1".into(),
         time_ms: 1_900_000_000_000,
         idempotency_key: "k-1".into(),
+        only_in_term: 0,
         body: Some(body),
     }
 }

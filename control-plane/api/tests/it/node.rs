@@ -135,6 +135,7 @@ impl SingleNode {
             request_id: "test".into(),
             time_ms,
             idempotency_key: None,
+            only_in_term: None,
             body,
         })
     }

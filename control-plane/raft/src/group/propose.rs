@@ -203,6 +203,7 @@ mod tests {
                 request_id: String::new(),
                 time_ms: given,
                 idempotency_key: None,
+                only_in_term: None,
                 body,
             };
             let mut message = command.to_proto();

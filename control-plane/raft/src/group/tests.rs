@@ -48,7 +48,14 @@ async fn first_voter() -> (TempDir, Arc<RaftGroup>) {
 
 fn command() -> Command {
     let body = CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None });
-    Command { actor: "test".to_owned(), request_id: String::new(), time_ms: 1, idempotency_key: None, body }
+    Command {
+        actor: "test".to_owned(),
+        request_id: String::new(),
+        time_ms: 1,
+        idempotency_key: None,
+        only_in_term: None,
+        body,
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,14 @@ fn log_id(index: u64) -> LogId {
 }
 
 fn command(body: CommandBody) -> Command {
-    Command { actor: "test".to_owned(), request_id: String::new(), time_ms: 1, idempotency_key: None, body }
+    Command {
+        actor: "test".to_owned(),
+        request_id: String::new(),
+        time_ms: 1,
+        idempotency_key: None,
+        only_in_term: None,
+        body,
+    }
 }
 
 /// The log of a state with one organization per index.
@@ -75,6 +82,29 @@ fn applied(last: u64) -> Applied {
 
 fn organizations(state: &State) -> usize {
     state.list(Kind::Organization, None).count()
+}
+
+#[tokio::test]
+async fn what_a_leader_wanted_holds_in_its_term_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshots, restored) = Snapshots::open(dir.path()).unwrap();
+    let mut machine = StateMachine::new(Arc::new(snapshots), restored, Metrics::default());
+    machine.apply(history(0..1)).await.unwrap();
+    let write = |name: &str, only_in_term| {
+        let key = ResourceKey::global(Kind::Organization, name.parse().unwrap());
+        let action = Action::Put { labels: Default::default(), spec: OrganizationSpec::default().into() };
+        let body = CommandBody::Apply(vec![Change { key, action, if_revision: None }]);
+        let command = Command { only_in_term, ..command(body) };
+        let message = command.to_proto();
+        (command, message)
+    };
+    // Entries of this test are of term 1. As a follower gets them: from their bytes.
+    let batch = Batch::new(vec![write("earlier", Some(9)), write("own", Some(1)), write("any", None)]);
+    let batch = Batch::from_encoded(batch.encoded().clone());
+    let entry = Entry { log_id: log_id(1), payload: EntryPayload::Normal(batch) };
+    let outcomes = machine.apply([entry]).await.unwrap().remove(0);
+    assert!(matches!(&outcomes[0], Outcome::Rejected(problem) if problem.name == ProblemName::Stale));
+    assert_eq!(organizations(&machine.applied.state), 2);
 }
 
 #[tokio::test]

@@ -179,6 +179,7 @@ impl TestNode {
             request_id: String::new(),
             time_ms: 1,
             idempotency_key: None,
+            only_in_term: None,
             body,
         };
         self.group.propose(command).await

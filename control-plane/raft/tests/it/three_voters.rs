@@ -54,6 +54,7 @@ async fn writes_survive_the_leader() {
                     request_id: String::new(),
                     time_ms: 1,
                     idempotency_key: None,
+                    only_in_term: None,
                     body: put(&organization, "Acme", None),
                 };
                 match group.propose(command).await {
@@ -278,6 +279,7 @@ async fn a_command_that_takes_longer_than_a_lease_on_the_road_arrives() {
         request_id: "x".repeat(3_500_000),
         time_ms: 1,
         idempotency_key: None,
+        only_in_term: None,
         body: put("acme", "Acme", None),
     };
     let began = Instant::now();

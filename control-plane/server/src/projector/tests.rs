@@ -20,6 +20,7 @@ impl Alone {
                 request_id: "test".into(),
                 time_ms: 1_900_000_000_000,
                 idempotency_key: None,
+                only_in_term: None,
                 body,
             };
             let outcome = state.apply(&command);

@@ -103,7 +103,13 @@ impl IdempotentResults {
         self.forget(now_ms);
     }
 
-    fn forget(&mut self, now_ms: u64) {
+    /// Whether some are older than they are kept.
+    pub(crate) fn has_passed(&self, now_ms: u64) -> bool {
+        self.by_time.get_min().is_some_and(|(time_ms, _)| has_passed(*time_ms, now_ms))
+    }
+
+    /// Forgets what is too old or too much.
+    pub(super) fn forget(&mut self, now_ms: u64) {
         while let Some((time_ms, key)) = self.by_time.get_min().cloned() {
             let too_many = self.by_time.len() > MAX_RESULTS;
             let too_large = self.changes > MAX_CHANGES && self.by_time.len() > 1;

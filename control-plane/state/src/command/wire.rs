@@ -18,6 +18,7 @@ impl Command {
             request_id: self.request_id.clone(),
             time_ms: self.time_ms,
             idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
+            only_in_term: self.only_in_term.unwrap_or_default(),
             body: Some(self.body.to_proto()),
         }
     }
@@ -30,6 +31,7 @@ impl Command {
             request_id: command.request_id,
             time_ms: command.time_ms,
             idempotency_key: Some(command.idempotency_key).filter(|key| !key.is_empty()),
+            only_in_term: Some(command.only_in_term).filter(|term| *term != 0),
             body: CommandBody::from_proto(body)?,
         })
     }
@@ -70,6 +72,7 @@ impl CommandBody {
             Self::RefuseKeys { identity, keys } => {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
+            Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
             Self::Readmit { identity } => Body::Readmit(proto::Readmit { identity: identity.clone() }),
             Self::TrustRoot { present, fresh } => Body::TrustRoot(proto::TrustRoot {
                 present: Some(present.to_proto()),
@@ -117,6 +120,7 @@ impl CommandBody {
             Body::RefuseKeys(refuse) => {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
+            Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
             Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
             Body::TrustRoot(trust) => {
                 let missing = || InvalidMessage::new("TrustRoot", "it lacks one of its two roots");

@@ -67,6 +67,7 @@ impl World {
             request_id: "test".to_owned(),
             time_ms: 1,
             idempotency_key: None,
+            only_in_term: None,
             body: CommandBody::Apply(changes),
         })
     }

@@ -12,6 +12,11 @@ use crate::{
 };
 
 impl State {
+    /// Whether results of idempotency keys are kept for longer than they are answered from, by the time `now_ms`.
+    pub fn has_stale_results(&self, now_ms: u64) -> bool {
+        self.idempotent.has_passed(now_ms)
+    }
+
     /// Its history; `None` before the first command.
     pub fn lineage(&self) -> Option<&Lineage> {
         self.lineage.as_ref()

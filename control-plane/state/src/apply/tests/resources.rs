@@ -360,6 +360,7 @@ fn a_dry_run_is_a_clone() {
         request_id: String::new(),
         time_ms: 0,
         idempotency_key: None,
+        only_in_term: None,
         body: CommandBody::Apply(changes("{kind: Plan, name: silver}")),
     });
     assert!(matches!(outcome, Outcome::Accepted(_)));

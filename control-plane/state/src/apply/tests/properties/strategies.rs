@@ -183,6 +183,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         request_id: "r".into(),
         time_ms: START_MS + later,
         idempotency_key: idempotency_key.map(str::to_owned),
+        only_in_term: None,
         body,
     })
 }

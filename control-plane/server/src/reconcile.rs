@@ -1,0 +1,189 @@
+//! What the leader does by itself: reconcilers that compare what is with what should be, and one driver that carries out what
+//! they say.
+//!
+//! A reconciler is a pure function from the state, what is observed beside it and the time to commands. For example, [`Sweep`]
+//! sees a JoinToken that expired two days ago and says that it is to be deleted. It says so again as long as that holds, so a
+//! command that was lost costs a look. The driver runs on every node and acts on the leader only. It has one command under
+//! way at a time. Each command holds in the term of Raft in which it was planned and in no other: what a leader planned before
+//! it was replaced is refused wherever it arrives.
+
+mod refuse_keys;
+mod sweep;
+
+use std::{sync::Arc, time::Duration};
+
+use hanse_api::Clock;
+use hanse_identity::KeyDigest;
+use hanse_process::Shutdown;
+use hanse_state::{Command, CommandBody, Outcome, Problem, ProblemName, State, port::Replicated};
+use hanse_topology::Identity;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error, info, warn};
+
+pub(crate) use self::{refuse_keys::RefuseKeys, sweep::Sweep};
+
+/// How often the leader looks: as often as agents' reports are gathered, which is what changes without a command.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How many commands of one reconciler are carried out between two looks: the others come after a new look, so that nothing is done
+/// that has become wrong meanwhile.
+const COMMANDS_A_LOOK: usize = 16;
+
+/// What is known beside the state.
+pub(crate) trait Observed: Send + Sync + 'static {
+    /// The keys that a gateway was reported with.
+    fn gateway_keys(&self, gateway: &Identity) -> Vec<KeyDigest>;
+}
+
+/// Says what is to be done.
+pub(crate) trait Reconciler: Send + Sync + 'static {
+    /// Its name, in metrics and as the actor of its commands.
+    fn name(&self) -> &'static str;
+
+    /// What is to be done now, most urgent first. Nothing else may be asked than the arguments; said again until it is done.
+    fn plan(&self, state: &State, observed: &dyn Observed, now_ms: u64) -> Vec<CommandBody>;
+}
+
+/// Carries out what reconcilers say, where this node leads.
+pub(crate) struct Driver {
+    pub(crate) reconcilers: Vec<Arc<dyn Reconciler>>,
+    pub(crate) replicated: Arc<dyn Replicated>,
+    pub(crate) observed: Arc<dyn Observed>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: ReconcilerMetrics,
+}
+
+impl Driver {
+    /// Until the shutdown.
+    pub(crate) async fn run(self, shutdown: Shutdown) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.wait() => return,
+                _ = ticks.tick() => {}
+            }
+            for reconciler in &self.reconcilers {
+                tokio::select! {
+                    () = shutdown.wait() => return,
+                    () = self.look(reconciler) => {}
+                }
+            }
+        }
+    }
+
+    /// The term in which this node leads.
+    fn led_term(&self) -> Option<u64> {
+        let group = self.replicated.group();
+        (group.leader.as_ref() == Some(&group.this)).then_some(group.term)
+    }
+
+    async fn look(&self, reconciler: &Arc<dyn Reconciler>) {
+        // The term before the state: a plan is never newer than the term it is bound to.
+        let Some(term) = self.led_term() else { return };
+        let labels = ReconcilerLabels { reconciler: reconciler.name() };
+        let Some(plan) = self.plan(reconciler).await else {
+            self.metrics.count(&labels, "panicked");
+            return;
+        };
+        self.metrics.pending.get_or_create(&labels).set(i64::try_from(plan.len()).unwrap_or(i64::MAX));
+        for body in plan.into_iter().take(COMMANDS_A_LOOK) {
+            if !self.carry_out(&labels, term, body).await {
+                return;
+            }
+        }
+    }
+
+    /// On a thread of its own: a plan may look at all of the state, and one that panics ends nothing but itself.
+    async fn plan(&self, reconciler: &Arc<dyn Reconciler>) -> Option<Vec<CommandBody>> {
+        let (planner, observed) = (reconciler.clone(), self.observed.clone());
+        let (state, now_ms) = (self.replicated.current(), self.clock.now_ms());
+        let planned = tokio::task::spawn_blocking(move || planner.plan(&state, &*observed, now_ms)).await;
+        planned
+            .inspect_err(|error| error!(reconciler = reconciler.name(), %error, "a reconciler failed"))
+            .ok()
+    }
+
+    /// Whether the next one may be tried: not when this node has no quorum, or leads no more.
+    async fn carry_out(&self, labels: &ReconcilerLabels, term: u64, body: CommandBody) -> bool {
+        let reconciler = labels.reconciler;
+        let command = Command {
+            actor: reconciler.to_owned(),
+            request_id: reconciler.to_owned(),
+            time_ms: self.clock.now_ms(),
+            idempotency_key: None,
+            only_in_term: Some(term),
+            body,
+        };
+        match self.replicated.propose(command).await {
+            Ok(Outcome::Accepted(accepted)) => {
+                info!(reconciler, revision = accepted.revision, "carried out");
+                self.metrics.count(labels, "accepted");
+                true
+            }
+            // The state or the leader changed since the look: the next look sees it.
+            Ok(Outcome::Rejected(Problem { name: ProblemName::Stale, detail, .. })) => {
+                debug!(reconciler, detail, "overtaken");
+                self.metrics.count(labels, "overtaken");
+                self.led_term() == Some(term)
+            }
+            Ok(Outcome::Rejected(problem)) => {
+                warn!(reconciler, %problem, "refused");
+                self.metrics.count(labels, "refused");
+                true
+            }
+            Err(problem) => {
+                debug!(reconciler, %problem, "has to wait");
+                self.metrics.count(labels, "undecided");
+                false
+            }
+        }
+    }
+}
+
+/// What reconcilers did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReconcilerMetrics {
+    commands: Family<OutcomeLabels, Counter>,
+    pending: Family<ReconcilerLabels, Gauge>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReconcilerLabels {
+    reconciler: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    reconciler: &'static str,
+    outcome: &'static str,
+}
+
+impl ReconcilerMetrics {
+    /// Makes them and adds them to `registry`.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "hanse_reconciler_commands",
+            "Commands of the leader's own reconcilers, by what became of them",
+            metrics.commands.clone(),
+        );
+        registry.register(
+            "hanse_reconciler_pending",
+            "Commands that a reconciler wanted carried out at its last look on this node",
+            metrics.pending.clone(),
+        );
+        metrics
+    }
+
+    fn count(&self, labels: &ReconcilerLabels, outcome: &'static str) {
+        self.commands.get_or_create(&OutcomeLabels { reconciler: labels.reconciler, outcome }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests;

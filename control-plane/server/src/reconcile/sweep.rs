@@ -1,0 +1,52 @@
+//! Sweeps what has served its time: JoinTokens that nobody can use any more, and results of idempotency keys.
+
+use std::time::Duration;
+
+use hanse_state::{Action, Change, CommandBody, Kind, Resource, Spec, State};
+
+use super::{Observed, Reconciler};
+
+/// How long a JoinToken is kept after it expired or was used up: an operator who wonders why a node was not let in finds it.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many JoinTokens go with one command: far below what a command may carry.
+const TOKENS_A_COMMAND: usize = 500;
+
+/// See the module.
+pub(crate) struct Sweep;
+
+impl Reconciler for Sweep {
+    fn name(&self) -> &'static str {
+        "sweep"
+    }
+
+    fn plan(&self, state: &State, _: &dyn Observed, now_ms: u64) -> Vec<CommandBody> {
+        let over: Vec<_> = state
+            .list(Kind::JoinToken, None)
+            .filter(|token| is_over(token, now_ms))
+            .map(|token| Change {
+                key: token.key.clone(),
+                action: Action::Delete { cascade: false },
+                // Made anew or used meanwhile, it stays.
+                if_revision: Some(token.metadata.revision),
+            })
+            .collect();
+        let mut plan: Vec<_> =
+            over.chunks(TOKENS_A_COMMAND).map(|tokens| CommandBody::Apply(tokens.to_vec())).collect();
+        if state.has_stale_results(now_ms) {
+            plan.push(CommandBody::ForgetResults);
+        }
+        plan
+    }
+}
+
+/// Whether nobody has been able to use a token for [`KEPT`].
+fn is_over(token: &Resource, now_ms: u64) -> bool {
+    let Spec::JoinToken(spec) = &token.spec else { return false };
+    let expired_ms = spec.expires_at.saturating_mul(1_000);
+    let ended_ms = match token.metadata.uses >= spec.uses {
+        true => expired_ms.min(token.metadata.updated_at_ms),
+        false => expired_ms,
+    };
+    let kept_ms = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
+    now_ms.saturating_sub(ended_ms) >= kept_ms
+}
