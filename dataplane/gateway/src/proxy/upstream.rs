@@ -38,7 +38,7 @@ use crate::{
 
 /// What is read of an upstream's answer at once, and so about the largest head of one: more than common servers send. A client
 /// that does not take its answer makes the gateway hold some of these.
-const MAX_READ: usize = 24 << 10;
+const MAX_READ: usize = 64 << 10;
 /// Idle connections kept per endpoint and thread: the requests in flight of a busy Api, and not a backend's limit.
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
