@@ -36,9 +36,6 @@ use crate::{
     table::{ConnectProfile, Endpoint},
 };
 
-/// What is read of an upstream's answer at once, and so about the largest head of one: more than common servers send. A client
-/// that does not take its answer makes the gateway hold some of these.
-const MAX_READ: usize = 64 << 10;
 /// Idle connections kept per endpoint and thread: the requests in flight of a busy Api, and not a backend's limit.
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
@@ -282,11 +279,7 @@ impl UpstreamClient {
             true => UpstreamError::ConnectTimeout(error),
             false => UpstreamError::Unreachable(error),
         })?;
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(MAX_READ)
-            .handshake(stream)
-            .await
-            .map_err(UpstreamError::Unsent)?;
+        let (sender, connection) = http1::handshake(stream).await.map_err(UpstreamError::Unsent)?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "upstream connection ended");

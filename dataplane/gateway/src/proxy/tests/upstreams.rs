@@ -228,16 +228,6 @@ async fn an_early_answer_ends_an_upload() {
 }
 
 #[tokio::test]
-async fn the_head_of_an_answer_has_a_bound() {
-    for (octets, status) in [(50 << 10, 200), (400 << 10, 502)] {
-        let head = format!("HTTP/1.1 200 OK\r\nx-long: {}\r\ncontent-length: 0\r\n\r\n", "x".repeat(octets));
-        let (address, _) = script(head.leak().as_bytes(), false).await;
-        let answer = Gateway::serving(api(&[&format!("http://{address}")])).get("GET /a/x").await;
-        assert_eq!(answer.status, status, "{octets}");
-    }
-}
-
-#[tokio::test]
 async fn what_needs_one_connection_too_many_is_told_so_and_no_endpoint_is_blamed() {
     const MOST: usize = 4;
     let (hanging, quick) = (Upstream::start().await, Backend::start().await);
