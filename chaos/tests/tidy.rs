@@ -6,21 +6,23 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Every crate of ours with all those of ours it may depend on. The arrows go one way; whoever adds one argues for it in
 /// docs/ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("hanse-topology", &[]),
     ("hanse-proto", &["hanse-topology"]),
+    ("hanse-management", &["hanse-topology", "hanse-proto"]),
     ("hanse-sync", &["hanse-topology", "hanse-proto"]),
     ("hanse-transport", &["hanse-topology", "hanse-proto"]),
     ("hanse-store", &["hanse-topology", "hanse-proto"]),
     ("hanse-link", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-store"]),
-    ("hanse-state", &["hanse-topology", "hanse-proto"]),
-    ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-transport", "hanse-state"]),
-    ("hanse-api", &["hanse-topology", "hanse-state"]),
+    ("hanse-state", &["hanse-topology", "hanse-proto", "hanse-management"]),
+    ("hanse-raft", &["hanse-topology", "hanse-proto", "hanse-management", "hanse-transport", "hanse-state"]),
+    ("hanse-api", &["hanse-topology", "hanse-management", "hanse-state"]),
     (
         "hanse-server",
         &[
             "hanse-topology",
             "hanse-proto",
+            "hanse-management",
             "hanse-sync",
             "hanse-transport",
             "hanse-link",
@@ -29,14 +31,17 @@ const EDGES: [(&str, &[&str]); 14] = [
             "hanse-api",
         ],
     ),
-    ("hanse-agent", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-link"]),
+    (
+        "hanse-agent",
+        &["hanse-topology", "hanse-proto", "hanse-management", "hanse-sync", "hanse-transport", "hanse-link"],
+    ),
     ("hanse-gateway", &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-transport", "hanse-link"]),
     (
         "hanse",
         &[
             "hanse-topology",
+            "hanse-management",
             "hanse-transport",
-            "hanse-state",
             "hanse-api",
             "hanse-server",
             "hanse-agent",

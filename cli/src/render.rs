@@ -8,7 +8,7 @@ mod yaml;
 mod tests;
 
 use comfy_table::{Table, presets::NOTHING};
-use hanse_state::Kind;
+use hanse_management::Kind;
 use serde_json::{Value, json};
 
 pub(crate) use columns::text_of;

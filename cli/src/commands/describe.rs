@@ -1,6 +1,6 @@
 //! `hanse describe`: one resource and what belongs to it, for people.
 
-use hanse_state::Kind;
+use hanse_management::Kind;
 use serde_json::Value;
 
 use crate::{

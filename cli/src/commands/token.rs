@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hanse_state::{
-    Kind, Spec,
-    spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
+use hanse_management::{
+    Digest, Kind, Spec,
+    kinds::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
 };
 use hanse_topology::Name;
 use hanse_transport::{JoinToken, TrustAnchor};

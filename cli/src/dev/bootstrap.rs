@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
-use hanse_state::{Spec, spec::JoinRole};
+use hanse_management::{Spec, kinds::JoinRole};
 use hanse_transport::TrustAnchor;
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! Which columns a kind's table has.
 
-use hanse_state::Kind;
+use hanse_management::Kind;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 

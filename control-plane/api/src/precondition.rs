@@ -2,7 +2,8 @@
 //!
 //! An ETag is the revision of a resource's last change: `"42"`.
 
-use hanse_state::{Kind, Problem, ProblemName, ResourceKey, Revision, State};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision};
+use hanse_state::State;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::rejection::bad_request;

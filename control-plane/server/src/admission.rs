@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
-use hanse_state::{Kind, Revision, State, port::Replicated};
+use hanse_management::{Kind, Revision};
+use hanse_state::{State, port::Replicated};
 use hanse_topology::{Identity, Role, ScopeId};
 use hanse_transport::{Authority, LiveAuthority, PeerKeys, Shutdown};
 use tokio::sync::watch;
@@ -149,7 +150,8 @@ impl Admission for AgentAdmission {
 mod tests {
     use std::time::Duration;
 
-    use hanse_state::{CommandBody, Lineage, port::RootCertificates, spec::Digest};
+    use hanse_management::Digest;
+    use hanse_state::{CommandBody, Lineage, port::RootCertificates};
     use hanse_topology::Name;
     use hanse_transport::{Rotation, ShutdownTrigger};
 

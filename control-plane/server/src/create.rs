@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
+use hanse_management::Digest;
 use hanse_proto::raft::ControlNode;
-use hanse_state::spec::Digest;
 use hanse_topology::Role;
 use hanse_transport::{Authority, JoinToken, KeyPair, WallClock, chain_of, enrol};
 use rand::Rng;

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
+use hanse_management::{
+    Digest, Kind, Problem, ResourceKey,
+    kinds::{TokenRole, TokenSpec},
+};
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Lineage, Member, Outcome, Problem, ResourceKey, State,
+    Action, Change, Command, CommandBody, Lineage, Member, Outcome, State,
     port::{Consistency, Replicated},
-    spec::{Digest, TokenRole, TokenSpec},
 };
 use hanse_topology::{Identity, Labels, Name};
 use hanse_transport::{Authority, KeyDigest, Shutdown, backoff::Backoff, key_digest};
@@ -110,8 +113,8 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
         group.bootstrap().await?;
     }
     let damaged = |what: &str| {
-        Error::Bootstrap(hanse_state::Problem::new(
-            hanse_state::ProblemName::Internal,
+        Error::Bootstrap(hanse_management::Problem::new(
+            hanse_management::ProblemName::Internal,
             format!("bootstrap.json: {what}"),
         ))
     };

@@ -9,17 +9,17 @@ use std::{
 };
 
 use hanse_link::{Replica, Replicas};
+use hanse_management::Revision;
 use hanse_state::{
-    Lineage, Revision, State,
+    Lineage, State,
     port::{BoxFuture, Projected, Replicated, ScopeEffect},
     projection::{self, Between, Projection, ScopeChange},
 };
 use hanse_topology::Position;
 use hanse_transport::Shutdown;
+use restored::Restored;
 use tokio::sync::watch;
 use tracing::{debug, error};
-
-use restored::Restored;
 
 /// How many projection steps are remembered for callers that ask what their write did. Callers ask within
 /// milliseconds; a thousand steps are seconds at full write load.

@@ -33,9 +33,11 @@ pub use naive::from_scratch;
 pub use preview::preview;
 pub use source::{Source, last_change, source};
 
-use crate::{Revision, State, port::ScopeEffect};
+use hanse_management::Revision;
 use presence::{Index, Side};
 use step::Step;
+
+use crate::{State, port::ScopeEffect};
 
 /// The version of the function from state to bytes. Two nodes of one version give the same bytes for the same state.
 pub const VERSION: u32 = 1;

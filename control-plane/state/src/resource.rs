@@ -9,7 +9,7 @@ use hanse_topology::Labels;
 use imbl::OrdSet;
 pub(crate) use json::rfc3339;
 
-use crate::{ResourceKey, Revision, Spec};
+use hanse_management::{ResourceKey, Revision, Spec};
 
 /// A management resource with what the server knows about it.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,12 +8,11 @@ mod reference;
 
 use std::sync::Arc;
 
+use hanse_management::{ResourceKey, Revision};
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{
-    JournalEntry, Member, Resource, ResourceKey, Revision, Revocation, apply::IdempotentResults, root::Roots,
-};
+use crate::{JournalEntry, Member, Resource, Revocation, apply::IdempotentResults, root::Roots};
 
 pub(crate) use claims::{Claim, claims_of};
 pub(crate) use reference::{Hold, Reference, each_reference};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hanse_state::{
+use hanse_management::{
     Kind, ProblemName,
-    spec::{
+    kinds::{
         ApiRevisionSpec, ApiSpec, ApplicationSpec, BindingSpec, CredentialSpec, EnvironmentSpec,
         JoinTokenSpec, OrganizationSpec, PlanSpec, PolicySpec, RegionSpec, SubscriptionSpec, TokenSpec,
         UpstreamSpec,

@@ -7,8 +7,9 @@ use std::{
     sync::Arc,
 };
 
+use hanse_management::ProblemName;
 use hanse_proto::raft::{self, ControlNode, raft_server};
-use hanse_state::{Command, CommandBody, Lineage, ProblemName, port::Replicated};
+use hanse_state::{Command, CommandBody, Lineage, port::Replicated};
 use hanse_topology::Role;
 use hanse_transport::{Authority, ClientTls, Expect, client_tls, install_crypto_provider};
 use openraft::{

@@ -8,14 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_management::{
+    Digest, Kind, Problem, ResourceKey, Revision,
+    kinds::{JoinRole, JoinTokenSpec, OrganizationSpec},
+};
 use hanse_proto::raft::{ControlNode, ReportsResponse};
 use hanse_raft::{Compaction, RaftGroup, RaftOptions, Timing};
 use hanse_state::{
-    Accepted, Action, Change, Command, CommandBody, Incumbent, Kind, Lineage, Outcome, Problem, ResourceKey,
-    Revision, SeatAsked, State,
+    Accepted, Action, Change, Command, CommandBody, Incumbent, Lineage, Outcome, SeatAsked, State,
     port::{Consistency, Replicated},
     server_identity,
-    spec::{Digest, JoinRole, JoinTokenSpec, OrganizationSpec},
 };
 use hanse_topology::{Identity, Name, Role};
 use hanse_transport::{

@@ -2,8 +2,9 @@
 
 use std::time::UNIX_EPOCH;
 
+use hanse_management::{Problem, ProblemName};
 use hanse_state::{
-    Problem, ProblemName, RootCertificate, RootKey,
+    RootCertificate, RootKey,
     port::{RootCertificates, RootFacts},
 };
 use hanse_transport::{EndorsedRoot, LiveAuthority, Rotation, TrustAnchor, telemetry};

@@ -5,18 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use hanse_proto::runtime::{self, resource::Kind as Runtime};
-use hanse_topology::{Exposure, Name, ScopeId};
-use prost::Message as _;
-
-use crate::{
+use hanse_management::{
     ResourceKey,
-    spec::{
+    kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, CredentialSpec, EjectionSpec, EnvironmentSpec,
         HeaderRulesSpec, HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PlanSpec, PolicySpec,
         RetryOn, RetrySpec, SecuritySpec, SubscriptionSpec, UpstreamSpec,
     },
 };
+use hanse_proto::runtime::{self, resource::Kind as Runtime};
+use hanse_topology::{Exposure, Name, ScopeId};
+use prost::Message as _;
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.

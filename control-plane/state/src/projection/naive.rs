@@ -6,13 +6,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef},
+};
 use hanse_topology::{Name, ScopeId};
 
 use super::encode;
-use crate::{
-    Kind, Resource, ResourceKey, Spec, State,
-    spec::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef},
-};
+use crate::{Resource, State};
 
 /// Every scope with all its keys and bytes, by plain loops over the whole state.
 pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
+use hanse_management::{Kind, ResourceKey};
 use hanse_topology::{Name, ScopeId};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     step::Step,
     unit::{self, Anchor, Unit},
 };
-use crate::{Kind, ResourceKey, State, port::ScopeEffect};
+use crate::{State, port::ScopeEffect};
 
 /// What going from `before` to `after` does to each scope it touches, ordered by scope; scopes that stay the same are
 /// not named. `after` is `before` with commands applied.

@@ -1,8 +1,9 @@
 //! From a runtime resource's key back to what it was made from.
 
+use hanse_management::{Kind, ResourceKey, Revision, Spec};
 use hanse_topology::Name;
 
-use crate::{Kind, ResourceKey, Revision, Spec, State};
+use crate::State;
 
 /// The management resource a runtime resource was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

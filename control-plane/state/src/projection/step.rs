@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_management::{Kind, ResourceKey};
 use hanse_topology::ScopeId;
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     presence::{Placement, Present, Side},
     unit::{self, Anchor, Unit},
 };
-use crate::{Kind, ResourceKey, State};
+use crate::State;
 
 /// What may differ between two states.
 pub(super) struct Step<'a> {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, BindingSpec, EnvironmentSpec, Lifecycle},
+};
 use hanse_topology::{Name, ScopeId};
 
 use super::encode;
-use crate::{
-    Kind, ResourceKey, Spec, State,
-    spec::{ApiRevisionSpec, BindingSpec, EnvironmentSpec, Lifecycle},
-};
+use crate::State;
 
 /// What yields one runtime resource: the same key in every scope it is present in, and no other unit yields it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,10 +1,10 @@
 //! A resource as people see it.
 
+use hanse_management::Kind;
 use serde_json::{Map, Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::Resource;
-use crate::{Kind, Spec, spec::Digest};
 
 /// The identities that are shown of those that used a JoinToken: a page of a table; `uses` says how many there are.
 const SHOWN_USERS: usize = 64;
@@ -62,48 +62,6 @@ impl Resource {
             | Kind::Subscription
             | Kind::Credential
             | Kind::Token => None,
-        }
-    }
-}
-
-impl Spec {
-    /// The digest of a secret, where the kind has one.
-    pub(crate) fn digest(&self) -> Option<&Digest> {
-        match self {
-            Self::Credential(spec) => Some(&spec.digest),
-            Self::Token(spec) => Some(&spec.digest),
-            Self::JoinToken(spec) => Some(&spec.digest),
-            Self::Organization(_)
-            | Self::Region(_)
-            | Self::Environment(_)
-            | Self::Policy(_)
-            | Self::Upstream(_)
-            | Self::Api(_)
-            | Self::ApiRevision(_)
-            | Self::Binding(_)
-            | Self::Plan(_)
-            | Self::Application(_)
-            | Self::Subscription(_) => None,
-        }
-    }
-
-    /// The same, to be written.
-    pub(crate) fn digest_mut(&mut self) -> Option<&mut Digest> {
-        match self {
-            Self::Credential(spec) => Some(&mut spec.digest),
-            Self::Token(spec) => Some(&mut spec.digest),
-            Self::JoinToken(spec) => Some(&mut spec.digest),
-            Self::Organization(_)
-            | Self::Region(_)
-            | Self::Environment(_)
-            | Self::Policy(_)
-            | Self::Upstream(_)
-            | Self::Api(_)
-            | Self::ApiRevision(_)
-            | Self::Binding(_)
-            | Self::Plan(_)
-            | Self::Application(_)
-            | Self::Subscription(_) => None,
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use hanse_management::{
+    Digest, Spec,
+    kinds::{ApiRevisionSpec, ApiSpec, Lifecycle},
+};
 use hanse_topology::Name;
 
 use super::{State, query::as_binding};
-use crate::{
-    Resource, Spec,
-    spec::{ApiRevisionSpec, ApiSpec, Digest, Lifecycle},
-};
+use crate::Resource;
 
 /// Something that only one resource may have; where it belongs to a Binding, only one per region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

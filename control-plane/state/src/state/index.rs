@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use hanse_management::{ResourceKey, Spec};
+
 use super::{State, claims_of, each_reference};
-use crate::{Member, Resource, ResourceKey, Spec};
+use crate::{Member, Resource};
 
 impl State {
     /// Stores a resource in place of what was there.

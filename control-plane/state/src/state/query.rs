@@ -2,13 +2,16 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use hanse_management::{
+    Digest, Kind, ResourceKey, Revision, Spec,
+    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec, RevisionRef},
+};
 use hanse_topology::Name;
 
 use super::{Claim, Lineage, State};
 use crate::{
-    Kind, Member, Resource, ResourceKey, Revision, Revocation, Root, RootKey, Spec,
+    Member, Resource, Revocation, Root, RootKey,
     member::{Place, place_of},
-    spec::{ApiRevisionSpec, ApiSpec, BindingSpec, Digest, EnvironmentSpec, RevisionRef},
 };
 
 impl State {

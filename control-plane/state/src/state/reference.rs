@@ -2,12 +2,13 @@
 
 use std::fmt;
 
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, RevisionRef},
+};
 use hanse_topology::Name;
 
-use crate::{
-    Kind, Resource, ResourceKey, Spec,
-    spec::{ApiRevisionSpec, RevisionRef},
-};
+use crate::Resource;
 
 /// One reference from a resource to another.
 #[derive(Debug, Clone, PartialEq, Eq)]

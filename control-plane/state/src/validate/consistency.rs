@@ -2,12 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use hanse_management::{
+    Kind, Problem, ProblemName, ResourceKey, Spec,
+    kinds::{BindingSpec, RevisionRef, TokenRole, UpstreamSpec},
+};
 use hanse_topology::Name;
 
 use super::Verdict;
 use crate::{
-    Kind, Problem, ProblemName, Resource, ResourceKey, Spec, State,
-    spec::{BindingSpec, RevisionRef, TokenRole, UpstreamSpec},
+    Resource, State,
     state::{Claim, claims_of},
 };
 

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use hanse_management::{Kind, ResourceKey, kinds::OrganizationSpec};
 use hanse_proto::raft::ReportsResponse;
-use hanse_state::{Action, Change, Kind, ResourceKey, spec::OrganizationSpec};
+use hanse_state::{Action, Change};
 use hanse_topology::Identity;
 use hanse_transport::{
     Alpn, Bounds, Clients, Listener, ListenerMetrics, LiveCredentials, ShutdownTrigger, server_tls,

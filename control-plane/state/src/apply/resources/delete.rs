@@ -1,10 +1,11 @@
 //! Deletes: nothing that is referred to goes, unless what refers to it goes too.
 
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, check};
+
 use crate::{
-    Action, Change, ChangeResult, Kind, Problem, ProblemName, ResourceKey,
+    Action, Change, ChangeResult,
     apply::resources::Draft,
     state::{Hold, Reference, each_reference},
-    validate::check_writable,
 };
 
 /// How many referrers a refusal names.
@@ -14,7 +15,7 @@ const NAMED_REFERRERS: usize = 5;
 pub(super) fn run(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Problem> {
     for change in changes {
         if let Action::Delete { cascade } = change.action {
-            check_writable(&change.key)?;
+            check::check_writable(&change.key)?;
             take(draft, &change.key, cascade)?;
         }
     }

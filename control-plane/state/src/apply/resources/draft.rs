@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hanse_management::{Problem, ProblemName, ResourceKey, Revision, Spec, check};
 use hanse_topology::Labels;
 
-use super::{Effects, validate};
-use crate::{ChangeResult, Metadata, Problem, ProblemName, Resource, ResourceKey, Revision, Spec, State};
+use super::Effects;
+use crate::{ChangeResult, Metadata, Resource, State};
 
 /// The state after a command, while it is made.
 pub(super) struct Draft<'a> {
@@ -46,7 +47,7 @@ impl<'a> Draft<'a> {
         labels: &Labels,
         spec: &Spec,
     ) -> Result<(), Problem> {
-        validate::check_kind(key, spec)?;
+        check::check_kind(key, spec)?;
         self.asked.insert(key.clone());
         let present = self.before.get(key);
         let spec = with_whole_digest(key, spec, present.map(|present| &present.spec))?;
@@ -57,7 +58,7 @@ impl<'a> Draft<'a> {
             self.tell(order, key, ChangeResult::UNCHANGED, present.metadata.revision);
             return Ok(());
         }
-        validate::check(key, labels, &spec, self.next.time_ms)?;
+        check::check(key, labels, &spec, self.next.time_ms)?;
         let now_ms = self.next.time_ms;
         let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
         let mut metadata = present.map_or(fresh, |present| present.metadata.clone());

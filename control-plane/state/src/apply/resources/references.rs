@@ -1,7 +1,9 @@
 //! Every reference of what was put must lead somewhere.
 
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey};
+
 use super::Draft;
-use crate::{Kind, Problem, ProblemName, Resource, ResourceKey, state::each_reference};
+use crate::{Resource, state::each_reference};
 
 /// Checks the references of every resource put, by the state after all changes.
 pub(super) fn check(draft: &Draft<'_>) -> Result<(), Problem> {

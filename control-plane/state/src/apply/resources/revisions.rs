@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hanse_management::{
+    Kind, Problem, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, ApiSpec},
+};
 use hanse_topology::Name;
 
 use super::Draft;
-use crate::{
-    Kind, Problem, Resource, ResourceKey, Spec, State,
-    spec::{ApiRevisionSpec, ApiSpec},
-    validate::limits,
-};
+use crate::{Resource, State, validate::limits};
 
 /// How many revisions of an Api are kept, those that Bindings name not counted out: months of daily changes.
 pub(crate) const MAX_REVISIONS_PER_API: usize = 100;

@@ -1,9 +1,13 @@
 //! Puts, preconditions, what a command tells.
 
+use hanse_management::{
+    Digest, Kind, ProblemName, Spec,
+    kinds::{ApplicationSpec, OrganizationSpec},
+};
+
 use crate::{
-    Action, Change, ChangeResult, CommandBody, Kind, Lineage, Outcome, ProblemName, Spec,
+    Action, Change, ChangeResult, CommandBody, Lineage, Outcome,
     fixture::{START_MS, World, changes, key, name, told},
-    spec::{ApplicationSpec, Digest, OrganizationSpec},
 };
 
 #[test]
@@ -276,8 +280,8 @@ fn a_shortened_digest_means_the_present_one() {
     let mut world = World::with_orders();
     let shown = world.get("Credential shop-key").to_json();
     assert_eq!(shown["spec"]["digest"], "sha256:11111111…");
-    let again = crate::manifest::from_json(&shown, &name("default")).unwrap();
-    let accepted = world.change(vec![again.into_change()]).unwrap();
+    let again = hanse_management::manifest::from_json(&shown, &name("default")).unwrap();
+    let accepted = world.change(vec![again.into()]).unwrap();
     assert_eq!(accepted.changes[0].action, ChangeResult::UNCHANGED);
 
     // With another field changed, too.

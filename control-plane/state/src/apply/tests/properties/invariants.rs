@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    ChangeResult, Kind, Outcome, Resource, ResourceKey, Spec, State,
-    spec::{ApiSpec, Lifecycle},
-    state::each_reference,
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiSpec, Lifecycle},
 };
+
+use crate::{ChangeResult, Outcome, Resource, State, state::each_reference};
 
 /// Of one command.
 pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hanse_topology::Name;
 
 use super::{Verdict, header, host, invalid, path, tenancy::check_distinct, text};
-use crate::spec::{ApiKeySpec, ApiSpec, OperationSpec};
+use crate::kinds::{ApiKeySpec, ApiSpec, OperationSpec};
 
 /// The longest name of an Api: `NAME-rNUMBER` names its revisions, and a name has 63 bytes.
 pub(crate) const MAX_API_NAME_BYTES: usize = 52;

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Verdict, invalid, text};
-use crate::spec::{Duration, EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec};
+use crate::{
+    Duration,
+    kinds::{EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec},
+};
 
 /// The longest path of a check: a line.
 const MAX_PATH_BYTES: usize = 256;

@@ -1,7 +1,7 @@
 //! JoinToken.
 
 use super::{Verdict, invalid, tenancy::check_distinct};
-use crate::spec::{JoinRole, JoinTokenSpec};
+use crate::kinds::{JoinRole, JoinTokenSpec};
 
 /// The longest time a join token may be good for: long enough to ship machines, short enough to be forgotten safely.
 const MAX_LIFETIME_SECONDS: u64 = 30 * 24 * 60 * 60;

@@ -1,7 +1,7 @@
 //! Policy.
 
 use super::{Verdict, cors, header};
-use crate::spec::PolicySpec;
+use crate::kinds::PolicySpec;
 
 pub(super) fn check(spec: &PolicySpec) -> Verdict {
     if let Some(headers) = &spec.headers {

@@ -1,7 +1,7 @@
 //! Free text for people, and spans of time.
 
 use super::{Verdict, invalid};
-use crate::spec::Duration;
+use crate::Duration;
 
 /// The longest free text: a line.
 const MAX_TEXT_BYTES: usize = 256;

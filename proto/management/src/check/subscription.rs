@@ -1,7 +1,7 @@
 //! Plan and Application.
 
 use super::{Verdict, invalid, text};
-use crate::spec::{ApplicationSpec, PlanSpec};
+use crate::kinds::{ApplicationSpec, PlanSpec};
 
 /// The greatest number of requests in a rate: a billion per second is no limit any more, and products with times in
 /// nanoseconds stay inside 64 bits.

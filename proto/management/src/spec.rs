@@ -1,35 +1,10 @@
-//! What operators write: one struct per kind, read from JSON or YAML, unknown fields refused.
-//!
-//! These structs are the only schema of management resources: REST, manifests and the replicated state all carry their
-//! JSON form.
-
-mod access;
-mod api;
-mod binding;
-mod digest;
-mod duration;
-mod health;
-mod policy;
-mod subscription;
-mod tenancy;
-mod upstream;
+//! A spec of any kind, and its JSON form.
 
 use std::{fmt, io};
 
 use serde::{Deserializer, Serialize, de::DeserializeOwned};
 
-pub use access::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec};
-pub use api::{ApiKeySpec, ApiRevisionSpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
-pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
-pub use digest::Digest;
-pub use duration::Duration;
-pub use health::{EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec};
-pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
-pub use subscription::{ApplicationSpec, CredentialSpec, Period, PlanSpec, RateSpec, SubscriptionSpec};
-pub use tenancy::{EnvironmentSpec, ListenerProtocol, OrganizationSpec, RegionSpec, StaleCredentials};
-pub use upstream::{EndpointSpec, UpstreamSpec, UpstreamTlsSpec};
-
-use crate::{Kind, Problem, ProblemName};
+use crate::{Digest, Kind, Problem, ProblemName, kinds::*};
 
 macro_rules! specs {
     ($($kind:ident($spec:ty)),* $(,)?) => {
@@ -100,6 +75,48 @@ specs! {
     Credential(CredentialSpec),
     Token(TokenSpec),
     JoinToken(JoinTokenSpec),
+}
+
+impl Spec {
+    /// The digest of a secret, where the kind has one.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Credential(spec) => Some(&spec.digest),
+            Self::Token(spec) => Some(&spec.digest),
+            Self::JoinToken(spec) => Some(&spec.digest),
+            Self::Organization(_)
+            | Self::Region(_)
+            | Self::Environment(_)
+            | Self::Policy(_)
+            | Self::Upstream(_)
+            | Self::Api(_)
+            | Self::ApiRevision(_)
+            | Self::Binding(_)
+            | Self::Plan(_)
+            | Self::Application(_)
+            | Self::Subscription(_) => None,
+        }
+    }
+
+    /// The same, to be written.
+    pub fn digest_mut(&mut self) -> Option<&mut Digest> {
+        match self {
+            Self::Credential(spec) => Some(&mut spec.digest),
+            Self::Token(spec) => Some(&mut spec.digest),
+            Self::JoinToken(spec) => Some(&mut spec.digest),
+            Self::Organization(_)
+            | Self::Region(_)
+            | Self::Environment(_)
+            | Self::Policy(_)
+            | Self::Upstream(_)
+            | Self::Api(_)
+            | Self::ApiRevision(_)
+            | Self::Binding(_)
+            | Self::Plan(_)
+            | Self::Application(_)
+            | Self::Subscription(_) => None,
+        }
+    }
 }
 
 fn read<'de, T: DeserializeOwned, D: Deserializer<'de>>(json: D) -> Result<T, Problem>

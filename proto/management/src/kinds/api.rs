@@ -6,8 +6,8 @@ use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Duration, PolicySpec, UpstreamSpec};
-use crate::{Kind, ResourceKey};
+use super::{PolicySpec, UpstreamSpec};
+use crate::{Duration, Kind, ResourceKey};
 
 /// An API: what is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

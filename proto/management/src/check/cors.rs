@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::{Verdict, header, invalid};
-use crate::spec::CorsSpec;
+use crate::kinds::CorsSpec;
 
 /// The longest time a preflight may be remembered: browsers cut off at a day or less.
 const MAX_AGE_SECONDS: u64 = 86_400;

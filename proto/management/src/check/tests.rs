@@ -2,7 +2,7 @@
 
 use crate::{
     Problem,
-    validate::{host, path},
+    check::{host, path},
 };
 
 #[track_caller]

@@ -1,7 +1,7 @@
 //! What a Binding must be like by itself; the rest is in `consistency`.
 
 use super::{Verdict, tenancy::check_distinct};
-use crate::{Problem, ProblemName, spec::BindingSpec};
+use crate::{Problem, ProblemName, kinds::BindingSpec};
 
 pub(super) fn check(spec: &BindingSpec) -> Verdict {
     check_distinct("regions.names", &spec.regions.names)?;

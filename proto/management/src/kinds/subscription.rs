@@ -4,7 +4,7 @@ use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Digest;
+use crate::Digest;
 
 /// A quality of service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

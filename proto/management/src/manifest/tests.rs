@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Kind, ProblemName, spec::RevisionRef};
+use crate::{Kind, ProblemName, kinds::RevisionRef};
 
 fn own() -> Name {
     Name::new("default").unwrap()

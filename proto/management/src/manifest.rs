@@ -17,7 +17,7 @@ use hanse_topology::{Labels, Name};
 use serde_json::Value;
 
 use self::document::{Document, Items};
-use crate::{Action, Change, Problem, ResourceKey, Revision, Spec};
+use crate::{Problem, ResourceKey, Revision, Spec};
 
 /// The largest manifest, in bytes: the limit of a request's body.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
@@ -36,14 +36,6 @@ pub struct Manifest {
     pub spec: Spec,
     /// The revision it must be at; 0: it must not exist yet.
     pub revision: Option<Revision>,
-}
-
-impl Manifest {
-    /// The change that makes it so.
-    pub fn into_change(self) -> Change {
-        let Self { key, labels, spec, revision } = self;
-        Change { key, action: Action::Put { labels, spec }, if_revision: revision }
-    }
 }
 
 /// Reads YAML documents; empty ones are skipped. Resources that name no organization belong to `default_organization`.

@@ -4,7 +4,7 @@ use hanse_topology::{Exposure, Location, Name, Provider};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use super::Duration;
+use crate::Duration;
 
 /// A tenant: a department or line of business.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

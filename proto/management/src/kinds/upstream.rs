@@ -4,7 +4,8 @@ use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Duration, EjectionSpec, HealthCheckSpec, RetrySpec};
+use super::{EjectionSpec, HealthCheckSpec, RetrySpec};
+use crate::Duration;
 
 /// Endpoints of one service and how to talk to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{Verdict, invalid};
-use crate::spec::HeaderRulesSpec;
+use crate::kinds::HeaderRulesSpec;
 
 /// Fields that say how a message is framed or to whom it goes: the gateway's own business.
 const GATEWAYS_OWN: [&str; 9] = [

@@ -4,7 +4,7 @@ use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Digest;
+use crate::Digest;
 
 /// An operator's bearer token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use url::Url;
 
 use super::{Verdict, health, host, invalid, text};
-use crate::spec::{UpstreamSpec, UpstreamTlsSpec};
+use crate::kinds::{UpstreamSpec, UpstreamTlsSpec};
 
 /// How many endpoints one Upstream may have: what a gateway's round robin walks.
 const MAX_ENDPOINTS: usize = 1000;

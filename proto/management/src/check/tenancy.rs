@@ -6,8 +6,8 @@ use hanse_topology::Name;
 
 use super::{Verdict, host, invalid, text};
 use crate::{
-    Problem, ProblemName,
-    spec::{Duration, EnvironmentSpec, OrganizationSpec, RegionSpec, StaleCredentials},
+    Duration, Problem, ProblemName,
+    kinds::{EnvironmentSpec, OrganizationSpec, RegionSpec, StaleCredentials},
 };
 
 /// What stands in the region's place in the identities of control nodes.
