@@ -1,33 +1,28 @@
 //! What a resource must be like by itself to be accepted: each rule names the field and what to do.
 
-mod access;
-mod api;
-mod binding;
-mod cors;
-mod header;
-mod health;
-mod host;
+pub(crate) mod header;
+pub(crate) mod host;
 mod limits;
-mod path;
-mod policy;
-mod subscription;
-mod tenancy;
-mod text;
-mod upstream;
+pub(crate) mod path;
+pub(crate) mod text;
 
 pub use limits::MAX_RESOURCE_BYTES;
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use hanse_topology::Labels;
 
 use crate::{Problem, ProblemName, ResourceKey, Spec};
 
 /// A rule's verdict. The problem's field is a path that starts with `spec`.
-type Verdict = Result<(), Problem>;
+pub type Verdict = Result<(), Problem>;
 
 /// A value that a rule does not allow, below `spec`.
-fn invalid(field: impl fmt::Display, detail: impl Into<String>, remedy: impl Into<String>) -> Problem {
+pub(crate) fn invalid(
+    field: impl fmt::Display,
+    detail: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Problem {
     Problem::new(ProblemName::Invalid, detail).at(format!("spec.{field}")).remedy(remedy)
 }
 
@@ -69,24 +64,22 @@ pub fn check(key: &ResourceKey, labels: &Labels, spec: &Spec, now_ms: u64) -> Ve
             Problem::new(ProblemName::Invalid, error.to_string()).at("labels").remedy("change the label")
         })
         .and_then(|()| limits::check_resource(spec))
-        .and_then(|()| match spec {
-            Spec::Organization(spec) => tenancy::check_organization(spec),
-            Spec::Region(spec) => tenancy::check_region(&key.name, spec),
-            Spec::Environment(spec) => tenancy::check_environment(spec),
-            Spec::Policy(spec) => policy::check(spec),
-            Spec::Upstream(spec) => upstream::check(spec),
-            Spec::Api(spec) => api::check(&key.name, spec),
-            Spec::ApiRevision(_) => Ok(()),
-            Spec::Binding(spec) => binding::check(spec),
-            Spec::Plan(spec) => subscription::check_plan(spec),
-            Spec::Application(spec) => subscription::check_application(spec),
-            Spec::Subscription(_) | Spec::Credential(_) | Spec::Token(_) => Ok(()),
-            Spec::JoinToken(spec) => access::check_join_token(spec, now_ms),
-        })
+        .and_then(|()| spec.check(&key.name, now_ms))
         .map_err(|mut problem| {
             problem.field = format!("{key}: {}", problem.field);
             problem
         })
+}
+
+/// No item of a list may come twice.
+pub(crate) fn check_distinct<T: Ord + fmt::Debug>(field: &str, items: &[T]) -> Verdict {
+    let mut seen = BTreeSet::new();
+    match items.iter().enumerate().find(|(_, item)| !seen.insert(*item)) {
+        None => Ok(()),
+        Some((at, item)) => {
+            Err(invalid(format_args!("{field}[{at}]"), format!("{item:?} is there already"), "name it once"))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,212 +1,200 @@
-//! The kinds of management resources and how they are spelled.
-
-use std::{fmt, str::FromStr};
+//! What a kind of management resource has to say, and the macro that makes the table of all kinds.
 
 use hanse_topology::Name;
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use utoipa::ToSchema;
 
-/// A kind of management resource. The order is the order of dependency: what is referred to comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// A tenant; owns everything below that is not global.
-    Organization,
-    /// A place with data planes (global).
-    Region,
-    /// A deployment target (global).
-    Environment,
-    /// Reusable mediation.
-    Policy,
-    /// Reusable endpoints.
-    Upstream,
-    /// An API.
-    Api,
-    /// An immutable copy of an Api with what it refers to; written by the server only.
-    ApiRevision,
-    /// ApiRevision → Environment.
-    Binding,
-    /// A quality of service.
-    Plan,
-    /// Who calls.
-    Application,
-    /// Application × Api × Plan.
-    Subscription,
-    /// An API key's digest.
-    Credential,
-    /// An operator's access to the API (global).
-    Token,
-    /// Leave to join the federation (global).
-    JoinToken,
-}
+use crate::{Claim, Digest, Refer, ResourceKey, check::Verdict, kinds::ApiSpec};
 
-/// A word that names no kind.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a kind; kinds are {all}", all = Kind::ALL.map(|kind| kind.as_str()).join(", "))]
-pub struct UnknownKind(pub String);
-
-impl Kind {
-    /// Every kind, in order of dependency.
-    pub const ALL: [Kind; 14] = [
-        Kind::Organization,
-        Kind::Region,
-        Kind::Environment,
-        Kind::Policy,
-        Kind::Upstream,
-        Kind::Api,
-        Kind::ApiRevision,
-        Kind::Binding,
-        Kind::Plan,
-        Kind::Application,
-        Kind::Subscription,
-        Kind::Credential,
-        Kind::Token,
-        Kind::JoinToken,
-    ];
-
-    /// As in a manifest's `kind`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Kind::Organization => "Organization",
-            Kind::Region => "Region",
-            Kind::Environment => "Environment",
-            Kind::Policy => "Policy",
-            Kind::Upstream => "Upstream",
-            Kind::Api => "Api",
-            Kind::ApiRevision => "ApiRevision",
-            Kind::Binding => "Binding",
-            Kind::Plan => "Plan",
-            Kind::Application => "Application",
-            Kind::Subscription => "Subscription",
-            Kind::Credential => "Credential",
-            Kind::Token => "Token",
-            Kind::JoinToken => "JoinToken",
-        }
-    }
-
+/// A kind of management resource, implemented by its spec in the kind's own file under `kinds/`.
+///
+/// Every item but [`PLURAL`](Self::PLURAL) has a default: a kind that has nothing to say says nothing.
+pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToSchema {
     /// As in URLs: lower-case plural with hyphens.
-    pub const fn plural(self) -> &'static str {
-        match self {
-            Kind::Organization => "organizations",
-            Kind::Region => "regions",
-            Kind::Environment => "environments",
-            Kind::Policy => "policies",
-            Kind::Upstream => "upstreams",
-            Kind::Api => "apis",
-            Kind::ApiRevision => "api-revisions",
-            Kind::Binding => "bindings",
-            Kind::Plan => "plans",
-            Kind::Application => "applications",
-            Kind::Subscription => "subscriptions",
-            Kind::Credential => "credentials",
-            Kind::Token => "tokens",
-            Kind::JoinToken => "join-tokens",
-        }
-    }
-
+    const PLURAL: &'static str;
     /// Whether resources of this kind belong to no organization.
-    pub const fn is_global(self) -> bool {
-        match self {
-            Kind::Organization | Kind::Region | Kind::Environment | Kind::Token | Kind::JoinToken => true,
-            Kind::Policy
-            | Kind::Upstream
-            | Kind::Api
-            | Kind::ApiRevision
-            | Kind::Binding
-            | Kind::Plan
-            | Kind::Application
-            | Kind::Subscription
-            | Kind::Credential => false,
+    const GLOBAL: bool = false;
+    /// Whether operators may write it.
+    const WRITABLE: bool = true;
+    /// Whether the status changes only together with the resource's revision, which is its ETag.
+    const ETAG_COVERS_STATUS: bool = true;
+
+    /// Checks what can be judged without looking at other resources. `now_ms` is the command's time.
+    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+        Ok(())
+    }
+
+    /// Names every resource that this one refers to, in the order of its fields.
+    fn references(&self, _refer: &mut Refer<'_>) {}
+
+    /// What only one resource may have. `served` is what a Binding serves: the only thing that a claim depends on beside the
+    /// resource itself, and known to the state alone.
+    fn claims(&self, _key: &ResourceKey, _served: Option<&ApiSpec>) -> Vec<Claim> {
+        Vec::new()
+    }
+
+    /// The digest of its secret, in the field `digest`: shown shortened only.
+    fn secret(&self) -> Option<&Digest> {
+        None
+    }
+
+    /// The same, to be written.
+    fn secret_mut(&mut self) -> Option<&mut Digest> {
+        None
+    }
+
+    /// What is shown beside the spec.
+    fn status(&self, _known: &Known<'_>) -> Option<Value> {
+        None
+    }
+}
+
+/// What the server knows of a resource beside its spec.
+#[derive(Debug, Clone, Default)]
+pub struct Known<'a> {
+    /// How often its secret was used.
+    pub uses: u64,
+    /// The first [`Known::USERS`] identities that used it.
+    pub used_by: Vec<&'a str>,
+    /// The number of the latest revision made of it.
+    pub latest_revision: u64,
+}
+
+impl Known<'_> {
+    /// How many of those who used a secret are shown: a page of a table; `uses` says how many there are.
+    pub const USERS: usize = 64;
+}
+
+/// Makes [`Kind`](crate::Kind) and [`Spec`](crate::Spec) from the table of kinds, in order of dependency: what is referred to
+/// comes first.
+macro_rules! kinds {
+    ($($kind:ident($spec:ident)),* $(,)?) => {
+        /// A kind of management resource. The order is the order of dependency: what is referred to comes first.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum Kind {
+            $(
+                #[doc = concat!("Says [`", stringify!($spec), "`].")]
+                $kind,
+            )*
         }
-    }
 
-    /// Whether operators may write this kind.
-    pub const fn is_writable(self) -> bool {
-        !matches!(self, Kind::ApiRevision)
-    }
+        impl Kind {
+            /// Every kind, in order of dependency.
+            pub const ALL: [Kind; [$(stringify!($kind)),*].len()] = [$(Kind::$kind),*];
 
-    /// The kind whose URL form is `plural`.
-    pub fn from_plural(plural: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.plural() == plural)
-    }
+            /// As in a manifest's `kind`.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => stringify!($kind),)* }
+            }
 
-    /// As people type it: singular or plural, any case, with or without hyphens.
-    pub fn from_word(word: &str) -> Result<Self, UnknownKind> {
-        let bare = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
-        let wanted = bare(word);
-        Self::ALL
-            .into_iter()
-            .find(|kind| bare(kind.as_str()) == wanted || bare(kind.plural()) == wanted)
-            .ok_or_else(|| UnknownKind(word.to_owned()))
-    }
-}
+            /// As in URLs: lower-case plural with hyphens.
+            pub const fn plural(self) -> &'static str {
+                match self { $(Self::$kind => <$spec as ManagementKind>::PLURAL,)* }
+            }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+            /// Whether resources of this kind belong to no organization.
+            pub const fn is_global(self) -> bool {
+                match self { $(Self::$kind => <$spec as ManagementKind>::GLOBAL,)* }
+            }
 
-impl FromStr for Kind {
-    type Err = UnknownKind;
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| UnknownKind(text.to_owned()))
-    }
-}
+            /// Whether operators may write this kind.
+            pub const fn is_writable(self) -> bool {
+                match self { $(Self::$kind => <$spec as ManagementKind>::WRITABLE,)* }
+            }
 
-/// What names one resource in the whole federation.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ResourceKey {
-    /// Its kind.
-    pub kind: Kind,
-    /// The owner; `None` exactly for global kinds.
-    pub organization: Option<Name>,
-    /// Its name, unique within kind and organization.
-    pub name: Name,
-}
-
-impl ResourceKey {
-    /// The key of a global resource.
-    pub fn global(kind: Kind, name: Name) -> Self {
-        debug_assert!(kind.is_global());
-        Self { kind, organization: None, name }
-    }
-
-    /// The key of an organization's resource.
-    pub fn owned(kind: Kind, organization: Name, name: Name) -> Self {
-        debug_assert!(!kind.is_global());
-        Self { kind, organization: Some(organization), name }
-    }
-
-    /// The key of `name` of `kind` beside this one: same organization, or global.
-    pub fn sibling(&self, kind: Kind, name: Name) -> Self {
-        let organization = if kind.is_global() { None } else { self.organization.clone() };
-        Self { kind, organization, name }
-    }
-}
-
-impl fmt::Display for ResourceKey {
-    /// `Api default/orders`, `Region eu-west`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.organization {
-            Some(organization) => write!(f, "{} {organization}/{}", self.kind, self.name),
-            None => write!(f, "{} {}", self.kind, self.name),
+            /// Whether the status changes only together with the resource's revision, which is its ETag.
+            pub const fn etag_covers_status(self) -> bool {
+                match self { $(Self::$kind => <$spec as ManagementKind>::ETAG_COVERS_STATUS,)* }
+            }
         }
-    }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kinds_are_found_as_people_type_them() {
-        for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
-            assert_eq!(Kind::from_plural(kind.plural()), Some(kind));
-            assert_eq!(Kind::from_word(&kind.as_str().to_lowercase()), Ok(kind));
-            assert_eq!(Kind::from_word(kind.plural()), Ok(kind));
+        /// The spec of a resource, by kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Spec {
+            $(
+                #[doc = concat!("Of kind ", stringify!($kind), ".")]
+                $kind($spec),
+            )*
         }
-        assert_eq!(Kind::from_word("apirevision"), Ok(Kind::ApiRevision));
-        let error = Kind::from_word("gadget").unwrap_err().to_string();
-        assert!(error.contains("\"gadget\" is not a kind; kinds are Organization, Region"), "{error}");
-    }
+
+        impl Spec {
+            /// The kind it belongs to.
+            pub const fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => Kind::$kind,)* }
+            }
+
+            /// Reads the spec of a `kind` from JSON. The problem's `field` is a path that starts with `spec`.
+            pub fn from_json(kind: Kind, value: &Value) -> Result<Self, Problem> {
+                match kind { $(Kind::$kind => json::read(value).map(Self::$kind),)* }
+            }
+
+            /// Reads the spec of a `kind` from the bytes of its JSON form.
+            pub fn from_json_bytes(kind: Kind, bytes: &[u8]) -> Result<Self, Problem> {
+                let mut bytes = serde_json::Deserializer::from_slice(bytes);
+                match kind { $(Kind::$kind => json::read(&mut bytes).map(Self::$kind),)* }
+            }
+
+            /// Its JSON form: the same for equal specs.
+            pub fn to_json(&self) -> Value {
+                match self { $(Self::$kind(spec) => json::value(spec),)* }
+            }
+
+            /// The bytes of its JSON form, without white space: the same for equal specs.
+            pub fn to_json_bytes(&self) -> Vec<u8> {
+                match self { $(Self::$kind(spec) => json::bytes(spec),)* }
+            }
+
+            /// How many bytes `to_json_bytes` gives.
+            pub fn json_len(&self) -> usize {
+                match self { $(Self::$kind(spec) => json::len(spec),)* }
+            }
+
+            /// Checks what its kind demands of it; [`check()`](crate::check::check) checks everything.
+            pub(crate) fn check(&self, name: &Name, now_ms: u64) -> Verdict {
+                match self { $(Self::$kind(spec) => ManagementKind::check(spec, name, now_ms),)* }
+            }
+
+            /// Names every resource that it refers to, in the order of its fields.
+            pub fn references(&self, refer: &mut Refer<'_>) {
+                match self { $(Self::$kind(spec) => spec.references(refer),)* }
+            }
+
+            /// What only one resource may have and the one of this key and spec claims. `served`: see
+            /// [`ManagementKind::claims`].
+            pub fn claims(&self, key: &ResourceKey, served: Option<&ApiSpec>) -> Vec<Claim> {
+                match self { $(Self::$kind(spec) => spec.claims(key, served),)* }
+            }
+
+            /// The digest of a secret, where the kind has one.
+            pub fn secret(&self) -> Option<&Digest> {
+                match self { $(Self::$kind(spec) => spec.secret(),)* }
+            }
+
+            /// The same, to be written.
+            pub fn secret_mut(&mut self) -> Option<&mut Digest> {
+                match self { $(Self::$kind(spec) => spec.secret_mut(),)* }
+            }
+
+            /// What is shown beside the spec, where the kind has such a thing.
+            pub fn status(&self, known: &Known<'_>) -> Option<Value> {
+                match self { $(Self::$kind(spec) => spec.status(known),)* }
+            }
+
+            /// Its JSON form for people: the digest of a secret shortened.
+            pub fn shown(&self) -> Value {
+                let mut shown = self.to_json();
+                if let Some(digest) = self.secret() {
+                    shown["digest"] = digest.shortened().into();
+                }
+                shown
+            }
+        }
+
+        $(impl From<$spec> for Spec {
+            fn from(spec: $spec) -> Self { Self::$kind(spec) }
+        })*
+    };
 }
+
+pub(crate) use kinds;

@@ -1,22 +1,65 @@
-//! The specs: what operators write, one struct per kind, read from JSON or YAML, unknown fields refused.
+//! The kinds: one file each, with the spec that operators write and what its kind has to say. The table at the end names
+//! them all; REST, storage, the watch, the CLI and the documents follow from it.
 //!
-//! These structs are the only schema of management resources: REST, manifests and the replicated state all carry their
-//! JSON form.
+//! The specs are the only schema of management resources: REST, manifests and the replicated state all carry their JSON
+//! form, and unknown fields are refused.
 
-mod access;
 mod api;
+mod api_revision;
+mod application;
 mod binding;
-mod health;
+mod credential;
+mod environment;
+mod join_token;
+mod organization;
+mod plan;
 mod policy;
+mod region;
 mod subscription;
-mod tenancy;
+mod token;
 mod upstream;
 
-pub use access::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec};
-pub use api::{ApiKeySpec, ApiRevisionSpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
+use hanse_topology::Name;
+use serde_json::Value;
+
+pub use api::{ApiKeySpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
+pub use api_revision::ApiRevisionSpec;
+pub use application::ApplicationSpec;
 pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
-pub use health::{EjectionSpec, HealthCheckSpec, RetryOn, RetrySpec};
+pub use credential::CredentialSpec;
+pub use environment::{EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use join_token::{JoinRole, JoinTokenSpec};
+pub use organization::OrganizationSpec;
+pub use plan::{Period, PlanSpec, RateSpec};
 pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
-pub use subscription::{ApplicationSpec, CredentialSpec, Period, PlanSpec, RateSpec, SubscriptionSpec};
-pub use tenancy::{EnvironmentSpec, ListenerProtocol, OrganizationSpec, RegionSpec, StaleCredentials};
-pub use upstream::{EndpointSpec, UpstreamSpec, UpstreamTlsSpec};
+pub use region::RegionSpec;
+pub use subscription::SubscriptionSpec;
+pub use token::{TokenRole, TokenSpec};
+pub use upstream::{
+    EjectionSpec, EndpointSpec, HealthCheckSpec, RetryOn, RetrySpec, UpstreamSpec, UpstreamTlsSpec,
+};
+
+use crate::{
+    Claim, Digest, Problem, Refer, ResourceKey,
+    check::Verdict,
+    json,
+    kind::{Known, ManagementKind, kinds},
+};
+
+// In order of dependency: what is referred to comes first.
+kinds! {
+    Organization(OrganizationSpec),
+    Region(RegionSpec),
+    Environment(EnvironmentSpec),
+    Policy(PolicySpec),
+    Upstream(UpstreamSpec),
+    Api(ApiSpec),
+    ApiRevision(ApiRevisionSpec),
+    Binding(BindingSpec),
+    Plan(PlanSpec),
+    Application(ApplicationSpec),
+    Subscription(SubscriptionSpec),
+    Credential(CredentialSpec),
+    Token(TokenSpec),
+    JoinToken(JoinTokenSpec),
+}

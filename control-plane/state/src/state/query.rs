@@ -3,12 +3,12 @@
 use std::{ops::Bound, sync::Arc};
 
 use hanse_management::{
-    Digest, Kind, ResourceKey, Revision, Spec,
+    Claim, Digest, Kind, ResourceKey, Revision, Spec,
     kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec, RevisionRef},
 };
 use hanse_topology::Name;
 
-use super::{Claim, Lineage, State};
+use super::{Lineage, State};
 use crate::{
     Member, Resource, Revocation, Root, RootKey,
     member::{Place, place_of},

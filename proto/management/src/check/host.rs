@@ -12,7 +12,7 @@ const MAX_LABEL_BYTES: usize = 63;
 const MAX_HOSTS: usize = 256;
 
 /// A list of exact names and `*.suffix`es.
-pub(super) fn check_patterns(field: &str, hosts: &[String]) -> Verdict {
+pub(crate) fn check_patterns(field: &str, hosts: &[String]) -> Verdict {
     if hosts.len() > MAX_HOSTS {
         let detail = format!("{} hosts are more than {MAX_HOSTS}", hosts.len());
         return Err(invalid(field, detail, "use a wildcard such as *.example.com"));
@@ -36,7 +36,7 @@ fn check_pattern(field: &str, host: &str) -> Verdict {
 }
 
 /// An exact name.
-pub(super) fn check_exact(field: &str, host: &str) -> Verdict {
+pub(crate) fn check_exact(field: &str, host: &str) -> Verdict {
     check_name(field, host, host)
 }
 

@@ -13,7 +13,7 @@ fn is_path_char(character: char) -> bool {
 }
 
 /// An Api's base path: `/`, or segments without templates and without a slash at the end.
-pub(super) fn check_context(field: &str, context: &str) -> Verdict {
+pub(crate) fn check_context(field: &str, context: &str) -> Verdict {
     check_start(field, context)?;
     if context == "/" {
         return Ok(());
@@ -40,7 +40,7 @@ pub(super) fn check_context(field: &str, context: &str) -> Verdict {
 }
 
 /// An operation's path template. What it is equivalent to: the template with its parameters unnamed.
-pub(super) fn check_template(field: &str, path: &str) -> Result<String, crate::Problem> {
+pub(crate) fn check_template(field: &str, path: &str) -> Result<String, crate::Problem> {
     check_start(field, path)?;
     let mut names = BTreeSet::new();
     let mut unnamed = String::with_capacity(path.len());

@@ -9,7 +9,7 @@ const MAX_TEXT_BYTES: usize = 256;
 const MAX_TIMEOUT: Duration = Duration::from_millis(60 * 60 * 1000);
 
 /// A line of text for people.
-pub(super) fn check_line(field: &str, text: &str) -> Verdict {
+pub(crate) fn check_line(field: &str, text: &str) -> Verdict {
     if text.is_empty() {
         return Err(invalid(field, "it must not be empty", "write something, or leave the field out"));
     }
@@ -27,12 +27,12 @@ pub(super) fn check_line(field: &str, text: &str) -> Verdict {
 }
 
 /// The same, where it is given.
-pub(super) fn check_optional_line(field: &str, text: Option<&String>) -> Verdict {
+pub(crate) fn check_optional_line(field: &str, text: Option<&String>) -> Verdict {
     text.map_or(Ok(()), |text| check_line(field, text))
 }
 
 /// A timeout.
-pub(super) fn check_timeout(field: &str, span: Duration) -> Verdict {
+pub(crate) fn check_timeout(field: &str, span: Duration) -> Verdict {
     if (Duration::from_millis(1)..=MAX_TIMEOUT).contains(&span) {
         return Ok(());
     }

@@ -1,13 +1,22 @@
-//! Api and ApiRevision.
+//! Api: what is published.
 
-use std::{collections::BTreeMap, fmt};
+mod operation;
 
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{PolicySpec, UpstreamSpec};
-use crate::{Duration, Kind, ResourceKey};
+pub use operation::{Method, OperationSpec};
+
+use crate::{
+    Field, Kind, ManagementKind, Problem, ProblemName, Refer,
+    check::{Verdict, check_distinct, header, host, invalid, path, text},
+    kind::Known,
+};
+
+/// The longest name of an Api: `NAME-rNUMBER` names its revisions, and a name has 63 bytes.
+const MAX_API_NAME_BYTES: usize = 52;
 
 /// An API: what is published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,70 +48,6 @@ pub struct ApiSpec {
     /// Largest request body in bytes; the gateway's own limit holds too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<u64>,
-}
-
-/// One method on one path template.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct OperationSpec {
-    /// The HTTP method.
-    pub method: Method,
-    /// Below the context: `/orders/{id}`, `/compare/{base}...{head}`.
-    pub path: String,
-    /// The `operationId`, for metrics and logs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
-    /// OAuth scopes a token needs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scopes: Vec<String>,
-    /// Policies after the API's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
-    pub policies: Vec<Name>,
-    /// Instead of the upstream's timeout.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub timeout: Option<Duration>,
-    /// Anybody may call it, whatever the API's security says.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub open: bool,
-}
-
-/// An HTTP method (RFC 9110 §9, RFC 5789).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-#[allow(missing_docs)] // the names say it
-pub enum Method {
-    Get,
-    Head,
-    Post,
-    Put,
-    Patch,
-    Delete,
-    Options,
-    Trace,
-}
-
-impl Method {
-    /// As on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Head => "HEAD",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-            Self::Options => "OPTIONS",
-            Self::Trace => "TRACE",
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// Who may call an API. Empty: anybody.
@@ -155,59 +100,67 @@ pub enum Lifecycle {
     Retired,
 }
 
-/// An immutable numbered copy of an Api with what it refers to. Written by the server only; named `API-rNUMBER`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct ApiRevisionSpec {
-    /// The Api it copies.
-    #[schema(value_type = String)]
-    pub api: Name,
-    /// 1, 2, 3, … per Api, never used twice.
-    pub number: u64,
-    /// The Api as it was.
-    pub spec: ApiSpec,
-    /// The Policies it named, as they were.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = Object)]
-    pub policies: BTreeMap<Name, PolicySpec>,
-    /// The Upstream it named, as it was.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = Object)]
-    pub upstreams: BTreeMap<Name, UpstreamSpec>,
+impl ManagementKind for ApiSpec {
+    const PLURAL: &'static str = "apis";
+    /// The number of the latest revision rises when a Policy changes too, which is no change of the Api.
+    const ETAG_COVERS_STATUS: bool = false;
+
+    fn check(&self, name: &Name, _now_ms: u64) -> Verdict {
+        if name.as_str().len() > MAX_API_NAME_BYTES {
+            let detail = format!(
+                "the name has {} bytes; an Api's has at most {MAX_API_NAME_BYTES}",
+                name.as_str().len()
+            );
+            let remedy = "choose a shorter name: its revisions are named after it";
+            return Err(Problem::new(ProblemName::Invalid, detail).at("name").remedy(remedy));
+        }
+        path::check_context("context", &self.context)?;
+        text::check_line("version", &self.version)?;
+        host::check_patterns("hosts", &self.hosts)?;
+        check_distinct("policies", &self.policies)?;
+        if let Some(key) = &self.security.api_key {
+            check_api_key(key)?;
+        }
+        if self.max_body_bytes == Some(0) {
+            let remedy = "leave it out for the gateway's own limit";
+            return Err(invalid("maxBodyBytes", "0 would refuse every body", remedy));
+        }
+        operation::check_all(&self.operations)
+    }
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        for (at, policy) in self.policies.iter().enumerate() {
+            refer.lists(Kind::Policy, policy, Field::Item("policies", at));
+        }
+        for (at, operation) in self.operations.iter().enumerate() {
+            for (second, policy) in operation.policies.iter().enumerate() {
+                refer.lists(Kind::Policy, policy, Field::ItemOf("operations", at, "policies", second));
+            }
+        }
+        if let Some(upstream) = &self.upstream {
+            refer.needs(Kind::Upstream, upstream, Field::Plain("upstream"));
+        }
+    }
+
+    fn status(&self, known: &Known<'_>) -> Option<Value> {
+        Some(json!({ "latestRevision": known.latest_revision }))
+    }
 }
 
-impl ApiRevisionSpec {
-    /// The key of revision `number` of an Api. `None` when that is no name: the Api's is too long.
-    pub fn key(organization: &Name, api: &Name, number: u64) -> Option<ResourceKey> {
-        let name = Name::new(format!("{api}-r{number}")).ok()?;
-        Some(ResourceKey::owned(Kind::ApiRevision, organization.clone(), name))
+fn check_api_key(key: &ApiKeySpec) -> Verdict {
+    if let Some(name) = &key.header {
+        header::check_name("security.apiKey.header", name)?;
     }
+    match &key.query {
+        Some(name) if name.is_empty() || !name.bytes().all(is_query_char) => Err(invalid(
+            "security.apiKey.query",
+            format!("{name:?} is not a query parameter's name"),
+            "use letters, digits and -._~",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
 
-    /// Whether `other` has the same content. Numbers and lifecycles do not count: the number is what a new content gets,
-    /// and the lifecycle is the Api's own, not a revision's.
-    pub fn same_content(&self, other: &Self) -> bool {
-        let Self { api, number: _, spec, policies, upstreams } = self;
-        let ApiSpec {
-            context,
-            version,
-            hosts,
-            operations,
-            security,
-            policies: names,
-            lifecycle: _,
-            upstream,
-            max_body_bytes,
-        } = spec;
-        *api == other.api
-            && *context == other.spec.context
-            && *version == other.spec.version
-            && *hosts == other.spec.hosts
-            && *operations == other.spec.operations
-            && *security == other.spec.security
-            && *names == other.spec.policies
-            && *upstream == other.spec.upstream
-            && *max_body_bytes == other.spec.max_body_bytes
-            && *policies == other.policies
-            && *upstreams == other.upstreams
-    }
+fn is_query_char(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }

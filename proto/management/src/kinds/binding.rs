@@ -1,10 +1,20 @@
 //! Binding: where a revision runs.
 
-use std::fmt;
+mod revision;
+
+use std::{fmt, sync::Arc};
 
 use hanse_topology::{Name, RegionSelector};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
+
+pub use revision::{Latest, RevisionRef};
+
+use super::{ApiRevisionSpec, ApiSpec};
+use crate::{
+    Claim, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey,
+    check::{Verdict, check_distinct},
+};
 
 /// Puts one revision of an Api into regions of an Environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,20 +41,13 @@ pub struct BindingSpec {
     pub reach: Reach,
 }
 
-/// Which revision of an Api: a number or the newest. Written `3` or `latest`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(untagged)]
-pub enum RevisionRef {
-    /// Exactly this one.
-    Number(u64),
-    /// The newest.
-    Latest(Latest),
-}
-
-impl Default for RevisionRef {
-    fn default() -> Self {
-        Self::Latest(Latest::Latest)
-    }
+/// Which regions' endpoints a gateway may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// Only its own region's.
+    #[default]
+    Local,
 }
 
 /// Reads a mapping only: a list of names, which is a likely mistake, is told what to write.
@@ -62,52 +65,57 @@ fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RegionSelector
     deserializer.deserialize_map(Expected)
 }
 
-impl<'de> Deserialize<'de> for RevisionRef {
-    /// By hand, so that a mistake is told what may be written.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Expected;
-        impl de::Visitor<'_> for Expected {
-            type Value = RevisionRef;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a revision's number (1 or more) or `latest`")
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<RevisionRef, E> {
-                if number == 0 {
-                    return Err(E::invalid_value(de::Unexpected::Unsigned(0), &self));
-                }
-                Ok(RevisionRef::Number(number))
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RevisionRef, E> {
-                let unsigned = u64::try_from(number);
-                unsigned
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-                    .and_then(|number| self.visit_u64(number))
-            }
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<RevisionRef, E> {
-                match word {
-                    "latest" => Ok(RevisionRef::Latest(Latest::Latest)),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
+impl ManagementKind for BindingSpec {
+    const PLURAL: &'static str = "bindings";
+
+    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+        check_distinct("regions.names", &self.regions.names)?;
+        self.regions.labels.check().map_err(|error| {
+            Problem::new(ProblemName::Invalid, error.to_string())
+                .at("spec.regions.labels")
+                .remedy("change the label")
+        })
+    }
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        refer.needs(Kind::Api, &self.api, Field::Plain("api"));
+        refer.needs(Kind::Environment, &self.environment, Field::Plain("environment"));
+        for (at, region) in self.regions.names.iter().enumerate() {
+            refer.lists(Kind::Region, region, Field::Item("regions.names", at));
         }
-        deserializer.deserialize_any(Expected)
+        if let Some(upstream) = &self.upstream {
+            refer.needs(Kind::Upstream, upstream, Field::Plain("upstream"));
+        }
+        if let (RevisionRef::Number(number), Some(organization)) = (self.revision, &refer.from().organization)
+            && let Some(target) = ApiRevisionSpec::key(organization, &self.api, number)
+        {
+            refer.needs(Kind::ApiRevision, &target.name, Field::Plain("revision"));
+        }
+    }
+
+    fn claims(&self, key: &ResourceKey, served: Option<&ApiSpec>) -> Vec<Claim> {
+        let mut claims = vec![Claim::Placement {
+            organization: key.owner(),
+            api: self.api.clone(),
+            environment: self.environment.clone(),
+        }];
+        if let Some(api) = served {
+            claims.extend(addresses(&self.environment, api));
+        }
+        claims
     }
 }
 
-/// The word `latest`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Latest {
-    /// The word.
-    #[default]
-    Latest,
-}
-
-/// Which regions' endpoints a gateway may use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Reach {
-    /// Only its own region's.
-    #[default]
-    Local,
+fn addresses(environment: &Name, api: &ApiSpec) -> Vec<Claim> {
+    let context: Arc<str> = api.context.as_str().into();
+    let claim = |host: Option<Arc<str>>| Claim::Address {
+        environment: environment.clone(),
+        context: context.clone(),
+        host,
+    };
+    if api.hosts.is_empty() {
+        vec![claim(None)]
+    } else {
+        api.hosts.iter().map(|host| claim(Some(host.as_str().into()))).collect()
+    }
 }

@@ -1,79 +1,11 @@
-//! Plan, Application, Subscription, Credential: who calls, and how much.
+//! Subscription: an Application may call an Api under a Plan.
 
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Digest;
-
-/// A quality of service.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
-pub struct PlanSpec {
-    /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// How many requests; absent: without limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rate: Option<RateSpec>,
-}
-
-/// A rate per subscription, kept as a token bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct RateSpec {
-    /// Requests per period.
-    pub requests: u64,
-    /// The period.
-    pub per: Period,
-    /// Requests at once; default one second's worth, at least 10.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub burst: Option<u64>,
-}
-
-impl RateSpec {
-    /// The burst in force.
-    pub fn effective_burst(&self) -> u64 {
-        /// So that a page's worth of parallel requests passes on the slowest plan.
-        const MIN_BURST: u64 = 10;
-        self.burst.unwrap_or_else(|| (self.requests / self.per.seconds()).max(MIN_BURST))
-    }
-}
-
-/// A unit of time for rates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)] // the names say it
-pub enum Period {
-    Second,
-    Minute,
-    Hour,
-    Day,
-}
-
-impl Period {
-    /// Its length in seconds.
-    pub const fn seconds(self) -> u64 {
-        match self {
-            Self::Second => 1,
-            Self::Minute => 60,
-            Self::Hour => 3_600,
-            Self::Day => 86_400,
-        }
-    }
-}
-
-/// A calling program.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
-pub struct ApplicationSpec {
-    /// For people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// Who answers for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner: Option<String>,
-}
+use super::ApiSpec;
+use crate::{Claim, Field, Kind, ManagementKind, Refer, ResourceKey};
 
 /// Lets an Application call an Api under a Plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -90,17 +22,20 @@ pub struct SubscriptionSpec {
     pub plan: Name,
 }
 
-/// An API key of an Application. The key itself is made and kept by the client; only its digest comes here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct CredentialSpec {
-    /// Whose key it is.
-    #[schema(value_type = String)]
-    pub application: Name,
-    /// SHA-256 of the key.
-    #[schema(value_type = String)]
-    pub digest: Digest,
-    /// Unix seconds after which it is refused; absent: never.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<u64>,
+impl ManagementKind for SubscriptionSpec {
+    const PLURAL: &'static str = "subscriptions";
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        refer.needs(Kind::Application, &self.application, Field::Plain("application"));
+        refer.needs(Kind::Api, &self.api, Field::Plain("api"));
+        refer.needs(Kind::Plan, &self.plan, Field::Plain("plan"));
+    }
+
+    fn claims(&self, key: &ResourceKey, _served: Option<&ApiSpec>) -> Vec<Claim> {
+        vec![Claim::Subscription {
+            organization: key.owner(),
+            application: self.application.clone(),
+            api: self.api.clone(),
+        }]
+    }
 }

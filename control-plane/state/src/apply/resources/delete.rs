@@ -1,12 +1,8 @@
 //! Deletes: nothing that is referred to goes, unless what refers to it goes too.
 
-use hanse_management::{Kind, Problem, ProblemName, ResourceKey, check};
+use hanse_management::{Hold, Kind, Problem, ProblemName, Reference, ResourceKey, check};
 
-use crate::{
-    Action, Change, ChangeResult,
-    apply::resources::Draft,
-    state::{Hold, Reference, each_reference},
-};
+use crate::{Action, Change, ChangeResult, apply::resources::Draft};
 
 /// How many referrers a refusal names.
 const NAMED_REFERRERS: usize = 5;
@@ -68,7 +64,7 @@ fn goes_with(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey, casc
 fn references_between(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey) -> Vec<Reference> {
     let mut found = Vec::new();
     if let Some(source) = draft.next.get(source) {
-        each_reference(source, &mut |reference| {
+        source.each_reference(|reference| {
             if reference.target == *target {
                 found.push(reference);
             }

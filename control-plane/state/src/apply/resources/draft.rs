@@ -62,7 +62,7 @@ impl<'a> Draft<'a> {
         let now_ms = self.next.time_ms;
         let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
         let mut metadata = present.map_or(fresh, |present| present.metadata.clone());
-        if present.is_some_and(|present| present.spec.digest() != spec.digest()) {
+        if present.is_some_and(|present| present.spec.secret() != spec.secret()) {
             // Another secret has not been used yet.
             metadata.uses = 0;
             metadata.used_by.clear();
@@ -128,10 +128,10 @@ impl<'a> Draft<'a> {
 /// The spec with the digest it means: a shortened one means the one that is there.
 fn with_whole_digest(key: &ResourceKey, spec: &Spec, present: Option<&Spec>) -> Result<Spec, Problem> {
     let mut spec = spec.clone();
-    if let Some(digest) = spec.digest_mut()
+    if let Some(digest) = spec.secret_mut()
         && digest.is_shortened()
     {
-        *digest = *present.and_then(Spec::digest).filter(|present| digest.stands_for(present)).ok_or_else(
+        *digest = *present.and_then(Spec::secret).filter(|present| digest.stands_for(present)).ok_or_else(
             || {
                 Problem::new(
                     ProblemName::Invalid,

@@ -286,7 +286,7 @@ fn a_shortened_digest_means_the_present_one() {
 
     // With another field changed, too.
     world.put("{kind: Credential, name: shop-key, spec: {application: shop, digest: 'sha256:11111111…', expiresAt: 9}}");
-    assert_eq!(world.get("Credential shop-key").spec.digest(), Some(&Digest([0x11; 32])));
+    assert_eq!(world.get("Credential shop-key").spec.secret(), Some(&Digest([0x11; 32])));
     world.check(
         "{kind: Credential, name: shop-key, spec: {application: shop, digest: 'sha256:22222222…'}}",
         "Credential default/shop-key: spec.digest: sha256:22222222… is a shortened digest, and not of the one that is there",

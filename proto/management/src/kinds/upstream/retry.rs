@@ -1,86 +1,17 @@
-//! How gateways look after an Upstream's endpoints: checks, ejection, retries.
+//! When a request to an Upstream is sent again.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
-use crate::Duration;
+use crate::{
+    Duration,
+    check::{Verdict, invalid, text},
+};
 
-/// Asks each endpoint how it is. One that fails is used only while no other is better.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct HealthCheckSpec {
-    /// The whole path that is asked with GET; an endpoint's own path does not go before it.
-    pub path: String,
-    /// From one check to the next. Default 10s.
-    #[serde(default = "HealthCheckSpec::default_interval")]
-    #[schema(value_type = String)]
-    pub interval: Duration,
-    /// For the whole check; at most the interval. Default 2s.
-    #[serde(default = "HealthCheckSpec::default_timeout")]
-    #[schema(value_type = String)]
-    pub timeout: Duration,
-    /// Failed checks in a row that make an endpoint unhealthy. Default 3.
-    #[serde(default = "HealthCheckSpec::default_unhealthy_after")]
-    pub unhealthy_after: u32,
-    /// Passed checks in a row that make it healthy again. Default 2.
-    #[serde(default = "HealthCheckSpec::default_healthy_after")]
-    pub healthy_after: u32,
-    /// The one status that passes. Default: any from 200 to 399.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expect_status: Option<u16>,
-}
-
-impl HealthCheckSpec {
-    /// As a kubelet's probes.
-    const fn default_interval() -> Duration {
-        Duration::from_millis(10_000)
-    }
-    /// A lost packet and its retransmission (RFC 6298: 1 s), and then an answer.
-    const fn default_timeout() -> Duration {
-        Duration::from_millis(2_000)
-    }
-    /// As a kubelet's probes: one lost answer takes nothing away.
-    const fn default_unhealthy_after() -> u32 {
-        3
-    }
-    /// One answer may be luck.
-    const fn default_healthy_after() -> u32 {
-        2
-    }
-}
-
-/// Takes an endpoint out for a while when requests to it fail in a row.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct EjectionSpec {
-    /// After so many failures in a row; 0: never. Default 5.
-    #[serde(default = "EjectionSpec::default_consecutive_failures")]
-    pub consecutive_failures: u32,
-    /// For so long the first time, twice as long the second, and so on. Default 10s.
-    #[serde(default = "EjectionSpec::default_base_time")]
-    #[schema(value_type = String)]
-    pub base_time: Duration,
-    /// The greatest share of the endpoints that may be out at once, in percent; of two or more at least one may. Default 50.
-    #[serde(default = "EjectionSpec::default_max_ejected")]
-    pub max_ejected: u32,
-}
-
-impl EjectionSpec {
-    /// As Envoy's outlier detection.
-    const fn default_consecutive_failures() -> u32 {
-        5
-    }
-    /// As nginx's `fail_timeout`: a restart takes about as long.
-    const fn default_base_time() -> Duration {
-        Duration::from_millis(10_000)
-    }
-    /// Envoy's panic threshold: the other half must bear the load of all.
-    const fn default_max_ejected() -> u32 {
-        50
-    }
-}
+/// The most further tries, as gateways have it: each multiplies what a failing service gets.
+const MAX_ATTEMPTS: u32 = 5;
 
 /// When a request is sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -107,6 +38,43 @@ impl RetrySpec {
     /// What an endpoint that stops or restarts does to requests; its answers are the service's own business.
     fn default_on() -> Vec<RetryOn> {
         vec![RetryOn::ConnectFailure, RetryOn::ResetBeforeResponse]
+    }
+
+    /// `timeout`: the Upstream's.
+    pub(super) fn check(&self, timeout: Duration) -> Verdict {
+        if self.attempts > MAX_ATTEMPTS {
+            let detail = format!("{} is more than {MAX_ATTEMPTS}", self.attempts);
+            let remedy = "each further try multiplies what a failing service gets: use less, or 0 for none";
+            return Err(invalid("retry.attempts", detail, remedy));
+        }
+        if let Some(each) = self.per_try_timeout {
+            text::check_timeout("retry.perTryTimeout", each)?;
+            if each > timeout {
+                let detail =
+                    format!("{each} is longer than the timeout of {timeout}, which holds for all tries");
+                return Err(invalid("retry.perTryTimeout", detail, "shorten it, or lengthen the timeout"));
+            }
+        }
+        if self.per_try_timeout.is_some() && !self.on.contains(&RetryOn::GatewayTimeout) {
+            let remedy = "add 504 to retry.on, or leave it out: timeout holds anyway";
+            return Err(invalid(
+                "retry.perTryTimeout",
+                "without 504 in retry.on no other try follows it",
+                remedy,
+            ));
+        }
+        if self.on.is_empty() && self.attempts > 0 {
+            let remedy = "name what a request may be sent again after, or set attempts to 0";
+            return Err(invalid("retry.on", "it is empty: nothing would be sent again", remedy));
+        }
+        let mut seen = BTreeSet::new();
+        for (at, on) in self.on.iter().enumerate() {
+            if !seen.insert(on) {
+                let detail = format!("{on} is there already");
+                return Err(invalid(format_args!("retry.on[{at}]"), detail, "name it once"));
+            }
+        }
+        Ok(())
     }
 }
 
