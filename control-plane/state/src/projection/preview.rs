@@ -77,13 +77,13 @@ fn candidates<'a>(state: &'a State, anchor: &'a Anchor) -> Box<dyn Iterator<Item
         Anchor::Organization(organization) => {
             Box::new(state.list(Kind::Binding, Some(organization)).map(|resource| &resource.key))
         }
-        Anchor::Api(api) => Box::new(unit::referrers(state, api, Kind::Binding)),
-        Anchor::Unit(Unit::Upstream(upstream)) => Box::new(unit::referrers(state, upstream, Kind::Binding)),
+        Anchor::Api(api) => Box::new(state.referrers_of_kind(api, Kind::Binding)),
+        Anchor::Unit(Unit::Upstream(upstream)) => Box::new(state.referrers_of_kind(upstream, Kind::Binding)),
         Anchor::Unit(Unit::Embedded { revision, .. }) => match unit::revision(state, revision) {
             // A Binding refers to the Api, whichever revision it means.
             Some(spec) => {
                 let api = revision.sibling(Kind::Api, spec.api.clone());
-                let bindings: Vec<_> = unit::referrers(state, &api, Kind::Binding).cloned().collect();
+                let bindings: Vec<_> = state.referrers_of_kind(&api, Kind::Binding).cloned().collect();
                 Box::new(bindings.into_iter().filter_map(|key| state.get(&key).map(|resource| &resource.key)))
             }
             None => Box::new(std::iter::empty()),

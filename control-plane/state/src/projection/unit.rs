@@ -163,19 +163,10 @@ impl Anchor {
                 all(Kind::Plan).map(Unit::Plan).chain(all(Kind::Credential).map(Unit::Credential)).collect()
             }
             Self::Api(api) => {
-                referrers(state, api, Kind::Subscription).cloned().map(Unit::Subscription).collect()
+                state.referrers_of_kind(api, Kind::Subscription).cloned().map(Unit::Subscription).collect()
             }
         }
     }
-}
-
-/// Who of `kind` refers to `key`.
-pub(super) fn referrers<'a>(
-    state: &'a State,
-    key: &'a ResourceKey,
-    kind: Kind,
-) -> impl Iterator<Item = &'a ResourceKey> + 'a {
-    state.referrers(key).filter(move |referrer| referrer.kind == kind)
 }
 
 /// The spec of an Environment.

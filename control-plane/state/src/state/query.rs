@@ -158,6 +158,19 @@ impl State {
         self.references.range(first..).take_while(move |(target, _)| target == key).map(|(_, source)| source)
     }
 
+    /// The referrers of one kind, in order of key. It looks at no other: a Plan may have a hundred thousand.
+    pub fn referrers_of_kind<'a>(
+        &'a self,
+        key: &'a ResourceKey,
+        kind: Kind,
+    ) -> impl Iterator<Item = &'a ResourceKey> + 'a {
+        let first = (key.clone(), ResourceKey { kind, organization: None, name: lowest_name() });
+        let found = self.references.range(first..);
+        found
+            .take_while(move |(target, source)| target == key && source.kind == kind)
+            .map(|(_, source)| source)
+    }
+
     /// Everything an organization owns, in order of key.
     pub fn owned_by<'a>(&'a self, organization: &'a Name) -> impl Iterator<Item = &'a Arc<Resource>> + 'a {
         Kind::ALL

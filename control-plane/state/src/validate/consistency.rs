@@ -56,7 +56,7 @@ pub(super) fn affected(
 ) -> BTreeSet<ResourceKey> {
     let mut affected = BTreeSet::new();
     let mut bindings_of = |key: &ResourceKey| {
-        affected.extend(next.referrers(key).filter(|user| user.kind == Kind::Binding).cloned());
+        affected.extend(next.referrers_of_kind(key, Kind::Binding).cloned());
     };
     for key in touched {
         match key.kind {
@@ -72,7 +72,7 @@ pub(super) fn affected(
             Kind::Region => {
                 let labels = |state: &State| state.get(key).map(|region| region.metadata.labels.clone());
                 if labels(before) != labels(next) {
-                    let environments = next.referrers(key).filter(|user| user.kind == Kind::Environment);
+                    let environments = next.referrers_of_kind(key, Kind::Environment);
                     environments.for_each(&mut bindings_of);
                 }
             }
@@ -81,15 +81,8 @@ pub(super) fn affected(
                     bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
                 }
             }
-            Kind::Organization
-            | Kind::Policy
-            | Kind::Binding
-            | Kind::Plan
-            | Kind::Application
-            | Kind::Subscription
-            | Kind::Credential
-            | Kind::Token
-            | Kind::JoinToken => {}
+            // Nothing of another kind says what a Binding means.
+            _other => {}
         }
     }
     affected.extend(touched.iter().cloned());
