@@ -3,7 +3,10 @@
 use hanse_topology::Name;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{RefOr, Schema},
+};
 
 use crate::{Claim, Digest, Refer, ResourceKey, check::Verdict, kinds::ApiSpec};
 
@@ -66,6 +69,13 @@ impl Known<'_> {
     pub const USERS: usize = 64;
 }
 
+/// The schema of `T`, and those that it refers to, by name.
+pub fn schemas_of<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut found = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut found);
+    found
+}
+
 /// Makes [`Kind`](crate::Kind) and [`Spec`](crate::Spec) from the table of kinds, in order of dependency: what is referred to
 /// comes first.
 macro_rules! kinds {
@@ -106,6 +116,11 @@ macro_rules! kinds {
             /// Whether the status changes only together with the resource's revision, which is its ETag.
             pub const fn etag_covers_status(self) -> bool {
                 match self { $(Self::$kind => <$spec as ManagementKind>::ETAG_COVERS_STATUS,)* }
+            }
+
+            /// The schema of its spec, and those that it refers to, by name.
+            pub fn schemas(self) -> Vec<(String, RefOr<Schema>)> {
+                match self { $(Self::$kind => schemas_of::<$spec>(),)* }
             }
         }
 

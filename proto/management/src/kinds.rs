@@ -21,6 +21,7 @@ mod upstream;
 
 use hanse_topology::Name;
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
 
 pub use api::{ApiKeySpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
 pub use api_revision::ApiRevisionSpec;
@@ -43,7 +44,7 @@ use crate::{
     Claim, Digest, Problem, Refer, ResourceKey,
     check::Verdict,
     json,
-    kind::{Known, ManagementKind, kinds},
+    kind::{Known, ManagementKind, kinds, schemas_of},
 };
 
 // In order of dependency: what is referred to comes first.

@@ -25,7 +25,7 @@ pub use claim::Claim;
 pub use digest::Digest;
 pub use duration::Duration;
 pub use key::ResourceKey;
-pub use kind::{Known, ManagementKind};
+pub use kind::{Known, ManagementKind, schemas_of};
 pub use kinds::{Kind, Spec};
 pub use problem::{Problem, ProblemName};
 pub use reference::{Field, Hold, Refer, Reference};
