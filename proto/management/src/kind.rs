@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use crate::{Claim, Digest, Refer, ResourceKey, check::Verdict, kinds::ApiSpec};
+use crate::{Claim, Column, Digest, Kind, Refer, ResourceKey, check::Verdict, kinds::ApiSpec};
 
 /// A kind of management resource, implemented by its spec in the kind's own file under `kinds/`.
 ///
@@ -22,6 +22,11 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     const WRITABLE: bool = true;
     /// Whether the status changes only together with the resource's revision, which is its ETag.
     const ETAG_COVERS_STATUS: bool = true;
+
+    /// What its table has between the name and the revision.
+    const COLUMNS: &'static [Column] = &[];
+    /// The kinds whose description lists resources of this kind that refer to them.
+    const SHOWN_WITH: &'static [ShownWith] = &[];
 
     /// Checks what can be judged without looking at other resources. `now_ms` is the command's time.
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
@@ -51,6 +56,17 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     fn status(&self, _known: &Known<'_>) -> Option<Value> {
         None
     }
+}
+
+/// Resources of one kind are listed where one of another kind that they refer to is described.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownWith {
+    /// The kind that is described.
+    pub kind: Kind,
+    /// The field that refers to it, as a JSON pointer: a name or a list of names.
+    pub field: &'static str,
+    /// What the list is called.
+    pub title: &'static str,
 }
 
 /// What the server knows of a resource beside its spec.
@@ -116,6 +132,16 @@ macro_rules! kinds {
             /// Whether the status changes only together with the resource's revision, which is its ETag.
             pub const fn etag_covers_status(self) -> bool {
                 match self { $(Self::$kind => <$spec as ManagementKind>::ETAG_COVERS_STATUS,)* }
+            }
+
+            /// What its table has between the name and the revision.
+            pub const fn columns(self) -> &'static [Column] {
+                match self { $(Self::$kind => <$spec as ManagementKind>::COLUMNS,)* }
+            }
+
+            /// The kinds whose description lists resources of this kind.
+            pub const fn shown_with(self) -> &'static [ShownWith] {
+                match self { $(Self::$kind => <$spec as ManagementKind>::SHOWN_WITH,)* }
             }
 
             /// The schema of its spec, and those that it refers to, by name.

@@ -1,6 +1,8 @@
 //! The kinds: one file each, with the spec that operators write and what its kind has to say. The table at the end names
 //! them all; REST, storage, the watch, the CLI and the documents follow from it.
 //!
+//! A new kind, such as `HostGrant`, is a file `host_grant.rs` here, its `mod` and `pub use`, and a line in the table.
+//!
 //! The specs are the only schema of management resources: REST, manifests and the replicated state all carry their JSON
 //! form, and unknown fields are refused.
 
@@ -41,10 +43,10 @@ pub use upstream::{
 };
 
 use crate::{
-    Claim, Digest, Problem, Refer, ResourceKey,
+    Claim, Column, Digest, Problem, Refer, ResourceKey,
     check::Verdict,
     json,
-    kind::{Known, ManagementKind, kinds, schemas_of},
+    kind::{Known, ManagementKind, ShownWith, kinds, schemas_of},
 };
 
 // In order of dependency: what is referred to comes first.

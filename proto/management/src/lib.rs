@@ -2,13 +2,14 @@
 //! Pure: no I/O, no clock, no state.
 //!
 //! - [`kinds`]: every kind in a file of its own, and the table of them, which makes [`Kind`] and [`Spec`].
-//! - [`ManagementKind`]: what a kind has to say: checks, [`Reference`]s, [`Claim`]s, secrets, status.
+//! - [`ManagementKind`]: what a kind has to say: checks, [`Reference`]s, [`Claim`]s, secrets, status, columns for people.
 //! - [`manifest`]: text → resources.
 //! - [`check`]: whether a resource may be accepted, as far as it can be judged by itself.
 //! - [`Problem`]: why something is refused.
 
 pub mod check;
 mod claim;
+mod column;
 mod digest;
 mod duration;
 mod json;
@@ -22,10 +23,11 @@ mod wire;
 mod word;
 
 pub use claim::Claim;
+pub use column::{Column, text_of};
 pub use digest::Digest;
 pub use duration::Duration;
 pub use key::ResourceKey;
-pub use kind::{Known, ManagementKind, schemas_of};
+pub use kind::{Known, ManagementKind, ShownWith, schemas_of};
 pub use kinds::{Kind, Spec};
 pub use problem::{Problem, ProblemName};
 pub use reference::{Field, Hold, Refer, Reference};

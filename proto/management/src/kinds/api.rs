@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 pub use operation::{Method, OperationSpec};
 
 use crate::{
-    Field, Kind, ManagementKind, Problem, ProblemName, Refer,
+    Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ShownWith,
     check::{Verdict, check_distinct, header, host, invalid, path, text},
+    column::count,
     kind::Known,
 };
 
@@ -104,6 +105,17 @@ impl ManagementKind for ApiSpec {
     const PLURAL: &'static str = "apis";
     /// The number of the latest revision rises when a Policy changes too, which is no change of the Api.
     const ETAG_COVERS_STATUS: bool = false;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("CONTEXT", "/spec/context"),
+        Column::at("VERSION", "/spec/version"),
+        Column::at("LIFECYCLE", "/spec/lifecycle"),
+        Column::of("OPERATIONS", |item| count(&item["spec"]["operations"])),
+        Column::at("LATEST", "/status/latestRevision"),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] = &[
+        ShownWith { kind: Kind::Upstream, field: "/spec/upstream", title: "Apis" },
+        ShownWith { kind: Kind::Policy, field: "/spec/policies", title: "Apis" },
+    ];
 
     fn check(&self, name: &Name, _now_ms: u64) -> Verdict {
         if name.as_str().len() > MAX_API_NAME_BYTES {

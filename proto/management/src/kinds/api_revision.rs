@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ApiSpec, PolicySpec, UpstreamSpec};
-use crate::{Field, Kind, ManagementKind, Refer, ResourceKey};
+use crate::{Column, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith, column::count};
 
 /// An immutable numbered copy of an Api with what it refers to. Written by the server only; named `API-rNUMBER`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -69,6 +69,14 @@ impl ApiRevisionSpec {
 impl ManagementKind for ApiRevisionSpec {
     const PLURAL: &'static str = "api-revisions";
     const WRITABLE: bool = false;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("API", "/spec/api"),
+        Column::at("NUMBER", "/spec/number"),
+        Column::at("VERSION", "/spec/spec/version"),
+        Column::of("OPERATIONS", |item| count(&item["spec"]["spec"]["operations"])),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] =
+        &[ShownWith { kind: Kind::Api, field: "/spec/api", title: "Revisions" }];
 
     fn references(&self, refer: &mut Refer<'_>) {
         // What it embeds are copies: only the Api itself is referred to.

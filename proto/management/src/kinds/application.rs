@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ManagementKind,
+    Column, ManagementKind,
     check::{Verdict, text},
 };
 
@@ -23,6 +23,8 @@ pub struct ApplicationSpec {
 
 impl ManagementKind for ApplicationSpec {
     const PLURAL: &'static str = "applications";
+    const COLUMNS: &'static [Column] =
+        &[Column::at("OWNER", "/spec/owner"), Column::at("DISPLAY NAME", "/spec/displayName")];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())?;

@@ -6,14 +6,16 @@ use std::{fmt, sync::Arc};
 
 use hanse_topology::{Name, RegionSelector};
 use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use revision::{Latest, RevisionRef};
 
 use super::{ApiRevisionSpec, ApiSpec};
 use crate::{
-    Claim, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey,
+    Claim, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
     check::{Verdict, check_distinct},
+    column::{or, pairs, text_of},
 };
 
 /// Puts one revision of an Api into regions of an Environment.
@@ -67,6 +69,17 @@ fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RegionSelector
 
 impl ManagementKind for BindingSpec {
     const PLURAL: &'static str = "bindings";
+    const COLUMNS: &'static [Column] = &[
+        Column::at("API", "/spec/api"),
+        Column::at("API REVISION", "/spec/revision"),
+        Column::at("ENVIRONMENT", "/spec/environment"),
+        Column::of("REGIONS", |item| picked(&item["spec"]["regions"])),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] = &[
+        ShownWith { kind: Kind::Api, field: "/spec/api", title: "Bindings" },
+        ShownWith { kind: Kind::Upstream, field: "/spec/upstream", title: "Bindings" },
+        ShownWith { kind: Kind::Environment, field: "/spec/environment", title: "Bindings" },
+    ];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         check_distinct("regions.names", &self.regions.names)?;
@@ -118,4 +131,10 @@ fn addresses(environment: &Name, api: &ApiSpec) -> Vec<Claim> {
     } else {
         api.hosts.iter().map(|host| claim(Some(host.as_str().into()))).collect()
     }
+}
+
+/// The regions that a selector picks.
+fn picked(selector: &Value) -> String {
+    let said = [text_of(&selector["names"]), pairs(&selector["labels"])];
+    or(said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","), "all")
 }

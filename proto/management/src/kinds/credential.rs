@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiSpec;
-use crate::{Claim, Digest, Field, Kind, ManagementKind, Refer, ResourceKey};
+use crate::{
+    Claim, Column, Digest, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith, column::expiry,
+};
 
 /// An API key of an Application. The key itself is made and kept by the client; only its digest comes here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +26,12 @@ pub struct CredentialSpec {
 
 impl ManagementKind for CredentialSpec {
     const PLURAL: &'static str = "credentials";
+    const COLUMNS: &'static [Column] = &[
+        Column::at("APPLICATION", "/spec/application"),
+        Column::of("EXPIRES", |item| expiry(&item["spec"]["expiresAt"])),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] =
+        &[ShownWith { kind: Kind::Application, field: "/spec/application", title: "Credentials" }];
 
     fn references(&self, refer: &mut Refer<'_>) {
         refer.needs(Kind::Application, &self.application, Field::Plain("application"));

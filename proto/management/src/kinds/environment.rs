@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Duration, Field, Kind, ManagementKind, Refer,
+    Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
     check::{Verdict, check_distinct, host, invalid},
+    column::{or, text_of},
 };
 
 /// The shortest time without news after which credentials may be refused: far above the heartbeat of a second, so that
@@ -67,6 +68,13 @@ pub enum StaleCredentials {
 impl ManagementKind for EnvironmentSpec {
     const PLURAL: &'static str = "environments";
     const GLOBAL: bool = true;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("EXPOSURE", "/spec/exposure"),
+        Column::of("HOSTS", |item| or(text_of(&item["spec"]["hostnames"]), "any")),
+        Column::at("REGIONS", "/spec/regions"),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] =
+        &[ShownWith { kind: Kind::Region, field: "/spec/regions", title: "Environments" }];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         host::check_patterns("hostnames", &self.hostnames)?;

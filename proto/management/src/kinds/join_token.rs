@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    Digest, Field, Kind, ManagementKind, Refer,
+    Column, Digest, Field, Kind, ManagementKind, Refer,
     check::{Verdict, check_distinct, invalid},
+    column::{expiry, text_of},
     kind::Known,
 };
 
@@ -72,6 +73,14 @@ pub enum JoinRole {
 impl ManagementKind for JoinTokenSpec {
     const PLURAL: &'static str = "join-tokens";
     const GLOBAL: bool = true;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("JOINS AS", "/spec/role"),
+        Column::at("REGION", "/spec/region"),
+        Column::of("USED", |item| {
+            format!("{} of {}", text_of(&item["status"]["uses"]), text_of(&item["spec"]["uses"]))
+        }),
+        Column::of("EXPIRES", |item| expiry(&item["spec"]["expiresAt"])),
+    ];
 
     fn check(&self, _name: &Name, now_ms: u64) -> Verdict {
         let now = now_ms / 1000;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ManagementKind,
+    Column, ManagementKind,
     check::{Verdict, text},
 };
 
@@ -21,6 +21,7 @@ pub struct OrganizationSpec {
 impl ManagementKind for OrganizationSpec {
     const PLURAL: &'static str = "organizations";
     const GLOBAL: bool = true;
+    const COLUMNS: &'static [Column] = &[Column::at("DISPLAY NAME", "/spec/displayName")];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())

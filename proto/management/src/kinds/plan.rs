@@ -2,11 +2,13 @@
 
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    ManagementKind,
+    Column, ManagementKind,
     check::{Verdict, invalid, text},
+    column::text_of,
 };
 
 /// The greatest number of requests in a rate: a billion per second is no limit any more, and products with times in
@@ -72,6 +74,8 @@ impl Period {
 
 impl ManagementKind for PlanSpec {
     const PLURAL: &'static str = "plans";
+    const COLUMNS: &'static [Column] =
+        &[Column::of("RATE", |item| rate(&item["spec"]["rate"])), Column::at("BURST", "/spec/rate/burst")];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())?;
@@ -87,4 +91,11 @@ fn check_count(field: &str, count: u64) -> Verdict {
     }
     let remedy = "leave the rate out for a plan without limit; to shut somebody out, delete the Subscription";
     Err(invalid(field, format!("{count} is not between 1 and {MAX_REQUESTS}"), remedy))
+}
+
+fn rate(rate: &Value) -> String {
+    match rate.is_object() {
+        true => format!("{}/{}", text_of(&rate["requests"]), text_of(&rate["per"])),
+        false => "unlimited".to_owned(),
+    }
 }

@@ -5,12 +5,13 @@ mod headers;
 
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use cors::CorsSpec;
 pub use headers::{HeaderRulesSpec, HeadersSpec};
 
-use crate::{ManagementKind, check::Verdict};
+use crate::{Column, ManagementKind, check::Verdict};
 
 /// What is done to requests and responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,9 +27,18 @@ pub struct PolicySpec {
 
 impl ManagementKind for PolicySpec {
     const PLURAL: &'static str = "policies";
+    const COLUMNS: &'static [Column] = &[Column::of("DOES", |item| keys(&item["spec"]))];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         self.headers.as_ref().map_or(Ok(()), HeadersSpec::check)?;
         self.cors.as_ref().map_or(Ok(()), CorsSpec::check)
     }
+}
+
+/// What it does: the names of its fields.
+fn keys(object: &Value) -> String {
+    object
+        .as_object()
+        .map(|members| members.keys().cloned().collect::<Vec<_>>().join(","))
+        .unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ManagementKind, Problem, ProblemName,
+    Column, ManagementKind, Problem, ProblemName,
     check::{Verdict, invalid},
 };
 
@@ -39,6 +39,11 @@ fn on_grid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Location
 impl ManagementKind for RegionSpec {
     const PLURAL: &'static str = "regions";
     const GLOBAL: bool = true;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("PROVIDER", "/spec/provider"),
+        Column::at("COUNTRY", "/spec/location/country"),
+        Column::at("CONTINENT", "/spec/location/continent"),
+    ];
 
     fn check(&self, name: &Name, _now_ms: u64) -> Verdict {
         if name.as_str() == CONTROL {

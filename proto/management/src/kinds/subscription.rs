@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiSpec;
-use crate::{Claim, Field, Kind, ManagementKind, Refer, ResourceKey};
+use crate::{Claim, Column, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith};
 
 /// Lets an Application call an Api under a Plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +24,16 @@ pub struct SubscriptionSpec {
 
 impl ManagementKind for SubscriptionSpec {
     const PLURAL: &'static str = "subscriptions";
+    const COLUMNS: &'static [Column] = &[
+        Column::at("APPLICATION", "/spec/application"),
+        Column::at("API", "/spec/api"),
+        Column::at("PLAN", "/spec/plan"),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] = &[
+        ShownWith { kind: Kind::Api, field: "/spec/api", title: "Subscriptions" },
+        ShownWith { kind: Kind::Plan, field: "/spec/plan", title: "Subscriptions" },
+        ShownWith { kind: Kind::Application, field: "/spec/application", title: "Subscriptions" },
+    ];
 
     fn references(&self, refer: &mut Refer<'_>) {
         refer.needs(Kind::Application, &self.application, Field::Plain("application"));

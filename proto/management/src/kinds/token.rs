@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiSpec;
-use crate::{Claim, Digest, ManagementKind, ResourceKey};
+use crate::{Claim, Column, Digest, ManagementKind, ResourceKey, column::expiry};
 
 /// An operator's bearer token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,6 +31,8 @@ pub enum TokenRole {
 impl ManagementKind for TokenSpec {
     const PLURAL: &'static str = "tokens";
     const GLOBAL: bool = true;
+    const COLUMNS: &'static [Column] =
+        &[Column::at("ROLE", "/spec/role"), Column::of("EXPIRES", |item| expiry(&item["spec"]["expiresAt"]))];
 
     fn claims(&self, _key: &ResourceKey, _served: Option<&ApiSpec>) -> Vec<Claim> {
         vec![Claim::Token(self.digest)]

@@ -14,8 +14,9 @@ pub use health::{EjectionSpec, HealthCheckSpec};
 pub use retry::{RetryOn, RetrySpec};
 
 use crate::{
-    Duration, Field, Kind, ManagementKind, Refer,
+    Column, Duration, Field, Kind, ManagementKind, Refer,
     check::{Verdict, host, invalid, text},
+    column::{each, text_of},
 };
 
 /// How many endpoints one Upstream may have: what a gateway's round robin walks.
@@ -113,6 +114,12 @@ pub struct UpstreamTlsSpec {
 
 impl ManagementKind for UpstreamSpec {
     const PLURAL: &'static str = "upstreams";
+    const COLUMNS: &'static [Column] = &[
+        Column::of("ENDPOINTS", |item| {
+            each(&item["spec"]["endpoints"], |endpoint| text_of(&endpoint["url"]))
+        }),
+        Column::at("TIMEOUT", "/spec/timeout"),
+    ];
 
     fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
         if self.endpoints.is_empty() {
