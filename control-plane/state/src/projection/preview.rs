@@ -88,9 +88,7 @@ fn candidates<'a>(state: &'a State, anchor: &'a Anchor) -> Box<dyn Iterator<Item
             }
             None => Box::new(std::iter::empty()),
         },
-        Anchor::Unit(
-            Unit::Listener(_) | Unit::Route(_) | Unit::Plan(_) | Unit::Credential(_) | Unit::Subscription(_),
-        ) => Box::new(std::iter::empty()), // not shared: their own placement, or their anchor's, tells
+        Anchor::Unit(Unit::Listener(_) | Unit::Route(_) | Unit::Plain(_)) => Box::new(std::iter::empty()), // not shared: their own placement, or their anchor's, tells
     }
 }
 

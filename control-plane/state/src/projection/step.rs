@@ -11,6 +11,7 @@ use hanse_topology::ScopeId;
 
 use super::{
     Between, ScopeChange,
+    plain::Plain,
     presence::{Placement, Present, Side},
     unit::{self, Anchor, Unit},
 };
@@ -123,9 +124,7 @@ impl<'a> Step<'a> {
                 placers.bindings.insert(key.clone());
                 self.everywhere(Unit::Route(key));
             }
-            Kind::Plan => self.everywhere(Unit::Plan(key)),
-            Kind::Credential => self.everywhere(Unit::Credential(key)),
-            Kind::Subscription => self.everywhere(Unit::Subscription(key)),
+            kind if Plain::of(kind).is_some() => self.everywhere(Unit::Plain(key)),
             // In no runtime resource, or through an ApiRevision, which changed with it.
             _not_projected => {}
         }
