@@ -12,7 +12,8 @@ use crate::{Claim, Column, Digest, Kind, Refer, ResourceKey, check::Verdict, kin
 
 /// A kind of management resource, implemented by its spec in the kind's own file under `kinds/`.
 ///
-/// Every item but [`PLURAL`](Self::PLURAL) has a default: a kind that has nothing to say says nothing.
+/// Every item but [`PLURAL`](Self::PLURAL) has a default: a kind that has nothing to say says nothing. A kind's name is in the
+/// table (`kinds.rs`).
 pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToSchema {
     /// As in URLs: lower-case plural with hyphens.
     const PLURAL: &'static str;
@@ -36,8 +37,8 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     /// Names every resource that this one refers to, in the order of its fields.
     fn references(&self, _refer: &mut Refer<'_>) {}
 
-    /// What only one resource may have. `served` is what a Binding serves: the only thing that a claim depends on beside the
-    /// resource itself, and known to the state alone.
+    /// What only one resource may have. `served` is the Api that a Binding serves, `None` for all other kinds. It is an
+    /// argument because only the state knows which revision a Binding means; every other claim follows from the spec.
     fn claims(&self, _key: &ResourceKey, _served: Option<&ApiSpec>) -> Vec<Claim> {
         Vec::new()
     }
@@ -100,7 +101,7 @@ macro_rules! kinds {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum Kind {
             $(
-                #[doc = concat!("Says [`", stringify!($spec), "`].")]
+                #[doc = concat!("Its spec is [`", stringify!($spec), "`].")]
                 $kind,
             )*
         }

@@ -51,7 +51,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// Takes down the references of one resource.
+/// Collects the references of one resource: its kind names each, and the caller is given each.
 pub struct Refer<'a> {
     from: &'a ResourceKey,
     see: &'a mut dyn FnMut(Reference),
