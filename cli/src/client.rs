@@ -4,6 +4,8 @@ mod answer;
 mod exchange;
 pub(crate) mod tls;
 
+use answer::Answer;
+pub(crate) use answer::{ApplyAnswer, Convergence, GatewayConvergence, Listed};
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
@@ -11,13 +13,10 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use hanse_state::{Kind, ProblemName, ResourceKey};
+use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 use http::Method;
 use serde_json::Value;
-
-use answer::Answer;
-pub(crate) use answer::{ApplyAnswer, Convergence, GatewayConvergence, Listed};
 
 use crate::{
     client_config::{ClientConfig, Places},

@@ -2,7 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
-use hanse_state::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName};
 
 mod wording;
 

@@ -1,6 +1,5 @@
 //! Resources as text: tables for people, JSON and YAML for programs. Pure.
 
-mod columns;
 mod federation;
 mod yaml;
 
@@ -8,11 +7,11 @@ mod yaml;
 mod tests;
 
 use comfy_table::{Table, presets::NOTHING};
-use hanse_state::Kind;
+use hanse_management::Kind;
 use serde_json::{Value, json};
 
-pub(crate) use columns::text_of;
 pub(crate) use federation::federation;
+pub(crate) use hanse_management::text_of;
 pub(crate) use yaml::yaml;
 
 use crate::{args::Output, client::Listed};
@@ -43,9 +42,9 @@ fn rows(kind: Kind, items: &[Value], output: Output) -> String {
             .collect::<Vec<_>>()
             .join("\n");
     }
-    let columns = columns::of(kind, output == Output::Wide);
+    let columns = kind.table(output == Output::Wide);
     let header = columns.iter().map(|column| column.title.to_owned()).collect();
-    table(header, items.iter().map(|item| columns.iter().map(|column| (column.read)(item)).collect()))
+    table(header, items.iter().map(|item| columns.iter().map(|column| column.read(item)).collect()))
 }
 
 /// JSON for people and programs.

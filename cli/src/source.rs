@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use hanse_state::{
+use hanse_management::{
     Problem,
     manifest::{self, Manifest},
 };

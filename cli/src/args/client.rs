@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
-use hanse_state::Kind;
+use hanse_management::Kind;
 use hanse_topology::Name;
 
 use crate::import::UpstreamArg;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
-use hanse_state::Kind;
+use hanse_management::Kind;
 
 use super::*;
 

@@ -1,7 +1,7 @@
 //! What the operator API answers.
 
 use anyhow::Context as _;
-use hanse_state::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;

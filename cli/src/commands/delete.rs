@@ -1,6 +1,6 @@
 //! `hanse delete`.
 
-use hanse_state::{ProblemName, ResourceKey};
+use hanse_management::{ProblemName, ResourceKey};
 
 use crate::{
     args::DeleteArgs,
@@ -72,7 +72,7 @@ fn in_order(mut keys: Vec<ResourceKey>) -> Vec<ResourceKey> {
 
 #[cfg(test)]
 mod tests {
-    use hanse_state::Kind;
+    use hanse_management::Kind;
     use hanse_topology::Name;
 
     use super::*;

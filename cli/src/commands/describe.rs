@@ -1,6 +1,6 @@
 //! `hanse describe`: one resource and what belongs to it, for people.
 
-use hanse_state::Kind;
+use hanse_management::Kind;
 use serde_json::Value;
 
 use crate::{
@@ -14,10 +14,12 @@ use crate::{
 pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Result<()> {
     let resource = client.get(&client.key(args.kind, args.name.clone()), false).await?;
     let mut related = Vec::new();
-    for &(kind, pointer) in relations(args.kind) {
-        let listed = client.list(kind, false).await?;
-        let items = listed.items.into_iter().filter(|item| refers(item, pointer, args.name.as_str()));
-        related.push((kind, items.collect::<Vec<_>>()));
+    for kind in Kind::ALL {
+        for shown in kind.shown_with().iter().filter(|shown| shown.kind == args.kind) {
+            let listed = client.list(kind, false).await?;
+            let items = listed.items.into_iter().filter(|item| refers(item, shown.field, args.name.as_str()));
+            related.push((shown.title, items.collect::<Vec<_>>()));
+        }
     }
     let status = client.status().await?;
     let organization = resource["organization"].as_str();
@@ -61,32 +63,6 @@ fn cannot_use(found: &Value) -> String {
     format!("{} {}; {instead}", text_of(&found["field"]), text_of(&found["reason"]))
 }
 
-/// Which kinds refer to a kind, and in which field.
-fn relations(kind: Kind) -> &'static [(Kind, &'static str)] {
-    match kind {
-        Kind::Api => &[
-            (Kind::ApiRevision, "/spec/api"),
-            (Kind::Binding, "/spec/api"),
-            (Kind::Subscription, "/spec/api"),
-        ],
-        Kind::Upstream => &[(Kind::Api, "/spec/upstream"), (Kind::Binding, "/spec/upstream")],
-        Kind::Policy => &[(Kind::Api, "/spec/policies")],
-        Kind::Region => &[(Kind::Environment, "/spec/regions")],
-        Kind::Environment => &[(Kind::Binding, "/spec/environment")],
-        Kind::Plan => &[(Kind::Subscription, "/spec/plan")],
-        Kind::Application => {
-            &[(Kind::Subscription, "/spec/application"), (Kind::Credential, "/spec/application")]
-        }
-        Kind::Organization
-        | Kind::ApiRevision
-        | Kind::Binding
-        | Kind::Subscription
-        | Kind::Credential
-        | Kind::Token
-        | Kind::JoinToken => &[],
-    }
-}
-
 fn refers(item: &Value, pointer: &str, name: &str) -> bool {
     match item.pointer(pointer) {
         Some(Value::Array(names)) => names.iter().any(|one| one == name),
@@ -95,7 +71,7 @@ fn refers(item: &Value, pointer: &str, name: &str) -> bool {
     }
 }
 
-fn described(resource: &Value, related: &[(Kind, Vec<Value>)]) -> String {
+fn described(resource: &Value, related: &[(&str, Vec<Value>)]) -> String {
     const FIELDS: [(&str, &str); 6] = [
         ("Kind", "kind"),
         ("Name", "name"),
@@ -118,24 +94,12 @@ fn described(resource: &Value, related: &[(Kind, Vec<Value>)]) -> String {
             _ => {}
         }
     }
-    for (kind, items) in related {
+    for (title, items) in related {
         let names: Vec<_> = items.iter().map(|item| text_of(&item["name"])).collect();
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        text += &format!("{:15}{names}\n", format!("{}:", plural(*kind)));
+        text += &format!("{:15}{names}\n", format!("{title}:"));
     }
     text.trim_end().to_owned()
-}
-
-fn plural(kind: Kind) -> &'static str {
-    match kind {
-        Kind::ApiRevision => "Revisions",
-        Kind::Binding => "Bindings",
-        Kind::Subscription => "Subscriptions",
-        Kind::Credential => "Credentials",
-        Kind::Environment => "Environments",
-        Kind::Api => "Apis",
-        _ => kind.plural(),
-    }
 }
 
 fn indented(text: &str) -> String {
@@ -156,8 +120,7 @@ mod tests {
             "spec": {"context": "/orders", "operations": [{"method": "GET", "path": "/"}]},
             "status": {"latestRevision": 1},
         });
-        let related =
-            [(Kind::Binding, vec![json!({"name": "orders-production"})]), (Kind::Subscription, vec![])];
+        let related = [("Bindings", vec![json!({"name": "orders-production"})]), ("Subscriptions", vec![])];
         insta::assert_snapshot!(described(&api, &related), @r"
         Kind:          Api
         Name:          orders

@@ -1,6 +1,6 @@
 //! `hanse diff`: what applying would change.
 
-use hanse_state::{Kind, Spec};
+use hanse_management::{Kind, Spec};
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use anyhow::Context as _;
-use hanse_state::spec::{ApiKeySpec, SecuritySpec};
+use hanse_management::kinds::{ApiKeySpec, SecuritySpec};
 
 use crate::{
     args::{ImportArgs, ImportCommand, OpenApiArgs},

@@ -1,6 +1,6 @@
 //! Where a published API can be called.
 
-use hanse_state::Kind;
+use hanse_management::Kind;
 use hanse_topology::Name;
 use serde_json::Value;
 

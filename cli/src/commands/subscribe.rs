@@ -1,10 +1,7 @@
 //! `hanse subscribe`: an application, its subscription and a new API key, in one change.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use hanse_state::{
-    Kind, ProblemName,
-    spec::{ApiKeySpec, Digest},
-};
+use hanse_management::{Digest, Kind, ProblemName, kinds::ApiKeySpec};
 use hanse_topology::Name;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};

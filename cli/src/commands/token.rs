@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hanse_identity::{JoinToken, TrustAnchor};
-use hanse_state::{
-    Kind, Spec,
-    spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
+use hanse_management::{
+    Digest, Kind, Spec,
+    kinds::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
 };
 use hanse_topology::Name;
 use serde_json::{Value, json};

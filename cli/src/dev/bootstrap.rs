@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
 use hanse_identity::TrustAnchor;
-use hanse_state::{Spec, spec::JoinRole};
+use hanse_management::{Spec, kinds::JoinRole};
 use serde_json::Value;
 
 use super::{

@@ -245,7 +245,7 @@ fn location(index: usize) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use hanse_state::{Kind, Spec};
+    use hanse_management::{Kind, Spec};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The operations of a document.
 
-use hanse_state::spec::{Method, OperationSpec};
+use hanse_management::kinds::{Method, OperationSpec};
 use serde_json::{Map, Value};
 
 use super::{

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, str::FromStr};
 
-use hanse_state::{
+use hanse_management::{
     Kind, Spec,
-    spec::{
+    kinds::{
         ApiKeySpec, ApiSpec, BindingSpec, EndpointSpec, Lifecycle, Method, OperationSpec, Reach, RevisionRef,
         SecuritySpec, UpstreamSpec,
     },

@@ -1,4 +1,4 @@
-use hanse_state::spec::{Method, SecuritySpec};
+use hanse_management::kinds::{Method, SecuritySpec};
 use hanse_topology::Name;
 use serde_json::{Value, json};
 

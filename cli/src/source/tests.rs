@@ -90,7 +90,7 @@ fn refusals_name_the_file() {
     };
     let manifests = [sourced("a.yaml", "a"), sourced("b.yaml", "b"), sourced("c.yaml", "b")];
     let said = |field: &str| {
-        let problem = Problem::new(hanse_state::ProblemName::Invalid, "it is wrong").at(field);
+        let problem = Problem::new(hanse_management::ProblemName::Invalid, "it is wrong").at(field);
         located(Failure::from(problem).into(), &manifests).to_string()
     };
     assert_eq!(said("Organization a: spec.x"), "a.yaml: Organization a: spec.x: it is wrong");

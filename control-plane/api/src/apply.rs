@@ -4,9 +4,9 @@ mod prune;
 mod request;
 
 use axum::response::Response;
+use hanse_management::{Problem, ProblemName, manifest::Manifest};
 use hanse_state::{
-    Accepted, Change, ChangeResult, Outcome, Problem, ProblemName, State,
-    manifest::Manifest,
+    Accepted, Change, ChangeResult, Outcome, State,
     port::{Consistency, ScopeEffect},
     projection,
 };
@@ -94,7 +94,7 @@ fn to_changes(manifests: Vec<Manifest>) -> Result<Vec<Change>, Problem> {
                 .at(key.to_string())
                 .remedy("leave it out: change the Api and its next revision is made"));
         }
-        changes.push(manifest.into_change());
+        changes.push(Change::from(manifest));
     }
     Ok(changes)
 }

@@ -2,10 +2,8 @@
 //!
 //! The lookup reads what this node has applied, so that operators can still look around when there is no quorum.
 
-use hanse_state::{
-    Problem, ProblemName, Spec, State,
-    spec::{Digest, TokenSpec},
-};
+use hanse_management::{Digest, Problem, ProblemName, Spec, kinds::TokenSpec};
+use hanse_state::State;
 use hanse_topology::Name;
 use http::{HeaderMap, header};
 
@@ -81,9 +79,8 @@ fn expired(spec: &TokenSpec, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use hanse_state::{
-        Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, spec::TokenRole,
-    };
+    use hanse_management::{Kind, ResourceKey, kinds::TokenRole};
+    use hanse_state::{Action, Change, Command, CommandBody, Lineage, Outcome};
     use hanse_topology::Labels;
 
     use super::*;

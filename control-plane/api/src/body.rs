@@ -3,7 +3,8 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use hanse_state::{Action, Problem, ProblemName, ResourceKey};
+use hanse_management::{Problem, ProblemName, ResourceKey};
+use hanse_state::Action;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::time::timeout;

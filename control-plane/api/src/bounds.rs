@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hanse_state::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore},

@@ -9,10 +9,8 @@ use axum::{
     extract::{FromRequestParts, Query, RawPathParams, Request},
     response::Response,
 };
-use hanse_state::{
-    Accepted, Change, Command, CommandBody, Outcome, Problem, ProblemName, ResourceKey, Revision, State,
-    port::Consistency,
-};
+use hanse_management::{Problem, ProblemName, ResourceKey, Revision};
+use hanse_state::{Accepted, Change, Command, CommandBody, Outcome, State, port::Consistency};
 use hanse_topology::{Labels, Name};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -158,7 +156,7 @@ impl Call {
     }
 
     /// The resource that the path of this operation names.
-    pub(crate) fn key(&self, kind: hanse_state::Kind) -> Result<ResourceKey, Problem> {
+    pub(crate) fn key(&self, kind: hanse_management::Kind) -> Result<ResourceKey, Problem> {
         let organization = if kind.is_global() { None } else { Some(self.name("organization")?) };
         Ok(ResourceKey { kind, organization, name: self.name("name")? })
     }

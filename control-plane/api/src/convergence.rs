@@ -5,8 +5,9 @@ mod view;
 use std::collections::BTreeSet;
 
 use axum::response::Response;
+use hanse_management::{Kind, ResourceKey, Revision};
 use hanse_state::{
-    Kind, ResourceKey, Revision, State,
+    State,
     port::{Consistency, FleetReport, Quarantined},
     projection,
 };

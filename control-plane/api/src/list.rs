@@ -2,7 +2,8 @@
 
 use axum::response::Response;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use hanse_state::{Kind, Problem, ResourceKey, State};
+use hanse_management::{Kind, Problem, ResourceKey};
+use hanse_state::State;
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::response::Response;
+use hanse_management::{Digest, Problem, ProblemName};
 use hanse_state::{
-    CommandBody, Problem, ProblemName, State,
+    CommandBody, State,
     port::{AgentStatus, GroupStatus},
-    spec::Digest,
 };
 use hanse_topology::Name;
 use http::StatusCode;

@@ -1,7 +1,7 @@
 //! The table of everything the API can do. Router, query checks, metrics and OpenAPI document all read it.
 
 use axum::routing::MethodFilter;
-use hanse_state::Kind;
+use hanse_management::Kind;
 
 /// One thing a client can ask for: a method on a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

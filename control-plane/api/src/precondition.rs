@@ -2,7 +2,8 @@
 //!
 //! An ETag is the revision of a resource's last change: `"42"`.
 
-use hanse_state::{Kind, Problem, ProblemName, ResourceKey, Revision, State};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision};
+use hanse_state::State;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::rejection::bad_request;
@@ -59,12 +60,11 @@ impl Expectation {
 /// Whether a read's `If-None-Match` names `etag`: the caller has it already. The comparison is weak (RFC 9110 §13.1.2):
 /// a proxy that compressed an answer made its tag weak.
 ///
-/// An Api is always shown: the number of its latest revision rises when a Policy changes too, which is no change of the
-/// Api and does not move its ETag.
+/// A kind whose status changes without its ETag is always shown.
 pub(crate) fn not_modified(headers: &HeaderMap, kind: Kind, etag: &HeaderValue) -> Result<bool, Problem> {
     Ok(match tags(headers, header::IF_NONE_MATCH)? {
         None => false,
-        Some(_) if kind == Kind::Api => false,
+        Some(_) if !kind.etag_covers_status() => false,
         Some(Tags::Any) => true,
         Some(Tags::Listed(tags)) => tags.iter().any(|tag| format!("\"{}\"", tag.opaque) == *etag),
     })

@@ -4,7 +4,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use hanse_state::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName};
 use hanse_topology::one_line;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
-use hanse_state::{
-    Accepted, Action, Change, ChangeResult, Kind, Metadata, Problem, ProblemName, Resource, ResourceKey,
-    Revision,
+use hanse_management::{
+    Kind, Problem, ProblemName, ResourceKey, Revision,
     manifest::{self, Manifest},
-    port::Consistency,
 };
+use hanse_state::{Accepted, Action, Change, ChangeResult, Metadata, Resource, port::Consistency};
 use http::{StatusCode, header};
 use serde_json::json;
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::response::Response;
+use hanse_management::{Problem, ProblemName, manifest};
 use hanse_state::{
-    CommandBody, Outcome, Problem, ProblemName, RootKey, State, manifest,
+    CommandBody, Outcome, RootKey, State,
     port::{Consistency, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
 };
 use http::StatusCode;

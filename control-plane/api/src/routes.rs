@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use hanse_state::{Kind, Problem, ProblemName};
+use hanse_management::{Kind, Problem, ProblemName};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::{
@@ -106,12 +106,16 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
 }
 
 /// JSON with the revision it speaks of. What may be large is written by [`Call::answer`].
-pub(crate) fn json(status: StatusCode, revision: hanse_state::Revision, body: serde_json::Value) -> Response {
+pub(crate) fn json(
+    status: StatusCode,
+    revision: hanse_management::Revision,
+    body: serde_json::Value,
+) -> Response {
     json_text(status, revision, serde_json::to_vec(&body).expect("a JSON value is JSON"))
 }
 
 /// JSON text with the revision it speaks of.
-pub(crate) fn json_text(status: StatusCode, revision: hanse_state::Revision, text: Vec<u8>) -> Response {
+pub(crate) fn json_text(status: StatusCode, revision: hanse_management::Revision, text: Vec<u8>) -> Response {
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
     let mut response = (status, [(header::CONTENT_TYPE, JSON)], text).into_response();
     let revision = HeaderValue::from(revision);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
+use hanse_management::{Kind, Problem, ProblemName};
 use hanse_state::{
-    Kind, Lineage, Problem, ProblemName, State,
+    Lineage, State,
     port::{AgentStatus, Duplicate, FleetReport, GroupStatus, PartialReport, ScopeStatus},
     projection,
 };

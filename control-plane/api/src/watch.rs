@@ -15,7 +15,8 @@ use axum::{
     },
 };
 use futures_util::Stream;
-use hanse_state::{Kind, Problem, ProblemName, Revision, State, port::Consistency};
+use hanse_management::{Kind, Problem, ProblemName, Revision};
+use hanse_state::{State, port::Consistency};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},

@@ -15,9 +15,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use hanse_management::{Problem, ProblemName, Revision};
 use hanse_proto::raft::{ControlNode, peer_server::PeerServer, raft_server::RaftServer};
 use hanse_state::{
-    Command, Outcome, Problem, ProblemName, Revision, State,
+    Command, Outcome, State,
     port::{BoxFuture, Consistency, GroupStatus, Replicated},
 };
 use openraft::error::InitializeError;

@@ -13,8 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hanse_management::{Problem, ProblemName};
 use hanse_process::backoff::Backoff;
-use hanse_state::{Command, Outcome, Problem, ProblemName, State};
+use hanse_state::{Command, Outcome, State};
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError, storage::RaftStateMachine,
 };

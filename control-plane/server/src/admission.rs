@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use hanse_identity::{Authority, LiveAuthority, PeerKeys};
 use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
+use hanse_management::{Kind, Revision};
 use hanse_process::Shutdown;
-use hanse_state::{Kind, Revision, State, port::Replicated};
+use hanse_state::{State, port::Replicated};
 use hanse_topology::{Identity, Role, ScopeId};
 use tokio::sync::watch;
 
@@ -151,8 +152,9 @@ mod tests {
     use std::time::Duration;
 
     use hanse_identity::Rotation;
+    use hanse_management::Digest;
     use hanse_process::ShutdownTrigger;
-    use hanse_state::{CommandBody, Lineage, port::RootCertificates, spec::Digest};
+    use hanse_state::{CommandBody, Lineage, port::RootCertificates};
     use hanse_topology::Name;
 
     use super::*;

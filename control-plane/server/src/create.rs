@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use hanse_identity::{Authority, JoinToken, KeyPair, chain_of, enrol};
+use hanse_management::Digest;
 use hanse_process::WallClock;
 use hanse_proto::raft::ControlNode;
-use hanse_state::spec::Digest;
 use hanse_topology::Role;
 use rand::Rng;
 

@@ -5,15 +5,17 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::{Chain, LiveAuthority, LiveTrust, Peer, digest_secret, key_digest};
+use hanse_management::{
+    Kind, Problem, ProblemName, ResourceKey, Spec,
+    kinds::{JoinRole, JoinTokenSpec},
+};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Command, CommandBody, GONE_AFTER, Incumbent, Kind, Outcome, Problem, ProblemName, RUNS_WITHIN,
-    ResourceKey, SEAT_UNDECIDED, SeatAsked, Spec,
+    Command, CommandBody, GONE_AFTER, Incumbent, Outcome, RUNS_WITHIN, SEAT_UNDECIDED, SeatAsked,
     port::{Consistency, Replicated},
-    spec::{JoinRole, JoinTokenSpec},
 };
 use hanse_topology::{Identity, Name, one_line};
 use tokio::time::Instant;

@@ -63,7 +63,7 @@ pub enum Error {
     Raft(#[from] hanse_raft::GroupError),
     /// The first commands were refused.
     #[error("the first write of the new control plane failed: {0}")]
-    Bootstrap(hanse_state::Problem),
+    Bootstrap(hanse_management::Problem),
     /// The first commands found no leader, though this node alone is the quorum.
     #[error("the first write of the new control plane was not possible within {0:?}; see this node's log")]
     NotFounded(std::time::Duration),

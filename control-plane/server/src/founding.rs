@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::{Authority, KeyDigest, key_digest};
+use hanse_management::{
+    Digest, Kind, Problem, ResourceKey,
+    kinds::{TokenRole, TokenSpec},
+};
 use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Lineage, Member, Outcome, Problem, ResourceKey, State,
+    Action, Change, Command, CommandBody, Lineage, Member, Outcome, State,
     port::{Consistency, Replicated},
-    spec::{Digest, TokenRole, TokenSpec},
 };
 use hanse_topology::{Identity, Labels, Name};
 use tracing::{debug, info, warn};
@@ -111,8 +114,8 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
         group.bootstrap().await?;
     }
     let damaged = |what: &str| {
-        Error::Bootstrap(hanse_state::Problem::new(
-            hanse_state::ProblemName::Internal,
+        Error::Bootstrap(hanse_management::Problem::new(
+            hanse_management::ProblemName::Internal,
             format!("bootstrap.json: {what}"),
         ))
     };

@@ -9,9 +9,10 @@ use std::{
 };
 
 use hanse_link::{Replica, Replicas};
+use hanse_management::Revision;
 use hanse_process::Shutdown;
 use hanse_state::{
-    Lineage, Revision, State,
+    Lineage, State,
     port::{BoxFuture, Projected, Replicated, ScopeEffect},
     projection::{self, Between, Projection, ScopeChange},
 };

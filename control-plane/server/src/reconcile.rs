@@ -14,8 +14,9 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::KeyDigest;
+use hanse_management::{Problem, ProblemName};
 use hanse_process::Shutdown;
-use hanse_state::{Command, CommandBody, Outcome, Problem, ProblemName, State, port::Replicated};
+use hanse_state::{Command, CommandBody, Outcome, State, port::Replicated};
 use hanse_topology::Identity;
 use prometheus_client::{
     encoding::EncodeLabelSet,

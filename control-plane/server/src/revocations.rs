@@ -92,10 +92,11 @@ pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
 #[cfg(test)]
 mod tests {
     use hanse_identity::{Authority, LiveTrust};
-    use hanse_state::{
-        Action, Change, Command, CommandBody, Kind, Lineage, Outcome, ResourceKey, Spec,
-        spec::{Digest, JoinTokenSpec, RegionSpec},
+    use hanse_management::{
+        Digest, Kind, ResourceKey, Spec,
+        kinds::{JoinTokenSpec, RegionSpec},
     };
+    use hanse_state::{Action, Change, Command, CommandBody, Lineage, Outcome};
     use hanse_topology::Name;
 
     use super::*;

@@ -10,9 +10,9 @@ mod resources;
 mod revocation;
 mod roots;
 
-use crate::{
-    Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, Problem, ResourceKey, State,
-};
+use hanse_management::{Problem, ResourceKey};
+
+use crate::{Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State};
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
 

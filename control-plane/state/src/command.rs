@@ -2,9 +2,10 @@
 
 pub(crate) mod wire;
 
+use hanse_management::{Problem, ResourceKey, Revision, Spec, manifest::Manifest};
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, Problem, ResourceKey, Revision, RootCertificate, RootKey, SeatAsked, Spec};
+use crate::{Lineage, RootCertificate, RootKey, SeatAsked};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +101,14 @@ pub struct Change {
     pub action: Action,
     /// `None`: whatever is there. `Some(0)`: nothing may be there. `Some(n)`: must be at revision n.
     pub if_revision: Option<Revision>,
+}
+
+impl From<Manifest> for Change {
+    /// The change that makes it so.
+    fn from(manifest: Manifest) -> Self {
+        let Manifest { key, labels, spec, revision } = manifest;
+        Self { key, action: Action::Put { labels, spec }, if_revision: revision }
+    }
 }
 
 /// What to do with one resource.

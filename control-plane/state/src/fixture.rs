@@ -1,11 +1,9 @@
 //! A small federation for tests, driven by manifests.
 
+use hanse_management::{Kind, Problem, ResourceKey, Revision, manifest::parse_yaml};
 use hanse_topology::Name;
 
-use crate::{
-    Accepted, Action, Change, Command, CommandBody, Kind, Outcome, Problem, Resource, ResourceKey, Revision,
-    State, manifest::parse_yaml,
-};
+use crate::{Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State};
 
 /// When the tests' commands begin: 2026-01-01, in Unix milliseconds.
 pub(crate) const START_MS: u64 = 1_767_225_600_000;
@@ -181,7 +179,7 @@ impl World {
 #[track_caller]
 pub(crate) fn changes(yaml: &str) -> Vec<Change> {
     let manifests = parse_yaml(yaml, &name("default")).unwrap_or_else(|problem| panic!("{problem}\n{yaml}"));
-    manifests.into_iter().map(crate::manifest::Manifest::into_change).collect()
+    manifests.into_iter().map(Change::from).collect()
 }
 
 /// The change that deletes a resource.

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use hanse_management::{Problem, ProblemName};
 use hanse_topology::Name;
 
-use crate::{Problem, ProblemName, resource::rfc3339};
+use crate::resource::rfc3339;
 
 /// The domain of every identity.
 pub(crate) const DOMAIN: &str = "hanse.internal";

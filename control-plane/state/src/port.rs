@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
+use hanse_management::{Problem, Revision};
 use hanse_topology::{Name, ScopeId};
 
-use crate::{Command, Outcome, Problem, Revision, RootCertificate, RootKey, State, resource::rfc3339};
+use crate::{Command, Outcome, RootCertificate, RootKey, State, resource::rfc3339};
 
 /// A boxed future, so that the ports are object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -7,13 +7,14 @@
 //! - [`preview`] says how much one state differs from another, for dry runs; it needs no `Projection`.
 //! - [`from_scratch`] is the same function written naively: the oracle of the tests.
 //!
-//! Inside: a *unit* yields one key; it is present in the scopes of its *anchor* (itself, its organization or its Api);
+//! Inside: a *unit* yields one key, most often of one resource as it is (`plain`); it is present in the scopes of its *anchor* (itself, its organization or its Api);
 //! Environments and Bindings *place* anchors in scopes; a *step* from one state to another works out which units may have
 //! changed and compares only those.
 
 mod between;
 mod encode;
 mod naive;
+mod plain;
 mod presence;
 mod preview;
 mod source;
@@ -33,9 +34,11 @@ pub use naive::from_scratch;
 pub use preview::preview;
 pub use source::{Source, last_change, source};
 
-use crate::{Revision, State, port::ScopeEffect};
+use hanse_management::Revision;
 use presence::{Index, Side};
 use step::Step;
+
+use crate::{State, port::ScopeEffect};
 
 /// The version of the function from state to bytes. Two nodes of one version give the same bytes for the same state.
 pub const VERSION: u32 = 1;

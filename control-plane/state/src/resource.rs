@@ -9,7 +9,7 @@ use hanse_topology::Labels;
 use imbl::OrdSet;
 pub(crate) use json::rfc3339;
 
-use crate::{ResourceKey, Revision, Spec};
+use hanse_management::{Refer, Reference, ResourceKey, Revision, Spec};
 
 /// A management resource with what the server knows about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,13 @@ pub struct Resource {
     pub metadata: Metadata,
     /// What the operator wrote.
     pub spec: Spec,
+}
+
+impl Resource {
+    /// Gives `see` every reference to another resource, in the order of the fields.
+    pub(crate) fn each_reference(&self, mut see: impl FnMut(Reference)) {
+        self.spec.references(&mut Refer::new(&self.key, &mut see));
+    }
 }
 
 /// What is said of a resource beside its spec.

@@ -1,7 +1,9 @@
 //! The root certificates that the federation believes, while one takes another's place. Opaque here: who proposes a root has
 //! checked what its certificates say.
 
-use crate::{Revision, resource::rfc3339};
+use hanse_management::Revision;
+
+use crate::resource::rfc3339;
 
 /// SHA-256 of a root's SubjectPublicKeyInfo: what a root goes by.
 pub type RootKey = [u8; 32];

@@ -4,19 +4,16 @@ mod claims;
 mod index;
 mod journal;
 mod query;
-mod reference;
 
 use std::sync::Arc;
 
+use hanse_management::{Claim, ResourceKey, Revision};
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{
-    JournalEntry, Member, Resource, ResourceKey, Revision, Revocation, apply::IdempotentResults, root::Roots,
-};
+use crate::{JournalEntry, Member, Resource, Revocation, apply::IdempotentResults, root::Roots};
 
-pub(crate) use claims::{Claim, claims_of};
-pub(crate) use reference::{Hold, Reference, each_reference};
+pub(crate) use claims::claims_of;
 
 /// The version of `apply`'s behaviour that this build knows best. A change of behaviour raises it, and is gated by the
 /// replicated version, so that all nodes change over at one revision.

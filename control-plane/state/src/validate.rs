@@ -1,92 +1,12 @@
-//! What a resource must be like to be accepted: each rule names the field and what to do.
+//! What must hold of a resource that others are needed to judge.
 
-mod access;
-mod api;
-mod binding;
 pub(crate) mod consistency;
-mod cors;
-mod header;
-mod health;
-mod host;
 pub(crate) mod limits;
-mod path;
-mod policy;
-mod subscription;
-mod tenancy;
-mod text;
-mod upstream;
 
-use std::fmt;
+use hanse_management::Problem;
 
-use hanse_topology::Labels;
-
-use crate::{Problem, ProblemName, ResourceKey, Spec};
-
-/// A rule's verdict. The problem's field is a path that starts with `spec`.
+/// A rule's verdict.
 type Verdict = Result<(), Problem>;
-
-/// A value that a rule does not allow, below `spec`.
-fn invalid(field: impl fmt::Display, detail: impl Into<String>, remedy: impl Into<String>) -> Problem {
-    Problem::new(ProblemName::Invalid, detail).at(format!("spec.{field}")).remedy(remedy)
-}
-
-/// The key and the spec must be of one kind, one that operators may write, with an owner just where there is one.
-pub(crate) fn check_kind(key: &ResourceKey, spec: &Spec) -> Verdict {
-    check_writable(key)?;
-    if spec.kind() != key.kind {
-        return Err(Problem::new(ProblemName::Invalid, format!("its spec is that of kind {}", spec.kind()))
-            .at(format!("{key}: kind"))
-            .remedy(format!("give it the spec of kind {}", key.kind)));
-    }
-    if key.organization.is_some() == key.kind.is_global() {
-        let (detail, remedy) = match key.kind.is_global() {
-            true => ("belong to no organization", "leave the organization out"),
-            false => ("belong to an organization", "name the organization"),
-        };
-        return Err(Problem::new(ProblemName::Invalid, format!("resources of kind {} {detail}", key.kind))
-            .at(format!("{key}: organization"))
-            .remedy(remedy));
-    }
-    Ok(())
-}
-
-/// Operators may not write what the server makes.
-pub(crate) fn check_writable(key: &ResourceKey) -> Verdict {
-    if key.kind.is_writable() {
-        return Ok(());
-    }
-    Err(Problem::new(ProblemName::Invalid, format!("{}s are made and dropped by the server only", key.kind))
-        .at(format!("{key}: kind"))
-        .remedy("change the Api: its next revision is made by itself"))
-}
-
-/// Checks everything about a resource that can be judged without looking at others.
-pub(crate) fn check(key: &ResourceKey, labels: &Labels, spec: &Spec, now_ms: u64) -> Verdict {
-    labels
-        .check()
-        .map_err(|error| {
-            Problem::new(ProblemName::Invalid, error.to_string()).at("labels").remedy("change the label")
-        })
-        .and_then(|()| limits::check_resource(spec))
-        .and_then(|()| match spec {
-            Spec::Organization(spec) => tenancy::check_organization(spec),
-            Spec::Region(spec) => tenancy::check_region(&key.name, spec),
-            Spec::Environment(spec) => tenancy::check_environment(spec),
-            Spec::Policy(spec) => policy::check(spec),
-            Spec::Upstream(spec) => upstream::check(spec),
-            Spec::Api(spec) => api::check(&key.name, spec),
-            Spec::ApiRevision(_) => Ok(()),
-            Spec::Binding(spec) => binding::check(spec),
-            Spec::Plan(spec) => subscription::check_plan(spec),
-            Spec::Application(spec) => subscription::check_application(spec),
-            Spec::Subscription(_) | Spec::Credential(_) | Spec::Token(_) => Ok(()),
-            Spec::JoinToken(spec) => access::check_join_token(spec, now_ms),
-        })
-        .map_err(|mut problem| {
-            problem.field = format!("{key}: {}", problem.field);
-            problem
-        })
-}
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use hanse_state::{Action, Change, Kind, ResourceKey, State};
+use hanse_management::{Kind, ResourceKey};
+use hanse_state::{Action, Change, State};
 use hanse_topology::{Labels, Name};
 
 /// Deletes for every resource that matches `selector`, is of a kind and, unless global, of an organization that `puts`

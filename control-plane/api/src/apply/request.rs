@@ -1,6 +1,6 @@
 //! The body of an apply.
 
-use hanse_state::{
+use hanse_management::{
     Problem,
     manifest::{self, Manifest},
 };

@@ -1,5 +1,6 @@
+use hanse_management::Spec;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Lineage, Outcome, Spec,
+    Action, Change, Command, CommandBody, Lineage, Outcome,
     port::{AgentStatus, GatewayStatus, PartialReport, ScopeStatus},
 };
 use hanse_topology::Labels;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use hanse_management::Revision;
 use hanse_state::{
-    Revision,
     port::{AgentStatus, GatewayStatus, Quarantined},
     projection,
 };

@@ -1,6 +1,6 @@
 //! One OpenAPI operation per operation.
 
-use hanse_state::{Kind, ProblemName};
+use hanse_management::{Kind, ProblemName};
 use utoipa::openapi::{
     ContentBuilder, HeaderBuilder, HttpMethod, Ref, Required, Response, ResponseBuilder,
     path::{Operation as Described, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},

@@ -1,22 +1,10 @@
-//! The schemas: every kind's envelope around the spec that the state crate reads, and the API's own answers.
+//! The schemas: every kind's envelope around its spec, and the API's own answers.
 
-use std::collections::BTreeMap;
-
-use hanse_state::{
-    Kind, ProblemName,
-    spec::{
-        ApiRevisionSpec, ApiSpec, ApplicationSpec, BindingSpec, CredentialSpec, EnvironmentSpec,
-        JoinTokenSpec, OrganizationSpec, PlanSpec, PolicySpec, RegionSpec, SubscriptionSpec, TokenSpec,
-        UpstreamSpec,
-    },
-};
+use hanse_management::{Kind, ProblemName, schemas_of};
 use hanse_topology::Labels;
-use utoipa::{
-    ToSchema,
-    openapi::{
-        Components, Ref, RefOr, Schema,
-        schema::{ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type},
-    },
+use utoipa::openapi::{
+    Components, Ref, RefOr, Schema,
+    schema::{ArrayBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type},
 };
 
 use crate::Convergence;
@@ -26,27 +14,12 @@ pub(super) fn components() -> Components {
     let mut components = Components::new();
     let schemas = &mut components.schemas;
     for kind in Kind::ALL {
-        match kind {
-            Kind::Organization => add::<OrganizationSpec>(schemas),
-            Kind::Region => add::<RegionSpec>(schemas),
-            Kind::Environment => add::<EnvironmentSpec>(schemas),
-            Kind::Policy => add::<PolicySpec>(schemas),
-            Kind::Upstream => add::<UpstreamSpec>(schemas),
-            Kind::Api => add::<ApiSpec>(schemas),
-            Kind::ApiRevision => add::<ApiRevisionSpec>(schemas),
-            Kind::Binding => add::<BindingSpec>(schemas),
-            Kind::Plan => add::<PlanSpec>(schemas),
-            Kind::Application => add::<ApplicationSpec>(schemas),
-            Kind::Subscription => add::<SubscriptionSpec>(schemas),
-            Kind::Credential => add::<CredentialSpec>(schemas),
-            Kind::Token => add::<TokenSpec>(schemas),
-            Kind::JoinToken => add::<JoinTokenSpec>(schemas),
-        }
+        schemas.extend(kind.schemas());
         schemas.insert(kind.as_str().to_owned(), envelope(kind).into());
         schemas.insert(list_name(kind), list(kind).into());
     }
-    add::<Labels>(schemas);
-    add::<Convergence>(schemas);
+    schemas.extend(schemas_of::<Labels>());
+    schemas.extend(schemas_of::<Convergence>());
     let own = [
         ("Problem", problem()),
         ("Change", change()),
@@ -65,13 +38,6 @@ pub(super) fn components() -> Components {
     ];
     schemas.extend(own.map(|(name, schema)| (name.to_owned(), schema.into())));
     components
-}
-
-/// Adds the schema of `T` and those it refers to.
-fn add<T: ToSchema>(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
-    let mut found = vec![(T::name().into_owned(), T::schema())];
-    T::schemas(&mut found);
-    schemas.extend(found);
 }
 
 /// A reference to a schema.

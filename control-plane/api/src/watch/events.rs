@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use axum::response::sse::Event;
-use hanse_state::{Kind, ResourceKey, Revision, State};
+use hanse_management::{Kind, ResourceKey, Revision};
+use hanse_state::State;
 use serde_json::{Value, json};
 
 /// One resource that changed.

@@ -56,7 +56,7 @@ async fn a_deleted_token_is_refused_at_once() {
 #[tokio::test]
 async fn an_answer_never_shows_a_secret_or_its_digest() {
     let api = Api::new();
-    let digest = hanse_state::spec::Digest::of(b"operator-secret").to_string();
+    let digest = hanse_management::Digest::of(b"operator-secret").to_string();
     for path in ["/v1/tokens", "/v1/tokens/root"] {
         let answer = api.get(path).send().await.expect(200);
         assert!(

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use hanse_state::ProblemName;
+use hanse_management::ProblemName;
 use serde_json::Value;
 
 use crate::request::Api;

@@ -9,15 +9,17 @@ use std::{
 };
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
+use hanse_management::{
+    Digest, Kind, Problem, ProblemName, ResourceKey, Revision, Spec,
+    kinds::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
+};
 use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Lineage, Outcome, Problem, ProblemName, ResourceKey,
-    Revision, RootCertificate, Spec, State,
+    Action, Change, Command, CommandBody, Lineage, Outcome, RootCertificate, State,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Fleet, FleetReport, GroupStatus, NodeStatus,
         PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
     },
     projection,
-    spec::{Digest, JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
 };
 use hanse_topology::{Labels, Name};
 use prometheus_client::registry::Registry;

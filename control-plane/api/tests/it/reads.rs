@@ -49,7 +49,7 @@ async fn an_apis_status_moves_without_its_etag_and_is_always_shown() {
 #[tokio::test]
 async fn every_kind_can_be_listed() {
     let api = Api::furnished().await;
-    for kind in hanse_state::Kind::ALL {
+    for kind in hanse_management::Kind::ALL {
         let path = match kind.is_global() {
             true => format!("/v1/{}", kind.plural()),
             false => format!("/v1/organizations/default/{}", kind.plural()),

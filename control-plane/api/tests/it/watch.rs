@@ -167,7 +167,8 @@ async fn a_position_that_is_not_remembered_is_gone() {
 }
 
 fn region_change(latitude: f64) -> hanse_state::CommandBody {
-    use hanse_state::{Action, Change, CommandBody, Kind, ResourceKey, Spec};
+    use hanse_management::{Kind, ResourceKey, Spec};
+    use hanse_state::{Action, Change, CommandBody};
     let spec = json!({"provider": "cloud", "location": {"latitude": latitude, "longitude": 1.0}});
     let spec = Spec::from_json(Kind::Region, &spec).unwrap();
     CommandBody::Apply(vec![Change {

@@ -113,8 +113,8 @@ fn rewrite_orders(version: &str) -> hanse_state::CommandBody {
     spec["version"] = version.into();
     let organization = hanse_topology::Name::new("default").unwrap();
     let resource = json!({"kind": "Api", "name": "orders", "spec": spec});
-    let manifest = hanse_state::manifest::from_json(&resource, &organization).unwrap();
-    hanse_state::CommandBody::Apply(vec![manifest.into_change()])
+    let manifest = hanse_management::manifest::from_json(&resource, &organization).unwrap();
+    hanse_state::CommandBody::Apply(vec![manifest.into()])
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use hanse_management::{Problem, ProblemName};
 use hanse_proto::raft::{AddVoterRequest, ControlNode, add_voter_response};
-use hanse_state::{Problem, ProblemName};
 use openraft::{
     ChangeMembers, RaftMetrics, ServerState,
     error::{ChangeMembershipError, ClientWriteError, RaftError},

@@ -2,11 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hanse_management::{Problem, ProblemName};
 use hanse_proto::{
     control,
     raft::{ControlNode, ProposeRequest, propose_response},
 };
-use hanse_state::{Command, Outcome, Problem, ProblemName};
+use hanse_state::{Command, Outcome};
 use prost::Message;
 use tokio::time::{Duration, Instant, timeout_at};
 

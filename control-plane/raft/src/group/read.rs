@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
+use hanse_management::{Problem, ProblemName, Revision};
 use hanse_proto::raft::{ReadIndexRequest, read_index_response};
-use hanse_state::{Problem, ProblemName, Revision, State, port::Consistency};
+use hanse_state::{State, port::Consistency};
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
 use super::{RaftGroup, stopped};

@@ -1,9 +1,10 @@
 //! Which node has a name in the group: the one that the state admitted to it. A node that runs keeps its place, unless an
 //! operator's token says `force`.
 
+use hanse_management::{Problem, ProblemName};
 use hanse_proto::{control, raft::ControlNode};
 use hanse_state::{
-    Command, CommandBody, GONE_AFTER, Incumbent, Problem, ProblemName, RUNS_WITHIN, SEAT_UNDECIDED,
+    Command, CommandBody, GONE_AFTER, Incumbent, RUNS_WITHIN, SEAT_UNDECIDED,
     port::{Consistency, Replicated},
     server_identity,
 };

@@ -8,8 +8,9 @@ use std::{
 };
 
 use hanse_identity::{Authority, ClientTls, Expect, client_tls, install_crypto_provider};
+use hanse_management::ProblemName;
 use hanse_proto::raft::{self, ControlNode, raft_server};
-use hanse_state::{Command, CommandBody, Lineage, ProblemName, port::Replicated};
+use hanse_state::{Command, CommandBody, Lineage, port::Replicated};
 use hanse_topology::Role;
 use openraft::{
     CommittedLeaderId, EntryPayload,

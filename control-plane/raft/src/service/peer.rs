@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration, vec};
 
 use hanse_identity::{Peer, PeerKeys};
+use hanse_management::{Problem, ProblemName};
 use hanse_proto::raft::{
     AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
     ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response, peer_server,
     propose_response, read_index_response,
 };
 use hanse_state::{
-    Command, Problem, ProblemName, State,
+    Command, State,
     port::{Consistency, Replicated as _},
 };
 use hanse_topology::Identity;

@@ -2,9 +2,8 @@
 
 use std::{fs, sync::Arc};
 
-use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Lineage, ProblemName, ResourceKey, spec::OrganizationSpec,
-};
+use hanse_management::{Kind, ProblemName, ResourceKey, kinds::OrganizationSpec};
+use hanse_state::{Action, Change, Command, CommandBody, Lineage};
 use openraft::{
     CommittedLeaderId, RaftSnapshotBuilder,
     storage::RaftStateMachine,

@@ -12,15 +12,17 @@ use hanse_identity::{
     Alpn, Authority, Bounds, Clients, Credentials, Expect, Listener, ListenerMetrics, LiveCredentials,
     client_tls, install_crypto_provider, key_digest, server_tls,
 };
+use hanse_management::{
+    Digest, Kind, Problem, ResourceKey, Revision,
+    kinds::{JoinRole, JoinTokenSpec, OrganizationSpec},
+};
 use hanse_process::ShutdownTrigger;
 use hanse_proto::raft::{ControlNode, ReportsResponse};
 use hanse_raft::{Compaction, RaftGroup, RaftOptions, Timing};
 use hanse_state::{
-    Accepted, Action, Change, Command, CommandBody, Incumbent, Kind, Lineage, Outcome, Problem, ResourceKey,
-    Revision, SeatAsked, State,
+    Accepted, Action, Change, Command, CommandBody, Incumbent, Lineage, Outcome, SeatAsked, State,
     port::{Consistency, Replicated},
     server_identity,
-    spec::{Digest, JoinRole, JoinTokenSpec, OrganizationSpec},
 };
 use hanse_topology::{Identity, Name, Role};
 use tempfile::TempDir;

@@ -2,9 +2,10 @@
 
 use std::fs;
 
+use hanse_management::ProblemName;
 use hanse_raft::Compaction;
 use hanse_state::{
-    Outcome, ProblemName,
+    Outcome,
     port::{Consistency, Replicated},
 };
 

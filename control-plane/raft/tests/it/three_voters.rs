@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use hanse_management::{Problem, ProblemName};
 use hanse_raft::{Compaction, GroupError};
 use hanse_state::{
-    Command, CommandBody, GONE_AFTER, Outcome, Problem, ProblemName, SEAT_UNDECIDED,
+    Command, CommandBody, GONE_AFTER, Outcome, SEAT_UNDECIDED,
     port::{Consistency, Replicated},
 };
 use tokio::task::JoinSet;

@@ -1,7 +1,7 @@
+use hanse_management::{Kind, Problem, manifest};
 use hanse_process::ShutdownTrigger;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Kind, Outcome, Problem,
-    manifest::{self, Manifest},
+    Action, Change, Command, CommandBody, Outcome,
     port::{Consistency, GroupStatus},
 };
 use hanse_topology::{Name, ScopeId};
@@ -31,14 +31,17 @@ impl Alone {
     pub(crate) fn put(&self, yaml: &str) {
         let default = Name::new("default").unwrap();
         let manifests = manifest::parse_yaml(yaml, &default).unwrap();
-        self.apply(CommandBody::Apply(manifests.into_iter().map(Manifest::into_change).collect()));
+        self.apply(CommandBody::Apply(manifests.into_iter().map(Change::from).collect()));
     }
 }
 
 impl Alone {
     fn delete(&self, kind: Kind, name: &str) {
-        let key =
-            hanse_state::ResourceKey::owned(kind, Name::new("default").unwrap(), Name::new(name).unwrap());
+        let key = hanse_management::ResourceKey::owned(
+            kind,
+            Name::new("default").unwrap(),
+            Name::new(name).unwrap(),
+        );
         self.apply(CommandBody::Apply(vec![Change {
             key,
             action: Action::Delete { cascade: false },

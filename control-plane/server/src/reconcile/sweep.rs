@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use hanse_state::{Action, Change, CommandBody, Kind, Resource, Spec, State};
+use hanse_management::{Kind, Spec};
+use hanse_state::{Action, Change, CommandBody, Resource, State};
 
 use super::{Observed, Reconciler};
 

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use hanse_management::{Digest, Kind, ResourceKey, Revision, Spec, kinds::JoinTokenSpec};
 use hanse_process::ShutdownTrigger;
 use hanse_state::{
-    Action, Change, Kind, Lineage, ResourceKey, Revision, Spec,
+    Action, Change, Lineage,
     port::{BoxFuture, Consistency, GroupStatus},
-    spec::{Digest, JoinTokenSpec},
 };
 use hanse_topology::Name;
 use parking_lot::Mutex;

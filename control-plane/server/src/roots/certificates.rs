@@ -3,9 +3,10 @@
 use std::time::UNIX_EPOCH;
 
 use hanse_identity::{EndorsedRoot, LiveAuthority, Rotation, TrustAnchor};
+use hanse_management::{Problem, ProblemName};
 use hanse_process::telemetry;
 use hanse_state::{
-    Problem, ProblemName, RootCertificate, RootKey,
+    RootCertificate, RootKey,
     port::{RootCertificates, RootFacts},
 };
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use hanse_management::{Problem, ProblemName};
 use hanse_proto::control as proto;
 use imbl::{OrdMap, OrdSet};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::{Accepted, Command, Problem, ProblemName};
+use crate::{Accepted, Command};
 
 /// How long a result is kept, by the commands' time: longer than any client retries.
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, kinds::JoinTokenSpec};
 use hanse_topology::Name;
 
 use super::Effects;
 use crate::{
-    ChangeResult, GONE_AFTER, Incumbent, Kind, Member, Metadata, Problem, ProblemName, Resource, ResourceKey,
-    SEAT_UNDECIDED, Seat, SeatAsked, Spec, State,
+    ChangeResult, GONE_AFTER, Incumbent, Member, Metadata, Resource, SEAT_UNDECIDED, Seat, SeatAsked, State,
     member::{Place, place_of},
-    spec::JoinTokenSpec,
 };
 
 /// A use of a token, as the command has it.

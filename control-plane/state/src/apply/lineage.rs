@@ -1,7 +1,9 @@
 //! Starting a history.
 
+use hanse_management::{Problem, ProblemName};
+
 use super::Effects;
-use crate::{Lineage, Problem, ProblemName, State};
+use crate::{Lineage, State};
 
 /// Makes `lineage` the state's history. Only the first command may.
 pub(super) fn start(state: &mut State, lineage: &Lineage) -> Result<Effects, Problem> {

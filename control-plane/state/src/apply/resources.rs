@@ -6,12 +6,14 @@ mod precondition;
 mod references;
 mod revisions;
 
+use draft::Draft;
+use hanse_management::Problem;
+
 use super::Effects;
 use crate::{
-    Action, Change, Problem, State,
-    validate::{self, consistency, limits},
+    Action, Change, State,
+    validate::{consistency, limits},
 };
-use draft::Draft;
 
 /// Makes `changes` in `next`. Their order does not matter: what they refer to is judged by the state after all of them.
 pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Result<Effects, Problem> {

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
 use super::Effects;
 use crate::{
-    Kind, Problem, ProblemName, ResourceKey, Revocation, State,
+    Revocation, State,
     member::{Place, place_of, server_identity},
 };
 

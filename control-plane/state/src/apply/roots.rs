@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use hanse_management::{Problem, ProblemName};
 use hanse_proto::{MAX_BELIEVED_ROOTS, MAX_DROPPED_ROOTS};
 
 use super::Effects;
 use crate::{
-    Problem, ProblemName, State,
+    State,
     root::{Root, RootCertificate, RootKey},
 };
 

@@ -1,14 +1,12 @@
 //! Commands and outcomes as they are sent and stored.
 
 use bytes::Bytes;
+use hanse_management::{Problem, ResourceKey};
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
 use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
-use crate::{
-    Incumbent, Lineage, Problem, ProblemName, ResourceKey, RootCertificate, SeatAsked,
-    resource::wire::spec_from_proto,
-};
+use crate::{Incumbent, Lineage, RootCertificate, SeatAsked, resource::wire::spec_from_proto};
 
 impl Command {
     /// As it is sent and stored.
@@ -241,26 +239,6 @@ impl Accepted {
             Ok::<_, InvalidMessage>(ChangeResult { key, action, revision: change.revision })
         });
         Ok(Self { revision: accepted.revision, changes: changes.collect::<Result<_, _>>()? })
-    }
-}
-
-impl Problem {
-    /// As it is sent and stored.
-    pub fn to_proto(&self) -> proto::Problem {
-        proto::Problem {
-            name: self.name.as_str().to_owned(),
-            detail: self.detail.clone(),
-            field: self.field.clone(),
-            remedy: self.remedy.clone(),
-        }
-    }
-
-    /// As it was sent or stored.
-    pub fn from_proto(problem: proto::Problem) -> Result<Self, InvalidMessage> {
-        let name = ProblemName::parse(&problem.name).ok_or_else(|| {
-            InvalidMessage::new("Problem", format!("{:?} is not a problem's name", problem.name))
-        })?;
-        Ok(Self { name, detail: problem.detail, field: problem.field, remedy: problem.remedy })
     }
 }
 

@@ -5,18 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use hanse_management::{
+    ResourceKey,
+    kinds::{
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EnvironmentSpec, HeaderRulesSpec,
+        HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn, RetrySpec,
+        SecuritySpec, UpstreamSpec,
+    },
+};
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
 use hanse_topology::{Exposure, Name, ScopeId};
 use prost::Message as _;
-
-use crate::{
-    ResourceKey,
-    spec::{
-        ApiKeySpec, ApiRevisionSpec, CorsSpec, CredentialSpec, EjectionSpec, EnvironmentSpec,
-        HeaderRulesSpec, HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PlanSpec, PolicySpec,
-        RetryOn, RetrySpec, SecuritySpec, SubscriptionSpec, UpstreamSpec,
-    },
-};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -128,49 +127,13 @@ pub(super) fn upstream(owner: &ResourceKey, name: &Name, spec: &UpstreamSpec, sc
     }))
 }
 
-/// A quality of service.
-pub(super) fn plan(key: &ResourceKey, spec: &PlanSpec) -> Bytes {
-    let (requests, period_seconds, burst) = match &spec.rate {
-        Some(rate) => (rate.requests, rate.per.seconds(), rate.effective_burst()),
-        None => (0, 0, 0),
-    };
-    bytes(Runtime::Plan(runtime::Plan {
-        organization: organization(key).to_owned(),
-        name: key.name.to_string(),
-        requests,
-        period_seconds,
-        burst,
-    }))
-}
-
-/// An API key's digest.
-pub(super) fn credential(key: &ResourceKey, spec: &CredentialSpec) -> Bytes {
-    bytes(Runtime::Credential(runtime::Credential {
-        organization: organization(key).to_owned(),
-        name: key.name.to_string(),
-        application: spec.application.to_string(),
-        digest: Bytes::copy_from_slice(&spec.digest.0),
-        // 0 is "never" on the wire; what expires at the epoch must not become eternal.
-        expires_at: spec.expires_at.map_or(0, |at| at.max(1)),
-    }))
-}
-
-/// Application × Api × Plan.
-pub(super) fn subscription(key: &ResourceKey, spec: &SubscriptionSpec) -> Bytes {
-    bytes(Runtime::Subscription(runtime::Subscription {
-        organization: organization(key).to_owned(),
-        name: key.name.to_string(),
-        application: spec.application.to_string(),
-        api: spec.api.to_string(),
-        plan: spec.plan.to_string(),
-    }))
-}
-
-fn bytes(kind: Runtime) -> Bytes {
+/// A runtime resource as it is sent and stored.
+pub(super) fn bytes(kind: Runtime) -> Bytes {
     runtime::Resource { kind: Some(kind) }.encode_to_vec().into()
 }
 
-fn organization(key: &ResourceKey) -> &str {
+/// The owner as the wire has it.
+pub(super) fn organization(key: &ResourceKey) -> &str {
     key.organization.as_ref().map_or("", Name::as_str)
 }
 

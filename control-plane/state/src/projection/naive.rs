@@ -1,4 +1,5 @@
-//! The projection written naively: the oracle. Shares nothing with the incremental one but the leaf encoders.
+//! The projection written naively: the oracle. Shares nothing with the incremental one but the leaf encoders
+//! and the table of what is projected as it is.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,13 +7,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef},
+};
 use hanse_topology::{Name, ScopeId};
 
-use super::encode;
-use crate::{
-    Kind, Resource, ResourceKey, Spec, State,
-    spec::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef},
+use super::{
+    encode,
+    plain::{Follows, PLAIN},
 };
+use crate::{Resource, State};
 
 /// Every scope with all its keys and bytes, by plain loops over the whole state.
 pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {
@@ -60,10 +65,10 @@ fn fill(state: &State, region: &Resource, scope: &ScopeId, content: &mut BTreeMa
         if !upstream_key.is_empty() {
             content.insert(upstream_key, upstream_bytes);
         }
-        apis.insert((organization.clone(), spec.api.clone()));
+        apis.insert(api.key.clone());
         organizations.insert(organization);
     }
-    callers(state, &organizations, &apis, content);
+    fill_plain(state, &organizations, &apis, content);
 }
 
 /// The newest revision, or the one of the number the Binding names.
@@ -102,31 +107,21 @@ fn upstream(
     Some((format!("upstream/{organization}/{}/{copied}", revision_key.name), bytes))
 }
 
-/// Plans and Credentials of organizations served here, Subscriptions to Apis served here.
-fn callers(
+/// What is projected as it is, of organizations and Apis served here.
+fn fill_plain(
     state: &State,
     organizations: &BTreeSet<Name>,
-    apis: &BTreeSet<(Name, Name)>,
+    apis: &BTreeSet<ResourceKey>,
     content: &mut BTreeMap<String, Bytes>,
 ) {
-    for organization in organizations {
-        for resource in state.list(Kind::Plan, Some(organization)) {
-            let Spec::Plan(spec) = &resource.spec else { continue };
-            let name = &resource.key.name;
-            content.insert(format!("plan/{organization}/{name}"), encode::plan(&resource.key, spec));
-        }
-        for resource in state.list(Kind::Credential, Some(organization)) {
-            let Spec::Credential(spec) = &resource.spec else { continue };
-            let name = &resource.key.name;
-            content
-                .insert(format!("credential/{organization}/{name}"), encode::credential(&resource.key, spec));
-        }
-        for resource in state.list(Kind::Subscription, Some(organization)) {
-            let Spec::Subscription(spec) = &resource.spec else { continue };
-            let name = &resource.key.name;
-            if apis.contains(&(organization.clone(), spec.api.clone())) {
-                let bytes = encode::subscription(&resource.key, spec);
-                content.insert(format!("subscription/{organization}/{name}"), bytes);
+    for plain in &PLAIN {
+        for resource in organizations.iter().flat_map(|own| state.list(plain.kind, Some(own))) {
+            let mut comes = plain.follows == Follows::Organization;
+            resource.each_reference(|reference| {
+                comes |= plain.follows == Follows::Api && apis.contains(&reference.target);
+            });
+            if let (true, Some(bytes)) = (comes, plain.encode(resource)) {
+                content.insert(plain.key(&resource.key), bytes);
             }
         }
     }

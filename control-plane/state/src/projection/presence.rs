@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hanse_management::{Kind, ResourceKey};
 use hanse_topology::ScopeId;
 use imbl::OrdMap;
 
@@ -9,7 +10,7 @@ use super::{
     step::Step,
     unit::{self, Anchor, Unit},
 };
-use crate::{Kind, ResourceKey, State};
+use crate::State;
 
 /// What one Environment or Binding brings, and into which scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
+use hanse_management::{Kind, ResourceKey};
 use hanse_topology::{Name, ScopeId};
 
 use super::{
@@ -10,7 +11,7 @@ use super::{
     step::Step,
     unit::{self, Anchor, Unit},
 };
-use crate::{Kind, ResourceKey, State, port::ScopeEffect};
+use crate::{State, port::ScopeEffect};
 
 /// What going from `before` to `after` does to each scope it touches, ordered by scope; scopes that stay the same are
 /// not named. `after` is `before` with commands applied.
@@ -76,20 +77,18 @@ fn candidates<'a>(state: &'a State, anchor: &'a Anchor) -> Box<dyn Iterator<Item
         Anchor::Organization(organization) => {
             Box::new(state.list(Kind::Binding, Some(organization)).map(|resource| &resource.key))
         }
-        Anchor::Api(api) => Box::new(unit::referrers(state, api, Kind::Binding)),
-        Anchor::Unit(Unit::Upstream(upstream)) => Box::new(unit::referrers(state, upstream, Kind::Binding)),
+        Anchor::Api(api) => Box::new(state.referrers_of_kind(api, Kind::Binding)),
+        Anchor::Unit(Unit::Upstream(upstream)) => Box::new(state.referrers_of_kind(upstream, Kind::Binding)),
         Anchor::Unit(Unit::Embedded { revision, .. }) => match unit::revision(state, revision) {
             // A Binding refers to the Api, whichever revision it means.
             Some(spec) => {
                 let api = revision.sibling(Kind::Api, spec.api.clone());
-                let bindings: Vec<_> = unit::referrers(state, &api, Kind::Binding).cloned().collect();
+                let bindings: Vec<_> = state.referrers_of_kind(&api, Kind::Binding).cloned().collect();
                 Box::new(bindings.into_iter().filter_map(|key| state.get(&key).map(|resource| &resource.key)))
             }
             None => Box::new(std::iter::empty()),
         },
-        Anchor::Unit(
-            Unit::Listener(_) | Unit::Route(_) | Unit::Plan(_) | Unit::Credential(_) | Unit::Subscription(_),
-        ) => Box::new(std::iter::empty()), // not shared: their own placement, or their anchor's, tells
+        Anchor::Unit(Unit::Listener(_) | Unit::Route(_) | Unit::Plain(_)) => Box::new(std::iter::empty()), // not shared: their own placement, or their anchor's, tells
     }
 }
 

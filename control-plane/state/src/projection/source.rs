@@ -1,8 +1,10 @@
 //! From a runtime resource's key back to what it was made from.
 
+use hanse_management::{Kind, ResourceKey, Revision, Spec};
 use hanse_topology::Name;
 
-use crate::{Kind, ResourceKey, Revision, Spec, State};
+use super::plain::PLAIN;
+use crate::State;
 
 /// The management resource a runtime resource was made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,10 +24,7 @@ pub fn source(key: &str) -> Option<Source> {
         "listener" => Kind::Environment,
         "route" => Kind::Binding,
         "upstream" => Kind::Upstream,
-        "plan" => Kind::Plan,
-        "credential" => Kind::Credential,
-        "subscription" => Kind::Subscription,
-        _later => return None,
+        prefix => PLAIN.iter().find(|plain| plain.prefix == prefix)?.kind,
     };
     if kind.is_global() {
         return Some(Source { kind, organization: None, name: rest.to_owned() });

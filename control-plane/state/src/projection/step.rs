@@ -6,14 +6,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_management::{Kind, ResourceKey};
 use hanse_topology::ScopeId;
 
 use super::{
     Between, ScopeChange,
+    plain::Plain,
     presence::{Placement, Present, Side},
     unit::{self, Anchor, Unit},
 };
-use crate::{Kind, ResourceKey, State};
+use crate::State;
 
 /// What may differ between two states.
 pub(super) struct Step<'a> {
@@ -108,8 +110,6 @@ impl<'a> Step<'a> {
     /// Notes the units that a changed resource touches by its content, and the placers it may move.
     fn touch(&mut self, key: ResourceKey, placers: &mut Placers) {
         match key.kind {
-            // In no runtime resource, or through an ApiRevision, which changed with it.
-            Kind::Organization | Kind::Policy | Kind::Application | Kind::Token | Kind::JoinToken => {}
             Kind::Region => {
                 placers.regions.insert(key);
             }
@@ -124,9 +124,9 @@ impl<'a> Step<'a> {
                 placers.bindings.insert(key.clone());
                 self.everywhere(Unit::Route(key));
             }
-            Kind::Plan => self.everywhere(Unit::Plan(key)),
-            Kind::Credential => self.everywhere(Unit::Credential(key)),
-            Kind::Subscription => self.everywhere(Unit::Subscription(key)),
+            kind if Plain::of(kind).is_some() => self.everywhere(Unit::Plain(key)),
+            // In no runtime resource, or through an ApiRevision, which changed with it.
+            _not_projected => {}
         }
     }
 
@@ -136,7 +136,7 @@ impl<'a> Step<'a> {
 
     /// Bindings that referred to something and no longer do have changed themselves: `after` knows all others.
     fn api(&mut self, api: &ResourceKey, placers: &mut Placers) {
-        for binding in unit::referrers(self.after, api, Kind::Binding) {
+        for binding in self.after.referrers_of_kind(api, Kind::Binding) {
             placers.bindings.insert(binding.clone());
             self.units.insert(Unit::Route(binding.clone()), Touch::Everywhere);
         }
@@ -160,18 +160,18 @@ impl<'a> Step<'a> {
             if labels(before) == labels(after) {
                 continue;
             }
-            for environment in unit::referrers(after, region, Kind::Environment) {
+            for environment in after.referrers_of_kind(region, Kind::Environment) {
                 placers.environments.insert(environment.clone());
                 let by_label = |key: &&ResourceKey| {
                     unit::binding(after, key).is_some_and(|spec| !spec.regions.labels.is_empty())
                 };
-                let bindings = unit::referrers(after, environment, Kind::Binding).filter(by_label);
+                let bindings = after.referrers_of_kind(environment, Kind::Binding).filter(by_label);
                 placers.bindings.extend(bindings.cloned());
             }
         }
         for environment in &placers.environments {
             if self.moved(environment) {
-                placers.bindings.extend(unit::referrers(after, environment, Kind::Binding).cloned());
+                placers.bindings.extend(after.referrers_of_kind(environment, Kind::Binding).cloned());
             }
         }
         for binding in &placers.bindings {

@@ -9,15 +9,14 @@ mod steps;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use hanse_management::{Kind, ResourceKey, Spec};
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
 use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{Between, Projection, ScopeChange, effects, from_scratch, preview};
-use crate::{
-    Action, Change, Command, CommandBody, Kind, Outcome, ResourceKey, Spec, State, port::ScopeEffect,
-};
+use crate::{Action, Change, Command, CommandBody, Outcome, State, port::ScopeEffect};
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
 
@@ -206,7 +205,7 @@ fn bind(path: &str, api: &str, environment: &str) -> Change {
 /// A Plan, an Application, its Credential and its Subscription to `api`, all named `path`.
 fn caller(path: &str, api: &str) -> Vec<Change> {
     let own = path.split_once('/').unwrap().1;
-    let digest = crate::spec::Digest::of(path.as_bytes()).to_string();
+    let digest = hanse_management::Digest::of(path.as_bytes()).to_string();
     vec![
         put("Plan", path, json!({"rate": {"requests": 60, "per": "minute"}})),
         put("Application", path, json!({})),

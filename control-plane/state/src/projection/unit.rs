@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, BindingSpec, EnvironmentSpec, Lifecycle},
+};
 use hanse_topology::{Name, ScopeId};
 
-use super::encode;
-use crate::{
-    Kind, ResourceKey, Spec, State,
-    spec::{ApiRevisionSpec, BindingSpec, EnvironmentSpec, Lifecycle},
+use super::{
+    encode,
+    plain::{Follows, PLAIN, Plain},
 };
+use crate::State;
 
 /// What yields one runtime resource: the same key in every scope it is present in, and no other unit yields it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,12 +31,8 @@ pub(super) enum Unit {
         /// The Upstream's name in it.
         upstream: Name,
     },
-    /// Of a Plan.
-    Plan(ResourceKey),
-    /// Of a Credential.
-    Credential(ResourceKey),
-    /// Of a Subscription.
-    Subscription(ResourceKey),
+    /// Of a resource that is projected as it is.
+    Plain(ResourceKey),
 }
 
 /// Whose presence in a scope brings units there.
@@ -54,9 +54,7 @@ impl Unit {
             | Self::Route(key)
             | Self::Upstream(key)
             | Self::Embedded { revision: key, .. }
-            | Self::Plan(key)
-            | Self::Credential(key)
-            | Self::Subscription(key) => key,
+            | Self::Plain(key) => key,
         }
     }
 
@@ -67,9 +65,9 @@ impl Unit {
             Self::Route(binding) => encode::owned_key("route", binding),
             Self::Upstream(upstream) => encode::owned_key("upstream", upstream),
             Self::Embedded { revision, upstream } => encode::embedded_key(revision, upstream),
-            Self::Plan(plan) => encode::owned_key("plan", plan),
-            Self::Credential(credential) => encode::owned_key("credential", credential),
-            Self::Subscription(subscription) => encode::owned_key("subscription", subscription),
+            Self::Plain(key) => {
+                Plain::of(key.kind).expect("such a unit is made of plain kinds only").key(key)
+            }
         }
         .into()
     }
@@ -80,14 +78,7 @@ impl Unit {
             Self::Listener(_) | Self::Route(_) | Self::Upstream(_) | Self::Embedded { .. } => {
                 Some(Anchor::Unit(self.clone()))
             }
-            Self::Plan(key) | Self::Credential(key) => {
-                state.get(key)?;
-                key.organization.clone().map(Anchor::Organization)
-            }
-            Self::Subscription(key) => match &state.get(key)?.spec {
-                Spec::Subscription(spec) => Some(Anchor::Api(key.sibling(Kind::Api, spec.api.clone()))),
-                _other_kind => None,
-            },
+            Self::Plain(key) => Plain::of(key.kind)?.anchor(state.get(key)?),
         }
     }
 
@@ -95,11 +86,7 @@ impl Unit {
     pub(super) fn is_uniform(&self) -> bool {
         match self {
             Self::Upstream(_) | Self::Embedded { .. } => false,
-            Self::Listener(_)
-            | Self::Route(_)
-            | Self::Plan(_)
-            | Self::Credential(_)
-            | Self::Subscription(_) => true,
+            Self::Listener(_) | Self::Route(_) | Self::Plain(_) => true,
         }
     }
 
@@ -120,18 +107,7 @@ impl Unit {
                 let spec = self::revision(state, revision)?.upstreams.get(upstream)?;
                 Some(encode::upstream(revision, upstream, spec, scope))
             }
-            Self::Plan(key) => match &state.get(key)?.spec {
-                Spec::Plan(spec) => Some(encode::plan(key, spec)),
-                _other_kind => None,
-            },
-            Self::Credential(key) => match &state.get(key)?.spec {
-                Spec::Credential(spec) => Some(encode::credential(key, spec)),
-                _other_kind => None,
-            },
-            Self::Subscription(key) => match &state.get(key)?.spec {
-                Spec::Subscription(spec) => Some(encode::subscription(key, spec)),
-                _other_kind => None,
-            },
+            Self::Plain(key) => Plain::of(key.kind)?.encode(state.get(key)?),
         }
     }
 }
@@ -141,13 +117,7 @@ impl Anchor {
     pub(super) fn placer(&self) -> Option<&ResourceKey> {
         match self {
             Self::Unit(Unit::Listener(key) | Unit::Route(key)) => Some(key),
-            Self::Unit(
-                Unit::Upstream(_)
-                | Unit::Embedded { .. }
-                | Unit::Plan(_)
-                | Unit::Credential(_)
-                | Unit::Subscription(_),
-            )
+            Self::Unit(Unit::Upstream(_) | Unit::Embedded { .. } | Unit::Plain(_))
             | Self::Organization(_)
             | Self::Api(_) => None,
         }
@@ -157,24 +127,21 @@ impl Anchor {
     pub(super) fn followers(&self, state: &State) -> Vec<Unit> {
         match self {
             Self::Unit(unit) => vec![unit.clone()],
-            Self::Organization(organization) => {
-                let all = |kind| state.list(kind, Some(organization)).map(|resource| resource.key.clone());
-                all(Kind::Plan).map(Unit::Plan).chain(all(Kind::Credential).map(Unit::Credential)).collect()
-            }
-            Self::Api(api) => {
-                referrers(state, api, Kind::Subscription).cloned().map(Unit::Subscription).collect()
-            }
+            Self::Organization(organization) => following(Follows::Organization)
+                .flat_map(|kind| state.list(kind, Some(organization)))
+                .map(|resource| Unit::Plain(resource.key.clone()))
+                .collect(),
+            Self::Api(api) => following(Follows::Api)
+                .flat_map(|kind| state.referrers_of_kind(api, kind))
+                .map(|key| Unit::Plain(key.clone()))
+                .collect(),
         }
     }
 }
 
-/// Who of `kind` refers to `key`.
-pub(super) fn referrers<'a>(
-    state: &'a State,
-    key: &'a ResourceKey,
-    kind: Kind,
-) -> impl Iterator<Item = &'a ResourceKey> + 'a {
-    state.referrers(key).filter(move |referrer| referrer.kind == kind)
+/// The plain kinds that follow an anchor of one sort.
+fn following(anchor: Follows) -> impl Iterator<Item = Kind> {
+    PLAIN.iter().filter(move |plain| plain.follows == anchor).map(|plain| plain.kind)
 }
 
 /// The spec of an Environment.

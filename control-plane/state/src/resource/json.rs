@@ -1,13 +1,10 @@
 //! A resource as people see it.
 
-use serde_json::{Map, Value, json};
+use hanse_management::Known;
+use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::Resource;
-use crate::{Kind, Spec, spec::Digest};
-
-/// The identities that are shown of those that used a JoinToken: a page of a table; `uses` says how many there are.
-const SHOWN_USERS: usize = 64;
+use super::{Metadata, Resource};
 
 impl Resource {
     /// Its envelope as the API shows it: `{kind, name, organization?, labels, spec, revision, createdAt, updatedAt,
@@ -21,7 +18,7 @@ impl Resource {
         }
         let labels = self.metadata.labels.0.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
         envelope.insert("labels".into(), Value::Object(labels.collect()));
-        envelope.insert("spec".into(), self.shown_spec());
+        envelope.insert("spec".into(), self.spec.shown());
         envelope.insert("revision".into(), self.metadata.revision.into());
         envelope.insert("createdAt".into(), rfc3339(self.metadata.created_at_ms).into());
         envelope.insert("updatedAt".into(), rfc3339(self.metadata.updated_at_ms).into());
@@ -31,80 +28,10 @@ impl Resource {
         Value::Object(envelope)
     }
 
-    fn shown_spec(&self) -> Value {
-        let mut spec = self.spec.to_json();
-        if let Some(digest) = self.spec.digest() {
-            spec["digest"] = digest.shortened().into();
-        }
-        spec
-    }
-
     fn status(&self) -> Option<Value> {
-        match self.key.kind {
-            Kind::JoinToken => {
-                let mut status = json!({ "uses": self.metadata.uses });
-                if !self.metadata.used_by.is_empty() {
-                    status["usedBy"] =
-                        self.metadata.used_by.iter().take(SHOWN_USERS).map(|by| &**by).collect();
-                }
-                Some(status)
-            }
-            Kind::Api => Some(json!({ "latestRevision": self.metadata.api_revision })),
-            Kind::Organization
-            | Kind::Region
-            | Kind::Environment
-            | Kind::Policy
-            | Kind::Upstream
-            | Kind::ApiRevision
-            | Kind::Binding
-            | Kind::Plan
-            | Kind::Application
-            | Kind::Subscription
-            | Kind::Credential
-            | Kind::Token => None,
-        }
-    }
-}
-
-impl Spec {
-    /// The digest of a secret, where the kind has one.
-    pub(crate) fn digest(&self) -> Option<&Digest> {
-        match self {
-            Self::Credential(spec) => Some(&spec.digest),
-            Self::Token(spec) => Some(&spec.digest),
-            Self::JoinToken(spec) => Some(&spec.digest),
-            Self::Organization(_)
-            | Self::Region(_)
-            | Self::Environment(_)
-            | Self::Policy(_)
-            | Self::Upstream(_)
-            | Self::Api(_)
-            | Self::ApiRevision(_)
-            | Self::Binding(_)
-            | Self::Plan(_)
-            | Self::Application(_)
-            | Self::Subscription(_) => None,
-        }
-    }
-
-    /// The same, to be written.
-    pub(crate) fn digest_mut(&mut self) -> Option<&mut Digest> {
-        match self {
-            Self::Credential(spec) => Some(&mut spec.digest),
-            Self::Token(spec) => Some(&mut spec.digest),
-            Self::JoinToken(spec) => Some(&mut spec.digest),
-            Self::Organization(_)
-            | Self::Region(_)
-            | Self::Environment(_)
-            | Self::Policy(_)
-            | Self::Upstream(_)
-            | Self::Api(_)
-            | Self::ApiRevision(_)
-            | Self::Binding(_)
-            | Self::Plan(_)
-            | Self::Application(_)
-            | Self::Subscription(_) => None,
-        }
+        let Metadata { uses, used_by, api_revision, .. } = &self.metadata;
+        let used_by = used_by.iter().take(Known::USERS).map(|by| &**by).collect();
+        self.spec.status(&Known { uses: *uses, used_by, latest_revision: *api_revision })
     }
 }
 

@@ -1,38 +1,12 @@
-//! Keys and resources as they are sent and stored.
+//! Resources as they are sent and stored.
 
 use std::sync::Arc;
 
+use hanse_management::{ResourceKey, Spec};
 use hanse_proto::{InvalidMessage, control as proto};
-use hanse_topology::{Labels, Name};
+use hanse_topology::Labels;
 
 use super::{Metadata, Resource};
-use crate::{Kind, ResourceKey, Spec};
-
-impl ResourceKey {
-    /// As it is sent and stored.
-    pub fn to_proto(&self) -> proto::ResourceKey {
-        proto::ResourceKey {
-            kind: self.kind.as_str().to_owned(),
-            organization: self.organization.as_ref().map(ToString::to_string).unwrap_or_default(),
-            name: self.name.to_string(),
-        }
-    }
-
-    /// As it was sent or stored.
-    pub fn from_proto(key: proto::ResourceKey) -> Result<Self, InvalidMessage> {
-        let invalid = |why: String| InvalidMessage::new("ResourceKey", why);
-        let kind: Kind = key.kind.parse().map_err(|error: crate::UnknownKind| invalid(error.to_string()))?;
-        let name = |text: &str| Name::new(text).map_err(|error| invalid(error.to_string()));
-        let organization = match key.organization.as_str() {
-            "" => None,
-            organization => Some(name(organization)?),
-        };
-        if organization.is_none() != kind.is_global() {
-            return Err(invalid(format!("{kind} {:?} has the wrong owner {:?}", key.name, key.organization)));
-        }
-        Ok(Self { kind, organization, name: name(&key.name)? })
-    }
-}
 
 impl Resource {
     /// As it is stored.

@@ -20,7 +20,7 @@ fn full() -> State {
     world.delete("Application gone", false).unwrap();
     world.put("{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: '2'}}}}}");
     let expires_at = crate::fixture::START_MS / 1000 + 60;
-    let digest = crate::spec::Digest::of(b"secret");
+    let digest = hanse_management::Digest::of(b"secret");
     world.put(&format!(
         "{{kind: JoinToken, name: t, spec: {{role: agent, region: eu-west, environments: [sandbox], expiresAt: {expires_at}, digest: '{digest}'}}}}"
     ));

@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
-use super::{State, claims_of, each_reference};
-use crate::{Member, Resource, ResourceKey, Spec};
+use hanse_management::{ResourceKey, Spec};
+
+use super::{State, claims_of};
+use crate::{Member, Resource};
 
 impl State {
     /// Stores a resource in place of what was there.
     pub(crate) fn store(&mut self, resource: Resource) {
         let key = resource.key.clone();
         self.remove(&key);
-        each_reference(&resource, &mut |reference| {
+        resource.each_reference(|reference| {
             self.references.insert((reference.target, key.clone()));
         });
         if let (Spec::ApiRevision(spec), Some(organization)) = (&resource.spec, &key.organization) {
@@ -23,7 +25,7 @@ impl State {
     /// Removes a resource.
     pub(crate) fn remove(&mut self, key: &ResourceKey) -> Option<Arc<Resource>> {
         let resource = self.resources.remove(key)?;
-        each_reference(&resource, &mut |reference| {
+        resource.each_reference(|reference| {
             self.references.remove(&(reference.target, key.clone()));
         });
         if let (Spec::ApiRevision(spec), Some(organization)) = (&resource.spec, &key.organization) {

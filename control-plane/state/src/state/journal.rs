@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use hanse_management::Revision;
+
 use super::State;
-use crate::{JournalEntry, Revision};
+use crate::JournalEntry;
 
 /// How many revisions the journal remembers: watchers and projections that are further behind start from the whole
 /// state. At a change a second that is almost three hours.

@@ -2,13 +2,16 @@
 
 use std::{ops::Bound, sync::Arc};
 
+use hanse_management::{
+    Claim, Digest, Kind, ResourceKey, Revision, Spec,
+    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec, RevisionRef},
+};
 use hanse_topology::Name;
 
-use super::{Claim, Lineage, State};
+use super::{Lineage, State};
 use crate::{
-    Kind, Member, Resource, ResourceKey, Revision, Revocation, Root, RootKey, Spec,
+    Member, Resource, Revocation, Root, RootKey,
     member::{Place, place_of},
-    spec::{ApiRevisionSpec, ApiSpec, BindingSpec, Digest, EnvironmentSpec, RevisionRef},
 };
 
 impl State {
@@ -158,6 +161,19 @@ impl State {
     pub fn referrers<'a>(&'a self, key: &'a ResourceKey) -> impl Iterator<Item = &'a ResourceKey> + 'a {
         let first = (key.clone(), lowest_key());
         self.references.range(first..).take_while(move |(target, _)| target == key).map(|(_, source)| source)
+    }
+
+    /// The referrers of one kind, in order of key. It looks at no other: a Plan may have a hundred thousand.
+    pub fn referrers_of_kind<'a>(
+        &'a self,
+        key: &'a ResourceKey,
+        kind: Kind,
+    ) -> impl Iterator<Item = &'a ResourceKey> + 'a {
+        let first = (key.clone(), ResourceKey { kind, organization: None, name: lowest_name() });
+        let found = self.references.range(first..);
+        found
+            .take_while(move |(target, source)| target == key && source.kind == kind)
+            .map(|(_, source)| source)
     }
 
     /// Everything an organization owns, in order of key.

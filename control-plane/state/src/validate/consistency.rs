@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hanse_management::{
+    Kind, Problem, ProblemName, ResourceKey, Spec,
+    kinds::{BindingSpec, RevisionRef, TokenRole, UpstreamSpec},
+};
 use hanse_topology::Name;
 
 use super::Verdict;
-use crate::{
-    Kind, Problem, ProblemName, Resource, ResourceKey, Spec, State,
-    spec::{BindingSpec, RevisionRef, TokenRole, UpstreamSpec},
-    state::{Claim, claims_of},
-};
+use crate::{Resource, State, state::claims_of};
 
 /// Brings the claims up to date and checks everything that `touched` can have affected.
 pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<ResourceKey>) -> Verdict {
@@ -56,7 +56,7 @@ pub(super) fn affected(
 ) -> BTreeSet<ResourceKey> {
     let mut affected = BTreeSet::new();
     let mut bindings_of = |key: &ResourceKey| {
-        affected.extend(next.referrers(key).filter(|user| user.kind == Kind::Binding).cloned());
+        affected.extend(next.referrers_of_kind(key, Kind::Binding).cloned());
     };
     for key in touched {
         match key.kind {
@@ -72,7 +72,7 @@ pub(super) fn affected(
             Kind::Region => {
                 let labels = |state: &State| state.get(key).map(|region| region.metadata.labels.clone());
                 if labels(before) != labels(next) {
-                    let environments = next.referrers(key).filter(|user| user.kind == Kind::Environment);
+                    let environments = next.referrers_of_kind(key, Kind::Environment);
                     environments.for_each(&mut bindings_of);
                 }
             }
@@ -81,15 +81,8 @@ pub(super) fn affected(
                     bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
                 }
             }
-            Kind::Organization
-            | Kind::Policy
-            | Kind::Binding
-            | Kind::Plan
-            | Kind::Application
-            | Kind::Subscription
-            | Kind::Credential
-            | Kind::Token
-            | Kind::JoinToken => {}
+            // Nothing of another kind says what a Binding means.
+            _other => {}
         }
     }
     affected.extend(touched.iter().cloned());
@@ -191,55 +184,13 @@ fn listed(names: &[Name]) -> String {
 fn check_claims(state: &State, resource: &Resource) -> Verdict {
     for claim in claims_of(state, resource) {
         for other in state.holders(&claim).filter(|other| **other != resource.key) {
-            if let Some(problem) = conflict(state, &claim, resource, other) {
+            let region = || common_region(state, resource, other);
+            if let Some(problem) = claim.conflict(&resource.key, other, region) {
                 return Err(problem);
             }
         }
     }
     Ok(())
-}
-
-fn conflict(state: &State, claim: &Claim, resource: &Resource, other: &ResourceKey) -> Option<Problem> {
-    let key = &resource.key;
-    let (field, detail, remedy) = match claim {
-        Claim::Address { environment, context, host } => {
-            let region = common_region(state, resource, other)?;
-            let host = host.as_ref().map_or_else(|| "any host".to_owned(), |host| format!("host {host}"));
-            (
-                "spec.environment",
-                format!(
-                    "{key} and {other} both claim {context} on {host} in Environment {environment}, region {region}"
-                ),
-                "change the context or the hosts of one of the Apis, or keep them in different environments or regions",
-            )
-        }
-        Claim::Placement { api, environment, .. } => {
-            let region = common_region(state, resource, other)?;
-            (
-                "spec.regions",
-                format!(
-                    "{key} and {other} both put Api {api} into Environment {environment}, region {region}"
-                ),
-                "keep one Binding of an Api for each environment and region",
-            )
-        }
-        Claim::Subscription { application, api, .. } => (
-            "spec.api",
-            format!("{key} and {other} both subscribe Application {application} to Api {api}"),
-            "change the plan of the one that is there, or delete it",
-        ),
-        Claim::Credential(_) => (
-            "spec.digest",
-            "another Credential has the same key: whose it is would not be plain".to_owned(),
-            "make a fresh key for each Credential",
-        ),
-        Claim::Token(_) => (
-            "spec.digest",
-            "another Token has the same secret".to_owned(),
-            "make a fresh secret for each Token",
-        ),
-    };
-    Some(Problem::new(ProblemName::Conflict, detail).at(format!("{key}: {field}")).remedy(remedy))
 }
 
 fn common_region(state: &State, resource: &Resource, other: &ResourceKey) -> Option<Name> {

@@ -1,10 +1,12 @@
 //! How large things may be.
 
-use super::Verdict;
-use crate::{Action, Change, Problem, ProblemName, ResourceKey, Spec, projection, spec::ApiRevisionSpec};
+use hanse_management::{
+    Problem, ProblemName, ResourceKey, Spec, check::MAX_RESOURCE_BYTES, kinds::ApiRevisionSpec,
+};
 
-/// The largest spec, in bytes of JSON: six times GitHub's whole API.
-pub(crate) const MAX_RESOURCE_BYTES: usize = 1 << 20;
+use super::Verdict;
+use crate::{Action, Change, projection};
+
 /// The largest command, in bytes of JSON: it travels and is stored as one log entry.
 pub(crate) const MAX_COMMAND_BYTES: usize = 4 << 20;
 /// The largest Route a revision may become, in bytes as gateways get it. Each operation carries a copy of every Policy it
@@ -35,16 +37,6 @@ fn change_bytes(change: &Change) -> usize {
         Action::Delete { .. } => 0,
     };
     content + CHANGE_OVERHEAD_BYTES
-}
-
-/// A resource may not be larger than what is held in memory by every node and gateway without a thought.
-pub(super) fn check_resource(spec: &Spec) -> Verdict {
-    let bytes = spec.json_len();
-    if bytes <= MAX_RESOURCE_BYTES {
-        return Ok(());
-    }
-    let detail = format!("{bytes} bytes of JSON are more than a resource may have, {MAX_RESOURCE_BYTES}");
-    Err(Problem::new(ProblemName::TooLarge, detail).at("spec").remedy("split it into several resources"))
 }
 
 /// The key of the revision, if it may be made.

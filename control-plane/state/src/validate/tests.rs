@@ -2,4 +2,3 @@
 
 mod consistency;
 mod kinds;
-mod paths;

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use hanse_identity::{Alpn, Bounds, Clients, Listener, ListenerMetrics, LiveCredentials, server_tls};
+use hanse_management::{Kind, ResourceKey, kinds::OrganizationSpec};
 use hanse_process::ShutdownTrigger;
 use hanse_proto::raft::ReportsResponse;
-use hanse_state::{Action, Change, Kind, ResourceKey, spec::OrganizationSpec};
+use hanse_state::{Action, Change};
 use hanse_topology::Identity;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::service::Routes;

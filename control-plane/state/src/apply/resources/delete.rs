@@ -1,11 +1,8 @@
 //! Deletes: nothing that is referred to goes, unless what refers to it goes too.
 
-use crate::{
-    Action, Change, ChangeResult, Kind, Problem, ProblemName, ResourceKey,
-    apply::resources::Draft,
-    state::{Hold, Reference, each_reference},
-    validate::check_writable,
-};
+use hanse_management::{Hold, Kind, Problem, ProblemName, Reference, ResourceKey, check};
+
+use crate::{Action, Change, ChangeResult, apply::resources::Draft};
 
 /// How many referrers a refusal names.
 const NAMED_REFERRERS: usize = 5;
@@ -14,7 +11,7 @@ const NAMED_REFERRERS: usize = 5;
 pub(super) fn run(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Problem> {
     for change in changes {
         if let Action::Delete { cascade } = change.action {
-            check_writable(&change.key)?;
+            check::check_writable(&change.key)?;
             take(draft, &change.key, cascade)?;
         }
     }
@@ -67,7 +64,7 @@ fn goes_with(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey, casc
 fn references_between(draft: &Draft<'_>, source: &ResourceKey, target: &ResourceKey) -> Vec<Reference> {
     let mut found = Vec::new();
     if let Some(source) = draft.next.get(source) {
-        each_reference(source, &mut |reference| {
+        source.each_reference(|reference| {
             if reference.target == *target {
                 found.push(reference);
             }

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hanse_management::{Problem, ProblemName, ResourceKey, Revision, Spec, check};
 use hanse_topology::Labels;
 
-use super::{Effects, validate};
-use crate::{ChangeResult, Metadata, Problem, ProblemName, Resource, ResourceKey, Revision, Spec, State};
+use super::Effects;
+use crate::{ChangeResult, Metadata, Resource, State};
 
 /// The state after a command, while it is made.
 pub(super) struct Draft<'a> {
@@ -46,7 +47,7 @@ impl<'a> Draft<'a> {
         labels: &Labels,
         spec: &Spec,
     ) -> Result<(), Problem> {
-        validate::check_kind(key, spec)?;
+        check::check_kind(key, spec)?;
         self.asked.insert(key.clone());
         let present = self.before.get(key);
         let spec = with_whole_digest(key, spec, present.map(|present| &present.spec))?;
@@ -57,11 +58,11 @@ impl<'a> Draft<'a> {
             self.tell(order, key, ChangeResult::UNCHANGED, present.metadata.revision);
             return Ok(());
         }
-        validate::check(key, labels, &spec, self.next.time_ms)?;
+        check::check(key, labels, &spec, self.next.time_ms)?;
         let now_ms = self.next.time_ms;
         let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
         let mut metadata = present.map_or(fresh, |present| present.metadata.clone());
-        if present.is_some_and(|present| present.spec.digest() != spec.digest()) {
+        if present.is_some_and(|present| present.spec.secret() != spec.secret()) {
             // Another secret has not been used yet.
             metadata.uses = 0;
             metadata.used_by.clear();
@@ -127,10 +128,10 @@ impl<'a> Draft<'a> {
 /// The spec with the digest it means: a shortened one means the one that is there.
 fn with_whole_digest(key: &ResourceKey, spec: &Spec, present: Option<&Spec>) -> Result<Spec, Problem> {
     let mut spec = spec.clone();
-    if let Some(digest) = spec.digest_mut()
+    if let Some(digest) = spec.secret_mut()
         && digest.is_shortened()
     {
-        *digest = *present.and_then(Spec::digest).filter(|present| digest.stands_for(present)).ok_or_else(
+        *digest = *present.and_then(Spec::secret).filter(|present| digest.stands_for(present)).ok_or_else(
             || {
                 Problem::new(
                     ProblemName::Invalid,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Action, Change, Problem, ProblemName, State};
+use hanse_management::{Problem, ProblemName};
+
+use crate::{Action, Change, State};
 
 /// One command says one thing about each resource.
 pub(super) fn check_distinct(changes: &[Change]) -> Result<(), Problem> {

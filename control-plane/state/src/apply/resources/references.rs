@@ -1,7 +1,9 @@
 //! Every reference of what was put must lead somewhere.
 
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey};
+
 use super::Draft;
-use crate::{Kind, Problem, ProblemName, Resource, ResourceKey, state::each_reference};
+use crate::Resource;
 
 /// Checks the references of every resource put, by the state after all changes.
 pub(super) fn check(draft: &Draft<'_>) -> Result<(), Problem> {
@@ -21,7 +23,7 @@ fn check_one(draft: &Draft<'_>, resource: &Resource) -> Result<(), Problem> {
         }
     }
     let mut first = None;
-    each_reference(resource, &mut |reference| {
+    resource.each_reference(|reference| {
         // A Binding's revision may be made by this very command: it is checked with the Binding.
         let judged = reference.target.kind != Kind::ApiRevision;
         if judged && first.is_none() && draft.next.get(&reference.target).is_none() {

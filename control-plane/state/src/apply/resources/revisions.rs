@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use hanse_management::{
+    Kind, Problem, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, ApiSpec},
+};
 use hanse_topology::Name;
 
 use super::Draft;
-use crate::{
-    Kind, Problem, Resource, ResourceKey, Spec, State,
-    spec::{ApiRevisionSpec, ApiSpec},
-    validate::limits,
-};
+use crate::{Resource, State, validate::limits};
 
 /// How many revisions of an Api are kept, those that Bindings name not counted out: months of daily changes.
 pub(crate) const MAX_REVISIONS_PER_API: usize = 100;
@@ -36,31 +36,11 @@ pub(super) fn make(draft: &mut Draft<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The Apis that were put, and those that name a Policy or an Upstream that was.
+/// The Apis that were put, and those that refer to something that was: a revision copies what its Api refers to.
 fn concerned_apis(draft: &Draft<'_>) -> BTreeSet<ResourceKey> {
-    let mut concerned = BTreeSet::new();
-    for key in &draft.touched {
-        match key.kind {
-            Kind::Api => {
-                concerned.insert(key.clone());
-            }
-            Kind::Policy | Kind::Upstream => {
-                concerned.extend(draft.next.referrers(key).filter(|user| user.kind == Kind::Api).cloned());
-            }
-            Kind::Organization
-            | Kind::Region
-            | Kind::Environment
-            | Kind::ApiRevision
-            | Kind::Binding
-            | Kind::Plan
-            | Kind::Application
-            | Kind::Subscription
-            | Kind::Credential
-            | Kind::Token
-            | Kind::JoinToken => {}
-        }
-    }
-    concerned
+    let put = draft.touched.iter().filter(|key| key.kind == Kind::Api);
+    let referring = draft.touched.iter().flat_map(|key| draft.next.referrers_of_kind(key, Kind::Api));
+    put.chain(referring).cloned().collect()
 }
 
 /// An Api with what it names embedded; numbered 0. `None`: there is no such Api any more.

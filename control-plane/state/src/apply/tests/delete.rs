@@ -1,9 +1,8 @@
 //! Referential integrity.
 
-use crate::{
-    Kind, ProblemName,
-    fixture::{World, changes, delete, told},
-};
+use hanse_management::{Kind, ProblemName};
+
+use crate::fixture::{World, changes, delete, told};
 
 #[test]
 fn what_is_used_is_not_deleted_and_the_refusal_names_who_uses_it() {

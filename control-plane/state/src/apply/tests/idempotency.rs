@@ -1,7 +1,9 @@
 //! Idempotency keys.
 
+use hanse_management::{Kind, ProblemName};
+
 use crate::{
-    CommandBody, Kind, ProblemName,
+    CommandBody,
     fixture::{World, changes, name},
 };
 

@@ -1,9 +1,10 @@
 //! JoinTokens.
 
+use hanse_management::{Digest, Problem, ProblemName};
+
 use crate::{
-    Accepted, CommandBody, Problem, ProblemName,
+    Accepted, CommandBody,
     fixture::{START_MS, World, name},
-    spec::Digest,
 };
 
 const DAY: u64 = 86_400;
@@ -86,8 +87,8 @@ fn a_spent_token_put_again_as_shown_stays_as_it_is() {
     let mut world = World::new().with(&token(1, DAY));
     spend(&mut world, "t", b"secret").unwrap();
     let shown = world.get("JoinToken t").to_json();
-    let again = crate::manifest::from_json(&shown, &name("default")).unwrap();
-    assert_eq!(world.change(vec![again.into_change()]).unwrap().changes[0].action, "unchanged");
+    let again = hanse_management::manifest::from_json(&shown, &name("default")).unwrap();
+    assert_eq!(world.change(vec![again.into()]).unwrap().changes[0].action, "unchanged");
 }
 
 #[test]

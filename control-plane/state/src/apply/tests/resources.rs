@@ -1,9 +1,13 @@
 //! Puts, preconditions, what a command tells.
 
+use hanse_management::{
+    Digest, Kind, ProblemName, Spec,
+    kinds::{ApplicationSpec, OrganizationSpec},
+};
+
 use crate::{
-    Action, Change, ChangeResult, CommandBody, Kind, Lineage, Outcome, ProblemName, Spec,
+    Action, Change, ChangeResult, CommandBody, Lineage, Outcome,
     fixture::{START_MS, World, changes, key, name, told},
-    spec::{ApplicationSpec, Digest, OrganizationSpec},
 };
 
 #[test]
@@ -276,13 +280,13 @@ fn a_shortened_digest_means_the_present_one() {
     let mut world = World::with_orders();
     let shown = world.get("Credential shop-key").to_json();
     assert_eq!(shown["spec"]["digest"], "sha256:11111111…");
-    let again = crate::manifest::from_json(&shown, &name("default")).unwrap();
-    let accepted = world.change(vec![again.into_change()]).unwrap();
+    let again = hanse_management::manifest::from_json(&shown, &name("default")).unwrap();
+    let accepted = world.change(vec![again.into()]).unwrap();
     assert_eq!(accepted.changes[0].action, ChangeResult::UNCHANGED);
 
     // With another field changed, too.
     world.put("{kind: Credential, name: shop-key, spec: {application: shop, digest: 'sha256:11111111…', expiresAt: 9}}");
-    assert_eq!(world.get("Credential shop-key").spec.digest(), Some(&Digest([0x11; 32])));
+    assert_eq!(world.get("Credential shop-key").spec.secret(), Some(&Digest([0x11; 32])));
     world.check(
         "{kind: Credential, name: shop-key, spec: {application: shop, digest: 'sha256:22222222…'}}",
         "Credential default/shop-key: spec.digest: sha256:22222222… is a shortened digest, and not of the one that is there",

@@ -1,9 +1,13 @@
 //! ApiRevisions.
 
+use hanse_management::{
+    Kind, ProblemName, Spec,
+    kinds::{ApiRevisionSpec, OperationSpec},
+};
+
 use crate::{
-    Action, Kind, ProblemName, Spec,
+    Action,
     fixture::{World, changes, key, name, told},
-    spec::{ApiRevisionSpec, OperationSpec},
 };
 
 fn orders(version: &str, more: &str) -> String {

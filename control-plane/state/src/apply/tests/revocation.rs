@@ -1,12 +1,12 @@
 //! Revocations.
 
+use hanse_management::{Digest, Problem, ProblemName};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, CommandBody, Problem, ProblemName,
+    Accepted, CommandBody,
     apply::revocation::{MAX_ALL_KEYS, MAX_KEYS, MAX_REVOCATIONS},
     fixture::{START_MS, World, name},
-    spec::Digest,
 };
 
 const AGENT: &str = "agent-1.agent.eu-west.hanse.internal";

@@ -1,6 +1,8 @@
 //! Replacing the root.
 
-use crate::{Accepted, CommandBody, Problem, ProblemName, RootCertificate, fixture::World};
+use hanse_management::{Problem, ProblemName};
+
+use crate::{Accepted, CommandBody, RootCertificate, fixture::World};
 
 fn root(key: u8, endorsed_by: u8) -> RootCertificate {
     RootCertificate { key: [key; 32], certificate: vec![key], endorsement: vec![key, endorsed_by] }

@@ -258,7 +258,7 @@ fn callers_are_where_their_organization_and_api_are_served() {
     let (plan, credential, subscription) =
         ("plan/acme/shop", "credential/acme/shop", "subscription/acme/shop");
     for region in ["eu", "us"] {
-        let digest = crate::spec::Digest::of(b"acme/shop").0.to_vec().into();
+        let digest = hanse_management::Digest::of(b"acme/shop").0.to_vec().into();
         let Runtime::Credential(credential) = world.decoded(region, "production", credential) else {
             panic!()
         };

@@ -36,7 +36,7 @@ fn crowded() -> World {
 #[test]
 fn a_change_costs_what_it_affects() {
     let mut world = crowded();
-    let digest = crate::spec::Digest::of(b"another").to_string();
+    let digest = hanse_management::Digest::of(b"another").to_string();
     let selector = json!({"names": ["eu"]});
     for (what, changes, most) in [
         (

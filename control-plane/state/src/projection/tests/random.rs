@@ -117,7 +117,7 @@ fn plan() -> impl Strategy<Value = Change> {
 
 fn credential() -> impl Strategy<Value = Change> {
     (owned(&["first", "second", "third"]), select(&PAIR), 0..2u8).prop_map(|(path, application, key)| {
-        let digest = crate::spec::Digest::of(format!("{path}-{key}").as_bytes()).to_string();
+        let digest = hanse_management::Digest::of(format!("{path}-{key}").as_bytes()).to_string();
         put("Credential", &path, json!({"application": application, "digest": digest}))
     })
 }

@@ -1,7 +1,8 @@
 //! What must hold between resources.
 
+use hanse_management::ProblemName;
+
 use crate::{
-    ProblemName,
     fixture::{World, changes},
     validate::consistency::affected,
 };
@@ -225,7 +226,7 @@ fn secrets_are_told_apart() {
         &token.replace("name: a", "name: b"),
         "Token b: spec.digest: another Token has the same secret",
     );
-    let found = world.state.token_with(&crate::spec::Digest([0x11; 32])).unwrap();
+    let found = world.state.token_with(&hanse_management::Digest([0x11; 32])).unwrap();
     assert_eq!(found.key.name.as_str(), "a");
 }
 

@@ -1,10 +1,8 @@
 //! What each kind must be like by itself.
 
-use crate::{
-    ProblemName,
-    fixture::{START_MS, World},
-    spec::Digest,
-};
+use hanse_management::{Digest, ProblemName};
+
+use crate::fixture::{START_MS, World};
 
 /// A resource of `kind` with `spec` is refused at `field` with a text that begins so.
 #[track_caller]
@@ -325,7 +323,9 @@ fn apis() {
     // Not as YAML, which takes long to read.
     let spec = api("operations: [{method: GET, path: /}]");
     let mut many = crate::fixture::changes(&format!("{{kind: Api, name: x, spec: {spec}}}"));
-    let crate::Action::Put { spec: crate::Spec::Api(spec), .. } = &mut many[0].action else { panic!() };
+    let crate::Action::Put { spec: hanse_management::Spec::Api(spec), .. } = &mut many[0].action else {
+        panic!()
+    };
     spec.operations = vec![spec.operations[0].clone(); 10_001];
     let problem = World::with_orders().change(many).unwrap_err();
     assert_eq!(problem.detail, "10001 operations are more than 10000");

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{
-    ChangeResult, Kind, Outcome, Resource, ResourceKey, Spec, State,
-    spec::{ApiSpec, Lifecycle},
-    state::each_reference,
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiSpec, Lifecycle},
 };
+
+use crate::{ChangeResult, Outcome, Resource, State};
 
 /// Of one command.
 pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {
@@ -68,7 +69,7 @@ fn check_references(state: &State) {
             let owner = ResourceKey::global(Kind::Organization, organization.clone());
             assert!(state.get(&owner).is_some(), "{} has no owner", resource.key);
         }
-        each_reference(resource, &mut |reference| {
+        resource.each_reference(|reference| {
             assert!(
                 state.get(&reference.target).is_some(),
                 "{}: {} leads nowhere",

@@ -1,13 +1,13 @@
 //! Commands over few names, so that they meet.
 
+use hanse_management::{Digest, Kind, ResourceKey, Spec};
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    Action, Change, Command, CommandBody, Incumbent, Kind, ResourceKey, SeatAsked, Spec,
+    Action, Change, Command, CommandBody, Incumbent, SeatAsked,
     fixture::{START_MS, name},
-    spec::Digest,
 };
 
 fn pick(words: &'static [&'static str]) -> impl Strategy<Value = &'static str> {

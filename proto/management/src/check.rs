@@ -1,0 +1,86 @@
+//! What a resource must be like by itself to be accepted: each rule names the field and what to do.
+
+pub(crate) mod header;
+pub(crate) mod host;
+mod limits;
+pub(crate) mod path;
+pub(crate) mod text;
+
+pub use limits::MAX_RESOURCE_BYTES;
+
+use std::{collections::BTreeSet, fmt};
+
+use hanse_topology::Labels;
+
+use crate::{Problem, ProblemName, ResourceKey, Spec};
+
+/// A rule's verdict. The problem's field is a path that starts with `spec`.
+pub type Verdict = Result<(), Problem>;
+
+/// A value that a rule does not allow, below `spec`.
+pub(crate) fn invalid(
+    field: impl fmt::Display,
+    detail: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Problem {
+    Problem::new(ProblemName::Invalid, detail).at(format!("spec.{field}")).remedy(remedy)
+}
+
+/// The key and the spec must be of one kind, one that operators may write, with an owner just where there is one.
+pub fn check_kind(key: &ResourceKey, spec: &Spec) -> Verdict {
+    check_writable(key)?;
+    if spec.kind() != key.kind {
+        return Err(Problem::new(ProblemName::Invalid, format!("its spec is that of kind {}", spec.kind()))
+            .at(format!("{key}: kind"))
+            .remedy(format!("give it the spec of kind {}", key.kind)));
+    }
+    if key.organization.is_some() == key.kind.is_global() {
+        let (detail, remedy) = match key.kind.is_global() {
+            true => ("belong to no organization", "leave the organization out"),
+            false => ("belong to an organization", "name the organization"),
+        };
+        return Err(Problem::new(ProblemName::Invalid, format!("resources of kind {} {detail}", key.kind))
+            .at(format!("{key}: organization"))
+            .remedy(remedy));
+    }
+    Ok(())
+}
+
+/// Operators may not write what the server makes.
+pub fn check_writable(key: &ResourceKey) -> Verdict {
+    if key.kind.is_writable() {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemName::Invalid, format!("{}s are made and dropped by the server only", key.kind))
+        .at(format!("{key}: kind"))
+        .remedy("change the Api: its next revision is made by itself"))
+}
+
+/// Checks everything about a resource that can be judged without looking at others.
+pub fn check(key: &ResourceKey, labels: &Labels, spec: &Spec, now_ms: u64) -> Verdict {
+    labels
+        .check()
+        .map_err(|error| {
+            Problem::new(ProblemName::Invalid, error.to_string()).at("labels").remedy("change the label")
+        })
+        .and_then(|()| limits::check_resource(spec))
+        .and_then(|()| spec.check(&key.name, now_ms))
+        .map_err(|mut problem| {
+            problem.field = format!("{key}: {}", problem.field);
+            problem
+        })
+}
+
+/// No item of a list may come twice.
+pub(crate) fn check_distinct<T: Ord + fmt::Debug>(field: &str, items: &[T]) -> Verdict {
+    let mut seen = BTreeSet::new();
+    match items.iter().enumerate().find(|(_, item)| !seen.insert(*item)) {
+        None => Ok(()),
+        Some((at, item)) => {
+            Err(invalid(format_args!("{field}[{at}]"), format!("{item:?} is there already"), "name it once"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

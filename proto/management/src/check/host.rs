@@ -1,0 +1,67 @@
+//! Host names and patterns of them.
+
+use std::collections::BTreeSet;
+
+use super::{Verdict, invalid};
+
+/// The longest host name, in bytes (RFC 1035, section 2.3.4, without the root).
+const MAX_HOST_BYTES: usize = 253;
+/// The longest label.
+const MAX_LABEL_BYTES: usize = 63;
+/// How many hosts one Api or Environment may name.
+const MAX_HOSTS: usize = 256;
+
+/// A list of exact names and `*.suffix`es.
+pub(crate) fn check_patterns(field: &str, hosts: &[String]) -> Verdict {
+    if hosts.len() > MAX_HOSTS {
+        let detail = format!("{} hosts are more than {MAX_HOSTS}", hosts.len());
+        return Err(invalid(field, detail, "use a wildcard such as *.example.com"));
+    }
+    let mut seen = BTreeSet::new();
+    for (at, host) in hosts.iter().enumerate() {
+        let field = format!("{field}[{at}]");
+        check_pattern(&field, host)?;
+        if !seen.insert(host) {
+            return Err(invalid(field, format!("{host:?} is there already"), "name it once"));
+        }
+    }
+    Ok(())
+}
+
+fn check_pattern(field: &str, host: &str) -> Verdict {
+    if host == "*" {
+        return Err(invalid(field, "\"*\" is not a host", "leave the list empty for every host"));
+    }
+    check_name(field, host.strip_prefix("*.").unwrap_or(host), host)
+}
+
+/// An exact name.
+pub(crate) fn check_exact(field: &str, host: &str) -> Verdict {
+    check_name(field, host, host)
+}
+
+fn check_name(field: &str, name: &str, given: &str) -> Verdict {
+    let refused = |remedy: &str| Err(invalid(field, format!("{given:?} is not a host name"), remedy));
+    if name.contains("://") || name.contains('/') {
+        return refused("give the bare name, without scheme and path");
+    }
+    if name.contains(':') {
+        return refused("give the name without a port");
+    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return refused("write it in lower case");
+    }
+    if name.ends_with('.') {
+        return refused("leave out the dot at the end");
+    }
+    let label = |label: &str| {
+        (1..=MAX_LABEL_BYTES).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() > MAX_HOST_BYTES || !name.split('.').all(label) {
+        return refused("use an exact name such as api.example.com, or *.example.com for all below it");
+    }
+    Ok(())
+}

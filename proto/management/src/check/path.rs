@@ -1,0 +1,159 @@
+//! Base paths and path templates (RFC 3986, section 3.3; OpenAPI's templates).
+
+use std::collections::BTreeSet;
+
+use super::{Verdict, invalid};
+
+/// The longest context or template: common servers take request lines of 8 KiB, and query and context need room.
+const MAX_PATH_BYTES: usize = 2048;
+
+/// The characters a segment may have as they are: `pchar` without percent-encoding.
+fn is_path_char(character: char) -> bool {
+    character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(character)
+}
+
+/// An Api's base path: `/`, or segments without templates and without a slash at the end.
+pub(crate) fn check_context(field: &str, context: &str) -> Verdict {
+    check_start(field, context)?;
+    if context == "/" {
+        return Ok(());
+    }
+    if context.ends_with('/') {
+        return Err(invalid(
+            field,
+            format!("{context:?} ends with a slash"),
+            format!("write {:?}", context.trim_end_matches('/')),
+        ));
+    }
+    for segment in context[1..].split('/') {
+        if segment.contains(['{', '}']) {
+            return Err(invalid(
+                field,
+                format!("{segment:?} is a template: the base path is stripped as it stands"),
+                "move the parameter into the paths of the operations",
+            ));
+        }
+        check_segment(field, context, segment)?;
+        check_literal(field, segment)?;
+    }
+    Ok(())
+}
+
+/// An operation's path template. What it is equivalent to: the template with its parameters unnamed.
+pub(crate) fn check_template(field: &str, path: &str) -> Result<String, crate::Problem> {
+    check_start(field, path)?;
+    let mut names = BTreeSet::new();
+    let mut unnamed = String::with_capacity(path.len());
+    let mut segments = path[1..].split('/').peekable();
+    while let Some(segment) = segments.next() {
+        unnamed.push('/');
+        if segment.is_empty() && segments.peek().is_none() {
+            break; // a slash at the end is another path, and allowed
+        }
+        check_segment(field, path, segment)?;
+        check_parts(field, segment, &mut names, &mut unnamed)?;
+    }
+    Ok(unnamed)
+}
+
+/// One segment: literals and `{parameter}`s in turn.
+fn check_parts<'a>(
+    field: &str,
+    segment: &'a str,
+    names: &mut BTreeSet<&'a str>,
+    unnamed: &mut String,
+) -> Verdict {
+    let mut rest = segment;
+    let mut after_parameter = false;
+    while !rest.is_empty() {
+        let literal_end = rest.find(['{', '}']).unwrap_or(rest.len());
+        let (literal, tail) = rest.split_at(literal_end);
+        check_literal(field, literal)?;
+        unnamed.push_str(literal);
+        if tail.is_empty() {
+            return Ok(());
+        }
+        let Some((name, after)) = tail.strip_prefix('{').and_then(|tail| tail.split_once('}')) else {
+            return Err(invalid(
+                field,
+                format!("{segment:?} has a brace without its pair"),
+                "write a parameter as {name}",
+            ));
+        };
+        if name.is_empty() || name.contains('{') || name.chars().any(|c| c.is_whitespace() || c.is_control())
+        {
+            return Err(invalid(
+                field,
+                format!("{segment:?} has a parameter without a proper name"),
+                "name it, as in {id}",
+            ));
+        }
+        if after_parameter && literal.is_empty() {
+            return Err(invalid(
+                field,
+                format!(
+                    "{segment:?} has two parameters with nothing between them: where one ends is not plain"
+                ),
+                "put a literal between them, as in {base}...{head}",
+            ));
+        }
+        if !names.insert(name) {
+            return Err(invalid(
+                field,
+                format!("the parameter {{{name}}} comes twice"),
+                "give each parameter of a path its own name",
+            ));
+        }
+        unnamed.push_str("{}");
+        after_parameter = true;
+        rest = after;
+    }
+    Ok(())
+}
+
+fn check_start(field: &str, path: &str) -> Verdict {
+    if !path.starts_with('/') {
+        return Err(invalid(
+            field,
+            format!("{path:?} does not start with a slash"),
+            format!("write {:?}", format!("/{path}")),
+        ));
+    }
+    if path.len() > MAX_PATH_BYTES {
+        let detail = format!("{} bytes are more than a path may have, {MAX_PATH_BYTES}", path.len());
+        return Err(invalid(field, detail, "use a shorter path"));
+    }
+    Ok(())
+}
+
+fn check_segment(field: &str, path: &str, segment: &str) -> Verdict {
+    match segment {
+        "" => Err(invalid(
+            field,
+            format!("{path:?} has an empty segment"),
+            "leave out the second of the two slashes",
+        )),
+        "." | ".." => Err(invalid(
+            field,
+            format!("{path:?} has the segment {segment:?}, which never arrives: clients resolve it"),
+            "write the path it stands for",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_literal(field: &str, literal: &str) -> Verdict {
+    match literal.chars().find(|character| !is_path_char(*character)) {
+        None => Ok(()),
+        Some('?' | '#') => Err(invalid(
+            field,
+            format!("{literal:?} has a query or a fragment"),
+            "keep to the path: the query is forwarded as it comes",
+        )),
+        Some(other) => Err(invalid(
+            field,
+            format!("{literal:?} has the character {other:?}, which a path may not have as it is"),
+            "use letters, digits and -._~!$&'()*+,;=:@",
+        )),
+    }
+}

@@ -1,0 +1,101 @@
+//! Contexts, templates, hosts.
+
+use crate::{
+    Problem,
+    check::{host, path},
+};
+
+#[track_caller]
+fn check(problem: Option<Problem>, given: &str, expected: &str) {
+    let text = problem.map(|problem| problem.to_string()).unwrap_or_default();
+    assert!(text.contains(expected), "{given:?}\n   was: {text}\nwanted: {expected}");
+}
+
+#[test]
+fn contexts() {
+    for good in ["/", "/orders", "/orders/v1", "/a.b/~c/d:e", "/~", "/...", &format!("/{}", "x".repeat(2047))]
+    {
+        assert!(path::check_context("context", good).is_ok(), "{good}");
+    }
+    for (bad, expected) in [
+        ("", "spec.context: \"\" does not start with a slash"),
+        ("orders", "\"orders\" does not start with a slash (write \"/orders\")"),
+        ("/orders/", "\"/orders/\" ends with a slash (write \"/orders\")"),
+        ("//", "ends with a slash"),
+        ("/a//b", "\"/a//b\" has an empty segment"),
+        ("/a/./b", "the segment \".\", which never arrives"),
+        ("/a/..", "the segment \"..\", which never arrives"),
+        ("/a/{id}", "\"{id}\" is a template: the base path is stripped as it stands"),
+        ("/a b", "the character ' '"),
+        ("/a%2Fb", "the character '%'"),
+        ("/ä", "the character 'ä'"),
+        ("/a?b", "a query or a fragment"),
+        ("/a#b", "a query or a fragment"),
+        ("/a\n", "the character '\\n'"),
+        (&format!("/{}", "x".repeat(2048)), "2049 bytes are more than a path may have, 2048"),
+    ] {
+        check(path::check_context("context", bad).err(), bad, expected);
+    }
+}
+
+#[test]
+fn templates() {
+    for (good, unnamed) in [
+        ("/", "/"),
+        ("/orders", "/orders"),
+        ("/orders/", "/orders/"),
+        ("/orders/{id}", "/orders/{}"),
+        ("/repos/{owner}/{repo}/compare/{base}...{head}", "/repos/{}/{}/compare/{}...{}"),
+        ("/v{version}/a", "/v{}/a"),
+        ("/users('{id}')/$value", "/users('{}')/$value"),
+        ("/{user.id}/{file_path}", "/{}/{}"),
+    ] {
+        assert_eq!(path::check_template("path", good).as_deref(), Ok(unnamed), "{good}");
+    }
+    for (bad, expected) in [
+        ("orders", "does not start with a slash"),
+        ("/a//b", "has an empty segment"),
+        ("//", "has an empty segment"),
+        ("/a/../b", "the segment \"..\""),
+        ("/{}", "a parameter without a proper name"),
+        ("/{a b}", "a parameter without a proper name"),
+        ("/{a{b}}", "a parameter without a proper name"),
+        ("/{a", "a brace without its pair"),
+        ("/a}", "a brace without its pair"),
+        ("/{a}{b}", "two parameters with nothing between them"),
+        ("/{a}/{a}", "the parameter {a} comes twice"),
+        ("/{a}-{a}", "the parameter {a} comes twice"),
+        ("/a?x={y}", "a query or a fragment"),
+        ("/{a/b}", "a brace without its pair"),
+    ] {
+        check(path::check_template("path", bad).err(), bad, expected);
+    }
+}
+
+#[test]
+fn hosts() {
+    let good =
+        ["localhost", "api.example.com", "*.example.com", "10.0.0.1", "xn--bcher-kva.example", "*.localhost"];
+    assert!(host::check_patterns("hosts", &good.map(str::to_owned)).is_ok());
+    for (bad, expected) in [
+        ("*", "spec.hosts[0]: \"*\" is not a host (leave the list empty for every host)"),
+        ("", "is not a host name"),
+        ("API.example.com", "write it in lower case"),
+        ("api.example.com:443", "without a port"),
+        ("https://api.example.com", "without scheme and path"),
+        ("api.example.com/x", "without scheme and path"),
+        ("api.example.com.", "leave out the dot at the end"),
+        ("a..b", "use an exact name"),
+        ("-a.b", "use an exact name"),
+        ("a.*.b", "use an exact name"),
+        ("*a.b", "use an exact name"),
+        ("a_b.c", "use an exact name"),
+        ("ä.de", "use an exact name"),
+        (&["a"; 128].join("."), "use an exact name"),
+        (&"x".repeat(64), "use an exact name"),
+    ] {
+        check(host::check_patterns("hosts", &[bad.to_owned()]).err(), bad, expected);
+    }
+    let twice = ["a".to_owned(), "a".to_owned()];
+    check(host::check_patterns("hosts", &twice).err(), "a, a", "spec.hosts[1]: \"a\" is there already");
+}

@@ -1,0 +1,40 @@
+//! Free text for people, and spans of time.
+
+use super::{Verdict, invalid};
+use crate::Duration;
+
+/// The longest free text: a line.
+const MAX_TEXT_BYTES: usize = 256;
+/// The longest timeout: beyond it a connection would be held for nobody.
+const MAX_TIMEOUT: Duration = Duration::from_millis(60 * 60 * 1000);
+
+/// A line of text for people.
+pub(crate) fn check_line(field: &str, text: &str) -> Verdict {
+    if text.is_empty() {
+        return Err(invalid(field, "it must not be empty", "write something, or leave the field out"));
+    }
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(invalid(
+            field,
+            format!("{} bytes are more than {MAX_TEXT_BYTES}", text.len()),
+            "write less",
+        ));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(invalid(field, "it has control characters", "write one line of plain text"));
+    }
+    Ok(())
+}
+
+/// The same, where it is given.
+pub(crate) fn check_optional_line(field: &str, text: Option<&String>) -> Verdict {
+    text.map_or(Ok(()), |text| check_line(field, text))
+}
+
+/// A timeout.
+pub(crate) fn check_timeout(field: &str, span: Duration) -> Verdict {
+    if (Duration::from_millis(1)..=MAX_TIMEOUT).contains(&span) {
+        return Ok(());
+    }
+    Err(invalid(field, format!("{span} is not between 1ms and 1h"), "choose a timeout such as \"30s\""))
+}

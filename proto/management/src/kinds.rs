@@ -1,0 +1,68 @@
+//! The kinds: one file each, with the spec that operators write and what its kind has to say. The table at the end names
+//! them all; REST, storage, the watch, the CLI and the documents follow from it.
+//!
+//! A new kind, such as `HostGrant`, is a file `host_grant.rs` here, its `mod` and `pub use`, and a line in the table.
+//!
+//! The specs are the only schema of management resources: REST, manifests and the replicated state all carry their JSON
+//! form, and unknown fields are refused.
+
+mod api;
+mod api_revision;
+mod application;
+mod binding;
+mod credential;
+mod environment;
+mod join_token;
+mod organization;
+mod plan;
+mod policy;
+mod region;
+mod subscription;
+mod token;
+mod upstream;
+
+use hanse_topology::Name;
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+
+pub use api::{ApiKeySpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
+pub use api_revision::ApiRevisionSpec;
+pub use application::ApplicationSpec;
+pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
+pub use credential::CredentialSpec;
+pub use environment::{EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use join_token::{JoinRole, JoinTokenSpec};
+pub use organization::OrganizationSpec;
+pub use plan::{Period, PlanSpec, RateSpec};
+pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
+pub use region::RegionSpec;
+pub use subscription::SubscriptionSpec;
+pub use token::{TokenRole, TokenSpec};
+pub use upstream::{
+    EjectionSpec, EndpointSpec, HealthCheckSpec, RetryOn, RetrySpec, UpstreamSpec, UpstreamTlsSpec,
+};
+
+use crate::{
+    Claim, Column, Digest, Problem, Refer, ResourceKey,
+    check::Verdict,
+    json,
+    kind::{Known, ManagementKind, ShownWith, kinds, schemas_of},
+};
+
+// In order of dependency: what is referred to comes first.
+kinds! {
+    Organization(OrganizationSpec),
+    Region(RegionSpec),
+    Environment(EnvironmentSpec),
+    Policy(PolicySpec),
+    Upstream(UpstreamSpec),
+    Api(ApiSpec),
+    ApiRevision(ApiRevisionSpec),
+    Binding(BindingSpec),
+    Plan(PlanSpec),
+    Application(ApplicationSpec),
+    Subscription(SubscriptionSpec),
+    Credential(CredentialSpec),
+    Token(TokenSpec),
+    JoinToken(JoinTokenSpec),
+}

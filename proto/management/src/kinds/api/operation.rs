@@ -1,0 +1,122 @@
+//! The operations of an Api.
+
+use std::{collections::BTreeMap, fmt};
+
+use hanse_topology::Name;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Duration,
+    check::{Verdict, check_distinct, invalid, path, text},
+};
+
+/// How many operations an Api may have: eight times GitHub's.
+const MAX_OPERATIONS: usize = 10_000;
+/// The longest version, operation id or scope.
+const MAX_WORD_BYTES: usize = 256;
+
+/// One method on one path template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct OperationSpec {
+    /// The HTTP method.
+    pub method: Method,
+    /// Below the context: `/orders/{id}`, `/compare/{base}...{head}`.
+    pub path: String,
+    /// The `operationId`, for metrics and logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// OAuth scopes a token needs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// Policies after the API's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub policies: Vec<Name>,
+    /// Instead of the upstream's timeout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub timeout: Option<Duration>,
+    /// Anybody may call it, whatever the API's security says.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+}
+
+/// An HTTP method (RFC 9110 §9, RFC 5789).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[allow(missing_docs)] // the names say it
+pub enum Method {
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+    Trace,
+}
+
+impl Method {
+    /// As on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+            Self::Trace => "TRACE",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+pub(super) fn check_all(operations: &[OperationSpec]) -> Verdict {
+    if operations.len() > MAX_OPERATIONS {
+        let detail = format!("{} operations are more than {MAX_OPERATIONS}", operations.len());
+        return Err(invalid("operations", detail, "split the Api by its base path"));
+    }
+    let mut seen = BTreeMap::new();
+    for (at, operation) in operations.iter().enumerate() {
+        let unnamed = path::check_template(&format!("operations[{at}].path"), &operation.path)?;
+        if let Some(first) = seen.insert((operation.method, unnamed), at) {
+            let detail = format!(
+                "{} {} matches the same requests as operations[{first}], {}",
+                operation.method, operation.path, operations[first].path
+            );
+            return Err(invalid(format_args!("operations[{at}]"), detail, "keep one of them"));
+        }
+        check_operation(at, operation)?;
+    }
+    Ok(())
+}
+
+fn check_operation(at: usize, operation: &OperationSpec) -> Verdict {
+    let field = |name: &str| format!("operations[{at}].{name}");
+    if let Some(id) = &operation.id {
+        text::check_line(&field("id"), id)?;
+    }
+    for (second, scope) in operation.scopes.iter().enumerate() {
+        // scope-token (RFC 6749, section 3.3)
+        let sound = scope.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
+        if !sound || scope.is_empty() || scope.len() > MAX_WORD_BYTES {
+            let detail = format!("{scope:?} is not a scope");
+            return Err(invalid(
+                field(&format!("scopes[{second}]")),
+                detail,
+                "use one word, as in orders:read",
+            ));
+        }
+    }
+    check_distinct(&field("policies"), &operation.policies)?;
+    operation.timeout.map_or(Ok(()), |span| text::check_timeout(&field("timeout"), span))
+}

@@ -1,0 +1,85 @@
+//! ApiRevision: an Api with what it refers to, as it was.
+
+use std::collections::BTreeMap;
+
+use hanse_topology::Name;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ApiSpec, PolicySpec, UpstreamSpec};
+use crate::{Column, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith, column::count};
+
+/// An immutable numbered copy of an Api with what it refers to. Written by the server only; named `API-rNUMBER`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ApiRevisionSpec {
+    /// The Api it copies.
+    #[schema(value_type = String)]
+    pub api: Name,
+    /// 1, 2, 3, … per Api, never used twice.
+    pub number: u64,
+    /// The Api as it was.
+    pub spec: ApiSpec,
+    /// The Policies it named, as they were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub policies: BTreeMap<Name, PolicySpec>,
+    /// The Upstream it named, as it was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = Object)]
+    pub upstreams: BTreeMap<Name, UpstreamSpec>,
+}
+
+impl ApiRevisionSpec {
+    /// The key of revision `number` of an Api. `None` when that is no name: the Api's is too long.
+    pub fn key(organization: &Name, api: &Name, number: u64) -> Option<ResourceKey> {
+        let name = Name::new(format!("{api}-r{number}")).ok()?;
+        Some(ResourceKey::owned(Kind::ApiRevision, organization.clone(), name))
+    }
+
+    /// Whether `other` has the same content. Numbers and lifecycles do not count: the number is what a new content gets,
+    /// and the lifecycle is the Api's own, not a revision's.
+    pub fn same_content(&self, other: &Self) -> bool {
+        let Self { api, number: _, spec, policies, upstreams } = self;
+        let ApiSpec {
+            context,
+            version,
+            hosts,
+            operations,
+            security,
+            policies: names,
+            lifecycle: _,
+            upstream,
+            max_body_bytes,
+        } = spec;
+        *api == other.api
+            && *context == other.spec.context
+            && *version == other.spec.version
+            && *hosts == other.spec.hosts
+            && *operations == other.spec.operations
+            && *security == other.spec.security
+            && *names == other.spec.policies
+            && *upstream == other.spec.upstream
+            && *max_body_bytes == other.spec.max_body_bytes
+            && *policies == other.policies
+            && *upstreams == other.upstreams
+    }
+}
+
+impl ManagementKind for ApiRevisionSpec {
+    const PLURAL: &'static str = "api-revisions";
+    const WRITABLE: bool = false;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("API", "/spec/api"),
+        Column::at("NUMBER", "/spec/number"),
+        Column::at("VERSION", "/spec/spec/version"),
+        Column::of("OPERATIONS", |item| count(&item["spec"]["spec"]["operations"])),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] =
+        &[ShownWith { kind: Kind::Api, field: "/spec/api", title: "Revisions" }];
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        // What it embeds are copies: only the Api itself is referred to.
+        refer.needs(Kind::Api, &self.api, Field::Plain("api"));
+    }
+}

@@ -1,0 +1,140 @@
+//! Binding: where a revision runs.
+
+mod revision;
+
+use std::{fmt, sync::Arc};
+
+use hanse_topology::{Name, RegionSelector};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+pub use revision::{Latest, RevisionRef};
+
+use super::{ApiRevisionSpec, ApiSpec};
+use crate::{
+    Claim, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
+    check::{Verdict, check_distinct},
+    column::{or, pairs, text_of},
+};
+
+/// Puts one revision of an Api into regions of an Environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BindingSpec {
+    /// The Api.
+    #[schema(value_type = String)]
+    pub api: Name,
+    /// A number, or `latest`: whatever was published last.
+    #[serde(default)]
+    pub revision: RevisionRef,
+    /// The Environment.
+    #[schema(value_type = String)]
+    pub environment: Name,
+    /// Which of the Environment's regions. Empty: all of them.
+    #[serde(default, deserialize_with = "selector")]
+    pub regions: RegionSelector,
+    /// Where requests go, instead of the Api's own upstream. Followed live, not copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub upstream: Option<Name>,
+    /// Which regions' endpoints a gateway may use.
+    #[serde(default)]
+    pub reach: Reach,
+}
+
+/// Which regions' endpoints a gateway may use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// Only its own region's.
+    #[default]
+    Local,
+}
+
+/// Reads a mapping only: a list of names, which is a likely mistake, is told what to write.
+fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RegionSelector, D::Error> {
+    struct Expected;
+    impl<'de> de::Visitor<'de> for Expected {
+        type Value = RegionSelector;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a selector such as {names: [eu-west]} or {labels: {tier: edge}}")
+        }
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<RegionSelector, A::Error> {
+            RegionSelector::deserialize(de::value::MapAccessDeserializer::new(map))
+        }
+    }
+    deserializer.deserialize_map(Expected)
+}
+
+impl ManagementKind for BindingSpec {
+    const PLURAL: &'static str = "bindings";
+    const COLUMNS: &'static [Column] = &[
+        Column::at("API", "/spec/api"),
+        Column::at("API REVISION", "/spec/revision"),
+        Column::at("ENVIRONMENT", "/spec/environment"),
+        Column::of("REGIONS", |item| picked(&item["spec"]["regions"])),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] = &[
+        ShownWith { kind: Kind::Api, field: "/spec/api", title: "Bindings" },
+        ShownWith { kind: Kind::Upstream, field: "/spec/upstream", title: "Bindings" },
+        ShownWith { kind: Kind::Environment, field: "/spec/environment", title: "Bindings" },
+    ];
+
+    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+        check_distinct("regions.names", &self.regions.names)?;
+        self.regions.labels.check().map_err(|error| {
+            Problem::new(ProblemName::Invalid, error.to_string())
+                .at("spec.regions.labels")
+                .remedy("change the label")
+        })
+    }
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        refer.needs(Kind::Api, &self.api, Field::Plain("api"));
+        refer.needs(Kind::Environment, &self.environment, Field::Plain("environment"));
+        for (at, region) in self.regions.names.iter().enumerate() {
+            refer.lists(Kind::Region, region, Field::Item("regions.names", at));
+        }
+        if let Some(upstream) = &self.upstream {
+            refer.needs(Kind::Upstream, upstream, Field::Plain("upstream"));
+        }
+        if let (RevisionRef::Number(number), Some(organization)) = (self.revision, &refer.from().organization)
+            && let Some(target) = ApiRevisionSpec::key(organization, &self.api, number)
+        {
+            refer.needs(Kind::ApiRevision, &target.name, Field::Plain("revision"));
+        }
+    }
+
+    fn claims(&self, key: &ResourceKey, served: Option<&ApiSpec>) -> Vec<Claim> {
+        let mut claims = vec![Claim::Placement {
+            organization: key.owner(),
+            api: self.api.clone(),
+            environment: self.environment.clone(),
+        }];
+        if let Some(api) = served {
+            claims.extend(addresses(&self.environment, api));
+        }
+        claims
+    }
+}
+
+fn addresses(environment: &Name, api: &ApiSpec) -> Vec<Claim> {
+    let context: Arc<str> = api.context.as_str().into();
+    let claim = |host: Option<Arc<str>>| Claim::Address {
+        environment: environment.clone(),
+        context: context.clone(),
+        host,
+    };
+    if api.hosts.is_empty() {
+        vec![claim(None)]
+    } else {
+        api.hosts.iter().map(|host| claim(Some(host.as_str().into()))).collect()
+    }
+}
+
+/// The regions that a selector picks.
+fn picked(selector: &Value) -> String {
+    let said = [text_of(&selector["names"]), pairs(&selector["labels"])];
+    or(said.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(","), "all")
+}

@@ -1,0 +1,103 @@
+//! Environment: a deployment target.
+
+use hanse_topology::{Exposure, Name};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
+    check::{Verdict, check_distinct, host, invalid},
+    column::{or, text_of},
+};
+
+/// The shortest time without news after which credentials may be refused: far above the heartbeat of a second, so that
+/// a restart of an agent refuses nobody.
+const MIN_STALENESS: Duration = Duration::from_millis(60 * 1000);
+/// The longest: a year.
+const MAX_STALENESS: Duration = Duration::from_millis(365 * 24 * 60 * 60 * 1000);
+
+/// A deployment target that regions serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EnvironmentSpec {
+    /// Whether it may be reached from outside.
+    #[serde(default)]
+    pub exposure: Exposure,
+    /// Hosts it answers to: exact names or `*.suffix`. Empty: every host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostnames: Vec<String>,
+    /// What its gateways accept. Default: both.
+    #[serde(default = "ListenerProtocol::both")]
+    pub listeners: Vec<ListenerProtocol>,
+    /// The regions that serve it.
+    #[schema(value_type = Vec<String>)]
+    pub regions: Vec<Name>,
+    /// Whether credentials stay good while a gateway is cut off.
+    #[serde(default)]
+    pub stale_credentials: StaleCredentials,
+}
+
+/// A protocol clients may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ListenerProtocol {
+    /// Plain HTTP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+}
+
+impl ListenerProtocol {
+    fn both() -> Vec<Self> {
+        vec![Self::Http, Self::Https]
+    }
+}
+
+/// What a gateway does with credentials it could not confirm for long.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StaleCredentials {
+    /// Goes on accepting them.
+    #[default]
+    Serve,
+    /// Refuses them once this long without news.
+    #[schema(value_type = String)]
+    DenyAfter(Duration),
+}
+
+impl ManagementKind for EnvironmentSpec {
+    const PLURAL: &'static str = "environments";
+    const GLOBAL: bool = true;
+    const COLUMNS: &'static [Column] = &[
+        Column::at("EXPOSURE", "/spec/exposure"),
+        Column::of("HOSTS", |item| or(text_of(&item["spec"]["hostnames"]), "any")),
+        Column::at("REGIONS", "/spec/regions"),
+    ];
+    const SHOWN_WITH: &'static [ShownWith] =
+        &[ShownWith { kind: Kind::Region, field: "/spec/regions", title: "Environments" }];
+
+    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+        host::check_patterns("hostnames", &self.hostnames)?;
+        if self.listeners.is_empty() {
+            return Err(invalid("listeners", "it accepts nothing", "name http, https or both"));
+        }
+        check_distinct("listeners", &self.listeners)?;
+        check_distinct("regions", &self.regions)?;
+        match self.stale_credentials {
+            StaleCredentials::DenyAfter(span) if !(MIN_STALENESS..=MAX_STALENESS).contains(&span) => {
+                Err(invalid(
+                    "staleCredentials.denyAfter",
+                    format!("{span} is not between 1m and 365d"),
+                    "choose how long a region may be cut off before it refuses callers, such as \"24h\"",
+                ))
+            }
+            StaleCredentials::DenyAfter(_) | StaleCredentials::Serve => Ok(()),
+        }
+    }
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        for (at, region) in self.regions.iter().enumerate() {
+            refer.lists(Kind::Region, region, Field::Item("regions", at));
+        }
+    }
+}

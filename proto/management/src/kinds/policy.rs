@@ -1,0 +1,44 @@
+//! Policy: reusable mediation.
+
+mod cors;
+mod headers;
+
+use hanse_topology::Name;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+pub use cors::CorsSpec;
+pub use headers::{HeaderRulesSpec, HeadersSpec};
+
+use crate::{Column, ManagementKind, check::Verdict};
+
+/// What is done to requests and responses.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct PolicySpec {
+    /// Header rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<HeadersSpec>,
+    /// Cross-origin resource sharing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsSpec>,
+}
+
+impl ManagementKind for PolicySpec {
+    const PLURAL: &'static str = "policies";
+    const COLUMNS: &'static [Column] = &[Column::of("DOES", |item| keys(&item["spec"]))];
+
+    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+        self.headers.as_ref().map_or(Ok(()), HeadersSpec::check)?;
+        self.cors.as_ref().map_or(Ok(()), CorsSpec::check)
+    }
+}
+
+/// What it does: the names of its fields.
+fn keys(object: &Value) -> String {
+    object
+        .as_object()
+        .map(|members| members.keys().cloned().collect::<Vec<_>>().join(","))
+        .unwrap_or_default()
+}

@@ -1,0 +1,195 @@
+//! Upstream: where requests go.
+
+mod health;
+mod retry;
+mod url;
+
+use std::collections::BTreeSet;
+
+use hanse_topology::Name;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub use health::{EjectionSpec, HealthCheckSpec};
+pub use retry::{RetryOn, RetrySpec};
+
+use crate::{
+    Column, Duration, Field, Kind, ManagementKind, Refer,
+    check::{Verdict, host, invalid, text},
+    column::{each, text_of},
+};
+
+/// How many endpoints one Upstream may have: what a gateway's round robin walks.
+const MAX_ENDPOINTS: usize = 1000;
+/// The greatest weight: sums stay far inside 32 bits.
+const MAX_WEIGHT: u32 = 1_000_000;
+
+/// Endpoints of one service and how to talk to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct UpstreamSpec {
+    /// At least one; round robin by weight.
+    pub endpoints: Vec<EndpointSpec>,
+    /// From sending the request to the response's head. Default 30s.
+    #[serde(default = "UpstreamSpec::default_timeout")]
+    #[schema(value_type = String)]
+    pub timeout: Duration,
+    /// To establish a connection. Default 5s.
+    #[serde(default = "UpstreamSpec::default_connect_timeout")]
+    #[schema(value_type = String)]
+    pub connect_timeout: Duration,
+    /// For `https` endpoints.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTlsSpec>,
+    /// Asks each endpoint how it is. Default: not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheckSpec>,
+    /// Takes an endpoint out when requests to it fail. Default: as its fields say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ejection: Option<EjectionSpec>,
+    /// When a request is sent again. Default: as its fields say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetrySpec>,
+}
+
+impl UpstreamSpec {
+    /// What browsers and most clients would still wait for.
+    const fn default_timeout() -> Duration {
+        Duration::from_millis(30_000)
+    }
+    /// A few retransmissions of a SYN (RFC 6298: 1 s, then 2 s).
+    const fn default_connect_timeout() -> Duration {
+        Duration::from_millis(5_000)
+    }
+
+    /// The endpoints that serve `region` and `environment`: those that name them or name none.
+    pub fn endpoints_for<'a>(
+        &'a self,
+        region: &'a Name,
+        environment: &'a Name,
+    ) -> impl Iterator<Item = &'a EndpointSpec> + 'a {
+        self.endpoints.iter().filter(move |endpoint| {
+            endpoint.region.as_ref().is_none_or(|own| own == region)
+                && endpoint.environment.as_ref().is_none_or(|own| own == environment)
+        })
+    }
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct EndpointSpec {
+    /// `http://host:port/base` or `https://…`; the path, if any, goes before the request's.
+    pub url: String,
+    /// Serves this region only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub region: Option<Name>,
+    /// Serves this environment only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub environment: Option<Name>,
+    /// Its share among the endpoints; 0 drains it. Default 1.
+    #[serde(default = "EndpointSpec::default_weight")]
+    pub weight: u32,
+}
+
+impl EndpointSpec {
+    const fn default_weight() -> u32 {
+        1
+    }
+}
+
+/// How an `https` endpoint is verified.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct UpstreamTlsSpec {
+    /// PEM certificates trusted instead of the public ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+    /// The name its certificate must have, if not the URL's host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+}
+
+impl ManagementKind for UpstreamSpec {
+    const PLURAL: &'static str = "upstreams";
+    const COLUMNS: &'static [Column] = &[
+        Column::of("ENDPOINTS", |item| {
+            each(&item["spec"]["endpoints"], |endpoint| text_of(&endpoint["url"]))
+        }),
+        Column::at("TIMEOUT", "/spec/timeout"),
+    ];
+
+    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+        if self.endpoints.is_empty() {
+            return Err(invalid("endpoints", "it has no endpoint", "name at least one url"));
+        }
+        if self.endpoints.len() > MAX_ENDPOINTS {
+            let detail = format!("{} endpoints are more than {MAX_ENDPOINTS}", self.endpoints.len());
+            return Err(invalid("endpoints", detail, "put a load balancer before them"));
+        }
+        let mut seen = BTreeSet::new();
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            url::check(&format!("endpoints[{at}].url"), &endpoint.url)?;
+            if endpoint.weight > MAX_WEIGHT {
+                let detail = format!("{} is more than {MAX_WEIGHT}", endpoint.weight);
+                return Err(invalid(
+                    format_args!("endpoints[{at}].weight"),
+                    detail,
+                    "only proportions count: use less",
+                ));
+            }
+            if !seen.insert((&endpoint.url, &endpoint.region, &endpoint.environment)) {
+                let detail = format!("{} is there already for the same region and environment", endpoint.url);
+                return Err(invalid(
+                    format_args!("endpoints[{at}]"),
+                    detail,
+                    "name it once; weight gives it a larger share",
+                ));
+            }
+        }
+        if self.endpoints.iter().all(|endpoint| endpoint.weight == 0) {
+            let remedy = "give at least one endpoint a weight of 1 or more";
+            return Err(invalid("endpoints", "every weight is 0: no request could go anywhere", remedy));
+        }
+        text::check_timeout("timeout", self.timeout)?;
+        text::check_timeout("connectTimeout", self.connect_timeout)?;
+        self.tls.as_ref().map_or(Ok(()), check_tls)?;
+        self.health_check.as_ref().map_or(Ok(()), HealthCheckSpec::check)?;
+        self.ejection.as_ref().map_or(Ok(()), EjectionSpec::check)?;
+        self.retry.as_ref().map_or(Ok(()), |retry| retry.check(self.timeout))
+    }
+
+    fn references(&self, refer: &mut Refer<'_>) {
+        for (at, endpoint) in self.endpoints.iter().enumerate() {
+            if let Some(region) = &endpoint.region {
+                refer.lists(Kind::Region, region, Field::Of("endpoints", at, "region"));
+            }
+            if let Some(environment) = &endpoint.environment {
+                refer.lists(Kind::Environment, environment, Field::Of("endpoints", at, "environment"));
+            }
+        }
+    }
+}
+
+fn check_tls(spec: &UpstreamTlsSpec) -> Verdict {
+    if let Some(name) = &spec.server_name {
+        host::check_exact("tls.serverName", name)?;
+    }
+    let Some(bundle) = &spec.ca_bundle else { return Ok(()) };
+    let remedy = "give PEM certificates: -----BEGIN CERTIFICATE----- …";
+    if bundle.contains("PRIVATE KEY-----") {
+        return Err(invalid(
+            "tls.caBundle",
+            "it has a private key",
+            "give certificates only, and replace that key",
+        ));
+    }
+    let begun = bundle.matches("-----BEGIN CERTIFICATE-----").count();
+    let ended = bundle.matches("-----END CERTIFICATE-----").count();
+    if begun == 0 || begun != ended {
+        return Err(invalid("tls.caBundle", "it is not a sequence of PEM certificates", remedy));
+    }
+    Ok(())
+}

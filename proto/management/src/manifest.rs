@@ -1,0 +1,114 @@
+//! Manifests: resources as operators write them, in YAML or JSON.
+//!
+//! A document is one resource `{kind, name, organization?, labels?, spec?, revision?}`, or a list of them: `{items: […]}`
+//! as `get` prints it, `{resources: […]}` as `apply` takes it. What the server owns (`createdAt`, `updatedAt`,
+//! `status`) is read over, so that what `get` shows can be applied again.
+
+mod document;
+mod envelope;
+mod json;
+mod tree;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use hanse_topology::{Labels, Name};
+use serde_json::Value;
+
+use self::document::{Document, Items};
+use crate::{Problem, ResourceKey, Revision, Spec};
+
+/// The largest manifest, in bytes: the limit of a request's body.
+pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
+
+/// What to do about a resource that takes too much memory to read.
+const SMALLER: &str = "make the resource smaller, or split it in two";
+
+/// One resource as an operator wrote it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    /// Kind, organization and name.
+    pub key: ResourceKey,
+    /// Its labels.
+    pub labels: Labels,
+    /// What it says.
+    pub spec: Spec,
+    /// The revision it must be at; 0: it must not exist yet.
+    pub revision: Option<Revision>,
+}
+
+/// Reads YAML documents; empty ones are skipped. Resources that name no organization belong to `default_organization`.
+///
+/// The problem's field is `line L, column C` where the text is not YAML, else `document N: KIND NAME: FIELD`.
+pub fn parse_yaml(text: &str, default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
+    let documents = yaml::documents::<Documents>(text)?;
+    documents.kept.outcome().map(|manifests| owned(manifests, default_organization))
+}
+
+/// The documents of a text: resources up to the first that is none.
+#[derive(Default)]
+struct Documents {
+    kept: Items,
+    number: usize,
+}
+
+impl Extend<Document> for Documents {
+    fn extend<T: IntoIterator<Item = Document>>(&mut self, documents: T) {
+        for document in documents {
+            self.number += 1;
+            let read = match document {
+                Document::Refused(problem) => Err(problem),
+                Document::Resources(manifests) => {
+                    manifests.into_iter().try_for_each(|one| self.kept.push(one))
+                }
+            };
+            if let Err(problem) = read {
+                self.kept.refuse(in_document(self.number, problem));
+            }
+        }
+    }
+}
+
+/// Reads one resource or a list of them from JSON text. The problem's field is `line L, column C` where the text is not JSON,
+/// else `item N: KIND NAME: FIELD`.
+pub fn parse_json(text: &[u8], default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
+    match json::document(text)? {
+        Document::Resources(manifests) => Ok(owned(manifests, default_organization)),
+        Document::Refused(problem) => Err(problem),
+    }
+}
+
+/// Reads JSON text as one value, within the bounds of a resource. The problem's field is `line L, column C`.
+pub fn json_value(text: &[u8]) -> Result<Value, Problem> {
+    json::tree(text)
+}
+
+/// Reads one resource. The problem's field is `KIND NAME: FIELD`.
+pub fn from_json(value: &Value, default_organization: &Name) -> Result<Manifest, Problem> {
+    let mut manifest = envelope::read(value, "")?;
+    own(&mut manifest, default_organization);
+    Ok(manifest)
+}
+
+/// A problem of a document, its field seen from the whole text: `document 2, item 3: …`.
+fn in_document(number: usize, problem: Problem) -> Problem {
+    let mut problem = envelope::within(&format!("document {number}"), problem);
+    if let Some(item) = problem.field.strip_prefix(&format!("document {number}: item ")) {
+        problem.field = format!("document {number}, item {item}");
+    }
+    problem
+}
+
+fn owned(mut manifests: Vec<Manifest>, default_organization: &Name) -> Vec<Manifest> {
+    manifests.iter_mut().for_each(|manifest| own(manifest, default_organization));
+    manifests
+}
+
+/// Gives a resource that names no organization the default one.
+fn own(manifest: &mut Manifest, default_organization: &Name) {
+    let key = &mut manifest.key;
+    if !key.kind.is_global() && key.organization.is_none() {
+        key.organization = Some(default_organization.clone());
+    }
+}
