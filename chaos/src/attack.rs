@@ -142,13 +142,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether all was well but that honest clients were slower than allowed beside the attacker.
+    pub fn is_only_slow(&self) -> bool {
+        self.is_slow() && Self { attacked_p99_ms: 0.0, ..self.clone() }.verdict().is_ok()
+    }
+
+    fn is_slow(&self) -> bool {
+        self.attacked_p99_ms > ms(allowed(Duration::from_secs_f64(self.quiet_p99_ms / 1e3)))
+    }
+
     /// Nothing, if the node kept what it promises; else what it did not.
     pub fn verdict(&self) -> Result<()> {
         let mut broken = self.failures.clone();
         if self.requests == 0 {
             broken.push("no honest request was sent: nothing was shown".to_owned());
         }
-        if self.attacked_p99_ms > ms(allowed(Duration::from_secs_f64(self.quiet_p99_ms / 1e3))) {
+        if self.is_slow() {
             broken.push(format!(
                 "{}: p99 {:.1} ms beside the attacker, {:.1} ms when quiet",
                 self.slowest, self.attacked_p99_ms, self.quiet_p99_ms
@@ -325,6 +334,9 @@ mod tests {
             assert!(verdict.contains(word), "{verdict}");
         }
         // Below what two busy cores do by themselves, a ratio says nothing.
+        let slow = Outcome { quiet_p99_ms: 1.0, attacked_p99_ms: 26.0, ..sound() };
+        assert!(slow.is_only_slow() && !sound().is_only_slow());
+        assert!(!Outcome { failures: vec!["refused".to_owned()], ..slow }.is_only_slow());
         Outcome { quiet_p99_ms: 1.0, attacked_p99_ms: 24.0, ..sound() }.verdict().unwrap();
     }
 

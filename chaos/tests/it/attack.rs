@@ -11,14 +11,25 @@ use crate::say;
 /// Of the quiet phase and of the attack: some hundred honest requests each.
 const SECONDS: Duration = Duration::from_secs(5);
 
+/// A machine that stands still for 50 ms beside us slows four of three hundred requests, and with them the 99th percentile. That does
+/// not happen in each of three runs; a node that an attack slows is slow in each. Failed requests and memory are judged in every run.
+const RUNS: usize = 3;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn honest_clients_notice_no_attack() -> Result<()> {
     let mut world = attack::world().await?;
     let mut broken = Vec::new();
     for attack in attack::ALL {
-        let outcome = attack::measure(&mut world, attack, 1, SECONDS, false).await?;
-        say(format!("{outcome:?}"));
-        if let Err(error) = outcome.verdict() {
+        let mut verdict = Ok(());
+        for _ in 0..RUNS {
+            let outcome = attack::measure(&mut world, attack, 1, SECONDS, false).await?;
+            say(format!("{outcome:?}"));
+            verdict = outcome.verdict();
+            if !outcome.is_only_slow() {
+                break;
+            }
+        }
+        if let Err(error) = verdict {
             broken.push(format!("{error:#}"));
             // A node that was harmed is no other attack's quiet.
             world = attack::world().await?;
