@@ -136,7 +136,7 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, slots: Arc<Slots
 
 /// A place for the next check. Counts it as late while it still waits: it may wait for long.
 async fn permit(target: &CheckTarget, metrics: &GatewayMetrics, permits: &Permits) -> Permit {
-    let mut acquiring = pin!(permits.acquire(&target.upstream));
+    let mut acquiring = pin!(permits.acquire(&target.upstream.organization));
     let in_time = target.settings.interval * JITTER_PERCENT / 100;
     if let Ok(permit) = tokio::time::timeout(in_time, acquiring.as_mut()).await {
         return permit;
