@@ -7,9 +7,13 @@ use hanse_management::{Problem, ProblemName, ResourceKey};
 use hanse_state::Action;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{Limits, OperatorApi, bounds::Place, rejection::bad_request};
+use crate::{
+    Limits, OperatorApi,
+    bounds::{Place, SMALL_BODY},
+    rejection::bad_request,
+};
 
 /// How much of a body that is too large is read and thrown away, so that the client, busy sending, gets to read the
 /// answer instead of a reset connection.
@@ -73,42 +77,58 @@ pub(crate) async fn read(mut body: Body, headers: &HeaderMap, api: &OperatorApi)
     let announced = http_body::Body::size_hint(&body).exact().or_else(header);
     let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     let length = announced.unwrap_or(limits.body);
-    let at_rate = length.min(limits.body) / (limits.body_rate / 1_000);
-    let deadline = limits.body_deadline + Duration::from_millis(at_rate as u64);
     let read = async {
         if length > limits.body {
             return Err(too_large(limits.body));
         }
-        let place = api.bounds.body(length, &api.metrics).await?;
-        let bytes = timeout(deadline, collect(&mut body, announced.unwrap_or_default(), limits.body));
-        let bytes = bytes.await.unwrap_or_else(|_| {
-            Err(bad_request(format!("the body did not arrive within {deadline:?}"))
-                .remedy("send a smaller one, or over a faster link"))
-        })?;
+        let mut bytes = Vec::new();
+        // What a client only announces takes a small place.
+        let place = api.bounds.body(length.min(SMALL_BODY), &api.metrics).await?;
+        let is_whole = collect(&mut body, &mut bytes, SMALL_BODY, limits).await?;
+        if is_whole {
+            return Ok(Bytes { bytes: Arc::new(bytes), _place: Some(Arc::new(place)) });
+        }
+        drop(place);
+        let place = api.bounds.body(length.max(SMALL_BODY + 1), &api.metrics).await?;
+        bytes.reserve_exact(announced.unwrap_or_default().saturating_sub(bytes.len()));
+        collect(&mut body, &mut bytes, limits.body, limits).await?;
         Ok(Bytes { bytes: Arc::new(bytes), _place: Some(Arc::new(place)) })
     };
     let read = read.await;
     let refused = read.as_ref().is_err_and(|problem| problem.name != ProblemName::BadRequest);
     // A client that waits for `100 Continue` is not sending yet.
     if refused && !headers.contains_key(header::EXPECT) {
-        let _ = timeout(deadline, drain(&mut body)).await;
+        let _ = timeout(limits.body_patience, drain(&mut body)).await;
     }
     read
 }
 
-/// Into one piece, without a copy where the length was announced.
-async fn collect(body: &mut Body, announced: usize, limit: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::with_capacity(announced);
-    while let Some(frame) = body.frame().await {
+/// Adds what comes to `bytes`, until there are more than `enough`. Whether that is all. A client that sends less than a body's least
+/// rate is given up.
+async fn collect(
+    body: &mut Body,
+    bytes: &mut Vec<u8>,
+    enough: usize,
+    limits: &Limits,
+) -> Result<bool, Problem> {
+    let (began, before) = (Instant::now(), bytes.len());
+    while bytes.len() <= enough {
+        let at_rate = (bytes.len() - before) / (limits.body_rate / 1_000);
+        let until = began + limits.body_patience + Duration::from_millis(at_rate as u64);
+        let Ok(frame) = timeout_at(until, body.frame()).await else {
+            let detail = format!("{} bytes of the body came, and then too little", bytes.len());
+            return Err(bad_request(detail).remedy("send a smaller one, or over a faster link"));
+        };
+        let Some(frame) = frame else { return Ok(true) };
         let frame = frame
             .map_err(|error| bad_request(format!("the body broke off: {error}")).remedy("send it again"))?;
         let Some(data) = frame.data_ref() else { continue };
-        if bytes.len() + data.len() > limit {
-            return Err(too_large(limit));
+        if bytes.len() + data.len() > limits.body {
+            return Err(too_large(limits.body));
         }
         bytes.extend_from_slice(data);
     }
-    Ok(bytes)
+    Ok(false)
 }
 
 async fn drain(body: &mut Body) {

@@ -37,6 +37,8 @@ const ANSWERS: usize = 2;
 const LARGE_WORK_IDLE: Duration = Duration::from_secs(24 * 3_600);
 /// How many bytes of large answers are held that clients have not taken yet: seven of the largest pages.
 const UNTAKEN: usize = 32 << 20;
+/// How many watches there are at once: each makes its own text of each change, up to 64 KiB beside what is counted as untaken.
+const WATCHES: usize = 512;
 /// How long a request waits for its place: longer than the largest body may take to arrive. A client that waits longer does better
 /// with another node.
 const WAIT: Duration = Duration::from_secs(30);
@@ -51,6 +53,7 @@ pub(crate) struct Bounds {
     small_parses: Arc<Semaphore>,
     answers: Arc<Semaphore>,
     untaken: Arc<Semaphore>,
+    watches: Arc<Semaphore>,
 }
 
 /// A place, given back when it is dropped.
@@ -80,6 +83,7 @@ impl Bounds {
             small_parses: semaphore(SMALL_PARSES),
             answers: semaphore(ANSWERS),
             untaken: semaphore(UNTAKEN),
+            watches: semaphore(WATCHES),
         }
     }
 
@@ -132,7 +136,19 @@ impl Bounds {
                 let detail =
                     "this node holds as many large answers as it may for clients that are slow to take them";
                 Err(busy(detail.to_owned())
-                    .remedy("send it again later or to another node, or ask for smaller pages"))
+                    .remedy("nothing was changed: send it again later or to another node, or ask for less"))
+            }
+        }
+    }
+
+    /// A place for a watch.
+    pub(crate) fn watch(&self, metrics: &ApiMetrics) -> Result<Place, Problem> {
+        match self.watches.clone().try_acquire_owned() {
+            Ok(_permit) => Ok(Place { bytes: 0, metrics: None, _permit }),
+            Err(_) => {
+                metrics.busy("watches");
+                Err(busy(format!("this node has {WATCHES} watches, as many as it may"))
+                    .remedy("watch at another node, or several kinds with one watch"))
             }
         }
     }

@@ -82,6 +82,16 @@ impl Call {
         Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted, working: None })
     }
 
+    /// How long its body is.
+    pub(crate) fn body_len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether it only tries what a write would do.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.operation.parameters().iter().any(|known| known.name == "dryRun") && self.flag("dryRun")
+    }
+
     /// Tells, once the call was answered, whether the answer must say `restarted`.
     pub(crate) fn restarted(&self) -> Arc<AtomicBool> {
         self.restarted.clone()

@@ -28,10 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How many bytes a second a client takes at least: the largest page in 40 s.
 const RATE: usize = 128 << 10;
 
-/// Gives a large answer its place among those that clients have not taken yet. `refusable`: without one it is refused, as a read may
-/// be; the answer to a write is never kept from its client.
+/// Gives a large answer its place among those that clients have not taken yet. Without one a read is refused. The answer to a write is
+/// never kept from its client: where it may be large, it has its place `before` the write.
 pub(crate) async fn hold(
     response: Response,
+    before: Option<Place>,
     refusable: bool,
     bounds: &Bounds,
     metrics: &ApiMetrics,
@@ -43,9 +44,10 @@ pub(crate) async fn hold(
     if size <= SMALL_BODY {
         return Ok(Response::from_parts(head, body));
     }
-    let place = match bounds.untaken(size, metrics) {
-        Err(problem) if refusable => return Err(problem),
-        place => place.ok(),
+    let place = match before {
+        Some(place) => Some(place),
+        None if refusable => Some(bounds.untaken(size, metrics)?),
+        None => bounds.untaken(size, metrics).ok(),
     };
     let Ok(rest) = body.collect().await.map(|body| body.to_bytes()) else {
         unreachable!("an answer with a size is in memory");
@@ -69,7 +71,8 @@ impl http_body::Body for Held {
             return Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())));
         }
         let length = self.rest.len().min(SLICE);
-        let slice = self.rest.split_to(length);
+        // A copy: a slice would keep all of the answer until the client took the last of it.
+        let slice = Bytes::copy_from_slice(&self.rest.split_to(length));
         Poll::Ready((!slice.is_empty()).then(|| Ok(Frame::data(slice))))
     }
 

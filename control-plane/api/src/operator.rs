@@ -83,8 +83,8 @@ pub struct Limits {
     pub body: usize,
     /// The largest command, in bytes of its resources' JSON.
     pub command: usize,
-    /// How long a body may take to arrive, and beside that what it takes at `body_rate`.
-    pub body_deadline: Duration,
+    /// How long a body may take to arrive, and beside that what its bytes take at `body_rate`.
+    pub body_patience: Duration,
     /// At how many bytes a second a body arrives at least.
     pub body_rate: usize,
     /// How long a read waits for `min_revision`.
@@ -102,10 +102,10 @@ impl Default for Limits {
             body: 16 << 20,
             // Replicated at one go, so it bounds how long one command holds up the others.
             command: 4 << 20,
-            // 64 KiB at 6.5 KB/s.
-            body_deadline: Duration::from_secs(10),
-            // 16 MiB in 26 s: slow senders must not hold the places of others for long.
-            body_rate: 1 << 20,
+            // 64 KiB at 10 KB/s, and a link that stops for a moment.
+            body_patience: Duration::from_secs(6),
+            // 4 Mbit/s: 16 MiB in 38 s. Slow senders must not hold the places of others for long.
+            body_rate: 512 << 10,
             // A node that was cut off for a moment catches up well within it; clients wait 30 s or more.
             read_deadline: Duration::from_secs(10),
             // The projection takes milliseconds; after this long something is wrong, but the write stands.

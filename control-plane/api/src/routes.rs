@@ -13,8 +13,8 @@ use hanse_management::{Kind, Problem, ProblemName};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::{
-    OperatorApi, apply, authenticate, call::Call, convergence, held, list, members, observe, openapi,
-    operation::Operation, rejection::Rejection, resource, roots, status, watch,
+    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, held, list, members,
+    observe, openapi, operation::Operation, rejection::Rejection, resource, roots, status, watch,
 };
 
 /// The operator API as one router.
@@ -37,11 +37,16 @@ async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Res
         if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
     let call = Call::read(api.clone(), operation, actor, request).await?;
     let restarted = call.restarted();
+    let refusable = operation.method() == MethodFilter::GET || call.is_dry_run();
+    // The answer to a write is about as large as what was written. After the write it is too late to refuse.
+    let before = match refusable || call.body_len() <= SMALL_BODY {
+        true => None,
+        false => Some(api.bounds.untaken(call.body_len(), &api.metrics)?),
+    };
     let mut response = work(call, operation).await.into_response();
     // The description is one text that all answers share.
     if operation != Operation::OpenApi {
-        let refusable = operation.method() == MethodFilter::GET;
-        response = held::hold(response, refusable, &api.bounds, &api.metrics).await?;
+        response = held::hold(response, before, refusable, &api.bounds, &api.metrics).await?;
     }
     if restarted.load(Ordering::Relaxed) {
         response.headers_mut().insert(RESTARTED_HEADER, HeaderValue::from_static("true"));
@@ -115,7 +120,12 @@ pub(crate) fn json(
 }
 
 /// JSON text with the revision it speaks of.
-pub(crate) fn json_text(status: StatusCode, revision: hanse_management::Revision, text: Vec<u8>) -> Response {
+pub(crate) fn json_text(
+    status: StatusCode,
+    revision: hanse_management::Revision,
+    mut text: Vec<u8>,
+) -> Response {
+    text.shrink_to_fit(); // what it takes is what is counted
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
     let mut response = (status, [(header::CONTENT_TYPE, JSON)], text).into_response();
     let revision = HeaderValue::from(revision);

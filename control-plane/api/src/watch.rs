@@ -25,6 +25,7 @@ use tokio::{
 use crate::{
     OperatorApi,
     authenticate::Actor,
+    bounds::{Place, SMALL_BODY},
     call::Call,
     rejection::{Rejection, bad_request},
 };
@@ -44,7 +45,8 @@ pub(crate) async fn watch(call: Call) -> Result<Response, Rejection> {
     let Some(actor) = call.actor else {
         return Err(Problem::new(ProblemName::Internal, "a watch was let in without a token").into());
     };
-    let stream = Watcher { api: call.api, actor, kinds, position }.stream();
+    let place = call.api.bounds.watch(&call.api.metrics)?;
+    let stream = Watcher { api: call.api, actor, kinds, position, place }.stream();
     let mut response = Sse::new(stream).into_response();
     // Proxies that buffer would hold events back.
     response.headers_mut().insert("x-accel-buffering", http::HeaderValue::from_static("no"));
@@ -99,6 +101,7 @@ struct Watcher {
     actor: Actor,
     kinds: BTreeSet<Kind>,
     position: Revision,
+    place: Place,
 }
 
 impl Watcher {
@@ -106,7 +109,7 @@ impl Watcher {
     /// client's reconnect then gets the reason.
     fn stream(mut self) -> impl Stream<Item = Result<Event, Infallible>> {
         async_stream::stream! {
-            let _open = self.api.metrics.watching();
+            let _open = (self.place, self.api.metrics.watching());
             let mut closing = self.api.closing.clone();
             yield Ok(events::bookmark(self.position));
             let mut told_at = Instant::now();
@@ -129,7 +132,14 @@ impl Watcher {
                 };
                 let Some(changes) = events::since(&state, self.position, &self.kinds) else { break };
                 for change in changes {
+                    let size = state.get(&change.key).map_or(0, |resource| resource.spec.json_len());
+                    // Given back when the client asks for the next event: until then this one is held for it.
+                    let held = (size > SMALL_BODY).then(|| self.api.bounds.untaken(size, &self.api.metrics));
+                    if matches!(held, Some(Err(_))) {
+                        return;
+                    }
                     yield Ok(change.event(&state));
+                    drop(held);
                     told_at = Instant::now();
                 }
                 self.position = state.revision();

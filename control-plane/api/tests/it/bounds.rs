@@ -12,24 +12,31 @@ use crate::request::Api;
 
 const LARGEST: usize = 16 << 20;
 
-/// A body that is announced and never comes to its end.
+/// A body of which 100 KiB come, and then a little every second.
 fn endless() -> Body {
-    let first = stream::iter([Ok::<_, std::io::Error>(" ")]);
-    Body::from_stream(first.chain(stream::pending()))
+    let first = stream::iter([Ok::<_, std::io::Error>(vec![b' '; 100 << 10])]);
+    let more = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Some((Ok(vec![b' '; 480 << 10]), ()))
+    });
+    Body::from_stream(first.chain(more))
 }
 
-/// Starts an apply of `length` bytes that does not come to its end.
-fn slow(api: &Api, length: usize) -> tokio::task::JoinHandle<http::Response<Body>> {
-    let call = api.post("/v1/apply").body("application/json", endless());
+/// A body that is announced and never comes.
+fn silent() -> Body {
+    Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>())
+}
+
+/// Starts an apply of `length` bytes.
+fn slow(api: &Api, length: usize, body: Body) -> tokio::task::JoinHandle<http::Response<Body>> {
+    let call = api.post("/v1/apply").body("application/json", body);
     tokio::spawn(call.header("content-length", &length.to_string()).open_owned())
 }
 
 #[tokio::test(start_paused = true)]
 async fn large_bodies_wait_for_a_place_and_small_ones_do_not_wait_for_them() {
     let api = Api::new();
-    let held = slow(&api, LARGEST);
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    let waiting = slow(&api, LARGEST);
+    let held = slow(&api, LARGEST, endless());
     tokio::time::sleep(Duration::from_millis(1)).await;
 
     let began = Instant::now();
@@ -48,9 +55,7 @@ async fn large_bodies_wait_for_a_place_and_small_ones_do_not_wait_for_them() {
     assert!(metrics.contains("hanse_api_busy_total{waited_for=\"bodies\"} 1"), "{metrics}");
     assert!(metrics.contains(&format!("hanse_api_body_bytes {}", LARGEST)), "{metrics}");
 
-    // The first client's time was over, so that the second one got the place; it goes away.
-    assert_eq!(held.await.unwrap().status(), 400);
-    waiting.abort();
+    held.abort(); // it goes away
     let taken = api.put("/v1/regions/us").body("application/json", large.clone());
     taken.header("content-length", &large.len().to_string()).send().await.expect(201);
     assert!(api.get("/metrics").send().await.text.contains("hanse_api_body_bytes 0"));
@@ -60,8 +65,14 @@ async fn large_bodies_wait_for_a_place_and_small_ones_do_not_wait_for_them() {
 async fn small_bodies_have_little_time_to_arrive() {
     let api = Api::new();
     let began = Instant::now();
-    assert_eq!(slow(&api, 60 << 10).await.unwrap().status(), 400);
-    assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+    // A large one that is only announced takes no large place either.
+    for length in [60 << 10, LARGEST] {
+        let sender = slow(&api, length, silent());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert!(api.get("/metrics").send().await.text.contains("hanse_api_body_bytes 6"));
+        assert_eq!(sender.await.unwrap().status(), 400);
+    }
+    assert!(began.elapsed() < Duration::from_secs(13), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -133,10 +144,16 @@ async fn large_answers_that_nobody_takes_are_bounded_and_small_ones_are_given() 
     let size = api.get("/metrics").send().await.text;
     assert!(size.contains("hanse_api_busy_total{waited_for=\"untaken\"} 1"), "{size}");
     api.get("/v1/organizations/default/apis/orders").send().await.expect(200);
-    // The answer to a write is given whatever others take.
-    let again = api.put(path).json(json!({"spec": spec})).header("if-match", "*").send().await.expect(200);
-    assert!(again.text.len() > 64 << 10);
+    // A write whose answer would be large has no place for it, and says so before anything is written.
+    let larger = json!({"spec": {"context": "/larger", "version": "1", "operations": operations}});
+    let refused = api.put("/v1/organizations/default/apis/larger").json(larger).send().await;
+    assert_eq!(
+        refused.problem(503, "busy")["remedy"].as_str().unwrap().split(':').next(),
+        Some("nothing was changed")
+    );
+    api.get("/v1/organizations/default/apis/larger").send().await.expect(404);
     untaken.clear();
+    api.put(path).json(json!({"spec": spec})).header("if-match", "*").send().await.expect(200);
     api.get(path).send().await.expect(200);
 }
 
@@ -155,4 +172,48 @@ async fn a_large_answer_is_not_taken_bit_by_bit_for_ever() {
     assert!(answer.frame().await.unwrap().is_ok());
     tokio::time::sleep(Duration::from_secs(55)).await;
     assert!(answer.frame().await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_large_answer_is_all_that_is_held() {
+    let api = Api::furnished().await;
+    let operations: Vec<_> = (0..6_000)
+        .map(|number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}")}))
+        .collect();
+    let spec = json!({"context": "/large", "version": "1", "operations": operations});
+    let path = "/v1/organizations/default/apis/large";
+    api.put(path).json(json!({"spec": spec})).send().await.expect(201);
+    // The last part of each is kept by its client, far more than there are places.
+    let mut last_parts = Vec::new();
+    for _ in 0..200 {
+        let mut answer = api.get(path).open().await;
+        assert_eq!(answer.status(), 200);
+        let mut last = None;
+        while let Some(frame) = answer.body_mut().frame().await {
+            last = Some(frame.unwrap().into_data().unwrap());
+        }
+        let last = last.unwrap();
+        assert!(last.len() <= 64 << 10);
+        // Its own allocation: it can be had as one, without a copy of what is not its own.
+        last_parts.push(last.try_into_mut().expect("nothing else shares it"));
+        assert!(last_parts.last().unwrap().capacity() <= 64 << 10);
+    }
+}
+
+#[tokio::test]
+async fn watches_are_bounded() {
+    let api = Api::furnished().await;
+    let mut watches = Vec::new();
+    loop {
+        let answer = api.get("/v1/watch").open().await;
+        if answer.status() != 200 {
+            assert_eq!(answer.status(), 503);
+            break;
+        }
+        watches.push(answer);
+        assert!(watches.len() <= 512);
+    }
+    assert_eq!(watches.len(), 512);
+    watches.pop();
+    assert_eq!(api.get("/v1/watch").open().await.status(), 200);
 }
