@@ -16,7 +16,6 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, extract::ConnectInfo};
 use hanse_process::{BoundedLog, Shutdown, telemetry};
 use http::{Request, Response, Version};
-use http_body::Body as _;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -47,6 +46,8 @@ use self::{
 pub use self::{bounds::Bounds, metrics::ListenerMetrics};
 use crate::{Peer, ServerTls};
 
+/// How much of one HTTP/2 answer waits in a buffer for a client that does not take it.
+const SEND_BUFFER: usize = 64 << 10;
 /// Pause after accepting failed for want of something, descriptors mostly: time for some to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -158,6 +159,7 @@ fn http_of(bounds: &Bounds) -> auto::Builder<TokioExecutor> {
         .initial_stream_window_size(bounds.stream_window)
         .initial_connection_window_size(bounds.connection_window)
         .max_concurrent_streams(bounds.streams)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(bounds.head_bytes)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_local_error_reset_streams(OWN_RESETS);
@@ -288,7 +290,7 @@ impl Port {
         mut request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Leaving>, Infallible>> + Send + use<> {
         let http1 = request.version() < Version::HTTP_2;
-        let open = requests.open(http1, !request.body().is_end_stream());
+        let open = requests.open(http1);
         request.extensions_mut().insert(ConnectInfo(peer.clone()));
         request.extensions_mut().insert(peer.clone());
         let path = request.uri().path();

@@ -34,7 +34,10 @@ impl Body for Arriving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            self.request.awaits();
+            return Poll::Pending;
+        };
         self.request.arrives();
         if frame.is_none() || self.body.is_end_stream() {
             self.request.received();

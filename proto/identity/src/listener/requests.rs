@@ -39,10 +39,12 @@ struct State {
 /// Whose step is next in a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    /// The client has not sent all of the body.
+    /// The service waits for more of the body.
     Sending,
-    /// This process works on the answer, or waits for something to say.
+    /// This process works on the request.
     Ours,
+    /// It makes the next part of the answer, or waits for something to say. What else the client sends decides nothing any more.
+    Answering,
     /// The client has not taken what was last said.
     Taking(Instant),
 }
@@ -89,7 +91,7 @@ impl Requests {
     }
 
     /// A request's head has come.
-    pub(super) fn open(self: &Arc<Self>, http1: bool, has_body: bool) -> Arc<OpenRequest> {
+    pub(super) fn open(self: &Arc<Self>, http1: bool) -> Arc<OpenRequest> {
         let mut state = self.state.lock();
         state.quiet_since = Instant::now();
         state.begun = true;
@@ -97,7 +99,7 @@ impl Requests {
         state.half_head = None;
         state.next += 1;
         let number = state.next;
-        state.open.insert(number, if has_body { Turn::Sending } else { Turn::Ours });
+        state.open.insert(number, Turn::Ours);
         Arc::new(OpenRequest { requests: self.clone(), number })
     }
 
@@ -121,7 +123,7 @@ impl Requests {
     /// Since when nothing has come of the connection, if it may be closed in favour of another: no request is in flight.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        let in_flight = state.open.values().any(|turn| *turn == Turn::Ours);
+        let in_flight = state.open.values().any(|turn| matches!(turn, Turn::Ours | Turn::Answering));
         (!in_flight).then_some(state.quiet_since)
     }
 
@@ -166,9 +168,15 @@ impl OpenRequest {
         }
     }
 
+    /// The service waits for a part of the body.
+    pub(super) fn awaits(&self) {
+        self.turn(|turn| if turn == Turn::Ours { Turn::Sending } else { turn });
+    }
+
     /// A part of the body has come.
     pub(super) fn arrives(&self) {
         self.requests.state.lock().quiet_since = Instant::now();
+        self.received();
     }
 
     /// All of the body has come, or the service wants no more of it.
@@ -178,7 +186,7 @@ impl OpenRequest {
 
     /// The answer's head is there, or the client took what there was: the next part of the answer is this process's to make.
     pub(super) fn answering(&self) {
-        self.turn(|_| Turn::Ours);
+        self.turn(|_| Turn::Answering);
     }
 
     /// A part of the answer waits for the client.
@@ -227,7 +235,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn idle_counts_from_the_last_request_and_an_open_stream_is_not_idle() {
         let requests = Requests::new();
-        let stream = requests.open(false, false);
+        let stream = requests.open(false);
         assert_eq!(ends(&requests, 3_600).await, None);
         assert!(requests.quiet_since().is_none());
         drop(stream);
@@ -238,14 +246,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn half_a_head_after_a_request_ends_sooner_than_idleness() {
         let requests = Requests::new();
-        drop(requests.open(true, false));
+        drop(requests.open(true));
         requests.heard();
         assert_eq!(ends(&requests, 100).await, Some((Ended::HalfHead, 10)));
         // A head that is completed is none; an HTTP/2 connection answers pings between two requests.
-        let request = requests.open(true, false);
+        let request = requests.open(true);
         requests.heard();
         drop(request);
-        drop(requests.open(false, false));
+        drop(requests.open(false));
         requests.heard();
         assert_eq!(ends(&requests, 100).await, Some((Ended::Idle, 75)));
     }
@@ -253,15 +261,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_request_is_in_flight_only_while_the_next_step_is_ours() {
         let requests = Requests::new();
-        let request = requests.open(false, true);
+        let request = requests.open(false);
+        assert!(requests.quiet_since().is_none(), "the service has not asked for the body");
+        request.awaits();
         assert!(requests.quiet_since().is_some(), "half a body");
-        request.received();
+        request.arrives();
         assert!(requests.quiet_since().is_none());
         request.offers();
         request.received();
         assert!(requests.quiet_since().is_some(), "the client does not take it");
         request.answering();
         assert!(requests.quiet_since().is_none());
+        request.awaits();
+        assert!(requests.quiet_since().is_none(), "a stream that was answered waits for messages");
         request.offers();
         assert_eq!(ends(&requests, 100).await, Some((Ended::Untaken, 60)));
     }
@@ -273,7 +285,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         requests.taken();
         assert_eq!(requests.quiet_since(), Some(accepted), "no request yet");
-        drop(requests.open(true, false));
+        drop(requests.open(true));
         tokio::time::advance(Duration::from_secs(5)).await;
         // The end of the answer lies in buffers.
         requests.taken();

@@ -240,12 +240,13 @@ mod tests {
     async fn a_request_in_flight_protects_and_half_a_request_does_not() {
         let seats = seats(2, 2, 1);
         let (one, two) = (from(&seats, "192.0.2.1"), from(&seats, "192.0.2.1"));
-        let working = one.requests.open(false, false);
-        let half = two.requests.open(false, true);
+        let working = one.requests.open(false);
+        let half = two.requests.open(false);
+        half.awaits();
         let three = from(&seats, "192.0.2.9");
         assert!(present(&one) && !present(&two));
         half.received();
-        let _busy = three.requests.open(false, false);
+        let _busy = three.requests.open(false);
         assert_eq!(seats.take("192.0.2.1".parse().unwrap()).map(drop), Err(NoPlace));
         drop(working);
         let _four = from(&seats, "192.0.2.1");
@@ -259,9 +260,10 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         let [silent, half] = [(); 2].map(|()| from(&seats, "192.0.2.1"));
         tokio::time::advance(Duration::from_millis(1)).await;
-        let _half = half.requests.open(true, true);
+        let sending = half.requests.open(true);
+        sending.awaits();
         tokio::time::advance(Duration::from_millis(1)).await;
-        drop(kept.requests.open(true, false));
+        drop(kept.requests.open(true));
         let _newcomer = from(&seats, "192.0.2.1");
         assert_eq!([&kept, &silent, &half].map(present), [true, false, true]);
         let _newcomer = from(&seats, "192.0.2.1");
@@ -294,10 +296,10 @@ mod tests {
         let (one, two, three) =
             (from(&seats, "192.0.2.1"), from(&seats, "192.0.2.2"), from(&seats, "192.0.2.3"));
         assert_eq!((one.identify(&identity), two.identify(&identity)), (Ok(false), Ok(false)));
-        let streaming = one.requests.open(false, false);
+        let streaming = one.requests.open(false);
         assert_eq!(three.identify(&identity), Ok(true));
         assert!(present(&one) && !present(&two) && present(&three));
-        let _streaming = three.requests.open(false, false);
+        let _streaming = three.requests.open(false);
         assert_eq!(from(&seats, "192.0.2.4").identify(&identity), Err(NoPlace));
         drop(streaming);
         drop(one);
