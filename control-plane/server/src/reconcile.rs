@@ -85,8 +85,11 @@ impl Driver {
 
     async fn look(&self, reconciler: &Arc<dyn Reconciler>) {
         // The term before the state: a plan is never newer than the term it is bound to.
-        let Some(term) = self.led_term() else { return };
         let labels = ReconcilerLabels { reconciler: reconciler.name() };
+        let Some(term) = self.led_term() else {
+            self.metrics.pending.get_or_create(&labels).set(0);
+            return;
+        };
         let Some(plan) = self.plan(reconciler).await else {
             self.metrics.count(&labels, "panicked");
             return;
@@ -102,7 +105,9 @@ impl Driver {
     /// On a thread of its own: a plan may look at all of the state, and one that panics ends nothing but itself.
     async fn plan(&self, reconciler: &Arc<dyn Reconciler>) -> Option<Vec<CommandBody>> {
         let (planner, observed) = (reconciler.clone(), self.observed.clone());
-        let (state, now_ms) = (self.replicated.current(), self.clock.now_ms());
+        let state = self.replicated.current();
+        // Never ahead of the commands of others: what this node's clock says wrongly for a moment is not carried out for good.
+        let now_ms = self.clock.now_ms().min(state.time_ms());
         let planned = tokio::task::spawn_blocking(move || planner.plan(&state, &*observed, now_ms)).await;
         planned
             .inspect_err(|error| error!(reconciler = reconciler.name(), %error, "a reconciler failed"))
@@ -115,34 +120,50 @@ impl Driver {
         let command = Command {
             actor: reconciler.to_owned(),
             request_id: reconciler.to_owned(),
-            time_ms: self.clock.now_ms(),
+            time_ms: 0, // the state's own time goes on
             idempotency_key: None,
             only_in_term: Some(term),
             body,
         };
+        let what = subject(&command.body);
         match self.replicated.propose(command).await {
             Ok(Outcome::Accepted(accepted)) => {
-                info!(reconciler, revision = accepted.revision, "carried out");
+                info!(reconciler, what, revision = accepted.revision, "carried out");
                 self.metrics.count(labels, "accepted");
                 true
             }
             // The state or the leader changed since the look: the next look sees it.
             Ok(Outcome::Rejected(Problem { name: ProblemName::Stale, detail, .. })) => {
-                debug!(reconciler, detail, "overtaken");
+                debug!(reconciler, what, detail, "overtaken");
                 self.metrics.count(labels, "overtaken");
                 self.led_term() == Some(term)
             }
             Ok(Outcome::Rejected(problem)) => {
-                warn!(reconciler, %problem, "refused");
+                warn!(reconciler, what, %problem, "refused");
                 self.metrics.count(labels, "refused");
                 true
             }
             Err(problem) => {
-                debug!(reconciler, %problem, "has to wait");
+                debug!(reconciler, what, %problem, "has to wait");
                 self.metrics.count(labels, "undecided");
                 false
             }
         }
+    }
+}
+
+/// What a command is about, for the log.
+fn subject(body: &CommandBody) -> String {
+    match body {
+        CommandBody::Apply(changes) => {
+            changes.iter().map(|change| change.key.to_string()).collect::<Vec<_>>().join(", ")
+        }
+        CommandBody::RefuseKeys { identity, keys } => {
+            let keys: Vec<_> = keys.iter().map(hex::encode).collect();
+            format!("{identity}: {}", keys.join(", "))
+        }
+        CommandBody::ForgetResults => "results of idempotency keys".to_owned(),
+        other => format!("{other:?}"),
     }
 }
 

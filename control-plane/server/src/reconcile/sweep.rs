@@ -1,4 +1,4 @@
-//! Sweeps what has served its time: JoinTokens that nobody can use any more, and results of idempotency keys.
+//! Sweeps what has served its time: JoinTokens that have expired, and results of idempotency keys.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use hanse_state::{Action, Change, CommandBody, Resource, State};
 
 use super::{Observed, Reconciler};
 
-/// How long a JoinToken is kept after it expired or was used up: an operator who wonders why a node was not let in finds it.
+/// How long a JoinToken is kept after it expired: an operator who wonders why a node was not let in finds it.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many JoinTokens go with one command: far below what a command may carry.
 const TOKENS_A_COMMAND: usize = 500;
@@ -43,11 +43,8 @@ impl Reconciler for Sweep {
 /// Whether nobody has been able to use a token for [`KEPT`].
 fn is_over(token: &Resource, now_ms: u64) -> bool {
     let Spec::JoinToken(spec) = &token.spec else { return false };
-    let expired_ms = spec.expires_at.saturating_mul(1_000);
-    let ended_ms = match token.metadata.uses >= spec.uses {
-        true => expired_ms.min(token.metadata.updated_at_ms),
-        false => expired_ms,
-    };
+    // Not sooner where it is used up: applied again it would be made anew, and fresh.
+    let ended_ms = spec.expires_at.saturating_mul(1_000);
     let kept_ms = u64::try_from(KEPT.as_millis()).unwrap_or(u64::MAX);
     now_ms.saturating_sub(ended_ms) >= kept_ms
 }
