@@ -165,7 +165,7 @@ async fn exchange(target: &CheckTarget, slots: &Arc<Slots>) -> Result<StatusCode
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(String::new())?;
-    let _slot = slots.take().map_err(|full| CheckError::Connect(full.into()))?;
+    let _slot = slots.wait().await.map_err(|full| CheckError::Connect(full.into()))?;
     let connecting = Connector::new(&target.asked.profile).call(target.asked.origin.clone());
     let stream = connecting.await.map_err(CheckError::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;

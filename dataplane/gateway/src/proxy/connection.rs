@@ -44,6 +44,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 64 << 10;
 /// Requests at once on one HTTP/2 connection: the least that RFC 9113 §6.5.2 recommends, and so what clients expect.
 const MAX_STREAMS: u32 = 100;
+/// How much of one HTTP/2 answer waits in a buffer for its client. Each of the 100 requests of a connection has one, and what is in it
+/// is over for the upstream: more would be memory that only the client's windows bound.
+const UNSENT_PART: usize = 16 << 10;
 /// Streams that a client opened and reset before they were looked at (CVE-2023-44487); more end the connection.
 const PENDING_RESETS: usize = 20;
 /// An HTTP/2 client is asked for a sign of life this often, and given as long to answer.
@@ -155,6 +158,7 @@ where
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING)
         .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(UNSENT_PART)
         .max_pending_accept_reset_streams(PENDING_RESETS)
         .max_header_list_size(MAX_HEAD as u32);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));

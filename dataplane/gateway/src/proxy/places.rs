@@ -125,13 +125,29 @@ impl Places {
         }
         false
     }
+
+    /// Closes a connection whose client does not take its answers, or does not send its bodies, for the connections to upstreams that
+    /// it holds. Whether there was one.
+    pub(super) fn evict_holding(&self) -> bool {
+        let mut taken = self.taken.borrow_mut();
+        let quietest = pick_of(&taken, |place| place.open.get() > 0).pop_front();
+        let place = quietest.and_then(|quiet| taken.remove(&quiet.number));
+        place.inspect(|place| place.evict()).is_some()
+    }
 }
 
 /// The connections without a request in flight that have been quiet for longest, of the source that has most of those.
 fn pick(taken: &BTreeMap<u64, Rc<Place>>) -> VecDeque<Quiet> {
+    pick_of(taken, |_| true)
+}
+
+/// The same, among some.
+fn pick_of(taken: &BTreeMap<u64, Rc<Place>>, may: impl Fn(&Place) -> bool) -> VecDeque<Quiet> {
     let mut sources = HashMap::<IpAddr, Vec<Quiet>>::new();
     for (number, place) in taken {
-        if let Some(since) = place.quiet_since() {
+        if may(place)
+            && let Some(since) = place.quiet_since()
+        {
             sources.entry(place.source).or_default().push(Quiet { since, number: *number });
         }
     }

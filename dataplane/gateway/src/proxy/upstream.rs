@@ -36,6 +36,8 @@ use crate::{
     table::{ConnectProfile, Endpoint},
 };
 
+/// Other threads have so long to close connections that nobody uses before clients lose theirs.
+const EVICT_AFTER: Duration = Duration::from_millis(50);
 /// Idle connections kept per endpoint and thread: the requests in flight of a busy Api, and not a backend's limit.
 const MAX_IDLE: usize = 256;
 /// For how long: below the 60 s after which common servers and balancers close, so that we close first.
@@ -297,12 +299,23 @@ impl UpstreamClient {
         }
     }
 
-    /// Closes kept connections of this thread, those that have waited for longest, as requests of any thread wait for slots.
-    pub(super) async fn give_way(&self) {
-        loop {
-            for _ in 0..self.0.slots.wanted().await {
-                self.0.close_oldest();
+    /// Closes connections of this thread as requests of any thread wait for slots: kept ones, those first that have waited for
+    /// longest; and where no thread has one for a moment, what `evict` finds: clients that do not take their answers.
+    pub(super) async fn give_way(&self, evict: impl Fn() -> bool) {
+        let slots = &self.0.slots;
+        let close = |close: &dyn Fn() -> bool| {
+            while slots.claim() {
+                if !close() {
+                    return slots.unclaim();
+                }
             }
+        };
+        loop {
+            slots.wanted().await;
+            close(&|| self.0.close_oldest());
+            tokio::time::sleep(EVICT_AFTER).await;
+            close(&|| self.0.close_oldest());
+            close(&evict);
         }
     }
 
@@ -344,14 +357,18 @@ impl UpstreamClient {
 
 impl Connections {
     /// Closes the connection that has waited for longest.
-    fn close_oldest(&self) {
+    /// Whether there was one.
+    fn close_oldest(&self) -> bool {
         let mut idle = self.idle.borrow_mut();
         let oldest = idle.values_mut().filter(|idle| !idle.waiting.is_empty());
         let oldest = oldest.min_by_key(|idle| idle.waiting.front().map(|waiting| waiting.since));
-        drop(oldest.and_then(|idle| idle.waiting.pop_front()));
+        oldest.and_then(|idle| idle.waiting.pop_front()).is_some()
     }
 
     fn keep(&self, endpoint: &Arc<EndpointHealth>, one: Waiting) {
+        if self.slots.is_wanted() {
+            return; // closed: a request waits for its slot
+        }
         let mut idle = self.idle.borrow_mut();
         let waiting = &mut idle
             .entry(endpoint.id)
@@ -448,7 +465,7 @@ mod tests {
             let served = async {
                 tokio::select! {
                     biased;
-                    () = client.give_way() => unreachable!(),
+                    () = client.give_way(|| false) => unreachable!(),
                     slots = async { tokio::join!(other.slot(), other.slot()) } => slots,
                 }
             };

@@ -106,9 +106,17 @@ impl Worker {
                 }
             }
         });
+        let places = Rc::<Places>::default();
         tokio::task::spawn_local({
-            let upstreams = serving.upstreams.clone();
-            async move { upstreams.give_way().await }
+            let (serving, places) = (serving.clone(), places.clone());
+            async move {
+                let evict = || {
+                    let is_one = places.evict_holding();
+                    serving.own_metrics().evicted_connections.fetch_add(is_one.into(), Ordering::Relaxed);
+                    is_one
+                };
+                serving.upstreams.give_way(evict).await;
+            }
         });
         tokio::task::spawn_local({
             let serving = serving.clone();
@@ -120,7 +128,6 @@ impl Worker {
             }
         });
         let max_connections = i64::try_from(self.max_connections).unwrap_or(i64::MAX);
-        let places = Rc::<Places>::default();
         let tasks = TaskTracker::new();
         // Of this thread alone: each wake-up of each connection asks it, and must not meet other cores there.
         let stop = CancellationToken::new();

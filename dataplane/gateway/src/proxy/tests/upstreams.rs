@@ -266,6 +266,24 @@ async fn what_needs_one_connection_too_many_is_told_so_and_no_endpoint_is_blamed
 }
 
 #[tokio::test]
+async fn clients_that_take_no_answer_give_their_connections_to_upstreams_away() {
+    const MOST: usize = 4;
+    let upstream = Upstream::start().await;
+    let setup = Setup { upstream_connections: MOST, workers: 1, ..Default::default() };
+    let gateway = Gateway::with(setup, api(&[&upstream.url()]));
+    let mut untaken = Vec::new();
+    for _ in 0..MOST {
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        stream.write_all(b"GET /a/large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        untaken.push(stream);
+    }
+    eventually("all are answered", async || upstream.requests.load(Ordering::SeqCst) == MOST).await;
+    eventually("another is served", async || gateway.get("GET /a/x").await.status == 200).await;
+    let evicted = gateway.metrics.workers[0].evicted_connections.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&evicted), "{evicted} lost their connection for one request");
+}
+
+#[tokio::test]
 async fn checks_have_slots_too_and_an_endpoint_that_cannot_be_asked_stays_as_it_was() {
     let backend = Backend::start().await;
     let health_check = hanse_proto::runtime::HealthCheck {

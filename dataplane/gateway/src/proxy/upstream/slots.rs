@@ -25,6 +25,8 @@ pub struct Slots {
     taken: AtomicUsize,
     /// Requests that wait for one.
     waiting: AtomicUsize,
+    /// Connections that are to be closed for them, by whichever thread has one.
+    to_close: AtomicUsize,
     /// Wakes the request that has waited for longest.
     freed: Notify,
     /// Wakes threads that keep connections which they do not use.
@@ -50,6 +52,7 @@ impl Slots {
             most,
             taken: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            to_close: AtomicUsize::new(0),
             freed: Notify::new(),
             wanted: Notify::new(),
         })
@@ -68,8 +71,9 @@ impl Slots {
     }
 
     /// The same, and waits for one where all are taken.
-    pub(super) async fn wait(self: &Arc<Self>) -> Result<Slot, NoSlot> {
+    pub(crate) async fn wait(self: &Arc<Self>) -> Result<Slot, NoSlot> {
         let _waiting = Waiting::new(&self.waiting);
+        self.to_close.fetch_add(1, Ordering::Relaxed);
         self.wanted.notify_waiters();
         let freed = async {
             loop {
@@ -84,10 +88,28 @@ impl Slots {
         tokio::time::timeout(WAIT, freed).await.map_err(|_elapsed| NoSlot)
     }
 
-    /// Resolves when more requests wait for a slot, with their number.
-    pub(super) async fn wanted(&self) -> usize {
+    /// Resolves when more requests wait for a slot.
+    pub(super) async fn wanted(&self) {
         self.wanted.notified().await;
-        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests wait for a slot: no connection is kept meanwhile.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the caller is to close one connection; [`unclaim`](Self::unclaim) if it has none. One request that waits costs one
+    /// connection, however many threads hear of it.
+    pub(super) fn claim(&self) -> bool {
+        let waiting = self.waiting.load(Ordering::Relaxed);
+        // Of requests that wait no more nothing is left.
+        let less = |to_close: usize| to_close.min(waiting).checked_sub(1);
+        self.to_close.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    /// See [`claim`](Self::claim).
+    pub(super) fn unclaim(&self) {
+        self.to_close.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -131,9 +153,11 @@ mod tests {
         assert_eq!(slots.wait().await.map(drop), Err(NoSlot));
         let gives = async |slot: Slot| {
             slots.wanted().await;
+            assert!(slots.claim());
             drop(slot);
         };
         let ((), (), first, second) = tokio::join!(gives(one), gives(other), slots.wait(), slots.wait());
         assert!(first.is_ok() && second.is_ok());
+        assert!(!slots.claim(), "two waited, and two were closed");
     }
 }
