@@ -122,18 +122,21 @@ async fn a_page_of_large_resources_ends_early_and_goes_on() {
     assert_eq!(names, expected);
 }
 
+/// An Api of some hundred KiB.
+const LARGE: &str = "/v1/organizations/default/apis/large";
+
+fn large_spec(context: &str) -> serde_json::Value {
+    let operation = |number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}")});
+    json!({"context": context, "version": "1", "operations": (0..6_000).map(operation).collect::<Vec<_>>()})
+}
+
 #[tokio::test]
 async fn large_answers_that_nobody_takes_are_bounded_and_small_ones_are_given() {
     let api = Api::furnished().await;
-    let operations: Vec<_> = (0..6_000)
-        .map(|number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}")}))
-        .collect();
-    let spec = json!({"context": "/large", "version": "1", "operations": operations});
-    let path = "/v1/organizations/default/apis/large";
-    api.put(path).json(json!({"spec": spec})).send().await.expect(201);
+    api.put(LARGE).json(json!({"spec": large_spec("/large")})).send().await.expect(201);
     let mut untaken = Vec::new();
     let refused = loop {
-        let answer = api.get(path).open().await;
+        let answer = api.get(LARGE).open().await;
         match answer.status().as_u16() {
             200 => untaken.push(answer),
             status => break status,
@@ -145,7 +148,7 @@ async fn large_answers_that_nobody_takes_are_bounded_and_small_ones_are_given() 
     assert!(size.contains("hanse_api_busy_total{waited_for=\"untaken\"} 1"), "{size}");
     api.get("/v1/organizations/default/apis/orders").send().await.expect(200);
     // A write whose answer would be large has no place for it, and says so before anything is written.
-    let larger = json!({"spec": {"context": "/larger", "version": "1", "operations": operations}});
+    let larger = json!({"spec": large_spec("/larger")});
     let refused = api.put("/v1/organizations/default/apis/larger").json(larger).send().await;
     assert_eq!(
         refused.problem(503, "busy")["remedy"].as_str().unwrap().split(':').next(),
@@ -153,20 +156,20 @@ async fn large_answers_that_nobody_takes_are_bounded_and_small_ones_are_given() 
     );
     api.get("/v1/organizations/default/apis/larger").send().await.expect(404);
     untaken.clear();
-    api.put(path).json(json!({"spec": spec})).header("if-match", "*").send().await.expect(200);
-    api.get(path).send().await.expect(200);
+    api.put(LARGE)
+        .json(json!({"spec": large_spec("/large")}))
+        .header("if-match", "*")
+        .send()
+        .await
+        .expect(200);
+    api.get(LARGE).send().await.expect(200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_large_answer_is_not_taken_bit_by_bit_for_ever() {
     let api = Api::furnished().await;
-    let operations: Vec<_> = (0..6_000)
-        .map(|number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}")}))
-        .collect();
-    let spec = json!({"context": "/large", "version": "1", "operations": operations});
-    let path = "/v1/organizations/default/apis/large";
-    api.put(path).json(json!({"spec": spec})).send().await.expect(201);
-    let mut answer = api.get(path).open().await.into_body();
+    api.put(LARGE).json(json!({"spec": large_spec("/large")})).send().await.expect(201);
+    let mut answer = api.get(LARGE).open().await.into_body();
     assert!(answer.frame().await.unwrap().is_ok());
     tokio::time::sleep(Duration::from_secs(55)).await;
     assert!(answer.frame().await.unwrap().is_ok());
@@ -177,16 +180,11 @@ async fn a_large_answer_is_not_taken_bit_by_bit_for_ever() {
 #[tokio::test]
 async fn what_is_left_of_a_large_answer_is_all_that_is_held() {
     let api = Api::furnished().await;
-    let operations: Vec<_> = (0..6_000)
-        .map(|number| json!({"method": "GET", "path": format!("/a/path/that/is/long/{number}")}))
-        .collect();
-    let spec = json!({"context": "/large", "version": "1", "operations": operations});
-    let path = "/v1/organizations/default/apis/large";
-    api.put(path).json(json!({"spec": spec})).send().await.expect(201);
+    api.put(LARGE).json(json!({"spec": large_spec("/large")})).send().await.expect(201);
     // The last part of each is kept by its client, far more than there are places.
     let mut last_parts = Vec::new();
     for _ in 0..200 {
-        let mut answer = api.get(path).open().await;
+        let mut answer = api.get(LARGE).open().await;
         assert_eq!(answer.status(), 200);
         let mut last = None;
         while let Some(frame) = answer.body_mut().frame().await {
