@@ -1,4 +1,4 @@
-//! Answers that nobody takes.
+//! Answers that their clients do not take.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

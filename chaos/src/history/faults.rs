@@ -62,7 +62,7 @@ const IN_NAMESPACES: [Fault; 3] = [Fault::CutLeader, Fault::CutOneWay, Fault::Cu
 /// Where a node's clock may be, in seconds from the machine's; so a jump has 1 s to 12 min.
 const CLOCKS: [i64; 9] = [-120, -60, -5, -1, 0, 1, 5, 60, 600];
 /// A clock that is farther off always comes back. Certificates are valid from 5 min before they were issued, so a node that starts
-/// while its clock is 10 min ahead is believed by nobody for 5 min; nor may two clocks that stay be so far from each other.
+/// while its clock is 10 min ahead is refused by all others for 5 min; nor may two clocks that stay be so far from each other.
 const STAYS: i64 = 120;
 
 /// Faults from a seed: each kind comes once before any comes again; the leader's restart, which has found most, twice.

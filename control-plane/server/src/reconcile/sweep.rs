@@ -40,7 +40,7 @@ impl Reconciler for Sweep {
     }
 }
 
-/// Whether nobody has been able to use a token for [`KEPT`].
+/// Whether a token expired at least [`KEPT`] ago.
 fn is_over(token: &Resource, now_ms: u64) -> bool {
     let Spec::JoinToken(spec) = &token.spec else { return false };
     // Not sooner where it is used up: applied again it would be made anew, and fresh.

@@ -23,7 +23,7 @@ pub(super) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// this many times, before it counts as gone.
 pub(super) const KEEPALIVE_RETRIES: u32 = 3;
 /// The kernel takes so much of an answer beyond what the client has room for. More would only wait there and hide how a slow client
-/// gets on; and while the kernel takes what nobody reads, larger and larger parts are read of the upstream: a connection whose client
+/// gets on; and while the kernel takes more than the client reads, larger and larger parts are read of the upstream: a connection whose client
 /// takes nothing held a megabyte, and holds 220 KB with this. Large downloads are not slower for it, they took less CPU.
 const UNSENT: u32 = 16 << 10;
 /// After the order to stop: for what clients have already sent to be noticed. The kernel has it, and reading it takes

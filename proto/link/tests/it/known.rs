@@ -138,7 +138,7 @@ async fn a_report_that_is_too_large_ends_its_stream_and_leaves_no_trace() {
     assert!(of("agent-2").connected && of("agent-2").report.is_some(), "nobody else is touched");
 }
 
-/// Whatever admission says, an admission without named environments included.
+/// Here admission offers it every scope.
 #[tokio::test]
 async fn a_gateway_is_never_offered_what_its_role_may_not_learn() {
     let federation = Federation::new();

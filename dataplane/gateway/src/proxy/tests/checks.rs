@@ -37,7 +37,7 @@ async fn endpoints_that_hang_keep_nobody_elses_from_being_asked() {
     eventually("some wait for the others", async || late(&gateway) > 0).await;
     gateway.change((1..5).map(hanging).collect());
     eventually("it has all it may have", async || slow.checks() >= 96).await;
-    // Other organizations' are asked whatever it does.
+    // The endpoints of another organization are asked all the same.
     let toys = entry("upstream/toys/own", Kind::Upstream(checked(&[own.url()], 20, 5_000)));
     gateway.change(vec![toys]);
     eventually("another's is asked", async || own.checks() > 2).await;
