@@ -171,9 +171,14 @@ pub(super) struct Served<'s> {
 /// bound: blocking an Api takes effect everywhere at once, pinned Bindings included.
 pub(super) fn served<'s>(state: &'s State, key: &ResourceKey) -> Option<Served<'s>> {
     let resource = state.get(key)?;
-    let (revision, lifecycle) = state.served_revision(resource)?;
-    let revision_key = &state.bound_revision(resource)?.key;
-    Some(Served { spec: binding(state, key)?, revision_key, revision, lifecycle })
+    let lifecycle = state.served_lifecycle(resource)?;
+    let revision_key = &state.named_revision(resource)?.key;
+    Some(Served {
+        spec: binding(state, key)?,
+        revision_key,
+        revision: revision(state, revision_key)?,
+        lifecycle,
+    })
 }
 
 impl Served<'_> {

@@ -9,22 +9,29 @@ use super::{State, query::as_binding};
 use crate::Resource;
 
 impl State {
-    /// What a Binding serves: its ApiRevision, unless the Api is served nowhere. The Api's own lifecycle counts, not
-    /// the one copied into a revision: blocking or retiring an Api reaches Bindings that are pinned to a number too.
-    pub fn served_revision(&self, binding: &Resource) -> Option<(&ApiRevisionSpec, Lifecycle)> {
+    /// The lifecycle of a Binding's Api, unless the Api is served nowhere. The Api's own counts, not the one copied into a
+    /// revision: blocking or retiring an Api reaches Bindings that are pinned to a number too.
+    pub(crate) fn served_lifecycle(&self, binding: &Resource) -> Option<Lifecycle> {
         let (organization, spec) = as_binding(binding)?;
-        let lifecycle = self.api(organization, &spec.api)?.lifecycle;
-        match lifecycle {
-            Lifecycle::Published | Lifecycle::Deprecated | Lifecycle::Blocked => {}
-            Lifecycle::Created | Lifecycle::Retired => return None,
+        match self.api(organization, &spec.api)?.lifecycle {
+            served @ (Lifecycle::Published | Lifecycle::Deprecated | Lifecycle::Blocked) => Some(served),
+            Lifecycle::Created | Lifecycle::Retired => None,
         }
-        let Spec::ApiRevision(revision) = &self.bound_revision(binding)?.spec else { return None };
-        Some((revision, lifecycle))
+    }
+
+    /// The ApiRevision that a Binding names, unless the Api is served nowhere.
+    fn served_revision(&self, binding: &Resource) -> Option<&ApiRevisionSpec> {
+        self.served_lifecycle(binding)?;
+        if let Spec::ApiRevision(revision) = &self.named_revision(binding)?.spec {
+            Some(revision)
+        } else {
+            None
+        }
     }
 }
 
 /// What `resource` claims in `state`. Only what a Binding serves needs the state; the kind's file says the rest.
 pub(crate) fn claims_of(state: &State, resource: &Resource) -> Vec<Claim> {
-    let served = state.served_revision(resource).map(|(revision, _)| &revision.spec);
+    let served = state.served_revision(resource).map(|revision| &revision.spec);
     resource.spec.claims(&resource.key, served)
 }

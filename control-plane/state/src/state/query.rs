@@ -217,8 +217,8 @@ impl State {
         self.api_revisions.range(of(0)..=of(u64::MAX)).map(|(_, _, number)| *number)
     }
 
-    /// The ApiRevision a Binding means; `None` for anything but a Binding.
-    pub fn bound_revision(&self, binding: &Resource) -> Option<&Arc<Resource>> {
+    /// The ApiRevision that a Binding names; `None` for anything but a Binding.
+    pub(crate) fn named_revision(&self, binding: &Resource) -> Option<&Arc<Resource>> {
         let (organization, spec) = as_binding(binding)?;
         match spec.revision {
             RevisionRef::Number(number) => self.api_revision(organization, &spec.api, number),

@@ -110,7 +110,7 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
             format!("name one of those, or add {region} to the regions of Environment {}", spec.environment),
         );
     }
-    let Some(revision) = state.bound_revision(resource) else {
+    let Some(revision) = state.named_revision(resource) else {
         let what = match spec.revision {
             RevisionRef::Number(number) => format!("revision {number}"),
             RevisionRef::Latest(_) => "revision".to_owned(),

@@ -76,7 +76,7 @@ fn a_binding_means_a_number_or_the_latest() {
     let mut world = World::with_orders();
     world.put("{kind: Binding, name: pinned, spec: {api: orders, environment: sandbox, revision: 1}}");
     world.put(&orders("2", ""));
-    let bound = |binding: &str| world.state.bound_revision(world.get(binding)).unwrap().key.name.to_string();
+    let bound = |binding: &str| world.state.named_revision(world.get(binding)).unwrap().key.name.to_string();
     assert_eq!(bound("Binding orders-production"), "orders-r2");
     assert_eq!(bound("Binding pinned"), "orders-r1");
 }

@@ -106,7 +106,7 @@ fn check_members(state: &State) {
 
 fn check_binding(state: &State, binding: &Resource) {
     let Spec::Binding(spec) = &binding.spec else { panic!("{} is no Binding", binding.key) };
-    let revision = state.bound_revision(binding).expect("a Binding has a revision");
+    let revision = state.named_revision(binding).expect("a Binding has a revision");
     let Spec::ApiRevision(content) = &revision.spec else { panic!("{} is no ApiRevision", revision.key) };
     assert_eq!(content.api, spec.api);
     let own = spec.upstream.as_ref().map(|name| {
@@ -149,7 +149,7 @@ fn check_no_two_bindings_meet(state: &State) {
 }
 
 fn served<'a>(state: &'a State, binding: &Resource) -> Option<&'a ApiSpec> {
-    let Spec::ApiRevision(revision) = &state.bound_revision(binding)?.spec else { return None };
+    let Spec::ApiRevision(revision) = &state.named_revision(binding)?.spec else { return None };
     let lifecycle = state.api(binding.key.organization.as_ref()?, &revision.api)?.lifecycle;
     (!matches!(lifecycle, Lifecycle::Created | Lifecycle::Retired)).then_some(&revision.spec)
 }
