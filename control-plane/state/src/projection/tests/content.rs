@@ -310,3 +310,45 @@ fn the_length_of_a_route_is_told_without_making_it() {
         assert!((made..made + 512).contains(&told), "{operations}: {told} bytes for {made}");
     }
 }
+
+/// If this fails, nodes of two builds disagree: other bytes are another [`VERSION`](crate::projection::VERSION).
+#[test]
+fn the_bytes_are_those_of_the_version() {
+    use sha2::Digest as _;
+    let mut world = World::with_orders_bound();
+    let endpoints = json!([{"url": "http://any:80"}, {"url": "http://us:80", "region": "us", "weight": 7}]);
+    world.accept(caller("acme/shop", "orders"));
+    world.accept(vec![
+        put("Environment", "sandbox", json!({"regions": ["us"], "hostnames": ["sandbox.example"]})),
+        put(
+            "Upstream",
+            "acme/own",
+            json!({"endpoints": endpoints, "healthCheck": {"path": "/up"}, "retry": {}}),
+        ),
+        put(
+            "Policy",
+            "acme/mark",
+            json!({"headers": {"request": {"set": {"X-Mark": "1"}}}, "cors": {"origins": ["*"]}}),
+        ),
+        put(
+            "Api",
+            "acme/orders",
+            with(orders(), json!({"version": "2", "policies": ["mark"], "security": {"apiKey": {}}})),
+        ),
+        put(
+            "Binding",
+            "acme/trial",
+            json!({"api": "orders", "environment": "sandbox", "upstream": "own", "revision": 1}),
+        ),
+    ]);
+    let mut hash = sha2::Sha256::new();
+    for (scope, content) in &world.content {
+        for (key, bytes) in content {
+            hash.update(format!("{scope} {key} {}\n", hex::encode(bytes)));
+        }
+    }
+    assert_eq!(
+        hex::encode(hash.finalize()),
+        "aa9093e2f8058efe4a182e077a156c44a24c93fc0771e647379a952dade81ef2"
+    );
+}
