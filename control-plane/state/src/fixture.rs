@@ -57,6 +57,12 @@ name: shop-key
 spec: {application: shop, digest: "sha256:1111111111111111111111111111111111111111111111111111111111111111"}
 "#;
 
+/// Whether a region is told to serve the first revision of an Api, whatever the Binding names: the label `hold` of the Binding
+/// names the region. A rule by which regions differ, for tests only.
+pub(crate) fn holds_back(binding: &Resource, region: &Name) -> bool {
+    binding.metadata.labels.0.get("hold").is_some_and(|held| held == region.as_str())
+}
+
 /// A state and a clock.
 #[derive(Debug, Clone)]
 pub(crate) struct World {

@@ -1,29 +1,30 @@
 //! State → the runtime resources of every scope, incrementally.
 //!
-//! A scope `runtime/REGION/ENVIRONMENT` exists while the Environment lists the Region. What it holds follows from the
-//! state alone: the same state gives the same bytes on every node.
+//! What a scope holds follows from the state alone: the same state gives the same bytes on every node. A scope exists while
+//! it holds anything: `runtime/REGION/ENVIRONMENT`, for example, while the Environment lists the Region, whose listener is there.
 //!
 //! - [`Projection`] goes from one state to the next and says what changed; the work is proportional to that.
 //! - [`preview`] says how much one state differs from another, for dry runs; it needs no `Projection`.
 //! - [`from_scratch`] is the same function written naively: the oracle of the tests.
 //!
-//! Inside: a *unit* yields one key, most often of one resource as it is (`plain`); it is present in the scopes of its *anchor* (itself, its organization or its Api);
-//! Environments and Bindings *place* anchors in scopes; a *step* from one state to another works out which units may have
-//! changed and compares only those.
+//! Inside: a *unit* yields one key; it is present in the scopes of its *anchor*: itself, or the group of a resource that it follows.
+//! Some resources *place* anchors in scopes. Which ones do, and what units there are, each *kind* of scope says (`kind`; the one
+//! of gateways is `runtime`). A *step* from one state to another works out which units may have changed and compares only those.
 
 mod between;
 mod encode;
+mod kind;
 mod naive;
 mod plain;
 mod presence;
 mod preview;
+mod runtime;
 mod source;
 mod step;
 #[cfg(test)]
 mod tests;
-mod unit;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hanse_topology::ScopeId;
@@ -35,8 +36,9 @@ pub use preview::preview;
 pub use source::{Source, last_change, source};
 
 use hanse_management::Revision;
+use kind::KINDS;
 use presence::{Index, Side};
-use step::Step;
+use step::{Difference, Ends, Step};
 
 use crate::{State, port::ScopeEffect};
 
@@ -75,8 +77,10 @@ pub fn effects(changes: &[ScopeChange]) -> Vec<ScopeEffect> {
 #[derive(Debug, Clone, Default)]
 pub struct Projection {
     at: State,
-    present: Index,
-    scopes: BTreeSet<ScopeId>,
+    /// Of each kind of scope.
+    present: [Index; KINDS.len()],
+    /// The scopes that exist, with how many keys each holds.
+    scopes: BTreeMap<ScopeId, usize>,
     last_units: usize,
     last_between: Between,
 }
@@ -92,20 +96,19 @@ impl Projection {
     /// When `state` does not follow from the present one by its journal (too old, or another history), everything is
     /// compared with everything.
     pub fn advance(&mut self, state: &State) -> Vec<ScopeChange> {
-        let step = Step::between(&self.at, state);
-        let mut present = self.present.clone();
-        present.add(&step);
-        let between = step.between_revisions();
-        let (changes, units) = step.run(&Side::new(&self.at, &self.present), &Side::new(state, &present));
-        for change in &changes {
-            if change.dropped {
-                self.scopes.remove(&change.scope);
-            } else if !self.scopes.contains(&change.scope) {
-                self.scopes.insert(change.scope.clone());
-            }
+        let ends = Ends::new(&self.at, state);
+        let (mut changes, mut units, mut between) = (Vec::new(), 0, Between::default());
+        for (kind, present) in KINDS.iter().zip(&mut self.present) {
+            let step = Step::new(*kind, &ends);
+            let mut after = present.clone();
+            after.add(&step);
+            between.extend(step.between_revisions());
+            let (found, compared) = step.run(&Side::new(&self.at, present), &Side::new(state, &after));
+            changes.extend(found.into_iter().map(|difference| count(&mut self.scopes, difference)));
+            units += compared;
+            *present = after;
         }
         self.at = state.clone();
-        self.present = present;
         (self.last_units, self.last_between) = (units, between);
         changes
     }
@@ -117,7 +120,7 @@ impl Projection {
 
     /// The scopes that exist, in order.
     pub fn scopes(&self) -> impl Iterator<Item = &ScopeId> {
-        self.scopes.iter()
+        self.scopes.keys()
     }
 
     /// What the last [`advance`](Self::advance) passed over.
@@ -129,4 +132,19 @@ impl Projection {
     pub fn last_units(&self) -> usize {
         self.last_units
     }
+}
+
+/// Counts the keys of a scope that changed; without any it is dropped.
+fn count(scopes: &mut BTreeMap<ScopeId, usize>, difference: Difference) -> ScopeChange {
+    let Difference { mut change, made } = difference;
+    let held = scopes.get(&change.scope).copied().unwrap_or(0) + made;
+    match held.checked_sub(change.removals.len()).expect("what is removed had been counted when it was made")
+    {
+        0 => {
+            change.dropped = true;
+            scopes.remove(&change.scope);
+        }
+        held => drop(scopes.insert(change.scope.clone(), held)),
+    }
+    change
 }

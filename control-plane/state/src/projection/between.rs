@@ -14,6 +14,17 @@ pub enum Between {
     Unknown,
 }
 
+impl Between {
+    /// Takes in what there was in the scopes of another kind.
+    pub(super) fn extend(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Touched(keys), Self::Touched(more)) => keys.extend(more),
+            (Self::Unknown, Self::Touched(_)) => {}
+            (Self::Touched(_) | Self::Unknown, Self::Unknown) => *self = Self::Unknown,
+        }
+    }
+}
+
 impl Default for Between {
     fn default() -> Self {
         Self::Touched(Vec::new())

@@ -1,5 +1,5 @@
 //! What is projected as it is: one key, `PREFIX/ORGANIZATION/NAME`, and the same bytes in every scope. The table names the kinds
-//! of which this is true; the others are units of their own in `unit`.
+//! of which this is true; the others are units of their own in `runtime`.
 
 use bytes::Bytes;
 use hanse_management::{
@@ -10,7 +10,7 @@ use hanse_proto::runtime::{self, resource::Kind as Runtime};
 
 use super::{
     encode::{self, organization, owned_key},
-    unit::Anchor,
+    kind::Anchor,
 };
 use crate::Resource;
 
@@ -75,8 +75,10 @@ impl Plain {
 
     /// Whose scopes `resource` is present in.
     pub(super) fn anchor(&self, resource: &Resource) -> Option<Anchor> {
-        match self.follows {
-            Follows::Organization => resource.key.organization.clone().map(Anchor::Organization),
+        let group = match self.follows {
+            Follows::Organization => {
+                resource.key.organization.clone().map(|own| ResourceKey::global(Kind::Organization, own))
+            }
             Follows::Api => {
                 let mut api = None;
                 resource.each_reference(|reference| {
@@ -84,9 +86,10 @@ impl Plain {
                         api.get_or_insert(reference.target);
                     }
                 });
-                api.map(Anchor::Api)
+                api
             }
-        }
+        };
+        group.map(Anchor::Group)
     }
 }
 

@@ -3,7 +3,7 @@
 use hanse_management::{Kind, ResourceKey, Revision, Spec};
 use hanse_topology::Name;
 
-use super::plain::PLAIN;
+use super::kind::KINDS;
 use crate::State;
 
 /// The management resource a runtime resource was made from.
@@ -19,13 +19,8 @@ pub struct Source {
 
 /// What the resource at `key` was made from; `None` where this version does not know. `docs/protocol.md` lists the keys.
 pub fn source(key: &str) -> Option<Source> {
-    let (kind, rest) = key.split_once('/')?;
-    let kind = match kind {
-        "listener" => Kind::Environment,
-        "route" => Kind::Binding,
-        "upstream" => Kind::Upstream,
-        prefix => PLAIN.iter().find(|plain| plain.prefix == prefix)?.kind,
-    };
+    let (prefix, rest) = key.split_once('/')?;
+    let kind = KINDS.iter().find_map(|scopes| scopes.source(prefix))?;
     if kind.is_global() {
         return Some(Source { kind, organization: None, name: rest.to_owned() });
     }

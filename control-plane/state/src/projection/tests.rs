@@ -4,6 +4,7 @@
 mod content;
 mod cost;
 mod random;
+mod scopes;
 mod steps;
 
 use std::collections::BTreeMap;

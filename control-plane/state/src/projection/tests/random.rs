@@ -97,15 +97,16 @@ fn binding() -> impl Strategy<Value = Change> {
     let upstream = proptest::option::of(select(&PAIR));
     // Usually one name per Api and Environment, since there can be only one such Binding.
     let other = proptest::bool::weighted(0.1);
-    (select(&ORGANIZATIONS), select(&APIS), select(&ENVIRONMENTS), revision, regions, upstream, other)
-        .prop_map(|(organization, api, environment, revision, regions, upstream, other)| {
+    let hold = select(vec![vec![], vec![], vec![("hold", "eu")], vec![("hold", "us")]]);
+    (select(&ORGANIZATIONS), select(&APIS), select(&ENVIRONMENTS), revision, regions, upstream, (other, hold))
+        .prop_map(|(organization, api, environment, revision, regions, upstream, (other, hold))| {
             let mut spec =
                 json!({"api": api, "environment": environment, "revision": revision, "regions": regions});
             if let Some(upstream) = upstream {
                 spec["upstream"] = json!(upstream);
             }
             let name = if other { "other".to_owned() } else { format!("{api}-{environment}") };
-            put("Binding", &format!("{organization}/{name}"), spec)
+            labelled(put("Binding", &format!("{organization}/{name}"), spec), &hold)
         })
 }
 

@@ -1,0 +1,266 @@
+//! `runtime/REGION/ENVIRONMENT`: what the gateways of an Environment in a region need.
+//!
+//! An Environment places its listener in the scopes of its regions. A served Binding places its route and the upstream that
+//! the route names, its organization and its Api. What is projected as it is (`plain`) follows one of the last two.
+
+use bytes::Bytes;
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, BindingSpec, EndpointSpec, UpstreamSpec},
+};
+use hanse_topology::{Name, ScopeId};
+
+use super::{
+    encode,
+    kind::{Anchor, Placement, ScopeKind, Touched, Unit, Variant},
+    plain::{Follows, PLAIN, Plain},
+};
+use crate::State;
+
+/// The kind of [`ScopeId::Runtime`].
+pub(super) struct Runtime;
+
+impl ScopeKind for Runtime {
+    fn touch(&self, key: &ResourceKey, touched: &mut Touched<'_>) {
+        match key.kind {
+            Kind::Region => touch_region(key, touched),
+            Kind::Environment => touch_environment(key, touched),
+            Kind::Upstream => touched.unit(Unit::of(key.clone())),
+            Kind::Api => touch_api(key, touched),
+            Kind::ApiRevision => touch_revision(key, touched),
+            Kind::Binding => touch_binding(key, touched),
+            kind if Plain::of(kind).is_some() => touched.unit(Unit::of(key.clone())),
+            // In no runtime resource, or through an ApiRevision, which changed with it.
+            _not_projected => {}
+        }
+    }
+
+    fn placement(&self, state: &State, placer: &ResourceKey) -> Placement {
+        let placement = match placer.kind {
+            Kind::Environment => place_environment(state, placer),
+            _binding => place_binding(state, placer),
+        };
+        placement.unwrap_or_default()
+    }
+
+    fn placers<'a>(
+        &self,
+        state: &'a State,
+        anchor: &'a Anchor,
+    ) -> Box<dyn Iterator<Item = ResourceKey> + 'a> {
+        match anchor {
+            Anchor::Group(group) if group.kind == Kind::Organization => {
+                Box::new(state.list(Kind::Binding, Some(&group.name)).map(|resource| resource.key.clone()))
+            }
+            Anchor::Group(api) => Box::new(state.referrers_of_kind(api, Kind::Binding).cloned()),
+            Anchor::Unit(Unit { resource, .. }) => match resource.kind {
+                Kind::Upstream => Box::new(state.referrers_of_kind(resource, Kind::Binding).cloned()),
+                Kind::ApiRevision => {
+                    // A Binding refers to the Api, whichever revision it means.
+                    let api =
+                        revision(state, resource).map(|spec| resource.sibling(Kind::Api, spec.api.clone()));
+                    let bindings = |api: &_| state.referrers_of_kind(api, Kind::Binding).cloned().collect();
+                    Box::new(api.as_ref().map_or_else(Vec::new, bindings).into_iter())
+                }
+                _placed_by_itself => Box::new(std::iter::once(resource.clone())),
+            },
+        }
+    }
+
+    fn within(&self, state: &State, placer: &ResourceKey) -> Option<ResourceKey> {
+        Some(ResourceKey::global(Kind::Environment, binding(state, placer)?.environment.clone()))
+    }
+
+    fn anchor(&self, state: &State, unit: &Unit) -> Option<Anchor> {
+        match Plain::of(unit.resource.kind) {
+            Some(plain) => plain.anchor(state.get(&unit.resource)?),
+            None => Some(Anchor::Unit(unit.clone())),
+        }
+    }
+
+    fn followers(&self, state: &State, group: &ResourceKey) -> Vec<Unit> {
+        let following = |anchor| PLAIN.iter().filter(move |plain| plain.follows == anchor);
+        match group.kind {
+            Kind::Organization => following(Follows::Organization)
+                .flat_map(|plain| state.list(plain.kind, Some(&group.name)))
+                .map(|resource| Unit::of(resource.key.clone()))
+                .collect(),
+            _api => following(Follows::Api)
+                .flat_map(|plain| state.referrers_of_kind(group, plain.kind))
+                .map(|key| Unit::of(key.clone()))
+                .collect(),
+        }
+    }
+
+    fn key(&self, unit: &Unit) -> String {
+        let resource = &unit.resource;
+        match (&unit.part, Plain::of(resource.kind)) {
+            (Some(upstream), _) => encode::embedded_key(resource, upstream),
+            (None, Some(plain)) => plain.key(resource),
+            (None, None) if resource.kind == Kind::Environment => format!("listener/{}", resource.name),
+            (None, None) if resource.kind == Kind::Upstream => encode::owned_key("upstream", resource),
+            (None, None) => encode::owned_key("route", resource),
+        }
+    }
+
+    fn variant(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Variant {
+        if unit.resource.kind == Kind::Binding {
+            let bound = bound(state, &unit.resource, scope.region());
+            return vec![bound.map(|(revision, _)| revision.name.clone())];
+        }
+        let Some(spec) = upstream(state, unit) else { return Variant::new() };
+        // A region or environment that no endpoint names gets what all such get.
+        let named = |name: Option<&Name>, of: fn(&EndpointSpec) -> &Option<Name>| {
+            name.filter(|_| spec.endpoints.iter().any(|endpoint| of(endpoint).as_ref() == name)).cloned()
+        };
+        vec![
+            named(Some(scope.region()), |endpoint| &endpoint.region),
+            named(scope.environment(), |endpoint| &endpoint.environment),
+        ]
+    }
+
+    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Option<Bytes> {
+        let resource = &unit.resource;
+        if let Some(spec) = upstream(state, unit) {
+            let name = unit.part.as_ref().unwrap_or(&resource.name);
+            return Some(encode::upstream(resource, name, spec, scope));
+        }
+        match resource.kind {
+            Kind::Environment => Some(encode::listener(&resource.name, state.environment(&resource.name)?)),
+            Kind::Binding => {
+                let lifecycle = state.served_lifecycle(state.get(resource)?)?;
+                let (revision_key, revision) = bound(state, resource, scope.region())?;
+                let upstream = upstream_of(binding(state, resource)?, revision_key, revision);
+                let upstream = upstream.map(|unit| self.key(&unit)).unwrap_or_default();
+                Some(encode::route(resource, revision, lifecycle, &upstream))
+            }
+            kind => Plain::of(kind)?.encode(state.get(resource)?),
+        }
+    }
+
+    fn source(&self, prefix: &str) -> Option<Kind> {
+        match prefix {
+            "listener" => Some(Kind::Environment),
+            "route" => Some(Kind::Binding),
+            "upstream" => Some(Kind::Upstream),
+            plain => PLAIN.iter().find(|known| known.prefix == plain).map(|known| known.kind),
+        }
+    }
+}
+
+/// Its labels move the Bindings that select by label. A Region that came or went changed the Environments that list it.
+fn touch_region(region: &ResourceKey, touched: &mut Touched<'_>) {
+    let after = touched.after;
+    let labels = |state: &State| state.get(region).map(|region| region.metadata.labels.clone());
+    if labels(touched.before) == labels(after) {
+        return;
+    }
+    for environment in after.referrers_of_kind(region, Kind::Environment) {
+        for key in after.referrers_of_kind(environment, Kind::Binding) {
+            if binding(after, key).is_some_and(|spec| !spec.regions.labels.is_empty()) {
+                touched.placer(key);
+            }
+        }
+    }
+}
+
+/// Its Bindings move with its scopes. Those that named it and no longer do have changed themselves.
+fn touch_environment(environment: &ResourceKey, touched: &mut Touched<'_>) {
+    let (before, after) = (touched.before, touched.after);
+    touched.unit(Unit::of(environment.clone()));
+    touched.placer(environment);
+    if place_environment(before, environment) != place_environment(after, environment) {
+        touched.placers.extend(after.referrers_of_kind(environment, Kind::Binding).cloned());
+    }
+}
+
+fn touch_binding(binding: &ResourceKey, touched: &mut Touched<'_>) {
+    touched.placer(binding);
+    touched.unit(Unit::of(binding.clone()));
+}
+
+/// Bindings that referred to it and no longer do have changed themselves: `after` knows all others.
+fn touch_api(api: &ResourceKey, touched: &mut Touched<'_>) {
+    for binding in touched.after.referrers_of_kind(api, Kind::Binding) {
+        touch_binding(binding, touched);
+    }
+}
+
+fn touch_revision(key: &ResourceKey, touched: &mut Touched<'_>) {
+    for spec in [revision(touched.before, key), revision(touched.after, key)].into_iter().flatten() {
+        for upstream in spec.upstreams.keys() {
+            touched.unit(Unit::part(key.clone(), upstream.clone()));
+        }
+        touch_api(&key.sibling(Kind::Api, spec.api.clone()), touched);
+    }
+}
+
+fn place_environment(state: &State, key: &ResourceKey) -> Option<Placement> {
+    let mut regions: Vec<&Name> = state.environment(&key.name)?.regions.iter().collect();
+    regions.retain(|region| state.get(&ResourceKey::global(Kind::Region, (*region).clone())).is_some());
+    regions.sort();
+    regions.dedup();
+    let scope = |region: &Name| ScopeId::runtime(region.clone(), key.name.clone());
+    let listener = Anchor::Unit(Unit::of(key.clone()));
+    Some(regions.into_iter().map(|region| (listener.clone(), scope(region))).collect())
+}
+
+/// Of one that is served. The Api's own lifecycle counts, whatever revision is bound: blocking an Api takes effect everywhere at
+/// once, pinned Bindings included.
+fn place_binding(state: &State, key: &ResourceKey) -> Option<Placement> {
+    let (resource, spec) = (state.get(key)?, binding(state, key)?);
+    state.served_lifecycle(resource)?;
+    let own = [
+        Anchor::Unit(Unit::of(key.clone())),
+        Anchor::Group(ResourceKey::global(Kind::Organization, key.organization.clone()?)),
+        Anchor::Group(key.sibling(Kind::Api, spec.api.clone())),
+    ];
+    let mut placement = Placement::new();
+    for region in state.regions_of(resource) {
+        let Some((revision_key, revision)) = bound(state, key, &region) else { continue };
+        let scope = ScopeId::runtime(region, spec.environment.clone());
+        let upstream = upstream_of(spec, revision_key, revision).map(Anchor::Unit);
+        placement.extend(own.iter().cloned().chain(upstream).map(|anchor| (anchor, scope.clone())));
+    }
+    Some(placement)
+}
+
+fn binding<'s>(state: &'s State, key: &ResourceKey) -> Option<&'s BindingSpec> {
+    if let Spec::Binding(spec) = &state.get(key)?.spec { Some(spec) } else { None }
+}
+
+fn revision<'s>(state: &'s State, key: &ResourceKey) -> Option<&'s ApiRevisionSpec> {
+    if let Spec::ApiRevision(spec) = &state.get(key)?.spec { Some(spec) } else { None }
+}
+
+/// The Upstream that `unit` is, of its own or embedded.
+fn upstream<'s>(state: &'s State, unit: &Unit) -> Option<&'s UpstreamSpec> {
+    match (&state.get(&unit.resource)?.spec, &unit.part) {
+        (Spec::Upstream(spec), None) => Some(spec),
+        (Spec::ApiRevision(spec), Some(upstream)) => spec.upstreams.get(upstream),
+        _no_upstream => None,
+    }
+}
+
+/// The ApiRevision that a Binding serves in `region`.
+fn bound<'s>(
+    state: &'s State,
+    binding: &ResourceKey,
+    region: &Name,
+) -> Option<(&'s ResourceKey, &'s ApiRevisionSpec)> {
+    let bound = state.bound_revision(state.get(binding)?, region)?;
+    if let Spec::ApiRevision(spec) = &bound.spec { Some((&bound.key, spec)) } else { None }
+}
+
+/// Where requests go: the Binding's own Upstream, else the one that `revision` embeds.
+fn upstream_of(
+    binding: &BindingSpec,
+    revision_key: &ResourceKey,
+    revision: &ApiRevisionSpec,
+) -> Option<Unit> {
+    match (&binding.upstream, &revision.spec.upstream) {
+        (Some(own), _) => Some(Unit::of(revision_key.sibling(Kind::Upstream, own.clone()))),
+        (None, Some(copied)) => Some(Unit::part(revision_key.clone(), copied.clone())),
+        (None, None) => None,
+    }
+}
