@@ -12,7 +12,13 @@ use super::runtime::Runtime;
 use crate::State;
 
 /// Every kind, in the order of [`ScopeId`].
-pub(super) const KINDS: &[&dyn ScopeKind] = &[&Runtime];
+pub(super) const KINDS: &[&dyn ScopeKind] = &[
+    &Runtime,
+    #[cfg(test)]
+    &super::tests::dns::Dns,
+    #[cfg(test)]
+    &super::tests::keys::Keys,
+];
 
 /// A kind of scope: which scopes there are, and what is in them.
 ///

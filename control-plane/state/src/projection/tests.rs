@@ -3,21 +3,26 @@
 
 mod content;
 mod cost;
+pub(super) mod dns;
+pub(super) mod keys;
 mod random;
 mod scopes;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use hanse_management::{Kind, ResourceKey, Spec};
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{EnvironmentSpec, Lifecycle},
+};
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
 use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{Between, Projection, ScopeChange, effects, from_scratch, preview};
-use crate::{Action, Change, Command, CommandBody, Outcome, State, port::ScopeEffect};
+use super::{Between, Projection, ScopeChange, effects, kind::Touched, preview};
+use crate::{Action, Change, Command, CommandBody, Outcome, Resource, State, port::ScopeEffect};
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
 
@@ -114,6 +119,24 @@ impl World {
         let Runtime::Upstream(upstream) = self.decoded(region, environment, key) else { panic!("{key}") };
         upstream.endpoints.into_iter().map(|endpoint| endpoint.url).collect()
     }
+}
+
+/// Every scope of every kind, written naively.
+fn from_scratch(state: &State) -> Content {
+    let mut content = super::from_scratch(state);
+    content.extend(dns::from_scratch(state));
+    content.extend(keys::from_scratch(state));
+    content
+}
+
+fn label<'a>(resource: &'a Resource, key: &str) -> Option<&'a str> {
+    resource.metadata.labels.0.get(key).map(String::as_str)
+}
+
+/// Whether one of the two states has the resource with that label, or none has the resource: it may have had the label on the way.
+fn may_have_label(label: &str, key: &ResourceKey, touched: &Touched<'_>) -> bool {
+    let mut ends = [touched.before, touched.after].into_iter().filter_map(|state| state.get(key)).peekable();
+    ends.peek().is_none() || ends.any(|resource| self::label(resource, label).is_some())
 }
 
 /// What a follower does with a change; panics where the change makes no sense to one.

@@ -75,6 +75,11 @@ fn a_change_costs_what_it_affects() {
             vec![put("Upstream", "acme/idle", json!({"endpoints": [{"url": "http://idle:80"}]}))],
             1,
         ),
+        (
+            "a key, in scopes of another kind",
+            vec![labelled(put("Application", "acme/caller-7", json!({})), &[("signs", "all")])],
+            1,
+        ),
         ("one more Binding of the organization", vec![bind("acme/orders", "orders", "production")], 2),
     ] {
         let units = units(&mut world, changes);

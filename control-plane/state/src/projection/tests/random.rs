@@ -1,5 +1,7 @@
 //! Random histories over a small universe of names.
 
+use std::collections::BTreeSet;
+
 use proptest::{
     collection::vec,
     prelude::*,
@@ -33,9 +35,10 @@ fn environment() -> impl Strategy<Value = Change> {
         select(&ENVIRONMENTS),
         subsequence(REGIONS.to_vec(), 1..=3),
         select(vec![json!([]), json!(["a.example"])]),
+        select(vec![vec![], vec![("dns", "a")], vec![("dns", "b")]]),
     )
-        .prop_map(|(name, regions, hostnames)| {
-            put("Environment", name, json!({"regions": regions, "hostnames": hostnames}))
+        .prop_map(|(name, regions, hostnames, labels)| {
+            labelled(put("Environment", name, json!({"regions": regions, "hostnames": hostnames})), &labels)
         })
 }
 
@@ -110,6 +113,11 @@ fn binding() -> impl Strategy<Value = Change> {
         })
 }
 
+fn application() -> impl Strategy<Value = Change> {
+    let labels = select(vec![vec![], vec![("signs", "all")], vec![("signs", "own")]]);
+    (owned(&PAIR), labels).prop_map(|(path, labels)| labelled(put("Application", &path, json!({})), &labels))
+}
+
 fn plan() -> impl Strategy<Value = Change> {
     (owned(&PAIR), 1..4u8).prop_map(|(path, requests)| {
         put("Plan", &path, json!({"rate": {"requests": requests, "per": "second"}}))
@@ -164,7 +172,7 @@ fn change() -> impl Strategy<Value = Change> {
         5 => api(),
         6 => binding(),
         1 => plan(),
-        1 => owned(&PAIR).prop_map(|path| put("Application", &path, json!({}))),
+        2 => application(),
         2 => subscription(),
         2 => credential(),
         5 => removal(),
@@ -204,24 +212,56 @@ fn peopled() -> World {
     world
 }
 
-/// Plays a history, checking at every stop; (commands that changed something, runtime resources changed, commands).
-fn play(turns: Vec<Turn>) -> (usize, usize, usize) {
-    let mut world = peopled();
-    let (mut effective, mut touched, commands) = (0, 0, turns.len());
-    for (changes, follow) in turns {
-        let before = world.state.revision();
-        let _ = world.apply(changes);
-        effective += usize::from(world.state.revision() > before);
-        if follow {
-            touched += world
-                .advance()
-                .iter()
-                .map(|change| change.upserts.len() + change.removals.len())
-                .sum::<usize>();
+/// What histories did.
+#[derive(Default)]
+struct Played {
+    commands: usize,
+    /// Commands that changed something.
+    effective: usize,
+    /// Runtime resources changed.
+    touched: usize,
+    /// Scopes made, and dropped, by the first part of their names.
+    made: BTreeMap<String, usize>,
+    dropped: BTreeMap<String, usize>,
+    /// Stops at which a Binding's route was not the same in two regions of an Environment.
+    differing: usize,
+}
+
+impl Played {
+    /// Plays a history, checking at every stop.
+    fn play(&mut self, turns: Vec<Turn>) {
+        let mut world = peopled();
+        self.commands += turns.len();
+        for (changes, follow) in turns {
+            let before = world.state.revision();
+            let _ = world.apply(changes);
+            self.effective += usize::from(world.state.revision() > before);
+            if follow {
+                self.stop(&mut world);
+            }
         }
+        self.stop(&mut world);
     }
-    world.advance();
-    (effective, touched, commands)
+
+    fn stop(&mut self, world: &mut World) {
+        let known: BTreeSet<ScopeId> = world.content.keys().cloned().collect();
+        for change in world.advance() {
+            self.touched += change.upserts.len() + change.removals.len();
+            let kind = change.scope.to_string().split('/').next().unwrap().to_owned();
+            if change.dropped {
+                *self.dropped.entry(kind).or_default() += 1;
+            } else if !known.contains(&change.scope) {
+                *self.made.entry(kind).or_default() += 1;
+            }
+        }
+        let mut routes: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (scope, content) in &world.content {
+            for (key, bytes) in content.iter().filter(|(key, _)| key.starts_with("route/")) {
+                routes.entry((scope.environment(), key)).or_default().insert(bytes);
+            }
+        }
+        self.differing += usize::from(routes.values().any(|bytes| bytes.len() > 1));
+    }
 }
 
 proptest! {
@@ -229,19 +269,25 @@ proptest! {
 
     #[test]
     fn every_history_projects_as_the_naive_projection_says(turns in turns()) {
-        play(turns);
+        Played::default().play(turns);
     }
 }
 
 #[test]
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
-    let mut sums = (0, 0, 0);
+    let mut played = Played::default();
     for _ in 0..24 {
-        let (effective, touched, commands) = play(turns().new_tree(&mut runner).unwrap().current());
-        sums = (sums.0 + effective, sums.1 + touched, sums.2 + commands);
+        played.play(turns().new_tree(&mut runner).unwrap().current());
     }
-    let (effective, touched, commands) = sums;
+    let Played { commands, effective, touched, made, dropped, differing } = played;
     assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
+    assert!(differing > 10, "{differing} stops with regions that differ");
+    for (what, scopes) in [("made", made), ("dropped", dropped)] {
+        for kind in ["runtime", "dns", "keys"] {
+            let count = scopes.get(kind).copied().unwrap_or(0);
+            assert!(count >= 5, "{count} {kind} scopes {what}");
+        }
+    }
 }

@@ -1,6 +1,14 @@
-//! Regions that differ.
+//! The second kind of scope and the third, and regions that differ.
 
 use super::*;
+
+fn dns(region: &str) -> ScopeId {
+    ScopeId::Dns { region: name(region) }
+}
+
+fn keys(region: &str) -> ScopeId {
+    ScopeId::Keys { region: name(region) }
+}
 
 /// What a command did, by scope: upserts, removals, and whether the scope is gone.
 fn told(changes: &[ScopeChange]) -> Vec<(String, usize, usize, bool)> {
@@ -16,6 +24,89 @@ fn told_is(changes: &[ScopeChange], wanted: &[(&str, usize, usize, bool)]) {
         .map(|(scope, made, gone, dropped)| ((*scope).to_owned(), *made, *gone, *dropped))
         .collect();
     assert_eq!(told(changes), wanted);
+}
+
+/// Environment `production` in `regions`, with a record that says `text`.
+fn production(regions: &[&str], text: &str) -> Change {
+    labelled(put("Environment", "production", json!({"regions": regions})), &[("dns", text)])
+}
+
+fn signing(signs: &str) -> Change {
+    labelled(put("Application", "acme/signer", json!({})), &[("signs", signs)])
+}
+
+#[test]
+fn a_scope_exists_while_it_has_content() {
+    let mut world = World::with_orders_bound();
+    assert!(world.projection.scopes().all(|scope| matches!(scope, ScopeId::Runtime { .. })));
+    let changes = world.accept(vec![production(&["eu", "us"], "a")]);
+    told_is(&changes, &[("dns/eu", 1, 0, false), ("dns/us", 1, 0, false)]);
+    let bytes = |world: &World, scope: ScopeId, key: &str| world.content[&scope][key].clone();
+    assert_eq!(bytes(&world, dns("eu"), "record/production"), "a true");
+
+    // A region that serves nothing has records all the same; one that comes has them at once.
+    let changes = world.accept(vec![put("Region", "ap", json!({})), production(&["eu", "us"], "a")]);
+    told_is(&changes, &[("dns/ap", 1, 0, false)]);
+    assert_eq!(bytes(&world, dns("ap"), "record/production"), "a false");
+
+    // A region that is left: its scope of one kind goes, that of the other changes.
+    let changes = world.accept(vec![production(&["eu"], "a")]);
+    told_is(&changes, &[("runtime/us/production", 0, 3, true), ("dns/us", 1, 0, false)]);
+    let changes = world.accept(vec![delete("Region", "us")]);
+    told_is(&changes, &[("dns/us", 0, 1, true)]);
+
+    // The last of its content takes a scope with it.
+    let changes = world.accept(vec![put("Environment", "production", json!({"regions": ["eu"]}))]);
+    told_is(&changes, &[("dns/ap", 0, 1, true), ("dns/eu", 0, 1, true)]);
+    assert_eq!(world.projection.scopes().collect::<Vec<_>>(), [&scope("eu", "production")]);
+}
+
+#[test]
+fn what_follows_a_group_is_in_the_scopes_that_it_is_placed_in() {
+    let mut world = World::with_orders();
+    assert_eq!(world.accept(vec![signing("all")]), [], "nothing of the organization is served");
+    let changes = world.accept(vec![bind("acme/orders", "orders", "production")]);
+    told_is(&changes[2..], &[("keys/eu", 1, 0, false), ("keys/us", 1, 0, false)]);
+
+    told_is(&world.accept(vec![signing("own")]), &[("keys/eu", 1, 0, false), ("keys/us", 1, 0, false)]);
+    assert_eq!(world.content[&keys("eu")]["key/acme/signer"], "of eu");
+    assert_eq!(world.content[&keys("us")]["key/acme/signer"], "of us");
+
+    let only_us = json!({"api": "orders", "environment": "production", "regions": {"names": ["us"]}});
+    let changes = world.accept(vec![put("Binding", "acme/orders", only_us)]);
+    told_is(&changes, &[("runtime/eu/production", 0, 2, false), ("keys/eu", 0, 1, true)]);
+    let changes = world.accept(vec![put("Application", "acme/signer", json!({}))]);
+    told_is(&changes, &[("keys/us", 0, 1, true)]);
+}
+
+#[test]
+fn a_key_of_any_kind_of_scope_leads_back_to_its_source() {
+    for (key, kind) in [
+        ("route/acme/orders", Kind::Binding),
+        ("record/production", Kind::Environment),
+        ("key/acme/signer", Kind::Application),
+    ] {
+        assert_eq!(crate::projection::source(key).map(|source| source.kind), Some(kind), "{key}");
+    }
+}
+
+#[test]
+fn what_came_and_went_in_scopes_of_any_kind_is_unknown() {
+    let mut world = World::with_orders_bound();
+    world.accept(vec![signing("all")]);
+    for change in [
+        labelled(put("Application", "acme/passing", json!({})), &[("signs", "all")]),
+        delete("Application", "acme/passing"),
+    ] {
+        world.apply(vec![change]);
+    }
+    assert_eq!(world.advance(), []);
+    assert_eq!(*world.projection.last_between(), Between::Unknown);
+    for signs in ["own", "all"] {
+        world.apply(vec![signing(signs)]);
+    }
+    assert_eq!(world.advance(), []);
+    assert_eq!(*world.projection.last_between(), Between::Touched(vec!["key/acme/signer".into()]));
 }
 
 /// `orders` bound in both regions, of which `eu` holds back.
