@@ -106,7 +106,7 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
         return Err(Refusal::ApiBlocked);
     }
     let methods =
-        routes.operations.find(&path.canonical()[routes.context.octets()..]).ok_or(Refusal::NoRoute)?;
+        routes.operations.find(&path.canonical()[routes.context.octets().len()..]).ok_or(Refusal::NoRoute)?;
     if let Some(asked) = Cors::preflight_for(head.method, head.headers)
         && let Some(cors) = methods.get(&asked).map_or(&routes.cors, |operation| &operation.cors)
     {

@@ -18,7 +18,6 @@ pub mod metrics;
 pub mod policy;
 pub mod problem;
 pub mod proxy;
-pub mod resource;
 mod run;
 mod stored;
 pub mod table;

@@ -8,8 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_proto::runtime;
-
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// The rate of a plan.
@@ -22,14 +20,11 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The rate of a plan; `None`: unlimited.
-    pub fn of(plan: &runtime::Plan) -> Option<Self> {
-        if plan.requests == 0 || plan.period_seconds == 0 {
-            return None;
-        }
-        let period = u128::from(plan.period_seconds) * u128::from(NANOS_PER_SECOND);
-        let interval = u64::try_from(period / u128::from(plan.requests)).unwrap_or(u64::MAX / 2).max(1);
-        Some(Self { interval, tolerance: interval.saturating_mul(plan.burst.max(1)).min(u64::MAX / 2) })
+    /// The rate of a plan.
+    pub fn new(rate: hanse_runtime::Rate) -> Self {
+        let period = u128::from(rate.period_seconds.get()) * u128::from(NANOS_PER_SECOND);
+        let interval = u64::try_from(period / u128::from(rate.requests.get())).unwrap_or(u64::MAX / 2).max(1);
+        Self { interval, tolerance: interval.saturating_mul(rate.burst.max(1)).min(u64::MAX / 2) }
     }
 }
 
@@ -93,8 +88,8 @@ mod tests {
     use super::*;
 
     fn bucket(requests: u64, period_seconds: u64, burst: u64) -> Arc<Bucket> {
-        let plan = runtime::Plan { requests, period_seconds, burst, ..Default::default() };
-        Bucket::new(Rate::of(&plan).unwrap())
+        let [requests, period_seconds] = [requests, period_seconds].map(|own| own.try_into().unwrap());
+        Bucket::new(Rate::new(hanse_runtime::Rate { requests, period_seconds, burst }))
     }
 
     #[test]
@@ -140,7 +135,6 @@ mod tests {
 
     #[test]
     fn extremes_do_not_overflow() {
-        assert_eq!(Rate::of(&runtime::Plan::default()), None);
         bucket(u64::MAX, u64::MAX, u64::MAX).take(Clock::now()).unwrap();
         bucket(1, u64::MAX, u64::MAX).take(Clock::now()).unwrap();
         bucket(u64::MAX, 1, 0).take(Clock::now()).unwrap();

@@ -4,4 +4,4 @@ mod cors;
 mod headers;
 
 pub use cors::Cors;
-pub use headers::{HeaderRules, is_protected, remove_hop_by_hop};
+pub use headers::{HeaderRules, remove_hop_by_hop};

@@ -11,22 +11,22 @@ pub mod index;
 mod operations;
 mod path;
 mod retry;
-mod template;
 mod upstream;
 
 use std::sync::Arc;
 
+use hanse_runtime::Listener;
 use hanse_topology::ScopeId;
 
 pub use api::{ApiRoutes, KeyPlace, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
 pub use operations::Methods;
 pub use path::{BadPath, RequestPath};
-pub use retry::{RetryPolicy, Tried, is_idempotent};
+pub use retry::{Tried, is_idempotent};
 pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, UpstreamId};
 
 use contexts::ContextMap;
-use hosts::{HostMap, HostPattern};
+use hosts::HostMap;
 
 use crate::metrics::ApiStats;
 
@@ -63,17 +63,9 @@ pub struct EnvironmentTable {
     /// The scope it was made from.
     pub scope: ScopeId,
     /// What the environment accepts; `None`: nothing yet.
-    listener: Option<Arc<EnvironmentListener>>,
+    listener: Option<Arc<Listener>>,
     apis: HostMap<ContextMap<Arc<Served>>>,
     callers: Callers,
-}
-
-/// What an environment accepts.
-#[derive(Debug)]
-struct EnvironmentListener {
-    http: bool,
-    https: bool,
-    hosts: Vec<HostPattern>,
 }
 
 /// A route with the upstream it uses now.

@@ -85,6 +85,15 @@ pub(crate) fn upstream(urls: &[&str]) -> runtime::Upstream {
     runtime::Upstream { endpoints, ..Default::default() }
 }
 
+/// The same, checked.
+pub(crate) fn checked(upstream: runtime::Upstream) -> hanse_runtime::Upstream {
+    let (_, bytes) = entry("upstream/default/a", Kind::Upstream(upstream));
+    match hanse_runtime::check(hanse_runtime::ResourceKind::Upstream, &bytes).unwrap() {
+        hanse_runtime::Resource::Upstream(upstream) => upstream,
+        other => panic!("{other:?}"),
+    }
+}
+
 /// An upstream with its key.
 pub(crate) fn upstream_entry(name: &str, upstream: runtime::Upstream) -> (Arc<str>, Bytes) {
     entry(&format!("upstream/default/{name}"), Kind::Upstream(upstream))

@@ -21,7 +21,7 @@ fn policy() -> Policy {
             headers: vec!["*".into()],
             expose_headers: vec!["x-total".into()],
             credentials: true,
-            max_age_seconds: 600,
+            max_age_seconds: Some(600),
         }),
     }
 }

@@ -222,6 +222,6 @@ fn cors(spec: &CorsSpec) -> runtime::Cors {
         headers: spec.headers.clone(),
         expose_headers: spec.expose_headers.clone(),
         credentials: spec.credentials,
-        max_age_seconds: spec.max_age_seconds.unwrap_or(0),
+        max_age_seconds: spec.max_age_seconds,
     }
 }

@@ -219,7 +219,7 @@ mod tests {
     use super::*;
     use crate::{
         table::{ConnectProfiles, Upstream, UpstreamId},
-        testbed::{scope, upstream},
+        testbed::{checked, scope, upstream},
     };
 
     fn hourly() -> runtime::HealthCheck {
@@ -255,7 +255,7 @@ mod tests {
         let id = UpstreamId::new(&scope("production"), "upstream/default/a");
         let mut one = |url: &str| {
             let given = runtime::Upstream { health_check: Some(hourly()), ..upstream(&[url]) };
-            Upstream::new(&id, &given, &mut profiles).unwrap()
+            Upstream::new(&id, checked(given), &mut profiles)
         };
         let stays = one("http://127.0.0.1:1");
         let changes: Vec<Upstream> =
@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn results_in_a_row_settle_it() {
-        let settings = CheckSettings::new(&hourly()).unwrap();
+        let given = runtime::Upstream { health_check: Some(hourly()), ..upstream(&[]) };
+        let settings = checked(given).check.unwrap();
         let mut in_a_row = InARow::default();
         let mut verdicts = |results: &str| -> Vec<Option<bool>> {
             results.chars().map(|result| in_a_row.count(result == '+', &settings)).collect()

@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use hanse_runtime::MAX_EJECTION;
 use tokio_util::sync::DropGuard;
 
-use super::{EjectionSettings, MAX_EJECTION};
+use super::EjectionSettings;
 
 /// In [`EndpointHealth::out`]: checks fail. The rest of the word is when an ejection ends, 0: there is none.
 const UNHEALTHY: u64 = 1 << 63;

@@ -1,31 +1,16 @@
 //! Cross-origin resource sharing (Fetch standard, §3.2): preflights are answered here, responses are decorated.
 
-use hanse_proto::runtime;
+use hanse_runtime::{AllowedHeaders, Origins};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-use crate::resource::Unusable;
-
-/// A CORS policy, its answers made beforehand.
+/// A CORS policy, in force.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Cors {
-    origins: Origins,
-    methods: Option<HeaderValue>,
-    headers: AllowedHeaders,
-    expose: Option<HeaderValue>,
-    credentials: bool,
-    max_age: Option<HeaderValue>,
-}
+pub struct Cors(hanse_runtime::Cors);
 
-#[derive(Debug, Clone, PartialEq)]
-enum Origins {
-    Any,
-    Listed(Vec<HeaderValue>),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum AllowedHeaders {
-    Asked,
-    Listed(Option<HeaderValue>),
+impl From<hanse_runtime::Cors> for Cors {
+    fn from(checked: hanse_runtime::Cors) -> Self {
+        Self(checked)
+    }
 }
 
 /// Headers only this policy may set: an upstream's own are replaced.
@@ -39,36 +24,6 @@ const OWNED: [HeaderName; 6] = [
 ];
 
 impl Cors {
-    /// Checks a policy.
-    pub fn new(cors: &runtime::Cors) -> Result<Self, Unusable> {
-        let value = |text: &str| {
-            HeaderValue::from_str(text)
-                .map_err(|_| Unusable::new("policies.cors", format!("{text:?} holds control characters")))
-        };
-        let list = |items: &[String]| match items {
-            [] => Ok(None),
-            items => value(&items.join(", ")).map(Some),
-        };
-        let any = cors.origins.iter().any(|origin| origin == "*");
-        Ok(Self {
-            origins: if any {
-                Origins::Any
-            } else {
-                Origins::Listed(cors.origins.iter().map(|origin| value(origin)).collect::<Result<_, _>>()?)
-            },
-            methods: list(&cors.methods)?,
-            headers: if cors.headers.iter().any(|name| name == "*") {
-                AllowedHeaders::Asked
-            } else {
-                AllowedHeaders::Listed(list(&cors.headers)?)
-            },
-            expose: list(&cors.expose_headers)?,
-            // Browsers refuse credentials with origin "*", and echoing any origin would let every site act for a user.
-            credentials: cors.credentials && !any,
-            max_age: (cors.max_age_seconds > 0).then(|| HeaderValue::from(cors.max_age_seconds)),
-        })
-    }
-
     /// The method that a preflight asks for; `None`: the request is no preflight.
     pub fn preflight_for(method: &Method, headers: &HeaderMap) -> Option<Method> {
         if method != Method::OPTIONS || !headers.contains_key(header::ORIGIN) {
@@ -82,20 +37,20 @@ impl Cors {
     pub fn preflight(&self, request: &HeaderMap, path_methods: &HeaderValue) -> HeaderMap {
         let mut answer = HeaderMap::new();
         if self.allow_origin(request, &mut answer) {
-            let methods = self.methods.as_ref().unwrap_or(path_methods);
+            let methods = self.0.methods.as_ref().unwrap_or(path_methods);
             answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
-            let headers = match &self.headers {
+            let headers = match &self.0.headers {
                 AllowedHeaders::Asked => request.get(header::ACCESS_CONTROL_REQUEST_HEADERS),
                 AllowedHeaders::Listed(list) => list.as_ref(),
             };
             if let Some(headers) = headers {
                 answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, headers.clone());
             }
-            if let Some(max_age) = &self.max_age {
+            if let Some(max_age) = &self.0.max_age {
                 answer.insert(header::ACCESS_CONTROL_MAX_AGE, max_age.clone());
             }
         }
-        if self.headers == AllowedHeaders::Asked {
+        if self.0.headers == AllowedHeaders::Asked {
             answer.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
         }
         answer
@@ -107,7 +62,7 @@ impl Cors {
             response.remove(name);
         }
         if self.allow(origin, response)
-            && let Some(expose) = &self.expose
+            && let Some(expose) = &self.0.expose
         {
             response.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
         }
@@ -118,7 +73,7 @@ impl Cors {
     }
 
     fn allow(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) -> bool {
-        let allowed = match &self.origins {
+        let allowed = match &self.0.origins {
             Origins::Any => Some(HeaderValue::from_static("*")),
             Origins::Listed(origins) => {
                 // Whatever the answer is, it depends on the origin: caches must know.
@@ -128,7 +83,7 @@ impl Cors {
         };
         let Some(allowed) = allowed else { return false };
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        if self.credentials {
+        if self.0.credentials {
             answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         true
@@ -154,20 +109,21 @@ mod tests {
         lines
     }
 
-    fn listed() -> runtime::Cors {
-        runtime::Cors {
-            origins: vec!["https://app.example".to_owned()],
-            headers: vec!["X-A".to_owned()],
-            expose_headers: vec!["X-Total".to_owned()],
+    fn listed() -> Cors {
+        let value = |text| Some(HeaderValue::from_static(text));
+        Cors(hanse_runtime::Cors {
+            origins: Origins::Listed(Vec::from_iter(value("https://app.example"))),
+            methods: None,
+            headers: AllowedHeaders::Listed(value("X-A")),
+            expose: value("X-Total"),
             credentials: true,
-            max_age_seconds: 600,
-            ..Default::default()
-        }
+            max_age: value("600"),
+        })
     }
 
     #[test]
     fn a_listed_origin_gets_its_permission_back() {
-        let cors = Cors::new(&listed()).unwrap();
+        let cors = listed();
         let path = HeaderValue::from_static("GET, HEAD, PUT");
         assert_eq!(
             lines(&cors.preflight(&request("https://app.example"), &path)),
@@ -185,7 +141,7 @@ mod tests {
 
     #[test]
     fn responses_are_decorated_and_an_upstreams_own_permissions_replaced() {
-        let cors = Cors::new(&listed()).unwrap();
+        let cors = listed();
         let upstream = || {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -212,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn any_origin_never_goes_with_credentials() {
-        let cors = Cors::new(&runtime::Cors {
-            origins: vec!["*".to_owned()],
-            headers: vec!["*".to_owned()],
-            methods: vec!["GET".to_owned()],
-            credentials: true,
-            ..Default::default()
-        })
-        .unwrap();
+    fn any_origin_may_send_what_it_asks_for() {
+        let cors = Cors(hanse_runtime::Cors {
+            origins: Origins::Any,
+            methods: Some(HeaderValue::from_static("GET")),
+            headers: AllowedHeaders::Asked,
+            expose: None,
+            credentials: false,
+            max_age: None,
+        });
         assert_eq!(
             lines(&cors.preflight(&request("https://x.example"), &HeaderValue::from_static("PUT"))),
             [

@@ -2,17 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hanse_proto::runtime;
-use http::{HeaderName, HeaderValue, Method};
+use hanse_runtime::{ApiKey, Context, HostPattern, Policy, Route, Security};
+use http::{HeaderName, HeaderValue};
 
-use super::{callers::OwnedId, contexts::Context, hosts::HostPattern, operations::OperationTree};
-use crate::{
-    policy::{Cors, HeaderRules, is_protected},
-    resource::Unusable,
-};
-
-/// Where the API key is when the Api names no place.
-const DEFAULT_KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
+use super::{callers::OwnedId, operations::OperationTree};
+use crate::policy::{Cors, HeaderRules};
 
 /// A compiled Route. Immutable; made again only when the resource's bytes change.
 #[derive(Debug)]
@@ -82,106 +76,63 @@ struct Effects {
 }
 
 impl ApiRoutes {
-    /// Checks and compiles a route.
-    pub fn new(route: &runtime::Route) -> Result<Self, Unusable> {
-        let context = Context::parse(&route.context)
-            .ok_or_else(|| Unusable::new("context", format!("{:?} is not a path", route.context)))?;
-        let effects = Effects::default().with(&route.policies)?;
-        let mut operations = Vec::with_capacity(route.operations.len());
-        for operation in &route.operations {
-            let method = Method::from_bytes(operation.method.as_bytes()).map_err(|_| {
-                Unusable::new("operations.method", format!("{:?} is not a method", operation.method))
-            })?;
-            operations.push((method, operation.path.as_str(), Operation::new(operation, &effects)?));
-        }
-        let key = route.security.as_ref().and_then(|security| security.api_key.as_ref());
-        Ok(Self {
+    /// Compiles a route.
+    pub fn new(route: Route) -> Self {
+        let effects = Effects::default().with(route.policies);
+        let operations = route.operations.into_iter().map(|operation| {
+            let hanse_runtime::Operation { method, template, id, open, timeout, policies } = operation;
+            let Effects { request, response, cors } = effects.clone().with(policies);
+            let operation =
+                Operation { id, open, timeout, request_headers: request, response_headers: response, cors };
+            (method, template, operation)
+        });
+        Self {
             id: OwnedId::new(&route.organization, &route.api),
-            organization: route.organization.as_str().into(),
-            api: route.api.as_str().into(),
-            context,
-            hosts: HostPattern::parse_all(&route.hosts),
-            operations: OperationTree::new(operations)?,
-            key: key.map(KeyPlace::new).transpose()?,
-            max_body: (route.max_body_bytes > 0).then_some(route.max_body_bytes),
+            operations: OperationTree::new(operations),
+            organization: route.organization,
+            api: route.api,
+            context: route.context,
+            hosts: route.hosts,
+            key: match route.security {
+                Security::Open => None,
+                Security::ApiKey(key) => Some(key.into()),
+            },
+            max_body: route.max_body,
             blocked: route.blocked,
             deprecated: route.deprecated,
-            upstream: route.upstream.as_str().into(),
+            upstream: route.upstream.into(),
             cors: effects.cors,
             api_revision: route.api_revision,
-        })
-    }
-}
-
-impl Operation {
-    fn new(operation: &runtime::Operation, inherited: &Effects) -> Result<Self, Unusable> {
-        let id = match operation.id.as_str() {
-            "" => format!("{} {}", operation.method, operation.path).into(),
-            id => id.into(),
-        };
-        let effects = inherited.clone().with(&operation.policies)?;
-        Ok(Self {
-            id,
-            open: operation.open,
-            timeout: (operation.timeout_ms > 0).then(|| Duration::from_millis(operation.timeout_ms)),
-            request_headers: effects.request,
-            response_headers: effects.response,
-            cors: effects.cors,
-        })
+        }
     }
 }
 
 impl Effects {
     /// With more policies after those already there. Of several CORS policies the last one holds.
-    fn with(mut self, policies: &[runtime::Policy]) -> Result<Self, Unusable> {
+    fn with(mut self, policies: Vec<Policy>) -> Self {
         for policy in policies {
-            if let Some(rules) = &policy.request_headers {
-                Arc::make_mut(&mut self.request).extend(rules)?;
+            for (rules, steps) in
+                [(&mut self.request, policy.request_headers), (&mut self.response, policy.response_headers)]
+            {
+                if !steps.is_empty() {
+                    Arc::make_mut(rules).extend(steps);
+                }
             }
-            if let Some(rules) = &policy.response_headers {
-                Arc::make_mut(&mut self.response).extend(rules)?;
-            }
-            if let Some(cors) = &policy.cors {
-                self.cors = Some(Arc::new(Cors::new(cors)?));
+            if let Some(cors) = policy.cors {
+                self.cors = Some(Arc::new(cors.into()));
             }
         }
-        Ok(self)
+        self
     }
 }
 
-impl KeyPlace {
-    fn new(key: &runtime::ApiKey) -> Result<Self, Unusable> {
-        let query = (!key.query.is_empty()).then(|| key.query.as_str().into());
-        let header = match key.header.as_str() {
-            "" if query.is_some() => None,
-            "" => Some(DEFAULT_KEY_HEADER),
-            name => Some(HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-                Unusable::new("security.api_key.header", format!("{name:?} is not a header name"))
-            })?),
-        };
-        if let Some(header) = header.as_ref().filter(|name| is_protected(name)) {
-            return Err(Unusable::new("security.api_key.header", format!("{header} cannot carry a key")));
-        }
-        let place = match (&header, &query) {
-            (Some(header), _) => format!("ApiKey header=\"{header}\""),
-            (None, _) => "ApiKey".to_owned(),
+impl From<ApiKey> for KeyPlace {
+    fn from(ApiKey { header, query }: ApiKey) -> Self {
+        let place = match &header {
+            Some(header) => format!("ApiKey header=\"{header}\""),
+            None => "ApiKey".to_owned(),
         };
         let challenge = HeaderValue::from_str(&place).unwrap_or_else(|_| HeaderValue::from_static("ApiKey"));
-        Ok(Self { header, query, challenge })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_do_not_travel_in_headers_that_frame_or_route() {
-        let check =
-            |name: &str| KeyPlace::new(&runtime::ApiKey { header: name.to_owned(), ..Default::default() });
-        for name in ["Host", "Connection", "Content-Length", "transfer-encoding", "TE", "Upgrade", "Expect"] {
-            assert_eq!(check(name).unwrap_err().field, "security.api_key.header", "{name}");
-        }
-        assert_eq!(check("Authorization").unwrap().header.unwrap(), "authorization");
+        Self { header, query, challenge }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use hanse_proto::runtime;
+use hanse_runtime::Credential;
+pub use hanse_runtime::KeyDigest;
 use imbl::HashMap;
 use sha2::{Digest as _, Sha256};
 
-use crate::{limit::Bucket, resource::Unusable};
-
-/// SHA-256 of an API key.
-pub type KeyDigest = [u8; 32];
+use crate::limit::Bucket;
 
 /// An application or Api of an organization, as 128 bits of a SHA-256 over both names: two of them compare and hash
 /// in nothing, and no name can be found that passes for another.
@@ -91,14 +89,13 @@ pub fn digest(key: &[u8]) -> KeyDigest {
     Sha256::digest(key).into()
 }
 
-/// Checks a credential.
-pub(super) fn caller(credential: &runtime::Credential) -> Result<(KeyDigest, Arc<Caller>), Unusable> {
-    let digest = KeyDigest::try_from(credential.digest.as_ref())
-        .map_err(|_| Unusable::new("digest", "is not a SHA-256: 32 octets"))?;
-    let caller = Caller {
-        application: credential.application.as_str().into(),
-        id: OwnedId::new(&credential.organization, &credential.application),
-        expires_at: (credential.expires_at > 0).then_some(credential.expires_at),
-    };
-    Ok((digest, Arc::new(caller)))
+impl Caller {
+    /// The holder of a credential's key.
+    pub(super) fn new(credential: &Credential) -> Self {
+        Self {
+            application: credential.application.as_str().into(),
+            id: OwnedId::new(&credential.organization, &credential.application),
+            expires_at: credential.expires_at,
+        }
+    }
 }

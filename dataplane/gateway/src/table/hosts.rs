@@ -1,34 +1,7 @@
 //! Hosts: exact names before the longest `*.suffix` before any.
 
+use hanse_runtime::HostPattern;
 use imbl::HashMap;
-
-/// A pattern for hosts, in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HostPattern {
-    /// This name only.
-    Exact(Box<str>),
-    /// `*.suffix`: names that end in `.suffix`.
-    Suffix(Box<str>),
-    /// Every host.
-    Any,
-}
-
-impl HostPattern {
-    /// Reads `*`, `*.suffix` or a name.
-    pub fn parse(text: &str) -> Self {
-        let text = text.trim_end_matches('.').to_ascii_lowercase();
-        match text.strip_prefix("*.") {
-            Some(suffix) => Self::Suffix(suffix.into()),
-            None if text == "*" || text.is_empty() => Self::Any,
-            None => Self::Exact(text.into()),
-        }
-    }
-
-    /// Reads a list; an empty one means every host.
-    pub fn parse_all(texts: &[String]) -> Vec<Self> {
-        if texts.is_empty() { vec![Self::Any] } else { texts.iter().map(|text| Self::parse(text)).collect() }
-    }
-}
 
 /// A value per pattern. Cloning is cheap: clones share what they do not change.
 #[derive(Debug, Clone)]
@@ -97,9 +70,10 @@ mod tests {
     #[test]
     fn exact_before_longest_suffix_before_any() {
         let mut map = HostMap::default();
-        for text in ["api.example.com", "*.example.com", "*.eu.example.com", "*"] {
-            map.set(&HostPattern::parse(text), Some(text));
+        for text in ["api.example.com", "*.example.com", "*.eu.example.com"] {
+            map.set(&HostPattern::parse(text).unwrap(), Some(text));
         }
+        map.set(&HostPattern::Any, Some("*"));
         let check =
             |host: &str, wanted: &str| assert_eq!(map.find(host, |own| Some(*own)), Some(wanted), "{host}");
         check("api.example.com", "api.example.com");

@@ -18,20 +18,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use hanse_proto::runtime::{self, resource::Kind};
+use hanse_runtime::{Resource, ResourceKind, Unusable};
 use hanse_topology::ScopeId;
 
 use self::{claims::Claims, routes::Routes, subscriptions::Subscriptions, versions::Versions};
 use super::{
-    ApiRoutes, Caller, ConnectProfiles, EnvironmentListener, EnvironmentTable, HostMap, KeyDigest, Upstream,
-    UpstreamId,
-    callers::{self, Callers},
-    hosts::HostPattern,
+    ApiRoutes, Caller, ConnectProfiles, EnvironmentTable, HostMap, KeyDigest, Upstream, UpstreamId,
+    callers::Callers,
 };
-use crate::{
-    metrics::ApiStats,
-    resource::{ResourceKind, Unusable, decode},
-};
+use crate::metrics::ApiStats;
 
 /// Keys of a scope.
 type Key = Arc<str>;
@@ -154,8 +149,8 @@ impl ScopeIndex {
     fn upsert(&mut self, key: Key, bytes: Bytes, profiles: &mut ConnectProfiles, touched: &mut Touched) {
         let used = match ResourceKind::of_key(&key) {
             None => Ok(()), // of a later version: nothing here needs it
-            Some(kind) => decode(kind, &bytes)
-                .and_then(|resource| self.take_in(&key, &bytes, resource, profiles, touched)),
+            Some(kind) => hanse_runtime::check(kind, &bytes)
+                .map(|resource| self.take_in(&key, &bytes, resource, profiles, touched)),
         };
         if let Err(reason) = &used {
             tracing::warn!(scope = %self.table.scope, %key, %reason, "resource cannot be used; its last good version stays");
@@ -163,31 +158,29 @@ impl ScopeIndex {
         self.versions.insert(key, bytes, used);
     }
 
-    /// Compiles one resource. Nothing changes unless it can be used.
+    /// Compiles one resource.
     fn take_in(
         &mut self,
         key: &Key,
         bytes: &Bytes,
-        resource: Kind,
+        resource: Resource,
         profiles: &mut ConnectProfiles,
         touched: &mut Touched,
-    ) -> Result<(), Unusable> {
+    ) {
         match resource {
-            Kind::Listener(listener) => {
-                self.table.listener = Some(Arc::new(EnvironmentListener::new(&listener)))
-            }
-            Kind::Upstream(upstream) => {
+            Resource::Listener(listener) => self.table.listener = Some(Arc::new(listener)),
+            Resource::Upstream(upstream) => {
                 let id = UpstreamId::new(&self.table.scope, key);
-                let upstream = Upstream::new(&id, &upstream, profiles)?;
+                let upstream = Upstream::new(&id, upstream, profiles);
                 self.routes.set_upstream(key, upstream, &mut touched.routes);
             }
-            Kind::Route(route) => {
-                self.routes.insert(key, bytes.clone(), ApiRoutes::new(&route)?);
+            Resource::Route(route) => {
+                self.routes.insert(key, bytes.clone(), ApiRoutes::new(route));
                 touched.routes.insert(key.clone());
             }
-            Kind::Plan(plan) => self.subscriptions.set_plan(key, &plan, &mut touched.subscriptions),
-            Kind::Credential(credential) => {
-                let (digest, caller) = callers::caller(&credential)?;
+            Resource::Plan(plan) => self.subscriptions.set_plan(key, &plan, &mut touched.subscriptions),
+            Resource::Credential(credential) => {
+                let (digest, caller) = (credential.digest, Arc::new(Caller::new(&credential)));
                 if let Some(before) = self.credentials.insert(key.clone(), digest)
                     && before != digest
                 {
@@ -197,12 +190,11 @@ impl ScopeIndex {
                 let holder = self.credential_claims.claim(digest, key, caller);
                 self.table.callers.set_key(digest, Some(holder));
             }
-            Kind::Subscription(subscription) => {
+            Resource::Subscription(subscription) => {
                 self.subscriptions.insert(key, bytes.clone(), &subscription, &mut self.table.callers);
                 touched.subscriptions.insert(key.clone());
             }
         }
-        Ok(())
     }
 
     fn remove(&mut self, key: &Key, touched: &mut Touched) {
@@ -233,16 +225,6 @@ impl ScopeIndex {
                 tracing::warn!(scope = %self.table.scope, %key, %reason, "{otherwise}");
                 self.dangling.insert(key, reason);
             }
-        }
-    }
-}
-
-impl EnvironmentListener {
-    fn new(listener: &runtime::Listener) -> Self {
-        Self {
-            http: listener.http,
-            https: listener.https,
-            hosts: HostPattern::parse_all(&listener.hostnames),
         }
     }
 }

@@ -6,10 +6,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use hanse_runtime::{Mixed, TemplateSegment};
 use http::{HeaderValue, Method};
-
-use super::template::{self, Mixed, TemplateSegment};
-use crate::resource::Unusable;
 
 /// A tree of path templates. `T` is what an operation is.
 #[derive(Debug)]
@@ -57,12 +55,12 @@ impl<T> Default for Node<T> {
 }
 
 impl<T> OperationTree<T> {
-    /// Builds the tree. Of two operations on one method and one path the first stays.
-    pub fn new<'a>(operations: impl IntoIterator<Item = (Method, &'a str, T)>) -> Result<Self, Unusable> {
+    /// Builds the tree. No two operations have one method and one path.
+    pub fn new(operations: impl IntoIterator<Item = (Method, Vec<TemplateSegment>, T)>) -> Self {
         let mut tree = Self { nodes: vec![Node::default()] };
-        for (method, path, operation) in operations {
+        for (method, template, operation) in operations {
             let mut at = 0;
-            for segment in template::parse(path)? {
+            for segment in template {
                 at = tree.child(at, segment);
             }
             let methods = &mut tree.nodes[at].methods;
@@ -70,14 +68,12 @@ impl<T> OperationTree<T> {
                 operations: Vec::new(),
                 allow: HeaderValue::from_static(""),
             });
-            if methods.exactly(&method).is_none() {
-                methods.operations.push((method, Arc::new(operation)));
-            }
+            methods.operations.push((method, Arc::new(operation)));
         }
         for methods in tree.nodes.iter_mut().filter_map(|node| node.methods.as_mut()) {
             methods.allow = allow(&methods.operations);
         }
-        Ok(tree)
+        tree
     }
 
     fn child(&mut self, at: usize, segment: TemplateSegment) -> usize {

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use hanse_runtime::{BadEncoding, canonical};
+
 /// A path that is answered with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
@@ -71,31 +73,10 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-/// Decodes all percent-encodings but those of `/` and `%`, which become upper case.
-pub(super) fn canonical(written: &str) -> Result<Cow<'_, [u8]>, BadPath> {
-    let bytes = written.as_bytes();
-    if !bytes.contains(&b'%') {
-        return Ok(Cow::Borrowed(bytes));
+impl From<BadEncoding> for BadPath {
+    fn from(_: BadEncoding) -> Self {
+        Self::Encoding
     }
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'%' {
-            decoded.push(byte);
-            continue;
-        }
-        let digit = |at: usize| after.get(at).and_then(|&byte| char::from(byte).to_digit(16));
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else { return Err(BadPath::Encoding) };
-        rest = &after[2..];
-        match (high * 16 + low) as u8 {
-            0 => return Err(BadPath::Encoding),
-            b'/' => decoded.extend_from_slice(b"%2F"),
-            b'%' => decoded.extend_from_slice(b"%25"),
-            octet => decoded.push(octet),
-        }
-    }
-    Ok(Cow::Owned(decoded))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_proto::runtime;
+use hanse_runtime::RetryPolicy;
 
 use self::{endpoint::Common, rota::rota};
 pub use self::{
@@ -18,14 +18,8 @@ pub use self::{
     id::UpstreamId,
     profile::{ConnectProfile, ConnectProfiles},
 };
-use super::retry::{RetryPolicy, Tried};
-use crate::{
-    health::{CheckSettings, EjectionSettings, Failure, Ongoing, RetryBudget, millis},
-    resource::Unusable,
-};
-
-/// The response's head must come within this time if an upstream says nothing.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+use super::retry::Tried;
+use crate::health::{EjectionSettings, Failure, Ongoing, RetryBudget, millis};
 
 /// Endpoints of one service.
 #[derive(Debug)]
@@ -45,32 +39,27 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Checks and compiles an upstream.
-    pub fn new(
-        id: &UpstreamId,
-        upstream: &runtime::Upstream,
-        profiles: &mut ConnectProfiles,
-    ) -> Result<Self, Unusable> {
-        let weights: Vec<u32> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let rota = rota(&weights)?;
-        let profile = profiles.get(upstream)?;
-        let check = upstream.health_check.as_ref().map(CheckSettings::new).transpose()?;
-        let ejection = EjectionSettings::new(upstream.ejection.as_ref());
+    /// Compiles an upstream.
+    pub fn new(id: &UpstreamId, upstream: hanse_runtime::Upstream, profiles: &mut ConnectProfiles) -> Self {
+        let hanse_runtime::Upstream { endpoints, timeout, connect_timeout, trust, check, ejection, retry } =
+            upstream;
+        let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let profile = profiles.get(connect_timeout, trust);
         let common = Common { upstream: id, profile: &profile, check: check.as_ref(), ejection };
         let endpoints: Vec<Endpoint> = (0..)
-            .zip(&upstream.endpoints)
-            .map(|(place, endpoint)| Endpoint::new(place, &endpoint.url, &common, &profiles.endpoints))
-            .collect::<Result<_, _>>()?;
+            .zip(endpoints)
+            .map(|(place, endpoint)| Endpoint::new(place, endpoint, &common, &profiles.endpoints))
+            .collect();
         let in_rota = weights.iter().filter(|weight| **weight > 0).count();
-        Ok(Self {
-            timeout: millis_or(upstream.timeout_ms, DEFAULT_TIMEOUT),
-            retry: RetryPolicy::new(upstream.retry.as_ref()),
+        Self {
+            timeout,
+            retry,
             ongoing: profiles.endpoints.ongoing(id),
             endpoints,
-            rota,
+            rota: rota(&weights),
             in_rota,
             max_ejected: max_ejected(in_rota, ejection),
-        })
+        }
     }
 
     /// The endpoint whose turn it is, or for a request that has `tried` some the next that it has not; `None`: there is
@@ -143,10 +132,6 @@ fn max_ejected(endpoints: usize, ejection: EjectionSettings) -> usize {
         0 | 1 => 0,
         _ => (endpoints * ejection.max_ejected_percent as usize / 100).max(1),
     }
-}
-
-fn millis_or(millis: u64, default: Duration) -> Duration {
-    if millis == 0 { default } else { Duration::from_millis(millis) }
 }
 
 #[cfg(test)]

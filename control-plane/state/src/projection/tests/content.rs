@@ -75,7 +75,8 @@ fn a_route_carries_everything_that_its_api_says() {
         }),
         ..Default::default()
     };
-    let cors = runtime::Cors { origins: vec!["*".to_owned()], max_age_seconds: 60, ..Default::default() };
+    let cors =
+        runtime::Cors { origins: vec!["*".to_owned()], max_age_seconds: Some(60), ..Default::default() };
     let api_key = runtime::ApiKey { header: "X-API-Key".to_owned(), query: String::new() };
     let route = runtime::Route {
         organization: "acme".to_owned(),

@@ -397,7 +397,7 @@ async fn times_beyond_all_clocks_are_none() {
         timeout_ms: u64::MAX,
         unhealthy_after: u32::MAX,
         healthy_after: u32::MAX,
-        expect_status: u32::MAX,
+        expect_status: u16::MAX.into(),
     };
     let ejection = runtime::Ejection {
         consecutive_failures: u32::MAX,

@@ -8,7 +8,7 @@ use tokio::{
 use super::*;
 use crate::{
     table::{ConnectProfiles, Tried, Upstream, UpstreamId},
-    testbed::{scope, upstream},
+    testbed::{checked, scope, upstream},
 };
 
 /// Runs on a runtime like a serving thread's, with a clock of its own.
@@ -28,7 +28,7 @@ fn kept_connections_are_used_latest_first_and_not_for_ever() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let id = UpstreamId::new(&scope("production"), "upstream/default/a");
-        let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+        let upstream = Upstream::new(&id, checked(upstream(&[&url])), &mut ConnectProfiles::default());
         let endpoint = upstream.pick(&Tried::default()).unwrap();
         let client = UpstreamClient::new(Slots::new(usize::MAX));
         let kept = || client.kept(endpoint, Reuse::Any, Instant::now());
@@ -66,7 +66,7 @@ fn kept_connections_give_way_to_requests_of_other_threads() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let id = UpstreamId::new(&scope("production"), "upstream/default/a");
-        let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+        let upstream = Upstream::new(&id, checked(upstream(&[&url])), &mut ConnectProfiles::default());
         let endpoint = upstream.pick(&Tried::default()).unwrap();
         let slots = Slots::new(3);
         let (client, other) = (UpstreamClient::new(slots.clone()), UpstreamClient::new(slots.clone()));
@@ -98,7 +98,7 @@ fn what_can_go_only_once_takes_a_young_connection_or_none() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let id = UpstreamId::new(&scope("production"), "upstream/default/a");
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = Upstream::new(&id, &upstream(&[&url]), &mut ConnectProfiles::default()).unwrap();
+        let upstream = Upstream::new(&id, checked(upstream(&[&url])), &mut ConnectProfiles::default());
         let endpoint = upstream.pick(&Tried::default()).unwrap();
         let client = UpstreamClient::new(Slots::new(usize::MAX));
         let kept = |reuse| client.kept(endpoint, reuse, Instant::now());

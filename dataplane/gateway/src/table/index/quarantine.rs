@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hanse_proto::sync::Quarantined;
+use hanse_runtime::Unusable;
 use sha2::{Digest as _, Sha256};
 
 use super::{ConnectProfiles, Key, ScopeIndex};
-use crate::resource::Unusable;
 
 impl ScopeIndex {
     /// What cannot be used as received, with the reason.
@@ -34,7 +34,7 @@ impl ScopeIndex {
                 received.get(key).filter(|_| as_it_is)
             })),
             field: reason.field.clone(),
-            reason: reason.why.clone(),
+            reason: reason.reason.clone(),
         });
         let gone = held_over.iter().filter(|(key, _)| !received.contains_key(*key));
         let gone = gone.map(|(key, bytes)| Quarantined {

@@ -6,15 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_runtime::{Context, HostPattern, Unusable};
 
 use super::{Key, claims::Claims, users::Users, versions::Versions};
 use crate::{
     metrics::ApiStats,
-    resource::Unusable,
-    table::{
-        ApiRoutes, EnvironmentTable, Served, Upstream, callers::OwnedId, contexts::Context,
-        hosts::HostPattern,
-    },
+    table::{ApiRoutes, EnvironmentTable, Served, Upstream, callers::OwnedId},
 };
 
 /// Every route of a scope, with the version of it that is served.

@@ -6,12 +6,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use hanse_proto::runtime;
+use hanse_runtime::{Plan, Subscription, Unusable};
 
 use super::{Key, claims::Claims, users::Users, versions::Versions};
 use crate::{
     limit::{Bucket, Rate},
-    resource::Unusable,
     table::callers::{Callers, Grant, OwnedId},
 };
 
@@ -62,8 +61,8 @@ impl Subscriptions {
     }
 
     /// A plan is there, or another. Who has to be settled is `touched`.
-    pub(super) fn set_plan(&mut self, key: &Key, plan: &runtime::Plan, touched: &mut BTreeSet<Key>) {
-        self.plans.insert(key.clone(), Rate::of(plan));
+    pub(super) fn set_plan(&mut self, key: &Key, plan: &Plan, touched: &mut BTreeSet<Key>) {
+        self.plans.insert(key.clone(), plan.rate.map(Rate::new));
         touched.extend(self.by_plan.of(key));
     }
 
@@ -78,7 +77,7 @@ impl Subscriptions {
         &mut self,
         key: &Key,
         from: Bytes,
-        subscription: &runtime::Subscription,
+        subscription: &Subscription,
         callers: &mut Callers,
     ) {
         let organization = subscription.organization.as_str();

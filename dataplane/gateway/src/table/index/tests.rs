@@ -1,3 +1,4 @@
+use hanse_proto::runtime::{self, resource::Kind};
 use proptest::prelude::*;
 
 use super::*;
@@ -138,7 +139,7 @@ fn a_route_whose_new_upstream_is_bad_keeps_its_old_one() {
     assert_eq!(serves(&index, "/orders"), "orders r1 a:1");
     assert_eq!(
         reasons(&index),
-        ["route/default/orders upstream", "upstream/default/orders-r2/orders endpoints.url"]
+        ["route/default/orders upstream", "upstream/default/orders-r2/orders endpoints[0].url"]
     );
     let good = entry("upstream/default/orders-r2/orders", Kind::Upstream(upstream(&["http://a:2"])));
     change(&mut index, vec![good]);

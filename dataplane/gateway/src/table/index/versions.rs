@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use hanse_runtime::Unusable;
 
 use super::Key;
-use crate::resource::Unusable;
 
 /// The resources of a scope as they came.
 #[derive(Debug, Default)]

@@ -1,12 +1,27 @@
+use hanse_proto::runtime;
+use hanse_runtime::{Resource, ResourceKind};
 use proptest::prelude::*;
 
 use super::*;
+use crate::testbed::{route, route_entry};
 
 fn tree(operations: &[(&'static str, &'static str)]) -> OperationTree<String> {
     OperationTree::new(operations.iter().map(|(method, path)| {
-        (Method::from_bytes(method.as_bytes()).unwrap(), *path, format!("{method} {path}"))
+        (Method::from_bytes(method.as_bytes()).unwrap(), segments(path), format!("{method} {path}"))
     }))
-    .unwrap()
+}
+
+/// A template as a checked route has it.
+fn segments(path: &str) -> Vec<TemplateSegment> {
+    let operation =
+        runtime::Operation { method: "GET".to_owned(), path: path.to_owned(), ..Default::default() };
+    let mut route = route("a", "/", &[]);
+    route.operations.push(operation);
+    let (_, bytes) = route_entry(route);
+    match hanse_runtime::check(ResourceKind::Route, &bytes).unwrap() {
+        Resource::Route(mut route) => route.operations.remove(0).template,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The operation, `405 ALLOW` or `404`.
@@ -79,7 +94,7 @@ fn naive<'a>(templates: &[&'a str], path: &str) -> Option<&'a str> {
     let wanted: Vec<&[u8]> = path[1..].split('/').map(str::as_bytes).collect();
     let mut fitting: Vec<(Vec<TemplateSegment>, &str)> = templates
         .iter()
-        .map(|text| (template::parse(text).unwrap(), *text))
+        .map(|text| (segments(text), *text))
         .filter(|(segments, _)| {
             segments.len() == wanted.len()
                 && segments.iter().zip(&wanted).all(|(segment, octets)| match segment {
@@ -114,9 +129,9 @@ proptest! {
         texts.sort();
         texts.dedup();
         let templates: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let tree = OperationTree::new(templates.iter().map(|text| (Method::GET, *text, text.to_string()))).unwrap();
-        for segments in paths {
-            let path = format!("/{}", segments.join("/"));
+        let tree = OperationTree::new(templates.iter().map(|text| (Method::GET, segments(text), text.to_string())));
+        for path in paths {
+            let path = format!("/{}", path.join("/"));
             let found = tree.find(path.as_bytes()).and_then(|methods| methods.get(&Method::GET)).map(|own| own.as_str());
             prop_assert_eq!(found, naive(&templates, &path), "{}", path);
         }

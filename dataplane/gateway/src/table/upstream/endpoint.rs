@@ -5,10 +5,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Uri, uri};
 
 use super::{ConnectProfile, UpstreamId};
-use crate::{
-    health::{Asked, CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints},
-    resource::Unusable,
-};
+use crate::health::{Asked, CheckSettings, EjectionSettings, EndpointHealth, EndpointKey, Endpoints};
 
 /// One address of an upstream.
 #[derive(Debug)]
@@ -37,48 +34,17 @@ pub(super) struct Common<'a> {
     pub(super) ejection: EjectionSettings,
 }
 
-/// An endpoint's URL, taken apart.
-struct Address {
-    scheme: uri::Scheme,
-    authority: uri::Authority,
-    host: HeaderValue,
-    base_path: Box<str>,
-}
-
-impl Address {
-    fn parse(url: &str) -> Result<Self, Unusable> {
-        let refuse = |why: &str| Unusable::new("endpoints.url", format!("{url:?} {why}"));
-        let parsed: Uri = url.parse().map_err(|_| refuse("is not a URL"))?;
-        let parts = parsed.into_parts();
-        let scheme = parts
-            .scheme
-            .filter(|scheme| *scheme == uri::Scheme::HTTP || *scheme == uri::Scheme::HTTPS)
-            .ok_or_else(|| refuse("is neither http:// nor https://"))?;
-        let authority = parts.authority.ok_or_else(|| refuse("names no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(refuse("carries a user name, which is not sent"));
-        }
-        let path = parts.path_and_query.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
-        if path.query().is_some() {
-            return Err(refuse("carries a query, which is not sent"));
-        }
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("has no valid host"))?;
-        let base_path = path.path().trim_end_matches('/').into();
-        Ok(Self { scheme, authority, host, base_path })
-    }
-}
-
 impl Endpoint {
     pub(super) fn new(
         place: u16,
-        url: &str,
+        endpoint: hanse_runtime::Endpoint,
         common: &Common<'_>,
         endpoints: &Endpoints,
-    ) -> Result<Self, Unusable> {
-        let Address { scheme, authority, host, base_path } = Address::parse(url)?;
+    ) -> Self {
+        let hanse_runtime::Endpoint { url, weight: _, scheme, authority, host, base_path } = endpoint;
         let key = EndpointKey {
             upstream: common.upstream.clone(),
-            url: url.to_owned(),
+            url: url.into_string(),
             profile: common.profile.id,
             check: common.check.cloned(),
             ejection: common.ejection,
@@ -88,7 +54,7 @@ impl Endpoint {
             host: host.clone(),
             profile: common.profile.clone(),
         });
-        Ok(Self { scheme, authority, host, base_path, profile: common.profile.clone(), health, place })
+        Self { scheme, authority, host, base_path, profile: common.profile.clone(), health, place }
     }
 
     /// `scheme://authority/`.

@@ -2,15 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hanse_proto::runtime;
+use hanse_runtime::Trust;
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject as _};
+use rustls_pki_types::{ServerName, TrustAnchor};
 
-use super::millis_or;
-use crate::{health::Endpoints, resource::Unusable, weak::WeakMap};
-
-/// A connection must stand within this time if an upstream says nothing.
-const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{health::Endpoints, weak::WeakMap};
 
 /// How to connect. Endpoints with equal profiles share connections.
 #[derive(Debug)]
@@ -29,7 +25,7 @@ pub struct ConnectProfile {
 struct ProfileKey {
     timeout: Duration,
     ca_pem: String,
-    server_name: String,
+    server_name: Option<ServerName<'static>>,
 }
 
 /// Every profile in use, each once.
@@ -46,70 +42,50 @@ impl ConnectProfiles {
         Self { endpoints, ..Self::default() }
     }
 
-    pub(super) fn get(&mut self, upstream: &runtime::Upstream) -> Result<Arc<ConnectProfile>, Unusable> {
-        let key = ProfileKey {
-            timeout: millis_or(upstream.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT),
-            ca_pem: upstream.ca_pem.clone(),
-            server_name: upstream.server_name.clone(),
-        };
+    pub(super) fn get(&mut self, timeout: Duration, trust: Trust) -> Arc<ConnectProfile> {
+        let Trust { ca_pem, anchors, server_name } = trust;
+        let key = ProfileKey { timeout, ca_pem, server_name };
         if let Some(profile) = self.known.get(&key) {
-            return Ok(profile);
+            return profile;
         }
-        let server_name = match key.server_name.as_str() {
-            "" => None,
-            name => Some(ServerName::try_from(name.to_owned()).map_err(|_| {
-                Unusable::new("server_name", format!("{name:?} is neither a DNS name nor an address"))
-            })?),
-        };
-        let tls = match self.tls.get(&key.ca_pem) {
-            Some(tls) => tls,
-            None => {
-                let tls = Arc::new(client_config(&key.ca_pem)?);
-                self.tls.insert(key.ca_pem.clone(), &tls);
-                tls
-            }
-        };
+        let tls = self.tls.get(&key.ca_pem).unwrap_or_else(|| {
+            let tls = Arc::new(client_config(anchors));
+            self.tls.insert(key.ca_pem.clone(), &tls);
+            tls
+        });
         let id = self.endpoints.next_id();
-        let profile = Arc::new(ConnectProfile { id, timeout: key.timeout, tls, server_name });
+        let profile = Arc::new(ConnectProfile { id, timeout, tls, server_name: key.server_name.clone() });
         self.known.insert(key, &profile);
-        Ok(profile)
+        profile
     }
 }
 
-/// TLS towards upstreams: the public roots, or those given instead.
-fn client_config(ca_pem: &str) -> Result<ClientConfig, Unusable> {
-    let refuse = |why: String| Unusable::new("ca_pem", why);
-    let mut roots = RootCertStore::empty();
-    if ca_pem.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    } else {
-        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-            let certificate = certificate.map_err(|error| refuse(format!("is not PEM: {error:?}")))?;
-            roots.add(certificate).map_err(|error| refuse(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(refuse("holds no certificate".to_owned()));
-        }
+/// TLS towards upstreams: these roots, or if there are none the public ones.
+fn client_config(mut roots: Vec<TrustAnchor<'static>>) -> ClientConfig {
+    if roots.is_empty() {
+        roots.extend_from_slice(webpki_roots::TLS_SERVER_ROOTS);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
+    ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| refuse(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+        .expect("the provider knows the default versions of TLS")
+        .with_root_certificates(RootCertStore { roots })
+        .with_no_client_auth()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testbed::upstream;
+    use crate::testbed::{checked, upstream};
 
     #[test]
     fn equal_profiles_are_one() {
         let mut profiles = ConnectProfiles::default();
-        let a = profiles.get(&upstream(&[])).unwrap();
-        let b = profiles.get(&upstream(&[])).unwrap();
-        let other = profiles.get(&runtime::Upstream { connect_timeout_ms: 7, ..upstream(&[]) }).unwrap();
+        let mut get = |timeout: u64| {
+            let trust = checked(upstream(&[])).trust;
+            profiles.get(Duration::from_millis(timeout), trust)
+        };
+        let [a, b, other] = [5, 5, 7].map(&mut get);
         assert_eq!(a.id, b.id);
         assert_ne!(a.id, other.id);
         assert!(Arc::ptr_eq(&a.tls, &other.tls));

@@ -20,7 +20,7 @@ use crate::{
     metrics::GatewayMetrics,
     proxy::upstream::{Slots, UpstreamClient, UpstreamError},
     table::{ConnectProfiles, Tried, Upstream, UpstreamId},
-    testbed::{SOON, eventually, scope, upstream},
+    testbed::{SOON, checked, eventually, scope, upstream},
 };
 
 /// The name server that the process's lookups of all tests ask.
@@ -82,7 +82,7 @@ fn compiled(
     let mut given = upstream(&[url]);
     change(&mut given);
     let id = UpstreamId::new(&scope("production"), &format!("upstream/{organization}/a"));
-    Upstream::new(&id, &given, profiles).unwrap()
+    Upstream::new(&id, checked(given), profiles)
 }
 
 fn reaching(url: &str) -> Upstream {

@@ -1,0 +1,115 @@
+//! Policies: what is done to requests and responses besides forwarding them.
+
+use hanse_proto::runtime;
+use http::HeaderValue;
+
+use crate::{HeaderStep, Unusable, header::steps};
+
+/// One policy. Of several, rules come one after the other, and the last CORS policy holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// On the way to the upstream.
+    pub request_headers: Vec<HeaderStep>,
+    /// On the way back.
+    pub response_headers: Vec<HeaderStep>,
+    /// Cross-origin resource sharing.
+    pub cors: Option<Cors>,
+}
+
+/// A CORS policy (Fetch standard, §3.2), its header values made beforehand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cors {
+    /// Whose scripts may call.
+    pub origins: Origins,
+    /// `None`: the methods that the path has.
+    pub methods: Option<HeaderValue>,
+    /// The request headers allowed.
+    pub headers: AllowedHeaders,
+    /// The response headers that scripts may read, if any.
+    pub expose: Option<HeaderValue>,
+    /// Whether cookies and the like may be sent; never with any origin.
+    pub credentials: bool,
+    /// How long a browser may remember a preflight, in seconds; `None`: as it likes.
+    pub max_age: Option<HeaderValue>,
+}
+
+/// Whose scripts may call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origins {
+    /// Everybody's.
+    Any,
+    /// Those of these origins.
+    Listed(Vec<HeaderValue>),
+}
+
+/// The request headers that scripts may send.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AllowedHeaders {
+    /// Those that a preflight asks for.
+    Asked,
+    /// These, if any.
+    Listed(Option<HeaderValue>),
+}
+
+impl Policy {
+    /// Checks the policies in the field `policies`, in order.
+    pub(crate) fn all(policies: &[runtime::Policy]) -> Result<Vec<Self>, Unusable> {
+        let one = |(at, policy)| Self::new(policy).map_err(|bad| bad.within(format!("policies[{at}]")));
+        policies.iter().enumerate().map(one).collect()
+    }
+
+    fn new(policy: &runtime::Policy) -> Result<Self, Unusable> {
+        let rules = |field: &str, rules: &Option<runtime::HeaderRules>| match rules {
+            Some(rules) => steps(rules).map_err(|bad| bad.within(field)),
+            None => Ok(Vec::new()),
+        };
+        Ok(Self {
+            request_headers: rules("request_headers", &policy.request_headers)?,
+            response_headers: rules("response_headers", &policy.response_headers)?,
+            cors: policy.cors.as_ref().map(Cors::new).transpose().map_err(|bad| bad.within("cors"))?,
+        })
+    }
+}
+
+impl Cors {
+    fn new(cors: &runtime::Cors) -> Result<Self, Unusable> {
+        let value = |field: &str, text: &str| {
+            HeaderValue::from_str(text)
+                .map_err(|_| Unusable::new(field, format!("{text:?} holds control characters")))
+        };
+        let list = |field: &str, items: &[String]| match items {
+            [] => Ok(None),
+            items => value(field, &items.join(", ")).map(Some),
+        };
+        let any = cors.origins.iter().any(|origin| origin == "*");
+        if any && cors.credentials {
+            // Browsers refuse it with "*", and echoing any origin would let every site act for a user.
+            return Err(Unusable::new("credentials", "goes with listed origins only"));
+        }
+        let origins = cors.origins.iter().map(|origin| value("origins", origin)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            origins: if any { Origins::Any } else { Origins::Listed(origins) },
+            methods: list("methods", &cors.methods)?,
+            headers: if cors.headers.iter().any(|name| name == "*") {
+                AllowedHeaders::Asked
+            } else {
+                AllowedHeaders::Listed(list("headers", &cors.headers)?)
+            },
+            expose: list("expose_headers", &cors.expose_headers)?,
+            credentials: cors.credentials,
+            max_age: cors.max_age_seconds.map(HeaderValue::from),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_origin_never_goes_with_credentials() {
+        let cors = runtime::Cors { origins: vec!["*".to_owned()], credentials: true, ..Default::default() };
+        let policy = runtime::Policy { cors: Some(cors), ..Default::default() };
+        assert_eq!(Policy::all(&[policy]).unwrap_err().field, "policies[0].cors.credentials");
+    }
+}

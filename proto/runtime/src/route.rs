@@ -1,0 +1,150 @@
+//! One revision of an Api as a scope serves it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use hanse_proto::runtime;
+use http::{HeaderName, Method};
+
+use crate::{Context, HostPattern, Policy, TemplateSegment, Unusable, header::rule_name, template};
+
+/// One revision of an Api as a scope serves it.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Who owns the Api.
+    pub organization: Box<str>,
+    /// The Api's name.
+    pub api: Box<str>,
+    /// The revision of the Api.
+    pub api_revision: u64,
+    /// The base path.
+    pub context: Context,
+    /// The hosts it answers to.
+    pub hosts: Vec<HostPattern>,
+    /// What can be called; no two of them are the same method on equal templates.
+    pub operations: Vec<Operation>,
+    /// Who may call.
+    pub security: Security,
+    /// Of all operations, in order.
+    pub policies: Vec<Policy>,
+    /// The key of its upstream in the scope.
+    pub upstream: Box<str>,
+    /// Largest request body; `None`: the gateway's own limit.
+    pub max_body: Option<u64>,
+    /// Answers 503 to everything.
+    pub blocked: bool,
+    /// Tells callers that it will go.
+    pub deprecated: bool,
+}
+
+/// One method on one path.
+#[derive(Debug, Clone)]
+pub struct Operation {
+    /// The method.
+    pub method: Method,
+    /// Its path below the context, segment by segment.
+    pub template: Vec<TemplateSegment>,
+    /// `operationId`, or method and path template: for logs.
+    pub id: Box<str>,
+    /// Anybody may call it, whatever the route's security.
+    pub open: bool,
+    /// Instead of the upstream's.
+    pub timeout: Option<Duration>,
+    /// After the route's.
+    pub policies: Vec<Policy>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Anybody.
+    Open,
+    /// Who shows the API key of a subscribed application.
+    ApiKey(ApiKey),
+}
+
+/// Where an API key is looked for: in at least one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// In this header.
+    pub header: Option<HeaderName>,
+    /// In this query parameter.
+    pub query: Option<Box<str>>,
+}
+
+impl Route {
+    pub(crate) fn new(route: &runtime::Route) -> Result<Self, Unusable> {
+        Ok(Self {
+            organization: route.organization.as_str().into(),
+            api: route.api.as_str().into(),
+            api_revision: route.api_revision,
+            context: Context::parse(&route.context)
+                .ok_or_else(|| Unusable::new("context", format!("{:?} is not a path", route.context)))?,
+            hosts: HostPattern::parse_all("hosts", &route.hosts)?,
+            operations: operations(&route.operations)?,
+            security: Security::new(route.security.as_ref())?,
+            policies: Policy::all(&route.policies)?,
+            upstream: route.upstream.as_str().into(),
+            max_body: (route.max_body_bytes > 0).then_some(route.max_body_bytes),
+            blocked: route.blocked,
+            deprecated: route.deprecated,
+        })
+    }
+}
+
+fn operations(given: &[runtime::Operation]) -> Result<Vec<Operation>, Unusable> {
+    let mut operations = Vec::with_capacity(given.len());
+    for (at, operation) in given.iter().enumerate() {
+        let operation = Operation::new(operation).map_err(|bad| bad.within(format!("operations[{at}]")))?;
+        operations.push(operation);
+    }
+    let mut seen = BTreeMap::new();
+    for (at, operation) in operations.iter().enumerate() {
+        if let Some(first) = seen.insert((&operation.template, operation.method.as_str()), at) {
+            let reason = format!("matches the same requests as operations[{first}]");
+            return Err(Unusable::new(format!("operations[{at}]"), reason));
+        }
+    }
+    Ok(operations)
+}
+
+impl Operation {
+    fn new(operation: &runtime::Operation) -> Result<Self, Unusable> {
+        Ok(Self {
+            method: Method::from_bytes(operation.method.as_bytes())
+                .map_err(|_| Unusable::new("method", format!("{:?} is not a method", operation.method)))?,
+            template: template::parse(&operation.path)
+                .map_err(|why| Unusable::new("path", format!("{:?}: {why}", operation.path)))?,
+            id: match operation.id.as_str() {
+                "" => format!("{} {}", operation.method, operation.path).into(),
+                id => id.into(),
+            },
+            open: operation.open,
+            timeout: (operation.timeout_ms > 0).then(|| Duration::from_millis(operation.timeout_ms)),
+            policies: Policy::all(&operation.policies)?,
+        })
+    }
+}
+
+impl Security {
+    fn new(security: Option<&runtime::Security>) -> Result<Self, Unusable> {
+        match security.and_then(|security| security.api_key.as_ref()) {
+            None => Ok(Self::Open),
+            Some(key) => ApiKey::new(key).map(Self::ApiKey).map_err(|bad| bad.within("security.api_key")),
+        }
+    }
+}
+
+impl ApiKey {
+    fn new(key: &runtime::ApiKey) -> Result<Self, Unusable> {
+        let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let (header, query) = (named(&key.header), named(&key.query));
+        if header.is_none() && query.is_none() {
+            return Err(Unusable::new("", "names neither a header nor a query parameter"));
+        }
+        let header = header.map(|name| rule_name(&name).map_err(|bad| bad.within("header"))).transpose()?;
+        Ok(Self { header, query: query.map(Into::into) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+use super::*;
+
+fn route() -> runtime::Route {
+    let operation = |method: &str, path: &str| runtime::Operation {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        ..Default::default()
+    };
+    runtime::Route {
+        context: "/orders".to_owned(),
+        operations: vec![operation("GET", "/{id}"), operation("POST", "/{id}"), operation("GET", "/{id}/")],
+        ..Default::default()
+    }
+}
+
+#[track_caller]
+fn blamed(change: impl FnOnce(&mut runtime::Route)) -> String {
+    let mut route = route();
+    change(&mut route);
+    Route::new(&route).unwrap_err().field
+}
+
+#[test]
+fn the_field_at_fault_is_named() {
+    assert_eq!(Route::new(&route()).unwrap().operations.len(), 3);
+    assert_eq!(blamed(|route| route.context = "orders".to_owned()), "context");
+    assert_eq!(blamed(|route| route.hosts = vec!["a".to_owned(), "*".to_owned()]), "hosts[1]");
+    assert_eq!(blamed(|route| route.operations[1].method = "G T".to_owned()), "operations[1].method");
+    assert_eq!(blamed(|route| route.operations[2].path = "/{".to_owned()), "operations[2].path");
+    assert_eq!(blamed(|route| route.operations[1].method = "GET".to_owned()), "operations[1]");
+    let policy = runtime::Policy {
+        response_headers: Some(runtime::HeaderRules {
+            remove: vec!["Expect".to_owned()],
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let own = policy.clone();
+    assert_eq!(blamed(|route| route.policies = vec![own]), "policies[0].response_headers.remove[0]");
+    assert_eq!(
+        blamed(|route| route.operations[1].policies = vec![policy]),
+        "operations[1].policies[0].response_headers.remove[0]"
+    );
+}
+
+#[test]
+fn keys_do_not_travel_in_headers_that_frame_or_route() {
+    let check = |name: &str| ApiKey::new(&runtime::ApiKey { header: name.to_owned(), ..Default::default() });
+    for name in ["Host", "Connection", "Content-Length", "transfer-encoding", "TE", "Upgrade", "Expect"] {
+        assert_eq!(check(name).unwrap_err().field, "header", "{name}");
+    }
+    assert_eq!(check("Authorization").unwrap().header.unwrap(), "authorization");
+    assert_eq!(ApiKey::new(&runtime::ApiKey::default()).unwrap_err().field, "");
+}

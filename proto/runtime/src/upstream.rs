@@ -1,0 +1,113 @@
+//! Endpoints of one service, and how to talk to them.
+
+use std::time::Duration;
+
+use hanse_proto::runtime;
+use http::uri::Scheme;
+
+use crate::{CheckSettings, EjectionSettings, Endpoint, RetryPolicy, Trust, Unusable, tls};
+
+/// The response's head must come within this time if an upstream says nothing.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection must stand within this time if an upstream says nothing.
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Endpoints of one service, and how to talk to them.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// At most 65,535.
+    pub endpoints: Vec<Endpoint>,
+    /// Up to the response's head.
+    pub timeout: Duration,
+    /// For TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// For `https` endpoints.
+    pub trust: Trust,
+    /// How endpoints are asked; `None`: they are not.
+    pub check: Option<CheckSettings>,
+    /// When requests that fail take an endpoint out.
+    pub ejection: EjectionSettings,
+    /// When a request is sent again.
+    pub retry: RetryPolicy,
+}
+
+impl Upstream {
+    pub(crate) fn new(upstream: runtime::Upstream) -> Result<Self, Unusable> {
+        if u16::try_from(upstream.endpoints.len()).is_err() {
+            return Err(Unusable::new("endpoints", "more than 65,535"));
+        }
+        let trust = Trust::new(upstream.ca_pem, &upstream.server_name)?;
+        let endpoint = |(at, given): (usize, &runtime::Endpoint)| {
+            let refuse =
+                |why: &str| Unusable::new(format!("endpoints[{at}].url"), format!("{:?} {why}", given.url));
+            let endpoint = Endpoint::parse(&given.url, given.weight).map_err(refuse)?;
+            if endpoint.scheme == Scheme::HTTPS && trust.server_name.is_none() {
+                tls::parse_name(endpoint.tls_name())
+                    .map_err(|_| refuse("has a host that no certificate names"))?;
+            }
+            Ok(endpoint)
+        };
+        let health = upstream.health_check.as_ref().map(CheckSettings::new).transpose();
+        let retry = upstream.retry.as_ref().map(RetryPolicy::new).transpose();
+        Ok(Self {
+            endpoints: upstream.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?,
+            timeout: millis_or(upstream.timeout_ms, DEFAULT_TIMEOUT),
+            connect_timeout: millis_or(upstream.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT),
+            check: health.map_err(|bad| bad.within("health_check"))?,
+            ejection: upstream.ejection.as_ref().map(EjectionSettings::new).unwrap_or_default(),
+            retry: retry.map_err(|bad| bad.within("retry"))?.unwrap_or_default(),
+            trust,
+        })
+    }
+}
+
+fn millis_or(millis: u64, default: Duration) -> Duration {
+    if millis == 0 { default } else { Duration::from_millis(millis) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(urls: &[&str]) -> runtime::Upstream {
+        let endpoint = |url: &&str| runtime::Endpoint { url: (*url).to_owned(), weight: 1 };
+        runtime::Upstream { endpoints: urls.iter().map(endpoint).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        let check = |given: runtime::Upstream, field: &str| {
+            assert_eq!(Upstream::new(given.clone()).unwrap_err().field, field, "{given:?}");
+        };
+        for url in [
+            "",
+            "a:1",
+            "ftp://a",
+            "http://",
+            "http://user:secret@a",
+            "http://a/?q=1",
+            "http://a b",
+            "http://ä",
+            "http://a:70000",
+            "http://a:0",
+            "https://1.2.3",
+        ] {
+            check(upstream(&["http://good", url]), "endpoints[1].url");
+        }
+        check(runtime::Upstream { ca_pem: "nonsense".to_owned(), ..upstream(&[]) }, "ca_pem");
+        check(runtime::Upstream { server_name: "a b".to_owned(), ..upstream(&[]) }, "server_name");
+        let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
+        let with = |health| runtime::Upstream { health_check: Some(health), ..upstream(&[]) };
+        check(with(asked.clone()), "health_check.interval_ms");
+        check(with(runtime::HealthCheck { path: "*".to_owned(), ..asked }), "health_check.path");
+    }
+
+    #[test]
+    fn what_is_usual_can_be_used() {
+        let given =
+            upstream(&["http://a:1/base/", "https://b", "https://[::1]:8443", "http://a_b", "http://a:"]);
+        let checked = Upstream::new(given).unwrap();
+        assert_eq!(&*checked.endpoints[0].base_path, "/base");
+        assert_eq!((checked.timeout, checked.connect_timeout), (DEFAULT_TIMEOUT, DEFAULT_CONNECT_TIMEOUT));
+    }
+}
