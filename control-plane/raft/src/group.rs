@@ -18,7 +18,8 @@ use std::sync::{
 use hanse_management::{Problem, ProblemName, Revision};
 use hanse_proto::raft::{ControlNode, peer_server::PeerServer, raft_server::RaftServer};
 use hanse_state::{
-    Command, Outcome, State,
+    Outcome, State,
+    admission::Admitted,
     port::{BoxFuture, Consistency, GroupStatus, Replicated},
 };
 use openraft::error::InitializeError;
@@ -226,8 +227,8 @@ impl std::fmt::Debug for RaftGroup {
 }
 
 impl Replicated for RaftGroup {
-    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
-        Box::pin(self.propose_anywhere(command))
+    fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>> {
+        Box::pin(self.propose_anywhere(admitted.into_command()))
     }
 
     fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>> {

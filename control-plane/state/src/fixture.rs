@@ -3,7 +3,7 @@
 use hanse_management::{Kind, Problem, ResourceKey, Revision, manifest::parse_yaml};
 use hanse_topology::Name;
 
-use crate::{Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State};
+use crate::{Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State, admission::admit};
 
 /// When the tests' commands begin: 2026-01-01, in Unix milliseconds.
 pub(crate) const START_MS: u64 = 1_767_225_600_000;
@@ -101,17 +101,13 @@ impl World {
 
     #[track_caller]
     pub(crate) fn run_with_key(&mut self, body: CommandBody, key: Option<&str>) -> Result<Accepted, Problem> {
-        self.now_ms += 1;
-        let command = Command {
-            actor: "tester".into(),
-            request_id: "r".into(),
-            time_ms: self.now_ms,
-            idempotency_key: key.map(str::to_owned),
-            only_in_term: None,
-            body,
-        };
+        let command = self.command(body, key);
         let before = self.state.clone();
-        match self.state.apply(&command) {
+        let outcome = match admit(command) {
+            Ok(admitted) => self.state.apply(admitted.command()),
+            Err(problem) => Outcome::Rejected(problem),
+        };
+        match outcome {
             Outcome::Accepted(accepted) => Ok(accepted),
             Outcome::Rejected(problem) => {
                 assert_eq!(self.state, before, "a refused command changes nothing");
@@ -119,6 +115,26 @@ impl World {
                 Err(problem)
             }
         }
+    }
+
+    fn command(&mut self, body: CommandBody, key: Option<&str>) -> Command {
+        self.now_ms += 1;
+        Command {
+            actor: "tester".into(),
+            request_id: "r".into(),
+            time_ms: self.now_ms,
+            idempotency_key: key.map(str::to_owned),
+            only_in_term: None,
+            body,
+        }
+    }
+
+    /// Applies manifests as a log has them: whatever admission says of them here.
+    #[track_caller]
+    pub(crate) fn replicate(&mut self, yaml: &str) {
+        let command = self.command(CommandBody::Apply(changes(yaml)), None);
+        let outcome = self.state.apply(&command);
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
     }
 
     /// Applies changes.

@@ -3,10 +3,12 @@
 //! write is `hanse-management`.
 //!
 //! - [`Resource`]: a management resource with what the server knows about it.
+//! - [`admission`]: whether a command may be proposed.
 //! - [`Command`] → [`State::apply`] → [`Outcome`]: the machine.
 //! - [`projection`]: state → the runtime resources of every scope.
 //! - [`port`]: what the REST API asks of whoever replicates the state.
 
+pub mod admission;
 mod apply;
 mod command;
 #[cfg(test)]

@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, future::Future, pin::Pin};
 use hanse_management::{Problem, Revision};
 use hanse_topology::{Name, ScopeId};
 
-use crate::{Command, Outcome, RootCertificate, RootKey, State, resource::rfc3339};
+use crate::{
+    Command, Outcome, RootCertificate, RootKey, State,
+    admission::{Admitted, admit},
+    resource::rfc3339,
+};
 
 /// A boxed future, so that the ports are object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -30,7 +34,15 @@ pub enum Consistency {
 pub trait Replicated: Send + Sync + 'static {
     /// Replicates a command, wherever the leader is, and returns its outcome once applied **on this node** too, so that
     /// a read of `current` after it sees the write.
-    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>>;
+    fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>>;
+
+    /// The same for a command that was not judged yet. It is judged here, on the node that was asked.
+    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
+        match admit(command) {
+            Ok(admitted) => self.replicate(admitted),
+            Err(problem) => Box::pin(std::future::ready(Ok(Outcome::Rejected(problem)))),
+        }
+    }
 
     /// A consistent copy of the state; O(1), shares structure.
     fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>>;

@@ -30,7 +30,7 @@ use bytes::Bytes;
 use hanse_topology::ScopeId;
 
 pub use between::Between;
-pub(crate) use encode::route_len;
+pub(crate) use encode::{by_itself, route_len};
 pub use naive::from_scratch;
 pub use preview::preview;
 pub use source::{Source, last_change, source};

@@ -56,19 +56,26 @@ pub fn check_writable(key: &ResourceKey) -> Verdict {
         .remedy("change the Api: its next revision is made by itself"))
 }
 
-/// Checks everything about a resource that can be judged without looking at others.
-pub fn check(key: &ResourceKey, labels: &Labels, spec: &Spec, now_ms: u64) -> Verdict {
+/// Checks everything about a resource that can be judged without looking at others, and at any time.
+pub fn check(key: &ResourceKey, labels: &Labels, spec: &Spec) -> Verdict {
     labels
         .check()
         .map_err(|error| {
             Problem::new(ProblemName::Invalid, error.to_string()).at("labels").remedy("change the label")
         })
         .and_then(|()| limits::check_resource(spec))
-        .and_then(|()| spec.check(&key.name, now_ms))
-        .map_err(|mut problem| {
-            problem.field = format!("{key}: {}", problem.field);
-            problem
-        })
+        .and_then(|()| spec.check(&key.name))
+        .map_err(|problem| of(key, problem))
+}
+
+/// Checks what depends on when a resource is written: `now_ms` is the state's time.
+pub fn check_time(key: &ResourceKey, spec: &Spec, now_ms: u64) -> Verdict {
+    spec.check_time(now_ms).map_err(|problem| of(key, problem))
+}
+
+/// A problem of the resource named `key`.
+fn of(key: &ResourceKey, problem: Problem) -> Problem {
+    Problem { field: format!("{key}: {}", problem.field), ..problem }
 }
 
 /// No item of a list may come twice.

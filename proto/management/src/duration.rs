@@ -15,6 +15,11 @@ impl Duration {
         Self(millis)
     }
 
+    /// As the standard library has it.
+    pub const fn as_std(self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0)
+    }
+
     /// In milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.0

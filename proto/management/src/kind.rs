@@ -29,9 +29,19 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     /// The kinds whose description lists resources of this kind that refer to them.
     const SHOWN_WITH: &'static [ShownWith] = &[];
 
-    /// Checks what can be judged without looking at other resources. `now_ms` is the command's time.
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    /// Checks what can be judged without looking at other resources.
+    fn check(&self, _name: &Name) -> Verdict {
         Ok(())
+    }
+
+    /// Checks what depends on when it is written: `now_ms` is the state's time. Parses nothing: it runs on every node.
+    fn check_time(&self, _now_ms: u64) -> Verdict {
+        Ok(())
+    }
+
+    /// What is accepted although it does not hold yet: each field below `spec`, and what is not done.
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 
     /// Names every resource that this one refers to, in the order of its fields.
@@ -193,8 +203,18 @@ macro_rules! kinds {
             }
 
             /// Checks what its kind demands of it; [`check()`](crate::check::check) checks everything.
-            pub(crate) fn check(&self, name: &Name, now_ms: u64) -> Verdict {
-                match self { $(Self::$kind(spec) => ManagementKind::check(spec, name, now_ms),)* }
+            pub(crate) fn check(&self, name: &Name) -> Verdict {
+                match self { $(Self::$kind(spec) => ManagementKind::check(spec, name),)* }
+            }
+
+            /// Checks what depends on when it is written; [`check_time()`](crate::check::check_time) names the resource.
+            pub(crate) fn check_time(&self, now_ms: u64) -> Verdict {
+                match self { $(Self::$kind(spec) => spec.check_time(now_ms),)* }
+            }
+
+            /// What is accepted although it does not hold yet: each field below `spec`, and what is not done.
+            pub fn warnings(&self) -> Vec<(&'static str, String)> {
+                match self { $(Self::$kind(spec) => spec.warnings(),)* }
             }
 
             /// Names every resource that it refers to, in the order of its fields.

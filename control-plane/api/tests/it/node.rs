@@ -15,6 +15,7 @@ use hanse_management::{
 };
 use hanse_state::{
     Action, Change, Command, CommandBody, Lineage, Outcome, RootCertificate, State,
+    admission::Admitted,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Fleet, FleetReport, GroupStatus, NodeStatus,
         PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
@@ -186,7 +187,8 @@ impl SingleNode {
 }
 
 impl Replicated for SingleNode {
-    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
+    fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>> {
+        let command = admitted.into_command();
         Box::pin(async move {
             self.check_quorum()?;
             if let Some(rival) = &mut *self.rival.lock().unwrap() {

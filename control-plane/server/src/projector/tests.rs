@@ -2,6 +2,7 @@ use hanse_management::{Kind, Problem, manifest};
 use hanse_process::ShutdownTrigger;
 use hanse_state::{
     Action, Change, Command, CommandBody, Outcome,
+    admission::Admitted,
     port::{Consistency, GroupStatus},
 };
 use hanse_topology::{Name, ScopeId};
@@ -51,7 +52,7 @@ impl Alone {
 }
 
 impl Replicated for Alone {
-    fn propose(&self, _command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
+    fn replicate(&self, _admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>> {
         unreachable!("the projector only reads")
     }
 

@@ -6,6 +6,7 @@ use hanse_management::{Digest, Kind, ResourceKey, Revision, Spec, kinds::JoinTok
 use hanse_process::ShutdownTrigger;
 use hanse_state::{
     Action, Change, Lineage,
+    admission::Admitted,
     port::{BoxFuture, Consistency, GroupStatus},
 };
 use hanse_topology::Name;
@@ -29,7 +30,8 @@ struct Alone {
 }
 
 impl Replicated for Alone {
-    fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
+    fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>> {
+        let command = admitted.into_command();
         self.proposed.fetch_add(1, Ordering::Relaxed);
         if self.loses_the_lead.load(Ordering::Relaxed) {
             self.term.fetch_add(1, Ordering::Relaxed);

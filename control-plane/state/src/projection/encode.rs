@@ -6,16 +6,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use hanse_management::{
-    ResourceKey,
+    ResourceKey, Spec,
     kinds::{
-        ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EnvironmentSpec, HeaderRulesSpec,
-        HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn, RetrySpec,
-        SecuritySpec, UpstreamSpec,
+        ApiKeySpec, ApiRevisionSpec, ApiSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
+        HeaderRulesSpec, HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
+        RetrySpec, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
+use hanse_runtime::ResourceKind;
 use hanse_topology::{Exposure, Name, ScopeId};
 use prost::Message as _;
+
+use super::plain::Plain;
+use crate::{Metadata, Resource};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -63,6 +67,54 @@ pub(super) fn route(
     }))
 }
 
+/// The runtime resources that are made of a spec, as far as no other resource matters to whether they can be used: an Api
+/// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes.
+pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, Bytes)> {
+    let revision_of = |spec: &ApiSpec| ApiRevisionSpec {
+        api: key.name.clone(),
+        number: 1,
+        spec: spec.clone(),
+        policies: BTreeMap::new(),
+        upstreams: BTreeMap::new(),
+    };
+    let as_route =
+        |revision: &ApiRevisionSpec| (ResourceKind::Route, route(key, revision, revision.spec.lifecycle, ""));
+    let as_upstream = |name: &Name, spec: &UpstreamSpec| {
+        (ResourceKind::Upstream, upstream_with(key, name, spec, spec.endpoints.iter()))
+    };
+    match spec {
+        Spec::Environment(spec) => vec![(ResourceKind::Listener, listener(&key.name, spec))],
+        Spec::Policy(spec) => {
+            let policies = vec![policy(&key.name, spec)];
+            let security = Some(security(&SecuritySpec::default()));
+            let route = runtime::Route { context: "/".to_owned(), policies, security, ..Default::default() };
+            vec![(ResourceKind::Route, bytes(Runtime::Route(route)))]
+        }
+        Spec::Upstream(spec) => vec![as_upstream(&key.name, spec)],
+        Spec::Api(spec) => vec![as_route(&revision_of(spec))],
+        Spec::ApiRevision(spec) => {
+            let upstreams = spec.upstreams.iter().map(|(name, spec)| as_upstream(name, spec));
+            upstreams.chain([as_route(spec)]).collect()
+        }
+        Spec::Plan(_) | Spec::Credential(_) | Spec::Subscription(_) => as_it_is(key, spec),
+        Spec::Organization(_)
+        | Spec::Region(_)
+        | Spec::Binding(_)
+        | Spec::Application(_)
+        | Spec::Token(_)
+        | Spec::JoinToken(_) => Vec::new(),
+    }
+}
+
+/// What is projected as it is.
+fn as_it_is(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, Bytes)> {
+    let encode = |plain: &Plain| {
+        let resource = Resource { key: key.clone(), metadata: Metadata::default(), spec: spec.clone() };
+        Some((ResourceKind::of_key(plain.prefix)?, plain.encode(&resource)?))
+    };
+    Plain::of(key.kind).and_then(encode).into_iter().collect()
+}
+
 /// What a Route says of the Api alone, but for its operations and policies.
 fn route_head(revision: &ApiRevisionSpec) -> runtime::Route {
     let spec = &revision.spec;
@@ -104,18 +156,27 @@ fn embedded_len(len: usize) -> usize {
 
 /// The endpoints of an Upstream that `scope` may use. `owner`: the Upstream itself, or the ApiRevision that embeds it.
 pub(super) fn upstream(owner: &ResourceKey, name: &Name, spec: &UpstreamSpec, scope: &ScopeId) -> Bytes {
-    let endpoints = match scope {
-        ScopeId::Runtime { region, environment } => spec
-            .endpoints_for(region, environment)
-            .map(|endpoint| runtime::Endpoint { url: endpoint.url.clone(), weight: endpoint.weight })
-            .collect(),
-        ScopeId::Dns { .. } | ScopeId::Keys { .. } => Vec::new(),
-    };
+    match scope {
+        ScopeId::Runtime { region, environment } => {
+            upstream_with(owner, name, spec, spec.endpoints_for(region, environment))
+        }
+        ScopeId::Dns { .. } | ScopeId::Keys { .. } => upstream_with(owner, name, spec, [].into_iter()),
+    }
+}
+
+fn upstream_with<'a>(
+    owner: &ResourceKey,
+    name: &Name,
+    spec: &UpstreamSpec,
+    endpoints: impl Iterator<Item = &'a EndpointSpec>,
+) -> Bytes {
+    let endpoint =
+        |endpoint: &EndpointSpec| runtime::Endpoint { url: endpoint.url.clone(), weight: endpoint.weight };
     let tls = spec.tls.clone().unwrap_or_default();
     bytes(Runtime::Upstream(runtime::Upstream {
         organization: organization(owner).to_owned(),
         name: name.to_string(),
-        endpoints,
+        endpoints: endpoints.map(endpoint).collect(),
         timeout_ms: spec.timeout.as_millis(),
         connect_timeout_ms: spec.connect_timeout.as_millis(),
         ca_pem: tls.ca_bundle.unwrap_or_default(),

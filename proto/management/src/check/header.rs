@@ -10,6 +10,16 @@ pub(crate) fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// The name of a header field that is not the gateway's own business.
+pub(crate) fn check_ours(field: impl fmt::Display, name: &str) -> Verdict {
+    check_name(&field, name)?;
+    if hanse_runtime::is_protected(name) {
+        let detail = format!("{name:?} says how a message travels, which is the gateway's own business");
+        return Err(invalid(field, detail, "name another header, such as X-Api-Key, or leave it out"));
+    }
+    Ok(())
+}
+
 /// The name of a header field.
 pub(crate) fn check_name(field: impl fmt::Display, name: &str) -> Verdict {
     if is_token(name) {

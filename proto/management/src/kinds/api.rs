@@ -117,7 +117,7 @@ impl ManagementKind for ApiSpec {
         ShownWith { kind: Kind::Policy, field: "/spec/policies", title: "Apis" },
     ];
 
-    fn check(&self, name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, name: &Name) -> Verdict {
         if name.as_str().len() > MAX_API_NAME_BYTES {
             let detail = format!(
                 "the name has {} bytes; an Api's has at most {MAX_API_NAME_BYTES}",
@@ -138,6 +138,15 @@ impl ManagementKind for ApiSpec {
             return Err(invalid("maxBodyBytes", "0 would refuse every body", remedy));
         }
         operation::check_all(&self.operations)
+    }
+
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        let scoped = self.operations.iter().filter(|operation| !operation.scopes.is_empty()).count();
+        if scoped == 0 {
+            return Vec::new();
+        }
+        let detail = format!("{scoped} operations name scopes, and no gateway of this version asks for any");
+        vec![("operations[].scopes", detail)]
     }
 
     fn references(&self, refer: &mut Refer<'_>) {
@@ -161,7 +170,7 @@ impl ManagementKind for ApiSpec {
 
 fn check_api_key(key: &ApiKeySpec) -> Verdict {
     if let Some(name) = &key.header {
-        header::check_name("security.apiKey.header", name)?;
+        header::check_ours("security.apiKey.header", name)?;
     }
     match &key.query {
         Some(name) if name.is_empty() || !name.bytes().all(is_query_char) => Err(invalid(

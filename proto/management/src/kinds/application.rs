@@ -26,7 +26,7 @@ impl ManagementKind for ApplicationSpec {
     const COLUMNS: &'static [Column] =
         &[Column::at("OWNER", "/spec/owner"), Column::at("DISPLAY NAME", "/spec/displayName")];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())?;
         text::check_optional_line("owner", self.owner.as_ref())
     }

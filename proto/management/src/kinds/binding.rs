@@ -81,7 +81,7 @@ impl ManagementKind for BindingSpec {
         ShownWith { kind: Kind::Environment, field: "/spec/environment", title: "Bindings" },
     ];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         check_distinct("regions.names", &self.regions.names)?;
         self.regions.labels.check().map_err(|error| {
             Problem::new(ProblemName::Invalid, error.to_string())

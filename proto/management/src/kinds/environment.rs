@@ -10,17 +10,11 @@ use crate::{
     column::{or, text_of},
 };
 
-/// The shortest time without news after which credentials may be refused: far above the heartbeat of a second, so that
-/// a restart of an agent refuses nobody.
-const MIN_STALENESS: Duration = Duration::from_millis(60 * 1000);
-/// The longest: a year.
-const MAX_STALENESS: Duration = Duration::from_millis(365 * 24 * 60 * 60 * 1000);
-
 /// A deployment target that regions serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct EnvironmentSpec {
-    /// Whether it may be reached from outside.
+    /// Whether it may be reached from outside. Accepted with a warning: no gateway of this version enforces it.
     #[serde(default)]
     pub exposure: Exposure,
     /// Hosts it answers to: exact names or `*.suffix`. Empty: every host.
@@ -60,7 +54,7 @@ pub enum StaleCredentials {
     /// Goes on accepting them.
     #[default]
     Serve,
-    /// Refuses them once this long without news.
+    /// Refuses them once this long without news. Not accepted: no gateway of this version does so.
     #[schema(value_type = String)]
     DenyAfter(Duration),
 }
@@ -76,7 +70,7 @@ impl ManagementKind for EnvironmentSpec {
     const SHOWN_WITH: &'static [ShownWith] =
         &[ShownWith { kind: Kind::Region, field: "/spec/regions", title: "Environments" }];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         host::check_patterns("hostnames", &self.hostnames)?;
         if self.listeners.is_empty() {
             return Err(invalid("listeners", "it accepts nothing", "name http, https or both"));
@@ -84,14 +78,23 @@ impl ManagementKind for EnvironmentSpec {
         check_distinct("listeners", &self.listeners)?;
         check_distinct("regions", &self.regions)?;
         match self.stale_credentials {
-            StaleCredentials::DenyAfter(span) if !(MIN_STALENESS..=MAX_STALENESS).contains(&span) => {
-                Err(invalid(
-                    "staleCredentials.denyAfter",
-                    format!("{span} is not between 1m and 365d"),
-                    "choose how long a region may be cut off before it refuses callers, such as \"24h\"",
-                ))
+            StaleCredentials::Serve => Ok(()),
+            StaleCredentials::DenyAfter(_) => Err(invalid(
+                "staleCredentials.denyAfter",
+                "no gateway of this version refuses credentials that it could not confirm for long",
+                "leave it out, or write `serve`; to shut a caller out, delete its Credential",
+            )),
+        }
+    }
+
+    fn warnings(&self) -> Vec<(&'static str, String)> {
+        match self.exposure {
+            Exposure::External => Vec::new(),
+            Exposure::Internal => {
+                let detail = "no gateway of this version keeps it from being reached from outside: give its \
+                              gateways addresses that are not";
+                vec![("exposure", detail.to_owned())]
             }
-            StaleCredentials::DenyAfter(_) | StaleCredentials::Serve => Ok(()),
         }
     }
 

@@ -82,7 +82,7 @@ impl ManagementKind for JoinTokenSpec {
         Column::of("EXPIRES", |item| expiry(&item["spec"]["expiresAt"])),
     ];
 
-    fn check(&self, _name: &Name, now_ms: u64) -> Verdict {
+    fn check_time(&self, now_ms: u64) -> Verdict {
         let now = now_ms / 1000;
         if self.expires_at <= now {
             let detail = format!("{} is not in the future: now it is {now}", self.expires_at);
@@ -92,6 +92,10 @@ impl ManagementKind for JoinTokenSpec {
             let detail = format!("{} is more than 30 days away: now it is {now}", self.expires_at);
             return Err(invalid("expiresAt", detail, "give Unix seconds within the next 30 days"));
         }
+        Ok(())
+    }
+
+    fn check(&self, _name: &Name) -> Verdict {
         if !(1..=MAX_USES).contains(&self.uses) {
             let detail = format!("{} is not between 1 and {MAX_USES}", self.uses);
             return Err(invalid("uses", detail, "say how many may join with it"));

@@ -23,7 +23,7 @@ impl ManagementKind for OrganizationSpec {
     const GLOBAL: bool = true;
     const COLUMNS: &'static [Column] = &[Column::at("DISPLAY NAME", "/spec/displayName")];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())
     }
 }

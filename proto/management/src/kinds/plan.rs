@@ -77,7 +77,7 @@ impl ManagementKind for PlanSpec {
     const COLUMNS: &'static [Column] =
         &[Column::of("RATE", |item| rate(&item["spec"]["rate"])), Column::at("BURST", "/spec/rate/burst")];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())?;
         let Some(rate) = &self.rate else { return Ok(()) };
         check_count("rate.requests", rate.requests)?;

@@ -29,7 +29,7 @@ impl ManagementKind for PolicySpec {
     const PLURAL: &'static str = "policies";
     const COLUMNS: &'static [Column] = &[Column::of("DOES", |item| keys(&item["spec"]))];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         self.headers.as_ref().map_or(Ok(()), HeadersSpec::check)?;
         self.cors.as_ref().map_or(Ok(()), CorsSpec::check)
     }

@@ -45,7 +45,7 @@ impl ManagementKind for RegionSpec {
         Column::at("CONTINENT", "/spec/location/continent"),
     ];
 
-    fn check(&self, name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, name: &Name) -> Verdict {
         if name.as_str() == CONTROL {
             return Err(Problem::new(
                 ProblemName::Invalid,

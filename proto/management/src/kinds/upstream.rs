@@ -121,7 +121,7 @@ impl ManagementKind for UpstreamSpec {
         Column::at("TIMEOUT", "/spec/timeout"),
     ];
 
-    fn check(&self, _name: &Name, _now_ms: u64) -> Verdict {
+    fn check(&self, _name: &Name) -> Verdict {
         if self.endpoints.is_empty() {
             return Err(invalid("endpoints", "it has no endpoint", "name at least one url"));
         }

@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
             self.tell(order, key, ChangeResult::UNCHANGED, present.metadata.revision);
             return Ok(());
         }
-        check::check(key, labels, &spec, self.next.time_ms)?;
+        check::check_time(key, &spec, self.next.time_ms)?;
         let now_ms = self.next.time_ms;
         let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
         let mut metadata = present.map_or(fresh, |present| present.metadata.clone());

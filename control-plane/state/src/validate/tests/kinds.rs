@@ -4,6 +4,19 @@ use hanse_management::{Digest, ProblemName};
 
 use crate::fixture::{START_MS, World};
 
+/// The certificate of an authority.
+const CA: &str = "-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUDYcn4dGSp+ma5RTdvNi/johSr5MwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjkxMjIwMTdaGA8yMTI2MTEwNTEyMjAx
+N1owDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABIFn
+m09iEdNyzRaYDHAkskc6SX4biPaLWp21+gSNnm0hJwvXpD6muHZHYuhhp3F1nK2i
+eoNIknp8GIN0tZAuZN2jUzBRMB0GA1UdDgQWBBSoSDgKbAw7+lqXp4OvGCizovGW
+hDAfBgNVHSMEGDAWgBSoSDgKbAw7+lqXp4OvGCizovGWhDAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCIDBJWSC+6CLb3U9iz0C99ReTNr+OPdRFE81Z
+hlWrkkuoAiEAxTSFd7qBy/KcR0IcwKxekF0B3c4FmOkPHq7sBg8ktfA=
+-----END CERTIFICATE-----
+";
+
 /// A resource of `kind` with `spec` is refused at `field` with a text that begins so.
 #[track_caller]
 fn refused(kind: &str, spec: &str, expected: &str) {
@@ -54,10 +67,7 @@ fn regions() {
 
 #[test]
 fn environments() {
-    accepted(
-        "Environment",
-        "{regions: [], hostnames: ['*.example.com'], staleCredentials: {denyAfter: 24h}}",
-    );
+    accepted("Environment", "{regions: [], hostnames: ['*.example.com'], staleCredentials: serve}");
     refused("Environment", "{regions: [], listeners: []}", "listeners: it accepts nothing");
     refused("Environment", "{regions: [], listeners: [http, http]}", "listeners[1]: Http is there already");
     refused("Environment", "{regions: [eu-west, eu-west]}", "regions[1]: \"eu-west\" is there already");
@@ -66,7 +76,7 @@ fn environments() {
         "{regions: [], hostnames: [A]}",
         "hostnames[0]: \"A\" is not a host name (write it in lower case)",
     );
-    for span in ["1s", "366d"] {
+    for span in ["1s", "24h", "366d"] {
         let spec = format!("{{regions: [], staleCredentials: {{denyAfter: {span}}}}}");
         refused("Environment", &spec, "staleCredentials.denyAfter: ");
     }
@@ -208,10 +218,7 @@ fn upstreams() {
         &tls("caBundle: '-----BEGIN PRIVATE KEY-----'"),
         "tls.caBundle: it has a private key",
     );
-    accepted(
-        "Upstream",
-        &tls("caBundle: '-----BEGIN CERTIFICATE-----AA-----END CERTIFICATE-----', serverName: a.b"),
-    );
+    accepted("Upstream", &tls(&format!("caBundle: \"{}\", serverName: a.b", CA.replace('\n', "\\n"))));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub struct OperationSpec {
     /// The `operationId`, for metrics and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// OAuth scopes a token needs.
+    /// OAuth scopes a token needs. Accepted with a warning: no gateway of this version asks for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
     /// Policies after the API's.

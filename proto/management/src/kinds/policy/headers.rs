@@ -7,19 +7,6 @@ use utoipa::ToSchema;
 
 use crate::check::{Verdict, header, invalid};
 
-/// Fields that say how a message is framed or to whom it goes: the gateway's own business.
-const GATEWAYS_OWN: [&str; 9] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 /// Header rules for both directions.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
@@ -64,7 +51,7 @@ fn check_rules(field: &str, rules: &HeaderRulesSpec) -> Verdict {
         let mut seen = BTreeSet::new();
         for (name, value) in headers {
             let field = format!("{field}.{list}.{name}");
-            check_ours(&field, name)?;
+            header::check_ours(&field, name)?;
             check_value(&field, value)?;
             if !seen.insert(name.to_ascii_lowercase()) {
                 return Err(invalid(
@@ -79,19 +66,7 @@ fn check_rules(field: &str, rules: &HeaderRulesSpec) -> Verdict {
         .remove
         .iter()
         .enumerate()
-        .try_for_each(|(at, name)| check_ours(&format!("{field}.remove[{at}]"), name))
-}
-
-fn check_ours(field: &str, name: &str) -> Verdict {
-    header::check_name(field, name)?;
-    if GATEWAYS_OWN.iter().any(|own| name.eq_ignore_ascii_case(own)) {
-        return Err(invalid(
-            field,
-            format!("{name:?} says how a message travels, which is the gateway's own business"),
-            "leave it out",
-        ));
-    }
-    Ok(())
+        .try_for_each(|(at, name)| header::check_ours(format_args!("{field}.remove[{at}]"), name))
 }
 
 fn check_value(field: &str, value: &str) -> Verdict {

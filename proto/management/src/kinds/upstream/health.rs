@@ -1,5 +1,6 @@
 //! How gateways look after an Upstream's endpoints: checks and ejection.
 
+use hanse_runtime::{MAX_CHECK_TIMEOUT, MAX_EJECTION};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,8 +13,6 @@ use crate::{
 const MAX_PATH_BYTES: usize = 256;
 /// The shortest time between two checks: every gateway asks every endpoint.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest check: of all that a gateway runs, a bounded number run at once, and one that hangs is one of them.
-const MAX_CHECK_TIMEOUT: Duration = Duration::from_millis(30 * 1000);
 /// The most checks in a row that decide: with more the answer comes too late for anybody.
 const MAX_CHECKS_IN_A_ROW: u32 = 100;
 /// The most failures in a row that eject: with more it is off, which 0 says.
@@ -76,8 +75,8 @@ impl HealthCheckSpec {
             let remedy = "a check ends before the next begins: shorten the timeout or lengthen the interval";
             return Err(invalid("healthCheck.timeout", detail, remedy));
         }
-        if self.timeout > MAX_CHECK_TIMEOUT {
-            let detail = format!("{} is longer than {MAX_CHECK_TIMEOUT}", self.timeout);
+        if self.timeout.as_std() > MAX_CHECK_TIMEOUT {
+            let detail = format!("{} is longer than {MAX_CHECK_TIMEOUT:?}", self.timeout);
             let remedy =
                 "who takes that long to say how it is will not serve requests: choose one such as \"2s\"";
             return Err(invalid("healthCheck.timeout", detail, remedy));
@@ -109,7 +108,7 @@ pub struct EjectionSpec {
     /// After so many failures in a row; 0: never. Default 5.
     #[serde(default = "EjectionSpec::default_consecutive_failures")]
     pub consecutive_failures: u32,
-    /// For so long the first time, twice as long the second, and so on. Default 10s.
+    /// For so long the first time, twice as long the second, and so on up to 5 minutes. Default 10s.
     #[serde(default = "EjectionSpec::default_base_time")]
     #[schema(value_type = String)]
     pub base_time: Duration,
@@ -138,6 +137,11 @@ impl EjectionSpec {
             return Err(invalid("ejection.consecutiveFailures", detail, "use less, or 0 for never"));
         }
         text::check_timeout("ejection.baseTime", self.base_time)?;
+        if self.base_time.as_std() > MAX_EJECTION {
+            let detail =
+                format!("{} is longer than {MAX_EJECTION:?}, which no ejection exceeds", self.base_time);
+            return Err(invalid("ejection.baseTime", detail, "choose a time such as \"10s\""));
+        }
         if !(1..=100).contains(&self.max_ejected) {
             let detail = format!("{} is not a percentage between 1 and 100", self.max_ejected);
             let remedy = "name a share such as 50; for no ejection at all set consecutiveFailures to 0";

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use hanse_runtime::MAX_ATTEMPTS;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
@@ -9,9 +10,6 @@ use crate::{
     Duration,
     check::{Verdict, invalid, text},
 };
-
-/// The most further tries, as gateways have it: each multiplies what a failing service gets.
-const MAX_ATTEMPTS: u32 = 5;
 
 /// When a request is sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,0 +1,91 @@
+use hanse_management::ProblemName;
+
+use super::*;
+use crate::fixture::{self, World};
+
+mod property;
+
+/// PEM that is well-formed and holds something no TLS library takes for a certificate.
+const NOT_A_CERTIFICATE: &str =
+    "-----BEGIN CERTIFICATE-----\\nbm90IGEgY2VydGlmaWNhdGU=\\n-----END CERTIFICATE-----\\n";
+
+fn judged(yaml: &str) -> Result<Admitted, Problem> {
+    admit(Command {
+        actor: "tester".into(),
+        request_id: "r".into(),
+        time_ms: 1,
+        idempotency_key: None,
+        only_in_term: None,
+        body: CommandBody::Apply(fixture::changes(yaml)),
+    })
+}
+
+#[track_caller]
+fn refused(kind: &str, spec: &str, expected: &str) {
+    let yaml = format!("{{kind: {kind}, name: x, spec: {spec}}}");
+    let problem = judged(&yaml).expect_err(&yaml);
+    assert!(problem.to_string().contains(expected), "{spec}\n   was: {problem}\nwanted: {expected}");
+    assert!(problem.name == ProblemName::Invalid && !problem.remedy.is_empty(), "{problem:?}");
+}
+
+#[test]
+fn what_a_gateway_could_not_use_is_refused_with_its_field() {
+    let upstream = |more: &str| format!("{{endpoints: [{{url: 'https://a'}}], {more}}}");
+    let ca = upstream(&format!("tls: {{caBundle: \"{NOT_A_CERTIFICATE}\"}}"));
+    refused("Upstream", &ca, "Upstream default/x: spec.tls.caBundle: gateways could not use it: ");
+    refused("Upstream", &upstream("tls: {serverName: 1.2.3}"), "spec.tls.serverName: ");
+    refused("Upstream", "{endpoints: [{url: 'http://a'}, {url: 'http://ä'}]}", "spec.endpoints[1].url: ");
+    refused("Upstream", "{endpoints: [{url: 'https://1.2.3.'}]}", "spec.endpoints[0].url: ");
+}
+
+#[test]
+fn no_key_and_no_rule_is_about_a_header_that_frames_or_routes() {
+    for name in ["Host", "Expect", "connection", "Content-Length", "Proxy-Authorization", "TE"] {
+        let api = format!(
+            "{{context: /x, version: '1', operations: [], security: {{apiKey: {{header: {name}}}}}}}"
+        );
+        refused("Api", &api, "Api default/x: spec.security.apiKey.header: ");
+        let rules = format!("{{headers: {{response: {{set: {{{name}: x}}}}}}}}");
+        refused("Policy", &rules, &format!("Policy default/x: spec.headers.response.set.{name}: "));
+        let rules = format!("{{headers: {{request: {{remove: [X-A, {name}]}}}}}}");
+        refused("Policy", &rules, "Policy default/x: spec.headers.request.remove[1]: ");
+    }
+}
+
+#[test]
+fn what_no_gateway_does_is_refused_or_warned_of() {
+    let denied = "{regions: [], staleCredentials: {denyAfter: 24h}}";
+    refused("Environment", denied, "spec.staleCredentials.denyAfter: no gateway of this version refuses");
+    refused(
+        "Upstream",
+        "{endpoints: [{url: 'http://a'}], ejection: {baseTime: 6m}}",
+        "ejection.baseTime: 6m is",
+    );
+
+    let warned = |yaml: &str| {
+        let admitted = judged(yaml).unwrap();
+        let one = |warning: &Warning| format!("{} {}", warning.key, warning.field);
+        admitted.warnings().iter().map(one).collect::<Vec<_>>()
+    };
+    let api = |scopes: &str| {
+        format!(
+            "{{kind: Api, name: x, spec: {{context: /x, version: '1', operations: [{{method: GET, path: /, scopes: {scopes}}}]}}}}"
+        )
+    };
+    assert_eq!(warned(&api("[a, b]")), ["Api default/x spec.operations[].scopes"]);
+    assert_eq!(
+        warned("{kind: Environment, name: x, spec: {regions: [], exposure: internal}}"),
+        ["Environment x spec.exposure"]
+    );
+    assert!(warned(&api("[]")).is_empty() && warned(fixture::ORDERS).is_empty());
+}
+
+#[test]
+fn the_state_judges_what_depends_on_it_only() {
+    // As a control node of another version may replicate it: all replicas do the same, whatever their libraries say.
+    let mut world = World::new();
+    let yaml = "{kind: Upstream, name: x, spec: {endpoints: [{url: 'not a url'}]}}";
+    assert!(judged(yaml).is_err());
+    world.replicate(yaml);
+    assert!(world.has("Upstream x"));
+}

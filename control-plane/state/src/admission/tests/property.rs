@@ -1,0 +1,302 @@
+//! Admission and compilation hold each other: what is accepted can be used by every gateway that gets it.
+
+use std::cell::Cell;
+
+use hanse_management::Kind;
+use hanse_runtime::ResourceKind;
+use proptest::{prelude::*, test_runner::TestRunner};
+use serde_json::{Value, json};
+
+use crate::{
+    Action, Change,
+    fixture::{World, key, proptest_config},
+    projection::{by_itself, from_scratch},
+};
+
+/// Text that some field may not have, and that some parser may take all the same.
+const HOSTILE: [&str; 44] = [
+    "",
+    " ",
+    "*",
+    "*.",
+    "*.a",
+    "a.*",
+    "a b",
+    "a\r\nb: c",
+    "\u{0}",
+    "ä",
+    "A",
+    ".",
+    "..",
+    "a.",
+    "-a",
+    "1.2.3",
+    "[::1]",
+    "Host",
+    "expect",
+    "Transfer-Encoding",
+    "TE",
+    "proxy-connection",
+    "Authorization",
+    "X_A",
+    "/",
+    "//",
+    "/a/",
+    "/{a}",
+    "/{a}{b}",
+    "/{",
+    "/%zz",
+    "/a%00",
+    "/a?b",
+    "/a^b",
+    "http://ä",
+    "http://a:70000",
+    "http://a:",
+    "https://1.2.3",
+    "https://a_b",
+    "http://[::1",
+    "http://a@b",
+    "https://a/b c",
+    "null",
+    "https://app.example",
+];
+
+fn text(good: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => prop::sample::select(good).prop_map(str::to_owned),
+        3 => prop::sample::select(&HOSTILE[..]).prop_map(str::to_owned),
+        1 => ".{0,8}",
+        1 => "[ -~]{1,12}",
+    ]
+}
+
+fn long_text(good: &'static [&'static str]) -> impl Strategy<Value = String> {
+    // Longer than any name or URI may be.
+    prop_oneof![30 => text(good), 1 => Just("a".repeat(70_000))]
+}
+
+fn texts(good: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(text(good), 0..3)
+}
+
+/// Members of an object, those that are there.
+fn object<const N: usize>(fields: [(&'static str, BoxedStrategy<Value>); N]) -> BoxedStrategy<Value> {
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| prop::option::weighted(0.6, value).prop_map(move |value| (name, value)))
+        .collect();
+    fields
+        .prop_map(|fields| {
+            fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+        })
+        .boxed()
+}
+
+fn value<T: Into<Value> + std::fmt::Debug + 'static>(
+    strategy: impl Strategy<Value = T> + 'static,
+) -> BoxedStrategy<Value> {
+    strategy.prop_map(Into::into).boxed()
+}
+
+/// With these fields, which are required, too.
+fn with(strategy: BoxedStrategy<Value>, required: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
+    (strategy, required)
+        .prop_map(|(mut all, required)| {
+            all.as_object_mut().unwrap().extend(required.as_object().unwrap().clone());
+            all
+        })
+        .boxed()
+}
+
+fn rules() -> BoxedStrategy<Value> {
+    let headers = || {
+        let pairs = prop::collection::btree_map(long_text(&["X-A", "Via"]), text(&["1", "b c"]), 0..3);
+        value(pairs.prop_map(|pairs| json!(pairs)))
+    };
+    object([("set", headers()), ("add", headers()), ("remove", value(texts(&["Server", "Cookie"])))])
+}
+
+fn policy() -> BoxedStrategy<Value> {
+    let cors = object([
+        ("origins", value(prop::collection::vec(text(&["https://a.example", "*"]), 1..3))),
+        ("methods", value(texts(&["GET", "PUT"]))),
+        ("headers", value(texts(&["*", "X-A"]))),
+        ("exposeHeaders", value(texts(&["X-B"]))),
+        ("credentials", value(any::<bool>())),
+        ("maxAgeSeconds", value(prop::sample::select(vec![0_u64, 60, 86_400, 86_401, u64::MAX]))),
+    ]);
+    object([("headers", object([("request", rules()), ("response", rules())])), ("cors", cors)])
+}
+
+fn times() -> BoxedStrategy<Value> {
+    value(text(&["1s", "10s", "1ms", "0ms", "5m", "6m", "2h", "31s"]))
+}
+
+fn upstream() -> BoxedStrategy<Value> {
+    let endpoint = with(
+        object([("weight", value(prop::sample::select(vec![0_u64, 1, 7, 1_000_001])))]),
+        long_text(&["http://a", "https://b.example:8443/base/", "http://10.0.0.7:80", "https://[::1]"])
+            .prop_map(|url| json!({"url": url}))
+            .boxed(),
+    );
+    let counts = || value(prop::sample::select(vec![0_u64, 1, 3, 5, 6, 100, 65_536]));
+    let check = with(
+        object([
+            ("interval", times()),
+            ("timeout", times()),
+            ("unhealthyAfter", counts()),
+            ("healthyAfter", counts()),
+            ("expectStatus", value(prop::sample::select(vec![0_u64, 99, 200, 599, 600]))),
+        ]),
+        text(&["/", "/healthz?a=b"]).prop_map(|path| json!({"path": path})).boxed(),
+    );
+    let pem = value(text(&["-----BEGIN CERTIFICATE-----AA-----END CERTIFICATE-----"]));
+    let tls = object([("caBundle", pem), ("serverName", value(text(&["a.example", "10.0.0.1"])))]);
+    let ejection =
+        object([("consecutiveFailures", counts()), ("baseTime", times()), ("maxEjected", counts())]);
+    let on = value(texts(&["connect-failure", "502", "504"]));
+    let retry = object([("attempts", counts()), ("perTryTimeout", times()), ("on", on)]);
+    with(
+        object([
+            ("timeout", times()),
+            ("connectTimeout", times()),
+            ("healthCheck", check),
+            ("ejection", ejection),
+            ("retry", retry),
+            ("tls", prop_oneof![3 => Just(json!({})), 1 => tls].boxed()),
+        ]),
+        prop::collection::vec(endpoint, 1..3).prop_map(|endpoints| json!({"endpoints": endpoints})).boxed(),
+    )
+}
+
+fn api() -> BoxedStrategy<Value> {
+    let operation = with(
+        object([
+            ("id", value(text(&["list"]))),
+            ("timeout", times()),
+            ("open", value(any::<bool>())),
+            ("scopes", value(texts(&["orders:read"]))),
+            ("policies", Just(json!(["stamp"])).boxed()),
+        ]),
+        (
+            prop::sample::select(vec!["GET", "POST", "TRACE"]),
+            text(&["/", "/a", "/{id}", "/{name}", "/b/", "/a-{b}"]),
+        )
+            .prop_map(|(method, path)| json!({"method": method, "path": path}))
+            .boxed(),
+    );
+    let place = |good| value(long_text(good));
+    let key = object([("header", place(&["X-Key", "Authorization"])), ("query", place(&["key"]))]);
+    with(
+        object([
+            ("hosts", value(texts(&["a.example", "*.example"]))),
+            ("security", object([("apiKey", key)])),
+            ("maxBodyBytes", value(prop::sample::select(vec![0_u64, 1, u64::MAX]))),
+            ("lifecycle", value(text(&["published", "blocked", "deprecated"]))),
+            ("policies", Just(json!(["stamp"])).boxed()),
+        ]),
+        (text(&["/", "/orders", "/orders/v1"]), text(&["1"]), prop::collection::vec(operation, 0..3))
+            .prop_map(|(context, version, operations)| {
+                json!({"context": context, "version": version, "operations": operations, "upstream": "backend"})
+            })
+            .boxed(),
+    )
+}
+
+fn environment() -> BoxedStrategy<Value> {
+    with(
+        object([
+            ("hostnames", value(texts(&["a.example", "*.example"]))),
+            ("exposure", value(text(&["internal", "external"]))),
+            (
+                "staleCredentials",
+                prop_oneof![Just(json!("serve")), Just(json!({"denyAfter": "24h"}))].boxed(),
+            ),
+        ]),
+        Just(json!({"regions": ["eu-west", "us-east"]})).boxed(),
+    )
+}
+
+fn plan() -> BoxedStrategy<Value> {
+    let count = || value(prop::sample::select(vec![0_u64, 1, 1_000_000_000, u64::MAX]));
+    let rate = with(
+        object([("burst", count())]),
+        (count(), text(&["second", "day"])).prop_map(|(n, per)| json!({"requests": n, "per": per})).boxed(),
+    );
+    object([("rate", rate)])
+}
+
+fn credential() -> BoxedStrategy<Value> {
+    let digest = text(&[
+        "sha256:2222222222222222222222222222222222222222222222222222222222222222",
+        "sha256:11111111…",
+    ]);
+    with(
+        object([("expiresAt", value(prop::sample::select(vec![0_u64, 1, u64::MAX])))]),
+        digest.prop_map(|digest| json!({"application": "shop", "digest": digest})).boxed(),
+    )
+}
+
+/// A resource of [`ORDERS`](crate::fixture::ORDERS) with another spec.
+fn resource() -> impl Strategy<Value = (&'static str, Value)> {
+    prop_oneof![
+        3 => policy().prop_map(|spec| ("Policy stamp", spec)),
+        3 => upstream().prop_map(|spec| ("Upstream backend", spec)),
+        4 => api().prop_map(|spec| ("Api orders", spec)),
+        1 => environment().prop_map(|spec| ("Environment production", spec)),
+        1 => plan().prop_map(|spec| ("Plan gold", spec)),
+        1 => credential().prop_map(|spec| ("Credential shop-key", spec)),
+    ]
+}
+
+/// Why some resource of some scope cannot be used.
+#[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
+fn unusable(world: &World) -> Option<String> {
+    let scopes = from_scratch(&world.state);
+    let mut resources = scopes.values().flatten();
+    resources.find_map(|(key, bytes)| {
+        let kind = ResourceKind::of_key(key).unwrap_or_else(|| panic!("{key}"));
+        hanse_runtime::check(kind, bytes).err().map(|unusable| format!("{key}: {unusable}"))
+    })
+}
+
+#[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
+fn compiles(kind: Kind, key: &hanse_management::ResourceKey, spec: &hanse_management::Spec) -> bool {
+    debug_assert_eq!(kind, key.kind);
+    by_itself(key, spec).iter().all(|(kind, bytes)| hanse_runtime::check(*kind, bytes).is_ok())
+}
+
+#[test]
+fn what_is_accepted_can_be_used_everywhere() {
+    let (accepted, refused, uncompiled) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let count = |cell: &Cell<u32>| cell.set(cell.get() + 1);
+    let config = proptest::test_runner::Config { cases: proptest_config().cases * 32, ..proptest_config() };
+    let start = World::with_orders();
+    assert_eq!(unusable(&start), None);
+    let mut runner = TestRunner::new_with_rng(
+        config,
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    );
+    let run = runner.run(&resource(), |(name, json)| {
+        let key = key(name);
+        let Ok(spec) = hanse_management::Spec::from_json(key.kind, &json) else { return Ok(()) };
+        let usable = compiles(key.kind, &key, &spec);
+        let action = Action::Put { labels: Default::default(), spec };
+        let mut world = start.clone();
+        match world.change(vec![Change { key, action, if_revision: None }]) {
+            Ok(_) => {
+                count(&accepted);
+                prop_assert!(usable, "{name} is accepted and cannot be used: {json}");
+                prop_assert_eq!(unusable(&world), None, "{}: {}", name, json);
+            }
+            Err(_) => count(&refused),
+        }
+        if !usable {
+            count(&uncompiled);
+        }
+        Ok(())
+    });
+    run.unwrap();
+    let counts = [accepted.get(), refused.get(), uncompiled.get()];
+    assert!(counts.iter().all(|count| *count >= 10), "the specs are too tame or too wild: {counts:?}");
+}
