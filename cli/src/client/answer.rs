@@ -114,6 +114,25 @@ pub(crate) struct ApplyAnswer {
     /// What it did to the gateways' configuration.
     #[serde(default)]
     pub(crate) scopes: Vec<ScopeEffect>,
+    /// What of it does not hold yet.
+    #[serde(default)]
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Something that is accepted although it does not hold yet.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Warning {
+    /// The kind of the resource that says it.
+    pub(crate) kind: String,
+    /// Its owner, if it has one.
+    #[serde(default)]
+    pub(crate) organization: Option<String>,
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it says so.
+    pub(crate) field: String,
+    /// What is not done.
+    pub(crate) detail: String,
 }
 
 /// What happened to one resource.

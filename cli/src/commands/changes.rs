@@ -11,7 +11,15 @@ pub(super) fn print(answer: &ApplyAnswer, dry_run: bool) -> std::io::Result<()> 
         data(line)?;
     }
     say(summary(answer, dry_run));
+    warnings(answer).for_each(say);
     Ok(())
+}
+
+fn warnings(answer: &ApplyAnswer) -> impl Iterator<Item = String> {
+    answer.warnings.iter().map(|warning| {
+        let owner = warning.organization.as_deref().map(|owner| format!("{owner}/")).unwrap_or_default();
+        format!("warning: {} {owner}{}: {}: {}", warning.kind, warning.name, warning.field, warning.detail)
+    })
 }
 
 fn lines(answer: &ApplyAnswer, dry_run: bool) -> impl Iterator<Item = String> {
@@ -64,5 +72,26 @@ mod tests {
         );
         assert_eq!(lines(&answer, true).next().unwrap(), "Api default/orders created (dry run)");
         assert_eq!(summary(&answer, false), "revision 12\n  eu-west/production: 3 put, 1 removed");
+        assert_eq!(warnings(&answer).next(), None);
+    }
+
+    #[test]
+    fn what_does_not_hold_yet_is_told() {
+        let answer: ApplyAnswer = serde_json::from_value(json!({
+            "revision": 12,
+            "changes": [],
+            "warnings": [
+                {"kind": "Api", "organization": "default", "name": "orders", "field": "spec.a", "detail": "not done"},
+                {"kind": "Environment", "name": "production", "field": "spec.exposure", "detail": "not done"},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            warnings(&answer).collect::<Vec<_>>(),
+            [
+                "warning: Api default/orders: spec.a: not done",
+                "warning: Environment production: spec.exposure: not done"
+            ]
+        );
     }
 }

@@ -7,6 +7,7 @@ use axum::response::Response;
 use hanse_management::{Problem, ProblemName, manifest::Manifest};
 use hanse_state::{
     Accepted, Change, ChangeResult, Outcome, State,
+    admission::{Warning, admit},
     port::{Consistency, ScopeEffect},
     projection,
 };
@@ -60,10 +61,10 @@ pub(crate) async fn apply(mut call: Call) -> Result<Response, Rejection> {
         let state = call.api.replicated.read(Consistency::Linearizable).await?;
         changes.extend(prune::deletes(&state, &changes, &selector));
     }
-    let accepted = call.propose(changes).await?;
+    let (accepted, warnings) = call.propose(changes).await?;
     call.worked();
     let effects = effects(&call, &accepted).await;
-    let write = move || (accepted.revision, body_of(&accepted, effects.as_deref()));
+    let write = move || (accepted.revision, body_of(&accepted, effects.as_deref(), &warnings));
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
@@ -103,18 +104,20 @@ fn to_changes(manifests: Vec<Manifest>) -> Result<Vec<Change>, Problem> {
 async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Response, Rejection> {
     let command = call.command(changes, None);
     let tried = move || {
+        let admitted = admit(command)?;
         let mut after = before.clone();
-        match after.apply(&command) {
+        match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
-                Ok((before.revision(), accepted, projection::preview(&before, &after)))
+                let effects = projection::preview(&before, &after);
+                Ok((before.revision(), accepted, effects, admitted.warnings().to_vec()))
             }
             Outcome::Rejected(problem) => Err(problem),
         }
     };
-    let (base, accepted, effects) = call.api.bounds.answer(tried).await??;
+    let (base, accepted, effects, warnings) = call.api.bounds.answer(tried).await??;
     // Nothing was written, so the revision is that of the state it was tried on.
     let write = move || {
-        let mut body = body_of(&Accepted { revision: base, ..accepted }, Some(&effects));
+        let mut body = body_of(&Accepted { revision: base, ..accepted }, Some(&effects), &warnings);
         for change in body["changes"].as_array_mut().into_iter().flatten() {
             if change["action"] != ChangeResult::UNCHANGED
                 && let Some(members) = change.as_object_mut()
@@ -142,12 +145,25 @@ async fn effects(call: &Call, accepted: &Accepted) -> Option<Vec<ScopeEffect>> {
         .ok()
 }
 
-fn body_of(accepted: &Accepted, effects: Option<&[ScopeEffect]>) -> Value {
+fn body_of(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &[Warning]) -> Value {
     let mut body = json!({"revision": accepted.revision, "changes": changes_json(accepted)});
     if let Some(effects) = effects {
         body["scopes"] = effects.iter().map(effect_json).collect();
     }
+    if !warnings.is_empty() {
+        body["warnings"] = warnings.iter().map(warning_json).collect();
+    }
     body
+}
+
+fn warning_json(warning: &Warning) -> Value {
+    let mut json = json!({"kind": warning.key.kind.as_str(), "name": warning.key.name.as_str()});
+    if let Some(organization) = &warning.key.organization {
+        json["organization"] = organization.as_str().into();
+    }
+    json["field"] = warning.field.as_str().into();
+    json["detail"] = warning.detail.as_str().into();
+    json
 }
 
 fn effect_json(effect: &ScopeEffect) -> Value {

@@ -10,7 +10,11 @@ use axum::{
     response::Response,
 };
 use hanse_management::{Problem, ProblemName, ResourceKey, Revision};
-use hanse_state::{Accepted, Change, Command, CommandBody, Outcome, State, port::Consistency};
+use hanse_state::{
+    Accepted, Change, Command, CommandBody, Outcome, State,
+    admission::{Admitted, Warning, admit},
+    port::Consistency,
+};
 use hanse_topology::{Labels, Name};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
@@ -259,15 +263,25 @@ impl Call {
         }
     }
 
-    /// Replicates these changes.
-    pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<Accepted, Problem> {
-        self.propose_body(CommandBody::Apply(changes)).await
+    /// Replicates these changes. Tells, too, what of them does not hold yet.
+    pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<(Accepted, Vec<Warning>), Problem> {
+        let command = self.command(changes, self.idempotency_key()?);
+        // Judging a large command takes as long as reading it did.
+        let admitted = match self.working.is_some() {
+            true => self.api.bounds.answer(|| admit(command)).await??,
+            false => admit(command)?,
+        };
+        let warnings = admitted.warnings().to_vec();
+        Ok((self.replicate(admitted).await?, warnings))
     }
 
     /// Replicates a command.
     pub(crate) async fn propose_body(&self, body: CommandBody) -> Result<Accepted, Problem> {
-        let idempotency_key = self.idempotency_key()?;
-        match self.api.replicated.propose(self.command_of(body, idempotency_key)).await? {
+        self.replicate(admit(self.command_of(body, self.idempotency_key()?))?).await
+    }
+
+    async fn replicate(&self, admitted: Admitted) -> Result<Accepted, Problem> {
+        match self.api.replicated.replicate(admitted).await? {
             Outcome::Accepted(accepted) => {
                 tracing::info!(
                     revision = accepted.revision,

@@ -7,8 +7,10 @@ use hanse_management::{
     Kind, Problem, ProblemName, ResourceKey, Revision,
     manifest::{self, Manifest},
 };
-use hanse_state::{Accepted, Action, Change, ChangeResult, Metadata, Resource, port::Consistency};
-use http::{StatusCode, header};
+use hanse_state::{
+    Accepted, Action, Change, ChangeResult, Metadata, Resource, admission::Warning, port::Consistency,
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::{
@@ -19,6 +21,9 @@ use crate::{
     rejection::{Rejection, bad_request, invalid},
     routes::{REVISION_HEADER, json},
 };
+
+/// What of a resource that was put does not hold yet, `FIELD: DETAIL`, each in a header of its own.
+const WARNING_HEADER: HeaderName = HeaderName::from_static("hanse-warning");
 
 /// How often a write that means "whatever is there" is tried again when what is there changed in between.
 const RACES: usize = 4;
@@ -51,7 +56,7 @@ pub(crate) async fn put(mut call: Call, kind: Kind) -> Result<Response, Rejectio
     let expectation = agree(expectation, manifest.revision)?;
     let action = Action::Put { labels: manifest.labels.clone(), spec: manifest.spec.clone() };
     body::check_command([(&key, &action)], &call.api.limits)?;
-    let accepted = write(&call, &key, action, &expectation).await.map_err(|problem| {
+    let (accepted, warnings) = write(&call, &key, action, &expectation).await.map_err(|problem| {
         let exists = || call.api.replicated.current().get(&key).is_some();
         match expectation {
             Expectation::Nothing if problem.name == ProblemName::Conflict && exists() => unguarded(&key),
@@ -59,7 +64,12 @@ pub(crate) async fn put(mut call: Call, kind: Kind) -> Result<Response, Rejectio
             _ => problem,
         }
     })?;
-    answer_put(&call, key, manifest, &accepted).await
+    let mut response = answer_put(&call, key, manifest, &accepted).await?;
+    for Warning { key: _, field, detail } in warnings {
+        let text = HeaderValue::from_str(&format!("{field}: {detail}"));
+        response.headers_mut().append(WARNING_HEADER, text.expect("warnings are ASCII"));
+    }
+    Ok(response)
 }
 
 /// `DELETE`.
@@ -72,7 +82,8 @@ pub(crate) async fn delete(call: Call, kind: Kind) -> Result<Response, Rejection
             .remedy("leave it out")
             .into());
     }
-    let accepted = write(&call, &key, Action::Delete { cascade: call.flag("cascade") }, &expectation).await?;
+    let (accepted, _) =
+        write(&call, &key, Action::Delete { cascade: call.flag("cascade") }, &expectation).await?;
     let body = json!({"revision": accepted.revision, "changes": changes_json(&accepted)});
     Ok(json(StatusCode::OK, accepted.revision, body))
 }
@@ -83,7 +94,7 @@ async fn write(
     key: &ResourceKey,
     action: Action,
     expectation: &Expectation,
-) -> Result<Accepted, Problem> {
+) -> Result<(Accepted, Vec<Warning>), Problem> {
     let change = |if_revision| vec![Change { key: key.clone(), action: action.clone(), if_revision }];
     // What needs no look at the state makes the same command each time, so that an idempotency key fits it again.
     match (expectation, &action) {

@@ -177,11 +177,21 @@ fn written() -> ObjectBuilder {
 fn applied() -> Schema {
     written()
         .property("scopes", array_of(schema_ref("ScopeEffect")))
+        .property("warnings", array_of(warning()))
         .property(
             "dryRun",
             flag("Present and true when nothing was written; `revision` is then the one it was tried on"),
         )
         .into()
+}
+
+fn warning() -> ObjectBuilder {
+    object()
+        .property("kind", text("Of a resource that was accepted although something of it does not hold yet"))
+        .property("organization", text("Its organization; absent for global kinds"))
+        .property("name", text("Its name"))
+        .property("field", text("The field that does not hold yet"))
+        .property("detail", text("What is not done"))
 }
 
 fn deleted() -> Schema {

@@ -98,6 +98,40 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_does_not_hold_yet_is_told_with_the_answer() {
+    let api = Api::furnished().await;
+    let internal = json!({"resources": [
+        {"kind": "Environment", "name": "inner", "spec": {"regions": [], "exposure": "internal"}}]});
+    for path in ["/v1/apply?dryRun", "/v1/apply"] {
+        let answer = api.post(path).json(internal.clone()).send().await.expect(200);
+        let warnings = answer.json["warnings"].as_array().unwrap();
+        assert_eq!(warnings.len(), 1, "{}", answer.text);
+        assert_eq!((&warnings[0]["kind"], &warnings[0]["name"]), (&json!("Environment"), &json!("inner")));
+        assert_eq!(warnings[0]["field"], "spec.exposure");
+    }
+    let put =
+        api.put("/v1/environments/other").json(json!({"spec": {"regions": [], "exposure": "internal"}}));
+    let put = put.send().await.expect(201);
+    assert!(put.header("hanse-warning").starts_with("spec.exposure: no gateway"), "{put:?}");
+    let plain =
+        api.put("/v1/environments/third").json(json!({"spec": {"regions": []}})).send().await.expect(201);
+    assert_eq!(plain.header("hanse-warning"), "");
+}
+
+#[tokio::test]
+async fn what_gateways_could_not_use_is_not_proposed() {
+    let api = Api::furnished().await;
+    let proposed = api.node.proposed.lock().unwrap().len();
+    let bad = json!({"resources": [{"kind": "Upstream", "name": "x", "spec": {
+        "endpoints": [{"url": "https://a"}], "tls": {"serverName": "1.2.3"}}}]});
+    for path in ["/v1/apply?dryRun", "/v1/apply"] {
+        let problem = api.post(path).json(bad.clone()).send().await.problem(422, "invalid");
+        assert_eq!(problem["field"], "Upstream default/x: spec.tls.serverName");
+    }
+    assert_eq!(api.node.proposed.lock().unwrap().len(), proposed);
+}
+
+#[tokio::test]
 async fn items_may_name_the_revision_they_replace() {
     let api = Api::furnished().await;
     let etag = api.get("/v1/organizations/default/apis/orders").send().await.etag();
