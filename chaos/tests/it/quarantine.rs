@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hanse_chaos::{Client, Federation};
+use serde_json::json;
+
+use crate::unjudged::{put, replicate};
 
 /// PEM that is well-formed and holds something no TLS library takes for a certificate.
 const NOT_A_CERTIFICATE: &str =
-    "-----BEGIN CERTIFICATE-----\\nbm90IGEgY2VydGlmaWNhdGU=\\n-----END CERTIFICATE-----\\n";
+    "-----BEGIN CERTIFICATE-----\nbm90IGEgY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n";
 
 /// An Api with its own Upstream, published everywhere; `path` is its only operation.
 fn api(name: &str, path: &str, upstream: &str, ca: Option<&str>) -> String {
-    let tls = ca.map(|ca| format!(", tls: {{caBundle: \"{ca}\"}}")).unwrap_or_default();
+    let tls = ca.map(|ca| format!(", tls: {{caBundle: {ca:?}}}")).unwrap_or_default();
     format!(
         "kind: Api\nname: {name}\nspec: {{context: /{name}, version: \"1\", operations: [{{method: GET, path: {path}}}]}}\n---\n\
          kind: Upstream\nname: {name}\nspec: {{endpoints: [{{url: \"{upstream}\"}}]{tls}}}\n---\n\
@@ -30,11 +33,29 @@ async fn a_bad_object_holds_up_nothing_and_says_what_is_wrong() -> Result<()> {
     federation.apply(&api("orders", "/old", &upstream, None))?;
     assert_eq!(status("/orders/old").await?, 200);
 
-    // One change: a bad Upstream for an Api that is served, a new Api with the same, and a good new Api.
-    let change = api("orders", "/old", &upstream, Some(NOT_A_CERTIFICATE))
-        + &api("never", "/x", &upstream, Some(NOT_A_CERTIFICATE))
-        + &api("items", "/new", &upstream, None);
-    let ran = federation.cli_with_input(&["apply", "-f", "-", "--wait=5s"], &change)?;
+    // Admission compiles what it is asked to propose: the operator is told.
+    let refused = federation
+        .cli_with_input(&["apply", "-f", "-"], &api("orders", "/old", &upstream, Some(NOT_A_CERTIFICATE)))?;
+    assert!(refused.code != 0 && refused.stderr.contains("spec.tls.caBundle"), "{refused:?}");
+
+    // One change of a control node of another release: a bad Upstream for an Api that is served, a new Api with the same, and
+    // a good new Api.
+    let bad = json!({"endpoints": [{"url": upstream}], "tls": {"caBundle": NOT_A_CERTIFICATE}});
+    let open = |context: &str, path: &str| json!({"context": context, "version": "1", "operations": [{"method": "GET", "path": path}]});
+    let bound = |name: &str| json!({"api": name, "environment": "production", "upstream": name});
+    let change = vec![
+        put("Upstream", "orders", &bad),
+        put("Upstream", "never", &bad),
+        put("Api", "never", &open("/never", "/x")),
+        put("Binding", "never", &bound("never")),
+        put("Upstream", "items", &json!({"endpoints": [{"url": upstream}]})),
+        put("Api", "items", &open("/items", "/new")),
+        put("Binding", "items", &bound("items")),
+    ];
+    replicate(&federation, change).await?;
+    // Nothing to change any more, at the revision that the change made.
+    let good = api("items", "/new", &upstream, None);
+    let ran = federation.cli_with_input(&["apply", "-f", "-", "--wait=5s"], &good)?;
     assert_eq!(ran.code, 7, "what it changed is not served everywhere: {ran:?}");
     for word in [name.as_str(), "Upstream never", "ca_pem"] {
         assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);

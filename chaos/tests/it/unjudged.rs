@@ -1,0 +1,55 @@
+//! Changes as a control node of another release may replicate them: with a node's own key, past the admission of this one.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use hanse_chaos::Federation;
+use hanse_identity::{Authority, Expect, LiveCredentials, TrustAnchor, client_tls, connect};
+use hanse_proto::{
+    control::{Apply, Change, Command, Put, ResourceKey, change, command, outcome},
+    raft::{ProposeRequest, peer_client::PeerClient, propose_response},
+};
+use hanse_topology::{Identity, Name, Role};
+use serde_json::Value;
+
+/// How long the leader may take.
+const WITHIN_MS: u64 = 10_000;
+
+/// The change that puts a resource of organization `default`.
+pub(crate) fn put(kind: &str, name: &str, spec: &Value) -> Change {
+    let key =
+        ResourceKey { kind: kind.to_owned(), organization: "default".to_owned(), name: name.to_owned() };
+    let put = Put { spec: spec.to_string().into_bytes().into(), ..Default::default() };
+    Change { key: Some(key), action: Some(change::Action::Put(put)), if_revision: None }
+}
+
+/// Has the only control node of a federation replicate these changes.
+pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> Result<()> {
+    let node = federation.data_dir().join("nodes").join("cp-1");
+    let config: toml::Table = std::fs::read_to_string(node.join("config.toml"))?.parse()?;
+    let address = config["listen"]["raft"].as_str().context("the node says where it listens")?;
+    let pki = node.join("data").join("pki");
+    let authority = Authority::load(&pki.join("control"))?;
+    let credentials = authority.issue_credentials(&Identity::server(Name::new("cp-1")?), &[])?;
+    let root = root(&pki)?;
+    let expect = Expect { roles: vec![Role::Server], region: None };
+    let tls = client_tls(Some(&LiveCredentials::new(credentials)), &root, expect)?;
+    let mut client = PeerClient::new(connect(address, tls).await?);
+    let command = Command {
+        actor: "another-release".to_owned(),
+        request_id: "unjudged".to_owned(),
+        body: Some(command::Body::Apply(Apply { changes })),
+        ..Default::default()
+    };
+    let request = ProposeRequest { command: Some(command), within_ms: WITHIN_MS };
+    let answer = client.propose(request).await?.into_inner();
+    let Some(propose_response::Result::Outcome(outcome)) = answer.result else {
+        anyhow::bail!("not replicated: {answer:?}")
+    };
+    ensure!(matches!(outcome.result, Some(outcome::Result::Accepted(_))), "{outcome:?}");
+    Ok(())
+}
+
+fn root(pki: &Path) -> Result<TrustAnchor> {
+    Ok(TrustAnchor::from_pem(&std::fs::read_to_string(pki.join("root.crt"))?)?)
+}
