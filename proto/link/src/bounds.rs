@@ -26,8 +26,8 @@ const ENTRY_BYTES: usize = 48;
 
 /// The largest message that a control node takes from an agent: a Report with its envelope.
 pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
-/// The largest message that an agent takes from a gateway: an Ack that names 64 resources of a scope at 2 KiB each and tells of
-/// 8,192 more by digest.
+/// The largest message that an agent takes from a gateway: an Ack that names 64 resources of a scope at 2 KiB each, and the keys of
+/// 448 more at 222 octets each, which is as long as keys get.
 pub const MAX_GATEWAY_MESSAGE_BYTES: usize = 256 << 10;
 
 /// Roots that a process may say it believes: while one takes another's place there are two or three.

@@ -23,8 +23,6 @@ pub struct LinkMetrics {
     pub alarms: Family<Reason, Counter>,
     /// Scopes asked for again after a failed transfer or an unequal root.
     pub resyncs: Counter,
-    /// Keys whose last good versions were too much to keep.
-    pub last_good_given_up: Counter,
     /// Streams to a publisher that were opened.
     pub connections: Counter,
     /// Streams of subscribers that were refused or ended, by reason.
@@ -58,12 +56,6 @@ impl LinkMetrics {
         registry.register("bookmarks_sent", "Bookmarks sent to subscribers", self.bookmarks_sent.clone());
         registry.register("alarms", "Alarms about a publisher", self.alarms.clone());
         registry.register("resyncs", "Scopes asked for again", self.resyncs.clone());
-        let given_up = self.last_good_given_up.clone();
-        registry.register(
-            "last_good_given_up",
-            "Keys whose last good versions were too much to keep",
-            given_up,
-        );
         registry.register("connections", "Streams opened to a publisher", self.connections.clone());
         let refused = self.streams_refused.clone();
         registry.register("streams_refused", "Streams of subscribers refused or ended", refused);

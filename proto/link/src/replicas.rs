@@ -1,23 +1,13 @@
 //! The hub: all replicas of a node, and a signal that they changed.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Instant};
 
-use hanse_sync::{Exceptions, Quarantine, Replica, ReplicaMap};
+use hanse_sync::{Exceptions, Replica, ReplicaMap};
 use hanse_topology::{Position, ScopeId};
-use parking_lot::{MappedRwLockWriteGuard, Mutex, RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::LinkMetrics;
-
-/// How many things that were said are remembered as no news: what the gateways of several scopes and versions say, and those that
-/// lag. A quarantine has at most 100 KB.
-const MAX_NO_NEWS: usize = 64;
 
 /// The replicas of a node. Cloning shares them.
 ///
@@ -26,51 +16,11 @@ const MAX_NO_NEWS: usize = 64;
 pub struct Replicas(Arc<Hub>);
 
 struct Hub {
-    held: RwLock<Held>,
+    held: RwLock<ReplicaMap>,
     /// Whether replicas keep the last good versions of their keys.
     remembers: bool,
     version: watch::Sender<u64>,
     metrics: LinkMetrics,
-}
-
-struct Held {
-    map: ReplicaMap,
-    /// What consumers said of the replicas as they are and is no news: all gateways say the same, every second, and to work it
-    /// out takes long where there is much that they cannot use.
-    no_news: Mutex<VecDeque<Said>>,
-}
-
-struct Said {
-    scope: ScopeId,
-    position: Position,
-    quarantine: Quarantine,
-}
-
-impl Held {
-    /// Whether what a consumer says changes anything.
-    fn awaits(&self, scope: &ScopeId, position: &Position, but: Exceptions<'_>) -> bool {
-        let awaits = || self.map.get(scope).is_some_and(|replica| replica.awaits(position, but));
-        let quarantine = match but {
-            Exceptions::Told(quarantine) if quarantine.total() > 0 => quarantine,
-            Exceptions::Told(_) | Exceptions::Known(_) => return awaits(),
-        };
-        let same = |said: &Said| {
-            said.scope == *scope && said.position.is(position) && said.quarantine == *quarantine
-        };
-        if self.no_news.lock().iter().any(same) {
-            return false;
-        }
-        let awaits = awaits();
-        if !awaits {
-            let mut no_news = self.no_news.lock();
-            if no_news.len() >= MAX_NO_NEWS {
-                no_news.pop_front();
-            }
-            let (scope, position, quarantine) = (scope.clone(), *position, quarantine.clone());
-            no_news.push_back(Said { scope, position, quarantine });
-        }
-        awaits
-    }
 }
 
 /// The replicas while they are changed in one step; see [`Replicas::update_all`].
@@ -113,7 +63,7 @@ impl fmt::Debug for Replicas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let held = self.0.held.read();
         f.debug_map()
-            .entries(held.map.iter().map(|(scope, replica)| (scope.to_string(), replica.position())))
+            .entries(held.iter().map(|(scope, replica)| (scope.to_string(), replica.position())))
             .finish()
     }
 }
@@ -143,17 +93,16 @@ impl Replicas {
     fn holding(map: ReplicaMap, remembers: bool) -> Self {
         // Restored replicas have epoch 0: see `next_epoch`.
         let (version, metrics) = (watch::Sender::new(1), LinkMetrics::default());
-        let held = RwLock::new(Held { map, no_news: Mutex::default() });
-        Self(Arc::new(Hub { held, remembers, version, metrics }))
+        Self(Arc::new(Hub { held: RwLock::new(map), remembers, version, metrics }))
     }
 
-    /// A consumer uses `scope` at `position`, but for some keys; see [`Replica::confirm`].
-    pub fn confirm<'a>(&self, scope: &ScopeId, position: &Position, but: impl Into<Exceptions<'a>>) {
-        let but = but.into();
-        if !self.0.held.read().awaits(scope, position, but) {
+    /// A consumer uses `scope` at `position`, but for some keys; see [`Replica::confirm`]. That a position alone is acknowledged is
+    /// told to none of those who watch: it is kept with the next change.
+    pub fn confirm(&self, scope: &ScopeId, position: &Position, but: &Exceptions) {
+        if !self.read(|map| map.get(scope).is_some_and(|replica| replica.awaits(position, but))) {
             return;
         }
-        let changed = self.write().get_mut(scope).is_some_and(|replica| {
+        let changed = self.0.held.write().get_mut(scope).is_some_and(|replica| {
             let before = replica.last_good_version();
             replica.confirm(position, but);
             replica.last_good_version() != before
@@ -165,7 +114,7 @@ impl Replicas {
 
     /// Reads the replicas.
     pub fn read<T>(&self, read: impl FnOnce(&ReplicaMap) -> T) -> T {
-        read(&self.0.held.read().map)
+        read(&self.0.held.read())
     }
 
     /// Changes the replica of `scope`, which is made empty if there is none, and tells all who watch.
@@ -176,21 +125,14 @@ impl Replicas {
     /// Changes any number of replicas in one step: nobody sees a part of it, and those who watch are told once.
     pub fn update_all<T>(&self, update: impl FnOnce(&mut ReplicasMut<'_>) -> T) -> T {
         let updated = {
-            let mut map = self.write();
+            let mut map = self.0.held.write();
             let updated = update(&mut ReplicasMut {
                 map: &mut map,
                 epoch: self.next_epoch(),
                 remembers: self.0.remembers,
             });
             let now = Instant::now();
-            for (scope, replica) in map.iter_mut() {
-                replica.forget(now);
-                let given_up = replica.take_last_good_given_up();
-                if given_up > 0 {
-                    warn!(%scope, keys = given_up, "no gateway has said for long what it can use, and too many last good versions are kept; the oldest are given up");
-                    self.0.metrics.last_good_given_up.inc_by(given_up);
-                }
-            }
+            map.values_mut().for_each(|replica| replica.forget(now));
             updated
         };
         self.tell();
@@ -199,7 +141,7 @@ impl Replicas {
 
     /// Drops the replica of `scope`. Whether there was one.
     pub fn remove(&self, scope: &ScopeId) -> bool {
-        let removed = self.write().remove(scope).is_some();
+        let removed = self.0.held.write().remove(scope).is_some();
         if removed {
             self.tell();
         }
@@ -216,13 +158,6 @@ impl Replicas {
         &self.0.metrics
     }
 
-    /// What was no news may be some to what the replicas become.
-    fn write(&self) -> MappedRwLockWriteGuard<'_, ReplicaMap> {
-        let mut held = self.0.held.write();
-        held.no_news.get_mut().clear();
-        RwLockWriteGuard::map(held, |held| &mut held.map)
-    }
-
     fn tell(&self) {
         self.0.version.send_modify(|version| *version += 1);
     }
@@ -237,7 +172,6 @@ impl Replicas {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use hanse_proto::sync::Quarantined;
     use hanse_topology::{Lineage, Name};
 
     use super::*;
@@ -264,48 +198,6 @@ mod tests {
         assert!(!replicas.remove(&scope));
         assert_ne!(fill("2"), seen);
         assert!(replicas.read(|map| map[&scope].changes_after(seen)).is_none());
-    }
-
-    /// Of many gateways the first is listened to; and whoever spoke of what had not come yet is listened to again when it has.
-    #[test]
-    fn what_all_gateways_say_is_worked_out_once() {
-        let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
-        let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
-        let at = |revision| Position { lineage, revision };
-        let replicas = Replicas::remembering(ReplicaMap::new());
-        let put = |revision, key: &str, value: &'static str| {
-            let upserts = vec![(key.into(), value.into())];
-            replicas.update(&scope, |replica| replica.advance(at(revision), upserts, vec![])).unwrap();
-        };
-        let quarantined = |key: &str| Quarantined { key: key.to_owned(), ..Default::default() };
-        let say = |revision, key: &str| {
-            replicas.confirm(&scope, &at(revision), &Quarantine::of([quarantined(key)]))
-        };
-        let remembered = || replicas.0.held.read().no_news.lock().len();
-        let held = || {
-            replicas.read(|map| map[&scope].last_good().map(|(key, _)| key.to_string()).collect::<Vec<_>>())
-        };
-        put(1, "a", "1");
-        put(2, "b", "1");
-        say(2, "none");
-        put(3, "a", "2");
-        put(4, "b", "2");
-        say(5, "a");
-        assert_eq!((remembered(), held()), (1, vec!["a".to_owned(), "b".to_owned()]), "it is ahead");
-        put(5, "c", "1");
-        assert_eq!(remembered(), 0);
-        say(5, "a");
-        assert_eq!((remembered(), held()), (0, vec!["a".to_owned()]), "this settled something");
-        for _ in 0..3 {
-            say(5, "a");
-            assert_eq!(remembered(), 1);
-        }
-        say(5, "b");
-        assert!(held().is_empty());
-        for revision in 0..2 * MAX_NO_NEWS as u64 {
-            say(100 + revision, "a");
-        }
-        assert_eq!(remembered(), MAX_NO_NEWS);
     }
 
     /// What is on disk is that of the replica that was restored.

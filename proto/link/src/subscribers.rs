@@ -44,7 +44,7 @@ impl ScopeAck {
             durable: self.durable.map(Into::into),
             quarantined: self.quarantine.named().to_vec(),
             quarantined_total: self.quarantine.total(),
-            quarantined_digests: self.quarantine.digests(),
+            quarantined_keys: self.quarantine.others().to_vec(),
         }
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn head(generation: u64, revision: u64) -> ScopeHead {
         root: vec![2; 32].into(),
         floor: 1,
         gaps: Vec::new(),
+        acknowledged: 0,
     }
 }
 

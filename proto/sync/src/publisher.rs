@@ -185,7 +185,7 @@ impl PublisherSession {
                 quarantine: Quarantine::received(
                     ack.quarantined,
                     ack.quarantined_total,
-                    &ack.quarantined_digests,
+                    ack.quarantined_keys,
                 ),
             }),
             (Body::Report(report), true) => Ok(Received::Reported(report)),

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use hanse_proto::sync::{self, Quarantined};
-use sha2::{Digest as _, Sha256};
 
 /// How many are named, per scope: enough for a person to see what is wrong.
 const MAX_NAMED: usize = 64;
@@ -13,63 +12,53 @@ const MAX_REASON_BYTES: usize = 256;
 /// The most that one of those named takes on receipt, in octets: a key and a field of the longest names there can be, a reason, two
 /// hashes. Records live as long as their subscriber, so none may be as large as a message.
 const MAX_NAMED_BYTES: usize = 2 << 10;
-/// How many are told by digest where they are more than are named: 64 KiB every second, a chunk of a transfer.
-const MAX_DIGESTS: usize = 8_192;
+/// How many keys are told, per scope: with the longest keys there can be and all that is named, an Ack stays below what an agent
+/// takes from a gateway. A scope with more is one whose gateways are to be replaced, not one to keep exact books of.
+const MAX_KEYS: usize = 512;
+/// The most that a key takes which is told alone, in octets: more than any there is, and little enough to be remembered.
+const MAX_KEY_BYTES: usize = 256;
 
-/// Stands for a key: the first 8 octets of its SHA-256. Where two keys have the same, one that is in use counts as excepted
-/// like the other, which only keeps its version before for longer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct KeyDigest([u8; 8]);
-
-impl KeyDigest {
-    pub(crate) fn of(key: &str) -> Self {
-        Self(*Sha256::digest(key).first_chunk().expect("a hash is longer"))
-    }
-}
+/// The keys that a consumer does not use as it received them, each with the version that it uses instead, where there is one and
+/// it is known.
+pub type Exceptions = BTreeMap<Arc<str>, Option<Bytes>>;
 
 /// The resources of one scope that its consumer has in quarantine. Cloning shares them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Quarantine {
     total: u64,
     named: Arc<[Quarantined]>,
-    /// Of all, ascending, where they are more than are named and not too many.
-    digests: Arc<[KeyDigest]>,
+    /// The keys of those that are not named, unless all together are more than are told.
+    others: Arc<[String]>,
 }
 
 impl Quarantine {
-    /// These; beyond 64 they are told by digest, and beyond 8,192 only counted.
+    /// These; beyond 64 only their keys are told, and beyond 512 they are only counted.
     pub fn of(all: impl IntoIterator<Item = Quarantined>) -> Self {
-        let (mut total, mut named, mut digests) = (0, Vec::new(), Vec::new());
+        let (mut total, mut named, mut others) = (0, Vec::new(), Vec::new());
         for quarantined in all {
             total += 1;
-            if digests.len() <= MAX_DIGESTS {
-                digests.push(KeyDigest::of(&quarantined.key));
-            }
             if named.len() < MAX_NAMED {
                 named.push(shortened(quarantined));
+            } else if others.len() <= MAX_KEYS {
+                others.push(quarantined.key);
             }
         }
-        if !(MAX_NAMED + 1..=MAX_DIGESTS).contains(&digests.len()) {
-            digests.clear();
+        if named.len() + others.len() > MAX_KEYS {
+            others.clear();
         }
-        digests.sort_unstable();
-        Self { total, named: named.into(), digests: digests.into() }
+        Self { total, named: named.into(), others: others.into() }
     }
 
     /// As a message has them. A message that names more than it counts, or more than may be, is cut to what may be; what is
     /// larger than it may be is counted and not named.
-    pub(crate) fn received(named: Vec<Quarantined>, mut total: u64, digests: &[u8]) -> Self {
-        total = total.max(named.len() as u64);
+    pub(crate) fn received(named: Vec<Quarantined>, mut total: u64, mut others: Vec<String>) -> Self {
+        total = total.max((named.len() + others.len()) as u64);
         let named: Arc<[_]> = named.into_iter().filter(fits).take(MAX_NAMED).collect();
-        let (digests, rest) = digests.as_chunks();
-        let are_sound = rest.is_empty() && digests.len() <= MAX_DIGESTS && digests.is_sorted();
-        let digests = digests.iter().filter(|_| are_sound).map(|digest| KeyDigest(*digest)).collect();
-        Self { total, named, digests }
-    }
-
-    /// All of them as a message tells them.
-    pub fn digests(&self) -> Bytes {
-        self.digests.iter().flat_map(|digest| digest.0).collect()
+        let is_long = |key: &String| key.len() > MAX_KEY_BYTES;
+        if named.len() + others.len() > MAX_KEYS || others.iter().any(is_long) {
+            others.clear();
+        }
+        Self { total, named, others: others.into() }
     }
 
     /// How many there are.
@@ -82,70 +71,21 @@ impl Quarantine {
         &self.named
     }
 
-    /// Whether all are named or told by digest.
-    pub fn is_complete(&self) -> bool {
-        [self.named.len(), self.digests.len()].contains(&usize::try_from(self.total).unwrap_or(usize::MAX))
+    /// The keys of those that are not named.
+    pub fn others(&self) -> &[String] {
+        &self.others
     }
 
-    /// Whether a key is among them, where all are told. Those told by digest are not looked up by name too: there are many, and
-    /// acknowledgements come every second from every gateway.
-    fn holds(&self, key: &str, digest: KeyDigest) -> bool {
-        if self.named.len() as u64 == self.total {
-            return self.named.iter().any(|named| named.key == key);
-        }
-        self.digests.binary_search(&digest).is_ok()
+    /// All of them. `None`: not all are told.
+    pub fn exceptions(&self) -> Option<Exceptions> {
+        let keys = self.named.iter().map(|named| &named.key).chain(&*self.others);
+        let is_complete = (self.named.len() + self.others.len()) as u64 == self.total;
+        is_complete.then(|| keys.map(|key| (key.as_str().into(), None)).collect())
     }
 
     /// As a scope's status in a Report.
     pub fn of_status(status: &sync::ScopeStatus) -> Self {
-        Self::received(status.quarantined.clone(), status.quarantined_total, &[])
-    }
-}
-
-/// What a consumer does not use as it received it, to be given to [`Replica::confirm`](crate::Replica::confirm).
-#[derive(Debug, Clone, Copy)]
-pub enum Exceptions<'a> {
-    /// As it knows it itself: each with the version that is in use instead, if there is one.
-    Known(&'a BTreeMap<Arc<str>, Option<Bytes>>),
-    /// As another was told.
-    Told(&'a Quarantine),
-}
-
-impl Exceptions<'_> {
-    /// Whether everything is in use as received. One that tells of some and not of all leaves open which.
-    pub(crate) fn are_none(self) -> bool {
-        match self {
-            Self::Known(known) => known.is_empty(),
-            Self::Told(quarantine) => quarantine.total() == 0,
-        }
-    }
-
-    /// Whether it is known of every key whether it is among them.
-    pub(crate) fn are_complete(self) -> bool {
-        match self {
-            Self::Known(_) => true,
-            Self::Told(quarantine) => quarantine.is_complete(),
-        }
-    }
-
-    /// Whether a key is among them.
-    pub(crate) fn hold(self, key: &str, digest: KeyDigest) -> bool {
-        match self {
-            Self::Known(known) => known.contains_key(key),
-            Self::Told(quarantine) => quarantine.holds(key, digest),
-        }
-    }
-}
-
-impl<'a> From<&'a BTreeMap<Arc<str>, Option<Bytes>>> for Exceptions<'a> {
-    fn from(known: &'a BTreeMap<Arc<str>, Option<Bytes>>) -> Self {
-        Self::Known(known)
-    }
-}
-
-impl<'a> From<&'a Quarantine> for Exceptions<'a> {
-    fn from(quarantine: &'a Quarantine) -> Self {
-        Self::Told(quarantine)
+        Self::received(status.quarantined.clone(), status.quarantined_total, Vec::new())
     }
 }
 
@@ -170,46 +110,34 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted_and_the_first_are_named() {
+    fn many_are_told_by_key_and_more_are_counted() {
         assert_eq!(Quarantine::of(keys(0)), Quarantine::default());
-        let few = Quarantine::of(keys(3));
-        assert_eq!((few.total(), few.named().len(), few.is_complete()), (3, 3, true));
-        let many = Quarantine::of(keys(1_000));
-        assert_eq!((many.total(), many.named().len(), many.is_complete()), (1_000, MAX_NAMED, true));
-        let too_many = Quarantine::of(keys(MAX_DIGESTS + 1));
-        let counted = MAX_DIGESTS as u64 + 1;
-        assert_eq!(
-            (too_many.total(), too_many.named().len(), too_many.is_complete()),
-            (counted, MAX_NAMED, false)
-        );
-        assert!(too_many.digests().is_empty());
+        let told = |quarantine: &Quarantine| quarantine.exceptions().map(|keys| keys.len());
+        for (count, named, all) in
+            [(0, 0, Some(0)), (3, 3, Some(3)), (65, 64, Some(65)), (512, 64, Some(512)), (513, 64, None)]
+        {
+            let sent = Quarantine::of(keys(count));
+            assert_eq!((sent.total(), sent.named().len(), told(&sent)), (count as u64, named, all));
+            let received = Quarantine::received(sent.named().to_vec(), sent.total(), sent.others().to_vec());
+            assert_eq!(received, sent);
+        }
+        let exceptions = Quarantine::of(keys(100)).exceptions().unwrap();
+        assert!(keys(100).all(|quarantined| exceptions.contains_key(&*quarantined.key)));
     }
 
     #[test]
     fn what_is_received_is_bounded_and_adds_up() {
-        let odd = Quarantine::received(keys(2).collect(), 0, &[]);
-        assert_eq!((odd.total(), odd.is_complete()), (2, true));
-        let long = Quarantine::received(keys(500).collect(), 500, &[]);
-        assert_eq!((long.total(), long.named().len(), long.is_complete()), (500, MAX_NAMED, false));
+        let others = |count| (0..count).map(|index| format!("plan/other/{index}")).collect::<Vec<_>>();
+        let of = |quarantine: Quarantine| {
+            let told = quarantine.exceptions().map(|keys| keys.len());
+            (quarantine.total(), quarantine.named().len(), quarantine.others().len(), told)
+        };
+        let received = |named, total, others| of(Quarantine::received(named, total, others));
+        assert_eq!(received(keys(2).collect(), 0, others(1)), (3, 2, 1, Some(3)));
+        assert_eq!(received(keys(500).collect(), 500, vec![]), (500, MAX_NAMED, 0, None));
+        assert_eq!(received(keys(1).collect(), 900, others(900)), (901, 1, 0, None));
+        assert_eq!(received(vec![], 1, vec!["x".repeat(MAX_KEY_BYTES + 1)]), (1, 0, 0, None));
         let huge = Quarantined { reason: "x".repeat(MAX_NAMED_BYTES + 1), ..Default::default() };
-        let cut = Quarantine::received(keys(1).chain([huge]).collect(), 2, &[]);
-        assert_eq!((cut.total(), cut.named().len(), cut.is_complete()), (2, 1, false));
-    }
-
-    #[test]
-    fn those_beyond_the_named_are_told_by_digest() {
-        let sent = Quarantine::of(keys(500));
-        let received = Quarantine::received(sent.named().to_vec(), sent.total(), &sent.digests());
-        assert_eq!(received, sent);
-        let holds = |of: &Quarantine, key: &str| of.holds(key, KeyDigest::of(key));
-        assert!((0..500).all(|index| holds(&received, &format!("plan/o/{index}"))));
-        assert!((500..5_000).all(|index| !holds(&received, &format!("plan/o/{index}"))));
-        // What cannot be the digests of all of them is none.
-        let mut unsorted = sent.digests().to_vec();
-        unsorted.rotate_left(8);
-        for digests in [&sent.digests()[8..], &sent.digests()[1..], &unsorted] {
-            let received = Quarantine::received(sent.named().to_vec(), 500, digests);
-            assert!(!received.is_complete() && received.total() == 500);
-        }
+        assert_eq!(received(keys(1).chain([huge]).collect(), 2, vec![]), (2, 1, 0, None));
     }
 }

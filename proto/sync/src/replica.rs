@@ -263,8 +263,7 @@ impl Replica {
         if seen.epoch == self.epoch { self.changes_since(seen.revision) } else { None }
     }
 
-    /// Forgets deletions older than a day, and the last good versions of what was deleted, unless somebody needs them; the floor
-    /// rises over those forgotten. To be called now and then.
+    /// Forgets deletions older than a day; the floor rises over those forgotten. To be called now and then.
     pub fn forget(&mut self, now: Instant) {
         let Some(position) = self.position else { return };
         if self.marks.back().is_none_or(|(at, _)| now.saturating_duration_since(*at) >= MARK_SPACING) {
@@ -278,7 +277,6 @@ impl Replica {
             expired = Some(revision);
         }
         if let Some(revision) = expired {
-            self.last_good.forget_gone(revision, |key| self.entries.contains_key(key));
             let forgotten = self.tombstones.forget_until(revision);
             self.raise_floor(forgotten);
         }
@@ -292,13 +290,11 @@ impl Replica {
 
     fn set(&mut self, key: Arc<str>, value: Bytes, revision: u64) {
         self.tombstones.remove(&key);
-        let entry = Entry { value, revision };
-        let old = self.entries.insert(Arc::clone(&key), entry);
+        let old = self.entries.insert(Arc::clone(&key), Entry { value, revision });
         if let Some(old) = &old {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
         }
-        let seen = self.position.map_or(0, |position| position.revision);
-        self.last_good.replaced(&key, old.map(|old| (old.value, old.revision)), seen, revision);
+        self.last_good.replaced(&key, old, revision);
         self.changed.insert((revision, key));
     }
 
@@ -306,8 +302,7 @@ impl Replica {
     fn unset(&mut self, key: Arc<str>, revision: u64) {
         if let Some(old) = self.entries.remove(&key) {
             self.changed.remove(&(old.revision, Arc::clone(&key)));
-            let seen = self.position.map_or(0, |position| position.revision);
-            self.last_good.replaced(&key, Some((old.value, old.revision)), seen, revision);
+            self.last_good.replaced(&key, Some(old), revision);
         }
         self.tombstones.add(key, revision);
     }

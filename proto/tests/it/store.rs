@@ -17,6 +17,7 @@ fn what_is_kept() {
             root: vec![5; 32].into(),
             floor: 12,
             gaps: vec![Gap { after: 20, before: 30 }],
+            acknowledged: 40,
         },
     );
     recorded(

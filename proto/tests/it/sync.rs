@@ -63,7 +63,7 @@ fn ack() -> Ack {
         durable: position(40),
         quarantined: vec![quarantined()],
         quarantined_total: 1,
-        quarantined_digests: Default::default(),
+        quarantined_keys: Vec::new(),
     }
 }
 
@@ -84,7 +84,7 @@ fn subscribers_messages() {
             Body::Hello(Hello { scope: SCOPE.into(), position: position(40), root: vec![3; 32].into() }),
         ),
         ("ack", Body::Ack(ack())),
-        ("ack-digests", Body::Ack(Ack { quarantined_digests: vec![8; 16].into(), ..ack() })),
+        ("ack-keys", Body::Ack(Ack { quarantined_keys: vec!["plan/default/gold".into()], ..ack() })),
         (
             "report",
             Body::Report(Report {

@@ -76,6 +76,7 @@ fn kept_head(head: &Head) -> store::ScopeHead {
         root: head.root.0.to_vec().into(),
         floor: head.floor,
         gaps: head.gaps.iter().map(|(after, before)| store::Gap { after: *after, before: *before }).collect(),
+        acknowledged: head.acknowledged,
     }
 }
 
@@ -87,5 +88,6 @@ pub(super) fn head_of(head: &store::ScopeHead) -> Result<Head, InvalidMessage> {
         root: Root::try_from(&*head.root)?,
         floor: head.floor,
         gaps: head.gaps.iter().map(|gap| (gap.after, gap.before)).collect(),
+        acknowledged: head.acknowledged,
     })
 }

@@ -240,9 +240,10 @@ impl Stream {
         }
         if let Received::Acked { scope, effective: Some(position), quarantine, .. } = &received
             && self.session.scopes().any(|subscribed| subscribed == scope)
+            && let Some(but) = quarantine.exceptions()
         {
             // What a gateway uses, another can: until then the version before is kept for those that come anew.
-            self.service.replicas.confirm(scope, position, quarantine);
+            self.service.replicas.confirm(scope, position, &but);
         }
         let subscribed: BTreeSet<_> = self.session.scopes().cloned().collect();
         let now = Instant::now();

@@ -474,7 +474,7 @@ fn acknowledgements_are_read() {
         durable: None,
         quarantined: quarantined.clone(),
         quarantined_total: 1,
-        quarantined_digests: Bytes::new(),
+        quarantined_keys: Vec::new(),
     };
     assert_eq!(
         session.handle(message(subscriber_message::Body::Ack(ack))),

@@ -22,6 +22,8 @@ pub struct Head {
     pub floor: u64,
     /// Open intervals of positions out of reach.
     pub gaps: Vec<(u64, u64)>,
+    /// What changed later has been acknowledged by no consumer.
+    pub acknowledged: u64,
 }
 
 /// The last change of one key.
@@ -46,7 +48,7 @@ pub enum RestoreError {
         /// The root that was kept.
         kept: Root,
     },
-    /// A record, the floor or a gap lies beyond the position.
+    /// A record, the floor, a gap or an acknowledgement lies beyond the position.
     #[error("something of revision {revision} is kept with position {position}")]
     Beyond {
         /// Where it lies.
@@ -61,7 +63,8 @@ impl Replica {
     pub fn head(&self) -> Option<Head> {
         let position = self.position?;
         let gaps = self.gaps.iter().copied().collect();
-        Some(Head { position, root: self.root(), floor: self.floor, gaps })
+        let acknowledged = self.last_good.acknowledged();
+        Some(Head { position, root: self.root(), floor: self.floor, gaps, acknowledged })
     }
 
     /// Every record, removals included.
@@ -94,9 +97,10 @@ impl Replica {
     /// [`Self::changes_since`]. Of two records of one key the later holds. Refused unless the content has the root that was
     /// kept.
     pub fn restore(head: Head, records: impl IntoIterator<Item = Record>) -> Result<Self, RestoreError> {
-        let Head { position, root, floor, gaps } = head;
+        let Head { position, root, floor, gaps, acknowledged } = head;
         let beyond = |revision: u64| revision > position.revision;
-        if let Some(revision) = gaps.iter().map(|(_, end)| *end).chain([floor]).find(|end| beyond(*end)) {
+        let ends = gaps.iter().map(|(_, end)| *end).chain([floor, acknowledged]);
+        if let Some(revision) = ends.into_iter().find(|end| beyond(*end)) {
             return Err(RestoreError::Beyond { revision, position });
         }
         let (entries, removed) = sorted(records, position)?;
@@ -124,7 +128,7 @@ impl Replica {
             gaps: gaps.into(),
             marks: VecDeque::new(),
             tree,
-            last_good: LastGood::default(),
+            last_good: LastGood::acknowledged_to(acknowledged),
         })
     }
 }

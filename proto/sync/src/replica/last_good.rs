@@ -1,93 +1,47 @@
-//! The last versions of keys that a consumer could use, until it is known that a later one can be used.
+//! The last versions of keys that a consumer could use, of those keys whose present state none has acknowledged.
 //!
-//! A value may be received and found unusable only later, by whoever consumes it. So what it replaces is kept until a
-//! consumer confirms the new one.
+//! A value may be received and found unusable only later, by a consumer. So a version that was acknowledged is held when
+//! another one replaces it, until that one is acknowledged. It is one version per key, so all that is held of a scope is at
+//! most as much as the scope held at the last acknowledgement.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use bytes::Bytes;
 
-use super::{Replica, Seen};
-use crate::{Exceptions, quarantine::KeyDigest};
+use super::{Entry, Replica, Seen};
+use crate::Exceptions;
 use hanse_topology::{LineageOrder, Position};
 
-/// How many versions of a key are kept that were replaced before anybody spoke of them: as many changes of one key as come
-/// while an acknowledgement is on its way.
-const MAX_EARLIER: usize = 4;
-
-/// How much is kept of one scope, keys and values: a quarter of what a subscriber takes in one transfer, so a newcomer gets it
-/// with any scope there is.
-const MAX_BYTES: usize = 256 << 20;
-
-/// What is kept of one scope.
+/// What is known of one scope.
 #[derive(Debug, Default)]
 pub(super) struct LastGood {
-    /// Where nobody asks for it, nothing is kept.
+    /// Where nobody asks for it, nothing is held.
     enabled: bool,
-    /// The version before, of keys whose present one is not confirmed. Of a key that is gone, until it is known that nothing
-    /// needs it any more.
+    /// The latest revision that a consumer acknowledged. A key that changed later is not acknowledged as it is; any other
+    /// one is, unless it is in `held`.
+    acknowledged: u64,
     held: BTreeMap<Arc<str>, Held>,
-    /// Keys whose last change is not confirmed.
-    pending: BTreeMap<Arc<str>, Pending>,
-    by_revision: BTreeSet<(u64, Arc<str>)>,
-    /// The versions in [`Pending::earlier`] by revision.
-    earlier: BTreeSet<(u64, Arc<str>)>,
-    /// Of the changes up to here it is not known whether they were confirmed, for they came before a restart,
-    restored_at: u64,
-    /// but for those up to here, of which somebody has spoken since.
-    spoken_of: u64,
-    /// Rises when `held` changes.
+    /// The keys of `held` by revision of their last change.
+    by_change: BTreeSet<(u64, Arc<str>)>,
+    /// Rises when the versions in `held` change.
     version: u64,
-    /// The lengths of all that is held, and of the earlier versions.
-    bytes: usize,
-    bound: Bound,
-    /// How many keys lost what was kept of them to the bound.
-    given_up: u64,
 }
 
-/// How many bytes may be kept.
-#[derive(Debug)]
-struct Bound(usize);
-
-impl Default for Bound {
-    fn default() -> Self {
-        Self(MAX_BYTES)
-    }
-}
-
-/// A change that is not confirmed.
-#[derive(Debug)]
-struct Pending {
-    revision: u64,
-    /// The key's: worked out once, many acknowledgements are compared with it.
-    digest: KeyDigest,
-    /// What was there since the last good version and before this change, by revision: somebody may have used it, and say so
-    /// only now.
-    earlier: VecDeque<Earlier>,
-    /// Somebody said of this change that it cannot be used, or that what is gone is still needed.
-    told_of: bool,
-}
-
-/// A version that was replaced before anybody spoke of it.
-#[derive(Debug)]
-struct Earlier {
-    revision: u64,
-    /// It is known to have been there up to here: what was there after that and before the next change, is not.
-    until: u64,
-    /// `None`: the key was gone.
+/// A key that is not acknowledged as it is.
+#[derive(Debug, Clone)]
+struct Held {
+    /// The last version that was acknowledged; `None`: it is known that there is none.
     value: Option<Bytes>,
-}
-
-impl Pending {
-    /// The version that was there at `revision`, if it is not the present one and is kept.
-    fn earlier_at(&self, revision: u64) -> Option<&Earlier> {
-        let before = || self.earlier.iter().rfind(|earlier| earlier.revision <= revision);
-        let was_there = |earlier: &&Earlier| revision <= earlier.until;
-        if revision < self.revision { before().filter(was_there) } else { None }
-    }
+    /// When it became the key's value, or was told here. A subscriber that held the scope then has met it.
+    since: u64,
+    /// The key's last change.
+    changed: u64,
+    /// It was told by a publisher or by a disk. Else it was in the content here, where a local reader met it or uses what
+    /// is later.
+    told: bool,
 }
 
 /// What is to be kept of a key for a later process.
@@ -95,297 +49,149 @@ impl Pending {
 pub struct LastGoodRecord {
     /// The last version that a consumer could use; `None`: it is known that there is none.
     pub value: Option<Bytes>,
-    /// When it became the key's value, or later; 0: not known.
+    /// When it became the key's value, or later.
     pub since: u64,
 }
 
-/// What is known of a key whose last change is not confirmed.
-#[derive(Debug)]
-struct Held {
-    /// The last version that a consumer could use; `None`: it is known that there is none.
-    value: Option<Bytes>,
-    /// When it became the key's value, or later: whoever held the scope then has met it, or was told of it. 0: not known.
-    since: u64,
-    /// It was told by a publisher or by a disk. Else it was in the content here, where a local reader met it, or it is in use.
-    told: bool,
-}
-
 impl LastGood {
-    /// A change of `key` at `revision` replaces `old`, which was there since the revision given with it and is known to have been
-    /// there up to `until`.
-    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<(Bytes, u64)>, until: u64, revision: u64) {
-        if !self.enabled {
-            return;
-        }
-        if let Some(pending) = self.pending.get_mut(key) {
-            // Nobody is known to have used it yet: what was held before it stays.
-            let before = std::mem::replace(&mut pending.revision, revision);
-            let (value, since) = old.map_or((None, before), |(value, since)| (Some(value), since));
-            pending.told_of = false;
-            self.bytes += length(key, value.as_ref());
-            pending.earlier.push_back(Earlier { revision: since, until, value });
-            self.earlier.insert((since, Arc::clone(key)));
-            if pending.earlier.len() > MAX_EARLIER
-                && let Some(oldest) = pending.earlier.pop_front()
-            {
-                self.forget_earlier(key, &oldest);
+    /// Nothing is held, and consumers acknowledged what there was up to this revision.
+    pub(super) fn acknowledged_to(acknowledged: u64) -> Self {
+        Self { acknowledged, ..Self::default() }
+    }
+
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Whether a key that has been as it is since `revision` is acknowledged as it is.
+    pub(super) fn acknowledges(&self, key: &str, revision: u64) -> bool {
+        revision <= self.acknowledged && !self.held.contains_key(key)
+    }
+
+    /// A change of `key` at `revision` replaces `old`; `None`: the key was gone.
+    pub(super) fn replaced(&mut self, key: &Arc<str>, old: Option<Entry>, revision: u64) {
+        if let Some(held) = self.held.get(key) {
+            // A version from before a deletion is not the last good one of what comes after it, unless a consumer said
+            // of the deletion that it needs the version still.
+            let was_deleted = old.is_none() && held.changed > self.acknowledged;
+            if was_deleted || held.value.is_none() {
+                self.release(key);
+            } else {
+                let held = Held { changed: revision, ..held.clone() };
+                self.hold(key, held);
             }
-            self.by_revision.remove(&(before, Arc::clone(key)));
-            self.by_revision.insert((revision, Arc::clone(key)));
-        } else {
-            self.pend(key, revision);
-            if let Some((old, since)) = old {
-                self.hold(Arc::clone(key), Some(old), since, false);
-            }
+        } else if let Some(old) = old.filter(|old| self.enabled && old.revision <= self.acknowledged) {
+            let (value, since) = (Some(old.value), old.revision);
+            self.hold(key, Held { value, since, changed: revision, told: false });
         }
     }
 
-    /// Revisions of another history are no measure any more: all that is pending is so since `revision`.
+    /// Revisions of another history are no measure any more: each key that is not acknowledged changed at `revision`, and
+    /// what is before that is acknowledged.
     pub(super) fn start_history(&mut self, revision: u64) {
-        for (key, pending) in &mut self.pending {
-            pending.revision = revision;
-            let lengths = pending.earlier.drain(..).map(|earlier| length(key, earlier.value.as_ref()));
-            self.bytes -= lengths.sum::<usize>();
+        self.acknowledged = revision.saturating_sub(1);
+        self.held.values_mut().for_each(|held| (held.since, held.changed) = (revision, revision));
+        self.by_change = self.held.keys().map(|key| (revision, Arc::clone(key))).collect();
+    }
+
+    /// The keys that an acknowledgement of the content at `until` settles.
+    fn settled<'a>(&'a self, until: u64, but: &'a Exceptions) -> impl Iterator<Item = &'a Arc<str>> {
+        let spoken_of = self.by_change.iter().take_while(move |(changed, _)| *changed <= until);
+        spoken_of.map(|(_, key)| key).filter(|key| !but.contains_key(*key))
+    }
+
+    fn hold(&mut self, key: &Arc<str>, held: Held) {
+        let before = self.held.remove(key);
+        if let Some(before) = &before {
+            self.by_change.remove(&(before.changed, Arc::clone(key)));
         }
-        self.earlier.clear();
-        self.by_revision = self.pending.keys().map(|key| (revision, Arc::clone(key))).collect();
-        self.held.values_mut().for_each(|held| held.since = revision);
-        self.restored_at = 0;
+        self.version += u64::from(before.is_none_or(|before| before.value != held.value));
+        self.by_change.insert((held.changed, Arc::clone(key)));
+        self.held.insert(Arc::clone(key), held);
     }
 
-    fn confirm(&mut self, until: u64, but: Exceptions<'_>) {
-        for (revision, key) in self.confirmed_late(until, but).cloned().collect::<Vec<_>>() {
-            self.promote(key, revision);
-        }
-        let is_settled =
-            |key: &str| self.pending.get(key).is_none_or(|pending| !but.hold(key, pending.digest));
-        let spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until).cloned();
-        let (settled, unusable): (Vec<_>, Vec<_>) = spoken_of.partition(|(_, key)| is_settled(key));
-        for entry in settled {
-            self.settle(&entry);
-        }
-        for (_, key) in unusable {
-            self.tell_of(&key);
-            if !self.held.contains_key(&key) {
-                self.hold(key, None, until, false);
-            }
-        }
-        let Exceptions::Known(known) = but else { return };
-        for (key, in_use) in known {
-            if let Some(in_use) = in_use
-                && !self.was_told_after(key, until)
-            {
-                self.pend(key, until);
-                if self.pending.get(key).is_some_and(|pending| pending.revision <= until) {
-                    self.tell_of(key);
-                }
-                self.hold(Arc::clone(key), Some(in_use.clone()), until, false);
-            }
-        }
-    }
-
-    /// Whether a later version than whoever stands at `until` can know of was told.
-    fn was_told_after(&self, key: &str, until: u64) -> bool {
-        self.held.get(key).is_some_and(|held| held.told && held.since > until)
-    }
-
-    fn tell_of(&mut self, key: &str) {
-        self.pending.get_mut(key).into_iter().for_each(|pending| pending.told_of = true);
-    }
-
-    /// Nothing is to be known of a key any more, whose last change was at the revision.
-    fn settle(&mut self, entry: &(u64, Arc<str>)) {
-        for earlier in self.pending.remove(&entry.1).into_iter().flat_map(|pending| pending.earlier) {
-            self.forget_earlier(&entry.1, &earlier);
-        }
-        self.release(&entry.1);
-        self.by_revision.remove(entry);
-    }
-
-    /// Forgets what is held of keys that are gone since `revision` or before, unless somebody said that it is needed.
-    pub(super) fn forget_gone(&mut self, revision: u64, is_there: impl Fn(&str) -> bool) {
-        let unneeded =
-            |key: &str| !is_there(key) && self.pending.get(key).is_some_and(|pending| !pending.told_of);
-        let changed = self.by_revision.iter().take_while(|(at, _)| *at <= revision);
-        let gone: Vec<_> = changed.filter(|(_, key)| unneeded(key)).cloned().collect();
-        gone.iter().for_each(|entry| self.settle(entry));
-    }
-
-    /// Gives up what is kept of keys that changed longest ago, where all of it is too much: a quarter of it, so that this is rare.
-    pub(super) fn bound(&mut self) {
-        if self.bytes <= self.bound.0 {
-            return;
-        }
-        let enough = self.bound.0 - self.bound.0 / 4;
-        let oldest: Vec<_> = self.by_revision.iter().map(|(_, key)| Arc::clone(key)).collect();
-        for key in oldest {
-            if self.bytes <= enough {
-                break;
-            }
-            let before = self.bytes;
-            let earlier = self.pending.get_mut(&key).map(|pending| std::mem::take(&mut pending.earlier));
-            earlier.iter().flatten().for_each(|earlier| self.forget_earlier(&key, earlier));
-            self.release(&key);
-            self.given_up += u64::from(self.bytes < before);
-        }
-    }
-
-    /// Notes that a version is not among the earlier ones of a key any more.
-    fn forget_earlier(&mut self, key: &Arc<str>, earlier: &Earlier) {
-        self.earlier.remove(&(earlier.revision, Arc::clone(key)));
-        self.bytes -= length(key, earlier.value.as_ref());
-    }
-
-    /// Whether [`Self::confirm`] changes anything, or it was not known yet of changes before the restart.
-    fn is_news(&self, until: u64, but: Exceptions<'_>) -> bool {
-        let mut spoken_of = self.by_revision.iter().take_while(|(revision, _)| *revision <= until);
-        let settles = |key: &Arc<str>| {
-            let told_of = |pending: &Pending| pending.told_of && but.hold(key, pending.digest);
-            !self.pending.get(key).is_some_and(told_of) || !self.held.contains_key(key)
-        };
-        let differs = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
-            let held = self.held.get(key);
-            in_use.is_some()
-                && !self.was_told_after(key, until)
-                && held.is_none_or(|held| held.value != *in_use || held.told)
-        };
-        self.spoken_of < self.restored_at.min(until)
-            || self.confirmed_late(until, but).next().is_some()
-            || spoken_of.any(|(_, key)| settles(key))
-            || matches!(but, Exceptions::Known(known) if known.iter().any(differs))
-    }
-
-    /// The versions that are in use where content at `until` is, though others have replaced them since. None that is older than
-    /// what is held: that was told by whoever knew of later ones.
-    fn confirmed_late<'a>(
-        &'a self,
-        until: u64,
-        but: Exceptions<'a>,
-    ) -> impl Iterator<Item = &'a (u64, Arc<str>)> {
-        let earlier = self.earlier.iter().take_while(move |(revision, _)| *revision <= until);
-        earlier.filter(move |(revision, key)| {
-            let is_later = || {
-                let held = self.held.get(key).filter(|held| held.value.is_some());
-                held.is_none_or(|held| held.since <= *revision)
-            };
-            self.pending.get(key).is_some_and(|pending| {
-                let was_there = pending.earlier_at(until).is_some_and(|was| was.revision == *revision);
-                was_there && is_later() && !but.hold(key, pending.digest)
-            })
-        })
-    }
-
-    /// Makes the version that `key` had since `revision` its last good one.
-    fn promote(&mut self, key: Arc<str>, revision: u64) {
-        let Some(pending) = self.pending.get_mut(&key) else { return };
-        let mut forgotten = Vec::new();
-        while let Some(earlier) = pending.earlier.pop_front_if(|earlier| earlier.revision <= revision) {
-            forgotten.push(earlier);
-        }
-        forgotten.iter().for_each(|earlier| self.forget_earlier(&key, earlier));
-        self.release(&key);
-        if let Some(value) = forgotten.pop().and_then(|last| last.value) {
-            self.hold(key, Some(value), revision, false);
-        }
-    }
-
-    /// Nothing is held of `key` any more.
-    fn release(&mut self, key: &str) {
+    fn release(&mut self, key: &Arc<str>) {
         if let Some(held) = self.held.remove(key) {
-            self.bytes -= length(key, held.value.as_ref());
+            self.by_change.remove(&(held.changed, Arc::clone(key)));
             self.version += 1;
         }
     }
-
-    fn pend(&mut self, key: &Arc<str>, revision: u64) {
-        if !self.pending.contains_key(key) {
-            let (digest, earlier) = (KeyDigest::of(key), VecDeque::new());
-            let pending = Pending { revision, digest, earlier, told_of: false };
-            self.pending.insert(Arc::clone(key), pending);
-            self.by_revision.insert((revision, Arc::clone(key)));
-        }
-    }
-
-    fn hold(&mut self, key: Arc<str>, value: Option<Bytes>, since: u64, told: bool) {
-        match self.held.get_mut(&key).filter(|held| held.value == value) {
-            Some(held) => held.told &= told,
-            None => {
-                self.release(&key);
-                self.bytes += length(&key, value.as_ref());
-                self.held.insert(key, Held { value, since, told });
-                self.version += 1;
-            }
-        }
-    }
-}
-
-/// What a version takes.
-fn length(key: &str, value: Option<&Bytes>) -> usize {
-    key.len() + value.map_or(0, Bytes::len)
 }
 
 impl Replica {
-    /// Keeps, from now on, the last good versions of keys until later ones are confirmed; `kept` is what an earlier process
-    /// had of them, as [`Self::last_good_to_keep`] gave it.
+    /// Holds, from now on, the last good versions of keys until later ones are acknowledged; `kept` is what an earlier
+    /// process had of them, as [`Self::last_good_to_keep`] gave it.
     pub fn remember_last_good(&mut self, kept: BTreeMap<Arc<str>, LastGoodRecord>) {
         let now = self.position.map_or(0, |position| position.revision);
         self.last_good.enabled = true;
         for (key, LastGoodRecord { value, since }) in kept {
-            self.last_good.pend(&key, now);
-            self.last_good.hold(key, value, since.min(now), true);
+            let changed = self.entries.get(&key).map(|entry| entry.revision);
+            let changed = changed.or(self.tombstones.get(&key)).unwrap_or(now);
+            self.last_good.hold(&key, Held { value, since: since.min(now), changed, told: true });
         }
-        (self.last_good.restored_at, self.last_good.spoken_of) = (now, 0);
     }
 
-    /// Takes over what somebody else holds, of keys of which nothing is held here, and of those that are `superseded`.
+    /// Takes over what the publisher holds, of keys that are not acknowledged here and of which nothing is held here, or
+    /// what is held is `superseded`.
     pub(super) fn offer_last_good(
         &mut self,
-        held: impl IntoIterator<Item = (Arc<str>, Bytes)>,
+        told: impl IntoIterator<Item = (Arc<str>, Bytes)>,
         revision: u64,
         superseded: impl Fn(&str) -> bool,
     ) {
-        for (key, value) in held {
-            let is_news = self.last_good_of(&key).is_none() || superseded(&key);
+        for (key, value) in told {
+            let entry = self.entries.get(&key);
+            let in_use = entry.is_some_and(|entry| self.last_good.acknowledges(&key, entry.revision));
+            let is_news = !in_use && (self.last_good_of(&key).is_none() || superseded(&key));
             if self.last_good.enabled && is_news {
-                self.last_good.pend(&key, revision);
-                self.last_good.hold(key, Some(value), revision, true);
+                let held = Held { value: Some(value), since: revision, changed: revision, told: true };
+                self.last_good.hold(&key, held);
             }
         }
     }
 
-    /// A consumer uses the content at `position`, but for some keys: of those it uses the version given, if it is known which.
-    /// Of all others the version before is forgotten.
-    pub fn confirm<'a>(&mut self, position: &Position, but: impl Into<Exceptions<'a>>) {
-        let but = but.into();
+    /// A consumer uses the content at `position`, but for some keys. All others are acknowledged as they were there.
+    pub fn confirm(&mut self, position: &Position, but: &Exceptions) {
         if !self.awaits(position, but) {
             return;
         }
-        // Which of the changes before the restart cannot be used.
-        let LastGood { restored_at, spoken_of, .. } = self.last_good;
-        let until = if but.are_none() { 0 } else { restored_at.min(position.revision) };
-        let unknown = self.changed.range((spoken_of.saturating_add(1), Arc::from(""))..);
-        let unknown = unknown.take_while(|(revision, _)| *revision <= until);
-        for (revision, key) in unknown.filter(|(_, key)| but.hold(key, KeyDigest::of(key))) {
-            self.last_good.pend(key, *revision);
+        let (until, before) = (position.revision, self.last_good.acknowledged);
+        let settled: Vec<_> = self.last_good.settled(until, but).cloned().collect();
+        settled.iter().for_each(|key| self.last_good.release(key));
+        self.last_good.acknowledged = before.max(until);
+        for (key, in_use) in but {
+            let changed = self.entries.get(key).map(|entry| entry.revision);
+            if let Some(in_use) = in_use.as_ref().filter(|_| self.is_at(position)) {
+                if self.last_good_of(key) != Some(in_use) {
+                    let (value, changed) = (Some(in_use.clone()), changed.unwrap_or(until));
+                    self.last_good.hold(key, Held { value, since: until, changed, told: false });
+                }
+            } else if let Some(changed) = changed.filter(|at| before < *at && *at <= until)
+                && !self.last_good.held.contains_key(key)
+            {
+                self.last_good.hold(key, Held { value: None, since: 0, changed, told: false });
+            }
         }
-        self.last_good.spoken_of = spoken_of.max(position.revision);
-        self.last_good.confirm(position.revision, but);
     }
 
     /// Whether confirming that changes anything: what is said again every second does not.
-    pub fn awaits<'a>(&self, position: &Position, but: impl Into<Exceptions<'a>>) -> bool {
-        let but = but.into();
-        // A consumer that is ahead speaks of content that is not held here (any more).
-        let same = |held: &Position| {
-            position.lineage.order(&held.lineage) == LineageOrder::Same && position.revision <= held.revision
+    pub fn awaits(&self, position: &Position, but: &Exceptions) -> bool {
+        // A consumer that is ahead speaks of content that is not held here (any more), one in a gap of content that never
+        // was.
+        let same = |held: Position| position.lineage.order(&held.lineage) == LineageOrder::Same;
+        if !self.last_good.enabled || !self.position.is_some_and(same) || !self.reaches(position.revision) {
+            return false;
+        }
+        let differs = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
+            in_use.is_some() && self.last_good_of(key) != in_use.as_ref()
         };
-        // What was there on the way that was skipped is not known.
-        let in_gap = self.is_in_gap(position.revision);
-        self.last_good.enabled
-            && but.are_complete()
-            && !in_gap
-            && self.position.as_ref().is_some_and(same)
-            && self.last_good.is_news(position.revision, but)
+        position.revision > self.last_good.acknowledged
+            || self.last_good.settled(position.revision, but).next().is_some()
+            || (self.is_at(position) && but.iter().any(differs))
+    }
+
+    fn is_at(&self, position: &Position) -> bool {
+        self.position.is_some_and(|held| held.is(position))
     }
 
     /// The last good versions, by key.
@@ -404,8 +210,7 @@ impl Replica {
         self.last_good.held.get(key)?.value.as_ref()
     }
 
-    /// Those of them that a local reader who has seen this much cannot know of: they were told since. Those that were in the
-    /// content before it met, and what it uses now may be later.
+    /// Those of them that a local reader who has seen this much cannot know of: they were told since.
     pub fn last_good_told_after(&self, seen: Seen) -> impl Iterator<Item = (&Arc<str>, &Bytes)> {
         let same_epoch = seen.epoch == self.epoch;
         let told = move |held: &Held| held.told && (!same_epoch || held.since > seen.revision);
@@ -413,16 +218,10 @@ impl Replica {
         told.filter_map(|(key, held)| Some((key, held.value.as_ref()?)))
     }
 
-    /// The last good versions that came after `revision`: whoever stands there has not met them. One of which it is not known
-    /// when it came may be older than what others use, and is none of them.
+    /// The last good versions that came after `revision`: a subscriber that stands there has not met them.
     pub(crate) fn last_good_since(&self, revision: u64) -> Vec<(Arc<str>, Bytes)> {
         let held = self.last_good.held.iter().filter(|(_, held)| held.since > revision);
         held.filter_map(|(key, held)| Some((Arc::clone(key), held.value.clone()?))).collect()
-    }
-
-    /// Of how many keys what was kept was too much, since this was asked last.
-    pub fn take_last_good_given_up(&mut self) -> u64 {
-        std::mem::take(&mut self.last_good.given_up)
     }
 
     /// Rises when they change.

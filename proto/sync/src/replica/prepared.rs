@@ -151,6 +151,11 @@ impl Replica {
             return Err(AdvanceError::Moved);
         }
         self.tree.commit(staged);
+        match kind {
+            Kind::Delta => {}
+            Kind::Jump => self.note_gap(base.map_or(0, |(held, _)| held.revision), to.revision),
+            Kind::Repair | Kind::Fresh => self.start_history(to, base.is_some()),
+        }
         // What a delta says of a key that it changes is later than anything that is known here.
         let superseded: BTreeSet<_> = last_good
             .iter()
@@ -163,14 +168,8 @@ impl Replica {
                 None => self.unset(key, to.revision),
             }
         }
-        match kind {
-            Kind::Delta => {}
-            Kind::Jump => self.note_gap(base.map_or(0, |(held, _)| held.revision), to.revision),
-            Kind::Repair | Kind::Fresh => self.start_history(to, base.is_some()),
-        }
         self.position = Some(to);
         self.offer_last_good(last_good, to.revision, |key| superseded.contains(key));
-        self.last_good.bound();
         let forgotten = self.tombstones.bound();
         self.raise_floor(forgotten);
         Ok(())
@@ -192,12 +191,14 @@ impl Replica {
         }
     }
 
-    /// Starts the history afresh at `to`: nothing leads there from an earlier position.
+    /// Starts the history afresh at `to`: nothing leads there from an earlier position. What is acknowledged counts as older
+    /// than that, everything else as new.
     fn start_history(&mut self, to: Position, seen_before: bool) {
         self.changed.clear();
         for (key, entry) in &mut self.entries {
-            entry.revision = to.revision;
-            self.changed.insert((to.revision, Arc::clone(key)));
+            let is_acknowledged = self.last_good.acknowledges(key, entry.revision);
+            entry.revision = to.revision.saturating_sub(u64::from(is_acknowledged));
+            self.changed.insert((entry.revision, Arc::clone(key)));
         }
         self.tombstones.clear();
         self.gaps.clear();

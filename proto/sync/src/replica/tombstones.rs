@@ -31,6 +31,11 @@ impl Tombstones {
         }
     }
 
+    /// When a key was deleted.
+    pub(super) fn get(&self, key: &str) -> Option<u64> {
+        self.by_key.get(key).copied()
+    }
+
     pub(super) fn clear(&mut self) {
         self.by_key.clear();
         self.by_revision.clear();

@@ -1,9 +1,6 @@
-use std::time::{Duration, Instant};
-
-use hanse_proto::sync::Quarantined;
+use proptest::prelude::*;
 
 use super::*;
-use crate::Quarantine;
 use hanse_topology::Lineage;
 
 fn at(revision: u64) -> Position {
@@ -18,13 +15,7 @@ fn held(replica: &Replica) -> Vec<(&str, &[u8])> {
     replica.last_good().map(|(key, value)| (&**key, &**value)).collect()
 }
 
-impl Replica {
-    fn pending(&self) -> usize {
-        self.last_good.pending.len()
-    }
-}
-
-fn but(keys: &[&str]) -> BTreeMap<Arc<str>, Option<Bytes>> {
+fn but(keys: &[&str]) -> Exceptions {
     keys.iter().map(|key| (Arc::from(*key), None)).collect()
 }
 
@@ -47,68 +38,6 @@ fn the_version_before_is_held_until_the_next_is_confirmed() {
     assert_eq!(held(&replica), []);
 }
 
-/// The next change came while the acknowledgement was on its way.
-#[test]
-fn what_is_confirmed_late_is_the_last_good_version_all_the_same() {
-    let mut replica = remembering();
-    for (revision, value) in [(2, "2"), (3, "bad"), (4, "4"), (5, "bad too")] {
-        put(&mut replica, revision, "a", value);
-    }
-    assert_eq!(held(&replica), [("a", &b"1"[..])]);
-    let table: [(u64, &[&str], &[u8]); 6] = [
-        (1, &[], b"1"),
-        (3, &["a"], b"1"),
-        (2, &[], b"2"),
-        (4, &[], b"4"),
-        (2, &[], b"4"),
-        (5, &["a"], b"4"),
-    ];
-    for (revision, unusable, expected) in table {
-        replica.confirm(&at(revision), &but(unusable));
-        assert_eq!(held(&replica), [("a", expected)], "at {revision} but {unusable:?}");
-    }
-    assert_eq!(replica.last_good_since(3), [("a".into(), "4".into())], "whoever stands at 3 has not met it");
-    assert!(replica.last_good_since(4).is_empty());
-    replica.confirm(&at(5), &but(&[]));
-    assert_eq!((held(&replica), replica.pending(), replica.last_good.earlier.len()), (vec![], 0, 0));
-}
-
-#[test]
-fn what_is_confirmed_late_may_be_that_the_key_is_gone() {
-    let mut replica = remembering();
-    replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
-    put(&mut replica, 4, "a", "bad");
-    replica.confirm(&at(2), &but(&["a"]));
-    assert_eq!(held(&replica), [("a", &b"1"[..])], "something needed it");
-    replica.confirm(&at(2), &but(&[]));
-    assert_eq!(held(&replica), []);
-}
-
-#[test]
-fn versions_that_nobody_spoke_of_are_few() {
-    let mut replica = remembering();
-    for revision in 2..100 {
-        put(&mut replica, revision, "a", "?");
-    }
-    assert_eq!(replica.last_good.earlier.len(), MAX_EARLIER);
-    replica.confirm(&at(50), &but(&[]));
-    assert_eq!(held(&replica), [("a", &b"1"[..])], "what was there then is not known any more");
-    replica.confirm(&at(98), &but(&[]));
-    assert_eq!(held(&replica), [("a", &b"?"[..])]);
-    assert_eq!(replica.last_good.earlier.len(), 0);
-}
-
-/// This gateway compiled 2 while it was told that others could use something later.
-#[test]
-fn what_is_confirmed_late_is_not_taken_for_later_than_what_was_told() {
-    let mut replica = remembering();
-    put(&mut replica, 2, "a", "2");
-    let change = replica.prepare_delta(at(8), vec![("a".into(), "bad".into())], Vec::new()).unwrap();
-    replica.commit(change.with_last_good(vec![("a".into(), "7".into())])).unwrap();
-    replica.confirm(&at(2), &but(&[]));
-    assert_eq!(held(&replica), [("a", &b"7"[..])]);
-}
-
 #[test]
 fn what_nobody_could_use_never_becomes_the_last_good_version() {
     let mut replica = remembering();
@@ -124,72 +53,53 @@ fn what_nobody_could_use_never_becomes_the_last_good_version() {
     assert_eq!(held(&replica), [("a", &b"mended"[..])]);
 }
 
+/// A new one came while the acknowledgement of the one before was on its way.
 #[test]
-fn however_many_cannot_be_used_the_others_are_confirmed() {
+fn what_was_replaced_before_it_was_acknowledged_is_not_held() {
     let mut replica = remembering();
-    put(&mut replica, 2, "a", "2");
-    let keys: Vec<_> = (0..1_000).map(|index| format!("bad/{index}")).collect();
-    for value in ["1", "2"] {
-        let revision = 3 + u64::from(value == "2");
-        let all = keys.iter().map(|key| (key.as_str().into(), value.into())).collect();
-        replica.advance(at(revision), all, Vec::new()).unwrap();
+    for (revision, value) in [(2, "2"), (3, "bad")] {
+        put(&mut replica, revision, "a", value);
     }
-    let quarantined = |key: &String| Quarantined { key: key.clone(), ..Default::default() };
-    let quarantine = |count: usize| Quarantine::of(keys.iter().take(count).map(quarantined));
-    replica.confirm(&at(3), &quarantine(0));
-    assert_eq!(replica.pending(), 1_000, "of those that changed since");
-    put(&mut replica, 5, "b", "1");
-    replica.confirm(&at(5), &quarantine(900));
-    assert_eq!(replica.pending(), 900);
-    replica.confirm(&at(5), &quarantine(65));
-    assert_eq!(replica.pending(), 65);
-    // More than can be told: it may be any.
-    let told = |mut all: Vec<Quarantined>| {
-        let total = all.len() as u64;
-        all.truncate(64);
-        Quarantine::received(all, total, &[])
-    };
-    replica.confirm(&at(5), &told(keys.iter().map(quarantined).collect()));
-    assert_eq!(replica.pending(), 65);
-    replica.confirm(&at(5), &quarantine(64));
-    assert_eq!(replica.pending(), 64);
+    replica.confirm(&at(2), &but(&[]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])], "it is the last one that was acknowledged in its time");
+    replica.confirm(&at(3), &but(&["a"]));
+    assert_eq!(held(&replica), [("a", &b"1"[..])]);
 }
 
-/// Gateways repeat themselves every second: nobody is to be held up by that.
+#[test]
+fn one_consumer_that_can_use_it_is_enough() {
+    for first in [true, false] {
+        let mut replica = remembering();
+        put(&mut replica, 2, "a", "2");
+        put(&mut replica, 4, "b", "1");
+        // Two gateways stand in different places.
+        for usable in [first, !first] {
+            match usable {
+                true => replica.confirm(&at(3), &but(&[])),
+                false => replica.confirm(&at(4), &but(&["a", "b"])),
+            }
+        }
+        assert_eq!(held(&replica), []);
+        replica.advance(at(5), vec![("a".into(), "bad".into()), ("b".into(), "bad".into())], vec![]).unwrap();
+        assert_eq!(held(&replica), [("a", &b"2"[..])], "no consumer could ever use b");
+    }
+}
+
+/// Gateways repeat themselves every second.
 #[test]
 fn what_is_said_again_is_no_news() {
     let mut replica = remembering();
-    let keys: Vec<_> = (0..500).map(|index| format!("bad/{index}")).collect();
-    for revision in [2, 3] {
-        let all = keys.iter().map(|key| (key.as_str().into(), revision.to_string().into())).collect();
-        replica.advance(at(revision), all, Vec::new()).unwrap();
-    }
-    let quarantined = |key: &String| Quarantined { key: key.clone(), ..Default::default() };
-    let quarantine = |count: usize| Quarantine::of(keys.iter().take(count).map(quarantined));
-    for (revision, count) in [(2, 500), (3, 500), (3, 400), (3, 60), (3, 0)] {
-        let said = quarantine(count);
-        if revision > 2 {
-            assert!(replica.awaits(&at(revision), &said), "{count} at {revision}");
-        }
-        replica.confirm(&at(revision), &said);
-        assert!(!replica.awaits(&at(revision), &said), "{count} at {revision}");
-    }
-    put(&mut replica, 4, "a", "bad");
-    let known = BTreeMap::from([(Arc::from("a"), Some(Bytes::from("in use")))]);
-    for revision in [4, 5] {
-        assert!(replica.awaits(&at(4), &known) == (revision == 4));
-        replica.confirm(&at(4), &known);
-        assert!(!replica.awaits(&at(4), &known));
-        replica.advance(at(revision + 1), Vec::new(), Vec::new()).unwrap();
-    }
-    let mut replica = restored(&replica);
-    for revision in [3, 6] {
-        assert!(
-            replica.awaits(&at(revision), &quarantine(500)),
-            "it may be about what came before the restart"
-        );
-        replica.confirm(&at(revision), &quarantine(500));
-        assert!(!replica.awaits(&at(revision), &quarantine(500)));
+    put(&mut replica, 2, "a", "bad");
+    put(&mut replica, 3, "b", "bad");
+    let known = || Exceptions::from([("a".into(), Some("in use".into())), ("b".into(), None)]);
+    for said in [but(&["a", "b"]), but(&["b"]), known(), but(&[])] {
+        assert!(replica.awaits(&at(3), &said), "{said:?}");
+        replica.confirm(&at(3), &said);
+        assert!(!replica.awaits(&at(3), &said), "{said:?}");
+        let mut restored = restored(&replica);
+        assert!(!restored.awaits(&at(3), &said), "{said:?}, after a restart");
+        restored.advance(at(4), vec![], vec![]).unwrap();
+        assert!(restored.awaits(&at(4), &said), "{said:?}, further on");
     }
 }
 
@@ -227,14 +137,9 @@ fn what_was_kept_is_told_after_a_restart_to_those_only_who_have_not_met_it() {
         replica.confirm(&at(revision), &but(&["a"][..usize::from(value == "bad")]));
     }
     put(&mut replica, 9, "b", "1");
-    let mut replica = restored(&replica);
+    let replica = restored(&replica);
     assert_eq!(replica.last_good_since(2), [("a".into(), "2".into())]);
     assert_eq!(replica.last_good_since(3), []);
-    // As earlier versions kept it.
-    let unknown = LastGoodRecord { value: Some("old".into()), since: 0 };
-    replica.remember_last_good([("b".into(), unknown)].into());
-    assert_eq!(replica.last_good_since(1), [("a".into(), "2".into())]);
-    assert_eq!(held(&replica), [("a", &b"2"[..]), ("b", &b"old"[..])], "newcomers get it");
 }
 
 /// Nobody had spoken of it before the restart, so nothing was kept.
@@ -263,64 +168,30 @@ fn what_is_gone_is_held_while_it_is_needed() {
     replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
     replica.confirm(&at(2), &but(&["a"]));
     assert_eq!(held(&replica), [("a", &b"1"[..])]);
-    replica.confirm(&at(2), &but(&[]));
+    let mut replica = restored(&replica);
+    put(&mut replica, 3, "a", "bad");
+    assert_eq!(held(&replica), [("a", &b"1"[..])], "it is needed still");
+    replica.confirm(&at(3), &but(&[]));
     assert_eq!(held(&replica), []);
 }
 
 #[test]
-fn what_is_gone_is_held_for_a_day_unless_somebody_needs_it() {
-    let (start, day) = (Instant::now(), Duration::from_secs(24 * 3600));
-    for needed in [false, true] {
-        let mut replica = remembering();
-        put(&mut replica, 2, "b", "1");
-        replica.confirm(&at(2), &but(&[]));
-        replica.advance(at(3), vec![("b".into(), "2".into())], vec!["a".into()]).unwrap();
-        if needed {
-            replica.confirm(&at(3), &but(&["a", "b"]));
-        }
-        replica.forget(start);
-        replica.forget(start + day);
-        assert_eq!(held(&replica).len(), 2);
-        replica.forget(start + day + Duration::from_secs(1));
-        let there = held(&replica).into_iter().map(|(key, _)| key);
-        assert!(there.eq(if needed { &["a", "b"][..] } else { &["b"] }.iter().copied()));
-    }
-}
-
-/// Nobody ever says what can be used.
-#[test]
-fn what_is_kept_is_bounded() {
-    let mut replica = remembering();
-    replica.last_good.bound = Bound(1_000);
-    let key = |index: usize| format!("key/{index:05}");
-    let lengths = |replica: &Replica| {
-        let earlier = replica.last_good.pending.iter().flat_map(|(key, pending)| {
-            pending.earlier.iter().map(move |earlier| length(key, earlier.value.as_ref()))
-        });
-        let held = replica.last_good.held.iter().map(|(key, held)| length(key, held.value.as_ref()));
-        earlier.chain(held).sum::<usize>()
-    };
-    let mut revision = 1;
-    let mut given_up = 0;
-    for round in 0..8 {
-        for index in 0..100 {
-            revision += 1;
-            put(&mut replica, revision, &key(index), "of ten bytes");
-            assert!(replica.last_good.bytes <= 1_000 && replica.last_good.bytes == lengths(&replica));
-        }
-        given_up += replica.take_last_good_given_up();
-        assert_eq!(given_up > 0, round > 0);
-        match round {
-            0 => replica.confirm(&at(revision), &but(&[])),
-            1 => {
-                let held = held(&replica);
-                assert!(held.len() > 30 && held[0].0 > key(50).as_str(), "the oldest go first");
+fn what_was_deleted_is_not_the_last_good_version_of_what_comes_after() {
+    for is_restarted in [false, true] {
+        for acknowledged in [1, 2] {
+            let mut replica = remembering();
+            replica.advance(at(2), Vec::new(), vec!["a".into()]).unwrap();
+            replica.confirm(&at(acknowledged), &but(&[]));
+            if is_restarted {
+                replica = restored(&replica);
             }
-            _ => {}
+            put(&mut replica, 3, "a", "bad");
+            assert_eq!(held(&replica), [], "acknowledged at {acknowledged}");
+            replica.confirm(&at(3), &but(&["a"]));
+            put(&mut replica, 4, "a", "worse");
+            assert_eq!(held(&replica), []);
         }
     }
-    replica.confirm(&at(revision), &but(&[]));
-    assert_eq!((replica.last_good.bytes, replica.pending(), replica.last_good.earlier.len()), (0, 0, 0));
 }
 
 #[test]
@@ -354,13 +225,21 @@ fn what_a_delta_says_was_good_is_later_than_what_was_held() {
 #[test]
 fn another_history_starts_the_count_afresh() {
     let mut replica = remembering();
+    put(&mut replica, 2, "c", "1");
+    replica.confirm(&at(2), &but(&[]));
     put(&mut replica, 50, "a", "bad");
     let lineage = Lineage { generation: 2, id: [2; 16], parent: None };
     let next = |revision| Position { lineage, revision };
-    let content = vec![("a".into(), "bad".into()), ("b".into(), "1".into())];
-    replica.replace(next(7), content).unwrap();
+    let content = [("a", "bad"), ("b", "1"), ("c", "1")].map(|(key, value)| (key.into(), value.into()));
+    replica.replace(next(7), content.to_vec()).unwrap();
     replica.confirm(&at(60), &but(&[]));
     assert_eq!(held(&replica).len(), 1, "that was said of the old history");
+    // What came with the new history is acknowledged by none, what was before it is still.
+    let bad = ["a", "b", "c"].map(|key| (key.into(), "bad".into())).to_vec();
+    let mut before = Replica::restore(replica.head().unwrap(), replica.records()).unwrap();
+    before.remember_last_good([("a".into(), LastGoodRecord { value: Some("1".into()), since: 1 })].into());
+    before.advance(next(8), bad, vec![]).unwrap();
+    assert_eq!(held(&before), [("a", &b"1"[..]), ("c", &b"1"[..])]);
     replica.confirm(&next(7), &but(&["a"]));
     assert_eq!(held(&replica), [("a", &b"1"[..])]);
     replica.confirm(&next(7), &but(&[]));
@@ -380,7 +259,7 @@ fn nothing_is_kept_where_nobody_asks() {
     let mut replica = Replica::new();
     put(&mut replica, 1, "a", "1");
     put(&mut replica, 2, "a", "2");
-    assert!(replica.last_good.held.is_empty() && replica.last_good.pending.is_empty());
+    assert!(replica.last_good.held.is_empty());
 }
 
 /// Several revisions came in one step: what was there in between is not known.
@@ -407,14 +286,105 @@ fn a_late_confirmation_of_what_was_never_held_here_confirms_nothing() {
 fn what_was_told_meanwhile_is_not_undone_by_who_speaks_of_before() {
     let mut replica = remembering();
     put(&mut replica, 6, "a", "bad");
-    let in_use: BTreeMap<Arc<str>, Option<Bytes>> = [(Arc::from("a"), Some("1".into()))].into();
+    let in_use: Exceptions = [(Arc::from("a"), Some("1".into()))].into();
     let delta = replica.prepare_delta(at(8), vec![("a".into(), "bad too".into())], Vec::new()).unwrap();
     replica.commit(delta.with_last_good(vec![("a".into(), "7".into())])).unwrap();
     assert_eq!(held(&replica), [("a", &b"7"[..])]);
-    replica.confirm(&at(6), Exceptions::Known(&in_use));
+    replica.confirm(&at(6), &in_use);
     assert_eq!(held(&replica), [("a", &b"7"[..])]);
-    assert!(!replica.awaits(&at(6), Exceptions::Known(&in_use)), "and it is no news");
-    let later: BTreeMap<Arc<str>, Option<Bytes>> = [(Arc::from("a"), Some("7".into()))].into();
-    replica.confirm(&at(8), Exceptions::Known(&later));
+    assert!(!replica.awaits(&at(6), &in_use), "and it is no news");
+    let later: Exceptions = [(Arc::from("a"), Some("7".into()))].into();
+    replica.confirm(&at(8), &later);
     assert_eq!(held(&replica), [("a", &b"7"[..])]);
+}
+
+/// What happens to three keys.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A new version, or the key is gone.
+    Change(usize, bool),
+    /// A consumer stands so many revisions behind, and can use these keys as they are there.
+    Acknowledge(u64, [bool; 3]),
+    /// The replica is kept and restored.
+    Restart,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => (0..3usize, prop::bool::weighted(0.8)).prop_map(|(key, is_there)| Event::Change(key, is_there)),
+        4 => (0..4u64, any::<[bool; 3]>()).prop_map(|(behind, usable)| Event::Acknowledge(behind, usable)),
+        1 => Just(Event::Restart),
+    ]
+}
+
+/// What the model knows of a key.
+#[derive(Debug, Default)]
+struct Known {
+    /// What it is, or that it is gone, since a revision; and whether a consumer acknowledged that.
+    value: Option<Bytes>,
+    since: u64,
+    is_acknowledged: bool,
+    /// It is gone, and a consumer said that it is needed still.
+    is_needed: bool,
+    /// The last version that was acknowledged while it was there.
+    good: Option<Bytes>,
+}
+
+impl Known {
+    fn change(&mut self, value: Option<Bytes>, revision: u64) {
+        if self.value.is_none() && value.is_some() && !self.is_needed {
+            self.good = None;
+        }
+        if self.value.is_some() || value.is_some() {
+            let good = self.good.take();
+            *self = Self { value, since: revision, good, ..Self::default() };
+        }
+    }
+
+    fn acknowledge(&mut self, revision: u64, is_usable: bool) {
+        if self.since <= revision && is_usable {
+            (self.is_acknowledged, self.good) = (true, self.value.clone());
+        } else if self.since <= revision {
+            self.is_needed |= self.value.is_none();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    /// A model that sees everything says the same: of a key that is not acknowledged as it is, the last version is held
+    /// that was acknowledged while it was there, unless the key was deleted since and no consumer needed it then.
+    #[test]
+    fn what_is_held_is_what_was_acknowledged_last(events in prop::collection::vec(event(), 1..60)) {
+        let mut replica = Replica::new();
+        replica.remember_last_good(BTreeMap::new());
+        replica.advance(at(1), vec![], vec![]).unwrap();
+        let keys: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
+        let mut known: [Known; 3] = Default::default();
+        for event in events {
+            let now = replica.position().unwrap().revision;
+            match event {
+                Event::Change(index, is_there) => {
+                    let (key, revision) = (&keys[index], now + 1);
+                    let value = is_there.then(|| Bytes::from(revision.to_string()));
+                    let upserts = value.iter().map(|value| (key.clone(), value.clone())).collect();
+                    let is_removed = !is_there && known[index].value.is_some();
+                    let removals = is_removed.then(|| key.clone()).into_iter().collect();
+                    replica.advance(at(revision), upserts, removals).unwrap();
+                    known[index].change(value, revision);
+                }
+                Event::Acknowledge(behind, usable) => {
+                    let revision = now.saturating_sub(behind).max(1);
+                    let named = (0..3).filter(|index| !usable[*index]).map(|index| (keys[index].clone(), None));
+                    replica.confirm(&at(revision), &named.collect());
+                    (0..3).for_each(|index| known[index].acknowledge(revision, usable[index]));
+                }
+                Event::Restart => replica = restored(&replica),
+            }
+            for (key, known) in keys.iter().zip(&known) {
+                let expected = known.good.as_ref().filter(|_| !known.is_acknowledged);
+                prop_assert_eq!(replica.last_good_of(key), expected, "{}", key);
+            }
+        }
+    }
 }
