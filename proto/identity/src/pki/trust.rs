@@ -24,7 +24,6 @@ use hanse_topology::Identity;
 #[derive(Clone)]
 pub struct TrustAnchor {
     certificate: CertificateDer<'static>,
-    roots: Arc<RootCertStore>,
     spki_sha256: [u8; 32],
 }
 
@@ -38,9 +37,8 @@ impl TrustAnchor {
         if tier_of(&certificate)? != Tier::Root || parsed.verify_signature(None).is_err() {
             return Err(PkiError::certificate("a trust anchor must be a root's certificate"));
         }
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).map_err(PkiError::Untrusted)?;
-        Ok(Self { certificate, roots: Arc::new(roots), spki_sha256 })
+        RootCertStore::empty().add(certificate.clone()).map_err(PkiError::Untrusted)?;
+        Ok(Self { certificate, spki_sha256 })
     }
 
     /// Reads PEM text that holds exactly one certificate.
@@ -80,33 +78,10 @@ impl TrustAnchor {
         self.spki_sha256
     }
 
-    /// Verifies a leaf's chain at a time and says whose it is.
+    /// As [`TrustBundle::verify`], with this root alone.
     pub fn verify(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> Result<Identity, PkiError> {
-        let (leaf, rest) = chain.split_first().ok_or_else(|| PkiError::certificate("the chain is empty"))?;
-        self.verify_path(leaf, rest, unix_time(at)).map_err(PkiError::Untrusted)?;
-        Ok(identity_of(leaf)?)
+        TrustBundle::from(self.clone()).verify(chain, at)
     }
-
-    /// Path validation: signatures, validity, basic constraints, name constraints, key usage.
-    pub(crate) fn verify_path(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<(), rustls::Error> {
-        verify_path(&self.roots, leaf, intermediates, now)
-    }
-}
-
-fn verify_path(
-    roots: &RootCertStore,
-    leaf: &CertificateDer<'_>,
-    intermediates: &[CertificateDer<'_>],
-    now: UnixTime,
-) -> Result<(), rustls::Error> {
-    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
-    let parsed = ParsedCertificate::try_from(leaf)?;
-    verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms.all)
 }
 
 /// The roots a process believes in: one, or two while one takes the other's place. Cloning is cheap.
@@ -211,17 +186,19 @@ impl TrustBundle {
         Ok(identity_of(leaf)?)
     }
 
-    /// Path validation of a server's chain.
+    /// Path validation of a server's chain: signatures, validity, basic constraints, name constraints, key usage.
     pub(crate) fn verify_path(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        verify_path(&self.roots, leaf, intermediates, now)
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        let parsed = ParsedCertificate::try_from(leaf)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms.all)
     }
 
-    /// Path validation of a client's chain.
+    /// Path validation of a client's chain, likewise.
     pub(crate) fn verify_client(
         &self,
         leaf: &CertificateDer<'_>,

@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::parse_x509_certificate;
 
 use crate::{
-    KeyDigest, LiveTrust, NoIdentity, TrustAnchor, Validity, identity_of, key_digest,
+    KeyDigest, LiveTrust, NoIdentity, TrustAnchor, TrustBundle, Validity, identity_of, key_digest,
     pki::{key_digests, unix_time},
 };
 
@@ -90,9 +90,43 @@ impl Rule {
     }
 }
 
-/// Whether an identity is refused, by name or for a key that it answers for.
-fn check_refusal(trust: &LiveTrust, peer: &Identity, keys: &[KeyDigest]) -> Result<(), RefusedPeer> {
-    if trust.refuses_peer(peer, keys) { Err(RefusedPeer::Revoked { peer: peer.to_string() }) } else { Ok(()) }
+/// Whether an identity is refused, by name or for a key of its chain that it answers for.
+fn check_refusal(
+    trust: &LiveTrust,
+    peer: &Identity,
+    (leaf, intermediates): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    answers_for: fn(Role, &[CertificateDer<'_>]) -> Vec<KeyDigest>,
+) -> Result<(), RefusedPeer> {
+    let chain: Vec<_> = once(leaf).chain(intermediates).cloned().collect();
+    let is_refused = trust.refuses_peer(peer, &answers_for(peer.role, &chain));
+    if is_refused { Err(RefusedPeer::Revoked { peer: peer.to_string() }) } else { Ok(()) }
+}
+
+/// How both verifiers check signatures of a handshake.
+macro_rules! signatures {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _certificate: &CertificateDer<'_>,
+            _signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(Error::General(TLS_1_2.into()))
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            certificate: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.algorithms.supported_schemes()
+        }
+    };
 }
 
 /// The keys that a client answers for.
@@ -163,33 +197,12 @@ impl ClientCertVerifier for ClientVerifier {
         self.trust.current().verify_client(leaf, intermediates, at)?;
         let peer = self.rule.check(leaf)?;
         if self.admit == Admit::Valid {
-            let chain: Vec<_> = once(leaf).chain(intermediates).cloned().collect();
-            check_refusal(&self.trust, &peer, &of_client(peer.role, &chain))?;
+            check_refusal(&self.trust, &peer, (leaf, intermediates), of_client)?;
         }
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General(TLS_1_2.into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures!();
 }
 
 /// The last moment a certificate is valid.
@@ -259,36 +272,15 @@ impl ServerCertVerifier for ServerVerifier {
                     .find(|certificate| key_digest(certificate).is_ok_and(|hash| hash == *pin))
                     .and_then(|root| TrustAnchor::from_der(root.to_vec()).ok())
                     .ok_or_else(|| RefusedPeer::Pin { pinned: hex::encode(pin) })?;
-                anchor.verify_path(leaf, intermediates, now)?;
+                TrustBundle::from(anchor).verify_path(leaf, intermediates, now)?;
             }
         }
         let peer = self.rule.check(leaf)?;
         if let Trust::Live(trust) = &self.trust {
-            let chain: Vec<_> = once(leaf).chain(intermediates).cloned().collect();
-            check_refusal(trust, &peer, &of_server(&chain))?;
+            check_refusal(trust, &peer, (leaf, intermediates), |_, chain| of_server(chain))?;
         }
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General(TLS_1_2.into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
+    signatures!();
 }
