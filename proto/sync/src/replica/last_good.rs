@@ -18,7 +18,7 @@ use hanse_topology::{LineageOrder, Position};
 /// What is known of one scope.
 #[derive(Debug, Default)]
 pub(super) struct LastGood {
-    /// Where nobody asks for it, nothing is held.
+    /// Whether anything is held: not where the content is made.
     enabled: bool,
     /// The latest revision that a consumer acknowledged. A key that changed later is not acknowledged as it is; any other
     /// one is, unless it is in `held`.

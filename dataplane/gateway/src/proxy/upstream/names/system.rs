@@ -1,10 +1,10 @@
 //! Lookups as the system is set up: `/etc/hosts` first, then the name servers and search domains of `/etc/resolv.conf`.
 //!
 //! Both files are read with every lookup, as the C library does it: a network that comes up later, or changes, needs no
-//! restart. Lines that make no sense are passed over, as there. Other sources that `nsswitch.conf` may name are not asked.
+//! restart. Hickory makes sense of them and warns of lines that make none, which are passed over. Other sources that `nsswitch.conf` may name are not asked.
 
 use std::{
-    collections::HashMap,
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     pin::pin,
@@ -18,11 +18,15 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use hickory_resolver::{
-    Resolver, TokioResolver,
+    Hosts, Resolver, TokioResolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     lookup::Lookup,
     net::{NetError, runtime::TokioRuntimeProvider},
-    proto::rr::{Name, RecordType},
+    proto::{
+        op::Query,
+        rr::{Name, RecordType},
+    },
+    system_conf::parse_resolv_conf,
 };
 
 use super::{Addresses, LookupError, addresses::has_route, cache::MIN_TTL};
@@ -38,9 +42,10 @@ const NEXT_AFTER: Duration = Duration::from_millis(500);
 const OTHER_FAMILY: Duration = Duration::from_millis(200);
 /// How long an answer holds of which one family could not be had: it may be the better one.
 const HALF_TTL: Duration = Duration::from_secs(10);
-/// The C library's bounds on `nameserver` lines and `ndots`.
+/// The C library's bound on `nameserver` lines.
 const MAX_NAME_SERVERS: usize = 3;
-const MAX_NDOTS: usize = 15;
+/// The name server where none is named, as for the C library.
+const OWN_NAME_SERVER: &str = "nameserver 127.0.0.1";
 /// The port of name servers.
 const PORT: u16 = 53;
 
@@ -61,7 +66,7 @@ impl Default for Source {
 /// The system's settings as they were when they were read.
 pub(super) struct Settings {
     texts: [Vec<u8>; 2],
-    hosts: HashMap<String, Vec<IpAddr>>,
+    hosts: Hosts,
     search: Vec<Name>,
     ndots: usize,
     /// One per name server. One for all would take the first one's failure for the answer.
@@ -75,8 +80,6 @@ struct ResolvConf {
     search: Vec<Name>,
     ndots: usize,
     edns0: bool,
-    /// What is said to be a name server and is no address.
-    unusable: Vec<String>,
 }
 
 impl Settings {
@@ -91,11 +94,10 @@ impl Settings {
         {
             return Ok(before);
         }
-        let hosts = hosts(&String::from_utf8_lossy(&texts[0]));
-        let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1]));
-        for word in &conf.unusable {
-            tracing::warn!(file = %source.resolv_conf.display(), word, "this name server is not asked: it is no address, or one with a zone");
-        }
+        let failed = |error: io::Error| LookupError::Failed(error.into());
+        let mut hosts = Hosts::default();
+        hosts.read_hosts_conf(String::from_utf8_lossy(&texts[0]).as_bytes()).map_err(failed)?;
+        let conf = ResolvConf::parse(&String::from_utf8_lossy(&texts[1])).map_err(LookupError::Failed)?;
         let resolvers = conf.name_servers.iter().map(|server| resolver(*server, source.port, conf.edns0));
         let resolvers = resolvers.collect::<Result<_, _>>().map_err(LookupError::Failed)?;
         Ok(Arc::new(Self { texts, hosts, search: conf.search, ndots: conf.ndots, resolvers }))
@@ -104,9 +106,12 @@ impl Settings {
     /// The addresses of a name in lower case, and how long they hold.
     pub(super) async fn look_up(&self, name: &str) -> Result<(Addresses, Duration), LookupError> {
         let bare = name.strip_suffix('.').unwrap_or(name);
-        if let Some(addresses) = self.hosts.get(bare).and_then(|found| Addresses::new(found.iter().copied()))
-        {
-            return Ok((addresses, MIN_TTL));
+        if let Ok(name) = Name::from_ascii(bare) {
+            let found = [RecordType::A, RecordType::AAAA]
+                .map(|family| self.hosts.lookup_static_host(&Query::query(name.clone(), family)));
+            if let Some(addresses) = Addresses::new(found.iter().flatten().flat_map(addresses)) {
+                return Ok((addresses, MIN_TTL));
+            }
         }
         if bare == "localhost" || bare.ends_with(".localhost") {
             let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)];
@@ -229,64 +234,36 @@ fn resolver(server: IpAddr, port: u16, edns0: bool) -> Result<TokioResolver, Net
     builder.build()
 }
 
-/// `address name name …` lines.
-fn hosts(text: &str) -> HashMap<String, Vec<IpAddr>> {
-    let mut hosts = HashMap::<_, Vec<_>>::new();
-    for line in text.lines() {
-        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        let Some(address) = words.next().and_then(|word| word.parse().ok()) else { continue };
-        for name in words {
-            let known = hosts.entry(name.to_ascii_lowercase()).or_default();
-            if !known.contains(&address) {
-                known.push(address);
-            }
-        }
+impl ResolvConf {
+    fn parse(text: &str) -> Result<Self, NetError> {
+        let lines: Vec<&str> = text.lines().filter(|line| is_sound(line)).chain([OWN_NAME_SERVER]).collect();
+        let (config, options) = parse_resolv_conf(lines.join("\n"))?;
+        let mut name_servers: Vec<IpAddr> = config.name_servers().iter().map(|server| server.ip).collect();
+        name_servers.retain(|server| !is_zoned(server));
+        name_servers.truncate((name_servers.len() - 1).clamp(1, MAX_NAME_SERVERS));
+        let search = config.search().to_vec();
+        Ok(Self { name_servers, search, ndots: options.ndots, edns0: options.edns0 })
     }
-    hosts
 }
 
-impl ResolvConf {
-    fn parse(text: &str) -> Self {
-        let mut conf = Self {
-            name_servers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-            edns0: false,
-            unusable: Vec::new(),
-        };
-        for line in text.lines() {
-            let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
-            match words.next() {
-                Some("nameserver") if conf.name_servers.len() < MAX_NAME_SERVERS => {
-                    let word = words.next().unwrap_or_default();
-                    match word.parse() {
-                        Ok(address) => conf.name_servers.push(address),
-                        Err(_) => conf.unusable.push(word.to_owned()),
-                    }
-                }
-                // The last of both holds.
-                Some("search" | "domain") => {
-                    conf.search = words.filter_map(|word| Name::from_ascii(word).ok()).collect();
-                }
-                Some("options") => words.for_each(|option| conf.option(option)),
-                _ => {}
-            }
-        }
-        if conf.name_servers.is_empty() {
-            conf.name_servers.push(Ipv4Addr::LOCALHOST.into()); // as the C library
-        }
-        conf
+/// Not, if a search domain is no name: the whole file would be refused for it.
+fn is_sound(line: &str) -> bool {
+    let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
+    let is_sound = !matches!(words.next(), Some("search" | "domain"))
+        || words.all(|word| Name::from_ascii(word).is_ok());
+    if !is_sound {
+        tracing::warn!(line, "this line of resolv.conf is passed over: a search domain is no name");
     }
+    is_sound
+}
 
-    fn option(&mut self, option: &str) {
-        match option.split_once(':') {
-            Some(("ndots", number)) => {
-                self.ndots = number.parse().map_or(self.ndots, |ndots: usize| ndots.min(MAX_NDOTS));
-            }
-            None if option == "edns0" => self.edns0 = true,
-            _ => {}
-        }
+/// Whether an address means nothing without a zone, which is not kept.
+fn is_zoned(server: &IpAddr) -> bool {
+    let is_zoned = matches!(server, IpAddr::V6(address) if address.is_unicast_link_local());
+    if is_zoned {
+        tracing::warn!(%server, "this name server of resolv.conf is not asked: its address is link-local");
     }
+    is_zoned
 }
 
 #[cfg(test)]
@@ -295,9 +272,10 @@ mod tests {
 
     #[test]
     fn resolv_conf_is_read_as_the_c_library_reads_it() {
-        let conf = ResolvConf::parse(
-            "# made by hand\nnameserver 10.0.0.10\nnameserver fe80::1%eth0\nnameserver\t::1 ; the last\nnonsense\n\
-             domain example.org\nsearch shop.svc.cluster.local svc.cluster.local\noptions ndots:5 edns0 no-such:thing\n",
+        let parsed = |text: &str| ResolvConf::parse(text).unwrap();
+        let conf = parsed(
+            "# made by hand\nnameserver 10.0.0.10\nnameserver fe80::1%eth0\nnameserver\t::1 ; the last\n\
+             domain example.org\nsearch shop.svc.cluster.local svc.cluster.local\noptions ndots:5 edns0\n",
         );
         let name = |text: &str| Name::from_ascii(text).unwrap();
         let expected = ResolvConf {
@@ -305,10 +283,41 @@ mod tests {
             search: vec![name("shop.svc.cluster.local"), name("svc.cluster.local")],
             ndots: 5,
             edns0: true,
-            unusable: vec!["fe80::1%eth0".to_owned()],
         };
         assert_eq!(conf, expected);
-        assert_eq!(ResolvConf::parse("").name_servers, [Ipv4Addr::LOCALHOST]);
+        let nothing_said = ResolvConf {
+            name_servers: vec![Ipv4Addr::LOCALHOST.into()],
+            search: Vec::new(),
+            ndots: 1,
+            edns0: false,
+        };
+        assert_eq!(parsed(""), nothing_said);
+        let many: String = (1..9).map(|last| format!("nameserver 10.0.0.{last}\n")).collect();
+        assert_eq!(
+            parsed(&many).name_servers,
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| ip.parse::<IpAddr>().unwrap())
+        );
+    }
+
+    #[test]
+    fn lines_of_resolv_conf_that_make_no_sense_are_passed_over() {
+        let nonsense = [
+            "nonsense",
+            "nameserver",
+            "nameserver nobody",
+            "nameserver fe80::1%eth0",
+            "search a..b",
+            "options ndots:many",
+            "options no-such:thing no-such-thing",
+            "search \u{fffd}",
+        ];
+        let sound = "nameserver 10.0.0.10\nsearch a.test\noptions ndots:5\n";
+        let expected = ResolvConf::parse(sound).unwrap();
+        for line in nonsense {
+            for text in [format!("{line}\n{sound}"), format!("{sound}{line}\n")] {
+                assert_eq!(ResolvConf::parse(&text).unwrap(), expected, "{line}");
+            }
+        }
     }
 
     #[test]
@@ -329,15 +338,5 @@ mod tests {
         let [a, b] = completed("my_service");
         assert_eq!(tried("my_service", 1), [&a, &b, "my_service."]);
         assert!(matches!(candidates("a..b", &search, 1), Err(LookupError::Malformed(_))));
-    }
-
-    #[test]
-    fn lines_of_hosts_add_up() {
-        let hosts = hosts(
-            "127.0.0.1 localhost # us\n::1 localhost ip6-localhost\n10.0.0.7 Orders orders\nbad line\n",
-        );
-        assert_eq!(hosts["localhost"], ["127.0.0.1".parse::<IpAddr>().unwrap(), "::1".parse().unwrap()]);
-        assert_eq!(hosts["orders"], ["10.0.0.7".parse::<IpAddr>().unwrap()]);
-        assert_eq!(hosts.len(), 3);
     }
 }

@@ -325,6 +325,17 @@ async fn half_an_answer_holds_for_a_short_time() {
 }
 
 #[tokio::test]
+async fn lines_of_hosts_add_up_and_those_that_make_no_sense_are_passed_over() {
+    let asking =
+        asking("bad line\n10.0.0.7 Cart my_cart # ours\n10.0.0.8 cart\nfe80::7 cart\n\u{fffd}\n", "");
+    let mut found = asking.addresses("cart").await.unwrap();
+    found.sort();
+    assert_eq!(found, ["10.0.0.7", "10.0.0.8", "fe80::7"]);
+    assert_eq!(asking.addresses("MY_CART").await.unwrap(), ["10.0.0.7"]);
+    assert!(asking.server.asked(|_| true).is_empty());
+}
+
+#[tokio::test]
 async fn a_changed_file_holds_at_once() {
     let asking = asking("10.0.0.7 cart\n", "");
     assert_eq!(asking.addresses("cart").await.unwrap(), ["10.0.0.7"]);
