@@ -13,21 +13,42 @@ use hanse_state::{
 };
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
-use serde_json::{Value, json};
 use tokio::time::timeout;
+use utoipa_axum::routes;
 
 use crate::{
+    answer::{self, Action, Applied, ApplyRequest},
     body,
     call::Call,
+    openapi::refusal,
     rejection::{Rejection, bad_request},
-    resource::changes_json,
+    resource::changes,
+    routes::Route,
 };
 
 /// The owner of resources that name none, unless the request says otherwise.
 const DEFAULT_ORGANIZATION: &str = "default";
 
-/// The handler.
-pub(crate) async fn apply(mut call: Call) -> Result<Response, Rejection> {
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(apply)]
+}
+
+/// Makes many changes in one revision, all or none
+#[utoipa::path(post, path = "/v1/apply", tag = "federation",
+    params(
+        ("dryRun" = Option<bool>, Query, description = "Say what would happen and change nothing"),
+        ("prune" = Option<bool>, Query, description = "Also delete resources that match `selector`, are of a kind and \
+            organization (or global) that the request mentions, and are not in the request"),
+        ("selector" = Option<String>, Query, description = "With `prune`: the labels of what may be deleted, `k=v,k=v`"),
+        ("organization" = Option<String>, Query,
+            description = "The owner of resources that name none; default `default`")),
+    request_body(description = "JSON, or YAML documents; at most 16 MiB",
+        content((ApplyRequest = "application/json"), (String = "application/yaml"))),
+    responses(
+        (status = 200, body = Applied, description = "What happened, or would happen"),
+        refusal::Stale, refusal::TooLarge, refusal::Invalid))]
+async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let organization =
         Name::new(call.text("organization").unwrap_or(DEFAULT_ORGANIZATION)).map_err(|error| {
             bad_request(error.to_string()).at("query: organization").remedy("give an organization's name")
@@ -64,7 +85,7 @@ pub(crate) async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let (accepted, warnings) = call.propose(changes).await?;
     call.worked();
     let effects = effects(&call, &accepted).await;
-    let write = move || (accepted.revision, body_of(&accepted, effects.as_deref(), &warnings));
+    let write = move || (accepted.revision, applied(&accepted, effects.as_deref(), &warnings));
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
@@ -117,16 +138,12 @@ async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Res
     let (base, accepted, effects, warnings) = call.api.bounds.answer(tried).await??;
     // Nothing was written, so the revision is that of the state it was tried on.
     let write = move || {
-        let mut body = body_of(&Accepted { revision: base, ..accepted }, Some(&effects), &warnings);
-        for change in body["changes"].as_array_mut().into_iter().flatten() {
-            if change["action"] != ChangeResult::UNCHANGED
-                && let Some(members) = change.as_object_mut()
-            {
-                members.remove("revision");
-            }
+        let accepted = Accepted { revision: base, ..accepted };
+        let mut tried = Applied { dry_run: true, ..applied(&accepted, Some(&effects), &warnings) };
+        for change in tried.changes.iter_mut().filter(|change| change.action != Action::Unchanged) {
+            change.revision = None;
         }
-        body["dryRun"] = true.into();
-        (base, body)
+        (base, tried)
     };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
@@ -145,33 +162,25 @@ async fn effects(call: &Call, accepted: &Accepted) -> Option<Vec<ScopeEffect>> {
         .ok()
 }
 
-fn body_of(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &[Warning]) -> Value {
-    let mut body = json!({"revision": accepted.revision, "changes": changes_json(accepted)});
-    if let Some(effects) = effects {
-        body["scopes"] = effects.iter().map(effect_json).collect();
+fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &[Warning]) -> Applied {
+    let effect = |effect: &ScopeEffect| answer::ScopeEffect {
+        region: effect.scope.region().to_string(),
+        environment: effect.scope.environment().map(ToString::to_string),
+        upserts: effect.upserts as u64,
+        removals: effect.removals as u64,
+    };
+    let warning = |warning: &Warning| answer::Warning {
+        kind: warning.key.kind.as_str().to_owned(),
+        organization: warning.key.organization.as_ref().map(ToString::to_string),
+        name: warning.key.name.to_string(),
+        field: warning.field.clone(),
+        detail: warning.detail.clone(),
+    };
+    Applied {
+        revision: accepted.revision,
+        changes: changes(accepted),
+        scopes: effects.map(|effects| effects.iter().map(effect).collect()),
+        warnings: warnings.iter().map(warning).collect(),
+        dry_run: false,
     }
-    if !warnings.is_empty() {
-        body["warnings"] = warnings.iter().map(warning_json).collect();
-    }
-    body
-}
-
-fn warning_json(warning: &Warning) -> Value {
-    let mut json = json!({"kind": warning.key.kind.as_str(), "name": warning.key.name.as_str()});
-    if let Some(organization) = &warning.key.organization {
-        json["organization"] = organization.as_str().into();
-    }
-    json["field"] = warning.field.as_str().into();
-    json["detail"] = warning.detail.as_str().into();
-    json
-}
-
-fn effect_json(effect: &ScopeEffect) -> Value {
-    let mut json = json!({"region": effect.scope.region()});
-    if let Some(environment) = effect.scope.environment() {
-        json["environment"] = environment.as_str().into();
-    }
-    json["upserts"] = effect.upserts.into();
-    json["removals"] = effect.removals.into();
-    json
 }

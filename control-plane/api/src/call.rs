@@ -1,12 +1,16 @@
 //! One request, read strictly: what is not understood is refused, never ignored.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
-    extract::{FromRequestParts, Query, RawPathParams, Request},
+    body::Body,
+    extract::{FromRequestParts, Query, RawPathParams},
     response::Response,
 };
 use hanse_management::{Problem, ProblemName, ResourceKey, Revision};
@@ -16,8 +20,8 @@ use hanse_state::{
     port::Consistency,
 };
 use hanse_topology::{Labels, Name};
-use http::{HeaderMap, StatusCode};
-use serde_json::Value;
+use http::{HeaderMap, StatusCode, request::Parts};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::{
@@ -31,23 +35,31 @@ use crate::{
     routes::json_text,
 };
 
+/// How fresh a read must be, for descriptions.
+pub(crate) const CONSISTENCY: &str = "`linearizable` (default: sees every write acknowledged before; needs a quorum) or `stale` \
+(what this node has; always answers; never behind an earlier answer of the same node, unless `Hanse-Restarted` says so)";
+/// The same by revision.
+pub(crate) const MIN_REVISION: &str = "Answer from this node's state once it has reached this revision, which is waited for at \
+most 10 s; needs no quorum";
+
 /// Longer keys are refused: they are replicated and kept for a day.
 const MAX_IDEMPOTENCY_KEY: usize = 128;
 
 /// A request on its way to its handler.
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) api: OperatorApi,
     /// `None` for open operations only.
     pub(crate) actor: Option<Actor>,
     pub(crate) headers: HeaderMap,
-    operation: Operation,
+    operation: Arc<Operation>,
     request_id: String,
     path: Vec<(String, String)>,
     query: Vec<(String, String)>,
     /// Empty for operations that take none.
     body: body::Bytes,
     /// The place of what a large body says, until the answer is made.
-    working: Option<Place>,
+    working: Option<Arc<Place>>,
     /// Whether the answer comes from a state that may be older than what this node showed before it was restarted.
     restarted: Arc<AtomicBool>,
 }
@@ -56,12 +68,12 @@ impl Call {
     /// Takes the request apart, checks its query against the operation's parameters and reads its body.
     pub(crate) async fn read(
         api: OperatorApi,
-        operation: Operation,
+        operation: Arc<Operation>,
         actor: Option<Actor>,
-        request: Request,
+        parts: &mut Parts,
+        body: Body,
     ) -> Result<Self, Problem> {
-        let (mut parts, body) = request.into_parts();
-        let path = RawPathParams::from_request_parts(&mut parts, &())
+        let path = RawPathParams::from_request_parts(parts, &())
             .await
             .map_err(|error| {
                 bad_request(format!("the path cannot be read: {error}"))
@@ -74,14 +86,11 @@ impl Call {
             bad_request(format!("the query cannot be read: {error}"))
                 .remedy("write it as name=value&name=value")
         })?;
-        check_query(operation, &query)?;
+        check_query(&operation, &query)?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        let headers = parts.headers;
-        let body = if operation.takes_body() {
-            body::read(body, &headers, &api).await?
-        } else {
-            body::Bytes::none()
-        };
+        let headers = std::mem::take(&mut parts.headers);
+        let body =
+            if operation.takes_body { body::read(body, &headers, &api).await? } else { body::Bytes::none() };
         let restarted = Arc::default();
         Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted, working: None })
     }
@@ -93,7 +102,7 @@ impl Call {
 
     /// Whether it only tries what a write would do.
     pub(crate) fn is_dry_run(&self) -> bool {
-        self.operation.parameters().iter().any(|known| known.name == "dryRun") && self.flag("dryRun")
+        self.operation.knows("dryRun") && self.flag("dryRun")
     }
 
     /// Tells, once the call was answered, whether the answer must say `restarted`.
@@ -123,7 +132,7 @@ impl Call {
         let length = body.len();
         let parse = self.api.bounds.parse(length, &self.api.metrics, move || work(&body));
         let (parsed, place) = parse.await?;
-        self.working = place;
+        self.working = place.map(Arc::new);
         parsed
     }
 
@@ -133,14 +142,14 @@ impl Call {
     }
 
     /// An answer that may be large, written on a thread that serves nothing else: its revision and JSON.
-    pub(crate) async fn answer(
+    pub(crate) async fn answer<T: Serialize>(
         &self,
         status: StatusCode,
-        write: impl FnOnce() -> (Revision, Value) + Send + 'static,
+        write: impl FnOnce() -> (Revision, T) + Send + 'static,
     ) -> Result<Response, Problem> {
         self.answer_text(status, || {
-            let (revision, value) = write();
-            (revision, serde_json::to_vec(&value).expect("a JSON value is JSON"))
+            let (revision, answer) = write();
+            (revision, serde_json::to_vec(&answer).expect("an answer has string keys only"))
         })
         .await
     }
@@ -177,7 +186,7 @@ impl Call {
 
     /// A query parameter's value, as given.
     pub(crate) fn text(&self, parameter: &str) -> Option<&str> {
-        debug_assert!(self.operation.parameters().iter().any(|known| known.name == parameter));
+        debug_assert!(self.operation.knows(parameter));
         self.query.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str())
     }
 
@@ -295,12 +304,21 @@ impl Call {
     }
 }
 
-fn check_query(operation: Operation, query: &[(String, String)]) -> Result<(), Problem> {
-    let parameters = operation.parameters();
+/// Handlers take the call that the way of every request made.
+impl<S: Sync> FromRequestParts<S> for Call {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.remove().expect("every route goes by the one way, which makes the call"))
+    }
+}
+
+fn check_query(operation: &Operation, query: &[(String, String)]) -> Result<(), Problem> {
+    let parameters = &operation.parameters;
     for (index, (name, value)) in query.iter().enumerate() {
         let at = format!("query: {name}");
-        let Some(parameter) = parameters.iter().find(|parameter| parameter.name == name) else {
-            let known: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
+        let Some(parameter) = parameters.iter().find(|parameter| parameter.name == *name) else {
+            let known: Vec<&str> = parameters.iter().map(|parameter| parameter.name.as_str()).collect();
             let remedy = if known.is_empty() { "none is known here".to_owned() } else { known.join(", ") };
             return Err(bad_request(format!("the query parameter {name:?} is not known"))
                 .at(at)

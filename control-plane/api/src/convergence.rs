@@ -13,12 +13,13 @@ use hanse_state::{
 };
 use hanse_topology::{Name, ScopeId};
 use http::StatusCode;
-use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 use crate::{
+    answer::{Convergence, ConvergenceState, GatewayConvergence},
     call::Call,
     rejection::{Rejection, invalid},
+    routes::Route,
 };
 
 pub(crate) use view::{GatewayView, gateways};
@@ -31,62 +32,6 @@ const SILENT_MS: u64 = 3_000;
 /// two more, each within a second. Gateways that do not want the Environment never say so: one that is heard from after
 /// that time and does not have it is taken not to want it.
 const UPTAKE_MS: u64 = 5_000;
-
-/// Who serves a revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Convergence {
-    /// The revision asked about.
-    pub revision: Revision,
-    /// Whether every gateway in scope serves it. True also when there is none. False as long as the fleet is not fully seen: while a
-    /// control node is silent or an agent's report is partial.
-    pub converged: bool,
-    /// One entry per gateway and environment.
-    pub gateways: Vec<GatewayConvergence>,
-    /// Control nodes that did not answer and may have agents that no other node has heard since; absent when there are none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub silent: Vec<String>,
-    /// Agents that have more gateways than their report takes, as `AGENT (REGION)`: the others are not known. Absent when there are
-    /// none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub partial: Vec<String>,
-}
-
-/// Where one gateway stands in one environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct GatewayConvergence {
-    /// The gateway.
-    pub name: String,
-    /// Its region.
-    #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String)]
-    pub region: Name,
-    /// The environment.
-    #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String)]
-    pub environment: Name,
-    /// Whether it serves the revision.
-    pub state: ConvergenceState,
-    /// The revision it serves; absent before the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub revision: Option<Revision>,
-    /// Why it does not; absent when it does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// How a gateway relates to a revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ConvergenceState {
-    /// It serves it.
-    Effective,
-    /// It was there when the change was made and does not serve it yet.
-    Behind,
-    /// It was not there when the change was made, so nobody waits for it.
-    Absent,
-}
 
 /// Who serves `revision`, by what `state` says and `fleet` reported. `now_ms` is the time at which it was asked.
 ///
@@ -135,11 +80,10 @@ fn rows_of(
                 )
             }
         };
-        let (name, region) = (view.gateway.name.clone(), view.gateway.region.clone());
         GatewayConvergence {
-            name,
-            region,
-            environment: environment.clone(),
+            name: view.gateway.name.clone(),
+            region: view.gateway.region.to_string(),
+            environment: environment.to_string(),
             state,
             revision: effective,
             reason,
@@ -192,12 +136,17 @@ fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
 }
 
-fn as_text<S: Serializer>(name: &Name, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(name.as_str())
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(answer)]
 }
 
-/// The handler.
-pub(crate) async fn answer(call: Call) -> Result<Response, Rejection> {
+/// Which gateways serve a revision, and why the others do not
+#[utoipa::path(get, path = "/v1/convergence", tag = "federation", operation_id = "convergence",
+    params(("revision" = Option<u64>, Query,
+        description = "The revision that gateways should serve; default: the latest")),
+    responses((status = 200, body = Convergence, description = "Who serves the revision")))]
+async fn answer(call: Call) -> Result<Response, Rejection> {
     let mut state = call.current();
     let revision = match call.number("revision") {
         Some(revision) => revision,
@@ -217,10 +166,7 @@ pub(crate) async fn answer(call: Call) -> Result<Response, Rejection> {
     }
     let fleet = call.api.fleet.fleet().await;
     let now_ms = call.api.clock.now_ms();
-    let write = move || {
-        let convergence = convergence(&state, &fleet, revision, now_ms);
-        (state.revision(), serde_json::to_value(convergence).expect("a convergence is plain data"))
-    };
+    let write = move || (state.revision(), convergence(&state, &fleet, revision, now_ms));
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn hold(
     // Watches have no size, and are written event by event.
     let size = http_body::Body::size_hint(&body).exact().unwrap_or_default();
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if size <= SMALL_BODY {
+    if size <= SMALL_BODY || head.extensions.get::<Shared>().is_some() {
         return Ok(Response::from_parts(head, body));
     }
     let place = match before {
@@ -55,6 +55,10 @@ pub(crate) async fn hold(
     let until = Instant::now() + PATIENCE + Duration::from_secs((size / RATE) as u64);
     Ok(Response::from_parts(head, Body::new(Held { rest, until, _place: place })))
 }
+
+/// On an answer of which there is one for all clients: nothing is held for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shared;
 
 struct Held {
     rest: Bytes,

@@ -4,9 +4,13 @@
 //! - [`OperatorApi`]: what it needs: the three ports of `hanse-state`, metrics, a clock and limits.
 //! - [`convergence()`]: who serves a revision, as a pure function.
 //!
-//! Every operation is one line of the table in `operation.rs`; the router, the strict check of query parameters, the
-//! metrics' labels and `/openapi.json` all come from that table. Nothing here knows about Raft, gRPC or gateways.
+//! - [`answer`]: what it answers, as types that clients read too.
+//!
+//! Every operation is a handler with an attribute that describes it. The router, the strict check of query parameters, the
+//! metrics' labels and `/openapi.json` all come from that attribute: a new operation is its handler, a line in `routes()` of
+//! the handler's file, and the type of its answer. Nothing here knows about Raft, gRPC or gateways.
 
+pub mod answer;
 mod apply;
 mod authenticate;
 mod body;
@@ -14,6 +18,7 @@ mod bounds;
 mod call;
 mod convergence;
 mod held;
+mod kinds;
 mod list;
 mod members;
 mod metrics;
@@ -29,7 +34,7 @@ mod routes;
 mod status;
 mod watch;
 
-pub use convergence::{Convergence, ConvergenceState, GatewayConvergence, convergence};
+pub use convergence::convergence;
 pub use metrics::ApiMetrics;
 pub use openapi::openapi_json;
 pub use operator::{Clock, Limits, OperatorApi};

@@ -1,6 +1,6 @@
 //! Lists, page by page.
 
-use axum::response::Response;
+use axum::{Extension, response::Response};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hanse_management::{Kind, Problem, ResourceKey};
 use hanse_state::State;
@@ -9,7 +9,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::Call,
+    answer,
+    call::{CONSISTENCY, Call, MIN_REVISION},
     rejection::{Rejection, bad_request},
     resource::not_found,
 };
@@ -21,9 +22,19 @@ const MAX_LIMIT: u64 = 1_000;
 /// A page that has come to this size ends there: it is followed by another one.
 const PAGE_BYTES: usize = 4 << 20;
 
-/// `GET` of a kind. A page speaks of the revision it names; the next page may speak of a later one, and then holds
-/// whatever is behind the last name of this page at that time.
-pub(crate) async fn list(call: Call, kind: Kind) -> Result<Response, Rejection> {
+/// Lists {kind} resources by name
+///
+/// A page speaks of the revision it names. The next page may speak of a later one: it then holds what is behind the last name
+/// of this page at that time.
+#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}", operation_id = "list{kind}",
+    params(
+        ("limit" = Option<u64>, Query, description = "Resources per page: 1 to 1000, default 100"),
+        ("continue" = Option<String>, Query, description = "The `continue` of the page before"),
+        ("labels" = Option<String>, Query, description = "Only resources with all these labels: `k=v,k=v`"),
+        ("consistency" = Option<String>, Query, description = CONSISTENCY),
+        ("min_revision" = Option<u64>, Query, description = MIN_REVISION)),
+    responses((status = 200, body = ref("#/components/schemas/{kind}List"), description = "A page")))]
+pub(crate) async fn list(Extension(kind): Extension<Kind>, call: Call) -> Result<Response, Rejection> {
     let organization = if kind.is_global() { None } else { Some(call.name("organization")?) };
     let limit = call.number("limit").unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
@@ -46,7 +57,7 @@ pub(crate) async fn list(call: Call, kind: Kind) -> Result<Response, Rejection> 
     Ok(call.answer_text(StatusCode::OK, write).await?)
 }
 
-/// Written resource by resource, so that no more than one is a tree at a time.
+/// An [`answer::Page`], written resource by resource, so that no more than one is a tree at a time.
 fn page(
     state: &State,
     kind: Kind,
@@ -74,7 +85,8 @@ fn page(
         if items > 0 {
             text.push(b',');
         }
-        serde_json::to_writer(&mut text, &resource.to_json()).expect("a JSON value is JSON");
+        serde_json::to_writer(&mut text, &answer::Resource::from(&**resource))
+            .expect("an answer has string keys only");
         items += 1;
         last = Some(&resource.key.name);
     }

@@ -10,35 +10,67 @@ use hanse_state::{
 };
 use hanse_topology::Name;
 use http::StatusCode;
-use serde_json::{Value, json};
+use utoipa_axum::routes;
 
-use crate::{call::Call, rejection::Rejection, routes::json};
+use crate::{
+    answer::{Member, Members, Readmitted, Revocation, Revocations},
+    call::{CONSISTENCY, Call, MIN_REVISION},
+    openapi::refusal,
+    rejection::Rejection,
+    routes::{Route, json},
+};
 
-/// `GET /v1/members`: from what this node has; it answers without a quorum too.
-pub(crate) async fn members(call: Call) -> Result<Response, Rejection> {
+/// How identities are spelled, for descriptions.
+const IDENTITY: &str = "NAME.agent.REGION.hanse.internal, NAME.gateway.REGION.hanse.internal or \
+                        NAME.server.control.hanse.internal";
+
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(members), routes!(revocations), routes!(revoke), routes!(readmit)]
+}
+
+/// Control nodes, agents and gateways, and which of them are revoked
+///
+/// From what this node has: it answers without a quorum too.
+#[utoipa::path(get, path = "/v1/members", tag = "federation",
+    responses((status = 200, body = Members, description = "Who takes part")))]
+async fn members(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
     let group = call.api.replicated.group();
     let write = move || {
-        let items = members_json(&state, &group, &fleet.agents);
-        (state.revision(), json!({"items": items, "revision": state.revision()}))
+        let items = all_members(&state, &group, &fleet.agents);
+        (state.revision(), Members { items, revision: state.revision() })
     };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
-/// `GET /v1/revocations`.
-pub(crate) async fn revocations(call: Call) -> Result<Response, Rejection> {
+/// Whom every part of the federation refuses
+#[utoipa::path(get, path = "/v1/revocations", tag = "federation",
+    params(
+        ("consistency" = Option<String>, Query, description = CONSISTENCY),
+        ("min_revision" = Option<u64>, Query, description = MIN_REVISION)),
+    responses((status = 200, body = Revocations, description = "Who is refused")))]
+async fn revocations(call: Call) -> Result<Response, Rejection> {
     let state = call.read_state().await?;
     let write = move || {
-        let items: Vec<Value> =
-            state.revocations().filter_map(|(identity, _)| revocation_json(&state, identity)).collect();
-        (state.revision(), json!({"items": items, "revision": state.revision()}))
+        let items = state.revocations().filter_map(|(identity, _)| revocation(&state, identity)).collect();
+        (state.revision(), Revocations { items, revision: state.revision() })
     };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
-/// `PUT /v1/revocations/{identity}`.
-pub(crate) async fn revoke(call: Call) -> Result<Response, Rejection> {
+/// Refuses an identity: its connections are cut, and it is not let in again
+#[utoipa::path(put, path = "/v1/revocations/{identity}", tag = "federation",
+    params(
+        ("identity" = String, Path, description = IDENTITY),
+        ("keys" = Option<String>, Query, description = "Public keys refused with it, `sha256:…,sha256:…`, beside those that \
+            are known: at most 16")),
+    responses(
+        (status = 200, body = Revocation, description = "It was revoked already"),
+        (status = 201, body = Revocation, description = "Revoked"),
+        refusal::NotFound, refusal::Conflict, refusal::Invalid))]
+async fn revoke(call: Call) -> Result<Response, Rejection> {
     let identity = call.segment("identity").to_owned();
     let group = call.api.replicated.group();
     if identity == server(&group.this) {
@@ -56,17 +88,20 @@ pub(crate) async fn revoke(call: Call) -> Result<Response, Rejection> {
     let accepted = call.propose_body(body).await?;
     let status = if before { StatusCode::OK } else { StatusCode::CREATED };
     let state = call.current();
-    // Somebody may have lifted it in the same moment.
-    let shown = revocation_json(&state, &identity).unwrap_or_else(|| json!({"identity": identity}));
-    Ok(json(status, accepted.revision, shown))
+    // It may have been lifted in the same moment.
+    let shown = revocation(&state, &identity).unwrap_or(Revocation { identity, ..Revocation::default() });
+    Ok(json(status, accepted.revision, &shown))
 }
 
-/// `DELETE /v1/revocations/{identity}`.
-pub(crate) async fn readmit(call: Call) -> Result<Response, Rejection> {
+/// Lifts a revocation
+#[utoipa::path(delete, path = "/v1/revocations/{identity}", tag = "federation",
+    params(("identity" = String, Path, description = IDENTITY)),
+    responses((status = 200, body = Readmitted, description = "Lifted"), refusal::NotFound))]
+async fn readmit(call: Call) -> Result<Response, Rejection> {
     let identity = call.segment("identity").to_owned();
     let accepted = call.propose_body(CommandBody::Readmit { identity: identity.clone() }).await?;
-    let body = json!({"identity": identity, "revision": accepted.revision});
-    Ok(json(StatusCode::OK, accepted.revision, body))
+    let readmitted = Readmitted { identity, revision: accepted.revision };
+    Ok(json(StatusCode::OK, accepted.revision, &readmitted))
 }
 
 /// The keys that the caller names.
@@ -97,13 +132,16 @@ fn voters(group: &GroupStatus) -> Vec<Name> {
     voters.filter_map(|node| Name::new(&node.name).ok()).collect()
 }
 
-fn revocation_json(state: &State, identity: &str) -> Option<Value> {
+fn revocation(state: &State, identity: &str) -> Option<Revocation> {
     let revocation = state.revocation(identity)?;
     let joined = state.member(identity).map(|member| member.key_digest);
     let keys: BTreeSet<[u8; 32]> = revocation.keys.iter().copied().chain(joined).collect();
-    let keys: Vec<String> = keys.iter().map(shown).collect();
-    let (by, at) = (&revocation.actor, revocation.at());
-    Some(json!({"identity": identity, "revokedBy": by, "revokedAt": at, "revokedKeys": keys}))
+    Some(Revocation {
+        identity: identity.to_owned(),
+        revoked_by: Some(revocation.actor.to_string()),
+        revoked_at: Some(revocation.at()),
+        revoked_keys: Some(keys.iter().map(shown).collect()),
+    })
 }
 
 /// A public key's digest, whole: it is no secret.
@@ -121,57 +159,53 @@ pub(crate) fn server(name: &str) -> String {
     format!("{name}.server.control.hanse.internal")
 }
 
-/// Control nodes as the group has them, agents and control nodes that joined, gateways that were heard of, and whoever is
-/// revoked. In order of role, region and name.
-fn members_json(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> Vec<Value> {
-    let mut members: BTreeMap<String, Value> = BTreeMap::new();
-    let mut note = |identity: String, facts: Value| {
-        let member = members.entry(identity).or_insert_with(|| json!({}));
-        if let (Some(member), Value::Object(facts)) = (member.as_object_mut(), facts) {
-            member.extend(facts);
-        }
+/// Control nodes as the group has them, agents and control nodes that joined, gateways that were heard of, and identities that
+/// are revoked. In order of role, region and name.
+fn all_members(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> Vec<Member> {
+    let mut members: BTreeMap<String, Member> = BTreeMap::new();
+    let mut note = |identity: String, note: &dyn Fn(&mut Member)| {
+        note(members.entry(identity).or_insert_with_key(|identity| member(identity)));
     };
     for node in &group.nodes {
-        note(server(&node.name), json!({}));
+        note(server(&node.name), &|_| {});
     }
-    for (identity, member) in state.members() {
-        let mut facts = json!({"environments": member.environments, "key": shown(&member.key_digest)});
-        if let Some(token) = &member.token {
-            facts["token"] = json!(token);
-        }
-        note(identity.to_owned(), facts);
+    for (identity, joined) in state.members() {
+        note(identity.to_owned(), &|member| {
+            member.environments = Some(joined.environments.iter().map(ToString::to_string).collect());
+            member.key = Some(shown(&joined.key_digest));
+            member.token = joined.token.as_ref().map(ToString::to_string);
+        });
     }
     for agent in agents {
         let of = |name: &str, role: &str| regional(name, role, &agent.region);
-        note(of(&agent.name, "agent"), json!({"connected": agent.connected}));
+        note(of(&agent.name, "agent"), &|member| member.connected = Some(agent.connected));
         for gateway in &agent.gateways {
-            let mut facts = json!({"connected": gateway.connected});
-            if let Some(key) = &gateway.key {
-                facts["key"] = json!(shown(key));
-            }
-            note(of(&gateway.name, "gateway"), facts);
+            note(of(&gateway.name, "gateway"), &|member| {
+                member.connected = Some(gateway.connected);
+                if let Some(key) = &gateway.key {
+                    member.key = Some(shown(key));
+                }
+            });
         }
     }
     for (identity, _) in state.revocations() {
-        note(identity.to_owned(), revocation_json(state, identity).unwrap_or_default());
+        let revocation = revocation(state, identity).unwrap_or_default();
+        note(identity.to_owned(), &|member| {
+            member.revoked_by.clone_from(&revocation.revoked_by);
+            member.revoked_at.clone_from(&revocation.revoked_at);
+            member.revoked_keys.clone_from(&revocation.revoked_keys);
+        });
     }
-    let mut items: Vec<_> = members.into_iter().map(|(identity, facts)| item(&identity, facts)).collect();
-    items.sort_by_key(|item| {
-        ["role", "region", "name"].map(|key| item[key].as_str().unwrap_or("").to_owned())
-    });
+    let mut items: Vec<Member> = members.into_values().collect();
+    items.sort_by(|a, b| (&a.role, &a.region, &a.name).cmp(&(&b.role, &b.region, &b.name)));
     items
 }
 
-/// One member: its identity in parts, and what is known of it.
-fn item(identity: &str, facts: Value) -> Value {
-    let mut labels = identity.split('.');
-    let (name, role, region) = (labels.next(), labels.next(), labels.next());
-    let mut item = json!({"identity": identity, "name": name, "role": role});
-    if role != Some("server") {
-        item["region"] = json!(region);
-    }
-    if let (Some(item), Value::Object(facts)) = (item.as_object_mut(), facts) {
-        item.extend(facts);
-    }
-    item
+/// A member of which only the identity is known, in parts.
+fn member(identity: &str) -> Member {
+    let mut labels = identity.split('.').map(str::to_owned);
+    let mut label = || labels.next().unwrap_or_default();
+    let (name, role, region) = (label(), label(), label());
+    let region = (role != "server").then_some(region);
+    Member { identity: identity.to_owned(), name, role, region, ..Member::default() }
 }

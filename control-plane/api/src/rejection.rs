@@ -7,7 +7,8 @@ use axum::{
 use hanse_management::{Problem, ProblemName};
 use hanse_topology::one_line;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::json;
+
+use crate::answer::ProblemDetails;
 
 /// What every refused request is answered with.
 #[derive(Debug)]
@@ -56,17 +57,14 @@ impl IntoResponse for Rejection {
             let detail = &*one_line(&problem.detail);
             tracing::debug!(problem = problem.name.as_str(), detail, "request refused");
         }
-        let mut body = json!({
-            "type": format!("urn:hanse:problem:{}", problem.name.as_str()),
-            "title": title(problem.name),
-            "status": status.as_u16(),
-            "detail": one_line(&problem.detail),
-        });
-        for (member, text) in [("field", &problem.field), ("remedy", &problem.remedy)] {
-            if !text.is_empty() {
-                body[member] = one_line(text).into();
-            }
-        }
+        let body = ProblemDetails {
+            urn: ProblemDetails::urn(problem.name),
+            title: title(problem.name).to_owned(),
+            status: status.as_u16(),
+            detail: one_line(&problem.detail).into_owned(),
+            field: one_line(&problem.field).into_owned(),
+            remedy: one_line(&problem.remedy).into_owned(),
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));

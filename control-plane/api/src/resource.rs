@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::response::{IntoResponse, Response};
+use axum::{
+    Extension,
+    response::{IntoResponse, Response},
+};
 use hanse_management::{
     Kind, Problem, ProblemName, ResourceKey, Revision,
     manifest::{self, Manifest},
@@ -11,12 +14,13 @@ use hanse_state::{
     Accepted, Action, Change, ChangeResult, Metadata, Resource, admission::Warning, port::Consistency,
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde_json::json;
 
 use crate::{
+    answer::{self, Deleted},
     body::{self, Format},
     bounds::SMALL_BODY,
-    call::Call,
+    call::{CONSISTENCY, Call, MIN_REVISION},
+    openapi::refusal,
     precondition::{self, Expectation},
     rejection::{Rejection, bad_request, invalid},
     routes::{REVISION_HEADER, json},
@@ -28,8 +32,18 @@ const WARNING_HEADER: HeaderName = HeaderName::from_static("hanse-warning");
 /// How often a write that means "whatever is there" is tried again when what is there changed in between.
 const RACES: usize = 4;
 
-/// `GET`.
-pub(crate) async fn get(call: Call, kind: Kind) -> Result<Response, Rejection> {
+/// One {kind}
+#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "get{kind}",
+    params(
+        ("consistency" = Option<String>, Query, description = CONSISTENCY),
+        ("min_revision" = Option<u64>, Query, description = MIN_REVISION),
+        ("If-None-Match" = String, Header, description = "Answer 304 if the resource is still at this ETag")),
+    responses(
+        (status = 200, body = ref("#/components/schemas/{kind}"), description = "The resource",
+            headers(("ETag" = String, description = "The revision of its last change"))),
+        (status = 304, description = "It is still at the ETag given"),
+        refusal::NotFound))]
+pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let state = call.read_state().await?;
     let resource = state.get(&key).ok_or_else(|| not_found(&key))?;
@@ -43,8 +57,25 @@ pub(crate) async fn get(call: Call, kind: Kind) -> Result<Response, Rejection> {
     Ok(response)
 }
 
-/// `PUT`: creates, or replaces what `If-Match` names.
-pub(crate) async fn put(mut call: Call, kind: Kind) -> Result<Response, Rejection> {
+/// Creates the {kind}, or replaces the one at the revision that If-Match names
+#[utoipa::path(put, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "put{kind}",
+    params(
+        ("If-Match" = String, Header,
+            description = "Replace the resource at this ETag: `\"N\"`, or `*` for whatever is there"),
+        ("If-None-Match" = String, Header, description = "`*`: only create")),
+    request_body(description = "kind, organization and name may be left out: the path says them",
+        content((ref("#/components/schemas/{kind}") = "application/json"), (String = "application/yaml"))),
+    responses(
+        (status = 200, body = ref("#/components/schemas/{kind}"), description = "Replaced, or equal already",
+            headers(
+                ("ETag" = String, description = "The revision of its last change"),
+                ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet"))),
+        (status = 201, body = ref("#/components/schemas/{kind}"), description = "Created",
+            headers(
+                ("ETag" = String, description = "The revision of its last change"),
+                ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet"))),
+        refusal::Stale, refusal::Invalid, refusal::PreconditionRequired))]
+pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let expectation = Expectation::of_write(&call.headers)?;
     let format = body::format(&call.headers)?;
@@ -72,8 +103,15 @@ pub(crate) async fn put(mut call: Call, kind: Kind) -> Result<Response, Rejectio
     Ok(response)
 }
 
-/// `DELETE`.
-pub(crate) async fn delete(call: Call, kind: Kind) -> Result<Response, Rejection> {
+/// Deletes the {kind}
+#[utoipa::path(delete, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "delete{kind}",
+    params(
+        ("cascade" = Option<bool>, Query, description = "Delete what refers to it too, instead of refusing"),
+        ("If-Match" = String, Header, description = "Delete only the resource at this ETag")),
+    responses(
+        (status = 200, body = Deleted, description = "What was deleted"),
+        refusal::NotFound, refusal::InUse, refusal::Stale))]
+pub(crate) async fn delete(Extension(kind): Extension<Kind>, call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let expectation = Expectation::of_write(&call.headers)?;
     if expectation == Expectation::Absent {
@@ -84,8 +122,8 @@ pub(crate) async fn delete(call: Call, kind: Kind) -> Result<Response, Rejection
     }
     let (accepted, _) =
         write(&call, &key, Action::Delete { cascade: call.flag("cascade") }, &expectation).await?;
-    let body = json!({"revision": accepted.revision, "changes": changes_json(&accepted)});
-    Ok(json(StatusCode::OK, accepted.revision, body))
+    let deleted = Deleted { revision: accepted.revision, changes: changes(&accepted) };
+    Ok(json(StatusCode::OK, accepted.revision, &deleted))
 }
 
 /// Proposes one change under what the caller expects to find.
@@ -211,24 +249,19 @@ async fn show(
     resource: Arc<Resource>,
 ) -> Result<Response, Problem> {
     if resource.spec.json_len() <= SMALL_BODY {
-        return Ok(json(status, revision, resource.to_json()));
+        return Ok(json(status, revision, &answer::Resource::from(&*resource)));
     }
-    call.answer(status, move || (revision, resource.to_json())).await
+    call.answer(status, move || (revision, answer::Resource::from(&*resource))).await
 }
 
-/// The changes of an answer, as JSON.
-pub(crate) fn changes_json(accepted: &Accepted) -> serde_json::Value {
-    let change = |change: &ChangeResult| {
-        let mut json = json!({"kind": change.key.kind.as_str()});
-        if let Some(organization) = &change.key.organization {
-            json["organization"] = organization.as_str().into();
-        }
-        json["name"] = change.key.name.as_str().into();
-        json["action"] = change.action.into();
-        if change.revision > 0 {
-            json["revision"] = change.revision.into();
-        }
-        json
+/// The changes of an answer.
+pub(crate) fn changes(accepted: &Accepted) -> Vec<answer::Change> {
+    let change = |change: &ChangeResult| answer::Change {
+        kind: change.key.kind.to_string(),
+        organization: change.key.organization.as_ref().map(ToString::to_string),
+        name: change.key.name.to_string(),
+        action: change.action.to_owned().into(),
+        revision: (change.revision > 0).then_some(change.revision),
     };
     accepted.changes.iter().map(change).collect()
 }

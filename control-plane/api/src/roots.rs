@@ -9,50 +9,74 @@ use hanse_state::{
     port::{Consistency, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
 };
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use utoipa_axum::routes;
 
 use crate::{
+    answer::{Root, RootSettled, Roots, Rotation},
     call::Call,
     members::{regional, server},
+    openapi::refusal,
     rejection::{Rejection, bad_request},
-    routes::json,
+    routes::{Route, json},
 };
 
 /// How many are named of those that a step waits for: enough to see what is the matter.
 const NAMED: usize = 10;
 
-/// `GET /v1/roots`: from what this node has; it answers without a quorum too.
-pub(crate) async fn roots(call: Call) -> Result<Response, Rejection> {
+/// How a root is named, for descriptions.
+const ROOT: &str = "The SHA-256 of its public key, 64 hexadecimal digits";
+const FORCE: &str = "Go on without those that are not ready: they must join again";
+
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(roots), routes!(trust), routes!(issue_from), routes!(drop_root)]
+}
+
+/// Which roots of trust are believed, and by whom
+///
+/// From what this node has: it answers without a quorum too.
+#[utoipa::path(get, path = "/v1/roots", tag = "federation",
+    responses((status = 200, body = Roots, description = "The roots")))]
+async fn roots(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
     let (group, certificates) = (call.api.replicated.group(), call.api.certificates.clone());
     let write = move || {
-        let items = roots_json(&*certificates, &state, &participants(&state, &group, &fleet));
-        (state.revision(), json!({"items": items, "revision": state.revision()}))
+        let items = all_roots(&*certificates, &state, &participants(&state, &group, &fleet));
+        (state.revision(), Roots { items, revision: state.revision() })
     };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
-/// `POST /v1/roots`: another root is believed, too.
-pub(crate) async fn trust(mut call: Call) -> Result<Response, Rejection> {
+/// Has another root believed beside the present one
+#[utoipa::path(post, path = "/v1/roots", tag = "federation", operation_id = "trustRoot",
+    request_body(content = Rotation, description = "Both roots, and each one's word for the other"),
+    responses(
+        (status = 200, body = RootSettled, description = "It is believed"),
+        refusal::Conflict, refusal::Invalid))]
+async fn trust(mut call: Call) -> Result<Response, Rejection> {
     let certificates = call.api.certificates.clone();
     let read = move |bytes: &[u8]| {
-        let body = manifest::json_value(bytes)?;
-        let Some(pem) = body.get("rotation").and_then(Value::as_str) else {
-            return Err(bad_request("the request has no rotation")
+        let body = Rotation::deserialize(&manifest::json_value(bytes)?).map_err(|_| {
+            bad_request("the request has no rotation")
                 .at("body: rotation")
-                .remedy("send {\"rotation\": \"…\"} with the file rotation.pem that hanse root new wrote"));
-        };
-        certificates.rotation(pem)
+                .remedy("send {\"rotation\": \"…\"} with the file rotation.pem that hanse root new wrote")
+        })?;
+        certificates.rotation(&body.rotation)
     };
     let (present, fresh) = call.parse(read).await?;
     let key = fresh.key;
     settle(&call, CommandBody::TrustRoot { present, fresh }, key).await
 }
 
-/// `PUT /v1/roots/{root}/issuing`: certificates come from this root from now on. Refused while anybody would not believe
-/// them.
-pub(crate) async fn issue_from(call: Call) -> Result<Response, Rejection> {
+/// Has certificates come from this root, once the whole federation believes it
+#[utoipa::path(put, path = "/v1/roots/{root}/issuing", tag = "federation", operation_id = "useRoot",
+    params(("root" = String, Path, description = ROOT), ("force" = Option<bool>, Query, description = FORCE)),
+    responses(
+        (status = 200, body = RootSettled, description = "Done"),
+        refusal::NotFound, refusal::Conflict))]
+async fn issue_from(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
     let command = CommandBody::UseRoot(key);
     if !call.flag("force") {
@@ -66,8 +90,13 @@ pub(crate) async fn issue_from(call: Call) -> Result<Response, Rejection> {
     settle(&call, command, key).await
 }
 
-/// `DELETE /v1/roots/{root}`: this root is believed no more. Refused while anybody's certificate comes from it.
-pub(crate) async fn drop_root(call: Call) -> Result<Response, Rejection> {
+/// Has a root believed no more, once no certificate comes from it
+#[utoipa::path(delete, path = "/v1/roots/{root}", tag = "federation", operation_id = "dropRoot",
+    params(("root" = String, Path, description = ROOT), ("force" = Option<bool>, Query, description = FORCE)),
+    responses(
+        (status = 200, body = RootSettled, description = "Done"),
+        refusal::NotFound, refusal::Conflict))]
+async fn drop_root(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
     let command = CommandBody::DropRoot(key);
     if !call.flag("force") {
@@ -84,8 +113,8 @@ pub(crate) async fn drop_root(call: Call) -> Result<Response, Rejection> {
 
 async fn settle(call: &Call, command: CommandBody, key: RootKey) -> Result<Response, Rejection> {
     let accepted = call.propose_body(command).await?;
-    let body = json!({"root": hex::encode(key), "revision": accepted.revision});
-    Ok(json(StatusCode::OK, accepted.revision, body))
+    let settled = RootSettled { root: hex::encode(key), revision: accepted.revision };
+    Ok(json(StatusCode::OK, accepted.revision, &settled))
 }
 
 /// The root that the path names.
@@ -173,38 +202,38 @@ fn participants(
     known
 }
 
-fn roots_json(
+fn all_roots(
     certificates: &dyn RootCertificates,
     state: &State,
     participants: &BTreeMap<String, Option<TrustStatus>>,
-) -> Vec<Value> {
+) -> Vec<Root> {
     let said_of = |facts: RootFacts| {
         let not_believed =
             |said: Option<&TrustStatus>| said.is_some_and(|said| !said.believed.contains(&facts.key));
         let shown = |said: Option<&TrustStatus>| said.is_some_and(|said| said.shown == Some(facts.key));
         let unknown = |said: Option<&TrustStatus>| said.is_none_or(|said| said.shown.is_none());
-        let those = |are: &dyn Fn(Option<&TrustStatus>) -> bool| -> Vec<&String> {
+        let those = |are: &dyn Fn(Option<&TrustStatus>) -> bool| -> Vec<String> {
             let are = |(_, said): &(&String, &Option<TrustStatus>)| are(said.as_ref());
-            participants.iter().filter(are).map(|(identity, _)| identity).collect()
+            participants.iter().filter(are).map(|(identity, _)| identity.clone()).collect()
         };
-        json!({
-            "root": hex::encode(facts.key),
-            "issuing": state.issuing_root().is_none_or(|issuing| issuing == facts.key),
-            "notAfter": facts.not_after(),
-            "certificate": facts.pem,
-            "notBelievedBy": those(&not_believed),
-            "shownBy": those(&shown),
-            "unknown": those(&unknown),
-        })
+        Root {
+            root: hex::encode(facts.key),
+            issuing: state.issuing_root().is_none_or(|issuing| issuing == facts.key),
+            not_after: facts.not_after(),
+            not_believed_by: those(&not_believed),
+            shown_by: those(&shown),
+            unknown: those(&unknown),
+            certificate: facts.pem,
+            trusted_by: None,
+            trusted_at: None,
+        }
     };
     if state.roots().is_empty() {
         return certificates.present().map(said_of).into_iter().collect();
     }
     let known = state.roots().iter().filter_map(|known| {
-        let mut item = said_of(certificates.facts(&known.root.certificate)?);
-        item["trustedBy"] = json!(known.actor);
-        item["trustedAt"] = json!(known.at());
-        Some(item)
+        let root = said_of(certificates.facts(&known.root.certificate)?);
+        Some(Root { trusted_by: Some(known.actor.to_string()), trusted_at: Some(known.at()), ..root })
     });
     known.collect()
 }

@@ -1,82 +1,86 @@
-//! The router: one entry per operation, one way through it.
+//! The router: every operation by its description, one way through all of them.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
-    middleware::from_fn_with_state,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{MethodFilter, on},
 };
-use hanse_management::{Kind, Problem, ProblemName};
+use hanse_management::{Kind, Problem, ProblemName, Revision};
 use http::{HeaderValue, Method, StatusCode, Uri, header};
+use serde::Serialize;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::{
-    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, held, list, members,
-    observe, openapi, operation::Operation, rejection::Rejection, resource, roots, status, watch,
+    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, held, kinds, members,
+    observe, openapi, operation::Operation, rejection::Rejection, roots, status, watch,
 };
+
+/// One operation: its handler with its description and the schemas that this needs.
+pub(crate) type Route = UtoipaMethodRouter<OperatorApi>;
 
 /// The operator API as one router.
 pub fn router(api: OperatorApi) -> Router {
-    let mut router = Router::new();
-    for operation in Operation::all() {
-        let answer = move |State(api): State<OperatorApi>, request: Request| answer(api, operation, request);
-        router = router.route(&operation.path(), on(operation.method(), answer));
-    }
-    router
+    collect(|route| strict(route, &api))
+        .split_for_parts()
+        .0
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(api.clone(), observe::observe))
         .with_state(api)
 }
 
+/// Every operation there is, in one router that knows their descriptions too.
+pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<OperatorApi> {
+    let all = [
+        kinds::routes(),
+        apply::routes(),
+        watch::routes(),
+        convergence::routes(),
+        status::routes(),
+        members::routes(),
+        roots::routes(),
+        openapi::routes(),
+    ];
+    let all = all.into_iter().flatten().map(openapi::complete).map(prepare);
+    all.fold(OpenApiRouter::with_openapi(openapi::frame()), OpenApiRouter::routes)
+}
+
+/// Has every request for it go the one way.
+fn strict(mut route: Route, api: &OperatorApi) -> Route {
+    let item = route.1.paths.values_mut().next().expect("a route has a path");
+    let operation = Arc::new(Operation::of(item));
+    route.map(|handler| handler.route_layer(from_fn_with_state((api.clone(), operation), answer)))
+}
+
 /// The way of every request: authentication, then a strict reading of path and query, then the work.
-async fn answer(api: OperatorApi, operation: Operation, request: Request) -> Result<Response, Rejection> {
+async fn answer(
+    State((api, operation)): State<(OperatorApi, Arc<Operation>)>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Rejection> {
     let actor =
-        if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
-    let call = Call::read(api.clone(), operation, actor, request).await?;
+        if operation.is_open { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
+    let refusable = !operation.is_write;
+    let (mut parts, body) = request.into_parts();
+    let call = Call::read(api.clone(), operation, actor, &mut parts, body).await?;
     let restarted = call.restarted();
-    let refusable = operation.method() == MethodFilter::GET || call.is_dry_run();
+    let refusable = refusable || call.is_dry_run();
     // The answer to a write is about as large as what was written. After the write it is too late to refuse.
     let before = match refusable || call.body_len() <= SMALL_BODY {
         true => None,
         false => Some(api.bounds.untaken(call.body_len(), &api.metrics)?),
     };
-    let mut response = work(call, operation).await.into_response();
-    // The description is one text that all answers share.
-    if operation != Operation::OpenApi {
-        response = held::hold(response, before, refusable, &api.bounds, &api.metrics).await?;
-    }
+    parts.extensions.insert(call);
+    let response = next.run(Request::from_parts(parts, Body::empty())).await;
+    let mut response = held::hold(response, before, refusable, &api.bounds, &api.metrics).await?;
     if restarted.load(Ordering::Relaxed) {
         response.headers_mut().insert(RESTARTED_HEADER, HeaderValue::from_static("true"));
     }
     Ok(response)
-}
-
-async fn work(call: Call, operation: Operation) -> Result<Response, Rejection> {
-    match operation {
-        Operation::List(kind) => list::list(call, kind).await,
-        Operation::Get(kind) => resource::get(call, kind).await,
-        Operation::Put(kind) => resource::put(call, kind).await,
-        Operation::Delete(kind) => resource::delete(call, kind).await,
-        Operation::Apply => apply::apply(call).await,
-        Operation::Watch => watch::watch(call).await,
-        Operation::Convergence => convergence::answer(call).await,
-        Operation::Status => status::status(call).await,
-        Operation::Members => members::members(call).await,
-        Operation::Revocations => members::revocations(call).await,
-        Operation::Revoke => members::revoke(call).await,
-        Operation::Readmit => members::readmit(call).await,
-        Operation::Roots => roots::roots(call).await,
-        Operation::TrustRoot => roots::trust(call).await,
-        Operation::UseRoot => roots::issue_from(call).await,
-        Operation::DropRoot => roots::drop_root(call).await,
-        Operation::Metrics => Ok(status::metrics(&call)),
-        Operation::OpenApi => Ok(openapi::answer()),
-        Operation::Livez => Ok("ok\n".into_response()),
-        Operation::Readyz => status::readyz(&call),
-    }
 }
 
 async fn unknown_path(uri: Uri) -> Rejection {
@@ -93,7 +97,7 @@ fn remedy_for_path(path: &str) -> String {
         _ => return "GET /openapi.json lists every path".to_owned(),
     };
     match Kind::from_word(collection) {
-        Ok(kind) => format!("{kind} resources are at {}", Operation::List(kind).path()),
+        Ok(kind) => format!("{kind} resources are at {}", kinds::collection(kind)),
         Err(unknown) => format!("{unknown}; GET /openapi.json lists every path"),
     }
 }
@@ -111,20 +115,12 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
 }
 
 /// JSON with the revision it speaks of. What may be large is written by [`Call::answer`].
-pub(crate) fn json(
-    status: StatusCode,
-    revision: hanse_management::Revision,
-    body: serde_json::Value,
-) -> Response {
-    json_text(status, revision, serde_json::to_vec(&body).expect("a JSON value is JSON"))
+pub(crate) fn json(status: StatusCode, revision: Revision, answer: &impl Serialize) -> Response {
+    json_text(status, revision, serde_json::to_vec(answer).expect("an answer has string keys only"))
 }
 
 /// JSON text with the revision it speaks of.
-pub(crate) fn json_text(
-    status: StatusCode,
-    revision: hanse_management::Revision,
-    mut text: Vec<u8>,
-) -> Response {
+pub(crate) fn json_text(status: StatusCode, revision: Revision, mut text: Vec<u8>) -> Response {
     text.shrink_to_fit(); // what it takes is what is counted
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
     let mut response = (status, [(header::CONTENT_TYPE, JSON)], text).into_response();

@@ -1,4 +1,4 @@
-//! `GET /v1/status`, and the two probes.
+//! `GET /v1/status`, metrics, and the two probes.
 
 use std::collections::BTreeMap;
 
@@ -6,107 +6,91 @@ use axum::response::{IntoResponse, Response};
 use hanse_management::{Kind, Problem, ProblemName};
 use hanse_state::{
     Lineage, State,
-    port::{AgentStatus, Duplicate, FleetReport, GroupStatus, PartialReport, ScopeStatus},
+    port::{AgentStatus, FleetReport, GroupStatus, NodeStatus, ScopeStatus},
     projection,
 };
 use hanse_topology::Name;
 use http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use utoipa_axum::routes;
 
 use crate::{
+    answer::{
+        self, DuplicateName, LineageParent, LineageStatus, PartialReport, QuarantinedResource, RegionStatus,
+        ScopePosition, Status,
+    },
     call::Call,
     convergence::{GatewayView, gateways},
+    openapi::refusal,
     rejection::Rejection,
+    routes::Route,
 };
 
-/// The federation at a glance, from what this node has: it answers without a quorum too.
-pub(crate) async fn status(call: Call) -> Result<Response, Rejection> {
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(status), routes!(metrics), routes!(livez), routes!(readyz)]
+}
+
+/// Control-plane nodes, regions, agents and gateways
+///
+/// From what this node has: it answers without a quorum too.
+#[utoipa::path(get, path = "/v1/status", tag = "federation",
+    responses((status = 200, body = Status, description = "The federation at a glance")))]
+async fn status(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
     let group = call.api.replicated.group();
     let now_ms = call.api.clock.now_ms();
-    let write = move || (state.revision(), status_json(&state, &group, &fleet, now_ms));
+    let write = move || (state.revision(), all_status(&state, group, &fleet, now_ms));
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
-fn status_json(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u64) -> Value {
-    let nodes: Vec<Value> = group
-        .nodes
-        .iter()
-        .map(|node| {
-            // Said of those only that should have answered and did not: what reports to them is missing below.
-            let answered = fleet.silent.contains(&node.name).then_some(false);
-            json!({
-                "name": node.name,
-                "role": node.role,
-                "api": node.api_url,
-                "matched": node.matched,
-                "answered": answered,
-            })
-        })
-        .collect();
-    let mut status = json!({
-        "lineage": state.lineage().map(lineage_json),
-        "revision": state.revision(),
-        "leader": group.leader,
-        "node": group.this,
-        "term": group.term,
-        "quorum": group.quorum,
-        "asOfAgeMs": group.as_of_age_ms,
-        "nodes": nodes,
-        "regions": regions_json(state, &fleet.agents),
-        "partial": (!fleet.partial.is_empty()).then(|| fleet.partial.iter().map(partial_json).collect::<Vec<_>>()),
-        "duplicates": (!fleet.duplicates.is_empty()).then(|| duplicates_json(&fleet.duplicates, now_ms)),
-    });
-    leave_out_nulls(&mut status);
-    status
-}
-
-/// An agent that has more gateways than its report takes.
-fn partial_json(partial: &PartialReport) -> Value {
-    json!({
-        "agent": partial.agent,
-        "region": partial.region,
-        "leftOut": partial.left_out,
-        "heardMsAgo": partial.heard_ms_ago,
-    })
-}
-
-/// Names that two processes have at once.
-fn duplicates_json(duplicates: &[Duplicate], now_ms: u64) -> Vec<Value> {
-    let duplicate = |duplicate: &Duplicate| {
-        json!({
-            "name": duplicate.name,
-            "region": duplicate.region,
-            "role": duplicate.role,
-            "seenAt": duplicate.seen_at(now_ms),
-        })
+fn all_status(state: &State, group: GroupStatus, fleet: &FleetReport, now_ms: u64) -> Status {
+    let node = |node: NodeStatus| answer::NodeStatus {
+        // Said of those only that should have answered and did not: what reports to them is missing below.
+        answered: fleet.silent.contains(&node.name).then_some(false),
+        name: node.name,
+        role: node.role.to_owned(),
+        api: node.api_url,
+        matched: node.matched,
     };
-    duplicates.iter().map(duplicate).collect()
-}
-
-/// What is not known is not there.
-fn leave_out_nulls(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            members.values_mut().for_each(leave_out_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    let partial = fleet.partial.iter().map(|partial| PartialReport {
+        agent: partial.agent.clone(),
+        region: partial.region.to_string(),
+        left_out: partial.left_out,
+        heard_ms_ago: partial.heard_ms_ago,
+    });
+    let duplicates = fleet.duplicates.iter().map(|duplicate| DuplicateName {
+        name: duplicate.name.clone(),
+        region: duplicate.region.to_string(),
+        role: duplicate.role.to_owned(),
+        seen_at: duplicate.seen_at(now_ms),
+    });
+    Status {
+        lineage: state.lineage().map(lineage),
+        revision: state.revision(),
+        leader: group.leader,
+        node: group.this,
+        term: group.term,
+        quorum: group.quorum,
+        as_of_age_ms: group.as_of_age_ms,
+        nodes: group.nodes.into_iter().map(node).collect(),
+        regions: regions(state, &fleet.agents),
+        partial: partial.collect(),
+        duplicates: duplicates.collect(),
     }
 }
 
-fn lineage_json(lineage: &Lineage) -> Value {
-    let mut json = json!({"generation": lineage.generation, "id": hex::encode(lineage.id)});
-    if let Some((id, revision)) = &lineage.parent {
-        json["parent"] = json!({"id": hex::encode(id), "revision": revision});
+fn lineage(lineage: &Lineage) -> LineageStatus {
+    let parent = |(id, revision): ([u8; 16], u64)| LineageParent { id: hex::encode(id), revision };
+    LineageStatus {
+        generation: lineage.generation,
+        id: hex::encode(lineage.id),
+        parent: lineage.parent.map(parent),
     }
-    json
 }
 
 /// Regions that exist, and those that only their agents still speak of.
-fn regions_json(state: &State, agents: &[AgentStatus]) -> Vec<Value> {
+fn regions(state: &State, agents: &[AgentStatus]) -> Vec<RegionStatus> {
     #[derive(Default)]
     struct Region<'a> {
         agents: Vec<&'a AgentStatus>,
@@ -122,14 +106,12 @@ fn regions_json(state: &State, agents: &[AgentStatus]) -> Vec<Value> {
     for view in gateways(agents) {
         regions.entry(&view.gateway.region).or_default().gateways.push(view);
     }
-    let region_json = |(name, region): (&Name, Region<'_>)| {
-        json!({
-            "name": name,
-            "agents": region.agents.iter().map(|agent| agent_json(agent)).collect::<Vec<_>>(),
-            "gateways": region.gateways.iter().map(|view| gateway_json(state, view)).collect::<Vec<_>>(),
-        })
+    let region = |(name, region): (&Name, Region<'_>)| RegionStatus {
+        name: name.to_string(),
+        agents: region.agents.into_iter().map(agent).collect(),
+        gateways: region.gateways.iter().map(|view| gateway(state, view)).collect(),
     };
-    regions.into_iter().map(region_json).collect()
+    regions.into_iter().map(region).collect()
 }
 
 /// Every agent once: an agent that moved from one control node to another is reported by both for a while.
@@ -144,64 +126,78 @@ fn freshest(agents: &[AgentStatus]) -> impl Iterator<Item = &AgentStatus> {
     freshest.into_values()
 }
 
-fn agent_json(agent: &AgentStatus) -> Value {
-    json!({
-        "name": agent.name,
-        "connected": agent.connected,
-        "heardMsAgo": agent.heard_ms_ago,
-        "scopes": scopes_json(&agent.scopes),
-    })
+fn agent(agent: &AgentStatus) -> answer::AgentStatus {
+    answer::AgentStatus {
+        name: agent.name.clone(),
+        connected: agent.connected,
+        heard_ms_ago: agent.heard_ms_ago,
+        scopes: scopes(&agent.scopes),
+    }
 }
 
-fn gateway_json(state: &State, view: &GatewayView<'_>) -> Value {
+fn gateway(state: &State, view: &GatewayView<'_>) -> answer::GatewayStatus {
     let gateway = view.gateway;
-    json!({
-        "name": gateway.name,
-        "agent": view.agent.name,
-        "connected": gateway.connected,
-        "heardMsAgo": gateway.heard_ms_ago,
+    answer::GatewayStatus {
+        name: gateway.name.clone(),
+        agent: view.agent.name.clone(),
+        connected: gateway.connected,
+        heard_ms_ago: gateway.heard_ms_ago,
         // What it serves everywhere: nothing, if one scope has nothing yet.
-        "revision": gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
-        "scopes": scopes_json(&gateway.scopes),
-        "quarantined": gateway.scopes.iter().flat_map(|scope| quarantined_json(state, scope)).collect::<Vec<_>>(),
-        "quarantinedTotal": gateway.scopes.iter().map(|scope| scope.quarantined_total).sum::<u64>(),
-    })
+        revision: gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
+        scopes: scopes(&gateway.scopes),
+        quarantined: gateway.scopes.iter().flat_map(|scope| quarantined(state, scope)).collect(),
+        quarantined_total: gateway.scopes.iter().map(|scope| scope.quarantined_total).sum(),
+    }
 }
 
 /// What a gateway cannot use as it received it, by the management resource it was made from.
-fn quarantined_json(state: &State, scope: &ScopeStatus) -> Vec<Value> {
-    let named = scope.quarantined.iter().map(|quarantined| {
+fn quarantined(state: &State, scope: &ScopeStatus) -> impl Iterator<Item = QuarantinedResource> {
+    scope.quarantined.iter().map(|quarantined| {
         let source = projection::source(&quarantined.key);
-        json!({
-            "kind": source.as_ref().map(|source| source.kind.as_str()),
-            "organization": source.as_ref().and_then(|source| source.organization.as_ref()),
-            "name": source.as_ref().map_or(&*quarantined.key, |source| &*source.name),
-            "environment": scope.scope.environment(),
-            "field": quarantined.field,
-            "reason": quarantined.reason,
-            "lastGood": quarantined.last_good,
-            "since": projection::last_change(state, &quarantined.key).filter(|_| quarantined.current),
-        })
-    });
-    named.collect()
+        QuarantinedResource {
+            kind: source.as_ref().map(|source| source.kind.to_string()),
+            organization: source
+                .as_ref()
+                .and_then(|source| source.organization.as_ref())
+                .map(ToString::to_string),
+            name: source.map_or_else(|| quarantined.key.clone(), |source| source.name.to_string()),
+            environment: scope.scope.environment().map(ToString::to_string),
+            field: quarantined.field.clone(),
+            reason: quarantined.reason.clone(),
+            last_good: quarantined.last_good,
+            since: projection::last_change(state, &quarantined.key).filter(|_| quarantined.current),
+        }
+    })
 }
 
-fn scopes_json(scopes: &[ScopeStatus]) -> Vec<Value> {
-    scopes
-        .iter()
-        .map(|scope| json!({"scope": scope.scope.to_string(), "revision": scope.effective}))
-        .collect()
+fn scopes(scopes: &[ScopeStatus]) -> Vec<ScopePosition> {
+    let position =
+        |scope: &ScopeStatus| ScopePosition { scope: scope.scope.to_string(), revision: scope.effective };
+    scopes.iter().map(position).collect()
 }
 
-/// `GET /metrics`: as on the admin port.
-pub(crate) fn metrics(call: &Call) -> Response {
+/// This process's metrics
+#[utoipa::path(get, path = "/metrics", tag = "process",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "Metrics")))]
+async fn metrics(call: Call) -> Response {
     const OPENMETRICS: HeaderValue =
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     ([(header::CONTENT_TYPE, OPENMETRICS)], (call.api.scrape)()).into_response()
 }
 
-/// `GET /readyz`: whether this node has a state to answer from.
-pub(crate) fn readyz(call: &Call) -> Result<Response, Rejection> {
+/// Whether the process runs
+#[utoipa::path(get, path = "/livez", tag = "process", security(()),
+    responses((status = 200, body = String, content_type = "text/plain", description = "It runs")))]
+async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether this node has a state to answer from
+#[utoipa::path(get, path = "/readyz", tag = "process", security(()),
+    responses(
+        (status = 200, body = String, content_type = "text/plain", description = "It is ready"),
+        refusal::NoQuorum))]
+async fn readyz(call: Call) -> Result<Response, Rejection> {
     if call.current().lineage().is_some() {
         return Ok("ok\n".into_response());
     }

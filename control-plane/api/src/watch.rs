@@ -21,17 +21,34 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
+use utoipa_axum::routes;
 
 use crate::{
     OperatorApi,
     authenticate::Actor,
     bounds::{Place, SMALL_BODY},
     call::Call,
+    openapi::refusal,
     rejection::{Rejection, bad_request},
+    routes::Route,
 };
 
-/// The handler.
-pub(crate) async fn watch(call: Call) -> Result<Response, Rejection> {
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(watch)]
+}
+
+/// Changes as they happen: events put, delete and bookmark
+#[utoipa::path(get, path = "/v1/watch", tag = "federation",
+    params(
+        ("from" = Option<u64>, Query,
+            description = "Changes after this revision; default: from now on. `Last-Event-ID` goes before it"),
+        ("kinds" = Option<String>, Query, description = "Only these kinds: `apis,bindings`"),
+        ("Last-Event-ID" = String, Header, description = "Go on after this revision")),
+    responses(
+        (status = 200, body = String, content_type = "text/event-stream", description = "Events"),
+        refusal::Gone))]
+async fn watch(call: Call) -> Result<Response, Rejection> {
     let kinds = kinds(&call)?;
     let from = match last_event_id(&call.headers)? {
         Some(revision) => Some(revision),

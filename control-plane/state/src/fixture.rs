@@ -180,6 +180,20 @@ impl World {
         self.state.get(&self::key(key)).unwrap_or_else(|| panic!("there is no {key}"))
     }
 
+    /// What is shown of it, as a manifest that is sent back.
+    #[track_caller]
+    pub(crate) fn shown(&self, key: &str) -> serde_json::Value {
+        let Resource { key, metadata, spec } = self.get(key);
+        let (kind, name, organization) = (key.kind.as_str(), &key.name, &key.organization);
+        let mut shown = serde_json::json!({
+            "kind": kind, "name": name, "spec": spec.shown(), "labels": metadata.labels, "revision": metadata.revision,
+        });
+        if let Some(organization) = organization {
+            shown["organization"] = organization.as_str().into();
+        }
+        shown
+    }
+
     /// Its revision.
     #[track_caller]
     pub(crate) fn revision_of(&self, key: &str) -> Revision {

@@ -245,7 +245,7 @@ fn gateways_that_fell_silent_are_behind_for_what_was_made_in_their_lease_and_abs
         let fleet = fleet(&[agent("eu", vec![gateway])]);
         let at = |revision| {
             let found = convergence(&state, &fleet, revision, MADE_MS + asked_ms);
-            (found.converged, found.gateways[0].state)
+            (found.converged, found.gateways[0].state.clone())
         };
         assert_eq!(at(6), (false, ConvergenceState::Behind), "asked after {asked_ms} ms");
         assert_eq!(at(7), (false, ConvergenceState::Behind), "asked after {asked_ms} ms");

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::response::sse::Event;
 use hanse_management::{Kind, ResourceKey, Revision};
 use hanse_state::State;
-use serde_json::{Value, json};
+use serde::Serialize;
+
+use crate::answer::{self, Bookmark};
 
 /// One resource that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,15 +42,13 @@ impl ChangeEvent {
     /// As it goes to the client, with the resource as it is in `state`.
     pub(super) fn event(&self, state: &State) -> Event {
         let resource = state.get(&self.key);
-        let mut data = json!({"kind": self.key.kind.as_str()});
-        if let Some(organization) = &self.key.organization {
-            data["organization"] = organization.as_str().into();
-        }
-        data["name"] = self.key.name.as_str().into();
-        data["revision"] = self.revision.into();
-        if let Some(resource) = resource {
-            data["resource"] = resource.to_json();
-        }
+        let data = answer::ChangeEvent {
+            kind: self.key.kind.to_string(),
+            organization: self.key.organization.as_ref().map(ToString::to_string),
+            name: self.key.name.to_string(),
+            revision: self.revision,
+            resource: resource.map(|resource| (&**resource).into()),
+        };
         let event = message(if resource.is_some() { "put" } else { "delete" }, &data);
         if self.last { event.id(self.revision.to_string()) } else { event }
     }
@@ -56,9 +56,9 @@ impl ChangeEvent {
 
 /// Nothing has changed up to `revision`, and the watch is alive.
 pub(super) fn bookmark(revision: Revision) -> Event {
-    message("bookmark", &json!({"revision": revision})).id(revision.to_string())
+    message("bookmark", &Bookmark { revision }).id(revision.to_string())
 }
 
-fn message(name: &str, data: &Value) -> Event {
-    Event::default().event(name).data(data.to_string())
+fn message(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).data(serde_json::to_string(data).expect("an event has string keys only"))
 }

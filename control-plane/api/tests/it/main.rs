@@ -1,6 +1,7 @@
 //! The operator API in process, over one node that keeps its state in memory.
 #![allow(clippy::unwrap_used)] // the leave in clippy.toml reaches test functions, not what they call
 
+mod answers;
 mod apply;
 mod authentication;
 mod bounds;

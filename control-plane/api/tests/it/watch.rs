@@ -1,11 +1,15 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use axum::body::Body;
+use hanse_api::answer;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::request::{Api, Call};
+use crate::{
+    answers::again,
+    request::{Api, Call},
+};
 
 /// One server-sent event.
 #[derive(Debug, PartialEq)]
@@ -57,6 +61,8 @@ impl Events {
         let event = self.next().await.expect("the stream goes on");
         let found = event.data["name"].as_str().unwrap_or_default();
         assert_eq!((event.name.as_str(), found, event.id), (name, what, id), "{event:?}");
+        let again = if name == "bookmark" { again::<answer::Bookmark> } else { again::<answer::ChangeEvent> };
+        assert_eq!(again(&event.data), event.data);
         event
     }
 }

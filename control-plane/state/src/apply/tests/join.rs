@@ -46,7 +46,7 @@ fn uses_are_counted_and_end() {
     let accepted = spend(&mut world, "t", b"secret").unwrap();
     assert_eq!(crate::fixture::told(&accepted), ["updated JoinToken t 3"]);
     let status = serde_json::json!({"uses": 1, "usedBy": ["agent-2"]});
-    assert_eq!(world.get("JoinToken t").to_json()["status"], status);
+    assert_eq!(world.get("JoinToken t").status(), Some(status));
     spend(&mut world, "t", b"secret").unwrap();
     let problem = spend(&mut world, "t", b"secret").unwrap_err();
     assert_eq!(
@@ -86,7 +86,7 @@ fn another_secret_starts_counting_anew_and_other_edits_do_not() {
 fn a_spent_token_put_again_as_shown_stays_as_it_is() {
     let mut world = World::new().with(&token(1, DAY));
     spend(&mut world, "t", b"secret").unwrap();
-    let shown = world.get("JoinToken t").to_json();
+    let shown = world.shown("JoinToken t");
     let again = hanse_management::manifest::from_json(&shown, &name("default")).unwrap();
     assert_eq!(world.change(vec![again.into()]).unwrap().changes[0].action, "unchanged");
 }
@@ -135,9 +135,9 @@ fn an_identity_stays_with_its_key_unless_the_token_may_replace() {
 #[test]
 fn replace_is_shown_only_where_it_is_meant() {
     let mut world = World::new().with(&token(1, DAY));
-    assert_eq!(world.get("JoinToken t").to_json()["spec"].get("replace"), None);
+    assert_eq!(world.get("JoinToken t").spec.shown().get("replace"), None);
     world.put(&token(1, DAY).replace("role:", "replace: true, role:"));
-    assert_eq!(world.get("JoinToken t").to_json()["spec"]["replace"], true);
+    assert_eq!(world.get("JoinToken t").spec.shown()["replace"], true);
 }
 
 #[test]

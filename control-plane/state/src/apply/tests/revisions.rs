@@ -32,7 +32,7 @@ fn a_changed_api_makes_the_next_revision_in_the_same_command() {
     assert_eq!(content(&world, "ApiRevision orders-r2").number, 2);
     let latest = world.state.latest_api_revision(&name("default"), &name("orders")).unwrap();
     assert_eq!(latest.key, key("ApiRevision orders-r2"));
-    assert_eq!(world.get("Api orders").to_json()["status"]["latestRevision"], 2);
+    assert_eq!(world.get("Api orders").status().unwrap()["latestRevision"], 2);
 }
 
 #[test]

@@ -1,0 +1,127 @@
+//! Writes of resources: what they did.
+
+use std::ops::Not;
+
+use hanse_management::Kind;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        Ref,
+        schema::{Array, ArrayBuilder, OneOfBuilder},
+    },
+};
+
+use super::{resource::kinds, word::words};
+
+/// The body of an apply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ApplyRequest {
+    /// The resources, as manifests.
+    #[schema(schema_with = manifests)]
+    pub resources: Vec<Value>,
+}
+
+fn manifests() -> Array {
+    let writable = Kind::ALL.into_iter().filter(|kind| kind.is_writable());
+    let any = OneOfBuilder::new();
+    let any = writable.fold(any, |any, kind| any.item(Ref::from_schema_name(kind.as_str())));
+    ArrayBuilder::new().items(any).build()
+}
+
+/// What an apply did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Applied {
+    /// The state's revision after the write.
+    pub revision: u64,
+    /// What happened to each resource.
+    pub changes: Vec<Change>,
+    /// What it did to the scopes that it touched; absent when the projection did not say in time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub scopes: Option<Vec<ScopeEffect>>,
+    /// What was accepted although it does not hold yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// Present and true when nothing was written; `revision` is then the one it was tried on.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub dry_run: bool,
+}
+
+/// Something of a resource that was accepted although it does not hold yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Warning {
+    /// The kind of the resource.
+    #[schema(schema_with = kinds)]
+    pub kind: String,
+    /// Its owner; kinds that are not global have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub organization: Option<String>,
+    /// Its name: a DNS label.
+    pub name: String,
+    /// The field that does not hold yet: `spec.exposure`.
+    pub field: String,
+    /// What is not done.
+    pub detail: String,
+}
+
+/// What a delete did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Deleted {
+    /// The state's revision after the write.
+    pub revision: u64,
+    /// What was deleted.
+    pub changes: Vec<Change>,
+}
+
+/// What happened to one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Change {
+    /// What it is.
+    #[schema(schema_with = kinds)]
+    pub kind: String,
+    /// Its owner; kinds that are not global have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub organization: Option<String>,
+    /// Its name: a DNS label.
+    pub name: String,
+    /// What happened to it.
+    pub action: Action,
+    /// Its revision now; absent when deleted and in a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub revision: Option<u64>,
+}
+
+words! {
+    /// What happened to a resource.
+    Action {
+        /// It was not there before.
+        Created = "created",
+        /// It was there and is different now.
+        Updated = "updated",
+        /// It was there and is the same.
+        Unchanged = "unchanged",
+        /// It is gone.
+        Deleted = "deleted",
+    }
+}
+
+/// What a change did to one scope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScopeEffect {
+    /// The region.
+    pub region: String,
+    /// The environment; absent for scopes that have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub environment: Option<String>,
+    /// Runtime resources made or changed.
+    pub upserts: u64,
+    /// Runtime resources removed.
+    pub removals: u64,
+}
