@@ -5,7 +5,7 @@ mod exchange;
 pub(crate) mod tls;
 
 use answer::Answer;
-pub(crate) use answer::{ApplyAnswer, Convergence, GatewayConvergence, Listed};
+pub(crate) use answer::part_of;
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
@@ -13,6 +13,10 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use hanse_api::answer::{
+    Applied, ApplyRequest, Convergence, Members, Page, Resource, Revocation, RootSettled, Roots, Rotation,
+    Status,
+};
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 use http::Method;
@@ -68,13 +72,13 @@ impl Client {
     }
 
     /// One resource, in its envelope. A missing one is a [`Failure`] with exit code 4.
-    pub(crate) async fn get(&self, key: &ResourceKey, stale: bool) -> anyhow::Result<Value> {
+    pub(crate) async fn get(&self, key: &ResourceKey, stale: bool) -> anyhow::Result<Resource> {
         let path = format!("{}{}", resource_path(key), if stale { "?consistency=stale" } else { "" });
-        Ok(self.read(&path).await?.body)
+        self.read(&path).await?.read()
     }
 
     /// One resource, or `None` where there is none.
-    pub(crate) async fn find(&self, key: &ResourceKey) -> anyhow::Result<Option<Value>> {
+    pub(crate) async fn find(&self, key: &ResourceKey) -> anyhow::Result<Option<Resource>> {
         match self.get(key, false).await {
             Ok(resource) => Ok(Some(resource)),
             Err(error) if problem_of(&error) == Some(ProblemName::NotFound) => Ok(None),
@@ -82,28 +86,21 @@ impl Client {
         }
     }
 
-    /// All resources of a kind, page after page.
-    pub(crate) async fn list(&self, kind: Kind, stale: bool) -> anyhow::Result<Listed> {
+    /// All resources of a kind, page after page, as one page.
+    pub(crate) async fn list(&self, kind: Kind, stale: bool) -> anyhow::Result<Page> {
         let collection = collection_path(kind, (!kind.is_global()).then_some(&self.organization));
         let consistency = if stale { "&consistency=stale" } else { "" };
-        let mut listed = Listed::default();
-        let mut next: Option<String> = None;
-        loop {
-            let after = next.as_deref().map(|token| {
-                let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
-                format!("&continue={token}")
-            });
-            let path = format!("{collection}?limit={PAGE_LIMIT}{consistency}{}", after.unwrap_or_default());
-            let answer = self.read(&path).await?;
-            let page: answer::Page = answer.read()?;
+        let first = format!("{collection}?limit={PAGE_LIMIT}{consistency}");
+        let mut listed: Page = self.read(&first).await?.read()?;
+        while let Some(token) = listed.next.take() {
+            let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
+            let page: Page = self.read(&format!("{first}&continue={token}")).await?.read()?;
             listed.items.extend(page.items);
             // The oldest: everything shown is at least that new.
-            listed.revision = if next.is_none() { page.revision } else { listed.revision.min(page.revision) };
-            match page.next {
-                Some(token) => next = Some(token),
-                None => return Ok(listed),
-            }
+            listed.revision = listed.revision.min(page.revision);
+            listed.next = page.next;
         }
+        Ok(listed)
     }
 
     /// Applies manifests (in JSON), all or none.
@@ -111,9 +108,9 @@ impl Client {
         &self,
         resources: &[Value],
         options: &ApplyOptions<'_>,
-    ) -> anyhow::Result<ApplyAnswer> {
-        let body = serde_json::to_vec(&serde_json::json!({"resources": resources}))
-            .context("writing the request")?;
+    ) -> anyhow::Result<Applied> {
+        let request = ApplyRequest { resources: resources.to_vec() };
+        let body = serde_json::to_vec(&request).context("writing the request")?;
         check_size(body.len())?;
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("organization", self.organization.as_str());
@@ -159,20 +156,22 @@ impl Client {
         Ok(answer.revision)
     }
 
-    /// Who takes part, as the API gives it.
-    pub(crate) async fn members(&self) -> anyhow::Result<Value> {
-        Ok(self.read("/v1/members").await?.body)
+    /// Who takes part.
+    pub(crate) async fn members(&self) -> anyhow::Result<Members> {
+        self.read("/v1/members").await?.read()
     }
 
     /// Refuses an identity, and keys with it; answers with the state's revision after it, and all keys that are refused.
-    pub(crate) async fn revoke(&self, identity: &str, keys: &[String]) -> anyhow::Result<(u64, Value)> {
+    pub(crate) async fn revoke(&self, identity: &str, keys: &[String]) -> anyhow::Result<(u64, Vec<String>)> {
         let mut path = revocation_path(identity);
         if !keys.is_empty() {
             let keys: String = url::form_urlencoded::byte_serialize(keys.join(",").as_bytes()).collect();
             path = format!("{path}?keys={keys}");
         }
         let answer = self.http.send(Method::PUT, &path, None, Some(&new_key())).await?;
-        Ok((answer.revision()?, answer.body["revokedKeys"].clone()))
+        let revision = answer.revision()?;
+        let revocation: Revocation = answer.read()?;
+        Ok((revision, revocation.revoked_keys.unwrap_or_default()))
     }
 
     /// Lifts a revocation; answers with the state's revision after it.
@@ -181,16 +180,15 @@ impl Client {
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
     }
 
-    /// The roots of trust, as the API gives them.
-    pub(crate) async fn roots(&self) -> anyhow::Result<Value> {
-        Ok(self.read("/v1/roots").await?.body)
+    /// The roots of trust.
+    pub(crate) async fn roots(&self) -> anyhow::Result<Roots> {
+        self.read("/v1/roots").await?.read()
     }
 
     /// Has another root believed; answers with it.
-    pub(crate) async fn trust_root(&self, rotation: &str) -> anyhow::Result<Value> {
-        let body = serde_json::to_vec(&serde_json::json!({"rotation": rotation})).context("writing JSON")?;
-        let answer = self.http.send(Method::POST, "/v1/roots", Some(body.into()), Some(&new_key())).await?;
-        Ok(answer.body)
+    pub(crate) async fn trust_root(&self, rotation: String) -> anyhow::Result<RootSettled> {
+        let body = serde_json::to_vec(&Rotation { rotation }).context("writing JSON")?;
+        self.http.send(Method::POST, "/v1/roots", Some(body.into()), Some(&new_key())).await?.read()
     }
 
     /// Has certificates come from a root; answers with the state's revision after it.
@@ -205,9 +203,9 @@ impl Client {
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
     }
 
-    /// The federation at a glance, as the API gives it.
-    pub(crate) async fn status(&self) -> anyhow::Result<Value> {
-        Ok(self.read("/v1/status").await?.body)
+    /// The federation at a glance.
+    pub(crate) async fn status(&self) -> anyhow::Result<Status> {
+        self.read("/v1/status").await?.read()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde_json::Value;
+use hanse_api::answer::{Convergence, ConvergenceState, GatewayConvergence, Status};
 use tokio::time::Instant;
 
 use crate::{
-    client::{Client, Convergence, GatewayConvergence},
+    client::Client,
     exit::{Exit, Failure, exit_of},
     out::{Progress, say},
 };
@@ -64,18 +64,17 @@ async fn silent_nodes(client: &Client) -> Vec<String> {
     }
 }
 
-fn not_answering(status: &Value) -> Vec<String> {
-    let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let silent = nodes.iter().filter(|node| node["answered"] == false);
-    silent.filter_map(|node| node["name"].as_str().map(str::to_owned)).collect()
+fn not_answering(status: &Status) -> Vec<String> {
+    let silent = status.nodes.iter().filter(|node| node.answered == Some(false));
+    silent.map(|node| node.name.clone()).collect()
 }
 
 fn serves(gateway: &GatewayConvergence) -> bool {
-    gateway.state == "effective"
+    gateway.state == ConvergenceState::Effective
 }
 
 fn is_absent(gateway: &GatewayConvergence) -> bool {
-    gateway.state == "absent"
+    gateway.state == ConvergenceState::Absent
 }
 
 /// Whether all gateways that are known serve it and there may be others: a control node is silent, or an agent's report is partial.
@@ -163,14 +162,20 @@ fn described(gateway: &GatewayConvergence) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hanse_api::answer::NodeStatus;
+
     use super::*;
+
+    fn answered(converged: bool, gateways: Vec<GatewayConvergence>) -> Convergence {
+        Convergence { revision: 12, converged, gateways, silent: Vec::new(), partial: Vec::new() }
+    }
 
     fn gateway(name: &str, state: &str, revision: Option<u64>, reason: Option<&str>) -> GatewayConvergence {
         GatewayConvergence {
             name: name.into(),
             region: "eu-west".into(),
             environment: "production".into(),
-            state: state.into(),
+            state: state.to_owned().into(),
             revision,
             reason: reason.map(Into::into),
         }
@@ -184,7 +189,7 @@ mod tests {
             gateway("c", "fused", None, None),
             gateway("d", "absent", Some(3), Some("last heard from 60 s ago")),
         ];
-        let convergence = Convergence { revision: 12, converged: false, gateways, partial: Vec::new() };
+        let convergence = answered(false, gateways);
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &[]);
         assert_eq!(failure.exit, Exit::WaitTimedOut);
         insta::assert_snapshot!(failure.message, @r"
@@ -198,17 +203,16 @@ mod tests {
 
     #[test]
     fn silent_control_nodes_are_named() {
-        let status = serde_json::json!({"nodes": [
-            {"name": "cp-1", "role": "leader"},
-            {"name": "cp-2", "role": "voter", "answered": false},
-            {"name": "cp-3", "role": "voter", "answered": true},
-        ]});
+        let nodes = [("cp-1", None), ("cp-2", Some(false)), ("cp-3", Some(true))];
+        let nodes =
+            nodes.map(|(name, answered)| NodeStatus { name: name.into(), answered, ..NodeStatus::default() });
+        let status = Status { nodes: nodes.into(), ..Status::default() };
         let silent = not_answering(&status);
         assert_eq!(silent, ["cp-2"]);
-        assert_eq!(not_answering(&Value::Null), Vec::<String>::new());
+        assert_eq!(not_answering(&Status::default()), Vec::<String>::new());
 
         let gateways = vec![gateway("a", "effective", Some(12), None)];
-        let convergence = Convergence { revision: 12, converged: false, gateways, partial: Vec::new() };
+        let convergence = answered(false, gateways);
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &silent);
         assert_eq!(failure.exit, Exit::WaitTimedOut);
         insta::assert_snapshot!(failure.message, @r"
@@ -221,7 +225,7 @@ mod tests {
         );
 
         let gateways = vec![gateway("b", "behind", Some(11), None)];
-        let convergence = Convergence { revision: 12, converged: false, gateways, partial: Vec::new() };
+        let convergence = answered(false, gateways);
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &silent);
         insta::assert_snapshot!(failure.message, @r"
         after 5s revision 12 is not served by
@@ -234,7 +238,7 @@ mod tests {
     fn an_agent_that_cannot_name_all_of_its_gateways_is_named() {
         let gateways = vec![gateway("a", "effective", Some(12), None)];
         let partial = vec!["agent-eu-west (eu-west)".to_owned()];
-        let convergence = Convergence { revision: 12, converged: false, gateways, partial };
+        let convergence = Convergence { partial, ..answered(false, gateways) };
         let failure = timed_out(12, Duration::from_secs(5), Some(&convergence), &[]);
         insta::assert_snapshot!(failure.message, @r"
         after 5s it is not known whether every gateway serves revision 12
@@ -249,13 +253,10 @@ mod tests {
     #[test]
     fn success_says_who_was_not_waited_for() {
         let gateways = vec![gateway("a", "effective", Some(12), None), gateway("d", "absent", None, None)];
-        insta::assert_snapshot!(reached(12, &Convergence { revision: 12, converged: true, gateways, partial: vec![] }), @r"
+        insta::assert_snapshot!(reached(12, &answered(true, gateways)), @r"
         revision 12 is served by 1 of 1 gateway
           not waited for: d (eu-west/production): absent with nothing yet
         ");
-        assert_eq!(
-            reached(1, &Convergence { revision: 12, converged: true, gateways: vec![], partial: vec![] }),
-            "revision 1: no gateway is there to serve it"
-        );
+        assert_eq!(reached(1, &answered(true, vec![])), "revision 1: no gateway is there to serve it");
     }
 }

@@ -7,26 +7,27 @@ mod yaml;
 mod tests;
 
 use comfy_table::{Table, presets::NOTHING};
+use hanse_api::answer::{Page, Resource};
 use hanse_management::Kind;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 pub(crate) use federation::federation;
-pub(crate) use hanse_management::text_of;
 pub(crate) use yaml::yaml;
 
-use crate::{args::Output, client::Listed};
+use crate::args::Output;
 
 /// A list in the form asked for.
-pub(crate) fn listed(kind: Kind, listed: &Listed, output: Output) -> String {
+pub(crate) fn listed(kind: Kind, listed: &Page, output: Output) -> String {
     match output {
-        Output::Json => pretty(&json!({"items": listed.items, "revision": listed.revision})),
-        Output::Yaml => yaml(&json!({"items": listed.items, "revision": listed.revision})),
+        Output::Json => pretty(listed),
+        Output::Yaml => yaml(listed),
         Output::Table | Output::Wide | Output::Name => rows(kind, &listed.items, output),
     }
 }
 
 /// One resource in the form asked for.
-pub(crate) fn resource(kind: Kind, resource: &Value, output: Output) -> String {
+pub(crate) fn resource(kind: Kind, resource: &Resource, output: Output) -> String {
     match output {
         Output::Json => pretty(resource),
         Output::Yaml => yaml(resource),
@@ -34,22 +35,27 @@ pub(crate) fn resource(kind: Kind, resource: &Value, output: Output) -> String {
     }
 }
 
-fn rows(kind: Kind, items: &[Value], output: Output) -> String {
+fn rows(kind: Kind, items: &[Resource], output: Output) -> String {
     if output == Output::Name {
         return items
             .iter()
-            .map(|item| format!("{}/{}", kind.plural(), text_of(&item["name"])))
+            .map(|item| format!("{}/{}", kind.plural(), item.name))
             .collect::<Vec<_>>()
             .join("\n");
     }
     let columns = kind.table(output == Output::Wide);
     let header = columns.iter().map(|column| column.title.to_owned()).collect();
-    table(header, items.iter().map(|item| columns.iter().map(|column| column.read(item)).collect()))
+    // Columns are data: they point into a resource's JSON form.
+    let cells = |item: &Resource| {
+        let item = json!(item);
+        columns.iter().map(|column| column.read(&item)).collect()
+    };
+    table(header, items.iter().map(cells))
 }
 
 /// JSON for people and programs.
-pub(crate) fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).expect("a JSON value can be written")
+pub(crate) fn pretty(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("an answer has string keys only")
 }
 
 /// Columns with two blanks between them and nothing else.

@@ -11,6 +11,15 @@ use serde_json::json;
 use super::*;
 use crate::{client_config::default_organization, exit::Exit};
 
+/// A resource of which a test says a part.
+pub(crate) fn resource(said: Value) -> Resource {
+    let mut whole = json!({
+        "kind": "Plan", "name": "x", "labels": {}, "spec": {}, "revision": 1, "createdAt": "", "updatedAt": "",
+    });
+    whole.as_object_mut().unwrap().extend(said.as_object().unwrap().clone());
+    serde_json::from_value(whole).unwrap()
+}
+
 /// What a server is asked, and what it answers.
 #[derive(Clone, Default)]
 struct Script {
@@ -74,10 +83,10 @@ async fn a_dead_server_is_passed_over_and_the_living_one_remembered() {
         format!("http://{}", listener.local_addr().unwrap())
     };
     let (living, script) =
-        server(vec![(StatusCode::OK, json!({"a": 1})), (StatusCode::OK, json!({"a": 2}))]).await;
+        server(["a", "b"].map(|name| (StatusCode::OK, json!(resource(json!({"name": name}))))).into()).await;
     let (client, _dir) = client(vec![dead, living]);
-    assert_eq!(client.get(&api("x"), false).await.unwrap(), json!({"a": 1}));
-    assert_eq!(client.get(&api("x"), true).await.unwrap(), json!({"a": 2}));
+    assert_eq!(client.get(&api("x"), false).await.unwrap().name, "a");
+    assert_eq!(client.get(&api("x"), true).await.unwrap().name, "b");
     let asked = script.asked.lock().unwrap().clone();
     let path = "GET /v1/organizations/default/apis/x";
     assert_eq!(asked, [path.to_owned(), format!("{path}?consistency=stale")]);
@@ -129,13 +138,15 @@ async fn no_quorum_anywhere_is_said_in_the_servers_words() {
 
 #[tokio::test]
 async fn lists_follow_continue() {
-    let page = |items: Value, revision: u64, next: Option<&str>| {
+    let named = |name: &str| resource(json!({"name": name}));
+    let page = |items: &[&str], revision: u64, next: Option<&str>| {
+        let items: Vec<_> = items.iter().copied().map(named).collect();
         (StatusCode::OK, json!({"items": items, "revision": revision, "continue": next}))
     };
-    let (url, script) = server(vec![page(json!([1, 2]), 7, Some("a&b")), page(json!([3]), 8, None)]).await;
+    let (url, script) = server(vec![page(&["1", "2"], 7, Some("a&b")), page(&["3"], 8, None)]).await;
     let (client, _dir) = client(vec![url]);
     let listed = client.list(Kind::Region, false).await.unwrap();
-    assert_eq!(listed, Listed { items: vec![json!(1), json!(2), json!(3)], revision: 7 });
+    assert_eq!(listed, Page { items: vec![named("1"), named("2"), named("3")], revision: 7, next: None });
     let asked = script.asked.lock().unwrap().clone();
     assert_eq!(asked, ["GET /v1/regions?limit=1000", "GET /v1/regions?limit=1000&continue=a%26b"]);
 }

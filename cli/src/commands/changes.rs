@@ -1,12 +1,11 @@
 //! What a change did, as text.
 
-use crate::{
-    client::ApplyAnswer,
-    out::{data, say},
-};
+use hanse_api::answer::{Action, Applied};
+
+use crate::out::{data, say};
 
 /// Prints one line per resource on standard output, and what it means for the gateways on standard error.
-pub(super) fn print(answer: &ApplyAnswer, dry_run: bool) -> std::io::Result<()> {
+pub(super) fn print(answer: &Applied, dry_run: bool) -> std::io::Result<()> {
     for line in lines(answer, dry_run) {
         data(line)?;
     }
@@ -15,14 +14,14 @@ pub(super) fn print(answer: &ApplyAnswer, dry_run: bool) -> std::io::Result<()> 
     Ok(())
 }
 
-fn warnings(answer: &ApplyAnswer) -> impl Iterator<Item = String> {
+fn warnings(answer: &Applied) -> impl Iterator<Item = String> {
     answer.warnings.iter().map(|warning| {
         let owner = warning.organization.as_deref().map(|owner| format!("{owner}/")).unwrap_or_default();
         format!("warning: {} {owner}{}: {}: {}", warning.kind, warning.name, warning.field, warning.detail)
     })
 }
 
-fn lines(answer: &ApplyAnswer, dry_run: bool) -> impl Iterator<Item = String> {
+fn lines(answer: &Applied, dry_run: bool) -> impl Iterator<Item = String> {
     let note = if dry_run { " (dry run)" } else { "" };
     answer.changes.iter().map(move |change| match &change.organization {
         Some(organization) => {
@@ -32,13 +31,13 @@ fn lines(answer: &ApplyAnswer, dry_run: bool) -> impl Iterator<Item = String> {
     })
 }
 
-fn summary(answer: &ApplyAnswer, dry_run: bool) -> String {
-    let mut text = match (dry_run, answer.changes.iter().all(|change| change.action == "unchanged")) {
+fn summary(answer: &Applied, dry_run: bool) -> String {
+    let mut text = match (dry_run, answer.changes.iter().all(|change| change.action == Action::Unchanged)) {
         (_, true) => format!("nothing to change at revision {}", answer.revision),
         (true, false) => format!("nothing was changed; it would be, on top of revision {}", answer.revision),
         (false, false) => format!("revision {}", answer.revision),
     };
-    for scope in answer.scopes.iter().filter(|scope| scope.upserts + scope.removals > 0) {
+    for scope in answer.scopes.iter().flatten().filter(|scope| scope.upserts + scope.removals > 0) {
         let environment = scope.environment.as_deref().map(|name| format!("/{name}")).unwrap_or_default();
         text +=
             &format!("\n  {}{environment}: {} put, {} removed", scope.region, scope.upserts, scope.removals);
@@ -54,7 +53,7 @@ mod tests {
 
     #[test]
     fn one_line_a_resource_and_a_summary_of_the_gateways() {
-        let answer: ApplyAnswer = serde_json::from_value(json!({
+        let answer: Applied = serde_json::from_value(json!({
             "revision": 12,
             "changes": [
                 {"kind": "Api", "organization": "default", "name": "orders", "action": "created", "revision": 12},

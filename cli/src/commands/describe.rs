@@ -1,14 +1,10 @@
 //! `hanse describe`: one resource and what belongs to it, for people.
 
+use hanse_api::answer::{QuarantinedResource, Resource, Status};
 use hanse_management::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{
-    args::DescribeArgs,
-    client::Client,
-    out::data,
-    render::{text_of, yaml},
-};
+use crate::{args::DescribeArgs, client::Client, out::data, render::yaml};
 
 /// Shows a resource and what refers to it.
 pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Result<()> {
@@ -16,15 +12,13 @@ pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Re
     let mut related = Vec::new();
     for kind in Kind::ALL {
         for shown in kind.shown_with().iter().filter(|shown| shown.kind == args.kind) {
-            let listed = client.list(kind, false).await?;
-            let items = listed.items.into_iter().filter(|item| refers(item, shown.field, args.name.as_str()));
-            related.push((shown.title, items.collect::<Vec<_>>()));
+            let items = client.list(kind, false).await?.items.into_iter();
+            let items = items.filter(|item| refers(item, shown.field, args.name.as_str()));
+            related.push((shown.title, items.map(|item| item.name).collect::<Vec<_>>()));
         }
     }
-    let status = client.status().await?;
-    let organization = resource["organization"].as_str();
     let mut text = described(&resource, &related);
-    for line in quarantined(&status, args.kind, organization, args.name.as_str()) {
+    for line in quarantined(&client.status().await?, &resource) {
         text += &format!("\n{:15}{line}", "Quarantined:");
     }
     data(text)?;
@@ -32,70 +26,66 @@ pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Re
 }
 
 /// Which gateways cannot use the resource as they received it, and why.
-fn quarantined(status: &Value, kind: Kind, organization: Option<&str>, name: &str) -> Vec<String> {
-    let each = |list: &Value| list.as_array().cloned().unwrap_or_default();
-    // An Upstream may be embedded in an ApiRevision: REVISION/NAME.
-    let is_it = |found: &str| found == name || found.split_once('/').is_some_and(|(_, inner)| inner == name);
+fn quarantined(status: &Status, resource: &Resource) -> Vec<String> {
+    let is_it = |found: &QuarantinedResource| {
+        // An Upstream may be embedded in an ApiRevision: REVISION/NAME.
+        let named = found.name.split_once('/').map_or(&*found.name, |(_, inner)| inner);
+        found.kind.as_ref() == Some(&resource.kind)
+            && found.organization == resource.organization
+            && named == resource.name
+    };
     let mut lines = Vec::new();
-    for region in each(&status["regions"]) {
-        for gateway in each(&region["gateways"]) {
-            for found in each(&gateway["quarantined"]) {
-                let same = found["kind"] == kind.as_str() && found["organization"].as_str() == organization;
-                if same && is_it(found["name"].as_str().unwrap_or_default()) {
-                    lines.push(format!(
-                        "{} ({}): {}",
-                        text_of(&gateway["name"]),
-                        text_of(&region["name"]),
-                        cannot_use(&found)
-                    ));
-                }
-            }
+    for region in &status.regions {
+        for gateway in &region.gateways {
+            let found = gateway.quarantined.iter().filter(|found| is_it(found));
+            lines.extend(
+                found.map(|found| format!("{} ({}): {}", gateway.name, region.name, cannot_use(found))),
+            );
         }
     }
     lines
 }
 
-fn cannot_use(found: &Value) -> String {
-    let instead = match found["lastGood"].as_bool() {
-        Some(true) => "goes on with the version before",
-        Some(false) | None => "has no earlier version that it could use",
+fn cannot_use(found: &QuarantinedResource) -> String {
+    let instead = match found.last_good {
+        true => "goes on with the version before",
+        false => "has no earlier version that it could use",
     };
-    format!("{} {}; {instead}", text_of(&found["field"]), text_of(&found["reason"]))
+    format!("{} {}; {instead}", found.field, found.reason)
 }
 
-fn refers(item: &Value, pointer: &str, name: &str) -> bool {
-    match item.pointer(pointer) {
+/// Whether the field at a JSON pointer into the resource names `name`.
+fn refers(item: &Resource, pointer: &str, name: &str) -> bool {
+    match pointer.strip_prefix("/spec").and_then(|pointer| item.spec.pointer(pointer)) {
         Some(Value::Array(names)) => names.iter().any(|one| one == name),
         Some(one) => one == name,
         None => false,
     }
 }
 
-fn described(resource: &Value, related: &[(&str, Vec<Value>)]) -> String {
-    const FIELDS: [(&str, &str); 6] = [
-        ("Kind", "kind"),
-        ("Name", "name"),
-        ("Organization", "organization"),
-        ("Revision", "revision"),
-        ("Created", "createdAt"),
-        ("Updated", "updatedAt"),
-    ];
+fn described(resource: &Resource, related: &[(&str, Vec<String>)]) -> String {
     let mut text = String::new();
-    for (title, field) in FIELDS {
-        if let Some(value) = resource.get(field) {
-            text += &format!("{:15}{}\n", format!("{title}:"), text_of(value));
-        }
+    let mut line = |title: &str, value: &str| text += &format!("{:15}{value}\n", format!("{title}:"));
+    line("Kind", &resource.kind);
+    line("Name", &resource.name);
+    if let Some(organization) = &resource.organization {
+        line("Organization", organization);
     }
-    for (title, field) in [("Labels", "labels"), ("Status", "status"), ("Spec", "spec")] {
-        match resource.get(field) {
+    line("Revision", &resource.revision.to_string());
+    line("Created", &resource.created_at);
+    line("Updated", &resource.updated_at);
+    let labels = json!(resource.labels);
+    for (title, value) in
+        [("Labels", Some(&labels)), ("Status", resource.status.as_ref()), ("Spec", Some(&resource.spec))]
+    {
+        match value {
             Some(Value::Object(members)) if !members.is_empty() => {
-                text += &format!("{title}:\n{}\n", indented(&yaml(&resource[field])));
+                text += &format!("{title}:\n{}\n", indented(&yaml(members)));
             }
             _ => {}
         }
     }
-    for (title, items) in related {
-        let names: Vec<_> = items.iter().map(|item| text_of(&item["name"])).collect();
+    for (title, names) in related {
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         text += &format!("{:15}{names}\n", format!("{title}:"));
     }
@@ -108,19 +98,20 @@ fn indented(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use hanse_api::answer::{GatewayStatus, RegionStatus};
 
     use super::*;
+    use crate::client::tests::resource;
 
     #[test]
     fn a_resource_and_its_relations() {
-        let api = json!({
+        let api = resource(json!({
             "kind": "Api", "name": "orders", "organization": "default", "labels": {}, "revision": 3,
             "createdAt": "2026-01-31T12:00:00Z", "updatedAt": "2026-01-31T12:00:00Z",
             "spec": {"context": "/orders", "operations": [{"method": "GET", "path": "/"}]},
             "status": {"latestRevision": 1},
-        });
-        let related = [("Bindings", vec![json!({"name": "orders-production"})]), ("Subscriptions", vec![])];
+        }));
+        let related = [("Bindings", vec!["orders-production".to_owned()]), ("Subscriptions", vec![])];
         insta::assert_snapshot!(described(&api, &related), @r"
         Kind:          Api
         Name:          orders
@@ -142,32 +133,47 @@ mod tests {
 
     #[test]
     fn gateways_that_cannot_use_it_are_named() {
-        let found = |kind: &str, organization: Option<&str>, name: &str, last_good: bool| {
-            json!({
-                "kind": kind, "organization": organization, "name": name, "lastGood": last_good,
-                "field": "ca_pem", "reason": "holds no certificate",
-            })
+        let found = |kind: &str, organization: &str, name: &str, last_good: bool| QuarantinedResource {
+            kind: Some(kind.into()),
+            organization: Some(organization.into()),
+            name: name.into(),
+            last_good,
+            field: "ca_pem".into(),
+            reason: "holds no certificate".into(),
+            ..QuarantinedResource::default()
         };
-        let status = json!({"regions": [{"name": "eu-west", "gateways": [
-            {"name": "gateway-1", "quarantined": [found("Upstream", Some("default"), "orders", true)]},
-            {"name": "gateway-2", "quarantined": [
-                found("Upstream", Some("default"), "orders-r2/orders", false),
-                found("Upstream", Some("other"), "orders", true),
-                found("Binding", Some("default"), "orders", true),
-            ]},
-            {"name": "gateway-3"},
-        ]}]});
-        insta::assert_snapshot!(quarantined(&status, Kind::Upstream, Some("default"), "orders").join("\n"), @r"
+        let gateway = |name: &str, quarantined| GatewayStatus {
+            name: name.into(),
+            quarantined,
+            ..GatewayStatus::default()
+        };
+        let gateways = vec![
+            gateway("gateway-1", vec![found("Upstream", "default", "orders", true)]),
+            gateway(
+                "gateway-2",
+                vec![
+                    found("Upstream", "default", "orders-r2/orders", false),
+                    found("Upstream", "other", "orders", true),
+                    found("Binding", "default", "orders", true),
+                ],
+            ),
+            gateway("gateway-3", vec![]),
+        ];
+        let region = RegionStatus { name: "eu-west".into(), agents: vec![], gateways };
+        let status = Status { regions: vec![region], ..Status::default() };
+        let one = |kind: &str| resource(json!({"kind": kind, "organization": "default", "name": "orders"}));
+        insta::assert_snapshot!(quarantined(&status, &one("Upstream")).join("\n"), @r"
         gateway-1 (eu-west): ca_pem holds no certificate; goes on with the version before
         gateway-2 (eu-west): ca_pem holds no certificate; has no earlier version that it could use
         ");
-        assert!(quarantined(&status, Kind::Plan, Some("default"), "orders").is_empty());
+        assert!(quarantined(&status, &one("Plan")).is_empty());
     }
 
     #[test]
     fn references_are_single_or_lists() {
-        assert!(refers(&json!({"spec": {"api": "x"}}), "/spec/api", "x"));
-        assert!(refers(&json!({"spec": {"regions": ["a", "x"]}}), "/spec/regions", "x"));
-        assert!(!refers(&json!({"spec": {}}), "/spec/api", "x"));
+        let of = |spec: Value| resource(json!({"spec": spec}));
+        assert!(refers(&of(json!({"api": "x"})), "/spec/api", "x"));
+        assert!(refers(&of(json!({"regions": ["a", "x"]})), "/spec/regions", "x"));
+        assert!(!refers(&of(json!({})), "/spec/api", "x"));
     }
 }

@@ -1,6 +1,7 @@
 //! `hanse diff`: what applying would change.
 
-use hanse_management::{Kind, Spec};
+use hanse_management::{ResourceKey, Spec, manifest::Manifest};
+use hanse_topology::Labels;
 use serde_json::{Value, json};
 use similar::{ChangeTag, TextDiff};
 
@@ -20,14 +21,13 @@ pub(crate) async fn diff(client: &Client, args: &DiffArgs) -> anyhow::Result<boo
     let colour = may_colour();
     let mut differs = false;
     for sourced in source::read(&args.file, &client.organization)? {
-        let key = &sourced.manifest.key;
-        let live = client.find(key).await?;
-        let mut wanted = sourced.to_json();
-        if let Some(live) = &live {
-            hide_same_secret(live, &mut wanted);
-        }
-        let before = live.as_ref().map(|live| comparable(key.kind, live)).unwrap_or_default();
-        let after = comparable(key.kind, &wanted);
+        let Manifest { key, labels, spec, .. } = &sourced.manifest;
+        let mut wanted = spec.to_json();
+        let before = client.find(key).await?.map(|live| {
+            hide_same_secret(&live.spec, &mut wanted);
+            comparable(key, &live.labels, live.spec)
+        });
+        let (before, after) = (before.unwrap_or_default(), comparable(key, labels, wanted));
         if before != after {
             differs = true;
             let header = (format!("live/{key}"), format!("{}/{key}", sourced.source));
@@ -38,18 +38,18 @@ pub(crate) async fn diff(client: &Client, args: &DiffArgs) -> anyhow::Result<boo
 }
 
 /// What operators write of a resource, with the defaults written out, as YAML.
-fn comparable(kind: Kind, resource: &Value) -> String {
+fn comparable(key: &ResourceKey, labels: &Labels, spec: Value) -> String {
     // Read and written again, so that defaults are there and members in one order.
-    let spec = match Spec::from_json(kind, &resource["spec"]) {
+    let spec = match Spec::from_json(key.kind, &spec) {
         Ok(spec) => spec.to_json(),
-        Err(_) => sorted(resource["spec"].clone()),
+        Err(_) => sorted(spec),
     };
-    let mut shown = json!({"kind": kind.as_str(), "name": resource["name"]});
-    if let Some(organization) = resource.get("organization") {
-        shown["organization"] = organization.clone();
+    let mut shown = json!({"kind": key.kind.as_str(), "name": key.name});
+    if let Some(organization) = &key.organization {
+        shown["organization"] = json!(organization);
     }
-    if resource["labels"].as_object().is_some_and(|labels| !labels.is_empty()) {
-        shown["labels"] = sorted(resource["labels"].clone());
+    if !labels.is_empty() {
+        shown["labels"] = json!(labels);
     }
     shown["spec"] = spec;
     yaml(&shown) + "\n"
@@ -57,13 +57,10 @@ fn comparable(kind: Kind, resource: &Value) -> String {
 
 /// The API shows digests shortened, `sha256:1234…`: one that begins like that is the same.
 fn hide_same_secret(live: &Value, wanted: &mut Value) {
-    let (Some(shown), Some(own)) = (live["spec"]["digest"].as_str(), wanted["spec"]["digest"].as_str())
-    else {
-        return;
-    };
+    let (Some(shown), Some(own)) = (live["digest"].as_str(), wanted["digest"].as_str()) else { return };
     let beginning = shown.trim_end_matches(['…', '.', '*']);
     if beginning.len() < shown.len() && own.starts_with(beginning) {
-        wanted["spec"]["digest"] = shown.into();
+        wanted["digest"] = shown.into();
     }
 }
 
@@ -108,17 +105,25 @@ fn unified(before: &str, after: &str, header: (&str, &str), colour: bool) -> Str
 
 #[cfg(test)]
 mod tests {
+    use hanse_management::Kind;
+    use hanse_topology::Name;
+
     use super::*;
+    use crate::client::tests::resource;
 
     #[test]
     fn defaults_and_server_fields_make_no_difference() {
-        let live = json!({
+        let name = |name: &str| Name::new(name).unwrap();
+        let key = ResourceKey::owned(Kind::Upstream, name("default"), name("u"));
+        let live = resource(json!({
             "kind": "Upstream", "name": "u", "organization": "default", "labels": {}, "revision": 4,
             "createdAt": "x", "updatedAt": "y",
             "spec": {"timeout": "30s", "endpoints": [{"weight": 1, "url": "http://a"}], "connectTimeout": "5s"},
-        });
-        let wanted = json!({"kind": "Upstream", "name": "u", "organization": "default", "spec": {"endpoints": [{"url": "http://a"}]}});
-        assert_eq!(comparable(Kind::Upstream, &live), comparable(Kind::Upstream, &wanted));
+        }));
+        let wanted = json!({"endpoints": [{"url": "http://a"}]});
+        let wanted = comparable(&key, &Labels::default(), wanted);
+        assert_eq!(comparable(&key, &live.labels, live.spec), wanted);
+        assert!(wanted.starts_with("kind: Upstream\nname: u\norganization: default\nspec:\n"), "{wanted}");
     }
 
     #[test]
@@ -140,11 +145,11 @@ mod tests {
 
     #[test]
     fn an_unchanged_digest_is_no_difference() {
-        let live = json!({"spec": {"digest": "sha256:12ab…"}});
-        let mut same = json!({"spec": {"digest": "sha256:12abcdef"}});
+        let live = json!({"digest": "sha256:12ab…"});
+        let mut same = json!({"digest": "sha256:12abcdef"});
         hide_same_secret(&live, &mut same);
         assert_eq!(same, live);
-        let mut other = json!({"spec": {"digest": "sha256:99abcdef"}});
+        let mut other = json!({"digest": "sha256:99abcdef"});
         hide_same_secret(&live, &mut other);
         assert_ne!(other, live);
     }

@@ -1,6 +1,6 @@
 //! `hanse member`: who takes part, and who of them is refused.
 
-use serde_json::Value;
+use hanse_api::answer::{Member, Members};
 
 use crate::{
     args::{MemberArgs, MemberCommand, Output},
@@ -31,8 +31,7 @@ pub(crate) async fn member(client: &Client, args: &MemberArgs) -> anyhow::Result
 }
 
 /// What is refused from now on.
-fn refused(keys: &Value, revision: u64) -> String {
-    let keys: Vec<&str> = keys.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+fn refused(keys: &[String], revision: u64) -> String {
     let by = format!("control nodes and its region's agents refuse it from revision {revision} on");
     if keys.is_empty() {
         format!(
@@ -44,23 +43,21 @@ fn refused(keys: &Value, revision: u64) -> String {
     }
 }
 
-fn listed(members: &Value, output: Output) -> String {
-    let items = || members["items"].as_array().into_iter().flatten();
+fn listed(members: &Members, output: Output) -> String {
+    let items = || members.items.iter();
     match output {
         Output::Json => render::pretty(members),
         Output::Yaml => render::yaml(members),
-        Output::Name => {
-            items().map(|member| render::text_of(&member["identity"])).collect::<Vec<_>>().join("\n")
-        }
+        Output::Name => items().map(|member| member.identity.as_str()).collect::<Vec<_>>().join("\n"),
         Output::Table => {
             let titles = ["IDENTITY", "STATE", "TOKEN", "REVOKED"].map(str::to_owned).into();
             render::table(titles, items().map(row))
         }
         Output::Wide => {
             let titles = ["IDENTITY", "STATE", "TOKEN", "REVOKED", "KEY"].map(str::to_owned).into();
-            let with_key = |member: &Value| {
+            let with_key = |member: &Member| {
                 let mut row = row(member);
-                row.push(render::text_of(&member["key"]));
+                row.push(member.key.clone().unwrap_or_default());
                 row
             };
             render::table(titles, items().map(with_key))
@@ -68,20 +65,21 @@ fn listed(members: &Value, output: Output) -> String {
     }
 }
 
-fn row(member: &Value) -> Vec<String> {
-    let revoked = member["revokedAt"].is_string();
-    let state = match (revoked, member["connected"].as_bool()) {
+fn row(member: &Member) -> Vec<String> {
+    let state = match (member.revoked_at.is_some(), member.connected) {
         (true, _) => "revoked",
         (false, Some(true)) => "connected",
         (false, Some(false)) => "silent",
         (false, None) => "",
     };
-    let revocation =
-        revoked.then(|| ["revokedAt", "revokedBy"].map(|key| render::text_of(&member[key])).join(" by "));
+    let revocation = member.revoked_at.as_ref().map(|at| {
+        let by = member.revoked_by.as_deref().unwrap_or_default();
+        format!("{at} by {by}")
+    });
     vec![
-        render::text_of(&member["identity"]),
+        member.identity.clone(),
         state.to_owned(),
-        render::text_of(&member["token"]),
+        member.token.clone().unwrap_or_default(),
         revocation.unwrap_or_default(),
     ]
 }
@@ -94,12 +92,13 @@ mod tests {
 
     #[test]
     fn members_are_shown_with_who_revoked_them() {
-        let members = json!({"revision": 9, "items": [
-            {"identity": "agent-1.agent.eu.hanse.internal", "token": "t-1", "connected": true, "key": "sha256:07"},
-            {"identity": "g-1.gateway.eu.hanse.internal", "connected": false,
+        let members: Members = serde_json::from_value(json!({"revision": 9, "items": [
+            {"identity": "agent-1.agent.eu.hanse.internal", "name": "agent-1", "role": "agent", "token": "t-1", "connected": true, "key": "sha256:07"},
+            {"identity": "g-1.gateway.eu.hanse.internal", "name": "g-1", "role": "gateway", "connected": false,
              "revokedBy": "root", "revokedAt": "2026-01-01T00:00:00Z"},
-            {"identity": "cp-1.server.control.hanse.internal"},
-        ]});
+            {"identity": "cp-1.server.control.hanse.internal", "name": "cp-1", "role": "server"},
+        ]}))
+        .unwrap();
         let table = listed(&members, Output::Table);
         let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[1], ["agent-1.agent.eu.hanse.internal", "connected", "t-1", "-"]);
@@ -112,11 +111,12 @@ mod tests {
         assert!(wide.lines().nth(1).unwrap().ends_with("sha256:07"), "{wide}");
         assert!(listed(&members, Output::Name).starts_with("agent-1.agent.eu.hanse.internal\ng-1."));
     }
+
     #[test]
     fn a_revocation_says_whether_the_key_is_known() {
-        let known = refused(&json!(["sha256:01", "sha256:02"]), 9);
+        let known = refused(&["sha256:01".to_owned(), "sha256:02".to_owned()], 9);
         assert!(known.contains("revision 9") && known.ends_with("by key: sha256:01, sha256:02"), "{known}");
-        let unknown = refused(&json!([]), 9);
+        let unknown = refused(&[], 9);
         assert!(unknown.contains("by name only") && unknown.contains("--key"), "{unknown}");
     }
 }

@@ -2,9 +2,21 @@
 
 use hanse_management::Kind;
 use hanse_topology::Name;
-use serde_json::Value;
+use serde::Deserialize;
 
-use crate::{client::Client, dev::DevState, import::Publication, render::text_of};
+use crate::{
+    client::{Client, part_of},
+    dev::DevState,
+    import::Publication,
+};
+
+/// What an Environment says of the places where it is served.
+#[derive(Debug, Deserialize)]
+struct Served {
+    regions: Vec<Name>,
+    #[serde(default)]
+    hostnames: Vec<String>,
+}
 
 /// A line per environment and region, for people. Gateways' addresses are their own configuration; those of `hanse dev` are
 /// in the file beside the client configuration.
@@ -13,25 +25,24 @@ pub(super) async fn places(client: &Client, publication: &Publication) -> anyhow
     let mut text = String::new();
     for environment in &publication.environments {
         let resource = client.get(&client.key(Kind::Environment, environment.clone()), false).await?;
+        let served: Served = part_of(&resource)?;
         text += &format!("reachable in {environment} at\n");
-        for region in regions(&resource, &publication.regions) {
-            let gateways = dev.as_ref().map(|dev| dev.gateways(&region)).unwrap_or_default();
-            let place = place(&resource, &gateways, &publication.context);
-            text += &format!("  {region:12} {place}\n");
+        for region in regions(&served, &publication.regions) {
+            let gateways = dev.as_ref().map(|dev| dev.gateways(region.as_str())).unwrap_or_default();
+            let place = place(&served, &gateways, &publication.context);
+            text += &format!("  {:12} {place}\n", region.as_str());
         }
     }
     Ok(text.trim_end().to_owned())
 }
 
 /// The environment's regions that the Binding picks.
-fn regions(environment: &Value, picked: &[Name]) -> Vec<String> {
-    let listed = environment["spec"]["regions"].as_array().into_iter().flatten().map(text_of);
-    listed.filter(|region| picked.is_empty() || picked.iter().any(|name| name.as_str() == region)).collect()
+fn regions<'a>(served: &'a Served, picked: &[Name]) -> Vec<&'a Name> {
+    served.regions.iter().filter(|region| picked.is_empty() || picked.contains(region)).collect()
 }
 
-fn place(environment: &Value, gateways: &[String], context: &str) -> String {
-    let hosts: Vec<String> =
-        environment["spec"]["hostnames"].as_array().into_iter().flatten().map(text_of).collect();
+fn place(served: &Served, gateways: &[String], context: &str) -> String {
+    let hosts = &served.hostnames;
     let path = if context == "/" { "" } else { context };
     match (gateways, hosts.first()) {
         ([], None) => format!("{context} on every host name of the region's gateways"),
@@ -56,9 +67,10 @@ mod tests {
 
     #[test]
     fn places_name_gateways_or_host_names() {
-        let any = json!({"spec": {"regions": ["eu-west", "us-east"]}});
+        let served = |spec: serde_json::Value| -> Served { serde_json::from_value(spec).unwrap() };
+        let any = served(json!({"regions": ["eu-west", "us-east"], "later": 1}));
         let hosted =
-            json!({"spec": {"regions": ["eu-west"], "hostnames": ["api.example.com", "b.example.com"]}});
+            served(json!({"regions": ["eu-west"], "hostnames": ["api.example.com", "b.example.com"]}));
         let gateways = ["http://127.0.0.1:8080".to_owned()];
         assert_eq!(place(&any, &gateways, "/orders"), "http://127.0.0.1:8080/orders");
         assert_eq!(place(&hosted, &gateways, "/"), "http://127.0.0.1:8080  (header Host: api.example.com)");

@@ -3,9 +3,9 @@
 use std::{fs, path::Path};
 
 use anyhow::Context as _;
+use hanse_api::answer::{Root, Roots};
 use hanse_identity::{Authority, Rotation, TrustAnchor, TrustBundle};
 use hanse_process::durable;
-use serde_json::Value;
 
 use crate::{
     args::{Output, RootArgs, RootCommand},
@@ -54,8 +54,8 @@ pub(crate) async fn root(client: &Client, args: &RootArgs) -> anyhow::Result<()>
                 let causes = hanse_process::telemetry::causes(&error).to_string();
                 Failure::input(causes).remedy("give the rotation.pem that `hanse root new` wrote")
             })?;
-            let answer = client.trust_root(&rotation.to_pem()).await?;
-            data(render::text_of(&answer["root"]))?;
+            let answer = client.trust_root(rotation.to_pem()).await?;
+            data(answer.root)?;
             say(
                 "it is believed as soon as its news arrives; `hanse root list` shows by whom not yet, and of whom nothing \
                  is known",
@@ -105,9 +105,9 @@ pub(crate) async fn issuing(client: &Client) -> anyhow::Result<TrustAnchor> {
 }
 
 /// The root of a bundle that a list says certificates come from.
-fn issuing_of<'a>(roots: &Value, bundle: &'a TrustBundle) -> Option<&'a TrustAnchor> {
-    let issuing = items(roots).find(|item| item["issuing"] == true)?;
-    bundle.anchors().iter().find(|anchor| issuing["root"] == hex::encode(anchor.spki_sha256()))
+fn issuing_of<'a>(roots: &Roots, bundle: &'a TrustBundle) -> Option<&'a TrustAnchor> {
+    let issuing = roots.items.iter().find(|item| item.issuing)?;
+    bundle.anchors().iter().find(|anchor| issuing.root == hex::encode(anchor.spki_sha256()))
 }
 
 /// Whether this client could go on talking once certificates come from that root.
@@ -123,10 +123,9 @@ fn check_own_file(client: &Client, root: &str) -> anyhow::Result<()> {
 }
 
 /// The root that `beginning` is the beginning of the name of.
-fn named(roots: &Value, beginning: &str) -> anyhow::Result<String> {
+fn named(roots: &Roots, beginning: &str) -> anyhow::Result<String> {
     let wanted = beginning.to_ascii_lowercase();
-    let names: Vec<String> = items(roots).map(|item| render::text_of(&item["root"])).collect();
-    let mut found = names.iter().filter(|name| name.starts_with(&wanted));
+    let mut found = roots.items.iter().map(|item| &item.root).filter(|name| name.starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one.clone()),
         (None, _) => {
@@ -142,16 +141,12 @@ fn named(roots: &Value, beginning: &str) -> anyhow::Result<String> {
     }
 }
 
-fn items(roots: &Value) -> impl Iterator<Item = &Value> {
-    roots["items"].as_array().into_iter().flatten()
-}
-
 /// The certificates of a list, if they are whole: who goes by less may believe nobody any more.
-fn bundle(roots: &Value) -> anyhow::Result<String> {
-    let pem: String = items(roots).filter_map(|item| item["certificate"].as_str()).collect();
+fn bundle(roots: &Roots) -> anyhow::Result<String> {
+    let pem: String = roots.items.iter().map(|item| item.certificate.as_str()).collect();
     let bundle =
         TrustBundle::from_pem(&pem).context("reading the roots that the control plane answered with")?;
-    if bundle.anchors().len() != items(roots).count() || issuing_of(roots, &bundle).is_none() {
+    if bundle.anchors().len() != roots.items.len() || issuing_of(roots, &bundle).is_none() {
         return Err(Failure::new(Exit::General, "the control plane answered with a part of the roots only")
             .remedy("ask again; nothing was changed")
             .into());
@@ -166,26 +161,22 @@ fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn listed(roots: &Value, output: Output) -> String {
+fn listed(roots: &Roots, output: Output) -> String {
     match output {
         Output::Json => render::pretty(roots),
         Output::Yaml => render::yaml(roots),
-        Output::Name => {
-            items(roots).map(|item| render::text_of(&item["root"])).collect::<Vec<_>>().join("\n")
-        }
+        Output::Name => roots.items.iter().map(|item| item.root.as_str()).collect::<Vec<_>>().join("\n"),
         Output::Table | Output::Wide => {
             let titles = ["ROOT", "ISSUING", "ENDS", "NOT BELIEVED BY", "SHOWN BY", "UNKNOWN"];
             let titles = titles.map(str::to_owned).into();
-            render::table(titles, items(roots).map(|item| row(item, output == Output::Wide)))
+            render::table(titles, roots.items.iter().map(|item| row(item, output == Output::Wide)))
         }
     }
 }
 
-fn row(item: &Value, wide: bool) -> Vec<String> {
-    let name = render::text_of(&item["root"]);
-    let those = |key: &str| {
-        let identities: Vec<_> =
-            item[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(short).collect();
+fn row(item: &Root, wide: bool) -> Vec<String> {
+    let those = |identities: &[String]| {
+        let identities: Vec<_> = identities.iter().map(|identity| short(identity)).collect();
         match (identities.len(), wide) {
             (0, _) => String::new(),
             (_, true) => identities.join(" "),
@@ -194,18 +185,18 @@ fn row(item: &Value, wide: bool) -> Vec<String> {
         }
     };
     vec![
-        if wide { name } else { name.chars().take(SHORT).collect() },
-        if item["issuing"] == true { "yes" } else { "" }.to_owned(),
-        render::text_of(&item["notAfter"]),
-        those("notBelievedBy"),
-        those("shownBy"),
-        those("unknown"),
+        item.root.chars().take(if wide { usize::MAX } else { SHORT }).collect(),
+        if item.issuing { "yes" } else { "" }.to_owned(),
+        item.not_after.clone(),
+        those(&item.not_believed_by),
+        those(&item.shown_by),
+        those(&item.unknown),
     ]
 }
 
 /// `NAME.ROLE.REGION`: the domain is the same everywhere.
-fn short(identity: &str) -> String {
-    identity.strip_suffix(".hanse.internal").unwrap_or(identity).to_owned()
+fn short(identity: &str) -> &str {
+    identity.strip_suffix(".hanse.internal").unwrap_or(identity)
 }
 
 #[cfg(test)]
@@ -214,14 +205,15 @@ mod tests {
 
     use super::*;
 
-    fn roots() -> Value {
-        json!({"revision": 9, "items": [
+    fn roots() -> Roots {
+        serde_json::from_value(json!({"revision": 9, "items": [
             {"root": "ab".repeat(32), "issuing": false, "notAfter": "2046-01-01T00:00:00Z", "certificate": "one\n",
              "notBelievedBy": [], "shownBy": ["g.gateway.eu.hanse.internal"], "unknown": []},
             {"root": "ac".repeat(32), "issuing": true, "notAfter": "2046-01-01T00:00:00Z", "certificate": "two\n",
              "notBelievedBy": ["a.agent.eu.hanse.internal", "b.agent.eu.hanse.internal", "c.agent.eu.hanse.internal"],
              "shownBy": [], "unknown": ["off.gateway.eu.hanse.internal"]},
-        ]})
+        ]}))
+        .unwrap()
     }
 
     #[test]
@@ -249,17 +241,18 @@ mod tests {
     fn certificates_are_taken_whole_or_not_at_all() {
         let made = [(); 2].map(|()| Authority::new_root().unwrap().trust_anchor().unwrap());
         let list = |issuing: usize, pems: [String; 2]| {
-            let items = made.iter().zip(pems).enumerate().map(|(index, (anchor, pem))| {
-                json!({"root": hex::encode(anchor.spki_sha256()), "issuing": index == issuing, "certificate": pem})
+            let items = made.iter().zip(pems).enumerate().map(|(index, (anchor, certificate))| {
+                let root = hex::encode(anchor.spki_sha256());
+                Root { root, issuing: index == issuing, certificate, ..Root::default() }
             });
-            json!({"items": items.collect::<Vec<_>>()})
+            Roots { items: items.collect(), revision: 9 }
         };
         let [one, two] = [0, 1].map(|index: usize| made[index].to_pem());
         assert_eq!(bundle(&list(1, [one.clone(), two.clone()])).unwrap(), format!("{one}{two}"));
         for pems in [[one.clone(), String::new()], [one.clone(), one], ["nonsense".to_owned(), two]] {
             bundle(&list(1, pems)).unwrap_err();
         }
-        bundle(&json!({"items": []})).unwrap_err();
+        bundle(&Roots::default()).unwrap_err();
     }
 
     #[test]

@@ -1,24 +1,53 @@
 //! `hanse subscribe`: an application, its subscription and a new API key, in one change.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hanse_api::answer::{Action, Resource};
 use hanse_management::{Digest, Kind, ProblemName, kinds::ApiKeySpec};
 use hanse_topology::Name;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     args::SubscribeArgs,
-    client::{ApplyOptions, Client, problem_of},
+    client::{ApplyOptions, Client, part_of, problem_of},
     convergence,
     exit::{Exit, Failure},
     out::{data, say},
-    render::text_of,
 };
 
 /// So that keys are known for what they are where they leak.
 const KEY_PREFIX: &str = "hk_";
 /// How often it starts again because somebody else wrote the same resources in between.
 const RACES: usize = 8;
+
+/// What a Subscription says.
+#[derive(Debug, Deserialize)]
+struct Subscribed {
+    application: Name,
+    api: Name,
+    plan: Name,
+}
+
+/// What an Api says of who may call it.
+#[derive(Debug, Default, Deserialize)]
+struct Secured {
+    #[serde(default)]
+    security: Security,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Security {
+    api_key: Option<KeyPlace>,
+}
+
+/// Where callers put their key.
+#[derive(Debug, Deserialize)]
+struct KeyPlace {
+    header: Option<String>,
+    query: Option<String>,
+}
 
 /// Subscribes and prints the key, alone. Only the key's digest leaves this process for the federation.
 pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::Result<()> {
@@ -35,10 +64,10 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
     };
     // First of all: a key that is not shown now is lost.
     data(&key)?;
-    let made = answer.changes.iter().filter(|change| change.action == "created");
+    let made = answer.changes.iter().filter(|change| change.action == Action::Created);
     let made: Vec<_> = made.map(|change| format!("{} {}", change.kind, change.name)).collect();
     say(format!("made {} at revision {}", made.join(", "), answer.revision));
-    say(how_to_send(&api));
+    say(how_to_send(part_of(&api)?));
     match args.wait.wait {
         Some(timeout) => convergence::wait(client, answer.revision, timeout).await,
         None => Ok(()),
@@ -57,13 +86,10 @@ async fn wanted(client: &Client, args: &SubscribeArgs, key: &str) -> anyhow::Res
     if application.is_none() {
         resources.push(manifest(client, Kind::Application, &args.application, json!({})));
     }
-    match existing(&subscriptions, args)? {
-        Some(_) => {}
-        None => {
-            let spec = json!({"application": args.application, "api": args.api, "plan": args.plan});
-            let name = subscription_name(&args.application, &args.api, &subscriptions);
-            resources.push(manifest(client, Kind::Subscription, &name, spec));
-        }
+    if !is_subscribed(&subscriptions, args)? {
+        let spec = json!({"application": args.application, "api": args.api, "plan": args.plan});
+        let name = subscription_name(&args.application, &args.api, &subscriptions);
+        resources.push(manifest(client, Kind::Subscription, &name, spec));
     }
     let digest = Digest::of(key.as_bytes());
     let spec = json!({"application": args.application, "digest": digest.to_string()});
@@ -76,29 +102,33 @@ fn manifest(client: &Client, kind: Kind, name: &Name, spec: Value) -> Value {
     json!({"kind": kind.as_str(), "name": name, "organization": client.organization, "spec": spec, "revision": 0})
 }
 
-/// The application's subscription to the API, if its plan is the one asked for.
-fn existing<'a>(subscriptions: &'a [Value], args: &SubscribeArgs) -> Result<Option<&'a Value>, Failure> {
-    let same = |subscription: &&Value| {
-        subscription["spec"]["application"] == args.application.as_str()
-            && subscription["spec"]["api"] == args.api.as_str()
-    };
-    let Some(found) = subscriptions.iter().find(same) else { return Ok(None) };
-    let plan = text_of(&found["spec"]["plan"]);
-    if plan == args.plan.as_str() {
-        return Ok(Some(found));
+/// Whether the application is subscribed to the API. It is refused under another plan than the one asked for.
+fn is_subscribed(subscriptions: &[Resource], args: &SubscribeArgs) -> anyhow::Result<bool> {
+    for found in subscriptions {
+        let Subscribed { application, api, plan } = part_of(found)?;
+        if application != args.application || api != args.api {
+            continue;
+        }
+        if plan == args.plan {
+            return Ok(true);
+        }
+        let name = &found.name;
+        let message = format!(
+            "{application} is subscribed to {api} under the plan {plan} already (Subscription {name})"
+        );
+        return Err(Failure::new(Exit::Conflict, message)
+            .remedy(format!(
+                "subscribe with --plan {plan} for another key, or delete it first: hanse delete subscription {name}"
+            ))
+            .into());
     }
-    let (application, api, name) = (&args.application, &args.api, text_of(&found["name"]));
-    let message =
-        format!("{application} is subscribed to {api} under the plan {plan} already (Subscription {name})");
-    Err(Failure::new(Exit::Conflict, message).remedy(format!(
-        "subscribe with --plan {plan} for another key, or delete it first: hanse delete subscription {name}"
-    )))
+    Ok(false)
 }
 
 /// `APPLICATION-API`, or with a hash where that is too long or taken by another pair.
-fn subscription_name(application: &Name, api: &Name, taken: &[Value]) -> Name {
+fn subscription_name(application: &Name, api: &Name, taken: &[Resource]) -> Name {
     match Name::new(format!("{application}-{api}")) {
-        Ok(name) if !taken.iter().any(|one| one["name"] == name.as_str()) => name,
+        Ok(name) if !taken.iter().any(|one| one.name == name.as_str()) => name,
         _ => {
             let hash = hex::encode(Sha256::digest(format!("{application}/{api}")));
             hashed_name(application, &hash[..16])
@@ -123,13 +153,15 @@ fn new_key() -> String {
     format!("{KEY_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }
 
-fn how_to_send(api: &Value) -> String {
-    let Some(place) = api.pointer("/spec/security/apiKey") else {
-        return "the API asks for no key; anybody may call it".to_owned();
-    };
-    match (place["header"].as_str(), place["query"].as_str()) {
-        (None, Some(parameter)) => format!("send the key as query parameter {parameter}"),
-        (header, _) => format!("send the key in the header {}", header.unwrap_or(ApiKeySpec::DEFAULT_HEADER)),
+fn how_to_send(api: Secured) -> String {
+    match api.security.api_key {
+        None => "the API asks for no key; anybody may call it".to_owned(),
+        Some(KeyPlace { header: None, query: Some(parameter) }) => {
+            format!("send the key as query parameter {parameter}")
+        }
+        Some(KeyPlace { header, .. }) => {
+            format!("send the key in the header {}", header.as_deref().unwrap_or(ApiKeySpec::DEFAULT_HEADER))
+        }
     }
 }
 
@@ -138,6 +170,7 @@ mod tests {
     use std::str::FromStr as _;
 
     use super::*;
+    use crate::{client::tests::resource, exit::exit_of};
 
     fn args(plan: &str) -> SubscribeArgs {
         let name = |text| Name::from_str(text).unwrap();
@@ -153,14 +186,18 @@ mod tests {
     #[test]
     fn another_plan_is_a_conflict() {
         let subscriptions = [
-            json!({"name": "other", "spec": {"application": "shop", "api": "stock", "plan": "gold"}}),
-            json!({"name": "it", "spec": {"application": "shop", "api": "orders", "plan": "gold"}}),
+            resource(
+                json!({"name": "other", "spec": {"application": "shop", "api": "stock", "plan": "gold"}}),
+            ),
+            resource(
+                json!({"name": "it", "spec": {"application": "shop", "api": "orders", "plan": "gold", "later": 1}}),
+            ),
         ];
-        assert_eq!(existing(&subscriptions, &args("gold")).unwrap().unwrap()["name"], "it");
-        assert!(existing(&subscriptions[..1], &args("gold")).unwrap().is_none());
-        let failure = existing(&subscriptions, &args("silver")).unwrap_err();
-        assert_eq!(failure.exit, Exit::Conflict);
-        assert!(failure.message.contains("under the plan gold already (Subscription it)"), "{failure}");
+        assert!(is_subscribed(&subscriptions, &args("gold")).unwrap());
+        assert!(!is_subscribed(&subscriptions[..1], &args("gold")).unwrap());
+        let error = is_subscribed(&subscriptions, &args("silver")).unwrap_err();
+        assert_eq!(exit_of(&error), Exit::Conflict);
+        assert!(error.to_string().contains("under the plan gold already (Subscription it)"), "{error}");
     }
 
     #[test]
@@ -168,7 +205,7 @@ mod tests {
         let name = |text: &str| Name::new(text).unwrap();
         let (shop, orders) = (name("shop"), name("orders"));
         assert_eq!(subscription_name(&shop, &orders, &[]).as_str(), "shop-orders");
-        let taken = [json!({"name": "shop-orders"})];
+        let taken = [resource(json!({"name": "shop-orders"}))];
         assert!(subscription_name(&shop, &orders, &taken).as_str().starts_with("shop-"));
         let long = name(&"x".repeat(63));
         assert_eq!(subscription_name(&long, &orders, &[]).as_str().len(), 63);
@@ -185,7 +222,8 @@ mod tests {
 
     #[test]
     fn callers_learn_where_the_key_goes() {
-        let said = |security: Value| how_to_send(&json!({"spec": {"security": security}}));
+        let api = |security: Value| resource(json!({"spec": {"security": security}}));
+        let said = |security: Value| how_to_send(part_of(&api(security)).unwrap());
         assert_eq!(said(json!({"apiKey": {}})), "send the key in the header X-API-Key");
         assert_eq!(said(json!({"apiKey": {"header": "K"}})), "send the key in the header K");
         assert_eq!(said(json!({"apiKey": {"query": "k"}})), "send the key as query parameter k");

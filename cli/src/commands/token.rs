@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hanse_api::answer::Page;
 use hanse_identity::{JoinToken, TrustAnchor};
 use hanse_management::{
     Digest, Kind, Spec,
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{JoinAs, Output, TokenArgs, TokenCommand, TokenCreateArgs},
-    client::{ApplyOptions, Client, Listed},
+    client::{ApplyOptions, Client},
     commands::root,
     exit::{Exit, Failure},
     out::{data, say},
@@ -118,7 +119,8 @@ async fn list(client: &Client, output: Output) -> anyhow::Result<()> {
     let text = match output {
         Output::Json | Output::Yaml => {
             let revision = tokens.revision.min(joins.revision);
-            let both = Listed { items: tokens.items.into_iter().chain(joins.items).collect(), revision };
+            let items = tokens.items.into_iter().chain(joins.items).collect();
+            let both = Page { items, revision, next: None };
             render::listed(Kind::Token, &both, output)
         }
         Output::Table | Output::Wide | Output::Name => {

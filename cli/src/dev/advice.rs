@@ -72,7 +72,7 @@ mod tests {
         let mut plan = Plan::new(1, 1);
         plan.choose_ports(Ok).unwrap();
         let processes = plan.processes.iter().map(|spec| ProcessState::new(spec, Some(1), true)).collect();
-        let state = DevState { lineage: serde_json::Value::Null, client: dir.client(), processes };
+        let state = DevState { lineage: None, client: dir.client(), processes };
         let text = advice(&state, &dir, Duration::from_millis(6_250), "hanse", false);
         assert!(text.starts_with("ready in 6.2 s"), "{text}");
         assert!(

@@ -9,9 +9,9 @@ use std::{
 
 use anyhow::Context as _;
 use futures_util::future::try_join_all;
+use hanse_api::answer::{LineageStatus, Status};
 use hanse_identity::TrustAnchor;
 use hanse_management::{Spec, kinds::JoinRole};
-use serde_json::Value;
 
 use super::{
     configs,
@@ -50,7 +50,7 @@ pub(super) struct Prepared {
 
 /// What became of it.
 pub(super) struct Federation {
-    pub(super) lineage: Value,
+    pub(super) lineage: LineageStatus,
 }
 
 /// Plans a new federation, or the one that is in the directory; on none of the ports `avoided`.
@@ -178,21 +178,22 @@ pub(super) async fn bring_up(
     supervisor.save_plan(true)?;
     progress.message("waiting until the control plane knows every gateway");
     let status = known_gateways(&client, &plan).await.map_err(|error| token_refused(error, dir))?;
-    Ok(Federation { lineage: status["lineage"].clone() })
+    let lineage = status.lineage.context("the control plane has no history yet; start again")?;
+    Ok(Federation { lineage })
 }
 
 /// Waits until the control plane has heard of every gateway what it serves: whoever makes a change before that waits for
 /// none of them. One that is revoked is never heard of; it holds nobody up for long.
-async fn known_gateways(client: &Client, plan: &Plan) -> anyhow::Result<Value> {
+async fn known_gateways(client: &Client, plan: &Plan) -> anyhow::Result<Status> {
     let deadline = Instant::now() + KNOWN_WITHIN;
     loop {
         let status = client.status().await?;
-        let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let heard: BTreeSet<String> = each(&status["regions"])
+        let heard: BTreeSet<&str> = status
+            .regions
             .iter()
-            .flat_map(|region| each(&region["gateways"]))
-            .filter(|gateway| gateway["connected"] == true && gateway["revision"].is_u64())
-            .filter_map(|gateway| Some(gateway["name"].as_str()?.to_owned()))
+            .flat_map(|region| &region.gateways)
+            .filter(|gateway| gateway.connected && gateway.revision.is_some())
+            .map(|gateway| gateway.name.as_str())
             .collect();
         let all = plan.of_role(Role::Gateway).all(|gateway| heard.contains(gateway.name.as_str()));
         if all || Instant::now() > deadline {

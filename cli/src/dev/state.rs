@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use hanse_api::answer::LineageStatus;
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::plan::{Face, ProcessSpec, Role};
 use crate::{client_config::write_private, render};
@@ -18,8 +18,8 @@ const FILE: &str = "dev.json";
 /// The content of `dev.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct DevState {
-    /// The federation's lineage, as `/v1/status` gives it.
-    pub(super) lineage: Value,
+    /// The federation's lineage, as `/v1/status` gives it; `None` until it is ready.
+    pub(super) lineage: Option<LineageStatus>,
     /// The client configuration.
     pub(super) client: PathBuf,
     /// Every process, running or not.
@@ -133,7 +133,7 @@ mod tests {
         plan.choose_ports(Ok).unwrap();
         let processes = plan.processes.iter().zip([(10, true), (11, true), (12, true), (13, false)]);
         DevState {
-            lineage: json!({"generation": 1, "id": "ab"}),
+            lineage: Some(LineageStatus { generation: 1, id: "ab".into(), parent: None }),
             client: "/d/client.toml".into(),
             processes: processes.map(|(spec, (pid, up))| ProcessState::new(spec, Some(pid), up)).collect(),
         }

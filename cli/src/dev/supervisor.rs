@@ -9,9 +9,9 @@ use std::{
 };
 
 use anyhow::Context as _;
+use hanse_api::answer::LineageStatus;
 use hanse_topology::Name;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 use tokio::{process::Child, sync::watch};
 
 use super::{
@@ -56,7 +56,7 @@ struct State {
     /// The process id each had last, running or not.
     pids: BTreeMap<Name, u32>,
     /// Set once the federation is ready: from then on `dev.json` follows every change.
-    lineage: Option<Value>,
+    lineage: Option<LineageStatus>,
     /// Whether ends are expected and not worth a word.
     stopping: bool,
     /// Ports of processes that could not start because somebody listens there after all.
@@ -120,7 +120,7 @@ impl Supervisor {
     }
 
     /// From now on `dev.json` says what runs.
-    pub(super) fn publish(&self, lineage: Value) -> anyhow::Result<()> {
+    pub(super) fn publish(&self, lineage: LineageStatus) -> anyhow::Result<()> {
         let mut state = self.lock();
         state.lineage = Some(lineage);
         state.write(&self.dir)
@@ -339,7 +339,7 @@ impl State {
             ProcessState::new(spec, self.pids.get(&spec.name).copied(), self.running.contains_key(&spec.name))
         };
         DevState {
-            lineage: self.lineage.clone().unwrap_or_default(),
+            lineage: self.lineage.clone(),
             client: dir.client(),
             processes: self.plan.processes.iter().map(process).collect(),
         }

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, str::FromStr};
 
+use hanse_api::answer::Resource;
 use hanse_management::{
     Kind, Spec,
     kinds::{
@@ -55,18 +56,18 @@ impl FromStr for UpstreamArg {
     }
 }
 
-/// What is there already, in the envelope the API answers with: an import updates it, and keeps what no document can say.
+/// What is there already: an import updates it, and keeps what no document can say.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Existing(pub(crate) Vec<Value>);
+pub(crate) struct Existing(pub(crate) Vec<Resource>);
 
 impl Existing {
-    fn find(&self, kind: Kind, name: &Name) -> Option<&Value> {
-        self.0.iter().find(|resource| resource["kind"] == kind.as_str() && resource["name"] == name.as_str())
+    fn find(&self, kind: Kind, name: &Name) -> Option<&Resource> {
+        self.0.iter().find(|resource| resource.kind == kind.as_str() && resource.name == name.as_str())
     }
 
     /// The spec of a resource, if it is there and can be read by this version.
     fn spec(&self, kind: Kind, name: &Name) -> Option<Spec> {
-        Spec::from_json(kind, self.find(kind, name)?.get("spec")?).ok()
+        Spec::from_json(kind, &self.find(kind, name)?.spec).ok()
     }
 }
 
@@ -157,9 +158,8 @@ impl Publication {
         // Revision 0: nothing of that name may have come meanwhile.
         manifest["revision"] = 0.into();
         if let Some(existing) = existing.find(kind, name) {
-            for kept in ["labels", "revision"] {
-                manifest[kept] = existing[kept].clone();
-            }
+            manifest["labels"] = json!(existing.labels);
+            manifest["revision"] = existing.revision.into();
         }
         manifest
     }

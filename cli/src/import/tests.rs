@@ -3,6 +3,7 @@ use hanse_topology::Name;
 use serde_json::{Value, json};
 
 use super::{publication::Existing, *};
+use crate::client::tests::resource;
 
 fn read(text: &str) -> Result<Imported, ImportError> {
     operations(&parse(text)?)
@@ -281,7 +282,7 @@ fn an_import_makes_upstream_api_and_binding() {
 #[test]
 fn an_import_keeps_what_no_document_says() {
     let imported = read(&document(json!({"/a": {"get": {}}, "/new": {"put": {}}}), json!({}))).unwrap();
-    let existing = Existing(vec![
+    let existing = Existing(vec![resource(
         json!({"kind": "Api", "name": "orders", "labels": {"team": "x"}, "revision": 7, "spec": {
             "context": "/old", "version": "0", "lifecycle": "deprecated", "policies": ["cors"],
             "operations": [
@@ -289,7 +290,7 @@ fn an_import_keeps_what_no_document_says() {
                 {"method": "GET", "path": "/gone"},
             ],
         }}),
-    ]);
+    )]);
     let mut wanted = publication();
     let api = |wanted: &Publication| wanted.resources(&imported, &existing).unwrap().remove(1);
     let made = api(&wanted);

@@ -1,109 +1,117 @@
 //! `hanse status` for people.
 
-use serde_json::Value;
+use hanse_api::answer::{AgentStatus, DuplicateName, GatewayStatus, PartialReport, RegionStatus, Status};
 
-use super::{table, text_of};
+use super::table;
 
 /// The federation at a glance, from what `/v1/status` answers.
-pub(crate) fn federation(status: &Value) -> String {
-    let lineage = &status["lineage"];
+pub(crate) fn federation(status: &Status) -> String {
     let mut text = format!(
         "revision {}  lineage {}  {}\n\n",
-        text_of(&status["revision"]),
-        match lineage.is_object() {
-            true => format!("{}/{}", text_of(&lineage["generation"]), short(&text_of(&lineage["id"]))),
-            false => "-".to_owned(),
+        status.revision,
+        match &status.lineage {
+            Some(lineage) => format!("{}/{}", lineage.generation, short(&lineage.id)),
+            None => "-".to_owned(),
         },
-        match status["quorum"].as_bool() {
-            Some(false) => "NO QUORUM: changes are refused, gateways go on serving",
-            _ => "quorum",
+        match status.quorum {
+            false => "NO QUORUM: changes are refused, gateways go on serving",
+            true => "quorum",
         },
     );
-    let leader = &status["leader"];
-    let mut nodes: Vec<_> = each(&status["nodes"])
+    let mut nodes: Vec<_> = status
+        .nodes
+        .iter()
         .map(|node| {
-            let leads = leader.is_string() && &node["name"] == leader;
-            let role = if leads { "leader".to_owned() } else { text_of(&node["role"]) };
-            vec![text_of(&node["name"]), role, text_of(&node["api"])]
+            let leads = status.leader.as_ref() == Some(&node.name);
+            let role = if leads { "leader" } else { &node.role };
+            vec![node.name.clone(), role.to_owned(), node.api.clone()]
         })
         .collect();
     nodes.sort();
     text += &table(titles(&["NODE", "ROLE", "API"]), nodes.into_iter());
     text += "\n\n";
-    let rows = each(&status["regions"]).flat_map(|region| {
-        let name = text_of(&region["name"]);
-        let agents = each(&region["agents"]).map(|agent| row(&name, "agent", agent)).collect::<Vec<_>>();
-        let gateways =
-            each(&region["gateways"]).map(|gateway| row(&name, "gateway", gateway)).collect::<Vec<_>>();
-        let empty = agents.is_empty() && gateways.is_empty();
-        agents.into_iter().chain(gateways).chain(empty.then(|| vec![name.clone()]))
-    });
-    text += &table(titles(&["REGION", "ROLE", "NAME", "STATE", "HEARD", "REVISION"]), rows);
-    for (region, gateway) in each(&status["regions"])
-        .flat_map(|region| each(&region["gateways"]).map(move |gateway| (region, gateway)))
-    {
-        for quarantined in each(&gateway["quarantined"]) {
-            let said = ["kind", "name", "field", "reason"].map(|key| text_of(&quarantined[key]));
-            let (region, gateway) = (text_of(&region["name"]), text_of(&gateway["name"]));
-            text += &format!(
-                "\nquarantined by {gateway} ({region}): {} {}: {} {}",
-                said[0], said[1], said[2], said[3]
-            );
-        }
-        let total = gateway["quarantinedTotal"].as_u64().unwrap_or_default();
-        let named = each(&gateway["quarantined"]).count() as u64;
-        if total > named {
-            text += &format!("\nquarantined by {}: {} more", text_of(&gateway["name"]), total - named);
-        }
+    text += &table(
+        titles(&["REGION", "ROLE", "NAME", "STATE", "HEARD", "REVISION"]),
+        status.regions.iter().flat_map(rows),
+    );
+    for region in &status.regions {
+        text += &region.gateways.iter().map(|gateway| quarantined(&region.name, gateway)).collect::<String>();
     }
-    text += &each(&status["partial"]).map(partial).collect::<String>();
-    text += &each(&status["duplicates"]).map(duplicate).collect::<String>();
+    text += &status.partial.iter().map(partial).collect::<String>();
+    text += &status.duplicates.iter().map(duplicate).collect::<String>();
     text
 }
 
 /// An agent that cannot name all of its gateways.
-fn partial(partial: &Value) -> String {
-    let said = ["agent", "region", "leftOut"].map(|key| text_of(&partial[key]));
+fn partial(partial: &PartialReport) -> String {
+    let PartialReport { agent, region, left_out, .. } = partial;
     format!(
-        "\n{} ({}) has {} gateways more than its report takes: give the region another agent",
-        said[0], said[1], said[2]
+        "\n{agent} ({region}) has {left_out} gateways more than its report takes: give the region another agent"
     )
 }
 
 /// A name that two processes have.
-fn duplicate(duplicate: &Value) -> String {
-    let said = ["role", "name", "region", "seenAt"].map(|key| text_of(&duplicate[key]));
+fn duplicate(duplicate: &DuplicateName) -> String {
+    let DuplicateName { name, region, role, seen_at } = duplicate;
     format!(
-        "\nDUPLICATE: {} {} ({}) runs twice, as of {}: its data directory was copied. Stop one of the two, remove its data \
-         directory, and let it join under a name of its own",
-        said[0], said[1], said[2], said[3]
+        "\nDUPLICATE: {role} {name} ({region}) runs twice, as of {seen_at}: its data directory was copied. Stop one of the \
+         two, remove its data directory, and let it join under a name of its own"
     )
 }
 
-fn row(region: &str, role: &str, node: &Value) -> Vec<String> {
-    let state = match node["connected"].as_bool() {
-        Some(true) => "connected",
-        Some(false) => "silent",
-        None => "",
-    };
-    let heard = node["heardMsAgo"]
-        .as_u64()
-        .map(|ms| format!("{}.{} s ago", ms / 1000, ms % 1000 / 100))
-        .unwrap_or_default();
-    let revision = match &node["revision"] {
-        // An agent stands where the scope furthest behind stands.
-        Value::Null => each(&node["scopes"])
-            .filter_map(|scope| scope["revision"].as_u64())
-            .min()
-            .map(|n| n.to_string())
-            .unwrap_or_default(),
-        revision => text_of(revision),
-    };
-    vec![region.to_owned(), role.to_owned(), text_of(&node["name"]), state.to_owned(), heard, revision]
+/// What a gateway cannot use.
+fn quarantined(region: &str, gateway: &GatewayStatus) -> String {
+    let mut text = String::new();
+    for found in &gateway.quarantined {
+        let kind = found.kind.as_deref().unwrap_or_default();
+        text += &format!(
+            "\nquarantined by {} ({region}): {kind} {}: {} {}",
+            gateway.name, found.name, found.field, found.reason
+        );
+    }
+    let named = gateway.quarantined.len() as u64;
+    if gateway.quarantined_total > named {
+        text += &format!("\nquarantined by {}: {} more", gateway.name, gateway.quarantined_total - named);
+    }
+    text
 }
 
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
-    list.as_array().into_iter().flatten()
+/// The agents and gateways of a region; one that has none has a row of its own.
+fn rows(region: &RegionStatus) -> Vec<Vec<String>> {
+    let agent = |agent: &AgentStatus| {
+        // An agent stands where the scope furthest behind stands.
+        let revision = agent.scopes.iter().filter_map(|scope| scope.revision).min();
+        row(&region.name, "agent", &agent.name, agent.connected, agent.heard_ms_ago, revision)
+    };
+    let gateway = |gateway: &GatewayStatus| {
+        let furthest_behind = || gateway.scopes.iter().filter_map(|scope| scope.revision).min();
+        let revision = gateway.revision.or_else(furthest_behind);
+        row(&region.name, "gateway", &gateway.name, gateway.connected, gateway.heard_ms_ago, revision)
+    };
+    let mut rows: Vec<_> =
+        region.agents.iter().map(agent).chain(region.gateways.iter().map(gateway)).collect();
+    if rows.is_empty() {
+        rows.push(vec![region.name.clone()]);
+    }
+    rows
+}
+
+fn row(
+    region: &str,
+    role: &str,
+    name: &str,
+    connected: bool,
+    heard_ms_ago: u64,
+    revision: Option<u64>,
+) -> Vec<String> {
+    vec![
+        region.to_owned(),
+        role.to_owned(),
+        name.to_owned(),
+        if connected { "connected" } else { "silent" }.to_owned(),
+        format!("{}.{} s ago", heard_ms_ago / 1000, heard_ms_ago % 1000 / 100),
+        revision.map(|revision| revision.to_string()).unwrap_or_default(),
+    ]
 }
 
 fn titles(titles: &[&str]) -> Vec<String> {

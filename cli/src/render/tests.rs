@@ -1,17 +1,21 @@
 use serde_json::json;
 
-use super::*;
+use serde_json::Value;
 
-fn apis() -> Listed {
+use super::*;
+use crate::client::tests::resource as of_json;
+
+fn apis() -> Page {
     let api = |name: &str, lifecycle: &str| {
-        json!({
+        of_json(json!({
             "kind": "Api", "name": name, "organization": "default", "labels": {"team": "x"},
             "spec": {"context": format!("/{name}"), "version": "1.0", "lifecycle": lifecycle, "operations": [{}, {}]},
             "revision": 12, "createdAt": "2026-01-31T12:00:00.25Z", "updatedAt": "2026-01-31T12:00:00Z",
             "status": {"latestRevision": 3},
-        })
+        }))
     };
-    Listed { items: vec![api("orders", "published"), api("a-much-longer-name", "deprecated")], revision: 12 }
+    let items = vec![api("orders", "published"), api("a-much-longer-name", "deprecated")];
+    Page { items, revision: 12, next: None }
 }
 
 #[test]
@@ -27,15 +31,16 @@ fn tables() {
     a-much-longer-name  /a-much-longer-name  1.0      deprecated  2           3       12        team=x  2026-01-31T12:00:00Z  2026-01-31T12:00:00Z
     ");
     assert_eq!(listed(Kind::Api, &apis(), Output::Name), "apis/orders\napis/a-much-longer-name");
-    let none = Listed::default();
+    let none = Page { items: vec![], revision: 12, next: None };
     assert_eq!(listed(Kind::Plan, &none, Output::Table), "NAME  RATE  BURST  REVISION");
 }
 
 #[test]
 fn lists_are_items_and_revision() {
-    let one = Listed { items: vec![json!({"name": "yes", "n": 1})], revision: 4 };
+    let item = of_json(json!({"name": "yes", "spec": {"n": 1}}));
+    let one = Page { items: vec![item.clone()], revision: 4, next: None };
     let as_json: Value = serde_json::from_str(&listed(Kind::Region, &one, Output::Json)).unwrap();
-    assert_eq!(as_json, json!({"items": [{"name": "yes", "n": 1}], "revision": 4}));
+    assert_eq!(as_json, json!({"items": [item], "revision": 4}));
     let as_yaml = listed(Kind::Region, &one, Output::Yaml);
     assert_eq!(serde_saphyr::from_str::<Value>(&as_yaml).unwrap(), as_json, "{as_yaml}");
 }
@@ -43,11 +48,12 @@ fn lists_are_items_and_revision() {
 #[test]
 fn every_kind_has_a_table_of_whatever_it_holds() {
     for kind in Kind::ALL {
-        let item = json!({"name": "x", "spec": {}, "revision": 1});
+        let item = of_json(json!({"name": "x", "spec": {}, "revision": 1}));
         let text = resource(kind, &item, Output::Wide);
         assert!(text.starts_with("NAME") && text.contains("\nx "), "{text}");
     }
     let plan = json!({"name": "gold", "revision": 1, "spec": {"rate": {"requests": 5000, "per": "minute", "burst": 83}}});
+    let plan = of_json(plan);
     assert!(resource(Kind::Plan, &plan, Output::Table).contains("5000/minute"));
 }
 
@@ -63,19 +69,21 @@ fn yaml_keeps_values_and_types() {
 
 #[test]
 fn the_federation_at_a_glance() {
-    let status = json!({
+    let status = serde_json::from_value(json!({
+        "node": "cp-1", "term": 3, "asOfAgeMs": 12,
         "lineage": {"generation": 1, "id": "0123456789abcdef"}, "revision": 42, "leader": "cp-2", "quorum": true,
         "nodes": [{"name": "cp-1", "role": "voter", "api": "https://127.0.0.1:7443"}, {"name": "cp-2", "role": "leader", "api": "https://127.0.0.1:7543"}],
         "regions": [
             {"name": "eu-west",
-             "agents": [{"name": "agent-eu-west", "connected": true, "heardMsAgo": 120, "scopes": [{"revision": 42}, {"revision": 41}]}],
-             "gateways": [{"name": "gateway-eu-west", "connected": false, "heardMsAgo": 21_300, "revision": 40,
-                           "quarantined": [{"kind": "Route", "name": "r", "field": "path", "reason": "odd"}]}]},
+             "agents": [{"name": "agent-eu-west", "connected": true, "heardMsAgo": 120, "scopes": [{"scope": "runtime/eu-west/a", "revision": 42}, {"scope": "runtime/eu-west/b", "revision": 41}]}],
+             "gateways": [{"name": "gateway-eu-west", "agent": "agent-eu-west", "scopes": [], "quarantinedTotal": 1, "connected": false, "heardMsAgo": 21_300, "revision": 40,
+                           "quarantined": [{"kind": "Route", "name": "r", "field": "path", "reason": "odd", "lastGood": true}]}]},
             {"name": "us-east", "agents": [], "gateways": []},
         ],
         "partial": [{"agent": "agent-eu-west", "region": "eu-west", "leftOut": 12, "heardMsAgo": 120}],
         "duplicates": [{"name": "g-7", "region": "eu-west", "role": "gateway", "seenAt": "2026-01-31T12:00:00Z"}],
-    });
+    }))
+    .unwrap();
     insta::assert_snapshot!(federation(&status), @r"
     revision 42  lineage 1/01234567  quorum
 

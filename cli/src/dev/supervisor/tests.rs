@@ -1,7 +1,5 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use serde_json::json;
-
 use super::*;
 use crate::exit::exit_of;
 
@@ -29,7 +27,7 @@ async fn processes_are_started_killed_and_stopped_and_the_file_follows() {
     let (supervisor, dir, _temporary) = supervisor("exec cat");
     supervisor.spawn("cp-1").unwrap();
     assert_eq!(DevState::read(dir.path()).unwrap(), None, "nothing is said before everything serves");
-    supervisor.publish(json!({})).unwrap();
+    supervisor.publish(LineageStatus::default()).unwrap();
     assert!(is_up(&dir, "cp-1") && !is_up(&dir, "agent-eu-west"));
     assert_eq!(exit_of(&supervisor.spawn("cp-1").unwrap_err()), Exit::Conflict);
     assert_eq!(exit_of(&supervisor.spawn("nobody").unwrap_err()), Exit::NotFound);
@@ -70,7 +68,7 @@ async fn ports_that_somebody_has_after_all_are_remembered() {
     assert!(supervisor.start("gateway-eu-west").await.is_err());
     let ports = supervisor.plan().find("gateway-eu-west").unwrap().ports.values().copied().collect();
     assert_eq!(supervisor.taken_ports(), ports);
-    supervisor.publish(json!({})).unwrap();
+    supervisor.publish(LineageStatus::default()).unwrap();
     assert!(supervisor.start("agent-eu-west").await.is_err());
     assert_eq!(supervisor.taken_ports(), ports, "once everything served, addresses stay");
 }
@@ -78,7 +76,7 @@ async fn ports_that_somebody_has_after_all_are_remembered() {
 #[tokio::test]
 async fn a_gateway_that_never_served_is_forgotten() {
     let (supervisor, dir, _temporary) = supervisor("exit 1");
-    supervisor.publish(json!({})).unwrap();
+    supervisor.publish(LineageStatus::default()).unwrap();
     let before = supervisor.plan();
     let region = Name::new("eu-west").unwrap();
     assert!(supervisor.add_gateway(&region).await.is_err());
