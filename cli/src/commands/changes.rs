@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_does_not_hold_yet_is_told() {
-        let answer: ApplyAnswer = serde_json::from_value(json!({
+        let answer: Applied = serde_json::from_value(json!({
             "revision": 12,
             "changes": [],
             "warnings": [
