@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hanse_proto::runtime::{self, resource::Kind};
+use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
 use hanse_topology::{Name, ScopeId};
 use prost::Message as _;
 
@@ -29,7 +29,7 @@ pub(crate) fn scope(environment: &str) -> ScopeId {
 
 /// A resource with its key.
 pub(crate) fn entry(key: &str, kind: Kind) -> (Arc<str>, Bytes) {
-    (key.into(), runtime::Resource { kind: Some(kind) }.encode_to_vec().into())
+    (key.into(), runtime::Resource { kind: Some(kind), requires: Vec::new() }.encode_to_vec().into())
 }
 
 /// A listener for both protocols; no hostnames: every host.
@@ -52,7 +52,13 @@ pub(crate) fn operation(text: &str) -> runtime::Operation {
     runtime::Operation { method: method.to_owned(), path: path.to_owned(), ..Default::default() }
 }
 
-/// A route of organization `default`, its binding and upstream named like the Api.
+/// What an operation says that anybody may call.
+pub(crate) fn open() -> Option<runtime::OperationSecurity> {
+    let scheme = operation_security::Scheme::Open(runtime::Open {});
+    Some(runtime::OperationSecurity { scheme: Some(scheme) })
+}
+
+/// An open route of organization `default`, its binding and upstream named like the Api.
 pub(crate) fn route(api: &str, context: &str, operations: &[&str]) -> runtime::Route {
     runtime::Route {
         organization: "default".to_owned(),
@@ -62,15 +68,21 @@ pub(crate) fn route(api: &str, context: &str, operations: &[&str]) -> runtime::R
         api_revision: 1,
         context: context.to_owned(),
         operations: operations.iter().map(|text| operation(text)).collect(),
+        security: Some(runtime::Security { scheme: Some(Scheme::Open(runtime::Open {})) }),
         upstream: format!("upstream/default/{api}"),
         ..Default::default()
     }
 }
 
 /// Asks for an API key in `X-API-Key`.
-pub(crate) fn with_key(mut route: runtime::Route) -> runtime::Route {
-    let api_key = runtime::ApiKey { header: "X-API-Key".to_owned(), query: String::new() };
-    route.security = Some(runtime::Security { api_key: Some(api_key) });
+pub(crate) fn with_key(route: runtime::Route) -> runtime::Route {
+    with_key_or_query(route, "")
+}
+
+/// Asks for an API key in `X-API-Key` or in that query parameter.
+pub(crate) fn with_key_or_query(mut route: runtime::Route, query: &str) -> runtime::Route {
+    let api_key = runtime::ApiKey { header: "X-API-Key".to_owned(), query: query.to_owned() };
+    route.security = Some(runtime::Security { scheme: Some(Scheme::ApiKey(api_key)) });
     route
 }
 

@@ -10,6 +10,7 @@
 
 mod access;
 mod endpoint;
+mod features;
 mod header;
 mod health;
 mod host;
@@ -26,6 +27,7 @@ mod upstream;
 
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
 pub use endpoint::Endpoint;
+pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION};
 pub use host::HostPattern;

@@ -3,7 +3,7 @@
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
-use crate::{Credential, Listener, Plan, Route, Subscription, Unusable, Upstream};
+use crate::{Credential, Listener, Plan, Route, Subscription, Unusable, Upstream, features};
 
 /// A key of a runtime scope, taken apart. `docs/protocol.md` lists the spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +75,7 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
 fn decode(expected: ResourceKind, bytes: &[u8]) -> Result<Kind, Unusable> {
     let resource =
         runtime::Resource::decode(bytes).map_err(|error| Unusable::new("resource", error.to_string()))?;
+    features::check(&resource)?;
     let kind = resource.kind.ok_or_else(|| Unusable::new("kind", "absent, or of a later version"))?;
     let found = ResourceKind::of_message(&kind);
     if found != expected {
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn values_must_be_what_their_keys_promise() {
-        let plan = runtime::Resource { kind: Some(Kind::Plan(runtime::Plan::default())) };
+        let plan =
+            runtime::Resource { kind: Some(Kind::Plan(runtime::Plan::default())), requires: Vec::new() };
         let bytes = plan.encode_to_vec();
         let field = |kind, bytes: &[u8]| check(kind, bytes).unwrap_err().field;
         assert!(check(ResourceKind::of_key("plan/default/gold").unwrap(), &bytes).is_ok());
@@ -100,5 +102,16 @@ mod tests {
         assert_eq!(field(ResourceKind::Plan, b"\xff\xff\xff"), "resource");
         assert_eq!(field(ResourceKind::Plan, b""), "kind");
         assert_eq!(ResourceKind::of_key("key-manager/default/a"), None);
+    }
+
+    #[test]
+    fn what_requires_an_unknown_feature_is_not_looked_at_further() {
+        let requires = vec!["quota by the month".to_owned()];
+        for kind in [Some(Kind::Plan(runtime::Plan::default())), None] {
+            let bytes = runtime::Resource { kind, requires: requires.clone() }.encode_to_vec();
+            let unusable = check(ResourceKind::Plan, &bytes).unwrap_err();
+            assert_eq!(unusable.field, "requires");
+            assert!(unusable.reason.contains("quota by the month"), "{unusable}");
+        }
     }
 }

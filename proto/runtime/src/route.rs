@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use hanse_proto::runtime;
+use hanse_proto::runtime::{self, operation_security, security};
 use http::{HeaderName, Method};
 
 use crate::{Context, HostPattern, Policy, TemplateSegment, Unusable, header::rule_name, template};
@@ -118,18 +118,33 @@ impl Operation {
                 "" => format!("{} {}", operation.method, operation.path).into(),
                 id => id.into(),
             },
-            open: operation.open,
+            open: is_open(operation.security.as_ref())?,
             timeout: (operation.timeout_ms > 0).then(|| Duration::from_millis(operation.timeout_ms)),
             policies: Policy::all(&operation.policies)?,
         })
     }
 }
 
+/// Whether an operation is open although its route is not.
+fn is_open(own: Option<&runtime::OperationSecurity>) -> Result<bool, Unusable> {
+    match own.map(|own| own.scheme.as_ref()) {
+        None => Ok(false),
+        Some(Some(operation_security::Scheme::Open(runtime::Open {}))) => Ok(true),
+        Some(None) => Err(Unusable::new("security", NO_SCHEME)),
+    }
+}
+
+/// Why nothing is open that does not say so.
+const NO_SCHEME: &str = "names no scheme that is known here: who may call is not known";
+
 impl Security {
     fn new(security: Option<&runtime::Security>) -> Result<Self, Unusable> {
-        match security.and_then(|security| security.api_key.as_ref()) {
-            None => Ok(Self::Open),
-            Some(key) => ApiKey::new(key).map(Self::ApiKey).map_err(|bad| bad.within("security.api_key")),
+        match security.and_then(|security| security.scheme.as_ref()) {
+            None => Err(Unusable::new("security", NO_SCHEME)),
+            Some(security::Scheme::Open(runtime::Open {})) => Ok(Self::Open),
+            Some(security::Scheme::ApiKey(key)) => {
+                ApiKey::new(key).map(Self::ApiKey).map_err(|bad| bad.within("security.api_key"))
+            }
         }
     }
 }

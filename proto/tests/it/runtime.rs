@@ -42,10 +42,13 @@ fn route() -> Route {
             scopes: vec!["orders:read".into()],
             policies: vec![policy()],
             timeout_ms: 2_000,
-            open: true,
+            security: Some(OperationSecurity { scheme: Some(operation_security::Scheme::Open(Open {})) }),
         }],
         security: Some(Security {
-            api_key: Some(ApiKey { header: "X-API-Key".into(), query: "key".into() }),
+            scheme: Some(security::Scheme::ApiKey(ApiKey {
+                header: "X-API-Key".into(),
+                query: "key".into(),
+            })),
         }),
         policies: vec![policy()],
         upstream: "upstream/default/orders-backend".into(),
@@ -144,6 +147,9 @@ fn every_kind() {
             }),
         ),
     ] {
-        recorded(&format!("runtime-{name}"), &Resource { kind: Some(kind) });
+        recorded(
+            &format!("runtime-{name}"),
+            &Resource { kind: Some(kind), requires: vec!["feature".into()] },
+        );
     }
 }

@@ -13,7 +13,7 @@ use hanse_management::{
         RetrySpec, SecuritySpec, UpstreamSpec,
     },
 };
-use hanse_proto::runtime::{self, resource::Kind as Runtime};
+use hanse_proto::runtime::{self, operation_security, resource::Kind as Runtime, security::Scheme};
 use hanse_runtime::ResourceKind;
 use hanse_topology::{Exposure, Name, ScopeId};
 use prost::Message as _;
@@ -190,7 +190,22 @@ fn upstream_with<'a>(
 
 /// A runtime resource as it is sent and stored.
 pub(super) fn bytes(kind: Runtime) -> Bytes {
-    runtime::Resource { kind: Some(kind) }.encode_to_vec().into()
+    let requires = requires(&kind).iter().map(|&feature| feature.to_owned()).collect();
+    runtime::Resource { kind: Some(kind), requires }.encode_to_vec().into()
+}
+
+/// The features that a consumer must know to use a resource as it is meant ([`hanse_runtime::FEATURES`]). Consumers drop fields
+/// that they do not know, so each field that forbids something is asked for here: a resource that has it requires its
+/// feature. No field does so far.
+fn requires(kind: &Runtime) -> &'static [&'static str] {
+    match kind {
+        Runtime::Listener(_)
+        | Runtime::Route(_)
+        | Runtime::Upstream(_)
+        | Runtime::Plan(_)
+        | Runtime::Credential(_)
+        | Runtime::Subscription(_) => &[],
+    }
 }
 
 /// The owner as the wire has it.
@@ -206,19 +221,24 @@ fn operation(spec: &OperationSpec, policies: Vec<runtime::Policy>) -> runtime::O
         scopes: spec.scopes.clone(),
         policies,
         timeout_ms: spec.timeout.map_or(0, |timeout| timeout.as_millis()),
-        open: spec.open,
+        security: spec.open.then(|| runtime::OperationSecurity {
+            scheme: Some(operation_security::Scheme::Open(runtime::Open {})),
+        }),
     }
 }
 
 fn security(spec: &SecuritySpec) -> runtime::Security {
-    let api_key = spec.api_key.as_ref().map(|key| {
-        let default = key.query.is_none().then(|| ApiKeySpec::DEFAULT_HEADER.to_owned());
-        runtime::ApiKey {
-            header: key.header.clone().or(default).unwrap_or_default(),
-            query: key.query.clone().unwrap_or_default(),
+    let scheme = match &spec.api_key {
+        None => Scheme::Open(runtime::Open {}),
+        Some(key) => {
+            let default = key.query.is_none().then(|| ApiKeySpec::DEFAULT_HEADER.to_owned());
+            Scheme::ApiKey(runtime::ApiKey {
+                header: key.header.clone().or(default).unwrap_or_default(),
+                query: key.query.clone().unwrap_or_default(),
+            })
         }
-    });
-    runtime::Security { api_key }
+    };
+    runtime::Security { scheme: Some(scheme) }
 }
 
 /// In the order named. A revision embeds every Policy that it names.

@@ -69,7 +69,7 @@ impl Judge {
 fn orders() -> Vec<(Arc<str>, Bytes)> {
     let mut route =
         with_key(route("orders", "/orders/v1", &["GET /orders/{id}", "POST /orders", "GET /health"]));
-    route.operations[2].open = true;
+    route.operations[2].security = open();
     route.max_body_bytes = 100;
     vec![
         listener("production", &[]),
@@ -156,8 +156,7 @@ fn budgets_refill_and_survive_a_new_table() {
 
 #[test]
 fn keys_in_the_query_are_found_and_removed() {
-    let mut api = with_key(route("search", "/search", &["GET /"]));
-    api.security.as_mut().unwrap().api_key.as_mut().unwrap().query = "key".to_owned();
+    let api = with_key_or_query(route("search", "/search", &["GET /"]), "key");
     let judge = Judge::new(vec![
         listener("production", &[]),
         route_entry(api),
@@ -266,7 +265,7 @@ fn apis_are_chosen_by_host_and_then_by_the_longest_context() {
 #[test]
 fn spellings_of_a_path_do_not_escape_its_guard() {
     let mut api = with_key(route("files", "/files", &["GET /admin", "GET /{name}", "GET /{name}/raw"]));
-    api.operations[1].open = true;
+    api.operations[1].security = open();
     let judge = Judge::new(vec![
         listener("production", &[]),
         route_entry(api),

@@ -8,6 +8,7 @@ fn route() -> runtime::Route {
     };
     runtime::Route {
         context: "/orders".to_owned(),
+        security: Some(runtime::Security { scheme: Some(security::Scheme::Open(runtime::Open {})) }),
         operations: vec![operation("GET", "/{id}"), operation("POST", "/{id}"), operation("GET", "/{id}/")],
         ..Default::default()
     }
@@ -41,6 +42,20 @@ fn the_field_at_fault_is_named() {
         blamed(|route| route.operations[1].policies = vec![policy]),
         "operations[1].policies[0].response_headers.remove[0]"
     );
+}
+
+#[test]
+fn nothing_is_open_that_does_not_say_so() {
+    assert_eq!(Route::new(&route()).unwrap().security, Security::Open);
+    assert_eq!(blamed(|route| route.security = None), "security");
+    assert_eq!(blamed(|route| route.security = Some(runtime::Security::default())), "security");
+    let own = Some(runtime::OperationSecurity::default());
+    assert_eq!(blamed(|route| route.operations[1].security = own), "operations[1].security");
+    let open = operation_security::Scheme::Open(runtime::Open {});
+    let mut said = route();
+    said.operations[1].security = Some(runtime::OperationSecurity { scheme: Some(open) });
+    let open: Vec<bool> = Route::new(&said).unwrap().operations.iter().map(|own| own.open).collect();
+    assert_eq!(open, [false, true, false]);
 }
 
 #[test]

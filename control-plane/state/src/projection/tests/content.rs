@@ -1,5 +1,7 @@
 //! What each kind of unit yields.
 
+use hanse_proto::runtime::{operation_security, security::Scheme};
+
 use super::*;
 
 #[test]
@@ -40,7 +42,7 @@ fn a_binding_is_a_route_and_its_embedded_upstream() {
             path: "/{id}".to_owned(),
             ..Default::default()
         }],
-        security: Some(runtime::Security { api_key: None }),
+        security: Some(runtime::Security { scheme: Some(Scheme::Open(runtime::Open {})) }),
         upstream: "upstream/acme/orders-r1/backend".to_owned(),
         ..Default::default()
     };
@@ -97,9 +99,11 @@ fn a_route_carries_everything_that_its_api_says() {
                 ..Default::default()
             }],
             timeout_ms: 2000,
-            open: true,
+            security: Some(runtime::OperationSecurity {
+                scheme: Some(operation_security::Scheme::Open(runtime::Open {})),
+            }),
         }],
-        security: Some(runtime::Security { api_key: Some(api_key) }),
+        security: Some(runtime::Security { scheme: Some(Scheme::ApiKey(api_key)) }),
         policies: vec![header_policy("second"), header_policy("first")],
         upstream: "upstream/acme/orders-r2/backend".to_owned(),
         max_body_bytes: 1000,
@@ -119,7 +123,7 @@ fn an_api_key_is_in_a_header_unless_only_a_query_parameter_is_named() {
     ] {
         world.accept(vec![put("Api", "acme/orders", with(orders(), json!({"security": {"apiKey": spec}})))]);
         let wanted = runtime::ApiKey { header: header.to_owned(), query: query.to_owned() };
-        assert_eq!(world.route("route/acme/orders").security.unwrap().api_key, Some(wanted));
+        assert_eq!(world.route("route/acme/orders").security.unwrap().scheme, Some(Scheme::ApiKey(wanted)));
     }
 }
 

@@ -11,12 +11,8 @@ use super::harness::*;
 use crate::{problem::Reason, testbed::*};
 
 fn orders(upstream_url: &str) -> Resources {
-    let mut route = with_key(route(
-        "orders",
-        "/orders/v1",
-        &["GET /orders/{id}", "POST /orders", "GET /compare/{base}...{head}", "GET /"],
-    ));
-    route.security.as_mut().unwrap().api_key.as_mut().unwrap().query = "api_key".to_owned();
+    let operations = ["GET /orders/{id}", "POST /orders", "GET /compare/{base}...{head}", "GET /"];
+    let route = with_key_or_query(route("orders", "/orders/v1", &operations), "api_key");
     vec![
         listener("production", &[]),
         route_entry(route),

@@ -7,6 +7,8 @@ use crate::{
     testbed::*,
 };
 
+mod closed;
+
 /// Which Api answers, and how many endpoints' turns it has: `-` where there is none.
 fn serves(index: &ScopeIndex, path: &str) -> String {
     let table = RoutingTable::new(vec![index.table()]);
