@@ -30,6 +30,14 @@ impl Role {
         }
     }
 
+    /// Who lets a process of this role join, renews its certificate, and publishes to it.
+    pub fn admitted_by(self) -> Self {
+        match self {
+            Self::Server | Self::Agent => Self::Server,
+            Self::Gateway => Self::Agent,
+        }
+    }
+
     /// Whether a process of this role may learn a scope of this kind at all; which ones of them, its admission says. For example,
     /// a gateway never learns `keys/eu-west`, whatever it was admitted to: the keys that tokens are signed with are there.
     pub fn may_learn(self, scope: &ScopeId) -> bool {

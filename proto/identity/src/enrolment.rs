@@ -76,11 +76,7 @@ pub async fn enrol(
     if addresses.is_empty() {
         return Err(EnrolError::NoAddress);
     }
-    let admits = match joining {
-        Role::Server | Role::Agent => Role::Server,
-        Role::Gateway => Role::Agent,
-    };
-    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![admits], clock)?;
+    let tls = tls::pinned_client_tls(*token.anchor_sha256(), vec![joining.admitted_by()], clock)?;
     let request = EnrolRequest {
         token_id: token.id().to_string(),
         secret: token.secret().to_vec().into(),
