@@ -197,6 +197,11 @@ impl RaftGroup {
         }
     }
 
+    /// Returns once Raft's core has turned; whether it runs. While the core hangs, this does.
+    pub async fn turns(&self) -> bool {
+        self.member.raft.with_raft_state(|_| ()).await.is_ok()
+    }
+
     /// Stops Raft and closes the files. Returns when they are free to be opened again.
     pub async fn shutdown(&self) {
         self.stopping.store(true, Ordering::Release);

@@ -63,10 +63,12 @@ fn command() -> Command {
 async fn a_log_that_fails_kills_the_replica() {
     let (_dir, group) = first_voter().await;
     assert!(timeout(Duration::from_millis(50), group.fatal()).await.is_err(), "it lives");
+    assert!(timeout(Duration::from_secs(10), group.turns()).await.unwrap());
     group.log.close().await;
     let problem = group.propose(command()).await.unwrap_err();
     assert!([ProblemName::UnknownFate, ProblemName::NoQuorum].contains(&problem.name), "{problem}");
     timeout(Duration::from_secs(10), group.fatal()).await.unwrap();
+    assert!(!timeout(Duration::from_secs(10), group.turns()).await.unwrap());
     group.shutdown().await;
 }
 
