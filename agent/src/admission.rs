@@ -21,7 +21,7 @@ pub(crate) struct GatewayAdmission {
 }
 
 impl GatewayAdmission {
-    /// The admission, and the task that says when its answers may have changed. `own` fires when the agent's own certificate is
+    /// The admission, and what says when its answers may have changed. `own` fires when the agent's own certificate is
     /// replaced.
     pub(crate) fn new(
         gateways: Arc<Gateways>,
@@ -29,47 +29,57 @@ impl GatewayAdmission {
         revoked: watch::Receiver<Option<Revoked>>,
         roots: KeptRoots,
         own: watch::Receiver<Arc<Credentials>>,
-        shutdown: Shutdown,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Self, Answers) {
         let (sender, changed) = watch::channel(0);
-        let admitted = gateways.changed();
-        let admission =
-            Self { gateways, link: link.clone(), revoked: revoked.clone(), roots: roots.clone(), changed };
-        (admission, watch_answers(sender, link, revoked, roots.changed(), own, admitted, shutdown))
+        let answers = Answers {
+            sender,
+            link: link.clone(),
+            revoked: revoked.clone(),
+            roots: roots.changed(),
+            own,
+            admitted: gateways.changed(),
+        };
+        (Self { gateways, link, revoked, roots, changed }, answers)
     }
 }
 
-/// Fires when the agent is offered other scopes than before, when others are revoked or other roots believed, and when a
-/// gateway is admitted.
-async fn watch_answers(
+/// What the answers come from.
+#[derive(Clone)]
+pub(crate) struct Answers {
     sender: watch::Sender<u64>,
-    mut link: watch::Receiver<LinkStatus>,
-    mut revoked: watch::Receiver<Option<Revoked>>,
-    mut roots: watch::Receiver<Option<TrustedRoots>>,
-    mut own: watch::Receiver<Arc<Credentials>>,
-    mut admitted: watch::Receiver<()>,
-    shutdown: Shutdown,
-) {
-    let mut known = link.borrow_and_update().offered.clone();
-    loop {
-        let is_news = tokio::select! {
-            () = shutdown.wait() => return,
-            changed = link.changed() => changed.map(|()| {
-                let offered = link.borrow_and_update().offered.clone();
-                let is_news = offered != known;
-                known = offered;
-                is_news
-            }),
-            changed = revoked.changed() => changed.map(|()| true),
-            changed = roots.changed() => changed.map(|()| true),
-            // Which root to use is told by those whose own certificate comes from it.
-            changed = own.changed() => changed.map(|()| true),
-            changed = admitted.changed() => changed.map(|()| true),
-        };
-        match is_news {
-            Ok(true) => sender.send_modify(|version| *version += 1),
-            Ok(false) => {}
-            Err(_) => return, // what answers come from ends with the agent
+    link: watch::Receiver<LinkStatus>,
+    revoked: watch::Receiver<Option<Revoked>>,
+    roots: watch::Receiver<Option<TrustedRoots>>,
+    own: watch::Receiver<Arc<Credentials>>,
+    admitted: watch::Receiver<()>,
+}
+
+impl Answers {
+    /// Fires when the agent is offered other scopes than before, when others are revoked or other roots believed, and when a
+    /// gateway is admitted; and once at the beginning, for what came while nothing watched.
+    pub(crate) async fn watch(mut self, shutdown: Shutdown) {
+        let mut known = self.link.borrow_and_update().offered.clone();
+        self.sender.send_modify(|version| *version += 1);
+        loop {
+            let is_news = tokio::select! {
+                () = shutdown.wait() => return,
+                changed = self.link.changed() => changed.map(|()| {
+                    let offered = self.link.borrow_and_update().offered.clone();
+                    let is_news = offered != known;
+                    known = offered;
+                    is_news
+                }),
+                changed = self.revoked.changed() => changed.map(|()| true),
+                changed = self.roots.changed() => changed.map(|()| true),
+                // Which root to use is told by those whose own certificate comes from it.
+                changed = self.own.changed() => changed.map(|()| true),
+                changed = self.admitted.changed() => changed.map(|()| true),
+            };
+            match is_news {
+                Ok(true) => self.sender.send_modify(|version| *version += 1),
+                Ok(false) => {}
+                Err(_) => return, // what answers come from ends with the agent
+            }
         }
     }
 }
@@ -155,18 +165,12 @@ mod tests {
         let trust = root.trust_anchor().unwrap().into();
         let roots = KeptRoots::restore(dir.path().to_owned(), trust, live.clone());
         let (_trigger, shutdown) = ShutdownTrigger::new();
-        let (admission, watcher) = GatewayAdmission::new(
-            gateways.clone(),
-            link,
-            told,
-            roots.clone(),
-            live.replaced(),
-            shutdown.clone(),
-        );
+        let (admission, watcher) =
+            GatewayAdmission::new(gateways.clone(), link, told, roots.clone(), live.replaced());
         let (believe, believed) = watch::channel(None);
-        tokio::spawn(roots.follow(believed, shutdown));
-        tokio::spawn(watcher);
+        tokio::spawn(roots.follow(believed, shutdown.clone()));
         let mut changed = admission.changed();
+        tokio::spawn(watcher.watch(shutdown));
         let mut fires =
             async || tokio::time::timeout(SOON, changed.changed()).await.expect("it fires").unwrap();
         let offered =

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use hanse_link::StoreKey;
-use hanse_topology::Name;
+use hanse_link::{StoreKey, Wanted};
+use hanse_node::NodeConfig;
+use hanse_topology::{Name, Role};
 use serde::{Deserialize, Serialize};
 
 /// An agent's configuration (TOML).
@@ -24,7 +25,7 @@ pub struct Config {
     /// Where control-plane nodes enrol and renew, `host:port`; tried in turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enrolment: Vec<String>,
-    /// A file with the join token; else it comes from the environment (`HANSE_AGENT_JOIN_TOKEN`). Needed once.
+    /// A file with the join token, needed for the first start only. `HANSE_AGENT_JOIN_TOKEN` wins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub join_token_file: Option<PathBuf>,
     /// The addresses it binds.
@@ -47,8 +48,21 @@ pub struct Addresses {
 }
 
 impl Config {
-    /// The environment variable that may carry the join token.
-    pub const JOIN_TOKEN_VARIABLE: &'static str = "HANSE_AGENT_JOIN_TOKEN";
+    /// What it has in common with every other node.
+    pub(crate) fn node(&self) -> NodeConfig {
+        NodeConfig {
+            role: Role::Agent,
+            name: self.name.clone(),
+            region: Some(self.region.clone()),
+            data_dir: self.data_dir.clone(),
+            store_key: self.store_key.clone(),
+            publishers: self.servers.clone(),
+            enrolment: self.enrolment.clone(),
+            join_token_file: self.join_token_file.clone(),
+            wanted: Wanted::All,
+            admin: self.listen.admin.clone(),
+        }
+    }
 
     /// Where others reach the agent.
     pub(crate) fn advertised(&self) -> &Addresses {
@@ -58,16 +72,6 @@ impl Config {
     /// The directory of the regional intermediate.
     pub(crate) fn authority_dir(&self) -> PathBuf {
         self.data_dir.join("pki").join("region")
-    }
-
-    /// What it relays, sealed.
-    pub(crate) fn store_dir(&self) -> PathBuf {
-        self.data_dir.join("store")
-    }
-
-    /// What seals that.
-    pub(crate) fn store_key(&self) -> StoreKey {
-        self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir))
     }
 
     /// Join tokens it minted, one file each.

@@ -9,9 +9,7 @@ mod config;
 mod enrolment;
 mod error;
 mod gateways;
-mod identity;
 mod node;
-mod ports;
 #[cfg(test)]
 mod testbed;
 mod tokens;

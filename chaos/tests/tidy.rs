@@ -19,6 +19,7 @@ const EDGES: [(&str, &[&str]); 17] = [
         "hanse-link",
         &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-identity", "hanse-process", "hanse-store"],
     ),
+    ("hanse-node", &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link"]),
     ("hanse-state", &["hanse-topology", "hanse-proto", "hanse-runtime", "hanse-management"]),
     (
         "hanse-raft",
@@ -57,6 +58,7 @@ const EDGES: [(&str, &[&str]); 17] = [
             "hanse-identity",
             "hanse-process",
             "hanse-link",
+            "hanse-node",
         ],
     ),
     (
@@ -69,6 +71,7 @@ const EDGES: [(&str, &[&str]); 17] = [
             "hanse-identity",
             "hanse-process",
             "hanse-link",
+            "hanse-node",
         ],
     ),
     (

@@ -28,38 +28,40 @@ impl AgentAdmission {
         replicas: Replicas,
         projector: ProjectorHandle,
         control: LiveAuthority,
-        shutdown: Shutdown,
-    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    ) -> (Self, Answers) {
         let (sender, changed) = watch::channel(0);
-        let admission = Self {
+        let answers = Answers {
+            sender,
+            state: replicated.current(),
             replicated: replicated.clone(),
             replicas: replicas.clone(),
             projector: projector.clone(),
-            control: control.clone(),
-            changed,
+            authority: control.replaced(),
         };
-        let state = replicated.current();
-        (
-            admission,
-            watch_answers(sender, replicated, state, replicas, projector, control.replaced(), shutdown),
-        )
+        (Self { replicated, replicas, projector, control, changed }, answers)
     }
+}
+
+/// What the answers come from.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    sender: watch::Sender<u64>,
+    replicated: Arc<dyn Replicated>,
+    /// From here on changes are looked for.
+    state: State,
+    replicas: Replicas,
+    projector: ProjectorHandle,
+    authority: watch::Receiver<Arc<Authority>>,
 }
 
 /// Fires when there are other scopes than before, as soon as others are revoked or other roots believed (that waits for no
 /// projection), and when somebody may have joined: an agent may be here before this node has heard that it did, or with a key
-/// that it has no more.
-async fn watch_answers(
-    sender: watch::Sender<u64>,
-    replicated: Arc<dyn Replicated>,
-    mut state: State,
-    replicas: Replicas,
-    mut projector: ProjectorHandle,
-    mut authority: watch::Receiver<Arc<Authority>>,
-    shutdown: Shutdown,
-) {
+/// that it has no more. Once at the beginning, too, for what came while nothing watched.
+pub(crate) async fn watch_answers(answers: Answers, shutdown: Shutdown) {
+    let Answers { sender, replicated, mut state, replicas, mut projector, mut authority } = answers;
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
+    sender.send_modify(|version| *version += 1);
     loop {
         let is_news = tokio::select! {
             () = shutdown.wait() => return,
@@ -216,9 +218,8 @@ mod tests {
         let (_trigger, shutdown) = ShutdownTrigger::new();
         tokio::spawn(projector.run(shutdown.clone()));
         projected.begun().await;
-        let (admission, watcher) =
-            AgentAdmission::new(alone.clone(), replicas, projected, control(), shutdown);
-        tokio::spawn(watcher);
+        let (admission, watcher) = AgentAdmission::new(alone.clone(), replicas, projected, control());
+        tokio::spawn(watch_answers(watcher, shutdown));
         let offered = |authority: &[u8]| {
             let offer = admission.offer_to(&agent(), &keys(authority)).ok()?;
             Some((offer.scopes.len(), offer.as_of.is_some()))
@@ -239,9 +240,7 @@ mod tests {
     async fn one_that_never_joined_is_unknown_whatever_its_certificate_says() {
         let alone = joined(b"first");
         let (_projector, projected) = Projector::new(alone.clone(), Replicas::new());
-        let (_trigger, shutdown) = ShutdownTrigger::new();
-        let (admission, _watcher) =
-            AgentAdmission::new(alone, Replicas::new(), projected, control(), shutdown);
+        let (admission, _watcher) = AgentAdmission::new(alone, Replicas::new(), projected, control());
         let name = |text| Name::new(text).unwrap();
         let why = |peer: Identity, key: &[u8]| admission.offer_to(&peer, &keys(key)).unwrap_err().why;
         let ghost = why(Identity::agent(name("ghost"), name("eu-west")), b"first");
@@ -258,9 +257,8 @@ mod tests {
         let alone = joined(b"first");
         let (_projector, projected) = Projector::new(alone.clone(), Replicas::new()); // it never runs
         let (_trigger, shutdown) = ShutdownTrigger::new();
-        let (admission, watcher) =
-            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control(), shutdown);
-        tokio::spawn(watcher);
+        let (admission, watcher) = AgentAdmission::new(alone.clone(), Replicas::new(), projected, control());
+        tokio::spawn(watch_answers(watcher, shutdown));
         let mut changed = admission.changed();
         let gateway = "g.gateway.eu-west.hanse.internal".to_owned();
         alone.apply(CommandBody::Revoke {
@@ -281,8 +279,8 @@ mod tests {
         let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
         let control = LiveAuthority::new(under(&old));
         let (admission, watcher) =
-            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control.clone(), shutdown);
-        tokio::spawn(watcher);
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control.clone());
+        tokio::spawn(watch_answers(watcher, shutdown));
         let mut changed = admission.changed();
         let mut fires =
             async || tokio::time::timeout(SOON, changed.changed()).await.expect("it fires").unwrap();

@@ -16,7 +16,6 @@ mod founding;
 mod home;
 mod identity;
 mod node;
-mod ports;
 mod projector;
 mod reconcile;
 mod renewal;

@@ -7,15 +7,13 @@ use std::{
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_identity::{
-    Alpn, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
-    MAX_ENROLMENT_BYTES, client_tls, renew_from, server_tls, warn_of_expiry,
+    Alpn, Bounds, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
+    MAX_ENROLMENT_BYTES, Ports, client_tls, renew_from, server_tls, warn_of_expiry,
 };
 use hanse_link::{
-    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Subscribers, publisher_service, trust_status,
+    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, publisher_service, trust_status,
 };
-use hanse_process::{
-    Metrics, Shutdown, WallClock, admin, bind, drain, raise_descriptor_limit, tell_service_manager,
-};
+use hanse_process::{Metrics, Pulse, Shutdown, Supervisor, WallClock, admin, bind, raise_descriptor_limit};
 use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
@@ -26,15 +24,14 @@ use tracing::info;
 
 use crate::{
     Config, Error,
-    admission::AgentAdmission,
+    admission::{AgentAdmission, watch_answers},
     create, damaged,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
     home::{self, NodeFile},
     identity,
-    ports::Ports,
-    projector::Projector,
+    projector::{self, Projector},
     reconcile::{Driver, ReconcilerMetrics, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
@@ -43,6 +40,22 @@ use crate::{
 /// How often this node looks whether it is still in contact with a leader that has a quorum. A fifth of a bookmark's
 /// interval, so that bookmarks carry an age that is nearly right.
 const FRESHNESS_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Raft's core that does not turn for so long hangs: it waits for the disk, and one that is slow is no reason to start anew.
+const CORE_HANGS_AFTER: Duration = Duration::from_secs(120);
+/// How often it is asked for a sign.
+const CORE_ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// Descriptors for everything but accepted connections: the log, snapshots and the store (some 30), connections to other
+/// control nodes (three to each), sockets of listeners, and connections that are being closed.
+const RESERVED_DESCRIPTORS: usize = 320;
+/// Connections from other control nodes: three from each of six, as many that broke and are not noticed yet, and handshakes.
+const RAFT: usize = 128;
+/// Of the rest, for the operator API and for enrolment. Agents get what these leave.
+const API_PERCENT: usize = 25;
+const ENROLMENT_PERCENT: usize = 15;
+/// Raft's call that takes a stream of messages; each part of it has its own time.
+const RAFT_STREAMS: &[&str] = &["/hanse.raft.v1.Raft/InstallSnapshot"];
 
 /// How long before its end a control intermediate is spoken of: the root is in a safe somewhere, and the people who know
 /// where may be on holiday.
@@ -59,7 +72,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     hanse_process::private::keep_private(&config.data_dir);
-    let ports = Ports::of(raise_descriptor_limit());
+    let descriptors = raise_descriptor_limit();
+    let ports = Ports::of(descriptors, RESERVED_DESCRIPTORS + RAFT, ENROLMENT_PERCENT, API_PERCENT);
     let authority = home::load_control(&config, &clock)?;
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
@@ -67,13 +81,19 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let own = Own::new(&config, &authority, node.id)?;
     let metrics = Metrics::new();
     let listeners = metrics.register(ListenerMetrics::register);
-    let mut tasks = JoinSet::new();
+    let supervisor = Supervisor::new(&metrics, shutdown.clone());
     let names = identity::api_names(&config);
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
     let control = LiveAuthority::new(authority);
     metrics.register(|registry| ExpiryMetrics::register(registry, live.clone(), Some(control.clone())));
-    tasks.spawn(renew_from(control.clone(), names, live.clone(), clock.clone(), shutdown.clone()));
-    tasks.spawn(warn_of_expiry(control.clone(), WARN_BEFORE, RENEW_BY_HAND, clock.clone(), shutdown.clone()));
+    let state = (control.clone(), names, live.clone(), clock.clone());
+    supervisor.spawn("certificate-renewal", state, |(control, names, live, clock), shutdown| {
+        renew_from(control, names, live, clock, shutdown)
+    });
+    let state = (control.clone(), clock.clone());
+    supervisor.spawn("expiry-warning", state, |(control, clock), shutdown| {
+        warn_of_expiry(control, WARN_BEFORE, RENEW_BY_HAND, clock, shutdown)
+    });
 
     // Bound before anything is asked of others: an address in use is an error at once, not after an election.
     let api = bind("api", &config.listen.api).await?;
@@ -83,9 +103,9 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let admin = bind("admin", &config.listen.admin).await?;
 
     let (ready, readiness) = watch::channel(Err("starting".to_owned()));
-    tasks.spawn(tell_service_manager(readiness.clone(), || true, shutdown.clone()));
+    let pages = admin::router(metrics.clone(), supervisor.announce(readiness));
     let admin = Listener::new("admin", admin, ports.admin, &listeners);
-    tasks.spawn(admin.serve(admin::router(metrics.clone(), readiness), shutdown.clone()));
+    supervisor.spawn("admin", (admin, pages), |(admin, pages), shutdown| admin.serve(pages, shutdown));
 
     let servers_only = Expect { roles: vec![Role::Server], region: None };
     let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
@@ -100,7 +120,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
             let ended = damaged::stay(&config, node.id, &error, &ready, &shutdown).await;
             // The tasks that are left end with the shutdown.
             if ended.is_ok() {
-                drain(tasks).await;
+                supervisor.drain().await;
             }
             return ended;
         }
@@ -108,14 +128,19 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     metrics.register(|registry| group.register_metrics(registry));
     let replicated: Arc<dyn Replicated> = group.clone();
-    tasks.spawn(revocations::enforce(replicated.clone(), trust.clone(), shutdown.clone()));
+    let state = (group.clone(), supervisor.pulse("the Raft core", CORE_HANGS_AFTER));
+    supervisor.spawn("raft-pulse", state, |(group, pulse), shutdown| prove_core(group, pulse, shutdown));
+    let state = (replicated.clone(), trust.clone());
+    supervisor.spawn("revocations", state, |(replicated, trust), shutdown| {
+        revocations::enforce(replicated, trust, shutdown)
+    });
     let roots = Roots {
         replicated: replicated.clone(),
         trust: trust.clone(),
         control: control.clone(),
         file: home::roots_file(&config),
     };
-    tasks.spawn(roots.enforce(shutdown.clone()));
+    supervisor.spawn("roots", roots, Roots::enforce);
     let root = home::root_key(&config, &clock);
     let config = Arc::new(config);
     let keeper = ControlAuthority {
@@ -127,7 +152,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         id: node.id,
         dir: home::control_dir(&config),
     };
-    tasks.spawn(keeper.keep(shutdown.clone()));
+    supervisor.spawn("authority-renewal", keeper, ControlAuthority::keep);
 
     let own_trust = Arc::new({
         let (trust, live) = (trust.clone(), live.clone());
@@ -148,20 +173,24 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         group: group.clone(),
     };
     let routes = Routes::new(raft_service).add_service(peer_service).add_service(enrolment_server(renewal));
-    let raft = Listener::new("raft", raft, ports.raft, &listeners).with_tls(tls);
+    let raft = Listener::new("raft", raft, Bounds::of_raft(RAFT, RAFT_STREAMS), &listeners).with_tls(tls);
     // On Raft's own threads: heartbeats must not wait behind callers.
-    tasks.spawn_on(raft.serve_grpc(routes, shutdown.clone()), group.handle());
+    supervisor.spawn_on(group.handle(), "raft", (raft, routes), serve_grpc);
 
     let dated = commands_clock(&clock);
     tokio::select! {
         founded = founding::found_or_join(&config, &group, &own, &dated) => founded?,
         () = group.fatal() => {
-            stop(group, tasks).await?;
+            stop(group, &supervisor).await?;
             return Err(Error::Fatal);
         }
-        () = shutdown.wait() => return stop(group, tasks).await,
+        () = shutdown.wait() => return stop(group, &supervisor).await,
     }
-    tasks.spawn(founding::record_itself(group.clone(), own, dated.clone(), shutdown.clone()));
+    let state = (group.clone(), own, dated.clone());
+    supervisor.spawn("own-record", state, |(group, own, dated), shutdown| async move {
+        founding::record_itself(group, own, dated, shutdown.clone()).await;
+        shutdown.wait().await; // once it is on record there is no more to do
+    });
 
     let kept = Persistence::open_origin(config.store()).await?;
     let replicas = kept.replicas;
@@ -169,31 +198,31 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         replicas.metrics().register(registry);
         kept.store.metrics().register(registry);
     });
-    tasks.spawn(kept.persister.run(shutdown.clone()));
+    supervisor.spawn("store", kept.persister, Persister::run);
     let (projector, projected) = Projector::new(replicated.clone(), replicas.clone());
-    tasks.spawn(projector.run(shutdown.clone()));
+    let projector = projector.beating(supervisor.pulse("the projector", projector::HANGS_AFTER));
+    // Not started again: without it this node must not go on.
+    let mut projecting_task = JoinSet::new();
+    projecting_task.spawn(projector.run(shutdown.clone()));
     let projecting = projected.clone();
     tokio::select! {
         () = projecting.begun() => {}
         () = group.fatal() => {
-            stop(group, tasks).await?;
+            stop(group, &supervisor).await?;
             return Err(Error::Fatal);
         }
         () = projecting.ended() => {
-            stop(group, tasks).await?;
+            stop(group, &supervisor).await?;
             return if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };
         }
     }
-    let (admission, watcher) = AgentAdmission::new(
-        replicated.clone(),
-        replicas.clone(),
-        projected.clone(),
-        control.clone(),
-        shutdown.clone(),
-    );
-    tasks.spawn(watcher);
+    let (admission, answers) =
+        AgentAdmission::new(replicated.clone(), replicas.clone(), projected.clone(), control.clone());
+    supervisor.spawn("admission", answers, watch_answers);
     let (freshness, fresh) = watch::channel(Freshness::unconfirmed(Instant::now()));
-    tasks.spawn(watch_freshness(group.clone(), freshness, shutdown.clone()));
+    supervisor.spawn("freshness", (group.clone(), freshness), |(group, freshness), shutdown| {
+        watch_freshness(group, freshness, shutdown)
+    });
     let publisher = publisher_service(
         replicas.clone(),
         Arc::new(admission),
@@ -204,8 +233,10 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         shutdown.clone(),
     );
     let tls = server_tls(&live, mutual(&trust, Role::Agent), Alpn::Http2)?;
-    let federation = Listener::new("federation", federation, ports.federation, &listeners).with_tls(tls);
-    tasks.spawn(federation.serve_grpc(Routes::new(publisher), shutdown.clone()));
+    // An agent could certify any number of names of its region.
+    let bounds = Bounds { by_authority: true, ..ports.federation };
+    let federation = Listener::new("federation", federation, bounds, &listeners).with_tls(tls);
+    supervisor.spawn("federation", (federation, Routes::new(publisher)), serve_grpc);
 
     let service = EnrolmentService {
         replicated: replicated.clone(),
@@ -218,7 +249,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let clients = Clients::Renewing { trust, roles: vec![Role::Agent], region: None };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
     let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, &listeners).with_tls(tls);
-    tasks.spawn(enrolment.serve_grpc(Routes::new(enrolment_server(service)), shutdown.clone()));
+    supervisor.spawn("enrolment", (enrolment, Routes::new(enrolment_server(service))), serve_grpc);
 
     let fleet = Arc::new(GatheredFleet::new(
         config.name.to_string(),
@@ -227,7 +258,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         replicas,
         group.clone(),
     ));
-    tasks.spawn(fleet.clone().remember(shutdown.clone()));
+    supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {
         reconcilers: vec![Arc::new(RefuseKeys), Arc::new(Sweep)],
         replicated: replicated.clone(),
@@ -235,17 +266,18 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         clock: dated.clone(),
         metrics: metrics.register(ReconcilerMetrics::register),
     };
-    tasks.spawn(driver.run(shutdown.clone()));
+    supervisor.spawn("reconcilers", driver, Driver::run);
     let api_metrics = metrics.register(ApiMetrics::register);
     let scrape = Arc::new(move || metrics.encode());
     let certificates = Arc::new(Certificates { control });
     let mut operator =
         OperatorApi::new(replicated, fleet, Arc::new(projected), certificates, api_metrics, scrape);
     operator.clock = dated;
-    operator.closing = closing(&shutdown, &mut tasks);
+    operator.closing = closing(&supervisor);
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
     let api = Listener::new("api", api, ports.api, &listeners).with_tls(tls);
-    tasks.spawn(api.serve(hanse_api::router(operator), shutdown.clone()));
+    let state = (api, hanse_api::router(operator));
+    supervisor.spawn("api", state, |(api, router), shutdown| api.serve(router, shutdown));
 
     info!(name = %config.name, id = node.id, "this control-plane node serves");
     let _ = ready.send_replace(Ok(()));
@@ -255,7 +287,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         () = projecting.ended() => if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) },
     };
     let _ = ready.send_replace(Err("stopping".to_owned()));
-    stop(group, tasks).await?;
+    stop(group, &supervisor).await?;
     ended
 }
 
@@ -274,14 +306,31 @@ fn enrolment_server<S: Enrolment>(service: S) -> EnrolmentServer<S> {
 }
 
 /// Watches end when the node stops, so that their connections can close.
-fn closing(shutdown: &Shutdown, tasks: &mut JoinSet<()>) -> watch::Receiver<bool> {
+fn closing(supervisor: &Supervisor) -> watch::Receiver<bool> {
     let (sender, receiver) = watch::channel(false);
-    let shutdown = shutdown.clone();
-    tasks.spawn(async move {
+    supervisor.spawn("watches", sender, |sender, shutdown| async move {
         shutdown.wait().await;
         sender.send_replace(true);
     });
     receiver
+}
+
+async fn serve_grpc((listener, routes): (Listener, Routes), shutdown: Shutdown) {
+    listener.serve_grpc(routes, shutdown).await;
+}
+
+/// Proves that Raft's core turns.
+async fn prove_core(group: Arc<RaftGroup>, pulse: Pulse, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.wait() => return,
+            turns = group.turns() => if turns { pulse.beat() },
+        }
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = tokio::time::sleep(CORE_ASKED_EVERY) => {}
+        }
+    }
 }
 
 /// Keeps what bookmarks say of this node's contact with the leader.
@@ -305,8 +354,8 @@ async fn watch_freshness(group: Arc<RaftGroup>, freshness: watch::Sender<Freshne
 }
 
 /// Lets tasks that noticed the shutdown end, then the Raft core.
-async fn stop(group: Arc<RaftGroup>, tasks: JoinSet<()>) -> Result<(), Error> {
-    drain(tasks).await;
+async fn stop(group: Arc<RaftGroup>, supervisor: &Supervisor) -> Result<(), Error> {
+    supervisor.drain().await;
     group.shutdown().await;
     info!("stopped");
     Ok(())

@@ -10,7 +10,7 @@ use std::{
 
 use hanse_link::{Replica, Replicas};
 use hanse_management::Revision;
-use hanse_process::Shutdown;
+use hanse_process::{Pulse, Shutdown};
 use hanse_state::{
     Lineage, State,
     port::{BoxFuture, Projected, Replicated, ScopeEffect},
@@ -28,6 +28,9 @@ const REMEMBERED_STEPS: usize = 1_024;
 /// How long a caller waits for the projection to reach its write. It is behind for milliseconds, or for as long as a
 /// rebuild after a restart takes; the write itself stands either way.
 const EFFECTS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A projector that does not turn for so long hangs: a rebuild of the largest state takes seconds.
+pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(120);
 
 /// One step of the projection: the revisions after `from` up to `to`, and what they did together.
 #[derive(Debug, Clone)]
@@ -55,6 +58,8 @@ pub(crate) struct Projector {
     /// Those that an earlier process published, until the projection has reached them.
     restored: Restored,
     progress: watch::Sender<Progress>,
+    /// Beaten while the task turns.
+    pulse: Pulse,
 }
 
 impl Projector {
@@ -62,7 +67,12 @@ impl Projector {
     pub(crate) fn new(replicated: Arc<dyn Replicated>, replicas: Replicas) -> (Self, ProjectorHandle) {
         let (progress, handle) = watch::channel(Progress::default());
         let restored = replicas.read(Restored::new);
-        (Self { replicated, replicas, restored, progress }, ProjectorHandle(handle))
+        (Self { replicated, replicas, restored, progress, pulse: Pulse::new() }, ProjectorHandle(handle))
+    }
+
+    /// Beats this pulse while it turns, whether or not the state changes.
+    pub(crate) fn beating(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
     }
 
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
@@ -71,7 +81,9 @@ impl Projector {
             let state = tokio::select! {
                 () = shutdown.wait() => return,
                 state = self.replicated.changed_since(projection.revision()) => state,
+                () = self.pulse.beat_on() => return, // it does not end
             };
+            self.pulse.beat();
             // A rebuild after a restart takes seconds of computing: not on a runtime thread that serves connections.
             let projected = tokio::task::spawn_blocking(move || {
                 let changes = projection.advance(&state);

@@ -50,6 +50,7 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
 }
 
 /// Carries out what reconcilers say, where this node leads.
+#[derive(Clone)]
 pub(crate) struct Driver {
     pub(crate) reconcilers: Vec<Arc<dyn Reconciler>>,
     pub(crate) replicated: Arc<dyn Replicated>,

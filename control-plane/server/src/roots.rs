@@ -21,6 +21,7 @@ pub(crate) use certificates::Certificates;
 const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
 /// Has this node believe the roots that the state says are believed, from now on until the shutdown.
+#[derive(Clone)]
 pub(crate) struct Roots {
     pub(crate) replicated: Arc<dyn Replicated>,
     pub(crate) trust: LiveTrust,

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use hanse_link::{StoreKey, Wanted};
-use hanse_topology::Name;
+use hanse_node::NodeConfig;
+use hanse_topology::{Name, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::MOST_LOOKUP_DESCRIPTORS;
@@ -231,9 +232,6 @@ pub struct InvalidConfig {
 }
 
 impl Config {
-    /// The environment variable that may carry the join token.
-    pub const JOIN_TOKEN_VARIABLE: &'static str = "HANSE_GATEWAY_JOIN_TOKEN";
-
     /// Refuses values that cannot work.
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let refuse = |key, why| Err(InvalidConfig { key, why });
@@ -264,26 +262,22 @@ impl Config {
         Ok(())
     }
 
-    /// Where its own key and certificate are kept.
-    pub(crate) fn pki_dir(&self) -> PathBuf {
-        self.data_dir.join("pki")
-    }
-
-    /// Where the configuration it serves is kept, sealed.
-    pub(crate) fn store_dir(&self) -> PathBuf {
-        self.data_dir.join("store")
-    }
-
-    /// What seals that.
-    pub(crate) fn store_key(&self) -> StoreKey {
-        self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir))
-    }
-
-    /// The scopes it asks for.
-    pub(crate) fn wanted(&self) -> Wanted {
-        match self.environments.as_slice() {
-            [] => Wanted::All,
-            names => Wanted::Environments(names.to_vec()),
+    /// What it has in common with every other node.
+    pub(crate) fn node(&self) -> NodeConfig {
+        NodeConfig {
+            role: Role::Gateway,
+            name: self.name.clone(),
+            region: None,
+            data_dir: self.data_dir.clone(),
+            store_key: self.store_key.clone(),
+            publishers: self.agents.clone(),
+            enrolment: self.enrolment.clone(),
+            join_token_file: self.join_token_file.clone(),
+            wanted: match self.environments.as_slice() {
+                [] => Wanted::All,
+                names => Wanted::Environments(names.to_vec()),
+            },
+            admin: self.listen.admin.clone(),
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_link::{InUse, LinkStatus, Quarantine, Replicas};
-use hanse_process::Shutdown;
+use hanse_process::{Pulse, Shutdown};
 use hanse_sync::{Changes, ReplicaMap, Seen};
 use hanse_topology::{Name, Position, ScopeId};
 use serde::Serialize;
@@ -37,6 +37,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// After a configuration that cannot be compiled even from scratch: the next attempt must not be another storm.
 const RETRY: Duration = Duration::from_secs(30);
 
+/// A keeper that does not turn for so long hangs: the largest configuration is compiled within seconds.
+pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(120);
+
 /// Why there is nothing to serve.
 const NOTHING: &str = "no configuration yet";
 
@@ -52,6 +55,8 @@ pub(crate) struct TableKeeper {
     /// leave its requests to an environment with a wider host.
     complete: bool,
     handle: Published,
+    /// Beaten while the task turns.
+    pulse: Pulse,
 }
 
 /// A [`TableKeeper`] that does not know its link yet: the link reports what is served, and so is made after it.
@@ -60,6 +65,7 @@ pub(crate) struct KeeperSeed {
     environments: Vec<Name>,
     complete: bool,
     handle: Published,
+    pulse: Pulse,
 }
 
 /// What others see of it.
@@ -145,12 +151,15 @@ impl TableKeeper {
         }
     }
 
-    /// Follows the replicas until the shutdown.
-    pub(crate) async fn run(mut self, shutdown: Shutdown) {
+    /// Follows the replicas until the shutdown. A call after one that ended goes on where that stopped.
+    pub(crate) async fn run(&mut self, shutdown: Shutdown) {
         let mut changed = self.replicas.subscribe();
         changed.mark_changed(); // whatever there is already
         let mut linked = true;
         loop {
+            #[cfg(test)]
+            self.handle.fault_of_task(&self.replicas);
+            self.pulse.beat();
             let retired = !self.state.retired.is_empty();
             tokio::select! {
                 biased;
@@ -158,6 +167,7 @@ impl TableKeeper {
                 ended = changed.changed() => if ended.is_err() { return },
                 heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
                 () = tokio::time::sleep(SWEEP), if retired => {}
+                () = self.pulse.beat_on() => {}
             }
             if self.step().await.is_err() {
                 // Going down would take down every gateway that gets the same change. So the last table stays in force, and
@@ -167,7 +177,11 @@ impl TableKeeper {
                 self.handle.metrics.following.store(!again, Ordering::Relaxed);
                 if again {
                     error!(retry = ?RETRY, "the configuration cannot be compiled; the last table stays in force");
-                    tokio::select! { () = shutdown.wait() => return, () = tokio::time::sleep(RETRY) => {} }
+                    tokio::select! {
+                        () = shutdown.wait() => return,
+                        () = tokio::time::sleep(RETRY) => {}
+                        () = self.pulse.beat_on() => {}
+                    }
                     changed.mark_changed();
                 }
             } else {
@@ -228,7 +242,7 @@ impl KeeperSeed {
             #[cfg(test)]
             faults: handle.faults.clone(),
         };
-        (Self { replicas, environments, complete: false, handle }, seen)
+        (Self { replicas, environments, complete: false, handle, pulse: Pulse::new() }, seen)
     }
 
     /// Says that the replicas hold all that an earlier process was complete with: it is served, whatever is offered.
@@ -243,11 +257,16 @@ impl KeeperSeed {
         self
     }
 
+    /// Beats this pulse while it turns, whether or not there is something to compile.
+    pub(crate) fn beating(self, pulse: Pulse) -> Self {
+        Self { pulse, ..self }
+    }
+
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
-        let Self { replicas, environments, complete, handle } = self;
+        let Self { replicas, environments, complete, handle, pulse } = self;
         let state = Keeping::over(&handle.endpoints);
-        TableKeeper { replicas, link, environments, state, complete, handle }
+        TableKeeper { replicas, link, environments, state, complete, handle, pulse }
     }
 }
 
@@ -399,4 +418,4 @@ impl KeptScope {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,7 +11,6 @@ pub mod config;
 pub mod decide;
 mod error;
 pub mod health;
-mod identity;
 mod keeper;
 pub mod limit;
 pub mod metrics;

@@ -1,42 +1,23 @@
 //! What a gateway has on its disk, and whether it may serve that alone.
 
-use hanse_link::{Persistence, Store, StoreOptions};
+use hanse_link::{Replicas, Store};
 use hanse_proto::store::Complete;
-use hanse_topology::{Identity, Name};
+use hanse_topology::Name;
 use prost::Message as _;
-
-use crate::Error;
 
 /// The store has held every scope that was offered, at once.
 const COMPLETE: &str = "complete";
 
-/// The open store.
-pub(crate) struct Stored {
-    pub(crate) persistence: Persistence,
-    /// What it holds is all that an earlier process served. A part of that is not served: requests of a scope that is missing
-    /// would go to an environment with a wider host.
-    pub(crate) may_serve: bool,
-}
-
-impl Stored {
-    pub(crate) async fn open(config: &crate::Config, identity: &Identity) -> Result<Self, Error> {
-        let options =
-            StoreOptions { dir: config.store_dir(), node: identity.to_string(), key: config.store_key() };
-        let persistence = Persistence::open(options, &config.wanted()).await?;
-        Ok(Self::of(persistence, &config.environments))
+/// Whether what a node holds from its disk is all that an earlier process served. A part of that is not served: requests of a
+/// scope that is missing would go to an environment with a wider host.
+pub(crate) fn may_serve(replicas: &Replicas, store: &Store, is_partial: bool, environments: &[Name]) -> bool {
+    let holds_something = replicas.read(|map| !map.is_empty());
+    let may_serve = holds_something && !is_partial && store.fact(COMPLETE) == Some(complete(environments));
+    if !may_serve {
+        // Before anything else is written: what is dropped of a part must not make it look whole.
+        store.set_fact(COMPLETE, None);
     }
-
-    fn of(persistence: Persistence, environments: &[Name]) -> Self {
-        let holds_something = persistence.replicas.read(|map| !map.is_empty());
-        let may_serve = holds_something
-            && !persistence.is_partial
-            && persistence.store.fact(COMPLETE) == Some(complete(environments));
-        if !may_serve {
-            // Before anything else is written: what is dropped of a part must not make it look whole.
-            persistence.store.set_fact(COMPLETE, None);
-        }
-        Self { persistence, may_serve }
-    }
+    may_serve
 }
 
 fn complete(environments: &[Name]) -> bytes::Bytes {
@@ -51,7 +32,7 @@ pub(crate) fn note_completeness(store: Store, environments: Vec<Name>) -> impl F
 
 #[cfg(test)]
 mod tests {
-    use hanse_link::{StoreKey, Wanted};
+    use hanse_link::{Persistence, StoreKey, StoreOptions, Wanted};
     use hanse_topology::Position;
 
     use super::*;
@@ -85,7 +66,7 @@ mod tests {
             (true, true, true, &[][..], false),
             (true, true, false, &sandbox[..], false),
         ] {
-            let mut persistence =
+            let persistence =
                 open(&dir.path().join(format!("{filled}{noted}{partial}{environments:?}"))).await;
             if filled {
                 fill(&persistence);
@@ -93,14 +74,10 @@ mod tests {
             if noted {
                 persistence.store.set_fact(COMPLETE, Some(complete(&[])));
             }
-            persistence.is_partial = partial;
-            let stored = Stored::of(persistence, environments);
-            assert_eq!(stored.may_serve, expected, "{filled} {noted} {partial} {environments:?}");
-            assert_eq!(
-                stored.persistence.store.fact(COMPLETE).is_some(),
-                expected,
-                "what is left is no whole"
-            );
+            let Persistence { replicas, store, .. } = persistence;
+            let may_serve = may_serve(&replicas, &store, partial, environments);
+            assert_eq!(may_serve, expected, "{filled} {noted} {partial} {environments:?}");
+            assert_eq!(store.fact(COMPLETE).is_some(), expected, "what is left is no whole");
         }
     }
 }

@@ -17,15 +17,15 @@ mod token;
 pub use connect::{ConnectError, InvalidAddress, connect, connect_lazy, explain};
 pub use enrolment::{EnrolError, MAX_ENROLMENT_BYTES, chain_of, enrol};
 pub use joining_key::{forget_joining_key, joining_key};
-pub use listener::{Bounds, Listener, ListenerMetrics};
+pub use listener::{ADMIN_CONNECTIONS, Bounds, Listener, ListenerMetrics, Ports};
 pub use peer::{Peer, PeerKeys};
 pub use pki::{
-    Authority, Chain, Credentials, EndorsedRoot, KeyDigest, KeyPair, LiveAuthority, LiveCredentials,
-    LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Tier, ToldRoots, TrustAnchor, TrustBundle,
-    Validity, identity_of, key_digest,
+    Authority, Chain, Credentials, EndorsedRoot, Held, KeyDigest, KeyPair, Live, LiveAuthority,
+    LiveCredentials, LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Tier, ToldRoots,
+    TrustAnchor, TrustBundle, Validity, identity_of, key_digest,
 };
 pub use renewal::{
-    ExpiryMetrics, Issuers, RenewError, RenewalSchedule, renew_authority, renew_credentials, renew_from,
+    ExpiryMetrics, Issuers, Issuing, RenewError, Renewal, renew_authority, renew_credentials, renew_from,
     warn_of_expiry,
 };
 pub use tls::{

@@ -8,6 +8,7 @@ mod body;
 mod bounds;
 pub(crate) mod handshake;
 mod metrics;
+mod ports;
 mod requests;
 mod seats;
 
@@ -43,7 +44,11 @@ use self::{
     requests::{Look, Patience, Requests},
     seats::{Caps, Seat, Seats, Taken},
 };
-pub use self::{bounds::Bounds, metrics::ListenerMetrics};
+pub use self::{
+    bounds::Bounds,
+    metrics::ListenerMetrics,
+    ports::{ADMIN_CONNECTIONS, Ports},
+};
 use crate::{Peer, ServerTls};
 
 /// How much of one HTTP/2 answer waits in a buffer for a client that does not take it.
@@ -51,11 +56,11 @@ const SEND_BUFFER: usize = 64 << 10;
 /// Pause after accepting failed for want of something, descriptors mostly: time for some to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A bound port that is about to serve.
-#[derive(Debug)]
+/// A bound port that is about to serve. Cloning shares the port, which is closed with the last of them.
+#[derive(Debug, Clone)]
 pub struct Listener {
     face: &'static str,
-    tcp: TcpListener,
+    tcp: Arc<TcpListener>,
     tls: Option<ServerTls>,
     bounds: Bounds,
     metrics: FaceMetrics,
@@ -65,7 +70,7 @@ impl Listener {
     /// Serves the face of that name in the configuration on a bound port, without TLS.
     pub fn new(face: &'static str, tcp: TcpListener, bounds: Bounds, metrics: &ListenerMetrics) -> Self {
         let metrics = metrics.of(face, bounds.connections);
-        Self { face, tcp, tls: None, bounds, metrics }
+        Self { face, tcp: Arc::new(tcp), tls: None, bounds, metrics }
     }
 
     /// Over TLS.

@@ -6,6 +6,7 @@
 mod authority;
 mod credentials;
 mod files;
+mod held;
 mod identity;
 mod keys;
 mod live;
@@ -16,12 +17,13 @@ mod validity;
 use std::path::PathBuf;
 
 pub use authority::{Authority, SanName, Tier};
-pub use credentials::{Credentials, LiveCredentials};
+pub use credentials::Credentials;
+pub use held::Held;
 pub use identity::{NoIdentity, identity_of};
 pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
 pub(crate) use live::Shown;
-pub use live::{LiveAuthority, LiveTrust, Refused};
+pub use live::{Live, LiveAuthority, LiveCredentials, LiveTrust, Refused};
 pub use rotation::{EndorsedRoot, Rotation, ToldRoots};
 pub use trust::{KeyDigest, TrustAnchor, TrustBundle, key_digest};
 pub(crate) use trust::{key_digests, unix_time};

@@ -2,6 +2,7 @@
 //! whoever admitted it. Renewal checks key and revocation, never expiry: a long outage locks nobody out.
 
 mod ask;
+mod keep;
 mod metrics;
 mod schedule;
 
@@ -11,8 +12,8 @@ use hanse_process::{Shutdown, WallClock};
 use tracing::{error, info, warn};
 
 pub use ask::{Issuers, RenewError, renew_authority, renew_credentials};
+pub use keep::{Issuing, Renewal};
 pub use metrics::ExpiryMetrics;
-pub use schedule::RenewalSchedule;
 
 use crate::{LiveAuthority, LiveCredentials, SanName};
 

@@ -6,13 +6,14 @@
 mod offer;
 mod plan;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_proto::store::ScopeHead;
 use hanse_store::{CommitError, Loaded, Noted, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope};
 use hanse_sync::{Head, LastGoodRecord, Record, Replica, ReplicaMap, Seen, Wanted};
 use hanse_topology::{Position, ScopeId};
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tracing::{error, info, warn};
 
@@ -51,14 +52,14 @@ pub struct Persistence {
     pub is_partial: bool,
 }
 
-/// Keeps what a hub holds.
-#[derive(Debug)]
+/// Keeps what a hub holds. A clone goes on where one that ended stopped; one runs at a time.
+#[derive(Debug, Clone)]
 pub struct Persister {
     replicas: Replicas,
     store: Store,
     /// How long changes are gathered.
     group: Duration,
-    kept: Kept,
+    kept: Arc<Mutex<Kept>>,
     /// Which last good versions the store was told of: epoch and version of each replica's.
     noted: BTreeMap<ScopeId, (u64, u64)>,
     durable: watch::Sender<BTreeMap<ScopeId, Position>>,
@@ -122,6 +123,7 @@ impl Persistence {
         let replicas = if place.remembers() { Replicas::remembering(map) } else { Replicas::restored(map) };
         let (durable, seen) = watch::channel(positions(&kept));
         let (group, noted) = (place.group(), BTreeMap::new());
+        let kept = Arc::new(Mutex::new(kept));
         let persister =
             Persister { replicas: replicas.clone(), store: store.clone(), group, kept, noted, durable };
         Ok(Self { replicas, store, persister, durable: seen, is_partial })
@@ -230,7 +232,7 @@ impl Persister {
         let replicas = self.replicas.clone();
         replicas.read(|map| {
             self.note_last_good(map);
-            Plan::new(map, &self.kept, self.store.unkept_notes())
+            Plan::new(map, &self.kept.lock(), self.store.unkept_notes())
         })
     }
 
@@ -256,13 +258,13 @@ impl Persister {
     async fn keep(&mut self, plan: Plan) -> bool {
         match self.store.commit(plan.transaction, plan.notes).await {
             Ok(()) => {
-                self.kept = plan.then;
-                self.durable.send_replace(positions(&self.kept));
+                self.durable.send_replace(positions(&plan.then));
+                *self.kept.lock() = plan.then;
                 true
             }
             Err(CommitError::Unavailable(_)) => false,
             Err(CommitError::Emptied) => {
-                self.kept.clear();
+                self.kept.lock().clear();
                 self.durable.send_replace(BTreeMap::new());
                 false
             }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hanse_identity::{ClientTls, connect, explain};
-use hanse_process::{Shutdown, backoff::Backoff, telemetry};
+use hanse_process::{Pulse, Shutdown, backoff::Backoff, telemetry};
 use hanse_proto::sync::Report;
 use hanse_sync::{BootId, Freshness, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::{Identity, Position, ScopeId};
@@ -82,7 +82,8 @@ pub struct InUse {
 /// Makes the report that goes up every second.
 pub type ReportSource = Arc<dyn Fn() -> Report + Send + Sync>;
 
-/// Follows one of several publishers for as long as it runs.
+/// Follows one of several publishers for as long as it runs. A clone takes the place of one that ended.
+#[derive(Clone)]
 pub struct SubscriberTask {
     options: SubscriberOptions,
     replicas: Replicas,
@@ -98,6 +99,8 @@ pub struct SubscriberTask {
     boot: BootId,
     /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
     patience: Patience,
+    /// Beaten while the task turns.
+    pulse: Pulse,
 }
 
 impl fmt::Debug for SubscriberTask {
@@ -144,6 +147,7 @@ impl SubscriberTask {
             roots,
             boot: BootId::new(rand::random()),
             patience: Patience::default(),
+            pulse: Pulse::new(),
         };
         let handle = SubscriberHandle {
             status: status_seen,
@@ -176,13 +180,24 @@ impl SubscriberTask {
         self
     }
 
+    /// Beats this pulse while it turns, connected or not: at least every 15 s, which is what a publisher has for TCP, TLS and a
+    /// stream, and the longest wait after that.
+    pub fn with_pulse(mut self, pulse: Pulse) -> Self {
+        self.pulse = pulse;
+        self
+    }
+
     /// Follows publishers until `shutdown`. What the replicas hold stays as it is whatever happens to the link.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut rota = Rota::starting_at(usize::from(rand::random::<u16>()));
         let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
         let mut failing = false;
         let mut better = None;
+        if self.status.borrow().connected_to.is_some() {
+            self.note_failure("the task of the link before ended by itself".to_owned());
+        }
         while !shutdown.is_triggered() {
+            self.pulse.beat();
             let publishers = self.options.publishers.borrow_and_update().clone();
             let next = better.take().or_else(|| rota.next(&publishers, Instant::now()));
             let Some(address) = next else {
@@ -194,6 +209,7 @@ impl SubscriberTask {
                     () = shutdown.wait() => return,
                     () = fires(&mut self.options.publishers) => continue,
                     () = at(free) => continue,
+                    () = self.pulse.beat_on() => continue,
                 }
             };
             let began = Instant::now();

@@ -1,4 +1,4 @@
-//! The small machinery of every role's process: shutdown, backoff, clock, logs, metrics, the admin port, private files.
+//! The small machinery of every role's process: shutdown, supervision, backoff, clock, logs, metrics, the admin port, private files.
 //!
 //! Nothing here knows another process: who speaks to whom is in `hanse-identity`.
 
@@ -11,18 +11,21 @@ pub mod durable;
 pub mod json_file;
 mod metrics;
 pub mod private;
+mod pulse;
 mod serve;
+mod service_manager;
 pub mod shutdown;
-mod supervision;
+mod supervisor;
 pub mod telemetry;
 
 pub use bounded_log::BoundedLog;
 pub use clock::{ClockHand, WallClock};
 pub use descriptors::{raise_descriptor_limit, share_of};
 pub use metrics::Metrics;
+pub use pulse::{Hung, Pulse};
 pub use serve::{BindError, bind, drain};
 pub use shutdown::{Shutdown, ShutdownTrigger};
-pub use supervision::tell_service_manager;
+pub use supervisor::{Running, Supervisor};
 
 #[cfg(test)]
 mod testbed;

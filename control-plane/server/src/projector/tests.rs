@@ -1,5 +1,5 @@
 use hanse_management::{Kind, Problem, manifest};
-use hanse_process::ShutdownTrigger;
+use hanse_process::{Metrics, ShutdownTrigger, Supervisor};
 use hanse_state::{
     Action, Change, Command, CommandBody, Outcome,
     admission::Admitted,
@@ -116,6 +116,20 @@ async fn scopes_follow_the_state_and_each_step_is_remembered() {
 
     trigger.trigger();
     task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_waits_for_news_proves_its_life() {
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let supervisor = Supervisor::new(&Metrics::new(), shutdown.clone());
+    let (projector, _handle) = Projector::new(Arc::new(Alone::default()), Replicas::new());
+    let projector = projector.beating(supervisor.pulse("the projector", HANGS_AFTER));
+    let task = tokio::spawn(projector.run(shutdown));
+    tokio::time::sleep(10 * HANGS_AFTER).await;
+    assert_eq!(supervisor.proof(), Ok(()));
+    task.abort();
+    tokio::time::sleep(2 * HANGS_AFTER).await;
+    assert_eq!(supervisor.proof().unwrap_err().to_string(), "the projector hangs");
 }
 
 /// Another node took the same revisions one by one, and an agent that comes from there stands between.

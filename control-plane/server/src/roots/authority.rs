@@ -1,16 +1,12 @@
 //! This node's control intermediate: had anew from a root, here or on another node that has the root's key just then.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use hanse_identity::{
-    Authority, Expect, Issuers, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
-    renew_authority,
+    Authority, Expect, Issuers, Issuing, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
+    Renewal, renew_authority,
 };
-use hanse_process::{Shutdown, WallClock, backoff::Backoff, telemetry};
+use hanse_process::{Shutdown, WallClock, telemetry};
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
@@ -18,17 +14,12 @@ use hanse_raft::RaftGroup;
 use hanse_state::port::Replicated;
 use hanse_topology::{Identity, Role};
 use tonic::{Request, Response, Status};
-use tracing::{debug, error, info, warn};
+use tracing::{info, warn};
 
 use crate::Config;
 
-/// First ceiling of the wait between attempts to come under another root.
-const MIN_BACKOFF: Duration = Duration::from_millis(200);
-/// Last ceiling: the root's key comes by hand, and whoever brought it waits to take it away again.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// How often a node past half of its intermediate's life looks for the root's key: for years there is none, and who
-/// brings it leaves it there for as long as the documentation says.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// What to do where a control intermediate should come from another root.
+const REMEDY: &str = "put the directory of the new root in place of pki/root on any control node";
 
 /// The root's key, where an operator has put it for the time being: read when it is needed, so that it may come and go
 /// while the node runs.
@@ -69,6 +60,7 @@ pub(crate) fn reissued(
 }
 
 /// Keeps this node's control intermediate under the root that certificates should come from, and young.
+#[derive(Clone)]
 pub(crate) struct ControlAuthority {
     pub(crate) config: Arc<Config>,
     pub(crate) live: LiveAuthority,
@@ -83,69 +75,22 @@ pub(crate) struct ControlAuthority {
 
 impl ControlAuthority {
     /// Until the shutdown: has it renewed as soon as it comes from another root than it should, or is past half its life and
-    /// the root's key is on some control node.
+    /// the root's key is on some control node. It is used only once it would be used after a restart too.
     pub(crate) async fn keep(self, shutdown: Shutdown) {
-        let clock = self.trust.clock().clone();
-        let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
-        let mut is_waiting = false;
-        loop {
-            let current = self.live.current();
-            let outdated = tokio::select! {
-                () = shutdown.wait() => return,
-                () = self.trust.outdates(current.chain()) => true,
-                () = clock.reaches(current.validity().half_life()) => false,
-            };
-            let renewed = tokio::select! {
-                () = shutdown.wait() => return,
-                renewed = self.renewed(&current) => renewed,
-            };
-            let wait = match renewed {
-                Ok(fresh) => match save_aside(&fresh, &self.dir).await {
-                    Ok(()) => {
-                        backoff.reset();
-                        is_waiting = false;
-                        info!(root = ?fresh.trust_anchor().ok(), "renewed this node's control intermediate");
-                        self.live.replace(fresh);
-                        continue;
-                    }
-                    // Used only once it would be used after a restart too: the one before may be of no use by then.
-                    Err(error) => {
-                        error!(error = %telemetry::causes(&error), "cannot save the renewed control intermediate yet");
-                        backoff.next()
-                    }
-                },
-                Err(error) if outdated => {
-                    // Once, and then only for who looks closely: it lasts as long as the operator takes.
-                    let first = !std::mem::replace(&mut is_waiting, true);
-                    let error = telemetry::causes(&error).to_string();
-                    if !first {
-                        debug!(error, "still under the root that another takes the place of");
-                    } else {
-                        warn!(
-                            error,
-                            remedy =
-                                "put the directory of the new root in place of pki/root on any control node",
-                            "cannot come under the root that certificates should come from yet"
-                        );
-                    }
-                    backoff.next()
-                }
-                Err(error) => {
-                    debug!(error = %telemetry::causes(&error), "no control node has the root's key");
-                    LOOK_EVERY
-                }
-            };
-            tokio::select! {
-                () = shutdown.wait() => return,
-                () = clock.pause(wait) => {}
-            }
-        }
+        let renewal = Renewal {
+            what: "this node's control intermediate",
+            live: self.live.clone(),
+            trust: self.trust.clone(),
+            dir: self.dir.clone(),
+            issuing: Issuing::ByHand { remedy: REMEDY },
+        };
+        renewal.keep(|current| self.renewed(current), shutdown).await;
     }
 
-    async fn renewed(&self, current: &Authority) -> Result<Authority, RenewError> {
-        let wanted = wanted(&self.trust, current).map_err(RenewError::Own)?;
+    async fn renewed(&self, current: Arc<Authority>) -> Result<Authority, RenewError> {
+        let wanted = wanted(&self.trust, &current).map_err(RenewError::Own)?;
         match self.root.load_aside(wanted).await {
-            Ok(Some(root)) => return reissued(current, &root, &self.config).map_err(RenewError::Own),
+            Ok(Some(root)) => return reissued(&current, &root, &self.config).map_err(RenewError::Own),
             Ok(None) => {}
             Err(error) => warn!(
                 error = %telemetry::causes(&error),
@@ -158,15 +103,8 @@ impl ControlAuthority {
             trust: self.trust.clone(),
             expect: Expect { roles: vec![Role::Server], region: None },
         };
-        renew_authority(&issuers, current, &Identity::server(self.config.name.clone())).await
+        renew_authority(&issuers, &current, &Identity::server(self.config.name.clone())).await
     }
-}
-
-/// Saves it off the runtime's threads: a disk may be slow.
-async fn save_aside(fresh: &Authority, dir: &Path) -> Result<(), PkiError> {
-    let (fresh, dir) = (fresh.clone(), dir.to_owned());
-    let saved = tokio::task::spawn_blocking(move || fresh.save(&dir)).await;
-    saved.unwrap_or_else(|_| Err(PkiError::Certificate { reason: "saving panicked".into() }))
 }
 
 /// The root that a control intermediate should come from: the one the federation changes over to, or its own.

@@ -39,6 +39,8 @@ pub(crate) struct HealthChecks {
     metrics: Arc<GatewayMetrics>,
     slots: Arc<Slots>,
     permits: Permits,
+    /// One task per endpoint.
+    running: JoinSet<Option<()>>,
 }
 
 /// What a check found that does not pass.
@@ -66,17 +68,16 @@ struct InARow {
 impl HealthChecks {
     /// Each check's connection has one of these slots.
     pub(crate) fn new(endpoints: Endpoints, metrics: Arc<GatewayMetrics>, slots: Arc<Slots>) -> Self {
-        Self { endpoints, metrics, slots, permits: Permits::default() }
+        Self { endpoints, metrics, slots, permits: Permits::default(), running: JoinSet::new() }
     }
 
-    /// Asks every endpoint that is to be asked, until the shutdown.
-    pub(crate) async fn run(self, shutdown: Shutdown) {
-        let mut running = JoinSet::new();
+    /// Asks every endpoint that is to be asked, until the shutdown. What a call that ended has begun goes on.
+    pub(crate) async fn run(&mut self, shutdown: Shutdown) {
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
-                Some(ended) = running.join_next() => {
+                Some(ended) = self.running.join_next() => {
                     if let Err(error) = ended {
                         warn!(%error, "a health check panicked; its endpoint keeps its last health");
                     }
@@ -86,7 +87,7 @@ impl HealthChecks {
                         let gone = target.gone.clone();
                         let asking = ask(target, self.metrics.clone(), self.slots.clone(), self.permits.clone());
                         // At once, whatever it waits for: interval after interval of what changes often would pile up.
-                        running.spawn(gone.run_until_cancelled_owned(asking));
+                        self.running.spawn(gone.run_until_cancelled_owned(asking));
                     }
                 }
             }
@@ -249,8 +250,8 @@ mod tests {
         };
         let (_trigger, shutdown) = ShutdownTrigger::new();
         let endpoints = Endpoints::default();
-        let checks = HealthChecks::new(endpoints.clone(), GatewayMetrics::new(1), Slots::new(usize::MAX));
-        tokio::spawn(checks.run(shutdown));
+        let mut checks = HealthChecks::new(endpoints.clone(), GatewayMetrics::new(1), Slots::new(usize::MAX));
+        tokio::spawn(async move { checks.run(shutdown).await });
         let mut profiles = ConnectProfiles::over(endpoints);
         let id = UpstreamId::new(&scope("production"), "upstream/default/a");
         let mut one = |url: &str| {

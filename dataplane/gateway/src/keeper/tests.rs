@@ -1,9 +1,9 @@
 use std::sync::{
     Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use hanse_process::ShutdownTrigger;
+use hanse_process::{Metrics, ShutdownTrigger, Supervisor};
 use hanse_sync::LastGoodRecord;
 use hanse_topology::Lineage;
 
@@ -35,6 +35,8 @@ struct World {
     link: watch::Sender<LinkStatus>,
     /// How often all that is offered was there for the first time.
     noted: Arc<AtomicUsize>,
+    supervisor: Supervisor,
+    pulse: Pulse,
     _trigger: ShutdownTrigger,
 }
 
@@ -59,8 +61,11 @@ impl World {
             counted.fetch_add(1, Ordering::SeqCst);
         });
         let (trigger, shutdown) = ShutdownTrigger::new();
-        tokio::spawn(keeper.over(status).run(shutdown));
-        let world = Self { replicas, handle, metrics, link, noted, _trigger: trigger };
+        let supervisor = Supervisor::new(&Metrics::new(), shutdown);
+        let pulse = supervisor.pulse("the keeper", HANGS_AFTER);
+        let keeper = keeper.beating(pulse.clone()).over(status);
+        supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
+        let world = Self { replicas, handle, metrics, link, noted, supervisor, pulse, _trigger: trigger };
         world.offers(environments);
         world
     }
@@ -330,13 +335,57 @@ async fn a_panic_costs_one_attempt_and_two_are_told() {
     assert!(world.serves("/orders") && world.serves("/items"));
 }
 
+#[tokio::test]
+async fn a_keeper_that_hangs_gives_no_proof_of_life_and_one_that_waits_does() {
+    let mut world = World::start();
+    world.advance("production", position(1, 5), vec![listener("production", &[])], &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+    let pass = async |time| {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    };
+    for _ in 0..10 {
+        pass(HANGS_AFTER / 2).await;
+        let begun = Instant::now();
+        while world.pulse.age() > HANGS_AFTER / 4 {
+            assert!(begun.elapsed() < SOON, "it turns without news");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(world.supervisor.proof(), Ok(()));
+    }
+    let (release, hangs) = std::sync::mpsc::channel::<()>();
+    let (reached, is_reached) = tokio::sync::oneshot::channel();
+    let happens = Box::new(move || {
+        let _ = reached.send(());
+        let _ = hangs.recv();
+    });
+    *world.handle.faults.meanwhile.lock().unwrap() = Some(Meanwhile { revision: 6, happens });
+    world.advance("production", position(1, 6), api("items"), &[]);
+    tokio::time::timeout(SOON, is_reached).await.unwrap().unwrap();
+    assert_eq!(world.supervisor.proof(), Ok(()), "compiling takes its time");
+    pass(HANGS_AFTER + Duration::from_secs(1)).await;
+    assert_eq!(world.supervisor.proof().unwrap_err().to_string(), "the keeper hangs");
+    drop(release);
+    let begun = Instant::now();
+    while world.supervisor.proof().is_err() {
+        assert!(begun.elapsed() < SOON, "it turns again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What is to go wrong in steps, when they have read and not yet compiled.
 #[derive(Default)]
 pub(super) struct Faults {
     /// So many panic.
     panics: AtomicUsize,
     meanwhile: Mutex<Option<Meanwhile>>,
+    /// The task itself has panicked for [`PANICS_THE_TASK`].
+    has_ended: AtomicBool,
 }
+
+/// Content with this key ends the task that keeps the table, once.
+pub(crate) const PANICS_THE_TASK: &str = "route/default/panics-the-task";
 
 /// Happens in the step that reads the revision.
 struct Meanwhile {
@@ -345,6 +394,11 @@ struct Meanwhile {
 }
 
 impl Published {
+    pub(super) fn fault_of_task(&self, replicas: &Replicas) {
+        let ends = replicas.read(|map| map.values().any(|replica| replica.get(PANICS_THE_TASK).is_some()));
+        assert!(!ends || self.faults.has_ended.swap(true, Ordering::SeqCst), "a fault on purpose");
+    }
+
     pub(super) fn fault(&self, news: &[News]) {
         let left = |faults: usize| faults.checked_sub(1);
         let panics = &self.faults.panics;

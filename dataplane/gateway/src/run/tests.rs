@@ -2,10 +2,12 @@
 
 mod harness;
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, time::Duration};
 
 use hanse_identity::Authority;
+use hanse_link::{Persistence, StoreKey, StoreOptions};
 use hanse_process::ShutdownTrigger;
+use tokio::net::TcpListener;
 
 use self::harness::*;
 use super::*;
@@ -20,7 +22,7 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
     let (trigger, running) = start(&config);
 
     until(&admin, "/livez", 200).await;
-    assert!(until(&admin, "/readyz", 503).await.contains("no configuration"));
+    eventually("it has joined", async || get(&admin, "/readyz").await.1.contains("no configuration")).await;
     assert!(until(&http, "/orders", 503).await.contains("not-ready"));
 
     agent.publish(3, "orders");
@@ -100,7 +102,7 @@ async fn a_certificate_on_disk_is_used_again_and_a_token_is_not() {
     config.name = name("gateway-2");
     let (_trigger, running) = start(&config);
     let error = running.await.unwrap().unwrap_err();
-    assert!(matches!(error, Error::OtherIdentity { .. }), "{error}");
+    assert!(matches!(error, Error::Node(hanse_node::Error::OtherIdentity { .. })), "{error}");
     // And a second gateway cannot come in by the same token.
     let elsewhere = tempfile::tempdir().unwrap();
     config.data_dir = elsewhere.path().join("data");
@@ -122,13 +124,13 @@ async fn a_join_that_was_cut_off_is_repeated_with_the_same_key() {
     let config = agent.config(dir.path());
     // The token is spent, and what came of it cannot be saved.
     std::fs::create_dir_all(&config.data_dir).unwrap();
-    std::fs::write(config.pki_dir(), "a file where the directory should be").unwrap();
+    std::fs::write(config.node().pki_dir(), "a file where the directory should be").unwrap();
     let (_trigger, running) = start(&config);
-    assert!(matches!(running.await.unwrap().unwrap_err(), Error::Pki(_)));
+    assert!(matches!(running.await.unwrap().unwrap_err(), Error::Node(hanse_node::Error::Pki(_))));
     // Or only the key could be, which is written first.
-    std::fs::remove_file(config.pki_dir()).unwrap();
-    std::fs::create_dir(config.pki_dir()).unwrap();
-    std::fs::write(config.pki_dir().join("key.pem"), "half").unwrap();
+    std::fs::remove_file(config.node().pki_dir()).unwrap();
+    std::fs::create_dir(config.node().pki_dir()).unwrap();
+    std::fs::write(config.node().pki_dir().join("key.pem"), "half").unwrap();
     let running = start(&config);
     until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
     assert!(!config.data_dir.join("joining-key.json").exists(), "it has joined");
@@ -177,9 +179,9 @@ async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
 async fn an_expired_certificate_keeps_nobody_from_serving_what_is_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, mut config) = stored_and_alone(dir.path()).await;
-    let found = hanse_identity::Credentials::load(&config.pki_dir()).unwrap();
+    let found = hanse_identity::Credentials::load(&config.node().pki_dir()).unwrap();
     let expired = expired_like(&found, &agent.authority);
-    expired.save(&config.pki_dir()).unwrap();
+    expired.save(&config.node().pki_dir()).unwrap();
     config.join_token_file = None;
     let running = start(&config);
     until(config.listen.http.as_ref().unwrap(), "/orders", 502).await;
@@ -205,12 +207,15 @@ fn expired_like(found: &hanse_identity::Credentials, authority: &Authority) -> h
 async fn a_store_of_other_environments_is_not_served_as_the_whole() {
     let dir = tempfile::tempdir().unwrap();
     let (_agent, config) = stored_and_alone(dir.path()).await;
-    let identity = hanse_identity::Credentials::load(&config.pki_dir()).unwrap().identity().clone();
+    let identity = hanse_identity::Credentials::load(&config.node().pki_dir()).unwrap().identity().clone();
     let may_serve = async |config: &Config| {
-        let stored = Stored::open(config, &identity).await.unwrap();
-        let persisting = stored.persistence.persister.run(ShutdownTrigger::new().1);
+        let (dir, key) = (config.data_dir.join("store"), StoreKey::beside(&config.data_dir));
+        let options = StoreOptions { dir, node: identity.to_string(), key };
+        let kept = Persistence::open(options, &config.node().wanted).await.unwrap();
+        let may_serve = stored::may_serve(&kept.replicas, &kept.store, kept.is_partial, &config.environments);
+        let persisting = kept.persister.run(ShutdownTrigger::new().1);
         tokio::time::timeout(SOON, persisting).await.unwrap(); // once, since it is told to stop
-        stored.may_serve
+        may_serve
     };
     assert!(may_serve(&config).await, "as long as nothing is missing");
     let narrower = Config { environments: vec![name("production")], ..config.clone() };
@@ -247,19 +252,24 @@ async fn an_address_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn a_task_that_ends_by_itself_is_an_error_and_one_that_was_told_to_is_not() {
-    let (trigger, shutdown) = ShutdownTrigger::new();
-    let tasks = || {
-        let waits = shutdown.clone();
-        let one = tokio::spawn(async { panic!("on purpose") });
-        [("one", one), ("other", tokio::spawn(async move { waits.wait().await }))]
-    };
-    let error = tokio::time::timeout(SOON, unexpected_end(tasks(), &shutdown)).await.unwrap();
-    assert!(error.to_string().starts_with("one ended"), "{error}");
-    trigger.trigger();
-    assert!(
-        tokio::time::timeout(Duration::from_millis(20), unexpected_end(tasks(), &shutdown)).await.is_err()
-    );
+async fn a_gateway_serves_on_while_the_task_that_keeps_its_table_is_started_again() {
+    let agent = Agent::start().await;
+    agent.publish(3, "orders");
+    let dir = tempfile::tempdir().unwrap();
+    let config = agent.config(dir.path());
+    let (http, admin) = (config.listen.http.clone().unwrap(), config.listen.admin.clone());
+    let running = start(&config);
+    until(&admin, "/readyz", 200).await;
+    agent.publish_fault(4);
+    let said = until(&admin, "/readyz", 503).await;
+    assert!(said.contains("the task keeper ended and is started again"), "{said}");
+    assert_eq!(get(&http, "/orders").await.0, 502, "the last table stays in force");
+    until(&admin, "/readyz", 200).await;
+    assert!(until(&admin, "/metrics", 200).await.contains("hanse_task_restarts_total{task=\"keeper\"} 1\n"));
+    agent.publish(5, "items");
+    until(&http, "/items", 502).await;
+    assert_eq!(get(&http, "/orders").await.0, 502);
+    stop(running).await;
 }
 
 /// Its agent lost what it knew of the gateway, and the operator left a new token where the first was.
@@ -270,16 +280,17 @@ async fn who_is_not_renewed_joins_again_with_the_key_it_has() {
     let config = agent.config(dir.path());
     let (clock, hand) = WallClock::simulated(std::time::SystemTime::now());
     let (_trigger, shutdown) = ShutdownTrigger::new();
-    let live = identity::credentials(&config, &clock, &shutdown).await.unwrap().unwrap();
+    let shell = Shell::start(config.node(), clock, shutdown).await.unwrap();
+    let own = shell.join::<Credentials>(&config.node().pki_dir()).await.unwrap().unwrap();
+    let live = LiveCredentials::new(own);
     let first = live.current();
 
     *agent.unspent.lock().unwrap() = Some(agent.token.clone());
-    let trust = LiveTrust::new(first.trust_anchor().unwrap(), clock);
     hand.advance(Duration::from_secs(15 * 3600));
-    let renewing = tokio::spawn(identity::keep_renewed(config.clone(), live.clone(), trust, shutdown));
+    let node = Node::open(shell, live.clone()).await.unwrap();
+    node.renew_certificate();
     eventually("it joins again", async || live.current().chain()[0] != first.chain()[0]).await;
     assert_eq!(live.current().key().public_key_der(), first.key().public_key_der());
     assert_eq!(live.identity(), *first.identity());
     assert!(agent.unspent.lock().unwrap().is_none(), "the token did it");
-    renewing.abort();
 }

@@ -122,7 +122,7 @@ impl ListenerMetrics {
 }
 
 /// The counters of one listener.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct FaceMetrics {
     pub(super) connections: Gauge,
     pub(super) accepted: Counter,

@@ -1,7 +1,9 @@
-//! A process's own chain and key, and the cell they are swapped in at renewal.
+//! A process's own chain and key.
 
 use std::{fmt, path::Path, sync::Arc};
 
+use super::{Chain, KeyPair, LiveCredentials, PkiError, TrustAnchor, Validity, files, identity_of};
+use hanse_topology::Identity;
 use rustls::{
     SignatureScheme,
     client::ResolvesClientCert,
@@ -9,10 +11,6 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use tokio::sync::watch;
-
-use super::{Chain, KeyPair, PkiError, TrustAnchor, Validity, files, identity_of};
-use hanse_topology::Identity;
 
 /// A leaf's chain with its key.
 #[derive(Clone)]
@@ -87,53 +85,15 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Credentials that listeners and channels share and that renewal replaces. New connections use the new ones; existing
-/// connections live on. Cloning shares the cell.
-#[derive(Clone)]
-pub struct LiveCredentials(watch::Sender<Arc<Credentials>>);
-
-impl LiveCredentials {
-    /// Starts with these.
-    pub fn new(credentials: Credentials) -> Self {
-        Self(watch::Sender::new(Arc::new(credentials)))
-    }
-
-    /// New handshakes use these from now on.
-    pub fn replace(&self, credentials: Credentials) {
-        self.0.send_replace(Arc::new(credentials));
-    }
-
-    /// What is in use now.
-    pub fn current(&self) -> Arc<Credentials> {
-        self.0.borrow().clone()
-    }
-
-    /// Fires when they are replaced.
-    pub fn replaced(&self) -> watch::Receiver<Arc<Credentials>> {
-        self.0.subscribe()
-    }
-
-    /// Whose they are.
-    pub fn identity(&self) -> Identity {
-        self.0.borrow().identity.clone()
-    }
-}
-
-impl fmt::Debug for LiveCredentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LiveCredentials({})", self.identity())
-    }
-}
-
 impl ResolvesServerCert for LiveCredentials {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.borrow().certified.clone())
+        Some(self.current().certified.clone())
     }
 }
 
 impl ResolvesClientCert for LiveCredentials {
     fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.borrow().certified.clone())
+        Some(self.current().certified.clone())
     }
 
     fn has_certs(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Cells that a process shares and renewal replaces: its authority, and whom it believes.
+//! Cells that a process shares and renewal replaces: its certificate, its authority, and whom it believes.
 
 use std::{collections::BTreeSet, fmt, future, sync::Arc};
 
@@ -6,32 +6,51 @@ use hanse_process::WallClock;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 
-use super::{Authority, KeyDigest, TrustAnchor, TrustBundle, key_digests};
+use super::{Authority, Credentials, KeyDigest, TrustAnchor, TrustBundle, key_digests};
 use hanse_topology::{Identity, Role};
 
-/// An authority that issuing services share and that renewal replaces. Cloning shares the cell.
-#[derive(Debug, Clone)]
-pub struct LiveAuthority(watch::Sender<Arc<Authority>>);
+/// What a process holds of its own and others share, and renewal replaces. Cloning shares the cell.
+#[derive(Debug)]
+pub struct Live<T>(watch::Sender<Arc<T>>);
 
-impl LiveAuthority {
+/// An authority that issuing services share.
+pub type LiveAuthority = Live<Authority>;
+
+/// Credentials that listeners and channels share. New connections use the new ones; existing connections live on.
+pub type LiveCredentials = Live<Credentials>;
+
+impl<T> Live<T> {
     /// Starts with this one.
-    pub fn new(authority: Authority) -> Self {
-        Self(watch::Sender::new(Arc::new(authority)))
+    pub fn new(held: T) -> Self {
+        Self(watch::Sender::new(Arc::new(held)))
     }
 
-    /// Whatever is issued from now on is issued by this one.
-    pub fn replace(&self, authority: Authority) {
-        self.0.send_replace(Arc::new(authority));
+    /// Whatever is issued or shown from now on is by this one.
+    pub fn replace(&self, held: T) {
+        self.0.send_replace(Arc::new(held));
     }
 
     /// The one in use now.
-    pub fn current(&self) -> Arc<Authority> {
+    pub fn current(&self) -> Arc<T> {
         self.0.borrow().clone()
     }
 
     /// Fires when it is replaced.
-    pub fn replaced(&self) -> watch::Receiver<Arc<Authority>> {
+    pub fn replaced(&self) -> watch::Receiver<Arc<T>> {
         self.0.subscribe()
+    }
+}
+
+impl<T> Clone for Live<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl LiveCredentials {
+    /// Whose they are.
+    pub fn identity(&self) -> Identity {
+        self.0.borrow().identity().clone()
     }
 }
 

@@ -3,7 +3,10 @@ use std::time::Duration;
 use hanse_process::{ShutdownTrigger, telemetry};
 use tonic::Status;
 
-use super::*;
+use super::{
+    schedule::{Due, RenewalSchedule, STEADY},
+    *,
+};
 use crate::{
     Alpn, Authority, Clients, Credentials, Expect, KeyPair, LiveTrust, Peer, TrustBundle, digest_secret,
     enrolment::tests::{Desk, Serving, serve},
@@ -219,11 +222,59 @@ async fn a_process_renews_itself_at_half_its_life_and_with_its_authority() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_saved_is_used_where_it_can_be_had_again() {
+    let outage = Outage::new();
+    let dir = tempfile::tempdir().unwrap();
+    let taken = dir.path().join("taken");
+    std::fs::write(&taken, "a file where the directory should be").unwrap();
+    let keep = |dir: &std::path::Path, issuing| {
+        let live = LiveCredentials::new(outage.agent());
+        let renewal = Renewal {
+            what: "this process's certificate",
+            live: live.clone(),
+            trust: outage.trust.clone(),
+            dir: dir.to_owned(),
+            issuing,
+        };
+        let (region, asked) = (outage.region.clone(), std::sync::Arc::new(tokio::sync::Semaphore::new(0)));
+        let asking = asked.clone();
+        let ask = move |current: std::sync::Arc<Credentials>| {
+            asking.add_permits(1);
+            std::future::ready(region.issue_credentials(current.identity(), &[]).map_err(RenewError::Own))
+        };
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        (live, asked, trigger, tokio::spawn(renewal.keep(ask, shutdown)))
+    };
+    let by_hand = Issuing::ByHand { remedy: "bring the root" };
+    let good = dir.path().join("good");
+    for (dir, issuing, is_used) in [
+        (&good, Issuing::Always, true),
+        (&good, by_hand, true),
+        (&taken, Issuing::Always, true),
+        (&taken, by_hand, false),
+    ] {
+        let (live, asked, trigger, task) = keep(dir, issuing);
+        let first = live.current().chain()[0].clone();
+        outage.hand.advance(15 * DAY / 24);
+        soon(asked.acquire_many(if is_used { 1 } else { 3 })).await.unwrap().forget();
+        soon(async {
+            while is_used && live.current().chain()[0] == first {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        assert_eq!(live.current().chain()[0] != first, is_used, "{dir:?} {issuing:?}");
+        trigger.trigger();
+        soon(task).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn renewals_are_due_between_a_half_and_six_tenths_of_a_life() {
     let outage = Outage::new();
     let validity = outage.agent().validity();
     let (_trigger, shutdown) = ShutdownTrigger::new();
-    let mut schedule = RenewalSchedule::new(outage.clock.clone(), shutdown);
+    let mut schedule = RenewalSchedule::new(STEADY, outage.clock.clone(), shutdown);
     outage.hand.advance(11 * DAY / 24);
     assert!(
         tokio::time::timeout(Duration::from_millis(10), schedule.due(validity, std::future::pending()))
@@ -231,7 +282,7 @@ async fn renewals_are_due_between_a_half_and_six_tenths_of_a_life() {
             .is_err()
     );
     outage.hand.advance(4 * DAY / 24);
-    assert!(soon(schedule.due(validity, std::future::pending())).await);
+    assert_eq!(soon(schedule.due(validity, std::future::pending())).await, Some(Due::Age));
 }
 
 #[tokio::test]
@@ -259,11 +310,11 @@ async fn near_its_authoritys_end_renewals_keep_their_distance() {
     let end = outage.region.validity().not_after;
     outage.hand.advance(end.duration_since(outage.clock.now()).unwrap() - left);
     let (_trigger, shutdown) = ShutdownTrigger::new();
-    let mut schedule = RenewalSchedule::new(outage.clock.clone(), shutdown);
+    let mut schedule = RenewalSchedule::new(STEADY, outage.clock.clone(), shutdown);
     let fresh = || outage.agent().validity();
     let pending = std::future::pending;
     assert!(fresh().half_life() < outage.clock.now(), "each one is due as soon as it is there");
-    assert!(soon(schedule.due(fresh(), pending())).await);
+    assert_eq!(soon(schedule.due(fresh(), pending())).await, Some(Due::Age));
     schedule.succeeded();
     let at_once = Duration::from_millis(10);
     for spoilt in [false, true] {
@@ -277,7 +328,11 @@ async fn near_its_authoritys_end_renewals_keep_their_distance() {
     outage.hand.advance(Duration::from_secs(59));
     assert!(tokio::time::timeout(at_once, schedule.due(fresh(), pending())).await.is_err());
     outage.hand.advance(Duration::from_secs(31));
-    assert!(soon(schedule.due(fresh(), pending())).await, "a minute and at most half of one later");
+    assert_eq!(
+        soon(schedule.due(fresh(), pending())).await,
+        Some(Due::Age),
+        "a minute and at most half of one later"
+    );
 }
 
 #[tokio::test]

@@ -107,6 +107,40 @@ async fn what_is_durable_is_there_after_a_kill_with_its_history() {
 }
 
 #[tokio::test]
+async fn one_that_takes_the_place_of_another_goes_on_where_that_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let Persistence { replicas, store, persister, durable, .. } = open(dir.path()).await;
+    let run = || {
+        let (trigger, shutdown) = ShutdownTrigger::new();
+        let task = tokio::spawn(persister.clone().run(shutdown));
+        Running { replicas: replicas.clone(), store: store.clone(), durable: durable.clone(), trigger, task }
+    };
+    let mut first = run();
+    first.advance("e", 5, &[("a", "1"), ("b", "1")], &[]);
+    first.advance("f", 5, &[("a", "1")], &[]);
+    first.durable("f", 5).await;
+    first.durable("e", 5).await;
+    first.kill().await;
+
+    let mut second = run();
+    second.advance("e", 6, &[("c", "1")], &["a"]);
+    second.replicas.remove(&scope("f"));
+    second.durable("e", 6).await;
+    second.stop().await;
+    drop((replicas, store, persister, durable));
+    let reopened = open(dir.path()).await;
+    reopened.replicas.read(|map| {
+        assert_eq!(
+            map.keys().collect::<Vec<_>>(),
+            [&scope("e")],
+            "what the first wrote went with the second"
+        );
+        let found = map[&scope("e")].content().into_iter().map(|(key, _)| key.to_string());
+        assert_eq!(found.collect::<Vec<_>>(), ["b", "c"]);
+    });
+}
+
+#[tokio::test]
 async fn the_last_changes_are_kept_at_a_stop_and_what_is_withdrawn_goes() {
     let dir = tempfile::tempdir().unwrap();
     let mut node = Running::start(dir.path()).await;

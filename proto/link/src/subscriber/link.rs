@@ -119,6 +119,7 @@ impl<'a> Link<'a> {
         let mut said = None;
         loop {
             let event = self.next_event(&mut ticks).await;
+            self.task.pulse.beat();
             let now = Instant::now();
             let effects = match event {
                 Event::Message(Ok(Some(message))) => {

@@ -100,7 +100,8 @@ impl Gateway {
         };
         let dataplane = Dataplane::start(options, &shutdown).unwrap();
         let endpoints = Endpoints::default();
-        tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone(), slots.clone()).run(shutdown));
+        let mut checks = HealthChecks::new(endpoints.clone(), metrics.clone(), slots.clone());
+        tokio::spawn(async move { checks.run(shutdown).await });
         let profiles = ConnectProfiles::over(endpoints.clone());
         let gateway = Self {
             http: dataplane.http.unwrap(),

@@ -1,27 +1,31 @@
 //! An agent played by the real publisher, over mutual TLS, and what a gateway is asked.
 
-use std::{path::Path, sync::Mutex, time::Instant};
+use std::{net::SocketAddr, path::Path, sync::Mutex, time::Duration};
 
 use hanse_identity::{
-    Alpn, Authority, Bounds, Clients, JoinToken, Listener, PeerKeys, ServerTls, server_tls,
+    Alpn, Authority, Bounds, Clients, JoinToken, Listener, ListenerMetrics, PeerKeys, ServerTls, server_tls,
 };
 use hanse_link::{
-    Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Subscribers, Unknown, publisher_service,
+    Admission, Freshness, MAX_GATEWAY_MESSAGE_BYTES, Offer, Replicas, Subscribers, Unknown, publisher_service,
 };
 use hanse_process::ShutdownTrigger;
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse,
     enrolment_server::{Enrolment, EnrolmentServer},
 };
-use hanse_topology::{Identity, Lineage, Name, Position};
+use hanse_topology::{Identity, Lineage, Name, Position, Role};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
 };
 use tonic::{Request, Response, Status, service::Routes};
 
 use super::super::*;
-use crate::testbed::{SOON, listener, route, route_entry, scope, upstream, upstream_entry};
+use crate::{
+    keeper::tests::PANICS_THE_TASK,
+    testbed::{SOON, listener, route, route_entry, scope, upstream, upstream_entry},
+};
 
 pub(super) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -165,6 +169,16 @@ impl Agent {
                 replica.advance(Position { lineage, revision }, resources, Vec::new())
             })
             .unwrap();
+    }
+
+    /// Publishes what ends the task that keeps the table, once.
+    pub(super) fn publish_fault(&self, revision: u64) {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let fault = (PANICS_THE_TASK.into(), Default::default());
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, vec![fault], Vec::new())
+        };
+        self.replicas.update(&scope("production"), advance).unwrap();
     }
 
     /// Publishes so many Apis that compiling them takes a while.

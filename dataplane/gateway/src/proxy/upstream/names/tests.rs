@@ -201,7 +201,8 @@ async fn names_that_hang_fail_nobody_elses_checks() {
     let endpoints = Endpoints::default();
     let (_trigger, shutdown) = ShutdownTrigger::new();
     let metrics = GatewayMetrics::new(1);
-    tokio::spawn(HealthChecks::new(endpoints.clone(), metrics.clone(), Slots::new(usize::MAX)).run(shutdown));
+    let mut checks = HealthChecks::new(endpoints.clone(), metrics.clone(), Slots::new(usize::MAX));
+    tokio::spawn(async move { checks.run(shutdown).await });
     let mut profiles = ConnectProfiles::over(endpoints);
     let mut checked = |organization: &str, url: &str| {
         compiled(organization, url, &mut profiles, |upstream| {

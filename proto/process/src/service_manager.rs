@@ -7,20 +7,20 @@ use sd_notify::NotifyState;
 use tokio::{sync::watch, time::MissedTickBehavior};
 use tracing::{error, warn};
 
-use crate::Shutdown;
+use crate::{Shutdown, pulse::Hung};
 
 /// Proofs of life within one watchdog period: two, as sd_watchdog_enabled(3) advises, so that one may be late.
 const PROOFS: u32 = 2;
 
 /// Tells the service manager what `ready` says, until the shutdown. While the manager's watchdog runs, it gets a proof of
-/// life as long as `alive` says yes; one that gets none ends the process and starts it anew.
-pub async fn tell_service_manager(
+/// life as long as `proof` is one; a manager that gets none ends the process and starts it anew.
+pub(crate) async fn tell_service_manager(
     mut ready: watch::Receiver<Result<(), String>>,
-    mut alive: impl FnMut() -> bool + Send,
+    proof: impl Fn() -> Result<(), Hung> + Send,
     shutdown: Shutdown,
 ) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
+        return shutdown.wait().await;
     }
     let mut proofs = sd_notify::watchdog_enabled().map(|period| {
         let mut proofs = tokio::time::interval((period / PROOFS).max(Duration::from_millis(1)));
@@ -36,9 +36,9 @@ pub async fn tell_service_manager(
                 Ok(()) => say(&standing(&ready.borrow_and_update())),
                 Err(_) => followed = false, // whoever knew is gone; the process says so itself when it ends
             },
-            () = tick(proofs.as_mut()) => match alive() {
-                true => say(&[NotifyState::Watchdog]),
-                false => error!("no proof of life for the service manager: a part of this process hangs"),
+            () = tick(proofs.as_mut()) => match proof() {
+                Ok(()) => say(&[NotifyState::Watchdog]),
+                Err(error) => error!(%error, "no proof of life for the service manager"),
             },
         }
     }

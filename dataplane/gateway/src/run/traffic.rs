@@ -1,0 +1,109 @@
+//! What clients meet: sockets, TLS, the access log, and the threads that serve.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hanse_identity::LiveCredentials;
+use hanse_process::Shutdown;
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tracing::info;
+
+use crate::{
+    Config, Error,
+    access_log::{AccessLog, Written},
+    config::Shares,
+    keeper::KeeperHandle,
+    metrics::GatewayMetrics,
+    proxy::{Connector, Dataplane, DataplaneOptions, Slots, bind},
+};
+
+/// For the access log's last lines to reach the disk.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The serving threads. They alone end a gateway.
+pub(super) struct Traffic {
+    dataplane: Dataplane,
+    /// The last lines of the access log.
+    written: Option<Written>,
+}
+
+impl Traffic {
+    /// Listens, and serves what is kept until the shutdown.
+    pub(super) async fn start(
+        config: &Config,
+        shares: &Shares,
+        credentials: &LiveCredentials,
+        (kept, slots, metrics): (&KeeperHandle, &Arc<Slots>, &Arc<GatewayMetrics>),
+        shutdown: &Shutdown,
+    ) -> Result<Self, Error> {
+        let workers = metrics.workers.len();
+        let http = sockets("http", config.listen.http.as_deref(), workers).await?;
+        let https = sockets("https", config.listen.https.as_deref(), workers).await?;
+        let (access_log, written) = match &config.access_log {
+            Some(target) => {
+                let (log, written) = AccessLog::open(target, metrics.clone()).map_err(Error::AccessLog)?;
+                (Some(log), Some(written))
+            }
+            None => (None, None),
+        };
+        let options = DataplaneOptions {
+            table: kept.table.clone(),
+            limits: config.limits,
+            max_connections: shares.clients,
+            slots: slots.clone(),
+            drain: config.drain,
+            tls: if https.is_empty() { None } else { Some(client_facing_tls(credentials)?) },
+            http,
+            https,
+            access_log,
+            metrics: metrics.clone(),
+            abort_on_panic: true,
+        };
+        Connector::check().map_err(Error::Serving)?;
+        let dataplane = Dataplane::start(options, shutdown).map_err(Error::Serving)?;
+        info!(
+            identity = %credentials.identity(), workers,
+            http = ?dataplane.http, https = ?dataplane.https, "gateway listens"
+        );
+        Ok(Self { dataplane, written })
+    }
+
+    /// Returns when every thread has stopped, after the shutdown, or one has failed.
+    pub(super) async fn ended(self) -> Result<(), Error> {
+        self.dataplane.ended().await.map_err(Error::Serving)?;
+        if let Some(written) = self.written {
+            written.within(LAST_LINES).await;
+        }
+        Ok(())
+    }
+}
+
+/// TLS towards clients: any of them, TLS 1.2 and 1.3, with the gateway's own certificate.
+fn client_facing_tls(credentials: &LiveCredentials) -> Result<Arc<ServerConfig>, Error> {
+    let mut tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(credentials.clone()));
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.ticketer = aws_lc_rs::Ticketer::new()?; // sessions resume on any thread
+    Ok(Arc::new(tls))
+}
+
+/// One socket per serving thread; none where there is no address.
+async fn sockets(
+    face: &'static str,
+    address: Option<&str>,
+    count: usize,
+) -> Result<Vec<std::net::TcpListener>, Error> {
+    let Some(address) = address else { return Ok(Vec::new()) };
+    let resolved: Option<SocketAddr> =
+        tokio::net::lookup_host(address).await.map_err(cannot_listen(face, address))?.next();
+    let resolved = resolved
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address"))
+        .map_err(cannot_listen(face, address))?;
+    bind(resolved, count).map_err(cannot_listen(face, address))
+}
+
+fn cannot_listen(face: &'static str, address: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let address = address.to_owned();
+    move |source| Error::Listen { face, address, source }
+}

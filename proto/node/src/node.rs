@@ -1,0 +1,162 @@
+//! A node: who it is, whom it believes, what it holds, and the link that keeps that in step.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
+use hanse_link::{
+    EffectiveSource, KeptRoots, KeptTrust, Persistence, Persister, Replicas, Store, SubscriberHandle,
+    SubscriberOptions, SubscriberTask, keep_offer, kept_offer, watch_revoked,
+};
+use hanse_proto::sync::Report;
+use hanse_topology::{Position, Role, ScopeId};
+use tokio::{sync::watch, task::JoinSet};
+use tracing::info;
+
+use crate::{Error, Shell, joining};
+
+/// A link that does not turn for so long hangs: it turns every 15 s at least, whether or not there is a publisher.
+const LINK_HANGS_AFTER: Duration = Duration::from_secs(60);
+/// The hub is read every second; no reader or writer has it for longer than a large replica takes to copy.
+const HUB_HANGS_AFTER: Duration = Duration::from_secs(60);
+/// How often the hub is read for its pulse.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// A process that has joined.
+#[derive(Debug)]
+pub struct Node {
+    /// Its process.
+    pub shell: Shell,
+    /// Its own certificate.
+    pub credentials: LiveCredentials,
+    /// Whom it believes.
+    pub trust: LiveTrust,
+    /// Whom it was told to refuse.
+    pub revoked: KeptTrust,
+    /// Which roots it was told to believe.
+    pub roots: KeptRoots,
+    /// What it holds.
+    pub replicas: Replicas,
+    /// Where that is kept, and what is no replica.
+    pub store: Store,
+    /// Where what is on disk stands.
+    pub durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
+    /// Whether some of what was on disk could not be used.
+    pub is_partial: bool,
+    /// Writes what it holds. Apart from the others: it bounds itself, and needs more time at a stop.
+    persisting: JoinSet<()>,
+}
+
+/// What a role does with what its node follows.
+pub struct Consumer {
+    /// What it uses of it.
+    pub effective: EffectiveSource,
+    /// Adds what the role says to the report that goes up every second.
+    pub report: Arc<dyn Fn(Report) -> Report + Send + Sync>,
+    /// Has a report sent before its time.
+    pub report_on: Option<watch::Receiver<u64>>,
+    /// It passes on what it is offered, and says the same after a restart.
+    pub relays: bool,
+}
+
+impl fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumer").field("effective", &self.effective).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Puts in force what an earlier process was told, and opens what it held.
+    pub async fn open(shell: Shell, credentials: LiveCredentials) -> Result<Self, Error> {
+        let (config, own) = (&shell.config, credentials.identity());
+        if own.name != config.name || own.role != config.role {
+            let (dir, name) = (config.pki_dir(), config.name.clone());
+            return Err(Error::OtherIdentity { dir, found: own, name });
+        }
+        let trust = LiveTrust::new(credentials.current().trust_anchor()?, shell.clock().clone());
+        let dir = &config.data_dir;
+        let revoked = KeptTrust::restore(dir.clone(), trust.clone());
+        let roots = KeptRoots::restore(dir.clone(), trust.clone(), credentials.clone());
+        let kept = Persistence::open(config.store(&own), &config.wanted).await?;
+        let Persistence { replicas, store, persister, durable, is_partial } = kept;
+        shell.metrics.register(|registry| {
+            replicas.metrics().register(registry);
+            store.metrics().register(registry);
+        });
+        let mut persisting = JoinSet::new();
+        persisting.spawn(shell.supervisor.keep("store", persister, Persister::run));
+        let state = (replicas.clone(), shell.supervisor.pulse("the hub", HUB_HANGS_AFTER));
+        shell.supervisor.spawn("hub-pulse", state, |(replicas, pulse), shutdown| async move {
+            while !shutdown.is_triggered() {
+                replicas.read(|_| pulse.beat());
+                tokio::select! { () = shutdown.wait() => {}, () = tokio::time::sleep(READ_EVERY) => {} }
+            }
+        });
+        Ok(Self {
+            shell,
+            credentials,
+            trust,
+            revoked,
+            roots,
+            replicas,
+            store,
+            durable,
+            is_partial,
+            persisting,
+        })
+    }
+
+    /// Keeps what the node holds in step with one of its publishers until the shutdown, and with who is revoked and which roots
+    /// are believed.
+    pub fn follow(&self, consumer: Consumer) -> Result<SubscriberHandle, Error> {
+        let Self { shell, credentials, roots, revoked, .. } = self;
+        let (config, supervisor) = (&shell.config, &shell.supervisor);
+        let own = credentials.identity();
+        let tls = client_tls(Some(credentials), &self.trust, config.expect(&own))?;
+        let addresses = joining::publishers(config)?;
+        let options = SubscriberOptions {
+            identity: own,
+            publishers: watch::channel(addresses.clone()).1,
+            tls: tls.clone(),
+            wanted: config.wanted.clone(),
+        };
+        let (believed, add) = (roots.clone(), consumer.report);
+        let report = move || add(Report { trust: Some(believed.status()), ..Report::default() });
+        let (task, handle) =
+            SubscriberTask::new(options, self.replicas.clone(), consumer.effective, Some(Arc::new(report)));
+        let mut task = task
+            .with_durable(self.durable.clone())
+            .with_pulse(supervisor.pulse("the link", LINK_HANGS_AFTER));
+        if let Some(changed) = consumer.report_on {
+            task = task.with_report_on(changed);
+        }
+        if consumer.relays {
+            if let Some((offered, as_of)) = kept_offer(&self.store) {
+                task = task.with_offer(offered, as_of);
+            }
+            let state = (self.store.clone(), handle.status.clone());
+            supervisor.spawn("offer", state, |(store, status), shutdown| keep_offer(store, status, shutdown));
+        }
+        supervisor.spawn("link", task, SubscriberTask::run);
+        // Each of several agents, for the one that is followed may be the one that is revoked, and would not say so.
+        if config.role.admitted_by() == Role::Agent && addresses.len() > 1 {
+            for address in addresses {
+                let state = (address, tls.clone(), revoked.clone());
+                supervisor.spawn("other-revocations", state, |(address, tls, revoked), shutdown| {
+                    watch_revoked(address, tls, revoked, shutdown)
+                });
+            }
+        }
+        let state = (revoked.clone(), handle.revoked.clone());
+        supervisor.spawn("revocations", state, |(revoked, told), shutdown| revoked.follow(told, shutdown));
+        let state = (roots.clone(), handle.roots.clone());
+        supervisor.spawn("roots", state, |(roots, told), shutdown| roots.follow(told, shutdown));
+        Ok(handle)
+    }
+
+    /// Lets everything come to its end, after the shutdown.
+    pub async fn close(mut self) {
+        let persisting = async { while self.persisting.join_next().await.is_some() {} };
+        tokio::join!(persisting, self.shell.close());
+        info!("stopped");
+    }
+}

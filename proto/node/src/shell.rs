@@ -1,0 +1,139 @@
+//! A process before it is anybody: admin port, metrics, supervision, and joining.
+
+use std::{
+    path::Path,
+    sync::{Arc, OnceLock},
+};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use hanse_identity::{ADMIN_CONNECTIONS, Bounds, Held, Listener, ListenerMetrics, ServerTls};
+use hanse_process::{
+    Metrics, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, private::keep_private,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tonic::service::Routes;
+use tower::ServiceExt as _;
+
+use crate::{Error, NodeConfig, joining};
+
+/// A process that is about to be a node.
+#[derive(Debug)]
+pub struct Shell {
+    /// What it was told.
+    pub config: Arc<NodeConfig>,
+    /// What the admin port shows.
+    pub metrics: Metrics,
+    /// What its listeners count.
+    pub listeners: ListenerMetrics,
+    /// Runs its control tasks.
+    pub supervisor: Supervisor,
+    /// When it is to stop.
+    pub shutdown: Shutdown,
+    clock: WallClock,
+    /// Whether the role is ready. What the supervisor says comes first.
+    ready: watch::Sender<Result<(), String>>,
+    /// The role's own pages of the admin port, once there are some.
+    pages: Arc<OnceLock<Router>>,
+    /// Ends the admin port, at the very end: operators ask why a node that drains is not ready.
+    end: ShutdownTrigger,
+}
+
+impl Shell {
+    /// Opens the admin port of a process that is not ready yet.
+    pub async fn start(config: NodeConfig, clock: WallClock, shutdown: Shutdown) -> Result<Self, Error> {
+        keep_private(&config.data_dir);
+        let metrics = Metrics::new();
+        let listeners = metrics.register(ListenerMetrics::register);
+        let supervisor = Supervisor::new(&metrics, shutdown.clone());
+        let (ready, own) = watch::channel(Err("not joined yet".to_owned()));
+        let pages = Arc::default();
+        let router = admin::router(metrics.clone(), supervisor.announce(own)).fallback(others(&pages));
+        let port = bind("admin", &config.admin).await?;
+        let port = Listener::new("admin", port, Bounds::of_admin(ADMIN_CONNECTIONS), &listeners);
+        let (end, ended) = ShutdownTrigger::new();
+        supervisor
+            .spawn("admin", (port, router, ended), |(port, router, ended), _| port.serve(router, ended));
+        let config = Arc::new(config);
+        Ok(Self { config, metrics, listeners, supervisor, shutdown, clock, ready, pages, end })
+    }
+
+    /// What this node holds in `dir`, which may have expired, or else gets for its join token. `None`: told to stop first.
+    pub async fn join<T: Held>(&self, dir: &Path) -> Result<Option<T>, Error> {
+        joining::read_or_join(&self.config, dir, &self.clock, &self.shutdown).await
+    }
+
+    /// The clock that certificates and tokens are judged by.
+    pub fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+
+    /// Has the role ready when `says` finds nothing against it in what is watched.
+    pub fn ready_by<T: Send + Sync + 'static>(
+        &self,
+        watched: watch::Receiver<T>,
+        says: impl Fn(&T) -> Result<(), String> + Clone + Send + Sync + 'static,
+    ) {
+        let state = (self.ready.clone(), watched, says);
+        self.supervisor.spawn("role-readiness", state, |(ready, mut watched, says), shutdown| async move {
+            loop {
+                let now = says(&watched.borrow_and_update());
+                ready.send_if_modified(|before| {
+                    let is_news = *before != now;
+                    *before = now;
+                    is_news
+                });
+                tokio::select! {
+                    () = shutdown.wait() => return,
+                    changed = watched.changed() => if changed.is_err() { return },
+                }
+            }
+        });
+    }
+
+    /// Adds the role's pages to the admin port. The first call counts.
+    pub fn show(&self, pages: Router) {
+        let _ = self.pages.set(pages);
+    }
+
+    /// Serves gRPC on a port until the shutdown.
+    pub fn serve_grpc(
+        &self,
+        face: &'static str,
+        port: TcpListener,
+        bounds: Bounds,
+        tls: ServerTls,
+        routes: Routes,
+    ) {
+        let listener = Listener::new(face, port, bounds, &self.listeners).with_tls(tls);
+        self.supervisor.spawn(face, (listener, routes), |(listener, routes), shutdown| {
+            listener.serve_grpc(routes, shutdown)
+        });
+    }
+
+    pub(crate) async fn close(&self) {
+        self.end.trigger();
+        self.supervisor.drain().await;
+    }
+}
+
+/// Answers by the pages that the role has added.
+fn others(
+    pages: &Arc<OnceLock<Router>>,
+) -> impl Fn(Request) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
+{
+    let pages = pages.clone();
+    move |request| {
+        let pages = pages.get().cloned();
+        Box::pin(async move {
+            match pages {
+                Some(pages) => pages.oneshot(request).await.into_response(),
+                None => StatusCode::NOT_FOUND.into_response(),
+            }
+        })
+    }
+}
