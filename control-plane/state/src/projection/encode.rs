@@ -221,7 +221,7 @@ fn operation(spec: &OperationSpec, policies: Vec<runtime::Policy>) -> runtime::O
         scopes: spec.scopes.clone(),
         policies,
         timeout_ms: spec.timeout.map_or(0, |timeout| timeout.as_millis()),
-        security: spec.open.then(|| runtime::OperationSecurity {
+        security: spec.open.then_some(runtime::OperationSecurity {
             scheme: Some(operation_security::Scheme::Open(runtime::Open {})),
         }),
     }
