@@ -105,7 +105,11 @@ pub(crate) fn complete(mut route: Route) -> Route {
     answers(operation).for_each(say_revision);
     operation.responses.responses.insert("default".to_owned(), refusal::any().into());
     operation.security = match operation.security.take() {
-        Some(_) => None,
+        Some(open) => {
+            let asks_nothing = open == [SecurityRequirement::default()];
+            assert!(asks_nothing, "write `security(())`, or nothing for an operation that asks for a token");
+            None
+        }
         None => {
             operation.responses.responses.extend(refusal::of(ProblemName::Unauthenticated));
             Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())])

@@ -97,8 +97,10 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
     })?;
     let mut response = answer_put(&call, key, manifest, &accepted).await?;
     for Warning { key: _, field, detail } in warnings {
-        let text = HeaderValue::from_str(&format!("{field}: {detail}"));
-        response.headers_mut().append(WARNING_HEADER, text.expect("warnings are ASCII"));
+        let visible = |letter: char| if letter == ' ' || letter.is_ascii_graphic() { letter } else { '?' };
+        let text: String = format!("{field}: {detail}").chars().map(visible).collect();
+        let text = HeaderValue::from_str(&text).expect("a header takes visible ASCII");
+        response.headers_mut().append(WARNING_HEADER, text);
     }
     Ok(response)
 }

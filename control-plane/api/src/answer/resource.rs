@@ -3,7 +3,7 @@
 use hanse_management::Kind;
 use hanse_topology::Labels;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -44,6 +44,10 @@ pub struct Resource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, schema_with = beside)]
     pub status: Option<Value>,
+    /// Members of a later version: a client that sends a resource back loses none.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub others: Map<String, Value>,
 }
 
 /// A page of a list.
@@ -96,6 +100,7 @@ impl From<&hanse_state::Resource> for Resource {
             created_at: metadata.created_at(),
             updated_at: metadata.updated_at(),
             status: resource.status(),
+            others: Map::new(),
         }
     }
 }

@@ -99,10 +99,6 @@ fn a_kind_is_described_with_its_spec() {
     }
     "##);
 }
-#[test]
-fn zz_dump() {
-    std::fs::write("/tmp/new.json", openapi_json()).unwrap();
-}
 
 #[test]
 fn every_kind_has_its_operations_and_only_those() {

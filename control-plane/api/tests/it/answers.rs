@@ -174,4 +174,9 @@ fn members_and_words_of_a_later_version_are_read() {
     assert_eq!(serde_json::to_value(&read).unwrap()["gateways"][0]["state"], "paused");
     let word: answer::Action = serde_json::from_value(json!("updated")).unwrap();
     assert_eq!(word, answer::Action::Updated);
+    // A client that sends a resource back keeps what it does not know.
+    let later = json!({"kind": "Plan", "name": "gold", "organization": "default", "labels": {}, "spec": {}, "revision": 3,
+        "createdAt": "2026-11-29T00:00:00Z", "updatedAt": "2026-11-29T00:00:00Z", "later": ["a"]});
+    let read: answer::Resource = serde_json::from_value(later.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), later);
 }
