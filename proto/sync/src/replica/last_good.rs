@@ -21,7 +21,7 @@ pub(super) struct LastGood {
     /// Whether anything is held: not where the content is made.
     enabled: bool,
     /// The latest revision that a consumer acknowledged. A key that changed later is not acknowledged as it is; any other
-    /// one is, unless it is in `held`.
+    /// one is, unless it is in `held`. 0: none, for the state of revision 0 has no content.
     acknowledged: u64,
     held: BTreeMap<Arc<str>, Held>,
     /// The keys of `held` by revision of their last change.
@@ -39,8 +39,8 @@ struct Held {
     since: u64,
     /// The key's last change.
     changed: u64,
-    /// It was told by a publisher or by a disk. Else it was in the content here, where a local reader met it or uses what
-    /// is later.
+    /// Whether a publisher or the disk told it. A version that was not told has been content of this replica, so a local
+    /// reader has met it.
     told: bool,
 }
 
@@ -100,6 +100,11 @@ impl LastGood {
         spoken_of.map(|(_, key)| key).filter(|key| !but.contains_key(*key))
     }
 
+    /// Whether the version of `key` that a consumer at `until` uses is to be held. A version that came later stays.
+    fn lacks(&self, key: &str, in_use: &Bytes, until: u64) -> bool {
+        self.held.get(key).is_none_or(|held| held.since <= until && held.value.as_ref() != Some(in_use))
+    }
+
     fn hold(&mut self, key: &Arc<str>, held: Held) {
         let before = self.held.remove(key);
         if let Some(before) = &before {
@@ -125,14 +130,13 @@ impl Replica {
         let now = self.position.map_or(0, |position| position.revision);
         self.last_good.enabled = true;
         for (key, LastGoodRecord { value, since }) in kept {
-            let changed = self.entries.get(&key).map(|entry| entry.revision);
-            let changed = changed.or(self.tombstones.get(&key)).unwrap_or(now);
+            let changed = self.last_change_of(&key).unwrap_or(now);
             self.last_good.hold(&key, Held { value, since: since.min(now), changed, told: true });
         }
     }
 
-    /// Takes over what the publisher holds, of keys that are not acknowledged here and of which nothing is held here, or
-    /// what is held is `superseded`.
+    /// Holds last good versions that the publisher told at `revision`. A key that is acknowledged here as it is needs none.
+    /// A version that is held here stays, unless it is `superseded`.
     pub(super) fn offer_last_good(
         &mut self,
         told: impl IntoIterator<Item = (Arc<str>, Bytes)>,
@@ -151,27 +155,29 @@ impl Replica {
     }
 
     /// A consumer uses the content at `position`, but for some keys. All others are acknowledged as they were there.
-    pub fn confirm(&mut self, position: &Position, but: &Exceptions) {
+    /// Whether that changes what is to be kept.
+    pub fn confirm(&mut self, position: &Position, but: &Exceptions) -> bool {
         if !self.awaits(position, but) {
-            return;
+            return false;
         }
         let (until, before) = (position.revision, self.last_good.acknowledged);
         let settled: Vec<_> = self.last_good.settled(until, but).cloned().collect();
         settled.iter().for_each(|key| self.last_good.release(key));
         self.last_good.acknowledged = before.max(until);
         for (key, in_use) in but {
-            let changed = self.entries.get(key).map(|entry| entry.revision);
-            if let Some(in_use) = in_use.as_ref().filter(|_| self.is_at(position)) {
-                if self.last_good_of(key) != Some(in_use) {
-                    let (value, changed) = (Some(in_use.clone()), changed.unwrap_or(until));
+            if let Some(in_use) = in_use {
+                if self.last_good.lacks(key, in_use, until) {
+                    let (value, changed) = (Some(in_use.clone()), self.last_change_of(key).unwrap_or(until));
                     self.last_good.hold(key, Held { value, since: until, changed, told: false });
                 }
-            } else if let Some(changed) = changed.filter(|at| before < *at && *at <= until)
+            } else if let Some(changed) = self.entries.get(key).map(|entry| entry.revision)
+                && (before < changed && changed <= until)
                 && !self.last_good.held.contains_key(key)
             {
                 self.last_good.hold(key, Held { value: None, since: 0, changed, told: false });
             }
         }
+        true
     }
 
     /// Whether confirming that changes anything: what is said again every second does not.
@@ -182,16 +188,18 @@ impl Replica {
         if !self.last_good.enabled || !self.position.is_some_and(same) || !self.reaches(position.revision) {
             return false;
         }
-        let differs = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
-            in_use.is_some() && self.last_good_of(key) != in_use.as_ref()
+        let until = position.revision;
+        let is_lacking = |(key, in_use): (&Arc<str>, &Option<Bytes>)| {
+            in_use.as_ref().is_some_and(|in_use| self.last_good.lacks(key, in_use, until))
         };
-        position.revision > self.last_good.acknowledged
-            || self.last_good.settled(position.revision, but).next().is_some()
-            || (self.is_at(position) && but.iter().any(differs))
+        until > self.last_good.acknowledged
+            || self.last_good.settled(until, but).next().is_some()
+            || but.iter().any(is_lacking)
     }
 
-    fn is_at(&self, position: &Position) -> bool {
-        self.position.is_some_and(|held| held.is(position))
+    /// When `key` last came, changed or went, as far as that is remembered.
+    fn last_change_of(&self, key: &str) -> Option<u64> {
+        self.entries.get(key).map(|entry| entry.revision).or(self.tombstones.get(key))
     }
 
     /// The last good versions, by key.

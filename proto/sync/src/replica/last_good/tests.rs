@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{Head, Record};
 use hanse_topology::Lineage;
 
 fn at(revision: u64) -> Position {
@@ -77,7 +78,7 @@ fn one_consumer_that_can_use_it_is_enough() {
             match usable {
                 true => replica.confirm(&at(3), &but(&[])),
                 false => replica.confirm(&at(4), &but(&["a", "b"])),
-            }
+            };
         }
         assert_eq!(held(&replica), []);
         replica.advance(at(5), vec![("a".into(), "bad".into()), ("b".into(), "bad".into())], vec![]).unwrap();
@@ -103,13 +104,26 @@ fn what_is_said_again_is_no_news() {
     }
 }
 
-/// As after a restart, with what was kept.
+/// What is kept of a replica.
+struct Kept(Head, Vec<Record>, BTreeMap<Arc<str>, LastGoodRecord>);
+
+impl Kept {
+    fn of(replica: &Replica) -> Self {
+        let last_good = replica.last_good_to_keep().map(|(key, record)| (key.clone(), record)).collect();
+        Self(replica.head().unwrap(), replica.records(), last_good)
+    }
+
+    fn restored(&self) -> Replica {
+        let Self(head, records, last_good) = self;
+        let mut restored = Replica::restore(head.clone(), records.clone()).unwrap();
+        restored.remember_last_good(last_good.clone());
+        restored
+    }
+}
+
+/// As after a restart.
 fn restored(replica: &Replica) -> Replica {
-    let kept = replica.last_good_to_keep();
-    let kept = kept.map(|(key, record)| (key.clone(), record)).collect();
-    let mut restored = Replica::restore(replica.head().unwrap(), replica.records()).unwrap();
-    restored.remember_last_good(kept);
-    restored
+    Kept::of(replica).restored()
 }
 
 #[test]
@@ -202,6 +216,35 @@ fn a_consumer_that_knows_what_it_uses_is_believed() {
     let in_use = BTreeMap::from([(Arc::from("a"), Some(Bytes::from("2")))]);
     replica.confirm(&at(3), &in_use);
     assert_eq!(held(&replica), [("a", &b"2"[..])], "it had compiled revision 2 before 3 came");
+}
+
+/// Something else came while it compiled revision 3, and perhaps the key changed again.
+#[test]
+fn what_a_consumer_uses_is_held_though_the_replica_moved_on() {
+    for (key, before) in [("a", Some("1")), ("n", None)] {
+        let in_use = BTreeMap::from([(Arc::from(key), Some(Bytes::from("2")))]);
+        for next in ["b", key] {
+            let mut replica = remembering();
+            put(&mut replica, 2, key, "2");
+            put(&mut replica, 3, key, "bad");
+            put(&mut replica, 4, next, "bad too");
+            assert_eq!(replica.last_good_of(key), before.map(Bytes::from).as_ref());
+            assert!(replica.confirm(&at(3), &in_use));
+            assert!(!replica.confirm(&at(3), &in_use), "it is no news");
+            for replica in [&restored(&replica), &replica] {
+                assert_eq!(held(replica), [(key, &b"2"[..])], "{next}");
+            }
+            replica.confirm(&at(4), &but(&[]));
+            assert_eq!(held(&replica), []);
+        }
+        let mut replica = remembering();
+        put(&mut replica, 2, key, "2");
+        put(&mut replica, 3, key, "bad");
+        replica.advance(at(4), Vec::new(), vec![key.into()]).unwrap();
+        replica.confirm(&at(3), &in_use);
+        put(&mut replica, 5, key, "bad too");
+        assert_eq!(held(&replica), [], "the consumer said nothing of the deletion");
+    }
 }
 
 /// It held 1, missed that 2 came and was good, and gets what came after that.
@@ -305,7 +348,7 @@ enum Event {
     Change(usize, bool),
     /// A consumer stands so many revisions behind, and can use these keys as they are there.
     Acknowledge(u64, [bool; 3]),
-    /// The replica is kept and restored.
+    /// The replica is restored as it was kept at the last change that was told.
     Restart,
 }
 
@@ -361,6 +404,7 @@ proptest! {
         replica.advance(at(1), vec![], vec![]).unwrap();
         let keys: [Arc<str>; 3] = ["a", "b", "c"].map(Arc::from);
         let mut known: [Known; 3] = Default::default();
+        let mut kept = Kept::of(&replica);
         for event in events {
             let now = replica.position().unwrap().revision;
             match event {
@@ -371,15 +415,18 @@ proptest! {
                     let is_removed = !is_there && known[index].value.is_some();
                     let removals = is_removed.then(|| key.clone()).into_iter().collect();
                     replica.advance(at(revision), upserts, removals).unwrap();
+                    kept = Kept::of(&replica);
                     known[index].change(value, revision);
                 }
                 Event::Acknowledge(behind, usable) => {
                     let revision = now.saturating_sub(behind).max(1);
                     let named = (0..3).filter(|index| !usable[*index]).map(|index| (keys[index].clone(), None));
-                    replica.confirm(&at(revision), &named.collect());
+                    if replica.confirm(&at(revision), &named.collect()) {
+                        kept = Kept::of(&replica);
+                    }
                     (0..3).for_each(|index| known[index].acknowledge(revision, usable[index]));
                 }
-                Event::Restart => replica = restored(&replica),
+                Event::Restart => replica = kept.restored(),
             }
             for (key, known) in keys.iter().zip(&known) {
                 let expected = known.good.as_ref().filter(|_| !known.is_acknowledged);
