@@ -96,18 +96,17 @@ impl Replicas {
         Self(Arc::new(Hub { held: RwLock::new(map), remembers, version, metrics }))
     }
 
-    /// A consumer uses `scope` at `position`, but for some keys; see [`Replica::confirm`]. That a position alone is acknowledged is
-    /// told to none of those who watch: it is kept with the next change.
+    /// A consumer uses `scope` at `position`, but for some keys; see [`Replica::confirm`]. Tells all who watch if that is news:
+    /// an acknowledgement is to be kept, also when it releases no version.
     pub fn confirm(&self, scope: &ScopeId, position: &Position, but: &Exceptions) {
+        // Consumers repeat themselves every second. That takes the lock for reading only.
         if !self.read(|map| map.get(scope).is_some_and(|replica| replica.awaits(position, but))) {
             return;
         }
-        let changed = self.0.held.write().get_mut(scope).is_some_and(|replica| {
-            let before = replica.last_good_version();
-            replica.confirm(position, but);
-            replica.last_good_version() != before
-        });
-        if changed {
+        let mut map = self.0.held.write();
+        let is_news = map.get_mut(scope).is_some_and(|replica| replica.confirm(position, but));
+        drop(map);
+        if is_news {
             self.tell();
         }
     }
@@ -198,6 +197,23 @@ mod tests {
         assert!(!replicas.remove(&scope));
         assert_ne!(fill("2"), seen);
         assert!(replicas.read(|map| map[&scope].changes_after(seen)).is_none());
+    }
+
+    #[test]
+    fn an_acknowledgement_is_told_once() {
+        let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
+        let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+        let at = |revision| Position { lineage, revision };
+        let replicas = Replicas::remembering(ReplicaMap::new());
+        let mut watch = replicas.subscribe();
+        for revision in [5, 6] {
+            replicas.update(&scope, |replica| replica.advance(at(revision), vec![], vec![]).unwrap());
+            for is_news in [true, false] {
+                watch.mark_unchanged();
+                replicas.confirm(&scope, &at(revision), &Exceptions::new());
+                assert_eq!(watch.has_changed().unwrap(), is_news, "{revision}");
+            }
+        }
     }
 
     /// What is on disk is that of the replica that was restored.

@@ -389,6 +389,23 @@ async fn what_could_never_be_used_is_no_last_good_version_after_a_restart() {
     node.kill().await;
 }
 
+/// The position stays, and no version is released.
+#[tokio::test]
+async fn an_acknowledgement_is_kept_though_nothing_else_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = Running::start(dir.path()).await;
+    node.advance("e", 5, &[("a", "good")], &[]);
+    node.durable("e", 5).await;
+    node.replicas.confirm(&scope("e"), &at(5), &BTreeMap::new());
+    tokio::time::timeout(SOON, node.durable.changed()).await.expect("it is written").unwrap();
+    node.kill().await;
+    let node = Running::start(dir.path()).await;
+    node.advance("e", 6, &[("a", "bad")], &[]);
+    let held = node.replicas.read(|map| last_good(&map[&scope("e")]));
+    assert_eq!(held, puts(&[("a", "good")]).into_iter().collect());
+    node.kill().await;
+}
+
 #[tokio::test]
 async fn the_last_good_version_is_kept_with_the_one_that_replaced_it() {
     let dir = tempfile::tempdir().unwrap();
