@@ -242,7 +242,7 @@ impl Stream {
             && self.session.scopes().any(|subscribed| subscribed == scope)
             && let Some(but) = quarantine.exceptions()
         {
-            // What a gateway uses, another can: until then the version before is kept for those that come anew.
+            // One gateway that uses a version is enough. Until then the replica holds the version before for gateways that join.
             self.service.replicas.confirm(scope, position, &but);
         }
         let subscribed: BTreeSet<_> = self.session.scopes().cloned().collect();
