@@ -1,6 +1,7 @@
 //! The addresses of one name, in the order in which they are to be tried.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -17,9 +18,11 @@ pub(super) struct Addresses {
 
 impl Addresses {
     /// Both families, IPv6 first if there is a route to it, as the system's rules have it (RFC 6724). `None` if there is
-    /// no address.
+    /// no address. One that is found twice has one turn: a line of `hosts` may have a name in two spellings.
     pub(super) fn new(found: impl IntoIterator<Item = IpAddr>) -> Option<Self> {
-        let (second, first): (Vec<_>, Vec<_>) = found.into_iter().partition(IpAddr::is_ipv4);
+        let mut met = BTreeSet::new();
+        let found = found.into_iter().filter(|address| met.insert(*address));
+        let (second, first): (Vec<_>, Vec<_>) = found.partition(IpAddr::is_ipv4);
         let (first, second) = match first.first() {
             Some(address) if second.is_empty() || has_route(*address) => (first, second),
             _ => (second, first),
@@ -78,6 +81,14 @@ mod tests {
         let later = found().after(Some(&addresses));
         assert_eq!(shown(&later), ["10.0.0.3", "10.0.0.1", "10.0.0.2"]);
         assert_eq!(shown(&later), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+    }
+
+    #[test]
+    fn an_address_that_is_found_twice_has_one_turn() {
+        let found = ["10.0.0.2", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
+        let addresses = Addresses::new(found).unwrap();
+        assert_eq!(shown(&addresses), ["10.0.0.2", "10.0.0.1"]);
+        assert_eq!(shown(&addresses), ["10.0.0.1", "10.0.0.2"]);
     }
 
     #[test]

@@ -327,12 +327,15 @@ async fn half_an_answer_holds_for_a_short_time() {
 
 #[tokio::test]
 async fn lines_of_hosts_add_up_and_those_that_make_no_sense_are_passed_over() {
-    let asking =
-        asking("bad line\n10.0.0.7 Cart my_cart # ours\n10.0.0.8 cart\nfe80::7 cart\n\u{fffd}\n", "");
+    let asking = asking(
+        "bad line\n10.0.0.7 Cart my_cart # ours\n10.0.0.8 cart\n10.0.0.9 Orders orders\nfe80::7 cart\n\u{fffd}\n",
+        "",
+    );
     let mut found = asking.addresses("cart").await.unwrap();
     found.sort();
     assert_eq!(found, ["10.0.0.7", "10.0.0.8", "fe80::7"]);
     assert_eq!(asking.addresses("MY_CART").await.unwrap(), ["10.0.0.7"]);
+    assert_eq!(asking.addresses("orders").await.unwrap(), ["10.0.0.9"], "one address in two spellings");
     assert!(asking.server.asked(|_| true).is_empty());
 }
 
