@@ -1,9 +1,10 @@
 //! Lookups as the system is set up: `/etc/hosts` first, then the name servers and search domains of `/etc/resolv.conf`.
 //!
-//! Both files are read with every lookup, as the C library does it: a network that comes up later, or changes, needs no
-//! restart. Hickory makes sense of them and warns of lines that make none, which are passed over. Other sources that `nsswitch.conf` may name are not asked.
+//! A lookup reads both files, as in the C library: a network that comes up later, or changes, needs no restart. Hickory parses
+//! them, warns of a line that it cannot read, and skips that line. A lookup asks no other source that `nsswitch.conf` names.
 
 use std::{
+    borrow::Cow,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
@@ -45,7 +46,7 @@ const HALF_TTL: Duration = Duration::from_secs(10);
 /// The C library's bound on `nameserver` lines.
 const MAX_NAME_SERVERS: usize = 3;
 /// The name server where none is named, as for the C library.
-const OWN_NAME_SERVER: &str = "nameserver 127.0.0.1";
+const OWN_NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// The port of name servers.
 const PORT: u16 = 53;
 
@@ -236,25 +237,36 @@ fn resolver(server: IpAddr, port: u16, edns0: bool) -> Result<TokioResolver, Net
 
 impl ResolvConf {
     fn parse(text: &str) -> Result<Self, NetError> {
-        let lines: Vec<&str> = text.lines().filter(|line| is_sound(line)).chain([OWN_NAME_SERVER]).collect();
+        // Hickory refuses a file without a name server, so the last line names one, which is taken out again.
+        let lines = text.lines().filter_map(without_bad_domains);
+        let lines: Vec<_> = lines.chain([format!("nameserver {OWN_NAME_SERVER}").into()]).collect();
         let (config, options) = parse_resolv_conf(lines.join("\n"))?;
         let mut name_servers: Vec<IpAddr> = config.name_servers().iter().map(|server| server.ip).collect();
+        name_servers.pop();
         name_servers.retain(|server| !is_zoned(server));
-        name_servers.truncate((name_servers.len() - 1).clamp(1, MAX_NAME_SERVERS));
-        let search = config.search().to_vec();
-        Ok(Self { name_servers, search, ndots: options.ndots, edns0: options.edns0 })
+        if name_servers.is_empty() {
+            name_servers.push(OWN_NAME_SERVER);
+        }
+        name_servers.truncate(MAX_NAME_SERVERS);
+        let (search, ndots) = (config.search().to_vec(), options.ndots);
+        Ok(Self { name_servers, search, ndots, edns0: options.edns0 })
     }
 }
 
-/// Not, if a search domain is no name: the whole file would be refused for it.
-fn is_sound(line: &str) -> bool {
+/// The line without search domains that are no names: Hickory would refuse the whole file for one. `None`: the line names no
+/// domain then, and means nothing.
+fn without_bad_domains(line: &str) -> Option<Cow<'_, str>> {
     let mut words = line.split(['#', ';']).next().unwrap_or_default().split_whitespace();
-    let is_sound = !matches!(words.next(), Some("search" | "domain"))
-        || words.all(|word| Name::from_ascii(word).is_ok());
-    if !is_sound {
-        tracing::warn!(line, "this line of resolv.conf is passed over: a search domain is no name");
-    }
-    is_sound
+    let Some(keyword @ ("search" | "domain")) = words.next() else { return Some(line.into()) };
+    let is_name = |word: &&str| {
+        let is_name = Name::from_ascii(word).is_ok();
+        if !is_name {
+            tracing::warn!(line, word, "this search domain of resolv.conf is passed over: it is no name");
+        }
+        is_name
+    };
+    let domains: Vec<_> = words.filter(is_name).collect();
+    (!domains.is_empty()).then(|| format!("{keyword} {}", domains.join(" ")).into())
 }
 
 /// Whether an address means nothing without a zone, which is not kept.
@@ -292,6 +304,13 @@ mod tests {
             edns0: false,
         };
         assert_eq!(parsed(""), nothing_said);
+        let named = ResolvConf { search: vec![name("svc.cluster.local"), name("b.test")], ..nothing_said };
+        assert_eq!(
+            parsed("search a..b svc.cluster.local \u{fffd} b.test # ours"),
+            named,
+            "bad words alone go"
+        );
+        assert_eq!(parsed("domain b.test a..b").search, [name("b.test")]);
         let many: String = (1..9).map(|last| format!("nameserver 10.0.0.{last}\n")).collect();
         assert_eq!(
             parsed(&many).name_servers,
@@ -307,6 +326,9 @@ mod tests {
             "nameserver nobody",
             "nameserver fe80::1%eth0",
             "search a..b",
+            "search",
+            "domain",
+            "domain a..b",
             "options ndots:many",
             "options no-such:thing no-such-thing",
             "search \u{fffd}",
