@@ -47,6 +47,8 @@ const HALF_TTL: Duration = Duration::from_secs(10);
 const MAX_NAME_SERVERS: usize = 3;
 /// The name server where none is named, as for the C library.
 const OWN_NAME_SERVER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// The C library's bound on `ndots`: resolv.conf(5) says that it lowers a greater one silently.
+const MAX_NDOTS: usize = 15;
 /// The port of name servers.
 const PORT: u16 = 53;
 
@@ -248,7 +250,7 @@ impl ResolvConf {
             name_servers.push(OWN_NAME_SERVER);
         }
         name_servers.truncate(MAX_NAME_SERVERS);
-        let (search, ndots) = (config.search().to_vec(), options.ndots);
+        let (search, ndots) = (config.search().to_vec(), options.ndots.min(MAX_NDOTS));
         Ok(Self { name_servers, search, ndots, edns0: options.edns0 })
     }
 }
@@ -304,6 +306,8 @@ mod tests {
             edns0: false,
         };
         assert_eq!(parsed(""), nothing_said);
+        assert_eq!(parsed("options ndots:15").ndots, 15);
+        assert_eq!(parsed("options ndots:4000000000").ndots, 15);
         let named = ResolvConf { search: vec![name("svc.cluster.local"), name("b.test")], ..nothing_said };
         assert_eq!(
             parsed("search a..b svc.cluster.local \u{fffd} b.test # ours"),
