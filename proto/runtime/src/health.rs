@@ -60,12 +60,13 @@ impl CheckSettings {
                 return Err(Unusable::new(field, "is 0"));
             }
         }
+        let timeout = at_most("timeout_ms", check.timeout_ms, MAX_CHECK_TIMEOUT)?;
         let expect_status = u16::try_from(check.expect_status)
             .map_err(|_| Unusable::new("expect_status", format!("{} is no status", check.expect_status)))?;
         Ok(Self {
             path,
             interval: Duration::from_millis(check.interval_ms),
-            timeout: Duration::from_millis(check.timeout_ms).min(MAX_CHECK_TIMEOUT),
+            timeout,
             unhealthy_after: check.unhealthy_after,
             healthy_after: check.healthy_after,
             expect_status: (expect_status > 0).then_some(expect_status),
@@ -84,11 +85,24 @@ impl Default for EjectionSettings {
 }
 
 impl EjectionSettings {
-    pub(crate) fn new(ejection: &runtime::Ejection) -> Self {
-        Self {
-            consecutive_failures: ejection.consecutive_failures,
-            base_time: Duration::from_millis(ejection.base_time_ms).min(MAX_EJECTION),
-            max_ejected_percent: ejection.max_ejected_percent.min(100),
+    pub(crate) fn new(ejection: &runtime::Ejection) -> Result<Self, Unusable> {
+        let max_ejected_percent = ejection.max_ejected_percent;
+        if max_ejected_percent > 100 {
+            let reason = format!("{max_ejected_percent} is more than 100 percent");
+            return Err(Unusable::new("max_ejected_percent", reason));
         }
+        Ok(Self {
+            consecutive_failures: ejection.consecutive_failures,
+            base_time: at_most("base_time_ms", ejection.base_time_ms, MAX_EJECTION)?,
+            max_ejected_percent,
+        })
     }
+}
+
+fn at_most(field: &str, millis: u64, most: Duration) -> Result<Duration, Unusable> {
+    let span = Duration::from_millis(millis);
+    if span > most {
+        return Err(Unusable::new(field, format!("{millis} ms are more than {} ms", most.as_millis())));
+    }
+    Ok(span)
 }

@@ -48,13 +48,14 @@ impl Upstream {
             Ok(endpoint)
         };
         let health = upstream.health_check.as_ref().map(CheckSettings::new).transpose();
+        let ejection = upstream.ejection.as_ref().map(EjectionSettings::new).transpose();
         let retry = upstream.retry.as_ref().map(RetryPolicy::new).transpose();
         Ok(Self {
             endpoints: upstream.endpoints.iter().enumerate().map(endpoint).collect::<Result<_, _>>()?,
             timeout: millis_or(upstream.timeout_ms, DEFAULT_TIMEOUT),
             connect_timeout: millis_or(upstream.connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT),
             check: health.map_err(|bad| bad.within("health_check"))?,
-            ejection: upstream.ejection.as_ref().map(EjectionSettings::new).unwrap_or_default(),
+            ejection: ejection.map_err(|bad| bad.within("ejection"))?.unwrap_or_default(),
             retry: retry.map_err(|bad| bad.within("retry"))?.unwrap_or_default(),
             trust,
         })
@@ -99,7 +100,25 @@ mod tests {
         let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
         let with = |health| runtime::Upstream { health_check: Some(health), ..upstream(&[]) };
         check(with(asked.clone()), "health_check.interval_ms");
-        check(with(runtime::HealthCheck { path: "*".to_owned(), ..asked }), "health_check.path");
+        check(with(runtime::HealthCheck { path: "*".to_owned(), ..asked.clone() }), "health_check.path");
+        let all = runtime::HealthCheck {
+            interval_ms: 1,
+            timeout_ms: 30_000,
+            unhealthy_after: 1,
+            healthy_after: 1,
+            ..asked
+        };
+        Upstream::new(with(all.clone())).unwrap();
+        check(with(runtime::HealthCheck { timeout_ms: 30_001, ..all }), "health_check.timeout_ms");
+        let ejected = |base_time_ms, max_ejected_percent| {
+            let ejection =
+                Some(runtime::Ejection { base_time_ms, max_ejected_percent, ..Default::default() });
+            runtime::Upstream { ejection, ..upstream(&[]) }
+        };
+        Upstream::new(ejected(300_000, 100)).unwrap();
+        check(ejected(300_001, 100), "ejection.base_time_ms");
+        check(ejected(u64::MAX, 100), "ejection.base_time_ms");
+        check(ejected(300_000, 101), "ejection.max_ejected_percent");
     }
 
     #[test]

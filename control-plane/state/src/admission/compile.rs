@@ -47,6 +47,7 @@ fn management_part(part: &str) -> String {
         "response_headers" => "headers.response".to_owned(),
         "statuses" => "on".to_owned(),
         "period_seconds" => "rate.per".to_owned(),
+        "max_ejected_percent" => "maxEjected".to_owned(),
         _ => camel_case(part.strip_suffix("_ms").unwrap_or(part)),
     }
 }
@@ -76,6 +77,8 @@ mod tests {
             (Kind::Upstream, "ca_pem", "tls.caBundle"),
             (Kind::Upstream, "server_name", "tls.serverName"),
             (Kind::Upstream, "health_check.interval_ms", "healthCheck.interval"),
+            (Kind::Upstream, "ejection.base_time_ms", "ejection.baseTime"),
+            (Kind::Upstream, "ejection.max_ejected_percent", "ejection.maxEjected"),
             (Kind::Upstream, "endpoints[2].url", "endpoints[2].url"),
             (Kind::Environment, "hostnames[0]", "hostnames[0]"),
         ] {

@@ -394,21 +394,23 @@ async fn times_beyond_all_clocks_are_none() {
     let check = runtime::HealthCheck {
         path: HEALTH.to_owned(),
         interval_ms: 1,
-        timeout_ms: u64::MAX,
+        timeout_ms: 30_000,
         unhealthy_after: u32::MAX,
         healthy_after: u32::MAX,
         expect_status: u16::MAX.into(),
     };
-    let ejection = runtime::Ejection {
-        consecutive_failures: u32::MAX,
-        base_time_ms: u64::MAX,
-        max_ejected_percent: u32::MAX,
+    let ejection =
+        runtime::Ejection { consecutive_failures: u32::MAX, base_time_ms: 300_000, max_ejected_percent: 100 };
+    let beyond = |check: runtime::HealthCheck, ejection: runtime::Ejection| {
+        api(runtime::Upstream { health_check: Some(check), ejection: Some(ejection), ..upstream.clone() })
     };
-    gateway.change(api(runtime::Upstream {
-        health_check: Some(check),
-        ejection: Some(ejection),
-        ..upstream
-    }));
+    // Bounded times are refused beyond their bounds, and the last good version stays.
+    gateway.change(beyond(runtime::HealthCheck { timeout_ms: u64::MAX, ..check.clone() }, ejection));
+    gateway.change(beyond(check.clone(), runtime::Ejection { base_time_ms: u64::MAX, ..ejection }));
+    gateway.change(beyond(check.clone(), runtime::Ejection { max_ejected_percent: 101, ..ejection }));
+    gets(&gateway, 4).await;
+    assert_eq!(a.checks(), 0);
+    gateway.change(beyond(check, ejection));
     eventually("it is asked", async || a.checks() > 1).await;
     gets(&gateway, 4).await;
 }
