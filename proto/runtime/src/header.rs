@@ -48,8 +48,8 @@ pub(crate) fn steps(rules: &runtime::HeaderRules) -> Result<Vec<HeaderStep>, Unu
         ("set", &rules.set, HeaderStep::Set as fn(HeaderName, HeaderValue) -> HeaderStep),
         ("add", &rules.add, HeaderStep::Add),
     ] {
-        for (at, given) in headers.iter().enumerate() {
-            let within = |bad: Unusable| bad.within(format!("{list}[{at}]"));
+        for given in headers {
+            let within = |bad: Unusable| bad.within(format!("{list}.{}", given.name));
             let name = rule_name(&given.name).map_err(within)?;
             let value = HeaderValue::from_str(&given.value).map_err(|_| {
                 within(Unusable::new("", format!("the value of {name} holds control characters")))
@@ -89,8 +89,8 @@ mod tests {
             let rules = runtime::HeaderRules { set: vec![header(name, value)], ..Default::default() };
             steps(&rules).unwrap_err().to_string()
         };
-        assert_eq!(bad("a b", "c"), "set[0]: \"a b\" is not a header name");
-        assert_eq!(bad("a", "b\r\nc: d"), "set[0]: the value of a holds control characters");
+        assert_eq!(bad("a b", "c"), "set.a b: \"a b\" is not a header name");
+        assert_eq!(bad("a", "b\r\nc: d"), "set.a: the value of a holds control characters");
     }
 
     #[test]
@@ -98,13 +98,14 @@ mod tests {
         for text in ["Host", "Expect", "content-length", "Proxy-Authorization", "Trailer", "TE", "Upgrade"] {
             assert!(is_protected(text), "{text}");
             let ok = header("X-Ok", "1");
+            let all = vec![ok.clone(), header(text, "x")];
             for (rules, field) in [
+                (runtime::HeaderRules { set: all.clone(), ..Default::default() }, format!("set.{text}")),
+                (runtime::HeaderRules { add: all, ..Default::default() }, format!("add.{text}")),
                 (
-                    runtime::HeaderRules { set: vec![ok.clone(), header(text, "x")], ..Default::default() },
-                    "set[1]",
+                    runtime::HeaderRules { remove: vec![text.to_owned()], ..Default::default() },
+                    "remove[0]".to_owned(),
                 ),
-                (runtime::HeaderRules { add: vec![header(text, "x")], ..Default::default() }, "add[0]"),
-                (runtime::HeaderRules { remove: vec![text.to_owned()], ..Default::default() }, "remove[0]"),
             ] {
                 assert_eq!(steps(&rules).unwrap_err().field, field, "{text}");
             }

@@ -29,14 +29,16 @@ fn refused(key: &ResourceKey, Unusable { field, reason }: &Unusable) -> Problem 
 }
 
 /// The field of the spec that a field of the runtime resource is made of: `security.api_key.header` is
-/// `security.apiKey.header`.
+/// `security.apiKey.header`. The name of a header stays as it was written.
 fn management_field(kind: Kind, field: &str) -> String {
     // A Policy by itself is the first of a Route that has nothing else.
     let field = match kind {
         Kind::Policy => field.strip_prefix("policies[0].").unwrap_or(field),
         _ => field,
     };
-    field.split('.').map(management_part).collect::<Vec<_>>().join(".")
+    let name = [".set.", ".add."].iter().find_map(|list| field.find(list));
+    let (field, name) = field.split_at(name.unwrap_or(field.len()));
+    field.split('.').map(management_part).collect::<Vec<_>>().join(".") + name
 }
 
 fn management_part(part: &str) -> String {
@@ -72,7 +74,8 @@ mod tests {
         for (kind, runtime, management) in [
             (Kind::Api, "security.api_key.header", "security.apiKey.header"),
             (Kind::Api, "operations[3].path", "operations[3].path"),
-            (Kind::Policy, "policies[0].request_headers.set[1]", "headers.request.set[1]"),
+            (Kind::Policy, "policies[0].request_headers.set.X_a.b_ms", "headers.request.set.X_a.b_ms"),
+            (Kind::Policy, "policies[0].response_headers.remove[1]", "headers.response.remove[1]"),
             (Kind::Policy, "policies[0].cors.expose_headers", "cors.exposeHeaders"),
             (Kind::Upstream, "ca_pem", "tls.caBundle"),
             (Kind::Upstream, "server_name", "tls.serverName"),
