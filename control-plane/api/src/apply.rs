@@ -55,12 +55,7 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
         })?;
     let selector = selector(&call)?;
     let format = body::format(&call.headers)?;
-    let limits = call.api.limits.clone();
-    let read = move |bytes: &[u8]| {
-        let changes = to_changes(request::read(format, bytes, &organization)?)?;
-        body::check_command(changes.iter().map(|change| (&change.key, &change.action)), &limits)?;
-        Ok(changes)
-    };
+    let read = move |bytes: &[u8]| to_changes(request::read(format, bytes, &organization)?);
     let mut changes = call.parse(read).await?;
 
     if call.flag("dryRun") {

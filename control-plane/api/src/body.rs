@@ -3,8 +3,7 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use hanse_management::{Problem, ProblemName, ResourceKey};
-use hanse_state::Action;
+use hanse_management::{Problem, ProblemName};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -152,27 +151,6 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Problem> {
         bad_request(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
             .remedy("save it as UTF-8")
     })
-}
-
-/// Refuses changes that would not fit into one command, before they are replicated only to be refused by the state.
-pub(crate) fn check_command<'a>(
-    changes: impl IntoIterator<Item = (&'a ResourceKey, &'a Action)>,
-    limits: &Limits,
-) -> Result<(), Problem> {
-    let mut size = 0_usize;
-    for (key, action) in changes {
-        if let Action::Put { spec, .. } = action {
-            size = size.saturating_add(spec.json_len());
-        }
-        if size > limits.command {
-            let detail =
-                format!("together the resources are larger than the limit of {}", human(limits.command));
-            return Err(Problem::new(ProblemName::TooLarge, detail)
-                .at(key.to_string())
-                .remedy("split the request: what refers to something goes after it"));
-        }
-    }
-    Ok(())
 }
 
 fn human(bytes: usize) -> String {

@@ -81,8 +81,6 @@ impl Clock {
 pub struct Limits {
     /// The largest request body, in bytes.
     pub body: usize,
-    /// The largest command, in bytes of its resources' JSON.
-    pub command: usize,
     /// How long a body may take to arrive, and beside that what its bytes take at `body_rate`.
     pub body_patience: Duration,
     /// At how many bytes a second a body arrives at least.
@@ -100,8 +98,6 @@ impl Default for Limits {
         Self {
             // An `apply` of some ten thousand resources; anything larger is a mistake or an attack.
             body: 16 << 20,
-            // Replicated at one go, so it bounds how long one command holds up the others.
-            command: 4 << 20,
             // 64 KiB at 10 KB/s, and a link that stops for a moment.
             body_patience: Duration::from_secs(6),
             // 4 Mbit/s: 16 MiB in 38 s. Slow senders must not hold the places of others for long.

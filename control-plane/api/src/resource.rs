@@ -86,7 +86,6 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
     let manifest = call.parse(read).await?;
     let expectation = agree(expectation, manifest.revision)?;
     let action = Action::Put { labels: manifest.labels.clone(), spec: manifest.spec.clone() };
-    body::check_command([(&key, &action)], &call.api.limits)?;
     let (accepted, warnings) = write(&call, &key, action, &expectation).await.map_err(|problem| {
         let exists = || call.api.replicated.current().get(&key).is_some();
         match expectation {

@@ -7,7 +7,8 @@ use hanse_management::{
 use super::Verdict;
 use crate::{Action, Change, projection};
 
-/// The largest command, in bytes of JSON: it travels and is stored as one log entry.
+/// The largest command, in bytes of JSON: it travels and is stored as one log entry, and holds up other commands for as
+/// long as it takes.
 pub(crate) const MAX_COMMAND_BYTES: usize = 4 << 20;
 /// The largest Route a revision may become, in bytes as gateways get it. Each operation carries a copy of every Policy it
 /// names, so a resource within its own limit could become gigabytes; and every node holds a Route for each Binding.
