@@ -89,3 +89,14 @@ fn the_state_judges_what_depends_on_it_only() {
     world.replicate(yaml);
     assert!(world.has("Upstream x"));
 }
+
+#[test]
+fn a_stored_resource_that_is_refused_today_can_only_be_mended_or_deleted() {
+    let mut world = World::new();
+    let put = |url: &str| format!("{{kind: Upstream, name: x, spec: {{endpoints: [{{url: '{url}'}}]}}}}");
+    world.replicate(&put("http://ä"));
+    world.check(&put("http://ä"), "Upstream default/x: spec.endpoints[0].url: ");
+    world.clone().put(&put("http://a"));
+    world.delete("Upstream x", false).unwrap();
+    assert!(!world.has("Upstream x"));
+}
