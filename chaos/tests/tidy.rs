@@ -95,6 +95,19 @@ const EDGES: [(&str, &[&str]); 18] = [
 const OWNED: [(&str, &str); 3] =
     [("openraft", "hanse-raft"), ("sled", "hanse-raft"), ("redb", "hanse-store")];
 
+/// Libraries that `hanse-state` must not name: they parse what operators write, and two releases of one may differ, where all
+/// replicas must make one state of one log. Admission calls them by way of other crates.
+const PARSERS: [&str; 8] = [
+    "http",
+    "humantime",
+    "rustls",
+    "rustls-pki-types",
+    "rustls-webpki",
+    "serde-saphyr",
+    "url",
+    "x509-parser",
+];
+
 fn dependencies(wanted: impl Fn(DependencyKind) -> bool) -> BTreeMap<String, BTreeSet<String>> {
     let metadata = MetadataCommand::new().no_deps().exec().expect("cargo metadata");
     metadata
@@ -124,6 +137,14 @@ fn edges_go_one_way() {
                 "{package} must not depend on {edge}"
             );
         }
+    }
+}
+
+#[test]
+fn the_state_names_no_parser() {
+    let found = dependencies(|kind| kind == DependencyKind::Normal);
+    for library in PARSERS {
+        assert!(!found["hanse-state"].contains(library), "hanse-state must not name {library}");
     }
 }
 

@@ -100,6 +100,7 @@ impl World {
     }
 
     #[track_caller]
+    #[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
     pub(crate) fn run_with_key(&mut self, body: CommandBody, key: Option<&str>) -> Result<Accepted, Problem> {
         let command = self.command(body, key);
         let before = self.state.clone();

@@ -37,6 +37,7 @@ pub trait Replicated: Send + Sync + 'static {
     fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>>;
 
     /// The same for a command that was not judged yet. It is judged here, on the node that was asked.
+    #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
         match admit(command) {
             Ok(admitted) => self.replicate(admitted),

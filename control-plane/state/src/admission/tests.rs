@@ -9,6 +9,7 @@ mod property;
 const NOT_A_CERTIFICATE: &str =
     "-----BEGIN CERTIFICATE-----\\nbm90IGEgY2VydGlmaWNhdGU=\\n-----END CERTIFICATE-----\\n";
 
+#[expect(clippy::disallowed_methods, reason = "it is what is tested")]
 fn judged(yaml: &str) -> Result<Admitted, Problem> {
     admit(Command {
         actor: "tester".into(),
