@@ -8,9 +8,9 @@ use bytes::Bytes;
 use hanse_management::{
     ResourceKey, Spec,
     kinds::{
-        ApiKeySpec, ApiRevisionSpec, ApiSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
-        HeaderRulesSpec, HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
-        RetrySpec, SecuritySpec, UpstreamSpec,
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec, HeaderRulesSpec,
+        HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn, RetrySpec,
+        SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{self, operation_security, resource::Kind as Runtime, security::Scheme};
@@ -70,18 +70,6 @@ pub(super) fn route(
 /// The runtime resources that are made of a spec, as far as no other resource matters to whether they can be used: an Api
 /// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes.
 pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, Bytes)> {
-    let revision_of = |spec: &ApiSpec| ApiRevisionSpec {
-        api: key.name.clone(),
-        number: 1,
-        spec: spec.clone(),
-        policies: BTreeMap::new(),
-        upstreams: BTreeMap::new(),
-    };
-    let as_route =
-        |revision: &ApiRevisionSpec| (ResourceKind::Route, route(key, revision, revision.spec.lifecycle, ""));
-    let as_upstream = |name: &Name, spec: &UpstreamSpec| {
-        (ResourceKind::Upstream, upstream_with(key, name, spec, spec.endpoints.iter()))
-    };
     match spec {
         Spec::Environment(spec) => vec![(ResourceKind::Listener, listener(&key.name, spec))],
         Spec::Policy(spec) => {
@@ -90,14 +78,24 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, By
             let route = runtime::Route { context: "/".to_owned(), policies, security, ..Default::default() };
             vec![(ResourceKind::Route, bytes(Runtime::Route(route)))]
         }
-        Spec::Upstream(spec) => vec![as_upstream(&key.name, spec)],
-        Spec::Api(spec) => vec![as_route(&revision_of(spec))],
-        Spec::ApiRevision(spec) => {
-            let upstreams = spec.upstreams.iter().map(|(name, spec)| as_upstream(name, spec));
-            upstreams.chain([as_route(spec)]).collect()
+        Spec::Upstream(spec) => {
+            let bytes = upstream_with(key, &key.name, spec, spec.endpoints.iter());
+            vec![(ResourceKind::Upstream, bytes)]
+        }
+        Spec::Api(spec) => {
+            let revision = ApiRevisionSpec {
+                api: key.name.clone(),
+                number: 1,
+                spec: spec.clone(),
+                policies: BTreeMap::new(),
+                upstreams: BTreeMap::new(),
+            };
+            vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, ""))]
         }
         Spec::Plan(_) | Spec::Credential(_) | Spec::Subscription(_) => as_it_is(key, spec),
-        Spec::Organization(_)
+        // The server makes an ApiRevision of resources that were judged each by itself.
+        Spec::ApiRevision(_)
+        | Spec::Organization(_)
         | Spec::Region(_)
         | Spec::Binding(_)
         | Spec::Application(_)
