@@ -65,16 +65,16 @@ pub fn check(key: &ResourceKey, labels: &Labels, spec: &Spec) -> Verdict {
         })
         .and_then(|()| limits::check_resource(spec))
         .and_then(|()| spec.check(&key.name))
-        .map_err(|problem| of(key, problem))
+        .map_err(|problem| named(key, problem))
 }
 
 /// Checks what depends on when a resource is written: `now_ms` is the state's time.
 pub fn check_time(key: &ResourceKey, spec: &Spec, now_ms: u64) -> Verdict {
-    spec.check_time(now_ms).map_err(|problem| of(key, problem))
+    spec.check_time(now_ms).map_err(|problem| named(key, problem))
 }
 
-/// A problem of the resource named `key`.
-fn of(key: &ResourceKey, problem: Problem) -> Problem {
+/// The problem, with the resource's key before its field.
+fn named(key: &ResourceKey, problem: Problem) -> Problem {
     Problem { field: format!("{key}: {}", problem.field), ..problem }
 }
 
