@@ -145,7 +145,7 @@ impl ManagementKind for ApiSpec {
         if scoped == 0 {
             return Vec::new();
         }
-        let detail = format!("{scoped} operations name scopes, and no gateway of this version asks for any");
+        let detail = format!("no gateway of this version asks for any; operations that name some: {scoped}");
         vec![("operations[].scopes", detail)]
     }
 
