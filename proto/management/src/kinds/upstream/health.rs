@@ -1,6 +1,5 @@
 //! How gateways look after an Upstream's endpoints: checks and ejection.
 
-use hanse_runtime::{MAX_CHECK_TIMEOUT, MAX_EJECTION};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +12,11 @@ use crate::{
 const MAX_PATH_BYTES: usize = 256;
 /// The shortest time between two checks: every gateway asks every endpoint.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// The longest check that gateways accept.
+const MAX_CHECK_TIMEOUT: Duration =
+    Duration::from_millis(hanse_runtime::MAX_CHECK_TIMEOUT.as_millis() as u64);
+/// The longest ejection that gateways accept.
+const MAX_EJECTION: Duration = Duration::from_millis(hanse_runtime::MAX_EJECTION.as_millis() as u64);
 /// The most checks in a row that decide: with more the answer comes too late for anybody.
 const MAX_CHECKS_IN_A_ROW: u32 = 100;
 /// The most failures in a row that eject: with more it is off, which 0 says.
@@ -75,8 +79,8 @@ impl HealthCheckSpec {
             let remedy = "a check ends before the next begins: shorten the timeout or lengthen the interval";
             return Err(invalid("healthCheck.timeout", detail, remedy));
         }
-        if self.timeout.as_std() > MAX_CHECK_TIMEOUT {
-            let detail = format!("{} is longer than {MAX_CHECK_TIMEOUT:?}", self.timeout);
+        if self.timeout > MAX_CHECK_TIMEOUT {
+            let detail = format!("{} is longer than {MAX_CHECK_TIMEOUT}", self.timeout);
             let remedy =
                 "who takes that long to say how it is will not serve requests: choose one such as \"2s\"";
             return Err(invalid("healthCheck.timeout", detail, remedy));
@@ -137,9 +141,9 @@ impl EjectionSpec {
             return Err(invalid("ejection.consecutiveFailures", detail, "use less, or 0 for never"));
         }
         text::check_timeout("ejection.baseTime", self.base_time)?;
-        if self.base_time.as_std() > MAX_EJECTION {
+        if self.base_time > MAX_EJECTION {
             let detail =
-                format!("{} is longer than {MAX_EJECTION:?}, which no ejection exceeds", self.base_time);
+                format!("{} is longer than {MAX_EJECTION}, which no ejection exceeds", self.base_time);
             return Err(invalid("ejection.baseTime", detail, "choose a time such as \"10s\""));
         }
         if !(1..=100).contains(&self.max_ejected) {
