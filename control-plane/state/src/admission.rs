@@ -1,13 +1,14 @@
 //! Judges a command before it is proposed: all that can be said of it without the state.
 //!
-//! Each resource is checked by itself, and compiled: encoded as the projection encodes it and checked as a gateway checks it.
-//! What a gateway would put into quarantine is refused here, with the field and the reason. What several resources make
-//! together can be used when each of them can: a Route's policies are checked one by one, wherever they come from, and a
-//! part of an Upstream's endpoints is checked with all of them.
+//! Admission checks each resource by itself. Then it compiles the resource: the projection's code encodes it and the
+//! gateway's code checks the result. A resource that a gateway would put into quarantine is refused here, with the field
+//! and the reason. Resources that compile by themselves compile together, too. A gateway checks each policy of a Route by
+//! itself, and admission has checked every Policy. A scope gets a part of an Upstream's endpoints, and admission has
+//! checked all of them.
 //!
-//! This is where parsers of libraries run, on the node that was asked and nowhere else. [`State::apply`](crate::State::apply)
-//! runs on every node and calls none: two versions of a library would make two states of one log. Clippy refuses the calls
-//! elsewhere in this crate (`clippy.toml`).
+//! Admission runs on the node that was asked, and calls parsers of libraries. [`State::apply`](crate::State::apply) runs on
+//! every node and calls none: two versions of a library would make two states of one log. Clippy refuses the calls elsewhere
+//! in this crate (`clippy.toml`).
 
 mod compile;
 

@@ -12,7 +12,8 @@ use hanse_management::Problem;
 use super::Effects;
 use crate::{Action, Change, State, validate::consistency};
 
-/// Makes `changes` in `next`. What can be said of them without the state was said by [admission](crate::admission). Their order does not matter: what they refer to is judged by the state after all of them.
+/// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
+/// references are judged by the state after all of them.
 pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Result<Effects, Problem> {
     precondition::check_distinct(changes)?;
     for change in changes {
