@@ -12,29 +12,29 @@ pub type KeyDigest = [u8; 32];
 /// A quality of service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// `None`: without limit.
+    /// The rate that a subscriber may call at; `None`: without limit.
     pub rate: Option<Rate>,
 }
 
 /// A rate, and how far it may be exceeded for a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// In a period.
+    /// The requests that one period allows.
     pub requests: NonZeroU64,
-    /// The period.
+    /// How long a period lasts, in seconds.
     pub period_seconds: NonZeroU64,
-    /// Requests at once.
+    /// The requests that may come at once.
     pub burst: u64,
 }
 
 /// An API key of an application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
-    /// Who owns the application.
+    /// The organization that owns the application.
     pub organization: String,
-    /// Whose key it is.
+    /// The name of the application that calls with the key.
     pub application: String,
-    /// Of the key.
+    /// The digest of the key.
     pub digest: KeyDigest,
     /// Unix seconds after which the key is refused.
     pub expires_at: Option<u64>,
@@ -43,13 +43,13 @@ pub struct Credential {
 /// Lets an application call an Api.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// Who owns all of them.
+    /// The organization that owns the application, the Api and the plan.
     pub organization: String,
-    /// The application.
+    /// The name of the application that calls.
     pub application: String,
-    /// The Api.
+    /// The name of the Api that it may call.
     pub api: String,
-    /// The plan.
+    /// The name of the plan that bounds its calls.
     pub plan: String,
 }
 

@@ -5,49 +5,49 @@ use http::HeaderValue;
 
 use crate::{HeaderStep, Unusable, header::steps};
 
-/// One policy. Of several, rules come one after the other, and the last CORS policy holds.
+/// One policy. Where a request has several, the rules of each come one after the other, and the last CORS policy holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// On the way to the upstream.
+    /// The rules for a request's headers on the way to the upstream.
     pub request_headers: Vec<HeaderStep>,
-    /// On the way back.
+    /// The rules for a response's headers on the way back.
     pub response_headers: Vec<HeaderStep>,
-    /// Cross-origin resource sharing.
+    /// The policy for cross-origin requests, if there is one.
     pub cors: Option<Cors>,
 }
 
 /// A CORS policy (Fetch standard, §3.2), its header values made beforehand.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cors {
-    /// Whose scripts may call.
+    /// The origins whose scripts may call.
     pub origins: Origins,
-    /// `None`: the methods that the path has.
+    /// The methods that scripts may use; `None`: the methods that the path has.
     pub methods: Option<HeaderValue>,
-    /// The request headers allowed.
+    /// The request headers that scripts may send.
     pub headers: AllowedHeaders,
     /// The response headers that scripts may read, if any.
     pub expose: Option<HeaderValue>,
-    /// Whether cookies and the like may be sent; never with any origin.
+    /// Whether scripts may send cookies and other credentials; never together with [`Origins::Any`].
     pub credentials: bool,
-    /// How long a browser may remember a preflight, in seconds; `None`: as it likes.
+    /// The seconds for which a browser may remember a preflight; `None`: the browser's own default.
     pub max_age: Option<HeaderValue>,
 }
 
-/// Whose scripts may call.
+/// The origins whose scripts may call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Origins {
-    /// Everybody's.
+    /// All origins.
     Any,
-    /// Those of these origins.
+    /// These origins.
     Listed(Vec<HeaderValue>),
 }
 
 /// The request headers that scripts may send.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AllowedHeaders {
-    /// Those that a preflight asks for.
+    /// The headers that a preflight asks for.
     Asked,
-    /// These, if any.
+    /// These headers; `None`: no header.
     Listed(Option<HeaderValue>),
 }
 
