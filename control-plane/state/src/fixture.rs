@@ -1,6 +1,10 @@
 //! A small federation for tests, driven by manifests.
 
-use hanse_management::{Kind, Problem, ResourceKey, Revision, manifest::parse_yaml};
+use std::collections::BTreeMap;
+
+use hanse_management::{
+    Kind, Problem, ResourceKey, Revision, Spec, kinds::RevisionRef, manifest::parse_yaml,
+};
 use hanse_topology::Name;
 
 use crate::{Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State, admission::admit};
@@ -57,10 +61,17 @@ name: shop-key
 spec: {application: shop, digest: "sha256:1111111111111111111111111111111111111111111111111111111111111111"}
 "#;
 
-/// Whether a region is told to serve the first revision of an Api, whatever the Binding names: the label `hold` of the Binding
-/// names the region. A rule by which regions differ, for tests only.
-pub(crate) fn holds_back(binding: &Resource, region: &Name) -> bool {
-    binding.metadata.labels.0.get("hold").is_some_and(|held| held == region.as_str())
+/// A rule by which regions differ: the region that a Binding's label `hold` names serves the first revision of the Api that there
+/// is, whatever the Binding names.
+pub(crate) fn exceptions(state: &State, binding: &Resource) -> BTreeMap<Name, RevisionRef> {
+    let first = || {
+        let (organization, Spec::Binding(spec)) = (binding.key.organization.as_ref()?, &binding.spec) else {
+            return None;
+        };
+        state.api_revision_numbers(organization, &spec.api).next()
+    };
+    let held = binding.metadata.labels.0.get("hold").map(|region| name(region));
+    held.and_then(|region| Some((region, RevisionRef::Number(first()?)))).into_iter().collect()
 }
 
 /// A state and a clock.

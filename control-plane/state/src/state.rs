@@ -1,5 +1,6 @@
 //! The replicated state: every management resource, and what is needed to change it deterministically.
 
+mod bound;
 mod claims;
 mod index;
 mod journal;
@@ -13,6 +14,7 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::{JournalEntry, Member, Resource, Revocation, apply::IdempotentResults, root::Roots};
 
+pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
 
 /// The version of `apply`'s behaviour that this build knows best. A change of behaviour raises it, and is gated by the

@@ -1,5 +1,5 @@
-//! The projection written naively: the oracle. Shares nothing with the incremental one but the leaf encoders
-//! and the table of what is projected as it is.
+//! The projection written naively: the oracle. Shares nothing with the incremental one but the leaf encoders, the table of what
+//! is projected as it is, and the rule of which revision a region serves.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use super::{
     encode,
     plain::{Follows, PLAIN},
 };
-use crate::{Resource, State};
+use crate::{Resource, State, state::exceptions};
 
 /// Every scope with all its keys and bytes, by plain loops over the whole state.
 pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {
@@ -71,8 +71,7 @@ fn fill(state: &State, region: &Resource, scope: &ScopeId, content: &mut BTreeMa
     fill_plain(state, &organizations, &apis, content);
 }
 
-/// The newest revision, or the one of the number the Binding names.
-#[cfg_attr(not(test), expect(unused_variables, reason = "only the rule of the tests tells regions apart"))]
+/// The newest revision, or the one of the number that is meant.
 fn revision<'s>(
     state: &'s State,
     binding: &'s Resource,
@@ -84,11 +83,7 @@ fn revision<'s>(
         if let Spec::ApiRevision(spec) = &resource.spec { Some((&resource.key, spec)) } else { None }
     });
     let mut own = all.filter(|(_, revision)| revision.api == spec.api);
-    #[cfg(test)]
-    if crate::fixture::holds_back(binding, &region.key.name) {
-        return own.min_by_key(|(_, revision)| revision.number);
-    }
-    match spec.revision {
+    match exceptions(state, binding).remove(&region.key.name).unwrap_or(spec.revision) {
         RevisionRef::Number(number) => own.find(|(_, revision)| revision.number == number),
         RevisionRef::Latest(_) => own.max_by_key(|(_, revision)| revision.number),
     }

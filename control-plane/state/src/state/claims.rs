@@ -2,7 +2,7 @@
 
 use hanse_management::{
     Claim, Spec,
-    kinds::{ApiRevisionSpec, Lifecycle},
+    kinds::{ApiSpec, Lifecycle},
 };
 
 use super::{State, query::as_binding};
@@ -19,19 +19,27 @@ impl State {
         }
     }
 
-    /// The ApiRevision that a Binding names, unless the Api is served nowhere.
-    fn served_revision(&self, binding: &Resource) -> Option<&ApiRevisionSpec> {
-        self.served_lifecycle(binding)?;
-        if let Spec::ApiRevision(revision) = &self.named_revision(binding)?.spec {
-            Some(revision)
-        } else {
-            None
+    /// What a Binding names and what it serves anywhere instead; nothing if the Api is served nowhere.
+    fn served(&self, binding: &Resource) -> Vec<&ApiSpec> {
+        if self.served_lifecycle(binding).is_none() {
+            return Vec::new();
         }
+        let mut apis = Vec::new();
+        for revision in self.bound_revisions(binding) {
+            if let Spec::ApiRevision(revision) = &revision.spec {
+                apis.push(&revision.spec);
+            }
+        }
+        apis
     }
 }
 
-/// What `resource` claims in `state`. Only what a Binding serves needs the state; the kind's file says the rest.
+/// What `resource` claims in `state`; a claim may be there twice. Only what a Binding serves needs the state; the kind's file says
+/// the rest. A Binding whose regions differ claims in each what it serves in any.
 pub(crate) fn claims_of(state: &State, resource: &Resource) -> Vec<Claim> {
-    let served = state.served_revision(resource).map(|revision| &revision.spec);
-    resource.spec.claims(&resource.key, served)
+    let served = state.served(resource);
+    match served.is_empty() {
+        true => resource.spec.claims(&resource.key, None),
+        false => served.into_iter().flat_map(|api| resource.spec.claims(&resource.key, Some(api))).collect(),
+    }
 }

@@ -4,7 +4,7 @@ use std::{ops::Bound, sync::Arc};
 
 use hanse_management::{
     Claim, Digest, Kind, ResourceKey, Revision, Spec,
-    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec, RevisionRef},
+    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec},
 };
 use hanse_topology::Name;
 
@@ -215,32 +215,6 @@ impl State {
     ) -> impl DoubleEndedIterator<Item = u64> + 'a {
         let of = |number| (organization.clone(), api.clone(), number);
         self.api_revisions.range(of(0)..=of(u64::MAX)).map(|(_, _, number)| *number)
-    }
-
-    /// The ApiRevision that a Binding serves in `region`; `None` for anything but a Binding. The projection goes by this function
-    /// alone: a rule by which regions differ belongs here. What the rule reads beside the Binding and its Api's revisions belongs
-    /// into `touch` of `projection::runtime`.
-    #[cfg_attr(
-        not(test),
-        expect(unused_variables, reason = "only the rule of the tests tells regions apart")
-    )]
-    pub(crate) fn bound_revision(&self, binding: &Resource, region: &Name) -> Option<&Arc<Resource>> {
-        #[cfg(test)]
-        if crate::fixture::holds_back(binding, region) {
-            let (organization, spec) = as_binding(binding)?;
-            let first = self.api_revision_numbers(organization, &spec.api).next()?;
-            return self.api_revision(organization, &spec.api, first);
-        }
-        self.named_revision(binding)
-    }
-
-    /// The ApiRevision that a Binding names; `None` for anything but a Binding.
-    pub(crate) fn named_revision(&self, binding: &Resource) -> Option<&Arc<Resource>> {
-        let (organization, spec) = as_binding(binding)?;
-        match spec.revision {
-            RevisionRef::Number(number) => self.api_revision(organization, &spec.api, number),
-            RevisionRef::Latest(_) => self.latest_api_revision(organization, &spec.api),
-        }
     }
 
     /// The regions a Binding runs in: those of its Environment that exist and that it selects, sorted. Empty for

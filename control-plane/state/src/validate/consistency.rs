@@ -9,7 +9,10 @@ use hanse_management::{
 use hanse_topology::Name;
 
 use super::Verdict;
-use crate::{Resource, State, state::claims_of};
+use crate::{
+    Resource, State,
+    state::{claims_of, exceptions},
+};
 
 /// Brings the claims up to date and checks everything that `touched` can have affected.
 pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<ResourceKey>) -> Verdict {
@@ -123,23 +126,39 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
             "name one it has, or `latest`".to_owned(),
         );
     };
+    let regions = state.regions_of(resource);
+    check_upstream(state, resource, spec, revision, &regions)?;
+    for region in exceptions(state, resource).into_keys().filter(|region| regions.contains(region)) {
+        if let Some(bound) = state.bound_revision(resource, &region) {
+            check_upstream(state, resource, spec, bound, &[region])?;
+        }
+    }
+    Ok(())
+}
+
+/// A Binding that serves `revision` in `regions` has an Upstream with endpoints for each.
+fn check_upstream(
+    state: &State,
+    resource: &Resource,
+    spec: &BindingSpec,
+    revision: &Resource,
+    regions: &[Name],
+) -> Verdict {
+    let refused = |detail: String, remedy: String| {
+        let problem = Problem::new(ProblemName::Invalid, detail);
+        Err(problem.at(format!("{}: spec.upstream", resource.key)).remedy(remedy))
+    };
     let Some((name, upstream)) = upstream_of(state, resource, spec, revision) else {
         return refused(
-            ProblemName::Invalid,
-            "upstream".to_owned(),
             format!("neither the Binding nor {} names an Upstream", revision.key),
             format!("name an Upstream here, or in Api {}", spec.api),
         );
     };
-    for region in state.regions_of(resource) {
-        if upstream.endpoints_for(&region, &spec.environment).next().is_none() {
+    for region in regions {
+        if upstream.endpoints_for(region, &spec.environment).next().is_none() {
+            let environment = &spec.environment;
             return refused(
-                ProblemName::Invalid,
-                "upstream".to_owned(),
-                format!(
-                    "Upstream {name} has no endpoint for region {region} in Environment {}",
-                    spec.environment
-                ),
+                format!("Upstream {name} has no endpoint for region {region} in Environment {environment}"),
                 format!("give it one with `region: {region}`, or leave {region} out of spec.regions"),
             );
         }

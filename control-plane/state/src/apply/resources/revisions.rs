@@ -76,7 +76,7 @@ fn set_latest(state: &mut State, key: &ResourceKey, number: u64) {
     }
 }
 
-/// Drops the oldest revisions of Apis that have too many, but for the latest and those that a Binding names.
+/// Drops the oldest revisions of Apis that have too many, but for the latest and those that a Binding names or serves somewhere.
 pub(super) fn drop_oldest(draft: &mut Draft<'_>) {
     let grown: BTreeSet<(Name, Name)> = draft
         .touched
@@ -89,14 +89,24 @@ pub(super) fn drop_oldest(draft: &mut Draft<'_>) {
     for (organization, api) in grown {
         let numbers: Vec<u64> = draft.next.api_revision_numbers(&organization, &api).collect();
         let excess = numbers.len().saturating_sub(MAX_REVISIONS_PER_API);
+        if excess == 0 {
+            continue;
+        }
         let latest = numbers.last().copied();
+        let bound = bound(draft.next, ResourceKey::owned(Kind::Api, organization.clone(), api.clone()));
         let droppable: Vec<ResourceKey> = numbers
             .into_iter()
             .filter(|number| Some(*number) != latest)
             .filter_map(|number| ApiRevisionSpec::key(&organization, &api, number))
-            .filter(|key| draft.next.referrers(key).next().is_none())
+            .filter(|key| draft.next.referrers(key).next().is_none() && !bound.contains(key))
             .take(excess)
             .collect();
         droppable.into_iter().for_each(|key| draft.drop_made(key));
     }
+}
+
+/// The revisions of an Api that its Bindings name or serve somewhere.
+fn bound(state: &State, api: ResourceKey) -> BTreeSet<ResourceKey> {
+    let bindings = state.referrers_of_kind(&api, Kind::Binding).filter_map(|key| state.get(key));
+    bindings.flat_map(|binding| state.bound_revisions(binding)).map(|revision| revision.key.clone()).collect()
 }

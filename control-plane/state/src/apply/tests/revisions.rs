@@ -129,6 +129,23 @@ fn the_oldest_go_but_for_those_that_bindings_name() {
 }
 
 #[test]
+fn the_oldest_stay_while_a_region_serves_them() {
+    let mut world = World::with_orders();
+    let held = "{kind: Binding, name: orders-production, labels: {hold: eu-west}, spec: {api: orders, environment: production}}";
+    world.put(held);
+    for version in 2..=102 {
+        world.put(&orders(&version.to_string(), ""));
+    }
+    let first = |world: &World| {
+        world.state.api_revision_numbers(&name("default"), &name("orders")).take(2).collect::<Vec<_>>()
+    };
+    assert_eq!(first(&world), [1, 4], "2 and 3 are dropped, eu-west serves 1");
+    world.put(&held.replace("labels: {hold: eu-west}, ", ""));
+    world.put(&orders("103", ""));
+    assert_eq!(first(&world), [4, 5]);
+}
+
+#[test]
 fn a_revision_too_large_with_what_it_embeds_is_refused() {
     let mut world = World::new();
     let fat = |name: &str| {

@@ -121,6 +121,21 @@ fn a_pinned_binding_claims_what_its_revision_says_and_lives_by_its_api() {
 }
 
 #[test]
+fn a_binding_whose_regions_differ_claims_what_each_of_them_serves() {
+    let mut world = World::with_orders();
+    let held = "{kind: Binding, name: orders-production, labels: {hold: eu-west}, spec: {api: orders, environment: production}}";
+    world.put(held);
+    world.put("{kind: Api, name: orders, spec: {context: /elsewhere, version: '1', operations: [], upstream: backend}}");
+    for context in ["/orders/v1", "/elsewhere"] {
+        world.check(&bound("billing", context, "", ""), "Binding default/billing-b: spec.environment: ");
+    }
+    // A region that joins in what another has moved on from.
+    world.put(&held.replace("labels: {hold: eu-west}, ", ""));
+    world.put(&bound("billing", "/orders/v1", "", ""));
+    world.check(held, "Binding default/orders-production: spec.environment: ");
+}
+
+#[test]
 fn one_binding_for_each_api_environment_and_region() {
     let mut world = World::with_orders();
     world.check(
@@ -198,6 +213,32 @@ fn a_binding_has_an_upstream_with_an_endpoint_in_each_region() {
     // An Environment may not gain a region that a Binding cannot serve.
     world.put("{kind: Binding, name: orders-production, spec: {api: orders, environment: production, regions: {names: [eu-west]}}}");
     world.put("{kind: Region, name: ap-south}\n---\n{kind: Environment, name: production, spec: {regions: [eu-west, us-east, ap-south]}}");
+}
+
+#[test]
+fn a_region_has_an_endpoint_in_the_revision_that_it_serves() {
+    let local = "{kind: Upstream, name: local, spec: {endpoints: [{url: 'http://a', region: us-east}]}}";
+    let api =
+        "{kind: Api, name: moved, spec: {context: /moved, version: '1', operations: [], upstream: local}}";
+    let world =
+        World::with_orders().with(&format!("{local}\n---\n{api}")).with(&local.replace("us-east", "eu-west"));
+    let held = |hold: &str, region: &str| {
+        format!(
+            "{{kind: Binding, name: moved, labels: {{hold: {hold}}}, spec: {{api: moved, environment: production, \
+             regions: {{names: [{region}]}}}}}}"
+        )
+    };
+    world.check(
+        &held("eu-west", "eu-west"),
+        "Binding default/moved: spec.upstream: Upstream local has no endpoint for region eu-west in Environment production",
+    );
+    // The Binding is not in the region that is held.
+    world.clone().put(&held("us-east", "eu-west"));
+    // What the Binding names is meant for all its regions.
+    world.check(
+        &held("us-east", "us-east"),
+        "Binding default/moved: spec.upstream: Upstream local has no endpoint for region us-east in Environment production",
+    );
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What must hold of every state, judged naively: by looking at everything.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{ApiSpec, Lifecycle},
+    kinds::{ApiRevisionSpec, ApiSpec, Lifecycle},
 };
+use hanse_topology::Name;
 
 use crate::{ChangeResult, Outcome, Resource, State};
 
@@ -106,20 +107,30 @@ fn check_members(state: &State) {
 
 fn check_binding(state: &State, binding: &Resource) {
     let Spec::Binding(spec) = &binding.spec else { panic!("{} is no Binding", binding.key) };
-    let revision = state.named_revision(binding).expect("a Binding has a revision");
-    let Spec::ApiRevision(content) = &revision.spec else { panic!("{} is no ApiRevision", revision.key) };
-    assert_eq!(content.api, spec.api);
     let own = spec.upstream.as_ref().map(|name| {
         match &state.get(&binding.key.sibling(Kind::Upstream, name.clone())).expect("it exists").spec {
             Spec::Upstream(upstream) => upstream,
             other => panic!("{other:?}"),
         }
     });
-    let embedded = content.spec.upstream.as_ref().map(|name| &content.upstreams[name]);
-    let upstream = own.or(embedded).expect("a Binding has an Upstream");
+    let upstream = |revision: Option<&Arc<Resource>>| {
+        let content = content(revision.expect("a Binding has a revision"));
+        assert_eq!(content.api, spec.api);
+        let embedded = content.spec.upstream.as_ref().map(|name| content.upstreams[name].clone());
+        own.cloned().or(embedded).expect("a Binding has an Upstream")
+    };
+    let named = upstream(state.named_revision(binding));
     for region in state.regions_of(binding) {
-        assert!(upstream.endpoints_for(&region, &spec.environment).count() > 0, "{} {region}", binding.key);
+        for upstream in [&named, &upstream(state.bound_revision(binding, &region))] {
+            let count = upstream.endpoints_for(&region, &spec.environment).count();
+            assert!(count > 0, "{} {region}", binding.key);
+        }
     }
+}
+
+fn content(revision: &Resource) -> &ApiRevisionSpec {
+    let Spec::ApiRevision(content) = &revision.spec else { panic!("{} is no ApiRevision", revision.key) };
+    content
 }
 
 fn check_no_two_bindings_meet(state: &State) {
@@ -128,9 +139,9 @@ fn check_no_two_bindings_meet(state: &State) {
         for other in &bindings[at + 1..] {
             let (Spec::Binding(a), Spec::Binding(b)) = (&one.spec, &other.spec) else { panic!() };
             let regions = state.regions_of(other);
-            let meet = a.environment == b.environment
-                && state.regions_of(one).iter().any(|region| regions.contains(region));
-            if !meet {
+            let mut common = state.regions_of(one);
+            common.retain(|region| regions.contains(region));
+            if a.environment != b.environment || common.is_empty() {
                 continue;
             }
             assert!(
@@ -139,7 +150,10 @@ fn check_no_two_bindings_meet(state: &State) {
                 one.key,
                 other.key
             );
-            if let (Some(a), Some(b)) = (served(state, one), served(state, other)) {
+            for region in common.iter().map(Some).chain([None]) {
+                let (Some(a), Some(b)) = (served(state, one, region), served(state, other, region)) else {
+                    continue;
+                };
                 let share = a.hosts.is_empty() && b.hosts.is_empty()
                     || a.hosts.iter().any(|host| b.hosts.contains(host));
                 assert!(a.context != b.context || !share, "{} and {} claim the same", one.key, other.key);
@@ -148,8 +162,13 @@ fn check_no_two_bindings_meet(state: &State) {
     }
 }
 
-fn served<'a>(state: &'a State, binding: &Resource) -> Option<&'a ApiSpec> {
-    let Spec::ApiRevision(revision) = &state.named_revision(binding)?.spec else { return None };
+/// What a Binding serves in a region; without one, what it names.
+fn served<'a>(state: &'a State, binding: &Resource, region: Option<&Name>) -> Option<&'a ApiSpec> {
+    let revision = match region {
+        Some(region) => state.bound_revision(binding, region),
+        None => state.named_revision(binding),
+    };
+    let revision = content(revision?);
     let lifecycle = state.api(binding.key.organization.as_ref()?, &revision.api)?.lifecycle;
     (!matches!(lifecycle, Lifecycle::Created | Lifecycle::Retired)).then_some(&revision.spec)
 }

@@ -116,14 +116,17 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
 
 fn change() -> impl Strategy<Value = Change> {
     let if_revision = prop_oneof![20 => Just(None), 1 => (0..12_u64).prop_map(Some)];
-    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, prop::option::of(pick(&["edge", "core"])))
-        .prop_flat_map(|(key, delete, cascade, if_revision, tier)| {
+    let tier = prop::option::of(pick(&["edge", "core"]));
+    let hold = prop::option::weighted(0.3, pick(&["eu-west", "us-east"]));
+    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, tier, hold).prop_flat_map(
+        |(key, delete, cascade, if_revision, tier, hold)| {
             let kind = key.kind;
             spec(kind).prop_map(move |json| {
                 let action = if delete || !kind.is_writable() {
                     Action::Delete { cascade }
                 } else {
-                    let labels: Labels = tier.into_iter().map(|tier| ("tier", tier)).collect();
+                    let tier = tier.into_iter().map(|tier| ("tier", tier));
+                    let labels: Labels = tier.chain(hold.map(|region| ("hold", region))).collect();
                     Action::Put {
                         labels,
                         spec: Spec::from_json(kind, &json).expect("the generator writes sound JSON"),
@@ -131,7 +134,8 @@ fn change() -> impl Strategy<Value = Change> {
                 };
                 Change { key: key.clone(), action, if_revision }
             })
-        })
+        },
+    )
 }
 
 fn body() -> impl Strategy<Value = CommandBody> {

@@ -1,0 +1,56 @@
+//! Which ApiRevisions a Binding serves where.
+
+use std::sync::Arc;
+
+use hanse_management::kinds::RevisionRef;
+use hanse_topology::Name;
+
+use super::{State, query::as_binding};
+use crate::Resource;
+
+/// The regions in which a Binding means another revision than it names, each with that revision. There are none: a rule by which
+/// regions differ, such as a rollout, goes here.
+///
+/// A rule may read the Binding and its Api's revisions. What it reads beside them belongs into `touch` of `projection::runtime`
+/// and into `affected` of `validate::consistency`.
+#[cfg(not(test))]
+pub(crate) fn exceptions(
+    _state: &State,
+    _binding: &Resource,
+) -> std::collections::BTreeMap<Name, RevisionRef> {
+    std::collections::BTreeMap::new()
+}
+
+#[cfg(test)]
+pub(crate) use crate::fixture::exceptions;
+
+impl State {
+    /// The ApiRevision that a Binding serves in `region`; `None` for anything but a Binding.
+    pub(crate) fn bound_revision(&self, binding: &Resource, region: &Name) -> Option<&Arc<Resource>> {
+        match exceptions(self, binding).get(region) {
+            Some(exception) => self.revision_of(binding, *exception),
+            None => self.named_revision(binding),
+        }
+    }
+
+    /// The ApiRevision that a Binding names; `None` for anything but a Binding.
+    pub(crate) fn named_revision(&self, binding: &Resource) -> Option<&Arc<Resource>> {
+        self.revision_of(binding, as_binding(binding)?.1.revision)
+    }
+
+    /// The ApiRevision that a Binding names, and those that it serves in some regions instead. One may be there twice. Empty for
+    /// anything but a Binding.
+    pub(crate) fn bound_revisions(&self, binding: &Resource) -> Vec<&Arc<Resource>> {
+        let exceptions = exceptions(self, binding).into_values();
+        let exceptions = exceptions.filter_map(|revision| self.revision_of(binding, revision));
+        self.named_revision(binding).into_iter().chain(exceptions).collect()
+    }
+
+    fn revision_of(&self, binding: &Resource, revision: RevisionRef) -> Option<&Arc<Resource>> {
+        let (organization, spec) = as_binding(binding)?;
+        match revision {
+            RevisionRef::Number(number) => self.api_revision(organization, &spec.api, number),
+            RevisionRef::Latest(_) => self.latest_api_revision(organization, &spec.api),
+        }
+    }
+}
