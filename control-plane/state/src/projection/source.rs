@@ -45,14 +45,16 @@ pub fn last_change(state: &State, key: &str) -> Option<Revision> {
             Some((api_revision, _)) => revision(Kind::ApiRevision, api_revision),
             None => revision(Kind::Upstream, &source.name),
         },
-        // A route is made of a Binding and of a revision of its Api, and the Api's lifecycle decides.
+        // A route is made of a Binding and of a revision of its Api, and the Api's lifecycle decides. A changed Policy makes a
+        // revision of the Api, which does not change itself.
         Kind::Binding => {
             let binding = of(Kind::Binding, &source.name)?;
             let api = match &binding.spec {
                 Spec::Binding(spec) => revision(Kind::Api, spec.api.as_str()),
                 _other_kind => None,
             };
-            api.into_iter().chain([binding.metadata.revision]).max()
+            let bound = state.bound_revisions(binding).into_iter().map(|bound| bound.metadata.revision);
+            bound.chain(api).chain([binding.metadata.revision]).max()
         }
         other => revision(other, &source.name),
     }
@@ -98,6 +100,14 @@ mod tests {
             of(&world, "route/default/orders-production"),
             Some(later),
             "the Binding stayed, the Api changed"
+        );
+        let stamp = "{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: '2'}}}}}";
+        let latest = world.put(stamp).revision;
+        assert!(world.revision_of("Api orders") < latest);
+        assert_eq!(
+            of(&world, "route/default/orders-production"),
+            Some(latest),
+            "the Api has another revision"
         );
     }
 }
