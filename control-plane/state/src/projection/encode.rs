@@ -15,7 +15,7 @@ use hanse_management::{
 };
 use hanse_proto::runtime::{self, operation_security, resource::Kind as Runtime, security::Scheme};
 use hanse_runtime::ResourceKind;
-use hanse_topology::{Exposure, Name, ScopeId};
+use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
 use super::plain::Plain;
@@ -152,14 +152,16 @@ fn embedded_len(len: usize) -> usize {
     len.saturating_add(1 + prost::length_delimiter_len(len))
 }
 
-/// The endpoints of an Upstream that `scope` may use. `owner`: the Upstream itself, or the ApiRevision that embeds it.
-pub(super) fn upstream(owner: &ResourceKey, name: &Name, spec: &UpstreamSpec, scope: &ScopeId) -> Bytes {
-    match scope {
-        ScopeId::Runtime { region, environment } => {
-            upstream_with(owner, name, spec, spec.endpoints_for(region, environment))
-        }
-        ScopeId::Dns { .. } | ScopeId::Keys { .. } => upstream_with(owner, name, spec, [].into_iter()),
-    }
+/// An Upstream with the endpoints that gateways of `environment` in `region` may use. `owner`: the Upstream itself, or the
+/// ApiRevision that embeds it.
+pub(super) fn upstream(
+    owner: &ResourceKey,
+    name: &Name,
+    spec: &UpstreamSpec,
+    region: &Name,
+    environment: &Name,
+) -> Bytes {
+    upstream_with(owner, name, spec, spec.endpoints_for(region, environment))
 }
 
 fn upstream_with<'a>(

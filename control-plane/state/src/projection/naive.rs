@@ -32,7 +32,7 @@ pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>>
             let mut content = BTreeMap::new();
             let listener = encode::listener(&environment.key.name, spec);
             content.insert(format!("listener/{}", environment.key.name), listener);
-            fill(state, region, &scope, &mut content);
+            fill(state, region, &environment.key.name, &mut content);
             scopes.insert(scope, content);
         }
     }
@@ -40,13 +40,12 @@ pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>>
 }
 
 /// Everything but the listener.
-fn fill(state: &State, region: &Resource, scope: &ScopeId, content: &mut BTreeMap<String, Bytes>) {
+fn fill(state: &State, region: &Resource, environment: &Name, content: &mut BTreeMap<String, Bytes>) {
     let mut organizations = BTreeSet::new();
     let mut apis = BTreeSet::new();
     for binding in state.list(Kind::Binding, None) {
         let Spec::Binding(spec) = &binding.spec else { continue };
-        if Some(&spec.environment) != scope.environment()
-            || !spec.regions.picks(&region.key.name, &region.metadata.labels)
+        if spec.environment != *environment || !spec.regions.picks(&region.key.name, &region.metadata.labels)
         {
             continue;
         }
@@ -57,8 +56,9 @@ fn fill(state: &State, region: &Resource, scope: &ScopeId, content: &mut BTreeMa
         if matches!(api_spec.lifecycle, Lifecycle::Created | Lifecycle::Retired) {
             continue;
         }
+        let region = &region.key.name;
         let Some((revision_key, revision)) = revision(state, binding, spec, region) else { continue };
-        let upstream = upstream(state, &organization, spec, revision_key, revision, scope);
+        let upstream = upstream(state, &organization, spec, revision_key, revision, region);
         let (upstream_key, upstream_bytes) = upstream.unwrap_or_default();
         let route = encode::route(&binding.key, revision, api_spec.lifecycle, &upstream_key);
         content.insert(format!("route/{organization}/{}", binding.key.name), route);
@@ -76,14 +76,14 @@ fn revision<'s>(
     state: &'s State,
     binding: &'s Resource,
     spec: &BindingSpec,
-    region: &Resource,
+    region: &Name,
 ) -> Option<(&'s ResourceKey, &'s ApiRevisionSpec)> {
     let organization = binding.key.organization.as_ref();
     let all = state.list(Kind::ApiRevision, organization).filter_map(|resource: &Arc<Resource>| {
         if let Spec::ApiRevision(spec) = &resource.spec { Some((&resource.key, spec)) } else { None }
     });
     let mut own = all.filter(|(_, revision)| revision.api == spec.api);
-    match exceptions(state, binding).remove(&region.key.name).unwrap_or(spec.revision) {
+    match exceptions(state, binding).remove(region).unwrap_or(spec.revision) {
         RevisionRef::Number(number) => own.find(|(_, revision)| revision.number == number),
         RevisionRef::Latest(_) => own.max_by_key(|(_, revision)| revision.number),
     }
@@ -95,16 +95,17 @@ fn upstream(
     binding: &BindingSpec,
     revision_key: &ResourceKey,
     revision: &ApiRevisionSpec,
-    scope: &ScopeId,
+    region: &Name,
 ) -> Option<(String, Bytes)> {
     if let Some(own) = &binding.upstream {
         let resource = state.get(&ResourceKey::owned(Kind::Upstream, organization.clone(), own.clone()))?;
         let Spec::Upstream(spec) = &resource.spec else { return None };
-        let bytes = encode::upstream(&resource.key, own, spec, scope);
+        let bytes = encode::upstream(&resource.key, own, spec, region, &binding.environment);
         return Some((format!("upstream/{organization}/{own}"), bytes));
     }
     let copied = revision.spec.upstream.as_ref()?;
-    let bytes = encode::upstream(revision_key, copied, revision.upstreams.get(copied)?, scope);
+    let spec = revision.upstreams.get(copied)?;
+    let bytes = encode::upstream(revision_key, copied, spec, region, &binding.environment);
     Some((format!("upstream/{organization}/{}/{copied}", revision_key.name), bytes))
 }
 

@@ -123,7 +123,7 @@ impl ScopeKind for Runtime {
         let resource = &unit.resource;
         if let Some(spec) = upstream(state, unit) {
             let name = unit.part.as_ref().unwrap_or(&resource.name);
-            return Some(encode::upstream(resource, name, spec, scope));
+            return Some(encode::upstream(resource, name, spec, scope.region(), scope.environment()?));
         }
         match resource.kind {
             Kind::Environment => Some(encode::listener(&resource.name, state.environment(&resource.name)?)),
