@@ -34,7 +34,7 @@ pub(super) trait ScopeKind: Sync {
     /// follows from it.
     fn touch(&self, key: &ResourceKey, touched: &mut Touched<'_>);
 
-    /// What a resource brings into which scopes, always in the same order.
+    /// What a resource brings into which scopes, always in the same order and the same groups.
     fn placement(&self, state: &State, placer: &ResourceKey) -> Placement;
 
     /// The resources whose placement may have `anchor` in it.
@@ -108,8 +108,16 @@ impl Anchor {
     }
 }
 
-/// What one resource places: each anchor with each scope it is in.
-pub(super) type Placement = Vec<(Anchor, ScopeId)>;
+/// What one resource places.
+pub(super) type Placement = Vec<Placed>;
+
+/// Anchors that are in the same scopes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) anchors: Vec<Anchor>,
+    /// All of them in each of these.
+    pub(super) scopes: Vec<ScopeId>,
+}
 
 /// The names that the bytes of a unit depend on beside the state; none: the bytes are the same in every scope.
 pub(super) type Variant = Vec<Option<Name>>;

@@ -32,6 +32,16 @@ pub(super) enum Follows {
     Api,
 }
 
+impl Follows {
+    /// The kind of the resource that is followed.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Organization => Kind::Organization,
+            Self::Api => Kind::Api,
+        }
+    }
+}
+
 pub(super) static PLAIN: [Plain; 3] = [
     Plain {
         kind: Kind::Plan,

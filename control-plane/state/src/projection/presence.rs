@@ -1,5 +1,7 @@
 //! What is present where: one end of a step, and the index of placements.
 
+use std::collections::BTreeSet;
+
 use hanse_topology::ScopeId;
 use imbl::OrdMap;
 
@@ -8,10 +10,8 @@ use crate::State;
 
 /// Answers where anchors are present in one state.
 pub(super) trait Present {
-    /// Whether `anchor` is present in `scope`.
-    fn has(&self, state: &State, anchor: &Anchor, scope: &ScopeId) -> bool;
-    /// The scopes it is present in, in order.
-    fn scopes(&self, state: &State, anchor: &Anchor) -> Vec<ScopeId>;
+    /// The scopes that `anchor` is present in, in order; of those in `among`, if that is given.
+    fn scopes(&self, state: &State, anchor: &Anchor, among: Option<&BTreeSet<ScopeId>>) -> Vec<ScopeId>;
 }
 
 /// One end of a step: a state and what is present where in it.
@@ -25,14 +25,9 @@ impl<'a, P: Present> Side<'a, P> {
         Self { state, present }
     }
 
-    /// Whether `anchor` is present in `scope`.
-    pub(super) fn has(&self, anchor: &Anchor, scope: &ScopeId) -> bool {
-        self.present.has(self.state, anchor, scope)
-    }
-
-    /// The scopes it is present in, in order.
-    pub(super) fn scopes(&self, anchor: &Anchor) -> Vec<ScopeId> {
-        self.present.scopes(self.state, anchor)
+    /// The scopes that `anchor` is present in, in order; of those in `among`, if that is given.
+    pub(super) fn scopes(&self, anchor: &Anchor, among: Option<&BTreeSet<ScopeId>>) -> Vec<ScopeId> {
+        self.present.scopes(self.state, anchor, among)
     }
 }
 
@@ -46,7 +41,7 @@ type Slot = (Anchor, Option<ScopeId>);
 impl Index {
     /// Follows a step.
     pub(super) fn add(&mut self, step: &Step<'_>) {
-        for ((anchor, scope), delta) in step.placed() {
+        for (anchor, scope, delta) in step.placed() {
             let slot = (anchor.clone(), Some(scope.clone()));
             let count = self.0.get(&slot).copied().unwrap_or(0).checked_add_signed(delta);
             match count.expect("what leaves a scope had been counted when it came") {
@@ -58,15 +53,16 @@ impl Index {
 }
 
 impl Present for Index {
-    fn has(&self, _state: &State, anchor: &Anchor, scope: &ScopeId) -> bool {
-        self.0.contains_key(&(anchor.clone(), Some(scope.clone())))
-    }
-
-    fn scopes(&self, _state: &State, anchor: &Anchor) -> Vec<ScopeId> {
-        self.0
-            .range((anchor.clone(), None)..)
-            .take_while(|((other, _), _)| other == anchor)
-            .filter_map(|((_, scope), _)| scope.clone())
-            .collect()
+    fn scopes(&self, _state: &State, anchor: &Anchor, among: Option<&BTreeSet<ScopeId>>) -> Vec<ScopeId> {
+        let has = |scope: &&ScopeId| self.0.contains_key(&(anchor.clone(), Some((*scope).clone())));
+        match among {
+            Some(among) => among.iter().filter(has).cloned().collect(),
+            None => self
+                .0
+                .range((anchor.clone(), None)..)
+                .take_while(|((other, _), _)| other == anchor)
+                .filter_map(|((_, scope), _)| scope.clone())
+                .collect(),
+        }
     }
 }

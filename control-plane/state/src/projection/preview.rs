@@ -32,54 +32,79 @@ pub fn preview(before: &State, after: &State) -> Vec<ScopeEffect> {
 /// Finds what is present where by looking at the placers that could bring it; remembers what it found.
 struct Scan {
     kind: &'static dyn ScopeKind,
-    present: RefCell<BTreeMap<(Anchor, ScopeId), bool>>,
+    /// Whether an anchor is in a scope, where that was asked of single scopes.
+    present: RefCell<BTreeMap<Anchor, BTreeMap<ScopeId, bool>>>,
     scopes: RefCell<BTreeMap<Anchor, Vec<ScopeId>>>,
+    /// The scopes of the placers that others are within. There are few of those, as many as Environments.
+    reach: RefCell<BTreeMap<ResourceKey, BTreeSet<ScopeId>>>,
 }
 
 impl Scan {
     fn of(kind: &'static dyn ScopeKind) -> Self {
-        Self { kind, present: RefCell::default(), scopes: RefCell::default() }
+        Self { kind, present: RefCell::default(), scopes: RefCell::default(), reach: RefCell::default() }
     }
 
-    /// The scopes that `anchor` is in, in order. `only`: no other scope is asked for.
-    fn find(&self, state: &State, anchor: &Anchor, only: Option<&ScopeId>) -> Vec<ScopeId> {
-        // Scopes not found yet, by the placer whose they are.
+    /// The scopes that `anchor` is in; of those in `among`, if that is given.
+    fn find(&self, state: &State, anchor: &Anchor, among: Option<&BTreeSet<ScopeId>>) -> BTreeSet<ScopeId> {
+        let is_asked = |scope: &ScopeId| among.is_none_or(|among| among.contains(scope));
+        // Scopes not found yet, by the placer that the others are within.
         let mut open: BTreeMap<ResourceKey, BTreeSet<ScopeId>> = BTreeMap::new();
         let mut found = BTreeSet::new();
         for placer in self.kind.placers(state, anchor) {
-            let within = self.kind.within(state, &placer).unwrap_or_else(|| placer.clone());
-            let open = open.entry(within).or_insert_with_key(|within| {
-                let scopes = self.kind.placement(state, within).into_iter().map(|(_, scope)| scope);
-                scopes.filter(|scope| only.is_none_or(|only| scope == only)).collect()
+            let mut open = self.kind.within(state, &placer).map(|within| {
+                open.entry(within).or_insert_with_key(|within| {
+                    let mut scopes = self.scopes_of(state, within);
+                    scopes.retain(is_asked);
+                    scopes
+                })
             });
-            if open.is_empty() {
+            if open.as_ref().is_some_and(|open| open.is_empty()) {
                 continue;
             }
-            for (placed, scope) in self.kind.placement(state, &placer) {
-                if placed == *anchor && open.remove(&scope) {
-                    found.insert(scope);
+            let placement = self.kind.placement(state, &placer);
+            let groups = placement.into_iter().filter(|group| group.anchors.contains(anchor));
+            for scope in groups.flat_map(|group| group.scopes).filter(is_asked) {
+                if let Some(open) = &mut open {
+                    open.remove(&scope);
                 }
+                found.insert(scope);
             }
-            if only.is_some() && !found.is_empty() {
+            if among.is_some_and(|among| among.len() == found.len()) {
                 break;
             }
         }
-        found.into_iter().collect()
+        found
+    }
+
+    /// The scopes of a placer that others are within.
+    fn scopes_of(&self, state: &State, placer: &ResourceKey) -> BTreeSet<ScopeId> {
+        let mut known = self.reach.borrow_mut();
+        let find = || self.kind.placement(state, placer).into_iter().flat_map(|group| group.scopes).collect();
+        known.entry(placer.clone()).or_insert_with(find).clone()
     }
 }
 
 impl Present for Scan {
-    fn has(&self, state: &State, anchor: &Anchor, scope: &ScopeId) -> bool {
-        if let Some(scopes) = self.scopes.borrow().get(anchor) {
-            return scopes.binary_search(scope).is_ok();
+    fn scopes(&self, state: &State, anchor: &Anchor, among: Option<&BTreeSet<ScopeId>>) -> Vec<ScopeId> {
+        let Some(among) = among else {
+            let mut known = self.scopes.borrow_mut();
+            let find = || self.find(state, anchor, None).into_iter().collect();
+            return known.entry(anchor.clone()).or_insert_with(find).clone();
+        };
+        if let Some(all) = self.scopes.borrow().get(anchor) {
+            return all.iter().filter(|scope| among.contains(scope)).cloned().collect();
         }
         let mut present = self.present.borrow_mut();
-        let question = (anchor.clone(), scope.clone());
-        *present.entry(question).or_insert_with(|| !self.find(state, anchor, Some(scope)).is_empty())
-    }
-
-    fn scopes(&self, state: &State, anchor: &Anchor) -> Vec<ScopeId> {
-        let mut known = self.scopes.borrow_mut();
-        known.entry(anchor.clone()).or_insert_with(|| self.find(state, anchor, None)).clone()
+        let known = present.entry(anchor.clone()).or_default();
+        let unknown: BTreeSet<ScopeId> =
+            among.iter().filter(|scope| !known.contains_key(scope)).cloned().collect();
+        if !unknown.is_empty() {
+            let found = self.find(state, anchor, Some(&unknown));
+            known.extend(unknown.into_iter().map(|scope| {
+                let is_present = found.contains(&scope);
+                (scope, is_present)
+            }));
+        }
+        among.iter().filter(|scope| known.get(scope) == Some(&true)).cloned().collect()
     }
 }

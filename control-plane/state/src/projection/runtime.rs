@@ -3,6 +3,8 @@
 //! An Environment places its listener in the scopes of its regions. A served Binding places its route and the upstream that
 //! the route names, its organization and its Api. What is projected as it is (`plain`) follows one of the last two.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use hanse_management::{
     Kind, ResourceKey, Spec,
@@ -12,10 +14,10 @@ use hanse_topology::{Name, ScopeId};
 
 use super::{
     encode,
-    kind::{Anchor, Placement, ScopeKind, Touched, Unit, Variant},
+    kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant},
     plain::{Follows, PLAIN, Plain},
 };
-use crate::State;
+use crate::{Resource, State};
 
 /// The kind of [`ScopeId::Runtime`].
 pub(super) struct Runtime;
@@ -38,7 +40,19 @@ impl ScopeKind for Runtime {
     fn placement(&self, state: &State, placer: &ResourceKey) -> Placement {
         let placement = match placer.kind {
             Kind::Environment => place_environment(state, placer),
-            _binding => place_binding(state, placer),
+            Kind::Binding => place_binding(state, placer),
+            Kind::Organization
+            | Kind::Region
+            | Kind::Policy
+            | Kind::Upstream
+            | Kind::Api
+            | Kind::ApiRevision
+            | Kind::Plan
+            | Kind::Application
+            | Kind::Subscription
+            | Kind::Credential
+            | Kind::Token
+            | Kind::JoinToken => None,
         };
         placement.unwrap_or_default()
     }
@@ -62,7 +76,19 @@ impl ScopeKind for Runtime {
                     let bindings = |api: &_| state.referrers_of_kind(api, Kind::Binding).cloned().collect();
                     Box::new(api.as_ref().map_or_else(Vec::new, bindings).into_iter())
                 }
-                _placed_by_itself => Box::new(std::iter::once(resource.clone())),
+                // Placed by themselves, or not at all.
+                Kind::Environment
+                | Kind::Binding
+                | Kind::Organization
+                | Kind::Region
+                | Kind::Policy
+                | Kind::Api
+                | Kind::Plan
+                | Kind::Application
+                | Kind::Subscription
+                | Kind::Credential
+                | Kind::Token
+                | Kind::JoinToken => Box::new(std::iter::once(resource.clone())),
             },
         }
     }
@@ -79,17 +105,20 @@ impl ScopeKind for Runtime {
     }
 
     fn followers(&self, state: &State, group: &ResourceKey) -> Vec<Unit> {
-        let following = |anchor| PLAIN.iter().filter(move |plain| plain.follows == anchor);
-        match group.kind {
-            Kind::Organization => following(Follows::Organization)
-                .flat_map(|plain| state.list(plain.kind, Some(&group.name)))
-                .map(|resource| Unit::of(resource.key.clone()))
-                .collect(),
-            _api => following(Follows::Api)
-                .flat_map(|plain| state.referrers_of_kind(group, plain.kind))
-                .map(|key| Unit::of(key.clone()))
-                .collect(),
-        }
+        let following = PLAIN.iter().filter(|plain| plain.follows.kind() == group.kind);
+        following
+            .flat_map(|plain| -> Vec<Unit> {
+                match plain.follows {
+                    Follows::Organization => state
+                        .list(plain.kind, Some(&group.name))
+                        .map(|resource| Unit::of(resource.key.clone()))
+                        .collect(),
+                    Follows::Api => {
+                        state.referrers_of_kind(group, plain.kind).cloned().map(Unit::of).collect()
+                    }
+                }
+            })
+            .collect()
     }
 
     fn key(&self, unit: &Unit) -> String {
@@ -105,7 +134,7 @@ impl ScopeKind for Runtime {
 
     fn variant(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Variant {
         if unit.resource.kind == Kind::Binding {
-            let bound = bound(state, &unit.resource, scope.region());
+            let bound = state.get(&unit.resource).and_then(|binding| bound(state, binding, scope.region()));
             return vec![bound.map(|(revision, _)| revision.name.clone())];
         }
         let Some(spec) = upstream(state, unit) else { return Variant::new() };
@@ -128,8 +157,9 @@ impl ScopeKind for Runtime {
         match resource.kind {
             Kind::Environment => Some(encode::listener(&resource.name, state.environment(&resource.name)?)),
             Kind::Binding => {
-                let lifecycle = state.served_lifecycle(state.get(resource)?)?;
-                let (revision_key, revision) = bound(state, resource, scope.region())?;
+                let bound_here = state.get(resource)?;
+                let lifecycle = state.served_lifecycle(bound_here)?;
+                let (revision_key, revision) = bound(state, bound_here, scope.region())?;
                 let upstream = upstream_of(binding(state, resource)?, revision_key, revision);
                 let upstream = upstream.map(|unit| self.key(&unit)).unwrap_or_default();
                 Some(encode::route(resource, revision, lifecycle, &upstream))
@@ -201,8 +231,8 @@ fn place_environment(state: &State, key: &ResourceKey) -> Option<Placement> {
     regions.sort();
     regions.dedup();
     let scope = |region: &Name| ScopeId::runtime(region.clone(), key.name.clone());
-    let listener = Anchor::Unit(Unit::of(key.clone()));
-    Some(regions.into_iter().map(|region| (listener.clone(), scope(region))).collect())
+    let anchors = vec![Anchor::Unit(Unit::of(key.clone()))];
+    Some(vec![Placed { anchors, scopes: regions.into_iter().map(scope).collect() }])
 }
 
 /// Of one that is served. The Api's own lifecycle counts, whatever revision is bound: blocking an Api takes effect everywhere at
@@ -215,14 +245,17 @@ fn place_binding(state: &State, key: &ResourceKey) -> Option<Placement> {
         Anchor::Group(ResourceKey::global(Kind::Organization, key.organization.clone()?)),
         Anchor::Group(key.sibling(Kind::Api, spec.api.clone())),
     ];
-    let mut placement = Placement::new();
+    let mut regions: BTreeMap<Option<Unit>, Vec<ScopeId>> = BTreeMap::new();
     for region in state.regions_of(resource) {
-        let Some((revision_key, revision)) = bound(state, key, &region) else { continue };
-        let scope = ScopeId::runtime(region, spec.environment.clone());
-        let upstream = upstream_of(spec, revision_key, revision).map(Anchor::Unit);
-        placement.extend(own.iter().cloned().chain(upstream).map(|anchor| (anchor, scope.clone())));
+        let Some((revision_key, revision)) = bound(state, resource, &region) else { continue };
+        let upstream = upstream_of(spec, revision_key, revision);
+        regions.entry(upstream).or_default().push(ScopeId::runtime(region, spec.environment.clone()));
     }
-    Some(placement)
+    let group = |(upstream, scopes): (Option<Unit>, _)| {
+        let anchors = own.iter().cloned().chain(upstream.map(Anchor::Unit)).collect();
+        Placed { anchors, scopes }
+    };
+    Some(regions.into_iter().map(group).collect())
 }
 
 fn binding<'s>(state: &'s State, key: &ResourceKey) -> Option<&'s BindingSpec> {
@@ -245,10 +278,10 @@ fn upstream<'s>(state: &'s State, unit: &Unit) -> Option<&'s UpstreamSpec> {
 /// The ApiRevision that a Binding serves in `region`.
 fn bound<'s>(
     state: &'s State,
-    binding: &ResourceKey,
+    binding: &Resource,
     region: &Name,
 ) -> Option<(&'s ResourceKey, &'s ApiRevisionSpec)> {
-    let bound = state.bound_revision(state.get(binding)?, region)?;
+    let bound = state.bound_revision(binding, region)?;
     if let Spec::ApiRevision(spec) = &bound.spec { Some((&bound.key, spec)) } else { None }
 }
 

@@ -11,7 +11,7 @@ use hanse_topology::ScopeId;
 
 use super::{
     Between, ScopeChange,
-    kind::{Anchor, ScopeKind, Touched, Unit, Variant},
+    kind::{Anchor, Placed, ScopeKind, Touched, Unit, Variant},
     presence::{Present, Side},
 };
 use crate::State;
@@ -58,7 +58,7 @@ pub(super) struct Step<'a> {
     /// Units to compare.
     units: BTreeMap<Unit, Touch>,
     /// How many more (or fewer) placers bring an anchor into a scope; never 0.
-    placed: BTreeMap<(Anchor, ScopeId), isize>,
+    placed: BTreeMap<Anchor, BTreeMap<ScopeId, isize>>,
 }
 
 /// Where a unit has to be compared.
@@ -78,20 +78,25 @@ impl<'a> Step<'a> {
             kind.touch(key, &mut touched);
         }
         let units = touched.units.into_iter().map(|unit| (unit, Touch::Everywhere)).collect();
-        let mut placed = BTreeMap::new();
+        let mut placed = BTreeMap::<Anchor, BTreeMap<ScopeId, isize>>::new();
         for placer in &touched.placers {
             let (old, new) = (kind.placement(ends.before, placer), kind.placement(ends.after, placer));
             if old == new {
                 continue;
             }
-            for pair in old {
-                *placed.entry(pair).or_default() -= 1;
-            }
-            for pair in new {
-                *placed.entry(pair).or_default() += 1;
+            let groups =
+                old.into_iter().map(|group| (group, -1)).chain(new.into_iter().map(|group| (group, 1)));
+            for (Placed { anchors, scopes }, delta) in groups {
+                for anchor in anchors {
+                    let deltas = placed.entry(anchor).or_default();
+                    scopes.iter().for_each(|scope| *deltas.entry(scope.clone()).or_default() += delta);
+                }
             }
         }
-        placed.retain(|_, delta| *delta != 0);
+        placed.retain(|_, deltas| {
+            deltas.retain(|_, delta| *delta != 0);
+            !deltas.is_empty()
+        });
         Self { kind, ends, units, placed }
     }
 
@@ -112,8 +117,10 @@ impl<'a> Step<'a> {
     }
 
     /// Anchors brought into scopes by more or fewer placers than before, and by how many.
-    pub(super) fn placed(&self) -> impl Iterator<Item = (&(Anchor, ScopeId), isize)> {
-        self.placed.iter().map(|(pair, delta)| (pair, *delta))
+    pub(super) fn placed(&self) -> impl Iterator<Item = (&Anchor, &ScopeId, isize)> {
+        self.placed
+            .iter()
+            .flat_map(|(anchor, deltas)| deltas.iter().map(move |(scope, delta)| (anchor, scope, *delta)))
     }
 
     /// Compares what has to be compared. The differences by scope, and the number of units compared.
@@ -122,17 +129,12 @@ impl<'a> Step<'a> {
         before: &Side<'_, P>,
         after: &Side<'_, P>,
     ) -> (Vec<Difference>, usize) {
-        for (anchor, scope) in std::mem::take(&mut self.placed).into_keys() {
-            let side = match (before.has(&anchor, &scope), after.has(&anchor, &scope)) {
-                (true, false) => before,
-                (false, true) => after,
-                (true, true) | (false, false) => continue,
-            };
-            for follower in anchor.followers(self.kind, side.state) {
-                let touch = self.units.entry(follower).or_insert_with(|| Touch::In(BTreeSet::new()));
-                if let Touch::In(scopes) = touch {
-                    scopes.insert(scope.clone());
-                }
+        for (anchor, deltas) in std::mem::take(&mut self.placed) {
+            let moved: BTreeSet<ScopeId> = deltas.into_keys().collect();
+            let [old, new] = [before, after].map(|side| side.scopes(&anchor, Some(&moved)));
+            for (side, own, others) in [(before, &old, &new), (after, &new, &old)] {
+                let only_here = own.iter().filter(|scope| others.binary_search(scope).is_err());
+                self.touch_followers(&anchor, side.state, &only_here.collect::<Vec<_>>());
             }
         }
         let compared = self.units.len();
@@ -141,6 +143,19 @@ impl<'a> Step<'a> {
             self.compare(unit, touch, before, after, &mut found);
         }
         (found.0.into_values().collect(), compared)
+    }
+
+    /// What came or went with `anchor` is compared in these scopes. `state`: of the side on which the anchor is there.
+    fn touch_followers(&mut self, anchor: &Anchor, state: &State, scopes: &[&ScopeId]) {
+        if scopes.is_empty() {
+            return;
+        }
+        for follower in anchor.followers(self.kind, state) {
+            match self.units.entry(follower).or_insert_with(|| Touch::In(BTreeSet::new())) {
+                Touch::In(known) => known.extend(scopes.iter().copied().cloned()),
+                Touch::Everywhere => {}
+            }
+        }
     }
 
     fn compare<P: Present>(
@@ -205,13 +220,11 @@ struct Content<'a> {
 impl<'a> Content<'a> {
     fn new<P: Present>(kind: &'a dyn ScopeKind, unit: &'a Unit, touch: &Touch, side: &Side<'a, P>) -> Self {
         let state = side.state;
-        let scopes = match (kind.anchor(state, unit), touch) {
-            (None, Touch::Everywhere | Touch::In(_)) => Vec::new(),
-            (Some(anchor), Touch::Everywhere) => side.scopes(&anchor),
-            (Some(anchor), Touch::In(scopes)) => {
-                scopes.iter().filter(|scope| side.has(&anchor, scope)).cloned().collect()
-            }
+        let among = match touch {
+            Touch::Everywhere => None,
+            Touch::In(scopes) => Some(scopes),
         };
+        let scopes = kind.anchor(state, unit).map(|anchor| side.scopes(&anchor, among)).unwrap_or_default();
         Self { kind, unit, state, scopes, encoded: BTreeMap::new() }
     }
 

@@ -2,7 +2,7 @@
 //! that serve the Environment get other bytes than those that do not.
 
 use super::*;
-use crate::projection::kind::{Anchor, Placement, ScopeKind, Touched, Unit, Variant};
+use crate::projection::kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant};
 
 pub(in crate::projection) struct Dns;
 
@@ -27,8 +27,8 @@ impl ScopeKind for Dns {
             return Placement::new();
         };
         let scope = |region: &Arc<Resource>| ScopeId::Dns { region: region.key.name.clone() };
-        let record = Anchor::Unit(Unit::of(placer.clone()));
-        state.list(Kind::Region, None).map(|region| (record.clone(), scope(region))).collect()
+        let anchors = vec![Anchor::Unit(Unit::of(placer.clone()))];
+        vec![Placed { anchors, scopes: state.list(Kind::Region, None).map(scope).collect() }]
     }
 
     fn placers<'a>(

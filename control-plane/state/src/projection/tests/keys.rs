@@ -2,7 +2,7 @@
 //! of its organization. A key labelled `own` is another one in each region, all others are the same everywhere.
 
 use super::*;
-use crate::projection::kind::{Anchor, Placement, ScopeKind, Touched, Unit, Variant};
+use crate::projection::kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant};
 
 pub(in crate::projection) struct Keys;
 
@@ -32,7 +32,8 @@ impl ScopeKind for Keys {
         };
         let group = ResourceKey::global(Kind::Organization, placer.organization.clone().unwrap());
         let regions = state.regions_of(binding).into_iter();
-        regions.map(|region| (Anchor::Group(group.clone()), ScopeId::Keys { region })).collect()
+        let scopes = regions.map(|region| ScopeId::Keys { region }).collect();
+        vec![Placed { anchors: vec![Anchor::Group(group)], scopes }]
     }
 
     fn placers<'a>(
