@@ -4,13 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use hanse_identity::{KeyDigest, LiveTrust, PeerKeys};
+use hanse_link::{Below, SubscriberRecord, report_of};
 use hanse_process::{Shutdown, WallClock, json_file, telemetry};
-use hanse_proto::sync::{GatewayKey, Report, SubscriberStatus};
-use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
+use hanse_proto::sync::{Facts, GatewayKey, Report};
+use hanse_topology::{Identity, Name, Role, ScopeId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -252,50 +253,55 @@ impl Gateways {
         }
     }
 
-    /// Adds to a report the gateways that were seen of late and have no lease now, but for those that are refused. Some of
-    /// them it speaks of still; who hears it forgets those when they have been away for some time.
-    pub(crate) fn add_unheard(&self, report: Report, trust: &LiveTrust) -> Report {
-        let lives = |status: &&SubscriberStatus| u128::from(status.heard_ms_ago) < LEASE.as_millis();
-        let heard: BTreeSet<&str> =
-            report.subscribers.iter().filter(lives).map(|status| status.name.as_str()).collect();
+    /// What goes up: what these subscribers said, and what this agent says of itself beside `own`.
+    pub(crate) fn report(
+        &self,
+        subscribers: &[SubscriberRecord],
+        now: Instant,
+        trust: &LiveTrust,
+        own: Facts,
+    ) -> Report {
+        let below = Below::of(subscribers, now, |gateway| self.key_of(&gateway.name));
+        let lives = subscribers.iter().filter(|record| record.is_live(now));
+        let mut unheard = self.unheard(&lives.map(|record| &record.identity.name).collect(), trust);
+        let unheard_total = unheard.len() as u64;
+        unheard.truncate(NAMED_UNHEARD);
+        let revoked_gateways = self.revoked(trust);
+        let facts = Facts { unheard, unheard_total, left_out: below.left_out, revoked_gateways, ..own };
+        report_of(&facts, below.row)
+    }
+
+    /// The gateways that were seen of late and are not among these, which have a lease; but for those that are refused.
+    fn unheard(&self, heard: &BTreeSet<&Name>, trust: &LiveTrust) -> Vec<String> {
         let now = trust.clock().unix_seconds();
         let is_unheard = |(name, known): &(&Name, &Known)| {
             now.saturating_sub(known.seen()) < MISSED_FOR.as_secs()
-                && !heard.contains(name.as_str())
+                && !heard.contains(name)
                 && !trust.refuses(&Identity::gateway((*name).clone(), self.config.region.clone()))
         };
-        let known = self.known.lock();
-        let mut unheard: Vec<String> =
-            known.iter().filter(is_unheard).map(|(name, _)| name.to_string()).collect();
-        let unheard_total = unheard.len() as u64;
-        unheard.truncate(NAMED_UNHEARD);
-        Report { unheard, unheard_total, ..report }
+        self.known.lock().iter().filter(is_unheard).map(|(name, _)| name.to_string()).collect()
     }
-}
 
-impl Gateways {
-    /// Adds the keys of gateways to a report: of those it speaks of, and of those that are revoked by name while their key is not
-    /// refused yet. The control plane has all agents refuse these keys then.
-    pub(crate) fn add_keys(&self, mut report: Report, trust: &LiveTrust) -> Report {
-        let known = self.known.lock();
-        let key_of = |name: &Name| match known.get(name)? {
-            Known::Admitted(admitted) => admitted.key_digest(),
-            Known::Damaged { .. } => None,
-        };
-        for status in &mut report.subscribers {
-            let key = Name::new(&status.name).ok().and_then(|name| key_of(&name));
-            status.key = key.map(|key| key.to_vec().into()).unwrap_or_default();
-        }
+    /// The keys of gateways that are revoked by name while their key is not refused yet. The control plane has all agents refuse these
+    /// keys then.
+    fn revoked(&self, trust: &LiveTrust) -> Vec<GatewayKey> {
         let refused = trust.refused().borrow().clone();
         let own = refused.identities.iter().filter(|identity| {
             identity.role == Role::Gateway && identity.region.as_ref() == Some(&self.config.region)
         });
         let unrefused = own.filter_map(|identity| {
-            let key = key_of(&identity.name).filter(|key| !refused.gateway_keys.contains(key))?;
+            let key = self.key_of(&identity.name).filter(|key| !refused.gateway_keys.contains(key))?;
             Some(GatewayKey { name: identity.name.to_string(), key: key.to_vec().into() })
         });
-        report.revoked_gateways = unrefused.take(REPORTED_KEYS).collect();
-        report
+        unrefused.take(REPORTED_KEYS).collect()
+    }
+
+    /// The key that a gateway joined with.
+    fn key_of(&self, name: &Name) -> Option<KeyDigest> {
+        match self.known.lock().get(name)? {
+            Known::Admitted(admitted) => admitted.key_digest(),
+            Known::Damaged { .. } => None,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use hanse_link::{
 };
 use hanse_node::{Consumer, Node, Shell};
 use hanse_process::{Shutdown, WallClock, bind, raise_descriptor_limit};
-use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Report};
+use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Facts};
 use hanse_topology::{Identity, Role};
 use tokio::sync::Mutex;
 use tonic::service::Routes;
@@ -100,11 +100,10 @@ fn follow(
 ) -> Result<SubscriberHandle, Error> {
     let report_on = Some(subscribers.changed());
     let (gateways, subscribers, trust) = (gateways.clone(), subscribers.clone(), node.trust.clone());
-    let report = Arc::new(move |roots: Report| {
+    let report = Arc::new(move |facts: Facts| {
         #[cfg(test)]
         tests::fault();
-        let report = gateways.add_unheard(subscribers.to_report(Instant::now()), &trust);
-        Report { trust: roots.trust, ..gateways.add_keys(report, &trust) }
+        gateways.report(&subscribers.snapshot(), Instant::now(), &trust, facts)
     });
     let consumer = Consumer { effective: EffectiveSource::Immediate, report, report_on, relays: true };
     Ok(node.follow(consumer)?)

@@ -5,6 +5,7 @@
 //! [`InvalidMessage`].
 
 mod invalid;
+pub mod nested;
 mod position;
 
 pub use invalid::InvalidMessage;

@@ -2,6 +2,11 @@ use std::{fs, time::SystemTime};
 
 use hanse_identity::Authority;
 use hanse_process::{ClockHand, WallClock};
+use hanse_proto::{
+    nested,
+    sync::{Heard, TrustStatus},
+};
+use hanse_topology::LEASE;
 
 use super::*;
 use crate::testbed;
@@ -41,16 +46,32 @@ impl World {
         Admitted { environments: Vec::new(), key: "aa".into(), seen: self.now() }
     }
 
+    /// What the agent says of itself, and of those it heard so long ago.
+    fn report(&self, gateways: &Gateways, heard: &[(&str, Duration)]) -> (Facts, Vec<Heard>) {
+        let now = Instant::now() + LEASE;
+        let record = |(gateway, ago): &(&str, Duration)| SubscriberRecord {
+            identity: Identity::gateway(name(gateway), name("eu-west")),
+            boot: None,
+            connected: true,
+            last_heard: now - *ago,
+            scopes: BTreeMap::new(),
+            report: None,
+        };
+        let records: Vec<_> = heard.iter().map(record).collect();
+        let own = Facts { trust: Some(TrustStatus::default()), ..Default::default() };
+        let report = gateways.report(&records, now, &self.trust, own.clone());
+        let facts: Facts = nested::read("facts", &report.facts).unwrap();
+        let below = nested::of_row("below", &report.below).map(|entry| nested::read("heard", entry.unwrap()));
+        assert_eq!(facts.trust, own.trust);
+        (facts, below.collect::<Result<_, _>>().unwrap())
+    }
+
     /// Whom it misses while these are heard.
     fn unheard(&self, gateways: &Gateways, heard: &[&str]) -> Vec<String> {
-        let status = |name: &&str| SubscriberStatus { name: (*name).into(), ..Default::default() };
-        let report = Report { subscribers: heard.iter().map(status).collect(), ..Default::default() };
-        let report = gateways.add_unheard(report, &self.trust);
-        assert_eq!(
-            (report.subscribers.len(), report.unheard_total),
-            (heard.len(), report.unheard.len() as u64)
-        );
-        report.unheard
+        let heard: Vec<_> = heard.iter().map(|gateway| (*gateway, Duration::ZERO)).collect();
+        let (facts, below) = self.report(gateways, &heard);
+        assert_eq!((below.len(), facts.unheard_total), (heard.len(), facts.unheard.len() as u64));
+        facts.unheard
     }
 }
 
@@ -77,12 +98,7 @@ fn who_was_admitted_and_is_not_heard_is_missed_after_a_restart_too() {
     assert_eq!(world.unheard(&world.open(), &[]), ["g1", "g2"]);
 
     // It is spoken of still, and will be until another one comes; nobody else remembers it for so long.
-    let report = |heard: Duration| {
-        let heard_ms_ago = heard.as_millis() as u64;
-        let status = SubscriberStatus { name: "g1".into(), heard_ms_ago, ..Default::default() };
-        let report = Report { subscribers: vec![status], ..Default::default() };
-        gateways.add_unheard(report, &world.trust).unheard
-    };
+    let report = |heard: Duration| world.report(&gateways, &[("g1", heard)]).0.unheard;
     assert_eq!(report(LEASE - Duration::from_millis(1)), ["g2"]);
     assert_eq!(report(LEASE), ["g1", "g2"]);
 
@@ -127,8 +143,8 @@ fn a_report_names_the_first_and_counts_all() {
     for number in 0..=NAMED_UNHEARD {
         gateways.known.lock().insert(name(&format!("g{number}")), Known::Admitted(world.admitted()));
     }
-    let report = gateways.add_unheard(Report::default(), &world.trust);
-    assert_eq!((report.unheard.len(), report.unheard_total), (NAMED_UNHEARD, NAMED_UNHEARD as u64 + 1));
+    let (facts, _) = world.report(&gateways, &[]);
+    assert_eq!((facts.unheard.len(), facts.unheard_total), (NAMED_UNHEARD, NAMED_UNHEARD as u64 + 1));
 }
 
 #[test]
@@ -193,12 +209,11 @@ fn keys_are_reported_of_those_that_are_heard_and_of_those_that_are_revoked() {
     }
     gateways.admit(&name("by-hand"), Admitted { key: "no key".into(), ..world.admitted() }).unwrap();
     let reported = || {
-        let status = |name: &str| SubscriberStatus { name: name.into(), ..Default::default() };
-        let subscribers = ["g1", "by-hand", "a-stranger"].map(status).into();
-        let report = gateways.add_keys(Report { subscribers, ..Default::default() }, &world.trust);
-        let heard: Vec<Vec<u8>> = report.subscribers.iter().map(|status| status.key.to_vec()).collect();
-        assert_eq!(heard, [vec![1; 32], vec![], vec![]]);
-        let revoked = report.revoked_gateways.into_iter().map(|gateway| (gateway.name, gateway.key[0]));
+        let heard = ["g1", "by-hand", "a-stranger"].map(|gateway| (gateway, Duration::ZERO));
+        let (facts, below) = world.report(&gateways, &heard);
+        let keys: Vec<Vec<u8>> = below.iter().map(|heard| heard.key.to_vec()).collect();
+        assert_eq!(keys, [vec![1; 32], vec![], vec![]]);
+        let revoked = facts.revoked_gateways.into_iter().map(|gateway| (gateway.name, gateway.key[0]));
         revoked.collect::<Vec<_>>()
     };
     assert!(reported().is_empty());

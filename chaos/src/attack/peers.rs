@@ -6,9 +6,12 @@ use anyhow::{Context, Result, bail, ensure};
 use hanse_identity::{
     Authority, ClientTls, Credentials, Expect, LiveCredentials, TrustAnchor, client_tls, connect,
 };
-use hanse_proto::sync::{
-    Introduction, PublisherMessage, Report, SubscriberMessage, SubscriberStatus, WatchRevokedRequest,
-    publisher_message, subscriber_message::Body, sync_client::SyncClient,
+use hanse_proto::{
+    nested,
+    sync::{
+        Heard, Introduction, PublisherMessage, Report, SubscriberMessage, WatchRevokedRequest,
+        publisher_message, subscriber_message::Body, sync_client::SyncClient,
+    },
 };
 use hanse_topology::{Identity, Name, Role};
 use serde_json::Value;
@@ -70,8 +73,8 @@ async fn ghosts(arena: Arena, strength: Strength) -> Result<()> {
         let (tls, visits) = (tls.clone(), visits.clone());
         all.spawn(async move {
             loop {
-                let status = SubscriberStatus { name: "g".repeat(REPORT_BYTES), ..Default::default() };
-                let report = Report { subscribers: vec![status], ..Default::default() };
+                let heard = Heard { identity: "g".repeat(REPORT_BYTES), ..Default::default() };
+                let report = Report { below: nested::in_a_row(&[heard]), ..Default::default() };
                 if let Ok(stream) = subscribe(&address, &tls, 1, Some(report), &visits).await {
                     ensure!(!is_heard(stream).await, "{address} hears an agent that never joined");
                 }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use hanse_identity::{Authority, Credentials, connect};
-use hanse_proto::sync::{
-    Introduction, Report, SubscriberMessage, SubscriberStatus, publisher_message, subscriber_message::Body,
-    sync_client::SyncClient,
+use hanse_proto::{
+    nested,
+    sync::{
+        Heard, Introduction, Report, SubscriberMessage, publisher_message, subscriber_message::Body,
+        sync_client::SyncClient,
+    },
 };
 use hanse_topology::{Identity, Name, Role};
 use http::Method;
@@ -45,16 +48,15 @@ async fn an_agent_that_never_joined_is_not_heard() {
     let (federation, server, agent, gateway, running) = at_work().await;
     let authority = Authority::load(&federation.agent_dir().join("pki").join("region")).unwrap();
     let named = |text: &str| Identity::agent(Name::new(text).unwrap(), Name::new("eu-west").unwrap());
-    let phantom = SubscriberStatus {
-        name: "phantom".into(),
-        region: "eu-west".into(),
+    let phantom = Heard {
+        identity: "phantom.gateway.eu-west.hanse.internal".into(),
         connected: true,
         ..Default::default()
     };
-    let large = SubscriberStatus { name: "x".repeat(8_800_000), ..phantom.clone() };
-    for subscribers in [vec![phantom], vec![large]] {
+    let large = Heard { identity: "x".repeat(8_800_000), ..phantom.clone() };
+    for heard in [phantom, large] {
         let ghost = authority.issue_credentials(&named("ghost"), &[]).unwrap();
-        let report = Report { subscribers, ..Default::default() };
+        let report = Report { below: nested::in_a_row(&[heard]), ..Default::default() };
         let refused = speak(&federation, federation.server_address(), ghost, Some(report)).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused}");
         assert!(refused.message().contains("does not know that ghost.agent.eu-west"), "{refused}");

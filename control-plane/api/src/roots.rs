@@ -6,7 +6,7 @@ use axum::response::Response;
 use hanse_management::{Problem, ProblemName, manifest};
 use hanse_state::{
     CommandBody, Outcome, RootKey, State,
-    port::{Consistency, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
+    port::{Consistency, Facts, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -80,7 +80,7 @@ async fn issue_from(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
     let command = CommandBody::UseRoot(key);
     if !call.flag("force") {
-        let unready = waiting_for(&call, &command, |trust| trust.believed.contains(&key)).await?;
+        let unready = waiting_for(&call, &command, |trust| believes(trust, &key)).await?;
         check_none(
             &unready,
             "do not believe this root yet",
@@ -100,7 +100,7 @@ async fn drop_root(call: Call) -> Result<Response, Rejection> {
     let key = root_key(&call)?;
     let command = CommandBody::DropRoot(key);
     if !call.flag("force") {
-        let moved = |trust: &TrustStatus| trust.shown.is_some_and(|shown| shown != key);
+        let moved = |trust: &TrustStatus| !trust.shown.is_empty() && trust.shown != key[..];
         let unready = waiting_for(&call, &command, moved).await?;
         check_none(
             &unready,
@@ -115,6 +115,10 @@ async fn settle(call: &Call, command: CommandBody, key: RootKey) -> Result<Respo
     let accepted = call.propose_body(command).await?;
     let settled = RootSettled { root: hex::encode(key), revision: accepted.revision };
     Ok(json(StatusCode::OK, accepted.revision, &settled))
+}
+
+fn believes(trust: &TrustStatus, key: &RootKey) -> bool {
+    trust.believed.iter().any(|believed| *believed == key[..])
 }
 
 /// The root that the path names.
@@ -173,7 +177,7 @@ fn participants(
     fleet: &FleetReport,
 ) -> BTreeMap<String, Option<TrustStatus>> {
     let mut known: BTreeMap<String, Option<TrustStatus>> = BTreeMap::new();
-    let said = |trust: &TrustStatus| (*trust != TrustStatus::default()).then(|| trust.clone());
+    let said = |facts: &Facts| facts.trust.clone().filter(|trust| *trust != TrustStatus::default());
     for node in &group.nodes {
         known.insert(server(&node.name), fleet.nodes.get(&node.name).and_then(said));
     }
@@ -188,13 +192,13 @@ fn participants(
     for agent in &fleet.agents {
         let of = |name: &str, role: &str| regional(name, role, &agent.region);
         // Those that it misses and could not name: the agent stands for them.
-        let unnamed = agent.unheard_total > agent.unheard.len() as u64;
-        known.insert(of(&agent.name, "agent"), said(&agent.trust).filter(|_| !unnamed));
+        let unnamed = agent.facts.unheard_total > agent.facts.unheard.len() as u64;
+        known.insert(of(&agent.name, "agent"), said(&agent.facts).filter(|_| !unnamed));
         for gateway in &agent.gateways {
-            known.insert(of(&gateway.name, "gateway"), said(&gateway.trust));
+            known.insert(of(&gateway.name, "gateway"), said(&gateway.facts));
         }
         // What a gateway said is its word while it is off, too.
-        for gateway in &agent.unheard {
+        for gateway in &agent.facts.unheard {
             known.entry(of(gateway, "gateway")).or_insert(None);
         }
     }
@@ -208,10 +212,9 @@ fn all_roots(
     participants: &BTreeMap<String, Option<TrustStatus>>,
 ) -> Vec<Root> {
     let said_of = |facts: RootFacts| {
-        let not_believed =
-            |said: Option<&TrustStatus>| said.is_some_and(|said| !said.believed.contains(&facts.key));
-        let shown = |said: Option<&TrustStatus>| said.is_some_and(|said| said.shown == Some(facts.key));
-        let unknown = |said: Option<&TrustStatus>| said.is_none_or(|said| said.shown.is_none());
+        let not_believed = |said: Option<&TrustStatus>| said.is_some_and(|said| !believes(said, &facts.key));
+        let shown = |said: Option<&TrustStatus>| said.is_some_and(|said| said.shown == facts.key[..]);
+        let unknown = |said: Option<&TrustStatus>| said.is_none_or(|said| said.shown.is_empty());
         let those = |are: &dyn Fn(Option<&TrustStatus>) -> bool| -> Vec<String> {
             let are = |(_, said): &(&String, &Option<TrustStatus>)| are(said.as_ref());
             participants.iter().filter(are).map(|(identity, _)| identity.clone()).collect()

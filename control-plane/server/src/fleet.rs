@@ -3,6 +3,7 @@
 //! A gateway must not be forgotten because the node, or the agent, that knew it went away a moment ago: then a change
 //! would count as served by all while one of them never heard of it. So each node remembers what it heard.
 
+mod facts;
 mod memory;
 mod silence;
 
@@ -13,22 +14,19 @@ use std::{
 };
 
 use hanse_identity::KeyDigest;
-use hanse_link::{BootId, ReplicaMap, Replicas, SubscriberRecord, Subscribers};
+use hanse_link::{ReplicaMap, Replicas, SubscriberRecord, Subscribers};
 use hanse_process::Shutdown;
-use hanse_proto::{
-    raft::{AgentReport, ReportsResponse},
-    sync::{self, TrustStatus},
-};
+use hanse_proto::{raft::ReportsResponse, sync::Heard};
 use hanse_raft::{PeerAnswer, PeerReports, RaftGroup};
 use hanse_state::{
     State,
-    port::{self, AgentStatus, BoxFuture, Fleet, FleetReport, Replicated},
+    port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated},
 };
-use hanse_topology::{Identity, LEASE, Name, Role};
+use hanse_topology::{Identity, LEASE, Role};
 use parking_lot::Mutex;
 
 use crate::{projector::lineage_of, reconcile::Observed};
-use memory::{Memory, ago};
+use memory::{Memory, ago, key_of};
 use silence::{AgentKey, LastAnswers, Word};
 
 /// How often the other nodes are asked when nobody else asks: a node that dies takes no more than this with it.
@@ -41,8 +39,8 @@ pub(crate) struct GatheredFleet {
     subscribers: Subscribers,
     replicas: Replicas,
     group: Arc<RaftGroup>,
-    /// Which roots this node believes.
-    trust: Arc<dyn Fn() -> TrustStatus + Send + Sync>,
+    /// What this node says of itself.
+    facts: Arc<dyn Fn() -> Facts + Send + Sync>,
     memory: Mutex<Memory>,
     /// What each node answered last.
     answers: Mutex<LastAnswers>,
@@ -51,7 +49,7 @@ pub(crate) struct GatheredFleet {
 impl GatheredFleet {
     pub(crate) fn new(
         name: String,
-        trust: Arc<dyn Fn() -> TrustStatus + Send + Sync>,
+        facts: Arc<dyn Fn() -> Facts + Send + Sync>,
         subscribers: Subscribers,
         replicas: Replicas,
         group: Arc<RaftGroup>,
@@ -62,25 +60,25 @@ impl GatheredFleet {
             subscribers,
             replicas,
             group,
-            trust,
+            facts,
             memory: Mutex::default(),
             answers: Mutex::default(),
         }
     }
 
-    /// Asks every node, and adds the answers to what is remembered. Says which nodes did not answer and may hide agents, and which
-    /// roots those that did believe.
-    async fn gather(&self) -> (Vec<String>, BTreeMap<String, port::TrustStatus>) {
+    /// Asks every node, and adds the answers to what is remembered. Says which nodes did not answer and may hide agents, and what
+    /// those that did say of themselves.
+    async fn gather(&self) -> (Vec<String>, BTreeMap<String, Facts>) {
         let PeerReports { answers, silent } = self.group.peer_reports().await;
         let now = Instant::now();
         let mut last = self.answers.lock();
         let mut memory = self.memory.lock();
-        let reports = reports_of(&self.subscribers, (self.trust)(), now);
+        let reports = reports_of(self.subscribers.snapshot(), (self.facts)(), now);
         let own = PeerAnswer { node: self.name.clone(), reports, at: now };
         let (mut nodes, mut answered) = (BTreeMap::new(), BTreeSet::new());
         for PeerAnswer { node, reports, at } in answers.into_iter().chain([own]) {
             last.note(&node, at, words_of(&reports.agents, at));
-            nodes.insert(node.clone(), memory::trust_of(reports.trust.as_ref()));
+            nodes.insert(node.clone(), facts::bounded(reports.facts.unwrap_or_default()));
             memory.learn(reports.agents, at);
             answered.insert(node);
         }
@@ -142,11 +140,10 @@ fn mark_current(agents: &mut [AgentStatus], replicas: &ReplicaMap) {
 }
 
 /// What a node says of each agent, apart from its gateways.
-fn words_of(agents: &[AgentReport], at: Instant) -> BTreeMap<AgentKey, Word> {
-    let word = |report: &AgentReport| {
-        let key = (Name::new(&report.region).ok()?, report.name.clone());
-        let (heard, reported) = (ago(at, report.heard_ms_ago), ago(at, report.reported_ms_ago));
-        Some((key, Word { connected: report.connected, heard, reported }))
+fn words_of(agents: &[Heard], at: Instant) -> BTreeMap<AgentKey, Word> {
+    let word = |agent: &Heard| {
+        let (heard, reported) = (ago(at, agent.heard_ms_ago), ago(at, agent.reported_ms_ago));
+        Some((key_of(agent, Role::Agent)?, Word { connected: agent.connected, heard, reported }))
     };
     agents.iter().filter_map(word).collect()
 }
@@ -166,50 +163,28 @@ fn all_reported(state: &State, agents: &[AgentStatus]) -> bool {
 }
 
 /// What this node tells the others about the agents connected to it. An agent counts once it has reported: before that
-/// nothing is known of its gateways.
-pub(crate) fn reports_of(subscribers: &Subscribers, trust: TrustStatus, now: Instant) -> ReportsResponse {
-    ReportsResponse {
-        trust: Some(trust),
-        agents: subscribers.snapshot().into_iter().filter_map(|record| report_of(record, now)).collect(),
-    }
-}
-
-/// One agent's report. What it said of its gateways has aged since it said it.
-fn report_of(record: SubscriberRecord, now: Instant) -> Option<AgentReport> {
-    let ms = |at: Instant| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
-    let (report, came) = record.report?;
-    let aged = |mut status: sync::SubscriberStatus| {
-        status.heard_ms_ago = status.heard_ms_ago.saturating_add(ms(came));
-        status
-    };
-    Some(AgentReport {
-        name: record.identity.name.to_string(),
-        region: record.identity.region.map(String::from).unwrap_or_default(),
-        connected: record.connected,
-        heard_ms_ago: ms(record.last_heard),
-        // An agent uses everything as received. What it would name all the same is left out: its report may be as large as one message
-        // takes beside its positions.
-        scopes: record.scopes.iter().map(|(scope, ack)| unnamed(ack.to_status(scope))).collect(),
-        subscribers: report.subscribers.into_iter().map(aged).collect(),
-        trust: report.trust,
-        unheard: report.unheard,
-        unheard_total: report.unheard_total,
-        revoked_gateways: report.revoked_gateways,
-        left_out: report.left_out,
-        boot_id: BootId::to_message(record.boot),
-        reported_ms_ago: ms(came),
-    })
-}
-
-fn unnamed(status: sync::ScopeStatus) -> sync::ScopeStatus {
-    sync::ScopeStatus { quarantined: Vec::new(), ..status }
+/// nothing is known of its gateways. An agent uses everything as received: what it would name of its own scopes all the same is left
+/// out, since its report may be as large as one message takes beside its positions.
+pub(crate) fn reports_of(
+    subscribers: impl IntoIterator<Item = SubscriberRecord>,
+    facts: Facts,
+    now: Instant,
+) -> ReportsResponse {
+    let reporting = subscribers.into_iter().filter(|record| record.report.is_some());
+    let agents = reporting.map(|record| record.to_heard(now, None, &mut 0)).collect();
+    ReportsResponse { agents, facts: Some(facts) }
 }
 
 #[cfg(test)]
 mod tests {
     use hanse_identity::digest_secret;
+    use hanse_link::{BootId, Quarantine, ScopeAck};
+    use hanse_proto::{
+        nested,
+        sync::{self, Report},
+    };
     use hanse_state::port::{GatewayStatus, Quarantined, ScopeStatus};
-    use hanse_topology::{Lineage, Position};
+    use hanse_topology::{Lineage, Name, Position};
 
     use super::*;
 
@@ -243,7 +218,7 @@ mod tests {
                 connected: true,
                 heard_ms_ago: 0,
                 scopes,
-                trust: port::TrustStatus::default(),
+                facts: Facts::default(),
                 key: None,
             };
             let mut agents = [AgentStatus {
@@ -253,9 +228,7 @@ mod tests {
                 heard_ms_ago: 0,
                 scopes: Vec::new(),
                 gateways: vec![gateway],
-                unheard: Vec::new(),
-                unheard_total: 0,
-                trust: port::TrustStatus::default(),
+                facts: Facts::default(),
             }];
             replicas.read(|replicas| mark_current(&mut agents, replicas));
             agents[0].gateways[0].scopes[0].quarantined[0].current
@@ -267,27 +240,39 @@ mod tests {
         assert!(!current(&bad), "there is another version by now");
     }
 
+    /// Two nodes: one whom the agent reports to, and one that asks it.
     #[test]
-    fn what_an_agent_says_of_those_it_misses_is_passed_on() {
+    fn what_an_agent_says_is_passed_on_as_received() {
         let now = Instant::now();
         let name = |text| Name::new(text).unwrap();
-        let said = sync::Report {
-            unheard: vec!["g2".into()],
-            unheard_total: 300,
-            left_out: 12,
-            ..Default::default()
-        };
+        let said = Facts { unheard: vec!["g2".into()], unheard_total: 300, left_out: 12, ..Facts::default() };
+        let unknown = [&nested::to_bytes(&said)[..], b"\xfa\x07\x03new"].concat();
+        let report = Report { facts: unknown.into(), below: vec![0].into() };
+        let scope = "runtime/eu-west/production".parse().unwrap();
+        let quarantine = Quarantine::of([sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }]);
         let record = SubscriberRecord {
             identity: Identity::agent(name("a"), name("eu-west")),
             boot: Some(BootId::new([4; 16])),
             connected: true,
-            last_heard: now,
-            scopes: BTreeMap::new(),
-            report: Some((said.clone(), now)),
+            last_heard: now + Duration::from_millis(50),
+            scopes: BTreeMap::from([(scope, ScopeAck { quarantine, ..ScopeAck::default() })]),
+            report: Some((report.clone(), now)),
         };
-        let passed_on = report_of(record, now + Duration::from_millis(70)).unwrap();
-        assert_eq!((passed_on.unheard, passed_on.unheard_total), (said.unheard, said.unheard_total));
-        assert_eq!((passed_on.left_out, passed_on.reported_ms_ago), (12, 70));
-        assert_eq!(passed_on.boot_id, vec![4; 16]);
+        let silent = SubscriberRecord {
+            identity: Identity::agent(name("b"), name("eu-west")),
+            report: None,
+            ..record.clone()
+        };
+        let reports = reports_of([record, silent], Facts::default(), now + Duration::from_millis(70));
+        let [heard] = &reports.agents[..] else { panic!("{reports:?}") };
+        assert_eq!(heard.report, Some(report));
+        assert_eq!((heard.heard_ms_ago, heard.reported_ms_ago), (20, 70));
+        assert_eq!(heard.boot_id, vec![4; 16]);
+        let mut memory = Memory::default();
+        memory.learn(reports.agents, now);
+        let agents = memory.recall(now, None);
+        assert_eq!(agents[0].facts, said);
+        let scope = &agents[0].scopes[0];
+        assert_eq!((scope.quarantined.len(), scope.quarantined_total), (0, 1));
     }
 }

@@ -11,7 +11,8 @@ use hanse_identity::{
     MAX_ENROLMENT_BYTES, Ports, client_tls, renew_from, server_tls, warn_of_expiry,
 };
 use hanse_link::{
-    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, publisher_service, trust_status,
+    Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, own_facts, publisher_service,
+    trust_status,
 };
 use hanse_process::{Metrics, Pulse, Shutdown, Supervisor, WallClock, admin, bind, raise_descriptor_limit};
 use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
@@ -154,14 +155,14 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     };
     supervisor.spawn("authority-renewal", keeper, ControlAuthority::keep);
 
-    let own_trust = Arc::new({
+    let facts = Arc::new({
         let (trust, live) = (trust.clone(), live.clone());
-        move || trust_status(&trust, &live)
+        move || own_facts(trust_status(&trust, &live))
     });
     let subscribers = Subscribers::new();
     let reports = {
-        let (subscribers, own) = (subscribers.clone(), own_trust.clone());
-        Arc::new(move || fleet::reports_of(&subscribers, own(), Instant::now()))
+        let (subscribers, own) = (subscribers.clone(), facts.clone());
+        Arc::new(move || fleet::reports_of(subscribers.snapshot(), own(), Instant::now()))
     };
     let (raft_service, peer_service) = group.services(reports);
     let tls = server_tls(&live, mutual(&trust, Role::Server), Alpn::Http2)?;
@@ -251,13 +252,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, &listeners).with_tls(tls);
     supervisor.spawn("enrolment", (enrolment, Routes::new(enrolment_server(service))), serve_grpc);
 
-    let fleet = Arc::new(GatheredFleet::new(
-        config.name.to_string(),
-        own_trust,
-        subscribers,
-        replicas,
-        group.clone(),
-    ));
+    let fleet =
+        Arc::new(GatheredFleet::new(config.name.to_string(), facts, subscribers, replicas, group.clone()));
     supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {
         reconcilers: vec![Arc::new(RefuseKeys), Arc::new(Sweep)],

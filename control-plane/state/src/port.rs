@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use hanse_management::{Problem, Revision};
+pub use hanse_proto::sync::{Facts, TrustStatus};
 use hanse_topology::{Name, ScopeId};
 
 use crate::{
@@ -101,7 +102,7 @@ pub trait Fleet: Send + Sync + 'static {
 }
 
 /// What could be gathered of the fleet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct FleetReport {
     /// The agents, and the gateways behind them.
     pub agents: Vec<AgentStatus>,
@@ -112,8 +113,8 @@ pub struct FleetReport {
     pub partial: Vec<PartialReport>,
     /// Names that two processes have at once.
     pub duplicates: Vec<Duplicate>,
-    /// What each control node that answered says of the roots of trust, by name.
-    pub nodes: BTreeMap<String, TrustStatus>,
+    /// What each control node that answered says of itself, by name.
+    pub nodes: BTreeMap<String, Facts>,
 }
 
 /// An agent that has more gateways than its report takes: the others are not known.
@@ -149,15 +150,6 @@ impl Duplicate {
     }
 }
 
-/// Which roots a process believes, and which one its own certificate comes from, as it said last.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TrustStatus {
-    /// Those it believes.
-    pub believed: Vec<RootKey>,
-    /// The one its certificate comes from; `None`: it did not say.
-    pub shown: Option<RootKey>,
-}
-
 /// What the faces of the control plane ask about certificates, which the state does not read.
 pub trait RootCertificates: Send + Sync + 'static {
     /// The root that this node's own certificate comes from.
@@ -190,7 +182,7 @@ impl RootFacts {
 }
 
 /// One agent and the gateways behind it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AgentStatus {
     /// Its name.
     pub name: String,
@@ -204,16 +196,12 @@ pub struct AgentStatus {
     pub scopes: Vec<ScopeStatus>,
     /// The gateways it serves.
     pub gateways: Vec<GatewayStatus>,
-    /// Gateways that it admitted and has not heard of late, by name; the first of them.
-    pub unheard: Vec<String>,
-    /// How many there are.
-    pub unheard_total: u64,
-    /// Which roots it believes.
-    pub trust: TrustStatus,
+    /// What it says of itself.
+    pub facts: Facts,
 }
 
 /// One gateway as its agent reported it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct GatewayStatus {
     /// Its name.
     pub name: String,
@@ -225,8 +213,8 @@ pub struct GatewayStatus {
     pub heard_ms_ago: u64,
     /// Where its scopes stand.
     pub scopes: Vec<ScopeStatus>,
-    /// Which roots it believes.
-    pub trust: TrustStatus,
+    /// What it says of itself, as far as a gateway is believed: nothing of others.
+    pub facts: Facts,
     /// SHA-256 of the public key it joined with, as its agent says.
     pub key: Option<[u8; 32]>,
 }

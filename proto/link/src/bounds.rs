@@ -1,9 +1,14 @@
 //! How much a subscriber may say.
 
-use std::{cmp::Reverse, collections::BTreeSet, time::Instant};
+use std::{cmp::Reverse, collections::BTreeSet, fmt, time::Instant};
 
-use hanse_proto::sync::{Report, SubscriberStatus, TrustStatus};
-use prost::Message as _;
+use hanse_proto::{
+    InvalidMessage, nested,
+    sync::{Ack, Heard, Report},
+};
+use hanse_topology::Role;
+
+use crate::Below;
 
 /// The most that a Report may take, encoded: ten thousand gateways at 400 octets each, which is one in two environments with what it
 /// uses and what it keeps in each. Two such reports fit into one message between control nodes (8 MiB), so what was accepted can
@@ -11,18 +16,16 @@ use prost::Message as _;
 pub const MAX_REPORT_BYTES: usize = 4 << 20;
 /// The most gateways that a Report may name. A control node remembers each for an hour.
 pub const MAX_REPORTED: usize = 10_000;
-/// The most scopes that all gateways of a report may stand in, and the most names in quarantine: four environments and one name
-/// for each gateway. Empty ones take two octets and a hundred times that in memory.
+/// The most scopes that all gateways of a report may stand in: four environments for each. Empty ones take one octet and a hundred
+/// times that in memory.
 const MAX_SCOPES: usize = 4 * MAX_REPORTED;
-/// See [`MAX_SCOPES`].
-const MAX_NAMED: usize = 4 * MAX_REPORTED;
-/// The most gateways that a report may name as missing, or as revoked with their keys.
-const MAX_MISSING: usize = 256;
-/// Kept free in a report for what an agent adds to its gateways: names of missing ones (17 KB), of revoked ones with their
-/// keys (26 KB), its own roots.
-const RESERVED_BYTES: usize = 64 << 10;
-/// What an entry of a report takes beside itself: a tag and a length, and the key that the agent adds to it.
-const ENTRY_BYTES: usize = 48;
+/// How much of a report names what is in quarantine, in octets: a thousand names, and a small part of what a message may
+/// carry, also where a control node passes on the reports of all its agents.
+pub(crate) const MAX_NAMES_BYTES: usize = 256 << 10;
+/// The most that an agent may say of itself: names of missing gateways (17 KB), of revoked ones with their keys (26 KB), its own roots.
+const MAX_FACTS_BYTES: usize = 64 << 10;
+/// The most that a report of one that is no agent may take: it speaks of itself, and what it says goes up as received.
+const MAX_CONSUMER_REPORT_BYTES: usize = 4 << 10;
 
 /// The largest message that a control node takes from an agent: a Report with its envelope.
 pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
@@ -30,133 +33,154 @@ pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
 /// 448 more at 222 octets each, which is as long as keys get.
 pub const MAX_GATEWAY_MESSAGE_BYTES: usize = 256 << 10;
 
-/// Roots that a process may say it believes: while one takes another's place there are two or three.
-const MAX_BELIEVED: usize = 16;
-/// The SHA-256 of a key.
-const KEY_BYTES: usize = 32;
-
-/// A report that is larger than it may be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the report has {bytes} bytes and names {subscribers} gateways in {scopes} scopes with {named} resources; at most \
-     {MAX_REPORT_BYTES} bytes and {MAX_REPORTED} gateways in {MAX_SCOPES} scopes with {MAX_NAMED} resources are taken: give the \
-     region another agent"
-)]
-pub(crate) struct ReportTooLarge {
+/// How large a report is. Of more than 10,000 gateways the first are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ReportSize {
     bytes: usize,
+    facts: usize,
     subscribers: usize,
     scopes: usize,
-    named: usize,
+    names: usize,
 }
 
-/// The report as it may be kept and passed on. What is said of roots and is no key is left out; so are more missing gateways than an
-/// agent names.
-pub(crate) fn accepted(mut report: Report) -> Result<Report, ReportTooLarge> {
-    let (bytes, subscribers) = (report.encoded_len(), report.subscribers.len());
-    let all_scopes = || report.subscribers.iter().flat_map(|subscriber| &subscriber.scopes);
-    let scopes = all_scopes().count();
-    let named = all_scopes().map(|scope| scope.quarantined.len()).sum();
-    if bytes > MAX_REPORT_BYTES || subscribers > MAX_REPORTED || scopes > MAX_SCOPES || named > MAX_NAMED {
-        return Err(ReportTooLarge { bytes, subscribers, scopes, named });
+impl ReportSize {
+    /// The size of a report, read entry by entry: nothing of it is kept.
+    pub(crate) fn of(report: &Report) -> Result<Self, InvalidMessage> {
+        let Report { facts, below } = report;
+        let mut size = Self { bytes: facts.len() + below.len(), facts: facts.len(), ..Self::default() };
+        for heard in nested::of_row("report.below", below).take(MAX_REPORTED + 1) {
+            size.subscribers += 1;
+            let heard: Heard = nested::read("report.below", heard?)?;
+            for ack in nested::of_row("heard.acks", &heard.acks) {
+                size.scopes += 1;
+                size.names += nested::read::<Ack>("heard.acks", ack?)?.in_quarantine.len();
+            }
+        }
+        Ok(size)
     }
-    report.unheard.truncate(MAX_MISSING);
-    report.revoked_gateways.truncate(MAX_MISSING);
-    let said = report.subscribers.iter_mut().map(|subscriber| &mut subscriber.trust);
-    said.chain([&mut report.trust]).flatten().for_each(bound_trust);
-    Ok(report)
-}
 
-fn bound_trust(trust: &mut TrustStatus) {
-    trust.believed.retain(|key| key.len() == KEY_BYTES);
-    trust.believed.truncate(MAX_BELIEVED);
-    if trust.shown.len() != KEY_BYTES {
-        trust.shown.clear();
+    /// Whether one of this role may say so much.
+    pub(crate) fn check(self, role: Role) -> Result<(), ReportTooLarge> {
+        let most = if role == Role::Agent { MAX_REPORT_BYTES } else { MAX_CONSUMER_REPORT_BYTES };
+        let fits = self.bytes <= most
+            && self.facts <= MAX_FACTS_BYTES
+            && self.subscribers <= MAX_REPORTED
+            && self.scopes <= MAX_SCOPES
+            && self.names <= MAX_NAMES_BYTES;
+        if fits { Ok(()) } else { Err(ReportTooLarge { size: self, most }) }
     }
 }
 
-/// The report on these subscribers, each with when it was heard last. Where they are too many, those heard last are named and the
-/// others counted.
-pub(crate) fn report_on(subscribers: Vec<(Instant, SubscriberStatus)>) -> Report {
-    let mut latest: Vec<usize> = (0..subscribers.len()).collect();
-    latest.sort_by_key(|index| Reverse(subscribers[*index].0));
-    let mut left = MAX_REPORT_BYTES - RESERVED_BYTES;
+/// A report that is larger than it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the report has {size}; at most {most} bytes, {MAX_FACTS_BYTES} of them on who reports, and {MAX_REPORTED} gateways in \
+     {MAX_SCOPES} scopes with {MAX_NAMES_BYTES} bytes of names are taken: give the region another agent"
+)]
+pub(crate) struct ReportTooLarge {
+    size: ReportSize,
+    most: usize,
+}
+
+impl fmt::Display for ReportSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, facts, subscribers, scopes, names } = self;
+        write!(f, "{bytes} bytes, {facts} of them on who reports, and ")?;
+        write!(f, "{subscribers} gateways in {scopes} scopes with {names} bytes of names")
+    }
+}
+
+/// Of entries for a report, each with when its subscriber was heard last: where they are too many, those heard last are in the row and
+/// the others counted.
+pub(crate) fn that_fit(entries: Vec<(Instant, Vec<u8>)>) -> Below {
+    let mut latest: Vec<usize> = (0..entries.len()).collect();
+    latest.sort_by_key(|index| Reverse(entries[*index].0));
+    let mut left = MAX_REPORT_BYTES - MAX_FACTS_BYTES;
     let mut fits = |index: &usize| {
-        let size = subscribers[*index].1.encoded_len() + ENTRY_BYTES;
-        let rest = left.checked_sub(size);
+        let rest = left.checked_sub(entries[*index].1.len());
         left = rest.unwrap_or(left);
         rest.is_some()
     };
     let named: BTreeSet<usize> =
         latest.into_iter().take(MAX_REPORTED).take_while(|index| fits(index)).collect();
-    let left_out = (subscribers.len() - named.len()) as u64;
-    let all = subscribers.into_iter().enumerate();
-    let subscribers = all.filter(|(index, _)| named.contains(index)).map(|(_, (_, status))| status).collect();
-    Report { subscribers, left_out, ..Report::default() }
+    let row: Vec<&[u8]> = named.iter().map(|index| &*entries[*index].1).collect();
+    Below { row: row.concat().into(), left_out: (entries.len() - named.len()) as u64 }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use hanse_proto::sync::ScopeStatus;
+    use prost::Message as _;
 
     use super::*;
 
-    fn named(name: String) -> SubscriberStatus {
-        SubscriberStatus { name, ..Default::default() }
+    fn named(identity: String) -> Heard {
+        Heard { identity, ..Default::default() }
+    }
+
+    fn accepted(report: Report) -> Result<(), ReportTooLarge> {
+        ReportSize::of(&report).unwrap().check(Role::Agent)
+    }
+
+    fn on(subscribers: &[Heard]) -> Report {
+        Report { below: nested::in_a_row(subscribers), ..Default::default() }
     }
 
     #[test]
     fn those_heard_last_are_named_in_order_and_the_others_counted() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
+        let entry = |at, heard: Heard| (at, heard.encode_length_delimited_to_vec());
         let large = |letter: &str| named(letter.repeat(MAX_REPORT_BYTES / 3));
-        let report = report_on(vec![(at(3), large("a")), (at(1), large("b")), (at(2), large("c"))]);
-        let names: Vec<&str> = report.subscribers.iter().map(|status| &status.name[..1]).collect();
-        assert_eq!((names, report.left_out), (vec!["a", "c"], 1));
-        assert!(report.encoded_len() <= MAX_REPORT_BYTES - RESERVED_BYTES);
-        let small = |count: usize| (0..count).map(|n| (start, named(n.to_string()))).collect();
-        assert_eq!(report_on(small(MAX_REPORTED)).left_out, 0);
-        let many = report_on(small(MAX_REPORTED + 7));
-        assert_eq!((many.subscribers.len(), many.left_out), (MAX_REPORTED, 7));
-        accepted(many).expect("what a node makes another takes");
+        let below =
+            that_fit(vec![entry(at(3), large("a")), entry(at(1), large("b")), entry(at(2), large("c"))]);
+        assert_eq!((&below.row, below.left_out), (&on(&[large("a"), large("c")]).below, 1));
+        assert!(below.row.len() <= MAX_REPORT_BYTES - MAX_FACTS_BYTES);
+        let small = |count: usize| (0..count).map(|n| entry(start, named(n.to_string()))).collect();
+        assert_eq!(that_fit(small(MAX_REPORTED)).left_out, 0);
+        let many = that_fit(small(MAX_REPORTED + 7));
+        assert_eq!((nested::of_row("row", &many.row).count(), many.left_out), (MAX_REPORTED, 7));
+        let facts = vec![0; MAX_FACTS_BYTES].into();
+        accepted(Report { facts, below: many.row }).expect("what a node makes another takes");
     }
 
     #[test]
     fn a_report_is_taken_whole_or_not_at_all() {
-        let of = |subscribers: Vec<SubscriberStatus>| Report { subscribers, ..Report::default() };
-        let heavy = of(vec![named("x".repeat(MAX_REPORT_BYTES))]);
-        let refused = accepted(heavy).unwrap_err().to_string();
-        assert!(refused.contains("at most 4194304 bytes and 10000 gateways in"), "{refused}");
-        accepted(of(vec![named("x".repeat(MAX_REPORT_BYTES - 100))])).unwrap();
-        accepted(of(vec![named(String::new()); MAX_REPORTED + 1])).unwrap_err();
+        let refused = accepted(on(&[named("x".repeat(MAX_REPORT_BYTES))])).unwrap_err().to_string();
+        assert!(
+            refused.contains("at most 4194304 bytes") && refused.contains("10000 gateways in"),
+            "{refused}"
+        );
+        accepted(on(&[named("x".repeat(MAX_REPORT_BYTES - 100))])).unwrap();
+        accepted(on(&vec![named(String::new()); MAX_REPORTED])).unwrap();
+        accepted(on(&vec![named(String::new()); MAX_REPORTED + 1])).unwrap_err();
+        let of_itself = |bytes| Report { facts: vec![0; bytes].into(), ..Default::default() };
+        accepted(of_itself(MAX_FACTS_BYTES)).unwrap();
+        accepted(of_itself(MAX_FACTS_BYTES + 1)).unwrap_err();
+        let of_gateway = |bytes| ReportSize::of(&of_itself(bytes)).unwrap().check(Role::Gateway);
+        of_gateway(MAX_CONSUMER_REPORT_BYTES).unwrap();
+        of_gateway(MAX_CONSUMER_REPORT_BYTES + 1).unwrap_err();
     }
 
+    /// As large as a message may be, and of nothing but empty entries: a million gateways, or a million scopes of one.
     #[test]
     fn what_is_small_on_the_wire_and_large_in_memory_is_refused() {
-        let scopes = |count| vec![ScopeStatus::default(); count];
-        let of = |scopes| Report {
-            subscribers: vec![SubscriberStatus { scopes, ..Default::default() }],
-            ..Report::default()
-        };
-        accepted(of(scopes(MAX_SCOPES))).unwrap();
-        let refused = accepted(of(scopes(MAX_SCOPES + 1))).unwrap_err().to_string();
+        let empty = || vec![0; MAX_REPORT_BYTES - 100];
+        let size = ReportSize::of(&Report { below: empty().into(), ..Default::default() }).unwrap();
+        assert_eq!(size.subscribers, MAX_REPORTED + 1, "the rest is not read");
+        size.check(Role::Agent).unwrap_err();
+        let in_scopes = |count| on(&[Heard { acks: vec![0; count].into(), ..Default::default() }]);
+        accepted(in_scopes(MAX_SCOPES)).unwrap();
+        let refused = accepted(in_scopes(MAX_SCOPES + 1)).unwrap_err().to_string();
         assert!(refused.contains("in 40001 scopes"), "{refused}");
-        let named =
-            ScopeStatus { quarantined: vec![Default::default(); MAX_NAMED + 1], ..Default::default() };
-        accepted(of(vec![named])).unwrap_err();
-        let missing = Report { unheard: vec!["g".into(); 100_000], ..Report::default() };
-        assert_eq!(accepted(missing).unwrap().unheard.len(), MAX_MISSING);
-    }
-
-    #[test]
-    fn what_is_no_key_is_left_out() {
-        let believed = std::iter::repeat_n(vec![1; 32].into(), 100).chain([vec![1; 500].into()]);
-        let trust = Some(TrustStatus { believed: believed.rev().collect(), shown: vec![1; 500].into() });
-        let subscribers = vec![SubscriberStatus { trust: trust.clone(), ..Default::default() }];
-        let report = accepted(Report { subscribers, trust, ..Report::default() }).unwrap();
-        let bounded = TrustStatus { believed: vec![vec![1; 32].into(); MAX_BELIEVED], shown: vec![].into() };
-        assert_eq!(report.trust, Some(bounded.clone()));
-        assert_eq!(report.subscribers[0].trust, Some(bounded));
+        accepted(in_scopes(empty().len())).unwrap_err();
+        let with_names = |bytes: usize| {
+            let ack = Ack { in_quarantine: vec![0; bytes].into(), ..Default::default() };
+            on(&[Heard { acks: nested::in_a_row(&[ack]), ..Default::default() }])
+        };
+        accepted(with_names(MAX_NAMES_BYTES)).unwrap();
+        accepted(with_names(MAX_NAMES_BYTES + 1)).unwrap_err();
+        ReportSize::of(&Report { below: vec![9].into(), ..Default::default() }).unwrap_err();
     }
 }

@@ -10,6 +10,7 @@
 mod admission;
 mod beside;
 mod bounds;
+mod facts;
 mod kept_roots;
 mod kept_trust;
 mod metrics;
@@ -19,14 +20,14 @@ mod replicas;
 mod revoked_watch;
 mod subscriber;
 mod subscribers;
-mod trust_status;
 
 pub use admission::{Admission, Offer, Unknown};
 pub use bounds::{MAX_AGENT_MESSAGE_BYTES, MAX_GATEWAY_MESSAGE_BYTES, MAX_REPORT_BYTES, MAX_REPORTED};
+pub use facts::{own_facts, report_of, trust_status};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
-    BootId, Boots, Freshness, Quarantine, Replica, ReplicaMap, Revoked, Root, Standing, TrustedRoot,
-    TrustedRoots, Wanted,
+    BootId, Boots, Freshness, Quarantine, Replica, ReplicaMap, Revoked, Root, ScopeAck, Standing,
+    TrustedRoot, TrustedRoots, Wanted,
 };
 pub use kept_roots::KeptRoots;
 pub use kept_trust::KeptTrust;
@@ -38,8 +39,7 @@ pub use revoked_watch::watch_revoked;
 pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };
-pub use subscribers::{ScopeAck, SubscriberRecord, Subscribers};
-pub use trust_status::trust_status;
+pub use subscribers::{Below, SubscriberRecord, Subscribers};
 
 /// Largest gRPC message that a subscriber takes: a chunk of one value of the largest size the control plane accepts, with room to
 /// spare.

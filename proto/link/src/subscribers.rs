@@ -7,58 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_proto::sync::{Ack, Report, ScopeStatus, SubscriberStatus};
-use hanse_sync::{BootId, Boots, Quarantine};
-use hanse_topology::{Identity, LEASE, Position, ScopeId};
+use bytes::Bytes;
+use hanse_identity::KeyDigest;
+use hanse_proto::{
+    nested,
+    sync::{Ack, Heard, Report},
+};
+use hanse_sync::{BootId, Boots, ScopeAck};
+use hanse_topology::{Identity, LEASE, ScopeId};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::sync::{oneshot, watch};
 
-use crate::bounds;
+use crate::bounds::{self, MAX_NAMES_BYTES};
 
-/// How much of a report names what is in quarantine, in octets: a thousand names, and a small part of what a message may
-/// carry, also where a control node passes on the reports of all its agents.
-const REPORTED_NAMES_BYTES: usize = 256 << 10;
 /// Twins that take turns are told of again after so long: once for each few of their turns.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// How long one that left stays listed, so that people see what is missing.
 const KEEP_ABSENT: Duration = Duration::from_secs(3600);
-
-/// What a subscriber acknowledged of one scope.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ScopeAck {
-    /// In use.
-    pub effective: Option<Position>,
-    /// Survives its restart.
-    pub durable: Option<Position>,
-    /// What of it is not in use as received.
-    pub quarantine: Quarantine,
-}
-
-impl ScopeAck {
-    /// As the subscriber says it.
-    pub(crate) fn to_message(&self, scope: &ScopeId) -> Ack {
-        Ack {
-            scope: scope.to_string(),
-            effective: self.effective.map(Into::into),
-            durable: self.durable.map(Into::into),
-            quarantined: self.quarantine.named().to_vec(),
-            quarantined_total: self.quarantine.total(),
-            quarantined_keys: self.quarantine.others().to_vec(),
-        }
-    }
-
-    /// As whoever heard it reports it.
-    pub fn to_status(&self, scope: &ScopeId) -> ScopeStatus {
-        ScopeStatus {
-            scope: scope.to_string(),
-            effective: self.effective.map(Into::into),
-            durable: self.durable.map(Into::into),
-            quarantined: self.quarantine.named().to_vec(),
-            quarantined_total: self.quarantine.total(),
-        }
-    }
-}
 
 /// What is known of one subscriber.
 #[derive(Debug, Clone)]
@@ -73,7 +39,7 @@ pub struct SubscriberRecord {
     pub last_heard: Instant,
     /// What it acknowledged.
     pub scopes: BTreeMap<ScopeId, ScopeAck>,
-    /// Its last report and when it came.
+    /// Its last report, as received, and when it came.
     pub report: Option<(Report, Instant)>,
 }
 
@@ -81,6 +47,60 @@ impl SubscriberRecord {
     /// Whether it was heard within its lease, as seen at `now`.
     pub fn is_live(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last_heard) < LEASE
+    }
+
+    /// What goes up of it: what it said, as it said it. `key` is the one it joined with. What is in quarantine is named as long as there
+    /// is room for `names_left` octets.
+    pub fn to_heard(&self, now: Instant, key: Option<KeyDigest>, names_left: &mut usize) -> Heard {
+        let ms =
+            |at: Instant| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
+        let acks: Vec<Ack> =
+            self.scopes.iter().map(|(scope, ack)| shortened(ack.to_message(scope), names_left)).collect();
+        let report = self.report.as_ref();
+        Heard {
+            identity: self.identity.to_string(),
+            connected: self.connected,
+            heard_ms_ago: ms(self.last_heard),
+            reported_ms_ago: report.map(|(_, came)| ms(*came)).unwrap_or_default(),
+            boot_id: BootId::to_message(self.boot),
+            key: key.map(|key| key.to_vec().into()).unwrap_or_default(),
+            acks: nested::in_a_row(&acks),
+            report: report.map(|(report, _)| report.clone()),
+        }
+    }
+}
+
+/// An Ack as it is passed on: without names where there is no room for them, and without keys.
+fn shortened(ack: Ack, names_left: &mut usize) -> Ack {
+    let left = names_left.checked_sub(ack.in_quarantine.len());
+    *names_left = left.unwrap_or(*names_left);
+    let in_quarantine = left.map(|_| ack.in_quarantine).unwrap_or_default();
+    Ack { facts: ack.facts, in_quarantine, quarantined_keys: Vec::new() }
+}
+
+/// What a node passes on of its subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Below {
+    /// For a [`Report`].
+    pub row: Bytes,
+    /// How many there was no room for: those heard longest ago.
+    pub left_out: u64,
+}
+
+impl Below {
+    /// What a report says of these. `key_of` gives the key that one joined with. When they have much in quarantine, that of the first is
+    /// named and the rest counted.
+    pub fn of(
+        subscribers: &[SubscriberRecord],
+        now: Instant,
+        key_of: impl Fn(&Identity) -> Option<KeyDigest>,
+    ) -> Self {
+        let mut names_left = MAX_NAMES_BYTES;
+        let heard = subscribers.iter().map(|record| {
+            let heard = record.to_heard(now, key_of(&record.identity), &mut names_left);
+            (record.last_heard, heard.encode_length_delimited_to_vec())
+        });
+        bounds::that_fit(heard.collect())
     }
 }
 
@@ -169,36 +189,6 @@ impl Subscribers {
     /// Fires when somebody comes, goes, acknowledges something new or reports something new; not for proofs of life.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.version.subscribe()
-    }
-
-    /// The table as an agent reports it. When its gateways have much in quarantine, the first are named and the rest counted.
-    pub fn to_report(&self, now: Instant) -> Report {
-        let mut names_left = REPORTED_NAMES_BYTES;
-        let mut scope_status = |(scope, ack): (&ScopeId, &ScopeAck)| {
-            let mut status = ack.to_status(scope);
-            let size: usize = status.quarantined.iter().map(|quarantined| quarantined.encoded_len()).sum();
-            match names_left.checked_sub(size) {
-                Some(left) => names_left = left,
-                None => status.quarantined.clear(),
-            }
-            status
-        };
-        let subscribers = self.snapshot().into_iter().map(|record| {
-            let heard = now.saturating_duration_since(record.last_heard);
-            let status = SubscriberStatus {
-                name: record.identity.name.to_string(),
-                role: record.identity.role.to_string(),
-                region: record.identity.region.map(String::from).unwrap_or_default(),
-                scopes: record.scopes.iter().map(&mut scope_status).collect(),
-                heard_ms_ago: u64::try_from(heard.as_millis()).unwrap_or(u64::MAX),
-                connected: record.connected,
-                trust: record.report.and_then(|(report, _)| report.trust),
-                key: Default::default(), // the agent adds it
-                boot_id: BootId::to_message(record.boot),
-            };
-            (record.last_heard, status)
-        });
-        bounds::report_on(subscribers.collect())
     }
 
     /// Notes a new stream of `identity`, which supersedes an older one: that is told to end at once. What an earlier stream

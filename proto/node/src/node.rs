@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
 use hanse_link::{
     EffectiveSource, KeptRoots, KeptTrust, Persistence, Persister, Replicas, Store, SubscriberHandle,
-    SubscriberOptions, SubscriberTask, keep_offer, kept_offer, watch_revoked,
+    SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
 };
-use hanse_proto::sync::Report;
+use hanse_proto::sync::{Facts, Report};
 use hanse_topology::{Position, Role, ScopeId};
 use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
@@ -50,8 +50,8 @@ pub struct Node {
 pub struct Consumer {
     /// What it uses of it.
     pub effective: EffectiveSource,
-    /// Adds what the role says to the report that goes up every second.
-    pub report: Arc<dyn Fn(Report) -> Report + Send + Sync>,
+    /// Makes the report that goes up every second, from the facts that every node states of itself.
+    pub report: Arc<dyn Fn(Facts) -> Report + Send + Sync>,
     /// Has a report sent before its time.
     pub report_on: Option<watch::Receiver<u64>>,
     /// It passes on what it is offered, and says the same after a restart.
@@ -119,8 +119,8 @@ impl Node {
             tls: tls.clone(),
             wanted: config.wanted.clone(),
         };
-        let (believed, add) = (roots.clone(), consumer.report);
-        let report = move || add(Report { trust: Some(believed.status()), ..Report::default() });
+        let (believed, report_of) = (roots.clone(), consumer.report);
+        let report = move || report_of(own_facts(believed.status()));
         let (task, handle) =
             SubscriberTask::new(options, self.replicas.clone(), consumer.effective, Some(Arc::new(report)));
         let mut task = task

@@ -140,7 +140,7 @@ async fn a_node_proves_its_life_with_nobody_to_follow() {
         let node = Node::open(shell, credentials()).await.unwrap();
         let consumer = Consumer {
             effective: EffectiveSource::Immediate,
-            report: std::sync::Arc::new(|report| report),
+            report: std::sync::Arc::new(|facts| hanse_link::report_of(&facts, Default::default())),
             report_on: None,
             relays: false,
         };

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hanse_proto::sync::{
-    PublisherMessage, SubscriberMessage, begin::Kind, publisher_message, subscriber_message,
+use hanse_proto::{
+    nested,
+    sync::{
+        PublisherMessage, ScopeFacts, SubscriberMessage, begin::Kind, publisher_message, subscriber_message,
+    },
 };
 use hanse_topology::{Lineage, Position, ScopeId};
 
@@ -134,8 +137,11 @@ pub(crate) fn describe_request(message: &SubscriberMessage) -> String {
         Body::Hello(hello) => {
             format!("hello {} at {} {}", hello.scope, point(hello.position.as_ref()), root(&hello.root))
         }
-        Body::Ack(ack) => format!("ack {} {}", ack.scope, point(ack.effective.as_ref())),
-        Body::Report(report) => format!("report on {}", report.subscribers.len()),
+        Body::Ack(ack) => {
+            let facts: ScopeFacts = nested::read("facts", &ack.facts).expect("facts");
+            format!("ack {} {}", facts.scope, point(facts.effective.as_ref()))
+        }
+        Body::Report(report) => format!("report of {} octets", report.facts.len() + report.below.len()),
         Body::Leave(leave) => format!("leave {}", leave.scope),
     }
 }

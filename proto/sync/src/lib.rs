@@ -8,6 +8,7 @@
 //! Nothing here knows about sockets, tasks, clocks or disks, and nothing here decodes a runtime resource: values are
 //! opaque bytes from one end of the federation to the other.
 
+mod ack;
 mod boot;
 mod publisher;
 mod quarantine;
@@ -29,6 +30,7 @@ use std::{
 
 use hanse_topology::ScopeId;
 
+pub use ack::ScopeAck;
 pub use boot::{BootId, Boots};
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};

@@ -15,7 +15,7 @@ use hanse_proto::{
 use hanse_topology::{Position, ScopeId};
 
 use crate::{
-    BootId, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, Quarantine, ReplicaMap, Revoked, Root, TrustedRoots,
+    BootId, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, ReplicaMap, Revoked, Root, ScopeAck, TrustedRoots,
 };
 
 use cursor::Cursor;
@@ -57,14 +57,10 @@ pub enum Received {
     Acked {
         /// The scope.
         scope: ScopeId,
-        /// In use there.
-        effective: Option<Position>,
-        /// Survives its restart.
-        durable: Option<Position>,
-        /// What of it is not in use as received.
-        quarantine: Quarantine,
+        /// What it says of it.
+        ack: ScopeAck,
     },
-    /// It reported on its own subscribers.
+    /// It reported on itself and its own subscribers.
     Reported(sync::Report),
     /// It no longer wants a scope.
     Left(ScopeId),
@@ -178,16 +174,10 @@ impl PublisherSession {
             }
             (Body::Introduction(_), true) | (_, false) => Err(ProtocolError::Introduction),
             (Body::Hello(hello), true) => self.hello(hello),
-            (Body::Ack(ack), true) => Ok(Received::Acked {
-                scope: scope_of(&ack.scope)?,
-                effective: ack.effective.as_ref().map(Position::try_from).transpose()?,
-                durable: ack.durable.as_ref().map(Position::try_from).transpose()?,
-                quarantine: Quarantine::received(
-                    ack.quarantined,
-                    ack.quarantined_total,
-                    ack.quarantined_keys,
-                ),
-            }),
+            (Body::Ack(ack), true) => {
+                let (scope, ack) = ScopeAck::of_message(ack)?;
+                Ok(Received::Acked { scope, ack })
+            }
             (Body::Report(report), true) => Ok(Received::Reported(report)),
             (Body::Leave(leave), true) => {
                 let scope = scope_of(&leave.scope)?;

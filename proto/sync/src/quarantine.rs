@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use hanse_proto::sync::{self, Quarantined};
+use hanse_proto::sync::Quarantined;
 
 /// How many are named, per scope: enough for a person to see what is wrong.
 const MAX_NAMED: usize = 64;
@@ -81,11 +81,6 @@ impl Quarantine {
         let keys = self.named.iter().map(|named| &named.key).chain(&*self.others);
         let is_complete = (self.named.len() + self.others.len()) as u64 == self.total;
         is_complete.then(|| keys.map(|key| (key.as_str().into(), None)).collect())
-    }
-
-    /// As a scope's status in a Report.
-    pub fn of_status(status: &sync::ScopeStatus) -> Self {
-        Self::received(status.quarantined.clone(), status.quarantined_total, Vec::new())
     }
 }
 

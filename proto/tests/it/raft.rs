@@ -10,7 +10,7 @@ use hanse_proto::{
 
 use crate::{
     recorded,
-    sync::{gateway_key, scope_status, subscriber_status, trust_status},
+    sync::{facts, heard},
 };
 
 fn vote() -> Option<Vote> {
@@ -120,20 +120,5 @@ fn calls() {
     let data = SnapshotPart { part: Some(snapshot_part::Part::Data(vec![1, 2, 3].into())) };
     recorded("raft-snapshot-part", &data);
     recorded("raft-snapshot-answer", &SnapshotResponse { vote: vote() });
-    let agent = AgentReport {
-        name: "agent-1".into(),
-        region: "eu-west".into(),
-        connected: true,
-        heard_ms_ago: 100,
-        scopes: vec![scope_status()],
-        subscribers: vec![subscriber_status()],
-        trust: trust_status(),
-        unheard: vec!["gateway-2".into()],
-        unheard_total: 1001,
-        revoked_gateways: vec![gateway_key()],
-        left_out: 12,
-        boot_id: vec![4; 16].into(),
-        reported_ms_ago: 900,
-    };
-    recorded("raft-reports", &ReportsResponse { agents: vec![agent], trust: trust_status() });
+    recorded("raft-reports", &ReportsResponse { agents: vec![heard()], facts: Some(facts()) });
 }

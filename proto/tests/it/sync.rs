@@ -1,6 +1,9 @@
 //! The delta protocol.
 
-use hanse_proto::sync::{begin::Kind, publisher_message, subscriber_message, *};
+use hanse_proto::{
+    nested,
+    sync::{begin::Kind, publisher_message, subscriber_message, *},
+};
 
 use crate::recorded;
 
@@ -14,57 +17,58 @@ pub(crate) fn position(revision: u64) -> Option<Position> {
     Some(Position { lineage: Some(lineage()), revision })
 }
 
-pub(crate) fn subscriber_status() -> SubscriberStatus {
-    SubscriberStatus {
-        name: "gateway-1".into(),
-        role: "gateway".into(),
-        region: "eu-west".into(),
-        scopes: vec![scope_status()],
-        heard_ms_ago: 250,
+pub(crate) fn heard() -> Heard {
+    Heard {
+        identity: "gateway-1.gateway.eu-west.hanse.internal".into(),
         connected: true,
-        trust: trust_status(),
-        key: vec![8; 32].into(),
+        heard_ms_ago: 250,
+        reported_ms_ago: 900,
         boot_id: vec![4; 16].into(),
+        key: vec![8; 32].into(),
+        acks: nested::in_a_row(&[ack()]),
+        report: Some(Report { facts: nested::to_bytes(&facts()), below: Default::default() }),
     }
 }
 
-pub(crate) fn gateway_key() -> GatewayKey {
-    GatewayKey { name: "gateway-1".into(), key: vec![8; 32].into() }
-}
-
-pub(crate) fn trust_status() -> Option<TrustStatus> {
-    Some(TrustStatus { believed: vec![vec![7; 32].into()], shown: vec![7; 32].into() })
-}
-
-pub(crate) fn scope_status() -> ScopeStatus {
-    ScopeStatus {
-        scope: SCOPE.into(),
-        effective: position(41),
-        durable: position(40),
-        quarantined: vec![quarantined()],
-        quarantined_total: 1,
+pub(crate) fn facts() -> Facts {
+    Facts {
+        trust: Some(TrustStatus { believed: vec![vec![7; 32].into()], shown: vec![7; 32].into() }),
+        unheard: vec!["gateway-2".into()],
+        unheard_total: 1001,
+        left_out: 12,
+        revoked_gateways: vec![GatewayKey { name: "gateway-1".into(), key: vec![8; 32].into() }],
     }
 }
 
-fn quarantined() -> Quarantined {
-    Quarantined {
+fn scope_facts() -> ScopeFacts {
+    ScopeFacts { scope: SCOPE.into(), effective: position(41), durable: position(40), quarantined_total: 1 }
+}
+
+fn in_quarantine() -> InQuarantine {
+    let named = Quarantined {
         key: "upstream/default/orders".into(),
         received: vec![6; 32].into(),
         effective: vec![7; 32].into(),
         field: "ca_pem".into(),
         reason: "holds no certificate".into(),
-    }
+    };
+    InQuarantine { named: vec![named] }
 }
 
 fn ack() -> Ack {
     Ack {
-        scope: SCOPE.into(),
-        effective: position(41),
-        durable: position(40),
-        quarantined: vec![quarantined()],
-        quarantined_total: 1,
+        facts: nested::to_bytes(&scope_facts()),
+        in_quarantine: nested::to_bytes(&in_quarantine()),
         quarantined_keys: Vec::new(),
     }
+}
+
+#[test]
+fn facts_and_what_goes_up_with_them() {
+    recorded("sync-facts", &facts());
+    recorded("sync-scope-facts", &scope_facts());
+    recorded("sync-in-quarantine", &in_quarantine());
+    recorded("sync-heard", &heard());
 }
 
 #[test]
@@ -87,14 +91,7 @@ fn subscribers_messages() {
         ("ack-keys", Body::Ack(Ack { quarantined_keys: vec!["plan/default/gold".into()], ..ack() })),
         (
             "report",
-            Body::Report(Report {
-                subscribers: vec![subscriber_status()],
-                trust: trust_status(),
-                unheard: vec!["gateway-2".into()],
-                unheard_total: 1001,
-                revoked_gateways: vec![gateway_key()],
-                left_out: 12,
-            }),
+            Body::Report(Report { facts: nested::to_bytes(&facts()), below: nested::in_a_row(&[heard()]) }),
         ),
         ("leave", Body::Leave(Leave { scope: SCOPE.into() })),
     ] {

@@ -48,7 +48,7 @@ fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Opti
     };
     GatewayStatus {
         key: None,
-        trust: Default::default(),
+        facts: Default::default(),
         name: gateway.into(),
         region: name(region),
         connected: true,
@@ -59,15 +59,13 @@ fn gateway(gateway: &str, region: &str, heard_ms_ago: u64, scopes: &[(&str, Opti
 
 fn agent(region: &str, gateways: Vec<GatewayStatus>) -> AgentStatus {
     AgentStatus {
-        trust: Default::default(),
+        facts: Default::default(),
         name: format!("agent-{region}"),
         region: name(region),
         connected: true,
         heard_ms_ago: 10,
         scopes: Vec::new(),
         gateways,
-        unheard: Vec::new(),
-        unheard_total: 0,
     }
 }
 

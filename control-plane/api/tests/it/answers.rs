@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::atomic::Ordering};
 
 use hanse_api::answer;
 use hanse_state::port::{
-    AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus, TrustStatus,
+    AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus, TrustStatus,
 };
 use hanse_topology::{Name, ScopeId};
 use serde::{Serialize, de::DeserializeOwned};
@@ -60,14 +60,16 @@ async fn busy() -> Api {
         quarantined_total: 1,
         ..ScopeStatus::at(scope, Some(api.node.revision()))
     }];
-    let trust = TrustStatus { believed: vec![[1; 32]], shown: Some([1; 32]) };
+    let key = || vec![1; 32].into();
+    let trust = Some(TrustStatus { believed: vec![key()], shown: key() });
+    let facts = Facts { trust, ..Facts::default() };
     let gateway = |name: &str, scopes: Vec<ScopeStatus>, key| GatewayStatus {
         name: name.into(),
         region: region.clone(),
         connected: true,
         heard_ms_ago: 1,
         scopes,
-        trust: trust.clone(),
+        facts: facts.clone(),
         key,
     };
     *api.node.agents.lock().unwrap() = vec![AgentStatus {
@@ -77,9 +79,7 @@ async fn busy() -> Api {
         heard_ms_ago: 1,
         scopes: scopes.clone(),
         gateways: vec![gateway("g-1", scopes, Some([7; 32])), gateway("g-2", Vec::new(), None)],
-        unheard: vec!["g-3".into()],
-        unheard_total: 1,
-        trust,
+        facts: Facts { unheard: vec!["g-3".into()], unheard_total: 1, ..facts },
     }];
     *api.node.partial.lock().unwrap() = vec![PartialReport {
         agent: "agent-eu".into(),

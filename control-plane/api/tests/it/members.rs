@@ -9,17 +9,15 @@ const GATEWAY: &str = "gateway-eu.gateway.eu.hanse.internal";
 fn agent() -> AgentStatus {
     let region = Name::new("eu").unwrap();
     AgentStatus {
-        trust: Default::default(),
+        facts: Default::default(),
         name: "agent-eu".into(),
         region: region.clone(),
         connected: true,
         heard_ms_ago: 100,
         scopes: Vec::new(),
-        unheard: Vec::new(),
-        unheard_total: 0,
         gateways: vec![GatewayStatus {
             key: Some([7; 32]),
-            trust: Default::default(),
+            facts: Default::default(),
             name: "gateway-eu".into(),
             region,
             connected: true,

@@ -17,8 +17,8 @@ use hanse_state::{
     Action, Change, Command, CommandBody, Lineage, Outcome, RootCertificate, State,
     admission::Admitted,
     port::{
-        AgentStatus, BoxFuture, Consistency, Duplicate, Fleet, FleetReport, GroupStatus, NodeStatus,
-        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect, TrustStatus,
+        AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
+        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect,
     },
     projection,
 };
@@ -43,8 +43,8 @@ pub(crate) struct SingleNode {
     pub(crate) silent: Mutex<Vec<String>>,
     pub(crate) partial: Mutex<Vec<PartialReport>>,
     pub(crate) duplicates: Mutex<Vec<Duplicate>>,
-    /// What control nodes say of the roots they believe.
-    pub(crate) nodes: Mutex<BTreeMap<String, TrustStatus>>,
+    /// What control nodes say of themselves.
+    pub(crate) nodes: Mutex<BTreeMap<String, Facts>>,
     pub(crate) quorum: AtomicBool,
     /// Whether it says that it was restarted and has not caught up.
     pub(crate) restarted: AtomicBool,

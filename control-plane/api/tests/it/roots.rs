@@ -1,4 +1,4 @@
-use hanse_state::port::{AgentStatus, GatewayStatus, TrustStatus};
+use hanse_state::port::{AgentStatus, Facts, GatewayStatus, TrustStatus};
 use hanse_topology::Name;
 use serde_json::{Value, json};
 
@@ -12,12 +12,14 @@ fn root(number: u8) -> String {
     hex::encode([number; 32])
 }
 
-fn trust(believed: &[u8], shown: u8) -> TrustStatus {
-    TrustStatus { believed: believed.iter().map(|number| [*number; 32]).collect(), shown: Some([shown; 32]) }
+fn trust(believed: &[u8], shown: u8) -> Facts {
+    let key = |number: &u8| vec![*number; 32].into();
+    let trust = TrustStatus { believed: believed.iter().map(key).collect(), shown: key(&shown) };
+    Facts { trust: Some(trust), ..Facts::default() }
 }
 
 /// What the control node, the agent and the gateway say.
-fn say(api: &Api, server: TrustStatus, agent: TrustStatus, gateway: TrustStatus) {
+fn say(api: &Api, server: Facts, agent: Facts, gateway: Facts) {
     let region = Name::new("eu").unwrap();
     *api.node.nodes.lock().unwrap() = [("cp-1".to_owned(), server)].into();
     *api.node.agents.lock().unwrap() = vec![AgentStatus {
@@ -26,16 +28,14 @@ fn say(api: &Api, server: TrustStatus, agent: TrustStatus, gateway: TrustStatus)
         connected: true,
         heard_ms_ago: 100,
         scopes: Vec::new(),
-        trust: agent,
-        unheard: Vec::new(),
-        unheard_total: 0,
+        facts: agent,
         gateways: vec![GatewayStatus {
             name: "gateway-eu".into(),
             region,
             connected: true,
             heard_ms_ago: 100,
             scopes: Vec::new(),
-            trust: gateway,
+            facts: gateway,
             key: None,
         }],
     }];
@@ -98,7 +98,7 @@ async fn who_did_not_say_is_waited_for_unless_revoked_or_forced() {
     let both = trust(&[1, 2], 1);
     rotate(&api, "1 to 2").await.expect(200);
     let issuing = format!("/v1/roots/{}/issuing", root(2));
-    say(&api, both.clone(), both.clone(), TrustStatus::default());
+    say(&api, both.clone(), both.clone(), Facts::default());
     api.put(&issuing).send().await.problem(409, "conflict");
     api.put(&format!("/v1/revocations/{GATEWAY}")).send().await.expect(201);
     api.put(&issuing).send().await.expect(200);
@@ -122,8 +122,8 @@ async fn a_gateway_that_its_agent_misses_is_waited_for() {
         say(&api, all.clone(), all.clone(), all);
         let miss = |names: &[&str], total: u64| {
             let agent = &mut api.node.agents.lock().unwrap()[0];
-            agent.unheard = names.iter().map(|name| (*name).to_owned()).collect();
-            agent.unheard_total = total;
+            agent.facts.unheard = names.iter().map(|name| (*name).to_owned()).collect();
+            agent.facts.unheard_total = total;
         };
         let waited_for = async |whom: &str| {
             let refused = api.call(method, path).send().await.problem(409, "conflict");
@@ -181,7 +181,7 @@ async fn what_makes_no_sense_is_refused() {
     api.post("/v1/roots").json(json!({})).send().await.problem(400, "bad-request");
     rotate(&api, "nonsense").await.problem(422, "invalid");
     api.put("/v1/roots/abc/issuing").send().await.problem(400, "bad-request");
-    let say_all = |trust: TrustStatus| say(&api, trust.clone(), trust.clone(), trust);
+    let say_all = |trust: Facts| say(&api, trust.clone(), trust.clone(), trust);
     say_all(trust(&[1, 2], 1));
     // Nobody believes it, but that is not what is wrong.
     let unknown = format!("/v1/roots/{}", root(9));

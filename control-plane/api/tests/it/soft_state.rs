@@ -10,17 +10,15 @@ fn agent(gateway_revision: u64, heard_ms_ago: u64) -> AgentStatus {
         vec![ScopeStatus::at(scope, Some(revision))]
     };
     AgentStatus {
-        trust: Default::default(),
+        facts: Default::default(),
         name: "agent-eu".into(),
         region: name("eu"),
         connected: true,
         heard_ms_ago: 100,
         scopes: scopes(gateway_revision),
-        unheard: Vec::new(),
-        unheard_total: 0,
         gateways: vec![GatewayStatus {
             key: None,
-            trust: Default::default(),
+            facts: Default::default(),
             name: "gateway-eu".into(),
             region: name("eu"),
             connected: true,

@@ -95,7 +95,7 @@ async fn ask(mut client: PeerClient<Channel>, target: NodeId) -> Result<(Reports
     let mut all = ReportsResponse::default();
     while let Some(part) = timeout(REPORTS_TIMEOUT, parts.message()).await.map_err(late)?? {
         all.agents.extend(part.agents);
-        all.trust = all.trust.or(part.trust);
+        all.facts = all.facts.or(part.facts);
     }
     Ok((all, at))
 }

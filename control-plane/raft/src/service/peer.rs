@@ -175,25 +175,25 @@ fn in_parts(all: ReportsResponse) -> Vec<ReportsResponse> {
 
 #[cfg(test)]
 mod tests {
-    use hanse_proto::{raft::AgentReport, sync::TrustStatus};
+    use hanse_proto::sync::{Facts, Heard};
 
     use super::*;
 
     #[test]
     fn reports_travel_in_parts_that_fit() {
-        let agent = |bytes: usize| AgentReport { name: "x".repeat(bytes), ..Default::default() };
-        let trust = Some(TrustStatus { shown: vec![1; 32].into(), ..Default::default() });
+        let agent = |bytes: usize| Heard { identity: "x".repeat(bytes), ..Default::default() };
+        let facts = Some(Facts { left_out: 1, ..Default::default() });
         let sizes = |agents: &[usize]| -> Vec<usize> {
             let agents = agents.iter().map(|bytes| agent(*bytes)).collect();
-            let parts = in_parts(ReportsResponse { agents, trust: trust.clone() });
-            assert!(parts[0].trust == trust && parts[1..].iter().all(|part| part.trust.is_none()));
+            let parts = in_parts(ReportsResponse { agents, facts: facts.clone() });
+            assert!(parts[0].facts == facts && parts[1..].iter().all(|part| part.facts.is_none()));
             parts.iter().map(|part| part.agents.len()).collect()
         };
         assert_eq!(sizes(&[]), [0], "one that says nothing of agents speaks of itself");
         assert_eq!(sizes(&[10, 10, 10]), [3]);
         assert_eq!(sizes(&[600 << 10, 600 << 10, 10]), [1, 2]);
         assert_eq!(sizes(&[4 << 20, 10, 4 << 20]), [1, 1, 1], "a large one has a part of its own");
-        let largest = in_parts(ReportsResponse { agents: vec![agent(4 << 20); 3], trust: None });
+        let largest = in_parts(ReportsResponse { agents: vec![agent(4 << 20); 3], facts: None });
         assert!(largest.iter().all(|part| part.encoded_len() < 5 << 20));
     }
 }

@@ -6,15 +6,17 @@ use std::{
 };
 
 use hanse_identity::KeyDigest;
-use hanse_link::{BootId, Boots, MAX_REPORT_BYTES, MAX_REPORTED, Quarantine};
-use hanse_proto::{raft::AgentReport, sync};
-use hanse_state::port::{
-    AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus, TrustStatus,
+use hanse_link::{BootId, Boots, MAX_REPORT_BYTES, MAX_REPORTED, ScopeAck};
+use hanse_proto::{
+    nested,
+    sync::{self, Heard},
 };
-use hanse_topology::{Lineage, LineageOrder, Name, Position};
-use prost::Message as _;
+use hanse_state::port::{
+    AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus,
+};
+use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, Role};
 
-use super::silence::AgentKey;
+use super::{facts, silence::AgentKey};
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
 const KEEP: Duration = Duration::from_secs(3_600);
@@ -26,18 +28,16 @@ const BYTES_PER_AGENT: usize = 2 * (MAX_REPORT_BYTES + MAX_REPORTED * ENTRY_BYTE
 /// Nodes are asked every second; what is older than a few of those no longer says that a connection stands.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Keys of revoked gateways that are remembered of an agent: as many as it reports.
-const REPORTED_KEYS: usize = 256;
-
 /// The memory. Names are unique in a region.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    agents: BTreeMap<AgentKey, Heard<Agent>>,
-    gateways: BTreeMap<AgentKey, Heard<Gateway>>,
+    agents: BTreeMap<AgentKey, Remembered<Agent>>,
+    gateways: BTreeMap<AgentKey, Remembered<Gateway>>,
 }
 
+/// What was heard last of one.
 #[derive(Debug)]
-struct Heard<T> {
+struct Remembered<T> {
     at: Instant,
     connected: bool,
     /// The processes of that name, whatever node or agent spoke of them.
@@ -48,12 +48,7 @@ struct Heard<T> {
 #[derive(Debug)]
 struct Agent {
     scopes: Vec<HeardScope>,
-    trust: TrustStatus,
-    unheard: Vec<String>,
-    unheard_total: u64,
-    /// Of gateways that it admitted and that are revoked, while their keys are not refused: name and key.
-    revoked_gateways: Vec<(String, KeyDigest)>,
-    left_out: u64,
+    facts: Facts,
 }
 
 #[derive(Debug)]
@@ -62,7 +57,7 @@ struct Gateway {
     /// What it takes here, about.
     bytes: usize,
     scopes: Vec<HeardScope>,
-    trust: TrustStatus,
+    facts: Facts,
     key: Option<KeyDigest>,
 }
 
@@ -95,45 +90,37 @@ fn revision_in(lineage: &Lineage, at: &Position) -> Option<u64> {
 }
 
 impl Memory {
-    /// Takes in what nodes say at `now`. Of two words on one agent or gateway the later one counts.
-    pub(crate) fn learn(&mut self, reports: impl IntoIterator<Item = AgentReport>, now: Instant) {
+    /// Takes in what nodes say at `now` of their agents. Of two words on one agent or gateway the later one counts.
+    pub(crate) fn learn(&mut self, agents: impl IntoIterator<Item = Heard>, now: Instant) {
         let mut heard_of = BTreeSet::new();
-        for report in reports {
-            // Names came from certificates; another node that sends others is not believed.
-            let Ok(region) = Name::new(&report.region) else { continue };
-            let agent = Agent {
-                scopes: scopes_of(&report.scopes),
-                trust: trust_of(report.trust.as_ref()),
-                // What is no name would name somebody else.
-                unheard: report.unheard.into_iter().filter(|name| Name::new(name).is_ok()).collect(),
-                unheard_total: report.unheard_total,
-                revoked_gateways: report
-                    .revoked_gateways
-                    .into_iter()
-                    .filter_map(|gateway| Some((gateway.name, key_of(&gateway.key)?)))
-                    .take(REPORTED_KEYS)
-                    .collect(),
-                left_out: report.left_out,
-            };
-            let key = (region.clone(), report.name.clone());
-            let at = ago(now, report.heard_ms_ago);
-            newer(&mut self.agents, key.clone(), at, report.connected, &report.boot_id, agent);
-            heard_of.insert(key);
-            // An agent speaks for gateways of its own region only, and what is no name is no gateway's.
-            let speaks_for =
-                |of: &sync::SubscriberStatus| of.region == report.region && Name::new(&of.name).is_ok();
-            for status in report.subscribers.iter().filter(|of| speaks_for(of)) {
-                let gateway = Gateway {
-                    agent: report.name.clone(),
-                    bytes: status.encoded_len() + ENTRY_BYTES,
-                    scopes: scopes_of(&status.scopes),
-                    trust: trust_of(status.trust.as_ref()),
-                    key: key_of(&status.key),
+        for heard in agents {
+            // Identities came from certificates; another node that sends others is not believed.
+            let Some(key) = key_of(&heard, Role::Agent) else { continue };
+            let report = heard.report.clone().unwrap_or_default();
+            let agent = Agent { scopes: scopes_of(&heard.acks), facts: facts::of_agent(&report) };
+            let at = ago(now, heard.heard_ms_ago);
+            newer(&mut self.agents, key.clone(), at, heard.connected, &heard.boot_id, agent);
+            let (region, agent) = &key;
+            for row in nested::of_row("report.below", &report.below).map_while(Result::ok).take(MAX_REPORTED)
+            {
+                let Ok(below) = nested::read::<Heard>("heard", row) else { continue };
+                // An agent speaks for gateways of its own region only, and what is no name is no gateway's.
+                let Some(key) = key_of(&below, Role::Gateway).filter(|(of, _)| of == region) else {
+                    continue;
                 };
-                let (at, connected) = (ago(now, status.heard_ms_ago), status.connected && report.connected);
-                let key = (region.clone(), status.name.clone());
-                newer(&mut self.gateways, key, at, connected, &status.boot_id, gateway);
+                let gateway = Gateway {
+                    agent: agent.clone(),
+                    bytes: row.len() + ENTRY_BYTES,
+                    scopes: scopes_of(&below.acks),
+                    facts: facts::of_gateway(below.report.as_ref()),
+                    key: below.key[..].try_into().ok(),
+                };
+                // What the agent said has aged since it said it.
+                let at = ago(now, below.heard_ms_ago.saturating_add(heard.reported_ms_ago));
+                let connected = below.connected && heard.connected;
+                newer(&mut self.gateways, key, at, connected, &below.boot_id, gateway);
             }
+            heard_of.insert(key);
         }
         heard_of.iter().for_each(|(region, agent)| self.bound_gateways_of(region, agent));
         self.agents.retain(|_, heard| now.saturating_duration_since(heard.at) < KEEP);
@@ -142,7 +129,7 @@ impl Memory {
 
     /// Forgets those of an agent's gateways that were heard longest ago, where there is too much of them.
     fn bound_gateways_of(&mut self, region: &Name, agent: &str) {
-        let of_agent = |((its_region, _), heard): &(&AgentKey, &Heard<Gateway>)| {
+        let of_agent = |((its_region, _), heard): &(&AgentKey, &Remembered<Gateway>)| {
             its_region == region && heard.what.agent == agent
         };
         let all = || self.gateways.iter().filter(of_agent);
@@ -175,11 +162,11 @@ impl Memory {
 
     /// The agents that have more gateways than their report names.
     pub(crate) fn partial(&self, now: Instant) -> Vec<PartialReport> {
-        let partial = self.agents.iter().filter(|(_, heard)| heard.what.left_out > 0);
-        let report = |((region, agent), heard): (&AgentKey, &Heard<Agent>)| PartialReport {
+        let partial = self.agents.iter().filter(|(_, heard)| heard.what.facts.left_out > 0);
+        let report = |((region, agent), heard): (&AgentKey, &Remembered<Agent>)| PartialReport {
             agent: agent.clone(),
             region: region.clone(),
-            left_out: heard.what.left_out,
+            left_out: heard.what.facts.left_out,
             heard_ms_ago: ms_since(heard.at, now),
         };
         partial.map(report).collect()
@@ -195,10 +182,8 @@ impl Memory {
                 connected: still_connected(heard, now),
                 heard_ms_ago: ms_since(heard.at, now),
                 scopes: in_history(&heard.what.scopes, lineage),
-                trust: heard.what.trust.clone(),
                 gateways: self.gateways_of(region, name, now, lineage),
-                unheard: heard.what.unheard.clone(),
-                unheard_total: heard.what.unheard_total,
+                facts: heard.what.facts.clone(),
             })
             .collect()
     }
@@ -219,7 +204,7 @@ impl Memory {
                 connected: still_connected(heard, now),
                 heard_ms_ago: ms_since(heard.at, now),
                 scopes: in_history(&heard.what.scopes, lineage),
-                trust: heard.what.trust.clone(),
+                facts: heard.what.facts.clone(),
                 key: heard.what.key,
             })
             .collect()
@@ -229,11 +214,11 @@ impl Memory {
     pub(crate) fn keys_of(&self, region: &Name, gateway: &str) -> Vec<KeyDigest> {
         let heard = self.gateways.get(&(region.clone(), gateway.to_owned()));
         let of_region = self.agents.iter().filter(|((of, _), _)| of == region);
-        let revoked = of_region.flat_map(|(_, agent)| &agent.what.revoked_gateways);
+        let revoked = of_region.flat_map(|(_, agent)| &agent.what.facts.revoked_gateways);
         let keys: BTreeSet<KeyDigest> = heard
             .and_then(|heard| heard.what.key)
             .into_iter()
-            .chain(revoked.filter(|(name, _)| name == gateway).map(|(_, key)| *key))
+            .chain(revoked.filter(|of| of.name == gateway).filter_map(|of| of.key[..].try_into().ok()))
             .collect();
         keys.into_iter().collect()
     }
@@ -241,7 +226,7 @@ impl Memory {
 
 /// Keeps the later of the two. One that says the same thing later also counts: it is a proof of life.
 fn newer<T>(
-    map: &mut BTreeMap<AgentKey, Heard<T>>,
+    map: &mut BTreeMap<AgentKey, Remembered<T>>,
     key: AgentKey,
     at: Instant,
     connected: bool,
@@ -254,13 +239,13 @@ fn newer<T>(
         boots.heard(boot, at);
     }
     let heard = match known {
-        Some(known) if known.at > at => Heard { boots, ..known },
-        Some(_) | None => Heard { at, connected, boots, what },
+        Some(known) if known.at > at => Remembered { boots, ..known },
+        Some(_) | None => Remembered { at, connected, boots, what },
     };
     map.insert(key, heard);
 }
 
-fn still_connected<T>(heard: &Heard<T>, now: Instant) -> bool {
+fn still_connected<T>(heard: &Remembered<T>, now: Instant) -> bool {
     heard.connected && now.saturating_duration_since(heard.at) < CONNECTED_WITHIN
 }
 
@@ -277,30 +262,25 @@ fn in_history(scopes: &[HeardScope], lineage: Option<&Lineage>) -> Vec<ScopeStat
     scopes.iter().map(|scope| scope.in_history(lineage)).collect()
 }
 
-fn scopes_of(scopes: &[sync::ScopeStatus]) -> Vec<HeardScope> {
-    let read = |said: &sync::ScopeStatus| {
-        let quarantine = Quarantine::of_status(said);
+/// Where one stands in each scope, by its Acks; what cannot be read is left out.
+fn scopes_of(acks: &[u8]) -> Vec<HeardScope> {
+    let read = |ack: Result<&[u8], _>| {
+        let (scope, ack) = ScopeAck::of_message(nested::read("heard.acks", ack.ok()?).ok()?).ok()?;
         let status = ScopeStatus {
-            quarantined: quarantine.named().iter().map(quarantined).collect(),
-            quarantined_total: quarantine.total(),
-            ..ScopeStatus::at(said.scope.parse().ok()?, None)
+            quarantined: ack.quarantine.named().iter().map(quarantined).collect(),
+            quarantined_total: ack.quarantine.total(),
+            ..ScopeStatus::at(scope, None)
         };
-        let effective = said.effective.as_ref().and_then(|position| Position::try_from(position).ok());
-        Some(HeardScope { effective, status })
+        Some(HeardScope { effective: ack.effective, status })
     };
-    scopes.iter().filter_map(read).collect()
+    nested::of_row("heard.acks", acks).filter_map(read).collect()
 }
 
-/// Which roots somebody says it believes; what is no key is left out.
-pub(super) fn trust_of(said: Option<&sync::TrustStatus>) -> TrustStatus {
-    said.map_or_else(TrustStatus::default, |said| TrustStatus {
-        believed: said.believed.iter().filter_map(|bytes| key_of(bytes)).collect(),
-        shown: key_of(&said.shown),
-    })
-}
-
-fn key_of(bytes: &[u8]) -> Option<KeyDigest> {
-    bytes.try_into().ok()
+/// What one of this role goes by; `None`: it is of another role, or that is no identity.
+pub(super) fn key_of(heard: &Heard, role: Role) -> Option<AgentKey> {
+    let identity: Identity = heard.identity.parse().ok()?;
+    (identity.role == role).then_some(())?;
+    Some((identity.region?, identity.name.to_string()))
 }
 
 fn quarantined(said: &sync::Quarantined) -> Quarantined {

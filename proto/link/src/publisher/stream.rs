@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hanse_identity::PeerKeys;
 use hanse_proto::sync::{
     Begin, Behind, Bookmark, Chunk, End, PublisherMessage, Report, SubscriberMessage, Superseded,
@@ -20,8 +21,8 @@ use tracing::{debug, error, info};
 
 use super::{PublisherService, at, fires};
 use crate::{
-    Offer, Reason, ScopeAck, SubscriberRecord,
-    bounds::accepted,
+    Offer, Reason, SubscriberRecord,
+    bounds::ReportSize,
     subscribers::{Arrival, Successor},
 };
 
@@ -219,13 +220,6 @@ impl Stream {
     fn take_in(&mut self, message: SubscriberMessage) -> Result<(), Status> {
         let received =
             self.session.handle(message).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let received = match received {
-            Received::Reported(report) => {
-                let accepted = accepted(report).inspect_err(|_| self.service.refused("report too large"));
-                Received::Reported(accepted.map_err(|error| Status::resource_exhausted(error.to_string()))?)
-            }
-            other => other,
-        };
         match &received {
             Received::Introduced { software, boot } => {
                 debug!(software, ?boot, "introduced");
@@ -236,11 +230,13 @@ impl Stream {
                 debug!(%scope, position, "subscribed");
             }
             Received::Refused { scope } => info!(scope, "asked for a scope it may not have"),
-            Received::Acked { .. } | Received::Reported(_) | Received::Left(_) => {}
+            Received::Reported(report) => self.check_size(report)?,
+            Received::Acked { .. } | Received::Left(_) => {}
         }
-        if let Received::Acked { scope, effective: Some(position), quarantine, .. } = &received
+        if let Received::Acked { scope, ack } = &received
+            && let Some(position) = &ack.effective
             && self.session.scopes().any(|subscribed| subscribed == scope)
-            && let Some(but) = quarantine.exceptions()
+            && let Some(but) = ack.quarantine.exceptions()
         {
             // One gateway that uses a version is enough. Until then the replica holds the version before for gateways that join.
             self.service.replicas.confirm(scope, position, &but);
@@ -253,6 +249,15 @@ impl Stream {
                 .heard(&self.identity, number, now, |record| note(record, received, &subscribed, now));
         }
         Ok(())
+    }
+
+    /// A report is kept and passed on as received, so it is taken whole or not at all.
+    fn check_size(&self, report: &Report) -> Result<(), Status> {
+        let size = ReportSize::of(report).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        size.check(self.identity.role).map_err(|error| {
+            self.service.refused("report too large");
+            Status::resource_exhausted(error.to_string())
+        })
     }
 }
 
@@ -298,15 +303,18 @@ fn note(
         record.scopes.len() != before
     };
     match received {
-        Received::Acked { scope, effective, durable, quarantine } => {
-            let ack = ScopeAck { effective, durable, quarantine };
+        Received::Acked { scope, ack } => {
             let news = subscribed.contains(&scope) && record.scopes.insert(scope, ack.clone()) != Some(ack);
             forget_others(record) || news
         }
         Received::Reported(report) => {
-            let same = record.report.as_ref().is_some_and(|(last, _)| same_but_age(last, &report));
+            // One that speaks of others has their ages in it, and is always news.
+            let news = record.report.as_ref().is_none_or(|(last, _)| *last != report);
+            // Copied: what is kept must not keep the buffer it came in.
+            let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
+            let report = Report { facts: copied(&report.facts), below: copied(&report.below) };
             record.report = Some((report, now));
-            forget_others(record) || !same
+            forget_others(record) || news
         }
         Received::Subscribed { scope, .. } => {
             record.scopes.entry(scope).or_default();
@@ -315,16 +323,6 @@ fn note(
         Received::Left(scope) => record.scopes.remove(&scope).is_some(),
         Received::Introduced { .. } | Received::Refused { .. } => false,
     }
-}
-
-/// Whether two reports differ at most in when each subscriber was heard.
-fn same_but_age(one: &Report, other: &Report) -> bool {
-    let facts = |report: &Report| {
-        let mut report = report.clone();
-        report.subscribers.iter_mut().for_each(|subscriber| subscriber.heard_ms_ago = 0);
-        report
-    };
-    facts(one) == facts(other)
 }
 
 /// Returns when another stream took this one's place; never, while there is none to wait for.

@@ -270,7 +270,8 @@ impl<'a> Link<'a> {
                         let used = served.get(scope);
                         let effective = used.map(|used| used.position);
                         let quarantine = used.map(|used| used.quarantine.clone()).unwrap_or_default();
-                        (scope.clone(), ScopeAck { effective, durable: durable(scope), quarantine })
+                        let ack = ScopeAck { effective, durable: durable(scope), quarantine, said: None };
+                        (scope.clone(), ack)
                     })
                     .collect()
             }

@@ -3,13 +3,29 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use hanse_link::{EffectiveSource, InUse, Quarantine, Replicas};
-use hanse_proto::sync::Quarantined;
+use hanse_link::{EffectiveSource, InUse, Quarantine, Replicas, ScopeAck};
+use hanse_proto::{
+    nested,
+    sync::{Heard, Quarantined},
+};
+use hanse_topology::ScopeId;
 use tokio::sync::watch;
 
 use crate::federation::{
     Federation, Publisher, agent, always, at, eventually, gateway, revision, same, scope, server, value,
 };
+
+/// What an agent reported of its gateway.
+pub(crate) fn below(control: &Publisher) -> Option<Heard> {
+    let (report, _) = control.subscribers.snapshot().into_iter().find_map(|record| record.report)?;
+    let first = nested::of_row("below", &report.below).next()?;
+    Some(nested::read("heard", first.unwrap()).unwrap())
+}
+
+fn acks(heard: &Heard) -> Vec<(ScopeId, ScopeAck)> {
+    let read = |ack: &[u8]| ScopeAck::of_message(nested::read("ack", ack).unwrap()).unwrap();
+    nested::of_row("acks", &heard.acks).map(|ack| read(ack.unwrap())).collect()
+}
 
 #[tokio::test]
 async fn changes_pass_down_and_acknowledgements_up() {
@@ -62,13 +78,10 @@ async fn changes_pass_down_and_acknowledgements_up() {
     };
     eventually("the agent acknowledges", || effective_at_control() == Some(at(3))).await;
     let reported = || {
-        let records = control.subscribers.snapshot();
-        let (report, _) = records.into_iter().find_map(|record| record.report)?;
-        let status = report.subscribers.into_iter().find(|status| status.name == "gateway-1")?;
-        assert!(status.connected && status.role == "gateway" && status.region == "eu-west");
-        let status = status.scopes.into_iter().find(|status| status.scope == scope().to_string())?;
-        let quarantine = Quarantine::of_status(&status);
-        Some((status.effective?, quarantine))
+        let heard = below(&control)?;
+        assert!(heard.connected && heard.identity == gateway("gateway-1").to_string());
+        let (_, ack) = acks(&heard).into_iter().find(|(of, _)| *of == scope())?;
+        Some((ack.effective?, ack.quarantine))
     };
     assert!(reported().is_none(), "it has not said that it serves anything");
     let bad = Quarantined { key: "route/default/b".into(), reason: "unusable".into(), ..Default::default() };

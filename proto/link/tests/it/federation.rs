@@ -13,10 +13,12 @@ use hanse_identity::{
     LiveTrust, PeerKeys, TrustAnchor, client_tls, install_crypto_provider, server_tls,
 };
 use hanse_link::{
-    Admission, EffectiveSource, Freshness, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, ReportSource, Revoked,
-    SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted, publisher_service,
+    Admission, Below, EffectiveSource, Freshness, MAX_AGENT_MESSAGE_BYTES, Offer, Replicas, ReportSource,
+    Revoked, SubscriberHandle, SubscriberOptions, SubscriberTask, Subscribers, Unknown, Wanted,
+    publisher_service, report_of,
 };
 use hanse_process::ShutdownTrigger;
+use hanse_proto::sync::Facts;
 use hanse_topology::{Identity, Lineage, Name, Position, Role, ScopeId};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::service::Routes;
@@ -148,9 +150,12 @@ impl Federation {
             publishers: known,
             wanted: Wanted::All,
         };
-        let report = relaying
-            .cloned()
-            .map(|subscribers| -> ReportSource { Arc::new(move || subscribers.to_report(Instant::now())) });
+        let report = relaying.cloned().map(|subscribers| -> ReportSource {
+            Arc::new(move || {
+                let below = Below::of(&subscribers.snapshot(), Instant::now(), |_| None);
+                report_of(&Facts { left_out: below.left_out, ..Facts::default() }, below.row)
+            })
+        });
         let (mut task, handle) = SubscriberTask::new(options, replicas.clone(), effective, report);
         if let Some(subscribers) = relaying {
             task = task.with_report_on(subscribers.changed());

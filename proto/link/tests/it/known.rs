@@ -2,9 +2,12 @@
 
 use hanse_identity::connect;
 use hanse_link::{MAX_REPORT_BYTES, Reason, Replicas};
-use hanse_proto::sync::{
-    Introduction, Report, SubscriberStatus, WatchRevokedRequest, publisher_message, subscriber_message::Body,
-    sync_client::SyncClient,
+use hanse_proto::{
+    nested,
+    sync::{
+        Heard, Introduction, Report, WatchRevokedRequest, publisher_message, subscriber_message::Body,
+        sync_client::SyncClient,
+    },
 };
 use hanse_topology::{Identity, ScopeId};
 use tokio::sync::mpsc;
@@ -116,8 +119,8 @@ async fn a_report_that_is_too_large_ends_its_stream_and_leaves_no_trace() {
     let (honest, _welcomed) = open(&federation, &serving, &agent("agent-2")).await;
     say(&honest, Body::Introduction(Introduction::default())).await;
     say(&honest, Body::Report(Report::default())).await;
-    let small = |count: usize| vec![SubscriberStatus::default(); count];
-    let large = |bytes: usize| vec![SubscriberStatus { name: "x".repeat(bytes), ..Default::default() }];
+    let small = |count: usize| vec![Heard::default(); count];
+    let large = |bytes: usize| vec![Heard { identity: "x".repeat(bytes), ..Default::default() }];
     for (reason, subscribers) in [
         ("message too large", large(8_800_000)),
         ("report too large", large(MAX_REPORT_BYTES)),
@@ -126,7 +129,8 @@ async fn a_report_that_is_too_large_ends_its_stream_and_leaves_no_trace() {
         let before = refused(&control, reason);
         let (sender, stream) = open(&federation, &serving, &agent("agent-1")).await;
         say(&sender, Body::Introduction(Introduction::default())).await;
-        say(&sender, Body::Report(Report { subscribers, ..Report::default() })).await;
+        let below = nested::in_a_row(&subscribers);
+        say(&sender, Body::Report(Report { below, ..Report::default() })).await;
         let status = end(stream).await;
         assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
         assert!(status.message().contains("too large") || status.message().contains("at most"), "{status}");

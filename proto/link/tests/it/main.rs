@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
 mod chain;
+mod facts;
 mod federation;
 mod known;
 mod publishers;

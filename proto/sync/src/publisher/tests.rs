@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    Replica,
+    Quarantine, Replica,
     examples::{
         BOOT, at, describe, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at, scope,
         short,
@@ -467,22 +467,11 @@ fn nothing_is_said_before_the_introduction_and_rules_are_kept() {
 fn acknowledgements_are_read() {
     let mut session = PublisherSession::new("p".into());
     session.handle(introduction()).unwrap();
-    let quarantined = vec![sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }];
-    let ack = sync::Ack {
-        scope: "runtime/r/e".into(),
-        effective: Some(at(4).into()),
-        durable: None,
-        quarantined: quarantined.clone(),
-        quarantined_total: 1,
-        quarantined_keys: Vec::new(),
-    };
+    let named = [sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }];
+    let ack = ScopeAck { effective: Some(at(4)), quarantine: Quarantine::of(named), ..Default::default() };
+    let said = ack.to_message(&scope("e"));
     assert_eq!(
-        session.handle(message(subscriber_message::Body::Ack(ack))),
-        Ok(Received::Acked {
-            scope: scope("e"),
-            effective: Some(at(4)),
-            durable: None,
-            quarantine: Quarantine::of(quarantined),
-        })
+        session.handle(message(subscriber_message::Body::Ack(said.clone()))),
+        Ok(Received::Acked { scope: scope("e"), ack: ScopeAck { said: Some(said), ..ack } })
     );
 }

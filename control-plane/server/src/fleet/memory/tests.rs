@@ -1,40 +1,45 @@
+use bytes::Bytes;
+use hanse_link::Quarantine;
+use hanse_proto::sync::Report;
+
 use super::*;
 
 /// The history of most of these tests.
 const LINEAGE: Lineage = Lineage { generation: 1, id: [1; 16], parent: None };
 
-fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> sync::SubscriberStatus {
+fn gateway(name: &str, heard_ms_ago: u64, revision: u64) -> Heard {
     gateway_at(name, heard_ms_ago, Position { lineage: LINEAGE, revision })
 }
 
-fn gateway_at(name: &str, heard_ms_ago: u64, position: Position) -> sync::SubscriberStatus {
-    sync::SubscriberStatus {
-        name: name.into(),
-        role: "gateway".into(),
-        region: "eu-west".into(),
-        scopes: vec![sync::ScopeStatus {
-            scope: "runtime/eu-west/production".into(),
-            effective: Some(position.into()),
-            ..Default::default()
-        }],
+fn gateway_at(name: &str, heard_ms_ago: u64, position: Position) -> Heard {
+    let scope = "runtime/eu-west/production".parse().unwrap();
+    let ack = ScopeAck { effective: Some(position), ..ScopeAck::default() }.to_message(&scope);
+    Heard {
+        identity: format!("{name}.gateway.eu-west.hanse.internal"),
+        acks: nested::in_a_row(&[ack]),
         heard_ms_ago,
         connected: true,
-        trust: None,
-        key: Default::default(),
-        boot_id: Default::default(),
+        ..Heard::default()
     }
 }
 
-fn agent(heard_ms_ago: u64, connected: bool, subscribers: Vec<sync::SubscriberStatus>) -> AgentReport {
-    AgentReport {
-        name: "agent-1".into(),
-        region: "eu-west".into(),
+fn agent(heard_ms_ago: u64, connected: bool, below: Vec<Heard>) -> Heard {
+    agent_that_says(&Facts::default(), heard_ms_ago, connected, below)
+}
+
+fn agent_that_says(facts: &Facts, heard_ms_ago: u64, connected: bool, below: Vec<Heard>) -> Heard {
+    let report = hanse_link::report_of(facts, nested::in_a_row(&below));
+    Heard {
+        identity: identity("agent-1", "eu-west"),
         connected,
         heard_ms_ago,
-        scopes: Vec::new(),
-        subscribers,
-        ..AgentReport::default()
+        report: Some(report),
+        ..Heard::default()
     }
+}
+
+fn identity(agent: &str, region: &str) -> String {
+    format!("{agent}.agent.{region}.hanse.internal")
 }
 
 /// name, age, connected, revision of each gateway.
@@ -96,14 +101,17 @@ fn keys_of_a_gateway_are_those_that_all_agents_of_its_region_say() {
     let now = Instant::now() + KEEP;
     let region = Name::new("eu-west").unwrap();
     let mut memory = Memory::default();
-    let known = sync::SubscriberStatus { key: vec![1; 32].into(), ..gateway("g1", 0, 9) };
+    let known = Heard { key: vec![1; 32].into(), ..gateway("g1", 0, 9) };
     let revoked = |name: &str, key: &[u8]| sync::GatewayKey { name: name.into(), key: key.to_vec().into() };
-    let elsewhere = AgentReport {
-        name: "agent-2".into(),
+    let facts = Facts {
         revoked_gateways: vec![revoked("g1", &[2; 32]), revoked("g2", &[3; 32]), revoked("g1", b"no key")],
-        ..agent(0, true, vec![gateway("g3", 0, 9)])
+        ..Facts::default()
     };
-    let foreign = AgentReport { region: "us-east".into(), ..elsewhere.clone() };
+    let elsewhere = Heard {
+        identity: identity("agent-2", "eu-west"),
+        ..agent_that_says(&facts, 0, true, vec![gateway("g3", 0, 9)])
+    };
+    let foreign = Heard { identity: identity("agent-2", "us-east"), ..elsewhere.clone() };
     memory.learn([agent(0, true, vec![known]), elsewhere, foreign], now);
     assert_eq!(memory.keys_of(&region, "g1"), [[1; 32], [2; 32]]);
     assert_eq!(memory.keys_of(&region, "g2"), [[3; 32]]);
@@ -114,9 +122,10 @@ fn keys_of_a_gateway_are_those_that_all_agents_of_its_region_say() {
 #[test]
 fn an_agent_speaks_for_its_own_region_only() {
     let now = Instant::now() + KEEP;
-    let foreign = sync::SubscriberStatus { region: "us-east".into(), ..gateway("g1", 0, 9) };
+    let foreign = Heard { identity: "g1.gateway.us-east.hanse.internal".into(), ..gateway("g1", 0, 9) };
+    let no_gateway = Heard { identity: identity("g1", "eu-west"), ..gateway("g1", 0, 9) };
     let mut memory = Memory::default();
-    memory.learn([agent(0, true, vec![foreign])], now);
+    memory.learn([agent(0, true, vec![foreign, no_gateway])], now);
     assert!(rows(&memory, now).is_empty());
 }
 
@@ -147,14 +156,15 @@ fn revisions_of_another_history_do_not_count() {
 fn an_agent_says_which_gateways_it_misses() {
     let now = Instant::now() + KEEP;
     let mut memory = Memory::default();
-    let said = |heard_ms_ago, unheard: &[&str]| AgentReport {
-        unheard: unheard.iter().map(|name| (*name).to_owned()).collect(),
-        unheard_total: 1_001,
-        ..agent(heard_ms_ago, true, vec![gateway("g1", 0, 9)])
+    let said = |heard_ms_ago, unheard: &[&str]| {
+        let unheard = unheard.iter().map(|name| (*name).to_owned()).collect();
+        let facts = Facts { unheard, unheard_total: 1_001, ..Facts::default() };
+        agent_that_says(&facts, heard_ms_ago, true, vec![gateway("g1", 0, 9)])
     };
     memory.learn([said(0, &["g2", "g3.gateway.us-east"]), said(900, &["g4"])], now);
     let agents = memory.recall(now, Some(&LINEAGE));
-    assert_eq!((agents[0].unheard.as_slice(), agents[0].unheard_total), (&["g2".to_owned()][..], 1_001));
+    let facts = &agents[0].facts;
+    assert_eq!((facts.unheard.as_slice(), facts.unheard_total), (&["g2".to_owned()][..], 1_001));
     assert_eq!(agents[0].gateways.len(), 1, "they are not among those heard");
 }
 
@@ -162,12 +172,9 @@ fn an_agent_says_which_gateways_it_misses() {
 fn two_processes_that_are_there_at_once_are_duplicates_whichever_agents_they_follow() {
     let start = Instant::now() + KEEP;
     let at = |seconds| start + Duration::from_secs(seconds);
-    let of = |boot: u8, name: &str| sync::SubscriberStatus {
-        boot_id: vec![boot; 16].into(),
-        ..gateway(name, 0, 9)
-    };
-    let by = |agent_name: &str, boot: u8, gateways| AgentReport {
-        name: agent_name.into(),
+    let of = |boot: u8, name: &str| Heard { boot_id: vec![boot; 16].into(), ..gateway(name, 0, 9) };
+    let by = |agent_name: &str, boot: u8, gateways| Heard {
+        identity: identity(agent_name, "eu-west"),
         boot_id: vec![boot; 16].into(),
         ..agent(0, true, gateways)
     };
@@ -193,7 +200,8 @@ fn two_processes_that_are_there_at_once_are_duplicates_whichever_agents_they_fol
 fn an_agent_that_names_not_all_of_its_gateways_is_partial() {
     let now = Instant::now() + KEEP;
     let mut memory = Memory::default();
-    memory.learn([AgentReport { left_out: 12, ..agent(300, true, vec![]) }], now);
+    let facts = Facts { left_out: 12, ..Facts::default() };
+    memory.learn([agent_that_says(&facts, 300, true, vec![])], now);
     let partial = PartialReport {
         agent: "agent-1".into(),
         region: Name::new("eu-west").unwrap(),
@@ -213,10 +221,11 @@ fn however_many_gateways_an_agent_names_what_is_remembered_is_bounded() {
     let mut memory = Memory::default();
     let heavy = |name: String| {
         let trust = Some(sync::TrustStatus { shown: vec![0; EACH].into(), ..Default::default() });
-        sync::SubscriberStatus { trust, ..gateway(&name, 0, 9) }
+        let report = hanse_link::report_of(&Facts { trust, ..Facts::default() }, Default::default());
+        Heard { report: Some(report), ..gateway(&name, 0, 9) }
     };
-    memory
-        .learn([AgentReport { name: "other".into(), ..agent(0, true, vec![gateway("kept", 0, 9)]) }], start);
+    let kept = agent(0, true, vec![gateway("kept", 0, 9)]);
+    memory.learn([Heard { identity: identity("other", "eu-west"), ..kept }], start);
     for round in 0..20u64 {
         let gateways = (0..40).map(|n| heavy(format!("g-{round}-{n}"))).chain([gateway("No Name", 0, 1)]);
         memory.learn([agent(0, true, gateways.collect())], start + Duration::from_secs(round));
@@ -228,4 +237,52 @@ fn however_many_gateways_an_agent_names_what_is_remembered_is_bounded() {
     assert!((0..40).all(|n| known.contains(&format!("g-19-{n}"))), "those of the last report are there");
     assert!(!known.contains(&"No Name".to_owned()));
     assert_eq!(memory.recall(last, None)[1].gateways.len(), 1, "no other agent is touched");
+}
+
+#[test]
+fn what_an_agent_said_ages_on_the_way() {
+    let now = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    let said =
+        |heard_ms_ago| Heard { reported_ms_ago: 70, ..agent(20, true, vec![gateway("g1", heard_ms_ago, 9)]) };
+    memory.learn([said(200)], now);
+    let later = now + Duration::from_millis(5);
+    assert_eq!(rows(&memory, later)[0].1, 275);
+    memory.learn([said(u64::MAX)], now);
+    assert_eq!(rows(&memory, later)[0].1, 275, "so old a word replaces none");
+}
+
+/// From a gateway, by an agent that reads none of it.
+#[test]
+fn facts_are_read_whatever_else_is_said_beside_them() {
+    let newer = |message: Bytes| -> Bytes { [&message[..], b"\xfa\x07\x03new"].concat().into() };
+    let now = Instant::now() + KEEP;
+    let trust = Some(sync::TrustStatus { shown: vec![1; 32].into(), ..Default::default() });
+    let facts = Facts { trust, ..Facts::default() };
+    let scope = "runtime/eu-west/production".parse().unwrap();
+    let quarantine = Quarantine::of([sync::Quarantined { key: "plan/o/a".into(), ..Default::default() }]);
+    let ack = ScopeAck { quarantine, ..ScopeAck::default() }.to_message(&scope);
+    let ack = sync::Ack { facts: newer(ack.facts), in_quarantine: newer(ack.in_quarantine), ..ack };
+    let said = Report { facts: newer(nested::to_bytes(&facts)), ..Default::default() };
+    let heard = Heard { acks: nested::in_a_row(&[ack]), report: Some(said.clone()), ..gateway("g1", 0, 9) };
+    let by_agent = Report { facts: said.facts, below: nested::in_a_row(&[heard]) };
+    let mut memory = Memory::default();
+    memory.learn([Heard { report: Some(by_agent), ..agent(0, true, vec![]) }], now);
+    let agents = memory.recall(now, Some(&LINEAGE));
+    let gateway = &agents[0].gateways[0];
+    assert_eq!((&agents[0].facts, &gateway.facts), (&facts, &facts));
+    assert_eq!(gateway.scopes[0].quarantined[0].key, "plan/o/a");
+}
+
+#[test]
+fn of_a_damaged_report_what_can_be_read_counts() {
+    let now = Instant::now() + KEEP;
+    let mut memory = Memory::default();
+    let damaged = Heard { acks: vec![9].into(), ..gateway("g1", 0, 9) };
+    let row = nested::in_a_row(&[damaged, gateway("g2", 0, 9)]);
+    let report = Report { facts: vec![0xff].into(), below: [&row[..], &[200, 1, 0]].concat().into() };
+    memory.learn([Heard { report: Some(report), ..agent(0, true, vec![]) }], now);
+    let agents = memory.recall(now, Some(&LINEAGE));
+    let scopes: Vec<usize> = agents[0].gateways.iter().map(|gateway| gateway.scopes.len()).collect();
+    assert_eq!((agents[0].facts.clone(), scopes), (Facts::default(), vec![0, 1]));
 }
