@@ -5,7 +5,7 @@ use std::fmt;
 /// The longest field and the longest reason, in bytes: a few lines for people, and of any number of resources in one
 /// report. Both may repeat text of the resource, which can be a megabyte.
 const MAX_BYTES: usize = 512;
-/// Where the end begins that a shortened text keeps: what is wrong stands after the text that is repeated.
+/// How much of its end a shortened text keeps, in bytes: the reason stands after the text that it repeats.
 const KEPT_END_BYTES: usize = 128;
 
 /// A resource that a consumer cannot use. It goes into quarantine, and its last good version stays in force.
