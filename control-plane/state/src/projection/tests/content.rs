@@ -354,6 +354,6 @@ fn the_bytes_are_those_of_the_version() {
     }
     assert_eq!(
         hex::encode(hash.finalize()),
-        "aa9093e2f8058efe4a182e077a156c44a24c93fc0771e647379a952dade81ef2"
+        "e8d6bb0fd4b1cc7dad86919db0f1c98ddc3085400190f8283a5c9684c6cb40e3"
     );
 }
