@@ -183,8 +183,11 @@ async fn agents_whom_a_revoked_control_node_certified_are_certified_anew() -> Re
 
     federation.ok(&["member", "revoke", "cp-2.server.control.hanse.internal"])?;
     crate::until("it is certified anew", SOON, || Ok(other.authority() != certified)).await?;
-    let log = fs::read_to_string(other.config.with_extension("log"))?;
-    ensure!(log.contains("renewed the authority over the region"), "{log}");
+    crate::until("its log says so", SOON, || {
+        let log = fs::read_to_string(other.config.with_extension("log"))?;
+        Ok(log.contains("renewed the authority over the region"))
+    })
+    .await?;
     // Whether or not it was cut off meanwhile, it comes back, also from nothing but its disk.
     restart_gateway(&federation, &[&other.federation])?;
     until_link(&federation, &client, "it follows the agent under its new certificate", SOON, follows).await?;
