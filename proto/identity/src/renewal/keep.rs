@@ -67,8 +67,10 @@ impl<T: Held> Renewal<T> {
                     true // who issued it may not be there for long
                 }
                 Err(error) => {
-                    self.say(due, std::mem::replace(&mut is_said, true), &error);
-                    due == Due::Spoilt
+                    let is_spoilt = due == Due::Spoilt;
+                    self.say(due, is_said, &error);
+                    is_said |= is_spoilt; // failures for mere age are silent, and must not silence this one
+                    is_spoilt
                 }
             };
             if !schedule.failed(hurries).await {

@@ -89,11 +89,12 @@ impl RenewalSchedule {
         let due = async {
             let at = self.earliest.map_or(at, |earliest| earliest.max(at));
             tokio::select! {
-                () = self.clock.reaches(at) => Due::Age,
+                biased; // what is both old and spoilt hurries
                 () = spoilt => {
                     tokio::time::sleep(up_to(self.waits.spoilt_spread)).await;
                     Due::Spoilt
                 }
+                () = self.clock.reaches(at) => Due::Age,
             }
         };
         tokio::select! {

@@ -1,4 +1,10 @@
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use hanse_process::{ShutdownTrigger, telemetry};
 use tonic::Status;
@@ -267,6 +273,71 @@ async fn what_cannot_be_saved_is_used_where_it_can_be_had_again() {
         trigger.trigger();
         soon(task).await.unwrap();
     }
+}
+
+/// Counts the warnings of the thread it is the default of.
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn an_operator_is_warned_once_of_another_root_although_renewing_for_age_failed_before() {
+    let warned = Arc::new(AtomicUsize::new(0));
+    let _default = tracing::subscriber::set_default(Warnings(warned.clone()));
+    let outage = Outage::new();
+    let dir = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let renewal = Renewal {
+        what: "this node's authority",
+        live: LiveAuthority::new(outage.control.clone()),
+        trust: outage.trust.clone(),
+        dir: dir.path().to_owned(),
+        issuing: Issuing::ByHand { remedy: "bring the root" },
+    };
+    let asking = asked.clone();
+    let ask = move |_| {
+        asking.fetch_add(1, Ordering::SeqCst);
+        std::future::ready(Err(RenewError::NoAddress))
+    };
+    let half = outage.control.validity().half_life().duration_since(outage.clock.now()).unwrap();
+    outage.hand.advance(half + DAY);
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    tokio::spawn(renewal.keep(ask, shutdown));
+    let attempts = async |more: usize| {
+        let wanted = asked.load(Ordering::SeqCst) + more;
+        soon(async {
+            while asked.load(Ordering::SeqCst) < wanted {
+                outage.hand.advance(Duration::from_secs(1)); // ends the wait between two attempts
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    };
+    attempts(3).await;
+    assert_eq!(warned.load(Ordering::SeqCst), 0, "for years there is no root here");
+
+    let new_anchor = Authority::new_root_by(outage.clock.clone()).unwrap().trust_anchor().unwrap();
+    let both = TrustBundle::new([outage.trust.current().anchors()[0].clone(), new_anchor.clone()]).unwrap();
+    outage.trust.replace(both.issued_by(new_anchor.spki_sha256()));
+    attempts(4).await;
+    assert_eq!(warned.load(Ordering::SeqCst), 1, "the root is wanted, and that is said once");
 }
 
 #[tokio::test]
