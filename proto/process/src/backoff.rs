@@ -27,6 +27,11 @@ impl Backoff {
         wait
     }
 
+    /// The longest that the next wait can be.
+    pub fn ceiling(&self) -> Duration {
+        self.ceiling
+    }
+
     /// It worked: start small again.
     pub fn reset(&mut self) {
         self.ceiling = self.min;

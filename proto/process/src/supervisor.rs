@@ -2,7 +2,7 @@
 //!
 //! A process serves on while a task is down, but it is not ready: what the task keeps in step grows old. For example, an agent
 //! whose link ended by a panic relays what it has, says `the task link ended and is started again` at `/readyz`, and is ready again
-//! when the link has run for a second.
+//! when the link has run for a second; for longer, up to ten, where it has failed several times.
 
 use std::{collections::BTreeMap, pin::Pin, sync::Arc, time::Duration};
 
@@ -31,7 +31,8 @@ use crate::{
 const MIN_BACKOFF: Duration = Duration::from_millis(200);
 /// Last ceiling: one that fails again and again fills no log, and is far below the age at which a pulse counts as hung.
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
-/// A task that was started again counts as running once it has run for so long: one that fails at once keeps the process not ready.
+/// A task that was started again counts as running once it has run for so long, and for the ceiling of its wait: one that fails
+/// at once keeps the process not ready, and so does one that lives a little longer and fails each time.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// A task that runs on state that is not its own.
@@ -187,7 +188,7 @@ where
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
     let mut is_down = false;
     loop {
-        let began = Instant::now();
+        let (began, settled) = (Instant::now(), backoff.ceiling().max(SETTLED));
         let mut running = JoinSet::new(); // its panic ends nothing else, and it ends with this
         running.spawn(make(shutdown.clone()));
         let ended = loop {
@@ -201,7 +202,7 @@ where
                     return;
                 }
                 ended = running.join_next() => break ended,
-                () = sleep_until(began + SETTLED), if is_down => {
+                () = sleep_until(began + settled), if is_down => {
                     shared.mark(task, false);
                     is_down = false;
                 }

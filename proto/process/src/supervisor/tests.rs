@@ -72,6 +72,25 @@ async fn one_that_fails_at_once_every_time_is_never_ready_and_started_ever_more_
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_runs_a_little_and_fails_each_time_is_not_reported_ready_again_and_again() {
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let supervisor = Supervisor::new(&Metrics::new(), shutdown);
+    supervisor.spawn("link", (), |(), _| sleep(Duration::from_millis(1_500)));
+    let (_own, own) = watch::channel(Ok(()));
+    let mut ready = supervisor.announce(own);
+    says(&mut ready, &Err("the task link ended and is started again".to_owned())).await;
+    let mut recovered = 0;
+    let watched = async {
+        loop {
+            ready.changed().await.unwrap();
+            recovered += usize::from(ready.borrow_and_update().is_ok());
+        }
+    };
+    assert!(tokio::time::timeout(10 * LONG, watched).await.is_err());
+    assert!(recovered <= 2, "{recovered} times, while the ceiling of its wait was below a second");
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_shutdown_nothing_is_started_again_and_what_the_makers_hold_is_let_go() {
     let (trigger, shutdown) = ShutdownTrigger::new();
     let supervisor = Supervisor::new(&Metrics::new(), shutdown);
