@@ -76,7 +76,7 @@ impl Supervisor {
 
     /// Runs `run` on a clone of `state` until the shutdown, which it is given: each time it ends or panics before, on another clone.
     /// `task` is its name in metrics and at `/readyz`: `link`.
-    pub fn spawn<S, F>(&self, task: &'static str, state: S, run: impl Fn(S, Shutdown) -> F + Send + 'static)
+    pub fn spawn<S, F>(&self, task: &'static str, state: S, run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static)
     where
         S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -90,7 +90,7 @@ impl Supervisor {
         runtime: &Handle,
         task: &'static str,
         state: S,
-        run: impl Fn(S, Shutdown) -> F + Send + 'static,
+        run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static,
     ) where
         S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
@@ -117,14 +117,14 @@ impl Supervisor {
         &self,
         task: &'static str,
         state: S,
-        run: impl Fn(S, Shutdown) -> F + Send + 'static,
+        run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static
     where
         S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         drop(self.shared.restarts.get_or_create(&TaskLabels { task })); // it is shown from the beginning
-        keep(self.shared.clone(), task, move |shutdown| run(state.clone(), shutdown))
+        keep(self.shared.clone(), task, state, run)
     }
 
     /// A pulse that the role's own work beats. Where it is older than `most`, the process gives no proof of life.
@@ -180,8 +180,13 @@ impl Shared {
     }
 }
 
-async fn keep<F>(shared: Arc<Shared>, task: &'static str, make: impl Fn(Shutdown) -> F)
-where
+async fn keep<S, F>(
+    shared: Arc<Shared>,
+    task: &'static str,
+    state: S,
+    run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static,
+) where
+    S: Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let shutdown = shared.shutdown.clone();
@@ -190,12 +195,13 @@ where
     loop {
         let (began, settled) = (Instant::now(), backoff.ceiling().max(SETTLED));
         let mut running = JoinSet::new(); // its panic ends nothing else, and it ends with this
-        running.spawn(make(shutdown.clone()));
+        let (state_of_run, run, stop) = (state.clone(), run.clone(), shutdown.clone());
+        running.spawn(async move { run(state_of_run, stop).await }); // in there, for the call may panic as well
         let ended = loop {
             tokio::select! {
                 biased;
                 () = shutdown.wait() => {
-                    drop(make); // with what only it holds, a listening socket say
+                    drop(state); // with what only it holds, a listening socket say
                     if let Some(Err(error)) = running.join_next().await {
                         error!(task, %error, "a task failed while the process stops");
                     }

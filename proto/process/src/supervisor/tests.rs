@@ -91,6 +91,22 @@ async fn one_that_runs_a_little_and_fails_each_time_is_not_reported_ready_again_
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_panics_before_it_begins_is_started_again() {
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let supervisor = Supervisor::new(&Metrics::new(), shutdown);
+    let begun = Arc::new(AtomicUsize::new(0));
+    supervisor.spawn("link", begun.clone(), |begun, _| {
+        assert_ne!(begun.fetch_add(1, Ordering::SeqCst), 0, "on purpose");
+        future::pending()
+    });
+    let (_own, own) = watch::channel(Ok(()));
+    let mut ready = supervisor.announce(own);
+    says(&mut ready, &Err("the task link ended and is started again".to_owned())).await;
+    says(&mut ready, &Ok(())).await;
+    assert_eq!(begun.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_the_shutdown_nothing_is_started_again_and_what_the_makers_hold_is_let_go() {
     let (trigger, shutdown) = ShutdownTrigger::new();
     let supervisor = Supervisor::new(&Metrics::new(), shutdown);
