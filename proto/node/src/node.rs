@@ -9,6 +9,7 @@ use hanse_link::{
 };
 use hanse_proto::sync::{Facts, Report};
 use hanse_topology::{Position, Role, ScopeId};
+use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinSet};
 use tracing::info;
 
@@ -42,8 +43,10 @@ pub struct Node {
     pub durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
     /// Whether some of what was on disk could not be used.
     pub is_partial: bool,
-    /// Writes what it holds. Apart from the others: it bounds itself, and needs more time at a stop.
-    persisting: JoinSet<()>,
+    /// Writes what it holds, once the node follows.
+    persister: Persister,
+    /// That, running. Apart from the others: it bounds itself, and needs more time at a stop.
+    persisting: Mutex<JoinSet<()>>,
 }
 
 /// What a role does with what its node follows.
@@ -65,7 +68,8 @@ impl fmt::Debug for Consumer {
 }
 
 impl Node {
-    /// Puts in force what an earlier process was told, and opens what it held.
+    /// Puts in force what an earlier process was told, and opens what it held. Nothing is written to the store before the node
+    /// follows, but what the role itself puts there.
     pub async fn open(shell: Shell, credentials: LiveCredentials) -> Result<Self, Error> {
         let (config, own) = (&shell.config, credentials.identity());
         if own.name != config.name || own.role != config.role {
@@ -82,8 +86,6 @@ impl Node {
             replicas.metrics().register(registry);
             store.metrics().register(registry);
         });
-        let mut persisting = JoinSet::new();
-        persisting.spawn(shell.supervisor.keep("store", persister, Persister::run));
         let state = (replicas.clone(), shell.supervisor.pulse("the hub", HUB_HANGS_AFTER));
         shell.supervisor.spawn("hub-pulse", state, |(replicas, pulse), shutdown| async move {
             while !shutdown.is_triggered() {
@@ -101,12 +103,13 @@ impl Node {
             store,
             durable,
             is_partial,
-            persisting,
+            persister,
+            persisting: Mutex::default(),
         })
     }
 
-    /// Keeps what the node holds in step with one of its publishers until the shutdown, and with who is revoked and which roots
-    /// are believed.
+    /// Keeps what the node holds in step with one of its publishers until the shutdown, on its disk too, and with who is revoked
+    /// and which roots are believed. To be called once.
     pub fn follow(&self, consumer: Consumer) -> Result<SubscriberHandle, Error> {
         let Self { shell, credentials, roots, revoked, .. } = self;
         let (config, supervisor) = (&shell.config, &shell.supervisor);
@@ -137,6 +140,7 @@ impl Node {
             supervisor.spawn("offer", state, |(store, status), shutdown| keep_offer(store, status, shutdown));
         }
         supervisor.spawn("link", task, SubscriberTask::run);
+        self.persisting.lock().spawn(supervisor.keep("store", self.persister.clone(), Persister::run));
         // Each of several agents, for the one that is followed may be the one that is revoked, and would not say so.
         if config.role.admitted_by() == Role::Agent && addresses.len() > 1 {
             for address in addresses {
@@ -154,8 +158,9 @@ impl Node {
     }
 
     /// Lets everything come to its end, after the shutdown.
-    pub async fn close(mut self) {
-        let persisting = async { while self.persisting.join_next().await.is_some() {} };
+    pub async fn close(self) {
+        let mut persisting = self.persisting.into_inner();
+        let persisting = async { while persisting.join_next().await.is_some() {} };
         tokio::join!(persisting, self.shell.close());
         info!("stopped");
     }

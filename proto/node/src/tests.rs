@@ -1,10 +1,10 @@
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use axum::{Router, routing::get};
 use hanse_identity::{Authority, Credentials, JoinToken, LiveCredentials};
 use hanse_link::{EffectiveSource, Wanted};
 use hanse_process::{ShutdownTrigger, WallClock, telemetry};
-use hanse_topology::{Identity, Name, Role};
+use hanse_topology::{Identity, Lineage, Name, Position, Role, ScopeId};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -131,6 +131,39 @@ async fn another_nodes_directory_is_refused() {
     assert!(said.contains("a gateway does not change its name"), "{said}");
 }
 
+/// Follows nobody, and adds nothing.
+fn consumer() -> Consumer {
+    Consumer {
+        effective: EffectiveSource::Immediate,
+        report: std::sync::Arc::new(|facts| hanse_link::report_of(&facts, Default::default())),
+        report_on: None,
+        relays: false,
+    }
+}
+
+/// A role may find in its store that what is there must not be used as it is.
+#[tokio::test]
+async fn nothing_is_written_to_the_store_before_the_node_follows() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = NodeConfig { publishers: Vec::new(), ..config(Role::Gateway, dir.path()) };
+    let (trigger, shell) = start(&config).await;
+    let node = Node::open(shell, credentials()).await.unwrap();
+    let scope = ScopeId::runtime(name("eu-west"), name("production"));
+    let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
+    let at = Position { lineage, revision: 3 };
+    node.replicas
+        .update(&scope, |replica| replica.advance(at, vec![("a".into(), "1".into())], vec![]))
+        .unwrap();
+    let mut durable = node.durable.clone();
+    let written = timeout(Duration::from_millis(200), durable.changed()).await;
+    assert!(written.is_err(), "ten times as long as changes are gathered");
+    node.follow(consumer()).unwrap();
+    let is_written = |held: &BTreeMap<ScopeId, Position>| held.get(&scope) == Some(&at);
+    timeout(SOON, durable.wait_for(is_written)).await.expect("it is written").unwrap();
+    trigger.trigger();
+    timeout(SOON, node.close()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_node_proves_its_life_with_nobody_to_follow() {
     for publishers in [Vec::new(), vec![free_address()]] {
@@ -138,13 +171,7 @@ async fn a_node_proves_its_life_with_nobody_to_follow() {
         let config = NodeConfig { publishers, ..config(Role::Gateway, dir.path()) };
         let (trigger, shell) = start(&config).await;
         let node = Node::open(shell, credentials()).await.unwrap();
-        let consumer = Consumer {
-            effective: EffectiveSource::Immediate,
-            report: std::sync::Arc::new(|facts| hanse_link::report_of(&facts, Default::default())),
-            report_on: None,
-            relays: false,
-        };
-        node.follow(consumer).unwrap();
+        node.follow(consumer()).unwrap();
         let proven = async || {
             while node.shell.supervisor.proof().is_err() {
                 sleep(Duration::from_millis(5)).await;
