@@ -160,8 +160,7 @@ impl Node {
     /// Lets everything come to its end, after the shutdown.
     pub async fn close(self) {
         let mut persisting = self.persisting.into_inner();
-        let persisting = async { while persisting.join_next().await.is_some() {} };
-        tokio::join!(persisting, self.shell.close());
+        self.shell.close(async { while persisting.join_next().await.is_some() {} }).await;
         info!("stopped");
     }
 }

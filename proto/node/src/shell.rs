@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use axum::{
@@ -15,11 +16,14 @@ use hanse_identity::{ADMIN_CONNECTIONS, Bounds, Held, Listener, ListenerMetrics,
 use hanse_process::{
     Metrics, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, private::keep_private,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tonic::service::Routes;
 use tower::ServiceExt as _;
 
 use crate::{Error, NodeConfig, joining};
+
+/// For answers of the admin port that are under way at the end. One that is not taken holds up no stop.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// A process that is about to be a node.
 #[derive(Debug)]
@@ -39,7 +43,9 @@ pub struct Shell {
     ready: watch::Sender<Result<(), String>>,
     /// The role's own pages of the admin port, once there are some.
     pages: Arc<OnceLock<Router>>,
-    /// Ends the admin port, at the very end: operators ask why a node that drains is not ready.
+    /// Serves the admin port, to the very end: operators ask why a node that drains is not ready.
+    admin: JoinSet<()>,
+    /// Ends it.
     end: ShutdownTrigger,
 }
 
@@ -56,10 +62,11 @@ impl Shell {
         let port = bind("admin", &config.admin).await?;
         let port = Listener::new("admin", port, Bounds::of_admin(ADMIN_CONNECTIONS), &listeners);
         let (end, ended) = ShutdownTrigger::new();
-        supervisor
-            .spawn("admin", (port, router, ended), |(port, router, ended), _| port.serve(router, ended));
+        let mut admin = JoinSet::new();
+        let state = (port, router, ended);
+        admin.spawn(supervisor.keep("admin", state, |(port, router, ended), _| port.serve(router, ended)));
         let config = Arc::new(config);
-        Ok(Self { config, metrics, listeners, supervisor, shutdown, clock, ready, pages, end })
+        Ok(Self { config, metrics, listeners, supervisor, shutdown, clock, ready, pages, admin, end })
     }
 
     /// What this node holds in `dir`, which may have expired, or else gets for its join token. `None`: told to stop first.
@@ -115,9 +122,11 @@ impl Shell {
         });
     }
 
-    pub(crate) async fn close(&self) {
+    /// Waits for the tasks, which have noticed the shutdown, and for `last`. The admin port is closed after that.
+    pub(crate) async fn close(mut self, last: impl Future<Output = ()>) {
+        tokio::join!(last, self.supervisor.drain());
         self.end.trigger();
-        self.supervisor.drain().await;
+        let _ = timeout(LAST_ANSWERS, self.admin.join_next()).await;
     }
 }
 

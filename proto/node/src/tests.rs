@@ -64,7 +64,29 @@ async fn the_admin_port_is_open_before_the_node_has_joined_and_shows_its_pages_l
     shell.show(Router::new().route("/config", get(async || "the table")));
     assert!(page(&config.admin, "/config").await.ends_with("the table"));
     trigger.trigger();
-    timeout(SOON, shell.close()).await.unwrap();
+    timeout(SOON, shell.close(async {})).await.unwrap();
+    assert!(TcpStream::connect(&config.admin).await.is_err(), "it is closed at the end");
+}
+
+#[tokio::test]
+async fn the_admin_port_says_that_a_node_drains_for_as_long_as_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(Role::Gateway, dir.path());
+    let (trigger, shell) = start(&config).await;
+    assert!(page(&config.admin, "/readyz").await.ends_with("not ready: not joined yet\n"));
+    trigger.trigger();
+    let (written, writing) = tokio::sync::oneshot::channel::<()>();
+    let closing = tokio::spawn(shell.close(async { drop(writing.await) }));
+    for _ in 0..3 {
+        timeout(SOON, async {
+            while !page(&config.admin, "/readyz").await.ends_with("not ready: draining\n") {}
+        })
+        .await
+        .expect("it answers, and says so");
+        sleep(Duration::from_millis(20)).await;
+    }
+    written.send(()).unwrap();
+    timeout(SOON, closing).await.unwrap().unwrap();
     assert!(TcpStream::connect(&config.admin).await.is_err(), "it is closed at the end");
 }
 
