@@ -32,7 +32,6 @@ impl AgentAdmission {
         let (sender, changed) = watch::channel(0);
         let answers = Answers {
             sender,
-            state: replicated.current(),
             replicated: replicated.clone(),
             replicas: replicas.clone(),
             projector: projector.clone(),
@@ -47,8 +46,6 @@ impl AgentAdmission {
 pub(crate) struct Answers {
     sender: watch::Sender<u64>,
     replicated: Arc<dyn Replicated>,
-    /// From here on changes are looked for.
-    state: State,
     replicas: Replicas,
     projector: ProjectorHandle,
     authority: watch::Receiver<Arc<Authority>>,
@@ -58,7 +55,8 @@ pub(crate) struct Answers {
 /// projection), and when somebody may have joined: an agent may be here before this node has heard that it did, or with a key
 /// that it has no more. Once at the beginning, too, for what came while nothing watched.
 pub(crate) async fn watch_answers(answers: Answers, shutdown: Shutdown) {
-    let Answers { sender, replicated, mut state, replicas, mut projector, mut authority } = answers;
+    let Answers { sender, replicated, replicas, mut projector, mut authority } = answers;
+    let mut state = replicated.current(); // what came before it is told at the beginning
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
     sender.send_modify(|version| *version += 1);
