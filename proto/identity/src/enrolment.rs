@@ -40,6 +40,12 @@ pub enum EnrolError {
         /// Why, in its words.
         message: String,
     },
+    /// An address shows another root than the token pins, and no other address admits this process.
+    #[error("cannot join with this token: {}", .attempts.join("; "))]
+    OtherRoot {
+        /// What went wrong, per address.
+        attempts: Vec<String>,
+    },
     /// Nobody could be asked.
     #[error("could not join at any address: {}", .attempts.join("; "))]
     Unreachable {
@@ -58,9 +64,9 @@ pub enum EnrolError {
 }
 
 /// Asks the addresses in turn for a certificate for this key. The first that answers decides; the next is tried only
-/// where nobody answered or the one who did cannot decide now.
+/// where nobody answered, or the one who did cannot decide now or is of another federation.
 ///
-/// The server is believed only if its chain ends in the root that the token pins and it is of the role that admits
+/// The one who answers is believed only if its chain ends in the root that the token pins and it is of the role that admits
 /// `joining` (gateways are admitted by agents, all others by control nodes), so that no agent sees a token that is not
 /// meant for it. The answer is believed only if its chain ends there too, belongs to our key and makes us what we asked
 /// to be.
@@ -84,7 +90,7 @@ pub async fn enrol(
         public_key: key.public_key_der().into(),
         control_node,
     };
-    let mut attempts = Vec::new();
+    let (mut attempts, mut has_other_root) = (Vec::new(), false);
     for address in addresses {
         match ask(address, tls.clone(), request.clone()).await {
             Ok(response) => {
@@ -96,10 +102,14 @@ pub async fn enrol(
                 let (code, message) = (status.code(), status.message().to_owned());
                 return Err(EnrolError::Refused { address: address.clone(), code, message });
             }
+            Err(Failure::OtherRoot(reason)) => {
+                has_other_root = true;
+                attempts.push(reason);
+            }
             Err(Failure::Unreachable(reason)) => attempts.push(reason),
         }
     }
-    Err(EnrolError::Unreachable { attempts })
+    Err(if has_other_root { EnrolError::OtherRoot { attempts } } else { EnrolError::Unreachable { attempts } })
 }
 
 /// The chain of an answer, in the order it came.
@@ -111,6 +121,8 @@ pub fn chain_of(response: &EnrolResponse) -> Chain {
 pub(crate) enum Failure {
     /// Somebody answered, and said no.
     Refused(Status),
+    /// The chain that was shown does not end in the root that the token pins.
+    OtherRoot(String),
     /// Nobody answered, or the one who did cannot decide now.
     Unreachable(String),
 }
@@ -132,10 +144,10 @@ async fn ask(address: &str, tls: ClientTls, request: EnrolRequest) -> Result<Enr
 
 /// A connection to whoever enrols and renews at an address.
 pub(crate) async fn desk(address: &str, tls: ClientTls) -> Result<EnrolmentClient<Channel>, Failure> {
-    let channel = connect(address, tls).await;
-    channel
-        .map(EnrolmentClient::new)
-        .map_err(|error| Failure::Unreachable(telemetry::causes(&error).to_string()))
+    connect(address, tls).await.map(EnrolmentClient::new).map_err(|error| {
+        let reason = telemetry::causes(&error).to_string();
+        if tls::fails_the_pin(&error) { Failure::OtherRoot(reason) } else { Failure::Unreachable(reason) }
+    })
 }
 
 /// A request that waits no longer than [`ANSWER_TIMEOUT`].

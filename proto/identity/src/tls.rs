@@ -3,7 +3,7 @@
 
 mod verify;
 
-use std::{fmt, io, ops::Deref, sync::Arc};
+use std::{error::Error, fmt, io, ops::Deref, sync::Arc};
 
 use hanse_process::WallClock;
 use hanse_topology::{Name, Role};
@@ -224,6 +224,20 @@ pub(crate) fn explained(error: io::Error) -> io::Error {
         Some(refused) => io::Error::new(io::ErrorKind::PermissionDenied, refused.clone()),
         None => error,
     }
+}
+
+/// Whether a connection did not come about because the chain that was shown does not end in the pinned root.
+pub(crate) fn fails_the_pin(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An `io::Error` gives as its source that of its inner error.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(RefusedPeer::Pin { .. }) = inner.and_then(|inner| inner.downcast_ref()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The clock by which TLS judges certificates.

@@ -90,6 +90,14 @@ fn minting(role: Role) -> String {
     }
 }
 
+/// What admits a role, in words.
+pub(crate) fn admitting(role: Role) -> &'static str {
+    match role.admitted_by() {
+        Role::Agent => "agent",
+        Role::Server | Role::Gateway => "control node",
+    }
+}
+
 /// What a role joins.
 pub(crate) fn place(role: Role) -> &'static str {
     match role.admitted_by() {

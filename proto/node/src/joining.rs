@@ -3,12 +3,15 @@
 use std::{path::Path, time::Duration};
 
 use hanse_identity::{EnrolError, Held, JoinToken, chain_of, enrol, forget_joining_key, joining_key};
-use hanse_process::{Shutdown, WallClock, backoff::Backoff, json_file, telemetry};
+use hanse_process::{backoff::Backoff, json_file, telemetry};
 use hanse_proto::enrolment::EnrolResponse;
 use hanse_topology::Role;
 use tracing::{info, warn};
 
-use crate::{Error, NodeConfig, error::place};
+use crate::{
+    Error, NodeConfig, Shell,
+    error::{admitting, place},
+};
 
 /// Between two attempts to reach who admits this node: the first start of a region brings everything up at once.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -17,13 +20,9 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// The control nodes' addresses as told at enrolment.
 const LEARNT_PUBLISHERS: &str = "publishers";
 
-/// Reads what is in `dir`, which may have expired, or joins. `None`: told to stop before who admits this node could be reached.
-pub(crate) async fn read_or_join<T: Held>(
-    config: &NodeConfig,
-    dir: &Path,
-    clock: &WallClock,
-    shutdown: &Shutdown,
-) -> Result<Option<T>, Error> {
+/// Reads what is in `dir`, which may have expired, or joins. `None`: told to stop before one that admits this node answered.
+pub(crate) async fn read_or_join<T: Held>(shell: &Shell, dir: &Path) -> Result<Option<T>, Error> {
+    let (config, clock) = (&*shell.config, shell.clock());
     if let Some(held) = T::read(dir, clock)? {
         forget_key(config);
         return Ok(Some(held));
@@ -37,7 +36,7 @@ pub(crate) async fn read_or_join<T: Held>(
     };
     let token: JoinToken = token.parse()?;
     let key = joining_key::<Error>(&config.data_dir)?;
-    let Some(answer) = answered(config, &token, &key, clock, shutdown).await? else { return Ok(None) };
+    let Some(answer) = answered(shell, &token, &key).await? else { return Ok(None) };
     if let Some(configured) = config.region.clone().filter(|region| answer.region != region.as_str()) {
         return Err(Error::OtherRegion { token: answer.region, configured });
     }
@@ -62,17 +61,16 @@ pub(crate) fn publishers(config: &NodeConfig) -> Result<Vec<String>, Error> {
     Ok(publishers)
 }
 
-/// Asks until one who admits answers. That answer is final.
+/// Asks until one that admits this node answers, or shows that the token is for another federation. That is final.
 async fn answered(
-    config: &NodeConfig,
+    shell: &Shell,
     token: &JoinToken,
     key: &hanse_identity::KeyPair,
-    clock: &WallClock,
-    shutdown: &Shutdown,
 ) -> Result<Option<EnrolResponse>, Error> {
+    let Shell { config, shutdown, .. } = shell;
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
     loop {
-        let joining = enrol(&config.enrolment, token, config.role, &config.name, key, None, clock);
+        let joining = enrol(&config.enrolment, token, config.role, &config.name, key, None, shell.clock());
         let error = tokio::select! {
             () = shutdown.wait() => return Ok(None),
             answer = joining => match answer {
@@ -81,7 +79,8 @@ async fn answered(
                 Err(source) => return Err(Error::Enrol { role: config.role, source }),
             },
         };
-        warn!(error = %telemetry::causes(&error), "cannot join yet: no {} answers", config.role.admitted_by());
+        warn!(%error, "cannot join yet: no {} gives an answer that can be used", admitting(config.role));
+        shell.not_ready(format!("not joined yet: {error}"));
         tokio::select! {
             () = tokio::time::sleep(backoff.next()) => {}
             () = shutdown.wait() => return Ok(None),

@@ -71,7 +71,12 @@ impl Shell {
 
     /// What this node holds in `dir`, which may have expired, or else gets for its join token. `None`: told to stop first.
     pub async fn join<T: Held>(&self, dir: &Path) -> Result<Option<T>, Error> {
-        joining::read_or_join(&self.config, dir, &self.clock, &self.shutdown).await
+        joining::read_or_join(self, dir).await
+    }
+
+    /// Says why the node is not ready yet.
+    pub(crate) fn not_ready(&self, why: String) {
+        let _ = self.ready.send_replace(Err(why));
     }
 
     /// The clock that certificates and tokens are judged by.

@@ -1,7 +1,10 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use axum::{Router, routing::get};
-use hanse_identity::{Authority, Credentials, JoinToken, LiveCredentials};
+use hanse_identity::{
+    Alpn, Authority, Bounds, Clients, Credentials, JoinToken, Listener, ListenerMetrics, LiveCredentials,
+    server_tls,
+};
 use hanse_link::{EffectiveSource, Wanted};
 use hanse_process::{ShutdownTrigger, WallClock, telemetry};
 use hanse_topology::{Identity, Lineage, Name, Position, Role, ScopeId};
@@ -130,8 +133,39 @@ async fn a_node_asks_again_until_it_is_answered_and_stops_when_told() {
     for _ in 0..2 {
         drop(timeout(SOON, stranger.accept()).await.expect("it asks again").unwrap());
     }
+    let said = format!("not ready: not joined yet: could not join at any address: cannot connect to {}", config.enrolment[0]);
+    assert!(page(&config.admin, "/readyz").await.contains(&said));
     trigger.trigger();
     assert!(timeout(SOON, joining).await.unwrap().unwrap().unwrap().is_none());
+}
+
+/// It would ask for ever, and be refused for ever.
+#[tokio::test]
+async fn a_token_of_another_federation_ends_the_node_with_its_cause() {
+    let (theirs, ours) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
+    let control = theirs.new_control_intermediate(&name("cp-1")).unwrap();
+    let region = control.new_regional_intermediate(&name("eu-west")).unwrap();
+    let agent = Identity::agent(name("a"), name("eu-west"));
+    for (role, own) in [
+        (Role::Agent, control.issue_credentials(&Identity::server(name("cp-1")), &[]).unwrap()),
+        (Role::Gateway, region.issue_credentials(&agent, &[]).unwrap()),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let tls = server_tls(&LiveCredentials::new(own), Clients::Anyone, Alpn::Http2).unwrap();
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let token = dir.path().join("token");
+        let text = JoinToken::generate(name("t-1"), &ours.trust_anchor().unwrap()).to_string();
+        std::fs::write(&token, text).unwrap();
+        let mut config = config(role, dir.path());
+        config.enrolment = vec![tcp.local_addr().unwrap().to_string()];
+        config.join_token_file = Some(token);
+        let (trigger, shell) = start(&config).await;
+        let listener = Listener::new("test", tcp, Bounds::of_enrolment(10), &ListenerMetrics::default());
+        tokio::spawn(listener.with_tls(tls).serve(Router::new(), trigger.shutdown()));
+        let joining = shell.join::<Authority>(&shell.config.pki_dir()).await;
+        let said = telemetry::causes(&joining.unwrap_err()).to_string();
+        assert!(said.contains("token of another federation"), "{said}");
+    }
 }
 
 /// The credentials of `node-1` of `eu-west`.

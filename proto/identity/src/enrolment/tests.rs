@@ -145,9 +145,19 @@ async fn a_server_of_another_root_is_not_told_the_secret() {
     let desk = Desk::new(|_, _| panic!("the secret was sent to a stranger"));
     let (_serving, address) = open(&theirs, "cp-1.server.control", desk).await;
     let error = join(&[address], &token_of(&ours), &KeyPair::generate().unwrap()).await.unwrap_err();
-    assert!(matches!(error, EnrolError::Unreachable { .. }));
+    assert!(matches!(error, EnrolError::OtherRoot { .. }));
     let pin = hex::encode(ours.anchor().spki_sha256());
     assert!(error.to_string().contains(&format!("root that the join token pins (SHA-256 {pin})")), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_of_another_federation_is_passed_over_where_another_admits() {
+    let (ours, theirs) = (Federation::new(), Federation::new());
+    let (_stranger, stranger) = open(&theirs, "cp-1.server.control", Desk::echo()).await;
+    let refusing = Desk::new(|_, _| Err(Status::permission_denied("this token was used already")));
+    let (_own, own) = open(&ours, "cp-1.server.control", refusing).await;
+    let error = join(&[stranger, own], &token_of(&ours), &KeyPair::generate().unwrap()).await.unwrap_err();
+    assert!(matches!(error, EnrolError::Refused { .. }), "{error}");
 }
 
 #[tokio::test]

@@ -137,7 +137,7 @@ async fn ask_in_turn<T>(
             Err(Failure::Refused(status)) => {
                 RenewError::Refused { address: address.clone(), message: status.message().to_owned() }
             }
-            Err(Failure::Unreachable(reason)) => {
+            Err(Failure::OtherRoot(reason) | Failure::Unreachable(reason)) => {
                 attempts.push(reason);
                 continue;
             }

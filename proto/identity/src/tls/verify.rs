@@ -43,7 +43,7 @@ pub enum RefusedPeer {
     },
     /// No root with the pinned key.
     #[error(
-        "the server's chain does not end in the root that the join token pins (SHA-256 {pinned}): \
+        "its chain does not end in the root that the join token pins (SHA-256 {pinned}): \
          wrong address, or a token of another federation"
     )]
     Pin {
