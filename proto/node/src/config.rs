@@ -61,13 +61,19 @@ impl NodeConfig {
 
     /// The join token's text, if there is one.
     pub(crate) fn join_token(&self) -> Result<Option<String>, Error> {
-        let text = match (env::var(self.join_token_variable()), &self.join_token_file) {
-            (Ok(token), _) => Some(token),
-            (Err(_), Some(path)) => {
+        self.join_token_of(env::var(self.join_token_variable()).ok())
+    }
+
+    /// The same, with this in the variable. One that is empty says nothing: service managers set it so where there is none.
+    pub(crate) fn join_token_of(&self, variable: Option<String>) -> Result<Option<String>, Error> {
+        let given = variable.filter(|text| !text.trim().is_empty());
+        let text = match (given, &self.join_token_file) {
+            (Some(token), _) => Some(token),
+            (None, Some(path)) => {
                 let cannot = |source| Error::JoinTokenFile { path: path.clone(), source };
                 Some(fs::read_to_string(path).map_err(cannot)?)
             }
-            (Err(_), None) => None,
+            (None, None) => None,
         };
         Ok(text.map(|text| text.trim().to_owned()))
     }

@@ -115,6 +115,24 @@ async fn who_has_no_token_is_told_how_to_make_one() {
     .await;
 }
 
+#[test]
+fn an_empty_variable_holds_no_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "of the file\n").unwrap();
+    let without = config(Role::Agent, dir.path());
+    let with = NodeConfig { join_token_file: Some(file), ..without.clone() };
+    for (variable, config, expected) in [
+        (Some(""), &with, Some("of the file")),
+        (Some(" "), &without, None),
+        (None, &with, Some("of the file")),
+        (Some("given\n"), &with, Some("given")),
+    ] {
+        let token = config.join_token_of(variable.map(str::to_owned)).unwrap();
+        assert_eq!(token.as_deref(), expected, "{variable:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_node_asks_again_until_it_is_answered_and_stops_when_told() {
     let dir = tempfile::tempdir().unwrap();
