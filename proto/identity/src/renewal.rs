@@ -33,6 +33,10 @@ pub async fn renew_from(
     shutdown: Shutdown,
 ) {
     let mut replaced = authority.replaced();
+    // Replaced while nothing watched: a task that is started again missed it.
+    if live.current().chain().get(1) != authority.current().chain().first() {
+        replaced.mark_changed();
+    }
     loop {
         tokio::select! {
             () = shutdown.wait() => return,

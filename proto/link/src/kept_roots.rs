@@ -79,6 +79,7 @@ impl KeptRoots {
     /// Has this node believe what it is told, until the shutdown or until nobody is left to tell.
     pub async fn follow(self, mut told: watch::Receiver<Option<TrustedRoots>>, shutdown: Shutdown) {
         let mut own = self.0.own.replaced();
+        self.look_again(); // for a certificate that came while nothing followed
         let mut writing = WriteBeside::default();
         loop {
             if let Some(now) = self.0.unwritten() {

@@ -228,6 +228,19 @@ async fn a_process_renews_itself_at_half_its_life_and_with_its_authority() {
 }
 
 #[tokio::test]
+async fn an_authority_that_was_replaced_while_nothing_watched_issues_at_once() {
+    let outage = Outage::new();
+    let live = LiveCredentials::new(outage.agent());
+    let fresh = outage.control.new_regional_intermediate(&name("eu-west")).unwrap();
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let mut replaced = live.replaced();
+    let authority = LiveAuthority::new(fresh.clone());
+    tokio::spawn(renew_from(authority, Vec::new(), live.clone(), outage.clock.clone(), shutdown));
+    soon(replaced.changed()).await.unwrap();
+    assert_eq!(live.current().chain()[1], fresh.chain()[0]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_saved_is_used_where_it_can_be_had_again() {
     let outage = Outage::new();
     let dir = tempfile::tempdir().unwrap();

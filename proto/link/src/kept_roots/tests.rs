@@ -197,6 +197,24 @@ fn which_root_to_use_is_passed_on_by_those_who_do_and_held_whoever_is_silent() {
     assert_eq!(example.trust.current().issuing(), Some(of_old), "the way back");
 }
 
+#[tokio::test]
+async fn a_certificate_that_came_while_nothing_followed_ends_the_belief_in_the_root_before() {
+    let example = Example::new();
+    let rotation = Rotation::new(&example.old, &example.new).unwrap();
+    let kept = example.restore();
+    told_and_written(&kept, &example.told(5, &[&rotation.present, &rotation.fresh], &example.new));
+    told_and_written(&kept, &example.told(7, &[&rotation.fresh], &example.new));
+    assert_eq!(believed(&example.trust).len(), 2, "its own certificate comes from the old one still");
+    example.own.replace(under(&example.new).current().as_ref().clone());
+    let (_tell, told) = watch::channel(None);
+    let (_trigger, shutdown) = hanse_process::ShutdownTrigger::new();
+    tokio::spawn(kept.follow(told, shutdown));
+    let mut replaced = example.trust.replaced();
+    let only_new = replaced.wait_for(|bundle| bundle.anchors().len() == 1);
+    tokio::time::timeout(std::time::Duration::from_secs(30), only_new).await.expect("it goes").unwrap();
+    assert_eq!(believed(&example.trust), [key(&example.new)]);
+}
+
 #[test]
 fn what_was_dropped_stays_dropped_over_restarts_and_the_root_of_an_earlier_certificate_goes() {
     let example = Example::new();
