@@ -76,6 +76,7 @@ impl Node {
             let (dir, name) = (config.pki_dir(), config.name.clone());
             return Err(Error::OtherIdentity { dir, found: own, name });
         }
+        shell.not_ready("starting".to_owned());
         let trust = LiveTrust::new(credentials.current().trust_anchor()?, shell.clock().clone());
         let dir = &config.data_dir;
         let revoked = KeptTrust::restore(dir.clone(), trust.clone());

@@ -228,6 +228,8 @@ async fn nothing_is_written_to_the_store_before_the_node_follows() {
     node.replicas
         .update(&scope, |replica| replica.advance(at, vec![("a".into(), "1".into())], vec![]))
         .unwrap();
+    let ready = page(&node.shell.config.admin, "/readyz").await;
+    assert!(ready.ends_with("not ready: starting\n"), "it has joined: {ready}");
     let mut durable = node.durable.clone();
     let written = timeout(Duration::from_millis(200), durable.changed()).await;
     assert!(written.is_err(), "ten times as long as changes are gathered");
