@@ -186,7 +186,7 @@ struct Port {
 impl Port {
     /// One connection from its accept to its end.
     async fn attend(self: Arc<Self>, seat: Seat, stream: TcpStream, address: SocketAddr) {
-        self.metrics.connections.inc();
+        let _open = self.metrics.open();
         prepare(&stream);
         let requests = seat.requests.clone();
         tokio::select! {
@@ -194,7 +194,6 @@ impl Port {
             () = requests.evicted() => debug!(face = self.face, %address, "closed in favour of another"),
             () = self.clone().begin(&seat, stream, address) => {}
         }
-        self.metrics.connections.dec();
     }
 
     async fn begin(self: Arc<Self>, seat: &Seat, stream: TcpStream, address: SocketAddr) {

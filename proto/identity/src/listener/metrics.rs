@@ -130,7 +130,22 @@ pub(super) struct FaceMetrics {
     pub(super) late_answers: Counter,
 }
 
+/// Counts a connection as open until it is dropped, also with the task that served it.
+pub(super) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 impl FaceMetrics {
+    /// A connection is open for as long as this is held.
+    pub(super) fn open(&self) -> Open {
+        self.connections.inc();
+        Open(self.connections.clone())
+    }
+
     /// Counts a connection that the listener ended.
     pub(super) fn ended(&self, why: Ended) {
         self.closed[why as usize].inc();

@@ -371,6 +371,15 @@ async fn unfinished_handshakes_are_given_up() {
 }
 
 #[tokio::test]
+async fn connections_that_end_with_their_listener_are_open_no_more() {
+    let served = Served::pages(Bounds::of_admin(10)).await;
+    let _client = served.dial().await;
+    served.has_open(1).await;
+    served.task.abort(); // as when it is started again
+    served.has_open(0).await;
+}
+
+#[tokio::test]
 async fn a_peer_has_no_more_connections_than_its_share_and_others_have_theirs() {
     let federation = Federation::new();
     let tls = federation.server("a.agent.eu-west", &[Role::Gateway]);
