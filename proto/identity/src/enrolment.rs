@@ -109,7 +109,11 @@ pub async fn enrol(
             Err(Failure::Unreachable(reason)) => attempts.push(reason),
         }
     }
-    Err(if has_other_root { EnrolError::OtherRoot { attempts } } else { EnrolError::Unreachable { attempts } })
+    Err(if has_other_root {
+        EnrolError::OtherRoot { attempts }
+    } else {
+        EnrolError::Unreachable { attempts }
+    })
 }
 
 /// The chain of an answer, in the order it came.

@@ -194,7 +194,7 @@ impl SubscriberTask {
         let mut failing = false;
         let mut better = None;
         if self.status.borrow().connected_to.is_some() {
-            self.note_failure("the task of the link before ended by itself".to_owned());
+            self.note_failure("the link's task ended by a defect and was started again".to_owned());
         }
         while !shutdown.is_triggered() {
             self.pulse.beat();

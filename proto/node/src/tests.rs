@@ -151,7 +151,10 @@ async fn a_node_asks_again_until_it_is_answered_and_stops_when_told() {
     for _ in 0..2 {
         drop(timeout(SOON, stranger.accept()).await.expect("it asks again").unwrap());
     }
-    let said = format!("not ready: not joined yet: could not join at any address: cannot connect to {}", config.enrolment[0]);
+    let said = format!(
+        "not ready: not joined yet: could not join at any address: cannot connect to {}",
+        config.enrolment[0]
+    );
     assert!(page(&config.admin, "/readyz").await.contains(&said));
     trigger.trigger();
     assert!(timeout(SOON, joining).await.unwrap().unwrap().unwrap().is_none());

@@ -76,8 +76,12 @@ impl Supervisor {
 
     /// Runs `run` on a clone of `state` until the shutdown, which it is given: each time it ends or panics before, on another clone.
     /// `task` is its name in metrics and at `/readyz`: `link`.
-    pub fn spawn<S, F>(&self, task: &'static str, state: S, run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static)
-    where
+    pub fn spawn<S, F>(
+        &self,
+        task: &'static str,
+        state: S,
+        run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static,
+    ) where
         S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
