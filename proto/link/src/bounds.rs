@@ -6,12 +6,13 @@ use hanse_proto::{
     InvalidMessage, nested,
     sync::{Ack, Heard, Report},
 };
+use hanse_sync::ScopeAck;
 use hanse_topology::Role;
 
 use crate::Below;
 
 /// The most that a Report may take, encoded: ten thousand gateways at 400 octets each, which is one in two environments with what it
-/// uses and what it keeps in each. Two such reports fit into one message between control nodes (8 MiB), so what was accepted can
+/// uses and what it keeps in each (nine thousand where the lineage has a parent). Two such reports fit into one message between control nodes (8 MiB), so what was accepted can
 /// always be passed on.
 pub const MAX_REPORT_BYTES: usize = 4 << 20;
 /// The most gateways that a Report may name. A control node remembers each for an hour.
@@ -23,9 +24,9 @@ const MAX_SCOPES: usize = 4 * MAX_REPORTED;
 /// carry, also where a control node passes on the reports of all its agents.
 pub(crate) const MAX_NAMES_BYTES: usize = 256 << 10;
 /// The most that an agent may say of itself: names of missing gateways (17 KB), of revoked ones with their keys (26 KB), its own roots.
-const MAX_FACTS_BYTES: usize = 64 << 10;
+pub const MAX_FACTS_BYTES: usize = 64 << 10;
 /// The most that a report of one that is no agent may take: it speaks of itself, and what it says goes up as received.
-const MAX_CONSUMER_REPORT_BYTES: usize = 4 << 10;
+pub const MAX_CONSUMER_REPORT_BYTES: usize = 4 << 10;
 
 /// The largest message that a control node takes from an agent: a Report with its envelope.
 pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
@@ -33,7 +34,7 @@ pub const MAX_AGENT_MESSAGE_BYTES: usize = MAX_REPORT_BYTES + (64 << 10);
 /// 448 more at 222 octets each, which is as long as keys get.
 pub const MAX_GATEWAY_MESSAGE_BYTES: usize = 256 << 10;
 
-/// How large a report is. Of more than 10,000 gateways the first are counted.
+/// How large a report is. Of more than 10,000 gateways, or 40,000 scopes, the first are counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ReportSize {
     bytes: usize,
@@ -51,9 +52,16 @@ impl ReportSize {
         for heard in nested::of_row("report.below", below).take(MAX_REPORTED + 1) {
             size.subscribers += 1;
             let heard: Heard = nested::read("report.below", heard?)?;
-            for ack in nested::of_row("heard.acks", &heard.acks) {
+            for ack in nested::of_row("heard.acks", &heard.acks).take(MAX_SCOPES + 1 - size.scopes) {
+                let ack = ack?;
                 size.scopes += 1;
-                size.names += nested::read::<Ack>("heard.acks", ack?)?.in_quarantine.len();
+                size.names += match ack.len() {
+                    length if length > ScopeAck::MAX_PASSED_ON_BYTES => length,
+                    _ => nested::read::<Ack>("heard.acks", ack)?.in_quarantine.len(),
+                };
+            }
+            if size.scopes > MAX_SCOPES {
+                break;
             }
         }
         Ok(size)
@@ -90,20 +98,30 @@ impl fmt::Display for ReportSize {
     }
 }
 
-/// Of entries for a report, each with when its subscriber was heard last: where they are too many, those heard last are in the row and
-/// the others counted.
-pub(crate) fn that_fit(entries: Vec<(Instant, Vec<u8>)>) -> Below {
+/// An entry for a report.
+pub(crate) struct Entry {
+    /// When its subscriber was heard last.
+    pub(crate) heard: Instant,
+    /// In how many scopes it stands.
+    pub(crate) scopes: usize,
+    /// A `Heard`, after its length.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The row of a report. Where the entries are too many, those heard last are in the row and the others counted.
+pub(crate) fn that_fit(entries: Vec<Entry>) -> Below {
     let mut latest: Vec<usize> = (0..entries.len()).collect();
-    latest.sort_by_key(|index| Reverse(entries[*index].0));
-    let mut left = MAX_REPORT_BYTES - MAX_FACTS_BYTES;
+    latest.sort_by_key(|index| Reverse(entries[*index].heard));
+    let (mut bytes, mut scopes) = (MAX_REPORT_BYTES - MAX_FACTS_BYTES, MAX_SCOPES);
     let mut fits = |index: &usize| {
-        let rest = left.checked_sub(entries[*index].1.len());
-        left = rest.unwrap_or(left);
-        rest.is_some()
+        let entry = &entries[*index];
+        let left = bytes.checked_sub(entry.bytes.len()).zip(scopes.checked_sub(entry.scopes));
+        (bytes, scopes) = left.unwrap_or((bytes, scopes));
+        left.is_some()
     };
     let named: BTreeSet<usize> =
         latest.into_iter().take(MAX_REPORTED).take_while(|index| fits(index)).collect();
-    let row: Vec<&[u8]> = named.iter().map(|index| &*entries[*index].1).collect();
+    let row: Vec<&[u8]> = named.iter().map(|index| &*entries[*index].bytes).collect();
     Below { row: row.concat().into(), left_out: (entries.len() - named.len()) as u64 }
 }
 
@@ -131,7 +149,10 @@ mod tests {
     fn those_heard_last_are_named_in_order_and_the_others_counted() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let entry = |at, heard: Heard| (at, heard.encode_length_delimited_to_vec());
+        let entry = |heard, of: Heard| {
+            let scopes = nested::of_row("acks", &of.acks).count();
+            Entry { heard, scopes, bytes: of.encode_length_delimited_to_vec() }
+        };
         let large = |letter: &str| named(letter.repeat(MAX_REPORT_BYTES / 3));
         let below =
             that_fit(vec![entry(at(3), large("a")), entry(at(1), large("b")), entry(at(2), large("c"))]);
@@ -143,6 +164,11 @@ mod tests {
         assert_eq!((nested::of_row("row", &many.row).count(), many.left_out), (MAX_REPORTED, 7));
         let facts = vec![0; MAX_FACTS_BYTES].into();
         accepted(Report { facts, below: many.row }).expect("what a node makes another takes");
+        // A thousand gateways that subscribed to 41 scopes each and acknowledged none yet.
+        let in_scopes = Heard { acks: vec![0; 41].into(), ..Default::default() };
+        let below = that_fit((0..1_000).map(|_| entry(start, in_scopes.clone())).collect());
+        assert_eq!(below.left_out, 1_000 - (MAX_SCOPES / 41) as u64);
+        accepted(Report { below: below.row, ..Default::default() }).expect("what a node makes another takes");
     }
 
     #[test]
@@ -176,8 +202,9 @@ mod tests {
         assert!(refused.contains("in 40001 scopes"), "{refused}");
         accepted(in_scopes(empty().len())).unwrap_err();
         let with_names = |bytes: usize| {
-            let ack = Ack { in_quarantine: vec![0; bytes].into(), ..Default::default() };
-            on(&[Heard { acks: nested::in_a_row(&[ack]), ..Default::default() }])
+            let half = |bytes| Ack { in_quarantine: vec![0; bytes].into(), ..Default::default() };
+            let acks = nested::in_a_row(&[half(bytes / 2), half(bytes - bytes / 2)]);
+            on(&[Heard { acks, ..Default::default() }])
         };
         accepted(with_names(MAX_NAMES_BYTES)).unwrap();
         accepted(with_names(MAX_NAMES_BYTES + 1)).unwrap_err();

@@ -22,7 +22,10 @@ mod subscriber;
 mod subscribers;
 
 pub use admission::{Admission, Offer, Unknown};
-pub use bounds::{MAX_AGENT_MESSAGE_BYTES, MAX_GATEWAY_MESSAGE_BYTES, MAX_REPORT_BYTES, MAX_REPORTED};
+pub use bounds::{
+    MAX_AGENT_MESSAGE_BYTES, MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_GATEWAY_MESSAGE_BYTES,
+    MAX_REPORT_BYTES, MAX_REPORTED,
+};
 pub use facts::{own_facts, report_of, trust_status};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{

@@ -98,7 +98,8 @@ impl Below {
         let mut names_left = MAX_NAMES_BYTES;
         let heard = subscribers.iter().map(|record| {
             let heard = record.to_heard(now, key_of(&record.identity), &mut names_left);
-            (record.last_heard, heard.encode_length_delimited_to_vec())
+            let (heard_at, scopes) = (record.last_heard, record.scopes.len());
+            bounds::Entry { heard: heard_at, scopes, bytes: heard.encode_length_delimited_to_vec() }
         });
         bounds::that_fit(heard.collect())
     }

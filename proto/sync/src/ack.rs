@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hanse_proto::{
     InvalidMessage, nested,
-    sync::{Ack, InQuarantine, ScopeFacts},
+    sync::{self, Ack, InQuarantine, ScopeFacts},
 };
 use hanse_topology::{Position, ScopeId};
 
@@ -29,25 +29,34 @@ pub struct ScopeAck {
 }
 
 impl ScopeAck {
-    /// Reads what came, and keeps it.
+    /// The most that one takes, encoded, as it is passed on.
+    pub const MAX_PASSED_ON_BYTES: usize = MAX_FACTS_BYTES + MAX_IN_QUARANTINE_BYTES + 16;
+
+    /// Reads what came, and keeps it. Only the scope must be readable. A position that is not readable counts as none: the subscriber is
+    /// behind. Names that are too long or not readable are left out, and their number stays. Facts that are too long are not passed on
+    /// as received.
     pub fn of_message(ack: Ack) -> Result<(ScopeId, Self), InvalidMessage> {
         let Ack { facts, in_quarantine, quarantined_keys } = ack;
-        bounded("ack.facts", &facts, MAX_FACTS_BYTES)?;
-        bounded("ack.in_quarantine", &in_quarantine, MAX_IN_QUARANTINE_BYTES)?;
-        let said: ScopeFacts = nested::read("ack.facts", &facts)?;
-        let named = nested::read::<InQuarantine>("ack.in_quarantine", &in_quarantine)?.named;
-        let read = Self {
-            effective: said.effective.as_ref().map(Position::try_from).transpose()?,
-            durable: said.durable.as_ref().map(Position::try_from).transpose()?,
-            quarantine: Quarantine::received(named, said.quarantined_total, quarantined_keys),
-            // Copied: what is kept must not keep the buffer it came in.
-            said: Some(Ack {
-                facts: Bytes::copy_from_slice(&facts),
-                in_quarantine: Bytes::copy_from_slice(&in_quarantine),
-                quarantined_keys: Vec::new(),
-            }),
+        let read: ScopeFacts = nested::read("ack.facts", &facts)?;
+        let named = (in_quarantine.len() <= MAX_IN_QUARANTINE_BYTES)
+            .then(|| nested::read::<InQuarantine>("ack.in_quarantine", &in_quarantine).ok())
+            .flatten();
+        // Copied: what is kept must not keep the buffer it came in.
+        let in_quarantine = named.as_ref().map(|_| Bytes::copy_from_slice(&in_quarantine));
+        let said = (facts.len() <= MAX_FACTS_BYTES).then(|| Ack {
+            facts: Bytes::copy_from_slice(&facts),
+            in_quarantine: in_quarantine.unwrap_or_default(),
+            quarantined_keys: Vec::new(),
+        });
+        let position = |said: Option<&sync::Position>| said.and_then(|said| Position::try_from(said).ok());
+        let named = named.unwrap_or_default().named;
+        let ack = Self {
+            effective: position(read.effective.as_ref()),
+            durable: position(read.durable.as_ref()),
+            quarantine: Quarantine::received(named, read.quarantined_total, quarantined_keys),
+            said,
         };
-        Ok((said.scope.parse()?, read))
+        Ok((read.scope.parse()?, ack))
     }
 
     /// As it came, or as this node says it.
@@ -66,13 +75,6 @@ impl ScopeAck {
                 quarantined_keys: self.quarantine.others().to_vec(),
             }
         })
-    }
-}
-
-fn bounded(name: &'static str, bytes: &[u8], most: usize) -> Result<(), InvalidMessage> {
-    match bytes.len() {
-        length if length <= most => Ok(()),
-        length => Err(InvalidMessage::new(name, format!("it takes {length} bytes; at most {most} are read"))),
     }
 }
 
@@ -101,16 +103,26 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_or_is_too_much_to_pass_on_is_refused() {
+    fn what_cannot_be_read_or_is_too_much_to_pass_on_is_left_out() {
         let of = |facts: Vec<u8>, in_quarantine: Vec<u8>| {
-            let ack = Ack { facts: facts.into(), in_quarantine: in_quarantine.into(), ..Default::default() };
-            ScopeAck::of_message(ack).map(|(scope, _)| scope.to_string())
+            ScopeAck::of_message(Ack {
+                facts: facts.into(),
+                in_quarantine: in_quarantine.into(),
+                ..Ack::default()
+            })
         };
-        let facts = nested::to_bytes(&ScopeFacts { scope: "runtime/r/e".into(), ..Default::default() });
-        assert_eq!(of(facts.to_vec(), vec![]).unwrap(), "runtime/r/e");
+        let facts = ScopeFacts { scope: "runtime/r/e".into(), quarantined_total: 3, ..Default::default() };
+        let facts = nested::to_bytes(&facts).to_vec();
+        let damaged = sync::Position::default();
+        let damaged =
+            ScopeFacts { scope: "runtime/r/e".into(), effective: Some(damaged), ..Default::default() };
+        assert_eq!(
+            of(nested::to_bytes(&damaged).to_vec(), vec![]).unwrap().1.effective,
+            None,
+            "it is behind"
+        );
         assert!(of(vec![], vec![]).is_err(), "there is no scope");
         assert!(of(vec![0xff], vec![]).is_err());
-        assert!(of(facts.to_vec(), vec![0xff]).is_err());
         // An unknown field of so many bytes.
         let unknown = |bytes: usize| {
             let mut field = vec![0xfa, 0x07, (bytes & 0x7f) as u8 | 0x80, (bytes >> 7 & 0x7f) as u8 | 0x80];
@@ -118,8 +130,19 @@ mod tests {
             field.extend(vec![0; bytes]);
             field
         };
-        of([facts.to_vec(), unknown(900)].concat(), unknown(100 << 10)).unwrap();
-        of([facts.to_vec(), unknown(MAX_FACTS_BYTES)].concat(), vec![]).unwrap_err();
-        of(facts.to_vec(), unknown(MAX_IN_QUARANTINE_BYTES)).unwrap_err();
+        let said = |facts: Vec<u8>, in_quarantine: Vec<u8>| {
+            let (_, read) = of(facts, in_quarantine).unwrap();
+            assert_eq!(read.quarantine.total(), 3);
+            read.said.map(|said| (said.facts.len(), said.in_quarantine.len()))
+        };
+        let (length, long) = (facts.len(), unknown(MAX_IN_QUARANTINE_BYTES));
+        assert_eq!(said(facts.clone(), vec![0xff]), Some((length, 0)));
+        assert_eq!(said(facts.clone(), long), Some((length, 0)));
+        let (more, names) = ([facts.clone(), unknown(900)].concat(), unknown(100 << 10));
+        assert_eq!(said(more.clone(), names.clone()), Some((more.len(), names.len())));
+        let most = Ack { facts: vec![0; MAX_FACTS_BYTES].into(), ..Ack::default() };
+        let most = Ack { in_quarantine: vec![0; MAX_IN_QUARANTINE_BYTES].into(), ..most };
+        assert!(nested::to_bytes(&most).len() <= ScopeAck::MAX_PASSED_ON_BYTES);
+        assert_eq!(said([facts, unknown(MAX_FACTS_BYTES)].concat(), vec![]), None);
     }
 }

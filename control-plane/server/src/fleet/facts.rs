@@ -1,5 +1,6 @@
-//! What nodes say of themselves, as far as it is believed. A fact that is a number or a text needs nothing here.
+//! What nodes say of themselves, as far as it is believed. A list and a text get their bound here, and a fact of gateways its line.
 
+use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES};
 use hanse_proto::{
     nested,
     sync::{GatewayKey, Report},
@@ -14,32 +15,43 @@ const MAX_NAMED: usize = 256;
 /// The SHA-256 of a key.
 const KEY_BYTES: usize = 32;
 
-/// What an agent says of itself. What cannot be read is as if it was not said.
+/// What an agent says of itself. Facts that cannot be read, or take more than an agent may say, count as not said.
 pub(super) fn of_agent(report: &Report) -> Facts {
-    bounded(nested::read("facts", &report.facts).unwrap_or_default())
+    read(&report.facts, MAX_FACTS_BYTES)
 }
 
 /// What a gateway says of itself: it speaks for no other.
 pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
-    let said = report.map(of_agent).unwrap_or_default();
-    Facts { unheard: Vec::new(), unheard_total: 0, left_out: 0, revoked_gateways: Vec::new(), ..said }
+    let facts = report.map(|report| read(&report.facts, MAX_CONSUMER_REPORT_BYTES)).unwrap_or_default();
+    let Facts { trust, unheard: _, unheard_total: _, left_out: _, revoked_gateways: _ } = facts;
+    Facts { trust, ..Facts::default() }
+}
+
+/// Decoded, empty entries take fifty times their length: so the length is judged first.
+fn read(facts: &[u8], most: usize) -> Facts {
+    let fits = facts.len() <= most;
+    fits.then(|| nested::read("facts", facts).ok()).flatten().map(bounded).unwrap_or_default()
 }
 
 /// Without what is no key or no name, and without more than there may be.
 pub(super) fn bounded(mut facts: Facts) -> Facts {
     let is_name = |name: &String| Name::new(name).is_ok();
-    facts.unheard.retain(is_name);
-    facts.unheard.truncate(MAX_NAMED);
+    keep(&mut facts.unheard, MAX_NAMED, is_name);
     let is_known = |gateway: &GatewayKey| is_name(&gateway.name) && gateway.key.len() == KEY_BYTES;
-    facts.revoked_gateways.retain(is_known);
-    facts.revoked_gateways.truncate(MAX_NAMED);
+    keep(&mut facts.revoked_gateways, MAX_NAMED, is_known);
     facts.trust.iter_mut().for_each(bound_trust);
     facts
 }
 
+/// Keeps the first entries that are sound, and no room for others: facts are remembered for an hour.
+fn keep<T>(list: &mut Vec<T>, most: usize, is_sound: impl Fn(&T) -> bool) {
+    list.retain(is_sound);
+    list.truncate(most);
+    list.shrink_to_fit();
+}
+
 fn bound_trust(trust: &mut TrustStatus) {
-    trust.believed.retain(|key| key.len() == KEY_BYTES);
-    trust.believed.truncate(MAX_BELIEVED);
+    keep(&mut trust.believed, MAX_BELIEVED, |key| key.len() == KEY_BYTES);
     if trust.shown.len() != KEY_BYTES {
         trust.shown.clear();
     }
@@ -60,20 +72,28 @@ mod tests {
         let gateway = |name: &str, key: usize| GatewayKey { name: name.into(), key: vec![1; key].into() };
         let facts = of_agent(&said(&Facts {
             trust,
-            unheard: ["g 1".into()].into_iter().chain(vec!["g".into(); 10_000]).collect(),
+            unheard: ["g 1".into()].into_iter().chain(vec!["g".into(); 1_000]).collect(),
             unheard_total: 10_001,
             revoked_gateways: [gateway("", 32), gateway("g", 31)]
                 .into_iter()
-                .chain(vec![gateway("g", 32); 10_000])
+                .chain(vec![gateway("g", 32); 1_000])
                 .collect(),
             ..Facts::default()
         }));
         let bounded =
             TrustStatus { believed: vec![vec![1; 32].into(); MAX_BELIEVED], shown: Default::default() };
         assert_eq!(facts.trust, Some(bounded));
+        assert!(
+            facts.unheard.capacity() < 2 * MAX_NAMED && facts.revoked_gateways.capacity() < 2 * MAX_NAMED
+        );
         assert_eq!((facts.unheard, facts.unheard_total), (vec!["g".to_owned(); MAX_NAMED], 10_001));
         assert_eq!(facts.revoked_gateways, vec![gateway("g", 32); MAX_NAMED]);
         assert_eq!(of_agent(&Report { facts: vec![0xff].into(), ..Default::default() }), Facts::default());
+        // A million empty entries are not even read.
+        let roots = TrustStatus { believed: vec![Default::default(); 1 << 20], ..TrustStatus::default() };
+        let many = Facts { trust: Some(roots), ..Facts::default() };
+        assert_eq!(of_agent(&said(&many)), Facts::default());
+        assert_eq!(of_gateway(Some(&said(&many))), Facts::default());
     }
 
     #[test]

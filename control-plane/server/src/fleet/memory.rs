@@ -108,10 +108,11 @@ impl Memory {
                 let Some(key) = key_of(&below, Role::Gateway).filter(|(of, _)| of == region) else {
                     continue;
                 };
+                let scopes = scopes_of(&below.acks);
                 let gateway = Gateway {
                     agent: agent.clone(),
-                    bytes: row.len() + ENTRY_BYTES,
-                    scopes: scopes_of(&below.acks),
+                    bytes: row.len() + ENTRY_BYTES + scopes.len() * size_of::<HeardScope>(),
+                    scopes,
                     facts: facts::of_gateway(below.report.as_ref()),
                     key: below.key[..].try_into().ok(),
                 };
@@ -265,7 +266,8 @@ fn in_history(scopes: &[HeardScope], lineage: Option<&Lineage>) -> Vec<ScopeStat
 /// Where one stands in each scope, by its Acks; what cannot be read is left out.
 fn scopes_of(acks: &[u8]) -> Vec<HeardScope> {
     let read = |ack: Result<&[u8], _>| {
-        let (scope, ack) = ScopeAck::of_message(nested::read("heard.acks", ack.ok()?).ok()?).ok()?;
+        let ack = ack.ok().filter(|ack| ack.len() <= ScopeAck::MAX_PASSED_ON_BYTES)?;
+        let (scope, ack) = ScopeAck::of_message(nested::read("heard.acks", ack).ok()?).ok()?;
         let status = ScopeStatus {
             quarantined: ack.quarantine.named().iter().map(quarantined).collect(),
             quarantined_total: ack.quarantine.total(),

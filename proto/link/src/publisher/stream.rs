@@ -14,7 +14,7 @@ use hanse_proto::sync::{
     begin::Kind, publisher_message::Body,
 };
 use hanse_sync::{BootId, PublisherSession, Received};
-use hanse_topology::{Identity, ScopeId};
+use hanse_topology::{Identity, Role, ScopeId};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Code, Status, Streaming};
 use tracing::{debug, error, info};
@@ -308,11 +308,13 @@ fn note(
             forget_others(record) || news
         }
         Received::Reported(report) => {
-            // One that speaks of others has their ages in it, and is always news.
-            let news = record.report.as_ref().is_none_or(|(last, _)| *last != report);
-            // Copied: what is kept must not keep the buffer it came in.
+            // Copied: what is kept must not keep the buffer it came in. Only agents speak of others.
             let copied = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-            let report = Report { facts: copied(&report.facts), below: copied(&report.below) };
+            let speaks_of_others = record.identity.role == Role::Agent;
+            let below = if speaks_of_others { copied(&report.below) } else { Bytes::new() };
+            let report = Report { facts: copied(&report.facts), below };
+            // Ages are part of it: a report about others differs each time.
+            let news = record.report.as_ref().is_none_or(|(last, _)| *last != report);
             record.report = Some((report, now));
             forget_others(record) || news
         }
