@@ -42,11 +42,6 @@ impl Credentials {
         Self::new(chain, key)
     }
 
-    /// Whether credentials were saved in this directory, whole.
-    pub fn is_saved(dir: &Path) -> bool {
-        files::is_saved(dir)
-    }
-
     /// Writes `chain.pem` and `key.pem` (mode 0600) into a directory, made if absent. A crash leaves the old pair or
     /// the new.
     pub fn save(&self, dir: &Path) -> Result<(), PkiError> {
