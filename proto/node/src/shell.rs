@@ -1,4 +1,4 @@
-//! A process before it is anybody: admin port, metrics, supervision, and joining.
+//! What a process has before it has joined: an admin port, metrics, supervision, and the way to join.
 
 use std::{
     path::Path,
@@ -8,7 +8,8 @@ use std::{
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{Request, State},
+    handler::Handler as _,
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
@@ -57,8 +58,9 @@ impl Shell {
         let listeners = metrics.register(ListenerMetrics::register);
         let supervisor = Supervisor::new(&metrics, shutdown.clone());
         let (ready, own) = watch::channel(Err("not joined yet".to_owned()));
-        let pages = Arc::default();
-        let router = admin::router(metrics.clone(), supervisor.announce(own)).fallback(others(&pages));
+        let pages: Arc<OnceLock<Router>> = Arc::default();
+        let router = admin::router(metrics.clone(), supervisor.announce(own));
+        let router = router.fallback_service(role_page.with_state(Arc::clone(&pages)));
         let port = bind("admin", &config.admin).await?;
         let port = Listener::new("admin", port, Bounds::of_admin(ADMIN_CONNECTIONS), &listeners);
         let (end, ended) = ShutdownTrigger::new();
@@ -136,18 +138,9 @@ impl Shell {
 }
 
 /// Answers by the pages that the role has added.
-fn others(
-    pages: &Arc<OnceLock<Router>>,
-) -> impl Fn(Request) -> std::pin::Pin<Box<dyn Future<Output = Response> + Send>> + Clone + Send + Sync + 'static
-{
-    let pages = pages.clone();
-    move |request| {
-        let pages = pages.get().cloned();
-        Box::pin(async move {
-            match pages {
-                Some(pages) => pages.oneshot(request).await.into_response(),
-                None => StatusCode::NOT_FOUND.into_response(),
-            }
-        })
+async fn role_page(State(pages): State<Arc<OnceLock<Router>>>, request: Request) -> Response {
+    match pages.get().cloned() {
+        Some(pages) => pages.oneshot(request).await.into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
