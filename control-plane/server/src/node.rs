@@ -132,7 +132,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let state = (group.clone(), supervisor.pulse("the Raft core", CORE_HANGS_AFTER));
     supervisor.spawn("raft-pulse", state, |(group, pulse), shutdown| prove_core(group, pulse, shutdown));
     let state = (replicated.clone(), trust.clone());
-    supervisor.spawn("revocations", state, |(replicated, trust), shutdown| {
+    supervisor.spawn("enforce-revocations", state, |(replicated, trust), shutdown| {
         revocations::enforce(replicated, trust, shutdown)
     });
     let roots = Roots {
@@ -141,7 +141,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         control: control.clone(),
         file: home::roots_file(&config),
     };
-    supervisor.spawn("roots", roots, Roots::enforce);
+    supervisor.spawn("enforce-roots", roots, Roots::enforce);
     let root = home::root_key(&config, &clock);
     let config = Arc::new(config);
     let keeper = ControlAuthority {

@@ -146,15 +146,15 @@ impl Node {
         if config.role.admitted_by() == Role::Agent && addresses.len() > 1 {
             for address in addresses {
                 let state = (address, tls.clone(), revoked.clone());
-                supervisor.spawn("other-revocations", state, |(address, tls, revoked), shutdown| {
+                supervisor.spawn("watch-revocations", state, |(address, tls, revoked), shutdown| {
                     watch_revoked(address, tls, revoked, shutdown)
                 });
             }
         }
         let state = (revoked.clone(), handle.revoked.clone());
-        supervisor.spawn("revocations", state, |(revoked, told), shutdown| revoked.follow(told, shutdown));
+        supervisor.spawn("follow-revocations", state, |(revoked, told), shutdown| revoked.follow(told, shutdown));
         let state = (roots.clone(), handle.roots.clone());
-        supervisor.spawn("roots", state, |(roots, told), shutdown| roots.follow(told, shutdown));
+        supervisor.spawn("follow-roots", state, |(roots, told), shutdown| roots.follow(told, shutdown));
         Ok(handle)
     }
 
