@@ -42,7 +42,8 @@ use crate::{
 /// interval, so that bookmarks carry an age that is nearly right.
 const FRESHNESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Raft's core that does not turn for so long hangs: it waits for the disk, and one that is slow is no reason to start anew.
+/// Raft's core that does not turn for so long hangs. It waits for its log's disk, and Linux gives a disk 30 s for a command before
+/// it resets the disk and tries again: a restart would only have to read the log from a disk that is slow.
 const CORE_HANGS_AFTER: Duration = Duration::from_secs(120);
 /// How often it is asked for a sign.
 const CORE_ASKED_EVERY: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What the file of every role says alike.
+//! The configuration that every role below the control plane has.
 
 use std::{env, fs, path::PathBuf};
 
@@ -8,7 +8,8 @@ use hanse_topology::{Identity, Name, Role};
 
 use crate::Error;
 
-/// What the file of every role says alike. A role has a file of its own, with its own words for some of it, and makes this of it.
+/// The configuration that every role below the control plane has. A role makes it from its own file, where some keys have other
+/// names: a gateway's `agents` are its `publishers`.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     /// What the node is.

@@ -142,7 +142,7 @@ impl Node {
         }
         supervisor.spawn("link", task, SubscriberTask::run);
         self.persisting.lock().spawn(supervisor.keep("store", self.persister.clone(), Persister::run));
-        // Each of several agents, for the one that is followed may be the one that is revoked, and would not say so.
+        // Every agent is asked who is revoked: the one that is followed may be revoked itself, and would not say so.
         if config.role.admitted_by() == Role::Agent && addresses.len() > 1 {
             for address in addresses {
                 let state = (address, tls.clone(), revoked.clone());

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How often a loop that waits for news beats all the same: often enough for any age at which it counts as hung.
+/// How often a loop beats while it waits for news: far more often than the minute and more after which a loop counts as hung.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// When a loop last turned. Cloning shares it.
@@ -27,7 +27,7 @@ struct Inner {
 
 impl Pulse {
     /// One that has just beaten.
-    #[allow(clippy::new_without_default)] // it begins now, which is no default
+    #[allow(clippy::new_without_default)] // two of them differ: each begins when it is made
     pub fn new() -> Self {
         Self(Arc::new(Inner { made: Instant::now(), last: AtomicU64::new(0) }))
     }

@@ -64,7 +64,7 @@ impl<T: Held> Renewal<T> {
                         is_said = false;
                         continue;
                     }
-                    true // who issued it may not be there for long
+                    true // the issuer may be gone soon: an operator takes the root's key away again
                 }
                 Err(error) => {
                     let is_spoilt = due == Due::Spoilt;
@@ -96,8 +96,9 @@ impl<T: Held> Renewal<T> {
         let what = self.what;
         if let Err(error) = saved {
             error!(error = %telemetry::causes(&error), "cannot save {what} as renewed");
-            // Under the same root it is in use all the same, where it can be had again: after a restart the old one renews as well.
-            // Under another the old one may be of no use by then, and others go by what this process shows.
+            // Under the same root it is used without being saved, if its issuer is always there: after a restart the old one is
+            // renewed again. Under another root it is not used: operators drop the old root once every process shows the new
+            // one, and after a restart this one would show what is believed by none.
             let root = |held: &T| TrustAnchor::of_chain(held.chain()).ok();
             if matches!(self.issuing, Issuing::ByHand { .. }) || root(&fresh) != root(&self.live.current()) {
                 return false;
@@ -112,7 +113,7 @@ impl<T: Held> Renewal<T> {
         let (what, error) = (self.what, telemetry::causes(error));
         match (self.issuing, due) {
             (Issuing::Always, _) => warn!(%error, "cannot renew {what} yet"),
-            // Once, and then only for who looks closely: it lasts as long as the operator takes.
+            // Once, for it lasts as long as the operator takes; the debug log has the rest.
             (Issuing::ByHand { remedy }, Due::Spoilt) if !is_said => {
                 warn!(%error, remedy, "cannot bring {what} under the root that certificates should come from yet");
             }

@@ -36,8 +36,9 @@ pub(super) const STEADY: Waits = Waits {
     unhurried: None,
 };
 
-/// Of those whose issuer's key an operator brings by hand, and waits to take away again. For years there is none, and who brings
-/// it for mere age leaves it there for as long as the documentation says.
+/// Of those whose issuer's key, the root's, an operator brings by hand. An operator who replaces the root waits for every
+/// renewal, so attempts follow quickly. For mere age they are a minute apart: the key is absent for years, and the
+/// documentation tells operators to leave it in place for two minutes.
 pub(super) const BY_HAND: Waits = Waits {
     spread: None,
     spoilt_spread: Duration::ZERO,
