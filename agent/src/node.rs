@@ -36,7 +36,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates and tokens judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    let ports = Ports::of(raise_descriptor_limit(), RESERVED_DESCRIPTORS, ENROLMENT_PERCENT, 0);
+    let ports = Ports::of(raise_descriptor_limit(), RESERVED_DESCRIPTORS, ENROLMENT_PERCENT);
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
     let federation = bind("federation", &config.listen.federation).await?;
     let enrolment = bind("enrolment", &config.listen.enrolment).await?;

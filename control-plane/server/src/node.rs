@@ -75,7 +75,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     hanse_process::private::keep_private(&config.data_dir);
     let descriptors = raise_descriptor_limit();
-    let ports = Ports::of(descriptors, RESERVED_DESCRIPTORS + RAFT, ENROLMENT_PERCENT, API_PERCENT);
+    let reserve = RESERVED_DESCRIPTORS + RAFT;
+    let (ports, api_bounds) = Ports::with_api(descriptors, reserve, ENROLMENT_PERCENT, API_PERCENT);
     let authority = home::load_control(&config, &clock)?;
     let path = home::node_file(&config);
     let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
@@ -272,7 +273,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     operator.clock = dated;
     operator.closing = closing(&supervisor);
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
-    let api = Listener::new("api", api, ports.api, &listeners).with_tls(tls);
+    let api = Listener::new("api", api, api_bounds, &listeners).with_tls(tls);
     let state = (api, hanse_api::router(operator));
     supervisor.spawn("api", state, |(api, router), shutdown| api.serve(router, shutdown));
 

@@ -23,26 +23,42 @@ pub struct Ports {
     pub enrolment: Bounds,
     /// For probes.
     pub admin: Bounds,
-    /// Where operators' clients come, if they come here: the connections of the operator API.
-    pub api: Bounds,
 }
 
 impl Ports {
     /// Of a process that may open so many files, of which `reserve` are for everything but these ports. Of the rest, so many
-    /// percent are for enrolment and for the operator API; 0: it has none.
-    pub fn of(descriptors: usize, reserve: usize, enrolment_percent: usize, api_percent: usize) -> Self {
-        let reserve = reserve + ADMIN_CONNECTIONS;
-        let for_anyone = |percent| share_of(descriptors, reserve, percent, LEAST, ANYONE_MOST);
-        let enrolment = for_anyone(enrolment_percent);
-        let api = if api_percent == 0 { 0 } else { for_anyone(api_percent) };
-        let federation = share_of(descriptors, reserve + api + enrolment, 100, LEAST, FEDERATION_MOST);
+    /// percent are for enrolment.
+    pub fn of(descriptors: usize, reserve: usize, enrolment_percent: usize) -> Self {
+        let enrolment = for_anyone(descriptors, reserve, enrolment_percent);
+        Self::sharing(descriptors, reserve, enrolment)
+    }
+
+    /// The same of a process that serves the operator API as well, with so many percent for it; and its bounds.
+    pub fn with_api(
+        descriptors: usize,
+        reserve: usize,
+        enrolment_percent: usize,
+        api_percent: usize,
+    ) -> (Self, Bounds) {
+        let enrolment = for_anyone(descriptors, reserve, enrolment_percent);
+        let api = for_anyone(descriptors, reserve, api_percent);
+        (Self::sharing(descriptors, reserve + api, enrolment), Bounds::of_api(api))
+    }
+
+    fn sharing(descriptors: usize, reserve: usize, enrolment: usize) -> Self {
+        let taken = reserve + ADMIN_CONNECTIONS + enrolment;
+        let federation = share_of(descriptors, taken, 100, LEAST, FEDERATION_MOST);
         Self {
             federation: Bounds::of_federation(federation),
             enrolment: Bounds::of_enrolment(enrolment),
             admin: Bounds::of_admin(ADMIN_CONNECTIONS),
-            api: Bounds::of_api(api),
         }
     }
+}
+
+/// Connections of a port that anyone may come to.
+fn for_anyone(descriptors: usize, reserve: usize, percent: usize) -> usize {
+    share_of(descriptors, reserve + ADMIN_CONNECTIONS, percent, LEAST, ANYONE_MOST)
 }
 
 #[cfg(test)]
@@ -54,7 +70,8 @@ mod tests {
     #[test]
     fn ports_share_what_there_is() {
         let check = |descriptors: usize, shares: [usize; 3]| {
-            let Ports { federation, enrolment, admin, api } = Ports::of(descriptors, RESERVE, 15, 25);
+            let (ports, api) = Ports::with_api(descriptors, RESERVE, 15, 25);
+            let Ports { federation, enrolment, admin } = ports;
             assert_eq!([api.connections, enrolment.connections, federation.connections], shares);
             let taken: usize = [federation, enrolment, admin, api].iter().map(|port| port.connections).sum();
             assert!(descriptors < 1_024 || taken + RESERVE <= descriptors, "{taken} of {descriptors}");
@@ -68,11 +85,8 @@ mod tests {
     #[test]
     fn without_an_api_subscribers_have_its_share() {
         let check = |descriptors: usize, shares: [usize; 2]| {
-            let Ports { federation, enrolment, api, .. } = Ports::of(descriptors, RESERVE, 20, 0);
-            assert_eq!(
-                [enrolment.connections, federation.connections, api.connections],
-                [shares[0], shares[1], 0]
-            );
+            let Ports { enrolment, federation, .. } = Ports::of(descriptors, RESERVE, 20);
+            assert_eq!([enrolment.connections, federation.connections], shares);
         };
         check(256, [LEAST; 2]);
         check(1_024, [153, 615]);
