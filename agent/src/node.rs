@@ -8,7 +8,7 @@ use hanse_identity::{
 use hanse_link::{
     EffectiveSource, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, SubscriberHandle, Subscribers, publisher_service,
 };
-use hanse_node::{Consumer, Node, Shell};
+use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, bind, raise_descriptor_limit};
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Facts};
 use hanse_topology::{Identity, Role};
@@ -44,7 +44,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let own = Identity::agent(config.name.clone(), config.region.clone());
     let credentials = LiveCredentials::new(authority.issue_renewal_credentials(&own)?);
     let authority = LiveAuthority::new(authority);
-    let node = Node::open(shell, credentials).await?;
+    let node = JoinedNode::open(shell, credentials).await?;
     node.renew_authority(&authority, config.authority_dir());
 
     let (shell, config) = (&node.shell, Arc::new(config));
@@ -94,7 +94,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 
 /// Follows the control nodes. What the agent holds is in use as it is, for it relays it.
 fn follow(
-    node: &Node,
+    node: &JoinedNode,
     gateways: &Arc<Gateways>,
     subscribers: &Subscribers,
 ) -> Result<SubscriberHandle, Error> {

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use hanse_identity::{Credentials, LiveCredentials};
 use hanse_link::{EffectiveSource, LinkStatus, report_of};
-use hanse_node::{Consumer, Node, Shell};
+use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
 use tokio::sync::watch;
 use tracing::warn;
@@ -37,7 +37,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     Connector::bound_lookups(shares.lookups);
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
     let Some(own) = shell.join::<Credentials>(&shell.config.pki_dir()).await? else { return Ok(()) };
-    let node = Node::open(shell, LiveCredentials::new(own)).await?;
+    let node = JoinedNode::open(shell, LiveCredentials::new(own)).await?;
     node.renew_certificate();
 
     let (metrics, slots) = (GatewayMetrics::new(config.worker_count()), Slots::new(shares.upstreams));
@@ -67,7 +67,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 /// Follows the region's agents. What is in use is what the keeper has put into the table.
 fn follow(
     config: &Config,
-    node: &Node,
+    node: &JoinedNode,
     metrics: &Arc<GatewayMetrics>,
 ) -> Result<(TableKeeper, KeeperHandle, watch::Receiver<LinkStatus>), Error> {
     let environments = &config.environments;

@@ -22,9 +22,9 @@ const HUB_HANGS_AFTER: Duration = Duration::from_secs(60);
 /// How often the hub is read for its pulse.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
-/// A process that has joined.
+/// A process that has joined, with what it holds.
 #[derive(Debug)]
-pub struct Node {
+pub struct JoinedNode {
     /// Its process.
     pub shell: Shell,
     /// Its own certificate.
@@ -67,7 +67,7 @@ impl fmt::Debug for Consumer {
     }
 }
 
-impl Node {
+impl JoinedNode {
     /// Puts in force what an earlier process was told, and opens what it held. Nothing is written to the store before the node
     /// follows, but what the role itself puts there.
     pub async fn open(shell: Shell, credentials: LiveCredentials) -> Result<Self, Error> {
@@ -152,7 +152,8 @@ impl Node {
             }
         }
         let state = (revoked.clone(), handle.revoked.clone());
-        supervisor.spawn("follow-revocations", state, |(revoked, told), shutdown| revoked.follow(told, shutdown));
+        supervisor
+            .spawn("follow-revocations", state, |(revoked, told), shutdown| revoked.follow(told, shutdown));
         let state = (roots.clone(), handle.roots.clone());
         supervisor.spawn("follow-roots", state, |(roots, told), shutdown| roots.follow(told, shutdown));
         Ok(handle)

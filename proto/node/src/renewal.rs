@@ -10,9 +10,9 @@ use hanse_process::telemetry;
 use hanse_topology::Identity;
 use tracing::{error, warn};
 
-use crate::{Node, NodeConfig};
+use crate::{JoinedNode, NodeConfig};
 
-impl Node {
+impl JoinedNode {
     /// Has the node's own certificate renewed until the shutdown. Nothing else waits for it.
     pub fn renew_certificate(&self) {
         let shell = &self.shell;

@@ -202,7 +202,7 @@ async fn another_nodes_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let config = NodeConfig { name: name("node-2"), ..config(Role::Gateway, dir.path()) };
     let (_trigger, shell) = start(&config).await;
-    let error = Node::open(shell, credentials()).await.unwrap_err();
+    let error = JoinedNode::open(shell, credentials()).await.unwrap_err();
     let said = telemetry::causes(&error).to_string();
     assert!(said.contains("holds the certificate of node-1.gateway.eu-west.hanse.internal"), "{said}");
     assert!(said.contains("a gateway does not change its name"), "{said}");
@@ -224,7 +224,7 @@ async fn nothing_is_written_to_the_store_before_the_node_follows() {
     let dir = tempfile::tempdir().unwrap();
     let config = NodeConfig { publishers: Vec::new(), ..config(Role::Gateway, dir.path()) };
     let (trigger, shell) = start(&config).await;
-    let node = Node::open(shell, credentials()).await.unwrap();
+    let node = JoinedNode::open(shell, credentials()).await.unwrap();
     let scope = ScopeId::runtime(name("eu-west"), name("production"));
     let lineage = Lineage { generation: 1, id: [1; 16], parent: None };
     let at = Position { lineage, revision: 3 };
@@ -249,7 +249,7 @@ async fn a_node_proves_its_life_with_nobody_to_follow() {
         let dir = tempfile::tempdir().unwrap();
         let config = NodeConfig { publishers, ..config(Role::Gateway, dir.path()) };
         let (trigger, shell) = start(&config).await;
-        let node = Node::open(shell, credentials()).await.unwrap();
+        let node = JoinedNode::open(shell, credentials()).await.unwrap();
         node.follow(consumer()).unwrap();
         let proven = async || {
             while node.shell.supervisor.proof().is_err() {

@@ -287,7 +287,7 @@ async fn who_is_not_renewed_joins_again_with_the_key_it_has() {
 
     *agent.unspent.lock().unwrap() = Some(agent.token.clone());
     hand.advance(Duration::from_secs(15 * 3600));
-    let node = Node::open(shell, live.clone()).await.unwrap();
+    let node = JoinedNode::open(shell, live.clone()).await.unwrap();
     node.renew_certificate();
     eventually("it joins again", async || live.current().chain()[0] != first.chain()[0]).await;
     assert_eq!(live.current().key().public_key_der(), first.key().public_key_der());
