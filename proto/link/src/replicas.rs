@@ -121,7 +121,8 @@ impl Replicas {
         self.update_all(|replicas| update(replicas.replica(scope)))
     }
 
-    /// Changes any number of replicas in one step: nobody sees a part of it, and those who watch are told once.
+    /// Changes any number of replicas in one step: no reader sees a part of it, and watchers are told once. A panic in `update` leaves
+    /// the replicas as far as it came. A position rises after the content, so the next transfer brings the same changes again.
     pub fn update_all<T>(&self, update: impl FnOnce(&mut ReplicasMut<'_>) -> T) -> T {
         let updated = {
             let mut map = self.0.held.write();
