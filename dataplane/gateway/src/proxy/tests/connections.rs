@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use super::harness::*;
@@ -378,15 +378,18 @@ async fn answers_that_are_not_taken_keep_no_client_out() {
 
 #[tokio::test]
 async fn a_slow_download_gives_way_after_connections_that_stand_still() {
-    const OCTETS: usize = 4 << 20;
-    const ANSWERS: usize = 4; // more than what the road swallows
+    const OCTETS: usize = 4 << 20; // more than what the road swallows
+    const WINDOW: u32 = 64 << 10;
     let upstream = Upstream::start().await;
     let gateway = few_places(&upstream);
     let mut silent = Vec::new();
-    let mut slow = TcpStream::connect(gateway.http).await.unwrap();
-    slow.write_all(b"GET /a/large HTTP/1.1\r\nhost: a\r\n\r\n".repeat(ANSWERS).as_slice()).await.unwrap();
+    // A small window: the gateway gets on with each read of it, not only when megabytes were read.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(WINDOW).unwrap();
+    let mut slow = socket.connect(gateway.http).await.unwrap();
+    slow.write_all(b"GET /a/large HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     let (mut got, mut room) = (0, vec![0; 64 << 10]);
-    while got < ANSWERS * OCTETS {
+    while got < OCTETS {
         let read = tokio::time::timeout(SOON, slow.read(&mut room)).await.expect("more in time").unwrap();
         assert!(read > 0, "cut after {got}");
         got += read;
