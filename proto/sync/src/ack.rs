@@ -9,7 +9,7 @@ use hanse_topology::{Position, ScopeId};
 
 use crate::Quarantine;
 
-/// The most that facts of one scope may take, in octets: five times what they take. They go up as received, whatever is in them.
+/// The most that facts of one scope may take, in octets: five times what they take. They go up as received, unknown fields included.
 const MAX_FACTS_BYTES: usize = 1 << 10;
 /// The most that names of what is in quarantine may take: 64 at 2 KiB each, and their lengths.
 const MAX_IN_QUARANTINE_BYTES: usize = 160 << 10;
