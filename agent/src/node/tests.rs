@@ -20,7 +20,7 @@ use tokio::{
 use super::*;
 use crate::testbed;
 
-/// For whatever must happen: far above what a busy machine needs.
+/// The bound of every wait: far above what a busy machine needs.
 const SOON: Duration = Duration::from_secs(30);
 
 /// The next report is made with a panic, which ends the task of the link. One test sets it.

@@ -1,7 +1,7 @@
 //! What the REST API answers, as types: handlers answer with them, clients read them, and `/openapi.json` has their schemas.
 //!
 //! Reading passes over members it does not know: they are a later version's. A member that is added has a default for answers
-//! of earlier versions. Whatever is not known is absent, never `null`.
+//! of earlier versions. A value that is not known is absent, never `null`.
 
 mod change;
 mod convergence;

@@ -86,7 +86,7 @@ pub(crate) fn frame() -> OpenApi {
 }
 
 /// Adds to a description what holds of every operation: it needs a token unless it says `security(())`, writes take an
-/// idempotency key, answers say the revision, and whatever is refused is a problem.
+/// idempotency key, answers say the revision, and every refusal is a problem.
 pub(crate) fn complete(mut route: Route) -> Route {
     let item = route.1.paths.values_mut().next().expect("a route has a path");
     let is_write = item.get.is_none();

@@ -52,7 +52,7 @@ pub(crate) struct Answers {
 }
 
 /// Fires when there are other scopes than before, as soon as others are revoked or other roots believed (that waits for no
-/// projection), and when somebody may have joined: an agent may be here before this node has heard that it did, or with a key
+/// projection), and when a node may have joined: an agent may be here before this node has heard that it did, or with a key
 /// that it has no more. Once at the beginning, too, for what came while nothing watched.
 pub(crate) async fn watch_answers(answers: Answers, shutdown: Shutdown) {
     let Answers { sender, replicated, replicas, mut projector, mut authority } = answers;

@@ -62,7 +62,7 @@ spec: {application: shop, digest: "sha256:11111111111111111111111111111111111111
 "#;
 
 /// A rule by which regions differ: the region that a Binding's label `hold` names serves the first revision of the Api that there
-/// is, whatever the Binding names.
+/// is, and not the one that the Binding names.
 pub(crate) fn exceptions(state: &State, binding: &Resource) -> BTreeMap<Name, RevisionRef> {
     let first = || {
         let (organization, Spec::Binding(spec)) = (binding.key.organization.as_ref()?, &binding.spec) else {
@@ -141,7 +141,7 @@ impl World {
         }
     }
 
-    /// Applies manifests as a log has them: whatever admission says of them here.
+    /// Applies manifests as a log has them: admission does not judge them.
     #[track_caller]
     pub(crate) fn replicate(&mut self, yaml: &str) {
         let command = self.command(CommandBody::Apply(changes(yaml)), None);

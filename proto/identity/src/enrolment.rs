@@ -64,7 +64,7 @@ pub enum EnrolError {
 }
 
 /// Asks the addresses in turn for a certificate for this key. The first that answers decides; the next is tried only
-/// where nobody answered, or the one who did cannot decide now or is of another federation.
+/// where an address gives no answer, or the node there cannot decide now or is of another federation.
 ///
 /// The one who answers is believed only if its chain ends in the root that the token pins and it is of the role that admits
 /// `joining` (gateways are admitted by agents, all others by control nodes), so that no agent sees a token that is not

@@ -16,7 +16,7 @@ use tokio::{
 
 use super::*;
 
-/// For whatever must happen: far above what a busy machine needs.
+/// The bound of every wait: far above what a busy machine needs.
 const SOON: Duration = Duration::from_secs(30);
 
 fn name(text: &str) -> Name {
@@ -208,7 +208,7 @@ async fn another_nodes_directory_is_refused() {
     assert!(said.contains("a gateway does not change its name"), "{said}");
 }
 
-/// Follows nobody, and adds nothing.
+/// A consumer without a publisher; it adds nothing to the report.
 fn consumer() -> Consumer {
     Consumer {
         effective: EffectiveSource::Immediate,

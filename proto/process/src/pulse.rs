@@ -1,4 +1,4 @@
-//! Proofs that work turns: a loop beats its pulse, and whoever watches looks how long ago that was.
+//! Proofs that work turns: a loop beats its pulse, and the supervisor looks how long ago that was.
 
 use std::{
     fmt,

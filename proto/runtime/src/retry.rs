@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use crate::Unusable;
 
-/// The most further tries, whatever an upstream says: each multiplies what a failing service gets.
+/// The most further tries that an Upstream may ask for: each multiplies what a failing service gets.
 pub const MAX_ATTEMPTS: u32 = 5;
 /// Further tries where an upstream says nothing: past two endpoints that are down.
 const DEFAULT_ATTEMPTS: u32 = 2;

@@ -45,7 +45,7 @@ pub struct Operation {
     pub template: Vec<TemplateSegment>,
     /// `operationId`, or method and path template: for logs.
     pub id: Box<str>,
-    /// Anybody may call it, whatever the route's security.
+    /// Every client may call it, also where the route asks for a key.
     pub open: bool,
     /// Instead of the upstream's.
     pub timeout: Option<Duration>,

@@ -83,7 +83,7 @@ fn what_no_gateway_does_is_refused_or_warned_of() {
 
 #[test]
 fn the_state_judges_what_depends_on_it_only() {
-    // As a control node of another version may replicate it: all replicas do the same, whatever their libraries say.
+    // As a control node of another version may replicate it: all replicas do the same, also where their libraries differ.
     let mut world = World::new();
     let yaml = "{kind: Upstream, name: x, spec: {endpoints: [{url: 'not a url'}]}}";
     assert!(judged(yaml).is_err());

@@ -235,7 +235,7 @@ fn place_environment(state: &State, key: &ResourceKey) -> Option<Placement> {
     Some(vec![Placed { anchors, scopes: regions.into_iter().map(scope).collect() }])
 }
 
-/// Of one that is served. The Api's own lifecycle counts, whatever revision is bound: blocking an Api takes effect everywhere at
+/// Of one that is served. The Api's own lifecycle counts, not that of the bound revision: blocking an Api takes effect everywhere at
 /// once, pinned Bindings included.
 fn place_binding(state: &State, key: &ResourceKey) -> Option<Placement> {
     let (resource, spec) = (state.get(key)?, binding(state, key)?);

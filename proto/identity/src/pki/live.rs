@@ -25,7 +25,7 @@ impl<T> Live<T> {
         Self(watch::Sender::new(Arc::new(held)))
     }
 
-    /// Whatever is issued or shown from now on is by this one.
+    /// From now on this one issues, and is shown.
     pub fn replace(&self, held: T) {
         self.0.send_replace(Arc::new(held));
     }
