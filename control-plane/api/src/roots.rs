@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::Response;
 use hanse_management::{Problem, ProblemName, manifest};
 use hanse_state::{
-    CommandBody, Outcome, RootKey, State,
+    CommandBody, Outcome, RootId, State,
     port::{Consistency, Facts, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
 };
 use http::StatusCode;
@@ -111,19 +111,19 @@ async fn drop_root(call: Call) -> Result<Response, Rejection> {
     settle(&call, command, key).await
 }
 
-async fn settle(call: &Call, command: CommandBody, key: RootKey) -> Result<Response, Rejection> {
+async fn settle(call: &Call, command: CommandBody, key: RootId) -> Result<Response, Rejection> {
     let accepted = call.propose_body(command).await?;
     let settled = RootSettled { root: hex::encode(key), revision: accepted.revision };
     Ok(json(StatusCode::OK, accepted.revision, &settled))
 }
 
-fn believes(trust: &TrustStatus, key: &RootKey) -> bool {
+fn believes(trust: &TrustStatus, key: &RootId) -> bool {
     trust.believed.iter().any(|believed| *believed == key[..])
 }
 
 /// The root that the path names.
-fn root_key(call: &Call) -> Result<RootKey, Problem> {
-    let mut key = RootKey::default();
+fn root_key(call: &Call) -> Result<RootId, Problem> {
+    let mut key = RootId::default();
     hex::decode_to_slice(call.segment("root"), &mut key).map_err(|_| {
         bad_request("a root is named by 64 hexadecimal digits: the SHA-256 of its public key")
             .at("path: root")

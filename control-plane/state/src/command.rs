@@ -5,7 +5,7 @@ pub(crate) mod wire;
 use hanse_management::{Problem, ResourceKey, Revision, Spec, manifest::Manifest};
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, RootCertificate, RootKey, SeatAsked};
+use crate::{Lineage, RootCertificate, RootId, SeatAsked};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,9 +87,9 @@ pub enum CommandBody {
         fresh: RootCertificate,
     },
     /// Has certificates come from this root from now on.
-    UseRoot(RootKey),
+    UseRoot(RootId),
     /// Has a root believed no more.
-    DropRoot(RootKey),
+    DropRoot(RootId),
 }
 
 /// One change of one resource.

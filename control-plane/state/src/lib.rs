@@ -27,6 +27,6 @@ pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };
 pub use resource::{Metadata, Resource};
-pub use root::{Root, RootCertificate, RootKey};
+pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
 pub use state::{Lineage, STATE_VERSION, State};

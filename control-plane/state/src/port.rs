@@ -8,7 +8,7 @@ pub use hanse_proto::sync::{Facts, TrustStatus};
 use hanse_topology::{Name, ScopeId};
 
 use crate::{
-    Command, Outcome, RootCertificate, RootKey, State,
+    Command, Outcome, RootCertificate, RootId, State,
     admission::{Admitted, admit},
     resource::rfc3339,
 };
@@ -167,7 +167,7 @@ pub trait RootCertificates: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootFacts {
     /// What it goes by.
-    pub key: RootKey,
+    pub key: RootId,
     /// The certificate as PEM.
     pub pem: String,
     /// Its end, Unix milliseconds.

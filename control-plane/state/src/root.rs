@@ -1,4 +1,4 @@
-//! The root certificates that the federation believes, while one takes another's place. Opaque here: who proposes a root has
+//! The roots of trust that the federation believes, while one takes another's place. Opaque here: who proposes a root has
 //! checked what its certificates say.
 
 use hanse_management::Revision;
@@ -6,13 +6,13 @@ use hanse_management::Revision;
 use crate::resource::rfc3339;
 
 /// SHA-256 of a root's SubjectPublicKeyInfo: what a root goes by.
-pub type RootKey = [u8; 32];
+pub type RootId = [u8; 32];
 
 /// A root with another root's word for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootCertificate {
     /// Its key.
-    pub key: RootKey,
+    pub key: RootId,
     /// The certificate, DER.
     pub certificate: Vec<u8>,
     /// A certificate of the same key under the other root, DER.
@@ -44,15 +44,15 @@ pub(crate) struct Roots {
     /// Those that are believed, in the order they came.
     pub(crate) believed: Vec<Root>,
     /// The one that certificates come from; zeros before the first rotation.
-    pub(crate) issuing: RootKey,
+    pub(crate) issuing: RootId,
     /// Those that were believed once and never will be again, the last of them last.
-    pub(crate) dropped: Vec<RootKey>,
+    pub(crate) dropped: Vec<RootId>,
     /// The revision of the last change.
     pub(crate) revision: Revision,
 }
 
 impl Roots {
-    pub(crate) fn get(&self, key: &RootKey) -> Option<&Root> {
+    pub(crate) fn get(&self, key: &RootId) -> Option<&Root> {
         self.believed.iter().find(|believed| believed.root.key == *key)
     }
 }

@@ -6,7 +6,7 @@ use hanse_identity::{EndorsedRoot, LiveAuthority, Rotation, TrustAnchor};
 use hanse_management::{Problem, ProblemName};
 use hanse_process::telemetry;
 use hanse_state::{
-    RootCertificate, RootKey,
+    RootCertificate, RootId,
     port::{RootCertificates, RootFacts},
 };
 
@@ -52,7 +52,7 @@ impl RootCertificates for Certificates {
 }
 
 fn facts(anchor: &TrustAnchor) -> RootFacts {
-    let key: RootKey = anchor.spki_sha256();
+    let key: RootId = anchor.spki_sha256();
     let end = anchor.validity().ok().and_then(|validity| validity.not_after.duration_since(UNIX_EPOCH).ok());
     let not_after_ms = end.and_then(|end| u64::try_from(end.as_millis()).ok()).unwrap_or_default();
     RootFacts { key, pem: anchor.to_pem(), not_after_ms }

@@ -8,7 +8,7 @@ use hanse_proto::{MAX_BELIEVED_ROOTS, MAX_DROPPED_ROOTS};
 use super::Effects;
 use crate::{
     State,
-    root::{Root, RootCertificate, RootKey},
+    root::{Root, RootCertificate, RootId},
 };
 
 /// The largest certificate: ours have some 400 octets, and one from an operator's own tools may have a few more names.
@@ -74,7 +74,7 @@ pub(super) fn trust(
 }
 
 /// Has certificates come from this root.
-pub(super) fn issue_from(state: &mut State, key: &RootKey) -> Result<Effects, Problem> {
+pub(super) fn issue_from(state: &mut State, key: &RootId) -> Result<Effects, Problem> {
     if state.roots.get(key).is_none() {
         return Err(unknown(key));
     }
@@ -88,7 +88,7 @@ pub(super) fn issue_from(state: &mut State, key: &RootKey) -> Result<Effects, Pr
 }
 
 /// Has a root believed no more, and never again: the other's word for it lasts as long as it would have.
-pub(super) fn drop_root(state: &mut State, key: &RootKey) -> Result<Effects, Problem> {
+pub(super) fn drop_root(state: &mut State, key: &RootId) -> Result<Effects, Problem> {
     if state.roots.get(key).is_none() {
         return Err(unknown(key));
     }
@@ -107,7 +107,7 @@ pub(super) fn drop_root(state: &mut State, key: &RootKey) -> Result<Effects, Pro
     Ok(Effects::revision())
 }
 
-fn unknown(key: &RootKey) -> Problem {
+fn unknown(key: &RootId) -> Problem {
     let named: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     Problem::new(ProblemName::NotFound, format!("no root {named} is believed"))
         .at("path: root")

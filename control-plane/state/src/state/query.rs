@@ -10,7 +10,7 @@ use hanse_topology::Name;
 
 use super::{Lineage, State};
 use crate::{
-    Member, Resource, Revocation, Root, RootKey,
+    Member, Resource, Revocation, Root, RootId,
     member::{Place, place_of},
 };
 
@@ -99,12 +99,12 @@ impl State {
     }
 
     /// The root that certificates come from; `None` as above.
-    pub fn issuing_root(&self) -> Option<RootKey> {
+    pub fn issuing_root(&self) -> Option<RootId> {
         (!self.roots.believed.is_empty()).then_some(self.roots.issuing)
     }
 
     /// The roots that were believed once and never will be again.
-    pub fn dropped_roots(&self) -> &[RootKey] {
+    pub fn dropped_roots(&self) -> &[RootId] {
         &self.roots.dropped
     }
 
