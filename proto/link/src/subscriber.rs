@@ -18,7 +18,7 @@ use hanse_proto::sync::Report;
 use hanse_sync::{BootId, Freshness, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::{Identity, Position, ScopeId};
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, info_span, warn};
 
 use crate::{
     Replicas,
@@ -213,9 +213,10 @@ impl SubscriberTask {
                 }
             };
             let began = Instant::now();
+            let following = info_span!("follow", publisher = address);
             let ended = tokio::select! {
                 () = shutdown.wait() => break,
-                ended = self.follow(&address, &mut rota) => ended,
+                ended = self.follow(&address, &mut rota).instrument(following) => ended,
             };
             match &ended {
                 Ended::Better { standing, freshness, .. } => {

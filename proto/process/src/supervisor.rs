@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::error;
+use tracing::{Instrument as _, error, info_span};
 
 use crate::{
     Metrics, Shutdown,
@@ -200,7 +200,8 @@ async fn keep<S, F>(
         let (began, settled) = (Instant::now(), backoff.ceiling().max(SETTLED));
         let mut running = JoinSet::new(); // its panic ends nothing else, and it ends with this
         let (state_of_run, run, stop) = (state.clone(), run.clone(), shutdown.clone());
-        running.spawn(async move { run(state_of_run, stop).await }); // in there, for the call may panic as well
+        let run = async move { run(state_of_run, stop).await }; // in there, for the call may panic as well
+        running.spawn(run.instrument(info_span!("task", name = task)));
         let ended = loop {
             tokio::select! {
                 biased;
