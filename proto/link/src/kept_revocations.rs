@@ -20,7 +20,7 @@ const FILE: &str = "revoked";
 
 /// What a node was told, in force and on disk. Cloning shares it.
 #[derive(Clone)]
-pub struct KeptTrust(Arc<Shared>);
+pub struct KeptRevocations(Arc<Shared>);
 
 struct Shared {
     dir: PathBuf,
@@ -30,13 +30,13 @@ struct Shared {
     written: Mutex<Option<Revoked>>,
 }
 
-impl fmt::Debug for KeptTrust {
+impl fmt::Debug for KeptRevocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("KeptTrust").field(&*self.0.told.borrow()).finish()
+        f.debug_tuple("KeptRevocations").field(&*self.0.told.borrow()).finish()
     }
 }
 
-impl KeptTrust {
+impl KeptRevocations {
     /// Puts in force what is on disk in `dir`. To be called before anybody is let in and anybody is connected to.
     ///
     /// A file that cannot be read is moved aside and the node starts: what it is told next counts. Not to start would stop the

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::{beside::WriteBeside, kept_trust::Hex, trust_status};
+use crate::{beside::WriteBeside, kept_revocations::Hex, trust_status};
 
 /// Its name in the node's data directory.
 const FILE: &str = "roots";

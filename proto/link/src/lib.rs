@@ -3,7 +3,7 @@
 //! A node keeps its replicas in one [`Replicas`] hub. [`publisher_service`] serves them to subscribers, a
 //! [`SubscriberTask`] fills them from a publisher; an agent does both with one hub, which is all that relaying is.
 //! [`Subscribers`] says what is known of those who subscribe. A [`Persister`] keeps what the hub holds in the node's store,
-//! from which [`Persistence::open`] fills it at the next start. [`KeptTrust`] is whom a node was told to refuse.
+//! from which [`Persistence::open`] fills it at the next start. [`KeptRevocations`] is whom a node was told to refuse.
 //!
 //! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
 
@@ -11,8 +11,8 @@ mod admission;
 mod beside;
 mod bounds;
 mod facts;
+mod kept_revocations;
 mod kept_roots;
-mod kept_trust;
 mod metrics;
 mod persistence;
 mod publisher;
@@ -29,11 +29,11 @@ pub use bounds::{
 pub use facts::{own_facts, report_of, trust_status};
 pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
-    BootId, Boots, Freshness, Quarantine, Replica, ReplicaMap, Revoked, Root, ScopeAck, Standing,
+    BootId, Boots, ContentRoot, Freshness, Quarantine, Replica, ReplicaMap, Revoked, ScopeAck, Standing,
     TrustedRoot, TrustedRoots, Wanted,
 };
+pub use kept_revocations::KeptRevocations;
 pub use kept_roots::KeptRoots;
-pub use kept_trust::KeptTrust;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use publisher::{Doorkeeper, PublisherService, publisher_service};

@@ -9,7 +9,7 @@ use hanse_sync::Revoked;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::{KeptTrust, MAX_MESSAGE_BYTES};
+use crate::{KeptRevocations, MAX_MESSAGE_BYTES};
 
 /// First ceiling of the wait between attempts: a publisher that restarts is back within a second.
 const MIN_BACKOFF: Duration = Duration::from_millis(100);
@@ -22,7 +22,7 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tells `kept` what the publisher at `address` says, until the shutdown.
 ///
 /// A publisher that is followed may be the one that is revoked, and would not say so: the others are heard too.
-pub async fn watch_revoked(address: String, tls: ClientTls, kept: KeptTrust, shutdown: Shutdown) {
+pub async fn watch_revoked(address: String, tls: ClientTls, kept: KeptRevocations, shutdown: Shutdown) {
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
     loop {
         let reason = tokio::select! {
@@ -38,7 +38,7 @@ pub async fn watch_revoked(address: String, tls: ClientTls, kept: KeptTrust, shu
 }
 
 /// Listens until there is nothing more to hear; why.
-async fn hear(address: &str, tls: &ClientTls, kept: &KeptTrust, backoff: &mut Backoff) -> String {
+async fn hear(address: &str, tls: &ClientTls, kept: &KeptRevocations, backoff: &mut Backoff) -> String {
     let channel = match connect(address, tls.clone()).await {
         Ok(channel) => channel,
         Err(error) => return telemetry::causes(&error).to_string(),

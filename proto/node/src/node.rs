@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
 use hanse_link::{
-    EffectiveSource, KeptRoots, KeptTrust, Persistence, Persister, Replicas, Store, SubscriberHandle,
+    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, Replicas, Store, SubscriberHandle,
     SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
 };
 use hanse_proto::sync::{Facts, Report};
@@ -32,7 +32,7 @@ pub struct JoinedNode {
     /// Whom it believes.
     pub trust: LiveTrust,
     /// Whom it was told to refuse.
-    pub revoked: KeptTrust,
+    pub revoked: KeptRevocations,
     /// Which roots it was told to believe.
     pub roots: KeptRoots,
     /// What it holds.
@@ -79,7 +79,7 @@ impl JoinedNode {
         shell.not_ready("starting".to_owned());
         let trust = LiveTrust::new(credentials.current().trust_anchor()?, shell.clock().clone());
         let dir = &config.data_dir;
-        let revoked = KeptTrust::restore(dir.clone(), trust.clone());
+        let revoked = KeptRevocations::restore(dir.clone(), trust.clone());
         let roots = KeptRoots::restore(dir.clone(), trust.clone(), credentials.clone());
         let kept = Persistence::open(config.store(&own), &config.wanted).await?;
         let Persistence { replicas, store, persister, durable, is_partial } = kept;

@@ -1,4 +1,4 @@
-//! Roots: one hash over a scope's content, kept up to date at a cost proportional to what changed.
+//! Content roots: one hash over a scope's content, kept up to date at a cost proportional to what changed.
 //!
 //! Keys fall into 4,096 buckets by the first 12 bits of their SHA-256, 64 buckets to a group, 64 groups to the root:
 //!
@@ -27,28 +27,28 @@ pub(crate) type Hash = [u8; 32];
 
 /// The hash of a scope's whole content.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Root(pub [u8; 32]);
+pub struct ContentRoot(pub [u8; 32]);
 
-impl Root {
+impl ContentRoot {
     /// The root of a scope that holds nothing.
     pub fn of_nothing() -> Self {
         root_of(&[EMPTY; FAN_OUT])
     }
 }
 
-impl fmt::Display for Root {
+impl fmt::Display for ContentRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
     }
 }
 
-impl fmt::Debug for Root {
+impl fmt::Debug for ContentRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Root({})", hex::encode(&self.0[..6]))
+        write!(f, "ContentRoot({})", hex::encode(&self.0[..6]))
     }
 }
 
-impl TryFrom<&[u8]> for Root {
+impl TryFrom<&[u8]> for ContentRoot {
     type Error = InvalidMessage;
 
     fn try_from(bytes: &[u8]) -> Result<Self, InvalidMessage> {
@@ -103,10 +103,10 @@ impl Bucket {
 
 /// The tree over one scope. Buckets without keys take no memory.
 #[derive(Debug, Clone)]
-pub(crate) struct RootTree {
+pub(crate) struct ContentTree {
     buckets: BTreeMap<u16, Bucket>,
     groups: [Hash; FAN_OUT],
-    root: Root,
+    root: ContentRoot,
 }
 
 /// What a change makes of a tree, computed without touching it.
@@ -114,21 +114,21 @@ pub(crate) struct RootTree {
 pub(crate) struct StagedTree {
     buckets: BTreeMap<u16, Bucket>,
     groups: [Hash; FAN_OUT],
-    root: Root,
+    root: ContentRoot,
 }
 
 impl StagedTree {
-    pub(crate) fn root(&self) -> Root {
+    pub(crate) fn root(&self) -> ContentRoot {
         self.root
     }
 }
 
-impl RootTree {
+impl ContentTree {
     pub(crate) fn new() -> Self {
-        Self { buckets: BTreeMap::new(), groups: [EMPTY; FAN_OUT], root: Root::of_nothing() }
+        Self { buckets: BTreeMap::new(), groups: [EMPTY; FAN_OUT], root: ContentRoot::of_nothing() }
     }
 
-    pub(crate) fn root(&self) -> Root {
+    pub(crate) fn root(&self) -> ContentRoot {
         self.root
     }
 
@@ -190,10 +190,10 @@ impl RootTree {
     }
 }
 
-fn root_of(groups: &[Hash; FAN_OUT]) -> Root {
+fn root_of(groups: &[Hash; FAN_OUT]) -> ContentRoot {
     let mut hasher = Sha256::new_with_prefix(ROOT_DOMAIN);
     groups.iter().for_each(|hash| hasher.update(hash));
-    Root(hasher.finalize().into())
+    ContentRoot(hasher.finalize().into())
 }
 
 /// The first 12 bits of the key's SHA-256: group in the upper six, bucket of the group in the lower six.

@@ -11,7 +11,7 @@ use hanse_proto::{
 };
 use hanse_topology::{Lineage, Position, ScopeId};
 
-use crate::{BootId, Replica, ReplicaMap, Root};
+use crate::{BootId, ContentRoot, Replica, ReplicaMap};
 
 /// The process of every subscriber here.
 pub(crate) const BOOT: BootId = BootId::new([8; 16]);
@@ -89,7 +89,7 @@ fn root(bytes: &[u8]) -> String {
 }
 
 /// The first digits of a root, as the descriptions have them.
-pub(crate) fn short(of: Root) -> String {
+pub(crate) fn short(of: ContentRoot) -> String {
     root(&of.0)
 }
 

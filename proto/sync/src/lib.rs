@@ -1,4 +1,4 @@
-//! The delta protocol, sans I/O: replicas, roots, and the two sides of a stream as state machines.
+//! The delta protocol, sans I/O: replicas, content roots, and the two sides of a stream as state machines.
 //!
 //! A publisher holds a [`Replica`] per scope and one [`PublisherSession`] per subscriber; a subscriber holds the same
 //! kind of replicas and one [`SubscriberSession`] per connection. Messages go in, messages and effects come out, and time
@@ -10,11 +10,11 @@
 
 mod ack;
 mod boot;
+mod content_root;
 mod publisher;
 mod quarantine;
 mod replica;
 mod revoked;
-mod root;
 mod subscriber;
 mod trusted;
 
@@ -32,13 +32,13 @@ use hanse_topology::ScopeId;
 
 pub use ack::ScopeAck;
 pub use boot::{BootId, Boots};
+pub use content_root::ContentRoot;
 pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};
 pub use replica::{
     AdvanceError, Changes, Head, LastGoodRecord, Prepared, Record, Replica, RestoreError, Seen,
 };
 pub use revoked::Revoked;
-pub use root::Root;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};
 pub use trusted::{TrustedRoot, TrustedRoots};
 

@@ -15,7 +15,8 @@ use hanse_proto::{
 use hanse_topology::{Position, ScopeId};
 
 use crate::{
-    BootId, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, ReplicaMap, Revoked, Root, ScopeAck, TrustedRoots,
+    BootId, ContentRoot, FEATURES, Freshness, LAST_GOOD_IN_DELTAS, ReplicaMap, Revoked, ScopeAck,
+    TrustedRoots,
 };
 
 use cursor::Cursor;
@@ -193,7 +194,7 @@ impl PublisherSession {
                 let position = hello.position.as_ref().map(Position::try_from).transpose()?;
                 let root = match (position, hello.root.len()) {
                     (None, _) | (_, 0) => None,
-                    (Some(_), _) => Some(Root::try_from(&*hello.root)?),
+                    (Some(_), _) => Some(ContentRoot::try_from(&*hello.root)?),
                 };
                 let takes_last_good = self.uses(LAST_GOOD_IN_DELTAS);
                 let cursor = Cursor::new(position, root, self.chunk_bytes, takes_last_good);

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Root,
-    root::{RootTree, hash_value},
+    ContentRoot,
+    content_root::{ContentTree, hash_value},
 };
 use hanse_topology::Position;
 
@@ -53,7 +53,7 @@ pub struct Replica {
     gaps: VecDeque<(u64, u64)>,
     /// When the position was where, to age tombstones.
     marks: VecDeque<(Instant, u64)>,
-    tree: RootTree,
+    tree: ContentTree,
     last_good: LastGood,
 }
 
@@ -140,7 +140,7 @@ impl Replica {
             floor: 0,
             gaps: VecDeque::new(),
             marks: VecDeque::new(),
-            tree: RootTree::new(),
+            tree: ContentTree::new(),
             last_good: LastGood::default(),
         }
     }
@@ -151,7 +151,7 @@ impl Replica {
     }
 
     /// The root of the content.
-    pub fn root(&self) -> Root {
+    pub fn root(&self) -> ContentRoot {
         self.tree.root()
     }
 
@@ -204,7 +204,7 @@ impl Replica {
         to: Position,
         upserts: Vec<(Arc<str>, Bytes)>,
         removals: Vec<Arc<str>>,
-    ) -> Result<Root, AdvanceError> {
+    ) -> Result<ContentRoot, AdvanceError> {
         let prepared = self.prepare_delta(to, upserts, removals)?;
         self.commit(prepared)?;
         Ok(self.root())
@@ -216,7 +216,7 @@ impl Replica {
         to: Position,
         upserts: Vec<(Arc<str>, Bytes)>,
         removals: Vec<Arc<str>>,
-    ) -> Result<Root, AdvanceError> {
+    ) -> Result<ContentRoot, AdvanceError> {
         let prepared = self.prepare_jump(to, upserts, removals)?;
         self.commit(prepared)?;
         Ok(self.root())
@@ -225,7 +225,11 @@ impl Replica {
     /// Makes `content` the whole content, at `to`. Refused if `to` may not follow the present position. Positions between
     /// the two are out of reach then, because what came and went between them is unknown; earlier ones still are within
     /// it. Of another lineage, the floor is `to`.
-    pub fn replace(&mut self, to: Position, content: Vec<(Arc<str>, Bytes)>) -> Result<Root, AdvanceError> {
+    pub fn replace(
+        &mut self,
+        to: Position,
+        content: Vec<(Arc<str>, Bytes)>,
+    ) -> Result<ContentRoot, AdvanceError> {
         let prepared = self.prepare_snapshot(to, content)?;
         self.commit(prepared)?;
         Ok(self.root())

@@ -18,12 +18,12 @@ fn revoked(generation: u64, revision: u64, identities: &[&str]) -> Revoked {
     }
 }
 
-fn restore(dir: &Path, trust: LiveTrust) -> KeptTrust {
-    KeptTrust::restore(dir.to_owned(), trust)
+fn restore(dir: &Path, trust: LiveTrust) -> KeptRevocations {
+    KeptRevocations::restore(dir.to_owned(), trust)
 }
 
 /// As the task does it.
-fn told_and_written(list: &KeptTrust, revoked: &Revoked) {
+fn told_and_written(list: &KeptRevocations, revoked: &Revoked) {
     list.take(revoked);
     list.write();
 }

@@ -2,7 +2,7 @@
 
 use hanse_proto::{InvalidMessage, store};
 use hanse_store::{Records, ScopeWrite, StoredRecord, Transaction, UnkeptNotes};
-use hanse_sync::{Head, Record, ReplicaMap, Root};
+use hanse_sync::{ContentRoot, Head, Record, ReplicaMap};
 use hanse_topology::Position;
 
 use super::{Kept, KeptScope};
@@ -85,7 +85,7 @@ pub(super) fn head_of(head: &store::ScopeHead) -> Result<Head, InvalidMessage> {
     let position = head.position.as_ref().ok_or_else(|| InvalidMessage::new("position", "there is none"))?;
     Ok(Head {
         position: Position::try_from(position)?,
-        root: Root::try_from(&*head.root)?,
+        root: ContentRoot::try_from(&*head.root)?,
         floor: head.floor,
         gaps: head.gaps.iter().map(|gap| (gap.after, gap.before)).collect(),
         acknowledged: head.acknowledged,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hanse_identity::connect;
-use hanse_link::{KeptTrust, watch_revoked};
+use hanse_link::{KeptRevocations, watch_revoked};
 use hanse_process::ShutdownTrigger;
 
 use crate::federation::{Federation, Publisher, agent, eventually, gateway};
@@ -16,7 +16,7 @@ async fn a_publisher_that_is_revoked_is_left_though_it_does_not_say_so() {
     let (bad, good) = (federation.serve(&quiet, None).await, federation.serve(&telling, None).await);
     let dir = tempfile::tempdir().unwrap();
     let trust = federation.trust();
-    let kept = KeptTrust::restore(dir.path().to_owned(), trust.clone());
+    let kept = KeptRevocations::restore(dir.path().to_owned(), trust.clone());
     let tls = federation.client_trusting(&gateway("gateway-1"), &trust);
     let (trigger, shutdown) = ShutdownTrigger::new();
     for serving in [&bad, &good] {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// The definition in the module's head, written a second time without the tree.
-fn from_scratch(content: &BTreeMap<Arc<str>, Vec<u8>>) -> Root {
+fn from_scratch(content: &BTreeMap<Arc<str>, Vec<u8>>) -> ContentRoot {
     let mut encoded = vec![Vec::new(); 4096];
     for (key, value) in content {
         let digest = Sha256::digest(key.as_bytes());
@@ -26,10 +26,10 @@ fn from_scratch(content: &BTreeMap<Arc<str>, Vec<u8>>) -> Root {
         let empty = buckets.iter().all(|byte| *byte == 0);
         root.update(if empty { [0; 32] } else { <[u8; 32]>::from(Sha256::digest(full)) });
     }
-    Root(root.finalize().into())
+    ContentRoot(root.finalize().into())
 }
 
-fn apply(tree: &mut RootTree, changes: &[(Arc<str>, Option<Vec<u8>>)]) {
+fn apply(tree: &mut ContentTree, changes: &[(Arc<str>, Option<Vec<u8>>)]) {
     let staged = tree.stage(changes.iter().map(|(key, value)| (key, value.as_deref().map(hash_value))));
     tree.commit(staged);
 }
@@ -37,7 +37,7 @@ fn apply(tree: &mut RootTree, changes: &[(Arc<str>, Option<Vec<u8>>)]) {
 #[test]
 fn roots_are_what_they_were() {
     let content = |pairs: &[(&str, &str)]| {
-        let mut tree = RootTree::new();
+        let mut tree = ContentTree::new();
         let changes: Vec<_> =
             pairs.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect();
         apply(&mut tree, &changes);
@@ -61,7 +61,7 @@ fn keys_and_values_cannot_trade_bytes() {
     let contents: [&[(&str, &str)]; 5] =
         [&[], &[("a", "")], &[("", "a")], &[("a", "b")], &[("a", ""), ("b", "")]];
     for pairs in contents {
-        let mut tree = RootTree::new();
+        let mut tree = ContentTree::new();
         let changes: Vec<_> =
             pairs.iter().map(|(key, value)| ((*key).into(), Some((*value).into()))).collect();
         apply(&mut tree, &changes);
@@ -71,14 +71,14 @@ fn keys_and_values_cannot_trade_bytes() {
 
 #[test]
 fn staging_changes_nothing() {
-    let mut tree = RootTree::new();
+    let mut tree = ContentTree::new();
     apply(&mut tree, &[("a".into(), Some(b"1".to_vec()))]);
     let before = tree.root();
     let staged = tree.stage([(&"a".into(), None)].into_iter());
     assert_eq!(tree.root(), before);
-    assert_eq!(staged.root(), Root::of_nothing());
+    assert_eq!(staged.root(), ContentRoot::of_nothing());
     tree.commit(staged);
-    assert_eq!(tree.root(), Root::of_nothing());
+    assert_eq!(tree.root(), ContentRoot::of_nothing());
     assert!(tree.buckets.is_empty());
 }
 
@@ -91,7 +91,7 @@ proptest! {
             1..8,
         ),
     ) {
-        let mut tree = RootTree::new();
+        let mut tree = ContentTree::new();
         let mut model = BTreeMap::<Arc<str>, Vec<u8>>::new();
         for step in steps {
             let changes: Vec<_> =

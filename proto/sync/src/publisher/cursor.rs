@@ -6,7 +6,7 @@ use hanse_proto::sync::{self, publisher_message::Body};
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{BOOKMARK_INTERVAL, BOOKMARK_SPACING, transfer::Transfer};
-use crate::{Changes, Freshness, Replica, Root};
+use crate::{Changes, ContentRoot, Freshness, Replica};
 
 /// Why a subscriber gets the whole scope instead of what changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,7 +61,7 @@ pub(super) struct Cursor {
     /// Where it stands, or will when it has all that was sent.
     at: Option<Position>,
     /// The root it has there. `None` with a position: it asks for a snapshot.
-    root: Option<Root>,
+    root: Option<ContentRoot>,
     transfer: Option<Transfer>,
     /// When a bookmark, or word that it is ahead, was last sent.
     bookmarked: Option<Instant>,
@@ -78,7 +78,7 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn new(
         at: Option<Position>,
-        root: Option<Root>,
+        root: Option<ContentRoot>,
         chunk_bytes: usize,
         takes_last_good: bool,
     ) -> Self {
@@ -188,7 +188,7 @@ impl Cursor {
         &mut self,
         scope: &ScopeId,
         to: Position,
-        root: Root,
+        root: ContentRoot,
         freshness: Freshness,
         now: Instant,
         out: &mut Vec<Body>,
@@ -213,7 +213,7 @@ impl Cursor {
         &mut self,
         scope: &ScopeId,
         position: Position,
-        root: Root,
+        root: ContentRoot,
         freshness: Freshness,
         now: Instant,
     ) -> Body {

@@ -24,7 +24,7 @@ fn introduction_with(features: &[&str]) -> SubscriberMessage {
     message(subscriber_message::Body::Introduction(sync::Introduction { features, ..Default::default() }))
 }
 
-fn hello(scope: &str, position: Option<Position>, root: Option<Root>) -> SubscriberMessage {
+fn hello(scope: &str, position: Option<Position>, root: Option<ContentRoot>) -> SubscriberMessage {
     message(subscriber_message::Body::Hello(sync::Hello {
         scope: scope.to_owned(),
         position: position.map(Into::into),
@@ -66,7 +66,7 @@ impl Example {
         self.next()
     }
 
-    fn hello(&mut self, position: Option<Position>, root: Option<Root>) {
+    fn hello(&mut self, position: Option<Position>, root: Option<ContentRoot>) {
         self.session.handle(hello("runtime/r/e", position, root)).unwrap();
     }
 
@@ -100,7 +100,7 @@ fn every_hello_has_its_answer() {
     };
     let delta =
         |from, chunk: &str| vec![format!("delta {from} to 13"), chunk.into(), end.clone(), bookmark.clone()];
-    let wrong = Some(Root([7; 32]));
+    let wrong = Some(ContentRoot([7; 32]));
     let table = [
         ("holds nothing", None, None, snapshot("nothing held")),
         ("at the floor", Some(at(10)), held(10), delta(10, "chunk a=2 -b")),

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hanse_proto::sync::{self, begin::Kind, publisher_message::Body};
 use hanse_topology::{Position, ScopeId};
 
-use crate::{Changes, Replica, Root, SnapshotReason};
+use crate::{Changes, ContentRoot, Replica, SnapshotReason};
 
 /// What the wire adds to a key and a value: tags and lengths, rounded up.
 const OVERHEAD_BYTES: usize = 16;
@@ -15,7 +15,7 @@ const OVERHEAD_BYTES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Transfer {
     to: Position,
-    root: Root,
+    root: ContentRoot,
     upserts: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
     removals: Peekable<vec::IntoIter<Arc<str>>>,
     last_good: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
@@ -26,7 +26,7 @@ impl Transfer {
         scope: &ScopeId,
         from: Option<Position>,
         to: Position,
-        root: Root,
+        root: ContentRoot,
         changes: Changes,
         last_good: Vec<(Arc<str>, Bytes)>,
     ) -> (Self, Body) {
@@ -58,7 +58,7 @@ impl Transfer {
         (Self::new(to, replica.root(), content, last_good), Body::Begin(begin))
     }
 
-    fn new(to: Position, root: Root, changes: Changes, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
+    fn new(to: Position, root: ContentRoot, changes: Changes, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
         Self {
             to,
             root,
@@ -72,7 +72,7 @@ impl Transfer {
         self.to
     }
 
-    pub(super) fn root(&self) -> Root {
+    pub(super) fn root(&self) -> ContentRoot {
         self.root
     }
 

@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Entry, LastGood, MAX_TOMBSTONES, Replica, Root, Seen, Tombstones, hash_value};
-use crate::root::RootTree;
+use super::{ContentRoot, Entry, LastGood, MAX_TOMBSTONES, Replica, Seen, Tombstones, hash_value};
+use crate::content_root::ContentTree;
 use hanse_topology::Position;
 
 /// Where a replica stands, and from where it can lead others there: all of it but the records.
@@ -17,7 +17,7 @@ pub struct Head {
     /// Where the content stands.
     pub position: Position,
     /// The root of the content.
-    pub root: Root,
+    pub root: ContentRoot,
     /// Positions below it are out of reach.
     pub floor: u64,
     /// Open intervals of positions out of reach.
@@ -44,9 +44,9 @@ pub enum RestoreError {
     #[error("the content has root {found}, not {kept}")]
     RootDiffers {
         /// The root of what is there.
-        found: Root,
+        found: ContentRoot,
         /// The root that was kept.
-        kept: Root,
+        kept: ContentRoot,
     },
     /// A record, the floor, a gap or an acknowledgement lies beyond the position.
     #[error("something of revision {revision} is kept with position {position}")]
@@ -104,7 +104,7 @@ impl Replica {
             return Err(RestoreError::Beyond { revision, position });
         }
         let (entries, removed) = sorted(records, position)?;
-        let mut tree = RootTree::new();
+        let mut tree = ContentTree::new();
         let hashes: BTreeMap<_, _> =
             entries.iter().map(|(key, entry)| (key, hash_value(&entry.value))).collect();
         let staged = tree.stage(hashes.into_iter().map(|(key, hash)| (key, Some(hash))));

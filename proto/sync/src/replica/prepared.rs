@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{AdvanceError, Changes, MAX_GAPS, Replica, Root, hash_value};
-use crate::root::StagedTree;
+use super::{AdvanceError, Changes, ContentRoot, MAX_GAPS, Replica, hash_value};
+use crate::content_root::StagedTree;
 use hanse_topology::{LineageOrder, Position};
 
 /// A change of one replica, not yet in force. [`Replica::commit`] puts it in force; dropping it undoes nothing.
@@ -39,7 +39,7 @@ enum Kind {
 
 impl Prepared {
     /// The root once in force.
-    pub fn root(&self) -> Root {
+    pub fn root(&self) -> ContentRoot {
         self.staged.root()
     }
 

@@ -10,7 +10,7 @@ use hanse_proto::{
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{Alarm, Effect, MAX_RESYNCS, send};
-use crate::{Replica, Root};
+use crate::{ContentRoot, Replica};
 
 /// Bytes staged for one transfer before it is given up: ten times the largest scope we know how to make.
 const MAX_STAGED_BYTES: usize = 1 << 30;
@@ -159,7 +159,7 @@ impl Subscription {
         now: Instant,
     ) -> Result<Vec<Effect>, InvalidMessage> {
         let to = position("end.to", end.to.as_ref())?;
-        let root = Root::try_from(&*end.root)?;
+        let root = ContentRoot::try_from(&*end.root)?;
         let staging = match std::mem::replace(&mut self.phase, Phase::Asked) {
             Phase::Receiving(staging) if staging.to.is(&to) => staging,
             Phase::Asked => return Ok(Vec::new()),
@@ -200,7 +200,7 @@ impl Subscription {
         now: Instant,
     ) -> Result<Vec<Effect>, InvalidMessage> {
         let to = position("bookmark.position", bookmark.position.as_ref())?;
-        let root = Root::try_from(&*bookmark.root)?;
+        let root = ContentRoot::try_from(&*bookmark.root)?;
         let held = replica.and_then(|replica| Some((replica, *replica.position()?)));
         let asked = matches!(self.phase, Phase::Asked);
         let Some((replica, at)) = held else {

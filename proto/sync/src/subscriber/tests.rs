@@ -4,7 +4,7 @@ use hanse_proto::sync::begin::Kind;
 
 use super::*;
 use crate::{
-    Replica, Root,
+    ContentRoot, Replica,
     examples::{
         BOOT, at, describe_request, holding, in_generation, keys, of_an_impostor, puts, replica, replica_at,
         scope, short,
@@ -54,7 +54,7 @@ fn chunk(upserts: &[(&str, &str)], removals: &[&str]) -> PublisherMessage {
     }))
 }
 
-fn end(to: Position, root: Root) -> PublisherMessage {
+fn end(to: Position, root: ContentRoot) -> PublisherMessage {
     message(publisher_message::Body::End(sync::End {
         scope: scope("e").to_string(),
         to: Some(to.into()),
@@ -62,11 +62,16 @@ fn end(to: Position, root: Root) -> PublisherMessage {
     }))
 }
 
-fn bookmark(position: Position, root: Root) -> PublisherMessage {
+fn bookmark(position: Position, root: ContentRoot) -> PublisherMessage {
     fresh_bookmark(position, root, 0, true)
 }
 
-fn fresh_bookmark(position: Position, root: Root, as_of_age_ms: u64, quorum: bool) -> PublisherMessage {
+fn fresh_bookmark(
+    position: Position,
+    root: ContentRoot,
+    as_of_age_ms: u64,
+    quorum: bool,
+) -> PublisherMessage {
     message(publisher_message::Body::Bookmark(sync::Bookmark {
         scope: scope("e").to_string(),
         position: Some(position.into()),
@@ -175,7 +180,7 @@ fn check(name: &str, messages: Vec<PublisherMessage>, expected: &[&str], moved_t
 #[test]
 fn every_message_has_its_effect() {
     let (then, now) = (replica_at(12).root(), replica_at(13).root());
-    let wrong = Root([7; 32]);
+    let wrong = ContentRoot([7; 32]);
     let twelve = format!("hello runtime/r/e at 12 {}", short(then));
     let ask_snapshot = "hello runtime/r/e at 12 none";
     let transfer = |begin, chunk, end| vec![begin, chunk, end];
@@ -310,7 +315,7 @@ fn the_first_content_is_a_snapshot() {
 fn what_was_under_way_when_a_scope_is_asked_for_again_is_skipped() {
     let (then, now) = (replica_at(12).root(), replica_at(13).root());
     let mut example = Example::following();
-    assert_eq!(example.take(bookmark(at(12), Root([7; 32])))[0], "alarm root differs");
+    assert_eq!(example.take(bookmark(at(12), ContentRoot([7; 32])))[0], "alarm root differs");
     for stale in [
         delta(13, at(14)),
         chunk(&[("x", "1")], &[]),
@@ -333,10 +338,10 @@ fn what_was_under_way_when_a_scope_is_asked_for_again_is_skipped() {
 fn a_publisher_that_keeps_failing_is_left() {
     let mut example = Example::following();
     for _ in 0..MAX_RESYNCS {
-        assert_eq!(example.take(bookmark(at(12), Root([7; 32]))).len(), 2);
+        assert_eq!(example.take(bookmark(at(12), ContentRoot([7; 32]))).len(), 2);
         assert_eq!(example.take(bookmark(at(12), replica_at(12).root())), Vec::<String>::new());
     }
-    assert_eq!(example.take(bookmark(at(12), Root([7; 32]))), ["alarm root differs", "disconnect"]);
+    assert_eq!(example.take(bookmark(at(12), ContentRoot([7; 32]))), ["alarm root differs", "disconnect"]);
 }
 
 #[test]

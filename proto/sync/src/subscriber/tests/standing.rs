@@ -65,10 +65,10 @@ fn silence_is_an_alarm() {
 #[test]
 fn asking_again_and_getting_nothing_is_silence() {
     let mut example = Example::following();
-    example.take(bookmark(at(12), Root([7; 32])));
+    example.take(bookmark(at(12), ContentRoot([7; 32])));
     for _ in 0..5 {
         assert_eq!(example.tick_after(1000), Vec::<String>::new());
-        example.take(bookmark(at(14), Root([7; 32])));
+        example.take(bookmark(at(14), ContentRoot([7; 32])));
     }
     assert_eq!(example.tick_after(1), ["alarm stalled", "disconnect"]);
 }
