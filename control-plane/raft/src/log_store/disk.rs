@@ -74,7 +74,7 @@ impl Disk {
     pub(super) fn open(
         dir: &Path,
         owner: NodeId,
-        check: impl FnOnce(&LogSummary) -> Result<(), LogError>,
+        check: impl FnOnce(&Self) -> Result<(), LogError>,
     ) -> Result<Self, LogError> {
         fs::create_dir_all(dir).map_err(io_error("making", dir))?;
         delete_torn_snapshots(dir)?;
@@ -98,7 +98,7 @@ impl Disk {
             mark_unwritten: false,
         };
         disk.load()?;
-        check(&disk.summary)?;
+        check(&disk)?;
         disk.claim(owner)?;
         Ok(disk)
     }
@@ -206,6 +206,15 @@ impl Disk {
         &self.summary
     }
 
+    /// What the entry at an index goes by: that of the last purged one too, and of none before it.
+    pub(super) fn log_id(&self, index: u64) -> Result<Option<LogId>, LogError> {
+        if let Some(purged) = self.summary.purged.filter(|purged| purged.index == index) {
+            return Ok(Some(purged));
+        }
+        let entries = self.read(index, index.saturating_add(1), usize::MAX)?;
+        Ok(entries.first().map(|entry| entry.log_id))
+    }
+
     /// Writes entries at the log's end. Durable when it returns.
     pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         for entry in entries {
@@ -286,10 +295,7 @@ impl Disk {
         }
         self.flush()?;
         self.summary.last = match self.next().checked_sub(1) {
-            Some(last) if last >= self.first && !self.parts.is_empty() => {
-                let entries = self.read(last, last + 1, usize::MAX)?;
-                entries.first().map(|entry| entry.log_id)
-            }
+            Some(last) if !self.parts.is_empty() => self.log_id(last)?,
             _ => self.summary.purged,
         };
         Ok(())

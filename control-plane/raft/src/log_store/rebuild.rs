@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     LogError,
-    disk::{Disk, LogSummary},
+    disk::Disk,
     files::{io_error, sync_dir},
 };
 use crate::type_config::NodeId;
@@ -28,7 +28,7 @@ pub(super) fn open(
     dir: &Path,
     owner: NodeId,
     min_bytes: u64,
-    check: impl Fn(&LogSummary) -> Result<(), LogError>,
+    check: impl Fn(&Disk) -> Result<(), LogError>,
 ) -> Result<Disk, LogError> {
     let (rebuilding, rebuilt) = (sibling(dir, ".rebuilding"), sibling(dir, ".rebuilt"));
     remove(&rebuilding)?;

@@ -46,7 +46,7 @@ impl Witnessed {
         if let Some(known) = known.filter(|known| known.owner != place.owner) {
             return Err(LogError::Foreign { found: known.owner, expected: place.owner });
         }
-        let check = |found: &LogSummary| check(place, known, found);
+        let check = |found: &Disk| check(place, known, found);
         // sled panics where it finds what it never wrote.
         let opened =
             catch_unwind(AssertUnwindSafe(|| rebuild::open(&place.dir, place.owner, min_bytes, check)));
@@ -71,7 +71,7 @@ impl Witnessed {
     /// Writes entries at the log's end. Durable when it returns.
     pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), LogError> {
         self.disk.append(entries)?;
-        self.witness.raise_mark(self.last())?;
+        self.witness.raise_mark(self.disk.summary().last)?;
         self.behind_since.get_or_insert_with(Instant::now);
         Ok(())
     }
@@ -90,10 +90,11 @@ impl Witnessed {
 
     /// Removes the entries from `index` on. Durable when it returns.
     pub(super) fn truncate(&mut self, index: u64) -> Result<(), LogError> {
-        let end = index.checked_sub(1);
         // The mark too: it may be higher on the medium than the synced end is.
-        if self.witness.synced().last.max(self.witness.mark()) > end {
-            self.witness.write(Witness { last: end, ..*self.witness.synced() })?;
+        let witnessed = entries(self.witness.synced().last).max(entries(self.witness.mark()));
+        if witnessed > index {
+            let last = index.checked_sub(1).map(|end| self.disk.log_id(end)).transpose()?.flatten();
+            self.witness.write(Witness { last, ..*self.witness.synced() })?;
         }
         self.disk.truncate(index)?;
         self.behind_since = None;
@@ -119,8 +120,8 @@ impl Witnessed {
     /// How long it may still wait until the witness is synced; `None`: there is nothing to sync.
     pub(super) fn sync_due(&self) -> Option<Duration> {
         let since = self.behind_since?;
-        let entries = |last: Option<u64>| last.map_or(0, |last| last + 1);
-        if entries(self.last()).saturating_sub(entries(self.witness.synced().last)) >= SYNC_AFTER_ENTRIES {
+        let unsynced = entries(self.summary().last).saturating_sub(entries(self.witness.synced().last));
+        if unsynced >= SYNC_AFTER_ENTRIES {
             return Some(Duration::ZERO);
         }
         Some(SYNC_AFTER.saturating_sub(since.elapsed()))
@@ -151,15 +152,23 @@ impl Witnessed {
     pub(super) fn write_mark(&mut self) -> Result<(), LogError> {
         self.disk.write_mark()
     }
+}
 
-    fn last(&self) -> Option<u64> {
-        self.disk.summary().last.map(|last| last.index)
-    }
+/// Entries up to the last one, purged ones too.
+fn entries(last: Option<LogId>) -> u64 {
+    last.map_or(0, |last| last.index + 1)
 }
 
 /// Whether what was recovered may be used.
-fn check(place: &LogPlace, known: Option<Witness>, found: &LogSummary) -> Result<(), LogError> {
-    let missing = known.map_or_else(String::new, |known| known.missing_in(found));
+fn check(place: &LogPlace, known: Option<Witness>, disk: &Disk) -> Result<(), LogError> {
+    let found = disk.summary();
+    let missing = match known {
+        None => String::new(),
+        Some(known) => {
+            let at_last = known.last.map(|last| disk.log_id(last.index)).transpose()?.flatten();
+            known.missing_in(found, at_last)
+        }
+    };
     if seeded(IGNORES_WITNESS) {
         return Ok(());
     }

@@ -9,15 +9,17 @@ use std::{
 use openraft::{RaftLogReader, storage::RaftLogStorage};
 
 use super::{
-    super::{LogError, LogPlace, LogStore, records, witnessed::SYNC_AFTER_ENTRIES},
+    super::{
+        LogError, LogPlace, LogStore, records,
+        witness::{MARK_AT, MARK_BYTES},
+        witnessed::SYNC_AFTER_ENTRIES,
+    },
     Dice,
     frozen::copy_dir,
     ledger::{Found, Ledger},
     life::{MOST_AT_ONCE, OWNER},
 };
 
-/// Where the mark lies in a witness, behind its hash.
-const MARK: std::ops::Range<u64> = 32..48;
 /// Bytes of the header of a segment of sled's.
 const SEGMENT_HEADER: u64 = 20;
 
@@ -127,5 +129,5 @@ fn cut_end(dir: &Path, dice: &mut Dice) {
 
 fn forget_mark(witness: &Path) {
     let file = fs::File::options().write(true).open(witness).unwrap();
-    file.write_all_at(&[0; (MARK.end - MARK.start) as usize], MARK.start).unwrap();
+    file.write_all_at(&[0; MARK_BYTES], MARK_AT).unwrap();
 }

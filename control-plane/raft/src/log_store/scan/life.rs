@@ -110,10 +110,11 @@ fn lives_with_a_log() {
             Err(error) => return note(&format!("{UNUSABLE}{error}")),
         };
         let state = store.get_log_state().await.unwrap();
-        let mut term = store.read_vote().await.unwrap().map_or(0, |vote| vote.leader_id.term);
+        let voted = store.read_vote().await.unwrap().map_or(0, |vote| vote.leader_id.term);
+        let mut term = voted.max(state.last_log_id.map_or(0, |log_id| log_id.leader_id.term));
         let mut first = state.last_purged_log_id.map_or(0, |log_id| log_id.index + 1);
         let mut next = state.last_log_id.map_or(0, |log_id| log_id.index + 1);
-        note(&Opened { first, next, term }.to_line());
+        note(&Opened { first, next, term: voted }.to_line());
         let mut dice = Dice(seed | 1);
         let parent = parent_id();
         while parent_id() == parent {
@@ -125,9 +126,13 @@ fn lives_with_a_log() {
                     term += 1;
                     requests.push(Request::Vote { term, node: 1 });
                 }
-                // The next entries overwrite these.
+                // The next entries overwrite these: another leader's, so of another term.
                 1..=3 if next - first > KEPT => {
-                    requests.insert(0, Request::Truncate { from: next - 1 - dice.throw(50) });
+                    term += 1;
+                    requests = vec![
+                        Request::Truncate { from: next - 1 - dice.throw(50) },
+                        Request::Append { term, first: next, count: at_once, bytes },
+                    ];
                 }
                 _ if next - first > LONG => {
                     requests.push(Request::Purge { upto: next - KEPT - dice.throw(KEPT) });
