@@ -2,10 +2,6 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::Duration,
 };
 
@@ -17,7 +13,7 @@ use tokio::{
     time::{MissedTickBehavior, sleep, timeout},
 };
 
-use super::{Arena, Attack, DESCRIPTORS, Strength, Using};
+use super::{Arena, Attack, DESCRIPTORS, Strength, Using, count::Count};
 use crate::{Client, World, spec};
 
 /// The gateway that is attacked.
@@ -86,7 +82,7 @@ async fn ask(arena: Arena, strength: Strength) -> Result<()> {
 
     let per_second = (PER_SECOND * strength.scale).min(MOST_PER_SECOND);
     let per_tick = (per_second as f64 * TICK.as_secs_f64()).ceil() as usize;
-    let made = Arc::new(AtomicUsize::new(0));
+    let made = Count::default();
     let mut held = JoinSet::new();
     let attack = async {
         let mut ticks = tokio::time::interval(TICK);
@@ -104,13 +100,11 @@ async fn ask(arena: Arena, strength: Strength) -> Result<()> {
         () = attack => {}
     }
     answering.abort();
-    let made = made.load(Ordering::Relaxed);
-    ensure!(made >= PLACES, "only {made} of {PLACES} connections were answered: nothing was attacked");
-    Ok(())
+    made.at_least(PLACES, "connections were answered")
 }
 
 /// One connection, for as long as the attack. Counts it once the answer has begun.
-async fn hold(address: SocketAddr, made: Arc<AtomicUsize>) {
+async fn hold(address: SocketAddr, made: Count) {
     let untaken = async {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(ROOM)?;
@@ -120,7 +114,7 @@ async fn hold(address: SocketAddr, made: Arc<AtomicUsize>) {
         std::io::Result::Ok((stream, began))
     };
     if let Ok((_stream, true)) = untaken.await {
-        made.fetch_add(1, Ordering::Relaxed);
+        made.one();
         std::future::pending().await
     }
 }
