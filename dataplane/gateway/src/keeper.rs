@@ -14,9 +14,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hanse_link::{InUse, LinkStatus, Quarantine, Replicas};
+use hanse_link::{InUse, LinkStatus, PROVEN_AFTER, Proof, Quarantine, Replicas};
 use hanse_process::{Pulse, Shutdown};
-use hanse_sync::{Changes, ReplicaMap, Seen};
+use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
 use hanse_topology::{Name, Position, ScopeId};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
@@ -30,12 +30,17 @@ use crate::{
         index::{Counts, ScopeIndex},
     },
 };
-use news::{Content, News};
+use news::{Content, Kept, News};
 
 /// How often old tables are looked at: requests that began on one are decided within microseconds.
 const SWEEP: Duration = Duration::from_secs(1);
 /// After a configuration that cannot be compiled even from scratch: the next attempt must not be another storm.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// How often it is looked at what has been served for long enough: a small part of that time.
+const PROVE: Duration = Duration::from_secs(15);
+/// How long a change waits for the disk, where it waits at all: a disk that is full must not keep every change away.
+const KEPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A keeper that does not turn for so long hangs: the largest configuration is compiled within seconds.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(120);
@@ -55,6 +60,8 @@ pub(crate) struct TableKeeper {
     /// leave its requests to an environment with a wider host.
     complete: bool,
     handle: Published,
+    /// What of it was served for long, and what is not to be.
+    proof: Proof,
     /// Beaten while the task turns.
     pulse: Pulse,
 }
@@ -65,6 +72,7 @@ pub(crate) struct KeeperSeed {
     environments: Vec<Name>,
     complete: bool,
     handle: Published,
+    proof: Proof,
     pulse: Pulse,
 }
 
@@ -156,6 +164,7 @@ impl TableKeeper {
         let mut changed = self.replicas.subscribe();
         changed.mark_changed(); // whatever there is already
         let mut linked = true;
+        let mut proving = tokio::time::interval(PROVE.min(self.proof.after()));
         loop {
             #[cfg(test)]
             self.handle.fault_of_task(&self.replicas);
@@ -167,13 +176,14 @@ impl TableKeeper {
                 ended = changed.changed() => if ended.is_err() { return },
                 heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
                 () = tokio::time::sleep(SWEEP), if retired => {}
+                _ = proving.tick() => self.prove(),
                 () = self.pulse.beat_on() => {}
             }
             if self.step().await.is_err() {
                 // Going down would take down every gateway that gets the same change. So the last table stays in force, and
                 // what it misses is not acknowledged, which the control plane shows.
                 error!("compiling the configuration panicked; once more from scratch");
-                let again = self.step().await.is_err();
+                let again = self.step().await.is_err() && (!self.hold() || self.step().await.is_err());
                 self.handle.metrics.following.store(!again, Ordering::Relaxed);
                 if again {
                     error!(retry = ?RETRY, "the configuration cannot be compiled; the last table stays in force");
@@ -190,9 +200,36 @@ impl TableKeeper {
         }
     }
 
+    /// Proves what is served.
+    fn prove(&self) {
+        let following = self.handle.metrics.following.load(Ordering::Relaxed);
+        let serves = following && self.handle.ready.borrow().is_ok();
+        self.replicas.read(|map| self.proof.prove(map, serves));
+    }
+
+    /// Holds back what was never served for long: what there is cannot be compiled. Whether there is such a thing.
+    fn hold(&self) -> bool {
+        self.replicas.read(|map| self.proof.hold(map))
+    }
+
+    /// Waits until what the replicas hold is on disk, where it must be before it is used.
+    async fn kept(&self) -> Kept {
+        let mut durable = self.proof.kept()?;
+        let holds_no_more = |durable: &BTreeMap<ScopeId, Position>| {
+            let is_kept = |(scope, replica): (&ScopeId, &Replica)| {
+                replica.position().is_none_or(|now| durable.get(scope).is_some_and(|kept| kept.is(now)))
+            };
+            self.replicas.read(|map| map.iter().all(is_kept))
+        };
+        let kept = tokio::time::timeout(KEPT_WITHIN, durable.wait_for(holds_no_more)).await;
+        Some(kept.ok()?.ok()?.clone())
+    }
+
     /// One step on a blocking thread. After a panic nothing compiled is left.
     async fn step(&mut self) -> Result<(), JoinError> {
         let (replicas, handle, complete) = (self.replicas.clone(), self.handle.clone(), self.complete);
+        let proof = self.proof.clone();
+        let kept = self.kept().await;
         let awaited = if complete { BTreeSet::new() } else { self.awaited() };
         // What is compiled is lost if this panics, and the next table a whole one.
         let mut state = std::mem::replace(
@@ -200,7 +237,7 @@ impl TableKeeper {
             Keeping { unpublished: true, ..Keeping::over(&handle.endpoints) },
         );
         let step = tokio::task::spawn_blocking(move || {
-            let complete = state.step(&replicas, &awaited, complete, &handle);
+            let complete = state.step(&replicas, &awaited, complete, &handle, (&proof, &kept));
             (state, complete)
         });
         (self.state, self.complete) = step.await?;
@@ -242,12 +279,18 @@ impl KeeperSeed {
             #[cfg(test)]
             faults: handle.faults.clone(),
         };
-        (Self { replicas, environments, complete: false, handle, pulse: Pulse::new() }, seen)
+        let proof = Proof::unkept(PROVEN_AFTER);
+        (Self { replicas, environments, complete: false, handle, proof, pulse: Pulse::new() }, seen)
     }
 
     /// Says that the replicas hold all that an earlier process was complete with: it is served, whatever is offered.
     pub(crate) fn resuming(self) -> Self {
         Self { complete: true, ..self }
+    }
+
+    /// Serves only what this allows, and has it proven.
+    pub(crate) fn proving(self, proof: Proof) -> Self {
+        Self { proof, ..self }
     }
 
     /// Calls this when the replicas hold all that is offered for the first time, before any of it is served: whoever is served
@@ -264,9 +307,9 @@ impl KeeperSeed {
 
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
-        let Self { replicas, environments, complete, handle, pulse } = self;
+        let Self { replicas, environments, complete, handle, proof, pulse } = self;
         let state = Keeping::over(&handle.endpoints);
-        TableKeeper { replicas, link, environments, state, complete, handle, pulse }
+        TableKeeper { replicas, link, environments, state, complete, handle, proof, pulse }
     }
 }
 
@@ -283,8 +326,12 @@ impl Keeping {
         awaited: &BTreeSet<ScopeId>,
         complete: bool,
         handle: &Published,
+        (proof, kept): (&Proof, &Kept),
     ) -> bool {
-        let (news, gone) = replicas.read(|map| (self.news(map), self.gone(map)));
+        let (news, gone) = replicas.read(|map| {
+            proof.observe(map);
+            (self.news(map, proof, kept), self.gone(map))
+        });
         #[cfg(test)]
         handle.fault(&news);
         let moved = !news.is_empty() || !gone.is_empty();
@@ -330,7 +377,7 @@ impl Keeping {
 
     /// Compiles what is new of one scope. Whether the table differs.
     fn take_in(&mut self, news: News) -> bool {
-        let News { scope, seen, position, content } = news;
+        let News { scope, seen, position, content, poisoned } = news;
         let started = Instant::now();
         let kept = self.scopes.entry(scope.clone()).or_insert_with(|| KeptScope {
             index: ScopeIndex::new(scope.clone()),
@@ -340,6 +387,7 @@ impl Keeping {
             exceptions: BTreeMap::new(),
         });
         (kept.seen, kept.position) = (seen, position);
+        kept.index.set_poisoned(poisoned.into_iter().map(|(key, poisoned)| (key, poisoned.hash)).collect());
         let (resources, whole) = match content {
             Content::Changed { changes, .. } if changes.is_empty() => return false,
             Content::Changed { changes, last_good } => {

@@ -2,11 +2,14 @@
 
 mod traffic;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hanse_identity::{Credentials, LiveCredentials};
-use hanse_link::{EffectiveSource, LinkStatus, report_of};
+use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, Proof, report_of};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
 use tokio::sync::watch;
@@ -29,6 +32,16 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
+    run_proving(config, clock, PROVEN_AFTER, shutdown).await
+}
+
+/// The same, with another time after which what is served is proven.
+async fn run_proving(
+    config: Config,
+    clock: WallClock,
+    proven_after: Duration,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     config.check()?;
     let shares = config.limits.connections(raise_descriptor_limit());
     if let Some(warning) = &shares.warning {
@@ -37,14 +50,18 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     Connector::bound_lookups(shares.lookups);
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
     let Some(own) = shell.join::<Credentials>(&shell.config.pki_dir()).await? else { return Ok(()) };
-    let node = JoinedNode::open(shell, LiveCredentials::new(own)).await?;
+    let mut node = JoinedNode::open(shell, LiveCredentials::new(own)).await?;
     node.renew_certificate();
 
     let (metrics, slots) = (GatewayMetrics::new(config.worker_count()), Slots::new(shares.upstreams));
-    let (mut keeper, kept, link) = follow(&config, &node, &metrics)?;
+    let (mut keeper, kept, link, proof) = follow(&config, &mut node, &metrics, proven_after).await?;
     keeper.prepare().await; // so that the first request finds a table
     let served = (&kept, &slots, &metrics);
-    let traffic = Traffic::start(&config, &shares, &node.credentials, served, &shutdown).await?;
+    let traffic = Traffic::start(&config, &shares, &node.credentials, served, &shutdown).await;
+    if traffic.is_err() {
+        proof.withdraw().await; // a port is taken, say
+    }
+    let traffic = traffic?;
 
     let supervisor = &node.shell.supervisor;
     supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
@@ -65,16 +82,20 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
 }
 
 /// Follows the region's agents. What is in use is what the keeper has put into the table.
-fn follow(
+async fn follow(
     config: &Config,
-    node: &JoinedNode,
+    node: &mut JoinedNode,
     metrics: &Arc<GatewayMetrics>,
-) -> Result<(TableKeeper, KeeperHandle, watch::Receiver<LinkStatus>), Error> {
+    proven_after: Duration,
+) -> Result<(TableKeeper, KeeperHandle, watch::Receiver<LinkStatus>, Proof), Error> {
     let environments = &config.environments;
     let (keeper, kept) = KeeperSeed::new(node.replicas.clone(), environments.clone(), metrics.clone());
     let may_serve = stored::may_serve(&node.replicas, &node.store, node.is_partial, environments);
     let keeper = if may_serve { keeper.resuming() } else { keeper };
-    let keeper = keeper.noting(stored::note_completeness(node.store.clone(), environments.clone()));
+    let proof = node.prove(proven_after).await;
+    let keeper = keeper
+        .proving(proof.clone())
+        .noting(stored::note_completeness(node.store.clone(), environments.clone()));
     let keeper = keeper.beating(node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER));
     let link = node.follow(Consumer {
         effective: EffectiveSource::Served(kept.effective.clone()),
@@ -82,7 +103,7 @@ fn follow(
         report_on: None,
         relays: false,
     })?;
-    Ok((keeper.over(link.status.clone()), kept, link.status))
+    Ok((keeper.over(link.status.clone()), kept, link.status, proof))
 }
 
 #[cfg(test)]

@@ -10,14 +10,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_proto::store::ScopeHead;
-use hanse_store::{CommitError, Loaded, Noted, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope};
+use hanse_store::{
+    CommitError, KeyNote, Loaded, Noted, Store, StoreInUse, StoreOptions, StoredRecord, StoredScope,
+};
 use hanse_sync::{Head, LastGoodRecord, Record, Replica, ReplicaMap, Seen, Wanted};
 use hanse_topology::{Position, ScopeId};
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tracing::{error, info, warn};
 
-use crate::{Replicas, publisher::fires};
+use crate::{Proof, Replicas, publisher::fires};
 pub use offer::{keep_offer, kept_offer};
 use plan::{Plan, Urgency, head_of};
 
@@ -63,6 +65,8 @@ pub struct Persister {
     /// Which last good versions the store was told of: epoch and version of each replica's.
     noted: BTreeMap<ScopeId, (u64, u64)>,
     durable: watch::Sender<BTreeMap<ScopeId, Position>>,
+    /// Which versions are proven, where a consumer proves them.
+    proof: Option<Proof>,
 }
 
 /// What is on disk, by scope. `None`: something that is to go.
@@ -103,7 +107,7 @@ impl Persistence {
             match restored(&head, records) {
                 Ok(mut replica) => {
                     if place.remembers() {
-                        let usable = store.usable(&scope).into_iter();
+                        let usable = store.key_notes(KeyNote::Usable, &scope).into_iter();
                         replica.remember_last_good(
                             usable.map(|(key, noted)| (key, kept_version(noted))).collect(),
                         );
@@ -124,8 +128,15 @@ impl Persistence {
         let (durable, seen) = watch::channel(positions(&kept));
         let (group, noted) = (place.group(), BTreeMap::new());
         let kept = Arc::new(Mutex::new(kept));
-        let persister =
-            Persister { replicas: replicas.clone(), store: store.clone(), group, kept, noted, durable };
+        let persister = Persister {
+            replicas: replicas.clone(),
+            store: store.clone(),
+            group,
+            kept,
+            noted,
+            durable,
+            proof: None,
+        };
         Ok(Self { replicas, store, persister, durable: seen, is_partial })
     }
 }
@@ -176,6 +187,11 @@ fn kept_version(Noted { revision, value }: Noted) -> LastGoodRecord {
 }
 
 impl Persister {
+    /// Keeps with the content which versions of it are proven.
+    pub fn proving(self, proof: Proof) -> Self {
+        Self { proof: Some(proof), ..self }
+    }
+
     /// Keeps what changes until `shutdown`, and then once more.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut changed = self.replicas.subscribe();
@@ -218,6 +234,9 @@ impl Persister {
                 changed.mark_changed();
             }
         }
+        if let Some(proof) = &self.proof {
+            proof.ends_in_order();
+        }
         let plan = self.plan();
         if plan.urgency != Urgency::Nothing
             && tokio::time::timeout(LAST_WRITE, self.keep(plan)).await != Ok(true)
@@ -232,6 +251,9 @@ impl Persister {
         let replicas = self.replicas.clone();
         replicas.read(|map| {
             self.note_last_good(map);
+            if let Some(proof) = &self.proof {
+                proof.note(map);
+            }
             Plan::new(map, &self.kept.lock(), self.store.unkept_notes())
         })
     }
@@ -242,14 +264,10 @@ impl Persister {
             if self.noted.insert(scope.clone(), now) == Some(now) {
                 continue;
             }
-            let mut noted = self.store.usable(scope);
-            for (key, LastGoodRecord { value, since }) in replica.last_good_to_keep() {
-                let now = Noted { revision: since, value };
-                if noted.remove(key).as_ref() != Some(&now) {
-                    self.store.put_usable(scope, key, now);
-                }
-            }
-            noted.keys().for_each(|key| self.store.remove_usable(scope, key));
+            let noted = |(key, record): (&Arc<str>, LastGoodRecord)| {
+                (Arc::clone(key), Noted { revision: record.since, value: record.value })
+            };
+            self.store.set_key_notes(KeyNote::Usable, scope, replica.last_good_to_keep().map(noted));
         }
         self.noted.retain(|scope, _| map.contains_key(scope));
     }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
 use hanse_link::{
-    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, Replicas, Store, SubscriberHandle,
-    SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
+    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, Proof, Replicas, Store,
+    SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
 };
 use hanse_proto::sync::{Facts, Report};
 use hanse_topology::{Position, Role, ScopeId};
@@ -107,6 +107,14 @@ impl JoinedNode {
             persister,
             persisting: Mutex::default(),
         })
+    }
+
+    /// Has what the node holds be proven by its consumer. To be called before the node follows, by a role that serves with it.
+    pub async fn prove(&mut self, after: Duration) -> Proof {
+        let proof = Proof::open(&self.store, &self.replicas, self.durable.clone(), after).await;
+        self.shell.metrics.register(|registry| proof.register(registry));
+        self.persister = self.persister.clone().proving(proof.clone());
+        proof
     }
 
     /// Keeps what the node holds in step with one of its publishers until the shutdown, on its disk too, and with who is revoked

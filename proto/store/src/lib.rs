@@ -19,7 +19,7 @@ mod worker;
 pub use content::{Loaded, Records, ScopeWrite, StoredRecord, StoredScope, Transaction};
 pub use key::StoreKey;
 pub use metrics::StoreMetrics;
-pub use notes::Noted;
+pub use notes::{KeyNote, Noted};
 pub use store::{CommitError, Store, StoreInUse, StoreOptions, UnkeptNotes};
 
 #[cfg(test)]

@@ -8,13 +8,29 @@ use std::{
 use bytes::Bytes;
 use hanse_topology::ScopeId;
 
+/// What a note says of a key of a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyNote {
+    /// The last version that a consumer could use, where that is not the present one.
+    Usable,
+    /// The version that a consumer has served with for long, where that is not the present one.
+    Proven,
+    /// Which version is not to be used.
+    Poisoned,
+}
+
+impl KeyNote {
+    /// Each of them.
+    pub(crate) const ALL: [Self; 3] = [Self::Usable, Self::Proven, Self::Poisoned];
+}
+
 /// Which note.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum NoteId {
     /// A fact of the node, by name.
     Fact(Arc<str>),
-    /// The last version of a key of a scope that a consumer could use.
-    Usable(ScopeId, Arc<str>),
+    /// Of a key of a scope.
+    Key(KeyNote, ScopeId, Arc<str>),
 }
 
 /// What a note says.
@@ -47,12 +63,14 @@ impl Notes {
         self.values.get(id)?.value.as_ref()
     }
 
-    /// The usable versions of a scope.
-    pub(crate) fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Noted> {
-        let from = NoteId::Usable(scope.clone(), Arc::from(""));
+    /// What is noted of the keys of a scope.
+    pub(crate) fn of_keys(&self, what: KeyNote, scope: &ScopeId) -> BTreeMap<Arc<str>, Noted> {
+        let from = NoteId::Key(what, scope.clone(), Arc::from(""));
         let of_scope = self.values.range(from..).map_while(|(id, value)| match id {
-            NoteId::Usable(of, key) if of == scope => Some((Arc::clone(key), value.clone())),
-            NoteId::Usable(..) | NoteId::Fact(_) => None,
+            NoteId::Key(note, of, key) if *note == what && of == scope => {
+                Some((Arc::clone(key), value.clone()))
+            }
+            NoteId::Key(..) | NoteId::Fact(_) => None,
         });
         of_scope.collect()
     }
@@ -70,12 +88,14 @@ impl Notes {
         true
     }
 
-    /// Forgets the usable versions of a scope that is gone from the disk too.
+    /// Forgets what is noted of the keys of a scope that is gone from the disk too.
     pub(crate) fn forget_scope(&mut self, scope: &ScopeId) {
-        for key in self.usable(scope).into_keys() {
-            let id = NoteId::Usable(scope.clone(), key);
-            self.values.remove(&id);
-            self.dirty.remove(&id);
+        for what in KeyNote::ALL {
+            for key in self.of_keys(what, scope).into_keys() {
+                let id = NoteId::Key(what, scope.clone(), key);
+                self.values.remove(&id);
+                self.dirty.remove(&id);
+            }
         }
     }
 
@@ -124,18 +144,24 @@ mod tests {
     }
 
     #[test]
-    fn usable_versions_go_by_scope() {
+    fn notes_of_keys_go_by_what_they_say_and_by_scope() {
         let scopes: Vec<ScopeId> =
             ["runtime/r/a", "runtime/r/ab", "runtime/r/b"].map(|scope| scope.parse().unwrap()).to_vec();
         let mut notes = Notes::default();
         let noted = |scope: &ScopeId| Noted { revision: 7, value: Some(scope.to_string().into()) };
-        for scope in &scopes {
-            notes.set(NoteId::Usable(scope.clone(), "k".into()), Some(noted(scope)));
+        for (what, scope) in
+            KeyNote::ALL.iter().flat_map(|what| scopes.iter().map(move |scope| (what, scope)))
+        {
+            notes.set(NoteId::Key(*what, scope.clone(), "k".into()), Some(noted(scope)));
         }
-        let expected = BTreeMap::from([(Arc::from("k"), noted(&scopes[1]))]);
-        assert_eq!(notes.usable(&scopes[1]), expected);
+        for what in KeyNote::ALL {
+            let expected = BTreeMap::from([(Arc::from("k"), noted(&scopes[1]))]);
+            assert_eq!(notes.of_keys(what, &scopes[1]), expected);
+        }
         notes.forget_scope(&scopes[1]);
-        assert!(notes.usable(&scopes[1]).is_empty());
-        assert_eq!(notes.usable(&scopes[2]).len(), 1);
+        for what in KeyNote::ALL {
+            assert!(notes.of_keys(what, &scopes[1]).is_empty());
+            assert_eq!(notes.of_keys(what, &scopes[2]).len(), 1);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     file::{Disk, StoreFile},
     key::StoreKey,
     metrics::StoreMetrics,
-    notes::{Note, NoteId, Noted, Notes},
+    notes::{KeyNote, Note, NoteId, Noted, Notes},
     tables::Medium,
     worker::{Job, Worker},
 };
@@ -167,21 +167,27 @@ impl Store {
         self.shared.set(NoteId::Fact(name.into()), value.map(noted));
     }
 
-    /// The last version of each key of a scope that a consumer could use, where that is not the scope's present one, and since
-    /// when it was there; or that there is none.
-    pub fn usable(&self, scope: &ScopeId) -> BTreeMap<Arc<str>, Noted> {
-        self.shared.notes().usable(scope)
+    /// What is noted of the keys of a scope.
+    pub fn key_notes(&self, what: KeyNote, scope: &ScopeId) -> BTreeMap<Arc<str>, Noted> {
+        self.shared.notes().of_keys(what, scope)
     }
 
-    /// Notes the last usable version of a key, or that there is none. It is kept with the next transaction, and goes when the
-    /// scope goes.
-    pub fn put_usable(&self, scope: &ScopeId, key: &str, noted: Noted) {
-        self.shared.set(NoteId::Usable(scope.clone(), key.into()), Some(noted));
-    }
-
-    /// Forgets the last usable version of a key: the present one is usable, or the key is gone.
-    pub fn remove_usable(&self, scope: &ScopeId, key: &str) {
-        self.shared.set(NoteId::Usable(scope.clone(), key.into()), None);
+    /// Has these be all that is noted of the keys of a scope. It is kept with the next transaction, and goes when the scope goes.
+    pub fn set_key_notes(
+        &self,
+        what: KeyNote,
+        scope: &ScopeId,
+        notes: impl IntoIterator<Item = (Arc<str>, Noted)>,
+    ) {
+        let mut before = self.key_notes(what, scope);
+        for (key, noted) in notes {
+            if before.remove(&key).as_ref() != Some(&noted) {
+                self.shared.set(NoteId::Key(what, scope.clone(), key), Some(noted));
+            }
+        }
+        for key in before.into_keys() {
+            self.shared.set(NoteId::Key(what, scope.clone(), key), None);
+        }
     }
 
     /// What the thread holds too, until it has closed the file.

@@ -19,7 +19,7 @@ use redb::{
 use crate::{
     content::{Loaded, Records, ScopeWrite, StoredRecord, StoredScope, Transaction},
     key::{self, Key},
-    notes::{Note, NoteId, Noted},
+    notes::{KeyNote, Note, NoteId, Noted},
     seal::{Place, Sealer},
 };
 
@@ -33,8 +33,27 @@ const HEADS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("heads");
 const RECORDS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("records");
 /// Name → fact.
 const FACTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("facts");
-/// Scope and key → the last version that could be used.
-const USABLE: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("usable");
+
+impl KeyNote {
+    /// What its table goes by.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Proven => "proven",
+            Self::Poisoned => "poisoned",
+        }
+    }
+
+    /// Scope and key → note.
+    fn table(self) -> TableDefinition<'static, (&'static str, &'static str), &'static [u8]> {
+        TableDefinition::new(self.name())
+    }
+
+    fn place<'a>(self, scope: &'a str, key: &'a str) -> Place<'a> {
+        Place { table: self.name(), scope, key, lineage: None }
+    }
+}
+
 /// What the system says of a sector that it cannot read, or not write any more (the same on all systems).
 const EIO: i32 = 5;
 /// How often removals that nobody needs any more are looked for, per scope: it reads the whole scope.
@@ -127,7 +146,7 @@ pub(crate) struct Tables {
 struct Garbage {
     scopes: Vec<String>,
     facts: Vec<String>,
-    usable: Vec<(String, String)>,
+    of_keys: Vec<(KeyNote, String, String)>,
 }
 
 impl Tables {
@@ -159,7 +178,7 @@ impl Tables {
         let mut garbage = Garbage::default();
         self.load_scopes(&transaction, &mut found, &mut garbage)?;
         self.load_notes(&transaction, &mut found, &mut garbage)?;
-        found.lost_notes = garbage.facts.len() + garbage.usable.len();
+        found.lost_notes = garbage.facts.len() + garbage.of_keys.len();
         found.loaded.lost.clone_from(&garbage.scopes);
         self.garbage = garbage;
         Ok(found)
@@ -232,17 +251,35 @@ impl Tables {
                 Some(Noted { value: None, .. }) | None => garbage.facts.push(name.to_owned()),
             }
         }
-        for entry in transaction.open_table(USABLE)?.iter()? {
+        for what in KeyNote::ALL {
+            self.load_key_notes(what, transaction, found, garbage)?;
+        }
+        Ok(())
+    }
+
+    fn load_key_notes(
+        &self,
+        what: KeyNote,
+        transaction: &ReadTransaction,
+        found: &mut Found,
+        garbage: &mut Garbage,
+    ) -> Result<(), redb::Error> {
+        let table = match transaction.open_table(what.table()) {
+            // Of an earlier release, which noted no such thing.
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
+            table => table?,
+        };
+        for entry in table.iter()? {
             let (place, sealed) = entry?;
             let (scope, key) = place.value();
             if garbage.scopes.iter().any(|lost| lost == scope) {
                 continue; // it goes with its scope
             }
-            match (self.open_record(usable(scope, key), sealed.value()), scope.parse()) {
+            match (self.open_record(what.place(scope, key), sealed.value()), scope.parse()) {
                 (Some(noted), Ok(of)) => {
-                    found.notes.insert(NoteId::Usable(of, key.into()), noted);
+                    found.notes.insert(NoteId::Key(what, of, key.into()), noted);
                 }
-                _ => garbage.usable.push((scope.to_owned(), key.to_owned())),
+                _ => garbage.of_keys.push((what, scope.to_owned(), key.to_owned())),
             }
         }
         Ok(())
@@ -278,14 +315,18 @@ impl Tables {
             transaction.delete_table(HEADS)?;
             transaction.delete_table(RECORDS)?;
             transaction.delete_table(FACTS)?;
-            transaction.delete_table(USABLE)?;
+            for what in KeyNote::ALL {
+                transaction.delete_table(what.table())?;
+            }
             make_tables(transaction)?;
         }
         let dropped = content.drops.iter().map(ScopeId::to_string);
         for scope in dropped.chain(self.garbage.scopes.iter().cloned()) {
             transaction.open_table(HEADS)?.remove(scope.as_str())?;
             clear(transaction, RECORDS, &scope)?;
-            clear(transaction, USABLE, &scope)?;
+            for what in KeyNote::ALL {
+                clear(transaction, what.table(), &scope)?;
+            }
         }
         for write in &content.writes {
             self.write_scope(transaction, write)?;
@@ -294,7 +335,7 @@ impl Tables {
         let goes = |scope: &ScopeId| {
             content.drops.contains(scope) && !content.writes.iter().any(|write| write.scope == *scope)
         };
-        let stays = |(id, _): &&Note| !matches!(id, NoteId::Usable(scope, _) if goes(scope));
+        let stays = |(id, _): &&Note| !matches!(id, NoteId::Key(_, scope, _) if goes(scope));
         self.write_notes(transaction, notes.iter().filter(stays))
     }
 
@@ -336,12 +377,12 @@ impl Tables {
         transaction: &WriteTransaction,
         notes: impl Iterator<Item = &'n Note>,
     ) -> Result<(), redb::Error> {
-        let (mut facts, mut usables) = (transaction.open_table(FACTS)?, transaction.open_table(USABLE)?);
+        let mut facts = transaction.open_table(FACTS)?;
         for name in &self.garbage.facts {
             facts.remove(name.as_str())?;
         }
-        for (scope, key) in &self.garbage.usable {
-            usables.remove((scope.as_str(), key.as_str()))?;
+        for (what, scope, key) in &self.garbage.of_keys {
+            transaction.open_table(what.table())?.remove((scope.as_str(), key.as_str()))?;
         }
         let seal = |place: Place<'_>, noted: &Noted| {
             self.sealer.seal(place, noted.revision, noted.value.as_deref()).encode_to_vec()
@@ -352,13 +393,16 @@ impl Tables {
                     facts.insert(&**name, seal(fact(name), value).as_slice())?;
                 }
                 (NoteId::Fact(name), None) => drop(facts.remove(&**name)?),
-                (NoteId::Usable(scope, key), Some(value)) => {
+                (NoteId::Key(what, scope, key), value) => {
                     let scope = scope.to_string();
-                    let sealed = seal(usable(&scope, key), value);
-                    usables.insert((scope.as_str(), &**key), sealed.as_slice())?;
-                }
-                (NoteId::Usable(scope, key), None) => {
-                    drop(usables.remove((scope.to_string().as_str(), &**key))?);
+                    let mut table = transaction.open_table(what.table())?;
+                    match value {
+                        Some(value) => {
+                            let sealed = seal(what.place(&scope, key), value);
+                            table.insert((scope.as_str(), &**key), sealed.as_slice())?;
+                        }
+                        None => drop(table.remove((scope.as_str(), &**key))?),
+                    }
                 }
             }
         }
@@ -371,7 +415,9 @@ fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(HEADS)?;
     transaction.open_table(RECORDS)?;
     transaction.open_table(FACTS)?;
-    transaction.open_table(USABLE)?;
+    for what in KeyNote::ALL {
+        transaction.open_table(what.table())?;
+    }
     Ok(())
 }
 
@@ -393,10 +439,6 @@ fn after(text: &str) -> String {
 
 fn fact(name: &str) -> Place<'_> {
     Place { table: "facts", key: name, ..Place::default() }
-}
-
-fn usable<'a>(scope: &'a str, key: &'a str) -> Place<'a> {
-    Place { table: "usable", scope, key, lineage: None }
 }
 
 fn lineage_of(head: &ScopeHead) -> Option<&Lineage> {

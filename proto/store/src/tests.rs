@@ -9,8 +9,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use crate::{
-    CommitError, Loaded, Noted, Records, Store, StoreOptions, StoredRecord, StoredScope, Transaction,
-    UnkeptNotes,
+    CommitError, KeyNote, Loaded, Noted, Records, Store, StoreOptions, StoredRecord, StoredScope,
+    Transaction, UnkeptNotes,
     testbed::{changed, head, options, record, scope, usable, whole, write},
 };
 
@@ -58,8 +58,9 @@ async fn what_is_kept_is_there_after_a_restart() {
     keep(&store, whole("production", 5, &[record("a", 4, Some("1")), record("b", 5, Some(""))])).await;
     keep(&store, changed("production", 7, &[record("b", 6, None), record("c", 7, Some("3"))])).await;
     store.set_fact("offer", Some("x".into()));
-    store.put_usable(&scope("production"), "a", usable("good"));
-    store.put_usable(&scope("production"), "b", Noted { revision: 0, value: None });
+    let none = Noted { revision: 0, value: None };
+    let usables = [("a".into(), usable("good")), ("b".into(), none)];
+    store.set_key_notes(KeyNote::Usable, &scope("production"), usables.clone());
     keep(&store, changed("production", 9, &[])).await;
     assert!(store.unkept_notes().is_empty());
     close(store).await;
@@ -70,11 +71,14 @@ async fn what_is_kept_is_there_after_a_restart() {
     let expected = [record("a", 4, Some("1")), record("b", 6, None), record("c", 7, Some("3"))];
     assert_eq!(of_scope, records(&expected));
     assert_eq!(store.fact("offer"), Some("x".into()));
-    let none = Noted { revision: 0, value: None };
-    let expected = BTreeMap::from([("a".into(), usable("good")), ("b".into(), none)]);
-    assert_eq!(store.usable(&scope("production")), expected, "that there is none is kept too");
+    let expected = BTreeMap::from(usables);
+    assert_eq!(
+        store.key_notes(KeyNote::Usable, &scope("production")),
+        expected,
+        "that there is none is kept too"
+    );
 
-    // A whole scope replaces what was there; a dropped one leaves nothing, its usable versions neither.
+    // A whole scope replaces what was there; a dropped one leaves nothing, notes of its keys neither.
     keep(&store, whole("production", 12, &[record("z", 12, Some("1"))])).await;
     keep(&store, whole("sandbox", 12, &[record("z", 12, Some("2"))])).await;
     store.set_fact("offer", None);
@@ -84,7 +88,7 @@ async fn what_is_kept_is_there_after_a_restart() {
     let (kept, of_scope) = only(loaded);
     assert_eq!((kept.scope, of_scope), (scope("sandbox"), records(&[record("z", 12, Some("2"))])));
     assert_eq!(store.fact("offer"), None);
-    assert!(store.usable(&scope("production")).is_empty());
+    assert!(store.key_notes(KeyNote::Usable, &scope("production")).is_empty());
 }
 
 #[tokio::test]
@@ -92,7 +96,7 @@ async fn nothing_secret_is_on_the_disk_in_the_clear() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
     store.set_fact("fact", Some("a very secret fact".into()));
-    store.put_usable(&scope("e"), "k", usable("a very secret version"));
+    store.set_key_notes(KeyNote::Usable, &scope("e"), [("k".into(), usable("a very secret version"))]);
     keep(&store, whole("e", 1, &[record("route/default/a", 1, Some("a very secret digest"))])).await;
     close(store).await;
     let bytes = std::fs::read(options(dir.path()).dir.join("store.redb")).unwrap();

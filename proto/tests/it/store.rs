@@ -25,4 +25,5 @@ fn what_is_kept() {
         &Offer { scopes: vec!["runtime/eu-west/production".into()], as_of: position(41) },
     );
     recorded("store-complete", &Complete { environments: vec!["production".into()] });
+    recorded("store-unclean-ends", &UncleanEnds { count: 3 });
 }

@@ -1,8 +1,12 @@
 //! What a keeper has to compile: how the replicas differ from what it has compiled.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use hanse_link::{Poisoned, Proof};
 use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
 use hanse_topology::{Position, ScopeId};
 
@@ -14,7 +18,12 @@ pub(super) struct News {
     pub(super) seen: Seen,
     pub(super) position: Position,
     pub(super) content: Content,
+    /// Versions that are not to be used.
+    pub(super) poisoned: BTreeMap<Arc<str>, Poisoned>,
 }
+
+/// Where what may be compiled stands, where not all may be.
+pub(super) type Kept = Option<BTreeMap<ScopeId, Position>>;
 
 pub(super) enum Content {
     /// With the last good versions that were told since, where those are not in force; of their keys always the present state.
@@ -29,18 +38,23 @@ pub(super) enum Content {
 }
 
 impl Keeping {
-    /// Everything that differs.
-    pub(super) fn news(&self, map: &ReplicaMap) -> Vec<News> {
+    /// Everything that differs, as far as it is `kept`.
+    pub(super) fn news(&self, map: &ReplicaMap, proof: &Proof, on_disk: &Kept) -> Vec<News> {
         let fresh = map.iter().filter_map(|(scope, replica)| {
             let (seen, position) = (replica.seen()?, *replica.position()?);
             let kept = self.scopes.get(scope);
             if kept.is_some_and(|kept| kept.seen == seen && kept.position.is(&position)) {
                 return None;
             }
+            if on_disk.as_ref().is_some_and(|kept| kept.get(scope).is_none_or(|kept| !kept.is(&position))) {
+                return None;
+            }
+            let poisoned = proof.poisoned(scope);
             let changed = kept.and_then(|kept| Some((kept, replica.changes_after(kept.seen)?)));
             let content = match changed {
                 Some((kept, mut changes)) => {
                     let last_good = not_in_force(replica.last_good_told_after(kept.seen), kept);
+                    let last_good = in_place_of(&poisoned, last_good, Vec::new());
                     touch(&mut changes, &last_good, replica);
                     Content::Changed { changes, last_good }
                 }
@@ -49,10 +63,13 @@ impl Keeping {
                         Some(kept) => not_in_force(replica.last_good_told_after(kept.seen), kept),
                         None => owned(replica.last_good()),
                     };
+                    let proven = poisoned.iter().map(|(key, poisoned)| (key, &poisoned.proven));
+                    let proven = proven.filter_map(|(key, proven)| Some((key.clone(), proven.clone()?)));
+                    let last_good = in_place_of(&poisoned, last_good, proven.collect());
                     Content::Whole { content: replica.content(), last_good }
                 }
             };
-            Some(News { scope: scope.clone(), seen, position, content })
+            Some(News { scope: scope.clone(), seen, position, content, poisoned })
         });
         fresh.filter(|news| news.scope.environment().is_some()).collect()
     }
@@ -69,6 +86,17 @@ fn not_in_force<'a>(
         None => kept.index.received(key),
     };
     owned(last_good.filter(|(key, value)| in_force(key) != Some(*value)))
+}
+
+/// Has no version but a proven one take the place of one that is poisoned.
+fn in_place_of(
+    poisoned: &BTreeMap<Arc<str>, Poisoned>,
+    mut last_good: Vec<(Arc<str>, Bytes)>,
+    proven: Vec<(Arc<str>, Bytes)>,
+) -> Vec<(Arc<str>, Bytes)> {
+    last_good.retain(|(key, _)| !poisoned.contains_key(key));
+    last_good.extend(proven);
+    last_good
 }
 
 /// Adds to the changes the present state of keys that did not change, so that their last good versions go before it.

@@ -1,5 +1,6 @@
 //! A whole gateway against an agent.
 
+mod deadly;
 mod harness;
 
 use std::{path::Path, time::Duration};

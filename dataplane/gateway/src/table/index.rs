@@ -18,8 +18,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use hanse_link::ValueHash;
 use hanse_runtime::{Resource, ResourceKind, Unusable};
 use hanse_topology::ScopeId;
+use sha2::{Digest as _, Sha256};
 
 use self::{claims::Claims, routes::Routes, subscriptions::Subscriptions, versions::Versions};
 use super::{
@@ -28,6 +30,10 @@ use super::{
 };
 use crate::metrics::ApiStats;
 
+/// Why a version that looks sound is not used.
+const POISONED: &str = "is poisoned: this gateway ended, or could not compile, before it had served this version for five minutes; \
+     until it changes, the last version that was served so long is used";
+
 /// Keys of a scope.
 type Key = Arc<str>;
 
@@ -35,6 +41,8 @@ type Key = Arc<str>;
 #[derive(Debug)]
 pub struct ScopeIndex {
     versions: Versions,
+    /// Versions that are not to be used, by SHA-256.
+    poisoned: BTreeMap<Key, ValueHash>,
     /// What refers to something that is not there or cannot be used.
     dangling: BTreeMap<Key, Unusable>,
     routes: Routes,
@@ -71,6 +79,7 @@ impl ScopeIndex {
     pub fn new(scope: ScopeId) -> Self {
         Self {
             versions: Versions::default(),
+            poisoned: BTreeMap::new(),
             dangling: BTreeMap::new(),
             routes: Routes::default(),
             subscriptions: Subscriptions::default(),
@@ -146,8 +155,18 @@ impl ScopeIndex {
         self.routes.forget_stats();
     }
 
+    /// Has these versions not be used from now on, though nothing is wrong with them that can be seen.
+    pub fn set_poisoned(&mut self, poisoned: BTreeMap<Key, ValueHash>) {
+        self.poisoned = poisoned;
+    }
+
+    fn is_poisoned(&self, key: &str, bytes: &Bytes) -> bool {
+        self.poisoned.get(key).is_some_and(|hash| Sha256::digest(bytes)[..] == *hash)
+    }
+
     fn upsert(&mut self, key: Key, bytes: Bytes, profiles: &mut ConnectProfiles, touched: &mut Touched) {
         let used = match ResourceKind::of_key(&key) {
+            _ if self.is_poisoned(&key, &bytes) => Err(Unusable::new("", POISONED)),
             None => Ok(()), // of a later version: nothing here needs it
             Some(kind) => hanse_runtime::check(kind, &bytes)
                 .map(|resource| self.take_in(&key, &bytes, resource, profiles, touched)),
@@ -167,6 +186,8 @@ impl ScopeIndex {
         profiles: &mut ConnectProfiles,
         touched: &mut Touched,
     ) {
+        #[cfg(test)]
+        crate::testbed::meet(bytes);
         match resource {
             Resource::Listener(listener) => self.table.listener = Some(Arc::new(listener)),
             Resource::Upstream(upstream) => {

@@ -205,10 +205,33 @@ async fn a_head_of_another_lineage_opens_no_record_of_this_one() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_release_did_not_note_is_noted_from_then_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path()).await;
+    keep(&store, whole("production", 5, &content())).await;
+    close(store).await;
+    let database = redb::Database::open(file(dir.path())).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let table = redb::TableDefinition::<'_, (&str, &str), &[u8]>::new("proven");
+    assert!(transaction.delete_table(table).unwrap());
+    transaction.commit().unwrap();
+    drop(database);
+
+    for expected in [0, 1] {
+        let (store, loaded) = open(dir.path()).await;
+        only(loaded);
+        assert_eq!(store.key_notes(KeyNote::Proven, &scope("production")).len(), expected);
+        store.set_key_notes(KeyNote::Proven, &scope("production"), [("a".into(), usable("1"))]);
+        keep(&store, Transaction::default()).await;
+        close(store).await;
+    }
+}
+
+#[tokio::test]
 async fn a_note_that_was_moved_is_lost_alone() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path()).await;
-    store.put_usable(&scope("production"), "a", usable("1"));
+    store.set_key_notes(KeyNote::Usable, &scope("production"), [("a".into(), usable("1"))]);
     keep(&store, whole("production", 5, &content())).await;
     close(store).await;
     let of = "runtime/eu-west/production";
@@ -216,7 +239,10 @@ async fn a_note_that_was_moved_is_lost_alone() {
     let (store, loaded) = open(dir.path()).await;
     only(loaded);
     assert_eq!(lost(&store, "note"), 1);
-    assert_eq!(store.usable(&scope("production")), BTreeMap::from([("a".into(), usable("1"))]));
+    assert_eq!(
+        store.key_notes(KeyNote::Usable, &scope("production")),
+        BTreeMap::from([("a".into(), usable("1"))])
+    );
     keep(&store, Transaction::default()).await;
     close(store).await;
     assert_eq!(lost(&open(dir.path()).await.0, "note"), 0);

@@ -213,7 +213,7 @@ async fn a_scope_that_is_lost_while_it_runs_is_written_whole() {
     let dir = tempfile::tempdir().unwrap();
     let disk = FakeDisk::new();
     let (store, _) = open_on(dir.path(), &disk).await;
-    store.put_usable(&scope("production"), "a", usable("good"));
+    store.set_key_notes(KeyNote::Usable, &scope("production"), [("a".into(), usable("good"))]);
     keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
     let spoilt = spoilt(&disk);
     disk.fill();
@@ -227,7 +227,11 @@ async fn a_scope_that_is_lost_while_it_runs_is_written_whole() {
     keep(&store, whole("production", 6, &all)).await;
     let (store, loaded) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
     assert_eq!(only(loaded).1, records(&all));
-    assert_eq!(store.usable(&scope("production")).len(), 1, "notes are written again too");
+    assert_eq!(
+        store.key_notes(KeyNote::Usable, &scope("production")).len(),
+        1,
+        "notes are written again too"
+    );
 }
 
 #[tokio::test]
@@ -236,23 +240,26 @@ async fn usable_versions_go_and_come_with_their_scope() {
     let disk = FakeDisk::new();
     let (store, _) = open_on(dir.path(), &disk).await;
     let of = scope("production");
-    store.put_usable(&of, "a", usable("good"));
+    store.set_key_notes(KeyNote::Usable, &of, [("a".into(), usable("good"))]);
     keep(&store, whole("production", 5, &[record("a", 5, Some("1"))])).await;
     let disk = FakeDisk::with(spoilt(&disk));
     let (store, loaded) = open_on(dir.path(), &disk).await;
     assert_eq!(loaded.lost, [of.to_string()]);
-    assert!(store.usable(&of).is_empty(), "what is about to go from the disk is not taken for kept");
+    assert!(
+        store.key_notes(KeyNote::Usable, &of).is_empty(),
+        "what is about to go from the disk is not taken for kept"
+    );
     keep(&store, Transaction::default()).await;
-    store.put_usable(&of, "a", usable("good"));
+    store.set_key_notes(KeyNote::Usable, &of, [("a".into(), usable("good"))]);
     keep(&store, whole("production", 6, &[record("a", 6, Some("1"))])).await;
     let disk = FakeDisk::with(disk.content());
     let (store, _) = open_on(dir.path(), &disk).await;
-    assert_eq!(store.usable(&of).len(), 1);
+    assert_eq!(store.key_notes(KeyNote::Usable, &of).len(), 1);
     // Noted for the first time in the transaction that drops the scope.
-    store.put_usable(&of, "b", usable("good"));
+    store.set_key_notes(KeyNote::Usable, &of, [("b".into(), usable("good"))]);
     keep(&store, Transaction { writes: Vec::new(), drops: vec![of.clone()] }).await;
     let (store, _) = open_on(dir.path(), &FakeDisk::with(disk.content())).await;
-    assert!(store.usable(&of).is_empty(), "nothing outlives its scope");
+    assert!(store.key_notes(KeyNote::Usable, &of).is_empty(), "nothing outlives its scope");
 }
 
 #[tokio::test]

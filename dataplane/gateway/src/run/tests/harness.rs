@@ -158,10 +158,15 @@ impl Agent {
 
     /// Publishes an Api at a revision.
     pub(super) fn publish(&self, revision: u64, api: &str) {
+        self.publish_at(revision, api, &format!("/{api}"));
+    }
+
+    /// The same, with another context.
+    pub(super) fn publish_at(&self, revision: u64, api: &str, context: &str) {
         let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
         let resources = vec![
             listener("production", &[]),
-            route_entry(route(api, &format!("/{api}"), &["GET /"])),
+            route_entry(route(api, context, &["GET /"])),
             upstream_entry(api, upstream(&["http://127.0.0.1:9"])),
         ];
         self.replicas
@@ -169,6 +174,25 @@ impl Agent {
                 replica.advance(Position { lineage, revision }, resources, Vec::new())
             })
             .unwrap();
+    }
+
+    /// Moves on without a change.
+    pub(super) fn publish_nothing(&self, revision: u64) {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, Vec::new(), Vec::new())
+        };
+        self.replicas.update(&scope("production"), advance).unwrap();
+    }
+
+    /// Publishes where an Api's backend is.
+    pub(super) fn publish_upstream(&self, revision: u64, api: &str, url: &str) {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let resource = upstream_entry(api, upstream(&[url]));
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, vec![resource], Vec::new())
+        };
+        self.replicas.update(&scope("production"), advance).unwrap();
     }
 
     /// Publishes what ends the task that keeps the table, once.
@@ -198,6 +222,13 @@ impl Agent {
     pub(super) fn acknowledged(&self) -> Option<u64> {
         let record = self.subscribers.snapshot().into_iter().next()?;
         Some(record.scopes.get(&scope("production"))?.effective.as_ref()?.revision)
+    }
+
+    /// What it said of what it cannot use.
+    pub(super) fn quarantined(&self) -> Vec<hanse_proto::sync::Quarantined> {
+        let record = self.subscribers.snapshot().into_iter().next();
+        let ack = record.and_then(|record| record.scopes.get(&scope("production")).cloned());
+        ack.map(|ack| ack.quarantine.named().to_vec()).unwrap_or_default()
     }
 
     /// The revision that it acknowledged as surviving its restart.
