@@ -5,7 +5,7 @@
 use hanse_gateway::table::{ConnectProfiles, index::ScopeIndex};
 use hanse_management::manifest::{parse_json, parse_yaml};
 use hanse_state::{
-    Change, Command, CommandBody, Outcome, State,
+    Change, Command, CommandBody, Outcome, State, Version,
     admission::{Admitted, admit},
     projection::from_scratch,
 };
@@ -139,7 +139,7 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
         only_in_term: None,
         body: CommandBody::Apply(changes),
     };
-    admit(command).ok()
+    admit(command, Version::KNOWN).ok()
 }
 
 /// The resources that a gateway quarantines, of all scopes of a state.

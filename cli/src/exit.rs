@@ -46,6 +46,7 @@ impl Exit {
             ProblemName::NotFound => Self::NotFound,
             ProblemName::InUse
             | ProblemName::Conflict
+            | ProblemName::Upgrade
             | ProblemName::Stale
             | ProblemName::PreconditionRequired
             | ProblemName::KeyReused => Self::Conflict,

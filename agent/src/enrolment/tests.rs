@@ -95,7 +95,7 @@ fn request(token: &JoinToken, name: &str, key: &KeyPair) -> EnrolRequest {
         secret: token.secret().to_vec().into(),
         name: name.to_owned(),
         public_key: key.public_key_der().into(),
-        control_node: None,
+        ..EnrolRequest::default()
     }
 }
 

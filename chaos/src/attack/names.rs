@@ -17,6 +17,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LEAST_ANSWERED: usize = 5;
 /// A Raft id that no node of a federation has: they are random, of 53 bits.
 const ANY_ID: u64 = 7;
+/// The replicated version that those who claim to be control nodes claim to know: any.
+const ANY_VERSION: u32 = u32::MAX;
 
 /// One token and one key ask an agent, and control nodes, for one name after the other.
 pub(super) const ONE_KEY: Attack = Attack {
@@ -48,12 +50,13 @@ struct Joiner {
 impl Joiner {
     /// Whether the name was given; an error: there was no answer.
     async fn joins_as(&self, name: &str) -> Result<bool> {
-        let control_node = (self.role == Role::Server).then(|| ControlNode {
+        let node = || ControlNode {
             id: ANY_ID,
             name: name.to_owned(),
             raft_address: "127.0.0.1:1".to_owned(),
             ..ControlNode::default()
-        });
+        };
+        let control_node = (self.role == Role::Server).then(|| (node(), ANY_VERSION));
         let name = Name::new(name)?;
         let clock = WallClock::system();
         let joined =

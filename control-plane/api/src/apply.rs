@@ -120,7 +120,7 @@ fn to_changes(manifests: Vec<Manifest>) -> Result<Vec<Change>, Problem> {
 async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Response, Rejection> {
     let command = call.command(changes, None);
     let tried = move || {
-        let admitted = admit(command)?;
+        let admitted = admit(command, before.version())?;
         let mut after = before.clone();
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
@@ -158,12 +158,6 @@ async fn effects(call: &Call, accepted: &Accepted) -> Option<Vec<ScopeEffect>> {
 }
 
 fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &[Warning]) -> Applied {
-    let effect = |effect: &ScopeEffect| answer::ScopeEffect {
-        region: effect.scope.region().to_string(),
-        environment: effect.scope.environment().map(ToString::to_string),
-        upserts: effect.upserts as u64,
-        removals: effect.removals as u64,
-    };
     let warning = |warning: &Warning| answer::Warning {
         kind: warning.key.kind.as_str().to_owned(),
         organization: warning.key.organization.as_ref().map(ToString::to_string),
@@ -174,7 +168,7 @@ fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &[War
     Applied {
         revision: accepted.revision,
         changes: changes(accepted),
-        scopes: effects.map(|effects| effects.iter().map(effect).collect()),
+        scopes: effects.map(|effects| effects.iter().map(answer::ScopeEffect::from).collect()),
         warnings: warnings.iter().map(warning).collect(),
         dry_run: false,
     }

@@ -15,7 +15,7 @@ use axum::{
 };
 use hanse_management::{Problem, ProblemName, ResourceKey, Revision};
 use hanse_state::{
-    Accepted, Change, Command, CommandBody, Outcome, State,
+    Accepted, Change, Command, CommandBody, Outcome, State, Version,
     admission::{Admitted, Warning, admit},
     port::Consistency,
 };
@@ -275,10 +275,11 @@ impl Call {
     /// Replicates these changes. Tells, too, what of them does not hold yet.
     pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<(Accepted, Vec<Warning>), Problem> {
         let command = self.command(changes, self.idempotency_key()?);
+        let version = self.version();
         // Judging a large command takes as long as reading it did.
         let admitted = match self.working.is_some() {
-            true => self.api.bounds.answer(|| admit(command)).await??,
-            false => admit(command)?,
+            true => self.api.bounds.answer(move || admit(command, version)).await??,
+            false => admit(command, version)?,
         };
         let warnings = admitted.warnings().to_vec();
         Ok((self.replicate(admitted).await?, warnings))
@@ -286,7 +287,13 @@ impl Call {
 
     /// Replicates a command.
     pub(crate) async fn propose_body(&self, body: CommandBody) -> Result<Accepted, Problem> {
-        self.replicate(admit(self.command_of(body, self.idempotency_key()?))?).await
+        let command = self.command_of(body, self.idempotency_key()?);
+        self.replicate(admit(command, self.version())?).await
+    }
+
+    /// The version in force here.
+    fn version(&self) -> Version {
+        self.api.replicated.current().version()
     }
 
     async fn replicate(&self, admitted: Admitted) -> Result<Accepted, Problem> {

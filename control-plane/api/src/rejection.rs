@@ -94,6 +94,7 @@ const fn title(name: ProblemName) -> &'static str {
         ProblemName::PreconditionRequired => "A replacement must say what it replaces",
         ProblemName::TooLarge => "It is larger than the limit",
         ProblemName::KeyReused => "The idempotency key belongs to another request",
+        ProblemName::Upgrade => "An upgrade has to come first",
         ProblemName::JoinRefused => "The join token is not accepted",
         ProblemName::Gone => "The history asked for is no longer kept",
         ProblemName::NoQuorum => "The control plane has no quorum",

@@ -18,7 +18,7 @@ use std::sync::{
 use hanse_management::{Problem, ProblemName, Revision};
 use hanse_proto::raft::{ControlNode, peer_server::PeerServer, raft_server::RaftServer};
 use hanse_state::{
-    Outcome, State,
+    Outcome, State, UnknownVersion,
     admission::Admitted,
     port::{BoxFuture, Consistency, GroupStatus, Replicated},
 };
@@ -73,6 +73,9 @@ pub enum GroupError {
     /// It took too long.
     #[error("{0}")]
     TimedOut(String),
+    /// The log is of a version that this build does not know.
+    #[error(transparent)]
+    Version(UnknownVersion),
     /// The group refused this node.
     #[error("the group refused this node")]
     Refused(#[source] Problem),
@@ -85,9 +88,21 @@ impl GroupError {
         match self {
             Self::Log(error) => matches!(error, LogError::Damaged(_)),
             Self::Snapshot(error) => matches!(error, SnapshotError::Damaged(_) | SnapshotError::State(_)),
-            Self::Options(_) | Self::Threads(_) | Self::Stopped(_) | Self::TimedOut(_) | Self::Refused(_) => {
-                false
-            }
+            Self::Options(_)
+            | Self::Threads(_)
+            | Self::Stopped(_)
+            | Self::TimedOut(_)
+            | Self::Version(_)
+            | Self::Refused(_) => false,
+        }
+    }
+
+    /// The version of the log or the snapshot, if this build does not know it. Both are whole, and are left as they are for the
+    /// release that does.
+    pub fn unknown_version(&self) -> Option<&UnknownVersion> {
+        match self {
+            Self::Version(unknown) | Self::Snapshot(SnapshotError::Version(unknown)) => Some(unknown),
+            _of_something_else => None,
         }
     }
 }
@@ -180,11 +195,15 @@ impl RaftGroup {
         metrics.membership_config.membership().nodes().map(|(_, node)| node.clone()).collect()
     }
 
-    /// Resolves when the replica died: a disk that fails, a defect. The process must exit, for it can neither vote nor
-    /// apply any more. Never resolves because of [`shutdown`](Self::shutdown).
+    /// Resolves when the replica died: a disk that fails, a defect, or a [version that is not known
+    /// here](Self::unknown_version). It can neither vote nor apply any more and must be shut down. Never resolves because of [`shutdown`](Self::shutdown).
     pub async fn fatal(&self) {
         let mut metrics = self.member.raft.metrics();
-        let died = metrics.wait_for(|metrics| metrics.running_state.is_err()).await.map(|_| ());
+        let mut unknown = self.member.unknown.subscribe();
+        let died = tokio::select! {
+            died = metrics.wait_for(|metrics| metrics.running_state.is_err()) => died.map(|_| ()),
+            Ok(_) = unknown.wait_for(Option::is_some) => return,
+        };
         if self.stopping.load(Ordering::Acquire) {
             std::future::pending::<()>().await;
         }
@@ -200,6 +219,11 @@ impl RaftGroup {
     /// Returns once Raft's core has turned; whether it runs. While the core hangs, this does.
     pub async fn turns(&self) -> bool {
         self.member.raft.with_raft_state(|_| ()).await.is_ok()
+    }
+
+    /// The version of the group, once it turned out that this build does not know it.
+    pub fn unknown_version(&self) -> Option<UnknownVersion> {
+        self.member.unknown.borrow().clone()
     }
 
     /// Stops Raft and closes the files. Returns when they are free to be opened again.

@@ -15,7 +15,7 @@ use std::{
 
 use hanse_management::{Problem, ProblemName};
 use hanse_process::backoff::Backoff;
-use hanse_state::{Command, Outcome, State};
+use hanse_state::{Command, Outcome, State, UnknownVersion};
 use openraft::{
     AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageIOError, storage::RaftStateMachine,
 };
@@ -63,18 +63,28 @@ pub(crate) struct StateMachine {
     published: watch::Sender<Applied>,
     snapshots: Arc<Snapshots>,
     metrics: Metrics,
+    unknown: UnknownSince,
 }
+
+/// Set once the group turned out to be of a version that this build does not know.
+pub(crate) type UnknownSince = watch::Sender<Option<UnknownVersion>>;
 
 impl StateMachine {
     /// A machine that starts from the latest snapshot in `snapshots`, or empty.
     pub(crate) fn new(snapshots: Arc<Snapshots>, restored: Option<Applied>, metrics: Metrics) -> Self {
         let applied = restored.unwrap_or_default();
-        Self { published: watch::Sender::new(applied.clone()), applied, snapshots, metrics }
+        let published = watch::Sender::new(applied.clone());
+        Self { published, applied, snapshots, metrics, unknown: UnknownSince::default() }
     }
 
     /// Follows what is applied.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Applied> {
         self.published.subscribe()
+    }
+
+    /// Says when it had to stop before a version that this build does not know. Clones share it.
+    pub(crate) fn unknown(&self) -> UnknownSince {
+        self.unknown.clone()
     }
 
     /// The term is that of the entry, the same on every node.
@@ -96,6 +106,10 @@ impl StateMachine {
                 // Every node has the same bytes: one that cannot read them must stop here, not go on differently.
                 let commands =
                     batch.take_commands().map_err(|e| StorageIOError::apply(log_id, AnyError::new(&e)))?;
+                if let Some(unknown) = commands.iter().find_map(|command| command.check_version().err()) {
+                    self.unknown.send_replace(Some(unknown.clone()));
+                    return Err(StorageIOError::apply(log_id, AnyError::new(&unknown)).into());
+                }
                 let term = log_id.leader_id.term;
                 commands.iter().map(|command| self.apply_command(term, command)).collect()
             }

@@ -6,6 +6,7 @@ use hanse_identity::{Authority, JoinToken, KeyPair, chain_of, enrol};
 use hanse_management::Digest;
 use hanse_process::WallClock;
 use hanse_proto::raft::ControlNode;
+use hanse_state::Version;
 use hanse_topology::Role;
 use rand::Rng;
 
@@ -89,7 +90,7 @@ impl Joined {
             Role::Server,
             &config.name,
             &key,
-            Some(control_node(config, node.id)),
+            Some((control_node(config, node.id), Version::KNOWN.number())),
             &WallClock::system(),
         )
         .await?;

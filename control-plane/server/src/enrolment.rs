@@ -89,6 +89,9 @@ impl EnrolmentService {
         let token = Name::new(&request.token_id).map_err(|_| unknown_token())?;
         let spec = self.token(&token, &request).await?;
         let seat = seat_asked(&request)?;
+        if seat.is_some() {
+            self.replicated.current().version().check_known_to(&request.name, request.version)?;
+        }
         // Issued before the token is spent, so that a request that cannot be met costs nothing; handed out only after.
         let (identity, chain) = self.issue(&spec, name, &request).await?;
         let command = Command {
@@ -257,6 +260,7 @@ fn refusal(problem: &Problem) -> Status {
     match problem.name {
         ProblemName::JoinRefused | ProblemName::Forbidden => Status::permission_denied(text),
         ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Status::unavailable(text),
+        ProblemName::Upgrade => Status::failed_precondition(text),
         ProblemName::Internal => Status::internal(text),
         ProblemName::BadRequest
         | ProblemName::Invalid

@@ -9,6 +9,7 @@ mod lineage;
 mod resources;
 mod revocation;
 mod roots;
+mod version;
 
 use hanse_management::{Problem, ResourceKey};
 
@@ -59,6 +60,7 @@ impl State {
                 next.idempotent.forget(now_ms);
                 Effects::none()
             }
+            CommandBody::Finalize { version, release } => version::finalize(&mut next, *version, release)?,
             CommandBody::Readmit { identity } => revocation::readmit(&mut next, identity)?,
             CommandBody::TrustRoot { present, fresh } => {
                 roots::trust(&mut next, present, fresh, &command.actor)?

@@ -5,7 +5,7 @@ pub(crate) mod wire;
 use hanse_management::{Problem, ResourceKey, Revision, Spec, manifest::Manifest};
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, RootCertificate, RootId, SeatAsked};
+use crate::{Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +79,13 @@ pub enum CommandBody {
     },
     /// Forgets results of idempotency keys that are older than they are kept.
     ForgetResults,
+    /// Raises the replicated version by one. A build that does not know it must not apply this, nor anything after it.
+    Finalize {
+        /// The version's number: it may be unknown here.
+        version: u32,
+        /// The first release that knows it.
+        release: String,
+    },
     /// Has another root believed beside the present one.
     TrustRoot {
         /// The present one: what the federation was founded with is not in the state until now.
@@ -90,6 +97,23 @@ pub enum CommandBody {
     UseRoot(RootId),
     /// Has a root believed no more.
     DropRoot(RootId),
+}
+
+impl CommandBody {
+    /// Raises the replicated version to this one.
+    pub fn finalize(to: Version) -> Self {
+        Self::Finalize { version: to.number(), release: to.release().to_owned() }
+    }
+}
+
+impl Command {
+    /// Refuses one after which this build does not know the state's version.
+    pub fn check_version(&self) -> Result<(), UnknownVersion> {
+        match &self.body {
+            CommandBody::Finalize { version, release } => Version::read(*version, release).map(drop),
+            _of_the_version_in_force => Ok(()),
+        }
+    }
 }
 
 /// One change of one resource.

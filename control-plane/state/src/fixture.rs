@@ -74,6 +74,11 @@ pub(crate) fn exceptions(state: &State, binding: &Resource) -> BTreeMap<Name, Re
     held.and_then(|region| Some((region, RevisionRef::Number(first()?)))).into_iter().collect()
 }
 
+/// Whether a change came with the version after the first: the label `later`. For tests only.
+pub(crate) fn came_later(change: &Change) -> bool {
+    matches!(&change.action, Action::Put { labels, .. } if labels.0.contains_key("later"))
+}
+
 /// A state and a clock.
 #[derive(Debug, Clone)]
 pub(crate) struct World {
@@ -115,7 +120,7 @@ impl World {
     pub(crate) fn run_with_key(&mut self, body: CommandBody, key: Option<&str>) -> Result<Accepted, Problem> {
         let command = self.command(body, key);
         let before = self.state.clone();
-        let outcome = match admit(command) {
+        let outcome = match admit(command, self.state.version()) {
             Ok(admitted) => self.state.apply(admitted.command()),
             Err(problem) => Outcome::Rejected(problem),
         };

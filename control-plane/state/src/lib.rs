@@ -21,6 +21,7 @@ mod root;
 mod snapshot;
 mod state;
 mod validate;
+mod version;
 
 pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
 pub use member::{
@@ -29,4 +30,5 @@ pub use member::{
 pub use resource::{Metadata, Resource};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
-pub use state::{Lineage, STATE_VERSION, State};
+pub use state::{Lineage, State};
+pub use version::{RELEASE, UnknownVersion, Version};

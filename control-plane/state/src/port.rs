@@ -40,7 +40,7 @@ pub trait Replicated: Send + Sync + 'static {
     /// The same for a command that was not judged yet. It is judged here, on the node that was asked.
     #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
-        match admit(command) {
+        match admit(command, self.current().version()) {
             Ok(admitted) => self.replicate(admitted),
             Err(problem) => Box::pin(std::future::ready(Ok(Outcome::Rejected(problem)))),
         }

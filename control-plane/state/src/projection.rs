@@ -1,6 +1,7 @@
 //! State → the runtime resources of every scope, incrementally.
 //!
-//! What a scope holds follows from the state alone: the same state gives the same bytes on every node. A scope exists while
+//! What a scope holds follows from the state alone: the same state gives the same bytes on every node, of whichever release, for
+//! the version is part of the state (`State::version`). So a root speaks of a version too. A scope exists while
 //! it holds anything: `runtime/REGION/ENVIRONMENT`, for example, while the Environment lists the Region, whose listener is there.
 //!
 //! - [`Projection`] goes from one state to the next and says what changed; the work is proportional to that.
@@ -41,9 +42,6 @@ use presence::{Index, Side};
 use step::{Difference, Ends, Step};
 
 use crate::{State, port::ScopeEffect};
-
-/// The version of the function from state to bytes. Two nodes of one version give the same bytes for the same state.
-pub const VERSION: u32 = 1;
 
 /// What the step to a newer state does to one scope.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,15 +7,11 @@ use hanse_topology::Name;
 
 use crate::{
     Accepted, JournalEntry, Lineage, Member, Resource, Revocation, Root, RootCertificate, Seat, State,
+    UnknownVersion, Version,
     apply::IdempotentResult,
     command::wire::{all_fixed, fixed, many},
-    projection,
     root::Roots,
-    state::STATE_VERSION,
 };
-
-/// The version of the sequence of records.
-const FORMAT: u32 = 1;
 
 /// Why a snapshot cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -23,16 +19,9 @@ pub enum SnapshotError {
     /// It does not begin with a header, or has several.
     #[error("the snapshot does not have exactly one header, at its beginning")]
     Header,
-    /// A later version of Hanse wrote it.
-    #[error("the snapshot's {what} is version {found}; this build knows up to {known}")]
-    TooNew {
-        /// What is too new.
-        what: &'static str,
-        /// Its version.
-        found: u32,
-        /// The greatest one known.
-        known: u32,
-    },
+    /// It is of a version that this build does not know; nothing beyond its header was read.
+    #[error(transparent)]
+    Version(#[from] UnknownVersion),
     /// A record cannot be read.
     #[error("record {at} of the snapshot cannot be read")]
     Record {
@@ -49,12 +38,11 @@ impl State {
     pub fn to_records(&self) -> impl Iterator<Item = proto::SnapshotRecord> + '_ {
         use proto::snapshot_record::Record;
         let header = Record::Header(proto::SnapshotHeader {
-            format: FORMAT,
+            version: self.version.number(),
+            release: self.version.release().to_owned(),
             lineage: self.lineage.as_ref().map(Lineage::to_proto),
             revision: self.revision,
             time_ms: self.time_ms,
-            state_version: self.state_version,
-            projection_version: self.projection_version,
             revoked_revision: self.revoked_revision,
             roots_revision: self.roots.revision,
             dropped_roots: self.roots.dropped.iter().map(|key| key.to_vec().into()).collect(),
@@ -199,16 +187,7 @@ impl State {
 }
 
 fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
-    let versions = [
-        ("format", header.format, FORMAT),
-        ("state", header.state_version, STATE_VERSION),
-        ("projection", header.projection_version, projection::VERSION),
-    ];
-    for (what, found, known) in versions {
-        if found > known {
-            return Err(SnapshotError::TooNew { what, found, known });
-        }
-    }
+    let version = Version::read(header.version, &header.release)?;
     let invalid = |source| SnapshotError::Record { at: 0, source };
     let lineage = header.lineage.map(Lineage::from_proto).transpose();
     let issuing = match header.issuing_root.as_ref() {
@@ -222,8 +201,7 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
         lineage: lineage.map_err(invalid)?,
         revision: header.revision,
         time_ms: header.time_ms,
-        state_version: header.state_version,
-        projection_version: header.projection_version,
+        version,
         revoked_revision: header.revoked_revision,
         roots: Arc::new(roots),
         ..State::default()

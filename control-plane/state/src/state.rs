@@ -12,17 +12,10 @@ use hanse_management::{Claim, ResourceKey, Revision};
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{JournalEntry, Member, Resource, Revocation, apply::IdempotentResults, root::Roots};
+use crate::{JournalEntry, Member, Resource, Revocation, Version, apply::IdempotentResults, root::Roots};
 
 pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
-
-/// The version of `apply`'s behaviour that this build knows best. A change of behaviour raises it, and is gated by the
-/// replicated version, so that all nodes change over at one revision.
-pub const STATE_VERSION: u32 = 1;
-/// The versions, of `apply`'s behaviour and of the projection, that every history starts at: those of the first release.
-/// Never what the build knows best: nodes of two builds must agree on the state from its first command.
-const INITIAL_VERSION: u32 = 1;
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,8 +23,7 @@ pub struct State {
     pub(crate) lineage: Option<Lineage>,
     pub(crate) revision: Revision,
     pub(crate) time_ms: u64,
-    pub(crate) state_version: u32,
-    pub(crate) projection_version: u32,
+    pub(crate) version: Version,
     pub(crate) resources: OrdMap<ResourceKey, Arc<Resource>>,
     pub(crate) journal: OrdMap<Revision, Arc<JournalEntry>>,
     /// The last number given to a revision of each Api, by organization and Api. It outlives the Api, so that a number
@@ -68,8 +60,7 @@ impl Default for State {
             lineage: None,
             revision: 0,
             time_ms: 0,
-            state_version: INITIAL_VERSION,
-            projection_version: INITIAL_VERSION,
+            version: Version::FIRST,
             resources: OrdMap::new(),
             journal: OrdMap::new(),
             api_counters: OrdMap::new(),

@@ -70,13 +70,15 @@ pub enum EnrolError {
 /// `joining` (gateways are admitted by agents, all others by control nodes), so that no agent sees a token that is not
 /// meant for it. The answer is believed only if its chain ends there too, belongs to our key and makes us what we asked
 /// to be.
+///
+/// `control_node` is for control nodes: where it is, and the newest replicated version that it knows.
 pub async fn enrol(
     addresses: &[String],
     token: &JoinToken,
     joining: Role,
     name: &Name,
     key: &KeyPair,
-    control_node: Option<ControlNode>,
+    control_node: Option<(ControlNode, u32)>,
     clock: &WallClock,
 ) -> Result<EnrolResponse, EnrolError> {
     if addresses.is_empty() {
@@ -88,7 +90,8 @@ pub async fn enrol(
         secret: token.secret().to_vec().into(),
         name: name.to_string(),
         public_key: key.public_key_der().into(),
-        control_node,
+        version: control_node.as_ref().map_or(0, |(_, version)| *version),
+        control_node: control_node.map(|(node, _)| node),
     };
     let (mut attempts, mut has_other_root) = (Vec::new(), false);
     for address in addresses {

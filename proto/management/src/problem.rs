@@ -21,6 +21,8 @@ pub enum ProblemName {
     InUse,
     /// It exists already, or claims what another has.
     Conflict,
+    /// A release has to be rolled out, or a version finalized, before this is possible.
+    Upgrade,
     /// `If-Match` or `revision` is not the present one.
     Stale,
     /// A replacing write came without `If-Match`.
@@ -45,7 +47,7 @@ pub enum ProblemName {
 
 impl ProblemName {
     /// Every name.
-    pub const ALL: [ProblemName; 18] = [
+    pub const ALL: [ProblemName; 19] = [
         Self::BadRequest,
         Self::Invalid,
         Self::Unauthenticated,
@@ -54,6 +56,7 @@ impl ProblemName {
         Self::MissingReference,
         Self::InUse,
         Self::Conflict,
+        Self::Upgrade,
         Self::Stale,
         Self::PreconditionRequired,
         Self::TooLarge,
@@ -77,6 +80,7 @@ impl ProblemName {
             Self::MissingReference => "missing-reference",
             Self::InUse => "in-use",
             Self::Conflict => "conflict",
+            Self::Upgrade => "upgrade",
             Self::Stale => "stale",
             Self::PreconditionRequired => "precondition-required",
             Self::TooLarge => "too-large",
@@ -98,7 +102,7 @@ impl ProblemName {
             Self::Unauthenticated => 401,
             Self::Forbidden | Self::JoinRefused => 403,
             Self::NotFound => 404,
-            Self::InUse | Self::Conflict => 409,
+            Self::InUse | Self::Conflict | Self::Upgrade => 409,
             Self::Stale => 412,
             Self::PreconditionRequired => 428,
             Self::TooLarge => 413,

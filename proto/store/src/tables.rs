@@ -23,7 +23,8 @@ use crate::{
     seal::{Place, Sealer},
 };
 
-/// The layout of the tables. A file of another is not understood.
+/// The layout of the tables. A file of another is not understood, and is moved aside. So another layout is written only when the three
+/// releases before read it already: agents and gateways may step back to them.
 const FORMAT: &[u8] = b"1";
 /// `format` and `data_key`.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");

@@ -66,6 +66,8 @@ fn commands() {
     recorded("control-revoke", &command(command::Body::Revoke(revoke)));
     let refuse = RefuseKeys { identity: identity.clone(), keys: keys.clone() };
     recorded("control-refuse-keys", &command(command::Body::RefuseKeys(refuse)));
+    let finalize = Finalize { version: 2, release: "0.2.0".into() };
+    recorded("control-finalize", &command(command::Body::Finalize(finalize)));
     recorded("control-readmit", &command(command::Body::Readmit(Readmit { identity })));
     let key = Bytes::from(vec![7; 32]);
     let trust = TrustRoot { present: Some(root_certificate()), fresh: Some(root_certificate()) };
@@ -106,12 +108,11 @@ fn snapshot_records() {
         (
             "header",
             Record::Header(SnapshotHeader {
-                format: 1,
+                version: 1,
                 lineage: Some(lineage()),
                 revision: 41,
                 time_ms: 1_900_000_000_000,
-                state_version: 1,
-                projection_version: 1,
+                release: "0.1.0".into(),
                 revoked_revision: 40,
                 roots_revision: 39,
                 issuing_root: vec![7; 32].into(),

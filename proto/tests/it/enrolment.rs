@@ -14,6 +14,7 @@ fn asking_and_answering() {
             name: "agent-1".into(),
             public_key: vec![2; 5].into(),
             control_node: Some(node()),
+            version: 1,
         },
     );
     recorded(

@@ -109,7 +109,7 @@ fn calls() {
     ] {
         recorded(&format!("raft-read-index-{name}"), &ReadIndexResponse { result: Some(result) });
     }
-    recorded("raft-add-voter", &AddVoterRequest { node: Some(node()) });
+    recorded("raft-add-voter", &AddVoterRequest { node: Some(node()), version: 1 });
     for (name, result) in [
         ("added", add_voter_response::Result::Added(true)),
         ("not-leader", add_voter_response::Result::NotLeader(not_leader)),

@@ -3,6 +3,7 @@
 use std::ops::Not;
 
 use hanse_management::Kind;
+use hanse_state::port;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{
@@ -124,4 +125,15 @@ pub struct ScopeEffect {
     pub upserts: u64,
     /// Runtime resources removed.
     pub removals: u64,
+}
+
+impl From<&port::ScopeEffect> for ScopeEffect {
+    fn from(effect: &port::ScopeEffect) -> Self {
+        Self {
+            region: effect.scope.region().to_string(),
+            environment: effect.scope.environment().map(ToString::to_string),
+            upserts: effect.upserts as u64,
+            removals: effect.removals as u64,
+        }
+    }
 }

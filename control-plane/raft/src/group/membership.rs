@@ -7,6 +7,7 @@ use std::{
 
 use hanse_management::{Problem, ProblemName};
 use hanse_proto::raft::{AddVoterRequest, ControlNode, add_voter_response};
+use hanse_state::Version;
 use openraft::{
     ChangeMembers, RaftMetrics, ServerState,
     error::{ChangeMembershipError, ClientWriteError, RaftError},
@@ -121,7 +122,8 @@ impl RaftGroup {
         deadline: Instant,
     ) -> (Change, Option<String>) {
         let Ok(mut client) = self.member.channels.peer(address) else { return (Change::NotLeader, None) };
-        let asked = timeout_at(deadline, client.add_voter(AddVoterRequest { node: Some(node) })).await;
+        let request = AddVoterRequest { node: Some(node), version: Version::KNOWN.number() };
+        let asked = timeout_at(deadline, client.add_voter(request)).await;
         let response = match asked {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) if status.code() == tonic::Code::PermissionDenied => {

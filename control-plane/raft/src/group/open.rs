@@ -64,7 +64,7 @@ impl RaftGroup {
             reach: reach.clone(),
             timing: options.timing,
         };
-        let applied = machine.subscribe();
+        let (applied, unknown) = (machine.subscribe(), machine.unknown());
 
         let started = handle.spawn({
             let (id, log) = (options.id, log.clone());
@@ -79,7 +79,8 @@ impl RaftGroup {
             Err(error) => {
                 log.close().await;
                 runtime.shutdown_background();
-                return Err(GroupError::Stopped(error));
+                let unknown = unknown.borrow().clone();
+                return Err(unknown.map_or(GroupError::Stopped(error), GroupError::Version));
             }
         };
 
@@ -98,6 +99,7 @@ impl RaftGroup {
             reach,
             timing: options.timing,
             applied,
+            unknown,
             restarted: Arc::new(initialized.into()),
             read_index_without_own_term: options.read_index_without_own_term,
         };

@@ -78,6 +78,9 @@ impl RaftGroup {
         taken_by: Instant,
         deadline: Instant,
     ) -> Attempt {
+        if let Err(unknown) = command.check_version() {
+            return Attempt::Refused(unknown.problem());
+        }
         limit_time(&mut command, &mut message, now_ms());
         if let Err(problem) = self.look_at_seat(&mut command, &mut message) {
             return Attempt::Refused(problem);

@@ -10,7 +10,7 @@ use std::{
 use hanse_identity::{Authority, ClientTls, Expect, client_tls, install_crypto_provider};
 use hanse_management::ProblemName;
 use hanse_proto::raft::{self, ControlNode, raft_server};
-use hanse_state::{Command, CommandBody, Lineage, port::Replicated};
+use hanse_state::{Command, CommandBody, Lineage, Version, port::Replicated};
 use hanse_topology::Role;
 use openraft::{
     CommittedLeaderId, EntryPayload,
@@ -25,6 +25,7 @@ use tokio::{
 
 use super::{propose::now_ms, *};
 use crate::{
+    batch::Batch,
     type_config::{Entry, LogId, Membership, TypeConfig, Vote},
     wire,
 };
@@ -70,6 +71,49 @@ async fn a_log_that_fails_kills_the_replica() {
     timeout(Duration::from_secs(10), group.fatal()).await.unwrap();
     assert!(!timeout(Duration::from_secs(10), group.turns()).await.unwrap());
     group.shutdown().await;
+}
+
+/// What a replica says of the version that stopped it, within a bound.
+async fn unknown_version(opened: Result<Arc<RaftGroup>, GroupError>) -> UnknownVersion {
+    match opened {
+        Err(error) => {
+            assert!(!error.is_damage(), "{error}");
+            error.unknown_version().unwrap_or_else(|| panic!("{error}")).clone()
+        }
+        Ok(group) => {
+            timeout(Duration::from_secs(10), group.fatal()).await.unwrap();
+            group.shutdown().await;
+            group.unknown_version().unwrap()
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_known_stops_the_replica_and_loses_nothing() {
+    let (dir, options, tls) = alone();
+    let group = RaftGroup::open(options.clone(), tls.clone()).await.unwrap();
+    group.bootstrap().await.unwrap();
+    group.propose(command()).await.unwrap();
+    let release = "9.8.0".to_owned();
+    let body = CommandBody::Finalize { version: Version::KNOWN.number() + 1, release };
+    let finalize = Command { body, ..command() };
+    let refused = group.propose(finalize.clone()).await.unwrap_err();
+    assert_eq!(refused.name, ProblemName::Upgrade, "{refused}");
+    assert_eq!(group.unknown_version(), None);
+
+    // A leader of a later release has written it.
+    let message = finalize.to_proto();
+    group.member.raft.client_write(Batch::new(vec![(finalize, message)])).await.unwrap_err();
+    let last = group.member.metrics().last_log_index;
+    let unknown = unknown_version(Ok(group)).await;
+    assert_eq!(unknown.release, "9.8.0");
+    for _restart in 0..2 {
+        assert_eq!(unknown_version(RaftGroup::open(options.clone(), tls.clone()).await).await, unknown);
+    }
+    let mut log = LogStore::open(&options.log_place()).unwrap();
+    assert!(log.get_log_state().await.unwrap().last_log_id.map(|id| id.index) >= last, "nothing is lost");
+    log.close().await;
+    drop(dir);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What the database holds: keys, and entries cut into records.
+//! What the database holds: keys, and entries cut into records. Another form of them is written only under the replicated version that
+//! comes with it: until then the release before must be able to read the log.
 
 use bytes::Bytes;
 

@@ -118,7 +118,8 @@ impl peer_server::Peer for PeerService {
         request: Request<AddVoterRequest>,
     ) -> Result<Response<AddVoterResponse>, Status> {
         let peer = request.extensions().get::<Peer>().cloned();
-        let node = request.into_inner().node.ok_or_else(|| Status::invalid_argument("there is no node"))?;
+        let AddVoterRequest { node, version } = request.into_inner();
+        let node = node.ok_or_else(|| Status::invalid_argument("there is no node"))?;
         let Some((identity, keys)) = peer.and_then(|peer| Some((peer.identity?, peer.keys?))) else {
             return Err(Status::unauthenticated(NO_CERTIFICATE));
         };
@@ -129,7 +130,10 @@ impl peer_server::Peer for PeerService {
             // A leader that has just been elected may not have applied yet what admitted the node.
             match self.group.read(Consistency::Linearizable).await {
                 Ok(state) if !is_known_key(&state, &identity, &keys) => Change::Refused(replaced(&identity)),
-                Ok(_) => self.group.add_voter_here(node, Instant::now() + ADD_WITHIN).await,
+                Ok(state) => match state.version().check_known_to(&node.name, version) {
+                    Ok(()) => self.group.add_voter_here(node, Instant::now() + ADD_WITHIN).await,
+                    Err(problem) => Change::Refused(problem),
+                },
                 Err(problem) => Change::Refused(problem),
             }
         } else {

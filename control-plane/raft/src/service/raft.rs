@@ -56,8 +56,15 @@ impl RaftService {
             })
             .await?;
         }
-        let length = head.length;
-        blocking(move || incoming.finish(length)).await
+        let (length, unknown) = (head.length, self.member.unknown.clone());
+        blocking(move || {
+            incoming.finish(length).inspect_err(|error| {
+                if let SnapshotError::Version(version) = error {
+                    unknown.send_replace(Some(version.clone()));
+                }
+            })
+        })
+        .await
     }
 }
 

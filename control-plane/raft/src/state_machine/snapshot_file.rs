@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 use super::{Applied, SnapshotError};
 use crate::{type_config::SnapshotMeta, wire};
 
+/// Another form of the file gets another magic, and is written only under the replicated version that comes with it: until then the
+/// release before must be able to read what is there. What the records may say follows from the version in their header.
 const MAGIC: &[u8; 8] = b"HANSESN1";
 const TRAILER_BYTES: u64 = 32;
 
@@ -23,12 +25,16 @@ const TRAILER_BYTES: u64 = 32;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Writes a snapshot and returns its length. Durable when it returns.
-pub(super) fn write(file: &File, meta: &SnapshotMeta, state: &State) -> Result<u64, SnapshotError> {
+pub(super) fn write(
+    file: &File,
+    meta: &SnapshotMeta,
+    records: impl Iterator<Item = SnapshotRecord>,
+) -> Result<u64, SnapshotError> {
     let mut out =
         Hashing { inner: BufWriter::with_capacity(BUFFER_BYTES, file), hash: Sha256::new(), length: 0 };
     out.write_all(MAGIC)?;
     out.write_all(&wire::snapshot_meta_to_proto(meta).encode_length_delimited_to_vec())?;
-    for record in state.to_records() {
+    for record in records {
         out.write_all(&record.encode_length_delimited_to_vec())?;
     }
     let Hashing { mut inner, hash, length } = out;
@@ -80,7 +86,10 @@ pub(super) fn read(mut file: &File) -> Result<(SnapshotMeta, Applied), SnapshotE
     let applied = Applied {
         log_id: meta.last_log_id,
         membership: meta.last_membership.clone().into(),
-        state: state.map_err(|error| SnapshotError::State(Box::new(error)))?,
+        state: state.map_err(|error| match error {
+            hanse_state::SnapshotError::Version(unknown) => unknown.into(),
+            error => SnapshotError::State(Box::new(error)),
+        })?,
     };
     Ok((meta, applied))
 }

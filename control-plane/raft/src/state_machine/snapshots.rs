@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use hanse_state::UnknownVersion;
 use parking_lot::Mutex;
 
 use super::{Applied, snapshot_file};
@@ -33,6 +34,9 @@ pub enum SnapshotError {
     /// The records in it make no state.
     #[error("the snapshot holds no state")]
     State(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It is of a version that this build does not know.
+    #[error(transparent)]
+    Version(#[from] UnknownVersion),
     /// The process is shutting down.
     #[error("the snapshot was interrupted")]
     Interrupted(#[source] tokio::task::JoinError),
@@ -119,7 +123,7 @@ impl Snapshots {
     pub(crate) fn build(&self, applied: &Applied) -> Result<Snapshot, SnapshotError> {
         let meta = applied.meta();
         let mut temporary = self.temporary_file()?;
-        snapshot_file::write(&temporary.file, &meta, &applied.state)?;
+        snapshot_file::write(&temporary.file, &meta, applied.state.to_records())?;
         self.publish(&mut temporary, meta)?;
         let current = self.current()?;
         current.ok_or_else(|| SnapshotError::Damaged("it vanished as soon as it was written".to_owned()))

@@ -3,7 +3,8 @@
 use std::{fs, sync::Arc};
 
 use hanse_management::{Kind, ProblemName, ResourceKey, kinds::OrganizationSpec};
-use hanse_state::{Action, Change, Command, CommandBody, Lineage};
+use hanse_proto::control::{SnapshotRecord, snapshot_record};
+use hanse_state::{Action, Change, Command, CommandBody, Lineage, Version};
 use openraft::{
     CommittedLeaderId, RaftSnapshotBuilder,
     storage::RaftStateMachine,
@@ -104,6 +105,54 @@ async fn what_a_leader_wanted_holds_in_its_term_only() {
     let outcomes = machine.apply([entry]).await.unwrap().remove(0);
     assert!(matches!(&outcomes[0], Outcome::Rejected(problem) if problem.name == ProblemName::Stale));
     assert_eq!(organizations(&machine.applied.state), 2);
+}
+
+/// The entry that a later release writes when it raises the version.
+fn finalize(index: u64) -> Entry {
+    let version = Version::KNOWN.number() + 1;
+    let command = command(CommandBody::Finalize { version, release: "9.8.0".to_owned() });
+    let batch = Batch::new(vec![(command.clone(), command.to_proto())]);
+    // As a follower gets it: from its bytes.
+    Entry {
+        log_id: log_id(index),
+        payload: EntryPayload::Normal(Batch::from_encoded(batch.encoded().clone())),
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_applied_from_a_version_on_that_is_not_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshots, restored) = Snapshots::open(dir.path()).unwrap();
+    let mut machine = StateMachine::new(Arc::new(snapshots), restored, Metrics::default());
+    machine.apply(history(0..3)).await.unwrap();
+    let before = machine.applied.state.clone();
+    assert_eq!(*machine.unknown().borrow(), None);
+    machine.apply([finalize(3)]).await.unwrap_err();
+    assert_eq!(machine.unknown().borrow().as_ref().unwrap().release, "9.8.0");
+    assert_eq!((machine.applied.log_id, &machine.applied.state), (Some(log_id(2)), &before));
+}
+
+#[test]
+fn a_snapshot_of_a_version_that_is_not_known_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (snapshots, _) = Snapshots::open(dir.path()).unwrap();
+    snapshots.build(&applied(3)).unwrap();
+    let path = dir.path().join("state.snapshot");
+    let mut records: Vec<_> = applied(3).state.to_records().collect();
+    let Some(snapshot_record::Record::Header(header)) = &mut records[0].record else { panic!("{records:?}") };
+    (header.version, header.release) = (Version::KNOWN.number() + 1, "9.8.0".to_owned());
+    // A record that came with that version: this build cannot read it.
+    records.push(SnapshotRecord { record: None });
+    snapshot_file::write(&fs::File::create(&path).unwrap(), &applied(3).meta(), records.into_iter()).unwrap();
+    let before = fs::read(&path).unwrap();
+
+    let error = Snapshots::open(dir.path()).unwrap_err();
+    assert!(matches!(&error, SnapshotError::Version(unknown) if unknown.release == "9.8.0"), "{error:?}");
+    let mut incoming = snapshots.begin_receiving().unwrap();
+    incoming.write(&before).unwrap();
+    let error = incoming.finish(before.len() as u64).unwrap_err();
+    assert!(matches!(error, SnapshotError::Version(_)), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), before);
 }
 
 #[tokio::test]

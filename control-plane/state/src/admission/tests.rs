@@ -9,16 +9,21 @@ mod property;
 const NOT_A_CERTIFICATE: &str =
     "-----BEGIN CERTIFICATE-----\\nbm90IGEgY2VydGlmaWNhdGU=\\n-----END CERTIFICATE-----\\n";
 
-#[expect(clippy::disallowed_methods, reason = "it is what is tested")]
 fn judged(yaml: &str) -> Result<Admitted, Problem> {
-    admit(Command {
+    admit_at(Version::FIRST, yaml)
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is what is tested")]
+fn admit_at(version: Version, yaml: &str) -> Result<Admitted, Problem> {
+    let command = Command {
         actor: "tester".into(),
         request_id: "r".into(),
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
         body: CommandBody::Apply(fixture::changes(yaml)),
-    })
+    };
+    admit(command, version)
 }
 
 #[track_caller]

@@ -71,6 +71,9 @@ impl CommandBody {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
             Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
+            Self::Finalize { version, release } => {
+                Body::Finalize(proto::Finalize { version: *version, release: release.clone() })
+            }
             Self::Readmit { identity } => Body::Readmit(proto::Readmit { identity: identity.clone() }),
             Self::TrustRoot { present, fresh } => Body::TrustRoot(proto::TrustRoot {
                 present: Some(present.to_proto()),
@@ -119,6 +122,7 @@ impl CommandBody {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
             Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
+            Body::Finalize(proto::Finalize { version, release }) => Self::Finalize { version, release },
             Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
             Body::TrustRoot(trust) => {
                 let missing = || InvalidMessage::new("TrustRoot", "it lacks one of its two roots");

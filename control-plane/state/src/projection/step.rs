@@ -29,7 +29,12 @@ impl<'a> Ends<'a> {
     pub(super) fn new(before: &'a State, after: &'a State) -> Self {
         let told = told_keys(before, after);
         let is_told = told.is_some();
-        Self { before, after, changed: told.unwrap_or_else(|| all_keys(before, after)), is_told }
+        let mut changed = told.unwrap_or_default();
+        // Another version may give other bytes of any resource.
+        if !is_told || before.version() != after.version() {
+            changed.extend(all_keys(before, after));
+        }
+        Self { before, after, changed, is_told }
     }
 }
 
@@ -47,8 +52,8 @@ fn told_keys(before: &State, after: &State) -> Option<BTreeSet<ResourceKey>> {
 }
 
 /// The keys of all there is in either.
-fn all_keys(before: &State, after: &State) -> BTreeSet<ResourceKey> {
-    before.resources().chain(after.resources()).map(|resource| resource.key.clone()).collect()
+fn all_keys<'a>(before: &'a State, after: &'a State) -> impl Iterator<Item = ResourceKey> + 'a {
+    before.resources().chain(after.resources()).map(|resource| resource.key.clone())
 }
 
 /// What may differ between two states.

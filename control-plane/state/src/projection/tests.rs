@@ -22,7 +22,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::{Between, Projection, ScopeChange, effects, kind::Touched, preview};
-use crate::{Action, Change, Command, CommandBody, Outcome, Resource, State, port::ScopeEffect};
+use crate::{Action, Change, Command, CommandBody, Outcome, Resource, State, Version, port::ScopeEffect};
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
 
@@ -67,13 +67,17 @@ impl World {
     }
 
     fn apply(&mut self, changes: Vec<Change>) -> Outcome {
+        self.run(CommandBody::Apply(changes))
+    }
+
+    fn run(&mut self, body: CommandBody) -> Outcome {
         self.state.apply(&Command {
             actor: "test".to_owned(),
             request_id: "test".to_owned(),
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
-            body: CommandBody::Apply(changes),
+            body,
         })
     }
 

@@ -132,20 +132,20 @@ fn what_is_no_snapshot_is_refused() {
     assert!(matches!(read(&written[1..]), Err(SnapshotError::Header)));
     assert!(matches!(read(&[&written[..1], &written[..1]].concat()), Err(SnapshotError::Header)));
 
-    let with_header = |change: fn(&mut proto::SnapshotHeader)| {
+    let with_header = |change: &dyn Fn(&mut proto::SnapshotHeader)| {
         let mut records: Vec<_> = full().to_records().collect();
         if let Some(proto::snapshot_record::Record::Header(header)) = &mut records[0].record {
             change(header);
         }
         State::from_records(records)
     };
-    let too_new: [fn(&mut proto::SnapshotHeader); 3] = [
-        |header| header.format = FORMAT + 1,
-        |header| header.state_version = STATE_VERSION + 1,
-        |header| header.projection_version = projection::VERSION + 1,
-    ];
-    for change in too_new {
-        assert!(matches!(with_header(change), Err(SnapshotError::TooNew { .. })));
+    for number in [0, Version::KNOWN.number() + 1, u32::MAX] {
+        let other = |header: &mut proto::SnapshotHeader| {
+            (header.version, header.release) = (number, "9.8.0".to_owned());
+        };
+        let error = with_header(&other).unwrap_err();
+        assert!(matches!(&error, SnapshotError::Version(unknown) if unknown.number == number), "{error:?}");
+        assert!(error.to_string().contains("needs release 9.8.0"), "{error}");
     }
 
     let empty = proto::SnapshotRecord { record: None }.encode_to_vec();

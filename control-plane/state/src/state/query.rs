@@ -10,7 +10,7 @@ use hanse_topology::Name;
 
 use super::{Lineage, State};
 use crate::{
-    Member, Resource, Revocation, Root, RootId,
+    Member, Resource, Revocation, Root, RootId, Version,
     member::{Place, place_of},
 };
 
@@ -35,14 +35,9 @@ impl State {
         self.time_ms
     }
 
-    /// The replicated version of `apply`'s behaviour.
-    pub fn state_version(&self) -> u32 {
-        self.state_version
-    }
-
-    /// The replicated version of the projection.
-    pub fn projection_version(&self) -> u32 {
-        self.projection_version
+    /// The replicated version in force. What a later one brings must show in nothing: no outcome, no byte.
+    pub fn version(&self) -> Version {
+        self.version
     }
 
     /// Agents and control nodes, by identity.

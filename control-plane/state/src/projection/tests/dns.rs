@@ -1,5 +1,5 @@
 //! A kind of scope for tests: `dns/REGION` has the record of each Environment labelled `dns`, in every region there is. Regions
-//! that serve the Environment get other bytes than those that do not.
+//! that serve the Environment get other bytes than those that do not. The version after the first has other bytes, too.
 
 use super::*;
 use crate::projection::kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant};
@@ -59,7 +59,7 @@ impl ScopeKind for Dns {
     fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Option<Bytes> {
         let text = label(state.get(&unit.resource)?, "dns")?;
         let serves = state.environment(&unit.resource.name)?.regions.contains(scope.region());
-        Some(record(text, serves))
+        Some(record(state, text, serves))
     }
 
     fn source(&self, prefix: &str) -> Option<Kind> {
@@ -67,8 +67,9 @@ impl ScopeKind for Dns {
     }
 }
 
-fn record(text: &str, serves: bool) -> Bytes {
-    format!("{text} {serves}").into()
+fn record(state: &State, text: &str, serves: bool) -> Bytes {
+    let later = if state.version() > Version::FIRST { " later" } else { "" };
+    format!("{text} {serves}{later}").into()
 }
 
 /// The same by plain loops.
@@ -79,7 +80,7 @@ pub(super) fn from_scratch(state: &State) -> Content {
             let Spec::Environment(spec) = &environment.spec else { panic!("{environment:?}") };
             let Some(text) = label(environment, "dns") else { continue };
             let scope = ScopeId::Dns { region: region.key.name.clone() };
-            let bytes = record(text, spec.regions.contains(&region.key.name));
+            let bytes = record(state, text, spec.regions.contains(&region.key.name));
             content.entry(scope).or_default().insert(format!("record/{}", environment.key.name), bytes);
         }
     }

@@ -183,3 +183,29 @@ fn another_history_is_compared_as_a_whole() {
     world.advance();
     assert_eq!(world.urls("eu", "production", "upstream/acme/orders-r1/backend"), ["http://other:80"]);
 }
+
+#[test]
+fn another_version_changes_bytes_at_its_revision_and_nothing_before() {
+    let mut world = World::with_orders_bound();
+    let names = put("Environment", "production", json!({"regions": ["eu", "us"]}));
+    world.accept(vec![labelled(names, &[("dns", "a.example")])]);
+    let dns = |region: &str| ScopeId::Dns { region: region.parse().unwrap() };
+    let record = |world: &World| world.content[&dns("eu")]["record/production"].clone();
+    assert_eq!(record(&world), "a.example true");
+
+    let later = world.state.version().next().unwrap();
+    world.run(CommandBody::finalize(later));
+    let changes = world.advance();
+    assert_eq!(changes.iter().map(|change| change.scope.clone()).collect::<Vec<_>>(), [dns("eu"), dns("us")]);
+    assert_eq!(record(&world), "a.example true later");
+    assert_eq!(*world.projection.last_between(), Between::default(), "subscribers get a delta");
+
+    // A projector that passes over the revision sees the same.
+    let mut late = World::with_orders_bound();
+    let names = put("Environment", "production", json!({"regions": ["eu", "us"]}));
+    late.apply(vec![labelled(names, &[("dns", "a.example")])]);
+    late.run(CommandBody::finalize(later));
+    late.apply(vec![delete("Binding", "acme/orders")]);
+    late.advance();
+    assert_eq!(record(&late), "a.example true later");
+}

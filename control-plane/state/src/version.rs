@@ -1,0 +1,109 @@
+//! The replicated version: one number for commands, specs, snapshots and the projection.
+//!
+//! A release that changes any of them brings the next version: one more line in [`RELEASES`]. It knows the version before, too,
+//! and goes by [`State::version`](crate::State::version), so that nodes of two releases make the same state and the same bytes of
+//! one log. The operator raises the version with `hanse upgrade finalize`, which is a command: it holds from one revision on, on
+//! all nodes alike. Until then nothing of it is proposed, defaulted into bytes or stored, and the release before can take over.
+//!
+//! Where what a version brings is held back:
+//!
+//! | What it brings | Held back in |
+//! |---|---|
+//! | a command, a kind, a field of a spec | `newer` in `admission.rs`; a field is left out of the JSON while it has its default |
+//! | another way to apply a command, a snapshot record | where it is made: `if state.version() >= …` |
+//! | other bytes for gateways | the same, in the encoders of `projection` |
+
+use std::fmt;
+
+use hanse_management::{Problem, ProblemName};
+
+/// This build's release.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// The release that brought each version, from version 1 on: the first one that knows it.
+const RELEASES: &[&str] = &[
+    "0.1.0",
+    #[cfg(test)]
+    "0.2.0",
+];
+
+/// A replicated version that this build knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(u32);
+
+impl Version {
+    /// The version that every history starts at. Never the newest that a build knows: nodes of two releases must agree on the state
+    /// from its first command.
+    pub const FIRST: Self = Self(1);
+    /// The oldest that this build can go on from. It may be raised by one in a release after the one that brought the next version:
+    /// control nodes are one release apart at most. Before it is, founding has to start at it.
+    pub const OLDEST: Self = Self(1);
+    /// The newest that this build knows.
+    pub const KNOWN: Self = Self(RELEASES.len() as u32);
+
+    /// The version with that number, if this build knows it. `release` is the first that does.
+    pub fn read(number: u32, release: &str) -> Result<Self, UnknownVersion> {
+        let version = Self(number);
+        if (Self::OLDEST..=Self::KNOWN).contains(&version) {
+            return Ok(version);
+        }
+        Err(UnknownVersion { number, release: release.to_owned() })
+    }
+
+    /// Its number, from 1 on.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The first release that knows it.
+    pub fn release(self) -> &'static str {
+        RELEASES[self.0 as usize - 1]
+    }
+
+    /// The version after it, if this build knows that.
+    pub fn next(self) -> Option<Self> {
+        (self < Self::KNOWN).then_some(Self(self.0 + 1))
+    }
+
+    /// Refuses the control node `name`, which knows versions up to `known`, where this version is in force.
+    pub fn check_known_to(self, name: &str, known: u32) -> Result<(), Problem> {
+        if known >= self.0 {
+            return Ok(());
+        }
+        let detail =
+            format!("the control plane is at version {self}, and {name} knows versions up to {known} only");
+        let remedy = format!("run release {} or a later one there", self.release());
+        Err(Problem::new(ProblemName::Upgrade, detail).remedy(remedy))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A state is of a version that this build does not know. The build must not go on with it, and must leave it as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the state is of version {number} and this build, release {RELEASE}, knows versions {} to {}: it needs release {release}",
+    Version::OLDEST,
+    Version::KNOWN
+)]
+pub struct UnknownVersion {
+    /// The version's number.
+    pub number: u32,
+    /// The first release that knows it.
+    pub release: String,
+}
+
+impl UnknownVersion {
+    /// The same for a caller.
+    pub fn problem(&self) -> Problem {
+        let remedy = format!("run release {} or a later one on every control node first", self.release);
+        Problem::new(ProblemName::Upgrade, self.to_string()).remedy(remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests;

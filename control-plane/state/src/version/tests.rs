@@ -1,0 +1,57 @@
+use super::*;
+use crate::{CommandBody, State, fixture::World};
+
+fn raise(world: &mut World, version: u32) -> Result<(), Problem> {
+    let release = "0.2.0".to_owned();
+    world.run(CommandBody::Finalize { version, release }).map(drop)
+}
+
+#[test]
+fn a_version_is_raised_by_one_and_never_goes_back() {
+    let mut world = World::new();
+    let before = world.state.revision();
+    assert_eq!(world.state.version(), Version::FIRST);
+    raise(&mut world, 2).unwrap();
+    assert_eq!((world.state.version().number(), world.state.revision()), (2, before + 1));
+    for known in [1, 2] {
+        raise(&mut world, known).unwrap();
+        assert_eq!(
+            (world.state.version().number(), world.state.revision()),
+            (2, before + 1),
+            "nothing changed"
+        );
+    }
+    let back = State::from_records(world.state.to_records()).unwrap();
+    assert_eq!(back, world.state);
+}
+
+#[test]
+fn a_version_that_is_not_known_is_not_applied() {
+    let mut world = World::new();
+    let problem = raise(&mut world, 3).unwrap_err();
+    assert_eq!(problem.name, ProblemName::Upgrade);
+    assert!(problem.to_string().contains("needs release 0.2.0"), "{problem}");
+    assert_eq!(Version::read(0, "0.0.1").unwrap_err().number, 0);
+}
+
+#[test]
+fn what_came_later_is_refused_until_its_version_is_in_force() {
+    let mut world = World::new();
+    let yaml = "{kind: Plan, name: gold, labels: {later: ''}}";
+    let problem = world.refused(yaml);
+    assert_eq!((problem.name, &*problem.field), (ProblemName::Upgrade, "Plan default/gold: labels.later"));
+    assert!(problem.to_string().contains("hanse upgrade finalize"), "{problem}");
+    assert!(problem.detail.contains("release 0.2.0"), "{problem}");
+    raise(&mut world, 2).unwrap();
+    world.put(yaml);
+}
+
+#[test]
+fn a_control_node_must_know_the_version_in_force() {
+    let later = Version::KNOWN;
+    later.check_known_to("cp-4", later.number() + 1).unwrap();
+    later.check_known_to("cp-4", later.number()).unwrap();
+    let problem = later.check_known_to("cp-4", later.number() - 1).unwrap_err();
+    assert_eq!(problem.name, ProblemName::Upgrade);
+    assert!(problem.detail.contains("cp-4") && problem.remedy.contains("release 0.2.0"), "{problem}");
+}
