@@ -6,6 +6,7 @@
 //! `hanse-state`'s.
 
 mod admission;
+mod behind;
 mod config;
 mod create;
 mod damaged;

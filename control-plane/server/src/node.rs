@@ -14,7 +14,9 @@ use hanse_link::{
     Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, own_facts, publisher_service,
     trust_status,
 };
-use hanse_process::{Metrics, Pulse, Shutdown, Supervisor, WallClock, admin, bind, raise_descriptor_limit};
+use hanse_process::{
+    Metrics, Pulse, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, raise_descriptor_limit,
+};
 use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
 use hanse_state::port::Replicated;
@@ -26,7 +28,7 @@ use tracing::info;
 use crate::{
     Config, Error,
     admission::{AgentAdmission, watch_answers},
-    create, damaged,
+    behind, create, damaged,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
@@ -74,6 +76,26 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
     hanse_process::private::keep_private(&config.data_dir);
+    let (stopping, _) = ShutdownTrigger::new();
+    let ended = {
+        let mut part = Box::pin(take_part(config.clone(), clock, &stopping));
+        tokio::select! {
+            ended = &mut part => ended,
+            () = shutdown.wait() => {
+                stopping.trigger();
+                part.await
+            }
+        }
+    };
+    match ended {
+        Err(Error::Version(unknown)) => behind::stay(&config, &unknown, shutdown).await,
+        ended => ended,
+    }
+}
+
+/// Votes and serves until `stopping`, or until that is not possible any more: then it stops by itself.
+async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger) -> Result<(), Error> {
+    let shutdown = stopping.shutdown();
     let descriptors = raise_descriptor_limit();
     let reserve = RESERVED_DESCRIPTORS + RAFT;
     let (ports, api_bounds) = Ports::with_api(descriptors, reserve, ENROLMENT_PERCENT, API_PERCENT);
@@ -127,7 +149,11 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
             }
             return ended;
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            stopping.trigger();
+            supervisor.drain().await;
+            return Err(error.unknown_version().cloned().map_or(error.into(), Error::Version));
+        }
     };
     metrics.register(|registry| group.register_metrics(registry));
     let replicated: Arc<dyn Replicated> = group.clone();
@@ -184,10 +210,13 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tokio::select! {
         founded = founding::found_or_join(&config, &group, &own, &dated) => founded?,
         () = group.fatal() => {
-            stop(group, &supervisor).await?;
-            return Err(Error::Fatal);
+            stop(&group, &supervisor, stopping).await;
+            return Err(died(&group));
         }
-        () = shutdown.wait() => return stop(group, &supervisor).await,
+        () = shutdown.wait() => {
+            stop(&group, &supervisor, stopping).await;
+            return Ok(());
+        }
     }
     let state = (group.clone(), own, dated.clone());
     supervisor.spawn("own-record", state, |(group, own, dated), shutdown| async move {
@@ -211,12 +240,13 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     tokio::select! {
         () = projecting.begun() => {}
         () = group.fatal() => {
-            stop(group, &supervisor).await?;
-            return Err(Error::Fatal);
+            stop(&group, &supervisor, stopping).await;
+            return Err(died(&group));
         }
         () = projecting.ended() => {
-            stop(group, &supervisor).await?;
-            return if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };
+            let ended = if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) };
+            stop(&group, &supervisor, stopping).await;
+            return ended;
         }
     }
     let (admission, answers) =
@@ -281,12 +311,17 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let _ = ready.send_replace(Ok(()));
     let ended = tokio::select! {
         () = shutdown.wait() => Ok(()),
-        () = group.fatal() => Err(Error::Fatal),
+        () = group.fatal() => Err(died(&group)),
         () = projecting.ended() => if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) },
     };
     let _ = ready.send_replace(Err("stopping".to_owned()));
-    stop(group, &supervisor).await?;
+    stop(&group, &supervisor, stopping).await;
     ended
+}
+
+/// Why the replica died.
+fn died(group: &RaftGroup) -> Error {
+    group.unknown_version().map_or(Error::Fatal, Error::Version)
 }
 
 /// The time that commands carry.
@@ -351,10 +386,10 @@ async fn watch_freshness(group: Arc<RaftGroup>, freshness: watch::Sender<Freshne
     }
 }
 
-/// Lets tasks that noticed the shutdown end, then the Raft core.
-async fn stop(group: Arc<RaftGroup>, supervisor: &Supervisor) -> Result<(), Error> {
+/// Lets the tasks end, then the Raft core.
+async fn stop(group: &RaftGroup, supervisor: &Supervisor, stopping: &ShutdownTrigger) {
+    stopping.trigger();
     supervisor.drain().await;
     group.shutdown().await;
     info!("stopped");
-    Ok(())
 }
