@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use client::{
     ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, ImportArgs, ImportCommand, JoinAs, MemberArgs,
     MemberCommand, OpenApiArgs, Output, RevisionArg, RootArgs, RootCommand, SubscribeArgs, TokenArgs,
-    TokenCommand, TokenCreateArgs, WaitArgs,
+    TokenCommand, TokenCreateArgs, UpgradeArgs, UpgradeCommand, WaitArgs,
 };
 #[cfg(test)]
 pub(crate) use client::{OrganizationFlag, WaitFlag};
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Member(MemberArgs),
     /// Show the roots of trust, and have one take another's place.
     Root(RootArgs),
+    /// Show what the control nodes run, and put the version of a new release in force.
+    Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
     /// Run a control-plane node.

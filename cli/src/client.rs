@@ -14,8 +14,8 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Convergence, Members, Page, Resource, Revocation, RootSettled, Roots, Rotation,
-    Status,
+    Applied, ApplyRequest, Convergence, Finalized, Members, Page, Resource, Revocation, RootSettled, Roots,
+    Rotation, Status, Upgrade,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -201,6 +201,16 @@ impl Client {
     pub(crate) async fn drop_root(&self, root: &str, force: bool) -> anyhow::Result<u64> {
         let path = format!("/v1/roots/{root}{}", forced(force));
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
+    }
+
+    /// Where an upgrade stands.
+    pub(crate) async fn upgrade(&self) -> anyhow::Result<Upgrade> {
+        self.read("/v1/upgrade").await?.read()
+    }
+
+    /// Puts the next version in force.
+    pub(crate) async fn finalize(&self) -> anyhow::Result<Finalized> {
+        self.http.send(Method::POST, "/v1/upgrade/finalize", None, Some(&new_key())).await?.read()
     }
 
     /// The federation at a glance.

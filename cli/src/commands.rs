@@ -13,6 +13,7 @@ pub(crate) mod root;
 mod status;
 mod subscribe;
 pub(crate) mod token;
+pub(crate) mod upgrade;
 
 pub(crate) use apply::apply;
 pub(crate) use delete::delete;

@@ -115,6 +115,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             true => Ok(ExitCode::SUCCESS),
             false => with_client(config, &None, async |client| commands::root::root(client, &args).await),
         },
+        Command::Upgrade(args) => {
+            with_client(config, &None, async |client| commands::upgrade::upgrade(client, &args).await)
+        }
         Command::Token(args) => {
             with_client(config, &None, async |client| commands::token::token(client, &args).await)
         }

@@ -11,7 +11,7 @@ use crate::say;
 const SAID_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the admin port says at a path.
-async fn admin(world: &World, node: &str, path: &str) -> Result<(u16, String)> {
+pub(crate) async fn admin(world: &World, node: &str, path: &str) -> Result<(u16, String)> {
     let url = format!("http://{}{path}", spec::at(world.address(node)?, spec::SERVER_ADMIN));
     let answer = world.client().get(&url, &[]).await?;
     Ok((answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()))
@@ -33,6 +33,11 @@ async fn says_so(world: &mut World, node: &str, figures: &str) -> Result<()> {
     let (_, metrics) = admin(world, node, "/metrics").await?;
     ensure!(metrics.contains("hanse_raft_log_damaged 1\n"), "{metrics}");
     ensure!(world.process(node)?.log().contains("damaged"), "its log does not say so");
+    takes_no_part(world, node).await
+}
+
+/// Nothing of it is open but the admin port.
+pub(crate) async fn takes_no_part(world: &World, node: &str) -> Result<()> {
     for port in [spec::RAFT, spec::API, spec::FEDERATION, spec::ENROLMENT] {
         let address = SocketAddr::from((world.address(node)?, port));
         ensure!(tokio::net::TcpStream::connect(address).await.is_err(), "{address} is open");
@@ -40,13 +45,14 @@ async fn says_so(world: &mut World, node: &str, figures: &str) -> Result<()> {
     Ok(())
 }
 
-fn write(world: &World, names: std::ops::Range<u32>) -> Result<()> {
+/// Writes Plans with these numbers.
+pub(crate) fn write(world: &World, names: std::ops::Range<u32>) -> Result<()> {
     let plans: Vec<_> = names.map(|number| format!("{{kind: Plan, name: p-{number}, spec: {{}}}}")).collect();
     world.operator().apply(&plans.join("\n---\n"))
 }
 
 /// The Plans that one node has, whatever the others say.
-async fn plans(world: &World, node: &str) -> Result<usize> {
+pub(crate) async fn plans(world: &World, node: &str) -> Result<usize> {
     let url = format!("{}/v1/organizations/default/plans?limit=1000&consistency=stale", world.url(node)?);
     let client = hanse_chaos::Client::new(Some(&world.dir().join("ca.crt")))?;
     let answer = client.get(&url, &[("authorization", &format!("Bearer {}", world.token()?))]).await?;

@@ -25,6 +25,7 @@ mod road;
 mod rotation;
 mod seats;
 mod unjudged;
+mod upgrade;
 mod waiting;
 
 use std::{

@@ -344,6 +344,32 @@ pub(crate) enum MemberCommand {
     },
 }
 
+/// `hanse upgrade`.
+#[derive(Debug, Args)]
+pub(crate) struct UpgradeArgs {
+    #[command(subcommand)]
+    pub(crate) command: UpgradeCommand,
+}
+
+/// What to do about an upgrade.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UpgradeCommand {
+    /// Show the version in force, and what each control node runs.
+    Status {
+        /// The form of the output
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Show what the next version changes in each scope, and who is not ready for it: exit 5.
+    Check {
+        /// The form of the output
+        #[arg(short, long, value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// Put the next version in force. No release before it runs from then on.
+    Finalize,
+}
+
 /// `hanse root`.
 #[derive(Debug, Args)]
 pub(crate) struct RootArgs {

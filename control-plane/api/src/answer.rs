@@ -10,6 +10,7 @@ mod problem;
 mod resource;
 mod root;
 mod status;
+mod upgrade;
 mod word;
 
 pub use change::{Action, Applied, ApplyRequest, Change, Deleted, ScopeEffect, Warning};
@@ -23,3 +24,4 @@ pub use status::{
     AgentStatus, DuplicateName, GatewayStatus, LineageParent, LineageStatus, NodeStatus, PartialReport,
     QuarantinedResource, RegionStatus, ScopePosition, Status,
 };
+pub use upgrade::{Blocker, Finalized, NodeBuild, Upgrade};

@@ -32,6 +32,7 @@ mod resource;
 mod roots;
 mod routes;
 mod status;
+mod upgrade;
 mod watch;
 
 pub use convergence::convergence;

@@ -16,7 +16,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 
 use crate::{
     OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, held, kinds, members,
-    observe, openapi, operation::Operation, rejection::Rejection, roots, status, watch,
+    observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -43,6 +43,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         status::routes(),
         members::routes(),
         roots::routes(),
+        upgrade::routes(),
         openapi::routes(),
     ];
     let all = all.into_iter().flatten().map(openapi::complete).map(prepare);

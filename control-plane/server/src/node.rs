@@ -17,9 +17,12 @@ use hanse_link::{
 use hanse_process::{
     Metrics, Pulse, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, raise_descriptor_limit,
 };
-use hanse_proto::enrolment::enrolment_server::{Enrolment, EnrolmentServer};
+use hanse_proto::{
+    enrolment::enrolment_server::{Enrolment, EnrolmentServer},
+    sync::Facts,
+};
 use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
-use hanse_state::port::Replicated;
+use hanse_state::{Version, port::Replicated};
 use hanse_topology::Role;
 use tokio::{sync::watch, task::JoinSet};
 use tonic::service::Routes;
@@ -185,7 +188,7 @@ async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger)
 
     let facts = Arc::new({
         let (trust, live) = (trust.clone(), live.clone());
-        move || own_facts(trust_status(&trust, &live))
+        move || Facts { version: Version::KNOWN.number(), ..own_facts(trust_status(&trust, &live)) }
     });
     let subscribers = Subscribers::new();
     let reports = {

@@ -31,4 +31,4 @@ pub use resource::{Metadata, Resource};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
 pub use state::{Lineage, State};
-pub use version::{RELEASE, UnknownVersion, Version};
+pub use version::{UnknownVersion, Version};

@@ -33,7 +33,7 @@ use hanse_topology::ScopeId;
 pub use between::Between;
 pub(crate) use encode::{by_itself, route_len};
 pub use naive::from_scratch;
-pub use preview::preview;
+pub use preview::{preview, required};
 pub use source::{Source, last_change, source};
 
 use hanse_management::Revision;

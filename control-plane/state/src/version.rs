@@ -18,7 +18,7 @@ use std::fmt;
 use hanse_management::{Problem, ProblemName};
 
 /// This build's release.
-pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// The release that brought each version, from version 1 on: the first one that knows it.
 const RELEASES: &[&str] = &[

@@ -12,6 +12,8 @@ use hanse_identity::{Credentials, LiveCredentials};
 use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, Proof, report_of};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
+use hanse_proto::sync::Facts;
+use hanse_runtime::FEATURES;
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -99,7 +101,10 @@ async fn follow(
     let keeper = keeper.beating(node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER));
     let link = node.follow(Consumer {
         effective: EffectiveSource::Served(kept.effective.clone()),
-        report: Arc::new(|facts| report_of(&facts, Bytes::new())),
+        report: Arc::new(|facts| {
+            let features = FEATURES.iter().map(ToString::to_string).collect();
+            report_of(&Facts { features, ..facts }, Bytes::new())
+        }),
         report_on: None,
         relays: false,
     })?;

@@ -37,6 +37,9 @@ pub(crate) fn facts() -> Facts {
         unheard_total: 1001,
         left_out: 12,
         revoked_gateways: vec![GatewayKey { name: "gateway-1".into(), key: vec![8; 32].into() }],
+        release: "0.1.0".into(),
+        version: 1,
+        features: vec!["addresses".into()],
     }
 }
 

@@ -29,6 +29,7 @@ fn by_schema(name: &str) -> Option<Again> {
         "Members" => again::<answer::Members>,
         "Revocations" => again::<answer::Revocations>,
         "Roots" => again::<answer::Roots>,
+        "Upgrade" => again::<answer::Upgrade>,
         "Convergence" => again::<answer::Convergence>,
         list if list.strip_suffix("List").is_some_and(|kind| kinds.contains(&kind)) => again::<answer::Page>,
         _ => return None,
@@ -89,6 +90,8 @@ async fn busy() -> Api {
     }];
     *api.node.duplicates.lock().unwrap() =
         vec![Duplicate { name: "g-1".into(), region, role: "gateway", seen_ms_ago: 5 }];
+    let node = Facts { release: "9.8.0".into(), version: 99, ..Facts::default() };
+    api.node.nodes.lock().unwrap().insert("cp-1".into(), node);
     api.node.silent.lock().unwrap().push("cp-1".into());
     api.put("/v1/revocations/g-2.gateway.eu.hanse.internal").send().await.expect(201);
     api.post("/v1/roots").json(json!({"rotation": "1 to 2"})).send().await.expect(200);
@@ -113,7 +116,7 @@ async fn every_read_is_answered_as_its_schema_says() {
         check(&document, &document["components"]["schemas"][name], &answer.json, path);
         read.insert(name.to_owned());
     }
-    assert_eq!(read.len(), 5 + hanse_management::Kind::ALL.len(), "{read:?}");
+    assert_eq!(read.len(), 6 + hanse_management::Kind::ALL.len(), "{read:?}");
 }
 
 /// Whether an answer has every member that its schema requires, and none that it does not know.

@@ -13,5 +13,6 @@ mod reads;
 mod request;
 mod roots;
 mod soft_state;
+mod upgrade;
 mod watch;
 mod writes;

@@ -12,6 +12,10 @@ use hanse_topology::Name;
 const MAX_BELIEVED: usize = 16;
 /// The most gateways that an agent may name as missing, or as revoked with their keys: as many as it does.
 const MAX_NAMED: usize = 256;
+/// Features that a gateway may say it knows: far more than there are.
+const MAX_FEATURES: usize = 64;
+/// A release, and a feature's name: a few words.
+const MAX_WORD_BYTES: usize = 64;
 /// The SHA-256 of a key.
 const KEY_BYTES: usize = 32;
 
@@ -23,8 +27,17 @@ pub(super) fn of_agent(report: &Report) -> Facts {
 /// What a gateway says of itself: it speaks for no other.
 pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
     let facts = report.map(|report| read(&report.facts, MAX_CONSUMER_REPORT_BYTES)).unwrap_or_default();
-    let Facts { trust, unheard: _, unheard_total: _, left_out: _, revoked_gateways: _ } = facts;
-    Facts { trust, ..Facts::default() }
+    let Facts {
+        trust,
+        unheard: _,
+        unheard_total: _,
+        left_out: _,
+        revoked_gateways: _,
+        release,
+        version: _,
+        features,
+    } = facts;
+    Facts { trust, release, features, ..Facts::default() }
 }
 
 /// Decoded, empty entries take fifty times their length: so the length is judged first.
@@ -39,6 +52,8 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     keep(&mut facts.unheard, MAX_NAMED, is_name);
     let is_known = |gateway: &GatewayKey| is_name(&gateway.name) && gateway.key.len() == KEY_BYTES;
     keep(&mut facts.revoked_gateways, MAX_NAMED, is_known);
+    keep(&mut facts.features, MAX_FEATURES, |feature| feature.len() <= MAX_WORD_BYTES);
+    facts.release = Some(facts.release).filter(|release| release.len() <= MAX_WORD_BYTES).unwrap_or_default();
     facts.trust.iter_mut().for_each(bound_trust);
     facts
 }
@@ -78,6 +93,8 @@ mod tests {
                 .into_iter()
                 .chain(vec![gateway("g", 32); 1_000])
                 .collect(),
+            features: vec!["f".into(); 100],
+            release: "r".repeat(65),
             ..Facts::default()
         }));
         let bounded =
@@ -88,6 +105,7 @@ mod tests {
         );
         assert_eq!((facts.unheard, facts.unheard_total), (vec!["g".to_owned(); MAX_NAMED], 10_001));
         assert_eq!(facts.revoked_gateways, vec![gateway("g", 32); MAX_NAMED]);
+        assert_eq!((facts.features.len(), &*facts.release), (MAX_FEATURES, ""));
         assert_eq!(of_agent(&Report { facts: vec![0xff].into(), ..Default::default() }), Facts::default());
         // A million empty entries are not even read.
         let roots = TrustStatus { believed: vec![Default::default(); 1 << 20], ..TrustStatus::default() };
@@ -102,11 +120,16 @@ mod tests {
         let facts = Facts {
             trust: trust.clone(),
             unheard: vec!["g".into()],
+            unheard_total: 1,
             left_out: 1,
             revoked_gateways: vec![GatewayKey { name: "g".into(), key: vec![1; 32].into() }],
-            ..Facts::default()
+            release: "0.1.0".into(),
+            version: 9,
+            features: vec!["f".into()],
         };
-        assert_eq!(of_gateway(Some(&said(&facts))), Facts { trust, ..Facts::default() });
+        let of_itself =
+            Facts { trust, release: "0.1.0".into(), features: vec!["f".into()], ..Facts::default() };
+        assert_eq!(of_gateway(Some(&said(&facts))), of_itself);
         assert_eq!(of_gateway(None), Facts::default());
     }
 }

@@ -5,10 +5,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use bytes::Bytes;
 use hanse_management::ResourceKey;
+use hanse_proto::runtime;
 use hanse_topology::ScopeId;
+use prost::Message as _;
 
 use super::{
+    ScopeChange, effects,
     kind::{Anchor, KINDS, ScopeKind},
     presence::{Present, Side},
     step::{Ends, Step},
@@ -21,12 +25,28 @@ use crate::{State, port::ScopeEffect};
 /// The work is proportional to the change, but for one thing: where an organization is present is found by looking
 /// through its Bindings until that is known.
 pub fn preview(before: &State, after: &State) -> Vec<ScopeEffect> {
+    effects(&changes(before, after))
+}
+
+/// The features that consumers must know to use what going from `before` to `after` makes or changes, by scope.
+pub fn required(before: &State, after: &State) -> BTreeMap<ScopeId, BTreeSet<String>> {
+    let requires = |bytes: &Bytes| {
+        runtime::Resource::decode(bytes.clone()).map(|made| made.requires).unwrap_or_default()
+    };
+    let required = changes(before, after).into_iter().map(|change| {
+        let features = change.upserts.iter().flat_map(|(_, bytes)| requires(bytes)).collect();
+        (change.scope, features)
+    });
+    required.filter(|(_, features): &(_, BTreeSet<_>)| !features.is_empty()).collect()
+}
+
+fn changes(before: &State, after: &State) -> Vec<ScopeChange> {
     let ends = Ends::new(before, after);
     let differences = KINDS.iter().flat_map(|kind| {
         let (old, new) = (Scan::of(*kind), Scan::of(*kind));
         Step::new(*kind, &ends).run(&Side::new(before, &old), &Side::new(after, &new)).0
     });
-    differences.map(|difference| difference.change.effect()).collect()
+    differences.map(|difference| difference.change).collect()
 }
 
 /// Finds what is present where by looking at the placers that could bring it; remembers what it found.

@@ -21,7 +21,7 @@ use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{Between, Projection, ScopeChange, effects, kind::Touched, preview};
+use super::{Between, Projection, ScopeChange, effects, kind::Touched, preview, required};
 use crate::{Action, Change, Command, CommandBody, Outcome, Resource, State, Version, port::ScopeEffect};
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;

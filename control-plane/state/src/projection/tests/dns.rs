@@ -1,5 +1,6 @@
 //! A kind of scope for tests: `dns/REGION` has the record of each Environment labelled `dns`, in every region there is. Regions
-//! that serve the Environment get other bytes than those that do not. The version after the first has other bytes, too.
+//! that serve the Environment get other bytes than those that do not. The version after the first has other bytes, which require a
+//! feature.
 
 use super::*;
 use crate::projection::kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant};
@@ -68,8 +69,10 @@ impl ScopeKind for Dns {
 }
 
 fn record(state: &State, text: &str, serves: bool) -> Bytes {
-    let later = if state.version() > Version::FIRST { " later" } else { "" };
-    format!("{text} {serves}{later}").into()
+    if state.version() > Version::FIRST {
+        return runtime::Resource { kind: None, requires: vec![text.to_owned()] }.encode_to_vec().into();
+    }
+    format!("{text} {serves}").into()
 }
 
 /// The same by plain loops.

@@ -194,10 +194,15 @@ fn another_version_changes_bytes_at_its_revision_and_nothing_before() {
     assert_eq!(record(&world), "a.example true");
 
     let later = world.state.version().next().unwrap();
+    let before = world.state.clone();
+    assert_eq!(required(&before, &world.state), BTreeMap::new());
     world.run(CommandBody::finalize(later));
+    let requires = ["a.example".to_owned()].into();
+    assert_eq!(required(&before, &world.state)[&dns("eu")], requires);
     let changes = world.advance();
     assert_eq!(changes.iter().map(|change| change.scope.clone()).collect::<Vec<_>>(), [dns("eu"), dns("us")]);
-    assert_eq!(record(&world), "a.example true later");
+    let resource = runtime::Resource::decode(record(&world)).unwrap();
+    assert_eq!(resource.requires, ["a.example"]);
     assert_eq!(*world.projection.last_between(), Between::default(), "subscribers get a delta");
 
     // A projector that passes over the revision sees the same.
@@ -207,5 +212,5 @@ fn another_version_changes_bytes_at_its_revision_and_nothing_before() {
     late.run(CommandBody::finalize(later));
     late.apply(vec![delete("Binding", "acme/orders")]);
     late.advance();
-    assert_eq!(record(&late), "a.example true later");
+    assert_eq!(record(&late), record(&world));
 }

@@ -1,0 +1,286 @@
+//! Upgrades: which version is in force, what the next one changes, and who is not ready for it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use axum::response::Response;
+use hanse_management::{Problem, ProblemName};
+use hanse_state::{
+    Command, CommandBody, State, Version,
+    port::{Consistency, FleetReport, GatewayStatus, GroupStatus},
+    projection,
+};
+use hanse_topology::{LEASE, ScopeId};
+use http::StatusCode;
+use utoipa_axum::routes;
+
+use crate::{
+    answer::{Blocker, Finalized, NodeBuild, ScopeEffect, Upgrade},
+    call::Call,
+    convergence::gateways,
+    members::{regional, server},
+    openapi::refusal,
+    rejection::Rejection,
+    routes::{Route, json},
+};
+
+/// The features that a version requires of the consumers of a scope.
+type Required = BTreeMap<ScopeId, BTreeSet<String>>;
+
+/// The routes of this file.
+pub(crate) fn routes() -> Vec<Route> {
+    vec![routes!(upgrade), routes!(finalize)]
+}
+
+/// Which version is in force, what the next one changes, and who is not ready for it
+///
+/// From what this node has: it answers without a quorum too.
+#[utoipa::path(get, path = "/v1/upgrade", tag = "federation",
+    responses((status = 200, body = Upgrade, description = "Where the upgrade stands")))]
+async fn upgrade(call: Call) -> Result<Response, Rejection> {
+    let fleet = call.api.fleet.fleet().await;
+    let state = call.current();
+    let group = call.api.replicated.group();
+    let write = move || (state.revision(), standing(&state, &group, &fleet));
+    Ok(call.answer(StatusCode::OK, write).await?)
+}
+
+/// Puts the next version in force, once all are ready for it
+///
+/// From then on no release before it runs. Where no control node knows a later version, the one in force is answered.
+#[utoipa::path(post, path = "/v1/upgrade/finalize", tag = "federation",
+    responses((status = 200, body = Finalized, description = "It is in force"), refusal::Upgrade))]
+async fn finalize(call: Call) -> Result<Response, Rejection> {
+    // First: who is a member by now is judged by it, and an answer that was lost is given again.
+    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let fleet = call.api.fleet.fleet().await;
+    let group = call.api.replicated.group();
+    let in_force = state.version();
+    let Some(next) = next(in_force, &fleet) else {
+        return Ok(finalized(in_force, state.revision()));
+    };
+    let unknown = || {
+        Problem::new(ProblemName::Upgrade, format!("this control node does not know version {next}"))
+            .remedy("ask another control node, and roll out the release that brings it here too")
+    };
+    let to = in_force.next().ok_or_else(unknown)?;
+    let required = projection::required(&state, &after(&state, to));
+    check_none(next, &blockers(next, &group, &fleet, &required))?;
+    let accepted = call.propose_body(CommandBody::finalize(to)).await?;
+    Ok(finalized(to, accepted.revision))
+}
+
+fn finalized(version: Version, revision: u64) -> Response {
+    let answer = Finalized { version: version.number(), release: version.release().to_owned(), revision };
+    json(StatusCode::OK, revision, &answer)
+}
+
+fn check_none(next: u32, blockers: &[Blocker]) -> Result<(), Problem> {
+    if blockers.is_empty() {
+        return Ok(());
+    }
+    let each: Vec<_> =
+        blockers.iter().map(|blocker| format!("{} {}", blocker.identity, blocker.reason)).collect();
+    let detail = format!("version {next} cannot be finalized yet: {}", each.join("; "));
+    Err(Problem::new(ProblemName::Upgrade, detail).remedy(
+        "start what is down, roll out the release that brings it, and look again: hanse upgrade check",
+    ))
+}
+
+fn standing(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Upgrade {
+    let version = state.version();
+    let next = next(version, fleet);
+    let nodes = group.nodes.iter().map(|node| {
+        let facts = fleet.nodes.get(&node.name);
+        NodeBuild {
+            name: node.name.clone(),
+            role: node.role.to_owned(),
+            release: facts.map(|facts| facts.release.clone()),
+            knows: facts.map(|facts| facts.version),
+        }
+    });
+    let after = version.next().map(|next| after(state, next));
+    let required = after.as_ref().map(|after| projection::required(state, after)).unwrap_or_default();
+    let effects = after.map(|after| projection::preview(state, &after));
+    Upgrade {
+        version: version.number(),
+        release: version.release().to_owned(),
+        next,
+        nodes: nodes.collect(),
+        blockers: next.map(|next| blockers(next, group, fleet, &required)).unwrap_or_default(),
+        scopes: effects.map(|effects| effects.iter().map(ScopeEffect::from).collect()),
+        revision: state.revision(),
+    }
+}
+
+/// The version after the one in force, if some control node knows it.
+fn next(in_force: Version, fleet: &FleetReport) -> Option<u32> {
+    let next = in_force.number() + 1;
+    fleet.nodes.values().any(|facts| facts.version >= next).then_some(next)
+}
+
+/// The state with `next` in force.
+fn after(state: &State, next: Version) -> State {
+    let mut after = state.clone();
+    after.apply(&Command {
+        actor: String::new(),
+        request_id: String::new(),
+        time_ms: state.time_ms(),
+        idempotency_key: None,
+        only_in_term: None,
+        body: CommandBody::finalize(next),
+    });
+    after
+}
+
+/// Who is not ready for version `next`, which requires these features.
+fn blockers(next: u32, group: &GroupStatus, fleet: &FleetReport, required: &Required) -> Vec<Blocker> {
+    let control_node = |name: &String| {
+        let reason = match fleet.nodes.get(name) {
+            None => "did not answer".to_owned(),
+            Some(facts) if facts.version < next => {
+                format!("runs release {}, which knows versions up to {}", facts.release, facts.version)
+            }
+            Some(_) => return None,
+        };
+        Some(Blocker { identity: server(name), reason })
+    };
+    let nodes = group.nodes.iter().filter_map(|node| control_node(&node.name));
+    if required.is_empty() {
+        return nodes.collect();
+    }
+    // What these hide may be a gateway that lacks a feature.
+    let silent = fleet.silent.iter().filter(|name| fleet.nodes.contains_key(*name)).map(|name| {
+        let reason = "has not heard of all its agents yet".to_owned();
+        Blocker { identity: server(name), reason }
+    });
+    let partial = fleet.partial.iter().map(|partial| Blocker {
+        identity: regional(&partial.agent, "agent", &partial.region),
+        reason: format!("has {} gateways more than it can report", partial.left_out),
+    });
+    let gateways = gateways(&fleet.agents).into_iter().filter_map(|view| lacking(view.gateway, required));
+    nodes.chain(silent).chain(partial).chain(gateways).collect()
+}
+
+/// A live gateway that does not know a feature which one of its scopes requires.
+fn lacking(gateway: &GatewayStatus, required: &Required) -> Option<Blocker> {
+    let is_live = Duration::from_millis(gateway.heard_ms_ago) <= LEASE;
+    let known = &gateway.facts.features;
+    let lacks =
+        |features: &BTreeSet<String>| features.iter().find(|feature| !known.contains(feature)).cloned();
+    let scopes = gateway.scopes.iter().filter(|_| is_live);
+    let (scope, feature) =
+        scopes.filter_map(|at| Some((&at.scope, required.get(&at.scope).and_then(lacks)?))).next()?;
+    let reason = format!(
+        "runs release {}, which does not know the feature {feature:?} that {scope} requires",
+        gateway.facts.release
+    );
+    Some(Blocker { identity: regional(&gateway.name, "gateway", &gateway.region), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_state::port::{AgentStatus, Facts, NodeStatus, ScopeStatus};
+    use hanse_topology::Name;
+
+    use super::*;
+
+    fn says(version: u32) -> Facts {
+        Facts { release: format!("0.{version}.0"), version, ..Facts::default() }
+    }
+
+    fn group(nodes: &[(&str, &'static str)]) -> GroupStatus {
+        let node = |(name, role): &(&str, &'static str)| NodeStatus {
+            name: (*name).to_owned(),
+            role,
+            api_url: String::new(),
+            matched: None,
+        };
+        GroupStatus { nodes: nodes.iter().map(node).collect(), ..GroupStatus::default() }
+    }
+
+    fn fleet(nodes: &[(&str, Facts)]) -> FleetReport {
+        let nodes = nodes.iter().map(|(name, facts)| ((*name).to_owned(), facts.clone())).collect();
+        FleetReport { nodes, ..FleetReport::default() }
+    }
+
+    fn reasons(fleet: &FleetReport, group: &GroupStatus, required: &Required) -> Vec<String> {
+        let found = blockers(2, group, fleet, required);
+        found.into_iter().map(|blocker| format!("{} {}", blocker.identity, blocker.reason)).collect()
+    }
+
+    #[test]
+    fn every_voter_and_learner_must_answer_and_know_the_version() {
+        let group = group(&[("cp-1", "leader"), ("cp-2", "voter"), ("cp-3", "learner")]);
+        let ready = fleet(&[("cp-1", says(2)), ("cp-2", says(3)), ("cp-3", says(2))]);
+        assert_eq!(blockers(2, &group, &ready, &Required::new()), []);
+        let late = fleet(&[("cp-1", says(2)), ("cp-2", says(1))]);
+        assert_eq!(
+            reasons(&late, &group, &Required::new()),
+            [
+                "cp-2.server.control.hanse.internal runs release 0.1.0, which knows versions up to 1",
+                "cp-3.server.control.hanse.internal did not answer",
+            ]
+        );
+    }
+
+    #[test]
+    fn no_live_gateway_may_lack_a_feature_that_its_scopes_require() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let scope = |region: &str| ScopeId::runtime(name(region), name("production"));
+        let gateway = |named: &str, region: &str, heard_ms_ago, features: &[&str]| GatewayStatus {
+            name: named.to_owned(),
+            region: name(region),
+            connected: true,
+            heard_ms_ago,
+            scopes: vec![ScopeStatus::at(scope(region), Some(7))],
+            facts: Facts { features: features.iter().map(ToString::to_string).collect(), ..says(1) },
+            key: None,
+        };
+        let gateways = vec![
+            gateway("knows", "eu", 100, &["addresses", "other"]),
+            gateway("lacks", "eu", 100, &["other"]),
+            gateway("gone", "eu", 15_001, &[]),
+            gateway("elsewhere", "us", 100, &[]),
+        ];
+        let agent = AgentStatus {
+            name: "agent".to_owned(),
+            region: name("eu"),
+            connected: true,
+            heard_ms_ago: 100,
+            scopes: Vec::new(),
+            gateways,
+            facts: Facts::default(),
+        };
+        let group = group(&[("cp-1", "leader")]);
+        let seen = FleetReport { agents: vec![agent], ..fleet(&[("cp-1", says(2))]) };
+        let required: Required = [(scope("eu"), ["addresses".to_owned()].into())].into();
+        assert_eq!(
+            reasons(&seen, &group, &required),
+            [
+                "lacks.gateway.eu.hanse.internal runs release 0.1.0, which does not know the feature \"addresses\" that \
+                 runtime/eu/production requires"
+            ]
+        );
+        assert_eq!(
+            reasons(&seen, &group, &Required::new()),
+            [""; 0],
+            "what nothing requires is not asked for"
+        );
+        let hidden = FleetReport { silent: vec!["cp-1".to_owned()], ..fleet(&[("cp-1", says(2))]) };
+        assert!(reasons(&hidden, &group, &required)[0].ends_with("has not heard of all its agents yet"));
+    }
+
+    #[test]
+    fn the_next_version_is_one_that_a_control_node_knows() {
+        let known = |versions: &[u32]| {
+            let nodes: Vec<_> = versions.iter().map(|version| ("cp", says(*version))).collect();
+            next(Version::FIRST, &fleet(&nodes))
+        };
+        assert_eq!(known(&[]), None);
+        assert_eq!(known(&[1]), None);
+        assert_eq!(known(&[3]), Some(2), "one after the other");
+    }
+}

@@ -1,0 +1,43 @@
+use hanse_state::{Version, port::Facts};
+use serde_json::json;
+
+use crate::request::Api;
+
+const CP_1: &str = "cp-1.server.control.hanse.internal";
+
+/// What the control node says that it runs.
+fn say(api: &Api, version: u32) {
+    let facts = Facts { release: "9.8.0".to_owned(), version, ..Facts::default() };
+    *api.node.nodes.lock().unwrap() = [("cp-1".to_owned(), facts)].into();
+}
+
+#[tokio::test]
+async fn without_a_later_version_the_one_in_force_is_answered() {
+    let api = Api::furnished().await;
+    let known = Version::KNOWN.number();
+    say(&api, known);
+    let answer = api.get("/v1/upgrade").send().await.expect(200).json;
+    assert_eq!((&answer["version"], &answer["next"]), (&known.into(), &json!(null)));
+    let node = json!({"name": "cp-1", "role": "leader", "release": "9.8.0", "knows": known});
+    assert_eq!((&answer["nodes"], &answer["blockers"]), (&json!([node]), &json!([])));
+    let answer = api.post("/v1/upgrade/finalize").send().await.expect(200).json;
+    assert_eq!(answer["version"], known);
+}
+
+#[tokio::test]
+async fn a_version_that_the_asked_node_does_not_know_is_not_finalized() {
+    let api = Api::furnished().await;
+    say(&api, Version::KNOWN.number());
+    let later =
+        Facts { release: "9.9.0".to_owned(), version: Version::KNOWN.number() + 1, ..Facts::default() };
+    api.node.nodes.lock().unwrap().insert("cp-2".to_owned(), later);
+    let answer = api.get("/v1/upgrade").send().await.expect(200).json;
+    assert_eq!(answer["next"], Version::KNOWN.number() + 1);
+    let reason = format!("runs release 9.8.0, which knows versions up to {}", Version::KNOWN);
+    assert_eq!(answer["blockers"], json!([{"identity": CP_1, "reason": reason}]));
+    assert_eq!(answer["scopes"], json!(null), "what it would change is not known here");
+    let refused = api.post("/v1/upgrade/finalize").send().await.problem(409, "upgrade");
+    assert!(refused["detail"].as_str().unwrap().contains("this control node"), "{refused}");
+    assert!(refused["remedy"].as_str().unwrap().contains("roll out"), "{refused}");
+    assert_eq!(api.get("/v1/upgrade").send().await.expect(200).json["version"], Version::KNOWN.number());
+}
