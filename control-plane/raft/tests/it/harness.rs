@@ -9,8 +9,8 @@ use std::{
 };
 
 use hanse_identity::{
-    Alpn, Authority, Bounds, Clients, Credentials, Expect, Listener, ListenerMetrics, LiveCredentials,
-    client_tls, install_crypto_provider, key_digest, server_tls,
+    Alpn, Authority, Bounds, ClientTls, Clients, Credentials, Expect, Listener, ListenerMetrics,
+    LiveCredentials, client_tls, install_crypto_provider, key_digest, server_tls,
 };
 use hanse_management::{
     Digest, Kind, Problem, ResourceKey, Revision,
@@ -147,6 +147,14 @@ impl World {
         let served = group.handle().spawn(listener.with_tls(incoming).serve_grpc(routes, shutdown));
         let authorities = self.authorities.clone();
         TestNode { group, description, authorities, stop, served }
+    }
+
+    /// What the control node of this id and name shows the others.
+    pub(crate) fn shown_by(&self, id: u64, named: &str) -> ClientTls {
+        let identity = Identity { name: name(named), role: Role::Server, region: None };
+        let credentials = LiveCredentials::new(self.authorities.issue(id, &identity));
+        let trust = self.authorities.root.trust_anchor().unwrap();
+        client_tls(Some(&credentials), &trust, Expect { roles: vec![Role::Server], region: None }).unwrap()
     }
 
     /// Starts nodes 1 to 3, all of them voters; 1 leads.

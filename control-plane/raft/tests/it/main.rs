@@ -6,3 +6,4 @@ mod harness;
 mod restart;
 mod slow_road;
 mod three_voters;
+mod version;
