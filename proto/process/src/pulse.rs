@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -62,6 +62,8 @@ pub struct Hung(pub &'static str);
 pub(crate) struct Watched {
     pub(crate) work: &'static str,
     pub(crate) turns: Box<dyn Fn() -> bool + Send>,
+    /// The supervisor that asks for the proof. Once it is gone, the proof is not asked for any more.
+    pub(crate) asker: Weak<()>,
 }
 
 impl fmt::Debug for Watched {

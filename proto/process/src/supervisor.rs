@@ -38,16 +38,19 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// A task that runs on state that is not its own.
 pub type Running<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Runs the control tasks of one process. Dropping it ends them.
+/// Runs the control tasks of one process, or of a [part](Self::part) of it. Dropping it ends them.
 #[derive(Debug)]
 pub struct Supervisor {
-    shared: Arc<Shared>,
+    process: Arc<Shared>,
+    shutdown: Shutdown,
     tasks: Mutex<JoinSet<()>>,
+    /// Is gone when the supervisor is: then the proofs that it asked for are not asked for any more.
+    present: Arc<()>,
 }
 
+/// What the supervisors of one process share.
 #[derive(Debug)]
 struct Shared {
-    shutdown: Shutdown,
     /// How many tasks of a name are down.
     down: watch::Sender<BTreeMap<&'static str, usize>>,
     restarts: Family<TaskLabels, Counter>,
@@ -71,7 +74,17 @@ impl Supervisor {
             );
         });
         let (down, watched) = (watch::Sender::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { shutdown, down, restarts, watched }), tasks: Mutex::default() }
+        Self::of(Arc::new(Shared { down, restarts, watched }), shutdown)
+    }
+
+    /// A supervisor for tasks that end before the process does, with a shutdown of their own. The process says how they stand for as
+    /// long as this supervisor is there. Example: a control node that must not vote any more stops all but its admin port.
+    pub fn part(&self, shutdown: Shutdown) -> Self {
+        Self::of(self.process.clone(), shutdown)
+    }
+
+    fn of(process: Arc<Shared>, shutdown: Shutdown) -> Self {
+        Self { process, shutdown, tasks: Mutex::default(), present: Arc::default() }
     }
 
     /// Runs `run` on a clone of `state` until the shutdown, which it is given: each time it ends or panics before, on another clone.
@@ -127,8 +140,8 @@ impl Supervisor {
         S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        drop(self.shared.restarts.get_or_create(&TaskLabels { task })); // it is shown from the beginning
-        keep(self.shared.clone(), task, state, run)
+        drop(self.process.restarts.get_or_create(&TaskLabels { task })); // it is shown from the beginning
+        keep(self.process.clone(), self.shutdown.clone(), task, state, run)
     }
 
     /// A pulse that the role's own work beats. Where it is older than `most`, the process gives no proof of life.
@@ -141,23 +154,24 @@ impl Supervisor {
 
     /// The process gives no proof of life while `turns` says that this work hangs.
     pub fn prove(&self, work: &'static str, turns: impl Fn() -> bool + Send + 'static) {
-        self.shared.watched.lock().push(Watched { work, turns: Box::new(turns) });
+        let asker = Arc::downgrade(&self.present);
+        self.process.watched.lock().push(Watched { work, turns: Box::new(turns), asker });
     }
 
     /// Whether everything that is to be proven turns.
     pub fn proof(&self) -> Result<(), Hung> {
-        self.shared.proof()
+        self.process.proof()
     }
 
     /// Tells the service manager how the process stands, and says what `/readyz` does: that it is draining, the task that is
     /// down, or else what `own` says.
     pub fn announce(&self, own: watch::Receiver<Result<(), String>>) -> watch::Receiver<Result<(), String>> {
         let (say, said) = watch::channel(own.borrow().clone());
-        let state = (self.shared.clone(), own, say);
-        self.spawn("readiness", state, |(shared, own, say), _| stand(shared, own, say));
-        let state = (self.shared.clone(), said.clone());
-        self.spawn("service-manager", state, |(shared, ready), shutdown| {
-            tell_service_manager(ready, move || shared.proof(), shutdown)
+        let state = (self.process.clone(), own, say);
+        self.spawn("readiness", state, |(process, own, say), shutdown| stand(process, own, say, shutdown));
+        let state = (self.process.clone(), said.clone());
+        self.spawn("service-manager", state, |(process, ready), shutdown| {
+            tell_service_manager(ready, move || process.proof(), shutdown)
         });
         said
     }
@@ -171,7 +185,8 @@ impl Supervisor {
 
 impl Shared {
     fn proof(&self) -> Result<(), Hung> {
-        let watched = self.watched.lock();
+        let mut watched = self.watched.lock();
+        watched.retain(|watched| watched.asker.strong_count() > 0);
         watched.iter().find(|watched| !(watched.turns)()).map_or(Ok(()), |watched| Err(Hung(watched.work)))
     }
 
@@ -184,8 +199,28 @@ impl Shared {
     }
 }
 
+/// A task is down while this is there.
+struct Down {
+    process: Arc<Shared>,
+    task: &'static str,
+}
+
+impl Down {
+    fn new(process: &Arc<Shared>, task: &'static str) -> Self {
+        process.mark(task, true);
+        Self { process: process.clone(), task }
+    }
+}
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        self.process.mark(self.task, false);
+    }
+}
+
 async fn keep<S, F>(
-    shared: Arc<Shared>,
+    process: Arc<Shared>,
+    shutdown: Shutdown,
     task: &'static str,
     state: S,
     run: impl Fn(S, Shutdown) -> F + Clone + Send + 'static,
@@ -193,9 +228,8 @@ async fn keep<S, F>(
     S: Clone + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let shutdown = shared.shutdown.clone();
     let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
-    let mut is_down = false;
+    let mut down: Option<Down> = None;
     loop {
         let (began, settled) = (Instant::now(), backoff.ceiling().max(SETTLED));
         let mut running = JoinSet::new(); // its panic ends nothing else, and it ends with this
@@ -213,10 +247,7 @@ async fn keep<S, F>(
                     return;
                 }
                 ended = running.join_next() => break ended,
-                () = sleep_until(began + settled), if is_down => {
-                    shared.mark(task, false);
-                    is_down = false;
-                }
+                () = sleep_until(began + settled), if down.is_some() => down = None,
             }
         };
         let why = ended.and_then(Result::err).map_or("it returned".to_owned(), |error| error.to_string());
@@ -225,10 +256,8 @@ async fn keep<S, F>(
         }
         let again_in = backoff.next();
         error!(task, why, ?again_in, "a task ended by itself and is started again; report this");
-        shared.restarts.get_or_create(&TaskLabels { task }).inc();
-        if !std::mem::replace(&mut is_down, true) {
-            shared.mark(task, true);
-        }
+        process.restarts.get_or_create(&TaskLabels { task }).inc();
+        down.get_or_insert_with(|| Down::new(&process, task));
         tokio::select! {
             () = shutdown.wait() => return,
             () = sleep(again_in) => {}
@@ -238,15 +267,16 @@ async fn keep<S, F>(
 
 /// Says how the process stands, until nothing can change any more.
 async fn stand(
-    shared: Arc<Shared>,
+    process: Arc<Shared>,
     mut own: watch::Receiver<Result<(), String>>,
     say: watch::Sender<Result<(), String>>,
+    shutdown: Shutdown,
 ) {
-    let mut down = shared.down.subscribe();
+    let mut down = process.down.subscribe();
     let mut has_own = true;
     loop {
         let now = match down.borrow_and_update().keys().next() {
-            _ if shared.shutdown.is_triggered() => Err("draining".to_owned()),
+            _ if shutdown.is_triggered() => Err("draining".to_owned()),
             Some(task) => Err(format!("the task {task} ended and is started again")),
             None => own.borrow_and_update().clone(),
         };
@@ -255,11 +285,11 @@ async fn stand(
             *before = now;
             is_news
         });
-        if shared.shutdown.is_triggered() {
+        if shutdown.is_triggered() {
             return;
         }
         tokio::select! {
-            () = shared.shutdown.wait() => {}
+            () = shutdown.wait() => {}
             Ok(()) = down.changed() => {}
             changed = own.changed(), if has_own => has_own = changed.is_ok(),
         }

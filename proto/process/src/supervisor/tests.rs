@@ -164,3 +164,40 @@ async fn a_loop_that_hangs_gives_no_proof_of_life() {
     supervisor.prove("a thread", || false);
     assert_eq!(supervisor.proof(), Err(Hung("the link")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_part_ends_and_the_process_says_of_it_no_more() {
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let metrics = Metrics::new();
+    let process = Supervisor::new(&metrics, shutdown);
+    let (_own, own) = watch::channel(Ok(()));
+    let mut ready = process.announce(own);
+    let (stopping, stop) = ShutdownTrigger::new();
+    let part = process.part(stop);
+    part.spawn("link", (), |(), _| async { panic!("on purpose") });
+    part.prove("a thread", || false);
+    says(&mut ready, &Err("the task link ended and is started again".to_owned())).await;
+    assert_eq!(process.proof(), Err(Hung("a thread")));
+    assert!(metrics.encode().contains("hanse_task_restarts_total{task=\"link\"} "));
+
+    stopping.trigger();
+    part.drain().await;
+    drop(part);
+    says(&mut ready, &Ok(())).await;
+    assert_eq!(process.proof(), Ok(()));
+    process.prove("another thread", || false);
+    assert_eq!(process.proof(), Err(Hung("another thread")), "the process goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_part_that_is_dropped_is_not_down() {
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    let process = Supervisor::new(&Metrics::new(), shutdown.clone());
+    let (_own, own) = watch::channel(Ok(()));
+    let mut ready = process.announce(own);
+    let part = process.part(shutdown);
+    part.spawn("link", (), |(), _| async { panic!("on purpose") });
+    says(&mut ready, &Err("the task link ended and is started again".to_owned())).await;
+    drop(part);
+    says(&mut ready, &Ok(())).await;
+}
