@@ -86,21 +86,30 @@ impl fmt::Display for Version {
 /// A state is of a version that this build does not know. The build must not go on with it, and must leave it as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the state is of version {number} and this build, release {RELEASE}, knows versions {} to {}: it needs release {release}",
+    "the state is of version {number} and this build, release {RELEASE}, knows versions {} to {}: it needs {}",
     Version::OLDEST,
-    Version::KNOWN
+    Version::KNOWN,
+    self.needed()
 )]
 pub struct UnknownVersion {
     /// The version's number.
     pub number: u32,
-    /// The first release that knows it.
+    /// The first release that knows it; empty if that is not told.
     pub release: String,
 }
 
 impl UnknownVersion {
+    /// The releases that know it: `release 0.2.0 or a later one`.
+    pub fn needed(&self) -> String {
+        match self.release.as_str() {
+            "" => "a later release".to_owned(),
+            release => format!("release {release} or a later one"),
+        }
+    }
+
     /// The same for a caller.
     pub fn problem(&self) -> Problem {
-        let remedy = format!("run release {} or a later one on every control node first", self.release);
+        let remedy = format!("run {} on every control node first", self.needed());
         Problem::new(ProblemName::Upgrade, self.to_string()).remedy(remedy)
     }
 }

@@ -35,6 +35,18 @@ fn a_version_that_is_not_known_is_not_applied() {
 }
 
 #[test]
+fn a_release_that_is_not_told_is_a_later_one() {
+    let check = |release: &str, needed: &str| {
+        let unknown = Version::read(9, release).unwrap_err();
+        assert!(unknown.to_string().ends_with(&format!(": it needs {needed}")), "{unknown}");
+        let problem = unknown.problem();
+        assert_eq!(problem.remedy, format!("run {needed} on every control node first"));
+    };
+    check("9.8.0", "release 9.8.0 or a later one");
+    check("", "a later release");
+}
+
+#[test]
 fn what_came_later_is_refused_until_its_version_is_in_force() {
     let mut world = World::new();
     let yaml = "{kind: Plan, name: gold, labels: {later: ''}}";
