@@ -3,9 +3,10 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -67,14 +68,22 @@ fn the_image_is_built_with_the_pinned_toolchain() -> Result<()> {
 }
 
 /// A control node under a service manager played by a socket.
-struct Managed {
+pub(crate) struct Managed {
+    pub(crate) api: SocketAddr,
+    pub(crate) raft: SocketAddr,
+    pub(crate) admin: SocketAddr,
     socket: UnixDatagram,
     process: Child,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Managed {
-    fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
+        Self::start_with(|_| Ok(()))
+    }
+
+    /// The same, with a data directory that `change` changes after `init`.
+    pub(crate) fn start_with(change: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let ports: Vec<_> = (0..5)
             .map(|_| std::net::TcpListener::bind("127.0.0.1:0"))
@@ -94,6 +103,8 @@ impl Managed {
         let made = Command::new(hanse()?).args(["server", "init", "--config"]).arg(&config).output()?;
         ensure!(made.status.success(), "init: {}", String::from_utf8_lossy(&made.stderr));
 
+        change(&data)?;
+
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path)?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -106,11 +117,17 @@ impl Managed {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self { socket, process, _dir: dir })
+        let [api, _federation, raft, _enrolment, admin] = ports[..] else { bail!("five ports") };
+        Ok(Self { api, raft, admin, socket, process, dir })
+    }
+
+    /// Its data directory.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
     }
 
     /// What came since it was asked last, or within a moment.
-    fn said(&self) -> Vec<String> {
+    pub(crate) fn said(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let mut datagram = [0; 4_096];
         while let Ok(length) = self.socket.recv(&mut datagram) {
@@ -122,8 +139,20 @@ impl Managed {
         lines
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill(Pid::from_raw(i32::try_from(self.process.id())?), signal)?)
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.process.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "it does not stop");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 }
 
@@ -168,12 +197,6 @@ async fn a_process_tells_its_manager_how_it_stands() -> Result<()> {
         Ok(managed.said().iter().any(|line| line == "STOPPING=1"))
     })
     .await?;
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while managed.process.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            bail!("it does not stop");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    managed.ended(Duration::from_secs(15)).await?;
     Ok(())
 }

@@ -24,6 +24,7 @@ mod revoked_agent;
 mod road;
 mod rotation;
 mod seats;
+mod too_old;
 mod unjudged;
 mod upgrade;
 mod waiting;

@@ -5,14 +5,14 @@
 
 use std::time::Duration;
 
-use hanse_process::{Shutdown, telemetry};
+use hanse_process::telemetry;
 use hanse_raft::GroupError;
-use tokio::sync::watch;
 use tracing::{error, info};
 
 use crate::{
     Config, Error,
     home::{self, NodeFile},
+    shell::Shell,
 };
 
 /// What an operator does about it.
@@ -23,19 +23,13 @@ const REMEDY: &str = "this node neither votes nor serves; make a join token with
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Says what is wrong until the shutdown, or until the operator joined the node `id` anew.
-pub(crate) async fn stay(
-    config: &Config,
-    id: u64,
-    damage: &GroupError,
-    ready: &watch::Sender<Result<(), String>>,
-    shutdown: &Shutdown,
-) -> Result<(), Error> {
+pub(crate) async fn stay(config: &Config, id: u64, damage: &GroupError, shell: &Shell) -> Result<(), Error> {
     let causes = telemetry::causes(damage).to_string();
     error!(name = %config.name, id, error = causes, remedy = REMEDY, "the log of this control-plane node is damaged");
-    let _ = ready.send_replace(Err(format!("{causes}; {REMEDY}")));
+    shell.not_ready(format!("{causes}; {REMEDY}"));
     loop {
         tokio::select! {
-            () = shutdown.wait() => return Ok(()),
+            () = shell.shutdown.wait() => return Ok(()),
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
         let node = home::read_json::<NodeFile>(&home::node_file(config));

@@ -61,9 +61,6 @@ pub enum Error {
     /// The replicated log or state.
     #[error(transparent)]
     Raft(#[from] hanse_raft::GroupError),
-    /// This build does not know the version of the state.
-    #[error(transparent)]
-    Version(#[from] hanse_state::UnknownVersion),
     /// The first commands were refused.
     #[error("the first write of the new control plane failed: {0}")]
     Bootstrap(hanse_management::Problem),

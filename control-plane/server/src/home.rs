@@ -153,6 +153,11 @@ pub(crate) fn node_file(config: &Config) -> std::path::PathBuf {
     config.data_dir.join("node.json")
 }
 
+/// Who this node is.
+pub(crate) fn node(config: &Config) -> Result<NodeFile, Error> {
+    read_json(&node_file(config))?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))
+}
+
 /// Whether this node has founded a control plane or been added to one: nothing is left of what `init` or `join` left to do.
 pub(crate) fn is_member(config: &Config) -> bool {
     !config.bootstrap_file().exists() && !config.join_file().exists()

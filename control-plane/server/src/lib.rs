@@ -22,6 +22,7 @@ mod reconcile;
 mod renewal;
 mod revocations;
 mod roots;
+mod shell;
 
 pub use config::{Addresses, Config};
 pub use create::{init, join, reissue, rejoin};

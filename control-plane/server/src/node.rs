@@ -7,21 +7,19 @@ use std::{
 
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_identity::{
-    Alpn, Bounds, Clients, Expect, ExpiryMetrics, Listener, ListenerMetrics, LiveAuthority, LiveTrust,
-    MAX_ENROLMENT_BYTES, Ports, client_tls, renew_from, server_tls, warn_of_expiry,
+    Alpn, Bounds, Clients, Expect, ExpiryMetrics, Listener, LiveAuthority, LiveTrust, MAX_ENROLMENT_BYTES,
+    Ports, client_tls, renew_from, server_tls, warn_of_expiry,
 };
 use hanse_link::{
     Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, own_facts, publisher_service,
     trust_status,
 };
-use hanse_process::{
-    Metrics, Pulse, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, raise_descriptor_limit,
-};
+use hanse_process::{Pulse, Shutdown, ShutdownTrigger, Supervisor, WallClock, bind, raise_descriptor_limit};
 use hanse_proto::{
     enrolment::enrolment_server::{Enrolment, EnrolmentServer},
     sync::Facts,
 };
-use hanse_raft::{DamageMetric, RaftGroup, RaftOptions};
+use hanse_raft::{DamageMetric, GroupError, RaftGroup, RaftOptions};
 use hanse_state::{Version, port::Replicated};
 use hanse_topology::Role;
 use tokio::{sync::watch, task::JoinSet};
@@ -31,7 +29,8 @@ use tracing::info;
 use crate::{
     Config, Error,
     admission::{AgentAdmission, watch_answers},
-    behind, create, damaged,
+    behind::{Behind, BehindMetric},
+    create, damaged,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
@@ -41,6 +40,7 @@ use crate::{
     reconcile::{Driver, ReconcilerMetrics, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
+    shell::Shell,
 };
 
 /// How often this node looks whether it is still in contact with a leader that has a quorum. A fifth of a bookmark's
@@ -78,38 +78,63 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    hanse_process::private::keep_private(&config.data_dir);
-    let (stopping, _) = ShutdownTrigger::new();
-    let ended = {
-        let mut part = Box::pin(take_part(config.clone(), clock, &stopping));
-        tokio::select! {
-            ended = &mut part => ended,
-            () = shutdown.wait() => {
-                stopping.trigger();
-                part.await
-            }
+    let node = home::node(&config)?;
+    let shell = Shell::start(&config, shutdown).await?;
+    let (damage, behind) =
+        (shell.metrics.register(DamageMetric::register), BehindMetric::register(&shell.metrics));
+    let ended = match take_part_until_told(&config, node, clock, &shell).await {
+        Err(Error::Raft(error)) if error.is_damage() => {
+            damage.set();
+            damaged::stay(&config, node.id, &error, &shell).await
         }
+        Err(error) => match Behind::of(&error) {
+            Some(reason) => {
+                reason.stay(&config, &shell, &behind).await;
+                Ok(())
+            }
+            None => Err(error),
+        },
+        Ok(()) => Ok(()),
     };
-    match ended {
-        Err(Error::Version(unknown)) => behind::stay(&config, &unknown, shutdown).await,
-        ended => ended,
+    shell.end().await;
+    ended
+}
+
+/// Takes part until the process is to stop, or until that is not possible any more.
+async fn take_part_until_told(
+    config: &Config,
+    node: NodeFile,
+    clock: WallClock,
+    shell: &Shell,
+) -> Result<(), Error> {
+    let (stopping, _) = ShutdownTrigger::new();
+    let mut part = Box::pin(take_part(config.clone(), node, clock, shell, &stopping));
+    tokio::select! {
+        ended = &mut part => ended,
+        () = shell.shutdown.wait() => {
+            stopping.trigger();
+            part.await
+        }
     }
 }
 
 /// Votes and serves until `stopping`, or until that is not possible any more: then it stops by itself.
-async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger) -> Result<(), Error> {
+async fn take_part(
+    config: Config,
+    node: NodeFile,
+    clock: WallClock,
+    shell: &Shell,
+    stopping: &ShutdownTrigger,
+) -> Result<(), Error> {
     let shutdown = stopping.shutdown();
     let descriptors = raise_descriptor_limit();
     let reserve = RESERVED_DESCRIPTORS + RAFT;
     let (ports, api_bounds) = Ports::with_api(descriptors, reserve, ENROLMENT_PERCENT, API_PERCENT);
     let authority = home::load_control(&config, &clock)?;
-    let path = home::node_file(&config);
-    let node: NodeFile = home::read_json(&path)?.ok_or_else(|| Error::NotMade(config.data_dir.clone()))?;
     let live = identity::issue(&config, &authority)?;
     let own = Own::new(&config, &authority, node.id)?;
-    let metrics = Metrics::new();
-    let listeners = metrics.register(ListenerMetrics::register);
-    let supervisor = Supervisor::new(&metrics, shutdown.clone());
+    let (metrics, listeners) = (&shell.metrics, &shell.listeners);
+    let supervisor = shell.supervisor.part(shutdown.clone());
     let names = identity::api_names(&config);
     let trust = LiveTrust::new(authority.trust_anchor()?, clock.clone());
     let control = LiveAuthority::new(authority);
@@ -128,34 +153,17 @@ async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger)
     let federation = bind("federation", &config.listen.federation).await?;
     let raft = bind("raft", &config.listen.raft).await?;
     let enrolment = bind("enrolment", &config.listen.enrolment).await?;
-    let admin = bind("admin", &config.listen.admin).await?;
-
-    let (ready, readiness) = watch::channel(Err("starting".to_owned()));
-    let pages = admin::router(metrics.clone(), supervisor.announce(readiness));
-    let admin = Listener::new("admin", admin, ports.admin, &listeners);
-    supervisor.spawn("admin", (admin, pages), |(admin, pages), shutdown| admin.serve(pages, shutdown));
 
     let servers_only = Expect { roles: vec![Role::Server], region: None };
     let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
-    let damage = metrics.register(DamageMetric::register);
     let mut options = RaftOptions::new(create::control_node(&config, node.id), &config.data_dir);
     options.is_member = home::is_member(&config);
     let group = match RaftGroup::open(options, peers_tls).await {
         Ok(group) => group,
-        Err(error) if error.is_damage() => {
-            damage.set();
-            drop((api, federation, raft, enrolment));
-            let ended = damaged::stay(&config, node.id, &error, &ready, &shutdown).await;
-            // The tasks that are left end with the shutdown.
-            if ended.is_ok() {
-                supervisor.drain().await;
-            }
-            return ended;
-        }
         Err(error) => {
             stopping.trigger();
             supervisor.drain().await;
-            return Err(error.unknown_version().cloned().map_or(error.into(), Error::Version));
+            return Err(error.into());
         }
     };
     metrics.register(|registry| group.register_metrics(registry));
@@ -205,7 +213,7 @@ async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger)
         group: group.clone(),
     };
     let routes = Routes::new(raft_service).add_service(peer_service).add_service(enrolment_server(renewal));
-    let raft = Listener::new("raft", raft, Bounds::of_raft(RAFT, RAFT_STREAMS), &listeners).with_tls(tls);
+    let raft = Listener::new("raft", raft, Bounds::of_raft(RAFT, RAFT_STREAMS), listeners).with_tls(tls);
     // On Raft's own threads: heartbeats must not wait behind callers.
     supervisor.spawn_on(group.handle(), "raft", (raft, routes), serve_grpc);
 
@@ -271,7 +279,7 @@ async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger)
     let tls = server_tls(&live, mutual(&trust, Role::Agent), Alpn::Http2)?;
     // An agent could certify any number of names of its region.
     let bounds = Bounds { by_authority: true, ..ports.federation };
-    let federation = Listener::new("federation", federation, bounds, &listeners).with_tls(tls);
+    let federation = Listener::new("federation", federation, bounds, listeners).with_tls(tls);
     supervisor.spawn("federation", (federation, Routes::new(publisher)), serve_grpc);
 
     let service = EnrolmentService {
@@ -284,7 +292,7 @@ async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger)
     };
     let clients = Clients::Renewing { trust, roles: vec![Role::Agent], region: None };
     let tls = server_tls(&live, clients, Alpn::Http2)?;
-    let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, &listeners).with_tls(tls);
+    let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, listeners).with_tls(tls);
     supervisor.spawn("enrolment", (enrolment, Routes::new(enrolment_server(service))), serve_grpc);
 
     let fleet =
@@ -299,32 +307,35 @@ async fn take_part(config: Config, clock: WallClock, stopping: &ShutdownTrigger)
     };
     supervisor.spawn("reconcilers", driver, Driver::run);
     let api_metrics = metrics.register(ApiMetrics::register);
-    let scrape = Arc::new(move || metrics.encode());
+    let scrape = {
+        let metrics = metrics.clone();
+        Arc::new(move || metrics.encode())
+    };
     let certificates = Arc::new(Certificates { control });
     let mut operator =
         OperatorApi::new(replicated, fleet, Arc::new(projected), certificates, api_metrics, scrape);
     operator.clock = dated;
     operator.closing = closing(&supervisor);
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
-    let api = Listener::new("api", api, api_bounds, &listeners).with_tls(tls);
+    let api = Listener::new("api", api, api_bounds, listeners).with_tls(tls);
     let state = (api, hanse_api::router(operator));
     supervisor.spawn("api", state, |(api, router), shutdown| api.serve(router, shutdown));
 
     info!(name = %config.name, id = node.id, "this control-plane node serves");
-    let _ = ready.send_replace(Ok(()));
+    shell.ready();
     let ended = tokio::select! {
         () = shutdown.wait() => Ok(()),
         () = group.fatal() => Err(died(&group)),
         () = projecting.ended() => if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) },
     };
-    let _ = ready.send_replace(Err("stopping".to_owned()));
+    shell.not_ready("stopping".to_owned());
     stop(&group, &supervisor, stopping).await;
     ended
 }
 
 /// Why the replica died.
 fn died(group: &RaftGroup) -> Error {
-    group.unknown_version().map_or(Error::Fatal, Error::Version)
+    group.unknown_version().map_or(Error::Fatal, |unknown| GroupError::Version(unknown).into())
 }
 
 /// The time that commands carry.

@@ -14,15 +14,13 @@ const ANYONE_MOST: usize = 1_024;
 /// Connections of subscribers at most, 40 KB each: more than a federation has agents, or a region gateways.
 const FEDERATION_MOST: usize = 65_536;
 
-/// The bounds of the ports that control nodes and agents have alike. Subscribers get what the others leave.
+/// The bounds of the ports that control nodes and agents have alike, beside the admin port. Subscribers get what the others leave.
 #[derive(Debug)]
 pub struct Ports {
     /// Where subscribers follow.
     pub federation: Bounds,
     /// Where others join and renew.
     pub enrolment: Bounds,
-    /// For probes.
-    pub admin: Bounds,
 }
 
 impl Ports {
@@ -48,11 +46,7 @@ impl Ports {
     fn sharing(descriptors: usize, reserve: usize, enrolment: usize) -> Self {
         let taken = reserve + ADMIN_CONNECTIONS + enrolment;
         let federation = share_of(descriptors, taken, 100, LEAST, FEDERATION_MOST);
-        Self {
-            federation: Bounds::of_federation(federation),
-            enrolment: Bounds::of_enrolment(enrolment),
-            admin: Bounds::of_admin(ADMIN_CONNECTIONS),
-        }
+        Self { federation: Bounds::of_federation(federation), enrolment: Bounds::of_enrolment(enrolment) }
     }
 }
 
@@ -71,7 +65,8 @@ mod tests {
     fn ports_share_what_there_is() {
         let check = |descriptors: usize, shares: [usize; 3]| {
             let (ports, api) = Ports::with_api(descriptors, RESERVE, 15, 25);
-            let Ports { federation, enrolment, admin } = ports;
+            let Ports { federation, enrolment } = ports;
+            let admin = Bounds::of_admin(ADMIN_CONNECTIONS);
             assert_eq!([api.connections, enrolment.connections, federation.connections], shares);
             let taken: usize = [federation, enrolment, admin, api].iter().map(|port| port.connections).sum();
             assert!(descriptors < 1_024 || taken + RESERVE <= descriptors, "{taken} of {descriptors}");
