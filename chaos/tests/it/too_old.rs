@@ -1,25 +1,34 @@
-//! A control node whose release is too old learns it while it runs: the process stays, says which release it needs, and does not
-//! tell its service manager that it stops.
+//! A control node whose release is too old learns it while it runs, or when it joins: the process stays, says which release it
+//! needs, and does not tell its service manager that it stops.
 
 use std::{
     fs,
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use hanse_chaos::{Client, process::until};
-use hanse_identity::{Authority, ClientTls, Expect, LiveCredentials, client_tls, connect};
+use hanse_identity::{
+    Alpn, Authority, Bounds, ClientTls, Clients, Expect, Listener, ListenerMetrics, LiveCredentials,
+    ServerTls, client_tls, connect, server_tls,
+};
+use hanse_process::{Metrics, ShutdownTrigger};
 use hanse_proto::{
-    control::{Batch, Command, Finalize, command},
+    control::{Batch, Command, Finalize, Problem, command},
     raft::{
-        AppendEntriesRequest, Entry, LogId, Vote, VoteRequest, append_entries_response, entry,
+        AddVoterRequest, AddVoterResponse, AppendEntriesRequest, Entry, LogId, ProposeRequest,
+        ProposeResponse, ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, Vote,
+        VoteRequest, add_voter_response, append_entries_response, entry,
+        peer_server::{Peer, PeerServer},
         raft_client::RaftClient,
     },
 };
 use hanse_topology::{Identity, Name, Role};
 use nix::sys::signal::Signal;
 use prost::Message as _;
+use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{deploy::Managed, say};
 
@@ -36,13 +45,21 @@ const LATER_VERSION: u32 = 99;
 const OTHER: u64 = 77;
 
 /// What another control node of the federation shows, whose root is in this data directory.
-fn shown_by_another(data: &Path) -> Result<ClientTls> {
-    let root = Authority::load(&data.join("pki/root"))?;
-    let name = Name::new("cp-2")?;
-    let own = root.new_control_intermediate(&name)?;
-    let own = LiveCredentials::new(own.issue_credentials(&Identity::server(name), &[])?);
-    let expect = Expect { roles: vec![Role::Server], region: None };
-    Ok(client_tls(Some(&own), &root.trust_anchor()?, expect)?)
+struct Other {
+    outgoing: ClientTls,
+    incoming: ServerTls,
+}
+
+impl Other {
+    fn of(data: &Path) -> Result<Self> {
+        let root = Authority::load(&data.join("pki/root"))?;
+        let (anchor, name) = (root.trust_anchor()?, Name::new("cp-2")?);
+        let own = root.new_control_intermediate(&name)?;
+        let own = LiveCredentials::new(own.issue_credentials(&Identity::server(name), &[])?);
+        let outgoing = client_tls(Some(&own), &anchor, Expect { roles: vec![Role::Server], region: None })?;
+        let clients = Clients::Mutual { trust: anchor.into(), roles: vec![Role::Server], region: None };
+        Ok(Self { outgoing, incoming: server_tls(&own, clients, Alpn::Http2)? })
+    }
 }
 
 fn id(data: &Path) -> Result<u64> {
@@ -52,8 +69,8 @@ fn id(data: &Path) -> Result<u64> {
 
 /// Leads the node, and commits there that the version was raised to one that only the later release knows.
 async fn raise_the_version(managed: &Managed) -> Result<()> {
-    let (shown, target) = (shown_by_another(&managed.data())?, id(&managed.data())?);
-    let mut raft = RaftClient::new(connect(&managed.raft.to_string(), shown).await?);
+    let (other, target) = (Other::of(&managed.data())?, id(&managed.data())?);
+    let mut raft = RaftClient::new(connect(&managed.raft.to_string(), other.outgoing).await?);
     let finalize = Finalize { version: LATER_VERSION, release: LATER.to_owned() };
     let command = Command { body: Some(command::Body::Finalize(finalize)), ..Command::default() };
     let batch = Batch { commands: vec![command] }.encode_to_vec();
@@ -140,5 +157,64 @@ async fn a_node_that_meets_a_later_version_while_it_runs_stays_and_says_so() -> 
     raise_the_version(&managed).await?;
     stays_and_says(managed, "needs release 9.8.0", "start release 9.8.0 or a later one").await?;
     say("a node that was overtaken stayed up, and its service manager heard why");
+    Ok(())
+}
+
+/// A leader that refuses to add a node, as a leader of a later version does with a node of an earlier release.
+struct Refusing;
+
+#[tonic::async_trait]
+impl Peer for Refusing {
+    type ReportsStream = tokio_stream::Empty<Result<ReportsResponse, Status>>;
+
+    async fn add_voter(&self, _: Request<AddVoterRequest>) -> Result<Response<AddVoterResponse>, Status> {
+        let problem = Problem {
+            name: "upgrade".to_owned(),
+            detail: "the control plane is at version 99, and cp-1 knows versions up to 1 only".to_owned(),
+            remedy: "run release 9.8.0 or a later one there".to_owned(),
+            ..Problem::default()
+        };
+        let result = Some(add_voter_response::Result::Problem(problem));
+        Ok(Response::new(AddVoterResponse { result }))
+    }
+
+    async fn propose(&self, _: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
+        Err(Status::unimplemented("it only refuses"))
+    }
+
+    async fn read_index(&self, _: Request<ReadIndexRequest>) -> Result<Response<ReadIndexResponse>, Status> {
+        Err(Status::unimplemented("it only refuses"))
+    }
+
+    async fn reports(&self, _: Request<ReportsRequest>) -> Result<Response<Self::ReportsStream>, Status> {
+        Err(Status::unimplemented("it only refuses"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_too_old_to_join_stays_and_says_so() -> Result<()> {
+    let tcp = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let leader = tcp.local_addr()?;
+    // As `join` leaves a node.
+    let managed = Managed::start_with(|data| {
+        fs::remove_file(data.join("bootstrap.json"))?;
+        Ok(fs::write(data.join("join.json"), format!("{{\"members\": [\"{leader}\"]}}"))?)
+    })?;
+    let metrics = Metrics::new().register(ListenerMetrics::register);
+    let listener = Listener::new("raft", tcp, Bounds::of_raft(8, &[]), &metrics);
+    let listener = listener.with_tls(Other::of(&managed.data())?.incoming);
+    let (_serving, shutdown) = ShutdownTrigger::new();
+    tokio::spawn(listener.serve_grpc(Routes::new(PeerServer::new(Refusing)), shutdown));
+    let join_file = managed.data().join("join.json");
+    let refused = "knows versions up to 1 only";
+    until("it was refused", SOON, || async {
+        let (_, text) = admin(&managed, "/readyz").await?;
+        ensure!(text.contains(refused), "{text}");
+        Ok(())
+    })
+    .await?;
+    ensure!(join_file.exists(), "the release that it needs goes on joining");
+    stays_and_says(managed, refused, "run release 9.8.0 or a later one").await?;
+    say("a node that was too old to join stayed up, and its service manager heard why");
     Ok(())
 }

@@ -5,7 +5,9 @@
 
 use std::sync::atomic::AtomicU64;
 
+use hanse_management::ProblemName;
 use hanse_process::Metrics;
+use hanse_raft::GroupError;
 use prometheus_client::metrics::gauge::Gauge;
 use tracing::error;
 
@@ -22,6 +24,12 @@ impl Behind {
     /// What this error says of the node's release; `None` where it says nothing.
     pub(crate) fn of(error: &Error) -> Option<Self> {
         let Error::Raft(error) = error else { return None };
+        // A node that joins learns it from the group, before it has anything of the group's.
+        if let GroupError::Refused(problem) = error
+            && problem.name == ProblemName::Upgrade
+        {
+            return Some(Self { why: problem.detail.clone(), remedy: problem.remedy.clone() });
+        }
         let unknown = error.unknown_version()?;
         let remedy = format!("start {} on its data directory", unknown.needed());
         Some(Self { why: unknown.to_string(), remedy })
@@ -58,7 +66,8 @@ impl BehindMetric {
 
 #[cfg(test)]
 mod tests {
-    use hanse_raft::{GroupError, LogError, SnapshotError};
+    use hanse_management::Problem;
+    use hanse_raft::{LogError, SnapshotError};
     use hanse_state::UnknownVersion;
 
     use super::*;
@@ -83,6 +92,10 @@ mod tests {
         let start = "start a later release on its data directory";
         check(SnapshotError::Version(unknown("")).into(), Some(("needs a later release", start)));
 
+        let refused =
+            |name| GroupError::Refused(Problem::new(name, "cp-4 is too old").remedy("run release 9.8.0"));
+        check(refused(ProblemName::Upgrade), Some(("cp-4 is too old", "run release 9.8.0")));
+        check(refused(ProblemName::Forbidden), None);
         check(LogError::Damaged("it is empty".to_owned()).into(), None);
         assert_eq!(Behind::of(&Error::Fatal), None);
     }

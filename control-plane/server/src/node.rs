@@ -219,7 +219,10 @@ async fn take_part(
 
     let dated = commands_clock(&clock);
     tokio::select! {
-        founded = founding::found_or_join(&config, &group, &own, &dated) => founded?,
+        founded = founding::found_or_join(&config, &group, &own, &dated) => if founded.is_err() {
+            stop(&group, &supervisor, stopping).await;
+            return founded;
+        },
         () = group.fatal() => {
             stop(&group, &supervisor, stopping).await;
             return Err(died(&group));
