@@ -101,7 +101,9 @@ impl GroupError {
     /// release that does.
     pub fn unknown_version(&self) -> Option<&UnknownVersion> {
         match self {
-            Self::Version(unknown) | Self::Snapshot(SnapshotError::Version(unknown)) => Some(unknown),
+            Self::Version(unknown)
+            | Self::Log(LogError::Version(unknown))
+            | Self::Snapshot(SnapshotError::Version(unknown)) => Some(unknown),
             _of_something_else => None,
         }
     }

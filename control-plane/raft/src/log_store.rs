@@ -26,6 +26,7 @@ use std::{
     sync::Arc,
 };
 
+use hanse_state::UnknownVersion;
 use openraft::{
     AnyError, LogState, OptionalSend, RaftLogReader, StorageIOError,
     storage::{LogFlushed, RaftLogStorage},
@@ -62,6 +63,9 @@ pub enum LogError {
     /// What is on disk is no log, or holds less than it did.
     #[error("the log is damaged: {0}")]
     Damaged(String),
+    /// It is in a form that came with a version which this build does not know.
+    #[error(transparent)]
+    Version(#[from] UnknownVersion),
     /// The directory is another node's.
     #[error(
         "the data directory belongs to node {found}, this is node {expected}: a node keeps its id for life"

@@ -88,9 +88,10 @@ mod tests {
         let unknown = |release: &str| UnknownVersion { number: 99, release: release.to_owned() };
         let start = "start release 9.8.0 or a later one on its data directory";
         check(GroupError::Version(unknown("9.8.0")), Some(("is of version 99", start)));
+        check(LogError::Version(unknown("9.8.0")).into(), Some(("needs release 9.8.0", start)));
         check(SnapshotError::Version(unknown("9.8.0")).into(), Some(("needs release 9.8.0", start)));
         let start = "start a later release on its data directory";
-        check(SnapshotError::Version(unknown("")).into(), Some(("needs a later release", start)));
+        check(LogError::Version(unknown("")).into(), Some(("needs a later release", start)));
 
         let refused =
             |name| GroupError::Refused(Problem::new(name, "cp-4 is too old").remedy("run release 9.8.0"));

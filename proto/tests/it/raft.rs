@@ -47,6 +47,7 @@ fn entries() -> Vec<Entry> {
 fn log() {
     recorded("raft-vote", &vote().unwrap());
     recorded("raft-log-id", &log_id().unwrap());
+    recorded("raft-log-form", &LogForm { version: 1, release: "0.1.0".into() });
     recorded("raft-log-witness", &LogWitness { owner: 5, vote: vote(), purged: Some(40), last: log_id() });
     for (name, entry) in ["blank", "batch", "membership"].into_iter().zip(entries()) {
         recorded(&format!("raft-entry-{name}"), &entry);

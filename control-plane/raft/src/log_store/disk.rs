@@ -19,6 +19,7 @@ use std::{
 };
 
 use hanse_proto::raft;
+use hanse_state::Version;
 use prost::Message;
 
 use super::{
@@ -30,6 +31,9 @@ use crate::{
     type_config::{Entry, LogId, NodeId, Vote},
     wire,
 };
+
+/// The version that brought the form in which this build writes a log.
+const FORM: Version = Version::FIRST;
 
 /// Read at once while copying.
 const COPY_BYTES: usize = 4 << 20;
@@ -107,6 +111,9 @@ impl Disk {
     fn claim(&mut self, owner: NodeId) -> Result<(), LogError> {
         match self.summary.owner {
             None => {
+                // The form first: a log of which anything is left says how to read it.
+                let form = raft::LogForm { version: FORM.number(), release: FORM.release().to_owned() };
+                self.db.insert(records::FORM, form.encode_to_vec())?;
                 self.db.insert(records::OWNER, &owner.to_be_bytes())?;
                 self.summary.owner = Some(owner);
                 self.flush()
@@ -116,7 +123,17 @@ impl Disk {
         }
     }
 
+    /// Whether this build can read what there is.
+    fn check_form(&self) -> Result<(), LogError> {
+        match self.message::<raft::LogForm>(records::FORM)? {
+            Some(form) => Ok(Version::read(form.version, &form.release).map(drop)?),
+            None if self.db.is_empty() => Ok(()),
+            None => Err(LogError::Damaged("it does not say in which form it is".to_owned())),
+        }
+    }
+
     fn load(&mut self) -> Result<(), LogError> {
+        self.check_form()?;
         if let Some(owner) = self.db.get(records::OWNER)? {
             let owner = owner[..].try_into().map(u64::from_be_bytes);
             let owner = owner.map_err(|_| LogError::Damaged("its owner cannot be read".to_owned()))?;

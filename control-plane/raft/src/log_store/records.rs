@@ -1,8 +1,13 @@
-//! What the database holds: keys, and entries cut into records. Another form of them is written only under the replicated version that
-//! comes with it: until then the release before must be able to read the log.
+//! What the database holds: keys, and entries cut into records.
+//!
+//! Another form of them, such as another kind of entry, is written only under the replicated version that brings it: until then the
+//! release before must be able to read the log. The record at [`FORM`] names that version and its release. It is the same in every
+//! form, so that a release that does not know the version says which release does.
 
 use bytes::Bytes;
 
+/// Where the form of the other records is kept.
+pub(super) const FORM: &[u8] = b"f";
 /// Where the vote is kept.
 pub(super) const VOTE: &[u8] = b"v";
 /// Where the last known committed log id is kept.

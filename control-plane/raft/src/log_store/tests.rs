@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::FileExt as _, path::Path};
 
 use bytes::Bytes;
-use hanse_proto::raft::ControlNode;
+use hanse_proto::raft::{self, ControlNode};
+use hanse_state::Version;
 use openraft::{
     CommittedLeaderId, EntryPayload, RaftLogReader,
     storage::{RaftLogStorage, RaftLogStorageExt},
@@ -339,6 +340,47 @@ async fn an_entry_that_was_not_written_whole_is_dropped() {
     let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
     assert_eq!(store.try_get_log_entries(2..).await.unwrap(), entries(2..3, 10));
     store.close().await;
+}
+
+/// What a file of a database holds, sled's own bookkeeping left out.
+fn records_of(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    raw(dir).iter().map(|record| record.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_log_in_a_later_form_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = LogPlace { is_member: true, ..LogPlace::new(dir.path(), 1) };
+    let mut store = LogStore::open(&LogPlace::new(dir.path(), 1)).unwrap();
+    store.blocking_append(entries(0..2, 10)).await.unwrap();
+    store.close().await;
+    // A later release has written over it in a form of its own: here nothing but the form can be read.
+    let form = raft::LogForm { version: Version::KNOWN.number() + 1, release: "9.8.0".to_owned() };
+    let log = raw(&place.dir);
+    log.insert(records::FORM, form.encode_to_vec()).unwrap();
+    log.insert(records::VOTE, b"no vote").unwrap();
+    log.insert(records::key(1, 0), b"no entry").unwrap();
+    drop(log);
+    let before = records_of(&place.dir);
+    let error = LogStore::open(&place).map(|_| ()).unwrap_err();
+    assert!(matches!(&error, LogError::Version(unknown) if unknown.release == "9.8.0"), "{error:?}");
+    assert_eq!(records_of(&place.dir), before);
+
+    raw(&place.dir).remove(records::FORM).unwrap().unwrap();
+    assert_damaged(dir.path(), "it does not say in which form it is");
+}
+
+#[test]
+fn a_log_says_from_its_first_record_on_in_which_form_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = LogPlace::new(dir.path(), 1);
+    drop(Disk::open(&place.dir, 1, |_| Ok(())).unwrap());
+    let form = raft::LogForm { version: 1, release: "0.1.0".to_owned() };
+    assert_eq!(records_of(&place.dir)[0], (records::FORM.to_vec(), form.encode_to_vec()));
+    // A crash came before the rest.
+    raw(&place.dir).remove(records::OWNER).unwrap().unwrap();
+    drop(Disk::open(&place.dir, 1, |_| Ok(())).unwrap());
+    assert_eq!(records_of(&place.dir).len(), 2);
 }
 
 #[tokio::test]

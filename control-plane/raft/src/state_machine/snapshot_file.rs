@@ -1,24 +1,32 @@
 //! The file a snapshot is kept and sent in.
 //!
-//! `HANSESN1`, a length-delimited `hanse.raft.v1.SnapshotMeta`, length-delimited `hanse.control.v1.SnapshotRecord`s, and the
-//! SHA-256 of everything before it.
+//! `HANSESN1`, a length-delimited `hanse.raft.v1.SnapshotMeta`, length-delimited `hanse.control.v1.SnapshotRecord`s of which the
+//! first is the header, and the SHA-256 of everything before it.
+//!
+//! Another form of the file has another byte in place of the `1`, and is written only under the replicated version that brings it:
+//! until then the release before must be able to read what is there. The rest of the magic, the metadata, the header and the checksum
+//! are the same in every form, so that a release that does not know the form says which release does.
 
 use std::{
     fs::File,
     io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write},
 };
 
-use hanse_proto::{control::SnapshotRecord, raft};
-use hanse_state::State;
+use hanse_proto::{
+    control::{SnapshotRecord, snapshot_record::Record},
+    raft,
+};
+use hanse_state::{State, UnknownVersion};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::{Applied, SnapshotError};
 use crate::{type_config::SnapshotMeta, wire};
 
-/// Another form of the file gets another magic, and is written only under the replicated version that comes with it: until then the
-/// release before must be able to read what is there. What the records may say follows from the version in their header.
+/// What the records may say follows from the version in their header.
 const MAGIC: &[u8; 8] = b"HANSESN1";
+/// Bytes of it that every form has.
+const MAGIC_OF_EVERY_FORM: usize = 7;
 const TRAILER_BYTES: u64 = 32;
 
 /// Buffer between the serializer and the file.
@@ -65,12 +73,15 @@ pub(super) fn read(mut file: &File) -> Result<(SnapshotMeta, Applied), SnapshotE
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, file).take(content);
     let mut magic = [0; MAGIC.len()];
     reader.read_exact(&mut magic)?;
-    if &magic != MAGIC {
+    if magic[..MAGIC_OF_EVERY_FORM] != MAGIC[..MAGIC_OF_EVERY_FORM] {
         return Err(SnapshotError::Damaged("it is of no format known here".to_owned()));
     }
     let meta: raft::SnapshotMeta =
         next(&mut reader)?.ok_or_else(|| SnapshotError::Damaged("it has no header".to_owned()))?;
     let meta = wire::snapshot_meta(meta);
+    if magic != *MAGIC {
+        return Err(of_another_form(&mut reader));
+    }
     let mut failed = None;
     let records = std::iter::from_fn(|| match next::<SnapshotRecord>(&mut reader) {
         Ok(record) => record,
@@ -92,6 +103,17 @@ pub(super) fn read(mut file: &File) -> Result<(SnapshotMeta, Applied), SnapshotE
         })?,
     };
     Ok((meta, applied))
+}
+
+/// Which version and which release a file in another form is of: its header says it.
+fn of_another_form(reader: &mut io::Take<impl Read>) -> SnapshotError {
+    match next(reader) {
+        Ok(Some(SnapshotRecord { record: Some(Record::Header(header)) })) => {
+            UnknownVersion { number: header.version, release: header.release }.into()
+        }
+        Ok(_) => SnapshotError::Damaged("its first record is no header".to_owned()),
+        Err(error) => error,
+    }
 }
 
 /// The next length-delimited message; `None` at the end.

@@ -10,6 +10,7 @@ use openraft::{
     storage::RaftStateMachine,
     testing::{StoreBuilder, Suite},
 };
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use super::*;
@@ -153,6 +154,21 @@ fn a_snapshot_of_a_version_that_is_not_known_is_left_as_it_is() {
     let error = incoming.finish(before.len() as u64).unwrap_err();
     assert!(matches!(error, SnapshotError::Version(_)), "{error:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
+
+    // The version may have brought another form of the file. Its beginning, its header and its checksum stay.
+    let mut later = before[..before.len() - 32].to_vec();
+    later[7] = b'2';
+    later.extend(Sha256::digest(&later));
+    fs::write(&path, &later).unwrap();
+    let error = Snapshots::open(dir.path()).unwrap_err();
+    assert!(matches!(&error, SnapshotError::Version(unknown) if unknown.release == "9.8.0"), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), later);
+    later[0] = b'G';
+    later.truncate(before.len() - 32);
+    later.extend(Sha256::digest(&later));
+    fs::write(&path, &later).unwrap();
+    let error = Snapshots::open(dir.path()).unwrap_err();
+    assert!(matches!(error, SnapshotError::Damaged(_)), "no snapshot at all: {error:?}");
 }
 
 #[tokio::test]
