@@ -91,6 +91,35 @@ fn a_disk_that_takes_nothing_stops_no_start() {
     assert_eq!(after(3, &config).chain()[0], first);
 }
 
+/// A node reads these before its log and its snapshot, which say that its release is too old. So every release must be able to.
+#[test]
+fn files_that_are_read_before_the_log_keep_their_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    crate::init(&config).unwrap();
+    fs::write(node_file(&config), r#"{"id": 7, "later": true}"#).unwrap();
+    assert_eq!(node(&config).unwrap().id, 7);
+    fs::write(config.join_file(), r#"{"members": ["127.0.0.1:7445"], "later": true}"#).unwrap();
+    let join: JoinFile = read_json(&config.join_file()).unwrap().unwrap();
+    assert_eq!(join.members, ["127.0.0.1:7445"]);
+    let bootstrap =
+        format!(r#"{{"lineage": "{}", "operator_digest": "sha256:00", "later": true}}"#, "0".repeat(32));
+    fs::write(config.bootstrap_file(), bootstrap).unwrap();
+    let bootstrap: BootstrapFile = read_json(&config.bootstrap_file()).unwrap().unwrap();
+    assert_eq!((bootstrap.lineage.len(), &*bootstrap.operator_digest), (32, "sha256:00"));
+
+    let first_line = |path: &str| {
+        let text = fs::read_to_string(config.pki_dir().join(path)).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    for certificates in ["root.crt", "control/chain.pem", "root/chain.pem"] {
+        assert_eq!(first_line(certificates), "-----BEGIN CERTIFICATE-----");
+    }
+    for key in ["control/key.pem", "root/key.pem"] {
+        assert_eq!(first_line(key), "-----BEGIN PRIVATE KEY-----", "PKCS #8");
+    }
+}
+
 #[test]
 fn what_is_left_of_a_node_is_no_place_for_another() {
     let dir = tempfile::tempdir().unwrap();
