@@ -53,7 +53,8 @@ pub(crate) async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow
         None if args.check_config => sound(&path),
         None => {
             telemetry::init("server", args.log_json);
-            Ok(hanse_server::run(config, shutdown::on_signals()).await?)
+            let name = config.name.clone();
+            Ok(telemetry::of_node("server", name, hanse_server::run(config, shutdown::on_signals())).await?)
         }
     }
 }
@@ -70,7 +71,8 @@ pub(crate) async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::
         None if args.check_config => sound(&path),
         None => {
             telemetry::init("agent", args.log_json);
-            Ok(hanse_agent::run(config, shutdown::on_signals()).await?)
+            let name = config.name.clone();
+            Ok(telemetry::of_node("agent", name, hanse_agent::run(config, shutdown::on_signals())).await?)
         }
     }
 }
@@ -84,7 +86,8 @@ pub(crate) async fn gateway(config: Option<PathBuf>, args: &GatewayArgs) -> anyh
         return sound(&path);
     }
     telemetry::init("gateway", args.log_json);
-    Ok(hanse_gateway::run(config, shutdown::on_signals()).await?)
+    let name = config.name.clone();
+    Ok(telemetry::of_node("gateway", name, hanse_gateway::run(config, shutdown::on_signals())).await?)
 }
 
 fn needed(config: Option<PathBuf>, role: &str) -> Result<PathBuf, Failure> {

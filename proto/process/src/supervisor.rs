@@ -141,7 +141,7 @@ impl Supervisor {
         F: Future<Output = ()> + Send + 'static,
     {
         drop(self.process.restarts.get_or_create(&TaskLabels { task })); // it is shown from the beginning
-        keep(self.process.clone(), self.shutdown.clone(), task, state, run)
+        keep(self.process.clone(), self.shutdown.clone(), task, state, run).in_current_span()
     }
 
     /// A pulse that the role's own work beats. Where it is older than `most`, the process gives no proof of life.

@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use tracing::{info, warn};
+use tracing::{Instrument as _, info, info_span, warn};
 use tracing_subscriber::EnvFilter;
 
 /// What is logged where the environment does not say: ours, and what libraries warn of.
@@ -37,6 +37,15 @@ pub fn init(role: &str, json: bool) {
         warn!(%error, "{VARIABLE} is not a log filter, using {DEFAULT_FILTER:?}");
     }
     info!(role, version = env!("CARGO_PKG_VERSION"), "starting");
+}
+
+/// Runs a node: each of its lines says of which node it is.
+pub fn of_node<F: Future>(
+    role: &'static str,
+    name: impl fmt::Display,
+    run: F,
+) -> impl Future<Output = F::Output> {
+    run.instrument(info_span!("node", role, %name))
 }
 
 /// An error with its causes, joined by colons: `cannot connect to cp-1:7444: transport error: connection refused`.
