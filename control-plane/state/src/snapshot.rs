@@ -9,7 +9,7 @@ use crate::{
     Accepted, JournalEntry, Lineage, Member, Resource, Revocation, Root, RootCertificate, Seat, State,
     UnknownVersion, Version,
     apply::IdempotentResult,
-    command::wire::{all_fixed, fixed, many},
+    command::wire::{all_fixed, fixed, many, version_number},
     root::Roots,
 };
 
@@ -187,8 +187,9 @@ impl State {
 }
 
 fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
-    let version = Version::read(header.version, &header.release)?;
     let invalid = |source| SnapshotError::Record { at: 0, source };
+    let number = version_number("SnapshotHeader", header.version).map_err(invalid)?;
+    let version = Version::read(number, &header.release)?;
     let lineage = header.lineage.map(Lineage::from_proto).transpose();
     let issuing = match header.issuing_root.as_ref() {
         [] => [0; 32],

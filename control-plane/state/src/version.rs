@@ -35,16 +35,13 @@ impl Version {
     /// The version that every history starts at. Never the newest that a build knows: nodes of two releases must agree on the state
     /// from its first command.
     pub const FIRST: Self = Self(1);
-    /// The oldest that this build can go on from. It may be raised by one in a release after the one that brought the next version:
-    /// control nodes are one release apart at most. Before it is, founding has to start at it.
-    pub const OLDEST: Self = Self(1);
     /// The newest that this build knows.
     pub const KNOWN: Self = Self(RELEASES.len() as u32);
 
-    /// The version with that number, if this build knows it. `release` is the first that does.
+    /// The version with that number, from 1 on, if this build knows it. `release` is the first that does.
     pub fn read(number: u32, release: &str) -> Result<Self, UnknownVersion> {
         let version = Self(number);
-        if (Self::OLDEST..=Self::KNOWN).contains(&version) {
+        if (Self::FIRST..=Self::KNOWN).contains(&version) {
             return Ok(version);
         }
         Err(UnknownVersion { number, release: release.to_owned() })
@@ -86,8 +83,7 @@ impl fmt::Display for Version {
 /// A state is of a version that this build does not know. The build must not go on with it, and must leave it as it is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the state is of version {number} and this build, release {RELEASE}, knows versions {} to {}: it needs {}",
-    Version::OLDEST,
+    "the state is of version {number} and this build, release {RELEASE}, knows versions up to {}: it needs {}",
     Version::KNOWN,
     self.needed()
 )]

@@ -122,7 +122,9 @@ impl CommandBody {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
             Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
-            Body::Finalize(proto::Finalize { version, release }) => Self::Finalize { version, release },
+            Body::Finalize(proto::Finalize { version, release }) => {
+                Self::Finalize { version: version_number("Finalize", version)?, release }
+            }
             Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
             Body::TrustRoot(trust) => {
                 let missing = || InvalidMessage::new("TrustRoot", "it lacks one of its two roots");
@@ -294,6 +296,11 @@ pub(crate) fn many(digests: &[[u8; 32]]) -> Vec<Bytes> {
 /// Digests as they were sent or stored.
 pub(crate) fn all_fixed(message: &'static str, digests: &[Bytes]) -> Result<Vec<[u8; 32]>, InvalidMessage> {
     digests.iter().map(|digest| fixed(message, digest)).collect()
+}
+
+/// A version's number as it was sent or stored: from 1 on.
+pub(crate) fn version_number(message: &'static str, number: u32) -> Result<u32, InvalidMessage> {
+    if number == 0 { Err(InvalidMessage::new(message, "it has no version")) } else { Ok(number) }
 }
 
 pub(crate) fn fixed<const N: usize>(message: &'static str, bytes: &[u8]) -> Result<[u8; N], InvalidMessage> {

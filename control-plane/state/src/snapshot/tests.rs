@@ -139,11 +139,15 @@ fn what_is_no_snapshot_is_refused() {
         }
         State::from_records(records)
     };
-    for number in [0, Version::KNOWN.number() + 1, u32::MAX] {
+    let of_version = |number| {
         let other = |header: &mut proto::SnapshotHeader| {
             (header.version, header.release) = (number, "9.8.0".to_owned());
         };
-        let error = with_header(&other).unwrap_err();
+        with_header(&other).unwrap_err()
+    };
+    assert!(matches!(of_version(0), SnapshotError::Record { at: 0, .. }), "no release writes it");
+    for number in [Version::KNOWN.number() + 1, u32::MAX] {
+        let error = of_version(number);
         assert!(matches!(&error, SnapshotError::Version(unknown) if unknown.number == number), "{error:?}");
         assert!(error.to_string().contains("needs release 9.8.0"), "{error}");
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{CommandBody, State, fixture::World};
+use crate::{Command, CommandBody, State, fixture::World};
 
 fn raise(world: &mut World, version: u32) -> Result<(), Problem> {
     let release = "0.2.0".to_owned();
@@ -31,7 +31,17 @@ fn a_version_that_is_not_known_is_not_applied() {
     let problem = raise(&mut world, 3).unwrap_err();
     assert_eq!(problem.name, ProblemName::Upgrade);
     assert!(problem.to_string().contains("needs release 0.2.0"), "{problem}");
-    assert_eq!(Version::read(0, "0.0.1").unwrap_err().number, 0);
+}
+
+#[test]
+fn a_command_without_a_version_is_not_read() {
+    let version = Version::FIRST.number();
+    let finalize = |version| {
+        let body = CommandBody::Finalize { version, release: String::new() }.to_proto();
+        Command::from_proto(hanse_proto::control::Command { body: Some(body), ..Default::default() })
+    };
+    assert_eq!(finalize(0).unwrap_err().to_string(), "malformed Finalize: it has no version");
+    finalize(version).unwrap();
 }
 
 #[test]
