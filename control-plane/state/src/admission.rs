@@ -54,13 +54,7 @@ impl Admitted {
 
 /// Judges `command`, to be proposed while `version` is in force. What is refused here may not be proposed.
 pub fn admit(command: Command, version: Version) -> Result<Admitted, Problem> {
-    if let Some((field, since)) = newer(&command.body, version) {
-        let detail =
-            format!("it came with release {}, and version {since} is not in force yet", since.release());
-        return Err(Problem::new(ProblemName::Upgrade, detail).at(field).remedy(
-            "once every control node runs that release: hanse upgrade check, then hanse upgrade finalize",
-        ));
-    }
+    check_version(&command.body, version)?;
     let mut warnings = Vec::new();
     if let CommandBody::Apply(changes) = &command.body {
         limits::check_command(changes)?;
@@ -76,6 +70,19 @@ pub fn admit(command: Command, version: Version) -> Result<Admitted, Problem> {
         }
     }
     Ok(Admitted { command, warnings })
+}
+
+/// Refuses what needs a later version in force.
+fn check_version(body: &CommandBody, version: Version) -> Result<(), Problem> {
+    if let CommandBody::Finalize { version: to, .. } = body {
+        // In the log, a version that is skipped would stop the nodes that know only the one before it.
+        version.check_next(*to)?;
+    }
+    let Some((field, since)) = newer(body, version) else { return Ok(()) };
+    let detail = format!("it came with release {}, and version {since} is not in force yet", since.release());
+    Err(Problem::new(ProblemName::Upgrade, detail).at(field).remedy(
+        "once every control node runs that release: hanse upgrade check, then hanse upgrade finalize",
+    ))
 }
 
 /// What of `body` came with a later version than `version`, if anything: where it is, and the version that it came with. A command

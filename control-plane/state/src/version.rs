@@ -62,6 +62,16 @@ impl Version {
         (self < Self::KNOWN).then_some(Self(self.0 + 1))
     }
 
+    /// Refuses version `to` where this one is in force and `to` is not the next: versions are raised one by one.
+    pub fn check_next(self, to: u32) -> Result<(), Problem> {
+        if to <= self.0 + 1 {
+            return Ok(());
+        }
+        let detail = format!("version {self} is in force, and {to} is not the next one");
+        let remedy = "versions are raised one by one: hanse upgrade status shows the next one";
+        Err(Problem::new(ProblemName::Upgrade, detail).remedy(remedy))
+    }
+
     /// Refuses the control node `name`, which knows versions up to `known`, where this version is in force.
     pub fn check_known_to(self, name: &str, known: u32) -> Result<(), Problem> {
         if known >= self.0 {

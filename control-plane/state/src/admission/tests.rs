@@ -13,15 +13,19 @@ fn judged(yaml: &str) -> Result<Admitted, Problem> {
     admit_at(Version::FIRST, yaml)
 }
 
-#[expect(clippy::disallowed_methods, reason = "it is what is tested")]
 fn admit_at(version: Version, yaml: &str) -> Result<Admitted, Problem> {
+    admit_body(version, CommandBody::Apply(fixture::changes(yaml)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "it is what is tested")]
+fn admit_body(version: Version, body: CommandBody) -> Result<Admitted, Problem> {
     let command = Command {
         actor: "tester".into(),
         request_id: "r".into(),
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
-        body: CommandBody::Apply(fixture::changes(yaml)),
+        body,
     };
     admit(command, version)
 }
@@ -105,4 +109,15 @@ fn a_stored_resource_that_is_refused_today_can_only_be_mended_or_deleted() {
     world.clone().put(&put("http://a"));
     world.delete("Upstream x", false).unwrap();
     assert!(!world.has("Upstream x"));
+}
+
+#[test]
+fn the_version_is_raised_to_the_next_one_only() {
+    let finalize = |version| CommandBody::Finalize { version, release: "9.8.0".to_owned() };
+    let judged = |version| admit_body(Version::FIRST, finalize(version));
+    judged(1).unwrap();
+    judged(2).unwrap();
+    let problem = judged(3).unwrap_err();
+    assert_eq!(problem.name, ProblemName::Upgrade);
+    assert!(problem.detail.contains("version 1 is in force, and 3 is not the next"), "{problem}");
 }

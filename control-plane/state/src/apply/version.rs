@@ -1,6 +1,6 @@
 //! Raising the replicated version.
 
-use hanse_management::{Problem, ProblemName};
+use hanse_management::Problem;
 
 use super::Effects;
 use crate::{State, Version};
@@ -11,12 +11,7 @@ pub(super) fn finalize(state: &mut State, number: u32, release: &str) -> Result<
     if to <= state.version {
         return Ok(Effects::none());
     }
-    if state.version.next() != Some(to) {
-        let detail = format!("the version is {}, and it is raised by one", state.version);
-        return Err(
-            Problem::new(ProblemName::Upgrade, detail).remedy("raise it one by one: hanse upgrade finalize")
-        );
-    }
+    state.version.check_next(number)?;
     state.version = to;
     Ok(Effects::revision())
 }

@@ -28,6 +28,7 @@ fn a_version_is_raised_by_one_and_never_goes_back() {
 #[test]
 fn a_version_that_is_not_known_is_not_applied() {
     let mut world = World::new();
+    raise(&mut world, 2).unwrap();
     let problem = raise(&mut world, 3).unwrap_err();
     assert_eq!(problem.name, ProblemName::Upgrade);
     assert!(problem.to_string().contains("needs release 0.2.0"), "{problem}");
