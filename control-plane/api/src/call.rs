@@ -15,7 +15,7 @@ use axum::{
 };
 use hanse_management::{Problem, ProblemName, ResourceKey, Revision};
 use hanse_state::{
-    Accepted, Change, Command, CommandBody, Outcome, State, Version,
+    Accepted, Change, Command, CommandBody, Outcome, State,
     admission::{Admitted, Warning, admit},
     port::Consistency,
 };
@@ -275,7 +275,7 @@ impl Call {
     /// Replicates these changes. Tells, too, what of them does not hold yet.
     pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<(Accepted, Vec<Warning>), Problem> {
         let command = self.command(changes, self.idempotency_key()?);
-        let version = self.version();
+        let version = self.api.replicated.version_for(&command).await?;
         // Judging a large command takes as long as reading it did.
         let admitted = match self.working.is_some() {
             true => self.api.bounds.answer(move || admit(command, version)).await??,
@@ -288,12 +288,8 @@ impl Call {
     /// Replicates a command.
     pub(crate) async fn propose_body(&self, body: CommandBody) -> Result<Accepted, Problem> {
         let command = self.command_of(body, self.idempotency_key()?);
-        self.replicate(admit(command, self.version())?).await
-    }
-
-    /// The version in force here.
-    fn version(&self) -> Version {
-        self.api.replicated.current().version()
+        let version = self.api.replicated.version_for(&command).await?;
+        self.replicate(admit(command, version)?).await
     }
 
     async fn replicate(&self, admitted: Admitted) -> Result<Accepted, Problem> {

@@ -72,6 +72,11 @@ pub fn admit(command: Command, version: Version) -> Result<Admitted, Problem> {
     Ok(Admitted { command, warnings })
 }
 
+/// Whether `command` needs a later version in force than `version`.
+pub(crate) fn needs_later(command: &Command, version: Version) -> bool {
+    check_version(&command.body, version).is_err()
+}
+
 /// Refuses what needs a later version in force.
 fn check_version(body: &CommandBody, version: Version) -> Result<(), Problem> {
     if let CommandBody::Finalize { version: to, .. } = body {

@@ -8,8 +8,8 @@ pub use hanse_proto::sync::{Facts, TrustStatus};
 use hanse_topology::{Name, ScopeId};
 
 use crate::{
-    Command, Outcome, RootCertificate, RootId, State,
-    admission::{Admitted, admit},
+    Command, Outcome, RootCertificate, RootId, State, Version,
+    admission::{Admitted, admit, needs_later},
     resource::rfc3339,
 };
 
@@ -40,10 +40,25 @@ pub trait Replicated: Send + Sync + 'static {
     /// The same for a command that was not judged yet. It is judged here, on the node that was asked.
     #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
-        match admit(command, self.current().version()) {
-            Ok(admitted) => self.replicate(admitted),
-            Err(problem) => Box::pin(std::future::ready(Ok(Outcome::Rejected(problem)))),
-        }
+        Box::pin(async move {
+            let version = self.version_for(&command).await?;
+            match admit(command, version) {
+                Ok(admitted) => self.replicate(admitted).await,
+                Err(problem) => Ok(Outcome::Rejected(problem)),
+            }
+        })
+    }
+
+    /// The version to judge a command by. This node may not have applied yet what put a version in force: where `command` needs a
+    /// later one than is in force here, the state is read anew.
+    fn version_for<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Version, Problem>> {
+        Box::pin(async move {
+            let version = self.current().version();
+            if !needs_later(command, version) {
+                return Ok(version);
+            }
+            Ok(self.read(Consistency::Linearizable).await?.version())
+        })
     }
 
     /// A consistent copy of the state; O(1), shares structure.
@@ -273,3 +288,6 @@ pub struct ScopeEffect {
     /// Runtime resources removed.
     pub removals: usize,
 }
+
+#[cfg(test)]
+mod tests;
