@@ -41,7 +41,7 @@ pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> 
         body: Some(command::Body::Apply(Apply { changes })),
         ..Default::default()
     };
-    let request = ProposeRequest { command: Some(command), within_ms: WITHIN_MS };
+    let request = ProposeRequest { command: Some(command), within_ms: WITHIN_MS, version: 1 };
     let answer = client.propose(request).await?.into_inner();
     let Some(propose_response::Result::Outcome(outcome)) = answer.result else {
         anyhow::bail!("not replicated: {answer:?}")

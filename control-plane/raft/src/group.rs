@@ -259,7 +259,7 @@ impl std::fmt::Debug for RaftGroup {
 
 impl Replicated for RaftGroup {
     fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>> {
-        Box::pin(self.propose_anywhere(admitted.into_command()))
+        Box::pin(self.propose_anywhere(admitted))
     }
 
     fn read(&self, consistency: Consistency) -> BoxFuture<'_, Result<State, Problem>> {

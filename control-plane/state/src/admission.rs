@@ -21,6 +21,7 @@ use crate::{Action, Change, Command, CommandBody, Version, validate::limits};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
     command: Command,
+    version: Version,
     warnings: Vec<Warning>,
 }
 
@@ -46,6 +47,11 @@ impl Admitted {
         self.command
     }
 
+    /// The version by which it was judged.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// What of it is accepted although it does not hold yet.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -69,7 +75,7 @@ pub fn admit(command: Command, version: Version) -> Result<Admitted, Problem> {
             }
         }
     }
-    Ok(Admitted { command, warnings })
+    Ok(Admitted { command, version, warnings })
 }
 
 /// Whether `command` needs a later version in force than `version`.

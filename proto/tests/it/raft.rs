@@ -95,7 +95,8 @@ fn calls() {
     };
     let not_leader = NotLeader { leader: Some(node()) };
     let command = control::Command { actor: "bootstrap".into(), ..control::Command::default() };
-    recorded("raft-propose", &ProposeRequest { command: Some(command), within_ms: 9_000 });
+    let propose = ProposeRequest { command: Some(command), within_ms: 9_000, version: 1 };
+    recorded("raft-propose", &propose);
     for (name, result) in [
         ("outcome", propose_response::Result::Outcome(control::Outcome::default())),
         ("not-leader", propose_response::Result::NotLeader(not_leader.clone())),

@@ -7,7 +7,7 @@ use hanse_proto::{
     control,
     raft::{ControlNode, ProposeRequest, propose_response},
 };
-use hanse_state::{Command, Outcome};
+use hanse_state::{Command, Outcome, Version, admission::Admitted};
 use prost::Message;
 use tokio::time::{Duration, Instant, timeout_at};
 
@@ -43,7 +43,9 @@ pub(crate) enum Attempt {
 }
 
 impl RaftGroup {
-    pub(super) async fn propose_anywhere(&self, command: Command) -> Result<Outcome, Problem> {
+    pub(super) async fn propose_anywhere(&self, admitted: Admitted) -> Result<Outcome, Problem> {
+        let version = admitted.version();
+        let command = admitted.into_command();
         let began = Instant::now();
         let deadline = began + PROPOSE_TIMEOUT;
         let patience = began + self.member.timing.patience();
@@ -52,7 +54,7 @@ impl RaftGroup {
         loop {
             let attempt = match self.member.leader() {
                 Leader::Here => self.propose_here(command.clone(), message.clone(), patience, deadline).await,
-                Leader::There(node) => self.forward(&node, message.clone(), deadline).await,
+                Leader::There(node) => self.forward(&node, message.clone(), version, deadline).await,
                 Leader::Nowhere => Attempt::Again,
             };
             match attempt {
@@ -97,11 +99,17 @@ impl RaftGroup {
     }
 
     /// One attempt at another node.
-    async fn forward(&self, leader: &ControlNode, command: control::Command, deadline: Instant) -> Attempt {
+    async fn forward(
+        &self,
+        leader: &ControlNode,
+        command: control::Command,
+        version: Version,
+        deadline: Instant,
+    ) -> Attempt {
         let Ok(mut client) = self.member.channels.peer(&leader.raft_address) else { return Attempt::Again };
         let within = deadline.saturating_duration_since(Instant::now()).saturating_sub(FORWARD_MARGIN);
         let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
-        let request = ProposeRequest { command: Some(command), within_ms };
+        let request = ProposeRequest { command: Some(command), within_ms, version: version.number() };
         let response = match timeout_at(deadline, client.propose(request)).await {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) if never_sent(&status) => return Attempt::Again,

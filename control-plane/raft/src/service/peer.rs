@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration, vec};
 
 use hanse_identity::{Peer, PeerKeys};
 use hanse_management::{Problem, ProblemName};
-use hanse_proto::raft::{
-    AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
-    ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response, peer_server,
-    propose_response, read_index_response,
+use hanse_proto::{
+    control,
+    raft::{
+        AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
+        ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response,
+        peer_server, propose_response, read_index_response,
+    },
 };
 use hanse_state::{
-    Command, State,
+    Command, State, Version,
     port::{Consistency, Replicated as _},
 };
 use hanse_topology::Identity;
@@ -48,6 +51,19 @@ impl PeerService {
         Self { group, reports }
     }
 
+    /// One attempt at a write, if this node leads.
+    async fn attempt(&self, message: control::Command, within_ms: u64) -> Result<Attempt, Status> {
+        let command =
+            Command::from_proto(message.clone()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let member = self.group.member();
+        if member.leader() != Leader::Here {
+            return Ok(Attempt::Again);
+        }
+        let began = Instant::now();
+        let deadline = began + Duration::from_millis(within_ms).min(MAX_WITHIN);
+        Ok(self.group.propose_here(command, message, began + member.timing.patience(), deadline).await)
+    }
+
     fn not_leader(&self) -> NotLeader {
         NotLeader { leader: self.group.member().leader_node() }
     }
@@ -56,20 +72,16 @@ impl PeerService {
 #[tonic::async_trait]
 impl peer_server::Peer for PeerService {
     async fn propose(&self, request: Request<ProposeRequest>) -> Result<Response<ProposeResponse>, Status> {
-        let ProposeRequest { command, within_ms } = request.into_inner();
+        let ProposeRequest { command, within_ms, version } = request.into_inner();
         let message = command.ok_or_else(|| Status::invalid_argument("there is no command"))?;
-        let command =
-            Command::from_proto(message.clone()).map_err(|e| Status::invalid_argument(e.to_string()))?;
-        let began = Instant::now();
-        let deadline = began + Duration::from_millis(within_ms).min(MAX_WITHIN);
-        let member = self.group.member();
-        let attempt = match check_size(&message) {
+        if version == 0 {
+            return Err(Status::invalid_argument("there is no version by which the command was judged"));
+        }
+        // First: what a later version has in a command is lost in reading.
+        let fits = Version::read(version, "").map_err(|unknown| unknown.problem());
+        let attempt = match fits.and_then(|_| check_size(&message)) {
             Err(problem) => Attempt::Refused(problem),
-            Ok(()) if member.leader() == Leader::Here => {
-                let taken_by = began + member.timing.patience();
-                self.group.propose_here(command, message, taken_by, deadline).await
-            }
-            Ok(()) => Attempt::Again,
+            Ok(()) => self.attempt(message, within_ms).await?,
         };
         let (result, log_index) = match attempt {
             Attempt::Decided(decided) => {

@@ -115,7 +115,7 @@ fn a_stored_resource_that_is_refused_today_can_only_be_mended_or_deleted() {
 fn the_version_is_raised_to_the_next_one_only() {
     let finalize = |version| CommandBody::Finalize { version, release: "9.8.0".to_owned() };
     let judged = |version| admit_body(Version::FIRST, finalize(version));
-    judged(1).unwrap();
+    assert_eq!(judged(1).unwrap().version(), Version::FIRST);
     judged(2).unwrap();
     let problem = judged(3).unwrap_err();
     assert_eq!(problem.name, ProblemName::Upgrade);
