@@ -60,7 +60,7 @@ impl RaftGroup {
         let deadline = Instant::now() + ADD_TIMEOUT;
         loop {
             let change = match self.member.leader() {
-                Leader::Here => self.add_voter_here(node.clone(), deadline).await,
+                Leader::Here => self.add_voter_here(node.clone(), Version::KNOWN.number(), deadline).await,
                 Leader::There(leader) => {
                     self.ask_to_add(&leader.raft_address, node.clone(), deadline).await.0
                 }
@@ -150,12 +150,12 @@ impl RaftGroup {
         }
     }
 
-    /// One attempt on this node. Changes happen one after the other.
-    pub(crate) async fn add_voter_here(&self, node: ControlNode, deadline: Instant) -> Change {
+    /// One attempt on this node, for one that knows the versions up to `known`. Changes happen one after the other.
+    pub(crate) async fn add_voter_here(&self, node: ControlNode, known: u32, deadline: Instant) -> Change {
         let Ok(_turn) = timeout_at(deadline, self.changing_membership.lock()).await else {
             return Change::Refused(no_quorum("another membership change is not getting done"));
         };
-        let steps = self.add_voter_steps(&node);
+        let steps = self.add_voter_steps(&node, known);
         match timeout_at(deadline, steps).await {
             Ok(Ok(())) => Change::Done,
             Ok(Err(change)) => change,
@@ -163,21 +163,35 @@ impl RaftGroup {
         }
     }
 
-    async fn add_voter_steps(&self, node: &ControlNode) -> Result<(), Change> {
-        let known = self.check_known(node).map_err(Change::Refused)?;
-        self.check_seat(node).await?;
-        if known.is_none() {
-            tracing::info!(id = node.id, name = node.name, "adding a learner");
-            self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
-        } else if known.as_ref() != Some(node) {
-            tracing::info!(id = node.id, name = node.name, "a member's addresses changed");
-            self.change(ChangeMembers::SetNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
-        }
-        let (voters, settled) = self.voters(node);
+    async fn add_voter_steps(&self, node: &ControlNode, known: u32) -> Result<(), Change> {
+        self.make_learner(node, known).await?;
+        let (_, settled) = self.voters(node);
         if settled {
             return Ok(());
         }
         self.caught_up(node.id).await?;
+        self.make_voter(node, known).await
+    }
+
+    /// Makes the node a learner, unless it is a member.
+    pub(super) async fn make_learner(&self, node: &ControlNode, known: u32) -> Result<(), Change> {
+        let member = self.check_known(node).map_err(Change::Refused)?;
+        self.check_seat(node).await?;
+        self.check_version(node, known)?;
+        if member.is_none() {
+            tracing::info!(id = node.id, name = node.name, "adding a learner");
+            self.change(ChangeMembers::AddNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
+        } else if member.as_ref() != Some(node) {
+            tracing::info!(id = node.id, name = node.name, "a member's addresses changed");
+            self.change(ChangeMembers::SetNodes(BTreeMap::from([(node.id, node.clone())]))).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a learner a voter. A version may have been finalized while the learner caught up.
+    pub(super) async fn make_voter(&self, node: &ControlNode, known: u32) -> Result<(), Change> {
+        self.check_version(node, known)?;
+        let (voters, _) = self.voters(node);
         tracing::info!(id = node.id, name = node.name, ?voters, "making it a voter");
         self.change(ChangeMembers::ReplaceAllVoters(voters)).await?;
         let leftovers = self.namesakes(node);
@@ -185,6 +199,12 @@ impl RaftGroup {
             self.change(ChangeMembers::RemoveNodes(leftovers)).await?;
         }
         Ok(())
+    }
+
+    /// Whether the node knows the version in force, as far as this node has applied the log.
+    fn check_version(&self, node: &ControlNode, known: u32) -> Result<(), Change> {
+        let version = self.member.applied.borrow().state.version();
+        version.check_known_to(&node.name, known).map_err(Change::Refused)
     }
 
     /// What is known of the node by its id.

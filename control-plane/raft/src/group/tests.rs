@@ -117,6 +117,30 @@ async fn a_version_that_is_not_known_stops_the_replica_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_learner_that_does_not_know_the_version_does_not_become_a_voter() {
+    let (_dir, group) = first_voter().await;
+    group.propose(command()).await.unwrap();
+    let raft_address = "127.0.0.1:1".to_owned();
+    let node = ControlNode { id: 2, name: "cp-2".to_owned(), raft_address, ..ControlNode::default() };
+    let known = Version::FIRST.number();
+    let refused = |change| match change {
+        Err(Change::Refused(problem)) => assert_eq!(problem.name, ProblemName::Upgrade, "{problem}"),
+        Err(Change::Done | Change::NotLeader) | Ok(()) => panic!("it was not refused"),
+    };
+    let roles = || group.group().nodes.into_iter().map(|node| node.role).collect::<Vec<_>>();
+    refused(group.make_learner(&node, known - 1).await);
+    assert_eq!(roles(), ["leader"]);
+    assert!(group.make_learner(&node, known).await.is_ok());
+    let mut metrics = group.member.raft.metrics();
+    let added = metrics.wait_for(|metrics| metrics.membership_config.membership().get_node(&2).is_some());
+    drop(timeout(Duration::from_secs(10), added).await.unwrap().unwrap());
+    // The version in force is a later one than when it became a learner: it knows one too few.
+    refused(timeout(Duration::from_secs(10), group.make_voter(&node, known - 1)).await.unwrap());
+    assert_eq!(roles(), ["leader", "learner"]);
+    group.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_shutdown_is_not_fatal() {
     let (_dir, group) = first_voter().await;
     group.shutdown().await;
