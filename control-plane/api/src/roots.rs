@@ -179,7 +179,7 @@ fn participants(
     let mut known: BTreeMap<String, Option<TrustStatus>> = BTreeMap::new();
     let said = |facts: &Facts| facts.trust.clone().filter(|trust| *trust != TrustStatus::default());
     for node in &group.nodes {
-        known.insert(server(&node.name), fleet.nodes.get(&node.name).and_then(said));
+        known.insert(server(&node.name), fleet.nodes.get(&node.id).and_then(said));
     }
     // Also those that joined and have not started yet: they come with a certificate of the root they joined under.
     for (identity, _) in state.members() {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use hanse_management::{Problem, ProblemName};
 use hanse_state::{
     Command, CommandBody, State, Version,
-    port::{Consistency, FleetReport, GatewayStatus, GroupStatus},
+    port::{Consistency, FleetReport, GatewayStatus, GroupStatus, NodeStatus},
     projection,
 };
 use hanse_topology::{LEASE, ScopeId};
@@ -58,7 +58,7 @@ async fn finalize(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let group = call.api.replicated.group();
     let in_force = state.version();
-    let Some(next) = next(in_force, &fleet) else {
+    let Some(next) = next(in_force, &group, &fleet) else {
         return Ok(finalized(in_force, state.revision()));
     };
     let unknown = || {
@@ -91,9 +91,9 @@ fn check_none(next: u32, blockers: &[Blocker]) -> Result<(), Problem> {
 
 fn standing(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Upgrade {
     let version = state.version();
-    let next = next(version, fleet);
+    let next = next(version, group, fleet);
     let nodes = group.nodes.iter().map(|node| {
-        let facts = fleet.nodes.get(&node.name);
+        let facts = fleet.nodes.get(&node.id);
         NodeBuild {
             name: node.name.clone(),
             role: node.role.to_owned(),
@@ -115,10 +115,11 @@ fn standing(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Upgrade 
     }
 }
 
-/// The version after the one in force, if some control node knows it.
-fn next(in_force: Version, fleet: &FleetReport) -> Option<u32> {
+/// The version after the one in force, if a member of the group knows it.
+fn next(in_force: Version, group: &GroupStatus, fleet: &FleetReport) -> Option<u32> {
     let next = in_force.number() + 1;
-    fleet.nodes.values().any(|facts| facts.version >= next).then_some(next)
+    let mut said = group.nodes.iter().filter_map(|node| fleet.nodes.get(&node.id));
+    said.any(|facts| facts.version >= next).then_some(next)
 }
 
 /// The state with `next` in force.
@@ -137,24 +138,25 @@ fn after(state: &State, next: Version) -> State {
 
 /// Who is not ready for version `next`, which requires these features.
 fn blockers(next: u32, group: &GroupStatus, fleet: &FleetReport, required: &Required) -> Vec<Blocker> {
-    let control_node = |name: &String| {
-        let reason = match fleet.nodes.get(name) {
+    let control_node = |node: &NodeStatus| {
+        let reason = match fleet.nodes.get(&node.id) {
             None => "did not answer".to_owned(),
             Some(facts) if facts.version < next => {
                 format!("runs release {}, which knows versions up to {}", facts.release, facts.version)
             }
             Some(_) => return None,
         };
-        Some(Blocker { identity: server(name), reason })
+        Some(Blocker { identity: server(&node.name), reason })
     };
-    let nodes = group.nodes.iter().filter_map(|node| control_node(&node.name));
+    let nodes = group.nodes.iter().filter_map(control_node);
     if required.is_empty() {
         return nodes.collect();
     }
     // What these hide may be a gateway that lacks a feature.
-    let silent = fleet.silent.iter().filter(|name| fleet.nodes.contains_key(*name)).map(|name| {
+    let answered = group.nodes.iter().filter(|node| fleet.nodes.contains_key(&node.id));
+    let silent = answered.filter(|node| fleet.silent.contains(&node.name)).map(|node| {
         let reason = "has not heard of all its agents yet".to_owned();
-        Blocker { identity: server(name), reason }
+        Blocker { identity: server(&node.name), reason }
     });
     let partial = fleet.partial.iter().map(|partial| Blocker {
         identity: regional(&partial.agent, "agent", &partial.region),
@@ -182,7 +184,7 @@ fn lacking(gateway: &GatewayStatus, required: &Required) -> Option<Blocker> {
 
 #[cfg(test)]
 mod tests {
-    use hanse_state::port::{AgentStatus, Facts, NodeStatus, ScopeStatus};
+    use hanse_state::port::{AgentStatus, Facts, ScopeStatus};
     use hanse_topology::Name;
 
     use super::*;
@@ -191,8 +193,9 @@ mod tests {
         Facts { release: format!("0.{version}.0"), version, ..Facts::default() }
     }
 
-    fn group(nodes: &[(&str, &'static str)]) -> GroupStatus {
-        let node = |(name, role): &(&str, &'static str)| NodeStatus {
+    fn group(nodes: &[(u64, &str, &'static str)]) -> GroupStatus {
+        let node = |(id, name, role): &(u64, &str, &'static str)| NodeStatus {
+            id: *id,
             name: (*name).to_owned(),
             role,
             api_url: String::new(),
@@ -201,8 +204,8 @@ mod tests {
         GroupStatus { nodes: nodes.iter().map(node).collect(), ..GroupStatus::default() }
     }
 
-    fn fleet(nodes: &[(&str, Facts)]) -> FleetReport {
-        let nodes = nodes.iter().map(|(name, facts)| ((*name).to_owned(), facts.clone())).collect();
+    fn fleet(nodes: &[(u64, Facts)]) -> FleetReport {
+        let nodes = nodes.iter().cloned().collect();
         FleetReport { nodes, ..FleetReport::default() }
     }
 
@@ -213,10 +216,10 @@ mod tests {
 
     #[test]
     fn every_voter_and_learner_must_answer_and_know_the_version() {
-        let group = group(&[("cp-1", "leader"), ("cp-2", "voter"), ("cp-3", "learner")]);
-        let ready = fleet(&[("cp-1", says(2)), ("cp-2", says(3)), ("cp-3", says(2))]);
+        let group = group(&[(1, "cp-1", "leader"), (2, "cp-2", "voter"), (3, "cp-3", "learner")]);
+        let ready = fleet(&[(1, says(2)), (2, says(3)), (3, says(2))]);
         assert_eq!(blockers(2, &group, &ready, &Required::new()), []);
-        let late = fleet(&[("cp-1", says(2)), ("cp-2", says(1))]);
+        let late = fleet(&[(1, says(2)), (2, says(1))]);
         assert_eq!(
             reasons(&late, &group, &Required::new()),
             [
@@ -254,8 +257,8 @@ mod tests {
             gateways,
             facts: Facts::default(),
         };
-        let group = group(&[("cp-1", "leader")]);
-        let seen = FleetReport { agents: vec![agent], ..fleet(&[("cp-1", says(2))]) };
+        let group = group(&[(1, "cp-1", "leader")]);
+        let seen = FleetReport { agents: vec![agent], ..fleet(&[(1, says(2))]) };
         let required: Required = [(scope("eu"), ["addresses".to_owned()].into())].into();
         assert_eq!(
             reasons(&seen, &group, &required),
@@ -269,18 +272,30 @@ mod tests {
             [""; 0],
             "what nothing requires is not asked for"
         );
-        let hidden = FleetReport { silent: vec!["cp-1".to_owned()], ..fleet(&[("cp-1", says(2))]) };
+        let hidden = FleetReport { silent: vec!["cp-1".to_owned()], ..fleet(&[(1, says(2))]) };
         assert!(reasons(&hidden, &group, &required)[0].ends_with("has not heard of all its agents yet"));
     }
 
     #[test]
-    fn the_next_version_is_one_that_a_control_node_knows() {
-        let known = |versions: &[u32]| {
-            let nodes: Vec<_> = versions.iter().map(|version| ("cp", says(*version))).collect();
-            next(Version::FIRST, &fleet(&nodes))
+    fn the_next_version_is_one_that_a_member_knows() {
+        let group = group(&[(1, "cp-1", "leader"), (2, "cp-2", "voter")]);
+        let known = |said: &[(u64, u32)]| {
+            let nodes: Vec<_> = said.iter().map(|(id, version)| (*id, says(*version))).collect();
+            next(Version::FIRST, &group, &fleet(&nodes))
         };
         assert_eq!(known(&[]), None);
-        assert_eq!(known(&[1]), None);
-        assert_eq!(known(&[3]), Some(2), "one after the other");
+        assert_eq!(known(&[(1, 1)]), None);
+        assert_eq!(known(&[(1, 1), (2, 3)]), Some(2), "one after the other");
+        assert_eq!(known(&[(1, 1), (9, 2)]), None, "it is no member any more");
+    }
+
+    #[test]
+    fn a_node_that_takes_the_place_of_another_does_not_speak_for_it() {
+        let group = group(&[(1, "cp-1", "leader"), (2, "cp-2", "voter"), (9, "cp-2", "learner")]);
+        let seen = fleet(&[(1, says(2)), (9, says(2))]);
+        assert_eq!(
+            reasons(&seen, &group, &Required::new()),
+            ["cp-2.server.control.hanse.internal did not answer"]
+        );
     }
 }

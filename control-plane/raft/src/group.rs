@@ -159,6 +159,11 @@ impl RaftGroup {
         &self.member
     }
 
+    /// This node's Raft id.
+    pub fn id(&self) -> u64 {
+        self.member.id
+    }
+
     /// Whether this node votes.
     pub fn is_voter(&self) -> bool {
         let metrics = self.member.raft.metrics();

@@ -68,17 +68,17 @@ impl GatheredFleet {
 
     /// Asks every node, and adds the answers to what is remembered. Says which nodes did not answer and may hide agents, and what
     /// those that did say of themselves.
-    async fn gather(&self) -> (Vec<String>, BTreeMap<String, Facts>) {
+    async fn gather(&self) -> (Vec<String>, BTreeMap<u64, Facts>) {
         let PeerReports { answers, silent } = self.group.peer_reports().await;
         let now = Instant::now();
         let mut last = self.answers.lock();
         let mut memory = self.memory.lock();
         let reports = reports_of(self.subscribers.snapshot(), (self.facts)(), now);
-        let own = PeerAnswer { node: self.name.clone(), reports, at: now };
+        let own = PeerAnswer { id: self.group.id(), node: self.name.clone(), reports, at: now };
         let (mut nodes, mut answered) = (BTreeMap::new(), BTreeSet::new());
-        for PeerAnswer { node, reports, at } in answers.into_iter().chain([own]) {
+        for PeerAnswer { id, node, reports, at } in answers.into_iter().chain([own]) {
             last.note(&node, at, words_of(&reports.agents, at));
-            nodes.insert(node.clone(), facts::bounded(reports.facts.unwrap_or_default()));
+            nodes.insert(id, facts::bounded(reports.facts.unwrap_or_default()));
             memory.learn(reports.agents, at);
             answered.insert(node);
         }

@@ -100,6 +100,8 @@ pub struct GroupStatus {
 /// One control-plane node as another sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
+    /// Its Raft id.
+    pub id: u64,
     /// Its name, `cp-1`.
     pub name: String,
     /// `leader`, `voter` or `learner`.
@@ -128,8 +130,8 @@ pub struct FleetReport {
     pub partial: Vec<PartialReport>,
     /// Names that two processes have at once.
     pub duplicates: Vec<Duplicate>,
-    /// What each control node that answered says of itself, by name.
-    pub nodes: BTreeMap<String, Facts>,
+    /// What each control node that answered says of itself, by Raft id: while a node is replaced, two members have one name.
+    pub nodes: BTreeMap<u64, Facts>,
 }
 
 /// An agent that has more gateways than its report takes: the others are not known.

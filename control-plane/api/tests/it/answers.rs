@@ -91,7 +91,7 @@ async fn busy() -> Api {
     *api.node.duplicates.lock().unwrap() =
         vec![Duplicate { name: "g-1".into(), region, role: "gateway", seen_ms_ago: 5 }];
     let node = Facts { release: "9.8.0".into(), version: 99, ..Facts::default() };
-    api.node.nodes.lock().unwrap().insert("cp-1".into(), node);
+    api.node.nodes.lock().unwrap().insert(1, node);
     api.node.silent.lock().unwrap().push("cp-1".into());
     api.put("/v1/revocations/g-2.gateway.eu.hanse.internal").send().await.expect(201);
     api.post("/v1/roots").json(json!({"rotation": "1 to 2"})).send().await.expect(200);

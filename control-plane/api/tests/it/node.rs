@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    iter,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -43,8 +44,8 @@ pub(crate) struct SingleNode {
     pub(crate) silent: Mutex<Vec<String>>,
     pub(crate) partial: Mutex<Vec<PartialReport>>,
     pub(crate) duplicates: Mutex<Vec<Duplicate>>,
-    /// What control nodes say of themselves.
-    pub(crate) nodes: Mutex<BTreeMap<String, Facts>>,
+    /// What control nodes say of themselves, by Raft id: this one has 1. Each of them is a member.
+    pub(crate) nodes: Mutex<BTreeMap<u64, Facts>>,
     pub(crate) quorum: AtomicBool,
     /// Whether it says that it was restarted and has not caught up.
     pub(crate) restarted: AtomicBool,
@@ -226,19 +227,21 @@ impl Replicated for SingleNode {
     }
 
     fn group(&self) -> GroupStatus {
-        let node = NodeStatus {
-            name: "cp-1".into(),
-            role: "leader",
+        let node = |id: u64| NodeStatus {
+            id,
+            name: format!("cp-{id}"),
+            role: if id == 1 { "leader" } else { "voter" },
             api_url: "https://127.0.0.1:7443".into(),
             matched: Some(9),
         };
+        let others: Vec<u64> = self.nodes.lock().unwrap().keys().copied().filter(|id| *id != 1).collect();
         GroupStatus {
             this: "cp-1".into(),
             leader: Some("cp-1".into()),
             term: 3,
             as_of_age_ms: 12,
             quorum: self.quorum.load(Ordering::SeqCst),
-            nodes: vec![node],
+            nodes: iter::once(1).chain(others).map(node).collect(),
         }
     }
 }

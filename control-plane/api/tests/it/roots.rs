@@ -21,7 +21,7 @@ fn trust(believed: &[u8], shown: u8) -> Facts {
 /// What the control node, the agent and the gateway say.
 fn say(api: &Api, server: Facts, agent: Facts, gateway: Facts) {
     let region = Name::new("eu").unwrap();
-    *api.node.nodes.lock().unwrap() = [("cp-1".to_owned(), server)].into();
+    *api.node.nodes.lock().unwrap() = [(1, server)].into();
     *api.node.agents.lock().unwrap() = vec![AgentStatus {
         name: "agent-eu".into(),
         region: region.clone(),

@@ -8,7 +8,7 @@ const CP_1: &str = "cp-1.server.control.hanse.internal";
 /// What the control node says that it runs.
 fn say(api: &Api, version: u32) {
     let facts = Facts { release: "9.8.0".to_owned(), version, ..Facts::default() };
-    *api.node.nodes.lock().unwrap() = [("cp-1".to_owned(), facts)].into();
+    *api.node.nodes.lock().unwrap() = [(1, facts)].into();
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_version_that_the_asked_node_does_not_know_is_not_finalized() {
     say(&api, Version::KNOWN.number());
     let later =
         Facts { release: "9.9.0".to_owned(), version: Version::KNOWN.number() + 1, ..Facts::default() };
-    api.node.nodes.lock().unwrap().insert("cp-2".to_owned(), later);
+    api.node.nodes.lock().unwrap().insert(2, later);
     let answer = api.get("/v1/upgrade").send().await.expect(200).json;
     assert_eq!(answer["next"], Version::KNOWN.number() + 1);
     let reason = format!("runs release 9.8.0, which knows versions up to {}", Version::KNOWN);

@@ -41,6 +41,8 @@ pub struct PeerReports {
 /// What one member answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerAnswer {
+    /// Its Raft id: while a node is replaced, two members have one name.
+    pub id: u64,
     /// Its name.
     pub node: String,
     /// What the agents connected to it last reported, all parts in one.
@@ -67,7 +69,12 @@ impl RaftGroup {
                 Ok((node, Ok(answer))) => {
                     self.member.reach.heard(node.id);
                     let (reports_of, at) = answer;
-                    reports.answers.push(PeerAnswer { node: node.name, reports: reports_of, at });
+                    reports.answers.push(PeerAnswer {
+                        id: node.id,
+                        node: node.name,
+                        reports: reports_of,
+                        at,
+                    });
                 }
                 Ok((node, Err(status))) => {
                     tracing::debug!(%status, member = node.name, "a member did not tell its reports");

@@ -16,6 +16,7 @@ impl RaftGroup {
         let voters: Vec<_> = membership.voter_ids().collect();
         let leader = metrics.current_leader;
         let nodes = membership.nodes().map(|(id, node)| NodeStatus {
+            id: *id,
             name: node.name.clone(),
             role: match (Some(*id) == leader, voters.contains(id)) {
                 (true, _) => "leader",
