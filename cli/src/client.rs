@@ -14,8 +14,8 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Convergence, Finalized, Members, Page, Resource, Revocation, RootSettled, Roots,
-    Rotation, Status, Upgrade,
+    Applied, ApplyRequest, Convergence, FinalizeRequest, Finalized, Members, Page, Resource, Revocation,
+    RootSettled, Roots, Rotation, Status, Upgrade,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -208,9 +208,11 @@ impl Client {
         self.read("/v1/upgrade").await?.read()
     }
 
-    /// Puts the next version in force.
-    pub(crate) async fn finalize(&self) -> anyhow::Result<Finalized> {
-        self.http.send(Method::POST, "/v1/upgrade/finalize", None, Some(&new_key())).await?.read()
+    /// Puts the next version, which is this one, in force.
+    pub(crate) async fn finalize(&self, version: u32) -> anyhow::Result<Finalized> {
+        let body = serde_json::to_vec(&FinalizeRequest { version }).context("writing JSON")?;
+        let path = "/v1/upgrade/finalize";
+        self.http.send(Method::POST, path, Some(body.into()), Some(&new_key())).await?.read()
     }
 
     /// The federation at a glance.

@@ -9,7 +9,12 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::*;
-use crate::{client_config::default_organization, exit::Exit};
+use crate::{
+    args::{UpgradeArgs, UpgradeCommand},
+    client_config::default_organization,
+    commands::upgrade::upgrade,
+    exit::Exit,
+};
 
 /// A resource of which a test says a part.
 pub(crate) fn resource(said: Value) -> Resource {
@@ -24,6 +29,8 @@ pub(crate) fn resource(said: Value) -> Resource {
 #[derive(Clone, Default)]
 struct Script {
     asked: Arc<Mutex<Vec<String>>>,
+    /// The bodies of the requests that had one.
+    bodies: Arc<Mutex<Vec<String>>>,
     answers: Arc<Mutex<Vec<(StatusCode, Value)>>>,
     /// Says so on every answer.
     restarted: Arc<AtomicBool>,
@@ -33,6 +40,10 @@ async fn play(State(script): State<Script>, request: Request) -> Response {
     let key =
         request.headers().get("idempotency-key").map(|key| format!(" key {}", key.len())).unwrap_or_default();
     script.asked.lock().unwrap().push(format!("{} {}{key}", request.method(), request.uri()));
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    if !body.is_empty() {
+        script.bodies.lock().unwrap().push(String::from_utf8(body.to_vec()).unwrap());
+    }
     let (status, body) = script.answers.lock().unwrap().remove(0);
     let mut response = (status, [("hanse-revision", "9")], body.to_string()).into_response();
     if script.restarted.load(Ordering::Relaxed) {
@@ -90,6 +101,25 @@ async fn a_dead_server_is_passed_over_and_the_living_one_remembered() {
     let asked = script.asked.lock().unwrap().clone();
     let path = "GET /v1/organizations/default/apis/x";
     assert_eq!(asked, [path.to_owned(), format!("{path}?consistency=stale")]);
+}
+
+#[tokio::test]
+async fn a_version_is_finalized_by_its_number() {
+    let standing = |next: Option<u32>| {
+        let upgrade = Upgrade { version: 1, release: "0.1.0".to_owned(), next, ..Upgrade::default() };
+        (StatusCode::OK, json!(upgrade))
+    };
+    let finalized = json!({"version": 2, "release": "0.2.0", "revision": 9});
+    let (url, script) = server(vec![standing(Some(2)), (StatusCode::OK, finalized), standing(None)]).await;
+    let (client, _dir) = client(vec![url]);
+    let args = UpgradeArgs { command: UpgradeCommand::Finalize };
+    for _again in 0..2 {
+        upgrade(&client, &args).await.unwrap();
+    }
+    let asked = script.asked.lock().unwrap().clone();
+    let status = "GET /v1/upgrade";
+    assert_eq!(asked, [status, "POST /v1/upgrade/finalize key 32", status], "there is none after the last");
+    assert_eq!(*script.bodies.lock().unwrap(), [r#"{"version":2}"#]);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! `hanse upgrade`: what the control nodes run, and putting the version of a new release in force.
 
-use hanse_api::answer::{Blocker, NodeBuild, ScopeEffect, Upgrade};
+use hanse_api::answer::{Blocker, Finalized, NodeBuild, ScopeEffect, Upgrade};
 
 use crate::{
     args::{Output, UpgradeArgs, UpgradeCommand},
@@ -25,12 +25,15 @@ pub(crate) async fn upgrade(client: &Client, args: &UpgradeArgs) -> anyhow::Resu
             blocked(&upgrade.blockers)?;
         }
         UpgradeCommand::Finalize => {
-            let finalized = client.finalize().await?;
-            data(format!("version {}", finalized.version))?;
-            say(format!(
-                "it is in force from revision {} on: no release before {} runs",
-                finalized.revision, finalized.release
-            ));
+            let upgrade = client.upgrade().await?;
+            let Some(next) = upgrade.next else {
+                data(format!("version {}", upgrade.version))?;
+                say(standing(&upgrade));
+                return Ok(());
+            };
+            let Finalized { version, release, revision } = client.finalize(next).await?;
+            data(format!("version {version}"))?;
+            say(format!("it is in force at revision {revision}: no release before {release} runs any more"));
         }
     }
     Ok(())

@@ -24,4 +24,4 @@ pub use status::{
     AgentStatus, DuplicateName, GatewayStatus, LineageParent, LineageStatus, NodeStatus, PartialReport,
     QuarantinedResource, RegionStatus, ScopePosition, Status,
 };
-pub use upgrade::{Blocker, Finalized, NodeBuild, Upgrade};
+pub use upgrade::{Blocker, FinalizeRequest, Finalized, NodeBuild, Upgrade};

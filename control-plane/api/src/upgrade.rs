@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::response::Response;
-use hanse_management::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName, manifest};
 use hanse_state::{
     Command, CommandBody, State, Version,
     port::{Consistency, FleetReport, GatewayStatus, GroupStatus, NodeStatus},
@@ -14,15 +14,16 @@ use hanse_state::{
 };
 use hanse_topology::{LEASE, ScopeId};
 use http::StatusCode;
+use serde::Deserialize;
 use utoipa_axum::routes;
 
 use crate::{
-    answer::{Blocker, Finalized, NodeBuild, ScopeEffect, Upgrade},
+    answer::{Blocker, FinalizeRequest, Finalized, NodeBuild, ScopeEffect, Upgrade},
     call::Call,
     convergence::gateways,
     members::{regional, server},
     openapi::refusal,
-    rejection::Rejection,
+    rejection::{Rejection, bad_request},
     routes::{Route, json},
 };
 
@@ -49,27 +50,41 @@ async fn upgrade(call: Call) -> Result<Response, Rejection> {
 
 /// Puts the next version in force, once all are ready for it
 ///
-/// From then on no release before it runs. Where no control node knows a later version, the one in force is answered.
+/// From then on no release before it runs. The request names the version, so that a repeated one raises nothing twice: where the
+/// version is in force already, that is the answer.
 #[utoipa::path(post, path = "/v1/upgrade/finalize", tag = "federation",
+    request_body(content = FinalizeRequest, description = "Which version"),
     responses((status = 200, body = Finalized, description = "It is in force"), refusal::Upgrade))]
-async fn finalize(call: Call) -> Result<Response, Rejection> {
-    // First: who is a member by now is judged by it, and an answer that was lost is given again.
+async fn finalize(mut call: Call) -> Result<Response, Rejection> {
+    let to = call.parse(read_version).await?;
+    // First: who is a member by now is judged by it.
     let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let in_force = state.version();
+    if to <= in_force.number() {
+        return Ok(finalized(in_force, state.revision()));
+    }
+    in_force.check_next(to)?;
+    let next = in_force.next().ok_or_else(|| {
+        Problem::new(ProblemName::Upgrade, format!("this control node does not know version {to}"))
+            .at("body: version")
+            .remedy("ask another control node, and roll out the release that brings it here too")
+    })?;
     let fleet = call.api.fleet.fleet().await;
     let group = call.api.replicated.group();
-    let in_force = state.version();
-    let Some(next) = next(in_force, &group, &fleet) else {
-        return Ok(finalized(in_force, state.revision()));
-    };
-    let unknown = || {
-        Problem::new(ProblemName::Upgrade, format!("this control node does not know version {next}"))
-            .remedy("ask another control node, and roll out the release that brings it here too")
-    };
-    let to = in_force.next().ok_or_else(unknown)?;
-    let required = projection::required(&state, &after(&state, to));
-    check_none(next, &blockers(next, &group, &fleet, &required))?;
-    let accepted = call.propose_body(CommandBody::finalize(to)).await?;
-    Ok(finalized(to, accepted.revision))
+    let required = projection::required(&state, &after(&state, next));
+    check_none(to, &blockers(to, &group, &fleet, &required))?;
+    let accepted = call.propose_body(CommandBody::finalize(next)).await?;
+    Ok(finalized(next, accepted.revision))
+}
+
+/// The version that the body names.
+fn read_version(body: &[u8]) -> Result<u32, Problem> {
+    let request = FinalizeRequest::deserialize(&manifest::json_value(body)?).ok();
+    request.map(|request| request.version).filter(|version| *version > 0).ok_or_else(|| {
+        bad_request("the request names no version")
+            .at("body: version")
+            .remedy("send {\"version\": N}, where N is `next` of GET /v1/upgrade")
+    })
 }
 
 fn finalized(version: Version, revision: u64) -> Response {

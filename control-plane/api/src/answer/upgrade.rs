@@ -54,6 +54,15 @@ pub struct Blocker {
     pub reason: String,
 }
 
+/// The body that puts a version in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FinalizeRequest {
+    /// The version: the next one, or one that is in force already.
+    #[schema(minimum = 1)]
+    pub version: u32,
+}
+
 /// The version that is in force after it was finalized.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finalized {
