@@ -20,8 +20,14 @@ pub(crate) async fn upgrade(client: &Client, args: &UpgradeArgs) -> anyhow::Resu
         }
         UpgradeCommand::Check { output } => {
             let upgrade = client.upgrade().await?;
-            data(shown(&upgrade, *output, |upgrade| scopes(upgrade.scopes.as_deref().unwrap_or_default())))?;
+            let shown = shown(&upgrade, *output, scopes);
+            if !shown.is_empty() {
+                data(shown)?;
+            }
             say(standing(&upgrade));
+            if let Some(why) = unseen(&upgrade) {
+                say(why);
+            }
             blocked(&upgrade.blockers)?;
         }
         UpgradeCommand::Finalize => {
@@ -53,6 +59,12 @@ fn standing(upgrade: &Upgrade) -> String {
             format!("version {version} is in force; {many} not ready for version {next}: hanse upgrade check")
         }
     }
+}
+
+/// Why the changes of the next version are not shown, if they are not.
+fn unseen(upgrade: &Upgrade) -> Option<String> {
+    let next = upgrade.next.filter(|_| upgrade.scopes.is_none())?;
+    Some(format!("this control node does not know what version {next} changes: ask one of the new release"))
 }
 
 /// Fails if anything stands in the way.
@@ -88,7 +100,9 @@ fn nodes(upgrade: &Upgrade) -> String {
     render::table(titles, upgrade.nodes.iter().map(row))
 }
 
-fn scopes(scopes: &[ScopeEffect]) -> String {
+/// The scopes that the next version changes. Empty where the control node that answered does not know that version.
+fn scopes(upgrade: &Upgrade) -> String {
+    let Some(scopes) = &upgrade.scopes else { return String::new() };
     let row = |scope: &ScopeEffect| {
         vec![
             scope.region.clone(),
@@ -128,9 +142,14 @@ mod tests {
         let table = shown(&upgrade(), Output::Table, nodes);
         assert_eq!(words(&table, 1), ["cp-1", "leader", "0.2.0", "2"]);
         assert_eq!(words(&table, 2), ["cp-2", "voter", "-", "-"]);
-        let table = shown(&upgrade(), Output::Table, |upgrade| scopes(upgrade.scopes.as_deref().unwrap()));
+        let table = shown(&upgrade(), Output::Table, scopes);
         assert_eq!(words(&table, 1), ["eu", "production", "3", "0"]);
         assert_eq!(shown(&upgrade(), Output::Name, nodes), "cp-1\ncp-2");
+        assert_eq!(unseen(&upgrade()), None);
+        let by_an_older = Upgrade { scopes: None, ..upgrade() };
+        assert_eq!(shown(&by_an_older, Output::Table, scopes), "", "it does not say that nothing changes");
+        assert!(unseen(&by_an_older).unwrap().contains("what version 2 changes"));
+        assert_eq!(unseen(&Upgrade { next: None, ..by_an_older }), None);
     }
 
     #[test]
