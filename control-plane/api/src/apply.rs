@@ -47,7 +47,7 @@ pub(crate) fn routes() -> Vec<Route> {
         content((ApplyRequest = "application/json"), (String = "application/yaml"))),
     responses(
         (status = 200, body = Applied, description = "What happened, or would happen"),
-        refusal::Stale, refusal::TooLarge, refusal::Invalid))]
+        refusal::Stale, refusal::TooLarge, refusal::Invalid, refusal::Upgrade))]
 async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let organization =
         Name::new(call.text("organization").unwrap_or(DEFAULT_ORGANIZATION)).map_err(|error| {

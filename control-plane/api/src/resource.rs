@@ -74,7 +74,7 @@ pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<
             headers(
                 ("ETag" = String, description = "The revision of its last change"),
                 ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet"))),
-        refusal::Stale, refusal::Invalid, refusal::PreconditionRequired))]
+        refusal::Stale, refusal::Invalid, refusal::PreconditionRequired, refusal::Upgrade))]
 pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let expectation = Expectation::of_write(&call.headers)?;
