@@ -202,8 +202,9 @@ impl RaftGroup {
         metrics.membership_config.membership().nodes().map(|(_, node)| node.clone()).collect()
     }
 
-    /// Resolves when the replica died: a disk that fails, a defect, or a [version that is not known
-    /// here](Self::unknown_version). It can neither vote nor apply any more and must be shut down. Never resolves because of [`shutdown`](Self::shutdown).
+    /// Resolves when the replica died: a disk that fails, a defect, or a version that this build does not know
+    /// ([`unknown_version`](Self::unknown_version)). It can neither vote nor apply any more and must be shut down. Never resolves
+    /// because of [`shutdown`](Self::shutdown).
     pub async fn fatal(&self) {
         let mut metrics = self.member.raft.metrics();
         let mut unknown = self.member.unknown.subscribe();

@@ -24,7 +24,7 @@ use crate::{
     network::Channels,
     options::Timing,
     reach::Reach,
-    state_machine::{Applied, UnknownSince},
+    state_machine::{Applied, UnknownVersionWatch},
     type_config::{NodeId, Raft},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Member {
     pub(crate) reach: Arc<Reach>,
     pub(crate) timing: Timing,
     pub(crate) applied: watch::Receiver<Applied>,
-    pub(crate) unknown: UnknownSince,
+    pub(crate) unknown: UnknownVersionWatch,
     /// This node belonged to a group when it was opened, and has not confirmed yet that it shows at least what it showed
     /// before: the commit mark on disk may lie behind what was applied.
     pub(crate) restarted: Arc<AtomicBool>,

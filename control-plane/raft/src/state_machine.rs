@@ -63,18 +63,18 @@ pub(crate) struct StateMachine {
     published: watch::Sender<Applied>,
     snapshots: Arc<Snapshots>,
     metrics: Metrics,
-    unknown: UnknownSince,
+    unknown: UnknownVersionWatch,
 }
 
-/// Set once the group turned out to be of a version that this build does not know.
-pub(crate) type UnknownSince = watch::Sender<Option<UnknownVersion>>;
+/// The version of the group, once this build has met one that it does not know.
+pub(crate) type UnknownVersionWatch = watch::Sender<Option<UnknownVersion>>;
 
 impl StateMachine {
     /// A machine that starts from the latest snapshot in `snapshots`, or empty.
     pub(crate) fn new(snapshots: Arc<Snapshots>, restored: Option<Applied>, metrics: Metrics) -> Self {
         let applied = restored.unwrap_or_default();
         let published = watch::Sender::new(applied.clone());
-        Self { published, applied, snapshots, metrics, unknown: UnknownSince::default() }
+        Self { published, applied, snapshots, metrics, unknown: UnknownVersionWatch::default() }
     }
 
     /// Follows what is applied.
@@ -82,8 +82,8 @@ impl StateMachine {
         self.published.subscribe()
     }
 
-    /// Says when it had to stop before a version that this build does not know. Clones share it.
-    pub(crate) fn unknown(&self) -> UnknownSince {
+    /// Tells the version before which the machine stopped, because this build does not know it. Clones share it.
+    pub(crate) fn unknown(&self) -> UnknownVersionWatch {
         self.unknown.clone()
     }
 
