@@ -1,8 +1,8 @@
 //! State → the runtime resources of every scope, incrementally.
 //!
-//! What a scope holds follows from the state alone: the same state gives the same bytes on every node, of whichever release, for
-//! the version is part of the state (`State::version`). So a root speaks of a version too. A scope exists while
-//! it holds anything: `runtime/REGION/ENVIRONMENT`, for example, while the Environment lists the Region, whose listener is there.
+//! The state alone says what a scope holds. The version in force is part of the state (`State::version`), so nodes of two releases make
+//! the same bytes of one state, and the same content root. A scope exists while it holds anything: `runtime/REGION/ENVIRONMENT`, for
+//! example, while the Environment lists the Region, whose listener is there.
 //!
 //! - [`Projection`] goes from one state to the next and says what changed; the work is proportional to that.
 //! - [`preview`] says how much one state differs from another, for dry runs; it needs no `Projection`.

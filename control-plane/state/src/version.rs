@@ -32,8 +32,8 @@ const RELEASES: &[&str] = &[
 pub struct Version(u32);
 
 impl Version {
-    /// The version that every history starts at. Never the newest that a build knows: nodes of two releases must agree on the state
-    /// from its first command.
+    /// Every history starts at this version, and never at the newest that a build knows. Nodes of two releases must agree on the state
+    /// from its first command on.
     pub const FIRST: Self = Self(1);
     /// The newest that this build knows.
     pub const KNOWN: Self = Self(RELEASES.len() as u32);

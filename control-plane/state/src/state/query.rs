@@ -35,7 +35,7 @@ impl State {
         self.time_ms
     }
 
-    /// The replicated version in force. What a later one brings must show in nothing: no outcome, no byte.
+    /// The replicated version in force. No outcome and no byte depends on what a later version brings.
     pub fn version(&self) -> Version {
         self.version
     }

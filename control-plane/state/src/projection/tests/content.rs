@@ -316,7 +316,7 @@ fn the_length_of_a_route_is_told_without_making_it() {
     }
 }
 
-/// If this fails, nodes of two builds disagree: other bytes are another [`VERSION`](crate::projection::VERSION).
+/// If this fails, nodes of two builds make other bytes of one state. Other bytes come with the next [`Version`](crate::Version) only.
 #[test]
 fn the_bytes_are_those_of_the_version() {
     use sha2::Digest as _;
