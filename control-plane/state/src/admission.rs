@@ -17,6 +17,15 @@ use hanse_topology::Labels;
 
 use crate::{Action, Change, Command, CommandBody, Version, validate::limits};
 
+/// Finds in a change what came with one version: the field, or `kind` for a kind.
+type Find = fn(&Change) -> Option<String>;
+
+/// What a change may have that came with a later version than the first. A version that brings kinds or fields has a line here.
+const LATER: &[(Version, Find)] = &[
+    #[cfg(test)]
+    (Version::KNOWN, crate::fixture::came_later),
+];
+
 /// A command that was judged and may be proposed. Only [`admit`] makes one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
@@ -97,7 +106,7 @@ fn check_version(body: &CommandBody, version: Version) -> Result<(), Problem> {
 }
 
 /// What of `body` came with a later version than `version`, if anything: where it is, and the version that it came with. A command
-/// that comes with a version is named here; a kind, and a field of a spec, in [`newer_in`].
+/// that comes with a version is named here; a kind, and a field of a spec, in [`LATER`].
 fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
     match body {
         CommandBody::Apply(changes) => changes.iter().find_map(|change| newer_in(change, version)),
@@ -116,16 +125,9 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
 }
 
 /// The same of one change.
-#[cfg_attr(
-    not(test),
-    expect(unused_variables, reason = "all kinds and fields came with version 1 but one of the tests")
-)]
 fn newer_in(change: &Change, version: Version) -> Option<(String, Version)> {
-    #[cfg(test)]
-    if version < Version::KNOWN && crate::fixture::came_later(change) {
-        return Some((format!("{}: labels.later", change.key), Version::KNOWN));
-    }
-    None
+    let mut later = LATER.iter().filter(|(since, _)| *since > version);
+    later.find_map(|(since, find)| Some((format!("{}: {}", change.key, find(change)?), *since)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "here, and nowhere else")]

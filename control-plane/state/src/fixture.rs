@@ -74,9 +74,10 @@ pub(crate) fn exceptions(state: &State, binding: &Resource) -> BTreeMap<Name, Re
     held.and_then(|region| Some((region, RevisionRef::Number(first()?)))).into_iter().collect()
 }
 
-/// Whether a change came with the version after the first: the label `later`. For tests only.
-pub(crate) fn came_later(change: &Change) -> bool {
-    matches!(&change.action, Action::Put { labels, .. } if labels.0.contains_key("later"))
+/// Where a change has what came with the version after the first: the label `later`.
+pub(crate) fn came_later(change: &Change) -> Option<String> {
+    let has = matches!(&change.action, Action::Put { labels, .. } if labels.0.contains_key("later"));
+    has.then(|| "labels.later".to_owned())
 }
 
 /// A state and a clock.

@@ -9,7 +9,8 @@
 //!
 //! | What it brings | Held back in |
 //! |---|---|
-//! | a command, a kind, a field of a spec | `newer` in `admission.rs`; a field is left out of the JSON while it has its default |
+//! | a command | `newer` in `admission.rs` |
+//! | a kind, a field of a spec | a line of `LATER` in `admission.rs`; a field is left out of the JSON while it has its default |
 //! | another way to apply a command, a snapshot record | where it is made: `if state.version() >= …` |
 //! | other bytes for gateways | the same, in the encoders of `projection` |
 
