@@ -152,16 +152,6 @@ impl Outcome {
         (self.is_slow() || self.too_weak.is_some()) && clear.verdict().is_ok()
     }
 
-    /// This run, judged together with an earlier one: by the slower quiet and the faster attack of the two. Between two runs the
-    /// machine itself may become slower or faster.
-    pub fn with_earlier(self, earlier: &Self) -> Self {
-        Self {
-            quiet_p99_ms: self.quiet_p99_ms.max(earlier.quiet_p99_ms),
-            attacked_p99_ms: self.attacked_p99_ms.min(earlier.attacked_p99_ms),
-            ..self
-        }
-    }
-
     fn is_slow(&self) -> bool {
         self.attacked_p99_ms > ms(allowed(Duration::from_secs_f64(self.quiet_p99_ms / 1e3)))
     }
@@ -358,12 +348,7 @@ mod tests {
         let slow = Outcome { quiet_p99_ms: 1.0, attacked_p99_ms: 26.0, ..sound() };
         assert!(slow.is_unclear() && Outcome { too_weak: Some(String::new()), ..slow.clone() }.is_unclear());
         assert!(!sound().is_unclear());
-        assert!(!Outcome { failures: vec!["refused".to_owned()], ..slow.clone() }.is_unclear());
-        // Of two runs, one is faster in the attack and one slower when quiet.
-        let slower = Outcome { quiet_p99_ms: 14.0, attacked_p99_ms: 90.0, ..sound() };
-        slower.clone().with_earlier(&slow).verdict().unwrap();
-        slower.clone().with_earlier(&slower).verdict().unwrap_err();
-        slow.clone().with_earlier(&slow).verdict().unwrap_err();
+        assert!(!Outcome { failures: vec!["refused".to_owned()], ..slow }.is_unclear());
         Outcome { quiet_p99_ms: 1.0, attacked_p99_ms: 24.0, ..sound() }.verdict().unwrap();
     }
 

@@ -14,9 +14,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hanse_link::{InUse, LinkStatus, PROVEN_AFTER, Proof, Quarantine, Replicas};
+use hanse_link::{InUse, LinkStatus, PROVEN_AFTER, ProvenVersions, Quarantine, Replicas};
 use hanse_process::{Pulse, Shutdown};
-use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
+use hanse_sync::{Changes, ReplicaMap, Seen};
 use hanse_topology::{Name, Position, ScopeId};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
@@ -37,9 +37,9 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// After a configuration that cannot be compiled even from scratch: the next attempt must not be another storm.
 const RETRY: Duration = Duration::from_secs(30);
 
-/// How often it is looked at what has been served for long enough: a small part of that time.
+/// How often versions are proven: a small part of the time that it takes.
 const PROVE: Duration = Duration::from_secs(15);
-/// How long a change waits for the disk, where it waits at all: a disk that is full must not keep every change away.
+/// How long a change waits for the disk, where it waits at all: a full disk must not keep changes away for longer.
 const KEPT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A keeper that does not turn for so long hangs: the largest configuration is compiled within seconds.
@@ -60,8 +60,8 @@ pub(crate) struct TableKeeper {
     /// leave its requests to an environment with a wider host.
     complete: bool,
     handle: Published,
-    /// What of it was served for long, and what is not to be.
-    proof: Proof,
+    /// Which versions are proven, and which are held back.
+    proven: ProvenVersions,
     /// Beaten while the task turns.
     pulse: Pulse,
 }
@@ -72,7 +72,7 @@ pub(crate) struct KeeperSeed {
     environments: Vec<Name>,
     complete: bool,
     handle: Published,
-    proof: Proof,
+    proven: ProvenVersions,
     pulse: Pulse,
 }
 
@@ -154,7 +154,9 @@ struct KeptScope {
 impl TableKeeper {
     /// Puts in force what the replicas hold already, so that the first request finds it.
     pub(crate) async fn prepare(&mut self) {
-        if self.step().await.is_err() {
+        // What is stored is on disk already. What arrived meanwhile comes with the next step.
+        let stored = self.proven.kept().map(|durable| durable.borrow().clone());
+        if self.step_with(stored).await.is_err() {
             error!("compiling what is stored panicked; it is done again");
         }
     }
@@ -164,7 +166,7 @@ impl TableKeeper {
         let mut changed = self.replicas.subscribe();
         changed.mark_changed(); // whatever there is already
         let mut linked = true;
-        let mut proving = tokio::time::interval(PROVE.min(self.proof.after()));
+        let mut proving = tokio::time::interval(PROVE.min(self.proven.after()));
         loop {
             #[cfg(test)]
             self.handle.fault_of_task(&self.replicas);
@@ -173,17 +175,17 @@ impl TableKeeper {
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
+                _ = proving.tick() => self.prove(), // before what may come without end
                 ended = changed.changed() => if ended.is_err() { return },
                 heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
                 () = tokio::time::sleep(SWEEP), if retired => {}
-                _ = proving.tick() => self.prove(),
                 () = self.pulse.beat_on() => {}
             }
             if self.step().await.is_err() {
                 // Going down would take down every gateway that gets the same change. So the last table stays in force, and
                 // what it misses is not acknowledged, which the control plane shows.
                 error!("compiling the configuration panicked; once more from scratch");
-                let again = self.step().await.is_err() && (!self.hold() || self.step().await.is_err());
+                let again = self.step().await.is_err() && self.step_without_news().await.is_err();
                 self.handle.metrics.following.store(!again, Ordering::Relaxed);
                 if again {
                     error!(retry = ?RETRY, "the configuration cannot be compiled; the last table stays in force");
@@ -203,23 +205,31 @@ impl TableKeeper {
     /// Proves what is served.
     fn prove(&self) {
         let following = self.handle.metrics.following.load(Ordering::Relaxed);
-        let serves = following && self.handle.ready.borrow().is_ok();
-        self.replicas.read(|map| self.proof.prove(map, serves));
+        let uses = |scope: &ScopeId, key: &str| {
+            self.state.scopes.get(scope).is_some_and(|kept| !kept.exceptions.contains_key(key))
+        };
+        let uses = (following && self.handle.ready.borrow().is_ok()).then_some(uses);
+        self.replicas.read(|map| self.proven.prove(map, uses));
     }
 
-    /// Holds back what was never served for long: what there is cannot be compiled. Whether there is such a thing.
-    fn hold(&self) -> bool {
-        self.replicas.read(|map| self.proof.hold(map))
+    /// A step with what could not be compiled held back, as far as that is new. Where that does not help, nothing is.
+    async fn step_without_news(&mut self) -> Result<(), JoinError> {
+        if self.proven.hold() {
+            error!("compiling once more without what is new");
+        }
+        let stepped = self.step().await;
+        if stepped.is_err() {
+            self.proven.release();
+        }
+        stepped
     }
 
     /// Waits until what the replicas hold is on disk, where it must be before it is used.
     async fn kept(&self) -> Kept {
-        let mut durable = self.proof.kept()?;
+        let mut durable = self.proven.kept()?;
         let holds_no_more = |durable: &BTreeMap<ScopeId, Position>| {
-            let is_kept = |(scope, replica): (&ScopeId, &Replica)| {
-                replica.position().is_none_or(|now| durable.get(scope).is_some_and(|kept| kept.is(now)))
-            };
-            self.replicas.read(|map| map.iter().all(is_kept))
+            self.replicas
+                .read(|map| map.iter().all(|(scope, replica)| news::is_kept(durable, scope, replica)))
         };
         let kept = tokio::time::timeout(KEPT_WITHIN, durable.wait_for(holds_no_more)).await;
         Some(kept.ok()?.ok()?.clone())
@@ -227,9 +237,14 @@ impl TableKeeper {
 
     /// One step on a blocking thread. After a panic nothing compiled is left.
     async fn step(&mut self) -> Result<(), JoinError> {
-        let (replicas, handle, complete) = (self.replicas.clone(), self.handle.clone(), self.complete);
-        let proof = self.proof.clone();
         let kept = self.kept().await;
+        self.step_with(kept).await
+    }
+
+    /// The same with what is `kept`.
+    async fn step_with(&mut self, kept: Kept) -> Result<(), JoinError> {
+        let proven = self.proven.clone();
+        let (replicas, handle, complete) = (self.replicas.clone(), self.handle.clone(), self.complete);
         let awaited = if complete { BTreeSet::new() } else { self.awaited() };
         // What is compiled is lost if this panics, and the next table a whole one.
         let mut state = std::mem::replace(
@@ -237,10 +252,11 @@ impl TableKeeper {
             Keeping { unpublished: true, ..Keeping::over(&handle.endpoints) },
         );
         let step = tokio::task::spawn_blocking(move || {
-            let complete = state.step(&replicas, &awaited, complete, &handle, (&proof, &kept));
+            let complete = state.step(&replicas, &awaited, complete, &handle, (&proven, &kept));
             (state, complete)
         });
         (self.state, self.complete) = step.await?;
+        self.proven.is_used();
         Ok(())
     }
 
@@ -279,8 +295,8 @@ impl KeeperSeed {
             #[cfg(test)]
             faults: handle.faults.clone(),
         };
-        let proof = Proof::unkept(PROVEN_AFTER);
-        (Self { replicas, environments, complete: false, handle, proof, pulse: Pulse::new() }, seen)
+        let proven = ProvenVersions::unkept(PROVEN_AFTER);
+        (Self { replicas, environments, complete: false, handle, proven, pulse: Pulse::new() }, seen)
     }
 
     /// Says that the replicas hold all that an earlier process was complete with: it is served, whatever is offered.
@@ -289,8 +305,8 @@ impl KeeperSeed {
     }
 
     /// Serves only what this allows, and has it proven.
-    pub(crate) fn proving(self, proof: Proof) -> Self {
-        Self { proof, ..self }
+    pub(crate) fn proving(self, proven: ProvenVersions) -> Self {
+        Self { proven, ..self }
     }
 
     /// Calls this when the replicas hold all that is offered for the first time, before any of it is served: whoever is served
@@ -307,9 +323,9 @@ impl KeeperSeed {
 
     /// The task, once there is a link.
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
-        let Self { replicas, environments, complete, handle, proof, pulse } = self;
+        let Self { replicas, environments, complete, handle, proven, pulse } = self;
         let state = Keeping::over(&handle.endpoints);
-        TableKeeper { replicas, link, environments, state, complete, handle, proof, pulse }
+        TableKeeper { replicas, link, environments, state, complete, handle, proven, pulse }
     }
 }
 
@@ -326,11 +342,11 @@ impl Keeping {
         awaited: &BTreeSet<ScopeId>,
         complete: bool,
         handle: &Published,
-        (proof, kept): (&Proof, &Kept),
+        (proven, kept): (&ProvenVersions, &Kept),
     ) -> bool {
         let (news, gone) = replicas.read(|map| {
-            proof.observe(map);
-            (self.news(map, proof, kept), self.gone(map))
+            proven.observe(map);
+            (self.news(map, proven, kept), self.gone(map))
         });
         #[cfg(test)]
         handle.fault(&news);
@@ -377,7 +393,7 @@ impl Keeping {
 
     /// Compiles what is new of one scope. Whether the table differs.
     fn take_in(&mut self, news: News) -> bool {
-        let News { scope, seen, position, content, poisoned } = news;
+        let News { scope, seen, position, content, held_back } = news;
         let started = Instant::now();
         let kept = self.scopes.entry(scope.clone()).or_insert_with(|| KeptScope {
             index: ScopeIndex::new(scope.clone()),
@@ -387,7 +403,7 @@ impl Keeping {
             exceptions: BTreeMap::new(),
         });
         (kept.seen, kept.position) = (seen, position);
-        kept.index.set_poisoned(poisoned.into_iter().map(|(key, poisoned)| (key, poisoned.hash)).collect());
+        kept.index.set_poisoned(held_back.poisoned);
         let (resources, whole) = match content {
             Content::Changed { changes, .. } if changes.is_empty() => return false,
             Content::Changed { changes, last_good } => {

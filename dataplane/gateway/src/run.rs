@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use hanse_identity::{Credentials, LiveCredentials};
-use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, Proof, report_of};
+use hanse_link::{EffectiveSource, LinkStatus, PROVEN_AFTER, report_of};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, raise_descriptor_limit};
 use hanse_proto::sync::Facts;
@@ -56,14 +56,23 @@ async fn run_proving(
     node.renew_certificate();
 
     let (metrics, slots) = (GatewayMetrics::new(config.worker_count()), Slots::new(shares.upstreams));
-    let (mut keeper, kept, link, proof) = follow(&config, &mut node, &metrics, proven_after).await?;
-    keeper.prepare().await; // so that the first request finds a table
-    let served = (&kept, &slots, &metrics);
-    let traffic = Traffic::start(&config, &shares, &node.credentials, served, &shutdown).await;
-    if traffic.is_err() {
-        proof.withdraw().await; // a port is taken, say
-    }
-    let traffic = traffic?;
+    let (seed, kept) = KeeperSeed::new(node.replicas.clone(), config.environments.clone(), metrics.clone());
+    let seed = resume(seed, &config, &node);
+    let proven = node.proven_versions(proven_after).await;
+    let started = async {
+        let (mut keeper, link) = follow(seed.proving(proven.clone()), &kept, &node)?;
+        keeper.prepare().await; // so that the first request finds a table
+        let served = (&kept, &slots, &metrics);
+        let traffic = Traffic::start(&config, &shares, &node.credentials, served, &shutdown).await?;
+        Ok::<_, Error>((keeper, link, traffic))
+    };
+    let (keeper, link, traffic) = match started.await {
+        Ok(started) => started,
+        Err(error) => {
+            proven.withdraw().await; // a port is taken, say
+            return Err(error);
+        }
+    };
 
     let supervisor = &node.shell.supervisor;
     supervisor.spawn_lasting("keeper", keeper, |keeper, shutdown| Box::pin(keeper.run(shutdown)));
@@ -83,22 +92,21 @@ async fn run_proving(
     Ok(())
 }
 
-/// Follows the region's agents. What is in use is what the keeper has put into the table.
-async fn follow(
-    config: &Config,
-    node: &mut JoinedNode,
-    metrics: &Arc<GatewayMetrics>,
-    proven_after: Duration,
-) -> Result<(TableKeeper, KeeperHandle, watch::Receiver<LinkStatus>, Proof), Error> {
+/// Serves what is stored, if that is all that an earlier process served.
+fn resume(seed: KeeperSeed, config: &Config, node: &JoinedNode) -> KeeperSeed {
     let environments = &config.environments;
-    let (keeper, kept) = KeeperSeed::new(node.replicas.clone(), environments.clone(), metrics.clone());
     let may_serve = stored::may_serve(&node.replicas, &node.store, node.is_partial, environments);
-    let keeper = if may_serve { keeper.resuming() } else { keeper };
-    let proof = node.prove(proven_after).await;
-    let keeper = keeper
-        .proving(proof.clone())
-        .noting(stored::note_completeness(node.store.clone(), environments.clone()));
-    let keeper = keeper.beating(node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER));
+    let seed = if may_serve { seed.resuming() } else { seed };
+    seed.noting(stored::note_completeness(node.store.clone(), environments.clone()))
+}
+
+/// Follows the region's agents. What is in use is what the keeper has put into the table.
+fn follow(
+    seed: KeeperSeed,
+    kept: &KeeperHandle,
+    node: &JoinedNode,
+) -> Result<(TableKeeper, watch::Receiver<LinkStatus>), Error> {
+    let seed = seed.beating(node.shell.supervisor.pulse("the keeper", keeper::HANGS_AFTER));
     let link = node.follow(Consumer {
         effective: EffectiveSource::Served(kept.effective.clone()),
         report: Arc::new(|facts| {
@@ -108,7 +116,7 @@ async fn follow(
         report_on: None,
         relays: false,
     })?;
-    Ok((keeper.over(link.status.clone()), kept, link.status, proof))
+    Ok((seed.over(link.status.clone()), link.status))
 }
 
 #[cfg(test)]

@@ -178,10 +178,19 @@ pub(crate) fn meet(bytes: &[u8]) {
     assert!(!way.starts_with(b"panic"), "a deadly resource, on purpose");
     if way.starts_with(b"abort") {
         std::process::abort();
-    }
-    assert!(way.starts_with(b"memory"), "{way:?}");
-    let mut all = Vec::new();
-    loop {
-        all.push(vec![1_u8; 64 << 20]);
+    } else if way.starts_with(b"late") {
+        std::thread::spawn(|| {
+            std::thread::sleep(LATE);
+            std::process::abort();
+        });
+    } else {
+        assert!(way.starts_with(b"memory"), "{way:?}");
+        let mut all = Vec::new();
+        loop {
+            all.push(Vec::<u8>::with_capacity(64 << 20)); // the address space ends before the machine's memory
+        }
     }
 }
+
+/// A deadly Route may be in force for so long: enough for an acknowledgement.
+const LATE: Duration = Duration::from_millis(500);

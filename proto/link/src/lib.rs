@@ -3,7 +3,7 @@
 //! A node keeps its replicas in one [`Replicas`] hub. [`publisher_service`] serves them to subscribers, a
 //! [`SubscriberTask`] fills them from a publisher; an agent does both with one hub, which is all that relaying is.
 //! [`Subscribers`] says what is known of those who subscribe. A [`Persister`] keeps what the hub holds in the node's store,
-//! from which [`Persistence::open`] fills it at the next start. [`Proof`] is which of it a consumer has long served with, and which of
+//! from which [`Persistence::open`] fills it at the next start. [`ProvenVersions`] is which of it a consumer has long served with, and which of
 //! it is not to be used. [`KeptRevocations`] is whom a node was told to refuse.
 //!
 //! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
@@ -16,7 +16,7 @@ mod kept_revocations;
 mod kept_roots;
 mod metrics;
 mod persistence;
-mod proof;
+mod proven;
 mod publisher;
 mod replicas;
 mod revoked_watch;
@@ -38,7 +38,7 @@ pub use kept_revocations::KeptRevocations;
 pub use kept_roots::KeptRoots;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
-pub use proof::{PROVEN_AFTER, Poisoned, Proof, UNCLEAN_ENDS, ValueHash};
+pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, ValueHash};
 pub use publisher::{Doorkeeper, PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use revoked_watch::watch_revoked;

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 use tracing::{error, info, warn};
 
-use crate::{Proof, Replicas, publisher::fires};
+use crate::{ProvenVersions, Replicas, publisher::fires};
 pub use offer::{keep_offer, kept_offer};
 use plan::{Plan, Urgency, head_of};
 
@@ -66,7 +66,7 @@ pub struct Persister {
     noted: BTreeMap<ScopeId, (u64, u64)>,
     durable: watch::Sender<BTreeMap<ScopeId, Position>>,
     /// Which versions are proven, where a consumer proves them.
-    proof: Option<Proof>,
+    proven: Option<ProvenVersions>,
 }
 
 /// What is on disk, by scope. `None`: something that is to go.
@@ -135,7 +135,7 @@ impl Persistence {
             kept,
             noted,
             durable,
-            proof: None,
+            proven: None,
         };
         Ok(Self { replicas, store, persister, durable: seen, is_partial })
     }
@@ -188,8 +188,8 @@ fn kept_version(Noted { revision, value }: Noted) -> LastGoodRecord {
 
 impl Persister {
     /// Keeps with the content which versions of it are proven.
-    pub fn proving(self, proof: Proof) -> Self {
-        Self { proof: Some(proof), ..self }
+    pub fn proving(self, proven: ProvenVersions) -> Self {
+        Self { proven: Some(proven), ..self }
     }
 
     /// Keeps what changes until `shutdown`, and then once more.
@@ -234,8 +234,8 @@ impl Persister {
                 changed.mark_changed();
             }
         }
-        if let Some(proof) = &self.proof {
-            proof.ends_in_order();
+        if let Some(proven) = &self.proven {
+            proven.ends_in_order();
         }
         let plan = self.plan();
         if plan.urgency != Urgency::Nothing
@@ -251,8 +251,8 @@ impl Persister {
         let replicas = self.replicas.clone();
         replicas.read(|map| {
             self.note_last_good(map);
-            if let Some(proof) = &self.proof {
-                proof.note(map);
+            if let Some(proven) = &self.proven {
+                proven.note(map);
             }
             Plan::new(map, &self.kept.lock(), self.store.unkept_notes())
         })

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
 use hanse_link::{
-    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, Proof, Replicas, Store,
+    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, ProvenVersions, Replicas, Store,
     SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
 };
 use hanse_proto::sync::{Facts, Report};
@@ -109,12 +109,22 @@ impl JoinedNode {
         })
     }
 
-    /// Has what the node holds be proven by its consumer. To be called before the node follows, by a role that serves with it.
-    pub async fn prove(&mut self, after: Duration) -> Proof {
-        let proof = Proof::open(&self.store, &self.replicas, self.durable.clone(), after).await;
-        self.shell.metrics.register(|registry| proof.register(registry));
-        self.persister = self.persister.clone().proving(proof.clone());
-        proof
+    /// Says which versions of what the node holds are proven, and counts this start on disk. To be called before the node follows, by
+    /// a role that serves with what it holds; from then on the store is written.
+    pub async fn proven_versions(&mut self, after: Duration) -> ProvenVersions {
+        let proven = ProvenVersions::open(&self.store, &self.replicas, self.durable.clone(), after);
+        self.shell.metrics.register(|registry| proven.register(registry));
+        self.persister = self.persister.clone().proving(proven.clone());
+        self.persist();
+        proven.count_start().await;
+        proven
+    }
+
+    fn persist(&self) {
+        let mut persisting = self.persisting.lock();
+        if persisting.is_empty() {
+            persisting.spawn(self.shell.supervisor.keep("store", self.persister.clone(), Persister::run));
+        }
     }
 
     /// Keeps what the node holds in step with one of its publishers until the shutdown, on its disk too, and with who is revoked
@@ -149,7 +159,7 @@ impl JoinedNode {
             supervisor.spawn("offer", state, |(store, status), shutdown| keep_offer(store, status, shutdown));
         }
         supervisor.spawn("link", task, SubscriberTask::run);
-        self.persisting.lock().spawn(supervisor.keep("store", self.persister.clone(), Persister::run));
+        self.persist();
         // Every agent is asked who is revoked: the one that is followed may be revoked itself, and would not say so.
         if config.role.admitted_by() == Role::Agent && addresses.len() > 1 {
             for address in addresses {

@@ -104,6 +104,11 @@ impl Notes {
         self.dirty.iter().map(|id| (id.clone(), self.values.get(id).cloned())).collect()
     }
 
+    /// Whether it is on disk as it should be.
+    pub(crate) fn is_kept(&self, id: &NoteId) -> bool {
+        !self.dirty.contains(id)
+    }
+
     /// Says that these are on disk. What changed meanwhile is still to be written.
     pub(crate) fn are_kept(&mut self, written: &[Note]) {
         for (id, value) in written {

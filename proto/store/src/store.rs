@@ -190,6 +190,28 @@ impl Store {
         }
     }
 
+    /// Has these be noted, all at once. They are kept as [`Self::set_key_notes`] says.
+    pub fn set_key_notes_of(
+        &self,
+        scope: &ScopeId,
+        notes: impl IntoIterator<Item = (KeyNote, Arc<str>, Option<Noted>)>,
+    ) {
+        let mut is_news = false;
+        let mut all = self.shared.notes();
+        for (what, key, noted) in notes {
+            is_news |= all.set(NoteId::Key(what, scope.clone(), key), noted);
+        }
+        drop(all);
+        if is_news {
+            self.shared.changed.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// Whether a fact is on disk as it was set last.
+    pub fn is_fact_kept(&self, name: &str) -> bool {
+        self.shared.notes().is_kept(&NoteId::Fact(name.into()))
+    }
+
     /// What the thread holds too, until it has closed the file.
     #[cfg(test)]
     pub(crate) fn into_shared(self) -> Arc<Shared> {

@@ -150,6 +150,12 @@ impl Replica {
         self.position.as_ref()
     }
 
+    /// The revision of the last change that is remembered: the content has been as it is since then, or longer.
+    pub fn last_change(&self) -> u64 {
+        let changed = self.changed.last().map_or(0, |(revision, _)| *revision);
+        changed.max(self.tombstones.last().unwrap_or(0))
+    }
+
     /// The root of the content.
     pub fn root(&self) -> ContentRoot {
         self.tree.root()

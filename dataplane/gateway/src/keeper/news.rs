@@ -6,9 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use hanse_link::{Poisoned, Proof};
+use hanse_link::{HeldBack, ProvenVersions};
+use hanse_proto::runtime::{self, Operation, Security, resource::Kind};
+use hanse_runtime::ResourceKind;
 use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
-use hanse_topology::{Position, ScopeId};
+use hanse_topology::{LineageOrder, Position, ScopeId};
+use prost::Message as _;
 
 use super::{Keeping, KeptScope};
 
@@ -18,8 +21,7 @@ pub(super) struct News {
     pub(super) seen: Seen,
     pub(super) position: Position,
     pub(super) content: Content,
-    /// Versions that are not to be used.
-    pub(super) poisoned: BTreeMap<Arc<str>, Poisoned>,
+    pub(super) held_back: HeldBack,
 }
 
 /// Where what may be compiled stands, where not all may be.
@@ -39,37 +41,39 @@ pub(super) enum Content {
 
 impl Keeping {
     /// Everything that differs, as far as it is `kept`.
-    pub(super) fn news(&self, map: &ReplicaMap, proof: &Proof, on_disk: &Kept) -> Vec<News> {
+    pub(super) fn news(&self, map: &ReplicaMap, proven: &ProvenVersions, on_disk: &Kept) -> Vec<News> {
         let fresh = map.iter().filter_map(|(scope, replica)| {
             let (seen, position) = (replica.seen()?, *replica.position()?);
             let kept = self.scopes.get(scope);
             if kept.is_some_and(|kept| kept.seen == seen && kept.position.is(&position)) {
                 return None;
             }
-            if on_disk.as_ref().is_some_and(|kept| kept.get(scope).is_none_or(|kept| !kept.is(&position))) {
+            if on_disk.as_ref().is_some_and(|kept| !is_kept(kept, scope, replica)) {
                 return None;
             }
-            let poisoned = proof.poisoned(scope);
+            let held_back = proven.give(scope);
+            let is_poisoned = |(key, _): &(Arc<str>, Bytes)| held_back.poisoned.contains_key(key);
             let changed = kept.and_then(|kept| Some((kept, replica.changes_after(kept.seen)?)));
             let content = match changed {
                 Some((kept, mut changes)) => {
-                    let last_good = not_in_force(replica.last_good_told_after(kept.seen), kept);
-                    let last_good = in_place_of(&poisoned, last_good, Vec::new());
+                    let mut last_good = not_in_force(replica.last_good_told_after(kept.seen), kept);
+                    last_good.retain(|version| !is_poisoned(version));
                     touch(&mut changes, &last_good, replica);
                     Content::Changed { changes, last_good }
                 }
                 None => {
-                    let last_good = match kept {
+                    let mut last_good = match kept {
                         Some(kept) => not_in_force(replica.last_good_told_after(kept.seen), kept),
                         None => owned(replica.last_good()),
                     };
-                    let proven = poisoned.iter().map(|(key, poisoned)| (key, &poisoned.proven));
-                    let proven = proven.filter_map(|(key, proven)| Some((key.clone(), proven.clone()?)));
-                    let last_good = in_place_of(&poisoned, last_good, proven.collect());
+                    last_good.retain(|version| !is_poisoned(version));
+                    let proven = held_back.proven.iter();
+                    let proven = proven.filter(|(key, proven)| may_stand_in(key, replica.get(key), proven));
+                    last_good.extend(proven.map(|(key, proven)| (key.clone(), proven.clone())));
                     Content::Whole { content: replica.content(), last_good }
                 }
             };
-            Some(News { scope: scope.clone(), seen, position, content, poisoned })
+            Some(News { scope: scope.clone(), seen, position, content, held_back })
         });
         fresh.filter(|news| news.scope.environment().is_some()).collect()
     }
@@ -88,15 +92,31 @@ fn not_in_force<'a>(
     owned(last_good.filter(|(key, value)| in_force(key) != Some(*value)))
 }
 
-/// Has no version but a proven one take the place of one that is poisoned.
-fn in_place_of(
-    poisoned: &BTreeMap<Arc<str>, Poisoned>,
-    mut last_good: Vec<(Arc<str>, Bytes)>,
-    proven: Vec<(Arc<str>, Bytes)>,
-) -> Vec<(Arc<str>, Bytes)> {
-    last_good.retain(|(key, _)| !poisoned.contains_key(key));
-    last_good.extend(proven);
-    last_good
+/// Whether what is on disk of a scope is all of its content; its position may have moved on since.
+pub(super) fn is_kept(kept: &BTreeMap<ScopeId, Position>, scope: &ScopeId, replica: &Replica) -> bool {
+    let Some(position) = replica.position() else { return true };
+    let covers = |kept: &Position| {
+        kept.lineage.order(&position.lineage) == LineageOrder::Same && kept.revision >= replica.last_change()
+    };
+    kept.get(scope).is_some_and(covers)
+}
+
+/// Whether a proven version may be used in place of one that is poisoned, or gone (`None`). Who may call is never taken from an older
+/// version: it may say so of a client whose access was taken away since.
+fn may_stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> bool {
+    match ResourceKind::of_key(key) {
+        Some(ResourceKind::Credential | ResourceKind::Subscription) => false,
+        Some(ResourceKind::Route) => poisoned.is_none_or(|poisoned| access_of(poisoned) == access_of(proven)),
+        Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan) | None => true,
+    }
+}
+
+/// What a Route says of who may call: its security, and the operations with one of their own. Read without the rules of a Route, as
+/// they may be what the poisoned version ends.
+fn access_of(route: &Bytes) -> Option<(Option<Security>, Vec<Operation>)> {
+    let Kind::Route(route) = runtime::Resource::decode(route.clone()).ok()?.kind? else { return None };
+    let own = route.operations.into_iter().filter(|operation| operation.security.is_some());
+    Some((route.security, own.collect()))
 }
 
 /// Adds to the changes the present state of keys that did not change, so that their last good versions go before it.

@@ -31,6 +31,11 @@ impl Tombstones {
         }
     }
 
+    /// The last revision with a deletion.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.by_revision.last().map(|(revision, _)| *revision)
+    }
+
     /// When a key was deleted.
     pub(super) fn get(&self, key: &str) -> Option<u64> {
         self.by_key.get(key).copied()

@@ -16,8 +16,8 @@ use crate::testbed::DEADLY;
 const CONFIG: &str = "HANSE_DEADLY_TEST_CONFIG";
 /// After which what these gateways serve is proven: longer than it takes one to find its agent.
 const AFTER: Duration = Duration::from_secs(5);
-/// What arrives in one change with the deadly Route: the keys that are not proven when the gateway ends.
-const HELD: [&str; 2] = ["route/default/bad", "upstream/default/bad"];
+/// What is not proven when the gateway ends: the deadly Route and the Upstream that came with it.
+const HELD: [&str; 2] = ["route/default/orders", "upstream/default/orders-2"];
 /// Address space of such a gateway: enough for one, and reached soon by one that eats memory.
 const MOST_MEMORY: u64 = 4 << 30;
 
@@ -101,7 +101,7 @@ async fn is_survived(way: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (agent, config, mut gateway) = serving(dir.path()).await;
     let http = config.listen.http.clone().unwrap();
-    agent.publish_at(5, "bad", &format!("{DEADLY}{way}"));
+    agent.publish_deadly(5, way);
     for _ in 1..UNCLEAN_ENDS {
         gateway.ends().await;
         gateway = Process::start(dir.path(), &config);
@@ -114,6 +114,7 @@ async fn is_survived(way: &str) {
     println!("{way}: served {:?} after the start", begun.elapsed());
     eventually("it is told", async || poisoned(&agent) == HELD).await;
     assert_eq!(get(&http, &format!("{DEADLY}{way}")).await.0, 404);
+    assert_eq!(get(&http, "/orders").await.0, 502, "it has the Upstream that the deadly change removed");
     // What else changes is served. A restart changes nothing.
     agent.publish_at(6, "items", "/items");
     until(&http, "/items", 502).await;
@@ -123,8 +124,8 @@ async fn is_survived(way: &str) {
     until(&http, "/items", 502).await;
     eventually("it is told again", async || poisoned(&agent) == HELD).await;
     // Other bytes are used, as far as nothing that they need is held back.
-    agent.publish_at(7, "bad", "/tame");
-    agent.publish_upstream(8, "bad", "http://127.0.0.1:8");
+    agent.publish_at(7, "orders", "/tame");
+    agent.publish_upstream(8, "orders-2", "http://127.0.0.1:8");
     until(&http, "/tame", 502).await;
     eventually("it is told no more", async || poisoned(&agent).is_empty()).await;
     gateway.kill();
@@ -133,6 +134,12 @@ async fn is_survived(way: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resource_that_aborts_is_held_back_after_three_ends() {
     is_survived("abort").await;
+}
+
+/// It is in force, and was acknowledged, when the gateway ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resource_that_aborts_after_a_while_is_held_back_after_three_ends() {
+    is_survived("late").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,9 +153,11 @@ async fn a_resource_that_panics_is_held_back_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (agent, config, gateway) = serving(dir.path()).await;
     let http = config.listen.http.clone().unwrap();
-    agent.publish_at(5, "bad", &format!("{DEADLY}panic"));
+    agent.publish_at(5, "items", "/items");
+    until(&http, "/items", 502).await;
+    agent.publish_deadly(6, "panic");
     eventually("it is told", async || poisoned(&agent) == HELD).await;
-    assert_eq!(get(&http, "/orders").await.0, 502);
+    assert_eq!((get(&http, "/orders").await.0, get(&http, "/items").await.0), (502, 502));
     gateway.kill();
     let gateway = Process::start(dir.path(), &config);
     until(&http, "/orders", 502).await;

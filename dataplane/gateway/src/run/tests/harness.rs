@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status, service::Routes};
 use super::super::*;
 use crate::{
     keeper::tests::PANICS_THE_TASK,
-    testbed::{SOON, listener, route, route_entry, scope, upstream, upstream_entry},
+    testbed::{DEADLY, SOON, listener, route, route_entry, scope, upstream, upstream_entry},
 };
 
 pub(super) fn name(text: &str) -> Name {
@@ -174,6 +174,19 @@ impl Agent {
                 replica.advance(Position { lineage, revision }, resources, Vec::new())
             })
             .unwrap();
+    }
+
+    /// Publishes a Route in place of that of `/orders` that ends what compiles it, with another Upstream. That of before is gone.
+    pub(super) fn publish_deadly(&self, revision: u64, way: &str) {
+        let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
+        let mut deadly = route("orders", &format!("{DEADLY}{way}"), &["GET /"]);
+        deadly.upstream = "upstream/default/orders-2".to_owned();
+        let resources =
+            vec![route_entry(deadly), upstream_entry("orders-2", upstream(&["http://127.0.0.1:9"]))];
+        let advance = |replica: &mut hanse_link::Replica| {
+            replica.advance(Position { lineage, revision }, resources, vec!["upstream/default/orders".into()])
+        };
+        self.replicas.update(&scope("production"), advance).unwrap();
     }
 
     /// Moves on without a change.
