@@ -1,5 +1,11 @@
 use super::*;
-use crate::{Command, CommandBody, State, fixture::World};
+use crate::{
+    Command, CommandBody, State,
+    fixture::{ORDERS, World, changes},
+    projection::from_scratch,
+};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 
 fn raise(world: &mut World, version: u32) -> Result<(), Problem> {
     let release = "0.2.0".to_owned();
@@ -77,4 +83,33 @@ fn a_control_node_must_know_the_version_in_force() {
     let problem = later.check_known_to("cp-4", later.number() - 1).unwrap_err();
     assert_eq!(problem.name, ProblemName::Upgrade);
     assert!(problem.detail.contains("cp-4") && problem.remedy.contains("release 0.2.0"), "{problem}");
+}
+
+/// Of what [`version_1_stays_what_it_was`] writes.
+const BYTES_OF_VERSION_1: &str = "bb63ca1278e8a26e7d8a88c96472f8aa09fa4a709088d6d2b5047036c2a294dd";
+
+/// Builds of two releases write the same until the operator finalizes. `./check` runs this in the test release too.
+#[test]
+fn version_1_stays_what_it_was() {
+    let mut world = World::with_orders();
+    world.run_with_key(CommandBody::Apply(changes("{kind: Plan, name: free}")), Some("key")).unwrap();
+    let mut hash = Sha256::new();
+    let command = Command {
+        actor: "tester".to_owned(),
+        request_id: "r".to_owned(),
+        time_ms: world.now_ms,
+        idempotency_key: None,
+        only_in_term: None,
+        body: CommandBody::Apply(changes(ORDERS)),
+    };
+    hash.update(command.to_proto().encode_to_vec());
+    for record in world.state.to_records() {
+        hash.update(record.encode_length_delimited_to_vec());
+    }
+    for (scope, content) in from_scratch(&world.state) {
+        for (key, bytes) in content {
+            hash.update(format!("{scope} {key} {}", hex::encode(bytes)));
+        }
+    }
+    assert_eq!(hex::encode(hash.finalize()), BYTES_OF_VERSION_1, "the bytes of version 1 are another");
 }
