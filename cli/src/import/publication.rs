@@ -125,6 +125,8 @@ impl Publication {
                 lifecycle: Lifecycle::default(),
                 upstream: None,
                 max_body_bytes: None,
+                #[cfg(feature = "next")]
+                note: None,
             },
         };
         spec.context.clone_from(&self.context);

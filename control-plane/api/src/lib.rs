@@ -22,6 +22,8 @@ mod kinds;
 mod list;
 mod members;
 mod metrics;
+#[cfg(feature = "next")]
+mod motto;
 mod observe;
 mod openapi;
 mod operation;

@@ -44,6 +44,8 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         members::routes(),
         roots::routes(),
         upgrade::routes(),
+        #[cfg(feature = "next")]
+        crate::motto::routes(),
         openapi::routes(),
     ];
     let all = all.into_iter().flatten().map(openapi::complete).map(prepare);

@@ -24,6 +24,8 @@ type Find = fn(&Change) -> Option<String>;
 const LATER: &[(Version, Find)] = &[
     #[cfg(test)]
     (Version::KNOWN, crate::fixture::came_later),
+    #[cfg(feature = "next")]
+    (Version::NEXT, crate::next::used_in),
 ];
 
 /// A command that was judged and may be proposed. Only [`admit`] makes one.
@@ -75,7 +77,7 @@ pub fn admit(command: Command, version: Version) -> Result<Admitted, Problem> {
         limits::check_command(changes)?;
         for change in changes {
             if let Action::Put { labels, spec } = &change.action {
-                judge(&change.key, labels, spec)?;
+                judge(&change.key, labels, spec, version)?;
                 warnings.extend(spec.warnings().into_iter().map(|(field, detail)| Warning {
                     key: change.key.clone(),
                     field: format!("spec.{field}"),
@@ -110,6 +112,10 @@ fn check_version(body: &CommandBody, version: Version) -> Result<(), Problem> {
 fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
     match body {
         CommandBody::Apply(changes) => changes.iter().find_map(|change| newer_in(change, version)),
+        #[cfg(feature = "next")]
+        CommandBody::SetMotto(_) => {
+            (version < Version::NEXT).then(|| ("the motto".to_owned(), Version::NEXT))
+        }
         CommandBody::UseJoinToken { .. }
         | CommandBody::RecordServer { .. }
         | CommandBody::StartLineage(_)
@@ -131,10 +137,10 @@ fn newer_in(change: &Change, version: Version) -> Option<(String, Version)> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "here, and nowhere else")]
-fn judge(key: &ResourceKey, labels: &Labels, spec: &Spec) -> Result<(), Problem> {
+fn judge(key: &ResourceKey, labels: &Labels, spec: &Spec, version: Version) -> Result<(), Problem> {
     check::check_kind(key, spec)?;
     check::check(key, labels, spec)?;
-    compile::check(key, spec)
+    compile::check(key, spec, version)
 }
 
 #[cfg(test)]

@@ -60,6 +60,11 @@ impl State {
                 next.idempotent.forget(now_ms);
                 Effects::none()
             }
+            #[cfg(feature = "next")]
+            CommandBody::SetMotto(motto) => {
+                next.motto.clone_from(motto);
+                Effects::revision()
+            }
             CommandBody::Finalize { version, release } => version::finalize(&mut next, *version, release)?,
             CommandBody::Readmit { identity } => revocation::readmit(&mut next, identity)?,
             CommandBody::TrustRoot { present, fresh } => {

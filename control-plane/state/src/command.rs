@@ -79,6 +79,9 @@ pub enum CommandBody {
     },
     /// Forgets results of idempotency keys that are older than they are kept.
     ForgetResults,
+    /// Sets a text that the state keeps.
+    #[cfg(feature = "next")]
+    SetMotto(String),
     /// Raises the replicated version by one. A build that does not know it must not apply this, nor anything after it.
     Finalize {
         /// The version's number: it may be unknown here.

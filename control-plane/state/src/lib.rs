@@ -14,6 +14,8 @@ mod command;
 #[cfg(test)]
 mod fixture;
 mod member;
+#[cfg(feature = "next")]
+mod next;
 pub mod port;
 pub mod projection;
 mod resource;

@@ -92,15 +92,17 @@ impl State {
                 time_ms: root.time_ms,
             })
         });
-        std::iter::once(header)
+        let records = std::iter::once(header)
             .chain(resources)
             .chain(journal)
             .chain(idempotent)
             .chain(counters)
             .chain(members)
             .chain(revocations)
-            .chain(roots)
-            .map(|record| proto::SnapshotRecord { record: Some(record) })
+            .chain(roots);
+        #[cfg(feature = "next")]
+        let records = records.chain(self.motto_record());
+        records.map(|record| proto::SnapshotRecord { record: Some(record) })
     }
 
     /// The state that gave these records.
@@ -181,6 +183,8 @@ impl State {
                 let root = Root { root: RootCertificate::from_proto(root)?, actor, time_ms };
                 Arc::make_mut(&mut self.roots).believed.push(root);
             }
+            #[cfg(feature = "next")]
+            Record::Motto(proto::Motto { motto }) => self.motto = motto,
         }
         Ok(())
     }

@@ -39,6 +39,9 @@ pub struct State {
     /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
     pub(crate) roots: Arc<Roots>,
 
+    #[cfg(feature = "next")]
+    pub(crate) motto: String,
+
     // What follows is computed from `resources` and `members`, kept up with every change, and never persisted.
     /// (target, source): who refers to what.
     pub(crate) references: OrdSet<(ResourceKey, ResourceKey)>,
@@ -69,6 +72,8 @@ impl Default for State {
             revocations: OrdMap::new(),
             revoked_revision: 0,
             roots: Arc::default(),
+            #[cfg(feature = "next")]
+            motto: String::new(),
             references: OrdSet::new(),
             api_revisions: OrdSet::new(),
             claims: OrdSet::new(),

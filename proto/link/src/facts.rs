@@ -9,7 +9,13 @@ use hanse_proto::{
 
 /// What a process of any role says of itself; agents add to it.
 pub fn own_facts(trust: TrustStatus) -> Facts {
-    Facts { trust: Some(trust), release: env!("CARGO_PKG_VERSION").to_owned(), ..Facts::default() }
+    Facts {
+        trust: Some(trust),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        #[cfg(feature = "next")]
+        mood: "curious".to_owned(),
+        ..Facts::default()
+    }
 }
 
 /// A report of one that says this of itself, and this of its subscribers.

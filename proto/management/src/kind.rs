@@ -106,11 +106,12 @@ pub fn schemas_of<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
 /// Makes [`Kind`](crate::Kind) and [`Spec`](crate::Spec) from the table of kinds, in order of dependency: what is referred to
 /// comes first.
 macro_rules! kinds {
-    ($($kind:ident($spec:ident)),* $(,)?) => {
+    ($($(#[$meta:meta])* $kind:ident($spec:ident)),* $(,)?) => {
         /// A kind of management resource. The order is the order of dependency: what is referred to comes first.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum Kind {
             $(
+                $(#[$meta])*
                 #[doc = concat!("Its spec is [`", stringify!($spec), "`].")]
                 $kind,
             )*
@@ -118,46 +119,46 @@ macro_rules! kinds {
 
         impl Kind {
             /// Every kind, in order of dependency.
-            pub const ALL: [Kind; [$(stringify!($kind)),*].len()] = [$(Kind::$kind),*];
+            pub const ALL: [Kind; [$($(#[$meta])* stringify!($kind)),*].len()] = [$($(#[$meta])* Kind::$kind),*];
 
             /// As in a manifest's `kind`.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$kind => stringify!($kind),)* }
+                match self { $($(#[$meta])* Self::$kind => stringify!($kind),)* }
             }
 
             /// As in URLs: lower-case plural with hyphens.
             pub const fn plural(self) -> &'static str {
-                match self { $(Self::$kind => <$spec as ManagementKind>::PLURAL,)* }
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::PLURAL,)* }
             }
 
             /// Whether resources of this kind belong to no organization.
             pub const fn is_global(self) -> bool {
-                match self { $(Self::$kind => <$spec as ManagementKind>::GLOBAL,)* }
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::GLOBAL,)* }
             }
 
             /// Whether operators may write this kind.
             pub const fn is_writable(self) -> bool {
-                match self { $(Self::$kind => <$spec as ManagementKind>::WRITABLE,)* }
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::WRITABLE,)* }
             }
 
             /// Whether the status changes only together with the resource's revision, which is its ETag.
             pub const fn etag_covers_status(self) -> bool {
-                match self { $(Self::$kind => <$spec as ManagementKind>::ETAG_COVERS_STATUS,)* }
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::ETAG_COVERS_STATUS,)* }
             }
 
             /// What its table has between the name and the revision.
             pub const fn columns(self) -> &'static [Column] {
-                match self { $(Self::$kind => <$spec as ManagementKind>::COLUMNS,)* }
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::COLUMNS,)* }
             }
 
             /// The kinds whose description lists resources of this kind.
             pub const fn shown_with(self) -> &'static [ShownWith] {
-                match self { $(Self::$kind => <$spec as ManagementKind>::SHOWN_WITH,)* }
+                match self { $($(#[$meta])* Self::$kind => <$spec as ManagementKind>::SHOWN_WITH,)* }
             }
 
             /// The schema of its spec, and those that it refers to, by name.
             pub fn schemas(self) -> Vec<(String, RefOr<Schema>)> {
-                match self { $(Self::$kind => schemas_of::<$spec>(),)* }
+                match self { $($(#[$meta])* Self::$kind => schemas_of::<$spec>(),)* }
             }
         }
 
@@ -165,6 +166,7 @@ macro_rules! kinds {
         #[derive(Debug, Clone, PartialEq)]
         pub enum Spec {
             $(
+                $(#[$meta])*
                 #[doc = concat!("Of kind ", stringify!($kind), ".")]
                 $kind($spec),
             )*
@@ -173,74 +175,74 @@ macro_rules! kinds {
         impl Spec {
             /// The kind it belongs to.
             pub const fn kind(&self) -> Kind {
-                match self { $(Self::$kind(_) => Kind::$kind,)* }
+                match self { $($(#[$meta])* Self::$kind(_) => Kind::$kind,)* }
             }
 
             /// Reads the spec of a `kind` from JSON. The problem's `field` is a path that starts with `spec`.
             pub fn from_json(kind: Kind, value: &Value) -> Result<Self, Problem> {
-                match kind { $(Kind::$kind => json::read(value).map(Self::$kind),)* }
+                match kind { $($(#[$meta])* Kind::$kind => json::read(value).map(Self::$kind),)* }
             }
 
             /// Reads the spec of a `kind` from the bytes of its JSON form.
             pub fn from_json_bytes(kind: Kind, bytes: &[u8]) -> Result<Self, Problem> {
                 let mut bytes = serde_json::Deserializer::from_slice(bytes);
-                match kind { $(Kind::$kind => json::read(&mut bytes).map(Self::$kind),)* }
+                match kind { $($(#[$meta])* Kind::$kind => json::read(&mut bytes).map(Self::$kind),)* }
             }
 
             /// Its JSON form: the same for equal specs.
             pub fn to_json(&self) -> Value {
-                match self { $(Self::$kind(spec) => json::value(spec),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => json::value(spec),)* }
             }
 
             /// The bytes of its JSON form, without white space: the same for equal specs.
             pub fn to_json_bytes(&self) -> Vec<u8> {
-                match self { $(Self::$kind(spec) => json::bytes(spec),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => json::bytes(spec),)* }
             }
 
             /// How many bytes `to_json_bytes` gives.
             pub fn json_len(&self) -> usize {
-                match self { $(Self::$kind(spec) => json::len(spec),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => json::len(spec),)* }
             }
 
             /// Checks what its kind demands of it; [`check()`](crate::check::check) checks everything.
             pub(crate) fn check(&self, name: &Name) -> Verdict {
-                match self { $(Self::$kind(spec) => ManagementKind::check(spec, name),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => ManagementKind::check(spec, name),)* }
             }
 
             /// Checks what depends on when it is written; [`check_time()`](crate::check::check_time) names the resource.
             pub(crate) fn check_time(&self, now_ms: u64) -> Verdict {
-                match self { $(Self::$kind(spec) => spec.check_time(now_ms),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.check_time(now_ms),)* }
             }
 
             /// What is accepted although it does not hold yet: each field below `spec`, and what is not done.
             pub fn warnings(&self) -> Vec<(&'static str, String)> {
-                match self { $(Self::$kind(spec) => spec.warnings(),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.warnings(),)* }
             }
 
             /// Names every resource that it refers to, in the order of its fields.
             pub fn references(&self, refer: &mut Refer<'_>) {
-                match self { $(Self::$kind(spec) => spec.references(refer),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.references(refer),)* }
             }
 
             /// What only one resource may have and the one of this key and spec claims. `served`: see
             /// [`ManagementKind::claims`].
             pub fn claims(&self, key: &ResourceKey, served: Option<&ApiSpec>) -> Vec<Claim> {
-                match self { $(Self::$kind(spec) => spec.claims(key, served),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.claims(key, served),)* }
             }
 
             /// The digest of a secret, where the kind has one.
             pub fn secret(&self) -> Option<&Digest> {
-                match self { $(Self::$kind(spec) => spec.secret(),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.secret(),)* }
             }
 
             /// The same, to be written.
             pub fn secret_mut(&mut self) -> Option<&mut Digest> {
-                match self { $(Self::$kind(spec) => spec.secret_mut(),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.secret_mut(),)* }
             }
 
             /// What is shown beside the spec, where the kind has such a thing.
             pub fn status(&self, known: &Known<'_>) -> Option<Value> {
-                match self { $(Self::$kind(spec) => spec.status(known),)* }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.status(known),)* }
             }
 
             /// Its JSON form for people: the digest of a secret shortened.
@@ -253,7 +255,7 @@ macro_rules! kinds {
             }
         }
 
-        $(impl From<$spec> for Spec {
+        $($(#[$meta])* impl From<$spec> for Spec {
             fn from(spec: $spec) -> Self { Self::$kind(spec) }
         })*
     };

@@ -13,6 +13,8 @@ mod binding;
 mod credential;
 mod environment;
 mod join_token;
+#[cfg(feature = "next")]
+mod memo;
 mod organization;
 mod plan;
 mod policy;
@@ -32,6 +34,8 @@ pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
 pub use credential::CredentialSpec;
 pub use environment::{EnvironmentSpec, ListenerProtocol, StaleCredentials};
 pub use join_token::{JoinRole, JoinTokenSpec};
+#[cfg(feature = "next")]
+pub use memo::MemoSpec;
 pub use organization::OrganizationSpec;
 pub use plan::{Period, PlanSpec, RateSpec};
 pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
@@ -65,4 +69,6 @@ kinds! {
     Credential(CredentialSpec),
     Token(TokenSpec),
     JoinToken(JoinTokenSpec),
+    #[cfg(feature = "next")]
+    Memo(MemoSpec),
 }

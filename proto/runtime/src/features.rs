@@ -8,7 +8,10 @@ use crate::Unusable;
 ///
 /// A new field that forbids something (a scheme, a list of addresses) has a feature: its name is here, and the encoder of the
 /// control plane names it with each resource that uses the field. No field of the schema has one so far.
-pub const FEATURES: [&str; 0] = [];
+pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "next")]
+    "note",
+];
 
 /// Whether all that a resource requires is known here.
 pub(crate) fn check(resource: &runtime::Resource) -> Result<(), Unusable> {

@@ -15,6 +15,8 @@ mod header;
 mod health;
 mod host;
 mod listener;
+#[cfg(feature = "next")]
+mod note;
 mod path;
 mod policy;
 mod resource;

@@ -82,7 +82,10 @@ impl Route {
             hosts: HostPattern::parse_all("hosts", &route.hosts)?,
             operations: operations(&route.operations)?,
             security: Security::new(route.security.as_ref())?,
+            #[cfg(not(feature = "next"))]
             policies: Policy::all(&route.policies)?,
+            #[cfg(feature = "next")]
+            policies: crate::note::with_policies(route)?,
             upstream: route.upstream.as_str().into(),
             max_body: (route.max_body_bytes > 0).then_some(route.max_body_bytes),
             blocked: route.blocked,

@@ -36,8 +36,17 @@ pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
         release,
         version: _,
         features,
+        #[cfg(feature = "next")]
+        mood,
     } = facts;
-    Facts { trust, release, features, ..Facts::default() }
+    Facts {
+        trust,
+        release,
+        features,
+        #[cfg(feature = "next")]
+        mood,
+        ..Facts::default()
+    }
 }
 
 /// Decoded, empty entries take fifty times their length: so the length is judged first.
@@ -54,6 +63,8 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     keep(&mut facts.revoked_gateways, MAX_NAMED, is_known);
     keep(&mut facts.features, MAX_FEATURES, |feature| feature.len() <= MAX_WORD_BYTES);
     facts.release = Some(facts.release).filter(|release| release.len() <= MAX_WORD_BYTES).unwrap_or_default();
+    #[cfg(feature = "next")]
+    facts.mood.truncate(facts.mood.floor_char_boundary(MAX_WORD_BYTES));
     facts.trust.iter_mut().for_each(bound_trust);
     facts
 }

@@ -3,12 +3,12 @@
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec};
 use hanse_runtime::Unusable;
 
-use crate::projection;
+use crate::{Version, projection};
 
-/// Compiles what scopes get of a spec.
+/// Compiles what scopes get of a spec while `version` is in force.
 #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
-pub(super) fn check(key: &ResourceKey, spec: &Spec) -> Result<(), Problem> {
-    for (kind, bytes) in projection::by_itself(key, spec) {
+pub(super) fn check(key: &ResourceKey, spec: &Spec, version: Version) -> Result<(), Problem> {
+    for (kind, bytes) in projection::by_itself(key, spec, version) {
         hanse_runtime::check(kind, &bytes).map_err(|unusable| refused(key, &unusable))?;
     }
     Ok(())

@@ -71,6 +71,8 @@ impl CommandBody {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
             Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
+            #[cfg(feature = "next")]
+            Self::SetMotto(motto) => Body::SetMotto(proto::SetMotto { motto: motto.clone() }),
             Self::Finalize { version, release } => {
                 Body::Finalize(proto::Finalize { version: *version, release: release.clone() })
             }
@@ -125,6 +127,8 @@ impl CommandBody {
             Body::Finalize(proto::Finalize { version, release }) => {
                 Self::Finalize { version: version_number("Finalize", version)?, release }
             }
+            #[cfg(feature = "next")]
+            Body::SetMotto(proto::SetMotto { motto }) => Self::SetMotto(motto),
             Body::Readmit(readmit) => Self::Readmit { identity: readmit.identity },
             Body::TrustRoot(trust) => {
                 let missing = || InvalidMessage::new("TrustRoot", "it lacks one of its two roots");

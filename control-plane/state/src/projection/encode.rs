@@ -19,7 +19,7 @@ use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
 use super::plain::Plain;
-use crate::{Metadata, Resource};
+use crate::{Metadata, Resource, Version};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -46,16 +46,21 @@ pub(super) fn listener(environment: &Name, spec: &EnvironmentSpec) -> Bytes {
     }))
 }
 
-/// One revision as `binding` serves it. `upstream` is the key of an Upstream in the same scope.
+/// One revision as `binding` serves it while `version` is in force. `upstream` is the key of an Upstream in the same scope.
+#[cfg_attr(
+    not(feature = "next"),
+    expect(unused_variables, reason = "all bytes came with version 1 but those of the test release")
+)]
 pub(super) fn route(
     binding: &ResourceKey,
     revision: &ApiRevisionSpec,
     lifecycle: Lifecycle,
     upstream: &str,
+    version: Version,
 ) -> Bytes {
     let spec = &revision.spec;
     let operations = spec.operations.iter();
-    bytes(Runtime::Route(runtime::Route {
+    let route = runtime::Route {
         organization: organization(binding).to_owned(),
         binding: binding.name.to_string(),
         operations: operations.map(|one| operation(one, policies(&one.policies, revision))).collect(),
@@ -64,12 +69,15 @@ pub(super) fn route(
         blocked: lifecycle == Lifecycle::Blocked,
         deprecated: lifecycle == Lifecycle::Deprecated,
         ..route_head(revision)
-    }))
+    };
+    #[cfg(feature = "next")]
+    let route = crate::next::with_note(route, version);
+    bytes(Runtime::Route(route))
 }
 
 /// The runtime resources that are made of a spec, as far as no other resource matters to whether they can be used: an Api
 /// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes.
-pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, Bytes)> {
+pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec<(ResourceKind, Bytes)> {
     match spec {
         Spec::Environment(spec) => vec![(ResourceKind::Listener, listener(&key.name, spec))],
         Spec::Policy(spec) => {
@@ -90,7 +98,7 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, By
                 policies: BTreeMap::new(),
                 upstreams: BTreeMap::new(),
             };
-            vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, ""))]
+            vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, "", version))]
         }
         Spec::Plan(_) | Spec::Credential(_) | Spec::Subscription(_) => as_it_is(key, spec),
         // The server makes an ApiRevision of resources that were judged each by itself.
@@ -101,6 +109,8 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, By
         | Spec::Application(_)
         | Spec::Token(_)
         | Spec::JoinToken(_) => Vec::new(),
+        #[cfg(feature = "next")]
+        Spec::Memo(_) => Vec::new(),
     }
 }
 
@@ -124,6 +134,8 @@ fn route_head(revision: &ApiRevisionSpec) -> runtime::Route {
         hosts: spec.hosts.clone(),
         security: Some(security(&spec.security)),
         max_body_bytes: spec.max_body_bytes.unwrap_or(0),
+        #[cfg(feature = "next")]
+        note: spec.note.clone().unwrap_or_default(),
         ..runtime::Route::default()
     }
 }
@@ -199,6 +211,8 @@ pub(super) fn bytes(kind: Runtime) -> Bytes {
 /// feature. No field does so far.
 fn requires(kind: &Runtime) -> &'static [&'static str] {
     match kind {
+        #[cfg(feature = "next")]
+        Runtime::Route(route) if !route.note.is_empty() => &[crate::next::FEATURE],
         Runtime::Listener(_)
         | Runtime::Route(_)
         | Runtime::Upstream(_)

@@ -60,7 +60,7 @@ fn fill(state: &State, region: &Resource, environment: &Name, content: &mut BTre
         let Some((revision_key, revision)) = revision(state, binding, spec, region) else { continue };
         let upstream = upstream(state, &organization, spec, revision_key, revision, region);
         let (upstream_key, upstream_bytes) = upstream.unwrap_or_default();
-        let route = encode::route(&binding.key, revision, api_spec.lifecycle, &upstream_key);
+        let route = encode::route(&binding.key, revision, api_spec.lifecycle, &upstream_key, state.version());
         content.insert(format!("route/{organization}/{}", binding.key.name), route);
         if !upstream_key.is_empty() {
             content.insert(upstream_key, upstream_bytes);

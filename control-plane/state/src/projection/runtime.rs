@@ -53,6 +53,8 @@ impl ScopeKind for Runtime {
             | Kind::Credential
             | Kind::Token
             | Kind::JoinToken => None,
+            #[cfg(feature = "next")]
+            Kind::Memo => None,
         };
         placement.unwrap_or_default()
     }
@@ -89,6 +91,8 @@ impl ScopeKind for Runtime {
                 | Kind::Credential
                 | Kind::Token
                 | Kind::JoinToken => Box::new(std::iter::once(resource.clone())),
+                #[cfg(feature = "next")]
+                Kind::Memo => Box::new(std::iter::once(resource.clone())),
             },
         }
     }
@@ -162,7 +166,7 @@ impl ScopeKind for Runtime {
                 let (revision_key, revision) = bound(state, bound_here, scope.region())?;
                 let upstream = upstream_of(binding(state, resource)?, revision_key, revision);
                 let upstream = upstream.map(|unit| self.key(&unit)).unwrap_or_default();
-                Some(encode::route(resource, revision, lifecycle, &upstream))
+                Some(encode::route(resource, revision, lifecycle, &upstream, state.version()))
             }
             kind => Plain::of(kind)?.encode(state.get(resource)?),
         }

@@ -49,6 +49,10 @@ pub struct ApiSpec {
     /// Largest request body in bytes; the gateway's own limit holds too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<u64>,
+    /// Sent to callers in the header `hanse-note`.
+    #[cfg(feature = "next")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// Who may call an API. Empty: anybody.
@@ -133,6 +137,8 @@ impl ManagementKind for ApiSpec {
         if let Some(key) = &self.security.api_key {
             check_api_key(key)?;
         }
+        #[cfg(feature = "next")]
+        text::check_optional_line("note", self.note.as_ref())?;
         if self.max_body_bytes == Some(0) {
             let remedy = "leave it out for the gateway's own limit";
             return Err(invalid("maxBodyBytes", "0 would refuse every body", remedy));

@@ -51,7 +51,13 @@ impl ApiRevisionSpec {
             lifecycle: _,
             upstream,
             max_body_bytes,
+            #[cfg(feature = "next")]
+            note,
         } = spec;
+        #[cfg(feature = "next")]
+        if *note != other.spec.note {
+            return false;
+        }
         *api == other.api
             && *context == other.spec.context
             && *version == other.spec.version

@@ -6,7 +6,7 @@ use proptest::{prelude::*, strategy::ValueTree as _, test_runner::TestRunner};
 use serde_json::{Value, json};
 
 use crate::{
-    Action, Change,
+    Action, Change, Version,
     fixture::{World, key, proptest_config},
     projection::{by_itself, from_scratch},
 };
@@ -271,7 +271,9 @@ fn unusable(world: &World) -> Option<String> {
 
 #[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
 fn compiles(key: &ResourceKey, spec: &Spec) -> bool {
-    by_itself(key, spec).iter().all(|(kind, bytes)| hanse_runtime::check(*kind, bytes).is_ok())
+    by_itself(key, spec, Version::FIRST)
+        .iter()
+        .all(|(kind, bytes)| hanse_runtime::check(*kind, bytes).is_ok())
 }
 
 /// What became of specs.

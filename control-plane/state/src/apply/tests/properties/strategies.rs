@@ -36,6 +36,8 @@ fn key() -> impl Strategy<Value = ResourceKey> {
             Kind::Credential => &["shop-key", "k2"],
             Kind::Token => &["admin", "ops"],
             Kind::JoinToken => &["t1", "t2"],
+            #[cfg(feature = "next")]
+            Kind::Memo => &["m1", "m2"],
         }
     };
     let busy = [Kind::Region, Kind::Environment, Kind::Upstream, Kind::Api, Kind::Binding];
@@ -111,6 +113,8 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                 json!({"role": "agent", "region": region, "uses": uses, "expiresAt": expires_at, "digest": digest})
             })
             .boxed(),
+        #[cfg(feature = "next")]
+        Kind::Memo => Just(json!({})).boxed(),
     }
 }
 
