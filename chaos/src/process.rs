@@ -94,6 +94,12 @@ impl Process {
         Ok(())
     }
 
+    /// Starts another executable in its place, on the same files. It must not run.
+    pub fn restart_as(&mut self, program: &Path) -> Result<()> {
+        program.clone_into(&mut self.launch.program);
+        self.restart()
+    }
+
     /// Its process id, if it was started and not ended by us.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.child.id())
@@ -239,6 +245,16 @@ pub fn binary() -> Result<PathBuf> {
         Some(path) => Ok(path.clone()),
         None => bail!("no hanse near {}: run `./check build`, or set HANSE_BIN", executable.display()),
     }
+}
+
+/// The test release: `HANSE_NEXT_BIN`, else `hanse-next` beside the binary under test.
+pub fn next_binary() -> Result<PathBuf> {
+    let path = match env::var_os("HANSE_NEXT_BIN") {
+        Some(path) => path.into(),
+        None => binary()?.with_file_name("hanse-next"),
+    };
+    ensure!(path.exists(), "no {}: run `./check build`, or set HANSE_NEXT_BIN", path.display());
+    Ok(path)
 }
 
 /// Resident memory of a process in bytes.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -45,6 +45,23 @@ impl World {
     /// Starts a process that is down, at the same address, and does not wait for it to serve.
     pub fn start_only(&mut self, name: &str) -> Result<()> {
         self.node_mut(name)?.process.restart()
+    }
+
+    /// Ends a process as a service manager does (SIGTERM), and starts another binary in its place, on the same files; returns when
+    /// it serves.
+    pub async fn replace(&mut self, name: &str, binary: &Path) -> Result<()> {
+        self.replace_only(name, binary)?;
+        self.serves(name).await?;
+        self.close_window(name);
+        Ok(())
+    }
+
+    /// The same, and does not wait for it to serve.
+    pub fn replace_only(&mut self, name: &str, binary: &Path) -> Result<()> {
+        self.open_window(name, false);
+        let process = &mut self.node_mut(name)?.process;
+        process.end()?;
+        process.restart_as(binary)
     }
 
     /// Starts several at once, as after a blackout: each may need the others to serve.
