@@ -49,14 +49,14 @@ impl Acknowledged {
 
 /// What writers write to, and as whom.
 #[derive(Clone)]
-struct ControlPlane {
+pub(crate) struct ControlPlane {
     client: Client,
     servers: Vec<String>,
     bearer: String,
 }
 
 impl ControlPlane {
-    fn of(world: &World) -> Result<Self> {
+    pub(crate) fn of(world: &World) -> Result<Self> {
         let servers =
             world.of_role(Role::Server).iter().map(|name| world.url(name)).collect::<Result<_>>()?;
         let client = Client::new(Some(&world.dir().join("ca.crt")))?;
@@ -64,7 +64,7 @@ impl ControlPlane {
     }
 
     /// Creates a Plan; its revision, if the server acknowledged it.
-    async fn create(&self, server: usize, name: &str) -> Option<u64> {
+    pub(crate) async fn create(&self, server: usize, name: &str) -> Option<u64> {
         let url = format!("{}/v1/organizations/default/plans/{name}", self.servers[server]);
         let headers = [
             ("authorization", self.bearer.as_str()),
@@ -101,6 +101,22 @@ impl ControlPlane {
                 None => return Ok(plans),
             }
         }
+    }
+
+    /// Every write that was acknowledged at its revision is on every node.
+    pub(crate) async fn has_all(&self, acknowledged: &BTreeMap<String, u64>) -> Result<()> {
+        let last = acknowledged.values().copied().max().context("writes")?;
+        for (server, url) in self.servers.iter().enumerate() {
+            let there = self.plans(server, last).await?;
+            for (written, revision) in acknowledged {
+                let found = there.get(written);
+                ensure!(
+                    found == Some(revision),
+                    "{written} was acknowledged at {revision}; {url} has {found:?}"
+                );
+            }
+        }
+        Ok(())
     }
 }
 
@@ -171,18 +187,7 @@ async fn round(world: &mut World, name: &'static str, frozen: bool) -> Result<()
         ended?;
     }
     let acknowledged = noted.all();
-    let last = acknowledged.values().copied().max().context("writes")?;
-    for server in 0..plane.servers.len() {
-        let there = plane.plans(server, last).await?;
-        for (written, revision) in &acknowledged {
-            ensure!(
-                there.get(written) == Some(revision),
-                "{written} was acknowledged at revision {revision}; {} has {:?}",
-                plane.servers[server],
-                there.get(written)
-            );
-        }
-    }
+    plane.has_all(&acknowledged).await?;
     say(format!(
         "{name}: {} of {} writes acknowledged, none lost; writes resumed {:.1} s after {leader} went",
         acknowledged.len(),

@@ -25,6 +25,7 @@ mod road;
 mod rotation;
 mod seats;
 mod too_old;
+mod two_releases;
 mod unjudged;
 mod upgrade;
 mod waiting;

@@ -41,7 +41,7 @@ fn subscribe(world: &World, api: &str, application: &str) -> Result<String> {
 }
 
 /// Waits until each of these gateways has answered some more requests.
-async fn under_load(load: &Load, gateways: &[&str]) -> Result<()> {
+pub(crate) async fn under_load(load: &Load, gateways: &[&str]) -> Result<()> {
     let before: Vec<_> = gateways.iter().map(|gateway| load.answered(gateway)).collect();
     until("requests are answered", PHASE_WITHIN, || async {
         for (gateway, before) in gateways.iter().zip(&before) {
