@@ -22,7 +22,7 @@ pub enum LineageOrder {
     Greater,
     /// The first is of a lesser generation.
     Lesser,
-    /// Two histories claim one generation. Whoever sees this keeps what it saw first and raises an alarm.
+    /// Two histories claim one generation. A subscriber that sees this keeps what it saw first, and raises an alarm.
     Conflict,
 }
 

@@ -39,7 +39,7 @@ impl Role {
     }
 
     /// Whether a process of this role may learn a scope of this kind at all; which ones of them, its admission says. For example,
-    /// a gateway never learns `keys/eu-west`, whatever it was admitted to: the keys that tokens are signed with are there.
+    /// a gateway never learns `keys/eu-west`, even if admission offers it: the keys that tokens are signed with are there.
     pub fn may_learn(self, scope: &ScopeId) -> bool {
         match (self, scope) {
             // Control nodes make every scope, agents pass every scope of their region on.
