@@ -56,7 +56,7 @@ pub struct Operation {
 /// Who may call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Security {
-    /// Anybody.
+    /// Every client.
     Open,
     /// Who shows the API key of a subscribed application.
     ApiKey(ApiKey),
