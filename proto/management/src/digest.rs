@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// A SHA-256, written `sha256:` and 64 hexadecimal digits.
 ///
 /// The API shows it shortened, `sha256:0123abcd…`. That form may be sent back: it means "the digest that is there now",
-/// so that what was read can be written again. It is held as the four bytes shown and 28 zeros, which is the SHA-256 of
-/// no secret anybody can find; `State::apply` puts the present digest in its place or refuses it.
+/// so that what was read can be written again. It is held as the four bytes shown and 28 zeros. No known secret has
+/// such a SHA-256; `State::apply` puts the present digest in its place or refuses it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);

@@ -27,7 +27,7 @@ pub enum Hold {
     Lists,
 }
 
-/// A field below `spec`, spelled only when somebody reads it.
+/// A field below `spec`. Its text is made only when it is displayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// `spec.api`.

@@ -5,7 +5,7 @@ use crate::Duration;
 
 /// The longest free text: a line.
 const MAX_TEXT_BYTES: usize = 256;
-/// The longest timeout: beyond it a connection would be held for nobody.
+/// The longest timeout: beyond it the gateway would hold a connection whose client has given up.
 const MAX_TIMEOUT: Duration = Duration::from_millis(60 * 60 * 1000);
 
 /// A line of text for people.

@@ -55,7 +55,7 @@ pub struct ApiSpec {
     pub note: Option<String>,
 }
 
-/// Who may call an API. Empty: anybody.
+/// Which clients may call an API. Empty: every client.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct SecuritySpec {
@@ -65,7 +65,7 @@ pub struct SecuritySpec {
 }
 
 impl SecuritySpec {
-    /// Whether anybody may call.
+    /// Whether every client may call.
     pub fn is_open(&self) -> bool {
         self.api_key.is_none()
     }

@@ -25,7 +25,7 @@ pub struct BindingSpec {
     /// The Api.
     #[schema(value_type = String)]
     pub api: Name,
-    /// A number, or `latest`: whatever was published last.
+    /// A number, or `latest`: the revision that was published last.
     #[serde(default)]
     pub revision: RevisionRef,
     /// The Environment.

@@ -24,7 +24,7 @@ pub struct RegionSpec {
 }
 
 /// Reads coordinates to a millionth of a degree, a tenth of a metre: text → number → text is then a fixed point on every
-/// node, whatever the last bit of a parsed number.
+/// node, also where two parsers differ in the last bit of a number.
 fn on_grid<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Location>, D::Error> {
     const STEPS_PER_DEGREE: f64 = 1e6;
     let snap = |degrees: f64| (degrees * STEPS_PER_DEGREE).round() / STEPS_PER_DEGREE;

@@ -136,7 +136,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Document, E> {
-        // A number whatever it is: infinity, too, is none of JSON's.
+        // Every float counts as a number here. JSON has no infinity, so 0 stands for it.
         Self::no_resource(if value.is_finite() { value.into() } else { 0.into() })
     }
 

@@ -38,7 +38,7 @@ pub struct OperationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub timeout: Option<Duration>,
-    /// Anybody may call it, whatever the API's security says.
+    /// Every client may call it, also where the API asks for a key.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
 }

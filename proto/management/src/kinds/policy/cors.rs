@@ -19,7 +19,7 @@ pub struct CorsSpec {
     /// Methods allowed; empty: those the path has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
-    /// Request headers allowed; `*`: whatever is asked for.
+    /// Request headers allowed; `*`: every header that a preflight asks for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<String>,
     /// Response headers scripts may read.

@@ -17,7 +17,7 @@ const MAX_CHECK_TIMEOUT: Duration =
     Duration::from_millis(hanse_runtime::MAX_CHECK_TIMEOUT.as_millis() as u64);
 /// The longest ejection that gateways accept.
 const MAX_EJECTION: Duration = Duration::from_millis(hanse_runtime::MAX_EJECTION.as_millis() as u64);
-/// The most checks in a row that decide: with more the answer comes too late for anybody.
+/// The most checks in a row that decide: with more, the answer comes too late to be of use.
 const MAX_CHECKS_IN_A_ROW: u32 = 100;
 /// The most failures in a row that eject: with more it is off, which 0 says.
 const MAX_CONSECUTIVE_FAILURES: u32 = 1_000;

@@ -15,7 +15,7 @@ pub(super) fn check(field: &str, given: &str) -> Verdict {
         return has_user();
     }
     let shown = shown(given);
-    // The parser forgives white space; whoever else reads the URL may not.
+    // This parser forgives white space; another reader of the URL may not.
     if given.chars().any(|character| character.is_whitespace() || character.is_control()) {
         return refused(format!("{shown} has white space"), "leave it out");
     }
