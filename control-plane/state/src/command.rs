@@ -126,7 +126,7 @@ pub struct Change {
     pub key: ResourceKey,
     /// What to do with it.
     pub action: Action,
-    /// `None`: whatever is there. `Some(0)`: nothing may be there. `Some(n)`: must be at revision n.
+    /// `None`: the change holds in any case. `Some(0)`: nothing may be there. `Some(n)`: the resource must be at revision n.
     pub if_revision: Option<Revision>,
 }
 
@@ -148,7 +148,7 @@ pub enum Action {
         /// Its spec.
         spec: Spec,
     },
-    /// Delete it; with `cascade` whatever refers to it too.
+    /// Delete it; with `cascade` also every resource that refers to it.
     Delete {
         /// Whether what refers to it goes too, instead of the delete being refused.
         cascade: bool,

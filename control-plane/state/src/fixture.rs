@@ -25,7 +25,7 @@ const TERRITORY: &str = "
 {kind: Environment, name: sandbox, spec: {regions: [eu-west, us-east]}}
 ";
 
-/// An Api, its Upstream and its Binding to both regions of production; somebody who calls it.
+/// An Api, its Upstream and its Binding to both regions of production; an Application that calls it.
 pub(crate) const ORDERS: &str = r#"
 kind: Upstream
 name: backend

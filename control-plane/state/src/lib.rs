@@ -6,7 +6,7 @@
 //! - [`admission`]: whether a command may be proposed.
 //! - [`Command`] → [`State::apply`] → [`Outcome`]: the machine.
 //! - [`projection`]: state → the runtime resources of every scope.
-//! - [`port`]: what the REST API asks of whoever replicates the state.
+//! - [`port`]: the traits by which the REST API reaches the replicated state.
 
 pub mod admission;
 mod apply;

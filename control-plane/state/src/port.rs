@@ -1,4 +1,4 @@
-//! What the faces of the control plane ask of whoever replicates its state. `hanse-raft` implements it; `hanse-api` and
+//! The port by which the faces of the control plane reach the replicated state. `hanse-raft` implements it; `hanse-api` and
 //! the federation service use it; tests may implement it over a bare [`State`].
 
 use std::{collections::BTreeMap, future::Future, pin::Pin};
@@ -21,7 +21,7 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum Consistency {
     /// Sees every write acknowledged before it began. Needs a quorum.
     Linearizable,
-    /// Whatever this node has applied. Always answers. Never goes back behind what the same node answered before, unless
+    /// What this node has applied. Always answers. Never goes back behind what the same node answered before, unless
     /// it was [restarted](Replicated::restarted).
     Stale,
     /// This node's state once it has reached a revision. Waits as long as the caller does.

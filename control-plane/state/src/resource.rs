@@ -45,6 +45,6 @@ pub struct Metadata {
     /// The identities that spent a JoinToken's uses: each use belongs to one, so they are never more than `uses`.
     pub used_by: OrdSet<Arc<str>>,
     /// The number of an Api's latest ApiRevision. A new one made because a Policy or an Upstream changed is told here
-    /// without changing the Api's own `revision`: nobody's `If-Match` on the Api goes stale by an edit elsewhere.
+    /// without changing the Api's own `revision`: an edit elsewhere makes no `If-Match` on the Api stale.
     pub api_revision: u64,
 }

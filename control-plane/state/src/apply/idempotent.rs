@@ -56,7 +56,7 @@ impl<'a> Request<'a> {
             .at("Idempotency-Key")
             .remedy("use a fresh UUID for each request"));
         }
-        // Who asks is part of it: nobody is given the answer to another's request.
+        // The actor is part of it: no actor gets the answer to another's request.
         let asked = proto::Command {
             actor: command.actor.clone(),
             body: Some(asked_of(command)),

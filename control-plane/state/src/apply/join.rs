@@ -146,7 +146,7 @@ fn check_name(
     ))
 }
 
-/// The place of a control node belongs to one key and one Raft id. A node that runs keeps it, whatever key it has.
+/// The place of a control node belongs to one key and one Raft id. A node that runs keeps its place, whichever key it has.
 fn check_seat(
     joiner: &str,
     known: Option<&Member>,

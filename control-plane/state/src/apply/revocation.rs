@@ -31,8 +31,8 @@ pub(super) struct Keys<'a> {
 
 /// Refuses an identity from now on, and keys with it. Revoking it once more adds keys, and else changes nothing.
 ///
-/// Only what there is can be revoked, so that a slip of the pen is noticed; and never so many control nodes that the others
-/// have no quorum, for then nobody could take it back.
+/// Only an identity that exists can be revoked, so that a misspelled one is noticed. The control nodes that are not revoked keep a
+/// quorum: without it, no node could lift the revocation.
 pub(super) fn revoke(
     state: &mut State,
     identity: &str,

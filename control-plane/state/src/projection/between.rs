@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// What changed and changed back between the ends of a step: whoever stands between them has met it.
+/// What changed and changed back between the ends of a step. A subscriber that stands between the ends has met it.
 ///
 /// Exact but for what a Binding or an ApiRevision brought along that itself came and went: its content is in neither end.
 #[derive(Debug, Clone, PartialEq, Eq)]

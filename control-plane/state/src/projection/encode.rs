@@ -140,7 +140,7 @@ fn route_head(revision: &ApiRevisionSpec) -> runtime::Route {
     }
 }
 
-/// How many bytes [`route`] gives at most for this revision, whatever the Binding.
+/// How many bytes [`route`] gives at most for this revision, with any Binding.
 ///
 /// A Policy is copied into every operation that names it, but measured once: the work and the memory are those of the
 /// revision, not of the Route.

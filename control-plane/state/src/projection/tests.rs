@@ -26,7 +26,7 @@ use crate::{Action, Change, Command, CommandBody, Outcome, Resource, State, Vers
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
 
-/// A state, its incremental projection, and what somebody who follows the changes holds.
+/// A state, its incremental projection, and what a follower of its changes holds.
 struct World {
     state: State,
     projected: State,

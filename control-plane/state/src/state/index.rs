@@ -1,5 +1,5 @@
-//! Storing and removing resources, with the indexes that are computed from one resource alone. `claims`, which depend on
-//! several, are kept by whoever changes the state.
+//! Storing and removing resources, with the indexes that are computed from one resource alone. `claims` depend on
+//! several resources, so the code that changes the state keeps them.
 
 use std::sync::Arc;
 

@@ -68,7 +68,7 @@ impl State {
         named.or_else(|| self.members_with(key).find(|identity| self.is_revoked(identity)))
     }
 
-    /// Everybody who is refused, by identity.
+    /// The revocations, by identity.
     pub fn revocations(&self) -> impl Iterator<Item = (&str, &Revocation)> {
         self.revocations.iter().map(|(identity, revocation)| (&**identity, &**revocation))
     }

@@ -34,7 +34,7 @@ pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<Resourc
     })
 }
 
-/// Somebody must still be able to operate: without a good token nobody could ever make one again.
+/// One good admin token must stay: without one, no operator could make another.
 fn check_operators(before: &State, next: &State, touched: &BTreeSet<ResourceKey>) -> Verdict {
     let Some(token) = touched.iter().find(|key| key.kind == Kind::Token) else { return Ok(()) };
     let now = next.time_ms / 1_000;

@@ -23,7 +23,7 @@ pub(super) struct Draft<'a> {
     results: Vec<(usize, ChangeResult)>,
 }
 
-/// The order of results that nobody asked for: after those of the request.
+/// The order of results that the request did not ask for: after those that it did.
 const UNASKED: usize = usize::MAX;
 
 impl<'a> Draft<'a> {

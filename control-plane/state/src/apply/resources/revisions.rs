@@ -1,4 +1,4 @@
-//! ApiRevisions: made when what an Api resolves to has changed, dropped when they are many and nobody refers to them.
+//! ApiRevisions: made when what an Api resolves to has changed, dropped when they are many and no resource refers to them.
 
 use std::collections::BTreeSet;
 

@@ -231,7 +231,7 @@ mod seats {
             }
             let seat = world.state.member(&server_identity(node)).unwrap().seat;
             assert_eq!(seat, Some(Seat { node_id: 12, forced: spec == force }));
-            // A lost answer is repeated, whatever the leader hears by now.
+            // A lost answer is repeated, also if the leader hears the node by now.
             join(&mut world, node, 2, 12, Heard).unwrap();
             assert_eq!(world.get("JoinToken t").metadata.uses, 1);
         }

@@ -43,7 +43,7 @@ fn what_differs_in_context_host_environment_region_or_life_does_not_conflict() {
     let mut apart = World::with_orders();
     apart.put("{kind: Binding, name: orders-production, spec: {api: orders, environment: production, regions: {names: [us-east]}}}");
     apart.put(&bound("billing", "/orders/v1", "", "regions: {labels: {tier: edge}}"));
-    // As soon as they meet in a region, by whatever change, it is refused.
+    // A change by which they meet in a region is refused, of whichever kind it is.
     apart.check(
         "{kind: Region, name: us-east, labels: {tier: edge}}",
         "Binding default/billing-b: spec.environment: Binding default/billing-b and Binding default/orders-production both",
