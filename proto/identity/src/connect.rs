@@ -37,7 +37,7 @@ pub enum ConnectError {
     /// The address cannot be read.
     #[error(transparent)]
     Address(#[from] InvalidAddress),
-    /// Nobody answered, or the peer was refused or refused us: the source says which.
+    /// No peer answered, this process refused the peer, or the peer refused this process: the source says which.
     #[error("cannot connect to {address}")]
     Transport {
         /// Where to.

@@ -13,15 +13,15 @@ use tracing::info;
 use crate::{LiveTrust, pki::Shown};
 use hanse_topology::Identity;
 
-/// A stream that fails from the moment its peer is refused. Whoever waits to read from it or to write to it is woken by that,
-/// so a connection in use ends at once, and all streams on it, also where the peer has stopped reading.
+/// A stream that fails from the moment its peer is refused. The refusal wakes the tasks that wait to read
+/// from it or to write to it. So a connection in use ends at once with all streams on it, also where the peer has stopped reading.
 pub(crate) struct Guarded<S> {
     stream: S,
     guard: Guard,
 }
 
 enum Guard {
-    /// Nobody can refuse the peer.
+    /// Nothing can refuse the peer.
     Off,
     Watching {
         peer: Identity,
@@ -252,7 +252,7 @@ mod tests {
         let (listener, address) = listen(pair.server()).await;
         let _serving = serve(listener, Desk::echo());
         for refused in [region, control] {
-            // A client holds it against any server, whatever its name.
+            // A client refuses any server under this key, under every name.
             pair.gateway.refuse(keys(refused));
             let error = soon(connect(&address.to_string(), pair.client())).await.unwrap_err();
             assert!(hanse_process::telemetry::causes(&error).to_string().contains("under a key that is"));

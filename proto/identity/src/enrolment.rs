@@ -30,7 +30,7 @@ pub enum EnrolError {
     /// The TLS configuration could not be made.
     #[error("cannot prepare TLS for joining")]
     Tls(#[from] TlsError),
-    /// Somebody answered, and said no.
+    /// A node answered, and said no.
     #[error("{address} refused to let this process join: {message}")]
     Refused {
         /// Who.
@@ -46,7 +46,7 @@ pub enum EnrolError {
         /// What went wrong, per address.
         attempts: Vec<String>,
     },
-    /// Nobody could be asked.
+    /// No address could be asked.
     #[error("could not join at any address: {}", .attempts.join("; "))]
     Unreachable {
         /// What went wrong, per address.
@@ -126,11 +126,11 @@ pub fn chain_of(response: &EnrolResponse) -> Chain {
 
 /// Why one address did not help.
 pub(crate) enum Failure {
-    /// Somebody answered, and said no.
+    /// A node answered, and said no.
     Refused(Status),
     /// The chain that was shown does not end in the root that the token pins.
     OtherRoot(String),
-    /// Nobody answered, or the one who did cannot decide now.
+    /// No node answered, or the node that did cannot decide now.
     Unreachable(String),
 }
 
@@ -149,7 +149,7 @@ async fn ask(address: &str, tls: ClientTls, request: EnrolRequest) -> Result<Enr
     answer.map(tonic::Response::into_inner).map_err(|status| classified(address, status))
 }
 
-/// A connection to whoever enrols and renews at an address.
+/// A connection to the node that enrols and renews at an address.
 pub(crate) async fn desk(address: &str, tls: ClientTls) -> Result<EnrolmentClient<Channel>, Failure> {
     connect(address, tls).await.map(EnrolmentClient::new).map_err(|error| {
         let reason = telemetry::causes(&error).to_string();

@@ -252,7 +252,7 @@ impl Port {
         let patience = Patience {
             first_request: self.bounds.first_request,
             idle: self.bounds.idle,
-            // A peer that is slow to take what it subscribed to holds up nobody but itself.
+            // A subscriber that is slow to take what it subscribed to holds up only itself.
             untaken: peer.identity.is_none().then_some(UNTAKEN),
         };
         let service = {

@@ -1,5 +1,5 @@
 //! Renewal: certificates are replaced at half of their life, by the process itself where it holds an authority, else by
-//! whoever admitted it. Renewal checks key and revocation, never expiry: a long outage locks nobody out.
+//! the node that admitted it. Renewal checks key and revocation, never expiry: a long outage locks no process out.
 
 mod ask;
 mod keep;
@@ -20,7 +20,7 @@ use crate::{LiveAuthority, LiveCredentials, SanName};
 /// Least time between two certificates that a process issues to itself, and how soon a failed attempt is repeated: close to
 /// the authority's own expiry every new certificate is due at once.
 const SPACING: Duration = Duration::from_secs(60);
-/// How often an authority that nobody renews by itself is mentioned once its end is near: once a working day.
+/// How often the log mentions an authority that needs an operator to renew it, once its end is near: once a working day.
 const REMIND: Duration = Duration::from_secs(24 * 3600);
 
 /// Replaces `live` with a certificate of the same identity from `authority`, at half its life and whenever the authority is

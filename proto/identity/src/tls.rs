@@ -37,10 +37,10 @@ pub enum Clients {
         /// The region let in; `None`: all of them.
         region: Option<Name>,
     },
-    /// Anyone may come without a certificate, to join. Whoever shows one must be of one of the roles, and it may have
-    /// expired, for renewal is what it comes for: its chain is verified at the end of its own life. Everything else is
-    /// checked as ever but whether it is refused by name, which the service must ask; the handshake proves that the peer
-    /// has the key.
+    /// A peer may come without a certificate, to join. A peer that shows one must be of one of the roles. The certificate may
+    /// have expired, because the peer comes to renew it: its chain is verified at the end of its own life. The verifier does
+    /// not look whether the peer is refused, which the service must ask. Everything else is checked as ever, and the handshake
+    /// proves that the peer has the key.
     Renewing {
         /// The roots, and the clock that certificates are judged by.
         trust: LiveTrust,

@@ -1,6 +1,6 @@
 //! A chain and its key in a directory, replaced so that a crash leaves a pair that fits together.
 //!
-//! Two files cannot be renamed at once. The key goes first, while the key it replaces stays beside it; whoever reads
+//! Two files cannot be renamed at once. The key goes first, while the key it replaces stays beside it. A reader
 //! takes the key that fits the chain.
 
 use std::{fs, io, path::Path};

@@ -54,13 +54,13 @@ impl LiveCredentials {
     }
 }
 
-/// Whom verifiers refuse although their chain is valid. A name alone is not enough: whoever holds an authority can give
+/// Whom verifiers refuse although their chain is valid. A name alone is not enough: a peer that holds an authority can give
 /// itself another.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Refused {
     /// By name.
     pub identities: BTreeSet<Identity>,
-    /// By key: whatever was issued under it.
+    /// By key: every certificate that was issued under it.
     pub keys: BTreeSet<KeyDigest>,
     /// By key, of gateways only. These come from reports of agents, so that no other role is refused for them.
     pub gateway_keys: BTreeSet<KeyDigest>,
@@ -139,7 +139,7 @@ impl LiveTrust {
         self.0.refused.borrow().contains(identity, &[])
     }
 
-    /// Whether a gateway that has this key is refused for it, whatever its name.
+    /// Whether a gateway that has this key is refused for it, under every name.
     pub fn refuses_gateway_key(&self, key: &KeyDigest) -> bool {
         let refused = self.0.refused.borrow();
         refused.keys.contains(key) || refused.gateway_keys.contains(key)
@@ -192,7 +192,7 @@ impl LiveTrust {
                 uprooted = uprooted => uprooted.is_ok(),
             };
             if !outcome {
-                future::pending::<()>().await; // nobody is left who could refuse it
+                future::pending::<()>().await; // the trust is gone, so nothing can refuse it
             }
         }
     }

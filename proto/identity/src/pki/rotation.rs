@@ -1,8 +1,8 @@
-//! Replacing the root: a new one that the old one speaks for, and the old one that the new one speaks for.
+//! Replacing the root of trust: the old and the new one endorse each other.
 //!
-//! Whoever believes one of the two believes the other on its word, not on the word of who brought it: no control node can
-//! slip in a root of its own. The two cross certificates are RFC 4210's `newWithOld` and `oldWithNew` (§4.4); here they
-//! prove the one thing, and no path is built over them.
+//! A process that believes one of the two believes the other because of the endorsement. It does not matter which node told
+//! of it, so no control node can slip in a root of its own. The two cross certificates are RFC 4210's `newWithOld` and
+//! `oldWithNew` (§4.4). Here they prove the endorsement only, and no path is built over them.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -31,7 +31,7 @@ impl EndorsedRoot {
         if key_digest(&endorsement)? != anchor.spki_sha256() {
             return Err(PkiError::certificate("the cross certificate is of another root's key"));
         }
-        // A root signs control intermediates as well: those speak for nobody.
+        // A root signs control intermediates as well: those endorse no root.
         if tier_of(&endorsement)? != Tier::Root {
             return Err(PkiError::certificate("the cross certificate is no root's"));
         }
@@ -49,7 +49,7 @@ impl EndorsedRoot {
     }
 }
 
-/// What somebody tells of the roots.
+/// What a publisher or the replicated state tells of the roots.
 #[derive(Debug, Clone, Default)]
 pub struct ToldRoots {
     /// Those that are believed.
@@ -122,8 +122,8 @@ impl TrustBundle {
     /// What is to be believed next by who believes this bundle and is told of these roots: those it believes already or that
     /// one of those speaks for; and in any case `own`, the root of its own certificate.
     ///
-    /// A root that nobody believed speaks for is left out, whoever tells of it; so is one that was dropped once, for what spoke
-    /// for it lasts as long as it would have.
+    /// A root that no believed root endorses is left out, whichever node tells of it. So is a root that was dropped once, because
+    /// its endorsement stays valid.
     pub fn followed_by(&self, told: &ToldRoots, own: &TrustAnchor) -> Result<Self, PkiError> {
         let mut dropped = self.dropped().clone();
         dropped.extend(&told.dropped);

@@ -13,7 +13,7 @@ use crate::testbed::{Federation, identity, name};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Signs whatever is asked, as a malicious holder of the authority's key would.
+/// Signs any certificate, as a malicious holder of the authority's key would.
 fn forge(by: &Authority, key: &KeyPair, adjust: impl FnOnce(&mut CertificateParams)) -> Chain {
     let (own, signer) = by.parts();
     let mut params = CertificateParams::default();

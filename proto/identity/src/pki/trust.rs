@@ -136,7 +136,7 @@ impl TrustBundle {
         self.issuing
     }
 
-    /// The same, but for roots of these keys: they are never believed again, whoever speaks for them.
+    /// The same, but for roots of these keys: they are never believed again, whichever root endorses them.
     pub(super) fn without(self, dropped: BTreeSet<KeyDigest>) -> Self {
         Self { dropped: Arc::new(dropped), ..self }
     }

@@ -1,4 +1,4 @@
-//! Asking whoever admitted this process for a fresh certificate.
+//! Asking the nodes that can renew this process's certificate.
 
 use hanse_proto::enrolment::{RenewRequest, RenewResponse};
 
@@ -32,7 +32,7 @@ pub enum RenewError {
     /// This process's own certificate cannot be shown.
     #[error("cannot show a certificate to renew")]
     Own(#[source] PkiError),
-    /// Nobody renewed it, and somebody said why.
+    /// No node renewed it, and one said why.
     #[error("{address} refused to renew this process's certificate: {message}")]
     Refused {
         /// Who.
@@ -40,7 +40,7 @@ pub enum RenewError {
         /// Why, in its words.
         message: String,
     },
-    /// Nobody could be asked.
+    /// No address could be asked.
     #[error("could not renew at any address: {}", .attempts.join("; "))]
     Unreachable {
         /// What went wrong, per address.
@@ -96,9 +96,9 @@ fn check(issuers: &Issuers, chain: &Chain, expected: &Identity) -> Result<(), Pk
     Err(PkiError::certificate(format!("it makes this process {found} instead of {expected}")))
 }
 
-/// Whether a fresh chain is any better than the one there is, if that is of use: while one root takes another's place, whoever is
-/// asked may be under the old one still, and another issuer, or the same one a moment later, does better. Past half its life the
-/// one there is is no better than one that ends later.
+/// Whether a fresh chain is better than the present one, if the present one is of use. While one root takes another's place, the
+/// issuer may still be under the old one. Another issuer does better then, or the same one a moment later. Past half its life, the
+/// present chain is no better than one that ends later.
 fn check_worth(
     issuers: &Issuers,
     (fresh, its): (&Chain, Validity),

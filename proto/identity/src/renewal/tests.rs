@@ -64,7 +64,7 @@ impl Outage {
     }
 }
 
-/// Renews the leaf of whoever comes.
+/// Renews the leaf of every caller.
 fn leaves(region: Authority) -> Desk {
     Desk::renewing(move |peer: &Peer| {
         let (Some(identity), Some(keys)) = (&peer.identity, &peer.keys) else {

@@ -131,9 +131,9 @@ macro_rules! signatures {
 
 /// The keys that a client answers for.
 ///
-/// Where it came to be known by one that is its own (an agent's authority, a gateway's leaf), the services check that it is
-/// that one, and whoever certified it since then matters no more: refused, it would never hear that it must be
-/// certified anew. A control node answers for its whole chain.
+/// An agent is known by the key of its authority, and a gateway by the key of its leaf. The services check that key, so the keys
+/// above it do not matter: a client that was refused for one of them would never hear that it must be certified anew. A control
+/// node answers for its whole chain.
 pub(crate) fn of_client(role: Role, chain: &[CertificateDer<'_>]) -> Vec<KeyDigest> {
     let own = match role {
         Role::Gateway => 1,
@@ -143,7 +143,7 @@ pub(crate) fn of_client(role: Role, chain: &[CertificateDer<'_>]) -> Vec<KeyDige
     key_digests(chain.iter().take(own))
 }
 
-/// The keys that a server answers for: whatever it shows, for it is known by nothing else.
+/// The keys that a server answers for: all that it shows, because it is known by nothing else.
 pub(crate) fn of_server(chain: &[CertificateDer<'_>]) -> Vec<KeyDigest> {
     key_digests(chain)
 }
@@ -153,7 +153,7 @@ pub(crate) fn of_server(chain: &[CertificateDer<'_>]) -> Vec<KeyDigest> {
 pub(super) enum Admit {
     /// Valid ones.
     Valid,
-    /// Also expired and refused ones, in order: whoever renews judges by key and name, and says why not. Or none at all.
+    /// Also expired and refused ones, in order, or none at all. The renewing service judges by key and name, and says why it refuses.
     ExpiredOrNone,
 }
 
@@ -265,7 +265,7 @@ impl ServerCertVerifier for ServerVerifier {
         match &self.trust {
             Trust::Live(trust) => trust.current().verify_path(leaf, intermediates, now)?,
             Trust::Pinned(pin) => {
-                // The rest of the chain must then be signed under that very key, so presenting somebody else's root
+                // The rest of the chain must then be signed under that very key, so presenting another federation's root
                 // gains nothing.
                 let anchor = intermediates
                     .iter()
