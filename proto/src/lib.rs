@@ -14,7 +14,7 @@ pub use invalid::InvalidMessage;
 /// that framing costs nothing.
 pub const MAX_CHUNK_BYTES: usize = 1 << 20;
 
-/// Roots of trust believed at a time: one, and the one that takes its place. They are told to everybody in every Welcome.
+/// Roots of trust believed at a time: one, and the one that takes its place. Every Welcome carries them to every subscriber.
 pub const MAX_BELIEVED_ROOTS: usize = 2;
 
 /// How many dropped roots are remembered, and told with those: more than a federation replaces in its life.
