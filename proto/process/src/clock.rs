@@ -20,7 +20,7 @@ pub struct WallClock(Option<watch::Receiver<SystemTime>>);
 pub struct ClockHand(watch::Sender<SystemTime>);
 
 impl ClockHand {
-    /// Moves the clock on, and wakes everybody who waits for a time.
+    /// Moves the clock on, and wakes every task that waits for a time.
     pub fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now += by);
     }
@@ -68,7 +68,7 @@ impl WallClock {
         }
     }
 
-    /// Sleeps for `wait`, which a simulated clock's move cuts short: whoever pauses between two attempts finds that much
+    /// Sleeps for `wait`, which a simulated clock's move cuts short: a task that pauses between two attempts finds that much
     /// time may have passed.
     pub async fn pause(&self, wait: Duration) {
         match self.0.clone() {
@@ -77,7 +77,7 @@ impl WallClock {
                 shown.mark_unchanged();
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    // An error says that nobody can move it any more.
+                    // An error says that nothing can move it any more.
                     Ok(()) = shown.changed() => {}
                 }
             }

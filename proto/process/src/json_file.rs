@@ -93,7 +93,7 @@ pub fn read_or_set_aside<T: DeserializeOwned>(dir: &Path, name: &str, so: &str) 
     None
 }
 
-/// Moves `dir/name.json` to `dir/name.json.damaged`, for somebody to look at.
+/// Moves `dir/name.json` to `dir/name.json.damaged`, for an operator to look at.
 fn set_aside(dir: &Path, name: &str) -> Result<(), Error> {
     let path = path(dir, name);
     let aside = dir.join(format!("{name}.json.damaged"));

@@ -1,4 +1,4 @@
-//! Data directories, and everything in them, for their owner alone: directories 0700, files 0600, whatever the umask.
+//! Data directories, and everything in them, for their owner alone: directories 0700, files 0600, with any umask.
 //!
 //! A process's umask ([`for_owner_only`]) covers the files that databases make, explicit modes cover a library that is used
 //! without it, and [`keep_private`] covers what an earlier version, a restored backup or an orchestrator left otherwise.

@@ -34,7 +34,7 @@ pub(crate) async fn tell_service_manager(
             () = shutdown.wait() => break,
             changed = ready.changed(), if followed => match changed {
                 Ok(()) => say(&standing(&ready.borrow_and_update())),
-                Err(_) => followed = false, // whoever knew is gone; the process says so itself when it ends
+                Err(_) => followed = false, // the source of readiness is gone; the process says so itself when it ends
             },
             () = tick(proofs.as_mut()) => match proof() {
                 Ok(()) => say(&[NotifyState::Watchdog]),

@@ -15,7 +15,7 @@ const STOP_ON_STDIN_CLOSE: &str = "HANSE_STOP_ON_STDIN_CLOSE";
 #[derive(Debug, Clone)]
 pub struct Shutdown(watch::Receiver<bool>);
 
-/// The wish to stop, as its author holds it. Dropping it expresses the wish too: nobody is left who could.
+/// The wish to stop, as its author holds it. Dropping it expresses the wish too, because nothing else could.
 #[derive(Debug)]
 pub struct ShutdownTrigger(watch::Sender<bool>);
 
