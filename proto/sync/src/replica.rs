@@ -37,7 +37,7 @@ const MAX_GAPS: usize = 64;
 /// One scope's content at a position.
 ///
 /// It remembers the revision of each key's last change and the deletions since its *floor*, so [`Self::changes_since`]
-/// leads anybody who holds this scope at a position since the floor to the content held now. The control plane's
+/// leads a subscriber that holds this scope at a position since the floor to the content held now. The control plane's
 /// projector fills one by [`Self::advance`]; a subscriber fills one from what its publisher sends, and may publish it.
 #[derive(Debug)]
 pub struct Replica {
@@ -241,8 +241,8 @@ impl Replica {
         Ok(self.root())
     }
 
-    /// What leads whoever holds this scope at `revision` (of this lineage) to the content held now. `None`: that position
-    /// is out of reach, or ahead.
+    /// The changes from `revision` (of this lineage) to the content held now. `None`: that position is out of reach, or
+    /// ahead.
     pub fn changes_since(&self, revision: u64) -> Option<Changes> {
         if !self.reaches(revision) {
             return None;

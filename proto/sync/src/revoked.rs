@@ -11,8 +11,8 @@ pub struct Revoked {
     pub as_of: Position,
     /// The identities, sorted.
     pub identities: Vec<String>,
-    /// SHA-256 of the public keys (SubjectPublicKeyInfo) that those of them who hold an authority joined with, sorted: whoever
-    /// has such a key can give itself any name.
+    /// SHA-256 of the public keys (SubjectPublicKeyInfo) of agents and control nodes that are refused, sorted. A peer that has such a
+    /// key can give itself any name.
     pub authorities: Vec<[u8; 32]>,
     /// SHA-256 of the public keys of gateways that are refused, sorted. Refused of gateways only: an agent reports them, and what
     /// one agent says must not cut off another, or a control node.

@@ -88,7 +88,7 @@ pub enum Effect {
         /// What the publisher says.
         reason: String,
     },
-    /// Something is wrong that somebody should know.
+    /// Something is wrong that an operator should know of.
     Alarm {
         /// With this scope; `None`: with the publisher as such.
         scope: Option<ScopeId>,
@@ -272,7 +272,7 @@ impl SubscriberSession {
         let mut effects = Vec::new();
 
         self.subscriptions.retain(|scope, _| wanted.contains(scope));
-        self.refused.clear(); // whatever is wanted and not subscribed to is asked for below
+        self.refused.clear(); // every scope that is wanted and not subscribed to is asked for below
         let gone = replicas.iter().filter(|(scope, _)| self.wanted.covers(scope) && !wanted.contains(*scope));
         for (scope, replica) in gone {
             if replica.position().zip(as_of).is_some_and(|(held, as_of)| as_of.may_follow(held)) {

@@ -1,6 +1,6 @@
 //! A small federation in which anything may happen in any order: two publishers that lag behind a leader, two relays and
-//! a leaf that move between them, lost connections, corrupted bytes, restarts, a restored lineage. Whatever happens, what
-//! anybody holds at a position is what the leader held there.
+//! a leaf that move between them, lost connections, corrupted bytes, restarts, a restored lineage. In every case, what
+//! a node holds at a position is what the leader held there.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -307,7 +307,7 @@ impl World {
         }
     }
 
-    /// What anybody holds is what the leader held at that position.
+    /// What each node holds is what the leader held at that position.
     fn check(&self) {
         for (node, replicas) in self.nodes.iter().enumerate() {
             for (scope, replica) in replicas {

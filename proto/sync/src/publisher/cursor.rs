@@ -146,7 +146,7 @@ impl Cursor {
         }
         match self.root {
             None => Answer::Snapshot(SnapshotReason::AskedFor),
-            // What came and went is told too: whoever follows the subscriber may hold it.
+            // What came and went is told too: a node that follows the subscriber may hold it.
             Some(root) if root == replica.root() => match replica.changes_since(at.revision) {
                 Some(changes) if !changes.is_empty() => Answer::Delta(changes),
                 Some(_) | None => Answer::Current,

@@ -78,7 +78,7 @@ impl Replica {
         present.chain(removed).collect()
     }
 
-    /// The records that changed since, for whoever kept all there were when `seen` was. `None`: all must be kept anew.
+    /// The records that changed since `seen`, for a store that kept all there were then. `None`: all must be kept anew.
     pub fn records_after(&self, seen: Seen) -> Option<Vec<Record>> {
         if seen.epoch != self.epoch || !self.reaches(seen.revision) {
             return None;
@@ -113,7 +113,7 @@ impl Replica {
             return Err(RestoreError::RootDiffers { found: tree.root(), kept: root });
         }
         let mut tombstones = Tombstones::new(MAX_TOMBSTONES);
-        // What lies at or below the floor leads nobody anywhere any more.
+        // Removals at or below the floor are of no use to any subscriber.
         let needed = removed.into_iter().filter(|(_, revision)| *revision > floor);
         needed.for_each(|(key, revision)| tombstones.add(key, revision));
         let changed: BTreeSet<_> =

@@ -58,7 +58,7 @@ impl Prepared {
         self.changes.is_empty()
     }
 
-    /// Whether it leads along one lineage from the replica's position; else whoever follows it starts afresh.
+    /// Whether it leads along one lineage from the replica's position; else a reader that follows the replica starts afresh.
     pub fn is_delta(&self) -> bool {
         self.kind == Kind::Delta
     }

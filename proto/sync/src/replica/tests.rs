@@ -67,7 +67,7 @@ fn a_deletion_of_what_was_never_seen_is_passed_on() {
 fn an_unchanged_value_in_a_delta_is_passed_on() {
     let mut replica = Replica::new();
     replica.advance(at(5), puts(&[("a", "1")]), vec![]).unwrap();
-    // "a" was 2 at 6 and 1 again at 8: whoever stands at 7 needs it.
+    // "a" was 2 at 6 and 1 again at 8: a subscriber at 7 needs it.
     replica.advance(at(8), puts(&[("a", "1")]), vec![]).unwrap();
     assert_eq!(replica.changes_since(7), changes(&[("a", "1")], &[]));
 }
@@ -240,7 +240,7 @@ impl Disk {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
-    /// A leader writes a history; a relay follows it by deltas over several revisions and by snapshots. Whatever either
+    /// A leader writes a history; a relay follows it by deltas over several revisions and by snapshots. All that either
     /// offers as changes since a revision leads from the history's content at that revision to its content now. The same
     /// holds of a relay that was kept record by record, sometimes several steps at once, and restored.
     #[test]

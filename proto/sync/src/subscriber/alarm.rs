@@ -4,7 +4,7 @@ use hanse_proto::InvalidMessage;
 
 use hanse_topology::Position;
 
-/// What a publisher sent, or did not send, that somebody should know of. All but the last three heal by resync.
+/// What a publisher sent, or did not send, that an operator should know of. All but the last three heal by resync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// After a transfer the content would not be the publisher's.

@@ -156,7 +156,7 @@ fn what_was_kept_is_told_after_a_restart_to_those_only_who_have_not_met_it() {
     assert_eq!(replica.last_good_since(3), []);
 }
 
-/// Nobody had spoken of it before the restart, so nothing was kept.
+/// No consumer had spoken of it before the restart, so nothing was kept.
 #[test]
 fn what_is_found_unusable_after_a_restart_is_no_last_good_version() {
     let mut replica = remembering();
@@ -169,7 +169,7 @@ fn what_is_found_unusable_after_a_restart_is_no_last_good_version() {
     replica.confirm(&at(3), &but(&["b", "c"]));
     put(&mut replica, 5, "c", "worse");
     assert_eq!(held(&replica), []);
-    // What one consumer uses is good, whatever another says of it then.
+    // What one consumer uses is good, even if another cannot use it then.
     replica.confirm(&at(5), &but(&[]));
     replica.confirm(&at(5), &but(&["b", "c"]));
     put(&mut replica, 6, "c", "bad");
@@ -312,7 +312,7 @@ fn a_late_confirmation_of_what_was_never_held_here_confirms_nothing() {
     put(&mut replica, 3, "a", "bad");
     replica.confirm(&at(3), &but(&["a"]));
     assert_eq!(held(&replica), [("a", &b"1"[..])]);
-    put(&mut replica, 8, "a", "bad too"); // and a good one at 5, which nobody here has seen
+    put(&mut replica, 8, "a", "bad too"); // and a good one at 5, which this replica has not seen
     replica.confirm(&at(5), &but(&[]));
     assert_eq!(held(&replica), [("a", &b"1"[..])]);
     let mut skipped = remembering();
