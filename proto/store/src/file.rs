@@ -1,4 +1,4 @@
-//! The store's file: opened whatever it holds, and moved aside when that is of no use.
+//! The store's file. A file that is of no use is moved aside, and an empty one takes its place.
 
 use std::{
     any::Any,
@@ -31,7 +31,7 @@ const DAMAGED: &str = "damaged-";
 const KEYLESS: &str = "keyless-";
 /// Stores that read well and were not there in time. Never removed.
 const UNSEEN: &str = "unseen-";
-/// Damaged files, and keyless ones, that are kept for whoever wants to know what happened. A container that keeps its data and
+/// Damaged files, and keyless ones, that are kept for an operator who wants to know what happened. A container that keeps its data and
 /// not its key loses that at every start.
 const KEPT: usize = 3;
 /// What redb may keep in memory. Everything is in the replicas anyhow; this serves the writing.

@@ -1,4 +1,4 @@
-//! The key that seals a store's own key: kept by somebody else than the data directory.
+//! The key that seals a store's own key. It is kept outside of the data directory.
 
 use std::{
     env,
@@ -19,8 +19,8 @@ const MODE: u32 = 0o600;
 /// Mode bits of others than the owner.
 const OTHERS: u32 = 0o077;
 
-/// Where the key that opens a node's store comes from. It must not lie in the data directory: whoever gets hold of a copy
-/// of that, a backup or a disk, reads nothing without this.
+/// Where the key that opens a node's store comes from. It must not lie in the data directory: a copy of that,
+/// a backup or a disk, is unreadable without this key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKey {
@@ -28,7 +28,7 @@ pub enum StoreKey {
     File(PathBuf),
     /// `{ environment = "VARIABLE" }`: a variable with 64 hexadecimal digits.
     Environment(String),
-    /// `{ secret = "PATH" }`: a file that somebody else provides, such as a mounted Kubernetes Secret, with 64 hexadecimal
+    /// `{ secret = "PATH" }`: a file from outside, such as a mounted Kubernetes Secret, with 64 hexadecimal
     /// digits or 32 octets. Never made.
     Secret(PathBuf),
 }

@@ -23,7 +23,7 @@ use crate::{
     worker::{Job, Worker},
 };
 
-/// Transactions that wait: whoever keeps scopes has one under way at a time.
+/// Transactions that wait: a persister has one under way at a time.
 const JOBS: usize = 1;
 
 /// Whose store it is, and where.

@@ -57,7 +57,7 @@ impl KeyNote {
 
 /// What the system says of a sector that it cannot read, or not write any more (the same on all systems).
 const EIO: i32 = 5;
-/// How often removals that nobody needs any more are looked for, per scope: it reads the whole scope.
+/// How often removals that no subscriber needs any more are looked for, per scope: it reads the whole scope.
 const SWEEP: Duration = Duration::from_secs(3600);
 
 /// Why the database cannot be used.

@@ -84,7 +84,7 @@ const ENOSPC: i32 = 28;
 pub(crate) struct FakeDisk {
     content: Arc<Mutex<Vec<u8>>>,
     steps: Arc<Mutex<Vec<Step>>>,
-    /// What it says to whoever wants to write; 0: nothing.
+    /// The error that it gives to writers; 0: none.
     refusal: Arc<AtomicI32>,
 }
 
@@ -127,7 +127,7 @@ impl FakeDisk {
         self.refuse(0);
     }
 
-    /// Somebody put something else in its place.
+    /// Other content takes the place of the disk's.
     pub(crate) fn replace(&self, content: Vec<u8>) {
         *self.content.lock().unwrap() = content;
     }

@@ -1,4 +1,4 @@
-//! The thread that owns the file: nobody else waits for the disk.
+//! The thread that owns the file: no other thread waits for the disk.
 
 use std::{
     mem,
@@ -32,14 +32,14 @@ pub(crate) struct Job {
 }
 
 pub(crate) struct Worker {
-    /// `None`: to be opened again. First, so that the file is closed before anybody can see that this is gone.
+    /// `None`: to be opened again. First, so that the file is closed before its owner can see that the worker is gone.
     tables: Option<Tables>,
     file: StoreFile,
     shared: Arc<Shared>,
-    /// Whatever is in the file is not what whoever writes believes to be there: the next transaction replaces it all.
+    /// The file may hold other content than the writer believes: the next transaction replaces it all.
     unknown: bool,
     failing: bool,
-    /// What was in the file was given out, or was written here. What nobody has seen is not overwritten.
+    /// What was in the file was given out, or was written here. Content that no reader has seen is not overwritten.
     is_seen: bool,
 }
 
@@ -48,7 +48,7 @@ impl Worker {
         Self { file, shared, tables: None, unknown: true, failing: false, is_seen: false }
     }
 
-    /// Opens the store, says what was in it, and then keeps what it is given until nobody is left who could.
+    /// Opens the store, says what was in it, and then keeps what it is given until all senders are gone.
     pub(crate) fn run(
         mut self,
         opened: oneshot::Sender<Result<Loaded, StoreInUse>>,
@@ -62,7 +62,7 @@ impl Worker {
         while let Some(Job { content, notes, done }) = jobs.blocking_recv() {
             let outcome = self.commit(&content, &notes);
             self.tell(&outcome);
-            // Whoever asked may have been told to stop.
+            // The caller may have been told to stop.
             let _ = done.send(outcome);
         }
     }
@@ -85,7 +85,7 @@ impl Worker {
                 }
                 Err(failure @ Failure::Unavailable(_)) => match self.file.read() {
                     Ok(found) => {
-                        // Noted and said; what is to be kept is tried on whatever opens later.
+                        // Noted and said. What is to be kept is tried on the file that opens later.
                         let _ = self.failed(failure);
                         return Ok(self.take_in(found));
                     }
@@ -99,7 +99,7 @@ impl Worker {
                 }
                 match self.failed(failure) {
                     CommitError::Emptied => continue,
-                    // What is to be kept is tried on whatever opens later.
+                    // What is to be kept is tried on the file that opens later.
                     CommitError::Unavailable(_) => return Ok(Loaded::default()),
                 }
             }
@@ -161,7 +161,7 @@ impl Worker {
         Ok(tables)
     }
 
-    /// What a failure means to whoever wanted something kept.
+    /// What a failure means to the caller.
     fn failed(&mut self, failure: Failure) -> CommitError {
         let why = match failure {
             Failure::InUse => "another process has it".to_owned(),

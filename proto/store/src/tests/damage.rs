@@ -262,7 +262,7 @@ async fn a_file_that_ends_the_process_is_tried_three_times() {
     assert!(!attempts.exists());
 }
 
-/// Whatever bit flips, opening comes to an end, and no scope is given out that is not exactly what was stored.
+/// Any bit may flip: opening comes to an end, and every scope that is given out is exactly what was stored.
 #[tokio::test]
 async fn flipped_bits_are_never_taken_for_content() {
     let origin = tempfile::tempdir().unwrap();

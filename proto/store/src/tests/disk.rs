@@ -307,7 +307,7 @@ async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
     std::fs::copy(dir.path().join("store-key"), dir.path().join("mounted")).unwrap();
     keep(&store, content()).await;
     close(store).await;
-    // What was there and nobody restored cannot come back beside something newer, but it is not lost.
+    // Content that was not restored cannot come back beside something newer, but it is not lost.
     let (store, loaded) = Store::open(late()).await.unwrap();
     assert_eq!(only(loaded).0.scope, scope("production"));
     close(store).await;
@@ -319,7 +319,7 @@ async fn a_store_that_could_not_be_opened_is_replaced_once_it_can() {
     assert_eq!(only(Store::open(late()).await.unwrap().1).0.scope, scope("sandbox"));
 }
 
-/// A disk that ends whoever looks at it.
+/// A disk whose reading panics.
 struct Deadly;
 
 impl crate::tables::Medium for Deadly {
