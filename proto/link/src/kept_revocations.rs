@@ -1,4 +1,4 @@
-//! Whom this node was told to refuse: in force in its [`LiveTrust`], kept on disk, and held to with nobody there to ask.
+//! The revocations that this node was told: in force in its [`LiveTrust`], kept on disk, and enforced also without a publisher.
 //!
 //! What is in force is in memory first: no trouble with the disk takes a refusal back.
 
@@ -37,7 +37,7 @@ impl fmt::Debug for KeptRevocations {
 }
 
 impl KeptRevocations {
-    /// Puts in force what is on disk in `dir`. To be called before anybody is let in and anybody is connected to.
+    /// Puts in force what is on disk in `dir`. To be called before a peer is let in or connected to.
     ///
     /// A file that cannot be read is moved aside and the node starts: what it is told next counts. Not to start would stop the
     /// region for want of a list that is mostly empty.
@@ -51,7 +51,7 @@ impl KeptRevocations {
         Self(Arc::new(Shared { dir, trust, told: watch::Sender::new(held), written }))
     }
 
-    /// What is in force, for whoever passes it on.
+    /// What is in force, to be passed on.
     pub fn in_force(&self) -> watch::Receiver<Option<Revoked>> {
         self.0.told.subscribe()
     }
@@ -130,7 +130,7 @@ impl Shared {
     }
 }
 
-/// Two lists of one position: nobody is told of itself, so each may lack the one it was told to.
+/// Two lists of one position. No agent is told of itself, so each list may lack the agent that it was told to.
 fn both(one: &Revoked, other: &Revoked) -> Revoked {
     let identities: BTreeSet<_> = one.identities.iter().chain(&other.identities).cloned().collect();
     let keys = |one: &[[u8; 32]], other: &[[u8; 32]]| {

@@ -44,8 +44,8 @@ impl fmt::Debug for KeptRoots {
 }
 
 impl KeptRoots {
-    /// Puts in force what is on disk in `dir`, beside the root of this node's own certificate. To be called before anybody is
-    /// let in and anybody is connected to.
+    /// Puts in force what is on disk in `dir`, beside the root of this node's own certificate. To be called before a peer is
+    /// let in or connected to.
     ///
     /// A file that cannot be read is moved aside, and the node believes the root of its own certificate until it is told anew.
     pub fn restore(dir: PathBuf, trust: LiveTrust, own: LiveCredentials) -> Self {
@@ -62,8 +62,8 @@ impl KeptRoots {
         self.0.told.subscribe()
     }
 
-    /// What is in force, for whoever is told it by this node. Which root certificates should come from is said only once this
-    /// node's own does: before, it could give nobody another.
+    /// What is in force, to be told to this node's subscribers. It names the root that certificates should come from only once
+    /// this node's own certificate does: before, this node could issue none under that root.
     pub fn to_tell(&self) -> Option<TrustedRoots> {
         let told = self.0.told.borrow().clone()?;
         let own = self.0.own_root();
@@ -76,7 +76,7 @@ impl KeptRoots {
         TrustStatus { believed, ..trust_status(&self.0.trust, &self.0.own) }
     }
 
-    /// Has this node believe what it is told, until the shutdown or until nobody is left to tell.
+    /// Has this node believe what it is told, until the shutdown or until no source of roots is left.
     pub async fn follow(self, mut told: watch::Receiver<Option<TrustedRoots>>, shutdown: Shutdown) {
         let mut own = self.0.own.replaced();
         self.look_again(); // for a certificate that came while nothing followed

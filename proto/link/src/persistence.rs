@@ -1,6 +1,6 @@
 //! Keeping what a hub holds on disk, and filling a hub from there.
 //!
-//! Level, not edge: whatever is not on disk yet is worked out from the hub when there is time to write it. So nothing queues
+//! Level, not edge: what is not on disk yet is worked out from the hub when there is time to write it. So nothing queues
 //! up while the disk is slow or full, and what a failed attempt left undone is in the next one.
 
 mod offer;
@@ -25,7 +25,7 @@ use plan::{Plan, Urgency, head_of};
 
 /// How long changes are gathered into one transaction: well below the 50 ms within which they are to be durable.
 const GROUP: Duration = Duration::from_millis(20);
-/// The same at a node that makes its content itself. It has the truth elsewhere, and nobody waits for this: so little that a
+/// The same at a node that makes its content itself. It has the truth elsewhere, and no node waits for this: so little that a
 /// subscriber rarely stands where a killed node cannot tell the changes from, and seldom enough that its log has the disk.
 const GROUP_OF_ORIGIN: Duration = Duration::from_secs(1);
 /// How often positions alone are written, when nothing else changes: a restart that comes back a second behind in position

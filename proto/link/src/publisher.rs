@@ -169,7 +169,7 @@ async fn tell_who_is_revoked(
     }
 }
 
-/// Returns when the watched value changes; never, once nobody can change it.
+/// Returns when the watched value changes; never, once its sender is gone.
 pub(crate) async fn fires<T>(watched: &mut watch::Receiver<T>) {
     if watched.changed().await.is_err() {
         future::pending::<()>().await;

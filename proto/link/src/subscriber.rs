@@ -64,7 +64,7 @@ impl fmt::Debug for SubscriberOptions {
 /// What this node acknowledges as in use.
 #[derive(Debug, Clone)]
 pub enum EffectiveSource {
-    /// Whatever its replicas hold: it serves them as they are (agents).
+    /// What its replicas hold: it serves them as they are (agents).
     Immediate,
     /// What its consumer says it uses (gateways: what their tables serve).
     Served(watch::Receiver<BTreeMap<ScopeId, InUse>>),
@@ -187,7 +187,7 @@ impl SubscriberTask {
         self
     }
 
-    /// Follows publishers until `shutdown`. What the replicas hold stays as it is whatever happens to the link.
+    /// Follows publishers until `shutdown`. The replicas keep what they hold when the link ends.
     pub async fn run(mut self, shutdown: Shutdown) {
         let mut rota = Rota::starting_at(usize::from(rand::random::<u16>()));
         let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);

@@ -187,7 +187,7 @@ impl Subscribers {
         self.0.records.lock().by_identity.values().map(|row| row.record.clone()).collect()
     }
 
-    /// Fires when somebody comes, goes, acknowledges something new or reports something new; not for proofs of life.
+    /// Fires when a subscriber comes, goes, acknowledges something new or reports something new; not for proofs of life.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.version.subscribe()
     }

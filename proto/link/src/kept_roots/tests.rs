@@ -133,7 +133,7 @@ fn others_may_count_on_what_is_on_disk_only() {
     assert_eq!(kept.status().believed.len(), 2);
 }
 
-/// A disk keeps no lineage's parent; whoever tells does.
+/// A disk keeps no lineage's parent. A publisher tells it.
 #[test]
 fn the_same_told_again_after_a_restart_is_no_news() {
     let example = Example::new();

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-/// For whatever must happen soon: far above what a busy machine needs.
+/// For all that must happen soon: far above what a busy machine needs.
 const SOON: Duration = Duration::from_secs(30);
 
 fn at(revision: u64) -> Position {
@@ -234,11 +234,11 @@ async fn a_disk_that_is_there_again_is_found_with_nothing_to_write() {
     task.await.unwrap();
 }
 
-/// A file that does not answer whoever reads it, until the handle is gone.
+/// A file that does not answer a reader until the handle is gone.
 async fn freeze(path: &Path) -> std::fs::File {
     assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
     let path = path.to_owned();
-    // Comes back when somebody reads.
+    // Comes back when a reader opens the file.
     let opened = tokio::task::spawn_blocking(|| std::fs::OpenOptions::new().write(true).open(path));
     tokio::time::timeout(SOON, opened).await.expect("the store is opened again").unwrap().unwrap()
 }
@@ -415,7 +415,7 @@ async fn the_last_good_version_is_kept_with_the_one_that_replaced_it() {
     node.replicas.confirm(&scope("e"), &at(5), &BTreeMap::new());
     node.advance("e", 6, &[("a", "bad"), ("b", "better")], &[]);
     node.durable("e", 6).await;
-    node.kill().await; // before anybody found out
+    node.kill().await; // before a consumer found out
 
     let mut node = Running::start(dir.path()).await;
     assert_eq!(held(&node), puts(&[("a", "good"), ("b", "good")]).into_iter().collect());

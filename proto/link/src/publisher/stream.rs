@@ -62,7 +62,7 @@ impl Stream {
             Ok(()) => debug!("the subscriber ended its stream"),
             Err(status) => {
                 debug!(code = ?status.code(), message = status.message(), "the stream ends");
-                // Where there is no room the connection is gone or stuck, and nobody would read it.
+                // Where there is no room the connection is gone or stuck, and no subscriber would read it.
                 let _ = outbound.try_send(Err(status));
             }
         }
@@ -169,7 +169,7 @@ impl Stream {
                 info!("superseded by another process with this identity");
                 self.service.refused("superseded");
                 let message = PublisherMessage { body: Some(Body::Superseded(Superseded {})) };
-                // Where there is no room the connection is stuck, and nobody would read it.
+                // Where there is no room the connection is stuck, and no subscriber would read it.
                 let _ = outbound.send_timeout(Ok(message), SAY_SUPERSEDED_WITHIN).await;
                 Status::aborted("superseded by another process with this subscriber's identity")
             }
@@ -261,8 +261,8 @@ impl Stream {
     }
 }
 
-/// Puts a Welcome before parts of transfers, in place of one that was not sent yet and offers the same: where nobody reads, they must
-/// not pile up. One that offers something else stays, for what is withdrawn and offered again must be seen to go.
+/// Puts a Welcome before parts of transfers, in place of one that was not sent yet and offers the same: where the subscriber
+/// does not read, they must not pile up. One that offers something else stays, for what is withdrawn and offered again must be seen to go.
 fn put_before_parts(pending: &mut VecDeque<PublisherMessage>, welcome: PublisherMessage) {
     let offers = |message: &PublisherMessage| match &message.body {
         Some(Body::Welcome(welcome)) => Some(welcome.scopes.clone()),

@@ -219,7 +219,7 @@ impl<'a> Link<'a> {
     fn commit(&self, scope: &hanse_topology::ScopeId, change: hanse_sync::Prepared) -> ControlFlow<Ended> {
         match self.task.replicas.update(scope, |replica| replica.commit(change)) {
             Ok(()) => ControlFlow::Continue(()),
-            // Somebody else wrote to a replica that is this task's.
+            // Another writer changed a replica that is this task's.
             Err(error) => ControlFlow::Break(Ended::Refused(format!("{scope}: {error}"))),
         }
     }

@@ -9,12 +9,12 @@ use std::{
 use hanse_sync::{Freshness, Standing};
 
 /// How long it is believed of a publisher that was left, or was not to be had, that it is no better: some elections long.
-/// In an election nobody has a quorum, and whoever was left for that must not be out of the question when the next one fails.
+/// In an election no publisher has a quorum. A publisher that was left for that must be a choice again when the next one fails.
 const POOR_AT_FIRST: Duration = Duration::from_secs(5);
 /// Each time it disappoints again that is believed for twice as long. Up to this it is no alternative to one that is behind
 /// or offers nothing, and its turn comes last. Who did not disappoint for so long begins anew.
 const POOR_AT_MOST: Duration = Duration::from_secs(10);
-/// Up to this it is no alternative to one that is out of contact too: in an outage of days nobody is fresher, and looking costs
+/// Up to this it is no alternative to one that is out of contact too: in an outage of days no publisher is fresher, and looking costs
 /// the link. It delays only those who follow one that is still cut off when the others have a quorum again, and them by no
 /// more than the outage lasted before.
 const STALE_AT_MOST: Duration = Duration::from_secs(60);
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(rota.better_than("a", Standing::Waiting, None, &addresses(), Instant::now()), None);
     }
 
-    /// Everybody is looked at once; then it is the freshest, and there one stays.
+    /// The subscriber looks at each publisher once. Then it goes to the freshest and stays there.
     #[test]
     fn where_all_are_out_of_contact_the_freshest_is_followed() {
         let mut walk = Walk::starting_with("a");
@@ -290,7 +290,7 @@ mod tests {
         assert!((4..=15).contains(&in_the_last_minutes), "two others, each once a minute: {changes:?}");
     }
 
-    /// An election drives a subscriber past everybody; whoever it ends at may be cut off right after it.
+    /// An election drives a subscriber past every publisher. The one that it ends at may be cut off right after.
     #[test]
     fn what_was_seen_before_the_last_quorum_counts_no_more() {
         let mut walk = Walk::starting_with("a");

@@ -16,9 +16,9 @@ pub struct LinkStatus {
     pub freshness: Option<Freshness>,
     /// What to think of it. Poor, and still connected: none of the others is better.
     pub standing: Option<Standing>,
-    /// What was offered last, by whoever spoke of the latest state. An offer that rests on no state says nothing.
+    /// What the publisher that spoke of the latest state offered last. An offer that rests on no state says nothing.
     pub offered: BTreeSet<ScopeId>,
-    /// The state by which it offers that. Whoever relays says the same to its own subscribers.
+    /// The state by which it offers that. A relay says the same to its own subscribers.
     pub offered_as_of: Option<Position>,
     /// Why the last link ended, or the last attempt failed.
     pub last_failure: Option<String>,

@@ -72,7 +72,7 @@ fn the_newest_stream_ends_the_older_and_another_process_is_told_apart() {
     let mut other = table.arrived(&gateway("g1"), b, at(20));
     assert_eq!(again.successor.try_recv(), Ok(Successor::AnotherProcess));
     assert_eq!((record().boot, other.twins), (b, false), "so far it may be a restart");
-    // The end of an older stream touches nothing of the newer one's, and the end of the newer leaves nobody unheard for good.
+    // The end of an older stream touches nothing of the newer one's, and the end of the newer leaves no process unheard for good.
     table.left(&gateway("g1"), again.number);
     assert!(record().connected);
     table.heard(&gateway("g1"), other.number, at(45), |_| false);

@@ -208,7 +208,7 @@ pub(crate) fn always(quorum: bool) -> watch::Receiver<Freshness> {
     watch::channel(Freshness { confirmed_at, quorum }).1
 }
 
-/// Offers everybody that is known the same scopes, as of a position, and tells everybody the same list.
+/// Offers every known subscriber the same scopes, as of a position, and tells every one the same list.
 pub(crate) struct Offers {
     /// All are known but these.
     unknown: watch::Sender<BTreeSet<Identity>>,

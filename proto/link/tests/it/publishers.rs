@@ -104,7 +104,7 @@ async fn where_nobody_has_a_quorum_all_follow_the_freshest_and_stay() {
         })
     })
     .await;
-    // Until the other is looked at again, nobody moves.
+    // Until the other is looked at again, no subscriber moves.
     let connections: u64 = held.iter().map(|held| held.metrics().connections.get()).sum();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let later: u64 = held.iter().map(|held| held.metrics().connections.get()).sum();

@@ -1,4 +1,4 @@
-//! A relay that comes back from its disk, with nobody above it.
+//! A relay that comes back from its disk, without a publisher above it.
 
 use std::path::Path;
 

@@ -31,7 +31,7 @@ async fn a_publisher_that_is_revoked_is_left_though_it_does_not_say_so() {
     eventually("it is refused", || trust.refuses(&thief)).await;
     assert!(told_at.elapsed() < Duration::from_secs(1), "after {:?}", told_at.elapsed());
     connect(&bad.address.to_string(), tls.clone()).await.unwrap_err();
-    // Whatever it says, nobody is there to hear it.
+    // This publisher is refused, so the node does not hear what it says.
     quiet.admission.revoke(u64::MAX, &[]);
     telling.admission.revoke(7, &[&thief]);
     let revision = || kept.in_force().borrow().as_ref().map(|revoked| revoked.as_of.revision);
