@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::{gateways::Admitted, testbed};
 
-    /// For whatever must happen: far above what a busy machine needs.
+    /// For all that must happen: far above what a busy machine needs.
     const SOON: Duration = Duration::from_secs(30);
 
     fn name(text: &str) -> Name {

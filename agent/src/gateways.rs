@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::{Config, Error};
 
-/// How long a gateway that nobody hears is reported as missing. It bears more than a long weekend off; one that was off for
+/// How long a gateway that is not heard is reported as missing. It bears more than a long weekend off; one that was off for
 /// longer joins again where it must. Containers that get a new name at each start leave an entry behind each time, and
 /// those must not be waited for without end.
 const MISSED_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -40,7 +40,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Admitted {
     /// The environments it may learn; empty: all of the agent's.
     pub(crate) environments: Vec<Name>,
-    /// SHA-256 of the public key it joined with, in hexadecimal. Nobody else gets its name.
+    /// SHA-256 of the public key it joined with, in hexadecimal. No other key gets its name.
     pub(crate) key: String,
     /// When it joined or had its certificate renewed last, Unix seconds: half a day ago at most while it runs.
     #[serde(default)]
@@ -183,7 +183,7 @@ impl Gateways {
         let Some(Known::Admitted(admitted)) = self.known.lock().get(name).cloned() else { return };
         let dir = self.config.gateways_dir();
         let written = match json_file::read::<Admitted>(&dir, name.as_str()) {
-            // Only when it was seen: whatever else differs was changed by hand.
+            // Only when it was seen: every other difference was made by hand.
             Ok(Some(found)) if found.key == admitted.key && found.seen < admitted.seen => {
                 json_file::write(&dir, name.as_str(), &Admitted { seen: admitted.seen, ..found })
             }
@@ -238,7 +238,7 @@ impl Gateways {
                     is_news |= held.environments != found.environments;
                     *held = Admitted { seen: held.seen.max(found.seen), ..found };
                 }
-                // What was read before is good until somebody replaces it.
+                // What was read before is good until a readable file replaces it.
                 (Some(_), Known::Damaged { .. }) => {}
                 (_, found) => {
                     is_news = true;

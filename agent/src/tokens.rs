@@ -1,7 +1,7 @@
 //! Join tokens for gateways: minted on the agent's own machine, spent by it alone, so that a gateway can join with the
 //! control plane gone.
 //!
-//! A token is a file with a digest in the agent's data directory: whoever may write there may admit gateways.
+//! A token is a file with a digest in the agent's data directory: an account that may write there may admit gateways.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Config, Error};
 
-/// How long a token may wait for its gateway: a working day for whoever rolls it out.
+/// How long a token may wait for its gateway: a working day for the operator who rolls it out.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// What the agent keeps of a token.

@@ -97,7 +97,7 @@ fn who_was_admitted_and_is_not_heard_is_missed_after_a_restart_too() {
     assert_eq!(world.unheard(&gateways, &["g1"]), ["g2"]);
     assert_eq!(world.unheard(&world.open(), &[]), ["g1", "g2"]);
 
-    // It is spoken of still, and will be until another one comes; nobody else remembers it for so long.
+    // It is spoken of still, and will be until another one comes; no other node remembers it for so long.
     let report = |heard: Duration| world.report(&gateways, &[("g1", heard)]).0.unheard;
     assert_eq!(report(LEASE - Duration::from_millis(1)), ["g2"]);
     assert_eq!(report(LEASE), ["g1", "g2"]);
@@ -189,7 +189,7 @@ fn what_is_changed_by_hand_is_noticed_and_what_this_agent_writes_is_not_undone()
     let narrowed = of("g3").unwrap();
     assert_eq!((narrowed.environments, narrowed.seen), (vec![name("sandbox")], world.now()));
 
-    // A directory that is not there is no order to forget everybody.
+    // A directory that is not there is no order to forget every gateway.
     fs::rename(&dir, dir.with_extension("away")).unwrap();
     gateways.look(world.now());
     assert!(of("g3").is_some());
