@@ -113,7 +113,7 @@ impl AccessLog {
         let counted = metrics.clone();
         thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             write(&lines, output, &counted, PAUSE);
-            let _ = end.send(()); // nobody may be waiting
+            let _ = end.send(()); // the receiver may be gone
         })?;
         Ok((Self { queue, metrics }, Written(ended)))
     }
@@ -128,7 +128,7 @@ impl AccessLog {
     }
 }
 
-/// Writes until all senders are gone, whatever waits at once, and flushes each time.
+/// Writes until all senders are gone: each time all lines that wait, and a flush.
 fn write(lines: &Receiver<Vec<u8>>, mut output: impl Write, metrics: &GatewayMetrics, pause: Duration) {
     let mut torn = false;
     while let Ok(mut batch) = lines.recv() {

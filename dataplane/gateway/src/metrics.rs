@@ -1,6 +1,6 @@
 //! What the gateway counts.
 //!
-//! Serving threads count on their own cache lines and never wait for one another; sums are made when somebody asks.
+//! Serving threads count on their own cache lines and never wait for one another; sums are made when the metrics are read.
 
 mod collector;
 mod histogram;

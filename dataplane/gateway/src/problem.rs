@@ -29,7 +29,7 @@ pub enum Refusal {
         /// How to show one.
         challenge: HeaderValue,
     },
-    /// A key nobody holds.
+    /// A key that no Credential has.
     KeyUnknown {
         /// How to show one.
         challenge: HeaderValue,

@@ -101,7 +101,7 @@ impl Dataplane {
                 if abort {
                     worker::abort_on_panic();
                 }
-                let _ = end.send(worker.run(sockets, shutdown)); // nobody may be waiting any more
+                let _ = end.send(worker.run(sockets, shutdown)); // the receiver may be gone
             })?;
             threads.push(ended);
         }

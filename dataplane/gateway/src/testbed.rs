@@ -52,7 +52,7 @@ pub(crate) fn operation(text: &str) -> runtime::Operation {
     runtime::Operation { method: method.to_owned(), path: path.to_owned(), ..Default::default() }
 }
 
-/// What an operation says that anybody may call.
+/// The security of an operation that every client may call.
 pub(crate) fn open() -> Option<runtime::OperationSecurity> {
     let scheme = operation_security::Scheme::Open(runtime::Open {});
     Some(runtime::OperationSecurity { scheme: Some(scheme) })

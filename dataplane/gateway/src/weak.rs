@@ -1,4 +1,4 @@
-//! Values that are shared for as long as anybody has them.
+//! Values that are shared for as long as a holder has them.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
 /// least: a sweep costs each value made since a constant.
 const SWEEP_FROM: usize = 64;
 
-/// Each value once, by its key, while somebody has it.
+/// Each value once, by its key, while a holder has it.
 #[derive(Debug)]
 pub(crate) struct WeakMap<K, V> {
     known: HashMap<K, Weak<V>>,

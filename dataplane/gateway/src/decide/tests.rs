@@ -326,7 +326,7 @@ fn preflights_are_answered_before_method_and_key() {
 }
 
 proptest! {
-    /// Whatever a client sends, there is an answer, and only requests with the key get through.
+    /// Every request gets an answer, and only requests with the key get through.
     #[test]
     fn no_target_passes_without_a_key(path in "/[a-z0-9%./{}~-]{0,40}", host in "[a-zA-Z0-9.:\\[\\]-]{0,20}") {
         let judge = Judge::new(orders());

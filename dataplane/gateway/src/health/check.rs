@@ -86,7 +86,7 @@ impl HealthChecks {
                     for target in targets {
                         let gone = target.gone.clone();
                         let asking = ask(target, self.metrics.clone(), self.slots.clone(), self.permits.clone());
-                        // At once, whatever it waits for: interval after interval of what changes often would pile up.
+                        // A check ends at once when its endpoint goes, also while it waits: checks of what changes often would pile up.
                         self.running.spawn(gone.run_until_cancelled_owned(asking));
                     }
                 }

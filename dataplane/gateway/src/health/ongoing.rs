@@ -14,6 +14,6 @@ pub struct Ongoing {
     pub next: AtomicUsize,
     /// Turns of endpoints that were out, which went to the others in order.
     pub spare: AtomicUsize,
-    /// Somebody counts the ejected now, to eject one more.
+    /// A thread counts the ejected now, to eject one more.
     pub ejecting: AtomicBool,
 }

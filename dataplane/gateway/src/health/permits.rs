@@ -1,7 +1,7 @@
 //! Who may check now: a bounded number, shared fairly.
 //!
 //! Checks of endpoints that do not answer last for their whole timeout. With one queue for all, an organization that has
-//! many of them would hold every place, and nobody else's endpoints would be asked. So a place that becomes free goes to
+//! many of them would hold every place, and no other organization's endpoints would be asked. So a place that becomes free goes to
 //! the organization that has the fewest, and no organization has all.
 
 use std::{
@@ -65,7 +65,7 @@ impl Permits {
         loop {
             let next = self.lock().next();
             let Some((organization, place)) = next else { return };
-            // Not under the lock, which the permit takes if it is dropped here because nobody waits any more.
+            // Not under the lock, which the permit takes if it is dropped here because no check waits any more.
             drop(place.send(Permit { permits: self.clone(), organization }));
         }
     }

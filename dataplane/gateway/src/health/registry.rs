@@ -131,7 +131,7 @@ impl Endpoints {
         })
     }
 
-    /// Endpoints that nobody asks yet, once there are any.
+    /// Endpoints that no check asks yet, once there are any.
     pub(super) async fn unchecked(&self) -> Vec<CheckTarget> {
         loop {
             let taken = std::mem::take(&mut self.lock().unchecked);

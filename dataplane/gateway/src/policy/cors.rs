@@ -76,7 +76,7 @@ impl Cors {
         let allowed = match &self.0.origins {
             Origins::Any => Some(HeaderValue::from_static("*")),
             Origins::Listed(origins) => {
-                // Whatever the answer is, it depends on the origin: caches must know.
+                // Every answer depends on the origin, and caches must know.
                 answer.append(header::VARY, HeaderValue::from_static("Origin"));
                 origin.filter(|asked| origins.contains(asked)).cloned()
             }

@@ -33,7 +33,7 @@ pub(super) const GRACE: Duration = Duration::from_millis(20);
 /// Binds `count` sockets to one address; with port 0 the kernel chooses one port for all. The kernel spreads
 /// connections over them.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    // Sockets that share a port hide that somebody else has it. So ask for it alone first.
+    // Sockets that share a port hide that another process has it. So ask for it alone first.
     let alone = socket(address, false)?;
     let address = alone.local_addr()?.as_socket().unwrap_or(address);
     if count == 1 {

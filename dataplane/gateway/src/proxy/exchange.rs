@@ -20,7 +20,7 @@ use crate::{
     table::Protocol,
 };
 
-/// The client is gone, or did not send what it announced: there is nobody to answer.
+/// The client is gone, or did not send what it announced: there is no client to answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the client left")]
 pub(super) struct ClientLeft;

@@ -1,7 +1,7 @@
 //! A request's way to an upstream: one try, or several where that is safe.
 //!
 //! The whole of what is ever sent twice:
-//! - what certainly reached nobody: no connection came about, or it ended before it took the request;
+//! - a request that certainly reached no endpoint: no connection came about, or it ended before it took the request;
 //! - an idempotent request, with no body or a small one of known length, whose connection broke before the head of
 //!   the answer was there, or that was answered with a status, or not answered in one try's time, as the upstream's
 //!   policy says.
@@ -103,7 +103,7 @@ pub(super) async fn send(
         serving,
         client,
         forward,
-        // What is all here is nobody's turn any more.
+        // A body that is here as a whole has no upload to wait for.
         upload: if again.is_some() { Upload::default() } else { upload },
         begun,
         timeout: forward.operation.timeout.unwrap_or(forward.upstream.timeout).min(LONGEST),

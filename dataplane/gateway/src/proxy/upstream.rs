@@ -48,7 +48,7 @@ pub(super) const YOUNG: Duration = Duration::from_secs(1);
 /// A kept connection that breaks so soon after a request went out on it had been closed before that came: the news takes
 /// a round trip. Later it is a failure of the endpoint.
 pub(super) const STALE_WITHIN: Duration = Duration::from_secs(1);
-/// Between two looks at connections that nobody takes: they live at most so much longer.
+/// Between two looks at connections that no request takes: they live at most so much longer.
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
 /// Sends requests on one connection.
@@ -133,7 +133,7 @@ pub(super) enum Resend {
     Always,
     /// It may have been acted on.
     IfIdempotent,
-    /// It would not help, or there is nobody to answer.
+    /// It would not help, or there is no client to answer.
     Never,
 }
 
@@ -230,7 +230,7 @@ struct Idle {
 
 struct Waiting {
     sender: Sender,
-    /// When the head of its last answer came. Its endpoint may count from then on: nobody here knows when it sent the last
+    /// When the head of its last answer came. Its endpoint may count from then on: the gateway does not know when it sent the last
     /// of the body.
     answered: Instant,
     since: Instant,

@@ -79,7 +79,7 @@ impl Worker {
     pub(super) fn run(self, sockets: Sockets, shutdown: Shutdown) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let ended = runtime.block_on(self.serve(sockets, shutdown));
-        // Whatever blocks is left to itself: nothing waits for it.
+        // A blocking task is left to itself: nothing waits for it.
         runtime.shutdown_background();
         ended
     }

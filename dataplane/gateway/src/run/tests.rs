@@ -27,7 +27,7 @@ async fn a_gateway_joins_serves_follows_and_goes_on_alone() {
     assert!(until(&http, "/orders", 503).await.contains("not-ready"));
 
     agent.publish(3, "orders");
-    until(&http, "/orders", 502).await; // nobody listens on port 9
+    until(&http, "/orders", 502).await; // no process listens on port 9
     until(&admin, "/readyz", 200).await;
     eventually("revision 3 is acknowledged", async || agent.acknowledged() == Some(3)).await;
     agent.publish(4, "items");
@@ -158,7 +158,7 @@ async fn a_restarted_gateway_serves_alone_from_its_first_request_on() {
     let (agent, mut config) = stored_and_alone(dir.path()).await;
     config.join_token_file = None;
     let running = start(&config);
-    // Whoever can connect is served: there is no moment between listening and serving.
+    // A client that can connect is served: there is no moment between listening and serving.
     let http = config.listen.http.clone().unwrap();
     let begun = Instant::now();
     let first = loop {

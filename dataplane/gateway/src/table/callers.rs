@@ -44,7 +44,7 @@ pub struct Grant {
     pub bucket: Option<Arc<Bucket>>,
 }
 
-/// Everybody who may call in one environment. Cloning is cheap: clones share what they do not change.
+/// The Applications that may call in one environment. Cloning is cheap: clones share what they do not change.
 #[derive(Debug, Clone, Default)]
 pub struct Callers {
     keys: HashMap<KeyDigest, Arc<Caller>>,

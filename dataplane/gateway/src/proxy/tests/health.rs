@@ -199,7 +199,7 @@ async fn a_hot_swap_keeps_what_is_known_and_checks_end_with_the_last_table() {
 
     gateway.change(vec![upstream_entry("a", patient(&[&a]))]);
     eventually("b is forgotten", async || standing(&gateway, Standing::Healthy) == 1).await;
-    // Whatever was under way ends; then there is nothing more.
+    // The checks under way end. Then there are no more.
     let mut before = b.checks();
     let begun = std::time::Instant::now();
     loop {
@@ -348,7 +348,7 @@ async fn statuses_are_tried_again_elsewhere_where_the_policy_says_so() {
     gateway.change(api(runtime::Upstream { retry: Some(retry), ..patient(&[&a, &b]) }));
     gets(&gateway, 10).await;
     assert_eq!(retries(&gateway, Retry::ServiceUnavailable), 5);
-    // The last answer there is goes to the client, whatever it is.
+    // The last answer goes to the client, also if it is a failure.
     b.answers(503);
     assert_eq!(gateway.get("GET /a/x").await.status, 503);
 }

@@ -48,7 +48,7 @@ impl Connector {
         Self::over(profile, &Names::default())
     }
 
-    /// Whether names can be looked up at all: to be asked before anybody is served.
+    /// Whether names can be looked up at all: to be asked before a client is served.
     pub(crate) fn check() -> std::io::Result<()> {
         Names::default().check()
     }

@@ -91,7 +91,7 @@ pub(super) enum LookupError {
     /// Name servers say so.
     #[error("the name has no address")]
     NoAddress,
-    /// Nobody said anything.
+    /// No name server answered.
     #[error("the name was not looked up within {0:?}")]
     Timeout(Duration),
     /// A name server could not say, or none could be reached.
@@ -218,7 +218,7 @@ impl Names {
         }
     }
 
-    /// Begins a lookup, which goes on whoever waits for it.
+    /// Begins a lookup. It goes on when its caller stops waiting.
     fn begin(&self, name: String, Begin { end, was_slow }: Begin) {
         let shared = self.0.clone();
         match &self.0.thread {
@@ -274,7 +274,7 @@ impl Thread {
         let handle = runtime.handle().clone();
         let (end, ended) = oneshot::channel::<()>();
         std::thread::Builder::new().name("gateway-names".to_owned()).spawn(move || {
-            let _ = runtime.block_on(ended); // which says that nobody is left to ask
+            let _ = runtime.block_on(ended); // which says that no caller is left
         })?;
         Ok(Self { runtime: handle, _end: end })
     }

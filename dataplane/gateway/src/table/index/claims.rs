@@ -1,4 +1,4 @@
-//! Who holds a place that several resources claim: the one with the first key, whatever came first.
+//! Which resource holds a place that several claim: the one with the first key, in whichever order they came.
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 

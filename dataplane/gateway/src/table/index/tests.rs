@@ -420,8 +420,8 @@ proptest! {
         prop_assert_eq!(answers(&incremental), answers(&scratch));
     }
 
-    /// Whatever is bad, missing or gone: an index that is given what was held over, and then what was received, serves what
-    /// the one that saw every step serves. That is how a restarted gateway goes on.
+    /// Resources may be bad, missing or gone. An index that is given what was held over, and then what was received, serves
+    /// what the one that saw every step serves. That is how a restarted gateway goes on.
     #[test]
     fn what_is_held_over_makes_the_same_again(
         steps in proptest::collection::vec((own_step(), prop::bool::weighted(0.25)), 1..60),

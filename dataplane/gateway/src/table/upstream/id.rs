@@ -8,7 +8,7 @@ use hanse_topology::ScopeId;
 /// the Api that it is embedded in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UpstreamId {
-    /// Whose it is; empty where its key names nobody.
+    /// The organization that has it; empty where its key names none.
     pub organization: Arc<str>,
     /// Its scope and its key, without the number of an Api's revision.
     name: Arc<str>,

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use super::{Addresses, LookupError};
 
-/// Answers hold at least for this time, whatever their records say: names of services that change all the time have a TTL
+/// Answers hold at least for this time, also where their records say less: names of services that change all the time have a TTL
 /// of 0, and would be asked for with every connection.
 pub(super) const MIN_TTL: Duration = Duration::from_secs(1);
 /// And at most for this time: an operator who moves a service whose records hold for a day waits no longer for gateways.
 const MAX_TTL: Duration = Duration::from_secs(300);
 /// A name that had no address, or could not be looked up, is left alone for this time: enough that requests to it ask the
-/// name servers seldom, and short enough that nobody waits for a service that has just appeared.
+/// name servers seldom, and short enough that no client waits for a service that has just appeared.
 const FAILED_FOR: Duration = Duration::from_secs(2);
 /// While name servers cannot say, what was known goes on for this time: the least that RFC 8767 recommends.
 const MAX_STALE: Duration = Duration::from_secs(24 * 60 * 60);

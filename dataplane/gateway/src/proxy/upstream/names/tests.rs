@@ -165,12 +165,12 @@ async fn a_name_that_got_no_place_is_not_one_that_hangs() {
     eventually("it is looked up", async || names.addresses("one.answers.test", SOON).await.is_ok()).await;
 }
 
-/// One of the name's two addresses drops whatever comes to it.
+/// One of the name's two addresses drops all that comes to it.
 #[test]
 fn an_address_that_is_silent_leaves_time_for_the_others_of_its_name() {
     let asking = asking("", "");
     on_a_serving_thread(async {
-        // Nobody takes what is in its queue, which is full.
+        // Its queue is full, and no process takes from it.
         let silent = TcpSocket::new_v4().unwrap();
         silent.bind(([127, 0, 0, 3], 0).into()).unwrap();
         let silent = silent.listen(1).unwrap();
@@ -307,7 +307,7 @@ async fn a_name_server_that_cannot_say_or_is_silent_has_another_beside_it() {
         let found = names.addresses(name, LOOKUP_LIMIT).await.unwrap();
         assert_eq!(found.in_turn()[0].ip().to_string(), "10.0.0.1", "{name}");
     }
-    // The first stays the first, whoever answered before: the second may not know what it knows.
+    // The first server stays the first, also after the second answered: the second may not know what the first knows.
     one.tell("inside.test", Does::answer(&["10.0.0.2"], 60));
     other.tell("inside.test", Does::SayNoSuchName);
     let found = names.addresses("inside.test", LOOKUP_LIMIT).await.unwrap();

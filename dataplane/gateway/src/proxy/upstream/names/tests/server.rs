@@ -9,7 +9,7 @@ use std::{
 
 use super::super::system::Source;
 
-/// Its thread looks so often whether anybody still needs it.
+/// How often its thread looks whether a test still needs it.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// What it does when it is asked for a name.
@@ -52,7 +52,7 @@ impl NameServer {
         loop {
             let one = UdpSocket::bind("127.0.0.1:0").unwrap();
             let port = one.local_addr().unwrap().port();
-            // Somebody else may have that port there.
+            // Another process may have that port there.
             if let Ok(other) = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), port)) {
                 return (Self::on(one), Self::on(other));
             }
@@ -72,7 +72,7 @@ impl NameServer {
         self.state.lock().unwrap().told.insert(name.to_owned(), does);
     }
 
-    /// Says nothing any more, whatever is asked.
+    /// Answers no request any more.
     pub(super) fn fall_silent(&self) {
         self.state.lock().unwrap().silent = true;
     }
@@ -182,7 +182,7 @@ fn answer(query: &[u8], question_end: usize, kind: u16, does: &Does) -> Option<V
     Some(answer)
 }
 
-/// A port of this machine's at which nobody answers.
+/// A port of this machine at which no process answers.
 pub(super) fn nobody() -> u16 {
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
