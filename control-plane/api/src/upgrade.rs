@@ -12,7 +12,7 @@ use hanse_state::{
     port::{Consistency, FleetReport, GatewayStatus, GroupStatus, NodeStatus},
     projection,
 };
-use hanse_topology::{LEASE, ScopeId};
+use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa_axum::routes;
@@ -71,8 +71,8 @@ async fn finalize(mut call: Call) -> Result<Response, Rejection> {
     })?;
     let fleet = call.api.fleet.fleet().await;
     let group = call.api.replicated.group();
-    let required = projection::required(&state, &after(&state, next));
-    check_none(to, &blockers(to, &group, &fleet, &required))?;
+    let judged = move || blockers(&Next::new(&state, to, Some(next)), &group, &fleet);
+    check_none(to, &call.api.bounds.answer(judged).await?)?;
     let accepted = call.propose_body(CommandBody::finalize(next)).await?;
     Ok(finalized(next, accepted.revision))
 }
@@ -116,15 +116,15 @@ fn standing(state: &State, group: &GroupStatus, fleet: &FleetReport) -> Upgrade 
             knows: facts.map(|facts| facts.version),
         }
     });
-    let after = version.next().map(|next| after(state, next));
-    let required = after.as_ref().map(|after| projection::required(state, after)).unwrap_or_default();
-    let effects = after.map(|after| projection::preview(state, &after));
+    let effects = version.next().map(|next| projection::preview(state, &after(state, next)));
+    let blockers =
+        next.map(|next| blockers(&Next::new(state, next, version.next()), group, fleet)).unwrap_or_default();
     Upgrade {
         version: version.number(),
         release: version.release().to_owned(),
         next,
         nodes: nodes.collect(),
-        blockers: next.map(|next| blockers(next, group, fleet, &required)).unwrap_or_default(),
+        blockers,
         scopes: effects.map(|effects| effects.iter().map(ScopeEffect::from).collect()),
         revision: state.revision(),
     }
@@ -151,12 +151,43 @@ fn after(state: &State, next: Version) -> State {
     after
 }
 
-/// Who is not ready for version `next`, which requires these features.
-fn blockers(next: u32, group: &GroupStatus, fleet: &FleetReport, required: &Required) -> Vec<Blocker> {
+/// What the next version asks of nodes.
+struct Next {
+    number: u32,
+    required: Required,
+    /// The agents of each region that are members, and not revoked.
+    agents: BTreeMap<Name, BTreeSet<Name>>,
+}
+
+impl Next {
+    /// `version`: that of this number, if this build knows it.
+    fn new(state: &State, number: u32, version: Option<Version>) -> Self {
+        let required = version.map(|version| projection::required(state, &after(state, version)));
+        let mut agents = BTreeMap::<_, BTreeSet<_>>::new();
+        let members = state.members().filter(|(identity, _)| !state.is_revoked(identity));
+        for identity in members.filter_map(|(identity, _)| identity.parse::<Identity>().ok()) {
+            if let (Role::Agent, Some(region)) = (identity.role, identity.region) {
+                agents.entry(region).or_default().insert(identity.name);
+            }
+        }
+        Self { number, required: required.unwrap_or_default(), agents }
+    }
+
+    /// The agents whose gateways may lack a feature.
+    fn asked(&self) -> impl Iterator<Item = (&Name, &Name)> {
+        let regions: BTreeSet<_> = self.required.keys().map(ScopeId::region).collect();
+        let asked = self.agents.iter().filter(move |(region, _)| regions.contains(region));
+        asked.flat_map(|(region, agents)| agents.iter().map(move |agent| (region, agent)))
+    }
+}
+
+/// The nodes that are not ready for the next version.
+fn blockers(next: &Next, group: &GroupStatus, fleet: &FleetReport) -> Vec<Blocker> {
+    let Next { number, required, .. } = next;
     let control_node = |node: &NodeStatus| {
         let reason = match fleet.nodes.get(&node.id) {
             None => "did not answer".to_owned(),
-            Some(facts) if facts.version < next => {
+            Some(facts) if facts.version < *number => {
                 format!("runs release {}, which knows versions up to {}", facts.release, facts.version)
             }
             Some(_) => return None,
@@ -177,17 +208,29 @@ fn blockers(next: u32, group: &GroupStatus, fleet: &FleetReport, required: &Requ
         identity: regional(&partial.agent, "agent", &partial.region),
         reason: format!("has {} gateways more than it can report", partial.left_out),
     });
+    let is_heard = |region: &Name, name: &Name| {
+        let heard = fleet.agents.iter().filter(|agent| is_live(agent.heard_ms_ago));
+        heard.into_iter().any(|agent| agent.region == *region && agent.name == name.as_str())
+    };
+    let unheard = next.asked().filter(|(region, agent)| !is_heard(region, agent)).map(|(region, agent)| {
+        let reason =
+            "is not heard, and its gateways may lack a feature that is required: start it, or revoke it";
+        Blocker { identity: regional(agent.as_str(), "agent", region), reason: reason.to_owned() }
+    });
     let gateways = gateways(&fleet.agents).into_iter().filter_map(|view| lacking(view.gateway, required));
-    nodes.chain(silent).chain(partial).chain(gateways).collect()
+    nodes.chain(silent).chain(partial).chain(unheard).chain(gateways).collect()
+}
+
+fn is_live(heard_ms_ago: u64) -> bool {
+    Duration::from_millis(heard_ms_ago) < LEASE
 }
 
 /// A live gateway that does not know a feature which one of its scopes requires.
 fn lacking(gateway: &GatewayStatus, required: &Required) -> Option<Blocker> {
-    let is_live = Duration::from_millis(gateway.heard_ms_ago) <= LEASE;
     let known = &gateway.facts.features;
     let lacks =
         |features: &BTreeSet<String>| features.iter().find(|feature| !known.contains(feature)).cloned();
-    let scopes = gateway.scopes.iter().filter(|_| is_live);
+    let scopes = gateway.scopes.iter().filter(|_| is_live(gateway.heard_ms_ago));
     let (scope, feature) =
         scopes.filter_map(|at| Some((&at.scope, required.get(&at.scope).and_then(lacks)?))).next()?;
     let reason = format!(
@@ -199,10 +242,8 @@ fn lacking(gateway: &GatewayStatus, required: &Required) -> Option<Blocker> {
 
 #[cfg(test)]
 mod tests {
-    use hanse_state::port::{AgentStatus, Facts, ScopeStatus};
-    use hanse_topology::Name;
-
     use super::*;
+    use hanse_state::port::{AgentStatus, Facts, ScopeStatus};
 
     fn says(version: u32) -> Facts {
         Facts { release: format!("0.{version}.0"), version, ..Facts::default() }
@@ -224,8 +265,15 @@ mod tests {
         FleetReport { nodes, ..FleetReport::default() }
     }
 
+    /// Version 2, where `agent` is the agent of `eu`.
+    fn second(required: &Required) -> Next {
+        let name = |text| Name::new(text).unwrap();
+        let agents = [(name("eu"), [name("agent")].into())].into();
+        Next { number: 2, required: required.clone(), agents }
+    }
+
     fn reasons(fleet: &FleetReport, group: &GroupStatus, required: &Required) -> Vec<String> {
-        let found = blockers(2, group, fleet, required);
+        let found = blockers(&second(required), group, fleet);
         found.into_iter().map(|blocker| format!("{} {}", blocker.identity, blocker.reason)).collect()
     }
 
@@ -233,7 +281,7 @@ mod tests {
     fn every_voter_and_learner_must_answer_and_know_the_version() {
         let group = group(&[(1, "cp-1", "leader"), (2, "cp-2", "voter"), (3, "cp-3", "learner")]);
         let ready = fleet(&[(1, says(2)), (2, says(3)), (3, says(2))]);
-        assert_eq!(blockers(2, &group, &ready, &Required::new()), []);
+        assert_eq!(reasons(&ready, &group, &Required::new()), [""; 0]);
         let late = fleet(&[(1, says(2)), (2, says(1))]);
         assert_eq!(
             reasons(&late, &group, &Required::new()),
@@ -286,6 +334,12 @@ mod tests {
             reasons(&seen, &group, &Required::new()),
             [""; 0],
             "what nothing requires is not asked for"
+        );
+        let [mut agent]: [_; 1] = seen.agents.try_into().unwrap();
+        agent.heard_ms_ago = 15_000;
+        let cut_off = FleetReport { agents: vec![agent], ..fleet(&[(1, says(2))]) };
+        assert!(
+            reasons(&cut_off, &group, &required)[0].starts_with("agent.agent.eu.hanse.internal is not heard")
         );
         let hidden = FleetReport { silent: vec!["cp-1".to_owned()], ..fleet(&[(1, says(2))]) };
         assert!(reasons(&hidden, &group, &required)[0].ends_with("has not heard of all its agents yet"));

@@ -5,6 +5,7 @@
 //! a serving thread.
 
 mod news;
+mod stand_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -185,7 +186,7 @@ impl TableKeeper {
                 // Going down would take down every gateway that gets the same change. So the last table stays in force, and
                 // what it misses is not acknowledged, which the control plane shows.
                 error!("compiling the configuration panicked; once more from scratch");
-                let again = self.step().await.is_err() && self.step_without_news().await.is_err();
+                let again = self.step().await.is_err() && !self.step_without_news().await;
                 self.handle.metrics.following.store(!again, Ordering::Relaxed);
                 if again {
                     error!(retry = ?RETRY, "the configuration cannot be compiled; the last table stays in force");
@@ -212,16 +213,17 @@ impl TableKeeper {
         self.replicas.read(|map| self.proven.prove(map, uses));
     }
 
-    /// A step with what could not be compiled held back, as far as that is new. Where that does not help, nothing is.
-    async fn step_without_news(&mut self) -> Result<(), JoinError> {
-        if self.proven.hold() {
-            error!("compiling once more without what is new");
+    /// A step with what could not be compiled held back, as far as that is new. Whether that helped; else nothing is held back.
+    async fn step_without_news(&mut self) -> bool {
+        if !self.proven.hold() {
+            return false;
         }
-        let stepped = self.step().await;
-        if stepped.is_err() {
+        error!("compiling once more without what is new");
+        let helped = self.step().await.is_ok();
+        if !helped {
             self.proven.release();
         }
-        stepped
+        helped
     }
 
     /// Waits until what the replicas hold is on disk, where it must be before it is used.

@@ -140,7 +140,7 @@ impl ProvenVersions {
         let registry = registry.sub_registry_with_prefix("hanse_config");
         registry.register(
             "unproven",
-            "Resources not served for five minutes yet, poisoned ones included",
+            "Keys whose last change was not served for five minutes yet, poisoned ones included",
             unproven,
         );
         registry.register("poisoned", "Resources held back because processes ended with them", poisoned);

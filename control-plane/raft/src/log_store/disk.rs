@@ -126,6 +126,7 @@ impl Disk {
     /// Whether this build can read what there is.
     fn check_form(&self) -> Result<(), LogError> {
         match self.message::<raft::LogForm>(records::FORM)? {
+            Some(form) if form.version == 0 => Err(LogError::Damaged("its form cannot be read".to_owned())),
             Some(form) => Ok(Version::read(form.version, &form.release).map(drop)?),
             None if self.db.is_empty() => Ok(()),
             None => Err(LogError::Damaged("it does not say in which form it is".to_owned())),

@@ -7,13 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::{HeldBack, ProvenVersions};
-use hanse_proto::runtime::{self, Operation, Security, resource::Kind};
-use hanse_runtime::ResourceKind;
 use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
 use hanse_topology::{LineageOrder, Position, ScopeId};
-use prost::Message as _;
 
-use super::{Keeping, KeptScope};
+use super::{Keeping, KeptScope, stand_in};
 
 /// How a scope's replica differs from what is compiled.
 pub(super) struct News {
@@ -48,7 +45,8 @@ impl Keeping {
             if kept.is_some_and(|kept| kept.seen == seen && kept.position.is(&position)) {
                 return None;
             }
-            if on_disk.as_ref().is_some_and(|kept| !is_kept(kept, scope, replica)) {
+            // A scope of which nothing is in force would leave its requests to another.
+            if kept.is_some() && on_disk.as_ref().is_some_and(|on_disk| !is_kept(on_disk, scope, replica)) {
                 return None;
             }
             let held_back = proven.give(scope);
@@ -68,7 +66,8 @@ impl Keeping {
                     };
                     last_good.retain(|version| !is_poisoned(version));
                     let proven = held_back.proven.iter();
-                    let proven = proven.filter(|(key, proven)| may_stand_in(key, replica.get(key), proven));
+                    let proven =
+                        proven.filter(|(key, proven)| stand_in::may_be(key, replica.get(key), proven));
                     last_good.extend(proven.map(|(key, proven)| (key.clone(), proven.clone())));
                     Content::Whole { content: replica.content(), last_good }
                 }
@@ -99,24 +98,6 @@ pub(super) fn is_kept(kept: &BTreeMap<ScopeId, Position>, scope: &ScopeId, repli
         kept.lineage.order(&position.lineage) == LineageOrder::Same && kept.revision >= replica.last_change()
     };
     kept.get(scope).is_some_and(covers)
-}
-
-/// Whether a proven version may be used in place of one that is poisoned, or gone (`None`). Who may call is never taken from an older
-/// version: it may say so of a client whose access was taken away since.
-fn may_stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> bool {
-    match ResourceKind::of_key(key) {
-        Some(ResourceKind::Credential | ResourceKind::Subscription) => false,
-        Some(ResourceKind::Route) => poisoned.is_none_or(|poisoned| access_of(poisoned) == access_of(proven)),
-        Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan) | None => true,
-    }
-}
-
-/// What a Route says of who may call: its security, and the operations with one of their own. Read without the rules of a Route, as
-/// they may be what the poisoned version ends.
-fn access_of(route: &Bytes) -> Option<(Option<Security>, Vec<Operation>)> {
-    let Kind::Route(route) = runtime::Resource::decode(route.clone()).ok()?.kind? else { return None };
-    let own = route.operations.into_iter().filter(|operation| operation.security.is_some());
-    Some((route.security, own.collect()))
 }
 
 /// Adds to the changes the present state of keys that did not change, so that their last good versions go before it.

@@ -56,6 +56,8 @@ pub(super) struct ScopeVersions {
     fresh: BTreeSet<Key>,
     /// Those that it was given, and does not use yet.
     tried: BTreeSet<Key>,
+    /// Those of them that are held back since it could not use them.
+    held_just_now: Vec<Key>,
     /// Keys whose notes may not be what they should be.
     unnoted: BTreeSet<Key>,
 }
@@ -70,6 +72,7 @@ impl ScopeVersions {
             poisoned: BTreeMap::new(),
             fresh: BTreeSet::new(),
             tried: BTreeSet::new(),
+            held_just_now: Vec::new(),
             unnoted: BTreeSet::from([MARK.into()]),
         };
         for (key, _) in replica.content() {
@@ -109,6 +112,7 @@ impl ScopeVersions {
 
     fn is_not_proven(&mut self, key: Key, hash: Option<ValueHash>, now: Instant) {
         self.unproven.insert(key.clone(), Unproven { hash, since: now, is_used: false });
+        self.tried.remove(&key); // that was another version
         self.unnoted.insert(key.clone());
         self.fresh.insert(key);
     }
@@ -197,33 +201,31 @@ impl ScopeVersions {
     /// Holds back every version that is not proven, if there is anything proven to go back to. How many that are.
     pub(super) fn hold_all(&mut self) -> usize {
         let keys: Vec<_> = self.unproven.keys().cloned().collect();
-        self.hold(keys)
+        self.hold(keys).len()
     }
 
     /// The same of what the consumer was given and cannot use.
     pub(super) fn hold_tried(&mut self) -> usize {
         let keys: Vec<_> = self.tried.iter().cloned().collect();
-        self.hold(keys)
+        self.held_just_now = self.hold(keys);
+        self.held_just_now.len()
     }
 
-    fn hold(&mut self, keys: Vec<Key>) -> usize {
-        if self.proven.is_none() {
-            return 0;
-        }
-        let before = self.poisoned.len();
-        for key in keys {
-            let hash = self.unproven.get(&key).and_then(|unproven| unproven.hash);
-            self.poisoned.extend(hash.map(|hash| (key.clone(), hash)));
-            self.unnoted.insert(key);
-        }
-        self.poisoned.len() - before
+    /// The keys that were not held back before.
+    fn hold(&mut self, mut keys: Vec<Key>) -> Vec<Key> {
+        let hash = |key: &Key| self.unproven.get(key)?.hash.filter(|_| self.proven.is_some());
+        keys.retain(|key| hash(key).is_some() && !self.poisoned.contains_key(key));
+        let hashes: Vec<_> = keys.iter().filter_map(hash).collect();
+        self.poisoned.extend(keys.iter().cloned().zip(hashes));
+        self.unnoted.extend(keys.iter().cloned());
+        keys
     }
 
     /// Holds nothing back of what the consumer was given and cannot use: that did not help.
     pub(super) fn release_tried(&mut self) {
-        for key in &self.tried {
-            self.poisoned.remove(key);
-            self.unnoted.insert(key.clone());
+        for key in mem::take(&mut self.held_just_now) {
+            self.poisoned.remove(&key);
+            self.unnoted.insert(key);
         }
     }
 

@@ -122,6 +122,7 @@ async fn is_survived(way: &str) {
     gateway.kill();
     let gateway = Process::start(dir.path(), &config);
     until(&http, "/items", 502).await;
+    assert_eq!(get(&http, "/orders").await.0, 502);
     eventually("it is told again", async || poisoned(&agent) == HELD).await;
     // Other bytes are used, as far as nothing that they need is held back.
     agent.publish_at(7, "orders", "/tame");
