@@ -163,7 +163,7 @@ mod tests {
         roots::Certificates,
     };
 
-    /// For whatever must happen: far above what a busy machine needs.
+    /// For all that must happen: far above what a busy machine needs.
     const SOON: Duration = Duration::from_secs(30);
 
     fn agent() -> Identity {

@@ -36,8 +36,8 @@ pub fn init(config: &Config) -> Result<String, Error> {
     Ok(token)
 }
 
-/// Has this node's control intermediate issued anew by the root whose directory is in the node's PKI directory, whatever root it
-/// came from: for a node that was away while the root was replaced. The node must not be running.
+/// Has this node's control intermediate issued anew by the root whose directory is in the node's PKI directory. The present one
+/// may come from any root: this is for a node that was away while the root was replaced. The node must not be running.
 pub fn reissue(config: &Config) -> Result<(), Error> {
     let control = home::control(config)?;
     let root = home::root_key(config, &WallClock::system());

@@ -29,7 +29,7 @@ use crate::{projector::lineage_of, reconcile::Observed};
 use memory::{Memory, ago, key_of};
 use silence::{AgentKey, LastAnswers, Word};
 
-/// How often the other nodes are asked when nobody else asks: a node that dies takes no more than this with it.
+/// How often the other nodes are asked when no request asks them: a node that dies takes no more than this with it.
 const GATHER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The fleet as this node and the others know it, and knew it.
@@ -118,7 +118,7 @@ impl Fleet for GatheredFleet {
                 (memory.recall(now, lineage.as_ref()), memory.partial(now), memory.duplicates(now))
             };
             self.replicas.read(|replicas| mark_current(&mut agents, replicas));
-            // A node that has just started knows nobody yet, and the agents it had may not have found another.
+            // A node that has just started has heard no agent yet, and the agents it had may not have found another node.
             if self.started.elapsed() < LEASE && !all_reported(&state, &agents) {
                 silent.push(self.name.clone());
             }

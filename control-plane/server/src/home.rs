@@ -62,7 +62,7 @@ pub(crate) struct Keys {
     pub(crate) control: Authority,
     /// The root, where this node made it.
     pub(crate) root: Option<Authority>,
-    /// What everybody trusts.
+    /// What all members trust.
     pub(crate) anchor: TrustAnchor,
 }
 

@@ -136,8 +136,8 @@ impl Projector {
     }
 }
 
-/// Moves a replica on. Whoever stands between the two positions, because another node stepped there, is led on too: told of what
-/// it may have met, or given the whole.
+/// Moves a replica on. A subscriber may stand between the two positions, because another node stepped there. It is led on too: it
+/// is told of the keys that it may have met, or gets the whole scope.
 fn advance(
     replica: &mut Replica,
     to: Position,
@@ -184,7 +184,7 @@ impl ProjectorHandle {
     pub(crate) async fn begun(&self) {
         let mut progress = self.0.clone();
         if progress.wait_for(|progress| progress.position.is_some()).await.is_err() {
-            // Ended without one: whoever waits for `ended` hears it.
+            // Ended without one: the task that waits for `ended` hears it.
             std::future::pending::<()>().await;
         }
     }

@@ -47,8 +47,8 @@ fn refuse(trust: &LiveTrust, state: &State) -> u64 {
 /// An identity that is revoked, and the keys that are refused with it.
 struct RevokedOne {
     identity: Identity,
-    /// Of an agent or a control node, of which the state has the one it joined with: whoever has such a key can give itself
-    /// another name.
+    /// Of an agent or a control node: also the key that it joined with, which the state has. A peer that has such a key can
+    /// give itself another name.
     authorities: Vec<KeyDigest>,
     /// Of a gateway.
     gateway_keys: Vec<KeyDigest>,
@@ -67,8 +67,8 @@ fn revoked(state: &State) -> impl Iterator<Item = RevokedOne> {
     })
 }
 
-/// What an agent is told: control nodes, and whoever else is of its region. Not itself: what it would pass on of itself is
-/// worth nothing, and gateways that have no other agent could not be told that it is readmitted.
+/// The revocations that an agent is told: of control nodes, and of the other members of its region. Its own is left out: what
+/// an agent passes on of itself is worth nothing, and gateways that have no other agent could not be told that it is readmitted.
 pub(crate) fn told_to(state: &State, agent: &Identity) -> Option<Revoked> {
     let lineage = lineage_of(state.lineage()?);
     let region = agent.region.as_ref()?;

@@ -25,7 +25,7 @@ const WRITE_AGAIN: Duration = Duration::from_secs(10);
 pub(crate) struct Roots {
     pub(crate) replicated: Arc<dyn Replicated>,
     pub(crate) trust: LiveTrust,
-    /// This node's own authority: the root of its chain is believed whatever the state says.
+    /// This node's own authority. The root of its chain is always believed, also where the state does not have it.
     pub(crate) control: LiveAuthority,
     /// Where clients find the certificates.
     pub(crate) file: PathBuf,
@@ -95,7 +95,7 @@ impl Roots {
     }
 }
 
-/// The roots of a state as they are verified. What cannot be read is left out: whoever proposed it had read it.
+/// The roots of a state as they are verified. A root that cannot be read is left out; the node that proposed it had read it.
 fn endorsed(state: &State) -> Vec<EndorsedRoot> {
     let read = |known: &hanse_state::Root| {
         EndorsedRoot::from_der(&known.root.certificate, &known.root.endorsement)
@@ -107,8 +107,9 @@ fn endorsed(state: &State) -> Vec<EndorsedRoot> {
     state.roots().iter().filter_map(read).collect()
 }
 
-/// What agents are told by a node whose own certificate comes from this root; `None` while the root was never replaced. Which
-/// one certificates should come from is said only once its own do: before, it could give nobody another.
+/// The roots that a node tells agents; `None` while the root was never replaced. The node's own certificate comes from the root
+/// `own`. The answer names the root that certificates should come from only once the node's own certificate does: before, the
+/// node could issue none under that root.
 pub(crate) fn told(state: &State, own: Option<KeyDigest>) -> Option<TrustedRoots> {
     let lineage = lineage_of(state.lineage()?);
     let issuing = state.issuing_root()?;

@@ -40,7 +40,7 @@ pub(crate) struct Memory {
 struct Remembered<T> {
     at: Instant,
     connected: bool,
-    /// The processes of that name, whatever node or agent spoke of them.
+    /// The processes of that name, from all nodes and agents that spoke of them.
     boots: Boots,
     what: T,
 }
@@ -61,7 +61,7 @@ struct Gateway {
     key: Option<KeyDigest>,
 }
 
-/// Where somebody stands in one scope.
+/// Where an agent or a gateway stands in one scope.
 #[derive(Debug)]
 struct HeardScope {
     effective: Option<Position>,
@@ -76,8 +76,8 @@ impl HeardScope {
     }
 }
 
-/// The revision of `lineage` that somebody is at. `None`: its position is of another history, or of a part of the history before
-/// that this one does not continue; revisions of different histories do not compare.
+/// The revision of `lineage` at this position. `None`: the position is of another history, or of a part of the history before
+/// that this one does not continue. Revisions of different histories do not compare.
 fn revision_in(lineage: &Lineage, at: &Position) -> Option<u64> {
     match lineage.order(&at.lineage) {
         LineageOrder::Same => Some(at.revision),

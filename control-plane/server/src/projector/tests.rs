@@ -173,7 +173,7 @@ async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
         }
     });
 
-    // What came and went leaves its name in no scope: whoever stands between gets the whole.
+    // A Plan that came and went leaves its name in no scope: a subscriber between the two revisions gets the whole scope.
     plan("passing", 1);
     alone.delete(Kind::Plan, "passing");
     handle.effects(to + 2).await;

@@ -58,7 +58,7 @@ fn a_silent_node_hides_its_agents_until_they_are_heard_elsewhere_or_have_no_leas
     with_cp2(103, ("a", true, 103, 99), &["cp-2"]);
     // It came and went again.
     with_cp2(103, ("a", false, 102, 102), &["cp-2"]);
-    // An old stream that nobody closed.
+    // An old stream that was not closed.
     with_cp2(103, ("a", true, 60, 60), &["cp-2"]);
 }
 
