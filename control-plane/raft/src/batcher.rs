@@ -1,7 +1,7 @@
 //! Gathers commands into batches and proposes them on the leader.
 //!
-//! Self-clocked: two proposals are in flight, and what arrives meanwhile makes the next one. A single caller waits for
-//! nobody, many share the cost of a sync and a round trip.
+//! Self-clocked: two proposals are in flight, and the commands that arrive meanwhile make the next one. A single caller waits
+//! for no other. Many callers share the cost of a sync and a round trip.
 
 use std::{
     sync::{

@@ -98,7 +98,7 @@ impl Member {
         metrics.membership_config.membership().get_node(&leader).cloned()
     }
 
-    /// After an attempt that came to nothing: waits a moment, then until somebody leads; `false` at `until`.
+    /// After an attempt that came to nothing: waits a moment, then until a node leads; `false` at `until`.
     pub(crate) async fn wait_for_leader(&self, until: Instant) -> bool {
         while Instant::now() < until {
             sleep(LOOK_AGAIN.min(until.saturating_duration_since(Instant::now()))).await;

@@ -40,7 +40,7 @@ impl Reach {
         heard.is_some_and(|at| at.elapsed() <= within)
     }
 
-    /// Whether this member must be taken to be up: it was heard within that time, or nobody has tried yet.
+    /// Whether this member must be taken to be up: it was heard within that time, or was not tried yet.
     pub(crate) fn maybe_up(&self, id: NodeId, within: Duration) -> bool {
         let untried = !self.heard.lock().contains_key(&id);
         untried || self.heard_within(id, within)

@@ -36,7 +36,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Between two attempts to join.
 const JOIN_PAUSE: Duration = Duration::from_millis(500);
 
-/// Longest time for one attempt to finish a change that somebody left half done: an entry has to be committed.
+/// Longest time for one attempt to finish a change that was left half done: an entry has to be committed.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two attempts to finish a change.
@@ -46,7 +46,7 @@ const FINISH_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) enum Change {
     /// It stands.
     Done,
-    /// Nothing changed; somebody else may lead.
+    /// Nothing changed; another node may lead.
     NotLeader,
     /// It is over. What was begun may be finished by repeating it.
     Refused(Problem),
@@ -309,7 +309,7 @@ pub(super) async fn finish_changes(raft: Raft, changing: Arc<Mutex<()>>) {
                 let change = raft.change_membership(ChangeMembers::ReplaceAllVoters(voters), false);
                 match timeout(FINISH_TIMEOUT, change).await {
                     Ok(Ok(_)) => {}
-                    // Not committed yet, or somebody else leads.
+                    // Not committed yet, or another node leads.
                     Ok(Err(error)) => tracing::debug!(%error, "it cannot be finished now"),
                     Err(_) => tracing::debug!("it did not get finished in time"),
                 }

@@ -204,8 +204,8 @@ async fn observe(raft: Raft, contact: Arc<Contact>, reach: Arc<Reach>, metrics: 
             if let (true, Some(age)) = (leads, report.millis_since_quorum_ack) {
                 let age = Duration::from_millis(age);
                 contact.confirm(age);
-                // Nobody hears of a commit before it is applied here; but what former leaders committed is only known
-                // once an entry of this term is.
+                // No caller hears of a commit before it is applied here. But the commits of former leaders are known
+                // only once an entry of this term is applied.
                 if let Some(applied) =
                     report.last_applied.filter(|applied| applied.leader_id.term == report.current_term)
                 {

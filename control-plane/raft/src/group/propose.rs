@@ -152,7 +152,7 @@ impl RaftGroup {
     }
 }
 
-/// The state's time never goes back: one node whose clock is far ahead would move it for everybody and for good. So a
+/// The state's time never goes back: one node whose clock is far ahead would move it for all nodes and for good. So a
 /// command from too far ahead gets the leader's time instead.
 fn limit_time(command: &mut Command, message: &mut control::Command, now_ms: u64) {
     let ahead_ms = command.time_ms.saturating_sub(now_ms);

@@ -17,8 +17,8 @@ const REPORTS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long they have for all of it: dozens of the largest reports, on a road that takes 100 Mbit/s.
 const ALL_REPORTS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A member that was heard so recently is expected to answer: longer than an agent takes to find another member, so that
-/// what was connected to a member that died is reported by somebody else before it is forgotten.
+/// A member that was heard so recently is expected to answer. An agent takes less time to find another member, so the agents
+/// of a member that died are reported by another one before they are forgotten.
 const EXPECTED: Duration = Duration::from_secs(30);
 
 /// A member that was not heard for so long is asked whether it is there: well within [`EXPECTED`]. Followers have nothing

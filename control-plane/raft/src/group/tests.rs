@@ -231,7 +231,7 @@ async fn a_change_left_half_done_is_finished() {
     });
     timeout(Duration::from_secs(20), finished).await.unwrap().unwrap();
     assert!(group.is_voter());
-    // Joining does not ask anybody.
+    // A voter that joins asks no other node.
     group.join(&[]).await.unwrap();
     group.shutdown().await;
 }

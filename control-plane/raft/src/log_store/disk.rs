@@ -1,7 +1,7 @@
 //! The database itself: blocking calls, one owner.
 //!
 //! What must survive a loss of power, and in which order:
-//! - A vote, and entries, are on the medium before anybody hears of them: sled's flush, then `fdatasync` on our own handle
+//! - A vote, and entries, are on the medium before they are acknowledged: sled's flush, then `fdatasync` on our own handle
 //!   to its file, because sled's flush leaves the data in the drive's cache.
 //! - sled recovers a prefix of what was written. Entries are written in order and removed from the end backwards, so a
 //!   prefix never has a hole; at most its last entry is incomplete, was never acknowledged, and is dropped on open.

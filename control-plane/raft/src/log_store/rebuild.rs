@@ -22,8 +22,8 @@ const IN_USE: u64 = 8;
 /// Opens the database in `dir` if `check` approves of what was recovered, rebuilt first if it is larger than `min_bytes` and
 /// mostly empty.
 ///
-/// A copy under way is called `DIR.rebuilding` and is worth nothing; `DIR.rebuilt` is complete and on the medium, and takes
-/// the place of `DIR` whatever is left of that.
+/// A copy under way is called `DIR.rebuilding` and is worth nothing. `DIR.rebuilt` is complete and on the medium. It takes the
+/// place of `DIR`, also of one that is whole or partly deleted.
 pub(super) fn open(
     dir: &Path,
     owner: NodeId,

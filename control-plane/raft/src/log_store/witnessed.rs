@@ -1,6 +1,6 @@
 //! The database together with its witness, and the order in which the two are written.
 //!
-//! What grows (vote, purge, entries) is in the log first and then in the witness, and both before anybody hears of it: the
+//! What grows (vote, purge, entries) is in the log first and then in the witness, and in both before it is acknowledged: the
 //! witness never promises what the log does not hold. What shrinks (a truncation) is taken from the witness first.
 
 use std::{

@@ -114,7 +114,7 @@ fn serve(mut log: Witnessed, requests: &mpsc::Receiver<Request>) {
                 Err(mpsc::RecvError) => return,
             }
         };
-        // A reply that nobody waits for any more is dropped.
+        // A reply that no caller waits for any more is dropped.
         match request {
             None if log.mark_unwritten() => write_mark(&mut log),
             None if log.must_sweep() => sweep(&mut log),

@@ -290,7 +290,7 @@ fn a_snapshot_that_arrived_is_installed() {
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 1);
 }
 
-/// Puts a directory with a file in it where the snapshot is to go: no rename replaces it, whoever asks for it.
+/// Puts a directory with a file in it where the snapshot is to go: no rename replaces it, not even one by root.
 fn obstruct(dir: &std::path::Path) {
     fs::create_dir(dir.join("state.snapshot")).unwrap();
     fs::write(dir.join("state.snapshot/obstacle"), "").unwrap();

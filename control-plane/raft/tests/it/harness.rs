@@ -34,7 +34,7 @@ use crate::slow_road;
 /// No wait in these tests may last longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Slower than the defaults: the tests share two cores with whatever else runs.
+/// Slower than the defaults: the tests share two cores with other processes.
 pub(crate) const TIMING: Timing = Timing {
     heartbeat: Duration::from_millis(150),
     election_min: Duration::from_millis(600),

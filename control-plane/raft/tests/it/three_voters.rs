@@ -1,4 +1,4 @@
-//! Three voters: writes through anybody, losing the leader, losing the quorum, joining late.
+//! Three voters: writes through any node, losing the leader, losing the quorum, joining late.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ async fn writes_survive_the_leader() {
     let refused = follower.write(put("through-a-follower", "x", Some(0))).await.unwrap();
     assert!(matches!(refused, Outcome::Rejected(_)), "{refused:?}");
 
-    // Many at once, while the leader goes: whatever was acknowledged stays.
+    // Many writes at once, while the leader goes: all that were acknowledged stay.
     let stopped = nodes.remove(first);
     let mut writers = JoinSet::new();
     for (writer, node) in nodes.iter().enumerate() {
@@ -314,7 +314,7 @@ async fn a_member_that_cannot_be_asked_is_named() {
     stop_all(nodes).await;
 }
 
-/// Waits until so many members tell their reports, and nobody is missing.
+/// Waits until so many members tell their reports, and none is missing.
 async fn answered(node: &TestNode, count: usize) {
     let began = Instant::now();
     loop {

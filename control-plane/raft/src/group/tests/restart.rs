@@ -65,7 +65,7 @@ impl Cluster {
         let node = ControlNode { id, name, raft_address, ..ControlNode::default() };
         let mut options = RaftOptions::new(node, self.dir.path().join(id.to_string()));
         options.read_index_without_own_term = self.read_index_without_own_term;
-        // Slower than the defaults: the tests share two cores with whatever else runs.
+        // Slower than the defaults: the tests share two cores with other processes.
         options.timing = Timing {
             heartbeat: Duration::from_millis(150),
             election_min: Duration::from_millis(600),

@@ -98,7 +98,7 @@ fn size(life: u64, dice: &mut Dice) -> u64 {
 #[test]
 fn lives_with_a_log() {
     let (Some(dir), Some(seed), Some(life)) = (env::var_os(DIR), number(LIFE_SEED), number(LIFE)) else {
-        return; // nobody scans
+        return; // no scan has started this
     };
     let dir = Path::new(&dir);
     let mut ledger = File::options().create(true).append(true).open(dir.join("ledger")).unwrap();
