@@ -66,8 +66,8 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(b"bearer ") && !token.is_empty()).then_some(token)
 }
 
-/// The Token of that digest, by the state's index. How long it takes may say something about digests that are there; a
-/// digest says nothing about the token that has it, and nobody can choose one.
+/// The Token of that digest, by the state's index. How long it takes may say something about digests that are there. A
+/// digest says nothing about the token that has it, and no client can choose one.
 fn look_up<'a>(state: &'a State, digest: &Digest) -> Option<(&'a Name, &'a TokenSpec)> {
     let resource = state.token_with(digest)?;
     if let Spec::Token(spec) = &resource.spec { Some((&resource.key.name, spec)) } else { None }

@@ -29,7 +29,7 @@ use crate::{
 /// What of a resource that was put does not hold yet, `FIELD: DETAIL`, each in a header of its own.
 const WARNING_HEADER: HeaderName = HeaderName::from_static("hanse-warning");
 
-/// How often a write that means "whatever is there" is tried again when what is there changed in between.
+/// How often a write with `If-Match: *`, or with several ETags, is tried again when the resource changed in between.
 const RACES: usize = 4;
 
 /// One {kind}

@@ -132,7 +132,7 @@ fn root_key(call: &Call) -> Result<RootId, Problem> {
     Ok(key)
 }
 
-/// Those of the federation of whom this is not known to be so. What the state refuses whoever is ready, it refuses first.
+/// The participants of which `so` is not known to hold. A command that the state refuses is refused first, also if all are ready.
 async fn waiting_for(
     call: &Call,
     command: &CommandBody,
@@ -169,8 +169,8 @@ fn check_none(unready: &[String], why: &str, else_what: &str) -> Result<(), Prob
     ))
 }
 
-/// Everybody who takes part and is not refused, with what is known of whom they believe: control nodes, the agents that
-/// joined, and the gateways, those too that their agents miss.
+/// The members that take part and are not refused, each with what is known of the roots that it believes: control nodes, the
+/// agents that joined, and the gateways, also those that their agents miss.
 fn participants(
     state: &State,
     group: &GroupStatus,

@@ -1,6 +1,6 @@
 //! `GET /v1/watch`: changes as server-sent events.
 //!
-//! Level, not edge: each round takes whatever changed since the watcher's position and says what those resources are
+//! Level, not edge: each round takes the resources that changed since the watcher's position and says what they are
 //! now. A slow watcher skips what lay between and costs nothing meanwhile.
 
 mod events;
@@ -165,7 +165,7 @@ impl Watcher {
     }
 }
 
-/// Resolves when the process stops; never, if nobody can say so any more.
+/// Resolves when the process stops; never, once the sender is gone.
 async fn closed(closing: &mut watch::Receiver<bool>) {
     if closing.wait_for(|closing| *closing).await.is_err() {
         std::future::pending().await

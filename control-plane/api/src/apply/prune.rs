@@ -9,7 +9,7 @@ use hanse_topology::{Labels, Name};
 /// Deletes for every resource that matches `selector`, is of a kind and, unless global, of an organization that `puts`
 /// mention, and is not among them. What depends on others goes first.
 ///
-/// Each delete holds only at the revision looked at: a resource that somebody changes meanwhile is not deleted, and the
+/// Each delete holds only at the revision looked at: a resource that changes meanwhile is not deleted, and the
 /// whole request is refused as stale.
 pub(super) fn deletes(state: &State, puts: &[Change], selector: &Labels) -> Vec<Change> {
     let kept: BTreeSet<&ResourceKey> = puts.iter().map(|put| &put.key).collect();

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 pub(crate) const TOKEN: &str = "operator-secret";
 pub(crate) const START_MS: u64 = 1_700_000_000_000;
 
-/// Somebody who writes in between.
+/// A writer that comes in between.
 pub(crate) type Rival = Box<dyn FnMut(&SingleNode) + Send>;
 
 /// A replicated state without replication.
@@ -52,7 +52,7 @@ pub(crate) struct SingleNode {
     pub(crate) projecting: AtomicBool,
     pub(crate) now_ms: AtomicU64,
     pub(crate) proposed: Mutex<Vec<Command>>,
-    /// Runs before each proposal: somebody who is faster.
+    /// Runs before each proposal: a writer that is faster.
     pub(crate) rival: Mutex<Option<Rival>>,
 }
 

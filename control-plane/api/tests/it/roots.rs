@@ -77,7 +77,7 @@ async fn each_step_waits_until_everybody_is_ready_for_it() {
     );
     say(&api, both.clone(), both.clone(), both.clone());
     api.put(&issuing).send().await.expect(200);
-    // Said again, by who did not hear the answer: it is done, whoever is off by now.
+    // Asked again, by a caller that did not hear the answer: it is done, so a member that is off by now does not matter.
     api.node.nodes.lock().unwrap().clear();
     api.put(&issuing).send().await.expect(200);
 
@@ -183,7 +183,7 @@ async fn what_makes_no_sense_is_refused() {
     api.put("/v1/roots/abc/issuing").send().await.problem(400, "bad-request");
     let say_all = |trust: Facts| say(&api, trust.clone(), trust.clone(), trust);
     say_all(trust(&[1, 2], 1));
-    // Nobody believes it, but that is not what is wrong.
+    // No member believes it, but that is not what is wrong.
     let unknown = format!("/v1/roots/{}", root(9));
     for query in ["", "?force=true"] {
         api.put(&format!("{unknown}/issuing{query}")).send().await.problem(404, "not-found");
