@@ -35,7 +35,7 @@ pub(crate) async fn wait(client: &Client, revision: u64, timeout: Duration) -> a
                 progress.message(counted(revision, &convergence));
                 last = Some(convergence);
             }
-            // An election, or a node that went: whoever is left will say.
+            // An election, or a node that went: the nodes that are left will say.
             Ok(Err(error)) if exit_of(&error) == Exit::NoQuorum => {}
             Ok(Err(error)) => return Err(error),
             Err(_) => break,
@@ -44,7 +44,7 @@ pub(crate) async fn wait(client: &Client, revision: u64, timeout: Duration) -> a
         if now >= deadline {
             break;
         }
-        // To the very end: whoever asked for thirty seconds gets them.
+        // To the very end: an operator who asked for thirty seconds gets them.
         tokio::time::sleep(pause.min(deadline - now)).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }

@@ -31,8 +31,8 @@ use crate::{
     out::{Progress, data, say},
 };
 
-/// How often a first start is begun anew with other ports: whoever takes a port between our look at it and our use of it
-/// hardly does so again and again.
+/// How often a first start is begun anew with other ports: another process may take a port between our look at it and our use
+/// of it, but hardly again and again.
 const OTHER_PORTS: usize = 2;
 
 /// Runs a federation, or tells the one that runs what to do.
@@ -93,7 +93,7 @@ async fn run(args: &DevArgs) -> anyhow::Result<()> {
             outcome = serve(&supervisor, &dir, is_new, started) => outcome,
             () = shutdown.wait() => Ok(()),
         };
-        // Where nothing is there yet nobody knows an address, and all of them may change.
+        // In a new federation no process knows an address yet, and all of them may change.
         let taken = supervisor.taken_ports();
         let other_ports_help = is_new && !taken.is_empty() && others_left > 0;
         match &outcome {

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     NotFound,
     /// 5: it conflicts with what is there.
     Conflict,
-    /// 6: no quorum, or nobody answers.
+    /// 6: no quorum, or no node answers.
     NoQuorum,
     /// 7: what was waited for did not come in time.
     WaitTimedOut,

@@ -15,7 +15,7 @@ pub(crate) fn data(text: impl Display) -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Says something to the person at the terminal. Nobody may be there.
+/// Says something to the person at the terminal, if there is one.
 pub(crate) fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
 const TABLES: [&str; 6] = ["listen", "advertise", "limits", "drain", "store_key", "access_log"];
-/// Tables of which one key is given: a variable replaces whatever the file names.
+/// Tables of which one key is given: a variable replaces the file's whole table.
 const CHOICES: [&str; 2] = ["store_key", "access_log"];
 /// Variables of these endings are secrets that roles read themselves; the second, where `store_key` names it.
 const SECRETS: [&str; 2] = ["JOIN_TOKEN", "STORE_KEY"];

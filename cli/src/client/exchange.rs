@@ -31,7 +31,7 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// Longest wait for an answer: the server's own deadline for a write, and the way there and back.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// The largest answer read: a thousand resources of the largest size would be more, but nobody has them.
+/// The largest answer read: a thousand resources of the largest size would be more, but no federation has them.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// How often an API without quorum is asked again: elections take 1–2 s.
 const ROUNDS: u32 = 3;
@@ -141,7 +141,7 @@ impl HttpClient {
                     Err(Attempt::Retry(failure)) => failures.push(failure),
                 }
             }
-            // Where nobody even listens, an election will not help.
+            // Where no node even listens, an election will not help.
             if failures.iter().all(|failure| failure.problem.is_none()) {
                 break;
             }

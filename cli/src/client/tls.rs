@@ -10,7 +10,7 @@ use rustls::ClientConfig;
 
 use crate::exit::Failure;
 
-/// Accepts control-plane nodes of the federation whose roots are in `ca_file`, at whatever address.
+/// Accepts control nodes of the federation whose roots are in `ca_file`, at any address.
 pub(super) fn client_config(ca_file: &Path) -> anyhow::Result<ClientConfig> {
     let trust = LiveTrust::new(trust_bundle(ca_file)?, WallClock::system());
     let expect = Expect { roles: vec![Role::Server], region: None };

@@ -141,7 +141,7 @@ fn named(roots: &Roots, beginning: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The certificates of a list, if they are whole: who goes by less may believe nobody any more.
+/// The certificates of a list, if they are whole: a client that has fewer may believe no control node any more.
 fn bundle(roots: &Roots) -> anyhow::Result<String> {
     let pem: String = roots.items.iter().map(|item| item.certificate.as_str()).collect();
     let bundle =

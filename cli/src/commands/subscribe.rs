@@ -18,7 +18,7 @@ use crate::{
 
 /// So that keys are known for what they are where they leak.
 const KEY_PREFIX: &str = "hk_";
-/// How often it starts again because somebody else wrote the same resources in between.
+/// How often it starts again because another writer wrote the same resources in between.
 const RACES: usize = 8;
 
 /// What a Subscription says.
@@ -58,7 +58,7 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
     let answer = loop {
         let resources = wanted(client, args, &key).await?;
         match client.apply(&resources, &ApplyOptions::default()).await {
-            // Somebody else wrote one of them in between: look again.
+            // Another writer wrote one of them in between: look again.
             Err(error) if is_race(&error) && race < RACES => race += 1,
             other => break other?,
         }
@@ -150,7 +150,7 @@ fn hashed_name(name: &Name, hash: &str) -> Name {
         .expect("a name's beginning, a hyphen and hexadecimal digits are a name")
 }
 
-/// 32 random bytes: nobody guesses them, so a plain digest protects them.
+/// 32 random bytes: they cannot be guessed, so a plain digest protects them.
 fn new_key() -> String {
     format!("{KEY_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>()))
 }

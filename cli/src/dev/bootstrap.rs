@@ -182,8 +182,8 @@ pub(super) async fn bring_up(
     Ok(Federation { lineage })
 }
 
-/// Waits until the control plane has heard of every gateway what it serves: whoever makes a change before that waits for
-/// none of them. One that is revoked is never heard of; it holds nobody up for long.
+/// Waits until the control plane has heard of every gateway what it serves: an operator who makes a change before that waits for
+/// none of them. A gateway that is revoked is never heard of, and delays this for `KNOWN_WITHIN` only.
 async fn known_gateways(client: &Client, plan: &Plan) -> anyhow::Result<Status> {
     let deadline = Instant::now() + KNOWN_WITHIN;
     loop {
@@ -203,7 +203,7 @@ async fn known_gateways(client: &Client, plan: &Plan) -> anyhow::Result<Status> 
     }
 }
 
-/// A refusal of the token that was made with the federation: somebody deleted it, and nobody else can go on here.
+/// A refusal of the token that was made with the federation: it was deleted, and there is no other to go on with.
 fn token_refused(error: anyhow::Error, dir: &DataDir) -> anyhow::Error {
     if exit_of(&error) != Exit::Auth {
         return error;
@@ -219,7 +219,7 @@ fn token_refused(error: anyhow::Error, dir: &DataDir) -> anyhow::Error {
         .into()
 }
 
-/// The first start: the control plane founds itself, everybody else joins it.
+/// The first start: one control node founds the control plane, and every other node joins.
 async fn found(
     supervisor: &Arc<Supervisor>,
     dir: &DataDir,
@@ -265,7 +265,7 @@ async fn found(
     Ok(())
 }
 
-/// Writes what a new federation starts with, and the join tokens of everybody else, in one change.
+/// Writes what a new federation starts with, and the join tokens of the other control nodes and the agents, in one change.
 async fn tell(client: &Client, dir: &DataDir, plan: &Plan, anchor: &TrustAnchor) -> anyhow::Result<()> {
     let expires_at = token::unix_seconds(SystemTime::now() + TOKEN_TTL);
     let mut resources = plan.resources();

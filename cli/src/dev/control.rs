@@ -24,7 +24,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Request {
-    /// Say that somebody is there.
+    /// Say that the federation runs.
     Ping,
     /// Kill a process.
     Kill { name: String },
@@ -44,7 +44,7 @@ enum Answer {
     Refused { exit: u8, message: String, remedy: String },
 }
 
-/// Opens the control socket. Whoever holds the directory's lock is the only one to listen.
+/// Opens the control socket. The process that holds the directory's lock is the only one to listen.
 pub(super) fn listen(dir: &DataDir) -> anyhow::Result<UnixListener> {
     let path = dir.socket();
     let listening = || format!("listening on {}", path.display());
@@ -62,7 +62,7 @@ pub(super) fn listen(dir: &DataDir) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Removes the control socket. One that is left is in nobody's way.
+/// Removes the control socket. One that is left does no harm.
 pub(super) fn close(dir: &DataDir) {
     let _ = fs::remove_file(dir.socket());
 }

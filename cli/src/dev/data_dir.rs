@@ -20,7 +20,7 @@ const MAX_SOCKET_PATH: usize = 100;
 pub(super) struct DataDir(PathBuf);
 
 impl DataDir {
-    /// The directory, made if it is not there. It holds keys: nobody else may look inside, and nothing in it is another
+    /// The directory, made if it is not there. It holds keys: no other user may look inside, and nothing in it is another
     /// user's or leads out of it.
     pub(super) fn make(path: &Path) -> anyhow::Result<Self> {
         let making = || format!("making the data directory {}", path.display());

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(super) const CONTROL_NODES: u8 = 3;
 /// Regions, unless told otherwise.
 pub(super) const REGIONS: u8 = 2;
-/// Everybody listens on this address.
+/// Every process listens on this address.
 pub(super) const HOST: &str = "127.0.0.1";
 /// Between the preferred ports of the first process of a role and those of the next.
 const STRIDE: u16 = 100;

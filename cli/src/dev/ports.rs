@@ -1,4 +1,4 @@
-//! Ports that nobody uses.
+//! Ports that no process uses.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +38,7 @@ impl Reservations {
         Self { dir, held: BTreeMap::new(), avoided: BTreeSet::new() }
     }
 
-    /// Never picks these: whoever uses them hid it from us once.
+    /// Never picks these: they looked free once, and were in use.
     pub(super) fn avoid(&mut self, ports: impl IntoIterator<Item = u16>) {
         self.avoided.extend(ports);
     }
@@ -63,7 +63,7 @@ impl Reservations {
         let lock = match self.lock(port) {
             Ok(lock) => Some(lock),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-            // Where no file can be made nobody else can lock one: what listens is still seen.
+            // Where no file can be made no other process can lock one. A process that listens is still seen.
             Err(_) => None,
         };
         let free = is_free(port);
@@ -92,7 +92,7 @@ impl Reservations {
     }
 }
 
-/// Whether nobody listens there. A listener with SO_REUSEPORT would let another one in beside it, and share its
+/// Whether no process listens there. A listener with SO_REUSEPORT would let another one in beside it, and share its
 /// connections: so both, connecting must fail and binding without that option must succeed.
 fn is_free(port: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -70,7 +70,7 @@ pub(super) fn spawn(
     Ok((Running { pid, _stdin: stdin }, child))
 }
 
-/// A command of ours, without whatever our own environment says to roles.
+/// A command of ours, without the variables in our own environment that configure roles.
 pub(super) fn command(executable: &Path, subcommand: &str) -> Command {
     let mut command = Command::new(executable);
     command.arg(subcommand);

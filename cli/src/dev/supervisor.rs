@@ -33,7 +33,7 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(7);
 /// How long the system may take to end a killed process.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
-/// What the system says of an address that somebody listens on (EADDRINUSE); the log repeats it.
+/// What the system says of an address that a process listens on (EADDRINUSE); the log repeats it.
 const ADDRESS_IN_USE: &str = "Address already in use";
 /// How long a process that is started or added may take to serve.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(super) struct Supervisor {
     dir: DataDir,
     executable: PathBuf,
     state: Mutex<State>,
-    /// How many processes run: whoever stops them all waits for zero.
+    /// How many processes run: a task that stops them all waits for zero.
     count: watch::Sender<usize>,
 }
 
@@ -59,7 +59,7 @@ struct State {
     lineage: Option<LineageStatus>,
     /// Whether ends are expected and not worth a word.
     stopping: bool,
-    /// Ports of processes that could not start because somebody listens there after all.
+    /// Ports of processes that could not start because another process listens there after all.
     taken: BTreeSet<u16>,
 }
 

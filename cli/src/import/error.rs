@@ -28,7 +28,7 @@ pub(crate) enum ImportError {
     /// OpenAPI's ancestor.
     #[error("the document is Swagger 2.0, not OpenAPI 3")]
     Swagger,
-    /// A version nobody here has read.
+    /// A version that this importer does not know.
     #[error("/openapi: version {0:?} is not supported")]
     Version(String),
     /// Something has the wrong form.

@@ -88,7 +88,7 @@ impl Publication {
 
     /// The resources to apply, as manifests. What exists keeps its labels; an existing Api keeps its hosts, policies,
     /// lifecycle and limits, and each operation that stays keeps what an operator added to it. A change made meanwhile by
-    /// somebody else is not overwritten: manifests name the revision they replace.
+    /// another writer is not overwritten: manifests name the revision they replace.
     pub(crate) fn resources(
         &self,
         imported: &Imported,

@@ -66,7 +66,7 @@ fn errors_name_file_and_line() {
 fn what_is_too_large_is_refused_before_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("huge.yaml");
-    // Sparse: it has 50 MB, and nobody reads them.
+    // Sparse: it has 50 MB, and none of them is read.
     fs::File::create(&file).unwrap().set_len(50_000_000).unwrap();
     let said = read(&[file.display().to_string()], &default_organization()).unwrap_err().to_string();
     assert!(said.contains("has 47.7 MiB: too large; one request carries at most 16 MiB"), "{said}");
