@@ -89,7 +89,7 @@ pub(crate) struct GetArgs {
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
-    /// Answer from whatever a node has, quorum or not
+    /// Answer from the state that a node has, with or without a quorum
     #[arg(long)]
     pub(crate) stale: bool,
     #[command(flatten)]
@@ -176,7 +176,7 @@ pub(crate) struct OpenApiArgs {
     /// Ask for the API key in this query parameter
     #[arg(long, value_name = "NAME", conflicts_with = "open")]
     pub(crate) api_key_query: Option<String>,
-    /// Let anybody call, without a key
+    /// Let every client call, without a key
     #[arg(long)]
     pub(crate) open: bool,
     #[command(flatten)]
@@ -298,7 +298,7 @@ pub(crate) struct TokenCreateArgs {
     /// How often the join token may be used; default: once
     #[arg(long, requires = "join", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) uses: Option<u64>,
-    /// Let whoever joins take over its name from one that joined with another key, which is lost
+    /// Let the node that joins take over its name from one that joined with another key, which is lost
     #[arg(long, requires = "join")]
     pub(crate) replace: bool,
     /// Let a control node join under the name of one that runs and cannot be stopped, and take its place
@@ -386,10 +386,10 @@ pub(crate) enum RootCommand {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
-    /// Make a root that takes the place of another. Talks to nobody.
+    /// Make a root that takes the place of another. Talks to no node.
     ///
     /// Writes the new root's certificate and key, and rotation.pem, which is what the federation gets of it. Needs the key of
-    /// the root in use: each of the two speaks for the other, so that nobody has to believe who brings the new one.
+    /// the root in use: each of the two speaks for the other, so that no node has to believe the sender of the new one.
     New {
         /// The directory to make
         dir: PathBuf,
@@ -402,7 +402,7 @@ pub(crate) enum RootCommand {
         /// The rotation.pem that `hanse root new` wrote
         file: PathBuf,
     },
-    /// Have all certificates come from a root, once everybody believes it. Step 2 of 3.
+    /// Have all certificates come from a root, once every node believes it. Step 2 of 3.
     ///
     /// Control nodes get theirs as soon as the new root's directory stands in place of pki/root on one of them; agents and
     /// gateways follow by themselves. The way back is to use the old root again.
@@ -413,7 +413,7 @@ pub(crate) enum RootCommand {
         #[arg(long)]
         force: bool,
     },
-    /// Have a root believed no more, once nobody has certificates from it. Step 3 of 3.
+    /// Have a root believed no more, once no node has certificates from it. Step 3 of 3.
     Drop {
         /// The root, as `hanse root list` shows it; its first characters will do
         root: String,
