@@ -50,7 +50,7 @@ impl Road {
         Ok(Self { address, paused, _tasks: tasks })
     }
 
-    /// From now on nothing passes, in either direction, and nobody is told: as on a cut road.
+    /// From now on nothing passes, in either direction, and neither end is told: as on a cut road.
     pub fn pause(&self) {
         self.paused.send_replace(true);
     }

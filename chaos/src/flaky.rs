@@ -24,7 +24,7 @@ pub enum Bug {
     None,
     /// 500 instead of an answer.
     Fails(u64),
-    /// Somebody else's answer.
+    /// The answer to another request.
     MixesUp(u64),
     /// The connection is closed without an answer.
     HangsUp(u64),

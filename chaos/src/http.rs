@@ -47,7 +47,7 @@ impl Answer {
 }
 
 impl Client {
-    /// A client that trusts the certificates in this PEM file, or nobody without one.
+    /// A client that trusts the certificates in this PEM file; without a file, none.
     pub fn new(ca_file: Option<&Path>) -> Result<Self> {
         let tls = tls_config(ca_file)?;
         let connector =
@@ -97,7 +97,7 @@ impl Client {
     }
 }
 
-/// TLS of a client without a certificate that trusts the certificates in this PEM file, or nobody without one.
+/// TLS of a client without a certificate. It trusts the certificates in this PEM file; without a file, none.
 pub(crate) fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {

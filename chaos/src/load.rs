@@ -1,4 +1,4 @@
-//! Open-loop load with a ledger: requests arrive by the clock, whatever became of those before, and each is written down.
+//! Open-loop load with a ledger: requests arrive by the clock, and wait for no earlier one. Each is written down.
 //!
 //! The generator has a thread of its own, so that nothing a test does can hold arrivals up.
 

@@ -52,7 +52,7 @@ async fn main() -> ExitCode {
         Command::Histories(args) => history::histories(&args).await,
     };
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    // Nobody is left to tell if this fails.
+    // No reader is left to tell if this fails.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::from(if error.is::<MissingPeer>() { MISSING_PEER } else { FAILED })
 }

@@ -277,7 +277,7 @@ pub(crate) fn tail(path: &Path) -> String {
 
 /// User and system time of a `/proc/PID/stat` line.
 fn cpu_time(stat: &str) -> Result<Duration> {
-    /// The kernel counts in this unit for user space, whatever its own tick is (USER_HZ, 100 on every architecture we run on).
+    /// The kernel counts in this unit for user space, with any tick of its own (USER_HZ, 100 on every architecture we run on).
     const TICK: Duration = Duration::from_millis(10);
     // The second field is the name in parentheses and may contain anything.
     let (_, fields) = stat.rsplit_once(") ").context("a stat line has a name in parentheses")?;

@@ -33,7 +33,7 @@ use place::Places;
 /// How long a process may take until it serves: some hundreds of milliseconds, on a loaded machine with a dev build more.
 const SERVES_WITHIN: Duration = Duration::from_secs(60);
 
-/// For an election, and those before it that nobody won: about 2 s each.
+/// For an election, and those before it that no node won: about 2 s each.
 const LEADER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How large a federation is, and where it lives.
@@ -251,7 +251,7 @@ impl World {
         found.into_inner().context("until() returned without a leader")
     }
 
-    /// The node that leads, once every control-plane node says so: nobody is about to call another election.
+    /// The node that leads, once every control node says so: no node is about to call another election.
     pub async fn agreed_leader(&self) -> Result<String> {
         let found = RefCell::new(None);
         until("a leader that all agree on", LEADER_WITHIN, || async {

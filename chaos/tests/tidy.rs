@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// Every crate of ours with all those of ours it may depend on. The arrows go one way; whoever adds one argues for it in
+/// Every crate of ours with all those of ours it may depend on. The arrows go one way. Another arrow gets its reason in
 /// docs/ARCHITECTURE.md.
 const EDGES: [(&str, &[&str]); 18] = [
     ("hanse-topology", &[]),

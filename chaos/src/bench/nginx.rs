@@ -18,7 +18,7 @@ use crate::{
     process::{Launch, until},
 };
 
-/// Where Debian has it; not in the path of everybody.
+/// Where Debian has it; not in the path of every user.
 const PROGRAMS: [&str; 2] = ["nginx", "/usr/sbin/nginx"];
 /// With thousands of locations it takes some seconds.
 const SERVES_WITHIN: Duration = Duration::from_secs(60);

@@ -22,7 +22,7 @@ pub(super) const MOST_WRITE_BYTES: usize = 64 * LABEL_BYTES;
 /// The Api that is changed while it is watched.
 const PROBE: &str = "probe";
 const PROBE_PATH: &str = "/v1/organizations/default/apis/probe";
-/// A rate that nobody reaches, so that the limit is kept but never hit.
+/// A rate that no caller reaches, so that the limit is kept but never hit.
 const BOUNDLESS: u64 = 1_000_000;
 
 /// The operator API of a federation.

@@ -174,7 +174,7 @@ fn memory(world: &World) -> Result<BTreeMap<String, u64>> {
     world.names().filter(|name| *name != "upstream").map(of).collect()
 }
 
-/// How long a killed gateway takes until it serves its Apis again, when nobody else is there.
+/// How long a killed gateway takes until it serves its Apis again, without control nodes and agents.
 async fn gateway_alone(world: &mut World, apis: usize, key: &str) -> Result<Duration> {
     let others = [world.of_role(Role::Server), world.of_role(Role::Agent)].concat();
     for name in &others {

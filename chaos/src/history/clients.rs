@@ -94,7 +94,7 @@ impl Clients {
         for number in 0..CLIENTS {
             let who = recorder.new_client();
             let random = Random::new(seed, who);
-            // Half of them stay at one node: a frozen node holds up everybody else before long.
+            // Half of them stay at one node: a frozen node holds up all the others before long.
             let home = (number % 2 == 0).then_some(number / 2 % client.nodes());
             running.spawn(work(client.clone(), recorder.clone(), who, home, random, stop.clone()));
         }

@@ -44,7 +44,7 @@ pub enum Action {
     List,
     /// All keys, with `consistency=stale`.
     StaleList,
-    /// One key, whatever it holds.
+    /// One key, at any revision.
     Write {
         /// The key.
         key: String,

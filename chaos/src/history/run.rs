@@ -104,7 +104,7 @@ pub fn best_placement() -> (Placement, Option<String>) {
 /// The command: figures for people on standard error; an error names what is wrong.
 pub async fn histories(args: &HistoriesArgs) -> Result<()> {
     let say = |text: &str| {
-        // Nobody is left to tell if this fails.
+        // No reader is left to tell if this fails.
         let _ = writeln!(std::io::stderr(), "{text}");
     };
     let seconds = args.seconds.or(args.minutes.map(|minutes| minutes.saturating_mul(60))).unwrap_or(90);

@@ -100,11 +100,11 @@ fn a_killed_process_excuses_its_own_connections_and_nothing_else() {
     check(entry("a", 150, 150, Outcome::Refused("refused".into())), false, true);
     // A connection of before the kill that turns out dead later is still that one.
     check(entry("a", 50, 900, broken()), false, true);
-    // Before the kill, after the return, and to somebody else.
+    // Before the kill, after the return, and to another target.
     check(entry("a", 50, 90, broken()), false, false);
     check(entry("a", 201, 210, broken()), false, false);
     check(entry("b", 150, 150, broken()), false, false);
-    // An answer is an answer, and a killed process lets nobody wait; a frozen one does.
+    // An answer is an answer. A killed process lets no client wait; a frozen one does.
     check(entry("a", 150, 150, Outcome::Status(503)), false, false);
     check(entry("a", 150, 190, Outcome::TimedOut), false, false);
     check(entry("a", 150, 190, Outcome::TimedOut), true, true);

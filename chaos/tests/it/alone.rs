@@ -16,7 +16,7 @@ use crate::eventually;
 
 /// Between two calls of one caller.
 const CALL_EVERY: Duration = Duration::from_millis(10);
-/// For whatever must happen soon.
+/// For all that must happen soon.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Calls one gateway all the time it is up, and remembers what went wrong.
@@ -81,7 +81,7 @@ impl Caller {
     }
 }
 
-/// A federation in which `tick` is served to whoever has a key.
+/// A federation in which `tick` is served to callers that have a key.
 struct World {
     federation: Federation,
     client: Client,

@@ -51,7 +51,7 @@ pub(crate) fn write(world: &World, names: std::ops::Range<u32>) -> Result<()> {
     world.operator().apply(&plans.join("\n---\n"))
 }
 
-/// The Plans that one node has, whatever the others say.
+/// The Plans that one node has, without asking the others.
 pub(crate) async fn plans(world: &World, node: &str) -> Result<usize> {
     let url = format!("{}/v1/organizations/default/plans?limit=1000&consistency=stale", world.url(node)?);
     let client = hanse_chaos::Client::new(Some(&world.dir().join("ca.crt")))?;

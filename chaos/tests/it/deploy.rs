@@ -133,7 +133,7 @@ impl Managed {
         while let Ok(length) = self.socket.recv(&mut datagram) {
             lines.extend(String::from_utf8_lossy(&datagram[..length]).lines().map(str::to_owned));
             if lines.len() > 100 {
-                break; // it talks faster than anybody can listen: the test will say so
+                break; // it talks faster than a test can listen: the test will say so
             }
         }
         lines

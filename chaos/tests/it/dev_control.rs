@@ -22,7 +22,7 @@ async fn processes_are_killed_started_and_added() -> Result<()> {
     ))?;
     let (_, gateway) = federation.gateways()?.remove(0);
 
-    // A control node may go; writes go on with the other two, whoever led.
+    // A control node may go, also the leader; writes go on with the other two.
     dev(&["kill", "cp-1"])?;
     assert!(!federation.process("cp-1")?.up, "dev.json is replaced before the command returns");
     federation.apply("kind: Plan\nname: extra\nspec: {}\n")?;

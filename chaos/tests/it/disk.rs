@@ -58,7 +58,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whoever has files open there is about to be killed.
+        // Lazily: the processes that have files open there are about to be killed.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

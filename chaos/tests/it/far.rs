@@ -30,7 +30,7 @@ async fn a_far_region_is_served_late_once_and_a_silent_road_is_noticed() -> Resu
     let options = LoadOptions { per_second: 50, timeout: Duration::from_secs(3) };
     let load = Load::start(targets.collect::<Result<_>>()?, options)?;
 
-    // A change takes the way down before anybody serves it, and the way up before anybody knows.
+    // A change takes the way down before a gateway serves it, and the way up before the operator knows.
     let began = Instant::now();
     world.operator().apply(&open_api("tock", &upstream, 1))?;
     let took = began.elapsed();

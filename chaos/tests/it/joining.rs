@@ -1,4 +1,4 @@
-//! Who may not join, and whom nobody believes.
+//! Nodes that may not join, and a certificate that a client does not believe.
 
 use std::{fs, path::Path, process::Stdio, time::Duration};
 

@@ -71,7 +71,7 @@ async fn until(what: &str, within: Duration, mut is_so: impl FnMut() -> Result<b
     Ok(())
 }
 
-/// An Api that anybody may call at `/NAME/now-NUMBER`, in all regions.
+/// An Api that every client may call at `/NAME/now-NUMBER`, in all regions.
 fn open_api(name: &str, upstream: &str, number: u32) -> String {
     format!(
         "kind: Api\nname: {name}\nspec: {{context: /{name}, version: \"{number}\", operations: [{{method: GET, path: /now-{number}}}]}}\n---\n\

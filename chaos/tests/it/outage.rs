@@ -1,5 +1,5 @@
-//! The promise: the whole control plane is gone, gateways and agents restart, a new gateway joins, keys nobody used before are
-//! used, and no request notices.
+//! The promise: the whole control plane is gone, gateways and agents restart, a new gateway joins, keys that
+//! were not used before are used, and no request notices.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const PER_PHASE: usize = 20;
 /// For those requests to be answered: the slowest share of the load takes a second or two.
 const PHASE_WITHIN: Duration = Duration::from_secs(20);
-/// For a change to reach everybody once the control plane is back: elections, reconnects of at most 5 s, a loaded machine.
+/// For a change to reach every gateway once the control plane is back: elections, reconnects of at most 5 s, a loaded machine.
 const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(40);
 /// Every how manieth answer the seeded bug spoils.
 const SPOILT: u64 = 5;
@@ -69,7 +69,7 @@ async fn the_control_plane_is_gone_and_no_request_fails() -> Result<()> {
     let load = Load::start(targets, LoadOptions { per_second: PER_SECOND, timeout: TIMEOUT })?;
     under_load(&load, &[first, second]).await?;
 
-    // Nobody is left to ask.
+    // No control node is left to ask.
     let servers = world.of_role(Role::Server);
     for server in &servers {
         world.kill(server)?;

@@ -87,7 +87,7 @@ impl Other {
             .spawn()?)
     }
 
-    /// Whether somebody is connected to it.
+    /// Whether a peer is connected to it.
     fn has_company(&self) -> Result<bool> {
         let port = self.federation.rsplit(':').next().context("a port")?.parse::<u16>()?;
         let (listening, established) = (format!(":{port:04X}"), "01");
@@ -157,7 +157,7 @@ async fn a_gateway_leaves_a_revoked_agent_within_a_second_and_for_good() -> Resu
     let follows_other = |link: &Value| link["connectedTo"] == other.federation.as_str();
     until_link(&federation, &client, "it follows the other one", SOON, follows_other).await?;
 
-    // Nobody is left but the one that is revoked, and the gateway remembers.
+    // Only the agent that is revoked is left, and the gateway remembers.
     drop(running);
     dev(&federation, &["kill", "cp-1"])?;
     restart_gateway(&federation, &[&first, &other.federation])?;

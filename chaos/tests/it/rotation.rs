@@ -18,7 +18,7 @@ use crate::{open_api, until};
 
 /// Steady load through both gateways: a rotation must not be seen by any request.
 const LOAD: LoadOptions = LoadOptions { per_second: 40, timeout: Duration::from_secs(3) };
-/// For news of a step to reach everybody, and for everybody to have another certificate: reports come every second, and a
+/// For news of a step to reach every node, and for every node to have another certificate: reports come every second, and a
 /// renewal that found its issuer unready is tried again after at most 30 s.
 const SOON: Duration = Duration::from_secs(90);
 
@@ -50,12 +50,12 @@ fn text(path: &Path) -> Result<&str> {
 }
 
 impl Rotation<'_> {
-    /// Waits until nobody is listed of a root under this key, nor as unknown.
+    /// Waits until no member is listed of a root under this key, nor as unknown.
     async fn until_nobody(&self, root: &str, key: &str) -> Result<()> {
         self.until_unknown(root, key, &[]).await
     }
 
-    /// Waits until nobody is listed of a root under this key, and as unknown are those.
+    /// Waits until no member is listed of a root under this key, and these are listed as unknown.
     async fn until_unknown(&self, root: &str, key: &str, unknown: &[&str]) -> Result<()> {
         until(&format!("nobody is listed under {key} of {root}, and as unknown {unknown:?}"), SOON, || {
             let roots = roots(self.federation)?;
@@ -115,7 +115,7 @@ async fn the_root_is_replaced_and_no_request_notices() -> Result<()> {
     ensure!(roots(&federation)?.len() == 1);
     fs::remove_dir_all(&at_hand)?;
 
-    // All is as before under the new root: changes arrive, everybody may restart, and others join.
+    // All is as before under the new root: changes arrive, every process may restart, and others join.
     federation.apply(&open_api("tock", &upstream, 1))?;
     let ledger = load.stop()?;
     let summary = ledger.verdict(&[])?;
@@ -139,7 +139,7 @@ async fn the_root_is_replaced_and_no_request_notices() -> Result<()> {
     .await
 }
 
-/// Nobody who runs remembers the gateway that is off; its agent's disk does.
+/// No running process remembers the gateway that is off; its agent's disk does.
 #[tokio::test]
 async fn a_gateway_that_is_off_is_waited_for_whoever_restarts_meanwhile() -> Result<()> {
     const OFF: &str = "gateway-eu-west.gateway.eu-west.hanse.internal";

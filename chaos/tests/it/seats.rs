@@ -174,7 +174,7 @@ async fn one_key_has_one_name_and_a_revoked_one_none() -> Result<()> {
     let _elsewhere = elsewhere.start(&mint(&agent.config)?)?;
     until_connected(&client, &elsewhere, true).await?;
 
-    // Revoked by name, it loses the key, whatever other name that has, at every agent.
+    // Revoked by name, it loses the key, also under the other names of that key, at every agent.
     let revoked = federation.cli(&["member", "revoke", "extra-1.gateway.eu-west.hanse.internal"])?;
     ensure!(revoked.code == 0 && revoked.stderr.contains("by key: sha256:"), "{revoked:?}");
     let cut = until_connected(&client, &first, false).await?;

@@ -41,7 +41,7 @@ async fn a_frozen_gateway_fails_the_wait_by_name() -> Result<()> {
     Ok(())
 }
 
-/// What `--wait` may never do: say that a change is served while a live gateway does not serve it, whoever fell silent.
+/// What `--wait` may never do: say that a change is served while a live gateway does not serve it. Any node may fall silent.
 #[tokio::test]
 async fn success_means_served_whoever_falls_silent() -> Result<()> {
     let federation = Federation::start(&["--control-nodes", "3", "--regions", "2"])?;
@@ -82,7 +82,7 @@ async fn success_means_served_whoever_falls_silent() -> Result<()> {
     Ok(())
 }
 
-/// A control node that falls silent is named for as long as an agent may be with it that nobody else has heard since, and no longer.
+/// A control node that falls silent is named for as long as it may have an agent that no other node has heard since, and no longer.
 #[tokio::test]
 async fn a_silent_control_node_is_named_until_its_agents_are_heard_elsewhere() -> Result<()> {
     /// A gathering takes a second at most; a loaded machine takes longer.

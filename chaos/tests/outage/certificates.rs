@@ -1,4 +1,4 @@
-//! Nobody is locked out by certificates.
+//! No node is locked out by certificates.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -23,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
-/// For whatever must happen soon: far above what a busy machine needs, and above the longest wait between attempts.
+/// For all that must happen soon: far above what a busy machine needs, and above the longest wait between attempts.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// Between two looks at a condition.
 const LOOK: Duration = Duration::from_millis(20);
@@ -60,7 +60,7 @@ pub(crate) struct Federation {
     operator: String,
 }
 
-/// Addresses that nobody takes before they are used: ports of a loopback address of their own, which no
+/// Addresses that no other process takes before they are used: ports of a loopback address of their own, which no
 /// outgoing connection of another test is given as its own port.
 fn addresses<const N: usize>() -> [String; N] {
     static GIVEN: AtomicU8 = AtomicU8::new(0);
@@ -225,7 +225,7 @@ impl Federation {
         .await;
     }
 
-    /// Publishes an Api that anybody may call at `/NAME/now`.
+    /// Publishes an Api that every client may call at `/NAME/now`.
     pub(crate) async fn publish(&self, api: &str, upstream: SocketAddr) -> u64 {
         self.apply(json!([
             {"kind": "Organization", "name": "default", "spec": {}},
@@ -239,7 +239,7 @@ impl Federation {
         .await
     }
 
-    /// How many snapshots the agent has applied since it started, whatever the reason.
+    /// How many snapshots the agent has applied since it started, for any reason.
     pub(crate) async fn agents_snapshots(&self) -> u64 {
         snapshots(&self.agent.listen.admin).await
     }
@@ -357,7 +357,7 @@ impl Gateway {
         answer.map_or(0, |answer| answer.status.as_u16())
     }
 
-    /// How many snapshots it has applied since it started, whatever the reason.
+    /// How many snapshots it has applied since it started, for any reason.
     pub(crate) async fn snapshots(&self) -> u64 {
         snapshots(&self.config.listen.admin).await
     }

@@ -1,4 +1,4 @@
-//! Certificates that a region's key makes, or that are another region's: nobody is heard for them alone.
+//! Certificates that a region's key makes, or that are another region's: no peer is heard for them alone.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Whoever was revoked before an outage stays out during it.
+//! A member that was revoked before an outage stays out during it.
 
 use std::time::Duration;
 

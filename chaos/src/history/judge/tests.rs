@@ -213,7 +213,7 @@ fn a_swap_finds_what_it_expects_and_is_refused_for_a_reason() {
         .on("n1", 2..3, swap("a", 1, 10), refused("stale"))
         .on("n1", 4..5, write("a"), done(11))
         .breaks(&[(reason, 2)]);
-    // A write that nobody saw may be the reason, if it began in time.
+    // A write whose result is unknown may be the reason, if it began in time.
     Histories::new()
         .on("n1", 2..3, write("a"), unknown())
         .on("n1", 4..5, swap("a", 1, 10), refused("stale"))
