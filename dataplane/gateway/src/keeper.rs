@@ -165,7 +165,7 @@ impl TableKeeper {
     /// Follows the replicas until the shutdown. A call after one that ended goes on where that stopped.
     pub(crate) async fn run(&mut self, shutdown: Shutdown) {
         let mut changed = self.replicas.subscribe();
-        changed.mark_changed(); // whatever there is already
+        changed.mark_changed(); // the first round takes what is there already
         let mut linked = true;
         let mut proving = tokio::time::interval(PROVE.min(self.proven.after()));
         loop {
@@ -301,7 +301,8 @@ impl KeeperSeed {
         (Self { replicas, environments, complete: false, handle, proven, pulse: Pulse::new() }, seen)
     }
 
-    /// Says that the replicas hold all that an earlier process was complete with: it is served, whatever is offered.
+    /// Says that the replicas hold all that an earlier process was complete with. It is served, also while offered scopes are
+    /// missing.
     pub(crate) fn resuming(self) -> Self {
         Self { complete: true, ..self }
     }
@@ -311,8 +312,8 @@ impl KeeperSeed {
         Self { proven, ..self }
     }
 
-    /// Calls this when the replicas hold all that is offered for the first time, before any of it is served: whoever is served
-    /// may count on it.
+    /// Calls this when the replicas hold all that is offered for the first time, before any of it is served: a client that is
+    /// served may count on it.
     pub(crate) fn noting(mut self, whole: impl Fn() + Send + Sync + 'static) -> Self {
         self.handle.whole = Arc::new(whole);
         self
@@ -437,7 +438,7 @@ impl Keeping {
         let summary = self.scopes.iter().map(|(scope, kept)| kept.summary(scope)).collect();
         handle.summary.store(Arc::new(summary));
         handle.tell_ready(if self.scopes.is_empty() { Err(NOTHING.to_owned()) } else { Ok(()) });
-        // Last: whoever hears of a position may count on its being served.
+        // Last: a task that hears of a position may count on its being served.
         let in_use = self.scopes.iter().map(|(scope, kept)| {
             let (position, quarantine) = (kept.position, kept.quarantine.clone());
             (scope.clone(), InUse { position, quarantine })

@@ -270,7 +270,7 @@ async fn many_changes_come_to_one_and_old_tables_are_freed_here() {
     assert!((0..7).all(|number| world.serves(&format!("/api-{number}"))));
     assert_eq!(world.metrics.apis().len(), 7);
     assert_eq!(world.metrics.lost_log_lines.load(Ordering::Relaxed), 0);
-    // While somebody looks at the old table it stays; then the keeper, not they, frees it.
+    // The old table stays while a reader holds it. Then the keeper frees it, not the reader.
     assert!(weak.upgrade().is_some());
     drop(held);
     let begun = Instant::now();
