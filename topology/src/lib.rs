@@ -1,7 +1,13 @@
-//! Names, regions, environments, scopes, roles, identities and positions, and the pure rules about them.
+//! Names and places that every part of Hanse must agree on, and the pure rules about them.
 //!
-//! Everything that more than one part of Hanse must agree on and that needs no I/O: what a name may look like, where a
-//! region lies, which regions a selector picks, how a scope is spelled, who may learn it, which position follows which. Nothing here knows about HTTP, gRPC or Raft.
+//! - [`Name`], [`Labels`]: what a name and a label may look like, and what matches a label.
+//! - [`Location`], [`RegionSelector`]: where a region lies, and which regions a selector picks.
+//! - [`Exposure`]: whether an environment may be reached from outside.
+//! - [`ScopeId`], [`Role`]: how a scope is spelled, and which role may learn it.
+//! - [`Identity`]: how a process's name, role and region are spelled.
+//! - [`Position`], [`Lineage`]: which position follows which.
+//!
+//! Nothing here does I/O. Nothing here knows HTTP, gRPC or Raft.
 
 mod identity;
 mod labels;
