@@ -1,8 +1,9 @@
 //! The wire and persisted schema of Hanse: the only place where bytes get their meaning.
 //!
-//! One module per protobuf package, generated from the `.proto` files beside this crate; `docs/protocol.md` says what
-//! the messages mean. Conversions to checked types are with those types; what cannot be converted is an
-//! [`InvalidMessage`].
+//! Each protobuf package is one module, generated from the `.proto` files beside this crate. `docs/protocol.md` says what the
+//! messages mean. A conversion to a checked type is with that type. A message that cannot be converted is an [`InvalidMessage`].
+//!
+//! Nothing here decides when a message is sent, or what follows from one.
 
 mod invalid;
 pub mod nested;
