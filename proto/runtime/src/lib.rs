@@ -1,12 +1,13 @@
-//! What a runtime resource must be to be used: bytes → checked model, or [`Unusable`] with the field and the reason.
-//! Pure: no I/O, no clock.
+//! The rules for runtime resources: from bytes to a checked model, or to [`Unusable`] with the field and the reason.
 //!
-//! A gateway compiles what it received with it, and the control plane judges with it what it is about to propose, so that
-//! both hold to one set of rules. From a checked model a gateway builds what it serves without another question.
+//! A gateway compiles what it received by these rules. The control plane judges by them what it is about to propose. So both hold
+//! to one set of rules. A gateway builds what it serves from a checked model, without another question.
 //!
 //! - [`check`]: the bytes of one resource → [`Resource`].
 //! - [`ResourceKind`]: how keys are spelled.
 //! - [`Unusable`]: why a resource goes into quarantine.
+//!
+//! Pure: no I/O, no clock. Nothing here knows management resources, and a check looks at one runtime resource alone.
 
 mod access;
 mod endpoint;
