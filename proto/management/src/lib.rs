@@ -1,11 +1,12 @@
 //! Management resources as operators write them: kinds, specs, manifests, and the checks that need no other resource.
-//! Pure: no I/O, no clock, no state.
 //!
 //! - [`kinds`]: every kind in a file of its own, and the table of them, which makes [`Kind`] and [`Spec`].
 //! - [`ManagementKind`]: what a kind has to say: checks, [`Reference`]s, [`Claim`]s, secrets, status, columns for people.
 //! - [`manifest`]: text → resources.
 //! - [`check`]: whether a resource may be accepted, as far as it can be judged by itself.
 //! - [`Problem`]: why something is refused.
+//!
+//! Pure: no I/O, no clock. Nothing here knows the state: a check looks at one resource alone.
 
 pub mod check;
 mod claim;
