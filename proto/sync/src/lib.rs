@@ -1,12 +1,13 @@
 //! The delta protocol, sans I/O: replicas, content roots, and the two sides of a stream as state machines.
 //!
-//! A publisher holds a [`Replica`] per scope and one [`PublisherSession`] per subscriber; a subscriber holds the same
-//! kind of replicas and one [`SubscriberSession`] per connection. Messages go in, messages and effects come out, and time
-//! is an argument, so the same code runs in the control plane, the agent, the gateway and the tests. `docs/protocol.md`
-//! says what each message means.
+//! - A publisher holds a [`Replica`] per scope and one [`PublisherSession`] per subscriber.
+//! - A subscriber holds the same kind of replicas and one [`SubscriberSession`] per connection.
 //!
-//! Nothing here knows about sockets, tasks, clocks or disks, and nothing here decodes a runtime resource: values are
-//! opaque bytes from one end of the federation to the other.
+//! Messages go in, messages and effects come out, and time is an argument. So the same code runs in the control plane, the agent,
+//! the gateway and the tests. `docs/protocol.md` says what each message means.
+//!
+//! Nothing here knows sockets, tasks, clocks or disks. Nothing here decodes a runtime resource: values are opaque bytes from
+//! one end of the federation to the other.
 
 mod ack;
 mod boot;
