@@ -1,6 +1,7 @@
-//! The small machinery of every role's process: shutdown, supervision, backoff, clock, logs, metrics, the admin port, private files.
+//! The small machinery of every role's process: shutdown, supervision, backoff, clock, logs, metrics, the admin port, private
+//! files.
 //!
-//! Nothing here knows another process: who speaks to whom is in `hanse-identity`.
+//! Nothing here knows another process: identities and connections are in `hanse-identity`. Nothing here knows what a role does.
 
 pub mod admin;
 pub mod backoff;
