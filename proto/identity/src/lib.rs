@@ -1,7 +1,9 @@
-//! Who speaks to whom: certificates and authorities, mutual TLS, channels and listeners, joining, renewal, revocation.
+//! Certificates and connections: which process a peer is, and whether it is believed.
 //!
-//! Nothing here knows what is said over a connection; the one exception is [`enrol`], because a process without a certificate
-//! can say nothing else.
+//! The crate has certificates and authorities, mutual TLS, channels and listeners, joining, renewal and revocation.
+//!
+//! Nothing here knows what is said over a connection. Joining ([`enrol`]) and renewal ([`renew_credentials`]) are the exceptions:
+//! a process without a certificate can say nothing else, and one with a certificate must keep it valid.
 
 mod connect;
 mod cut;
