@@ -1,10 +1,12 @@
-//! What a node keeps on its own disk: the scopes it holds and some small facts, each record sealed, in one redb file.
+//! A node's own disk: the scopes that the node holds and some small facts, each record sealed, in one redb file.
 //!
-//! One thread owns the file. What it is asked to keep goes into one transaction: a position never stands beside content it
-//! does not belong to. A file that cannot be used (damaged, or sealed with a key that is lost) is moved aside, and an empty
-//! one takes its place: what was in it comes again from the publisher. A disk that cannot be written is tried again.
+//! - One thread owns the file.
+//! - One transaction takes all that is to be kept: a position never stands beside content that it does not belong to.
+//! - A file that cannot be used is moved aside, and an empty one takes its place. For example, the file is damaged, or its key is
+//!   lost. The content comes again from the publisher.
+//! - A disk that cannot be written is tried again.
 //!
-//! Nothing here knows what a record means, what a root is, or who publishes.
+//! Nothing here knows what a record means, what a content root is, or which node publishes.
 
 mod content;
 mod file;
