@@ -1,12 +1,14 @@
-//! The delta protocol over gRPC: the shells around the state machines of [`hanse_sync`].
+//! The delta protocol over gRPC: the tasks and services around the state machines of [`hanse_sync`].
 //!
-//! A node keeps its replicas in one [`Replicas`] hub. [`publisher_service`] serves them to subscribers, a
-//! [`SubscriberTask`] fills them from a publisher; an agent does both with one hub, which is all that relaying is.
-//! [`Subscribers`] says what is known of those who subscribe. A [`Persister`] keeps what the hub holds in the node's store,
-//! from which [`Persistence::open`] fills it at the next start. [`ProvenVersions`] is which of it a consumer has long served with, and which of
-//! it is not to be used. [`KeptRevocations`] is whom a node was told to refuse.
+//! A node keeps its replicas in one [`Replicas`] hub. An agent fills and serves the same hub, which is all that relaying is.
 //!
-//! Nothing here decides what the protocol says next: that is [`hanse_sync`]'s. Nothing here reads a runtime resource.
+//! - [`publisher_service`]: serves the hub to subscribers. [`Subscribers`]: what is known of them.
+//! - [`SubscriberTask`]: fills the hub from a publisher.
+//! - [`Persister`]: keeps what the hub holds in the node's store. [`Persistence::open`] fills the hub from there at the next start.
+//! - [`ProvenVersions`]: which versions a consumer has long served with, and which are not to be used.
+//! - [`KeptRevocations`], [`KeptRoots`]: the revocations and the roots of trust that the node was told.
+//!
+//! Nothing here decides what the protocol says next: [`hanse_sync`] does. Nothing here reads a runtime resource.
 
 mod admission;
 mod beside;
