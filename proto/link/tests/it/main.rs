@@ -1,4 +1,4 @@
-//! The links over real mutual TLS on loopback.
+//! Tests of links over real mutual TLS on loopback: publishers, relays and subscribers. No role's process takes part.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
