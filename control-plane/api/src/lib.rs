@@ -1,14 +1,15 @@
 //! The operator API: REST over the replicated state, authentication, and the OpenAPI document that describes it.
 //!
-//! - [`router`]: all of it as one axum router; whoever composes it brings TLS and a listener.
-//! - [`OperatorApi`]: what it needs: the three ports of `hanse-state`, metrics, a clock and limits.
-//! - [`convergence()`]: who serves a revision, as a pure function.
-//!
+//! - [`router`]: all of it as one axum router. The control node that serves it brings TLS and a listener.
+//! - [`OperatorApi`]: what it needs: the four ports of `hanse-state`, metrics, a clock and limits.
+//! - [`convergence()`]: which gateways serve a revision, as a pure function.
 //! - [`answer`]: what it answers, as types that clients read too.
 //!
 //! Every operation is a handler with an attribute that describes it. The router, the strict check of query parameters, the
-//! metrics' labels and `/openapi.json` all come from that attribute: a new operation is its handler, a line in `routes()` of
-//! the handler's file, and the type of its answer. Nothing here knows about Raft, gRPC or gateways.
+//! metrics' labels and `/openapi.json` all come from that attribute. A new operation is its handler, a line in `routes()` of
+//! the handler's file, and the type of its answer.
+//!
+//! Nothing here knows Raft or gRPC. Nothing here speaks to a gateway: a port says what gateways reported.
 
 pub mod answer;
 mod apply;
