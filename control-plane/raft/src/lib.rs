@@ -1,6 +1,6 @@
-//! The replicated state: openraft over sled, over gRPC. The only crate that names either.
+//! Replication of the state: openraft over sled, over gRPC. No other crate names openraft or sled.
 //!
-//! [`RaftGroup`] is one node's replica; it implements [`hanse_state::port::Replicated`], which is all that the rest of the
+//! [`RaftGroup`] is one node's replica. It implements [`hanse_state::port::Replicated`], which is all that the rest of the
 //! control plane sees of it.
 //!
 //! - `group`: the replica. Proposing, reading, membership, status.
@@ -8,6 +8,9 @@
 //! - `state_machine`: applies batches to the state in memory; snapshots in files.
 //! - `log_store`: Raft's log, vote and marks, on sled, on a thread of its own.
 //! - `network`, `service`: both ends of what nodes say to each other; `wire`: its encoding, the log's too.
+//!
+//! Nothing here decides what a command does. Nothing here knows the operator API, or judges the reports of agents that it
+//! carries from node to node.
 
 mod batch;
 mod batcher;
