@@ -1,12 +1,14 @@
-//! The replicated state: commands, the state machine and its projection into scopes. Pure: no I/O, no clock, no
-//! randomness, no floats in comparisons; the same commands give the same state on every node, for ever. What operators
-//! write is `hanse-management`.
+//! The replicated state: commands, the state machine and its projection into scopes. The same commands give the same state on
+//! every node, for ever.
 //!
-//! - [`Resource`]: a management resource with what the server knows about it.
+//! - [`Resource`]: a management resource with what the control plane knows about it.
 //! - [`admission`]: whether a command may be proposed.
 //! - [`Command`] → [`State::apply`] → [`Outcome`]: the machine.
 //! - [`projection`]: state → the runtime resources of every scope.
-//! - [`port`]: the traits by which the REST API reaches the replicated state.
+//! - [`port`]: the traits by which the operator API reaches the replicated state.
+//!
+//! Pure: no I/O, no clock, no randomness, no floats in comparisons. Nothing here knows how a command is replicated, or how an
+//! operator writes a resource: that is `hanse-management`'s.
 
 pub mod admission;
 mod apply;
