@@ -1,9 +1,11 @@
-//! A control-plane node: the replicated state, its faces, and what only a running node does (projecting, enrolling,
+//! A control node: the replicated state, its listeners, and the work that only a running node does (projecting, enrolling,
 //! publishing to agents).
 //!
-//! [`init`] and [`join`] make a node, [`rejoin`] makes one anew whose log is damaged, [`run`] runs it, [`reissue`] brings it
-//! under another root while it is stopped. Nothing here decides what a command does or what a scope holds: that is
-//! `hanse-state`'s.
+//! - [`init`] and [`join`] make a node. [`rejoin`] makes a node anew whose log is damaged.
+//! - [`run`] runs it.
+//! - [`reissue`] brings it under another root of trust while it is stopped.
+//!
+//! Nothing here decides what a command does or what a scope holds: that is `hanse-state`'s.
 
 mod admission;
 mod behind;
