@@ -1,8 +1,9 @@
-//! The management client of one region: it joins the federation, pulls what concerns its region, relays it verbatim to the
-//! region's gateways, admits them, and pushes up what they acknowledge.
+//! The management client of one region. An agent joins the federation and follows the scopes of its region. It relays them
+//! verbatim to the region's gateways, admits those gateways, and reports what they acknowledge.
 //!
-//! Relaying is one hub of replicas with a subscriber that fills it and a publisher that serves it. Nothing here reads a
-//! runtime resource.
+//! Relaying is one hub of replicas: a subscriber fills it, and a publisher serves it.
+//!
+//! Nothing here reads a runtime resource.
 
 mod admission;
 mod config;
