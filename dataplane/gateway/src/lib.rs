@@ -1,9 +1,11 @@
-//! The API data plane: routes, authenticates, limits, mediates, proxies.
+//! The data plane: a gateway routes, authenticates, limits, mediates and proxies calls.
 //!
-//! A pure core ([`table`], [`decide`], [`policy`], [`limit`]) says what is to become of a request; a shell of one
-//! thread per core does it ([`proxy`]); a small runtime beside them keeps the routing table in step with the region's
-//! agent. The core knows nothing of sockets, the serving threads nothing of the control plane: they share one
-//! [`arc_swap::ArcSwap`] of the table.
+//! - A pure core ([`table`], [`decide`], [`policy`], [`limit`]) says what is to become of a request.
+//! - A shell of one thread per core does it ([`proxy`]).
+//! - A small runtime beside them keeps the routing table in step with the region's agent. It shares one [`arc_swap::ArcSwap`] of
+//!   the table with the serving threads.
+//!
+//! The core knows nothing of sockets. The serving threads know nothing of the control plane.
 
 pub mod access_log;
 mod admin;
