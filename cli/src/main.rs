@@ -4,8 +4,7 @@
 //! - [`mod@client`], [`commands`]: the operator API and the client commands. [`import`]: OpenAPI documents.
 //! - [`roles`]: running a role from its configuration file. [`dev`]: a whole federation on this machine.
 //!
-//! Nothing here decides what a change means: manifests are read by `hanse-state`, and everything else is asked of the
-//! control plane.
+//! Nothing here decides what a change means: `hanse-management` reads the manifests, and the control plane answers the rest.
 
 mod args;
 mod client;
