@@ -1,15 +1,16 @@
-//! What breaks and measures: a harness that starts real federations from the built binary, breaks them, loads them, and
-//! speaks to them as operators and clients do.
+//! A harness that breaks and measures. It starts real federations from the built binary, breaks them, loads them, and speaks to
+//! them as operators and clients do.
 //!
 //! - [`Federation`]: `hanse dev`, as the README has it. [`World`]: a federation from typed specs, every node with an address
 //!   of its own, on loopback or in network namespaces.
-//! - [`load`]: open-loop load and the ledger, from which alone verdicts about traffic come.
+//! - [`load`]: open-loop load and the ledger. Verdicts about traffic come from the ledger alone.
 //! - [`process`], [`netns`], [`delay`], [`clock`]: kill, freeze and restart; cut links; slow links; wrong clocks.
 //! - [`mod@attack`]: what a peer may try at a port, and what honest clients beside it notice.
 //! - [`history`]: what concurrent clients of the operator API were answered under faults, and whether that can be.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
 //!
-//! Knows the product by its binary and its documents only: nothing of ours is a dependency.
+//! Nothing here knows the product but by its binary and its documents. The exception is [`mod@attack`]: an attacker that speaks
+//! the wire uses the product's schema and certificates.
 
 pub mod attack;
 pub mod bench;

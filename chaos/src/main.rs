@@ -1,4 +1,6 @@
-//! `hanse-chaos`: breaks and measures.
+//! `hanse-chaos`: benchmarks, attacks and histories of a real federation, from the command line.
+//!
+//! Nothing here breaks or measures by itself: the library does.
 
 use std::{io::Write, process::ExitCode};
 
