@@ -360,7 +360,7 @@ pub(crate) enum UpgradeCommand {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
-    /// Show what the next version changes in each scope, and who is not ready for it: exit 5.
+    /// Show what the next version changes in each scope, and which nodes are not ready for it: exit 5.
     Check {
         /// The form of the output
         #[arg(short, long, value_enum, default_value_t = Output::Table)]

@@ -1,4 +1,4 @@
-//! Upgrades: which version is in force, what the next one changes, and who is not ready for it.
+//! Upgrades: which version is in force, what the next one changes, and which nodes are not ready for it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,7 +35,7 @@ pub(crate) fn routes() -> Vec<Route> {
     vec![routes!(upgrade), routes!(finalize)]
 }
 
-/// Which version is in force, what the next one changes, and who is not ready for it
+/// Which version is in force, what the next one changes, and which nodes are not ready for it
 ///
 /// From what this node has: it answers without a quorum too.
 #[utoipa::path(get, path = "/v1/upgrade", tag = "federation",

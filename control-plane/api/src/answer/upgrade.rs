@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::ScopeEffect;
 
-/// The replicated version, what the next one changes, and who is not ready for it.
+/// The replicated version, what the next one changes, and which nodes are not ready for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Upgrade {
     /// The version in force: one for commands, specs, snapshots and what gateways get.
