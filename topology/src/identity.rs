@@ -35,7 +35,7 @@ pub enum InvalidIdentity {
     Role(#[from] InvalidRole),
     /// Control-plane nodes live under `control`, everything else under a region of another name.
     #[error(
-        "role {role} does not belong under {under:?}: servers live under {CONTROL:?}, agents and gateways under a region"
+        "role {role} does not belong under {under:?}: servers live under {CONTROL:?}, every other role under a region"
     )]
     Place {
         /// The role given.
@@ -68,11 +68,9 @@ impl Identity {
 
     /// Whether role and region fit together.
     pub fn check(&self) -> Result<(), InvalidIdentity> {
-        let fits = match self.role {
-            Role::Server => self.region.is_none(),
-            Role::Agent | Role::Gateway => {
-                self.region.as_ref().is_some_and(|region| region.as_str() != CONTROL)
-            }
+        let fits = match &self.region {
+            Some(region) => self.role.has_region() && !is_reserved(region),
+            None => !self.role.has_region(),
         };
         if fits {
             Ok(())

@@ -1,4 +1,5 @@
-//! What a process is, and what it may learn for that.
+//! What a process is, and what follows from that. A second role below the agents is a variant here, with its line in each match;
+//! other code asks for what it needs to know, such as [`Role::certifies`].
 
 use std::{fmt, str::FromStr};
 
@@ -21,6 +22,9 @@ pub enum Role {
 pub struct InvalidRole(pub String);
 
 impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Server, Self::Agent, Self::Gateway];
+
     /// The DNS label of the role.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,6 +40,22 @@ impl Role {
             Self::Server | Self::Agent => Self::Server,
             Self::Gateway => Self::Agent,
         }
+    }
+
+    /// The roles that it lets join.
+    pub fn admits(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(move |role| role.admitted_by() == self)
+    }
+
+    /// Whether a process of this role is of a region. Control nodes are of none.
+    pub fn has_region(self) -> bool {
+        self != Self::Server
+    }
+
+    /// Whether a process of this role certifies others. It joins with an authority of its own, and issues its own certificate
+    /// under that. A process of any other role has a certificate only.
+    pub fn certifies(self) -> bool {
+        self.admits().next().is_some()
     }
 
     /// Whether a process of this role may learn a scope of this kind at all; which ones of them, its admission says. For example,
@@ -59,18 +79,24 @@ impl FromStr for Role {
     type Err = InvalidRole;
 
     fn from_str(text: &str) -> Result<Self, InvalidRole> {
-        match text {
-            "server" => Ok(Self::Server),
-            "agent" => Ok(Self::Agent),
-            "gateway" => Ok(Self::Gateway),
-            _ => Err(InvalidRole(text.to_owned())),
-        }
+        let named = Self::ALL.into_iter().find(|role| role.as_str() == text);
+        named.ok_or_else(|| InvalidRole(text.to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_role_is_follows_from_it() {
+        for (role, has_region, certifies) in
+            [(Role::Server, false, true), (Role::Agent, true, true), (Role::Gateway, true, false)]
+        {
+            assert_eq!(role.as_str().parse(), Ok(role));
+            assert_eq!((role.has_region(), role.certifies()), (has_region, certifies), "{role}");
+        }
+    }
 
     #[test]
     fn a_role_learns_scopes_of_its_kind_only() {

@@ -186,17 +186,14 @@ fn check(
         Name::new(&response.region)
             .map_err(|error| PkiError::certificate(format!("the answer names no region: {error}")))
     };
-    let expected = match role {
-        Role::Server => Identity::server(name.clone()),
-        Role::Agent => Identity::agent(name.clone(), region()?),
-        Role::Gateway => Identity::gateway(name.clone(), region()?),
-    };
-    let leaf = match role {
-        Role::Gateway => Credentials::new(chain, key.clone())?,
+    let region = role.has_region().then(region).transpose()?;
+    let expected = Identity { name: name.clone(), role, region };
+    let leaf = if role.certifies() {
         // Path validation takes leaves only: so use the new authority once, for what it is for.
-        Role::Server | Role::Agent => Authority::from_parts(chain, key.clone())?
-            .with_clock(clock.clone())
-            .issue_credentials(&expected, &[])?,
+        let authority = Authority::from_parts(chain, key.clone())?.with_clock(clock.clone());
+        authority.issue_credentials(&expected, &[])?
+    } else {
+        Credentials::new(chain, key.clone())?
     };
     if *leaf.identity() != expected {
         let given = format!("{} instead of {expected}", leaf.identity());

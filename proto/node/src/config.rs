@@ -57,7 +57,7 @@ impl NodeConfig {
 
     /// The environment variable that may carry the join token.
     pub(crate) fn join_token_variable(&self) -> String {
-        format!("HANSE_{}_JOIN_TOKEN", self.role.as_str().to_ascii_uppercase())
+        format!("HANSE_{}_JOIN_TOKEN", self.role.as_str().to_ascii_uppercase().replace('-', "_"))
     }
 
     /// The join token's text, if there is one.

@@ -84,24 +84,19 @@ pub enum Error {
 
 /// How an operator makes a token for a role.
 fn minting(role: Role) -> String {
-    match role.admitted_by() {
-        Role::Agent => format!("`hanse agent mint-token` in the {role}'s region"),
-        Role::Server | Role::Gateway => format!("`hanse token create --join {role} --region …`"),
+    if role.admitted_by() == Role::Agent {
+        format!("`hanse agent mint-token` in the {role}'s region")
+    } else {
+        format!("`hanse token create --join {role} --region …`")
     }
 }
 
 /// What admits a role, in words.
 pub(crate) fn admitting(role: Role) -> &'static str {
-    match role.admitted_by() {
-        Role::Agent => "agent",
-        Role::Server | Role::Gateway => "control node",
-    }
+    if role.admitted_by() == Role::Agent { "agent" } else { "control node" }
 }
 
 /// What a role joins.
 pub(crate) fn place(role: Role) -> &'static str {
-    match role.admitted_by() {
-        Role::Agent => "region",
-        Role::Server | Role::Gateway => "federation",
-    }
+    if role.admitted_by() == Role::Agent { "region" } else { "federation" }
 }

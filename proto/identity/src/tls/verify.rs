@@ -135,10 +135,10 @@ macro_rules! signatures {
 /// above it do not matter: a client that was refused for one of them would never hear that it must be certified anew. A control
 /// node answers for its whole chain.
 pub(crate) fn of_client(role: Role, chain: &[CertificateDer<'_>]) -> Vec<KeyDigest> {
-    let own = match role {
-        Role::Gateway => 1,
-        Role::Agent => 2,
-        Role::Server => chain.len(),
+    let own = match (role.has_region(), role.certifies()) {
+        (true, false) => 1,
+        (true, true) => 2,
+        (false, _) => chain.len(),
     };
     key_digests(chain.iter().take(own))
 }
