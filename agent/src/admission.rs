@@ -127,7 +127,7 @@ mod tests {
     use hanse_identity::{Authority, EndorsedRoot, LiveCredentials, Rotation};
     use hanse_link::TrustedRoot;
     use hanse_process::ShutdownTrigger;
-    use hanse_topology::{Lineage, Name, Position, ScopeId};
+    use hanse_topology::{Lineage, Name, Position, Role, ScopeId};
 
     use super::*;
     use crate::{gateways::Admitted, testbed};
@@ -150,7 +150,12 @@ mod tests {
         let gateways = Arc::new(Gateways::open(testbed::config(dir.path()).into(), 0).unwrap());
         let admit = |key: &[u8]| {
             let key = hex::encode(keys(key).own_digest());
-            gateways.admit(&gateway.name, Admitted { environments: Vec::new(), key, seen: 0 }).unwrap();
+            gateways
+                .admit(
+                    &gateway.name,
+                    Admitted { role: Role::Gateway, environments: Vec::new(), key, seen: 0 },
+                )
+                .unwrap();
         };
         admit(b"first");
         let scope = ScopeId::runtime(name("eu-west"), name("production"));

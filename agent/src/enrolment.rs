@@ -7,7 +7,7 @@ use hanse_identity::{KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, key_di
 use hanse_proto::enrolment::{
     EnrolRequest, EnrolResponse, RenewRequest, RenewResponse, enrolment_server::Enrolment,
 };
-use hanse_topology::{Identity, Name, Role, one_line};
+use hanse_topology::{Identity, Name, one_line};
 use tokio::sync::Mutex;
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
@@ -52,7 +52,7 @@ impl EnrolmentService {
                     "the join token is unknown or expired (make a new one: hanse agent mint-token)",
                 )
             })?;
-        let identity = Identity::gateway(name.clone(), self.config.region.clone());
+        let identity = self.gateways.identity(&name, shown.role());
         let unusable = |error: PkiError| unusable("public_key", &error);
         // Issued before the token is spent, and handed out only after: the key that counts is the one certified, which is what
         // verifiers see, not the one sent, of which there are several spellings.
@@ -61,32 +61,35 @@ impl EnrolmentService {
         let digest = key_digest(&chain[0]).map_err(unusable)?;
         let key = hex::encode(digest);
         if shown.is_spent_by_another(&name, &key) {
-            return Err(Status::permission_denied(
-                "the join token is used up: another gateway joined with it (make a new one: hanse agent mint-token)",
-            ));
+            return Err(Status::permission_denied(format!(
+                "the join token is used up: another {} joined with it (make a new one: hanse agent mint-token)",
+                identity.role
+            )));
         }
         self.check_not_revoked(&identity, &digest)?;
         if let Some(other) = self.gateways.other_with(&key, &name) {
             return Err(Status::permission_denied(format!(
-                "this key joined already, as {other} (give each gateway a key of its own: start it with an empty data \
-                 directory)"
+                "this key joined already, as {other} (give each {} a key of its own: start it with an empty data \
+                 directory)",
+                identity.role
             )));
         }
-        if self.gateways.is_taken(&name, &key).map_err(|error| internal(&error))? {
+        if let Some(role) = self.gateways.taken_by(&name, &key).map_err(|error| internal(&error))? {
             return Err(Status::permission_denied(format!(
-                "the name {name} is another gateway's (choose another name; if that gateway is gone for good, remove \
+                "the name {name} is another {role}'s (choose another name; if that {role} is gone for good, remove \
                  gateways/{name}.json from this agent's data directory)"
             )));
         }
         // Spent before it is answered: a lost answer is repeated for the same name and key only.
         tokens::spend(&self.config, &shown, &name, &key).map_err(|error| internal(&error))?;
-        let admitted = Admitted { environments: shown.environments().to_vec(), key, seen: now };
+        let environments = shown.environments().to_vec();
+        let admitted = Admitted { role: identity.role, environments, key, seen: now };
         let environments = admitted.environments.iter().map(Name::to_string).collect();
         self.gateways.admit(&name, admitted).map_err(|error| internal(&error))?;
         info!(%identity, "enrolled");
         Ok(EnrolResponse {
             chain: chain.into_iter().map(|certificate| certificate.to_vec().into()).collect(),
-            role: Role::Gateway.as_str().to_owned(),
+            role: identity.role.as_str().to_owned(),
             region: self.config.region.to_string(),
             environments,
             publishers: vec![self.config.advertised().federation.clone()],

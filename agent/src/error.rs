@@ -1,5 +1,7 @@
 //! Why an agent cannot start or go on.
 
+use hanse_topology::Role;
+
 /// Why an agent cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -12,6 +14,11 @@ pub enum Error {
     /// Minting before the agent has joined.
     #[error("this agent has not joined yet, so it cannot admit gateways; start it first")]
     NotEnrolled,
+    /// Minting for a role that joins elsewhere.
+    #[error(
+        "an agent does not admit the role {0}; make its token at the control plane: hanse token create --join {0}"
+    )]
+    NotAdmitted(Role),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] hanse_process::BindError),

@@ -1,4 +1,7 @@
 //! Which gateways the agent admitted, what each may learn, and which of them are not heard.
+//!
+//! An entry says what its node is, so that an agent can admit other roles too. What is reported as not heard, or as revoked
+//! with a key, is of gateways only.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,9 +38,12 @@ const NOTED_AGAIN: Duration = Duration::from_secs(3600);
 /// How late an entry that was changed by hand is noticed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What the agent remembers of a gateway it admitted.
+/// What the agent remembers of a node it admitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Admitted {
+    /// What it is; a gateway unless said.
+    #[serde(default = "unsaid")]
+    pub(crate) role: Role,
     /// The environments it may learn; empty: all of the agent's.
     pub(crate) environments: Vec<Name>,
     /// SHA-256 of the public key it joined with, in hexadecimal. No other key gets its name.
@@ -45,6 +51,11 @@ pub(crate) struct Admitted {
     /// When it joined or had its certificate renewed last, Unix seconds: half a day ago at most while it runs.
     #[serde(default)]
     pub(crate) seen: u64,
+}
+
+/// The role of a node whose entry or token does not say.
+pub(crate) fn unsaid() -> Role {
+    Role::Gateway
 }
 
 impl Admitted {
@@ -89,6 +100,14 @@ enum Known {
 }
 
 impl Known {
+    /// Whether it is a gateway, as far as its entry can be read.
+    fn may_be_gateway(&self) -> bool {
+        match self {
+            Self::Admitted(admitted) => admitted.role == Role::Gateway,
+            Self::Damaged { .. } => true,
+        }
+    }
+
     fn seen(&self) -> u64 {
         match self {
             Self::Admitted(admitted) => admitted.seen,
@@ -111,21 +130,30 @@ impl Gateways {
         self.changed.subscribe()
     }
 
-    /// What is remembered of the gateway with this identity; `None` when it is not one of this agent's region.
+    /// What is remembered of the node with this identity; `None` when it is not one that this agent admitted.
     pub(crate) fn admitted(&self, peer: &Identity) -> Option<Admitted> {
-        if peer.role != Role::Gateway || peer.region.as_ref() != Some(&self.config.region) {
-            return None;
-        }
+        self.remembered(peer, Admitted::clone)
+    }
+
+    /// Something of what is remembered of the node with this identity.
+    fn remembered<T>(&self, peer: &Identity, of: impl FnOnce(&Admitted) -> T) -> Option<T> {
         match self.known.lock().get(&peer.name)? {
-            Known::Admitted(admitted) => Some(admitted.clone()),
+            Known::Admitted(admitted) => {
+                (*peer == self.identity(&peer.name, admitted.role)).then(|| of(admitted))
+            }
             Known::Damaged { .. } => None,
         }
     }
 
-    /// Whether the name is another gateway's, by its entry on disk: one that joined with another key.
-    pub(crate) fn is_taken(&self, name: &Name, key: &str) -> Result<bool, Error> {
+    /// Who a node is that this agent admits. A name is given once, whatever the role.
+    pub(crate) fn identity(&self, name: &Name, role: Role) -> Identity {
+        Identity { name: name.clone(), role, region: Some(self.config.region.clone()) }
+    }
+
+    /// The role of the other node that has this name, by its entry on disk: one that joined with another key.
+    pub(crate) fn taken_by(&self, name: &Name, key: &str) -> Result<Option<Role>, Error> {
         let known: Option<Admitted> = json_file::read(&self.config.gateways_dir(), name.as_str())?;
-        Ok(known.is_some_and(|known| known.key != key))
+        Ok(known.filter(|known| known.key != key).map(|known| known.role))
     }
 
     /// The gateway of another name that joined with this key.
@@ -235,7 +263,7 @@ impl Gateways {
             match (known.get_mut(&name), found) {
                 // A note of when it was seen may be under way to the disk.
                 (Some(Known::Admitted(held)), Known::Admitted(found)) if held.key == found.key => {
-                    is_news |= held.environments != found.environments;
+                    is_news |= (held.role, &held.environments) != (found.role, &found.environments);
                     *held = Admitted { seen: held.seen.max(found.seen), ..found };
                 }
                 // What was read before is good until a readable file replaces it.
@@ -261,7 +289,7 @@ impl Gateways {
         trust: &LiveTrust,
         own: Facts,
     ) -> Report {
-        let below = Below::of(subscribers, now, |gateway| self.key_of(&gateway.name));
+        let below = Below::of(subscribers, now, |node| self.key_of(node));
         let lives = subscribers.iter().filter(|record| record.is_live(now));
         let mut unheard = self.unheard(&lives.map(|record| &record.identity.name).collect(), trust);
         let unheard_total = unheard.len() as u64;
@@ -275,9 +303,10 @@ impl Gateways {
     fn unheard(&self, heard: &BTreeSet<&Name>, trust: &LiveTrust) -> Vec<String> {
         let now = trust.clock().unix_seconds();
         let is_unheard = |(name, known): &(&Name, &Known)| {
-            now.saturating_sub(known.seen()) < MISSED_FOR.as_secs()
+            known.may_be_gateway()
+                && now.saturating_sub(known.seen()) < MISSED_FOR.as_secs()
                 && !heard.contains(name)
-                && !trust.refuses(&Identity::gateway((*name).clone(), self.config.region.clone()))
+                && !trust.refuses(&self.identity(name, Role::Gateway))
         };
         self.known.lock().iter().filter(is_unheard).map(|(name, _)| name.to_string()).collect()
     }
@@ -290,18 +319,15 @@ impl Gateways {
             identity.role == Role::Gateway && identity.region.as_ref() == Some(&self.config.region)
         });
         let unrefused = own.filter_map(|identity| {
-            let key = self.key_of(&identity.name).filter(|key| !refused.gateway_keys.contains(key))?;
+            let key = self.key_of(identity).filter(|key| !refused.gateway_keys.contains(key))?;
             Some(GatewayKey { name: identity.name.to_string(), key: key.to_vec().into() })
         });
         unrefused.take(REPORTED_KEYS).collect()
     }
 
-    /// The key that a gateway joined with.
-    fn key_of(&self, name: &Name) -> Option<KeyDigest> {
-        match self.known.lock().get(name)? {
-            Known::Admitted(admitted) => admitted.key_digest(),
-            Known::Damaged { .. } => None,
-        }
+    /// The key that a node joined with.
+    fn key_of(&self, identity: &Identity) -> Option<KeyDigest> {
+        self.remembered(identity, Admitted::key_digest)?
     }
 }
 

@@ -75,7 +75,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
         shutdown.clone(),
     );
     // A certificate of another region is of no use at either port.
-    let (roles, region, trust) = (vec![Role::Gateway], Some(config.region.clone()), node.trust.clone());
+    let (roles, region, trust) =
+        (Role::Agent.admits().collect::<Vec<_>>(), Some(config.region.clone()), node.trust.clone());
     let clients = Clients::Mutual { trust: trust.clone(), roles: roles.clone(), region: region.clone() };
     let tls = server_tls(&node.credentials, clients, Alpn::Http2)?;
     shell.serve_grpc("federation", federation, ports.federation, tls, Routes::new(publisher));

@@ -1,5 +1,5 @@
 //! Join tokens for gateways: minted on the agent's own machine, spent by it alone, so that a gateway can join with the
-//! control plane gone.
+//! control plane gone. A token says which role joins with it; it may be any that agents admit.
 //!
 //! A token is a file with a digest in the agent's data directory: an account that may write there may admit gateways.
 
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use hanse_identity::{Authority, JoinToken};
 use hanse_process::{WallClock, json_file};
-use hanse_topology::Name;
+use hanse_topology::{Name, Role};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::{Config, Error};
+use crate::{Config, Error, gateways::unsaid};
 
 /// How long a token may wait for its gateway: a working day for the operator who rolls it out.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -21,7 +21,10 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 struct Minted {
     /// SHA-256 of the secret, in hexadecimal.
     digest: String,
-    /// The environments the gateway may learn; empty: all of the agent's.
+    /// What the node that joins with it is; a gateway unless said.
+    #[serde(default = "unsaid")]
+    role: Role,
+    /// The environments the node may learn; empty: all of the agent's.
     environments: Vec<Name>,
     /// Unix seconds.
     expires_at: u64,
@@ -34,13 +37,21 @@ struct Minted {
     spent_as: Option<Name>,
 }
 
-/// Makes a join token for one gateway and returns it; only its digest is kept.
-pub fn mint_token(config: &Config, environments: &[Name]) -> Result<String, Error> {
-    mint_token_by(&WallClock::system(), config, environments)
+/// Makes a join token for one node of a role that agents admit, and returns it; only its digest is kept.
+pub fn mint_token(config: &Config, role: Role, environments: &[Name]) -> Result<String, Error> {
+    mint_token_by(&WallClock::system(), config, role, environments)
 }
 
 /// The same, by another clock than the system's.
-pub fn mint_token_by(clock: &WallClock, config: &Config, environments: &[Name]) -> Result<String, Error> {
+pub fn mint_token_by(
+    clock: &WallClock,
+    config: &Config,
+    role: Role,
+    environments: &[Name],
+) -> Result<String, Error> {
+    if role.admitted_by() != Role::Agent {
+        return Err(Error::NotAdmitted(role));
+    }
     let now = clock.unix_seconds();
     if !config.authority_dir().exists() {
         return Err(Error::NotEnrolled);
@@ -51,6 +62,7 @@ pub fn mint_token_by(clock: &WallClock, config: &Config, environments: &[Name]) 
     let token = JoinToken::generate(id.clone(), &anchor);
     let minted = Minted {
         digest: hex::encode(token.secret_digest()),
+        role,
         environments: environments.to_vec(),
         expires_at: now + LIFETIME.as_secs(),
         spent_by: None,
@@ -79,7 +91,12 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// The environments its gateway may learn.
+    /// What its node is.
+    pub(crate) fn role(&self) -> Role {
+        self.minted.role
+    }
+
+    /// The environments its node may learn.
     pub(crate) fn environments(&self) -> &[Name] {
         &self.minted.environments
     }
@@ -119,14 +136,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
         let now = WallClock::system().unix_seconds();
-        assert!(matches!(mint_token(&config, &[]), Err(Error::NotEnrolled)));
+        assert!(matches!(mint_token(&config, Role::Gateway, &[]), Err(Error::NotEnrolled)));
 
         let root = Authority::new_root().unwrap();
         let control = root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap();
         control.new_regional_intermediate(&config.region).unwrap().save(&config.authority_dir()).unwrap();
         let production = Name::new("production").unwrap();
         let token: JoinToken =
-            mint_token(&config, std::slice::from_ref(&production)).unwrap().parse().unwrap();
+            mint_token(&config, Role::Gateway, std::slice::from_ref(&production)).unwrap().parse().unwrap();
+        for role in [Role::Server, Role::Agent] {
+            let refused = mint_token(&config, role, &[]);
+            assert!(matches!(refused, Err(Error::NotAdmitted(of)) if of == role), "{role}");
+        }
 
         let id = token.id().as_str();
         assert!(check(&config, id, b"another secret", now).unwrap().is_none());
@@ -134,7 +155,7 @@ mod tests {
         assert!(check(&config, "../pki/region", token.secret(), now).unwrap().is_none(), "no path escapes");
 
         let shown = check(&config, id, token.secret(), now).unwrap().expect("it is the right one");
-        assert_eq!(shown.environments(), [production]);
+        assert_eq!((shown.role(), shown.environments()), (Role::Gateway, &[production][..]));
         let (g1, g2) = (Name::new("g-1").unwrap(), Name::new("g-2").unwrap());
         assert!(!shown.is_spent_by_another(&g1, "key-1"));
         spend(&config, &shown, &g1, "key-1").unwrap();
@@ -144,7 +165,7 @@ mod tests {
             assert!(again.is_spent_by_another(name, key), "{name} {key}");
         }
 
-        let late: JoinToken = mint_token(&config, &[]).unwrap().parse().unwrap();
+        let late: JoinToken = mint_token(&config, Role::Gateway, &[]).unwrap().parse().unwrap();
         let tomorrow = now + LIFETIME.as_secs() + 60;
         assert!(
             check(&config, late.id().as_str(), late.secret(), tomorrow).unwrap().is_none(),
@@ -153,7 +174,7 @@ mod tests {
 
         let (clock, hand) = WallClock::simulated(std::time::SystemTime::now());
         hand.advance(LIFETIME + Duration::from_secs(60));
-        mint_token_by(&clock, &config, &[]).unwrap();
+        mint_token_by(&clock, &config, Role::Gateway, &[]).unwrap();
         let dir = config.tokens_dir();
         assert!(json_file::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use hanse_identity::JoinToken;
 use hanse_process::{shutdown, telemetry};
+use hanse_topology::Role;
 
 use crate::{
     args::{AgentAction, AgentArgs, GatewayArgs, ServerAction, ServerArgs},
@@ -65,7 +66,7 @@ pub(crate) async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::
     let config: hanse_agent::Config = role_config::load(&path, "HANSE_AGENT_")?;
     match &args.action {
         Some(AgentAction::MintToken { environments }) => {
-            data(hanse_agent::mint_token(&config, environments)?)?;
+            data(hanse_agent::mint_token(&config, Role::Gateway, environments)?)?;
             Ok(())
         }
         None if args.check_config => sound(&path),

@@ -3,10 +3,13 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::ScopeId;
 
 /// What a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Role {
     /// A control-plane node.
     Server,
@@ -84,6 +87,20 @@ impl FromStr for Role {
     }
 }
 
+impl TryFrom<String> for Role {
+    type Error = InvalidRole;
+
+    fn try_from(text: String) -> Result<Self, InvalidRole> {
+        text.parse()
+    }
+}
+
+impl From<Role> for String {
+    fn from(role: Role) -> Self {
+        role.as_str().to_owned()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +111,7 @@ mod tests {
             [(Role::Server, false, true), (Role::Agent, true, true), (Role::Gateway, true, false)]
         {
             assert_eq!(role.as_str().parse(), Ok(role));
+            assert_eq!(serde_json::to_value(role).unwrap(), role.as_str());
             assert_eq!((role.has_region(), role.certifies()), (has_region, certifies), "{role}");
         }
     }

@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use hanse_identity::{Authority, JoinToken, KeyPair, PeerKeys, Refused, digest_secret};
 use hanse_process::{ClockHand, WallClock};
+use hanse_topology::Role;
 use tonic::Code;
 
 use super::*;
@@ -27,7 +28,7 @@ fn desk(key: &KeyPair) -> Desk {
     let authority = control.new_regional_intermediate(&name("eu-west")).unwrap();
     let key = hex::encode(digest_secret(&key.public_key_der()));
     authority.save(&config.authority_dir()).unwrap();
-    let known = Admitted { environments: Vec::new(), key, seen: clock.unix_seconds() };
+    let known = Admitted { role: Role::Gateway, environments: Vec::new(), key, seen: clock.unix_seconds() };
     let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds()).unwrap());
     gateways.admit(&name("gateway-1"), known).unwrap();
     let trust = LiveTrust::new(root.trust_anchor().unwrap(), clock);
@@ -104,7 +105,10 @@ fn one_token_and_one_key_join_under_one_name() {
     let known = KeyPair::generate().unwrap();
     let Desk { service, hand: _hand, _dir } = desk(&known);
     let mint = || -> JoinToken {
-        tokens::mint_token_by(service.trust.clock(), &service.config, &[]).unwrap().parse().unwrap()
+        tokens::mint_token_by(service.trust.clock(), &service.config, Role::Gateway, &[])
+            .unwrap()
+            .parse()
+            .unwrap()
     };
     let refused = |token: &JoinToken, name: &str, key: &KeyPair, why: &str| {
         let status = service.admit(request(token, name, key)).unwrap_err();
@@ -131,8 +135,10 @@ fn one_token_and_one_key_join_under_one_name() {
 fn a_revoked_key_is_neither_admitted_nor_renewed_under_any_name() {
     let key = KeyPair::generate().unwrap();
     let Desk { service, hand: _hand, _dir } = desk(&key);
-    let token: JoinToken =
-        tokens::mint_token_by(service.trust.clock(), &service.config, &[]).unwrap().parse().unwrap();
+    let token: JoinToken = tokens::mint_token_by(service.trust.clock(), &service.config, Role::Gateway, &[])
+        .unwrap()
+        .parse()
+        .unwrap();
     let gateway_keys = [digest_secret(&key.public_key_der())].into();
     service.trust.refuse(Refused { gateway_keys, ..Refused::default() });
     let status = service.admit(request(&token, "gateway-9", &key)).unwrap_err();

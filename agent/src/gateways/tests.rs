@@ -43,7 +43,7 @@ impl World {
     }
 
     fn admitted(&self) -> Admitted {
-        Admitted { environments: Vec::new(), key: "aa".into(), seen: self.now() }
+        Admitted { role: Role::Gateway, environments: Vec::new(), key: "aa".into(), seen: self.now() }
     }
 
     /// What the agent says of itself, and of those it heard so long ago.
@@ -78,11 +78,29 @@ impl World {
 #[test]
 fn a_gateway_may_learn_the_environments_of_its_token() {
     let scope = |environment: &str| ScopeId::runtime(name("eu-west"), name(environment));
-    let may = |environments| Admitted { environments, key: String::new(), seen: 0 };
+    let may = |environments| Admitted { role: Role::Gateway, environments, key: String::new(), seen: 0 };
     let (all, one) = (may(Vec::new()), may(vec![name("production")]));
     assert!(all.may_learn(&scope("production")) && all.may_learn(&scope("sandbox")));
     assert!(one.may_learn(&scope("production")) && !one.may_learn(&scope("sandbox")));
     assert!(!one.may_learn(&ScopeId::Keys { region: name("eu-west") }), "keys are not a gateway's");
+}
+
+#[test]
+fn a_node_is_known_as_what_it_joined_as() {
+    let world = World::new();
+    let gateways = world.open();
+    // Any other role does: there is no second one that agents admit.
+    let admitted = Admitted { role: Role::Agent, ..world.admitted() };
+    gateways.admit(&name("n1"), admitted.clone()).unwrap();
+    for gateways in [gateways, world.open()] {
+        let known = |role| gateways.admitted(&gateways.identity(&name("n1"), role));
+        assert_eq!((known(Role::Agent), known(Role::Gateway)), (Some(admitted.clone()), None));
+        let foreign = Identity::agent(name("n1"), name("us-east"));
+        assert_eq!(gateways.admitted(&foreign), None);
+        assert_eq!(gateways.taken_by(&name("n1"), "bb").unwrap(), Some(Role::Agent));
+        assert_eq!(gateways.taken_by(&name("n1"), "aa").unwrap(), None);
+        assert!(world.unheard(&gateways, &[]).is_empty(), "gateways only");
+    }
 }
 
 #[test]

@@ -189,7 +189,8 @@ impl Federation {
     pub(crate) fn gateway(&self, gateway: &str) -> Gateway {
         let data_dir = self.dir.path().join(gateway);
         let token = self.dir.path().join(format!("{gateway}-token"));
-        fs::write(&token, hanse_agent::mint_token_by(&self.clock, &self.agent, &[]).unwrap()).unwrap();
+        fs::write(&token, hanse_agent::mint_token_by(&self.clock, &self.agent, Role::Gateway, &[]).unwrap())
+            .unwrap();
         let [http, admin] = addresses();
         let config: hanse_gateway::Config = serde_json::from_value(json!({
             "name": gateway,
