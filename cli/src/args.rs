@@ -16,7 +16,9 @@ pub(crate) use client::{
 #[cfg(test)]
 pub(crate) use client::{OrganizationFlag, WaitFlag};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
-pub(crate) use roles::{AgentAction, AgentArgs, GatewayArgs, ServerAction, ServerArgs, UpstreamArgs};
+pub(crate) use roles::{
+    AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
+};
 
 /// The version every face shows.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -70,12 +72,8 @@ pub(crate) enum Command {
     Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
-    /// Run a control-plane node.
-    Server(ServerArgs),
-    /// Run a region's agent.
-    Agent(AgentArgs),
-    /// Run a gateway.
-    Gateway(GatewayArgs),
+    #[command(flatten)]
+    Role(RoleCommand),
     /// Print a completion script for a shell.
     Completion {
         /// The shell.

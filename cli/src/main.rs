@@ -53,16 +53,14 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { config, command } = cli;
-    if matches!(command, Command::Dev(_) | Command::Server(_) | Command::Agent(_) | Command::Gateway(_)) {
+    if matches!(command, Command::Dev(_) | Command::Role(_)) {
         // Before there is a second thread: what roles and their databases make is theirs alone.
         hanse_process::private::for_owner_only();
     }
     let done = |()| ExitCode::SUCCESS;
     match command {
         Command::Dev(args) => runtime()?.block_on(dev::dev(&args)).map(done),
-        Command::Server(args) => runtime()?.block_on(roles::server(config, &args)).map(done),
-        Command::Agent(args) => runtime()?.block_on(roles::agent(config, &args)).map(done),
-        Command::Gateway(args) => runtime()?.block_on(roles::gateway(config, &args)).map(done),
+        Command::Role(command) => runtime()?.block_on(roles::run(config, &command)).map(done),
         Command::Upstream(args) => runtime()?.block_on(upstream::run(&args)).map(done),
         Command::Completion { shell } => {
             let mut script = Vec::new();

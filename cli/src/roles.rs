@@ -5,17 +5,26 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use hanse_identity::JoinToken;
 use hanse_process::{shutdown, telemetry};
-use hanse_topology::Role;
+use hanse_topology::{Name, Role};
 
 use crate::{
-    args::{AgentAction, AgentArgs, GatewayArgs, ServerAction, ServerArgs},
+    args::{AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs},
     exit::{Exit, Failure},
     out::{data, say},
     role_config,
 };
 
+/// Runs a role, or does instead what its arguments say.
+pub(crate) async fn run(config: Option<PathBuf>, command: &RoleCommand) -> anyhow::Result<()> {
+    match command {
+        RoleCommand::Server(args) => server(config, args).await,
+        RoleCommand::Agent(args) => agent(config, args).await,
+        RoleCommand::Gateway(args) => gateway(config, args).await,
+    }
+}
+
 /// `hanse server`.
-pub(crate) async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow::Result<()> {
+async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow::Result<()> {
     let path = needed(config, "server")?;
     let config: hanse_server::Config = role_config::load(&path, "HANSE_SERVER_")?;
     match &args.action {
@@ -51,17 +60,16 @@ pub(crate) async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow
             ));
             Ok(())
         }
-        None if args.check_config => sound(&path),
         None => {
-            telemetry::init("server", args.log_json);
             let name = config.name.clone();
-            Ok(telemetry::of_node("server", name, hanse_server::run(config, shutdown::on_signals())).await?)
+            serve("server", name, &path, &args.run, || hanse_server::run(config, shutdown::on_signals()))
+                .await
         }
     }
 }
 
 /// `hanse agent`.
-pub(crate) async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::Result<()> {
+async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::Result<()> {
     let path = needed(config, "agent")?;
     let config: hanse_agent::Config = role_config::load(&path, "HANSE_AGENT_")?;
     match &args.action {
@@ -69,26 +77,36 @@ pub(crate) async fn agent(config: Option<PathBuf>, args: &AgentArgs) -> anyhow::
             data(hanse_agent::mint_token(&config, Role::Gateway, environments)?)?;
             Ok(())
         }
-        None if args.check_config => sound(&path),
         None => {
-            telemetry::init("agent", args.log_json);
             let name = config.name.clone();
-            Ok(telemetry::of_node("agent", name, hanse_agent::run(config, shutdown::on_signals())).await?)
+            serve("agent", name, &path, &args.run, || hanse_agent::run(config, shutdown::on_signals())).await
         }
     }
 }
 
 /// `hanse gateway`.
-pub(crate) async fn gateway(config: Option<PathBuf>, args: &GatewayArgs) -> anyhow::Result<()> {
+async fn gateway(config: Option<PathBuf>, args: &RunArgs) -> anyhow::Result<()> {
     let path = needed(config, "gateway")?;
     let config: hanse_gateway::Config = role_config::load(&path, "HANSE_GATEWAY_")?;
     config.check().with_context(|| path.display().to_string())?;
-    if args.check_config {
-        return sound(&path);
-    }
-    telemetry::init("gateway", args.log_json);
     let name = config.name.clone();
-    Ok(telemetry::of_node("gateway", name, hanse_gateway::run(config, shutdown::on_signals())).await?)
+    serve("gateway", name, &path, args, || hanse_gateway::run(config, shutdown::on_signals())).await
+}
+
+/// Runs a role whose configuration was read, or says that it is sound.
+async fn serve<E: std::error::Error + Send + Sync + 'static>(
+    role: &'static str,
+    name: Name,
+    path: &Path,
+    args: &RunArgs,
+    run: impl AsyncFnOnce() -> Result<(), E>,
+) -> anyhow::Result<()> {
+    if args.check_config {
+        say(format!("{} is sound", path.display()));
+        return Ok(());
+    }
+    telemetry::init(role, args.log_json);
+    Ok(telemetry::of_node(role, name, run()).await?)
 }
 
 fn needed(config: Option<PathBuf>, role: &str) -> Result<PathBuf, Failure> {
@@ -96,11 +114,6 @@ fn needed(config: Option<PathBuf>, role: &str) -> Result<PathBuf, Failure> {
         Failure::usage(format!("a {role} needs its configuration file"))
             .remedy(format!("hanse {role} --config {role}.toml"))
     })
-}
-
-fn sound(path: &Path) -> anyhow::Result<()> {
-    say(format!("{} is sound", path.display()));
-    Ok(())
 }
 
 /// An error and its causes in one failure.

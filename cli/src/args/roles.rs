@@ -1,19 +1,37 @@
-//! Arguments of the roles.
+//! Arguments of the roles. A second role below the agents is a line in [`RoleCommand`], and its arm in `crate::roles`.
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use hanse_topology::Name;
 
-/// `hanse server`.
+/// A role to run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoleCommand {
+    /// Run a control-plane node.
+    Server(ServerArgs),
+    /// Run a region's agent.
+    Agent(AgentArgs),
+    /// Run a gateway.
+    Gateway(RunArgs),
+}
+
+/// What every role is run with.
 #[derive(Debug, Args)]
-pub(crate) struct ServerArgs {
+pub(crate) struct RunArgs {
     /// Read the configuration, say whether it is sound, and stop
     #[arg(long)]
     pub(crate) check_config: bool,
     /// Log as JSON
     #[arg(long)]
     pub(crate) log_json: bool,
+}
+
+/// `hanse server`.
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     #[command(subcommand)]
     pub(crate) action: Option<ServerAction>,
 }
@@ -59,12 +77,8 @@ pub(crate) enum ServerAction {
 /// `hanse agent`.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// Read the configuration, say whether it is sound, and stop
-    #[arg(long)]
-    pub(crate) check_config: bool,
-    /// Log as JSON
-    #[arg(long)]
-    pub(crate) log_json: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     #[command(subcommand)]
     pub(crate) action: Option<AgentAction>,
 }
@@ -78,17 +92,6 @@ pub(crate) enum AgentAction {
         #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
         environments: Vec<Name>,
     },
-}
-
-/// `hanse gateway`.
-#[derive(Debug, Args)]
-pub(crate) struct GatewayArgs {
-    /// Read the configuration, say whether it is sound, and stop
-    #[arg(long)]
-    pub(crate) check_config: bool,
-    /// Log as JSON
-    #[arg(long)]
-    pub(crate) log_json: bool,
 }
 
 /// `hanse upstream`.
