@@ -100,21 +100,12 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
             };
             vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, "", version))]
         }
-        Spec::Plan(_) | Spec::Credential(_) | Spec::Subscription(_) => as_it_is(key, spec),
-        // The server makes an ApiRevision of resources that were judged each by itself.
-        Spec::ApiRevision(_)
-        | Spec::Organization(_)
-        | Spec::Region(_)
-        | Spec::Binding(_)
-        | Spec::Application(_)
-        | Spec::Token(_)
-        | Spec::JoinToken(_) => Vec::new(),
-        #[cfg(feature = "next")]
-        Spec::Memo(_) => Vec::new(),
+        // Of the others nothing is made. The server makes an ApiRevision of resources that were judged each by itself.
+        _as_it_is_or_not => as_it_is(key, spec),
     }
 }
 
-/// What is projected as it is.
+/// The runtime resource of a spec that is projected as it is.
 fn as_it_is(key: &ResourceKey, spec: &Spec) -> Vec<(ResourceKind, Bytes)> {
     let encode = |plain: &Plain| {
         let resource = Resource { key: key.clone(), metadata: Metadata::default(), spec: spec.clone() };
@@ -202,25 +193,21 @@ fn upstream_with<'a>(
 
 /// A runtime resource as it is sent and stored.
 pub(super) fn bytes(kind: Runtime) -> Bytes {
-    let requires = requires(&kind).iter().map(|&feature| feature.to_owned()).collect();
+    let used = REQUIRED.iter().filter(|(_, is_used)| is_used(&kind));
+    let requires = used.map(|(feature, _)| (*feature).to_owned()).collect();
     runtime::Resource { kind: Some(kind), requires }.encode_to_vec().into()
 }
 
-/// The features that a consumer must know to use a resource as it is meant ([`hanse_runtime::FEATURES`]). Consumers drop fields
-/// that they do not know, so each field that forbids something is asked for here: a resource that has it requires its
-/// feature. No field does so far.
-fn requires(kind: &Runtime) -> &'static [&'static str] {
-    match kind {
-        #[cfg(feature = "next")]
-        Runtime::Route(route) if !route.note.is_empty() => &[crate::next::FEATURE],
-        Runtime::Listener(_)
-        | Runtime::Route(_)
-        | Runtime::Upstream(_)
-        | Runtime::Plan(_)
-        | Runtime::Credential(_)
-        | Runtime::Subscription(_) => &[],
-    }
-}
+/// The features that a consumer must know to use a resource as it is meant ([`hanse_runtime::FEATURES`]), and which resources
+/// use each. Consumers drop fields that they do not know, so each field that forbids something is asked for here: a resource
+/// that has it requires its feature. No field does so far.
+const REQUIRED: &[(&str, Uses)] = &[
+    #[cfg(feature = "next")]
+    (crate::next::FEATURE, |kind| matches!(kind, Runtime::Route(route) if !route.note.is_empty())),
+];
+
+/// Whether a resource uses a feature.
+type Uses = fn(&Runtime) -> bool;
 
 /// The owner as the wire has it.
 pub(super) fn organization(key: &ResourceKey) -> &str {

@@ -41,20 +41,7 @@ impl ScopeKind for Runtime {
         let placement = match placer.kind {
             Kind::Environment => place_environment(state, placer),
             Kind::Binding => place_binding(state, placer),
-            Kind::Organization
-            | Kind::Region
-            | Kind::Policy
-            | Kind::Upstream
-            | Kind::Api
-            | Kind::ApiRevision
-            | Kind::Plan
-            | Kind::Application
-            | Kind::Subscription
-            | Kind::Credential
-            | Kind::Token
-            | Kind::JoinToken => None,
-            #[cfg(feature = "next")]
-            Kind::Memo => None,
+            _placed_by_these => None,
         };
         placement.unwrap_or_default()
     }
@@ -79,20 +66,7 @@ impl ScopeKind for Runtime {
                     Box::new(api.as_ref().map_or_else(Vec::new, bindings).into_iter())
                 }
                 // Placed by themselves, or not at all.
-                Kind::Environment
-                | Kind::Binding
-                | Kind::Organization
-                | Kind::Region
-                | Kind::Policy
-                | Kind::Api
-                | Kind::Plan
-                | Kind::Application
-                | Kind::Subscription
-                | Kind::Credential
-                | Kind::Token
-                | Kind::JoinToken => Box::new(std::iter::once(resource.clone())),
-                #[cfg(feature = "next")]
-                Kind::Memo => Box::new(std::iter::once(resource.clone())),
+                _by_itself => Box::new(std::iter::once(resource.clone())),
             },
         }
     }
