@@ -1,4 +1,5 @@
-//! What nodes say of themselves, as far as it is believed. A list and a text get their bound here, and a fact of gateways its line.
+//! What nodes say of themselves, as far as it is believed. A list and a text get their bound here, and a fact that is an agent's
+//! alone its line.
 
 use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES};
 use hanse_proto::{
@@ -27,26 +28,8 @@ pub(super) fn of_agent(report: &Report) -> Facts {
 /// What a gateway says of itself: it speaks for no other.
 pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
     let facts = report.map(|report| read(&report.facts, MAX_CONSUMER_REPORT_BYTES)).unwrap_or_default();
-    let Facts {
-        trust,
-        unheard: _,
-        unheard_total: _,
-        left_out: _,
-        revoked_gateways: _,
-        release,
-        version: _,
-        features,
-        #[cfg(feature = "next")]
-        mood,
-    } = facts;
-    Facts {
-        trust,
-        release,
-        features,
-        #[cfg(feature = "next")]
-        mood,
-        ..Facts::default()
-    }
+    let (unheard, revoked_gateways) = (Vec::new(), Vec::new());
+    Facts { unheard, unheard_total: 0, left_out: 0, revoked_gateways, version: 0, ..facts }
 }
 
 /// Decoded, empty entries take fifty times their length: so the length is judged first.
