@@ -4,7 +4,7 @@
 //! limit 429, upstream.
 
 mod host;
-mod query;
+pub(crate) mod query;
 
 use std::sync::Arc;
 
@@ -14,10 +14,8 @@ use crate::{
     limit::Clock,
     policy::Cors,
     problem::Refusal,
-    table::{
-        ApiRoutes, Caller, EnvironmentTable, KeyPlace, Operation, Protocol, RequestPath, RoutingTable,
-        Served, Upstream, digest,
-    },
+    scheme::Scheme,
+    table::{ApiRoutes, Caller, Operation, Protocol, RequestPath, RoutingTable, Served, Upstream},
 };
 
 /// The head of a request, and what else the decision rests on.
@@ -117,8 +115,8 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
         .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
     matched.operation = Some(operation.clone());
 
-    if let Some(place) = routes.key.as_ref().filter(|_| !operation.open) {
-        matched.caller = Some(caller(environment, place, head)?);
+    if let Some(scheme) = routes.scheme.as_ref().filter(|_| !operation.open) {
+        matched.caller = Some(scheme.caller(environment.callers(), head)?);
     }
     let grant = match &matched.caller {
         None => None,
@@ -140,7 +138,7 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
         operation: operation.clone(),
         rest_at: head.uri.path().len() - rest.len(),
         query: key_query(routes).and_then(|name| query::without(head.uri.query()?, name)),
-        key_header: routes.key.as_ref().and_then(|place| place.header.clone()),
+        key_header: routes.scheme.as_ref().and_then(Scheme::header).cloned(),
         max_body,
     }))
 }
@@ -151,31 +149,7 @@ fn max_body(routes: &ApiRoutes, gateway: u64) -> u64 {
 }
 
 fn key_query(routes: &ApiRoutes) -> Option<&str> {
-    routes.key.as_ref()?.query.as_deref()
-}
-
-/// Who holds the key that the request shows.
-fn caller(environment: &EnvironmentTable, place: &KeyPlace, head: &Head<'_>) -> Result<Arc<Caller>, Refusal> {
-    let challenge = || place.challenge.clone();
-    let from_header =
-        place.header.as_ref().and_then(|name| head.headers.get(name)).map(HeaderValue::as_bytes);
-    let key = match from_header.filter(|key| !key.is_empty()) {
-        Some(key) => Some(digest(key)),
-        None => place
-            .query
-            .as_ref()
-            .and_then(|name| query::value(head.uri.query()?, name))
-            .filter(|key| !key.is_empty())
-            .map(|key| digest(&key)),
-    };
-    let key = key.ok_or_else(|| Refusal::KeyMissing { challenge: challenge() })?;
-    // The table is keyed by digest, so how long the search takes says nothing about a key.
-    let caller =
-        environment.callers().by_key(&key).ok_or_else(|| Refusal::KeyUnknown { challenge: challenge() })?;
-    if caller.expires_at.is_some_and(|expires_at| (head.unix_now)() >= expires_at) {
-        return Err(Refusal::KeyExpired { challenge: challenge() });
-    }
-    Ok(caller.clone())
+    routes.scheme.as_ref()?.query()
 }
 
 impl Matched {

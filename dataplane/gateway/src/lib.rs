@@ -20,6 +20,7 @@ pub mod policy;
 pub mod problem;
 pub mod proxy;
 mod run;
+pub mod scheme;
 mod stored;
 pub mod table;
 mod weak;

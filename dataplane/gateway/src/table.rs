@@ -18,7 +18,7 @@ use std::sync::Arc;
 use hanse_runtime::Listener;
 use hanse_topology::ScopeId;
 
-pub use api::{ApiRoutes, KeyPlace, Operation};
+pub use api::{ApiRoutes, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
 pub use operations::Methods;
 pub use path::{BadPath, RequestPath};

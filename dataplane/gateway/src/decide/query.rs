@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// The decoded value of the first parameter of that name.
-pub(super) fn value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
     query
         .split('&')
         .map(pair)

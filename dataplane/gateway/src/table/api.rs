@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hanse_runtime::{ApiKey, Context, HostPattern, Policy, Route, Security};
-use http::{HeaderName, HeaderValue};
+use hanse_runtime::{Context, HostPattern, Policy, Route};
 
 use super::{callers::OwnedId, operations::OperationTree};
-use crate::policy::{Cors, HeaderRules};
+use crate::{
+    policy::{Cors, HeaderRules},
+    scheme::Scheme,
+};
 
 /// A compiled Route. Immutable; made again only when the resource's bytes change.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub struct ApiRoutes {
     pub hosts: Vec<HostPattern>,
     /// What can be called.
     pub operations: OperationTree<Operation>,
-    /// Where callers put their API key; `None`: no key is asked.
-    pub key: Option<KeyPlace>,
+    /// How callers show who they are; `None`: anybody may call.
+    pub scheme: Option<Scheme>,
     /// Largest request body; `None`: the gateway's own limit.
     pub max_body: Option<u64>,
     /// Answers 503 to everything.
@@ -56,17 +58,6 @@ pub struct Operation {
     pub cors: Option<Arc<Cors>>,
 }
 
-/// Where an API key is looked for.
-#[derive(Debug, Clone)]
-pub struct KeyPlace {
-    /// In this header.
-    pub header: Option<HeaderName>,
-    /// In this query parameter.
-    pub query: Option<Box<str>>,
-    /// For 401 (RFC 9110 §11.6.1).
-    pub challenge: HeaderValue,
-}
-
 /// What a list of policies comes to.
 #[derive(Debug, Clone, Default)]
 struct Effects {
@@ -93,10 +84,7 @@ impl ApiRoutes {
             api: route.api,
             context: route.context,
             hosts: route.hosts,
-            key: match route.security {
-                Security::Open => None,
-                Security::ApiKey(key) => Some(key.into()),
-            },
+            scheme: Scheme::of(route.security),
             max_body: route.max_body,
             blocked: route.blocked,
             deprecated: route.deprecated,
@@ -123,16 +111,5 @@ impl Effects {
             }
         }
         self
-    }
-}
-
-impl From<ApiKey> for KeyPlace {
-    fn from(ApiKey { header, query }: ApiKey) -> Self {
-        let place = match &header {
-            Some(header) => format!("ApiKey header=\"{header}\""),
-            None => "ApiKey".to_owned(),
-        };
-        let challenge = HeaderValue::from_str(&place).unwrap_or_else(|_| HeaderValue::from_static("ApiKey"));
-        Self { header, query, challenge }
     }
 }

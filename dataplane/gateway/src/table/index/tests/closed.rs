@@ -39,7 +39,7 @@ fn a_scheme_of_a_later_release_is_not_taken_for_none() {
     let served = |index: &ScopeIndex| index.routes.in_force("route/default/orders").unwrap().served.clone();
     let with_key = served(&before);
     change(&mut before, vec![with_a_later_scheme()]);
-    assert!(Arc::ptr_eq(&with_key, &served(&before)) && with_key.routes.key.is_some());
+    assert!(Arc::ptr_eq(&with_key, &served(&before)) && with_key.routes.scheme.is_some());
     assert_eq!(reasons(&before), ["route/default/orders security"]);
 }
 

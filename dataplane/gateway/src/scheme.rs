@@ -1,0 +1,106 @@
+//! How callers of an Api show who they are.
+//!
+//! A second scheme is a variant here: what it is made from, what it finds in a request, how it is asked for, and what of it the
+//! upstream must not see. Routes and decisions ask [`Scheme`], whichever it is.
+
+use std::sync::Arc;
+
+use hanse_runtime::{ApiKey, Security};
+use http::{HeaderName, HeaderValue};
+
+use crate::{
+    decide::{Head, query},
+    problem::Refusal,
+    table::{Caller, Callers, KeyDigest, digest},
+};
+
+/// How callers of an Api show who they are.
+#[derive(Debug, Clone)]
+pub enum Scheme {
+    /// With the API key of an application.
+    ApiKey(KeyPlace),
+}
+
+/// Where an API key is looked for.
+#[derive(Debug, Clone)]
+pub struct KeyPlace {
+    /// In this header.
+    header: Option<HeaderName>,
+    /// In this query parameter.
+    query: Option<Box<str>>,
+    /// For 401 (RFC 9110 §11.6.1).
+    challenge: HeaderValue,
+}
+
+impl Scheme {
+    /// The scheme that a Route asks for; `None`: anybody may call.
+    pub fn of(security: Security) -> Option<Self> {
+        match security {
+            Security::Open => None,
+            Security::ApiKey(key) => Some(Self::ApiKey(key.into())),
+        }
+    }
+
+    /// Who calls.
+    pub fn caller(&self, callers: &Callers, head: &Head<'_>) -> Result<Arc<Caller>, Refusal> {
+        let challenge = || self.challenge().clone();
+        let key = self.shown(head).ok_or_else(|| Refusal::KeyMissing { challenge: challenge() })?;
+        // The table is keyed by digest, so how long the search takes says nothing about a key.
+        let caller = callers.by_key(&key).ok_or_else(|| Refusal::KeyUnknown { challenge: challenge() })?;
+        if caller.expires_at.is_some_and(|expires_at| (head.unix_now)() >= expires_at) {
+            return Err(Refusal::KeyExpired { challenge: challenge() });
+        }
+        Ok(caller.clone())
+    }
+
+    /// The digest of the key that a request shows.
+    fn shown(&self, head: &Head<'_>) -> Option<KeyDigest> {
+        match self {
+            Self::ApiKey(place) => place.shown(head),
+        }
+    }
+
+    fn challenge(&self) -> &HeaderValue {
+        match self {
+            Self::ApiKey(place) => &place.challenge,
+        }
+    }
+
+    /// The header that carries the key: the upstream does not get it.
+    pub fn header(&self) -> Option<&HeaderName> {
+        match self {
+            Self::ApiKey(place) => place.header.as_ref(),
+        }
+    }
+
+    /// The query parameter that carries it, likewise.
+    pub fn query(&self) -> Option<&str> {
+        match self {
+            Self::ApiKey(place) => place.query.as_deref(),
+        }
+    }
+}
+
+impl KeyPlace {
+    fn shown(&self, head: &Head<'_>) -> Option<KeyDigest> {
+        let from_header = self.header.as_ref().and_then(|name| head.headers.get(name));
+        match from_header.map(HeaderValue::as_bytes).filter(|key| !key.is_empty()) {
+            Some(key) => Some(digest(key)),
+            None => {
+                let key = query::value(head.uri.query()?, self.query.as_ref()?);
+                key.filter(|key| !key.is_empty()).map(|key| digest(&key))
+            }
+        }
+    }
+}
+
+impl From<ApiKey> for KeyPlace {
+    fn from(ApiKey { header, query }: ApiKey) -> Self {
+        let place = match &header {
+            Some(header) => format!("ApiKey header=\"{header}\""),
+            None => "ApiKey".to_owned(),
+        };
+        let challenge = HeaderValue::from_str(&place).unwrap_or_else(|_| HeaderValue::from_static("ApiKey"));
+        Self { header, query, challenge }
+    }
+}
