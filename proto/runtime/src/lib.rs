@@ -37,7 +37,7 @@ pub use host::HostPattern;
 pub use listener::Listener;
 pub use path::{BadEncoding, Context, canonical};
 pub use policy::{AllowedHeaders, Cors, Origins, Policy};
-pub use resource::{Resource, ResourceKind, check};
+pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};
 pub use route::{ApiKey, Operation, Route, Security};
 pub use template::{Mixed, TemplateSegment};
