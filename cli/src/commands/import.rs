@@ -91,9 +91,8 @@ fn security(args: &OpenApiArgs) -> Option<SecuritySpec> {
         return Some(SecuritySpec::default());
     }
     let asked = args.api_key || args.api_key_header.is_some() || args.api_key_query.is_some();
-    asked.then(|| SecuritySpec {
-        api_key: Some(ApiKeySpec { header: args.api_key_header.clone(), query: args.api_key_query.clone() }),
-    })
+    let (header, query) = (args.api_key_header.clone(), args.api_key_query.clone());
+    asked.then(|| ApiKeySpec { header, query }.into())
 }
 
 fn asks_for_key(resources: &[serde_json::Value]) -> bool {

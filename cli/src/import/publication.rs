@@ -120,7 +120,7 @@ impl Publication {
                 version: String::new(),
                 hosts: Vec::new(),
                 operations: Vec::new(),
-                security: SecuritySpec { api_key: Some(ApiKeySpec::default()) },
+                security: ApiKeySpec::default().into(),
                 policies: Vec::new(),
                 lifecycle: Lifecycle::default(),
                 upstream: None,

@@ -1,4 +1,4 @@
-use hanse_management::kinds::{Method, SecuritySpec};
+use hanse_management::kinds::{ApiKeySpec, Method};
 use hanse_topology::Name;
 use serde_json::{Value, json};
 
@@ -304,7 +304,7 @@ fn an_import_keeps_what_no_document_says() {
         {"method": "PUT", "path": "/new"},
     ]);
     assert_eq!(made["spec"]["operations"], operations);
-    wanted.security = Some(SecuritySpec { api_key: Some(Default::default()) });
+    wanted.security = Some(ApiKeySpec::default().into());
     assert_eq!(api(&wanted)["spec"]["security"], json!({"apiKey": {}}));
 }
 

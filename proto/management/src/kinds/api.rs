@@ -71,6 +71,12 @@ impl SecuritySpec {
     }
 }
 
+impl From<ApiKeySpec> for SecuritySpec {
+    fn from(api_key: ApiKeySpec) -> Self {
+        Self { api_key: Some(api_key) }
+    }
+}
+
 /// Where the API key is. With neither named: the header `X-API-Key`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
