@@ -5,7 +5,7 @@
 //! a serving thread.
 
 mod news;
-mod stand_in;
+pub(crate) mod stand_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use hanse_sync::{Changes, ReplicaMap, Seen};
 use hanse_topology::{Name, Position, ScopeId};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
-use tracing::{debug, error, info};
+use tracing::{Span, debug, error, info};
 
 use crate::{
     health::Endpoints,
@@ -253,7 +253,9 @@ impl TableKeeper {
             &mut self.state,
             Keeping { unpublished: true, ..Keeping::over(&handle.endpoints) },
         );
+        let span = Span::current();
         let step = tokio::task::spawn_blocking(move || {
+            let _entered = span.enter();
             let complete = state.step(&replicas, &awaited, complete, &handle, (&proven, &kept));
             (state, complete)
         });

@@ -20,7 +20,7 @@ use tracing::warn;
 use crate::{
     Config, Error, admin,
     health::{HealthChecks, millis},
-    keeper::{self, KeeperHandle, KeeperSeed, TableKeeper},
+    keeper::{self, KeeperHandle, KeeperSeed, TableKeeper, stand_in::may_be_held},
     metrics::{Collected, GatewayMetrics},
     proxy::{Connector, Slots},
     stored,
@@ -58,7 +58,7 @@ async fn run_proving(
     let (metrics, slots) = (GatewayMetrics::new(config.worker_count()), Slots::new(shares.upstreams));
     let (seed, kept) = KeeperSeed::new(node.replicas.clone(), config.environments.clone(), metrics.clone());
     let seed = resume(seed, &config, &node);
-    let proven = node.proven_versions(proven_after).await;
+    let proven = node.proven_versions(proven_after, may_be_held).await;
     let started = async {
         let (mut keeper, link) = follow(seed.proving(proven.clone()), &kept, &node)?;
         keeper.prepare().await; // so that the first request finds a table

@@ -168,7 +168,7 @@ pub(crate) fn table(resources: Vec<(Arc<str>, Bytes)>) -> RoutingTable {
 /// Both protocols.
 pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Http, Protocol::Https];
 
-/// A Route with a context that begins so ends what compiles it, in the way that its end says.
+/// A Route whose Upstream is called so ends what compiles it, in the way that the rest of the name says.
 pub(crate) const DEADLY: &str = "/deadly-";
 
 /// Ends, if this resource is a deadly one.

@@ -68,6 +68,7 @@ struct Inner {
     /// Since when the consumer serves.
     serving_since: Instant,
     metrics: ProvenMetrics,
+    may_hold: fn(&str) -> bool,
 }
 
 /// How much of what a node holds is not proven.
@@ -78,8 +79,14 @@ struct ProvenMetrics {
 }
 
 impl ProvenVersions {
-    /// Of a node whose store and replicas were opened just now.
-    pub fn open(store: &Store, replicas: &Replicas, durable: Durable, after: Duration) -> Self {
+    /// Of a node whose store and replicas were opened just now. `may_hold`: whether versions of a key may be held back.
+    pub fn open(
+        store: &Store,
+        replicas: &Replicas,
+        durable: Durable,
+        after: Duration,
+        may_hold: fn(&str) -> bool,
+    ) -> Self {
         let now = Instant::now();
         let before = store.fact(FACT).and_then(|fact| UncleanEnds::decode(fact).ok());
         let ends = before.map_or(0, |fact| fact.count);
@@ -89,7 +96,8 @@ impl ProvenVersions {
             Some((scope.clone(), ScopeVersions::restored(replica, replica.seen()?, proven, poisoned, now)))
         };
         let scopes = replicas.read(|map| map.iter().filter_map(|(scope, it)| restored(scope, it)).collect());
-        let mut inner = Inner { scopes, ends, serving_since: now, metrics: ProvenMetrics::default() };
+        let metrics = ProvenMetrics::default();
+        let mut inner = Inner { scopes, ends, serving_since: now, metrics, may_hold };
         if ends >= UNCLEAN_ENDS {
             error!(ends, "processes before this one ended before their configuration was proven");
             inner.hold(ScopeVersions::hold_all);
@@ -101,7 +109,7 @@ impl ProvenVersions {
     /// Of a hub without a store.
     pub fn unkept(after: Duration) -> Self {
         let (scopes, metrics) = (BTreeMap::new(), ProvenMetrics::default());
-        let inner = Inner { scopes, ends: 0, serving_since: Instant::now(), metrics };
+        let inner = Inner { scopes, ends: 0, serving_since: Instant::now(), metrics, may_hold: |_| true };
         let (inner, durable) = (Arc::new(Mutex::new(inner)), watch::channel(BTreeMap::new()).1);
         Self { inner, store: None, durable, after }
     }
@@ -242,10 +250,10 @@ impl Inner {
         self.count();
     }
 
-    fn hold(&mut self, hold: impl Fn(&mut ScopeVersions) -> usize) -> usize {
+    fn hold(&mut self, hold: impl Fn(&mut ScopeVersions, fn(&str) -> bool) -> usize) -> usize {
         let mut all = 0;
         for (scope, versions) in &mut self.scopes {
-            let held = hold(versions);
+            let held = hold(versions, self.may_hold);
             if held > 0 {
                 error!(%scope, resources = held, "resources are poisoned; their proven versions are used until they change");
             }

@@ -110,9 +110,10 @@ impl JoinedNode {
     }
 
     /// Says which versions of what the node holds are proven, and counts this start on disk. To be called before the node follows, by
-    /// a role that serves with what it holds; from then on the store is written.
-    pub async fn proven_versions(&mut self, after: Duration) -> ProvenVersions {
-        let proven = ProvenVersions::open(&self.store, &self.replicas, self.durable.clone(), after);
+    /// a role that serves with what it holds; from then on the store is written. `may_hold`: whether versions of a key may be held back.
+    pub async fn proven_versions(&mut self, after: Duration, may_hold: fn(&str) -> bool) -> ProvenVersions {
+        let durable = self.durable.clone();
+        let proven = ProvenVersions::open(&self.store, &self.replicas, durable, after, may_hold);
         self.shell.metrics.register(|registry| proven.register(registry));
         self.persister = self.persister.clone().proving(proven.clone());
         self.persist();

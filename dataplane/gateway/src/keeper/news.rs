@@ -10,7 +10,7 @@ use hanse_link::{HeldBack, ProvenVersions};
 use hanse_sync::{Changes, Replica, ReplicaMap, Seen};
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
-use super::{Keeping, KeptScope, stand_in};
+use super::{Keeping, KeptScope, stand_in::stand_in};
 
 /// How a scope's replica differs from what is compiled.
 pub(super) struct News {
@@ -65,10 +65,9 @@ impl Keeping {
                         None => owned(replica.last_good()),
                     };
                     last_good.retain(|version| !is_poisoned(version));
-                    let proven = held_back.proven.iter();
-                    let proven =
-                        proven.filter(|(key, proven)| stand_in::may_be(key, replica.get(key), proven));
-                    last_good.extend(proven.map(|(key, proven)| (key.clone(), proven.clone())));
+                    last_good.extend(held_back.proven.iter().filter_map(|(key, proven)| {
+                        Some((key.clone(), stand_in(key, replica.get(key), proven)?))
+                    }));
                     Content::Whole { content: replica.content(), last_good }
                 }
             };

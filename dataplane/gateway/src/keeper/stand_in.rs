@@ -1,112 +1,123 @@
-//! Which proven version may be used in place of a poisoned one.
+//! What is used in place of a poisoned version.
 //!
-//! Who may call is never taken from an older version: the newer one may have taken access away. Example: an operator blocks an Api, and
-//! a minute later another change ends the gateway three times. The Api is not open again; nothing is served in its place.
-
-use std::collections::BTreeSet;
+//! Who may call is never taken from an older version: the newer one may have taken access away. Example: an operator asks for an API key
+//! on an Api, and a minute later another change ends the gateway three times. The Api is not open again. Its Route keeps its place and
+//! answers 503, so that its requests do not come to another Api either.
 
 use bytes::Bytes;
-use hanse_proto::runtime::{self, Listener, Operation, Route, resource::Kind};
+use hanse_proto::runtime::{self, Operation, Route, resource::Kind};
 use hanse_runtime::ResourceKind;
 use prost::Message as _;
 
-/// Whether a proven version of a key may be used in place of its poisoned one, or of one that is gone (`None`).
-pub(super) fn may_be(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> bool {
+/// Whether a version of a key may be held back. A Listener says which requests are of its environment: without the newest, they would go
+/// to another.
+pub(crate) fn may_be_held(key: &str) -> bool {
+    ResourceKind::of_key(key) != Some(ResourceKind::Listener)
+}
+
+/// What is used in place of the poisoned version of a key, or of a key that is gone (`None`), where this is its proven version.
+pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> Option<Bytes> {
     let Some(poisoned) = poisoned else {
         // It is compiled for what needs it, and removed.
-        return true;
+        return Some(proven.clone());
     };
     match ResourceKind::of_key(key) {
-        Some(ResourceKind::Credential | ResourceKind::Subscription) => false,
-        Some(ResourceKind::Route | ResourceKind::Listener) => match (kind(poisoned), kind(proven)) {
-            (Some(Kind::Route(poisoned)), Some(Kind::Route(proven))) => !lets_in_more(&poisoned, &proven),
-            (Some(Kind::Listener(poisoned)), Some(Kind::Listener(proven))) => !opens_more(&poisoned, &proven),
-            _unreadable => false,
-        },
-        Some(ResourceKind::Upstream | ResourceKind::Plan) | None => true,
+        Some(ResourceKind::Credential | ResourceKind::Subscription) => None,
+        Some(ResourceKind::Route) => route(poisoned, proven),
+        Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan) | None => {
+            Some(proven.clone())
+        }
     }
 }
 
-/// Read without the rules of the kind: they may be what the poisoned version ends.
-fn kind(resource: &Bytes) -> Option<Kind> {
-    runtime::Resource::decode(resource.clone()).ok()?.kind
-}
-
-/// Whether calls that the poisoned Route refuses may pass by the proven one.
-fn lets_in_more(poisoned: &Route, proven: &Route) -> bool {
-    fn asks(operation: &Operation) -> (&str, &str, Option<&runtime::OperationSecurity>) {
-        (&operation.method, &operation.path, operation.security.as_ref())
+/// The proven Route, blocked unless it lets the same callers in.
+fn route(poisoned: &Bytes, proven: &Bytes) -> Option<Bytes> {
+    // Read without the rules of a Route: they may be what the poisoned version ends.
+    let read = |resource: &Bytes| runtime::Resource::decode(resource.clone()).ok();
+    let mut resource = read(proven)?;
+    let Some(Kind::Route(route)) = &mut resource.kind else { return None };
+    let lets_same_in = match read(poisoned)?.kind {
+        Some(Kind::Route(poisoned)) => access_of(poisoned) == access_of(route.clone()),
+        _ => false,
+    };
+    if lets_same_in {
+        return Some(proven.clone());
     }
-    let of =
-        |route: &Route| route.operations.iter().map(|it| format!("{:?}", asks(it))).collect::<BTreeSet<_>>();
-    (poisoned.blocked && !proven.blocked)
-        || poisoned.security != proven.security
-        || !of(proven).is_subset(&of(poisoned))
+    route.blocked = true;
+    Some(resource.encode_to_vec().into())
 }
 
-/// Whether a listener takes what its poisoned version does not.
-fn opens_more(poisoned: &Listener, proven: &Listener) -> bool {
-    let is_narrower = |proven: &String| poisoned.hostnames.is_empty() || poisoned.hostnames.contains(proven);
-    (proven.http && !poisoned.http)
-        || (proven.https && !poisoned.https)
-        || (poisoned.internal && !proven.internal)
-        || (proven.hostnames.is_empty() && !poisoned.hostnames.is_empty())
-        || !proven.hostnames.iter().all(is_narrower)
+/// All of a Route that may have to do with who may call: all but what certainly has not.
+fn access_of(route: Route) -> Route {
+    let is_plain = |operation: &Operation| {
+        operation.security.is_none() && operation.policies.is_empty() && operation.scopes.is_empty()
+    };
+    let operations = if route.operations.iter().all(is_plain) { Vec::new() } else { route.operations };
+    Route {
+        version: String::new(),
+        api_revision: 0,
+        upstream: String::new(),
+        max_body_bytes: 0,
+        deprecated: false,
+        operations,
+        ..route
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testbed::{entry, listener, route, route_entry, upstream, upstream_entry, with_key};
+    use crate::testbed::{entry, listener, open, route, route_entry, upstream, upstream_entry, with_key};
 
-    /// Whether `proven` may be used in place of `poisoned`.
-    fn check(poisoned: Route, proven: Route) -> bool {
-        let ((key, poisoned), (_, proven)) = (route_entry(poisoned), route_entry(proven));
-        may_be(&key, Some(&poisoned), &proven)
-    }
-
-    #[test]
-    fn a_route_that_lets_no_more_in_may_take_the_place_of_another() {
-        let pets = || route("pets", "/pets", &["GET /a", "POST /a"]);
-        assert!(check(pets(), pets()));
-        assert!(check(route("pets", "/animals", &["GET /a", "POST /a", "GET /b"]), pets()));
-        assert!(check(pets(), Route { blocked: true, ..pets() }));
-        for poisoned in [
-            Route { blocked: true, ..pets() },
-            with_key(pets()),
-            route("pets", "/pets", &["GET /a"]),
-            route("pets", "/pets", &["GET /a", "POST /{id}"]),
-        ] {
-            assert!(!check(poisoned.clone(), pets()), "{poisoned:?}");
+    /// How `proven` is used in place of `poisoned`.
+    fn check(poisoned: Route, proven: Route) -> &'static str {
+        let ((key, poisoned), (_, before)) = (route_entry(poisoned), route_entry(proven.clone()));
+        let used = stand_in(&key, Some(&poisoned), &before).unwrap();
+        let (_, blocked) = route_entry(Route { blocked: true, ..proven });
+        match used {
+            used if used == before => "as it was",
+            used if used == blocked => "blocked",
+            _ => "otherwise",
         }
-        let mut guarded = pets();
-        guarded.operations[1].security = Some(runtime::OperationSecurity::default());
-        assert!(!check(guarded, pets()));
     }
 
     #[test]
-    fn a_listener_that_opens_no_more_may_take_the_place_of_another() {
-        let check = |poisoned: &[&str], proven: &[&str]| {
-            let ((key, poisoned), (_, proven)) =
-                (listener("production", poisoned), listener("production", proven));
-            may_be(&key, Some(&poisoned), &proven)
-        };
-        assert!(check(&[], &["a.example"]) && check(&["a.example", "b.example"], &["a.example"]));
-        assert!(!check(&["a.example"], &[]) && !check(&["a.example"], &["b.example"]));
+    fn a_route_that_lets_the_same_in_takes_the_place_of_another() {
+        let pets = || route("pets", "/pets", &["GET /a", "POST /a"]);
+        for poisoned in [
+            route("pets", "/pets", &["GET /a", "POST /a", "GET /b"]),
+            Route { upstream: "upstream/default/other".to_owned(), api_revision: 9, ..pets() },
+        ] {
+            assert_eq!(check(poisoned, pets()), "as it was");
+        }
+        let mut half_open = pets();
+        half_open.operations[0].security = open();
+        for (poisoned, proven) in [
+            (Route { blocked: true, ..pets() }, pets()),
+            (with_key(pets()), pets()),
+            (Route { hosts: vec!["internal.example".to_owned()], ..pets() }, pets()),
+            (Route { policies: vec![runtime::Policy::default()], ..pets() }, pets()),
+            (route("pets", "/animals", &["GET /a", "POST /a"]), pets()),
+            (with_key(pets()), half_open.clone()),
+            (route("pets", "/pets", &["GET /a", "POST /a", "GET /{id}"]), half_open),
+        ] {
+            assert_eq!(check(poisoned.clone(), proven), "blocked", "{poisoned:?}");
+        }
     }
 
     #[test]
     fn no_older_version_says_who_calls() {
         let bytes = Bytes::from_static(b"x");
         for key in ["credential/default/c", "subscription/default/s"] {
-            assert!(!may_be(key, Some(&bytes), &bytes), "{key}");
-            assert!(may_be(key, None, &bytes), "{key} is removed again");
+            assert_eq!(stand_in(key, Some(&bytes), &bytes), None, "{key}");
+            assert_eq!(stand_in(key, None, &bytes).as_ref(), Some(&bytes), "{key} is removed again");
         }
         let (key, resource) = upstream_entry("pets", upstream(&["http://127.0.0.1:9"]));
-        assert!(may_be(&key, Some(&bytes), &resource));
+        assert_eq!(stand_in(&key, Some(&bytes), &resource), Some(resource));
         let (_, plan) = entry("plan/default/p", Kind::Plan(runtime::Plan::default()));
-        assert!(may_be("plan/default/p", Some(&bytes), &plan));
+        assert_eq!(stand_in("plan/default/p", Some(&bytes), &plan), Some(plan));
         let (key, resource) = route_entry(route("pets", "/pets", &["GET /"]));
-        assert!(!may_be(&key, Some(&bytes), &resource), "what it says cannot be read");
+        assert_eq!(stand_in(&key, Some(&Bytes::from_static(&[7])), &resource), None, "it cannot be read");
+        assert!(may_be_held(&key) && !may_be_held(&listener("production", &[]).0));
     }
 }

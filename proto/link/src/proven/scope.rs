@@ -199,22 +199,22 @@ impl ScopeVersions {
     }
 
     /// Holds back every version that is not proven, if there is anything proven to go back to. How many that are.
-    pub(super) fn hold_all(&mut self) -> usize {
+    pub(super) fn hold_all(&mut self, may_hold: fn(&str) -> bool) -> usize {
         let keys: Vec<_> = self.unproven.keys().cloned().collect();
-        self.hold(keys).len()
+        self.hold(keys, may_hold).len()
     }
 
     /// The same of what the consumer was given and cannot use.
-    pub(super) fn hold_tried(&mut self) -> usize {
+    pub(super) fn hold_tried(&mut self, may_hold: fn(&str) -> bool) -> usize {
         let keys: Vec<_> = self.tried.iter().cloned().collect();
-        self.held_just_now = self.hold(keys);
+        self.held_just_now = self.hold(keys, may_hold);
         self.held_just_now.len()
     }
 
     /// The keys that were not held back before.
-    fn hold(&mut self, mut keys: Vec<Key>) -> Vec<Key> {
+    fn hold(&mut self, mut keys: Vec<Key>, may_hold: fn(&str) -> bool) -> Vec<Key> {
         let hash = |key: &Key| self.unproven.get(key)?.hash.filter(|_| self.proven.is_some());
-        keys.retain(|key| hash(key).is_some() && !self.poisoned.contains_key(key));
+        keys.retain(|key| hash(key).is_some() && !self.poisoned.contains_key(key) && may_hold(key));
         let hashes: Vec<_> = keys.iter().filter_map(hash).collect();
         self.poisoned.extend(keys.iter().cloned().zip(hashes));
         self.unnoted.extend(keys.iter().cloned());

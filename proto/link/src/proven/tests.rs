@@ -100,7 +100,7 @@ impl World {
     /// The same after three ends.
     fn held(self) -> Self {
         let mut world = self.restarted();
-        world.versions.hold_all();
+        world.versions.hold_all(|_| true);
         world
     }
 
@@ -194,7 +194,18 @@ fn what_is_not_in_use_is_not_proven() {
 #[test]
 fn with_nothing_proven_nothing_is_held_back() {
     let mut world = World::new().restarted();
-    assert_eq!((world.versions.hold_all(), world.poisoned()), (0, vec![]));
+    assert_eq!((world.versions.hold_all(|_| true), world.poisoned()), (0, vec![]));
+}
+
+#[test]
+fn what_may_not_be_held_back_is_not() {
+    let mut world = World::proven();
+    world.put(3, "a", "a2");
+    world.put(4, "b", "b2");
+    world.use_all();
+    let mut world = world.restarted();
+    assert_eq!(world.versions.hold_all(|key| key != "a"), 1);
+    assert_eq!(world.poisoned(), [with("b", "b1")]);
 }
 
 #[test]
@@ -227,14 +238,14 @@ fn what_cannot_be_compiled_is_held_back_alone() {
     world.use_all();
     world.put(4, "b", "b2");
     world.give();
-    assert_eq!(world.versions.hold_tried(), 1);
+    assert_eq!(world.versions.hold_tried(|_| true), 1);
     assert_eq!(world.poisoned(), [with("b", "b1")]);
     world.versions.release_tried(); // it did not help
     assert_eq!(world.poisoned(), []);
     // What was held back before stays so.
     let mut world = world.held();
     assert_eq!(world.poisoned(), [with("a", "a1"), with("b", "b1")]);
-    assert_eq!(world.versions.hold_tried(), 0);
+    assert_eq!(world.versions.hold_tried(|_| true), 0);
     world.versions.release_tried();
     assert_eq!(world.restarted().poisoned(), [with("a", "a1"), with("b", "b1")]);
 }
@@ -287,7 +298,7 @@ type Lived = (Vec<Bytes>, bool);
 /// A process: opens the store, counts its start, is given a version of `a`, and ends.
 async fn live(dir: &Path, change: Option<(u64, &'static str)>, end: End) -> Lived {
     let Persistence { replicas, store, persister, durable, .. } = open(dir).await;
-    let proven = ProvenVersions::open(&store, &replicas, durable.clone(), AFTER);
+    let proven = ProvenVersions::open(&store, &replicas, durable.clone(), AFTER, |_| true);
     let (trigger, shutdown) = ShutdownTrigger::new();
     let persisting = tokio::spawn(persister.proving(proven.clone()).run(shutdown));
     proven.count_start().await;
@@ -317,7 +328,7 @@ async fn given_a2(dir: &Path) {
     assert_eq!(live(dir, Some((1, "a1")), End::InOrder).await, (vec![], false));
     {
         let Persistence { replicas, store, persister, durable, .. } = open(dir).await;
-        let proven = ProvenVersions::open(&store, &replicas, durable, Duration::ZERO);
+        let proven = ProvenVersions::open(&store, &replicas, durable, Duration::ZERO, |_| true);
         proven.give(&scope());
         proven.is_used();
         replicas.read(|map| proven.prove(map, Some(|_: &ScopeId, _: &str| true)));

@@ -17,7 +17,9 @@ const CONFIG: &str = "HANSE_DEADLY_TEST_CONFIG";
 /// After which what these gateways serve is proven: longer than it takes one to find its agent.
 const AFTER: Duration = Duration::from_secs(5);
 /// What is not proven when the gateway ends: the deadly Route and the Upstream that came with it.
-const HELD: [&str; 2] = ["route/default/orders", "upstream/default/orders-2"];
+fn held(way: &str) -> Vec<String> {
+    vec!["route/default/orders".to_owned(), format!("upstream/default{DEADLY}{way}")]
+}
 /// Address space of such a gateway: enough for one, and reached soon by one that eats memory.
 const MOST_MEMORY: u64 = 4 << 30;
 
@@ -112,21 +114,20 @@ async fn is_survived(way: &str) {
     let gateway = Process::start(dir.path(), &config);
     until(&http, "/orders", 502).await;
     println!("{way}: served {:?} after the start", begun.elapsed());
-    eventually("it is told", async || poisoned(&agent) == HELD).await;
-    assert_eq!(get(&http, &format!("{DEADLY}{way}")).await.0, 404);
+    eventually("it is told", async || poisoned(&agent) == held(way)).await;
     assert_eq!(get(&http, "/orders").await.0, 502, "it has the Upstream that the deadly change removed");
     // What else changes is served. A restart changes nothing.
     agent.publish_at(6, "items", "/items");
     until(&http, "/items", 502).await;
-    unproven(&config, HELD.len()).await;
+    unproven(&config, held(way).len()).await;
     gateway.kill();
     let gateway = Process::start(dir.path(), &config);
     until(&http, "/items", 502).await;
     assert_eq!(get(&http, "/orders").await.0, 502);
-    eventually("it is told again", async || poisoned(&agent) == HELD).await;
+    eventually("it is told again", async || poisoned(&agent) == held(way)).await;
     // Other bytes are used, as far as nothing that they need is held back.
     agent.publish_at(7, "orders", "/tame");
-    agent.publish_upstream(8, "orders-2", "http://127.0.0.1:8");
+    agent.publish_upstream(8, &format!("{DEADLY}{way}")[1..], "http://127.0.0.1:8");
     until(&http, "/tame", 502).await;
     eventually("it is told no more", async || poisoned(&agent).is_empty()).await;
     gateway.kill();
@@ -151,13 +152,13 @@ async fn a_resource_that_exhausts_memory_is_held_back_after_three_ends() {
 /// No process ends by it, and so none has to be started again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_resource_that_panics_is_held_back_at_once() {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, way) = (tempfile::tempdir().unwrap(), "panic");
     let (agent, config, gateway) = serving(dir.path()).await;
     let http = config.listen.http.clone().unwrap();
     agent.publish_at(5, "items", "/items");
     until(&http, "/items", 502).await;
-    agent.publish_deadly(6, "panic");
-    eventually("it is told", async || poisoned(&agent) == HELD).await;
+    agent.publish_deadly(6, way);
+    eventually("it is told", async || poisoned(&agent) == held(way)).await;
     assert_eq!((get(&http, "/orders").await.0, get(&http, "/items").await.0), (502, 502));
     gateway.kill();
     let gateway = Process::start(dir.path(), &config);

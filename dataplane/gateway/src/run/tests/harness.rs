@@ -179,10 +179,11 @@ impl Agent {
     /// Publishes a Route in place of that of `/orders` that ends what compiles it, with another Upstream. That of before is gone.
     pub(super) fn publish_deadly(&self, revision: u64, way: &str) {
         let lineage = Lineage { generation: 1, id: [7; 16], parent: None };
-        let mut deadly = route("orders", &format!("{DEADLY}{way}"), &["GET /"]);
-        deadly.upstream = "upstream/default/orders-2".to_owned();
+        let name = format!("{DEADLY}{way}");
+        let mut deadly = route("orders", "/orders", &["GET /"]);
+        deadly.upstream = format!("upstream/default{name}");
         let resources =
-            vec![route_entry(deadly), upstream_entry("orders-2", upstream(&["http://127.0.0.1:9"]))];
+            vec![route_entry(deadly), upstream_entry(&name[1..], upstream(&["http://127.0.0.1:9"]))];
         let advance = |replica: &mut hanse_link::Replica| {
             replica.advance(Position { lineage, revision }, resources, vec!["upstream/default/orders".into()])
         };
