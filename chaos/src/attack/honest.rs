@@ -12,14 +12,17 @@ use crate::{
     percentile,
 };
 
-/// Requests a second over the three honest clients: enough for a percentile, little enough to load no machine.
-const PER_SECOND: u32 = 60;
+/// Requests a second over the three honest clients and the one that meets no node: enough for a percentile, little enough to load no
+/// machine.
+const PER_SECOND: u32 = 80;
 /// What an honest client waits.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The gateway that honest clients call.
 const GATEWAY: &str = "gateway-eu-west";
 /// The control node whose API honest clients ask when another role is attacked.
 const CONTROL_NODE: &str = "cp-1";
+/// Calls of the upstream without a gateway: how long they take says how busy the machine is.
+const NO_NODE: &str = "upstream alone";
 /// The Api that honest clients call: context and path.
 const PATH: &str = "/honest/item";
 
@@ -67,6 +70,7 @@ impl Honest {
                 api("api", false),
                 api("api, new connections", true),
                 Target::echoing("gateway", format!("{gateway}{PATH}")),
+                Target::echoing(NO_NODE, format!("{}/item", world.url("upstream")?)),
             ],
         })
     }
@@ -82,14 +86,21 @@ impl Honest {
     }
 }
 
+/// How many times as long calls took that meet no node.
+pub(super) fn slowdown_without_node(quiet: &Ledger, attacked: &Ledger) -> f64 {
+    p99(attacked, NO_NODE).as_secs_f64() / p99(quiet, NO_NODE).as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+fn p99(ledger: &Ledger, target: &str) -> Duration {
+    let mut latencies: Vec<_> = ledger.of(target).map(Entry::latency).collect();
+    latencies.sort_unstable();
+    percentile(&latencies, 99)
+}
+
 /// The target that comes nearest to its bound, or exceeds it most, with its 99th percentile before and after.
 pub(super) fn slowest(quiet: &Ledger, attacked: &Ledger) -> (String, Duration, Duration) {
-    let p99 = |ledger: &Ledger, target: &str| {
-        let mut latencies: Vec<_> = ledger.of(target).map(Entry::latency).collect();
-        latencies.sort_unstable();
-        percentile(&latencies, 99)
-    };
     let mut targets: Vec<_> = quiet.entries().iter().map(|entry| entry.target.clone()).collect();
+    targets.retain(|target| target != NO_NODE);
     targets.sort_unstable();
     targets.dedup();
     let grown = targets.into_iter().map(|target| {
@@ -99,7 +110,7 @@ pub(super) fn slowest(quiet: &Ledger, attacked: &Ledger) -> (String, Duration, D
     grown
         .max_by(|a, b| {
             let part = |(_, before, after): &(String, Duration, Duration)| {
-                after.as_secs_f64() / allowed(*before).as_secs_f64()
+                after.as_secs_f64() / allowed(*before, 1.0).as_secs_f64()
             };
             part(a).total_cmp(&part(b))
         })
