@@ -1,6 +1,10 @@
 //! One key that asks for many names, and tokens that ask for the seat of a control node that runs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use hanse_identity::{EnrolError, JoinToken, KeyPair, enrol};
@@ -70,6 +74,9 @@ impl Joiner {
     }
 }
 
+/// Runs of this attack so far.
+static RUNS: AtomicUsize = AtomicUsize::new(0);
+
 async fn many_names(arena: Arena, strength: Strength) -> Result<()> {
     let operator = arena.operator.clone();
     let agent_config: PathBuf = arena.data_dir("agent-eu-west")?.with_file_name("config.toml");
@@ -85,7 +92,8 @@ async fn many_names(arena: Arena, strength: Strength) -> Result<()> {
     let agent = arena.at("agent-eu-west", spec::ENROLMENT)?.to_string();
     let joiners = [joiner(&minted, Role::Gateway, agent)?, joiner(&token, Role::Agent, control)?];
     let pause = PAUSE / u32::try_from(strength.scale)?;
-    let run: String = std::process::id().to_string();
+    // Names that an earlier run in this federation took belong to the keys of that run.
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let name = |number: usize| format!("many-{run}-{number}");
     for joiner in &joiners {
         ensure!(joiner.joins_as(&name(0)).await?, "a token and a key of its own are refused");
