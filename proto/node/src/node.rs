@@ -43,7 +43,7 @@ pub struct JoinedNode {
     pub durable: watch::Receiver<BTreeMap<ScopeId, Position>>,
     /// Whether some of what was on disk could not be used.
     pub is_partial: bool,
-    /// Writes what it holds, once the node follows.
+    /// Writes what it holds, once the node follows or says what is proven.
     persister: Persister,
     /// That, running. Apart from the others: it bounds itself, and needs more time at a stop.
     persisting: Mutex<JoinSet<()>>,
