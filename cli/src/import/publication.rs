@@ -4,11 +4,12 @@ use std::{collections::HashMap, str::FromStr};
 
 use hanse_api::answer::Resource;
 use hanse_management::{
-    Kind, Spec,
+    Kind, Spec, Template,
     kinds::{
         ApiKeySpec, ApiSpec, BindingSpec, EndpointSpec, Lifecycle, Method, OperationSpec, Reach, RevisionRef,
         SecuritySpec, UpstreamSpec,
     },
+    shape,
 };
 use hanse_topology::{InvalidName, Name, RegionSelector};
 use serde_json::{Value, json};
@@ -167,15 +168,24 @@ impl Publication {
     }
 }
 
-/// The document's operations with what an operator had added to those of the same method and path.
+/// The document's operations with what an operator had added to the same ones.
 fn merged(imported: &[OperationSpec], kept: Vec<OperationSpec>) -> Vec<OperationSpec> {
-    let mut kept: HashMap<(Method, String), OperationSpec> =
-        kept.into_iter().map(|operation| ((operation.method, operation.path.clone()), operation)).collect();
+    let mut kept: HashMap<_, OperationSpec> =
+        kept.into_iter().map(|operation| (requests_of(&operation), operation)).collect();
     imported
         .iter()
-        .map(|operation| match kept.remove(&(operation.method, operation.path.clone())) {
-            Some(own) => OperationSpec { id: operation.id.clone().or(own.id.clone()), ..own },
+        .map(|operation| match kept.remove(&requests_of(operation)) {
+            Some(own) => OperationSpec {
+                id: operation.id.clone().or(own.id.clone()),
+                path: operation.path.clone(),
+                ..own
+            },
             None => operation.clone(),
         })
         .collect()
+}
+
+/// What makes an operation the same: the requests that it matches. A path that cannot be used is itself alone.
+fn requests_of(operation: &OperationSpec) -> (Method, Result<Template, String>) {
+    (operation.method, shape(&operation.path).map_err(|_| operation.path.clone()))
 }

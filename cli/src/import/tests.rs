@@ -309,6 +309,30 @@ fn an_import_keeps_what_no_document_says() {
 }
 
 #[test]
+fn an_operation_stays_the_same_when_its_parameters_are_renamed() {
+    let paths = json!({"/pets/{petId}": {"get": {}, "put": {}}, "/{a}...{b}": {"get": {}}});
+    let imported = read(&document(paths, json!({}))).unwrap();
+    let existing = Existing(vec![resource(json!({"kind": "Api", "name": "orders", "revision": 7, "spec": {
+        "context": "/orders", "version": "0", "operations": [
+            {"method": "GET", "path": "/pets/{id}", "open": true, "timeout": "5s", "policies": ["cors"]},
+            {"method": "POST", "path": "/pets/{id}", "open": true},
+            {"method": "GET", "path": "/{base}...{head}", "timeout": "7s"},
+        ],
+    }}))]);
+    let made = publication().resources(&imported, &existing).unwrap().remove(1);
+    let mut operations = made["spec"]["operations"].as_array().unwrap().clone();
+    operations.sort_by_key(|operation| operation.to_string());
+    assert_eq!(
+        json!(operations),
+        json!([
+            {"method": "GET", "path": "/pets/{petId}", "open": true, "timeout": "5s", "policies": ["cors"]},
+            {"method": "GET", "path": "/{a}...{b}", "timeout": "7s"},
+            {"method": "PUT", "path": "/pets/{petId}"},
+        ])
+    );
+}
+
+#[test]
 fn upstreams_are_urls_with_or_without_a_region() {
     let parsed = |text: &str| text.parse::<UpstreamArg>();
     assert_eq!(

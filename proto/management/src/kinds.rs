@@ -27,7 +27,7 @@ use hanse_topology::Name;
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
 
-pub use api::{ApiKeySpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec};
+pub use api::{ApiKeySpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec, check_operation};
 pub use api_revision::ApiRevisionSpec;
 pub use application::ApplicationSpec;
 pub use binding::{BindingSpec, Latest, Reach, RevisionRef};

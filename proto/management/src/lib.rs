@@ -23,13 +23,15 @@ mod reference;
 mod wire;
 mod word;
 
+pub use check::path::shape;
 pub use claim::Claim;
 pub use column::{Column, text_of};
 pub use digest::Digest;
 pub use duration::Duration;
+pub use hanse_runtime::Template;
 pub use key::ResourceKey;
 pub use kind::{Known, ManagementKind, ShownWith, schemas_of};
-pub use kinds::{Kind, Spec};
+pub use kinds::{Kind, Spec, check_operation};
 pub use problem::{Problem, ProblemName};
 pub use reference::{Field, Hold, Refer, Reference};
 pub use word::UnknownKind;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hanse_proto::runtime::{self, operation_security, security};
 use http::{HeaderName, Method};
 
-use crate::{Context, HostPattern, Policy, TemplateSegment, Unusable, header::rule_name, template};
+use crate::{Context, HostPattern, Policy, Template, Unusable, header::rule_name};
 
 /// One revision of an Api as a scope serves it.
 #[derive(Debug, Clone)]
@@ -41,8 +41,8 @@ pub struct Route {
 pub struct Operation {
     /// The method.
     pub method: Method,
-    /// Its path below the context, segment by segment.
-    pub template: Vec<TemplateSegment>,
+    /// Its path below the context.
+    pub template: Template,
     /// `operationId`, or method and path template: for logs.
     pub id: Box<str>,
     /// Every client may call it, also where the route asks for a key.
@@ -115,7 +115,7 @@ impl Operation {
         Ok(Self {
             method: Method::from_bytes(operation.method.as_bytes())
                 .map_err(|_| Unusable::new("method", format!("{:?} is not a method", operation.method)))?,
-            template: template::parse(&operation.path)
+            template: Template::parse(&operation.path)
                 .map_err(|why| Unusable::new("path", format!("{:?}: {why}", operation.path)))?,
             id: match operation.id.as_str() {
                 "" => format!("{} {}", operation.method, operation.path).into(),

@@ -2,8 +2,30 @@
 
 use crate::path;
 
+/// A path template. Templates are equal if they match the same requests, whatever their parameters are called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Template(Vec<TemplateSegment>);
+
+impl Template {
+    /// Takes a template apart. `/` is one empty literal, and a final `/` is an empty last segment: nothing is folded.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let rest = text.strip_prefix('/').ok_or("must start with '/'")?;
+        rest.split('/').map(parse_segment).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Its segments, the first one first.
+    pub fn segments(&self) -> &[TemplateSegment] {
+        &self.0
+    }
+
+    /// The same, as their own.
+    pub fn into_segments(self) -> Vec<TemplateSegment> {
+        self.0
+    }
+}
+
 /// One segment of a template. The order of the variants is their precedence.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TemplateSegment {
     /// Equal octets, in canonical form.
     Literal(Box<[u8]>),
@@ -59,12 +81,6 @@ impl PartialOrd for Mixed {
     }
 }
 
-/// Takes a template apart. `/` is one empty literal, and a final `/` is an empty last segment: nothing is folded.
-pub(crate) fn parse(template: &str) -> Result<Vec<TemplateSegment>, &'static str> {
-    let rest = template.strip_prefix('/').ok_or("must start with '/'")?;
-    rest.split('/').map(parse_segment).collect()
-}
-
 fn parse_segment(text: &str) -> Result<TemplateSegment, &'static str> {
     let mut literals = Vec::new();
     let mut rest = text;
@@ -103,8 +119,9 @@ mod tests {
     #[test]
     fn segments_are_literal_mixed_or_parameter() {
         let check = |template: &str, wanted: &str| {
-            let kinds: String = parse(template)
+            let kinds: String = Template::parse(template)
                 .unwrap()
+                .segments()
                 .iter()
                 .map(|segment| match segment {
                     TemplateSegment::Literal(_) => 'l',
@@ -126,7 +143,7 @@ mod tests {
     #[test]
     fn broken_templates_are_named() {
         for broken in ["", "orders", "/{", "/{}", "/a}", "/{a{b}}", "/%zz"] {
-            assert!(parse(broken).is_err(), "{broken}");
+            assert!(Template::parse(broken).is_err(), "{broken}");
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use hanse_runtime::{Mixed, TemplateSegment};
+use hanse_runtime::{Mixed, Template, TemplateSegment};
 use http::{HeaderValue, Method};
 
 /// A tree of path templates. `T` is what an operation is.
@@ -56,11 +56,11 @@ impl<T> Default for Node<T> {
 
 impl<T> OperationTree<T> {
     /// Builds the tree. No two operations have one method and one path.
-    pub fn new(operations: impl IntoIterator<Item = (Method, Vec<TemplateSegment>, T)>) -> Self {
+    pub fn new(operations: impl IntoIterator<Item = (Method, Template, T)>) -> Self {
         let mut tree = Self { nodes: vec![Node::default()] };
         for (method, template, operation) in operations {
             let mut at = 0;
-            for segment in template {
+            for segment in template.into_segments() {
                 at = tree.child(at, segment);
             }
             let methods = &mut tree.nodes[at].methods;

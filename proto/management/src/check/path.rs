@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use hanse_runtime::Template;
+
 use super::{Verdict, invalid};
+use crate::Problem;
 
 /// The longest context or template: common servers take request lines of 8 KiB, and query and context need room.
 const MAX_PATH_BYTES: usize = 2048;
@@ -39,37 +42,36 @@ pub(crate) fn check_context(field: &str, context: &str) -> Verdict {
     Ok(())
 }
 
-/// An operation's path template. What it is equivalent to: the template with its parameters unnamed.
-pub(crate) fn check_template(field: &str, path: &str) -> Result<String, crate::Problem> {
+/// The requests that a path template matches: equal for `/pets/{id}`, `/pets/{petId}` and `/%70ets/{id}`. Two operations of
+/// one method and one shape are the same operation.
+pub fn shape(path: &str) -> Result<Template, Problem> {
+    check_template("path", path)
+}
+
+/// An operation's path template.
+pub(crate) fn check_template(field: &str, path: &str) -> Result<Template, Problem> {
     check_start(field, path)?;
     let mut names = BTreeSet::new();
-    let mut unnamed = String::with_capacity(path.len());
     let mut segments = path[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
-        unnamed.push('/');
         if segment.is_empty() && segments.peek().is_none() {
             break; // a slash at the end is another path, and allowed
         }
         check_segment(field, path, segment)?;
-        check_parts(field, segment, &mut names, &mut unnamed)?;
+        check_parts(field, segment, &mut names)?;
     }
-    Ok(unnamed)
+    Template::parse(path)
+        .map_err(|why| invalid(field, format!("{path:?} {why}"), "write it as in /orders/{id}"))
 }
 
 /// One segment: literals and `{parameter}`s in turn.
-fn check_parts<'a>(
-    field: &str,
-    segment: &'a str,
-    names: &mut BTreeSet<&'a str>,
-    unnamed: &mut String,
-) -> Verdict {
+fn check_parts<'a>(field: &str, segment: &'a str, names: &mut BTreeSet<&'a str>) -> Verdict {
     let mut rest = segment;
     let mut after_parameter = false;
     while !rest.is_empty() {
         let literal_end = rest.find(['{', '}']).unwrap_or(rest.len());
         let (literal, tail) = rest.split_at(literal_end);
         check_literal(field, literal)?;
-        unnamed.push_str(literal);
         if tail.is_empty() {
             return Ok(());
         }
@@ -104,7 +106,6 @@ fn check_parts<'a>(
                 "give each parameter of a path its own name",
             ));
         }
-        unnamed.push_str("{}");
         after_parameter = true;
         rest = after;
     }

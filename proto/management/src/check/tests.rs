@@ -1,5 +1,7 @@
 //! Contexts, templates, hosts.
 
+use serde_json::json;
+
 use crate::{
     Problem,
     check::{host, path},
@@ -8,7 +10,10 @@ use crate::{
 #[track_caller]
 fn check(problem: Option<Problem>, given: &str, expected: &str) {
     let text = problem.map(|problem| problem.to_string()).unwrap_or_default();
-    assert!(text.contains(expected), "{given:?}\n   was: {text}\nwanted: {expected}");
+    assert!(
+        text.contains(expected) && text.is_empty() == expected.is_empty(),
+        "{given:?}\n   was: {text}\nwanted: {expected}"
+    );
 }
 
 #[test]
@@ -40,17 +45,17 @@ fn contexts() {
 
 #[test]
 fn templates() {
-    for (good, unnamed) in [
-        ("/", "/"),
-        ("/orders", "/orders"),
-        ("/orders/", "/orders/"),
-        ("/orders/{id}", "/orders/{}"),
-        ("/repos/{owner}/{repo}/compare/{base}...{head}", "/repos/{}/{}/compare/{}...{}"),
-        ("/v{version}/a", "/v{}/a"),
-        ("/users('{id}')/$value", "/users('{}')/$value"),
-        ("/{user.id}/{file_path}", "/{}/{}"),
+    for good in [
+        "/",
+        "/orders",
+        "/orders/",
+        "/orders/{id}",
+        "/repos/{owner}/{repo}/compare/{base}...{head}",
+        "/v{version}/a",
+        "/users('{id}')/$value",
+        "/{user.id}/{file_path}",
     ] {
-        assert_eq!(path::check_template("path", good).as_deref(), Ok(unnamed), "{good}");
+        check(path::check_template("path", good).err(), good, "");
     }
     for (bad, expected) in [
         ("orders", "does not start with a slash"),
@@ -70,6 +75,37 @@ fn templates() {
     ] {
         check(path::check_template("path", bad).err(), bad, expected);
     }
+}
+
+#[test]
+fn a_shape_is_what_a_template_matches() {
+    let shape = |path: &str| path::shape(path).unwrap();
+    for (one, other, same) in [
+        ("/pets/{id}", "/pets/{petId}", true),
+        ("/{a}...{b}", "/{base}...{head}", true),
+        ("/pets", "/pets/", false),
+        ("/pets/{id}", "/pets/v{id}", false),
+        ("/pets/{id}", "/Pets/{id}", false),
+    ] {
+        assert_eq!(shape(one) == shape(other), same, "{one} {other}");
+    }
+}
+
+#[test]
+fn an_operation_is_checked_by_itself() {
+    let problems = |operation: serde_json::Value| {
+        let operation = serde_json::from_value(operation).unwrap();
+        crate::check_operation(&operation).iter().map(Problem::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(problems(json!({"method": "GET", "path": "/a/{id}"})), Vec::<String>::new());
+    let problems = problems(json!({"method": "GET", "path": "a", "scopes": ["a b"]}));
+    assert_eq!(
+        problems,
+        [
+            "spec.path: \"a\" does not start with a slash (write \"/a\")",
+            "spec.scopes[0]: \"a b\" is not a scope (use one word, as in orders:read)",
+        ]
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-pub use operation::{Method, OperationSpec};
+pub use operation::{Method, OperationSpec, check_operation};
 
 use crate::{
     Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ShownWith,

@@ -7,12 +7,12 @@ use crate::testbed::{route, route_entry};
 
 fn tree(operations: &[(&'static str, &'static str)]) -> OperationTree<String> {
     OperationTree::new(operations.iter().map(|(method, path)| {
-        (Method::from_bytes(method.as_bytes()).unwrap(), segments(path), format!("{method} {path}"))
+        (Method::from_bytes(method.as_bytes()).unwrap(), template(path), format!("{method} {path}"))
     }))
 }
 
 /// A template as a checked route has it.
-fn segments(path: &str) -> Vec<TemplateSegment> {
+fn template(path: &str) -> Template {
     let operation =
         runtime::Operation { method: "GET".to_owned(), path: path.to_owned(), ..Default::default() };
     let mut route = route("a", "/", &[]);
@@ -92,10 +92,11 @@ fn head_may_have_an_operation_of_its_own() {
 /// What the tree must agree with: compare the request with every template, keep the best by precedence.
 fn naive<'a>(templates: &[&'a str], path: &str) -> Option<&'a str> {
     let wanted: Vec<&[u8]> = path[1..].split('/').map(str::as_bytes).collect();
-    let mut fitting: Vec<(Vec<TemplateSegment>, &str)> = templates
+    let mut fitting: Vec<(Template, &str)> = templates
         .iter()
-        .map(|text| (segments(text), *text))
-        .filter(|(segments, _)| {
+        .map(|text| (template(text), *text))
+        .filter(|(template, _)| {
+            let segments = template.segments();
             segments.len() == wanted.len()
                 && segments.iter().zip(&wanted).all(|(segment, octets)| match segment {
                     TemplateSegment::Literal(own) => &**own == *octets,
@@ -129,7 +130,7 @@ proptest! {
         texts.sort();
         texts.dedup();
         let templates: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let tree = OperationTree::new(templates.iter().map(|text| (Method::GET, segments(text), text.to_string())));
+        let tree = OperationTree::new(templates.iter().map(|text| (Method::GET, template(text), text.to_string())));
         for path in paths {
             let path = format!("/{}", path.join("/"));
             let found = tree.find(path.as_bytes()).and_then(|methods| methods.get(&Method::GET)).map(|own| own.as_str());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Duration,
+    Duration, Problem,
     check::{Verdict, check_distinct, invalid, path, text},
 };
 
@@ -87,36 +87,45 @@ pub(super) fn check_all(operations: &[OperationSpec]) -> Verdict {
     }
     let mut seen = BTreeMap::new();
     for (at, operation) in operations.iter().enumerate() {
-        let unnamed = path::check_template(&format!("operations[{at}].path"), &operation.path)?;
-        if let Some(first) = seen.insert((operation.method, unnamed), at) {
+        let within = |problem: Problem| within(at, problem);
+        let shape = path::shape(&operation.path).map_err(within)?;
+        check_rest(operation).map_err(within)?;
+        if let Some(first) = seen.insert((operation.method, shape), at) {
             let detail = format!(
                 "{} {} matches the same requests as operations[{first}], {}",
                 operation.method, operation.path, operations[first].path
             );
             return Err(invalid(format_args!("operations[{at}]"), detail, "keep one of them"));
         }
-        check_operation(at, operation)?;
     }
     Ok(())
 }
 
-fn check_operation(at: usize, operation: &OperationSpec) -> Verdict {
-    let field = |name: &str| format!("operations[{at}].{name}");
+/// The problem of one operation as that of the Api whose operation `at` it is.
+fn within(at: usize, problem: Problem) -> Problem {
+    let field = problem.field.strip_prefix("spec.").unwrap_or(&problem.field);
+    Problem { field: format!("spec.operations[{at}].{field}"), ..problem }
+}
+
+/// What is wrong with an operation by itself: at most one problem of its path and one of the rest. Their fields start at the
+/// operation: `spec.path`.
+pub fn check_operation(operation: &OperationSpec) -> Vec<Problem> {
+    [path::shape(&operation.path).err(), check_rest(operation).err()].into_iter().flatten().collect()
+}
+
+/// All of an operation but its path.
+fn check_rest(operation: &OperationSpec) -> Verdict {
     if let Some(id) = &operation.id {
-        text::check_line(&field("id"), id)?;
+        text::check_line("id", id)?;
     }
     for (second, scope) in operation.scopes.iter().enumerate() {
         // scope-token (RFC 6749, section 3.3)
         let sound = scope.bytes().all(|byte| (b'!'..=b'~').contains(&byte) && byte != b'"' && byte != b'\\');
         if !sound || scope.is_empty() || scope.len() > MAX_WORD_BYTES {
             let detail = format!("{scope:?} is not a scope");
-            return Err(invalid(
-                field(&format!("scopes[{second}]")),
-                detail,
-                "use one word, as in orders:read",
-            ));
+            return Err(invalid(format_args!("scopes[{second}]"), detail, "use one word, as in orders:read"));
         }
     }
-    check_distinct(&field("policies"), &operation.policies)?;
-    operation.timeout.map_or(Ok(()), |span| text::check_timeout(&field("timeout"), span))
+    check_distinct("policies", &operation.policies)?;
+    operation.timeout.map_or(Ok(()), |span| text::check_timeout("timeout", span))
 }
