@@ -35,7 +35,7 @@ pub struct RateSpec {
     pub requests: u64,
     /// The period.
     pub per: Period,
-    /// Requests at once; default one second's worth, at least 10.
+    /// Requests at once; default one second's worth, or 10 if that is more, but never more than `requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<u64>,
 }
@@ -43,9 +43,9 @@ pub struct RateSpec {
 impl RateSpec {
     /// The burst in force.
     pub fn effective_burst(&self) -> u64 {
-        /// So that a page's worth of parallel requests passes on the slowest plan.
+        /// So that a page's worth of parallel requests passes on a slow plan.
         const MIN_BURST: u64 = 10;
-        self.burst.unwrap_or_else(|| (self.requests / self.per.seconds()).max(MIN_BURST))
+        self.burst.unwrap_or_else(|| (self.requests / self.per.seconds()).max(MIN_BURST).min(self.requests))
     }
 }
 
@@ -97,5 +97,30 @@ fn rate(rate: &Value) -> String {
     match rate.is_object() {
         true => format!("{}/{}", text_of(&rate["requests"]), text_of(&rate["per"])),
         false => "unlimited".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_burst_is_a_seconds_worth_and_never_more_than_the_plan() {
+        for (requests, per, burst) in [
+            (5, Period::Day, 5),
+            (5, Period::Second, 5),
+            (10, Period::Hour, 10),
+            (60, Period::Minute, 10),
+            (6_000, Period::Minute, 100),
+            (100, Period::Second, 100),
+        ] {
+            assert_eq!(
+                RateSpec { requests, per, burst: None }.effective_burst(),
+                burst,
+                "{requests}/{per:?}"
+            );
+        }
+        let written = RateSpec { requests: 5, per: Period::Day, burst: Some(10) };
+        assert_eq!(written.effective_burst(), 10, "a burst that is written holds");
     }
 }

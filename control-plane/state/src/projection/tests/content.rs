@@ -282,11 +282,15 @@ fn callers_are_where_their_organization_and_api_are_served() {
 }
 
 #[test]
-fn a_plan_without_rate_is_unlimited() {
+fn a_plan_is_as_its_rate_says() {
     let mut world = World::with_orders_bound();
     world.accept(vec![put("Plan", "acme/free", json!({}))]);
     let Runtime::Plan(plan) = world.decoded("eu", "production", "plan/acme/free") else { panic!() };
     assert_eq!((plan.requests, plan.period_seconds, plan.burst), (0, 0, 0));
+
+    world.accept(vec![put("Plan", "acme/free", json!({"rate": {"requests": 5, "per": "day"}}))]);
+    let Runtime::Plan(plan) = world.decoded("eu", "production", "plan/acme/free") else { panic!() };
+    assert_eq!((plan.requests, plan.period_seconds, plan.burst), (5, 86_400, 5), "no more than five a day");
 }
 
 #[test]
