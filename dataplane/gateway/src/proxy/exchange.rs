@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -60,6 +60,7 @@ async fn settle(
 ) -> Result<Response<ResponseBody>, ClientLeft> {
     let mut record = Record::open(serving.clone(), &client, &request);
     let origin = request.headers().get(header::ORIGIN).cloned();
+    let is_head = request.method() == Method::HEAD;
 
     let verdict = {
         // The guard is gone before the first await.
@@ -91,7 +92,7 @@ async fn settle(
             }
         }
     };
-    Ok(refuse(&refusal, origin.as_ref(), record))
+    Ok(refuse(&refusal, is_head, origin.as_ref(), record))
 }
 
 /// The upstream's answer, for the client.
@@ -112,10 +113,20 @@ fn pass_on(
 }
 
 /// The gateway's own answer.
-fn refuse(refusal: &Refusal, origin: Option<&HeaderValue>, mut record: Record) -> Response<ResponseBody> {
+fn refuse(
+    refusal: &Refusal,
+    is_head: bool,
+    origin: Option<&HeaderValue>,
+    mut record: Record,
+) -> Response<ResponseBody> {
     record.refused(refusal.reason());
-    let (mut parts, document) = refusal.response().into_parts();
+    let (mut parts, mut document) = refusal.response().into_parts();
     record.what().decorate(origin, &mut parts.headers);
+    if is_head {
+        // hyper leaves the body out of HTTP/1 alone; clients of HTTP/2 reset a stream that has one.
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
+        document = Bytes::new();
+    }
     record.answered(parts.status);
     Response::from_parts(parts, ResponseBody::whole(document, record))
 }

@@ -261,3 +261,15 @@ async fn at_the_end_a_client_is_told_goaway_its_request_is_finished_and_the_next
     let workers = &world.gateway.metrics.workers;
     assert!(workers.iter().all(|own| own.cut_connections.load(Ordering::Relaxed) == 0));
 }
+
+#[tokio::test]
+async fn a_refusal_of_head_says_how_long_it_would_be_and_has_no_body() {
+    let world = World::with(Limits::default()).await;
+    let refused = world.gateway.get("GET /a/x/unknown").await;
+    assert_eq!(refused.problem(), "no-route");
+    let (mut client, _ended) = world.client(64 << 10).await;
+    let head = asks(Method::HEAD, "/a/x/unknown", Empty::new().boxed_unsync());
+    let answer = collect(client.send_request(head).await.unwrap()).await.expect("a whole answer");
+    assert_eq!((answer.status, &*answer.body), (refused.status, ""));
+    assert_eq!(answer.header("content-length"), refused.header("content-length"));
+}
