@@ -10,6 +10,7 @@ mod client_stream;
 mod connection;
 mod exchange;
 mod forward;
+mod framing;
 mod places;
 mod record;
 mod tries;

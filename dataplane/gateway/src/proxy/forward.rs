@@ -7,6 +7,7 @@ use http::{
 };
 use http_body::Body;
 
+use super::framing;
 use crate::{
     decide::Forward,
     policy::remove_hop_by_hop,
@@ -52,10 +53,7 @@ pub(super) fn request<B: Body>(
     remove_hop_by_hop(headers);
     headers.remove(header::TE);
     headers.remove(header::EXPECT); // answered here, with the first octet that is read of the body
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        // hyper's client frames no body of GET, HEAD or CONNECT by itself: it would drop it in silence.
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
+    framing::request(headers, &body);
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }

@@ -3,6 +3,7 @@ mod bodies;
 mod checks;
 mod connections;
 mod contract;
+mod framing;
 mod harness;
 mod health;
 mod http2;

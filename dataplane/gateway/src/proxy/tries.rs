@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{
     body::{RequestBody, RequestBodyError, Upload},
     exchange::Client,
-    forward,
+    forward, framing,
     record::Record,
     upstream::{Resend, Reuse, STALE_WITHIN, Sender, Side, UpstreamError},
     worker::Serving,
@@ -198,10 +198,12 @@ impl Sending<'_> {
         }
     }
 
-    fn accept(&self, endpoint: &Endpoint, sender: Sender, response: Response<Incoming>) -> Answer {
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+    fn accept(&self, endpoint: &Endpoint, sender: Sender, mut response: Response<Incoming>) -> Answer {
+        let status = response.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
         }
+        framing::answer(status, response.headers_mut())?;
         self.serving.upstreams.keep(endpoint, sender);
         Ok(response)
     }

@@ -29,7 +29,7 @@ pub(crate) use self::{
     connector::{Connector, is_ours},
     names::MOST_LOOKUP_DESCRIPTORS,
 };
-use super::body::RequestBody;
+use super::{body::RequestBody, framing::BadFraming};
 use crate::{
     health::{EndpointHealth, Failure},
     problem::Refusal,
@@ -75,6 +75,9 @@ pub(super) enum UpstreamError {
     /// What came is no HTTP.
     #[error("what came is no answer")]
     Malformed(#[source] hyper::Error),
+    /// It is not certain where the answer ends.
+    #[error("the answer is framed badly")]
+    Framing(#[from] BadFraming),
     /// No head of an answer within one try's time.
     #[error("no answer within one try's time")]
     TryTimeout,
@@ -147,6 +150,7 @@ impl UpstreamError {
             | Self::Stale(_)
             | Self::Broken(_)
             | Self::Malformed(_)
+            | Self::Framing(_)
             | Self::TryTimeout
             | Self::Timeout
             | Self::UnaskedUpgrade => Side::Upstream,
@@ -161,6 +165,7 @@ impl UpstreamError {
             Self::ConnectTimeout(_) | Self::Unreachable(_) | Self::Unsent(_) => Resend::Always,
             Self::Stale(_) | Self::Broken(_) | Self::TryTimeout => Resend::IfIdempotent,
             Self::Malformed(_)
+            | Self::Framing(_)
             | Self::Timeout
             | Self::UnaskedUpgrade
             | Self::NoSlot(_)
@@ -178,9 +183,11 @@ impl UpstreamError {
             Self::Unreachable(error) if is_ours(&**error) => None,
             Self::ConnectTimeout(_) | Self::Unreachable(_) => Some(Failure::Connect),
             Self::TryTimeout | Self::Timeout => Some(Failure::Timeout),
-            Self::Unsent(_) | Self::Broken(_) | Self::Malformed(_) | Self::UnaskedUpgrade => {
-                Some(Failure::Reset)
-            }
+            Self::Unsent(_)
+            | Self::Broken(_)
+            | Self::Malformed(_)
+            | Self::Framing(_)
+            | Self::UnaskedUpgrade => Some(Failure::Reset),
             Self::Stale(_)
             | Self::NoSlot(_)
             | Self::NoEndpoint
@@ -200,6 +207,7 @@ impl UpstreamError {
             | Self::Stale(_)
             | Self::Broken(_)
             | Self::Malformed(_)
+            | Self::Framing(_)
             | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
             Self::NoSlot(_) => Refusal::UpstreamsFull,
             Self::NoEndpoint => Refusal::NoEndpoint,

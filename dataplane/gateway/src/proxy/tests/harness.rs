@@ -365,3 +365,37 @@ async fn echo(request: Request<Incoming>) -> Response<EchoBody> {
     response.headers_mut().insert("x-upstream", "yes".parse().unwrap());
     response
 }
+
+/// An upstream that plays the same octets on every connection after each head of a request, and then closes or not.
+pub(super) async fn script(answer: &'static [u8], close: bool) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let requests = Arc::new(AtomicUsize::new(0));
+    tokio::spawn({
+        let requests = requests.clone();
+        async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(play(stream, answer, close, requests.clone()));
+            }
+        }
+    });
+    (address, requests)
+}
+
+async fn play(mut stream: TcpStream, answer: &[u8], close: bool, requests: Arc<AtomicUsize>) {
+    let mut got = Vec::new();
+    let mut room = [0; 1_024];
+    loop {
+        match stream.read(&mut room).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => got.extend_from_slice(&room[..read]),
+        }
+        if let Some(end) = got.windows(4).position(|window| window == b"\r\n\r\n") {
+            got.drain(..end + 4);
+            requests.fetch_add(1, Ordering::SeqCst);
+            if stream.write_all(answer).await.is_err() || close {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! How long a message is (RFC 9112 §6): the only place that decides about `Content-Length` and `Transfer-Encoding`.
+//!
+//! hyper finds the end of a body from these headers and hands them on as they came. The next hop would read them again,
+//! and could find another end.
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::Body;
+
+/// An answer whose end is not certain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadFraming {
+    /// Nothing here decodes another coding, and its receiver would not know of it.
+    #[error("its Transfer-Encoding is not \"chunked\" alone")]
+    Coding,
+    /// Not a number, or several numbers.
+    #[error("its Content-Length is not one number")]
+    Length,
+}
+
+/// Leaves an upstream's answer with one certain end: without `Transfer-Encoding`, which is of one hop, and with at most
+/// one `Content-Length`.
+pub(super) fn answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), BadFraming> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        is_chunked(headers)?;
+        headers.remove(header::TRANSFER_ENCODING);
+        headers.remove(header::CONTENT_LENGTH); // the chunks say where it ends (RFC 9112 §6.3)
+        return Ok(());
+    }
+    let Some(length) = length(headers)? else { return Ok(()) };
+    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        headers.remove(header::CONTENT_LENGTH); // there is no body
+    } else if !length.is_written_once {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length.octets));
+    }
+    Ok(())
+}
+
+/// Gives a request the one framing that its body has.
+pub(super) fn request<B: Body>(headers: &mut HeaderMap, body: &B) {
+    headers.remove(header::TRANSFER_ENCODING);
+    // An empty body has a length where the client said so: some servers ask for one (411).
+    let announced = headers.remove(header::CONTENT_LENGTH).is_some();
+    match body.size_hint().exact() {
+        Some(0) if !announced => {}
+        Some(octets) => drop(headers.insert(header::CONTENT_LENGTH, HeaderValue::from(octets))),
+        // hyper's client frames no body of GET, HEAD or CONNECT by itself: it would drop it in silence.
+        None => drop(headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))),
+    }
+}
+
+fn is_chunked(headers: &HeaderMap) -> Result<(), BadFraming> {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (lines.next(), lines.next()) {
+        (Some(only), None) if only.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(BadFraming::Coding),
+    }
+}
+
+struct Length {
+    octets: u64,
+    is_written_once: bool,
+}
+
+/// The number that all lines and all members of their lists agree on (RFC 9110 §8.6).
+fn length(headers: &HeaderMap) -> Result<Option<Length>, BadFraming> {
+    let mut found: Option<Length> = None;
+    let lines = headers.get_all(header::CONTENT_LENGTH).iter();
+    for member in lines.flat_map(|line| line.as_bytes().split(|&octet| octet == b',')) {
+        let octets = number(member.trim_ascii()).ok_or(BadFraming::Length)?;
+        found = match found {
+            None => Some(Length { octets, is_written_once: true }),
+            Some(before) if before.octets == octets => Some(Length { octets, is_written_once: false }),
+            Some(_) => return Err(BadFraming::Length),
+        };
+    }
+    Ok(found)
+}
+
+/// Digits only: `+4` is a number for some parsers.
+fn number(digits: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    text.bytes().all(|octet| octet.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+
+    use super::*;
+
+    /// Lines such as `content-length: 2`.
+    fn map(lines: &[&str]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for line in lines {
+            let (name, value) = line.split_once(':').unwrap();
+            map.append(header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn lines(map: &HeaderMap) -> Vec<String> {
+        map.iter().map(|(name, value)| format!("{name}:{}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn an_answer_keeps_one_certain_end() {
+        let of = |status: u16, given: &[&str]| -> Result<Vec<String>, BadFraming> {
+            let mut headers = map(given);
+            answer(StatusCode::from_u16(status).unwrap(), &mut headers).map(|()| lines(&headers))
+        };
+        let check = |status: u16, given: &[&str], kept: &[&str]| {
+            assert_eq!(of(status, given).unwrap(), kept, "{status} {given:?}");
+        };
+        check(200, &[], &[]);
+        check(200, &["content-length:2"], &["content-length:2"]);
+        check(200, &["content-length:2, 2"], &["content-length:2"]);
+        check(200, &["content-length:2", "content-length:2"], &["content-length:2"]);
+        check(200, &["transfer-encoding:chunked"], &[]);
+        check(200, &["transfer-encoding:Chunked "], &[]);
+        check(200, &["content-length:4", "transfer-encoding:chunked"], &[]);
+        check(200, &["transfer-encoding:chunked", "content-length:x"], &[]);
+        check(204, &["content-length:0"], &[]);
+        check(304, &["content-length:7"], &[]);
+        for bad in [
+            &["transfer-encoding:gzip"][..],
+            &["transfer-encoding:gzip, chunked"],
+            &["transfer-encoding:chunked", "transfer-encoding:chunked"],
+            &["transfer-encoding:chunked, chunked"],
+            &["transfer-encoding:"],
+            &["transfer-encoding:identity"],
+        ] {
+            assert_eq!(of(200, bad), Err(BadFraming::Coding), "{bad:?}");
+        }
+        for bad in [
+            &["content-length:2, 3"][..],
+            &["content-length:2", "content-length:3"],
+            &["content-length:+2"],
+            &["content-length:-2"],
+            &["content-length:2 2"],
+            &["content-length:"],
+            &["content-length:2,"],
+            &["content-length:18446744073709551616"],
+        ] {
+            assert_eq!(of(304, bad), Err(BadFraming::Length), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_has_the_framing_of_its_body() {
+        struct Unknown;
+        impl Body for Unknown {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+                std::task::Poll::Pending
+            }
+        }
+        fn check<B: Body>(given: &[&str], body: &B, kept: &[&str]) {
+            let mut headers = map(given);
+            request(&mut headers, body);
+            assert_eq!(lines(&headers), kept, "{given:?}");
+        }
+        check(&[], &Full::<Bytes>::default(), &[]);
+        check(&["content-length:0"], &Full::<Bytes>::default(), &["content-length:0"]);
+        check(&["content-length:7"], &Full::<Bytes>::default(), &["content-length:0"]);
+        check(&[], &Full::<Bytes>::from("four"), &["content-length:4"]);
+        check(&["content-length:4", "content-length:4"], &Full::<Bytes>::from("four"), &["content-length:4"]);
+        check(&["transfer-encoding:gzip"], &Full::<Bytes>::from("four"), &["content-length:4"]);
+        check(&["transfer-encoding:chunked"], &Unknown, &["transfer-encoding:chunked"]);
+        check(&["content-length:4"], &Unknown, &["transfer-encoding:chunked"]);
+    }
+}
