@@ -92,6 +92,11 @@ pub struct Listen {
     pub admin: String,
 }
 
+/// The largest head of a request, in octets as HTTP/1.1 writes it: what common servers allow.
+pub(crate) const MAX_HEAD: usize = 64 << 10;
+/// The most headers of a request: what hyper's parser has room for without an allocation, and far above what clients send.
+pub(crate) const MAX_HEADERS: usize = 100;
+
 /// Bounds on what clients may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -6,9 +6,17 @@ use bytes::Bytes;
 use hanse_topology::one_line;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
+use crate::config::{MAX_HEAD, MAX_HEADERS};
+
 /// Why the gateway answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
+    /// The head has more lines or octets than it may.
+    HeadTooLarge,
+    /// The body has a transfer coding beside `chunked`.
+    TransferCoding,
+    /// The body is framed badly.
+    BadBody,
     /// No configuration has come yet.
     NotReady,
     /// The `Host` is missing, doubled or malformed.
@@ -67,6 +75,9 @@ pub enum Refusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // as in Refusal
 pub enum Reason {
+    HeadTooLarge,
+    TransferCoding,
+    BadBody,
     NotReady,
     BadHost,
     BadPath,
@@ -90,7 +101,10 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Each once, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
+        Self::HeadTooLarge,
+        Self::TransferCoding,
+        Self::BadBody,
         Self::NotReady,
         Self::BadHost,
         Self::BadPath,
@@ -113,6 +127,9 @@ impl Reason {
     /// The NAME of `urn:hanse:problem:NAME`, and the label in metrics.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::HeadTooLarge => "head-too-large",
+            Self::TransferCoding => "transfer-coding",
+            Self::BadBody => "bad-body",
             Self::NotReady => "not-ready",
             Self::BadHost => "bad-host",
             Self::BadPath => "bad-path",
@@ -136,7 +153,9 @@ impl Reason {
     /// The status it is answered with.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::BadHost | Self::BadPath => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::BadBody | Self::BadHost | Self::BadPath => StatusCode::BAD_REQUEST,
             Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired => StatusCode::UNAUTHORIZED,
             Self::NotSubscribed => StatusCode::FORBIDDEN,
             Self::NoRoute => StatusCode::NOT_FOUND,
@@ -160,6 +179,9 @@ impl Reason {
 
     const fn title(self) -> &'static str {
         match self {
+            Self::HeadTooLarge => "The head of the request is too large",
+            Self::TransferCoding => "The request body has a transfer coding that the gateway does not know",
+            Self::BadBody => "The request body is framed badly",
             Self::NotReady => "The gateway has no configuration yet",
             Self::BadHost => "The request does not say which host it is for",
             Self::BadPath => "The path is ambiguous or malformed",
@@ -185,6 +207,9 @@ impl Refusal {
     /// Its kind.
     pub const fn reason(&self) -> Reason {
         match self {
+            Self::HeadTooLarge => Reason::HeadTooLarge,
+            Self::TransferCoding => Reason::TransferCoding,
+            Self::BadBody => Reason::BadBody,
             Self::NotReady => Reason::NotReady,
             Self::BadHost => Reason::BadHost,
             Self::BadPath(_) => Reason::BadPath,
@@ -207,6 +232,10 @@ impl Refusal {
 
     fn detail(&self) -> Option<String> {
         match self {
+            Self::HeadTooLarge => {
+                Some(format!("It may have {} KiB and {MAX_HEADERS} headers.", MAX_HEAD >> 10))
+            }
+            Self::TransferCoding => Some("Send it with chunked alone.".to_owned()),
             Self::BadPath(why) => Some(one_line(why).into_owned()),
             Self::MethodNotAllowed { allow } => allow.to_str().ok().map(|allow| format!("It has {allow}.")),
             Self::BodyTooLarge { limit } => Some(format!("At most {limit} octets may be sent.")),
@@ -255,6 +284,10 @@ impl Refusal {
             }
             Self::OverPlan { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));
+            }
+            // It is not known where the next request begins.
+            Self::TransferCoding | Self::BadBody => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::NotReady | Self::UpstreamsFull => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

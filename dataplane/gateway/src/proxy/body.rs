@@ -54,6 +54,7 @@ impl Upload {
     const TOO_LARGE: u8 = 1;
     const BROKEN: u8 = 2;
     const TOO_SLOW: u8 = 3;
+    const MALFORMED: u8 = 4;
 
     /// Whether it was longer than allowed.
     pub(super) fn is_too_large(&self) -> bool {
@@ -68,6 +69,11 @@ impl Upload {
     /// Whether the client stopped sending and stayed.
     pub(super) fn is_too_slow(&self) -> bool {
         self.is(Self::TOO_SLOW)
+    }
+
+    /// Whether the client framed it badly.
+    pub(super) fn is_malformed(&self) -> bool {
+        self.is(Self::MALFORMED)
     }
 
     /// Whether there is a body.
@@ -125,6 +131,23 @@ pub(super) enum RequestBodyError {
     /// The client stopped sending.
     #[error("the client stopped sending the request body")]
     TooSlow,
+    /// What the client sent are no chunks.
+    #[error("the request body is framed badly")]
+    Malformed(#[source] hyper::Error),
+}
+
+impl RequestBodyError {
+    fn of(error: hyper::Error) -> Self {
+        if is_malformed(&error) { Self::Malformed(error) } else { Self::Broken(error) }
+    }
+}
+
+/// Whether hyper could not read the framing, and not the connection. It tells them apart by kinds of [`std::io::Error`] only.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(error), |&cause| cause.source());
+    causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|error| {
+        matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput)
+    })
 }
 
 /// Why an answer's body ends early.
@@ -246,8 +269,12 @@ impl Body for RequestBody {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => {
-                this.upload.ends(Upload::BROKEN);
-                return Poll::Ready(Some(Err(RequestBodyError::Broken(error))));
+                let error = RequestBodyError::of(error);
+                this.upload.ends(match error {
+                    RequestBodyError::Malformed(_) => Upload::MALFORMED,
+                    _ => Upload::BROKEN,
+                });
+                return Poll::Ready(Some(Err(error)));
             }
             Poll::Ready(Some(Ok(frame))) => frame,
         };

@@ -33,15 +33,16 @@ use super::{
     places::Place,
     worker::Serving,
 };
-use crate::table::Protocol;
+use crate::{config::MAX_HEAD, table::Protocol};
 
 /// For a TLS client to send its ClientHello. Clients send it with the first packet they may; this leaves time for one that is
 /// lost and sent again after a second.
 const CLIENT_HELLO: Duration = Duration::from_secs(3);
 /// For the whole TLS handshake: a few round trips over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// The largest head of a request: what common servers allow, and the read buffer's bound.
-const MAX_HEAD: usize = 64 << 10;
+/// The largest head that HTTP/2 reads to its end, in its own measure of 32 octets a field more, so that a head over the gateway's
+/// limits is answered and not cut off. h2 ends the connection where a head comes in more than 10 frames of 16 KiB.
+const MAX_HEADER_LIST: u32 = 2 * MAX_HEAD as u32;
 /// Requests at once on one HTTP/2 connection: the least that RFC 9113 §6.5.2 recommends, and so what clients expect.
 const MAX_STREAMS: u32 = 100;
 /// How much of one HTTP/2 answer waits in a buffer for its client. Each of the 100 requests of a connection has one, and what is in it
@@ -128,7 +129,9 @@ where
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(serving.limits.header_timeout())
-        .max_buf_size(MAX_HEAD);
+        // The buffer bounds a head that is not whole yet; one that comes whole may have come in one larger read.
+        .max_buf_size(MAX_HEAD)
+        .max_header_size(MAX_HEAD);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
@@ -160,7 +163,7 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .max_send_buf_size(UNSENT_PART)
         .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_header_list_size(MAX_HEAD as u32);
+        .max_header_list_size(MAX_HEADER_LIST);
     let service = service_fn(move |request| exchange::answer(serving.clone(), client.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut stopped = pin!(stopped(&stop));

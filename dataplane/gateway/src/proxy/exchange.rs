@@ -11,7 +11,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::{activity::Activity, body::ResponseBody, places::Place, record::Record, tries, worker::Serving};
+use super::{
+    activity::Activity, body::ResponseBody, framing, places::Place, record::Record, tries, worker::Serving,
+};
 use crate::{
     decide::{self, Head, Verdict},
     limit::Clock,
@@ -62,6 +64,9 @@ async fn settle(
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
 
+    if let Err(refusal) = framing::check(&request) {
+        return Ok(refuse(&refusal, is_head, origin.as_ref(), record));
+    }
     let verdict = {
         // The guard is gone before the first await.
         let table = serving.table.load();

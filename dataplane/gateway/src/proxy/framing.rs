@@ -1,10 +1,16 @@
-//! How long a message is (RFC 9112 §6): the only place that decides about `Content-Length` and `Transfer-Encoding`.
+//! Where a message ends (RFC 9112 §6), and how large its head may be: the only place that decides about `Content-Length` and
+//! `Transfer-Encoding`.
 //!
 //! hyper finds the end of a body from these headers and hands them on as they came. The next hop would read them again,
 //! and could find another end.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version, header};
 use http_body::Body;
+
+use crate::{
+    config::{MAX_HEAD, MAX_HEADERS},
+    problem::Refusal,
+};
 
 /// An answer whose end is not certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,6 +21,44 @@ pub(super) enum BadFraming {
     /// Not a number, or several numbers.
     #[error("its Content-Length is not one number")]
     Length,
+}
+
+/// Refuses a head that hyper accepts and the gateway does not.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+    if request.version() < Version::HTTP_2 { check_codings(request.headers()) } else { check_size(request) }
+}
+
+/// hyper looks for `chunked` at the end of the last line. What is before it would reach the upstream as plain octets.
+fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !headers.contains_key(header::TRANSFER_ENCODING) || is_chunked(headers).is_ok() {
+        return Ok(());
+    }
+    let lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|&octet| octet == b','));
+    let is_known = codings.all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    Err(if is_known { Refusal::BadBody } else { Refusal::TransferCoding })
+}
+
+/// HTTP/2 counts other octets, and no lines. The limits are those of HTTP/1, for the head as HTTP/1.1 writes it: the upstream's
+/// server has limits of this kind.
+fn check_size<B>(request: &Request<B>) -> Result<(), Refusal> {
+    const LINE: usize = ": \r\n".len();
+    let uri = request.uri();
+    let authority = uri.authority().map_or(0, |authority| "host".len() + authority.as_str().len() + LINE);
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let mut octets = request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + authority;
+    let mut lines = usize::from(authority > 0);
+    let mut cookies = 0;
+    for (name, value) in request.headers() {
+        octets += name.as_str().len() + value.len() + LINE;
+        // Clients of HTTP/2 may send cookies one by one; the upstream gets them in one line.
+        if name == header::COOKIE {
+            cookies = 1;
+        } else {
+            lines += 1;
+        }
+    }
+    if octets > MAX_HEAD || lines + cookies > MAX_HEADERS { Err(Refusal::HeadTooLarge) } else { Ok(()) }
 }
 
 /// Leaves an upstream's answer with one certain end: without `Transfer-Encoding`, which is of one hop, and with at most
@@ -88,6 +132,50 @@ mod tests {
     use http_body_util::Full;
 
     use super::*;
+
+    #[test]
+    fn codings_before_chunked_are_not_decoded_and_so_refused() {
+        let check = |given: &[&str], wanted: Result<(), Refusal>| {
+            let lines: Vec<String> = given.iter().map(|value| format!("transfer-encoding:{value}")).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let mut request = Request::new(());
+            *request.headers_mut() = map(&lines);
+            assert_eq!(super::check(&request), wanted, "{given:?}");
+        };
+        check(&[], Ok(()));
+        check(&["chunked"], Ok(()));
+        check(&[" CHUNKED "], Ok(()));
+        check(&["gzip, chunked"], Err(Refusal::TransferCoding));
+        check(&["gzip", "chunked"], Err(Refusal::TransferCoding));
+        check(&["identity, chunked"], Err(Refusal::TransferCoding));
+        check(&[", chunked"], Err(Refusal::TransferCoding));
+        check(&["chunked, chunked"], Err(Refusal::BadBody));
+        check(&["chunked", "chunked"], Err(Refusal::BadBody));
+    }
+
+    #[test]
+    fn a_head_of_http_2_is_measured_as_http_1_1_writes_it() {
+        let of = |uri: &str, lines: usize, value: &str| {
+            let mut request = Request::builder().version(Version::HTTP_2).uri(uri).body(()).unwrap();
+            for number in 0..lines {
+                let name = header::HeaderName::try_from(format!("x-{number:03}")).unwrap();
+                request.headers_mut().append(name, value.parse().unwrap());
+            }
+            request
+        };
+        assert_eq!(check(&of("https://a/", 99, "")), Ok(()));
+        assert_eq!(check(&of("https://a/", 100, "")), Err(Refusal::HeadTooLarge));
+        let mut cookies = of("https://a/", 98, "");
+        for _ in 0..200 {
+            cookies.headers_mut().append(header::COOKIE, "a=1".parse().unwrap());
+        }
+        assert_eq!(check(&cookies), Ok(()));
+        // One line more than the empty head: "GET / HTTP/1.1", "host: a", "x-000: …", "".
+        let rest = MAX_HEAD - "GET / HTTP/1.1\r\nhost: a\r\nx-000: \r\n\r\n".len();
+        assert_eq!(check(&of("https://a/", 1, &"v".repeat(rest))), Ok(()));
+        assert_eq!(check(&of("https://a/", 1, &"v".repeat(rest + 1))), Err(Refusal::HeadTooLarge));
+        assert_eq!(check(&of("https://a/b", 1, &"v".repeat(rest))), Err(Refusal::HeadTooLarge));
+    }
 
     /// Lines such as `content-length: 2`.
     fn map(lines: &[&str]) -> HeaderMap {

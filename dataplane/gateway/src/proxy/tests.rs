@@ -5,6 +5,7 @@ mod connections;
 mod contract;
 mod framing;
 mod harness;
+mod heads;
 mod health;
 mod http2;
 mod kept;

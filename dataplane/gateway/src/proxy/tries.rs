@@ -93,6 +93,7 @@ pub(super) async fn send(
         body = body.gathered(GATHERED).await.map_err(|error| match error {
             RequestBodyError::TooLarge => UpstreamError::TooLarge,
             RequestBodyError::TooSlow => UpstreamError::TooSlow,
+            RequestBodyError::Malformed(_) => UpstreamError::BadBody,
             RequestBodyError::Broken(_) => UpstreamError::ClientLeft,
         })?;
     }
@@ -256,6 +257,8 @@ impl Sending<'_> {
             UpstreamError::TooLarge
         } else if self.upload.is_too_slow() {
             UpstreamError::TooSlow
+        } else if self.upload.is_malformed() {
+            UpstreamError::BadBody
         } else if self.upload.is_broken() {
             UpstreamError::ClientLeft
         } else if error.is_parse() {

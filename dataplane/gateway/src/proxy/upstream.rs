@@ -102,6 +102,9 @@ pub(super) enum UpstreamError {
     /// The client stopped sending.
     #[error("the client stopped sending")]
     TooSlow,
+    /// What the client sent is no body.
+    #[error("the request body is framed badly")]
+    BadBody,
     /// The client left.
     #[error("the client left")]
     ClientLeft,
@@ -155,7 +158,7 @@ impl UpstreamError {
             | Self::Timeout
             | Self::UnaskedUpgrade => Side::Upstream,
             Self::NoSlot(_) | Self::NoEndpoint | Self::Request(_) => Side::Internal,
-            Self::TooLarge | Self::TooSlow | Self::ClientLeft => Side::Downstream,
+            Self::TooLarge | Self::TooSlow | Self::BadBody | Self::ClientLeft => Side::Downstream,
         }
     }
 
@@ -173,6 +176,7 @@ impl UpstreamError {
             | Self::Request(_)
             | Self::TooLarge
             | Self::TooSlow
+            | Self::BadBody
             | Self::ClientLeft => Resend::Never,
         }
     }
@@ -194,6 +198,7 @@ impl UpstreamError {
             | Self::Request(_)
             | Self::TooLarge
             | Self::TooSlow
+            | Self::BadBody
             | Self::ClientLeft => None,
         }
     }
@@ -214,6 +219,7 @@ impl UpstreamError {
             Self::Request(error) => Refusal::BadPath(error.to_string()),
             Self::TooLarge => Refusal::BodyTooLarge { limit: max_body },
             Self::TooSlow => Refusal::BodyTimeout,
+            Self::BadBody => Refusal::BadBody,
             Self::ClientLeft => return None,
         })
     }

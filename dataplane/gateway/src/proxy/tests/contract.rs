@@ -1,9 +1,6 @@
 //! The data-plane contract, seen from outside.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex, atomic::Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use hanse_proto::runtime;
 
@@ -241,37 +238,17 @@ async fn header_policies_work_both_ways() {
     assert_eq!(seen.header("host"), upstream.address.to_string());
 }
 
-/// A writer that tests can read.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_access_log_tells_who_called_what_and_keeps_keys_to_itself() {
     let upstream = Upstream::start().await;
-    let log = Shared::default();
-    let setup = Setup { log: Some(Box::new(log.clone())), ..Default::default() };
-    let gateway = Gateway::with(setup, orders(&upstream.url()));
+    let log = Log::default();
+    let gateway = Gateway::with(log.setup(), orders(&upstream.url()));
     gateway.get("GET /orders/v1/orders/7?api_key=key-shop").await.seen();
     gateway.get("GET /unknown?api_key=key-shop").await;
-    eventually("two lines", async || {
-        log.0.lock().unwrap().iter().filter(|&&octet| octet == b'\n').count() == 2
-    })
-    .await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    eventually("two lines", async || log.lines().len() == 2).await;
+    let lines = log.lines();
+    let text = format!("{lines:?}");
     assert!(!text.contains("key-shop"), "{text}");
-    let lines: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let first = lines.iter().find(|line| line["status"] == 200).unwrap();
     assert_eq!(first["path"], "/orders/v1/orders/7");
     assert_eq!(first["host"], "gateway.example");

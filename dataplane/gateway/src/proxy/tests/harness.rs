@@ -399,3 +399,33 @@ async fn play(mut stream: TcpStream, answer: &[u8], close: bool, requests: Arc<A
         }
     }
 }
+
+/// An access log that tests can read.
+#[derive(Clone, Default)]
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// A gateway's setup that writes it.
+    pub(super) fn setup(&self) -> Setup {
+        Setup { log: Some(Box::new(self.clone())), ..Default::default() }
+    }
+
+    /// The whole lines so far.
+    pub(super) fn lines(&self) -> Vec<serde_json::Value> {
+        let octets = self.0.lock().unwrap();
+        let whole = octets.iter().rposition(|&octet| octet == b'\n').map_or(0, |end| end + 1);
+        let lines = octets[..whole].split(|&octet| octet == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

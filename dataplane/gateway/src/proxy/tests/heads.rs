@@ -1,0 +1,224 @@
+//! Requests that are too large or framed badly: what their clients, the access log and the upstream see.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    harness::*,
+    tls::{Certificate, certificate, connect},
+};
+use crate::testbed::*;
+
+fn api(url: &str) -> Resources {
+    vec![
+        listener("production", &[]),
+        route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
+        upstream_entry("a", upstream(&[url])),
+    ]
+}
+
+#[tokio::test]
+async fn malformed_chunks_are_the_clients_mistake() {
+    let upstream = Upstream::start().await;
+    let log = Log::default();
+    let gateway = Gateway::with(log.setup(), api(&upstream.url()));
+    let bodies = [
+        "zz\r\nfour\r\n0\r\n\r\n",
+        "4\r\nfour\r\nzz\r\nfour\r\n0\r\n\r\n",
+        "4\r\nfour0\r\n\r\n",
+        "-4\r\nfour\r\n0\r\n\r\n",
+        "4;a\nb\r\nfour\r\n0\r\n\r\n",
+        "fffffffffffffffff\r\nfour\r\n0\r\n\r\n",
+    ];
+    for body in bodies {
+        let head = "POST /a/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+        let text = raw(gateway.http, format!("{head}{body}").as_bytes()).await;
+        assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("connection: close\r\n"), "{text}");
+        assert!(text.contains("urn:hanse:problem:bad-body"), "{text}");
+    }
+    eventually("all are logged", async || log.lines().len() == bodies.len()).await;
+    for line in log.lines() {
+        assert_eq!((&line["status"], &line["reason"]), (&400.into(), &"bad-body".into()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_within_its_body_has_left() {
+    let upstream = Upstream::start().await;
+    let log = Log::default();
+    let gateway = Gateway::with(log.setup(), api(&upstream.url()));
+    for framing in ["transfer-encoding: chunked\r\n\r\n4\r\nfo", "content-length: 4\r\n\r\nfo"] {
+        let mut stream = TcpStream::connect(gateway.http).await.unwrap();
+        stream.write_all(format!("POST /a/x HTTP/1.1\r\nhost: a\r\n{framing}").as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await; // the head is read before the end
+    }
+    eventually("both are logged", async || log.lines().len() == 2).await;
+    assert!(log.lines().iter().all(|line| line["status"] == 499), "{:?}", log.lines());
+}
+
+#[tokio::test]
+async fn codings_before_chunked_never_reach_an_upstream() {
+    let upstream = Upstream::start().await;
+    let log = Log::default();
+    let gateway = Gateway::with(log.setup(), api(&upstream.url()));
+    for (codings, status, problem) in [
+        ("transfer-encoding: gzip, chunked", 501, "transfer-coding"),
+        ("transfer-encoding: gzip\r\ntransfer-encoding: chunked", 501, "transfer-coding"),
+        ("transfer-encoding: chunked, chunked", 400, "bad-body"),
+    ] {
+        let head = format!("POST /a/x HTTP/1.1\r\nhost: a\r\n{codings}\r\n\r\n");
+        let text = raw(gateway.http, format!("{head}4\r\nfour\r\n0\r\n\r\n").as_bytes()).await;
+        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")), "{codings}: {text}");
+        assert!(text.contains(&format!("urn:hanse:problem:{problem}\"")), "{codings}: {text}");
+    }
+    eventually("all are logged", async || log.lines().len() == 3).await;
+    assert_eq!(upstream.requests.load(Ordering::SeqCst), 0);
+}
+
+/// How a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http1Tls,
+    Http2,
+}
+
+struct World {
+    gateway: Gateway,
+    own: Certificate,
+}
+
+impl World {
+    async fn start() -> Self {
+        // An upstream that has no limits of its own.
+        let (address, _) = script(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false).await;
+        let own = certificate("gateway.example", &[b"h2", b"http/1.1"]);
+        let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
+        Self { gateway: Gateway::with(setup, api(&format!("http://{address}"))), own }
+    }
+
+    /// The status of `GET /a/x` with `host` and these headers, written in parts of so many octets.
+    async fn status(&self, speaks: Speaks, headers: &[(String, String)], part: usize) -> u16 {
+        let mut head = "GET /a/x HTTP/1.1\r\nhost: a\r\n".to_owned();
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
+        match speaks {
+            Speaks::Http1 => {
+                status_of(TcpStream::connect(self.gateway.http).await.unwrap(), head, part).await
+            }
+            Speaks::Http1Tls => {
+                status_of(connect(&self.gateway, &self.own.roots, b"http/1.1").await, head, part).await
+            }
+            Speaks::Http2 => {
+                let stream = TokioIo::new(connect(&self.gateway, &self.own.roots, b"h2").await);
+                let (mut sender, connection) =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+                tokio::spawn(connection);
+                let mut request = http::Request::get("https://a/a/x");
+                for (name, value) in headers {
+                    request = request.header(name, value);
+                }
+                let answer = sender.send_request(request.body(String::new()).unwrap()).await.unwrap();
+                collect(answer).await.unwrap().status.as_u16()
+            }
+        }
+    }
+}
+
+async fn status_of(stream: impl AsyncRead + AsyncWrite, head: String, part: usize) -> u16 {
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let write = async {
+        for part in head.as_bytes().chunks(part) {
+            if writing.write_all(part).await.is_err() || writing.flush().await.is_err() {
+                break; // it has been answered already
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let read = async {
+        let mut answer = [0; "HTTP/1.1 200".len()];
+        reading.read_exact(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer["HTTP/1.1 ".len()..]).parse().unwrap()
+    };
+    tokio::select! {
+        () = write => unreachable!(),
+        status = tokio::time::timeout(SOON, read) => status.expect("an answer in time"),
+    }
+}
+
+#[tokio::test]
+async fn a_head_has_the_same_limit_in_every_protocol_and_in_parts_of_every_size() {
+    let world = World::start().await;
+    for (kib, wanted) in [(63, 200), (65, 431), (100, 431), (130, 431)] {
+        let headers = [("x-large".to_owned(), "v".repeat((kib << 10) - 100))];
+        for (speaks, part) in [
+            (Speaks::Http1, 1 << 10),
+            (Speaks::Http1, 64 << 10),
+            (Speaks::Http1, usize::MAX),
+            (Speaks::Http1Tls, 1 << 10),
+            (Speaks::Http1Tls, usize::MAX),
+            (Speaks::Http2, usize::MAX),
+        ] {
+            let status = world.status(speaks, &headers, part).await;
+            assert_eq!(status, wanted, "{kib} KiB, {speaks:?} in parts of {part}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_has_the_same_number_of_headers_in_every_protocol() {
+    let world = World::start().await;
+    for speaks in [Speaks::Http1, Speaks::Http1Tls, Speaks::Http2] {
+        for (lines, wanted) in [(100, 200), (101, 431)] {
+            let headers: Vec<_> = (1..lines).map(|number| (format!("x-{number}"), String::new())).collect();
+            assert_eq!(world.status(speaks, &headers, usize::MAX).await, wanted, "{lines} {speaks:?}");
+        }
+    }
+    let cookies = vec![("cookie".to_owned(), "a=1".to_owned()); 200];
+    assert_eq!(world.status(Speaks::Http2, &cookies, usize::MAX).await, 200);
+}
+
+#[tokio::test]
+async fn a_small_head_may_come_in_many_frames() {
+    let world = World::start().await;
+    let mut stream = connect(&world.gateway, &world.own.roots, b"h2").await;
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| -> Vec<u8> {
+        let length = (payload.len() as u32).to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const CONTINUATION: u8 = 9;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    // GET, https, :path and :authority, by the static table of HPACK.
+    let head = b"\x82\x87\x04\x04/a/x\x01\x01a";
+    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    octets.extend(frame(SETTINGS, 0, 0, &[]));
+    octets.extend(frame(HEADERS, END_STREAM, 1, &head[..2]));
+    for octet in &head[2..head.len() - 1] {
+        octets.extend(frame(CONTINUATION, 0, 1, &[*octet]));
+    }
+    octets.extend(frame(CONTINUATION, END_HEADERS, 1, &head[head.len() - 1..]));
+    stream.write_all(&octets).await.unwrap();
+    let answered = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.expect("the connection stays");
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            if head[3] == HEADERS {
+                return payload[0];
+            }
+        }
+    };
+    let status = tokio::time::timeout(SOON, answered).await.expect("an answer in time");
+    assert_eq!(status, 0x88, "\":status: 200\" of the static table");
+}
