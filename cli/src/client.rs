@@ -109,8 +109,16 @@ impl Client {
         resources: &[Value],
         options: &ApplyOptions<'_>,
     ) -> anyhow::Result<Applied> {
-        let request = ApplyRequest { resources: resources.to_vec() };
-        let body = serde_json::to_vec(&request).context("writing the request")?;
+        self.request(&ApplyRequest::of(resources.to_vec()), options).await
+    }
+
+    /// Makes all changes of a request, or none.
+    pub(crate) async fn request(
+        &self,
+        request: &ApplyRequest,
+        options: &ApplyOptions<'_>,
+    ) -> anyhow::Result<Applied> {
+        let body = serde_json::to_vec(request).context("writing the request")?;
         check_size(body.len())?;
         let mut query = url::form_urlencoded::Serializer::new(String::new());
         query.append_pair("organization", self.organization.as_str());

@@ -4,9 +4,12 @@ mod prune;
 mod request;
 
 use axum::response::Response;
-use hanse_management::{Problem, ProblemName, manifest::Manifest};
+use hanse_management::{
+    Problem, ProblemName,
+    manifest::{Expected, Request},
+};
 use hanse_state::{
-    Accepted, Change, ChangeResult, Outcome, State,
+    Accepted, Action, Change, ChangeResult, Outcome, State,
     admission::{Warning, admit},
     port::{Consistency, ScopeEffect},
     projection,
@@ -17,7 +20,7 @@ use tokio::time::timeout;
 use utoipa_axum::routes;
 
 use crate::{
-    answer::{self, Action, Applied, ApplyRequest},
+    answer::{self, Applied, ApplyRequest},
     body,
     call::Call,
     openapi::refusal,
@@ -101,10 +104,11 @@ fn selector(call: &Call) -> Result<Option<Labels>, Problem> {
     }
 }
 
-/// The puts that make the manifests true.
-fn to_changes(manifests: Vec<Manifest>) -> Result<Vec<Change>, Problem> {
-    let mut changes = Vec::with_capacity(manifests.len());
-    for manifest in manifests {
+/// The changes that make the request true.
+fn to_changes(request: Request) -> Result<Vec<Change>, Problem> {
+    let Request { resources, delete, expects } = request;
+    let mut changes = Vec::with_capacity(resources.len() + delete.len() + expects.len());
+    for manifest in resources {
         let key = &manifest.key;
         if !key.kind.is_writable() {
             return Err(Problem::new(ProblemName::Forbidden, format!("{key} is written by the server only"))
@@ -113,6 +117,16 @@ fn to_changes(manifests: Vec<Manifest>) -> Result<Vec<Change>, Problem> {
         }
         changes.push(Change::from(manifest));
     }
+    changes.extend(delete.into_iter().map(|Expected { key, revision, .. }| Change {
+        key,
+        action: Action::Delete { cascade: false },
+        if_revision: Some(revision),
+    }));
+    changes.extend(expects.into_iter().map(|Expected { key, revision, api_revision }| Change {
+        key,
+        action: Action::Expect { api_revision },
+        if_revision: Some(revision),
+    }));
     Ok(changes)
 }
 
@@ -135,7 +149,7 @@ async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Res
     let write = move || {
         let accepted = Accepted { revision: base, ..accepted };
         let mut tried = Applied { dry_run: true, ..applied(&accepted, Some(&effects), &warnings) };
-        for change in tried.changes.iter_mut().filter(|change| change.action != Action::Unchanged) {
+        for change in tried.changes.iter_mut().filter(|change| change.action != answer::Action::Unchanged) {
             change.revision = None;
         }
         (base, tried)

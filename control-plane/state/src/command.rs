@@ -153,6 +153,11 @@ pub enum Action {
         /// Whether what refers to it goes too, instead of the delete being refused.
         cascade: bool,
     },
+    /// Change nothing: the command holds only if the resource is as the change's `if_revision` says.
+    Expect {
+        /// Of an Api, its latest ApiRevision must have this number; of a Binding, the one that it serves. `None`: any.
+        api_revision: Option<u64>,
+    },
 }
 
 /// What became of a command.

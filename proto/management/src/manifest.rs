@@ -7,6 +7,7 @@
 mod document;
 mod envelope;
 mod json;
+mod request;
 mod tree;
 mod yaml;
 
@@ -17,7 +18,8 @@ use hanse_topology::{Labels, Name};
 use serde_json::Value;
 
 use self::document::{Document, Items};
-use crate::{Problem, ResourceKey, Revision, Spec};
+pub use self::request::{Expected, Request};
+use crate::{Problem, ProblemName, ResourceKey, Revision, Spec};
 
 /// The largest manifest, in bytes: the limit of a request's body.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
@@ -62,6 +64,7 @@ impl Extend<Document> for Documents {
                 Document::Resources(manifests) => {
                     manifests.into_iter().try_for_each(|one| self.kept.push(one))
                 }
+                Document::Request(..) => Err(no_manifest()),
             };
             if let Err(problem) = read {
                 self.kept.refuse(in_document(self.number, problem));
@@ -75,8 +78,28 @@ impl Extend<Document> for Documents {
 pub fn parse_json(text: &[u8], default_organization: &Name) -> Result<Vec<Manifest>, Problem> {
     match json::document(text)? {
         Document::Resources(manifests) => Ok(owned(manifests, default_organization)),
+        Document::Request(..) => Err(no_manifest()),
         Document::Refused(problem) => Err(problem),
     }
+}
+
+/// Reads the body of an apply from JSON text: what [`parse_json`] reads, and beside `resources` the lists `delete` and
+/// `expects`.
+pub fn parse_request(text: &[u8], default_organization: &Name) -> Result<Request, Problem> {
+    match json::document(text)? {
+        Document::Resources(manifests) => {
+            Ok(Request { resources: owned(manifests, default_organization), ..Request::default() })
+        }
+        Document::Request(manifests, lists) => {
+            lists.request(owned(manifests, default_organization), default_organization)
+        }
+        Document::Refused(problem) => Err(problem),
+    }
+}
+
+fn no_manifest() -> Problem {
+    Problem::new(ProblemName::Invalid, "`delete` and `expects` are of a request in JSON, not of a manifest")
+        .remedy("send it to POST /v1/apply as application/json, or take them out")
 }
 
 /// Reads JSON text as one value, within the bounds of a resource. The problem's field is `line L, column C`.
@@ -87,7 +110,7 @@ pub fn json_value(text: &[u8]) -> Result<Value, Problem> {
 /// Reads one resource. The problem's field is `KIND NAME: FIELD`.
 pub fn from_json(value: &Value, default_organization: &Name) -> Result<Manifest, Problem> {
     let mut manifest = envelope::read(value, "")?;
-    own(&mut manifest, default_organization);
+    own(&mut manifest.key, default_organization);
     Ok(manifest)
 }
 
@@ -101,13 +124,12 @@ fn in_document(number: usize, problem: Problem) -> Problem {
 }
 
 fn owned(mut manifests: Vec<Manifest>, default_organization: &Name) -> Vec<Manifest> {
-    manifests.iter_mut().for_each(|manifest| own(manifest, default_organization));
+    manifests.iter_mut().for_each(|manifest| own(&mut manifest.key, default_organization));
     manifests
 }
 
 /// Gives a resource that names no organization the default one.
-fn own(manifest: &mut Manifest, default_organization: &Name) {
-    let key = &mut manifest.key;
+fn own(key: &mut ResourceKey, default_organization: &Name) {
     if !key.kind.is_global() && key.organization.is_none() {
         key.organization = Some(default_organization.clone());
     }

@@ -30,9 +30,11 @@ fn command(body: command::Body) -> Command {
 fn commands() {
     let put = change::Action::Put(Put { labels: labels(), spec: br#"{"a":1}"#.to_vec().into() });
     let delete = change::Action::Delete(Delete { cascade: true });
+    let expect = change::Action::Expect(Expect { api_revision: 3 });
     let changes = vec![
         Change { key: Some(key()), action: Some(put), if_revision: Some(0) },
         Change { key: Some(key()), action: Some(delete), if_revision: None },
+        Change { key: Some(key()), action: Some(expect), if_revision: Some(7) },
     ];
     recorded("control-apply", &command(command::Body::Apply(Apply { changes })));
     recorded(

@@ -22,6 +22,59 @@ pub struct ApplyRequest {
     /// The resources, as manifests.
     #[schema(schema_with = manifests)]
     pub resources: Vec<Value>,
+    /// Resources to delete, each at its revision. Only JSON has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub delete: Vec<AtRevision>,
+    /// Resources that must be as they are named here. The apply does not change them; it is refused as stale where one is not so.
+    /// Only JSON has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub expects: Vec<Expected>,
+}
+
+impl ApplyRequest {
+    /// A request that only puts resources.
+    pub fn of(resources: Vec<Value>) -> Self {
+        Self { resources, delete: Vec::new(), expects: Vec::new() }
+    }
+}
+
+/// A resource at a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AtRevision {
+    /// Its kind.
+    #[schema(schema_with = kinds)]
+    pub kind: String,
+    /// Its owner; absent: the request's. Kinds that are global have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub organization: Option<String>,
+    /// Its name: a DNS label.
+    pub name: String,
+    /// The revision it must be at.
+    pub revision: u64,
+}
+
+/// A resource that must be as it is named here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Expected {
+    /// Its kind.
+    #[schema(schema_with = kinds)]
+    pub kind: String,
+    /// Its owner; absent: the request's. Kinds that are global have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub organization: Option<String>,
+    /// Its name: a DNS label.
+    pub name: String,
+    /// The revision it must be at; 0: it must not exist.
+    pub revision: u64,
+    /// Of an Api, the number of its latest ApiRevision; of a Binding, of the one that it serves. Absent: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub api_revision: Option<u64>,
 }
 
 fn manifests() -> Array {

@@ -11,8 +11,10 @@ use hanse_topology::{Labels, Name};
 ///
 /// Each delete holds only at the revision looked at: a resource that changes meanwhile is not deleted, and the
 /// whole request is refused as stale.
-pub(super) fn deletes(state: &State, puts: &[Change], selector: &Labels) -> Vec<Change> {
-    let kept: BTreeSet<&ResourceKey> = puts.iter().map(|put| &put.key).collect();
+pub(super) fn deletes(state: &State, changes: &[Change], selector: &Labels) -> Vec<Change> {
+    let kept: BTreeSet<&ResourceKey> = changes.iter().map(|change| &change.key).collect();
+    let puts: Vec<&Change> =
+        changes.iter().filter(|change| matches!(change.action, Action::Put { .. })).collect();
     let kinds: BTreeSet<Kind> = puts.iter().map(|put| put.key.kind).collect();
     let organizations: BTreeSet<&Name> =
         puts.iter().filter_map(|put| put.key.organization.as_ref()).collect();

@@ -2,7 +2,7 @@
 
 use hanse_management::{
     Problem,
-    manifest::{self, Manifest},
+    manifest::{self, Request},
 };
 use hanse_topology::Name;
 
@@ -11,16 +11,19 @@ use crate::{
     rejection::bad_request,
 };
 
-/// The resources in the body, in its order.
-pub(super) fn read(format: Format, bytes: &[u8], organization: &Name) -> Result<Vec<Manifest>, Problem> {
-    let manifests = match format {
-        Format::Yaml => manifest::parse_yaml(body::text(bytes)?, organization)?,
-        Format::Json => manifest::parse_json(bytes, organization)?,
+/// What the body asks for, in its order.
+pub(super) fn read(format: Format, bytes: &[u8], organization: &Name) -> Result<Request, Problem> {
+    let request = match format {
+        Format::Yaml => Request {
+            resources: manifest::parse_yaml(body::text(bytes)?, organization)?,
+            ..Request::default()
+        },
+        Format::Json => manifest::parse_request(bytes, organization)?,
     };
-    if manifests.is_empty() {
+    if request.resources.is_empty() && request.delete.is_empty() {
         let problem = bad_request("the request has no resources");
         return Err(problem
             .remedy("send {\"resources\": [{\"kind\": …, \"name\": …, \"spec\": {…}}]} or YAML documents"));
     }
-    Ok(manifests)
+    Ok(request)
 }

@@ -221,3 +221,39 @@ async fn a_committed_change_is_answered_even_if_the_projection_hangs() {
     assert_eq!(answer.json["revision"], api.node.revision());
     assert_eq!(answer.json.get("scopes"), None);
 }
+
+#[tokio::test]
+async fn an_apply_deletes_at_revisions_and_rests_on_others() {
+    let api = Api::furnished().await;
+    let one = json!({"kind": "Plan", "name": "one", "spec": {}});
+    let etag = api.get("/v1/organizations/default/apis/orders").send().await.etag();
+    let made = api.post("/v1/apply").json(json!({"resources": [one.clone()]})).send().await.expect(200);
+    let revision = made.json["revision"].as_u64().unwrap();
+    let request = |at: u64, orders: u64, latest: u64| {
+        json!({"resources": [{"kind": "Plan", "name": "two", "spec": {}}],
+            "delete": [{"kind": "Plan", "name": "one", "revision": at}],
+            "expects": [{"kind": "Api", "name": "orders", "revision": orders, "apiRevision": latest}]})
+    };
+    for stale in [request(revision - 1, etag, 1), request(revision, etag + 1, 1), request(revision, etag, 9)]
+    {
+        api.post("/v1/apply").json(stale).send().await.problem(412, "stale");
+    }
+    let done = api.post("/v1/apply").json(request(revision, etag, 1)).send().await.expect(200);
+    assert_eq!(actions(&done.json), ["Plan default/two created", "Plan default/one deleted"]);
+    api.get("/v1/organizations/default/plans/one").send().await.expect(404);
+
+    // A request that only deletes is one, too.
+    let two = json!({"resources": [], "delete": [{"kind": "Plan", "name": "two", "revision": done.json["revision"]}]});
+    api.post("/v1/apply").json(two).send().await.expect(200);
+
+    let check = async |body: Value, field: &str| {
+        let problem = api.post("/v1/apply").json(body).send().await.problem(422, "invalid");
+        assert_eq!(problem["field"], field);
+    };
+    check(json!({"resources": [], "delete": [{"kind": "Plan", "name": "two"}]}), "delete, item 1: revision")
+        .await;
+    let odd = json!({"resources": [], "delete": [{"kind": "Plan", "name": "two", "revision": 1, "apiRevision": 1}]});
+    check(odd, "delete, item 1: apiRevision").await;
+    check(json!({"resources": [], "expects": {}, "delete": []}), "expects").await;
+    check(json!({"resources": [one], "expects": [{"kind": "Nix"}]}), "expects, item 1: kind").await;
+}

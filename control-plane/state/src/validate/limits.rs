@@ -35,7 +35,7 @@ fn change_bytes(change: &Change) -> usize {
         Action::Put { labels, spec } => {
             spec.json_len() + labels.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
         }
-        Action::Delete { .. } => 0,
+        Action::Delete { .. } | Action::Expect { .. } => 0,
     };
     content + CHANGE_OVERHEAD_BYTES
 }

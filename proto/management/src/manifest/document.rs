@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Manifest, envelope,
+    request::Lists,
     tree::{self, Budget, Tree},
 };
 use crate::{Problem, ProblemName};
@@ -31,6 +32,8 @@ const LABEL: usize = 64;
 pub(super) enum Document {
     /// Resources. Those of a list came from items.
     Resources(Vec<Manifest>),
+    /// The body of an apply that has more than resources.
+    Request(Vec<Manifest>, Lists),
     /// One that is no resource, or a list with one. The problem's place is within the document.
     Refused(Problem),
 }
@@ -179,6 +182,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
             };
             fields.insert(key, value);
         }
+        let beside = if fields.contains_key("resources") { Lists::take(&mut fields) } else { None };
         let list = match envelope::list_of(&fields) {
             Ok(None) => return Ok(resource(&Value::Object(fields))),
             Ok(Some(name)) => name,
@@ -186,7 +190,10 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         };
         let items = lists.into_iter().rfind(|(name, _)| name == list).map(|(_, items)| items);
         Ok(match items.unwrap_or_default().outcome() {
-            Ok(manifests) => Document::Resources(manifests),
+            Ok(manifests) => match beside {
+                Some(lists) => Document::Request(manifests, lists),
+                None => Document::Resources(manifests),
+            },
             Err(problem) => Document::Refused(problem),
         })
     }

@@ -61,6 +61,19 @@ fn read_fields(fields: &Map<String, Value>) -> Result<Manifest, Problem> {
         };
         return Err(Problem::new(ProblemName::Invalid, detail).at(unknown.as_str()).remedy(remedy));
     }
+    let key = key(fields)?;
+    let revision = match fields.get("revision") {
+        None | Some(Value::Null) => None,
+        Some(given) => Some(given.as_u64().ok_or_else(|| {
+            invalid("revision", format!("{given} is not a revision"))
+                .remedy("give the number that `get` shows, or leave it out")
+        })?),
+    };
+    Ok(Manifest { labels: labels(fields)?, spec: spec(key.kind, fields)?, key, revision })
+}
+
+/// Kind, organization if it names one, and name.
+pub(super) fn key(fields: &Map<String, Value>) -> Result<ResourceKey, Problem> {
     let kind: Kind = text(fields, "kind")?
         .ok_or_else(|| missing("kind", "say what it is, as in `kind: Api`"))?
         .parse()
@@ -77,19 +90,7 @@ fn read_fields(fields: &Map<String, Value>) -> Result<Manifest, Problem> {
             return Err(invalid("organization", detail).remedy("leave it out"));
         }
     };
-    let revision = match fields.get("revision") {
-        None | Some(Value::Null) => None,
-        Some(given) => Some(given.as_u64().ok_or_else(|| {
-            invalid("revision", format!("{given} is not a revision"))
-                .remedy("give the number that `get` shows, or leave it out")
-        })?),
-    };
-    Ok(Manifest {
-        key: ResourceKey { kind, organization, name },
-        labels: labels(fields)?,
-        spec: spec(kind, fields)?,
-        revision,
-    })
+    Ok(ResourceKey { kind, organization, name })
 }
 
 fn labels(fields: &Map<String, Value>) -> Result<Labels, Problem> {

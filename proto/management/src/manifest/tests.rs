@@ -326,3 +326,15 @@ fn more_than_a_command_carries_is_refused_while_it_is_read() {
     }
     assert_eq!(refused(&regions(100_001, "\n---\n")).name, ProblemName::TooLarge);
 }
+
+#[test]
+fn what_only_a_request_has_is_no_manifest() {
+    let text = r#"{"resources": [{"kind": "Plan", "name": "gold"}], "delete": [{"kind": "Plan", "name": "old", "revision": 3}]}"#;
+    for problem in [parse_json(text.as_bytes(), &own()).unwrap_err(), refused(text)] {
+        assert!(problem.detail.starts_with("`delete` and `expects` are of a request"), "{problem}");
+    }
+    let request = parse_request(text.as_bytes(), &own()).unwrap();
+    assert_eq!((request.resources.len(), request.expects.len()), (1, 0));
+    let deleted = &request.delete[0];
+    assert_eq!((deleted.key.to_string().as_str(), deleted.revision), ("Plan default/old", 3));
+}

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use hanse_management::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName, Spec};
 
-use crate::{Action, Change, State};
+use crate::{Action, Change, Resource, State};
 
 /// One command says one thing about each resource.
 pub(super) fn check_distinct(changes: &[Change]) -> Result<(), Problem> {
@@ -54,6 +54,29 @@ pub(super) fn check(before: &State, change: &Change) -> Result<(), Problem> {
                 .at(key.to_string())
                 .remedy("look for it with `hanse get`"))
         }
-        (None | Some(_), Some(_) | None) => Ok(()),
+        (None | Some(_), Some(_) | None) => check_api_revision(before, change),
     }
+}
+
+/// Whether the ApiRevision that a change expects is the one that an Api made last, or that a Binding serves.
+fn check_api_revision(before: &State, change: &Change) -> Result<(), Problem> {
+    let Action::Expect { api_revision: Some(expected) } = change.action else { return Ok(()) };
+    let key = &change.key;
+    let present = before.get(key).and_then(|resource| match &resource.spec {
+        Spec::Api(_) => Some(resource.metadata.api_revision),
+        Spec::Binding(_) => before.named_revision(resource).and_then(|revision| number_of(revision)),
+        _without_revisions => None,
+    });
+    let now = match present {
+        Some(present) if present == expected => return Ok(()),
+        Some(present) => format!("is at r{present}, not r{expected}: it was changed since"),
+        None => format!("has no r{expected}"),
+    };
+    Err(Problem::new(ProblemName::Stale, format!("{key} {now}"))
+        .at(format!("{key}: apiRevision"))
+        .remedy("read it again and repeat the change on what is there now"))
+}
+
+fn number_of(revision: &Resource) -> Option<u64> {
+    if let Spec::ApiRevision(spec) = &revision.spec { Some(spec.number) } else { None }
 }

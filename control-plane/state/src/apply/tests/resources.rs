@@ -365,3 +365,41 @@ fn a_dry_run_is_a_clone() {
     assert!(matches!(outcome, Outcome::Accepted(_)));
     assert!(!world.has("Plan silver"));
 }
+
+#[test]
+fn a_command_may_rest_on_resources_that_it_does_not_change() {
+    let mut world = World::with_orders();
+    let upstream = "{kind: Upstream, name: backend, spec: {endpoints: [{url: 'http://10.0.0.8:8080'}]}}";
+    world.put(upstream);
+    let latest = world.get("Api orders").metadata.api_revision;
+    assert_eq!(latest, 2, "the Api embeds the Upstream");
+    let expect = |key: &str, if_revision, api_revision| Change {
+        key: crate::fixture::key(key),
+        action: Action::Expect { api_revision },
+        if_revision: Some(if_revision),
+    };
+    let mut run = |expected: Change| {
+        let plan = format!("{{kind: Plan, name: p{}}}", world.state.revision());
+        let mut both = changes(&plan);
+        both.push(expected);
+        world.change(both).map(|accepted| told(&accepted).len()).map_err(|problem| problem.to_string())
+    };
+    // What is expected is no result.
+    assert_eq!(run(expect("Api orders", 2, None)), Ok(1));
+    assert_eq!(run(expect("Api orders", 2, Some(2))), Ok(1));
+    assert_eq!(run(expect("Binding orders-production", 2, Some(2))), Ok(1), "it follows the latest");
+    assert_eq!(run(expect("Plan none", 0, None)), Ok(1), "it is not there, as expected");
+    let refused = |outcome: Result<usize, String>, expected: &str| {
+        let problem = outcome.unwrap_err();
+        assert!(problem.contains(expected), "{problem}");
+    };
+    refused(run(expect("Api orders", 1, None)), "Api default/orders is at revision 2, not 1");
+    refused(
+        run(expect("Api orders", 2, Some(1))),
+        "Api default/orders is at r2, not r1: it was changed since",
+    );
+    refused(run(expect("Binding orders-production", 2, Some(1))), "is at r2, not r1");
+    refused(run(expect("Plan gold", 2, Some(1))), "Plan default/gold has no r1");
+    refused(run(expect("Plan gold", 0, None)), "Plan default/gold exists already");
+    refused(run(expect("Plan none", 3, None)), "Plan default/none does not exist");
+}
