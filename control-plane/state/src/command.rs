@@ -183,7 +183,7 @@ pub struct Accepted {
 pub struct ChangeResult {
     /// Which.
     pub key: ResourceKey,
-    /// `created`, `updated`, `unchanged` or `deleted`.
+    /// `created`, `updated`, `unchanged`, `deleted` or `moved`.
     pub action: &'static str,
     /// Its revision now; 0 when deleted.
     pub revision: Revision,
@@ -198,8 +198,11 @@ impl ChangeResult {
     pub const UNCHANGED: &'static str = "unchanged";
     /// It is gone.
     pub const DELETED: &'static str = "deleted";
+    /// It is a Binding that follows its Api's latest revision: it is unchanged, and serves another revision than before.
+    pub const MOVED: &'static str = "moved";
     /// Everything that `action` may say.
-    pub const ACTIONS: [&'static str; 4] = [Self::CREATED, Self::UPDATED, Self::UNCHANGED, Self::DELETED];
+    pub const ACTIONS: [&'static str; 5] =
+        [Self::CREATED, Self::UPDATED, Self::UNCHANGED, Self::DELETED, Self::MOVED];
 }
 
 /// Which resources one revision touched: what watchers and the projection start from.

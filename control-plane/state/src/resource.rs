@@ -47,4 +47,24 @@ pub struct Metadata {
     /// The number of an Api's latest ApiRevision. A new one made because a Policy or an Upstream changed is told here
     /// without changing the Api's own `revision`: an edit elsewhere makes no `If-Match` on the Api stale.
     pub api_revision: u64,
+    /// The numbers of the ApiRevisions that a Binding served, each once, the present one last: at most [`Self::MAX_SERVED`]. A
+    /// Binding that follows the latest one is told here without a change of its own `revision`.
+    pub served: Vec<u64>,
+}
+
+impl Metadata {
+    /// How many ApiRevisions of a Binding are kept for a rollback: the way back over ten publications.
+    pub const MAX_SERVED: usize = 10;
+
+    /// Notes that a Binding serves an ApiRevision now. The highest number is kept: below it the Binding was rolled back.
+    pub(crate) fn serve(&mut self, number: u64) {
+        self.served.retain(|served| *served != number);
+        self.served.push(number);
+        let highest = self.served.iter().copied().max();
+        if self.served.len() > Self::MAX_SERVED
+            && let Some(oldest) = self.served.iter().position(|served| Some(*served) != highest)
+        {
+            self.served.remove(oldest);
+        }
+    }
 }

@@ -89,6 +89,8 @@ pub struct Known<'a> {
     pub used_by: Vec<&'a str>,
     /// The number of the latest revision made of it.
     pub latest_revision: u64,
+    /// The numbers of the last revisions that it served, the present one last.
+    pub served: &'a [u64],
 }
 
 impl Known<'_> {

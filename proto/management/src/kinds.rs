@@ -30,7 +30,7 @@ use utoipa::openapi::{RefOr, Schema};
 pub use api::{ApiKeySpec, ApiSpec, Lifecycle, Method, OperationSpec, SecuritySpec, check_operation};
 pub use api_revision::ApiRevisionSpec;
 pub use application::ApplicationSpec;
-pub use binding::{BindingSpec, Latest, Reach, RevisionRef};
+pub use binding::{BindingSpec, Latest, New, Reach, RevisionRef};
 pub use credential::CredentialSpec;
 pub use environment::{EnvironmentSpec, ListenerProtocol, StaleCredentials};
 pub use join_token::{JoinRole, JoinTokenSpec};

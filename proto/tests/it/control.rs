@@ -132,6 +132,7 @@ fn snapshot_records() {
                 updated_at_ms: 1_900_000_000_000,
                 uses: 2,
                 api_revision: 3,
+                served: vec![2, 3],
                 used_by: vec!["agent-1.agent.eu-west.hanse.internal".into()],
             }),
         ),

@@ -162,6 +162,8 @@ words! {
         Unchanged = "unchanged",
         /// It is gone.
         Deleted = "deleted",
+        /// It is a Binding that follows its Api's latest revision: it is unchanged, and serves another revision than before.
+        Moved = "moved",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Changes of resources: puts and deletes, all or none.
 
+mod bindings;
 mod delete;
 mod draft;
 mod precondition;
@@ -29,6 +30,7 @@ pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Res
     references::check(&draft)?;
     delete::check_unused(&draft)?;
     revisions::make(&mut draft)?;
+    bindings::settle(&mut draft);
     consistency::check(draft.before, draft.next, &draft.touched)?;
     revisions::drop_oldest(&mut draft);
     Ok(draft.into_effects())

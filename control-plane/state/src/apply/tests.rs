@@ -1,3 +1,4 @@
+mod bindings;
 mod delete;
 mod idempotency;
 mod join;

@@ -85,7 +85,7 @@ fn revision<'s>(
     let mut own = all.filter(|(_, revision)| revision.api == spec.api);
     match exceptions(state, binding).remove(region).unwrap_or(spec.revision) {
         RevisionRef::Number(number) => own.find(|(_, revision)| revision.number == number),
-        RevisionRef::Latest(_) => own.max_by_key(|(_, revision)| revision.number),
+        RevisionRef::Latest(_) | RevisionRef::New(_) => own.max_by_key(|(_, revision)| revision.number),
     }
 }
 

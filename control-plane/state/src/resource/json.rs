@@ -9,9 +9,9 @@ use super::{Metadata, Resource};
 impl Resource {
     /// What is shown beside the spec, where the kind has such a thing.
     pub fn status(&self) -> Option<Value> {
-        let Metadata { uses, used_by, api_revision, .. } = &self.metadata;
+        let Metadata { uses, used_by, api_revision, served, .. } = &self.metadata;
         let used_by = used_by.iter().take(Known::USERS).map(|by| &**by).collect();
-        self.spec.status(&Known { uses: *uses, used_by, latest_revision: *api_revision })
+        self.spec.status(&Known { uses: *uses, used_by, latest_revision: *api_revision, served })
     }
 }
 

@@ -21,6 +21,7 @@ impl Resource {
             uses: self.metadata.uses,
             used_by: self.metadata.used_by.iter().map(|identity| identity.to_string()).collect(),
             api_revision: self.metadata.api_revision,
+            served: self.metadata.served.clone(),
         }
     }
 
@@ -38,6 +39,7 @@ impl Resource {
             uses: resource.uses,
             used_by: resource.used_by.into_iter().map(Arc::from).collect(),
             api_revision: resource.api_revision,
+            served: resource.served,
         };
         Ok(Self { key, metadata, spec })
     }

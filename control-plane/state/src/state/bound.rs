@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_management::kinds::RevisionRef;
+use hanse_management::{Spec, kinds::RevisionRef};
 use hanse_topology::Name;
 
 use super::{State, query::as_binding};
@@ -46,11 +46,18 @@ impl State {
         self.named_revision(binding).into_iter().chain(exceptions).collect()
     }
 
+    /// The number of the ApiRevision that a Binding names; `None` for anything but a Binding.
+    pub(crate) fn served_number(&self, binding: &Resource) -> Option<u64> {
+        let revision = self.named_revision(binding)?;
+        if let Spec::ApiRevision(spec) = &revision.spec { Some(spec.number) } else { None }
+    }
+
     fn revision_of(&self, binding: &Resource, revision: RevisionRef) -> Option<&Arc<Resource>> {
         let (organization, spec) = as_binding(binding)?;
         match revision {
             RevisionRef::Number(number) => self.api_revision(organization, &spec.api, number),
-            RevisionRef::Latest(_) => self.latest_api_revision(organization, &spec.api),
+            // `new` is the latest until the command that says it is applied, and its number from then on.
+            RevisionRef::Latest(_) | RevisionRef::New(_) => self.latest_api_revision(organization, &spec.api),
         }
     }
 }

@@ -116,14 +116,14 @@ fn check_binding(state: &State, resource: &Resource) -> Verdict {
     let Some(revision) = state.named_revision(resource) else {
         let what = match spec.revision {
             RevisionRef::Number(number) => format!("revision {number}"),
-            RevisionRef::Latest(_) => "revision".to_owned(),
+            RevisionRef::Latest(_) | RevisionRef::New(_) => "revision".to_owned(),
         };
         let known = resource.key.organization.as_ref().map(|own| known_revisions(state, own, &spec.api));
         return refused(
             ProblemName::MissingReference,
             "revision".to_owned(),
             format!("Api {} has no {what}; {}", spec.api, known.unwrap_or_default()),
-            "name one it has, or `latest`".to_owned(),
+            "name one it has, `latest` or `new`".to_owned(),
         );
     };
     let regions = state.regions_of(resource);

@@ -6,14 +6,14 @@ use std::{fmt, sync::Arc};
 
 use hanse_topology::{Name, RegionSelector};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-pub use revision::{Latest, RevisionRef};
+pub use revision::{Latest, New, RevisionRef};
 
 use super::{ApiRevisionSpec, ApiSpec};
 use crate::{
-    Claim, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
+    Claim, Column, Field, Kind, Known, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
     check::{Verdict, check_distinct},
     column::{or, pairs, text_of},
 };
@@ -25,7 +25,8 @@ pub struct BindingSpec {
     /// The Api.
     #[schema(value_type = String)]
     pub api: Name,
-    /// A number, or `latest`: the revision that was published last.
+    /// A number; `latest`: the revision that was published last, whichever that is; or `new`: the one that is the latest after this
+    /// write, stored as its number.
     #[serde(default)]
     pub revision: RevisionRef,
     /// The Environment.
@@ -69,9 +70,12 @@ fn selector<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RegionSelector
 
 impl ManagementKind for BindingSpec {
     const PLURAL: &'static str = "bindings";
+    /// What it serves changes with a new revision of its Api, which is no change of the Binding.
+    const ETAG_COVERS_STATUS: bool = false;
     const COLUMNS: &'static [Column] = &[
         Column::at("API", "/spec/api"),
         Column::at("API REVISION", "/spec/revision"),
+        Column::at("SERVES", "/status/serving"),
         Column::at("ENVIRONMENT", "/spec/environment"),
         Column::of("REGIONS", |item| picked(&item["spec"]["regions"])),
     ];
@@ -116,6 +120,10 @@ impl ManagementKind for BindingSpec {
             claims.extend(addresses(&self.environment, api));
         }
         claims
+    }
+
+    fn status(&self, known: &Known<'_>) -> Option<Value> {
+        Some(json!({ "serving": known.served.last()?, "served": known.served }))
     }
 }
 

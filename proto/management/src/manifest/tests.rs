@@ -143,7 +143,7 @@ fn wrong_values_name_the_field_and_what_was_expected() {
         (
             "Binding",
             "{api: a, environment: p, revision: x}",
-            "revision: invalid value: string \"x\", expected a revision's number (1 or more) or `latest`",
+            "revision: invalid value: string \"x\", expected a revision's number (1 or more), `latest` or `new`",
         ),
         ("Binding", "{api: a, environment: p, revision: 0}", "revision: invalid value: integer `0`"),
         (

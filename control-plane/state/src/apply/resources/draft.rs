@@ -110,6 +110,29 @@ impl<'a> Draft<'a> {
         self.results.push((order, ChangeResult { key: key.clone(), action, revision }));
     }
 
+    /// Leaves a resource that was put as it was before the command.
+    pub(super) fn restore(&mut self, before: &Resource) {
+        self.next.store(before.clone());
+        self.touched.remove(&before.key);
+        self.retell(&before.key, ChangeResult::UNCHANGED, before.metadata.revision);
+    }
+
+    /// Says that a Binding, itself unchanged, serves another ApiRevision.
+    pub(super) fn tell_moved(&mut self, key: &ResourceKey) {
+        let Some(revision) = self.next.get(key).map(|binding| binding.metadata.revision) else { return };
+        if !self.retell(key, ChangeResult::MOVED, revision) {
+            self.tell(UNASKED, key, ChangeResult::MOVED, revision);
+        }
+    }
+
+    /// Says something else of a resource; whether anything was said of it.
+    fn retell(&mut self, key: &ResourceKey, action: &'static str, revision: Revision) -> bool {
+        let told = self.results.iter_mut().find(|(_, result)| result.key == *key);
+        let Some((_, result)) = told else { return false };
+        (result.action, result.revision) = (action, revision);
+        true
+    }
+
     /// Says that a resource went with another.
     pub(super) fn tell_also_deleted(&mut self, key: &ResourceKey) {
         self.tell(UNASKED, key, ChangeResult::DELETED, 0);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hanse_management::{Problem, ProblemName, Spec};
 
-use crate::{Action, Change, Resource, State};
+use crate::{Action, Change, State};
 
 /// One command says one thing about each resource.
 pub(super) fn check_distinct(changes: &[Change]) -> Result<(), Problem> {
@@ -64,7 +64,7 @@ fn check_api_revision(before: &State, change: &Change) -> Result<(), Problem> {
     let key = &change.key;
     let present = before.get(key).and_then(|resource| match &resource.spec {
         Spec::Api(_) => Some(resource.metadata.api_revision),
-        Spec::Binding(_) => before.named_revision(resource).and_then(|revision| number_of(revision)),
+        Spec::Binding(_) => before.served_number(resource),
         _without_revisions => None,
     });
     let now = match present {
@@ -75,8 +75,4 @@ fn check_api_revision(before: &State, change: &Change) -> Result<(), Problem> {
     Err(Problem::new(ProblemName::Stale, format!("{key} {now}"))
         .at(format!("{key}: apiRevision"))
         .remedy("read it again and repeat the change on what is there now"))
-}
-
-fn number_of(revision: &Resource) -> Option<u64> {
-    if let Spec::ApiRevision(spec) = &revision.spec { Some(spec.number) } else { None }
 }

@@ -76,7 +76,8 @@ fn set_latest(state: &mut State, key: &ResourceKey, number: u64) {
     }
 }
 
-/// Drops the oldest revisions of Apis that have too many, but for the latest and those that a Binding names or serves somewhere.
+/// Drops the oldest revisions of Apis that have too many, but for the latest and those that a Binding names, serves somewhere or
+/// served before.
 pub(super) fn drop_oldest(draft: &mut Draft<'_>) {
     let grown: BTreeSet<(Name, Name)> = draft
         .touched
@@ -105,8 +106,15 @@ pub(super) fn drop_oldest(draft: &mut Draft<'_>) {
     }
 }
 
-/// The revisions of an Api that its Bindings name or serve somewhere.
+/// The revisions of an Api that its Bindings name, serve somewhere or served before.
 fn bound(state: &State, api: ResourceKey) -> BTreeSet<ResourceKey> {
-    let bindings = state.referrers_of_kind(&api, Kind::Binding).filter_map(|key| state.get(key));
-    bindings.flat_map(|binding| state.bound_revisions(binding)).map(|revision| revision.key.clone()).collect()
+    let mut bound = BTreeSet::new();
+    for binding in state.referrers_of_kind(&api, Kind::Binding).filter_map(|key| state.get(key)) {
+        bound.extend(state.bound_revisions(binding).into_iter().map(|revision| revision.key.clone()));
+        let served = binding.metadata.served.iter();
+        bound.extend(
+            served.filter_map(|number| ApiRevisionSpec::key(api.organization.as_ref()?, &api.name, *number)),
+        );
+    }
+    bound
 }

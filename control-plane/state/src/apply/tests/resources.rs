@@ -195,7 +195,7 @@ fn every_missing_reference_names_its_field() {
         ),
         (
             "{kind: Binding, name: x, spec: {api: orders, environment: sandbox, revision: 7}}",
-            "Binding default/x: spec.revision: Api orders has no revision 7; it has revision 1 (name one it has, or `latest`)",
+            "Binding default/x: spec.revision: Api orders has no revision 7; it has revision 1 (name one it has, `latest` or `new`)",
         ),
         (
             "{kind: Subscription, name: x, spec: {application: shop, api: orders, plan: nix}}",

@@ -26,7 +26,14 @@ fn content<'a>(world: &'a World, revision: &str) -> &'a ApiRevisionSpec {
 fn a_changed_api_makes_the_next_revision_in_the_same_command() {
     let mut world = World::with_orders();
     let accepted = world.put(&orders("2", ""));
-    assert_eq!(told(&accepted), ["updated Api default/orders 3", "created ApiRevision default/orders-r2 3"]);
+    assert_eq!(
+        told(&accepted),
+        [
+            "updated Api default/orders 3",
+            "created ApiRevision default/orders-r2 3",
+            "moved Binding default/orders-production 2"
+        ]
+    );
     assert_eq!(content(&world, "ApiRevision orders-r1").spec.version, "1");
     assert_eq!(content(&world, "ApiRevision orders-r2").spec.version, "2");
     assert_eq!(content(&world, "ApiRevision orders-r2").number, 2);
@@ -42,7 +49,11 @@ fn a_changed_policy_or_upstream_makes_revisions_of_the_apis_that_name_it() {
         world.put("{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: '2'}}}}}");
     assert_eq!(
         told(&accepted),
-        ["updated Policy default/stamp 3", "created ApiRevision default/orders-r2 3"]
+        [
+            "updated Policy default/stamp 3",
+            "created ApiRevision default/orders-r2 3",
+            "moved Binding default/orders-production 2"
+        ]
     );
     let policy = &content(&world, "ApiRevision orders-r2").policies[&name("stamp")];
     assert_eq!(policy.headers.as_ref().unwrap().request.as_ref().unwrap().set["X-Stamp"], "2");
@@ -122,6 +133,7 @@ fn the_oldest_go_but_for_those_that_bindings_name() {
         [
             format!("updated Api default/orders {}", accepted.revision),
             format!("created ApiRevision default/orders-r104 {}", accepted.revision),
+            "moved Binding default/orders-production 2".to_owned(),
             "deleted ApiRevision default/orders-r5 0".to_owned()
         ]
     );

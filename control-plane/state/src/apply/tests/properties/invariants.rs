@@ -34,14 +34,14 @@ pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {
         let there = after.get(&change.key).map(|resource| resource.metadata.revision);
         match change.action {
             ChangeResult::DELETED => assert_eq!((there, change.revision), (None, 0)),
-            ChangeResult::UNCHANGED => assert_eq!(there, Some(change.revision)),
+            ChangeResult::UNCHANGED | ChangeResult::MOVED => assert_eq!(there, Some(change.revision)),
             _ => assert_eq!((there, change.revision), (Some(after.revision()), after.revision())),
         }
     }
     let told: BTreeSet<&ResourceKey> = accepted
         .changes
         .iter()
-        .filter(|change| change.action != ChangeResult::UNCHANGED)
+        .filter(|change| ![ChangeResult::UNCHANGED, ChangeResult::MOVED].contains(&change.action))
         .map(|change| &change.key)
         .collect();
     assert_eq!(told, entry.keys.iter().collect(), "what is told is what is journalled");
@@ -107,6 +107,14 @@ fn check_members(state: &State) {
 
 fn check_binding(state: &State, binding: &Resource) {
     let Spec::Binding(spec) = &binding.spec else { panic!("{} is no Binding", binding.key) };
+    let served = &binding.metadata.served;
+    assert_eq!(served.last().copied(), state.served_number(binding), "{}", binding.key);
+    let distinct: BTreeSet<&u64> = served.iter().collect();
+    assert!(distinct.len() == served.len() && served.len() <= crate::Metadata::MAX_SERVED);
+    for number in served {
+        let organization = binding.key.organization.as_ref().expect("a Binding has an owner");
+        assert!(state.api_revision(organization, &spec.api, *number).is_some(), "{}: {number}", binding.key);
+    }
     let own = spec.upstream.as_ref().map(|name| {
         match &state.get(&binding.key.sibling(Kind::Upstream, name.clone())).expect("it exists").spec {
             Spec::Upstream(upstream) => upstream,

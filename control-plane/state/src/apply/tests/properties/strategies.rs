@@ -87,7 +87,7 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Binding => {
             let api = pick(&["orders", "billing"]);
             let environment = pick(&["production", "sandbox"]);
-            let revision = prop_oneof![3 => Just(json!("latest")), 1 => (1..4_u32).prop_map(|number| json!(number))];
+            let revision = prop_oneof![3 => Just(json!("latest")), 1 => Just(json!("new")), 1 => (1..4_u32).prop_map(|number| json!(number))];
             let regions = prop_oneof![
                 2 => Just(json!({})),
                 2 => some(&["eu-west", "us-east"]).prop_map(|names| json!({"names": names})),
