@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod operations;
 mod publication;
+mod reader;
 mod references;
 
 #[cfg(test)]

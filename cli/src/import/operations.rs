@@ -150,12 +150,11 @@ fn object<'a>(value: Option<&'a Value>, pointer: &str) -> Result<&'a Map<String,
     }
 }
 
-/// A member that is text. YAML reads an unquoted version such as 1.0 as a number: its digits are meant.
+/// A member that is text.
 fn text(members: &Map<String, Value>, key: &str, pointer: &str) -> Result<Option<String>, ImportError> {
     match members.get(key) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(Value::Number(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(ImportError::invalid(format!("{pointer}/{key}"), "must be a string")),
     }
 }

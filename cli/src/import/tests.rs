@@ -129,6 +129,48 @@ fn yaml_is_read_as_version_1_2() {
 }
 
 #[test]
+fn text_keeps_its_own_characters() {
+    for written in
+        ["1.10", "007", "1e3", "0x1F", "2024-01-01", "1_000", "true", "1e999", "12e4567", "-0", "'1.10'"]
+    {
+        let expected = written.trim_matches('\'');
+        let text = format!(
+            "info: {{version: {written}, title: {written}}}\npaths: {{/a: {{get: {{operationId: {written} }}}}}}\nopenapi: 3.0 # 3"
+        );
+        let imported = read(&text).unwrap();
+        assert_eq!(
+            (imported.version.as_str(), imported.title.as_str(), listed(&imported)),
+            (expected, expected, vec![format!("GET /a {expected}")])
+        );
+    }
+    let aliased = "openapi: 3.1\ninfo: {title: &v 1.10, version: *v}\npaths: {/a: {get: {}}}";
+    assert_eq!(read(aliased).unwrap().version, "1.10");
+    for written in ["1.10", "1e3", "-0.0", "12345678901234567890123", "\"1.10\"", "true"] {
+        let text = format!(
+            r#"{{"openapi":"3.0.0","info":{{"version": {written} }},"paths":{{"/a":{{"get":{{}}}}}}}}"#
+        );
+        assert_eq!(read(&text).unwrap().version, written.trim_matches('"'));
+    }
+    // Elsewhere a number is one.
+    let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {get: {x-a: {version: 1.10}}}}";
+    assert_eq!(parse(text).unwrap().pointer("/paths/~1a/get/x-a/version"), Some(&json!(1.1)));
+}
+
+#[test]
+fn a_key_comes_once() {
+    let check = |text: &str, at: &str| {
+        let expected =
+            format!("the document is not OpenAPI: it cannot be read as {at}: the key \"get\" comes twice");
+        assert_eq!(refused(text), expected);
+    };
+    check(
+        "{\"openapi\": \"3.0.0\", \"paths\": {\"/a\": {\n\"get\": {},\n\"get\": {}}}}",
+        "JSON: line 3, column 5",
+    );
+    check("openapi: 3.0.0\npaths:\n  /a:\n    get: {}\n    get: {}\n", "YAML: line 5, column 5");
+}
+
+#[test]
 fn loops_are_named() {
     let text = document(json!({"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}), json!({}));
     let error = refused(&text);
