@@ -1,19 +1,25 @@
-//! From an OpenAPI document to what Hanse publishes. Pure: text in, resources out.
+//! From an OpenAPI document to what Hanse publishes. Pure but for [`source`]: text in, resources out.
+//!
+//! [`reader`] makes a tree of the text, [`files`] follows references in it, [`operations`] reads what it offers and every
+//! problem of it, [`document`] decides what is taken.
 //!
 //! What a document says of servers and security is not used: `--context` is the whole base path, and callers are checked
 //! as the Api's `security` says.
 
 mod document;
 mod error;
+mod files;
 mod operations;
+mod problem;
 mod publication;
 mod reader;
-mod references;
+mod source;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use document::{MAX_DOCUMENT_BYTES, parse};
+pub(crate) use document::{Imported, MAX_DOCUMENT_BYTES, Wanted, document};
 pub(crate) use error::ImportError;
-pub(crate) use operations::{Imported, operations};
+pub(crate) use problem::ImportProblem;
 pub(crate) use publication::{Existing, Publication, UpstreamArg};
+pub(crate) use source::read;

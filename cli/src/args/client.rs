@@ -179,6 +179,12 @@ pub(crate) struct OpenApiArgs {
     /// Let every client call, without a key
     #[arg(long)]
     pub(crate) open: bool,
+    /// Import the operations that can be imported, and list those that are left out
+    #[arg(long)]
+    pub(crate) skip_unusable: bool,
+    /// The Api's version, instead of the document's
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) api_version: Option<String>,
     #[command(flatten)]
     pub(crate) wait: WaitFlag,
     #[command(flatten)]

@@ -1,18 +1,15 @@
 //! `hanse import openapi`.
 
-use std::io::Read as _;
-
-use anyhow::Context as _;
 use hanse_management::kinds::{ApiKeySpec, SecuritySpec};
 
 use crate::{
     args::{ImportArgs, ImportCommand, OpenApiArgs},
-    client::{ApplyOptions, Client, mebibytes},
+    client::{ApplyOptions, Client},
     commands::{changes, reachable},
     convergence,
     exit::Failure,
-    import::{self, Existing, Imported, MAX_DOCUMENT_BYTES, Publication},
-    out::{Progress, data, say},
+    import::{self, Existing, Imported, Publication, Wanted},
+    out::{data, say},
 };
 
 /// Imports a description of an API.
@@ -23,7 +20,8 @@ pub(crate) async fn import(client: &Client, args: &ImportArgs) -> anyhow::Result
 }
 
 async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
-    let imported = read_document(&args.file)?;
+    let wanted = Wanted { skip_unusable: args.skip_unusable, api_version: args.api_version.clone() };
+    let imported = import::read(&args.file, &wanted)?;
     let publication = Publication {
         organization: client.organization.clone(),
         name: args.name.clone(),
@@ -41,7 +39,8 @@ async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
         existing.0.extend(client.find(&client.key(kind, name)).await?);
     }
     let resources = publication.resources(&imported, &existing).map_err(too_long)?;
-    let answer = client.apply(&resources, &ApplyOptions::default()).await?;
+    let answer =
+        client.apply(&resources, &ApplyOptions::default()).await.map_err(|error| imported.located(error))?;
     changes::print(&answer, false)?;
     say(summary(&imported));
     if let Some(timeout) = args.wait.wait {
@@ -52,38 +51,6 @@ async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
         say(format!("callers need an API key: hanse subscribe {} --application APP --plan PLAN", args.name));
     }
     Ok(())
-}
-
-fn read_document(file: &str) -> anyhow::Result<Imported> {
-    let _progress = Progress::start(format!("reading {file}"));
-    let mut bytes = Vec::new();
-    let limit = MAX_DOCUMENT_BYTES;
-    let too_large = |bytes: Option<u64>| {
-        let is = bytes.map_or_else(|| "is larger".to_owned(), |bytes| format!("has {}", mebibytes(bytes)));
-        Failure::input(format!("{file} {is}; at most {} of a document are read", mebibytes(limit))).remedy(
-            "leave references in place instead of writing them out; examples and schemas are not used either",
-        )
-    };
-    if file == "-" {
-        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).context("reading standard input")?;
-    } else {
-        let unreadable = |error| Failure::usage(format!("cannot read {file}: {error}"));
-        let opened = std::fs::File::open(file).map_err(unreadable)?;
-        let size = opened.metadata().map_err(unreadable)?.len();
-        if size > limit {
-            return Err(too_large(Some(size)).into());
-        }
-        opened.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    }
-    if bytes.len() as u64 > limit {
-        return Err(too_large(None).into());
-    }
-    let text = String::from_utf8(bytes).map_err(|_| Failure::input(format!("{file} is not UTF-8 text")))?;
-    let imported = import::parse(&text).and_then(|document| import::operations(&document));
-    imported.map_err(|error| {
-        let failure = Failure::from(error);
-        Failure { message: format!("{file}: {}", failure.message), ..failure }.into()
-    })
 }
 
 fn security(args: &OpenApiArgs) -> Option<SecuritySpec> {
@@ -100,7 +67,7 @@ fn asks_for_key(resources: &[serde_json::Value]) -> bool {
 }
 
 fn summary(imported: &Imported) -> String {
-    let Imported { title, version, operations, deprecated } = imported;
+    let Imported { title, version, operations, deprecated, .. } = imported;
     let deprecated =
         if *deprecated > 0 { format!(", {deprecated} of them deprecated") } else { String::new() };
     format!("{title} {version}: {} operations{deprecated}", operations.len())

@@ -1,27 +1,170 @@
-//! What a document is.
+//! A document as a whole: what it is, and what is taken from it.
 
-use serde_json::Value;
+use std::collections::{BTreeMap, btree_map::Entry};
 
-use super::{ImportError, reader};
+use hanse_management::{Kind, Problem, ResourceKey, Spec, check, kinds::OperationSpec, shape};
+use hanse_topology::{Labels, Name};
+use serde_json::json;
+
+use super::{
+    ImportError, ImportProblem,
+    files::Place,
+    operations::{self, Operation},
+    problem::printable,
+    reader,
+};
+use crate::exit::Failure;
 
 /// The largest document read: GitHub's, the largest in use that we know, has 13 MB; with every reference written out
 /// it has 73 MB and says nothing more.
 pub(crate) const MAX_DOCUMENT_BYTES: u64 = 64 << 20;
 
-/// Reads JSON or YAML and makes sure that it is OpenAPI 3.0 or 3.1.
-pub(crate) fn parse(text: &str) -> Result<Value, ImportError> {
-    let document = reader::tree(text)?;
-    check_version(&document)?;
-    Ok(document)
+/// What the operator wants of a document.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Import the operations that can be imported, and leave out the others.
+    pub(crate) skip_unusable: bool,
+    /// The Api's version, instead of the document's.
+    pub(crate) api_version: Option<String>,
 }
 
-fn check_version(document: &Value) -> Result<(), ImportError> {
-    let Value::Object(members) = document else {
-        return Err(ImportError::NotOpenApi("it is not an object"));
+/// What is taken from a document.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Imported {
+    /// `info.title`.
+    pub(crate) title: String,
+    /// `info.version`, or the one that is wanted.
+    pub(crate) version: String,
+    /// Every operation, in the document's order.
+    pub(crate) operations: Vec<OperationSpec>,
+    /// Where each of them stands in the document.
+    pub(crate) places: Vec<String>,
+    /// How many of them the document calls deprecated.
+    pub(crate) deprecated: usize,
+    /// What the operator should know, one line each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Reads a document.
+pub(crate) fn document(text: &str, wanted: &Wanted) -> Result<Imported, ImportError> {
+    let root = Place::root(reader::tree(text)?);
+    check_openapi(&root)?;
+    let (title, mut problems) = match root.below("info").below("title").text() {
+        Ok(title) => (title.unwrap_or_default().to_owned(), Vec::new()),
+        Err(problem) => (String::new(), vec![problem]),
     };
-    let version = |key: &str| match members.get(key)? {
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+    let version = version(&root, wanted).unwrap_or_else(|problem| {
+        problems.push(problem);
+        String::new()
+    });
+    let offer = operations::operations(&root);
+    problems.extend(offer.problems);
+    let usable = offer.operations.len();
+    let can_be_skipped = usable > 0 && problems.iter().all(|problem| problem.operation.is_some());
+    let are_skipped = wanted.skip_unusable && can_be_skipped;
+    if !problems.is_empty() && !are_skipped {
+        let (unusable, operations) = (offer.unusable, usable + offer.unusable);
+        return Err(ImportError::Problems { problems, unusable, operations });
+    }
+    let mut imported = Imported { title, version, ..Imported::default() };
+    if !problems.is_empty() {
+        let (left_out, all) = (offer.unusable, usable + offer.unusable);
+        imported.notes.push(format!("left out {left_out} of {all} operations:"));
+        imported.notes.extend(problems.iter().map(|problem| format!("  {problem}")));
+    }
+    imported.take(offer.operations);
+    Ok(imported)
+}
+
+impl Imported {
+    /// Takes operations. Of those that match the same requests the first stays.
+    fn take(&mut self, operations: Vec<Operation>) {
+        let mut seen = BTreeMap::new();
+        for Operation { spec, place, deprecated } in operations {
+            let shape = shape(&spec.path).ok();
+            match seen.entry((spec.method, shape)) {
+                Entry::Vacant(vacant) => vacant.insert(self.operations.len()),
+                Entry::Occupied(first) => {
+                    let first = &self.operations[*first.get()];
+                    self.notes.push(format!(
+                        "merged {} {} into {} {}, which matches the same requests",
+                        spec.method,
+                        printable(&spec.path),
+                        first.method,
+                        printable(&first.path)
+                    ));
+                    continue;
+                }
+            };
+            self.deprecated += usize::from(deprecated);
+            self.operations.push(spec);
+            self.places.push(place);
+        }
+    }
+}
+
+impl Imported {
+    /// A refusal of the control plane. An operation that it names by number is named as the document knows it.
+    pub(crate) fn located(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast::<Failure>() {
+            Ok(failure) => Failure { message: self.located_in(&failure.message), ..failure }.into(),
+            Err(error) => error,
+        }
+    }
+
+    /// `spec.operations[7].path` → `GET /users/{id} at /paths/~1users~1{id}/get: path`.
+    fn located_in(&self, message: &str) -> String {
+        let located = || {
+            let (before, after) = message.split_once("spec.operations[")?;
+            let (number, after) = after.split_once(']')?;
+            let at: usize = number.parse().ok()?;
+            let (operation, place) = (self.operations.get(at)?, self.places.get(at)?);
+            let name = format!("{} {} at {place}", operation.method, operation.path);
+            let after =
+                after.strip_prefix('.').map_or_else(|| after.to_owned(), |field| format!(": {field}"));
+            Some(format!("{before}{}{after}", printable(&name)))
+        };
+        located().unwrap_or_else(|| message.to_owned())
+    }
+}
+
+/// The Api's version.
+fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
+    let place = root.below("info").below("version");
+    let version = match (&wanted.api_version, place.text()) {
+        (Some(wanted), _) => wanted.clone(),
+        (None, Ok(Some(own))) => own.to_owned(),
+        (None, Ok(None)) => {
+            return Err(ImportProblem::new(&place, "is missing", "add it, or give one with --api-version"));
+        }
+        (None, Err(problem)) => return Err(problem),
+    };
+    match check_version(&version) {
+        Ok(()) => Ok(version),
+        Err(problem) if wanted.api_version.is_some() => Err(ImportProblem {
+            place: "--api-version".to_owned(),
+            operation: None,
+            why: problem.detail,
+            fix: problem.remedy,
+        }),
+        Err(problem) => Err(ImportProblem::new(&place, problem.detail, "give another with --api-version")),
+    }
+}
+
+/// Judges a version as an Api's is judged.
+fn check_version(version: &str) -> Result<(), Problem> {
+    let name = Name::new("api").expect("a word is a name");
+    let key = ResourceKey { kind: Kind::Api, organization: None, name };
+    let spec = Spec::from_json(Kind::Api, &json!({"context": "/", "version": version, "operations": []}))?;
+    check::check(&key, &Labels::default(), &spec)
+}
+
+/// Makes sure that it is OpenAPI 3.0 or 3.1.
+fn check_openapi(root: &Place) -> Result<(), ImportError> {
+    let members = root.value().as_object().ok_or(ImportError::NotOpenApi("it is no mapping"))?;
+    let version = |key: &str| {
+        let value = members.get(key)?;
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     };
     if let Some(version) = version("openapi") {
         let sound = ["3.0", "3.1"].iter().any(|minor| {

@@ -1,8 +1,11 @@
 //! Why a document cannot be imported.
 
+use std::fmt::Write as _;
+
+use super::ImportProblem;
 use crate::exit::{Exit, Failure};
 
-/// What is wrong with an OpenAPI document. Places are JSON pointers (RFC 6901).
+/// What is wrong with an OpenAPI document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ImportError {
     /// Neither JSON nor YAML.
@@ -31,54 +34,32 @@ pub(crate) enum ImportError {
     /// A version that this importer does not know.
     #[error("/openapi: version {0:?} is not supported")]
     Version(String),
-    /// Something has the wrong form.
-    #[error("{pointer}: {why}")]
-    Invalid {
-        /// Where.
-        pointer: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// References that lead back to themselves.
-    #[error("{pointer}: $ref loop: {}", chain.join(" -> "))]
-    Loop {
-        /// Where it was entered.
-        pointer: String,
-        /// Every reference on the way, the first one again at the end.
-        chain: Vec<String>,
-    },
-    /// A chain of references too long to be meant.
-    #[error("{pointer}: more than {limit} $refs in a row")]
-    TooDeep {
-        /// Where it was entered.
-        pointer: String,
-        /// The bound.
-        limit: usize,
-    },
-    /// A reference to nothing.
-    #[error("{pointer}: $ref {reference:?} leads nowhere")]
-    Dangling {
-        /// Where it stands.
-        pointer: String,
-        /// What it says.
-        reference: String,
-    },
-    /// A reference out of the document.
-    #[error("{pointer}: $ref {reference:?} leads to another file")]
-    External {
-        /// Where it stands.
-        pointer: String,
-        /// What it says.
-        reference: String,
+    /// Every part that cannot be imported.
+    #[error("{}", listed(problems, *unusable, *operations))]
+    Problems {
+        /// In the document's order.
+        problems: Vec<ImportProblem>,
+        /// How many operations have some.
+        unusable: usize,
+        /// How many operations there are.
+        operations: usize,
     },
 }
 
-impl ImportError {
-    /// Something of the wrong form at `pointer`.
-    pub(crate) fn invalid(pointer: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::Invalid { pointer: pointer.into(), why: why.into() }
+/// Every problem, one a line.
+fn listed(problems: &[ImportProblem], unusable: usize, operations: usize) -> String {
+    let mut text = match unusable {
+        0 => "the document cannot be imported:".to_owned(),
+        _ => format!("{unusable} of {operations} operations cannot be imported:"),
+    };
+    for problem in problems {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  {problem}");
     }
+    text
+}
 
+impl ImportError {
     /// What to do about it.
     fn remedy(&self) -> &'static str {
         match self {
@@ -86,15 +67,18 @@ impl ImportError {
                 "give an OpenAPI 3.0 or 3.1 document in JSON or YAML; if it is one, mend it at that place"
             }
             Self::NoReader => "try again when fewer programs run",
-            Self::Invalid { .. } | Self::Dangling { .. } => "mend the document and import it again",
             Self::NotOpenApi(_) => {
                 "give an OpenAPI 3.0 or 3.1 document in JSON or YAML; Hanse manifests go to `hanse apply -f`"
             }
             Self::Swagger => "convert it first, for example with `npx swagger2openapi FILE`",
             Self::Version(_) => "give an OpenAPI 3.0 or 3.1 document",
-            Self::Loop { .. } | Self::TooDeep { .. } => "a chain of $refs must end at an object that is none",
-            Self::External { .. } => {
-                "bundle the document into one file first, for example with `npx @redocly/cli bundle FILE`"
+            Self::Problems { problems, unusable, operations } => {
+                let skippable = unusable < operations && problems.iter().all(|one| one.operation.is_some());
+                if skippable {
+                    "mend the document, or import the other operations with --skip-unusable"
+                } else {
+                    "mend the document and import it again"
+                }
             }
         }
     }

@@ -1,160 +1,126 @@
-//! The operations of a document.
+//! The operations of a description.
 
-use hanse_management::kinds::{Method, OperationSpec};
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-use super::{
-    ImportError,
-    references::{References, escape},
+use hanse_management::{
+    check_operation,
+    kinds::{Method, OperationSpec},
+};
+use serde::{
+    Deserialize as _,
+    de::{IntoDeserializer, value},
 };
 
-/// The members of a path item that are operations (OpenAPI 3.0 and 3.1, §4.8.9).
-const METHODS: [(&str, Method); 8] = [
-    ("get", Method::Get),
-    ("put", Method::Put),
-    ("post", Method::Post),
-    ("delete", Method::Delete),
-    ("options", Method::Options),
-    ("head", Method::Head),
-    ("patch", Method::Patch),
-    ("trace", Method::Trace),
-];
+use super::{ImportProblem, files::Place};
 
-/// What is taken from a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Imported {
-    /// `info.title`.
-    pub(crate) title: String,
-    /// `info.version`.
-    pub(crate) version: String,
-    /// Every operation, in the document's order.
-    pub(crate) operations: Vec<OperationSpec>,
-    /// How many of them the document calls deprecated.
-    pub(crate) deprecated: usize,
+/// The members of a path item that are operations (OpenAPI 3.1, section 4.8.9).
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+/// What a description offers, and every part of it that cannot be imported.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) operations: Vec<Operation>,
+    pub(super) problems: Vec<ImportProblem>,
+    /// How many operations, or path items that cannot be read, have problems.
+    pub(super) unusable: usize,
 }
 
-/// Reads what a document offers.
-pub(crate) fn operations(document: &Value) -> Result<Imported, ImportError> {
-    let references = References::new(document);
-    references.check_loops()?;
-    let info = object(document.get("info"), "/info")?;
-    let mut imported = Imported {
-        title: text(info, "title", "/info")?.unwrap_or_default(),
-        version: text(info, "version", "/info")?
-            .ok_or_else(|| ImportError::invalid("/info/version", "is required"))?,
-        operations: Vec::new(),
-        deprecated: 0,
-    };
-    // 3.1 allows a document without paths; it offers nothing to call either.
-    let paths = match document.get("paths") {
-        None => return Err(ImportError::invalid("/paths", "is missing: the document has no operations")),
-        paths => object(paths, "/paths")?,
-    };
-    for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
-        let pointer = format!("/paths/{}", escape(path));
-        check_template(path, &pointer)?;
-        read_path_item(&references, path, item, &pointer, &mut imported)?;
-    }
-    if imported.operations.is_empty() {
-        return Err(ImportError::invalid("/paths", "is empty: the document has no operations"));
-    }
-    Ok(imported)
+/// An operation that can be imported.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) spec: OperationSpec,
+    pub(super) place: String,
+    pub(super) deprecated: bool,
 }
 
-fn read_path_item<'a>(
-    references: &References<'a>,
-    path: &str,
-    item: &'a Value,
-    pointer: &str,
-    imported: &mut Imported,
-) -> Result<(), ImportError> {
-    // A path item may refer to another and say more beside it: what it says itself wins.
-    let layers = references.follow(item, pointer)?;
-    let layers =
-        layers.into_iter().map(|layer| object(Some(layer), pointer)).collect::<Result<Vec<_>, _>>()?;
-    let member = |key: &str| layers.iter().find_map(|layer| layer.get(key));
-    if let Some(parameters) = member("parameters") {
-        check_parameters(references, parameters, &format!("{pointer}/parameters"))?;
-    }
-    for (key, method) in METHODS {
-        let Some(operation) = member(key) else { continue };
-        let pointer = format!("{pointer}/{key}");
-        let operation = object(Some(operation), &pointer)?;
-        if let Some(parameters) = operation.get("parameters") {
-            check_parameters(references, parameters, &format!("{pointer}/parameters"))?;
-        }
-        imported.deprecated += usize::from(operation.get("deprecated") == Some(&Value::Bool(true)));
-        imported.operations.push(OperationSpec {
-            method,
-            path: path.to_owned(),
-            id: text(operation, "operationId", &pointer)?,
-            scopes: Vec::new(),
-            policies: Vec::new(),
-            timeout: None,
-            open: false,
-        });
-    }
-    Ok(())
-}
-
-/// Parameters are not enforced, but a document whose parameters cannot be read is not to be trusted.
-fn check_parameters<'a>(
-    references: &References<'a>,
-    parameters: &'a Value,
-    pointer: &str,
-) -> Result<(), ImportError> {
-    let parameters =
-        parameters.as_array().ok_or_else(|| ImportError::invalid(pointer, "must be an array"))?;
-    for (index, parameter) in parameters.iter().enumerate() {
-        let pointer = format!("{pointer}/{index}");
-        let parameter = object(Some(references.resolve(parameter, &pointer)?), &pointer)?;
-        for required in ["name", "in"] {
-            if text(parameter, required, &pointer)?.is_none() {
-                return Err(ImportError::invalid(format!("{pointer}/{required}"), "is required"));
+/// Reads the operations of a document, all of them, whatever is wrong with some.
+pub(super) fn operations(document: &Place) -> Offer {
+    let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), unusable: 0 };
+    let paths = document.below("paths");
+    match paths.members() {
+        Err(problem) => offer.problems.push(problem),
+        Ok(items) => {
+            for (path, item) in items.filter(|(path, _)| !path.starts_with("x-")) {
+                if let Err(problem) = offer.read_item(path, &item) {
+                    offer.refuse(path, vec![problem]);
+                }
             }
         }
     }
-    Ok(())
+    if offer.operations.is_empty() && offer.problems.is_empty() {
+        let problem = ImportProblem::new(&paths, "the document offers nothing to call", "add an operation");
+        offer.problems.push(problem);
+    }
+    offer
 }
 
-fn check_template(path: &str, pointer: &str) -> Result<(), ImportError> {
-    let invalid = |why: &str| Err(ImportError::invalid(pointer, why));
-    if !path.starts_with('/') {
-        return invalid("a path must start with \"/\"");
+impl Offer {
+    /// A path item may refer to another and say more beside it: what it says itself wins.
+    fn read_item(&mut self, path: &str, item: &Place) -> Result<(), ImportProblem> {
+        let mut taken: BTreeSet<String> = BTreeSet::new();
+        for layer in item.clone().follow()? {
+            let operations: Vec<_> =
+                layer.members()?.filter(|(key, _)| METHODS.contains(key) && !taken.contains(*key)).collect();
+            for (key, place) in &operations {
+                self.read_operation(&key.to_ascii_uppercase(), path, item, place);
+            }
+            taken.extend(operations.into_iter().map(|(key, _)| key.to_owned()));
+        }
+        Ok(())
     }
-    if path.contains(['?', '#']) {
-        return invalid("a path must have no query and no fragment");
-    }
-    if path.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return invalid("a path must have no blanks");
-    }
-    let mut open = false;
-    for c in path.chars() {
-        match c {
-            '{' if open => return invalid("\"{\" inside a parameter"),
-            '{' => open = true,
-            '}' if !open => return invalid("\"}\" without \"{\""),
-            '}' => open = false,
-            '/' if open => return invalid("a parameter must not span segments"),
-            _ => {}
+
+    fn read_operation(&mut self, method: &str, path: &str, item: &Place, place: &Place) {
+        match operation(method, path, item, place) {
+            Ok(operation) => self.operations.push(operation),
+            Err(problems) => self.refuse(&format!("{method} {path}"), problems),
         }
     }
-    if open { invalid("\"{\" without \"}\"") } else { Ok(()) }
-}
 
-fn object<'a>(value: Option<&'a Value>, pointer: &str) -> Result<&'a Map<String, Value>, ImportError> {
-    match value {
-        Some(Value::Object(members)) => Ok(members),
-        Some(_) => Err(ImportError::invalid(pointer, "must be an object")),
-        None => Err(ImportError::invalid(pointer, "is required")),
+    fn refuse(&mut self, operation: &str, problems: Vec<ImportProblem>) {
+        self.unusable += 1;
+        self.problems.extend(problems.into_iter().map(|problem| problem.of(operation)));
     }
 }
 
-/// A member that is text.
-fn text(members: &Map<String, Value>, key: &str, pointer: &str) -> Result<Option<String>, ImportError> {
-    match members.get(key) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(ImportError::invalid(format!("{pointer}/{key}"), "must be a string")),
+/// One operation, or everything that is wrong with it.
+fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Operation, Vec<ImportProblem>> {
+    drop(place.members().map_err(|problem| vec![problem])?);
+    let id = place.below("operationId");
+    let mut problems = Vec::new();
+    let spec = OperationSpec {
+        method: method_of(method).ok_or_else(|| {
+            let why = format!("gateways know no method {method}");
+            vec![ImportProblem::new(place, why, "call it with another method")]
+        })?,
+        path: path.to_owned(),
+        id: id
+            .text()
+            .unwrap_or_else(|problem| {
+                problems.push(problem);
+                None
+            })
+            .map(str::to_owned),
+        scopes: Vec::new(),
+        policies: Vec::new(),
+        timeout: None,
+        open: false,
+    };
+    problems.extend(check_operation(&spec).into_iter().map(|problem| {
+        let at = match problem.field.as_str() {
+            "spec.path" => item,
+            "spec.id" => &id,
+            _ => place,
+        };
+        ImportProblem::new(at, problem.detail, problem.remedy)
+    }));
+    if !problems.is_empty() {
+        return Err(problems);
     }
+    let deprecated = place.below("deprecated").value().as_bool() == Some(true);
+    Ok(Operation { spec, place: place.to_string(), deprecated })
+}
+
+/// The method of that name, if gateways know it.
+fn method_of(name: &str) -> Option<Method> {
+    Method::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)).ok()
 }

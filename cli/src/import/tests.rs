@@ -6,14 +6,19 @@ use super::{publication::Existing, *};
 use crate::client::tests::resource;
 
 fn read(text: &str) -> Result<Imported, ImportError> {
-    operations(&parse(text)?)
+    document(text, &Wanted::default())
 }
 
 fn refused(text: &str) -> String {
     read(text).expect_err("must be refused").to_string()
 }
 
-fn document(paths: Value, components: Value) -> String {
+/// The lines of a refusal, without the first, which counts.
+fn problems(text: &str) -> Vec<String> {
+    refused(text).lines().skip(1).map(|line| line.trim().to_owned()).collect()
+}
+
+fn written(paths: Value, components: Value) -> String {
     json!({"openapi": "3.0.3", "info": {"title": "T", "version": "1"}, "paths": paths, "components": components}).to_string()
 }
 
@@ -55,17 +60,17 @@ components:
         (imported.title.as_str(), imported.version.as_str(), imported.deprecated),
         ("Orders", "1.0", 1)
     );
-    let as_json = serde_json::to_string(&parse(yaml).unwrap()).unwrap();
+    let as_json = serde_json::to_string(&reader::tree(yaml).unwrap()).unwrap();
     assert_eq!(read(&format!("\u{feff} {as_json}")).unwrap(), imported);
 }
 
 #[test]
 fn path_items_may_be_references_and_say_more_beside() {
-    let text = document(
+    let text = written(
         json!({
             "/a": {"$ref": "#/components/pathItems/shared", "get": {"operationId": "own"}},
             "/b": {"$ref": "#/paths/~1a"},
-            "/c%d": {"$ref": "#/components/pathItems/per%20cent"},
+            "/c/d": {"$ref": "#/components/pathItems/per%20cent"},
         }),
         json!({"pathItems": {
             "shared": {"get": {"operationId": "theirs"}, "put": {"operationId": "put"}},
@@ -73,19 +78,19 @@ fn path_items_may_be_references_and_say_more_beside() {
         }}),
     );
     let listed = listed(&read(&text).unwrap());
-    assert_eq!(listed, ["GET /a own", "PUT /a put", "GET /b own", "PUT /b put", "HEAD /c%d -"]);
+    assert_eq!(listed, ["GET /a own", "PUT /a put", "GET /b own", "PUT /b put", "HEAD /c/d -"]);
 }
 
 #[test]
 fn mixed_segments_pass() {
-    let text = document(json!({"/repos/{o}/compare/{base}...{head}": {"get": {}}}), json!({}));
+    let text = written(json!({"/repos/{o}/compare/{base}...{head}": {"get": {}}}), json!({}));
     assert_eq!(read(&text).unwrap().operations[0].path, "/repos/{o}/compare/{base}...{head}");
 }
 
 #[test]
 fn what_is_no_openapi_is_told_apart() {
-    assert!(matches!(parse(r#"{"swagger": "2.0"}"#), Err(ImportError::Swagger)));
-    assert!(matches!(parse("swagger: 2.0"), Err(ImportError::Swagger)));
+    assert_eq!(read(r#"{"swagger": "2.0"}"#), Err(ImportError::Swagger));
+    assert_eq!(read("swagger: 2.0"), Err(ImportError::Swagger));
     assert_eq!(refused("openapi: 3.2.0"), "/openapi: version \"3.2.0\" is not supported");
     assert_eq!(refused(r#"{"openapi": "3.10.0"}"#), "/openapi: version \"3.10.0\" is not supported");
     assert_eq!(refused("hello: world"), "the document is not OpenAPI: it has no member \"openapi\"");
@@ -93,8 +98,8 @@ fn what_is_no_openapi_is_told_apart() {
         refused("kind: Api\nname: x\nspec: {}"),
         "the document is not OpenAPI: it is a Hanse manifest"
     );
-    assert_eq!(refused("just text"), "the document is not OpenAPI: it is not an object");
-    assert_eq!(refused("[]"), "the document is not OpenAPI: it is not an object");
+    assert_eq!(refused("just text"), "the document is not OpenAPI: it is no mapping");
+    assert_eq!(refused("[]"), "the document is not OpenAPI: it is no mapping");
     let error = refused("{\n \"openapi\": \"3.0.0\",\n oops }");
     assert!(
         error.starts_with("the document is not OpenAPI: it cannot be read as JSON: line 3, column 2:"),
@@ -153,7 +158,7 @@ fn text_keeps_its_own_characters() {
     }
     // Elsewhere a number is one.
     let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {get: {x-a: {version: 1.10}}}}";
-    assert_eq!(parse(text).unwrap().pointer("/paths/~1a/get/x-a/version"), Some(&json!(1.1)));
+    assert_eq!(reader::tree(text).unwrap().pointer("/paths/~1a/get/x-a/version"), Some(&json!(1.1)));
 }
 
 #[test]
@@ -171,27 +176,22 @@ fn a_key_comes_once() {
 }
 
 #[test]
-fn loops_are_named() {
-    let text = document(json!({"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}), json!({}));
-    let error = refused(&text);
-    assert!(error.contains("$ref loop: "), "{error}");
-    assert!(
-        error.contains("#/paths/~1a -> #/paths/~1b") || error.contains("#/paths/~1b -> #/paths/~1a"),
-        "{error}"
+fn references_that_lead_nowhere_are_named() {
+    let check = |paths: Value, expected: &str| {
+        assert_eq!(problems(&written(paths, json!({"a": {"$ref": "#/paths/~1loop"}}))), [expected]);
+    };
+    check(
+        json!({"/loop": {"$ref": "#/components/a"}}),
+        "/loop  /components/a: $ref \"#/paths/~1loop\" leads back to where it came from; let it end at something that is no $ref",
     );
-
-    let text = document(
-        json!({"/a": {"get": {"parameters": [{"$ref": "#/components/parameters/p"}]}}}),
-        json!({"parameters": {"p": {"$ref": "#/components/parameters/p"}}}),
+    check(
+        json!({"/a": {"$ref": "#/nowhere"}}),
+        "/a  /paths/~1a: $ref \"#/nowhere\" leads nowhere; name a place that is there",
     );
-    let error = refused(&text);
-    assert!(error.ends_with("$ref loop: #/components/parameters/p -> #/components/parameters/p"), "{error}");
-
-    let text = document(
-        json!({"/a": {"get": {"responses": {"200": {"$ref": "#/components/responses/x"}}}}}),
-        json!({"responses": {"x": {"$ref": "#/components/responses/y"}, "y": {"$ref": "#/components/responses/x"}}}),
+    check(
+        json!({"/a": {"$ref": "other.yaml"}}),
+        "/a  /paths/~1a: $ref \"other.yaml\" leads to another file; bundle the document into one file, for example with `npx @redocly/cli bundle FILE`",
     );
-    assert!(refused(&text).contains("$ref loop"));
 }
 
 #[test]
@@ -200,42 +200,147 @@ fn a_schema_may_contain_itself() {
         "children": {"type": "array", "items": {"$ref": "#/components/schemas/tree"}},
         "$ref": {"type": "string"},
     }});
-    assert!(read(&document(json!({"/a": {"get": {}}}), json!({"schemas": {"tree": tree}}))).is_ok());
+    assert!(read(&written(json!({"/a": {"get": {}}}), json!({"schemas": {"tree": tree}}))).is_ok());
 }
 
 #[test]
 fn chains_of_references_are_bounded() {
-    let parameters: serde_json::Map<String, Value> = (0..40)
-        .map(|n| (format!("p{n}"), json!({"$ref": format!("#/components/parameters/p{}", n + 1)})))
-        .collect();
-    let error = refused(&document(json!({"/a": {"get": {}}}), json!({"parameters": parameters})));
-    assert!(error.ends_with("more than 32 $refs in a row"), "{error}");
+    let chain = |length: usize| {
+        let items: serde_json::Map<String, Value> = (0..length)
+            .map(|n| (format!("p{n}"), json!({"$ref": format!("#/components/p{}", n + 1)})))
+            .chain([(format!("p{length}"), json!({"get": {}}))])
+            .collect();
+        written(json!({"/a": {"$ref": "#/components/p0"}}), items.into())
+    };
+    assert_eq!(listed(&read(&chain(31)).unwrap()), ["GET /a -"]);
+    assert_eq!(problems(&chain(32)), ["/a  /paths/~1a: more than 32 $refs in a row; refer to their end"]);
+}
+
+/// One document with a fault of each kind.
+fn faulty() -> String {
+    let long = "x".repeat(5_000);
+    written(
+        json!({
+            "/good": {"get": {"operationId": "good"}},
+            "/a~b/{c}": [],
+            "/number": {"get": 1},
+            "/id": {"get": {"operationId": {}}, "put": {}},
+            "/long": {"get": {"operationId": long}},
+            "no-slash": {"get": {}, "post": {"operationId": long}},
+            "/gone": {"$ref": "#/gone"},
+            "/\u{1b}[2J": 1,
+        }),
+        json!({}),
+    )
+    .replace("\"version\":\"1\"", "\"version\":[]")
 }
 
 #[test]
-fn errors_name_the_json_pointer() {
-    let check = |paths: Value, expected: &str| assert_eq!(refused(&document(paths, json!({}))), expected);
-    check(json!({"/a~b/{c}": []}), "/paths/~1a~0b~1{c}: must be an object");
-    check(json!({"/a": {"get": 1}}), "/paths/~1a/get: must be an object");
-    check(json!({"/a": {"get": {"operationId": {}}}}), "/paths/~1a/get/operationId: must be a string");
-    check(json!({"/a": {"parameters": {}}}), "/paths/~1a/parameters: must be an array");
-    check(
-        json!({"/a": {"get": {"parameters": [{"in": "query"}]}}}),
-        "/paths/~1a/get/parameters/0/name: is required",
+fn every_problem_is_named_at_once() {
+    insta::assert_snapshot!(refused(&faulty()), @r##"
+    8 of 10 operations cannot be imported:
+      /info/version: is not text; write one line of text there
+      /a~b/{c}  /paths/~1a~0b~1{c}: is no mapping; write its members there
+      GET /number  /paths/~1number/get: is no mapping; write its members there
+      GET /id  /paths/~1id/get/operationId: is not text; write one line of text there
+      GET /long  /paths/~1long/get/operationId: 5000 bytes are more than 256; write less
+      GET no-slash  /paths/no-slash: "no-slash" does not start with a slash; write "/no-slash"
+      POST no-slash  /paths/no-slash: "no-slash" does not start with a slash; write "/no-slash"
+      POST no-slash  /paths/no-slash/post/operationId: 5000 bytes are more than 256; write less
+      /gone  /paths/~1gone: $ref "#/gone" leads nowhere; name a place that is there
+      /\u{1b}[2J  /paths/~1\u{1b}[2J: is no mapping; write its members there
+    "##);
+    let failure = crate::exit::Failure::from(read(&faulty()).unwrap_err());
+    assert_eq!(failure.remedy, "mend the document and import it again", "a version is missing");
+}
+
+#[test]
+fn what_cannot_be_imported_is_left_out_when_asked() {
+    let wanted = Wanted { skip_unusable: true, api_version: Some("7".into()) };
+    let failure = crate::exit::Failure::from(
+        document(&faulty(), &Wanted { skip_unusable: false, ..wanted.clone() }).unwrap_err(),
     );
-    check(json!({"a": {}}), "/paths/a: a path must start with \"/\"");
-    check(json!({"/{a": {}}), "/paths/~1{a: \"{\" without \"}\"");
-    check(json!({"/{a/b}": {}}), "/paths/~1{a~1b}: a parameter must not span segments");
-    check(json!({"/a?b": {}}), "/paths/~1a?b: a path must have no query and no fragment");
-    check(json!({}), "/paths: is empty: the document has no operations");
-    check(json!({"/a": {"$ref": "#/nowhere"}}), "/paths/~1a: $ref \"#/nowhere\" leads nowhere");
-    check(json!({"/a": {"$ref": "other.yaml"}}), "/paths/~1a: $ref \"other.yaml\" leads to another file");
-    assert_eq!(refused(r#"{"openapi":"3.0.0"}"#), "/info: is required");
-    assert_eq!(refused(r#"{"openapi":"3.0.0","info":{}}"#), "/info/version: is required");
+    assert_eq!(failure.remedy, "mend the document, or import the other operations with --skip-unusable");
+    let imported = document(&faulty(), &wanted).unwrap();
     assert_eq!(
-        refused(r#"{"openapi":"3.1.0","info":{"version":"1"}}"#),
-        "/paths: is missing: the document has no operations"
+        (listed(&imported), imported.version.as_str()),
+        (vec!["GET /good good".to_owned(), "PUT /id -".to_owned()], "7")
     );
+    assert_eq!(imported.notes[0], "left out 8 of 10 operations:");
+    assert_eq!(imported.notes[1], "  /a~b/{c}  /paths/~1a~0b~1{c}: is no mapping; write its members there");
+    let lines: Vec<_> = refused(&faulty()).lines().skip(2).map(str::to_owned).collect();
+    assert_eq!(imported.notes[1..], lines[..], "the same list");
+
+    let skip_only = Wanted { skip_unusable: true, api_version: None };
+    assert!(document(&faulty(), &skip_only).is_err(), "a version cannot be left out");
+    let none = written(json!({"a": {"get": {}}}), json!({}));
+    assert!(document(&none, &wanted).is_err(), "nothing would be left");
+}
+
+#[test]
+fn an_api_needs_a_version() {
+    let with = |info: &str| format!(r#"{{"openapi":"3.1.0","info":{info},"paths":{{"/a":{{"get":{{}}}}}}}}"#);
+    let long = format!(r#"{{"version":"{}"}}"#, "x".repeat(5_000));
+    for (info, expected) in [
+        ("{}", "/info/version: is missing; add it, or give one with --api-version"),
+        ("null", "/info/version: is missing; add it, or give one with --api-version"),
+        (r#"{"version":""}"#, "/info/version: is missing; add it, or give one with --api-version"),
+        (r#"{"version":{}}"#, "/info/version: is not text; write one line of text there"),
+        (&long, "/info/version: 5000 bytes are more than 256; give another with --api-version"),
+    ] {
+        assert_eq!(problems(&with(info)), [expected]);
+        let wanted = |version: &str| Wanted { api_version: Some(version.into()), ..Wanted::default() };
+        assert_eq!(document(&with(info), &wanted("1.10")).unwrap().version, "1.10");
+        let error = document(&with("{}"), &wanted("a\nb")).unwrap_err().to_string();
+        assert!(
+            error.ends_with("\n  --api-version: it has control characters; write one line of plain text"),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        problems(r#"{"openapi":"3.1.0","info":{"version":"1"}}"#),
+        ["/paths: the document offers nothing to call; add an operation"]
+    );
+}
+
+#[test]
+fn operations_that_match_the_same_requests_are_merged() {
+    let text = written(
+        json!({
+            "/pets/{id}": {"get": {"operationId": "first"}},
+            "/pets/{petId}": {"get": {"operationId": "second"}, "put": {"operationId": "third"}},
+        }),
+        json!({}),
+    );
+    let imported = read(&text).unwrap();
+    assert_eq!(listed(&imported), ["GET /pets/{id} first", "PUT /pets/{petId} third"]);
+    assert_eq!(
+        imported.notes,
+        ["merged GET /pets/{petId} into GET /pets/{id}, which matches the same requests"]
+    );
+}
+
+#[test]
+fn the_control_planes_refusals_are_told_as_the_document_says_it() {
+    let imported = read(&written(json!({"/a": {"get": {}}, "/b": {"put": {}}}), json!({}))).unwrap();
+    let told = |said: &str| {
+        let failure = crate::exit::Failure::input(said).remedy("hint");
+        let told = imported.located(failure.into()).downcast::<crate::exit::Failure>().unwrap();
+        assert_eq!(told.remedy, "hint");
+        told.message
+    };
+    for (said, expected) in [
+        (
+            "Api default/x: spec.operations[1].policies[0]: none",
+            "Api default/x: PUT /b at /paths/~1b/put: policies[0]: none",
+        ),
+        ("Api default/x: spec.operations[0]: bad", "Api default/x: GET /a at /paths/~1a/get: bad"),
+        ("Api default/x: spec.operations[2]: bad", "Api default/x: spec.operations[2]: bad"),
+        ("Api default/x: spec.context: bad", "Api default/x: spec.context: bad"),
+    ] {
+        assert_eq!(told(said), expected);
+    }
+    assert_eq!(imported.located(anyhow::anyhow!("other")).to_string(), "other");
 }
 
 fn publication() -> Publication {
@@ -253,7 +358,7 @@ fn publication() -> Publication {
 
 #[test]
 fn an_import_makes_upstream_api_and_binding() {
-    let imported = read(&document(json!({"/a": {"get": {"operationId": "a"}}}), json!({}))).unwrap();
+    let imported = read(&written(json!({"/a": {"get": {"operationId": "a"}}}), json!({}))).unwrap();
     let made = publication().resources(&imported, &Existing::default()).unwrap();
     insta::assert_json_snapshot!(made, @r#"
     [
@@ -323,7 +428,7 @@ fn an_import_makes_upstream_api_and_binding() {
 
 #[test]
 fn an_import_keeps_what_no_document_says() {
-    let imported = read(&document(json!({"/a": {"get": {}}, "/new": {"put": {}}}), json!({}))).unwrap();
+    let imported = read(&written(json!({"/a": {"get": {}}, "/new": {"put": {}}}), json!({}))).unwrap();
     let existing = Existing(vec![resource(
         json!({"kind": "Api", "name": "orders", "labels": {"team": "x"}, "revision": 7, "spec": {
             "context": "/old", "version": "0", "lifecycle": "deprecated", "policies": ["cors"],
@@ -353,7 +458,7 @@ fn an_import_keeps_what_no_document_says() {
 #[test]
 fn an_operation_stays_the_same_when_its_parameters_are_renamed() {
     let paths = json!({"/pets/{petId}": {"get": {}, "put": {}}, "/{a}...{b}": {"get": {}}});
-    let imported = read(&document(paths, json!({}))).unwrap();
+    let imported = read(&written(paths, json!({}))).unwrap();
     let existing = Existing(vec![resource(json!({"kind": "Api", "name": "orders", "revision": 7, "spec": {
         "context": "/orders", "version": "0", "operations": [
             {"method": "GET", "path": "/pets/{id}", "open": true, "timeout": "5s", "policies": ["cors"]},

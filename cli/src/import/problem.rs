@@ -1,0 +1,52 @@
+//! What is wrong with one part of a description.
+
+use std::fmt;
+
+use super::files::Place;
+
+/// A part of a description that cannot be imported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImportProblem {
+    /// Where: a JSON pointer (RFC 6901).
+    pub(crate) place: String,
+    /// The operation, `GET /users/{id}`, or the path of a whole path item. `None`: the document itself is at fault.
+    pub(crate) operation: Option<String>,
+    /// What is wrong.
+    pub(crate) why: String,
+    /// What to do.
+    pub(crate) fix: String,
+}
+
+impl ImportProblem {
+    /// Of the document itself.
+    pub(super) fn new(place: &Place, why: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { place: place.to_string(), operation: None, why: why.into(), fix: fix.into() }
+    }
+
+    /// Of one operation or path item.
+    pub(super) fn of(self, operation: &str) -> Self {
+        Self { operation: Some(operation.to_owned()), ..self }
+    }
+}
+
+impl fmt::Display for ImportProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, operation, why, fix } = self;
+        if let Some(operation) = operation {
+            write!(f, "{}  ", printable(operation))?;
+        }
+        write!(f, "{}: {why}; {fix}", printable(place))
+    }
+}
+
+/// Text of a document as a terminal may show it: control characters are escaped.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
+}

@@ -1,0 +1,53 @@
+//! Reading a document where it lies.
+
+use std::{fs::File, io::Read};
+
+use anyhow::Context as _;
+
+use super::{Imported, MAX_DOCUMENT_BYTES, Wanted, document};
+use crate::{
+    client::mebibytes,
+    exit::Failure,
+    out::{Progress, say},
+};
+
+/// Reads the document in `file`, or from standard input for `-`, and says what the operator should know of it.
+pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
+    let progress = Progress::start(format!("reading {file}"));
+    let text = text(file)?;
+    let imported = document(&text, wanted).map_err(|error| {
+        let failure = Failure::from(error);
+        Failure { message: format!("{file}: {}", failure.message), ..failure }
+    })?;
+    drop(progress);
+    for note in &imported.notes {
+        say(note);
+    }
+    Ok(imported)
+}
+
+fn text(file: &str) -> anyhow::Result<String> {
+    let limit = MAX_DOCUMENT_BYTES;
+    let too_large = |bytes: Option<u64>| {
+        let is = bytes.map_or_else(|| "is larger".to_owned(), |bytes| format!("has {}", mebibytes(bytes)));
+        Failure::input(format!("{file} {is}; at most {} of a document are read", mebibytes(limit))).remedy(
+            "leave references in place instead of writing them out; examples and schemas are not used either",
+        )
+    };
+    let mut bytes = Vec::new();
+    if file == "-" {
+        std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).context("reading standard input")?;
+    } else {
+        let unreadable = |error| Failure::usage(format!("cannot read {file}: {error}"));
+        let opened = File::open(file).map_err(unreadable)?;
+        let size = opened.metadata().map_err(unreadable)?.len();
+        if size > limit {
+            return Err(too_large(Some(size)).into());
+        }
+        opened.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if bytes.len() as u64 > limit {
+        return Err(too_large(None).into());
+    }
+    String::from_utf8(bytes).map_err(|_| Failure::input(format!("{file} is not UTF-8 text")).into())
+}
