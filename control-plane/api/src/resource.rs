@@ -7,7 +7,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hanse_management::{
-    Kind, Problem, ProblemName, ResourceKey, Revision,
+    Kind, Problem, ProblemName, ResourceKey, Revision, Spec,
+    kinds::{BindingSpec, RevisionRef},
     manifest::{self, Manifest},
 };
 use hanse_state::{
@@ -191,6 +192,11 @@ fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Mani
         return Err(invalid(format!("the body is {}, the path is of {key}", manifest.key))
             .at("name")
             .remedy("leave kind, organization and name out of the body, or make them agree with the path"));
+    }
+    if matches!(&manifest.spec, Spec::Binding(BindingSpec { revision: RevisionRef::New(_), .. })) {
+        return Err(invalid("`new` stands for what one request makes of an Api and its Bindings".to_owned())
+            .at("spec.revision")
+            .remedy("give a number or `latest`, or send Api and Binding to POST /v1/apply"));
     }
     Ok(manifest)
 }

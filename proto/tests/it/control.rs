@@ -30,7 +30,7 @@ fn command(body: command::Body) -> Command {
 fn commands() {
     let put = change::Action::Put(Put { labels: labels(), spec: br#"{"a":1}"#.to_vec().into() });
     let delete = change::Action::Delete(Delete { cascade: true });
-    let expect = change::Action::Expect(Expect { api_revision: 3 });
+    let expect = change::Action::Expect(Expect { api_revision: Some(3) });
     let changes = vec![
         Change { key: Some(key()), action: Some(put), if_revision: Some(0) },
         Change { key: Some(key()), action: Some(delete), if_revision: None },

@@ -234,8 +234,12 @@ async fn an_apply_deletes_at_revisions_and_rests_on_others() {
             "delete": [{"kind": "Plan", "name": "one", "revision": at}],
             "expects": [{"kind": "Api", "name": "orders", "revision": orders, "apiRevision": latest}]})
     };
-    for stale in [request(revision - 1, etag, 1), request(revision, etag + 1, 1), request(revision, etag, 9)]
-    {
+    for stale in [
+        request(revision - 1, etag, 1),
+        request(revision, etag + 1, 1),
+        request(revision, etag, 9),
+        request(revision, etag, 0),
+    ] {
         api.post("/v1/apply").json(stale).send().await.problem(412, "stale");
     }
     let done = api.post("/v1/apply").json(request(revision, etag, 1)).send().await.expect(200);
@@ -255,5 +259,7 @@ async fn an_apply_deletes_at_revisions_and_rests_on_others() {
     let odd = json!({"resources": [], "delete": [{"kind": "Plan", "name": "two", "revision": 1, "apiRevision": 1}]});
     check(odd, "delete, item 1: apiRevision").await;
     check(json!({"resources": [], "expects": {}, "delete": []}), "expects").await;
+    let plan = json!({"kind": "Plan", "name": "two", "revision": 1, "apiRevision": 1});
+    check(json!({"resources": [], "expects": [plan]}), "expects, item 1: apiRevision").await;
     check(json!({"resources": [one], "expects": [{"kind": "Nix"}]}), "expects, item 1: kind").await;
 }

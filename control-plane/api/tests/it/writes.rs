@@ -167,6 +167,15 @@ async fn a_put_may_be_yaml() {
     api.put(path).yaml(&two).send().await.problem(400, "bad-request");
 }
 
+/// `new` is a revision that the same request makes, and a PUT makes none.
+#[tokio::test]
+async fn a_put_takes_no_new_revision() {
+    let api = Api::furnished().await;
+    let binding = json!({"spec": {"api": "orders", "environment": "prod", "revision": "new"}});
+    let call = api.put("/v1/organizations/default/bindings/orders-prod");
+    assert_eq!(call.json(binding).send().await.problem(422, "invalid")["field"], "spec.revision");
+}
+
 #[tokio::test]
 async fn deletes_honour_references_and_etags() {
     let api = Api::furnished().await;

@@ -188,9 +188,7 @@ impl Change {
                 Wire::Put(proto::Put { labels: labels.0.clone(), spec: spec.to_json_bytes().into() })
             }
             Action::Delete { cascade } => Wire::Delete(proto::Delete { cascade: *cascade }),
-            Action::Expect { api_revision } => {
-                Wire::Expect(proto::Expect { api_revision: api_revision.unwrap_or_default() })
-            }
+            Action::Expect { api_revision } => Wire::Expect(proto::Expect { api_revision: *api_revision }),
         };
         proto::Change { key: Some(self.key.to_proto()), action: Some(action), if_revision: self.if_revision }
     }
@@ -204,9 +202,7 @@ impl Change {
                 Action::Put { spec: spec_from_proto(&key, &put.spec)?, labels: Labels(put.labels) }
             }
             Wire::Delete(delete) => Action::Delete { cascade: delete.cascade },
-            Wire::Expect(expect) => {
-                Action::Expect { api_revision: Some(expect.api_revision).filter(|number| *number != 0) }
-            }
+            Wire::Expect(expect) => Action::Expect { api_revision: expect.api_revision },
         };
         Ok(Self { key, action, if_revision: change.if_revision })
     }

@@ -4,7 +4,7 @@ use hanse_topology::Name;
 use serde_json::{Map, Value};
 
 use super::{Manifest, envelope, own};
-use crate::{Problem, ProblemName, ResourceKey, Revision};
+use crate::{Kind, Problem, ProblemName, ResourceKey, Revision};
 
 /// What one entry of `delete` has.
 const DELETE_FIELDS: &[&str] = &["kind", "organization", "name", "revision"];
@@ -112,7 +112,12 @@ fn entry(value: &Value, known: &[&str], default_organization: &Name) -> Result<E
             .at("revision")
             .remedy("give the number that `get` shows; 0 for a resource that must not exist")
     })?;
-    Ok(Expected { key, revision, api_revision: number("apiRevision")? })
+    let api_revision = number("apiRevision")?;
+    if api_revision.is_some() && !matches!(key.kind, Kind::Api | Kind::Binding) {
+        let detail = format!("{} has no ApiRevisions", key.kind);
+        return Err(invalid(detail).at("apiRevision").remedy("leave it out: Apis and Bindings have them"));
+    }
+    Ok(Expected { key, revision, api_revision })
 }
 
 fn invalid(detail: String) -> Problem {

@@ -15,34 +15,35 @@ use crate::{Resource, State};
 pub(super) fn settle(draft: &mut Draft<'_>) {
     let put: Vec<ResourceKey> =
         draft.touched.iter().filter(|key| key.kind == Kind::Binding).cloned().collect();
-    put.iter().for_each(|key| settle_new(draft, key));
-    for key in moved(draft) {
-        draft.tell_moved(&key);
-        note(draft, &key);
-    }
+    let unchanged =
+        put.iter().filter_map(|key| settle_new(draft, key)).map(|before| (before.key.clone(), before));
+    let unchanged = unchanged.collect();
+    draft.restore(unchanged);
+    let moved = moved(draft);
+    moved.iter().for_each(|key| note(draft, key));
+    draft.tell_moved(moved);
     put.iter().for_each(|key| note(draft, key));
 }
 
-/// Of a Binding that says `new`: stores the number of the Api's latest revision instead. A Binding that said all of that before is
-/// unchanged.
-fn settle_new(draft: &mut Draft<'_>, key: &ResourceKey) {
-    let Some(binding) = draft.next.get(key) else { return };
-    let Spec::Binding(spec) = &binding.spec else { return };
+/// Of a Binding that says `new`: stores the number of the Api's latest revision instead. Answers with the Binding as it was before
+/// where it said all of that already.
+fn settle_new(draft: &mut Draft<'_>, key: &ResourceKey) -> Option<Resource> {
+    let binding = draft.next.get(key)?;
+    let Spec::Binding(spec) = &binding.spec else { return None };
     if !matches!(spec.revision, RevisionRef::New(_)) {
-        return;
+        return None;
     }
     // Without a revision the Binding is refused as soon as all of them are judged.
-    let Some(number) = draft.next.served_number(binding) else { return };
+    let number = draft.next.served_number(binding)?;
     let spec = BindingSpec { revision: RevisionRef::Number(number), ..spec.clone() };
     let settled = Resource { spec: spec.into(), ..Resource::clone(binding) };
-    let before = draft
-        .before
-        .get(key)
-        .filter(|before| before.spec == settled.spec && before.metadata.labels == settled.metadata.labels);
-    match before {
-        Some(before) => draft.restore(&before.clone()),
-        None => draft.next.store(settled),
+    let before = draft.before.get(key);
+    let before = before.filter(|it| it.spec == settled.spec && it.metadata.labels == settled.metadata.labels);
+    if let Some(before) = before {
+        return Some(Resource::clone(before));
     }
+    draft.next.store(settled);
+    None
 }
 
 /// The Bindings that follow the latest revision of an Api, were not put, and mean another revision than before.
@@ -65,14 +66,15 @@ fn note(draft: &mut Draft<'_>, key: &ResourceKey) {
     let Some(binding) = draft.next.get(key) else { return };
     let Some(number) = draft.next.served_number(binding) else { return };
     let mut binding = Resource::clone(binding);
-    if draft.before.get(key).is_some_and(|before| api_of(before) != api_of(&binding)) {
-        // They are numbers of another Api.
+    if draft.before.get(key).is_some_and(|before| serves(before) != serves(&binding)) {
+        // They are numbers of another Api, or were served elsewhere.
         binding.metadata.served.clear();
     }
     binding.metadata.serve(number);
     draft.next.store(binding);
 }
 
-fn api_of(binding: &Resource) -> Option<&Name> {
-    if let Spec::Binding(spec) = &binding.spec { Some(&spec.api) } else { None }
+/// What a Binding serves, and where.
+fn serves(binding: &Resource) -> Option<(&Name, &Name)> {
+    if let Spec::Binding(spec) = &binding.spec { Some((&spec.api, &spec.environment)) } else { None }
 }

@@ -110,27 +110,29 @@ impl<'a> Draft<'a> {
         self.results.push((order, ChangeResult { key: key.clone(), action, revision }));
     }
 
-    /// Leaves a resource that was put as it was before the command.
-    pub(super) fn restore(&mut self, before: &Resource) {
-        self.next.store(before.clone());
-        self.touched.remove(&before.key);
-        self.retell(&before.key, ChangeResult::UNCHANGED, before.metadata.revision);
-    }
-
-    /// Says that a Binding, itself unchanged, serves another ApiRevision.
-    pub(super) fn tell_moved(&mut self, key: &ResourceKey) {
-        let Some(revision) = self.next.get(key).map(|binding| binding.metadata.revision) else { return };
-        if !self.retell(key, ChangeResult::MOVED, revision) {
-            self.tell(UNASKED, key, ChangeResult::MOVED, revision);
+    /// Leaves resources that were put as they were before the command.
+    pub(super) fn restore(&mut self, mut puts: BTreeMap<ResourceKey, Resource>) {
+        for (_, result) in &mut self.results {
+            let Some(before) = puts.remove(&result.key) else { continue };
+            (result.action, result.revision) = (ChangeResult::UNCHANGED, before.metadata.revision);
+            self.touched.remove(&before.key);
+            self.next.store(before);
         }
     }
 
-    /// Says something else of a resource; whether anything was said of it.
-    fn retell(&mut self, key: &ResourceKey, action: &'static str, revision: Revision) -> bool {
-        let told = self.results.iter_mut().find(|(_, result)| result.key == *key);
-        let Some((_, result)) = told else { return false };
-        (result.action, result.revision) = (action, revision);
-        true
+    /// Says of Bindings, themselves unchanged, that they serve other ApiRevisions.
+    pub(super) fn tell_moved(&mut self, mut moved: BTreeSet<ResourceKey>) {
+        for (_, result) in &mut self.results {
+            if moved.remove(&result.key) {
+                result.action = ChangeResult::MOVED;
+            }
+        }
+        for key in moved {
+            let Some(revision) = self.next.get(&key).map(|binding| binding.metadata.revision) else {
+                continue;
+            };
+            self.tell(UNASKED, &key, ChangeResult::MOVED, revision);
+        }
     }
 
     /// Says that a resource went with another.

@@ -2,20 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use hanse_management::{Problem, ProblemName, Spec};
+use hanse_management::{Problem, ProblemName, ResourceKey, Spec};
 
 use crate::{Action, Change, State};
 
-/// One command says one thing about each resource.
+/// One command makes one change of each resource, and expects one thing of it. It may expect an ApiRevision of a resource that it
+/// changes: the resource's own revision does not tell it.
 pub(super) fn check_distinct(changes: &[Change]) -> Result<(), Problem> {
+    let expects = |change: &Change| matches!(change.action, Action::Expect { .. });
     let mut seen = BTreeSet::new();
-    match changes.iter().find(|change| !seen.insert(&change.key)) {
+    match changes.iter().find(|change| !seen.insert((&change.key, expects(change)))) {
         None => Ok(()),
         Some(twice) => {
             let places: Vec<String> = changes
                 .iter()
                 .enumerate()
-                .filter(|(_, change)| change.key == twice.key)
+                .filter(|(_, change)| change.key == twice.key && expects(change) == expects(twice))
                 .map(|(at, _)| (at + 1).to_string())
                 .collect();
             let detail =
@@ -30,25 +32,28 @@ pub(super) fn check_distinct(changes: &[Change]) -> Result<(), Problem> {
 /// Whether the resource is in the state that the change was made for.
 pub(super) fn check(before: &State, change: &Change) -> Result<(), Problem> {
     let key = &change.key;
+    let puts = matches!(change.action, Action::Put { .. });
     let present = before.get(key).map(|resource| resource.metadata.revision);
     match (change.if_revision, present) {
-        (Some(0), Some(revision)) => {
+        (Some(0), Some(revision)) if puts => {
             Err(Problem::new(ProblemName::Conflict, format!("{key} exists already"))
                 .at(key.to_string())
                 .remedy(format!("to replace it, name its revision, {revision}; or choose another name")))
         }
-        (Some(expected), Some(revision)) if expected != revision => Err(Problem::new(
-            ProblemName::Stale,
-            format!("{key} is at revision {revision}, not {expected}: it was changed since"),
-        )
-        .at(format!("{key}: revision"))
-        .remedy("read it again and repeat the change on what is there now")),
-        (Some(expected), None) if expected != 0 => Err(Problem::new(
-            ProblemName::Stale,
-            format!("{key} does not exist: it was deleted since revision {expected}"),
-        )
-        .at(format!("{key}: revision"))
-        .remedy("leave the revision out to create it anew")),
+        (Some(0), Some(revision)) => {
+            Err(stale(key, format!("is at revision {revision}, and should not exist")))
+        }
+        (Some(expected), Some(revision)) if expected != revision => {
+            Err(stale(key, format!("is at revision {revision}, not {expected}: it was changed since")))
+        }
+        (Some(expected), None) if expected != 0 => {
+            let gone = format!("does not exist: it was deleted since revision {expected}");
+            Err(if puts {
+                stale(key, gone).remedy("leave the revision out to create it anew")
+            } else {
+                stale(key, gone)
+            })
+        }
         (_, None) if matches!(change.action, Action::Delete { .. }) => {
             Err(Problem::new(ProblemName::NotFound, format!("{key} does not exist"))
                 .at(key.to_string())
@@ -56,6 +61,12 @@ pub(super) fn check(before: &State, change: &Change) -> Result<(), Problem> {
         }
         (None | Some(_), Some(_) | None) => check_api_revision(before, change),
     }
+}
+
+fn stale(key: &ResourceKey, why: String) -> Problem {
+    Problem::new(ProblemName::Stale, format!("{key} {why}"))
+        .at(format!("{key}: revision"))
+        .remedy("read it again and repeat the change on what is there now")
 }
 
 /// Whether the ApiRevision that a change expects is the one that an Api made last, or that a Binding serves.

@@ -11,8 +11,10 @@ use hanse_topology::Name;
 use super::Draft;
 use crate::{Resource, State, validate::limits};
 
-/// How many revisions of an Api are kept, those that Bindings name not counted out: months of daily changes.
+/// How many revisions of an Api are kept, if no more than these are bound or were served: months of daily changes.
 pub(crate) const MAX_REVISIONS_PER_API: usize = 100;
+/// How many of the newest revisions of an Api are kept in any case: what an operator compares and goes back to by hand.
+const KEPT_REVISIONS_PER_API: usize = 10;
 
 /// Makes the next revision of each Api whose resolved content this command changed.
 pub(super) fn make(draft: &mut Draft<'_>) -> Result<(), Problem> {
@@ -76,28 +78,35 @@ fn set_latest(state: &mut State, key: &ResourceKey, number: u64) {
     }
 }
 
-/// Drops the oldest revisions of Apis that have too many, but for the latest and those that a Binding names, serves somewhere or
+/// Drops the oldest revisions of Apis that have too many, but for the newest and those that a Binding names, serves somewhere or
 /// served before.
 pub(super) fn drop_oldest(draft: &mut Draft<'_>) {
-    let grown: BTreeSet<(Name, Name)> = draft
+    // A Binding that is deleted or changed may free revisions of the Api that it had.
+    let concerned: BTreeSet<(Name, Name)> = draft
         .touched
         .iter()
-        .filter_map(|key| {
-            let Spec::ApiRevision(spec) = &draft.next.get(key)?.spec else { return None };
-            Some((key.organization.clone()?, spec.api.clone()))
+        .flat_map(|key| [draft.before.get(key), draft.next.get(key)])
+        .filter_map(|resource| {
+            let resource = resource?;
+            let api = match &resource.spec {
+                Spec::ApiRevision(spec) => &spec.api,
+                Spec::Binding(spec) => &spec.api,
+                _of_no_api => return None,
+            };
+            Some((resource.key.organization.clone()?, api.clone()))
         })
         .collect();
-    for (organization, api) in grown {
+    for (organization, api) in concerned {
         let numbers: Vec<u64> = draft.next.api_revision_numbers(&organization, &api).collect();
         let excess = numbers.len().saturating_sub(MAX_REVISIONS_PER_API);
         if excess == 0 {
             continue;
         }
-        let latest = numbers.last().copied();
+        let old = numbers.len() - KEPT_REVISIONS_PER_API;
         let bound = bound(draft.next, ResourceKey::owned(Kind::Api, organization.clone(), api.clone()));
         let droppable: Vec<ResourceKey> = numbers
             .into_iter()
-            .filter(|number| Some(*number) != latest)
+            .take(old)
             .filter_map(|number| ApiRevisionSpec::key(&organization, &api, number))
             .filter(|key| draft.next.referrers(key).next().is_none() && !bound.contains(key))
             .take(excess)

@@ -400,6 +400,26 @@ fn a_command_may_rest_on_resources_that_it_does_not_change() {
     );
     refused(run(expect("Binding orders-production", 2, Some(1))), "is at r2, not r1");
     refused(run(expect("Plan gold", 2, Some(1))), "Plan default/gold has no r1");
-    refused(run(expect("Plan gold", 0, None)), "Plan default/gold exists already");
+    refused(run(expect("Api orders", 2, Some(0))), "is at r2, not r0");
+    refused(run(expect("Plan gold", 0, None)), "Plan default/gold is at revision 2, and should not exist");
     refused(run(expect("Plan none", 3, None)), "Plan default/none does not exist");
+}
+
+/// A Policy's edit moves a Binding and leaves its revision: a change of that Binding can rest on what it served.
+#[test]
+fn a_command_may_expect_the_api_revision_of_what_it_changes() {
+    let mut world = World::with_orders();
+    let pinned =
+        "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, revision: 1}}";
+    let pin = |world: &mut World| {
+        let mut both = changes(pinned);
+        let key = crate::fixture::key("Binding orders-production");
+        both[0].if_revision = Some(world.revision_of("Binding orders-production"));
+        both.push(Change { key, action: Action::Expect { api_revision: Some(1) }, if_revision: None });
+        world.change(both).map_err(|problem| problem.to_string())
+    };
+    let mut moved = World::with_orders();
+    moved.put("{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: '2'}}}}}");
+    assert!(pin(&mut moved).unwrap_err().contains("orders-production is at r2, not r1"));
+    pin(&mut world).unwrap();
 }

@@ -122,11 +122,14 @@ fn change() -> impl Strategy<Value = Change> {
     let if_revision = prop_oneof![20 => Just(None), 1 => (0..12_u64).prop_map(Some)];
     let tier = prop::option::of(pick(&["edge", "core"]));
     let hold = prop::option::weighted(0.3, pick(&["eu-west", "us-east"]));
-    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, tier, hold).prop_flat_map(
-        |(key, delete, cascade, if_revision, tier, hold)| {
+    let expects = prop::option::weighted(0.05, prop::option::of(0..4_u64));
+    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, tier, hold, expects).prop_flat_map(
+        |(key, delete, cascade, if_revision, tier, hold, expects)| {
             let kind = key.kind;
             spec(kind).prop_map(move |json| {
-                let action = if delete || !kind.is_writable() {
+                let action = if let Some(api_revision) = expects {
+                    Action::Expect { api_revision }
+                } else if delete || !kind.is_writable() {
                     Action::Delete { cascade }
                 } else {
                     let tier = tier.into_iter().map(|tier| ("tier", tier));
