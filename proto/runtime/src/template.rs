@@ -35,6 +35,17 @@ pub enum TemplateSegment {
     Parameter,
 }
 
+impl TemplateSegment {
+    /// Whether a segment of a request, in canonical form, fits.
+    pub fn matches(&self, segment: &[u8]) -> bool {
+        match self {
+            Self::Literal(own) => **own == *segment,
+            Self::Mixed(mixed) => mixed.matches(segment),
+            Self::Parameter => !segment.is_empty(),
+        }
+    }
+}
+
 /// `{base}...{head}`: literals with a parameter of at least one octet between each two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mixed {

@@ -4,24 +4,24 @@
 //! operation is left again for the next one. The path is chosen before the method, so a more special path without the
 //! method answers 405 rather than fall back to a more general one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
-use hanse_runtime::{Mixed, Template, TemplateSegment};
+use hanse_runtime::{Template, TemplateSegment};
 use http::{HeaderValue, Method};
 
 /// A tree of path templates. `T` is what an operation is.
 #[derive(Debug)]
 pub struct OperationTree<T> {
     /// The root first. Nodes name their children by index.
-    nodes: Vec<Node<T>>,
+    nodes: Box<[Node<T>]>,
 }
 
 #[derive(Debug)]
 struct Node<T> {
-    literals: HashMap<Box<[u8]>, usize>,
-    /// In order of precedence.
-    mixed: Vec<(Mixed, usize)>,
-    parameter: Option<usize>,
+    /// In order of precedence, the literals first and in order of their octets.
+    children: Box<[(TemplateSegment, usize)]>,
+    /// How many of the children are literals.
+    literals: usize,
     methods: Option<Methods<T>>,
 }
 
@@ -48,52 +48,22 @@ impl<T> Methods<T> {
     }
 }
 
-impl<T> Default for Node<T> {
-    fn default() -> Self {
-        Self { literals: HashMap::new(), mixed: Vec::new(), parameter: None, methods: None }
-    }
-}
-
 impl<T> OperationTree<T> {
     /// Builds the tree. No two operations have one method and one path.
     pub fn new(operations: impl IntoIterator<Item = (Method, Template, T)>) -> Self {
-        let mut tree = Self { nodes: vec![Node::default()] };
+        let mut nodes = vec![Growing::default()];
         for (method, template, operation) in operations {
             let mut at = 0;
             for segment in template.into_segments() {
-                at = tree.child(at, segment);
-            }
-            let methods = &mut tree.nodes[at].methods;
-            let methods = methods.get_or_insert_with(|| Methods {
-                operations: Vec::new(),
-                allow: HeaderValue::from_static(""),
-            });
-            methods.operations.push((method, Arc::new(operation)));
-        }
-        for methods in tree.nodes.iter_mut().filter_map(|node| node.methods.as_mut()) {
-            methods.allow = allow(&methods.operations);
-        }
-        tree
-    }
-
-    fn child(&mut self, at: usize, segment: TemplateSegment) -> usize {
-        let new = self.nodes.len();
-        let node = &mut self.nodes[at];
-        let child = match segment {
-            TemplateSegment::Literal(octets) => *node.literals.entry(octets).or_insert(new),
-            TemplateSegment::Parameter => *node.parameter.get_or_insert(new),
-            TemplateSegment::Mixed(mixed) => match node.mixed.binary_search_by(|(own, _)| own.cmp(&mixed)) {
-                Ok(found) => node.mixed[found].1,
-                Err(place) => {
-                    node.mixed.insert(place, (mixed, new));
-                    new
+                let new = nodes.len();
+                at = *nodes[at].children.entry(segment).or_insert(new);
+                if at == new {
+                    nodes.push(Growing::default());
                 }
-            },
-        };
-        if child == new {
-            self.nodes.push(Node::default());
+            }
+            nodes[at].operations.push((method, Arc::new(operation)));
         }
-        child
+        Self { nodes: nodes.into_iter().map(Node::from).collect() }
     }
 
     /// The methods of the path template that fits `path` best. `path` is canonical, below the context: empty or from
@@ -111,19 +81,51 @@ impl<T> OperationTree<T> {
             Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
             None => (rest, None),
         };
-        if let Some(&child) = node.literals.get(segment)
+        if let Some(child) = node.literal(segment)
             && let Some(found) = self.find_below(child, rest)
         {
             return Some(found);
         }
-        for (_, child) in node.mixed.iter().filter(|(mixed, _)| mixed.matches(segment)) {
-            if let Some(found) = self.find_below(*child, rest) {
-                return Some(found);
-            }
-        }
-        match node.parameter {
-            Some(child) if !segment.is_empty() => self.find_below(child, rest),
-            _ => None,
+        node.children[node.literals..]
+            .iter()
+            .filter(|(own, _)| own.matches(segment))
+            .find_map(|(_, child)| self.find_below(*child, rest))
+    }
+}
+
+impl<T> Node<T> {
+    /// The child whose segment is exactly `octets`.
+    fn literal(&self, octets: &[u8]) -> Option<usize> {
+        let literals = &self.children[..self.literals];
+        let found = literals.binary_search_by(|(own, _)| match own {
+            TemplateSegment::Literal(own) => (**own).cmp(octets),
+            TemplateSegment::Mixed(_) | TemplateSegment::Parameter => Ordering::Greater, // behind the literals
+        });
+        found.ok().map(|at| literals[at].1)
+    }
+}
+
+/// A node of a tree that is being built.
+struct Growing<T> {
+    children: BTreeMap<TemplateSegment, usize>,
+    operations: Vec<(Method, Arc<T>)>,
+}
+
+impl<T> Default for Growing<T> {
+    fn default() -> Self {
+        Self { children: BTreeMap::new(), operations: Vec::new() }
+    }
+}
+
+impl<T> From<Growing<T>> for Node<T> {
+    fn from(Growing { children, operations }: Growing<T>) -> Self {
+        let children: Box<[_]> = children.into_iter().collect();
+        let is_literal =
+            |(segment, _): &(TemplateSegment, usize)| matches!(segment, TemplateSegment::Literal(_));
+        Self {
+            literals: children.partition_point(is_literal),
+            children,
+            methods: (!operations.is_empty()).then(|| Methods { allow: allow(&operations), operations }),
         }
     }
 }

@@ -98,11 +98,7 @@ fn naive<'a>(templates: &[&'a str], path: &str) -> Option<&'a str> {
         .filter(|(template, _)| {
             let segments = template.segments();
             segments.len() == wanted.len()
-                && segments.iter().zip(&wanted).all(|(segment, octets)| match segment {
-                    TemplateSegment::Literal(own) => &**own == *octets,
-                    TemplateSegment::Mixed(mixed) => mixed.matches(octets),
-                    TemplateSegment::Parameter => !octets.is_empty(),
-                })
+                && segments.iter().zip(&wanted).all(|(segment, octets)| segment.matches(octets))
         })
         .collect();
     fitting.sort();
