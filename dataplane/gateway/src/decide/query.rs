@@ -11,13 +11,29 @@ pub(crate) fn value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
         .map(|(_, value)| decoded(value))
 }
 
+/// What may separate parameters. Keys are looked for behind `&` only, as the URL standard has it. Some upstreams take `;` for a
+/// separator too, and none may find the key.
+const SEPARATORS: [char; 2] = ['&', ';'];
+
 /// The query without the parameters of that name, the rest as written; `None`: there are none.
 pub(super) fn without(query: &str, name: &str) -> Option<String> {
-    let is_it = |part: &&str| *decoded(pair(part).0) == *name.as_bytes();
-    if !query.split('&').any(|part| is_it(&part)) {
+    let is_it = |part: &str| *decoded(pair(part).0) == *name.as_bytes();
+    if !query.split(SEPARATORS).any(is_it) {
         return None;
     }
-    Some(query.split('&').filter(|part| !is_it(part)).collect::<Vec<_>>().join("&"))
+    let mut kept: Option<String> = None;
+    let mut at = 0;
+    for part in query.split(SEPARATORS) {
+        // With the separator before it, but for the first part that is kept.
+        let separated = &query[at.max(1) - 1..at + part.len()];
+        at += part.len() + 1;
+        match &mut kept {
+            _ if is_it(part) => {}
+            Some(kept) => kept.push_str(separated),
+            None => kept = Some(part.to_owned()),
+        }
+    }
+    Some(kept.unwrap_or_default())
 }
 
 fn pair(part: &str) -> (&str, &str) {
@@ -61,6 +77,7 @@ mod tests {
         check("k%65y=abc", Some("abc"));
         check("key", Some(""));
         check("keys=1&akey=2", None);
+        check("a=1;key=abc", None);
         check("", None);
     }
 
@@ -72,5 +89,11 @@ mod tests {
         check("a=%7e&key=1&b=+&k%65y=2&c", Some("a=%7e&b=+&c"));
         check("key=1", Some(""));
         check("a=1", None);
+        check("a=1;b", None);
+        check("a=1;key=K", Some("a=1"));
+        check("key=K;a=1&b", Some("a=1&b"));
+        check("a=1;b&key=K", Some("a=1;b"));
+        check("a;key=1&b;k%65y=2;c", Some("a&b;c"));
+        check("&a&key=1&", Some("&a&"));
     }
 }

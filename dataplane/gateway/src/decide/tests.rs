@@ -171,6 +171,8 @@ fn keys_in_the_query_are_found_and_removed() {
     check("GET /search?key=key%20one", &[], "GET / -> ?");
     check("GET /search/?q=a", &[("x-api-key", "key one")], "GET / -> /?q=a");
     check("GET /search?key=other", &[("x-api-key", "key one")], "GET / -> ?"); // the header goes first
+    check("GET /search?a=1;key=K", &[("x-api-key", "key one")], "GET / -> ?a=1"); // some upstreams split at ';' too
+    check("GET /search?a=1;key=key+one", &[], "401 key-missing");
     check("GET /search?key=", &[], "401 key-missing");
     check("GET /search", &[], "401 key-missing");
 }
