@@ -103,8 +103,8 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     if routes.blocked {
         return Err(Refusal::ApiBlocked);
     }
-    let methods =
-        routes.operations.find(&path.canonical()[routes.context.octets().len()..]).ok_or(Refusal::NoRoute)?;
+    let below = path.canonical_after(routes.context.segments());
+    let methods = routes.operations.find(below).ok_or(Refusal::NoRoute)?;
     if let Some(asked) = Cors::preflight_for(head.method, head.headers)
         && let Some(cors) = methods.get(&asked).map_or(&routes.cors, |operation| &operation.cors)
     {

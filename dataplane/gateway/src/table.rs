@@ -119,7 +119,8 @@ impl RoutingTable {
 impl EnvironmentTable {
     /// The Api for a host and path: of the most special host that has a fitting context, the longest one.
     pub fn api(&self, host: &str, path: &RequestPath<'_>) -> Option<&Arc<Served>> {
-        self.apis.find(host, |contexts| contexts.find(path.canonical()))
+        let plain = path.plain();
+        self.apis.find(host, |contexts| contexts.find(&plain))
     }
 
     /// Who may call.

@@ -35,7 +35,7 @@ pub use header::{HOP_BY_HOP, HeaderStep, is_protected};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION};
 pub use host::HostPattern;
 pub use listener::Listener;
-pub use path::{BadEncoding, Context, canonical};
+pub use path::{BadPath, Context, canonical_request, without_parameters};
 pub use policy::{AllowedHeaders, Cors, Origins, Policy};
 pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};

@@ -1,6 +1,6 @@
 //! Path templates: `/repos/{owner}/{repo}/compare/{base}...{head}`, segment by segment.
 
-use crate::path;
+use crate::path::{self, without_parameters};
 
 /// A path template. Templates are equal if they match the same requests, whatever their parameters are called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,11 +36,14 @@ pub enum TemplateSegment {
 }
 
 impl TemplateSegment {
-    /// Whether a segment of a request, in canonical form, fits.
+    /// Whether a segment of a request, in canonical form, fits. Literals are compared with the segment without its `;` parameters
+    /// also, as many upstreams compare. A mixed segment is compared without them only: `/x;y.json` is `/x` there, and no `{name}.json`.
+    /// Literals that have a `;` themselves are compared with the whole segment.
     pub fn matches(&self, segment: &[u8]) -> bool {
         match self {
-            Self::Literal(own) => **own == *segment,
-            Self::Mixed(mixed) => mixed.matches(segment),
+            Self::Literal(own) => **own == *segment || **own == *without_parameters(segment),
+            Self::Mixed(mixed) if mixed.has_parameters() => mixed.matches(segment),
+            Self::Mixed(mixed) => mixed.matches(without_parameters(segment)),
             Self::Parameter => !segment.is_empty(),
         }
     }
@@ -65,6 +68,11 @@ impl Mixed {
             rest = &after_one[at + literal.len()..];
         }
         rest.len() > last.len() && rest.ends_with(last)
+    }
+
+    /// Whether a literal has a `;`.
+    fn has_parameters(&self) -> bool {
+        self.literals.iter().any(|literal| literal.contains(&b';'))
     }
 
     fn literal_octets(&self) -> usize {

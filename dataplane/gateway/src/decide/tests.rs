@@ -282,6 +282,34 @@ fn spellings_of_a_path_do_not_escape_its_guard() {
 }
 
 #[test]
+fn parameters_of_segments_do_not_escape_a_guard() {
+    let mut api = with_key(route("k", "/k", &["GET /admin/b", "GET /{name}/b", "GET /a;v=1"]));
+    api.operations[1].security = open();
+    api.operations[2].security = open();
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(api),
+        upstream_entry("k", upstream(&["http://127.0.0.1:9"])),
+    ]);
+    let check = |path: &str, wanted: &str| {
+        assert_eq!(judge.judge(&format!("GET {path}"), &[]), wanted, "{path}");
+    };
+    for guarded in
+        ["/k;a/admin;x/b", "/k/admin%3Bx/b", "/k/admin;/b", "/k/admin/b;x/", "/%6B%3B/admin;x=1;y/b"]
+    {
+        let wanted = if guarded.ends_with('/') { "404 no-route" } else { "401 key-missing" };
+        check(guarded, wanted);
+    }
+    check("/k;a/c;x/b;y", "GET /{name}/b -> /c;x/b;y");
+    check("/k/a;v=1", "GET /a;v=1 -> /a;v=1");
+    check("/k/caf%E9/b", "GET /{name}/b -> /caf%E9/b");
+    check("/k/admin%253Bx/b", "GET /{name}/b -> /admin%253Bx/b"); // data: no upstream decodes twice
+    for bad in ["/k/;x/b", "/k/%3Bx/b", "/k/a%c0%afb/b", "/k/%e0%80%af/b", "/;k/admin/b"] {
+        check(bad, "400 bad-path");
+    }
+}
+
+#[test]
 fn blocked_and_endpointless_apis_say_so() {
     let mut blocked = with_key(route("blocked", "/blocked", &["GET /"]));
     blocked.blocked = true;

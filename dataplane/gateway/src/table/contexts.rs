@@ -44,7 +44,7 @@ impl<T: Clone> ContextMap<T> {
         self.contexts.is_empty()
     }
 
-    /// The value of the longest context that begins `path`.
+    /// The value of the longest context that begins `path`, whose segments are without their parameters.
     pub(super) fn find(&self, path: &[u8]) -> Option<&T> {
         let mut found = None;
         let mut end = 0; // of the prefix under test, always a segment boundary

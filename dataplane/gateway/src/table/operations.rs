@@ -1,12 +1,13 @@
 //! The operations of one Api: a tree of path segments with methods at its nodes.
 //!
 //! Per segment a literal goes before a mixed segment and that before a parameter. A branch that ends without an
-//! operation is left again for the next one. The path is chosen before the method, so a more special path without the
+//! operation is left again for the next one. A segment of a request may have parameters of its own behind a `;`
+//! (RFC 3986, section 3.3), which many upstreams ignore: it fits a literal with them or without them. The path is chosen before the method, so a more special path without the
 //! method answers 405 rather than fall back to a more general one.
 
 use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
-use hanse_runtime::{Template, TemplateSegment};
+use hanse_runtime::{Template, TemplateSegment, without_parameters};
 use http::{HeaderValue, Method};
 
 /// A tree of path templates. `T` is what an operation is.
@@ -82,6 +83,13 @@ impl<T> OperationTree<T> {
             None => (rest, None),
         };
         if let Some(child) = node.literal(segment)
+            && let Some(found) = self.find_below(child, rest)
+        {
+            return Some(found);
+        }
+        let plain = without_parameters(segment);
+        if plain.len() < segment.len()
+            && let Some(child) = node.literal(plain)
             && let Some(found) = self.find_below(child, rest)
         {
             return Some(found);

@@ -6,24 +6,8 @@
 
 use std::borrow::Cow;
 
-use hanse_runtime::{BadEncoding, canonical};
-
-/// A path that is answered with 400.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum BadPath {
-    /// Not origin-form: `*`, or an authority.
-    #[error("the path does not start with '/'")]
-    NotAbsolute,
-    /// `.` or `..`, however spelled: gateway and upstream might disagree on what it names.
-    #[error("the path contains a '.' or '..' segment")]
-    DotSegment,
-    /// A `\` as it is: no URI has one (RFC 3986 §2), and some servers take it for `/`.
-    #[error("the path contains a '\\'")]
-    Backslash,
-    /// A `%` without two hexadecimal digits, or an encoded NUL.
-    #[error("the path contains a malformed percent-encoding")]
-    Encoding,
-}
+pub use hanse_runtime::BadPath;
+use hanse_runtime::{canonical_request, without_parameters};
 
 /// A request's path.
 #[derive(Debug, Clone)]
@@ -35,48 +19,41 @@ pub struct RequestPath<'a> {
 impl<'a> RequestPath<'a> {
     /// Checks the path of a request target.
     pub fn parse(written: &'a str) -> Result<Self, BadPath> {
-        if !written.starts_with('/') {
-            return Err(BadPath::NotAbsolute);
-        }
-        if written.contains('\\') {
-            return Err(BadPath::Backslash);
-        }
-        let canonical = canonical(written)?;
-        // Servlet containers cut a segment at ';' before they resolve dots.
-        let dots = |part: &[u8]| matches!(part.split(|&byte| byte == b';').next(), Some(b"." | b".."));
-        let bad = match &canonical {
-            // A dot segment needs "/.", which almost no path has: one quick scan is enough.
-            Cow::Borrowed(bytes) => {
-                bytes.windows(2).any(|pair| pair == b"/.") && bytes.split(|&byte| byte == b'/').any(dots)
-            }
-            // An upstream that decodes %2F, or takes '\' for '/', must not find them either.
-            Cow::Owned(bytes) => String::from_utf8_lossy(bytes)
-                .replace("%2F", "/")
-                .split(['/', '\\'])
-                .any(|part| dots(part.as_bytes())),
-        };
-        if bad { Err(BadPath::DotSegment) } else { Ok(Self { written, canonical }) }
+        Ok(Self { written, canonical: canonical_request(written)? })
     }
 
-    /// The canonical path, from its first `/`.
-    pub fn canonical(&self) -> &[u8] {
-        &self.canonical
+    /// The canonical path, from its first `/`, each segment without its parameters: what contexts are compared with.
+    pub fn plain(&self) -> Cow<'_, [u8]> {
+        plain(&self.canonical)
     }
 
-    /// The path as written, from the `/` after its first `segments` segments; empty if it ends there.
+    /// The canonical path from the `/` after its first `segments` segments; empty if it ends there.
+    pub fn canonical_after(&self, segments: usize) -> &[u8] {
+        after(&self.canonical, segments).map_or(b"", |at| &self.canonical[at..])
+    }
+
+    /// The path as written, likewise.
     pub fn written_after(&self, segments: usize) -> &'a str {
-        if segments == 0 {
-            return self.written;
-        }
-        let mut slashes = self.written.bytes().enumerate().filter(|(_, byte)| *byte == b'/');
-        slashes.nth(segments).map_or("", |(at, _)| &self.written[at..])
+        after(self.written.as_bytes(), segments).map_or("", |at| &self.written[at..])
     }
 }
 
-impl From<BadEncoding> for BadPath {
-    fn from(_: BadEncoding) -> Self {
-        Self::Encoding
+/// Where the `/` after the first `segments` segments is.
+fn after(path: &[u8], segments: usize) -> Option<usize> {
+    if segments == 0 {
+        return Some(0);
     }
+    let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    slashes.nth(segments).map(|(at, _)| at)
+}
+
+/// A path, each segment without its parameters.
+pub(super) fn plain(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b';') {
+        return Cow::Borrowed(path);
+    }
+    let segments: Vec<&[u8]> = path.split(|&byte| byte == b'/').map(without_parameters).collect();
+    Cow::Owned(segments.join(&b'/'))
 }
 
 #[cfg(test)]
@@ -84,63 +61,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_have_one_canonical_form() {
-        let check = |written: &str, canonical: &str| {
-            assert_eq!(RequestPath::parse(written).unwrap().canonical(), canonical.as_bytes(), "{written}");
+    fn the_rest_is_cut_from_both_forms_of_the_path() {
+        let path = RequestPath::parse("/%6Frders;x/v1/a%2Fb/").unwrap();
+        let check = |segments: usize, written: &str, canonical: &str| {
+            assert_eq!(path.written_after(segments), written);
+            assert_eq!(path.canonical_after(segments), canonical.as_bytes());
         };
-        check("/", "/");
-        check("/orders/7", "/orders/7");
-        check("/orders/", "/orders/");
-        check("//orders", "//orders");
-        check("/%6Frders/a%20b", "/orders/a b");
-        check("/a%2fb/c%2Fd", "/a%2Fb/c%2Fd");
-        check("/a%252Fb", "/a%252Fb");
-        check("/caf%C3%A9", "/café");
-        check("/a;b=..;c/..x;", "/a;b=..;c/..x;");
-        check("/v1...v2/.well-known/a.b", "/v1...v2/.well-known/a.b");
+        check(0, "/%6Frders;x/v1/a%2Fb/", "/orders;x/v1/a%2Fb/");
+        check(2, "/a%2Fb/", "/a%2Fb/");
+        check(3, "/", "/");
+        check(4, "", "");
     }
 
     #[test]
-    fn ambiguous_paths_are_refused() {
-        let check = |written: &str, why: BadPath| {
-            assert_eq!(RequestPath::parse(written).unwrap_err(), why, "{written}");
-        };
-        for dots in [
-            "/.",
-            "/..",
-            "/a/./b",
-            "/a/../b",
-            "/a/..",
-            "/%2e%2E/a",
-            "/a/.%2e",
-            "/a%2F..%2Fb",
-            "/%2e%2e%5Ca",
-            "/%2e",
-            "/a/..;/b",
-            "/a/.;x",
-            "/a/..;x=1/b",
-            "/a/%2e%2e%3B/b",
-            "/a%2F..;%2Fb",
-        ] {
-            check(dots, BadPath::DotSegment);
+    fn parameters_of_segments_are_cut() {
+        for (written, cut) in
+            [("/a", "/a"), ("/a;x/b;y=1;z/", "/a/b/"), ("/a%3Bx/b", "/a/b"), ("//a;/b%253Bc", "//a/b%253Bc")]
+        {
+            assert_eq!(&*RequestPath::parse(written).unwrap().plain(), cut.as_bytes(), "{written}");
         }
-        for backslash in ["/a\\..\\b", "/a\\b", "/\\"] {
-            check(backslash, BadPath::Backslash);
-        }
-        for encoding in ["/%", "/%4", "/%zz", "/a%00b"] {
-            check(encoding, BadPath::Encoding);
-        }
-        for form in ["", "*", "orders"] {
-            check(form, BadPath::NotAbsolute);
-        }
-    }
-
-    #[test]
-    fn the_rest_is_cut_from_the_path_as_written() {
-        let path = RequestPath::parse("/%6Frders/v1/a%2Fb/").unwrap();
-        assert_eq!(path.written_after(0), "/%6Frders/v1/a%2Fb/");
-        assert_eq!(path.written_after(2), "/a%2Fb/");
-        assert_eq!(path.written_after(3), "/");
-        assert_eq!(path.written_after(4), "");
     }
 }

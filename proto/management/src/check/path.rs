@@ -37,6 +37,13 @@ pub(crate) fn check_context(field: &str, context: &str) -> Verdict {
             ));
         }
         check_segment(field, context, segment)?;
+        if segment.contains(';') {
+            return Err(invalid(
+                field,
+                format!("{segment:?} has parameters: gateways compare segments with a context without them"),
+                "leave out the ';' and what follows it",
+            ));
+        }
         check_literal(field, segment)?;
     }
     Ok(())

@@ -31,6 +31,7 @@ fn contexts() {
         ("/a/./b", "the segment \".\", which never arrives"),
         ("/a/..", "the segment \"..\", which never arrives"),
         ("/a/{id}", "\"{id}\" is a template: the base path is stripped as it stands"),
+        ("/a;v=1", "\"a;v=1\" has parameters"),
         ("/a b", "the character ' '"),
         ("/a%2Fb", "the character '%'"),
         ("/ä", "the character 'ä'"),

@@ -89,6 +89,25 @@ fn head_may_have_an_operation_of_its_own() {
     assert_eq!(call(&tree, "HEAD", "/b"), "405 POST");
 }
 
+#[test]
+fn literals_with_parameters_are_compared_whole() {
+    let tree = tree(&[
+        ("GET", "/a"),
+        ("GET", "/a;v=1"),
+        ("GET", "/{n};v={v}"),
+        ("GET", "/{n}.json"),
+        ("GET", "/{n}"),
+    ]);
+    let check =
+        |path: &str, wanted: &str| assert_eq!(call(&tree, "GET", path), format!("GET {wanted}"), "{path}");
+    check("/a;v=1", "/a;v=1");
+    check("/a;w", "/a");
+    check("/b;v=1", "/{n};v={v}");
+    check("/b;w", "/{n}");
+    check("/b.json;w", "/{n}.json");
+    check("/b;w.json", "/{n}");
+}
+
 /// What the tree must agree with: compare the request with every template, keep the best by precedence.
 fn naive<'a>(templates: &[&'a str], path: &str) -> Option<&'a str> {
     let wanted: Vec<&[u8]> = path[1..].split('/').map(str::as_bytes).collect();
@@ -132,5 +151,21 @@ proptest! {
             let found = tree.find(path.as_bytes()).and_then(|methods| methods.get(&Method::GET)).map(|own| own.as_str());
             prop_assert_eq!(found, naive(&templates, &path), "{}", path);
         }
+    }
+
+    /// A servlet container drops the parameters of segments. No request escapes an operation by them.
+    #[test]
+    fn parameters_of_segments_change_no_operation(
+        templates in proptest::collection::vec(proptest::collection::vec(segment(), 1..4), 1..24),
+        path in proptest::collection::vec(("[ab-]{0,3}", prop_oneof![Just(""), Just(";"), Just(";x=1;y"), Just(";b.b")]), 1..4),
+    ) {
+        let texts: Vec<String> = templates.iter().map(|segments| format!("/{}", segments.join("/"))).collect();
+        let tree = OperationTree::new(texts.iter().map(|text| (Method::GET, template(text), text.clone())));
+        let find = |path: &str| tree.find(path.as_bytes()).map(std::ptr::from_ref);
+        let plain: String = path.iter().map(|(segment, _)| format!("/{segment}")).collect();
+        // Behind nothing they are refused before.
+        let with = |(segment, own): &(String, &str)| format!("/{segment}{}", if segment.is_empty() { "" } else { own });
+        let with: String = path.iter().map(with).collect();
+        prop_assert_eq!(find(&with), find(&plain), "{} {}", with, plain);
     }
 }
