@@ -42,7 +42,7 @@ spec: {application: shop, digest: "sha256:11111111111111111111111111111111111111
 "#;
 
 /// Good in some field, and bad in others.
-const TEXTS: [&str; 40] = [
+const TEXTS: [&str; 49] = [
     "",
     " ",
     "*",
@@ -70,6 +70,15 @@ const TEXTS: [&str; 40] = [
     "/{a}{b}",
     "/{",
     "/%zz",
+    "/größe",
+    "/a%20b/{id}",
+    "//x",
+    "/\"<|>",
+    "/users/:id",
+    "/a;v=1",
+    "/;a",
+    "/%c0%af",
+    "/caf%E9",
     "/a?b",
     "/a^b",
     "http://a",

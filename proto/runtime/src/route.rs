@@ -115,8 +115,7 @@ impl Operation {
         Ok(Self {
             method: Method::from_bytes(operation.method.as_bytes())
                 .map_err(|_| Unusable::new("method", format!("{:?} is not a method", operation.method)))?,
-            template: Template::parse(&operation.path)
-                .map_err(|why| Unusable::new("path", format!("{:?}: {why}", operation.path)))?,
+            template: Template::parse(&operation.path).map_err(|bad| Unusable::new("path", bad.detail))?,
             id: match operation.id.as_str() {
                 "" => format!("{} {}", operation.method, operation.path).into(),
                 id => id.into(),

@@ -282,6 +282,26 @@ fn spellings_of_a_path_do_not_escape_its_guard() {
 }
 
 #[test]
+fn literals_are_matched_as_they_come() {
+    let api = route("k", "/k", &["GET /größe", "GET /a%20b/{id}", "GET //x", "GET /<\"|>", "GET /{a}/{a}"]);
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(api),
+        upstream_entry("k", upstream(&["http://127.0.0.1:9"])),
+    ]);
+    for (path, wanted) in [
+        ("/gr%C3%B6%c3%9fe", "GET /größe"),
+        ("/a%20b/1", "GET /a%20b/{id}"),
+        ("//x", "GET //x"),
+        ("/%3C%22%7C%3E", "GET /<\"|>"),
+        ("/1/2", "GET /{a}/{a}"),
+    ] {
+        assert_eq!(judge.judge(&format!("GET /k{path}"), &[]), format!("{wanted} -> {path}"));
+    }
+    assert_eq!(judge.judge("GET /k/x", &[]), "404 no-route", "nothing is folded");
+}
+
+#[test]
 fn parameters_of_segments_do_not_escape_a_guard() {
     let mut api = with_key(route("k", "/k", &["GET /admin/b", "GET /{name}/b", "GET /a;v=1"]));
     api.operations[1].security = open();

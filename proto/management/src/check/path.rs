@@ -1,7 +1,5 @@
 //! Base paths and path templates (RFC 3986, section 3.3; OpenAPI's templates).
 
-use std::collections::BTreeSet;
-
 use hanse_runtime::Template;
 
 use super::{Verdict, invalid};
@@ -10,7 +8,7 @@ use crate::Problem;
 /// The longest context or template: common servers take request lines of 8 KiB, and query and context need room.
 const MAX_PATH_BYTES: usize = 2048;
 
-/// The characters a segment may have as they are: `pchar` without percent-encoding.
+/// The characters a context may have: `pchar` without percent-encoding, so that a context has one spelling.
 fn is_path_char(character: char) -> bool {
     character.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(character)
 }
@@ -55,68 +53,10 @@ pub fn shape(path: &str) -> Result<Template, Problem> {
     check_template("path", path)
 }
 
-/// An operation's path template.
-pub(crate) fn check_template(field: &str, path: &str) -> Result<Template, Problem> {
-    check_start(field, path)?;
-    let mut names = BTreeSet::new();
-    let mut segments = path[1..].split('/').peekable();
-    while let Some(segment) = segments.next() {
-        if segment.is_empty() && segments.peek().is_none() {
-            break; // a slash at the end is another path, and allowed
-        }
-        check_segment(field, path, segment)?;
-        check_parts(field, segment, &mut names)?;
-    }
-    Template::parse(path)
-        .map_err(|why| invalid(field, format!("{path:?} {why}"), "write it as in /orders/{id}"))
-}
-
-/// One segment: literals and `{parameter}`s in turn.
-fn check_parts<'a>(field: &str, segment: &'a str, names: &mut BTreeSet<&'a str>) -> Verdict {
-    let mut rest = segment;
-    let mut after_parameter = false;
-    while !rest.is_empty() {
-        let literal_end = rest.find(['{', '}']).unwrap_or(rest.len());
-        let (literal, tail) = rest.split_at(literal_end);
-        check_literal(field, literal)?;
-        if tail.is_empty() {
-            return Ok(());
-        }
-        let Some((name, after)) = tail.strip_prefix('{').and_then(|tail| tail.split_once('}')) else {
-            return Err(invalid(
-                field,
-                format!("{segment:?} has a brace without its pair"),
-                "write a parameter as {name}",
-            ));
-        };
-        if name.is_empty() || name.contains('{') || name.chars().any(|c| c.is_whitespace() || c.is_control())
-        {
-            return Err(invalid(
-                field,
-                format!("{segment:?} has a parameter without a proper name"),
-                "name it, as in {id}",
-            ));
-        }
-        if after_parameter && literal.is_empty() {
-            return Err(invalid(
-                field,
-                format!(
-                    "{segment:?} has two parameters with nothing between them: where one ends is not plain"
-                ),
-                "put a literal between them, as in {base}...{head}",
-            ));
-        }
-        if !names.insert(name) {
-            return Err(invalid(
-                field,
-                format!("the parameter {{{name}}} comes twice"),
-                "give each parameter of a path its own name",
-            ));
-        }
-        after_parameter = true;
-        rest = after;
-    }
-    Ok(())
+/// An operation's path template. The grammar is that of gateways, and knows what to write instead.
+fn check_template(field: &str, path: &str) -> Result<Template, Problem> {
+    check_length(field, path)?;
+    Template::parse(path).map_err(|bad| invalid(field, bad.detail, bad.remedy))
 }
 
 fn check_start(field: &str, path: &str) -> Verdict {
@@ -127,6 +67,10 @@ fn check_start(field: &str, path: &str) -> Verdict {
             format!("write {:?}", format!("/{path}")),
         ));
     }
+    check_length(field, path)
+}
+
+fn check_length(field: &str, path: &str) -> Verdict {
     if path.len() > MAX_PATH_BYTES {
         let detail = format!("{} bytes are more than a path may have, {MAX_PATH_BYTES}", path.len());
         return Err(invalid(field, detail, "use a shorter path"));

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Text that some field may not have, and that some parser may take all the same.
-const HOSTILE: [&str; 44] = [
+const HOSTILE: [&str; 53] = [
     "",
     " ",
     "*",
@@ -45,6 +45,15 @@ const HOSTILE: [&str; 44] = [
     "/{",
     "/%zz",
     "/a%00",
+    "/größe",
+    "/a%20b/{id}",
+    "//x",
+    "/\"<|>",
+    "/users/:id",
+    "/a;v=1",
+    "/;a",
+    "/%c0%af",
+    "/caf%E9",
     "/a?b",
     "/a^b",
     "http://ä",
@@ -167,6 +176,15 @@ fn upstream() -> BoxedStrategy<Value> {
     )
 }
 
+/// Paths of what templates are made of, in any order.
+fn path() -> impl Strategy<Value = String> {
+    let part = prop::sample::select(vec![
+        "/", "/", "/", "a", "ö", "{id}", "{b}", "{c+}", "*", ":", ":id", ";", ".", "..", "%", "%20", "%2e",
+        "%2F", "%00", "%E9", "%c0%af", "%3B", "(", ")", "\"", "<", "|", " ", "\\", "{", "}", "?", "#", "=",
+    ]);
+    prop::collection::vec(part, 0..7).prop_map(|parts| format!("/{}", parts.concat()))
+}
+
 fn api() -> BoxedStrategy<Value> {
     let operation = with(
         object([
@@ -178,7 +196,7 @@ fn api() -> BoxedStrategy<Value> {
         ]),
         (
             prop::sample::select(vec!["GET", "POST", "TRACE"]),
-            text(&["/", "/a", "/{id}", "/{name}", "/b/", "/a-{b}"]),
+            prop_oneof![4 => text(&["/", "/a", "/{id}", "/{name}", "/b/", "/a-{b}"]).boxed(), 3 => path().boxed()],
         )
             .prop_map(|(method, path)| json!({"method": method, "path": path}))
             .boxed(),

@@ -1,0 +1,208 @@
+//! How path templates are written. The one grammar: admission refuses what it refuses, and gateways compile by it.
+//!
+//! No text is accepted that means something else elsewhere, such as `/users/:id`. A route that is served with another meaning is
+//! worse than a refusal.
+
+use super::{Mixed, Template, TemplateSegment};
+use crate::path::{self, BadPath};
+
+/// Why a text is no path template, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct BadTemplate {
+    /// What is wrong.
+    pub detail: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+fn bad(detail: impl Into<String>, remedy: impl Into<String>) -> BadTemplate {
+    BadTemplate { detail: detail.into(), remedy: remedy.into() }
+}
+
+impl Template {
+    /// Takes a template apart. `/` is one empty literal, and a final `/` is an empty last segment: nothing is folded.
+    pub fn parse(text: &str) -> Result<Self, BadTemplate> {
+        if !text.starts_with('/') {
+            let remedy = format!("write {:?}", format!("/{text}"));
+            return Err(bad(format!("{text:?} does not start with a slash"), remedy));
+        }
+        let segments = parts(text)?;
+        check_example(text, &segments)?;
+        segments.iter().map(|parts| segment(parts)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// A part of a segment as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part<'a> {
+    Literal(&'a str),
+    /// With its name.
+    Parameter(&'a str),
+}
+
+/// The segments, each with its parts.
+fn parts(text: &str) -> Result<Vec<Vec<Part<'_>>>, BadTemplate> {
+    let mut segments = Vec::new();
+    let mut rest = text;
+    loop {
+        let (literals, parameter) = rest.split_at(rest.find(['{', '}']).unwrap_or(rest.len()));
+        for (at, literal) in literals.split('/').enumerate() {
+            if at > 0 {
+                segments.push(Vec::new());
+            }
+            if let Some(segment) = segments.last_mut()
+                && !literal.is_empty()
+            {
+                segment.push(Part::Literal(literal));
+            }
+        }
+        if parameter.is_empty() {
+            return Ok(segments);
+        }
+        let named = parameter.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let Some((name, after)) = named else {
+            let detail = format!("{text:?} has a brace without its pair");
+            return Err(bad(detail, "write a parameter as {name}, and a brace itself as %7B or %7D"));
+        };
+        check_name(name)?;
+        if let Some(segment) = segments.last_mut() {
+            segment.push(Part::Parameter(name));
+        }
+        rest = after;
+    }
+}
+
+/// Names are for people: two parameters may have the same one. What other systems read into a name is refused.
+fn check_name(name: &str) -> Result<(), BadTemplate> {
+    let plain = name.trim_matches(|character: char| !character.is_alphanumeric());
+    if let Some((own, _)) = name.split_once([':', '=', '(']) {
+        let own = own.trim_matches(['*', '+', '/', '?']);
+        let detail = format!("{{{name}}} has a pattern, and gateways do not check patterns of parameters");
+        return Err(bad(detail, format!("write {{{own}}}")));
+    }
+    if name.starts_with(['+', '#', '.', '/', ';', '?', '&', '=', ',', '!', '|', '@', '*'])
+        || name.ends_with(['*', '?'])
+    {
+        let detail = format!("{{{name}}} has an operator of URI templates, and gateways know none");
+        return Err(bad(detail, format!("write {{{plain}}}")));
+    }
+    if name.trim().is_empty() || name.contains(['{', '/']) || name.chars().any(char::is_control) {
+        return Err(bad(format!("{{{name}}} is a parameter without a proper name"), "name it, as in {id}"));
+    }
+    Ok(())
+}
+
+/// A request as the template describes it would not be answered with 400.
+fn check_example(text: &str, segments: &[Vec<Part<'_>>]) -> Result<(), BadTemplate> {
+    let mut example = String::with_capacity(text.len());
+    for segment in segments {
+        example.push('/');
+        example.extend(segment.iter().map(|part| match part {
+            Part::Literal(literal) => literal,
+            Part::Parameter(_) => "x",
+        }));
+    }
+    path::canonical_request(&example).map(drop).map_err(|why| {
+        let remedy = match why {
+            BadPath::DotSegment => "write the path it stands for",
+            BadPath::EmptySegmentParameters => "write something before the ';'",
+            BadPath::Backslash => "write / between segments",
+            BadPath::Encoding => "write a percent sign as %25",
+            BadPath::Overlong => "encode each character in its shortest form",
+            BadPath::NotAbsolute => "begin with a slash",
+        };
+        bad(format!("gateways answer {text:?} with 400: {why}"), remedy)
+    })
+}
+
+fn segment(parts: &[Part<'_>]) -> Result<TemplateSegment, BadTemplate> {
+    check_parentheses(parts)?;
+    if let [Part::Literal(text), ..] = parts
+        && let Some(name) = text.strip_prefix(':')
+        && name.starts_with(char::is_alphabetic)
+    {
+        let detail = format!("{text:?} would be these characters, and no parameter");
+        return Err(bad(detail, format!("write {{{name}}}, or %3A{name} for the characters")));
+    }
+    match parts {
+        [] => Ok(TemplateSegment::Literal([].into())),
+        [Part::Literal(text)] => literal(text).map(TemplateSegment::Literal),
+        [Part::Parameter(_)] => Ok(TemplateSegment::Parameter),
+        _ => mixed(parts).map(TemplateSegment::Mixed),
+    }
+}
+
+/// `/a(/{id})` means "with or without" to some systems. Balanced parentheses are plain characters, as in `/users('{id}')`.
+fn check_parentheses(parts: &[Part<'_>]) -> Result<(), BadTemplate> {
+    let mut open = 0_usize;
+    for part in parts {
+        let Part::Literal(text) = part else { continue };
+        for character in text.chars() {
+            let balance = match character {
+                '(' => open.checked_add(1),
+                ')' => open.checked_sub(1),
+                _ => Some(open),
+            };
+            let Some(balance) = balance else { return Err(optional()) };
+            open = balance;
+        }
+    }
+    if open == 0 { Ok(()) } else { Err(optional()) }
+}
+
+fn optional() -> BadTemplate {
+    let remedy = "write two operations, one with the part and one without it; %28 and %29 are the characters";
+    bad("a parenthesis has no pair in its segment, and gateways know no optional parts", remedy)
+}
+
+fn mixed(parts: &[Part<'_>]) -> Result<Mixed, BadTemplate> {
+    let mut literals = vec![Box::default()];
+    let mut after_parameter = false;
+    for part in parts {
+        match part {
+            Part::Literal(text) => {
+                if let Some(last) = literals.last_mut() {
+                    *last = literal(text)?;
+                }
+                after_parameter = false;
+            }
+            Part::Parameter(name) => {
+                if after_parameter {
+                    let detail = format!(
+                        "nothing is between {{{name}}} and the parameter before it: where one ends is not plain"
+                    );
+                    return Err(bad(detail, "put a literal between them, as in {base}...{head}"));
+                }
+                literals.push(Box::default());
+                after_parameter = true;
+            }
+        }
+    }
+    Ok(Mixed::new(literals))
+}
+
+fn literal(text: &str) -> Result<Box<[u8]>, BadTemplate> {
+    match text.chars().find(|character| matches!(character, '?' | '#' | '*') || character.is_control()) {
+        None => {}
+        Some('*') => {
+            return Err(bad(
+                format!("{text:?} has a '*', and gateways know no wildcards"),
+                "write a parameter as {name}, and the character itself as %2A",
+            ));
+        }
+        Some('?' | '#') => {
+            return Err(bad(
+                format!("{text:?} has a query or a fragment"),
+                "keep to the path: the query is forwarded as it comes",
+            ));
+        }
+        Some(control) => {
+            return Err(bad(format!("{text:?} has the control character {control:?}"), "leave it out"));
+        }
+    }
+    match path::canonical(text) {
+        Ok(octets) => Ok(octets.into_owned().into()),
+        Err(why) => Err(bad(format!("{text:?}: {why}"), "write a percent sign as %25")),
+    }
+}
