@@ -6,7 +6,7 @@
 mod host;
 pub(crate) mod query;
 
-use std::sync::Arc;
+use std::{ptr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
@@ -15,7 +15,7 @@ use crate::{
     policy::Cors,
     problem::Refusal,
     scheme::Scheme,
-    table::{ApiRoutes, Caller, Operation, Protocol, RequestPath, RoutingTable, Served, Upstream},
+    table::{ApiRoutes, Caller, Methods, Operation, Protocol, RequestPath, RoutingTable, Served, Upstream},
 };
 
 /// The head of a request, and what else the decision rests on.
@@ -108,11 +108,18 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     if let Some(asked) = Cors::preflight_for(head.method, head.headers)
         && let Some(cors) = methods.get(&asked).map_or(&routes.cors, |operation| &operation.cors)
     {
-        return Ok(Verdict::Preflight(cors.preflight(head.headers, methods.allow())));
+        return Ok(Verdict::Preflight(cors.preflight(head.headers, &methods.allow_for(&asked))));
     }
     let operation = methods
         .get(head.method)
         .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
+    if routes.scheme.is_some()
+        && operation.open
+        && methods.is_tail()
+        && respells_a_guarded_path(routes, below, methods)
+    {
+        return Err(Refusal::NoRoute);
+    }
     matched.operation = Some(operation.clone());
 
     if let Some(scheme) = routes.scheme.as_ref().filter(|_| !operation.open) {
@@ -141,6 +148,16 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
         key_header: routes.scheme.as_ref().and_then(Scheme::header).cloned(),
         max_body,
     }))
+}
+
+/// Whether a path is that of operations that are not open, but for empty segments: `/admin/`, `//admin`. Many upstreams fold them, and
+/// an open `/*` is no way round a guard.
+fn respells_a_guarded_path(routes: &ApiRoutes, path: &[u8], found: &Methods<Operation>) -> bool {
+    let segments: Vec<&[u8]> =
+        path.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty()).collect();
+    let folded = [b"/", &*segments.join(&b'/')].concat();
+    let meant = routes.operations.find(&folded);
+    meant.is_some_and(|meant| !ptr::eq(meant, found) && meant.all().any(|operation| !operation.open))
 }
 
 /// An Api may allow less than the gateway, never more.

@@ -68,6 +68,15 @@ pub fn without_parameters(segment: &[u8]) -> &[u8] {
     &segment[..end]
 }
 
+/// A path, each segment without its parameters.
+pub fn plain(path: &[u8]) -> Cow<'_, [u8]> {
+    if !path.contains(&b';') {
+        return Cow::Borrowed(path);
+    }
+    let segments: Vec<&[u8]> = path.split(|&byte| byte == b'/').map(without_parameters).collect();
+    Cow::Owned(segments.join(&b'/'))
+}
+
 /// Whether two octets begin a UTF-8 sequence that is longer than its character needs (RFC 3629 §3).
 fn is_overlong(pair: &[u8]) -> bool {
     matches!(

@@ -39,8 +39,8 @@ pub struct Route {
 /// One method on one path.
 #[derive(Debug, Clone)]
 pub struct Operation {
-    /// The method.
-    pub method: Method,
+    /// The method; `None`: every method.
+    pub method: Option<Method>,
     /// Its path below the context.
     pub template: Template,
     /// `operationId`, or method and path template: for logs.
@@ -102,7 +102,8 @@ fn operations(given: &[runtime::Operation]) -> Result<Vec<Operation>, Unusable> 
     }
     let mut seen = BTreeMap::new();
     for (at, operation) in operations.iter().enumerate() {
-        if let Some(first) = seen.insert((&operation.template, operation.method.as_str()), at) {
+        let method = operation.method.as_ref().map(Method::as_str);
+        if let Some(first) = seen.insert((&operation.template, method), at) {
             let reason = format!("matches the same requests as operations[{first}]");
             return Err(Unusable::new(format!("operations[{at}]"), reason));
         }
@@ -110,11 +111,19 @@ fn operations(given: &[runtime::Operation]) -> Result<Vec<Operation>, Unusable> 
     Ok(operations)
 }
 
+/// Stands for every method.
+const EVERY_METHOD: &str = "*";
+
 impl Operation {
     fn new(operation: &runtime::Operation) -> Result<Self, Unusable> {
         Ok(Self {
-            method: Method::from_bytes(operation.method.as_bytes())
-                .map_err(|_| Unusable::new("method", format!("{:?} is not a method", operation.method)))?,
+            method: match operation.method.as_str() {
+                EVERY_METHOD => None,
+                one => Some(
+                    Method::from_bytes(one.as_bytes())
+                        .map_err(|_| Unusable::new("method", format!("{one:?} is not a method")))?,
+                ),
+            },
             template: Template::parse(&operation.path).map_err(|bad| Unusable::new("path", bad.detail))?,
             id: match operation.id.as_str() {
                 "" => format!("{} {}", operation.method, operation.path).into(),

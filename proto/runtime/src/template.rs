@@ -2,15 +2,20 @@
 
 mod grammar;
 mod mixed;
+mod tail;
 
 pub use grammar::BadTemplate;
 pub use mixed::Mixed;
+pub use tail::{Greedy, Tail};
 
 use crate::path::without_parameters;
 
 /// A path template. Templates are equal if they match the same requests, whatever their parameters are called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Template(Vec<TemplateSegment>);
+pub struct Template {
+    segments: Vec<TemplateSegment>,
+    tail: Option<Tail>,
+}
 
 /// One segment of a template. The order of the variants is their precedence.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,14 +29,19 @@ pub enum TemplateSegment {
 }
 
 impl Template {
-    /// Its segments, the first one first.
+    /// Its segments before the tail, the first one first.
     pub fn segments(&self) -> &[TemplateSegment] {
-        &self.0
+        &self.segments
     }
 
-    /// The same, as their own.
-    pub fn into_segments(self) -> Vec<TemplateSegment> {
-        self.0
+    /// What takes the rest of a path, if anything.
+    pub fn tail(&self) -> Option<&Tail> {
+        self.tail.as_ref()
+    }
+
+    /// Both, as their own.
+    pub fn into_parts(self) -> (Vec<TemplateSegment>, Option<Tail>) {
+        (self.segments, self.tail)
     }
 }
 

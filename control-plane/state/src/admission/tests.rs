@@ -87,6 +87,17 @@ fn what_no_gateway_does_is_refused_or_warned_of() {
         warned("{kind: Environment, name: x, spec: {regions: [], exposure: internal}}"),
         ["Environment x spec.exposure"]
     );
+    let open = |more: &str| {
+        let operations =
+            format!("{{method: GET, path: /admin}}, {{method: '*', path: '/*', open: true}}{more}");
+        format!(
+            "{{kind: Api, name: x, spec: {{context: /x, version: '1', security: {{apiKey: {{}}}}, operations: [{operations}]}}}}"
+        )
+    };
+    assert_eq!(warned(&open("")), ["Api default/x spec.operations[].open"]);
+    assert!(warned(&open("").replace(", open: true", "")).is_empty(), "it is guarded");
+    assert!(warned(&open("").replace("security: {apiKey: {}}, ", "")).is_empty(), "all is open");
+    assert!(warned(&open("").replace("'/*'", "/b")).is_empty(), "it has a path of its own");
     assert!(warned(&api("[]")).is_empty() && warned(fixture::ORDERS).is_empty());
 }
 

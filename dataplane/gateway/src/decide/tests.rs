@@ -302,6 +302,35 @@ fn literals_are_matched_as_they_come() {
 }
 
 #[test]
+fn an_open_tail_is_no_way_round_a_guard() {
+    let mut api = with_key(route("k", "/k", &["POST /a", "GET /admin/{id}", "GET /", "* /*", "GET /own/*"]));
+    api.operations[3].security = open();
+    let mut single = route("public", "/public", &["* /*"]);
+    single.operations[0].security = open();
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        route_entry(api),
+        upstream_entry("k", upstream(&["http://127.0.0.1:9"])),
+        route_entry(with_key(single)),
+        upstream_entry("public", upstream(&["http://127.0.0.1:9"])),
+    ]);
+    let check = |request: &str, wanted: &str| assert_eq!(judge.judge(request, &[]), wanted, "{request}");
+    check("POST /k/a", "401 key-missing");
+    check("GET /k/a", "405 method-not-allowed");
+    check("GET /k/b/c", "* /* -> /b/c");
+    check("GET /k/b//c/", "* /* -> /b//c/");
+    for respelled in ["POST /k/a/", "GET /k/a/", "POST /k//a", "POST /k/a;x/", "GET /k/admin//1", "GET /k//"]
+    {
+        check(respelled, "404 no-route");
+    }
+    check("GET /k//own/x", "404 no-route");
+    check("GET /k/own/x", "401 key-missing");
+    check("GET /k/A", "* /* -> /A"); // case is the upstream's matter: admission warns
+    check("BREW /public//x/", "* /* -> //x/");
+    check("BREW /public", "* /* -> ");
+}
+
+#[test]
 fn parameters_of_segments_do_not_escape_a_guard() {
     let mut api = with_key(route("k", "/k", &["GET /admin/b", "GET /{name}/b", "GET /a;v=1"]));
     api.operations[1].security = open();

@@ -92,7 +92,10 @@ mod tests {
         }
         let mut half_open = pets();
         half_open.operations[0].security = open();
+        let mut open_below = route("pets", "/pets", &["GET /a", "* /*"]);
+        open_below.operations[1].security = open();
         for (poisoned, proven) in [
+            (route("pets", "/pets", &["GET /a", "POST /b", "* /*"]), open_below),
             (Route { blocked: true, ..pets() }, pets()),
             (with_key(pets()), pets()),
             (Route { hosts: vec!["internal.example".to_owned()], ..pets() }, pets()),

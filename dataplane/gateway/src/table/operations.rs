@@ -1,13 +1,18 @@
 //! The operations of one Api: a tree of path segments with methods at its nodes.
 //!
-//! Per segment a literal goes before a mixed segment and that before a parameter. A branch that ends without an
+//! Per segment a literal goes before a mixed segment, that before a parameter, and that before a tail: a greedy parameter, then
+//! `*`. A branch that ends without an
 //! operation is left again for the next one. A segment of a request may have parameters of its own behind a `;`
 //! (RFC 3986, section 3.3), which many upstreams ignore: it fits a literal with them or without them. The path is chosen before the method, so a more special path without the
 //! method answers 405 rather than fall back to a more general one.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use hanse_runtime::{Template, TemplateSegment, without_parameters};
+use hanse_runtime::{Tail, Template, TemplateSegment, without_parameters};
 use http::{HeaderValue, Method};
 
 /// A tree of path templates. `T` is what an operation is.
@@ -24,19 +29,38 @@ struct Node<T> {
     /// How many of the children are literals.
     literals: usize,
     methods: Option<Methods<T>>,
+    /// What takes the rest of a path, in order of precedence.
+    tails: Box<[(Tail, Methods<T>)]>,
 }
 
 /// What can be called on one path.
 #[derive(Debug)]
 pub struct Methods<T> {
     operations: Vec<(Method, Arc<T>)>,
+    /// For every method that has no operation of its own.
+    every: Option<Arc<T>>,
     allow: HeaderValue,
+    tail: bool,
 }
 
 impl<T> Methods<T> {
-    /// The operation for `method`; HEAD falls back to GET (RFC 9110 §9.3.2).
+    /// The operation for `method`. HEAD falls back to GET (RFC 9110 §9.3.2), and each to the one for every method. CONNECT asks
+    /// for a tunnel, not for a path.
     pub fn get(&self, method: &Method) -> Option<&Arc<T>> {
-        self.exactly(method).or_else(|| (method == Method::HEAD).then(|| self.exactly(&Method::GET))?)
+        self.exactly(method)
+            .or_else(|| (method == Method::HEAD).then(|| self.exactly(&Method::GET))?)
+            .or_else(|| self.every.as_ref().filter(|_| method != Method::CONNECT))
+    }
+
+    fn new(given: Vec<Given<T>>, tail: bool) -> Self {
+        let (mut operations, mut every) = (Vec::new(), None);
+        for (method, operation) in given {
+            match method {
+                Some(method) => operations.push((method, operation)),
+                None => every = Some(operation),
+            }
+        }
+        Self { allow: allow(&operations, every.is_some()), operations, every, tail }
     }
 
     fn exactly(&self, method: &Method) -> Option<&Arc<T>> {
@@ -47,22 +71,39 @@ impl<T> Methods<T> {
     pub fn allow(&self) -> &HeaderValue {
         &self.allow
     }
+
+    /// The same for a preflight: what it asks for is among it where every method may be called.
+    pub fn allow_for(&self, asked: &Method) -> HeaderValue {
+        let own = self.every.as_ref().and_then(|_| HeaderValue::from_str(asked.as_str()).ok());
+        own.unwrap_or_else(|| self.allow.clone())
+    }
+
+    /// All operations.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.operations.iter().map(|(_, operation)| operation).chain(&self.every).map(Arc::as_ref)
+    }
+
+    /// Whether the path takes more than its template's text says: a greedy parameter, or a final `/*`.
+    pub fn is_tail(&self) -> bool {
+        self.tail
+    }
 }
 
 impl<T> OperationTree<T> {
     /// Builds the tree. No two operations have one method and one path.
-    pub fn new(operations: impl IntoIterator<Item = (Method, Template, T)>) -> Self {
+    pub fn new(operations: impl IntoIterator<Item = (Option<Method>, Template, T)>) -> Self {
         let mut nodes = vec![Growing::default()];
         for (method, template, operation) in operations {
+            let (segments, tail) = template.into_parts();
             let mut at = 0;
-            for segment in template.into_segments() {
+            for segment in segments {
                 let new = nodes.len();
                 at = *nodes[at].children.entry(segment).or_insert(new);
                 if at == new {
                     nodes.push(Growing::default());
                 }
             }
-            nodes[at].operations.push((method, Arc::new(operation)));
+            nodes[at].ends.entry(tail).or_default().push((method, Arc::new(operation)));
         }
         Self { nodes: nodes.into_iter().map(Node::from).collect() }
     }
@@ -77,10 +118,10 @@ impl<T> OperationTree<T> {
     /// once at most, so the time is bounded by the size of the tree, and the depth by the longest template.
     fn find_below(&self, at: usize, rest: Option<&[u8]>) -> Option<&Methods<T>> {
         let node = &self.nodes[at];
-        let Some(rest) = rest else { return node.methods.as_ref() };
-        let (segment, rest) = match rest.iter().position(|&byte| byte == b'/') {
-            Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
-            None => (rest, None),
+        let Some(all) = rest else { return node.methods.as_ref().or_else(|| node.tail(None)) };
+        let (segment, rest) = match all.iter().position(|&byte| byte == b'/') {
+            Some(slash) => (&all[..slash], Some(&all[slash + 1..])),
+            None => (all, None),
         };
         if let Some(child) = node.literal(segment)
             && let Some(found) = self.find_below(child, rest)
@@ -98,6 +139,7 @@ impl<T> OperationTree<T> {
             .iter()
             .filter(|(own, _)| own.matches(segment))
             .find_map(|(_, child)| self.find_below(*child, rest))
+            .or_else(|| node.tail(Some(all)))
     }
 }
 
@@ -111,39 +153,57 @@ impl<T> Node<T> {
         });
         found.ok().map(|at| literals[at].1)
     }
+
+    /// The tail that takes `rest`.
+    fn tail(&self, rest: Option<&[u8]>) -> Option<&Methods<T>> {
+        self.tails.iter().find(|(tail, _)| tail.matches(rest)).map(|(_, methods)| methods)
+    }
 }
+
+/// An operation and its method; `None`: every method.
+type Given<T> = (Option<Method>, Arc<T>);
 
 /// A node of a tree that is being built.
 struct Growing<T> {
     children: BTreeMap<TemplateSegment, usize>,
-    operations: Vec<(Method, Arc<T>)>,
+    /// The operations of the templates that end here, by tail.
+    ends: BTreeMap<Option<Tail>, Vec<Given<T>>>,
 }
 
 impl<T> Default for Growing<T> {
     fn default() -> Self {
-        Self { children: BTreeMap::new(), operations: Vec::new() }
+        Self { children: BTreeMap::new(), ends: BTreeMap::new() }
     }
 }
 
 impl<T> From<Growing<T>> for Node<T> {
-    fn from(Growing { children, operations }: Growing<T>) -> Self {
+    fn from(Growing { children, mut ends }: Growing<T>) -> Self {
+        let methods = ends.remove(&None).map(|operations| Methods::new(operations, false));
+        let tail = |(tail, operations)| Some((tail?, Methods::new(operations, true)));
         let children: Box<[_]> = children.into_iter().collect();
         let is_literal =
             |(segment, _): &(TemplateSegment, usize)| matches!(segment, TemplateSegment::Literal(_));
         Self {
             literals: children.partition_point(is_literal),
             children,
-            methods: (!operations.is_empty()).then(|| Methods { allow: allow(&operations), operations }),
+            methods,
+            tails: ends.into_iter().filter_map(tail).collect(),
         }
     }
 }
 
-fn allow<T>(operations: &[(Method, Arc<T>)]) -> HeaderValue {
-    let mut names: Vec<&str> = operations.iter().map(|(method, _)| method.as_str()).collect();
-    if names.contains(&"GET") && !names.contains(&"HEAD") {
-        names.push("HEAD");
+/// What [`Methods::allow`] names where every method may be called: those of RFC 9110 and 5789, and QUERY, but for CONNECT.
+const EVERY: [&str; 9] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"];
+
+fn allow<T>(operations: &[(Method, Arc<T>)], every: bool) -> HeaderValue {
+    let mut names: BTreeSet<&str> = operations.iter().map(|(method, _)| method.as_str()).collect();
+    if names.contains("GET") {
+        names.insert("HEAD");
     }
-    names.sort_unstable();
+    if every {
+        names.extend(EVERY);
+    }
+    let names: Vec<&str> = names.into_iter().collect();
     HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("")) // tokens are ASCII
 }
 

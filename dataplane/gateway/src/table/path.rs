@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 pub use hanse_runtime::BadPath;
-use hanse_runtime::{canonical_request, without_parameters};
+use hanse_runtime::{canonical_request, plain};
 
 /// A request's path.
 #[derive(Debug, Clone)]
@@ -45,15 +45,6 @@ fn after(path: &[u8], segments: usize) -> Option<usize> {
     }
     let mut slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.nth(segments).map(|(at, _)| at)
-}
-
-/// A path, each segment without its parameters.
-pub(super) fn plain(path: &[u8]) -> Cow<'_, [u8]> {
-    if !path.contains(&b';') {
-        return Cow::Borrowed(path);
-    }
-    let segments: Vec<&[u8]> = path.split(|&byte| byte == b'/').map(without_parameters).collect();
-    Cow::Owned(segments.join(&b'/'))
 }
 
 #[cfg(test)]

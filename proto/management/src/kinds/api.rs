@@ -153,12 +153,26 @@ impl ManagementKind for ApiSpec {
     }
 
     fn warnings(&self) -> Vec<(&'static str, String)> {
+        let mut warnings = Vec::new();
         let scoped = self.operations.iter().filter(|operation| !operation.scopes.is_empty()).count();
-        if scoped == 0 {
-            return Vec::new();
+        if scoped > 0 {
+            let detail =
+                format!("no gateway of this version asks for any; operations that name some: {scoped}");
+            warnings.push(("operations[].scopes", detail));
         }
-        let detail = format!("no gateway of this version asks for any; operations that name some: {scoped}");
-        vec![("operations[].scopes", detail)]
+        let is_guarded = |operation: &OperationSpec| !operation.open;
+        if !self.security.is_open()
+            && self.operations.iter().any(is_guarded)
+            && let Some(tail) = self.operations.iter().find(|operation| operation::is_open_tail(operation))
+        {
+            let detail = format!(
+                "{} {} is open and takes every path that no other operation has: a backend that ignores case serves /ADMIN \
+                 as /admin to every client",
+                tail.method, tail.path
+            );
+            warnings.push(("operations[].open", detail));
+        }
+        warnings
     }
 
     fn references(&self, refer: &mut Refer<'_>) {

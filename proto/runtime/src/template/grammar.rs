@@ -3,7 +3,7 @@
 //! No text is accepted that means something else elsewhere, such as `/users/:id`. A route that is served with another meaning is
 //! worse than a refusal.
 
-use super::{Mixed, Template, TemplateSegment};
+use super::{Greedy, Mixed, Tail, Template, TemplateSegment};
 use crate::path::{self, BadPath};
 
 /// Why a text is no path template, and what to write instead.
@@ -27,9 +27,11 @@ impl Template {
             let remedy = format!("write {:?}", format!("/{text}"));
             return Err(bad(format!("{text:?} does not start with a slash"), remedy));
         }
-        let segments = parts(text)?;
-        check_example(text, &segments)?;
-        segments.iter().map(|parts| segment(parts)).collect::<Result<_, _>>().map(Self)
+        let parts = parts(text)?;
+        check_example(text, &parts)?;
+        let (parts, tail) = tail(&parts)?;
+        let segments = parts.iter().map(|parts| segment(parts)).collect::<Result<_, _>>()?;
+        Ok(Self { segments, tail })
     }
 }
 
@@ -39,6 +41,12 @@ enum Part<'a> {
     Literal(&'a str),
     /// With its name.
     Parameter(&'a str),
+}
+
+impl Part<'_> {
+    fn is_greedy(&self) -> bool {
+        matches!(self, Part::Parameter(name) if name.ends_with('+'))
+    }
 }
 
 /// The segments, each with its parts.
@@ -75,15 +83,22 @@ fn parts(text: &str) -> Result<Vec<Vec<Part<'_>>>, BadTemplate> {
 
 /// Names are for people: two parameters may have the same one. What other systems read into a name is refused.
 fn check_name(name: &str) -> Result<(), BadTemplate> {
+    let name = name.strip_suffix('+').unwrap_or(name);
     let plain = name.trim_matches(|character: char| !character.is_alphanumeric());
     if let Some((own, _)) = name.split_once([':', '=', '(']) {
         let own = own.trim_matches(['*', '+', '/', '?']);
         let detail = format!("{{{name}}} has a pattern, and gateways do not check patterns of parameters");
-        return Err(bad(detail, format!("write {{{own}}}")));
+        let remedy = format!("write {{{own}}}, or {{{own}+}} if it may have a '/'");
+        return Err(bad(detail, remedy));
     }
-    if name.starts_with(['+', '#', '.', '/', ';', '?', '&', '=', ',', '!', '|', '@', '*'])
-        || name.ends_with(['*', '?'])
-    {
+    if name.starts_with(['+', '*']) || name.ends_with('*') {
+        let detail = format!("{{{name}}} would be one segment, and no more");
+        return Err(bad(
+            detail,
+            format!("write {{{plain}+}} for a parameter that takes the rest of the path"),
+        ));
+    }
+    if name.starts_with(['#', '.', '/', ';', '?', '&', '=', ',', '!', '|', '@']) || name.ends_with('?') {
         let detail = format!("{{{name}}} has an operator of URI templates, and gateways know none");
         return Err(bad(detail, format!("write {{{plain}}}")));
     }
@@ -116,7 +131,49 @@ fn check_example(text: &str, segments: &[Vec<Part<'_>>]) -> Result<(), BadTempla
     })
 }
 
-fn segment(parts: &[Part<'_>]) -> Result<TemplateSegment, BadTemplate> {
+/// The segments before the tail, and the tail.
+fn tail<'a, 'b>(segments: &'b [Vec<Part<'a>>]) -> Result<(&'b [Vec<Part<'a>>], Option<Tail>), BadTemplate> {
+    if let Some(at) = segments.iter().position(|parts| parts.iter().any(|part| part.is_greedy())) {
+        let greedy = greedy(&segments[at..])?;
+        return Ok((&segments[..at], Some(Tail::Greedy(greedy))));
+    }
+    match segments {
+        [before @ .., last] if last.as_slice() == [Part::Literal("*")] => Ok((before, Some(Tail::Rest))),
+        all => Ok((all, None)),
+    }
+}
+
+/// A greedy parameter with the literals around it. The first of `segments` has it.
+fn greedy(segments: &[Vec<Part<'_>>]) -> Result<Greedy, BadTemplate> {
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let mut name = None;
+    for (at, parts) in segments.iter().enumerate() {
+        check_segment(parts)?;
+        if at > 0 {
+            after.push(b'/');
+        }
+        for part in parts {
+            match part {
+                Part::Literal(text) if name.is_none() => before.extend(literal(text)?),
+                Part::Literal(text) => after.extend(literal(text)?),
+                Part::Parameter(greedy) if name.is_none() && part.is_greedy() => name = Some(greedy),
+                Part::Parameter(other) => {
+                    let greedy = name.unwrap_or(other);
+                    let detail =
+                        format!("{{{greedy}}} takes all that follows but literals, and {{{other}}} is none");
+                    return Err(bad(
+                        detail,
+                        "let only literals follow it, as in {name+}/status, and none but literals be beside it",
+                    ));
+                }
+            }
+        }
+    }
+    Ok(Greedy::new(before.into(), after.into()))
+}
+
+/// What a segment may not have, whatever its parts become.
+fn check_segment(parts: &[Part<'_>]) -> Result<(), BadTemplate> {
     check_parentheses(parts)?;
     if let [Part::Literal(text), ..] = parts
         && let Some(name) = text.strip_prefix(':')
@@ -125,6 +182,11 @@ fn segment(parts: &[Part<'_>]) -> Result<TemplateSegment, BadTemplate> {
         let detail = format!("{text:?} would be these characters, and no parameter");
         return Err(bad(detail, format!("write {{{name}}}, or %3A{name} for the characters")));
     }
+    Ok(())
+}
+
+fn segment(parts: &[Part<'_>]) -> Result<TemplateSegment, BadTemplate> {
+    check_segment(parts)?;
     match parts {
         [] => Ok(TemplateSegment::Literal([].into())),
         [Part::Literal(text)] => literal(text).map(TemplateSegment::Literal),
@@ -187,7 +249,7 @@ fn literal(text: &str) -> Result<Box<[u8]>, BadTemplate> {
         None => {}
         Some('*') => {
             return Err(bad(
-                format!("{text:?} has a '*', and gateways know no wildcards"),
+                format!("{text:?} has a '*', which is a segment of its own at the end only"),
                 "write a parameter as {name}, and the character itself as %2A",
             ));
         }

@@ -8,8 +8,14 @@ fn segments_are_literal_mixed_or_parameter() {
             TemplateSegment::Mixed(_) => 'm',
             TemplateSegment::Parameter => 'p',
         };
-        let kinds: String = Template::parse(template).unwrap().segments().iter().map(kind).collect();
-        assert_eq!(kinds, wanted, "{template}");
+        let template = Template::parse(template).unwrap();
+        let mut kinds: String = template.segments().iter().map(kind).collect();
+        kinds += match template.tail() {
+            None => "",
+            Some(Tail::Greedy(_)) => "g",
+            Some(Tail::Rest) => "*",
+        };
+        assert_eq!(kinds, wanted, "{template:?}");
     };
     check("/", "l");
     check("/orders", "l");
@@ -23,6 +29,11 @@ fn segments_are_literal_mixed_or_parameter() {
     check("/{user.id}/{file_path}/{user id}", "ppp");
     check("/{name}:predict", "m");
     check("/a:b/delta()/x(id=1)", "lll");
+    check("/*", "*");
+    check("/a/{id}/*", "lp*");
+    check("/{name+}", "g");
+    check("/v1/v{name+}:predict/x/", "lg");
+    check("/a/%2A", "ll");
 }
 
 #[test]
@@ -40,6 +51,10 @@ fn templates_are_equal_if_they_match_the_same_requests() {
     equal("/a", "/a/", false);
     equal("/a/b", "/a//b", false);
     equal("/a", "/A", false);
+    equal("/{a+}", "/{b+}", true);
+    equal("/{a+}/x", "/{a+}/y", false);
+    equal("/a/*", "/a/%2A", false);
+    equal("/*", "/{a+}", false);
 }
 
 #[test]
@@ -79,7 +94,17 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
     check("/users/:id", "\":id\" would be these characters", "write {id}, or %3Aid");
     check("/{id:[0-9]+}", "has a pattern", "write {id}");
     check("/{id:[0-9]{3}}", "has a pattern", "write {id}");
-    check("/{name=projects/*/x}", "has a pattern", "write {name}");
+    check("/{name=projects/*/x}", "has a pattern", "write {name}, or {name+}");
+    for rest in ["/{+path}", "/{path*}", "/{*path}"] {
+        check(rest, "would be one segment", "write {path+}");
+    }
+    check("/{+}", "without a proper name", "{id}");
+    for followed in ["/{a+}/{b}", "/{a+}{b}", "/{b}-{a+}", "/{a+}/{b+}"] {
+        check(followed, "takes all that follows but literals", "{name+}/status");
+    }
+    check("/{a+}/*", "'*'", "%2A");
+    check("/a/:b/{c+}", "\":b\" would be these characters", "write {b}");
+    check("/a({b+}", "a parenthesis has no pair", "two operations");
     check("/{?q}", "an operator of URI templates", "write {q}");
     check("/{.format}", "an operator of URI templates", "write {format}");
     check("/{id?}", "an operator of URI templates", "write {id}");

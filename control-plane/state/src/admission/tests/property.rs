@@ -195,7 +195,7 @@ fn api() -> BoxedStrategy<Value> {
             ("policies", Just(json!(["stamp"])).boxed()),
         ]),
         (
-            prop::sample::select(vec!["GET", "POST", "TRACE"]),
+            prop::sample::select(vec!["GET", "POST", "TRACE", "QUERY", "*"]),
             prop_oneof![4 => text(&["/", "/a", "/{id}", "/{name}", "/b/", "/a-{b}"]).boxed(), 3 => path().boxed()],
         )
             .prop_map(|(method, path)| json!({"method": method, "path": path}))

@@ -7,7 +7,8 @@ use crate::testbed::{route, route_entry};
 
 fn tree(operations: &[(&'static str, &'static str)]) -> OperationTree<String> {
     OperationTree::new(operations.iter().map(|(method, path)| {
-        (Method::from_bytes(method.as_bytes()).unwrap(), template(path), format!("{method} {path}"))
+        let one = (*method != "*").then(|| Method::from_bytes(method.as_bytes()).unwrap());
+        (one, template(path), format!("{method} {path}"))
     }))
 }
 
@@ -108,20 +109,97 @@ fn literals_with_parameters_are_compared_whole() {
     check("/b;w.json", "/{n}");
 }
 
+#[test]
+fn tails_take_what_nothing_else_has() {
+    let tree = tree(&[
+        ("POST", "/a"),
+        ("*", "/*"),
+        ("GET", "/files/{path+}"),
+        ("GET", "/files/{path+}/meta"),
+        ("PUT", "/files/v{path+}"),
+        ("GET", "/files/{name}/info"),
+        ("GET", "/models/{name+}:predict"),
+        ("DELETE", "/models/*"),
+    ]);
+    let check = |request: &str, wanted: &str| {
+        let (method, path) = request.split_once(' ').unwrap();
+        assert_eq!(call(&tree, method, path), wanted, "{request}");
+    };
+    check("POST /a", "POST /a");
+    check("GET /a", "405 POST"); // the path is chosen before the method
+    check("BREW /b", "* /*");
+    check("GET ", "* /*");
+    check("GET /", "* /*");
+    check("POST /a/", "* /*");
+    check("CONNECT /b", "405 DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT, QUERY, TRACE");
+    check("GET /files/a/b", "GET /files/{path+}");
+    check("GET /files/a/b/meta", "GET /files/{path+}/meta"); // more literal octets
+    check("GET /files/meta", "GET /files/{path+}");
+    check("PUT /files/v1/x", "PUT /files/v{path+}");
+    check("GET /files/v1/x", "405 PUT");
+    check("GET /files/v1/info", "GET /files/{name}/info"); // a parameter goes before a tail
+    check("GET /files/", "* /*"); // at least one octet
+    check("GET /files", "* /*");
+    check("GET /models/a/b:predict", "GET /models/{name+}:predict");
+    check("DELETE /models/a/b", "DELETE /models/*");
+    check("DELETE /models", "DELETE /models/*");
+    check("DELETE /models/", "DELETE /models/*");
+    check("GET /models", "405 DELETE"); // the longer prefix has the path
+}
+
+#[test]
+fn every_method_includes_what_a_preflight_asks_for() {
+    let tree = tree(&[("GET", "/a"), ("*", "/a"), ("GET", "/b")]);
+    assert_eq!(call(&tree, "GET", "/a"), "GET /a");
+    assert_eq!(call(&tree, "HEAD", "/a"), "GET /a");
+    assert_eq!(call(&tree, "PUT", "/a"), "* /a");
+    let allowed =
+        |path: &str| tree.find(path.as_bytes()).unwrap().allow_for(&Method::from_bytes(b"BREW").unwrap());
+    assert_eq!(
+        (allowed("/a"), allowed("/b")),
+        (HeaderValue::from_static("BREW"), HeaderValue::from_static("GET, HEAD"))
+    );
+}
+
+/// A part of a template, in order of precedence.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Segment(TemplateSegment),
+    Tail(Tail),
+}
+
 /// What the tree must agree with: compare the request with every template, keep the best by precedence.
 fn naive<'a>(templates: &[&'a str], path: &str) -> Option<&'a str> {
-    let wanted: Vec<&[u8]> = path[1..].split('/').map(str::as_bytes).collect();
-    let mut fitting: Vec<(Template, &str)> = templates
-        .iter()
-        .map(|text| (template(text), *text))
-        .filter(|(template, _)| {
-            let segments = template.segments();
-            segments.len() == wanted.len()
-                && segments.iter().zip(&wanted).all(|(segment, octets)| segment.matches(octets))
-        })
-        .collect();
-    fitting.sort();
-    fitting.first().map(|(_, text)| *text)
+    let wanted: Vec<&str> = path[1..].split('/').collect();
+    let fits = |template: &Template| {
+        let (segments, tail) = template.clone().into_parts();
+        let before = wanted.get(..segments.len())?;
+        let rest = wanted.get(segments.len()..).filter(|rest| !rest.is_empty()).map(|rest| rest.join("/"));
+        let ends = match &tail {
+            None => rest.is_none(),
+            Some(tail) => tail.matches(rest.as_ref().map(String::as_bytes)),
+        };
+        let all = segments.iter().zip(before).all(|(segment, octets)| segment.matches(octets.as_bytes()));
+        let steps = segments.into_iter().map(Step::Segment).chain(tail.map(Step::Tail));
+        (ends && all).then(|| steps.collect::<Vec<_>>())
+    };
+    let fitting = templates.iter().filter_map(|text| Some((fits(&template(text))?, *text)));
+    fitting.min().map(|(_, text)| text)
+}
+
+fn path_template() -> impl Strategy<Value = String> {
+    let tail = prop_oneof![
+        6 => Just(""),
+        1 => Just("/*"),
+        2 => prop_oneof![Just("/{p+}"), Just("/a{p+}"), Just("/{p+}b"), Just("/{p+}-b/a"), Just("/{p+}/")],
+    ];
+    (proptest::collection::vec(segment(), 0..4), tail).prop_map(|(segments, tail)| {
+        let segments: String = segments.iter().map(|segment| format!("/{segment}")).collect();
+        match segments + tail {
+            empty if empty.is_empty() => "/".to_owned(),
+            path => path,
+        }
+    })
 }
 
 fn segment() -> impl Strategy<Value = String> {
@@ -137,15 +215,14 @@ fn segment() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn agrees_with_the_naive_matcher(
-        templates in proptest::collection::vec(proptest::collection::vec(segment(), 1..4), 1..24),
+        mut texts in proptest::collection::vec(path_template(), 1..24),
         paths in proptest::collection::vec(proptest::collection::vec("[ab-]{0,3}", 1..4), 1..40),
     ) {
         // One shape once: `/{p}` and `/{q}` are the same path.
-        let mut texts: Vec<String> = templates.iter().map(|segments| format!("/{}", segments.join("/"))).collect();
         texts.sort();
         texts.dedup();
         let templates: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let tree = OperationTree::new(templates.iter().map(|text| (Method::GET, template(text), text.to_string())));
+        let tree = OperationTree::new(templates.iter().map(|text| (Some(Method::GET), template(text), text.to_string())));
         for path in paths {
             let path = format!("/{}", path.join("/"));
             let found = tree.find(path.as_bytes()).and_then(|methods| methods.get(&Method::GET)).map(|own| own.as_str());
@@ -156,11 +233,10 @@ proptest! {
     /// A servlet container drops the parameters of segments. No request escapes an operation by them.
     #[test]
     fn parameters_of_segments_change_no_operation(
-        templates in proptest::collection::vec(proptest::collection::vec(segment(), 1..4), 1..24),
+        texts in proptest::collection::vec(path_template(), 1..24),
         path in proptest::collection::vec(("[ab-]{0,3}", prop_oneof![Just(""), Just(";"), Just(";x=1;y"), Just(";b.b")]), 1..4),
     ) {
-        let texts: Vec<String> = templates.iter().map(|segments| format!("/{}", segments.join("/"))).collect();
-        let tree = OperationTree::new(texts.iter().map(|text| (Method::GET, template(text), text.clone())));
+        let tree = OperationTree::new(texts.iter().map(|text| (Some(Method::GET), template(text), text.clone())));
         let find = |path: &str| tree.find(path.as_bytes()).map(std::ptr::from_ref);
         let plain: String = path.iter().map(|(segment, _)| format!("/{segment}")).collect();
         // Behind nothing they are refused before.

@@ -20,9 +20,9 @@ const MAX_WORD_BYTES: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct OperationSpec {
-    /// The HTTP method.
+    /// The HTTP method; `*` for every one.
     pub method: Method,
-    /// Below the context: `/orders/{id}`, `/compare/{base}...{head}`.
+    /// Below the context: `/orders/{id}`, `/compare/{base}...{head}`, `/files/{path+}`, `/*`.
     pub path: String,
     /// The `operationId`, for metrics and logs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct OperationSpec {
     pub open: bool,
 }
 
-/// An HTTP method (RFC 9110 §9, RFC 5789).
+/// An HTTP method (RFC 9110 §9, RFC 5789, and QUERY), or `*` for every one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 #[allow(missing_docs)] // the names say it
@@ -56,6 +56,9 @@ pub enum Method {
     Delete,
     Options,
     Trace,
+    Query,
+    #[serde(rename = "*")]
+    Every,
 }
 
 impl Method {
@@ -70,6 +73,8 @@ impl Method {
             Self::Delete => "DELETE",
             Self::Options => "OPTIONS",
             Self::Trace => "TRACE",
+            Self::Query => "QUERY",
+            Self::Every => "*",
         }
     }
 }
@@ -111,6 +116,11 @@ fn within(at: usize, problem: Problem) -> Problem {
 /// operation: `spec.path`.
 pub fn check_operation(operation: &OperationSpec) -> Vec<Problem> {
     [path::shape(&operation.path).err(), check_rest(operation).err()].into_iter().flatten().collect()
+}
+
+/// Whether an operation takes more paths than its text says, without a key, while others ask for one.
+pub(super) fn is_open_tail(operation: &OperationSpec) -> bool {
+    operation.open && path::shape(&operation.path).is_ok_and(|shape| shape.tail().is_some())
 }
 
 /// All of an operation but its path.
