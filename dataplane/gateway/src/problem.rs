@@ -6,7 +6,10 @@ use bytes::Bytes;
 use hanse_topology::one_line;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
-use crate::config::{MAX_HEAD, MAX_HEADERS};
+use crate::{
+    config::{MAX_HEAD, MAX_HEADERS},
+    proxy::{MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS},
+};
 
 /// Why the gateway answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub enum Refusal {
     UpstreamsFull,
     /// No connection to the endpoint, or it broke before an answer.
     UpstreamUnreachable,
+    /// The head of the endpoint's answer has more lines or octets than the gateway takes.
+    AnswerHeadTooLarge,
     /// No connection or no answer in time.
     UpstreamTimeout,
 }
@@ -94,6 +99,7 @@ pub enum Reason {
     NoEndpoint,
     UpstreamsFull,
     UpstreamUnreachable,
+    AnswerHeadTooLarge,
     UpstreamTimeout,
 }
 
@@ -101,7 +107,7 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Each once, in order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::HeadTooLarge,
         Self::TransferCoding,
         Self::BadBody,
@@ -121,6 +127,7 @@ impl Reason {
         Self::NoEndpoint,
         Self::UpstreamsFull,
         Self::UpstreamUnreachable,
+        Self::AnswerHeadTooLarge,
         Self::UpstreamTimeout,
     ];
 
@@ -146,6 +153,7 @@ impl Reason {
             Self::NoEndpoint => "no-endpoint",
             Self::UpstreamsFull => "upstreams-full",
             Self::UpstreamUnreachable => "upstream-unreachable",
+            Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::UpstreamTimeout => "upstream-timeout",
         }
     }
@@ -163,7 +171,7 @@ impl Reason {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::OverPlan => StatusCode::TOO_MANY_REQUESTS,
-            Self::UpstreamUnreachable => StatusCode::BAD_GATEWAY,
+            Self::UpstreamUnreachable | Self::AnswerHeadTooLarge => StatusCode::BAD_GATEWAY,
             Self::NotReady | Self::ApiBlocked | Self::NoEndpoint | Self::UpstreamsFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -198,6 +206,7 @@ impl Reason {
             Self::UpstreamsFull => "The gateway has as many connections to backends as it may",
             Self::NoEndpoint => "The API has no endpoint in this region",
             Self::UpstreamUnreachable => "The API's backend cannot be reached",
+            Self::AnswerHeadTooLarge => "The head of the answer of the API's backend is too large",
             Self::UpstreamTimeout => "The API's backend did not answer in time",
         }
     }
@@ -226,6 +235,7 @@ impl Refusal {
             Self::NoEndpoint => Reason::NoEndpoint,
             Self::UpstreamsFull => Reason::UpstreamsFull,
             Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
+            Self::AnswerHeadTooLarge => Reason::AnswerHeadTooLarge,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
         }
     }
@@ -234,6 +244,9 @@ impl Refusal {
         match self {
             Self::HeadTooLarge => {
                 Some(format!("It may have {} KiB and {MAX_HEADERS} headers.", MAX_HEAD >> 10))
+            }
+            Self::AnswerHeadTooLarge => {
+                Some(format!("It may have {} KiB and {MAX_ANSWER_HEADERS} headers.", MAX_ANSWER_HEAD >> 10))
             }
             Self::TransferCoding => Some("Send it with chunked alone.".to_owned()),
             Self::BadPath(why) => Some(one_line(why).into_owned()),

@@ -31,7 +31,9 @@ use tokio::sync::oneshot;
 pub use accept::bind;
 
 pub use self::upstream::Slots;
-pub(crate) use self::upstream::{Connector, MOST_LOOKUP_DESCRIPTORS, is_ours};
+pub(crate) use self::upstream::{
+    Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, MOST_LOOKUP_DESCRIPTORS, http1, is_ours,
+};
 use self::worker::Worker;
 use crate::{
     access_log::AccessLog,

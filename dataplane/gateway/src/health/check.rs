@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     metrics::GatewayMetrics,
-    proxy::{Connector, Slots, is_ours},
+    proxy::{self, Connector, Slots},
 };
 
 /// Each wait is longer or shorter by up to this share, so that gateways that started together do not ask together. A check
@@ -52,6 +52,8 @@ enum CheckError {
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("no answer")]
     Exchange(#[from] hyper::Error),
+    #[error("the head of the answer is too large for the gateway")]
+    HeadTooLarge(#[source] hyper::Error),
     #[error("no request can be made")]
     Request(#[from] http::Error),
     #[error("answered {0}")]
@@ -107,10 +109,11 @@ async fn ask(target: CheckTarget, metrics: Arc<GatewayMetrics>, slots: Arc<Slots
             check(&target, &slots).await
         };
         let Some(endpoint) = target.endpoint.upgrade() else { return };
-        if let Err(CheckError::Connect(error)) = &found
-            && is_ours(&**error)
+        if let Err(error) = &found
+            && error.is_ours()
         {
-            // It was not asked.
+            endpoint.checked(causes(error).to_string());
+            drop(endpoint);
             tokio::time::sleep(jittered(interval, id, round)).await;
             continue;
         }
@@ -169,7 +172,7 @@ async fn exchange(target: &CheckTarget, slots: &Arc<Slots>) -> Result<StatusCode
     let _slot = slots.wait().await.map_err(|full| CheckError::Connect(full.into()))?;
     let connecting = Connector::new(&target.asked.profile).call(target.asked.origin.clone());
     let stream = connecting.await.map_err(CheckError::Connect)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
+    let (mut sender, connection) = proxy::http1().handshake(stream).await?;
     let mut connection = pin!(connection);
     let mut answer = pin!(sender.send_request(request));
     let answer = tokio::select! {
@@ -180,7 +183,22 @@ async fn exchange(target: &CheckTarget, slots: &Arc<Slots>) -> Result<StatusCode
             answer.await
         }
     };
-    Ok(answer?.status())
+    match answer {
+        Ok(answer) => Ok(answer.status()),
+        Err(error) if error.is_parse_too_large() => Err(CheckError::HeadTooLarge(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl CheckError {
+    /// Whether it is for want of something of ours that there is no result: it counts neither way.
+    fn is_ours(&self) -> bool {
+        match self {
+            Self::Connect(error) => proxy::is_ours(&**error),
+            Self::HeadTooLarge(_) => true,
+            Self::Timeout(_) | Self::Exchange(_) | Self::Request(_) | Self::Status(_) => false,
+        }
+    }
 }
 
 impl InARow {

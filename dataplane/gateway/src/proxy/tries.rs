@@ -261,6 +261,8 @@ impl Sending<'_> {
             UpstreamError::BadBody
         } else if self.upload.is_broken() {
             UpstreamError::ClientLeft
+        } else if error.is_parse_too_large() {
+            UpstreamError::HeadTooLarge(error)
         } else if error.is_parse() {
             UpstreamError::Malformed(error)
         } else {

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1;
+use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tower::Service as _;
 
@@ -26,7 +26,7 @@ use self::{
     slots::{NoSlot, Slot},
 };
 pub(crate) use self::{
-    connector::{Connector, is_ours},
+    connector::{Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, http1, is_ours},
     names::MOST_LOOKUP_DESCRIPTORS,
 };
 use super::{body::RequestBody, framing::BadFraming};
@@ -52,7 +52,7 @@ pub(super) const STALE_WITHIN: Duration = Duration::from_secs(1);
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
 /// Sends requests on one connection.
-pub(super) type Sender = http1::SendRequest<RequestBody>;
+pub(super) type Sender = SendRequest<RequestBody>;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,9 @@ pub(super) enum UpstreamError {
     /// What came is no HTTP.
     #[error("what came is no answer")]
     Malformed(#[source] hyper::Error),
+    /// The head of the answer is over our limits.
+    #[error("the head of the answer is too large")]
+    HeadTooLarge(#[source] hyper::Error),
     /// It is not certain where the answer ends.
     #[error("the answer is framed badly")]
     Framing(#[from] BadFraming),
@@ -153,6 +156,7 @@ impl UpstreamError {
             | Self::Stale(_)
             | Self::Broken(_)
             | Self::Malformed(_)
+            | Self::HeadTooLarge(_)
             | Self::Framing(_)
             | Self::TryTimeout
             | Self::Timeout
@@ -168,6 +172,7 @@ impl UpstreamError {
             Self::ConnectTimeout(_) | Self::Unreachable(_) | Self::Unsent(_) => Resend::Always,
             Self::Stale(_) | Self::Broken(_) | Self::TryTimeout => Resend::IfIdempotent,
             Self::Malformed(_)
+            | Self::HeadTooLarge(_)
             | Self::Framing(_)
             | Self::Timeout
             | Self::UnaskedUpgrade
@@ -192,6 +197,8 @@ impl UpstreamError {
             | Self::Malformed(_)
             | Self::Framing(_)
             | Self::UnaskedUpgrade => Some(Failure::Reset),
+            // The endpoint did its part.
+            Self::HeadTooLarge(_) => None,
             Self::Stale(_)
             | Self::NoSlot(_)
             | Self::NoEndpoint
@@ -214,6 +221,7 @@ impl UpstreamError {
             | Self::Malformed(_)
             | Self::Framing(_)
             | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
+            Self::HeadTooLarge(_) => Refusal::AnswerHeadTooLarge,
             Self::NoSlot(_) => Refusal::UpstreamsFull,
             Self::NoEndpoint => Refusal::NoEndpoint,
             Self::Request(error) => Refusal::BadPath(error.to_string()),
@@ -295,7 +303,7 @@ impl UpstreamClient {
             true => UpstreamError::ConnectTimeout(error),
             false => UpstreamError::Unreachable(error),
         })?;
-        let (sender, connection) = http1::handshake(stream).await.map_err(UpstreamError::Unsent)?;
+        let (sender, connection) = http1().handshake(stream).await.map_err(UpstreamError::Unsent)?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "upstream connection ended");

@@ -2,13 +2,24 @@
 
 use std::{net::SocketAddr, sync::atomic::Ordering};
 
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use super::{backend::*, harness::*, health::ejections};
-use crate::{problem::Reason, testbed::*};
+use super::{
+    backend::*,
+    harness::*,
+    health::ejections,
+    tls::{certificate, connect},
+};
+use crate::{
+    health::{Standing, millis},
+    problem::Reason,
+    proxy::MAX_ANSWER_HEADERS,
+    testbed::*,
+};
 
 /// With the default times, which no test comes near on a busy machine: only what is to take too long has a time of its own.
 fn api(urls: &[&str]) -> Resources {
@@ -279,4 +290,100 @@ async fn checks_have_slots_too_and_an_endpoint_that_cannot_be_asked_stays_as_it_
     eventually("it is asked again", async || backend.checks() > asked).await;
     assert_eq!(gateway.metrics.checks_failed.load(Ordering::Relaxed), 0);
     assert_eq!(gateway.get("GET /a/x").await.status, 200);
+}
+
+/// `200 OK` with so many header lines, `content-length` included, in so many octets at least.
+fn answer_of(lines: usize, octets: usize) -> &'static [u8] {
+    let mut head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n".to_owned();
+    let value = "v".repeat(octets / (lines - 1));
+    (1..lines).for_each(|number| head.push_str(&format!("x-{number}: {value}\r\n")));
+    format!("{head}\r\nok").leak().as_bytes()
+}
+
+#[tokio::test]
+async fn answers_with_many_headers_pass_on_every_protocol() {
+    for (lines, octets) in
+        [(100, 0), (101, 0), (200, 0), (MAX_ANSWER_HEADERS, 0), (100, 128 << 10), (2, 200 << 10)]
+    {
+        let answer = answer_of(lines, octets);
+        let (address, _) = script(answer, false).await;
+        let own = certificate("gateway.example", &[b"h2"]);
+        let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
+        let gateway = Gateway::with(setup, api(&[&format!("http://{address}")]));
+        let text = raw(gateway.http, b"GET /a/x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+        assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("\r\n\r\nok"), "{lines} {octets}");
+        assert!(text.len() >= answer.len(), "{lines} {octets}: {} of {}", text.len(), answer.len());
+        let (mut sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(1 << 20)
+            .handshake(TokioIo::new(connect(&gateway, &own.roots, b"h2").await))
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get("https://gateway.example/a/x").body(String::new()).unwrap();
+        let answer = collect(sender.send_request(request).await.unwrap()).await.unwrap();
+        assert_eq!((answer.status.as_u16(), &*answer.body), (200, "ok"), "{lines} {octets}");
+        assert!(answer.headers.len() >= lines, "{} of {lines}", answer.headers.len());
+    }
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limits_speaks_not_against_its_endpoint() {
+    for answer in [answer_of(1_000, 0), answer_of(2, 300 << 10)] {
+        let (address, requests) = script(answer, false).await;
+        let (other, _) = script(answer, false).await;
+        let health_check = hanse_proto::runtime::HealthCheck {
+            path: "/up".to_owned(),
+            interval_ms: 20,
+            timeout_ms: 5_000,
+            unhealthy_after: 1,
+            healthy_after: 1,
+            expect_status: 0,
+        };
+        let ejection = hanse_proto::runtime::Ejection {
+            consecutive_failures: 1,
+            base_time_ms: 60_000,
+            max_ejected_percent: 100,
+        };
+        let upstream = hanse_proto::runtime::Upstream {
+            health_check: Some(health_check),
+            ejection: Some(ejection),
+            ..upstream(&[&format!("http://{address}"), &format!("http://{other}")])
+        };
+        let mut resources = api(&[]);
+        resources.push(upstream_entry("a", upstream));
+        let gateway = Gateway::serving(resources);
+        eventually("checks were answered", async || requests.load(Ordering::SeqCst) > 5).await;
+        let mut client = Client::connect(gateway.http).await;
+        for _ in 0..10 {
+            let answer = client.call(request("GET /a/x", &[], "")).await;
+            assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (502, "answer-head-too-large"));
+        }
+        assert_eq!(ejections(&gateway), 0);
+        assert_eq!(gateway.metrics.checks_failed.load(Ordering::Relaxed), 0);
+        let endpoints = gateway.endpoints.summary(millis(std::time::Instant::now()));
+        assert!(endpoints.iter().all(|one| one.health == Standing::Healthy));
+    }
+}
+
+#[tokio::test]
+async fn a_check_reads_heads_as_requests_do() {
+    let (address, requests) = script(answer_of(150, 0), false).await;
+    let health_check = hanse_proto::runtime::HealthCheck {
+        path: "/up".to_owned(),
+        interval_ms: 20,
+        timeout_ms: 5_000,
+        unhealthy_after: 1,
+        healthy_after: 1,
+        expect_status: 0,
+    };
+    let mut resources = api(&[]);
+    let checked = hanse_proto::runtime::Upstream {
+        health_check: Some(health_check),
+        ..upstream(&[&format!("http://{address}")])
+    };
+    resources.push(upstream_entry("a", checked));
+    let gateway = Gateway::serving(resources);
+    eventually("checks were answered", async || requests.load(Ordering::SeqCst) > 5).await;
+    eventually("they pass", async || gateway.metrics.checks_passed.load(Ordering::Relaxed) > 3).await;
+    assert_eq!(gateway.metrics.checks_failed.load(Ordering::Relaxed), 0);
 }

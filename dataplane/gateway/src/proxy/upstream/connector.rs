@@ -7,6 +7,7 @@ use std::{
 };
 
 use http::Uri;
+use hyper::client::conn::http1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use nix::errno::Errno;
@@ -23,6 +24,20 @@ use crate::{
 };
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The most header lines of an upstream's answer: far above what servers send. hyper has room for 100 on its stack; more is on the
+/// heap, and costs each answer some 550 instructions, for 200 lines as for 256.
+pub(crate) const MAX_ANSWER_HEADERS: usize = 256;
+/// The largest head of an upstream's answer, in octets: four times what a client may send, because upstreams set cookies, links
+/// and policies.
+pub(crate) const MAX_ANSWER_HEAD: usize = 256 << 10;
+
+/// HTTP/1.1 to an upstream, with the gateway's limits for its answers.
+pub(crate) fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MAX_ANSWER_HEADERS).max_header_size(MAX_ANSWER_HEAD).max_buf_size(MAX_ANSWER_HEAD);
+    builder
+}
 
 /// No connection within the profile's time.
 #[derive(Debug, thiserror::Error)]
