@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod forward;
 mod framing;
+mod outgoing;
 mod places;
 mod record;
 mod tries;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use hyper::{
     rt::Executor,
     server::conn::{http1, http2},
@@ -103,7 +104,9 @@ pub(super) async fn https(
 }
 
 fn client(peer: SocketAddr, protocol: Protocol, place: Rc<Place>) -> Client {
-    Client { address: peer.ip().to_canonical(), protocol, place, activity: None }
+    let address = peer.ip().to_canonical();
+    let text = HeaderValue::from_str(&address.to_string()).expect("an address is ASCII");
+    Client { address, text, protocol, place, activity: None }
 }
 
 /// A TLS handshake within its time. Until the client says something, nothing is kept for it but its descriptor.

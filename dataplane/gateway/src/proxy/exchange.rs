@@ -32,6 +32,8 @@ pub(super) struct ClientLeft;
 pub(super) struct Client {
     /// Its address.
     pub(super) address: IpAddr,
+    /// The same, as headers have it.
+    pub(super) text: HeaderValue,
     /// How it speaks to us.
     pub(super) protocol: Protocol,
     /// What its requests are counted on.

@@ -15,14 +15,14 @@
 
 use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
-use http::{HeaderMap, Request, Response, StatusCode, Uri, request::Parts};
+use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
     body::{RequestBody, RequestBodyError, Upload},
     exchange::Client,
-    forward, framing,
+    forward, framing, outgoing,
     record::Record,
     upstream::{Resend, Reuse, STALE_WITHIN, Sender, Side, UpstreamError},
     worker::Serving,
@@ -36,7 +36,7 @@ use crate::{
 
 /// A timeout above this is none: clocks must not overflow.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// Cleared header maps that a thread keeps for copies: requests that it has in flight at once, and more are made anew.
+/// Cleared header maps that a thread keeps for what it sends: requests that it has in flight at once, and more are made anew.
 const SPARE_MAPS: usize = 64;
 
 /// One client's request on its way.
@@ -53,19 +53,17 @@ struct Sending<'a> {
     repeatable: bool,
     /// Which kept connections it may go on.
     reuse: Reuse,
-    /// The client's target.
-    uri: Uri,
+    /// The client's head.
+    parts: Parts,
     payload: Payload,
 }
 
 /// What there is to send.
 enum Payload {
-    /// The client's request, never sent.
-    Client(Parts, RequestBody),
+    /// A body: the client's, or the same once more.
+    Body(RequestBody),
     /// Made for an endpoint, and given back.
     Unsent(Request<RequestBody>),
-    /// A copy of what was sent.
-    Copy(Parts, RequestBody),
     /// Nothing: it was sent.
     Sent,
 }
@@ -114,13 +112,11 @@ pub(super) async fn send(
             .map(|time| time.min(LONGEST)),
         repeatable,
         reuse: if repeatable && policy.reset_before_response { Reuse::Any } else { Reuse::Young },
-        uri: parts.uri.clone(),
-        payload: Payload::Client(parts, body),
+        parts,
+        payload: Payload::Body(body),
     };
     let answer = sending.run(record).await;
-    if let Payload::Copy(parts, _) = sending.payload {
-        serving.spare_maps.give_back(parts.headers);
-    }
+    serving.spare_maps.give_back(sending.parts.headers);
     record.upstream_took(begun.elapsed());
     answer
 }
@@ -209,22 +205,22 @@ impl Sending<'_> {
         Ok(response)
     }
 
-    /// The request as this endpoint gets it. Keeps a copy where it may be repeated.
+    /// The request as this endpoint gets it. Keeps its body where it may be repeated.
     fn make(&mut self, endpoint: &Endpoint) -> Result<Request<RequestBody>, UpstreamError> {
-        let (parts, body) = match std::mem::replace(&mut self.payload, Payload::Sent) {
-            Payload::Client(parts, body) => (parts, body),
-            Payload::Copy(parts, body) => (parts, body),
+        let body = match std::mem::replace(&mut self.payload, Payload::Sent) {
+            Payload::Body(body) => body,
             Payload::Unsent(mut request) => {
-                forward::aim(&mut request, &self.uri, self.forward, endpoint)
+                forward::aim(&mut request, &self.parts.uri, self.forward, endpoint)
                     .map_err(UpstreamError::Request)?;
                 return Ok(request);
             }
             Payload::Sent => return Err(UpstreamError::NoEndpoint), // may_retry saw to it
         };
         if let Some(again) = body.again().filter(|_| self.repeatable) {
-            self.payload = Payload::Copy(self.serving.spare_maps.copy(&parts), again);
+            self.payload = Payload::Body(again);
         }
-        forward::request(parts, body, self.forward, endpoint, self.client.address, self.client.protocol)
+        let headers = self.serving.spare_maps.take();
+        outgoing::request(&self.parts, headers, body, self.forward, endpoint, self.client)
             .map_err(UpstreamError::Request)
     }
 
@@ -338,22 +334,14 @@ impl Sending<'_> {
     }
 }
 
-/// A thread's cleared header maps, so that a copy costs no memory of its own.
+/// A thread's cleared header maps, so that the upstream's headers cost no memory of their own. hyper keeps the map of a request for
+/// the next answer on the connection, and hands that answer's to the client.
 #[derive(Default)]
 pub(super) struct SpareMaps(std::cell::RefCell<Vec<HeaderMap>>);
 
 impl SpareMaps {
-    /// What it takes to make the request again.
-    fn copy(&self, parts: &Parts) -> Parts {
-        let (mut copy, ()) = Request::new(()).into_parts();
-        copy.headers = self.0.borrow_mut().pop().unwrap_or_default();
-        for (name, value) in &parts.headers {
-            copy.headers.append(name.clone(), value.clone());
-        }
-        copy.method = parts.method.clone();
-        copy.uri = parts.uri.clone();
-        copy.version = parts.version;
-        copy
+    fn take(&self) -> HeaderMap {
+        self.0.borrow_mut().pop().unwrap_or_default()
     }
 
     fn give_back(&self, mut headers: HeaderMap) {
