@@ -78,6 +78,8 @@ pub struct Forward {
     pub key_header: Option<http::HeaderName>,
     /// The most octets its body may have.
     pub max_body: u64,
+    /// The methods of the path, where they are asked for (OPTIONS).
+    pub allow: Option<HeaderValue>,
 }
 
 /// Decides.
@@ -147,6 +149,7 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
         query: key_query(routes).and_then(|name| query::without(head.uri.query()?, name)),
         key_header: routes.scheme.as_ref().and_then(Scheme::header).cloned(),
         max_body,
+        allow: (head.method == Method::OPTIONS).then(|| methods.allow().clone()),
     }))
 }
 

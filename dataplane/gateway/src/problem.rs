@@ -20,6 +20,8 @@ pub enum Refusal {
     TransferCoding,
     /// The body is framed badly.
     BadBody,
+    /// The request has passed this gateway too often.
+    Loop,
     /// No configuration has come yet.
     NotReady,
     /// The `Host` is missing, doubled or malformed.
@@ -83,6 +85,7 @@ pub enum Reason {
     HeadTooLarge,
     TransferCoding,
     BadBody,
+    Loop,
     NotReady,
     BadHost,
     BadPath,
@@ -107,10 +110,11 @@ impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
     /// Each once, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::HeadTooLarge,
         Self::TransferCoding,
         Self::BadBody,
+        Self::Loop,
         Self::NotReady,
         Self::BadHost,
         Self::BadPath,
@@ -137,6 +141,7 @@ impl Reason {
             Self::HeadTooLarge => "head-too-large",
             Self::TransferCoding => "transfer-coding",
             Self::BadBody => "bad-body",
+            Self::Loop => "loop",
             Self::NotReady => "not-ready",
             Self::BadHost => "bad-host",
             Self::BadPath => "bad-path",
@@ -163,6 +168,7 @@ impl Reason {
         match self {
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::BadBody | Self::BadHost | Self::BadPath => StatusCode::BAD_REQUEST,
             Self::KeyMissing | Self::KeyUnknown | Self::KeyExpired => StatusCode::UNAUTHORIZED,
             Self::NotSubscribed => StatusCode::FORBIDDEN,
@@ -190,6 +196,7 @@ impl Reason {
             Self::HeadTooLarge => "The head of the request is too large",
             Self::TransferCoding => "The request body has a transfer coding that the gateway does not know",
             Self::BadBody => "The request body is framed badly",
+            Self::Loop => "The request comes back to the gateway again and again",
             Self::NotReady => "The gateway has no configuration yet",
             Self::BadHost => "The request does not say which host it is for",
             Self::BadPath => "The path is ambiguous or malformed",
@@ -219,6 +226,7 @@ impl Refusal {
             Self::HeadTooLarge => Reason::HeadTooLarge,
             Self::TransferCoding => Reason::TransferCoding,
             Self::BadBody => Reason::BadBody,
+            Self::Loop => Reason::Loop,
             Self::NotReady => Reason::NotReady,
             Self::BadHost => Reason::BadHost,
             Self::BadPath(_) => Reason::BadPath,

@@ -11,6 +11,7 @@ mod connection;
 mod exchange;
 mod forward;
 mod framing;
+mod hops;
 mod outgoing;
 mod places;
 mod record;
@@ -26,11 +27,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hanse_process::Shutdown;
+use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::sync::oneshot;
 
 pub use accept::bind;
 
+pub(crate) use self::hops::own_id;
 pub use self::upstream::Slots;
 pub(crate) use self::upstream::{
     Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, MOST_LOOKUP_DESCRIPTORS, http1, is_ours,
@@ -61,6 +64,8 @@ pub struct DataplaneOptions {
     pub https: Vec<TcpListener>,
     /// For HTTPS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// How this gateway shows itself in `CDN-Loop`.
+    pub loop_id: HeaderValue,
     /// One line per request.
     pub access_log: Option<AccessLog>,
     /// Counters; made for as many threads as there are to be.
@@ -93,6 +98,7 @@ impl Dataplane {
                 max_connections: options.max_connections,
                 slots: options.slots.clone(),
                 drain: options.drain,
+                loop_id: options.loop_id.clone(),
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),
             };

@@ -12,7 +12,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::{
-    activity::Activity, body::ResponseBody, framing, places::Place, record::Record, tries, worker::Serving,
+    activity::Activity,
+    body::ResponseBody,
+    framing,
+    hops::{self, Forwards},
+    places::Place,
+    record::Record,
+    tries,
+    worker::Serving,
 };
 use crate::{
     decide::{self, Head, Verdict},
@@ -66,7 +73,9 @@ async fn settle(
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;
 
-    if let Err(refusal) = framing::check(&request) {
+    let checked =
+        framing::check(&request).and_then(|()| hops::check_loop(request.headers(), &serving.loop_id));
+    if let Err(refusal) = checked {
         return Ok(refuse(&refusal, is_head, origin.as_ref(), record));
     }
     let verdict = {
@@ -90,6 +99,12 @@ async fn settle(
     let refusal = match verdict {
         Verdict::Preflight(headers) => return Ok(preflight(headers, record)),
         Verdict::Refuse(refusal) => refusal,
+        Verdict::Forward(forward)
+            if hops::max_forwards(request.method(), request.headers()) == Forwards::Spent =>
+        {
+            let (parts, _) = request.into_parts();
+            return Ok(answer_for_upstream(hops::answer(&parts, &forward), origin.as_ref(), record));
+        }
         Verdict::Forward(forward) => {
             match tries::send(&serving, &client, request, &forward, &mut record).await {
                 Ok(response) => {
@@ -136,6 +151,18 @@ fn refuse(
     }
     record.answered(parts.status);
     Response::from_parts(parts, ResponseBody::whole(document, record))
+}
+
+/// The gateway's own answer where the upstream's would have been.
+fn answer_for_upstream(
+    response: Response<Bytes>,
+    origin: Option<&HeaderValue>,
+    mut record: Record,
+) -> Response<ResponseBody> {
+    let (mut parts, body) = response.into_parts();
+    record.what().decorate(origin, &mut parts.headers);
+    record.answered(parts.status);
+    Response::from_parts(parts, ResponseBody::whole(body, record))
 }
 
 fn preflight(headers: http::HeaderMap, mut record: Record) -> Response<ResponseBody> {

@@ -5,7 +5,12 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header, request::Parts};
 use http_body::Body;
 
-use super::{exchange::Client, forward::aim, framing};
+use super::{
+    exchange::Client,
+    forward::aim,
+    framing,
+    hops::{CDN_LOOP, Forwards, max_forwards},
+};
 use crate::{decide::Forward, table::Endpoint};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -20,7 +25,7 @@ enum Fate {
     Passes,
     /// The gateway says it, or nobody does: the client's goes also where the gateway has no value of its own.
     Replaced,
-    /// The list goes on with the client's address.
+    /// The list goes on with what the gateway knows.
     Appended,
     /// It is of one hop, or could change the method or the path that the gateway decided on.
     Removed,
@@ -29,7 +34,8 @@ enum Fate {
 }
 
 /// Whole names, sorted.
-const NAMES: [(&str, Fate); 34] = [
+const NAMES: [(&str, Fate); 35] = [
+    ("cdn-loop", Fate::Appended),
     ("cf-connecting-ip", Fate::Identity),
     ("client-cert", Fate::Identity),
     ("client-cert-chain", Fate::Identity),
@@ -105,19 +111,25 @@ pub(super) fn request<B: Body>(
     forward: &Forward,
     endpoint: &Endpoint,
     client: &Client,
+    loop_id: &HeaderValue,
 ) -> Result<Request<B>, http::Error> {
     copy(&parts.headers, &mut headers, forward.key_header.as_ref());
     framing::request(&mut headers, parts.headers.contains_key(header::CONTENT_LENGTH), &body);
     if accepts_trailers(&parts.headers) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    headers.insert(X_FORWARDED_FOR, forwarded_for(&parts.headers, &client.text));
+    if let Forwards::Left(left) = max_forwards(&parts.method, &parts.headers) {
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
+    }
+    headers.insert(X_FORWARDED_FOR, appended(&parts.headers, &X_FORWARDED_FOR, &client.text));
     headers.insert(X_REAL_IP, client.text.clone());
     if let Some(host) = host(parts) {
         headers.insert(X_FORWARDED_HOST, host);
     }
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.protocol.as_str()));
     forward.operation.request_headers.apply(&mut headers);
+    // After policies: none may hide a loop.
+    headers.insert(CDN_LOOP, appended(&parts.headers, &CDN_LOOP, loop_id));
 
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
@@ -128,7 +140,7 @@ pub(super) fn request<B: Body>(
 }
 
 /// Copies what passes, but for the header that carries the API key.
-fn copy(from: &HeaderMap, to: &mut HeaderMap, key: Option<&HeaderName>) {
+pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, key: Option<&HeaderName>) {
     let of_this_hop = named_by_connection(from);
     let mut cookies = 0;
     for (name, value) in from {
@@ -178,17 +190,17 @@ fn join_cookies(headers: &mut HeaderMap) {
     headers.insert(header::COOKIE, joined);
 }
 
-/// What was received, and the client's address.
-fn forwarded_for(received: &HeaderMap, address: &HeaderValue) -> HeaderValue {
+/// The list that was received, and one member more.
+fn appended(received: &HeaderMap, name: &HeaderName, member: &HeaderValue) -> HeaderValue {
     let mut list: Vec<u8> = Vec::new();
-    for value in received.get_all(X_FORWARDED_FOR) {
+    for value in received.get_all(name) {
         list.extend_from_slice(value.as_bytes());
         list.extend_from_slice(b", ");
     }
     if list.is_empty() {
-        return address.clone();
+        return member.clone();
     }
-    list.extend_from_slice(address.as_bytes());
+    list.extend_from_slice(member.as_bytes());
     HeaderValue::from_maybe_shared(bytes::Bytes::from(list)).expect("values joined are a value")
 }
 

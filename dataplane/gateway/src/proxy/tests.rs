@@ -7,6 +7,7 @@ mod framing;
 mod harness;
 mod heads;
 mod health;
+mod hops;
 mod http2;
 mod kept;
 mod silence;

@@ -220,8 +220,16 @@ impl Sending<'_> {
             self.payload = Payload::Body(again);
         }
         let headers = self.serving.spare_maps.take();
-        outgoing::request(&self.parts, headers, body, self.forward, endpoint, self.client)
-            .map_err(UpstreamError::Request)
+        outgoing::request(
+            &self.parts,
+            headers,
+            body,
+            self.forward,
+            endpoint,
+            self.client,
+            &self.serving.loop_id,
+        )
+        .map_err(UpstreamError::Request)
     }
 
     /// Waits up to the request's time, not counting that in which the client is to send more of the body, which the body

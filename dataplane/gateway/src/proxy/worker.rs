@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hanse_process::{BoundedLog, Shutdown};
+use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::{
     net::TcpStream,
@@ -41,6 +42,7 @@ pub(super) struct Worker {
     pub(super) max_connections: usize,
     pub(super) slots: Arc<Slots>,
     pub(super) drain: Drain,
+    pub(super) loop_id: HeaderValue,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
 }
@@ -57,6 +59,7 @@ pub(super) struct Serving {
     pub(super) index: usize,
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) limits: Limits,
+    pub(super) loop_id: HeaderValue,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) upstreams: UpstreamClient,
@@ -90,6 +93,7 @@ impl Worker {
             index: self.index,
             table: self.table,
             limits: self.limits,
+            loop_id: self.loop_id,
             metrics: self.metrics,
             access_log: self.access_log,
             upstreams: UpstreamClient::new(self.slots),

@@ -13,7 +13,7 @@ use crate::{
     config::Shares,
     keeper::KeeperHandle,
     metrics::GatewayMetrics,
-    proxy::{Connector, Dataplane, DataplaneOptions, Slots, bind},
+    proxy::{Connector, Dataplane, DataplaneOptions, Slots, bind, own_id},
 };
 
 /// For the access log's last lines to reach the disk.
@@ -54,6 +54,7 @@ impl Traffic {
             tls: if https.is_empty() { None } else { Some(client_facing_tls(credentials)?) },
             http,
             https,
+            loop_id: own_id(&credentials.identity()),
             access_log,
             metrics: metrics.clone(),
             abort_on_panic: true,

@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_process::ShutdownTrigger;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -32,6 +32,9 @@ use crate::{
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
     testbed::scope,
 };
+
+/// How gateways of tests show themselves in `CDN-Loop`.
+pub(super) const LOOP_ID: &str = "hanse-0123456789abcdef";
 
 pub(super) type Resources = Vec<(Arc<str>, Bytes)>;
 
@@ -94,6 +97,7 @@ impl Gateway {
             http: bind(any, setup.workers).unwrap(),
             https: if setup.tls.is_some() { bind(any, setup.workers).unwrap() } else { Vec::new() },
             tls: setup.tls,
+            loop_id: HeaderValue::from_static(LOOP_ID),
             access_log: setup.log.map(|output| AccessLog::writing_to(output, metrics.clone()).unwrap().0),
             metrics: metrics.clone(),
             abort_on_panic: false,
