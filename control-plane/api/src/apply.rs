@@ -5,7 +5,7 @@ mod request;
 
 use axum::response::Response;
 use hanse_management::{
-    Problem, ProblemName,
+    Problem, ProblemName, Revision,
     manifest::{Expected, Request},
 };
 use hanse_state::{
@@ -130,8 +130,18 @@ fn to_changes(request: Request) -> Result<Vec<Change>, Problem> {
     Ok(changes)
 }
 
-/// Applies to a copy and says what that did.
-async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Response, Rejection> {
+/// What changes would do.
+pub(crate) struct Tried {
+    /// The revision of the state that they were tried on.
+    pub(crate) base: Revision,
+    /// What they would do.
+    pub(crate) accepted: Accepted,
+    effects: Vec<ScopeEffect>,
+    warnings: Vec<Warning>,
+}
+
+/// Makes changes in a copy.
+pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
     let command = call.command(changes, None);
     let tried = move || {
         let admitted = admit(command, before.version())?;
@@ -139,12 +149,18 @@ async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Res
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
                 let effects = projection::preview(&before, &after);
-                Ok((before.revision(), accepted, effects, admitted.warnings().to_vec()))
+                let warnings = admitted.warnings().to_vec();
+                Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
             Outcome::Rejected(problem) => Err(problem),
         }
     };
-    let (base, accepted, effects, warnings) = call.api.bounds.answer(tried).await??;
+    call.api.bounds.answer(tried).await?
+}
+
+/// Applies to a copy and says what that did.
+async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Response, Rejection> {
+    let Tried { base, accepted, effects, warnings } = attempt(call, before, changes).await?;
     // Nothing was written, so the revision is that of the state it was tried on.
     let write = move || {
         let accepted = Accepted { revision: base, ..accepted };

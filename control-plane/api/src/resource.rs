@@ -18,6 +18,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
     answer::{self, Deleted},
+    apply::{Tried, attempt},
     body::{self, Format},
     bounds::SMALL_BODY,
     call::{CONSISTENCY, Call, MIN_REVISION},
@@ -109,6 +110,7 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
 #[utoipa::path(delete, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "delete{kind}",
     params(
         ("cascade" = Option<bool>, Query, description = "Delete what refers to it too, instead of refusing"),
+        ("dryRun" = Option<bool>, Query, description = "Say what would be deleted, and at which revision it is; delete nothing"),
         ("If-Match" = String, Header, description = "Delete only the resource at this ETag")),
     responses(
         (status = 200, body = Deleted, description = "What was deleted"),
@@ -122,10 +124,34 @@ pub(crate) async fn delete(Extension(kind): Extension<Kind>, call: Call) -> Resu
             .remedy("leave it out")
             .into());
     }
-    let (accepted, _) =
-        write(&call, &key, Action::Delete { cascade: call.flag("cascade") }, &expectation).await?;
-    let deleted = Deleted { revision: accepted.revision, changes: changes(&accepted) };
+    let action = Action::Delete { cascade: call.flag("cascade") };
+    if call.flag("dryRun") {
+        return Ok(try_delete(&call, key, action, &expectation).await?);
+    }
+    let (accepted, _) = write(&call, &key, action, &expectation).await?;
+    let deleted = Deleted { revision: accepted.revision, changes: changes(&accepted), dry_run: false };
     Ok(json(StatusCode::OK, accepted.revision, &deleted))
+}
+
+/// Deletes in a copy, and says which resources go, each with the revision it is at.
+async fn try_delete(
+    call: &Call,
+    key: ResourceKey,
+    action: Action,
+    expectation: &Expectation,
+) -> Result<Response, Problem> {
+    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let if_revision = match expectation {
+        Expectation::Nothing | Expectation::Absent => None,
+        Expectation::Present | Expectation::OneOf(_) => Some(expectation.choose(&state, &key)?),
+    };
+    let Tried { base, mut accepted, .. } =
+        attempt(call, state.clone(), vec![Change { key, action, if_revision }]).await?;
+    for change in &mut accepted.changes {
+        change.revision = state.get(&change.key).map_or(0, |present| present.metadata.revision);
+    }
+    let write = move || (base, Deleted { revision: base, changes: changes(&accepted), dry_run: true });
+    call.answer(StatusCode::OK, write).await
 }
 
 /// Proposes one change under what the caller expects to find.

@@ -124,11 +124,15 @@ pub struct Warning {
 
 /// What a delete did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Deleted {
     /// The state's revision after the write.
     pub revision: u64,
     /// What was deleted.
     pub changes: Vec<Change>,
+    /// Present and true when nothing was deleted; `revision` is then the one it was tried on.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub dry_run: bool,
 }
 
 /// What happened to one resource.
@@ -145,7 +149,7 @@ pub struct Change {
     pub name: String,
     /// What happened to it.
     pub action: Action,
-    /// Its revision now; absent when deleted and in a dry run.
+    /// Its revision now; absent when deleted and in a dry run. In the dry run of a delete, the one it is at.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub revision: Option<u64>,

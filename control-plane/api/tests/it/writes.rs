@@ -184,7 +184,25 @@ async fn deletes_honour_references_and_etags() {
 
     api.delete(ORDERS).header("if-match", "\"1\"").send().await.problem(412, "stale");
     let etag = api.get(ORDERS).send().await.header("etag").to_owned();
-    let call = api.delete(&format!("{ORDERS}?cascade=true")).header("if-match", &etag);
+    // A dry run tells what would go, and at which revision it is.
+    let cascade = format!("{ORDERS}?cascade=true");
+    api.delete(&format!("{ORDERS}?dryRun=true")).send().await.problem(409, "in-use");
+    api.delete(&format!("{cascade}&dryRun=true"))
+        .header("if-match", "\"1\"")
+        .send()
+        .await
+        .problem(412, "stale");
+    let tried = api.delete(&format!("{cascade}&dryRun=true")).send().await.expect(200);
+    assert_eq!((&tried.json["dryRun"], &tried.json["revision"]), (&json!(true), &json!(api.node.revision())));
+    let tried = tried.json["changes"].as_array().unwrap();
+    assert_eq!(tried.len(), 3);
+    for change in tried {
+        assert_eq!(change["action"], "deleted");
+        assert!(change["revision"].as_u64().unwrap() <= api.node.revision(), "{change}");
+    }
+    assert_eq!(api.get(ORDERS).send().await.expect(200).header("etag"), etag, "it is still there");
+
+    let call = api.delete(&cascade).header("if-match", &etag);
     let deleted = call.send().await.expect(200);
     assert_eq!(deleted.revision(), api.node.revision());
     assert_eq!(deleted.json["revision"], api.node.revision());
