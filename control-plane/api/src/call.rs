@@ -229,7 +229,24 @@ impl Call {
 
     async fn state_at_least(&self, revision: Revision) -> Result<State, Problem> {
         let (replicated, deadline) = (&self.api.replicated, self.api.limits.read_deadline);
-        timeout(deadline, replicated.read(Consistency::AtLeast(revision))).await.unwrap_or_else(|_| {
+        let reached = replicated.read(Consistency::AtLeast(revision));
+        let reached = async {
+            if revision <= replicated.current().revision() {
+                return reached.await;
+            }
+            // The leader may know that there is no such revision. Without a leader it may still come.
+            let confirmed = async {
+                match replicated.read(Consistency::Linearizable).await {
+                    Ok(state) => check_exists("min_revision", revision, &state).map(|()| state),
+                    Err(_no_quorum) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                state = reached => state,
+                state = confirmed => state,
+            }
+        };
+        timeout(deadline, reached).await.unwrap_or_else(|_| {
             let reached = replicated.current().revision();
             let detail =
                 format!("this node is at revision {reached} and did not reach {revision} in {deadline:?}");
@@ -363,4 +380,14 @@ fn parse_labels(parameter: &str, text: &str) -> Result<Labels, Problem> {
     }
     labels.check().map_err(|error| refuse(error.to_string()))?;
     Ok(labels)
+}
+
+/// Refuses a revision that `state`, which a leader confirmed to be the latest, does not have.
+pub(crate) fn check_exists(parameter: &str, revision: Revision, state: &State) -> Result<(), Problem> {
+    if revision <= state.revision() {
+        return Ok(());
+    }
+    let detail = format!("revision {revision} does not exist yet; the latest is {}", state.revision());
+    let remedy = "ask for the revision that a write answered with";
+    Err(invalid(detail).at(format!("query: {parameter}")).remedy(remedy))
 }

@@ -17,8 +17,8 @@ use utoipa_axum::routes;
 
 use crate::{
     answer::{Convergence, ConvergenceState, GatewayConvergence},
-    call::Call,
-    rejection::{Rejection, invalid},
+    call::{Call, check_exists},
+    rejection::Rejection,
     routes::Route,
 };
 
@@ -158,12 +158,7 @@ async fn answer(call: Call) -> Result<Response, Rejection> {
     if revision > state.revision() {
         state = call.api.replicated.read(Consistency::Linearizable).await?;
     }
-    if revision > state.revision() {
-        let problem =
-            invalid(format!("revision {revision} does not exist yet; the latest is {}", state.revision()));
-        let remedy = "ask for the revision that a write answered with";
-        return Err(problem.at("query: revision").remedy(remedy).into());
-    }
+    check_exists("revision", revision, &state)?;
     let fleet = call.api.fleet.fleet().await;
     let now_ms = call.api.clock.now_ms();
     let write = move || (state.revision(), convergence(&state, &fleet, revision, now_ms));

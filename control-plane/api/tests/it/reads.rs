@@ -135,6 +135,12 @@ async fn reads_are_as_fresh_as_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn a_revision_that_never_comes_is_not_waited_for_for_ever() {
     let api = Api::new();
+    // The leader knows that there is none.
+    let problem = api.get("/v1/regions?min_revision=99").send().await.problem(422, "invalid");
+    assert_eq!(problem["detail"], "revision 99 does not exist yet; the latest is 2");
+    assert_eq!(problem["field"], "query: min_revision");
+
+    api.node.quorum.store(false, Ordering::SeqCst);
     let problem = api.get("/v1/regions?min_revision=99").send().await.problem(503, "no-quorum");
     assert_eq!(problem["detail"], "this node is at revision 2 and did not reach 99 in 10s");
 
