@@ -1,6 +1,8 @@
 //! `hanse status` for people.
 
-use hanse_api::answer::{AgentStatus, DuplicateName, GatewayStatus, PartialReport, RegionStatus, Status};
+use hanse_api::answer::{
+    AgentStatus, DuplicateName, GatewayStatus, NodeState, NodeStatus, PartialReport, RegionStatus, Status,
+};
 
 use super::table;
 
@@ -13,10 +15,7 @@ pub(crate) fn federation(status: &Status) -> String {
             Some(lineage) => format!("{}/{}", lineage.generation, short(&lineage.id)),
             None => "-".to_owned(),
         },
-        match status.quorum {
-            false => "NO QUORUM: changes are refused, gateways go on serving",
-            true => "quorum",
-        },
+        quorum(status),
     );
     let mut nodes: Vec<_> = status
         .nodes
@@ -24,11 +23,11 @@ pub(crate) fn federation(status: &Status) -> String {
         .map(|node| {
             let leads = status.leader.as_ref() == Some(&node.name);
             let role = if leads { "leader" } else { &node.role };
-            vec![node.name.clone(), role.to_owned(), node.api.clone()]
+            vec![node.name.clone(), role.to_owned(), state(node), node.api.clone()]
         })
         .collect();
     nodes.sort();
-    text += &table(titles(&["NODE", "ROLE", "API"]), nodes.into_iter());
+    text += &table(titles(&["NODE", "ROLE", "STATE", "API"]), nodes.into_iter());
     text += "\n\n";
     text += &table(
         titles(&["REGION", "ROLE", "NAME", "STATE", "HEARD", "REVISION"]),
@@ -40,6 +39,31 @@ pub(crate) fn federation(status: &Status) -> String {
     text += &status.partial.iter().map(partial).collect::<String>();
     text += &status.duplicates.iter().map(duplicate).collect::<String>();
     text
+}
+
+/// Whether changes are taken, and since when that is known.
+fn quorum(status: &Status) -> String {
+    /// A node that had no contact since it started says an age of a year.
+    const NEVER_MS: u64 = 365 * 24 * 3_600 * 1_000;
+    let age = seconds(status.as_of_age_ms);
+    match (status.quorum, status.as_of_age_ms < NEVER_MS) {
+        (true, _) => format!("quorum, as of {age} ago"),
+        (false, true) => format!("NO QUORUM for {age}: changes are refused, gateways go on serving"),
+        (false, false) => "NO QUORUM: changes are refused, gateways go on serving".to_owned(),
+    }
+}
+
+/// Whether a control node answers, and since when it does not.
+fn state(node: &NodeStatus) -> String {
+    match (&node.state, node.heard_ms_ago) {
+        (NodeState::Silent, Some(ago)) => format!("silent for {}", seconds(ago)),
+        (NodeState::Silent, None) => "never heard".to_owned(),
+        (state, _) => state.to_string(),
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 /// An agent that cannot name all of its gateways.
@@ -109,7 +133,7 @@ fn row(
         role.to_owned(),
         name.to_owned(),
         if connected { "connected" } else { "silent" }.to_owned(),
-        format!("{}.{} s ago", heard_ms_ago / 1000, heard_ms_ago % 1000 / 100),
+        format!("{} ago", seconds(heard_ms_ago)),
         revision.map(|revision| revision.to_string()).unwrap_or_default(),
     ]
 }

@@ -72,7 +72,8 @@ fn the_federation_at_a_glance() {
     let status = serde_json::from_value(json!({
         "node": "cp-1", "term": 3, "asOfAgeMs": 12,
         "lineage": {"generation": 1, "id": "0123456789abcdef"}, "revision": 42, "leader": "cp-2", "quorum": true,
-        "nodes": [{"name": "cp-1", "role": "voter", "api": "https://127.0.0.1:7443"}, {"name": "cp-2", "role": "leader", "api": "https://127.0.0.1:7543"}],
+        "nodes": [{"name": "cp-1", "role": "voter", "state": "up", "heardMsAgo": 0, "api": "https://127.0.0.1:7443"}, {"name": "cp-2", "role": "leader", "state": "up", "heardMsAgo": 0, "api": "https://127.0.0.1:7543"},
+                  {"name": "cp-3", "role": "voter", "state": "silent", "heardMsAgo": 41_200, "api": "https://127.0.0.1:7643"}, {"name": "cp-4", "role": "voter", "state": "silent", "api": "https://127.0.0.1:7743"}],
         "regions": [
             {"name": "eu-west",
              "agents": [{"name": "agent-eu-west", "connected": true, "heardMsAgo": 120, "scopes": [{"scope": "runtime/eu-west/a", "revision": 42}, {"scope": "runtime/eu-west/b", "revision": 41}]}],
@@ -85,11 +86,13 @@ fn the_federation_at_a_glance() {
     }))
     .unwrap();
     insta::assert_snapshot!(federation(&status), @r"
-    revision 42  lineage 1/01234567  quorum
+    revision 42  lineage 1/01234567  quorum, as of 0.0 s ago
 
-    NODE  ROLE    API
-    cp-1  voter   https://127.0.0.1:7443
-    cp-2  leader  https://127.0.0.1:7543
+    NODE  ROLE    STATE              API
+    cp-1  voter   up                 https://127.0.0.1:7443
+    cp-2  leader  up                 https://127.0.0.1:7543
+    cp-3  voter   silent for 41.2 s  https://127.0.0.1:7643
+    cp-4  voter   never heard        https://127.0.0.1:7743
 
     REGION   ROLE     NAME             STATE      HEARD       REVISION
     eu-west  agent    agent-eu-west    connected  0.1 s ago   41
@@ -99,4 +102,22 @@ fn the_federation_at_a_glance() {
     agent-eu-west (eu-west) has 12 gateways more than its report takes: give the region another agent
     DUPLICATE: gateway g-7 (eu-west) runs twice, as of 2026-01-31T12:00:00Z: its data directory was copied. Stop one of the two, remove its data directory, and let it join under a name of its own
     ");
+}
+
+#[test]
+fn without_a_quorum_its_age_is_told() {
+    let head = |age: u64| {
+        let status = serde_json::from_value(json!({
+            "node": "cp-1", "term": 3, "asOfAgeMs": age, "revision": 42, "quorum": false, "regions": [],
+            "nodes": [{"name": "cp-1", "role": "voter", "state": "up", "heardMsAgo": 0, "api": "https://a"}],
+        }));
+        let text = federation(&status.unwrap());
+        assert!(!text.contains("leader"), "{text}");
+        text.lines().next().unwrap().to_owned()
+    };
+    assert!(head(41_300).contains("NO QUORUM for 41.3 s: changes are refused"));
+    assert!(
+        head(365 * 24 * 3_600 * 1_000).contains("NO QUORUM: changes are refused"),
+        "never since it started"
+    );
 }

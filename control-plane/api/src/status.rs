@@ -15,8 +15,8 @@ use utoipa_axum::routes;
 
 use crate::{
     answer::{
-        self, DuplicateName, LineageParent, LineageStatus, PartialReport, QuarantinedResource, RegionStatus,
-        ScopePosition, Status,
+        self, DuplicateName, LineageParent, LineageStatus, NodeState, PartialReport, QuarantinedResource,
+        RegionStatus, ScopePosition, Status,
     },
     call::Call,
     convergence::{GatewayView, gateways},
@@ -24,6 +24,11 @@ use crate::{
     rejection::Rejection,
     routes::Route,
 };
+
+/// The role of the control node that leads.
+const LEADER: &str = "leader";
+/// The role of one that has a vote.
+const VOTER: &str = "voter";
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {
@@ -40,17 +45,24 @@ async fn status(call: Call) -> Result<Response, Rejection> {
     let state = call.current();
     let group = call.api.replicated.group();
     let now_ms = call.api.clock.now_ms();
-    let write = move || (state.revision(), all_status(&state, group, &fleet, now_ms));
+    let write = move || (state.revision(), all_status(&state, &group, &fleet, now_ms));
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
-fn all_status(state: &State, group: GroupStatus, fleet: &FleetReport, now_ms: u64) -> Status {
-    let node = |node: NodeStatus| answer::NodeStatus {
+fn all_status(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u64) -> Status {
+    let answers = |node: &NodeStatus| node.name == group.this || fleet.nodes.contains_key(&node.id);
+    // Until its lease has passed, a leader that died is taken for one.
+    let leader = group.leader.as_ref().filter(|leader| {
+        group.nodes.iter().any(|node| node.name == **leader && node.role == LEADER && answers(node))
+    });
+    let node = |node: &NodeStatus| answer::NodeStatus {
         // Said of those only that should have answered and did not: what reports to them is missing below.
         answered: fleet.silent.contains(&node.name).then_some(false),
-        name: node.name,
-        role: node.role.to_owned(),
-        api: node.api_url,
+        name: node.name.clone(),
+        role: if node.role == LEADER && leader.is_none() { VOTER } else { node.role }.to_owned(),
+        state: if answers(node) { NodeState::Up } else { NodeState::Silent },
+        heard_ms_ago: if answers(node) { Some(0) } else { fleet.heard_ms_ago.get(&node.id).copied() },
+        api: node.api_url.clone(),
         matched: node.matched,
     };
     let partial = fleet.partial.iter().map(|partial| PartialReport {
@@ -68,12 +80,12 @@ fn all_status(state: &State, group: GroupStatus, fleet: &FleetReport, now_ms: u6
     Status {
         lineage: state.lineage().map(lineage),
         revision: state.revision(),
-        leader: group.leader,
-        node: group.this,
+        leader: leader.cloned(),
+        node: group.this.clone(),
         term: group.term,
         quorum: group.quorum,
         as_of_age_ms: group.as_of_age_ms,
-        nodes: group.nodes.into_iter().map(node).collect(),
+        nodes: group.nodes.iter().map(node).collect(),
         regions: regions(state, &fleet.agents),
         partial: partial.collect(),
         duplicates: duplicates.collect(),

@@ -44,6 +44,8 @@ pub(crate) struct GatheredFleet {
     memory: Mutex<Memory>,
     /// What each node answered last.
     answers: Mutex<LastAnswers>,
+    /// When each node answered last, by Raft id.
+    heard: Mutex<BTreeMap<u64, Instant>>,
 }
 
 impl GatheredFleet {
@@ -63,6 +65,7 @@ impl GatheredFleet {
             facts,
             memory: Mutex::default(),
             answers: Mutex::default(),
+            heard: Mutex::default(),
         }
     }
 
@@ -71,6 +74,7 @@ impl GatheredFleet {
     async fn gather(&self) -> (Vec<String>, BTreeMap<u64, Facts>) {
         let PeerReports { answers, silent } = self.group.peer_reports().await;
         let now = Instant::now();
+        let mut heard = self.heard.lock();
         let mut last = self.answers.lock();
         let mut memory = self.memory.lock();
         let reports = reports_of(self.subscribers.snapshot(), (self.facts)(), now);
@@ -78,6 +82,8 @@ impl GatheredFleet {
         let (mut nodes, mut answered) = (BTreeMap::new(), BTreeSet::new());
         for PeerAnswer { id, node, reports, at } in answers.into_iter().chain([own]) {
             last.note(&node, at, words_of(&reports.agents, at));
+            // Gatherings may overlap.
+            heard.entry(id).and_modify(|heard| *heard = at.max(*heard)).or_insert(at);
             nodes.insert(id, facts::bounded(reports.facts.unwrap_or_default()));
             memory.learn(reports.agents, at);
             answered.insert(node);
@@ -122,7 +128,9 @@ impl Fleet for GatheredFleet {
             if self.started.elapsed() < LEASE && !all_reported(&state, &agents) {
                 silent.push(self.name.clone());
             }
-            FleetReport { agents, silent, partial, duplicates, nodes }
+            let ago = |at: &Instant| u64::try_from(now.duration_since(*at).as_millis()).unwrap_or(u64::MAX);
+            let heard_ms_ago = self.heard.lock().iter().map(|(id, at)| (*id, ago(at))).collect();
+            FleetReport { agents, silent, partial, duplicates, nodes, heard_ms_ago }
         })
     }
 }

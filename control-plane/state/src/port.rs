@@ -85,7 +85,7 @@ pub trait Replicated: Send + Sync + 'static {
 pub struct GroupStatus {
     /// This node's name.
     pub this: String,
-    /// The leader's name, if one is known.
+    /// The leader's name, if one is known and has a quorum.
     pub leader: Option<String>,
     /// Raft's term.
     pub term: u64,
@@ -132,6 +132,8 @@ pub struct FleetReport {
     pub duplicates: Vec<Duplicate>,
     /// What each control node that answered says of itself, by Raft id: while a node is replaced, two members have one name.
     pub nodes: BTreeMap<u64, Facts>,
+    /// Milliseconds since each control node answered last, by Raft id; those that never did are missing.
+    pub heard_ms_ago: BTreeMap<u64, u64>,
 }
 
 /// An agent that has more gateways than its report takes: the others are not known.

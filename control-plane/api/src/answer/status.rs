@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::word::words;
+
 /// The federation at a glance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -13,7 +15,7 @@ pub struct Status {
     pub lineage: Option<LineageStatus>,
     /// This node's revision.
     pub revision: u64,
-    /// The leader's name, if known.
+    /// The leader's name; absent without a quorum.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub leader: Option<String>,
@@ -66,6 +68,13 @@ pub struct NodeStatus {
     pub name: String,
     /// `leader`, `voter` or `learner`.
     pub role: String,
+    /// Whether it answers.
+    #[serde(default)]
+    pub state: NodeState,
+    /// Milliseconds since it answered last; absent if the node that was asked never heard it.
+    #[serde(rename = "heardMsAgo", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub heard_ms_ago: Option<u64>,
     /// Its operator API.
     pub api: String,
     /// The last log index known to be on it.
@@ -76,6 +85,23 @@ pub struct NodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub answered: Option<bool>,
+}
+
+words! {
+    /// Whether a control node answers the one that was asked.
+    NodeState {
+        /// It answers.
+        Up = "up",
+        /// It does not.
+        Silent = "silent",
+    }
+}
+
+impl Default for NodeState {
+    /// Of a node that nothing is known of.
+    fn default() -> Self {
+        Self::Silent
+    }
 }
 
 /// One region's agents and gateways.

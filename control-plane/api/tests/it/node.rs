@@ -42,6 +42,9 @@ pub(crate) struct SingleNode {
     pub(crate) agents: Mutex<Vec<AgentStatus>>,
     /// Control nodes that do not answer.
     pub(crate) silent: Mutex<Vec<String>>,
+    pub(crate) heard_ms_ago: Mutex<BTreeMap<u64, u64>>,
+    /// Members that do not answer.
+    pub(crate) mute: Mutex<Vec<u64>>,
     pub(crate) partial: Mutex<Vec<PartialReport>>,
     pub(crate) duplicates: Mutex<Vec<Duplicate>>,
     /// What control nodes say of themselves, by Raft id: this one has 1. Each of them is a member.
@@ -65,6 +68,8 @@ impl SingleNode {
             effects: Mutex::default(),
             agents: Mutex::default(),
             silent: Mutex::default(),
+            heard_ms_ago: Mutex::default(),
+            mute: Mutex::default(),
             partial: Mutex::default(),
             duplicates: Mutex::default(),
             nodes: Mutex::default(),
@@ -227,20 +232,22 @@ impl Replicated for SingleNode {
     }
 
     fn group(&self) -> GroupStatus {
+        // Without a quorum no leader is known.
+        let quorum = self.quorum.load(Ordering::SeqCst);
         let node = |id: u64| NodeStatus {
             id,
             name: format!("cp-{id}"),
-            role: if id == 1 { "leader" } else { "voter" },
+            role: if id == 1 && quorum { "leader" } else { "voter" },
             api_url: "https://127.0.0.1:7443".into(),
             matched: Some(9),
         };
         let others: Vec<u64> = self.nodes.lock().unwrap().keys().copied().filter(|id| *id != 1).collect();
         GroupStatus {
             this: "cp-1".into(),
-            leader: Some("cp-1".into()),
+            leader: quorum.then(|| "cp-1".into()),
             term: 3,
             as_of_age_ms: 12,
-            quorum: self.quorum.load(Ordering::SeqCst),
+            quorum,
             nodes: iter::once(1).chain(others).map(node).collect(),
         }
     }
@@ -250,13 +257,15 @@ impl Fleet for SingleNode {
     fn fleet(&self) -> BoxFuture<'_, FleetReport> {
         Box::pin(async {
             let agents = self.agents.lock().unwrap().clone();
-            let nodes = self.nodes.lock().unwrap().clone();
+            let mut nodes = self.nodes.lock().unwrap().clone();
+            nodes.retain(|id, _| !self.mute.lock().unwrap().contains(id));
             FleetReport {
                 agents,
                 silent: self.silent.lock().unwrap().clone(),
                 partial: self.partial.lock().unwrap().clone(),
                 duplicates: self.duplicates.lock().unwrap().clone(),
                 nodes,
+                heard_ms_ago: self.heard_ms_ago.lock().unwrap().clone(),
             }
         })
     }

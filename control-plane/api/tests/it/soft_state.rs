@@ -1,5 +1,8 @@
-use hanse_state::port::{AgentStatus, Duplicate, GatewayStatus, PartialReport, Quarantined, ScopeStatus};
+use hanse_state::port::{
+    AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus,
+};
 use hanse_topology::{Name, ScopeId};
+use serde_json::json;
 
 use crate::request::Api;
 
@@ -120,7 +123,6 @@ async fn status_shows_the_whole_federation() {
         "id": "07070707070707070707070707070707"
       },
       "revision": 3,
-      "leader": "cp-1",
       "node": "cp-1",
       "term": 3,
       "quorum": false,
@@ -128,7 +130,9 @@ async fn status_shows_the_whole_federation() {
       "nodes": [
         {
           "name": "cp-1",
-          "role": "leader",
+          "role": "voter",
+          "state": "up",
+          "heardMsAgo": 0,
           "api": "https://127.0.0.1:7443",
           "matched": 9
         }
@@ -189,6 +193,34 @@ async fn status_names_the_control_nodes_that_do_not_answer() {
     assert!(nodes().await[0].get("answered").is_none(), "{}", nodes().await);
     *api.node.silent.lock().unwrap() = vec!["cp-1".into()];
     assert_eq!(nodes().await[0]["answered"], false);
+}
+
+#[tokio::test]
+async fn status_says_of_every_control_node_whether_it_answers() {
+    let api = Api::furnished().await;
+    let status = async || api.get("/v1/status").send().await.expect(200).json;
+    // cp-2 answers, cp-3 did once, cp-4 never did. All are members.
+    api.node.nodes.lock().unwrap().extend([
+        (2, Facts::default()),
+        (3, Facts::default()),
+        (4, Facts::default()),
+    ]);
+    api.node.mute.lock().unwrap().extend([3, 4]);
+    api.node.heard_ms_ago.lock().unwrap().extend([(2, 900), (3, 41_000)]);
+    let said = status().await;
+    let states: Vec<_> = said["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| json!([node["state"], node["heardMsAgo"]]))
+        .collect();
+    assert_eq!(json!(states), json!([["up", 0], ["up", 0], ["silent", 41_000], ["silent", null]]));
+    assert_eq!((&said["leader"], &said["nodes"][0]["role"]), (&json!("cp-1"), &json!("leader")));
+
+    api.node.quorum.store(false, std::sync::atomic::Ordering::SeqCst);
+    let said = status().await;
+    assert!(said.get("leader").is_none(), "{said}");
+    assert_eq!(said["nodes"][0]["role"], "voter");
 }
 
 #[tokio::test]

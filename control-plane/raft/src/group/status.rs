@@ -14,7 +14,10 @@ impl RaftGroup {
         let metrics = self.member.metrics();
         let membership = metrics.membership_config.membership();
         let voters: Vec<_> = membership.voter_ids().collect();
-        let leader = metrics.current_leader;
+        let age = self.member.contact.as_of_age().unwrap_or(NEVER);
+        let quorum = age <= self.member.timing.lease();
+        // Without a quorum Raft still names the leader that it knew last.
+        let leader = metrics.current_leader.filter(|_| quorum);
         let nodes = membership.nodes().map(|(id, node)| NodeStatus {
             id: *id,
             name: node.name.clone(),
@@ -30,13 +33,12 @@ impl RaftGroup {
                 .and_then(|replication| replication.get(id).copied().flatten())
                 .map(|log_id| log_id.index),
         });
-        let age = self.member.contact.as_of_age().unwrap_or(NEVER);
         GroupStatus {
             this: self.member.name.clone(),
             leader: leader.and_then(|leader| Some(membership.get_node(&leader)?.name.clone())),
             term: metrics.current_term,
             as_of_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-            quorum: age <= self.member.timing.lease(),
+            quorum,
             nodes: nodes.collect(),
         }
     }
