@@ -66,7 +66,8 @@ pub(crate) fn document(text: &str, wanted: &Wanted) -> Result<Imported, ImportEr
         let (unusable, operations) = (offer.unusable, usable + offer.unusable);
         return Err(ImportError::Problems { problems, unusable, operations });
     }
-    let mut imported = Imported { title, version, ..Imported::default() };
+    let mut imported =
+        Imported { title, version, notes: webhooks(&root).into_iter().collect(), ..Imported::default() };
     if !problems.is_empty() {
         let (left_out, all) = (offer.unusable, usable + offer.unusable);
         imported.notes.push(format!("left out {left_out} of {all} operations:"));
@@ -159,24 +160,32 @@ fn check_version(version: &str) -> Result<(), Problem> {
     check::check(&key, &Labels::default(), &spec)
 }
 
-/// Makes sure that it is OpenAPI 3.0 or 3.1.
+/// The versions that can be read, as their first digits.
+const VERSIONS: [(&str, &str); 4] =
+    [("swagger", "2"), ("openapi", "3.0"), ("openapi", "3.1"), ("openapi", "3.2")];
+
+/// Makes sure that it is a description of an API, in a version that can be read.
 fn check_openapi(root: &Place) -> Result<(), ImportError> {
     let members = root.value().as_object().ok_or(ImportError::NotOpenApi("it is no mapping"))?;
-    let version = |key: &str| {
-        let value = members.get(key)?;
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    let found = ["openapi", "swagger"].into_iter().find_map(|key| Some((key, members.get(key)?)));
+    let Some((key, version)) = found else {
+        let is_manifest = members.contains_key("kind") && members.contains_key("spec");
+        return Err(ImportError::NotOpenApi(if is_manifest {
+            "it is a Hanse manifest"
+        } else {
+            "it has no member \"openapi\" or \"swagger\""
+        }));
     };
-    if let Some(version) = version("openapi") {
-        let sound = ["3.0", "3.1"].iter().any(|minor| {
-            version.strip_prefix(minor).is_some_and(|patch| patch.is_empty() || patch.starts_with(['.', '-']))
-        });
-        return if sound { Ok(()) } else { Err(ImportError::Version(version)) };
-    }
-    match version("swagger") {
-        Some(_) => Err(ImportError::Swagger),
-        None if members.contains_key("kind") && members.contains_key("spec") => {
-            Err(ImportError::NotOpenApi("it is a Hanse manifest"))
-        }
-        None => Err(ImportError::NotOpenApi("it has no member \"openapi\"")),
-    }
+    let version = version.as_str().map_or_else(|| version.to_string(), str::to_owned);
+    let is_known = VERSIONS.iter().filter(|(of, _)| *of == key).any(|(_, known)| {
+        version.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-']))
+    });
+    if is_known { Ok(()) } else { Err(ImportError::Version { key, version }) }
+}
+
+/// A note about webhooks: the service calls them, and no client does.
+fn webhooks(root: &Place) -> Option<String> {
+    let count = root.below("webhooks").value().as_object()?.len();
+    (count > 0)
+        .then(|| format!("webhooks are passed over: {count}. A gateway passes on calls to the service only"))
 }

@@ -28,12 +28,14 @@ pub(crate) enum ImportError {
     /// Well-formed, but something else.
     #[error("the document is not OpenAPI: {0}")]
     NotOpenApi(&'static str),
-    /// OpenAPI's ancestor.
-    #[error("the document is Swagger 2.0, not OpenAPI 3")]
-    Swagger,
     /// A version that this importer does not know.
-    #[error("/openapi: version {0:?} is not supported")]
-    Version(String),
+    #[error("/{key}: version {version:?} is not supported")]
+    Version {
+        /// `openapi` or `swagger`.
+        key: &'static str,
+        /// What it says.
+        version: String,
+    },
     /// Every part that cannot be imported.
     #[error("{}", listed(problems, *unusable, *operations))]
     Problems {
@@ -64,14 +66,13 @@ impl ImportError {
     fn remedy(&self) -> &'static str {
         match self {
             Self::Syntax { .. } => {
-                "give an OpenAPI 3.0 or 3.1 document in JSON or YAML; if it is one, mend it at that place"
+                "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; if it is one, mend it at that place"
             }
             Self::NoReader => "try again when fewer programs run",
             Self::NotOpenApi(_) => {
-                "give an OpenAPI 3.0 or 3.1 document in JSON or YAML; Hanse manifests go to `hanse apply -f`"
+                "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; Hanse manifests go to `hanse apply -f`"
             }
-            Self::Swagger => "convert it first, for example with `npx swagger2openapi FILE`",
-            Self::Version(_) => "give an OpenAPI 3.0 or 3.1 document",
+            Self::Version { .. } => "give an OpenAPI document of version 3.0, 3.1 or 3.2, or Swagger 2.0",
             Self::Problems { problems, unusable, operations } => {
                 let skippable = unusable < operations && problems.iter().all(|one| one.operation.is_some());
                 if skippable {

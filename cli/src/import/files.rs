@@ -56,8 +56,15 @@ impl Place {
         }
     }
 
+    /// The mappings that say together what this one is: itself, and what its `$ref`s lead to. The first to say something wins.
+    pub(super) fn layers(&self) -> Result<Vec<Self>, ImportProblem> {
+        let layers = self.clone().follow()?;
+        layers.iter().try_for_each(|layer| layer.members().map(drop))?;
+        Ok(layers)
+    }
+
     /// This place and every one its `$ref`s lead to, in order: the last one is no reference.
-    pub(super) fn follow(self) -> Result<Vec<Self>, ImportProblem> {
+    fn follow(self) -> Result<Vec<Self>, ImportProblem> {
         let mut layers = vec![self];
         loop {
             let place = &layers[layers.len() - 1];

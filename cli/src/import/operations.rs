@@ -13,8 +13,10 @@ use serde::{
 
 use super::{ImportProblem, files::Place};
 
-/// The members of a path item that are operations (OpenAPI 3.1, section 4.8.9).
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+/// The members of a path item that are operations (OpenAPI 3.2, section 4.10).
+const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
+/// The member with operations of other methods, named as on the wire (OpenAPI 3.2).
+const OTHER_METHODS: &str = "additionalOperations";
 
 /// What a description offers, and every part of it that cannot be imported.
 #[derive(Debug)]
@@ -37,15 +39,8 @@ pub(super) struct Operation {
 pub(super) fn operations(document: &Place) -> Offer {
     let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), unusable: 0 };
     let paths = document.below("paths");
-    match paths.members() {
-        Err(problem) => offer.problems.push(problem),
-        Ok(items) => {
-            for (path, item) in items.filter(|(path, _)| !path.starts_with("x-")) {
-                if let Err(problem) = offer.read_item(path, &item) {
-                    offer.refuse(path, vec![problem]);
-                }
-            }
-        }
+    if let Err(problem) = offer.read_paths(&paths) {
+        offer.problems.push(problem);
     }
     if offer.operations.is_empty() && offer.problems.is_empty() {
         let problem = ImportProblem::new(&paths, "the document offers nothing to call", "add an operation");
@@ -55,16 +50,33 @@ pub(super) fn operations(document: &Place) -> Offer {
 }
 
 impl Offer {
+    fn read_paths(&mut self, paths: &Place) -> Result<(), ImportProblem> {
+        for layer in paths.layers()? {
+            for (path, item) in layer.members()?.filter(|(path, _)| !is_extra(path)) {
+                if let Err(problem) = self.read_item(path, &item) {
+                    self.refuse(path, vec![problem]);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// A path item may refer to another and say more beside it: what it says itself wins.
     fn read_item(&mut self, path: &str, item: &Place) -> Result<(), ImportProblem> {
         let mut taken: BTreeSet<String> = BTreeSet::new();
-        for layer in item.clone().follow()? {
-            let operations: Vec<_> =
-                layer.members()?.filter(|(key, _)| METHODS.contains(key) && !taken.contains(*key)).collect();
-            for (key, place) in &operations {
-                self.read_operation(&key.to_ascii_uppercase(), path, item, place);
+        for layer in item.layers()? {
+            let mut operations: Vec<(String, Place)> = layer
+                .members()?
+                .filter(|(key, _)| METHODS.iter().any(|method| method.eq_ignore_ascii_case(key)))
+                .map(|(key, place)| (key.to_ascii_uppercase(), place))
+                .collect();
+            let others = layer.below(OTHER_METHODS);
+            operations.extend(others.members()?.map(|(key, place)| (key.to_owned(), place)));
+            operations.retain(|(method, _)| !taken.contains(method));
+            for (method, place) in &operations {
+                self.read_operation(method, path, item, place);
             }
-            taken.extend(operations.into_iter().map(|(key, _)| key.to_owned()));
+            taken.extend(operations.into_iter().map(|(method, _)| method));
         }
         Ok(())
     }
@@ -82,10 +94,19 @@ impl Offer {
     }
 }
 
-/// One operation, or everything that is wrong with it.
+/// What stands beside paths in their mapping and is none.
+fn is_extra(key: &str) -> bool {
+    key == "$ref" || key.starts_with("x-")
+}
+
+/// One operation, or everything that is wrong with it. Without details, as in `get:`, it is one all the same.
 fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Operation, Vec<ImportProblem>> {
-    drop(place.members().map_err(|problem| vec![problem])?);
-    let id = place.below("operationId");
+    let layers = place.layers().map_err(|problem| vec![problem])?;
+    let member = |key: &str| {
+        let mut members = layers.iter().map(|layer| layer.below(key));
+        members.find(|member| !member.value().is_null()).unwrap_or_else(|| place.below(key))
+    };
+    let id = member("operationId");
     let mut problems = Vec::new();
     let spec = OperationSpec {
         method: method_of(method).ok_or_else(|| {
@@ -116,11 +137,12 @@ fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Op
     if !problems.is_empty() {
         return Err(problems);
     }
-    let deprecated = place.below("deprecated").value().as_bool() == Some(true);
+    let deprecated = member("deprecated").value().as_bool() == Some(true);
     Ok(Operation { spec, place: place.to_string(), deprecated })
 }
 
-/// The method of that name, if gateways know it.
+/// The method of that name, if gateways know it. In a manifest `*` is every method; in a description it is a name.
 fn method_of(name: &str) -> Option<Method> {
-    Method::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)).ok()
+    let known = || Method::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)).ok();
+    if name == "*" { None } else { known() }
 }

@@ -89,11 +89,22 @@ fn mixed_segments_pass() {
 
 #[test]
 fn what_is_no_openapi_is_told_apart() {
-    assert_eq!(read(r#"{"swagger": "2.0"}"#), Err(ImportError::Swagger));
-    assert_eq!(read("swagger: 2.0"), Err(ImportError::Swagger));
-    assert_eq!(refused("openapi: 3.2.0"), "/openapi: version \"3.2.0\" is not supported");
-    assert_eq!(refused(r#"{"openapi": "3.10.0"}"#), "/openapi: version \"3.10.0\" is not supported");
-    assert_eq!(refused("hello: world"), "the document is not OpenAPI: it has no member \"openapi\"");
+    for text in [
+        "openapi: 3.3.0",
+        r#"{"openapi": "3.10.0"}"#,
+        "swagger: 1.2",
+        "openapi: 2.0",
+        "openapi: []",
+        "swagger: 3.0",
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(matches!(&error, ImportError::Version { .. }), "{text}: {error}");
+    }
+    assert_eq!(refused("openapi: 3.3"), "/openapi: version \"3.3\" is not supported");
+    assert_eq!(
+        refused("hello: world"),
+        "the document is not OpenAPI: it has no member \"openapi\" or \"swagger\""
+    );
     assert_eq!(
         refused("kind: Api\nname: x\nspec: {}"),
         "the document is not OpenAPI: it is a Hanse manifest"
@@ -173,6 +184,64 @@ fn a_key_comes_once() {
         "JSON: line 3, column 5",
     );
     check("openapi: 3.0.0\npaths:\n  /a:\n    get: {}\n    get: {}\n", "YAML: line 5, column 5");
+}
+
+#[test]
+fn every_form_of_a_description_is_read() {
+    for (text, operations, notes) in [
+        (
+            "swagger: 2.0\ninfo: {title: T, version: 1}\nhost: h\nbasePath: /v1\npaths: {/a: {get: {operationId: a}}}",
+            "GET /a a",
+            0,
+        ),
+        ("swagger: '2.0'\ninfo: {version: 1}\npaths: {/a: {get: }}", "GET /a -", 0),
+        (
+            "openapi: 3.2.0\ninfo: {version: 1}\npaths: {/a: {additionalOperations: {PATCH: {operationId: a}}}}",
+            "PATCH /a a",
+            0,
+        ),
+        (
+            "openapi: 3.1.0\ninfo: {version: 1}\nwebhooks: {new: {post: {}}}\npaths: {/a: {get: {operationId: ~}}}",
+            "GET /a -",
+            1,
+        ),
+        (
+            "openapi: 3.0.1\ninfo: {version: 1}\npaths: {/a: {GET: {operationId: }, Post: {operationId: ''}}}",
+            "GET /a -, POST /a -",
+            0,
+        ),
+        ("openapi: 3.0.1\ninfo: {version: 1}\npaths: {/a: {get: {}, GET: {operationId: x}}}", "GET /a -", 1),
+        (
+            "openapi: 3.0.1\ninfo: {version: 1}\npaths: {/empty: , /a: {summary: s, servers: [], get: }}",
+            "GET /a -",
+            0,
+        ),
+        (
+            "openapi: 3.0.1\ninfo: {version: 1}\nx-ops: {a: {operationId: a, deprecated: true}}\npaths: {/a: {get: {$ref: '#/x-ops/a'}, put: {$ref: '#/x-ops/a', operationId: b}}}",
+            "GET /a a, PUT /a b",
+            0,
+        ),
+        (
+            "openapi: 3.0.1\ninfo: {version: 1}\npaths: {$ref: '#/x-paths'}\nx-paths: {/a: {head: {}}, x-b: 1}",
+            "HEAD /a -",
+            0,
+        ),
+    ] {
+        let imported = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(listed(&imported).join(", "), operations, "{text}");
+        assert_eq!(imported.notes.len(), notes, "{text}: {:?}", imported.notes);
+    }
+    let text = "openapi: 3.2.0\ninfo: {version: 1}\npaths: {/a: {additionalOperations: {COPY: {}}}}";
+    assert_eq!(
+        problems(text),
+        [
+            "COPY /a  /paths/~1a/additionalOperations/COPY: gateways know no method COPY; call it with another method"
+        ]
+    );
+    assert_eq!(
+        problems("openapi: 3.1.0\ninfo: {version: 1}\nwebhooks: {new: {post: {}}}"),
+        ["/paths: the document offers nothing to call; add an operation"]
+    );
 }
 
 #[test]
