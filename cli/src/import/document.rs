@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     ImportError, ImportProblem,
-    files::Place,
+    files::{Files, Place},
     operations::{self, Operation},
     problem::printable,
     reader,
@@ -45,18 +45,20 @@ pub(crate) struct Imported {
     pub(crate) notes: Vec<String>,
 }
 
-/// Reads a document.
-pub(crate) fn document(text: &str, wanted: &Wanted) -> Result<Imported, ImportError> {
-    let root = Place::root(reader::tree(text)?);
+/// Reads a document, and what it refers to in the files beside it.
+pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Imported, ImportError> {
+    let root = Place::root(reader::tree(text)?, files);
     check_openapi(&root)?;
-    let (title, mut problems) = match root.below("info").below("title").text() {
-        Ok(title) => (title.unwrap_or_default().to_owned(), Vec::new()),
-        Err(problem) => (String::new(), vec![problem]),
+    let mut problems = Vec::new();
+    let mut said = |text: Result<String, ImportProblem>| {
+        text.unwrap_or_else(|problem| {
+            problems.push(problem);
+            String::new()
+        })
     };
-    let version = version(&root, wanted).unwrap_or_else(|problem| {
-        problems.push(problem);
-        String::new()
-    });
+    let title = said(info(&root, "title").and_then(|title| Ok(title.text()?.unwrap_or_default().to_owned())));
+    let version = said(version(&root, wanted));
+    problems.dedup(); // an `info` that is no mapping has neither
     let offer = operations::operations(&root);
     problems.extend(offer.problems);
     let usable = offer.operations.len();
@@ -129,9 +131,15 @@ impl Imported {
     }
 }
 
+/// A member of `info`.
+fn info(root: &Place, key: &str) -> Result<Place, ImportProblem> {
+    let info = root.below("info");
+    Ok(Place::member(&info.layers()?, key).unwrap_or_else(|| info.below(key)))
+}
+
 /// The Api's version.
 fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
-    let place = root.below("info").below("version");
+    let place = info(root, "version")?;
     let version = match (&wanted.api_version, place.text()) {
         (Some(wanted), _) => wanted.clone(),
         (None, Ok(Some(own))) => own.to_owned(),

@@ -2,29 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::ImportProblem;
+use super::{ImportProblem, reader::Unreadable};
 use crate::exit::{Exit, Failure};
 
 /// What is wrong with an OpenAPI document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ImportError {
-    /// Neither JSON nor YAML.
-    #[error(
-        "the document is not OpenAPI: it cannot be read as {format}: line {line}, column {column}: {why}"
-    )]
-    Syntax {
-        /// `JSON` or `YAML`.
-        format: &'static str,
-        /// From 1.
-        line: u64,
-        /// From 1.
-        column: u64,
-        /// The parser's words.
-        why: String,
-    },
-    /// The system gives no thread, or the reader failed.
-    #[error("the document could not be read: the system is short of memory or threads")]
-    NoReader,
+    /// No text of a description.
+    #[error("the document cannot be imported: {0}")]
+    Unreadable(#[from] Unreadable),
     /// Well-formed, but something else.
     #[error("the document is not OpenAPI: {0}")]
     NotOpenApi(&'static str),
@@ -65,10 +51,10 @@ impl ImportError {
     /// What to do about it.
     fn remedy(&self) -> &'static str {
         match self {
-            Self::Syntax { .. } => {
+            Self::Unreadable(Unreadable::NoReader) => "try again when fewer programs run",
+            Self::Unreadable(_) => {
                 "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; if it is one, mend it at that place"
             }
-            Self::NoReader => "try again when fewer programs run",
             Self::NotOpenApi(_) => {
                 "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; Hanse manifests go to `hanse apply -f`"
             }

@@ -1,25 +1,91 @@
-//! Places in a document, and where references lead.
+//! The files of a description: places in them, and where references lead.
+//!
+//! A description may be of several files beside each other. A file is read when a reference leads into it. No reference
+//! leads to the network, or to an absolute path.
 
-use std::{borrow::Cow, fmt, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt,
+    path::{Component, Path, PathBuf},
+    rc::Rc,
+};
 
 use serde_json::{Map, Value};
 
-use super::ImportProblem;
+use super::{ImportProblem, MAX_DOCUMENT_BYTES, reader};
 
 /// The longest chain of references followed. Real documents have one or two in a row; bundlers make three.
 const MAX_CHAIN: usize = 32;
+/// Files that hold paths and operations: more than one for each operation of the largest APIs that we know in parts.
+const MAX_FILES: usize = 2_000;
 
-/// A value of a document.
-#[derive(Debug, Clone)]
+/// Gives the text of a file of at most so many bytes, or says why it cannot be read. The path is relative to the document's.
+type Load = dyn Fn(&Path, u64) -> Result<String, String>;
+
+/// Every file of a description.
+pub(crate) struct Files {
+    /// The document's own name.
+    name: PathBuf,
+    load: Option<Box<Load>>,
+    read: RefCell<BTreeMap<PathBuf, Rc<Value>>>,
+    /// How much may still be read.
+    bytes_left: Cell<u64>,
+}
+
+impl Files {
+    /// A document alone, such as one from standard input.
+    pub(crate) fn none() -> Self {
+        Self {
+            name: PathBuf::new(),
+            load: None,
+            read: RefCell::default(),
+            bytes_left: Cell::new(MAX_DOCUMENT_BYTES),
+        }
+    }
+
+    /// A document of that name, with files beside it.
+    pub(crate) fn beside(
+        name: impl Into<PathBuf>,
+        load: impl Fn(&Path, u64) -> Result<String, String> + 'static,
+    ) -> Self {
+        Self { name: name.into(), load: Some(Box::new(load)), ..Self::none() }
+    }
+
+    fn open(&self, path: &Path) -> Result<Rc<Value>, String> {
+        if let Some(known) = self.read.borrow().get(path) {
+            return Ok(known.clone());
+        }
+        let load = self.load.as_ref().ok_or("leads to a file, and standard input has none beside it")?;
+        if self.read.borrow().len() >= MAX_FILES {
+            return Err(format!("leads to one file more than {MAX_FILES}"));
+        }
+        let unreadable = |why: String| format!("leads to {}, which is not imported: {why}", path.display());
+        let text = load(path, self.bytes_left.get()).map_err(unreadable)?;
+        self.bytes_left.set(self.bytes_left.get().saturating_sub(text.len() as u64));
+        let tree = reader::tree(&text).map_err(|error| unreadable(error.to_string()))?;
+        let tree = Rc::new(tree);
+        self.read.borrow_mut().insert(path.to_owned(), tree.clone());
+        Ok(tree)
+    }
+}
+
+/// A value of a description.
+#[derive(Clone)]
 pub(super) struct Place {
+    files: Rc<Files>,
+    file: Rc<Path>,
     document: Rc<Value>,
     pointer: String,
 }
 
 impl Place {
     /// The whole document.
-    pub(super) fn root(document: Value) -> Self {
-        Self { document: Rc::new(document), pointer: String::new() }
+    pub(super) fn root(document: Value, files: Files) -> Self {
+        let document = Rc::new(document);
+        files.read.borrow_mut().insert(files.name.clone(), document.clone());
+        Self { file: files.name.as_path().into(), files: Rc::new(files), document, pointer: String::new() }
     }
 
     /// What is there.
@@ -29,10 +95,8 @@ impl Place {
 
     /// The place of a member, whether it is there or not.
     pub(super) fn below(&self, key: &str) -> Self {
-        Self {
-            document: self.document.clone(),
-            pointer: format!("{}/{}", self.pointer, key.replace('~', "~0").replace('/', "~1")),
-        }
+        let key = key.replace('~', "~0").replace('/', "~1");
+        Self { pointer: format!("{}/{key}", self.pointer), ..self.clone() }
     }
 
     /// The members. A place that says nothing has none.
@@ -63,6 +127,11 @@ impl Place {
         Ok(layers)
     }
 
+    /// The member of that key of what layers say together.
+    pub(super) fn member(layers: &[Self], key: &str) -> Option<Self> {
+        layers.iter().map(|layer| layer.below(key)).find(|member| !member.value().is_null())
+    }
+
     /// This place and every one its `$ref`s lead to, in order: the last one is no reference.
     fn follow(self) -> Result<Vec<Self>, ImportProblem> {
         let mut layers = vec![self];
@@ -83,7 +152,7 @@ impl Place {
     }
 
     fn is(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.document, &other.document) && self.pointer == other.pointer
+        self.file == other.file && self.pointer == other.pointer
     }
 
     /// What it refers to, if it is a reference. A property named `$ref` whose value is a schema is none.
@@ -92,26 +161,52 @@ impl Place {
     }
 
     fn target(&self, reference: &str) -> Result<Self, ImportProblem> {
-        let refused = |why: &str, fix: &str| {
-            Err(ImportProblem::new(self, format!("$ref {reference:?} leads {why}"), fix))
-        };
-        let Some(fragment) = reference.strip_prefix('#') else {
-            let fix = "bundle the document into one file, for example with `npx @redocly/cli bundle FILE`";
-            return refused("to another file", fix);
-        };
-        let target =
-            Self { document: self.document.clone(), pointer: percent_decoded(fragment).into_owned() };
+        let refused =
+            |why: &str, fix: &str| ImportProblem::new(self, format!("$ref {reference:?} {why}"), fix);
+        let (file, fragment) = reference.split_once('#').unwrap_or((reference, ""));
+        let mut target = self.clone();
+        if !file.is_empty() {
+            let path = beside(&self.file, &percent_decoded(file)).map_err(|(why, fix)| refused(why, fix))?;
+            target.document =
+                self.files.open(&path).map_err(|why| refused(&why, "refer to a file that can be read"))?;
+            target.file = path.into();
+        }
+        target.pointer = percent_decoded(fragment).into_owned();
         match target.document.pointer(&target.pointer) {
             Some(_) => Ok(target),
-            None => refused("nowhere", "name a place that is there"),
+            None => Err(refused("leads nowhere", "name a place that is there")),
         }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.pointer.is_empty() { "/" } else { &self.pointer })
+        match (*self.file == *self.files.name, self.pointer.as_str()) {
+            (true, pointer) => f.write_str(pointer),
+            (false, "") => write!(f, "{}", self.file.display()),
+            (false, pointer) => write!(f, "{}#{pointer}", self.file.display()),
+        }
     }
+}
+
+/// The file that a reference in the file `from` leads to, relative to the document; else why it leads to none, and what to do.
+fn beside(from: &Path, reference: &str) -> Result<PathBuf, (&'static str, &'static str)> {
+    let before_slash = reference.split('/').next().unwrap_or_default();
+    if before_slash.contains(':') || reference.starts_with("//") {
+        return Err(("is a URL, and none is fetched", "save it beside the document and refer to the file"));
+    }
+    if reference.starts_with(['/', '\\']) {
+        return Err(("has an absolute path", "write the path from the file that refers to it"));
+    }
+    let mut path = from.parent().unwrap_or(Path::new("")).to_owned();
+    for part in reference.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if matches!(path.components().next_back(), Some(Component::Normal(_))) => drop(path.pop()),
+            part => path.push(part),
+        }
+    }
+    Ok(path)
 }
 
 /// A reference may be percent-encoded (RFC 3986; RFC 6901 §6).

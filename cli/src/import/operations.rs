@@ -102,10 +102,7 @@ fn is_extra(key: &str) -> bool {
 /// One operation, or everything that is wrong with it. Without details, as in `get:`, it is one all the same.
 fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Operation, Vec<ImportProblem>> {
     let layers = place.layers().map_err(|problem| vec![problem])?;
-    let member = |key: &str| {
-        let mut members = layers.iter().map(|layer| layer.below(key));
-        members.find(|member| !member.value().is_null()).unwrap_or_else(|| place.below(key))
-    };
+    let member = |key: &str| Place::member(&layers, key).unwrap_or_else(|| place.below(key));
     let id = member("operationId");
     let mut problems = Vec::new();
     let spec = OperationSpec {

@@ -11,7 +11,31 @@ use serde_saphyr::{
     Error, MessageFormatter as _, NonFiniteFloatPolicy, Spanned, UserMessageFormatter, budget::BudgetBreach,
 };
 
-use super::ImportError;
+/// Why a text is no tree.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// Neither JSON nor YAML.
+    #[error("it cannot be read as {format}: line {line}, column {column}: {why}")]
+    Syntax {
+        /// `JSON` or `YAML`.
+        format: &'static str,
+        /// From 1.
+        line: u64,
+        /// From 1.
+        column: u64,
+        /// What is wrong there.
+        why: String,
+    },
+    /// YAML's separators.
+    #[error("it is several YAML documents, and a description is one")]
+    Several,
+    /// Beyond the bounds of a description.
+    #[error("as YAML it unfolds to more, or goes deeper, than a description does")]
+    TooMuch,
+    /// The system gives no thread, or the reader failed.
+    #[error("the system is short of memory or threads")]
+    NoReader,
+}
 
 /// Nesting beyond this is no API description. serde_json's own bound for JSON.
 const MAX_YAML_DEPTH: usize = 128;
@@ -29,32 +53,32 @@ const TEXT_ANYWHERE: &str = "operationId";
 const NON_FINITE: [&str; 3] = [".inf", "-.inf", ".nan"];
 
 /// Reads JSON or YAML.
-pub(super) fn tree(text: &str) -> Result<Value, ImportError> {
+pub(super) fn tree(text: &str) -> Result<Value, Unreadable> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with(['{', '[']) { json(text) } else { yaml(text) }
 }
 
-fn json(text: &str) -> Result<Value, ImportError> {
+fn json(text: &str) -> Result<Value, Unreadable> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let tree = Tree::top(Json).deserialize(&mut reader);
     tree.and_then(|tree| reader.end().map(|()| tree)).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why).to_owned();
-        ImportError::Syntax { format: "JSON", line: error.line() as u64, column: error.column() as u64, why }
+        Unreadable::Syntax { format: "JSON", line: error.line() as u64, column: error.column() as u64, why }
     })
 }
 
 /// On a thread of its own, whose stack holds the deepest document.
-fn yaml(text: &str) -> Result<Value, ImportError> {
+fn yaml(text: &str) -> Result<Value, Unreadable> {
     std::thread::scope(|scope| {
         let reader = std::thread::Builder::new().stack_size(YAML_STACK_BYTES);
         let reading = reader.spawn_scoped(scope, || read_yaml(text));
         let read = reading.map(|reading| reading.join());
-        read.ok().and_then(Result::ok).unwrap_or(Err(ImportError::NoReader))
+        read.ok().and_then(Result::ok).unwrap_or(Err(Unreadable::NoReader))
     })
 }
 
-fn read_yaml(text: &str) -> Result<Value, ImportError> {
+fn read_yaml(text: &str) -> Result<Value, Unreadable> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: MAX_YAML_DEPTH,
@@ -71,20 +95,18 @@ fn read_yaml(text: &str) -> Result<Value, ImportError> {
     });
     read.map_err(|error| match error.without_snippet() {
         Error::MultipleDocuments { .. } | Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
-            ImportError::NotOpenApi("it is several YAML documents, and a description is one")
+            Unreadable::Several
         }
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => {
-            ImportError::NotOpenApi("as YAML it unfolds to more, or goes deeper, than a description does")
-        }
+        | Error::AliasReplayStackDepthExceeded { .. } => Unreadable::TooMuch,
         other => {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
             let why = match other {
                 Error::DuplicateMappingKey { key: Some(key), .. } => twice(key),
                 other => UserMessageFormatter.format_message(other).into_owned(),
             };
-            ImportError::Syntax { format: "YAML", line, column, why }
+            Unreadable::Syntax { format: "YAML", line, column, why }
         }
     })
 }

@@ -1,10 +1,10 @@
 //! Reading a document where it lies.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, path::Path};
 
 use anyhow::Context as _;
 
-use super::{Imported, MAX_DOCUMENT_BYTES, Wanted, document};
+use super::{Files, Imported, MAX_DOCUMENT_BYTES, Wanted, document};
 use crate::{
     client::mebibytes,
     exit::Failure,
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
     let progress = Progress::start(format!("reading {file}"));
     let text = text(file)?;
-    let imported = document(&text, wanted).map_err(|error| {
+    let imported = document(&text, files(file), wanted).map_err(|error| {
         let failure = Failure::from(error);
         Failure { message: format!("{file}: {}", failure.message), ..failure }
     })?;
@@ -24,6 +24,28 @@ pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
         say(note);
     }
     Ok(imported)
+}
+
+/// The files beside a document.
+fn files(document: &str) -> Files {
+    let path = Path::new(document);
+    let (Some(name), false) = (path.file_name(), document == "-") else { return Files::none() };
+    let dir = path.parent().map(Path::to_owned).unwrap_or_default();
+    Files::beside(name, move |path, limit| part(&dir.join(path), limit))
+}
+
+/// The text of a file that the document refers to.
+fn part(path: &Path, limit: u64) -> Result<String, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("all files together are larger than {}", mebibytes(MAX_DOCUMENT_BYTES)));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
 fn text(file: &str) -> anyhow::Result<String> {

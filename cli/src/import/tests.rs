@@ -6,7 +6,11 @@ use super::{publication::Existing, *};
 use crate::client::tests::resource;
 
 fn read(text: &str) -> Result<Imported, ImportError> {
-    document(text, &Wanted::default())
+    read_as(text, &Wanted::default())
+}
+
+fn read_as(text: &str, wanted: &Wanted) -> Result<Imported, ImportError> {
+    document(text, Files::none(), wanted)
 }
 
 fn refused(text: &str) -> String {
@@ -113,22 +117,28 @@ fn what_is_no_openapi_is_told_apart() {
     assert_eq!(refused("[]"), "the document is not OpenAPI: it is no mapping");
     let error = refused("{\n \"openapi\": \"3.0.0\",\n oops }");
     assert!(
-        error.starts_with("the document is not OpenAPI: it cannot be read as JSON: line 3, column 2:"),
+        error.starts_with("the document cannot be imported: it cannot be read as JSON: line 3, column 2:"),
         "{error}"
     );
     let error = refused("openapi: 3.0.0\ninfo: {title: [\n");
-    assert!(error.starts_with("the document is not OpenAPI: it cannot be read as YAML: line "), "{error}");
+    assert!(
+        error.starts_with("the document cannot be imported: it cannot be read as YAML: line "),
+        "{error}"
+    );
     assert_eq!(
         refused("openapi: 3.0.0\n---\nopenapi: 3.0.0\n"),
-        "the document is not OpenAPI: it is several YAML documents, and a description is one"
+        "the document cannot be imported: it is several YAML documents, and a description is one"
     );
     let deep = "{a: ".repeat(200) + &"}".repeat(200);
     assert_eq!(
         refused(&format!("x: {deep}")),
-        "the document is not OpenAPI: as YAML it unfolds to more, or goes deeper, than a description does"
+        "the document cannot be imported: as YAML it unfolds to more, or goes deeper, than a description does"
     );
     for text in ["<!DOCTYPE html>\n<p class='a: b'>\n", "%PDF-1.4 \u{1}", "a: b: c"] {
-        assert!(refused(text).starts_with("the document is not OpenAPI: "), "{}", refused(text));
+        let error = refused(text);
+        let expected =
+            ["the document is not OpenAPI: ", "the document cannot be imported: it cannot be read as YAML: "];
+        assert!(expected.iter().any(|start| error.starts_with(start)), "{error}");
     }
 }
 
@@ -175,8 +185,9 @@ fn text_keeps_its_own_characters() {
 #[test]
 fn a_key_comes_once() {
     let check = |text: &str, at: &str| {
-        let expected =
-            format!("the document is not OpenAPI: it cannot be read as {at}: the key \"get\" comes twice");
+        let expected = format!(
+            "the document cannot be imported: it cannot be read as {at}: the key \"get\" comes twice"
+        );
         assert_eq!(refused(text), expected);
     };
     check(
@@ -259,7 +270,7 @@ fn references_that_lead_nowhere_are_named() {
     );
     check(
         json!({"/a": {"$ref": "other.yaml"}}),
-        "/a  /paths/~1a: $ref \"other.yaml\" leads to another file; bundle the document into one file, for example with `npx @redocly/cli bundle FILE`",
+        "/a  /paths/~1a: $ref \"other.yaml\" leads to a file, and standard input has none beside it; refer to a file that can be read",
     );
 }
 
@@ -283,6 +294,119 @@ fn chains_of_references_are_bounded() {
     };
     assert_eq!(listed(&read(&chain(31)).unwrap()), ["GET /a -"]);
     assert_eq!(problems(&chain(32)), ["/a  /paths/~1a: more than 32 $refs in a row; refer to their end"]);
+}
+
+/// Reads a document with files beside it.
+fn read_parts(text: &str, parts: &[(&'static str, &'static str)]) -> Result<Imported, ImportError> {
+    let parts: std::collections::BTreeMap<_, _> = parts.iter().copied().collect();
+    let files = Files::beside("api.yaml", move |path, _| {
+        parts.get(path.to_str().unwrap()).map(|text| (*text).to_owned()).ok_or("no such file".to_owned())
+    });
+    document(text, files, &Wanted::default())
+}
+
+#[test]
+fn a_description_may_be_of_several_files() {
+    let root = "\
+openapi: 3.1.0
+info: {$ref: parts/info.yaml}
+paths:
+  /users: {$ref: ./paths/users.yaml}
+  /users/{id}: {$ref: 'paths/users.yaml#/one', delete: {operationId: own}}
+  /ab: {$ref: 'paths/a%20b.json'}
+  /up: {get: {$ref: ../shared.yaml#/ops/up}}
+";
+    let parts = [
+        ("parts/info.yaml", "version: 1.10\ntitle: 007"),
+        (
+            "paths/users.yaml",
+            "get: {operationId: list}\npost: {$ref: '#/one/get'}\none: {get: {$ref: ops/one.yaml}, delete: {}}",
+        ),
+        ("paths/ops/one.yaml", "operationId: 1e3\ndeprecated: true"),
+        ("paths/a b.json", r#"{"get": {"$ref": "../api.yaml#/paths/~1up/get"}}"#),
+        ("../shared.yaml", "ops: {up: {operationId: up}}"),
+    ];
+    let imported = read_parts(root, &parts).unwrap();
+    assert_eq!((imported.version.as_str(), imported.title.as_str(), imported.deprecated), ("1.10", "007", 2));
+    let expected =
+        ["GET /users list", "POST /users 1e3", "DELETE /users/{id} own", "GET /users/{id} 1e3", "GET /up up"];
+    let listed = listed(&imported);
+    assert!(expected.iter().all(|one| listed.contains(&(*one).to_owned())), "{listed:?}");
+    assert_eq!(imported.places[1], "paths/users.yaml#/post");
+}
+
+#[test]
+fn a_reference_out_of_the_files_is_refused() {
+    let parts =
+        [("broken.yaml", "a: [\n"), ("twice.json", r#"{"a": 1, "a": 2}"#), ("loop.yaml", "$ref: loop.yaml")];
+    for (reference, why) in [
+        (
+            "https://example.com/a.yaml",
+            "is a URL, and none is fetched; save it beside the document and refer to the file",
+        ),
+        (
+            "//example.com/a.yaml",
+            "is a URL, and none is fetched; save it beside the document and refer to the file",
+        ),
+        ("file:a.yaml", "is a URL, and none is fetched; save it beside the document and refer to the file"),
+        ("/etc/passwd", "has an absolute path; write the path from the file that refers to it"),
+        (
+            "none.yaml",
+            "leads to none.yaml, which is not imported: no such file; refer to a file that can be read",
+        ),
+        (
+            "twice.json",
+            "leads to twice.json, which is not imported: it cannot be read as JSON: line 1, column 12: the key \"a\" comes twice; refer to a file that can be read",
+        ),
+        ("api.yaml#/none", "leads nowhere; name a place that is there"),
+    ] {
+        let text = format!(
+            "openapi: 3.0.0\ninfo: {{version: 1}}\npaths: {{/a: {{get: {{$ref: '{reference}'}}}}, /b: {{put: }}}}"
+        );
+        let error = read_parts(&text, &parts).unwrap_err().to_string();
+        let expected = format!(
+            "1 of 2 operations cannot be imported:\n  GET /a  /paths/~1a/get: $ref {reference:?} {why}"
+        );
+        assert_eq!(error, expected);
+    }
+    let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: loop.yaml}, /b: {$ref: broken.yaml}}";
+    let error = read_parts(text, &parts).unwrap_err().to_string();
+    assert!(error.contains("/a  loop.yaml: $ref \"loop.yaml\" leads back to where it came from"), "{error}");
+    assert!(error.contains("which is not imported: it cannot be read as YAML: line 1, column 4:"), "{error}");
+}
+
+#[test]
+fn files_beside_a_document_are_read_from_its_directory() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = temporary.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let root = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: ../b/a.yaml}, /c: {$ref: .}}";
+    let root = file("dir/api.yaml", root);
+    file("b/a.yaml", "get: {operationId: a}");
+    let wanted = Wanted { skip_unusable: true, ..Wanted::default() };
+    let imported = super::read(&root, &wanted).unwrap();
+    assert_eq!(listed(&imported), ["GET /a a"]);
+    assert!(imported.notes[1].contains("it is no file"), "{:?}", imported.notes);
+}
+
+#[test]
+fn the_files_of_a_description_are_bounded() {
+    let one = |_: &std::path::Path, _: u64| Ok(r#"{"get": {}}"#.to_owned());
+    let paths: Vec<_> = (0..2_100).map(|n| format!("/{n}: {{$ref: {n}.yaml}}")).collect();
+    let text = format!("openapi: 3.0.0\ninfo: {{version: 1}}\npaths: {{{}}}", paths.join(", "));
+    let error = document(&text, Files::beside("api.yaml", one), &Wanted::default()).unwrap_err().to_string();
+    assert!(error.starts_with("101 of 2100 operations"), "{error}");
+    let sized = Files::beside("api.yaml", |_, limit| match limit {
+        0 => Err("none is left".to_owned()),
+        _ => Ok(format!(r#"{{"get": {{}}, "x": "{}"}}"#, "x".repeat(40 << 20))),
+    });
+    let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: a}, /b: {$ref: b}, /c: {$ref: c}}";
+    let error = document(text, sized, &Wanted::default()).unwrap_err().to_string();
+    assert!(error.starts_with("1 of 3 operations") && error.contains("none is left"), "{error}");
 }
 
 /// One document with a fault of each kind.
@@ -327,10 +451,10 @@ fn every_problem_is_named_at_once() {
 fn what_cannot_be_imported_is_left_out_when_asked() {
     let wanted = Wanted { skip_unusable: true, api_version: Some("7".into()) };
     let failure = crate::exit::Failure::from(
-        document(&faulty(), &Wanted { skip_unusable: false, ..wanted.clone() }).unwrap_err(),
+        read_as(&faulty(), &Wanted { skip_unusable: false, ..wanted.clone() }).unwrap_err(),
     );
     assert_eq!(failure.remedy, "mend the document, or import the other operations with --skip-unusable");
-    let imported = document(&faulty(), &wanted).unwrap();
+    let imported = read_as(&faulty(), &wanted).unwrap();
     assert_eq!(
         (listed(&imported), imported.version.as_str()),
         (vec!["GET /good good".to_owned(), "PUT /id -".to_owned()], "7")
@@ -341,9 +465,9 @@ fn what_cannot_be_imported_is_left_out_when_asked() {
     assert_eq!(imported.notes[1..], lines[..], "the same list");
 
     let skip_only = Wanted { skip_unusable: true, api_version: None };
-    assert!(document(&faulty(), &skip_only).is_err(), "a version cannot be left out");
+    assert!(read_as(&faulty(), &skip_only).is_err(), "a version cannot be left out");
     let none = written(json!({"a": {"get": {}}}), json!({}));
-    assert!(document(&none, &wanted).is_err(), "nothing would be left");
+    assert!(read_as(&none, &wanted).is_err(), "nothing would be left");
 }
 
 #[test]
@@ -353,14 +477,17 @@ fn an_api_needs_a_version() {
     for (info, expected) in [
         ("{}", "/info/version: is missing; add it, or give one with --api-version"),
         ("null", "/info/version: is missing; add it, or give one with --api-version"),
+        ("[]", "/info: is no mapping; write its members there"),
         (r#"{"version":""}"#, "/info/version: is missing; add it, or give one with --api-version"),
         (r#"{"version":{}}"#, "/info/version: is not text; write one line of text there"),
         (&long, "/info/version: 5000 bytes are more than 256; give another with --api-version"),
     ] {
         assert_eq!(problems(&with(info)), [expected]);
         let wanted = |version: &str| Wanted { api_version: Some(version.into()), ..Wanted::default() };
-        assert_eq!(document(&with(info), &wanted("1.10")).unwrap().version, "1.10");
-        let error = document(&with("{}"), &wanted("a\nb")).unwrap_err().to_string();
+        if info != "[]" {
+            assert_eq!(read_as(&with(info), &wanted("1.10")).unwrap().version, "1.10");
+        }
+        let error = read_as(&with("{}"), &wanted("a\nb")).unwrap_err().to_string();
         assert!(
             error.ends_with("\n  --api-version: it has control characters; write one line of plain text"),
             "{error}"
