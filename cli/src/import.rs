@@ -3,9 +3,10 @@
 //! [`reader`] makes a tree of the text, [`files`] follows references in it, [`operations`] reads what it offers and every
 //! problem of it, [`document`] decides what is taken.
 //!
-//! What a document says of servers and security is not used: `--context` is the whole base path, and callers are checked
-//! as the Api's `security` says.
+//! What a document says of servers and security is shown ([`advice`]) and not used: `--context` is the whole base path, and
+//! callers are checked as the Api's `security` says.
 
+mod advice;
 mod document;
 mod error;
 mod files;

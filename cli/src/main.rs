@@ -18,6 +18,7 @@ mod out;
 mod render;
 mod role_config;
 mod roles;
+mod shell;
 mod source;
 mod upstream;
 

@@ -142,8 +142,8 @@ pub(crate) enum ImportCommand {
     /// An OpenAPI 3.0 to 3.2 or Swagger 2.0 document, JSON or YAML.
     ///
     /// Makes Api, Upstream and Binding in one change, or updates them when the name exists. What the document says of
-    /// servers and security is not used: --context is the whole base path, and a new Api asks its callers for an API key
-    /// in the header X-API-Key unless told otherwise below.
+    /// servers and security is shown and not used: --context is the whole base path, and a new Api asks its callers for an
+    /// API key in the header X-API-Key unless told otherwise below.
     Openapi(OpenApiArgs),
 }
 

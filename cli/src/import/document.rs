@@ -7,7 +7,7 @@ use hanse_topology::{Labels, Name};
 use serde_json::json;
 
 use super::{
-    ImportError, ImportProblem,
+    ImportError, ImportProblem, advice,
     files::{Files, Place},
     operations::{self, Operation},
     problem::printable,
@@ -41,8 +41,10 @@ pub(crate) struct Imported {
     pub(crate) places: Vec<String>,
     /// How many of them the document calls deprecated.
     pub(crate) deprecated: usize,
-    /// What the operator should know, one line each.
+    /// What was done otherwise than the document says, one line each.
     pub(crate) notes: Vec<String>,
+    /// What the document says of servers and security, as options.
+    pub(crate) advice: Vec<String>,
 }
 
 /// Reads a document, and what it refers to in the files beside it.
@@ -68,8 +70,13 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
         let (unusable, operations) = (offer.unusable, usable + offer.unusable);
         return Err(ImportError::Problems { problems, unusable, operations });
     }
-    let mut imported =
-        Imported { title, version, notes: webhooks(&root).into_iter().collect(), ..Imported::default() };
+    let mut imported = Imported {
+        title,
+        version,
+        notes: webhooks(&root).into_iter().collect(),
+        advice: advice::advice(&root),
+        ..Imported::default()
+    };
     if !problems.is_empty() {
         let (left_out, all) = (offer.unusable, usable + offer.unusable);
         imported.notes.push(format!("left out {left_out} of {all} operations:"));

@@ -111,6 +111,12 @@ impl Place {
         Ok(members.keys().map(|key| (key.as_str(), self.below(key))))
     }
 
+    /// The items of a list. What is no list has none.
+    pub(super) fn items(&self) -> impl Iterator<Item = Self> {
+        let count = self.value().as_array().map_or(0, Vec::len);
+        (0..count).map(|index| self.below(&index.to_string()))
+    }
+
     /// The text there. A place that says nothing has none.
     pub(super) fn text(&self) -> Result<Option<&str>, ImportProblem> {
         match self.value() {

@@ -20,7 +20,7 @@ pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
         Failure { message: format!("{file}: {}", failure.message), ..failure }
     })?;
     drop(progress);
-    for note in &imported.notes {
+    for note in imported.notes.iter().chain(&imported.advice) {
         say(note);
     }
     Ok(imported)
