@@ -70,13 +70,9 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
         let (unusable, operations) = (offer.unusable, usable + offer.unusable);
         return Err(ImportError::Problems { problems, unusable, operations });
     }
-    let mut imported = Imported {
-        title,
-        version,
-        notes: webhooks(&root).into_iter().collect(),
-        advice: advice::advice(&root),
-        ..Imported::default()
-    };
+    let mut imported =
+        Imported { title, version, notes: offer.notes, advice: advice::advice(&root), ..Imported::default() };
+    imported.notes.extend(webhooks(&root));
     if !problems.is_empty() {
         let (left_out, all) = (offer.unusable, usable + offer.unusable);
         imported.notes.push(format!("left out {left_out} of {all} operations:"));

@@ -11,7 +11,7 @@ use serde::{
     de::{IntoDeserializer, value},
 };
 
-use super::{ImportProblem, files::Place};
+use super::{ImportProblem, files::Place, problem::printable};
 
 /// The members of a path item that are operations (OpenAPI 3.2, section 4.10).
 const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
@@ -23,6 +23,8 @@ const OTHER_METHODS: &str = "additionalOperations";
 pub(super) struct Offer {
     pub(super) operations: Vec<Operation>,
     pub(super) problems: Vec<ImportProblem>,
+    /// What was read otherwise than it is written, one line each.
+    pub(super) notes: Vec<String>,
     /// How many operations, or path items that cannot be read, have problems.
     pub(super) unusable: usize,
 }
@@ -37,7 +39,7 @@ pub(super) struct Operation {
 
 /// Reads the operations of a document, all of them, whatever is wrong with some.
 pub(super) fn operations(document: &Place) -> Offer {
-    let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), unusable: 0 };
+    let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), notes: Vec::new(), unusable: 0 };
     let paths = document.below("paths");
     if let Err(problem) = offer.read_paths(&paths) {
         offer.problems.push(problem);
@@ -62,7 +64,11 @@ impl Offer {
     }
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
-    fn read_item(&mut self, path: &str, item: &Place) -> Result<(), ImportProblem> {
+    fn read_item(&mut self, key: &str, item: &Place) -> Result<(), ImportProblem> {
+        let path = path_of(key);
+        if path != key {
+            self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
+        }
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for layer in item.layers()? {
             let mut operations: Vec<(String, Place)> = layer
@@ -92,6 +98,12 @@ impl Offer {
         self.unusable += 1;
         self.problems.extend(problems.into_iter().map(|problem| problem.of(operation)));
     }
+}
+
+/// What requests of a path item are matched by: some documents tell operations on one path apart by a fragment or a query,
+/// which no path has.
+fn path_of(key: &str) -> &str {
+    key.split(['?', '#']).next().unwrap_or(key)
 }
 
 /// What stands beside paths in their mapping and is none.

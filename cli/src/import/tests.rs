@@ -568,6 +568,35 @@ fn operations_that_match_the_same_requests_are_merged() {
 }
 
 #[test]
+fn a_fragment_or_a_query_is_no_part_of_a_path() {
+    let text = written(
+        json!({
+            "/uploads#sftp": {"post": {"operationId": "sftp"}},
+            "/uploads#http": {"post": {"operationId": "http"}},
+            "/models?beta=true": {"get": {"operationId": "beta"}},
+            "/models/{id}": {"get": {"operationId": "one"}},
+            "?a": {"get": {}},
+        }),
+        json!({}),
+    );
+    let error = refused(&text);
+    assert!(error.starts_with("1 of 5 operations cannot be imported:\n  GET   /paths/?a: "), "{error}");
+    let imported = read_as(&text, &Wanted { skip_unusable: true, ..Wanted::default() }).unwrap();
+    assert_eq!(listed(&imported), ["POST /uploads sftp", "GET /models beta", "GET /models/{id} one"]);
+    let notes: Vec<_> =
+        imported.notes.iter().filter(|note| !note.contains("?a") && !note.starts_with("left out")).collect();
+    assert_eq!(
+        notes,
+        [
+            "/uploads#sftp is matched by its path, /uploads",
+            "/uploads#http is matched by its path, /uploads",
+            "/models?beta=true is matched by its path, /models",
+            "merged POST /uploads into POST /uploads, which matches the same requests",
+        ]
+    );
+}
+
+#[test]
 fn the_control_planes_refusals_are_told_as_the_document_says_it() {
     let imported = read(&written(json!({"/a": {"get": {}}, "/b": {"put": {}}}), json!({}))).unwrap();
     let told = |said: &str| {
