@@ -166,9 +166,12 @@ impl<'de> Visitor<'de> for DocumentVisitor {
         let mut fields = Map::new();
         let mut lists: Vec<(String, Items)> = Vec::new();
         while let Some(key) = members.next_key::<String>()? {
+            if fields.contains_key(&key) {
+                return Err(A::Error::custom(tree::twice(&key)));
+            }
             budget.member(fields.len(), &key)?;
             let value = if envelope::LISTS.contains(&key.as_str()) {
-                // Of two lists of one name the last counts, and two names are refused: one is held at a time.
+                // Two lists in one document are refused in the end: one is held at a time.
                 lists.clear();
                 match members.next_value_seed(ItemsOrTree(&budget))? {
                     ItemsOr::Items(items) => {

@@ -5,7 +5,7 @@ use serde_json::{Deserializer, Error, Value};
 
 use super::{
     document::Document,
-    tree::{Budget, TOO_DEEP, TOO_LARGE, Tree},
+    tree::{self, Budget, TOO_DEEP, TOO_LARGE, Tree},
 };
 use crate::{Problem, ProblemName};
 
@@ -25,9 +25,10 @@ pub(super) fn tree(bytes: &[u8]) -> Result<Value, Problem> {
 fn problem(error: &Error, bytes: &[u8]) -> Problem {
     // The parser's words end with the place, which is the field.
     let words = error.to_string();
-    let words = words.split(" at line ").next().unwrap_or(&words);
+    let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
     let problem = match words {
         TOO_LARGE | TOO_DEEP => Problem::new(ProblemName::TooLarge, words).remedy(super::SMALLER),
+        _ if tree::is_twice(words) => Problem::new(ProblemName::BadRequest, words).remedy("write it once"),
         _ => Problem::new(ProblemName::BadRequest, format!("the body is not JSON: {words}")).remedy(
             if bytes.is_empty() {
                 "send a body"

@@ -97,9 +97,37 @@ spec: {rate: {requests: 5000, per: minute, burst: 83}}
 fn broken_yaml_names_line_and_column() {
     check("kind: Api\n name: x\n", "line 2, column 6: this is not YAML: mapping values are not allowed");
     check("kind: [a", "line 1, column 7: this is not YAML: unclosed bracket '['");
-    check("kind: Api\nkind: Api\n", "line 2, column 1: this is not YAML: duplicate mapping key `kind`");
+    check("kind: Api\nkind: Api\n", "line 2, column 1: the key \"kind\" comes twice (write it once)");
     check("kind: &a [*a]", "line 1, column 11: this is not YAML: ");
     check("kind: \"Api\nname: x", "line ");
+}
+
+#[test]
+fn a_key_comes_once_in_json_as_in_yaml() {
+    for text in [
+        "{\"kind\": \"Plan\",\n\"name\": \"a\", \"name\": \"b\"}",
+        "{\"kind\": \"Plan\", \"spec\": {\n\"name\": 1, \"name\": 1}}",
+        "{\"items\": [{\"spec\": {\"a\": [{\n\"name\": 1, \"name\": 1}]}}]}",
+        "{\"kind\": \"Plan\", \"labels\":\n{   \"name\": 1, \"name\": 1}}",
+    ] {
+        for problem in [parse_json(text.as_bytes(), &own()).unwrap_err(), refused(text)] {
+            assert_eq!(
+                (problem.name, problem.detail.as_str()),
+                (ProblemName::BadRequest, "the key \"name\" comes twice")
+            );
+            assert!(problem.field.starts_with("line 2, column "), "{problem}");
+        }
+        assert!(json_value(text.as_bytes()).unwrap_err().detail.contains("comes twice"));
+    }
+    let lists = r#"{"items": [{"kind": "Plan", "name": "a"}], "items": []}"#;
+    assert_eq!(
+        parse_json(lists.as_bytes(), &own()).unwrap_err().to_string(),
+        "line 1, column 50: the key \"items\" comes twice (write it once)"
+    );
+    assert_eq!(
+        parse_json(br#"{"a at line 7": 1, "a at line 7": 1}"#, &own()).unwrap_err().detail,
+        "the key \"a at line 7\" comes twice"
+    );
 }
 
 #[test]

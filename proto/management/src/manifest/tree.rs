@@ -23,6 +23,19 @@ const _: () = assert!(TREE_BYTES == 32 << 20, "the words say so");
 pub(super) const TOO_DEEP: &str = "this goes deeper than a resource may: more than 32 levels";
 const _: () = assert!(MAX_DEPTH == 32, "the words say so");
 
+/// The words of a key that comes twice end so.
+const COMES_TWICE: &str = " comes twice";
+
+/// The words of a key that comes twice.
+pub(super) fn twice(key: &str) -> String {
+    format!("the key {key:?}{COMES_TWICE}")
+}
+
+/// Whether words are those of [`twice`].
+pub(super) fn is_twice(words: &str) -> bool {
+    words.ends_with(COMES_TWICE)
+}
+
 /// One value's place in a list.
 const ITEM: usize = size_of::<Value>();
 /// One member's place in a mapping: hash, key, value, and its entry in the index.
@@ -156,6 +169,9 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let inside = self.inside()?;
         let mut map = Map::new();
         while let Some(key) = members.next_key::<String>()? {
+            if map.contains_key(&key) {
+                return Err(A::Error::custom(twice(&key)));
+            }
             self.budget.member(map.len(), &key)?;
             let value = members.next_value_seed(inside)?;
             map.insert(key, value);

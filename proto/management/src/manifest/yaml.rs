@@ -5,7 +5,7 @@ use serde_saphyr::{Error, MessageFormatter, Options, UserMessageFormatter};
 use super::{
     MAX_MANIFEST_BYTES,
     document::Document,
-    tree::{MAX_DEPTH, TOO_DEEP, TOO_LARGE},
+    tree::{self, MAX_DEPTH, TOO_DEEP, TOO_LARGE},
 };
 use crate::{Problem, ProblemName};
 
@@ -68,6 +68,9 @@ fn problem(error: &Error) -> Problem {
             let detail = "this YAML unfolds to more, or goes deeper, than a manifest may";
             Problem::new(ProblemName::TooLarge, detail)
                 .remedy("write out what its aliases stand for, or split it")
+        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            Problem::new(ProblemName::BadRequest, tree::twice(key)).remedy("write it once")
         }
         // What the crate has to say of its own errors; it may learn to say more.
         _ => Problem::new(ProblemName::BadRequest, format!("this is not YAML: {words}"))
