@@ -5,7 +5,7 @@ use std::{fmt, io};
 use serde::{Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Problem, ProblemName};
+use crate::{Problem, ProblemName, words};
 
 const JSON_CARRIES_SPECS: &str = "specs have string keys and finite numbers, which JSON can carry";
 
@@ -16,7 +16,8 @@ where
     serde_path_to_error::deserialize(json).map_err(|error| {
         let path = error.path().to_string();
         let field = if path == "." { "spec".to_owned() } else { format!("spec.{path}") };
-        Problem::new(ProblemName::Invalid, error.into_inner().to_string()).at(field)
+        let (detail, remedy) = words::plain(&error.into_inner().to_string());
+        Problem::new(ProblemName::Invalid, detail).at(field).remedy(remedy)
     })
 }
 

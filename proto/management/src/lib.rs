@@ -4,7 +4,7 @@
 //! - [`ManagementKind`]: what a kind has to say: checks, [`Reference`]s, [`Claim`]s, secrets, status, columns for people.
 //! - [`manifest`]: text → resources.
 //! - [`check`]: whether a resource may be accepted, as far as it can be judged by itself.
-//! - [`Problem`]: why something is refused.
+//! - [`Problem`]: why something is refused. [`words`]: what deserializers say, for people.
 //!
 //! Pure: no I/O, no clock. Nothing here knows the state: a check looks at one resource alone.
 
@@ -22,6 +22,7 @@ mod problem;
 mod reference;
 mod wire;
 mod word;
+pub mod words;
 
 pub use check::path::shape;
 pub use claim::Claim;

@@ -111,19 +111,7 @@ fn labels(fields: &Map<String, Value>) -> Result<Labels, Problem> {
 fn spec(kind: Kind, fields: &Map<String, Value>) -> Result<Spec, Problem> {
     let empty = Value::Object(Map::new());
     let given = fields.get("spec").filter(|given| !given.is_null()).unwrap_or(&empty);
-    Spec::from_json(kind, given).map_err(|problem| {
-        let remedy = if problem.detail.starts_with("unknown field") {
-            "correct the field's name, or take it out"
-        } else if problem.detail.starts_with("missing field") {
-            "add the field"
-        } else if problem.detail.starts_with("invalid type") && problem.detail.ends_with("expected a string")
-        {
-            "put it in quotes"
-        } else {
-            "correct the value"
-        };
-        problem.remedy(remedy)
-    })
+    Spec::from_json(kind, given)
 }
 
 fn text<'a>(fields: &'a Map<String, Value>, field: &str) -> Result<Option<&'a str>, Problem> {

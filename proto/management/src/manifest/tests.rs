@@ -161,7 +161,7 @@ fn wrong_values_name_the_field_and_what_was_expected() {
         (
             "Upstream",
             "{endpoints: [{url: 1}]}",
-            "endpoints[0].url: invalid type: integer `1`, expected a string",
+            "endpoints[0].url: text is wanted here, and this is the number 1 (put it in quotes)",
         ),
         (
             "Upstream",
@@ -171,9 +171,13 @@ fn wrong_values_name_the_field_and_what_was_expected() {
         (
             "Binding",
             "{api: a, environment: p, revision: x}",
-            "revision: invalid value: string \"x\", expected a revision's number (1 or more), `latest` or `new`",
+            "revision: a revision's number (1 or more), `latest` or `new` is wanted here, and this is the text \"x\" (correct the value)",
         ),
-        ("Binding", "{api: a, environment: p, revision: 0}", "revision: invalid value: integer `0`"),
+        (
+            "Binding",
+            "{api: a, environment: p, revision: 0}",
+            "revision: a revision's number (1 or more), `latest` or `new` is wanted here, and this is the number 0",
+        ),
         (
             "Binding",
             "{api: A_b, environment: p}",
@@ -182,26 +186,30 @@ fn wrong_values_name_the_field_and_what_was_expected() {
         (
             "Binding",
             "{api: a, environment: p, regions: [eu]}",
-            "regions: invalid type: sequence, expected a selector such as {names: [eu-west]}",
+            "regions: a selector such as {names: [eu-west]} or {labels: {tier: edge}} is wanted here, and this is a list",
         ),
         (
             "Binding",
             "{api: a, environment: p, regions: {name: [eu]}}",
             "regions.name: unknown field `name`, expected `names` or `labels`",
         ),
-        ("Api", "{version: 1.0, context: /, operations: []}", "version: invalid type: floating point `1.0`"),
+        (
+            "Api",
+            "{version: 1.0, context: /, operations: []}",
+            "version: text is wanted here, and this is the number 1.0 (put it in quotes)",
+        ),
         (
             "Api",
             "{version: '1', context: /, operations: [{method: get, path: /}]}",
-            "operations[0].method: unknown variant `get`, expected one of `GET`, `HEAD`",
+            "operations[0].method: unknown word `get`, expected one of `GET`, `HEAD`",
         ),
         ("Credential", "{application: a, digest: hello}", "digest: a digest is \"sha256:\" followed by 64"),
+        ("Environment", "{regions: [], staleCredentials: never}", "staleCredentials: unknown word `never`"),
         (
-            "Environment",
-            "{regions: [], staleCredentials: never}",
-            "staleCredentials: unknown variant `never`",
+            "Plan",
+            "{rate: {requests: -1, per: minute}}",
+            "rate.requests: a whole number of 0 or more is wanted here, and this is the number -1",
         ),
-        ("Plan", "{rate: {requests: -1, per: minute}}", "rate.requests: invalid value: integer `-1`"),
     ];
     for (kind, spec, expected) in cases {
         check(
