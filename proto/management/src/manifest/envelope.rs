@@ -74,10 +74,8 @@ fn read_fields(fields: &Map<String, Value>) -> Result<Manifest, Problem> {
 
 /// Kind, organization if it names one, and name.
 pub(super) fn key(fields: &Map<String, Value>) -> Result<ResourceKey, Problem> {
-    let kind: Kind = text(fields, "kind")?
-        .ok_or_else(|| missing("kind", "say what it is, as in `kind: Api`"))?
-        .parse()
-        .map_err(|error: crate::UnknownKind| invalid("kind", error.to_string()))?;
+    let kind = text(fields, "kind")?.ok_or_else(|| missing("kind", "say what it is, as in `kind: Api`"))?;
+    let kind = Kind::from_word(kind).map_err(|error| invalid("kind", error.to_string()))?;
     let name = text(fields, "name")?.ok_or_else(|| missing("name", "give it a name"))?;
     let name = Name::new(name).map_err(|error| invalid("name", error.to_string()))?;
     let organization = match (text(fields, "organization")?, kind.is_global()) {

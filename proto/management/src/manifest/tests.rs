@@ -131,6 +131,19 @@ fn a_key_comes_once_in_json_as_in_yaml() {
 }
 
 #[test]
+fn a_kind_may_be_written_as_people_type_it() {
+    for kind in ["Plan", "plan", "plans", "PLAN"] {
+        let manifests = [
+            read(&format!("kind: {kind}\nname: x")),
+            parse_json(format!(r#"{{"kind":"{kind}","name":"x"}}"#).as_bytes(), &own()).unwrap(),
+        ];
+        for manifest in manifests {
+            assert_eq!(manifest[0].key.to_string(), "Plan default/x");
+        }
+    }
+}
+
+#[test]
 fn unknown_fields_name_document_resource_and_path_and_say_which_there_are() {
     check(
         "kind: Plan\nname: gold\n---\nkind: Binding\nname: orders\nspec: {api: a, environment: p, upstreem: x}\n",
