@@ -20,7 +20,11 @@ pub(super) fn aim<B>(
 /// Base path + the path after the context + query.
 fn target(uri: &Uri, forward: &Forward, endpoint: &Endpoint) -> Result<Uri, http::Error> {
     let rest = &uri.path()[forward.rest_at..];
-    let query = forward.query.as_deref().or(uri.query()).filter(|query| !query.is_empty());
+    // Without the key nothing may be left of a query; one that the client left empty stays.
+    let query = match &forward.query {
+        Some(rest) => Some(rest.as_str()).filter(|rest| !rest.is_empty()),
+        None => uri.query(),
+    };
     let length = endpoint.base_path.len() + rest.len() + query.map_or(0, |query| query.len() + 1) + 1;
     let mut text = String::with_capacity(length);
     text.push_str(&endpoint.base_path);

@@ -152,6 +152,9 @@ async fn the_context_alone_is_the_root_of_the_api() {
         ("/orders/v1", "/base"),
         ("/orders/v1/", "/base/"),
         ("/orders/v1?q", "/base?q"),
+        ("/orders/v1?", "/base?"),
+        ("/orders/v1?api_key=k", "/base"),
+        ("/orders/v1?api_key=k&", "/base"),
         ("/orders/v1/compare/a...b", "/base/compare/a...b"),
     ] {
         let answer = gateway.call(request(&format!("GET {target}"), &[KEY], "")).await;
