@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use crate::exit::Failure;
 
 /// Top-level keys that hold lists; in the environment their items are separated by commas.
-const LISTS: [&str; 5] = ["servers", "enrolment", "agents", "environments", "api_names"];
+const LISTS: [&str; 6] = ["servers", "enrolment", "agents", "environments", "trusted_proxies", "api_names"];
 /// Keys that hold tables: `HANSE_SERVER_LISTEN_API` is `listen.api`.
 const TABLES: [&str; 6] = ["listen", "advertise", "limits", "drain", "store_key", "access_log"];
 /// Tables of which one key is given: a variable replaces the file's whole table.
@@ -207,10 +207,13 @@ mod tests {
             enrolment: vec![text("a:2"), text("b:2")],
             join_token_file: Some("token".into()),
             environments: vec!["production".parse().unwrap()],
+            trusted_proxies: ["10.0.0.0/8", "::1"].map(|one| text(one).try_into().unwrap()).into(),
             workers: Some(3),
             listen: hanse_gateway::config::Listen {
                 http: Some(text("h:1")),
                 https: Some(text("h:2")),
+                http_proxy_protocol: true,
+                https_proxy_protocol: true,
                 admin: text("h:3"),
             },
             limits: hanse_gateway::config::Limits::default(),

@@ -1,10 +1,11 @@
 //! What an operator says about one gateway: `gateway.toml`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
 use hanse_topology::{Name, Role};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::MOST_LOOKUP_DESCRIPTORS;
@@ -62,6 +63,9 @@ pub struct Config {
     /// Serve these environments only; empty: all the agent offers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<Name>,
+    /// The proxies before the gateway, whose word about clients goes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
     /// Threads that serve traffic; default: one per core.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<usize>,
@@ -88,8 +92,48 @@ pub struct Listen {
     /// HTTP/1.1 and HTTP/2 over TLS for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub https: Option<String>,
+    /// Whether connections to `http` begin with a PROXY header.
+    #[serde(default)]
+    pub http_proxy_protocol: bool,
+    /// Whether connections to `https` begin with a PROXY header, before TLS.
+    #[serde(default)]
+    pub https_proxy_protocol: bool,
     /// Health, metrics and a summary of the configuration: keep it on loopback.
     pub admin: String,
+}
+
+/// A network in CIDR notation, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(IpNet);
+
+impl Network {
+    /// Whether the address is of the network.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let network: IpNet = text
+            .parse()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| format!("{text:?} is no network: write 10.0.0.0/8, or one address"))?;
+        if network.trunc() == network {
+            Ok(Self(network))
+        } else {
+            Err(format!("{text} has bits beyond its length: write {}", network.trunc()))
+        }
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
 }
 
 /// The largest head of a request, in octets as HTTP/1.1 writes it: what common servers allow.
@@ -246,6 +290,14 @@ impl Config {
         if self.listen.http.is_none() && self.listen.https.is_none() {
             return refuse("listen", "name at least one of http and https, \"0.0.0.0:8080\"");
         }
+        for (key, is_on) in [
+            ("listen.http_proxy_protocol", self.listen.http_proxy_protocol),
+            ("listen.https_proxy_protocol", self.listen.https_proxy_protocol),
+        ] {
+            if is_on && self.trusted_proxies.is_empty() {
+                return refuse(key, "name in trusted_proxies who may say it: \"10.0.0.0/8\"");
+            }
+        }
         if self.workers == Some(0) {
             return refuse("workers", "must be at least 1; leave it out for one per core");
         }
@@ -382,6 +434,23 @@ mod tests {
     }
 
     #[test]
+    fn proxies_are_networks_or_addresses() {
+        let of = |network: &str| -> Result<Vec<Network>, String> {
+            let text = format!("trusted_proxies = [{network:?}]\n{SMALL}");
+            toml::from_str(&text)
+                .map(|config: Config| config.trusted_proxies)
+                .map_err(|error| error.to_string())
+        };
+        assert!(of("10.0.0.0/8").unwrap()[0].contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(of("10.0.0.7").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
+        assert!(!of("2001:db8::/32").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
+        let error = of("10.0.0.1/8").unwrap_err();
+        assert!(error.contains("10.0.0.1/8 has bits beyond its length: write 10.0.0.0/8"), "{error}");
+        let error = of("balancer.example").unwrap_err();
+        assert!(error.contains("line 1") && error.contains("write 10.0.0.0/8"), "{error}");
+    }
+
+    #[test]
     fn what_cannot_work_is_named() {
         let check = |from: &str, to: &str, key: &str| {
             let config: Config = toml::from_str(&SMALL.replace(from, to)).unwrap();
@@ -390,6 +459,9 @@ mod tests {
         check("\"127.0.0.1:7444\"", "", "agents");
         check("http = \"127.0.0.1:0\"", "", "listen");
         check("[listen]", "workers = 0\n[listen]", "workers");
+        for key in ["http_proxy_protocol", "https_proxy_protocol"] {
+            check("[listen]", &format!("[listen]\n{key} = true"), &format!("listen.{key}"));
+        }
         check("[listen]", "limits = { header_timeout_ms = 0 }\n[listen]", "limits.header_timeout_ms");
         for key in ["client_silence_ms", "answer_silence_ms", "max_connections"] {
             check("[listen]", &format!("limits = {{ {key} = 0 }}\n[listen]"), &format!("limits.{key}"));

@@ -12,8 +12,10 @@ mod exchange;
 mod forward;
 mod framing;
 mod hops;
+mod origin;
 mod outgoing;
 mod places;
+mod proxy_protocol;
 mod record;
 mod tries;
 mod upstream;
@@ -41,7 +43,7 @@ pub(crate) use self::upstream::{
 use self::worker::Worker;
 use crate::{
     access_log::AccessLog,
-    config::{Drain, Limits},
+    config::{Drain, Limits, Network},
     metrics::GatewayMetrics,
     table::RoutingTable,
 };
@@ -64,6 +66,12 @@ pub struct DataplaneOptions {
     pub https: Vec<TcpListener>,
     /// For HTTPS.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The proxies before it.
+    pub trusted_proxies: Arc<[Network]>,
+    /// Whether connections for plain HTTP begin with a PROXY header.
+    pub http_proxy_protocol: bool,
+    /// Whether connections for HTTPS begin with a PROXY header.
+    pub https_proxy_protocol: bool,
     /// How this gateway shows itself in `CDN-Loop`.
     pub loop_id: HeaderValue,
     /// One line per request.
@@ -99,11 +107,17 @@ impl Dataplane {
                 slots: options.slots.clone(),
                 drain: options.drain,
                 loop_id: options.loop_id.clone(),
+                trusted_proxies: options.trusted_proxies.clone(),
                 metrics: options.metrics.clone(),
                 access_log: options.access_log.clone(),
             };
-            let sockets =
-                worker::Sockets { http: http.next(), https: https.next(), tls: options.tls.clone() };
+            let sockets = worker::Sockets {
+                http: http.next(),
+                http_proxy_protocol: options.http_proxy_protocol,
+                https: https.next(),
+                https_proxy_protocol: options.https_proxy_protocol,
+                tls: options.tls.clone(),
+            };
             let shutdown = shutdown.clone();
             let abort = options.abort_on_panic;
             let (end, ended) = oneshot::channel();

@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderValue;
 use hyper::{
     rt::Executor,
     server::conn::{http1, http2},
@@ -31,7 +30,9 @@ use super::{
     activity::{Activity, Inactive},
     client_stream::ClientStream,
     exchange::{self, Client},
+    origin::{Party, Trust},
     places::Place,
+    proxy_protocol,
     worker::Serving,
 };
 use crate::{config::MAX_HEAD, table::Protocol};
@@ -54,6 +55,41 @@ const PENDING_RESETS: usize = 20;
 /// An HTTP/2 client is asked for a sign of life this often, and given as long to answer.
 const PING: Duration = Duration::from_secs(20);
 
+/// The client that the PROXY header names, with which a connection of a trusted proxy begins. `None`: the connection is refused.
+pub(super) async fn announced(
+    serving: &Serving,
+    place: &Place,
+    stream: &mut TcpStream,
+    peer: SocketAddr,
+    stop: &CancellationToken,
+) -> Option<SocketAddr> {
+    let refused = |error: &dyn std::fmt::Display| {
+        serving.own_metrics().refused_connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(left_out) = serving.refusals.allows() {
+            tracing::info!(%peer, %error, left_out, "a connection without a PROXY header of a trusted proxy");
+        }
+        None
+    };
+    if Trust::of(peer.ip(), &serving.trusted_proxies) != Trust::Proxy {
+        return refused(&"its peer is none of trusted_proxies");
+    }
+    let reading = tokio::time::timeout(serving.limits.header_timeout(), proxy_protocol::read(stream));
+    let read = tokio::select! {
+        biased;
+        read = reading => read,
+        () = stopped(stop) => return None,
+    };
+    match read {
+        Err(_elapsed) => refused(&"its PROXY header did not come in time"),
+        Ok(Err(error)) => refused(&error),
+        Ok(Ok(None)) => Some(peer),
+        Ok(Ok(Some(client))) => {
+            place.is_of(client.ip());
+            Some(client)
+        }
+    }
+}
+
 /// Serves a plain connection to its end.
 pub(super) async fn http(
     serving: Rc<Serving>,
@@ -62,7 +98,7 @@ pub(super) async fn http(
     peer: SocketAddr,
     stop: CancellationToken,
 ) {
-    let client = client(peer, Protocol::Http, place);
+    let client = client(&serving, peer, Protocol::Http, place);
     // Buffers are for clients that have something to say.
     let ready = tokio::time::timeout(serving.limits.header_timeout(), stream.readable());
     let said = tokio::select! {
@@ -85,7 +121,7 @@ pub(super) async fn https(
     tls: Arc<ServerConfig>,
     stop: CancellationToken,
 ) {
-    let client = client(peer, Protocol::Https, place);
+    let client = client(&serving, peer, Protocol::Https, place);
     let stream = match shake_hands(stream, tls).await {
         Ok(stream) => stream,
         Err(error) => {
@@ -103,10 +139,10 @@ pub(super) async fn https(
     }
 }
 
-fn client(peer: SocketAddr, protocol: Protocol, place: Rc<Place>) -> Client {
-    let address = peer.ip().to_canonical();
-    let text = HeaderValue::from_str(&address.to_string()).expect("an address is ASCII");
-    Client { address, text, protocol, place, activity: None }
+fn client(serving: &Serving, peer: SocketAddr, protocol: Protocol, place: Rc<Place>) -> Client {
+    let trust = Trust::of(peer.ip(), &serving.trusted_proxies);
+    let peer = Party::new(peer.ip());
+    Client { origin: peer.clone(), peer, trust, protocol, place, activity: None }
 }
 
 /// A TLS handshake within its time. Until the client says something, nothing is kept for it but its descriptor.

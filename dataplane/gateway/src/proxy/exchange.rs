@@ -1,7 +1,6 @@
 //! One request: decided, sent on, answered.
 
 use std::{
-    net::IpAddr,
     rc::Rc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,6 +15,7 @@ use super::{
     body::ResponseBody,
     framing,
     hops::{self, Forwards},
+    origin::{self, Party, Trust},
     places::Place,
     record::Record,
     tries,
@@ -37,10 +37,12 @@ pub(super) struct ClientLeft;
 /// The client's side of a connection.
 #[derive(Clone)]
 pub(super) struct Client {
-    /// Its address.
-    pub(super) address: IpAddr,
-    /// The same, as headers have it.
-    pub(super) text: HeaderValue,
+    /// The other side of the connection.
+    pub(super) peer: Rc<Party>,
+    /// What is believed of it.
+    pub(super) trust: Trust,
+    /// Whose requests it hands on: its own, or those of a client behind it.
+    pub(super) origin: Rc<Party>,
     /// How it speaks to us.
     pub(super) protocol: Protocol,
     /// What its requests are counted on.
@@ -66,9 +68,12 @@ pub(super) async fn answer(
 
 async fn settle(
     serving: Rc<Serving>,
-    client: Client,
+    mut client: Client,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
+    if client.trust == Trust::Proxy {
+        client.origin = origin::behind(&client.peer, request.headers(), &serving.trusted_proxies);
+    }
     let mut record = Record::open(serving.clone(), &client, &request);
     let origin = request.headers().get(header::ORIGIN).cloned();
     let is_head = request.method() == Method::HEAD;

@@ -70,7 +70,7 @@ pub(super) fn answer(parts: &Parts, forward: &Forward) -> Response<Bytes> {
 /// The request as it came, without what upstreams do not get and without what only the client may know (RFC 9110 §9.3.8).
 fn reflection(parts: &Parts, forward: &Forward) -> Bytes {
     let mut headers = HeaderMap::new();
-    outgoing::copy(&parts.headers, &mut headers, forward.key_header.as_ref());
+    outgoing::copy(&parts.headers, &mut headers, forward.key_header.as_ref(), false);
     let mut text = BytesMut::new();
     let query = forward.query.as_deref().or(parts.uri.query()).unwrap_or_default();
     let mark = if query.is_empty() { "" } else { "?" };

@@ -10,12 +10,13 @@ use super::{
     forward::aim,
     framing,
     hops::{CDN_LOOP, Forwards, max_forwards},
+    origin::{Trust, X_FORWARDED_FOR},
 };
 use crate::{decide::Forward, table::Endpoint};
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What becomes of a client's header.
@@ -23,18 +24,19 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 enum Fate {
     /// The upstream gets it.
     Passes,
-    /// The gateway says it, or nobody does: the client's goes also where the gateway has no value of its own.
+    /// Only the gateway says it. The client's header goes also where the gateway has no value of its own.
     Replaced,
     /// The list goes on with what the gateway knows.
     Appended,
     /// It is of one hop, or could change the method or the path that the gateway decided on.
     Removed,
-    /// Another product says in it who the client is. Upstreams that know the product believe it.
+    /// Another product says in it who the client is. Upstreams that know the product believe it, so it passes from trusted
+    /// proxies alone.
     Identity,
 }
 
 /// Whole names, sorted.
-const NAMES: [(&str, Fate); 35] = [
+const NAMES: [(&str, Fate); 36] = [
     ("cdn-loop", Fate::Appended),
     ("cf-connecting-ip", Fate::Identity),
     ("client-cert", Fate::Identity),
@@ -58,6 +60,7 @@ const NAMES: [(&str, Fate); 35] = [
     ("x-cluster-client-ip", Fate::Identity),
     ("x-forwarded-for", Fate::Appended),
     ("x-forwarded-host", Fate::Replaced),
+    ("x-forwarded-prefix", Fate::Replaced),
     ("x-forwarded-proto", Fate::Replaced),
     ("x-http-method", Fate::Removed),
     ("x-http-method-override", Fate::Removed),
@@ -113,7 +116,8 @@ pub(super) fn request<B: Body>(
     client: &Client,
     loop_id: &HeaderValue,
 ) -> Result<Request<B>, http::Error> {
-    copy(&parts.headers, &mut headers, forward.key_header.as_ref());
+    let is_trusted = client.trust == Trust::Proxy;
+    copy(&parts.headers, &mut headers, forward.key_header.as_ref(), is_trusted);
     framing::request(&mut headers, parts.headers.contains_key(header::CONTENT_LENGTH), &body);
     if accepts_trailers(&parts.headers) {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -121,12 +125,21 @@ pub(super) fn request<B: Body>(
     if let Forwards::Left(left) = max_forwards(&parts.method, &parts.headers) {
         headers.insert(header::MAX_FORWARDS, HeaderValue::from(left));
     }
-    headers.insert(X_FORWARDED_FOR, appended(&parts.headers, &X_FORWARDED_FOR, &client.text));
-    headers.insert(X_REAL_IP, client.text.clone());
-    if let Some(host) = host(parts) {
+    let forwarded_for = match client.trust {
+        Trust::Stranger => client.peer.text.clone(),
+        Trust::Proxy | Trust::Unknown => appended(&parts.headers, &X_FORWARDED_FOR, &client.peer.text),
+    };
+    headers.insert(X_FORWARDED_FOR, forwarded_for);
+    headers.insert(X_REAL_IP, client.origin.text.clone());
+    let said = |name: &HeaderName| parts.headers.get(name).filter(|_| is_trusted).cloned();
+    if let Some(host) = said(&X_FORWARDED_HOST).or_else(|| host(parts)) {
         headers.insert(X_FORWARDED_HOST, host);
     }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.protocol.as_str()));
+    let proto = || HeaderValue::from_static(client.protocol.as_str());
+    headers.insert(X_FORWARDED_PROTO, said(&X_FORWARDED_PROTO).unwrap_or_else(proto));
+    if let Some(prefix) = prefix(said(&X_FORWARDED_PREFIX), &parts.uri.path()[..forward.rest_at]) {
+        headers.insert(X_FORWARDED_PREFIX, prefix);
+    }
     forward.operation.request_headers.apply(&mut headers);
     // After policies: none may hide a loop.
     headers.insert(CDN_LOOP, appended(&parts.headers, &CDN_LOOP, loop_id));
@@ -140,11 +153,16 @@ pub(super) fn request<B: Body>(
 }
 
 /// Copies what passes, but for the header that carries the API key.
-pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, key: Option<&HeaderName>) {
+pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, key: Option<&HeaderName>, is_trusted: bool) {
     let of_this_hop = named_by_connection(from);
     let mut cookies = 0;
     for (name, value) in from {
-        let passes = fate(name.as_str()) == Fate::Passes
+        let passes = match fate(name.as_str()) {
+            Fate::Passes => true,
+            Fate::Identity => is_trusted,
+            Fate::Replaced | Fate::Appended | Fate::Removed => false,
+        };
+        let passes = passes
             && key != Some(name)
             && !of_this_hop.iter().any(|own| own.eq_ignore_ascii_case(name.as_str().as_bytes()));
         if passes {
@@ -165,6 +183,16 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
         token.is_empty() || token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close")
     };
     tokens.map(|token| token.trim_ascii()).filter(|token| !is_usual(token)).collect()
+}
+
+/// What was taken off the path, behind what a proxy took off it before.
+fn prefix(said: Option<HeaderValue>, context: &str) -> Option<HeaderValue> {
+    let Some(said) = said else {
+        return Some(context).filter(|own| !own.is_empty()).and_then(|own| HeaderValue::from_str(own).ok());
+    };
+    let before = said.as_bytes().strip_suffix(b"/").unwrap_or(said.as_bytes());
+    let whole = [before, context.as_bytes()].concat();
+    Some(whole).filter(|own| !own.is_empty()).and_then(|own| HeaderValue::from_bytes(&own).ok())
 }
 
 /// What the client asked for as the host; HTTP/1.0 may leave it out.
@@ -273,7 +301,7 @@ mod tests {
             from.append(name, HeaderValue::from_static(value));
         }
         let mut to = HeaderMap::new();
-        copy(&from, &mut to, Some(&HeaderName::from_static("x-key")));
+        copy(&from, &mut to, Some(&HeaderName::from_static("x-key")), false);
         let lines: Vec<(&str, &str)> =
             to.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         assert_eq!(lines, [("accept", "one"), ("accept", "two"), ("cookie", "a=1; b=2")]);

@@ -48,7 +48,7 @@ struct Quiet {
 
 /// What one connection is doing.
 pub(super) struct Place {
-    source: IpAddr,
+    source: Cell<IpAddr>,
     steps: Steps,
     /// The step of the accept, then of the last octets that came from the client or went to it.
     progressed: Cell<u64>,
@@ -91,7 +91,7 @@ impl Places {
     pub(super) fn take(self: &Rc<Self>, address: IpAddr) -> Taken {
         let number = self.steps.next();
         let place = Rc::new(Place {
-            source: source(address),
+            source: Cell::new(source(address)),
             steps: self.steps.clone(),
             progressed: Cell::new(number),
             stalled: Cell::new(false),
@@ -148,7 +148,7 @@ fn pick_of(taken: &BTreeMap<u64, Rc<Place>>, may: impl Fn(&Place) -> bool) -> Ve
         if may(place)
             && let Some(since) = place.quiet_since()
         {
-            sources.entry(place.source).or_default().push(Quiet { since, number: *number });
+            sources.entry(place.source.get()).or_default().push(Quiet { since, number: *number });
         }
     }
     let most =
@@ -191,6 +191,11 @@ impl Place {
     pub(super) fn open(self: &Rc<Self>) -> InFlight {
         self.open.set(self.open.get() + 1);
         InFlight { place: self.clone(), upload: None, offered: false }
+    }
+
+    /// The connection is a client's, and not of the balancer that made it.
+    pub(super) fn is_of(&self, client: IpAddr) {
+        self.source.set(source(client));
     }
 
     /// Octets came from the client, or went to it.

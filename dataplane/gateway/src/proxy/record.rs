@@ -59,7 +59,7 @@ impl Record {
             let host = decide::host_of(request.uri(), request.headers(), request.version());
             Box::new(Words {
                 time: OffsetDateTime::now_utc(),
-                client: client.address,
+                client: client.origin.address,
                 host: host.unwrap_or_default().into_owned(),
                 method: request.method().clone(),
                 path: request.uri().path().to_owned(),

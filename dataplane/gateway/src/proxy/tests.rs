@@ -10,6 +10,7 @@ mod health;
 mod hops;
 mod http2;
 mod kept;
+mod proxies;
 mod silence;
 mod tls;
 mod upstreams;

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     access_log::AccessLog,
-    config::{Drain, Limits},
+    config::{Drain, Limits, Network},
     health::millis,
     metrics::{GatewayMetrics, PULSE, WorkerMetrics},
     table::RoutingTable,
@@ -43,6 +43,7 @@ pub(super) struct Worker {
     pub(super) slots: Arc<Slots>,
     pub(super) drain: Drain,
     pub(super) loop_id: HeaderValue,
+    pub(super) trusted_proxies: Arc<[Network]>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
 }
@@ -50,7 +51,9 @@ pub(super) struct Worker {
 /// Its listeners.
 pub(super) struct Sockets {
     pub(super) http: Option<TcpListener>,
+    pub(super) http_proxy_protocol: bool,
     pub(super) https: Option<TcpListener>,
+    pub(super) https_proxy_protocol: bool,
     pub(super) tls: Option<Arc<ServerConfig>>,
 }
 
@@ -60,6 +63,7 @@ pub(super) struct Serving {
     pub(super) table: Arc<ArcSwap<RoutingTable>>,
     pub(super) limits: Limits,
     pub(super) loop_id: HeaderValue,
+    pub(super) trusted_proxies: Arc<[Network]>,
     pub(super) metrics: Arc<GatewayMetrics>,
     pub(super) access_log: Option<AccessLog>,
     pub(super) upstreams: UpstreamClient,
@@ -94,6 +98,7 @@ impl Worker {
             table: self.table,
             limits: self.limits,
             loop_id: self.loop_id,
+            trusted_proxies: self.trusted_proxies,
             metrics: self.metrics,
             access_log: self.access_log,
             upstreams: UpstreamClient::new(self.slots),
@@ -144,7 +149,10 @@ impl Worker {
                 stop.cancel();
             }
         });
-        let spawn = |stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>| {
+        let spawn = |mut stream: TcpStream,
+                     peer: SocketAddr,
+                     tls: Option<Arc<ServerConfig>>,
+                     proxy_protocol: bool| {
             if serving.metrics.open_connections() >= max_connections {
                 let own = serving.own_metrics();
                 if !places.evict() {
@@ -160,6 +168,11 @@ impl Worker {
             tasks.spawn_local(async move {
                 let (serving, place) = (open.0.clone(), taken.place().clone());
                 let served = async {
+                    let peer = match proxy_protocol {
+                        true => connection::announced(&serving, &place, &mut stream, peer, &stop).await,
+                        false => Some(peer),
+                    };
+                    let Some(peer) = peer else { return };
                     match tls {
                         None => connection::http(serving, place, stream, peer, stop).await,
                         Some(tls) => connection::https(serving, place, stream, peer, tls, stop).await,
@@ -175,7 +188,11 @@ impl Worker {
         let http = async {
             match sockets.http {
                 Some(listener) => {
-                    accept(listener, stop.cancelled(), |stream, peer| spawn(stream, peer, None)).await
+                    let proxy_protocol = sockets.http_proxy_protocol;
+                    accept(listener, stop.cancelled(), |stream, peer| {
+                        spawn(stream, peer, None, proxy_protocol)
+                    })
+                    .await
                 }
                 None => Ok(()),
             }
@@ -183,8 +200,9 @@ impl Worker {
         let https = async {
             match (sockets.https, &sockets.tls) {
                 (Some(listener), Some(tls)) => {
-                    accept(listener, stop.cancelled(), |stream, peer| spawn(stream, peer, Some(tls.clone())))
-                        .await
+                    let proxy_protocol = sockets.https_proxy_protocol;
+                    let spawn = |stream, peer| spawn(stream, peer, Some(tls.clone()), proxy_protocol);
+                    accept(listener, stop.cancelled(), spawn).await
                 }
                 _ => Ok(()),
             }

@@ -25,7 +25,7 @@ use tokio::{
 pub(super) use crate::testbed::{SOON, eventually};
 use crate::{
     access_log::AccessLog,
-    config::{Drain, Limits},
+    config::{Drain, Limits, Network},
     health::{Endpoints, HealthChecks},
     metrics::GatewayMetrics,
     proxy::{Dataplane, DataplaneOptions, Slots, bind},
@@ -60,6 +60,9 @@ pub(super) struct Setup {
     pub(super) workers: usize,
     /// Connections to upstreams at once.
     pub(super) upstream_connections: usize,
+    pub(super) trusted_proxies: Vec<Network>,
+    /// On both listeners.
+    pub(super) proxy_protocol: bool,
 }
 
 impl Default for Setup {
@@ -73,6 +76,8 @@ impl Default for Setup {
             log: None,
             workers: 2,
             upstream_connections: 1_024,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }
@@ -97,6 +102,9 @@ impl Gateway {
             http: bind(any, setup.workers).unwrap(),
             https: if setup.tls.is_some() { bind(any, setup.workers).unwrap() } else { Vec::new() },
             tls: setup.tls,
+            trusted_proxies: setup.trusted_proxies.into(),
+            http_proxy_protocol: setup.proxy_protocol,
+            https_proxy_protocol: setup.proxy_protocol,
             loop_id: HeaderValue::from_static(LOOP_ID),
             access_log: setup.log.map(|output| AccessLog::writing_to(output, metrics.clone()).unwrap().0),
             metrics: metrics.clone(),

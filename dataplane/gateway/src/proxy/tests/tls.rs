@@ -42,13 +42,20 @@ pub(super) async fn connect(
     roots: &RootCertStore,
     alpn: &[u8],
 ) -> tokio_rustls::client::TlsStream<TcpStream> {
+    connect_over(TcpStream::connect(gateway.https.unwrap()).await.unwrap(), roots, alpn).await
+}
+
+pub(super) async fn connect_over(
+    stream: TcpStream,
+    roots: &RootCertStore,
+    alpn: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
     let mut client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
     client.alpn_protocols = vec![alpn.to_vec()];
-    let stream = TcpStream::connect(gateway.https.unwrap()).await.unwrap();
     let name = ServerName::try_from("gateway.example").unwrap();
     TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap()
 }
