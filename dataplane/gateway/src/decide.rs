@@ -6,7 +6,7 @@
 mod host;
 pub(crate) mod query;
 
-use std::{ptr, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
@@ -15,7 +15,10 @@ use crate::{
     policy::Cors,
     problem::Refusal,
     scheme::Scheme,
-    table::{ApiRoutes, Caller, Methods, Operation, Protocol, RequestPath, RoutingTable, Served, Upstream},
+    table::{
+        ApiRoutes, Caller, EnvironmentTable, Operation, Protocol, RequestPath, RoutingTable, Served,
+        Upstream, canonical_after, readings,
+    },
 };
 
 /// The head of a request, and what else the decision rests on.
@@ -99,13 +102,13 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     let host = host::of(head.uri, head.headers, head.version).ok_or(Refusal::BadHost)?;
     let path = RequestPath::parse(head.uri.path()).map_err(|error| Refusal::BadPath(error.to_string()))?;
     let environment = table.environment(head.protocol, &host).ok_or(Refusal::NoRoute)?;
-    let served = environment.api(&host, &path).ok_or(Refusal::NoRoute)?;
+    let served = environment.api(&host, path.canonical()).ok_or(Refusal::NoRoute)?;
     let routes = &*served.routes;
     matched.served = Some(served.clone());
     if routes.blocked {
         return Err(Refusal::ApiBlocked);
     }
-    let below = path.canonical_after(routes.context.segments());
+    let below = canonical_after(path.canonical(), routes.context.segments());
     let methods = routes.operations.find(below).ok_or(Refusal::NoRoute)?;
     if let Some(asked) = Cors::preflight_for(head.method, head.headers)
         && let Some(cors) = methods.get(&asked).map_or(&routes.cors, |operation| &operation.cors)
@@ -115,10 +118,9 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     let operation = methods
         .get(head.method)
         .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
-    if routes.scheme.is_some()
-        && operation.open
-        && methods.is_tail()
-        && respells_a_guarded_path(routes, below, methods)
+    if routes.is_open(operation)
+        && !routes.operations.has_literal(below)
+        && is_guarded_to_some_upstream(environment, &host, path.canonical(), head.method, served)
     {
         return Err(Refusal::NoRoute);
     }
@@ -153,14 +155,22 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     }))
 }
 
-/// Whether a path is that of operations that are not open, but for empty segments: `/admin/`, `//admin`. Many upstreams fold them, and
-/// an open `/*` is no way round a guard.
-fn respells_a_guarded_path(routes: &ApiRoutes, path: &[u8], found: &Methods<Operation>) -> bool {
-    let segments: Vec<&[u8]> =
-        path.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty()).collect();
-    let folded = [b"/", &*segments.join(&b'/')].concat();
-    let meant = routes.operations.find(&folded);
-    meant.is_some_and(|meant| !ptr::eq(meant, found) && meant.all().any(|operation| !operation.open))
+/// Whether another reading of a path is that of an operation that is not open, of the Api found or of another one on this host. An
+/// open operation is no way round a guard.
+fn is_guarded_to_some_upstream(
+    environment: &EnvironmentTable,
+    host: &str,
+    path: &[u8],
+    method: &Method,
+    found: &Served,
+) -> bool {
+    let guards = |served: &Served, reading: &[u8]| {
+        let routes = &served.routes;
+        routes.guards(method, canonical_after(reading, routes.context.segments()))
+    };
+    readings(path).iter().any(|reading| {
+        guards(found, reading) || environment.api(host, reading).is_some_and(|other| guards(other, reading))
+    })
 }
 
 /// An Api may allow less than the gateway, never more.

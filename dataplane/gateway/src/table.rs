@@ -10,18 +10,22 @@ mod hosts;
 pub mod index;
 mod operations;
 mod path;
+mod readings;
 mod retry;
 mod upstream;
 
 use std::sync::Arc;
 
-use hanse_runtime::Listener;
+use hanse_runtime::{Listener, plain};
 use hanse_topology::ScopeId;
 
 pub use api::{ApiRoutes, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
 pub use operations::Methods;
-pub use path::{BadPath, RequestPath};
+#[cfg(test)]
+pub(crate) use operations::naive;
+pub use path::{BadPath, RequestPath, canonical_after};
+pub use readings::readings;
 pub use retry::{Tried, is_idempotent};
 pub use upstream::{ConnectProfile, ConnectProfiles, Endpoint, Upstream, UpstreamId};
 
@@ -117,9 +121,10 @@ impl RoutingTable {
 }
 
 impl EnvironmentTable {
-    /// The Api for a host and path: of the most special host that has a fitting context, the longest one.
-    pub fn api(&self, host: &str, path: &RequestPath<'_>) -> Option<&Arc<Served>> {
-        let plain = path.plain();
+    /// The Api for a host and canonical path: of the most special host that has a fitting context, the longest one. Segments
+    /// are compared with a context without their parameters.
+    pub fn api(&self, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        let plain = plain(path);
         self.apis.find(host, |contexts| contexts.find(&plain))
     }
 

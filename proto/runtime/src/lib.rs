@@ -40,7 +40,7 @@ pub use policy::{AllowedHeaders, Cors, Origins, Policy};
 pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};
 pub use route::{ApiKey, Operation, Route, Security};
-pub use template::{BadTemplate, Greedy, Mixed, Tail, Template, TemplateSegment};
+pub use template::{BadTemplate, Compared, Greedy, Mixed, Tail, Template, TemplateSegment};
 pub use tls::Trust;
 pub use unusable::Unusable;
 pub use upstream::Upstream;

@@ -212,6 +212,15 @@ mod tests {
     }
 
     #[test]
+    fn parameters_of_segments_are_cut() {
+        for (written, cut) in
+            [("/a", "/a"), ("/a;x/b;y=1;z/", "/a/b/"), ("/a%3Bx/b", "/a/b"), ("//a;/b%253Bc", "//a/b%253Bc")]
+        {
+            assert_eq!(&*plain(&canonical_request(written).unwrap()), cut.as_bytes(), "{written}");
+        }
+    }
+
+    #[test]
     fn contexts_are_paths_without_a_final_slash() {
         let check = |text: &str, octets: &str, segments: usize| {
             let context = Context::parse(text).unwrap();

@@ -45,15 +45,27 @@ impl Template {
     }
 }
 
+/// What of a request is compared where its segments have parameters behind a `;`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    /// Segments without their parameters, as many upstreams do. Only literals that have a `;` themselves are compared with
+    /// whole segments.
+    Plain,
+    /// Whole segments.
+    Whole,
+}
+
 impl TemplateSegment {
-    /// Whether a segment of a request, in canonical form, fits. Literals are compared with the segment without its `;` parameters
-    /// also, as many upstreams compare. A mixed segment is compared without them only: `/x;y.json` is `/x` there, and no `{name}.json`.
-    /// Literals that have a `;` themselves are compared with the whole segment.
-    pub fn matches(&self, segment: &[u8]) -> bool {
+    /// Whether a segment of a request, in canonical form, fits. A mixed segment is compared in one way only: without its
+    /// parameters, `/x;y.json` is `/x`, and no `{name}.json`.
+    pub fn matches(&self, segment: &[u8], by: Compared) -> bool {
+        let plain = match by {
+            Compared::Plain => without_parameters(segment),
+            Compared::Whole => segment,
+        };
         match self {
-            Self::Literal(own) => **own == *segment || **own == *without_parameters(segment),
-            Self::Mixed(mixed) if mixed.has_parameters() => mixed.matches(segment),
-            Self::Mixed(mixed) => mixed.matches(without_parameters(segment)),
+            Self::Literal(own) => **own == *segment || **own == *plain,
+            Self::Mixed(mixed) => mixed.matches(if mixed.has_parameters() { segment } else { plain }),
             Self::Parameter => !segment.is_empty(),
         }
     }

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hanse_proto::runtime;
+use hanse_runtime::Compared;
 use http::Request;
 use proptest::prelude::*;
 
 use super::*;
-use crate::testbed::*;
+use crate::{table::naive, testbed::*};
 
 /// Requests against a table, judged at chosen times.
 struct Judge {
@@ -277,7 +279,8 @@ fn spellings_of_a_path_do_not_escape_its_guard() {
     assert_eq!(judge.judge("GET /files/admin", &[]), "401 key-missing");
     assert_eq!(judge.judge("GET /files/%61dmin", &[]), "401 key-missing");
     assert_eq!(judge.judge("GET /%66iles/%61%64min", &[]), "401 key-missing");
-    assert_eq!(judge.judge("GET /files/a%2Fraw", &[]), "GET /{name} -> /a%2Fraw"); // data, not structure
+    assert_eq!(judge.judge("GET /files/a%2Fb", &[]), "GET /{name} -> /a%2Fb"); // data, not structure
+    assert_eq!(judge.judge("GET /files/a%2Fraw", &[]), "404 no-route"); // structure, where an upstream decodes it
     assert_eq!(judge.judge("GET /files/a%2F..%2Fadmin", &[]), "400 bad-path");
 }
 
@@ -330,32 +333,117 @@ fn an_open_tail_is_no_way_round_a_guard() {
     check("BREW /public", "* /* -> ");
 }
 
+/// Apis with a key or without, each with the operations that are open in it.
+fn judge_of(apis: &[(runtime::Route, &[usize])]) -> Judge {
+    let mut resources = vec![listener("production", &[])];
+    for (route, opened) in apis {
+        let mut route = route.clone();
+        opened.iter().for_each(|&at| route.operations[at].security = open());
+        resources.push(upstream_entry(&route.api, upstream(&["http://127.0.0.1:9"])));
+        resources.push(route_entry(route));
+    }
+    Judge::new(resources)
+}
+
 #[test]
 fn parameters_of_segments_do_not_escape_a_guard() {
-    let mut api = with_key(route("k", "/k", &["GET /admin/b", "GET /{name}/b", "GET /a;v=1"]));
-    api.operations[1].security = open();
-    api.operations[2].security = open();
-    let judge = Judge::new(vec![
-        listener("production", &[]),
-        route_entry(api),
-        upstream_entry("k", upstream(&["http://127.0.0.1:9"])),
-    ]);
+    let k = with_key(route(
+        "k",
+        "/k",
+        &["GET /admin/b", "GET /{name}/b", "GET /a;v=1", "GET /a", "GET /{n}.json"],
+    ));
+    let admin = with_key(route("admin", "/k/admin2", &["GET /users"]));
+    let judge = judge_of(&[(k, &[1, 2]), (admin, &[])]);
     let check = |path: &str, wanted: &str| {
         assert_eq!(judge.judge(&format!("GET {path}"), &[]), wanted, "{path}");
     };
-    for guarded in
-        ["/k;a/admin;x/b", "/k/admin%3Bx/b", "/k/admin;/b", "/k/admin/b;x/", "/%6B%3B/admin;x=1;y/b"]
-    {
-        let wanted = if guarded.ends_with('/') { "404 no-route" } else { "401 key-missing" };
-        check(guarded, wanted);
+    for guarded in [
+        "/k;a/admin;x/b",
+        "/k/admin%3Bx/b",
+        "/k/admin;/b",
+        "/%6B%3B/admin;x=1;y/b",
+        "/k/a;v=2",
+        "/k/a.json;v",
+        "/k/admin2;x/users",
+        "/k;y/admin2%3B/users;z",
+    ] {
+        check(guarded, "401 key-missing");
     }
+    check("/k/admin/b;x/", "404 no-route");
     check("/k;a/c;x/b;y", "GET /{name}/b -> /c;x/b;y");
-    check("/k/a;v=1", "GET /a;v=1 -> /a;v=1");
+    check("/k/a;v=1", "GET /a;v=1 -> /a;v=1"); // written as open
     check("/k/caf%E9/b", "GET /{name}/b -> /caf%E9/b");
     check("/k/admin%253Bx/b", "GET /{name}/b -> /admin%253Bx/b"); // data: no upstream decodes twice
     for bad in ["/k/;x/b", "/k/%3Bx/b", "/k/a%c0%afb/b", "/k/%e0%80%af/b", "/;k/admin/b"] {
         check(bad, "400 bad-path");
     }
+}
+
+#[test]
+fn what_an_upstream_reads_otherwise_is_no_way_round_a_guard() {
+    /// `operations` of `/k`: the first one is guarded, the others are open.
+    fn check(operations: &[&str], refused: &[&str], served: &[&str]) {
+        let open: Vec<usize> = (1..operations.len()).collect();
+        let judge = judge_of(&[(with_key(route("k", "/k", operations)), &open)]);
+        for request in refused {
+            assert_eq!(judge.judge(request, &[]), "404 no-route", "{operations:?} {request}");
+        }
+        for request in served {
+            let told = judge.judge(request, &[]);
+            assert!(told.contains(" -> "), "{operations:?} {request}: {told}");
+        }
+    }
+    // Upstreams to which parameters are part of a segment.
+    for open in ["POST /v1/{name}", "POST /v1/*", "POST /v1/{n+}"] {
+        let guarded = ["POST /k/v1/m;x:predict", "POST /k;a/v1/m;x:predict", "POST /k/v1/m%3B:predict"];
+        check(&["POST /v1/{name}:predict", open], &guarded, &["POST /k/v1/m;x", "POST /k/v1/m:y"]);
+    }
+    check(&["GET /{n}.json", "GET /{n}"], &["GET /k/42;.json"], &["GET /k/42;v=1"]);
+    check(&["PUT /files/{name}", "PUT /files/inbox"], &["PUT /k/files/inbox;x"], &["PUT /k/files/inbox"]);
+    // Upstreams that ignore them.
+    check(&["GET /{n}.c", "GET /{n};v={v}"], &["GET /k/a.c;v=1"], &["GET /k/a;v=1"]);
+    check(&["GET /a/b", "GET /a;v=1/{x}"], &["GET /k/a;v=1/b"], &["GET /k/a;v=1/c"]);
+    // Upstreams that fold empty segments, or a final slash.
+    check(&["GET /admin/{id}", "GET //{a}/{b}"], &["GET /k//admin/1"], &["GET /k//b/1"]);
+    check(&["GET /orders", "GET /{any}/"], &["GET /k/orders/"], &["GET /k/other/"]);
+    check(&["GET /orders", "GET /orders/", "GET //orders"], &[], &["GET /k/orders/", "GET /k//orders"]); // written as open
+    // Upstreams that read other octets as a slash.
+    for open in ["GET /{name}", "GET /*"] {
+        let guarded =
+            ["GET /k/admin%5Cb", "GET /k/admin%2Fb", "GET /k/admin%2fb;x", "GET /k/%5c%2Fadmin%5Cb"];
+        check(
+            &["GET /admin/b", open],
+            &guarded,
+            &["GET /k/admin%5Cc", "GET /k/admin%2Fc", "GET /k/admin%252Fb"],
+        );
+    }
+    check(&["GET /a/{x}", "GET /*"], &["GET /k/a%5Cb%2Fc"], &["GET /k/b%5Cb%2Fc"]);
+    // The path is chosen before the method, and an open method stays open.
+    check(&["POST /a", "* /*"], &["GET /k//a"], &["GET /k//b"]);
+    check(&["PUT /a/{id}", "GET /a/{id}"], &[], &["GET /k/a/1;v", "GET /k/a/1;v%2F"]);
+}
+
+#[test]
+fn what_an_upstream_reads_otherwise_is_no_way_round_another_api() {
+    let judge = judge_of(&[
+        (route("site", "/", &["* /*"]), &[]),
+        (with_key(route("admin", "/admin", &["GET /users", "GET /health"])), &[1]),
+        (route("k", "/k", &["GET //x", "GET /{a}"]), &[]),
+    ]);
+    let check = |path: &str, wanted: &str| {
+        assert_eq!(judge.judge(&format!("GET {path}"), &[]), wanted, "{path}");
+    };
+    for guarded in
+        ["//admin/users", "///admin//users/", "/admin%2Fusers", "/%5Cadmin/users", "//admin;x/users;y"]
+    {
+        check(guarded, "404 no-route");
+    }
+    check("/admin/users", "401 key-missing");
+    check("//admin/health", "* /* -> //admin/health");
+    check("//b/", "* /* -> //b/");
+    check("/", "* /* -> /");
+    check("/k//x", "GET //x -> //x");
+    check("/k/a%2Fb", "GET /{a} -> /a%2Fb");
 }
 
 #[test]
@@ -414,4 +502,49 @@ proptest! {
             prop_assert!(words.starts_with('4') || words == "GET /health -> /health", "{}", words);
         }
     }
+
+    /// Whatever an upstream makes of a path, an open operation is no way to a guarded one.
+    #[test]
+    fn open_operations_are_open_to_every_upstream(
+        templates in proptest::collection::btree_map(naive::path_template(), any::<bool>(), 1..12),
+        context in prop_oneof![Just("/k"), Just("/k;z")],
+        path in proptest::collection::vec(
+            (prop_oneof![4 => Just("/"), 1 => Just("//"), 1 => Just("%2F"), 1 => Just("%5C")], naive::request_segment()),
+            1..5,
+        ),
+    ) {
+        let texts: Vec<&str> = templates.keys().map(String::as_str).collect();
+        let opened: Vec<usize> = (0..texts.len()).filter(|&at| templates[texts[at]]).collect();
+        let operations: Vec<String> = texts.iter().map(|text| format!("GET {text}")).collect();
+        let operations: Vec<&str> = operations.iter().map(String::as_str).collect();
+        let judge = judge_of(&[(with_key(route("k", "/k", &operations)), &opened)]);
+        let path: String = path.iter().map(|(slash, segment)| format!("{slash}{segment}")).collect();
+        let path = format!("/{}", path.strip_prefix(['/']).unwrap_or(&path));
+        let told = judge.judge(&format!("GET {context}{path}"), &[]);
+        let canonical = path.replace("%5C", "\\");
+        if told.contains(" -> ") && !templates.contains_key(&canonical) {
+            for read in read_by_upstreams(&canonical) {
+                let run = naive::find(&texts, &read, Compared::Whole);
+                prop_assert!(run.is_none_or(|run| templates[run]), "{} {} is {} to an upstream: {:?}", path, told, read, run);
+            }
+        }
+    }
+}
+
+/// What upstreams that do some of it make of a path: cut segments, take other octets for a slash, cut them, fold.
+fn read_by_upstreams(path: &str) -> Vec<String> {
+    let doings: [fn(&str) -> String; 5] = [
+        naive::plain,
+        |path| path.replace("%2F", "/"),
+        |path| path.replace('\\', "/"),
+        naive::plain,
+        |path| {
+            let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+            format!("/{}", segments.join("/"))
+        },
+    ];
+    let chosen = |some: usize| doings.iter().enumerate().filter(move |(at, _)| some >> at & 1 == 1);
+    (0..1 << doings.len())
+        .map(|some| chosen(some).fold(path.to_owned(), |path, (_, doing)| doing(&path)))
+        .collect()
 }

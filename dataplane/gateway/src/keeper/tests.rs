@@ -93,7 +93,7 @@ impl World {
         let path = crate::table::RequestPath::parse(path).unwrap();
         table
             .environment(Protocol::Http, "any")
-            .is_some_and(|environment| environment.api("any", &path).is_some())
+            .is_some_and(|environment| environment.api("any", path.canonical()).is_some())
     }
 }
 

@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_runtime::{Context, HostPattern, Policy, Route};
+use http::Method;
 
-use super::{callers::OwnedId, operations::OperationTree};
+use super::{Methods, callers::OwnedId, operations::OperationTree};
 use crate::{
     policy::{Cors, HeaderRules},
     scheme::Scheme,
@@ -92,6 +93,22 @@ impl ApiRoutes {
             cors: effects.cors,
             api_revision: route.api_revision,
         }
+    }
+
+    /// Whether every client may call this operation of it.
+    pub fn is_open(&self, operation: &Operation) -> bool {
+        self.scheme.is_none() || operation.open
+    }
+
+    /// Whether a path below the context is that of an operation that is not open, to some upstream. A path without the method
+    /// counts if any of its operations is not open.
+    pub fn guards(&self, method: &Method, path: &[u8]) -> bool {
+        let is_guarded = |methods: &Methods<Operation>| match methods.get(method) {
+            Some(operation) => !self.is_open(operation),
+            None => methods.all().any(|operation| !self.is_open(operation)),
+        };
+        let found = [self.operations.find(path), self.operations.find_whole(path)];
+        found.into_iter().flatten().any(is_guarded)
     }
 }
 

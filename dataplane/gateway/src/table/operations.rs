@@ -1,10 +1,11 @@
 //! The operations of one Api: a tree of path segments with methods at its nodes.
 //!
 //! Per segment a literal goes before a mixed segment, that before a parameter, and that before a tail: a greedy parameter, then
-//! `*`. A branch that ends without an
-//! operation is left again for the next one. A segment of a request may have parameters of its own behind a `;`
-//! (RFC 3986, section 3.3), which many upstreams ignore: it fits a literal with them or without them. The path is chosen before the method, so a more special path without the
-//! method answers 405 rather than fall back to a more general one.
+//! `*`. A branch that ends without an operation is left again for the next one. The path is chosen before the method, so a more
+//! special path without the method answers 405 rather than fall back to a more general one.
+//!
+//! A segment of a request may have parameters of its own behind a `;` (RFC 3986, section 3.3), which many upstreams ignore. It
+//! fits a literal with them or without them.
 
 use std::{
     cmp::Ordering,
@@ -12,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use hanse_runtime::{Tail, Template, TemplateSegment, without_parameters};
+use hanse_runtime::{Compared, Tail, Template, TemplateSegment, without_parameters};
 use http::{HeaderValue, Method};
 
 /// A tree of path templates. `T` is what an operation is.
@@ -40,7 +41,6 @@ pub struct Methods<T> {
     /// For every method that has no operation of its own.
     every: Option<Arc<T>>,
     allow: HeaderValue,
-    tail: bool,
 }
 
 impl<T> Methods<T> {
@@ -52,7 +52,7 @@ impl<T> Methods<T> {
             .or_else(|| self.every.as_ref().filter(|_| method != Method::CONNECT))
     }
 
-    fn new(given: Vec<Given<T>>, tail: bool) -> Self {
+    fn new(given: Vec<Given<T>>) -> Self {
         let (mut operations, mut every) = (Vec::new(), None);
         for (method, operation) in given {
             match method {
@@ -60,7 +60,7 @@ impl<T> Methods<T> {
                 None => every = Some(operation),
             }
         }
-        Self { allow: allow(&operations, every.is_some()), operations, every, tail }
+        Self { allow: allow(&operations, every.is_some()), operations, every }
     }
 
     fn exactly(&self, method: &Method) -> Option<&Arc<T>> {
@@ -81,11 +81,6 @@ impl<T> Methods<T> {
     /// All operations.
     pub fn all(&self) -> impl Iterator<Item = &T> {
         self.operations.iter().map(|(_, operation)| operation).chain(&self.every).map(Arc::as_ref)
-    }
-
-    /// Whether the path takes more than its template's text says: a greedy parameter, or a final `/*`.
-    pub fn is_tail(&self) -> bool {
-        self.tail
     }
 }
 
@@ -111,36 +106,55 @@ impl<T> OperationTree<T> {
     /// The methods of the path template that fits `path` best. `path` is canonical, below the context: empty or from
     /// its first `/`; both mean the root.
     pub fn find(&self, path: &[u8]) -> Option<&Methods<T>> {
-        self.find_below(0, Some(path.strip_prefix(b"/").unwrap_or(path)))
+        self.find_below(0, Some(below_root(path)), Compared::Plain)
+    }
+
+    /// The same, for an upstream to which parameters of segments are part of them.
+    pub fn find_whole(&self, path: &[u8]) -> Option<&Methods<T>> {
+        self.find_below(0, Some(below_root(path)), Compared::Whole)
+    }
+
+    /// Whether a template is exactly these octets, all literal.
+    pub fn has_literal(&self, path: &[u8]) -> bool {
+        let mut segments = below_root(path).split(|&byte| byte == b'/');
+        let end =
+            segments.try_fold(&self.nodes[0], |node, segment| Some(&self.nodes[node.literal(segment)?]));
+        end.is_some_and(|node| node.methods.is_some())
     }
 
     /// `rest` is what follows the `/` after this node's segment; `None`: the path ended with it. Each node is visited
     /// once at most, so the time is bounded by the size of the tree, and the depth by the longest template.
-    fn find_below(&self, at: usize, rest: Option<&[u8]>) -> Option<&Methods<T>> {
+    fn find_below(&self, at: usize, rest: Option<&[u8]>, by: Compared) -> Option<&Methods<T>> {
         let node = &self.nodes[at];
-        let Some(all) = rest else { return node.methods.as_ref().or_else(|| node.tail(None)) };
+        let Some(all) = rest else { return node.methods.as_ref().or_else(|| node.tail(None, by)) };
         let (segment, rest) = match all.iter().position(|&byte| byte == b'/') {
             Some(slash) => (&all[..slash], Some(&all[slash + 1..])),
             None => (all, None),
         };
         if let Some(child) = node.literal(segment)
-            && let Some(found) = self.find_below(child, rest)
+            && let Some(found) = self.find_below(child, rest, by)
         {
             return Some(found);
         }
-        let plain = without_parameters(segment);
-        if plain.len() < segment.len()
+        if by == Compared::Plain
+            && let plain = without_parameters(segment)
+            && plain.len() < segment.len()
             && let Some(child) = node.literal(plain)
-            && let Some(found) = self.find_below(child, rest)
+            && let Some(found) = self.find_below(child, rest, by)
         {
             return Some(found);
         }
         node.children[node.literals..]
             .iter()
-            .filter(|(own, _)| own.matches(segment))
-            .find_map(|(_, child)| self.find_below(*child, rest))
-            .or_else(|| node.tail(Some(all)))
+            .filter(|(own, _)| own.matches(segment, by))
+            .find_map(|(_, child)| self.find_below(*child, rest, by))
+            .or_else(|| node.tail(Some(all), by))
     }
+}
+
+/// What follows the root's `/`.
+fn below_root(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 impl<T> Node<T> {
@@ -155,8 +169,8 @@ impl<T> Node<T> {
     }
 
     /// The tail that takes `rest`.
-    fn tail(&self, rest: Option<&[u8]>) -> Option<&Methods<T>> {
-        self.tails.iter().find(|(tail, _)| tail.matches(rest)).map(|(_, methods)| methods)
+    fn tail(&self, rest: Option<&[u8]>, by: Compared) -> Option<&Methods<T>> {
+        self.tails.iter().find(|(tail, _)| tail.matches(rest, by)).map(|(_, methods)| methods)
     }
 }
 
@@ -178,8 +192,8 @@ impl<T> Default for Growing<T> {
 
 impl<T> From<Growing<T>> for Node<T> {
     fn from(Growing { children, mut ends }: Growing<T>) -> Self {
-        let methods = ends.remove(&None).map(|operations| Methods::new(operations, false));
-        let tail = |(tail, operations)| Some((tail?, Methods::new(operations, true)));
+        let methods = ends.remove(&None).map(Methods::new);
+        let tail = |(tail, operations)| Some((tail?, Methods::new(operations)));
         let children: Box<[_]> = children.into_iter().collect();
         let is_literal =
             |(segment, _): &(TemplateSegment, usize)| matches!(segment, TemplateSegment::Literal(_));
@@ -207,5 +221,7 @@ fn allow<T>(operations: &[(Method, Arc<T>)], every: bool) -> HeaderValue {
     HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static("")) // tokens are ASCII
 }
 
+#[cfg(test)]
+pub(crate) mod naive;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! Ends of templates that take more than one segment.
 
+use std::borrow::Cow;
+
+use super::Compared;
 use crate::path::plain;
 
 /// What takes the rest of a path, behind the segments of a template. The order of the variants is their precedence.
@@ -13,9 +16,9 @@ pub enum Tail {
 
 impl Tail {
     /// Whether `rest` fits: a canonical path behind the `/` that follows the segments. `None`: it has no such `/`.
-    pub fn matches(&self, rest: Option<&[u8]>) -> bool {
+    pub fn matches(&self, rest: Option<&[u8]>, by: Compared) -> bool {
         match self {
-            Self::Greedy(greedy) => rest.is_some_and(|rest| greedy.matches(rest)),
+            Self::Greedy(greedy) => rest.is_some_and(|rest| greedy.matches(rest, by)),
             Self::Rest => true,
         }
     }
@@ -34,14 +37,15 @@ impl Greedy {
         Self { before, after }
     }
 
-    /// As for a segment of literals and parameters, `;` parameters do not count where the literals have none.
-    fn matches(&self, rest: &[u8]) -> bool {
+    /// As for a segment of literals and parameters.
+    fn matches(&self, rest: &[u8], by: Compared) -> bool {
         let has_parameters = self.before.contains(&b';') || self.after.contains(&b';');
-        let fits = |rest: &[u8]| {
-            let between = rest.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
-            between.is_some_and(|between| !between.is_empty())
+        let rest = match by {
+            Compared::Plain if !has_parameters => plain(rest),
+            Compared::Plain | Compared::Whole => Cow::Borrowed(rest),
         };
-        if has_parameters { fits(rest) } else { fits(&plain(rest)) }
+        let between = rest.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
+        between.is_some_and(|between| !between.is_empty())
     }
 
     fn literal_octets(&self) -> usize {
@@ -65,14 +69,15 @@ impl PartialOrd for Greedy {
 
 #[cfg(test)]
 mod tests {
-    use crate::Template;
+    use crate::{Compared, Template};
 
     #[test]
     fn tails_take_the_rest() {
         let check = |template: &str, rest: Option<&str>, wanted: bool| {
             let template = Template::parse(template).unwrap();
             let rest = rest.map(str::as_bytes);
-            assert_eq!(template.tail().unwrap().matches(rest), wanted, "{template:?} {rest:?}");
+            let found = template.tail().unwrap().matches(rest, Compared::Plain);
+            assert_eq!(found, wanted, "{template:?} {rest:?}");
         };
         for rest in [None, Some(""), Some("a"), Some("/"), Some("a/b")] {
             check("/*", rest, true);
@@ -89,5 +94,7 @@ mod tests {
         check("/{name+}:predict", Some("a/b;x:predict"), false);
         check("/{name+};v=1", Some("a;v=1"), true);
         check("/{name+};v=1", Some("a;v=2"), false);
+        let predict = Template::parse("/{name+}:predict").unwrap();
+        assert!(predict.tail().unwrap().matches(Some(b"a/b;x:predict"), Compared::Whole));
     }
 }

@@ -16,7 +16,7 @@ fn serves(index: &ScopeIndex, path: &str) -> String {
         return "no listener".to_owned();
     };
     let path = RequestPath::parse(path).unwrap();
-    let Some(served) = environment.api("any.example", &path) else { return "nothing".to_owned() };
+    let Some(served) = environment.api("any.example", path.canonical()) else { return "nothing".to_owned() };
     let authority =
         served.upstream.as_ref().and_then(|upstream| upstream.pick(&crate::table::Tried::default()));
     format!(
