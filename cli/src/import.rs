@@ -10,6 +10,7 @@ mod advice;
 mod document;
 mod error;
 mod files;
+mod judge;
 mod operations;
 mod problem;
 mod publication;

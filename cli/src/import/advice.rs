@@ -1,17 +1,23 @@
 //! What a description says of servers and security, as options ready to paste. None of it is used unasked: a document
 //! comes from elsewhere, and says where its author's service is.
+//!
+//! An option is offered only if the command line and the control plane accept it. A remark has a line of its own, because an
+//! interactive shell may take no comment.
+
+mod servers;
+
+#[cfg(test)]
+mod tests;
 
 use super::{ImportProblem, files::Place, problem::printable};
 use crate::shell::quoted;
 
-/// One line each.
+/// How many of a kind are shown. A person chooses among a few; a document may have any number.
+const SHOWN: usize = 10;
+
+/// What to tell the operator, one line each.
 pub(super) fn advice(root: &Place) -> Vec<String> {
-    let mut lines = Vec::new();
-    let servers = servers(root);
-    if !servers.is_empty() {
-        lines.push("the document names servers; to send requests there:".to_owned());
-        lines.extend(servers.iter().map(|url| format!("  --upstream {}", upstream(&printable(url)))));
-    }
+    let mut lines = servers::advice(root);
     let schemes = schemes(root);
     if !schemes.is_empty() {
         lines.push("the document says how callers are known:".to_owned());
@@ -20,51 +26,31 @@ pub(super) fn advice(root: &Place) -> Vec<String> {
     lines
 }
 
-/// The URLs of a document's servers, with the values that it gives their variables.
-fn servers(root: &Place) -> Vec<String> {
-    let text = |place: &Place, key: &str| place.below(key).value().as_str().map(str::to_owned);
-    if let Some(host) = text(root, "host") {
-        // Swagger 2.0.
-        let base = text(root, "basePath").unwrap_or_default();
-        let schemes = root.below("schemes");
-        let schemes: Vec<_> =
-            schemes.items().filter_map(|scheme| Some(scheme.value().as_str()?.to_owned())).collect();
-        let schemes = if schemes.is_empty() { vec!["https".to_owned()] } else { schemes };
-        return schemes
-            .iter()
-            .map(|scheme| format!("{scheme}://{host}{}", base.trim_end_matches('/')))
-            .collect();
-    }
-    let servers = root.below("servers");
-    let url = |server: Place| {
-        let url = text(&server, "url")?;
-        let variables = server.below("variables");
-        let names = variables.value().as_object().into_iter().flat_map(serde_json::Map::keys);
-        Some(names.fold(url, |url, name| {
-            let value = text(&variables.below(name), "default").unwrap_or_default();
-            url.replace(&format!("{{{name}}}"), &value)
-        }))
-    };
-    servers.items().filter_map(url).filter(|url| url != "/").collect()
+/// An option with its value, as a shell and the command line read it back.
+fn option(name: &str, value: &str) -> String {
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!("  {name}{between}{}", quoted(value))
 }
 
-/// The word after `--upstream`. A URL without a host is relative to where the document was found.
-fn upstream(url: &str) -> String {
-    if url.contains("://") {
-        return quoted(url).into_owned();
-    }
-    let path = url.trim_start_matches('/');
-    format!("{}   # with the host of the service in place of HOST", quoted(&format!("https://HOST/{path}")))
+/// A line for what no option can be offered for.
+fn refused(why: &str) -> String {
+    format!("  no option does that: {}", printable(why))
+}
+
+/// The first lines, and how many more there are.
+fn shortened(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
+    let more = lines.len().saturating_sub(SHOWN);
+    lines.take(SHOWN).chain((more > 0).then(|| format!("  … and {more} more")))
 }
 
 /// The options for each security scheme.
 fn schemes(root: &Place) -> Vec<String> {
     let defined = [root.below("components").below("securitySchemes"), root.below("securityDefinitions")];
     let schemes = defined.iter().flat_map(|schemes| schemes.members().into_iter().flatten());
-    schemes.filter_map(|(name, scheme)| option(name, &scheme).ok().flatten()).collect()
+    schemes.filter_map(|(name, scheme)| offered(name, &scheme).ok().flatten()).collect()
 }
 
-fn option(name: &str, scheme: &Place) -> Result<Option<String>, ImportProblem> {
+fn offered(name: &str, scheme: &Place) -> Result<Option<String>, ImportProblem> {
     let layers = scheme.layers()?;
     let said = |key: &str| {
         let member = Place::member(&layers, key);
@@ -72,8 +58,8 @@ fn option(name: &str, scheme: &Place) -> Result<Option<String>, ImportProblem> {
     };
     let Some(kind) = said("type") else { return Ok(None) };
     let line = match (kind.as_str(), said("in").as_deref(), said("name"), said("scheme")) {
-        ("apiKey", Some("header"), Some(header), _) => format!("  --api-key-header {}", quoted(&header)),
-        ("apiKey", Some("query"), Some(query), _) => format!("  --api-key-query {}", quoted(&query)),
+        ("apiKey", Some("header"), Some(header), _) => option("--api-key-header", &header),
+        ("apiKey", Some("query"), Some(query), _) => option("--api-key-query", &query),
         (kind, place, _, scheme) => {
             let kind =
                 scheme.or(place.map(str::to_owned)).map_or(kind.to_owned(), |more| format!("{kind} {more}"));

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use hanse_management::{Kind, Problem, ResourceKey, Spec, check, kinds::OperationSpec, shape};
-use hanse_topology::{Labels, Name};
-use serde_json::json;
+use hanse_management::{kinds::OperationSpec, shape};
 
 use super::{
     ImportError, ImportProblem, advice,
     files::{Files, Place},
+    judge,
     operations::{self, Operation},
     problem::printable,
     reader,
@@ -151,7 +150,7 @@ fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
         }
         (None, Err(problem)) => return Err(problem),
     };
-    match check_version(&version) {
+    match judge::version(&version) {
         Ok(()) => Ok(version),
         Err(problem) if wanted.api_version.is_some() => Err(ImportProblem {
             place: "--api-version".to_owned(),
@@ -161,14 +160,6 @@ fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
         }),
         Err(problem) => Err(ImportProblem::new(&place, problem.detail, "give another with --api-version")),
     }
-}
-
-/// Judges a version as an Api's is judged.
-fn check_version(version: &str) -> Result<(), Problem> {
-    let name = Name::new("api").expect("a word is a name");
-    let key = ResourceKey { kind: Kind::Api, organization: None, name };
-    let spec = Spec::from_json(Kind::Api, &json!({"context": "/", "version": version, "operations": []}))?;
-    check::check(&key, &Labels::default(), &spec)
 }
 
 /// The versions that can be read, as their first digits.

@@ -296,57 +296,6 @@ fn chains_of_references_are_bounded() {
     assert_eq!(problems(&chain(32)), ["/a  /paths/~1a: more than 32 $refs in a row; refer to their end"]);
 }
 
-#[test]
-fn servers_and_security_are_shown_ready_to_paste() {
-    let advice =
-        |head: &str| read(&format!("{head}\ninfo: {{version: 1}}\npaths: {{/a: {{get: }}}}")).unwrap().advice;
-    assert_eq!(advice("openapi: 3.0.0"), Vec::<String>::new());
-    let document = r##"
-openapi: 3.0.0
-servers:
-  - url: https://api.example.com/v1
-  - {url: "https://{region}.example.com:{port}/", variables: {region: {default: eu}, port: {default: "8443"}}}
-  - url: /v2
-  - url: "https://x/$(id) it's \e"
-  - url: /
-components:
-  securitySchemes:
-    key: {type: apiKey, in: header, name: X-Key}
-    query: {$ref: "#/components/securitySchemes/other"}
-    other: {type: apiKey, in: query, name: api key}
-    cookie: {type: apiKey, in: cookie, name: c}
-    bearer: {type: http, scheme: bearer}
-    login: {type: oauth2}
-"##;
-    insta::assert_snapshot!(advice(document).join("\n"), @r"
-    the document names servers; to send requests there:
-      --upstream https://api.example.com/v1
-      --upstream https://eu.example.com:8443/
-      --upstream https://HOST/v2   # with the host of the service in place of HOST
-      --upstream 'https://x/$(id) it'\''s \u{1b}'
-    the document says how callers are known:
-      --api-key-header X-Key
-      --api-key-query 'api key'
-      --api-key-query 'api key'
-      cookie, apiKey cookie: no option does that yet
-      bearer, http bearer: no option does that yet
-      login, oauth2: no option does that yet
-    ");
-    let swagger = advice(
-        "swagger: 2.0\nhost: h:1\nbasePath: /v1/\nschemes: [http, https]\nsecurityDefinitions: {k: {type: basic}}",
-    );
-    assert_eq!(
-        swagger,
-        [
-            "the document names servers; to send requests there:",
-            "  --upstream http://h:1/v1",
-            "  --upstream https://h:1/v1",
-            "the document says how callers are known:",
-            "  k, basic: no option does that yet",
-        ]
-    );
-}
-
 /// Reads a document with files beside it.
 fn read_parts(text: &str, parts: &[(&'static str, &'static str)]) -> Result<Imported, ImportError> {
     let parts: std::collections::BTreeMap<_, _> = parts.iter().copied().collect();

@@ -1,0 +1,148 @@
+use std::process::Command;
+
+use clap::Parser as _;
+
+use crate::{
+    args::Cli,
+    import::{Files, Wanted, document},
+};
+
+/// What is said of a document with that head.
+fn advice(head: &str) -> Vec<String> {
+    let text = format!("{head}\ninfo: {{version: 1}}\npaths: {{/a: {{get: }}}}");
+    document(&text, Files::none(), &Wanted::default()).unwrap().advice
+}
+
+/// The lines about one server.
+fn server(head: &str) -> String {
+    let advice = advice(head);
+    assert!(advice.len() <= 2, "{advice:?}");
+    advice.get(1).map(|line| line.trim().replace("\n    ", "; ")).unwrap_or_default()
+}
+
+#[test]
+fn servers_are_shown_ready_to_paste() {
+    assert_eq!(advice("openapi: 3.0.0"), Vec::<String>::new());
+    let document = r#"
+openapi: 3.0.0
+servers:
+  - url: https://api.example.com/v1
+  - {url: "https://{region}.example.com:{port}/{region}", variables: {region: {default: eu}, port: {default: 8443}}}
+  - url: /v2
+  - url: "https://x/$(id)it's"
+  - url: /
+  - url: "wss://x\e"
+"#;
+    insta::assert_snapshot!(advice(document).join("\n"), @r#"
+    the document names servers; to send requests there:
+      --upstream https://api.example.com/v1
+      --upstream https://eu.example.com:8443/eu
+        the document's defaults are filled in: region=eu, port=8443, region=eu
+      --upstream https://HOST/v2
+        the document names no host: write the service's in the place of HOST
+      --upstream 'https://x/$(id)it'\''s'
+      no option does that: "wss://x\u{1b}" has white space
+    "#);
+}
+
+#[test]
+fn a_server_is_a_whole_url_or_the_reason_why_it_is_none() {
+    let no_host = "the document names no host: write the service's in the place of HOST";
+    for (url, expected) in [
+        ("//api.example.com/v1", "--upstream https://api.example.com/v1".to_owned()),
+        ("./v1", format!("--upstream https://HOST/v1; {no_host}")),
+        (".well-known", format!("--upstream https://HOST/.well-known; {no_host}")),
+        ("wss://h", "no option does that: \"wss://h\" is neither http nor https".to_owned()),
+        ("https://user:pw@h", "no option does that: the URL carries a user's name or password".to_owned()),
+        ("https://h?k=v", "no option does that: \"https://h?…\" has a query or a fragment".to_owned()),
+        ("https://h/a b", "no option does that: \"https://h/a b\" has white space".to_owned()),
+        (
+            "https://{region}.h",
+            "no option does that: \"https://{region}.h\" has the variable \"region\", which has no default"
+                .to_owned(),
+        ),
+        ("/", String::new()),
+        ("", String::new()),
+    ] {
+        let head =
+            format!("openapi: 3.0.0\nservers: [{{url: {url:?}, variables: {{region: {{enum: [eu]}}}}}}]");
+        let head = head.replace("\\u{202e}", "\u{202e}");
+        assert_eq!(server(&head), expected, "{url}");
+    }
+    for (members, expected) in [
+        ("host: h:1\nbasePath: /v1/", "--upstream https://h:1/v1".to_owned()),
+        ("host: h\nbasePath: v1", "--upstream https://h/v1".to_owned()),
+        ("host: https://h\nschemes: [http]", "--upstream https://h".to_owned()),
+        ("basePath: /v1.41", format!("--upstream https://HOST/v1.41; {no_host}")),
+        ("basePath: /", String::new()),
+        ("host: h\nschemes: [ws]", "no option does that: \"ws://h\" is neither http nor https".to_owned()),
+    ] {
+        assert_eq!(server(&format!("swagger: 2.0\n{members}")), expected, "{members}");
+    }
+    let schemes = advice("swagger: 2.0\nhost: h\nschemes: [http, https]");
+    assert_eq!(schemes[1..], ["  --upstream http://h", "  --upstream https://h"]);
+}
+
+#[test]
+fn variables_do_not_unfold_in_each_other() {
+    let variables = |value: &dyn Fn(usize) -> String| {
+        let each = |n: usize| format!("v{n}: {{default: '{}'}}", value(n));
+        (0..40).map(each).collect::<Vec<_>>().join(", ")
+    };
+    let head = |url: &str, variables: &str| {
+        format!("openapi: 3.0.0\nservers: [{{url: '{url}', variables: {{{variables}}}}}]")
+    };
+    // Each variable names the next one twice.
+    let doubling = variables(&|n| format!("{{v{0}}}{{v{0}}}", n + 1));
+    assert_eq!(
+        server(&head("https://h/{v0}", &doubling)),
+        "--upstream 'https://h/{v1}{v1}'; the document's defaults are filled in: v0={v1}{v1}"
+    );
+    let long = variables(&|_| "x".repeat(1000));
+    let too_long = "no option does that: the URL has more than 2048 bytes";
+    assert_eq!(server(&head("https://h/{v0}{v1}{v2}", &long)), too_long);
+    assert_eq!(server(&head(&format!("https://h/{}", "x".repeat(2048)), "")), too_long);
+}
+
+#[test]
+fn a_few_servers_are_shown_and_the_others_counted() {
+    let servers: Vec<_> = (0..12).map(|n| format!("{{url: https://h{n}}}")).collect();
+    let advice = advice(&format!("openapi: 3.0.0\nservers: [{}]", servers.join(", ")));
+    assert_eq!((advice.len(), advice[11].as_str()), (12, "  … and 2 more"));
+}
+
+/// The words of an option as a shell gives them to the command.
+fn words(option: &str) -> Vec<String> {
+    let output = Command::new("sh").args(["-c", &format!("printf '%s\\n' {option}")]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_offered_is_accepted() {
+    let document = r#"
+openapi: 3.0.0
+servers: [{url: https://api.example.com/v1}, {url: "https://x/$(id)it's=~"}, {url: /v2}]
+components:
+  securitySchemes:
+    a: {type: apiKey, in: header, name: X-Key}
+    b: {type: apiKey, in: header, name: -Key}
+    c: {type: apiKey, in: query, name: key}
+"#;
+    let advice = advice(document).join("\n");
+    let options: Vec<_> = advice.lines().filter(|line| line.trim().starts_with("--")).collect();
+    assert_eq!(options.len(), 6, "{advice}");
+    for option in options {
+        let fixed = [
+            "hanse",
+            "import",
+            "openapi",
+            "f",
+            "--as=a",
+            "--context=/a",
+            "--publish-to=p",
+            "--upstream=http://h",
+        ];
+        let command = fixed.into_iter().map(str::to_owned).chain(words(option));
+        assert!(Cli::try_parse_from(command).is_ok(), "{option}");
+    }
+}

@@ -1,0 +1,21 @@
+//! Judges values as the control plane will, before anything is sent.
+
+use hanse_management::{Kind, Problem, ResourceKey, Spec, check};
+use hanse_topology::{Labels, Name};
+use serde_json::{Value, json};
+
+/// An Api's version.
+pub(super) fn version(version: &str) -> Result<(), Problem> {
+    judge(Kind::Api, &json!({"context": "/", "version": version, "operations": []}))
+}
+
+/// The URL of an Upstream's endpoint.
+pub(super) fn upstream(url: &str) -> Result<(), Problem> {
+    judge(Kind::Upstream, &json!({"endpoints": [{"url": url}]}))
+}
+
+fn judge(kind: Kind, spec: &Value) -> Result<(), Problem> {
+    let name = Name::new("api").expect("a word is a name");
+    let key = ResourceKey { kind, organization: None, name };
+    check::check(&key, &Labels::default(), &Spec::from_json(kind, spec)?)
+}
