@@ -69,8 +69,13 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
         let (unusable, operations) = (offer.unusable, usable + offer.unusable);
         return Err(ImportError::Problems { problems, unusable, operations });
     }
-    let mut imported =
-        Imported { title, version, notes: offer.notes, advice: advice::advice(&root), ..Imported::default() };
+    let mut imported = Imported {
+        title,
+        version,
+        notes: offer.notes,
+        advice: advice::advice(&root, &offer.operations),
+        ..Imported::default()
+    };
     imported.notes.extend(webhooks(&root));
     if !problems.is_empty() {
         let (left_out, all) = (offer.unusable, usable + offer.unusable);
@@ -85,7 +90,7 @@ impl Imported {
     /// Takes operations. Of those that match the same requests the first stays.
     fn take(&mut self, operations: Vec<Operation>) {
         let mut seen = BTreeMap::new();
-        for Operation { spec, place, deprecated } in operations {
+        for Operation { spec, place, deprecated, .. } in operations {
             let shape = shape(&spec.path).ok();
             match seen.entry((spec.method, shape)) {
                 Entry::Vacant(vacant) => vacant.insert(self.operations.len()),

@@ -9,6 +9,12 @@ pub(super) fn version(version: &str) -> Result<(), Problem> {
     judge(Kind::Api, &json!({"context": "/", "version": version, "operations": []}))
 }
 
+/// The name of an API key's place: `header` or `query`.
+pub(super) fn api_key(place: &str, name: &str) -> Result<(), Problem> {
+    let security = json!({"apiKey": {place: name}});
+    judge(Kind::Api, &json!({"context": "/", "version": "1", "operations": [], "security": security}))
+}
+
 /// The URL of an Upstream's endpoint.
 pub(super) fn upstream(url: &str) -> Result<(), Problem> {
     judge(Kind::Upstream, &json!({"endpoints": [{"url": url}]}))

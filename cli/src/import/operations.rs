@@ -11,7 +11,7 @@ use serde::{
     de::{IntoDeserializer, value},
 };
 
-use super::{ImportProblem, files::Place, problem::printable};
+use super::{ImportProblem, advice::Asked, files::Place, problem::printable};
 
 /// The members of a path item that are operations (OpenAPI 3.2, section 4.10).
 const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
@@ -19,7 +19,6 @@ const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "
 const OTHER_METHODS: &str = "additionalOperations";
 
 /// What a description offers, and every part of it that cannot be imported.
-#[derive(Debug)]
 pub(super) struct Offer {
     pub(super) operations: Vec<Operation>,
     pub(super) problems: Vec<ImportProblem>,
@@ -30,11 +29,26 @@ pub(super) struct Offer {
 }
 
 /// An operation that can be imported.
-#[derive(Debug)]
 pub(super) struct Operation {
     pub(super) spec: OperationSpec,
+    /// As the document names it: `POST /uploads#http`.
+    pub(super) name: String,
     pub(super) place: String,
     pub(super) deprecated: bool,
+    /// What its own `security` asks.
+    pub(super) asked: Option<Asked>,
+    /// The `servers` of its own, or of its path item.
+    pub(super) servers: Option<Place>,
+}
+
+/// What the operations of a path item share.
+struct PathItem<'a> {
+    /// The document's key.
+    key: &'a str,
+    /// What requests are matched by.
+    path: &'a str,
+    place: &'a Place,
+    servers: Option<Place>,
 }
 
 /// Reads the operations of a document, all of them, whatever is wrong with some.
@@ -64,13 +78,15 @@ impl Offer {
     }
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
-    fn read_item(&mut self, key: &str, item: &Place) -> Result<(), ImportProblem> {
+    fn read_item(&mut self, key: &str, place: &Place) -> Result<(), ImportProblem> {
         let path = path_of(key);
         if path != key {
             self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
+        let layers = place.layers()?;
+        let item = PathItem { key, path, place, servers: Place::member(&layers, "servers") };
         let mut taken: BTreeSet<String> = BTreeSet::new();
-        for layer in item.layers()? {
+        for layer in layers {
             let mut operations: Vec<(String, Place)> = layer
                 .members()?
                 .filter(|(key, _)| METHODS.iter().any(|method| method.eq_ignore_ascii_case(key)))
@@ -80,17 +96,17 @@ impl Offer {
             operations.extend(others.members()?.map(|(key, place)| (key.to_owned(), place)));
             operations.retain(|(method, _)| !taken.contains(method));
             for (method, place) in &operations {
-                self.read_operation(method, path, item, place);
+                self.read_operation(method, &item, place);
             }
             taken.extend(operations.into_iter().map(|(method, _)| method));
         }
         Ok(())
     }
 
-    fn read_operation(&mut self, method: &str, path: &str, item: &Place, place: &Place) {
-        match operation(method, path, item, place) {
+    fn read_operation(&mut self, method: &str, item: &PathItem<'_>, place: &Place) {
+        match operation(method, item, place) {
             Ok(operation) => self.operations.push(operation),
-            Err(problems) => self.refuse(&format!("{method} {path}"), problems),
+            Err(problems) => self.refuse(&name(method, item), problems),
         }
     }
 
@@ -98,6 +114,11 @@ impl Offer {
         self.unusable += 1;
         self.problems.extend(problems.into_iter().map(|problem| problem.of(operation)));
     }
+}
+
+/// An operation as the document names it.
+fn name(method: &str, item: &PathItem<'_>) -> String {
+    format!("{method} {}", item.key)
 }
 
 /// What requests of a path item are matched by: some documents tell operations on one path apart by a fragment or a query,
@@ -112,7 +133,7 @@ fn is_extra(key: &str) -> bool {
 }
 
 /// One operation, or everything that is wrong with it. Without details, as in `get:`, it is one all the same.
-fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Operation, Vec<ImportProblem>> {
+fn operation(method: &str, item: &PathItem<'_>, place: &Place) -> Result<Operation, Vec<ImportProblem>> {
     let layers = place.layers().map_err(|problem| vec![problem])?;
     let member = |key: &str| Place::member(&layers, key).unwrap_or_else(|| place.below(key));
     let id = member("operationId");
@@ -122,7 +143,7 @@ fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Op
             let why = format!("gateways know no method {method}");
             vec![ImportProblem::new(place, why, "call it with another method")]
         })?,
-        path: path.to_owned(),
+        path: item.path.to_owned(),
         id: id
             .text()
             .unwrap_or_else(|problem| {
@@ -137,7 +158,7 @@ fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Op
     };
     problems.extend(check_operation(&spec).into_iter().map(|problem| {
         let at = match problem.field.as_str() {
-            "spec.path" => item,
+            "spec.path" => item.place,
             "spec.id" => &id,
             _ => place,
         };
@@ -147,7 +168,9 @@ fn operation(method: &str, path: &str, item: &Place, place: &Place) -> Result<Op
         return Err(problems);
     }
     let deprecated = member("deprecated").value().as_bool() == Some(true);
-    Ok(Operation { spec, place: place.to_string(), deprecated })
+    let servers = Place::member(&layers, "servers").or_else(|| item.servers.clone());
+    let asked = Asked::by(&member("security"));
+    Ok(Operation { spec, name: name(method, item), place: place.to_string(), deprecated, asked, servers })
 }
 
 /// The method of that name, if gateways know it. In a manifest `*` is every method; in a description it is a name.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::{option, refused, shortened};
-use crate::import::{files::Place, judge, problem::printable};
+use super::{SHOWN, option, refused, shortened};
+use crate::import::{files::Place, judge, operations::Operation, problem::printable};
 
 /// The longest URL offered. No address that people paste is longer, and a document may unfold a short one to any length.
 const MAX_URL_BYTES: usize = 2048;
@@ -21,26 +21,45 @@ struct Server {
     remarks: Vec<String>,
 }
 
-/// Lines about the document's servers.
-pub(super) fn advice(root: &Place) -> Vec<String> {
-    let servers = if root.below("swagger").value().is_null() { openapi(root) } else { swagger(root) };
-    if servers.is_empty() {
-        return Vec::new();
+/// Lines about the document's servers, and about operations that have others.
+pub(super) fn advice(root: &Place, operations: &[Operation]) -> Vec<String> {
+    let servers: Vec<_> = if root.below("swagger").value().is_null() {
+        openapi(&root.below("servers")).collect()
+    } else {
+        swagger(root)
+    };
+    let own: Vec<_> = operations.iter().filter_map(|operation| others(operation, &servers)).collect();
+    let mut lines = Vec::new();
+    if !servers.is_empty() {
+        lines.push("the document names servers; to send requests there:".to_owned());
+        lines.extend(shortened(servers.iter().map(line)));
     }
-    let line = |server: Result<Server, String>| match server {
+    lines.extend(shortened(own.into_iter()));
+    lines
+}
+
+/// A line about a server.
+fn line(server: &Result<Server, String>) -> String {
+    match server {
         Ok(server) => {
             let remarks = server.remarks.iter().map(|remark| format!("\n    {}", printable(remark)));
             option("--upstream", &server.url) + &remarks.collect::<String>()
         }
-        Err(why) => refused(&why),
-    };
-    let mut lines = vec!["the document names servers; to send requests there:".to_owned()];
-    lines.extend(shortened(servers.into_iter().map(line)));
-    lines
+        Err(why) => refused(why),
+    }
+}
+
+/// A line about an operation whose servers are not the document's.
+fn others(operation: &Operation, servers: &[Result<Server, String>]) -> Option<String> {
+    let own = openapi(operation.servers.as_ref()?).take(SHOWN).filter(|server| !servers.contains(server));
+    let own: Vec<_> =
+        own.map(|server| server.map_or_else(|why| printable(&why), |server| server.url)).collect();
+    let name = printable(&operation.name);
+    (!own.is_empty()).then(|| format!("{name} names a server of its own: {}", own.join(", ")))
 }
 
 /// Each server in `servers`, or why it is no upstream. `/` is where the document was found, and says nothing.
-fn openapi(place: &Place) -> Vec<Result<Server, String>> {
+fn openapi(servers: &Place) -> impl Iterator<Item = Result<Server, String>> {
     let server = |server: Place| {
         let url = server.below("url");
         match filled(&word(&url)?, &server.below("variables")) {
@@ -50,7 +69,7 @@ fn openapi(place: &Place) -> Vec<Result<Server, String>> {
             Err(why) => Some(Err(why)),
         }
     };
-    place.below("servers").items().filter_map(server).collect()
+    servers.items().filter_map(server)
 }
 
 /// Swagger 2.0 has one host for all schemes.

@@ -4,13 +4,16 @@ use clap::Parser as _;
 
 use crate::{
     args::Cli,
-    import::{Files, Wanted, document},
+    import::{Files, Imported, Wanted, document},
 };
+
+fn document_of(text: &str) -> Imported {
+    document(text, Files::none(), &Wanted::default()).unwrap()
+}
 
 /// What is said of a document with that head.
 fn advice(head: &str) -> Vec<String> {
-    let text = format!("{head}\ninfo: {{version: 1}}\npaths: {{/a: {{get: }}}}");
-    document(&text, Files::none(), &Wanted::default()).unwrap().advice
+    document_of(&format!("{head}\ninfo: {{version: 1}}\npaths: {{/a: {{get: }}}}")).advice
 }
 
 /// The lines about one server.
@@ -122,6 +125,7 @@ fn what_is_offered_is_accepted() {
     let document = r#"
 openapi: 3.0.0
 servers: [{url: https://api.example.com/v1}, {url: "https://x/$(id)it's=~"}, {url: /v2}]
+security: [{a: []}, {b: []}, {c: []}]
 components:
   securitySchemes:
     a: {type: apiKey, in: header, name: X-Key}
@@ -145,4 +149,86 @@ components:
         let command = fixed.into_iter().map(str::to_owned).chain(words(option));
         assert!(Cli::try_parse_from(command).is_ok(), "{option}");
     }
+}
+
+#[test]
+fn the_schemes_in_use_are_shown_ready_to_paste() {
+    let document = r##"
+openapi: 3.0.0
+security: [{key: []}, {query: [], bearer: []}]
+components: {$ref: "#/x-components"}
+x-components: {securitySchemes: {$ref: "#/x-schemes"}}
+x-schemes:
+  key: {type: apiKey, in: header, name: X-Key}
+  query: {$ref: "#/x-schemes/other"}
+  other: {type: apiKey, in: query, name: api-key}
+  blank: {type: apiKey, in: query, name: api key}
+  ours: {type: apiKey, in: header, name: Connection}
+  cookie: {type: apiKey, in: cookie, name: c}
+  bearer: {type: http, scheme: bearer}
+  login: {type: oauth2}
+  unused: {type: openIdConnect}
+  gone: {$ref: "#/nowhere"}
+paths:
+  /b: {get: {security: [{blank: []}, {ours: [], cookie: []}]}, put: {security: {login: [], missing: [], gone: []}}}
+"##;
+    let imported = document_of(&format!("{document}\ninfo: {{version: 1}}"));
+    insta::assert_snapshot!(imported.advice.join("\n"), @r##"
+    the document says how callers are known:
+      no option does that: bearer: http bearer
+      no option does that: blank: "api key" is not a query parameter's name
+      no option does that: cookie: apiKey cookie
+      no option does that: gone: $ref "#/nowhere" leads nowhere
+      --api-key-header X-Key
+      no option does that: login: oauth2
+      no option does that: missing: the document does not define it
+      no option does that: ours: "Connection" says how a message travels, which is the gateway's own business
+      --api-key-query api-key
+    "##);
+    let swagger = "swagger: 2.0\nsecurity: [{k: []}]\nsecurityDefinitions: {k: {type: basic}}";
+    assert_eq!(advice(swagger)[1..], ["  no option does that: k: basic"]);
+}
+
+#[test]
+fn operations_that_need_no_key_are_named() {
+    let check = |root: &str, paths: &str, expected: &[&str]| {
+        let text = format!(
+            "openapi: 3.0.0\ninfo: {{version: 1}}\n{root}\npaths: {{{paths}}}\ncomponents: {{securitySchemes: {{k: {{type: apiKey, in: header, name: K}}}}}}"
+        );
+        let advice = document_of(&text).advice;
+        let said: Vec<_> = advice.iter().filter(|line| line.starts_with("the document lets")).collect();
+        assert_eq!(said, expected, "{paths}");
+    };
+    let open = "the document lets these be called without a key: ";
+    let locked = "/a: {get: {security: [{k: []}]}, put: {}}";
+    check("", "/a: {get: {}}", &[]);
+    check("security: [{k: []}]", locked, &[]);
+    check("", locked, &[&format!("{open}PUT /a")]);
+    let optional =
+        "/a: {get: {security: []}, put: {security: [{k: []}, {}]}, post: {security: {}}, head: {}}";
+    check("security: [{k: []}]", optional, &[&format!("{open}GET /a, PUT /a, POST /a")]);
+    check("security: [{}, {k: []}]", locked, &[&format!("{open}PUT /a")]);
+    let many: Vec<_> = (0..12).map(|n| format!("/{n}: {{get: {{security: []}}}}")).collect();
+    let ten: Vec<_> = (0..10).map(|n| format!("GET /{n}")).collect();
+    check("", &many.join(", "), &[&format!("{open}{} and 2 more", ten.join(", "))]);
+}
+
+#[test]
+fn servers_of_operations_are_named() {
+    let text = "
+openapi: 3.0.0
+info: {version: 1}
+servers: [{url: https://h}]
+paths:
+  /same: {servers: [{url: https://h}], get: {}}
+  /files#up: {post: {servers: [{url: https://files.h}, {url: 'wss://h'}]}, get: {servers: []}}
+  /all: {servers: [{url: https://all.h}], get: {}, put: {servers: [{url: https://h}]}}
+";
+    assert_eq!(
+        document_of(text).advice[2..],
+        [
+            "POST /files#up names a server of its own: https://files.h, \"wss://h\" is neither http nor https",
+            "GET /all names a server of its own: https://all.h",
+        ]
+    );
 }
