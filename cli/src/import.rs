@@ -23,6 +23,6 @@ mod tests;
 pub(crate) use document::{Imported, MAX_DOCUMENT_BYTES, Wanted, document};
 pub(crate) use error::ImportError;
 pub(crate) use files::Files;
-pub(crate) use problem::ImportProblem;
+pub(crate) use problem::{ImportProblem, printable};
 pub(crate) use publication::{Existing, Publication, UpstreamArg};
 pub(crate) use source::read;

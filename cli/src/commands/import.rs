@@ -8,7 +8,7 @@ use crate::{
     commands::{changes, reachable},
     convergence,
     exit::Failure,
-    import::{self, Existing, Imported, Publication, Wanted},
+    import::{self, Existing, Imported, Publication, Wanted, printable},
     out::{data, say},
 };
 
@@ -70,5 +70,20 @@ fn summary(imported: &Imported) -> String {
     let Imported { title, version, operations, deprecated, .. } = imported;
     let deprecated =
         if *deprecated > 0 { format!(", {deprecated} of them deprecated") } else { String::new() };
-    format!("{title} {version}: {} operations{deprecated}", operations.len())
+    format!("{} {}: {} operations{deprecated}", printable(title), printable(version), operations.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_commands_no_terminal() {
+        let imported = Imported {
+            title: "\u{1b}[2JPets\u{202e}".to_owned(),
+            version: "1\u{feff}".to_owned(),
+            ..Imported::default()
+        };
+        assert_eq!(summary(&imported), "\\u{1b}[2JPets\\u{202e} 1\\u{feff}: 0 operations");
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{ImportProblem, reader::Unreadable};
+use super::{ImportProblem, printable, reader::Unreadable};
 use crate::exit::{Exit, Failure};
 
 /// What is wrong with an OpenAPI document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ImportError {
     /// No text of a description.
-    #[error("the document cannot be imported: {0}")]
+    #[error("the document cannot be imported: {}", printable(&.0.to_string()))]
     Unreadable(#[from] Unreadable),
     /// Well-formed, but something else.
     #[error("the document is not OpenAPI: {0}")]

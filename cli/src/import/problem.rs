@@ -35,18 +35,24 @@ impl fmt::Display for ImportProblem {
         if let Some(operation) = operation {
             write!(f, "{}  ", printable(operation))?;
         }
-        write!(f, "{}: {why}; {fix}", printable(place))
+        write!(f, "{}: {}; {}", printable(place), printable(why), printable(fix))
     }
 }
 
-/// Text of a document as a terminal may show it: control characters are escaped.
-pub(super) fn printable(text: &str) -> String {
+/// Text of a document as a terminal may show it: characters are escaped that command a terminal, or that make text look like
+/// another.
+pub(crate) fn printable(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
-        if character.is_control() {
-            shown.extend(character.escape_default());
+        if character.is_control() || is_invisible(character) {
+            shown.extend(character.escape_debug());
         } else {
             shown.push(character);
         }
         shown
     })
+}
+
+/// Zero-width characters, and those that turn the direction of text.
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -409,6 +409,23 @@ fn the_files_of_a_description_are_bounded() {
     assert!(error.starts_with("1 of 3 operations") && error.contains("none is left"), "{error}");
 }
 
+#[test]
+fn no_part_of_a_document_commands_a_terminal() {
+    let text = "openapi: 3.2.0\ninfo: {version: 1}\npaths: {/a: {additionalOperations: {\"\\e[2J\": {}}}, \"/\\u202E\": []}";
+    assert_eq!(
+        problems(text),
+        [
+            r"\u{1b}[2J /a  /paths/~1a/additionalOperations/\u{1b}[2J: gateways know no method \u{1b}[2J; call it with another method",
+            r"/\u{202e}  /paths/~1\u{202e}: is no mapping; write its members there",
+        ]
+    );
+    let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: 'a%1B[2J.yaml'}}";
+    let error = read_parts(text, &[]).unwrap_err().to_string();
+    assert!(error.contains(r"leads to a\u{1b}[2J.yaml, which is not imported"), "{error}");
+    let error = refused("{\"a\": 1, \"\u{200b}\": \"\u{1b}[2J\" \u{1b}}");
+    assert!(!error.contains(['\u{1b}', '\u{200b}']), "{error}");
+}
+
 /// One document with a fault of each kind.
 fn faulty() -> String {
     let long = "x".repeat(5_000);

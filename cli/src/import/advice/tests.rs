@@ -60,6 +60,10 @@ fn a_server_is_a_whole_url_or_the_reason_why_it_is_none() {
         ("https://h?k=v", "no option does that: \"https://h?…\" has a query or a fragment".to_owned()),
         ("https://h/a b", "no option does that: \"https://h/a b\" has white space".to_owned()),
         (
+            "https://h/\u{202e}a",
+            "no option does that: \"https://h/\\u{202e}a\" has characters that do not show".to_owned(),
+        ),
+        (
             "https://{region}.h",
             "no option does that: \"https://{region}.h\" has the variable \"region\", which has no default"
                 .to_owned(),
