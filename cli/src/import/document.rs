@@ -10,7 +10,6 @@ use super::{
     judge,
     operations::{self, Operation},
     problem::printable,
-    reader,
 };
 use crate::exit::Failure;
 
@@ -48,7 +47,7 @@ pub(crate) struct Imported {
 
 /// Reads a document, and what it refers to in the files beside it.
 pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Imported, ImportError> {
-    let root = Place::root(reader::tree(text)?, files);
+    let root = Place::root(text, files)?;
     check_openapi(&root)?;
     let mut problems = Vec::new();
     let mut said = |text: Result<String, ImportProblem>| {
@@ -63,7 +62,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     let offer = operations::operations(&root);
     problems.extend(offer.problems);
     let usable = offer.operations.len();
-    let can_be_skipped = usable > 0 && problems.iter().all(|problem| problem.operation.is_some());
+    let can_be_skipped = usable > 0 && problems.iter().all(ImportProblem::can_be_left_out);
     let are_skipped = wanted.skip_unusable && can_be_skipped;
     if !problems.is_empty() && !are_skipped {
         let (unusable, operations) = (offer.unusable, usable + offer.unusable);
@@ -157,12 +156,9 @@ fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
     };
     match judge::version(&version) {
         Ok(()) => Ok(version),
-        Err(problem) if wanted.api_version.is_some() => Err(ImportProblem {
-            place: "--api-version".to_owned(),
-            operation: None,
-            why: problem.detail,
-            fix: problem.remedy,
-        }),
+        Err(problem) if wanted.api_version.is_some() => {
+            Err(ImportProblem::of_option("--api-version", problem))
+        }
         Err(problem) => Err(ImportProblem::new(&place, problem.detail, "give another with --api-version")),
     }
 }

@@ -1,35 +1,84 @@
 //! The files of a description: places in them, and where references lead.
 //!
-//! A description may be of several files beside each other. A file is read when a reference leads into it. No reference
-//! leads to the network, or to an absolute path.
+//! A description may be of several files: its document, and files in the document's directory and below. A file is read when a
+//! reference leads into it. No reference leads to the network, to an absolute path, or out of that directory.
 
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fmt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     rc::Rc,
 };
 
 use serde_json::{Map, Value};
 
-use super::{ImportProblem, MAX_DOCUMENT_BYTES, reader};
+use super::{
+    ImportProblem, MAX_DOCUMENT_BYTES,
+    reader::{self, Unreadable},
+};
 
 /// The longest chain of references followed. Real documents have one or two in a row; bundlers make three.
 const MAX_CHAIN: usize = 32;
 /// Files that hold paths and operations: more than one for each operation of the largest APIs that we know in parts.
 const MAX_FILES: usize = 2_000;
 
-/// Gives the text of a file of at most so many bytes, or says why it cannot be read. The path is relative to the document's.
-type Load = dyn Fn(&Path, u64) -> Result<String, String>;
+/// Gives the text of a file of at most so many bytes. The path is relative to the document's directory.
+type Load = dyn Fn(&Path, u64) -> Result<String, Unread>;
+
+/// Why the text of a file is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// The file lies elsewhere than in the document's directory, or below.
+    Outside,
+    /// It is no text.
+    NotText,
+    /// It is not there, or cannot be read, or is too large.
+    Failed(String),
+}
+
+/// Why a reference leads to no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    why: String,
+    fix: &'static str,
+    /// Whether what the file says is not known.
+    is_unread: bool,
+}
+
+impl Refusal {
+    fn new(why: impl Into<String>, fix: &'static str) -> Self {
+        Self { why: why.into(), fix, is_unread: false }
+    }
+
+    /// The file is there, and is no part of a description.
+    fn unusable(path: &Path, why: &str) -> Self {
+        Self::new(
+            format!("leads to {}, which is not imported: {why}", path.display()),
+            "refer to a file that can be read",
+        )
+    }
+
+    fn outside() -> Self {
+        Self::new(
+            "leads out of the document's directory",
+            "import a document in a directory above all of its parts",
+        )
+    }
+
+    fn unread(self) -> Self {
+        Self { is_unread: true, ..self }
+    }
+}
 
 /// Every file of a description.
 pub(crate) struct Files {
     /// The document's own name.
     name: PathBuf,
     load: Option<Box<Load>>,
-    read: RefCell<BTreeMap<PathBuf, Rc<Value>>>,
+    /// What has been asked for, also in vain.
+    read: RefCell<BTreeMap<PathBuf, Result<Rc<Value>, Refusal>>>,
     /// How much may still be read.
     bytes_left: Cell<u64>,
 }
@@ -48,26 +97,41 @@ impl Files {
     /// A document of that name, with files beside it.
     pub(crate) fn beside(
         name: impl Into<PathBuf>,
-        load: impl Fn(&Path, u64) -> Result<String, String> + 'static,
+        load: impl Fn(&Path, u64) -> Result<String, Unread> + 'static,
     ) -> Self {
         Self { name: name.into(), load: Some(Box::new(load)), ..Self::none() }
     }
 
-    fn open(&self, path: &Path) -> Result<Rc<Value>, String> {
+    /// The tree in a file.
+    fn open(&self, path: &Path) -> Result<Rc<Value>, Refusal> {
         if let Some(known) = self.read.borrow().get(path) {
-            return Ok(known.clone());
+            return known.clone();
         }
-        let load = self.load.as_ref().ok_or("leads to a file, and standard input has none beside it")?;
         if self.read.borrow().len() >= MAX_FILES {
-            return Err(format!("leads to one file more than {MAX_FILES}"));
+            let why = format!("leads to one file more than {MAX_FILES}");
+            return Err(Refusal::new(why, "write several parts into one file").unread());
         }
-        let unreadable = |why: String| format!("leads to {}, which is not imported: {why}", path.display());
-        let text = load(path, self.bytes_left.get()).map_err(unreadable)?;
+        let read = self.load(path).map(Rc::new);
+        self.read.borrow_mut().insert(path.to_owned(), read.clone());
+        read
+    }
+
+    fn load(&self, path: &Path) -> Result<Value, Refusal> {
+        let load = self.load.as_ref().ok_or_else(|| {
+            let why = "leads to a file, and standard input has none beside it";
+            Refusal::new(why, "give the document as a file").unread()
+        })?;
+        let text = load(path, self.bytes_left.get()).map_err(|why| match why {
+            Unread::Outside => Refusal::outside(),
+            Unread::NotText => Refusal::unusable(path, "it is not UTF-8 text"),
+            Unread::Failed(why) => Refusal::unusable(path, &why).unread(),
+        })?;
+        self.take_bytes(&text);
+        reader::tree(&text).map_err(|error| Refusal::unusable(path, &error.to_string()))
+    }
+
+    fn take_bytes(&self, text: &str) {
         self.bytes_left.set(self.bytes_left.get().saturating_sub(text.len() as u64));
-        let tree = reader::tree(&text).map_err(|error| unreadable(error.to_string()))?;
-        let tree = Rc::new(tree);
-        self.read.borrow_mut().insert(path.to_owned(), tree.clone());
-        Ok(tree)
     }
 }
 
@@ -81,11 +145,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// The whole document.
-    pub(super) fn root(document: Value, files: Files) -> Self {
-        let document = Rc::new(document);
-        files.read.borrow_mut().insert(files.name.clone(), document.clone());
-        Self { file: files.name.as_path().into(), files: Rc::new(files), document, pointer: String::new() }
+    /// The whole document of that text.
+    pub(super) fn root(text: &str, files: Files) -> Result<Self, Unreadable> {
+        let document = Rc::new(reader::tree(text)?);
+        files.take_bytes(text);
+        files.read.borrow_mut().insert(files.name.clone(), Ok(document.clone()));
+        Ok(Self {
+            file: files.name.as_path().into(),
+            files: Rc::new(files),
+            document,
+            pointer: String::new(),
+        })
     }
 
     /// What is there.
@@ -167,20 +237,22 @@ impl Place {
     }
 
     fn target(&self, reference: &str) -> Result<Self, ImportProblem> {
-        let refused =
-            |why: &str, fix: &str| ImportProblem::new(self, format!("$ref {reference:?} {why}"), fix);
+        let refused = |refusal: Refusal| {
+            let problem =
+                ImportProblem::new(self, format!("$ref {reference:?} {}", refusal.why), refusal.fix);
+            if refusal.is_unread { problem.unread() } else { problem }
+        };
         let (file, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let mut target = self.clone();
         if !file.is_empty() {
-            let path = beside(&self.file, &percent_decoded(file)).map_err(|(why, fix)| refused(why, fix))?;
-            target.document =
-                self.files.open(&path).map_err(|why| refused(&why, "refer to a file that can be read"))?;
+            let path = beside(&self.file, &percent_decoded(file)).map_err(refused)?;
+            target.document = self.files.open(&path).map_err(refused)?;
             target.file = path.into();
         }
         target.pointer = percent_decoded(fragment).into_owned();
         match target.document.pointer(&target.pointer) {
             Some(_) => Ok(target),
-            None => Err(refused("leads nowhere", "name a place that is there")),
+            None => Err(refused(Refusal::new("leads nowhere", "name a place that is there"))),
         }
     }
 }
@@ -195,20 +267,24 @@ impl fmt::Display for Place {
     }
 }
 
-/// The file that a reference in the file `from` leads to, relative to the document; else why it leads to none, and what to do.
-fn beside(from: &Path, reference: &str) -> Result<PathBuf, (&'static str, &'static str)> {
+/// The file that a reference in the file `from` leads to, relative to the document's directory.
+fn beside(from: &Path, reference: &str) -> Result<PathBuf, Refusal> {
     let before_slash = reference.split('/').next().unwrap_or_default();
     if before_slash.contains(':') || reference.starts_with("//") {
-        return Err(("is a URL, and none is fetched", "save it beside the document and refer to the file"));
+        return Err(Refusal::new(
+            "is a URL, and none is fetched",
+            "save it beside the document and refer to the file",
+        ));
     }
     if reference.starts_with(['/', '\\']) {
-        return Err(("has an absolute path", "write the path from the file that refers to it"));
+        return Err(Refusal::new("has an absolute path", "write the path from the file that refers to it"));
     }
     let mut path = from.parent().unwrap_or(Path::new("")).to_owned();
     for part in reference.split('/') {
         match part {
             "" | "." => {}
-            ".." if matches!(path.components().next_back(), Some(Component::Normal(_))) => drop(path.pop()),
+            ".." if path.pop() => {}
+            ".." => return Err(Refusal::outside()),
             part => path.push(part),
         }
     }

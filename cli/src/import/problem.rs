@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hanse_management::Problem;
+
 use super::files::Place;
 
 /// A part of a description that cannot be imported.
@@ -15,23 +17,41 @@ pub(crate) struct ImportProblem {
     pub(crate) why: String,
     /// What to do.
     pub(crate) fix: String,
+    /// Whether what that part says is not known: a file of it cannot be read, or a bound was met.
+    is_unread: bool,
 }
 
 impl ImportProblem {
     /// Of the document itself.
     pub(super) fn new(place: &Place, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { place: place.to_string(), operation: None, why: why.into(), fix: fix.into() }
+        Self { place: place.to_string(), operation: None, why: why.into(), fix: fix.into(), is_unread: false }
+    }
+
+    /// Of the command line.
+    pub(super) fn of_option(option: &str, problem: Problem) -> Self {
+        let (why, fix) = (problem.detail, problem.remedy);
+        Self { place: option.to_owned(), operation: None, why, fix, is_unread: false }
+    }
+
+    /// Of what cannot be read.
+    pub(super) fn unread(self) -> Self {
+        Self { is_unread: true, ..self }
     }
 
     /// Of one operation or path item.
     pub(super) fn of(self, operation: &str) -> Self {
         Self { operation: Some(operation.to_owned()), ..self }
     }
+
+    /// Whether its operation can be left out. An operation that could not be read may be a sound one.
+    pub(super) fn can_be_left_out(&self) -> bool {
+        self.operation.is_some() && !self.is_unread
+    }
 }
 
 impl fmt::Display for ImportProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, operation, why, fix } = self;
+        let Self { place, operation, why, fix, .. } = self;
         if let Some(operation) = operation {
             write!(f, "{}  ", printable(operation))?;
         }

@@ -1,10 +1,14 @@
 //! Reading a document where it lies.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::{self, File},
+    io::Read,
+    path::Path,
+};
 
 use anyhow::Context as _;
 
-use super::{Files, Imported, MAX_DOCUMENT_BYTES, Wanted, document};
+use super::{Files, Imported, MAX_DOCUMENT_BYTES, Wanted, document, files::Unread};
 use crate::{
     client::mebibytes,
     exit::Failure,
@@ -30,22 +34,28 @@ pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
 fn files(document: &str) -> Files {
     let path = Path::new(document);
     let (Some(name), false) = (path.file_name(), document == "-") else { return Files::none() };
-    let dir = path.parent().map(Path::to_owned).unwrap_or_default();
-    Files::beside(name, move |path, limit| part(&dir.join(path), limit))
+    let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")).to_owned();
+    Files::beside(name, move |path, limit| part(&dir, path, limit))
 }
 
-/// The text of a file that the document refers to.
-fn part(path: &Path, limit: u64) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
-        return Err("it is no file".to_owned());
+/// The text of a file that the document refers to. A symbolic link leads no further than the document's directory.
+fn part(dir: &Path, path: &Path, limit: u64) -> Result<String, Unread> {
+    let failed = |error: std::io::Error| Unread::Failed(error.to_string());
+    let path = dir.join(path).canonicalize().map_err(failed)?;
+    if !path.starts_with(dir.canonicalize().map_err(failed)?) {
+        return Err(Unread::Outside);
+    }
+    // Before it is opened: a pipe without a writer would never open.
+    if !fs::metadata(&path).map_err(failed)?.is_file() {
+        return Err(Unread::Failed("it is no file".to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() as u64 > limit {
-        return Err(format!("all files together are larger than {}", mebibytes(MAX_DOCUMENT_BYTES)));
+        let limit = mebibytes(MAX_DOCUMENT_BYTES);
+        return Err(Unread::Failed(format!("all files together are larger than {limit}")));
     }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
+    String::from_utf8(bytes).map_err(|_| Unread::NotText)
 }
 
 fn text(file: &str) -> anyhow::Result<String> {

@@ -2,7 +2,7 @@ use hanse_management::kinds::{ApiKeySpec, Method};
 use hanse_topology::Name;
 use serde_json::{Value, json};
 
-use super::{publication::Existing, *};
+use super::{files::Unread, publication::Existing, *};
 use crate::client::tests::resource;
 
 fn read(text: &str) -> Result<Imported, ImportError> {
@@ -270,7 +270,7 @@ fn references_that_lead_nowhere_are_named() {
     );
     check(
         json!({"/a": {"$ref": "other.yaml"}}),
-        "/a  /paths/~1a: $ref \"other.yaml\" leads to a file, and standard input has none beside it; refer to a file that can be read",
+        "/a  /paths/~1a: $ref \"other.yaml\" leads to a file, and standard input has none beside it; give the document as a file",
     );
 }
 
@@ -300,7 +300,10 @@ fn chains_of_references_are_bounded() {
 fn read_parts(text: &str, parts: &[(&'static str, &'static str)]) -> Result<Imported, ImportError> {
     let parts: std::collections::BTreeMap<_, _> = parts.iter().copied().collect();
     let files = Files::beside("api.yaml", move |path, _| {
-        parts.get(path.to_str().unwrap()).map(|text| (*text).to_owned()).ok_or("no such file".to_owned())
+        parts
+            .get(path.to_str().unwrap())
+            .map(|text| (*text).to_owned())
+            .ok_or(Unread::Failed("no such file".to_owned()))
     });
     document(text, files, &Wanted::default())
 }
@@ -314,7 +317,7 @@ paths:
   /users: {$ref: ./paths/users.yaml}
   /users/{id}: {$ref: 'paths/users.yaml#/one', delete: {operationId: own}}
   /ab: {$ref: 'paths/a%20b.json'}
-  /up: {get: {$ref: ../shared.yaml#/ops/up}}
+  /up: {get: {$ref: parts/../shared.yaml#/ops/up}}
 ";
     let parts = [
         ("parts/info.yaml", "version: 1.10\ntitle: 007"),
@@ -324,14 +327,19 @@ paths:
         ),
         ("paths/ops/one.yaml", "operationId: 1e3\ndeprecated: true"),
         ("paths/a b.json", r#"{"get": {"$ref": "../api.yaml#/paths/~1up/get"}}"#),
-        ("../shared.yaml", "ops: {up: {operationId: up}}"),
+        ("shared.yaml", "ops: {up: {operationId: up}}"),
     ];
     let imported = read_parts(root, &parts).unwrap();
     assert_eq!((imported.version.as_str(), imported.title.as_str(), imported.deprecated), ("1.10", "007", 2));
-    let expected =
-        ["GET /users list", "POST /users 1e3", "DELETE /users/{id} own", "GET /users/{id} 1e3", "GET /up up"];
-    let listed = listed(&imported);
-    assert!(expected.iter().all(|one| listed.contains(&(*one).to_owned())), "{listed:?}");
+    let expected = [
+        "GET /users list",
+        "POST /users 1e3",
+        "DELETE /users/{id} own",
+        "GET /users/{id} 1e3",
+        "GET /ab up",
+        "GET /up up",
+    ];
+    assert_eq!(listed(&imported), expected);
     assert_eq!(imported.places[1], "paths/users.yaml#/post");
 }
 
@@ -349,6 +357,14 @@ fn a_reference_out_of_the_files_is_refused() {
             "is a URL, and none is fetched; save it beside the document and refer to the file",
         ),
         ("file:a.yaml", "is a URL, and none is fetched; save it beside the document and refer to the file"),
+        (
+            "../a.yaml",
+            "leads out of the document's directory; import a document in a directory above all of its parts",
+        ),
+        (
+            "a/../../dir/a.yaml",
+            "leads out of the document's directory; import a document in a directory above all of its parts",
+        ),
         ("/etc/passwd", "has an absolute path; write the path from the file that refers to it"),
         (
             "none.yaml",
@@ -378,34 +394,108 @@ fn a_reference_out_of_the_files_is_refused() {
 #[test]
 fn files_beside_a_document_are_read_from_its_directory() {
     let temporary = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = temporary.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
-        path.to_str().unwrap().to_owned()
+    let path = |name: &str| temporary.path().join(name);
+    let file = |name: &str, text: &[u8]| {
+        std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+        std::fs::write(path(name), text).unwrap();
     };
-    let root = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: ../b/a.yaml}, /c: {$ref: .}}";
-    let root = file("dir/api.yaml", root);
-    file("b/a.yaml", "get: {operationId: a}");
-    let wanted = Wanted { skip_unusable: true, ..Wanted::default() };
-    let imported = super::read(&root, &wanted).unwrap();
-    assert_eq!(listed(&imported), ["GET /a a"]);
-    assert!(imported.notes[1].contains("it is no file"), "{:?}", imported.notes);
+    let link = |name: &str, to: &str| std::os::unix::fs::symlink(to, path(name)).unwrap();
+    file("dir/sub/a.yaml", b"get: {$ref: ../b.yaml}");
+    file("dir/b.yaml", b"operationId: b");
+    file("dir/latin.yaml", b"get: {operationId: \"\xff\"}");
+    file("other/c.yaml", b"get: {operationId: c}");
+    file("dir/sub/d.yaml", b"get: {operationId: b}");
+    link("dir/inside.yaml", "sub/d.yaml");
+    link("dir/outside.yaml", "../other/c.yaml");
+    link("dir/up", "../other");
+    let pipe = std::process::Command::new("mkfifo").arg(path("dir/pipe.yaml")).status().unwrap();
+    assert!(pipe.success());
+    let import = |reference: &str| {
+        let text = format!(
+            "openapi: 3.0.0\ninfo: {{version: 1}}\npaths: {{/a: {{$ref: {reference}}}, /z: {{put: }}}}"
+        );
+        file("dir/api.yaml", text.as_bytes());
+        super::read(path("dir/api.yaml").to_str().unwrap(), &Wanted::default())
+    };
+    for reference in ["sub/a.yaml", "sub/../sub/a.yaml", "inside.yaml"] {
+        assert_eq!(listed(&import(reference).unwrap()), ["GET /a b", "PUT /z -"], "{reference}");
+    }
+    let outside = "leads out of the document's directory";
+    for (reference, why) in [
+        ("../other/c.yaml", outside),
+        ("outside.yaml", outside),
+        ("up/c.yaml", outside),
+        ("pipe.yaml", "leads to pipe.yaml, which is not imported: it is no file"),
+        ("sub", "leads to sub, which is not imported: it is no file"),
+        ("latin.yaml", "leads to latin.yaml, which is not imported: it is not UTF-8 text"),
+        ("none.yaml", "leads to none.yaml, which is not imported: No such file or directory"),
+    ] {
+        let error = import(reference).unwrap_err().to_string();
+        assert!(error.contains(&format!("$ref {reference:?} {why}")), "{error}");
+    }
+}
+
+/// A document of two operations. The first one is what `parts` say of `part.yaml`.
+fn with_part(parts: Files) -> Result<Imported, ImportError> {
+    let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: part.yaml}, /b: {$ref: part.yaml}, /z: {put: }}";
+    document(text, parts, &Wanted { skip_unusable: true, ..Wanted::default() })
+}
+
+#[test]
+fn what_could_not_be_read_is_not_left_out() {
+    for (why, is_left_out) in [
+        (Unread::Failed("permission denied".to_owned()), false),
+        (Unread::Outside, true),
+        (Unread::NotText, true),
+    ] {
+        let case = format!("{why:?}");
+        match with_part(Files::beside("api.yaml", move |_, _| Err(why.clone()))) {
+            Ok(imported) => {
+                assert_eq!((listed(&imported), is_left_out), (vec!["PUT /z -".to_owned()], true), "{case}")
+            }
+            Err(error) => {
+                assert!(!is_left_out, "{case}");
+                let failure = crate::exit::Failure::from(error);
+                assert!(failure.message.starts_with("2 of 3 operations cannot be imported:"), "{failure}");
+                assert_eq!(failure.remedy, "mend the document and import it again");
+            }
+        }
+    }
+    assert!(with_part(Files::none()).is_err(), "standard input has no files beside it");
+}
+
+#[test]
+fn a_file_is_asked_for_once() {
+    let asked = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+    let answers = |answer: Result<&'static str, Unread>| {
+        let asked = asked.clone();
+        Files::beside("api.yaml", move |_, limit| {
+            asked.borrow_mut().push(limit);
+            answer.clone().map(str::to_owned)
+        })
+    };
+    for answer in [Ok("get: "), Ok("a: ["), Err(Unread::NotText), Err(Unread::Failed("none".to_owned()))] {
+        let _ = with_part(answers(answer));
+        let limits = asked.take();
+        assert_eq!(limits.len(), 1);
+        assert!(limits[0] < MAX_DOCUMENT_BYTES - 80, "the document's own bytes count: {limits:?}");
+    }
 }
 
 #[test]
 fn the_files_of_a_description_are_bounded() {
+    let wanted = Wanted { skip_unusable: true, ..Wanted::default() };
     let one = |_: &std::path::Path, _: u64| Ok(r#"{"get": {}}"#.to_owned());
     let paths: Vec<_> = (0..2_100).map(|n| format!("/{n}: {{$ref: {n}.yaml}}")).collect();
     let text = format!("openapi: 3.0.0\ninfo: {{version: 1}}\npaths: {{{}}}", paths.join(", "));
-    let error = document(&text, Files::beside("api.yaml", one), &Wanted::default()).unwrap_err().to_string();
+    let error = document(&text, Files::beside("api.yaml", one), &wanted).unwrap_err().to_string();
     assert!(error.starts_with("101 of 2100 operations"), "{error}");
     let sized = Files::beside("api.yaml", |_, limit| match limit {
-        0 => Err("none is left".to_owned()),
+        0 => Err(Unread::Failed("none is left".to_owned())),
         _ => Ok(format!(r#"{{"get": {{}}, "x": "{}"}}"#, "x".repeat(40 << 20))),
     });
     let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: a}, /b: {$ref: b}, /c: {$ref: c}}";
-    let error = document(text, sized, &Wanted::default()).unwrap_err().to_string();
+    let error = document(text, sized, &wanted).unwrap_err().to_string();
     assert!(error.starts_with("1 of 3 operations") && error.contains("none is left"), "{error}");
 }
 
