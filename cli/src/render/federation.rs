@@ -20,11 +20,7 @@ pub(crate) fn federation(status: &Status) -> String {
     let mut nodes: Vec<_> = status
         .nodes
         .iter()
-        .map(|node| {
-            let leads = status.leader.as_ref() == Some(&node.name);
-            let role = if leads { "leader" } else { &node.role };
-            vec![node.name.clone(), role.to_owned(), state(node), node.api.clone()]
-        })
+        .map(|node| vec![node.name.clone(), node.role.clone(), state(node), node.api.clone()])
         .collect();
     nodes.sort();
     text += &table(titles(&["NODE", "ROLE", "STATE", "API"]), nodes.into_iter());
@@ -48,8 +44,10 @@ fn quorum(status: &Status) -> String {
     let age = seconds(status.as_of_age_ms);
     match (status.quorum, status.as_of_age_ms < NEVER_MS) {
         (true, _) => format!("quorum, as of {age} ago"),
-        (false, true) => format!("NO QUORUM for {age}: changes are refused, gateways go on serving"),
-        (false, false) => "NO QUORUM: changes are refused, gateways go on serving".to_owned(),
+        (false, true) => {
+            format!("NO QUORUM here for {age}: this node refuses changes, gateways go on serving")
+        }
+        (false, false) => "NO QUORUM here: this node refuses changes, gateways go on serving".to_owned(),
     }
 }
 
@@ -57,7 +55,7 @@ fn quorum(status: &Status) -> String {
 fn state(node: &NodeStatus) -> String {
     match (&node.state, node.heard_ms_ago) {
         (NodeState::Silent, Some(ago)) => format!("silent for {}", seconds(ago)),
-        (NodeState::Silent, None) => "never heard".to_owned(),
+        (NodeState::Silent, None) => "not heard yet".to_owned(),
         (state, _) => state.to_string(),
     }
 }

@@ -92,7 +92,7 @@ fn the_federation_at_a_glance() {
     cp-1  voter   up                 https://127.0.0.1:7443
     cp-2  leader  up                 https://127.0.0.1:7543
     cp-3  voter   silent for 41.2 s  https://127.0.0.1:7643
-    cp-4  voter   never heard        https://127.0.0.1:7743
+    cp-4  voter   not heard yet      https://127.0.0.1:7743
 
     REGION   ROLE     NAME             STATE      HEARD       REVISION
     eu-west  agent    agent-eu-west    connected  0.1 s ago   41
@@ -115,9 +115,9 @@ fn without_a_quorum_its_age_is_told() {
         assert!(!text.contains("leader"), "{text}");
         text.lines().next().unwrap().to_owned()
     };
-    assert!(head(41_300).contains("NO QUORUM for 41.3 s: changes are refused"));
+    assert!(head(41_300).contains("NO QUORUM here for 41.3 s: this node refuses changes"));
     assert!(
-        head(365 * 24 * 3_600 * 1_000).contains("NO QUORUM: changes are refused"),
+        head(365 * 24 * 3_600 * 1_000).contains("NO QUORUM here: this node refuses changes"),
         "never since it started"
     );
 }

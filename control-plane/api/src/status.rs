@@ -27,8 +27,6 @@ use crate::{
 
 /// The role of the control node that leads.
 const LEADER: &str = "leader";
-/// The role of one that has a vote.
-const VOTER: &str = "voter";
 
 /// The routes of this file.
 pub(crate) fn routes() -> Vec<Route> {
@@ -50,16 +48,13 @@ async fn status(call: Call) -> Result<Response, Rejection> {
 }
 
 fn all_status(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u64) -> Status {
-    let answers = |node: &NodeStatus| node.name == group.this || fleet.nodes.contains_key(&node.id);
-    // Until its lease has passed, a leader that died is taken for one.
-    let leader = group.leader.as_ref().filter(|leader| {
-        group.nodes.iter().any(|node| node.name == **leader && node.role == LEADER && answers(node))
-    });
+    // A leader is heard with each heartbeat, however long its agents' reports take to arrive.
+    let answers = |node: &NodeStatus| node.role == LEADER || fleet.nodes.contains_key(&node.id);
     let node = |node: &NodeStatus| answer::NodeStatus {
         // Said of those only that should have answered and did not: what reports to them is missing below.
         answered: fleet.silent.contains(&node.name).then_some(false),
         name: node.name.clone(),
-        role: if node.role == LEADER && leader.is_none() { VOTER } else { node.role }.to_owned(),
+        role: node.role.to_owned(),
         state: if answers(node) { NodeState::Up } else { NodeState::Silent },
         heard_ms_ago: if answers(node) { Some(0) } else { fleet.heard_ms_ago.get(&node.id).copied() },
         api: node.api_url.clone(),
@@ -80,7 +75,7 @@ fn all_status(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u
     Status {
         lineage: state.lineage().map(lineage),
         revision: state.revision(),
-        leader: leader.cloned(),
+        leader: group.leader.clone(),
         node: group.this.clone(),
         term: group.term,
         quorum: group.quorum,

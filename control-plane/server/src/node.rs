@@ -395,7 +395,7 @@ async fn watch_freshness(group: Arc<RaftGroup>, freshness: watch::Sender<Freshne
         let age = Duration::from_millis(status.as_of_age_ms);
         let confirmed_at = Instant::now().checked_sub(age);
         freshness.send_modify(|freshness| {
-            freshness.quorum = status.quorum;
+            freshness.quorum = status.up_to_date;
             if let Some(confirmed_at) = confirmed_at {
                 freshness.confirmed_at = confirmed_at;
             }

@@ -89,9 +89,11 @@ pub struct GroupStatus {
     pub leader: Option<String>,
     /// Raft's term.
     pub term: u64,
-    /// How long ago this node confirmed contact with a leader that has a quorum, in milliseconds.
+    /// How long ago this node had all that a leader with a quorum had committed, in milliseconds.
     pub as_of_age_ms: u64,
     /// Whether that was within the election timeout.
+    pub up_to_date: bool,
+    /// Whether this node heard of a leader with a quorum within the election timeout. One that is still behind did, too.
     pub quorum: bool,
     /// Every member.
     pub nodes: Vec<NodeStatus>,

@@ -247,6 +247,7 @@ impl Replicated for SingleNode {
             leader: quorum.then(|| "cp-1".into()),
             term: 3,
             as_of_age_ms: 12,
+            up_to_date: quorum,
             quorum,
             nodes: iter::once(1).chain(others).map(node).collect(),
         }
@@ -258,6 +259,7 @@ impl Fleet for SingleNode {
         Box::pin(async {
             let agents = self.agents.lock().unwrap().clone();
             let mut nodes = self.nodes.lock().unwrap().clone();
+            nodes.entry(1).or_default();
             nodes.retain(|id, _| !self.mute.lock().unwrap().contains(id));
             FleetReport {
                 agents,

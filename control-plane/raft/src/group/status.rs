@@ -15,7 +15,8 @@ impl RaftGroup {
         let membership = metrics.membership_config.membership();
         let voters: Vec<_> = membership.voter_ids().collect();
         let age = self.member.contact.as_of_age().unwrap_or(NEVER);
-        let quorum = age <= self.member.timing.lease();
+        let lease = self.member.timing.lease();
+        let quorum = self.member.contact.within(lease);
         // Without a quorum Raft still names the leader that it knew last.
         let leader = metrics.current_leader.filter(|_| quorum);
         let nodes = membership.nodes().map(|(id, node)| NodeStatus {
@@ -38,6 +39,7 @@ impl RaftGroup {
             leader: leader.and_then(|leader| Some(membership.get_node(&leader)?.name.clone())),
             term: metrics.current_term,
             as_of_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            up_to_date: age <= lease,
             quorum,
             nodes: nodes.collect(),
         }

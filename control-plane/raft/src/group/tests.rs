@@ -257,7 +257,8 @@ async fn only_what_is_applied_counts_as_up_to_date() {
     assert_eq!(answer.result(), Kind::Conflict);
     assert!(group.member.contact.age().is_some(), "there is a leader with a quorum");
     assert_eq!(group.member.contact.as_of_age(), None, "but its log is not here");
-    assert!(!group.group().quorum);
+    let status = group.group();
+    assert!(status.quorum && !status.up_to_date, "{status:?}");
 
     let first = vec![entry(0, members(vec![BTreeSet::from([2])])), entry(1, EntryPayload::Blank)];
     let answer = append(None, first, 9).await;

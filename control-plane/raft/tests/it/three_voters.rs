@@ -87,7 +87,7 @@ async fn writes_survive_the_leader() {
     let revision = nodes[second].group.current().revision();
     let state = back.read(Consistency::AtLeast(revision)).await.unwrap();
     assert_eq!(count(&state, &acknowledged), acknowledged.len());
-    until("it counts as up to date again", || back.group.group().quorum).await;
+    until("it counts as up to date again", || back.group.group().up_to_date).await;
     back.accepted("back").await;
     for node in nodes.into_iter().chain([back]) {
         node.stop().await;
