@@ -192,7 +192,7 @@ async fn write(
 fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Manifest, Problem> {
     // Global kinds have no owner, so none is ever filled in for them.
     let organization = key.organization.clone().unwrap_or_else(|| key.name.clone());
-    let manifest = match format {
+    let mut manifest = match format {
         Format::Json => {
             let mut value = manifest::json_value(bytes)?;
             let Some(members) = value.as_object_mut() else {
@@ -214,6 +214,8 @@ fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Mani
             }
         }
     };
+    // As admission does: what is answered is what is stored.
+    manifest.spec.normalize();
     if manifest.key != *key {
         return Err(invalid(format!("the body is {}, the path is of {key}", manifest.key))
             .at("name")

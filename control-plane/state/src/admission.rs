@@ -69,14 +69,17 @@ impl Admitted {
     }
 }
 
-/// Judges `command`, to be proposed while `version` is in force. What is refused here may not be proposed.
-pub fn admit(command: Command, version: Version) -> Result<Admitted, Problem> {
+/// Judges `command`, to be proposed while `version` is in force. What is refused here may not be proposed. Values that have several
+/// spellings, such as URLs, are proposed in their one form.
+#[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
+pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem> {
     check_version(&command.body, version)?;
     let mut warnings = Vec::new();
-    if let CommandBody::Apply(changes) = &command.body {
+    if let CommandBody::Apply(changes) = &mut command.body {
         limits::check_command(changes)?;
         for change in changes {
-            if let Action::Put { labels, spec } = &change.action {
+            if let Action::Put { labels, spec } = &mut change.action {
+                spec.normalize();
                 judge(&change.key, labels, spec, version)?;
                 warnings.extend(spec.warnings().into_iter().map(|(field, detail)| Warning {
                     key: change.key.clone(),

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
+use hanse_runtime::EndpointUrl;
 use hanse_topology::{Name, ScopeId};
 use prost::Message as _;
 
@@ -93,8 +94,9 @@ pub(crate) fn route_entry(route: runtime::Route) -> (Arc<str>, Bytes) {
 
 /// An upstream of one weight.
 pub(crate) fn upstream(urls: &[&str]) -> runtime::Upstream {
-    let endpoints = urls.iter().map(|&url| runtime::Endpoint { url: url.to_owned(), weight: 1 }).collect();
-    runtime::Upstream { endpoints, ..Default::default() }
+    // What is no URL is an endpoint without a host, which cannot be used.
+    let endpoint = |url: &&str| EndpointUrl::parse(url).map(|url| url.to_wire(1)).unwrap_or_default();
+    runtime::Upstream { endpoints: urls.iter().map(endpoint).collect(), ..Default::default() }
 }
 
 /// The same, checked.

@@ -34,6 +34,9 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
         Ok(())
     }
 
+    /// Writes each value in its one form, before it is checked. A value that has none stays: the check refuses it.
+    fn normalize(&mut self) {}
+
     /// Checks what depends on when it is written: `now_ms` is the state's time. Parses nothing: it runs on every node.
     fn check_time(&self, _now_ms: u64) -> Verdict {
         Ok(())
@@ -204,6 +207,11 @@ macro_rules! kinds {
             /// How many bytes `to_json_bytes` gives.
             pub fn json_len(&self) -> usize {
                 match self { $($(#[$meta])* Self::$kind(spec) => json::len(spec),)* }
+            }
+
+            /// Writes each value in its one form. Calls parsers of libraries: once, before a change is proposed.
+            pub fn normalize(&mut self) {
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.normalize(),)* }
             }
 
             /// Checks what its kind demands of it; [`check()`](crate::check::check) checks everything.

@@ -1,11 +1,123 @@
 //! One address of an upstream.
 
-use http::{HeaderValue, Uri, uri};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
+
+use hanse_proto::runtime;
+use http::{HeaderValue, uri};
+
+use crate::path;
+
+/// The longest host name, in bytes (RFC 1035, section 2.3.4, without the root).
+const MAX_HOST_BYTES: usize = 253;
+
+/// The parts of an endpoint's URL. They are read once, before a change is proposed, and travel as parts: no gateway reads a URL.
+///
+/// The text of it is the normal form: what parsers of URLs disagree on is not in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EndpointUrl {
+    https: bool,
+    host: Box<str>,
+    port: Option<u16>,
+    path: Box<str>,
+}
+
+impl EndpointUrl {
+    /// Reads the normal form: `https://host:port/path`, all but the scheme and the host optional. `None`: it is not.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (https, rest) = match text.strip_prefix("https://") {
+            Some(rest) => (true, rest),
+            None => (false, text.strip_prefix("http://")?),
+        };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let port_at = authority.rfind(':').filter(|&at| !authority[at..].contains(']'));
+        let (host, port) = match port_at {
+            None => (authority, None),
+            Some(at) => (&authority[..at], Some(port(&authority[at + 1..])?)),
+        };
+        Self::new(https, host, port, path)
+    }
+
+    /// Of parts that each are in normal form.
+    fn new(https: bool, host: &str, port: Option<u16>, path: &str) -> Option<Self> {
+        let is_usable = is_host(host) && port != Some(0) && is_path(path);
+        is_usable.then(|| Self { https, host: host.into(), port, path: path.into() })
+    }
+
+    /// As it is sent to gateways.
+    pub fn to_wire(&self, weight: u32) -> runtime::Endpoint {
+        runtime::Endpoint {
+            weight,
+            https: self.https,
+            host: self.host.to_string(),
+            port: self.port.map_or(0, u32::from),
+            base_path: self.path.to_string(),
+        }
+    }
+
+    /// As it was received; `None`: no address.
+    pub fn from_wire(endpoint: &runtime::Endpoint) -> Option<Self> {
+        let port = (endpoint.port > 0).then(|| u16::try_from(endpoint.port)).transpose().ok()?;
+        Self::new(endpoint.https, &endpoint.host, port, &endpoint.base_path)
+    }
+
+    fn authority(&self) -> String {
+        match self.port {
+            None => self.host.to_string(),
+            Some(port) => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+impl fmt::Display for EndpointUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.path)
+    }
+}
+
+/// Without leading zeros.
+fn port(digits: &str) -> Option<u16> {
+    digits.parse().ok().filter(|port: &u16| port.to_string() == digits)
+}
+
+/// A name in lower case, or an address as it is shown: IPv6 in brackets.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').filter(|own| is_shown::<Ipv6Addr>(own));
+        return address.is_some();
+    }
+    let is_name = (1..=MAX_HOST_BYTES).contains(&host.len())
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte));
+    // Where the last label is a number, parsers of URLs read an IPv4 address, also in short and in other forms (URL standard, 3.5).
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    is_name && (!is_number || is_shown::<Ipv4Addr>(host))
+}
+
+fn is_shown<T: FromStr + fmt::Display>(text: &str) -> bool {
+    text.parse::<T>().is_ok_and(|read| read.to_string() == text)
+}
+
+/// Nothing, or what can begin the path of a request: the characters of RFC 3986, section 3.3, and nothing that answers 400.
+fn is_path(path: &str) -> bool {
+    path.is_empty() || (path.bytes().all(is_path_byte) && path::canonical_request(path).is_ok())
+}
+
+/// Whether a path has this octet as it is: `pchar`, `/`, and the `%` of an encoding.
+pub fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%".contains(&byte)
+}
 
 /// One address of an upstream.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// As in the configuration.
+    /// Names it to people.
     pub url: Box<str>,
     /// Its share of the requests; 0: none.
     pub weight: u32,
@@ -20,27 +132,20 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn parse(url: &str, weight: u32) -> Result<Self, &'static str> {
-        let parts = url.parse::<Uri>().map_err(|_| "is not a URL")?.into_parts();
-        let scheme = parts
-            .scheme
-            .filter(|scheme| *scheme == uri::Scheme::HTTP || *scheme == uri::Scheme::HTTPS)
-            .ok_or("is neither http:// nor https://")?;
-        let authority = parts.authority.ok_or("names no host")?;
-        if authority.as_str().contains('@') {
-            return Err("carries a user name, which is not sent");
-        }
-        let port = &authority.as_str()[authority.host().len()..];
-        if authority.host().is_empty() || !is_port(port) {
-            return Err("has no valid host and port");
-        }
-        let path = parts.path_and_query.unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
-        if path.query().is_some() {
-            return Err("carries a query, which is not sent");
-        }
-        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| "has no valid host")?;
-        let base_path = path.path().trim_end_matches('/').into();
-        Ok(Self { url: url.into(), weight, scheme, authority, host, base_path })
+    pub(crate) fn new(endpoint: &runtime::Endpoint) -> Result<Self, String> {
+        let url = EndpointUrl::from_wire(endpoint).ok_or_else(|| {
+            format!("{:?} with the path {:?} is no address", endpoint.host, endpoint.base_path)
+        })?;
+        let authority = url.authority();
+        let no_authority = |_| format!("{authority:?} is no host and port");
+        Ok(Self {
+            url: url.to_string().into(),
+            weight: endpoint.weight,
+            scheme: if url.https { uri::Scheme::HTTPS } else { uri::Scheme::HTTP },
+            authority: authority.parse().map_err(no_authority)?,
+            host: HeaderValue::from_str(&authority).map_err(|_| format!("{authority:?} is no Host"))?,
+            base_path: url.path.trim_end_matches('/').into(),
+        })
     }
 
     /// The name that its certificate has, where nothing else is said: the host, an IPv6 address without its brackets.
@@ -50,10 +155,69 @@ impl Endpoint {
     }
 }
 
-/// Nothing, or a colon and a port that something can listen on.
-fn is_port(text: &str) -> bool {
-    match text.strip_prefix(':') {
-        None => text.is_empty(),
-        Some(port) => port.is_empty() || port.parse::<u16>().is_ok_and(|port| port > 0),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_normal_form_is_read_and_written_the_same() {
+        for normal in [
+            "http://a",
+            "http://a/",
+            "http://a.b-c_d:8080/base/",
+            "https://xn--bcher-kva.example",
+            "http://10.0.0.7:80/a%20b;c=1",
+            "http://[::1]:8443",
+            "https://[2001:db8::1]/x",
+            "http://a.",
+        ] {
+            let url = EndpointUrl::parse(normal).unwrap_or_else(|| panic!("{normal}"));
+            assert_eq!(url.to_string(), normal);
+            assert_eq!(EndpointUrl::from_wire(&url.to_wire(1)), Some(url), "{normal}");
+        }
+    }
+
+    #[test]
+    fn what_parsers_read_in_two_ways_is_no_normal_form() {
+        for other in [
+            "",
+            "a:1",
+            "ftp://a",
+            "http://",
+            "http:a",
+            "HTTP://a",
+            "http://A",
+            "http://ä",
+            "http://a b",
+            "http://ex%61mple.com",
+            "http://user@a",
+            "http://a\\@b",
+            "http://a?b",
+            "http://a#b",
+            "http://a/?b",
+            "http://a/b\\c",
+            "http://a/<",
+            "http://a/b/../c",
+            "http://a/%2e%2e/c",
+            "http://a/%zz",
+            "http://a:",
+            "http://a:0",
+            "http://a:070",
+            "http://a:70000",
+            "http://127.1",
+            "http://0x7f.1",
+            "http://2130706433",
+            "http://127.0.0.01",
+            "http://a.1",
+            "http://0x7f",
+            "http://[::1",
+            "http://[0:0::1]",
+            "http://[::1]x",
+            "http://[1.2.3.4]",
+            "http://127.0.0.1.",
+        ] {
+            assert_eq!(EndpointUrl::parse(other), None, "{other}");
+        }
+        assert_eq!(EndpointUrl::parse(&format!("http://{}", "a".repeat(254))), None);
     }
 }

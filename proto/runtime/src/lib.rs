@@ -29,7 +29,7 @@ mod unusable;
 mod upstream;
 
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, EndpointUrl, is_path_byte};
 pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION};

@@ -38,12 +38,12 @@ impl Upstream {
         }
         let trust = Trust::new(upstream.ca_pem, &upstream.server_name)?;
         let endpoint = |(at, given): (usize, &runtime::Endpoint)| {
-            let refuse =
-                |why: &str| Unusable::new(format!("endpoints[{at}].url"), format!("{:?} {why}", given.url));
-            let endpoint = Endpoint::parse(&given.url, given.weight).map_err(refuse)?;
+            let refuse = |why: String| Unusable::new(format!("endpoints[{at}].url"), why);
+            let endpoint = Endpoint::new(given).map_err(refuse)?;
             if endpoint.scheme == Scheme::HTTPS && trust.server_name.is_none() {
-                tls::parse_name(endpoint.tls_name())
-                    .map_err(|_| refuse("has a host that no certificate names"))?;
+                tls::parse_name(endpoint.tls_name()).map_err(|_| {
+                    refuse(format!("{:?} has a host that no certificate names", endpoint.url))
+                })?;
             }
             Ok(endpoint)
         };
@@ -69,9 +69,10 @@ fn millis_or(millis: u64, default: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EndpointUrl;
 
     fn upstream(urls: &[&str]) -> runtime::Upstream {
-        let endpoint = |url: &&str| runtime::Endpoint { url: (*url).to_owned(), weight: 1 };
+        let endpoint = |url: &&str| EndpointUrl::parse(url).unwrap().to_wire(1);
         runtime::Upstream { endpoints: urls.iter().map(endpoint).collect(), ..Default::default() }
     }
 
@@ -80,20 +81,20 @@ mod tests {
         let check = |given: runtime::Upstream, field: &str| {
             assert_eq!(Upstream::new(given.clone()).unwrap_err().field, field, "{given:?}");
         };
-        for url in [
-            "",
-            "a:1",
-            "ftp://a",
-            "http://",
-            "http://user:secret@a",
-            "http://a/?q=1",
-            "http://a b",
-            "http://ä",
-            "http://a:70000",
-            "http://a:0",
-            "https://1.2.3",
+        check(upstream(&["http://good", "https://a..b"]), "endpoints[1].url");
+        let good = runtime::Endpoint { host: "a".to_owned(), ..Default::default() };
+        for endpoint in [
+            runtime::Endpoint::default(),
+            runtime::Endpoint { host: "user@a".to_owned(), ..good.clone() },
+            runtime::Endpoint { host: "A".to_owned(), ..good.clone() },
+            runtime::Endpoint { host: "a:1".to_owned(), ..good.clone() },
+            runtime::Endpoint { host: "127.1".to_owned(), ..good.clone() },
+            runtime::Endpoint { port: 70_000, ..good.clone() },
+            runtime::Endpoint { base_path: "base".to_owned(), ..good.clone() },
+            runtime::Endpoint { base_path: "/a?b".to_owned(), ..good.clone() },
+            runtime::Endpoint { base_path: "/a/../b".to_owned(), ..good },
         ] {
-            check(upstream(&["http://good", url]), "endpoints[1].url");
+            check(runtime::Upstream { endpoints: vec![endpoint], ..Default::default() }, "endpoints[0].url");
         }
         check(runtime::Upstream { ca_pem: "nonsense".to_owned(), ..upstream(&[]) }, "ca_pem");
         check(runtime::Upstream { server_name: "a b".to_owned(), ..upstream(&[]) }, "server_name");
@@ -123,10 +124,11 @@ mod tests {
 
     #[test]
     fn what_is_usual_can_be_used() {
-        let given =
-            upstream(&["http://a:1/base/", "https://b", "https://[::1]:8443", "http://a_b", "http://a:"]);
+        let given = upstream(&["http://a:1/base/", "https://b", "https://[::1]:8443", "http://a_b"]);
         let checked = Upstream::new(given).unwrap();
-        assert_eq!(&*checked.endpoints[0].base_path, "/base");
+        let first = &checked.endpoints[0];
+        assert_eq!((&*first.url, &*first.base_path), ("http://a:1/base/", "/base"));
+        assert_eq!((first.authority.as_str(), first.host.to_str().unwrap()), ("a:1", "a:1"));
         assert_eq!((checked.timeout, checked.connect_timeout), (DEFAULT_TIMEOUT, DEFAULT_CONNECT_TIMEOUT));
     }
 }

@@ -77,7 +77,13 @@ fn every_kind() {
             Kind::Upstream(Upstream {
                 organization: "default".into(),
                 name: "orders-backend".into(),
-                endpoints: vec![Endpoint { url: "https://10.0.0.7:8443/base".into(), weight: 2 }],
+                endpoints: vec![Endpoint {
+                    weight: 2,
+                    https: true,
+                    host: "10.0.0.7".into(),
+                    port: 8443,
+                    base_path: "/base".into(),
+                }],
                 timeout_ms: 30_000,
                 connect_timeout_ms: 5_000,
                 ca_pem: "PEM".into(),
@@ -90,7 +96,12 @@ fn every_kind() {
             Kind::Upstream(Upstream {
                 organization: "default".into(),
                 name: "orders-backend".into(),
-                endpoints: vec![Endpoint { url: "http://10.0.0.7:8080".into(), weight: 1 }],
+                endpoints: vec![Endpoint {
+                    weight: 1,
+                    host: "10.0.0.7".into(),
+                    port: 8080,
+                    ..Default::default()
+                }],
                 timeout_ms: 30_000,
                 connect_timeout_ms: 5_000,
                 health_check: Some(HealthCheck {

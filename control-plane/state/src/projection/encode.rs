@@ -14,7 +14,7 @@ use hanse_management::{
     },
 };
 use hanse_proto::runtime::{self, operation_security, resource::Kind as Runtime, security::Scheme};
-use hanse_runtime::ResourceKind;
+use hanse_runtime::{EndpointUrl, ResourceKind};
 use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
@@ -173,8 +173,10 @@ fn upstream_with<'a>(
     spec: &UpstreamSpec,
     endpoints: impl Iterator<Item = &'a EndpointSpec>,
 ) -> Bytes {
-    let endpoint =
-        |endpoint: &EndpointSpec| runtime::Endpoint { url: endpoint.url.clone(), weight: endpoint.weight };
+    // Admission has normalized it. Of another URL nothing is read: an endpoint without a host is in quarantine.
+    let endpoint = |endpoint: &EndpointSpec| {
+        EndpointUrl::parse(&endpoint.url).map(|url| url.to_wire(endpoint.weight)).unwrap_or_default()
+    };
     let tls = spec.tls.clone().unwrap_or_default();
     bytes(Runtime::Upstream(runtime::Upstream {
         organization: organization(owner).to_owned(),

@@ -17,6 +17,7 @@ use hanse_management::{
     kinds::{EnvironmentSpec, Lifecycle},
 };
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
+use hanse_runtime::EndpointUrl;
 use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -121,7 +122,11 @@ impl World {
 
     fn urls(&self, region: &str, environment: &str, key: &str) -> Vec<String> {
         let Runtime::Upstream(upstream) = self.decoded(region, environment, key) else { panic!("{key}") };
-        upstream.endpoints.into_iter().map(|endpoint| endpoint.url).collect()
+        upstream
+            .endpoints
+            .into_iter()
+            .map(|endpoint| EndpointUrl::from_wire(&endpoint).unwrap().to_string())
+            .collect()
     }
 }
 

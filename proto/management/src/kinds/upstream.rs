@@ -121,6 +121,14 @@ impl ManagementKind for UpstreamSpec {
         Column::at("TIMEOUT", "/spec/timeout"),
     ];
 
+    fn normalize(&mut self) {
+        for endpoint in &mut self.endpoints {
+            if let Ok(normal) = url::normalize(&endpoint.url) {
+                endpoint.url = normal;
+            }
+        }
+    }
+
     fn check(&self, _name: &Name) -> Verdict {
         if self.endpoints.is_empty() {
             return Err(invalid("endpoints", "it has no endpoint", "name at least one url"));

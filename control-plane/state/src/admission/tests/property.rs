@@ -304,10 +304,12 @@ struct Tried {
 }
 
 impl Tried {
+    #[expect(clippy::disallowed_methods, reason = "as admission does it")]
     /// Puts a resource with this spec into `world`. What is accepted can be used by every gateway that gets it.
     fn put(&mut self, mut world: World, name: &str, json: &Value) {
         let key = key(name);
-        let Ok(spec) = Spec::from_json(key.kind, json) else { return };
+        let Ok(mut spec) = Spec::from_json(key.kind, json) else { return };
+        spec.normalize();
         let usable = compiles(&key, &spec);
         self.uncompiled += usize::from(!usable);
         let action = Action::Put { labels: Default::default(), spec };

@@ -358,6 +358,6 @@ fn the_bytes_are_those_of_the_version() {
     }
     assert_eq!(
         hex::encode(hash.finalize()),
-        "e8d6bb0fd4b1cc7dad86919db0f1c98ddc3085400190f8283a5c9684c6cb40e3"
+        "70afee057f7c6f73673baf47b7963ed011de2976cf8c631a86fc34dc4849d076"
     );
 }

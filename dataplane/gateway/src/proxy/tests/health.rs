@@ -9,6 +9,7 @@ use std::{
 };
 
 use hanse_proto::runtime;
+use hanse_runtime::EndpointUrl;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{backend::*, harness::*};
@@ -298,8 +299,8 @@ async fn a_post_that_was_refused_a_connection_goes_to_the_other() {
     assert_eq!(retries(&gateway, Retry::ConnectFailure), 3);
     // To where the other endpoint has it.
     let mut based = patient(&[&a, &b]);
-    based.endpoints[0].url += "/one";
-    based.endpoints[1].url += "/other/";
+    based.endpoints[0].base_path += "/one";
+    based.endpoints[1].base_path += "/other/";
     gateway.change(vec![upstream_entry("a", based)]);
     for _ in 0..2 {
         assert_eq!(gateway.call(request("POST /a/x?q=1", &[], "pay")).await.status, 200);
@@ -312,7 +313,7 @@ async fn a_request_that_is_sent_again_is_the_same_request() {
     let (a, b) = (Upstream::start().await, Backend::start().await);
     b.answers(CLOSES);
     let mut upstream = patient(&[&b]);
-    upstream.endpoints.insert(0, runtime::Endpoint { url: format!("{}/base", a.url()), weight: 1 });
+    upstream.endpoints.insert(0, EndpointUrl::parse(&format!("{}/base", a.url())).unwrap().to_wire(1));
     let gateway = Gateway::serving(api(upstream));
     let headers = [("x-own", "1"), ("x-own", "2"), ("x-forwarded-for", "9.9.9.9"), ("accept", "x")];
     let mut seen = Vec::new();

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use hanse_proto::runtime;
+use hanse_runtime::EndpointUrl;
 
 use super::*;
 use crate::testbed::{checked, scope};
@@ -14,8 +15,7 @@ fn compile(given: &runtime::Upstream, profiles: &mut ConnectProfiles) -> Upstrea
 }
 
 fn upstream(urls: &[(&str, u32)]) -> runtime::Upstream {
-    let endpoint =
-        |(url, weight): &(&str, u32)| runtime::Endpoint { url: (*url).to_owned(), weight: *weight };
+    let endpoint = |(url, weight): &(&str, u32)| EndpointUrl::parse(url).unwrap().to_wire(*weight);
     runtime::Upstream { endpoints: urls.iter().map(endpoint).collect(), ..Default::default() }
 }
 
