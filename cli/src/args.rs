@@ -9,9 +9,10 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub(crate) use client::{
-    ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, ImportArgs, ImportCommand, JoinAs, MemberArgs,
-    MemberCommand, OpenApiArgs, Output, RevisionArg, RootArgs, RootCommand, SubscribeArgs, TokenArgs,
-    TokenCommand, TokenCreateArgs, UpgradeArgs, UpgradeCommand, WaitArgs,
+    ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, Form, GetArgs, ImportArgs, ImportCommand, JoinAs,
+    MemberArgs, MemberCommand, OpenApiArgs, Output, PromoteArgs, RevisionArg, RollbackArgs, RootArgs,
+    RootCommand, SubscribeArgs, TokenArgs, TokenCommand, TokenCreateArgs, UpgradeArgs, UpgradeCommand,
+    WaitArgs,
 };
 #[cfg(test)]
 pub(crate) use client::{OrganizationFlag, WaitFlag};
@@ -58,6 +59,10 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// Publish an API from a description of it.
     Import(ImportArgs),
+    /// Have one environment serve the revision that another serves.
+    Promote(PromoteArgs),
+    /// Have an environment serve a revision that it served before.
+    Rollback(RollbackArgs),
     /// Subscribe an application to an API; prints a new API key, alone, on standard output.
     Subscribe(SubscribeArgs),
     /// Show the federation: control plane, regions, gateways.

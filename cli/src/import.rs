@@ -13,7 +13,6 @@ mod files;
 mod judge;
 mod operations;
 mod problem;
-mod publication;
 mod reader;
 mod source;
 
@@ -24,5 +23,4 @@ pub(crate) use document::{Imported, MAX_DOCUMENT_BYTES, Wanted, document};
 pub(crate) use error::ImportError;
 pub(crate) use files::Files;
 pub(crate) use problem::{ImportProblem, printable};
-pub(crate) use publication::{Existing, Publication, UpstreamArg};
 pub(crate) use source::read;

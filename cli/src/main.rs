@@ -1,7 +1,8 @@
 //! The `hanse` binary: every role of the federation, and its operators' client.
 //!
 //! - [`args`]: the command line. [`exit`]: exit codes. [`out`]: data to standard output, talk to standard error.
-//! - [`mod@client`], [`commands`]: the operator API and the client commands. [`import`]: OpenAPI documents.
+//! - [`mod@client`], [`commands`]: the operator API and the client commands. [`import`]: OpenAPI documents. [`publish`]: what import,
+//!   promote and rollback change.
 //! - [`roles`]: running a role from its configuration file. [`dev`]: a whole federation on this machine.
 //!
 //! Nothing here decides what a change means: `hanse-management` reads the manifests, and the control plane answers the rest.
@@ -15,6 +16,7 @@ mod dev;
 mod exit;
 mod import;
 mod out;
+mod publish;
 mod render;
 mod role_config;
 mod roles;
@@ -99,6 +101,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => {
             with_client(config, args.organization(), async |client| commands::import(client, &args).await)
         }
+        Command::Promote(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::promote(client, &args).await
+        }),
+        Command::Rollback(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::rollback(client, &args).await
+        }),
         Command::Subscribe(args) => with_client(config, &args.organization.organization, async |client| {
             commands::subscribe(client, &args).await
         }),

@@ -15,7 +15,7 @@ use serde_json::json;
 pub(crate) use federation::federation;
 pub(crate) use yaml::yaml;
 
-use crate::args::Output;
+use crate::args::{Form, Output};
 
 /// A list in the form asked for.
 pub(crate) fn listed(kind: Kind, listed: &Page, output: Output) -> String {
@@ -51,6 +51,14 @@ fn rows(kind: Kind, items: &[Resource], output: Output) -> String {
         columns.iter().map(|column| column.read(&item)).collect()
     };
     table(header, items.iter().map(cells))
+}
+
+/// An answer in the form asked for.
+pub(crate) fn formed(value: &impl Serialize, form: Form) -> String {
+    match form {
+        Form::Json => pretty(value),
+        Form::Yaml => yaml(value),
+    }
 }
 
 /// JSON for people and programs.

@@ -18,6 +18,7 @@ mod joining;
 mod leader;
 mod outage;
 mod private_files;
+mod publishing;
 mod quarantine;
 mod revocation;
 mod revoked_agent;

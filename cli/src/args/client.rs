@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use hanse_management::Kind;
 use hanse_topology::Name;
 
-use crate::import::UpstreamArg;
+use crate::publish::UpstreamArg;
 
 /// How long `--wait` waits when it does not say: a change reaches every live gateway within seconds, and thirty tell a
 /// slow one from a stuck one.
@@ -41,6 +41,23 @@ pub(crate) enum Output {
     Yaml,
     /// `kind/name`, one a line.
     Name,
+}
+
+/// The form of data that programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// As the API gives it.
+    Json,
+    /// The same in YAML.
+    Yaml,
+}
+
+/// `-o` of commands that change something.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FormFlag {
+    /// Print the answer as data, instead of a line for each resource
+    #[arg(short, long, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<Form>,
 }
 
 /// `hanse apply`.
@@ -141,8 +158,8 @@ pub(crate) struct ImportArgs {
 pub(crate) enum ImportCommand {
     /// An OpenAPI 3.0 to 3.2 or Swagger 2.0 document, JSON or YAML.
     ///
-    /// Makes Api, Upstream and Binding in one change, or updates them when the name exists. What the document says of
-    /// servers and security is shown and not used: --context is the whole base path, and a new Api asks its callers for an
+    /// Writes the Api, and in each environment that is named its Upstream and its Binding, in one change. Other environments
+    /// serve what they served. What the document says of servers and security is shown and not used: --context is the whole base path, and a new Api asks its callers for an
     /// API key in the header X-API-Key unless told otherwise below.
     Openapi(OpenApiArgs),
 }
@@ -158,15 +175,29 @@ pub(crate) struct OpenApiArgs {
     /// The whole base path it is published under: /orders/v1
     #[arg(long, value_name = "/PATH")]
     pub(crate) context: String,
-    /// Where requests go; with REGION= in front, those of that region's gateways only; may be repeated
-    #[arg(long, value_name = "[REGION=]URL", required = true)]
+    /// Where requests go; with REGION= in front, those of that region's gateways only; may be repeated. Left out: where they go
+    /// now
+    #[arg(long, value_name = "[REGION=]URL")]
     pub(crate) upstream: Vec<UpstreamArg>,
     /// The environments to publish it to
     #[arg(long, value_name = "ENVIRONMENT", required = true, value_delimiter = ',')]
     pub(crate) publish_to: Vec<Name>,
-    /// Only these of the environments' regions
+    /// Only these of the environments' regions; left out: those that serve it now, or all of a new environment. Where an
+    /// environment has several Bindings, they say which one is meant
     #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
     pub(crate) regions: Vec<Name>,
+    /// Environments that follow the latest revision and may move to the new one, too
+    #[arg(long, value_name = "ENVIRONMENT,…", value_delimiter = ',')]
+    pub(crate) also: Vec<Name>,
+    /// Environments that follow the latest revision and are to stay at the one they serve
+    #[arg(long, value_name = "ENVIRONMENT,…", value_delimiter = ',')]
+    pub(crate) pin: Vec<Name>,
+    /// Replace the revision of an environment that was rolled back
+    #[arg(long)]
+    pub(crate) over_rollback: bool,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// Ask callers for an API key, in the header X-API-Key (the default for a new Api)
     #[arg(long, conflicts_with = "open")]
     pub(crate) api_key: bool,
@@ -185,6 +216,64 @@ pub(crate) struct OpenApiArgs {
     /// The Api's version, instead of the document's
     #[arg(long, value_name = "VERSION")]
     pub(crate) api_version: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: FormFlag,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlag,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse promote`.
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    /// The Api
+    pub(crate) api: Name,
+    /// The environment that serves the revision
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) from: Name,
+    /// The environment that is to serve it
+    #[arg(long, value_name = "ENVIRONMENT")]
+    pub(crate) to: Name,
+    /// The regions of the Bindings that are meant; left out: all Bindings of the Api in the two environments
+    #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
+    pub(crate) regions: Vec<Name>,
+    /// Send requests where the revision says, also where that is somewhere else than before
+    #[arg(long)]
+    pub(crate) with_upstream: bool,
+    /// Replace the revision of an environment that was rolled back
+    #[arg(long)]
+    pub(crate) over_rollback: bool,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: FormFlag,
+    #[command(flatten)]
+    pub(crate) wait: WaitFlag,
+    #[command(flatten)]
+    pub(crate) organization: OrganizationFlag,
+}
+
+/// `hanse rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The Api
+    pub(crate) api: Name,
+    /// The environment
+    #[arg(long = "in", value_name = "ENVIRONMENT")]
+    pub(crate) environment: Name,
+    /// The number of the revision to serve; left out: the one served before
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) to: Option<u64>,
+    /// The regions of the Binding that is meant; left out: all Bindings of the Api in the environment
+    #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
+    pub(crate) regions: Vec<Name>,
+    /// Say what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: FormFlag,
     #[command(flatten)]
     pub(crate) wait: WaitFlag,
     #[command(flatten)]

@@ -101,3 +101,19 @@ fn an_import_cannot_be_open_and_ask_for_a_key() {
     assert!(parse(&format!("{line} --open")).is_ok());
     assert_eq!(parse(&format!("{line} --open --api-key")).unwrap_err().kind(), ErrorKind::ArgumentConflict);
 }
+
+#[test]
+fn promote_and_rollback_name_their_environments() {
+    for good in [
+        "promote orders --from sandbox --to production --wait=5s",
+        "promote orders --from sandbox --to production --with-upstream --over-rollback --dry-run -o json",
+        "rollback orders --in production",
+        "rollback orders --in production --to 3 --regions eu-west --dry-run",
+    ] {
+        assert!(parse(good).is_ok(), "{good}");
+    }
+    for bad in ["promote orders --to production", "rollback orders", "rollback orders --in production --to 0"]
+    {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}

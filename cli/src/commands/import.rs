@@ -4,12 +4,15 @@ use hanse_management::kinds::{ApiKeySpec, SecuritySpec};
 
 use crate::{
     args::{ImportArgs, ImportCommand, OpenApiArgs},
-    client::{ApplyOptions, Client},
-    commands::{changes, reachable},
+    client::Client,
+    commands::{
+        publishing::{Question, carry_out_with_retries, tell},
+        reachable,
+    },
     convergence,
-    exit::Failure,
-    import::{self, Existing, Imported, Publication, Wanted, printable},
+    import::{self, Imported, Wanted, printable},
     out::{data, say},
+    publish::{Import, Offered},
 };
 
 /// Imports a description of an API.
@@ -22,32 +25,44 @@ pub(crate) async fn import(client: &Client, args: &ImportArgs) -> anyhow::Result
 async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
     let wanted = Wanted { skip_unusable: args.skip_unusable, api_version: args.api_version.clone() };
     let imported = import::read(&args.file, &wanted)?;
-    let publication = Publication {
+    let import = Import {
         organization: client.organization.clone(),
-        name: args.name.clone(),
+        api: args.name.clone(),
         context: args.context.clone(),
+        offered: Offered { version: imported.version.clone(), operations: imported.operations.clone() },
+        security: security(args),
         upstreams: args.upstream.clone(),
         environments: args.publish_to.clone(),
         regions: args.regions.clone(),
-        security: security(args),
+        also: args.also.clone(),
+        pin: args.pin.clone(),
+        over_rollback: args.over_rollback,
     };
-    let too_long = |error| {
-        Failure::usage(format!("--as and --publish-to make a Binding whose name is too long: {error}"))
+    let made = args.publish_to.iter().map(|environment| import.made_in(environment));
+    let question = Question {
+        api: &args.name,
+        environments: args.publish_to.iter().collect(),
+        upstreams: made.collect::<Result<_, _>>()?,
+        before: false,
+        number: None,
     };
-    let mut existing = Existing::default();
-    for (kind, name) in publication.keys().map_err(too_long)? {
-        existing.0.extend(client.find(&client.key(kind, name)).await?);
-    }
-    let resources = publication.resources(&imported, &existing).map_err(too_long)?;
-    let answer =
-        client.apply(&resources, &ApplyOptions::default()).await.map_err(|error| imported.located(error))?;
-    changes::print(&answer, false)?;
+    let plan = |observed: &_| Ok(import.plan(observed)?);
+    let done = carry_out_with_retries(client, &question, &args.also, args.dry_run, plan).await;
+    let done = done.map_err(|error| imported.located(error))?;
     say(summary(&imported));
-    if let Some(timeout) = args.wait.wait {
-        convergence::wait(client, answer.revision, timeout).await?;
+    tell(&done, args.output.output)?;
+    if args.dry_run {
+        return Ok(());
     }
-    data(reachable::places(client, &publication).await?)?;
-    if asks_for_key(&resources) {
+    if let Some(timeout) = args.wait.wait {
+        convergence::wait(client, done.applied.revision, timeout).await?;
+    }
+    let places = reachable::places(client, &args.context, &done.preview.bindings).await?;
+    match args.output.output {
+        Some(_) => say(places),
+        None => data(places)?,
+    }
+    if import.asks_for_key(&done.observed) {
         say(format!("callers need an API key: hanse subscribe {} --application APP --plan PLAN", args.name));
     }
     Ok(())
@@ -60,10 +75,6 @@ fn security(args: &OpenApiArgs) -> Option<SecuritySpec> {
     let asked = args.api_key || args.api_key_header.is_some() || args.api_key_query.is_some();
     let (header, query) = (args.api_key_header.clone(), args.api_key_query.clone());
     asked.then(|| ApiKeySpec { header, query }.into())
-}
-
-fn asks_for_key(resources: &[serde_json::Value]) -> bool {
-    resources.iter().any(|resource| resource.pointer("/spec/security/apiKey").is_some())
 }
 
 fn summary(imported: &Imported) -> String {

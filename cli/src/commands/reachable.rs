@@ -1,44 +1,37 @@
 //! Where a published API can be called.
 
 use hanse_management::Kind;
-use hanse_topology::Name;
 use serde::Deserialize;
 
 use crate::{
     client::{Client, part_of},
     dev::DevState,
-    import::Publication,
+    publish::Step,
 };
 
 /// What an Environment says of the places where it is served.
 #[derive(Debug, Deserialize)]
 struct Served {
-    regions: Vec<Name>,
     #[serde(default)]
     hostnames: Vec<String>,
 }
 
 /// A line per environment and region, for people. Gateways' addresses are their own configuration; those of `hanse dev` are
 /// in the file beside the client configuration.
-pub(super) async fn places(client: &Client, publication: &Publication) -> anyhow::Result<String> {
+pub(super) async fn places(client: &Client, context: &str, bindings: &[Step]) -> anyhow::Result<String> {
     let dev = client.config_path.parent().and_then(|dir| DevState::read(dir).ok().flatten());
     let mut text = String::new();
-    for environment in &publication.environments {
+    for Step { environment, regions, .. } in bindings {
         let resource = client.get(&client.key(Kind::Environment, environment.clone()), false).await?;
         let served: Served = part_of(&resource)?;
         text += &format!("reachable in {environment} at\n");
-        for region in regions(&served, &publication.regions) {
+        for region in regions.keys() {
             let gateways = dev.as_ref().map(|dev| dev.gateways(region.as_str())).unwrap_or_default();
-            let place = place(&served, &gateways, &publication.context);
+            let place = place(&served, &gateways, context);
             text += &format!("  {:12} {place}\n", region.as_str());
         }
     }
     Ok(text.trim_end().to_owned())
-}
-
-/// The environment's regions that the Binding picks.
-fn regions<'a>(served: &'a Served, picked: &[Name]) -> Vec<&'a Name> {
-    served.regions.iter().filter(|region| picked.is_empty() || picked.contains(region)).collect()
 }
 
 fn place(served: &Served, gateways: &[String], context: &str) -> String {
@@ -76,7 +69,5 @@ mod tests {
         assert_eq!(place(&hosted, &gateways, "/"), "http://127.0.0.1:8080  (header Host: api.example.com)");
         assert_eq!(place(&hosted, &[], "/o"), "https://api.example.com/o  https://b.example.com/o");
         assert_eq!(place(&any, &[], "/o"), "/o on every host name of the region's gateways");
-        assert_eq!(regions(&any, &[]), ["eu-west", "us-east"]);
-        assert_eq!(regions(&any, &[Name::new("us-east").unwrap()]), ["us-east"]);
     }
 }

@@ -1,0 +1,184 @@
+//! What import, promote and rollback share: they read what is there, plan, try, and then do it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Context as _;
+use hanse_api::answer::{Action, Applied, Resource};
+use hanse_management::{
+    Kind, ProblemName,
+    kinds::{ApiRevisionSpec, BindingSpec},
+};
+use hanse_topology::{Labels, Name};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    args::Form,
+    client::{ApplyOptions, Client, part_of, problem_of},
+    commands::changes,
+    out::{data, say},
+    publish::{self, Bound, Found, Observed, Plan, Preview},
+    render,
+};
+
+/// How often an import starts again because another one changed the same resources in between. Of those that run at the same time,
+/// one succeeds each time.
+const RACES: usize = 32;
+
+/// What a command needs to know.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    /// The Api.
+    pub(super) api: &'a Name,
+    /// The Environments whose Bindings it is about.
+    pub(super) environments: Vec<&'a Name>,
+    /// Upstreams that it may write.
+    pub(super) upstreams: Vec<Name>,
+    /// Whether it needs the ApiRevisions that were served before, too.
+    pub(super) before: bool,
+    /// An ApiRevision beside those that are served.
+    pub(super) number: Option<u64>,
+}
+
+/// Reads what is there.
+pub(super) async fn observe(client: &Client, question: &Question<'_>) -> anyhow::Result<Observed> {
+    #[derive(Deserialize)]
+    struct Placed {
+        #[serde(default)]
+        regions: Vec<Name>,
+    }
+    let Question { api, environments, upstreams, before, number } = question;
+    let mut observed = Observed::default();
+    for found in client.list(Kind::Environment, false).await?.items {
+        observed.environments.insert(Name::new(&found.name)?, part_of::<Placed>(&found)?.regions);
+    }
+    let regions = client.list(Kind::Region, false).await?.items;
+    let labels: BTreeMap<&str, &Labels> =
+        regions.iter().map(|region| (region.name.as_str(), &region.labels)).collect();
+    let picked = |spec: &BindingSpec| {
+        let all = observed.environments.get(&spec.environment).map(Vec::as_slice).unwrap_or_default();
+        let none = Labels::default();
+        let picks =
+            |name: &&Name| spec.regions.picks(name, labels.get(name.as_str()).copied().unwrap_or(&none));
+        all.iter().filter(picks).cloned().collect()
+    };
+    let mut bindings = Vec::new();
+    for found in client.list(Kind::Binding, false).await?.items {
+        match Bound::read(&found, picked) {
+            Ok(bound) => bindings.push(bound),
+            // One of another Api may have fields of a later version: it is not written.
+            Err(error) if is_of(&found, api) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    observed.bindings = bindings;
+    if let Some(found) = client.find(&client.key(Kind::Api, (*api).clone())).await? {
+        observed.latest = found.status.as_ref().and_then(|status| status["latestRevision"].as_u64());
+        observed.api = Some(Found::read(&found)?);
+    }
+    let concerned: Vec<&Bound> = observed
+        .bindings
+        .iter()
+        .filter(|bound| bound.spec.api == **api && environments.contains(&&bound.spec.environment))
+        .collect();
+    let named = concerned.iter().filter_map(|bound| bound.spec.upstream.clone());
+    let names: BTreeSet<Name> = named.chain(upstreams.iter().cloned()).collect();
+    let mut numbers: BTreeSet<u64> =
+        concerned.iter().filter_map(|bound| bound.serving).chain(*number).collect();
+    if *before {
+        numbers.extend(concerned.iter().filter_map(|bound| bound.before()));
+    }
+    for name in names {
+        if let Some(found) = client.find(&client.key(Kind::Upstream, name.clone())).await? {
+            observed.upstreams.insert(name, Found::read(&found)?);
+        }
+    }
+    for number in numbers {
+        let key = ApiRevisionSpec::key(&client.organization, api, number).context("naming a revision")?;
+        if let Some(found) = client.find(&key).await? {
+            observed.revisions.insert(number, Found::read(&found)?);
+        }
+    }
+    Ok(observed)
+}
+
+fn is_of(binding: &Resource, api: &Name) -> bool {
+    binding.spec["api"] == api.as_str()
+}
+
+/// What was done, or would be.
+#[derive(Debug, Serialize)]
+pub(super) struct Done {
+    /// The answer of the federation.
+    #[serde(flatten)]
+    pub(super) applied: Applied,
+    /// What it means.
+    pub(super) preview: Preview,
+    /// What was there before.
+    #[serde(skip)]
+    pub(super) observed: Observed,
+}
+
+/// [`carry_out`], begun anew where another writer came in between.
+pub(super) async fn carry_out_with_retries(
+    client: &Client,
+    question: &Question<'_>,
+    also: &[Name],
+    dry_run: bool,
+    plan: impl Fn(&Observed) -> anyhow::Result<Plan>,
+) -> anyhow::Result<Done> {
+    let (mut races, mut taken) = (0, false);
+    loop {
+        let error = match carry_out(client, question, also, dry_run, &plan).await {
+            Err(error) => error,
+            done => return done,
+        };
+        match problem_of(&error) {
+            Some(ProblemName::Stale) if races < RACES => races += 1,
+            // A name may have been taken meanwhile: then it is among what is there now. A conflict that stays is one.
+            Some(ProblemName::Conflict) if !taken => taken = true,
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Plans on what is there, tries it, and does it unless `dry_run`. What was changed meanwhile makes it fail as stale.
+pub(super) async fn carry_out(
+    client: &Client,
+    question: &Question<'_>,
+    also: &[Name],
+    dry_run: bool,
+    plan: impl Fn(&Observed) -> anyhow::Result<Plan>,
+) -> anyhow::Result<Done> {
+    let observed = observe(client, question).await?;
+    let Plan { request, mut preview } = plan(&observed)?;
+    let tried = client.request(&request, &ApplyOptions { dry_run: true, prune: None }).await?;
+    publish::check_moves(&observed, &tried, also)?;
+    let applied = if dry_run { tried } else { client.request(&request, &ApplyOptions::default()).await? };
+    let number = made(&applied, question.api).or(observed.latest);
+    for step in &mut preview.bindings {
+        step.to = step.to.or(number);
+    }
+    Ok(Done { applied, preview, observed })
+}
+
+/// The number of the ApiRevision that a change made.
+fn made(applied: &Applied, api: &Name) -> Option<u64> {
+    let prefix = format!("{api}-r");
+    applied
+        .changes
+        .iter()
+        .filter(|change| change.kind == Kind::ApiRevision.as_str() && change.action == Action::Created)
+        .find_map(|change| change.name.strip_prefix(&prefix)?.parse().ok())
+}
+
+/// Prints what was done: the answer as data in the form asked for, or a line for each resource.
+pub(super) fn tell(done: &Done, form: Option<Form>) -> anyhow::Result<()> {
+    match form {
+        Some(form) => data(render::formed(done, form))?,
+        None => {
+            say(done.preview.text());
+            changes::print(&done.applied, done.applied.dry_run)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What import, promote and rollback change, worked out from what is there. Pure: resources in, a request and a preview out.
+//!
+//! The rule of all three: nothing changes that the operator did not name. What they write, they write at the revision that was
+//! read, and what they rest on must be as it was read.
+
+mod import;
+mod observed;
+mod preview;
+mod promotion;
+mod rollback;
+mod upstream;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use import::{Import, Offered};
+pub(crate) use observed::{Bound, Found, Observed, Part};
+pub(crate) use preview::{Operations, Preview, Step};
+pub(crate) use promotion::Promotion;
+pub(crate) use rollback::Rollback;
+pub(crate) use upstream::UpstreamArg;
+
+use hanse_api::answer::{Applied, ApplyRequest};
+use hanse_management::ProblemName;
+use hanse_topology::Name;
+
+use crate::exit::{Exit, Failure};
+
+/// What is to be done: the request, and what it means for people.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Plan {
+    /// All changes, or none.
+    pub(crate) request: ApplyRequest,
+    /// What it means.
+    pub(crate) preview: Preview,
+}
+
+/// Why nothing is done: it would change what the operator did not name.
+fn blocked(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
+    Failure::new(Exit::Conflict, message).remedy(remedy)
+}
+
+/// What was read was changed meanwhile: the command begins anew.
+fn changed(message: impl Into<String>) -> Failure {
+    let failure = Failure::new(Exit::Conflict, message).remedy("do it again");
+    Failure { problem: Some(ProblemName::Stale), ..failure }
+}
+
+/// The Bindings of an Api in an Environment that a command is about: all of them, or the one that `regions` pick.
+fn picked<'a>(
+    observed: &'a Observed,
+    api: &Name,
+    environment: &Name,
+    regions: &[Name],
+) -> Result<Vec<&'a Bound>, Failure> {
+    let there = observed.bindings_in(api, environment);
+    if regions.is_empty() {
+        return Ok(there);
+    }
+    let fits = |bound: &&Bound| regions.iter().all(|region| bound.regions.contains(region));
+    match there.iter().copied().find(fits) {
+        Some(bound) => Ok(vec![bound]),
+        None if there.is_empty() => Ok(Vec::new()),
+        None => Err(ambiguous(api, environment, &there)),
+    }
+}
+
+/// Several Bindings, and none that is meant.
+fn ambiguous(api: &Name, environment: &Name, there: &[&Bound]) -> Failure {
+    let named: Vec<String> =
+        there.iter().map(|bound| format!("{} ({})", bound.name, listed(&bound.regions))).collect();
+    let count = if named.len() == 1 { "1 Binding".to_owned() } else { format!("{} Bindings", named.len()) };
+    blocked(
+        format!("Api {api} has {count} in {environment}: {}", named.join(", ")),
+        "pick one by regions of its own: --regions",
+    )
+}
+
+/// Refuses Bindings that an operator rolled back, unless the command says `--over-rollback`.
+fn check_rollbacks<'a>(
+    bindings: impl Iterator<Item = &'a Bound>,
+    over_rollback: bool,
+) -> Result<(), Failure> {
+    let rolled_back = bindings.filter_map(|bound| Some((bound, bound.serving?, bound.rolled_back_from()?)));
+    let said: Vec<String> = rolled_back
+        .map(|(bound, now, highest)| {
+            format!("{} was rolled back to r{now} ({} served r{highest})", bound.spec.environment, bound.name)
+        })
+        .collect();
+    if said.is_empty() || over_rollback {
+        return Ok(());
+    }
+    Err(blocked(said.join("; "), "if the new revision is meant to replace it: --over-rollback"))
+}
+
+/// Refuses a request that would have Bindings move that the operator named neither as a target nor with `--also`.
+pub(crate) fn check_moves(observed: &Observed, tried: &Applied, also: &[Name]) -> Result<(), Failure> {
+    let moved = tried.changes.iter().filter(|change| change.action == hanse_api::answer::Action::Moved);
+    let moved: Option<Vec<&Bound>> = moved
+        .map(|change| observed.bindings.iter().find(|bound| bound.name.as_str() == change.name))
+        .collect();
+    let Some(moved) = moved else {
+        return Err(changed("a Binding of the Api was made while the others were read"));
+    };
+    let unnamed: Vec<&Bound> =
+        moved.into_iter().filter(|bound| !also.contains(&bound.spec.environment)).collect();
+    if unnamed.is_empty() {
+        return Ok(());
+    }
+    let said: Vec<String> = unnamed
+        .iter()
+        .map(|bound| {
+            let now = bound.serving.map(|now| format!(" and serves r{now}")).unwrap_or_default();
+            format!("{} ({} follows latest{now})", bound.spec.environment, bound.name)
+        })
+        .collect();
+    let environment = &unnamed[0].spec.environment;
+    Err(blocked(
+        format!("this would also move {}", said.join(", ")),
+        format!("keep what it serves with --pin {environment}, or move it too with --also {environment}"),
+    ))
+}
+
+/// Names with commas.
+fn listed(names: &[Name]) -> String {
+    if names.is_empty() {
+        return "no region".to_owned();
+    }
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,138 @@
+//! Promoting: what one Environment serves, another serves from now on.
+
+use hanse_api::answer::ApplyRequest;
+use hanse_management::kinds::{ApiRevisionSpec, BindingSpec, RevisionRef, UpstreamSpec};
+use hanse_topology::Name;
+
+use super::{
+    Bound, Observed, Operations, Plan, Preview, Step, blocked, check_rollbacks, picked, preview::places,
+};
+use crate::exit::Failure;
+
+/// What a promotion is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Promotion {
+    /// The owner.
+    pub(crate) organization: Name,
+    /// The Api.
+    pub(crate) api: Name,
+    /// The Environment that serves the revision.
+    pub(crate) from: Name,
+    /// The Environment that is to serve it.
+    pub(crate) to: Name,
+    /// The regions of the Bindings that are meant; empty: all Bindings of the two Environments.
+    pub(crate) regions: Vec<Name>,
+    /// Whether the Upstream that the revision embeds may be another.
+    pub(crate) with_upstream: bool,
+    /// Whether an Environment that was rolled back may be lifted.
+    pub(crate) over_rollback: bool,
+}
+
+impl Promotion {
+    /// What to do about what is there.
+    pub(crate) fn plan(&self, observed: &Observed) -> Result<Plan, Failure> {
+        let Self { organization, api, from, to, .. } = self;
+        if from == to {
+            return Err(Failure::usage("--from and --to name the same Environment"));
+        }
+        let sources = picked(observed, api, from, &self.regions)?;
+        let number = self.number(&sources)?;
+        let targets = picked(observed, api, to, &self.regions)?;
+        if targets.is_empty() {
+            return Err(blocked(
+                format!("{to} has no Binding of Api {api}"),
+                format!("make one: hanse import openapi … --publish-to {to}, or apply a Binding"),
+            ));
+        }
+        check_rollbacks(targets.iter().copied(), self.over_rollback)?;
+        let mut request = ApplyRequest::of(Vec::new());
+        let mut preview = Preview::default();
+        let revision = observed.revisions.get(&number).map(|found| &found.spec);
+        for bound in &targets {
+            let before = observed.served_by(bound);
+            self.check_upstream(observed, bound, number)?;
+            let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
+            request.resources.push(bound.put(organization, spec));
+            preview.bindings.push(step(observed, bound, number));
+            if let (Some(before), Some(after)) = (before, revision) {
+                preview.operations = Operations::between(&before.spec.operations, &after.spec.operations);
+            }
+        }
+        request.expects = sources.iter().map(|bound| bound.expected(organization, Some(number))).collect();
+        Ok(Plan { request, preview })
+    }
+
+    /// The revision that the source serves.
+    fn number(&self, sources: &[&Bound]) -> Result<u64, Failure> {
+        let Self { api, from, .. } = self;
+        let mut numbers: Vec<u64> = sources.iter().filter_map(|bound| bound.serving).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        match numbers.as_slice() {
+            [] => Err(blocked(
+                format!("{from} has no Binding of Api {api}: there is nothing to promote"),
+                format!("see where it is served: hanse describe api {api}"),
+            )),
+            [number] => Ok(*number),
+            _several => {
+                let said: Vec<String> = sources
+                    .iter()
+                    .filter_map(|bound| Some(format!("{} serves r{}", bound.name, bound.serving?)))
+                    .collect();
+                Err(blocked(
+                    format!("{from} serves several revisions of Api {api}: {}", said.join(", ")),
+                    "pick one Binding by its regions: --regions",
+                ))
+            }
+        }
+    }
+
+    /// Refuses a promotion that would send the target's requests elsewhere.
+    fn check_upstream(&self, observed: &Observed, target: &Bound, number: u64) -> Result<(), Failure> {
+        if target.spec.upstream.is_some() || self.with_upstream {
+            return Ok(());
+        }
+        let embedded =
+            |number: Option<u64>| observed.revisions.get(&number?).and_then(|found| embedded(&found.spec));
+        let (before, after) = (embedded(target.serving), embedded(Some(number)));
+        if before == after {
+            return Ok(());
+        }
+        let urls = |upstream: Option<&UpstreamSpec>| match upstream {
+            Some(upstream) => {
+                upstream.endpoints.iter().map(|one| one.url.as_str()).collect::<Vec<_>>().join(", ")
+            }
+            None => "none".to_owned(),
+        };
+        let now = target.serving.map(|now| format!("r{now}")).unwrap_or_default();
+        Err(blocked(
+            format!(
+                "Binding {} names no Upstream, and {now} and r{number} embed different ones ({} and {})",
+                target.name,
+                urls(before),
+                urls(after)
+            ),
+            format!("take that of r{number}: --with-upstream; or name an Upstream in the Binding first"),
+        ))
+    }
+}
+
+/// The Upstream that a revision embeds.
+pub(super) fn embedded(revision: &ApiRevisionSpec) -> Option<&UpstreamSpec> {
+    revision.upstreams.get(revision.spec.upstream.as_ref()?)
+}
+
+/// What a Binding serves before and after.
+pub(super) fn step(observed: &Observed, bound: &Bound, number: u64) -> Step {
+    let upstream = match &bound.spec.upstream {
+        Some(name) => observed.upstreams.get(name).map(|found| &found.spec),
+        None => observed.revisions.get(&number).and_then(|found| embedded(&found.spec)),
+    };
+    Step {
+        binding: bound.name.clone(),
+        environment: bound.spec.environment.clone(),
+        from: bound.serving,
+        to: Some(number),
+        regions: places(upstream, &bound.regions, &bound.spec.environment),
+    }
+}

@@ -1,0 +1,579 @@
+//! Plans over what is there: rows of import, promotion and rollback.
+
+use hanse_management::kinds::OperationSpec;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::client::tests::resource;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn names(text: &str) -> Vec<Name> {
+    text.split_whitespace().map(name).collect()
+}
+
+fn operations(paths: &[&str]) -> Vec<OperationSpec> {
+    paths.iter().map(|path| serde_json::from_value(json!({"method": "GET", "path": path})).unwrap()).collect()
+}
+
+fn api(paths: &[&str]) -> Value {
+    json!({"context": "/orders", "version": "1", "operations": operations(paths)})
+}
+
+fn upstream(urls: &[&str]) -> Value {
+    let endpoint = |url: &&str| {
+        let given: UpstreamArg = url.parse().unwrap();
+        match given.region {
+            Some(region) => json!({"url": given.url, "region": region}),
+            None => json!({"url": given.url}),
+        }
+    };
+    json!({"endpoints": urls.iter().map(endpoint).collect::<Vec<_>>()})
+}
+
+/// Two regions, two Environments, and no Api.
+fn empty() -> Observed {
+    let regions = names("eu-west us-east");
+    Observed {
+        environments: [(name("production"), regions.clone()), (name("sandbox"), regions)].into(),
+        ..Observed::default()
+    }
+}
+
+impl Observed {
+    /// With the Api at revision 7 of the state.
+    fn with_api(mut self, spec: Value) -> Self {
+        self.api = Some(Found::read(&resource(json!({"kind": "Api", "revision": 7, "spec": spec}))).unwrap());
+        self
+    }
+
+    fn with_upstream(mut self, own: &str, spec: Value) -> Self {
+        let found = resource(json!({"kind": "Upstream", "name": own, "revision": 5, "spec": spec}));
+        self.upstreams.insert(name(own), Found::read(&found).unwrap());
+        self
+    }
+
+    /// With a Binding at revision 9 that served these, the last one now.
+    fn with_binding(mut self, own: &str, spec: Value, served: &[u64]) -> Self {
+        let mut spec = spec;
+        spec["api"] = json!(spec.get("api").cloned().unwrap_or_else(|| json!("orders")));
+        let found = resource(json!({
+            "kind": "Binding", "name": own, "revision": 9, "labels": {"team": "a"}, "spec": spec,
+            "status": {"serving": served.last(), "served": served},
+        }));
+        let all = self.environments.clone();
+        let regions = |spec: &hanse_management::kinds::BindingSpec| {
+            let none = Default::default();
+            let regions = all[&spec.environment].iter();
+            regions.filter(|region| spec.regions.picks(region, &none)).cloned().collect()
+        };
+        self.bindings.push(Bound::read(&found, regions).unwrap());
+        self
+    }
+
+    /// With an ApiRevision that embeds an Upstream.
+    fn with_revision(mut self, number: u64, paths: &[&str], urls: &[&str]) -> Self {
+        let mut spec = api(paths);
+        spec["upstream"] = json!("backend");
+        let spec = json!({"api": "orders", "number": number, "spec": spec, "upstreams": {"backend": upstream(urls)}});
+        let found =
+            resource(json!({"kind": "ApiRevision", "name": format!("orders-r{number}"), "spec": spec}));
+        self.revisions.insert(number, Found::read(&found).unwrap());
+        self
+    }
+}
+
+fn import(upstreams: &[&str], environments: &str) -> Import {
+    Import {
+        organization: name("default"),
+        api: name("orders"),
+        context: "/orders".into(),
+        offered: Offered { version: "2".into(), operations: operations(&["/a", "/b"]) },
+        security: None,
+        upstreams: upstreams.iter().map(|text| text.parse().unwrap()).collect(),
+        environments: names(environments),
+        regions: Vec::new(),
+        also: Vec::new(),
+        pin: Vec::new(),
+        over_rollback: false,
+    }
+}
+
+fn put<'a>(plan: &'a Plan, kind: &str, own: &str) -> &'a Value {
+    let found = plan.request.resources.iter().find(|found| found["kind"] == kind && found["name"] == own);
+    found.unwrap_or_else(|| panic!("no {kind} {own} in {:#?}", plan.request.resources))
+}
+
+/// What is written: `Kind name@revision`.
+fn written(plan: &Plan) -> Vec<String> {
+    let line = |found: &Value| {
+        format!(
+            "{} {}@{}",
+            found["kind"].as_str().unwrap(),
+            found["name"].as_str().unwrap(),
+            found["revision"]
+        )
+    };
+    plan.request.resources.iter().map(line).collect()
+}
+
+fn expected(plan: &Plan) -> Vec<String> {
+    let line = |one: &hanse_api::answer::Expected| {
+        let number = one.api_revision.map(|number| format!(" at r{number}")).unwrap_or_default();
+        format!("{} {}@{}{number}", one.kind, one.name, one.revision)
+    };
+    plan.request.expects.iter().map(line).collect()
+}
+
+#[track_caller]
+fn refused(outcome: Result<Plan, Failure>, exit: Exit, words: &[&str]) {
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.exit, exit, "{failure}");
+    for word in words {
+        assert!(failure.to_string().contains(word), "{failure}\nlacks {word}");
+    }
+}
+
+#[test]
+fn a_first_import_makes_api_upstream_and_binding() {
+    let plan = import(&["http://a:1", "eu-west=http://b:2/x?y=z"], "production").plan(&empty()).unwrap();
+    insta::assert_json_snapshot!(plan.request, @r#"
+    {
+      "resources": [
+        {
+          "kind": "Api",
+          "organization": "default",
+          "name": "orders",
+          "labels": {},
+          "spec": {
+            "context": "/orders",
+            "version": "2",
+            "operations": [
+              {
+                "method": "GET",
+                "path": "/a"
+              },
+              {
+                "method": "GET",
+                "path": "/b"
+              }
+            ],
+            "security": {
+              "apiKey": {}
+            },
+            "lifecycle": "published"
+          },
+          "revision": 0
+        },
+        {
+          "kind": "Upstream",
+          "organization": "default",
+          "name": "orders-production",
+          "labels": {
+            "hanse-made-for": "orders"
+          },
+          "spec": {
+            "endpoints": [
+              {
+                "url": "http://a:1",
+                "weight": 1
+              },
+              {
+                "url": "http://b:2/x?y=z",
+                "region": "eu-west",
+                "weight": 1
+              }
+            ],
+            "timeout": "30s",
+            "connectTimeout": "5s"
+          },
+          "revision": 0
+        },
+        {
+          "kind": "Binding",
+          "organization": "default",
+          "name": "orders-production",
+          "labels": {},
+          "spec": {
+            "api": "orders",
+            "revision": "new",
+            "environment": "production",
+            "regions": {},
+            "upstream": "orders-production",
+            "reach": "local"
+          },
+          "revision": 0
+        }
+      ]
+    }
+    "#);
+    refused(
+        import(&[], "production").plan(&empty()),
+        Exit::Usage,
+        &["production does not serve orders yet", "--upstream"],
+    );
+}
+
+/// v1 in production from its own backend; nothing in sandbox.
+fn in_production() -> Observed {
+    empty().with_api(api(&["/a"])).with_upstream("orders-production", upstream(&["http://one"])).with_binding(
+        "orders-production",
+        json!({"environment": "production", "revision": 1, "upstream": "orders-production"}),
+        &[1],
+    )
+}
+
+#[test]
+fn an_import_into_one_environment_leaves_the_others() {
+    let plan = import(&["http://two"], "sandbox").plan(&in_production()).unwrap();
+    assert_eq!(written(&plan), ["Api orders@7", "Upstream orders-sandbox@0", "Binding orders-sandbox@0"]);
+    assert_eq!(expected(&plan), ["Binding orders-production@9"], "it must still be what was read");
+    assert_eq!(put(&plan, "Upstream", "orders-sandbox")["spec"]["endpoints"][0]["url"], "http://two");
+    assert_eq!(plan.preview.operations.added, ["GET /b"]);
+    // The old form's Upstream of the Api stays as well.
+    let mut old = in_production();
+    old.api.as_mut().unwrap().spec.upstream = Some(name("backend"));
+    let plan = import(&["http://two"], "sandbox").plan(&old).unwrap();
+    assert_eq!(put(&plan, "Api", "orders")["spec"]["upstream"], "backend");
+}
+
+#[test]
+fn an_import_keeps_what_no_flag_says() {
+    let spec = json!({
+        "environment": "production", "revision": 1, "upstream": "backend", "regions": {"names": ["eu-west"]},
+    });
+    let mut present = upstream(&["http://one", "us-east=http://us"]);
+    present["timeout"] = json!("7s");
+    let mut kept = api(&["/b/{id}", "/gone"]);
+    kept["policies"] = json!(["cors"]);
+    kept["lifecycle"] = json!("deprecated");
+    kept["operations"][0]["timeout"] = json!("5s");
+    kept["operations"][0]["open"] = json!(true);
+    let observed =
+        empty().with_api(kept).with_upstream("backend", present).with_binding("odd-name", spec, &[1]);
+    let mut wanted = import(&["http://two"], "production");
+    wanted.offered.operations = operations(&["/a", "/b/{bId}"]);
+
+    let plan = wanted.plan(&observed).unwrap();
+    assert_eq!(written(&plan), ["Api orders@7", "Upstream orders-production@0", "Binding odd-name@9"]);
+    let binding = put(&plan, "Binding", "odd-name");
+    assert_eq!(binding["labels"], json!({"team": "a"}));
+    assert_eq!(
+        binding["spec"],
+        json!({"api": "orders", "revision": "new", "environment": "production", "regions": {"names": ["eu-west"]},
+            "upstream": "orders-production", "reach": "local"})
+    );
+    let upstream = &put(&plan, "Upstream", "orders-production")["spec"];
+    assert_eq!(upstream["timeout"], "7s");
+    let urls = |upstream: &Value| {
+        let urls = upstream["endpoints"].as_array().unwrap().iter();
+        urls.map(|one| one["url"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(urls(upstream), ["http://us", "http://two"], "the URL without a region is replaced");
+    let api = &put(&plan, "Api", "orders")["spec"];
+    assert_eq!((&api["policies"], &api["lifecycle"]), (&json!(["cors"]), &json!("deprecated")));
+    assert_eq!(api.get("security"), None, "an open Api stays open unless asked otherwise");
+    assert_eq!(
+        api["operations"][1],
+        json!({"method": "GET", "path": "/b/{bId}", "timeout": "5s", "open": true}),
+        "it matches the same requests"
+    );
+    let Operations { added, changed, removed } = &plan.preview.operations;
+    assert_eq!((added.len(), changed.len(), removed), (1, 1, &vec!["GET /gone".to_owned()]));
+
+    // Without --upstream the Binding keeps its own.
+    let mut kept = wanted.clone();
+    kept.upstreams.clear();
+    let plan = kept.plan(&observed).unwrap();
+    assert_eq!(written(&plan), ["Api orders@7", "Binding odd-name@9"]);
+    assert_eq!(put(&plan, "Binding", "odd-name")["spec"]["upstream"], "backend");
+
+    // Regions that are named replace those of the Binding, and the preview says so.
+    wanted.regions = names("us-east");
+    wanted.upstreams = vec!["us-east=http://two".parse().unwrap()];
+    let plan = wanted.plan(&observed).unwrap();
+    assert_eq!(put(&plan, "Binding", "odd-name")["spec"]["regions"], json!({"names": ["us-east"]}));
+    assert!(plan.preview.text().contains("is served in us-east from now on, not in eu-west"));
+}
+
+#[test]
+fn endpoints_of_regions_that_are_not_named_stay() {
+    let present = |urls: &[&str]| in_production().with_upstream("orders-production", upstream(urls));
+    let check = |there: &[&str], given: &[&str], wanted: &[&str]| {
+        let plan = import(given, "production").plan(&present(there)).unwrap();
+        let spec = &put(&plan, "Upstream", "orders-production")["spec"]["endpoints"];
+        let spelled = spec.as_array().unwrap().iter().map(|one| match one["region"].as_str() {
+            Some(region) => format!("{region}={}", one["url"].as_str().unwrap()),
+            None => one["url"].as_str().unwrap().to_owned(),
+        });
+        assert_eq!(spelled.collect::<Vec<_>>(), wanted, "{there:?} {given:?}");
+    };
+    check(&["http://one"], &["http://two"], &["http://two"]);
+    check(
+        &["eu-west=http://e1", "us-east=http://u1"],
+        &["eu-west=http://e2"],
+        &["us-east=http://u1", "eu-west=http://e2"],
+    );
+    check(
+        &["http://one"],
+        &["eu-west=http://e", "us-east=http://u"],
+        &["eu-west=http://e", "us-east=http://u"],
+    );
+    // Half of a region's requests would go where they went before.
+    for (there, given) in [
+        (["http://one", "eu-west=http://e1"], "http://two"),
+        (["http://one", "http://other"], "eu-west=http://e2"),
+        (["eu-west=http://e1", "us-east=http://u1"], "http://two"),
+    ] {
+        let outcome = import(&[given], "production").plan(&present(&there));
+        refused(outcome, Exit::Conflict, &["eu-west would send requests both to", "--upstream eu-west=URL"]);
+    }
+}
+
+#[test]
+fn an_embedded_upstream_is_copied_for_the_environment() {
+    let observed = empty().with_api(api(&["/a"])).with_revision(1, &["/a"], &["http://one"]).with_binding(
+        "orders-production",
+        json!({"environment": "production", "revision": 1}),
+        &[1],
+    );
+    let plan = import(&[], "production").plan(&observed).unwrap();
+    assert_eq!(
+        put(&plan, "Upstream", "orders-production")["spec"]["endpoints"][0]["url"],
+        "http://one",
+        "requests go where they went"
+    );
+    assert_eq!(put(&plan, "Binding", "orders-production")["spec"]["upstream"], "orders-production");
+}
+
+#[test]
+fn several_bindings_need_regions_of_one() {
+    let of = |region: &str| json!({"environment": "production", "revision": 1, "upstream": "backend", "regions": {"names": [region]}});
+    let observed = empty()
+        .with_api(api(&["/a"]))
+        .with_upstream("backend", upstream(&["http://one"]))
+        .with_binding("orders-eu", of("eu-west"), &[1])
+        .with_binding("orders-us", of("us-east"), &[1]);
+    let mut wanted = import(&[], "production");
+    refused(
+        wanted.plan(&observed),
+        Exit::Conflict,
+        &["2 Bindings in production: orders-eu (eu-west), orders-us (us-east)", "--regions"],
+    );
+    wanted.regions = names("us-east");
+    let plan = wanted.plan(&observed).unwrap();
+    assert_eq!(written(&plan), ["Api orders@7", "Binding orders-us@9"]);
+    assert_eq!(put(&plan, "Binding", "orders-us")["spec"]["regions"], json!({"names": ["us-east"]}));
+    wanted.regions = names("us-east eu-west");
+    refused(wanted.plan(&observed), Exit::Conflict, &["2 Bindings"]);
+}
+
+#[test]
+fn who_was_rolled_back_is_not_lifted() {
+    let observed = in_production();
+    let mut rolled_back = observed.clone();
+    (rolled_back.bindings[0].serving, rolled_back.bindings[0].served) = (Some(1), vec![2, 1]);
+    let mut wanted = import(&[], "production");
+    wanted.plan(&observed).unwrap();
+    refused(
+        wanted.plan(&rolled_back),
+        Exit::Conflict,
+        &["production was rolled back to r1 (orders-production served r2)", "--over-rollback"],
+    );
+    wanted.over_rollback = true;
+    wanted.plan(&rolled_back).unwrap();
+    // Another Environment is none of its business.
+    import(&["http://x"], "sandbox").plan(&rolled_back).unwrap();
+}
+
+#[test]
+fn bindings_that_follow_latest_move_only_when_named() {
+    let observed = empty()
+        .with_api(api(&["/a"]))
+        .with_upstream("orders-production", upstream(&["http://one"]))
+        .with_binding(
+            "orders-production",
+            json!({"environment": "production", "upstream": "orders-production"}),
+            &[5, 6],
+        );
+    let mut wanted = import(&["http://two"], "sandbox");
+    let moved = |binding: &str| -> Applied {
+        serde_json::from_value(json!({"revision": 1, "changes": [
+            {"kind": "Binding", "organization": "default", "name": binding, "action": "moved"}]}))
+        .unwrap()
+    };
+    let failure = check_moves(&observed, &moved("orders-production"), &[]).unwrap_err();
+    let said = failure.to_string();
+    assert_eq!(failure.exit, Exit::Conflict);
+    assert!(
+        said.contains("would also move production (orders-production follows latest and serves r6)"),
+        "{said}"
+    );
+    assert!(said.contains("--pin production") && said.contains("--also production"), "{said}");
+    check_moves(&observed, &moved("orders-production"), &names("production")).unwrap();
+    let anew = check_moves(&observed, &moved("made-meanwhile"), &[]).unwrap_err();
+    assert_eq!(anew.problem, Some(hanse_management::ProblemName::Stale), "it begins anew");
+
+    wanted.pin = names("production");
+    let plan = wanted.plan(&observed).unwrap();
+    assert_eq!(written(&plan)[3], "Binding orders-production@9");
+    let pinned = put(&plan, "Binding", "orders-production");
+    assert_eq!(pinned["spec"]["revision"], 6);
+    assert_eq!(pinned["spec"]["upstream"], "orders-production");
+    assert_eq!(expected(&plan), [""; 0]);
+    wanted.pin = names("sandbox");
+    refused(wanted.plan(&observed), Exit::Usage, &["--pin sandbox"]);
+}
+
+#[test]
+fn an_upstream_that_others_use_is_not_changed() {
+    let observed = in_production().with_binding(
+        "bills",
+        json!({"api": "bills", "environment": "sandbox", "revision": 1, "upstream": "orders-production"}),
+        &[1],
+    );
+    refused(
+        import(&["http://two"], "production").plan(&observed),
+        Exit::Conflict,
+        &["Upstream orders-production is used elsewhere", "bills (sandbox)"],
+    );
+    import(&["http://one"], "production").plan(&observed).expect("nothing of it changes");
+}
+
+fn promotion() -> Promotion {
+    Promotion {
+        organization: name("default"),
+        api: name("orders"),
+        from: name("sandbox"),
+        to: name("production"),
+        regions: Vec::new(),
+        with_upstream: false,
+        over_rollback: false,
+    }
+}
+
+#[test]
+fn a_promotion_writes_one_number_and_nothing_else() {
+    let observed =
+        in_production().with_revision(1, &["/a"], &["http://x"]).with_revision(2, &["/b"], &["http://y"]);
+    refused(promotion().plan(&observed), Exit::Conflict, &["sandbox has no Binding of Api orders"]);
+    let observed = observed.with_binding(
+        "orders-sandbox",
+        json!({"environment": "sandbox", "upstream": "orders-sandbox"}),
+        &[2],
+    );
+    let plan = promotion().plan(&observed).unwrap();
+    assert_eq!(written(&plan), ["Binding orders-production@9"]);
+    assert_eq!(expected(&plan), ["Binding orders-sandbox@9 at r2"]);
+    let spec = &put(&plan, "Binding", "orders-production")["spec"];
+    assert_eq!((&spec["revision"], &spec["upstream"]), (&json!(2), &json!("orders-production")));
+    let text = plan.preview.text();
+    for line in [
+        "+ GET /b",
+        "- GET /a",
+        "production (orders-production) in eu-west, us-east: r1 -> r2",
+        "eu-west: http://one",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    let back = Promotion { from: name("production"), to: name("sandbox"), ..promotion() };
+    assert_eq!(put(&back.plan(&observed).unwrap(), "Binding", "orders-sandbox")["spec"]["revision"], 1);
+
+    let mut rolled_back = observed.clone();
+    rolled_back.bindings[0].served = vec![3, 1];
+    refused(promotion().plan(&rolled_back), Exit::Conflict, &["rolled back to r1", "--over-rollback"]);
+    Promotion { over_rollback: true, ..promotion() }.plan(&rolled_back).unwrap();
+
+    let nowhere = Promotion { to: name("staging"), ..promotion() };
+    refused(
+        nowhere.plan(&observed),
+        Exit::Conflict,
+        &["staging has no Binding of Api orders", "--publish-to staging"],
+    );
+    let same = Promotion { to: name("sandbox"), ..promotion() };
+    refused(same.plan(&observed), Exit::Usage, &["the same Environment"]);
+}
+
+#[test]
+fn a_promotion_does_not_send_requests_elsewhere_unasked() {
+    let bound = |environment: &str| json!({"environment": environment, "revision": 1});
+    let observed = |urls: &[&str]| {
+        empty()
+            .with_api(api(&["/a"]))
+            .with_revision(1, &["/a"], &["http://one"])
+            .with_revision(2, &["/a"], urls)
+            .with_binding("orders-production", bound("production"), &[1])
+            .with_binding("orders-sandbox", bound("sandbox"), &[1, 2])
+    };
+    promotion().plan(&observed(&["http://one"])).unwrap();
+    let other = observed(&["http://two"]);
+    refused(
+        promotion().plan(&other),
+        Exit::Conflict,
+        &["r1 and r2 embed different ones (http://one and http://two)", "--with-upstream"],
+    );
+    Promotion { with_upstream: true, ..promotion() }.plan(&other).unwrap();
+}
+
+#[test]
+fn a_rollback_takes_the_one_before() {
+    let rollback = Rollback {
+        organization: name("default"),
+        api: name("orders"),
+        environment: name("production"),
+        to: None,
+        regions: Vec::new(),
+    };
+    refused(
+        rollback.plan(&in_production()),
+        Exit::Conflict,
+        &["has served no revision before r1; it served r1", "--to"],
+    );
+    let at = |served: &[u64]| {
+        let mut observed = in_production();
+        (observed.bindings[0].serving, observed.bindings[0].served) =
+            (served.last().copied(), served.to_vec());
+        observed
+    };
+    let check = |served: &[u64], to: Option<u64>, number: u64| {
+        let plan = Rollback { to, ..rollback.clone() }.plan(&at(served)).unwrap();
+        assert_eq!(written(&plan), ["Binding orders-production@9"]);
+        assert_eq!(put(&plan, "Binding", "orders-production")["spec"]["revision"], number, "{served:?}");
+    };
+    check(&[3, 5, 7], None, 5);
+    check(&[3, 7, 5], None, 3); // the next one further back, and not the one it was rolled back from
+    check(&[3, 5, 7], Some(3), 3);
+    let plan = rollback.plan(&at(&[3, 5])).unwrap();
+    let text = plan.preview.text();
+    assert!(
+        text.contains("not rolled back: Upstream orders-production, which orders-production follows"),
+        "{text}"
+    );
+    assert!(text.contains("revision 5"), "{text}");
+    let elsewhere = Rollback { environment: name("sandbox"), ..rollback };
+    refused(elsewhere.plan(&in_production()), Exit::Conflict, &["sandbox has no Binding of Api orders"]);
+}
+
+#[test]
+fn upstreams_are_urls_with_or_without_a_region() {
+    let parsed = |text: &str| text.parse::<UpstreamArg>();
+    assert_eq!(
+        parsed("http://h:1/?a=b").unwrap(),
+        UpstreamArg { region: None, url: "http://h:1/?a=b".into() }
+    );
+    assert_eq!(parsed("us-east=http://h").unwrap().region.unwrap().as_str(), "us-east");
+    assert!(parsed("US=http://h").is_err());
+}
+
+#[test]
+fn people_are_shown_a_screen_of_operations() {
+    let paths: Vec<String> = (0..25).map(|number| format!("/{number}")).collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let operations = Operations::between(&[], &operations(&paths));
+    assert_eq!(operations.added.len(), 25, "data has them all");
+    let text = Preview { operations, ..Preview::default() }.text();
+    assert_eq!(text.lines().count(), 21);
+    assert!(text.ends_with("+ and 5 more"), "{text}");
+}
