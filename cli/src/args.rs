@@ -15,7 +15,7 @@ pub(crate) use client::{
     WaitArgs,
 };
 #[cfg(test)]
-pub(crate) use client::{OrganizationFlag, WaitFlag};
+pub(crate) use client::{FormFlag, OrganizationFlag, WaitFlag};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
 pub(crate) use roles::{
     AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,

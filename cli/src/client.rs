@@ -14,8 +14,8 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Convergence, FinalizeRequest, Finalized, Members, Page, Resource, Revocation,
-    RootSettled, Roots, Rotation, Status, Upgrade,
+    Applied, ApplyRequest, Convergence, Deleted, FinalizeRequest, Finalized, Members, Page, Resource,
+    Revocation, RootSettled, Roots, Rotation, Status, Upgrade,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -88,9 +88,12 @@ impl Client {
 
     /// All resources of a kind, page after page, as one page.
     pub(crate) async fn list(&self, kind: Kind, stale: bool) -> anyhow::Result<Page> {
+        self.list_of(kind, if stale { "&consistency=stale" } else { "" }).await
+    }
+
+    async fn list_of(&self, kind: Kind, query: &str) -> anyhow::Result<Page> {
         let collection = collection_path(kind, (!kind.is_global()).then_some(&self.organization));
-        let consistency = if stale { "&consistency=stale" } else { "" };
-        let first = format!("{collection}?limit={PAGE_LIMIT}{consistency}");
+        let first = format!("{collection}?limit={PAGE_LIMIT}{query}");
         let mut listed: Page = self.read(&first).await?.read()?;
         while let Some(token) = listed.next.take() {
             let token: String = url::form_urlencoded::byte_serialize(token.as_bytes()).collect();
@@ -134,12 +137,23 @@ impl Client {
         self.http.send(Method::POST, &path, Some(Bytes::from(body)), once.as_deref()).await?.read()
     }
 
-    /// Deletes one resource; answers with the state's revision after it.
-    pub(crate) async fn delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<u64> {
+    /// All resources of a kind that have these labels.
+    pub(crate) async fn labelled(&self, kind: Kind, labels: &str) -> anyhow::Result<Vec<Resource>> {
+        let labels: String = url::form_urlencoded::byte_serialize(labels.as_bytes()).collect();
+        Ok(self.list_of(kind, &format!("&labels={labels}")).await?.items)
+    }
+
+    /// Deletes one resource.
+    pub(crate) async fn delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<Deleted> {
         let query = if cascade { "?cascade=true" } else { "" };
         let path = format!("{}{query}", resource_path(key));
-        let answer = self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?;
-        answer.revision()
+        self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.read()
+    }
+
+    /// Says what would go with one resource, and deletes nothing.
+    pub(crate) async fn try_delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<Deleted> {
+        let path = format!("{}?dryRun=true&cascade={cascade}", resource_path(key));
+        self.http.send(Method::DELETE, &path, None, None).await?.read()
     }
 
     async fn read(&self, path: &str) -> anyhow::Result<Answer> {

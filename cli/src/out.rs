@@ -20,6 +20,19 @@ pub(crate) fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Asks the person at the terminal, and reads a line. `None`: there is no terminal.
+pub(crate) fn ask(question: impl Display) -> Option<String> {
+    let stdin = std::io::stdin();
+    if !(stdin.is_terminal() && std::io::stderr().is_terminal()) {
+        return None;
+    }
+    let _ = write!(std::io::stderr().lock(), "{question}");
+    let mut answer = String::new();
+    // An end of input is no answer.
+    let _ = stdin.read_line(&mut answer);
+    Some(answer.trim().to_owned())
+}
+
 /// Whether the reader of our output has gone (`hanse get … | head`): no failure of ours.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

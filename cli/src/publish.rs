@@ -13,7 +13,7 @@ mod upstream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use import::{Import, Offered};
+pub(crate) use import::{Import, MADE_FOR, Offered};
 pub(crate) use observed::{Bound, Found, Observed, Part};
 pub(crate) use preview::{Operations, Preview, Step};
 pub(crate) use promotion::Promotion;

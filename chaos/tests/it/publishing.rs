@@ -156,3 +156,28 @@ async fn imports_at_the_same_time_all_succeed() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_cascade_says_what_goes_and_deletes_nothing_else() -> Result<()> {
+    let publisher = Publisher::start()?;
+    let federation = &publisher.federation;
+    let (code, said) = publisher.import("v1", "/pets", &["--publish-to", "production"])?;
+    assert_eq!(code, 0, "{said}");
+    federation.ok(&["subscribe", "orders", "--application", "shop", "--plan", "gold"])?;
+    let delete = ["delete", "api", "orders", "--cascade"];
+    let unasked = federation.cli(&delete)?;
+    assert_eq!(unasked.code, 2, "{unasked:?}");
+    for word in
+        ["Api default/orders", "Binding default/orders-production", "Subscription", "--yes", "--with-made"]
+    {
+        assert!(unasked.stderr.contains(word), "{word:?} is missing in {unasked:?}");
+    }
+    federation.ok(&["get", "api", "orders"])?;
+    federation.ok(&[&delete[..], &["--yes", "--with-made"]].concat())?;
+    for gone in [["api", "orders"], ["binding", "orders-production"], ["upstream", "orders-production"]] {
+        assert_eq!(federation.cli(&[&["get"], &gone[..]].concat())?.code, 4, "{gone:?}");
+    }
+    assert_eq!(federation.ok(&["get", "credentials", "-o", "name"])?.trim(), "", "the key was made for it");
+    federation.ok(&["get", "application", "shop"])?;
+    Ok(())
+}

@@ -76,6 +76,8 @@ pub(crate) struct ApplyArgs {
     #[arg(long, value_name = "LABELS", requires = "prune")]
     pub(crate) selector: Option<String>,
     #[command(flatten)]
+    pub(crate) output: FormFlag,
+    #[command(flatten)]
     pub(crate) wait: WaitFlag,
     #[command(flatten)]
     pub(crate) organization: OrganizationFlag,
@@ -137,9 +139,20 @@ pub(crate) struct DeleteArgs {
     /// and names what was deleted before. May be repeated
     #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "kind")]
     pub(crate) file: Vec<String>,
-    /// Delete what refers to it too, instead of refusing
+    /// Delete what refers to it too, instead of refusing: lists all of it, and asks
     #[arg(long)]
     pub(crate) cascade: bool,
+    /// Do not ask; needed with --cascade where no terminal can be asked
+    #[arg(long, requires = "cascade")]
+    pub(crate) yes: bool,
+    /// Delete the Upstreams and API keys, too, that import and subscribe made for an Api, and that nothing else uses
+    #[arg(long, requires = "cascade")]
+    pub(crate) with_made: bool,
+    /// Say what would be deleted, and delete nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) output: FormFlag,
     #[command(flatten)]
     pub(crate) wait: WaitFlag,
     #[command(flatten)]
@@ -291,6 +304,8 @@ pub(crate) struct SubscribeArgs {
     /// The Plan
     #[arg(long, value_name = "NAME")]
     pub(crate) plan: Name,
+    #[command(flatten)]
+    pub(crate) output: FormFlag,
     #[command(flatten)]
     pub(crate) wait: WaitFlag,
     #[command(flatten)]

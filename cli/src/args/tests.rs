@@ -49,7 +49,12 @@ fn the_configuration_may_stand_after_the_command() {
 
 #[test]
 fn delete_takes_a_name_or_files() {
-    for good in ["delete api orders", "delete -f x --cascade", "delete api orders --wait=5s"] {
+    for good in [
+        "delete api orders",
+        "delete -f x --cascade --yes --with-made",
+        "delete api orders --dry-run -o json",
+        "delete api orders --wait=5s",
+    ] {
         assert!(parse(good).is_ok(), "{good}");
     }
     for bad in ["delete", "delete api", "delete api orders -f x"] {
@@ -116,4 +121,5 @@ fn promote_and_rollback_name_their_environments() {
     {
         assert!(parse(bad).is_err(), "{bad}");
     }
+    assert!(parse("delete api orders --yes").is_err(), "nothing is asked without --cascade");
 }

@@ -4,7 +4,9 @@ use crate::{
     args::ApplyArgs,
     client::{ApplyOptions, Client},
     commands::changes,
-    convergence, source,
+    convergence,
+    out::data,
+    render, source,
 };
 
 /// Applies manifests, all or none.
@@ -15,7 +17,13 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
         ApplyOptions { dry_run: args.dry_run, prune: args.selector.as_deref().filter(|_| args.prune) };
     let answer = client.apply(&resources, &options).await;
     let answer = answer.map_err(|error| source::located(error, &manifests))?;
-    changes::print(&answer, args.dry_run)?;
+    match args.output.output {
+        Some(form) => {
+            data(render::formed(&answer, form))?;
+            changes::warn(&answer);
+        }
+        None => changes::print(&answer, args.dry_run)?,
+    }
     match args.wait.wait {
         Some(timeout) if !args.dry_run => convergence::wait(client, answer.revision, timeout).await,
         _ => Ok(()),

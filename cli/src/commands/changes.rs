@@ -10,8 +10,13 @@ pub(super) fn print(answer: &Applied, dry_run: bool) -> std::io::Result<()> {
         data(line)?;
     }
     say(summary(answer, dry_run));
-    warnings(answer).for_each(say);
+    warn(answer);
     Ok(())
+}
+
+/// Says what was accepted although it does not hold yet.
+pub(super) fn warn(answer: &Applied) {
+    warnings(answer).for_each(say);
 }
 
 fn warnings(answer: &Applied) -> impl Iterator<Item = String> {

@@ -1,46 +1,104 @@
 //! `hanse delete`.
 
+mod cascade;
+mod made;
+
+use hanse_api::answer::Applied;
 use hanse_management::{ProblemName, ResourceKey};
 
 use crate::{
-    args::DeleteArgs,
-    client::{Client, problem_of},
+    args::{DeleteArgs, Form},
+    client::{ApplyOptions, Client, problem_of},
+    commands::{changes, delete::cascade::Listed},
     convergence,
-    exit::Failure,
+    exit::{Exit, Failure},
     out::{data, say},
-    source,
+    render, source,
 };
 
 /// Deletes one resource, or those that manifests name: what depends on others first.
 pub(crate) async fn delete(client: &Client, args: &DeleteArgs) -> anyhow::Result<()> {
-    let mut last = None;
-    if let (Some(kind), Some(name)) = (args.kind, &args.name) {
-        let key = client.key(kind, name.clone());
-        last = Some(client.delete(&key, args.cascade).await?);
-        data(format!("{key} deleted"))?;
-    } else {
-        let manifests = source::read(&args.file, &client.organization)?;
-        let mut deleted = Vec::new();
-        for key in in_order(manifests.into_iter().map(|sourced| sourced.manifest.key).collect()) {
-            match client.delete(&key, args.cascade).await {
-                Ok(revision) => {
-                    last = Some(revision);
-                    data(format!("{key} deleted"))?;
-                    deleted.push(key);
-                }
-                // With cascade a manifest's resource may have gone with one before it.
-                Err(error) if problem_of(&error) == Some(ProblemName::NotFound) => {
-                    say(format!("{key} is not there"))
-                }
-                Err(error) => return Err(stopped(error, &deleted)),
-            }
+    let keys = match (args.kind, &args.name) {
+        (Some(kind), Some(name)) => vec![client.key(kind, name.clone())],
+        _ => {
+            let manifests = source::read(&args.file, &client.organization)?;
+            in_order(manifests.into_iter().map(|sourced| sourced.manifest.key).collect())
         }
-    }
-    match (last, args.wait.wait) {
-        (Some(revision), Some(timeout)) => convergence::wait(client, revision, timeout).await,
-        (None, _) => Err(Failure::new(crate::exit::Exit::NotFound, "nothing of it is there").into()),
+    };
+    let revision = if args.cascade {
+        cascade::run(client, args, &keys).await?.map(|applied| applied.revision)
+    } else if args.dry_run {
+        attempt(client, args, &keys).await?
+    } else {
+        one_by_one(client, args, &keys).await?
+    };
+    match (revision, args.wait.wait) {
+        (Some(revision), Some(timeout)) if !args.dry_run => {
+            convergence::wait(client, revision, timeout).await
+        }
+        (None, _) => Err(Failure::new(Exit::NotFound, "nothing of it is there").into()),
         _ => Ok(()),
     }
+}
+
+/// Tries to delete all of them at once.
+async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> anyhow::Result<Option<u64>> {
+    let mut listed = Listed::new();
+    for key in keys {
+        match client.find(key).await? {
+            Some(found) => {
+                listed.insert(key.clone(), found.revision);
+            }
+            None => say(format!("{key} is not there")),
+        }
+    }
+    if listed.is_empty() {
+        return Ok(None);
+    }
+    let options = ApplyOptions { dry_run: true, prune: None };
+    let applied = client.request(&cascade::request(&listed), &options).await?;
+    tell(&applied, args.output.output)?;
+    Ok(Some(applied.revision))
+}
+
+/// Deletes them with one request each. The revision after the last.
+async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> anyhow::Result<Option<u64>> {
+    let single = args.kind.is_some();
+    let mut gone = Listed::new();
+    let mut last = None;
+    let mut deleted = Vec::new();
+    for key in keys {
+        match client.delete(key, false).await {
+            Ok(answer) => {
+                last = Some(answer.revision);
+                match args.output.output {
+                    Some(form) => data(render::formed(&answer, form))?,
+                    None => data(format!("{key} deleted"))?,
+                }
+                gone.insert(key.clone(), answer.revision);
+                deleted.push(key.clone());
+            }
+            Err(error) if !single && problem_of(&error) == Some(ProblemName::NotFound) => {
+                say(format!("{key} is not there"));
+            }
+            Err(error) if single => return Err(error),
+            Err(error) => return Err(stopped(error, &deleted)),
+        }
+    }
+    // They are deleted, whatever becomes of the offer.
+    if let Ok(made) = made::for_apis(client, &gone).await {
+        made::offer(&made);
+    }
+    Ok(last)
+}
+
+/// Prints what was deleted, or would be.
+fn tell(applied: &Applied, form: Option<Form>) -> anyhow::Result<()> {
+    match form {
+        Some(form) => data(render::formed(applied, form))?,
+        None => changes::print(applied, applied.dry_run)?,
+    }
+    Ok(())
 }
 
 /// An error in the middle, and what was deleted before it: each is a request of its own.

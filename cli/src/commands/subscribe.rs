@@ -1,10 +1,10 @@
 //! `hanse subscribe`: an application, its subscription and a new API key, in one change.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use hanse_api::answer::{Action, Resource};
+use hanse_api::answer::{Action, Applied, Resource};
 use hanse_management::{Digest, Kind, ProblemName, kinds::ApiKeySpec};
 use hanse_topology::Name;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -14,6 +14,8 @@ use crate::{
     convergence,
     exit::{Exit, Failure},
     out::{data, say},
+    publish::MADE_FOR,
+    render,
 };
 
 /// So that keys are known for what they are where they leak.
@@ -49,6 +51,15 @@ struct KeyPlace {
     query: Option<String>,
 }
 
+/// What is printed as data.
+#[derive(Debug, Serialize)]
+struct Subscription<'a> {
+    /// The key: nothing has it from now on but this answer.
+    key: &'a str,
+    #[serde(flatten)]
+    applied: &'a Applied,
+}
+
 /// Subscribes and prints the key, alone. Only the key's digest leaves this process for the federation.
 pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::Result<()> {
     let api = client.get(&client.key(Kind::Api, args.api.clone()), false).await?;
@@ -64,7 +75,10 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
         }
     };
     // First of all: a key that is not shown now is lost.
-    data(&key)?;
+    match args.output.output {
+        Some(form) => data(render::formed(&Subscription { key: &key, applied: &answer }, form))?,
+        None => data(&key)?,
+    }
     let made = answer.changes.iter().filter(|change| change.action == Action::Created);
     let made: Vec<_> = made.map(|change| format!("{} {}", change.kind, change.name)).collect();
     say(format!("made {} at revision {}", made.join(", "), answer.revision));
@@ -94,7 +108,10 @@ async fn wanted(client: &Client, args: &SubscribeArgs, key: &str) -> anyhow::Res
     }
     let digest = Digest::of(key.as_bytes());
     let spec = json!({"application": args.application, "digest": digest.to_string()});
-    resources.push(manifest(client, Kind::Credential, &credential_name(&args.application, &digest), spec));
+    let mut credential =
+        manifest(client, Kind::Credential, &credential_name(&args.application, &digest), spec);
+    credential["labels"] = json!({MADE_FOR: args.api});
+    resources.push(credential);
     Ok(resources)
 }
 
@@ -180,6 +197,7 @@ mod tests {
             api: name("orders"),
             application: name("shop"),
             plan: name(plan),
+            output: crate::args::FormFlag { output: None },
             wait: crate::args::WaitFlag { wait: None },
             organization: crate::args::OrganizationFlag { organization: None },
         }

@@ -21,7 +21,7 @@ use super::{
 use crate::exit::Failure;
 
 /// The label of a resource that a command made for an Api, with the Api's name: deleting the Api offers to delete it, too.
-const MADE_FOR: &str = "hanse-made-for";
+pub(crate) const MADE_FOR: &str = "hanse-made-for";
 
 /// What is published.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,196 @@
+//! `hanse delete --cascade`: lists what goes, asks, and deletes exactly that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hanse_api::answer::{Applied, ApplyRequest, AtRevision, Change};
+use hanse_management::{Kind, ProblemName, ResourceKey};
+use hanse_topology::Name;
+
+use super::{made, tell};
+use crate::{
+    args::DeleteArgs,
+    client::{ApplyOptions, Client, problem_of},
+    exit::{Exit, Failure},
+    out::{ask, say},
+};
+
+/// How often it lists anew because something came to refer to what is listed, or changed.
+const RACES: usize = 8;
+
+/// What goes: each resource with the revision it is at.
+pub(super) type Listed = BTreeMap<ResourceKey, u64>;
+
+/// Deletes `keys` and what needs them. `None`: nothing of it is there, or nothing was to be changed.
+pub(super) async fn run(
+    client: &Client,
+    args: &DeleteArgs,
+    keys: &[ResourceKey],
+) -> anyhow::Result<Option<Applied>> {
+    let mut agreed = None;
+    let mut races = 0;
+    loop {
+        let mut listed = list(client, keys).await?;
+        let extra = made::for_apis(client, &listed).await?;
+        if args.with_made {
+            listed.extend(extra.iter().map(|(key, revision)| (key.clone(), *revision)));
+        }
+        if listed.is_empty() {
+            return Ok(None);
+        }
+        if agreed.as_ref() != Some(&listed) {
+            say(shown(&listed));
+            if !args.with_made && !extra.is_empty() {
+                say(format!(
+                    "made for it, and used by nothing else: {}; --with-made deletes them, too",
+                    named(&extra)
+                ));
+            }
+            if !args.dry_run {
+                agree(args.yes, count(&listed), ask)?;
+            }
+            agreed = Some(listed.clone());
+        }
+        let options = ApplyOptions { dry_run: args.dry_run, prune: None };
+        match client.request(&request(&listed), &options).await {
+            Err(error) if is_race(&error) && races < RACES => races += 1,
+            Err(error) => return Err(error),
+            Ok(applied) => {
+                tell(&applied, args.output.output)?;
+                if !args.with_made && !args.dry_run {
+                    made::offer(&extra);
+                }
+                return Ok(Some(applied));
+            }
+        }
+    }
+}
+
+/// Whether what was listed is no longer all that goes.
+fn is_race(error: &anyhow::Error) -> bool {
+    matches!(problem_of(error), Some(ProblemName::Stale | ProblemName::InUse))
+}
+
+/// What would go with each of `keys`. Keys that do not exist are passed over where there are several.
+async fn list(client: &Client, keys: &[ResourceKey]) -> anyhow::Result<Listed> {
+    let mut listed = Listed::new();
+    for key in keys {
+        match client.try_delete(key, true).await {
+            Ok(tried) => listed.extend(tried.changes.iter().filter_map(listed_one)),
+            Err(error) if problem_of(&error) == Some(ProblemName::NotFound) && keys.len() > 1 => {
+                say(format!("{key} is not there"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(listed)
+}
+
+fn listed_one(change: &Change) -> Option<(ResourceKey, u64)> {
+    let kind: Kind = change.kind.parse().ok()?;
+    let organization = change.organization.as_ref().map(Name::new).transpose().ok()?;
+    let name = Name::new(&change.name).ok()?;
+    Some((ResourceKey { kind, organization, name }, change.revision?))
+}
+
+/// The deletes of what is listed, each at its revision. ApiRevisions go with their Api.
+pub(super) fn request(listed: &Listed) -> ApplyRequest {
+    let written = listed.iter().filter(|(key, _)| key.kind.is_writable());
+    let delete = written.map(|(key, revision)| AtRevision {
+        kind: key.kind.as_str().to_owned(),
+        organization: key.organization.as_ref().map(ToString::to_string),
+        name: key.name.to_string(),
+        revision: *revision,
+    });
+    ApplyRequest { delete: delete.collect(), ..ApplyRequest::of(Vec::new()) }
+}
+
+fn count(listed: &Listed) -> usize {
+    listed.keys().filter(|key| key.kind.is_writable()).count()
+}
+
+/// What goes, what depends on others first.
+fn shown(listed: &Listed) -> String {
+    let count = count(listed);
+    let mut lines = vec![format!("{count} {} go:", if count == 1 { "resource" } else { "resources" })];
+    lines.extend(listed.keys().rev().filter(|key| key.kind.is_writable()).map(|key| format!("  {key}")));
+    let revisions = listed.len() - count;
+    if revisions > 0 {
+        lines.push(format!("  and the ApiRevisions of these Apis: {revisions}"));
+    }
+    lines.join("\n")
+}
+
+/// Names, each once.
+pub(super) fn named(keys: &Listed) -> String {
+    let named: BTreeSet<String> = keys.keys().map(ToString::to_string).collect();
+    named.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// Asks at a terminal. Elsewhere `--yes` must have been said.
+fn agree(yes: bool, count: usize, ask: impl FnOnce(String) -> Option<String>) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let what = if count == 1 { "it".to_owned() } else { format!("these {count} resources") };
+    match ask(format!("delete {what}? [y/N] ")).as_deref() {
+        Some("y" | "Y" | "yes") => Ok(()),
+        Some(_) => Err(Failure::new(Exit::General, "nothing was deleted")),
+        None => Err(Failure::usage("--cascade needs --yes where no terminal can be asked")
+            .remedy("look at the list above, or at that of --dry-run, and add --yes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn listed(changes: serde_json::Value) -> Listed {
+        let changes: Vec<Change> = serde_json::from_value(changes).unwrap();
+        changes.iter().filter_map(listed_one).collect()
+    }
+
+    #[test]
+    fn what_goes_is_listed_and_deleted_at_its_revision() {
+        let mut changes =
+            vec![json!({"kind": "Organization", "name": "shop", "action": "deleted", "revision": 2})];
+        for number in 0..51 {
+            let name = format!("api-{number:02}");
+            changes.push(json!({"kind": "Api", "organization": "shop", "name": name, "action": "deleted", "revision": 5}));
+            let name = format!("{name}-r1");
+            changes.push(json!({"kind": "ApiRevision", "organization": "shop", "name": name, "action": "deleted", "revision": 5}));
+        }
+        let listed = listed(changes.into());
+        let text = shown(&listed);
+        assert!(text.starts_with("52 resources go:\n  Api shop/api-50\n"), "{text}");
+        assert!(text.ends_with("  Organization shop\n  and the ApiRevisions of these Apis: 51"), "{text}");
+        let request = request(&listed);
+        assert_eq!(request.delete.len(), 52, "ApiRevisions go by themselves");
+        let organization = json!({"kind": "Organization", "name": "shop", "revision": 2});
+        assert_eq!(json!(request.delete[0]), organization);
+    }
+
+    #[test]
+    fn off_a_terminal_it_must_be_said() {
+        let refused = agree(false, 52, |_| None).unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
+        assert!(refused.to_string().contains("--yes"), "{refused}");
+        agree(true, 52, |_| panic!("it is not asked")).unwrap();
+    }
+
+    #[test]
+    fn at_a_terminal_it_is_asked() {
+        let says = |answer: &'static str| {
+            move |question: String| {
+                assert_eq!(question, "delete these 52 resources? [y/N] ");
+                Some(answer.to_owned())
+            }
+        };
+        agree(false, 52, says("y")).unwrap();
+        for no in ["", "n", "Y?"] {
+            let refused = agree(false, 52, says(no)).unwrap_err();
+            assert_eq!((refused.exit, refused.message.as_str()), (Exit::General, "nothing was deleted"));
+        }
+    }
+}
