@@ -13,6 +13,7 @@ mod dev_control;
 mod disk;
 mod far;
 mod first_light;
+mod gone;
 mod history;
 mod joining;
 mod leader;
