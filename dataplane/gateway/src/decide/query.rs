@@ -11,29 +11,22 @@ pub(crate) fn value<'a>(query: &'a str, name: &str) -> Option<Cow<'a, [u8]>> {
         .map(|(_, value)| decoded(value))
 }
 
-/// What may separate parameters. Keys are looked for behind `&` only, as the URL standard has it. Some upstreams take `;` for a
-/// separator too, and none may find the key.
-const SEPARATORS: [char; 2] = ['&', ';'];
-
 /// The query without the parameters of that name, the rest as written; `None`: there are none.
+///
+/// Keys are looked for behind `&` only, as the URL standard has it, and a key may have a `;`. Some upstreams take `;` for a separator
+/// too, and none may find a key.
 pub(super) fn without(query: &str, name: &str) -> Option<String> {
     let is_it = |part: &str| *decoded(pair(part).0) == *name.as_bytes();
-    if !query.split(SEPARATORS).any(is_it) {
+    let has_it = |part: &str| is_it(part) || part.split(';').any(is_it);
+    if !query.split('&').any(has_it) {
         return None;
     }
-    let mut kept: Option<String> = None;
-    let mut at = 0;
-    for part in query.split(SEPARATORS) {
-        // With the separator before it, but for the first part that is kept.
-        let separated = &query[at.max(1) - 1..at + part.len()];
-        at += part.len() + 1;
-        match &mut kept {
-            _ if is_it(part) => {}
-            Some(kept) => kept.push_str(separated),
-            None => kept = Some(part.to_owned()),
-        }
-    }
-    Some(kept.unwrap_or_default())
+    let kept_of = |part: &str| {
+        let kept: Vec<&str> = part.split(';').filter(|part| !is_it(part)).collect();
+        (!kept.is_empty()).then(|| kept.join(";"))
+    };
+    let kept: Vec<String> = query.split('&').filter(|part| !is_it(part)).filter_map(kept_of).collect();
+    Some(kept.join("&"))
 }
 
 fn pair(part: &str) -> (&str, &str) {
@@ -91,7 +84,10 @@ mod tests {
         check("a=1", None);
         check("a=1;b", None);
         check("a=1;key=K", Some("a=1"));
-        check("key=K;a=1&b", Some("a=1&b"));
+        check("key=s3;cr3t&x=1", Some("x=1")); // the value ends at '&'
+        check("key=K;a=1&b", Some("b"));
+        check("key;a=1&b", Some("a=1&b"));
+        check("b&key;k%65y", Some("b"));
         check("a=1;b&key=K", Some("a=1;b"));
         check("a;key=1&b;k%65y=2;c", Some("a&b;c"));
         check("&a&key=1&", Some("&a&"));
