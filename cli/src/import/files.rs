@@ -198,9 +198,21 @@ impl Place {
 
     /// The mappings that say together what this one is: itself, and what its `$ref`s lead to. The first to say something wins.
     pub(super) fn layers(&self) -> Result<Vec<Self>, ImportProblem> {
-        let layers = self.clone().follow()?;
-        layers.iter().try_for_each(|layer| layer.members().map(drop))?;
-        Ok(layers)
+        match self.reached() {
+            (layers, None) => Ok(layers),
+            (_, Some(problem)) => Err(problem),
+        }
+    }
+
+    /// As [`layers`](Self::layers), as far as `$ref`s lead, and why they lead no further.
+    pub(super) fn reached(&self) -> (Vec<Self>, Option<ImportProblem>) {
+        let (mut layers, mut problem) = self.follow();
+        // Each one but the last has a `$ref`, and so is a mapping.
+        if let Some(Err(end)) = layers.last().map(|layer| layer.members().map(drop)) {
+            problem = Some(end);
+            layers.pop();
+        }
+        (layers, problem)
     }
 
     /// The member of that key of what layers say together.
@@ -208,23 +220,32 @@ impl Place {
         layers.iter().map(|layer| layer.below(key)).find(|member| !member.value().is_null())
     }
 
-    /// This place and every one its `$ref`s lead to, in order: the last one is no reference.
-    fn follow(self) -> Result<Vec<Self>, ImportProblem> {
-        let mut layers = vec![self];
+    /// This place and every one its `$ref`s lead to, in order, and why they lead no further: the last one is no reference, unless
+    /// there is a problem.
+    fn follow(&self) -> (Vec<Self>, Option<ImportProblem>) {
+        let mut layers = vec![self.clone()];
         loop {
-            let place = &layers[layers.len() - 1];
-            let Some(reference) = place.reference() else { return Ok(layers) };
-            let target = place.target(reference)?;
-            if layers.iter().any(|seen| seen.is(&target)) {
-                let why = format!("$ref {reference:?} leads back to where it came from");
-                return Err(ImportProblem::new(place, why, "let it end at something that is no $ref"));
+            match layers[layers.len() - 1].next(&layers) {
+                Ok(Some(target)) => layers.push(target),
+                Ok(None) => return (layers, None),
+                Err(problem) => return (layers, Some(problem)),
             }
-            if layers.len() > MAX_CHAIN {
-                let why = format!("more than {MAX_CHAIN} $refs in a row");
-                return Err(ImportProblem::new(&layers[0], why, "refer to their end"));
-            }
-            layers.push(target);
         }
+    }
+
+    /// Where this place, the last of `before`, refers to.
+    fn next(&self, before: &[Self]) -> Result<Option<Self>, ImportProblem> {
+        let Some(reference) = self.reference() else { return Ok(None) };
+        let target = self.target(reference)?;
+        if before.iter().any(|seen| seen.is(&target)) {
+            let why = format!("$ref {reference:?} leads back to where it came from");
+            return Err(ImportProblem::new(self, why, "let it end at something that is no $ref"));
+        }
+        if before.len() > MAX_CHAIN {
+            let why = format!("more than {MAX_CHAIN} $refs in a row");
+            return Err(ImportProblem::new(&before[0], why, "refer to their end"));
+        }
+        Ok(Some(target))
     }
 
     fn is(&self, other: &Self) -> bool {

@@ -18,6 +18,10 @@ const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "
 /// The member with operations of other methods, named as on the wire (OpenAPI 3.2).
 const OTHER_METHODS: &str = "additionalOperations";
 
+/// How many operations and problems are read: more than an Api may have, and than a person reads. A few `$ref`s make any number
+/// of operations of a short text.
+const MAX_READ: usize = 100_000;
+
 /// What a description offers, and every part of it that cannot be imported.
 pub(super) struct Offer {
     pub(super) operations: Vec<Operation>,
@@ -55,8 +59,11 @@ struct PathItem<'a> {
 pub(super) fn operations(document: &Place) -> Offer {
     let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), notes: Vec::new(), unusable: 0 };
     let paths = document.below("paths");
-    if let Err(problem) = offer.read_paths(&paths) {
-        offer.problems.push(problem);
+    offer.read_paths(&paths);
+    if offer.is_full() {
+        let why = format!("it has more than {MAX_READ} operations and problems");
+        offer.problems =
+            vec![ImportProblem::new(&paths, why, "split the document by the paths of its operations")];
     }
     if offer.operations.is_empty() && offer.problems.is_empty() {
         let problem = ImportProblem::new(&paths, "the document offers nothing to call", "add an operation");
@@ -66,41 +73,59 @@ pub(super) fn operations(document: &Place) -> Offer {
 }
 
 impl Offer {
-    fn read_paths(&mut self, paths: &Place) -> Result<(), ImportProblem> {
-        for layer in paths.layers()? {
-            for (path, item) in layer.members()?.filter(|(path, _)| !is_extra(path)) {
-                if let Err(problem) = self.read_item(path, &item) {
-                    self.refuse(path, vec![problem]);
+    /// Where a `$ref` leads nowhere, the layers before it are read all the same.
+    fn read_paths(&mut self, paths: &Place) {
+        let (layers, problem) = paths.reached();
+        self.problems.extend(problem);
+        for layer in layers {
+            for (path, item) in members(&layer).filter(|(path, _)| !is_extra(path)) {
+                if self.is_full() {
+                    return;
                 }
+                self.read_item(path, &item);
             }
         }
-        Ok(())
     }
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
-    fn read_item(&mut self, key: &str, place: &Place) -> Result<(), ImportProblem> {
+    fn read_item(&mut self, key: &str, place: &Place) {
         let path = path_of(key);
         if path != key {
             self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
-        let layers = place.layers()?;
+        let (layers, problem) = place.reached();
+        let mut problems: Vec<_> = problem.into_iter().collect();
         let item = PathItem { key, path, place, servers: Place::member(&layers, "servers") };
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for layer in layers {
-            let mut operations: Vec<(String, Place)> = layer
-                .members()?
+            let mut operations: Vec<(String, Place)> = members(&layer)
                 .filter(|(key, _)| METHODS.iter().any(|method| method.eq_ignore_ascii_case(key)))
                 .map(|(key, place)| (key.to_ascii_uppercase(), place))
                 .collect();
-            let others = layer.below(OTHER_METHODS);
-            operations.extend(others.members()?.map(|(key, place)| (key.to_owned(), place)));
+            let (others, problem) = layer.below(OTHER_METHODS).reached();
+            problems.extend(problem);
+            let mut named = BTreeSet::new();
+            let others = others.iter().flat_map(members).filter(|(key, _)| *key != "$ref");
+            operations.extend(
+                others.filter(|(key, _)| named.insert(*key)).map(|(key, place)| (key.to_owned(), place)),
+            );
             operations.retain(|(method, _)| !taken.contains(method));
             for (method, place) in &operations {
+                if self.is_full() {
+                    return;
+                }
                 self.read_operation(method, &item, place);
             }
             taken.extend(operations.into_iter().map(|(method, _)| method));
         }
-        Ok(())
+        if !problems.is_empty() {
+            self.refuse(key, problems);
+        }
+    }
+
+    /// Whether to read no further.
+    fn is_full(&self) -> bool {
+        self.operations.len() + self.problems.len() > MAX_READ
     }
 
     fn read_operation(&mut self, method: &str, item: &PathItem<'_>, place: &Place) {
@@ -122,9 +147,31 @@ fn name(method: &str, item: &PathItem<'_>) -> String {
 }
 
 /// What requests of a path item are matched by: some documents tell operations on one path apart by a fragment or a query,
-/// which no path has.
+/// which no path has. A query may be written as a URI template (RFC 6570): `/search{?q}`.
 fn path_of(key: &str) -> &str {
-    key.split(['?', '#']).next().unwrap_or(key)
+    let mut is_inside = false;
+    for (at, character) in key.char_indices() {
+        match character {
+            '{' if is_query_template(&key[at..]) => return &key[..at],
+            '{' => is_inside = true,
+            '}' => is_inside = false,
+            '?' | '#' if !is_inside => return path_of(&key[..at]),
+            _ => {}
+        }
+    }
+    key
+}
+
+/// `{?name,…}`, `{&name,…}` and `{#name}` up to the end.
+fn is_query_template(text: &str) -> bool {
+    let is_one =
+        |part: &str| part.ends_with('}') && ["{?", "{&", "{#"].iter().any(|start| part.starts_with(start));
+    text.split_inclusive('}').all(is_one)
+}
+
+/// The members of a mapping.
+fn members(place: &Place) -> impl Iterator<Item = (&str, Place)> {
+    place.members().into_iter().flatten()
 }
 
 /// What stands beside paths in their mapping and is none.

@@ -513,6 +513,59 @@ fn no_part_of_a_document_commands_a_terminal() {
     assert!(!error.contains(['\u{1b}', '\u{200b}']), "{error}");
 }
 
+#[test]
+fn a_pattern_is_no_query() {
+    for path in ["/{id:a?}", "/{id:#}/b", "/{?q}/b", "/a{b?c"] {
+        let text = written(json!({path: {"get": {}}}), json!({}));
+        let problem = problems(&text).remove(0);
+        assert!(problem.starts_with(&format!("GET {path}  ")), "{problem}");
+    }
+}
+
+#[test]
+fn what_is_reached_of_a_path_item_is_read() {
+    let text = written(
+        json!({
+            "/a": {"get": {}, "$ref": "#/components/b"},
+            "/c": {"put": {}, "additionalOperations": 1},
+            "/d": {"additionalOperations": {"$ref": "#/components/more"}},
+            "/e": {"additionalOperations": {"$ref": "#/components/more", "PATCH": {"operationId": "own"}}},
+        }),
+        json!({"b": {"post": {}, "$ref": "#/nowhere"}, "more": {"PATCH": {}, "LOCK": {}}}),
+    );
+    let lock = |path: &str| {
+        format!(
+            "LOCK /{path}  /components/more/LOCK: gateways know no method LOCK; call it with another method"
+        )
+    };
+    let expected = [
+        "/a  /components/b: $ref \"#/nowhere\" leads nowhere; name a place that is there",
+        "/c  /paths/~1c/additionalOperations: is no mapping; write its members there",
+        &lock("d"),
+        &lock("e"),
+    ];
+    assert_eq!(problems(&text), expected);
+    assert!(refused(&text).starts_with("4 of 9 operations cannot be imported:"), "{}", refused(&text));
+    let imported = read_as(&text, &Wanted { skip_unusable: true, ..Wanted::default() }).unwrap();
+    assert_eq!(listed(&imported), ["GET /a -", "POST /a -", "PUT /c -", "PATCH /d -", "PATCH /e own"]);
+
+    let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {get: }, $ref: '#/gone'}";
+    assert_eq!(problems(text), ["/paths: $ref \"#/gone\" leads nowhere; name a place that is there"]);
+}
+
+#[test]
+fn a_short_document_makes_no_endless_list() {
+    let items: Vec<_> = (0..400).map(|n| format!("X{n}: ")).collect();
+    let paths: Vec<_> = (0..400).map(|n| format!("/{n}: {{$ref: '#/x-all'}}")).collect();
+    let text = format!(
+        "openapi: 3.2.0\ninfo: {{version: 1}}\nx-all: {{additionalOperations: {{{}}}}}\npaths: {{{}}}",
+        items.join(", "),
+        paths.join(", ")
+    );
+    let problem = "/paths: it has more than 100000 operations and problems; split the document by the paths of its operations";
+    assert_eq!(problems(&text), [problem]);
+}
+
 /// One document with a fault of each kind.
 fn faulty() -> String {
     let long = "x".repeat(5_000);
@@ -629,13 +682,26 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/models?beta=true": {"get": {"operationId": "beta"}},
             "/models/{id}": {"get": {"operationId": "one"}},
             "?a": {"get": {}},
+            "/search{?q,page}{&more}": {"get": {"operationId": "search"}},
+            "/part{#anchor}": {"get": {}},
+            "/a{b}?c={d}#{e}": {"get": {}},
         }),
         json!({}),
     );
     let error = refused(&text);
-    assert!(error.starts_with("1 of 5 operations cannot be imported:\n  GET ?a  /paths/?a: "), "{error}");
+    assert!(error.starts_with("1 of 8 operations cannot be imported:\n  GET ?a  /paths/?a: "), "{error}");
     let imported = read_as(&text, &Wanted { skip_unusable: true, ..Wanted::default() }).unwrap();
-    assert_eq!(listed(&imported), ["POST /uploads sftp", "GET /models beta", "GET /models/{id} one"]);
+    assert_eq!(
+        listed(&imported),
+        [
+            "POST /uploads sftp",
+            "GET /models beta",
+            "GET /models/{id} one",
+            "GET /search search",
+            "GET /part -",
+            "GET /a{b} -",
+        ]
+    );
     let notes: Vec<_> =
         imported.notes.iter().filter(|note| !note.contains("?a") && !note.starts_with("left out")).collect();
     assert_eq!(
@@ -644,6 +710,9 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/uploads#sftp is matched by its path, /uploads",
             "/uploads#http is matched by its path, /uploads",
             "/models?beta=true is matched by its path, /models",
+            "/search{?q,page}{&more} is matched by its path, /search",
+            "/part{#anchor} is matched by its path, /part",
+            "/a{b}?c={d}#{e} is matched by its path, /a{b}",
             "merged POST /uploads into POST /uploads, which matches the same requests",
         ]
     );
