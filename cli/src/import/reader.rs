@@ -3,7 +3,7 @@
 //! A key that comes twice in a mapping is refused in both formats. Members that are text by OpenAPI's definition keep
 //! their own characters: an unquoted `version: 1.10` is "1.10", not the number 1.1.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
@@ -49,6 +49,11 @@ const TEXTS_AT_TOP: [&str; 4] = ["openapi", "swagger", "title", "version"];
 /// The member that is text wherever it stands.
 const TEXT_ANYWHERE: &str = "operationId";
 
+/// Below the greatest float, 1.8e308, so that readers that round differently agree.
+const HUGE: f64 = 1e308;
+/// The digits of such a number without an exponent.
+const HUGE_DIGITS: usize = 309;
+
 /// How the YAML reader names numbers that are none.
 const NON_FINITE: [&str; 3] = [".inf", "-.inf", ".nan"];
 
@@ -59,13 +64,61 @@ pub(super) fn tree(text: &str) -> Result<Value, Unreadable> {
 }
 
 fn json(text: &str) -> Result<Value, Unreadable> {
-    let mut reader = serde_json::Deserializer::from_str(text);
+    let text = huge_numbers_as_text(text);
+    let mut reader = serde_json::Deserializer::from_str(&text);
     let tree = Tree::top(Json).deserialize(&mut reader);
     tree.and_then(|tree| reader.end().map(|()| tree)).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why).to_owned();
         Unreadable::Syntax { format: "JSON", line: error.line() as u64, column: error.column() as u64, why }
     })
+}
+
+/// JSON in which numbers that no float holds are text, as the YAML reader takes them: the JSON reader refuses them, and nothing
+/// that is imported is one. An example or a schema's `maximum` may be.
+fn huge_numbers_as_text(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
+    let mut changed = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' => at = end_of_string(bytes, at),
+            b'-' | b'0'..=b'9' => {
+                let is_part = |byte: &&u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+                let end = at + bytes[at..].iter().take_while(is_part).count();
+                if is_huge(&text[at..end]) {
+                    changed.push_str(&text[copied..at]);
+                    changed.extend(["\"", &text[at..end], "\""]);
+                    copied = end;
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    if copied == 0 {
+        return text.into();
+    }
+    changed.push_str(&text[copied..]);
+    changed.into()
+}
+
+/// Where the string that starts at `start` ends.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn is_huge(number: &str) -> bool {
+    let may_be = number.len() >= HUGE_DIGITS || number.contains(['e', 'E']);
+    may_be && number.parse::<f64>().is_ok_and(|value| value.abs() >= HUGE)
 }
 
 /// On a thread of its own, whose stack holds the deepest document.
@@ -85,6 +138,10 @@ fn read_yaml(text: &str) -> Result<Value, Unreadable> {
             max_nodes: MAX_YAML_NODES,
             max_events: 2 * MAX_YAML_NODES,
             max_documents: 1,
+            // One anchor may serve every operation. What aliases unfold to is bounded by nodes and bytes.
+            enforce_alias_anchor_ratio: false,
+            max_anchors: MAX_YAML_NODES,
+            max_aliases: MAX_YAML_NODES,
         },
         strict_booleans: true, // `title: y` is a letter, as in YAML 1.2 and in manifests
         non_finite_float_policy: NonFiniteFloatPolicy::AsString, // `version: 1e999` is a version
@@ -93,7 +150,7 @@ fn read_yaml(text: &str) -> Result<Value, Unreadable> {
     let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |reader| {
         Tree::top(Yaml(text)).deserialize(reader)
     });
-    read.map_err(|error| match error.without_snippet() {
+    read.map_err(|error| match innermost(&error) {
         Error::MultipleDocuments { .. } | Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
             Unreadable::Several
         }
@@ -109,6 +166,14 @@ fn read_yaml(text: &str) -> Result<Value, Unreadable> {
             Unreadable::Syntax { format: "YAML", line, column, why }
         }
     })
+}
+
+/// The error itself. The reader wraps those that it meets where an alias stands.
+fn innermost(error: &Error) -> &Error {
+    match error {
+        Error::AliasError { error, .. } | Error::WithSnippet { error, .. } => innermost(error),
+        error => error,
+    }
 }
 
 fn twice(key: &str) -> String {

@@ -168,7 +168,7 @@ fn text_keeps_its_own_characters() {
     }
     let aliased = "openapi: 3.1\ninfo: {title: &v 1.10, version: *v}\npaths: {/a: {get: {}}}";
     assert_eq!(read(aliased).unwrap().version, "1.10");
-    for written in ["1.10", "1e3", "-0.0", "12345678901234567890123", "\"1.10\"", "true"] {
+    for written in ["1.10", "1e3", "-0.0", "12345678901234567890123", "1e400", "\"1.10\"", "true"] {
         let text = format!(
             r#"{{"openapi":"3.0.0","info":{{"version": {written} }},"paths":{{"/a":{{"get":{{}}}}}}}}"#
         );
@@ -177,6 +177,37 @@ fn text_keeps_its_own_characters() {
     // Elsewhere a number is one.
     let text = "openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {get: {x-a: {version: 1.10}}}}";
     assert_eq!(reader::tree(text).unwrap().pointer("/paths/~1a/get/x-a/version"), Some(&json!(1.1)));
+}
+
+#[test]
+fn numbers_beyond_all_floats_are_no_fault() {
+    let digits = "9".repeat(400);
+    for number in ["1.79769313486232E+308", "-1.7976931348623157e308", "1e400", "-1E+999", &digits] {
+        let text = format!(
+            r#"{{"openapi":"3.0.0","info":{{"version":"1"}},"x-\"1e400":[{number},1e2,"a\\"],"x":{{"maximum":{number}}},"paths":{{"/a":{{"get":{{}}}}}}}}"#
+        );
+        assert_eq!(listed(&read(&text).unwrap()), ["GET /a -"], "{number}");
+        let tree = reader::tree(&text).unwrap();
+        assert_eq!(tree["x"]["maximum"], json!(number));
+        assert_eq!(tree["x-\"1e400"], json!([number, 1e2, "a\\"]));
+    }
+    let error = refused("{\"a\": 1e400, \"b\": 1e400 1}");
+    assert!(error.contains("it cannot be read as JSON: line 1"), "{error}");
+}
+
+#[test]
+fn an_anchor_may_serve_every_operation() {
+    let paths: String = (0..300).map(|n| format!("  /{n}: {{get: {{responses: *errors}}}}\n")).collect();
+    let text = format!("openapi: 3.0.0\ninfo: {{version: 1}}\nx-errors: &errors {{}}\npaths:\n{paths}");
+    assert_eq!(read(&text).unwrap().operations.len(), 300);
+    let many: String = (0..51_000).map(|n| format!("&a{n} x, *a{n}, ")).collect();
+    assert!(reader::tree(&format!("a: [{many}]")).is_ok(), "neither anchors nor aliases are counted");
+    // Each one is ten of the one before: a text of 1 KB for ten thousand million values.
+    let bomb: String = (0..10)
+        .map(|n| format!("a{}: &a{} [{}]\n", n + 1, n + 1, vec![format!("*a{n}"); 10].join(", ")))
+        .collect();
+    let error = reader::tree(&format!("a0: &a0 x\n{bomb}")).unwrap_err();
+    assert_eq!(error, reader::Unreadable::TooMuch);
 }
 
 #[test]
