@@ -18,6 +18,7 @@ mod host;
 mod listener;
 #[cfg(feature = "next")]
 mod note;
+mod origins;
 mod path;
 mod policy;
 mod resource;
@@ -35,8 +36,9 @@ pub use header::{HOP_BY_HOP, HeaderStep, is_protected};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION};
 pub use host::HostPattern;
 pub use listener::Listener;
+pub use origins::{Origins, Subdomains};
 pub use path::{BadPath, Context, canonical_request, plain, without_parameters};
-pub use policy::{AllowedHeaders, Cors, Origins, Policy};
+pub use policy::{AllowedHeaders, Cors, Policy};
 pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};
 pub use route::{ApiKey, Operation, Route, Security};

@@ -3,7 +3,7 @@
 use hanse_proto::runtime;
 use http::HeaderValue;
 
-use crate::{HeaderStep, Unusable, header::steps};
+use crate::{HeaderStep, Origins, Unusable, header::steps};
 
 /// One policy. Where a request has several, the rules of each come one after the other, and the last CORS policy holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,19 +27,10 @@ pub struct Cors {
     pub headers: AllowedHeaders,
     /// The response headers that scripts may read, if any.
     pub expose: Option<HeaderValue>,
-    /// Whether scripts may send cookies and other credentials; never together with [`Origins::Any`].
+    /// Whether scripts may send cookies and other credentials; never together with origins that are not named.
     pub credentials: bool,
     /// The seconds for which a browser may remember a preflight; `None`: the browser's own default.
     pub max_age: Option<HeaderValue>,
-}
-
-/// The origins whose scripts may call.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Origins {
-    /// All origins.
-    Any,
-    /// These origins.
-    Listed(Vec<HeaderValue>),
 }
 
 /// The request headers that scripts may send.
@@ -81,14 +72,14 @@ impl Cors {
             [] => Ok(None),
             items => value(field, &items.join(", ")).map(Some),
         };
-        let any = cors.origins.iter().any(|origin| origin == "*");
-        if any && cors.credentials {
-            // Browsers refuse it with "*", and echoing any origin would let every site act for a user.
-            return Err(Unusable::new("credentials", "goes with listed origins only"));
+        let origins = Origins::parse(&cors.origins)
+            .map_err(|at| Unusable::new(format!("origins[{at}]"), "holds control characters"))?;
+        if origins.are_anybodys() && cors.credentials {
+            // Browsers refuse it with "*". With any origin echoed, or "null", every site could act for a user.
+            return Err(Unusable::new("credentials", "goes with named origins only"));
         }
-        let origins = cors.origins.iter().map(|origin| value("origins", origin)).collect::<Result<_, _>>()?;
         Ok(Self {
-            origins: if any { Origins::Any } else { Origins::Listed(origins) },
+            origins,
             methods: list("methods", &cors.methods)?,
             headers: if cors.headers.iter().any(|name| name == "*") {
                 AllowedHeaders::Asked
@@ -108,8 +99,14 @@ mod tests {
 
     #[test]
     fn any_origin_never_goes_with_credentials() {
-        let cors = runtime::Cors { origins: vec!["*".to_owned()], credentials: true, ..Default::default() };
-        let policy = runtime::Policy { cors: Some(cors), ..Default::default() };
-        assert_eq!(Policy::all(&[policy]).unwrap_err().field, "policies[0].cors.credentials");
+        let with = |origin: &str| {
+            let cors =
+                runtime::Cors { origins: vec![origin.to_owned()], credentials: true, ..Default::default() };
+            Policy::all(&[runtime::Policy { cors: Some(cors), ..Default::default() }])
+        };
+        for any in ["*", "null"] {
+            assert_eq!(with(any).unwrap_err().field, "policies[0].cors.credentials");
+        }
+        with("https://*.example.com").unwrap();
     }
 }

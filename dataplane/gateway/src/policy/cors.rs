@@ -75,10 +75,10 @@ impl Cors {
     fn allow(&self, origin: Option<&HeaderValue>, answer: &mut HeaderMap) -> bool {
         let allowed = match &self.0.origins {
             Origins::Any => Some(HeaderValue::from_static("*")),
-            Origins::Listed(origins) => {
+            listed @ Origins::Listed { .. } => {
                 // Every answer depends on the origin, and caches must know.
                 answer.append(header::VARY, HeaderValue::from_static("Origin"));
-                origin.filter(|asked| origins.contains(asked)).cloned()
+                origin.filter(|asked| listed.allow(asked)).cloned()
             }
         };
         let Some(allowed) = allowed else { return false };
@@ -112,7 +112,10 @@ mod tests {
     fn listed() -> Cors {
         let value = |text| Some(HeaderValue::from_static(text));
         Cors(hanse_runtime::Cors {
-            origins: Origins::Listed(Vec::from_iter(value("https://app.example"))),
+            origins: Origins::Listed {
+                exact: Vec::from_iter(value("https://app.example")),
+                below: Vec::new(),
+            },
             methods: None,
             headers: AllowedHeaders::Listed(value("X-A")),
             expose: value("X-Total"),

@@ -125,7 +125,13 @@ fn rules() -> BoxedStrategy<Value> {
 
 fn policy() -> BoxedStrategy<Value> {
     let cors = object([
-        ("origins", value(prop::collection::vec(text(&["https://a.example", "*"]), 1..3))),
+        (
+            "origins",
+            value(prop::collection::vec(
+                text(&["https://a.example", "*", "https://*.a.example", "capacitor://localhost", "null"]),
+                1..3,
+            )),
+        ),
         ("methods", value(texts(&["GET", "PUT"]))),
         ("headers", value(texts(&["*", "X-A"]))),
         ("exposeHeaders", value(texts(&["X-B"]))),

@@ -127,6 +127,13 @@ fn cross_origin_rules() {
     refused("Policy", "{cors: {origins: ['*'], credentials: true}}", "cors.credentials: any site could act");
     refused(
         "Policy",
+        "{cors: {origins: ['null'], credentials: true}}",
+        "cors.credentials: every sandboxed frame",
+    );
+    accepted("Policy", "{cors: {origins: ['https://*.a.example'], credentials: true}}");
+    accepted("Policy", "{cors: {origins: ['null', 'capacitor://localhost']}}");
+    refused(
+        "Policy",
         "{cors: {origins: ['https://a.example', '*']}}",
         "cors.origins[1]: \"*\" allows all origins already",
     );
@@ -135,7 +142,6 @@ fn cross_origin_rules() {
         ("https://A.example", "is not an origin as browsers send it (write \"https://a.example\")"),
         ("https://a.example:443", "is not an origin as browsers send it (write \"https://a.example\")"),
         ("a.example", "is not an origin (write scheme and host"),
-        ("null", "is not an origin (write scheme and host"),
         ("data:x", "is not an origin (write scheme and host"),
     ] {
         let spec = format!("{{cors: {{origins: ['{origin}']}}}}");
