@@ -1,6 +1,6 @@
 //! The operations of a description.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use hanse_management::{
     check_operation,
@@ -89,7 +89,7 @@ impl Offer {
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
     fn read_item(&mut self, key: &str, place: &Place) {
-        let path = path_of(key);
+        let path = &*path_of(key);
         if path != key {
             self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
@@ -146,16 +146,34 @@ fn name(method: &str, item: &PathItem<'_>) -> String {
     format!("{method} {}", item.key)
 }
 
-/// What requests of a path item are matched by: some documents tell operations on one path apart by a fragment or a query,
-/// which no path has. A query may be written as a URI template (RFC 6570): `/search{?q}`.
-fn path_of(key: &str) -> &str {
+/// The template that requests of a path item are matched by. Some documents tell operations on one path apart by a fragment
+/// or a query, which no path has, and blanks arrive as `%20`.
+fn path_of(key: &str) -> Cow<'_, str> {
+    let path = cut(key);
+    if !path.contains(' ') {
+        return Cow::Borrowed(path);
+    }
+    let mut template = String::with_capacity(path.len() + 8);
+    let mut in_parameter = false;
+    for character in path.chars() {
+        in_parameter = character == '{' || in_parameter && character != '}';
+        match character {
+            ' ' if !in_parameter => template.push_str("%20"),
+            other => template.push(other),
+        }
+    }
+    Cow::Owned(template)
+}
+
+/// A documented path without its fragment or query: some documents tell operations on one path apart by them. A query may be written as a URI template (RFC 6570): `/search{?q}`.
+fn cut(key: &str) -> &str {
     let mut is_inside = false;
     for (at, character) in key.char_indices() {
         match character {
             '{' if is_query_template(&key[at..]) => return &key[..at],
             '{' => is_inside = true,
             '}' => is_inside = false,
-            '?' | '#' if !is_inside => return path_of(&key[..at]),
+            '?' | '#' if !is_inside => return cut(&key[..at]),
             _ => {}
         }
     }

@@ -705,6 +705,35 @@ fn operations_that_match_the_same_requests_are_merged() {
 }
 
 #[test]
+fn paths_are_taken_as_documents_write_them() {
+    let paths = [
+        "/größe",
+        "/a%20b/{id}",
+        "//x",
+        "/a\"<|>b",
+        "/{id}/x/{id}",
+        "/v1/{name}:predict",
+        "/{proxy+}",
+        "/files/*",
+        "/",
+    ];
+    let items: serde_json::Map<String, Value> =
+        paths.iter().map(|path| ((*path).to_owned(), json!({"get": {}}))).collect();
+    let imported = read(&written(items.into(), json!({}))).unwrap();
+    assert_eq!(
+        imported.operations.iter().map(|operation| operation.path.as_str()).collect::<Vec<_>>(),
+        paths
+    );
+    assert!(imported.notes.is_empty());
+    let query = "openapi: 3.2.0\ninfo: {version: 1}\npaths: {/a: {query: {}, get: {}}}";
+    assert_eq!(listed(&read(query).unwrap()), ["QUERY /a -", "GET /a -"]);
+    for refused in ["/users/:id", "/{+name}", "/a(/{id})", "/{id:[0-9]+}"] {
+        let error = problems(&written(json!({refused: {"get": {}}}), json!({})));
+        assert!(error[0].contains("; write "), "{error:?}");
+    }
+}
+
+#[test]
 fn a_fragment_or_a_query_is_no_part_of_a_path() {
     let text = written(
         json!({
@@ -712,6 +741,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/uploads#http": {"post": {"operationId": "http"}},
             "/models?beta=true": {"get": {"operationId": "beta"}},
             "/models/{id}": {"get": {"operationId": "one"}},
+            "/a b/{pet id}": {"get": {}},
             "?a": {"get": {}},
             "/search{?q,page}{&more}": {"get": {"operationId": "search"}},
             "/part{#anchor}": {"get": {}},
@@ -720,7 +750,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
         json!({}),
     );
     let error = refused(&text);
-    assert!(error.starts_with("1 of 8 operations cannot be imported:\n  GET ?a  /paths/?a: "), "{error}");
+    assert!(error.starts_with("1 of 9 operations cannot be imported:\n  GET ?a  /paths/?a: "), "{error}");
     let imported = read_as(&text, &Wanted { skip_unusable: true, ..Wanted::default() }).unwrap();
     assert_eq!(
         listed(&imported),
@@ -728,6 +758,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "POST /uploads sftp",
             "GET /models beta",
             "GET /models/{id} one",
+            "GET /a%20b/{pet id} -",
             "GET /search search",
             "GET /part -",
             "GET /a{b} -",
@@ -741,6 +772,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/uploads#sftp is matched by its path, /uploads",
             "/uploads#http is matched by its path, /uploads",
             "/models?beta=true is matched by its path, /models",
+            "/a b/{pet id} is matched by its path, /a%20b/{pet id}",
             "/search{?q,page}{&more} is matched by its path, /search",
             "/part{#anchor} is matched by its path, /part",
             "/a{b}?c={d}#{e} is matched by its path, /a{b}",
