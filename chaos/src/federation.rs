@@ -39,6 +39,8 @@ struct Launch {
     dir: TempDir,
     binary: PathBuf,
     arguments: Vec<String>,
+    /// More of its environment.
+    variables: Vec<(String, String)>,
     /// Where `hanse dev` keeps temporary files; none: where the harness does.
     temporary: Option<PathBuf>,
 }
@@ -48,6 +50,7 @@ impl Launch {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.path().join("dev.log"))?;
         let mut command = Command::new(&self.binary);
         command.arg("dev").arg("--data-dir").arg(self.dir.path().join("data")).args(&self.arguments);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(temporary) = &self.temporary {
             command.env("TMPDIR", temporary);
         }
@@ -87,21 +90,31 @@ struct DevFile {
 }
 
 impl Federation {
-    /// Starts `hanse dev` with these further arguments and waits until it serves.
+    /// Starts `hanse dev` with these further arguments, without its example, and waits until it serves.
     pub fn start(arguments: &[&str]) -> Result<Self> {
-        Self::start_with(arguments, None)
+        Self::start_with(&[&["--no-example"], arguments].concat(), &[], None)
+    }
+
+    /// Starts `hanse dev` as people do, with its example; with these further arguments and variables.
+    pub fn start_with_example(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(arguments, variables, None)
     }
 
     /// The same, with another directory for its temporary files.
     pub fn start_with_temporary(temporary: &Path, arguments: &[&str]) -> Result<Self> {
-        Self::start_with(arguments, Some(temporary.to_owned()))
+        Self::start_with(&[&["--no-example"], arguments].concat(), &[], Some(temporary.to_owned()))
     }
 
-    fn start_with(arguments: &[&str], temporary: Option<PathBuf>) -> Result<Self> {
+    fn start_with(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        temporary: Option<PathBuf>,
+    ) -> Result<Self> {
         let binary = binary()?;
         let dir = tempfile::Builder::new().prefix("hanse-").tempdir()?;
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let launch = Launch { dir, binary, arguments, temporary };
+        let variables = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let launch = Launch { dir, binary, arguments, variables, temporary };
         let mut federation = Self { dev: launch.spawn()?, launch };
         federation.wait_ready()?;
         Ok(federation)

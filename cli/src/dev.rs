@@ -2,13 +2,15 @@
 //!
 //! [`plan`] says which processes there are, [`ports`] where they listen, [`configs`] what their files say; all three are
 //! pure but for probing ports. [`supervisor`] runs the processes and never restarts one, [`bootstrap`] makes a
-//! federation of them, [`control`] lets other terminals kill and start them.
+//! federation of them, [`control`] lets other terminals kill and start them. [`example`] is what a new one publishes.
 
 mod advice;
 mod bootstrap;
 mod configs;
 mod control;
 mod data_dir;
+mod environment;
+mod example;
 mod own;
 mod plan;
 mod ports;
@@ -76,6 +78,7 @@ async fn run(args: &DevArgs) -> anyhow::Result<()> {
     let started = Instant::now();
     // First of all, so that no signal finds the process without its handler.
     let shutdown = shutdown::on_signals();
+    environment::check()?;
     let dir = DataDir::make(&args.data_dir)?;
     let _lock = dir.lock()?;
     // A federation that was killed leaves its file, and processes that are only just stopping.
@@ -87,10 +90,11 @@ async fn run(args: &DevArgs) -> anyhow::Result<()> {
     let outcome = loop {
         let prepared = bootstrap::prepare(&dir, args, was_killed, &avoided)?;
         let is_new = prepared.is_new;
+        let with_example = is_new && !args.no_example;
         let supervisor =
             Supervisor::new(dir.clone(), executable.clone(), prepared.plan, prepared.reservations);
         let outcome = tokio::select! {
-            outcome = serve(&supervisor, &dir, is_new, started) => outcome,
+            outcome = serve(&supervisor, &dir, is_new, with_example, started) => outcome,
             () = shutdown.wait() => Ok(()),
         };
         // In a new federation no process knows an address yet, and all of them may change.
@@ -121,9 +125,11 @@ async fn serve(
     supervisor: &Arc<Supervisor>,
     dir: &DataDir,
     is_new: bool,
+    with_example: bool,
     started: Instant,
 ) -> anyhow::Result<()> {
-    let ready = tokio::time::timeout(bootstrap::READY_WITHIN, bootstrap::bring_up(supervisor, dir, is_new));
+    let bring_up = bootstrap::bring_up(supervisor, dir, is_new, with_example);
+    let ready = tokio::time::timeout(bootstrap::READY_WITHIN, bring_up);
     let federation = ready.await.unwrap_or_else(|_| {
         let message = format!("the federation was not ready within {} s", bootstrap::READY_WITHIN.as_secs());
         Err(Failure::new(Exit::WaitTimedOut, message)

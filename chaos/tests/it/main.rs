@@ -10,6 +10,7 @@ mod cut;
 mod damaged_log;
 mod deploy;
 mod dev_control;
+mod dev_example;
 mod disk;
 mod far;
 mod first_light;

@@ -112,24 +112,34 @@ fn dev_refuses_links_and_what_is_not_its_own() -> Result<()> {
         symlink(foreign.parent().unwrap_or(foreign), data)?;
         Ok(data.to_owned())
     })?;
-    for name in ["lock", "dev.json.new", "plan.json", "logs", "control.sock"] {
+    /// A directory of a federation, so far.
+    fn own(data: &Path) -> Result<()> {
+        fs::create_dir(data)?;
+        Ok(fs::write(data.join("hanse-dev.lock"), "")?)
+    }
+    for name in ["dev.json.new", "plan.json", "logs", "control.sock"] {
         refused(|data, foreign| {
-            fs::create_dir(data)?;
+            own(data)?;
             symlink(foreign, data.join(name))?;
             Ok(data.join(name))
         })?;
     }
     refused(|data, foreign| {
-        fs::create_dir_all(data.join("logs"))?;
+        fs::create_dir(data)?;
+        symlink(foreign, data.join("hanse-dev.lock"))?;
+        Ok(data.join("hanse-dev.lock"))
+    })?;
+    refused(|data, foreign| {
+        own(data)?;
+        fs::create_dir(data.join("logs"))?;
         symlink(foreign, data.join("logs/cp-1.log"))?;
         Ok(data.join("logs/cp-1.log"))
     })?;
     if nix::unistd::geteuid().is_root() {
         refused(|data, _| {
-            fs::create_dir(data)?;
-            fs::write(data.join("lock"), "")?;
-            std::os::unix::fs::chown(data.join("lock"), Some(12_345), None)?;
-            Ok(data.join("lock"))
+            own(data)?;
+            std::os::unix::fs::chown(data.join("hanse-dev.lock"), Some(12_345), None)?;
+            Ok(data.join("hanse-dev.lock"))
         })?;
     }
     Ok(())

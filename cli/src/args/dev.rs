@@ -20,6 +20,9 @@ pub(crate) struct DevArgs {
     /// Let gateways write a line of JSON per request to DIR/logs/NAME.access.log
     #[arg(long)]
     pub(crate) access_log: bool,
+    /// Publish no example on the first start
+    #[arg(long)]
+    pub(crate) no_example: bool,
     #[command(subcommand)]
     pub(crate) action: Option<DevAction>,
 }

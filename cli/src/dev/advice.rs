@@ -1,22 +1,30 @@
 //! What `hanse dev` says when everything serves.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use super::{
     data_dir::DataDir,
+    example,
     plan::Role,
     state::{DevState, ProcessState},
 };
+use crate::shell::quoted;
 
 /// Where everything is, and what to try next.
 pub(super) fn ready(state: &DevState, dir: &DataDir, took: Duration) -> String {
     let program = std::env::args().next().unwrap_or_else(|| "hanse".to_owned());
-    let default_client = std::env::current_dir().map(|dir| dir.join(".hanse-dev/client.toml")).ok();
-    let is_default = default_client.as_ref() == Some(&state.client);
-    advice(state, dir, took, &program, is_default)
+    let here = std::env::current_dir().unwrap_or_default();
+    advice(state, dir, took, &program_anywhere(&program, &here))
 }
 
-fn advice(state: &DevState, dir: &DataDir, took: Duration, program: &str, is_default: bool) -> String {
+/// The program as every terminal finds it: by its path, or by its name where that is how it was called.
+fn program_anywhere(program: &str, here: &Path) -> String {
+    let path =
+        if program.contains('/') { here.join(program).display().to_string() } else { program.to_owned() };
+    quoted(&path).into_owned()
+}
+
+fn advice(state: &DevState, dir: &DataDir, took: Duration, program: &str) -> String {
     let of_role = |role: Role| state.processes.iter().filter(move |process| process.role == role);
     let first = |role: Role, read: fn(&ProcessState) -> Option<&String>| {
         of_role(role).find_map(read).cloned().unwrap_or_default()
@@ -40,24 +48,41 @@ fn advice(state: &DevState, dir: &DataDir, took: Duration, program: &str, is_def
     line(&format!("  {:18} {upstream}  (answers with what it was sent)", "upstream"));
     line("");
     line("try, in another terminal:");
-    let data_dir = if is_default { String::new() } else { format!(" --data-dir {}", dir.path().display()) };
-    if !is_default {
-        line(&format!("  export HANSE_CONFIG={}", state.client.display()));
-    }
-    let gateway = first(Role::Gateway, |process| process.http.as_ref());
-    line(&format!("  {program} status"));
-    line(&format!(
-        "  {program} import openapi FILE --as demo --context /demo --upstream {upstream} --publish-to production --wait"
-    ));
-    line(&format!("  KEY=$({program} subscribe demo --application app --plan gold --wait)"));
-    line(&format!("  curl -H \"X-API-Key: $KEY\" {gateway}/demo/…"));
-    line(&format!("  {program} dev ps{data_dir}"));
-    if let Some(server) = of_role(Role::Server).next() {
-        line(&format!("  {program} dev kill {}{data_dir}    # and see that calls go on", server.name));
+    for command in
+        commands(state, dir, program, &upstream, &first(Role::Gateway, |process| process.http.as_ref()))
+    {
+        line(&format!("  {command}"));
     }
     line("");
     line(&format!("logs are in {}; Ctrl-C stops everything", dir.logs().display()));
     text
+}
+
+/// Commands that work in any terminal, in this order.
+fn commands(state: &DevState, dir: &DataDir, program: &str, upstream: &str, gateway: &str) -> Vec<String> {
+    let path = |path: &Path| quoted(&path.display().to_string()).into_owned();
+    let data_dir = path(dir.path());
+    let document = example::file(dir);
+    let mut commands = Vec::new();
+    if document.exists() {
+        commands.push(format!("curl -s {gateway}{}", example::PATH));
+    }
+    commands.push(format!("export HANSE_CONFIG={}", path(&state.client)));
+    commands.push(format!("{program} status"));
+    if document.exists() {
+        commands.push(format!(
+            "{program} import openapi {} --as demo --context /demo --upstream {upstream} --publish-to production --wait",
+            path(&document)
+        ));
+        commands.push(format!("KEY=$({program} subscribe demo --application app --plan gold --wait)"));
+        commands.push(format!("curl -s -H \"X-API-Key: $KEY\" {gateway}/demo/pets"));
+    }
+    commands.push(format!("{program} dev ps --data-dir {data_dir}"));
+    let server = state.processes.iter().find(|process| process.role == Role::Server);
+    commands.extend(server.map(|server| {
+        format!("{program} dev kill {} --data-dir {data_dir}    # and see that calls go on", server.name)
+    }));
+    commands
 }
 
 #[cfg(test)]
@@ -68,17 +93,32 @@ mod tests {
     #[test]
     fn advice_names_addresses_and_the_configuration() {
         let temporary = tempfile::tempdir().unwrap();
-        let dir = DataDir::make(temporary.path()).unwrap();
+        let dir = DataDir::make(&temporary.path().join("a b")).unwrap();
         let mut plan = Plan::new(1, 1);
         plan.choose_ports(Ok).unwrap();
         let processes = plan.processes.iter().map(|spec| ProcessState::new(spec, Some(1), true)).collect();
         let state = DevState { lineage: None, client: dir.client(), processes };
-        let text = advice(&state, &dir, Duration::from_millis(6_250), "hanse", false);
-        assert!(text.starts_with("ready in 6.2 s"), "{text}");
-        assert!(
-            text.contains("export HANSE_CONFIG=") && text.contains("--upstream http://127.0.0.1:9000 "),
-            "{text}"
-        );
-        assert!(!advice(&state, &dir, Duration::ZERO, "hanse", true).contains("HANSE_CONFIG"));
+        let text = |dir: &DataDir| advice(&state, dir, Duration::from_millis(6_250), "hanse");
+        assert!(text(&dir).starts_with("ready in 6.2 s"), "{}", text(&dir));
+        assert!(!text(&dir).contains("curl"), "without the example there is nothing to call");
+        std::fs::create_dir(dir.path().join("examples")).unwrap();
+        std::fs::write(example::file(&dir), "").unwrap();
+        let text = text(&dir);
+        let first = text.lines().skip_while(|line| !line.starts_with("try")).nth(1).unwrap();
+        assert_eq!(first, "  curl -s http://127.0.0.1:8080/petshop/pets");
+        let quoted = format!("  export HANSE_CONFIG='{}'", dir.client().display());
+        assert!(text.contains(&quoted) && text.contains("--upstream http://127.0.0.1:9000 "), "{text}");
+    }
+
+    #[test]
+    fn the_program_is_found_from_every_directory() {
+        let here = Path::new("/home/o/my hanse");
+        for (called, expected) in [
+            ("hanse", "hanse"),
+            ("target/release/hanse", "'/home/o/my hanse/target/release/hanse'"),
+            ("/opt/hanse", "/opt/hanse"),
+        ] {
+            assert_eq!(program_anywhere(called, here), expected);
+        }
     }
 }

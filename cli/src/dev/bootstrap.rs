@@ -16,7 +16,7 @@ use hanse_management::{Spec, kinds::JoinRole};
 use super::{
     configs,
     data_dir::DataDir,
-    own,
+    example, own,
     plan::{CONTROL_NODES, Face, Plan, ProcessSpec, REGIONS, Role},
     ports::Reservations,
     process, ready,
@@ -161,6 +161,7 @@ pub(super) async fn bring_up(
     supervisor: &Arc<Supervisor>,
     dir: &DataDir,
     is_new: bool,
+    with_example: bool,
 ) -> anyhow::Result<Federation> {
     let progress = Progress::start("starting the federation");
     let plan = supervisor.plan();
@@ -175,9 +176,14 @@ pub(super) async fn bring_up(
     progress.message("waiting until every process serves");
     try_join_all(plan.processes.iter().map(|process| supervisor.serves(process.name.as_str()))).await?;
     let client = write_client(dir, &plan)?;
-    supervisor.save_plan(true)?;
     progress.message("waiting until the control plane knows every gateway");
     let status = known_gateways(&client, &plan).await.map_err(|error| token_refused(error, dir))?;
+    if with_example {
+        progress.message("publishing the example");
+        example::publish(supervisor, dir, &plan).await?;
+    }
+    // From here on a start resumes; a first start that ended before it begins anew.
+    supervisor.save_plan(true)?;
     let lineage = status.lineage.context("the control plane has no history yet; start again")?;
     Ok(Federation { lineage })
 }
@@ -354,6 +360,7 @@ mod tests {
             regions: Some(1),
             control_nodes: Some(1),
             access_log: false,
+            no_example: true,
             action: None,
         };
         let first = prepare(&dir, &args, false, &BTreeSet::new()).unwrap();

@@ -15,6 +15,10 @@ use crate::exit::{Exit, Failure};
 /// The longest path of a Unix socket that every system takes (108 bytes on Linux, 104 on macOS, with the final zero).
 const MAX_SOCKET_PATH: usize = 100;
 
+/// The file that a running federation locks. It is made first of all: a directory that has things in it without this one is
+/// not a federation's.
+const LOCK: &str = "hanse-dev.lock";
+
 /// The data directory of one federation; an absolute path.
 #[derive(Debug, Clone)]
 pub(super) struct DataDir(PathBuf);
@@ -24,9 +28,11 @@ impl DataDir {
     /// user's or leads out of it.
     pub(super) fn make(path: &Path) -> anyhow::Result<Self> {
         let making = || format!("making the data directory {}", path.display());
+        check_free(path)?;
         own::dir(path)?;
         let dir = Self(path.canonicalize().with_context(making)?);
         own::check_below(dir.path())?;
+        dir.lock_file()?;
         for below in [dir.logs(), dir.nodes()] {
             own::dir(&below)?;
         }
@@ -47,14 +53,17 @@ impl DataDir {
 
     /// The right to run a federation here, until dropped.
     pub(super) fn lock(&self) -> anyhow::Result<Flock<fs::File>> {
-        let path = self.0.join("lock");
-        let file = own::file(&path, fs::OpenOptions::new().write(true))
-            .with_context(|| format!("making {}", path.display()))?;
-        Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+        Flock::lock(self.lock_file()?, FlockArg::LockExclusiveNonblock).map_err(|_| {
             Failure::new(Exit::Conflict, format!("a federation runs in {} already", self.0.display()))
                 .remedy("stop it, or give another --data-dir")
                 .into()
         })
+    }
+
+    fn lock_file(&self) -> anyhow::Result<fs::File> {
+        let path = self.0.join(LOCK);
+        own::file(&path, fs::OpenOptions::new().write(true))
+            .with_context(|| format!("making {}", path.display()))
     }
 
     pub(super) fn logs(&self) -> PathBuf {
@@ -119,9 +128,56 @@ impl DataDir {
     }
 }
 
+/// Refuses a directory with things in it that are no federation's: a first start would make it private and clear it.
+fn check_free(path: &Path) -> anyhow::Result<()> {
+    if fs::symlink_metadata(path.join(LOCK)).is_ok() {
+        return Ok(());
+    }
+    let is_empty = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+        Err(error) => return Err(error).with_context(|| format!("looking into {}", path.display())),
+    };
+    if is_empty {
+        return Ok(());
+    }
+    let message = format!("{} is not empty, and what is in it is no federation of hanse dev", path.display());
+    Err(Failure::new(Exit::Conflict, message).remedy("give another --data-dir, or an empty one").into())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn a_foreign_directory_stays_as_it_is() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path();
+        fs::create_dir(path.join("nodes")).unwrap();
+        fs::write(path.join("nodes/x"), "kept").unwrap();
+        fs::write(path.join("client.toml"), "kept").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        let error = DataDir::make(path).unwrap_err();
+        assert_eq!(crate::exit::exit_of(&error), Exit::Conflict);
+        assert!(error.to_string().contains("is not empty"), "{error}");
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o755);
+        let mut names: Vec<_> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["client.toml", "nodes"]);
+        for kept in ["nodes/x", "client.toml"] {
+            assert_eq!(fs::read_to_string(path.join(kept)).unwrap(), "kept");
+        }
+    }
+
+    #[test]
+    fn an_operators_own_file_does_not_make_a_directory_foreign() {
+        let temporary = tempfile::tempdir().unwrap();
+        DataDir::make(temporary.path()).unwrap();
+        fs::write(temporary.path().join("notes.txt"), "kept").unwrap();
+        DataDir::make(temporary.path()).unwrap();
+    }
 
     #[test]
     fn one_federation_a_directory() {

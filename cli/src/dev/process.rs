@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdin, Command};
 
 use super::{
     data_dir::DataDir,
-    own,
+    environment, own,
     plan::{Face, ProcessSpec, Role},
 };
 
@@ -52,6 +52,9 @@ pub(super) fn spawn(
     let log = dir.log(spec.name.as_str());
     let log = own::file(&log, fs::OpenOptions::new().append(true)).with_context(starting)?;
     let mut command = command(executable, spec.role.command());
+    if spec.role == Role::Gateway {
+        command.envs(environment::of_gateways());
+    }
     match spec.role {
         Role::Upstream => command.arg("--listen").arg(spec.address(Face::Http).unwrap_or_default()),
         Role::Server | Role::Agent | Role::Gateway => {
