@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     client::{MAX_BODY_BYTES, mebibytes},
     exit::Failure,
+    out::say,
 };
 
 /// Standard input's name on the command line.
@@ -164,6 +165,12 @@ fn sources_of<'a>(field: &str, manifests: &'a [Sourced]) -> Vec<&'a str> {
     sources
 }
 
+/// Whether a file tells kustomize what to make of the others: no manifest, and nothing that Hanse runs.
+fn is_kustomization(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| ["kustomization.yaml", "kustomization.yml"].contains(&name))
+}
+
 /// The manifests in a directory and those below, sorted by path.
 fn files_below(dir: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
     let Some(depth) = depth.checked_sub(1) else {
@@ -184,6 +191,8 @@ fn files_below(dir: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
         }
         if path.is_dir() {
             files.extend(files_below(&path, depth)?);
+        } else if is_kustomization(&path) {
+            say(format!("passed over {}: hanse does not run kustomize", path.display()));
         } else if path
             .extension()
             .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))

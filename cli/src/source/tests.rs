@@ -30,6 +30,8 @@ fn directories_are_read_sorted_and_below() {
     write("a/y.json", r#"{"kind": "Organization", "name": "y", "spec": {}}"#.into());
     write("notes.txt", "not a manifest".into());
     write(".git/c.yaml", "not: read".into());
+    write("a/kustomization.yaml", "resources: [z.yml]".into());
+    write("kustomization.yml", "resources: [b.yaml]".into());
     let manifests = read(&[dir.path().display().to_string()], &default_organization()).unwrap();
     assert_eq!(names(&manifests), ["y", "a1", "a2", "b"]);
 }
