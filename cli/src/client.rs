@@ -60,7 +60,7 @@ impl Client {
     /// A client of a configuration that was read from `config_path`.
     pub(crate) fn new(config: ClientConfig, config_path: PathBuf) -> anyhow::Result<Self> {
         let tls = tls::client_config(&config.ca_file)?;
-        let http = exchange::HttpClient::new(&config.servers, &config.token, tls)?;
+        let http = exchange::HttpClient::new(&config.servers, &config.token, &config_path, tls)?;
         let (organization, ca_file) = (config.organization, config.ca_file);
         Ok(Self { http, organization, config_path, ca_file, restarted: AtomicBool::new(false) })
     }

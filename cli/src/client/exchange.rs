@@ -1,6 +1,7 @@
 //! Requests over HTTPS to whichever server answers.
 
 use std::{
+    path::{Path, PathBuf},
     pin::pin,
     sync::{
         Mutex,
@@ -11,6 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use hanse_management::ProblemName;
 use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -50,6 +52,8 @@ pub(super) struct HttpClient {
     /// Index of the server that answered last.
     preferred: AtomicUsize,
     authorization: HeaderValue,
+    /// The file that the token came from.
+    token_file: PathBuf,
     client: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -63,10 +67,16 @@ enum Attempt {
 }
 
 impl HttpClient {
-    pub(super) fn new(servers: &[String], token: &str, tls: ClientConfig) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        servers: &[String],
+        token: &str,
+        token_file: &Path,
+        tls: ClientConfig,
+    ) -> anyhow::Result<Self> {
         let servers = servers.iter().map(|server| base(server)).collect::<Result<Vec<_>, _>>()?;
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| Failure::usage("the token has characters that no token has"))?;
+        let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+            Failure::usage(format!("the token in {} has characters that no token has", token_file.display()))
+        })?;
         authorization.set_sensitive(true);
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -78,7 +88,8 @@ impl HttpClient {
             .enable_http1()
             .wrap_connector(http);
         let client = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { servers, preferred: AtomicUsize::new(0), authorization, client })
+        let token_file = token_file.to_owned();
+        Ok(Self { servers, preferred: AtomicUsize::new(0), authorization, token_file, client })
     }
 
     /// Sends a request to the servers in turn until one answers. `once` is the key of a write that must not be done
@@ -136,7 +147,7 @@ impl HttpClient {
                     }
                     Err(Attempt::Refused(failure)) => {
                         self.preferred.store(index, Ordering::Relaxed);
-                        return Err(failure.into());
+                        return Err(self.with_token_file(failure).into());
                     }
                     Err(Attempt::Retry(failure)) => failures.push(failure),
                 }
@@ -170,6 +181,17 @@ impl HttpClient {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         request.body(Full::new(body.unwrap_or_default())).context("making the request")
+    }
+
+    /// A refusal of the token says where the token came from: an operator may have several configurations.
+    fn with_token_file(&self, failure: Failure) -> Failure {
+        if failure.problem != Some(ProblemName::Unauthenticated) {
+            return failure;
+        }
+        Failure {
+            message: format!("{} (the token in {})", failure.message, self.token_file.display()),
+            ..failure
+        }
     }
 
     async fn ask(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
@@ -238,6 +260,10 @@ fn base(server: &str) -> Result<String, Failure> {
     match url.scheme() {
         "https" => {}
         "http" if local => {}
+        "http" => {
+            let why = "the token would go over the network unencrypted, for everyone on the way to read";
+            return Err(invalid(why).remedy("write https://…; http:// is taken for this machine only"));
+        }
         _ => return Err(invalid("must start with https://")),
     }
     Ok(server.trim_end_matches('/').to_owned())

@@ -139,12 +139,15 @@ async fn problems_keep_their_words_and_codes() {
     let (url, _script) =
         server(vec![problem("in-use", 409), problem("not-found", 404), problem("unauthenticated", 401)])
             .await;
-    let (client, _dir) = client(vec![url]);
+    let (client, dir) = client(vec![url]);
     let error = client.delete(&api("x"), false).await.unwrap_err();
     assert_eq!(crate::exit::explain(&error), "error: F: D\n  hint: R");
     assert_eq!(crate::exit::exit_of(&error), Exit::Conflict);
     assert!(client.find(&api("x")).await.unwrap().is_none());
-    assert_eq!(crate::exit::exit_of(&client.status().await.unwrap_err()), Exit::Auth);
+    let error = client.status().await.unwrap_err();
+    assert_eq!(crate::exit::exit_of(&error), Exit::Auth);
+    let from = format!("(the token in {})", dir.path().join("client.toml").display());
+    assert!(error.to_string().contains(&from), "{error}");
 }
 
 #[tokio::test]
@@ -222,7 +225,12 @@ fn tokens_never_leave_this_machine_in_the_clear() {
             token: "t".into(),
             organization: default_organization(),
         };
-        assert_eq!(Client::new(config, dir.path().into()).is_ok(), sound, "{server}");
+        let client = Client::new(config, dir.path().into());
+        assert_eq!(client.is_ok(), sound, "{server}");
+        if server.starts_with("http://e") {
+            let said = client.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains("unencrypted") && said.contains("hint: write https://"), "{said}");
+        }
     }
 }
 
