@@ -37,7 +37,7 @@ pub(crate) struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not authenticated or not allowed, 4 not found, \
-5 conflict, 6 no quorum or no answer, 7 wait timed out. Of diff: 0 same, 1 different, more: failed.";
+5 conflict, 6 no quorum or no answer, 7 wait timed out, 130 wait interrupted. Of diff: 0 same, 1 different, more: failed.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -18,8 +18,22 @@ const LAST_PAUSE: Duration = Duration::from_millis(400);
 /// How long the control plane may take to say which of its nodes are silent, once the time is up: it gives each a second.
 const SILENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Returns when every gateway in scope serves `revision`; fails with exit code 7 naming those that do not.
+/// Returns when every gateway in scope serves `revision`; fails with exit code 7 naming those that do not. Ctrl-C ends the
+/// waiting, and the change stays: that is said, with exit code 130.
 pub(crate) async fn wait(client: &Client, revision: u64, timeout: Duration) -> anyhow::Result<()> {
+    tokio::select! {
+        outcome = until_served(client, revision, timeout) => outcome,
+        Ok(()) = tokio::signal::ctrl_c() => Err(interrupted(revision).into()),
+    }
+}
+
+fn interrupted(revision: u64) -> Failure {
+    let message = format!("revision {revision} is made and stays; only the waiting for it has ended");
+    let remedy = format!("`hanse wait --revision {revision}` waits again");
+    Failure::new(Exit::Interrupted, message).remedy(remedy)
+}
+
+async fn until_served(client: &Client, revision: u64, timeout: Duration) -> anyhow::Result<()> {
     let deadline = Instant::now() + timeout;
     let progress = Progress::start(format!("revision {revision}"));
     let mut pause = FIRST_PAUSE;
@@ -165,6 +179,7 @@ mod tests {
     use hanse_api::answer::NodeStatus;
 
     use super::*;
+    use crate::client::tests::silent_server;
 
     fn answered(converged: bool, gateways: Vec<GatewayConvergence>) -> Convergence {
         Convergence { revision: 12, converged, gateways, silent: Vec::new(), partial: Vec::new() }
@@ -179,6 +194,27 @@ mod tests {
             revision,
             reason: reason.map(Into::into),
         }
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_wait_says_that_the_change_stays() {
+        use nix::sys::signal::{Signal, raise};
+        use tokio::signal::unix::{SignalKind, signal};
+        // With a handler of the test's own no signal ends the test, however early it comes.
+        let _installed = signal(SignalKind::interrupt()).unwrap();
+        let (client, _listener, _dir) = silent_server().await;
+        let interrupting = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                raise(Signal::SIGINT).unwrap();
+            }
+        };
+        let error = tokio::select! {
+            outcome = wait(&client, 12, Duration::from_secs(60)) => outcome.unwrap_err(),
+            () = interrupting => unreachable!("it never ends"),
+        };
+        assert_eq!(exit_of(&error).code(), 130);
+        assert!(error.to_string().starts_with("revision 12 is made and stays"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     NoQuorum,
     /// 7: what was waited for did not come in time.
     WaitTimedOut,
+    /// 130: Ctrl-C ended a wait, as shells number it.
+    Interrupted,
 }
 
 impl Exit {
@@ -36,6 +38,7 @@ impl Exit {
             Self::Conflict => 5,
             Self::NoQuorum => 6,
             Self::WaitTimedOut => 7,
+            Self::Interrupted => 130,
         }
     }
 
