@@ -3,7 +3,8 @@
 use std::{
     fmt::Display,
     io::{IsTerminal as _, Write as _},
-    time::Duration,
+    sync::Mutex,
+    time::{Duration, Instant},
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -47,33 +48,95 @@ pub(crate) fn may_colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A spinner on standard error while a person waits; silent where no terminal is.
+/// Shows on standard error what is going on while a person waits: a spinner on a terminal, and lines where none is, such as
+/// in the log of a build.
 #[derive(Debug)]
-pub(crate) struct Progress(ProgressBar);
+pub(crate) enum Progress {
+    /// On a terminal.
+    Spinner(ProgressBar),
+    /// Elsewhere.
+    Lines(Mutex<Lines>),
+}
 
 impl Progress {
     /// Starts to turn.
     pub(crate) fn start(message: impl Into<String>) -> Self {
         /// Fast enough to look alive, slow enough to cost nothing.
         const TICK: Duration = Duration::from_millis(100);
-        let bar =
-            if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines(Mutex::new(Lines::start(Instant::now())));
+        }
+        let bar = ProgressBar::new_spinner();
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
         bar.set_message(message.into());
         bar.enable_steady_tick(TICK);
-        Self(bar)
+        Self::Spinner(bar)
     }
 
     /// Says what is going on now.
     pub(crate) fn message(&self, message: impl Into<String>) {
-        self.0.set_message(message.into());
+        let message = message.into();
+        match self {
+            Self::Spinner(bar) => bar.set_message(message),
+            Self::Lines(lines) => {
+                let is_due = lines.lock().is_ok_and(|mut lines| lines.is_due(&message, Instant::now()));
+                if is_due {
+                    say(message);
+                }
+            }
+        }
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        if let Self::Spinner(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Which messages become lines: new ones, and few. What is over soon has none.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    last: Instant,
+    said: String,
+}
+
+impl Lines {
+    /// A log of a minute's wait has a dozen lines.
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn start(now: Instant) -> Self {
+        Self { last: now, said: String::new() }
+    }
+
+    fn is_due(&mut self, message: &str, now: Instant) -> bool {
+        let is_due = self.said != message && now.duration_since(self.last) >= Self::PAUSE;
+        if is_due {
+            *self = Self { last: now, said: message.to_owned() };
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn off_a_terminal_new_messages_become_lines_now_and_then() {
+        let start = Instant::now();
+        let mut lines = Lines::start(start);
+        let mut is_due =
+            |message: &str, seconds: u64| lines.is_due(message, start + Duration::from_secs(seconds));
+        assert!(!is_due("1 of 3", 4), "it is over soon");
+        assert!(is_due("1 of 3", 5));
+        assert!(!is_due("1 of 3", 60), "nothing new");
+        assert!(is_due("2 of 3", 61));
+        assert!(!is_due("3 of 3", 62), "too soon");
+        assert!(is_due("3 of 3", 66));
     }
 }
