@@ -4,7 +4,7 @@ mod client;
 mod dev;
 mod roles;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -34,6 +34,25 @@ pub(crate) struct Cli {
     pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the command line. `--wait 5s` is what people write after they have read `--wait[=TIME]`: a duration behind
+    /// `--wait` belongs to it.
+    pub(crate) fn of(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut joined: Vec<OsString> = Vec::new();
+        for word in words {
+            let is_duration = || word.to_str().is_some_and(|word| humantime::parse_duration(word).is_ok());
+            match joined.last_mut() {
+                Some(last) if last == "--wait" && is_duration() => {
+                    last.push("=");
+                    last.push(word);
+                }
+                _ => joined.push(word),
+            }
+        }
+        Self::try_parse_from(joined)
+    }
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not authenticated or not allowed, 4 not found, \

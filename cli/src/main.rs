@@ -27,7 +27,7 @@ mod upstream;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use hanse_topology::Name;
 
 use crate::{
@@ -42,7 +42,7 @@ use crate::{
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::of(std::env::args_os()).unwrap_or_else(|error| error.exit());
     hanse_identity::install_crypto_provider();
     match run(cli) {
         Ok(code) => code,

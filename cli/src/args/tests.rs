@@ -123,3 +123,21 @@ fn promote_and_rollback_name_their_environments() {
     }
     assert!(parse("delete api orders --yes").is_err(), "nothing is asked without --cascade");
 }
+
+#[test]
+fn a_duration_behind_wait_belongs_to_it() {
+    let wait = |line: &str| {
+        let cli = Cli::of(["hanse"].into_iter().chain(line.split(' ')).map(Into::into)).unwrap();
+        let Command::Subscribe(args) = cli.command else { panic!("{line}") };
+        (args.api.to_string(), args.wait.wait.map(|time| time.as_secs()))
+    };
+    for (line, api, seconds) in [
+        ("subscribe x --application a --plan p --wait 5s", "x", Some(5)),
+        ("subscribe --application a --plan p --wait 5m x", "x", Some(300)),
+        ("subscribe --application a --plan p --wait x", "x", Some(30)),
+        ("subscribe --application a --plan p --wait=7s x", "x", Some(7)),
+        ("subscribe --application a --plan p x", "x", None),
+    ] {
+        assert_eq!(wait(line), (api.to_owned(), seconds), "{line}");
+    }
+}
