@@ -28,6 +28,7 @@ impl Template {
             return Err(bad(format!("{text:?} does not start with a slash"), remedy));
         }
         let parts = parts(text)?;
+        parts.iter().try_for_each(|parts| check_segment(parts))?;
         check_example(text, &parts)?;
         let (parts, tail) = tail(&parts)?;
         let segments = parts.iter().map(|parts| segment(parts)).collect::<Result<_, _>>()?;
@@ -81,10 +82,15 @@ fn parts(text: &str) -> Result<Vec<Vec<Part<'_>>>, BadTemplate> {
     }
 }
 
+/// A character of a plain name, as other systems have them.
+fn is_of_name(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
 /// Names are for people: two parameters may have the same one. What other systems read into a name is refused.
 fn check_name(name: &str) -> Result<(), BadTemplate> {
     let name = name.strip_suffix('+').unwrap_or(name);
-    let plain = name.trim_matches(|character: char| !character.is_alphanumeric());
+    let plain = name.trim_matches(|character: char| !is_of_name(character));
     if let Some((own, _)) = name.split_once([':', '=', '(']) {
         let own = own.trim_matches(['*', '+', '/', '?']);
         let detail = format!("{{{name}}} has a pattern, and gateways do not check patterns of parameters");
@@ -98,15 +104,34 @@ fn check_name(name: &str) -> Result<(), BadTemplate> {
             format!("write {{{plain}+}} for a parameter that takes the rest of the path"),
         ));
     }
-    if name.starts_with(['#', '.', '/', ';', '?', '&', '=', ',', '!', '|', '@']) || name.ends_with('?') {
+    if let Some(remedy) = instead_of_operator(name, plain) {
         let detail = format!("{{{name}}} has an operator of URI templates, and gateways know none");
-        return Err(bad(detail, format!("write {{{plain}}}")));
+        return Err(bad(detail, remedy));
     }
     if name.trim().is_empty() || name.contains(['{', '/']) || name.chars().any(char::is_control) {
         return Err(bad(format!("{{{name}}} is a parameter without a proper name"), "name it, as in {id}"));
     }
     Ok(())
 }
+
+/// What to write instead of an operator of URI templates (RFC 6570), or of an optional parameter.
+fn instead_of_operator(name: &str, plain: &str) -> Option<String> {
+    if name.ends_with('?') {
+        return Some(TWO_OPERATIONS.to_owned());
+    }
+    match name.chars().next()? {
+        '?' | '&' | '#' => Some("leave it out: the query is forwarded as it comes".to_owned()),
+        separator @ ('/' | '.') => {
+            let each = plain.split(',').map(|name| format!("{separator}{{{name}}}"));
+            Some(format!("write {}", each.collect::<String>()))
+        }
+        ';' | '=' | ',' | '!' | '|' | '@' => Some(format!("write {{{plain}}}")),
+        _ => None,
+    }
+}
+
+/// What to write instead of a part that need not be there.
+const TWO_OPERATIONS: &str = "write two operations, one with the part and one without it";
 
 /// A request as the template describes it would not be answered with 400.
 fn check_example(text: &str, segments: &[Vec<Part<'_>>]) -> Result<(), BadTemplate> {
@@ -118,17 +143,19 @@ fn check_example(text: &str, segments: &[Vec<Part<'_>>]) -> Result<(), BadTempla
             Part::Parameter(_) => "x",
         }));
     }
-    path::canonical_request(&example).map(drop).map_err(|why| {
-        let remedy = match why {
-            BadPath::DotSegment => "write the path it stands for",
-            BadPath::EmptySegmentParameters => "write something before the ';'",
-            BadPath::Backslash => "write / between segments",
-            BadPath::Encoding => "write a percent sign as %25",
-            BadPath::Overlong => "encode each character in its shortest form",
-            BadPath::NotAbsolute => "begin with a slash",
-        };
-        bad(format!("gateways answer {text:?} with 400: {why}"), remedy)
-    })
+    path::canonical_request(&example).map(drop).map_err(|why| no_path(text, why))
+}
+
+fn no_path(text: &str, why: BadPath) -> BadTemplate {
+    let remedy = match why {
+        BadPath::DotSegment => "write the path it stands for",
+        BadPath::EmptySegmentParameters => "write something before the ';'",
+        BadPath::Backslash => "write / between segments",
+        BadPath::Encoding => "write a percent sign as %25",
+        BadPath::Overlong => "encode each character in its shortest form",
+        BadPath::NotAbsolute => "begin with a slash",
+    };
+    bad(format!("gateways answer {text:?} with 400: {why}"), remedy)
 }
 
 /// The segments before the tail, and the tail.
@@ -148,7 +175,6 @@ fn greedy(segments: &[Vec<Part<'_>>]) -> Result<Greedy, BadTemplate> {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     let mut name = None;
     for (at, parts) in segments.iter().enumerate() {
-        check_segment(parts)?;
         if at > 0 {
             after.push(b'/');
         }
@@ -174,19 +200,49 @@ fn greedy(segments: &[Vec<Part<'_>>]) -> Result<Greedy, BadTemplate> {
 
 /// What a segment may not have, whatever its parts become.
 fn check_segment(parts: &[Part<'_>]) -> Result<(), BadTemplate> {
-    check_parentheses(parts)?;
-    if let [Part::Literal(text), ..] = parts
-        && let Some(name) = text.strip_prefix(':')
-        && name.starts_with(char::is_alphabetic)
-    {
-        let detail = format!("{text:?} would be these characters, and no parameter");
-        return Err(bad(detail, format!("write {{{name}}}, or %3A{name} for the characters")));
+    let segment = written(parts);
+    if segment.strip_prefix(':').is_some_and(|name| name.starts_with(is_of_name)) {
+        let detail = format!("{segment:?} would be these characters, and no parameter");
+        return Err(bad(detail, instead_of_colons(&segment)));
     }
-    Ok(())
+    if let Some(typed) = segment.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'))
+        && let name = typed.rsplit(':').next().unwrap_or(typed)
+        && !name.is_empty()
+        && typed.chars().all(|character| is_of_name(character) || character == ':')
+    {
+        let detail = format!("{segment:?} would be these characters, and no parameter");
+        let plus = if typed.starts_with("path:") { "+" } else { "" };
+        return Err(bad(detail, format!("write {{{name}{plus}}}, or %3C{typed}%3E for the characters")));
+    }
+    check_parentheses(&segment, parts)
+}
+
+/// A segment as it is written.
+fn written(parts: &[Part<'_>]) -> String {
+    let part = |part: &Part<'_>| match part {
+        Part::Literal(text) => (*text).to_owned(),
+        Part::Parameter(name) => format!("{{{name}}}"),
+    };
+    parts.iter().map(part).collect()
+}
+
+/// What to write instead of `:from-:to`, `:id(\d+)`, `:path*` or `:id?`.
+fn instead_of_colons(segment: &str) -> String {
+    let names = segment.split_once('(').map_or(segment, |(names, _)| names);
+    let mut braced = String::new();
+    for part in names.split(':').skip(1) {
+        let (name, rest) = part.split_at(part.find(|other| !is_of_name(other)).unwrap_or(part.len()));
+        braced += &match rest.chars().next() {
+            _ if name.is_empty() => format!(":{rest}"),
+            Some('?') => return TWO_OPERATIONS.to_owned(),
+            Some('*' | '+') => format!("{{{name}+}}{}", &rest[1..]),
+            _ => format!("{{{name}}}{rest}"),
+        };
+    }
+    format!("write {braced}, or {} for the characters", names.replace(':', "%3A"))
 }
 
 fn segment(parts: &[Part<'_>]) -> Result<TemplateSegment, BadTemplate> {
-    check_segment(parts)?;
     match parts {
         [] => Ok(TemplateSegment::Literal([].into())),
         [Part::Literal(text)] => literal(text).map(TemplateSegment::Literal),
@@ -195,27 +251,31 @@ fn segment(parts: &[Part<'_>]) -> Result<TemplateSegment, BadTemplate> {
     }
 }
 
-/// `/a(/{id})` means "with or without" to some systems. Balanced parentheses are plain characters, as in `/users('{id}')`.
-fn check_parentheses(parts: &[Part<'_>]) -> Result<(), BadTemplate> {
+/// `/a(/{id})`, `/a(.{format})` and `/(a|b)` mean "with or without" and "one of" to some systems. Other balanced parentheses are
+/// plain characters, as in `/users('{id}')` and `/delta()`.
+fn check_parentheses(segment: &str, parts: &[Part<'_>]) -> Result<(), BadTemplate> {
+    let refused = |why: &str| {
+        let remedy = format!("{TWO_OPERATIONS}; %28, %29 and %7C are the characters");
+        Err(bad(format!("{segment:?} has {why}, and gateways know no optional parts and no choices"), remedy))
+    };
     let mut open = 0_usize;
     for part in parts {
         let Part::Literal(text) = part else { continue };
-        for character in text.chars() {
-            let balance = match character {
-                '(' => open.checked_add(1),
-                ')' => open.checked_sub(1),
-                _ => Some(open),
-            };
-            let Some(balance) = balance else { return Err(optional()) };
-            open = balance;
+        let mut characters = text.chars().peekable();
+        while let Some(character) = characters.next() {
+            match character {
+                '(' if characters.peek().is_some_and(|next| ".:?".contains(*next)) => {
+                    return refused("a parenthesis that begins a part or a pattern");
+                }
+                '(' => open += 1,
+                ')' if open == 0 => return refused("a parenthesis without its pair"),
+                ')' => open -= 1,
+                '|' if open > 0 => return refused("a '|' within parentheses"),
+                _ => {}
+            }
         }
     }
-    if open == 0 { Ok(()) } else { Err(optional()) }
-}
-
-fn optional() -> BadTemplate {
-    let remedy = "write two operations, one with the part and one without it; %28 and %29 are the characters";
-    bad("a parenthesis has no pair in its segment, and gateways know no optional parts", remedy)
+    if open == 0 { Ok(()) } else { refused("a parenthesis without its pair") }
 }
 
 fn mixed(parts: &[Part<'_>]) -> Result<Mixed, BadTemplate> {
@@ -263,8 +323,6 @@ fn literal(text: &str) -> Result<Box<[u8]>, BadTemplate> {
             return Err(bad(format!("{text:?} has the control character {control:?}"), "leave it out"));
         }
     }
-    match path::canonical(text) {
-        Ok(octets) => Ok(octets.into_owned().into()),
-        Err(why) => Err(bad(format!("{text:?}: {why}"), "write a percent sign as %25")),
-    }
+    let octets = path::canonical(text).map_err(|why| no_path(text, why))?;
+    Ok(octets.into_owned().into())
 }

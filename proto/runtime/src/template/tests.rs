@@ -65,7 +65,11 @@ fn literals_are_what_a_request_can_have() {
         "//x",
         "/a//b",
         "/\"a\"",
-        "/<a>",
+        "/<a>b",
+        "/<{a}>",
+        "/<\"|>",
+        "/users('{id}')",
+        "/delta()/x(id='{id}')",
         "/a|b^c`d",
         "/a;v=1/{b};c={d}",
         "/%2A",
@@ -91,7 +95,21 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
         check(unnamed, "without a proper name", "{id}");
     }
     check("/{a}{b}", "nothing is between {b} and the parameter before it", "{base}...{head}");
-    check("/users/:id", "\":id\" would be these characters", "write {id}, or %3Aid");
+    for (colons, remedy) in [
+        (":id", "write {id}, or %3Aid for"),
+        (":_id", "write {_id}, or %3A_id for"),
+        (":id.json", "write {id}.json, or"),
+        (":from-:to", "write {from}-{to}, or"),
+        (":a-{b}", "write {a}-{b}, or"),
+        (r":id(\d+)", "write {id}, or"),
+        (":path*", "write {path+}, or"),
+        (":id?", "write two operations"),
+    ] {
+        check(&format!("/users/{colons}"), "would be these characters, and no parameter", remedy);
+    }
+    check("/users/<id>", "\"<id>\" would be these characters", "write {id}, or %3Cid%3E for");
+    check("/users/<int:id>", "\"<int:id>\" would be these characters", "write {id}, or %3Cint:id%3E");
+    check("/files/<path:rest>", "\"<path:rest>\" would be these characters", "write {rest+}, or");
     check("/{id:[0-9]+}", "has a pattern", "write {id}");
     check("/{id:[0-9]{3}}", "has a pattern", "write {id}");
     check("/{name=projects/*/x}", "has a pattern", "write {name}, or {name+}");
@@ -104,12 +122,25 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
     }
     check("/{a+}/*", "'*'", "%2A");
     check("/a/:b/{c+}", "\":b\" would be these characters", "write {b}");
-    check("/a({b+}", "a parenthesis has no pair", "two operations");
-    check("/{?q}", "an operator of URI templates", "write {q}");
-    check("/{.format}", "an operator of URI templates", "write {format}");
-    check("/{id?}", "an operator of URI templates", "write {id}");
-    check("/a(/{id})", "a parenthesis has no pair", "two operations");
-    check("/a)(", "a parenthesis has no pair", "two operations");
+    for (operator, remedy) in [
+        ("/search{?q}", "leave it out: the query"),
+        ("/search{&q,page}", "leave it out: the query"),
+        ("/search{#part}", "leave it out: the query"),
+        ("/users{/id}", "write /{id}"),
+        ("/users{/id,part}", "write /{id}/{part}"),
+        ("/x{.format}", "write .{format}"),
+        ("/x{;_v}", "write {_v}"),
+        ("/users/{id?}", "write two operations"),
+    ] {
+        check(operator, "an operator of URI templates", remedy);
+    }
+    for (unpaired, segment) in [("/x/a({b+}", "a({b+}"), ("/x/a(/{id})", "a("), ("/x/a)(", "a)(")] {
+        check(unpaired, &format!("{segment:?} has a parenthesis without its pair"), "two operations");
+    }
+    for pattern in ["users(.{format})", "users(.:format)", "(:num)", "{id}(?:x)", "a(:b)"] {
+        check(&format!("/x/{pattern}"), &format!("{pattern:?} has a parenthesis that begins"), "%28");
+    }
+    check("/(a|b)/x", "\"(a|b)\" has a '|' within parentheses", "two operations");
     check("/a*", "'*'", "%2A");
     check("/*/b", "'*'", "{name}");
     check("/a?b={c}", "a query or a fragment", "the query is forwarded");
