@@ -12,11 +12,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::record::Record;
+use super::{outgoing, record::Record};
 
 /// A request's body on its way to the upstream.
 pub(super) struct RequestBody {
@@ -24,6 +25,8 @@ pub(super) struct RequestBody {
     left: u64,
     silence: Silence,
     upload: Upload,
+    /// The header that carries API keys: no trailer may.
+    key_header: Option<HeaderName>,
 }
 
 enum Content {
@@ -192,8 +195,13 @@ impl Silence {
 
 impl RequestBody {
     /// Passes on at most `limit` octets of `body`, waits for the next ones no longer than `silence`, and tells how that
-    /// went.
-    pub(super) fn new(body: Incoming, limit: u64, silence: Duration) -> (Self, Upload) {
+    /// went. Trailers pass as headers do.
+    pub(super) fn new(
+        body: Incoming,
+        limit: u64,
+        silence: Duration,
+        key_header: Option<HeaderName>,
+    ) -> (Self, Upload) {
         if body.is_end_stream() {
             return (Self::of(Content::Absent), Upload::default());
         }
@@ -201,11 +209,13 @@ impl RequestBody {
         let progress = Progress { begun, done_at: AtomicU64::new(0), fate: AtomicU8::new(0) };
         let upload = Upload(Some(Arc::new(progress)));
         let content = Content::Stream(body);
-        (Self { content, left: limit, silence: Silence::new(silence), upload: upload.clone() }, upload)
+        let own = upload.clone();
+        (Self { content, left: limit, silence: Silence::new(silence), upload: own, key_header }, upload)
     }
 
     fn of(content: Content) -> Self {
-        Self { content, left: 0, silence: Silence::new(Duration::ZERO), upload: Upload::default() }
+        let (silence, upload) = (Silence::new(Duration::ZERO), Upload::default());
+        Self { content, left: 0, silence, upload, key_header: None }
     }
 
     /// Waits for all of it, where it is announced to have at most so many octets: then it can be sent [`again`](Self::again).
@@ -239,6 +249,14 @@ impl RequestBody {
             Content::Stream(_) => None,
             Content::Whole(whole) => Some(Self::of(Content::Whole(whole.clone()))),
         }
+    }
+
+    /// The trailers that pass. Some servers merge trailers into the headers, so a trailer passes where a stranger's header would:
+    /// no proxy says in a trailer who the client is.
+    fn passing(&self, trailers: &HeaderMap) -> HeaderMap {
+        let mut passing = HeaderMap::new();
+        outgoing::copy(trailers, &mut passing, self.key_header.as_ref(), false);
+        passing
     }
 }
 
@@ -287,7 +305,10 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(RequestBodyError::TooLarge)));
             }
         }
-        Poll::Ready(Some(Ok(frame)))
+        Poll::Ready(Some(Ok(match frame.into_trailers() {
+            Ok(trailers) => Frame::trailers(this.passing(&trailers)),
+            Err(data) => data,
+        })))
     }
 
     // An inexact hint would turn a body of known length into a chunked one.

@@ -2,7 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use hanse_proto::runtime;
+use http::{HeaderMap, HeaderValue};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 
 use super::{
     harness::*,
@@ -130,6 +134,48 @@ async fn what_is_replaced_or_removed_never_arrives_from_a_client_of_any_protocol
     assert_eq!(answer.status, 200);
     assert!(!answer.body.contains("forged"), "{}", answer.body);
     assert_eq!(answer.seen().header("x-forwarded-host"), "a");
+}
+
+#[tokio::test]
+async fn trailers_pass_where_headers_do() {
+    let upstream = Upstream::start().await;
+    let own = certificate("gateway.example", &[b"h2"]);
+    let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
+    let gateway = Gateway::with(setup, orders(&upstream.url()));
+    let forged = ["x-forwarded-user", "x_real_ip", "x-forwarded-for", "x-api-key", "host", "x-check"];
+    let trailers = forged.map(|name| format!("{name}: forged\r\n")).concat();
+    let head = format!(
+        "POST /orders/v1/orders HTTP/1.1\r\nhost: a\r\nx-api-key: key-shop\r\nconnection: close\r\n\
+         transfer-encoding: chunked\r\ntrailer: {}\r\n\r\n4\r\nfour\r\n0\r\n",
+        forged.join(", ")
+    );
+    let text = raw(gateway.http, format!("{head}{trailers}\r\n").as_bytes()).await;
+    let seen: Seen = serde_json::from_str(&text[text.find('{').unwrap()..=text.rfind('}').unwrap()]).unwrap();
+    let wanted = [("x-check".to_owned(), "forged".to_owned())];
+    assert_eq!((seen.body.as_str(), &seen.trailers[..]), ("four", &wanted[..]));
+
+    let stream = hyper_util::rt::TokioIo::new(connect(&gateway, &own.roots, b"h2").await);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    tokio::spawn(connection);
+    // A known length leaves no room for trailers in HTTP/1.1.
+    for (length, wanted) in [(None, &wanted[..]), (Some("4"), &[])] {
+        let mut trailers = HeaderMap::new();
+        for name in forged {
+            trailers.append(name, HeaderValue::from_static("forged"));
+        }
+        let frames = [Frame::data(Bytes::from_static(b"four")), Frame::trailers(trailers)];
+        let frames = futures_util::stream::iter(frames.map(Ok::<_, std::convert::Infallible>));
+        let mut request = http::Request::post("https://a/orders/v1/orders")
+            .header("x-api-key", "key-shop")
+            .header("trailer", forged.join(", "));
+        if let Some(length) = length {
+            request = request.header("content-length", length);
+        }
+        let answer = sender.send_request(request.body(StreamBody::new(frames)).unwrap()).await.unwrap();
+        let seen = collect(answer).await.unwrap().seen();
+        assert_eq!((seen.body.as_str(), &seen.trailers[..]), ("four", wanted));
+    }
 }
 
 #[tokio::test]
