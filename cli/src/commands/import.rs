@@ -23,7 +23,11 @@ pub(crate) async fn import(client: &Client, args: &ImportArgs) -> anyhow::Result
 }
 
 async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
-    let wanted = Wanted { skip_unusable: args.skip_unusable, api_version: args.api_version.clone() };
+    let wanted = Wanted {
+        skip_unusable: args.skip_unusable,
+        api_version: args.api_version.clone(),
+        context: Some(args.context.clone()),
+    };
     let imported = import::read(&args.file, &wanted)?;
     let import = Import {
         organization: client.organization.clone(),

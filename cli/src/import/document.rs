@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use hanse_management::{kinds::OperationSpec, shape};
+use hanse_management::{Problem, kinds::OperationSpec, shape};
 
 use super::{
     ImportError, ImportProblem, advice,
@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) skip_unusable: bool,
     /// The Api's version, instead of the document's.
     pub(crate) api_version: Option<String>,
+    /// The Api's base path, judged with the document.
+    pub(crate) context: Option<String>,
 }
 
 /// What is taken from a document.
@@ -35,8 +37,8 @@ pub(crate) struct Imported {
     pub(crate) version: String,
     /// Every operation, in the document's order.
     pub(crate) operations: Vec<OperationSpec>,
-    /// Where each of them stands in the document.
-    pub(crate) places: Vec<String>,
+    /// Each of them as the document knows it: `GET /users/{id} at /paths/~1users~1{id}/get`.
+    pub(crate) named: Vec<String>,
     /// How many of them the document calls deprecated.
     pub(crate) deprecated: usize,
     /// What was done otherwise than the document says, one line each.
@@ -59,15 +61,11 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     let title = said(info(&root, "title").and_then(|title| Ok(title.text()?.unwrap_or_default().to_owned())));
     let version = said(version(&root, wanted));
     problems.dedup(); // an `info` that is no mapping has neither
+    let context = wanted.context.as_deref().map_or(Ok(()), judge::context);
+    problems.extend(context.err().map(|problem| ImportProblem::of_option("--context", problem)));
     let offer = operations::operations(&root);
     problems.extend(offer.problems);
-    let usable = offer.operations.len();
-    let can_be_skipped = usable > 0 && problems.iter().all(ImportProblem::can_be_left_out);
-    let are_skipped = wanted.skip_unusable && can_be_skipped;
-    if !problems.is_empty() && !are_skipped {
-        let (unusable, operations) = (offer.unusable, usable + offer.unusable);
-        return Err(ImportError::Problems { problems, unusable, operations });
-    }
+    let (usable, left_out) = (offer.operations.len(), offer.unusable);
     let mut imported = Imported {
         title,
         version,
@@ -76,64 +74,75 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
         ..Imported::default()
     };
     imported.notes.extend(webhooks(&root));
-    if !problems.is_empty() {
-        let (left_out, all) = (offer.unusable, usable + offer.unusable);
-        imported.notes.push(format!("left out {left_out} of {all} operations:"));
-        imported.notes.extend(problems.iter().map(|problem| format!("  {problem}")));
-    }
     imported.take(offer.operations);
+    problems.extend(
+        judge::operations(&imported.operations)
+            .err()
+            .map(|problem| ImportProblem::new(&root.below("paths"), problem.detail, problem.remedy)),
+    );
+    if problems.is_empty() {
+        return Ok(imported);
+    }
+    let can_be_skipped = usable > 0 && problems.iter().all(ImportProblem::can_be_left_out);
+    if !(wanted.skip_unusable && can_be_skipped) {
+        return Err(ImportError::Problems { problems, unusable: left_out, operations: usable + left_out });
+    }
+    imported.notes.push(format!("left out {left_out} of {} operations:", usable + left_out));
+    imported.notes.extend(problems.iter().map(|problem| format!("  {problem}")));
     Ok(imported)
 }
 
 impl Imported {
-    /// Takes operations. Of those that match the same requests the first stays.
+    /// Takes operations. Of those that match the same requests the first stays, with the first id.
     fn take(&mut self, operations: Vec<Operation>) {
         let mut seen = BTreeMap::new();
-        for Operation { spec, place, deprecated, .. } in operations {
+        for Operation { spec, name, place, deprecated, .. } in operations {
             let shape = shape(&spec.path).ok();
             match seen.entry((spec.method, shape)) {
-                Entry::Vacant(vacant) => vacant.insert(self.operations.len()),
-                Entry::Occupied(first) => {
-                    let first = &self.operations[*first.get()];
-                    self.notes.push(format!(
-                        "merged {} {} into {} {}, which matches the same requests",
-                        spec.method,
-                        printable(&spec.path),
-                        first.method,
-                        printable(&first.path)
-                    ));
-                    continue;
+                Entry::Vacant(vacant) => {
+                    self.named.push(printable(&format!("{name} at {place}")));
+                    vacant.insert((self.operations.len(), name));
+                    self.deprecated += usize::from(deprecated);
+                    self.operations.push(spec);
                 }
-            };
-            self.deprecated += usize::from(deprecated);
-            self.operations.push(spec);
-            self.places.push(place);
+                Entry::Occupied(first) => {
+                    let (at, first) = first.get();
+                    let id = &mut self.operations[*at].id;
+                    *id = id.take().or(spec.id);
+                    self.notes.push(format!(
+                        "merged {} into {}, which matches the same requests",
+                        printable(&name),
+                        printable(first)
+                    ));
+                }
+            }
         }
     }
-}
 
-impl Imported {
     /// A refusal of the control plane. An operation that it names by number is named as the document knows it.
     pub(crate) fn located(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast::<Failure>() {
-            Ok(failure) => Failure { message: self.located_in(&failure.message), ..failure }.into(),
+            Ok(mut failure) => {
+                if let Some((field, named)) = self.named_in(&failure.field) {
+                    failure.message = failure.message.replacen(field, &named, 1);
+                }
+                failure.into()
+            }
             Err(error) => error,
         }
     }
 
-    /// `spec.operations[7].path` → `GET /users/{id} at /paths/~1users~1{id}/get: path`.
-    fn located_in(&self, message: &str) -> String {
-        let located = || {
-            let (before, after) = message.split_once("spec.operations[")?;
-            let (number, after) = after.split_once(']')?;
-            let at: usize = number.parse().ok()?;
-            let (operation, place) = (self.operations.get(at)?, self.places.get(at)?);
-            let name = format!("{} {} at {place}", operation.method, operation.path);
-            let after =
-                after.strip_prefix('.').map_or_else(|| after.to_owned(), |field| format!(": {field}"));
-            Some(format!("{before}{}{after}", printable(&name)))
-        };
-        located().unwrap_or_else(|| message.to_owned())
+    /// Of a field, the part about an operation, and the document's name for it: `spec.operations[7].path` is
+    /// `GET /users/{id} at /paths/~1users~1{id}/get: path`.
+    fn named_in<'f>(&self, field: &'f str) -> Option<(&'f str, String)> {
+        const OPERATIONS: &str = "spec.operations[";
+        let part = &field[field.find(OPERATIONS)?..];
+        let (number, below) = part[OPERATIONS.len()..].split_once(']')?;
+        let named = self.named.get(number.parse::<usize>().ok()?)?;
+        Some((
+            part,
+            below.strip_prefix('.').map_or_else(|| named.clone(), |below| format!("{named}: {below}")),
+        ))
     }
 }
 
@@ -145,22 +154,16 @@ fn info(root: &Place, key: &str) -> Result<Place, ImportProblem> {
 
 /// The Api's version.
 fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
-    let place = info(root, "version")?;
-    let version = match (&wanted.api_version, place.text()) {
-        (Some(wanted), _) => wanted.clone(),
-        (None, Ok(Some(own))) => own.to_owned(),
-        (None, Ok(None)) => {
-            return Err(ImportProblem::new(&place, "is missing", "add it, or give one with --api-version"));
-        }
-        (None, Err(problem)) => return Err(problem),
-    };
-    match judge::version(&version) {
-        Ok(()) => Ok(version),
-        Err(problem) if wanted.api_version.is_some() => {
-            Err(ImportProblem::of_option("--api-version", problem))
-        }
-        Err(problem) => Err(ImportProblem::new(&place, problem.detail, "give another with --api-version")),
+    if let Some(version) = &wanted.api_version {
+        let verdict = judge::version(version).map(|()| version.clone());
+        return verdict.map_err(|problem| ImportProblem::of_option("--api-version", problem));
     }
+    let place = info(root, "version")?;
+    let missing = || ImportProblem::new(&place, "is missing", "add it, or give one with --api-version");
+    let version = place.text()?.ok_or_else(missing)?;
+    let unusable =
+        |problem: Problem| ImportProblem::new(&place, problem.detail, "give another with --api-version");
+    judge::version(version).map(|()| version.to_owned()).map_err(unusable)
 }
 
 /// The versions that can be read, as their first digits.

@@ -1,12 +1,22 @@
 //! Judges values as the control plane will, before anything is sent.
 
-use hanse_management::{Kind, Problem, ResourceKey, Spec, check};
+use hanse_management::{Kind, Problem, ResourceKey, Spec, check, kinds::OperationSpec};
 use hanse_topology::{Labels, Name};
 use serde_json::{Value, json};
 
 /// An Api's version.
 pub(super) fn version(version: &str) -> Result<(), Problem> {
     judge(Kind::Api, &json!({"context": "/", "version": version, "operations": []}))
+}
+
+/// An Api's base path.
+pub(super) fn context(context: &str) -> Result<(), Problem> {
+    judge(Kind::Api, &json!({"context": context, "version": "1", "operations": []}))
+}
+
+/// All operations of an Api: how many they are, and how large.
+pub(super) fn operations(operations: &[OperationSpec]) -> Result<(), Problem> {
+    judge(Kind::Api, &json!({"context": "/", "version": "1", "operations": operations}))
 }
 
 /// The name of an API key's place: `header` or `query`.

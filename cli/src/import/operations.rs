@@ -61,6 +61,7 @@ pub(super) fn operations(document: &Place) -> Offer {
     let paths = document.below("paths");
     offer.read_paths(&paths);
     if offer.is_full() {
+        offer.operations.clear();
         let why = format!("it has more than {MAX_READ} operations and problems");
         offer.problems =
             vec![ImportProblem::new(&paths, why, "split the document by the paths of its operations")];

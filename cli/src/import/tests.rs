@@ -1,3 +1,8 @@
+use hanse_management::{
+    Problem, ProblemName,
+    kinds::{ApiKeySpec, Method},
+};
+use hanse_topology::Name;
 use serde_json::{Value, json};
 
 use super::{files::Unread, *};
@@ -249,7 +254,7 @@ fn every_form_of_a_description_is_read() {
             "GET /a -, POST /a -",
             0,
         ),
-        ("openapi: 3.0.1\ninfo: {version: 1}\npaths: {/a: {get: {}, GET: {operationId: x}}}", "GET /a -", 1),
+        ("openapi: 3.0.1\ninfo: {version: 1}\npaths: {/a: {get: {}, GET: {operationId: x}}}", "GET /a x", 1),
         (
             "openapi: 3.0.1\ninfo: {version: 1}\npaths: {/empty: , /a: {summary: s, servers: [], get: }}",
             "GET /a -",
@@ -368,7 +373,7 @@ paths:
         "GET /up up",
     ];
     assert_eq!(listed(&imported), expected);
-    assert_eq!(imported.places[1], "paths/users.yaml#/post");
+    assert_eq!(imported.named[1], "POST /users at paths/users.yaml#/post");
 }
 
 #[test]
@@ -637,7 +642,7 @@ fn every_problem_is_named_at_once() {
 
 #[test]
 fn what_cannot_be_imported_is_left_out_when_asked() {
-    let wanted = Wanted { skip_unusable: true, api_version: Some("7".into()) };
+    let wanted = Wanted { skip_unusable: true, api_version: Some("7".into()), ..Wanted::default() };
     let failure = crate::exit::Failure::from(
         read_as(&faulty(), &Wanted { skip_unusable: false, ..wanted.clone() }).unwrap_err(),
     );
@@ -652,7 +657,7 @@ fn what_cannot_be_imported_is_left_out_when_asked() {
     let lines: Vec<_> = refused(&faulty()).lines().skip(2).map(str::to_owned).collect();
     assert_eq!(imported.notes[1..], lines[..], "the same list");
 
-    let skip_only = Wanted { skip_unusable: true, api_version: None };
+    let skip_only = Wanted { skip_unusable: true, ..Wanted::default() };
     assert!(read_as(&faulty(), &skip_only).is_err(), "a version cannot be left out");
     let none = written(json!({"a": {"get": {}}}), json!({}));
     assert!(read_as(&none, &wanted).is_err(), "nothing would be left");
@@ -672,8 +677,9 @@ fn an_api_needs_a_version() {
     ] {
         assert_eq!(problems(&with(info)), [expected]);
         let wanted = |version: &str| Wanted { api_version: Some(version.into()), ..Wanted::default() };
-        if info != "[]" {
-            assert_eq!(read_as(&with(info), &wanted("1.10")).unwrap().version, "1.10");
+        match read_as(&with(info), &wanted("1.10")) {
+            Ok(imported) => assert_eq!(imported.version, "1.10"),
+            Err(error) => assert_eq!((info, error.to_string().lines().count()), ("[]", 2), "its title"),
         }
         let error = read_as(&with("{}"), &wanted("a\nb")).unwrap_err().to_string();
         assert!(
@@ -688,19 +694,50 @@ fn an_api_needs_a_version() {
 }
 
 #[test]
+fn the_whole_api_is_judged_with_the_document() {
+    let paths: serde_json::Map<_, _> = (0..30_000).map(|n| (format!("/{n}"), json!({"get": {}}))).collect();
+    let mut text = written(paths.into(), json!({})).replace("\"version\":\"1\"", "\"version\":[]");
+    text = text.replace("\"/7\"", "\"7\"");
+    let wanted =
+        Wanted { context: Some("/a/".into()), api_version: Some("a\nb".into()), skip_unusable: true };
+    let error = read_as(&text, &wanted).unwrap_err().to_string();
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "1 of 30000 operations cannot be imported:",
+            "  --api-version: it has control characters; write one line of plain text",
+            "  --context: \"/a/\" ends with a slash; write \"/a\"",
+            "  GET 7  /paths/7: \"7\" does not start with a slash; write \"/7\"",
+        ]
+    );
+    assert!(lines[4].starts_with("  /paths: "), "{error}");
+    assert_eq!(lines.len(), 5, "{error}");
+}
+
+#[test]
 fn operations_that_match_the_same_requests_are_merged() {
     let text = written(
         json!({
-            "/pets/{id}": {"get": {"operationId": "first"}},
+            "/pets/{id}": {"get": {"operationId": "first"}, "head": {}},
             "/pets/{petId}": {"get": {"operationId": "second"}, "put": {"operationId": "third"}},
+            "/pets/{x}": {"head": {"operationId": "fourth"}},
+            "/pets/{y}": {"head": {"operationId": "fifth"}},
         }),
         json!({}),
     );
     let imported = read(&text).unwrap();
-    assert_eq!(listed(&imported), ["GET /pets/{id} first", "PUT /pets/{petId} third"]);
+    assert_eq!(
+        listed(&imported),
+        ["GET /pets/{id} first", "HEAD /pets/{id} fourth", "PUT /pets/{petId} third"]
+    );
     assert_eq!(
         imported.notes,
-        ["merged GET /pets/{petId} into GET /pets/{id}, which matches the same requests"]
+        [
+            "merged GET /pets/{petId} into GET /pets/{id}, which matches the same requests",
+            "merged HEAD /pets/{x} into HEAD /pets/{id}, which matches the same requests",
+            "merged HEAD /pets/{y} into HEAD /pets/{id}, which matches the same requests",
+        ]
     );
 }
 
@@ -776,7 +813,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/search{?q,page}{&more} is matched by its path, /search",
             "/part{#anchor} is matched by its path, /part",
             "/a{b}?c={d}#{e} is matched by its path, /a{b}",
-            "merged POST /uploads into POST /uploads, which matches the same requests",
+            "merged POST /uploads#http into POST /uploads#sftp, which matches the same requests",
         ]
     );
 }
@@ -784,22 +821,29 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
 #[test]
 fn the_control_planes_refusals_are_told_as_the_document_says_it() {
     let imported = read(&written(json!({"/a": {"get": {}}, "/b": {"put": {}}}), json!({}))).unwrap();
-    let told = |said: &str| {
-        let failure = crate::exit::Failure::input(said).remedy("hint");
-        let told = imported.located(failure.into()).downcast::<crate::exit::Failure>().unwrap();
-        assert_eq!(told.remedy, "hint");
-        told.message
-    };
-    for (said, expected) in [
+    for (field, detail, expected) in [
         (
-            "Api default/x: spec.operations[1].policies[0]: none",
+            "Api default/x: spec.operations[1].policies[0]",
+            "none",
             "Api default/x: PUT /b at /paths/~1b/put: policies[0]: none",
         ),
-        ("Api default/x: spec.operations[0]: bad", "Api default/x: GET /a at /paths/~1a/get: bad"),
-        ("Api default/x: spec.operations[2]: bad", "Api default/x: spec.operations[2]: bad"),
-        ("Api default/x: spec.context: bad", "Api default/x: spec.context: bad"),
+        ("Api default/x: spec.operations[0]", "bad", "Api default/x: GET /a at /paths/~1a/get: bad"),
+        (
+            "Api default/x: spec.operations[0]",
+            "Api default/x names operations[1]",
+            "GET /a at /paths/~1a/get: Api default/x names operations[1]",
+        ),
+        ("Api default/x: spec.operations[2]", "bad", "Api default/x: spec.operations[2]: bad"),
+        (
+            "Api default/x: spec.context",
+            "spec.operations[0]",
+            "Api default/x: spec.context: spec.operations[0]",
+        ),
     ] {
-        assert_eq!(told(said), expected);
+        let problem = Problem::new(ProblemName::Invalid, detail).at(field).remedy("hint");
+        let failure = crate::exit::Failure::from(problem);
+        let told = imported.located(failure.into()).downcast::<crate::exit::Failure>().unwrap();
+        assert_eq!((told.message.as_str(), told.remedy.as_str()), (expected, "hint"));
     }
     assert_eq!(imported.located(anyhow::anyhow!("other")).to_string(), "other");
 }
