@@ -229,6 +229,9 @@ pub(crate) struct OpenApiArgs {
     /// The Api's version, instead of the document's
     #[arg(long, value_name = "VERSION")]
     pub(crate) api_version: Option<String>,
+    /// Let these path parameters take several segments: /v1/{name}:predict with --greedy name is /v1/{name+}:predict
+    #[arg(long, value_name = "PARAMETER,…", value_delimiter = ',')]
+    pub(crate) greedy: Vec<String>,
     #[command(flatten)]
     pub(crate) output: FormFlag,
     #[command(flatten)]

@@ -26,6 +26,7 @@ async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
     let wanted = Wanted {
         skip_unusable: args.skip_unusable,
         api_version: args.api_version.clone(),
+        greedy: args.greedy.clone(),
         context: Some(args.context.clone()),
     };
     let imported = import::read(&args.file, &wanted)?;

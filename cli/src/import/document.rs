@@ -24,6 +24,8 @@ pub(crate) struct Wanted {
     pub(crate) skip_unusable: bool,
     /// The Api's version, instead of the document's.
     pub(crate) api_version: Option<String>,
+    /// Parameters that take the rest of a path, `/` included.
+    pub(crate) greedy: Vec<String>,
     /// The Api's base path, judged with the document.
     pub(crate) context: Option<String>,
 }
@@ -63,7 +65,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     problems.dedup(); // an `info` that is no mapping has neither
     let context = wanted.context.as_deref().map_or(Ok(()), judge::context);
     problems.extend(context.err().map(|problem| ImportProblem::of_option("--context", problem)));
-    let offer = operations::operations(&root);
+    let offer = operations::operations(&root, &wanted.greedy);
     problems.extend(offer.problems);
     let (usable, left_out) = (offer.operations.len(), offer.unusable);
     let mut imported = Imported {

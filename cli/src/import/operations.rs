@@ -55,11 +55,12 @@ struct PathItem<'a> {
     servers: Option<Place>,
 }
 
-/// Reads the operations of a document, all of them, whatever is wrong with some.
-pub(super) fn operations(document: &Place) -> Offer {
+/// Reads the operations of a document, all of them, whatever is wrong with some. Parameters named in `greedy` take several
+/// segments where they are the last of their path.
+pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
     let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), notes: Vec::new(), unusable: 0 };
     let paths = document.below("paths");
-    offer.read_paths(&paths);
+    offer.read_paths(&paths, greedy);
     if offer.is_full() {
         offer.operations.clear();
         let why = format!("it has more than {MAX_READ} operations and problems");
@@ -75,7 +76,7 @@ pub(super) fn operations(document: &Place) -> Offer {
 
 impl Offer {
     /// Where a `$ref` leads nowhere, the layers before it are read all the same.
-    fn read_paths(&mut self, paths: &Place) {
+    fn read_paths(&mut self, paths: &Place, greedy: &[String]) {
         let (layers, problem) = paths.reached();
         self.problems.extend(problem);
         for layer in layers {
@@ -83,17 +84,22 @@ impl Offer {
                 if self.is_full() {
                     return;
                 }
-                self.read_item(path, &item);
+                self.read_item(path, &item, greedy);
             }
         }
     }
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
-    fn read_item(&mut self, key: &str, place: &Place) {
+    fn read_item(&mut self, key: &str, place: &Place, greedy: &[String]) {
         let path = &*path_of(key);
         if path != key {
             self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
+        let widened = widened(path, greedy);
+        if let Some(widened) = &widened {
+            self.notes.push(format!("widened {} to {}", printable(path), printable(widened)));
+        }
+        let path = widened.as_deref().unwrap_or(path);
         let (layers, problem) = place.reached();
         let mut problems: Vec<_> = problem.into_iter().collect();
         let item = PathItem { key, path, place, servers: Place::member(&layers, "servers") };
@@ -191,6 +197,14 @@ fn is_query_template(text: &str) -> bool {
 /// The members of a mapping.
 fn members(place: &Place) -> impl Iterator<Item = (&str, Place)> {
     place.members().into_iter().flatten()
+}
+
+/// The path whose last parameter takes several segments, if that parameter is one of `greedy`. A greedy parameter can only be
+/// the last one (docs/manifests.md).
+fn widened(path: &str, greedy: &[String]) -> Option<String> {
+    let (before, rest) = path.rsplit_once('{')?;
+    let (name, after) = rest.split_once('}')?;
+    greedy.iter().any(|one| one == name).then(|| format!("{before}{{{name}+}}{after}"))
 }
 
 /// What stands beside paths in their mapping and is none.

@@ -1,8 +1,4 @@
-use hanse_management::{
-    Problem, ProblemName,
-    kinds::{ApiKeySpec, Method},
-};
-use hanse_topology::Name;
+use hanse_management::{Problem, ProblemName};
 use serde_json::{Value, json};
 
 use super::{files::Unread, *};
@@ -698,8 +694,12 @@ fn the_whole_api_is_judged_with_the_document() {
     let paths: serde_json::Map<_, _> = (0..30_000).map(|n| (format!("/{n}"), json!({"get": {}}))).collect();
     let mut text = written(paths.into(), json!({})).replace("\"version\":\"1\"", "\"version\":[]");
     text = text.replace("\"/7\"", "\"7\"");
-    let wanted =
-        Wanted { context: Some("/a/".into()), api_version: Some("a\nb".into()), skip_unusable: true };
+    let wanted = Wanted {
+        context: Some("/a/".into()),
+        api_version: Some("a\nb".into()),
+        skip_unusable: true,
+        ..Wanted::default()
+    };
     let error = read_as(&text, &wanted).unwrap_err().to_string();
     let lines: Vec<_> = error.lines().collect();
     assert_eq!(
@@ -768,6 +768,34 @@ fn paths_are_taken_as_documents_write_them() {
         let error = problems(&written(json!({refused: {"get": {}}}), json!({})));
         assert!(error[0].contains("; write "), "{error:?}");
     }
+}
+
+#[test]
+fn parameters_are_widened_when_asked() {
+    let paths = ["/v1/{name}:predict", "/proxy/{path}", "/v1/{name}/x/{id}", "/{path}/{name}/y"];
+    let items: serde_json::Map<String, Value> =
+        paths.iter().map(|path| ((*path).to_owned(), json!({"get": {}}))).collect();
+    let text = written(items.into(), json!({}));
+    let wanted = Wanted { greedy: vec!["name".into(), "path".into()], ..Wanted::default() };
+    let imported = read_as(&text, &wanted).unwrap();
+    assert_eq!(
+        listed(&imported),
+        [
+            "GET /v1/{name+}:predict -",
+            "GET /proxy/{path+} -",
+            "GET /v1/{name}/x/{id} -",
+            "GET /{path}/{name+}/y -"
+        ]
+    );
+    assert_eq!(
+        imported.notes,
+        [
+            "widened /v1/{name}:predict to /v1/{name+}:predict",
+            "widened /proxy/{path} to /proxy/{path+}",
+            "widened /{path}/{name}/y to /{path}/{name+}/y",
+        ]
+    );
+    assert!(read(&text).unwrap().notes.is_empty(), "nothing is widened unasked");
 }
 
 #[test]
