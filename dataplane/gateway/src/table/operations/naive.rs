@@ -1,6 +1,6 @@
 //! What the tree must agree with: templates as texts, each compared by itself.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, ops::Range};
 
 use hanse_runtime::{Compared, Tail, Template, TemplateSegment};
 use proptest::prelude::*;
@@ -71,14 +71,14 @@ pub(crate) fn plain(path: &str) -> String {
     segments.join("/")
 }
 
-/// Templates of few octets, so that requests of few octets meet them.
-pub(crate) fn path_template() -> impl Strategy<Value = String> {
+/// Templates of few octets, so that requests of few octets meet them. They have so many segments before a tail.
+pub(crate) fn path_template(segments: Range<usize>) -> impl Strategy<Value = String> {
     let tail = prop_oneof![
         6 => Just(""),
         1 => Just("/*"),
         2 => prop_oneof![Just("/{p+}"), Just("/a{p+}"), Just("/{p+}b"), Just("/{p+}-b/a"), Just("/{p+}/"), Just("/{p+};x=1")],
     ];
-    (proptest::collection::vec(segment(), 0..4), tail).prop_map(|(segments, tail)| {
+    (proptest::collection::vec(segment(), segments), tail).prop_map(|(segments, tail)| {
         let segments: String = segments.iter().map(|segment| format!("/{segment}")).collect();
         match segments + tail {
             empty if empty.is_empty() => "/".to_owned(),

@@ -164,7 +164,7 @@ fn every_method_includes_what_a_preflight_asks_for() {
 proptest! {
     #[test]
     fn agrees_with_the_naive_matcher(
-        mut texts in proptest::collection::vec(naive::path_template(), 1..24),
+        mut texts in proptest::collection::vec(naive::path_template(0..4), 1..24),
         paths in proptest::collection::vec(proptest::collection::vec(naive::request_segment(), 1..4), 1..40),
     ) {
         // One shape once: `/{p}` and `/{q}` are the same path.
