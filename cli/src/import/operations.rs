@@ -172,7 +172,8 @@ fn path_of(key: &str) -> Cow<'_, str> {
     Cow::Owned(template)
 }
 
-/// A documented path without its fragment or query: some documents tell operations on one path apart by them. A query may be written as a URI template (RFC 6570): `/search{?q}`.
+/// A documented path without its fragment or query: some documents tell operations on one path apart by them. A query may be
+/// written as a URI template (RFC 6570): `/search{?q}`.
 fn cut(key: &str) -> &str {
     let mut is_inside = false;
     for (at, character) in key.char_indices() {
