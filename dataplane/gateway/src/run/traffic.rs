@@ -86,7 +86,7 @@ fn client_facing_tls(credentials: &LiveCredentials) -> Result<Arc<ServerConfig>,
     let mut tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_cert_resolver(Arc::new(credentials.clone()));
+        .with_cert_resolver(credentials.client_facing());
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     tls.ticketer = aws_lc_rs::Ticketer::new()?; // sessions resume on any thread
     Ok(Arc::new(tls))
@@ -110,4 +110,51 @@ async fn sockets(
 fn cannot_listen(face: &'static str, address: &str) -> impl FnOnce(std::io::Error) -> Error {
     let address = address.to_owned();
     move |source| Error::Listen { face, address, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_identity::Authority;
+    use hanse_topology::{Identity, Name};
+    use rustls::{ClientConfig, RootCertStore, client::Resumption};
+    use rustls_pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_are_shown_the_chain_without_its_root_and_the_renewed_one() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let root = Authority::new_root().unwrap();
+        let control = root.new_control_intermediate(&name("cp-1")).unwrap();
+        let region = control.new_regional_intermediate(&name("eu-west")).unwrap();
+        let identity = Identity::gateway(name("gateway-1"), name("eu-west"));
+        let issue = || region.issue_credentials(&identity, &[]).unwrap();
+        let credentials = LiveCredentials::new(issue());
+
+        let mut roots = RootCertStore::empty();
+        roots.add(credentials.current().chain().last().unwrap().clone()).unwrap();
+        let mut client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.resumption = Resumption::disabled();
+        let (client, server) = (Arc::new(client), client_facing_tls(&credentials).unwrap());
+        let shown = async || -> Vec<CertificateDer<'static>> {
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let accepting = TlsAcceptor::from(server.clone()).accept(far);
+            let name = ServerName::try_from(identity.to_string()).unwrap();
+            let connecting = TlsConnector::from(client.clone()).connect(name, near);
+            let (_accepted, connected) = tokio::try_join!(accepting, connecting).unwrap();
+            connected.get_ref().1.peer_certificates().unwrap().to_vec()
+        };
+        for _ in 0..2 {
+            let current = credentials.current();
+            let [without_root @ .., _root] = current.chain().as_slice() else { panic!("an empty chain") };
+            assert_eq!(without_root.len(), 3, "leaf, region, control node");
+            assert_eq!(shown().await, without_root);
+            credentials.replace(issue());
+        }
+    }
 }

@@ -19,7 +19,10 @@ pub struct Credentials {
     key: KeyPair,
     identity: Identity,
     validity: Validity,
+    /// The whole chain: joining processes check their pin against the root.
     certified: Arc<CertifiedKey>,
+    /// The chain without the root.
+    public: Arc<CertifiedKey>,
 }
 
 impl Credentials {
@@ -32,8 +35,10 @@ impl Credentials {
         let identity = identity_of(leaf)?;
         let validity = Validity::of_certificate(leaf)?;
         let signing_key = any_ecdsa_type(&key.private_key_der()).map_err(PkiError::PrivateKey)?;
-        let certified = Arc::new(CertifiedKey::new(chain.clone(), signing_key));
-        Ok(Self { chain, key, identity, validity, certified })
+        let certified = Arc::new(CertifiedKey::new(chain.clone(), signing_key.clone()));
+        let without_root = chain[..chain.len().saturating_sub(1).max(1)].to_vec(); // a leaf alone stays
+        let public = Arc::new(CertifiedKey::new(without_root, signing_key));
+        Ok(Self { chain, key, identity, validity, certified, public })
     }
 
     /// Reads `chain.pem` and `key.pem` of a directory.
@@ -83,6 +88,24 @@ impl fmt::Debug for Credentials {
 impl ResolvesServerCert for LiveCredentials {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current().certified.clone())
+    }
+}
+
+/// Shows the chain without its root: a client believes the root already, or not at all, so it would be octets for nothing in every
+/// handshake.
+#[derive(Debug)]
+struct ClientFacing(LiveCredentials);
+
+impl LiveCredentials {
+    /// What a listener shows to clients that are no nodes.
+    pub fn client_facing(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::new(ClientFacing(self.clone()))
+    }
+}
+
+impl ResolvesServerCert for ClientFacing {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.current().public.clone())
     }
 }
 
