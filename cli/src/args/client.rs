@@ -172,8 +172,8 @@ pub(crate) enum ImportCommand {
     /// An OpenAPI 3.0 to 3.2 or Swagger 2.0 document, JSON or YAML.
     ///
     /// Writes the Api, and in each environment that is named its Upstream and its Binding, in one change. Other environments
-    /// serve what they served. What the document says of servers and security is shown and not used: --context is the whole base path, and a new Api asks its callers for an
-    /// API key in the header X-API-Key unless told otherwise below.
+    /// serve what they served. What the document says of servers and security is shown and not used: --context is the whole
+    /// base path, and a new Api asks its callers for an API key in the header X-API-Key unless told otherwise below.
     Openapi(OpenApiArgs),
 }
 
