@@ -240,6 +240,7 @@ fn every_form_of_a_description_is_read() {
             "PATCH /a a",
             0,
         ),
+        ("openapi: 3.2.0\ninfo: {version: 1}\npaths: {/a: {query: {operationId: q}}}", "QUERY /a q", 0),
         (
             "openapi: 3.1.0\ninfo: {version: 1}\nwebhooks: {new: {post: {}}}\npaths: {/a: {get: {operationId: ~}}}",
             "GET /a -",
@@ -547,10 +548,14 @@ fn no_part_of_a_document_commands_a_terminal() {
 
 #[test]
 fn a_pattern_is_no_query() {
-    for path in ["/{id:a?}", "/{id:#}/b", "/{?q}/b", "/a{b?c"] {
-        let text = written(json!({path: {"get": {}}}), json!({}));
-        let problem = problems(&text).remove(0);
-        assert!(problem.starts_with(&format!("GET {path}  ")), "{problem}");
+    for (path, why) in [
+        ("/{id:a?}", "{id:a?} has a pattern"),
+        ("/{id:#}/b", "{id:#} has a pattern"),
+        ("/{?q}/b", "{?q} has an operator of URI templates"),
+        ("/{id?}", "{id?} has an operator of URI templates"),
+    ] {
+        let problem = problems(&written(json!({path: {"get": {}}}), json!({}))).remove(0);
+        assert!(problem.starts_with(&format!("GET {path}  ")) && problem.contains(why), "{problem}");
     }
 }
 
