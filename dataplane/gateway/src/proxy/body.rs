@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -27,6 +27,8 @@ pub(super) struct RequestBody {
     upload: Upload,
     /// The header that carries API keys: no trailer may.
     key_header: Option<HeaderName>,
+    /// hyper reports a body that its client cut off with NO_ERROR as one that ended.
+    is_http_2: bool,
 }
 
 enum Content {
@@ -130,7 +132,7 @@ pub(super) enum RequestBodyError {
     TooLarge,
     /// The client did not send all of it.
     #[error("the client did not send the whole request body")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Option<hyper::Error>),
     /// The client stopped sending.
     #[error("the client stopped sending the request body")]
     TooSlow,
@@ -141,15 +143,18 @@ pub(super) enum RequestBodyError {
 
 impl RequestBodyError {
     fn of(error: hyper::Error) -> Self {
-        if is_malformed(&error) { Self::Malformed(error) } else { Self::Broken(error) }
+        if is_malformed(&error) { Self::Malformed(error) } else { Self::Broken(Some(error)) }
     }
 }
 
-/// Whether hyper could not read the framing, and not the connection. It tells them apart by kinds of [`std::io::Error`] only.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let causes = std::iter::successors(std::error::Error::source(error), |&cause| cause.source());
+/// Whether hyper could not read the framing, and not the connection. It tells them apart by kinds of [`std::io::Error`] only, and
+/// a broken TLS record has such a kind too.
+fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
     causes.filter_map(|cause| cause.downcast_ref::<std::io::Error>()).any(|error| {
+        let is_of_tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
         matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput)
+            && !is_of_tls
     })
 }
 
@@ -198,6 +203,7 @@ impl RequestBody {
     /// went. Trailers pass as headers do.
     pub(super) fn new(
         body: Incoming,
+        version: Version,
         limit: u64,
         silence: Duration,
         key_header: Option<HeaderName>,
@@ -209,13 +215,20 @@ impl RequestBody {
         let progress = Progress { begun, done_at: AtomicU64::new(0), fate: AtomicU8::new(0) };
         let upload = Upload(Some(Arc::new(progress)));
         let content = Content::Stream(body);
-        let own = upload.clone();
-        (Self { content, left: limit, silence: Silence::new(silence), upload: own, key_header }, upload)
+        let body = Self {
+            content,
+            left: limit,
+            silence: Silence::new(silence),
+            upload: upload.clone(),
+            key_header,
+            is_http_2: version == Version::HTTP_2,
+        };
+        (body, upload)
     }
 
     fn of(content: Content) -> Self {
         let (silence, upload) = (Silence::new(Duration::ZERO), Upload::default());
-        Self { content, left: 0, silence, upload, key_header: None }
+        Self { content, left: 0, silence, upload, key_header: None, is_http_2: false }
     }
 
     /// Waits for all of it, where it is announced to have at most so many octets: then it can be sent [`again`](Self::again).
@@ -249,6 +262,11 @@ impl RequestBody {
             Content::Stream(_) => None,
             Content::Whole(whole) => Some(Self::of(Content::Whole(whole.clone()))),
         }
+    }
+
+    /// Whether a body that has no more octets lacks its end.
+    fn is_cut_off(&self) -> bool {
+        self.is_http_2 && matches!(&self.content, Content::Stream(stream) if !stream.is_end_stream())
     }
 
     /// The trailers that pass. Some servers merge trailers into the headers, so a trailer passes where a stranger's header would:
@@ -285,6 +303,10 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(RequestBodyError::TooSlow)));
             }
             Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) if this.is_cut_off() => {
+                this.upload.ends(Upload::BROKEN);
+                return Poll::Ready(Some(Err(RequestBodyError::Broken(None))));
+            }
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => {
                 let error = RequestBodyError::of(error);
@@ -395,5 +417,25 @@ impl Body for ResponseBody {
             Source::Whole(octets) => octets.is_none(),
             Source::Upstream(body, _) => body.is_end_stream(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("reading a body")]
+    struct Reading(#[source] io::Error);
+
+    #[test]
+    fn a_broken_tls_record_is_no_malformed_body() {
+        let of = |error: io::Error| is_malformed(&Reading(error));
+        assert!(of(io::Error::new(io::ErrorKind::InvalidInput, "Invalid chunk size line")));
+        assert!(of(io::ErrorKind::InvalidData.into()));
+        assert!(!of(io::ErrorKind::UnexpectedEof.into()));
+        assert!(!of(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError)));
     }
 }

@@ -84,7 +84,7 @@ pub(super) async fn send(
 ) -> Answer {
     let (parts, body) = request.into_parts();
     let (silence, key_header) = (serving.limits.client_silence(), forward.key_header.clone());
-    let (mut body, upload) = RequestBody::new(body, forward.max_body, silence, key_header);
+    let (mut body, upload) = RequestBody::new(body, parts.version, forward.max_body, silence, key_header);
     record.uploads(&upload);
     let policy = &forward.upstream.retry;
     let idempotent = policy.repeats() && is_idempotent(&parts.method);

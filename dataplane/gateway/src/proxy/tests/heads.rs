@@ -1,11 +1,18 @@
 //! Requests that are too large or framed badly: what their clients, the access log and the upstream see.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 use super::{
@@ -22,11 +29,86 @@ fn api(url: &str) -> Resources {
     ]
 }
 
+/// An upstream that never answers, and keeps what came on each connection.
+struct Uploads {
+    address: SocketAddr,
+    came: Arc<Mutex<Vec<Upload>>>,
+    taken: AtomicUsize,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Upload {
+    octets: Vec<u8>,
+    is_over: bool,
+}
+
+impl Uploads {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let came = Arc::<Mutex<Vec<Upload>>>::default();
+        let kept = came.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let at = {
+                    let mut kept = kept.lock().unwrap();
+                    kept.push(Upload::default());
+                    kept.len() - 1
+                };
+                let kept = kept.clone();
+                tokio::spawn(async move {
+                    let mut room = [0; 1_024];
+                    loop {
+                        let read = stream.read(&mut room).await.unwrap_or(0);
+                        let own = &mut kept.lock().unwrap()[at];
+                        own.octets.extend_from_slice(&room[..read]);
+                        own.is_over = read == 0;
+                        if own.is_over {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, came, taken: AtomicUsize::new(0) }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until a part of one more body is there.
+    async fn next_came(&self) {
+        let number = self.taken.fetch_add(1, Ordering::SeqCst);
+        let came = || {
+            self.came
+                .lock()
+                .unwrap()
+                .get(number)
+                .is_some_and(|own| own.octets.ends_with(b"four\r\n") || own.octets.ends_with(b"four"))
+        };
+        eventually("a part of the body comes", async || came()).await;
+    }
+
+    /// All connections are over, and no body had its end.
+    async fn have_no_end(&self) {
+        eventually("they are over", async || self.came.lock().unwrap().iter().all(|own| own.is_over)).await;
+        for own in &*self.came.lock().unwrap() {
+            let text = String::from_utf8_lossy(&own.octets);
+            assert!(!text.contains("\r\n0\r\n"), "{text}");
+        }
+    }
+}
+
+fn ejections(gateway: &Gateway) -> u64 {
+    gateway.metrics.workers.iter().map(|own| own.ejections.load(Ordering::Relaxed)).sum()
+}
+
 #[tokio::test]
 async fn malformed_chunks_are_the_clients_mistake() {
-    let upstream = Upstream::start().await;
+    let uploads = Uploads::start().await;
     let log = Log::default();
-    let gateway = Gateway::with(log.setup(), api(&upstream.url()));
+    let gateway = Gateway::with(log.setup(), api(&uploads.url()));
     let bodies = [
         "zz\r\nfour\r\n0\r\n\r\n",
         "4\r\nfour\r\nzz\r\nfour\r\n0\r\n\r\n",
@@ -34,8 +116,12 @@ async fn malformed_chunks_are_the_clients_mistake() {
         "-4\r\nfour\r\n0\r\n\r\n",
         "4;a\nb\r\nfour\r\n0\r\n\r\n",
         "fffffffffffffffff\r\nfour\r\n0\r\n\r\n",
+        "4\r\nfour\r\n0\r\nno trailer\r\n\r\n",
     ];
-    for body in bodies {
+    let too_long = format!("4\r\nfour\r\n0\r\na: {}\r\n\r\n", "v".repeat(64 << 10));
+    let too_many = format!("4\r\nfour\r\n0\r\n{}\r\n", "a: b\r\n".repeat(101));
+    let bodies: Vec<&str> = bodies.into_iter().chain([&*too_long, &*too_many]).collect();
+    for body in &bodies {
         let head = "POST /a/x HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
         let text = raw(gateway.http, format!("{head}{body}").as_bytes()).await;
         assert!(text.starts_with("HTTP/1.1 400 ") && text.contains("connection: close\r\n"), "{text}");
@@ -45,6 +131,8 @@ async fn malformed_chunks_are_the_clients_mistake() {
     for line in log.lines() {
         assert_eq!((&line["status"], &line["reason"]), (&400.into(), &"bad-body".into()), "{line}");
     }
+    uploads.have_no_end().await;
+    assert_eq!(ejections(&gateway), 0);
 }
 
 #[tokio::test]
@@ -59,6 +147,33 @@ async fn a_client_that_leaves_within_its_body_has_left() {
     }
     eventually("both are logged", async || log.lines().len() == 2).await;
     assert!(log.lines().iter().all(|line| line["status"] == 499), "{:?}", log.lines());
+}
+
+#[tokio::test]
+async fn an_upload_over_http_2_that_is_cut_off_without_an_error_is_cut_off() {
+    let uploads = Uploads::start().await;
+    let log = Log::default();
+    let own = certificate("gateway.example", &[b"h2"]);
+    let setup = Setup { tls: Some(own.server.clone()), ..log.setup() };
+    let gateway = Gateway::with(setup, api(&uploads.url()));
+    // POST, https, :path, :authority, and content-length: 8
+    let (chunked, known) = (b"\x83\x87\x04\x04/a/x\x01\x01a".to_vec(), b"\x0f\x0d\x018");
+    let known = [&chunked[..], known].concat();
+    // An endpoint is ejected after 5 failures.
+    for head in [&chunked, &known].into_iter().cycle().take(12) {
+        let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        octets.extend(frame(SETTINGS, 0, 0, &[]));
+        octets.extend(frame(HEADERS, END_HEADERS, 1, head));
+        octets.extend(frame(DATA, 0, 1, b"four"));
+        let mut stream = connect(&gateway, &own.roots, b"h2").await;
+        stream.write_all(&octets).await.unwrap();
+        uploads.next_came().await;
+        stream.write_all(&frame(RST_STREAM, 0, 1, &[0; 4])).await.unwrap(); // NO_ERROR
+        uploads.have_no_end().await;
+    }
+    eventually("all are logged", async || log.lines().len() == 12).await;
+    assert!(log.lines().iter().all(|line| line["status"] == 499), "{:?}", log.lines());
+    assert_eq!(ejections(&gateway), 0);
 }
 
 #[tokio::test]
@@ -185,28 +300,29 @@ async fn a_head_has_the_same_number_of_headers_in_every_protocol() {
     assert_eq!(world.status(Speaks::Http2, &cookies, usize::MAX).await, 200);
 }
 
-#[tokio::test]
-async fn a_small_head_may_come_in_many_frames() {
-    let world = World::start().await;
-    let mut stream = connect(&world.gateway, &world.own.roots, b"h2").await;
-    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| -> Vec<u8> {
-        let length = (payload.len() as u32).to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
-    };
-    const SETTINGS: u8 = 4;
-    const HEADERS: u8 = 1;
-    const CONTINUATION: u8 = 9;
-    const END_STREAM: u8 = 1;
-    const END_HEADERS: u8 = 4;
-    // GET, https, :path and :authority, by the static table of HPACK.
-    let head = b"\x82\x87\x04\x04/a/x\x01\x01a";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+}
+
+/// The first frame of the answer to a head, as HPACK has it, that is cut into these parts: its kind and its payload.
+async fn answer_to(world: &World, parts: &[&[u8]]) -> (u8, Vec<u8>) {
     let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     octets.extend(frame(SETTINGS, 0, 0, &[]));
-    octets.extend(frame(HEADERS, END_STREAM, 1, &head[..2]));
-    for octet in &head[2..head.len() - 1] {
-        octets.extend(frame(CONTINUATION, 0, 1, &[*octet]));
+    for (at, part) in parts.iter().enumerate() {
+        let end = if at + 1 == parts.len() { END_HEADERS } else { 0 };
+        let (kind, flags) = if at == 0 { (HEADERS, END_STREAM | end) } else { (CONTINUATION, end) };
+        octets.extend(frame(kind, flags, 1, part));
     }
-    octets.extend(frame(CONTINUATION, END_HEADERS, 1, &head[head.len() - 1..]));
+    let mut stream = connect(&world.gateway, &world.own.roots, b"h2").await;
     stream.write_all(&octets).await.unwrap();
     let answered = async {
         loop {
@@ -214,11 +330,21 @@ async fn a_small_head_may_come_in_many_frames() {
             stream.read_exact(&mut head).await.expect("the connection stays");
             let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
             stream.read_exact(&mut payload).await.unwrap();
-            if head[3] == HEADERS {
-                return payload[0];
+            if head[8] == 1 {
+                return (head[3], payload);
             }
         }
     };
-    let status = tokio::time::timeout(SOON, answered).await.expect("an answer in time");
-    assert_eq!(status, 0x88, "\":status: 200\" of the static table");
+    tokio::time::timeout(SOON, answered).await.expect("an answer in time")
+}
+
+#[tokio::test]
+async fn a_head_may_come_in_twelve_frames() {
+    let world = World::start().await;
+    // GET, https, :path and :authority, by the static table of HPACK.
+    let head = b"\x82\x87\x04\x0a/a/xxxxxxx\x01\x01a";
+    let parts: Vec<&[u8]> = [&head[..6]].into_iter().chain(head[6..].chunks(1)).collect();
+    assert_eq!(parts.len(), 12);
+    let (kind, head) = answer_to(&world, &parts).await;
+    assert_eq!((kind, head[0]), (HEADERS, 0x88), "\":status: 200\" of the static table");
 }

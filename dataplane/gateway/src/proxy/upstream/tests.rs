@@ -139,6 +139,8 @@ fn errors_say_whose_they_are_and_what_they_allow() {
         (UpstreamError::UnaskedUpgrade, Side::Upstream, Resend::Never, Some(Failure::Reset)),
         (UpstreamError::NoEndpoint, Side::Internal, Resend::Never, None),
         (UpstreamError::TooLarge, Side::Downstream, Resend::Never, None),
+        (BadFraming::Length.into(), Side::Upstream, Resend::Never, Some(Failure::Reset)),
+        (UpstreamError::BadBody, Side::Downstream, Resend::Never, None),
         (UpstreamError::ClientLeft, Side::Downstream, Resend::Never, None),
     ] {
         assert_eq!((error.side(), error.resend(), error.failure()), (side, resend, failure), "{error}");
