@@ -50,12 +50,16 @@ fn check_size<B>(request: &Request<B>) -> Result<(), Refusal> {
     let mut lines = usize::from(authority > 0);
     let mut cookies = 0;
     for (name, value) in request.headers() {
-        octets += name.as_str().len() + value.len() + LINE;
-        // Clients of HTTP/2 may send cookies one by one; the upstream gets them in one line.
-        if name == header::COOKIE {
+        octets += value.len();
+        // Clients of HTTP/2 may send cookies one by one; the upstream gets them in one line, as "cookie: a=1; b=2".
+        if name != header::COOKIE {
+            octets += name.as_str().len() + LINE;
+            lines += 1;
+        } else if cookies == 0 {
+            octets += name.as_str().len() + LINE;
             cookies = 1;
         } else {
-            lines += 1;
+            octets += "; ".len();
         }
     }
     if octets > MAX_HEAD || lines + cookies > MAX_HEADERS { Err(Refusal::HeadTooLarge) } else { Ok(()) }
@@ -168,6 +172,15 @@ mod tests {
             cookies.headers_mut().append(header::COOKIE, "a=1".parse().unwrap());
         }
         assert_eq!(check(&cookies), Ok(()));
+        // All are one line: "cookie: a=1; a=1".
+        let mut crumbs = of("https://a/", 0, "");
+        let room = MAX_HEAD - "GET / HTTP/1.1\r\nhost: a\r\ncookie: \r\n\r\n".len();
+        for _ in 0..room / "a=1; ".len() {
+            crumbs.headers_mut().append(header::COOKIE, "a=1".parse().unwrap());
+        }
+        assert_eq!(check(&crumbs), Ok(()));
+        crumbs.headers_mut().append(header::COOKIE, "a=12345".parse().unwrap());
+        assert_eq!(check(&crumbs), Err(Refusal::HeadTooLarge));
         // One line more than the empty head: "GET / HTTP/1.1", "host: a", "x-000: …", "".
         let rest = MAX_HEAD - "GET / HTTP/1.1\r\nhost: a\r\nx-000: \r\n\r\n".len();
         assert_eq!(check(&of("https://a/", 1, &"v".repeat(rest))), Ok(()));
