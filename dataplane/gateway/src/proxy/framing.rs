@@ -75,12 +75,18 @@ pub(super) fn answer(status: StatusCode, headers: &mut HeaderMap) -> Result<(), 
         return Ok(());
     }
     let Some(length) = length(headers)? else { return Ok(()) };
-    if status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         headers.remove(header::CONTENT_LENGTH); // there is no body
     } else if !length.is_written_once {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length.octets));
     }
     Ok(())
+}
+
+/// Whether an answer that cannot have a body announces one. Its octets may follow, and would be read as the next answer.
+pub(super) fn announces_absent_body(status: StatusCode, headers: &HeaderMap) -> bool {
+    let has_length = || matches!(length(headers), Ok(Some(length)) if length.octets > 0);
+    status == StatusCode::NO_CONTENT && (headers.contains_key(header::TRANSFER_ENCODING) || has_length())
 }
 
 /// Gives a request, which has none yet, the framing of its body. An empty body has a length where the client announced one: some
@@ -243,6 +249,21 @@ mod tests {
         ] {
             assert_eq!(of(304, bad), Err(BadFraming::Length), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn only_204_announces_a_body_that_is_absent() {
+        let check = |status: u16, lines: &[&str], wanted: bool| {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(announces_absent_body(status, &map(lines)), wanted, "{status} {lines:?}");
+        };
+        check(204, &[], false);
+        check(204, &["content-length:0"], false);
+        check(204, &["content-length:2"], true);
+        check(204, &["content-length:2, 2"], true);
+        check(204, &["transfer-encoding:chunked"], true);
+        check(304, &["content-length:2"], false);
+        check(200, &["content-length:2"], false);
     }
 
     #[test]

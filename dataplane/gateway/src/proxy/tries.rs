@@ -201,8 +201,11 @@ impl Sending<'_> {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Err(UpstreamError::UnaskedUpgrade);
         }
+        let has_stray_octets = framing::announces_absent_body(status, response.headers());
         framing::answer(status, response.headers_mut())?;
-        self.serving.upstreams.keep(endpoint, sender);
+        if !has_stray_octets {
+            self.serving.upstreams.keep(endpoint, sender);
+        }
         Ok(response)
     }
 

@@ -1,6 +1,9 @@
 //! Where a message ends: every pairing of framings, from an upstream and from clients of every protocol.
 
-use std::sync::atomic::Ordering;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
@@ -136,6 +139,43 @@ async fn an_answer_without_a_body_has_no_framing_of_one() {
 }
 
 #[tokio::test]
+async fn a_connection_is_not_kept_after_204_with_octets() {
+    for (answer, connections) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n", 1),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", 1),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n", 2),
+        ("HTTP/1.1 204 No Content\r\ntransfer-encoding: chunked\r\n\r\n", 2),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (gateway, _) = gateway(&format!("http://{}", listener.local_addr().unwrap()));
+        let accepted = Arc::new(AtomicUsize::new(0));
+        tokio::spawn({
+            let accepted = accepted.clone();
+            async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(async move {
+                        let mut came = Vec::new();
+                        while stream.read_buf(&mut came).await.is_ok_and(|read| read > 0) {
+                            if came.ends_with(b"\r\n\r\n") {
+                                came.clear();
+                                stream.write_all(answer.as_bytes()).await.unwrap();
+                            }
+                        }
+                    });
+                }
+            }
+        });
+        let mut client = Client::connect(gateway.http).await;
+        for _ in 0..2 {
+            let answered = client.call(request("GET /a/x", &[], "")).await;
+            assert_eq!((answered.status.as_u16(), &*answered.body), (204, ""), "{answer:?}");
+        }
+        assert_eq!(accepted.load(Ordering::SeqCst), connections, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_with_an_uncertain_end_is_none() {
     for method in ["GET", "HEAD"] {
         for framing in [
@@ -156,7 +196,7 @@ async fn an_answer_with_an_uncertain_end_is_none() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_before_its_length_is_cut_off_in_every_protocol() {
+async fn an_answer_that_ends_before_its_length_is_cut_off() {
     let (address, _) = script(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok", true).await;
     let (gateway, own) = gateway(&format!("http://{address}"));
     assert_eq!(over_http_1_1(&gateway, "GET").await, None);
