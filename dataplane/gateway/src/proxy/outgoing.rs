@@ -19,69 +19,68 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// What becomes of a client's header.
+/// Whose headers of a name the upstream gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// The upstream gets it.
-    Passes,
-    /// Only the gateway says it. The client's header goes also where the gateway has no value of its own.
-    Replaced,
-    /// The list goes on with what the gateway knows.
-    Appended,
-    /// It is of one hop, or could change the method or the path that the gateway decided on.
-    Removed,
-    /// Another product says in it who the client is. Upstreams that know the product believe it, so it passes from trusted
-    /// proxies alone.
-    Identity,
+enum Whose {
+    /// Every client's.
+    Clients,
+    /// Trusted proxies' only: another product says in it who the client is, and upstreams that know the product believe it.
+    Proxies,
+    /// The gateway's only. It is of one hop, frames the message, or could change the method or the path that the gateway decided on.
+    /// A client's goes also where the gateway has no value of its own.
+    Gateway,
 }
 
 /// Whole names, sorted.
-const NAMES: [(&str, Fate); 36] = [
-    ("cdn-loop", Fate::Appended),
-    ("cf-connecting-ip", Fate::Identity),
-    ("client-cert", Fate::Identity),
-    ("client-cert-chain", Fate::Identity),
-    ("connection", Fate::Removed),
-    ("content-length", Fate::Replaced),
-    ("expect", Fate::Removed), // answered here, with the first octet that is read of the body
-    ("forwarded", Fate::Removed),
-    ("host", Fate::Replaced),
-    ("keep-alive", Fate::Removed),
-    ("proxy-authenticate", Fate::Removed),
-    ("proxy-authorization", Fate::Removed),
-    ("proxy-connection", Fate::Removed),
-    ("remote-user", Fate::Identity),
-    ("te", Fate::Replaced),
-    ("transfer-encoding", Fate::Replaced),
-    ("true-client-ip", Fate::Identity),
-    ("upgrade", Fate::Removed),
-    ("x-anonymous-consumer", Fate::Identity),
-    ("x-client-ip", Fate::Identity),
-    ("x-cluster-client-ip", Fate::Identity),
-    ("x-forwarded-for", Fate::Appended),
-    ("x-forwarded-host", Fate::Replaced),
-    ("x-forwarded-prefix", Fate::Replaced),
-    ("x-forwarded-proto", Fate::Replaced),
-    ("x-http-method", Fate::Removed),
-    ("x-http-method-override", Fate::Removed),
-    ("x-method-override", Fate::Removed),
-    ("x-original-host", Fate::Identity),
-    ("x-original-uri", Fate::Identity),
-    ("x-original-url", Fate::Removed),
-    ("x-real-ip", Fate::Replaced),
-    ("x-remote-group", Fate::Identity),
-    ("x-remote-groups", Fate::Identity),
-    ("x-remote-user", Fate::Identity),
-    ("x-rewrite-url", Fate::Removed),
+const NAMES: [(&str, Whose); 34] = [
+    ("cdn-loop", Whose::Gateway),
+    ("cf-connecting-ip", Whose::Proxies),
+    ("connection", Whose::Gateway),
+    ("content-length", Whose::Gateway),
+    ("expect", Whose::Gateway), // answered here, with the first octet that is read of the body
+    ("forwarded", Whose::Gateway),
+    ("host", Whose::Gateway),
+    ("keep-alive", Whose::Gateway),
+    ("proxy", Whose::Gateway), // CGI shows it as HTTP_PROXY, which programs take for their proxy
+    ("proxy-authenticate", Whose::Gateway),
+    ("proxy-authorization", Whose::Gateway),
+    ("proxy-connection", Whose::Gateway),
+    ("te", Whose::Gateway),
+    ("transfer-encoding", Whose::Gateway),
+    ("true-client-ip", Whose::Proxies),
+    ("upgrade", Whose::Gateway),
+    ("x-anonymous-consumer", Whose::Proxies),
+    ("x-arr-clientcert", Whose::Proxies),
+    ("x-client-ip", Whose::Proxies),
+    ("x-cluster-client-ip", Whose::Proxies),
+    ("x-forwarded", Whose::Gateway),
+    ("x-forwarded-for", Whose::Gateway),
+    ("x-forwarded-host", Whose::Gateway),
+    ("x-forwarded-prefix", Whose::Gateway),
+    ("x-forwarded-proto", Whose::Gateway),
+    ("x-http-method", Whose::Gateway),
+    ("x-http-method-override", Whose::Gateway),
+    ("x-method-override", Whose::Gateway),
+    ("x-original-host", Whose::Proxies),
+    ("x-original-uri", Whose::Proxies),
+    ("x-original-url", Whose::Gateway),
+    ("x-real-ip", Whose::Gateway),
+    ("x-rewrite-url", Whose::Gateway),
+    ("x-webauth-user", Whose::Proxies),
 ];
 
 /// Beginnings of names that say who the client is, sorted. None is the beginning of another.
-const IDENTITIES: [&str; 14] = [
+const IDENTITIES: [&str; 20] = [
     "cf-access-",
+    "client-cert",
+    "remote-",
     "ssl-client-",
+    "tailscale-user-",
+    "x-amzn-mtls-",
     "x-amzn-oidc-",
     "x-auth-request-",
     "x-authenticated-",
+    "x-authentik-",
     "x-client-cert",
     "x-consumer-",
     "x-credential-",
@@ -90,19 +89,34 @@ const IDENTITIES: [&str; 14] = [
     "x-goog-authenticated-user-",
     "x-goog-iap-",
     "x-ms-client-principal",
+    "x-remote-",
     "x-ssl-client-",
 ];
 
-fn fate(name: &str) -> Fate {
+/// Whether the upstream gets a client's header, or a trusted proxy's.
+fn passes(name: &str, is_trusted: bool) -> bool {
+    let is_usual = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
+    if name.bytes().all(is_usual) {
+        return match whose(name) {
+            Whose::Clients => true,
+            Whose::Proxies => is_trusted,
+            Whose::Gateway => false,
+        };
+    }
+    // CGI shows `x.forwarded.user` and `x_forwarded_user` as X-Forwarded-User. Backends that are no CGI do so with `_` too.
+    let read = |octet: char| if octet.is_ascii_alphanumeric() { octet } else { '-' };
+    !name.contains('_') && whose(&name.chars().map(read).collect::<String>()) == Whose::Clients
+}
+
+fn whose(name: &str) -> Whose {
     if let Ok(at) = NAMES.binary_search_by_key(&name, |(own, _)| own) {
         return NAMES[at].1;
     }
     let after = IDENTITIES.partition_point(|own| *own <= name);
     if IDENTITIES[..after].last().is_some_and(|own| name.starts_with(own)) {
-        return Fate::Identity;
+        return Whose::Proxies;
     }
-    // Many backends read `x_forwarded_for` as `X-Forwarded-For`.
-    if name.contains('_') { Fate::Removed } else { Fate::Passes }
+    Whose::Clients
 }
 
 /// Makes the upstream's request: target, the client's headers that pass, the gateway's own, then policies. `headers` is an
@@ -141,7 +155,6 @@ pub(super) fn request<B: Body>(
         headers.insert(X_FORWARDED_PREFIX, prefix);
     }
     forward.operation.request_headers.apply(&mut headers);
-    // After policies: none may hide a loop.
     headers.insert(CDN_LOOP, appended(&parts.headers, &CDN_LOOP, loop_id));
 
     let mut request = Request::new(body);
@@ -154,18 +167,9 @@ pub(super) fn request<B: Body>(
 
 /// Copies what passes, but for the header that carries the API key.
 pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, key: Option<&HeaderName>, is_trusted: bool) {
-    let of_this_hop = named_by_connection(from);
     let mut cookies = 0;
     for (name, value) in from {
-        let passes = match fate(name.as_str()) {
-            Fate::Passes => true,
-            Fate::Identity => is_trusted,
-            Fate::Replaced | Fate::Appended | Fate::Removed => false,
-        };
-        let passes = passes
-            && key != Some(name)
-            && !of_this_hop.iter().any(|own| own.eq_ignore_ascii_case(name.as_str().as_bytes()));
-        if passes {
+        if passes(name.as_str(), is_trusted) && key != Some(name) {
             cookies += usize::from(name == header::COOKIE);
             to.append(name.clone(), value.clone());
         }
@@ -173,16 +177,18 @@ pub(super) fn copy(from: &HeaderMap, to: &mut HeaderMap, key: Option<&HeaderName
     if cookies > 1 {
         join_cookies(to);
     }
+    // Behind the copy, so that thousands of names cost one look each.
+    for named in named_by_connection(from) {
+        to.remove(named);
+    }
 }
 
 /// The names in `Connection`, but for its two usual tokens.
-fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
+fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(header::CONNECTION).iter();
     let tokens = lines.flat_map(|line| line.as_bytes().split(|&octet| octet == b','));
-    let is_usual = |token: &&[u8]| {
-        token.is_empty() || token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close")
-    };
-    tokens.map(|token| token.trim_ascii()).filter(|token| !is_usual(token)).collect()
+    let names = tokens.filter_map(|token| std::str::from_utf8(token.trim_ascii()).ok());
+    names.filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
 }
 
 /// What was taken off the path, behind what a proxy took off it before.
@@ -258,30 +264,34 @@ mod tests {
     #[test]
     fn headers_of_one_hop_never_pass() {
         for name in &hanse_runtime::HOP_BY_HOP {
-            assert_ne!(fate(name.as_str()), Fate::Passes, "{name}");
+            assert!(!passes(name.as_str(), true), "{name}");
         }
     }
 
     #[test]
-    fn a_name_has_one_fate() {
-        for (name, wanted) in [
-            ("accept", Fate::Passes),
-            ("x-forwarded-for", Fate::Appended),
-            ("x-forwarded-host", Fate::Replaced),
-            ("x-forwarded-user", Fate::Identity),
-            ("x-forwarded-", Fate::Identity),
-            ("x-forwarded", Fate::Passes),
-            ("x-consumer-id", Fate::Identity),
-            ("x-consumers", Fate::Passes),
-            ("x-client-cert", Fate::Identity),
-            ("x-client-certificate-dn", Fate::Identity),
-            ("x-client-version", Fate::Passes),
-            ("zzz", Fate::Passes),
-            ("x_real_ip", Fate::Removed),
-            ("a_b", Fate::Removed),
-        ] {
-            assert_eq!(fate(name), wanted, "{name}");
+    fn a_name_passes_by_whose_it_is() {
+        let check = |names: &[&str], of_clients: bool, of_proxies: bool| {
+            for name in names {
+                assert_eq!((passes(name, false), passes(name, true)), (of_clients, of_proxies), "{name}");
+            }
+        };
+        check(&["accept", "x-consumers", "x-client-version", "remote", "x-remoteness", "zzz"], true, true);
+        check(&["x-forwarded-user", "x-forwarded-", "x-consumer-id", "remote-groups"], false, true);
+        check(&["x-client-certificate-dn", "client-cert-chain", "x-webauth-user"], false, true);
+        check(&["x-forwarded-for", "x-forwarded-host", "x-forwarded", "proxy", "te"], false, false);
+        check(&["x_real_ip", "a_b", "x.forwarded.user", "x-forwarded.for", "x!real~ip"], false, false);
+        check(&["com.example.tenant", "user.agent", "a!b"], true, true);
+    }
+
+    #[test]
+    fn cookies_that_connection_names_go_as_one() {
+        let mut from = HeaderMap::new();
+        for (name, value) in [("connection", "cookie"), ("cookie", "a=1"), ("cookie", "b=2")] {
+            from.append(name, HeaderValue::from_static(value));
         }
+        let mut to = HeaderMap::new();
+        copy(&from, &mut to, None, false);
+        assert_eq!(to, HeaderMap::new());
     }
 
     #[test]
@@ -289,9 +299,10 @@ mod tests {
         let mut from = HeaderMap::new();
         for (name, value) in [
             ("connection", "Close, X-Token"),
-            ("connection", "keep-alive,x-other , "),
+            ("connection", "keep-alive,x-other , ,a b,COOKIE2"),
             ("x-token", "secret"),
             ("x-other", "secret"),
+            ("cookie2", "secret"),
             ("x-key", "secret"),
             ("accept", "one"),
             ("accept", "two"),
@@ -302,8 +313,9 @@ mod tests {
         }
         let mut to = HeaderMap::new();
         copy(&from, &mut to, Some(&HeaderName::from_static("x-key")), false);
-        let lines: Vec<(&str, &str)> =
+        let mut lines: Vec<(&str, &str)> =
             to.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        lines.sort();
         assert_eq!(lines, [("accept", "one"), ("accept", "two"), ("cookie", "a=1; b=2")]);
     }
 }
