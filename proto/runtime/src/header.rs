@@ -18,14 +18,28 @@ pub const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 
 /// What frames a message or says where it goes, beside headers of one hop.
-const FRAMES_OR_ROUTES: [HeaderName; 5] =
-    [header::CONTENT_LENGTH, header::HOST, header::TE, header::TRAILER, header::EXPECT];
+const FRAMES_OR_ROUTES: [HeaderName; 6] = [
+    HeaderName::from_static("cdn-loop"),
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+];
 
 /// Whether policies and keys must leave the header alone: it belongs to one hop, frames the message or says where it goes.
 /// Names do not differ by case.
 pub fn is_protected(name: &str) -> bool {
     HOP_BY_HOP.iter().chain(&FRAMES_OR_ROUTES).any(|own| own.as_str().eq_ignore_ascii_case(name))
 }
+
+/// Whether a header may carry an API key. Gateways write the others themselves, and go on with the client's value in some.
+pub fn may_carry_key(name: &str) -> bool {
+    let is_forwarded = name.get(..X_FORWARDED.len()).is_some_and(|own| own.eq_ignore_ascii_case(X_FORWARDED));
+    !is_protected(name) && !is_forwarded
+}
+
+const X_FORWARDED: &str = "x-forwarded-";
 
 /// One thing that is done to the headers of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +84,15 @@ pub(crate) fn rule_name(text: &str) -> Result<HeaderName, Unusable> {
     Ok(name)
 }
 
+/// The name of a header that may carry an API key.
+pub(crate) fn key_name(text: &str) -> Result<HeaderName, Unusable> {
+    let name = parse_name(text)?;
+    if may_carry_key(name.as_str()) {
+        return Ok(name);
+    }
+    Err(Unusable::new("", format!("{name} is written by gateways: it can carry no key")))
+}
+
 fn parse_name(text: &str) -> Result<HeaderName, Unusable> {
     HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| Unusable::new("", format!("{text:?} is not a header name")))
@@ -95,7 +118,16 @@ mod tests {
 
     #[test]
     fn protected_headers_are_refused_in_every_list() {
-        for text in ["Host", "Expect", "content-length", "Proxy-Authorization", "Trailer", "TE", "Upgrade"] {
+        for text in [
+            "Host",
+            "CDN-Loop",
+            "Expect",
+            "content-length",
+            "Proxy-Authorization",
+            "Trailer",
+            "TE",
+            "Upgrade",
+        ] {
             assert!(is_protected(text), "{text}");
             let ok = header("X-Ok", "1");
             let all = vec![ok.clone(), header(text, "x")];
@@ -111,5 +143,15 @@ mod tests {
             }
         }
         assert!(!is_protected("Authorization") && !is_protected("Server"));
+    }
+
+    #[test]
+    fn no_key_travels_in_a_header_that_gateways_write() {
+        for bad in ["CDN-Loop", "Host", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Prefix"] {
+            assert!(!may_carry_key(bad) && key_name(bad).is_err(), "{bad}");
+        }
+        for good in ["X-API-Key", "Authorization", "X-Forwarded", "\u{e9}"] {
+            assert!(may_carry_key(good), "{good}");
+        }
     }
 }

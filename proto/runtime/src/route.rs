@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use hanse_proto::runtime::{self, operation_security, security};
 use http::{HeaderName, Method};
 
-use crate::{Context, HostPattern, Policy, Template, Unusable, header::rule_name};
+use crate::{Context, HostPattern, Policy, Template, Unusable, header::key_name};
 
 /// One revision of an Api as a scope serves it.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ impl ApiKey {
         if header.is_none() && query.is_none() {
             return Err(Unusable::new("", "names neither a header nor a query parameter"));
         }
-        let header = header.map(|name| rule_name(&name).map_err(|bad| bad.within("header"))).transpose()?;
+        let header = header.map(|name| key_name(&name).map_err(|bad| bad.within("header"))).transpose()?;
         Ok(Self { header, query: query.map(Into::into) })
     }
 }

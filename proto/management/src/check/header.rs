@@ -20,6 +20,16 @@ pub(crate) fn check_ours(field: impl fmt::Display, name: &str) -> Verdict {
     Ok(())
 }
 
+/// The name of a header field that can carry an API key.
+pub(crate) fn check_key(field: impl fmt::Display, name: &str) -> Verdict {
+    check_ours(&field, name)?;
+    if hanse_runtime::may_carry_key(name) {
+        return Ok(());
+    }
+    let detail = format!("{name:?} is written by gateways, and upstreams would see the key in it");
+    Err(invalid(field, detail, "name another header, such as X-Api-Key"))
+}
+
 /// The name of a header field.
 pub(crate) fn check_name(field: impl fmt::Display, name: &str) -> Verdict {
     if is_token(name) {

@@ -196,7 +196,7 @@ impl ManagementKind for ApiSpec {
 
 fn check_api_key(key: &ApiKeySpec) -> Verdict {
     if let Some(name) = &key.header {
-        header::check_ours("security.apiKey.header", name)?;
+        header::check_key("security.apiKey.header", name)?;
     }
     match &key.query {
         Some(name) if name.is_empty() || !name.bytes().all(is_query_char) => Err(invalid(

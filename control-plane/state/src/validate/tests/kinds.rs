@@ -299,6 +299,16 @@ fn apis() {
         &api("operations: [], security: {apiKey: {header: 'X Key'}}"),
         "security.apiKey.header: \"X Key\"",
     );
+    for (name, problem) in [
+        ("CDN-Loop", "says how a message travels"),
+        ("X-Forwarded-For", "is written by gateways, and upstreams would see the key in it"),
+    ] {
+        refused(
+            "Api",
+            &api(&format!("operations: [], security: {{apiKey: {{header: {name}}}}}")),
+            &format!("security.apiKey.header: \"{name}\" {problem}"),
+        );
+    }
     refused(
         "Api",
         &api("operations: [], security: {apiKey: {query: 'a b'}}"),
