@@ -43,7 +43,9 @@ const CLIENT_HELLO: Duration = Duration::from_secs(3);
 /// For the whole TLS handshake: a few round trips over a bad line.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The largest head that HTTP/2 reads to its end, in its own measure of 32 octets a field more, so that a head over the gateway's
-/// limits is answered and not cut off. h2 ends the connection where a head comes in more than 10 frames of 16 KiB.
+/// limits is answered and not cut off. h2 answers a larger one with a bare 431. It ends the connection where a head comes in more than
+/// 12 frames of 16 KiB, and less room would allow fewer. It resets the stream of a `:path` above 65,534 octets, for which
+/// [`http::Uri`] has no room.
 const MAX_HEADER_LIST: u32 = 2 * MAX_HEAD as u32;
 /// Requests at once on one HTTP/2 connection: the least that RFC 9113 §6.5.2 recommends, and so what clients expect.
 const MAX_STREAMS: u32 = 100;

@@ -348,3 +348,25 @@ async fn a_head_may_come_in_twelve_frames() {
     let (kind, head) = answer_to(&world, &parts).await;
     assert_eq!((kind, head[0]), (HEADERS, 0x88), "\":status: 200\" of the static table");
 }
+
+#[tokio::test]
+async fn a_long_path_is_431_but_for_http_2_where_urls_have_no_room() {
+    let world = World::start().await;
+    for octets in [66_000_usize, 100_000, 140_000] {
+        let head = format!("GET /{} HTTP/1.1\r\n", "p".repeat(octets));
+        let text = raw(world.gateway.http, head.as_bytes()).await;
+        assert!(text.starts_with("HTTP/1.1 431 "), "{octets}: {text}");
+
+        let more = octets - 0x7f;
+        let length = [0x7f, 0x80 | more as u8, 0x80 | (more >> 7) as u8, (more >> 14) as u8];
+        let head = [&b"\x82\x87\x01\x01a\x04"[..], &length, "/".repeat(octets).as_bytes()].concat();
+        let parts: Vec<&[u8]> = head.chunks(16 << 10).collect();
+        let (kind, payload) = answer_to(&world, &parts).await;
+        if octets < 130_000 {
+            assert_eq!((kind, &*payload), (RST_STREAM, &[0, 0, 0, 1][..]), "PROTOCOL_ERROR");
+        } else {
+            let is_431 = payload.windows(3).any(|part| part == b"\x69\x90\xff"); // by Huffman
+            assert!(kind == HEADERS && is_431, "{payload:?}");
+        }
+    }
+}
