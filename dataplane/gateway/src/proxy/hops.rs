@@ -14,7 +14,8 @@ pub(super) const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// more is a loop.
 const PASSES: usize = 5;
 
-/// How one gateway shows itself in `CDN-Loop`: the same after a restart, and no name, because every upstream sees it.
+/// How one gateway shows itself in `CDN-Loop`: the same after a restart, and a digest, not the name, because every
+/// upstream sees it.
 pub(crate) fn own_id(gateway: &Identity) -> HeaderValue {
     let digest = Sha256::digest(gateway.to_string());
     let hex: String = digest[..8].iter().map(|octet| format!("{octet:02x}")).collect();
