@@ -71,20 +71,19 @@ impl Import {
     pub(crate) fn plan(&self, observed: &Observed) -> Result<Plan, Failure> {
         self.check_names()?;
         let api = self.api(observed);
-        let before = observed.api.as_ref().map(|found| found.spec.operations.as_slice()).unwrap_or_default();
-        let operations = Operations::between(before, &api.operations);
         let (labels, revision) = match &observed.api {
             Some(found) => (found.labels.clone(), found.revision),
             None => (Labels::default(), 0),
         };
-        let mut resources = vec![manifest(&self.organization, &self.api, api.into(), &labels, revision)];
-        let mut preview = Preview { operations, ..Preview::default() };
+        let mut resources =
+            vec![manifest(&self.organization, &self.api, api.clone().into(), &labels, revision)];
+        let mut preview = Preview::default();
         let mut written = BTreeSet::new();
         for environment in &self.environments {
             let target = self.target(observed, environment)?;
             check_rollbacks(target.into_iter(), self.over_rollback)?;
             written.extend(target.map(|bound| bound.name.clone()));
-            self.publish(observed, environment, target, &mut resources, &mut preview)?;
+            self.publish(observed, &api, environment, target, &mut resources, &mut preview)?;
         }
         for bound in self.pinned(observed) {
             let Some(number) = bound.serving else { continue };
@@ -133,6 +132,7 @@ impl Import {
     fn publish(
         &self,
         observed: &Observed,
+        api: &ApiSpec,
         environment: &Name,
         target: Option<&Bound>,
         resources: &mut Vec<Value>,
@@ -171,6 +171,7 @@ impl Import {
             environment: environment.clone(),
             from: target.and_then(|bound| bound.serving),
             to: None,
+            operations: Operations::between(observed.operations_of(target), &api.operations),
             regions: places(to.spec(), &regions, environment),
         });
         if let Some(bound) = target

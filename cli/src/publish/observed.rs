@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use hanse_api::answer::{Expected, Resource};
 use hanse_management::{
     Kind, Spec,
-    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, RevisionRef, UpstreamSpec},
+    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, OperationSpec, RevisionRef, UpstreamSpec},
 };
 use hanse_topology::{Labels, Name};
 use serde::Deserialize;
@@ -154,6 +154,12 @@ impl Observed {
     pub(crate) fn bindings_in(&self, api: &Name, environment: &Name) -> Vec<&Bound> {
         let is_meant = |bound: &&Bound| bound.spec.api == *api && bound.spec.environment == *environment;
         self.bindings.iter().filter(is_meant).collect()
+    }
+
+    /// The operations that a Binding serves; of a Binding that serves nothing, none.
+    pub(crate) fn operations_of(&self, bound: Option<&Bound>) -> &[OperationSpec] {
+        let served = bound.and_then(|bound| self.served_by(bound));
+        served.map(|revision| revision.spec.operations.as_slice()).unwrap_or_default()
     }
 
     /// The ApiRevision that a Binding serves, if it was looked for.

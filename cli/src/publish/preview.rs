@@ -22,8 +22,6 @@ const SHOWN: usize = 20;
 /// What a plan means.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Preview {
-    /// The operations that differ.
-    pub(crate) operations: Operations,
     /// What each Binding serves before and after.
     pub(crate) bindings: Vec<Step>,
     /// What else people should know.
@@ -44,6 +42,8 @@ pub(crate) struct Step {
     /// The number it is to serve; absent: the one that the change makes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) to: Option<u64>,
+    /// The operations that differ from those it serves now.
+    pub(crate) operations: Operations,
     /// Per region, where requests go.
     pub(crate) regions: BTreeMap<Name, Vec<String>>,
 }
@@ -85,8 +85,21 @@ impl Operations {
         found
     }
 
-    fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+    /// For people.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() {
+            text.push_str("  operations: the same\n");
+        }
+        for (sign, lines) in [('+', &self.added), ('~', &self.changed), ('-', &self.removed)] {
+            for line in lines.iter().take(SHOWN) {
+                let _ = writeln!(text, "  {sign} {}", printable(line));
+            }
+            if lines.len() > SHOWN {
+                let _ = writeln!(text, "  {sign} and {} more", lines.len() - SHOWN);
+            }
+        }
+        text
     }
 }
 
@@ -111,21 +124,9 @@ impl Preview {
     /// For people.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        if self.operations.is_empty() {
-            text.push_str("operations: the same\n");
-        }
-        for (sign, lines) in
-            [('+', &self.operations.added), ('~', &self.operations.changed), ('-', &self.operations.removed)]
-        {
-            for line in lines.iter().take(SHOWN) {
-                let _ = writeln!(text, "  {sign} {}", printable(line));
-            }
-            if lines.len() > SHOWN {
-                let _ = writeln!(text, "  {sign} and {} more", lines.len() - SHOWN);
-            }
-        }
         for step in &self.bindings {
             let _ = writeln!(text, "{}", step.text());
+            text += &step.operations.text();
             for (region, urls) in &step.regions {
                 let urls = if urls.is_empty() { "no endpoint".to_owned() } else { urls.join(", ") };
                 let _ = writeln!(text, "  {region}: {urls}");
@@ -140,7 +141,7 @@ impl Preview {
 
 impl Step {
     fn text(&self) -> String {
-        let Self { binding, environment, from, to, regions } = self;
+        let Self { binding, environment, from, to, regions, .. } = self;
         let to = to.map_or_else(|| "the new revision".to_owned(), |to| format!("r{to}"));
         let regions: Vec<Name> = regions.keys().cloned().collect();
         match from {

@@ -47,16 +47,11 @@ impl Promotion {
         check_rollbacks(targets.iter().copied(), self.over_rollback)?;
         let mut request = ApplyRequest::of(Vec::new());
         let mut preview = Preview::default();
-        let revision = observed.revisions.get(&number).map(|found| &found.spec);
         for bound in &targets {
-            let before = observed.served_by(bound);
             self.check_upstream(observed, bound, number)?;
             let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
             request.resources.push(bound.put(organization, spec));
             preview.bindings.push(step(observed, bound, number));
-            if let (Some(before), Some(after)) = (before, revision) {
-                preview.operations = Operations::between(&before.spec.operations, &after.spec.operations);
-            }
         }
         request.expects = sources.iter().map(|bound| bound.expected(organization, Some(number))).collect();
         Ok(Plan { request, preview })
@@ -128,11 +123,14 @@ pub(super) fn step(observed: &Observed, bound: &Bound, number: u64) -> Step {
         Some(name) => observed.upstreams.get(name).map(|found| &found.spec),
         None => observed.revisions.get(&number).and_then(|found| embedded(&found.spec)),
     };
+    let after = observed.revisions.get(&number);
+    let after = after.map(|found| found.spec.spec.operations.as_slice()).unwrap_or_default();
     Step {
         binding: bound.name.clone(),
         environment: bound.spec.environment.clone(),
         from: bound.serving,
         to: Some(number),
+        operations: Operations::between(observed.operations_of(Some(bound)), after),
         regions: places(upstream, &bound.regions, &bound.spec.environment),
     }
 }

@@ -4,7 +4,7 @@ use hanse_api::answer::ApplyRequest;
 use hanse_management::kinds::{BindingSpec, RevisionRef};
 use hanse_topology::Name;
 
-use super::{Bound, Observed, Operations, Plan, Preview, blocked, picked, promotion::step};
+use super::{Bound, Observed, Plan, Preview, blocked, picked, promotion::step};
 use crate::exit::Failure;
 
 /// What a rollback is told.
@@ -63,12 +63,6 @@ impl Rollback {
             let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
             request.resources.push(bound.put(&self.organization, spec));
             preview.bindings.push(step(observed, bound, number));
-            let before = observed.served_by(bound);
-            let after = observed.revisions.get(&number);
-            if let (Some(before), Some(after)) = (before, after) {
-                preview.operations =
-                    Operations::between(&before.spec.operations, &after.spec.spec.operations);
-            }
             if bound.follows_latest() {
                 preview.notes.push(format!("{} follows latest now, and is pinned to r{number}", bound.name));
             }

@@ -218,11 +218,32 @@ fn a_first_import_makes_api_upstream_and_binding() {
 
 /// v1 in production from its own backend; nothing in sandbox.
 fn in_production() -> Observed {
-    empty().with_api(api(&["/a"])).with_upstream("orders-production", upstream(&["http://one"])).with_binding(
-        "orders-production",
-        json!({"environment": "production", "revision": 1, "upstream": "orders-production"}),
-        &[1],
-    )
+    let bound = json!({"environment": "production", "revision": 1, "upstream": "orders-production"});
+    empty()
+        .with_api(api(&["/a"]))
+        .with_revision(1, &["/a"], &["http://x"])
+        .with_upstream("orders-production", upstream(&["http://one"]))
+        .with_binding("orders-production", bound, &[1])
+}
+
+#[test]
+fn each_environment_is_compared_with_what_it_serves() {
+    // v1 is in production, v2 in the sandbox. Then v2 goes to both.
+    let observed = in_production()
+        .with_api(api(&["/a", "/b"]))
+        .with_revision(2, &["/a", "/b"], &["http://x"])
+        .with_upstream("orders-sandbox", upstream(&["http://two"]))
+        .with_binding(
+            "orders-sandbox",
+            json!({"environment": "sandbox", "revision": 2, "upstream": "orders-sandbox"}),
+            &[1, 2],
+        );
+    let plan = import(&[], "production sandbox").plan(&observed).unwrap();
+    let added: Vec<_> = plan.preview.bindings.iter().map(|step| step.operations.added.clone()).collect();
+    assert_eq!(added, [vec!["GET /b".to_owned()], vec![]]);
+    let text = plan.preview.text();
+    assert!(text.contains("r1 -> the new revision\n  + GET /b\n"), "{text}");
+    assert!(text.contains("r2 -> the new revision\n  operations: the same\n"), "{text}");
 }
 
 #[test]
@@ -231,7 +252,11 @@ fn an_import_into_one_environment_leaves_the_others() {
     assert_eq!(written(&plan), ["Api orders@7", "Upstream orders-sandbox@0", "Binding orders-sandbox@0"]);
     assert_eq!(expected(&plan), ["Binding orders-production@9"], "it must still be what was read");
     assert_eq!(put(&plan, "Upstream", "orders-sandbox")["spec"]["endpoints"][0]["url"], "http://two");
-    assert_eq!(plan.preview.operations.added, ["GET /b"]);
+    assert_eq!(
+        plan.preview.bindings[0].operations.added,
+        ["GET /a", "GET /b"],
+        "the sandbox serves nothing yet"
+    );
     // The old form's Upstream of the Api stays as well.
     let mut old = in_production();
     old.api.as_mut().unwrap().spec.upstream = Some(name("backend"));
@@ -253,6 +278,8 @@ fn an_import_keeps_what_no_flag_says() {
     kept["operations"][0]["open"] = json!(true);
     let observed =
         empty().with_api(kept).with_upstream("backend", present).with_binding("odd-name", spec, &[1]);
+    let mut observed = observed.with_revision(1, &[], &[]);
+    observed.revisions.get_mut(&1).unwrap().spec.spec = observed.api.as_ref().unwrap().spec.clone();
     let mut wanted = import(&["http://two"], "production");
     wanted.offered.operations = operations(&["/a", "/b/{bId}"]);
 
@@ -280,7 +307,7 @@ fn an_import_keeps_what_no_flag_says() {
         json!({"method": "GET", "path": "/b/{bId}", "timeout": "5s", "open": true}),
         "it matches the same requests"
     );
-    let Operations { added, changed, removed } = &plan.preview.operations;
+    let Operations { added, changed, removed } = &plan.preview.bindings[0].operations;
     assert_eq!((added.len(), changed.len(), removed), (1, 1, &vec!["GET /gone".to_owned()]));
 
     // Without --upstream the Binding keeps its own.
@@ -571,9 +598,11 @@ fn upstreams_are_urls_with_or_without_a_region() {
 fn people_are_shown_a_screen_of_operations() {
     let paths: Vec<String> = (0..25).map(|number| format!("/{number}")).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let operations = Operations::between(&[], &operations(&paths));
-    assert_eq!(operations.added.len(), 25, "data has them all");
-    let text = Preview { operations, ..Preview::default() }.text();
-    assert_eq!(text.lines().count(), 21);
-    assert!(text.ends_with("+ and 5 more"), "{text}");
+    let mut wanted = import(&["http://one"], "production");
+    wanted.offered.operations = operations(&paths);
+    let preview = wanted.plan(&empty()).unwrap().preview;
+    assert_eq!(preview.bindings[0].operations.added.len(), 25, "data has them all");
+    let text = preview.text();
+    assert_eq!(text.lines().filter(|line| line.starts_with("  + ")).count(), 21);
+    assert!(text.contains("+ and 5 more"), "{text}");
 }
