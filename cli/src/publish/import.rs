@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use hanse_api::answer::ApplyRequest;
 use hanse_management::{
-    Spec,
+    Kind, Spec,
     kinds::{ApiKeySpec, ApiSpec, BindingSpec, New, OperationSpec, RevisionRef, SecuritySpec, UpstreamSpec},
 };
 use hanse_topology::{Labels, Name};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Bound, Found, Observed, Operations, Part, Plan, Preview, Step, UpstreamArg, ambiguous, blocked, changed,
     check_rollbacks, listed,
-    observed::manifest,
+    observed::{expected, manifest},
     picked,
     preview::{places, same},
     upstream,
@@ -75,29 +75,29 @@ impl Import {
             Some(found) => (found.labels.clone(), found.revision),
             None => (Labels::default(), 0),
         };
-        let mut resources =
-            vec![manifest(&self.organization, &self.api, api.clone().into(), &labels, revision)];
-        let mut preview = Preview::default();
+        let resources = vec![manifest(&self.organization, &self.api, api.clone().into(), &labels, revision)];
+        let mut plan = Plan { request: ApplyRequest::of(resources), preview: Preview::default() };
         let mut written = BTreeSet::new();
         for environment in &self.environments {
             let target = self.target(observed, environment)?;
             check_rollbacks(target.into_iter(), self.over_rollback)?;
             written.extend(target.map(|bound| bound.name.clone()));
-            self.publish(observed, &api, environment, target, &mut resources, &mut preview)?;
+            self.publish(observed, &api, environment, target, &mut plan)?;
         }
         for bound in self.pinned(observed) {
             let Some(number) = bound.serving else { continue };
             let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
-            resources.push(bound.put(&self.organization, spec));
+            plan.request.resources.push(bound.put(&self.organization, spec));
+            plan.request.expects.push(bound.expected(&self.organization, Some(number)));
             written.insert(bound.name.clone());
-            preview.notes.push(format!("{} ({}) is pinned to r{number}", bound.spec.environment, bound.name));
+            plan.preview
+                .notes
+                .push(format!("{} ({}) is pinned to r{number}", bound.spec.environment, bound.name));
         }
         let others = observed.bindings.iter().filter(|bound| bound.spec.api == self.api);
-        let expects = others
-            .filter(|bound| !written.contains(&bound.name))
-            .map(|bound| bound.expected(&self.organization, None))
-            .collect();
-        Ok(Plan { request: ApplyRequest { expects, ..ApplyRequest::of(resources) }, preview })
+        let stay = others.filter(|bound| !written.contains(&bound.name));
+        plan.request.expects.extend(stay.map(|bound| bound.expected(&self.organization, None)));
+        Ok(plan)
     }
 
     fn check_names(&self) -> Result<(), Failure> {
@@ -135,8 +135,7 @@ impl Import {
         api: &ApiSpec,
         environment: &Name,
         target: Option<&Bound>,
-        resources: &mut Vec<Value>,
-        preview: &mut Preview,
+        plan: &mut Plan,
     ) -> Result<(), Failure> {
         let made = self.made_in(environment)?;
         let several = observed.bindings_in(&self.api, environment).len() > 1;
@@ -163,10 +162,25 @@ impl Import {
             let made_here = || std::iter::once((MADE_FOR, self.api.as_str())).collect();
             let (labels, revision) =
                 found.map_or_else(|| (made_here(), 0), |found| (found.labels.clone(), found.revision));
-            resources.push(manifest(&self.organization, &made, upstream.clone().into(), &labels, revision));
+            if let Some(copied) = target.and_then(|bound| bound.spec.upstream.as_ref())
+                && *copied != made
+                && let Some(found) = observed.upstreams.get(copied)
+            {
+                let expected = expected(&self.organization, Kind::Upstream, copied, found.revision);
+                if !plan.request.expects.contains(&expected) {
+                    plan.request.expects.push(expected);
+                }
+            }
+            plan.request.resources.push(manifest(
+                &self.organization,
+                &made,
+                upstream.clone().into(),
+                &labels,
+                revision,
+            ));
             spec.upstream = Some(made.clone());
         }
-        preview.bindings.push(Step {
+        plan.preview.bindings.push(Step {
             binding: target.map_or_else(|| made.clone(), |bound| bound.name.clone()),
             environment: environment.clone(),
             from: target.and_then(|bound| bound.serving),
@@ -177,14 +191,14 @@ impl Import {
         if let Some(bound) = target
             && bound.regions != regions
         {
-            preview.notes.push(format!(
+            plan.preview.notes.push(format!(
                 "{environment} ({}) is served in {} from now on, not in {}",
                 bound.name,
                 listed(&regions),
                 listed(&bound.regions)
             ));
         }
-        resources.push(match target {
+        plan.request.resources.push(match target {
             Some(bound) => bound.put(&self.organization, spec),
             None => manifest(&self.organization, &made, spec.into(), &Labels::default(), 0),
         });

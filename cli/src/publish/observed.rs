@@ -120,15 +120,11 @@ impl Bound {
         manifest(organization, &self.name, spec.into(), &self.labels, self.revision)
     }
 
-    /// That it is as it was read.
+    /// That it is as it was read. A Binding that follows `latest` moves without a change of its own: where it is written, the
+    /// number that it serves must be expected, too.
     pub(crate) fn expected(&self, organization: &Name, serves: Option<u64>) -> Expected {
-        Expected {
-            kind: Kind::Binding.as_str().to_owned(),
-            organization: Some(organization.to_string()),
-            name: self.name.to_string(),
-            revision: self.revision,
-            api_revision: serves,
-        }
+        let expected = expected(organization, Kind::Binding, &self.name, self.revision);
+        Expected { api_revision: serves, ..expected }
     }
 }
 
@@ -165,6 +161,17 @@ impl Observed {
     /// The ApiRevision that a Binding serves, if it was looked for.
     pub(crate) fn served_by(&self, bound: &Bound) -> Option<&ApiRevisionSpec> {
         self.revisions.get(&bound.serving?).map(|found| &found.spec)
+    }
+}
+
+/// That a resource is at a revision.
+pub(super) fn expected(organization: &Name, kind: Kind, name: &Name, revision: u64) -> Expected {
+    Expected {
+        kind: kind.as_str().to_owned(),
+        organization: Some(organization.to_string()),
+        name: name.to_string(),
+        revision,
+        api_revision: None,
     }
 }
 

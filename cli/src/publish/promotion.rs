@@ -51,9 +51,10 @@ impl Promotion {
             self.check_upstream(observed, bound, number)?;
             let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
             request.resources.push(bound.put(organization, spec));
+            request.expects.push(bound.expected(organization, bound.serving));
             preview.bindings.push(step(observed, bound, number));
         }
-        request.expects = sources.iter().map(|bound| bound.expected(organization, Some(number))).collect();
+        request.expects.extend(sources.iter().map(|bound| bound.expected(organization, Some(number))));
         Ok(Plan { request, preview })
     }
 

@@ -62,6 +62,7 @@ impl Rollback {
         for (bound, number) in self.numbers(observed)? {
             let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
             request.resources.push(bound.put(&self.organization, spec));
+            request.expects.push(bound.expected(&self.organization, bound.serving));
             preview.bindings.push(step(observed, bound, number));
             if bound.follows_latest() {
                 preview.notes.push(format!("{} follows latest now, and is pinned to r{number}", bound.name));

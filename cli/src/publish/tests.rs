@@ -285,6 +285,7 @@ fn an_import_keeps_what_no_flag_says() {
 
     let plan = wanted.plan(&observed).unwrap();
     assert_eq!(written(&plan), ["Api orders@7", "Upstream orders-production@0", "Binding odd-name@9"]);
+    assert_eq!(expected(&plan), ["Upstream backend@5"], "it is copied as it was read");
     let binding = put(&plan, "Binding", "odd-name");
     assert_eq!(binding["labels"], json!({"team": "a"}));
     assert_eq!(
@@ -449,7 +450,11 @@ fn bindings_that_follow_latest_move_only_when_named() {
     let pinned = put(&plan, "Binding", "orders-production");
     assert_eq!(pinned["spec"]["revision"], 6);
     assert_eq!(pinned["spec"]["upstream"], "orders-production");
-    assert_eq!(expected(&plan), [""; 0]);
+    assert_eq!(
+        expected(&plan),
+        ["Binding orders-production@9 at r6"],
+        "it moves without a change of its own"
+    );
     wanted.pin = names("sandbox");
     refused(wanted.plan(&observed), Exit::Usage, &["--pin sandbox"]);
 }
@@ -493,7 +498,7 @@ fn a_promotion_writes_one_number_and_nothing_else() {
     );
     let plan = promotion().plan(&observed).unwrap();
     assert_eq!(written(&plan), ["Binding orders-production@9"]);
-    assert_eq!(expected(&plan), ["Binding orders-sandbox@9 at r2"]);
+    assert_eq!(expected(&plan), ["Binding orders-production@9 at r1", "Binding orders-sandbox@9 at r2"]);
     let spec = &put(&plan, "Binding", "orders-production")["spec"];
     assert_eq!((&spec["revision"], &spec["upstream"]), (&json!(2), &json!("orders-production")));
     let text = plan.preview.text();
@@ -567,6 +572,8 @@ fn a_rollback_takes_the_one_before() {
     let check = |served: &[u64], to: Option<u64>, number: u64| {
         let plan = Rollback { to, ..rollback.clone() }.plan(&at(served)).unwrap();
         assert_eq!(written(&plan), ["Binding orders-production@9"]);
+        let now = served.last().unwrap();
+        assert_eq!(expected(&plan), [format!("Binding orders-production@9 at r{now}")]);
         assert_eq!(put(&plan, "Binding", "orders-production")["spec"]["revision"], number, "{served:?}");
     };
     check(&[3, 5, 7], None, 5);
