@@ -20,8 +20,10 @@ pub(crate) use promotion::Promotion;
 pub(crate) use rollback::Rollback;
 pub(crate) use upstream::UpstreamArg;
 
+use std::collections::BTreeSet;
+
 use hanse_api::answer::{Applied, ApplyRequest};
-use hanse_management::ProblemName;
+use hanse_management::{Kind, ProblemName};
 use hanse_topology::Name;
 
 use crate::exit::{Exit, Failure};
@@ -94,7 +96,13 @@ fn check_rollbacks<'a>(
 }
 
 /// Refuses a request that would have Bindings move that the operator named neither as a target nor with `--also`.
-pub(crate) fn check_moves(observed: &Observed, tried: &Applied, also: &[Name]) -> Result<(), Failure> {
+pub(crate) fn check_moves(
+    observed: &Observed,
+    api: &Name,
+    tried: &Applied,
+    also: &[Name],
+) -> Result<(), Failure> {
+    check_other_apis(api, tried)?;
     let moved = tried.changes.iter().filter(|change| change.action == hanse_api::answer::Action::Moved);
     let moved: Option<Vec<&Bound>> = moved
         .map(|change| observed.bindings.iter().find(|bound| bound.name.as_str() == change.name))
@@ -102,8 +110,8 @@ pub(crate) fn check_moves(observed: &Observed, tried: &Applied, also: &[Name]) -
     let Some(moved) = moved else {
         return Err(changed("a Binding of the Api was made while the others were read"));
     };
-    let unnamed: Vec<&Bound> =
-        moved.into_iter().filter(|bound| !also.contains(&bound.spec.environment)).collect();
+    let is_named = |bound: &&Bound| bound.spec.api == *api && also.contains(&bound.spec.environment);
+    let unnamed: Vec<&Bound> = moved.into_iter().filter(|bound| !is_named(bound)).collect();
     if unnamed.is_empty() {
         return Ok(());
     }
@@ -114,10 +122,30 @@ pub(crate) fn check_moves(observed: &Observed, tried: &Applied, also: &[Name]) -
             format!("{} ({} follows latest{now})", bound.spec.environment, bound.name)
         })
         .collect();
-    let environment = &unnamed[0].spec.environment;
+    let environments: BTreeSet<&str> = unnamed.iter().map(|bound| bound.spec.environment.as_str()).collect();
+    let environments = environments.into_iter().collect::<Vec<_>>().join(",");
     Err(blocked(
         format!("this would also move {}", said.join(", ")),
-        format!("keep what it serves with --pin {environment}, or move it too with --also {environment}"),
+        format!("keep what is served with --pin {environments}, or move it, too, with --also {environments}"),
+    ))
+}
+
+/// Refuses a request that changes an Upstream which another Api embeds: that Api would get a revision with the new endpoints.
+fn check_other_apis(api: &Name, tried: &Applied) -> Result<(), Failure> {
+    let made = tried.changes.iter().filter(|change| {
+        change.kind == Kind::ApiRevision.as_str() && change.action == hanse_api::answer::Action::Created
+    });
+    let others: BTreeSet<&str> = made
+        .filter_map(|change| Some(change.name.rsplit_once("-r")?.0))
+        .filter(|other| *other != api.as_str())
+        .collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    let others = others.into_iter().collect::<Vec<_>>().join(", ");
+    Err(blocked(
+        format!("other Apis embed an Upstream that would be written, and would change with it: {others}"),
+        "have each of them, or its Bindings, name an Upstream of its own first",
     ))
 }
 

@@ -152,7 +152,7 @@ pub(super) async fn carry_out(
     let observed = observe(client, question).await?;
     let Plan { request, mut preview } = plan(&observed)?;
     let tried = client.request(&request, &ApplyOptions { dry_run: true, prune: None }).await?;
-    publish::check_moves(&observed, &tried, also)?;
+    publish::check_moves(&observed, question.api, &tried, also)?;
     let applied = if dry_run { tried } else { client.request(&request, &ApplyOptions::default()).await? };
     let number = made(&applied, question.api).or(observed.latest);
     for step in &mut preview.bindings {

@@ -432,7 +432,7 @@ fn bindings_that_follow_latest_move_only_when_named() {
             {"kind": "Binding", "organization": "default", "name": binding, "action": "moved"}]}))
         .unwrap()
     };
-    let failure = check_moves(&observed, &moved("orders-production"), &[]).unwrap_err();
+    let failure = check_moves(&observed, &name("orders"), &moved("orders-production"), &[]).unwrap_err();
     let said = failure.to_string();
     assert_eq!(failure.exit, Exit::Conflict);
     assert!(
@@ -440,8 +440,8 @@ fn bindings_that_follow_latest_move_only_when_named() {
         "{said}"
     );
     assert!(said.contains("--pin production") && said.contains("--also production"), "{said}");
-    check_moves(&observed, &moved("orders-production"), &names("production")).unwrap();
-    let anew = check_moves(&observed, &moved("made-meanwhile"), &[]).unwrap_err();
+    check_moves(&observed, &name("orders"), &moved("orders-production"), &names("production")).unwrap();
+    let anew = check_moves(&observed, &name("orders"), &moved("made-meanwhile"), &[]).unwrap_err();
     assert_eq!(anew.problem, Some(hanse_management::ProblemName::Stale), "it begins anew");
 
     wanted.pin = names("production");
@@ -472,6 +472,34 @@ fn an_upstream_that_others_use_is_not_changed() {
         &["Upstream orders-production is used elsewhere", "bills (sandbox)"],
     );
     import(&["http://one"], "production").plan(&observed).expect("nothing of it changes");
+}
+
+#[test]
+fn other_apis_are_not_changed() {
+    let tried = |changes: Value| -> Applied {
+        serde_json::from_value(json!({"revision": 1, "changes": changes})).unwrap()
+    };
+    let made = |name: &str| json!({"kind": "ApiRevision", "organization": "default", "name": name, "action": "created"});
+    check_moves(&in_production(), &name("orders"), &tried(json!([made("orders-r2")])), &[]).unwrap();
+    let other = tried(json!([made("orders-r2"), made("to-rome-r12")]));
+    let failure = check_moves(&in_production(), &name("orders"), &other, &[]).unwrap_err();
+    assert_eq!(failure.exit, Exit::Conflict);
+    assert!(failure.to_string().contains("would change with it: to-rome"), "{failure}");
+
+    // --also names Environments of this Api only, and the remedy names all that would move.
+    let follows = |api: &str, environment: &str| json!({"api": api, "environment": environment});
+    let observed = empty()
+        .with_binding("orders-production", follows("orders", "production"), &[1])
+        .with_binding("orders-sandbox", follows("orders", "sandbox"), &[1])
+        .with_binding("bills", follows("bills", "production"), &[1]);
+    let moved =
+        |name: &str| json!({"kind": "Binding", "organization": "default", "name": name, "action": "moved"});
+    let both = tried(json!([moved("orders-production"), moved("orders-sandbox")]));
+    let failure = check_moves(&observed, &name("orders"), &both, &[]).unwrap_err();
+    assert!(failure.to_string().contains("--also production,sandbox"), "{failure}");
+    let bills = tried(json!([moved("bills")]));
+    let failure = check_moves(&observed, &name("orders"), &bills, &names("production")).unwrap_err();
+    assert!(failure.to_string().contains("would also move production (bills"), "{failure}");
 }
 
 fn promotion() -> Promotion {
