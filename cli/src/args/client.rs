@@ -199,10 +199,12 @@ pub(crate) struct OpenApiArgs {
     /// environment has several Bindings, they say which one is meant
     #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
     pub(crate) regions: Vec<Name>,
-    /// Environments that follow the latest revision and may move to the new one, too
+    /// Environments that follow the latest revision and may move to the new one, too. Of one that is published to: its other
+    /// Bindings
     #[arg(long, value_name = "ENVIRONMENT,…", value_delimiter = ',')]
     pub(crate) also: Vec<Name>,
-    /// Environments that follow the latest revision and are to stay at the one they serve
+    /// Environments that follow the latest revision and are to stay at the one they serve. Of one that is published to: its
+    /// other Bindings
     #[arg(long, value_name = "ENVIRONMENT,…", value_delimiter = ',')]
     pub(crate) pin: Vec<Name>,
     /// Replace the revision of an environment that was rolled back

@@ -81,7 +81,11 @@ pub(super) async fn observe(client: &Client, question: &Question<'_>) -> anyhow:
         .filter(|bound| bound.spec.api == **api && environments.contains(&&bound.spec.environment))
         .collect();
     let named = concerned.iter().filter_map(|bound| bound.spec.upstream.clone());
-    let names: BTreeSet<Name> = named.chain(upstreams.iter().cloned()).collect();
+    let mut names: BTreeSet<Name> = named.chain(upstreams.iter().cloned()).collect();
+    if !upstreams.is_empty() {
+        // An Upstream may have its Binding's name, too.
+        names.extend(concerned.iter().map(|bound| bound.name.clone()));
+    }
     let mut numbers: BTreeSet<u64> =
         concerned.iter().filter_map(|bound| bound.serving).chain(*number).collect();
     if *before {

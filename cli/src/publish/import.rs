@@ -69,7 +69,7 @@ impl Import {
 
     /// What to do about what is there.
     pub(crate) fn plan(&self, observed: &Observed) -> Result<Plan, Failure> {
-        self.check_names()?;
+        self.check_flags(observed)?;
         let api = self.api(observed);
         let (labels, revision) = match &observed.api {
             Some(found) => (found.labels.clone(), found.revision),
@@ -77,14 +77,15 @@ impl Import {
         };
         let resources = vec![manifest(&self.organization, &self.api, api.clone().into(), &labels, revision)];
         let mut plan = Plan { request: ApplyRequest::of(resources), preview: Preview::default() };
-        let mut written = BTreeSet::new();
-        for environment in &self.environments {
-            let target = self.target(observed, environment)?;
-            check_rollbacks(target.into_iter(), self.over_rollback)?;
-            written.extend(target.map(|bound| bound.name.clone()));
-            self.publish(observed, &api, environment, target, &mut plan)?;
+        let target = |environment| Ok((environment, self.target(observed, environment)?));
+        let targets: Vec<_> = self.environments.iter().map(target).collect::<Result<_, Failure>>()?;
+        check_rollbacks(targets.iter().filter_map(|(_, target)| *target), self.over_rollback)?;
+        let named = targets.iter().filter_map(|(_, target)| Some(target.as_ref()?.name.clone()));
+        let mut written: BTreeSet<Name> = named.collect();
+        for (environment, target) in targets {
+            self.publish(observed, &api, environment, target, &written, &mut plan)?;
         }
-        for bound in self.pinned(observed) {
+        for bound in self.pinned(observed, &written) {
             let Some(number) = bound.serving else { continue };
             let spec = BindingSpec { revision: RevisionRef::Number(number), ..bound.spec.clone() };
             plan.request.resources.push(bound.put(&self.organization, spec));
@@ -100,11 +101,19 @@ impl Import {
         Ok(plan)
     }
 
-    fn check_names(&self) -> Result<(), Failure> {
+    /// `--also` and `--pin` are about Bindings that the import does not write: in an Environment of `--publish-to`, the others.
+    fn check_flags(&self, observed: &Observed) -> Result<(), Failure> {
+        if let Some(name) = self.also.iter().find(|name| self.pin.contains(name)) {
+            return Err(Failure::usage(format!("--also {name} and --pin {name} exclude each other")));
+        }
         for (flag, names) in [("--also", &self.also), ("--pin", &self.pin)] {
-            if let Some(name) = names.iter().find(|name| self.environments.contains(name)) {
+            let is_alone = |name: &&Name| {
+                self.environments.contains(name) && observed.bindings_in(&self.api, name).len() < 2
+            };
+            if let Some(name) = names.iter().find(is_alone) {
                 return Err(Failure::usage(format!(
-                    "{flag} {name} and --publish-to {name} exclude each other"
+                    "{flag} {name} and --publish-to {name} exclude each other: {name} has no other Binding of {}",
+                    self.api
                 )));
             }
         }
@@ -122,10 +131,45 @@ impl Import {
         }
     }
 
-    /// The Bindings of `--pin` that follow the latest revision.
-    fn pinned<'a>(&self, observed: &'a Observed) -> Vec<&'a Bound> {
+    /// The Bindings of `--pin` that follow the latest revision and are not written.
+    fn pinned<'a>(&self, observed: &'a Observed, written: &BTreeSet<Name>) -> Vec<&'a Bound> {
         let there = self.pin.iter().flat_map(|environment| observed.bindings_in(&self.api, environment));
-        there.filter(|bound| bound.follows_latest()).collect()
+        there.filter(|bound| bound.follows_latest() && !written.contains(&bound.name)).collect()
+    }
+
+    /// The Upstream that is written for an Environment: `API-E`, or one with the Binding's name if another Binding that stays
+    /// uses `API-E`.
+    fn own_upstream(
+        &self,
+        observed: &Observed,
+        environment: &Name,
+        target: Option<&Bound>,
+        written: &BTreeSet<Name>,
+    ) -> Result<Name, Failure> {
+        let made = self.made_in(environment)?;
+        match target {
+            Some(bound) if !self.others(observed, &made, target, written).is_empty() => {
+                Ok(bound.name.clone())
+            }
+            Some(_) | None => Ok(made),
+        }
+    }
+
+    /// The Bindings beside the target that use an Upstream and keep it. One that is written gets an Upstream of its own if
+    /// endpoints are given.
+    fn others<'a>(
+        &self,
+        observed: &'a Observed,
+        upstream: &Name,
+        target: Option<&Bound>,
+        written: &BTreeSet<Name>,
+    ) -> Vec<&'a Bound> {
+        let keeps = |bound: &&Bound| {
+            let gets_its_own = !self.upstreams.is_empty() && written.contains(&bound.name);
+            let is_target = target.is_some_and(|target| target.name == bound.name);
+            bound.spec.upstream.as_ref() == Some(upstream) && !is_target && !gets_its_own
+        };
+        observed.bindings.iter().filter(keeps).collect()
     }
 
     /// The Binding and the Upstream of one Environment.
@@ -135,9 +179,10 @@ impl Import {
         api: &ApiSpec,
         environment: &Name,
         target: Option<&Bound>,
+        written: &BTreeSet<Name>,
         plan: &mut Plan,
     ) -> Result<(), Failure> {
-        let made = self.made_in(environment)?;
+        let made = self.own_upstream(observed, environment, target, written)?;
         let several = observed.bindings_in(&self.api, environment).len() > 1;
         let mut spec = match target {
             Some(bound) => bound.spec.clone(),
@@ -157,7 +202,7 @@ impl Import {
         };
         let to = self.upstream(observed, environment, target, &made, &regions)?;
         if let To::Written(upstream) = &to {
-            self.check_shared(observed, target, &made, upstream)?;
+            self.check_shared(observed, target, &made, upstream, written)?;
             let found = observed.upstreams.get(&made);
             let made_here = || std::iter::once((MADE_FOR, self.api.as_str())).collect();
             let (labels, revision) =
@@ -256,18 +301,18 @@ impl Import {
         target: Option<&Bound>,
         made: &Name,
         upstream: &UpstreamSpec,
+        written: &BTreeSet<Name>,
     ) -> Result<(), Failure> {
         if observed.upstreams.get(made).is_none_or(|found| found.spec == *upstream) {
             return Ok(());
         }
-        let users = observed.bindings.iter().filter(|bound| bound.spec.upstream.as_ref() == Some(made));
-        let is_named = |bound: &Bound| {
-            target.is_some_and(|target| target.name == bound.name)
-                || (bound.spec.api == self.api && self.also.contains(&bound.spec.environment))
-        };
-        let others = users.filter(|bound| !is_named(bound));
-        let others: Vec<String> =
-            others.map(|bound| format!("{} ({})", bound.name, bound.spec.environment)).collect();
+        let is_named =
+            |bound: &Bound| bound.spec.api == self.api && self.also.contains(&bound.spec.environment);
+        let others = self.others(observed, made, target, written).into_iter();
+        let others: Vec<String> = others
+            .filter(|bound| !is_named(bound))
+            .map(|bound| format!("{} ({})", bound.name, bound.spec.environment))
+            .collect();
         if others.is_empty() {
             return Ok(());
         }

@@ -456,7 +456,62 @@ fn bindings_that_follow_latest_move_only_when_named() {
         "it moves without a change of its own"
     );
     wanted.pin = names("sandbox");
-    refused(wanted.plan(&observed), Exit::Usage, &["--pin sandbox"]);
+    refused(wanted.plan(&observed), Exit::Usage, &["--pin sandbox", "no other Binding"]);
+    (wanted.pin, wanted.also) = (names("production"), names("production"));
+    refused(wanted.plan(&observed), Exit::Usage, &["--also production and --pin production"]);
+}
+
+#[test]
+fn the_other_binding_of_an_environment_is_pinned_or_moves() {
+    let of = |region: &str| json!({"environment": "production", "upstream": "backend", "regions": {"names": [region]}});
+    let observed = empty()
+        .with_api(api(&["/a"]))
+        .with_upstream("backend", upstream(&["http://one"]))
+        .with_binding("orders-eu", of("eu-west"), &[1])
+        .with_binding("orders-us", of("us-east"), &[1]);
+    let mut wanted =
+        Import { regions: names("us-east"), pin: names("production"), ..import(&[], "production") };
+    let plan = wanted.plan(&observed).unwrap();
+    assert_eq!(written(&plan), ["Api orders@7", "Binding orders-us@9", "Binding orders-eu@9"]);
+    assert_eq!(put(&plan, "Binding", "orders-eu")["spec"]["revision"], 1);
+    assert_eq!(put(&plan, "Binding", "orders-us")["spec"]["revision"], "new");
+    (wanted.pin, wanted.also) = (Vec::new(), names("production"));
+    assert_eq!(written(&wanted.plan(&observed).unwrap()), ["Api orders@7", "Binding orders-us@9"]);
+}
+
+#[test]
+fn each_of_two_bindings_gets_an_upstream_of_its_own() {
+    let of = |region: &str, upstream: &str| json!({"environment": "production", "revision": 1, "upstream": upstream, "regions": {"names": [region]}});
+    let observed = |us: &str| {
+        empty()
+            .with_api(api(&["/a"]))
+            .with_upstream("backend", upstream(&["http://one"]))
+            .with_upstream("orders-production", upstream(&["http://eu"]))
+            .with_binding("orders-eu", of("eu-west", "orders-production"), &[1])
+            .with_binding("orders-us", of("us-east", us), &[1])
+    };
+    for us in ["backend", "orders-production"] {
+        let wanted = Import { regions: names("us-east"), ..import(&["http://us"], "production") };
+        let plan = wanted.plan(&observed(us)).unwrap();
+        assert_eq!(written(&plan), ["Api orders@7", "Upstream orders-us@0", "Binding orders-us@9"], "{us}");
+        assert_eq!(put(&plan, "Binding", "orders-us")["spec"]["upstream"], "orders-us");
+    }
+    // Where the other one has its own, the first keeps the usual name.
+    let wanted = Import { regions: names("eu-west"), ..import(&["http://eu2"], "production") };
+    let plan = wanted.plan(&observed("backend")).unwrap();
+    assert_eq!(written(&plan)[1], "Upstream orders-production@5");
+}
+
+#[test]
+fn a_binding_that_gets_another_upstream_is_no_user_of_the_old_one() {
+    let observed = in_production().with_binding(
+        "orders-sandbox",
+        json!({"environment": "sandbox", "revision": 1, "upstream": "orders-production"}),
+        &[1],
+    );
+    let plan = import(&["http://two"], "production sandbox").plan(&observed).unwrap();
+    let upstreams = written(&plan).into_iter().filter(|line| line.starts_with("Upstream"));
+    assert_eq!(upstreams.collect::<Vec<_>>(), ["Upstream orders-production@5", "Upstream orders-sandbox@0"]);
 }
 
 #[test]
