@@ -67,6 +67,53 @@ fn picked<'a>(
     }
 }
 
+/// The Bindings that a command writes, and nothing that was not named: those that [`picked`] says, where all their regions are named.
+fn picked_whole<'a>(
+    observed: &'a Observed,
+    api: &Name,
+    environment: &Name,
+    regions: &[Name],
+) -> Result<Vec<&'a Bound>, Failure> {
+    let found = picked(observed, api, environment, regions)?;
+    if regions.is_empty() {
+        return Ok(found);
+    }
+    for bound in &found {
+        let unnamed: Vec<Name> =
+            bound.regions.iter().filter(|region| !regions.contains(region)).cloned().collect();
+        if !unnamed.is_empty() {
+            let all = bound.regions.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
+            return Err(blocked(
+                format!(
+                    "Binding {} ({environment}) also serves {}, and a Binding moves as a whole",
+                    bound.name,
+                    listed(&unnamed)
+                ),
+                format!(
+                    "name all of its regions: --regions {all}; or give the others a Binding of their own first"
+                ),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses an Api and Environments that do not exist.
+fn check_there(observed: &Observed, api: &Name, environments: &[&Name]) -> Result<(), Failure> {
+    if observed.api.is_none() {
+        return Err(Failure::new(Exit::NotFound, format!("Api {api} does not exist"))
+            .remedy("see which there are: hanse get apis"));
+    }
+    match environments.iter().find(|name| !observed.environments.contains_key(**name)) {
+        None => Ok(()),
+        Some(name) => {
+            let there = observed.environments.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
+            Err(Failure::new(Exit::NotFound, format!("Environment {name} does not exist"))
+                .remedy(format!("there are: {there}")))
+        }
+    }
+}
+
 /// Several Bindings, and none that is meant.
 fn ambiguous(api: &Name, environment: &Name, there: &[&Bound]) -> Failure {
     let named: Vec<String> =

@@ -253,7 +253,8 @@ pub(crate) struct PromoteArgs {
     /// The environment that is to serve it
     #[arg(long, value_name = "ENVIRONMENT")]
     pub(crate) to: Name,
-    /// The regions of the Bindings that are meant; left out: all Bindings of the Api in the two environments
+    /// All regions of the Binding that is to serve it; left out: all Bindings of the Api in that environment. Of the Bindings of
+    /// --from, they pick one where those serve several revisions
     #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
     pub(crate) regions: Vec<Name>,
     /// Send requests where the revision says, also where that is somewhere else than before
@@ -284,7 +285,7 @@ pub(crate) struct RollbackArgs {
     /// The number of the revision to serve; left out: the one served before
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) to: Option<u64>,
-    /// The regions of the Binding that is meant; left out: all Bindings of the Api in the environment
+    /// All regions of the Binding that is meant; left out: all Bindings of the Api in the environment
     #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
     pub(crate) regions: Vec<Name>,
     /// Say what would change, and change nothing

@@ -1,11 +1,14 @@
 //! Promoting: what one Environment serves, another serves from now on.
 
+use std::collections::BTreeSet;
+
 use hanse_api::answer::ApplyRequest;
 use hanse_management::kinds::{ApiRevisionSpec, BindingSpec, RevisionRef, UpstreamSpec};
 use hanse_topology::Name;
 
 use super::{
-    Bound, Observed, Operations, Plan, Preview, Step, blocked, check_rollbacks, picked, preview::places,
+    Bound, Observed, Operations, Plan, Preview, Step, blocked, check_rollbacks, check_there, picked,
+    picked_whole, preview::places,
 };
 use crate::exit::Failure;
 
@@ -20,7 +23,7 @@ pub(crate) struct Promotion {
     pub(crate) from: Name,
     /// The Environment that is to serve it.
     pub(crate) to: Name,
-    /// The regions of the Bindings that are meant; empty: all Bindings of the two Environments.
+    /// The regions of the Binding that is meant; empty: all Bindings of the target.
     pub(crate) regions: Vec<Name>,
     /// Whether the Upstream that the revision embeds may be another.
     pub(crate) with_upstream: bool,
@@ -35,9 +38,10 @@ impl Promotion {
         if from == to {
             return Err(Failure::usage("--from and --to name the same Environment"));
         }
-        let sources = picked(observed, api, from, &self.regions)?;
+        check_there(observed, api, &[from, to])?;
+        let sources = self.sources(observed)?;
         let number = self.number(&sources)?;
-        let targets = picked(observed, api, to, &self.regions)?;
+        let targets = picked_whole(observed, api, to, &self.regions)?;
         if targets.is_empty() {
             return Err(blocked(
                 format!("{to} has no Binding of Api {api}"),
@@ -56,6 +60,13 @@ impl Promotion {
         }
         request.expects.extend(sources.iter().map(|bound| bound.expected(organization, Some(number))));
         Ok(Plan { request, preview })
+    }
+
+    /// The Bindings of the source. The regions are those of the target: they pick a source only where there is a choice.
+    fn sources<'a>(&self, observed: &'a Observed) -> Result<Vec<&'a Bound>, Failure> {
+        let all = observed.bindings_in(&self.api, &self.from);
+        let numbers: BTreeSet<u64> = all.iter().filter_map(|bound| bound.serving).collect();
+        if numbers.len() > 1 { picked(observed, &self.api, &self.from, &self.regions) } else { Ok(all) }
     }
 
     /// The revision that the source serves.

@@ -4,7 +4,7 @@ use hanse_api::answer::ApplyRequest;
 use hanse_management::kinds::{BindingSpec, RevisionRef};
 use hanse_topology::Name;
 
-use super::{Bound, Observed, Plan, Preview, blocked, picked, promotion::step};
+use super::{Bound, Observed, Plan, Preview, blocked, check_there, picked_whole, promotion::step};
 use crate::exit::Failure;
 
 /// What a rollback is told.
@@ -26,7 +26,8 @@ impl Rollback {
     /// The Bindings that are rolled back, and the number of each.
     fn numbers<'a>(&self, observed: &'a Observed) -> Result<Vec<(&'a Bound, u64)>, Failure> {
         let Self { api, environment, .. } = self;
-        let targets = picked(observed, api, environment, &self.regions)?;
+        check_there(observed, api, &[environment])?;
+        let targets = picked_whole(observed, api, environment, &self.regions)?;
         if targets.is_empty() {
             return Err(blocked(
                 format!("{environment} has no Binding of Api {api}: there is nothing to roll back"),

@@ -604,9 +604,19 @@ fn a_promotion_writes_one_number_and_nothing_else() {
     let nowhere = Promotion { to: name("staging"), ..promotion() };
     refused(
         nowhere.plan(&observed),
+        Exit::NotFound,
+        &["Environment staging does not exist", "there are: production, sandbox"],
+    );
+    let mut staging = observed.clone();
+    staging.environments.insert(name("staging"), names("eu-west"));
+    refused(
+        nowhere.plan(&staging),
         Exit::Conflict,
         &["staging has no Binding of Api orders", "--publish-to staging"],
     );
+    let mut no_api = observed.clone();
+    no_api.api = None;
+    refused(promotion().plan(&no_api), Exit::NotFound, &["Api orders does not exist"]);
     let same = Promotion { to: name("sandbox"), ..promotion() };
     refused(same.plan(&observed), Exit::Usage, &["the same Environment"]);
 }
@@ -630,6 +640,39 @@ fn a_promotion_does_not_send_requests_elsewhere_unasked() {
         &["r1 and r2 embed different ones (http://one and http://two)", "--with-upstream"],
     );
     Promotion { with_upstream: true, ..promotion() }.plan(&other).unwrap();
+}
+
+#[test]
+fn regions_name_the_binding_that_moves_and_no_other_region() {
+    let of = |environment: &str, region: &str| json!({"environment": environment, "revision": 1, "upstream": "backend", "regions": {"names": region.split(' ').collect::<Vec<_>>()}});
+    let observed = empty()
+        .with_api(api(&["/a"]))
+        .with_upstream("backend", upstream(&["http://one"]))
+        .with_binding("orders-sandbox", of("sandbox", "eu-west"), &[2])
+        .with_binding("orders-eu", of("production", "eu-west"), &[1])
+        .with_binding("orders-us", of("production", "us-east"), &[1]);
+    // The source serves one number, in another region: there is no choice.
+    let east = Promotion { regions: names("us-east"), ..promotion() };
+    assert_eq!(written(&east.plan(&observed).unwrap()), ["Binding orders-us@9"]);
+    let several = observed.clone().with_binding("sandbox-us", of("sandbox", "us-east"), &[3]);
+    assert_eq!(put(&east.plan(&several).unwrap(), "Binding", "orders-us")["spec"]["revision"], 3);
+
+    let whole = in_production().with_revision(2, &["/a"], &["http://x"]).with_binding(
+        "orders-sandbox",
+        of("sandbox", "eu-west"),
+        &[2],
+    );
+    let said = ["orders-production (production) also serves eu-west", "--regions eu-west,us-east"];
+    refused(east.plan(&whole), Exit::Conflict, &said);
+    Promotion { regions: names("eu-west us-east"), ..promotion() }.plan(&whole).unwrap();
+    let rollback = Rollback {
+        organization: name("default"),
+        api: name("orders"),
+        environment: name("production"),
+        to: Some(1),
+        regions: names("us-east"),
+    };
+    refused(rollback.plan(&whole), Exit::Conflict, &said);
 }
 
 #[test]
@@ -669,6 +712,8 @@ fn a_rollback_takes_the_one_before() {
         "{text}"
     );
     assert!(text.contains("revision 5"), "{text}");
+    let missing = Rollback { environment: name("staging"), ..rollback.clone() };
+    refused(missing.plan(&in_production()), Exit::NotFound, &["Environment staging does not exist"]);
     let elsewhere = Rollback { environment: name("sandbox"), ..rollback };
     refused(elsewhere.plan(&in_production()), Exit::Conflict, &["sandbox has no Binding of Api orders"]);
 }
