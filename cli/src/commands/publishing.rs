@@ -130,18 +130,36 @@ pub(super) async fn carry_out_with_retries(
     dry_run: bool,
     plan: impl Fn(&Observed) -> anyhow::Result<Plan>,
 ) -> anyhow::Result<Done> {
-    let (mut races, mut taken) = (0, false);
+    let mut races = Races::default();
     loop {
-        let error = match carry_out(client, question, also, dry_run, &plan).await {
-            Err(error) => error,
+        match carry_out(client, question, also, dry_run, &plan).await {
+            Err(error) if races.begin_anew(problem_of(&error), &error.to_string()) => {}
             done => return done,
-        };
-        match problem_of(&error) {
-            Some(ProblemName::Stale) if races < RACES => races += 1,
-            // A name may have been taken meanwhile: then it is among what is there now. A conflict that stays is one.
-            Some(ProblemName::Conflict) if !taken => taken = true,
-            _ => return Err(error),
         }
+    }
+}
+
+/// What an import has run into.
+#[derive(Debug, Default)]
+struct Races {
+    count: usize,
+    /// The last conflict.
+    conflict: Option<String>,
+}
+
+impl Races {
+    /// Whether a failure may be over when the import begins anew. A name may have been taken meanwhile: then it is among what is
+    /// there now. A conflict that stays is one.
+    fn begin_anew(&mut self, problem: Option<ProblemName>, message: &str) -> bool {
+        let may_pass = match problem {
+            Some(ProblemName::Stale) => true,
+            Some(ProblemName::Conflict) => {
+                self.conflict.replace(message.to_owned()).as_deref() != Some(message)
+            }
+            _ => false,
+        };
+        self.count += 1;
+        may_pass && self.count <= RACES
     }
 }
 
@@ -185,4 +203,25 @@ pub(super) fn tell(done: &Done, form: Option<Form>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_begins_anew_while_it_runs_into_something_else() {
+        let (stale, conflict) = (Some(ProblemName::Stale), Some(ProblemName::Conflict));
+        let mut races = Races::default();
+        assert!(races.begin_anew(conflict, "the Api exists already"));
+        assert!(
+            races.begin_anew(conflict, "the Binding exists already"),
+            "the import is further than before"
+        );
+        assert!(!races.begin_anew(conflict, "the Binding exists already"), "a conflict that stays");
+        assert!(!races.begin_anew(Some(ProblemName::InUse), "x") && !races.begin_anew(None, "x"));
+
+        let mut races = Races::default();
+        assert_eq!((0..100).take_while(|_| races.begin_anew(stale, "it was changed")).count(), RACES);
+    }
 }
