@@ -86,7 +86,7 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
         }
     }
     // They are deleted, whatever becomes of the offer.
-    if let Ok(made) = made::for_apis(client, &gone).await {
+    if let Ok(made) = made::for_apis(client, &gone, made::Apis::Gone).await {
         made::offer(&made);
     }
     Ok(last)

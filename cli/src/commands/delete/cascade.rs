@@ -30,7 +30,7 @@ pub(super) async fn run(
     let mut races = 0;
     loop {
         let mut listed = list(client, keys).await?;
-        let extra = made::for_apis(client, &listed).await?;
+        let extra = made::for_apis(client, &listed, made::Apis::Going).await?;
         if args.with_made {
             listed.extend(extra.iter().map(|(key, revision)| (key.clone(), *revision)));
         }
