@@ -158,6 +158,26 @@ async fn imports_at_the_same_time_all_succeed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_cascade_deletes_what_its_manifests_name_together() -> Result<()> {
+    let publisher = Publisher::start()?;
+    let manifests = "kind: Policy\nname: stamp\nspec: {headers: {request: {set: {X-Stamp: '1'}}}}\n---\n\
+        kind: Api\nname: stamped\nspec: {context: /s, version: '1', operations: [{method: GET, path: /}], policies: [stamp]}\n";
+    publisher.federation.apply(manifests)?;
+    let delete =
+        |text: &str| publisher.federation.cli_with_input(&["delete", "-f", "-", "--cascade", "--yes"], text);
+    // The Api lists the Policy, and does not go with it.
+    let policy = manifests.split("---").next().context("the Policy is first")?;
+    let refused = delete(policy)?;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    let both = delete(manifests)?;
+    assert_eq!(both.code, 0, "{both:?}");
+    for gone in [["policy", "stamp"], ["api", "stamped"]] {
+        assert_eq!(publisher.federation.cli(&[&["get"], &gone[..]].concat())?.code, 4, "{gone:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_cascade_says_what_goes_and_deletes_nothing_else() -> Result<()> {
     let publisher = Publisher::start()?;
     let federation = &publisher.federation;

@@ -26,7 +26,7 @@ pub(super) async fn run(
     args: &DeleteArgs,
     keys: &[ResourceKey],
 ) -> anyhow::Result<Option<Applied>> {
-    let mut agreed = None;
+    let mut before: Option<(Listed, anyhow::Error)> = None;
     let mut races = 0;
     loop {
         let mut listed = list(client, keys).await?;
@@ -37,22 +37,30 @@ pub(super) async fn run(
         if listed.is_empty() {
             return Ok(None);
         }
-        if agreed.as_ref() != Some(&listed) {
-            say(shown(&listed));
-            if !args.with_made && !extra.is_empty() {
-                say(format!(
-                    "made for it, and used by nothing else: {}; --with-made deletes them, too",
-                    named(&extra)
-                ));
+        if let Some((before, error)) = before.take() {
+            if before == listed {
+                return Err(error); // the next try would fail as this one
             }
-            if !args.dry_run {
-                agree(args.yes, count(&listed), ask)?;
+            if args.yes {
+                check_no_more(&before, &listed)?;
             }
-            agreed = Some(listed.clone());
+        }
+        say(shown(&listed));
+        if !args.with_made && !extra.is_empty() {
+            say(format!(
+                "made for it, and used by nothing else: {}; --with-made deletes them, too",
+                named(&extra)
+            ));
+        }
+        if !args.dry_run {
+            agree(args.yes, count(&listed), ask)?;
         }
         let options = ApplyOptions { dry_run: args.dry_run, prune: None };
         match client.request(&request(&listed), &options).await {
-            Err(error) if is_race(&error) && races < RACES => races += 1,
+            Err(error) if is_race(&error) && races < RACES => {
+                races += 1;
+                before = Some((listed, error));
+            }
             Err(error) => return Err(error),
             Ok(applied) => {
                 tell(&applied, args.output.output)?;
@@ -70,7 +78,23 @@ fn is_race(error: &anyhow::Error) -> bool {
     matches!(problem_of(error), Some(ProblemName::Stale | ProblemName::InUse))
 }
 
-/// What would go with each of `keys`. Keys that do not exist are passed over where there are several.
+/// Refuses to delete more than was listed first. `--yes` agrees to that list, and no terminal is asked about another one.
+fn check_no_more(before: &Listed, listed: &Listed) -> Result<(), Failure> {
+    let more = listed.iter().filter(|(key, _)| key.kind.is_writable() && !before.contains_key(*key));
+    let more: Listed = more.map(|(key, revision)| (key.clone(), *revision)).collect();
+    if more.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Conflict,
+        format!("nothing was deleted: {} came to need it meanwhile", named(&more)),
+    )
+    .remedy("look at the list with --dry-run, and do it again"))
+}
+
+/// What would go with each of `keys`. A key may be in use by another one of them, such as a Policy by an Api that lists it. It is
+/// listed alone then, and the request for all of them tells whether it can go. Of several keys, those that do not exist are
+/// passed over.
 async fn list(client: &Client, keys: &[ResourceKey]) -> anyhow::Result<Listed> {
     let mut listed = Listed::new();
     for key in keys {
@@ -78,6 +102,9 @@ async fn list(client: &Client, keys: &[ResourceKey]) -> anyhow::Result<Listed> {
             Ok(tried) => listed.extend(tried.changes.iter().filter_map(listed_one)),
             Err(error) if problem_of(&error) == Some(ProblemName::NotFound) && keys.len() > 1 => {
                 say(format!("{key} is not there"));
+            }
+            Err(error) if problem_of(&error) == Some(ProblemName::InUse) && keys.len() > 1 => {
+                listed.extend(client.find(key).await?.map(|found| (key.clone(), found.revision)));
             }
             Err(error) => return Err(error),
         }
@@ -169,6 +196,21 @@ mod tests {
         assert_eq!(request.delete.len(), 52, "ApiRevisions go by themselves");
         let organization = json!({"kind": "Organization", "name": "shop", "revision": 2});
         assert_eq!(json!(request.delete[0]), organization);
+    }
+
+    #[test]
+    fn what_was_agreed_to_is_not_widened() {
+        let api = || json!({"kind": "Api", "organization": "shop", "name": "orders", "action": "deleted", "revision": 5});
+        let revision = |number: u64| {
+            let name = format!("orders-r{number}");
+            json!({"kind": "ApiRevision", "organization": "shop", "name": name, "action": "deleted", "revision": 5})
+        };
+        let binding = json!({"kind": "Binding", "organization": "shop", "name": "orders-x", "action": "deleted", "revision": 9});
+        let before = listed(json!([api(), revision(1)]));
+        check_no_more(&before, &listed(json!([api(), revision(1), revision(2)]))).unwrap();
+        let refused = check_no_more(&before, &listed(json!([api(), revision(1), binding]))).unwrap_err();
+        assert_eq!(refused.exit, Exit::Conflict);
+        assert!(refused.to_string().contains("Binding shop/orders-x came to need it"), "{refused}");
     }
 
     #[test]
