@@ -3,7 +3,7 @@
 mod cascade;
 mod made;
 
-use hanse_api::answer::Applied;
+use hanse_api::answer::{Applied, Deleted};
 use hanse_management::{ProblemName, ResourceKey};
 
 use crate::{
@@ -66,30 +66,46 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
     let single = args.kind.is_some();
     let mut gone = Listed::new();
     let mut last = None;
-    let mut deleted = Vec::new();
+    let (mut deleted, mut answers, mut failed) = (Vec::new(), Vec::new(), None);
     for key in keys {
         match client.delete(key, false).await {
             Ok(answer) => {
                 last = Some(answer.revision);
-                match args.output.output {
-                    Some(form) => data(render::formed(&answer, form))?,
-                    None => data(format!("{key} deleted"))?,
+                if args.output.output.is_none() {
+                    data(format!("{key} deleted"))?;
                 }
                 gone.insert(key.clone(), answer.revision);
                 deleted.push(key.clone());
+                answers.push(answer);
             }
             Err(error) if !single && problem_of(&error) == Some(ProblemName::NotFound) => {
                 say(format!("{key} is not there"));
             }
-            Err(error) if single => return Err(error),
-            Err(error) => return Err(stopped(error, &deleted)),
+            Err(error) => {
+                failed = Some(if single { error } else { stopped(error, &deleted) });
+                break;
+            }
         }
+    }
+    if let Some(text) = args.output.output.and_then(|form| document(&answers, single, form)) {
+        data(text)?;
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     // They are deleted, whatever becomes of the offer.
     if let Ok(made) = made::for_apis(client, &gone, made::Apis::Gone).await {
         made::offer(&made);
     }
     Ok(last)
+}
+
+/// The answers as one document: a list of them for manifests, also when it is empty.
+fn document(answers: &[Deleted], single: bool, form: Form) -> Option<String> {
+    if single {
+        return answers.first().map(|answer| render::formed(answer, form));
+    }
+    Some(render::formed(&answers, form))
 }
 
 /// Prints what was deleted, or would be.
@@ -146,6 +162,17 @@ mod tests {
         assert!(stopped(failure().into(), &[]).to_string().contains("nothing was deleted"));
         let many = vec![ResourceKey::global(Kind::Region, name); 12];
         assert!(stopped(failure().into(), &many).to_string().contains("Region x and 2 more"));
+    }
+
+    #[test]
+    fn the_answers_are_one_document() {
+        let answer = |revision| Deleted { revision, changes: Vec::new(), dry_run: false };
+        let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        let several = read(document(&[answer(3), answer(4)], false, Form::Json).unwrap());
+        assert_eq!((several[0]["revision"].as_u64(), several[1]["revision"].as_u64()), (Some(3), Some(4)));
+        assert_eq!(document(&[], false, Form::Json).unwrap(), "[]", "nothing was deleted before the failure");
+        assert_eq!(read(document(&[answer(3)], true, Form::Json).unwrap())["revision"], 3);
+        assert_eq!(document(&[], true, Form::Json), None);
     }
 
     #[test]
