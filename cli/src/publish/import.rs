@@ -15,7 +15,7 @@ use super::{
     check_rollbacks, listed,
     observed::{expected, manifest},
     picked,
-    preview::{places, same},
+    preview::{differing, places, same},
     upstream,
 };
 use crate::exit::Failure;
@@ -233,6 +233,17 @@ impl Import {
             operations: Operations::between(observed.operations_of(target), &api.operations),
             regions: places(to.spec(), &regions, environment),
         });
+        if let Some(bound) = target {
+            plan.preview.notes.extend(differing(bound, observed.served_by(bound), Some(api)));
+        }
+        if let Some(bound) = target
+            && bound.follows_latest()
+        {
+            plan.preview.notes.push(format!(
+                "{environment} ({}) follows latest now, and is pinned to the revision of this import",
+                bound.name
+            ));
+        }
         if let Some(bound) = target
             && bound.regions != regions
         {

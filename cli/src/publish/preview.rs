@@ -7,13 +7,14 @@ use std::{
 
 use hanse_management::{
     Template,
-    kinds::{Method, OperationSpec, UpstreamSpec},
+    kinds::{ApiRevisionSpec, ApiSpec, Method, OperationSpec, UpstreamSpec},
     shape,
 };
 use hanse_topology::Name;
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::listed;
+use super::{Bound, listed};
 use crate::import::printable;
 
 /// How many operations of each kind of change people are shown: a screen. JSON has all of them.
@@ -105,6 +106,38 @@ impl Operations {
 
 fn line(operation: &OperationSpec) -> String {
     format!("{} {}", operation.method, operation.path)
+}
+
+/// What differs for callers besides the operations, a note each.
+pub(super) fn differing(
+    bound: &Bound,
+    before: Option<&ApiRevisionSpec>,
+    after: Option<&ApiSpec>,
+) -> Vec<String> {
+    let (Some(before), Some(after)) = (before.map(|served| &served.spec), after) else { return Vec::new() };
+    let fields = |spec: &ApiSpec| {
+        [
+            ("context", json!(spec.context)),
+            ("hosts", json!(spec.hosts)),
+            ("security", json!(spec.security)),
+            ("policies", json!(spec.policies)),
+        ]
+    };
+    let note = |((field, before), (_, after)): ((&str, Value), (&str, Value))| {
+        let (environment, name) = (&bound.spec.environment, &bound.name);
+        (before != after)
+            .then(|| format!("{environment} ({name}): {field} {} -> {}", said(&before), said(&after)))
+    };
+    fields(before).into_iter().zip(fields(after)).filter_map(note).collect()
+}
+
+fn said(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        Value::Array(all) if all.is_empty() => "none".to_owned(),
+        Value::Object(all) if all.is_empty() => "none".to_owned(),
+        other => printable(&other.to_string()),
+    }
 }
 
 /// The URLs that each of `regions` of an Environment sends requests to.

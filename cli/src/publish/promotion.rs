@@ -8,7 +8,8 @@ use hanse_topology::Name;
 
 use super::{
     Bound, Observed, Operations, Plan, Preview, Step, blocked, check_rollbacks, check_there, picked,
-    picked_whole, preview::places,
+    picked_whole,
+    preview::{differing, places},
 };
 use crate::exit::Failure;
 
@@ -57,6 +58,7 @@ impl Promotion {
             request.resources.push(bound.put(organization, spec));
             request.expects.push(bound.expected(organization, bound.serving));
             preview.bindings.push(step(observed, bound, number));
+            preview.notes.extend(notes(observed, bound, number));
         }
         request.expects.extend(sources.iter().map(|bound| bound.expected(organization, Some(number))));
         Ok(Plan { request, preview })
@@ -127,6 +129,16 @@ impl Promotion {
 /// The Upstream that a revision embeds.
 pub(super) fn embedded(revision: &ApiRevisionSpec) -> Option<&UpstreamSpec> {
     revision.upstreams.get(revision.spec.upstream.as_ref()?)
+}
+
+/// What else a Binding's new number means.
+pub(super) fn notes(observed: &Observed, bound: &Bound, number: u64) -> Vec<String> {
+    let after = observed.revisions.get(&number).map(|found| &found.spec.spec);
+    let mut notes = differing(bound, observed.served_by(bound), after);
+    if bound.follows_latest() {
+        notes.push(format!("{} follows latest now, and is pinned to r{number}", bound.name));
+    }
+    notes
 }
 
 /// What a Binding serves before and after.

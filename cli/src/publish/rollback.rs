@@ -4,7 +4,10 @@ use hanse_api::answer::ApplyRequest;
 use hanse_management::kinds::{BindingSpec, RevisionRef};
 use hanse_topology::Name;
 
-use super::{Bound, Observed, Plan, Preview, blocked, check_there, picked_whole, promotion::step};
+use super::{
+    Bound, Observed, Plan, Preview, blocked, check_there, picked_whole,
+    promotion::{notes, step},
+};
 use crate::exit::Failure;
 
 /// What a rollback is told.
@@ -65,9 +68,7 @@ impl Rollback {
             request.resources.push(bound.put(&self.organization, spec));
             request.expects.push(bound.expected(&self.organization, bound.serving));
             preview.bindings.push(step(observed, bound, number));
-            if bound.follows_latest() {
-                preview.notes.push(format!("{} follows latest now, and is pinned to r{number}", bound.name));
-            }
+            preview.notes.extend(notes(observed, bound, number));
             if let Some(name) = &bound.spec.upstream {
                 let changed = observed.upstreams.get(name).map(|found| found.revision).unwrap_or_default();
                 preview.notes.push(format!(

@@ -557,6 +557,43 @@ fn other_apis_are_not_changed() {
     assert!(failure.to_string().contains("would also move production (bills"), "{failure}");
 }
 
+#[test]
+fn a_preview_tells_what_else_differs_and_what_is_pinned() {
+    let mut observed = empty()
+        .with_api(api(&["/a"]))
+        .with_revision(1, &["/a"], &["http://x"])
+        .with_revision(2, &["/a"], &["http://x"])
+        .with_upstream("backend", upstream(&["http://one"]))
+        .with_binding("orders-production", json!({"environment": "production", "upstream": "backend"}), &[1])
+        .with_binding(
+            "orders-sandbox",
+            json!({"environment": "sandbox", "revision": 2, "upstream": "backend"}),
+            &[2],
+        );
+    let served = &mut observed.revisions.get_mut(&2).unwrap().spec.spec;
+    served.policies = vec![name("stamp")];
+    served.context = "/shop".into();
+    let wanted = [
+        "production (orders-production): context /orders -> /shop",
+        "production (orders-production): policies none -> [\"stamp\"]",
+        "orders-production follows latest now, and is pinned to r2",
+    ];
+    assert_eq!(promotion().plan(&observed).unwrap().preview.notes, wanted);
+
+    let mut offered = import(&[], "production");
+    offered.security = Some(hanse_management::kinds::ApiKeySpec::default().into());
+    let notes = offered.plan(&observed).unwrap().preview.notes;
+    assert!(
+        notes[0].starts_with("production (orders-production): security none -> {\"apiKey\""),
+        "{notes:?}"
+    );
+    assert_eq!(
+        notes[1],
+        "production (orders-production) follows latest now, and is pinned to the revision of this import"
+    );
+    assert_eq!(notes.len(), 2);
+}
+
 fn promotion() -> Promotion {
     Promotion {
         organization: name("default"),
