@@ -154,6 +154,18 @@ async fn imports_at_the_same_time_all_succeed() -> Result<()> {
     for (code, said) in codes {
         assert_eq!(code, 0, "{said}");
     }
+    // Each import made a revision of its own, and the last one wrote all of what is there.
+    let read = |arguments: &[&str]| -> Result<Value> {
+        let shown = publisher.federation.ok(&[&["get"], arguments, &["-o", "json"]].concat())?;
+        Ok(serde_json::from_str(&shown)?)
+    };
+    let revisions = read(&["apirevisions"])?;
+    assert_eq!(revisions["items"].as_array().map(Vec::len), Some(imports.len()), "{revisions}");
+    assert_eq!(publisher.serving("production")?, imports.len());
+    let api = read(&["api", "orders"])?;
+    let version = api["spec"]["version"].as_str().context("an Api has a version")?;
+    let upstream = read(&["upstream", "orders-production"])?;
+    assert_eq!(upstream["spec"]["endpoints"][0]["url"], format!("{}/{version}", publisher.upstream));
     Ok(())
 }
 
