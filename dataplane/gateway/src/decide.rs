@@ -118,15 +118,17 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     let operation = methods
         .get(head.method)
         .ok_or_else(|| Refusal::MethodNotAllowed { allow: methods.allow().clone() })?;
-    if routes.is_open(operation)
-        && !routes.operations.has_literal(below)
-        && is_guarded_to_some_upstream(environment, &host, path.canonical(), head.method, served)
-    {
-        return Err(Refusal::NoRoute);
+    let mut is_open = operation.open;
+    if routes.is_open(operation) && !routes.operations.has_literal(below) {
+        match guard_of_other_readings(environment, &host, path.canonical(), head.method, served) {
+            Guard::None => {}
+            Guard::Here => is_open = false,
+            Guard::Elsewhere => return Err(Refusal::NoRoute),
+        }
     }
     matched.operation = Some(operation.clone());
 
-    if let Some(scheme) = routes.scheme.as_ref().filter(|_| !operation.open) {
+    if let Some(scheme) = routes.scheme.as_ref().filter(|_| !is_open) {
         matched.caller = Some(scheme.caller(environment.callers(), head)?);
     }
     let grant = match &matched.caller {
@@ -155,22 +157,40 @@ fn examine(table: &RoutingTable, head: &Head<'_>, matched: &mut Matched) -> Resu
     }))
 }
 
-/// Whether another reading of a path is that of an operation that is not open, of the Api found or of another one on this host. An
-/// open operation is no way round a guard.
-fn is_guarded_to_some_upstream(
+/// Where a path is that of an operation that is not open, as some upstream reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    None,
+    /// In the Api found: its callers may call that operation.
+    Here,
+    /// In another Api of the host, or the path is too long to say.
+    Elsewhere,
+}
+
+/// What guards the other readings of a path that is open as it is read here. An open operation is no way round a guard.
+fn guard_of_other_readings(
     environment: &EnvironmentTable,
     host: &str,
     path: &[u8],
     method: &Method,
     found: &Served,
-) -> bool {
+) -> Guard {
     let guards = |served: &Served, reading: &[u8]| {
         let routes = &served.routes;
         routes.guards(method, canonical_after(reading, routes.context.segments()))
     };
-    readings(path).iter().any(|reading| {
-        guards(found, reading) || environment.api(host, reading).is_some_and(|other| guards(other, reading))
-    })
+    let Some(readings) = readings(path) else { return Guard::Elsewhere };
+    let elsewhere = |reading: &Vec<u8>| {
+        let other = environment.api(host, reading).filter(|other| other.routes.id != found.routes.id);
+        other.is_some_and(|other| guards(other, reading))
+    };
+    if readings.iter().any(elsewhere) {
+        Guard::Elsewhere
+    } else if readings.iter().any(|reading| guards(found, reading)) {
+        Guard::Here
+    } else {
+        Guard::None
+    }
 }
 
 /// An Api may allow less than the gateway, never more.

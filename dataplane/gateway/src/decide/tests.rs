@@ -388,7 +388,7 @@ fn what_an_upstream_reads_otherwise_is_no_way_round_a_guard() {
         let open: Vec<usize> = (1..operations.len()).collect();
         let judge = judge_of(&[(with_key(route("k", "/k", operations)), &open)]);
         for request in refused {
-            assert_eq!(judge.judge(request, &[]), "404 no-route", "{operations:?} {request}");
+            assert_eq!(judge.judge(request, &[]), "401 key-missing", "{operations:?} {request}");
         }
         for request in served {
             let told = judge.judge(request, &[]);
@@ -408,6 +408,7 @@ fn what_an_upstream_reads_otherwise_is_no_way_round_a_guard() {
     // Upstreams that fold empty segments, or a final slash.
     check(&["GET /admin/{id}", "GET //{a}/{b}"], &["GET /k//admin/1"], &["GET /k//b/1"]);
     check(&["GET /orders", "GET /{any}/"], &["GET /k/orders/"], &["GET /k/other/"]);
+    check(&["GET /orders/", "GET /*"], &["GET /k//orders/", "GET /k/orders//"], &["GET /k//other/"]);
     check(&["GET /orders", "GET /orders/", "GET //orders"], &[], &["GET /k/orders/", "GET /k//orders"]); // written as open
     // Upstreams that read other octets as a slash.
     for open in ["GET /{name}", "GET /*"] {
@@ -453,7 +454,29 @@ fn what_an_upstream_reads_otherwise_is_no_way_round_another_api() {
         (route("admin", "/admin", &["GET /x"]), &[]),
     ]);
     assert_eq!(judge.judge("GET /admin/x", &[]), "GET /x -> /x");
-    assert_eq!(judge.judge("GET //admin/x", &[]), "404 no-route");
+    assert_eq!(judge.judge("GET //admin/x", &[]), "401 key-missing");
+    // Too long to be read in several ways.
+    assert_eq!(judge.judge(&format!("GET //{}", "a".repeat(9 << 10)), &[]), "404 no-route");
+    assert_eq!(judge.judge("GET //a", &[]), "* /* -> //a");
+}
+
+/// Callers of an Api may call what it guards: their requests are not refused for what an upstream may read.
+#[test]
+fn with_a_key_other_readings_are_served() {
+    let mut orders = with_key(route("orders", "/k", &["* /*", "GET /login"]));
+    orders.operations[1].security = open();
+    let judge = Judge::new(vec![
+        listener("production", &[]),
+        upstream_entry("orders", upstream(&["http://127.0.0.1:9"])),
+        route_entry(orders),
+        plan("free", 60, 2),
+        credential("one", "shop", "key-one", 0),
+        subscription("shop-orders", "shop", "orders", "free"),
+    ]);
+    assert_eq!(judge.judge("GET /k/login", &[]), "GET /login -> /login");
+    assert_eq!(judge.judge("GET /k/login;jsessionid=1", &[]), "401 key-missing");
+    let with_key = judge.judge("GET /k/login;jsessionid=1", &[("x-api-key", "key-one")]);
+    assert_eq!(with_key, "GET /login -> /login;jsessionid=1");
 }
 
 #[test]
@@ -563,15 +586,17 @@ fn path_piece() -> impl Strategy<Value = String> {
 
 /// What upstreams that do some of it make of a path: cut segments, take other octets for a slash, cut them, fold.
 fn read_by_upstreams(path: &str) -> Vec<String> {
-    let doings: [fn(&str) -> String; 5] = [
+    let doings: [fn(&str) -> String; 6] = [
         naive::plain,
         |path| path.replace("%2F", "/"),
         |path| path.replace('\\', "/"),
         naive::plain,
         |path| {
+            let end = if path.ends_with('/') { "/" } else { "" };
             let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-            format!("/{}", segments.join("/"))
+            if segments.is_empty() { "/".to_owned() } else { format!("/{}{end}", segments.join("/")) }
         },
+        |path| path.strip_suffix('/').filter(|before| !before.is_empty()).unwrap_or(path).to_owned(),
     ];
     let chosen = |some: usize| doings.iter().enumerate().filter(move |(at, _)| some >> at & 1 == 1);
     (0..1 << doings.len())

@@ -16,6 +16,9 @@ const LONGEST_HEADER: usize = 536;
 /// The part of a header of version 2 that says how long it is.
 const FIXED: usize = 16;
 
+/// A client whose address the balancer does not know: a stranger, and not the balancer.
+const SOME_CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoHeader {
@@ -67,7 +70,7 @@ fn version_1(line: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
     let mut words = line.ok_or(NoHeader::Malformed)?.split(' ').skip(1);
     let family = words.next();
     if family == Some("UNKNOWN") {
-        return Ok(None);
+        return Ok(Some(SOME_CLIENT));
     }
     let (Some(source), Some(_destination), Some(port), Some(_), None) =
         (words.next(), words.next(), words.next(), words.next(), words.next())
@@ -103,7 +106,7 @@ fn version_2(header: &[u8]) -> Result<Option<SocketAddr>, NoHeader> {
             Ok(Some(SocketAddr::from(source)))
         }
         // A family that has no IP addresses.
-        (PROXY, 0 | 3) => Ok(None),
+        (PROXY, 0 | 3) => Ok(Some(SOME_CLIENT)),
         _ => Err(NoHeader::Malformed),
     }
 }
@@ -118,8 +121,8 @@ mod tests {
         let address = |text: &str| Some(Some(text.parse().unwrap()));
         assert_eq!(of("PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n"), address("203.0.113.7:56324"));
         assert_eq!(of("PROXY TCP6 2001:db8::7 ::1 56324 443\r\n"), address("[2001:db8::7]:56324"));
-        assert_eq!(of("PROXY UNKNOWN\r\n"), Some(None));
-        assert_eq!(of("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), Some(None));
+        assert_eq!(of("PROXY UNKNOWN\r\n"), address("0.0.0.0:0"));
+        assert_eq!(of("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), address("0.0.0.0:0"));
         for bad in [
             "PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\n",
             "PROXY TCP4 203.0.113.7 10.0.0.1 56324\r\n",
@@ -148,8 +151,8 @@ mod tests {
         (six[15], six[33]) = (7, 9);
         assert_eq!(of(0x21, 0x21, &six), address("[2001:db8::7]:9"));
         assert_eq!(of(0x20, 0x11, &four), Some(None), "LOCAL");
-        assert_eq!(of(0x21, 0x00, &[]), Some(None), "no family");
-        assert_eq!(of(0x21, 0x31, &[0; 216]), Some(None), "a socket of a file");
+        assert_eq!(of(0x21, 0x00, &[]), address("0.0.0.0:0"), "no family");
+        assert_eq!(of(0x21, 0x31, &[0; 216]), address("0.0.0.0:0"), "a socket of a file");
         for (command, family, rest) in
             [(0x11, 0x11, &four[..]), (0x22, 0x11, &four), (0x21, 0x11, &four[..9]), (0x21, 0x41, &four)]
         {

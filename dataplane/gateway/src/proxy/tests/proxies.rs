@@ -126,7 +126,7 @@ async fn a_proxy_header_says_whose_the_connection_is() {
     for (header, wanted) in [
         (FOUR.as_bytes().to_vec(), "203.0.113.7"),
         (SIX.as_bytes().to_vec(), "2001:db8::7"),
-        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "0.0.0.0"),
         (version_2(0x21, &ADDRESSES), "203.0.113.9"),
         (version_2(0x21, &longest), "203.0.113.9"),
         (version_2(0x20, &[]), "127.0.0.1"),
