@@ -77,7 +77,7 @@ async fn bad_input_is_refused_with_field_and_remedy() -> Result<()> {
     let dir = tempfile::tempdir()?;
     for (name, text, word) in [
         ("plain.json", r#"{"hello": "world"}"#, "openapi"),
-        ("swagger.json", r#"{"swagger": "2.0", "paths": {}}"#, "2.0"),
+        ("swagger.json", r#"{"swagger": "1.2", "paths": {}}"#, "1.2"),
         (
             "loop.json",
             r##"{"openapi": "3.0.3", "info": {"title": "x", "version": "1"}, "paths": {"/a": {"$ref": "#/components/pathItems/a"}},

@@ -52,7 +52,7 @@ async fn the_status_names_control_nodes_that_are_gone() -> Result<()> {
     .await?;
     let shown = world.operator().ok(&["status"])?;
     ensure!(
-        shown.contains("NO QUORUM for ") && shown.contains("silent for ") && !shown.contains("leader"),
+        shown.contains("NO QUORUM here for ") && shown.contains("silent for ") && !shown.contains("leader"),
         "{shown}"
     );
     Ok(())
