@@ -73,8 +73,8 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     /// Delete resources.
     ///
-    /// One resource is deleted with one request. With -f that is a request for each, not all or none: the first that
-    /// fails ends it, and what was deleted so far is named.
+    /// One resource is deleted with one request. With -f each resource has a request of its own: the first failure ends the
+    /// command, which names the resources that it deleted so far. With --cascade one request deletes all of them, or none.
     Delete(DeleteArgs),
     /// Publish an API from a description of it.
     Import(ImportArgs),

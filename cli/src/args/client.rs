@@ -135,8 +135,8 @@ pub(crate) struct DeleteArgs {
     pub(crate) kind: Option<Kind>,
     /// The resource's name
     pub(crate) name: Option<Name>,
-    /// Delete what these manifests name, one request for each, what depends on others first; the first failure ends it
-    /// and names what was deleted before. May be repeated
+    /// Delete the resources of these manifests, dependents first: with one request each, or with --cascade in one request for
+    /// all of them. May be repeated
     #[arg(short, long, value_name = "FILE|DIR|-", conflicts_with = "kind")]
     pub(crate) file: Vec<String>,
     /// Delete what refers to it too, instead of refusing: lists all of it, and asks
@@ -171,9 +171,9 @@ pub(crate) struct ImportArgs {
 pub(crate) enum ImportCommand {
     /// An OpenAPI 3.0 to 3.2 or Swagger 2.0 document, JSON or YAML.
     ///
-    /// Writes the Api, and in each environment that is named its Upstream and its Binding, in one change. Other environments
-    /// serve what they served. What the document says of servers and security is shown and not used: --context is the whole
-    /// base path, and a new Api asks its callers for an API key in the header X-API-Key unless told otherwise below.
+    /// Writes the Api, and in each environment that is named its Binding and, with --upstream, its Upstream, in one change. Other
+    /// environments serve what they served. The document's servers and security are shown and not used: --context is the whole
+    /// base path, and a new Api asks its callers for an API key in the header X-API-Key unless an option below says otherwise.
     Openapi(OpenApiArgs),
 }
 
@@ -231,7 +231,8 @@ pub(crate) struct OpenApiArgs {
     /// The Api's version, instead of the document's
     #[arg(long, value_name = "VERSION")]
     pub(crate) api_version: Option<String>,
-    /// Let these path parameters take several segments: /v1/{name}:predict with --greedy name is /v1/{name+}:predict
+    /// Let these path parameters take several segments where they are the last of a path: /v1/{name}:predict with --greedy
+    /// name is /v1/{name+}:predict
     #[arg(long, value_name = "PARAMETER,…", value_delimiter = ',')]
     pub(crate) greedy: Vec<String>,
     #[command(flatten)]
@@ -257,7 +258,7 @@ pub(crate) struct PromoteArgs {
     /// --from, they pick one where those serve several revisions
     #[arg(long, value_name = "REGION,…", value_delimiter = ',')]
     pub(crate) regions: Vec<Name>,
-    /// Send requests where the revision says, also where that is somewhere else than before
+    /// Take the Upstream that the revision embeds, even if it differs from the one in use
     #[arg(long)]
     pub(crate) with_upstream: bool,
     /// Replace the revision of an environment that was rolled back
