@@ -1,7 +1,7 @@
 //! From an OpenAPI document to what Hanse publishes. Pure but for [`source`]: text in, resources out.
 //!
 //! [`reader`] makes a tree of the text, [`files`] follows references in it, [`operations`] reads what it offers and every
-//! problem of it, [`document`] decides what is taken.
+//! problem of it, [`document`](mod@document) decides what is taken.
 //!
 //! What a document says of servers and security is shown ([`advice`]) and not used: `--context` is the whole base path, and
 //! callers are checked as the Api's `security` says.
