@@ -1,4 +1,4 @@
-//! Nothing changes that nobody named: versions of an Api in two environments, promoted and rolled back.
+//! An environment that is not named does not change: versions of an Api in two environments, promoted and rolled back.
 
 use std::time::Duration;
 

@@ -93,7 +93,7 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
     if let Some(error) = failed {
         return Err(error);
     }
-    // They are deleted, whatever becomes of the offer.
+    // The resources are deleted, also if the offer fails.
     if let Ok(made) = made::for_apis(client, &gone, made::Apis::Gone).await {
         made::offer(&made);
     }

@@ -55,7 +55,7 @@ struct PathItem<'a> {
     servers: Option<Place>,
 }
 
-/// Reads the operations of a document, all of them, whatever is wrong with some. Parameters named in `greedy` take several
+/// Reads all operations of a document; those at fault become problems. Parameters named in `greedy` take several
 /// segments where they are the last of their path.
 pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
     let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), notes: Vec::new(), unusable: 0 };

@@ -120,7 +120,7 @@ impl Import {
         Ok(())
     }
 
-    /// The Binding of an Environment that is updated, whatever its name; `None`: there is none yet.
+    /// The Binding of an Environment that is updated, under any name; `None`: there is none yet.
     fn target<'a>(&self, observed: &'a Observed, environment: &Name) -> Result<Option<&'a Bound>, Failure> {
         let there = observed.bindings_in(&self.api, environment);
         match there.as_slice() {

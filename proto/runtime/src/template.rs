@@ -10,7 +10,7 @@ pub use tail::{Greedy, Tail};
 
 use crate::path::without_parameters;
 
-/// A path template. Templates are equal if they match the same requests, whatever their parameters are called.
+/// A path template. Templates are equal if they match the same requests. Names of parameters do not count.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Template {
     segments: Vec<TemplateSegment>,

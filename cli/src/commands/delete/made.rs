@@ -103,7 +103,7 @@ pub(super) fn offer(made: &Listed) {
     made.keys().map(hint).for_each(say);
 }
 
-/// A command that deletes one resource, whatever the organization of the configuration is.
+/// A command that deletes one resource. It names the organization, because the configuration may name another one.
 fn hint(key: &ResourceKey) -> String {
     let owner = key.organization.as_ref();
     let owner = owner.map(|owner| format!(" --organization {owner}")).unwrap_or_default();

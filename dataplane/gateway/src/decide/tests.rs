@@ -550,7 +550,7 @@ proptest! {
         }
     }
 
-    /// Whatever an upstream makes of a path, an open operation is no way to a guarded one.
+    /// In no reading of an upstream is an open operation a way to a guarded one.
     #[test]
     fn open_operations_are_open_to_every_upstream(
         templates in proptest::collection::btree_map(naive::path_template(0..3), any::<bool>(), 1..12),

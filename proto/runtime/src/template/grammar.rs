@@ -198,7 +198,7 @@ fn greedy(segments: &[Vec<Part<'_>>]) -> Result<Greedy, BadTemplate> {
     Ok(Greedy::new(before.into(), after.into()))
 }
 
-/// What a segment may not have, whatever its parts become.
+/// Text that no segment may have, as a literal or as a parameter.
 fn check_segment(parts: &[Part<'_>]) -> Result<(), BadTemplate> {
     let segment = written(parts);
     if segment.strip_prefix(':').is_some_and(|name| name.starts_with(is_of_name)) {

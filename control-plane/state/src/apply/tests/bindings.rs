@@ -48,7 +48,7 @@ fn new_is_stored_as_the_number_that_the_command_made() {
     assert_eq!(serves(&world, "orders-sandbox"), (json!(4), json!(4), json!([2, 4])));
     let shown = world.get("Binding orders-sandbox").metadata.revision;
     assert_eq!(shown, world.state.revision());
-    // Other labels are a change, whatever the number.
+    // Other labels are a change, with the same number too.
     let labelled = binding("sandbox", "new").replace("spec:", "labels: {a: b}, spec:");
     assert!(told(&world.put(&labelled))[0].starts_with("updated Binding default/orders-sandbox"));
     assert_eq!(serves(&world, "orders-sandbox").0, json!(4));
