@@ -96,7 +96,9 @@ fn is_host(host: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte));
     // Where the last label is a number, parsers of URLs read an IPv4 address, also in short and in other forms (URL standard, 3.5).
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    let is_number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
+    let is_hex = |rest: &str| rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number =
+        last.bytes().all(|byte| byte.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(is_hex);
     is_name && (!is_number || is_shown::<Ipv4Addr>(host))
 }
 
@@ -170,6 +172,7 @@ mod tests {
             "http://[::1]:8443",
             "https://[2001:db8::1]/x",
             "http://a.",
+            "http://0x-api:8080",
         ] {
             let url = EndpointUrl::parse(normal).unwrap_or_else(|| panic!("{normal}"));
             assert_eq!(url.to_string(), normal);
