@@ -145,7 +145,9 @@ pub(super) fn request<B: Body>(
     };
     headers.insert(X_FORWARDED_FOR, forwarded_for);
     headers.insert(X_REAL_IP, client.origin.text.clone());
-    let said = |name: &HeaderName| parts.headers.get(name).filter(|_| is_trusted).cloned();
+    // A proxy that adds a line puts it behind the client's.
+    let said =
+        |name: &HeaderName| parts.headers.get_all(name).iter().next_back().filter(|_| is_trusted).cloned();
     if let Some(host) = said(&X_FORWARDED_HOST).or_else(|| host(parts)) {
         headers.insert(X_FORWARDED_HOST, host);
     }

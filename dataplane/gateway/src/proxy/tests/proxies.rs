@@ -27,8 +27,9 @@ fn networks(texts: &[&str]) -> Vec<Network> {
     texts.iter().map(|&text| text.to_owned().try_into().unwrap()).collect()
 }
 
-const SAID: [(&str, &str); 8] = [
+const SAID: [(&str, &str); 9] = [
     ("x-forwarded-for", "1.1.1.1, 203.0.113.7"),
+    ("x-forwarded-host", "the-clients.example"),
     ("x-forwarded-host", "shop.example"),
     ("x-forwarded-proto", "https"),
     ("x-forwarded-port", "444"),
