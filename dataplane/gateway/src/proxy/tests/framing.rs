@@ -15,21 +15,12 @@ use super::{
     harness::*,
     tls::{Certificate, certificate, connect},
 };
-use crate::testbed::*;
-
-fn api(url: &str) -> Resources {
-    vec![
-        listener("production", &[]),
-        route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
-        upstream_entry("a", upstream(&[url])),
-    ]
-}
 
 /// A gateway that speaks every protocol.
 fn gateway(url: &str) -> (Gateway, Certificate) {
     let own = certificate("gateway.example", &[b"h2", b"http/1.1"]);
     let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
-    (Gateway::with(setup, api(url)), own)
+    (Gateway::with(setup, one_api(url)), own)
 }
 
 /// What one client makes of an answer: status, `content-length`, body. `None`: it is cut off.

@@ -30,6 +30,7 @@ use crate::{
     metrics::GatewayMetrics,
     proxy::{Dataplane, DataplaneOptions, Slots, bind},
     table::{ConnectProfiles, RoutingTable, index::ScopeIndex},
+    testbed,
     testbed::scope,
 };
 
@@ -37,6 +38,15 @@ use crate::{
 pub(super) const LOOP_ID: &str = "hanse-0123456789abcdef";
 
 pub(super) type Resources = Vec<(Arc<str>, Bytes)>;
+
+/// One Api at `/a`, to be read and written, with one endpoint.
+pub(super) fn one_api(url: &str) -> Resources {
+    vec![
+        testbed::listener("production", &[]),
+        testbed::route_entry(testbed::route("a", "/a", &["GET /{p}", "POST /{p}"])),
+        testbed::upstream_entry("a", testbed::upstream(&[url])),
+    ]
+}
 
 /// A gateway with two threads; it stops when dropped.
 pub(super) struct Gateway {

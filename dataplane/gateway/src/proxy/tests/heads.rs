@@ -19,15 +19,6 @@ use super::{
     harness::*,
     tls::{Certificate, certificate, connect},
 };
-use crate::testbed::*;
-
-fn api(url: &str) -> Resources {
-    vec![
-        listener("production", &[]),
-        route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
-        upstream_entry("a", upstream(&[url])),
-    ]
-}
 
 /// An upstream that never answers, and keeps what came on each connection.
 struct Uploads {
@@ -108,7 +99,7 @@ fn ejections(gateway: &Gateway) -> u64 {
 async fn malformed_chunks_are_the_clients_mistake() {
     let uploads = Uploads::start().await;
     let log = Log::default();
-    let gateway = Gateway::with(log.setup(), api(&uploads.url()));
+    let gateway = Gateway::with(log.setup(), one_api(&uploads.url()));
     let bodies = [
         "zz\r\nfour\r\n0\r\n\r\n",
         "4\r\nfour\r\nzz\r\nfour\r\n0\r\n\r\n",
@@ -139,7 +130,7 @@ async fn malformed_chunks_are_the_clients_mistake() {
 async fn a_client_that_leaves_within_its_body_has_left() {
     let upstream = Upstream::start().await;
     let log = Log::default();
-    let gateway = Gateway::with(log.setup(), api(&upstream.url()));
+    let gateway = Gateway::with(log.setup(), one_api(&upstream.url()));
     for framing in ["transfer-encoding: chunked\r\n\r\n4\r\nfo", "content-length: 4\r\n\r\nfo"] {
         let mut stream = TcpStream::connect(gateway.http).await.unwrap();
         stream.write_all(format!("POST /a/x HTTP/1.1\r\nhost: a\r\n{framing}").as_bytes()).await.unwrap();
@@ -155,7 +146,7 @@ async fn an_upload_over_http_2_that_is_cut_off_without_an_error_is_cut_off() {
     let log = Log::default();
     let own = certificate("gateway.example", &[b"h2"]);
     let setup = Setup { tls: Some(own.server.clone()), ..log.setup() };
-    let gateway = Gateway::with(setup, api(&uploads.url()));
+    let gateway = Gateway::with(setup, one_api(&uploads.url()));
     // POST, https, :path, :authority, and content-length: 8
     let (chunked, known) = (b"\x83\x87\x04\x04/a/x\x01\x01a".to_vec(), b"\x0f\x0d\x018");
     let known = [&chunked[..], known].concat();
@@ -180,7 +171,7 @@ async fn an_upload_over_http_2_that_is_cut_off_without_an_error_is_cut_off() {
 async fn codings_before_chunked_never_reach_an_upstream() {
     let upstream = Upstream::start().await;
     let log = Log::default();
-    let gateway = Gateway::with(log.setup(), api(&upstream.url()));
+    let gateway = Gateway::with(log.setup(), one_api(&upstream.url()));
     for (codings, status, problem) in [
         ("transfer-encoding: gzip, chunked", 501, "transfer-coding"),
         ("transfer-encoding: gzip\r\ntransfer-encoding: chunked", 501, "transfer-coding"),
@@ -214,7 +205,7 @@ impl World {
         let (address, _) = script(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", false).await;
         let own = certificate("gateway.example", &[b"h2", b"http/1.1"]);
         let setup = Setup { tls: Some(own.server.clone()), ..Default::default() };
-        Self { gateway: Gateway::with(setup, api(&format!("http://{address}"))), own }
+        Self { gateway: Gateway::with(setup, one_api(&format!("http://{address}"))), own }
     }
 
     /// The status of `GET /a/x` with `host` and these headers, written in parts of so many octets.
