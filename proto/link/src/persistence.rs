@@ -23,7 +23,8 @@ use crate::{ProvenVersions, Replicas, publisher::fires};
 pub use offer::{keep_offer, kept_offer};
 use plan::{Plan, Urgency, head_of};
 
-/// How long changes are gathered into one transaction: well below the 50 ms within which they are to be durable.
+/// From one transaction's beginning to the next, for changes to be gathered: well below the 50 ms within which they are to be durable.
+/// A change after a longer pause is written at once. So is the count of a start, which traffic waits for.
 const GROUP: Duration = Duration::from_millis(20);
 /// The same at a node that makes its content itself. It has the truth elsewhere, and no node waits for this: so little that a
 /// subscriber rarely stands where a killed node cannot tell the changes from, and seldom enough that its log has the disk.
@@ -59,7 +60,7 @@ pub struct Persistence {
 pub struct Persister {
     replicas: Replicas,
     store: Store,
-    /// How long changes are gathered.
+    /// From one transaction's beginning to the next.
     group: Duration,
     kept: Arc<Mutex<Kept>>,
     /// Which last good versions the store was told of: epoch and version of each replica's.
@@ -199,6 +200,7 @@ impl Persister {
         changed.mark_changed();
         let mut backoff = Backoff::new(MIN_BACKOFF, MAX_BACKOFF);
         let (mut waiting, mut positions_due) = (false, Instant::now());
+        let mut gathered = Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.wait() => break,
@@ -206,9 +208,10 @@ impl Persister {
                 () = fires(&mut noted) => {}
                 () = tokio::time::sleep_until(positions_due), if waiting => {}
             }
-            tokio::select! { () = shutdown.wait() => break, () = tokio::time::sleep(self.group) => {} }
+            tokio::select! { () = shutdown.wait() => break, () = tokio::time::sleep_until(gathered) => {} }
             changed.mark_unchanged(); // the plan is made of what is there now
             noted.mark_unchanged();
+            gathered = Instant::now() + self.group;
             let plan = self.plan();
             match plan.urgency {
                 Urgency::Nothing if self.store.is_writable() => continue,
