@@ -2,24 +2,29 @@
 
 mod client;
 mod dev;
+mod federation;
+mod flags;
+mod publishing;
 mod roles;
+mod token;
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use client::{
-    ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, Form, GetArgs, ImportArgs, ImportCommand, JoinAs,
-    MemberArgs, MemberCommand, OpenApiArgs, Output, PromoteArgs, RevisionArg, RollbackArgs, RootArgs,
-    RootCommand, SubscribeArgs, TokenArgs, TokenCommand, TokenCreateArgs, UpgradeArgs, UpgradeCommand,
-    WaitArgs,
-};
-#[cfg(test)]
-pub(crate) use client::{FormFlag, OrganizationFlag, WaitFlag};
+pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
+pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, UpgradeArgs, UpgradeCommand};
+#[cfg(test)]
+pub(crate) use flags::ChangeFlags;
+pub(crate) use flags::{Form, Output};
+pub(crate) use publishing::{
+    ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, RollbackArgs, SubscribeArgs,
+};
 pub(crate) use roles::{
     AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
 };
+pub(crate) use token::{JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
 
 /// The version every face shows.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -95,19 +95,19 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Describe(args) => with_client(config, &args.organization.organization, async |client| {
             commands::describe(client, &args).await
         }),
-        Command::Delete(args) => with_client(config, &args.organization.organization, async |client| {
+        Command::Delete(args) => with_client(config, args.change.organization(), async |client| {
             commands::delete(client, &args).await
         }),
         Command::Import(args) => {
             with_client(config, args.organization(), async |client| commands::import(client, &args).await)
         }
-        Command::Promote(args) => with_client(config, &args.organization.organization, async |client| {
+        Command::Promote(args) => with_client(config, args.change.organization(), async |client| {
             commands::promote(client, &args).await
         }),
-        Command::Rollback(args) => with_client(config, &args.organization.organization, async |client| {
+        Command::Rollback(args) => with_client(config, args.change.organization(), async |client| {
             commands::rollback(client, &args).await
         }),
-        Command::Subscribe(args) => with_client(config, &args.organization.organization, async |client| {
+        Command::Subscribe(args) => with_client(config, args.change.organization(), async |client| {
             commands::subscribe(client, &args).await
         }),
         Command::Status(args) => {

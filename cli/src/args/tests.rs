@@ -129,7 +129,7 @@ fn a_duration_behind_wait_belongs_to_it() {
     let wait = |line: &str| {
         let cli = Cli::of(["hanse"].into_iter().chain(line.split(' ')).map(Into::into)).unwrap();
         let Command::Subscribe(args) = cli.command else { panic!("{line}") };
-        (args.api.to_string(), args.wait.wait.map(|time| time.as_secs()))
+        (args.api.to_string(), args.change.timeout().map(|time| time.as_secs()))
     };
     for (line, api, seconds) in [
         ("subscribe x --application a --plan p --wait 5s", "x", Some(5)),

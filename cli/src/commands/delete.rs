@@ -32,7 +32,7 @@ pub(crate) async fn delete(client: &Client, args: &DeleteArgs) -> anyhow::Result
     } else {
         one_by_one(client, args, &keys).await?
     };
-    match (revision, args.wait.wait) {
+    match (revision, args.change.timeout()) {
         (Some(revision), Some(timeout)) if !args.dry_run => {
             convergence::wait(client, revision, timeout).await
         }
@@ -57,7 +57,7 @@ async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> an
     }
     let options = ApplyOptions { dry_run: true, prune: None };
     let applied = client.request(&cascade::request(&listed), &options).await?;
-    tell(&applied, args.output.output)?;
+    tell(&applied, args.change.form())?;
     Ok(Some(applied.revision))
 }
 
@@ -71,7 +71,7 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
         match client.delete(key, false).await {
             Ok(answer) => {
                 last = Some(answer.revision);
-                if args.output.output.is_none() {
+                if args.change.form().is_none() {
                     data(format!("{key} deleted"))?;
                 }
                 gone.insert(key.clone(), answer.revision);
@@ -87,7 +87,7 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
             }
         }
     }
-    if let Some(text) = args.output.output.and_then(|form| document(&answers, single, form)) {
+    if let Some(text) = args.change.form().and_then(|form| document(&answers, single, form)) {
         data(text)?;
     }
     if let Some(error) = failed {

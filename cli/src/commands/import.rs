@@ -55,15 +55,15 @@ async fn openapi(client: &Client, args: &OpenApiArgs) -> anyhow::Result<()> {
     let done = carry_out_with_retries(client, &question, &args.also, args.dry_run, plan).await;
     let done = done.map_err(|error| imported.located(error))?;
     say(summary(&imported));
-    tell(&done, args.output.output)?;
+    tell(&done, args.change.form())?;
     if args.dry_run {
         return Ok(());
     }
-    if let Some(timeout) = args.wait.wait {
+    if let Some(timeout) = args.change.timeout() {
         convergence::wait(client, done.applied.revision, timeout).await?;
     }
     let places = reachable::places(client, &args.context, &done.preview.bindings).await?;
-    match args.output.output {
+    match args.change.form() {
         Some(_) => say(places),
         None => data(places)?,
     }

@@ -28,7 +28,7 @@ pub(crate) async fn promote(client: &Client, args: &PromoteArgs) -> anyhow::Resu
     };
     let plan = |observed: &_| Ok(promotion.plan(observed)?);
     let done = carry_out(client, &question, &[], args.dry_run, plan).await?;
-    finish(client, &done, args.dry_run, args.output.output, args.wait.wait).await
+    finish(client, &done, args.dry_run, args.change.form(), args.change.timeout()).await
 }
 
 /// Has an Environment serve what it served before.
@@ -49,7 +49,7 @@ pub(crate) async fn rollback(client: &Client, args: &RollbackArgs) -> anyhow::Re
     };
     let plan = |observed: &_| Ok(rollback.plan(observed)?);
     let done = carry_out(client, &question, &[], args.dry_run, plan).await?;
-    finish(client, &done, args.dry_run, args.output.output, args.wait.wait).await
+    finish(client, &done, args.dry_run, args.change.form(), args.change.timeout()).await
 }
 
 async fn finish(

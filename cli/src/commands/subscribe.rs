@@ -75,7 +75,7 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
         }
     };
     // First of all: a key that is not shown now is lost.
-    match args.output.output {
+    match args.change.form() {
         Some(form) => data(render::formed(&Subscription { key: &key, applied: &answer }, form))?,
         None => data(&key)?,
     }
@@ -83,7 +83,7 @@ pub(crate) async fn subscribe(client: &Client, args: &SubscribeArgs) -> anyhow::
     let made: Vec<_> = made.map(|change| format!("{} {}", change.kind, change.name)).collect();
     say(format!("made {} at revision {}", made.join(", "), answer.revision));
     say(advice);
-    match args.wait.wait {
+    match args.change.timeout() {
         Some(timeout) => convergence::wait(client, answer.revision, timeout).await,
         None => Ok(()),
     }
@@ -197,9 +197,7 @@ mod tests {
             api: name("orders"),
             application: name("shop"),
             plan: name(plan),
-            output: crate::args::FormFlag { output: None },
-            wait: crate::args::WaitFlag { wait: None },
-            organization: crate::args::OrganizationFlag { organization: None },
+            change: crate::args::ChangeFlags::none(),
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn run(
             }
             Err(error) => return Err(error),
             Ok(applied) => {
-                tell(&applied, args.output.output)?;
+                tell(&applied, args.change.form())?;
                 if !args.with_made && !args.dry_run {
                     made::offer(&extra);
                 }
