@@ -19,7 +19,8 @@ pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, Up
 pub(crate) use flags::ChangeFlags;
 pub(crate) use flags::{Form, Output};
 pub(crate) use publishing::{
-    ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, RollbackArgs, SubscribeArgs,
+    ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, PublicationFlags, PublishArgs, RollbackArgs,
+    SubscribeArgs,
 };
 pub(crate) use roles::{
     AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
@@ -83,6 +84,12 @@ pub(crate) enum Command {
     Delete(DeleteArgs),
     /// Publish an API from a description of it.
     Import(ImportArgs),
+    /// Publish a service that has no description: every method and every path below a base path.
+    ///
+    /// Writes the Api with the one operation `* /*`, and in each environment that is named its Binding and, with --upstream, its
+    /// Upstream, in one change. Other environments serve what they served. A new Api asks its callers for an API key in the header
+    /// X-API-Key unless an option below says otherwise.
+    Publish(PublishArgs),
     /// Have one environment serve the revision that another serves.
     Promote(PromoteArgs),
     /// Have an environment serve a revision that it served before.

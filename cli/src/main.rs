@@ -101,6 +101,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import(args) => {
             with_client(config, args.organization(), async |client| commands::import(client, &args).await)
         }
+        Command::Publish(args) => {
+            let organization = args.publication.change.organization();
+            with_client(config, organization, async |client| commands::publish(client, &args).await)
+        }
         Command::Promote(args) => with_client(config, args.change.organization(), async |client| {
             commands::promote(client, &args).await
         }),

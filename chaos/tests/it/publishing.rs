@@ -139,6 +139,29 @@ async fn what_follows_latest_moves_only_when_it_is_named() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_service_without_a_document_is_published_whole() -> Result<()> {
+    let publisher = Publisher::start()?;
+    let publish = ["publish", "orders", "--context", "/orders", "--upstream", &publisher.upstream, "--open"];
+    let publish = [&publish[..], &["--publish-to", "production", "--wait=30s"]].concat();
+    for _again in 0..2 {
+        publisher.federation.ok(&publish)?;
+    }
+    publisher.call("production", "/a/b/c.d/%7Be%7D?q=1", "/a/b/c.d/%7Be%7D").await?;
+    publisher.call("production", "", "/").await?;
+    let url = format!("{}/orders/deep/er", publisher.gateway);
+    let posted = publisher.client.call("POST", &url, &[], "body").await?;
+    assert!(posted.status == 200 && posted.json()?["method"] == "POST", "{posted:?}");
+
+    // An Api with operations of its own keeps them.
+    let (code, said) = publisher.import("v1", "/pets", &["--publish-to", "production"])?;
+    assert_eq!(code, 0, "{said}");
+    let refused = publisher.federation.cli(&publish)?;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("GET /pets"), "{refused:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn imports_at_the_same_time_all_succeed() -> Result<()> {
     let publisher = Publisher::start()?;
     let imports = ["v1", "v2", "v3", "v4"];

@@ -32,6 +32,35 @@ pub(crate) struct OpenApiArgs {
     /// The Api's name
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) publication: PublicationFlags,
+    /// Import the operations that can be imported, and list those that are left out
+    #[arg(long)]
+    pub(crate) skip_unusable: bool,
+    /// The Api's version, instead of the document's
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) api_version: Option<String>,
+    /// Let these path parameters take several segments where they are the last of a path: /v1/{name}:predict with --greedy
+    /// name is /v1/{name+}:predict
+    #[arg(long, value_name = "PARAMETER,…", value_delimiter = ',')]
+    pub(crate) greedy: Vec<String>,
+}
+
+/// `hanse publish`.
+#[derive(Debug, Args)]
+pub(crate) struct PublishArgs {
+    /// The Api's name
+    pub(crate) name: Name,
+    #[command(flatten)]
+    pub(crate) publication: PublicationFlags,
+    /// The Api's version; left out: the version that it has, or 1 for a new Api
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) api_version: Option<String>,
+}
+
+/// The flags of commands that write an Api and have environments serve it.
+#[derive(Debug, Args)]
+pub(crate) struct PublicationFlags {
     /// The whole base path it is published under: /orders/v1
     #[arg(long, value_name = "/PATH")]
     pub(crate) context: String,
@@ -72,16 +101,6 @@ pub(crate) struct OpenApiArgs {
     /// Let every client call, without a key
     #[arg(long)]
     pub(crate) open: bool,
-    /// Import the operations that can be imported, and list those that are left out
-    #[arg(long)]
-    pub(crate) skip_unusable: bool,
-    /// The Api's version, instead of the document's
-    #[arg(long, value_name = "VERSION")]
-    pub(crate) api_version: Option<String>,
-    /// Let these path parameters take several segments where they are the last of a path: /v1/{name}:predict with --greedy
-    /// name is /v1/{name+}:predict
-    #[arg(long, value_name = "PARAMETER,…", value_delimiter = ',')]
-    pub(crate) greedy: Vec<String>,
     #[command(flatten)]
     pub(crate) change: ChangeFlags,
 }
@@ -154,7 +173,7 @@ impl ImportArgs {
     /// The organization asked for.
     pub(crate) fn organization(&self) -> &Option<Name> {
         match &self.command {
-            ImportCommand::Openapi(args) => args.change.organization(),
+            ImportCommand::Openapi(args) => args.publication.change.organization(),
         }
     }
 }

@@ -108,6 +108,17 @@ fn an_import_cannot_be_open_and_ask_for_a_key() {
 }
 
 #[test]
+fn publish_says_where() {
+    let line = "publish files --context /files --upstream eu-west=http://u --publish-to production";
+    for more in ["", " --open --dry-run -o json", " --api-version 2 --also sandbox --wait=5s"] {
+        assert!(parse(&format!("{line}{more}")).is_ok(), "{more}");
+    }
+    for bad in ["publish files --context /files --upstream http://u", "publish --context /f --publish-to p"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn promote_and_rollback_name_their_environments() {
     for good in [
         "promote orders --from sandbox --to production --wait=5s",

@@ -1,11 +1,13 @@
-//! Importing: a new content of an Api, and the Environments that are to serve it.
+//! Importing and publishing: a new content of an Api, and the Environments that are to serve it.
 
 use std::collections::{BTreeSet, HashMap};
 
 use hanse_api::answer::ApplyRequest;
 use hanse_management::{
     Kind, Spec,
-    kinds::{ApiKeySpec, ApiSpec, BindingSpec, New, OperationSpec, RevisionRef, SecuritySpec, UpstreamSpec},
+    kinds::{
+        ApiKeySpec, ApiSpec, BindingSpec, Method, New, OperationSpec, RevisionRef, SecuritySpec, UpstreamSpec,
+    },
 };
 use hanse_topology::{Labels, Name};
 use serde_json::{Value, json};
@@ -18,18 +20,39 @@ use super::{
     preview::{differing, places, same},
     upstream,
 };
-use crate::exit::Failure;
+use crate::{exit::Failure, import::printable};
 
 /// The label of a resource that a command made for an Api, with the Api's name: deleting the Api offers to delete it, too.
 pub(crate) const MADE_FOR: &str = "hanse-made-for";
 
+/// The version of an Api that is published without a description.
+const FIRST_VERSION: &str = "1";
+
 /// What is published.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Offered {
-    /// The API's own version.
-    pub(crate) version: String,
+    /// The API's own version; `None`: as before, or [`FIRST_VERSION`] when it is new.
+    pub(crate) version: Option<String>,
     /// Its operations.
     pub(crate) operations: Vec<OperationSpec>,
+    /// Whether these operations may take the place of others.
+    pub(crate) replaces: bool,
+}
+
+impl Offered {
+    /// Every method and every path: a service that has no description.
+    pub(crate) fn everything(version: Option<String>) -> Self {
+        let all = OperationSpec {
+            method: Method::Every,
+            path: "/*".to_owned(),
+            id: None,
+            scopes: Vec::new(),
+            policies: Vec::new(),
+            timeout: None,
+            open: false,
+        };
+        Self { version, operations: vec![all], replaces: false }
+    }
 }
 
 /// What an import is told.
@@ -63,13 +86,14 @@ impl Import {
     /// The Binding that an import makes, and the Upstream that it writes, have this name.
     pub(crate) fn made_in(&self, environment: &Name) -> Result<Name, Failure> {
         Name::new(format!("{}-{environment}", self.api)).map_err(|error| {
-            Failure::usage(format!("--as and --publish-to make a name that is too long: {error}"))
+            Failure::usage(format!("the Api's name and --publish-to make a name that is too long: {error}"))
         })
     }
 
     /// What to do about what is there.
     pub(crate) fn plan(&self, observed: &Observed) -> Result<Plan, Failure> {
         self.check_flags(observed)?;
+        self.check_others(observed)?;
         let api = self.api(observed);
         let (labels, revision) = match &observed.api {
             Some(found) => (found.labels.clone(), found.revision),
@@ -118,6 +142,22 @@ impl Import {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to remove operations where the command says nothing of them.
+    fn check_others(&self, observed: &Observed) -> Result<(), Failure> {
+        let Some(found) = observed.api.as_ref().filter(|_| !self.offered.replaces) else { return Ok(()) };
+        let others = Operations::between(&found.spec.operations, &self.offered.operations).removed;
+        let Some(first) = others.first() else { return Ok(()) };
+        Err(blocked(
+            format!(
+                "Api {} has operations of its own, which `* /*` would replace: {}, such as {}",
+                self.api,
+                others.len(),
+                printable(first)
+            ),
+            "publish the service under another name, import its document, or delete the Api first",
+        ))
     }
 
     /// The Binding of an Environment that is updated, under any name; `None`: there is none yet.
@@ -344,11 +384,13 @@ impl Import {
         let mut spec = match &observed.api {
             Some(Found { spec, .. }) => spec.clone(),
             None => fresh(&json!({
-                "context": "", "version": "", "operations": [], "security": SecuritySpec::from(ApiKeySpec::default()),
+                "context": "", "version": FIRST_VERSION, "operations": [], "security": SecuritySpec::from(ApiKeySpec::default()),
             })),
         };
         spec.context.clone_from(&self.context);
-        spec.version.clone_from(&self.offered.version);
+        if let Some(version) = &self.offered.version {
+            spec.version.clone_from(version);
+        }
         spec.operations = merged(&self.offered.operations, std::mem::take(&mut spec.operations));
         if let Some(security) = &self.security {
             spec.security = security.clone();

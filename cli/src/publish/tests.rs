@@ -90,7 +90,7 @@ fn import(upstreams: &[&str], environments: &str) -> Import {
         organization: name("default"),
         api: name("orders"),
         context: "/orders".into(),
-        offered: Offered { version: "2".into(), operations: operations(&["/a", "/b"]) },
+        offered: Offered { version: Some("2".into()), operations: operations(&["/a", "/b"]), replaces: true },
         security: None,
         upstreams: upstreams.iter().map(|text| text.parse().unwrap()).collect(),
         environments: names(environments),
@@ -214,6 +214,35 @@ fn a_first_import_makes_api_upstream_and_binding() {
         Exit::Usage,
         &["production does not serve orders yet", "--upstream"],
     );
+}
+
+#[test]
+fn a_service_without_a_description_is_published_whole() {
+    let publish = |version: Option<&str>| {
+        let offered = Offered::everything(version.map(str::to_owned));
+        Import { offered, ..import(&["http://a"], "production") }
+    };
+    let plan = publish(None).plan(&empty()).unwrap();
+    let spec = &put(&plan, "Api", "orders")["spec"];
+    assert_eq!(spec["operations"], json!([{"method": "*", "path": "/*"}]));
+    assert_eq!((&spec["version"], &spec["security"]), (&json!("1"), &json!({"apiKey": {}})));
+    put(&plan, "Upstream", "orders-production");
+    assert_eq!(put(&plan, "Binding", "orders-production")["spec"]["revision"], "new");
+
+    // Again: the version stays, unless one is given, and so does what an operator added.
+    let mut there = api(&[]);
+    there["version"] = json!("7");
+    there["operations"] = json!([{"method": "*", "path": "/*", "timeout": "5s"}]);
+    let version = |given| {
+        let plan = publish(given).plan(&empty().with_api(there.clone())).unwrap();
+        let spec = put(&plan, "Api", "orders")["spec"].clone();
+        assert_eq!(spec["operations"], there["operations"]);
+        spec["version"].clone()
+    };
+    assert_eq!((version(None), version(Some("8"))), (json!("7"), json!("8")));
+
+    let described = empty().with_api(api(&["/a", "/b"]));
+    refused(publish(None).plan(&described), Exit::Conflict, &["2, such as GET /a", "under another name"]);
 }
 
 /// v1 in production from its own backend; nothing in sandbox.
