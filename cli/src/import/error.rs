@@ -61,7 +61,9 @@ impl ImportError {
             Self::Version { .. } => "give an OpenAPI document of version 3.0, 3.1 or 3.2, or Swagger 2.0",
             Self::Problems { problems, unusable, operations } => {
                 let skippable = unusable < operations && problems.iter().all(ImportProblem::can_be_left_out);
-                if skippable {
+                if problems.iter().all(ImportProblem::is_of_option) {
+                    "correct the options"
+                } else if skippable {
                     "mend the document, or import the other operations with --skip-unusable"
                 } else {
                     "mend the document and import it again"

@@ -163,6 +163,11 @@ impl Place {
         self.document.pointer(&self.pointer).unwrap_or(&Value::Null)
     }
 
+    /// Whether it is a whole file.
+    pub(super) fn is_file(&self) -> bool {
+        self.pointer.is_empty()
+    }
+
     /// The place of a member, whether it is there or not.
     pub(super) fn below(&self, key: &str) -> Self {
         let key = key.replace('~', "~0").replace('/', "~1");

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use hanse_management::{
-    check_operation,
+    Problem, ProblemName, check_operation,
     kinds::{Method, OperationSpec},
 };
 use serde::{
@@ -13,8 +13,15 @@ use serde::{
 
 use super::{ImportProblem, advice::Asked, files::Place, problem::printable};
 
+/// The option that widens parameters.
+const GREEDY: &str = "--greedy";
+
 /// The members of a path item that are operations (OpenAPI 3.2, section 4.10).
 const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
+/// The member with the operation of all methods that have none of their own (AWS API Gateway).
+const EVERY_METHOD: &str = "x-amazon-apigateway-any-method";
+/// The other members of a path item (OpenAPI 3.2, section 4.10), beside those that start with `x-`.
+const DETAILS: [&str; 6] = ["$ref", "summary", "description", "servers", "parameters", OTHER_METHODS];
 /// The member with operations of other methods, named as on the wire (OpenAPI 3.2).
 const OTHER_METHODS: &str = "additionalOperations";
 
@@ -30,6 +37,8 @@ pub(super) struct Offer {
     pub(super) notes: Vec<String>,
     /// How many operations, or path items that cannot be read, have problems.
     pub(super) unusable: usize,
+    /// The parameters that were widened.
+    widened: BTreeSet<String>,
 }
 
 /// An operation that can be imported.
@@ -58,7 +67,13 @@ struct PathItem<'a> {
 /// Reads all operations of a document; those at fault become problems. Parameters named in `greedy` take several
 /// segments where they are the last of their path.
 pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
-    let mut offer = Offer { operations: Vec::new(), problems: Vec::new(), notes: Vec::new(), unusable: 0 };
+    let mut offer = Offer {
+        operations: Vec::new(),
+        problems: Vec::new(),
+        notes: Vec::new(),
+        unusable: 0,
+        widened: BTreeSet::new(),
+    };
     let paths = document.below("paths");
     offer.read_paths(&paths, greedy);
     if offer.is_full() {
@@ -66,11 +81,14 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
         let why = format!("it has more than {MAX_READ} operations and problems");
         offer.problems =
             vec![ImportProblem::new(&paths, why, "split the document by the paths of its operations")];
+        return offer;
     }
     if offer.operations.is_empty() && offer.problems.is_empty() {
         let problem = ImportProblem::new(&paths, "the document offers nothing to call", "add an operation");
         offer.problems.push(problem);
     }
+    let idle = greedy.iter().filter(|name| !offer.widened.contains(*name));
+    offer.problems.extend(idle.map(|name| widens_nothing(name)));
     offer
 }
 
@@ -96,19 +114,32 @@ impl Offer {
             self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
         let widened = widened(path, greedy);
-        if let Some(widened) = &widened {
-            self.notes.push(format!("widened {} to {}", printable(path), printable(widened)));
+        if let Some((name, template)) = &widened {
+            self.notes.push(format!("widened {} to {}", printable(path), printable(template)));
+            self.widened.insert((*name).to_owned());
         }
-        let path = widened.as_deref().unwrap_or(path);
+        let path = widened.as_ref().map_or(path, |(_, template)| template);
         let (layers, problem) = place.reached();
         let mut problems: Vec<_> = problem.into_iter().collect();
         let item = PathItem { key, path, place, servers: Place::member(&layers, "servers") };
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for layer in layers {
-            let mut operations: Vec<(String, Place)> = members(&layer)
-                .filter(|(key, _)| METHODS.iter().any(|method| method.eq_ignore_ascii_case(key)))
-                .map(|(key, place)| (key.to_ascii_uppercase(), place))
-                .collect();
+            let mut operations: Vec<(String, Place)> = Vec::new();
+            for (key, place) in members(&layer) {
+                match method_named(key) {
+                    Some(method) => operations.push((method, place)),
+                    None if DETAILS.contains(&key) || key.starts_with("x-") => {}
+                    // A file that is a path item may hold others, too.
+                    None if layer.is_file() => self
+                        .notes
+                        .push(format!("{} is passed over: it is no method", printable(&place.to_string()))),
+                    None => problems.push(ImportProblem::new(
+                        &place,
+                        "is no method, and no other member that a path item has",
+                        "correct its name, or take it out",
+                    )),
+                }
+            }
             let (others, problem) = layer.below(OTHER_METHODS).reached();
             problems.extend(problem);
             let mut named = BTreeSet::new();
@@ -200,12 +231,18 @@ fn members(place: &Place) -> impl Iterator<Item = (&str, Place)> {
     place.members().into_iter().flatten()
 }
 
-/// The path whose last parameter takes several segments, if that parameter is one of `greedy`. A greedy parameter can only be
+/// The last parameter of a path and the path in which it takes several segments, if it is one of `greedy`. A greedy parameter can only be
 /// the last one (docs/manifests.md).
-fn widened(path: &str, greedy: &[String]) -> Option<String> {
+fn widened<'p>(path: &'p str, greedy: &[String]) -> Option<(&'p str, String)> {
     let (before, rest) = path.rsplit_once('{')?;
     let (name, after) = rest.split_once('}')?;
-    greedy.iter().any(|one| one == name).then(|| format!("{before}{{{name}+}}{after}"))
+    greedy.iter().any(|one| one == name).then(|| (name, format!("{before}{{{name}+}}{after}")))
+}
+
+/// A parameter that was to be widened, and is the last one of no path.
+fn widens_nothing(name: &str) -> ImportProblem {
+    let problem = Problem::new(ProblemName::Invalid, format!("no path has {{{name}}} as its last parameter"));
+    ImportProblem::of_option(GREEDY, problem.remedy("name a parameter that is the last of its path"))
 }
 
 /// What stands beside paths in their mapping and is none.
@@ -254,8 +291,19 @@ fn operation(method: &str, item: &PathItem<'_>, place: &Place) -> Result<Operati
     Ok(Operation { spec, name: name(method, item), place: place.to_string(), deprecated, asked, servers })
 }
 
+/// The method that a member of a path item is named after.
+fn method_named(key: &str) -> Option<String> {
+    if key == EVERY_METHOD {
+        return Some(key.to_owned());
+    }
+    METHODS.iter().any(|method| method.eq_ignore_ascii_case(key)).then(|| key.to_ascii_uppercase())
+}
+
 /// The method of that name, if gateways know it. In a manifest `*` is every method; in a description it is a name.
 fn method_of(name: &str) -> Option<Method> {
-    let known = || Method::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)).ok();
-    if name == "*" { None } else { known() }
+    match name {
+        EVERY_METHOD => Some(Method::Every),
+        "*" => None,
+        name => Method::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)).ok(),
+    }
 }

@@ -43,6 +43,11 @@ impl ImportProblem {
         Self { operation: Some(operation.to_owned()), ..self }
     }
 
+    /// Whether the command line is at fault, and not the document.
+    pub(crate) fn is_of_option(&self) -> bool {
+        self.place.starts_with("--")
+    }
+
     /// Whether its operation can be left out. An operation that could not be read may be a sound one.
     pub(super) fn can_be_left_out(&self) -> bool {
         self.operation.is_some() && !self.is_unread

@@ -371,6 +371,7 @@ paths:
     ];
     assert_eq!(listed(&imported), expected);
     assert_eq!(imported.named[1], "POST /users at paths/users.yaml#/post");
+    assert_eq!(imported.notes, ["paths/users.yaml#/one is passed over: it is no method"]);
 }
 
 #[test]
@@ -801,6 +802,53 @@ fn parameters_are_widened_when_asked() {
         ]
     );
     assert!(read(&text).unwrap().notes.is_empty(), "nothing is widened unasked");
+
+    let wanted =
+        Wanted { greedy: vec!["id".into(), "nmae".into()], skip_unusable: true, ..Wanted::default() };
+    let error = read_as(&text, &wanted).unwrap_err();
+    assert_eq!(
+        error.to_string().lines().skip(1).collect::<Vec<_>>(),
+        [
+            "  --greedy: no path has {nmae} as its last parameter; name a parameter that is the last of its path"
+        ]
+    );
+    assert_eq!(crate::exit::Failure::from(error).remedy, "correct the options");
+}
+
+#[test]
+fn a_member_that_is_no_method_is_not_passed_over() {
+    let text = written(
+        json!({
+            "/a": {"get": {}, "gett": {}, "x-note": {}, "summary": "s", "description": "d", "servers": [], "parameters": []},
+            "/b": {"$ref": "#/paths/~1a", "tags": ["t"]},
+        }),
+        json!({}),
+    );
+    let problem = |path: &str, member: &str| {
+        format!(
+            "{path}  /paths/~1{member}: is no method, and no other member that a path item has; correct its name, or take it out"
+        )
+    };
+    assert_eq!(problems(&text), [problem("/a", "a/gett"), problem("/b", "b/tags"), problem("/b", "a/gett")]);
+    let wanted = Wanted { skip_unusable: true, ..Wanted::default() };
+    assert_eq!(listed(&read_as(&text, &wanted).unwrap()), ["GET /a -", "GET /b -"]);
+}
+
+#[test]
+fn an_operation_of_any_method_is_one_of_every_method() {
+    let any = "x-amazon-apigateway-any-method";
+    let text = written(
+        json!({"/a": {"get": {"operationId": "g"}, any: {"operationId": "a"}}, "/{proxy+}": {any: {}}}),
+        json!({}),
+    );
+    let imported = read(&text).unwrap();
+    let mut found = listed(&imported);
+    found.sort();
+    assert_eq!(found, ["* /a a", "* /{proxy+} -", "GET /a g"]);
+    assert_eq!(
+        problems(&written(json!({"/a": {any: {"operationId": []}}}), json!({}))),
+        [format!("{any} /a  /paths/~1a/{any}/operationId: is not text; write one line of text there")]
+    );
 }
 
 #[test]
