@@ -1,12 +1,15 @@
-//! What import, promote and rollback change, worked out from what is there. Pure: resources in, a request and a preview out.
+//! What import, publish, promote and rollback change, and what a delete takes from callers, worked out from what is there. Pure:
+//! resources in, a request and a preview out.
 //!
-//! The rule of all three: nothing changes that the operator did not name. What they write, they write at the revision that was
+//! The rule of all: nothing changes that the operator did not name. What they write, they write at the revision that was
 //! read, and what they rest on must be as it was read.
 
 mod import;
+mod loss;
 mod observed;
 mod preview;
 mod promotion;
+mod regions;
 mod rollback;
 mod upstream;
 
@@ -14,9 +17,11 @@ mod upstream;
 mod tests;
 
 pub(crate) use import::{Import, MADE_FOR, Offered};
+pub(crate) use loss::{Loss, Losses};
 pub(crate) use observed::{Bound, Found, Observed, Part};
 pub(crate) use preview::{Operations, Preview, Step};
 pub(crate) use promotion::Promotion;
+pub(crate) use regions::Regions;
 pub(crate) use rollback::Rollback;
 pub(crate) use upstream::UpstreamArg;
 

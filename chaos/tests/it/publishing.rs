@@ -220,8 +220,14 @@ async fn a_cascade_says_what_goes_and_deletes_nothing_else() -> Result<()> {
     assert_eq!(code, 0, "{said}");
     federation.ok(&["subscribe", "orders", "--application", "shop", "--plan", "gold"])?;
     let delete = ["delete", "api", "orders", "--cascade"];
+    let tried = federation.ok(&["delete", "binding", "orders-production", "--dry-run", "-o", "json"])?;
+    let tried: Value = serde_json::from_str(&tried)?;
+    let lost = &tried["preview"]["bindings"][0];
+    assert_eq!(lost["operations"]["removed"], serde_json::json!(["GET /pets"]), "{tried}");
+    assert_eq!((&lost["environment"], &lost["regions"][0]), (&"production".into(), &"eu-west".into()));
     let unasked = federation.cli(&delete)?;
     assert_eq!(unasked.code, 2, "{unasked:?}");
+    assert!(unasked.stderr.contains("in eu-west: orders r1 is served no more\n  - GET /pets"), "{unasked:?}");
     for word in
         ["Api default/orders", "Binding default/orders-production", "Subscription", "--yes", "--with-made"]
     {

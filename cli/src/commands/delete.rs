@@ -2,14 +2,18 @@
 
 mod cascade;
 mod made;
+mod preview;
 
-use hanse_api::answer::{Applied, Deleted};
+use hanse_api::answer::Deleted;
 use hanse_management::{ProblemName, ResourceKey};
 
 use crate::{
     args::{DeleteArgs, Form},
     client::{ApplyOptions, Client, problem_of},
-    commands::{changes, delete::cascade::Listed},
+    commands::{
+        changes,
+        delete::{cascade::Listed, preview::Outcome},
+    },
     convergence,
     exit::{Exit, Failure},
     out::{data, say},
@@ -56,9 +60,12 @@ async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> an
         return Ok(None);
     }
     let options = ApplyOptions { dry_run: true, prune: None };
+    let preview = preview::losses(client, &listed).await?;
     let applied = client.request(&cascade::request(&listed), &options).await?;
-    tell(&applied, args.change.form())?;
-    Ok(Some(applied.revision))
+    say_if_any(preview.text());
+    let outcome = Outcome { applied, preview };
+    tell(&outcome, args.change.form())?;
+    Ok(Some(outcome.applied.revision))
 }
 
 /// Deletes them with one request each. The revision after the last.
@@ -109,12 +116,18 @@ fn document(answers: &[Deleted], single: bool, form: Form) -> Option<String> {
 }
 
 /// Prints what was deleted, or would be.
-fn tell(applied: &Applied, form: Option<Form>) -> anyhow::Result<()> {
+fn tell(outcome: &Outcome, form: Option<Form>) -> anyhow::Result<()> {
     match form {
-        Some(form) => data(render::formed(applied, form))?,
-        None => changes::print(applied, applied.dry_run)?,
+        Some(form) => data(render::formed(outcome, form))?,
+        None => changes::print(&outcome.applied, outcome.applied.dry_run)?,
     }
     Ok(())
+}
+
+fn say_if_any(text: String) {
+    if !text.is_empty() {
+        say(text);
+    }
 }
 
 /// An error in the middle, and what was deleted before it: each is a request of its own.

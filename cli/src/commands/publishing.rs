@@ -1,22 +1,19 @@
 //! What import, promote and rollback share: they read what is there, plan, try, and then do it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Context as _;
 use hanse_api::answer::{Action, Applied, Resource};
-use hanse_management::{
-    Kind, ProblemName,
-    kinds::{ApiRevisionSpec, BindingSpec},
-};
-use hanse_topology::{Labels, Name};
-use serde::{Deserialize, Serialize};
+use hanse_management::{Kind, ProblemName, kinds::ApiRevisionSpec};
+use hanse_topology::Name;
+use serde::Serialize;
 
 use crate::{
     args::Form,
-    client::{ApplyOptions, Client, part_of, problem_of},
+    client::{ApplyOptions, Client, problem_of},
     commands::changes,
     out::{data, say},
-    publish::{self, Bound, Found, Observed, Plan, Preview},
+    publish::{self, Bound, Found, Observed, Plan, Preview, Regions},
     render,
 };
 
@@ -41,29 +38,12 @@ pub(super) struct Question<'a> {
 
 /// Reads what is there.
 pub(super) async fn observe(client: &Client, question: &Question<'_>) -> anyhow::Result<Observed> {
-    #[derive(Deserialize)]
-    struct Placed {
-        #[serde(default)]
-        regions: Vec<Name>,
-    }
     let Question { api, environments, upstreams, before, number } = question;
-    let mut observed = Observed::default();
-    for found in client.list(Kind::Environment, false).await?.items {
-        observed.environments.insert(Name::new(&found.name)?, part_of::<Placed>(&found)?.regions);
-    }
-    let regions = client.list(Kind::Region, false).await?.items;
-    let labels: BTreeMap<&str, &Labels> =
-        regions.iter().map(|region| (region.name.as_str(), &region.labels)).collect();
-    let picked = |spec: &BindingSpec| {
-        let all = observed.environments.get(&spec.environment).map(Vec::as_slice).unwrap_or_default();
-        let none = Labels::default();
-        let picks =
-            |name: &&Name| spec.regions.picks(name, labels.get(name.as_str()).copied().unwrap_or(&none));
-        all.iter().filter(picks).cloned().collect()
-    };
+    let regions = regions(client).await?;
+    let mut observed = Observed { environments: regions.environments().clone(), ..Observed::default() };
     let mut bindings = Vec::new();
     for found in client.list(Kind::Binding, false).await?.items {
-        match Bound::read(&found, picked) {
+        match Bound::read(&found, |spec| regions.of(spec)) {
             Ok(bound) => bindings.push(bound),
             // One of another Api may have fields of a later version: it is not written.
             Err(error) if is_of(&found, api) => return Err(error),
@@ -103,6 +83,13 @@ pub(super) async fn observe(client: &Client, question: &Question<'_>) -> anyhow:
         }
     }
     Ok(observed)
+}
+
+/// Reads which regions there are.
+pub(super) async fn regions(client: &Client) -> anyhow::Result<Regions> {
+    let environments = client.list(Kind::Environment, false).await?.items;
+    let regions = client.list(Kind::Region, false).await?.items;
+    Regions::read(&environments, &regions)
 }
 
 fn is_of(binding: &Resource, api: &Name) -> bool {

@@ -87,7 +87,7 @@ impl Operations {
     }
 
     /// For people.
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let mut text = String::new();
         if self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() {
             text.push_str("  operations: the same\n");

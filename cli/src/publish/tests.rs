@@ -245,6 +245,37 @@ fn a_service_without_a_description_is_published_whole() {
     refused(publish(None).plan(&described), Exit::Conflict, &["2, such as GET /a", "under another name"]);
 }
 
+#[test]
+fn a_delete_says_what_callers_lose() {
+    let (local, everywhere) = (json!({"names": ["eu-west"]}), json!({}));
+    let bound = |regions: &Value| json!({"environment": "production", "revision": 2, "regions": regions});
+    let observed = empty()
+        .with_revision(2, &["/a", "/b"], &["http://x"])
+        .with_binding("orders-production", bound(&local), &[1, 2])
+        .with_binding("orders-all", bound(&everywhere), &[2])
+        .with_binding("orders-nowhere", bound(&json!({"names": ["moon"]})), &[2])
+        .with_binding("orders-new", bound(&everywhere), &[]);
+    let revision = &observed.revisions[&2].spec;
+    let losses =
+        Losses { bindings: observed.bindings.iter().filter_map(|one| Loss::of(one, revision)).collect() };
+    insta::assert_snapshot!(losses.text(), @r"
+    production (orders-production) in eu-west: orders r2 is served no more
+      - GET /a
+      - GET /b
+    production (orders-all) in eu-west, us-east: orders r2 is served no more
+      - GET /a
+      - GET /b
+    ");
+    assert_eq!(
+        serde_json::to_value(&losses).unwrap()["bindings"][0],
+        json!({
+            "binding": "orders-production", "api": "orders", "environment": "production", "from": 2,
+            "operations": {"added": [], "changed": [], "removed": ["GET /a", "GET /b"]}, "regions": ["eu-west"],
+        })
+    );
+    assert_eq!(Losses::default().text(), "");
+}
+
 /// v1 in production from its own backend; nothing in sandbox.
 fn in_production() -> Observed {
     let bound = json!({"environment": "production", "revision": 1, "upstream": "orders-production"});

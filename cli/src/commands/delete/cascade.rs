@@ -6,7 +6,7 @@ use hanse_api::answer::{Applied, ApplyRequest, AtRevision, Change};
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
-use super::{made, tell};
+use super::{made, preview, say_if_any, tell};
 use crate::{
     args::DeleteArgs,
     client::{ApplyOptions, Client, problem_of},
@@ -46,6 +46,8 @@ pub(super) async fn run(
             }
         }
         say(shown(&listed));
+        let preview = preview::losses(client, &listed).await?;
+        say_if_any(preview.text());
         if !args.with_made && !extra.is_empty() {
             say(format!(
                 "made for it, and used by nothing else: {}; --with-made deletes them, too",
@@ -63,11 +65,12 @@ pub(super) async fn run(
             }
             Err(error) => return Err(error),
             Ok(applied) => {
-                tell(&applied, args.change.form())?;
+                let outcome = preview::Outcome { applied, preview };
+                tell(&outcome, args.change.form())?;
                 if !args.with_made && !args.dry_run {
                     made::offer(&extra);
                 }
-                return Ok(Some(applied));
+                return Ok(Some(outcome.applied));
             }
         }
     }
