@@ -7,6 +7,7 @@ mod flags;
 mod publishing;
 mod roles;
 mod token;
+mod values;
 
 use std::{ffi::OsString, path::PathBuf};
 

@@ -10,7 +10,7 @@ use hanse_process::durable;
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 
-use crate::exit::Failure;
+use crate::{exit::Failure, toml_words};
 
 /// The file of a federation started by `hanse dev` in the working directory.
 const DEV_CLIENT: &str = ".hanse-dev/client.toml";
@@ -87,9 +87,8 @@ impl ClientConfig {
         let text = std::fs::read_to_string(path).map_err(|error| {
             Failure::usage(format!("cannot read the client configuration {}: {error}", path.display()))
         })?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| {
-            Failure::usage(format!("{}: {}", path.display(), error.to_string().trim_end()))
-        })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|error| Failure::usage(format!("{}: {}", path.display(), toml_words::told(&error))))?;
         if config.servers.is_empty() {
             return Err(Failure::usage(format!("{}: servers is empty", path.display())).into());
         }
@@ -175,5 +174,10 @@ mod tests {
         .unwrap();
         let error = format!("{:#}", ClientConfig::load(&path).unwrap_err());
         assert!(error.contains("line 4") && error.contains("organisation"), "{error}");
+
+        std::fs::write(&path, "servers = \"https://x\"\n").unwrap();
+        let error = format!("{:#}", ClientConfig::load(&path).unwrap_err());
+        assert!(error.contains("line 1"), "{error}");
+        assert!(error.ends_with("a list is wanted here, and this is the text \"https://x\""), "{error}");
     }
 }

@@ -22,6 +22,7 @@ mod role_config;
 mod roles;
 mod shell;
 mod source;
+mod toml_words;
 mod upstream;
 
 use std::{path::PathBuf, process::ExitCode};

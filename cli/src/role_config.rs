@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use crate::exit::Failure;
+use crate::{exit::Failure, toml_words};
 
 /// Top-level keys that hold lists; in the environment their items are separated by commas.
 const LISTS: [&str; 6] = ["servers", "enrolment", "agents", "environments", "trusted_proxies", "api_names"];
@@ -31,20 +31,20 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> anyhow::Re
 fn parse<T: DeserializeOwned>(text: &str, prefix: &str, variables: &[(String, String)]) -> Result<T, String> {
     if variables.is_empty() {
         // Straight from the text, so that errors name their line.
-        return toml::from_str(text).map_err(|error| error.to_string());
+        return toml::from_str(text).map_err(|error| toml_words::told(&error));
     }
-    let mut table: Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    let mut table: Table = toml::from_str(text).map_err(|error| toml_words::told(&error))?;
     for (key, value) in variables {
         set(&mut table, &key.to_ascii_lowercase(), value);
     }
     T::deserialize(table).map_err(|error| {
         // What is wrong in the text is better told with its line.
         match toml::from_str::<T>(text) {
-            Err(in_text) if in_text.message() == error.message() => in_text.to_string(),
+            Err(in_text) if in_text.message() == error.message() => toml_words::told(&in_text),
             _ => {
                 let names =
                     variables.iter().map(|(key, _)| format!("{prefix}{key}")).collect::<Vec<_>>().join(", ");
-                format!("{} (with {names} from the environment)", error.message())
+                format!("{} (with {names} from the environment)", toml_words::told(&error))
             }
         }
     })
@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// `whole` gives every key, so that a new one cannot be forgotten.
+    /// `whole` gives every key, so that a new one cannot be forgotten. Each of its values is also replaced by wrong ones.
     fn comes_from_variables<T>(whole: &T)
     where
         T: serde::Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -163,6 +163,65 @@ mod tests {
         let mut variables = Vec::new();
         as_variables(&Table::try_from(whole).unwrap(), "", &mut variables);
         assert_eq!(parse::<T>("", "HANSE_", &variables).as_ref(), Ok(whole), "{variables:?}");
+        assert!(refusals(whole) > 30, "{}", refusals(whole));
+    }
+
+    /// Each table that has one value replaced, or one unknown key more.
+    fn broken(table: &Table) -> Vec<Table> {
+        let wrong: [Value; 7] = [
+            true.into(),
+            (-1).into(),
+            1.5.into(),
+            i64::MAX.into(),
+            "x y".into(),
+            Value::Array(vec![1.into()]),
+            Value::Table(Table::from_iter([("x".to_owned(), 1.into())])),
+        ];
+        let with = |key: &str, value: Value| {
+            let mut table = table.clone();
+            table.insert(key.to_owned(), value);
+            table
+        };
+        let mut all = vec![with("unknown", 1.into())];
+        for (key, value) in table {
+            all.extend(wrong.iter().map(|wrong| with(key, wrong.clone())));
+            if let Value::Table(nested) = value {
+                all.extend(broken(nested).into_iter().map(|nested| with(key, nested.into())));
+            }
+            let mut without = table.clone();
+            without.remove(key);
+            all.push(without);
+        }
+        all
+    }
+
+    /// How many tables are refused, each without a word of Rust.
+    fn refusals<T: serde::Serialize + DeserializeOwned>(whole: &T) -> usize {
+        const WORDS: [&str; 14] = [
+            "u8",
+            "u16",
+            "u64",
+            "i64",
+            "usize",
+            "float",
+            "integer",
+            "boolean",
+            "struct ",
+            "enum",
+            "variant",
+            "sequence",
+            "invalid type",
+            "path string",
+        ];
+        let refusal = |table: &Table| parse::<T>(&toml::to_string(table).unwrap(), "HANSE_", &[]).err();
+        let said: Vec<String> = broken(&Table::try_from(whole).unwrap()).iter().filter_map(refusal).collect();
+        for text in &said {
+            // The text of the file is shown as it is.
+            let message: Vec<_> = text.lines().filter(|line| !line.contains('|')).collect();
+            let found = WORDS.iter().find(|word| message.iter().any(|line| line.contains(**word)));
+            assert_eq!(found, None, "{text}");
+        }
+        said.len()
     }
 
     #[test]

@@ -9,6 +9,7 @@ use hanse_topology::Name;
 use super::{
     Output,
     flags::{ChangeFlags, DEFAULT_WAIT, FormFlag, OrganizationFlag, WaitFlag},
+    values::time,
 };
 
 /// `hanse apply`.
@@ -136,6 +137,6 @@ pub(crate) struct WaitArgs {
     #[arg(long, value_name = "N")]
     pub(crate) revision: RevisionArg,
     /// How long to wait
-    #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = time)]
     pub(crate) timeout: Duration,
 }

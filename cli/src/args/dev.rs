@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use hanse_topology::Name;
 
+use super::values::number;
+
 /// `hanse dev`.
 #[derive(Debug, Args)]
 pub(crate) struct DevArgs {
@@ -12,10 +14,10 @@ pub(crate) struct DevArgs {
     #[arg(long, global = true, value_name = "DIR", default_value = ".hanse-dev")]
     pub(crate) data_dir: PathBuf,
     /// How many regions; 2, or as many as a resumed directory has
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_parser = number::<u8>(1..=16))]
     pub(crate) regions: Option<u8>,
     /// How many control-plane nodes; 3, or as many as a resumed directory has
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=7))]
+    #[arg(long, value_parser = number::<u8>(1..=7))]
     pub(crate) control_nodes: Option<u8>,
     /// Let gateways write a line of JSON per request to DIR/logs/NAME.access.log
     #[arg(long)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use hanse_topology::Name;
 
+use super::values::time;
+
 /// How long `--wait` waits when it does not say: a change reaches every live gateway within seconds, and thirty tell a
 /// slow one from a stuck one.
 pub(super) const DEFAULT_WAIT: &str = "30s";
@@ -13,7 +15,7 @@ pub(super) const DEFAULT_WAIT: &str = "30s";
 #[derive(Debug, Clone, Args)]
 pub(crate) struct WaitFlag {
     /// Wait until every live gateway in scope serves the change; exit 7 naming those that do not
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_WAIT, value_parser = time)]
     pub(crate) wait: Option<Duration>,
 }
 

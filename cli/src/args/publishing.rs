@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use hanse_topology::Name;
 
-use super::flags::ChangeFlags;
+use super::{flags::ChangeFlags, values::number};
 use crate::publish::UpstreamArg;
 
 /// `hanse import`.
@@ -142,7 +142,7 @@ pub(crate) struct RollbackArgs {
     #[arg(long = "in", value_name = "ENVIRONMENT")]
     pub(crate) environment: Name,
     /// The number of the revision to serve; left out: the one served before
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX))]
     pub(crate) to: Option<u64>,
     /// All regions of the Binding that is meant; left out: all Bindings of the Api in the environment
     #[arg(long, value_name = "REGION,…", value_delimiter = ',')]

@@ -5,7 +5,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use hanse_topology::Name;
 
-use super::Output;
+use super::{
+    Output,
+    values::{number, time},
+};
 
 /// `hanse token`.
 #[derive(Debug, Args)]
@@ -45,7 +48,7 @@ pub(crate) enum JoinAs {
 fn ttl(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
-    let ttl = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let ttl = time(text)?;
     if (SHORTEST..=LONGEST).contains(&ttl) {
         return Ok(ttl);
     }
@@ -67,7 +70,7 @@ pub(crate) struct TokenCreateArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAME,…", requires = "region")]
     pub(crate) environments: Vec<Name>,
     /// How often the join token may be used; default: once
-    #[arg(long, requires = "join", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, requires = "join", value_parser = number::<u64>(1..=u64::MAX))]
     pub(crate) uses: Option<u64>,
     /// Let the node that joins take over its name from one that joined with another key, which is lost
     #[arg(long, requires = "join")]

@@ -1,7 +1,7 @@
-//! What a deserializer says, in the words of manifests.
+//! What a deserializer says, in the words of manifests and configuration files.
 //!
 //! Deserializers speak of Rust's types, and an error of theirs carries text only: `invalid type: floating point `1.0`,
-//! expected a string`. People who write manifests know text, numbers, lists and mappings.
+//! expected a string`. People who write these files know text, numbers, lists and mappings.
 
 /// A deserializer's message as detail and remedy.
 pub fn plain(said: &str) -> (String, &'static str) {
@@ -45,7 +45,7 @@ fn mismatched(found: &str, wanted: &str) -> (String, &'static str) {
 /// What is wanted.
 fn thing(wanted: &str) -> String {
     let known = match wanted {
-        "a string" | "string or map" | "variant identifier" => "text",
+        "a string" | "path string" | "string or map" | "variant identifier" => "text",
         "a boolean" => "`true` or `false`",
         "a sequence" => "a list",
         "a map" => "a mapping",
