@@ -4,6 +4,7 @@ mod client;
 mod dev;
 mod federation;
 mod flags;
+mod get;
 mod publishing;
 mod roles;
 mod token;
@@ -13,12 +14,13 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, GetArgs, RevisionArg, WaitArgs};
+pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
 pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, UpgradeArgs, UpgradeCommand};
 #[cfg(test)]
 pub(crate) use flags::ChangeFlags;
 pub(crate) use flags::{Form, Output};
+pub(crate) use get::{Asked, GetArgs};
 pub(crate) use publishing::{
     ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, PublicationFlags, PublishArgs, RollbackArgs,
     SubscribeArgs,

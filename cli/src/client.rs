@@ -88,7 +88,7 @@ impl Client {
 
     /// All resources of a kind, page after page, as one page.
     pub(crate) async fn list(&self, kind: Kind, stale: bool) -> anyhow::Result<Page> {
-        self.list_of(kind, if stale { "&consistency=stale" } else { "" }).await
+        self.labelled(kind, None, stale).await
     }
 
     async fn list_of(&self, kind: Kind, query: &str) -> anyhow::Result<Page> {
@@ -137,10 +137,19 @@ impl Client {
         self.http.send(Method::POST, &path, Some(Bytes::from(body)), once.as_deref()).await?.read()
     }
 
-    /// All resources of a kind that have these labels.
-    pub(crate) async fn labelled(&self, kind: Kind, labels: &str) -> anyhow::Result<Vec<Resource>> {
-        let labels: String = url::form_urlencoded::byte_serialize(labels.as_bytes()).collect();
-        Ok(self.list_of(kind, &format!("&labels={labels}")).await?.items)
+    /// All resources of a kind, or those that have these labels.
+    pub(crate) async fn labelled(
+        &self,
+        kind: Kind,
+        labels: Option<&str>,
+        stale: bool,
+    ) -> anyhow::Result<Page> {
+        let mut query = if stale { "&consistency=stale" } else { "" }.to_owned();
+        if let Some(labels) = labels {
+            query += "&labels=";
+            query.extend(url::form_urlencoded::byte_serialize(labels.as_bytes()));
+        }
+        self.list_of(kind, &query).await
     }
 
     /// Deletes one resource.

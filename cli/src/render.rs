@@ -1,28 +1,56 @@
-//! Resources as text: tables for people, JSON and YAML for programs. Pure.
+//! Resources as text: tables for people, JSON and YAML for programs. Pure, but for the width of the terminal.
 
 mod federation;
+mod sort;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use hanse_api::answer::{Page, Resource};
 use hanse_management::Kind;
 use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use federation::federation;
+pub(crate) use sort::SortBy;
 pub(crate) use yaml::yaml;
 
-use crate::args::{Form, Output};
+use crate::{
+    args::{Form, Output},
+    out,
+};
 
-/// A list in the form asked for.
-pub(crate) fn listed(kind: Kind, listed: &Page, output: Output) -> String {
+/// Resources of one kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Section {
+    /// Their kind.
+    pub(crate) kind: Kind,
+    /// The resources.
+    pub(crate) items: Vec<Resource>,
+}
+
+/// A list of one kind in the form asked for.
+pub(crate) fn listed(kind: Kind, page: &Page, output: Output) -> String {
+    sections(&[Section { kind, items: page.items.clone() }], page.revision, output)
+}
+
+/// Lists of several kinds in the form asked for: a table for each kind, or one page of all.
+pub(crate) fn sections(sections: &[Section], revision: u64, output: Output) -> String {
+    let page = || {
+        let items = sections.iter().flat_map(|section| section.items.iter().cloned());
+        Page { items: items.collect(), revision, next: None }
+    };
     match output {
-        Output::Json => pretty(listed),
-        Output::Yaml => yaml(listed),
-        Output::Table | Output::Wide | Output::Name => rows(kind, &listed.items, output),
+        Output::Json => pretty(&page()),
+        Output::Yaml => yaml(&page()),
+        Output::Name => sections.iter().flat_map(Section::names).collect::<Vec<_>>().join("\n"),
+        Output::Table | Output::Wide => {
+            let is_one = sections.len() == 1;
+            let tables = sections.iter().map(|section| section.table(is_one, output == Output::Wide));
+            tables.collect::<Vec<_>>().join("\n\n")
+        }
     }
 }
 
@@ -31,26 +59,33 @@ pub(crate) fn resource(kind: Kind, resource: &Resource, output: Output) -> Strin
     match output {
         Output::Json => pretty(resource),
         Output::Yaml => yaml(resource),
-        Output::Table | Output::Wide | Output::Name => rows(kind, std::slice::from_ref(resource), output),
+        Output::Table | Output::Wide | Output::Name => {
+            sections(&[Section { kind, items: vec![resource.clone()] }], resource.revision, output)
+        }
     }
 }
 
-fn rows(kind: Kind, items: &[Resource], output: Output) -> String {
-    if output == Output::Name {
-        return items
-            .iter()
-            .map(|item| format!("{}/{}", kind.plural(), item.name))
-            .collect::<Vec<_>>()
-            .join("\n");
+impl Section {
+    /// `KIND/NAME` each, as `get` takes it.
+    fn names(&self) -> impl Iterator<Item = String> {
+        self.items.iter().map(|item| format!("{}/{}", self.kind.plural(), item.name))
     }
-    let columns = kind.table(output == Output::Wide);
-    let header = columns.iter().map(|column| column.title.to_owned()).collect();
-    // Columns are data: they point into a resource's JSON form.
-    let cells = |item: &Resource| {
-        let item = json!(item);
-        columns.iter().map(|column| column.read(&item)).collect()
-    };
-    table(header, items.iter().map(cells))
+
+    /// The columns of the kind. Beside tables of other kinds, the names say the kind.
+    fn table(&self, is_alone: bool, wide: bool) -> String {
+        let columns = self.kind.table(wide);
+        let header = columns.iter().map(|column| column.title.to_owned()).collect();
+        // Columns are data: they point into a resource's JSON form.
+        let cells = |(item, name): (&Resource, String)| {
+            let item = json!(item);
+            let mut cells: Vec<String> = columns.iter().map(|column| column.read(&item)).collect();
+            if let (Some(first), false) = (cells.first_mut(), is_alone) {
+                *first = name;
+            }
+            cells
+        };
+        table(header, self.items.iter().zip(self.names()).map(cells))
+    }
 }
 
 /// An answer in the form asked for.
@@ -66,11 +101,18 @@ pub(crate) fn pretty(value: &impl Serialize) -> String {
     serde_json::to_string_pretty(value).expect("an answer has string keys only")
 }
 
-/// Columns with two blanks between them and nothing else.
+/// Columns with two blanks between them and nothing else. On a terminal, cells are broken into lines where a row would be wider.
 pub(crate) fn table(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
+    table_within(out::width(), header, rows)
+}
+
+fn table_within(width: Option<u16>, header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> String {
     let columns = header.len();
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
     for mut row in rows {
         row.resize(columns, String::new());
         // An empty cell would shift what is cut by blanks, as in `awk`.

@@ -7,7 +7,6 @@ use hanse_management::Kind;
 use hanse_topology::Name;
 
 use super::{
-    Output,
     flags::{ChangeFlags, DEFAULT_WAIT, FormFlag, OrganizationFlag, WaitFlag},
     values::time,
 };
@@ -47,24 +46,6 @@ pub(crate) struct DiffArgs {
 
 fn kind(word: &str) -> Result<Kind, String> {
     Kind::from_word(word).map_err(|error| error.to_string())
-}
-
-/// `hanse get`.
-#[derive(Debug, Args)]
-pub(crate) struct GetArgs {
-    /// The kind, singular or plural
-    #[arg(value_parser = kind)]
-    pub(crate) kind: Kind,
-    /// One resource's name; without it all are listed
-    pub(crate) name: Option<Name>,
-    /// The form of the output
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub(crate) output: Output,
-    /// Answer from the state that a node has, with or without a quorum
-    #[arg(long)]
-    pub(crate) stale: bool,
-    #[command(flatten)]
-    pub(crate) organization: OrganizationFlag,
 }
 
 /// `hanse describe`.

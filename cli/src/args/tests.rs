@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
-use hanse_management::Kind;
 
 use super::*;
 
@@ -26,17 +25,43 @@ fn wait_takes_an_optional_time_after_an_equals_sign() {
     assert!(parse("apply -f x --wait=soon").is_err());
 }
 
+/// What `get` is asked for: kinds, or `KIND NAME` each.
+fn asked(line: &str) -> Result<Vec<String>, crate::exit::Failure> {
+    let Command::Get(get) = parse(&format!("get {line}")).unwrap().command else { panic!("{line}") };
+    Ok(match get.asked()? {
+        Asked::Kinds(kinds) => kinds.iter().map(ToString::to_string).collect(),
+        Asked::Named(named) => named.iter().map(|(kind, name)| format!("{kind} {name}")).collect(),
+    })
+}
+
 #[test]
-fn kinds_are_singular_or_plural() {
-    for (word, kind) in
-        [("api", Kind::Api), ("apis", Kind::Api), ("join-tokens", Kind::JoinToken), ("Policy", Kind::Policy)]
-    {
-        match parse(&format!("get {word}")).unwrap().command {
-            Command::Get(get) => assert_eq!(get.kind, kind),
-            other => panic!("{other:?}"),
-        }
+fn get_takes_several_kinds_and_names() {
+    for (line, expected) in [
+        ("api", &["Api"][..]),
+        ("apis,bindings -l team=a --sort-by name", &["Api", "Binding"]),
+        ("join-tokens", &["JoinToken"]),
+        ("Policy stamp", &["Policy stamp"]),
+        ("api orders pets -o json", &["Api orders", "Api pets"]),
+        ("api,upstream orders", &["Api orders", "Upstream orders"]),
+        ("api/orders bindings/orders-x", &["Api orders", "Binding orders-x"]),
+    ] {
+        assert_eq!(asked(line).unwrap(), expected, "{line}");
     }
-    assert!(parse("get gadgets").unwrap_err().to_string().contains("is not a kind; kinds are Organization"));
+    for (line, said) in [
+        ("gadgets", "is not a kind; kinds are Organization"),
+        ("apis,", "is not a kind"),
+        ("api/orders pets", "two ways to write it"),
+        ("api orders binding/x", "two ways to write it"),
+        ("api/ a/b", "is not a name"),
+        ("api Orders", "Orders"),
+        ("api/a/b", "a/b"),
+        ("api orders -l team=a", "names pick by themselves"),
+    ] {
+        let failure = asked(line).unwrap_err();
+        assert_eq!(failure.exit, crate::exit::Exit::Usage, "{line}");
+        assert!(failure.to_string().contains(said), "{line}: {failure}");
+    }
+    assert!(parse("get").is_err());
 }
 
 #[test]

@@ -1,24 +1,46 @@
 //! `hanse get`.
 
+use hanse_api::answer::Resource;
+use hanse_management::{Kind, ProblemName};
+use hanse_topology::Name;
+
 use crate::{
-    args::GetArgs,
-    client::Client,
+    args::{Asked, GetArgs},
+    client::{Client, problem_of},
+    exit::explain,
     out::{data, say},
-    render,
+    render::{self, Section, SortBy},
 };
 
 /// Said of an answer with `--stale` that may be older than an earlier one.
 const RESTARTED: &str =
     "note: the node was restarted and has not caught up; it may have shown later changes before";
 
-/// Lists a kind, or shows one resource.
+/// What was found.
+struct Found {
+    sections: Vec<Section>,
+    revision: u64,
+    /// Why resources that were named are not among it.
+    missing: Vec<anyhow::Error>,
+}
+
+/// Lists kinds, or shows the resources that are named.
 pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
-    let text = match &args.name {
-        Some(name) => {
-            let resource = client.get(&client.key(args.kind, name.clone()), args.stale).await?;
-            render::resource(args.kind, &resource, args.output)
+    let asked = args.asked()?;
+    let sort_by = args.sort_by.as_deref().map(|text| SortBy::read(text, &kinds(&asked))).transpose()?;
+    let mut found = match &asked {
+        Asked::Kinds(kinds) => list(client, kinds, args).await?,
+        Asked::Named(named) => find(client, named, args.stale).await?,
+    };
+    if let Some(sort_by) = sort_by {
+        found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
+    }
+    let text = match (&asked, found.sections.as_slice()) {
+        (Asked::Named(named), [Section { kind, items }]) if named.len() == 1 => {
+            items.iter().map(|item| render::resource(*kind, item, args.output)).collect()
         }
-        None => render::listed(args.kind, &client.list(args.kind, args.stale).await?, args.output),
+        (Asked::Named(_), []) => String::new(),
+        (_, sections) => render::sections(sections, found.revision, args.output),
     };
     if client.read_restarted() {
         say(RESTARTED);
@@ -26,5 +48,53 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     if !text.is_empty() {
         data(text)?;
     }
-    Ok(())
+    // Each one that is missing is told, the last of them as the command's failure.
+    let Some(last) = found.missing.pop() else { return Ok(()) };
+    found.missing.iter().map(explain).for_each(say);
+    Err(last)
+}
+
+fn kinds(asked: &Asked) -> Vec<Kind> {
+    match asked {
+        Asked::Kinds(kinds) => kinds.clone(),
+        Asked::Named(named) => named.iter().map(|(kind, _)| *kind).collect(),
+    }
+}
+
+/// All resources of these kinds.
+async fn list(client: &Client, kinds: &[Kind], args: &GetArgs) -> anyhow::Result<Found> {
+    let mut found = Found { sections: Vec::new(), revision: u64::MAX, missing: Vec::new() };
+    for kind in kinds {
+        let page = client.labelled(*kind, args.selector.as_deref(), args.stale).await?;
+        // The oldest: everything shown is at least that new.
+        found.revision = found.revision.min(page.revision);
+        found.sections.push(Section { kind: *kind, items: page.items });
+    }
+    Ok(found)
+}
+
+/// The resources of these names.
+async fn find(client: &Client, named: &[(Kind, Name)], stale: bool) -> anyhow::Result<Found> {
+    let mut found = Found { sections: Vec::new(), revision: 0, missing: Vec::new() };
+    for (kind, name) in named {
+        match client.get(&client.key(*kind, name.clone()), stale).await {
+            Ok(resource) => {
+                found.revision = found.revision.max(resource.revision);
+                found.take(*kind, resource);
+            }
+            Err(error) if problem_of(&error) == Some(ProblemName::NotFound) => found.missing.push(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+impl Found {
+    /// Puts a resource to those of its kind.
+    fn take(&mut self, kind: Kind, resource: Resource) {
+        match self.sections.iter_mut().find(|section| section.kind == kind) {
+            Some(section) => section.items.push(resource),
+            None => self.sections.push(Section { kind, items: vec![resource] }),
+        }
+    }
 }

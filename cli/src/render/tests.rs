@@ -36,6 +36,40 @@ fn tables() {
 }
 
 #[test]
+fn several_kinds_are_several_tables_or_one_page() {
+    let section = |kind: Kind, name: &str| {
+        let items = vec![of_json(json!({"kind": kind.as_str(), "name": name}))];
+        Section { kind, items }
+    };
+    let both = [section(Kind::Plan, "gold"), section(Kind::Region, "eu-west")];
+    insta::assert_snapshot!(sections(&both, 12, Output::Table), @r"
+    NAME        RATE       BURST  REVISION
+    plans/gold  unlimited  -      1
+
+    NAME             PROVIDER  COUNTRY  CONTINENT  REVISION
+    regions/eu-west  -         -        -          1
+    ");
+    assert_eq!(sections(&both, 12, Output::Name), "plans/gold\nregions/eu-west");
+    let page: Value = serde_json::from_str(&sections(&both, 12, Output::Json)).unwrap();
+    assert_eq!((&page["revision"], &page["items"][1]["name"]), (&json!(12), &json!("eu-west")));
+}
+
+#[test]
+fn a_table_fits_its_terminal() {
+    let row = || vec!["orders".to_owned(), "one two three four five six".to_owned()];
+    let header = || vec!["NAME".to_owned(), "WORDS".to_owned()];
+    let narrow = table_within(Some(24), header(), [row()].into_iter());
+    assert!(narrow.lines().all(|line| line.len() <= 24) && narrow.lines().count() > 2, "{narrow}");
+    for words in row()[1].split(' ') {
+        assert!(narrow.contains(words), "{narrow}");
+    }
+    for wide in [None, Some(200)] {
+        let text = table_within(wide, header(), [row()].into_iter());
+        assert_eq!(text, "NAME    WORDS\norders  one two three four five six");
+    }
+}
+
+#[test]
 fn lists_are_items_and_revision() {
     let item = of_json(json!({"name": "yes", "spec": {"n": 1}}));
     let one = Page { items: vec![item.clone()], revision: 4, next: None };

@@ -38,7 +38,7 @@ pub(super) async fn for_apis(client: &Client, going: &Listed, apis: Apis) -> any
             continue; // of an Organization that goes with all that it owns
         }
         let label = format!("{MADE_FOR}={}", api.name);
-        for upstream in client.labelled(Kind::Upstream, &label).await? {
+        for upstream in client.labelled(Kind::Upstream, Some(&label), false).await?.items {
             let (key, revision) = keyed(client, Kind::Upstream, &upstream)?;
             if going.contains_key(&key) {
                 continue;
@@ -49,7 +49,7 @@ pub(super) async fn for_apis(client: &Client, going: &Listed, apis: Apis) -> any
                 found.insert(key, revision);
             }
         }
-        let credentials = client.labelled(Kind::Credential, &label).await?;
+        let credentials = client.labelled(Kind::Credential, Some(&label), false).await?.items;
         if credentials.is_empty() {
             continue;
         }
