@@ -18,7 +18,7 @@ pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionA
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
 pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, UpgradeArgs, UpgradeCommand};
 #[cfg(test)]
-pub(crate) use flags::ChangeFlags;
+pub(crate) use flags::{ChangeFlags, OrganizationFlag};
 pub(crate) use flags::{Form, Output};
 pub(crate) use get::{Asked, GetArgs};
 pub(crate) use publishing::{

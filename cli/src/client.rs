@@ -3,6 +3,7 @@
 mod answer;
 mod exchange;
 pub(crate) mod tls;
+mod watch;
 
 use answer::Answer;
 pub(crate) use answer::part_of;
@@ -10,6 +11,7 @@ use std::{
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
+pub(crate) use watch::{Said, Watch};
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -150,6 +152,13 @@ impl Client {
             query.extend(url::form_urlencoded::byte_serialize(labels.as_bytes()));
         }
         self.list_of(kind, &query).await
+    }
+
+    /// Changes of these kinds after a revision, as they happen.
+    pub(crate) async fn watch(&self, kinds: &[Kind], from: u64) -> anyhow::Result<Watch> {
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.plural()).collect();
+        let path = format!("/v1/watch?from={from}&kinds={}", kinds.join(","));
+        Ok(Watch::of(self.http.open(&path).await?))
     }
 
     /// Deletes one resource.

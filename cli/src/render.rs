@@ -7,6 +7,8 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
+
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use hanse_api::answer::{Page, Resource};
 use hanse_management::Kind;
@@ -73,8 +75,11 @@ impl Section {
 
     /// The columns of the kind. Beside tables of other kinds, the names say the kind.
     fn table(&self, is_alone: bool, wide: bool) -> String {
+        table(titles(self.kind, wide), self.rows(is_alone, wide).into_iter())
+    }
+
+    fn rows(&self, is_alone: bool, wide: bool) -> Vec<Vec<String>> {
         let columns = self.kind.table(wide);
-        let header = columns.iter().map(|column| column.title.to_owned()).collect();
         // Columns are data: they point into a resource's JSON form.
         let cells = |(item, name): (&Resource, String)| {
             let item = json!(item);
@@ -84,7 +89,59 @@ impl Section {
             }
             cells
         };
-        table(header, self.items.iter().zip(self.names()).map(cells))
+        self.items.iter().zip(self.names()).map(cells).collect()
+    }
+}
+
+fn titles(kind: Kind, wide: bool) -> Vec<String> {
+    kind.table(wide).iter().map(|column| column.title.to_owned()).collect()
+}
+
+/// Rows that come one after another below tables that are printed already.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    is_alone: bool,
+    wide: bool,
+    widths: HashMap<Kind, Vec<usize>>,
+}
+
+impl Rows {
+    /// Rows below the tables of these sections.
+    pub(crate) fn below(sections: &[Section], wide: bool) -> Self {
+        let is_alone = sections.len() == 1;
+        let widths = sections.iter().map(|section| {
+            let rows = std::iter::once(titles(section.kind, wide)).chain(section.rows(is_alone, wide));
+            let mut widths: Vec<usize> = Vec::new();
+            for row in rows {
+                widths.resize(row.len(), 0);
+                let wider = |(width, cell): (&mut usize, &String)| *width = cell.chars().count().max(*width);
+                widths.iter_mut().zip(&row).for_each(wider);
+            }
+            (section.kind, widths)
+        });
+        Self { is_alone, wide, widths: widths.collect() }
+    }
+
+    /// One more row.
+    pub(crate) fn row(&self, kind: Kind, item: &Resource) -> String {
+        let section = Section { kind, items: vec![item.clone()] };
+        let cells = section.rows(self.is_alone, self.wide).into_iter().flatten();
+        self.line(kind, cells)
+    }
+
+    /// A row of a resource that has no columns any more.
+    pub(crate) fn gone(&self, kind: Kind, name: &str, why: String) -> String {
+        let name = if self.is_alone { name.to_owned() } else { format!("{}/{name}", kind.plural()) };
+        self.line(kind, [name, why].into_iter())
+    }
+
+    fn line(&self, kind: Kind, cells: impl Iterator<Item = String>) -> String {
+        let widths = self.widths.get(&kind).into_iter().flatten().copied().chain(std::iter::repeat(0));
+        let padded = cells.zip(widths).map(|(cell, width)| {
+            let cell = if cell.is_empty() { "-".to_owned() } else { cell };
+            format!("{cell:width$}  ")
+        });
+        padded.collect::<String>().trim_end().to_owned()
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) struct GetArgs {
     /// Only resources with all of these labels: key=value,…
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub(crate) selector: Option<String>,
+    /// Go on with each change as it happens, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) watch: bool,
     /// Sort by a column of the table, or by a field: .spec.context
     #[arg(long, value_name = "COLUMN|.FIELD")]
     pub(crate) sort_by: Option<String>,

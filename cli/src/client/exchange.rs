@@ -13,8 +13,9 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_management::ProblemName;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -194,27 +195,79 @@ impl HttpClient {
         }
     }
 
+    /// Opens a stream of events at the first server that gives one.
+    pub(super) async fn open(&self, path: &str) -> anyhow::Result<Incoming> {
+        let mut failures = Vec::new();
+        let first = self.preferred.load(Ordering::Relaxed);
+        for offset in 0..self.servers.len() {
+            let index = (first + offset) % self.servers.len();
+            let mut request = self.request(index, &Method::GET, path, None, None)?;
+            request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+            match self.begin(&self.servers[index], request).await {
+                Ok(body) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return Ok(body);
+                }
+                Err(Attempt::Refused(failure)) => return Err(self.with_token_file(failure).into()),
+                Err(Attempt::Retry(failure)) => failures.push(failure),
+            }
+        }
+        Err(summary(failures).into())
+    }
+
+    async fn begin(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Incoming, Attempt> {
+        within_time(server, async {
+            let response = self.response(server, request).await?;
+            match response.status().is_success() {
+                true => Ok(response.into_body()),
+                false => Err(match whole(server, response).await {
+                    Err(attempt) => attempt,
+                    Ok(_) => unreachable(server, "no answer to go by"),
+                }),
+            }
+        })
+        .await
+    }
+
     async fn ask(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
-        let unreachable =
-            |why: String| Attempt::Retry(Failure::new(Exit::NoQuorum, format!("{server}: {why}")));
-        let unreached = |error: legacy::Error| {
+        within_time(server, async { whole(server, self.response(server, request).await?).await }).await
+    }
+
+    /// An answer up to its body.
+    async fn response(
+        &self,
+        server: &str,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Attempt> {
+        self.client.request(request).await.map_err(|error| {
             let failure = Failure::new(Exit::NoQuorum, format!("{server}: {}", causes(&error)));
             Attempt::Retry(if is_distrusted(&error) { failure.remedy(CHECK_CA_FILE) } else { failure })
-        };
-        let exchange = async {
-            let response = self.client.request(request).await.map_err(unreached)?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| unreachable(causes(error.as_ref())))?.to_bytes();
-            Answer::of(head.status, &head.headers, &body).map_err(|failure| match failure.exit {
-                Exit::NoQuorum => Attempt::Retry(failure),
-                _ => Attempt::Refused(failure),
-            })
-        };
-        tokio::time::timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .unwrap_or_else(|_| Err(unreachable(format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()))))
+        })
     }
+}
+
+/// Reads a whole answer.
+async fn whole(server: &str, response: Response<Incoming>) -> Result<Answer, Attempt> {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+    let body = body.map_err(|error| unreachable(server, &causes(error.as_ref())))?.to_bytes();
+    Answer::of(head.status, &head.headers, &body).map_err(|failure| match failure.exit {
+        Exit::NoQuorum => Attempt::Retry(failure),
+        _ => Attempt::Refused(failure),
+    })
+}
+
+async fn within_time<T>(
+    server: &str,
+    exchange: impl Future<Output = Result<T, Attempt>>,
+) -> Result<T, Attempt> {
+    tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| {
+        Err(unreachable(server, &format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
+    })
+}
+
+fn unreachable(server: &str, why: &str) -> Attempt {
+    Attempt::Retry(Failure::new(Exit::NoQuorum, format!("{server}: {why}")))
 }
 
 /// The one failure to tell: what a server said goes before what none could.

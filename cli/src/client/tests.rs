@@ -135,6 +135,33 @@ async fn a_restarted_node_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_watch_tells_changes_and_its_refusal() {
+    let text = "event: put\nid: 8\ndata: {\"kind\":\"Plan\",\"name\":\"a\",\"revision\":8}\n\n";
+    let answer = move |request: Request| async move {
+        match request.uri().to_string().as_str() {
+            "/v1/watch?from=7&kinds=plans,apis" => {
+                assert_eq!(request.headers()["accept"], "text/event-stream");
+                text.into_response()
+            }
+            _ => {
+                let (status, body) = problem("gone", 410);
+                (status, body.to_string()).into_response()
+            }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
+    let (client, _dir) = client(vec![url]);
+    let mut watch = client.watch(&[Kind::Plan, Kind::Api], 7).await.unwrap();
+    let said = watch.next().await.unwrap().unwrap();
+    assert!(matches!(&said[..], [Said::Change(change), Said::UpTo(8)] if change.name == "a"), "{said:?}");
+    assert!(watch.next().await.unwrap().is_none(), "the stream has ended");
+    let error = client.watch(&[Kind::Plan], 1).await.unwrap_err();
+    assert_eq!(problem_of(&error), Some(ProblemName::Gone), "{error}");
+}
+
+#[tokio::test]
 async fn problems_keep_their_words_and_codes() {
     let (url, _script) =
         server(vec![problem("in-use", 409), problem("not-found", 404), problem("unauthenticated", 401)])

@@ -1,11 +1,13 @@
 //! `hanse get`.
 
+mod follow;
+
 use hanse_api::answer::Resource;
 use hanse_management::{Kind, ProblemName};
 use hanse_topology::Name;
 
 use crate::{
-    args::{Asked, GetArgs},
+    args::{Asked, GetArgs, Output},
     client::{Client, problem_of},
     exit::explain,
     out::{data, say},
@@ -28,12 +30,21 @@ struct Found {
 pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     let asked = args.asked()?;
     let sort_by = args.sort_by.as_deref().map(|text| SortBy::read(text, &kinds(&asked))).transpose()?;
+    // Before it is read: a change in between is told twice, and never missed.
+    let from = if args.watch { Some(client.latest_revision().await?) } else { None };
     let mut found = match &asked {
         Asked::Kinds(kinds) => list(client, kinds, args).await?,
         Asked::Named(named) => find(client, named, args.stale).await?,
     };
     if let Some(sort_by) = sort_by {
         found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
+    }
+    if let Some(from) = from {
+        if matches!(args.output, Output::Table | Output::Wide) && !found.sections.is_empty() {
+            data(render::sections(&found.sections, found.revision, args.output))?;
+        }
+        found.missing.iter().map(explain).for_each(say);
+        return follow::follow(client, args, &asked, found, from).await;
     }
     let text = match (&asked, found.sections.as_slice()) {
         (Asked::Named(named), [Section { kind, items }]) if named.len() == 1 => {
