@@ -52,8 +52,9 @@ impl Cli {
         let mut joined: Vec<OsString> = Vec::new();
         for word in words {
             let is_duration = || word.to_str().is_some_and(|word| humantime::parse_duration(word).is_ok());
+            let is_completion = joined.get(1).is_some_and(|command| command == COMPLETE);
             match joined.last_mut() {
-                Some(last) if last == "--wait" && is_duration() => {
+                Some(last) if last == "--wait" && is_duration() && !is_completion => {
                     last.push("=");
                     last.push(word);
                 }
@@ -63,6 +64,9 @@ impl Cli {
         Self::try_parse_from(joined)
     }
 }
+
+/// The command that completion scripts call: it gets the words as they are.
+const COMPLETE: &str = "__complete";
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not authenticated or not allowed, 4 not found, \
 5 conflict, 6 no quorum or no answer, 7 wait timed out, 130 wait interrupted. Of diff: 0 same, 1 different, more: failed.";
@@ -118,6 +122,9 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print what may stand at the cursor of a command line.
+    #[command(name = COMPLETE, hide = true)]
+    Complete(CompleteArgs),
     /// Print the operator API's OpenAPI document.
     Openapi,
     /// Print the version.
@@ -125,6 +132,16 @@ pub(crate) enum Command {
     /// Run a sample upstream that answers with what it was sent.
     #[command(hide = true)]
     Upstream(UpstreamArgs),
+}
+
+/// `hanse __complete`, which completion scripts call.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CompleteArgs {
+    /// The number of the word at the cursor; the program is word 0
+    pub(crate) index: usize,
+    /// The words
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<String>,
 }
 
 /// `hanse status`.

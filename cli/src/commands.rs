@@ -2,6 +2,7 @@
 
 mod apply;
 mod changes;
+mod complete;
 mod delete;
 mod describe;
 mod diff;
@@ -19,6 +20,7 @@ pub(crate) mod token;
 pub(crate) mod upgrade;
 
 pub(crate) use apply::apply;
+pub(crate) use complete::{complete, script};
 pub(crate) use delete::delete;
 pub(crate) use describe::describe;
 pub(crate) use diff::diff;

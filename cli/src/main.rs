@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod client_config;
 mod commands;
+mod complete;
 mod convergence;
 mod dev;
 mod exit;
@@ -28,7 +29,6 @@ mod upstream;
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
 use hanse_topology::Name;
 
 use crate::{
@@ -67,11 +67,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Role(command) => runtime()?.block_on(roles::run(config, &command)).map(done),
         Command::Upstream(args) => runtime()?.block_on(upstream::run(&args)).map(done),
         Command::Completion { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "hanse", &mut script);
-            data(String::from_utf8_lossy(&script).trim_end())?;
+            data(commands::script(shell))?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Complete(args) => runtime()?.block_on(commands::complete(config, &args)).map(done),
         Command::Openapi => {
             data(hanse_api::openapi_json())?;
             Ok(ExitCode::SUCCESS)
