@@ -43,7 +43,7 @@ pub(crate) const MIN_REVISION: &str = "Answer from this node's state once it has
 most 10 s; needs no quorum";
 
 /// Longer keys are refused: they are replicated and kept for a day.
-const MAX_IDEMPOTENCY_KEY: usize = 128;
+pub(crate) const MAX_IDEMPOTENCY_KEY: usize = 128;
 
 /// A request on its way to its handler.
 #[derive(Clone)]
@@ -353,11 +353,20 @@ fn check_query(operation: &Operation, query: &[(String, String)]) -> Result<(), 
         }
         let sound = match parameter.form {
             Form::Text => true,
-            Form::Number => value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u64>().is_ok(),
+            Form::Number(least, most) => {
+                value.bytes().all(|byte| byte.is_ascii_digit())
+                    && value.parse().is_ok_and(|number: u64| (least..=most).contains(&number))
+            }
             Form::Flag => matches!(value.as_str(), "" | "true" | "false"),
         };
         if !sound {
-            let form = if parameter.form == Form::Flag { "true or false" } else { "a whole number" };
+            let form = match parameter.form {
+                Form::Flag => "true or false".to_owned(),
+                Form::Number(least, most) if most < u64::MAX => {
+                    format!("a whole number from {least} to {most}")
+                }
+                Form::Number(..) | Form::Text => "a whole number".to_owned(),
+            };
             return Err(bad_request(format!("{value:?} is not {form}"))
                 .at(at)
                 .remedy(format!("give {form}")));

@@ -14,6 +14,7 @@ use utoipa::{
         ComponentsBuilder, HeaderBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr,
         Required, Response as Answer,
         path::{Operation, ParameterBuilder, ParameterIn},
+        schema::{ObjectBuilder, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -21,6 +22,7 @@ use utoipa_axum::routes;
 
 use crate::{
     answer::ProblemDetails,
+    call::MAX_IDEMPOTENCY_KEY,
     held::Shared,
     operation::{described, parameters},
     routes::{Route, collect},
@@ -98,7 +100,7 @@ pub(crate) fn complete(mut route: Route) -> Route {
         let key = ParameterBuilder::new()
             .name("Idempotency-Key")
             .parameter_in(ParameterIn::Header)
-            .schema(Some(String::schema()))
+            .schema(Some(idempotency_key()))
             .description(Some(IDEMPOTENCY_KEY));
         operation.parameters.get_or_insert_default().push(key.build().into());
     }
@@ -116,6 +118,15 @@ pub(crate) fn complete(mut route: Route) -> Route {
         }
     };
     route
+}
+
+/// What an idempotency key looks like.
+fn idempotency_key() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(MAX_IDEMPOTENCY_KEY))
+        .pattern(Some("^[!-~]([ -~]*[!-~])?$"))
 }
 
 /// Answers that are ours, as JSON.

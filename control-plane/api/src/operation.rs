@@ -1,9 +1,12 @@
 //! What a request for an operation must look like, as the operation's description says it.
 
-use utoipa::openapi::{
-    RefOr, Schema,
-    path::{Operation as Described, ParameterIn, PathItem},
-    schema::{SchemaType, Type},
+use utoipa::{
+    Number,
+    openapi::{
+        RefOr, Schema,
+        path::{Operation as Described, ParameterIn, PathItem},
+        schema::{SchemaType, Type},
+    },
 };
 
 /// How requests for one operation are checked: what the description says is what holds.
@@ -31,8 +34,8 @@ pub(crate) struct Parameter {
 pub(crate) enum Form {
     /// Any text.
     Text,
-    /// A whole number.
-    Number,
+    /// A whole number from the first to the second.
+    Number(u64, u64),
     /// `true`, `false`, or nothing for `true`.
     Flag,
 }
@@ -77,8 +80,20 @@ pub(crate) fn parameters(
 fn form(schema: Option<&RefOr<Schema>>) -> Form {
     let Some(RefOr::T(Schema::Object(object))) = schema else { return Form::Text };
     match object.schema_type {
-        SchemaType::Type(Type::Integer) => Form::Number,
+        SchemaType::Type(Type::Integer) => Form::Number(
+            object.minimum.as_ref().and_then(whole).unwrap_or(0),
+            object.maximum.as_ref().and_then(whole).unwrap_or(u64::MAX),
+        ),
         SchemaType::Type(Type::Boolean) => Form::Flag,
         _ => Form::Text,
+    }
+}
+
+/// A bound of a schema, if it is a whole number.
+fn whole(bound: &Number) -> Option<u64> {
+    match bound {
+        Number::Int(bound) => u64::try_from(*bound).ok(),
+        Number::UInt(bound) => u64::try_from(*bound).ok(),
+        Number::Float(_) => None,
     }
 }

@@ -52,6 +52,53 @@ async fn every_described_operation_is_there_with_its_token() {
     }
 }
 
+#[tokio::test]
+async fn bounds_of_parameters_are_described_and_hold() {
+    let api = Api::furnished().await;
+    let document = described(&api).await;
+    let mut bounded = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let concrete = path.replace("{organization}", "default").replace("{name}", "absent");
+        for (method, operation) in item.as_object().unwrap() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+                let call =
+                    |value: &str| api.call(&method.to_uppercase(), &format!("{concrete}?{name}={value}"));
+                if let Some(most) = schema["maximum"].as_u64() {
+                    bounded += 1;
+                    let least = schema["minimum"].as_u64().unwrap();
+                    for beyond in [least - 1, most + 1] {
+                        let problem = call(&beyond.to_string()).send().await.problem(400, "bad-request");
+                        assert_eq!(problem["field"], format!("query: {name}"), "{path}");
+                        assert!(
+                            problem["detail"].as_str().unwrap().contains(&format!("from {least} to {most}"))
+                        );
+                    }
+                    for within in [least, most] {
+                        call(&within.to_string()).send().await.expect(200);
+                    }
+                }
+                if name == "Idempotency-Key" {
+                    bounded += 1;
+                    assert_eq!(
+                        (&schema["minLength"], &schema["maxLength"]),
+                        (&1.into(), &128.into()),
+                        "{path}"
+                    );
+                }
+            }
+        }
+    }
+    let put = async |length: usize| {
+        let plan =
+            api.put("/v1/organizations/default/plans/keyed").header("idempotency-key", &"k".repeat(length));
+        plan.json(serde_json::json!({"spec": {}})).send().await
+    };
+    put(129).await.problem(400, "bad-request");
+    put(128).await.expect(201);
+    assert!(bounded > 20, "{bounded} parameters have bounds");
+}
+
 #[test]
 fn every_problem_has_a_section_in_the_docs() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/problems.md");
