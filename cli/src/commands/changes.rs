@@ -20,10 +20,14 @@ pub(super) fn warn(answer: &Applied) {
 }
 
 fn warnings(answer: &Applied) -> impl Iterator<Item = String> {
-    answer.warnings.iter().map(|warning| {
+    let told = answer.warnings.iter().map(|warning| {
         let owner = warning.organization.as_deref().map(|owner| format!("{owner}/")).unwrap_or_default();
         format!("warning: {} {owner}{}: {}: {}", warning.kind, warning.name, warning.field, warning.detail)
-    })
+    });
+    let more = answer.warnings_left_out;
+    told.chain(
+        (more > 0).then(|| format!("warning: and {more} more: `hanse describe` shows those of a resource")),
+    )
 }
 
 fn lines(answer: &Applied, dry_run: bool) -> impl Iterator<Item = String> {
@@ -84,6 +88,7 @@ mod tests {
         let answer: Applied = serde_json::from_value(json!({
             "revision": 12,
             "changes": [],
+            "warningsLeftOut": 7,
             "warnings": [
                 {"kind": "Api", "organization": "default", "name": "orders", "field": "spec.a", "detail": "not done"},
                 {"kind": "Environment", "name": "production", "field": "spec.exposure", "detail": "not done"},
@@ -94,7 +99,8 @@ mod tests {
             warnings(&answer).collect::<Vec<_>>(),
             [
                 "warning: Api default/orders: spec.a: not done",
-                "warning: Environment production: spec.exposure: not done"
+                "warning: Environment production: spec.exposure: not done",
+                "warning: and 7 more: `hanse describe` shows those of a resource"
             ]
         );
     }

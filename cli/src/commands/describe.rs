@@ -1,7 +1,7 @@
 //! `hanse describe`: one resource and what belongs to it, for people.
 
 use hanse_api::answer::{QuarantinedResource, Resource, Status};
-use hanse_management::Kind;
+use hanse_management::{Kind, text_of};
 use serde_json::{Value, json};
 
 use crate::{args::DescribeArgs, client::Client, out::data, render::yaml};
@@ -75,8 +75,9 @@ fn described(resource: &Resource, related: &[(&str, Vec<String>)]) -> String {
     line("Created", &resource.created_at);
     line("Updated", &resource.updated_at);
     let labels = json!(resource.labels);
+    let (status, warnings) = without_warnings(resource.status.as_ref());
     for (title, value) in
-        [("Labels", Some(&labels)), ("Status", resource.status.as_ref()), ("Spec", Some(&resource.spec))]
+        [("Labels", Some(&labels)), ("Status", status.as_ref()), ("Spec", Some(&resource.spec))]
     {
         match value {
             Some(Value::Object(members)) if !members.is_empty() => {
@@ -89,7 +90,18 @@ fn described(resource: &Resource, related: &[(&str, Vec<String>)]) -> String {
         let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         text += &format!("{:15}{names}\n", format!("{title}:"));
     }
+    for warning in warnings {
+        text += &format!("{:15}{warning}\n", "Warning:");
+    }
     text.trim_end().to_owned()
+}
+
+/// A status without its warnings, and those as `FIELD: DETAIL`.
+fn without_warnings(status: Option<&Value>) -> (Option<Value>, Vec<String>) {
+    let mut status = status.cloned();
+    let warnings = status.as_mut().and_then(|status| status.as_object_mut()?.remove("warnings"));
+    let of = |warning: &Value| format!("{}: {}", text_of(&warning["field"]), text_of(&warning["detail"]));
+    (status, warnings.as_ref().and_then(Value::as_array).into_iter().flatten().map(of).collect())
 }
 
 fn indented(text: &str) -> String {
@@ -109,7 +121,7 @@ mod tests {
             "kind": "Api", "name": "orders", "organization": "default", "labels": {}, "revision": 3,
             "createdAt": "2026-01-31T12:00:00Z", "updatedAt": "2026-01-31T12:00:00Z",
             "spec": {"context": "/orders", "operations": [{"method": "GET", "path": "/"}]},
-            "status": {"latestRevision": 1},
+            "status": {"latestRevision": 1, "warnings": [{"field": "spec.hosts[0]", "detail": "no Environment has it"}]},
         }));
         let related = [("Bindings", vec!["orders-production".to_owned()]), ("Subscriptions", vec![])];
         insta::assert_snapshot!(described(&api, &related), @r"
@@ -128,6 +140,7 @@ mod tests {
             path: /
         Bindings:      orders-production
         Subscriptions: none
+        Warning:       spec.hosts[0]: no Environment has it
         ");
     }
 

@@ -58,7 +58,8 @@ pub(super) async fn publication(
     if let Some(timeout) = flags.change.timeout() {
         convergence::wait(client, done.applied.revision, timeout).await?;
     }
-    let places = reachable::places(client, &flags.context, &done.preview.bindings).await?;
+    let before = done.observed.api.as_ref().map(|found| &found.spec);
+    let places = reachable::places(client, &flags.context, before, &done.preview.bindings).await?;
     match flags.change.form() {
         Some(_) => say(places),
         None => data(places)?,

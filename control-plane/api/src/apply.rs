@@ -10,7 +10,7 @@ use hanse_management::{
 };
 use hanse_state::{
     Accepted, Action, Change, ChangeResult, Outcome, State,
-    admission::{Warning, admit},
+    admission::admit,
     port::{Consistency, ScopeEffect},
     projection,
 };
@@ -27,6 +27,7 @@ use crate::{
     rejection::{Rejection, bad_request},
     resource::changes,
     routes::Route,
+    warnings::Warnings,
 };
 
 /// The owner of resources that name none, unless the request says otherwise.
@@ -83,7 +84,11 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let (accepted, warnings) = call.propose(changes).await?;
     call.worked();
     let effects = effects(&call, &accepted).await;
-    let write = move || (accepted.revision, applied(&accepted, effects.as_deref(), &warnings));
+    let after = call.api.replicated.current();
+    let write = move || {
+        let warnings = Warnings::of(warnings, &after, &accepted.changes);
+        (accepted.revision, applied(&accepted, effects.as_deref(), &warnings))
+    };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
@@ -137,7 +142,7 @@ pub(crate) struct Tried {
     /// What they would do.
     pub(crate) accepted: Accepted,
     effects: Vec<ScopeEffect>,
-    warnings: Vec<Warning>,
+    warnings: Warnings,
 }
 
 /// Makes changes in a copy.
@@ -149,7 +154,7 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
                 let effects = projection::preview(&before, &after);
-                let warnings = admitted.warnings().to_vec();
+                let warnings = Warnings::of(admitted.warnings().to_vec(), &after, &accepted.changes);
                 Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
             Outcome::Rejected(problem) => Err(problem),
@@ -187,19 +192,14 @@ async fn effects(call: &Call, accepted: &Accepted) -> Option<Vec<ScopeEffect>> {
         .ok()
 }
 
-fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &[Warning]) -> Applied {
-    let warning = |warning: &Warning| answer::Warning {
-        kind: warning.key.kind.as_str().to_owned(),
-        organization: warning.key.organization.as_ref().map(ToString::to_string),
-        name: warning.key.name.to_string(),
-        field: warning.field.clone(),
-        detail: warning.detail.clone(),
-    };
+fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &Warnings) -> Applied {
+    let (warnings, warnings_left_out) = warnings.answered();
     Applied {
         revision: accepted.revision,
         changes: changes(accepted),
         scopes: effects.map(|effects| effects.iter().map(answer::ScopeEffect::from).collect()),
-        warnings: warnings.iter().map(warning).collect(),
+        warnings,
+        warnings_left_out,
         dry_run: false,
     }
 }

@@ -36,6 +36,7 @@ mod roots;
 mod routes;
 mod status;
 mod upgrade;
+mod warnings;
 mod watch;
 
 pub use convergence::convergence;

@@ -12,9 +12,9 @@ use hanse_management::{
     manifest::{self, Manifest},
 };
 use hanse_state::{
-    Accepted, Action, Change, ChangeResult, Metadata, Resource, admission::Warning, port::Consistency,
+    Accepted, Action, Change, ChangeResult, Metadata, Resource, State, admission::Warning, port::Consistency,
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 
 use crate::{
     answer::{self, Deleted},
@@ -26,9 +26,10 @@ use crate::{
     precondition::{self, Expectation},
     rejection::{Rejection, bad_request, invalid},
     routes::{REVISION_HEADER, json},
+    warnings::Warnings,
 };
 
-/// What of a resource that was put does not hold yet, `FIELD: DETAIL`, each in a header of its own.
+/// What does not hold yet of a resource that was put, or of one that it leaves unserved, each in a header of its own.
 const WARNING_HEADER: HeaderName = HeaderName::from_static("hanse-warning");
 
 /// How often a write with `If-Match: *`, or with several ETags, is tried again when the resource changed in between.
@@ -53,7 +54,7 @@ pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<
     let mut response = if precondition::not_modified(&call.headers, kind, &etag)? {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        show(&call, StatusCode::OK, state.revision(), resource.clone()).await?
+        show(&call, StatusCode::OK, &state, state.revision(), resource.clone()).await?
     };
     response.headers_mut().insert(header::ETAG, etag);
     Ok(response)
@@ -71,11 +72,13 @@ pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<
         (status = 200, body = ref("#/components/schemas/{kind}"), description = "Replaced, or equal already",
             headers(
                 ("ETag" = String, description = "The revision of its last change"),
-                ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet"))),
+                ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet; of another \
+                    resource, `KIND NAME: FIELD: DETAIL`"))),
         (status = 201, body = ref("#/components/schemas/{kind}"), description = "Created",
             headers(
                 ("ETag" = String, description = "The revision of its last change"),
-                ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet"))),
+                ("Hanse-Warning" = String, description = "`FIELD: DETAIL` of something that does not hold yet; of another \
+                    resource, `KIND NAME: FIELD: DETAIL`"))),
         refusal::Stale, refusal::Invalid, refusal::PreconditionRequired, refusal::Upgrade))]
 pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
@@ -96,12 +99,12 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
             _ => problem,
         }
     })?;
-    let mut response = answer_put(&call, key, manifest, &accepted).await?;
-    for Warning { key: _, field, detail } in warnings {
-        let visible = |letter: char| if letter == ' ' || letter.is_ascii_graphic() { letter } else { '?' };
-        let text: String = format!("{field}: {detail}").chars().map(visible).collect();
-        let text = HeaderValue::from_str(&text).expect("a header takes visible ASCII");
-        response.headers_mut().append(WARNING_HEADER, text);
+    let after = call.api.replicated.current();
+    let changes = accepted.changes.clone();
+    let warnings = call.api.bounds.answer(move || Warnings::of(warnings, &after, &changes)).await?;
+    let mut response = answer_put(&call, &key, manifest, &accepted).await?;
+    for warning in warnings.headers(&key) {
+        response.headers_mut().append(WARNING_HEADER, warning);
     }
     Ok(response)
 }
@@ -244,18 +247,18 @@ fn agree(expectation: Expectation, revision: Option<Revision>) -> Result<Expecta
 
 async fn answer_put(
     call: &Call,
-    key: ResourceKey,
+    key: &ResourceKey,
     manifest: Manifest,
     accepted: &Accepted,
 ) -> Result<Response, Rejection> {
-    let Some(change) = accepted.changes.iter().find(|change| change.key == key) else {
+    let Some(change) = accepted.changes.iter().find(|change| change.key == *key) else {
         let detail =
             format!("{key} was written at revision {} but is not among its changes", accepted.revision);
         return Err(Problem::new(ProblemName::Internal, detail).into());
     };
     let status = if change.action == ChangeResult::CREATED { StatusCode::CREATED } else { StatusCode::OK };
     let state = call.api.replicated.current();
-    let present = state.get(&key);
+    let present = state.get(key);
     let shown = match present {
         Some(resource) if resource.metadata.revision == change.revision => resource.clone(),
         // Changed again meanwhile: the answer is still what this write made, never a later one's content or ETag.
@@ -265,28 +268,33 @@ async fn answer_put(
             let metadata = present.map_or(fresh, |resource| resource.metadata.clone());
             let (labels, revision) = (manifest.labels, change.revision);
             let metadata = Metadata { labels, revision, updated_at_ms, ..metadata };
-            Arc::new(Resource { key, metadata, spec: manifest.spec })
+            Arc::new(Resource { key: key.clone(), metadata, spec: manifest.spec })
         }
     };
     let etag = precondition::etag(shown.metadata.revision);
-    let mut response = show(call, status, accepted.revision, shown).await?;
+    let mut response = show(call, status, &state, accepted.revision, shown).await?;
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag);
     debug_assert!(headers.contains_key(REVISION_HEADER));
     Ok(response)
 }
 
-/// Answers with a resource. Most are small, and written sooner than another thread wakes up.
+/// Answers with a resource and what `state` warns of it. Most are small, and written sooner than another thread wakes up.
 async fn show(
     call: &Call,
     status: StatusCode,
+    state: &State,
     revision: Revision,
     resource: Arc<Resource>,
 ) -> Result<Response, Problem> {
+    let shown = |resource: &Resource, state: &State| {
+        answer::Resource::from(resource).warned(&state.warnings(&resource.key))
+    };
     if resource.spec.json_len() <= SMALL_BODY {
-        return Ok(json(status, revision, &answer::Resource::from(&*resource)));
+        return Ok(json(status, revision, &shown(&resource, state)));
     }
-    call.answer(status, move || (revision, answer::Resource::from(&*resource))).await
+    let state = state.clone();
+    call.answer(status, move || (revision, shown(&resource, &state))).await
 }
 
 /// The changes of an answer.

@@ -47,6 +47,14 @@ pub struct Warning {
     pub detail: String,
 }
 
+impl Warning {
+    /// What a spec says by itself.
+    pub(crate) fn of_spec(key: &ResourceKey, spec: &Spec) -> impl Iterator<Item = Self> {
+        let warning = |(field, detail)| Self { key: key.clone(), field: format!("spec.{field}"), detail };
+        spec.warnings().into_iter().map(warning)
+    }
+}
+
 impl Admitted {
     /// What may be proposed.
     pub fn command(&self) -> &Command {
@@ -81,11 +89,7 @@ pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem
             if let Action::Put { labels, spec } = &mut change.action {
                 spec.normalize();
                 judge(&change.key, labels, spec, version)?;
-                warnings.extend(spec.warnings().into_iter().map(|(field, detail)| Warning {
-                    key: change.key.clone(),
-                    field: format!("spec.{field}"),
-                    detail,
-                }));
+                warnings.extend(Warning::of_spec(&change.key, spec));
             }
         }
     }

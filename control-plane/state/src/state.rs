@@ -5,6 +5,7 @@ mod claims;
 mod index;
 mod journal;
 mod query;
+mod unserved;
 
 use std::sync::Arc;
 

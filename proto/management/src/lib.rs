@@ -24,7 +24,7 @@ mod wire;
 mod word;
 pub mod words;
 
-pub use check::path::shape;
+pub use check::{host::common as common_hosts, path::shape};
 pub use claim::Claim;
 pub use column::{Column, text_of};
 pub use digest::Digest;

@@ -99,12 +99,21 @@ pub struct Applied {
     /// What was accepted although it does not hold yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// How many more warnings there are; absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub warnings_left_out: u64,
     /// Present and true when nothing was written; `revision` is then the one it was tried on.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub dry_run: bool,
 }
 
-/// Something of a resource that was accepted although it does not hold yet.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Something of a resource that was accepted although it does not hold yet: a field that gateways do not act on, a Binding that is
+/// served nowhere, or a host of an Api that no Environment has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Warning {
     /// The kind of the resource.
@@ -120,6 +129,19 @@ pub struct Warning {
     pub field: String,
     /// What is not done.
     pub detail: String,
+}
+
+impl From<&hanse_state::admission::Warning> for Warning {
+    fn from(warning: &hanse_state::admission::Warning) -> Self {
+        let hanse_state::admission::Warning { key, field, detail } = warning;
+        Self {
+            kind: key.kind.as_str().to_owned(),
+            organization: key.organization.as_ref().map(ToString::to_string),
+            name: key.name.to_string(),
+            field: field.clone(),
+            detail: detail.clone(),
+        }
+    }
 }
 
 /// What a delete did.

@@ -1,9 +1,10 @@
 //! Resources: one by itself, in a page of a list, in an event of a watch.
 
 use hanse_management::Kind;
+use hanse_state::admission::Warning;
 use hanse_topology::Labels;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -105,8 +106,21 @@ impl From<&hanse_state::Resource> for Resource {
     }
 }
 
+impl Resource {
+    /// The same with what is accepted of it although it does not hold: `warnings` of its status, each with field and detail.
+    pub(crate) fn warned(mut self, warnings: &[Warning]) -> Self {
+        if !warnings.is_empty() {
+            let one = |Warning { field, detail, .. }: &Warning| json!({"field": field, "detail": detail});
+            let status = self.status.get_or_insert_with(|| json!({}));
+            status["warnings"] = warnings.iter().map(one).collect();
+        }
+        self
+    }
+}
+
 fn beside() -> Object {
-    let what = "What the server knows beside the spec.";
+    let what = "What the server knows beside the spec. Of one resource by itself also its `warnings`: a `field` and a \
+        `detail` each.";
     ObjectBuilder::new().schema_type(Type::Object).description(Some(what)).read_only(true).build()
 }
 

@@ -119,6 +119,79 @@ async fn what_does_not_hold_yet_is_told_with_the_answer() {
 }
 
 #[tokio::test]
+async fn what_is_served_nowhere_is_told_with_the_answer() {
+    let api = Api::furnished().await;
+    let mut spec = orders("/orders");
+    spec["hosts"] = json!(["orders.example"]);
+    let apart = json!({"resources": [
+        {"kind": "Environment", "name": "prod", "spec": {"regions": ["eu"], "hostnames": ["shop.example"]}},
+        {"kind": "Api", "name": "orders", "spec": spec}]});
+    for path in ["/v1/apply?dryRun", "/v1/apply", "/v1/apply"] {
+        let answer = api.post(path).json(apart.clone()).send().await.expect(200);
+        let warnings = answer.json["warnings"].as_array().unwrap();
+        let told =
+            |warning: &Value| ["kind", "organization", "name", "field"].map(|part| warning[part].clone());
+        assert_eq!(
+            warnings.iter().map(told).collect::<Vec<_>>(),
+            [
+                ["Api", "default", "orders", "spec.hosts[0]"],
+                ["Binding", "default", "orders-prod", "spec.environment"]
+            ],
+            "{path}: {}",
+            answer.text
+        );
+        assert_eq!(answer.json.get("warningsLeftOut"), None);
+    }
+    let binding = "/v1/organizations/default/bindings/orders-prod";
+    let read = api.get(binding).send().await.expect(200);
+    let warning = &read.json["status"]["warnings"][0];
+    assert_eq!(warning["field"], "spec.environment");
+    let detail = "served nowhere: r2 of Api orders is for orders.example, and Environment prod is for shop.example; add a \
+                  host to one of them";
+    assert_eq!(warning["detail"], detail);
+    // It may be sent back as it was read.
+    let same = api.put(binding).header("if-match", read.header("etag")).json(read.json.clone());
+    let same = same.send().await.expect(200);
+    assert_eq!(same.header("hanse-warning"), format!("spec.environment: {detail}"));
+    assert_eq!(same.json["status"], read.json["status"]);
+    let listed = api.get("/v1/organizations/default/bindings").send().await.expect(200);
+    assert_eq!(listed.json["items"][0]["status"].get("warnings"), None);
+
+    // A resource that is written tells of those that it leaves unserved.
+    let empty = json!({"spec": {"regions": []}});
+    let put = api.put("/v1/environments/prod").header("if-match", "*").json(empty).send().await.expect(200);
+    assert_eq!(
+        put.header("hanse-warning"),
+        "Binding default/orders-prod: spec.environment: served nowhere: Environment prod has no region; add one to its `regions`"
+    );
+    let served = json!({"spec": {"regions": ["eu"]}});
+    let put = api.put("/v1/environments/prod").header("if-match", "*").json(served).send().await.expect(200);
+    assert_eq!(put.header("hanse-warning"), "");
+    assert_eq!(api.get(binding).send().await.json["status"].get("warnings"), None);
+}
+
+#[tokio::test]
+async fn an_answer_has_a_screen_of_warnings() {
+    let api = Api::furnished().await;
+    let many: Vec<Value> = (0..30)
+        .flat_map(|number| {
+            let name = format!("api-{number}");
+            [
+                json!({"kind": "Api", "name": name, "spec": orders(&format!("/{name}"))}),
+                json!({"kind": "Binding", "name": name,
+                    "spec": {"api": name, "environment": "prod", "upstream": "backend"}}),
+            ]
+        })
+        .collect();
+    let made = api.post("/v1/apply").json(json!({"resources": many})).send().await.expect(200);
+    assert_eq!(made.json.get("warnings"), None);
+    let empty = json!({"kind": "Environment", "name": "prod", "spec": {"regions": []}});
+    let told = api.post("/v1/apply").json(json!({"resources": [empty]})).send().await.expect(200);
+    assert_eq!(told.json["warnings"].as_array().unwrap().len(), 20);
+    assert_eq!(told.json["warningsLeftOut"], 11);
+}
+
+#[tokio::test]
 async fn what_gateways_could_not_use_is_not_proposed() {
     let api = Api::furnished().await;
     let proposed = api.node.proposed.lock().unwrap().len();

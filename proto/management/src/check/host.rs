@@ -11,6 +11,18 @@ const MAX_LABEL_BYTES: usize = 63;
 /// How many hosts one Api or Environment may name.
 const MAX_HOSTS: usize = 256;
 
+/// The hosts that two names or `*.suffix`es have in common: the narrower of the two.
+pub fn common<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
+    let is_within = |narrow: &str, wide: &str| {
+        let below = wide.strip_prefix('*').filter(|suffix| suffix.starts_with('.'));
+        narrow == wide || below.is_some_and(|suffix| narrow.len() > suffix.len() && narrow.ends_with(suffix))
+    };
+    if is_within(one, other) {
+        return Some(one);
+    }
+    is_within(other, one).then_some(other)
+}
+
 /// A list of exact names and `*.suffix`es.
 pub(crate) fn check_patterns(field: &str, hosts: &[String]) -> Verdict {
     if hosts.len() > MAX_HOSTS {
@@ -64,4 +76,27 @@ fn check_name(field: &str, name: &str, given: &str) -> Verdict {
         return refused("use an exact name such as api.example.com, or *.example.com for all below it");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_narrower_of_two_patterns_is_what_they_have_in_common() {
+        for (one, other, expected) in [
+            ("a.example", "a.example", Some("a.example")),
+            ("a.example", "b.example", None),
+            ("a.example", "*.example", Some("a.example")),
+            ("a.b.example", "*.example", Some("a.b.example")),
+            ("example", "*.example", None),
+            ("anexample", "*.example", None),
+            ("*.b.example", "*.example", Some("*.b.example")),
+            ("*.b.example", "*.c.example", None),
+            ("*.example", "*.example", Some("*.example")),
+        ] {
+            assert_eq!(common(one, other), expected, "{one} {other}");
+            assert_eq!(common(other, one), expected, "{other} {one}");
+        }
+    }
 }

@@ -1,0 +1,302 @@
+//! What of a resource is accepted although it does not hold: Bindings that no gateway serves, and hosts of Apis that no
+//! Environment has.
+
+use std::collections::BTreeSet;
+
+use hanse_management::{
+    Kind, ResourceKey, Spec, common_hosts,
+    kinds::{ApiSpec, BindingSpec, Lifecycle},
+};
+use hanse_topology::Name;
+
+use super::State;
+use crate::{ChangeResult, Resource, admission::Warning};
+
+/// How many items of a list a warning names.
+const NAMED: usize = 3;
+
+impl State {
+    /// All that a resource is warned of: by its spec alone, and because nothing serves it.
+    pub fn warnings(&self, key: &ResourceKey) -> Vec<Warning> {
+        let by_itself = self.get(key).map(|resource| Warning::of_spec(key, &resource.spec));
+        by_itself.into_iter().flatten().chain(self.unserved(key)).collect()
+    }
+
+    /// What is not served of the resources that `changes` name or reach, in the order of their keys. A Binding is reached by its
+    /// Api, and by a change of its Environment or of one of its regions.
+    pub fn unserved_after(&self, changes: &[ChangeResult]) -> Vec<Warning> {
+        let mut reached = BTreeSet::new();
+        for ChangeResult { key, action, .. } in changes {
+            let is_changed = *action != ChangeResult::UNCHANGED;
+            match key.kind {
+                Kind::Binding => {
+                    reached.insert(key.clone());
+                }
+                Kind::Api => {
+                    reached.insert(key.clone());
+                    reached.extend(self.referrers_of_kind(key, Kind::Binding).cloned());
+                }
+                Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
+                Kind::Region if is_changed => {
+                    for environment in self.referrers_of_kind(key, Kind::Environment) {
+                        self.reach_environment(environment, &mut reached);
+                    }
+                }
+                // Whether something is served does not depend on another kind.
+                _other => {}
+            }
+        }
+        reached.iter().flat_map(|key| self.unserved(key)).collect()
+    }
+
+    /// The Bindings of an Environment, and their Apis.
+    fn reach_environment(&self, environment: &ResourceKey, reached: &mut BTreeSet<ResourceKey>) {
+        for key in self.referrers_of_kind(environment, Kind::Binding) {
+            if let Some(Spec::Binding(spec)) = self.get(key).map(|binding| &binding.spec) {
+                reached.insert(key.sibling(Kind::Api, spec.api.clone()));
+            }
+            reached.insert(key.clone());
+        }
+    }
+
+    fn unserved(&self, key: &ResourceKey) -> Vec<Warning> {
+        let Some(resource) = self.get(key) else { return Vec::new() };
+        let found = match (&resource.spec, &key.organization) {
+            (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
+            (Spec::Binding(spec), Some(organization)) => self.unserved_binding(resource, organization, spec),
+            _never_served => Vec::new(),
+        };
+        let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
+        found.into_iter().map(warning).collect()
+    }
+
+    fn hosts_of_no_environment(&self, api: &ApiSpec) -> Vec<(String, String)> {
+        let is_had = |host: &String| {
+            self.list(Kind::Environment, None).any(|environment| match &environment.spec {
+                Spec::Environment(spec) => has_host(&spec.hostnames, host),
+                _not_listed => false,
+            })
+        };
+        let without = api.hosts.iter().enumerate().filter(|(_, host)| !is_had(host));
+        without
+            .map(|(at, host)| {
+                let detail = format!(
+                    "no Environment has the host {host}: add it to `hostnames` of one, or leave it out here"
+                );
+                (format!("hosts[{at}]"), detail)
+            })
+            .collect()
+    }
+
+    fn unserved_binding(
+        &self,
+        binding: &Resource,
+        organization: &Name,
+        spec: &BindingSpec,
+    ) -> Vec<(String, String)> {
+        let BindingSpec { api, environment: name, .. } = spec;
+        let Some(environment) = self.environment(name) else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut tell = |field: &str, detail| found.push((field.to_owned(), detail));
+        if environment.regions.is_empty() {
+            let detail =
+                format!("served nowhere: Environment {name} has no region; add one to its `regions`");
+            tell("environment", detail);
+        } else if self.regions_of(binding).is_empty() {
+            let regions = listed(environment.regions.iter().map(Name::as_str));
+            let detail = format!(
+                "served nowhere: no region of Environment {name} ({regions}) has these labels; label one, or name it"
+            );
+            tell("regions", detail);
+        }
+        let lifecycle = self.api(organization, api).map(|api| api.lifecycle);
+        if let Some(not_served) = lifecycle.and_then(not_served) {
+            let detail =
+                format!("served nowhere: Api {api} is `{not_served}`; set its `lifecycle` to `published`");
+            tell("api", detail);
+        }
+        let revision = self.named_revision(binding);
+        if let Some(Spec::ApiRevision(revision)) = revision.map(|revision| &revision.spec)
+            && let hosts = &revision.spec.hosts
+            && !hosts.is_empty()
+            && !hosts.iter().any(|host| has_host(&environment.hostnames, host))
+        {
+            let detail = format!(
+                "served nowhere: r{} of Api {api} is for {}, and Environment {name} is for {}; add a host to one of them",
+                revision.number,
+                listed(hosts.iter().map(String::as_str)),
+                listed(environment.hostnames.iter().map(String::as_str))
+            );
+            tell("environment", detail);
+        }
+        found
+    }
+}
+
+/// The lifecycles in which an Api is served nowhere, as they are written.
+const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
+    match lifecycle {
+        Lifecycle::Created => Some("created"),
+        Lifecycle::Retired => Some("retired"),
+        Lifecycle::Published | Lifecycle::Deprecated | Lifecycle::Blocked => None,
+    }
+}
+
+/// Whether an Environment with these `hostnames` answers to `host`, or to some below `*.suffix`.
+fn has_host(hostnames: &[String], host: &str) -> bool {
+    hostnames.is_empty() || hostnames.iter().any(|own| common_hosts(own, host).is_some())
+}
+
+/// `a, b, c and 4 more`.
+fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = items.len().saturating_sub(NAMED);
+    let named = items.take(NAMED).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{World, delete, key};
+
+    /// What is told of a resource, a line for each.
+    fn told(world: &World, of: &str) -> Vec<String> {
+        world.state.warnings(&key(of)).iter().map(line).collect()
+    }
+
+    fn line(warning: &Warning) -> String {
+        format!("{}: {}: {}", warning.key, warning.field, warning.detail)
+    }
+
+    const BINDING: &str = "Binding orders-production";
+
+    fn environment(more: &str) -> String {
+        format!("{{kind: Environment, name: production, spec: {{{more}}}}}")
+    }
+
+    fn orders(more: &str) -> String {
+        format!(
+            "{{kind: Api, name: orders, spec: {{context: /orders/v1, version: '1', upstream: backend, operations: [], {more}}}}}"
+        )
+    }
+
+    fn binding(more: &str) -> String {
+        format!(
+            "{{kind: Binding, name: orders-production, spec: {{api: orders, environment: production, {more}}}}}"
+        )
+    }
+
+    #[test]
+    fn a_binding_that_is_served_nowhere_is_told_with_the_reason() {
+        let world = World::with_orders();
+        assert!(told(&world, BINDING).is_empty() && told(&world, "Api orders").is_empty());
+        let check = |yaml: &str, expected: &[&str]| {
+            assert_eq!(told(&world.clone().with(yaml), BINDING), expected, "{yaml}");
+        };
+        check(
+            &environment("regions: []"),
+            &[
+                "Binding default/orders-production: spec.environment: served nowhere: Environment production has no region; \
+               add one to its `regions`",
+            ],
+        );
+        check(
+            &binding("regions: {labels: {tier: nix}}"),
+            &[
+                "Binding default/orders-production: spec.regions: served nowhere: no region of Environment production \
+               (eu-west, us-east) has these labels; label one, or name it",
+            ],
+        );
+        check(&binding("regions: {labels: {tier: edge}}"), &[]);
+        for lifecycle in ["created", "retired"] {
+            let expected = format!(
+                "Binding default/orders-production: spec.api: served nowhere: Api orders is `{lifecycle}`; set its \
+                 `lifecycle` to `published`"
+            );
+            check(&orders(&format!("lifecycle: {lifecycle}")), &[&expected]);
+        }
+        for lifecycle in ["published", "deprecated", "blocked"] {
+            check(&orders(&format!("lifecycle: {lifecycle}")), &[]);
+        }
+    }
+
+    #[test]
+    fn hosts_that_do_not_meet_are_told() {
+        let world = World::with_orders();
+        let check = |hosts: &str, hostnames: &str, expected: &[&str]| {
+            let world = world
+                .clone()
+                .with(&environment(&format!("regions: [eu-west], hostnames: {hostnames}")))
+                .with("{kind: Environment, name: sandbox, spec: {regions: [eu-west], hostnames: [sandbox.example]}}")
+                .with(&orders(&format!("hosts: {hosts}")));
+            let told = [told(&world, "Api orders"), told(&world, BINDING)].concat();
+            assert_eq!(told, expected, "{hosts} {hostnames}");
+        };
+        check("[a.example]", "[]", &[]);
+        check("[a.example]", "['*.example']", &[]);
+        check("['*.example']", "[a.example]", &[]);
+        check("['*.b.example']", "['*.example']", &[]);
+        check("[]", "[a.example]", &[]);
+        check(
+            "[a.example, b.example]",
+            "[a.example]",
+            &[
+                "Api default/orders: spec.hosts[1]: no Environment has the host b.example: add it to `hostnames` of one, or \
+               leave it out here",
+            ],
+        );
+        // Another Environment has the host: only the Binding is wrong.
+        check(
+            "[sandbox.example]",
+            "[a.example, b.example, c.example, d.example]",
+            &[
+                "Binding default/orders-production: spec.environment: served nowhere: r2 of Api orders is for sandbox.example, \
+               and Environment production is for a.example, b.example, c.example and 1 more; add a host to one of them",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_change_tells_of_all_that_it_reaches() {
+        let check = |changed: &str, expected: &[&str]| {
+            let mut world = World::with_orders();
+            world.put(&binding("regions: {labels: {tier: edge}}"));
+            let accepted = world.put(changed);
+            let told: Vec<String> = world.state.unserved_after(&accepted.changes).iter().map(line).collect();
+            let fields: Vec<&str> = told.iter().map(|line| line.split(": served").next().unwrap()).collect();
+            assert_eq!(fields, expected, "{changed}");
+        };
+        check("{kind: Region, name: eu-west}", &["Binding default/orders-production: spec.regions"]);
+        check(&environment("regions: []"), &["Binding default/orders-production: spec.environment"]);
+        check(&orders("lifecycle: created"), &["Binding default/orders-production: spec.api"]);
+        check(
+            &binding("regions: {labels: {tier: nix}}"),
+            &["Binding default/orders-production: spec.regions"],
+        );
+        check("{kind: Plan, name: silver}", &[]);
+
+        // What stays as it is, is told of again: an apply that is repeated says the same.
+        let mut world = World::with_orders().with(&environment("regions: []"));
+        let again = world.put(&binding("regions: {}"));
+        assert_eq!(world.state.unserved_after(&again.changes).len(), 1);
+        let unchanged = world.put(&environment("regions: []"));
+        assert!(world.state.unserved_after(&unchanged.changes).is_empty(), "it changed nothing");
+        let deleted = world.change(vec![delete(BINDING, false)]).unwrap();
+        assert!(world.state.unserved_after(&deleted.changes).is_empty(), "what is gone is told of no more");
+    }
+
+    /// The hosts of an Environment are told with the Apis that lose one.
+    #[test]
+    fn an_environment_that_changes_its_hosts_tells_of_its_apis() {
+        let mut world = World::with_orders()
+            .with(&environment("regions: [eu-west], hostnames: [a.example]"))
+            .with("{kind: Environment, name: sandbox, spec: {regions: [], hostnames: [b.example]}}")
+            .with(&orders("hosts: [a.example]"));
+        let accepted = world.put(&environment("regions: [eu-west], hostnames: [c.example]"));
+        let told = world.state.unserved_after(&accepted.changes);
+        assert_eq!(
+            told.iter().map(|warning| format!("{} {}", warning.key, warning.field)).collect::<Vec<_>>(),
+            ["Api default/orders spec.hosts[0]", "Binding default/orders-production spec.environment"]
+        );
+    }
+}
