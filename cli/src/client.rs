@@ -192,8 +192,12 @@ impl Client {
 
     /// The latest revision: every write acknowledged before is in it.
     pub(crate) async fn latest_revision(&self) -> anyhow::Result<u64> {
-        let answer: Convergence = self.read("/v1/convergence").await?.read()?;
-        Ok(answer.revision)
+        Ok(self.latest_convergence().await?.revision)
+    }
+
+    /// Who serves the latest revision.
+    pub(crate) async fn latest_convergence(&self) -> anyhow::Result<Convergence> {
+        self.read("/v1/convergence").await?.read()
     }
 
     /// Who takes part.

@@ -14,6 +14,7 @@ mod publish;
 mod publishing;
 mod reachable;
 pub(crate) mod root;
+mod served;
 mod status;
 mod subscribe;
 pub(crate) mod token;

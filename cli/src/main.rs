@@ -21,6 +21,7 @@ mod publish;
 mod render;
 mod role_config;
 mod roles;
+mod served;
 mod shell;
 mod source;
 mod toml_words;

@@ -7,7 +7,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use hanse_api::answer::{Page, Resource};
@@ -31,11 +31,22 @@ pub(crate) struct Section {
     pub(crate) kind: Kind,
     /// The resources.
     pub(crate) items: Vec<Resource>,
+    /// A column that the resources do not have in themselves.
+    pub(crate) beside: Option<Beside>,
+}
+
+/// A column, before the one of the revision.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Beside {
+    /// Its title.
+    pub(crate) title: &'static str,
+    /// Its cells, by the name of the resource.
+    pub(crate) cells: BTreeMap<String, String>,
 }
 
 /// A list of one kind in the form asked for.
 pub(crate) fn listed(kind: Kind, page: &Page, output: Output) -> String {
-    sections(&[Section { kind, items: page.items.clone() }], page.revision, output)
+    sections(&[Section::new(kind, page.items.clone())], page.revision, output)
 }
 
 /// Lists of several kinds in the form asked for: a table for each kind, or one page of all.
@@ -62,12 +73,17 @@ pub(crate) fn resource(kind: Kind, resource: &Resource, output: Output) -> Strin
         Output::Json => pretty(resource),
         Output::Yaml => yaml(resource),
         Output::Table | Output::Wide | Output::Name => {
-            sections(&[Section { kind, items: vec![resource.clone()] }], resource.revision, output)
+            sections(&[Section::new(kind, vec![resource.clone()])], resource.revision, output)
         }
     }
 }
 
 impl Section {
+    /// Resources and nothing beside them.
+    pub(crate) fn new(kind: Kind, items: Vec<Resource>) -> Self {
+        Self { kind, items, beside: None }
+    }
+
     /// `KIND/NAME` each, as `get` takes it.
     fn names(&self) -> impl Iterator<Item = String> {
         self.items.iter().map(|item| format!("{}/{}", self.kind.plural(), item.name))
@@ -75,7 +91,15 @@ impl Section {
 
     /// The columns of the kind. Beside tables of other kinds, the names say the kind.
     fn table(&self, is_alone: bool, wide: bool) -> String {
-        table(titles(self.kind, wide), self.rows(is_alone, wide).into_iter())
+        let (mut titles, mut rows) = (titles(self.kind, wide), self.rows(is_alone, wide));
+        if let Some(Beside { title, cells }) = &self.beside {
+            let at = titles.iter().position(|title| title == "REVISION").unwrap_or(titles.len());
+            titles.insert(at, (*title).to_owned());
+            for (row, item) in rows.iter_mut().zip(&self.items) {
+                row.insert(at, cells.get(&item.name).cloned().unwrap_or_default());
+            }
+        }
+        table(titles, rows.into_iter())
     }
 
     fn rows(&self, is_alone: bool, wide: bool) -> Vec<Vec<String>> {
@@ -124,7 +148,7 @@ impl Rows {
 
     /// One more row.
     pub(crate) fn row(&self, kind: Kind, item: &Resource) -> String {
-        let section = Section { kind, items: vec![item.clone()] };
+        let section = Section::new(kind, vec![item.clone()]);
         let cells = section.rows(self.is_alone, self.wide).into_iter().flatten();
         self.line(kind, cells)
     }

@@ -18,6 +18,7 @@ mod gone;
 mod history;
 mod joining;
 mod leader;
+mod looking;
 mod outage;
 mod private_files;
 mod publishing;

@@ -18,6 +18,11 @@ pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Re
         }
     }
     let mut text = described(&resource, &related);
+    if args.kind == Kind::Api
+        && let Some(table) = super::served::table(client, &resource).await?
+    {
+        text += &format!("\nServed:\n{}", indented(&table));
+    }
     for line in quarantined(&client.status().await?, &resource) {
         text += &format!("\n{:15}{line}", "Quarantined:");
     }

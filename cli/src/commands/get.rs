@@ -12,6 +12,7 @@ use crate::{
     exit::explain,
     out::{data, say},
     render::{self, Section, SortBy},
+    served,
 };
 
 /// Said of an answer with `--stale` that may be older than an earlier one.
@@ -46,13 +47,7 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
         found.missing.iter().map(explain).for_each(say);
         return follow::follow(client, args, &asked, found, from).await;
     }
-    let text = match (&asked, found.sections.as_slice()) {
-        (Asked::Named(named), [Section { kind, items }]) if named.len() == 1 => {
-            items.iter().map(|item| render::resource(*kind, item, args.output)).collect()
-        }
-        (Asked::Named(_), []) => String::new(),
-        (_, sections) => render::sections(sections, found.revision, args.output),
-    };
+    let text = text(client, args, &asked, &mut found).await?;
     if client.read_restarted() {
         say(RESTARTED);
     }
@@ -63,6 +58,36 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     let Some(last) = found.missing.pop() else { return Ok(()) };
     found.missing.iter().map(explain).for_each(say);
     Err(last)
+}
+
+/// What was found, in the form asked for. Tables of Apis also say where those are served.
+async fn text(client: &Client, args: &GetArgs, asked: &Asked, found: &mut Found) -> anyhow::Result<String> {
+    if found.sections.is_empty() {
+        return Ok(String::new());
+    }
+    let is_table = matches!(args.output, Output::Table | Output::Wide);
+    for section in found.sections.iter_mut().filter(|section| is_table && section.kind == Kind::Api) {
+        section.beside = Some(served::environments(&client.list(Kind::Binding, args.stale).await?.items));
+    }
+    let sections = found.sections.as_slice();
+    let (Asked::Named(named), [Section { kind, items, .. }]) = (asked, sections) else {
+        return Ok(render::sections(sections, found.revision, args.output));
+    };
+    let ([_], [item]) = (named.as_slice(), items.as_slice()) else {
+        return Ok(render::sections(sections, found.revision, args.output));
+    };
+    if !is_table {
+        return Ok(render::resource(*kind, item, args.output));
+    }
+    let mut text = render::sections(sections, found.revision, args.output);
+    // Which gateways serve it is known only where there is a quorum.
+    if *kind == Kind::Api
+        && !args.stale
+        && let Some(table) = super::served::table(client, item).await?
+    {
+        text += &format!("\n\n{table}");
+    }
+    Ok(text)
 }
 
 fn kinds(asked: &Asked) -> Vec<Kind> {
@@ -79,7 +104,7 @@ async fn list(client: &Client, kinds: &[Kind], args: &GetArgs) -> anyhow::Result
         let page = client.labelled(*kind, args.selector.as_deref(), args.stale).await?;
         // The oldest: everything shown is at least that new.
         found.revision = found.revision.min(page.revision);
-        found.sections.push(Section { kind: *kind, items: page.items });
+        found.sections.push(Section::new(*kind, page.items));
     }
     Ok(found)
 }
@@ -105,7 +130,7 @@ impl Found {
     fn take(&mut self, kind: Kind, resource: Resource) {
         match self.sections.iter_mut().find(|section| section.kind == kind) {
             Some(section) => section.items.push(resource),
-            None => self.sections.push(Section { kind, items: vec![resource] }),
+            None => self.sections.push(Section::new(kind, vec![resource])),
         }
     }
 }

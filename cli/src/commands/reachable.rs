@@ -16,9 +16,10 @@ use crate::{
 
 /// What an Environment says of the places where it is served.
 #[derive(Debug, Deserialize)]
-struct Served {
+pub(super) struct Served {
+    /// Its host names; none: every one.
     #[serde(default)]
-    hostnames: Vec<String>,
+    pub(super) hostnames: Vec<String>,
 }
 
 /// A line per environment and region, for people. `api` is the Api as it was before; `None`: it is new. Publishing an Api changes
@@ -57,7 +58,7 @@ pub(super) async fn places(
 }
 
 /// The hosts by which an Api is called in an Environment; none: by every host. Otherwise the reason why it is not called there.
-fn hosts(api: Option<&ApiSpec>, hostnames: &[String]) -> Result<Vec<String>, String> {
+pub(super) fn hosts(api: Option<&ApiSpec>, hostnames: &[String]) -> Result<Vec<String>, String> {
     let Some(api) = api else { return Ok(hostnames.to_vec()) };
     match api.lifecycle {
         Lifecycle::Published | Lifecycle::Deprecated | Lifecycle::Blocked => {}
@@ -78,7 +79,8 @@ fn hosts(api: Option<&ApiSpec>, hostnames: &[String]) -> Result<Vec<String>, Str
     }
 }
 
-fn place(hosts: &[String], gateways: &[String], context: &str) -> String {
+/// The URLs, or what else there is to call it by.
+pub(super) fn place(hosts: &[String], gateways: &[String], context: &str) -> String {
     let path = if context == "/" { "" } else { context };
     match (gateways, hosts.first()) {
         ([], None) => format!("{context} on every host name of the region's gateways"),

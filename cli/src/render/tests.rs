@@ -39,7 +39,7 @@ fn tables() {
 fn several_kinds_are_several_tables_or_one_page() {
     let section = |kind: Kind, name: &str| {
         let items = vec![of_json(json!({"kind": kind.as_str(), "name": name}))];
-        Section { kind, items }
+        Section::new(kind, items)
     };
     let both = [section(Kind::Plan, "gold"), section(Kind::Region, "eu-west")];
     insta::assert_snapshot!(sections(&both, 12, Output::Table), @r"
@@ -52,6 +52,18 @@ fn several_kinds_are_several_tables_or_one_page() {
     assert_eq!(sections(&both, 12, Output::Name), "plans/gold\nregions/eu-west");
     let page: Value = serde_json::from_str(&sections(&both, 12, Output::Json)).unwrap();
     assert_eq!((&page["revision"], &page["items"][1]["name"]), (&json!(12), &json!("eu-west")));
+}
+
+#[test]
+fn a_column_may_come_from_elsewhere() {
+    let beside =
+        Beside { title: "ENVIRONMENTS", cells: [("orders".to_owned(), "production:r3".to_owned())].into() };
+    let section = Section { beside: Some(beside), ..Section::new(Kind::Api, apis().items) };
+    insta::assert_snapshot!(sections(&[section], 12, Output::Table), @r"
+    NAME                CONTEXT              VERSION  LIFECYCLE   OPERATIONS  LATEST  ENVIRONMENTS   REVISION
+    orders              /orders              1.0      published   2           3       production:r3  12
+    a-much-longer-name  /a-much-longer-name  1.0      deprecated  2           3       -              12
+    ");
 }
 
 #[test]

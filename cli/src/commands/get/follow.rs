@@ -139,8 +139,7 @@ mod tests {
     }
 
     fn follower(asked: &Asked, output: Output, selector: Option<&str>) -> Follower {
-        let section =
-            Section { kind: Kind::Plan, items: vec![plan("silver-and-gold", json!({"tier": "a"}))] };
+        let section = Section::new(Kind::Plan, vec![plan("silver-and-gold", json!({"tier": "a"}))]);
         let found = Found { sections: vec![section], revision: 7, missing: Vec::new() };
         let args = GetArgs {
             what: Vec::new(),
