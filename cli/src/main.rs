@@ -71,7 +71,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             data(commands::script(shell))?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Complete(args) => runtime()?.block_on(commands::complete(config, &args)).map(done),
+        Command::Complete(args) => {
+            let runtime = runtime()?;
+            let completed = runtime.block_on(commands::complete(config, &args));
+            // A resolver of names that does not answer is not waited for.
+            runtime.shutdown_background();
+            completed.map(done)
+        }
         Command::Openapi => {
             data(hanse_api::openapi_json())?;
             Ok(ExitCode::SUCCESS)

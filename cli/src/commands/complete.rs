@@ -37,12 +37,13 @@ pub(crate) async fn complete(config: Option<PathBuf>, args: &CompleteArgs) -> an
     Ok(())
 }
 
-/// The names that the first server knows now.
+/// The names that the first server knows now. A shell acts on what it is given, so nothing else that a server says is passed on.
 async fn names(client: &Client, kinds: &[Kind]) -> Vec<String> {
     let mut names = Vec::new();
     for kind in kinds {
         if let Ok(page) = client.list(*kind, true).await {
-            names.extend(page.items.into_iter().map(|item| item.name));
+            let items = page.items.into_iter().map(|item| item.name);
+            names.extend(items.filter(|name| Name::new(name.as_str()).is_ok()));
         }
     }
     names
@@ -64,8 +65,11 @@ _hanse_or_values() {
     local values
     values=$(hanse __complete "$COMP_CWORD" "${COMP_WORDS[@]}" 2>/dev/null)
     if [[ -n $values ]]; then
-        local word=${COMP_WORDS[COMP_CWORD]}
-        COMPREPLY=($(compgen -W "$values" -- "${word#=}"))
+        local word=${COMP_WORDS[COMP_CWORD]#=} value
+        COMPREPLY=()
+        while IFS= read -r value; do
+            [[ $value == "$word"* ]] && COMPREPLY+=("$value")
+        done <<< "$values"
     else
         _hanse "$@"
     fi
@@ -122,15 +126,15 @@ mod tests {
     fn bash_offers_what_the_federation_knows() {
         let offered = |words: &str, at: usize| {
             let ask = format!(
-                "{}\nhanse() {{ [[ $1 == __complete ]] && printf 'production\\nsandbox\\n'; }}\n\
+                "{}\nhanse() {{ [[ $1 == __complete ]] && printf '%s\\n' production sandbox '$(echo run)'; }}\n\
                  COMP_WORDS=({words}); COMP_CWORD={at}; _hanse_or_values hanse; echo \"${{COMPREPLY[@]}}\"",
                 script(Shell::Bash)
             );
             let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
-        assert_eq!(offered("hanse promote x --to ''", 4), "production sandbox");
+        assert_eq!(offered("hanse promote x --to ''", 4), "production sandbox $(echo run)", "nothing is run");
         assert_eq!(offered("hanse promote x --to sa", 4), "sandbox");
-        assert_eq!(offered("hanse promote x --to =", 4), "production sandbox");
+        assert_eq!(offered("hanse promote x --to =", 4), "production sandbox $(echo run)");
     }
 }
