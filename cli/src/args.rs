@@ -20,7 +20,7 @@ pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, Up
 #[cfg(test)]
 pub(crate) use flags::{ChangeFlags, OrganizationFlag};
 pub(crate) use flags::{Form, Output};
-pub(crate) use get::{Asked, GetArgs};
+pub(crate) use get::{Asked, GetArgs, distinct};
 pub(crate) use publishing::{
     ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, PublicationFlags, PublishArgs, RollbackArgs,
     SubscribeArgs,

@@ -7,7 +7,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use hanse_api::answer::{Page, Resource};
@@ -121,46 +121,62 @@ fn titles(kind: Kind, wide: bool) -> Vec<String> {
     kind.table(wide).iter().map(|column| column.title.to_owned()).collect()
 }
 
-/// Rows that come one after another below tables that are printed already.
+/// Tables whose rows come one after another.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    is_alone: bool,
     wide: bool,
-    widths: HashMap<Kind, Vec<usize>>,
+    /// The width of each column.
+    widths: Vec<(Kind, Vec<usize>)>,
 }
 
 impl Rows {
-    /// Rows below the tables of these sections.
-    pub(crate) fn below(sections: &[Section], wide: bool) -> Self {
-        let is_alone = sections.len() == 1;
-        let widths = sections.iter().map(|section| {
-            let rows = std::iter::once(titles(section.kind, wide)).chain(section.rows(is_alone, wide));
+    /// Tables of these kinds, as wide as what is there asks for.
+    pub(crate) fn of(kinds: &[Kind], sections: &[Section], wide: bool) -> Self {
+        let widths = kinds.iter().map(|kind| {
+            let of_kind = sections.iter().filter(|section| section.kind == *kind);
+            let rows = of_kind.flat_map(|section| section.rows(kinds.len() == 1, wide));
             let mut widths: Vec<usize> = Vec::new();
-            for row in rows {
+            for row in std::iter::once(titles(*kind, wide)).chain(rows) {
                 widths.resize(row.len(), 0);
                 let wider = |(width, cell): (&mut usize, &String)| *width = cell.chars().count().max(*width);
                 widths.iter_mut().zip(&row).for_each(wider);
             }
-            (section.kind, widths)
+            (*kind, widths)
         });
-        Self { is_alone, wide, widths: widths.collect() }
+        Self { wide, widths: widths.collect() }
+    }
+
+    fn is_alone(&self) -> bool {
+        self.widths.len() == 1
+    }
+
+    /// The titles of each kind and what is there.
+    pub(crate) fn tables(&self, sections: &[Section]) -> String {
+        let tables = self.widths.iter().map(|(kind, _)| {
+            let of_kind = sections.iter().filter(|section| section.kind == *kind);
+            let rows = of_kind.flat_map(|section| section.rows(self.is_alone(), self.wide));
+            let lines = std::iter::once(titles(*kind, self.wide)).chain(rows);
+            lines.map(|row| self.line(*kind, row.into_iter())).collect::<Vec<_>>().join("\n")
+        });
+        tables.collect::<Vec<_>>().join("\n\n")
     }
 
     /// One more row.
     pub(crate) fn row(&self, kind: Kind, item: &Resource) -> String {
         let section = Section::new(kind, vec![item.clone()]);
-        let cells = section.rows(self.is_alone, self.wide).into_iter().flatten();
+        let cells = section.rows(self.is_alone(), self.wide).into_iter().flatten();
         self.line(kind, cells)
     }
 
     /// A row of a resource that has no columns any more.
     pub(crate) fn gone(&self, kind: Kind, name: &str, why: String) -> String {
-        let name = if self.is_alone { name.to_owned() } else { format!("{}/{name}", kind.plural()) };
+        let name = if self.is_alone() { name.to_owned() } else { format!("{}/{name}", kind.plural()) };
         self.line(kind, [name, why].into_iter())
     }
 
     fn line(&self, kind: Kind, cells: impl Iterator<Item = String>) -> String {
-        let widths = self.widths.get(&kind).into_iter().flatten().copied().chain(std::iter::repeat(0));
+        let of_kind = self.widths.iter().find(|(of, _)| *of == kind);
+        let widths = of_kind.into_iter().flat_map(|(_, widths)| widths).copied().chain(std::iter::repeat(0));
         let padded = cells.zip(widths).map(|(cell, width)| {
             let cell = if cell.is_empty() { "-".to_owned() } else { cell };
             format!("{cell:width$}  ")

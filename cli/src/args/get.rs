@@ -52,12 +52,13 @@ impl GetArgs {
         let slashes = self.what.iter().filter(|word| word.contains('/')).count();
         let asked = match self.what.split_first() {
             Some(_) if slashes == self.what.len() => {
-                Asked::Named(self.what.iter().map(|word| resource(word)).collect::<Result<_, _>>()?)
+                let named = self.what.iter().map(|word| resource(word)).collect::<Result<Vec<_>, _>>()?;
+                Asked::Named(distinct(named))
             }
             Some(_) if slashes > 0 => return Err(mixed()),
             Some((kinds, names)) => {
-                let kinds = kinds.split(',').map(kind).collect::<Result<Vec<_>, _>>()?;
-                let names = names.iter().map(|word| name(word)).collect::<Result<Vec<_>, _>>()?;
+                let kinds = distinct(kinds.split(',').map(kind).collect::<Result<Vec<_>, _>>()?);
+                let names = distinct(names.iter().map(|word| name(word)).collect::<Result<Vec<_>, _>>()?);
                 match names.as_slice() {
                     [] => Asked::Kinds(kinds),
                     names => {
@@ -68,6 +69,12 @@ impl GetArgs {
             }
             None => return Err(Failure::usage("name a kind").remedy("write `hanse get apis`")),
         };
+        if self.watch && self.stale && matches!(asked, Asked::Named(_)) {
+            return Err(Failure::usage(
+                "a node that is asked for one resource does not say how old its answer is",
+            )
+            .remedy("leave --stale out, or watch the kind"));
+        }
         match (&asked, &self.selector) {
             (Asked::Named(_), Some(_)) => Err(Failure::usage(
                 "--selector picks from all resources of a kind, and names pick by themselves",
@@ -76,6 +83,17 @@ impl GetArgs {
             _ => Ok(asked),
         }
     }
+}
+
+/// Each once, where it stands first.
+pub(crate) fn distinct<T: PartialEq>(all: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut once = Vec::new();
+    for one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
 }
 
 fn kind(word: &str) -> Result<Kind, Failure> {

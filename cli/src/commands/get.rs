@@ -7,7 +7,7 @@ use hanse_management::{Kind, ProblemName};
 use hanse_topology::Name;
 
 use crate::{
-    args::{Asked, GetArgs, Output},
+    args::{Asked, GetArgs, Output, distinct},
     client::{Client, problem_of},
     exit::explain,
     out::{data, say},
@@ -31,26 +31,29 @@ struct Found {
 pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     let asked = args.asked()?;
     let sort_by = args.sort_by.as_deref().map(|text| SortBy::read(text, &kinds(&asked))).transpose()?;
-    // Before it is read: a change in between is told twice, and never missed.
-    let from = if args.watch { Some(client.latest_revision().await?) } else { None };
-    let mut found = match &asked {
-        Asked::Kinds(kinds) => list(client, kinds, args).await?,
-        Asked::Named(named) => find(client, named, args.stale).await?,
+    // Changes are told from a revision that is no later than what is shown: one may be told twice, and none is missed.
+    let (mut found, from) = match &asked {
+        Asked::Kinds(kinds) => {
+            let found = list(client, kinds, args).await?;
+            let from = found.revision;
+            (found, from)
+        }
+        Asked::Named(named) => {
+            let from = if args.watch { client.latest_revision().await? } else { 0 };
+            (find(client, named, args.stale).await?, from)
+        }
     };
     if let Some(sort_by) = sort_by {
         found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
     }
-    if let Some(from) = from {
-        if matches!(args.output, Output::Table | Output::Wide) && !found.sections.is_empty() {
-            data(render::sections(&found.sections, found.revision, args.output))?;
-        }
+    if client.read_restarted() {
+        say(RESTARTED);
+    }
+    if args.watch {
         found.missing.iter().map(explain).for_each(say);
         return follow::follow(client, args, &asked, found, from).await;
     }
     let text = text(client, args, &asked, &mut found).await?;
-    if client.read_restarted() {
-        say(RESTARTED);
-    }
     if !text.is_empty() {
         data(text)?;
     }
@@ -90,10 +93,11 @@ async fn text(client: &Client, args: &GetArgs, asked: &Asked, found: &mut Found)
     Ok(text)
 }
 
+/// The kinds that are asked for, each once.
 fn kinds(asked: &Asked) -> Vec<Kind> {
     match asked {
         Asked::Kinds(kinds) => kinds.clone(),
-        Asked::Named(named) => named.iter().map(|(kind, _)| *kind).collect(),
+        Asked::Named(named) => distinct(named.iter().map(|(kind, _)| *kind)),
     }
 }
 

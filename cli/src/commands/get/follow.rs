@@ -3,15 +3,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use hanse_api::answer::{ChangeEvent, Resource};
-use hanse_management::Kind;
+use hanse_management::{Kind, ProblemName};
 use hanse_topology::{Labels, Name};
 use serde_json::json;
 
 use super::{Found, kinds};
 use crate::{
     args::{Asked, GetArgs, Output},
-    client::{Client, Said},
-    out::data,
+    client::{Client, Said, Watch, problem_of},
+    exit::{Exit, Failure, exit_of, explain},
+    out::{data, say},
     render::{Rows, yaml},
 };
 
@@ -27,14 +28,17 @@ pub(super) async fn follow(
     mut from: u64,
 ) -> anyhow::Result<()> {
     let mut follower = Follower::new(&client.organization, args, asked, &found);
-    if !matches!(args.output, Output::Table | Output::Wide) {
+    match args.output {
+        Output::Table | Output::Wide => data(follower.rows.tables(&found.sections))?,
         // The whole output is one stream of changes.
-        for section in &found.sections {
-            section.items.iter().map(|item| follower.shown(section.kind, item)).try_for_each(data)?;
+        Output::Json | Output::Yaml | Output::Name => {
+            for section in &found.sections {
+                section.items.iter().map(|item| follower.shown(section.kind, item)).try_for_each(data)?;
+            }
         }
     }
     loop {
-        let mut watch = client.watch(&kinds(asked), from).await?;
+        let mut watch = opened(client, &kinds(asked), from).await?;
         while let Some(said) = watch.next().await? {
             for one in said {
                 match one {
@@ -44,6 +48,28 @@ pub(super) async fn follow(
             }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A stream of the changes after the revision `from`. No node answers for a while when a control plane restarts, and a watch goes on
+/// after it.
+async fn opened(client: &Client, kinds: &[Kind], from: u64) -> anyhow::Result<Watch> {
+    let mut is_said = false;
+    loop {
+        match client.watch(kinds, from).await {
+            Err(error) if exit_of(&error) == Exit::NoQuorum => {
+                if !std::mem::replace(&mut is_said, true) {
+                    say(explain(&error));
+                    say("asking again until a node answers");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) if problem_of(&error) == Some(ProblemName::Gone) => {
+                let message = format!("no node knows all changes since revision {from} any more");
+                return Err(Failure::new(Exit::General, message).remedy("run the command again").into());
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -75,7 +101,7 @@ impl Follower {
             named,
             labels: pairs.filter_map(|pair| pair.trim().split_once('=')).collect(),
             output: args.output,
-            rows: Rows::below(&found.sections, args.output == Output::Wide),
+            rows: Rows::of(&kinds(asked), &found.sections, args.output == Output::Wide),
             present: found.sections.iter().flat_map(of_section).collect(),
         }
     }
@@ -93,8 +119,8 @@ impl Follower {
                 self.present.insert(key);
                 Some(self.shown(kind, item))
             }
-            Some(_) => self.present.remove(&key).then(|| self.gone(kind, change, "has other labels")),
-            None => self.present.remove(&key).then(|| self.gone(kind, change, "deleted")),
+            Some(_) => self.present.remove(&key).then(|| self.gone(kind, change, "has other labels"))?,
+            None => self.present.remove(&key).then(|| self.gone(kind, change, "deleted"))?,
         }
     }
 
@@ -107,17 +133,18 @@ impl Follower {
         }
     }
 
-    fn gone(&self, kind: Kind, change: &ChangeEvent, why: &str) -> String {
+    /// `None` where each line is the name of a resource.
+    fn gone(&self, kind: Kind, change: &ChangeEvent, why: &str) -> Option<String> {
         let data = json!({"kind": change.kind, "organization": change.organization, "name": change.name,
             "revision": change.revision, "gone": why});
-        match self.output {
+        Some(match self.output {
             Output::Json => data.to_string(),
             Output::Yaml => format!("---\n{}", yaml(&data)),
-            Output::Name => format!("{}/{} {why}", kind.plural(), change.name),
+            Output::Name => return None,
             Output::Table | Output::Wide => {
                 self.rows.gone(kind, &change.name, format!("{why} at revision {}", change.revision))
             }
-        }
+        })
     }
 }
 
@@ -182,7 +209,7 @@ mod tests {
         assert_eq!(one.line(&change("iron", "default", Some(plan("iron", json!({}))))), None);
         let gold = || Some(plan("gold", json!({})));
         assert_eq!(one.line(&change("gold", "default", gold())).unwrap(), "plans/gold");
-        assert_eq!(one.line(&change("gold", "default", None)).unwrap(), "plans/gold deleted");
+        assert_eq!(one.line(&change("gold", "default", None)), None, "a line is a name");
         let mut one = follower(&named, Output::Json, None);
         let line = one.line(&change("gold", "default", gold())).unwrap();
         assert_eq!(serde_json::from_str::<Resource>(&line).unwrap(), gold().unwrap());
