@@ -36,23 +36,65 @@ impl SortBy {
 
     /// Sorts resources of a kind. Those without the field come last.
     pub(crate) fn sort(&self, kind: Kind, items: &mut [Resource]) {
-        items.sort_by_cached_key(|item| {
-            let text = self.text(kind, &json!(item));
-            (text.is_empty(), Natural(text))
-        });
+        items.sort_by_cached_key(|item| self.key(kind, &json!(item)));
     }
 
-    fn text(&self, kind: Kind, item: &Value) -> String {
-        match self {
+    fn key(&self, kind: Kind, item: &Value) -> Key {
+        let text = match self {
             Self::Column(title) => {
                 let columns = kind.table(true);
-                let column = columns.iter().find(|column| column.title == title);
-                column.map(|column| column.read(item)).unwrap_or_default()
+                columns.iter().find(|column| column.title == title).map(|column| column.read(item))
             }
-            Self::Field(pointer) => item.pointer(pointer).map(text_of).unwrap_or_default(),
+            Self::Field(pointer) => match item.pointer(pointer) {
+                Some(Value::Number(number)) => return Key::Number(number.as_f64().unwrap_or(f64::NAN)),
+                value => value.map(text_of),
+            },
+        };
+        text.filter(|text| !text.is_empty()).map_or(Key::Missing, |text| Key::Text(Natural(text)))
+    }
+}
+
+/// What a resource is sorted by, in this order.
+#[derive(Debug)]
+enum Key {
+    Number(f64),
+    Text(Natural),
+    Missing,
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => one.total_cmp(other),
+            (Self::Text(one), Self::Text(other)) => one.cmp(other),
+            (one, other) => one.rank().cmp(&other.rank()),
         }
     }
 }
+
+impl Key {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Number(_) => 0,
+            Self::Text(_) => 1,
+            Self::Missing => 2,
+        }
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Key {}
 
 /// Text in which numbers count as such: `r9` comes before `r10`.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,6 +155,9 @@ mod tests {
         assert_eq!(sorted("burst"), "a c b none");
         assert_eq!(sorted("NAME"), "a b c none");
         assert_eq!(sorted(".spec.rate.burst"), "a c b none");
+        let mut items = [-9.0, 1.5, -10.0, 1.25].map(|at| plan(&at.to_string(), json!({"at": at})));
+        SortBy::read(".spec.at", &[Kind::Plan]).unwrap().sort(Kind::Plan, &mut items);
+        assert_eq!(items.map(|item| item.name), ["-10", "-9", "1.25", "1.5"]);
         assert_eq!(sorted(".spec.nothing"), "none b a c", "the order stays");
         let refused = SortBy::read("context", &[Kind::Api, Kind::Plan]).unwrap_err();
         assert_eq!(refused.message, "the table of plans has no column context");
