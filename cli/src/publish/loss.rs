@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use hanse_management::kinds::ApiRevisionSpec;
+use hanse_management::kinds::{ApiRevisionSpec, Lifecycle};
 use hanse_topology::Name;
 use serde::Serialize;
 
@@ -35,6 +35,9 @@ pub(crate) struct Loss {
 impl Loss {
     /// What goes with a Binding that serves `revision`. `None`: callers lose nothing.
     pub(crate) fn of(bound: &Bound, revision: &ApiRevisionSpec) -> Option<Self> {
+        if matches!(revision.spec.lifecycle, Lifecycle::Created | Lifecycle::Retired) {
+            return None; // such an Api is served nowhere
+        }
         let from = bound.serving.filter(|_| !bound.regions.is_empty())?;
         Some(Self {
             binding: bound.name.clone(),

@@ -274,6 +274,9 @@ fn a_delete_says_what_callers_lose() {
         })
     );
     assert_eq!(Losses::default().text(), "");
+    let mut retired = revision.clone();
+    retired.spec.lifecycle = hanse_management::kinds::Lifecycle::Retired;
+    assert_eq!(Loss::of(&observed.bindings[0], &retired), None, "it was served nowhere");
 }
 
 /// v1 in production from its own backend; nothing in sandbox.
