@@ -11,10 +11,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hanse_management::ProblemName;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Body as _;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -32,8 +33,11 @@ use crate::{
 
 /// Longest wait for a TCP connection: two lost SYNs; a dead server must not hide the next in the list for long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Longest wait for an answer: the server's own deadline for a write, and the way there and back.
+/// Longest wait for the head of an answer, and for each part of the rest: the server's own deadline for a write, and the way there and
+/// back. A request's body has its own time beside it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many bytes of a body a road takes in a second at least: what servers ask of it, too (docs/api.md).
+const BODY_RATE: usize = 512 << 10;
 /// The largest answer read: a thousand resources of the largest size would be more, but no federation has them.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// How often an API without quorum is asked again: elections take 1–2 s.
@@ -216,21 +220,18 @@ impl HttpClient {
     }
 
     async fn begin(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Incoming, Attempt> {
-        within_time(server, async {
-            let response = self.response(server, request).await?;
-            match response.status().is_success() {
-                true => Ok(response.into_body()),
-                false => Err(match whole(server, response).await {
-                    Err(attempt) => attempt,
-                    Ok(_) => unreachable(server, "no answer to go by"),
-                }),
-            }
-        })
-        .await
+        let response = self.response(server, request).await?;
+        match response.status().is_success() {
+            true => Ok(response.into_body()),
+            false => Err(match whole(server, response).await {
+                Err(attempt) => attempt,
+                Ok(_) => unreachable(server, "no answer to go by"),
+            }),
+        }
     }
 
     async fn ask(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Answer, Attempt> {
-        within_time(server, async { whole(server, self.response(server, request).await?).await }).await
+        whole(server, self.response(server, request).await?).await
     }
 
     /// An answer up to its body.
@@ -239,31 +240,37 @@ impl HttpClient {
         server: &str,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Attempt> {
-        self.client.request(request).await.map_err(|error| {
+        let bytes = request.body().size_hint().lower();
+        let time = ANSWER_TIMEOUT + Duration::from_secs(bytes / BODY_RATE as u64);
+        let response = within(server, time, self.client.request(request)).await?;
+        response.map_err(|error| {
             let failure = Failure::new(Exit::NoQuorum, format!("{server}: {}", causes(&error)));
             Attempt::Retry(if is_distrusted(&error) { failure.remedy(CHECK_CA_FILE) } else { failure })
         })
     }
 }
 
-/// Reads a whole answer.
+/// Reads a whole answer, which may be large: each part of it must come in time.
 async fn whole(server: &str, response: Response<Incoming>) -> Result<Answer, Attempt> {
     let (head, body) = response.into_parts();
-    let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
-    let body = body.map_err(|error| unreachable(server, &causes(error.as_ref())))?.to_bytes();
+    let mut body = Limited::new(body, MAX_ANSWER_BYTES);
+    let mut read = BytesMut::new();
+    while let Some(frame) = within(server, ANSWER_TIMEOUT, body.frame()).await? {
+        let frame = frame.map_err(|error| unreachable(server, &causes(error.as_ref())))?;
+        if let Ok(data) = frame.into_data() {
+            read.extend_from_slice(&data);
+        }
+    }
+    let body = read.freeze();
     Answer::of(head.status, &head.headers, &body).map_err(|failure| match failure.exit {
         Exit::NoQuorum => Attempt::Retry(failure),
         _ => Attempt::Refused(failure),
     })
 }
 
-async fn within_time<T>(
-    server: &str,
-    exchange: impl Future<Output = Result<T, Attempt>>,
-) -> Result<T, Attempt> {
-    tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| {
-        Err(unreachable(server, &format!("no answer within {} s", ANSWER_TIMEOUT.as_secs())))
-    })
+async fn within<F: Future>(server: &str, time: Duration, exchange: F) -> Result<F::Output, Attempt> {
+    let late = |_| unreachable(server, &format!("no answer within {} s", time.as_secs()));
+    tokio::time::timeout(time, exchange).await.map_err(late)
 }
 
 fn unreachable(server: &str, why: &str) -> Attempt {
