@@ -37,7 +37,7 @@ fn refused(why: &str) -> String {
 }
 
 /// The first lines, and how many more there are.
-fn shortened(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
+pub(super) fn shortened(lines: impl ExactSizeIterator<Item = String>) -> impl Iterator<Item = String> {
     let more = lines.len().saturating_sub(SHOWN);
     lines.take(SHOWN).chain((more > 0).then(|| format!("  … and {more} more")))
 }

@@ -71,7 +71,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     let mut imported = Imported {
         title,
         version,
-        notes: offer.notes,
+        notes: advice::shortened(offer.notes.into_iter()).collect(),
         advice: advice::advice(&root, &offer.operations),
         ..Imported::default()
     };
@@ -89,7 +89,10 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     if !(wanted.skip_unusable && can_be_skipped) {
         return Err(ImportError::Problems { problems, unusable: left_out, operations: usable + left_out });
     }
-    imported.notes.push(format!("left out {left_out} of {} operations:", usable + left_out));
+    imported.notes.push(match left_out {
+        0 => "passed over:".to_owned(),
+        _ => format!("left out {left_out} of {} operations:", usable + left_out),
+    });
     imported.notes.extend(problems.iter().map(|problem| format!("  {problem}")));
     Ok(imported)
 }
@@ -97,7 +100,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
 impl Imported {
     /// Takes operations. Of those that match the same requests the first stays, with the first id.
     fn take(&mut self, operations: Vec<Operation>) {
-        let mut seen = BTreeMap::new();
+        let (mut seen, mut merged) = (BTreeMap::new(), Vec::new());
         for Operation { spec, name, place, deprecated, .. } in operations {
             let shape = shape(&spec.path).ok();
             match seen.entry((spec.method, shape)) {
@@ -111,7 +114,7 @@ impl Imported {
                     let (at, first) = first.get();
                     let id = &mut self.operations[*at].id;
                     *id = id.take().or(spec.id);
-                    self.notes.push(format!(
+                    merged.push(format!(
                         "merged {} into {}, which matches the same requests",
                         printable(&name),
                         printable(first)
@@ -119,6 +122,7 @@ impl Imported {
                 }
             }
         }
+        self.notes.extend(advice::shortened(merged.into_iter()));
     }
 
     /// A refusal of the control plane. An operation that it names by number is named as the document knows it.
@@ -161,7 +165,11 @@ fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
         return verdict.map_err(|problem| ImportProblem::of_option("--api-version", problem));
     }
     let place = info(root, "version")?;
-    let missing = || ImportProblem::new(&place, "is missing", "add it, or give one with --api-version");
+    let is_there = place.value().is_string();
+    let missing = || {
+        let why = if is_there { "is empty" } else { "is missing" };
+        ImportProblem::new(&place, why, "add it, or give one with --api-version")
+    };
     let version = place.text()?.ok_or_else(missing)?;
     let unusable =
         |problem: Problem| ImportProblem::new(&place, problem.detail, "give another with --api-version");

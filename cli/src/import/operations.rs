@@ -84,7 +84,17 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
         return offer;
     }
     if offer.operations.is_empty() && offer.problems.is_empty() {
-        let problem = ImportProblem::new(&paths, "the document offers nothing to call", "add an operation");
+        let problem = match document.below("webhooks").value().as_object() {
+            Some(webhooks) => ImportProblem::new(
+                &paths,
+                format!(
+                    "it offers nothing to call, and describes {} webhooks, which the service calls",
+                    webhooks.len()
+                ),
+                "give the description of an API that clients call",
+            ),
+            None => ImportProblem::new(&paths, "the document offers nothing to call", "add an operation"),
+        };
         offer.problems.push(problem);
     }
     let idle = greedy.iter().filter(|name| !offer.widened.contains(*name));
@@ -109,6 +119,11 @@ impl Offer {
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
     fn read_item(&mut self, key: &str, place: &Place, greedy: &[String]) {
+        if let Some(fragment) = fragment_amid(key) {
+            let why = format!("{} would cut the path, because a path has no fragment", printable(fragment));
+            let problem = ImportProblem::new(place, why, "write %23 for the #, or the value in its place");
+            return self.refuse(key, vec![problem]);
+        }
         let path = &*path_of(key);
         if path != key {
             self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
@@ -121,6 +136,7 @@ impl Offer {
         let path = widened.as_ref().map_or(path, |(_, template)| template);
         let (layers, problem) = place.reached();
         let mut problems: Vec<_> = problem.into_iter().collect();
+        let mut strays = Vec::new();
         let item = PathItem { key, path, place, servers: Place::member(&layers, "servers") };
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for layer in layers {
@@ -129,11 +145,9 @@ impl Offer {
                 match method_named(key) {
                     Some(method) => operations.push((method, place)),
                     None if DETAILS.contains(&key) || key.starts_with("x-") => {}
-                    // A file that is a path item may hold others, too.
-                    None if layer.is_file() => self
-                        .notes
-                        .push(format!("{} is passed over: it is no method", printable(&place.to_string()))),
-                    None => problems.push(ImportProblem::new(
+                    // A file that is a path item may hold what other references lead to. An operation has responses.
+                    None if layer.is_file() && place.value().get("responses").is_none() => {}
+                    None => strays.push(ImportProblem::new(
                         &place,
                         "is no method, and no other member that a path item has",
                         "correct its name, or take it out",
@@ -159,6 +173,7 @@ impl Offer {
         if !problems.is_empty() {
             self.refuse(key, problems);
         }
+        self.problems.extend(strays.into_iter().map(|problem| problem.of(key)));
     }
 
     /// Whether to read no further.
@@ -184,10 +199,17 @@ fn name(method: &str, item: &PathItem<'_>) -> String {
     format!("{method} {}", item.key)
 }
 
+/// The segment with a `#` after which the path goes on: `/send/#env/v1`.
+fn fragment_amid(key: &str) -> Option<&str> {
+    let rest = &key[cut(key).len()..];
+    let (segment, _) = rest.strip_prefix('#')?.split_once('/')?;
+    Some(&rest[..=segment.len()])
+}
+
 /// The template that requests of a path item are matched by. Some documents tell operations on one path apart by a fragment
-/// or a query, which no path has, and blanks arrive as `%20`.
+/// or a query, which no path has, or by a blank at its end. Blanks inside arrive as `%20`.
 fn path_of(key: &str) -> Cow<'_, str> {
-    let path = cut(key);
+    let path = cut(key).trim();
     if !path.contains(' ') {
         return Cow::Borrowed(path);
     }

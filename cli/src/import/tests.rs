@@ -281,7 +281,9 @@ fn every_form_of_a_description_is_read() {
     );
     assert_eq!(
         problems("openapi: 3.1.0\ninfo: {version: 1}\nwebhooks: {new: {post: {}}}"),
-        ["/paths: the document offers nothing to call; add an operation"]
+        [
+            "/paths: it offers nothing to call, and describes 1 webhooks, which the service calls; give the description of an API that clients call"
+        ]
     );
 }
 
@@ -371,7 +373,15 @@ paths:
     ];
     assert_eq!(listed(&imported), expected);
     assert_eq!(imported.named[1], "POST /users at paths/users.yaml#/post");
-    assert_eq!(imported.notes, ["paths/users.yaml#/one is passed over: it is no method"]);
+    assert!(imported.notes.is_empty(), "what a reference leads to is beside the item, and no member of it");
+}
+
+#[test]
+fn a_misspelt_method_in_a_file_of_its_own_is_refused() {
+    let root = "openapi: 3.0.0\ninfo: {title: t, version: '1'}\npaths: {/pets: {$ref: pets.yaml}}";
+    let error =
+        read_parts(root, &[("pets.yaml", "get: {responses: {}}\npostt: {responses: {}}")]).unwrap_err();
+    assert!(error.to_string().contains("/pets  pets.yaml#/postt: is no method"), "{error}");
 }
 
 #[test]
@@ -673,7 +683,7 @@ fn an_api_needs_a_version() {
         ("{}", "/info/version: is missing; add it, or give one with --api-version"),
         ("null", "/info/version: is missing; add it, or give one with --api-version"),
         ("[]", "/info: is no mapping; write its members there"),
-        (r#"{"version":""}"#, "/info/version: is missing; add it, or give one with --api-version"),
+        (r#"{"version":""}"#, "/info/version: is empty; add it, or give one with --api-version"),
         (r#"{"version":{}}"#, "/info/version: is not text; write one line of text there"),
         (&long, "/info/version: 5000 bytes are more than 256; give another with --api-version"),
     ] {
@@ -831,7 +841,9 @@ fn a_member_that_is_no_method_is_not_passed_over() {
     };
     assert_eq!(problems(&text), [problem("/a", "a/gett"), problem("/b", "b/tags"), problem("/b", "a/gett")]);
     let wanted = Wanted { skip_unusable: true, ..Wanted::default() };
-    assert_eq!(listed(&read_as(&text, &wanted).unwrap()), ["GET /a -", "GET /b -"]);
+    let imported = read_as(&text, &wanted).unwrap();
+    assert_eq!(listed(&imported), ["GET /a -", "GET /b -"]);
+    assert_eq!(imported.notes[0], "passed over:", "no operation is left out");
 }
 
 #[test]
@@ -852,6 +864,17 @@ fn an_operation_of_any_method_is_one_of_every_method() {
 }
 
 #[test]
+fn a_fragment_amid_a_path_does_not_cut_it() {
+    let text = written(json!({"/send/#env/v1/{id}": {"get": {}}, "/send/#one": {"get": {}}}), json!({}));
+    assert_eq!(
+        problems(&text),
+        [
+            "/send/#env/v1/{id}  /paths/~1send~1#env~1v1~1{id}: #env would cut the path, because a path has no fragment; write %23 for the #, or the value in its place"
+        ]
+    );
+}
+
+#[test]
 fn a_fragment_or_a_query_is_no_part_of_a_path() {
     let text = written(
         json!({
@@ -861,6 +884,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/models/{id}": {"get": {"operationId": "one"}},
             "/a b/{pet id}": {"get": {}},
             "?a": {"get": {}},
+            "/rooms/{id}/invite ": {"post": {}},
             "/search{?q,page}{&more}": {"get": {"operationId": "search"}},
             "/part{#anchor}": {"get": {}},
             "/a{b}?c={d}#{e}": {"get": {}},
@@ -868,7 +892,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
         json!({}),
     );
     let error = refused(&text);
-    assert!(error.starts_with("1 of 9 operations cannot be imported:\n  GET ?a  /paths/?a: "), "{error}");
+    assert!(error.starts_with("1 of 10 operations cannot be imported:\n  GET ?a  /paths/?a: "), "{error}");
     let imported = read_as(&text, &Wanted { skip_unusable: true, ..Wanted::default() }).unwrap();
     assert_eq!(
         listed(&imported),
@@ -877,6 +901,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "GET /models beta",
             "GET /models/{id} one",
             "GET /a%20b/{pet id} -",
+            "POST /rooms/{id}/invite -",
             "GET /search search",
             "GET /part -",
             "GET /a{b} -",
@@ -891,6 +916,7 @@ fn a_fragment_or_a_query_is_no_part_of_a_path() {
             "/uploads#http is matched by its path, /uploads",
             "/models?beta=true is matched by its path, /models",
             "/a b/{pet id} is matched by its path, /a%20b/{pet id}",
+            "/rooms/{id}/invite  is matched by its path, /rooms/{id}/invite",
             "/search{?q,page}{&more} is matched by its path, /search",
             "/part{#anchor} is matched by its path, /part",
             "/a{b}?c={d}#{e} is matched by its path, /a{b}",
