@@ -15,7 +15,7 @@ pub(crate) enum Exit {
     Usage,
     /// 3: no token, a bad one, or one that may not do this.
     Auth,
-    /// 4: it does not exist.
+    /// 4: it does not exist, or something that it names does not.
     NotFound,
     /// 5: it conflicts with what is there.
     Conflict,
@@ -46,7 +46,7 @@ impl Exit {
     pub(crate) const fn of(name: ProblemName) -> Self {
         match name {
             ProblemName::Unauthenticated | ProblemName::Forbidden | ProblemName::JoinRefused => Self::Auth,
-            ProblemName::NotFound => Self::NotFound,
+            ProblemName::NotFound | ProblemName::MissingReference => Self::NotFound,
             ProblemName::InUse
             | ProblemName::Conflict
             | ProblemName::Upgrade
@@ -56,7 +56,6 @@ impl Exit {
             ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Self::NoQuorum,
             ProblemName::BadRequest
             | ProblemName::Invalid
-            | ProblemName::MissingReference
             | ProblemName::TooLarge
             | ProblemName::Gone
             | ProblemName::Internal => Self::General,
@@ -162,5 +161,12 @@ mod tests {
             "error: applying orders.yaml: Api default/orders: it is at revision 8\n  hint: get it again"
         );
         assert_eq!(exit_of(&anyhow::anyhow!("other")), Exit::General);
+    }
+
+    #[test]
+    fn what_is_named_and_not_there_is_not_found() {
+        for name in [ProblemName::NotFound, ProblemName::MissingReference] {
+            assert_eq!(Exit::of(name), Exit::NotFound);
+        }
     }
 }

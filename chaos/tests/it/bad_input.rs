@@ -53,7 +53,22 @@ async fn bad_input_is_refused_with_field_and_remedy() -> Result<()> {
     refused(&federation, APPLY, "kind: Plan\nname: x\nspec:\n  rate: [1, 2\nmore: 3\n", 1, &["line"])?;
     // A Binding to an Environment that does not exist.
     let missing = good("third", "/third").replace("production", "prodction");
-    refused(&federation, APPLY, &missing, 1, &["third", "environment", "prodction"])?;
+    let words = ["third", "environment", "Environment prodction does not exist", "production"];
+    refused(&federation, APPLY, &missing, 4, &words)?;
+    // A Region and a Plan that do not exist, named by commands and not by manifests.
+    for (arguments, words) in [
+        (
+            &["token", "create", "--join", "agent", "--region", "mars"][..],
+            ["Region mars does not exist", "there is eu-west"],
+        ),
+        (
+            &["subscribe", "first", "--application", "app", "--plan", "glod"][..],
+            ["Plan default/glod does not exist", ""],
+        ),
+        (&["get", "plan", "glod"][..], ["Plan default/glod does not exist", "`hanse get plans"]),
+    ] {
+        refused(&federation, arguments, "", 4, &words)?;
+    }
     // Two Apis, one host and path.
     refused(&federation, APPLY, &good("thief", "/first"), 5, &["/first", "first", "thief"])?;
     // Not OpenAPI, and a $ref loop.

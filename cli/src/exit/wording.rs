@@ -30,8 +30,10 @@ pub(super) fn message(field: &str, detail: &str) -> String {
 
 /// What to do, in commands.
 pub(super) fn remedy(said: &str) -> String {
-    if let Some(command) = said.strip_prefix("GET /v1/").and_then(list_command) {
-        return command;
+    if let Some((before, path)) = said.split_once("GET /v1/")
+        && let Some(command) = list_command(path)
+    {
+        return format!("{before}{command}");
     }
     WORDS.iter().fold(said.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
 }
@@ -85,7 +87,10 @@ mod tests {
                 "GET /v1/organizations/default/apis lists what there is",
                 "`hanse get apis --organization default` lists what there is",
             ),
-            ("GET /v1/regions lists what there is", "`hanse get regions` lists what there is"),
+            (
+                "there are eu-west, us-east; GET /v1/regions lists what there is",
+                "there are eu-west, us-east; `hanse get regions` lists what there is",
+            ),
             (
                 "delete those first, or delete it with cascade",
                 "delete those first, or delete it with --cascade",

@@ -23,6 +23,7 @@ use crate::{
     answer::{self, Applied, ApplyRequest},
     body,
     call::Call,
+    names::with_names,
     openapi::refusal,
     rejection::{Rejection, bad_request},
     resource::changes,
@@ -150,6 +151,7 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
     let command = call.command(changes, None);
     let tried = move || {
         let admitted = admit(command, before.version())?;
+        let missing = before.missing_in(&admitted.command().body);
         let mut after = before.clone();
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
@@ -157,7 +159,7 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
                 let warnings = Warnings::of(admitted.warnings().to_vec(), &after, &accepted.changes);
                 Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
-            Outcome::Rejected(problem) => Err(problem),
+            Outcome::Rejected(problem) => Err(with_names(problem, &missing, &before)),
         }
     };
     call.api.bounds.answer(tried).await?

@@ -29,6 +29,7 @@ use crate::{
     authenticate::Actor,
     body,
     bounds::Place,
+    names::with_names,
     observe::RequestId,
     operation::{Form, Operation},
     rejection::{bad_request, invalid},
@@ -295,13 +296,22 @@ impl Call {
         let version = self.api.replicated.version_for(&command).await?;
         #[cfg(feature = "next")]
         let version = crate::motto::seeded(version);
+        let before = self.api.replicated.current();
+        let judged = move || {
+            let admitted = admit(command, version)?;
+            let missing = before.missing_in(&admitted.command().body);
+            Ok::<_, Problem>((admitted, missing))
+        };
         // Judging a large command takes as long as reading it did.
-        let admitted = match self.working.is_some() {
-            true => self.api.bounds.answer(move || admit(command, version)).await??,
-            false => admit(command, version)?,
+        let (admitted, missing) = match self.working.is_some() {
+            true => self.api.bounds.answer(judged).await??,
+            false => judged()?,
         };
         let warnings = admitted.warnings().to_vec();
-        Ok((self.replicate(admitted).await?, warnings))
+        match self.replicate(admitted).await {
+            Ok(accepted) => Ok((accepted, warnings)),
+            Err(problem) => Err(with_names(problem, &missing, &self.api.replicated.current())),
+        }
     }
 
     /// Replicates a command.

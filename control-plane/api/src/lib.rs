@@ -25,6 +25,7 @@ mod members;
 mod metrics;
 #[cfg(feature = "next")]
 mod motto;
+mod names;
 mod observe;
 mod openapi;
 mod operation;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     answer,
     call::{CONSISTENCY, Call, MIN_REVISION},
+    names::not_found,
     rejection::{Rejection, bad_request},
-    resource::not_found,
 };
 
 /// What fits on a few screens.
@@ -43,7 +43,7 @@ pub(crate) async fn list(Extension(kind): Extension<Kind>, call: Call) -> Result
     let state = call.read_state().await?;
     if let Some(organization) = &organization {
         let owner = ResourceKey::global(Kind::Organization, organization.clone());
-        state.get(&owner).ok_or_else(|| not_found(&owner))?;
+        state.get(&owner).ok_or_else(|| not_found(&owner, &state))?;
     }
     let limit = usize::try_from(limit).expect("at most 1000");
     let write = move || {

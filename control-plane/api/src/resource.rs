@@ -22,6 +22,7 @@ use crate::{
     body::{self, Format},
     bounds::SMALL_BODY,
     call::{CONSISTENCY, Call, MIN_REVISION},
+    names::not_found,
     openapi::refusal,
     precondition::{self, Expectation},
     rejection::{Rejection, bad_request, invalid},
@@ -49,7 +50,7 @@ const RACES: usize = 4;
 pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let state = call.read_state().await?;
-    let resource = state.get(&key).ok_or_else(|| not_found(&key))?;
+    let resource = state.get(&key).ok_or_else(|| not_found(&key, &state))?;
     let etag = precondition::etag(resource.metadata.revision);
     let mut response = if precondition::not_modified(&call.headers, kind, &etag)? {
         StatusCode::NOT_MODIFIED.into_response()
@@ -128,28 +129,34 @@ pub(crate) async fn delete(Extension(kind): Extension<Kind>, call: Call) -> Resu
             .into());
     }
     let action = Action::Delete { cascade: call.flag("cascade") };
-    if call.flag("dryRun") {
-        return Ok(try_delete(&call, key, action, &expectation).await?);
-    }
-    let (accepted, _) = write(&call, &key, action, &expectation).await?;
-    let deleted = Deleted { revision: accepted.revision, changes: changes(&accepted), dry_run: false };
-    Ok(json(StatusCode::OK, accepted.revision, &deleted))
+    let done = match call.flag("dryRun") {
+        true => try_delete(&call, &key, action, &expectation).await,
+        false => write(&call, &key, action, &expectation).await.map(|(accepted, _)| {
+            let deleted =
+                Deleted { revision: accepted.revision, changes: changes(&accepted), dry_run: false };
+            json(StatusCode::OK, accepted.revision, &deleted)
+        }),
+    };
+    Ok(done.map_err(|problem| match problem.name {
+        ProblemName::NotFound => not_found(&key, &call.api.replicated.current()),
+        _ => problem,
+    })?)
 }
 
 /// Deletes in a copy, and says which resources go, each with the revision it is at.
 async fn try_delete(
     call: &Call,
-    key: ResourceKey,
+    key: &ResourceKey,
     action: Action,
     expectation: &Expectation,
 ) -> Result<Response, Problem> {
     let state = call.api.replicated.read(Consistency::Linearizable).await?;
     let if_revision = match expectation {
         Expectation::Nothing | Expectation::Absent => None,
-        Expectation::Present | Expectation::OneOf(_) => Some(expectation.choose(&state, &key)?),
+        Expectation::Present | Expectation::OneOf(_) => Some(expectation.choose(&state, key)?),
     };
-    let Tried { base, mut accepted, .. } =
-        attempt(call, state.clone(), vec![Change { key, action, if_revision }]).await?;
+    let change = Change { key: key.clone(), action, if_revision };
+    let Tried { base, mut accepted, .. } = attempt(call, state.clone(), vec![change]).await?;
     for change in &mut accepted.changes {
         change.revision = state.get(&change.key).map_or(0, |present| present.metadata.revision);
     }
@@ -307,17 +314,6 @@ pub(crate) fn changes(accepted: &Accepted) -> Vec<answer::Change> {
         revision: (change.revision > 0).then_some(change.revision),
     };
     accepted.changes.iter().map(change).collect()
-}
-
-/// No such resource.
-pub(crate) fn not_found(key: &ResourceKey) -> Problem {
-    let remedy = match &key.organization {
-        Some(organization) => {
-            format!("GET /v1/organizations/{organization}/{} lists what there is", key.kind.plural())
-        }
-        None => format!("GET /v1/{} lists what there is", key.kind.plural()),
-    };
-    Problem::new(ProblemName::NotFound, format!("{key} does not exist")).remedy(remedy)
 }
 
 fn unguarded(key: &ResourceKey) -> Problem {

@@ -71,6 +71,8 @@ async fn all_or_nothing() {
     ]}));
     let problem = answer.send().await.problem(422, "missing-reference");
     assert!(problem["detail"].as_str().unwrap().contains("nowhere"), "{problem}");
+    let remedy = "there is prod; create Environment nowhere first, or in the same command";
+    assert_eq!(problem["remedy"], remedy);
     assert_eq!(api.node.revision(), before);
     api.get("/v1/organizations/default/plans/gold").send().await.problem(404, "not-found");
 }
@@ -94,7 +96,11 @@ async fn a_dry_run_says_the_same_and_changes_nothing() {
 
     let bad = api.post("/v1/apply?dryRun").json(json!({"resources": [
         {"kind": "Plan", "name": "x", "organization": "nobody", "spec": {}}]}));
-    bad.send().await.problem(422, "missing-reference");
+    let problem = bad.send().await.problem(422, "missing-reference");
+    assert_eq!(
+        problem["remedy"],
+        "there is default; create Organization nobody first, or in the same command"
+    );
 }
 
 #[tokio::test]

@@ -90,6 +90,8 @@ async fn names_in_paths_are_names() {
     api.get("/v1/regions/%ff").send().await.problem(400, "bad-request");
     let missing = api.get("/v1/organizations/nobody/apis").send().await.problem(404, "not-found");
     assert_eq!(missing["detail"], "Organization nobody does not exist");
+    let owner = api.get("/v1/organizations/nobody/apis/orders").send().await.problem(404, "not-found");
+    assert_eq!(owner, missing, "of a resource, the organization is what is not there");
     let missing = api.get("/v1/organizations/default/apis/none").send().await.problem(404, "not-found");
     insta::assert_json_snapshot!(missing, @r#"
     {
@@ -97,9 +99,13 @@ async fn names_in_paths_are_names() {
       "title": "There is no such thing",
       "status": 404,
       "detail": "Api default/none does not exist",
-      "remedy": "GET /v1/organizations/default/apis lists what there is"
+      "remedy": "there is orders; GET /v1/organizations/default/apis lists what there is"
     }
     "#);
+    for delete in ["", "?dryRun"] {
+        let path = format!("/v1/organizations/default/apis/none{delete}");
+        assert_eq!(api.delete(&path).send().await.problem(404, "not-found"), missing, "{path}");
+    }
 }
 
 #[tokio::test]

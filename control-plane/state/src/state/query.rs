@@ -1,16 +1,16 @@
 //! What may be asked of a state.
 
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeSet, fmt, ops::Bound, sync::Arc};
 
 use hanse_management::{
-    Claim, Digest, Kind, ResourceKey, Revision, Spec,
+    Claim, Digest, Kind, Refer, Reference, ResourceKey, Revision, Spec,
     kinds::{ApiRevisionSpec, ApiSpec, BindingSpec, EnvironmentSpec},
 };
 use hanse_topology::Name;
 
 use super::{Lineage, State};
 use crate::{
-    Member, Resource, Revocation, Root, RootId, Version,
+    Action, Change, CommandBody, Member, Resource, Revocation, Root, RootId, Version,
     member::{Place, place_of},
 };
 
@@ -169,6 +169,31 @@ impl State {
         found
             .take_while(move |(target, source)| target == key && source.kind == kind)
             .map(|(_, source)| source)
+    }
+
+    /// The references of a command that lead nowhere, neither here nor in the command: the field as a refusal names it, and what it
+    /// names. A Binding's ApiRevision is not among them: the command may make it.
+    pub fn missing_in(&self, body: &CommandBody) -> Vec<(String, ResourceKey)> {
+        let CommandBody::Apply(changes) = body else { return Vec::new() };
+        let puts = || changes.iter().filter(|change| matches!(change.action, Action::Put { .. }));
+        let put: BTreeSet<&ResourceKey> = puts().map(|change| &change.key).collect();
+        let mut missing = Vec::new();
+        for Change { key, action, .. } in puts() {
+            let mut see = |target: ResourceKey, field: &dyn fmt::Display| {
+                let is_there = self.get(&target).is_some() || put.contains(&target);
+                if !is_there && target.kind != Kind::ApiRevision {
+                    missing.push((format!("{key}: {field}"), target));
+                }
+            };
+            if let Some(organization) = &key.organization {
+                see(ResourceKey::global(Kind::Organization, organization.clone()), &"organization");
+            }
+            if let Action::Put { spec, .. } = action {
+                let mut refers = |reference: Reference| see(reference.target, &reference.field);
+                spec.references(&mut Refer::new(key, &mut refers));
+            }
+        }
+        missing
     }
 
     /// Everything an organization owns, in order of key.
