@@ -1,12 +1,18 @@
 //! Free-form key/value pairs on any object, and matching by them.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{AdditionalProperties, ObjectBuilder, Type},
+    },
+};
 
 /// Labels of an object: what selectors match. Ordered, so that encoding them is deterministic.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Labels(pub BTreeMap<String, String>);
 
@@ -55,6 +61,32 @@ impl Labels {
             return Err(InvalidLabel { key: key.clone(), why });
         }
         Ok(())
+    }
+}
+
+impl PartialSchema for Labels {
+    fn schema() -> RefOr<Schema> {
+        let text = |least: usize| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .min_length(Some(least))
+                .max_length(Some(Self::MAX_LEN))
+                .pattern(Some("^[A-Za-z0-9_./-]*$"))
+                .build()
+        };
+        ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .description(Some("Labels of an object: what selectors match."))
+            .property_names(Some(Schema::Object(text(1))))
+            .additional_properties(Some(AdditionalProperties::from(RefOr::T(Schema::Object(text(0))))))
+            .max_properties(Some(Self::MAX))
+            .into()
+    }
+}
+
+impl ToSchema for Labels {
+    fn name() -> Cow<'static, str> {
+        "Labels".into()
     }
 }
 

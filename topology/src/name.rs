@@ -1,8 +1,20 @@
 //! The one kind of name every object has.
 
-use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    str::FromStr,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 /// A DNS label (RFC 1123 §2.1, lower case): 1–63 of `a-z`, `0-9` and `-`, neither starting nor ending with `-`.
 ///
@@ -41,6 +53,24 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialSchema for Name {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A DNS label in lower case."))
+            .min_length(Some(1))
+            .max_length(Some(Self::MAX_LEN))
+            .pattern(Some("^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))
+            .into()
+    }
+}
+
+impl ToSchema for Name {
+    fn name() -> Cow<'static, str> {
+        "Name".into()
     }
 }
 

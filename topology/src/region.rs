@@ -10,11 +10,14 @@ use crate::{Labels, Name};
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Location {
     /// Degrees north, −90 to 90 (WGS 84).
+    #[schema(minimum = -90, maximum = 90)]
     pub latitude: f64,
     /// Degrees east, −180 to 180 (WGS 84).
+    #[schema(minimum = -180, maximum = 180)]
     pub longitude: f64,
     /// Two-letter country code (ISO 3166-1 alpha-2), upper case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 2, max_length = 2, pattern = "^[A-Z]{2}$")]
     pub country: Option<String>,
     /// The continent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +72,6 @@ pub enum Exposure {
 pub struct RegionSelector {
     /// Regions by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub names: Vec<Name>,
     /// Regions by labels: all pairs must match.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]

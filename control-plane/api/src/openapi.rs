@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use hanse_management::{ProblemName, schemas_of};
-use hanse_topology::Labels;
+use hanse_topology::{Labels, Name};
 use http::{HeaderValue, header};
 use utoipa::{
     PartialSchema,
@@ -77,6 +77,7 @@ pub(crate) fn frame() -> OpenApi {
     let components = ComponentsBuilder::new()
         .schemas_from_iter(schemas_of::<ProblemDetails>())
         .schemas_from_iter(schemas_of::<Labels>())
+        .schemas_from_iter(schemas_of::<Name>())
         .security_scheme(TOKEN, SecurityScheme::Http(bearer));
     let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
     let info = InfoBuilder::new()

@@ -8,7 +8,12 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use crate::{Claim, Column, Digest, Kind, Refer, ResourceKey, check::Verdict, kinds::ApiSpec};
+use crate::{
+    Claim, Column, Digest, Kind, Refer, ResourceKey,
+    bound::{self, Bounded},
+    check::Verdict,
+    kinds::ApiSpec,
+};
 
 /// A kind of management resource, implemented by its spec in the kind's own file under `kinds/`.
 ///
@@ -28,6 +33,11 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     const COLUMNS: &'static [Column] = &[];
     /// The kinds whose description lists resources of this kind that refer to them.
     const SHOWN_WITH: &'static [ShownWith] = &[];
+
+    /// Bounds of its schemas that [`check`](Self::check) enforces.
+    fn bounds() -> Vec<Bounded> {
+        Vec::new()
+    }
 
     /// Checks what can be judged without looking at other resources.
     fn check(&self, _name: &Name) -> Verdict {
@@ -108,6 +118,13 @@ pub fn schemas_of<T: ToSchema>() -> Vec<(String, RefOr<Schema>)> {
     found
 }
 
+/// The schemas of a kind's spec, with the bounds that hold.
+pub(crate) fn schemas_of_spec<T: ManagementKind>() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = schemas_of::<T>();
+    bound::describe(&mut schemas, &T::bounds());
+    schemas
+}
+
 /// Makes [`Kind`](crate::Kind) and [`Spec`](crate::Spec) from the table of kinds, in order of dependency: what is referred to
 /// comes first.
 macro_rules! kinds {
@@ -163,7 +180,7 @@ macro_rules! kinds {
 
             /// The schema of its spec, and those that it refers to, by name.
             pub fn schemas(self) -> Vec<(String, RefOr<Schema>)> {
-                match self { $($(#[$meta])* Self::$kind => schemas_of::<$spec>(),)* }
+                match self { $($(#[$meta])* Self::$kind => schemas_of_spec::<$spec>(),)* }
             }
         }
 

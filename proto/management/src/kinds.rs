@@ -50,7 +50,7 @@ use crate::{
     Claim, Column, Digest, Problem, Refer, ResourceKey,
     check::Verdict,
     json,
-    kind::{Known, ManagementKind, ShownWith, kinds, schemas_of},
+    kind::{Known, ManagementKind, ShownWith, kinds, schemas_of_spec},
 };
 
 // In order of dependency: what is referred to comes first.

@@ -8,6 +8,7 @@
 //!
 //! Pure: no I/O, no clock. Nothing here knows the state: a check looks at one resource alone.
 
+mod bound;
 pub mod check;
 mod claim;
 mod column;
@@ -24,6 +25,7 @@ mod wire;
 mod word;
 pub mod words;
 
+pub use bound::{Bound, Bounded};
 pub use check::{host::common as common_hosts, path::shape};
 pub use claim::Claim;
 pub use column::{Column, text_of};

@@ -2,7 +2,7 @@
 
 use hanse_management::Kind;
 use hanse_state::admission::Warning;
-use hanse_topology::Labels;
+use hanse_topology::{Labels, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{
@@ -21,10 +21,11 @@ pub struct Resource {
     #[schema(schema_with = kinds)]
     pub kind: String,
     /// Its name: a DNS label.
+    #[schema(value_type = Name)]
     pub name: String,
     /// Its owner; kinds that are not global have one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
+    #[schema(value_type = Name, required = false)]
     pub organization: Option<String>,
     /// The operator's labels.
     #[schema(required = false)]

@@ -58,11 +58,11 @@ fn a_kind_is_described_with_its_spec() {
           ]
         },
         "name": {
-          "type": "string",
+          "$ref": "#/components/schemas/Name",
           "description": "Its name: a DNS label."
         },
         "organization": {
-          "type": "string",
+          "$ref": "#/components/schemas/Name",
           "description": "Its owner; kinds that are not global have one."
         },
         "labels": {

@@ -13,6 +13,7 @@ mod reads;
 mod request;
 mod roots;
 mod soft_state;
+mod spec_bounds;
 mod upgrade;
 mod watch;
 mod writes;

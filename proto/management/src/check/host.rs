@@ -5,11 +5,13 @@ use std::collections::BTreeSet;
 use super::{Verdict, invalid};
 
 /// The longest host name, in bytes (RFC 1035, section 2.3.4, without the root).
-const MAX_HOST_BYTES: usize = 253;
+pub(crate) const MAX_HOST_BYTES: usize = 253;
 /// The longest label.
 const MAX_LABEL_BYTES: usize = 63;
+/// The longest pattern: `*.` and a name.
+pub(crate) const MAX_PATTERN_BYTES: usize = "*.".len() + MAX_HOST_BYTES;
 /// How many hosts one Api or Environment may name.
-const MAX_HOSTS: usize = 256;
+pub(crate) const MAX_HOSTS: usize = 256;
 
 /// The hosts that two names or `*.suffix`es have in common: the narrower of the two.
 pub fn common<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {

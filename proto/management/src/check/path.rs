@@ -6,7 +6,7 @@ use super::{Verdict, invalid};
 use crate::Problem;
 
 /// The longest context or template: common servers take request lines of 8 KiB, and query and context need room.
-const MAX_PATH_BYTES: usize = 2048;
+pub(crate) const MAX_PATH_BYTES: usize = 2048;
 
 /// The characters a context may have: `pchar` without percent-encoding, so that a context has one spelling.
 fn is_path_char(character: char) -> bool {

@@ -4,7 +4,7 @@ use super::{Verdict, invalid};
 use crate::Duration;
 
 /// The longest free text: a line.
-const MAX_TEXT_BYTES: usize = 256;
+pub(crate) const MAX_TEXT_BYTES: usize = 256;
 /// The longest timeout: beyond it the gateway would hold a connection whose client has given up.
 const MAX_TIMEOUT: Duration = Duration::from_millis(60 * 60 * 1000);
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub use operation::{Method, OperationSpec, check_operation};
 
 use crate::{
-    Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ShownWith,
+    Bound, Bounded, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ShownWith,
     check::{Verdict, check_distinct, header, host, invalid, path, text},
     column::count,
     kind::Known,
@@ -37,14 +37,12 @@ pub struct ApiSpec {
     pub security: SecuritySpec,
     /// Policies, in order of application.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub policies: Vec<Name>,
     /// Where it is in its life.
     #[serde(default)]
     pub lifecycle: Lifecycle,
     /// Where requests go, unless the Binding says otherwise. Copied into each revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub upstream: Option<Name>,
     /// Largest request body in bytes; the gateway's own limit holds too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -126,6 +124,16 @@ impl ManagementKind for ApiSpec {
         ShownWith { kind: Kind::Upstream, field: "/spec/upstream", title: "Apis" },
         ShownWith { kind: Kind::Policy, field: "/spec/policies", title: "Apis" },
     ];
+
+    fn bounds() -> Vec<Bounded> {
+        let own = [
+            ("ApiSpec", "context", Bound::Text(1, path::MAX_PATH_BYTES)),
+            ("ApiSpec", "version", Bound::Text(1, text::MAX_TEXT_BYTES)),
+            ("ApiSpec", "hosts", Bound::Items(0, host::MAX_HOSTS)),
+            ("ApiSpec", "hosts", Bound::Each(1, host::MAX_PATTERN_BYTES)),
+        ];
+        [&own[..], &operation::BOUNDS].concat()
+    }
 
     fn check(&self, name: &Name) -> Verdict {
         if name.as_str().len() > MAX_API_NAME_BYTES {

@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ApiSpec, PolicySpec, UpstreamSpec};
-use crate::{Column, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith, column::count};
+use crate::{Bounded, Column, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith, column::count};
 
 /// An immutable numbered copy of an Api with what it refers to. Written by the server only; named `API-rNUMBER`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ApiRevisionSpec {
     /// The Api it copies.
-    #[schema(value_type = String)]
     pub api: Name,
     /// 1, 2, 3, … per Api, never used twice.
     pub number: u64,
@@ -83,6 +82,11 @@ impl ManagementKind for ApiRevisionSpec {
     ];
     const SHOWN_WITH: &'static [ShownWith] =
         &[ShownWith { kind: Kind::Api, field: "/spec/api", title: "Revisions" }];
+
+    /// It has the Api's schemas.
+    fn bounds() -> Vec<Bounded> {
+        ApiSpec::bounds()
+    }
 
     fn references(&self, refer: &mut Refer<'_>) {
         // What it embeds are copies: only the Api itself is referred to.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Column, ManagementKind,
+    Bound, Bounded, Column, ManagementKind,
     check::{Verdict, text},
 };
 
@@ -25,6 +25,13 @@ impl ManagementKind for ApplicationSpec {
     const PLURAL: &'static str = "applications";
     const COLUMNS: &'static [Column] =
         &[Column::at("OWNER", "/spec/owner"), Column::at("DISPLAY NAME", "/spec/displayName")];
+
+    fn bounds() -> Vec<Bounded> {
+        vec![
+            ("ApplicationSpec", "displayName", Bound::Text(1, text::MAX_TEXT_BYTES)),
+            ("ApplicationSpec", "owner", Bound::Text(1, text::MAX_TEXT_BYTES)),
+        ]
+    }
 
     fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())?;

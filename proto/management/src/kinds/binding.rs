@@ -23,21 +23,18 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct BindingSpec {
     /// The Api.
-    #[schema(value_type = String)]
     pub api: Name,
     /// A number; `latest`: the revision that was published last, whichever that is; or `new`: the one that is the latest after this
     /// write, stored as its number.
     #[serde(default)]
     pub revision: RevisionRef,
     /// The Environment.
-    #[schema(value_type = String)]
     pub environment: Name,
     /// Which of the Environment's regions. Empty: all of them.
     #[serde(default, deserialize_with = "selector")]
     pub regions: RegionSelector,
     /// Where requests go, instead of the Api's own upstream. Followed live, not copied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub upstream: Option<Name>,
     /// Which regions' endpoints a gateway may use.
     #[serde(default)]

@@ -14,7 +14,6 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct CredentialSpec {
     /// Whose key it is.
-    #[schema(value_type = String)]
     pub application: Name,
     /// SHA-256 of the key.
     #[schema(value_type = String)]

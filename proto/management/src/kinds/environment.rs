@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
+    Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
     check::{Verdict, check_distinct, host, invalid},
     column::{or, text_of},
 };
@@ -24,7 +24,6 @@ pub struct EnvironmentSpec {
     #[serde(default = "ListenerProtocol::both")]
     pub listeners: Vec<ListenerProtocol>,
     /// The regions that serve it.
-    #[schema(value_type = Vec<String>)]
     pub regions: Vec<Name>,
     /// Whether credentials stay good while a gateway is cut off.
     #[serde(default)]
@@ -69,6 +68,14 @@ impl ManagementKind for EnvironmentSpec {
     ];
     const SHOWN_WITH: &'static [ShownWith] =
         &[ShownWith { kind: Kind::Region, field: "/spec/regions", title: "Environments" }];
+
+    fn bounds() -> Vec<Bounded> {
+        vec![
+            ("EnvironmentSpec", "hostnames", Bound::Items(0, host::MAX_HOSTS)),
+            ("EnvironmentSpec", "hostnames", Bound::Each(1, host::MAX_PATTERN_BYTES)),
+            ("EnvironmentSpec", "listeners", Bound::Items(1, ListenerProtocol::both().len())),
+        ]
+    }
 
     fn check(&self, _name: &Name) -> Verdict {
         host::check_patterns("hostnames", &self.hostnames)?;

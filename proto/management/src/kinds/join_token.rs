@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::{
-    Column, Digest, Field, Kind, ManagementKind, Refer,
+    Bound, Bounded, Column, Digest, Field, Kind, ManagementKind, Refer,
     check::{Verdict, check_distinct, invalid},
     column::{expiry, text_of},
     kind::Known,
@@ -25,11 +25,9 @@ pub struct JoinTokenSpec {
     pub role: JoinRole,
     /// The agent's region; a control node has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub region: Option<Name>,
     /// The environments an agent may learn; empty: all of its region's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub environments: Vec<Name>,
     /// How often it may be used. Default 1.
     #[serde(default = "JoinTokenSpec::default_uses")]
@@ -93,6 +91,10 @@ impl ManagementKind for JoinTokenSpec {
             return Err(invalid("expiresAt", detail, "give Unix seconds within the next 30 days"));
         }
         Ok(())
+    }
+
+    fn bounds() -> Vec<Bounded> {
+        vec![("JoinTokenSpec", "uses", Bound::Number(1, MAX_USES))]
     }
 
     fn check(&self, _name: &Name) -> Verdict {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ManagementKind,
+    Bound, Bounded, ManagementKind,
     check::{Verdict, text},
 };
 
@@ -20,6 +20,10 @@ pub struct MemoSpec {
 
 impl ManagementKind for MemoSpec {
     const PLURAL: &'static str = "memos";
+
+    fn bounds() -> Vec<Bounded> {
+        vec![("MemoSpec", "text", Bound::Text(1, text::MAX_TEXT_BYTES))]
+    }
 
     fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("text", self.text.as_ref())

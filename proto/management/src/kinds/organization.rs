@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Column, ManagementKind,
+    Bound, Bounded, Column, ManagementKind,
     check::{Verdict, text},
 };
 
@@ -22,6 +22,10 @@ impl ManagementKind for OrganizationSpec {
     const PLURAL: &'static str = "organizations";
     const GLOBAL: bool = true;
     const COLUMNS: &'static [Column] = &[Column::at("DISPLAY NAME", "/spec/displayName")];
+
+    fn bounds() -> Vec<Bounded> {
+        vec![("OrganizationSpec", "displayName", Bound::Text(1, text::MAX_TEXT_BYTES))]
+    }
 
     fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())

@@ -6,7 +6,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    Column, ManagementKind,
+    Bound, Bounded, Column, ManagementKind,
     check::{Verdict, invalid, text},
     column::text_of,
 };
@@ -76,6 +76,15 @@ impl ManagementKind for PlanSpec {
     const PLURAL: &'static str = "plans";
     const COLUMNS: &'static [Column] =
         &[Column::of("RATE", |item| rate(&item["spec"]["rate"])), Column::at("BURST", "/spec/rate/burst")];
+
+    fn bounds() -> Vec<Bounded> {
+        let count = Bound::Number(1, MAX_REQUESTS);
+        vec![
+            ("PlanSpec", "displayName", Bound::Text(1, text::MAX_TEXT_BYTES)),
+            ("RateSpec", "requests", count),
+            ("RateSpec", "burst", count),
+        ]
+    }
 
     fn check(&self, _name: &Name) -> Verdict {
         text::check_optional_line("displayName", self.display_name.as_ref())?;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub use cors::CorsSpec;
 pub use headers::{HeaderRulesSpec, HeadersSpec};
 
-use crate::{Column, ManagementKind, check::Verdict};
+use crate::{Bounded, Column, ManagementKind, check::Verdict};
 
 /// What is done to requests and responses.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,10 @@ pub struct PolicySpec {
 impl ManagementKind for PolicySpec {
     const PLURAL: &'static str = "policies";
     const COLUMNS: &'static [Column] = &[Column::of("DOES", |item| keys(&item["spec"]))];
+
+    fn bounds() -> Vec<Bounded> {
+        cors::BOUNDS.to_vec()
+    }
 
     fn check(&self, _name: &Name) -> Verdict {
         self.headers.as_ref().map_or(Ok(()), HeadersSpec::check)?;

@@ -12,13 +12,10 @@ use crate::{Claim, Column, Field, Kind, ManagementKind, Refer, ResourceKey, Show
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct SubscriptionSpec {
     /// The Application.
-    #[schema(value_type = String)]
     pub application: Name,
     /// The Api.
-    #[schema(value_type = String)]
     pub api: Name,
     /// The Plan.
-    #[schema(value_type = String)]
     pub plan: Name,
 }
 

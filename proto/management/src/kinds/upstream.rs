@@ -14,7 +14,7 @@ pub use health::{EjectionSpec, HealthCheckSpec};
 pub use retry::{RetryOn, RetrySpec};
 
 use crate::{
-    Column, Duration, Field, Kind, ManagementKind, Refer,
+    Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer,
     check::{Verdict, host, invalid, text},
     column::{each, text_of},
 };
@@ -83,11 +83,9 @@ pub struct EndpointSpec {
     pub url: String,
     /// Serves this region only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub region: Option<Name>,
     /// Serves this environment only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
     pub environment: Option<Name>,
     /// Its share among the endpoints; 0 drains it. Default 1.
     #[serde(default = "EndpointSpec::default_weight")]
@@ -127,6 +125,15 @@ impl ManagementKind for UpstreamSpec {
                 endpoint.url = normal;
             }
         }
+    }
+
+    fn bounds() -> Vec<Bounded> {
+        let own = [
+            ("UpstreamSpec", "endpoints", Bound::Items(1, MAX_ENDPOINTS)),
+            ("EndpointSpec", "weight", Bound::Number(0, MAX_WEIGHT.into())),
+            ("UpstreamTlsSpec", "serverName", Bound::Text(1, host::MAX_HOST_BYTES)),
+        ];
+        [&own[..], &health::BOUNDS, &retry::BOUNDS].concat()
     }
 
     fn check(&self, _name: &Name) -> Verdict {

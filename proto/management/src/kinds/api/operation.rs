@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Duration, Problem,
+    Bound, Bounded, Duration, Problem,
     check::{Verdict, check_distinct, invalid, path, text},
 };
 
@@ -15,6 +15,14 @@ use crate::{
 const MAX_OPERATIONS: usize = 10_000;
 /// The longest version, operation id or scope.
 const MAX_WORD_BYTES: usize = 256;
+
+/// What holds of operations.
+pub(super) const BOUNDS: [Bounded; 4] = [
+    ("ApiSpec", "operations", Bound::Items(0, MAX_OPERATIONS)),
+    ("OperationSpec", "path", Bound::Text(1, path::MAX_PATH_BYTES)),
+    ("OperationSpec", "id", Bound::Text(1, text::MAX_TEXT_BYTES)),
+    ("OperationSpec", "scopes", Bound::Each(1, MAX_WORD_BYTES)),
+];
 
 /// One method on one path template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,7 +40,6 @@ pub struct OperationSpec {
     pub scopes: Vec<String>,
     /// Policies after the API's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
     pub policies: Vec<Name>,
     /// Instead of the upstream's timeout.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use url::Url;
 use utoipa::ToSchema;
 
 use crate::{
-    Problem,
+    Bound, Bounded, Problem,
     check::{Verdict, header, invalid},
 };
 
@@ -16,6 +16,12 @@ const ANY: &str = "*";
 const NULL: &str = "null";
 /// Schemes whose documents have the origin `null`, or that of the page which made them.
 const OF_DOCUMENTS: [&str; 4] = ["about", "blob", "data", "javascript"];
+
+/// What holds of CORS.
+pub(super) const BOUNDS: [Bounded; 2] = [
+    ("CorsSpec", "origins", Bound::NotEmpty),
+    ("CorsSpec", "maxAgeSeconds", Bound::Number(0, MAX_AGE_SECONDS)),
+];
 
 /// The CORS protocol (Fetch standard, §3.2): preflights are answered by the gateway.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

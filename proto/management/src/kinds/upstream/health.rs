@@ -1,10 +1,12 @@
 //! How gateways look after an Upstream's endpoints: checks and ejection.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Duration,
+    Bound, Bounded, Duration,
     check::{Verdict, invalid, text},
 };
 
@@ -19,8 +21,22 @@ const MAX_CHECK_TIMEOUT: Duration =
 const MAX_EJECTION: Duration = Duration::from_millis(hanse_runtime::MAX_EJECTION.as_millis() as u64);
 /// The most checks in a row that decide: with more, the answer comes too late to be of use.
 const MAX_CHECKS_IN_A_ROW: u32 = 100;
+/// The statuses of final answers.
+const STATUSES: RangeInclusive<u16> = 200..=599;
+/// All of the endpoints.
+const MAX_PERCENT: u32 = 100;
 /// The most failures in a row that eject: with more it is off, which 0 says.
 const MAX_CONSECUTIVE_FAILURES: u32 = 1_000;
+
+/// What holds of checks and ejection.
+pub(super) const BOUNDS: [Bounded; 6] = [
+    ("HealthCheckSpec", "path", Bound::Text(1, MAX_PATH_BYTES)),
+    ("HealthCheckSpec", "unhealthyAfter", Bound::Number(1, MAX_CHECKS_IN_A_ROW as u64)),
+    ("HealthCheckSpec", "healthyAfter", Bound::Number(1, MAX_CHECKS_IN_A_ROW as u64)),
+    ("HealthCheckSpec", "expectStatus", Bound::Number(*STATUSES.start() as u64, *STATUSES.end() as u64)),
+    ("EjectionSpec", "consecutiveFailures", Bound::Number(0, MAX_CONSECUTIVE_FAILURES as u64)),
+    ("EjectionSpec", "maxEjected", Bound::Number(1, MAX_PERCENT as u64)),
+];
 
 /// Asks each endpoint how it is. One that fails is used only while no other is better.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -95,7 +111,7 @@ impl HealthCheckSpec {
             }
         }
         match self.expect_status {
-            Some(status) if !(200..=599).contains(&status) => {
+            Some(status) if !STATUSES.contains(&status) => {
                 let detail = format!("{status} is not the status of an answer");
                 let remedy = "name one from 200 to 599, or leave it out: any from 200 to 399 passes";
                 Err(invalid("healthCheck.expectStatus", detail, remedy))
@@ -146,7 +162,7 @@ impl EjectionSpec {
                 format!("{} is longer than {MAX_EJECTION}, which no ejection exceeds", self.base_time);
             return Err(invalid("ejection.baseTime", detail, "choose a time such as \"10s\""));
         }
-        if !(1..=100).contains(&self.max_ejected) {
+        if !(1..=MAX_PERCENT).contains(&self.max_ejected) {
             let detail = format!("{} is not a percentage between 1 and 100", self.max_ejected);
             let remedy = "name a share such as 50; for no ejection at all set consecutiveFailures to 0";
             return Err(invalid("ejection.maxEjected", detail, remedy));

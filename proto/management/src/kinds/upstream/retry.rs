@@ -7,9 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
 use crate::{
-    Duration,
+    Bound, Bounded, Duration,
     check::{Verdict, invalid, text},
 };
+
+/// What holds of retries.
+pub(super) const BOUNDS: [Bounded; 1] = [("RetrySpec", "attempts", Bound::Number(0, MAX_ATTEMPTS as u64))];
 
 /// When a request is sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
