@@ -107,7 +107,7 @@ mod tests {
             let digest = Digest::of(name.as_bytes());
             let spec = Spec::Token(TokenSpec { role: TokenRole::Admin, digest, expires_at: None });
             let key = ResourceKey::global(Kind::Token, Name::new(&name).unwrap());
-            Change { key, action: Action::Put { labels: Labels::default(), spec }, if_revision: None }
+            Change { key, action: Action::put(Labels::default(), spec), if_revision: None }
         };
         let mut state = State::default();
         let lineage = Lineage { generation: 1, id: [1; 16], parent: None };

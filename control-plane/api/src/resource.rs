@@ -91,7 +91,7 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
     };
     let manifest = call.parse(read).await?;
     let expectation = agree(expectation, manifest.revision)?;
-    let action = Action::Put { labels: manifest.labels.clone(), spec: manifest.spec.clone() };
+    let Change { action, .. } = manifest.clone().into();
     let (accepted, warnings) = write(&call, &key, action, &expectation).await.map_err(|problem| {
         let exists = || call.api.replicated.current().get(&key).is_some();
         match expectation {

@@ -140,10 +140,10 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
     }
     let put = Change {
         key,
-        action: Action::Put {
-            labels: Labels::default(),
-            spec: TokenSpec { role: TokenRole::Admin, digest, expires_at: None }.into(),
-        },
+        action: Action::put(
+            Labels::default(),
+            TokenSpec { role: TokenRole::Admin, digest, expires_at: None },
+        ),
         if_revision: Some(0),
     };
     write(group, CommandBody::Apply(vec![put]), clock).await

@@ -139,7 +139,7 @@ mod tests {
         let mut state = State::default();
         run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
         let spec: RegionSpec = serde_json::from_str("{}").unwrap();
-        let action = Action::Put { labels: Default::default(), spec: spec.into() };
+        let action = Action::put(Default::default(), spec);
         let key = ResourceKey::global(Kind::Region, name("eu-west"));
         run(&mut state, CommandBody::Apply(vec![Change { key, action, if_revision: None }]));
         let gateway = "g.gateway.eu-west.hanse.internal";
@@ -186,7 +186,7 @@ mod tests {
         let mut state = State::default();
         let digest = Digest::of(b"secret");
         let put = |kind, called, spec: Spec| {
-            let action = Action::Put { labels: Default::default(), spec };
+            let action = Action::put(Default::default(), spec);
             Change { key: ResourceKey::global(kind, name(called)), action, if_revision: None }
         };
         let region: RegionSpec = serde_json::from_str("{}").unwrap();
@@ -232,7 +232,7 @@ mod tests {
         for region in ["eu-west", "us-east"] {
             let spec: RegionSpec = serde_json::from_str("{}").unwrap();
             let key = ResourceKey::global(Kind::Region, name(region));
-            let action = Action::Put { labels: Default::default(), spec: spec.into() };
+            let action = Action::put(Default::default(), spec);
             run(&mut state, CommandBody::Apply(vec![Change { key, action, if_revision: None }]));
         }
         let control_nodes: Vec<_> = ["cp-1", "cp-2", "cp-3"].map(name).into();

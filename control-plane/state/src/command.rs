@@ -134,7 +134,7 @@ impl From<Manifest> for Change {
     /// The change that makes it so.
     fn from(manifest: Manifest) -> Self {
         let Manifest { key, labels, spec, revision } = manifest;
-        Self { key, action: Action::Put { labels, spec }, if_revision: revision }
+        Self { key, action: Action::put(labels, spec), if_revision: revision }
     }
 }
 
@@ -158,6 +158,13 @@ pub enum Action {
         /// Of an Api, its latest ApiRevision must have this number; of a Binding, the one that it serves. `None`: any.
         api_revision: Option<u64>,
     },
+}
+
+impl Action {
+    /// Creates or replaces a resource that has these labels.
+    pub fn put(labels: Labels, spec: impl Into<Spec>) -> Self {
+        Self::Put { labels, spec: spec.into() }
+    }
 }
 
 /// What became of a command.

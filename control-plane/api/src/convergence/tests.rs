@@ -23,7 +23,7 @@ fn run(state: &mut State, time_ms: u64, body: CommandBody) {
 }
 
 fn put(state: &mut State, time_ms: u64, kind: Kind, resource: &str, spec: &serde_json::Value) {
-    let action = Action::Put { labels: Labels::default(), spec: Spec::from_json(kind, spec).unwrap() };
+    let action = Action::put(Labels::default(), Spec::from_json(kind, spec).unwrap());
     let key = ResourceKey::global(kind, name(resource));
     run(state, time_ms, CommandBody::Apply(vec![Change { key, action, if_revision: None }]));
 }

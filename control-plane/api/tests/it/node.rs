@@ -94,7 +94,7 @@ impl SingleNode {
         let spec = TokenSpec { role: TokenRole::Admin, digest: Digest::of(token.as_bytes()), expires_at };
         self.run(CommandBody::Apply(vec![Change {
             key: ResourceKey::global(Kind::Token, Name::new(name).unwrap()),
-            action: Action::Put { labels: Labels::default(), spec: Spec::Token(spec) },
+            action: Action::put(Labels::default(), Spec::Token(spec)),
             if_revision: None,
         }]));
     }
@@ -124,7 +124,7 @@ impl SingleNode {
         };
         self.run(CommandBody::Apply(vec![Change {
             key: ResourceKey::global(Kind::JoinToken, token.clone()),
-            action: Action::Put { labels: Labels::default(), spec: Spec::JoinToken(spec) },
+            action: Action::put(Labels::default(), Spec::JoinToken(spec)),
             if_revision: None,
         }]));
         let joined = self.run(CommandBody::UseJoinToken {

@@ -179,7 +179,7 @@ fn region_change(latitude: f64) -> hanse_state::CommandBody {
     let spec = Spec::from_json(Kind::Region, &spec).unwrap();
     CommandBody::Apply(vec![Change {
         key: ResourceKey::global(Kind::Region, hanse_topology::Name::new("eu").unwrap()),
-        action: Action::Put { labels: hanse_topology::Labels::default(), spec },
+        action: Action::put(hanse_topology::Labels::default(), spec),
         if_revision: None,
     }])
 }

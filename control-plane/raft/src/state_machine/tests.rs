@@ -58,7 +58,7 @@ fn history(range: std::ops::Range<u64>) -> Vec<Entry> {
             CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None })
         } else {
             let key = ResourceKey::global(Kind::Organization, format!("org-{index}").parse().unwrap());
-            let action = Action::Put { labels: Default::default(), spec: OrganizationSpec::default().into() };
+            let action = Action::put(Default::default(), OrganizationSpec::default());
             CommandBody::Apply(vec![Change { key, action, if_revision: None }])
         };
         let command = command(body);
@@ -93,7 +93,7 @@ async fn what_a_leader_wanted_holds_in_its_term_only() {
     machine.apply(history(0..1)).await.unwrap();
     let write = |name: &str, only_in_term| {
         let key = ResourceKey::global(Kind::Organization, name.parse().unwrap());
-        let action = Action::Put { labels: Default::default(), spec: OrganizationSpec::default().into() };
+        let action = Action::put(Default::default(), OrganizationSpec::default());
         let body = CommandBody::Apply(vec![Change { key, action, if_revision: None }]);
         let command = Command { only_in_term, ..command(body) };
         let message = command.to_proto();
@@ -181,7 +181,7 @@ async fn two_writes_to_one_resource_in_one_batch_get_different_revisions() {
     let write = |display_name: &str, if_revision| {
         let key = ResourceKey::global(Kind::Organization, "org-1".parse().unwrap());
         let spec = OrganizationSpec { display_name: Some(display_name.to_owned()) };
-        let action = Action::Put { labels: Default::default(), spec: spec.into() };
+        let action = Action::put(Default::default(), spec);
         let command = command(CommandBody::Apply(vec![Change { key, action, if_revision }]));
         let message = command.to_proto();
         (command, message)

@@ -210,7 +210,7 @@ impl TestNode {
             digest,
         };
         let key = ResourceKey::global(Kind::JoinToken, token.clone());
-        let action = Action::Put { labels: Default::default(), spec: spec.into() };
+        let action = Action::put(Default::default(), spec);
         self.write(CommandBody::Apply(vec![Change { key, action, if_revision: None }])).await.unwrap();
         let identity = Identity { name: name(as_name), role: Role::Server, region: None };
         let key_digest = key_digest(&self.authorities.issue(node_id, &identity).chain()[1]).unwrap();
@@ -274,7 +274,7 @@ pub(crate) fn begin_lineage() -> CommandBody {
 
 pub(crate) fn put(organization: &str, display_name: &str, if_revision: Option<Revision>) -> CommandBody {
     let spec = OrganizationSpec { display_name: Some(display_name.to_owned()) };
-    let action = Action::Put { labels: Default::default(), spec: spec.into() };
+    let action = Action::put(Default::default(), spec);
     CommandBody::Apply(vec![Change { key: key(organization), action, if_revision }])
 }
 

@@ -89,7 +89,7 @@ fn with_tokens(tokens: &[(&str, u64)]) -> State {
     let put = |(name, hours): &(&str, u64)| {
         let json = serde_json::json!({"role": "server", "expiresAt": hours * 3_600, "digest": Digest::of(b"s").to_string()});
         let spec: JoinTokenSpec = serde_json::from_value(json).unwrap();
-        let action = Action::Put { labels: Default::default(), spec: Spec::from(spec) };
+        let action = Action::put(Default::default(), spec);
         Change { key: token(name), action, if_revision: None }
     };
     run(&mut state, 1, None, CommandBody::Apply(tokens.iter().map(put).collect()));
@@ -183,7 +183,7 @@ fn a_token_that_was_changed_meanwhile_stays() {
     let [CommandBody::Apply(changes)] = &plan[..] else { panic!("{plan:?}") };
     let Spec::JoinToken(spec) = state.get(&token("t")).unwrap().spec.clone() else { panic!("no token") };
     let spec = Spec::from(JoinTokenSpec { expires_at: 100 * 3_600, ..spec });
-    let action = Action::Put { labels: Default::default(), spec };
+    let action = Action::put(Default::default(), spec);
     run(&mut state, 1, None, CommandBody::Apply(vec![Change { key: token("t"), action, if_revision: None }]));
     let (actor, request_id, time_ms) = ("sweep".to_owned(), String::new(), 2 * DAY_MS);
     let body = CommandBody::Apply(changes.clone());

@@ -199,7 +199,7 @@ fn key(kind: &str, path: &str) -> ResourceKey {
 fn put(kind: &str, path: &str, spec: Value) -> Change {
     let key = key(kind, path);
     let spec = Spec::from_json(key.kind, &spec).unwrap();
-    Change { key, action: Action::Put { labels: Labels::default(), spec }, if_revision: None }
+    Change { key, action: Action::put(Labels::default(), spec), if_revision: None }
 }
 
 fn labelled(mut change: Change, pairs: &[(&str, &str)]) -> Change {

@@ -128,7 +128,7 @@ fn organization(number: usize) -> ResourceKey {
 
 fn write(number: usize) -> Command {
     let key = organization(number);
-    let action = Action::Put { labels: Default::default(), spec: OrganizationSpec::default().into() };
+    let action = Action::put(Default::default(), OrganizationSpec::default());
     Command { body: CommandBody::Apply(vec![Change { key, action, if_revision: None }]), ..command() }
 }
 

@@ -318,7 +318,7 @@ impl Tried {
         spec.normalize();
         let usable = compiles(&key, &spec);
         self.uncompiled += usize::from(!usable);
-        let action = Action::Put { labels: Default::default(), spec };
+        let action = Action::put(Default::default(), spec);
         match world.change(vec![Change { key, action, if_revision: None }]) {
             Ok(_) => {
                 self.accepted += 1;

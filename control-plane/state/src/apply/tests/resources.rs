@@ -56,7 +56,7 @@ fn the_journal_is_bounded() {
     let mut world = World::empty();
     for number in 0..10_010 {
         let spec = OrganizationSpec { display_name: Some(format!("{number} ")) };
-        let action = Action::Put { labels: Default::default(), spec: spec.into() };
+        let action = Action::put(Default::default(), spec);
         let change = Change { key: key("Organization default"), action, if_revision: None };
         world.change(vec![change]).unwrap();
     }
@@ -224,7 +224,7 @@ fn a_resource_of_another_organization_is_not_found() {
 fn what_the_server_makes_may_not_be_written() {
     let mut world = World::with_orders();
     let revision = world.get("ApiRevision orders-r1").spec.clone();
-    let put = Action::Put { labels: Default::default(), spec: revision };
+    let put = Action::put(Default::default(), revision);
     let change = Change { key: key("ApiRevision orders-r2"), action: put, if_revision: None };
     let problem = world.change(vec![change]).unwrap_err();
     assert!(
@@ -238,11 +238,7 @@ fn what_the_server_makes_may_not_be_written() {
 fn a_spec_of_another_kind_or_a_wrong_owner_is_refused() {
     let mut world = World::new();
     let spec = || Spec::from(OrganizationSpec::default());
-    let put = |key, spec| Change {
-        key,
-        action: Action::Put { labels: Default::default(), spec },
-        if_revision: None,
-    };
+    let put = |key, spec| Change { key, action: Action::put(Default::default(), spec), if_revision: None };
     let problem = world.change(vec![put(key("Plan gold"), spec())]).unwrap_err();
     assert_eq!(problem.field, "Plan default/gold: kind");
     let mut owned = key("Organization retail");
@@ -321,7 +317,7 @@ fn too_large_resources_and_commands_are_refused() {
 
     let application = |number: usize| Change {
         key: key(&format!("Application a{number}")),
-        action: Action::Put { labels: Default::default(), spec: ApplicationSpec::default().into() },
+        action: Action::put(Default::default(), ApplicationSpec::default()),
         if_revision: None,
     };
     let problem = world.change((0..70_000).map(application).collect()).unwrap_err();

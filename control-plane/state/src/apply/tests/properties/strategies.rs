@@ -134,10 +134,8 @@ fn change() -> impl Strategy<Value = Change> {
                 } else {
                     let tier = tier.into_iter().map(|tier| ("tier", tier));
                     let labels: Labels = tier.chain(hold.map(|region| ("hold", region))).collect();
-                    Action::Put {
-                        labels,
-                        spec: Spec::from_json(kind, &json).expect("the generator writes sound JSON"),
-                    }
+                    let spec = Spec::from_json(kind, &json).expect("the generator writes sound JSON");
+                    Action::put(labels, spec)
                 };
                 Change { key: key.clone(), action, if_revision }
             })
