@@ -15,8 +15,8 @@ pub(crate) use self::{
 };
 use crate::{contact::Contact, options::Timing, reach::Reach, type_config::TypeConfig};
 
-/// The most one message may take: a command of 4 MiB, a batch that was nearly full when it came, and their envelopes.
-pub(crate) const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// The most one message may take: a command of 8 MiB, a batch that was nearly full when it came, and their envelopes.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 12 << 20;
 
 /// A snapshot is given up when no part of it, at most 1 MiB, moves for so long. Slower roads are of no use to Raft.
 pub(crate) const PART_TIMEOUT: Duration = Duration::from_secs(60);

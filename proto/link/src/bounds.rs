@@ -12,8 +12,8 @@ use hanse_topology::Role;
 use crate::Below;
 
 /// The most that a Report may take, encoded: ten thousand gateways at 400 octets each, which is one in two environments with what it
-/// uses and what it keeps in each (nine thousand where the lineage has a parent). Two such reports fit into one message between control nodes (8 MiB), so what was accepted can
-/// always be passed on.
+/// uses and what it keeps in each (nine thousand where the lineage has a parent). Two such reports fit into one message between
+/// control nodes (12 MiB), so what was accepted can always be passed on.
 pub const MAX_REPORT_BYTES: usize = 4 << 20;
 /// The most gateways that a Report may name. A control node remembers each for an hour.
 pub const MAX_REPORTED: usize = 10_000;

@@ -24,8 +24,9 @@ const PROPOSE_TIMEOUT: Duration = PROPOSAL_GIVE_UP;
 /// The leader answers a forwarded write so much earlier than its caller gives up, that the answer arrives.
 const FORWARD_MARGIN: Duration = Duration::from_millis(250);
 
-/// A larger command is refused: it could be written but never replicated.
-const MAX_COMMAND_BYTES: usize = 4 << 20;
+/// A larger command is refused: it could be written but never replicated. Admission allows 8 MiB of specs and labels; the rest is for
+/// keys and framing.
+const MAX_COMMAND_BYTES: usize = (8 << 20) + (64 << 10);
 
 /// How far ahead of the leader's clock a command's time may be: synchronised clocks are closer by far.
 const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(60);

@@ -178,10 +178,10 @@ async fn many_callers_share_few_entries_and_each_gets_its_own_outcome() {
 #[tokio::test]
 async fn a_command_that_could_never_be_replicated_is_refused() {
     let (_dir, group) = first_voter().await;
-    let large = Command { request_id: "x".repeat(5 << 20), ..command() };
+    let large = Command { request_id: "x".repeat(9 << 20), ..command() };
     let problem = group.propose(large).await.unwrap_err();
     assert_eq!(problem.name, ProblemName::TooLarge);
-    assert!(problem.detail.contains("4194304"), "{problem}");
+    assert!(problem.detail.contains("8454144"), "{problem}");
     group.shutdown().await;
 }
 

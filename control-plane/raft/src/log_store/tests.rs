@@ -56,7 +56,7 @@ async fn what_was_written_is_there_after_reopening() {
         Entry { log_id: log_id(1, 0), payload: EntryPayload::Membership(membership) },
         Entry { log_id: log_id(1, 1), payload: EntryPayload::Blank },
         entry(2, 10),
-        entry(3, 500_000), // nine records
+        entry(3, 8 << 20), // the largest command: 137 records
         entry(4, records::MAX_PART_BYTES),
     ];
     {

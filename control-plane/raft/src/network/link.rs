@@ -22,7 +22,7 @@ use crate::{
     wire,
 };
 
-/// More than this in several entries is sent in parts. Half a message's limit, so that an estimate does.
+/// More than this in several entries is sent in parts: a quarter of a message's limit, so that an estimate does.
 const MAX_APPEND_BYTES: usize = 3 << 20;
 
 /// Entries that were not answered by now never will be: the connection's keep-alive gives up earlier.

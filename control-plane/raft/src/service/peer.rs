@@ -37,7 +37,7 @@ const MAX_WITHIN: Duration = Duration::from_secs(30);
 const ADD_WITHIN: Duration = Duration::from_secs(60);
 
 /// A part of what agents reported closes at this size. One agent's report is at most 4 MiB and may take a part of its own, with what
-/// the agent acknowledged of its scopes: below the 8 MiB that a message may have.
+/// the agent acknowledged of its scopes: below the 12 MiB that a message may have.
 const PART_BYTES: usize = 1 << 20;
 
 /// Serves other nodes' requests. It answers only for itself: who is not the leader says so, and never passes on.
