@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Connected, and nothing of a scope for so long: the sync is dead though the link is up. Five missed bookmarks.
 pub(super) const STALL: Duration = Duration::from_secs(5);
-/// The longest silence in the middle of a transfer: a value of 1 MiB at 140 kbit/s.
-pub(super) const MAX_STALL: Duration = Duration::from_secs(60);
+/// The longest silence in the middle of a transfer: a value of 8 MiB, the largest Route, at 140 kbit/s.
+pub(super) const MAX_STALL: Duration = Duration::from_secs(480);
 
 /// How long a subscriber waits for the next part of a transfer before it gives the link up.
 ///
@@ -30,5 +30,18 @@ impl Patience {
     /// After a transfer that was given up.
     pub(super) fn doubled(self) -> Self {
         Self((self.0 * 2).min(MAX_STALL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_ends_where_the_largest_value_has_arrived_over_a_slow_link() {
+        let longest = std::iter::successors(Some(Patience::default()), |patience| Some(patience.doubled()));
+        let longest = longest.take(10).last().unwrap().limit();
+        let takes = Duration::from_secs_f64(8.0 * f64::from(8 << 20) / 140e3);
+        assert!((takes..takes * 2).contains(&longest), "{longest:?} for {takes:?}");
     }
 }
