@@ -31,11 +31,12 @@ const LARGE_WORK: usize = 64 << 20;
 const WORK_PER_BYTE: usize = 10;
 /// How many small bodies are parsed at once. Each takes at most 6 MiB for a millisecond.
 const SMALL_PARSES: usize = 4;
-/// How many answers are written at once. Each takes at most about 30 MiB (an Api of 25,000 operations) for 50 ms.
+/// How many answers are written at once. Each takes at most about 60 MiB (an Api of 25,000 operations of six fields) for 100 ms.
 const ANSWERS: usize = 2;
 /// How long the thread for large bodies stays when there is none: as good as always.
 const LARGE_WORK_IDLE: Duration = Duration::from_secs(24 * 3_600);
-/// How many bytes of large answers are held that clients have not taken yet: seven of the largest pages.
+/// How many bytes of large answers are held that clients have not taken yet: two of the largest pages, of 4 MiB and a resource of
+/// 8 MiB, or three of the largest resources.
 const UNTAKEN: usize = 32 << 20;
 /// How many watches there are at once: each makes its own text of each change, up to 64 KiB beside what is counted as untaken.
 const WATCHES: usize = 512;

@@ -200,19 +200,11 @@ async fn write(
 
 /// Reads the body of a PUT. The path says what the body leaves out; what a GET answered with may be sent back.
 fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Manifest, Problem> {
-    // Global kinds have no owner, so none is ever filled in for them.
-    let organization = key.organization.clone().unwrap_or_else(|| key.name.clone());
     let mut manifest = match format {
-        Format::Json => {
-            let mut value = manifest::json_value(bytes)?;
-            let Some(members) = value.as_object_mut() else {
-                return Err(bad_request("the body is not a JSON object").remedy("send {\"spec\": {…}}"));
-            };
-            members.entry("kind").or_insert_with(|| key.kind.as_str().into());
-            members.entry("name").or_insert_with(|| key.name.as_str().into());
-            manifest::from_json(&value, &organization)?
-        }
+        Format::Json => manifest::parse_json_of(bytes, key)?,
         Format::Yaml => {
+            // Global kinds have no owner, so none is ever filled in for them.
+            let organization = key.organization.clone().unwrap_or_else(|| key.name.clone());
             let mut manifests = manifest::parse_yaml(body::text(bytes)?, &organization)?;
             match (manifests.pop(), manifests.is_empty()) {
                 (Some(only), true) => only,

@@ -7,6 +7,7 @@
 mod document;
 mod envelope;
 mod json;
+mod operations;
 mod request;
 mod tree;
 mod yaml;
@@ -17,15 +18,18 @@ mod tests;
 use hanse_topology::{Labels, Name};
 use serde_json::Value;
 
-use self::document::{Document, Items};
 pub use self::request::{Expected, Request};
+use self::{
+    document::{Document, Items},
+    operations::Operations,
+};
 use crate::{Problem, ProblemName, ResourceKey, Revision, Spec};
 
 /// The largest manifest, in bytes: the limit of a request's body.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
 
 /// What to do about a resource that takes too much memory to read.
-const SMALLER: &str = "make the resource smaller, or split it in two";
+const SMALLER: &str = "make the resource smaller: leave out what it does not need";
 
 /// One resource as an operator wrote it.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,9 +111,26 @@ pub fn json_value(text: &[u8]) -> Result<Value, Problem> {
     json::tree(text)
 }
 
+/// Reads one resource from JSON text; `key` says what the text leaves out. The problem's field is `line L, column C` where the text
+/// is not JSON, else `KIND NAME: FIELD`.
+pub fn parse_json_of(text: &[u8], key: &ResourceKey) -> Result<Manifest, Problem> {
+    let (mut value, operations) = json::resource(text)?;
+    let Some(members) = value.as_object_mut() else {
+        return Err(Problem::new(ProblemName::BadRequest, "the body is not a JSON object")
+            .remedy("send {\"spec\": {…}}"));
+    };
+    members.entry("kind").or_insert_with(|| key.kind.as_str().into());
+    members.entry("name").or_insert_with(|| key.name.as_str().into());
+    let mut manifest = envelope::read(&value, operations, "")?;
+    if let Some(organization) = &key.organization {
+        own(&mut manifest.key, organization);
+    }
+    Ok(manifest)
+}
+
 /// Reads one resource. The problem's field is `KIND NAME: FIELD`.
 pub fn from_json(value: &Value, default_organization: &Name) -> Result<Manifest, Problem> {
-    let mut manifest = envelope::read(value, "")?;
+    let mut manifest = envelope::read(value, Operations::default(), "")?;
     own(&mut manifest.key, default_organization);
     Ok(manifest)
 }

@@ -215,13 +215,13 @@ async fn resources_that_fit_no_command_are_refused_before_they_are_replicated() 
     let policies: Vec<Value> = (0..60)
         .map(|n| {
             let set: serde_json::Map<String, Value> =
-                (0..400).map(|h| (format!("x-{h}"), text.clone().into())).collect();
+                (0..800).map(|h| (format!("x-{h}"), text.clone().into())).collect();
             json!({"kind": "Policy", "name": format!("p{n}"), "spec": {"headers": {"request": {"set": set}}}})
         })
         .collect();
     let answer = api.post("/v1/apply").json(json!({"resources": policies})).send().await;
     let problem = answer.problem(413, "too-large");
-    assert_eq!(problem["detail"], "together the resources are larger than the limit of 4 MiB");
+    assert_eq!(problem["detail"], "together the resources are larger than the limit of 8 MiB");
     assert_eq!(api.node.proposed.lock().unwrap().len(), proposed);
 }
 

@@ -1,24 +1,25 @@
 //! One document of a text, read resource by resource: of a list, one item at a time is a tree, and what is kept of it is
 //! what the resource says.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{
-    Manifest, envelope,
+    Manifest, SMALLER, envelope,
+    operations::Operations,
     request::Lists,
-    tree::{self, Budget, Tree},
+    tree::{self, Budget, Place, Tree},
 };
-use crate::{Problem, ProblemName};
+use crate::{Problem, ProblemName, Spec, kinds::OperationSpec};
 
 /// How much memory the resources of one text may take, in bytes, by the count of [`kept_bytes`]: 29,000 Plans with a label
 /// each count as 32.5 million and took 30 MiB.
 const KEPT_BYTES: usize = 32 << 20;
-/// How long their specs may be together, as JSON: the limit of a command. In memory a spec takes about 3 times that; one of
-/// nothing but the shortest operations takes 10 times.
-const SPECS_BYTES: usize = 4 << 20;
+/// How long their specs may be together, as JSON: the limit of a command.
+const SPECS_BYTES: usize = 8 << 20;
+/// How much memory a spec takes for each byte of its JSON. What a short operation takes beyond that is counted for itself.
 const SPEC_BYTES_PER_JSON: usize = 3;
 /// Resources that are kept in one piece: half a megabyte.
 const PIECE: usize = 1_024;
@@ -53,10 +54,12 @@ impl Kept {
         let spec = manifest.spec.json_len();
         self.specs += spec;
         self.bytes += kept_bytes(&manifest) + SPEC_BYTES_PER_JSON * spec;
+        let remedy = match self.pieces.is_empty() {
+            true => SMALLER,
+            false => "split the request: what refers to something goes after it",
+        };
         let too_large = |detail: String| {
-            Err(Problem::new(ProblemName::TooLarge, detail)
-                .at(manifest.key.to_string())
-                .remedy("split the request: what refers to something goes after it"))
+            Err(Problem::new(ProblemName::TooLarge, detail).at(manifest.key.to_string()).remedy(remedy))
         };
         if self.specs > SPECS_BYTES {
             let limit = SPECS_BYTES >> 20;
@@ -90,11 +93,15 @@ impl Kept {
     }
 }
 
-/// What a resource takes without its spec.
+/// What a resource takes without its spec, of which the places of its operations are counted here.
 fn kept_bytes(manifest: &Manifest) -> usize {
     let labels = &manifest.labels.0;
     let texts: usize = labels.iter().map(|(key, value)| LABEL + key.len() + value.len()).sum();
-    size_of::<Manifest>() + if labels.is_empty() { 0 } else { LABELS } + texts
+    let operations = if let Spec::Api(api) = &manifest.spec { api.operations.len() } else { 0 };
+    size_of::<Manifest>()
+        + if labels.is_empty() { 0 } else { LABELS }
+        + texts
+        + operations * size_of::<OperationSpec>()
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -108,12 +115,12 @@ struct DocumentVisitor;
 impl DocumentVisitor {
     /// Of a value that is no mapping.
     fn no_resource<E>(value: Value) -> Result<Document, E> {
-        Ok(resource(&value))
+        Ok(resource(&value, Operations::default()))
     }
 }
 
-fn resource(value: &Value) -> Document {
-    match envelope::read(value, "") {
+fn resource(value: &Value, operations: Operations) -> Document {
+    match envelope::read(value, operations, "") {
         Ok(manifest) => Document::Resources(vec![manifest]),
         Err(problem) => Document::Refused(problem),
     }
@@ -162,7 +169,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Document, A::Error> {
-        let budget = Budget::of_one_resource();
+        let (budget, operations) = (Budget::of_one_resource(), RefCell::default());
         let mut fields = Map::new();
         let mut lists: Vec<(String, Items)> = Vec::new();
         while let Some(key) = members.next_key::<String>()? {
@@ -181,13 +188,13 @@ impl<'de> Visitor<'de> for DocumentVisitor {
                     ItemsOr::Tree(value) => value,
                 }
             } else {
-                members.next_value_seed(Tree::new(&budget, 1))?
+                members.next_value_seed(Tree::new(&budget, 1, Place::Resource(&operations).member(&key)))?
             };
             fields.insert(key, value);
         }
         let beside = if fields.contains_key("resources") { Lists::take(&mut fields) } else { None };
         let list = match envelope::list_of(&fields) {
-            Ok(None) => return Ok(resource(&Value::Object(fields))),
+            Ok(None) => return Ok(resource(&Value::Object(fields), operations.into_inner())),
             Ok(Some(name)) => name,
             Err(problem) => return Ok(Document::Refused(problem)),
         };
@@ -263,11 +270,11 @@ impl<'de> Visitor<'de> for ItemsOrTree<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<ItemsOr, E> {
-        Tree::new(self.0, 1).visit_f64(value).map(ItemsOr::Tree)
+        Tree::new(self.0, 1, Place::Elsewhere).visit_f64(value).map(ItemsOr::Tree)
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<ItemsOr, E> {
-        Tree::new(self.0, 1).visit_str(value).map(ItemsOr::Tree)
+        Tree::new(self.0, 1, Place::Elsewhere).visit_str(value).map(ItemsOr::Tree)
     }
 
     fn visit_none<E: Error>(self) -> Result<ItemsOr, E> {
@@ -279,17 +286,18 @@ impl<'de> Visitor<'de> for ItemsOrTree<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<ItemsOr, A::Error> {
-        Tree::new(self.0, 1).visit_map(members).map(ItemsOr::Tree)
+        Tree::new(self.0, 1, Place::Elsewhere).visit_map(members).map(ItemsOr::Tree)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<ItemsOr, A::Error> {
         let mut items = Items::default();
         let mut number = 0;
         loop {
-            let budget = Budget::of_one_resource();
-            let Some(value) = list.next_element_seed(Tree::new(&budget, 2))? else { break };
+            let (budget, operations) = (Budget::of_one_resource(), RefCell::default());
+            let item = Tree::new(&budget, 2, Place::Resource(&operations));
+            let Some(value) = list.next_element_seed(item)? else { break };
             number += 1;
-            let read = envelope::read(&value, &format!("item {number}"));
+            let read = envelope::read(&value, operations.into_inner(), &format!("item {number}"));
             if let Err(problem) = read.and_then(|manifest| items.push(manifest)) {
                 items.refuse(problem);
                 // Read to its end: where the text itself is wrong, that is said first.

@@ -3,7 +3,7 @@
 use hanse_topology::{Labels, Name};
 use serde_json::{Map, Value};
 
-use super::Manifest;
+use super::{Manifest, operations::Operations};
 use crate::{Kind, Problem, ProblemName, ResourceKey, Spec};
 
 /// What an operator may write.
@@ -37,8 +37,9 @@ pub(super) fn list_of(fields: &Map<String, Value>) -> Result<Option<&'static str
     }
 }
 
-/// Reads one resource. One that names no organization has none yet. `place` says where it stands.
-pub(super) fn read(document: &Value, place: &str) -> Result<Manifest, Problem> {
+/// Reads one resource, whose operations were read apart from it. One that names no organization has none yet. `place` says where it
+/// stands.
+pub(super) fn read(document: &Value, operations: Operations, place: &str) -> Result<Manifest, Problem> {
     let Value::Object(fields) = document else {
         let problem =
             Problem::new(ProblemName::Invalid, format!("{} is not a resource", kind_of_value(document)));
@@ -46,10 +47,10 @@ pub(super) fn read(document: &Value, place: &str) -> Result<Manifest, Problem> {
     };
     let about = name_of_document(fields);
     let problem_at = |problem: Problem| within(place, within(&about, problem));
-    read_fields(fields).map_err(problem_at)
+    read_fields(fields, operations).map_err(problem_at)
 }
 
-fn read_fields(fields: &Map<String, Value>) -> Result<Manifest, Problem> {
+fn read_fields(fields: &Map<String, Value>, operations: Operations) -> Result<Manifest, Problem> {
     let known =
         |field: &str| WRITABLE.split(", ").any(|known| known == field) || SERVER_OWNED.contains(&field);
     if let Some(unknown) = fields.keys().find(|field| !known(field)) {
@@ -69,7 +70,10 @@ fn read_fields(fields: &Map<String, Value>) -> Result<Manifest, Problem> {
                 .remedy("give the number that `get` shows, or leave it out")
         })?),
     };
-    Ok(Manifest { labels: labels(fields)?, spec: spec(key.kind, fields)?, key, revision })
+    let labels = labels(fields)?;
+    let mut spec = spec(key.kind, fields)?;
+    operations.put_into(&mut spec)?;
+    Ok(Manifest { key, labels, spec, revision })
 }
 
 /// Kind, organization if it names one, and name.

@@ -1,11 +1,14 @@
 //! JSON text → documents and trees.
 
+use std::cell::RefCell;
+
 use serde::de::DeserializeSeed as _;
 use serde_json::{Deserializer, Error, Value};
 
 use super::{
     document::Document,
-    tree::{self, Budget, TOO_DEEP, TOO_LARGE, Tree},
+    operations::Operations,
+    tree::{self, Budget, Place, TOO_DEEP, TOO_LARGE, Tree},
 };
 use crate::{Problem, ProblemName};
 
@@ -16,9 +19,20 @@ pub(super) fn document(bytes: &[u8]) -> Result<Document, Problem> {
 
 /// The text as one tree, within the budget of a resource.
 pub(super) fn tree(bytes: &[u8]) -> Result<Value, Problem> {
+    tree_at(bytes, Place::Elsewhere)
+}
+
+/// The text as the tree of one resource, and the operations that are read apart from it.
+pub(super) fn resource(bytes: &[u8]) -> Result<(Value, Operations), Problem> {
+    let operations = RefCell::default();
+    let tree = tree_at(bytes, Place::Resource(&operations))?;
+    Ok((tree, operations.into_inner()))
+}
+
+fn tree_at(bytes: &[u8], place: Place<'_>) -> Result<Value, Problem> {
     let budget = Budget::of_one_resource();
     let mut text = Deserializer::from_slice(bytes);
-    let tree = Tree::new(&budget, 0).deserialize(&mut text);
+    let tree = Tree::new(&budget, 0, place).deserialize(&mut text);
     tree.and_then(|tree| text.end().map(|()| tree)).map_err(|error| problem(&error, bytes))
 }
 

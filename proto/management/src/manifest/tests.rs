@@ -344,17 +344,73 @@ fn an_honest_apply_of_any_size_fits() {
     let plans = format!(r#"{{"resources":[{}]}}"#, (0..29_000).map(plan).collect::<Vec<_>>().join(","));
     assert_eq!(parse_json(plans.as_bytes(), &own()).unwrap().len(), 29_000);
     assert_eq!(read(&plans).len(), 29_000);
+    let api = large_api(25_000, &"x".repeat(180));
+    assert!((7 << 20..8 << 20).contains(&api.len()), "{}", api.len());
+    let listed = format!(r#"{{"items":[{api}]}}"#);
+    let key = ResourceKey::owned(Kind::Api, own(), Name::new("big").unwrap());
+    let mut all = vec![parse_json_of(api.as_bytes(), &key).unwrap()];
+    all.extend([&api, &listed].map(|text| parse_json(text.as_bytes(), &own()).unwrap().remove(0)));
+    all.extend(read(&api));
+    for manifest in &all {
+        let Spec::Api(spec) = &manifest.spec else { panic!() };
+        assert_eq!((spec.operations.len(), manifest), (25_000, &all[0]));
+    }
+}
+
+/// An Api with operations of seven fields, with these words in their paths.
+fn large_api(operations: usize, words: &str) -> String {
     let operation = |number: usize| {
         format!(
-            r#"{{"id":"operation-{number}","method":"GET","path":"/a/{number}/{{id}}","scopes":["read"]}}"#
+            r#"{{"id":"operation-{number}","method":"GET","path":"/{words}/{number}/{{id}}","scopes":["read"],"policies":["p"],"timeout":"3s","open":true}}"#
         )
     };
-    let api = format!(
-        r#"{{"kind":"Api","name":"big","spec":{{"context":"/big","version":"1","operations":[{}]}}}}"#,
-        (0..25_000).map(operation).collect::<Vec<_>>().join(",")
-    );
-    assert_eq!(parse_json(api.as_bytes(), &own()).unwrap().len(), 1);
-    assert_eq!(read(&api).len(), 1);
+    let operations = (0..operations).map(operation).collect::<Vec<_>>().join(",");
+    format!(
+        r#"{{"kind":"Api","name":"big","spec":{{"context":"/big","version":"1","operations":[{operations}]}}}}"#
+    )
+}
+
+#[test]
+fn operations_are_read_as_any_other_field() {
+    let api =
+        |spec: &str| format!(r#"{{"kind":"Api","name":"x","spec":{{"context":"/","version":"1",{spec}}}}}"#);
+    let good = r#"{"method":"GET","path":"/"}"#;
+    for (spec, expected) in [
+        (
+            format!(r#""operations":[{good},{{"method":"get","path":"/"}}]"#),
+            "Api x: spec.operations[1].method: unknown word `get`",
+        ),
+        (
+            format!(r#""operations":[{good},7,{{}}]"#),
+            "Api x: spec.operations[1]: a mapping is wanted here, and this is the number 7",
+        ),
+        (r#""operations":[{"path":"/"}]"#.to_owned(), "Api x: spec.operations[0]: missing field `method`"),
+        (
+            r#""operations":{}"#.to_owned(),
+            "Api x: spec.operations: a list is wanted here, and this is a mapping",
+        ),
+        (
+            format!(r#""spec":{{"operations":[{good}]}},"operations":[]"#),
+            "Api x: spec.spec: unknown field `spec`",
+        ),
+        (format!(r#""operation":[{good}]"#), "Api x: spec.operation: unknown field `operation`"),
+    ] {
+        for problem in [parse_json(api(&spec).as_bytes(), &own()).unwrap_err(), refused(&api(&spec))] {
+            assert!(problem.to_string().contains(expected), "{problem}");
+        }
+    }
+    let plan = format!(r#"{{"kind":"Plan","name":"x","spec":{{"operations":[{good}]}}}}"#);
+    assert!(refused(&plan).detail.starts_with("unknown field `operations`"), "{}", refused(&plan));
+
+    let revision = |method: &str| {
+        format!(
+            r#"{{"kind":"ApiRevision","name":"x-r1","spec":{{"api":"x","number":1,"spec":{{"context":"/","version":"1","operations":[{good},{{"method":"{method}","path":"/a"}}]}}}}}}"#
+        )
+    };
+    let Spec::ApiRevision(spec) = &read(&revision("GET"))[0].spec else { panic!() };
+    assert_eq!(spec.spec.operations.len(), 2);
+    let problem = refused(&revision("get")).to_string();
+    assert!(problem.contains("spec.spec.operations[1].method: unknown word"), "{problem}");
 }
 
 #[test]
@@ -364,16 +420,34 @@ fn more_than_a_command_carries_is_refused_while_it_is_read() {
     let words = "x".repeat(1 << 20);
     let big = format!(r#"{{"kind":"Organization","name":"o","spec":{{"displayName":"{words}"}}}}"#);
     let many = format!(r#"{{"resources":[{}]}}"#, regions(190_000, ","));
+    let shortest = |operations: usize| {
+        let operations = vec![r#"{"method":"GET","path":"/"}"#; operations].join(",");
+        format!(
+            r#"{{"kind":"Api","name":"a","spec":{{"context":"/","version":"1","operations":[{operations}]}}}}"#
+        )
+    };
     for problem in [
         parse_json(many.as_bytes(), &own()).unwrap_err(),
         refused(&many),
-        parse_json(format!(r#"{{"items":[{}]}}"#, [big.as_str(); 5].join(",")).as_bytes(), &own())
+        parse_json(format!(r#"{{"items":[{}]}}"#, [big.as_str(); 9].join(",")).as_bytes(), &own())
             .unwrap_err(),
+        // Of less than 8 MiB, but for the memory that short operations take.
+        parse_json(
+            format!(r#"{{"items":[{}]}}"#, [shortest(20_000).as_str(); 12].join(",")).as_bytes(),
+            &own(),
+        )
+        .unwrap_err(),
     ] {
         assert_eq!(problem.name, ProblemName::TooLarge, "{problem}");
         assert!(problem.remedy.starts_with("split the request"), "{problem}");
     }
     assert_eq!(refused(&regions(100_001, "\n---\n")).name, ProblemName::TooLarge);
+    for alone in [large_api(25_000, &"x".repeat(300)), shortest(150_000)] {
+        let listed = format!(r#"{{"items":[{alone}]}}"#);
+        let problem = parse_json(listed.as_bytes(), &own()).err().unwrap();
+        assert_eq!(problem.name, ProblemName::TooLarge);
+        assert!(problem.remedy.starts_with("make the resource smaller"), "{problem}");
+    }
 }
 
 #[test]

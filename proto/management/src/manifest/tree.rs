@@ -3,14 +3,18 @@
 //! A text of a few bytes a node becomes a tree of a hundred times its size: `{"a":0}` takes 580 bytes. So the reader
 //! counts what it builds, and stops while it reads.
 
-use std::{cell::Cell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// How much memory the tree of one resource may take, in bytes, by the counts below. They were measured: `{"a":0}` counts as
-/// 660 bytes and took 530, an operation of an Api counts as 1,300 and took 1,500. The largest Api that fits into a command,
-/// 25,000 operations of four fields, counts as 32 million; a Plan as 3,000.
+use super::operations::Operations;
+
+/// How much memory one resource may take while it is read, in bytes, by the counts below. They were measured: `{"a":0}` counts as
+/// 660 bytes and took 530. A Plan counts as 3,000, and the largest Api, 25,000 operations of 300 bytes each, as 16 million.
 pub(super) const TREE_BYTES: usize = 32 << 20;
 /// How deep a tree may go: the deepest spec is 5 deep.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -41,7 +45,7 @@ const ITEM: usize = size_of::<Value>();
 /// One member's place in a mapping: hash, key, value, and its entry in the index.
 const MEMBER: usize = 8 + size_of::<String>() + size_of::<Value>() + 16;
 /// What an allocator adds to a piece of text.
-const TEXT: usize = 40;
+pub(super) const TEXT: usize = 40;
 
 /// What is left of a budget.
 #[derive(Debug)]
@@ -80,17 +84,42 @@ impl Budget {
     }
 }
 
+/// Where a value stands, as far as operations are concerned: they are read apart from the tree, in which their list is empty.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// It is a resource.
+    Resource(&'a RefCell<Operations>),
+    /// It is the `spec` of a resource, or the `spec` in it, which an ApiRevision has.
+    Spec(&'a RefCell<Operations>),
+    /// It is the field `operations` of a spec.
+    Operations(&'a RefCell<Operations>),
+    /// It is something else.
+    Elsewhere,
+}
+
+impl Place<'_> {
+    /// The place of the member `key` of a mapping that stands here.
+    pub(super) fn member(self, key: &str) -> Self {
+        match (self, key) {
+            (Self::Resource(operations) | Self::Spec(operations), "spec") => Self::Spec(operations),
+            (Self::Spec(operations), "operations") => Self::Operations(operations),
+            (Self::Resource(_) | Self::Spec(_) | Self::Operations(_) | Self::Elsewhere, _) => Self::Elsewhere,
+        }
+    }
+}
+
 /// Reads any value as a tree.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tree<'a> {
     budget: &'a Budget,
     depth: usize,
+    place: Place<'a>,
 }
 
 impl<'a> Tree<'a> {
     /// One that stands `depth` levels deep.
-    pub(super) fn new(budget: &'a Budget, depth: usize) -> Self {
-        Self { budget, depth }
+    pub(super) fn new(budget: &'a Budget, depth: usize, place: Place<'a>) -> Self {
+        Self { budget, depth, place }
     }
 
     /// What stands inside.
@@ -98,7 +127,7 @@ impl<'a> Tree<'a> {
         if self.depth >= MAX_DEPTH {
             return Err(E::custom(TOO_DEEP));
         }
-        Ok(Self { depth: self.depth + 1, ..self })
+        Ok(Self { depth: self.depth + 1, place: Place::Elsewhere, ..self })
     }
 }
 
@@ -158,9 +187,17 @@ impl<'de> Visitor<'de> for Tree<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let inside = self.inside()?;
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(inside)? {
-            self.budget.place(list.len(), ITEM)?;
-            list.push(item);
+        loop {
+            let before = self.budget.0.get();
+            let Some(item) = items.next_element_seed(inside)? else { break };
+            if let Place::Operations(operations) = self.place {
+                // Its tree is given back.
+                self.budget.0.set(before);
+                self.budget.take(operations.borrow_mut().push(&item))?;
+            } else {
+                self.budget.place(list.len(), ITEM)?;
+                list.push(item);
+            }
         }
         Ok(Value::Array(list))
     }
@@ -173,7 +210,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
                 return Err(A::Error::custom(twice(&key)));
             }
             self.budget.member(map.len(), &key)?;
-            let value = members.next_value_seed(inside)?;
+            let value = members.next_value_seed(Self { place: self.place.member(&key), ..inside })?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))
