@@ -7,12 +7,13 @@ use hanse_management::{
 use super::Verdict;
 use crate::{Action, Change, projection};
 
-/// The largest command, in bytes of JSON: it travels and is stored as one log entry, and holds up other commands for as
-/// long as it takes.
-pub(crate) const MAX_COMMAND_BYTES: usize = 4 << 20;
-/// The largest Route a revision may become, in bytes as gateways get it. Each operation carries a copy of every Policy it
-/// names, so a resource within its own limit could become gigabytes; and every node holds a Route for each Binding.
-pub(crate) const MAX_ROUTE_BYTES: usize = 1 << 20;
+/// The largest command, in bytes of JSON: the largest resource. It travels and is stored as one log entry, and holds up other
+/// commands for as long as it takes.
+pub(crate) const MAX_COMMAND_BYTES: usize = MAX_RESOURCE_BYTES;
+/// The largest Route a revision may become, in bytes as gateways get it: as large as a resource. Each operation carries a copy
+/// of every Policy it names, so a resource within its own limit could become gigabytes; and every node holds a Route for each
+/// Binding.
+pub(crate) const MAX_ROUTE_BYTES: usize = MAX_RESOURCE_BYTES;
 /// What a change costs beside its spec: key, labels and framing, generously.
 const CHANGE_OVERHEAD_BYTES: usize = 64;
 
@@ -49,7 +50,8 @@ pub(crate) fn check_revision(api: &ResourceKey, revision: &ApiRevisionSpec) -> R
         let detail = format!(
             "with the Policies and the Upstream it names it has {bytes} bytes of JSON, more than {MAX_RESOURCE_BYTES}"
         );
-        return Err(refused(ProblemName::TooLarge, detail).remedy("split the Api, or name fewer Policies"));
+        return Err(refused(ProblemName::TooLarge, detail)
+            .remedy("name fewer or smaller Policies, or leave out operations that no client calls"));
     }
     let bytes = projection::route_len(revision);
     if bytes > MAX_ROUTE_BYTES {
@@ -57,8 +59,8 @@ pub(crate) fn check_revision(api: &ResourceKey, revision: &ApiRevisionSpec) -> R
             "as gateways get it, each operation with a copy of the Policies it names, it has {bytes} bytes, more than \
              {MAX_ROUTE_BYTES}"
         );
-        let remedy = "name a Policy that all operations share once, in spec.policies; make the Policies smaller, or split \
-                      the Api";
+        let remedy = "name a Policy that all operations share once, in spec.policies; make the Policies smaller, or leave \
+                      out operations that no client calls";
         return Err(Problem::new(ProblemName::TooLarge, detail)
             .at(format!("{api}: spec.operations"))
             .remedy(remedy));

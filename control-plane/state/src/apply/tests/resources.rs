@@ -2,7 +2,7 @@
 
 use hanse_management::{
     Digest, Kind, ProblemName, Spec,
-    kinds::{ApplicationSpec, OrganizationSpec},
+    kinds::{ApplicationSpec, OperationSpec, OrganizationSpec},
 };
 
 use crate::{
@@ -305,22 +305,30 @@ fn times_and_status_are_shown() {
 #[test]
 fn too_large_resources_and_commands_are_refused() {
     let mut world = World::new();
-    let operation = |number: usize| format!("{{method: GET, path: \"/{number}/{}\"}}", "x".repeat(1000));
-    let operations: Vec<String> = (0..1100).map(operation).collect();
-    let api = format!(
-        "{{kind: Api, name: big, spec: {{context: /big, version: '1', operations: [{}]}}}}",
-        operations.join(",")
+    let mut api = changes(
+        "{kind: Api, name: big, spec: {context: /big, version: '1', operations: [{method: GET, path: /}]}}",
     );
-    let problem = world.refused(&api);
+    let Action::Put { spec: Spec::Api(spec), .. } = &mut api[0].action else { panic!() };
+    let operation = |number| OperationSpec {
+        path: format!("/{number}/{}", "x".repeat(1900)),
+        ..spec.operations[0].clone()
+    };
+    let operations: Vec<OperationSpec> = (0..4_350).map(operation).collect();
+    spec.operations = operations[..4_000].to_vec();
+    let mut larger = api.clone();
+    world.change(api).unwrap();
+    let Action::Put { spec: Spec::Api(spec), .. } = &mut larger[0].action else { panic!() };
+    spec.operations = operations;
+    let problem = world.change(larger).unwrap_err();
     assert_eq!(problem.name, ProblemName::TooLarge);
-    assert!(problem.to_string().starts_with("Api default/big: spec: 1"), "{problem}");
+    assert!(problem.to_string().starts_with("1 changes with 84"), "{problem}");
 
     let application = |number: usize| Change {
         key: key(&format!("Application a{number}")),
         action: Action::put(Default::default(), ApplicationSpec::default()),
         if_revision: None,
     };
-    let problem = world.change((0..70_000).map(application).collect()).unwrap_err();
+    let problem = world.change((0..140_000).map(application).collect()).unwrap_err();
     assert_eq!(problem.name, ProblemName::TooLarge, "{problem}");
 }
 

@@ -161,7 +161,7 @@ fn the_oldest_stay_while_a_region_serves_them() {
 fn a_revision_too_large_with_what_it_embeds_is_refused() {
     let mut world = World::new();
     let fat = |name: &str| {
-        let value = "x".repeat(600_000);
+        let value = "x".repeat(4_800_000);
         format!("{{kind: Policy, name: {name}, spec: {{headers: {{request: {{set: {{X-A: {value}}}}}}}}}}}")
     };
     world.put(&fat("a"));
@@ -196,15 +196,15 @@ fn with_operations(count: usize, policies: &str) -> String {
 
 #[test]
 fn policies_copied_into_operations_may_not_make_a_huge_route() {
-    let mut world = World::with_orders().with(&large_policy(100));
+    let mut world = World::with_orders().with(&large_policy(800));
     world.put(&with_operations(10, "large"));
     let problem = world.refused(&with_operations(11, "large"));
     assert_eq!(problem.name, ProblemName::TooLarge);
     assert_eq!(problem.field, "Api default/orders: spec.operations");
-    assert!(problem.detail.ends_with("bytes, more than 1048576"), "{problem}");
+    assert!(problem.detail.ends_with("bytes, more than 8388608"), "{problem}");
     assert!(problem.remedy.starts_with("name a Policy that all operations share once, in spec.policies"));
     // Whichever of the two grows.
-    assert_eq!(world.refused(&large_policy(105)).name, ProblemName::TooLarge);
+    assert_eq!(world.refused(&large_policy(840)).name, ProblemName::TooLarge);
     // What would have 5 GB is told in no time: nothing of that size is made.
     world.put(&with_operations(1, ""));
     world.put(&large_policy(500));

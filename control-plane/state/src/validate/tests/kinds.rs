@@ -349,9 +349,9 @@ fn apis() {
     let crate::Action::Put { spec: hanse_management::Spec::Api(spec), .. } = &mut many[0].action else {
         panic!()
     };
-    spec.operations = vec![spec.operations[0].clone(); 10_001];
+    spec.operations = vec![spec.operations[0].clone(); 25_001];
     let problem = World::with_orders().change(many).unwrap_err();
-    assert_eq!(problem.detail, "10001 operations are more than 10000");
+    assert_eq!(problem.detail, "25001 operations are more than 25000");
     assert_eq!(problem.field, "Api default/x: spec.operations");
 }
 
