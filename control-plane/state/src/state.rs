@@ -46,8 +46,8 @@ pub struct State {
     // What follows is computed from `resources` and `members`, kept up with every change, and never persisted.
     /// (target, source): who refers to what.
     pub(crate) references: OrdSet<(ResourceKey, ResourceKey)>,
-    /// (organization, Api, number) of every ApiRevision, in the order of their numbers.
-    pub(crate) api_revisions: OrdSet<(Name, Name, u64)>,
+    /// (organization, Api, number) of every ApiRevision, in the order of their numbers, and how many bytes of JSON its spec has.
+    pub(crate) api_revisions: OrdMap<(Name, Name, u64), usize>,
     /// What only one resource may have, and who has it.
     pub(crate) claims: OrdSet<(Claim, ResourceKey)>,
     /// (key, identity) of every member.
@@ -76,7 +76,7 @@ impl Default for State {
             #[cfg(feature = "next")]
             motto: String::new(),
             references: OrdSet::new(),
-            api_revisions: OrdSet::new(),
+            api_revisions: OrdMap::new(),
             claims: OrdSet::new(),
             member_keys: OrdSet::new(),
             journal_keys: 0,

@@ -17,7 +17,8 @@ impl State {
             self.references.insert((reference.target, key.clone()));
         });
         if let (Spec::ApiRevision(spec), Some(organization)) = (&resource.spec, &key.organization) {
-            self.api_revisions.insert((organization.clone(), spec.api.clone(), spec.number));
+            let revision = (organization.clone(), spec.api.clone(), spec.number);
+            self.api_revisions.insert(revision, resource.spec.json_len());
         }
         self.resources.insert(key, Arc::new(resource));
     }

@@ -233,8 +233,18 @@ impl State {
         organization: &Name,
         api: &Name,
     ) -> impl DoubleEndedIterator<Item = u64> + 'a {
+        self.api_revision_sizes(organization, api).map(|(number, _)| number)
+    }
+
+    /// The same, each with how many bytes of JSON it has.
+    pub(crate) fn api_revision_sizes<'a>(
+        &'a self,
+        organization: &Name,
+        api: &Name,
+    ) -> impl DoubleEndedIterator<Item = (u64, usize)> + 'a {
         let of = |number| (organization.clone(), api.clone(), number);
-        self.api_revisions.range(of(0)..=of(u64::MAX)).map(|(_, _, number)| *number)
+        let found = self.api_revisions.range(of(0)..=of(u64::MAX));
+        found.map(|((_, _, number), bytes)| (*number, *bytes))
     }
 
     /// The regions a Binding runs in: those of its Environment that exist and that it selects, sorted. Empty for

@@ -6,7 +6,7 @@ use hanse_management::{
 };
 
 use crate::{
-    Action,
+    Action, Change,
     fixture::{World, changes, key, name, told},
 };
 
@@ -155,6 +155,31 @@ fn the_oldest_stay_while_a_region_serves_them() {
     world.put(&held.replace("labels: {hold: eu-west}, ", ""));
     world.put(&orders("103", ""));
     assert_eq!(first(&world), [4, 5]);
+}
+
+#[test]
+fn large_revisions_are_fewer_but_never_less_than_ten() {
+    let mut world = World::with_orders();
+    world.put("{kind: Binding, name: pinned, spec: {api: orders, environment: sandbox, revision: 1}}");
+    // A revision copies the Policy.
+    let mut publish = |version: u8, bytes: usize| {
+        let value = char::from(b'a' + version % 26).to_string().repeat(bytes);
+        let spec = serde_json::json!({"headers": {"request": {"set": {"X-Stamp": value}}}});
+        let action = Action::put(Default::default(), Spec::from_json(Kind::Policy, &spec).unwrap());
+        world.change(vec![Change { key: key("Policy stamp"), action, if_revision: None }]).unwrap();
+        world.state.api_revision_numbers(&name("default"), &name("orders")).collect::<Vec<u64>>()
+    };
+    // 32 MiB hold 16 of 2 MB and the bound one.
+    for version in 2..=17 {
+        assert_eq!(publish(version, 2_000_000).len(), usize::from(version));
+    }
+    assert_eq!(publish(18, 2_000_000)[..3], [1, 3, 4]);
+    // Of 4 MB they hold 8, and 10 are kept.
+    for version in 19..=28 {
+        publish(version, 4_000_000);
+    }
+    let kept = publish(29, 4_000_000);
+    assert_eq!(kept, [1].into_iter().chain(20..=29).collect::<Vec<u64>>());
 }
 
 #[test]

@@ -90,6 +90,10 @@ fn check_indexes(state: &State) {
     anew.rebuild_claims();
     assert_eq!(anew.references, state.references);
     assert_eq!(anew.api_revisions, state.api_revisions);
+    for ((organization, api, number), bytes) in &state.api_revisions {
+        let revision = state.api_revision(organization, api, *number).expect("it is listed");
+        assert_eq!(revision.spec.to_json_bytes().len(), *bytes);
+    }
     assert_eq!(anew.claims, state.claims);
 }
 
