@@ -84,10 +84,15 @@ pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem
     check_version(&command.body, version)?;
     let mut warnings = Vec::new();
     if let CommandBody::Apply(changes) = &mut command.body {
+        for change in changes.iter_mut() {
+            if let Action::Put { spec, .. } = &mut change.action {
+                spec.normalize();
+            }
+        }
+        // As it will be stored: percent-encoded, a URL may be three times as long.
         limits::check_command(changes)?;
         for change in changes {
-            if let Action::Put { labels, spec } = &mut change.action {
-                spec.normalize();
+            if let Action::Put { labels, spec } = &change.action {
                 judge(&change.key, labels, spec, version)?;
                 warnings.extend(Warning::of_spec(&change.key, spec));
             }

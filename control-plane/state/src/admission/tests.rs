@@ -49,6 +49,27 @@ fn what_a_gateway_could_not_use_is_refused_with_its_field() {
 }
 
 #[test]
+fn a_command_is_measured_as_it_will_be_stored() {
+    let upstreams = |number: usize| {
+        let spec = serde_json::json!({"endpoints": [{"url": format!("http://a/{}", "ß".repeat(700_000))}]});
+        let put = |at| Change {
+            key: fixture::key(&format!("Upstream u{at}")),
+            action: Action::put(
+                Labels::default(),
+                Spec::from_json(hanse_management::Kind::Upstream, &spec).unwrap(),
+            ),
+            if_revision: None,
+        };
+        admit_body(Version::FIRST, CommandBody::Apply((0..number).map(put).collect()))
+    };
+    upstreams(1).unwrap();
+    // 2.8 MB, and three times that when they are percent-encoded.
+    let problem = upstreams(2).unwrap_err();
+    assert_eq!(problem.name, ProblemName::TooLarge);
+    assert!(problem.detail.starts_with("2 changes with 8400"), "{problem}");
+}
+
+#[test]
 fn no_key_and_no_rule_is_about_a_header_that_frames_or_routes() {
     for name in ["Host", "Expect", "connection", "Content-Length", "Proxy-Authorization", "TE"] {
         let api = format!(
