@@ -21,13 +21,15 @@ pub(crate) async fn diff(client: &Client, args: &DiffArgs) -> anyhow::Result<boo
     let colour = may_colour();
     let mut differs = false;
     for sourced in source::read(&args.file, &client.organization)? {
-        let Manifest { key, labels, spec, .. } = &sourced.manifest;
+        let Manifest { key, labels, protected, spec, .. } = &sourced.manifest;
         let mut wanted = spec.to_json();
+        let mut protected = protected.unwrap_or_default();
         let before = client.find(key).await?.map(|live| {
             hide_same_secret(&live.spec, &mut wanted);
-            comparable(key, &live.labels, live.spec)
+            protected = sourced.manifest.protected.unwrap_or(live.protected);
+            comparable(key, &live.labels, live.protected, live.spec)
         });
-        let (before, after) = (before.unwrap_or_default(), comparable(key, labels, wanted));
+        let (before, after) = (before.unwrap_or_default(), comparable(key, labels, protected, wanted));
         if before != after {
             differs = true;
             let header = (format!("live/{key}"), format!("{}/{key}", sourced.source));
@@ -38,7 +40,7 @@ pub(crate) async fn diff(client: &Client, args: &DiffArgs) -> anyhow::Result<boo
 }
 
 /// What operators write of a resource, with the defaults written out, as YAML.
-fn comparable(key: &ResourceKey, labels: &Labels, spec: Value) -> String {
+fn comparable(key: &ResourceKey, labels: &Labels, protected: bool, spec: Value) -> String {
     // Read and written again, so that defaults are there and members in one order.
     let spec = match Spec::from_json(key.kind, &spec) {
         Ok(spec) => spec.to_json(),
@@ -50,6 +52,9 @@ fn comparable(key: &ResourceKey, labels: &Labels, spec: Value) -> String {
     }
     if !labels.is_empty() {
         shown["labels"] = json!(labels);
+    }
+    if protected {
+        shown["protected"] = json!(protected);
     }
     shown["spec"] = spec;
     yaml(&shown) + "\n"
@@ -121,8 +126,10 @@ mod tests {
             "spec": {"timeout": "30s", "endpoints": [{"weight": 1, "url": "http://a"}], "connectTimeout": "5s"},
         }));
         let wanted = json!({"endpoints": [{"url": "http://a"}]});
-        let wanted = comparable(&key, &Labels::default(), wanted);
-        assert_eq!(comparable(&key, &live.labels, live.spec), wanted);
+        let protected = comparable(&key, &Labels::default(), true, wanted.clone());
+        let wanted = comparable(&key, &Labels::default(), false, wanted);
+        assert!(protected.contains("\nprotected: true\n") && protected != wanted, "{protected}");
+        assert_eq!(comparable(&key, &live.labels, live.protected, live.spec), wanted);
         assert!(wanted.starts_with("kind: Upstream\nname: u\norganization: default\nspec:\n"), "{wanted}");
     }
 

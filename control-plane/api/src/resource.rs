@@ -266,7 +266,8 @@ async fn answer_put(
             let fresh = Metadata { created_at_ms: updated_at_ms, ..Metadata::default() };
             let metadata = present.map_or(fresh, |resource| resource.metadata.clone());
             let (labels, revision) = (manifest.labels, change.revision);
-            let metadata = Metadata { labels, revision, updated_at_ms, ..metadata };
+            let protected = manifest.protected.unwrap_or(metadata.protected);
+            let metadata = Metadata { labels, protected, revision, updated_at_ms, ..metadata };
             Arc::new(Resource { key: key.clone(), metadata, spec: manifest.spec })
         }
     };

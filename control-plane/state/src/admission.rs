@@ -92,7 +92,7 @@ pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem
         // As it will be stored: percent-encoded, a URL may be three times as long.
         limits::check_command(changes)?;
         for change in changes {
-            if let Action::Put { labels, spec } = &change.action {
+            if let Action::Put { labels, spec, .. } = &change.action {
                 judge(&change.key, labels, spec, version)?;
                 warnings.extend(Warning::of_spec(&change.key, spec));
             }

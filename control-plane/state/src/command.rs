@@ -133,8 +133,8 @@ pub struct Change {
 impl From<Manifest> for Change {
     /// The change that makes it so.
     fn from(manifest: Manifest) -> Self {
-        let Manifest { key, labels, spec, revision } = manifest;
-        Self { key, action: Action::put(labels, spec), if_revision: revision }
+        let Manifest { key, labels, protected, spec, revision } = manifest;
+        Self { key, action: Action::Put { labels, spec, protected }, if_revision: revision }
     }
 }
 
@@ -147,6 +147,8 @@ pub enum Action {
         labels: Labels,
         /// Its spec.
         spec: Spec,
+        /// Whether no command may delete it. `None`: as it was; of a new resource, `false`.
+        protected: Option<bool>,
     },
     /// Delete it; with `cascade` also every resource that refers to it.
     Delete {
@@ -163,7 +165,7 @@ pub enum Action {
 impl Action {
     /// Creates or replaces a resource that has these labels.
     pub fn put(labels: Labels, spec: impl Into<Spec>) -> Self {
-        Self::Put { labels, spec: spec.into() }
+        Self::Put { labels, spec: spec.into(), protected: None }
     }
 }
 

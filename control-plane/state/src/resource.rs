@@ -50,6 +50,8 @@ pub struct Metadata {
     /// The numbers of the ApiRevisions that a Binding served, each once, the present one last: at most [`Self::MAX_SERVED`]. A
     /// Binding that follows the latest one is told here without a change of its own `revision`.
     pub served: Vec<u64>,
+    /// Whether no command may delete it.
+    pub protected: bool,
 }
 
 impl Metadata {

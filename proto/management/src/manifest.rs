@@ -1,6 +1,6 @@
 //! Manifests: resources as operators write them, in YAML or JSON.
 //!
-//! A document is one resource `{kind, name, organization?, labels?, spec?, revision?}`, or a list of them: `{items: […]}`
+//! A document is one resource `{kind, name, organization?, labels?, protected?, spec?, revision?}`, or a list of them: `{items: […]}`
 //! as `get` prints it, `{resources: […]}` as `apply` takes it. What the server owns (`createdAt`, `updatedAt`,
 //! `status`) is read over, so that what `get` shows can be applied again.
 
@@ -38,6 +38,8 @@ pub struct Manifest {
     pub key: ResourceKey,
     /// Its labels.
     pub labels: Labels,
+    /// Whether no command may delete it. `None`: as it was; of a new resource, `false`.
+    pub protected: Option<bool>,
     /// What it says.
     pub spec: Spec,
     /// The revision it must be at; 0: it must not exist yet.

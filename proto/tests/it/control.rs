@@ -28,7 +28,11 @@ fn command(body: command::Body) -> Command {
 
 #[test]
 fn commands() {
-    let put = change::Action::Put(Put { labels: labels(), spec: br#"{"a":1}"#.to_vec().into() });
+    let put = change::Action::Put(Put {
+        labels: labels(),
+        spec: br#"{"a":1}"#.to_vec().into(),
+        protected: Some(true),
+    });
     let delete = change::Action::Delete(Delete { cascade: true });
     let expect = change::Action::Expect(Expect { api_revision: Some(3) });
     let changes = vec![
@@ -133,6 +137,7 @@ fn snapshot_records() {
                 uses: 2,
                 api_revision: 3,
                 served: vec![2, 3],
+                protected: true,
                 used_by: vec!["agent-1.agent.eu-west.hanse.internal".into()],
             }),
         ),

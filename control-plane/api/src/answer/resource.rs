@@ -30,6 +30,10 @@ pub struct Resource {
     /// The operator's labels.
     #[schema(required = false)]
     pub labels: Labels,
+    /// Whether no request may delete it: `false` lifts that. Left out, it stays as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub protected: bool,
     /// What the operator wrote, as its kind has it. Digests of secrets are shortened; sent back that way, they mean the digest
     /// that is there.
     pub spec: Value,
@@ -97,6 +101,7 @@ impl From<&hanse_state::Resource> for Resource {
             name: key.name.to_string(),
             organization: key.organization.as_ref().map(ToString::to_string),
             labels: metadata.labels.clone(),
+            protected: metadata.protected,
             spec: spec.shown(),
             revision: metadata.revision,
             created_at: metadata.created_at(),

@@ -23,7 +23,7 @@ impl Reconciler for Sweep {
     fn plan(&self, state: &State, _: &dyn Observed, now_ms: u64) -> Vec<CommandBody> {
         let over: Vec<_> = state
             .list(Kind::JoinToken, None)
-            .filter(|token| is_over(token, now_ms))
+            .filter(|token| is_over(token, now_ms) && !token.metadata.protected)
             .map(|token| Change {
                 key: token.key.clone(),
                 action: Action::Delete { cascade: false },

@@ -177,6 +177,23 @@ fn tokens_stay_a_day_after_they_expired() {
 }
 
 #[test]
+fn a_protected_token_stays() {
+    let mut state = with_tokens(&[("kept", 1), ("other", 1)]);
+    let spec = state.get(&token("kept")).unwrap().spec.clone();
+    let action = Action::Put { labels: Default::default(), spec, protected: Some(true) };
+    run(
+        &mut state,
+        1,
+        None,
+        CommandBody::Apply(vec![Change { key: token("kept"), action, if_revision: None }]),
+    );
+    for body in Sweep.plan(&state, &Nothing, 2 * DAY_MS) {
+        run(&mut state, 2 * DAY_MS, None, body);
+    }
+    assert_eq!(left(&state), ["kept"]);
+}
+
+#[test]
 fn a_token_that_was_changed_meanwhile_stays() {
     let mut state = with_tokens(&[("t", 1)]);
     let plan = Sweep.plan(&state, &Nothing, 2 * DAY_MS);

@@ -22,8 +22,8 @@ pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Res
     }
     let mut draft = Draft::new(before, next);
     for (order, change) in changes.iter().enumerate() {
-        if let Action::Put { labels, spec } = &change.action {
-            draft.put(order, &change.key, labels, spec)?;
+        if let Action::Put { labels, spec, protected } = &change.action {
+            draft.put(order, &change.key, labels, spec, *protected)?;
         }
     }
     delete::run(&mut draft, changes)?;

@@ -184,9 +184,11 @@ impl Change {
     fn to_proto(&self) -> proto::Change {
         use proto::change::Action as Wire;
         let action = match &self.action {
-            Action::Put { labels, spec } => {
-                Wire::Put(proto::Put { labels: labels.0.clone(), spec: spec.to_json_bytes().into() })
-            }
+            Action::Put { labels, spec, protected } => Wire::Put(proto::Put {
+                labels: labels.0.clone(),
+                spec: spec.to_json_bytes().into(),
+                protected: *protected,
+            }),
             Action::Delete { cascade } => Wire::Delete(proto::Delete { cascade: *cascade }),
             Action::Expect { api_revision } => Wire::Expect(proto::Expect { api_revision: *api_revision }),
         };
@@ -198,9 +200,11 @@ impl Change {
         let missing = |what: &str| InvalidMessage::new("Change", format!("it has no {what}"));
         let key = ResourceKey::from_proto(change.key.ok_or_else(|| missing("key"))?)?;
         let action = match change.action.ok_or_else(|| missing("action"))? {
-            Wire::Put(put) => {
-                Action::Put { spec: spec_from_proto(&key, &put.spec)?, labels: Labels(put.labels) }
-            }
+            Wire::Put(put) => Action::Put {
+                spec: spec_from_proto(&key, &put.spec)?,
+                labels: Labels(put.labels),
+                protected: put.protected,
+            },
             Wire::Delete(delete) => Action::Delete { cascade: delete.cascade },
             Wire::Expect(expect) => Action::Expect { api_revision: expect.api_revision },
         };

@@ -22,6 +22,7 @@ impl Resource {
             used_by: self.metadata.used_by.iter().map(|identity| identity.to_string()).collect(),
             api_revision: self.metadata.api_revision,
             served: self.metadata.served.clone(),
+            protected: self.metadata.protected,
         }
     }
 
@@ -40,6 +41,7 @@ impl Resource {
             used_by: resource.used_by.into_iter().map(Arc::from).collect(),
             api_revision: resource.api_revision,
             served: resource.served,
+            protected: resource.protected,
         };
         Ok(Self { key, metadata, spec })
     }

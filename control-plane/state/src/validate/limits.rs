@@ -33,7 +33,7 @@ pub(crate) fn check_command(changes: &[Change]) -> Verdict {
 
 fn change_bytes(change: &Change) -> usize {
     let content = match &change.action {
-        Action::Put { labels, spec } => {
+        Action::Put { labels, spec, .. } => {
             spec.json_len() + labels.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
         }
         Action::Delete { .. } | Action::Expect { .. } => 0,

@@ -7,7 +7,7 @@ use super::{Manifest, operations::Operations};
 use crate::{Kind, Problem, ProblemName, ResourceKey, Spec};
 
 /// What an operator may write.
-const WRITABLE: &str = "kind, name, organization, labels, spec, revision";
+const WRITABLE: &str = "kind, name, organization, labels, protected, spec, revision";
 /// What the server writes: read over.
 const SERVER_OWNED: [&str; 3] = ["createdAt", "updatedAt", "status"];
 /// What may stand beside a list's items: what `get` prints.
@@ -71,9 +71,17 @@ fn read_fields(fields: &Map<String, Value>, operations: Operations) -> Result<Ma
         })?),
     };
     let labels = labels(fields)?;
+    let protected = match fields.get("protected") {
+        None | Some(Value::Null) => None,
+        Some(Value::Bool(protected)) => Some(*protected),
+        Some(given) => {
+            return Err(invalid("protected", format!("{given} is no truth value"))
+                .remedy("write `true` or `false`, or leave it out"));
+        }
+    };
     let mut spec = spec(key.kind, fields)?;
     operations.put_into(&mut spec)?;
-    Ok(Manifest { key, labels, spec, revision })
+    Ok(Manifest { key, labels, protected, spec, revision })
 }
 
 /// Kind, organization if it names one, and name.

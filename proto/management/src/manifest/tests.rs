@@ -158,13 +158,13 @@ fn unknown_fields_name_document_resource_and_path_and_say_which_there_are() {
     check(
         "items: [{kind: Plan, name: gold, sepc: {}}]",
         "document 1, item 1: Plan gold: sepc: a resource has no field `sepc`, it has kind, name, organization, labels, \
-         spec, revision",
+         protected, spec, revision",
     );
     check("{items: [], metadata: {}}", "document 1: metadata: a list has no field `metadata`");
     check(
         "apiVersion: v1\nkind: Plan\nname: x",
         "document 1: Plan x: apiVersion: a resource has no field `apiVersion`, it has kind, name, organization, labels, \
-         spec, revision (leave it out)",
+         protected, spec, revision (leave it out)",
     );
 }
 
@@ -368,6 +368,20 @@ fn large_api(operations: usize, words: &str) -> String {
     format!(
         r#"{{"kind":"Api","name":"big","spec":{{"context":"/big","version":"1","operations":[{operations}]}}}}"#
     )
+}
+
+#[test]
+fn a_manifest_may_say_whether_a_resource_is_protected() {
+    let plan = |protected: &str| format!("{{kind: Plan, name: gold{protected}}}");
+    let says = |protected: &str| read(&plan(protected))[0].protected;
+    assert_eq!(
+        [says(""), says(", protected: true"), says(", protected: false")],
+        [None, Some(true), Some(false)]
+    );
+    check(
+        &plan(", protected: yes"),
+        "document 1: Plan gold: protected: \"yes\" is no truth value (write `true`",
+    );
 }
 
 #[test]

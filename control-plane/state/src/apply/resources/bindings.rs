@@ -38,7 +38,11 @@ fn settle_new(draft: &mut Draft<'_>, key: &ResourceKey) -> Option<Resource> {
     let spec = BindingSpec { revision: RevisionRef::Number(number), ..spec.clone() };
     let settled = Resource { spec: spec.into(), ..Resource::clone(binding) };
     let before = draft.before.get(key);
-    let before = before.filter(|it| it.spec == settled.spec && it.metadata.labels == settled.metadata.labels);
+    let before = before.filter(|it| {
+        it.spec == settled.spec
+            && it.metadata.labels == settled.metadata.labels
+            && it.metadata.protected == settled.metadata.protected
+    });
     if let Some(before) = before {
         return Some(Resource::clone(before));
     }

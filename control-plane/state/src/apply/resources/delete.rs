@@ -1,4 +1,4 @@
-//! Deletes: nothing that is referred to goes, unless what refers to it goes too.
+//! Deletes: nothing that is referred to goes, unless what refers to it goes too, and nothing that is protected.
 
 use hanse_management::{Hold, Kind, Problem, ProblemName, Reference, ResourceKey, check};
 
@@ -32,8 +32,11 @@ pub(super) fn run(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Probl
 fn take(draft: &mut Draft<'_>, root: &ResourceKey, cascade: bool) -> Result<(), Problem> {
     let mut going = vec![root.clone()];
     while let Some(key) = going.pop() {
-        if draft.next.get(&key).is_none() {
+        let Some(resource) = draft.next.get(&key) else {
             continue; // it went already
+        };
+        if resource.metadata.protected {
+            return Err(protected(&key, root));
         }
         if draft.asked.contains(&key) {
             return Err(Problem::new(
@@ -52,6 +55,13 @@ fn take(draft: &mut Draft<'_>, root: &ResourceKey, cascade: bool) -> Result<(), 
         draft.delete(&key, root);
     }
     Ok(())
+}
+
+fn protected(key: &ResourceKey, root: &ResourceKey) -> Problem {
+    let going = if key == root { String::new() } else { format!(", which would go with {root},") };
+    Problem::new(ProblemName::Conflict, format!("{key}{going} is protected"))
+        .at(key.to_string())
+        .remedy(format!("to delete it, apply {key} with `protected: false` first"))
 }
 
 /// Whether `source` goes when its target does.

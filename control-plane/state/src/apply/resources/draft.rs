@@ -46,6 +46,7 @@ impl<'a> Draft<'a> {
         key: &ResourceKey,
         labels: &Labels,
         spec: &Spec,
+        protected: Option<bool>,
     ) -> Result<(), Problem> {
         check::check_kind(key, spec)?;
         self.asked.insert(key.clone());
@@ -54,6 +55,7 @@ impl<'a> Draft<'a> {
         if let Some(present) = present
             && present.spec == spec
             && present.metadata.labels == *labels
+            && protected.is_none_or(|protected| protected == present.metadata.protected)
         {
             self.tell(order, key, ChangeResult::UNCHANGED, present.metadata.revision);
             return Ok(());
@@ -68,6 +70,7 @@ impl<'a> Draft<'a> {
             metadata.used_by.clear();
         }
         metadata.labels = labels.clone();
+        metadata.protected = protected.unwrap_or(metadata.protected);
         metadata.revision = self.revision;
         metadata.updated_at_ms = now_ms;
         let action = if present.is_some() { ChangeResult::UPDATED } else { ChangeResult::CREATED };

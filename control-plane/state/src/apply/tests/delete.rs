@@ -212,3 +212,56 @@ fn the_last_good_operators_token_stays() {
     world.delete("Token second", false).unwrap();
     assert!(world.delete("Token third", false).is_err());
 }
+
+#[test]
+fn what_is_protected_is_not_deleted_until_a_manifest_lifts_it() {
+    let mut world = World::with_orders();
+    let plan = "{kind: Plan, name: gold, spec: {rate: {requests: 600, per: minute}}}";
+    let says = |protected: &str| plan.replace("name: gold,", &format!("name: gold, protected: {protected},"));
+    world.put(plan);
+    assert_eq!(told(&world.put(&says("true"))).len(), 1, "it is a change by itself");
+    assert_eq!(world.put(&says("true")).changes[0].action, "unchanged");
+    assert!(world.get("Plan gold").metadata.protected);
+
+    // By itself, with what it needs, and with its organization.
+    for (root, expected) in [
+        (
+            "Plan gold",
+            "Plan default/gold: Plan default/gold is protected (to delete it, apply Plan default/gold with",
+        ),
+        (
+            "Organization default",
+            "Plan default/gold: Plan default/gold, which would go with Organization default, is protected",
+        ),
+    ] {
+        let problem = world.delete(root, true).unwrap_err();
+        assert_eq!(problem.name, ProblemName::Conflict);
+        assert!(problem.to_string().starts_with(expected), "\n   was: {problem}\nwanted: {expected}");
+    }
+    // Put by a manifest that does not speak of it, it stays.
+    world.put(&plan.replace("600", "700"));
+    assert!(world.get("Plan gold").metadata.protected);
+    world.put(&says("false"));
+    world.delete("Plan gold", true).unwrap();
+    world.put(plan);
+    assert!(!world.get("Plan gold").metadata.protected);
+}
+
+#[test]
+fn a_protected_binding_keeps_its_api() {
+    let mut world = World::with_orders();
+    let binding = "{kind: Binding, name: orders-production, protected: true, spec: {api: orders, environment: production}}";
+    world.put(binding);
+    let problem = world.delete("Api orders", true).unwrap_err();
+    assert_eq!(
+        (problem.name, problem.field.as_str()),
+        (ProblemName::Conflict, "Binding default/orders-production")
+    );
+    // `new` stands for the number that it serves already.
+    world.put(&binding.replace("environment: production", "environment: production, revision: 1"));
+    let unprotected = binding
+        .replace("protected: true", "protected: false")
+        .replace("environment: production", "environment: production, revision: new");
+    assert_eq!(world.put(&unprotected).changes[0].action, "updated");
+    world.delete("Api orders", true).unwrap();
+}

@@ -123,8 +123,9 @@ fn change() -> impl Strategy<Value = Change> {
     let tier = prop::option::of(pick(&["edge", "core"]));
     let hold = prop::option::weighted(0.3, pick(&["eu-west", "us-east"]));
     let expects = prop::option::weighted(0.05, prop::option::of(0..4_u64));
-    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, tier, hold, expects).prop_flat_map(
-        |(key, delete, cascade, if_revision, tier, hold, expects)| {
+    let protected = prop::option::weighted(0.1, any::<bool>());
+    (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, tier, hold, expects, protected)
+        .prop_flat_map(|(key, delete, cascade, if_revision, tier, hold, expects, protected)| {
             let kind = key.kind;
             spec(kind).prop_map(move |json| {
                 let action = if let Some(api_revision) = expects {
@@ -135,12 +136,11 @@ fn change() -> impl Strategy<Value = Change> {
                     let tier = tier.into_iter().map(|tier| ("tier", tier));
                     let labels: Labels = tier.chain(hold.map(|region| ("hold", region))).collect();
                     let spec = Spec::from_json(kind, &json).expect("the generator writes sound JSON");
-                    Action::put(labels, spec)
+                    Action::Put { labels, spec, protected }
                 };
                 Change { key: key.clone(), action, if_revision }
             })
-        },
-    )
+        })
 }
 
 fn body() -> impl Strategy<Value = CommandBody> {
