@@ -258,7 +258,7 @@ pub fn next_binary() -> Result<PathBuf> {
 }
 
 /// Resident memory of a process in bytes.
-pub(crate) fn resident_bytes(process: u32) -> Result<u64> {
+pub fn resident_bytes(process: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS in kB")?;

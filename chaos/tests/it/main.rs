@@ -28,6 +28,7 @@ mod revoked_agent;
 mod road;
 mod rotation;
 mod seats;
+mod size;
 mod too_old;
 mod two_releases;
 mod unjudged;
