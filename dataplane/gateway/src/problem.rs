@@ -1,6 +1,9 @@
 //! Answers the gateway gives by itself: problem documents (RFC 9457).
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hanse_topology::one_line;
@@ -40,17 +43,17 @@ pub enum Refusal {
     /// No API key where one is needed.
     KeyMissing {
         /// How to show one.
-        challenge: HeaderValue,
+        challenge: Challenge,
     },
     /// A key that no Credential has.
     KeyUnknown {
         /// How to show one.
-        challenge: HeaderValue,
+        challenge: Challenge,
     },
     /// A key past its time.
     KeyExpired {
         /// How to show one.
-        challenge: HeaderValue,
+        challenge: Challenge,
     },
     /// The application has no subscription to the Api.
     NotSubscribed,
@@ -76,6 +79,15 @@ pub enum Refusal {
     AnswerHeadTooLarge,
     /// No connection or no answer in time.
     UpstreamTimeout,
+}
+
+/// How a client shows an API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// `WWW-Authenticate` (RFC 9110 §11.6.1).
+    pub authenticate: HeaderValue,
+    /// The same in a sentence.
+    pub detail: Arc<str>,
 }
 
 /// The kinds of [`Refusal`], for counting.
@@ -259,6 +271,9 @@ impl Refusal {
             Self::TransferCoding => Some("Send it with chunked alone.".to_owned()),
             Self::BadPath(why) => Some(one_line(why).into_owned()),
             Self::MethodNotAllowed { allow } => allow.to_str().ok().map(|allow| format!("It has {allow}.")),
+            Self::KeyMissing { challenge }
+            | Self::KeyUnknown { challenge }
+            | Self::KeyExpired { challenge } => Some(challenge.detail.to_string()),
             Self::BodyTooLarge { limit } => Some(format!("At most {limit} octets may be sent.")),
             Self::OverPlan { retry_after } => {
                 Some(format!("The next request passes in {} s.", whole_seconds(*retry_after)))
@@ -301,7 +316,7 @@ impl Refusal {
             Self::KeyMissing { challenge }
             | Self::KeyUnknown { challenge }
             | Self::KeyExpired { challenge } => {
-                headers.insert(header::WWW_AUTHENTICATE, challenge.clone());
+                headers.insert(header::WWW_AUTHENTICATE, challenge.authenticate.clone());
             }
             Self::OverPlan { retry_after } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(*retry_after)));

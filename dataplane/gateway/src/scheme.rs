@@ -10,7 +10,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::{
     decide::{Head, query},
-    problem::Refusal,
+    problem::{Challenge, Refusal},
     table::{Caller, Callers, KeyDigest, digest},
 };
 
@@ -28,8 +28,8 @@ pub struct KeyPlace {
     header: Option<HeaderName>,
     /// In this query parameter.
     query: Option<Box<str>>,
-    /// For 401 (RFC 9110 §11.6.1).
-    challenge: HeaderValue,
+    /// Of its 401.
+    challenge: Challenge,
 }
 
 impl Scheme {
@@ -60,7 +60,7 @@ impl Scheme {
         }
     }
 
-    fn challenge(&self) -> &HeaderValue {
+    fn challenge(&self) -> &Challenge {
         match self {
             Self::ApiKey(place) => &place.challenge,
         }
@@ -100,7 +100,42 @@ impl From<ApiKey> for KeyPlace {
             Some(header) => format!("ApiKey header=\"{header}\""),
             None => "ApiKey".to_owned(),
         };
-        let challenge = HeaderValue::from_str(&place).unwrap_or_else(|_| HeaderValue::from_static("ApiKey"));
+        let by_header = header.as_ref().map(|header| format!("the header {header}"));
+        let by_query = query.as_ref().map(|query| format!("the query parameter {query}"));
+        let places: Vec<String> = by_header.into_iter().chain(by_query).collect();
+        let challenge = Challenge {
+            authenticate: HeaderValue::from_str(&place)
+                .unwrap_or_else(|_| HeaderValue::from_static("ApiKey")),
+            detail: format!("The gateway looks for it in {}.", places.join(", and then in ")).into(),
+        };
         Self { header, query, challenge }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_names_every_place_of_the_key() {
+        let check = |header: Option<&'static str>, query: Option<&str>, authenticate: &str, detail: &str| {
+            let header = header.map(HeaderName::from_static);
+            let place = KeyPlace::from(ApiKey { header, query: query.map(Into::into) });
+            assert_eq!(place.challenge.authenticate, authenticate);
+            assert_eq!(&*place.challenge.detail, detail);
+        };
+        check(
+            Some("x-api-key"),
+            None,
+            "ApiKey header=\"x-api-key\"",
+            "The gateway looks for it in the header x-api-key.",
+        );
+        check(None, Some("key"), "ApiKey", "The gateway looks for it in the query parameter key.");
+        check(
+            Some("x-api-key"),
+            Some("key"),
+            "ApiKey header=\"x-api-key\"",
+            "The gateway looks for it in the header x-api-key, and then in the query parameter key.",
+        );
     }
 }

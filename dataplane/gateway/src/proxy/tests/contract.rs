@@ -231,7 +231,10 @@ async fn refusals_come_in_order_and_as_problems() {
     assert_eq!(answer.header("allow"), "GET, HEAD");
     let answer = check("GET /orders/v1/orders/7", &[], 401, "key-missing").await;
     assert_eq!(answer.header("www-authenticate"), "ApiKey header=\"x-api-key\"");
-    check("GET /orders/v1/orders/7", &[("x-api-key", "nonsense")], 401, "key-unknown").await;
+    let places = "the header x-api-key, and then in the query parameter api_key.";
+    assert!(answer.body.contains(places), "{answer:?}");
+    let answer = check("GET /orders/v1/orders/7", &[("x-api-key", "nonsense")], 401, "key-unknown").await;
+    assert!(answer.body.contains(places), "{answer:?}");
     check("GET /orders/v1/orders/7", &[("x-api-key", "key-other")], 403, "not-subscribed").await;
 
     let slow = [("x-api-key", "key-slow")];
