@@ -128,6 +128,7 @@ fn resources(text: &str) -> Vec<Value> {
         upstream("tls", json!({"serverName": text})),
         upstream("tls", json!({"caBundle": text})),
         upstream("healthCheck", json!({"path": text})),
+        upstream("host", json!({"name": text})),
         policy(json!({"headers": {"request": {"set": {text: "1"}}}})),
         policy(json!({"headers": {"request": {"set": {"X-A": text}}}})),
         policy(json!({"headers": {"response": {"add": {text: text}}}})),

@@ -3,7 +3,7 @@
 //! The order is the data-plane contract: not configured 503, route 404, method 405, key 401, subscription 403, size 413,
 //! limit 429, upstream.
 
-mod host;
+pub(crate) mod host;
 pub(crate) mod query;
 
 use std::sync::Arc;

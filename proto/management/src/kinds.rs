@@ -43,7 +43,7 @@ pub use region::RegionSpec;
 pub use subscription::SubscriptionSpec;
 pub use token::{TokenRole, TokenSpec};
 pub use upstream::{
-    EjectionSpec, EndpointSpec, HealthCheckSpec, RetryOn, RetrySpec, UpstreamSpec, UpstreamTlsSpec,
+    EjectionSpec, EndpointSpec, HealthCheckSpec, HostSpec, RetryOn, RetrySpec, UpstreamSpec, UpstreamTlsSpec,
 };
 
 use crate::{

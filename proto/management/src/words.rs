@@ -151,7 +151,8 @@ mod tests {
                 Kind::Upstream,
                 json!({
                     "endpoints": [{"url": "http://h", "region": "r", "environment": "e", "weight": 1}],
-                    "timeout": "1s", "connectTimeout": "1s", "tls": {"caBundle": "c", "serverName": "s"},
+                    "timeout": "1s", "connectTimeout": "1s", "host": {"preserve": true, "name": "h"},
+                    "tls": {"caBundle": "c", "serverName": "s"},
                     "healthCheck": {
                         "path": "/", "interval": "1s", "timeout": "1s", "unhealthyAfter": 1, "healthyAfter": 1, "expectStatus": 200,
                     },

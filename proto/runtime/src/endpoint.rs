@@ -79,6 +79,11 @@ impl fmt::Display for EndpointUrl {
     }
 }
 
+/// Whether a text is a host, or a host and a port, in normal form.
+pub fn is_authority(text: &str) -> bool {
+    EndpointUrl::parse(&format!("http://{text}")).is_some_and(|url| url.path.is_empty())
+}
+
 /// Without leading zeros.
 fn port(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|port: &u16| port.to_string() == digits)
@@ -222,5 +227,15 @@ mod tests {
             assert_eq!(EndpointUrl::parse(other), None, "{other}");
         }
         assert_eq!(EndpointUrl::parse(&format!("http://{}", "a".repeat(254))), None);
+    }
+
+    #[test]
+    fn an_authority_is_a_host_and_perhaps_a_port() {
+        for good in ["a", "shop.internal:8443", "a:80", "10.0.0.7", "[::1]:8443"] {
+            assert!(is_authority(good), "{good}");
+        }
+        for bad in ["", "A", "a/", "a/b", "a:", "a:0", "http://a", "user@a", "a b", "a, b", "127.1", "::1"] {
+            assert!(!is_authority(bad), "{bad}");
+        }
     }
 }

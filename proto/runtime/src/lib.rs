@@ -30,7 +30,7 @@ mod unusable;
 mod upstream;
 
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
-pub use endpoint::{Endpoint, EndpointUrl, is_path_byte};
+pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte};
 pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION};
@@ -45,4 +45,4 @@ pub use route::{ApiKey, Operation, Route, Security};
 pub use template::{BadTemplate, Compared, Greedy, Mixed, Tail, Template, TemplateSegment};
 pub use tls::Trust;
 pub use unusable::Unusable;
-pub use upstream::Upstream;
+pub use upstream::{HostHeader, Upstream};

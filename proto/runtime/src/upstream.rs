@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use hanse_proto::runtime;
-use http::uri::Scheme;
+use hanse_proto::runtime::{self, upstream::Host};
+use http::{HeaderValue, uri::Scheme};
 
-use crate::{CheckSettings, EjectionSettings, Endpoint, RetryPolicy, Trust, Unusable, tls};
+use crate::{CheckSettings, EjectionSettings, Endpoint, RetryPolicy, Trust, Unusable, is_authority, tls};
 
 /// The response's head must come within this time if an upstream says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,6 +29,32 @@ pub struct Upstream {
     pub ejection: EjectionSettings,
     /// When a request is sent again.
     pub retry: RetryPolicy,
+    /// Which `Host` endpoints get.
+    pub host: HostHeader,
+}
+
+/// Which `Host` endpoints get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostHeader {
+    /// Each its own authority.
+    Endpoints,
+    /// The client's.
+    Clients,
+    /// This one.
+    Named(HeaderValue),
+}
+
+impl HostHeader {
+    fn new(host: Option<&Host>) -> Result<Self, Unusable> {
+        match host {
+            None => Ok(Self::Endpoints),
+            Some(Host::ClientHost(runtime::ClientHost {})) => Ok(Self::Clients),
+            Some(Host::HostName(name)) => match HeaderValue::from_str(name) {
+                Ok(value) if is_authority(name) => Ok(Self::Named(value)),
+                _ => Err(Unusable::new("host_name", format!("{name:?} is no host"))),
+            },
+        }
+    }
 }
 
 impl Upstream {
@@ -57,6 +83,7 @@ impl Upstream {
             check: health.map_err(|bad| bad.within("health_check"))?,
             ejection: ejection.map_err(|bad| bad.within("ejection"))?.unwrap_or_default(),
             retry: retry.map_err(|bad| bad.within("retry"))?.unwrap_or_default(),
+            host: HostHeader::new(upstream.host.as_ref())?,
             trust,
         })
     }
@@ -98,6 +125,10 @@ mod tests {
         }
         check(runtime::Upstream { ca_pem: "nonsense".to_owned(), ..upstream(&[]) }, "ca_pem");
         check(runtime::Upstream { server_name: "a b".to_owned(), ..upstream(&[]) }, "server_name");
+        for bad in ["", "a b", "A", "http://a", "a/b", "a\r\nb: c"] {
+            let host = Some(Host::HostName(bad.to_owned()));
+            check(runtime::Upstream { host, ..upstream(&[]) }, "host_name");
+        }
         let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
         let with = |health| runtime::Upstream { health_check: Some(health), ..upstream(&[]) };
         check(with(asked.clone()), "health_check.interval_ms");

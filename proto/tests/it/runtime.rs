@@ -88,7 +88,21 @@ fn every_kind() {
                 connect_timeout_ms: 5_000,
                 ca_pem: "PEM".into(),
                 server_name: "orders.internal".into(),
-                ..Default::default() // the rest is in upstream-health
+                ..Default::default() // the rest is in upstream-health and upstream-host
+            }),
+        ),
+        (
+            "upstream-host",
+            Kind::Upstream(Upstream {
+                host: Some(upstream::Host::HostName("shop.internal:8443".into())),
+                ..Default::default()
+            }),
+        ),
+        (
+            "upstream-host-of-clients",
+            Kind::Upstream(Upstream {
+                host: Some(upstream::Host::ClientHost(ClientHost {})),
+                ..Default::default()
             }),
         ),
         (

@@ -9,11 +9,13 @@ use hanse_management::{
     ResourceKey, Spec,
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec, HeaderRulesSpec,
-        HealthCheckSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn, RetrySpec,
-        SecuritySpec, UpstreamSpec,
+        HealthCheckSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
+        RetrySpec, SecuritySpec, UpstreamSpec,
     },
 };
-use hanse_proto::runtime::{self, operation_security, resource::Kind as Runtime, security::Scheme};
+use hanse_proto::runtime::{
+    self, operation_security, resource::Kind as Runtime, security::Scheme, upstream::Host,
+};
 use hanse_runtime::{EndpointUrl, ResourceKind};
 use hanse_topology::{Exposure, Name};
 use prost::Message as _;
@@ -190,6 +192,7 @@ fn upstream_with<'a>(
         health_check: spec.health_check.as_ref().map(health_check),
         ejection: spec.ejection.as_ref().map(ejection),
         retry: spec.retry.as_ref().map(retry),
+        host: spec.host.as_ref().and_then(host),
     }))
 }
 
@@ -267,6 +270,13 @@ fn health_check(spec: &HealthCheckSpec) -> runtime::HealthCheck {
         unhealthy_after: spec.unhealthy_after,
         healthy_after: spec.healthy_after,
         expect_status: spec.expect_status.map_or(0, u32::from),
+    }
+}
+
+fn host(spec: &HostSpec) -> Option<Host> {
+    match &spec.name {
+        Some(name) => Some(Host::HostName(name.clone())),
+        None => spec.preserve.then_some(Host::ClientHost(runtime::ClientHost {})),
     }
 }
 

@@ -32,6 +32,8 @@ pub struct EndpointKey {
     pub check: Option<CheckSettings>,
     /// When it is ejected.
     pub ejection: EjectionSettings,
+    /// The `Host` that it gets, where that is not its own.
+    pub named_host: Option<HeaderValue>,
 }
 
 /// Whom checks ask.
@@ -39,7 +41,7 @@ pub struct EndpointKey {
 pub struct Asked {
     /// `scheme://authority/`.
     pub origin: Uri,
-    /// The authority as the `Host` header.
+    /// The `Host` of checks.
     pub host: HeaderValue,
     /// How to connect.
     pub profile: Arc<ConnectProfile>,

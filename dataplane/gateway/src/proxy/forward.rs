@@ -1,20 +1,28 @@
 //! Where a request goes on its upstream.
 
-use http::{Request, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Request, Uri, header, request::Parts, uri::PathAndQuery};
 
+use super::{exchange::Client, outgoing::client_host};
 use crate::{decide::Forward, table::Endpoint};
 
-/// Points a request that is otherwise made at an endpoint. `uri` is the client's. The target has the form of an origin
+/// Points a request that is otherwise made at an endpoint. `parts` are the client's. The target has the form of an origin
 /// server's: the connection knows where it goes.
 pub(super) fn aim<B>(
     request: &mut Request<B>,
-    uri: &Uri,
+    parts: &Parts,
     forward: &Forward,
     endpoint: &Endpoint,
+    client: &Client,
 ) -> Result<(), http::Error> {
-    *request.uri_mut() = target(uri, forward, endpoint)?;
-    request.headers_mut().insert(header::HOST, endpoint.host.clone());
+    *request.uri_mut() = target(&parts.uri, forward, endpoint)?;
+    request.headers_mut().insert(header::HOST, host(parts, forward, endpoint, client));
     Ok(())
+}
+
+/// The `Host` that an endpoint gets.
+pub(super) fn host(parts: &Parts, forward: &Forward, endpoint: &Endpoint, client: &Client) -> HeaderValue {
+    let preserved = if forward.upstream.preserves_host { client_host(parts, client) } else { None };
+    preserved.unwrap_or_else(|| endpoint.host.clone())
 }
 
 /// Base path + the path after the context + query.

@@ -12,7 +12,10 @@ use super::{
     hops::{CDN_LOOP, Forwards, max_forwards},
     origin::{Trust, X_FORWARDED_FOR},
 };
-use crate::{decide::Forward, table::Endpoint};
+use crate::{
+    decide::{Forward, host::is_authority},
+    table::Endpoint,
+};
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -145,14 +148,12 @@ pub(super) fn request<B: Body>(
     };
     headers.insert(X_FORWARDED_FOR, forwarded_for);
     headers.insert(X_REAL_IP, client.origin.text.clone());
-    // A proxy that adds a line puts it behind the client's.
-    let said =
-        |name: &HeaderName| parts.headers.get_all(name).iter().next_back().filter(|_| is_trusted).cloned();
-    if let Some(host) = said(&X_FORWARDED_HOST).or_else(|| host(parts)) {
+    let said = |name: &HeaderName| said(name, parts, client);
+    if let Some(host) = said(&X_FORWARDED_HOST).cloned().or_else(|| host(parts)) {
         headers.insert(X_FORWARDED_HOST, host);
     }
     let proto = || HeaderValue::from_static(client.protocol.as_str());
-    headers.insert(X_FORWARDED_PROTO, said(&X_FORWARDED_PROTO).unwrap_or_else(proto));
+    headers.insert(X_FORWARDED_PROTO, said(&X_FORWARDED_PROTO).cloned().unwrap_or_else(proto));
     if let Some(prefix) = prefix(said(&X_FORWARDED_PREFIX), &parts.uri.path()[..forward.rest_at]) {
         headers.insert(X_FORWARDED_PREFIX, prefix);
     }
@@ -163,7 +164,7 @@ pub(super) fn request<B: Body>(
     *request.method_mut() = parts.method.clone();
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    aim(&mut request, &parts.uri, forward, endpoint)?;
+    aim(&mut request, parts, forward, endpoint, client)?;
     Ok(request)
 }
 
@@ -193,8 +194,19 @@ fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     names.filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
 }
 
+/// What a trusted proxy says in a header. A proxy that adds a line puts it behind the client's.
+fn said<'a>(name: &HeaderName, parts: &'a Parts, client: &Client) -> Option<&'a HeaderValue> {
+    parts.headers.get_all(name).iter().next_back().filter(|_| client.trust == Trust::Proxy)
+}
+
+/// The host that the client asked for, as far as a `Host` may have it: a trusted proxy's word, else the request's.
+pub(super) fn client_host(parts: &Parts, client: &Client) -> Option<HeaderValue> {
+    let is_host = |host: &&HeaderValue| host.to_str().is_ok_and(is_authority);
+    said(&X_FORWARDED_HOST, parts, client).filter(is_host).cloned().or_else(|| host(parts))
+}
+
 /// What was taken off the path, behind what a proxy took off it before.
-fn prefix(said: Option<HeaderValue>, context: &str) -> Option<HeaderValue> {
+fn prefix(said: Option<&HeaderValue>, context: &str) -> Option<HeaderValue> {
     let Some(said) = said else {
         return Some(context).filter(|own| !own.is_empty()).and_then(|own| HeaderValue::from_str(own).ok());
     };

@@ -8,6 +8,7 @@ mod harness;
 mod heads;
 mod health;
 mod hops;
+mod hosts;
 mod http2;
 mod kept;
 mod proxies;

@@ -214,7 +214,7 @@ impl Sending<'_> {
         let body = match std::mem::replace(&mut self.payload, Payload::Sent) {
             Payload::Body(body) => body,
             Payload::Unsent(mut request) => {
-                forward::aim(&mut request, &self.parts.uri, self.forward, endpoint)
+                forward::aim(&mut request, &self.parts, self.forward, endpoint, self.client)
                     .map_err(UpstreamError::Request)?;
                 return Ok(request);
             }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_runtime::RetryPolicy;
+use hanse_runtime::{HostHeader, RetryPolicy};
 
 use self::{endpoint::Common, rota::rota};
 pub use self::{
@@ -28,6 +28,8 @@ pub struct Upstream {
     pub timeout: Duration,
     /// When a request is sent again.
     pub retry: RetryPolicy,
+    /// Endpoints get the client's `Host`, where there is one.
+    pub preserves_host: bool,
     /// What outlives changes of it.
     ongoing: Arc<Ongoing>,
     endpoints: Vec<Endpoint>,
@@ -41,11 +43,23 @@ pub struct Upstream {
 impl Upstream {
     /// Compiles an upstream.
     pub fn new(id: &UpstreamId, upstream: hanse_runtime::Upstream, profiles: &mut ConnectProfiles) -> Self {
-        let hanse_runtime::Upstream { endpoints, timeout, connect_timeout, trust, check, ejection, retry } =
-            upstream;
+        let hanse_runtime::Upstream {
+            endpoints,
+            timeout,
+            connect_timeout,
+            trust,
+            check,
+            ejection,
+            retry,
+            host,
+        } = upstream;
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let profile = profiles.get(connect_timeout, trust);
-        let common = Common { upstream: id, profile: &profile, check: check.as_ref(), ejection };
+        let named_host = match &host {
+            HostHeader::Named(host) => Some(host),
+            HostHeader::Endpoints | HostHeader::Clients => None,
+        };
+        let common = Common { upstream: id, profile: &profile, check: check.as_ref(), ejection, named_host };
         let endpoints: Vec<Endpoint> = (0..)
             .zip(endpoints)
             .map(|(place, endpoint)| Endpoint::new(place, endpoint, &common, &profiles.endpoints))
@@ -54,6 +68,7 @@ impl Upstream {
         Self {
             timeout,
             retry,
+            preserves_host: host == HostHeader::Clients,
             ongoing: profiles.endpoints.ongoing(id),
             endpoints,
             rota: rota(&weights),

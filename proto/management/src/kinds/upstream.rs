@@ -1,6 +1,7 @@
 //! Upstream: where requests go.
 
 mod health;
+mod host;
 mod retry;
 mod url;
 
@@ -11,11 +12,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 pub use health::{EjectionSpec, HealthCheckSpec};
+pub use host::HostSpec;
 pub use retry::{RetryOn, RetrySpec};
 
 use crate::{
     Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer,
-    check::{Verdict, host, invalid, text},
+    check::{
+        Verdict,
+        host::{MAX_HOST_BYTES, check_exact},
+        invalid, text,
+    },
     column::{each, text_of},
 };
 
@@ -38,6 +44,9 @@ pub struct UpstreamSpec {
     #[serde(default = "UpstreamSpec::default_connect_timeout")]
     #[schema(value_type = String)]
     pub connect_timeout: Duration,
+    /// The `Host` that endpoints get. Default: each the host and port of its URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostSpec>,
     /// For `https` endpoints.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTlsSpec>,
@@ -131,7 +140,7 @@ impl ManagementKind for UpstreamSpec {
         let own = [
             ("UpstreamSpec", "endpoints", Bound::Items(1, MAX_ENDPOINTS)),
             ("EndpointSpec", "weight", Bound::Number(0, MAX_WEIGHT.into())),
-            ("UpstreamTlsSpec", "serverName", Bound::Text(1, host::MAX_HOST_BYTES)),
+            ("UpstreamTlsSpec", "serverName", Bound::Text(1, MAX_HOST_BYTES)),
         ];
         [&own[..], &health::BOUNDS, &retry::BOUNDS].concat()
     }
@@ -170,6 +179,7 @@ impl ManagementKind for UpstreamSpec {
         }
         text::check_timeout("timeout", self.timeout)?;
         text::check_timeout("connectTimeout", self.connect_timeout)?;
+        self.host.as_ref().map_or(Ok(()), HostSpec::check)?;
         self.tls.as_ref().map_or(Ok(()), check_tls)?;
         self.health_check.as_ref().map_or(Ok(()), HealthCheckSpec::check)?;
         self.ejection.as_ref().map_or(Ok(()), EjectionSpec::check)?;
@@ -190,7 +200,7 @@ impl ManagementKind for UpstreamSpec {
 
 fn check_tls(spec: &UpstreamTlsSpec) -> Verdict {
     if let Some(name) = &spec.server_name {
-        host::check_exact("tls.serverName", name)?;
+        check_exact("tls.serverName", name)?;
     }
     let Some(bundle) = &spec.ca_bundle else { return Ok(()) };
     let remedy = "give PEM certificates: -----BEGIN CERTIFICATE----- …";

@@ -165,6 +165,10 @@ fn upstream() -> BoxedStrategy<Value> {
     );
     let pem = value(text(&["-----BEGIN CERTIFICATE-----AA-----END CERTIFICATE-----"]));
     let tls = object([("caBundle", pem), ("serverName", value(text(&["a.example", "10.0.0.1"])))]);
+    let host = object([
+        ("preserve", value(any::<bool>())),
+        ("name", value(long_text(&["a.example", "10.0.0.1:80"]))),
+    ]);
     let ejection =
         object([("consecutiveFailures", counts()), ("baseTime", times()), ("maxEjected", counts())]);
     let on = value(texts(&["connect-failure", "502", "504"]));
@@ -176,6 +180,7 @@ fn upstream() -> BoxedStrategy<Value> {
             ("healthCheck", check),
             ("ejection", ejection),
             ("retry", retry),
+            ("host", host),
             ("tls", prop_oneof![3 => Just(json!({})), 1 => tls].boxed()),
         ]),
         prop::collection::vec(endpoint, 1..3).prop_map(|endpoints| json!({"endpoints": endpoints})).boxed(),

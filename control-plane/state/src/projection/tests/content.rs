@@ -137,7 +137,10 @@ fn an_upstream_has_the_endpoints_of_its_scope() {
         {"url": "http://sandbox:80", "environment": "sandbox", "weight": 7},
     ]);
     let tls = json!({"serverName": "backend.example"});
-    let spec = json!({"endpoints": endpoints, "timeout": "1s", "connectTimeout": "100ms", "tls": tls});
+    let host = json!({"name": "shop.internal:8443"});
+    let spec = json!({
+        "endpoints": endpoints, "timeout": "1s", "connectTimeout": "100ms", "tls": tls, "host": host,
+    });
     world.accept(vec![
         put("Environment", "sandbox", json!({"regions": ["us"]})),
         put("Upstream", "acme/own", spec),
@@ -158,6 +161,7 @@ fn an_upstream_has_the_endpoints_of_its_scope() {
     let Runtime::Upstream(upstream) = world.decoded("us", "sandbox", "upstream/acme/own") else { panic!() };
     assert_eq!((upstream.timeout_ms, upstream.connect_timeout_ms), (1000, 100));
     assert_eq!(upstream.server_name, "backend.example");
+    assert_eq!(upstream.host, Some(runtime::upstream::Host::HostName("shop.internal:8443".to_owned())));
     assert_eq!(upstream.endpoints[2].weight, 7);
 }
 

@@ -14,7 +14,7 @@ pub struct Endpoint {
     pub scheme: uri::Scheme,
     /// `host:port` as in the URL.
     pub authority: uri::Authority,
-    /// The authority as the `Host` header.
+    /// The `Host` of its requests: its upstream's name, else the authority.
     pub host: HeaderValue,
     /// What goes before a request's path: empty, or `/` and segments without a final `/`.
     pub base_path: Box<str>,
@@ -32,6 +32,8 @@ pub(super) struct Common<'a> {
     pub(super) profile: &'a Arc<ConnectProfile>,
     pub(super) check: Option<&'a CheckSettings>,
     pub(super) ejection: EjectionSettings,
+    /// The `Host` of all.
+    pub(super) named_host: Option<&'a HeaderValue>,
 }
 
 impl Endpoint {
@@ -48,7 +50,9 @@ impl Endpoint {
             profile: common.profile.id,
             check: common.check.cloned(),
             ejection: common.ejection,
+            named_host: common.named_host.cloned(),
         };
+        let host = common.named_host.cloned().unwrap_or(host);
         let health = endpoints.get(key, || Asked {
             origin: origin(&scheme, &authority),
             host: host.clone(),
