@@ -2,6 +2,8 @@
 
 mod cors;
 mod headers;
+mod rewrite;
 
 pub use cors::Cors;
 pub use headers::{HeaderRules, remove_hop_by_hop};
+pub use rewrite::{Asked, Rewrite};

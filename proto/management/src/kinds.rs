@@ -38,7 +38,7 @@ pub use join_token::{JoinRole, JoinTokenSpec};
 pub use memo::MemoSpec;
 pub use organization::OrganizationSpec;
 pub use plan::{Period, PlanSpec, RateSpec};
-pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec};
+pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec, RewriteSpec};
 pub use region::RegionSpec;
 pub use subscription::SubscriptionSpec;
 pub use token::{TokenRole, TokenSpec};

@@ -168,6 +168,7 @@ mod tests {
                         "origins": ["*"], "methods": ["GET"], "headers": ["a"], "exposeHeaders": ["a"], "credentials": false,
                         "maxAgeSeconds": 1,
                     },
+                    "rewrite": {"location": true, "cookies": true},
                 }),
             ),
             (

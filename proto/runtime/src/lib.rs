@@ -37,8 +37,8 @@ pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTIO
 pub use host::HostPattern;
 pub use listener::Listener;
 pub use origins::{Origins, Subdomains};
-pub use path::{BadPath, Context, canonical_request, plain, without_parameters};
-pub use policy::{AllowedHeaders, Cors, Policy};
+pub use path::{BadPath, Context, canonical_request, encoded, plain, without_parameters};
+pub use policy::{AllowedHeaders, Cors, Policy, Rewrite};
 pub use resource::*;
 pub use retry::{MAX_ATTEMPTS, RetryPolicy};
 pub use route::{ApiKey, Operation, Route, Security};

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::is_path_byte;
+
 /// A path that no gateway forwards: it answers 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
@@ -116,6 +118,15 @@ pub(crate) fn canonical(written: &str) -> Result<Cow<'_, [u8]>, BadPath> {
     Ok(Cow::Owned(decoded))
 }
 
+/// A canonical path as a URL has it.
+pub fn encoded(canonical: &[u8]) -> String {
+    let octet = |&byte: &u8| match is_path_byte(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    canonical.iter().map(octet).collect()
+}
+
 /// A base path in canonical form: empty, or `/` and segments, without a final `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Context(Box<[u8]>);
@@ -166,6 +177,14 @@ mod tests {
         check("/a%3Bb/c%253Bd", "/a;b/c%253Bd");
         check("/v1...v2/.well-known/a.b", "/v1...v2/.well-known/a.b");
         assert_eq!(&*canonical_request("/caf%E9").unwrap(), b"/caf\xE9");
+    }
+
+    #[test]
+    fn a_canonical_path_is_encoded_as_far_as_a_url_needs_it() {
+        for path in ["", "/orders/v1", "/a%2Fb/c%25d;e=1", "/gr%C3%B6%C3%9Fe/a%20b"] {
+            assert_eq!(encoded(&canonical(path).unwrap()), path);
+        }
+        assert_eq!(encoded(&canonical("/%6Frders/<x>").unwrap()), "/orders/%3Cx%3E");
     }
 
     #[test]

@@ -14,6 +14,17 @@ pub struct Policy {
     pub response_headers: Vec<HeaderStep>,
     /// The policy for cross-origin requests, if there is one.
     pub cors: Option<Cors>,
+    /// What is rewritten in answers.
+    pub rewrite: Rewrite,
+}
+
+/// Which addresses in an upstream's answers are turned into those that clients know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Those of `Location` and `Content-Location`.
+    pub location: bool,
+    /// The paths of cookies.
+    pub cookies: bool,
 }
 
 /// A CORS policy (Fetch standard, §3.2), its header values made beforehand.
@@ -58,7 +69,14 @@ impl Policy {
             request_headers: rules("request_headers", &policy.request_headers)?,
             response_headers: rules("response_headers", &policy.response_headers)?,
             cors: policy.cors.as_ref().map(Cors::new).transpose().map_err(|bad| bad.within("cors"))?,
+            rewrite: policy.rewrite.map(Rewrite::from).unwrap_or_default(),
         })
+    }
+}
+
+impl From<runtime::Rewrite> for Rewrite {
+    fn from(runtime::Rewrite { location, cookies }: runtime::Rewrite) -> Self {
+        Self { location, cookies }
     }
 }
 

@@ -23,6 +23,7 @@ fn policy() -> Policy {
             credentials: true,
             max_age_seconds: Some(600),
         }),
+        rewrite: None, // in route-rewrite
     }
 }
 
@@ -72,6 +73,16 @@ fn every_kind() {
             }),
         ),
         ("route", Kind::Route(route())),
+        (
+            "route-rewrite",
+            Kind::Route(Route {
+                policies: vec![Policy {
+                    rewrite: Some(Rewrite { location: true, cookies: true }),
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }),
+        ),
         (
             "upstream",
             Kind::Upstream(Upstream {

@@ -10,7 +10,7 @@ use hanse_management::{
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec, HeaderRulesSpec,
         HealthCheckSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
-        RetrySpec, SecuritySpec, UpstreamSpec,
+        RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
@@ -259,7 +259,12 @@ fn policy(name: &Name, spec: &PolicySpec) -> runtime::Policy {
         request_headers: headers.and_then(|both| both.request.as_ref()).map(header_rules),
         response_headers: headers.and_then(|both| both.response.as_ref()).map(header_rules),
         cors: spec.cors.as_ref().map(cors),
+        rewrite: spec.rewrite.map(rewrite),
     }
+}
+
+fn rewrite(RewriteSpec { location, cookies }: RewriteSpec) -> runtime::Rewrite {
+    runtime::Rewrite { location, cookies }
 }
 
 fn health_check(spec: &HealthCheckSpec) -> runtime::HealthCheck {

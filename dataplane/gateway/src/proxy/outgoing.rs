@@ -19,7 +19,7 @@ use crate::{
 
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Whose headers of a name the upstream gets.
@@ -195,7 +195,7 @@ fn named_by_connection(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 }
 
 /// What a trusted proxy says in a header. A proxy that adds a line puts it behind the client's.
-fn said<'a>(name: &HeaderName, parts: &'a Parts, client: &Client) -> Option<&'a HeaderValue> {
+pub(super) fn said<'a>(name: &HeaderName, parts: &'a Parts, client: &Client) -> Option<&'a HeaderValue> {
     parts.headers.get_all(name).iter().next_back().filter(|_| client.trust == Trust::Proxy)
 }
 

@@ -12,6 +12,7 @@ mod hosts;
 mod http2;
 mod kept;
 mod proxies;
+mod rewrite;
 mod silence;
 mod tls;
 mod upstreams;

@@ -22,7 +22,8 @@ use tokio::time::Instant;
 use super::{
     body::{RequestBody, RequestBodyError, Upload},
     exchange::Client,
-    forward, framing, outgoing,
+    forward, framing,
+    outgoing::{self, X_FORWARDED_PREFIX},
     record::Record,
     upstream::{Resend, Reuse, STALE_WITHIN, Sender, Side, UpstreamError},
     worker::Serving,
@@ -31,6 +32,7 @@ use crate::{
     decide::Forward,
     health::{Failure, millis},
     metrics::Retry,
+    policy::Asked,
     table::{Endpoint, Tried, is_idempotent},
 };
 
@@ -203,10 +205,24 @@ impl Sending<'_> {
         }
         let has_stray_octets = framing::announces_absent_body(status, response.headers());
         framing::answer(status, response.headers_mut())?;
+        self.rewrite(endpoint, response.headers_mut());
         if !has_stray_octets {
             self.serving.upstreams.keep(endpoint, sender);
         }
         Ok(response)
+    }
+
+    /// Turns the endpoint's addresses in an answer into those that the client knows, where a policy says so.
+    fn rewrite(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
+        let Some(rewrite) = &self.forward.operation.rewrite else { return };
+        let host = forward::host(&self.parts, self.forward, endpoint, self.client);
+        let asked = Asked {
+            scheme: endpoint.scheme.as_str(),
+            authorities: [endpoint.authority.as_str().as_bytes(), host.as_bytes()],
+            base_path: &endpoint.base_path,
+            proxys_prefix: outgoing::said(&X_FORWARDED_PREFIX, &self.parts, self.client),
+        };
+        rewrite.apply(headers, &asked);
     }
 
     /// The request as this endpoint gets it. Keeps its body where it may be repeated.

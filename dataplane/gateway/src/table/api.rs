@@ -7,7 +7,7 @@ use http::Method;
 
 use super::{Methods, callers::OwnedId, operations::OperationTree};
 use crate::{
-    policy::{Cors, HeaderRules},
+    policy::{Cors, HeaderRules, Rewrite},
     scheme::Scheme,
 };
 
@@ -57,6 +57,8 @@ pub struct Operation {
     pub response_headers: Arc<HeaderRules>,
     /// The last one of the Api's and the operation's policies.
     pub cors: Option<Arc<Cors>>,
+    /// What is rewritten in answers, if anything is.
+    pub rewrite: Option<Arc<Rewrite>>,
 }
 
 /// What a list of policies comes to.
@@ -65,17 +67,25 @@ struct Effects {
     request: Arc<HeaderRules>,
     response: Arc<HeaderRules>,
     cors: Option<Arc<Cors>>,
+    rewrite: Option<Arc<Rewrite>>,
 }
 
 impl ApiRoutes {
     /// Compiles a route.
     pub fn new(route: Route) -> Self {
-        let effects = Effects::default().with(route.policies);
+        let effects = Effects::default().with(route.policies, &route.context);
         let operations = route.operations.into_iter().map(|operation| {
             let hanse_runtime::Operation { method, template, id, open, timeout, policies } = operation;
-            let Effects { request, response, cors } = effects.clone().with(policies);
-            let operation =
-                Operation { id, open, timeout, request_headers: request, response_headers: response, cors };
+            let Effects { request, response, cors, rewrite } = effects.clone().with(policies, &route.context);
+            let operation = Operation {
+                id,
+                open,
+                timeout,
+                request_headers: request,
+                response_headers: response,
+                cors,
+                rewrite,
+            };
             (method, template, operation)
         });
         Self {
@@ -114,7 +124,7 @@ impl ApiRoutes {
 
 impl Effects {
     /// With more policies after those already there. Of several CORS policies the last one holds.
-    fn with(mut self, policies: Vec<Policy>) -> Self {
+    fn with(mut self, policies: Vec<Policy>, context: &Context) -> Self {
         for policy in policies {
             for (rules, steps) in
                 [(&mut self.request, policy.request_headers), (&mut self.response, policy.response_headers)]
@@ -126,6 +136,7 @@ impl Effects {
             if let Some(cors) = policy.cors {
                 self.cors = Some(Arc::new(cors.into()));
             }
+            self.rewrite = Rewrite::with(self.rewrite, policy.rewrite, context);
         }
         self
     }

@@ -2,6 +2,7 @@
 
 mod cors;
 mod headers;
+mod rewrite;
 
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use utoipa::ToSchema;
 
 pub use cors::CorsSpec;
 pub use headers::{HeaderRulesSpec, HeadersSpec};
+pub use rewrite::RewriteSpec;
 
 use crate::{Bounded, Column, ManagementKind, check::Verdict};
 
@@ -23,6 +25,9 @@ pub struct PolicySpec {
     /// Cross-origin resource sharing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<CorsSpec>,
+    /// Addresses in answers, as clients know them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<RewriteSpec>,
 }
 
 impl ManagementKind for PolicySpec {
@@ -35,7 +40,8 @@ impl ManagementKind for PolicySpec {
 
     fn check(&self, _name: &Name) -> Verdict {
         self.headers.as_ref().map_or(Ok(()), HeadersSpec::check)?;
-        self.cors.as_ref().map_or(Ok(()), CorsSpec::check)
+        self.cors.as_ref().map_or(Ok(()), CorsSpec::check)?;
+        self.rewrite.as_ref().map_or(Ok(()), RewriteSpec::check)
     }
 }
 

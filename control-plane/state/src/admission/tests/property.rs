@@ -138,7 +138,9 @@ fn policy() -> BoxedStrategy<Value> {
         ("credentials", value(any::<bool>())),
         ("maxAgeSeconds", value(prop::sample::select(vec![0_u64, 60, 86_400, 86_401, u64::MAX]))),
     ]);
-    object([("headers", object([("request", rules()), ("response", rules())])), ("cors", cors)])
+    let rewrite = object([("location", value(any::<bool>())), ("cookies", value(any::<bool>()))]);
+    let headers = object([("request", rules()), ("response", rules())]);
+    object([("headers", headers), ("cors", cors), ("rewrite", rewrite)])
 }
 
 fn times() -> BoxedStrategy<Value> {

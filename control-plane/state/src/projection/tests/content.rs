@@ -53,7 +53,7 @@ fn a_binding_is_a_route_and_its_embedded_upstream() {
 fn a_route_carries_everything_that_its_api_says() {
     let mut world = World::with_orders_bound();
     let set = |name: &str| json!({"headers": {"request": {"set": {"X-Policy": name}, "remove": ["Cookie"]}}});
-    let cors = json!({"cors": {"origins": ["*"], "maxAgeSeconds": 60}});
+    let cors = json!({"cors": {"origins": ["*"], "maxAgeSeconds": 60}, "rewrite": {"location": true}});
     let api = json!({
         "context": "/orders", "version": "2.0", "upstream": "backend", "hosts": ["orders.example"],
         "maxBodyBytes": 1000, "security": {"apiKey": {}}, "policies": ["second", "first"],
@@ -96,6 +96,7 @@ fn a_route_carries_everything_that_its_api_says() {
             policies: vec![runtime::Policy {
                 name: "cors".to_owned(),
                 cors: Some(cors),
+                rewrite: Some(runtime::Rewrite { location: true, cookies: false }),
                 ..Default::default()
             }],
             timeout_ms: 2000,

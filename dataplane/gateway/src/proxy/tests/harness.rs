@@ -392,6 +392,11 @@ async fn echo(request: Request<Incoming>) -> Response<EchoBody> {
 pub(super) async fn script(answer: &'static [u8], close: bool) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
+    (address, serve_script(listener, answer, close))
+}
+
+/// The same, on a listener that is there already.
+pub(super) fn serve_script(listener: TcpListener, answer: &'static [u8], close: bool) -> Arc<AtomicUsize> {
     let requests = Arc::new(AtomicUsize::new(0));
     tokio::spawn({
         let requests = requests.clone();
@@ -401,7 +406,7 @@ pub(super) async fn script(answer: &'static [u8], close: bool) -> (SocketAddr, A
             }
         }
     });
-    (address, requests)
+    requests
 }
 
 async fn play(mut stream: TcpStream, answer: &[u8], close: bool, requests: Arc<AtomicUsize>) {
