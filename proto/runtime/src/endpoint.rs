@@ -89,11 +89,12 @@ fn port(digits: &str) -> Option<u16> {
     digits.parse().ok().filter(|port: &u16| port.to_string() == digits)
 }
 
-/// A name in lower case, or an address as it is shown: IPv6 in brackets.
+/// A name in lower case, or an address as it is shown: IPv6 in brackets. An IPv4 address has no second form (`::ffff:10.0.0.7`).
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').filter(|own| is_shown::<Ipv6Addr>(own));
-        return address.is_some();
+        let is_mapped = |own: &str| own.parse().is_ok_and(|own: Ipv6Addr| own.to_ipv4_mapped().is_some());
+        return address.is_some_and(|own| !is_mapped(own));
     }
     let is_name = (1..=MAX_HOST_BYTES).contains(&host.len())
         && host
@@ -222,6 +223,8 @@ mod tests {
             "http://[0:0::1]",
             "http://[::1]x",
             "http://[1.2.3.4]",
+            "http://[::ffff:10.0.0.7]",
+            "http://[::ffff:a00:7]",
             "http://127.0.0.1.",
         ] {
             assert_eq!(EndpointUrl::parse(other), None, "{other}");

@@ -69,6 +69,12 @@ pub(super) fn normalize(given: &str) -> Result<String, Refused> {
     if matches!(host, Host::Ipv4(address) if !written.starts_with(&address.to_string())) {
         return refused(format!("{shown} writes an address in another form"), format!("write {origin}"));
     }
+    if let Host::Ipv6(address) = host
+        && let Some(address) = address.to_ipv4_mapped()
+    {
+        let origin = format!("{}://{address}{port}", url.scheme());
+        return refused(format!("{shown} writes an address in another form"), format!("write {origin}"));
+    }
     let path = path_of(given);
     if path.split('/').any(is_dots) {
         let detail = format!("{shown} has the segment \".\" or \"..\"");
@@ -163,6 +169,12 @@ mod tests {
             ),
             ("http://2130706433", "writes an address in another form", "write http://127.0.0.1"),
             ("http://0x7f.1", "writes an address in another form", "write http://127.0.0.1"),
+            (
+                "http://[::ffff:10.0.0.7]:8080/",
+                "writes an address in another form",
+                "write http://10.0.0.7:8080",
+            ),
+            ("http://[::ffff:a00:7]", "writes an address in another form", "write http://10.0.0.7"),
             ("http://ex%61mple.com/", "has a percent-encoding in its host", "write http://example.com"),
             ("http://a\\@b/", "the URL has a backslash", "write / instead"),
             ("http://a/b\\c", "has a backslash", "write / instead"),
