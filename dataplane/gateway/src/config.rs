@@ -122,12 +122,25 @@ impl TryFrom<String> for Network {
             .parse()
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
             .map_err(|_| format!("{text:?} is no network: write 10.0.0.0/8, or one address"))?;
+        if let Some(network) = unmapped(network) {
+            return Err(format!("{text} is an IPv4 network in IPv6: write {network}"));
+        }
         if network.trunc() == network {
             Ok(Self(network))
         } else {
             Err(format!("{text} has bits beyond its length: write {}", network.trunc()))
         }
     }
+}
+
+/// `10.0.0.0/8` for `::ffff:10.0.0.0/104`, which no address is in: each is compared in its shortest form.
+fn unmapped(network: IpNet) -> Option<IpNet> {
+    /// Before the IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2).
+    const PREFIX_BITS: u8 = 96;
+    let IpNet::V6(network) = network else { return None };
+    let address = network.addr().to_ipv4_mapped()?;
+    let length = network.prefix_len().checked_sub(PREFIX_BITS)?;
+    IpNet::new(address.into(), length).ok().map(|network| network.trunc())
 }
 
 impl From<Network> for String {
@@ -446,6 +459,14 @@ mod tests {
         assert!(!of("2001:db8::/32").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
         let error = of("10.0.0.1/8").unwrap_err();
         assert!(error.contains("10.0.0.1/8 has bits beyond its length: write 10.0.0.0/8"), "{error}");
+        for (mapped, wanted) in [
+            ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
+            ("::ffff:10.0.0.7", "write 10.0.0.7/32"),
+            ("::ffff:10.0.0.7/104", "write 10.0.0.0/8"),
+        ] {
+            let error = of(mapped).unwrap_err();
+            assert!(error.contains(wanted), "{error}");
+        }
         let error = of("balancer.example").unwrap_err();
         assert!(error.contains("line 1") && error.contains("write 10.0.0.0/8"), "{error}");
     }
