@@ -46,9 +46,15 @@ pub struct EjectionSettings {
     pub max_ejected_percent: u32,
 }
 
+/// Whether the path of checks, or its query, may have this octet: one that a request line carries.
+pub fn is_check_path_byte(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"#\"<>\\`".contains(&byte)
+}
+
 impl CheckSettings {
     pub(crate) fn new(check: &runtime::HealthCheck) -> Result<Self, Unusable> {
-        let path = Some(&check.path).filter(|path| path.starts_with('/')).and_then(|path| path.parse().ok());
+        let is_path = |path: &&String| path.starts_with('/') && path.bytes().all(is_check_path_byte);
+        let path = Some(&check.path).filter(is_path).and_then(|path| path.parse().ok());
         let path = path.ok_or_else(|| Unusable::new("path", format!("{:?} is not a path", check.path)))?;
         for (field, value) in [
             ("interval_ms", check.interval_ms),

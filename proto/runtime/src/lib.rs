@@ -33,7 +33,7 @@ pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
 pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte};
 pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
-pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION};
+pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION, is_check_path_byte};
 pub use host::HostPattern;
 pub use listener::Listener;
 pub use origins::{Origins, Subdomains};

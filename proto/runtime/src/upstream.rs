@@ -132,7 +132,9 @@ mod tests {
         let asked = runtime::HealthCheck { path: "/".to_owned(), ..Default::default() };
         let with = |health| runtime::Upstream { health_check: Some(health), ..upstream(&[]) };
         check(with(asked.clone()), "health_check.interval_ms");
-        check(with(runtime::HealthCheck { path: "*".to_owned(), ..asked.clone() }), "health_check.path");
+        for path in ["*", "/a#b", "/a b", "/ä", "/\"", "/\\"] {
+            check(with(runtime::HealthCheck { path: path.to_owned(), ..asked.clone() }), "health_check.path");
+        }
         let all = runtime::HealthCheck {
             interval_ms: 1,
             timeout_ms: 30_000,

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use hanse_runtime::is_check_path_byte;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -179,9 +180,7 @@ fn check_path(path: &str) -> Verdict {
     if path.len() > MAX_PATH_BYTES {
         return refused(format!("{} bytes are more than {MAX_PATH_BYTES}", path.len()), "write less");
     }
-    let unsendable =
-        |octet: &u8| !octet.is_ascii_graphic() || matches!(octet, b'#' | b'"' | b'<' | b'>' | b'\\' | b'`');
-    if let Some(at) = path.bytes().position(|octet| unsendable(&octet)) {
+    if let Some(at) = path.bytes().position(|octet| !is_check_path_byte(octet)) {
         return refused(
             format!("{path:?} has something at byte {at} that no request line carries"),
             "percent-encode it",
