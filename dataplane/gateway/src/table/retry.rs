@@ -32,12 +32,15 @@ impl Tried {
     }
 }
 
+/// Asks like GET, with the question in a body (draft-ietf-httpbis-safe-method-w-body, section 2).
+const QUERY: &str = "QUERY";
+
 /// Whether doing it twice is doing it once (RFC 9110 §9.2.2).
 pub fn is_idempotent(method: &Method) -> bool {
     matches!(
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
-    )
+    ) || method.as_str() == QUERY
 }
 
 #[cfg(test)]
@@ -50,6 +53,8 @@ mod tests {
             ("GET", true),
             ("PUT", true),
             ("DELETE", true),
+            ("QUERY", true),
+            ("query", false),
             ("POST", false),
             ("PATCH", false),
             ("get", false),
