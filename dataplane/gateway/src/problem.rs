@@ -86,8 +86,21 @@ pub enum Refusal {
 pub struct Challenge {
     /// `WWW-Authenticate` (RFC 9110 §11.6.1).
     pub authenticate: HeaderValue,
-    /// The same in a sentence.
-    pub detail: Arc<str>,
+    /// The documents of the refusals that tell it, in the order of [`Reason::OF_KEYS`]. A flood of wrong keys must be cheap.
+    documents: Arc<[Bytes; 3]>,
+}
+
+impl Challenge {
+    /// `detail` says the same in a sentence.
+    pub fn new(authenticate: HeaderValue, detail: &str) -> Self {
+        let documents = Reason::OF_KEYS.map(|reason| reason.document_with(detail));
+        Self { authenticate, documents: Arc::new(documents) }
+    }
+
+    fn document(&self, reason: Reason) -> Bytes {
+        let of = Reason::OF_KEYS.iter().position(|one| *one == reason);
+        of.map_or_else(Bytes::new, |at| self.documents[at].clone())
+    }
 }
 
 /// The kinds of [`Refusal`], for counting.
@@ -121,6 +134,8 @@ pub enum Reason {
 impl Reason {
     /// How many there are.
     pub const COUNT: usize = Self::ALL.len();
+    /// Those that tell how to show an API key.
+    const OF_KEYS: [Self; 3] = [Self::KeyMissing, Self::KeyUnknown, Self::KeyExpired];
     /// Each once, in order.
     pub const ALL: [Self; 22] = [
         Self::HeadTooLarge,
@@ -203,6 +218,11 @@ impl Reason {
         format!(r#"{{"type":"urn:hanse:problem:{name}","title":"{title}","status":{status}"#)
     }
 
+    fn document_with(self, detail: &str) -> Bytes {
+        let detail = serde_json::Value::String(detail.to_owned());
+        format!("{},\"detail\":{detail}}}", self.document()).into()
+    }
+
     const fn title(self) -> &'static str {
         match self {
             Self::HeadTooLarge => "The head of the request is too large",
@@ -271,9 +291,6 @@ impl Refusal {
             Self::TransferCoding => Some("Send it with chunked alone.".to_owned()),
             Self::BadPath(why) => Some(one_line(why).into_owned()),
             Self::MethodNotAllowed { allow } => allow.to_str().ok().map(|allow| format!("It has {allow}.")),
-            Self::KeyMissing { challenge }
-            | Self::KeyUnknown { challenge }
-            | Self::KeyExpired { challenge } => Some(challenge.detail.to_string()),
             Self::BodyTooLarge { limit } => Some(format!("At most {limit} octets may be sent.")),
             Self::OverPlan { retry_after } => {
                 Some(format!("The next request passes in {} s.", whole_seconds(*retry_after)))
@@ -301,12 +318,15 @@ impl Refusal {
         static WITHOUT_DETAIL: LazyLock<[&str; Reason::COUNT]> = LazyLock::new(|| {
             Reason::ALL.map(|reason| &*Box::leak(format!("{}}}", reason.document()).into_boxed_str()))
         });
+        if let Self::KeyMissing { challenge }
+        | Self::KeyUnknown { challenge }
+        | Self::KeyExpired { challenge } = self
+        {
+            return challenge.document(self.reason());
+        }
         match self.detail() {
             None => Bytes::from_static(WITHOUT_DETAIL[self.reason() as usize].as_bytes()),
-            Some(detail) => {
-                let detail = serde_json::Value::String(detail);
-                format!("{},\"detail\":{detail}}}", self.reason().document()).into()
-            }
+            Some(detail) => self.reason().document_with(&detail),
         }
     }
 

@@ -103,11 +103,10 @@ impl From<ApiKey> for KeyPlace {
         let by_header = header.as_ref().map(|header| format!("the header {header}"));
         let by_query = query.as_ref().map(|query| format!("the query parameter {query}"));
         let places: Vec<String> = by_header.into_iter().chain(by_query).collect();
-        let challenge = Challenge {
-            authenticate: HeaderValue::from_str(&place)
-                .unwrap_or_else(|_| HeaderValue::from_static("ApiKey")),
-            detail: format!("The gateway looks for it in {}.", places.join(", and then in ")).into(),
-        };
+        let authenticate =
+            HeaderValue::from_str(&place).unwrap_or_else(|_| HeaderValue::from_static("ApiKey"));
+        let detail = format!("The gateway looks for it in {}.", places.join(", and then in "));
+        let challenge = Challenge::new(authenticate, &detail);
         Self { header, query, challenge }
     }
 }
@@ -122,7 +121,16 @@ mod tests {
             let header = header.map(HeaderName::from_static);
             let place = KeyPlace::from(ApiKey { header, query: query.map(Into::into) });
             assert_eq!(place.challenge.authenticate, authenticate);
-            assert_eq!(&*place.challenge.detail, detail);
+            for refusal in [
+                Refusal::KeyMissing { challenge: place.challenge.clone() },
+                Refusal::KeyUnknown { challenge: place.challenge.clone() },
+                Refusal::KeyExpired { challenge: place.challenge.clone() },
+            ] {
+                let reason = refusal.reason().name();
+                let document: serde_json::Value = serde_json::from_slice(refusal.response().body()).unwrap();
+                assert_eq!(document["detail"], detail, "{reason}");
+                assert!(document["type"].as_str().unwrap().contains(reason), "{document}");
+            }
         };
         check(
             Some("x-api-key"),
