@@ -6,4 +6,4 @@ mod rewrite;
 
 pub use cors::Cors;
 pub use headers::{HeaderRules, remove_hop_by_hop};
-pub use rewrite::{Asked, Rewrite};
+pub use rewrite::{Rewrite, SentTo};

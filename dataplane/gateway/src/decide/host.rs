@@ -13,11 +13,6 @@ pub fn of<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Option<
     }
 }
 
-/// Whether a text is a host, perhaps with a port.
-pub(crate) fn is_authority(text: &str) -> bool {
-    host(text).is_some()
-}
-
 /// As the client wrote it. `Some(None)`: unusable.
 fn written<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<Option<&'a str>> {
     let mut hosts = headers.get_all(header::HOST).iter();

@@ -18,18 +18,21 @@ pub struct Rewrite {
     context: Box<str>,
 }
 
-/// Where the gateway sent a request.
+/// Where the gateway sent a request, and what it told the upstream of the client's URL.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// `http` or `https`.
-    pub scheme: &'a str,
-    /// What the upstream may take for its own: the endpoint's authority, and the `Host` that it got.
-    pub authorities: [&'a [u8]; 2],
+pub struct SentTo<'a> {
+    /// The schemes that the upstream may take for its own: the endpoint's, and the one in `X-Forwarded-Proto`.
+    pub schemes: [&'a [u8]; 2],
+    /// The same of authorities: the endpoint's, the `Host` that it got, and the one in `X-Forwarded-Host`.
+    pub authorities: [&'a [u8]; 3],
     /// What went before the request's path.
     pub base_path: &'a str,
     /// What a trusted proxy took off the path before.
     pub proxys_prefix: Option<&'a HeaderValue>,
 }
+
+/// The headers that are rewritten.
+const REWRITTEN: [header::HeaderName; 3] = [header::LOCATION, header::CONTENT_LOCATION, header::SET_COOKIE];
 
 impl Rewrite {
     /// With what one more policy rewrites.
@@ -49,10 +52,15 @@ impl Rewrite {
         Some(Arc::new(Self { what, context: encoded(context.octets()).into() }))
     }
 
+    /// Whether an answer has headers that may be rewritten.
+    pub fn concerns(&self, headers: &HeaderMap) -> bool {
+        REWRITTEN.iter().any(|name| headers.contains_key(name))
+    }
+
     /// Rewrites the headers of an answer.
-    pub fn apply(&self, headers: &mut HeaderMap, asked: &Asked<'_>) {
-        let Some(prefix) = prefix(asked.proxys_prefix, &self.context) else { return };
-        let view = View { asked, prefix: &prefix };
+    pub fn apply(&self, headers: &mut HeaderMap, sent_to: &SentTo<'_>) {
+        let Some(prefix) = prefix(sent_to.proxys_prefix, &self.context) else { return };
+        let view = View { sent_to, prefix: &prefix };
         for (name, value) in headers.iter_mut() {
             let new = if name == header::LOCATION || name == header::CONTENT_LOCATION {
                 self.what.location.then(|| view.location(value.as_bytes())).flatten()
@@ -78,7 +86,7 @@ fn prefix(proxys: Option<&HeaderValue>, context: &str) -> Option<String> {
 
 /// From the upstream's addresses to the client's.
 struct View<'a> {
-    asked: &'a Asked<'a>,
+    sent_to: &'a SentTo<'a>,
     prefix: &'a str,
 }
 
@@ -88,7 +96,7 @@ impl View<'_> {
         let own = self.own(std::str::from_utf8(written).ok()?)?;
         let (path, rest) = own.split_at(own.find(['?', '#']).unwrap_or(own.len()));
         let path = if path.is_empty() { "/" } else { path };
-        let below = below(well_formed(path)?, self.asked.base_path)?;
+        let below = below(well_formed(path)?, self.sent_to.base_path)?;
         let new = [self.prefix, below].concat();
         let new = if new.is_empty() { "/" } else { &new };
         // Two slashes would begin an authority.
@@ -101,23 +109,20 @@ impl View<'_> {
             return Some(text);
         }
         let (scheme, rest) = text.split_once("//")?;
+        let [of_endpoint, _] = self.sent_to.schemes;
         let scheme = match scheme {
-            "" => self.asked.scheme,
-            named => named.strip_suffix(':')?,
+            "" => of_endpoint,
+            named => named.strip_suffix(':')?.as_bytes(),
         };
         let (authority, own) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let is_same = |other: &[u8]| {
-            self.without_default_port(authority.as_bytes())
-                .eq_ignore_ascii_case(self.without_default_port(other))
+        let without_port = |authority| without_default_port(scheme, authority);
+        let is_scheme = |other: &[u8]| scheme.eq_ignore_ascii_case(other);
+        let is_authority = |other| {
+            let (written, other) = (without_port(authority.as_bytes()), without_port(other));
+            written.eq_ignore_ascii_case(other)
         };
-        let is_own =
-            scheme.eq_ignore_ascii_case(self.asked.scheme) && self.asked.authorities.into_iter().any(is_same);
-        is_own.then_some(own)
-    }
-
-    fn without_default_port<'t>(&self, authority: &'t [u8]) -> &'t [u8] {
-        let port: &[u8] = if self.asked.scheme == "https" { b":443" } else { b":80" };
-        authority.strip_suffix(port).unwrap_or(authority)
+        let SentTo { schemes, authorities, .. } = *self.sent_to;
+        (schemes.into_iter().any(is_scheme) && authorities.into_iter().any(is_authority)).then_some(own)
     }
 
     /// The client's form of a cookie, where it has another.
@@ -152,7 +157,7 @@ impl View<'_> {
             return None;
         }
         let path = well_formed(std::str::from_utf8(path[1..].trim_ascii()).ok()?)?;
-        let base = self.asked.base_path;
+        let base = self.sent_to.base_path;
         // A cookie for all that lies around the base path is one for all of the Api.
         let below = below(path, base).or_else(|| is_around(path, base).then_some(""))?;
         // A path that ends with a slash does not cover the path without it (RFC 6265 §5.1.4).
@@ -163,9 +168,15 @@ impl View<'_> {
     }
 }
 
-/// A path that the gateway would take from a client.
+fn without_default_port<'t>(scheme: &[u8], authority: &'t [u8]) -> &'t [u8] {
+    let port: &[u8] = if scheme.eq_ignore_ascii_case(b"https") { b":443" } else { b":80" };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+/// A path that the gateway would take from a client. Browsers remove tabs, so `/<TAB>/evil` would name an authority.
 fn well_formed(path: &str) -> Option<&str> {
-    canonical_request(path).is_ok().then_some(path)
+    let is_clean = path.bytes().all(|octet| octet > b' ' && octet != 0x7F);
+    (is_clean && canonical_request(path).is_ok()).then_some(path)
 }
 
 /// What of a path is below a base path: empty, or from a `/` on.

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Request, Uri, header, request::Parts, uri::PathAndQuery};
 
-use super::{exchange::Client, outgoing::client_host};
+use super::outgoing;
 use crate::{decide::Forward, table::Endpoint};
 
 /// Points a request that is otherwise made at an endpoint. `parts` are the client's. The target has the form of an origin
@@ -12,16 +12,16 @@ pub(super) fn aim<B>(
     parts: &Parts,
     forward: &Forward,
     endpoint: &Endpoint,
-    client: &Client,
 ) -> Result<(), http::Error> {
     *request.uri_mut() = target(&parts.uri, forward, endpoint)?;
-    request.headers_mut().insert(header::HOST, host(parts, forward, endpoint, client));
+    request.headers_mut().insert(header::HOST, host(parts, forward, endpoint));
     Ok(())
 }
 
-/// The `Host` that an endpoint gets.
-pub(super) fn host(parts: &Parts, forward: &Forward, endpoint: &Endpoint, client: &Client) -> HeaderValue {
-    let preserved = if forward.upstream.preserves_host { client_host(parts, client) } else { None };
+/// The `Host` that an endpoint gets. A preserved one is the host by which the Api was found: of a proxy's `X-Forwarded-Host`, it is not
+/// known whether the Api answers for it.
+pub(super) fn host(parts: &Parts, forward: &Forward, endpoint: &Endpoint) -> HeaderValue {
+    let preserved = if forward.upstream.preserves_host { outgoing::host(parts) } else { None };
     preserved.unwrap_or_else(|| endpoint.host.clone())
 }
 

@@ -12,13 +12,10 @@ use super::{
     hops::{CDN_LOOP, Forwards, max_forwards},
     origin::{Trust, X_FORWARDED_FOR},
 };
-use crate::{
-    decide::{Forward, host::is_authority},
-    table::Endpoint,
-};
+use crate::{decide::Forward, table::Endpoint};
 
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
@@ -164,7 +161,7 @@ pub(super) fn request<B: Body>(
     *request.method_mut() = parts.method.clone();
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    aim(&mut request, parts, forward, endpoint, client)?;
+    aim(&mut request, parts, forward, endpoint)?;
     Ok(request)
 }
 
@@ -199,12 +196,6 @@ pub(super) fn said<'a>(name: &HeaderName, parts: &'a Parts, client: &Client) -> 
     parts.headers.get_all(name).iter().next_back().filter(|_| client.trust == Trust::Proxy)
 }
 
-/// The host that the client asked for, as far as a `Host` may have it: a trusted proxy's word, else the request's.
-pub(super) fn client_host(parts: &Parts, client: &Client) -> Option<HeaderValue> {
-    let is_host = |host: &&HeaderValue| host.to_str().is_ok_and(is_authority);
-    said(&X_FORWARDED_HOST, parts, client).filter(is_host).cloned().or_else(|| host(parts))
-}
-
 /// What was taken off the path, behind what a proxy took off it before.
 fn prefix(said: Option<&HeaderValue>, context: &str) -> Option<HeaderValue> {
     let Some(said) = said else {
@@ -216,7 +207,7 @@ fn prefix(said: Option<&HeaderValue>, context: &str) -> Option<HeaderValue> {
 }
 
 /// What the client asked for as the host; HTTP/1.0 may leave it out.
-fn host(parts: &Parts) -> Option<HeaderValue> {
+pub(super) fn host(parts: &Parts) -> Option<HeaderValue> {
     match parts.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => parts.headers.get(header::HOST).cloned(),

@@ -15,7 +15,7 @@
 
 use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
-use http::{HeaderMap, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ use super::{
     body::{RequestBody, RequestBodyError, Upload},
     exchange::Client,
     forward, framing,
-    outgoing::{self, X_FORWARDED_PREFIX},
+    outgoing::{self, X_FORWARDED_HOST, X_FORWARDED_PREFIX, X_FORWARDED_PROTO},
     record::Record,
     upstream::{Resend, Reuse, STALE_WITHIN, Sender, Side, UpstreamError},
     worker::Serving,
@@ -32,7 +32,7 @@ use crate::{
     decide::Forward,
     health::{Failure, millis},
     metrics::Retry,
-    policy::Asked,
+    policy::SentTo,
     table::{Endpoint, Tried, is_idempotent},
 };
 
@@ -215,14 +215,22 @@ impl Sending<'_> {
     /// Turns the endpoint's addresses in an answer into those that the client knows, where a policy says so.
     fn rewrite(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
         let Some(rewrite) = &self.forward.operation.rewrite else { return };
-        let host = forward::host(&self.parts, self.forward, endpoint, self.client);
-        let asked = Asked {
-            scheme: endpoint.scheme.as_str(),
-            authorities: [endpoint.authority.as_str().as_bytes(), host.as_bytes()],
+        if !rewrite.concerns(headers) {
+            return;
+        }
+        let said = |name: HeaderName| outgoing::said(&name, &self.parts, self.client);
+        let host = forward::host(&self.parts, self.forward, endpoint);
+        let asked_for = outgoing::host(&self.parts);
+        let told = said(X_FORWARDED_HOST).or(asked_for.as_ref()).unwrap_or(&host);
+        let scheme =
+            said(X_FORWARDED_PROTO).map_or(self.client.protocol.as_str().as_bytes(), HeaderValue::as_bytes);
+        let sent_to = SentTo {
+            schemes: [endpoint.scheme.as_str().as_bytes(), scheme],
+            authorities: [endpoint.authority.as_str().as_bytes(), host.as_bytes(), told.as_bytes()],
             base_path: &endpoint.base_path,
-            proxys_prefix: outgoing::said(&X_FORWARDED_PREFIX, &self.parts, self.client),
+            proxys_prefix: said(X_FORWARDED_PREFIX),
         };
-        rewrite.apply(headers, &asked);
+        rewrite.apply(headers, &sent_to);
     }
 
     /// The request as this endpoint gets it. Keeps its body where it may be repeated.
@@ -230,7 +238,7 @@ impl Sending<'_> {
         let body = match std::mem::replace(&mut self.payload, Payload::Sent) {
             Payload::Body(body) => body,
             Payload::Unsent(mut request) => {
-                forward::aim(&mut request, &self.parts, self.forward, endpoint, self.client)
+                forward::aim(&mut request, &self.parts, self.forward, endpoint)
                     .map_err(UpstreamError::Request)?;
                 return Ok(request);
             }

@@ -7,15 +7,16 @@ fn rewrite(context: &str) -> Arc<Rewrite> {
     Rewrite::with(None, BOTH, &Context::parse(context).unwrap()).unwrap()
 }
 
-fn asked(base_path: &str) -> Asked<'_> {
-    Asked { scheme: "http", authorities: [b"10.0.0.7:8080", HOST], base_path, proxys_prefix: None }
+fn sent_to(base_path: &str) -> SentTo<'_> {
+    let schemes: [&[u8]; 2] = [b"http", b"http"];
+    SentTo { schemes, authorities: [b"10.0.0.7:8080", HOST, HOST], base_path, proxys_prefix: None }
 }
 
 /// What an answer has in a header after it had the given value.
-fn after(name: header::HeaderName, context: &str, asked: &Asked<'_>, given: &str) -> String {
+fn after(name: header::HeaderName, context: &str, sent_to: &SentTo<'_>, given: &str) -> String {
     let mut headers = HeaderMap::new();
     headers.insert(name.clone(), HeaderValue::from_bytes(given.as_bytes()).unwrap());
-    rewrite(context).apply(&mut headers, asked);
+    rewrite(context).apply(&mut headers, sent_to);
     assert_eq!(headers.len(), 1);
     String::from_utf8(headers[name].as_bytes().to_vec()).unwrap()
 }
@@ -46,7 +47,7 @@ fn locations_of_the_upstream_become_paths_of_the_client() {
         ("/shop", "/base", "http://10.0.0.7:8080/base/orders", "/shop/orders"),
     ] {
         for name in [header::LOCATION, header::CONTENT_LOCATION] {
-            assert_eq!(after(name, context, &asked(base), given), wanted, "{context} {base} {given}");
+            assert_eq!(after(name, context, &sent_to(base), given), wanted, "{context} {base} {given}");
         }
     }
 }
@@ -93,31 +94,55 @@ fn other_locations_stay_as_they_are() {
         ("/base", "/"),
         ("/base", "http://shop.example/orders"),
     ] {
-        assert_eq!(after(header::LOCATION, "/shop", &asked(base), given), given, "{base} {given}");
+        assert_eq!(after(header::LOCATION, "/shop", &sent_to(base), given), given, "{base} {given}");
     }
 }
 
 #[test]
 fn no_path_becomes_an_authority() {
-    for (context, base, given) in
-        [("/", "/base", "/base//other.example/x"), ("/", "", "http://shop.example//other.example")]
-    {
-        assert_eq!(after(header::LOCATION, context, &asked(base), given), given);
+    for (context, base, given) in [
+        ("/", "/base", "/base//other.example/x"),
+        ("/", "", "http://shop.example//other.example"),
+        // Browsers remove tabs.
+        ("/", "/base", "/base/\t/other.example/x"),
+        ("/", "", "http://shop.example/\t/other.example"),
+        ("/", "/base", "/base\t//other.example/x"),
+    ] {
+        assert_eq!(after(header::LOCATION, context, &sent_to(base), given), given);
     }
     let wanted = "/shop//other.example/x";
-    assert_eq!(after(header::LOCATION, "/shop", &asked("/base"), "/base//other.example/x"), wanted);
+    assert_eq!(after(header::LOCATION, "/shop", &sent_to("/base"), "/base//other.example/x"), wanted);
 }
 
 #[test]
 fn an_https_endpoint_has_its_own_scheme_and_port() {
-    let asked = Asked { scheme: "https", authorities: [b"a.internal", HOST], ..asked("") };
+    let sent_to =
+        SentTo { schemes: [b"https", b"https"], authorities: [b"a.internal", HOST, HOST], ..sent_to("") };
     for (given, wanted) in [
         ("https://a.internal:443/x", "/shop/x"),
         ("https://shop.example/x", "/shop/x"),
         ("http://a.internal/x", "http://a.internal/x"),
         ("https://a.internal:80/x", "https://a.internal:80/x"),
     ] {
-        assert_eq!(after(header::LOCATION, "/shop", &asked, given), wanted);
+        assert_eq!(after(header::LOCATION, "/shop", &sent_to, given), wanted);
+    }
+}
+
+#[test]
+fn what_the_upstream_was_told_of_the_clients_url_is_its_own() {
+    let sent_to = SentTo {
+        schemes: [b"http", b"https"],
+        authorities: [b"10.0.0.7:8080", b"10.0.0.7:8080", b"eu.example:8443"],
+        ..sent_to("")
+    };
+    for (given, wanted) in [
+        ("https://eu.example:8443/x", "/shop/x"),
+        ("http://eu.example:8443/x", "/shop/x"),
+        ("https://10.0.0.7:8080/x", "/shop/x"), // it read the scheme, and not the host
+        ("https://eu.example/x", "https://eu.example/x"),
+        ("ftp://eu.example:8443/x", "ftp://eu.example:8443/x"),
+    ] {
+        assert_eq!(after(header::LOCATION, "/shop", &sent_to, given), wanted);
     }
 }
 
@@ -137,9 +162,9 @@ fn what_a_proxy_took_off_the_path_goes_before_it() {
         ("/größe", "/x", "a=1; Path=/x"),
     ] {
         let said_ = HeaderValue::from_bytes(said.as_bytes()).unwrap();
-        let asked = Asked { proxys_prefix: Some(&said_), ..asked("") };
-        assert_eq!(after(header::LOCATION, "/shop", &asked, "/x"), location, "{said}");
-        assert_eq!(after(header::SET_COOKIE, "/shop", &asked, "a=1; Path=/x"), cookie, "{said}");
+        let sent_to = SentTo { proxys_prefix: Some(&said_), ..sent_to("") };
+        assert_eq!(after(header::LOCATION, "/shop", &sent_to, "/x"), location, "{said}");
+        assert_eq!(after(header::SET_COOKIE, "/shop", &sent_to, "a=1; Path=/x"), cookie, "{said}");
     }
 }
 
@@ -158,7 +183,7 @@ fn paths_of_cookies_become_those_of_the_client() {
         ("/shop", "", "Path=/; Path=/", "Path=/; Path=/shop"), // the first is the cookie
         ("/shop", "", "__Secure-a=1; Path=/", "__Secure-a=1; Path=/shop"),
     ] {
-        assert_eq!(after(header::SET_COOKIE, context, &asked(base), given), wanted, "{context} {base}");
+        assert_eq!(after(header::SET_COOKIE, context, &sent_to(base), given), wanted, "{context} {base}");
     }
 }
 
@@ -180,7 +205,7 @@ fn other_cookies_stay_as_they_are() {
         ("/base", "a=1; Path=/bas"),
         ("/base", "a=1; Path=/other"),
     ] {
-        assert_eq!(after(header::SET_COOKIE, "/shop", &asked(base), given), given, "{base}");
+        assert_eq!(after(header::SET_COOKIE, "/shop", &sent_to(base), given), given, "{base}");
     }
 }
 
@@ -191,7 +216,7 @@ fn octets_that_are_no_text_stay() {
     headers.append(header::SET_COOKIE, latin(b"name=Jos\xE9; Path=/x"));
     headers.append(header::SET_COOKIE, latin(b"a=1; Path=/caf\xE9"));
     headers.append(header::LOCATION, latin(b"/caf\xE9"));
-    rewrite("/shop").apply(&mut headers, &asked(""));
+    rewrite("/shop").apply(&mut headers, &sent_to(""));
     let cookies: Vec<&[u8]> = headers.get_all(header::SET_COOKIE).iter().map(HeaderValue::as_bytes).collect();
     assert_eq!(cookies, [&b"name=Jos\xE9; Path=/shop/x"[..], b"a=1; Path=/caf\xE9"]);
     assert_eq!(headers[header::LOCATION].as_bytes(), b"/caf\xE9");
@@ -213,7 +238,7 @@ fn policies_add_up() {
     let mut headers = HeaderMap::new();
     headers.insert(header::LOCATION, HeaderValue::from_static("/x"));
     headers.insert(header::SET_COOKIE, HeaderValue::from_static("a=1; Path=/x"));
-    only_cookies.apply(&mut headers, &asked(""));
+    only_cookies.apply(&mut headers, &sent_to(""));
     assert_eq!(
         (&headers[header::LOCATION], &headers[header::SET_COOKIE]),
         (&HeaderValue::from_static("/x"), &HeaderValue::from_static("a=1; Path=/shop/x"),)

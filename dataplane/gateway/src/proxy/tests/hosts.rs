@@ -65,23 +65,14 @@ async fn the_clients_host_is_preserved_by_choice() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_the_clients_host_is_the_one_that_the_proxy_names() {
+async fn a_proxys_word_of_the_host_chooses_no_virtual_host() {
     let backend = Upstream::start().await;
     let trusted_proxies = vec!["127.0.0.0/8".to_owned().try_into().unwrap()];
     let setup = Setup { trusted_proxies, ..Default::default() };
     let gateway = Gateway::with(setup, api(preserved(&[&backend.url()])));
-    for (said, wanted) in [
-        (&["shop.example:444"][..], "shop.example:444"),
-        (&["evil", "shop.example"], "shop.example"),
-        (&["a, b"], "gateway.example:8080"), // no host
-        (&["user@shop.example"], "gateway.example:8080"),
-        (&[""], "gateway.example:8080"),
-        (&[], "gateway.example:8080"),
-    ] {
-        let headers: Vec<_> = said.iter().map(|&host| ("x-forwarded-host", host)).collect();
-        let seen = gateway.call(request("GET /a/x", &headers, "")).await.seen();
-        assert_eq!(seen.header("host"), wanted, "{said:?}");
-    }
+    let seen = gateway.call(request("GET /a/x", &[("x-forwarded-host", "admin.internal")], "")).await.seen();
+    assert_eq!(seen.header("host"), "gateway.example:8080");
+    assert_eq!(seen.header("x-forwarded-host"), "admin.internal");
 }
 
 #[tokio::test]

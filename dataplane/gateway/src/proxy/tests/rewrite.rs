@@ -74,6 +74,16 @@ async fn behind_a_trusted_proxy_its_prefix_goes_before_the_context() {
         let gateway = Gateway::with(setup, api(upstream(&[&format!("{url}/base")])));
         check(&gateway.call(request("GET /shop/x", &said, "")).await, prefix);
     }
+    // An upstream that goes by the proxy's word of scheme and host.
+    let theirs = "https://eu.example/x";
+    let url = answering(&format!("location: {theirs}\r\n")).await;
+    for (trusted, wanted) in [("127.0.0.0/8", "/eu/shop/x"), ("10.0.0.0/8", theirs)] {
+        let trusted_proxies = vec![trusted.to_owned().try_into().unwrap()];
+        let setup = Setup { trusted_proxies, ..Default::default() };
+        let gateway = Gateway::with(setup, api(upstream(&[&url])));
+        let answer = gateway.call(request("GET /shop/x", &said, "")).await;
+        assert_eq!(answer.header("location"), wanted, "{trusted}");
+    }
 }
 
 #[tokio::test]
