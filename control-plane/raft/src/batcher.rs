@@ -29,7 +29,7 @@ const MAX_COMMANDS: usize = 64;
 const MAX_BATCH_BYTES: usize = 100 << 10;
 
 /// Proposals in flight: one being synced, one being replicated.
-const MAX_IN_FLIGHT: usize = 2;
+pub(crate) const MAX_IN_FLIGHT: usize = 2;
 
 /// Commands waiting to be batched. More wait in their callers; all give up after their patience.
 const QUEUE: usize = 1_024;

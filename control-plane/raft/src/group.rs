@@ -46,7 +46,7 @@ use crate::{
 pub use self::reports::{PeerAnswer, PeerReports};
 pub(crate) use self::{
     membership::Change,
-    propose::{Attempt, check_size},
+    propose::{Attempt, MAX_COMMAND_BYTES, check_size},
 };
 
 /// How long a first voter may take to elect itself.

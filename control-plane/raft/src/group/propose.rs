@@ -26,7 +26,7 @@ const FORWARD_MARGIN: Duration = Duration::from_millis(250);
 
 /// A larger command is refused: it could be written but never replicated. Admission allows 8 MiB of specs and labels; the rest is for
 /// keys and framing.
-const MAX_COMMAND_BYTES: usize = (8 << 20) + (64 << 10);
+pub(crate) const MAX_COMMAND_BYTES: usize = (8 << 20) + (64 << 10);
 
 /// How far ahead of the leader's clock a command's time may be: synchronised clocks are closer by far.
 const MAX_CLOCK_AHEAD: Duration = Duration::from_secs(60);

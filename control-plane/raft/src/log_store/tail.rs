@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use openraft::EntryPayload;
 
-use crate::type_config::Entry;
+use crate::{batcher::MAX_IN_FLIGHT, group::MAX_COMMAND_BYTES, type_config::Entry};
 
-/// Entries kept, by size. A follower that is not further behind than this costs no disk reads.
-const MAX_BYTES: usize = 16 << 20;
+/// Entries kept, by size: those of the largest commands that may be under way at once, and as much again for small ones. A follower that
+/// is not further behind than this costs no disk reads.
+const MAX_BYTES: usize = MAX_IN_FLIGHT * MAX_COMMAND_BYTES * 2;
 
 /// What an entry weighs beside its batch.
 const ENTRY_BYTES: usize = 128;

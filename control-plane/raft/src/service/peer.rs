@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration, vec};
 use hanse_identity::{Peer, PeerKeys};
 use hanse_management::{Problem, ProblemName};
 use hanse_proto::{
-    control,
+    InvalidMessage, control,
     raft::{
         AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
         ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response,
@@ -36,6 +36,9 @@ const MAX_WITHIN: Duration = Duration::from_secs(30);
 /// The longest a node may take to be added, as asked by another.
 const ADD_WITHIN: Duration = Duration::from_secs(60);
 
+/// A command that takes a millisecond or more to read.
+const LARGE_COMMAND: usize = 64 << 10;
+
 /// A part of what agents reported closes at this size. One agent's report is at most 4 MiB and may take a part of its own, with what
 /// the agent acknowledged of its scopes: below the 12 MiB that a message may have.
 const PART_BYTES: usize = 1 << 20;
@@ -53,8 +56,7 @@ impl PeerService {
 
     /// One attempt at a write, if this node leads.
     async fn attempt(&self, message: control::Command, within_ms: u64) -> Result<Attempt, Status> {
-        let command =
-            Command::from_proto(message.clone()).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        let command = read(&message).await.map_err(|e| Status::invalid_argument(e.to_string()))?;
         let member = self.group.member();
         if member.leader() != Leader::Here {
             return Ok(Attempt::Again);
@@ -67,6 +69,16 @@ impl PeerService {
     fn not_leader(&self) -> NotLeader {
         NotLeader { leader: self.group.member().leader_node() }
     }
+}
+
+/// A command, read elsewhere if it is large: the threads here are those that heartbeats need.
+async fn read(message: &control::Command) -> Result<Command, InvalidMessage> {
+    if message.encoded_len() <= LARGE_COMMAND {
+        return Command::from_proto(message.clone());
+    }
+    let message = message.clone();
+    let read = tokio::task::spawn_blocking(move || Command::from_proto(message)).await;
+    read.unwrap_or_else(|_| Err(InvalidMessage::new("command", "this node is stopping")))
 }
 
 #[tonic::async_trait]

@@ -271,13 +271,13 @@ async fn a_place_belongs_to_the_node_that_runs_until_an_operator_says_otherwise(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_takes_longer_than_a_lease_on_the_road_arrives() {
     let mut world = World::new();
-    world.bytes_per_second = Some(1_500_000);
+    world.bytes_per_second = Some(3_000_000);
     let nodes = world.three_voters().await;
     let first = leader(&nodes).await;
     let before = nodes[first].group.group();
     let command = Command {
         actor: "test".to_owned(),
-        request_id: "x".repeat(3_500_000),
+        request_id: "x".repeat(8 << 20),
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
