@@ -59,9 +59,11 @@ fn take(draft: &mut Draft<'_>, root: &ResourceKey, cascade: bool) -> Result<(), 
 
 fn protected(key: &ResourceKey, root: &ResourceKey) -> Problem {
     let going = if key == root { String::new() } else { format!(", which would go with {root},") };
-    Problem::new(ProblemName::Conflict, format!("{key}{going} is protected"))
-        .at(key.to_string())
-        .remedy(format!("to delete it, apply {key} with `protected: false` first"))
+    Problem::new(ProblemName::Conflict, format!("{key}{going} is protected")).at(key.to_string()).remedy(
+        format!(
+            "put {key} back into the manifests, or apply it with `protected: false` before it is deleted"
+        ),
+    )
 }
 
 /// Whether `source` goes when its target does.
