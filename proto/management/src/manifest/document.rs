@@ -97,7 +97,11 @@ impl Kept {
 fn kept_bytes(manifest: &Manifest) -> usize {
     let labels = &manifest.labels.0;
     let texts: usize = labels.iter().map(|(key, value)| LABEL + key.len() + value.len()).sum();
-    let operations = if let Spec::Api(api) = &manifest.spec { api.operations.len() } else { 0 };
+    let operations = match &manifest.spec {
+        Spec::Api(api) => api.operations.len(),
+        Spec::ApiRevision(revision) => revision.spec.operations.len(),
+        _without_operations => 0,
+    };
     size_of::<Manifest>()
         + if labels.is_empty() { 0 } else { LABELS }
         + texts
