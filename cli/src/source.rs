@@ -37,21 +37,7 @@ pub(crate) struct Sourced {
 impl Sourced {
     /// As it is sent to the API.
     pub(crate) fn to_json(&self) -> Value {
-        let Manifest { key, labels, protected, spec, revision } = &self.manifest;
-        let mut sent = json!({"kind": key.kind.as_str(), "name": key.name, "spec": spec.to_json()});
-        if let Some(organization) = &key.organization {
-            sent["organization"] = json!(organization);
-        }
-        if !labels.is_empty() {
-            sent["labels"] = json!(labels);
-        }
-        if let Some(protected) = protected {
-            sent["protected"] = json!(protected);
-        }
-        if let Some(revision) = revision {
-            sent["revision"] = json!(revision);
-        }
-        sent
+        json!(self.manifest)
     }
 }
 

@@ -116,7 +116,7 @@ fn to_changes(request: Request) -> Result<Vec<Change>, Problem> {
     let mut changes = Vec::with_capacity(resources.len() + delete.len() + expects.len());
     for manifest in resources {
         let key = &manifest.key;
-        if !key.kind.is_writable() {
+        if !key.kind.is_writable() && manifest.restored.is_none() {
             return Err(Problem::new(ProblemName::Forbidden, format!("{key} is written by the server only"))
                 .at(key.to_string())
                 .remedy("leave it out: change the Api and its next revision is made"));

@@ -223,6 +223,11 @@ fn read_manifest(key: &ResourceKey, format: Format, bytes: &[u8]) -> Result<Mani
             .at("name")
             .remedy("leave kind, organization and name out of the body, or make them agree with the path"));
     }
+    if manifest.restored.is_some() {
+        return Err(invalid("a PUT takes no resource of a dump".to_owned())
+            .at("restored")
+            .remedy("send the part of the dump to POST /v1/apply, or leave `restored` out"));
+    }
     if matches!(&manifest.spec, Spec::Binding(BindingSpec { revision: RevisionRef::New(_), .. })) {
         return Err(invalid("`new` stands for what one request makes of an Api and its Bindings".to_owned())
             .at("spec.revision")

@@ -17,6 +17,8 @@ use hanse_topology::Labels;
 
 use crate::{Action, Change, Command, CommandBody, Version, validate::limits};
 
+pub use crate::validate::limits::{MAX_COMMAND_BYTES, change_bytes};
+
 /// Finds in a change what came with one version: the field, or `kind` for a kind.
 type Find = fn(&Change) -> Option<String>;
 
@@ -92,7 +94,12 @@ pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem
         // As it will be stored: percent-encoded, a URL may be three times as long.
         limits::check_command(changes)?;
         for change in changes {
-            if let Action::Put { labels, spec, .. } = &change.action {
+            let restored = match &change.action {
+                Action::Restore { restored, .. } => restored.check(&change.key).map(|()| true)?,
+                Action::Put { .. } | Action::Delete { .. } | Action::Expect { .. } => false,
+            };
+            if let Action::Put { labels, spec, .. } | Action::Restore { labels, spec, .. } = &change.action {
+                check::check_kind(&change.key, spec, restored)?;
                 judge(&change.key, labels, spec, version)?;
                 warnings.extend(Warning::of_spec(&change.key, spec));
             }
@@ -150,7 +157,6 @@ fn newer_in(change: &Change, version: Version) -> Option<(String, Version)> {
 
 #[expect(clippy::disallowed_methods, reason = "here, and nowhere else")]
 fn judge(key: &ResourceKey, labels: &Labels, spec: &Spec, version: Version) -> Result<(), Problem> {
-    check::check_kind(key, spec)?;
     check::check(key, labels, spec)?;
     compile::check(key, spec, version)
 }

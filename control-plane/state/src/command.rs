@@ -2,7 +2,10 @@
 
 pub(crate) mod wire;
 
-use hanse_management::{Problem, ResourceKey, Revision, Spec, manifest::Manifest};
+use hanse_management::{
+    Problem, ResourceKey, Revision, Spec,
+    manifest::{Manifest, Restored},
+};
 use hanse_topology::{Labels, Name};
 
 use crate::{Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
@@ -133,8 +136,14 @@ pub struct Change {
 impl From<Manifest> for Change {
     /// The change that makes it so.
     fn from(manifest: Manifest) -> Self {
-        let Manifest { key, labels, protected, spec, revision } = manifest;
-        Self { key, action: Action::Put { labels, spec, protected }, if_revision: revision }
+        let Manifest { key, labels, protected, spec, revision, restored } = manifest;
+        let action = match restored {
+            Some(restored) => {
+                Action::Restore { labels, spec, protected: protected.unwrap_or(false), restored }
+            }
+            None => Action::Put { labels, spec, protected },
+        };
+        Self { key, action, if_revision: revision }
     }
 }
 
@@ -149,6 +158,17 @@ pub enum Action {
         spec: Spec,
         /// Whether no command may delete it. `None`: as it was; of a new resource, `false`.
         protected: Option<bool>,
+    },
+    /// Create it as it was when it was dumped. One that is there and differs is not replaced: the command is refused.
+    Restore {
+        /// Its labels.
+        labels: Labels,
+        /// Its spec.
+        spec: Spec,
+        /// Whether no command may delete it.
+        protected: bool,
+        /// What was known of it.
+        restored: Restored,
     },
     /// Delete it; with `cascade` also every resource that refers to it.
     Delete {

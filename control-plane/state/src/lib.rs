@@ -3,6 +3,7 @@
 //!
 //! - [`Resource`]: a management resource with what the control plane knows about it.
 //! - [`admission`]: whether a command may be proposed.
+//! - [`Dump`]: state → what another federation makes the same of.
 //! - [`Command`] → [`State::apply`] → [`Outcome`]: the machine.
 //! - [`projection`]: state → the runtime resources of every scope.
 //! - [`port`]: the traits by which the operator API reaches the replicated state.
@@ -13,6 +14,7 @@
 pub mod admission;
 mod apply;
 mod command;
+mod dump;
 #[cfg(test)]
 mod fixture;
 mod member;
@@ -28,6 +30,7 @@ mod validate;
 mod version;
 
 pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
+pub use dump::Dump;
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };

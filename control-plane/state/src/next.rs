@@ -16,7 +16,14 @@ pub(crate) const FEATURE: &str = "note";
 pub(crate) fn used_in(change: &Change) -> Option<String> {
     let field = match (change.key.kind, &change.action) {
         (Kind::Memo, _) => "kind",
-        (_, Action::Put { spec: Spec::Api(spec), .. }) if spec.note.is_some() => "spec.note",
+        (_, Action::Put { spec: Spec::Api(spec), .. } | Action::Restore { spec: Spec::Api(spec), .. })
+            if spec.note.is_some() =>
+        {
+            "spec.note"
+        }
+        (_, Action::Restore { spec: Spec::ApiRevision(revision), .. }) if revision.spec.note.is_some() => {
+            "spec.spec.note"
+        }
         _known_before => return None,
     };
     Some(field.to_owned())

@@ -9,7 +9,7 @@ use hanse_topology::Labels;
 use imbl::OrdSet;
 pub(crate) use json::rfc3339;
 
-use hanse_management::{Refer, Reference, ResourceKey, Revision, Spec};
+use hanse_management::{Refer, Reference, ResourceKey, Revision, Spec, manifest::Restored};
 
 /// A management resource with what the server knows about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +55,8 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// How many ApiRevisions of a Binding are kept for a rollback: the way back over ten publications.
-    pub const MAX_SERVED: usize = 10;
+    /// How many ApiRevisions of a Binding are kept for a rollback.
+    pub const MAX_SERVED: usize = Restored::MAX_SERVED;
 
     /// Notes that a Binding serves an ApiRevision now. The highest number is kept: below it the Binding was rolled back.
     pub(crate) fn serve(&mut self, number: u64) {

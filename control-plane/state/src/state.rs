@@ -28,7 +28,8 @@ pub struct State {
     pub(crate) resources: OrdMap<ResourceKey, Arc<Resource>>,
     pub(crate) journal: OrdMap<Revision, Arc<JournalEntry>>,
     /// The last number given to a revision of each Api, by organization and Api. It outlives the Api, so that a number
-    /// never means two things: about a hundred bytes for every Api name ever used.
+    /// never means two things: about a hundred bytes for every Api name ever used. An Api of a dump is the exception: it comes
+    /// back under its old number.
     pub(crate) api_counters: OrdMap<(Name, Name), u64>,
     pub(crate) idempotent: IdempotentResults,
     /// Agents and control nodes, by identity.

@@ -26,9 +26,12 @@ pub(crate) fn invalid(
     Problem::new(ProblemName::Invalid, detail).at(format!("spec.{field}")).remedy(remedy)
 }
 
-/// The key and the spec must be of one kind, one that operators may write, with an owner just where there is one.
-pub fn check_kind(key: &ResourceKey, spec: &Spec) -> Verdict {
-    check_writable(key)?;
+/// The key and the spec must be of one kind, with an owner just where there is one. Operators may write the kind, unless the
+/// resource is of a dump.
+pub fn check_kind(key: &ResourceKey, spec: &Spec, restored: bool) -> Verdict {
+    if !restored {
+        check_writable(key)?;
+    }
     if spec.kind() != key.kind {
         return Err(Problem::new(ProblemName::Invalid, format!("its spec is that of kind {}", spec.kind()))
             .at(format!("{key}: kind"))

@@ -185,7 +185,8 @@ macro_rules! kinds {
         }
 
         /// The spec of a resource, by kind.
-        #[derive(Debug, Clone, PartialEq)]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize)]
+        #[serde(untagged)]
         pub enum Spec {
             $(
                 $(#[$meta])*

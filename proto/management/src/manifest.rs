@@ -9,6 +9,7 @@ mod envelope;
 mod json;
 mod operations;
 mod request;
+mod restored;
 mod tree;
 mod yaml;
 
@@ -16,12 +17,17 @@ mod yaml;
 mod tests;
 
 use hanse_topology::{Labels, Name};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Value;
 
-pub use self::request::{Expected, Request};
 use self::{
     document::{Document, Items},
     operations::Operations,
+};
+pub use self::{
+    document::{KEPT_BYTES as MAX_MANIFESTS_MEMORY, memory},
+    request::{Expected, Request},
+    restored::Restored,
 };
 use crate::{Problem, ProblemName, ResourceKey, Revision, Spec};
 
@@ -44,6 +50,35 @@ pub struct Manifest {
     pub spec: Spec,
     /// The revision it must be at; 0: it must not exist yet.
     pub revision: Option<Revision>,
+    /// Of a resource of a dump, what was known of it.
+    pub restored: Option<Restored>,
+}
+
+impl Serialize for Manifest {
+    /// As it is sent, in JSON.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { key, labels, protected, spec, revision, restored } = self;
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("kind", key.kind.as_str())?;
+        if let Some(organization) = &key.organization {
+            members.serialize_entry("organization", organization)?;
+        }
+        members.serialize_entry("name", &key.name)?;
+        if !labels.is_empty() {
+            members.serialize_entry("labels", labels)?;
+        }
+        if let Some(protected) = protected {
+            members.serialize_entry("protected", protected)?;
+        }
+        if let Some(revision) = revision {
+            members.serialize_entry("revision", revision)?;
+        }
+        if let Some(restored) = restored {
+            members.serialize_entry("restored", restored)?;
+        }
+        members.serialize_entry("spec", spec)?;
+        members.end()
+    }
 }
 
 /// Reads YAML documents; empty ones are skipped. Resources that name no organization belong to `default_organization`.

@@ -32,6 +32,7 @@ fn commands() {
         labels: labels(),
         spec: br#"{"a":1}"#.to_vec().into(),
         protected: Some(true),
+        restored: Some(Restored { api_revision: Some(7), served: vec![6, 7] }),
     });
     let delete = change::Action::Delete(Delete { cascade: true });
     let expect = change::Action::Expect(Expect { api_revision: Some(3) });

@@ -1,6 +1,6 @@
 //! Resources: one by itself, in a page of a list, in an event of a watch.
 
-use hanse_management::Kind;
+use hanse_management::{Kind, manifest::Restored, schemas_of};
 use hanse_state::admission::Warning;
 use hanse_topology::{Labels, Name};
 use serde::{Deserialize, Serialize};
@@ -136,6 +136,8 @@ pub(crate) fn schemas_of_kind(kind: Kind) -> Vec<(String, RefOr<Schema>)> {
     resource.description = None;
     resource.properties.insert("kind".to_owned(), one_of([kind]).into());
     resource.properties.insert("spec".to_owned(), Ref::from_schema_name(format!("{kind}Spec")).into());
+    let restored = Ref::from_schema_name(Restored::name());
+    resource.properties.insert("restored".to_owned(), restored.into());
     if kind.is_global() {
         resource.properties.shift_remove("organization");
     }
@@ -143,6 +145,7 @@ pub(crate) fn schemas_of_kind(kind: Kind) -> Vec<(String, RefOr<Schema>)> {
     let items = ArrayBuilder::new().items(Ref::from_schema_name(kind.as_str())).build();
     page.properties.insert("items".to_owned(), items.into());
     let mut schemas = kind.schemas();
+    schemas.extend(schemas_of::<Restored>());
     schemas.push((kind.as_str().to_owned(), resource.into()));
     schemas.push((format!("{kind}List"), page.into()));
     schemas

@@ -13,8 +13,8 @@ use hanse_topology::{Labels, Name};
 /// whole request is refused as stale.
 pub(super) fn deletes(state: &State, changes: &[Change], selector: &Labels) -> Vec<Change> {
     let kept: BTreeSet<&ResourceKey> = changes.iter().map(|change| &change.key).collect();
-    let puts: Vec<&Change> =
-        changes.iter().filter(|change| matches!(change.action, Action::Put { .. })).collect();
+    let puts = |change: &&Change| matches!(change.action, Action::Put { .. } | Action::Restore { .. });
+    let puts: Vec<&Change> = changes.iter().filter(puts).collect();
     let kinds: BTreeSet<Kind> = puts.iter().map(|put| put.key.kind).collect();
     let organizations: BTreeSet<&Name> =
         puts.iter().filter_map(|put| put.key.organization.as_ref()).collect();

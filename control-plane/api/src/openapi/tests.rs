@@ -94,6 +94,9 @@ fn a_kind_is_described_with_its_spec() {
           "type": "object",
           "description": "What the server knows beside the spec. Of one resource by itself also its `warnings`: a `field` and a `detail` each.",
           "readOnly": true
+        },
+        "restored": {
+          "$ref": "#/components/schemas/Restored"
         }
       }
     }

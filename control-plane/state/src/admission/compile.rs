@@ -1,7 +1,7 @@
 //! Whether gateways can use what is made of a spec.
 
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec};
-use hanse_runtime::Unusable;
+use hanse_runtime::{ResourceKind, Unusable};
 
 use crate::{Version, projection};
 
@@ -9,13 +9,18 @@ use crate::{Version, projection};
 #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
 pub(super) fn check(key: &ResourceKey, spec: &Spec, version: Version) -> Result<(), Problem> {
     for (kind, bytes) in projection::by_itself(key, spec, version) {
-        hanse_runtime::check(kind, &bytes).map_err(|unusable| refused(key, &unusable))?;
+        hanse_runtime::check(kind, &bytes).map_err(|unusable| refused(key, kind, &unusable))?;
     }
     Ok(())
 }
 
-fn refused(key: &ResourceKey, Unusable { field, reason }: &Unusable) -> Problem {
+fn refused(key: &ResourceKey, kind: ResourceKind, Unusable { field, reason }: &Unusable) -> Problem {
     let field = management_field(key.kind, field);
+    let field = match (key.kind, kind) {
+        (Kind::ApiRevision, ResourceKind::Upstream) => format!("upstreams: {field}"),
+        (Kind::ApiRevision, _) => format!("spec.{field}"),
+        _written_by_operators => field,
+    };
     let remedy = if field.ends_with(".caBundle") {
         "give PEM certificates that a TLS library can read: -----BEGIN CERTIFICATE----- …"
     } else if field.ends_with(".url") {

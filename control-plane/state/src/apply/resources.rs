@@ -5,6 +5,7 @@ mod delete;
 mod draft;
 mod precondition;
 mod references;
+mod restored;
 mod revisions;
 
 use draft::Draft;
@@ -20,18 +21,30 @@ pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Res
     for change in changes {
         precondition::check(before, change)?;
     }
+    restored::check_free(before, changes)?;
     let mut draft = Draft::new(before, next);
     for (order, change) in changes.iter().enumerate() {
-        if let Action::Put { labels, spec, protected } = &change.action {
-            draft.put(order, &change.key, labels, spec, *protected)?;
+        match &change.action {
+            Action::Put { labels, spec, protected } => {
+                draft.put(order, &change.key, labels, spec, *protected, None)?;
+            }
+            Action::Restore { labels, spec, protected, restored } => {
+                draft.put(order, &change.key, labels, spec, Some(*protected), Some(restored))?;
+            }
+            Action::Delete { .. } | Action::Expect { .. } => {}
         }
     }
     delete::run(&mut draft, changes)?;
     references::check(&draft)?;
     delete::check_unused(&draft)?;
+    restored::number(&mut draft, changes);
     revisions::make(&mut draft)?;
+    restored::settle(&mut draft, changes)?;
     bindings::settle(&mut draft);
     consistency::check(draft.before, draft.next, &draft.touched)?;
-    revisions::drop_oldest(&mut draft);
+    // The Bindings that need the ApiRevisions of a dump may come in a later part of it.
+    if !restored::any(changes) {
+        revisions::drop_oldest(&mut draft);
+    }
     Ok(draft.into_effects())
 }

@@ -1,7 +1,7 @@
 //! Commands and outcomes as they are sent and stored.
 
 use bytes::Bytes;
-use hanse_management::{Problem, ResourceKey};
+use hanse_management::{Problem, ResourceKey, manifest::Restored};
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
@@ -188,6 +188,16 @@ impl Change {
                 labels: labels.0.clone(),
                 spec: spec.to_json_bytes().into(),
                 protected: *protected,
+                restored: None,
+            }),
+            Action::Restore { labels, spec, protected, restored } => Wire::Put(proto::Put {
+                labels: labels.0.clone(),
+                spec: spec.to_json_bytes().into(),
+                protected: Some(*protected),
+                restored: Some(proto::Restored {
+                    api_revision: restored.api_revision,
+                    served: restored.served.clone(),
+                }),
             }),
             Action::Delete { cascade } => Wire::Delete(proto::Delete { cascade: *cascade }),
             Action::Expect { api_revision } => Wire::Expect(proto::Expect { api_revision: *api_revision }),
@@ -200,11 +210,18 @@ impl Change {
         let missing = |what: &str| InvalidMessage::new("Change", format!("it has no {what}"));
         let key = ResourceKey::from_proto(change.key.ok_or_else(|| missing("key"))?)?;
         let action = match change.action.ok_or_else(|| missing("action"))? {
-            Wire::Put(put) => Action::Put {
-                spec: spec_from_proto(&key, &put.spec)?,
-                labels: Labels(put.labels),
-                protected: put.protected,
-            },
+            Wire::Put(put) => {
+                let (spec, labels) = (spec_from_proto(&key, &put.spec)?, Labels(put.labels));
+                match put.restored {
+                    Some(proto::Restored { api_revision, served }) => Action::Restore {
+                        labels,
+                        spec,
+                        protected: put.protected.unwrap_or_default(),
+                        restored: Restored { api_revision, served },
+                    },
+                    None => Action::Put { labels, spec, protected: put.protected },
+                }
+            }
             Wire::Delete(delete) => Action::Delete { cascade: delete.cascade },
             Wire::Expect(expect) => Action::Expect { api_revision: expect.api_revision },
         };

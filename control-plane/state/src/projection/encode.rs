@@ -102,7 +102,15 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
             };
             vec![(ResourceKind::Route, route(key, &revision, spec.lifecycle, "", version))]
         }
-        // Of the others nothing is made. The server makes an ApiRevision of resources that were judged each by itself.
+        // Of a dump: those that the server makes are made of resources that were judged each by itself.
+        Spec::ApiRevision(revision) => {
+            let route = route(key, revision, revision.spec.lifecycle, "", version);
+            let upstreams = revision.upstreams.iter().map(|(name, spec)| {
+                (ResourceKind::Upstream, upstream_with(key, name, spec, spec.endpoints.iter()))
+            });
+            std::iter::once((ResourceKind::Route, route)).chain(upstreams).collect()
+        }
+        // Of the others nothing is made.
         _as_it_is_or_not => as_it_is(key, spec),
     }
 }

@@ -1,8 +1,11 @@
 //! Which ApiRevisions a Binding serves where.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use hanse_management::{Spec, kinds::RevisionRef};
+use hanse_management::{
+    ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, RevisionRef},
+};
 use hanse_topology::Name;
 
 use super::{State, query::as_binding};
@@ -44,6 +47,15 @@ impl State {
         let exceptions = exceptions(self, binding).into_values();
         let exceptions = exceptions.filter_map(|revision| self.revision_of(binding, revision));
         self.named_revision(binding).into_iter().chain(exceptions).collect()
+    }
+
+    /// The ApiRevisions that a Binding names, serves somewhere or served before. Empty for anything but a Binding.
+    pub(crate) fn kept_for(&self, binding: &Resource) -> BTreeSet<ResourceKey> {
+        let Some((organization, spec)) = as_binding(binding) else { return BTreeSet::new() };
+        let served = binding.metadata.served.iter();
+        let served = served.filter_map(|number| ApiRevisionSpec::key(organization, &spec.api, *number));
+        let bound = self.bound_revisions(binding).into_iter().map(|revision| revision.key.clone());
+        bound.chain(served).collect()
     }
 
     /// The number of the ApiRevision that a Binding names; `None` for anything but a Binding.

@@ -9,12 +9,12 @@ use crate::{Action, Change, projection};
 
 /// The largest command, in bytes of JSON: the largest resource. It travels and is stored as one log entry, and holds up other
 /// commands for as long as it takes.
-pub(crate) const MAX_COMMAND_BYTES: usize = MAX_RESOURCE_BYTES;
+pub const MAX_COMMAND_BYTES: usize = MAX_RESOURCE_BYTES;
 /// The largest Route a revision may become, in bytes as gateways get it: as large as a resource. Each operation carries a copy
 /// of every Policy it names, so a resource within its own limit could become gigabytes; and every node holds a Route for each
 /// Binding.
 pub(crate) const MAX_ROUTE_BYTES: usize = MAX_RESOURCE_BYTES;
-/// What a change costs beside its spec: key, labels and framing, generously.
+/// What a change costs beside its spec and labels: key, framing, and the numbers of a dump, generously.
 const CHANGE_OVERHEAD_BYTES: usize = 64;
 
 /// A command may not be larger than one log entry should be.
@@ -31,9 +31,10 @@ pub(crate) fn check_command(changes: &[Change]) -> Verdict {
         .remedy("apply them in several parts, what is referred to first"))
 }
 
-fn change_bytes(change: &Change) -> usize {
+/// What a change takes of a command's [`MAX_COMMAND_BYTES`].
+pub fn change_bytes(change: &Change) -> usize {
     let content = match &change.action {
-        Action::Put { labels, spec, .. } => {
+        Action::Put { labels, spec, .. } | Action::Restore { labels, spec, .. } => {
             spec.json_len() + labels.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
         }
         Action::Delete { .. } | Action::Expect { .. } => 0,

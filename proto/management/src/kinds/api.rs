@@ -2,6 +2,8 @@
 
 mod operation;
 
+use std::collections::BTreeSet;
+
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -107,6 +109,13 @@ pub enum Lifecycle {
     Blocked,
     /// Served nowhere any more.
     Retired,
+}
+
+impl ApiSpec {
+    /// The Policies that it and its operations name.
+    pub fn policy_names(&self) -> BTreeSet<&Name> {
+        self.policies.iter().chain(self.operations.iter().flat_map(|operation| &operation.policies)).collect()
+    }
 }
 
 impl ManagementKind for ApiSpec {

@@ -1,15 +1,20 @@
 //! ApiRevision: an Api with what it refers to, as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_topology::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ApiSpec, PolicySpec, UpstreamSpec};
-use crate::{Bounded, Column, Field, Kind, ManagementKind, Refer, ResourceKey, ShownWith, column::count};
+use crate::{
+    Bounded, Column, Field, Kind, ManagementKind, Problem, ProblemName, Refer, ResourceKey, ShownWith,
+    check::{Verdict, invalid},
+    column::count,
+};
 
-/// An immutable numbered copy of an Api with what it refers to. Written by the server only; named `API-rNUMBER`.
+/// An immutable numbered copy of an Api with what it refers to, named `API-rNUMBER`. The server makes it; operators write it only
+/// as a part of a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ApiRevisionSpec {
@@ -88,8 +93,55 @@ impl ManagementKind for ApiRevisionSpec {
         ApiSpec::bounds()
     }
 
+    fn normalize(&mut self) {
+        let Self { api: _, number: _, spec, policies, upstreams } = self;
+        spec.normalize();
+        policies.values_mut().for_each(ManagementKind::normalize);
+        upstreams.values_mut().for_each(ManagementKind::normalize);
+    }
+
+    /// As the Api, the Policies and the Upstream would be checked.
+    fn check(&self, name: &Name) -> Verdict {
+        let Self { api, number, spec, policies, upstreams } = self;
+        if *number == 0 || name.as_str() != format!("{api}-r{number}") {
+            let detail = format!("{name} is not the name of revision {number} of Api {api}");
+            let remedy = format!("call it {api}-rNUMBER; numbers begin at 1");
+            return Err(Problem::new(ProblemName::Invalid, detail).at("name").remedy(remedy));
+        }
+        ManagementKind::check(spec, api).map_err(|problem| below("spec", problem))?;
+        for (name, policy) in policies {
+            ManagementKind::check(policy, name)
+                .map_err(|problem| below(&format!("policies.{name}"), problem))?;
+        }
+        for (name, upstream) in upstreams {
+            ManagementKind::check(upstream, name)
+                .map_err(|problem| below(&format!("upstreams.{name}"), problem))?;
+        }
+        check_embedded("policies", spec.policy_names(), policies)?;
+        check_embedded("upstreams", spec.upstream.iter().collect(), upstreams)
+    }
+
     fn references(&self, refer: &mut Refer<'_>) {
         // What it embeds are copies: only the Api itself is referred to.
         refer.needs(Kind::Api, &self.api, Field::Plain("api"));
     }
+}
+
+/// A problem of something that stands at `place` of the revision.
+fn below(place: &str, problem: Problem) -> Problem {
+    let rest =
+        problem.field.strip_prefix("spec").map_or_else(|| format!(".{}", problem.field), str::to_owned);
+    Problem { field: format!("spec.{place}{rest}"), ..problem }
+}
+
+/// A revision embeds what its Api names, and nothing else.
+fn check_embedded<T>(field: &str, named: BTreeSet<&Name>, embedded: &BTreeMap<Name, T>) -> Verdict {
+    let missing = named.iter().find(|name| !embedded.contains_key(**name));
+    let surplus = embedded.keys().find(|name| !named.contains(name));
+    let detail = match (missing, surplus) {
+        (None, None) => return Ok(()),
+        (Some(name), _) => format!("{name}, which the Api names, is not among them"),
+        (None, Some(name)) => format!("the Api does not name {name}"),
+    };
+    Err(invalid(field, detail, "embed what the Api names, and nothing else"))
 }

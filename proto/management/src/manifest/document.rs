@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{Problem, ProblemName, Spec, kinds::OperationSpec};
 
-/// How much memory the resources of one text may take, in bytes, by the count of [`kept_bytes`]: 29,000 Plans with a label
+/// How much memory the resources of one text may take, in bytes, by the count of [`memory`]: 29,000 Plans with a label
 /// each count as 32.5 million and took 30 MiB.
-const KEPT_BYTES: usize = 32 << 20;
+pub const KEPT_BYTES: usize = 32 << 20;
 /// How long their specs may be together, as JSON: the limit of a command.
 const SPECS_BYTES: usize = 8 << 20;
 /// How much memory a spec takes for each byte of its JSON. What a short operation takes beyond that is counted for itself.
@@ -53,7 +53,7 @@ impl Kept {
     fn push(&mut self, manifest: Manifest) -> Result<(), Problem> {
         let spec = manifest.spec.json_len();
         self.specs += spec;
-        self.bytes += kept_bytes(&manifest) + SPEC_BYTES_PER_JSON * spec;
+        self.bytes += memory(&manifest);
         let remedy = match self.pieces.is_empty() {
             true => SMALLER,
             false => "split the request: what refers to something goes after it",
@@ -93,10 +93,16 @@ impl Kept {
     }
 }
 
+/// How much of [`KEPT_BYTES`] a resource takes, its spec included.
+pub fn memory(manifest: &Manifest) -> usize {
+    kept_bytes(manifest) + SPEC_BYTES_PER_JSON * manifest.spec.json_len()
+}
+
 /// What a resource takes without its spec, of which the places of its operations are counted here.
 fn kept_bytes(manifest: &Manifest) -> usize {
     let labels = &manifest.labels.0;
     let texts: usize = labels.iter().map(|(key, value)| LABEL + key.len() + value.len()).sum();
+    let served = manifest.restored.as_ref().map_or(0, |restored| size_of_val(&*restored.served));
     let operations = match &manifest.spec {
         Spec::Api(api) => api.operations.len(),
         Spec::ApiRevision(revision) => revision.spec.operations.len(),
@@ -105,6 +111,7 @@ fn kept_bytes(manifest: &Manifest) -> usize {
     size_of::<Manifest>()
         + if labels.is_empty() { 0 } else { LABELS }
         + texts
+        + served
         + operations * size_of::<OperationSpec>()
 }
 

@@ -3,13 +3,15 @@
 use hanse_topology::{Labels, Name};
 use serde_json::{Map, Value};
 
-use super::{Manifest, operations::Operations};
-use crate::{Kind, Problem, ProblemName, ResourceKey, Spec};
+use super::{Manifest, Restored, operations::Operations};
+use crate::{Kind, Problem, ProblemName, ResourceKey, Spec, json};
 
 /// What an operator may write.
 const WRITABLE: &str = "kind, name, organization, labels, protected, spec, revision";
 /// What the server writes: read over.
 const SERVER_OWNED: [&str; 3] = ["createdAt", "updatedAt", "status"];
+/// What a dump writes.
+const DUMPED: &str = "restored";
 /// What may stand beside a list's items: what `get` prints.
 const LIST_FIELDS: [&str; 4] = ["kind", "items", "revision", "continue"];
 
@@ -51,8 +53,9 @@ pub(super) fn read(document: &Value, operations: Operations, place: &str) -> Res
 }
 
 fn read_fields(fields: &Map<String, Value>, operations: Operations) -> Result<Manifest, Problem> {
-    let known =
-        |field: &str| WRITABLE.split(", ").any(|known| known == field) || SERVER_OWNED.contains(&field);
+    let known = |field: &str| {
+        WRITABLE.split(", ").any(|known| known == field) || SERVER_OWNED.contains(&field) || field == DUMPED
+    };
     if let Some(unknown) = fields.keys().find(|field| !known(field)) {
         let detail = format!("a resource has no field `{unknown}`, it has {WRITABLE}");
         let remedy = match unknown.as_str() {
@@ -81,7 +84,8 @@ fn read_fields(fields: &Map<String, Value>, operations: Operations) -> Result<Ma
     };
     let mut spec = spec(key.kind, fields)?;
     operations.put_into(&mut spec)?;
-    Ok(Manifest { key, labels, protected, spec, revision })
+    let restored = restored(fields)?;
+    Ok(Manifest { key, labels, protected, spec, revision, restored })
 }
 
 /// Kind, organization if it names one, and name.
@@ -115,6 +119,15 @@ fn labels(fields: &Map<String, Value>) -> Result<Labels, Problem> {
             .remedy(format!("write \"{other}\""))),
     });
     pairs.collect::<Result<Vec<_>, _>>().map(|pairs| pairs.into_iter().collect())
+}
+
+fn restored(fields: &Map<String, Value>) -> Result<Option<Restored>, Problem> {
+    let Some(given) = fields.get(DUMPED).filter(|given| !given.is_null()) else { return Ok(None) };
+    let read = json::read(given).map_err(|problem: Problem| {
+        let below = problem.field.strip_prefix("spec").unwrap_or_default();
+        Problem { field: format!("{DUMPED}{below}"), ..problem }
+    });
+    read.map(Some)
 }
 
 /// The spec; left out, it is empty, which some kinds allow.

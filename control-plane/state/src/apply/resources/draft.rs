@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_management::{Problem, ProblemName, ResourceKey, Revision, Spec, check};
+use hanse_management::{Problem, ProblemName, ResourceKey, Revision, Spec, check, manifest::Restored};
 use hanse_topology::Labels;
 
 use super::Effects;
@@ -39,7 +39,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Creates or replaces a resource; equal ones stay as they are.
+    /// Creates or replaces a resource; equal ones stay as they are. `restored` is what a dump knows of it.
     pub(super) fn put(
         &mut self,
         order: usize,
@@ -47,8 +47,9 @@ impl<'a> Draft<'a> {
         labels: &Labels,
         spec: &Spec,
         protected: Option<bool>,
+        restored: Option<&Restored>,
     ) -> Result<(), Problem> {
-        check::check_kind(key, spec)?;
+        check::check_kind(key, spec, restored.is_some())?;
         self.asked.insert(key.clone());
         let present = self.before.get(key);
         let spec = with_whole_digest(key, spec, present.map(|present| &present.spec))?;
@@ -62,7 +63,8 @@ impl<'a> Draft<'a> {
         }
         check::check_time(key, &spec, self.next.time_ms)?;
         let now_ms = self.next.time_ms;
-        let fresh = Metadata { created_at_ms: now_ms, ..Metadata::default() };
+        let served = restored.map(|restored| restored.served.clone()).unwrap_or_default();
+        let fresh = Metadata { created_at_ms: now_ms, served, ..Metadata::default() };
         let mut metadata = present.map_or(fresh, |present| present.metadata.clone());
         if present.is_some_and(|present| present.spec.secret() != spec.secret()) {
             // Another secret has not been used yet.

@@ -32,7 +32,7 @@ pub(super) fn check_distinct(changes: &[Change]) -> Result<(), Problem> {
 /// Whether the resource is in the state that the change was made for.
 pub(super) fn check(before: &State, change: &Change) -> Result<(), Problem> {
     let key = &change.key;
-    let puts = matches!(change.action, Action::Put { .. });
+    let puts = matches!(change.action, Action::Put { .. } | Action::Restore { .. });
     let present = before.get(key).map(|resource| resource.metadata.revision);
     match (change.if_revision, present) {
         (Some(0), Some(revision)) if puts => {

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hanse_management::{
-    Kind, Problem, ResourceKey, Spec,
-    kinds::{ApiRevisionSpec, ApiSpec},
-};
+use hanse_management::{Kind, Problem, ResourceKey, Spec, kinds::ApiRevisionSpec};
 use hanse_topology::Name;
 
 use super::Draft;
@@ -51,7 +48,7 @@ fn concerned_apis(draft: &Draft<'_>) -> BTreeSet<ResourceKey> {
 /// An Api with what it names embedded; numbered 0. `None`: there is no such Api any more.
 fn resolve(state: &State, key: &ResourceKey) -> Option<ApiRevisionSpec> {
     let Spec::Api(api) = &state.get(key)?.spec else { return None };
-    let policies = policy_names(api).into_iter().filter_map(|name| {
+    let policies = api.policy_names().into_iter().filter_map(|name| {
         let policy = state.get(&key.sibling(Kind::Policy, name.clone()))?;
         if let Spec::Policy(spec) = &policy.spec { Some((name.clone(), spec.clone())) } else { None }
     });
@@ -66,10 +63,6 @@ fn resolve(state: &State, key: &ResourceKey) -> Option<ApiRevisionSpec> {
         policies: policies.collect(),
         upstreams: upstreams.collect(),
     })
-}
-
-fn policy_names(api: &ApiSpec) -> BTreeSet<&Name> {
-    api.policies.iter().chain(api.operations.iter().flat_map(|operation| &operation.policies)).collect()
 }
 
 /// Notes the number of the latest revision with the Api: a status, so its own revision stays.
@@ -140,15 +133,8 @@ fn excess(sizes: &[(u64, usize)], is_kept: impl Fn(u64) -> bool) -> Vec<u64> {
 
 /// The revisions of an Api that its Bindings name, serve somewhere or served before.
 fn bound(state: &State, api: ResourceKey) -> BTreeSet<ResourceKey> {
-    let mut bound = BTreeSet::new();
-    for binding in state.referrers_of_kind(&api, Kind::Binding).filter_map(|key| state.get(key)) {
-        bound.extend(state.bound_revisions(binding).into_iter().map(|revision| revision.key.clone()));
-        let served = binding.metadata.served.iter();
-        bound.extend(
-            served.filter_map(|number| ApiRevisionSpec::key(api.organization.as_ref()?, &api.name, *number)),
-        );
-    }
-    bound
+    let bindings = state.referrers_of_kind(&api, Kind::Binding).filter_map(|key| state.get(key));
+    bindings.flat_map(|binding| state.kept_for(binding)).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ mod strategies;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::{Command, Outcome, State, fixture::World};
+use crate::{Change, Command, CommandBody, Dump, Outcome, State, fixture::World};
 
 /// Beside ORDERS, what depends on most: Bindings by label, one with an Upstream of its own.
 const MORE: &str = "
@@ -50,6 +50,33 @@ proptest! {
         }
         prop_assert!(elsewhere == state, "two nodes differ");
         prop_assert!(State::from_records(state.to_records()).unwrap() == state, "the snapshot is another state");
+    }
+
+    /// A federation that is made from the dump of a state has the same dump, whatever the history of the state.
+    #[test]
+    fn any_state_is_restored(commands in prop::collection::vec(strategies::command(), 1..48)) {
+        let mut state = start();
+        for command in &commands {
+            state.apply(command);
+        }
+        let dumped = |state: &State| -> Vec<_> { Dump::of(state.clone(), true).resources_after(None).collect() };
+        let mut other = State::default();
+        for manifest in dumped(&state) {
+            // Resource by resource: the smallest parts that there are.
+            let body = CommandBody::Apply(vec![Change::from(manifest)]);
+            let command = Command {
+                actor: "tester".into(),
+                request_id: "r".into(),
+                time_ms: state.time_ms(),
+                idempotency_key: None,
+                only_in_term: None,
+                body,
+            };
+            prop_assert_eq!(&sent(&command), &command);
+            let outcome = other.apply(&command);
+            prop_assert!(matches!(outcome, Outcome::Accepted(_)), "{:?}", outcome);
+        }
+        prop_assert_eq!(dumped(&other), dumped(&state));
     }
 }
 

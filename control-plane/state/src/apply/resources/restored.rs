@@ -1,0 +1,126 @@
+//! Resources of a dump: each is made as it was, or is there as it was.
+
+use std::collections::BTreeSet;
+
+use hanse_management::{
+    Kind, Problem, ProblemName, ResourceKey, Spec,
+    kinds::{ApiRevisionSpec, BindingSpec},
+    manifest::Restored,
+};
+use hanse_topology::Labels;
+
+use super::Draft;
+use crate::{Action, Change, Resource, State, validate::limits};
+
+/// How many resources a refusal names.
+const NAMED: usize = 10;
+
+/// Whether any of `changes` is of a dump.
+pub(super) fn any(changes: &[Change]) -> bool {
+    restored(changes).next().is_some()
+}
+
+/// Nothing of a dump replaces a resource that is another one.
+pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Problem> {
+    let differ = |present: &Resource, of: &Of<'_>| {
+        let (metadata, known) = (&present.metadata, of.restored);
+        present.spec != *of.spec
+            || metadata.labels != *of.labels
+            || metadata.protected != of.protected
+            || known.api_revision.is_some_and(|number| number != metadata.api_revision)
+            || (!known.served.is_empty() && known.served != metadata.served)
+    };
+    let others: Vec<String> = restored(changes)
+        .filter(|of| before.get(of.key).is_some_and(|present| differ(present, of)))
+        .map(|of| of.key.to_string())
+        .collect();
+    let Some(first) = others.first() else { return Ok(()) };
+    let mut named = others[..others.len().min(NAMED)].join(", ");
+    if others.len() > NAMED {
+        named = format!("{named} and {} more", others.len() - NAMED);
+    }
+    let detail = format!("already there, and not as in the dump: {named}");
+    Err(Problem::new(ProblemName::Conflict, detail)
+        .at(first.clone())
+        .remedy("a dump replaces nothing: delete it there, or take it out of the dump"))
+}
+
+/// Has each Api that is made get the number of the dump.
+pub(super) fn number(draft: &mut Draft<'_>, changes: &[Change]) {
+    for (api, number) in made_apis(draft, changes) {
+        draft.next.api_counters.insert(api, number - 1);
+    }
+}
+
+/// Runs once the command's ApiRevisions are made: checks what of the dump depends on them.
+pub(super) fn settle(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Problem> {
+    for (api, number) in made_apis(draft, changes) {
+        // An Api of that name may have been here before, with higher numbers.
+        let last = draft.before.api_counters.get(&api).copied().unwrap_or_default();
+        draft.next.api_counters.insert(api, number.max(last));
+    }
+    restored(changes).try_for_each(|of| match of.spec {
+        Spec::ApiRevision(revision) => check_revision(draft.next, of.key, revision),
+        Spec::Binding(binding) => check_served(draft.next, of.key, binding, of.restored),
+        _of_no_revision => Ok(()),
+    })
+}
+
+/// A resource of a dump.
+struct Of<'a> {
+    key: &'a ResourceKey,
+    labels: &'a Labels,
+    spec: &'a Spec,
+    protected: bool,
+    restored: &'a Restored,
+}
+
+fn restored(changes: &[Change]) -> impl Iterator<Item = Of<'_>> {
+    changes.iter().filter_map(|change| match &change.action {
+        Action::Restore { labels, spec, protected, restored } => {
+            Some(Of { key: &change.key, labels, spec, protected: *protected, restored })
+        }
+        Action::Put { .. } | Action::Delete { .. } | Action::Expect { .. } => None,
+    })
+}
+
+type OfApi = (hanse_topology::Name, hanse_topology::Name);
+
+/// The Apis that the command makes with a number of the dump: organization and name, and the number.
+fn made_apis(draft: &Draft<'_>, changes: &[Change]) -> Vec<(OfApi, u64)> {
+    let made = restored(changes).filter(|of| of.key.kind == Kind::Api && draft.before.get(of.key).is_none());
+    made.filter_map(|of| {
+        Some(((of.key.organization.clone()?, of.key.name.clone()), of.restored.api_revision?))
+    })
+    .collect()
+}
+
+/// A number that is free is below that of the Api's latest ApiRevision: no number that comes later will be it.
+fn check_revision(state: &State, key: &ResourceKey, revision: &ApiRevisionSpec) -> Result<(), Problem> {
+    let api = key.sibling(Kind::Api, revision.api.clone());
+    limits::check_revision(&api, revision)?;
+    let latest = state.get(&api).map_or(0, |api| api.metadata.api_revision);
+    if revision.number < latest {
+        return Ok(());
+    }
+    let detail = format!("{api} is at r{latest}, and r{} is not below it", revision.number);
+    Err(Problem::new(ProblemName::Conflict, detail)
+        .at(format!("{key}: spec.number"))
+        .remedy("apply the Api of the dump first, with its `restored.apiRevision`"))
+}
+
+/// What a Binding served must be there for a rollback.
+fn check_served(
+    state: &State,
+    key: &ResourceKey,
+    binding: &BindingSpec,
+    known: &Restored,
+) -> Result<(), Problem> {
+    let Some(organization) = &key.organization else { return Ok(()) };
+    let numbers: BTreeSet<u64> = state.api_revision_numbers(organization, &binding.api).collect();
+    let Some(missing) = known.served.iter().find(|number| !numbers.contains(number)) else { return Ok(()) };
+    let detail = format!("Api {organization}/{} has no revision {missing}", binding.api);
+    Err(Problem::new(ProblemName::MissingReference, detail)
+        .at(format!("{key}: restored.served"))
+        .remedy("apply the ApiRevision of the dump first, or take its number out"))
+}
