@@ -5,6 +5,7 @@
 
 mod change;
 mod convergence;
+mod dump;
 mod member;
 mod problem;
 mod resource;
@@ -16,6 +17,7 @@ mod word;
 // Whole files: an answer is named in its own file only.
 pub use change::*;
 pub use convergence::*;
+pub use dump::*;
 pub use member::*;
 pub use problem::*;
 pub use resource::*;

@@ -40,6 +40,8 @@ const LARGE_WORK_IDLE: Duration = Duration::from_secs(24 * 3_600);
 const UNTAKEN: usize = 32 << 20;
 /// How many watches there are at once: each makes its own text of each change, up to 64 KiB beside what is counted as untaken.
 const WATCHES: usize = 512;
+/// How many dumps there are at once: each holds the state that it is of, and a part of up to 16 MiB.
+const DUMPS: usize = 1;
 /// How long a request waits for its place: longer than the largest body may take to arrive. A client that waits longer does better
 /// with another node.
 const WAIT: Duration = Duration::from_secs(30);
@@ -55,6 +57,7 @@ pub(crate) struct Bounds {
     answers: Arc<Semaphore>,
     untaken: Arc<Semaphore>,
     watches: Arc<Semaphore>,
+    dumps: Arc<Semaphore>,
 }
 
 /// A place, given back when it is dropped.
@@ -85,6 +88,7 @@ impl Bounds {
             answers: semaphore(ANSWERS),
             untaken: semaphore(UNTAKEN),
             watches: semaphore(WATCHES),
+            dumps: semaphore(DUMPS),
         }
     }
 
@@ -150,6 +154,18 @@ impl Bounds {
                 metrics.busy("watches");
                 Err(busy(format!("this node has {WATCHES} watches, as many as it may"))
                     .remedy("watch at another node, or several kinds with one watch"))
+            }
+        }
+    }
+
+    /// The place for a dump.
+    pub(crate) fn dump(&self, metrics: &ApiMetrics) -> Result<Place, Problem> {
+        match self.dumps.clone().try_acquire_owned() {
+            Ok(_permit) => Ok(Place { bytes: 0, metrics: None, _permit }),
+            Err(_) => {
+                metrics.busy("dumps");
+                Err(busy("this node writes a dump already".to_owned())
+                    .remedy("ask again when it is written, or ask another node"))
             }
         }
     }

@@ -96,6 +96,12 @@ impl Call {
         Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted, working: None })
     }
 
+    /// Whether the caller's token is still good: a long answer ends when it is not.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let (state, now_ms) = (self.api.replicated.current(), self.api.clock.now_ms());
+        self.actor.as_ref().is_some_and(|actor| actor.still_good(&state, now_ms))
+    }
+
     /// How long its body is.
     pub(crate) fn body_len(&self) -> usize {
         self.body.len()

@@ -18,6 +18,7 @@ mod body;
 mod bounds;
 mod call;
 mod convergence;
+mod dump;
 mod held;
 mod kinds;
 mod list;

@@ -15,8 +15,8 @@ use serde::Serialize;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::{
-    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, held, kinds, members,
-    observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
+    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
+    members, observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -38,6 +38,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
     let all = [
         kinds::routes(),
         apply::routes(),
+        dump::routes(),
         watch::routes(),
         convergence::routes(),
         status::routes(),

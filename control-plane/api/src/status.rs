@@ -87,7 +87,8 @@ fn all_status(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u
     }
 }
 
-fn lineage(lineage: &Lineage) -> LineageStatus {
+/// A history.
+pub(crate) fn lineage(lineage: &Lineage) -> LineageStatus {
     let parent = |(id, revision): ([u8; 16], u64)| LineageParent { id: hex::encode(id), revision };
     LineageStatus {
         generation: lineage.generation,

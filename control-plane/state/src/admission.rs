@@ -87,7 +87,7 @@ pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem
     let mut warnings = Vec::new();
     if let CommandBody::Apply(changes) = &mut command.body {
         for change in changes.iter_mut() {
-            if let Action::Put { spec, .. } = &mut change.action {
+            if let Action::Put { spec, .. } | Action::Restore { spec, .. } = &mut change.action {
                 spec.normalize();
             }
         }

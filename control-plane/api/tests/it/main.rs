@@ -6,6 +6,7 @@ mod apply;
 mod authentication;
 mod bounds;
 mod documents;
+mod dump;
 mod members;
 mod node;
 mod problems;
