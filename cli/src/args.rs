@@ -2,6 +2,7 @@
 
 mod client;
 mod dev;
+mod dump;
 mod federation;
 mod flags;
 mod get;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
+pub(crate) use dump::DumpArgs;
 pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, UpgradeArgs, UpgradeCommand};
 #[cfg(test)]
 pub(crate) use flags::{ChangeFlags, OrganizationFlag};
@@ -89,6 +91,10 @@ pub(crate) enum Command {
     /// One resource is deleted with one request. With -f each resource has a request of its own: the first failure ends the
     /// command, which names the resources that it deleted so far. With --cascade one request deletes all of them, or none.
     Delete(DeleteArgs),
+    /// Write everything that another federation needs to serve the same into a directory: `hanse apply -f DIR` takes it there.
+    ///
+    /// With the digests of API keys, so that they are good there, too. Without tokens, members and roots.
+    Dump(DumpArgs),
     /// Publish an API from a description of it.
     Import(ImportArgs),
     /// Publish a service that has no description: every method and every path below a base path.

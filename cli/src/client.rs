@@ -1,12 +1,14 @@
 //! The operator API as the client commands see it.
 
 mod answer;
+mod dump;
 mod exchange;
 pub(crate) mod tls;
 mod watch;
 
 use answer::Answer;
 pub(crate) use answer::part_of;
+pub(crate) use dump::{DumpLine, Dumping};
 use std::{
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},

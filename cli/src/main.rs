@@ -105,6 +105,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Delete(args) => with_client(config, args.change.organization(), async |client| {
             commands::delete(client, &args).await
         }),
+        Command::Dump(args) => with_client(config, &None, async |client| commands::dump(client, &args).await),
         Command::Import(args) => {
             with_client(config, args.organization(), async |client| commands::import(client, &args).await)
         }

@@ -1,5 +1,7 @@
 //! Where manifests come from: files, directories, standard input.
 
+pub(crate) mod dump;
+
 use std::{
     fs,
     io::Read,
@@ -48,7 +50,7 @@ pub(crate) fn read(sources: &[String], organization: &Name) -> anyhow::Result<Ve
 
 fn read_with(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> anyhow::Result<Vec<Sourced>> {
     let mut manifests: Vec<Sourced> = Vec::new();
-    let mut budget = Budget(MAX_BODY_BYTES as u64);
+    let mut budget = Budget::of_one_request();
     for source in sources {
         if source == STDIN {
             let text = budget.read(stdin, "standard input")?;
@@ -58,6 +60,11 @@ fn read_with(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> a
         let path = Path::new(source);
         let metadata =
             fs::metadata(path).map_err(|error| Failure::usage(format!("cannot read {source}: {error}")))?;
+        if dump::is_dump(path) {
+            return Err(Failure::usage(format!("{source} is a dump, and no manifests"))
+                .remedy(format!("hanse apply -f {source} takes it; its parts are files of manifests"))
+                .into());
+        }
         let files = if metadata.is_dir() { files_below(path, MAX_DEPTH)? } else { vec![path.to_owned()] };
         if files.is_empty() {
             return Err(Failure::input(format!("{source} holds no .yaml, .yml or .json file")).into());
@@ -81,6 +88,10 @@ fn read_with(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> a
 struct Budget(u64);
 
 impl Budget {
+    fn of_one_request() -> Self {
+        Self(MAX_BODY_BYTES as u64)
+    }
+
     fn check(&self, bytes: u64, name: &str) -> Result<(), Failure> {
         if bytes <= self.0 {
             return Ok(());

@@ -12,6 +12,7 @@ mod deploy;
 mod dev_control;
 mod dev_example;
 mod disk;
+mod dump;
 mod far;
 mod first_light;
 mod gone;

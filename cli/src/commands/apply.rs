@@ -1,31 +1,87 @@
 //! `hanse apply`.
 
+use std::path::Path;
+
+use hanse_api::answer::Applied;
+
 use crate::{
     args::ApplyArgs,
     client::{ApplyOptions, Client},
     commands::changes,
     convergence,
+    exit::Failure,
     out::data,
-    render, source,
+    render,
+    source::{self, dump::DumpDir},
 };
 
-/// Applies manifests, all or none.
+/// Applies manifests, all or none; or a dump, part after part.
 pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<()> {
-    let manifests = source::read(&args.file, &client.organization)?;
+    let revision = match source::dump::of(&args.file)? {
+        Some(dump) => restore(client, args, &dump).await?,
+        None => {
+            let answer = send(client, args, &args.file).await?;
+            match args.output.output {
+                Some(form) => {
+                    data(render::formed(&answer, form))?;
+                    changes::warn(&answer);
+                }
+                None => changes::print(&answer, args.dry_run)?,
+            }
+            answer.revision
+        }
+    };
+    match args.wait.wait {
+        Some(timeout) if !args.dry_run => convergence::wait(client, revision, timeout).await,
+        _ => Ok(()),
+    }
+}
+
+/// One request with the manifests of these files.
+async fn send(client: &Client, args: &ApplyArgs, files: &[String]) -> anyhow::Result<Applied> {
+    let manifests = source::read(files, &client.organization)?;
     let resources: Vec<_> = manifests.iter().map(source::Sourced::to_json).collect();
     let options =
         ApplyOptions { dry_run: args.dry_run, prune: args.selector.as_deref().filter(|_| args.prune) };
     let answer = client.apply(&resources, &options).await;
-    let answer = answer.map_err(|error| source::located(error, &manifests))?;
-    match args.output.output {
-        Some(form) => {
-            data(render::formed(&answer, form))?;
-            changes::warn(&answer);
-        }
-        None => changes::print(&answer, args.dry_run)?,
+    answer.map_err(|error| source::located(error, &manifests))
+}
+
+/// Applies the parts of a dump. The revision after the last.
+async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::Result<u64> {
+    if args.prune {
+        return Err(Failure::usage("a dump replaces and deletes nothing").remedy("leave --prune out").into());
     }
-    match args.wait.wait {
-        Some(timeout) if !args.dry_run => convergence::wait(client, answer.revision, timeout).await,
-        _ => Ok(()),
+    if args.dry_run && dump.parts.len() > 1 {
+        let said = format!("the dump has {} parts, and each needs those before it", dump.parts.len());
+        return Err(Failure::usage(said).remedy("leave --dry-run out: it cannot try a part alone").into());
+    }
+    let mut answers = Vec::new();
+    for (done, part) in dump.parts.iter().enumerate() {
+        let applied = send(client, args, &[part.display().to_string()]).await;
+        let answer = applied.map_err(|error| stopped(error, part, done, dump.parts.len()))?;
+        if args.output.output.is_none() {
+            changes::print(&answer, args.dry_run)?;
+        }
+        answers.push(answer);
+    }
+    if let Some(form) = args.output.output {
+        data(render::formed(&answers, form))?;
+    }
+    let last = answers.last().map(|answer| answer.revision);
+    last.ok_or_else(|| Failure::input("the dump has no resources").into())
+}
+
+/// An error in the middle of a dump.
+fn stopped(error: anyhow::Error, part: &Path, done: usize, all: usize) -> anyhow::Error {
+    let so_far = format!(
+        "this is part {} of {all}, {}; the parts before it are applied. Once it is mended, run the same command again: what is \
+         there already stays",
+        done + 1,
+        part.display()
+    );
+    match error.downcast::<Failure>() {
+        Ok(failure) => Failure { message: format!("{}\n  {so_far}", failure.message), ..failure }.into(),
+        Err(error) => error.context(so_far),
     }
 }
