@@ -6,6 +6,7 @@ mod dump;
 mod federation;
 mod flags;
 mod get;
+mod plan;
 mod publishing;
 mod roles;
 mod token;
@@ -23,6 +24,7 @@ pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, Up
 pub(crate) use flags::{ChangeFlags, OrganizationFlag};
 pub(crate) use flags::{Form, Output};
 pub(crate) use get::{Asked, GetArgs, distinct};
+pub(crate) use plan::{OwnerFlags, PlanArgs};
 pub(crate) use publishing::{
     ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, PublicationFlags, PublishArgs, RollbackArgs,
     SubscribeArgs,
@@ -82,6 +84,8 @@ pub(crate) enum Command {
     Apply(ApplyArgs),
     /// Show what applying manifests would change.
     Diff(DiffArgs),
+    /// Show what applying manifests would do, and write it down for apply --plan.
+    Plan(PlanArgs),
     /// List resources, or show one.
     Get(GetArgs),
     /// Show one resource and what belongs to it, for people.

@@ -96,7 +96,22 @@ impl Client {
     }
 
     async fn list_of(&self, kind: Kind, query: &str) -> anyhow::Result<Page> {
-        let collection = collection_path(kind, (!kind.is_global()).then_some(&self.organization));
+        self.list_in(kind, (!kind.is_global()).then_some(&self.organization), query).await
+    }
+
+    /// All resources of a kind in an organization that have this label.
+    pub(crate) async fn labelled_in(
+        &self,
+        kind: Kind,
+        organization: Option<&Name>,
+        label: &str,
+    ) -> anyhow::Result<Vec<Resource>> {
+        let label: String = url::form_urlencoded::byte_serialize(label.as_bytes()).collect();
+        Ok(self.list_in(kind, organization, &format!("&labels={label}")).await?.items)
+    }
+
+    async fn list_in(&self, kind: Kind, organization: Option<&Name>, query: &str) -> anyhow::Result<Page> {
+        let collection = collection_path(kind, organization);
         let first = format!("{collection}?limit={PAGE_LIMIT}{query}");
         let mut listed: Page = self.read(&first).await?.read()?;
         while let Some(token) = listed.next.take() {

@@ -17,6 +17,7 @@ mod dev;
 mod exit;
 mod import;
 mod out;
+mod plan;
 mod publish;
 mod render;
 mod role_config;
@@ -95,6 +96,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }),
         Command::Apply(args) => with_client(config, &args.organization.organization, async |client| {
             commands::apply(client, &args).await
+        }),
+        Command::Plan(args) => with_client(config, &args.organization.organization, async |client| {
+            commands::plan(client, &args).await
         }),
         Command::Get(args) => with_client(config, &args.organization.organization, async |client| {
             commands::get(client, &args).await

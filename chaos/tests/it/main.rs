@@ -15,6 +15,7 @@ mod disk;
 mod dump;
 mod far;
 mod first_light;
+mod gitops;
 mod gone;
 mod history;
 mod joining;

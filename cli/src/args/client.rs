@@ -1,27 +1,34 @@
 //! Arguments of the commands that read and write resources.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use hanse_management::Kind;
 use hanse_topology::Name;
 
 use super::{
     flags::{ChangeFlags, DEFAULT_WAIT, FormFlag, OrganizationFlag, WaitFlag},
+    plan::OwnerFlags,
     values::time,
 };
 
 /// `hanse apply`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("prunable").args(["selector", "owner"])))]
 pub(crate) struct ApplyArgs {
     /// A manifest (YAML or JSON), a directory of them, or - for standard input; may be repeated
-    #[arg(short, long, value_name = "FILE|DIR|-", required = true)]
+    #[arg(short, long, value_name = "FILE|DIR|-", required_unless_present = "plan")]
     pub(crate) file: Vec<String>,
+    /// Carry out the plan that `hanse plan` wrote, unless what it rests on has changed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "prune", "owner"])]
+    pub(crate) plan: Option<PathBuf>,
     /// Say what would change, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Delete the organization's resources that carry the selector's labels and are not among the manifests
-    #[arg(long, requires = "selector")]
+    #[command(flatten)]
+    pub(crate) owner: OwnerFlags,
+    /// Delete the owner's resources, or the organization's that carry the selector's labels, that are not among the manifests
+    #[arg(long, requires = "prunable")]
     pub(crate) prune: bool,
     /// Which resources --prune may delete: key=value,…
     #[arg(long, value_name = "LABELS", requires = "prune")]

@@ -177,3 +177,35 @@ fn a_duration_behind_wait_belongs_to_it() {
         assert_eq!(wait(line), (api.to_owned(), seconds), "{line}");
     }
 }
+
+#[test]
+fn a_dump_and_a_plan_say_what_they_write() {
+    for good in [
+        "dump",
+        "dump -o backup --tokens --stale",
+        "plan -f x",
+        "plan -f x --owner shop --adopt --prune -o p",
+        "apply -f x --owner shop --prune",
+        "apply -f x --prune --selector a=b",
+        "apply --plan p --wait",
+    ] {
+        assert!(parse(good).is_ok(), "{good}: {:?}", parse(good).err());
+    }
+    for bad in [
+        "apply",
+        "apply -f x --prune",
+        "apply -f x --adopt",
+        "apply -f x --owner a b",
+        "apply -f x --owner shop --prune --selector a=b",
+        "apply --plan p -f x",
+        "apply --plan p --owner shop",
+        "plan -f x --prune",
+        "plan -o p",
+    ] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+    assert!(
+        Cli::of(["hanse", "plan", "-f", "x", "--owner", "a b"].map(Into::into)).is_err(),
+        "it is no label"
+    );
+}

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use hanse_api::answer::Applied;
+use hanse_api::answer::{Applied, ApplyRequest};
 
 use crate::{
     args::ApplyArgs,
     client::{ApplyOptions, Client},
-    commands::changes,
+    commands::{changes, plan},
     convergence,
     exit::Failure,
     out::data,
@@ -15,12 +15,15 @@ use crate::{
     source::{self, dump::DumpDir},
 };
 
-/// Applies manifests, all or none; or a dump, part after part.
+/// Applies manifests or a plan, all or none; or a dump, part after part.
 pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<()> {
     let revision = match source::dump::of(&args.file)? {
         Some(dump) => restore(client, args, &dump).await?,
         None => {
-            let answer = send(client, args, &args.file).await?;
+            let answer = match &args.plan {
+                Some(file) => plan::carry_out(client, file, args.dry_run).await?,
+                None => send(client, args, &args.file).await?,
+            };
             match args.output.output {
                 Some(form) => {
                     data(render::formed(&answer, form))?;
@@ -40,17 +43,21 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
 /// One request with the manifests of these files.
 async fn send(client: &Client, args: &ApplyArgs, files: &[String]) -> anyhow::Result<Applied> {
     let manifests = source::read(files, &client.organization)?;
-    let resources: Vec<_> = manifests.iter().map(source::Sourced::to_json).collect();
     let options =
         ApplyOptions { dry_run: args.dry_run, prune: args.selector.as_deref().filter(|_| args.prune) };
-    let answer = client.apply(&resources, &options).await;
+    let request = match args.owner.owner {
+        Some(_) => plan::of_manifests(client, &manifests, &args.owner, args.prune).await?,
+        None => ApplyRequest::of(manifests.iter().map(source::Sourced::to_json).collect()),
+    };
+    let answer = client.request(&request, &options).await;
     answer.map_err(|error| source::located(error, &manifests))
 }
 
 /// Applies the parts of a dump. The revision after the last.
 async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::Result<u64> {
-    if args.prune {
-        return Err(Failure::usage("a dump replaces and deletes nothing").remedy("leave --prune out").into());
+    if args.prune || args.owner.owner.is_some() {
+        let failure = Failure::usage("a dump is applied as it is, and deletes nothing");
+        return Err(failure.remedy("leave --owner and --prune out").into());
     }
     if args.dry_run && dump.parts.len() > 1 {
         let said = format!("the dump has {} parts, and each needs those before it", dump.parts.len());

@@ -1,0 +1,134 @@
+//! `hanse plan`, and how `hanse apply` carries one out.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::Context as _;
+use hanse_api::answer::{Action, Applied, ApplyRequest, Resource};
+use hanse_management::{Kind, ProblemName, ResourceKey};
+use hanse_topology::Name;
+
+use crate::{
+    args::{OwnerFlags, PlanArgs},
+    client::{ApplyOptions, Client, problem_of},
+    commands::changes,
+    exit::{Exit, Failure},
+    out::say,
+    plan::{self, Live, OWNER, Plan, Wish},
+    source::{self, Sourced},
+};
+
+/// Shows what applying manifests would do, and writes it to a file.
+pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()> {
+    let manifests = source::read(&args.file, &client.organization)?;
+    let lineage = client.status().await?.lineage;
+    let mut request = of_manifests(client, &manifests, &args.owner, args.prune).await?;
+    let options = ApplyOptions { dry_run: true, prune: None };
+    let tried = client.request(&request, &options).await;
+    let tried = tried.map_err(|error| source::located(error, &manifests))?;
+    for change in tried.changes.iter().filter(|change| change.action == Action::Moved) {
+        let key = key_of(&change.kind, change.organization.as_deref(), &change.name)?;
+        let moves = client.get(&key, false).await?;
+        if !request
+            .expects
+            .iter()
+            .any(|expected| expected.kind == change.kind && expected.name == change.name)
+        {
+            request.expects.extend(plan::expected(&key, &moves));
+        }
+    }
+    changes::print(&tried, true)?;
+    if let Some(file) = &args.output {
+        let plan = Plan { lineage, base: tried.revision, request };
+        let text = serde_json::to_string_pretty(&plan).context("writing the plan")?;
+        fs::write(file, text + "\n").with_context(|| format!("writing {}", file.display()))?;
+        say(format!("hanse apply --plan {} does it, unless what it rests on changes", file.display()));
+    }
+    Ok(())
+}
+
+/// The request that makes manifests true, resting on what is there now.
+pub(super) async fn of_manifests(
+    client: &Client,
+    manifests: &[Sourced],
+    flags: &OwnerFlags,
+    prune: bool,
+) -> anyhow::Result<ApplyRequest> {
+    let mut live = Live::default();
+    for Sourced { manifest, .. } in manifests {
+        if let Some(found) = client.find(&manifest.key).await? {
+            live.found.insert(manifest.key.clone(), found);
+        }
+    }
+    if let Some(owner) = flags.owner.as_ref().filter(|_| prune) {
+        live.owned = owned_by(client, owner).await?;
+    }
+    let wish = Wish { owner: flags.owner.as_deref(), adopt: flags.adopt };
+    Ok(plan::request(manifests, wish, &live)?)
+}
+
+/// Everything of an owner, in all organizations, with the revision that it is at.
+async fn owned_by(client: &Client, owner: &str) -> anyhow::Result<BTreeMap<ResourceKey, u64>> {
+    let label = format!("{OWNER}={owner}");
+    let organizations = client.list(Kind::Organization, false).await?.items;
+    let organizations = organizations.iter().map(|organization| Name::new(&organization.name));
+    let organizations: Vec<Name> =
+        organizations.collect::<Result<_, _>>().context("reading the organizations")?;
+    let mut owned = BTreeMap::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_writable()) {
+        let owners: Vec<Option<&Name>> = match kind.is_global() {
+            true => vec![None],
+            false => organizations.iter().map(Some).collect(),
+        };
+        for organization in owners {
+            let found = client.labelled_in(kind, organization, &label).await?;
+            for Resource { kind, organization, name, revision, .. } in found {
+                owned.insert(key_of(&kind, organization.as_deref(), &name)?, revision);
+            }
+        }
+    }
+    Ok(owned)
+}
+
+fn key_of(kind: &str, organization: Option<&str>, name: &str) -> anyhow::Result<ResourceKey> {
+    let kind: Kind = kind.parse().context("reading a kind; are client and server of one version?")?;
+    let name = Name::new(name).context("reading a name")?;
+    Ok(ResourceKey {
+        kind,
+        organization: organization.map(Name::new).transpose().context("reading a name")?,
+        name,
+    })
+}
+
+/// Carries out the plan of a file.
+pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> anyhow::Result<Applied> {
+    let name = file.display();
+    let text = fs::read(file).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let plan: Plan = serde_json::from_slice(&text).map_err(|_| {
+        Failure::input(format!("{name} is no plan")).remedy("make one: hanse plan -f FILE -o PLAN")
+    })?;
+    let lineage = client.status().await?.lineage;
+    if lineage != plan.lineage {
+        let said = format!("{name} was made for another federation, or before this one was recovered");
+        return Err(Failure::new(Exit::Conflict, said)
+            .remedy("plan again: hanse plan -f FILE -o PLAN")
+            .into());
+    }
+    let options = ApplyOptions { dry_run, prune: None };
+    client.request(&plan.request, &options).await.map_err(|error| moved(error, plan.base))
+}
+
+/// A refusal because something is not as the plan found it.
+fn moved(error: anyhow::Error, base: u64) -> anyhow::Error {
+    if !matches!(problem_of(&error), Some(ProblemName::Stale | ProblemName::Conflict)) {
+        return error;
+    }
+    match error.downcast::<Failure>() {
+        Ok(failure) => Failure {
+            message: format!("nothing was changed: the plan of revision {base} is overtaken: {}", failure.message),
+            remedy: "plan again: hanse plan -f FILE -o PLAN".to_owned(),
+            ..failure
+        }
+        .into(),
+        Err(error) => error,
+    }
+}
