@@ -11,7 +11,7 @@ use hanse_management::{
 use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_raft::RaftGroup;
 use hanse_state::{
-    Action, Change, Command, CommandBody, Lineage, Member, Outcome, State,
+    Action, Change, Command, CommandBody, FIRST_TOKEN, Lineage, Member, Outcome, State,
     port::{Consistency, Replicated},
 };
 use hanse_topology::{Identity, Labels, Name};
@@ -26,9 +26,6 @@ use crate::{
 const ASK_AGAIN: Duration = Duration::from_millis(300);
 /// How long the founding node tries its first write: it elects itself in one election timeout.
 const FOUNDED_WITHIN: Duration = Duration::from_secs(30);
-
-/// The name of the first operator's Token resource.
-const FIRST_TOKEN: &str = "bootstrap";
 
 /// First ceiling of the wait between attempts to record this node: an election.
 const RECORD_MIN_BACKOFF: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@
 
 mod compile;
 
-use hanse_management::{Problem, ProblemName, ResourceKey, Spec, check};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, check};
 use hanse_topology::Labels;
 
 use crate::{Action, Change, Command, CommandBody, Version, validate::limits};
@@ -158,6 +158,11 @@ fn newer_in(change: &Change, version: Version) -> Option<(String, Version)> {
 #[expect(clippy::disallowed_methods, reason = "here, and nowhere else")]
 fn judge(key: &ResourceKey, labels: &Labels, spec: &Spec, version: Version) -> Result<(), Problem> {
     check::check(key, labels, spec)?;
+    if let Spec::ApiRevision(revision) = spec {
+        // Compiled, each operation has a copy of every Policy that it names.
+        let api = key.sibling(Kind::Api, revision.api.clone());
+        limits::check_revision(&api, revision)?;
+    }
     compile::check(key, spec, version)
 }
 

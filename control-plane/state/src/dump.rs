@@ -12,6 +12,9 @@ use hanse_management::{
 
 use crate::{Resource, State};
 
+/// The name of the Token that a federation is founded with: another one has a Token of that name, and another digest.
+pub const FIRST_TOKEN: &str = "bootstrap";
+
 /// A dump of one state.
 #[derive(Debug)]
 pub struct Dump {
@@ -23,7 +26,7 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// The dump of `state`; with `tokens`, operators' tokens are in it.
+    /// The dump of `state`; with `tokens`, operators' tokens are in it, but for the [first](FIRST_TOKEN).
     pub fn of(state: State, tokens: bool) -> Self {
         let bindings = state.list(Kind::Binding, None);
         let revisions = bindings.flat_map(|binding| state.kept_for(binding)).collect();
@@ -45,7 +48,7 @@ impl Dump {
     fn has(&self, resource: &Resource) -> bool {
         match &resource.spec {
             Spec::JoinToken(_) => false,
-            Spec::Token(_) => self.tokens,
+            Spec::Token(_) => self.tokens && resource.key.name.as_str() != FIRST_TOKEN,
             Spec::ApiRevision(revision) => {
                 let api = self.state.get(&resource.key.sibling(Kind::Api, revision.api.clone()));
                 let is_latest = api.is_some_and(|api| api.metadata.api_revision == revision.number);

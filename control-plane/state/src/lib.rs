@@ -30,7 +30,7 @@ mod validate;
 mod version;
 
 pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
-pub use dump::Dump;
+pub use dump::{Dump, FIRST_TOKEN};
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };

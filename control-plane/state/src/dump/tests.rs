@@ -65,9 +65,31 @@ fn another_federation_serves_the_same_and_can_roll_back() {
     );
 }
 
+/// However it is cut into parts.
+#[test]
+fn an_api_that_went_back_to_an_older_content_is_restored() {
+    let mut world = World::with_orders();
+    world.put(&bind("orders-production", "production", "1"));
+    let first = world.get("Api orders").spec.to_json();
+    world.put(&orders(2));
+    world.put(&serde_json::json!({"kind": "Api", "name": "orders", "spec": first}).to_string());
+    assert_eq!(world.get("Api orders").metadata.api_revision, 3);
+    let dump = dumped(&world.state);
+    for cut in 0..dump.len() {
+        let mut other = World::empty();
+        for part in [&dump[..cut], &dump[cut..]].into_iter().filter(|part| !part.is_empty()) {
+            let changes = part.iter().cloned().map(Change::from).collect();
+            other.change(changes).unwrap_or_else(|problem| panic!("{cut}: {problem}"));
+        }
+        assert_eq!(dumped(&other.state), dump, "{cut}");
+        assert_eq!(other.get("Binding orders-production").metadata.served, [1]);
+    }
+}
+
 #[test]
 fn a_dump_has_what_bindings_need_and_no_join_tokens() {
     let mut world = rolled_back();
+    world.put("{kind: Token, name: bootstrap, spec: {role: admin, digest: 'sha256:5555555555555555555555555555555555555555555555555555555555555555'}}");
     world.put("{kind: Token, name: ops, spec: {role: admin, digest: 'sha256:3333333333333333333333333333333333333333333333333333333333333333'}}");
     let expires = world.now_ms / 1_000 + 60;
     world.put(&format!(

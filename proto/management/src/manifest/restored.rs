@@ -23,6 +23,8 @@ pub struct Restored {
 impl Restored {
     /// How many ApiRevisions of a Binding are kept for a rollback: the way back over ten publications.
     pub const MAX_SERVED: usize = 10;
+    /// The largest number of an ApiRevision: no Api comes near it, and every greater one of a history still has a place.
+    pub const MAX_NUMBER: u64 = 999_999_999;
 
     /// Checks what can be judged without looking at other resources.
     pub fn check(&self, key: &ResourceKey) -> Verdict {
@@ -35,16 +37,20 @@ impl Restored {
             let detail = format!("{} has no ApiRevisions", key.kind);
             return refused("apiRevision", detail, "leave it out: only an Api has it");
         }
-        if *api_revision == Some(0) {
-            return refused("apiRevision", "ApiRevisions are numbered from 1 on".to_owned(), "correct it");
+        let is_number = |number: &u64| (1..=Self::MAX_NUMBER).contains(number);
+        if let Some(number) = api_revision.filter(|number| !is_number(number)) {
+            let detail =
+                format!("ApiRevisions are numbered from 1 to {}, and it is {number}", Self::MAX_NUMBER);
+            return refused("apiRevision", detail, "correct it");
         }
         if !served.is_empty() && key.kind != Kind::Binding {
             let detail = format!("{} serves no ApiRevision", key.kind);
             return refused("served", detail, "leave it out: only a Binding has it");
         }
         let distinct: BTreeSet<&u64> = served.iter().collect();
-        if served.len() > Self::MAX_SERVED || distinct.len() < served.len() || distinct.contains(&0) {
-            let detail = format!("{served:?} is no list of at most {} numbers from 1 on", Self::MAX_SERVED);
+        if served.len() > Self::MAX_SERVED || distinct.len() < served.len() || !served.iter().all(is_number) {
+            let detail =
+                format!("{served:?} is no list of at most {} numbers of ApiRevisions", Self::MAX_SERVED);
             return refused("served", detail, "name each number once, the present one last");
         }
         Ok(())
@@ -100,7 +106,9 @@ mod tests {
         for (kind, api_revision, served, field) in [
             (Kind::Binding, Some(1), &[][..], "Binding default/default: restored.apiRevision"),
             (Kind::Api, Some(0), &[], "Api default/default: restored.apiRevision"),
+            (Kind::Api, Some(u64::MAX), &[], "Api default/default: restored.apiRevision"),
             (Kind::Api, None, &[1], "Api default/default: restored.served"),
+            (Kind::Binding, None, &[1_000_000_000], "Binding default/default: restored.served"),
             (Kind::Binding, None, &[1, 1], "Binding default/default: restored.served"),
             (Kind::Binding, None, &[0], "Binding default/default: restored.served"),
             (

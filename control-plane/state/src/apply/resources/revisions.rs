@@ -21,8 +21,10 @@ pub(super) fn make(draft: &mut Draft<'_>) -> Result<(), Problem> {
     for key in concerned_apis(draft) {
         let Some(mut resolved) = resolve(draft.next, &key) else { continue };
         let Some(organization) = key.organization.clone() else { continue };
+        // Beside an Api that is made, the ApiRevisions of a dump are older ones.
+        let was_there = draft.before.get(&key).is_some();
         let latest = draft.next.latest_api_revision(&organization, &key.name).map(|latest| &latest.spec);
-        if let Some(Spec::ApiRevision(latest)) = latest
+        if let Some(Spec::ApiRevision(latest)) = latest.filter(|_| was_there)
             && latest.same_content(&resolved)
         {
             continue;
