@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_api::answer::{ApplyRequest, AtRevision, Expected, LineageStatus, Resource};
+use hanse_api::answer::{
+    Action, Applied, ApplyRequest, AtRevision, Change, Expected, LineageStatus, Resource,
+};
 use hanse_management::{Kind, ResourceKey};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     exit::{Exit, Failure},
+    import::printable,
     source::Sourced,
 };
 
@@ -23,8 +26,29 @@ pub(crate) struct Plan {
     pub(crate) lineage: Option<LineageStatus>,
     /// The revision that it was tried on.
     pub(crate) base: u64,
+    /// What it did when it was tried.
+    pub(crate) effects: Vec<Effect>,
     /// What is sent.
     pub(crate) request: ApplyRequest,
+}
+
+/// What a request does to one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Effect {
+    kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization: Option<String>,
+    name: String,
+    action: Action,
+}
+
+/// What a request did when it was tried.
+pub(crate) fn effects(tried: &Applied) -> Vec<Effect> {
+    let effect = |change: &Change| {
+        let Change { kind, organization, name, action, .. } = change.clone();
+        Effect { kind, organization, name, action }
+    };
+    tried.changes.iter().filter(|change| change.action != Action::Unchanged).map(effect).collect()
 }
 
 /// What to make of manifests.
@@ -62,8 +86,11 @@ fn check_owners(manifests: &[Sourced], wish: Wish<'_>, live: &Live) -> Result<()
     let Some(owner) = wish.owner else { return Ok(()) };
     for Sourced { source, manifest } in manifests {
         if let Some(said) = manifest.labels.0.get(OWNER).filter(|said| *said != owner) {
-            let message =
-                format!("{source}: {}: labels.{OWNER}: it says {said}, and --owner {owner}", manifest.key);
+            let message = format!(
+                "{source}: {}: labels.{OWNER}: it says {}, and --owner {owner}",
+                manifest.key,
+                printable(said)
+            );
             return Err(Failure::usage(message).remedy("leave the label out: --owner writes it"));
         }
     }

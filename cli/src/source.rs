@@ -189,7 +189,9 @@ fn files_below(dir: &Path, depth: usize) -> anyhow::Result<Vec<PathBuf>> {
         if hidden {
             continue;
         }
-        if path.is_dir() {
+        if path.is_dir() && dump::is_dump(&path) {
+            say(format!("passed over {0}: it is a dump; hanse apply -f {0} takes it", path.display()));
+        } else if path.is_dir() {
             files.extend(files_below(&path, depth)?);
         } else if is_kustomization(&path) {
             say(format!("passed over {}: hanse does not run kustomize", path.display()));

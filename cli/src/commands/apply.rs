@@ -59,14 +59,14 @@ async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::R
         let failure = Failure::usage("a dump is applied as it is, and deletes nothing");
         return Err(failure.remedy("leave --owner and --prune out").into());
     }
-    if args.dry_run && dump.parts.len() > 1 {
-        let said = format!("the dump has {} parts, and each needs those before it", dump.parts.len());
+    if args.dry_run && dump.parts > 1 {
+        let said = format!("the dump has {} parts, and each needs those before it", dump.parts);
         return Err(Failure::usage(said).remedy("leave --dry-run out: it cannot try a part alone").into());
     }
     let mut answers = Vec::new();
-    for (done, part) in dump.parts.iter().enumerate() {
+    for (number, part) in (1..).zip(dump.files()) {
         let applied = send(client, args, &[part.display().to_string()]).await;
-        let answer = applied.map_err(|error| stopped(error, part, done, dump.parts.len()))?;
+        let answer = applied.map_err(|error| stopped(error, &part, number, dump.parts))?;
         if args.output.output.is_none() {
             changes::print(&answer, args.dry_run)?;
         }
@@ -80,11 +80,11 @@ async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::R
 }
 
 /// An error in the middle of a dump.
-fn stopped(error: anyhow::Error, part: &Path, done: usize, all: usize) -> anyhow::Error {
+fn stopped(error: anyhow::Error, part: &Path, number: u64, all: u64) -> anyhow::Error {
+    let before = if number == 1 { "no part is" } else { "the parts before it are" };
     let so_far = format!(
-        "this is part {} of {all}, {}; the parts before it are applied. Once it is mended, run the same command again: what is \
-         there already stays",
-        done + 1,
+        "this is part {number} of {all}, {}; {before} applied. Once it is mended, run the same command again: what is there already \
+         stays",
         part.display()
     );
     match error.downcast::<Failure>() {

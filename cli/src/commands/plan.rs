@@ -1,6 +1,6 @@
 //! `hanse plan`, and how `hanse apply` carries one out.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 use hanse_api::answer::{Action, Applied, ApplyRequest, Resource};
@@ -28,21 +28,29 @@ pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()>
     for change in tried.changes.iter().filter(|change| change.action == Action::Moved) {
         let key = key_of(&change.kind, change.organization.as_deref(), &change.name)?;
         let moves = client.get(&key, false).await?;
-        if !request
+        let expected = plan::expected(&key, &moves);
+        request
             .expects
-            .iter()
-            .any(|expected| expected.kind == change.kind && expected.name == change.name)
-        {
-            request.expects.extend(plan::expected(&key, &moves));
-        }
+            .extend(expected.filter(|moves| !request.expects.iter().any(|one| one.is_same(moves))));
     }
     changes::print(&tried, true)?;
     if let Some(file) = &args.output {
-        let plan = Plan { lineage, base: tried.revision, request };
+        let plan = Plan { lineage, base: tried.revision, effects: plan::effects(&tried), request };
         let text = serde_json::to_string_pretty(&plan).context("writing the plan")?;
-        fs::write(file, text + "\n").with_context(|| format!("writing {}", file.display()))?;
+        write(file, &(text + "\n")).with_context(|| format!("writing {}", file.display()))?;
         say(format!("hanse apply --plan {} does it, unless what it rests on changes", file.display()));
     }
+    Ok(())
+}
+
+/// Writes a file that only its owner can read: digests of keys are in it. What was there is replaced as a whole.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut written = tempfile::Builder::new()
+        .prefix(".hanse-plan")
+        .tempfile_in(file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    written.write_all(text.as_bytes())?;
+    written.as_file().sync_all()?;
+    written.persist(file)?;
     Ok(())
 }
 
@@ -113,7 +121,22 @@ pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> an
             .remedy("plan again: hanse plan -f FILE -o PLAN")
             .into());
     }
-    let options = ApplyOptions { dry_run, prune: None };
+    let options = ApplyOptions { dry_run: true, prune: None };
+    let request = client.request(&plan.request, &options).await;
+    let tried = request.map_err(|error| moved(error, plan.base))?;
+    if plan::effects(&tried) != plan.effects {
+        let said = format!(
+            "since revision {}, which the plan was made at, it has come to do something else",
+            plan.base
+        );
+        return Err(Failure::new(Exit::Conflict, format!("nothing was changed: {said}"))
+            .remedy("plan again: hanse plan -f FILE -o PLAN")
+            .into());
+    }
+    if dry_run {
+        return Ok(tried);
+    }
+    let options = ApplyOptions { dry_run: false, prune: None };
     client.request(&plan.request, &options).await.map_err(|error| moved(error, plan.base))
 }
 
@@ -124,7 +147,10 @@ fn moved(error: anyhow::Error, base: u64) -> anyhow::Error {
     }
     match error.downcast::<Failure>() {
         Ok(failure) => Failure {
-            message: format!("nothing was changed: the plan of revision {base} is overtaken: {}", failure.message),
+            message: format!(
+                "nothing was changed: the plan of revision {base} is overtaken: {}",
+                failure.message
+            ),
             remedy: "plan again: hanse plan -f FILE -o PLAN".to_owned(),
             ..failure
         }

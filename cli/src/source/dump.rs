@@ -30,8 +30,16 @@ pub(crate) struct Index {
 /// A dump on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DumpDir {
+    dir: PathBuf,
+    /// How many parts it has.
+    pub(crate) parts: u64,
+}
+
+impl DumpDir {
     /// The files of its parts, in order.
-    pub(crate) parts: Vec<PathBuf>,
+    pub(crate) fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        (1..=self.parts).map(|number| part(&self.dir, number))
+    }
 }
 
 /// The file of part `number`.
@@ -64,5 +72,5 @@ pub(crate) fn of(sources: &[String]) -> anyhow::Result<Option<DumpDir>> {
         let said = format!("{name}: a dump of the form {} is not known here", index.of.format);
         return Err(Failure::input(said).remedy("use the client of the release that made it").into());
     }
-    Ok(Some(DumpDir { parts: (1..=index.count.parts).map(|number| part(dir, number)).collect() }))
+    Ok(Some(DumpDir { dir: dir.to_owned(), parts: index.count.parts }))
 }

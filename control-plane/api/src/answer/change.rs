@@ -56,6 +56,13 @@ pub struct AtRevision {
     pub revision: u64,
 }
 
+impl Expected {
+    /// Whether both are of one resource.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.kind, &self.organization, &self.name) == (&other.kind, &other.organization, &other.name)
+    }
+}
+
 /// A resource that must be as it is named here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
