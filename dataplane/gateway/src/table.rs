@@ -8,6 +8,7 @@ mod callers;
 mod contexts;
 mod hosts;
 pub mod index;
+mod map;
 mod operations;
 mod path;
 mod readings;

@@ -237,10 +237,13 @@ impl UpstreamError {
 #[derive(Clone)]
 pub(super) struct UpstreamClient(Rc<Connections>);
 
+/// By the number of an endpoint or a profile. Each request looks into both.
+type ById<T> = HashMap<u64, T, foldhash::fast::RandomState>;
+
 struct Connections {
     slots: Arc<Slots>,
-    idle: RefCell<HashMap<u64, Idle>>,
-    connectors: RefCell<HashMap<u64, (Weak<ConnectProfile>, Connector)>>,
+    idle: RefCell<ById<Idle>>,
+    connectors: RefCell<ById<(Weak<ConnectProfile>, Connector)>>,
     names: Names,
 }
 

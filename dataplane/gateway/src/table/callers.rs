@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use hanse_runtime::Credential;
 pub use hanse_runtime::KeyDigest;
-use imbl::HashMap;
 use sha2::{Digest as _, Sha256};
 
+use super::map::Map;
 use crate::limit::Bucket;
 
 /// An application or Api of an organization, as 128 bits of a SHA-256 over both names: two of them compare and hash
@@ -47,8 +47,8 @@ pub struct Grant {
 /// The Applications that may call in one environment. Cloning is cheap: clones share what they do not change.
 #[derive(Debug, Clone, Default)]
 pub struct Callers {
-    keys: HashMap<KeyDigest, Arc<Caller>>,
-    grants: HashMap<(OwnedId, OwnedId), Arc<Grant>>,
+    keys: Map<KeyDigest, Arc<Caller>>,
+    grants: Map<(OwnedId, OwnedId), Arc<Grant>>,
 }
 
 impl Callers {

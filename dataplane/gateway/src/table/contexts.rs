@@ -1,19 +1,20 @@
 //! Contexts: the longest one that is a prefix of the path on a segment boundary.
 
 use hanse_runtime::Context;
-use imbl::HashMap;
+
+use super::map::Map;
 
 /// A value per context. Cloning is cheap: clones share what they do not change.
 #[derive(Debug, Clone)]
 pub(super) struct ContextMap<T: Clone> {
-    contexts: HashMap<Box<[u8]>, T>,
+    contexts: Map<Box<[u8]>, T>,
     /// How many contexts have how many segments: bounds the search.
     depths: Vec<usize>,
 }
 
 impl<T: Clone> Default for ContextMap<T> {
     fn default() -> Self {
-        Self { contexts: HashMap::new(), depths: Vec::new() }
+        Self { contexts: Map::new(), depths: Vec::new() }
     }
 }
 

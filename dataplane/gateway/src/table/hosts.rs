@@ -1,19 +1,20 @@
 //! Hosts: exact names before the longest `*.suffix` before any.
 
 use hanse_runtime::HostPattern;
-use imbl::HashMap;
+
+use super::map::Map;
 
 /// A value per pattern. Cloning is cheap: clones share what they do not change.
 #[derive(Debug, Clone)]
 pub(super) struct HostMap<T: Clone> {
-    exact: HashMap<Box<str>, T>,
-    suffix: HashMap<Box<str>, T>,
+    exact: Map<Box<str>, T>,
+    suffix: Map<Box<str>, T>,
     any: Option<T>,
 }
 
 impl<T: Clone> Default for HostMap<T> {
     fn default() -> Self {
-        Self { exact: HashMap::new(), suffix: HashMap::new(), any: None }
+        Self { exact: Map::new(), suffix: Map::new(), any: None }
     }
 }
 
