@@ -22,10 +22,10 @@ mod count;
 mod halves;
 mod honest;
 mod idle;
-mod memory;
+pub(crate) mod memory;
 mod names;
 mod peers;
-mod pin;
+pub(crate) mod pin;
 mod report;
 mod untaken;
 

@@ -2,6 +2,7 @@
 
 mod machine;
 mod nginx;
+pub mod pair;
 mod propagation;
 mod publish;
 mod traffic;

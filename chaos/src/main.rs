@@ -7,7 +7,7 @@ use std::{io::Write, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use hanse_chaos::{
     attack::{self, AttackArgs},
-    bench::{MissingPeer, walk},
+    bench::{MissingPeer, pair, walk},
     history::{self, HistoriesArgs},
 };
 
@@ -44,12 +44,15 @@ struct BenchArgs {
 enum Bench {
     /// The way of a change to all gateways, writes, requests beside nginx, start-up, memory
     Walk(walk::WalkArgs),
+    /// Two builds of the gateway side by side: processor time and instructions per request, in slices that take turns
+    Pair(pair::PairArgs),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Bench(BenchArgs { bench: Bench::Walk(args) }) => walk::run(&args).await,
+        Command::Bench(BenchArgs { bench: Bench::Pair(args) }) => pair::run(&args).await,
         Command::Attack(args) => attack::run(&args).await,
         Command::Histories(args) => history::histories(&args).await,
     };

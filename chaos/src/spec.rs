@@ -21,6 +21,8 @@ pub const AGENT_ADMIN: u16 = 7460;
 pub const GATEWAY_ADMIN: u16 = 7470;
 /// A gateway's clients, in plain HTTP.
 pub const HTTP: u16 = 8080;
+/// A gateway's clients, with TLS.
+pub const HTTPS: u16 = 8443;
 /// The sample upstream.
 pub const UPSTREAM: u16 = 9000;
 
@@ -99,6 +101,7 @@ pub struct GatewaySpec {
 #[derive(Debug, Clone, Serialize)]
 pub struct GatewayListen {
     http: String,
+    https: String,
     admin: String,
 }
 
@@ -139,6 +142,6 @@ impl AgentListen {
 impl GatewayListen {
     /// The usual ports at this address.
     pub fn at(address: Ipv4Addr) -> Self {
-        Self { http: at(address, HTTP), admin: at(address, GATEWAY_ADMIN) }
+        Self { http: at(address, HTTP), https: at(address, HTTPS), admin: at(address, GATEWAY_ADMIN) }
     }
 }

@@ -55,6 +55,8 @@ pub struct WorldOptions {
     pub clocks: bool,
     /// A bug that is brought back in every node, which must be a dev build.
     pub seeded_bug: Option<String>,
+    /// What its nodes are run from; none: the binary under test.
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for WorldOptions {
@@ -69,6 +71,7 @@ impl Default for WorldOptions {
             descriptors: None,
             clocks: false,
             seeded_bug: None,
+            binary: None,
         }
     }
 }

@@ -17,14 +17,14 @@ use crate::process::resident_bytes;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Looks at the memory of a process until it is asked for the peak.
-pub(super) struct Peak {
+pub(crate) struct Peak {
     stop: Arc<AtomicBool>,
     looking: thread::JoinHandle<Result<u64>>,
 }
 
 impl Peak {
     /// Of the process with this id, from now on.
-    pub(super) fn of(process: u32) -> Result<Self> {
+    pub(crate) fn of(process: u32) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let looking = thread::Builder::new().name("memory".to_owned()).spawn(move || {
@@ -40,7 +40,7 @@ impl Peak {
     }
 
     /// The most it had since.
-    pub(super) fn stop(self) -> Result<u64> {
+    pub(crate) fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         let peak = self.looking.join().map_err(|_| anyhow::anyhow!("looking at memory panicked"))?;
         peak.context("the node's memory")
@@ -48,7 +48,7 @@ impl Peak {
 }
 
 /// Waits until a process has at most `bytes`, for so long at most. What it has then, and the seconds it took.
-pub(super) async fn back(process: u32, bytes: u64, within: Duration) -> (u64, f64) {
+pub(crate) async fn back(process: u32, bytes: u64, within: Duration) -> (u64, f64) {
     let began = Instant::now();
     loop {
         let now = resident_bytes(process).unwrap_or(u64::MAX);

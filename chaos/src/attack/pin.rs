@@ -1,4 +1,5 @@
-//! Cores: the attacker has one, the attacked node the other, so that neither figure is the other's want of processor time.
+//! Cores: an attacker or the load has one, the node that is watched the other, so that neither figure is the other's want of
+//! processor time.
 
 use std::fs;
 
@@ -8,10 +9,10 @@ use nix::{
     unistd::Pid,
 };
 
-/// The attacker's core.
-pub(super) const ATTACKER: usize = 0;
-/// The attacked node's core.
-pub(super) const NODE: usize = 1;
+/// The core of the attacker, and of load.
+pub(crate) const ATTACKER: usize = 0;
+/// The core of the attacked or measured node.
+pub(crate) const NODE: usize = 1;
 
 /// Pins the calling thread.
 pub(super) fn this_thread(core: usize) -> Result<()> {
@@ -19,7 +20,7 @@ pub(super) fn this_thread(core: usize) -> Result<()> {
 }
 
 /// Pins every thread a process has now; threads that it starts later inherit that.
-pub(super) fn to_core(core: usize, process: u32) -> Result<()> {
+pub(crate) fn to_core(core: usize, process: u32) -> Result<()> {
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let name = thread?.file_name();
         let thread: i32 = name.to_string_lossy().parse().context("thread ids are numbers")?;

@@ -77,6 +77,19 @@ impl Publisher {
         .await
     }
 
+    /// Makes an open Api of one path, whose upstream is elsewhere.
+    pub(super) async fn make_open(&self, name: &str, upstream: &str) -> Result<()> {
+        let operations = json!([{"method": "GET", "path": "/item"}]);
+        let api = json!({"context": format!("/{name}"), "version": "1", "operations": operations});
+        let binding = json!({"api": name, "environment": "production", "upstream": name});
+        self.apply(vec![
+            json!({"kind": "Upstream", "name": name, "spec": {"endpoints": [{"url": upstream}]}}),
+            json!({"kind": "Api", "name": name, "spec": api}),
+            json!({"kind": "Binding", "name": name, "spec": binding}),
+        ])
+        .await
+    }
+
     /// The version of the probe that is to be replaced.
     pub(super) async fn probe_etag(&self) -> Result<String> {
         Ok(self.call(0, "GET", PROBE_PATH, &[], String::new(), 200).await?.header("etag").to_owned())

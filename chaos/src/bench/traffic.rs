@@ -55,6 +55,40 @@ pub(super) fn find() -> Result<(), MissingPeer> {
     }
 }
 
+/// What `wrk` sends.
+#[derive(Debug, Clone)]
+pub(super) struct Load {
+    pub(super) url: String,
+    pub(super) headers: Vec<String>,
+    pub(super) connections: usize,
+    /// Whole seconds, at least one: `wrk` knows no others.
+    pub(super) during: Duration,
+}
+
+impl Load {
+    /// Calls with an API key, on connections that are kept.
+    pub(super) fn with_key(url: &str, key: &str, during: Duration) -> Self {
+        let headers = vec![format!("X-API-Key: {key}")];
+        Self { url: url.to_owned(), headers, connections: CONNECTIONS, during }
+    }
+
+    /// Sends it; what `wrk` says.
+    pub(super) async fn send(&self) -> Result<Told> {
+        let url = &self.url;
+        let output = tokio::process::Command::new("wrk")
+            .args(["-t1", "--latency", "--timeout", "10s", "-c", &self.connections.to_string()])
+            .args(["-d", &format!("{}s", self.during.as_secs().max(1))])
+            .args(self.headers.iter().flat_map(|header| ["-H", header]))
+            .arg(url)
+            .output()
+            .await
+            .context("starting wrk")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "wrk {url}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        read(&said).with_context(|| format!("wrk {url} said:\n{said}"))
+    }
+}
+
 /// One round of load on `url`; `cpu_time` says what the gateway has used.
 pub(super) async fn round(
     url: &str,
@@ -63,17 +97,8 @@ pub(super) async fn round(
     cpu_time: impl Fn() -> Result<Duration>,
 ) -> Result<Round> {
     let before = cpu_time()?;
-    let output = tokio::process::Command::new("wrk")
-        .args(["-t1", "--latency", "-c", &CONNECTIONS.to_string()])
-        .args(["-d", &format!("{}s", during.as_secs().max(1))])
-        .args(["-H", &format!("X-API-Key: {key}"), url])
-        .output()
-        .await
-        .context("starting wrk")?;
+    let told = Load::with_key(url, key, during).send().await?;
     let used = cpu_time()?.saturating_sub(before);
-    let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "wrk {url}: {said}{}", String::from_utf8_lossy(&output.stderr));
-    let told = read(&said).with_context(|| format!("wrk {url} said:\n{said}"))?;
     Ok(Round {
         requests_per_second: told.per_second,
         cpu_us_per_request: (used.as_secs_f64() * 1e7 / told.requests).round() / 10.0,
@@ -82,12 +107,13 @@ pub(super) async fn round(
     })
 }
 
-#[derive(Debug, PartialEq)]
-struct Told {
-    requests: f64,
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+/// What `wrk` says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Told {
+    pub(super) requests: f64,
+    pub(super) per_second: f64,
+    pub(super) p50_ms: f64,
+    pub(super) p99_ms: f64,
 }
 
 /// What wrk prints. Failed requests make the round worthless.

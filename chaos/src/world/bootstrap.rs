@@ -28,7 +28,10 @@ impl World {
     pub async fn set_up(options: WorldOptions) -> Result<Self> {
         ensure!(options.control_nodes > 0, "a federation has at least one control-plane node");
         let dir = tempfile::Builder::new().prefix("hanse-chaos-").tempdir()?;
-        let binary = binary()?;
+        let binary = match &options.binary {
+            Some(binary) => binary.clone(),
+            None => binary()?,
+        };
         let mut world = Self {
             places: Places::new(options.placement)?,
             operator: Operator::new(&binary, &dir.path().join("client.toml")),
