@@ -139,7 +139,7 @@ impl From<Manifest> for Change {
         let Manifest { key, labels, protected, spec, revision, restored } = manifest;
         let action = match restored {
             Some(restored) => {
-                Action::Restore { labels, spec, protected: protected.unwrap_or(false), restored }
+                Action::Restore { labels, spec, protected: protected.unwrap_or(false), restored: *restored }
             }
             None => Action::Put { labels, spec, protected },
         };

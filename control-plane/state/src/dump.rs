@@ -70,7 +70,7 @@ fn manifest(resource: &Resource) -> Manifest {
         protected: metadata.protected.then_some(true),
         spec: spec.clone(),
         revision: None,
-        restored: Some(restored),
+        restored: Some(Box::new(restored)),
     }
 }
 

@@ -51,7 +51,7 @@ pub struct Manifest {
     /// The revision it must be at; 0: it must not exist yet.
     pub revision: Option<Revision>,
     /// Of a resource of a dump, what was known of it.
-    pub restored: Option<Restored>,
+    pub restored: Option<Box<Restored>>,
 }
 
 impl Serialize for Manifest {

@@ -102,7 +102,10 @@ pub fn memory(manifest: &Manifest) -> usize {
 fn kept_bytes(manifest: &Manifest) -> usize {
     let labels = &manifest.labels.0;
     let texts: usize = labels.iter().map(|(key, value)| LABEL + key.len() + value.len()).sum();
-    let served = manifest.restored.as_ref().map_or(0, |restored| size_of_val(&*restored.served));
+    let served = manifest
+        .restored
+        .as_ref()
+        .map_or(0, |restored| size_of::<super::Restored>() + size_of_val(&*restored.served));
     let operations = match &manifest.spec {
         Spec::Api(api) => api.operations.len(),
         Spec::ApiRevision(revision) => revision.spec.operations.len(),

@@ -82,9 +82,9 @@ fn read_fields(fields: &Map<String, Value>, operations: Operations) -> Result<Ma
                 .remedy("write `true` or `false`, or leave it out"));
         }
     };
+    let restored = restored(fields)?;
     let mut spec = spec(key.kind, fields)?;
     operations.put_into(&mut spec)?;
-    let restored = restored(fields)?;
     Ok(Manifest { key, labels, protected, spec, revision, restored })
 }
 
@@ -121,13 +121,13 @@ fn labels(fields: &Map<String, Value>) -> Result<Labels, Problem> {
     pairs.collect::<Result<Vec<_>, _>>().map(|pairs| pairs.into_iter().collect())
 }
 
-fn restored(fields: &Map<String, Value>) -> Result<Option<Restored>, Problem> {
+fn restored(fields: &Map<String, Value>) -> Result<Option<Box<Restored>>, Problem> {
     let Some(given) = fields.get(DUMPED).filter(|given| !given.is_null()) else { return Ok(None) };
     let read = json::read(given).map_err(|problem: Problem| {
         let below = problem.field.strip_prefix("spec").unwrap_or_default();
         Problem { field: format!("{DUMPED}{below}"), ..problem }
     });
-    read.map(Some)
+    read.map(|restored| Some(Box::new(restored)))
 }
 
 /// The spec; left out, it is empty, which some kinds allow.

@@ -72,15 +72,15 @@ mod tests {
     #[test]
     fn a_manifest_is_read_as_it_was_written() {
         let binding = json!({
-            "kind": "Binding", "organization": "shop", "name": "b", "labels": {"team": "x"}, "revision": 3,
+            "kind": "Binding", "organization": "shop", "name": "b", "labels": {"team": "x"}, "protected": true, "revision": 3,
             "restored": {"served": [2, 7]}, "spec": {"api": "orders", "environment": "prod", "revision": 7},
         });
         let read = parse_json(binding.to_string().as_bytes(), &default()).unwrap();
-        assert_eq!(read[0].restored, Some(Restored { api_revision: None, served: vec![2, 7] }));
+        assert_eq!(read[0].restored, Some(Box::new(Restored { api_revision: None, served: vec![2, 7] })));
         let written = serde_json::to_string(&read[0]).unwrap();
         assert_eq!(parse_json(written.as_bytes(), &default()).unwrap(), read);
         let plain = parse_yaml("{kind: Plan, name: gold, restored: {}}", &default()).unwrap();
-        assert_eq!(plain[0].restored, Some(Restored::default()));
+        assert_eq!(plain[0].restored, Some(Box::default()));
         assert_eq!(parse_yaml("{kind: Plan, name: gold}", &default()).unwrap()[0].restored, None);
     }
 
