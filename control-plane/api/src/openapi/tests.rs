@@ -69,6 +69,10 @@ fn a_kind_is_described_with_its_spec() {
           "$ref": "#/components/schemas/Labels",
           "description": "The operator's labels."
         },
+        "protected": {
+          "type": "boolean",
+          "description": "Whether no request may delete it: `false` lifts that. Left out, it stays as it is."
+        },
         "spec": {
           "$ref": "#/components/schemas/UpstreamSpec"
         },

@@ -61,7 +61,7 @@ fn protected(key: &ResourceKey, root: &ResourceKey) -> Problem {
     let going = if key == root { String::new() } else { format!(", which would go with {root},") };
     Problem::new(ProblemName::Conflict, format!("{key}{going} is protected")).at(key.to_string()).remedy(
         format!(
-            "put {key} back into the manifests, or apply it with `protected: false` before it is deleted"
+            "to delete it, apply {key} with `protected: false` first; to prune without it, put it back into the manifests"
         ),
     )
 }
