@@ -14,8 +14,10 @@ pub const MAX_COMMAND_BYTES: usize = MAX_RESOURCE_BYTES;
 /// of every Policy it names, so a resource within its own limit could become gigabytes; and every node holds a Route for each
 /// Binding.
 pub(crate) const MAX_ROUTE_BYTES: usize = MAX_RESOURCE_BYTES;
-/// What a change costs beside its spec and labels: key, framing, and the numbers of a dump, generously.
-const CHANGE_OVERHEAD_BYTES: usize = 64;
+/// What a change costs beside its key, spec and labels: framing, and the numbers of a dump, generously.
+const CHANGE_OVERHEAD_BYTES: usize = 96;
+/// What a label costs beside its key and value: framing, generously.
+const LABEL_OVERHEAD_BYTES: usize = 8;
 
 /// A command may not be larger than one log entry should be.
 pub(crate) fn check_command(changes: &[Change]) -> Verdict {
@@ -35,11 +37,14 @@ pub(crate) fn check_command(changes: &[Change]) -> Verdict {
 pub fn change_bytes(change: &Change) -> usize {
     let content = match &change.action {
         Action::Put { labels, spec, .. } | Action::Restore { labels, spec, .. } => {
-            spec.json_len() + labels.0.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+            let labels = labels.0.iter().map(|(key, value)| key.len() + value.len() + LABEL_OVERHEAD_BYTES);
+            spec.json_len() + labels.sum::<usize>()
         }
         Action::Delete { .. } | Action::Expect { .. } => 0,
     };
-    content + CHANGE_OVERHEAD_BYTES
+    let ResourceKey { kind, organization, name } = &change.key;
+    let organization = organization.as_ref().map_or(0, |organization| organization.as_str().len());
+    content + kind.as_str().len() + organization + name.as_str().len() + CHANGE_OVERHEAD_BYTES
 }
 
 /// The key of the revision, if it may be made.
