@@ -25,11 +25,8 @@ use crate::{
 /// More than this in several entries is sent in parts: a quarter of a message's limit, so that an estimate does.
 const MAX_APPEND_BYTES: usize = 3 << 20;
 
-/// Entries that were not answered by now, and by the time that their bytes take on the [slowest road](SLOWEST_ROAD), never will be.
+/// Entries that were not answered by now never will be: the connection's keep-alive gives up earlier.
 const APPEND_GIVE_UP: Duration = Duration::from_secs(30);
-/// The slowest road between control nodes, in bytes a second: 512 kbit/s. An entry that was given up is sent again from its start, so on a
-/// slower one a large command would hold up every other for ever.
-const SLOWEST_ROAD: usize = 64 << 10;
 
 /// How long the other node may take from the last part of a snapshot on: the connection's buffers have to drain, and all
 /// of it has to be read and installed.
@@ -116,7 +113,7 @@ impl Link {
                 let fitting = (count * MAX_APPEND_BYTES / bytes).clamp(1, count - 1);
                 return Err(PayloadTooLarge::new_entries_hint(fitting as u64).into());
             }
-            let call = self.send(message, Road::Consensus, give_up(bytes));
+            let call = self.send(message, Road::Consensus, APPEND_GIVE_UP);
             self.under_way = Some(UnderWay { vote, prev, last, call });
         }
         let Some(under_way) = &mut self.under_way else {
@@ -132,11 +129,6 @@ impl Link {
             response => Ok(response),
         }
     }
-}
-
-/// How long entries of so many bytes may be on their way.
-fn give_up(bytes: usize) -> Duration {
-    APPEND_GIVE_UP + Duration::from_secs((bytes / SLOWEST_ROAD) as u64)
 }
 
 impl RaftNetwork<TypeConfig> for Link {
