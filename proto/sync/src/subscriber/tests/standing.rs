@@ -153,7 +153,7 @@ fn a_refused_scope_that_is_offered_is_asked_for_again_after_a_pause() {
 #[test]
 fn a_transfer_given_up_for_silence_makes_the_next_one_more_patient() {
     let mut patience = Patience::default();
-    for seconds in [5, 10, 20, 40, 60, 60] {
+    for seconds in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
         let now = Instant::now();
         let (session, _) = SubscriberSession::start(Wanted::All, "test", BOOT, patience, now);
         let mut example = Example { session, replicas: holding(replica_at(12)), now };
