@@ -122,7 +122,17 @@ impl View<'_> {
             written.eq_ignore_ascii_case(other)
         };
         let SentTo { schemes, authorities, .. } = *self.sent_to;
-        (schemes.into_iter().any(is_scheme) && authorities.into_iter().any(is_authority)).then_some(own)
+        let is_own = schemes.into_iter().any(is_scheme) && authorities.into_iter().any(is_authority);
+        let [.., of_client] = authorities;
+        (is_own && !(is_authority(of_client) && self.is_public(scheme, own))).then_some(own)
+    }
+
+    /// Whether a URL of the client's own host is meant for clients as it is: it leads from http to https, or has the prefix already.
+    fn is_public(&self, scheme: &[u8], own: &str) -> bool {
+        let [_, of_client] = self.sent_to.schemes;
+        let is_upgrade = scheme.eq_ignore_ascii_case(b"https") && of_client.eq_ignore_ascii_case(b"http");
+        let path = own.split(['?', '#']).next().unwrap_or_default();
+        is_upgrade || (!self.prefix.is_empty() && below(path, self.prefix).is_some())
     }
 
     /// The client's form of a cookie, where it has another.

@@ -141,9 +141,18 @@ fn what_the_upstream_was_told_of_the_clients_url_is_its_own() {
         ("https://10.0.0.7:8080/x", "/shop/x"), // it read the scheme, and not the host
         ("https://eu.example/x", "https://eu.example/x"),
         ("ftp://eu.example:8443/x", "ftp://eu.example:8443/x"),
+        // It is a client's URL.
+        ("https://eu.example:8443/shop/x", "https://eu.example:8443/shop/x"),
+        ("https://eu.example:8443/shopping", "/shop/shopping"),
     ] {
         assert_eq!(after(header::LOCATION, "/shop", &sent_to, given), wanted);
     }
+    // From http to https: as a path it would lead to the same URL for ever.
+    let sent_to =
+        SentTo { schemes: [b"https", b"http"], authorities: [b"10.0.0.7", b"10.0.0.7", HOST], ..sent_to };
+    let upgrade = "https://shop.example/x";
+    assert_eq!(after(header::LOCATION, "/shop", &sent_to, upgrade), upgrade);
+    assert_eq!(after(header::LOCATION, "/shop", &sent_to, "https://10.0.0.7/x"), "/shop/x");
 }
 
 #[test]

@@ -90,7 +90,7 @@ async fn behind_a_trusted_proxy_its_prefix_goes_before_the_context() {
 async fn an_upstream_that_writes_the_host_that_it_got_is_understood() {
     for (host, own, stays) in [
         (Some(Host::ClientHost(runtime::ClientHost {})), "gateway.example:8080", "shop.internal"),
-        (Some(Host::HostName("shop.internal".to_owned())), "shop.internal", "gateway.example:8080"),
+        (Some(Host::HostName("shop.internal".to_owned())), "shop.internal", "other.example"),
     ] {
         for (authority, wanted) in [(own, "/shop/x".to_owned()), (stays, format!("http://{stays}/x"))] {
             let url = answering(&format!("location: http://{authority}/x\r\n")).await;
