@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, Uri, Version, header};
 
+/// The longest name that DNS has (RFC 1035 §2.3.4, as text). Each ending of a host is looked up.
+const MAX_HOST: usize = 253;
+
 /// The host in lower case, without port and final dot. The request target's authority goes before `Host`
 /// (RFC 9112 §3.2.2). Empty where HTTP/1.0 names none. `None`: missing, doubled or malformed.
 pub fn of<'a>(uri: &'a Uri, headers: &'a HeaderMap, version: Version) -> Option<Cow<'a, str>> {
@@ -41,7 +44,7 @@ fn host(authority: &str) -> Option<Cow<'_, str>> {
         }
     };
     let sound = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~[]:%".contains(&byte);
-    if host.is_empty() || !host.bytes().all(sound) {
+    if host.is_empty() || host.len() > MAX_HOST || !host.bytes().all(sound) {
         return None;
     }
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
