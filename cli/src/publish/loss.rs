@@ -33,9 +33,9 @@ pub(crate) struct Loss {
 }
 
 impl Loss {
-    /// What goes with a Binding that serves `revision`. `None`: callers lose nothing.
-    pub(crate) fn of(bound: &Bound, revision: &ApiRevisionSpec) -> Option<Self> {
-        if matches!(revision.spec.lifecycle, Lifecycle::Created | Lifecycle::Retired) {
+    /// What goes with a Binding that serves `revision` of an Api with this lifecycle. `None`: callers lose nothing.
+    pub(crate) fn of(bound: &Bound, revision: &ApiRevisionSpec, lifecycle: Lifecycle) -> Option<Self> {
+        if matches!(lifecycle, Lifecycle::Created | Lifecycle::Retired) {
             return None; // such an Api is served nowhere
         }
         let from = bound.serving.filter(|_| !bound.regions.is_empty())?;

@@ -1,6 +1,6 @@
 //! Plans over what is there: rows of import, promotion and rollback.
 
-use hanse_management::kinds::OperationSpec;
+use hanse_management::kinds::{Lifecycle, OperationSpec};
 use serde_json::{Value, json};
 
 use super::*;
@@ -256,8 +256,13 @@ fn a_delete_says_what_callers_lose() {
         .with_binding("orders-nowhere", bound(&json!({"names": ["moon"]})), &[2])
         .with_binding("orders-new", bound(&everywhere), &[]);
     let revision = &observed.revisions[&2].spec;
-    let losses =
-        Losses { bindings: observed.bindings.iter().filter_map(|one| Loss::of(one, revision)).collect() };
+    let losses = Losses {
+        bindings: observed
+            .bindings
+            .iter()
+            .filter_map(|one| Loss::of(one, revision, Lifecycle::Published))
+            .collect(),
+    };
     insta::assert_snapshot!(losses.text(), @r"
     production (orders-production) in eu-west: orders r2 is served no more
       - GET /a
@@ -274,9 +279,7 @@ fn a_delete_says_what_callers_lose() {
         })
     );
     assert_eq!(Losses::default().text(), "");
-    let mut retired = revision.clone();
-    retired.spec.lifecycle = hanse_management::kinds::Lifecycle::Retired;
-    assert_eq!(Loss::of(&observed.bindings[0], &retired), None, "it was served nowhere");
+    assert_eq!(Loss::of(&observed.bindings[0], revision, Lifecycle::Retired), None, "it was served nowhere");
 }
 
 /// v1 in production from its own backend; nothing in sandbox.

@@ -3,7 +3,7 @@
 use hanse_api::answer::Applied;
 use hanse_management::{
     Kind, ResourceKey,
-    kinds::{ApiRevisionSpec, BindingSpec},
+    kinds::{ApiRevisionSpec, ApiSpec, BindingSpec},
 };
 use serde::Serialize;
 
@@ -49,5 +49,10 @@ async fn loss(client: &Client, key: &ResourceKey, regions: &Regions) -> anyhow::
     let (Some(number), Some(organization)) = (bound.serving, &key.organization) else { return Ok(None) };
     let Some(revision) = ApiRevisionSpec::key(organization, &bound.spec.api, number) else { return Ok(None) };
     let Some(found) = client.find(&revision).await? else { return Ok(None) };
-    Ok(Loss::of(&bound, &Found::<ApiRevisionSpec>::read(&found)?.spec))
+    // The Api's lifecycle holds for all of its revisions.
+    let Some(api) = client.find(&key.sibling(Kind::Api, bound.spec.api.clone())).await? else {
+        return Ok(None);
+    };
+    let lifecycle = Found::<ApiSpec>::read(&api)?.spec.lifecycle;
+    Ok(Loss::of(&bound, &Found::<ApiRevisionSpec>::read(&found)?.spec, lifecycle))
 }
