@@ -43,12 +43,25 @@ impl Sourced {
     }
 }
 
-/// Reads every manifest that the arguments of `-f` name.
+/// Reads every manifest that the arguments of `-f` name, at least one.
 pub(crate) fn read(sources: &[String], organization: &Name) -> anyhow::Result<Vec<Sourced>> {
     read_with(sources, organization, &mut std::io::stdin().lock())
 }
 
 fn read_with(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> anyhow::Result<Vec<Sourced>> {
+    let manifests = all(sources, organization, stdin)?;
+    if manifests.is_empty() {
+        return Err(Failure::input(format!("{} holds no manifest", sources.join(", "))).into());
+    }
+    Ok(manifests)
+}
+
+/// Reads every manifest of a file, which may have none.
+pub(crate) fn part(file: &Path, organization: &Name) -> anyhow::Result<Vec<Sourced>> {
+    all(&[file.display().to_string()], organization, &mut std::io::empty())
+}
+
+fn all(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> anyhow::Result<Vec<Sourced>> {
     let mut manifests: Vec<Sourced> = Vec::new();
     let mut budget = Budget::of_one_request();
     for source in sources {
@@ -77,9 +90,6 @@ fn read_with(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> a
             let text = budget.read(&mut opened, &name)?;
             parse(&name, &text, organization, &mut manifests)?;
         }
-    }
-    if manifests.is_empty() {
-        return Err(Failure::input(format!("{} holds no manifest", sources.join(", "))).into());
     }
     Ok(manifests)
 }

@@ -12,7 +12,7 @@ use crate::{
     exit::Failure,
     out::data,
     render,
-    source::{self, dump::DumpDir},
+    source::{self, Sourced, dump::DumpDir},
 };
 
 /// Applies manifests or a plan, all or none; or a dump, part after part.
@@ -22,7 +22,7 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
         None => {
             let answer = match &args.plan {
                 Some(file) => plan::carry_out(client, file, args.dry_run).await?,
-                None => send(client, args, &args.file).await?,
+                None => send(client, args, &source::read(&args.file, &client.organization)?).await?,
             };
             match args.output.output {
                 Some(form) => {
@@ -40,17 +40,16 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
     }
 }
 
-/// One request with the manifests of these files.
-async fn send(client: &Client, args: &ApplyArgs, files: &[String]) -> anyhow::Result<Applied> {
-    let manifests = source::read(files, &client.organization)?;
+/// One request with these manifests.
+async fn send(client: &Client, args: &ApplyArgs, manifests: &[Sourced]) -> anyhow::Result<Applied> {
     let options =
         ApplyOptions { dry_run: args.dry_run, prune: args.selector.as_deref().filter(|_| args.prune) };
     let request = match args.owner.owner {
-        Some(_) => plan::of_manifests(client, &manifests, &args.owner, args.prune).await?,
-        None => ApplyRequest::of(manifests.iter().map(source::Sourced::to_json).collect()),
+        Some(_) => plan::of_manifests(client, manifests, &args.owner, args.prune).await?,
+        None => ApplyRequest::of(manifests.iter().map(Sourced::to_json).collect()),
     };
     let answer = client.request(&request, &options).await;
-    answer.map_err(|error| source::located(error, &manifests))
+    answer.map_err(|error| source::located(error, manifests))
 }
 
 /// Applies the parts of a dump. The revision after the last.
@@ -65,8 +64,11 @@ async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::R
     }
     let mut answers = Vec::new();
     for (number, part) in (1..).zip(dump.files()) {
-        let applied = send(client, args, &[part.display().to_string()]).await;
-        let answer = applied.map_err(|error| stopped(error, &part, number, dump.parts))?;
+        let applied = restore_part(client, args, &part).await;
+        // All of its resources may have been taken out.
+        let Some(answer) = applied.map_err(|error| stopped(error, &part, number, dump.parts))? else {
+            continue;
+        };
         if args.output.output.is_none() {
             changes::print(&answer, args.dry_run)?;
         }
@@ -77,6 +79,12 @@ async fn restore(client: &Client, args: &ApplyArgs, dump: &DumpDir) -> anyhow::R
     }
     let last = answers.last().map(|answer| answer.revision);
     last.ok_or_else(|| Failure::input("the dump has no resources").into())
+}
+
+/// `None`: the part has no resources.
+async fn restore_part(client: &Client, args: &ApplyArgs, part: &Path) -> anyhow::Result<Option<Applied>> {
+    let manifests = source::part(part, &client.organization)?;
+    if manifests.is_empty() { Ok(None) } else { send(client, args, &manifests).await.map(Some) }
 }
 
 /// An error in the middle of a dump.

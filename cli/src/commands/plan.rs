@@ -43,14 +43,19 @@ pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Writes a file that only its owner can read: digests of keys are in it. What was there is replaced as a whole.
+/// Writes a file that only its owner can read: digests of keys are in it. A file that was there is replaced as a whole; a device or a
+/// pipe is written to.
 fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    if fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+        return fs::write(file, text);
+    }
+    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let mut written = tempfile::Builder::new()
         .prefix(".hanse-plan")
         .tempfile_in(file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     written.write_all(text.as_bytes())?;
     written.as_file().sync_all()?;
-    written.persist(file)?;
+    written.persist(&file)?;
     Ok(())
 }
 
