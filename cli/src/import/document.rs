@@ -71,7 +71,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     let mut imported = Imported {
         title,
         version,
-        notes: advice::shortened(offer.notes.into_iter()).collect(),
+        notes: advice::shortened(offer.cut.into_iter()).chain(offer.notes).collect(),
         advice: advice::advice(&root, &offer.operations),
         ..Imported::default()
     };

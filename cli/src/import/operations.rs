@@ -35,6 +35,10 @@ pub(super) struct Offer {
     pub(super) problems: Vec<ImportProblem>,
     /// What was read otherwise than it is written, one line each.
     pub(super) notes: Vec<String>,
+    /// Paths that are matched otherwise than they are written, one line each.
+    pub(super) cut: Vec<String>,
+    /// How many members of files are no methods, and the first of them.
+    passed: (usize, Option<String>),
     /// How many operations, or path items that cannot be read, have problems.
     pub(super) unusable: usize,
     /// The parameters that were widened.
@@ -71,6 +75,8 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
         operations: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
+        cut: Vec::new(),
+        passed: (0, None),
         unusable: 0,
         widened: BTreeSet::new(),
     };
@@ -96,6 +102,11 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
             None => ImportProblem::new(&paths, "the document offers nothing to call", "add an operation"),
         };
         offer.problems.push(problem);
+    }
+    if let (count, Some(first)) = &offer.passed {
+        offer
+            .notes
+            .push(format!("passed over members of files that are no methods: {count}, such as {first}"));
     }
     let idle = greedy.iter().filter(|name| !offer.widened.contains(*name));
     offer.problems.extend(idle.map(|name| widens_nothing(name)));
@@ -126,7 +137,7 @@ impl Offer {
         }
         let path = &*path_of(key);
         if path != key {
-            self.notes.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
+            self.cut.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
         let widened = widened(path, greedy);
         if let Some((name, template)) = &widened {
@@ -146,7 +157,10 @@ impl Offer {
                     Some(method) => operations.push((method, place)),
                     None if DETAILS.contains(&key) || key.starts_with("x-") => {}
                     // A file that is a path item may hold what other references lead to. An operation has responses.
-                    None if layer.is_file() && place.value().get("responses").is_none() => {}
+                    None if layer.is_file() && place.value().get("responses").is_none() => {
+                        self.passed.0 += 1;
+                        self.passed.1.get_or_insert_with(|| printable(&place.to_string()));
+                    }
                     None => strays.push(ImportProblem::new(
                         &place,
                         "is no method, and no other member that a path item has",

@@ -373,7 +373,8 @@ paths:
     ];
     assert_eq!(listed(&imported), expected);
     assert_eq!(imported.named[1], "POST /users at paths/users.yaml#/post");
-    assert!(imported.notes.is_empty(), "what a reference leads to is beside the item, and no member of it");
+    let passed = "passed over members of files that are no methods: 1, such as paths/users.yaml#/one";
+    assert_eq!(imported.notes, [passed]);
 }
 
 #[test]
