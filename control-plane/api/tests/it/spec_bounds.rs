@@ -33,6 +33,7 @@ fn resources() -> Vec<Value> {
                     {"url": "https://b.example", "region": "eu", "environment": "prod"},
                 ],
                 "tls": {"serverName": "s.example"},
+                "host": {"name": "n.example"},
                 "healthCheck": {"path": "/up", "unhealthyAfter": 2, "healthyAfter": 2, "expectStatus": 204},
                 "ejection": {"consecutiveFailures": 2, "maxEjected": 20},
                 "retry": {"attempts": 1},

@@ -141,6 +141,7 @@ impl ManagementKind for UpstreamSpec {
             ("UpstreamSpec", "endpoints", Bound::Items(1, MAX_ENDPOINTS)),
             ("EndpointSpec", "weight", Bound::Number(0, MAX_WEIGHT.into())),
             ("UpstreamTlsSpec", "serverName", Bound::Text(1, MAX_HOST_BYTES)),
+            ("HostSpec", "name", Bound::Text(1, MAX_HOST_BYTES + ":65535".len())),
         ];
         [&own[..], &health::BOUNDS, &retry::BOUNDS].concat()
     }
