@@ -61,14 +61,15 @@ pub(super) fn difference(held: &[Held]) -> Option<String> {
     None
 }
 
-/// The paths of everything that is listed at a consistency of the client's choice.
+/// The paths of everything that is listed, as one document of JSON, at a consistency of the client's choice.
 fn lists(document: &Value) -> Result<Vec<String>> {
     let paths = document["paths"].as_object().context("no paths")?;
-    let takes_consistency = |item: &Value| {
+    let is_list = |path: &str, item: &Value| {
         let mut parameters = item["get"]["parameters"].as_array().into_iter().flatten();
-        parameters.any(|parameter| parameter["name"] == "consistency")
+        let is_json = item["get"]["responses"]["200"]["content"].get("application/json").is_some();
+        is_json && !path.contains("{name}") && parameters.any(|parameter| parameter["name"] == "consistency")
     };
-    let listed = paths.iter().filter(|(path, item)| !path.contains("{name}") && takes_consistency(item));
+    let listed = paths.iter().filter(|(path, item)| is_list(path, item));
     Ok(listed.map(|(path, _)| path.replace("{organization}", ORGANIZATION)).collect())
 }
 
@@ -129,10 +130,14 @@ mod tests {
 
     #[test]
     fn every_list_of_the_document_is_read() {
-        let list = json!({"get": {"parameters": [{"name": "limit"}, {"name": "consistency"}]}});
+        let answering = |form: &str| {
+            let parameters = json!([{"name": "limit"}, {"name": "consistency"}]);
+            json!({"get": {"parameters": parameters, "responses": {"200": {"content": {form: {}}}}}})
+        };
+        let list = answering("application/json");
         let document = json!({"paths": {
             "/v1/regions": list, "/v1/regions/{name}": list, "/v1/organizations/{organization}/plans": list,
-            "/v1/status": {"get": {}}, "/v1/apply": {"post": {}},
+            "/v1/dump": answering("application/x-ndjson"), "/v1/status": {"get": {}}, "/v1/apply": {"post": {}},
         }});
         let mut found = lists(&document).unwrap();
         found.sort_unstable();

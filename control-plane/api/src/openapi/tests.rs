@@ -124,3 +124,24 @@ fn every_kind_has_its_operations_and_only_those() {
         );
     }
 }
+
+/// `null` as a default says that the member may be left out: a validator takes it only where `null` may be written, too.
+#[test]
+fn a_default_of_null_stands_only_where_null_may_be_written() {
+    fn check(at: &str, schema: &Value) {
+        if schema.get("default").is_some_and(Value::is_null) {
+            let types = [&schema["type"], &schema["oneOf"]];
+            let mut written = types.into_iter().filter_map(Value::as_array).flatten();
+            let takes_null = written.any(|one| one == "null" || one["type"] == "null");
+            assert!(takes_null, "{at}: {schema}");
+        }
+        match schema {
+            Value::Object(members) => {
+                members.iter().for_each(|(name, member)| check(&format!("{at}/{name}"), member));
+            }
+            Value::Array(items) => items.iter().for_each(|item| check(at, item)),
+            _ => {}
+        }
+    }
+    check("", &as_json());
+}

@@ -13,7 +13,6 @@ use crate::{Kind, Problem, ProblemName, ResourceKey, check::Verdict};
 pub struct Restored {
     /// Of an Api, the number of its latest ApiRevision. Absent: the number that comes next.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
     pub api_revision: Option<u64>,
     /// Of a Binding, the numbers of the ApiRevisions that it served, each once, the present one last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
