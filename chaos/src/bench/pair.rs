@@ -15,6 +15,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
+use hanse_process::raise_descriptor_limit;
 use serde::Serialize;
 
 use super::{
@@ -121,6 +122,8 @@ pub async fn run(args: &PairArgs) -> Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores >= 2, "load and gateway need a core each; this process may use {cores}");
     let machine = Machine::of_this();
+    // The upstream that waits has a descriptor for each connection, and `wrk` inherits the limit.
+    raise_descriptor_limit();
     // What is started from here on inherits the core. The gateways get the other one.
     pin::to_core(pin::ATTACKER, std::process::id())?;
     let pair = measure(args, &nginx_program, machine).await?;

@@ -1,15 +1,15 @@
 //! One of the two builds: its federation, and slices of load on its gateway.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::{time::ClockId, unistd::Pid};
 use serde::Serialize;
 
-use super::{Job, instructions};
+use super::{Job, instructions, say};
 use crate::{
     World, WorldOptions,
     attack::{
@@ -36,6 +36,9 @@ const SLICE: Duration = Duration::from_secs(1);
 const WAITING_SLICE: Duration = Duration::from_secs(6);
 /// Enough to keep a core busy with handshakes, and few enough that the first end soon.
 const TLS_CONNECTIONS: usize = 16;
+/// A slice with an error is worth nothing, and is taken again: a machine that was busy for a moment ends no run of many
+/// minutes. A build that fails each time does.
+const ATTEMPTS: usize = 3;
 /// A gateway has so long to give memory back.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// Its memory counts as back below this share of what it was when quiet.
@@ -115,6 +118,18 @@ impl Side {
                 load.headers.push("Connection: close".to_owned());
             }
         }
+        let mut attempt = 1;
+        loop {
+            match self.under(&load).await {
+                Err(error) if attempt < ATTEMPTS => say(format!("a slice failed, once more: {error:#}")),
+                outcome => return outcome,
+            }
+            attempt += 1;
+        }
+    }
+
+    /// What the gateway does under a load.
+    async fn under(&self, load: &Load) -> Result<Slice> {
         let gateway = self.gateway()?;
         let before = run_time(gateway)?;
         let told = load.send().await?;
@@ -171,16 +186,10 @@ impl Side {
     }
 }
 
-/// The time that a process's threads have run, to the nanosecond.
+/// The processor time of a process, threads that have ended included, to the nanosecond.
 fn run_time(process: u32) -> Result<Duration> {
-    let mut sum = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let path = thread?.path().join("schedstat");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        let first = text.split_whitespace().next().context("schedstat has three figures")?;
-        sum += first.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(sum))
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process.try_into()?))?;
+    Ok(clock.now()?.into())
 }
 
 #[cfg(test)]
