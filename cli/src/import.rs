@@ -10,6 +10,7 @@ mod advice;
 mod document;
 mod error;
 mod files;
+mod greedy;
 mod judge;
 mod operations;
 mod problem;

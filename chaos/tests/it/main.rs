@@ -17,6 +17,7 @@ mod far;
 mod first_light;
 mod gitops;
 mod gone;
+mod greedy;
 mod history;
 mod joining;
 mod leader;

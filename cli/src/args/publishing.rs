@@ -41,8 +41,8 @@ pub(crate) struct OpenApiArgs {
     #[arg(long, value_name = "VERSION")]
     pub(crate) api_version: Option<String>,
     /// Let these path parameters take several segments where they are the last of a path: /v1/{name}:predict with --greedy
-    /// name is /v1/{name+}:predict
-    #[arg(long, value_name = "PARAMETER,…", value_delimiter = ',')]
+    /// name is /v1/{name+}:predict. A whole path, as in --greedy /v1/{name}:predict, is widened alone
+    #[arg(long, value_name = "PARAMETER|/PATH,…", value_delimiter = ',')]
     pub(crate) greedy: Vec<String>,
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Wanted {
     pub(crate) skip_unusable: bool,
     /// The Api's version, instead of the document's.
     pub(crate) api_version: Option<String>,
-    /// Parameters that take the rest of a path, `/` included.
+    /// Last parameters of paths, or whole paths, that take several segments.
     pub(crate) greedy: Vec<String>,
     /// The Api's base path, judged with the document.
     pub(crate) context: Option<String>,

@@ -1,9 +1,12 @@
 //! The operations of a description.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use hanse_management::{
-    Problem, ProblemName, check_operation,
+    check_operation,
     kinds::{Method, OperationSpec},
 };
 use serde::{
@@ -11,10 +14,13 @@ use serde::{
     de::{IntoDeserializer, value},
 };
 
-use super::{ImportProblem, advice::Asked, files::Place, problem::printable};
-
-/// The option that widens parameters.
-const GREEDY: &str = "--greedy";
+use super::{
+    ImportProblem,
+    advice::Asked,
+    files::Place,
+    greedy::{self, Widening},
+    problem::printable,
+};
 
 /// The members of a path item that are operations (OpenAPI 3.2, section 4.10).
 const METHODS: [&str; 9] = ["get", "put", "post", "delete", "options", "head", "patch", "trace", "query"];
@@ -41,8 +47,8 @@ pub(super) struct Offer {
     passed: (usize, Option<String>),
     /// How many operations, or path items that cannot be read, have problems.
     pub(super) unusable: usize,
-    /// The parameters that were widened.
-    widened: BTreeSet<String>,
+    /// Paths that were widened, each with the path as it is documented.
+    widened: BTreeMap<String, String>,
 }
 
 /// An operation that can be imported.
@@ -68,8 +74,7 @@ struct PathItem<'a> {
     servers: Option<Place>,
 }
 
-/// Reads all operations of a document; those at fault become problems. Parameters named in `greedy` take several
-/// segments where they are the last of their path.
+/// Reads all operations of a document; those at fault become problems. Paths that `greedy` names take several segments.
 pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
     let mut offer = Offer {
         operations: Vec::new(),
@@ -78,10 +83,11 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
         cut: Vec::new(),
         passed: (0, None),
         unusable: 0,
-        widened: BTreeSet::new(),
+        widened: BTreeMap::new(),
     };
     let paths = document.below("paths");
-    offer.read_paths(&paths, greedy);
+    let widening = widening(&paths, greedy);
+    offer.read_paths(&paths, &widening);
     if offer.is_full() {
         offer.operations.clear();
         let why = format!("it has more than {MAX_READ} operations and problems");
@@ -108,14 +114,27 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
             .notes
             .push(format!("passed over members of files that are no methods: {count}, such as {first}"));
     }
-    let idle = greedy.iter().filter(|name| !offer.widened.contains(*name));
-    offer.problems.extend(idle.map(|name| widens_nothing(name)));
+    offer.problems.extend(widening.idle());
+    let matched = offer.operations.iter().map(|operation| operation.spec.path.as_str());
+    offer.problems.extend(greedy::lost(&offer.widened, matched));
     offer
+}
+
+/// Which paths of a document are widened.
+fn widening(paths: &Place, greedy: &[String]) -> Widening {
+    let layers = if greedy.is_empty() { Vec::new() } else { paths.reached().0 };
+    let keys: Vec<_> = layers
+        .iter()
+        .flat_map(members)
+        .filter(|(key, _)| !is_extra(key) && fragment_amid(key).is_none())
+        .map(|(key, _)| path_of(key))
+        .collect();
+    Widening::of(greedy, keys.iter().map(|path| &**path))
 }
 
 impl Offer {
     /// Where a `$ref` leads nowhere, the layers before it are read all the same.
-    fn read_paths(&mut self, paths: &Place, greedy: &[String]) {
+    fn read_paths(&mut self, paths: &Place, widening: &Widening) {
         let (layers, problem) = paths.reached();
         self.problems.extend(problem);
         for layer in layers {
@@ -123,13 +142,13 @@ impl Offer {
                 if self.is_full() {
                     return;
                 }
-                self.read_item(path, &item, greedy);
+                self.read_item(path, &item, widening);
             }
         }
     }
 
     /// A path item may refer to another and say more beside it: what it says itself wins.
-    fn read_item(&mut self, key: &str, place: &Place, greedy: &[String]) {
+    fn read_item(&mut self, key: &str, place: &Place, widening: &Widening) {
         if let Some(fragment) = fragment_amid(key) {
             let why = format!("{} would cut the path, because a path has no fragment", printable(fragment));
             let problem = ImportProblem::new(place, why, "write %23 for the #, or the value in its place");
@@ -139,12 +158,12 @@ impl Offer {
         if path != key {
             self.cut.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
         }
-        let widened = widened(path, greedy);
-        if let Some((name, template)) = &widened {
-            self.notes.push(format!("widened {} to {}", printable(path), printable(template)));
-            self.widened.insert((*name).to_owned());
+        let widened = widening.widened(path);
+        if let Some(wide) = &widened {
+            self.notes.push(format!("widened {} to {}", printable(path), printable(wide)));
+            self.widened.insert(wide.clone(), path.to_owned());
         }
-        let path = widened.as_ref().map_or(path, |(_, template)| template);
+        let path = widened.as_deref().unwrap_or(path);
         let (layers, problem) = place.reached();
         let mut problems: Vec<_> = problem.into_iter().collect();
         let mut strays = Vec::new();
@@ -265,20 +284,6 @@ fn is_query_template(text: &str) -> bool {
 /// The members of a mapping.
 fn members(place: &Place) -> impl Iterator<Item = (&str, Place)> {
     place.members().into_iter().flatten()
-}
-
-/// The last parameter of a path and the path in which it takes several segments, if it is one of `greedy`. A greedy parameter can only be
-/// the last one (docs/manifests.md).
-fn widened<'p>(path: &'p str, greedy: &[String]) -> Option<(&'p str, String)> {
-    let (before, rest) = path.rsplit_once('{')?;
-    let (name, after) = rest.split_once('}')?;
-    greedy.iter().any(|one| one == name).then(|| (name, format!("{before}{{{name}+}}{after}")))
-}
-
-/// A parameter that was to be widened, and is the last one of no path.
-fn widens_nothing(name: &str) -> ImportProblem {
-    let problem = Problem::new(ProblemName::Invalid, format!("no path has {{{name}}} as its last parameter"));
-    ImportProblem::of_option(GREEDY, problem.remedy("name a parameter that is the last of its path"))
 }
 
 /// What stands beside paths in their mapping and is none.

@@ -2,6 +2,7 @@
 
 mod grammar;
 mod mixed;
+mod overlap;
 mod tail;
 
 pub use grammar::BadTemplate;

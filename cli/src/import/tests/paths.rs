@@ -90,10 +90,85 @@ fn parameters_are_widened_when_asked() {
     assert_eq!(
         error.to_string().lines().skip(1).collect::<Vec<_>>(),
         [
-            "  --greedy: no path has {nmae} as its last parameter; name a parameter that is the last of its path"
+            "  --greedy: {nmae} is in no path that can be widened; name a parameter that is the last of its path and the only one in its segment"
         ]
     );
     assert_eq!(crate::exit::Failure::from(error).remedy, "correct the options");
+}
+
+/// Imports GET of each path with that `--greedy`: the paths as they are matched, or the problems.
+fn widened(paths: &[&str], greedy: &[&str]) -> Result<Vec<String>, Vec<String>> {
+    let items: serde_json::Map<String, Value> =
+        paths.iter().map(|path| ((*path).to_owned(), json!({"get": {}}))).collect();
+    let wanted = Wanted { greedy: greedy.iter().map(|&name| name.to_owned()).collect(), ..Wanted::default() };
+    match read_as(&written(items.into(), json!({})), &wanted) {
+        Ok(imported) => Ok(imported.operations.into_iter().map(|operation| operation.path).collect()),
+        Err(error) => Err(error.to_string().lines().skip(1).map(|line| line.trim().to_owned()).collect()),
+    }
+}
+
+#[test]
+fn paths_that_match_the_same_requests_are_widened_together() {
+    let text = written(
+        json!({
+            "/v1/{name}": {"get": {"operationId": "get"}},
+            "/v1/{id}": {"post": {}},
+            "/v1/{id}/x": {"get": {}},
+            "/v2/{id}": {"get": {}},
+        }),
+        json!({}),
+    );
+    let wanted = Wanted { greedy: vec!["name".into()], ..Wanted::default() };
+    let imported = read_as(&text, &wanted).unwrap();
+    assert_eq!(
+        listed(&imported),
+        ["GET /v1/{name+} get", "POST /v1/{id+} -", "GET /v1/{id}/x -", "GET /v2/{id} -"]
+    );
+    assert_eq!(imported.notes, ["widened /v1/{name} to /v1/{name+}", "widened /v1/{id} to /v1/{id+}"]);
+}
+
+#[test]
+fn a_whole_path_is_widened_alone() {
+    let paths = ["/v1/{name}:run", "/v1/shelves/{name}", "/v1/{n}:stop"];
+    assert_eq!(
+        widened(&paths, &["/v1/{name}:run"]).unwrap(),
+        ["/v1/{name+}:run", "/v1/shelves/{name}", "/v1/{n}:stop"]
+    );
+    assert_eq!(
+        widened(&["/a/{x}...{y}"], &["y", "/a/{x}...{y}", "/a/{z}"]).unwrap_err(),
+        [
+            "--greedy: /a/{x}...{y} is no path that can be widened; name a path whose last parameter is the only one in its segment",
+            "--greedy: /a/{z} is no path that can be widened; name a path whose last parameter is the only one in its segment",
+            "--greedy: {y} is in no path that can be widened; name a parameter that is the last of its path and the only one in its segment",
+        ]
+    );
+}
+
+#[test]
+fn a_path_that_would_lose_requests_is_not_widened() {
+    let run =
+        "--greedy: /v1/{name}:run would lose requests to /v1/{id}, which gateways try before /v1/{name+}:run";
+    let paths = ["/v1/{name}:run", "/v1/{id}", "/v1/{name}:stop"];
+    assert_eq!(
+        widened(&paths, &["name"]).unwrap_err(),
+        [
+            format!("{run}; name /v1/{{id}} as well"),
+            format!("{run}; name /v1/{{id}} as well").replace(":run", ":stop"),
+        ]
+    );
+    assert_eq!(
+        widened(&paths, &["name", "/v1/{id}"]).unwrap(),
+        ["/v1/{name+}:run", "/v1/{id+}", "/v1/{name+}:stop"]
+    );
+    // Nothing makes room for a path with another parameter in its place.
+    let paths = ["/v1/{name}/x", "/v1/{id}/{verb}", "/v1/{name}"];
+    assert_eq!(
+        widened(&paths, &["name"]).unwrap_err(),
+        [
+            "--greedy: /v1/{name}/x would lose requests to /v1/{id}/{verb}, which gateways try before /v1/{name+}/x; name the paths to be widened, without /v1/{name}/x"
+        ]
+    );
+    assert_eq!(widened(&paths, &["/v1/{name}"]).unwrap(), ["/v1/{name}/x", "/v1/{id}/{verb}", "/v1/{name+}"]);
 }
 
 #[test]

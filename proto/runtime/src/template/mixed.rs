@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mixed {
     /// `n + 1` literals, some perhaps empty, around `n` parameters; `n ≥ 1`.
-    literals: Vec<Box<[u8]>>,
+    pub(super) literals: Vec<Box<[u8]>>,
 }
 
 impl Mixed {

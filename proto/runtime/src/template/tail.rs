@@ -27,9 +27,9 @@ impl Tail {
 /// `v{name+}/meta`: at least one octet, `/` included, between two literals, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Greedy {
-    before: Box<[u8]>,
+    pub(super) before: Box<[u8]>,
     /// Across segments.
-    after: Box<[u8]>,
+    pub(super) after: Box<[u8]>,
 }
 
 impl Greedy {
@@ -39,13 +39,17 @@ impl Greedy {
 
     /// As for a segment of literals and parameters.
     fn matches(&self, rest: &[u8], by: Compared) -> bool {
-        let has_parameters = self.before.contains(&b';') || self.after.contains(&b';');
         let rest = match by {
-            Compared::Plain if !has_parameters => plain(rest),
+            Compared::Plain if !self.has_parameters() => plain(rest),
             Compared::Plain | Compared::Whole => Cow::Borrowed(rest),
         };
         let between = rest.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&*self.after));
         between.is_some_and(|between| !between.is_empty())
+    }
+
+    /// Whether a literal has a `;`.
+    pub(super) fn has_parameters(&self) -> bool {
+        self.before.contains(&b';') || self.after.contains(&b';')
     }
 
     fn literal_octets(&self) -> usize {

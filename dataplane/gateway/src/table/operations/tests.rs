@@ -185,4 +185,24 @@ proptest! {
             prop_assert_eq!(tree.has_literal(path.as_bytes()), templates.contains(&path.as_str()), "{}", path);
         }
     }
+
+    #[test]
+    fn templates_know_which_of_them_goes_before(
+        one in naive::path_template(0..4),
+        other in naive::path_template(0..4),
+        paths in proptest::collection::vec(proptest::collection::vec(naive::request_segment(), 1..5), 1..40),
+    ) {
+        let (own, others) = (template(&one), template(&other));
+        prop_assume!(own != others);
+        for path in paths {
+            let path = format!("/{}", path.join("/"));
+            let find = |templates: &[&'_ str]| naive::find(templates, &path, Compared::Plain).map(str::to_owned);
+            if find(&[&one]).is_some() && find(&[&other]).is_some() {
+                prop_assert!(own.overlaps(&others) && others.overlaps(&own), "{}", path);
+                let first = find(&[&one, &other]);
+                prop_assert_eq!(own.precedes(&others), first.as_ref() == Some(&one), "{}", path);
+                prop_assert_eq!(others.precedes(&own), first.as_ref() == Some(&other), "{}", path);
+            }
+        }
+    }
 }
