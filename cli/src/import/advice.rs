@@ -1,10 +1,11 @@
-//! What a description says of servers and security, as options ready to paste. None of it is used unasked: a document
-//! comes from elsewhere, and says where its author's service is.
+//! What a description says of servers, security and parameters of several segments, as options ready to paste. None of it is used
+//! unasked: a document comes from elsewhere, and says where its author's service is.
 //!
 //! An option is offered only if the command line and the control plane accept it. A remark has a line of its own, because an
 //! interactive shell may take no comment.
 
 mod security;
+pub(super) mod segments;
 mod servers;
 
 #[cfg(test)]
@@ -22,6 +23,7 @@ const SHOWN: usize = 10;
 pub(super) fn advice(root: &Place, operations: &[Operation]) -> Vec<String> {
     let mut lines = servers::advice(root, operations);
     lines.extend(security::advice(root, operations));
+    lines.extend(segments::advice(operations));
     lines
 }
 

@@ -253,6 +253,15 @@ impl Place {
         Ok(Some(target))
     }
 
+    /// What a `$ref` into the same file leads to, or the place itself. No file is read for it.
+    pub(super) fn within_file(&self) -> Self {
+        let pointer = self.reference().and_then(|reference| reference.strip_prefix('#'));
+        pointer.map_or_else(
+            || self.clone(),
+            |pointer| Self { pointer: percent_decoded(pointer).into_owned(), ..self.clone() },
+        )
+    }
+
     fn is(&self, other: &Self) -> bool {
         self.file == other.file && self.pointer == other.pointer
     }

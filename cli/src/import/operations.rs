@@ -16,7 +16,7 @@ use serde::{
 
 use super::{
     ImportProblem,
-    advice::Asked,
+    advice::{Asked, segments},
     files::Place,
     greedy::{self, Widening},
     problem::printable,
@@ -62,6 +62,10 @@ pub(super) struct Operation {
     pub(super) asked: Option<Asked>,
     /// The `servers` of its own, or of its path item.
     pub(super) servers: Option<Place>,
+    /// Its path before it was widened.
+    pub(super) documented: String,
+    /// Whether the document says that the last parameter of its path takes several segments.
+    pub(super) says_several: bool,
 }
 
 /// What the operations of a path item share.
@@ -70,8 +74,11 @@ struct PathItem<'a> {
     key: &'a str,
     /// What requests are matched by.
     path: &'a str,
+    /// The same before it was widened.
+    documented: &'a str,
     place: &'a Place,
     servers: Option<Place>,
+    parameters: Option<Place>,
 }
 
 /// Reads all operations of a document; those at fault become problems. Paths that `greedy` names take several segments.
@@ -154,20 +161,22 @@ impl Offer {
             let problem = ImportProblem::new(place, why, "write %23 for the #, or the value in its place");
             return self.refuse(key, vec![problem]);
         }
-        let path = &*path_of(key);
-        if path != key {
-            self.cut.push(format!("{} is matched by its path, {}", printable(key), printable(path)));
+        let documented = &*path_of(key);
+        if documented != key {
+            self.cut.push(format!("{} is matched by its path, {}", printable(key), printable(documented)));
         }
-        let widened = widening.widened(path);
+        let widened = widening.widened(documented);
         if let Some(wide) = &widened {
-            self.notes.push(format!("widened {} to {}", printable(path), printable(wide)));
-            self.widened.insert(wide.clone(), path.to_owned());
+            self.notes.push(format!("widened {} to {}", printable(documented), printable(wide)));
+            self.widened.insert(wide.clone(), documented.to_owned());
         }
-        let path = widened.as_deref().unwrap_or(path);
+        let path = widened.as_deref().unwrap_or(documented);
         let (layers, problem) = place.reached();
         let mut problems: Vec<_> = problem.into_iter().collect();
         let mut strays = Vec::new();
-        let item = PathItem { key, path, place, servers: Place::member(&layers, "servers") };
+        let member = |key: &str| Place::member(&layers, key);
+        let (servers, parameters) = (member("servers"), member("parameters"));
+        let item = PathItem { key, path, documented, place, servers, parameters };
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for layer in layers {
             let mut operations: Vec<(String, Place)> = Vec::new();
@@ -328,8 +337,18 @@ fn operation(method: &str, item: &PathItem<'_>, place: &Place) -> Result<Operati
     }
     let deprecated = member("deprecated").value().as_bool() == Some(true);
     let servers = Place::member(&layers, "servers").or_else(|| item.servers.clone());
-    let asked = Asked::by(&member("security"));
-    Ok(Operation { spec, name: name(method, item), place: place.to_string(), deprecated, asked, servers })
+    let parameters = [Place::member(&layers, "parameters"), item.parameters.clone()];
+    let says_several = segments::says_several(item.documented, parameters.iter().flatten());
+    Ok(Operation {
+        spec,
+        name: name(method, item),
+        place: place.to_string(),
+        deprecated,
+        asked: Asked::by(&member("security")),
+        servers,
+        documented: item.documented.to_owned(),
+        says_several,
+    })
 }
 
 /// The method that a member of a path item is named after.

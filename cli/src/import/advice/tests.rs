@@ -236,3 +236,45 @@ paths:
         ]
     );
 }
+
+#[test]
+fn parameters_of_several_segments_are_shown_ready_to_paste() {
+    // GitHub's documents.
+    let text = "
+openapi: 3.0.0
+info: {version: 1}
+paths:
+  /contents/{path}: {get: {parameters: [{$ref: '#/components/parameters/repo'}, {$ref: '#/components/parameters/path'}]}}
+  /ref/{ref}: {parameters: [{name: ref, in: path, x-multi-segment: true}], get: {}, put: {parameters: []}}
+  /blobs/{ref}: {get: {parameters: [{name: ref, in: path, schema: {}}]}}
+  /compare/{a}...{b}: {get: {parameters: [{name: b, in: path, x-multi-segment: true}]}}
+  /tags/{tag}: {get: {parameters: [{name: tag, in: query, x-multi-segment: true}, {name: tag, in: path, x-multi-segment: 'true'}]}}
+  /far/{far}: {get: {parameters: [{$ref: 'far.yaml#/far'}, {$ref: '#/nowhere'}]}}
+components: {parameters: {path: {name: path, in: path, x-multi-segment: true}, repo: {name: repo, in: path}}}
+";
+    insta::assert_snapshot!(document_of(text).advice.join("\n"), @r"
+    these path parameters may take several segments; to let them:
+      --greedy '/ref/{ref},path'
+        {path} of /contents/{path}
+        {ref} of /ref/{ref}
+    ");
+    let wanted = Wanted { greedy: vec!["path".into(), "/ref/{ref}".into()], ..Wanted::default() };
+    assert_eq!(document(text, Files::none(), &wanted).unwrap().advice, Vec::<String>::new());
+
+    // Google's.
+    let check = |paths: &[&str], expected: &[&str]| {
+        let paths: Vec<_> = paths.iter().map(|path| format!("'{path}': {{get: {{}}}}")).collect();
+        let text = format!("openapi: 3.0.0\ninfo: {{version: 1}}\npaths: {{{}}}", paths.join(", "));
+        assert_eq!(document_of(&text).advice.get(1..).unwrap_or_default(), expected);
+    };
+    check(
+        &["/v1/{name}", "/v1/{name}:run", "/v1/{parent}/shelves", "/v1/{a}/{b}", "/shop/{id}:run"],
+        &[
+            "  --greedy name,parent",
+            "    {name} of /v1/{name}",
+            "    {name} of /v1/{name}:run",
+            "    {parent} of /v1/{parent}/shelves",
+        ],
+    );
+    check(&["/v1/{name}", "/v1/shelves/{id}:run", "/va/{name}:run"], &[]);
+}
