@@ -59,6 +59,14 @@ fn check_template(field: &str, path: &str) -> Result<Template, Problem> {
     Template::parse(path).map_err(|bad| invalid(field, bad.detail, bad.remedy))
 }
 
+/// Everything that is wrong with an operation's path template.
+pub(crate) fn template_problems(field: &str, path: &str) -> Vec<Problem> {
+    if let Err(too_long) = check_length(field, path) {
+        return vec![too_long];
+    }
+    Template::problems(path).into_iter().map(|bad| invalid(field, bad.detail, bad.remedy)).collect()
+}
+
 fn check_start(field: &str, path: &str) -> Verdict {
     if !path.starts_with('/') {
         return Err(invalid(

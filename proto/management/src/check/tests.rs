@@ -79,11 +79,12 @@ fn an_operation_is_checked_by_itself() {
         crate::check_operation(&operation).iter().map(Problem::to_string).collect::<Vec<_>>()
     };
     assert_eq!(problems(json!({"method": "GET", "path": "/a/{id}"})), Vec::<String>::new());
-    let problems = problems(json!({"method": "GET", "path": "a", "scopes": ["a b"]}));
+    let problems = problems(json!({"method": "GET", "path": "a/:b", "scopes": ["a b"]}));
     assert_eq!(
         problems,
         [
-            "spec.path: \"a\" does not start with a slash (write \"/a\")",
+            "spec.path: \"a/:b\" does not start with a slash (write \"/a/:b\")",
+            "spec.path: \":b\" would be these characters, and no parameter (write {b}, or %3Ab for the characters)",
             "spec.scopes[0]: \"a b\" is not a scope (use one word, as in orders:read)",
         ]
     );

@@ -94,7 +94,12 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
     for unnamed in ["/{}", "/{ }", "/{a{b}}", "/{a/b}", "/{a\n}"] {
         check(unnamed, "without a proper name", "{id}");
     }
-    check("/{a}{b}", "nothing is between {b} and the parameter before it", "{base}...{head}");
+    check(
+        "/{a}{b}",
+        "nothing is between the parameters {a}{b}",
+        "write one parameter for all of them, as in {a_b}",
+    );
+    check("/x-{a}{b}{c}.json", "nothing is between the parameters {a}{b}{c}", "as in {a_b_c}");
     for (colons, remedy) in [
         (":id", "write {id}, or %3Aid for"),
         (":_id", "write {_id}, or %3A_id for"),
@@ -120,6 +125,8 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
     for followed in ["/{a+}/{b}", "/{a+}{b}", "/{b}-{a+}", "/{a+}/{b+}"] {
         check(followed, "takes all that follows but literals", "{name+}/status");
     }
+    check("/{b}-{a+}", "{a+} takes all that follows but literals, and {b} is none", "{name+}/status");
+    check("/{a+}/{b}/x/{c}", "and {b}, {c} are none", "{name+}/status");
     check("/{a+}/*", "'*'", "%2A");
     check("/a/:b/{c+}", "\":b\" would be these characters", "write {b}");
     for (operator, remedy) in [
@@ -155,4 +162,42 @@ fn what_is_not_understood_is_refused_with_what_to_write() {
     check("/;a", "empty before its ';'", "before the ';'");
     check("/;{a}", "empty before its ';'", "before the ';'");
     check("/%c0%af", "overlong", "shortest form");
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once() {
+    let told =
+        |text: &str| -> Vec<String> { Template::problems(text).into_iter().map(|bad| bad.detail).collect() };
+    assert_eq!(told("/a/{b}/{c+}"), Vec::<String>::new());
+    assert_eq!(
+        told("users/:id/posts/:post/{+a}/x*y?z/<b>/{c}{d}/../e"),
+        [
+            "\"users/:id/posts/:post/{+a}/x*y?z/<b>/{c}{d}/../e\" does not start with a slash",
+            "{+a} would be one segment, and no more",
+            "\":id\" would be these characters, and no parameter",
+            "\":post\" would be these characters, and no parameter",
+            "\"x*y?z\" has a '*', which is a segment of its own at the end only",
+            "\"<b>\" would be these characters, and no parameter",
+            "nothing is between the parameters {c}{d}: where one ends is not plain",
+            "gateways answer \"users/:id/posts/:post/{+a}/x*y?z/<b>/{c}{d}/../e\" with 400: the path contains a '.' or '..' segment",
+        ]
+    );
+    // No fault is told twice, in the words of another one.
+    for one in [
+        "/{id:[0-9]+}/{b}",
+        "/{id:[0-9]{3}}",
+        "/{a{b}}",
+        "/{a+}/:b",
+        "/:path*",
+        "/:id?",
+        "/{id}(?:x)",
+        "/a({b)",
+        "/{a+}{b}",
+        "/%zz",
+        "/x/*/y",
+        "/{a+}/*",
+        "",
+    ] {
+        assert_eq!(Template::problems(one).len(), 1, "{one}: {:?}", told(one));
+    }
 }

@@ -119,10 +119,12 @@ fn within(at: usize, problem: Problem) -> Problem {
     Problem { field: format!("spec.operations[{at}].{field}"), ..problem }
 }
 
-/// What is wrong with an operation by itself: at most one problem of its path and one of the rest. Their fields start at the
+/// What is wrong with an operation by itself: all problems of its path, and at most one of the rest. Their fields start at the
 /// operation: `spec.path`.
 pub fn check_operation(operation: &OperationSpec) -> Vec<Problem> {
-    [path::shape(&operation.path).err(), check_rest(operation).err()].into_iter().flatten().collect()
+    let mut problems = path::template_problems("path", &operation.path);
+    problems.extend(check_rest(operation).err());
+    problems
 }
 
 /// Whether an operation takes more paths than its text says, without a key, while others ask for one.
