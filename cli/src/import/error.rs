@@ -51,10 +51,9 @@ impl ImportError {
     /// What to do about it.
     fn remedy(&self) -> &'static str {
         match self {
-            Self::Unreadable(Unreadable::NoReader) => "try again when fewer programs run",
-            Self::Unreadable(_) => {
-                "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; if it is one, mend it at that place"
-            }
+            Self::Unreadable(why) => why.fix().unwrap_or(
+                "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; if it is one, mend it at that place",
+            ),
             Self::NotOpenApi(_) => {
                 "give an OpenAPI 3 or Swagger 2 document in JSON or YAML; Hanse manifests go to `hanse apply -f`"
             }

@@ -127,7 +127,10 @@ impl Files {
             Unread::Failed(why) => Refusal::unusable(path, &why).unread(),
         })?;
         self.take_bytes(&text);
-        reader::tree(&text).map_err(|error| Refusal::unusable(path, &error.to_string()))
+        reader::tree(&text).map_err(|error| {
+            let refusal = Refusal::unusable(path, &error.to_string());
+            Refusal { fix: error.fix().unwrap_or(refusal.fix), ..refusal }
+        })
     }
 
     fn take_bytes(&self, text: &str) {

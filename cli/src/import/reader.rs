@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use hanse_management::words;
 use serde::de::{Deserialize as _, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
 use serde_saphyr::{
@@ -25,6 +26,8 @@ pub(crate) enum Unreadable {
         column: u64,
         /// What is wrong there.
         why: String,
+        /// What to do about it, where that is known.
+        fix: Option<&'static str>,
     },
     /// YAML's separators.
     #[error("it is several YAML documents, and a description is one")]
@@ -35,6 +38,17 @@ pub(crate) enum Unreadable {
     /// The system gives no thread, or the reader failed.
     #[error("the system is short of memory or threads")]
     NoReader,
+}
+
+impl Unreadable {
+    /// What to do about it, where that is known.
+    pub(super) fn fix(&self) -> Option<&'static str> {
+        match self {
+            Self::Syntax { fix, .. } => *fix,
+            Self::NoReader => Some("try again when fewer programs run"),
+            Self::Several | Self::TooMuch => None,
+        }
+    }
 }
 
 /// Nesting beyond this is no API description. serde_json's own bound for JSON.
@@ -70,7 +84,8 @@ fn json(text: &str) -> Result<Value, Unreadable> {
     tree.and_then(|tree| reader.end().map(|()| tree)).map_err(|error| {
         let why = error.to_string();
         let why = why.rsplit_once(" at line ").map_or(why.as_str(), |(why, _)| why).to_owned();
-        Unreadable::Syntax { format: "JSON", line: error.line() as u64, column: error.column() as u64, why }
+        let (line, column) = (error.line() as u64, error.column() as u64);
+        Unreadable::Syntax { format: "JSON", line, column, why, fix: None }
     })
 }
 
@@ -159,11 +174,13 @@ fn read_yaml(text: &str) -> Result<Value, Unreadable> {
         | Error::AliasReplayStackDepthExceeded { .. } => Unreadable::TooMuch,
         other => {
             let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
-            let why = match other {
+            let said = match other {
                 Error::DuplicateMappingKey { key: Some(key), .. } => twice(key),
                 other => UserMessageFormatter.format_message(other).into_owned(),
             };
-            Unreadable::Syntax { format: "YAML", line, column, why }
+            let known = words::of_yaml(&said);
+            let (why, fix) = known.map_or((said, None), |(why, fix)| (why.to_owned(), Some(fix)));
+            Unreadable::Syntax { format: "YAML", line, column, why, fix }
         }
     })
 }

@@ -144,6 +144,23 @@ fn what_is_no_openapi_is_told_apart() {
 }
 
 #[test]
+fn a_text_in_quotes_that_goes_on_has_a_remedy() {
+    let text = "openapi: 3.0.0\ninfo:\n  version: \"1\n  2\"\npaths: {/a: {$ref: part.yaml}}\n";
+    let error = read(text).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the document cannot be imported: it cannot be read as YAML: line 4, column 3: this line continues a text in quotes, and is not indented more than the text's key"
+    );
+    let remedy = "indent the lines of the text more than its key";
+    assert_eq!(crate::exit::Failure::from(error).remedy, remedy);
+    assert_eq!(read(&text.replace("  2", "   2")).unwrap_err().to_string().lines().count(), 2, "it is read");
+    let part = [("part.yaml", "get:\n  summary: 'a\n\n  b'\n")];
+    let error =
+        read_parts("openapi: 3.0.0\ninfo: {version: 1}\npaths: {/a: {$ref: part.yaml}}", &part).unwrap_err();
+    assert!(error.to_string().ends_with(remedy), "{error}");
+}
+
+#[test]
 fn yaml_is_read_as_version_1_2() {
     // In YAML 1.1 these were truth values.
     for word in ["y", "no", "On"] {

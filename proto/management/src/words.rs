@@ -30,6 +30,14 @@ pub fn plain(said: &str) -> (String, &'static str) {
     (said.to_owned(), remedy)
 }
 
+/// What the YAML reader says of a text, as detail and remedy, where it says what happened to it and not what to do.
+pub fn of_yaml(said: &str) -> Option<(&'static str, &'static str)> {
+    said.contains("invalid indentation in multiline quoted scalar").then_some((
+        "this line continues a text in quotes, and is not indented more than the text's key",
+        "indent the lines of the text more than its key",
+    ))
+}
+
 fn mismatched(found: &str, wanted: &str) -> (String, &'static str) {
     let wanted = thing(wanted);
     let is_scalar = ["integer", "floating point", "boolean"].iter().any(|kind| found.starts_with(kind));

@@ -99,6 +99,10 @@ fn broken_yaml_names_line_and_column() {
     check("kind: [a", "line 1, column 7: this is not YAML: unclosed bracket '['");
     check("kind: Api\nkind: Api\n", "line 2, column 1: the key \"kind\" comes twice (write it once)");
     check("kind: &a [*a]", "line 1, column 11: this is not YAML: ");
+    check(
+        "kind: Api\nspec:\n  context: \"/a\n  b\"\n",
+        "line 4, column 3: this is not YAML: this line continues a text in quotes, and is not indented more than the text's key (indent the lines of the text more than its key)",
+    );
     check("kind: \"Api\nname: x", "line ");
 }
 

@@ -7,7 +7,7 @@ use super::{
     document::Document,
     tree::{self, MAX_DEPTH, TOO_DEEP, TOO_LARGE},
 };
-use crate::{Problem, ProblemName};
+use crate::{Problem, ProblemName, words};
 
 /// How many nodes a text may have: eight bytes each in a text of the largest size. It bounds time; memory is bounded by what
 /// is kept of them (`tree.rs`, `document.rs`).
@@ -73,8 +73,11 @@ fn problem(error: &Error) -> Problem {
             Problem::new(ProblemName::BadRequest, tree::twice(key)).remedy("write it once")
         }
         // What the crate has to say of its own errors; it may learn to say more.
-        _ => Problem::new(ProblemName::BadRequest, format!("this is not YAML: {words}"))
-            .remedy("correct the text there"),
+        _ => {
+            let (detail, remedy) =
+                words::of_yaml(&words).unwrap_or((words.as_ref(), "correct the text there"));
+            Problem::new(ProblemName::BadRequest, format!("this is not YAML: {detail}")).remedy(remedy)
+        }
     };
     match error.location().filter(|location| location.line() > 0) {
         Some(location) => problem.at(format!("line {}, column {}", location.line(), location.column())),
