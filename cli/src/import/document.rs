@@ -9,7 +9,7 @@ use super::{
     files::{Files, Place},
     judge,
     operations::{self, Operation},
-    problem::printable,
+    problem::{printable, together},
 };
 use crate::exit::Failure;
 
@@ -85,6 +85,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     if problems.is_empty() {
         return Ok(imported);
     }
+    let problems = together(problems);
     let can_be_skipped = usable > 0 && problems.iter().all(ImportProblem::can_be_left_out);
     if !(wanted.skip_unusable && can_be_skipped) {
         return Err(ImportError::Problems { problems, unusable: left_out, operations: usable + left_out });

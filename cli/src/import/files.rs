@@ -45,11 +45,13 @@ struct Refusal {
     fix: &'static str,
     /// Whether what the file says is not known.
     is_unread: bool,
+    /// Where it is so for many files: what these refusals have in common.
+    cause: Option<&'static str>,
 }
 
 impl Refusal {
     fn new(why: impl Into<String>, fix: &'static str) -> Self {
-        Self { why: why.into(), fix, is_unread: false }
+        Self { why: why.into(), fix, is_unread: false, cause: None }
     }
 
     /// The file is there, and is no part of a description.
@@ -69,6 +71,11 @@ impl Refusal {
 
     fn unread(self) -> Self {
         Self { is_unread: true, ..self }
+    }
+
+    /// Of every file that is not read yet.
+    fn of_all(self) -> Self {
+        Self { cause: Some(self.fix), ..self.unread() }
     }
 }
 
@@ -109,7 +116,7 @@ impl Files {
         }
         if self.read.borrow().len() >= MAX_FILES {
             let why = format!("leads to one file more than {MAX_FILES}");
-            return Err(Refusal::new(why, "write several parts into one file").unread());
+            return Err(Refusal::new(why, "write several parts into one file").of_all());
         }
         let read = self.load(path).map(Rc::new);
         self.read.borrow_mut().insert(path.to_owned(), read.clone());
@@ -119,7 +126,7 @@ impl Files {
     fn load(&self, path: &Path) -> Result<Value, Refusal> {
         let load = self.load.as_ref().ok_or_else(|| {
             let why = "leads to a file, and standard input has none beside it";
-            Refusal::new(why, "give the document as a file").unread()
+            Refusal::new(why, "give the document as a file").of_all()
         })?;
         let text = load(path, self.bytes_left.get()).map_err(|why| match why {
             Unread::Outside => Refusal::outside(),
@@ -278,7 +285,11 @@ impl Place {
         let refused = |refusal: Refusal| {
             let problem =
                 ImportProblem::new(self, format!("$ref {reference:?} {}", refusal.why), refusal.fix);
-            if refusal.is_unread { problem.unread() } else { problem }
+            let problem = if refusal.is_unread { problem.unread() } else { problem };
+            match refusal.cause {
+                Some(cause) => problem.because(cause),
+                None => problem,
+            }
         };
         let (file, fragment) = reference.split_once('#').unwrap_or((reference, ""));
         let mut target = self.clone();

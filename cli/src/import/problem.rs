@@ -1,6 +1,9 @@
 //! What is wrong with one part of a description.
 
-use std::fmt;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+};
 
 use hanse_management::Problem;
 
@@ -19,23 +22,33 @@ pub(crate) struct ImportProblem {
     pub(crate) fix: String,
     /// Whether what that part says is not known: a file of it cannot be read, or a bound was met.
     is_unread: bool,
+    /// What the problem has in common with others, of which one is told.
+    cause: Option<&'static str>,
 }
 
 impl ImportProblem {
     /// Of the document itself.
     pub(super) fn new(place: &Place, why: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { place: place.to_string(), operation: None, why: why.into(), fix: fix.into(), is_unread: false }
+        Self::at(place.to_string(), why.into(), fix.into())
     }
 
     /// Of the command line.
     pub(super) fn of_option(option: &str, problem: Problem) -> Self {
-        let (why, fix) = (problem.detail, problem.remedy);
-        Self { place: option.to_owned(), operation: None, why, fix, is_unread: false }
+        Self::at(option.to_owned(), problem.detail, problem.remedy)
+    }
+
+    fn at(place: String, why: String, fix: String) -> Self {
+        Self { place, operation: None, why, fix, is_unread: false, cause: None }
     }
 
     /// Of what cannot be read.
     pub(super) fn unread(self) -> Self {
         Self { is_unread: true, ..self }
+    }
+
+    /// Of a cause that other problems have as well.
+    pub(super) fn because(self, cause: &'static str) -> Self {
+        Self { cause: Some(cause), ..self }
     }
 
     /// Of one operation or path item.
@@ -52,6 +65,29 @@ impl ImportProblem {
     pub(super) fn can_be_left_out(&self) -> bool {
         self.operation.is_some() && !self.is_unread
     }
+}
+
+/// The first problem of each cause, with the count of the others, and all that have no cause in common.
+pub(super) fn together(problems: Vec<ImportProblem>) -> Vec<ImportProblem> {
+    let mut told: Vec<ImportProblem> = Vec::new();
+    let mut firsts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for problem in problems {
+        match problem.cause.map(|cause| firsts.entry(cause)) {
+            Some(Entry::Occupied(mut first)) => first.get_mut().1 += 1,
+            Some(Entry::Vacant(first)) => {
+                first.insert((told.len(), 0));
+                told.push(problem);
+            }
+            None => told.push(problem),
+        }
+    }
+    for (at, others) in firsts.into_values().filter(|(_, others)| *others > 0) {
+        told[at].why += &match others {
+            1 => ", as does 1 other".to_owned(),
+            others => format!(", as do {others} others"),
+        };
+    }
+    told
 }
 
 impl fmt::Display for ImportProblem {

@@ -165,7 +165,12 @@ fn what_could_not_be_read_is_not_left_out() {
             }
         }
     }
-    assert!(with_part(Files::none()).is_err(), "standard input has no files beside it");
+    let error = with_part(Files::none()).unwrap_err();
+    let why = "leads to a file, and standard input has none beside it, as does 1 other; give the document as a file";
+    assert_eq!(
+        error.to_string(),
+        format!("2 of 3 operations cannot be imported:\n  /a  /paths/~1a: $ref \"part.yaml\" {why}")
+    );
 }
 
 #[test]
@@ -194,6 +199,8 @@ fn the_files_of_a_description_are_bounded() {
     let text = format!("openapi: 3.0.0\ninfo: {{version: 1}}\npaths: {{{}}}", paths.join(", "));
     let error = document(&text, Files::beside("api.yaml", one), &wanted).unwrap_err().to_string();
     assert!(error.starts_with("101 of 2100 operations"), "{error}");
+    assert!(error.contains("leads to one file more than 2000, as do 100 others; write"), "{error}");
+    assert_eq!(error.lines().count(), 2, "{error}");
     let sized = Files::beside("api.yaml", |_, limit| match limit {
         0 => Err(Unread::Failed("none is left".to_owned())),
         _ => Ok(format!(r#"{{"get": {{}}, "x": "{}"}}"#, "x".repeat(40 << 20))),
