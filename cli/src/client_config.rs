@@ -85,7 +85,7 @@ impl ClientConfig {
     /// Reads a file; `ca_file` becomes a path from the working directory.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(format!("cannot read the client configuration {}: {error}", path.display()))
+            Failure::unreadable(format_args!("the client configuration {}", path.display()), &error)
         })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| Failure::usage(format!("{}: {}", path.display(), toml_words::told(&error))))?;

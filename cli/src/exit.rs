@@ -1,6 +1,6 @@
 //! How the program ends: exit codes and the errors that carry them.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
 
 use hanse_management::{Problem, ProblemName};
 
@@ -95,6 +95,11 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// A file that cannot be read: `file` is what and where.
+    pub(crate) fn unreadable(file: impl fmt::Display, error: &io::Error) -> Self {
+        Self::usage(format!("cannot read {file}: {}", why_unread(error)))
+    }
+
     /// Input that cannot be used.
     pub(crate) fn input(message: impl Into<String>) -> Self {
         Self::new(Exit::General, message)
@@ -127,6 +132,18 @@ impl From<Problem> for Failure {
             problem: Some(problem.name),
             field: problem.field,
         }
+    }
+}
+
+/// Why a file cannot be read, for people.
+pub(crate) fn why_unread(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not read it".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::NotADirectory => "a part of its path is a file".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -167,6 +184,24 @@ mod tests {
     fn what_is_named_and_not_there_is_not_found() {
         for name in [ProblemName::NotFound, ProblemName::MissingReference] {
             assert_eq!(Exit::of(name), Exit::NotFound);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_without_the_systems_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("latin.txt");
+        std::fs::write(&file, b"\xff").unwrap();
+        for (path, why) in [
+            (dir.path().join("none"), "it does not exist"),
+            (dir.path().to_owned(), "it is a directory"),
+            (file.join("below"), "a part of its path is a file"),
+            (file, "it is not UTF-8 text"),
+        ] {
+            let error = std::fs::read_to_string(&path).unwrap_err();
+            let failure = Failure::unreadable(path.display(), &error);
+            assert_eq!(failure.message, format!("cannot read {}: {why}", path.display()));
+            assert_eq!(failure.exit, Exit::Usage);
         }
     }
 }

@@ -18,8 +18,7 @@ const SECRETS: [&str; 2] = ["JOIN_TOKEN", "STORE_KEY"];
 
 /// Reads `path`; variables beginning with `prefix` (`HANSE_SERVER_`) win over it.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path, prefix: &str) -> anyhow::Result<T> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::unreadable(path.display(), &error))?;
     let variables =
         std::env::vars().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value)));
     let variables: Vec<_> =

@@ -71,8 +71,7 @@ fn all(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> anyhow:
             continue;
         }
         let path = Path::new(source);
-        let metadata =
-            fs::metadata(path).map_err(|error| Failure::usage(format!("cannot read {source}: {error}")))?;
+        let metadata = fs::metadata(path).map_err(|error| Failure::unreadable(source, &error))?;
         if dump::is_dump(path) {
             return Err(Failure::usage(format!("{source} is a dump, and no manifests"))
                 .remedy(format!("hanse apply -f {source} takes it; its parts are files of manifests"))
@@ -84,8 +83,7 @@ fn all(sources: &[String], organization: &Name, stdin: &mut dyn Read) -> anyhow:
         }
         for file in files {
             let name = file.display().to_string();
-            let mut opened = fs::File::open(&file)
-                .map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+            let mut opened = fs::File::open(&file).map_err(|error| Failure::unreadable(&name, &error))?;
             budget.check(opened.metadata().map_or(0, |metadata| metadata.len()), &name)?;
             let text = budget.read(&mut opened, &name)?;
             parse(&name, &text, organization, &mut manifests)?;

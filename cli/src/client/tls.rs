@@ -23,6 +23,6 @@ pub(super) fn client_config(ca_file: &Path) -> anyhow::Result<ClientConfig> {
 /// The root certificates in a file: one, or two while one takes the other's place.
 pub(crate) fn trust_bundle(ca_file: &Path) -> anyhow::Result<TrustBundle> {
     let pem = std::fs::read_to_string(ca_file)
-        .map_err(|error| Failure::usage(format!("cannot read ca_file {}: {error}", ca_file.display())))?;
+        .map_err(|error| Failure::unreadable(format_args!("ca_file {}", ca_file.display()), &error))?;
     TrustBundle::from_pem(&pem).with_context(|| format!("reading ca_file {}", ca_file.display()))
 }

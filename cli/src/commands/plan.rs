@@ -115,7 +115,7 @@ fn key_of(kind: &str, organization: Option<&str>, name: &str) -> anyhow::Result<
 /// Carries out the plan of a file.
 pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> anyhow::Result<Applied> {
     let name = file.display();
-    let text = fs::read(file).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let text = fs::read(file).map_err(|error| Failure::unreadable(&name, &error))?;
     let plan: Plan = serde_json::from_slice(&text).map_err(|_| {
         Failure::input(format!("{name} is no plan")).remedy("make one: hanse plan -f FILE -o PLAN")
     })?;

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use super::{Files, Imported, MAX_DOCUMENT_BYTES, Wanted, document, files::Unread};
 use crate::{
     client::mebibytes,
-    exit::Failure,
+    exit::{Failure, why_unread},
     out::{Progress, say},
 };
 
@@ -40,7 +40,7 @@ fn files(document: &str) -> Files {
 
 /// The text of a file that the document refers to. A symbolic link leads no further than the document's directory.
 fn part(dir: &Path, path: &Path, limit: u64) -> Result<String, Unread> {
-    let failed = |error: std::io::Error| Unread::Failed(error.to_string());
+    let failed = |error: std::io::Error| Unread::Failed(why_unread(&error));
     let path = dir.join(path).canonicalize().map_err(failed)?;
     if !path.starts_with(dir.canonicalize().map_err(failed)?) {
         return Err(Unread::Outside);
@@ -70,7 +70,7 @@ fn text(file: &str) -> anyhow::Result<String> {
     if file == "-" {
         std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).context("reading standard input")?;
     } else {
-        let unreadable = |error| Failure::usage(format!("cannot read {file}: {error}"));
+        let unreadable = |error: std::io::Error| Failure::unreadable(file, &error);
         let opened = File::open(file).map_err(unreadable)?;
         let size = opened.metadata().map_err(unreadable)?.len();
         if size > limit {

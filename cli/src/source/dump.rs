@@ -62,8 +62,7 @@ pub(crate) fn of(sources: &[String]) -> anyhow::Result<Option<DumpDir>> {
     let dir = Path::new(source);
     let index = dir.join(INDEX);
     let name = index.display().to_string();
-    let mut file =
-        fs::File::open(&index).map_err(|error| Failure::usage(format!("cannot read {name}: {error}")))?;
+    let mut file = fs::File::open(&index).map_err(|error| Failure::unreadable(&name, &error))?;
     let text = Budget::of_one_request().read(&mut file, &name)?;
     let index: Index = serde_json::from_str(&text).map_err(|_| {
         Failure::input(format!("{name} is no index of a dump")).remedy("take another copy of the dump")

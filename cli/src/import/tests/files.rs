@@ -132,10 +132,21 @@ fn files_beside_a_document_are_read_from_its_directory() {
         ("pipe.yaml", "leads to pipe.yaml, which is not imported: it is no file"),
         ("sub", "leads to sub, which is not imported: it is no file"),
         ("latin.yaml", "leads to latin.yaml, which is not imported: it is not UTF-8 text"),
-        ("none.yaml", "leads to none.yaml, which is not imported: No such file or directory"),
+        ("none.yaml", "leads to none.yaml, which is not imported: it does not exist"),
     ] {
         let error = import(reference).unwrap_err().to_string();
         assert!(error.contains(&format!("$ref {reference:?} {why}")), "{error}");
+    }
+}
+
+#[test]
+fn a_document_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, why) in
+        [(dir.path().join("none.yaml"), "it does not exist"), (dir.path().to_owned(), "it is a directory")]
+    {
+        let error = crate::import::read(path.to_str().unwrap(), &Wanted::default()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read {}: {why}", path.display()));
     }
 }
 
