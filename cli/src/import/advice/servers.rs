@@ -96,8 +96,8 @@ fn swagger(root: &Place) -> Vec<Result<Server, String>> {
     schemes.iter().map(|scheme| judged(format!("{scheme}://{host}{base}"), remark.clone())).collect()
 }
 
-/// The URL with the document's defaults in the place of its variables, and a remark that names them. A default is taken as
-/// it is: a brace in it is a brace.
+/// The URL with the document's defaults in the place of its variables, and a remark that names them. A default that names a variable
+/// is no value: `{host}`, as some generators write it.
 fn filled(template: &str, variables: &Place) -> Result<(String, Option<String>), String> {
     check_length(template.len())?;
     let mut url = String::new();
@@ -107,6 +107,12 @@ fn filled(template: &str, variables: &Place) -> Result<(String, Option<String>),
         let default = variables.below(name).below("default");
         let value = word(&default)
             .ok_or_else(|| format!("{template:?} has the variable {name:?}, which has no default"))?;
+        if next_variable(&value).is_some() {
+            check_length(value.len())?;
+            return Err(format!(
+                "{template:?} has the variable {name:?}, whose default {value:?} is no value"
+            ));
+        }
         check_length(url.len() + before.len() + value.len())?;
         url.push_str(before);
         url.push_str(&value);

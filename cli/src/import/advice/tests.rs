@@ -103,7 +103,12 @@ fn variables_do_not_unfold_in_each_other() {
     let doubling = variables(&|n| format!("{{v{0}}}{{v{0}}}", n + 1));
     assert_eq!(
         server(&head("https://h/{v0}", &doubling)),
-        "--upstream 'https://h/{v1}{v1}'; the document's defaults are filled in: v0={v1}{v1}"
+        "no option does that: \"https://h/{v0}\" has the variable \"v0\", whose default \"{v1}{v1}\" is no value"
+    );
+    // As generators write it that know no value.
+    assert_eq!(
+        server("openapi: 3.0.0\nservers: [{url: 'https://{host}', variables: {host: {default: '{host}'}}}]"),
+        "no option does that: \"https://{host}\" has the variable \"host\", whose default \"{host}\" is no value"
     );
     let long = variables(&|_| "x".repeat(1000));
     let too_long = "no option does that: the URL has more than 2048 bytes";
