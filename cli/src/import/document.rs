@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use hanse_management::{Problem, kinds::OperationSpec, shape};
+use hanse_management::{Problem, ProblemName, kinds::OperationSpec, shape};
 
 use super::{
     ImportError, ImportProblem, advice,
     files::{Files, Place},
     judge,
-    operations::{self, Operation},
+    operations::{self, IN_PARTS, Operation},
     problem::{printable, together},
 };
 use crate::exit::Failure;
@@ -80,7 +80,7 @@ pub(crate) fn document(text: &str, files: Files, wanted: &Wanted) -> Result<Impo
     problems.extend(
         judge::operations(&imported.operations)
             .err()
-            .map(|problem| ImportProblem::new(&root.below("paths"), problem.detail, problem.remedy)),
+            .map(|problem| ImportProblem::new(&root.below("paths"), problem.detail, IN_PARTS)),
     );
     if problems.is_empty() {
         return Ok(imported);
@@ -130,6 +130,10 @@ impl Imported {
     pub(crate) fn located(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast::<Failure>() {
             Ok(mut failure) => {
+                // All of the change is too large, and the Api is nearly all of it.
+                if failure.problem == Some(ProblemName::TooLarge) && failure.field.is_empty() {
+                    IN_PARTS.clone_into(&mut failure.remedy);
+                }
                 if let Some((field, named)) = self.named_in(&failure.field) {
                     failure.message = failure.message.replacen(field, &named, 1);
                 }

@@ -35,6 +35,9 @@ const OTHER_METHODS: &str = "additionalOperations";
 /// of operations of a short text.
 const MAX_READ: usize = 100_000;
 
+/// What to do with a document that is larger than an Api may be. Nothing makes two Apis of one document.
+pub(super) const IN_PARTS: &str = "leave operations out of the document, or write two documents and import each as an Api with a --context of its own";
+
 /// What a description offers, and every part of it that cannot be imported.
 pub(super) struct Offer {
     pub(super) operations: Vec<Operation>,
@@ -98,8 +101,7 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
     if offer.is_full() {
         offer.operations.clear();
         let why = format!("it has more than {MAX_READ} operations and problems");
-        offer.problems =
-            vec![ImportProblem::new(&paths, why, "split the document by the paths of its operations")];
+        offer.problems = vec![ImportProblem::new(&paths, why, IN_PARTS)];
         return offer;
     }
     if offer.operations.is_empty() && offer.problems.is_empty() {
