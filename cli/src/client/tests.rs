@@ -71,6 +71,14 @@ fn client(servers: Vec<String>) -> (Client, tempfile::TempDir) {
     (Client::new(config, dir.path().join("client.toml")).unwrap(), dir)
 }
 
+/// A client of a server that answers so.
+pub(crate) async fn client_of(router: Router) -> (Client, tempfile::TempDir) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    client(vec![url])
+}
+
 /// A client of a server that takes connections and says nothing.
 pub(crate) async fn silent_server() -> (Client, tokio::net::TcpListener, tempfile::TempDir) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -149,10 +157,7 @@ async fn a_watch_tells_changes_and_its_refusal() {
             }
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, Router::new().fallback(answer)).into_future());
-    let (client, _dir) = client(vec![url]);
+    let (client, _dir) = client_of(Router::new().fallback(answer)).await;
     let mut watch = client.watch(&[Kind::Plan, Kind::Api], 7).await.unwrap();
     let said = watch.next().await.unwrap().unwrap();
     assert!(matches!(&said[..], [Said::Change(change), Said::UpTo(8)] if change.name == "a"), "{said:?}");

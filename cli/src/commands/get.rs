@@ -31,18 +31,7 @@ struct Found {
 pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     let asked = args.asked()?;
     let sort_by = args.sort_by.as_deref().map(|text| SortBy::read(text, &kinds(&asked))).transpose()?;
-    // Changes are told from a revision that is no later than what is shown: one may be told twice, and none is missed.
-    let (mut found, from) = match &asked {
-        Asked::Kinds(kinds) => {
-            let found = list(client, kinds, args).await?;
-            let from = found.revision;
-            (found, from)
-        }
-        Asked::Named(named) => {
-            let from = if args.watch { client.latest_revision().await? } else { 0 };
-            (find(client, named, args.stale).await?, from)
-        }
-    };
+    let (mut found, from) = look(client, args, &asked).await?;
     if let Some(sort_by) = sort_by {
         found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
     }
@@ -51,7 +40,7 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     }
     if args.watch {
         found.missing.iter().map(explain).for_each(say);
-        return follow::follow(client, args, &asked, found, from).await;
+        return follow::follow(client, args, &asked, found, from, &mut |text| data(text)).await;
     }
     let text = text(client, args, &asked, &mut found).await?;
     if !text.is_empty() {
@@ -61,6 +50,22 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     let Some(last) = found.missing.pop() else { return Ok(()) };
     found.missing.iter().map(explain).for_each(say);
     Err(last)
+}
+
+/// What is there, and the revision from which changes are told: no later than what is shown, so that one may be told twice, and none
+/// is missed.
+async fn look(client: &Client, args: &GetArgs, asked: &Asked) -> anyhow::Result<(Found, u64)> {
+    match asked {
+        Asked::Kinds(kinds) => {
+            let found = list(client, kinds, args).await?;
+            let from = found.revision;
+            Ok((found, from))
+        }
+        Asked::Named(named) => {
+            let from = if args.watch { client.latest_revision().await? } else { 0 };
+            Ok((find(client, named, args.stale).await?, from))
+        }
+    }
 }
 
 /// What was found, in the form asked for. Tables of Apis also say where those are served.
@@ -130,6 +135,11 @@ async fn find(client: &Client, named: &[(Kind, Name)], stale: bool) -> anyhow::R
 }
 
 impl Found {
+    /// Each resource, with its kind.
+    fn each(&self) -> impl Iterator<Item = (Kind, &Resource)> {
+        self.sections.iter().flat_map(|section| section.items.iter().map(|item| (section.kind, item)))
+    }
+
     /// Puts a resource to those of its kind.
     fn take(&mut self, kind: Kind, resource: Resource) {
         match self.sections.iter_mut().find(|section| section.kind == kind) {

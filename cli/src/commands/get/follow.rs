@@ -7,17 +7,20 @@ use hanse_management::{Kind, ProblemName};
 use hanse_topology::{Labels, Name};
 use serde_json::json;
 
-use super::{Found, kinds};
+use super::{Found, kinds, look};
 use crate::{
     args::{Asked, GetArgs, Output},
     client::{Client, Said, Watch, problem_of},
-    exit::{Exit, Failure, exit_of, explain},
-    out::{data, say},
+    exit::{Exit, exit_of, explain},
+    out::say,
     render::{Rows, yaml},
 };
 
 /// Between two streams: one that a node ends as it stops leads to another node.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// Where the output goes, a line or several at a time.
+type Print<'a> = &'a mut dyn FnMut(String) -> std::io::Result<()>;
 
 /// Prints what was found and each change after the revision `from`, until it is interrupted.
 pub(super) async fn follow(
@@ -26,37 +29,58 @@ pub(super) async fn follow(
     asked: &Asked,
     found: Found,
     mut from: u64,
+    print: Print<'_>,
 ) -> anyhow::Result<()> {
+    let kinds = kinds(asked);
     let mut follower = Follower::new(&client.organization, args, asked, &found);
     match args.output {
-        Output::Table | Output::Wide => data(follower.rows.tables(&found.sections))?,
+        Output::Table | Output::Wide => print(follower.rows.tables(&found.sections))?,
         // The whole output is one stream of changes.
         Output::Json | Output::Yaml | Output::Name => {
-            for section in &found.sections {
-                section.items.iter().map(|item| follower.shown(section.kind, item)).try_for_each(data)?;
-            }
+            follower.each(&found).into_iter().try_for_each(&mut *print)?
         }
     }
+    drop(found);
     loop {
-        let mut watch = opened(client, &kinds(asked), from).await?;
-        while let Some(said) = watch.next().await? {
-            for one in said {
-                match one {
-                    Said::Change(change) => follower.line(&change).map_or(Ok(()), data)?,
-                    Said::UpTo(revision) => from = revision,
-                }
+        match persistently(async || client.watch(&kinds, from).await).await {
+            Ok(watch) => tell(watch, &mut follower, &mut from, print).await?,
+            Err(error) if problem_of(&error) == Some(ProblemName::Gone) => {
+                say(format!(
+                    "no node knows all changes since revision {from} any more: this is what is there now"
+                ));
+                let (found, now) = persistently(async || look(client, args, asked).await).await?;
+                follower.again(&found, now).into_iter().try_for_each(&mut *print)?;
+                from = now;
             }
+            Err(error) => return Err(error),
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// A stream of the changes after the revision `from`. No node answers for a while when a control plane restarts, and a watch goes on
-/// after it.
-async fn opened(client: &Client, kinds: &[Kind], from: u64) -> anyhow::Result<Watch> {
+/// Prints the changes of a stream until it ends. `from` is the revision up to which all of them were printed.
+async fn tell(
+    mut watch: Watch,
+    follower: &mut Follower,
+    from: &mut u64,
+    print: Print<'_>,
+) -> anyhow::Result<()> {
+    while let Some(said) = watch.next().await? {
+        for one in said {
+            match one {
+                Said::Change(change) => follower.line(&change).map_or(Ok(()), &mut *print)?,
+                Said::UpTo(revision) => *from = revision,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks until a node answers: none does for a while when a control plane restarts, and a watch goes on after it.
+async fn persistently<T>(ask: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let mut is_said = false;
     loop {
-        match client.watch(kinds, from).await {
+        match ask().await {
             Err(error) if exit_of(&error) == Exit::NoQuorum => {
                 if !std::mem::replace(&mut is_said, true) {
                     say(explain(&error));
@@ -64,11 +88,7 @@ async fn opened(client: &Client, kinds: &[Kind], from: u64) -> anyhow::Result<Wa
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            Err(error) if problem_of(&error) == Some(ProblemName::Gone) => {
-                let message = format!("no node knows all changes since revision {from} any more");
-                return Err(Failure::new(Exit::General, message).remedy("run the command again").into());
-            }
-            opened => return opened,
+            answered => return answered,
         }
     }
 }
@@ -92,18 +112,33 @@ impl Follower {
             Asked::Named(named) => Some(named.iter().map(|(kind, name)| (*kind, name.to_string())).collect()),
         };
         let pairs = args.selector.iter().flat_map(|text| text.split(','));
-        let of_section = |section: &crate::render::Section| {
-            let kind = section.kind;
-            section.items.iter().map(move |item| (kind, item.name.clone())).collect::<Vec<_>>()
-        };
         Self {
             organization: organization.clone(),
             named,
             labels: pairs.filter_map(|pair| pair.trim().split_once('=')).collect(),
             output: args.output,
             rows: Rows::of(&kinds(asked), &found.sections, args.output == Output::Wide),
-            present: found.sections.iter().flat_map(of_section).collect(),
+            present: found.each().map(|(kind, item)| (kind, item.name.clone())).collect(),
         }
+    }
+
+    /// A line for each resource that was found.
+    fn each(&self, found: &Found) -> Vec<String> {
+        found.each().map(|(kind, item)| self.shown(kind, item)).collect()
+    }
+
+    /// What is printed of a second look, at a revision: what went since, and all that is there.
+    fn again(&mut self, found: &Found, revision: u64) -> Vec<String> {
+        let now: BTreeSet<_> = found.each().map(|(kind, item)| (kind, item.name.clone())).collect();
+        let went =
+            std::mem::replace(&mut self.present, now).into_iter().filter(|key| !self.present.contains(key));
+        let went: Vec<_> = went.collect();
+        let gone = went.into_iter().filter_map(|(kind, name)| {
+            let organization = (!kind.is_global()).then(|| self.organization.to_string());
+            let change = ChangeEvent { kind: kind.to_string(), organization, name, revision, resource: None };
+            self.gone(kind, &change, "not found")
+        });
+        gone.chain(self.each(found)).collect()
     }
 
     /// What is printed of a change, if it is one of those that are meant.
@@ -150,8 +185,18 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::VecDeque,
+        sync::{Arc, Mutex},
+    };
+
+    use http::StatusCode;
+
     use super::*;
-    use crate::{client::tests::resource, render::Section};
+    use crate::{
+        client::tests::{client_of, resource},
+        render::Section,
+    };
 
     fn plan(name: &str, labels: serde_json::Value) -> Resource {
         let spec = json!({"rate": {"requests": 5, "per": "minute"}});
@@ -165,10 +210,8 @@ mod tests {
         ChangeEvent { kind, organization, name: name.to_owned(), revision: 9, resource }
     }
 
-    fn follower(asked: &Asked, output: Output, selector: Option<&str>) -> Follower {
-        let section = Section::new(Kind::Plan, vec![plan("silver-and-gold", json!({"tier": "a"}))]);
-        let found = Found { sections: vec![section], revision: 7, missing: Vec::new() };
-        let args = GetArgs {
+    fn args(output: Output, selector: Option<&str>) -> GetArgs {
+        GetArgs {
             what: Vec::new(),
             selector: selector.map(str::to_owned),
             watch: true,
@@ -176,8 +219,125 @@ mod tests {
             output,
             stale: false,
             organization: crate::args::OrganizationFlag { organization: None },
+        }
+    }
+
+    fn found(plans: Vec<Resource>) -> Found {
+        Found { sections: vec![Section::new(Kind::Plan, plans)], revision: 7, missing: Vec::new() }
+    }
+
+    fn follower(asked: &Asked, output: Output, selector: Option<&str>) -> Follower {
+        let found = found(vec![plan("silver-and-gold", json!({"tier": "a"}))]);
+        Follower::new(&Name::new("default").unwrap(), &args(output, selector), asked, &found)
+    }
+
+    /// Follows all Plans, of which `silver` was there at revision 7. The servers' answers come in order, the last of them a refusal.
+    /// What was asked and what was printed.
+    async fn followed(output: Output, answers: Vec<(u16, String)>) -> (Vec<String>, Vec<String>, Exit) {
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let play = {
+            let asked = asked.clone();
+            move |request: axum::extract::Request| {
+                asked.lock().unwrap().push(request.uri().to_string());
+                let (status, text) = answers.lock().unwrap().pop_front().unwrap();
+                std::future::ready((StatusCode::from_u16(status).unwrap(), text))
+            }
         };
-        Follower::new(&Name::new("default").unwrap(), &args, asked, &found)
+        let (client, _dir) = client_of(axum::Router::new().fallback(play)).await;
+        let mut printed = Vec::new();
+        let plans = Asked::Kinds(vec![Kind::Plan]);
+        let found = found(vec![plan("silver", json!({}))]);
+        let args = args(output, None);
+        let mut print = |line| {
+            printed.push(line);
+            Ok(())
+        };
+        let ended = follow(&client, &args, &plans, found, 7, &mut print);
+        let error = tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap().unwrap_err();
+        let asked = asked.lock().unwrap().clone();
+        (asked, printed, exit_of(&error))
+    }
+
+    fn stream(said: &[(&str, u64, Option<ChangeEvent>)]) -> (u16, String) {
+        let event = |(event, id, change): &(&str, u64, Option<ChangeEvent>)| {
+            let data = change.as_ref().map_or_else(|| json!({"revision": id}), |change| json!(change));
+            format!("event: {event}\nid: {id}\ndata: {data}\n\n")
+        };
+        (200, said.iter().map(event).collect())
+    }
+
+    fn refusal(name: &str, status: u16) -> (u16, String) {
+        (status, json!({"type": format!("urn:hanse:problem:{name}"), "status": status}).to_string())
+    }
+
+    fn put(name: &str) -> Option<ChangeEvent> {
+        Some(change(name, "default", Some(plan(name, json!({})))))
+    }
+
+    const PLANS: &str = "/v1/organizations/default/plans?limit=1000";
+
+    fn watched(from: u64) -> String {
+        format!("/v1/watch?from={from}&kinds=plans")
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_is_gone_on_with_where_it_ended() {
+        let quiet = stream(&[("bookmark", 9, None)]);
+        let (asked, printed, exit) = followed(
+            Output::Name,
+            vec![
+                stream(&[("bookmark", 7, None), ("put", 9, put("gold"))]),
+                quiet.clone(),
+                // No quorum anywhere: the watch waits for one.
+                refusal("no-quorum", 503),
+                quiet,
+                stream(&[("put", 11, put("iron"))]),
+                refusal("unauthenticated", 401),
+            ],
+        )
+        .await;
+        assert_eq!(asked, [7, 9, 9, 9, 9, 11].map(watched));
+        assert_eq!(printed, ["plans/silver", "plans/gold", "plans/iron"], "a bookmark is no change");
+        assert_eq!(exit, Exit::Auth);
+    }
+
+    #[tokio::test]
+    async fn what_changed_too_long_ago_is_listed_again() {
+        let listed = json!({"items": [plan("gold", json!({}))], "revision": 30_000});
+        let (asked, printed, exit) = followed(
+            Output::Table,
+            vec![
+                stream(&[("put", 8, put("iron"))]),
+                refusal("gone", 410),
+                refusal("no-quorum", 503), // to the list, three times
+                refusal("no-quorum", 503),
+                refusal("no-quorum", 503),
+                (200, listed.to_string()),
+                stream(&[("delete", 30_001, Some(change("gold", "default", None)))]),
+                refusal("forbidden", 403),
+            ],
+        )
+        .await;
+        let wanted =
+            [vec![watched(7), watched(8)], vec![PLANS.to_owned(); 4], vec![watched(30_000), watched(30_001)]];
+        assert_eq!(asked, wanted.concat());
+        let (table, lines) = printed.split_first().unwrap();
+        assert_eq!(
+            table.lines().collect::<Vec<_>>(),
+            ["NAME    RATE      BURST  REVISION", "silver  5/minute  -      1"]
+        );
+        assert_eq!(
+            lines,
+            [
+                "iron    5/minute  -      1",
+                "iron    not found at revision 30000",
+                "silver  not found at revision 30000",
+                "gold    5/minute  -      1",
+                "gold    deleted at revision 9",
+            ]
+        );
+        assert_eq!(exit, Exit::Auth);
     }
 
     #[test]
