@@ -105,7 +105,42 @@ complete -c hanse -a '(__hanse_values)'"#
 mod tests {
     use std::process::Command;
 
+    use axum::Router;
+    use serde_json::json;
+
     use super::*;
+    use crate::client::tests::{client_of, resource};
+
+    #[tokio::test]
+    async fn a_shell_is_given_names_only() {
+        let long = "a".repeat(64);
+        let others = [
+            "",
+            "Gold",
+            "gold plan",
+            "gold\nplan",
+            "gold;ls",
+            "$(ls)",
+            "`ls`",
+            "gold*",
+            "../gold",
+            "-f",
+            "gold\u{1b}[2J",
+            "größe",
+            &long,
+        ];
+        let items: Vec<_> = others
+            .iter()
+            .copied()
+            .chain(["gold", "silver-2"])
+            .map(|name| resource(json!({"name": name})))
+            .collect();
+        assert_eq!(items.len(), 15);
+        let page = json!({"items": items, "revision": 9}).to_string();
+        let (client, _dir) =
+            client_of(Router::new().fallback(move || std::future::ready(page.clone()))).await;
+        assert_eq!(names(&client, &[Kind::Plan]).await, ["gold", "silver-2"]);
+    }
 
     #[test]
     fn a_shell_asks_before_it_completes_by_itself() {
