@@ -24,6 +24,7 @@ use hanse_api::answer::{
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 use http::Method;
+use hyper::body::Incoming;
 use serde_json::Value;
 
 use crate::{
@@ -35,6 +36,10 @@ use crate::{
 pub(crate) const MAX_BODY_BYTES: usize = 16 << 20;
 /// The most items a page has.
 const PAGE_LIMIT: u32 = 1000;
+
+/// Said of an answer with `--stale` that may be older than an earlier one.
+const RESTARTED: &str =
+    "note: the node was restarted and has not caught up; it may have shown later changes before";
 
 /// A federation's operator API.
 #[derive(Debug)]
@@ -175,7 +180,7 @@ impl Client {
     pub(crate) async fn watch(&self, kinds: &[Kind], from: u64) -> anyhow::Result<Watch> {
         let kinds: Vec<_> = kinds.iter().map(|kind| kind.plural()).collect();
         let path = format!("/v1/watch?from={from}&kinds={}", kinds.join(","));
-        Ok(Watch::of(self.http.open(&path).await?))
+        Ok(Watch::of(self.open(&path).await?))
     }
 
     /// Deletes one resource.
@@ -197,9 +202,16 @@ impl Client {
         Ok(answer)
     }
 
-    /// Whether something read so far came from a node that was restarted and may have shown more before.
-    pub(crate) fn read_restarted(&self) -> bool {
-        self.restarted.load(Ordering::Relaxed)
+    /// A stream.
+    async fn open(&self, path: &str) -> anyhow::Result<Incoming> {
+        let response = self.http.open(path).await?;
+        self.restarted.fetch_or(answer::is_restarted(response.headers()), Ordering::Relaxed);
+        Ok(response.into_body())
+    }
+
+    /// What there is to say if something read so far came from a node that was restarted and may have shown more before.
+    pub(crate) fn restart_note(&self) -> Option<&'static str> {
+        self.restarted.load(Ordering::Relaxed).then_some(RESTARTED)
     }
 
     /// Who serves a revision.

@@ -30,7 +30,7 @@ impl Answer {
             return Err(failure(status, body));
         }
         let revision = headers.get(REVISION_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let restarted = headers.get(RESTARTED_HEADER).is_some_and(|value| value == "true");
+        let restarted = is_restarted(headers);
         let body = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(body) };
         let body =
             body.map_err(|error| Failure::new(Exit::General, format!("the answer is no JSON: {error}")))?;
@@ -46,6 +46,11 @@ impl Answer {
     pub(super) fn revision(&self) -> anyhow::Result<u64> {
         self.revision.context("the server's answer names no revision; are client and server of one version?")
     }
+}
+
+/// Whether the node may have shown more before its last restart.
+pub(super) fn is_restarted(headers: &HeaderMap) -> bool {
+    headers.get(RESTARTED_HEADER).is_some_and(|value| value == "true")
 }
 
 fn failure(status: StatusCode, body: &[u8]) -> Failure {

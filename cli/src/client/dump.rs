@@ -41,7 +41,7 @@ impl Client {
     /// Asks for a dump.
     pub(crate) async fn dump(&self, tokens: bool, stale: bool) -> anyhow::Result<Dumping> {
         let stale = if stale { "&consistency=stale" } else { "" };
-        Dumping::begin(self.http.open(&format!("/v1/dump?tokens={tokens}{stale}")).await?).await
+        Dumping::begin(self.open(&format!("/v1/dump?tokens={tokens}{stale}")).await?).await
     }
 }
 

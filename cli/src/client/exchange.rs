@@ -199,8 +199,8 @@ impl HttpClient {
         }
     }
 
-    /// Opens a stream of events at the first server that gives one.
-    pub(super) async fn open(&self, path: &str) -> anyhow::Result<Incoming> {
+    /// An answer whose body is a stream, of the first server that gives one.
+    pub(super) async fn open(&self, path: &str) -> anyhow::Result<Response<Incoming>> {
         let mut failures = Vec::new();
         let first = self.preferred.load(Ordering::Relaxed);
         for offset in 0..self.servers.len() {
@@ -208,9 +208,9 @@ impl HttpClient {
             let mut request = self.request(index, &Method::GET, path, None, None)?;
             request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
             match self.begin(&self.servers[index], request).await {
-                Ok(body) => {
+                Ok(response) => {
                     self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(body);
+                    return Ok(response);
                 }
                 Err(Attempt::Refused(failure)) => return Err(self.with_token_file(failure).into()),
                 Err(Attempt::Retry(failure)) => failures.push(failure),
@@ -219,10 +219,14 @@ impl HttpClient {
         Err(summary(failures).into())
     }
 
-    async fn begin(&self, server: &str, request: Request<Full<Bytes>>) -> Result<Incoming, Attempt> {
+    async fn begin(
+        &self,
+        server: &str,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Attempt> {
         let response = self.response(server, request).await?;
         match response.status().is_success() {
-            true => Ok(response.into_body()),
+            true => Ok(response),
             false => Err(match whole(server, response).await {
                 Err(attempt) => attempt,
                 Ok(_) => unreachable(server, "no answer to go by"),

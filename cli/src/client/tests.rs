@@ -140,10 +140,10 @@ async fn a_restarted_node_is_noticed() {
     let (url, script) = server(answers).await;
     let (client, _dir) = client(vec![url]);
     client.list(Kind::Plan, true).await.unwrap();
-    assert!(!client.read_restarted());
+    assert_eq!(client.restart_note(), None);
     script.restarted.store(true, Ordering::Relaxed);
     client.list(Kind::Plan, true).await.unwrap();
-    assert!(client.read_restarted());
+    assert!(client.restart_note().is_some());
 }
 
 /// A body that a server takes at the slowest pace that is asked of a road, and the answer after it.

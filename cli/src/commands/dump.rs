@@ -19,6 +19,14 @@ use crate::{
 
 /// Writes a dump, and prints the name of its directory.
 pub(crate) async fn dump(client: &Client, args: &DumpArgs) -> anyhow::Result<()> {
+    let (dir, said) = written(client, args).await?;
+    say(said);
+    data(dir.display())?;
+    Ok(())
+}
+
+/// Writes a dump. Its directory, and what there is to say of it.
+async fn written(client: &Client, args: &DumpArgs) -> anyhow::Result<(PathBuf, String)> {
     if let Some(dir) = &args.output {
         check_empty(dir)?;
     }
@@ -40,9 +48,11 @@ pub(crate) async fn dump(client: &Client, args: &DumpArgs) -> anyhow::Result<()>
         return Err(error);
     }
     let (revision, count) = (dumping.of.revision, dumping.count);
-    say(format!("revision {revision}: resources: {}, parts: {}", count.resources, count.parts));
-    data(dir.display())?;
-    Ok(())
+    let mut said = format!("revision {revision}: resources: {}, parts: {}", count.resources, count.parts);
+    if let Some(note) = client.restart_note() {
+        said = format!("{said}\n{note}");
+    }
+    Ok((dir, said))
 }
 
 /// A dump is not mixed with other files.
@@ -127,7 +137,29 @@ fn private(path: &Path) -> anyhow::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use axum::{Router, response::IntoResponse as _};
+
     use super::*;
+    use crate::client::tests::client_of;
+
+    #[tokio::test]
+    async fn a_dump_of_a_node_that_has_not_caught_up_says_so() {
+        for restarted in [true, false] {
+            let answer = move || {
+                let text = "{\"dump\":{\"format\":1,\"revision\":7,\"version\":1}}\n{\"end\":{\"parts\":0,\"resources\":0}}\n";
+                let mut answer = text.into_response();
+                answer.headers_mut().insert("hanse-restarted", restarted.to_string().parse().unwrap());
+                std::future::ready(answer)
+            };
+            let (client, _dir) = client_of(Router::new().fallback(answer)).await;
+            let dir = tempfile::tempdir().unwrap();
+            let args = DumpArgs { output: Some(dir.path().to_owned()), tokens: false, stale: true };
+            let (_dir, said) = written(&client, &args).await.unwrap();
+            assert_eq!(said.lines().next(), Some("revision 7: resources: 0, parts: 0"));
+            let noted = said.contains("\nnote: the node was restarted and has not caught up");
+            assert_eq!(noted, restarted, "{said}");
+        }
+    }
 
     #[test]
     fn a_directory_that_has_something_is_refused() {

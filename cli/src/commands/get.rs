@@ -15,10 +15,6 @@ use crate::{
     served,
 };
 
-/// Said of an answer with `--stale` that may be older than an earlier one.
-const RESTARTED: &str =
-    "note: the node was restarted and has not caught up; it may have shown later changes before";
-
 /// What was found.
 struct Found {
     sections: Vec<Section>,
@@ -35,9 +31,7 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     if let Some(sort_by) = sort_by {
         found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
     }
-    if client.read_restarted() {
-        say(RESTARTED);
-    }
+    client.restart_note().into_iter().for_each(say);
     if args.watch {
         found.missing.iter().map(explain).for_each(say);
         return follow::follow(client, args, &asked, found, from, &mut |text| data(text)).await;
