@@ -112,6 +112,20 @@ async fn a_node_writes_one_dump_at_a_time() {
 }
 
 #[tokio::test]
+async fn what_is_protected_is_restored_protected() {
+    let api = Api::furnished().await;
+    let shop = json!({"resources": [{"kind": "Application", "name": "shop", "protected": true}, {"kind": "Application", "name": "web"}]});
+    api.post("/v1/apply").json(shop).send().await.expect(200);
+    let dump = dumped(&api).await;
+    let other = restored(&dump).await;
+    assert_eq!(dumped(&other).await, dump);
+    let path = |name: &str| format!("/v1/organizations/default/applications/{name}");
+    let refused = other.delete(&path("shop")).send().await.problem(409, "conflict");
+    assert_eq!(refused["detail"], "Application default/shop is protected");
+    other.delete(&path("web")).send().await.expect(200);
+}
+
+#[tokio::test]
 async fn resources_of_a_dump_replace_nothing() {
     let api = Api::furnished().await;
     let dump = dumped(&api).await;

@@ -121,6 +121,23 @@ fn a_second_restore_changes_nothing() {
 }
 
 #[test]
+fn what_is_protected_is_restored_protected() {
+    let plan = |protected: bool| format!("{{kind: Plan, name: gold, protected: {protected}}}");
+    let world = World::with_orders().with(&plan(true));
+    let mut other = into_another(&world.state);
+    assert_eq!(dumped(&other.state), dumped(&world.state));
+    assert!(other.get("Plan gold").metadata.protected && !other.get("Application shop").metadata.protected);
+    let refused = other.delete("Plan gold", true).unwrap_err();
+    assert_eq!(refused.detail, "Plan default/gold is protected");
+
+    // Protection that is not as in the dump is a difference.
+    other.put(&plan(false));
+    let problem = restore(&mut other, dumped(&world.state)).unwrap_err();
+    assert_eq!(problem.detail, "already there, and not as in the dump: Plan default/gold");
+    assert!(!other.get("Plan gold").metadata.protected);
+}
+
+#[test]
 fn a_dump_replaces_nothing() {
     let world = rolled_back();
     let mut other = World::new().with("{kind: Plan, name: gold, spec: {rate: {requests: 5, per: minute}}}");
