@@ -6,7 +6,8 @@ mod strategies;
 use proptest::prelude::*;
 use prost::Message;
 
-use crate::{Change, Command, CommandBody, Dump, Outcome, State, fixture::World};
+use crate::{Action, Change, ChangeResult, Command, CommandBody, Dump, Outcome, State, fixture::World};
+use hanse_management::{Kind, ResourceKey};
 
 /// Beside ORDERS, what depends on most: Bindings by label, one with an Upstream of its own.
 const MORE: &str = "
@@ -80,6 +81,12 @@ proptest! {
     }
 }
 
+/// Whether the command restores this resource.
+fn restores(command: &Command, key: &ResourceKey) -> bool {
+    let CommandBody::Apply(changes) = &command.body else { return false };
+    changes.iter().any(|change| change.key == *key && matches!(change.action, Action::Restore { .. }))
+}
+
 /// The generator reaches what it is meant to test: most kinds of outcome come up.
 #[test]
 fn the_strategies_reach_acceptance_and_many_refusals() {
@@ -87,19 +94,29 @@ fn the_strategies_reach_acceptance_and_many_refusals() {
 
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeMap::new();
+    let mut restored = std::collections::BTreeMap::new();
     for _ in 0..20 {
         let commands =
             prop::collection::vec(strategies::command(), 30).new_tree(&mut runner).unwrap().current();
         let mut state = start();
         for command in &commands {
             let word = match state.apply(command) {
-                Outcome::Accepted(_) => "accepted",
+                Outcome::Accepted(accepted) => {
+                    let made = accepted.changes.iter().filter(|told| told.action == ChangeResult::CREATED);
+                    for told in made.filter(|told| restores(command, &told.key)) {
+                        *restored.entry(told.key.kind).or_insert(0_usize) += 1;
+                    }
+                    "accepted"
+                }
                 Outcome::Rejected(problem) => problem.name.as_str(),
             };
             *seen.entry(word).or_insert(0_usize) += 1;
         }
     }
     assert!(seen["accepted"] > 150, "{seen:?}");
+    for kind in [Kind::Api, Kind::ApiRevision, Kind::Binding] {
+        assert!(restored.contains_key(&kind), "no {kind} was restored: {restored:?}");
+    }
     for word in [
         "conflict",
         "in-use",

@@ -1,13 +1,13 @@
 //! Commands over few names, so that they meet.
 
-use hanse_management::{Digest, Kind, ResourceKey, Spec};
+use hanse_management::{Digest, Kind, ResourceKey, Spec, manifest::Restored};
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
     Action, Change, Command, CommandBody, Incumbent, SeatAsked,
-    fixture::{START_MS, name},
+    fixture::{self, START_MS, name},
 };
 
 fn pick(words: &'static [&'static str]) -> impl Strategy<Value = &'static str> {
@@ -27,9 +27,9 @@ fn key() -> impl Strategy<Value = ResourceKey> {
             Kind::Environment => &["production", "sandbox"],
             Kind::Policy => &["stamp", "cors"],
             Kind::Upstream => &["backend", "other"],
-            Kind::Api => &["orders", "billing"],
+            Kind::Api => &["orders", "billing", "users"],
             Kind::ApiRevision => &["orders-r1"],
-            Kind::Binding => &["orders-production", "b2", "b3"],
+            Kind::Binding => &["orders-production", "b2", "b3", "b4"],
             Kind::Plan => &["gold", "silver"],
             Kind::Application => &["shop", "app"],
             Kind::Subscription => &["shop-orders", "s2"],
@@ -85,7 +85,7 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                 .boxed()
         }
         Kind::Binding => {
-            let api = pick(&["orders", "billing"]);
+            let api = pick(&["orders", "orders", "billing", "billing", "users"]);
             let environment = pick(&["production", "sandbox"]);
             let revision = prop_oneof![3 => Just(json!("latest")), 1 => Just(json!("new")), 1 => (1..4_u32).prop_map(|number| json!(number))];
             let regions = prop_oneof![
@@ -123,9 +123,9 @@ fn change() -> impl Strategy<Value = Change> {
     let tier = prop::option::of(pick(&["edge", "core"]));
     let hold = prop::option::weighted(0.3, pick(&["eu-west", "us-east"]));
     let expects = prop::option::weighted(0.05, prop::option::of(0..4_u64));
-    let protected = prop::option::weighted(0.1, any::<bool>());
+    let protected = (prop::option::weighted(0.1, any::<bool>()), prop::bool::weighted(0.05));
     (key(), prop::bool::weighted(0.15), any::<bool>(), if_revision, tier, hold, expects, protected)
-        .prop_flat_map(|(key, delete, cascade, if_revision, tier, hold, expects, protected)| {
+        .prop_flat_map(|(key, delete, cascade, if_revision, tier, hold, expects, (protected, restore))| {
             let kind = key.kind;
             spec(kind).prop_map(move |json| {
                 let action = if let Some(api_revision) = expects {
@@ -136,11 +136,66 @@ fn change() -> impl Strategy<Value = Change> {
                     let tier = tier.into_iter().map(|tier| ("tier", tier));
                     let labels: Labels = tier.chain(hold.map(|region| ("hold", region))).collect();
                     let spec = Spec::from_json(kind, &json).expect("the generator writes sound JSON");
-                    Action::Put { labels, spec, protected }
+                    if restore {
+                        let protected = protected.unwrap_or_default();
+                        Action::Restore { labels, spec, protected, restored: Restored::default() }
+                    } else {
+                        Action::Put { labels, spec, protected }
+                    }
                 };
                 Change { key: key.clone(), action, if_revision }
             })
         })
+}
+
+/// A part of a dump: an Api, an ApiRevision before its latest one and a Binding that served both, or some of them.
+fn part() -> impl Strategy<Value = Vec<Change>> {
+    let api = pick(&["orders", "billing", "users", "users", "users"]);
+    let numbers = prop_oneof![
+        4 => (1..4_u64, 1..4_u64).prop_map(|(older, more)| (older, older + more)),
+        1 => (1..4_u64, 1..4_u64),
+    ];
+    let specs = (spec(Kind::Api), revision(), spec(Kind::Binding));
+    let served = prop::sample::subsequence(vec![true, false], 0..=2).prop_shuffle();
+    let kept = (prop::bool::weighted(0.9), prop::bool::weighted(0.7), prop::bool::weighted(0.7));
+    (api, numbers, specs, served, kept, prop::bool::weighted(0.1)).prop_map(
+        |(api, (older, latest), (now, mut before, mut binding), served, kept, protected)| {
+            let restored = |kind: Kind, own: &str, json: &Value, restored: Restored| Change {
+                key: ResourceKey::owned(kind, name("default"), name(own)),
+                action: Action::Restore {
+                    labels: Labels::default(),
+                    spec: Spec::from_json(kind, json).expect("the generator writes sound JSON"),
+                    protected,
+                    restored,
+                },
+                if_revision: None,
+            };
+            before["api"] = json!(api);
+            before["number"] = json!(older);
+            binding["api"] = json!(api);
+            let served = served.into_iter().map(|is_older| if is_older { older } else { latest }).collect();
+            let (none, of_api) =
+                (Restored::default(), Restored { api_revision: Some(latest), served: vec![] });
+            let changes = [
+                (kept.0, restored(Kind::Api, api, &now, of_api)),
+                (kept.1, restored(Kind::ApiRevision, &format!("{api}-r{older}"), &before, none.clone())),
+                (kept.2, restored(Kind::Binding, "b4", &binding, Restored { served, ..none })),
+            ];
+            changes.into_iter().filter_map(|(is_kept, change)| is_kept.then_some(change)).collect()
+        },
+    )
+}
+
+/// The spec of an ApiRevision that embeds what its Api names; without the Api's name and without a number.
+fn revision() -> impl Strategy<Value = Value> {
+    (spec(Kind::Api), spec(Kind::Policy), spec(Kind::Upstream)).prop_map(|(api, policy, upstream)| {
+        let copies = |names: Vec<&Value>, of: &Value| -> Value {
+            names.into_iter().filter_map(|name| Some((name.as_str()?.to_owned(), of.clone()))).collect()
+        };
+        let policies = copies(api["policies"].as_array().into_iter().flatten().collect(), &policy);
+        let upstreams = copies(vec![&api["upstream"]], &upstream);
+        json!({"spec": api, "policies": policies, "upstreams": upstreams})
+    })
 }
 
 fn body() -> impl Strategy<Value = CommandBody> {
@@ -180,6 +235,8 @@ fn body() -> impl Strategy<Value = CommandBody> {
     let readmit = who().prop_map(move |who| CommandBody::Readmit { identity: identity(who) });
     prop_oneof![
         12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
+        2 => part().prop_map(CommandBody::Apply),
+        1 => Just(CommandBody::Apply(vec![fixture::delete("Api users", true)])),
         2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit],
     ]
 }
