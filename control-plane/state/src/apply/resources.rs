@@ -37,9 +37,9 @@ pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Res
     delete::run(&mut draft, changes)?;
     references::check(&draft)?;
     delete::check_unused(&draft)?;
-    restored::number(&mut draft, changes);
+    let numbered = restored::number(&mut draft, changes);
     revisions::make(&mut draft)?;
-    restored::settle(&mut draft, changes)?;
+    restored::settle(&mut draft, changes, numbered)?;
     bindings::settle(&mut draft);
     consistency::check(draft.before, draft.next, &draft.touched)?;
     // The Bindings that need the ApiRevisions of a dump may come in a later part of it.

@@ -7,7 +7,7 @@ use hanse_management::{
     kinds::{ApiRevisionSpec, BindingSpec},
     manifest::Restored,
 };
-use hanse_topology::Labels;
+use hanse_topology::{Labels, Name};
 
 use super::Draft;
 use crate::{Action, Change, Resource, State, validate::limits};
@@ -45,16 +45,34 @@ pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Probl
         .remedy("a dump replaces nothing: delete it there, or take it out of the dump"))
 }
 
-/// Has each Api that is made get the number of the dump.
-pub(super) fn number(draft: &mut Draft<'_>, changes: &[Change]) {
-    for (api, number) in made_apis(draft, changes) {
-        draft.next.api_counters.insert(api, number - 1);
+/// An Api that gets the number of the dump.
+pub(super) struct Numbered {
+    /// Its organization and its name.
+    api: (Name, Name),
+    number: u64,
+}
+
+/// Has each Api that is made get the number of the dump. Those Apis.
+pub(super) fn number(draft: &mut Draft<'_>, changes: &[Change]) -> Vec<Numbered> {
+    let made = restored(changes).filter(|of| of.key.kind == Kind::Api && draft.before.get(of.key).is_none());
+    let numbered = made.filter_map(|of| {
+        let api = (of.key.organization.clone()?, of.key.name.clone());
+        Some(Numbered { api, number: of.restored.api_revision? })
+    });
+    let numbered: Vec<_> = numbered.collect();
+    for Numbered { api, number } in &numbered {
+        draft.next.api_counters.insert(api.clone(), number - 1);
     }
+    numbered
 }
 
 /// Runs once the command's ApiRevisions are made: checks what of the dump depends on them.
-pub(super) fn settle(draft: &mut Draft<'_>, changes: &[Change]) -> Result<(), Problem> {
-    for (api, number) in made_apis(draft, changes) {
+pub(super) fn settle(
+    draft: &mut Draft<'_>,
+    changes: &[Change],
+    numbered: Vec<Numbered>,
+) -> Result<(), Problem> {
+    for Numbered { api, number } in numbered {
         // An Api of that name may have been here before, with higher numbers.
         let last = draft.before.api_counters.get(&api).copied().unwrap_or_default();
         draft.next.api_counters.insert(api, number.max(last));
@@ -82,17 +100,6 @@ fn restored(changes: &[Change]) -> impl Iterator<Item = Of<'_>> {
         }
         Action::Put { .. } | Action::Delete { .. } | Action::Expect { .. } => None,
     })
-}
-
-type OfApi = (hanse_topology::Name, hanse_topology::Name);
-
-/// The Apis that the command makes with a number of the dump: organization and name, and the number.
-fn made_apis(draft: &Draft<'_>, changes: &[Change]) -> Vec<(OfApi, u64)> {
-    let made = restored(changes).filter(|of| of.key.kind == Kind::Api && draft.before.get(of.key).is_none());
-    made.filter_map(|of| {
-        Some(((of.key.organization.clone()?, of.key.name.clone()), of.restored.api_revision?))
-    })
-    .collect()
 }
 
 /// A number that is free is below that of the Api's latest ApiRevision: no number that comes later will be it.
