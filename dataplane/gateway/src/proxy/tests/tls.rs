@@ -3,8 +3,10 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
+use hanse_proto::runtime::{self, upstream::Host};
 use http::Request;
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
@@ -60,7 +62,7 @@ pub(super) async fn connect_over(
     TlsConnector::from(Arc::new(client)).connect(name, stream).await.unwrap()
 }
 
-fn api(upstream: hanse_proto::runtime::Upstream) -> Resources {
+fn api(upstream: runtime::Upstream) -> Resources {
     vec![
         listener("production", &[]),
         route_entry(route("a", "/a", &["GET /{p}", "POST /{p}"])),
@@ -123,7 +125,7 @@ async fn a_failed_handshake_is_counted_and_harms_nobody() {
     client.call(request("GET /a/x", &[], "")).await.seen();
 }
 
-/// An upstream over TLS that answers 200 to everything.
+/// An upstream over TLS that answers 200 to everything, with the name that it was asked for in the handshake and the `Host`.
 async fn secure_upstream(server: Arc<ServerConfig>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -132,8 +134,13 @@ async fn secure_upstream(server: Arc<ServerConfig>) -> u16 {
             let acceptor = TlsAcceptor::from(server.clone());
             tokio::spawn(async move {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
-                let service = hyper::service::service_fn(|_| async {
-                    Ok::<_, std::convert::Infallible>(http::Response::new(Full::<Bytes>::from("secure")))
+                let name = stream.get_ref().1.server_name().unwrap_or_default().to_owned();
+                let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                    let answer = http::Response::builder()
+                        .header("x-name", &name)
+                        .header("x-host", &request.headers()["host"])
+                        .body(Full::<Bytes>::from("secure"));
+                    std::future::ready(answer)
                 });
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -164,14 +171,59 @@ async fn upstreams_over_tls_are_verified() {
 }
 
 #[tokio::test]
+async fn the_name_in_the_certificate_does_not_follow_the_host() {
+    let name = |host: &str| Some(Host::HostName(host.to_owned()));
+    let preserve = || Some(Host::ClientHost(runtime::ClientHost {}));
+    let (url, client) = ("localhost", "gateway.example:8080");
+    for (certified, server_name, host, wanted) in [
+        // The URL's host is asked for…
+        ("localhost", "", None, Some((url, "localhost:PORT"))),
+        ("localhost", "", name("shop.internal:8443"), Some((url, "shop.internal:8443"))),
+        ("localhost", "", preserve(), Some((url, client))),
+        ("shop.internal", "", name("shop.internal"), None),
+        ("gateway.example", "", preserve(), None),
+        // … unless `serverName` says another one.
+        (
+            "orders.internal",
+            "orders.internal",
+            name("shop.internal"),
+            Some(("orders.internal", "shop.internal")),
+        ),
+        ("orders.internal", "orders.internal", preserve(), Some(("orders.internal", client))),
+        ("shop.internal", "orders.internal", name("shop.internal"), None),
+        ("gateway.example", "orders.internal", preserve(), None),
+        ("localhost", "orders.internal", None, None),
+    ] {
+        let theirs = certificate(certified, &[]);
+        let port = secure_upstream(theirs.server.clone()).await;
+        let given = runtime::Upstream {
+            ca_pem: theirs.pem,
+            server_name: server_name.to_owned(),
+            host,
+            ..upstream(&[&format!("https://localhost:{port}")])
+        };
+        let case = format!("{certified}, {server_name}, {:?}", given.host);
+        let answer = Gateway::serving(api(given)).get("GET /a/x").await;
+        match wanted {
+            Some((name, host)) => {
+                let host = host.replace("PORT", &port.to_string());
+                assert_eq!((answer.header("x-name"), answer.header("x-host")), (name, &*host), "{case}");
+            }
+            None => assert_eq!(answer.problem(), "upstream-unreachable", "{case}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn checks_go_over_the_upstreams_own_tls_settings() {
     let theirs = certificate("orders.internal", &[]);
     let url = format!("https://127.0.0.1:{}", secure_upstream(theirs.server.clone()).await);
-    let check = async |server_name: &str, wanted: Standing| {
+    let check = async |server_name: &str, host: Option<Host>, wanted: Standing| {
         let mut given = upstream(&[&url]);
         given.ca_pem = theirs.pem.clone();
         given.server_name = server_name.to_owned();
-        given.health_check = Some(hanse_proto::runtime::HealthCheck {
+        given.host = host;
+        given.health_check = Some(runtime::HealthCheck {
             path: "/".to_owned(),
             interval_ms: 20,
             timeout_ms: 5_000,
@@ -188,6 +240,9 @@ async fn checks_go_over_the_upstreams_own_tls_settings() {
         let found = gateway.endpoints.summary(1);
         assert_eq!(found.iter().map(|one| one.health).collect::<Vec<_>>(), [wanted], "{found:?}");
     };
-    check("orders.internal", Standing::Healthy).await;
-    check("other.internal", Standing::Unhealthy).await;
+    let name = |host: &str| Some(Host::HostName(host.to_owned()));
+    check("orders.internal", None, Standing::Healthy).await;
+    check("orders.internal", name("other.internal"), Standing::Healthy).await;
+    check("other.internal", None, Standing::Unhealthy).await;
+    check("other.internal", name("orders.internal"), Standing::Unhealthy).await;
 }
