@@ -172,13 +172,15 @@ fn version(root: &Place, wanted: &Wanted) -> Result<String, ImportProblem> {
     let place = info(root, "version")?;
     let is_there = place.value().is_string();
     let missing = || {
-        let why = if is_there { "is empty" } else { "is missing" };
-        ImportProblem::new(&place, why, "add it, or give one with --api-version")
+        let (why, fix) =
+            if is_there { ("is empty", "write a version there") } else { ("is missing", "add it") };
+        ImportProblem::new(&place, why, fix)
     };
-    let version = place.text()?.ok_or_else(missing)?;
-    let unusable =
-        |problem: Problem| ImportProblem::new(&place, problem.detail, "give another with --api-version");
-    judge::version(version).map(|()| version.to_owned()).map_err(unusable)
+    let version = place.text().and_then(|text| text.ok_or_else(missing)).and_then(|version| {
+        let unusable = |problem: Problem| ImportProblem::new(&place, problem.detail, problem.remedy);
+        judge::version(version).map(|()| version.to_owned()).map_err(unusable)
+    });
+    version.map_err(|problem| problem.unless("--api-version VERSION"))
 }
 
 /// The versions that can be read, as their first digits.

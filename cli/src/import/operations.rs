@@ -109,7 +109,7 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
             Some(webhooks) => ImportProblem::new(
                 &paths,
                 format!(
-                    "it offers nothing to call, and describes {} webhooks, which the service calls",
+                    "it has nothing to call, and webhooks only, which the service calls: {}",
                     webhooks.len()
                 ),
                 "give the description of an API that clients call",

@@ -24,6 +24,8 @@ pub(crate) struct ImportProblem {
     is_unread: bool,
     /// What the problem has in common with others, of which one is told.
     cause: Option<&'static str>,
+    /// The option with which the document can be imported as it is.
+    option: Option<&'static str>,
 }
 
 impl ImportProblem {
@@ -38,7 +40,7 @@ impl ImportProblem {
     }
 
     fn at(place: String, why: String, fix: String) -> Self {
-        Self { place, operation: None, why, fix, is_unread: false, cause: None }
+        Self { place, operation: None, why, fix, is_unread: false, cause: None, option: None }
     }
 
     /// Of what cannot be read.
@@ -51,6 +53,11 @@ impl ImportProblem {
         Self { cause: Some(cause), ..self }
     }
 
+    /// Of what an option says in the document's place.
+    pub(super) fn unless(self, option: &'static str) -> Self {
+        Self { option: Some(option), ..self }
+    }
+
     /// Of one operation or path item.
     pub(super) fn of(self, operation: &str) -> Self {
         Self { operation: Some(operation.to_owned()), ..self }
@@ -59,6 +66,11 @@ impl ImportProblem {
     /// Whether the command line is at fault, and not the document.
     pub(crate) fn is_of_option(&self) -> bool {
         self.place.starts_with("--")
+    }
+
+    /// The option with which the document can be imported as it is. `others`: operations without problems are left.
+    pub(super) fn option(&self, others: bool) -> Option<&'static str> {
+        self.option.or((others && self.can_be_left_out()).then_some("--skip-unusable"))
     }
 
     /// Whether its operation can be left out. An operation that could not be read may be a sound one.

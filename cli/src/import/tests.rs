@@ -302,7 +302,7 @@ fn every_form_of_a_description_is_read() {
     assert_eq!(
         problems("openapi: 3.1.0\ninfo: {version: 1}\nwebhooks: {new: {post: {}}}"),
         [
-            "/paths: it offers nothing to call, and describes 1 webhooks, which the service calls; give the description of an API that clients call"
+            "/paths: it has nothing to call, and webhooks only, which the service calls: 1; give the description of an API that clients call"
         ]
     );
 }
@@ -472,7 +472,7 @@ fn every_problem_is_named_at_once() {
       /\u{1b}[2J  /paths/~1\u{1b}[2J: is no mapping; write its members there
     "##);
     let failure = crate::exit::Failure::from(read(&faulty()).unwrap_err());
-    assert_eq!(failure.remedy, "mend the document and import it again", "a version is missing");
+    assert_eq!(failure.remedy, "mend the document, or import it with --api-version VERSION --skip-unusable");
 }
 
 #[test]
@@ -481,7 +481,7 @@ fn what_cannot_be_imported_is_left_out_when_asked() {
     let failure = crate::exit::Failure::from(
         read_as(&faulty(), &Wanted { skip_unusable: false, ..wanted.clone() }).unwrap_err(),
     );
-    assert_eq!(failure.remedy, "mend the document, or import the other operations with --skip-unusable");
+    assert_eq!(failure.remedy, "mend the document, or import it with --skip-unusable");
     let imported = read_as(&faulty(), &wanted).unwrap();
     assert_eq!(
         (listed(&imported), imported.version.as_str()),
@@ -503,12 +503,12 @@ fn an_api_needs_a_version() {
     let with = |info: &str| format!(r#"{{"openapi":"3.1.0","info":{info},"paths":{{"/a":{{"get":{{}}}}}}}}"#);
     let long = format!(r#"{{"version":"{}"}}"#, "x".repeat(5_000));
     for (info, expected) in [
-        ("{}", "/info/version: is missing; add it, or give one with --api-version"),
-        ("null", "/info/version: is missing; add it, or give one with --api-version"),
+        ("{}", "/info/version: is missing; add it"),
+        ("null", "/info/version: is missing; add it"),
         ("[]", "/info: is no mapping; write its members there"),
-        (r#"{"version":""}"#, "/info/version: is empty; add it, or give one with --api-version"),
+        (r#"{"version":""}"#, "/info/version: is empty; write a version there"),
         (r#"{"version":{}}"#, "/info/version: is not text; write one line of text there"),
-        (&long, "/info/version: 5000 bytes are more than 256; give another with --api-version"),
+        (&long, "/info/version: 5000 bytes are more than 256; write less"),
     ] {
         assert_eq!(problems(&with(info)), [expected]);
         let wanted = |version: &str| Wanted { api_version: Some(version.into()), ..Wanted::default() };
@@ -525,6 +525,47 @@ fn an_api_needs_a_version() {
     assert_eq!(
         problems(r#"{"openapi":"3.1.0","info":{"version":"1"}}"#),
         ["/paths: the document offers nothing to call; add an operation"]
+    );
+}
+
+#[test]
+fn the_remedy_names_the_options_that_help() {
+    let check = |paths: Value, version: &str, wanted: Wanted, remedy: &str| {
+        let text = written(paths, json!({})).replace("\"version\":\"1\"", version);
+        let failure = crate::exit::Failure::from(read_as(&text, &wanted).unwrap_err());
+        assert_eq!(failure.remedy, remedy, "{failure}");
+    };
+    let (good, bad) = (json!({"/a": {"get": {}}}), json!({"/a": {"get": {}}, "/:b": {"get": {}}}));
+    let one_bad = json!({"/:b": {"get": {}}});
+    let (version, none) = ("\"version\":\"1\"", "\"x\":1");
+    let options = || Wanted { context: Some("/a/".into()), greedy: vec!["id".into()], ..Wanted::default() };
+    let again = "mend the document and import it again";
+    check(
+        good.clone(),
+        none,
+        Wanted::default(),
+        "mend the document, or import it with --api-version VERSION",
+    );
+    check(bad.clone(), version, Wanted::default(), "mend the document, or import it with --skip-unusable");
+    check(
+        bad.clone(),
+        none,
+        Wanted { skip_unusable: true, ..Wanted::default() },
+        "mend the document, or import it with --api-version VERSION --skip-unusable",
+    );
+    check(one_bad.clone(), version, Wanted::default(), again);
+    check(
+        one_bad,
+        none,
+        Wanted::default(),
+        &format!("{again}; for some of its problems --api-version VERSION will do"),
+    );
+    check(good, version, options(), "correct --context and --greedy");
+    check(
+        bad,
+        version,
+        options(),
+        "correct --context and --greedy; mend the document, or import it with --skip-unusable",
     );
 }
 

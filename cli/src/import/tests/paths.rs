@@ -93,7 +93,7 @@ fn parameters_are_widened_when_asked() {
             "  --greedy: {nmae} is in no path that can be widened; name a parameter that is the last of its path and the only one in its segment"
         ]
     );
-    assert_eq!(crate::exit::Failure::from(error).remedy, "correct the options");
+    assert_eq!(crate::exit::Failure::from(error).remedy, "correct --greedy");
 }
 
 /// Imports GET of each path with that `--greedy`: the paths as they are matched, or the problems.
