@@ -34,6 +34,9 @@ const OTHER_METHODS: &str = "additionalOperations";
 /// How many operations and problems are read: more than an Api may have, and than a person reads. A few `$ref`s make any number
 /// of operations of a short text.
 const MAX_READ: usize = 100_000;
+/// How many members of path items are looked at, each as often as `$ref`s lead to it: ten for each operation that is read, and some
+/// seconds. A few `$ref`s to a large path item make any number of a short text.
+const MAX_MEMBERS: usize = 10 * MAX_READ;
 
 /// What to do with a document that is larger than an Api may be. Nothing makes two Apis of one document.
 pub(super) const IN_PARTS: &str = "leave operations out of the document, or write two documents and import each as an Api with a --context of its own";
@@ -46,6 +49,8 @@ pub(super) struct Offer {
     pub(super) notes: Vec<String>,
     /// Paths that are matched otherwise than they are written, one line each.
     pub(super) cut: Vec<String>,
+    /// How many members of path items were looked at.
+    members: usize,
     /// How many members of files are no methods, and the first of them.
     passed: (usize, Option<String>),
     /// How many operations, or path items that cannot be read, have problems.
@@ -91,6 +96,7 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
         problems: Vec::new(),
         notes: Vec::new(),
         cut: Vec::new(),
+        members: 0,
         passed: (0, None),
         unusable: 0,
         widened: BTreeMap::new(),
@@ -100,7 +106,11 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
     offer.read_paths(&paths, &widening);
     if offer.is_full() {
         offer.operations.clear();
-        let why = format!("it has more than {MAX_READ} operations and problems");
+        let why = if offer.members > MAX_MEMBERS {
+            format!("its path items, with those that $refs repeat, have more than {MAX_MEMBERS} members")
+        } else {
+            format!("it has more than {MAX_READ} operations and problems")
+        };
         offer.problems = vec![ImportProblem::new(&paths, why, IN_PARTS)];
         return offer;
     }
@@ -181,6 +191,10 @@ impl Offer {
         let item = PathItem { key, path, documented, place, servers, parameters };
         let mut taken: BTreeSet<String> = BTreeSet::new();
         for layer in layers {
+            self.members += layer.value().as_object().map_or(0, serde_json::Map::len);
+            if self.is_full() {
+                return;
+            }
             let mut operations: Vec<(String, Place)> = Vec::new();
             for (key, place) in members(&layer) {
                 match method_named(key) {
@@ -222,7 +236,7 @@ impl Offer {
 
     /// Whether to read no further.
     fn is_full(&self) -> bool {
-        self.operations.len() + self.problems.len() > MAX_READ
+        self.operations.len() + self.problems.len() > MAX_READ || self.members > MAX_MEMBERS
     }
 
     fn read_operation(&mut self, method: &str, item: &PathItem<'_>, place: &Place) {

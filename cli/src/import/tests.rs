@@ -437,6 +437,19 @@ fn a_short_document_makes_no_endless_list() {
     );
 }
 
+#[test]
+fn a_short_document_is_not_read_for_hours() {
+    let members: Vec<_> = (0..100_000).map(|n| format!("\"x-{n}\":0")).collect();
+    let paths: Vec<_> = (0..100_000).map(|n| format!("\"/{n}\":{{\"$ref\":\"#/x-all\"}}")).collect();
+    let text = format!(
+        r#"{{"openapi":"3.0.0","info":{{"version":"1"}},"x-all":{{"get":{{}},{}}},"paths":{{{}}}}}"#,
+        members.join(","),
+        paths.join(",")
+    );
+    let why = "/paths: its path items, with those that $refs repeat, have more than 1000000 members; leave";
+    assert!(problems(&text)[0].starts_with(why), "{:?}", problems(&text));
+}
+
 /// One document with a fault of each kind.
 fn faulty() -> String {
     let long = "x".repeat(5_000);
