@@ -15,13 +15,17 @@ use crate::{
     out::{Progress, say},
 };
 
+/// What stands for standard input on the command line.
+const STANDARD_INPUT: &str = "-";
+
 /// Reads the document in `file`, or from standard input for `-`, and says what the operator should know of it.
 pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
-    let progress = Progress::start(format!("reading {file}"));
-    let text = text(file)?;
+    let name = if file == STANDARD_INPUT { "standard input" } else { file };
+    let progress = Progress::start(format!("reading {name}"));
+    let text = text(file, name)?;
     let imported = document(&text, files(file), wanted).map_err(|error| {
         let failure = Failure::from(error);
-        Failure { message: format!("{file}: {}", failure.message), ..failure }
+        Failure { message: format!("{name}: {}", failure.message), ..failure }
     })?;
     drop(progress);
     for note in imported.notes.iter().chain(&imported.advice) {
@@ -33,7 +37,7 @@ pub(crate) fn read(file: &str, wanted: &Wanted) -> anyhow::Result<Imported> {
 /// The files beside a document.
 fn files(document: &str) -> Files {
     let path = Path::new(document);
-    let (Some(name), false) = (path.file_name(), document == "-") else { return Files::none() };
+    let (Some(name), false) = (path.file_name(), document == STANDARD_INPUT) else { return Files::none() };
     let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new(".")).to_owned();
     Files::beside(name, move |path, limit| part(&dir, path, limit))
 }
@@ -58,19 +62,19 @@ fn part(dir: &Path, path: &Path, limit: u64) -> Result<String, Unread> {
     String::from_utf8(bytes).map_err(|_| Unread::NotText)
 }
 
-fn text(file: &str) -> anyhow::Result<String> {
+fn text(file: &str, name: &str) -> anyhow::Result<String> {
     let limit = MAX_DOCUMENT_BYTES;
     let too_large = |bytes: Option<u64>| {
         let is = bytes.map_or_else(|| "is larger".to_owned(), |bytes| format!("has {}", mebibytes(bytes)));
-        Failure::input(format!("{file} {is}; at most {} of a document are read", mebibytes(limit))).remedy(
+        Failure::input(format!("{name} {is}; at most {} of a document are read", mebibytes(limit))).remedy(
             "leave references in place instead of writing them out; examples and schemas are not used either",
         )
     };
     let mut bytes = Vec::new();
-    if file == "-" {
+    if file == STANDARD_INPUT {
         std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes).context("reading standard input")?;
     } else {
-        let unreadable = |error: std::io::Error| Failure::unreadable(file, &error);
+        let unreadable = |error: std::io::Error| Failure::unreadable(name, &error);
         let opened = File::open(file).map_err(unreadable)?;
         let size = opened.metadata().map_err(unreadable)?.len();
         if size > limit {
@@ -81,5 +85,5 @@ fn text(file: &str) -> anyhow::Result<String> {
     if bytes.len() as u64 > limit {
         return Err(too_large(None).into());
     }
-    String::from_utf8(bytes).map_err(|_| Failure::input(format!("{file} is not UTF-8 text")).into())
+    String::from_utf8(bytes).map_err(|_| Failure::input(format!("{name} is not UTF-8 text")).into())
 }
