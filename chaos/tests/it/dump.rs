@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use hanse_chaos::{Client, Federation};
 use serde_json::Value;
 
-use crate::eventually;
+use crate::{eventually, open_api};
 
 const SMALL: [&str; 4] = ["--control-nodes", "1", "--regions", "1"];
 
@@ -141,5 +141,70 @@ async fn a_dump_stops_at_what_differs_and_goes_on() -> Result<()> {
         assert!(refused.stderr.contains("is a dump"), "{refused:?}");
     }
     ensure!(federation.cli(&["apply", "-f", &dump, "--prune", "--selector", "a=b"])?.code == 2);
+    Ok(())
+}
+
+/// Makes a dump of one part one of a part for each resource. The resources, in order.
+fn cut(dump: &Path) -> Result<Vec<String>> {
+    let [(name, text)] = &parts(dump)?[..] else { anyhow::bail!("it has several parts already") };
+    fs::remove_file(dump.join(name))?;
+    let lines = text.lines().filter(|line| line.starts_with("{\"kind\""));
+    let resources: Vec<String> = lines.map(|line| line.trim_end_matches(',').to_owned()).collect();
+    for (number, resource) in (1..).zip(&resources) {
+        fs::write(dump.join(format!("part-{number:04}.dump")), format!("{{\"resources\":[{resource}]}}"))?;
+    }
+    let index = dump.join("hanse-dump.json");
+    let mut said: Value = serde_json::from_str(&fs::read_to_string(&index)?)?;
+    ensure!(said["parts"] == 1 && said["resources"] == resources.len(), "{said}");
+    said["parts"] = resources.len().into();
+    fs::write(index, said.to_string())?;
+    Ok(resources)
+}
+
+#[tokio::test]
+async fn a_dump_of_several_parts_goes_on_after_the_one_that_failed() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let text = |name: &str| dir.path().join(name).to_str().context("a plain path").map(str::to_owned);
+    let (dump, copy) = (text("dump")?, text("copy")?);
+    let federation = Federation::start(&SMALL)?;
+    for number in [1, 2] {
+        federation.apply(&open_api("orders", "http://127.0.0.1:9", number))?;
+    }
+    federation.ok(&["dump", "-o", &dump])?;
+    let whole = parts(Path::new(&dump))?;
+    let resources = cut(Path::new(&dump))?;
+    let is_failing = |resource: &&String| resource.contains("\"kind\":\"Upstream\"");
+    let before = resources.iter().take_while(|resource| !is_failing(resource)).count();
+    let number = before + 1;
+    ensure!(before > 0 && number < resources.len(), "the part is in the middle: {resources:?}");
+
+    // All of it but what every federation has is gone, and another Upstream has come.
+    federation.ok(&["delete", "api", "orders", "--cascade", "--yes"])?;
+    let other = "{kind: Upstream, name: orders, spec: {endpoints: [{url: 'http://127.0.0.1:8'}]}}";
+    federation.apply(other)?;
+    let apply = ["apply", "-f", &dump];
+    let stopped = federation.cli(&apply)?;
+    assert_eq!(stopped.code, 5, "{stopped:?}");
+    assert_eq!(stopped.stdout.lines().count(), before, "a line for each part before it: {stopped:?}");
+    let said = format!(
+        "this is part {number} of {}, {dump}/part-{number:04}.dump; the parts before it are applied. Once it is mended, run the same \
+         command again",
+        resources.len()
+    );
+    assert!(stopped.stderr.contains(&said), "{stopped:?}");
+    assert_eq!(federation.cli(&["get", "api", "orders"])?.code, 4, "no part after it is applied");
+
+    federation.ok(&["delete", "upstream", "orders"])?;
+    let mended = federation.ok(&[&apply[..], &["--wait=30s"]].concat())?;
+    let (done, fresh): (Vec<&str>, Vec<&str>) = mended.lines().partition(|line| line.ends_with(" unchanged"));
+    // The latest ApiRevision comes with its Api, and has no part of its own.
+    let made = ["Upstream default/orders", "Api default/orders", "ApiRevision default/orders-r2"];
+    let wanted = [&made[..], &["ApiRevision default/orders-r1", "Binding default/orders"]].concat();
+    assert_eq!(fresh, wanted.iter().map(|key| format!("{key} created")).collect::<Vec<_>>());
+    assert_eq!(done.len(), resources.len() - 4, "{mended}");
+    let again = federation.ok(&apply)?;
+    assert!(again.lines().all(|line| line.ends_with(" unchanged")), "{again}");
+    federation.ok(&["dump", "-o", &copy])?;
+    assert_eq!(parts(Path::new(&copy))?, whole);
     Ok(())
 }
