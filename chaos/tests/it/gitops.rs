@@ -1,7 +1,9 @@
 //! Manifests in a repository: owners, and plans that are carried out later.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use hanse_chaos::Federation;
+
+use crate::open_api;
 
 const SHOP: &str = "{kind: Plan, name: small, spec: {rate: {requests: 10, per: minute}}}\n---\n{kind: Application, name: web}\n";
 
@@ -54,5 +56,44 @@ fn an_owner_keeps_to_its_resources_and_a_plan_to_what_it_rests_on() -> Result<()
     std::fs::write(file, std::fs::read_to_string(file)?.replace("\"generation\": 1", "\"generation\": 7"))?;
     let foreign = run(&["apply", "--plan", file], "")?;
     assert!(foreign.code == 5 && foreign.stderr.contains("another federation"), "{foreign:?}");
+    Ok(())
+}
+
+#[test]
+fn a_plan_does_not_move_a_binding_that_it_did_not_show() -> Result<()> {
+    const BINDING: &str = "{kind: Binding, name: orders, spec: {api: orders, environment: production, upstream: orders, revision: NUMBER}}";
+    let federation = Federation::start(&["--control-nodes", "1", "--regions", "1"])?;
+    let upstream = "http://127.0.0.1:9";
+    federation.apply(&open_api("orders", upstream, 1))?;
+    federation.apply(&BINDING.replace("NUMBER", "1"))?;
+    let status = |kind: &str, field: &str| {
+        let shown = federation.ok(&["get", kind, "orders", "-o", "json"])?;
+        Ok::<_, anyhow::Error>(serde_json::from_str::<serde_json::Value>(&shown)?["status"][field].clone())
+    };
+
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("plan.json");
+    let file = file.to_str().context("a plain path")?;
+    let second = open_api("orders", upstream, 2);
+    let (api, _rest) = second.split_once("---").context("it has several documents")?;
+    let plan = || federation.cli_with_input(&["plan", "-f", "-", "-o", file], api);
+    let planned = plan()?;
+    assert_eq!(planned.code, 0, "{planned:?}");
+    assert!(!planned.stdout.contains("Binding"), "the Binding stays at r1: {planned:?}");
+
+    // Carried out now, the plan would move production.
+    federation.apply(&BINDING.replace("NUMBER", "latest"))?;
+    let before = federation.ok(&["get", "apis,bindings", "-o", "json"])?;
+    let overtaken = federation.cli(&["apply", "--plan", file])?;
+    assert_eq!(overtaken.code, 5, "{overtaken:?}");
+    let said = &overtaken.stderr;
+    assert!(said.contains("nothing was changed") && said.contains("hint: plan again: hanse plan"), "{said}");
+    assert_eq!(federation.ok(&["get", "apis,bindings", "-o", "json"])?, before);
+    assert_eq!((status("api", "latestRevision")?, status("binding", "serving")?), (1.into(), 1.into()));
+
+    let planned = plan()?;
+    assert!(planned.stdout.contains("Binding default/orders moved"), "{planned:?}");
+    federation.ok(&["apply", "--plan", file])?;
+    assert_eq!((status("api", "latestRevision")?, status("binding", "serving")?), (2.into(), 2.into()));
     Ok(())
 }
