@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hanse_management::manifest::Restored;
 use proptest::{
     collection::vec,
     prelude::*,
@@ -179,9 +180,71 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
+fn turn() -> impl Strategy<Value = Turn> {
     let changes = prop_oneof![3 => vec(change(), 1..=1), 1 => vec(change(), 2..4)];
-    vec((changes, proptest::bool::weighted(0.7)), 1..40)
+    (changes, proptest::bool::weighted(0.7))
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    vec(turn(), 1..40)
+}
+
+/// Turns among which dumps are restored.
+fn turns_with_dumps() -> impl Strategy<Value = Vec<Turn>> {
+    let some = prop_oneof![8 => turn().prop_map(|turn| vec![turn]), 1 => coming_back()];
+    vec(some, 1..30).prop_map(|turns| turns.concat())
+}
+
+/// An Api goes, and comes back as a dump has it: with an older ApiRevision, and a Binding that served both or the latest one only.
+fn coming_back() -> impl Strategy<Value = Vec<Turn>> {
+    let numbers = (1..3u64, 1..3u64).prop_map(|(older, more)| (older, older + more));
+    let hold = select(vec![vec![], vec![("hold", "eu")], vec![("hold", "us")]]);
+    let follow = proptest::array::uniform3(any::<bool>());
+    (api(), api(), select(&ENVIRONMENTS), numbers, any::<bool>(), hold, 0..4u8, follow).prop_map(
+        |(now, before, environment, (older, latest), serves_older, hold, order, follow)| {
+            let (Some(organization), api) = (&now.key.organization, &now.key.name) else { unreachable!() };
+            let path = |name: &str| format!("{organization}/{name}");
+            let gone = delete("Api", &path(api.as_str()));
+            let bound = |serving: Value, served: Vec<u64>| {
+                let binding = json!({"api": api, "environment": environment, "revision": serving});
+                let binding = put("Binding", &path(&format!("{api}-{environment}")), binding);
+                dumped(labelled(binding, &hold), Restored { api_revision: None, served })
+            };
+            let both = match serves_older {
+                true => bound(json!(older), vec![latest, older]),
+                false => bound(json!("latest"), vec![older, latest]),
+            };
+            let only_latest = bound(json!("latest"), vec![latest]);
+            let revision = put("ApiRevision", &path(&format!("{api}-r{older}")), copy_of(before, older));
+            let revision = dumped(revision, Restored::default());
+            let now = dumped(now, Restored { api_revision: Some(latest), served: Vec::new() });
+            let parts = match order {
+                0 => vec![vec![now, revision, both]],
+                1 => vec![vec![now], vec![revision, both]],
+                2 => vec![vec![now, revision], vec![both]],
+                _ => vec![vec![now, only_latest], vec![revision]],
+            };
+            std::iter::once(vec![gone]).chain(parts).zip(follow).collect()
+        },
+    )
+}
+
+/// The spec of ApiRevision `number` of an Api.
+fn copy_of(api: Change, number: u64) -> Value {
+    let Action::Put { spec: Spec::Api(spec), .. } = api.action else { unreachable!() };
+    let copies = |names: Vec<&Name>, copy: Value| -> Value {
+        names.into_iter().map(|name| (name.to_string(), copy.clone())).collect()
+    };
+    let policies = copies(spec.policies.iter().collect(), json!({}));
+    let upstream = json!({"endpoints": [{"url": "http://older:80"}]});
+    let upstreams = copies(spec.upstream.iter().collect(), upstream);
+    json!({"api": api.key.name, "number": number, "spec": spec, "policies": policies, "upstreams": upstreams})
+}
+
+/// A resource that is put, as a dump has it.
+fn dumped(change: Change, restored: Restored) -> Change {
+    let Action::Put { labels, spec, .. } = change.action else { unreachable!() };
+    Change { action: Action::Restore { labels, spec, protected: false, restored }, ..change }
 }
 
 /// Enough to refer to that most commands are accepted.
@@ -218,6 +281,8 @@ struct Played {
     commands: usize,
     /// Commands that changed something.
     effective: usize,
+    /// Commands that made something out of a dump.
+    restored: usize,
     /// Runtime resources changed.
     touched: usize,
     /// Scopes made, and dropped, by the first part of their names.
@@ -234,8 +299,11 @@ impl Played {
         self.commands += turns.len();
         for (changes, follow) in turns {
             let before = world.state.revision();
+            let of_dump = changes.iter().any(|change| matches!(change.action, Action::Restore { .. }));
             let _ = world.apply(changes);
-            self.effective += usize::from(world.state.revision() > before);
+            let is_effective = world.state.revision() > before;
+            self.effective += usize::from(is_effective);
+            self.restored += usize::from(is_effective && of_dump);
             if follow {
                 self.stop(&mut world);
             }
@@ -268,7 +336,7 @@ proptest! {
     #![proptest_config(crate::fixture::proptest_config())]
 
     #[test]
-    fn every_history_projects_as_the_naive_projection_says(turns in turns()) {
+    fn every_history_projects_as_the_naive_projection_says(turns in prop_oneof![turns(), turns_with_dumps()]) {
         Played::default().play(turns);
     }
 }
@@ -280,7 +348,7 @@ fn the_random_histories_do_something() {
     for _ in 0..24 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
-    let Played { commands, effective, touched, made, dropped, differing } = played;
+    let Played { commands, effective, restored: _, touched, made, dropped, differing } = played;
     assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
     assert!(differing > 10, "{differing} stops with regions that differ");
@@ -290,4 +358,10 @@ fn the_random_histories_do_something() {
             assert!(count >= 5, "{count} {kind} scopes {what}");
         }
     }
+    let mut played = Played::default();
+    for _ in 0..16 {
+        played.play(turns_with_dumps().new_tree(&mut runner).unwrap().current());
+    }
+    assert!(played.restored > 10, "{} parts of dumps were restored", played.restored);
+    assert!(played.differing > 2, "{} stops with regions that differ", played.differing);
 }
