@@ -1,6 +1,6 @@
 //! Importing and publishing: a new content of an Api, and the Environments that are to serve it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use hanse_api::answer::ApplyRequest;
 use hanse_management::{
@@ -430,15 +430,34 @@ fn fresh<T: Part>(said: &Value) -> T {
     spec.expect("every field without a default is said")
 }
 
-/// The document's operations with what an operator had added to those that match the same requests.
+/// The document's operations with what an operator had added to those that match the same requests, or matched them before
+/// `--greedy` widened or narrowed their last parameter.
 fn merged(offered: &[OperationSpec], kept: Vec<OperationSpec>) -> Vec<OperationSpec> {
-    let mut kept: HashMap<_, OperationSpec> =
-        kept.into_iter().map(|operation| (same(&operation), operation)).collect();
-    let with_own = |operation: &OperationSpec| match kept.remove(&same(operation)) {
-        Some(own) => {
-            OperationSpec { path: operation.path.clone(), id: operation.id.clone().or(own.id.clone()), ..own }
+    let narrow = |operation: &OperationSpec| {
+        let path = operation.path.replace("+}", "}");
+        same(&OperationSpec { path, ..operation.clone() })
+    };
+    let mut narrowed = HashMap::new();
+    let mut own: HashMap<_, OperationSpec> = HashMap::new();
+    for operation in kept {
+        narrowed.insert(narrow(&operation), same(&operation));
+        own.insert(same(&operation), operation);
+    }
+    // What matches the same requests comes first: beside `/v1/{id}`, `/v1/{name+}` may be another operation.
+    let exact: HashSet<_> = offered.iter().map(same).filter(|same| own.contains_key(same)).collect();
+    let with_own = |operation: &OperationSpec| {
+        let found = own.remove(&same(operation)).or_else(|| {
+            let other = narrowed.remove(&narrow(operation))?;
+            if exact.contains(&other) { None } else { own.remove(&other) }
+        });
+        match found {
+            Some(own) => OperationSpec {
+                path: operation.path.clone(),
+                id: operation.id.clone().or(own.id.clone()),
+                ..own
+            },
+            None => operation.clone(),
         }
-        None => operation.clone(),
     };
     offered.iter().map(with_own).collect()
 }

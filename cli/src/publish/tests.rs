@@ -333,6 +333,20 @@ fn an_import_into_one_environment_leaves_the_others() {
 }
 
 #[test]
+fn an_operation_that_is_widened_keeps_what_was_added_to_it() {
+    let mut kept = api(&["/a/{id}", "/b/{id}", "/b/{name+}", "/c/{id+}"]);
+    for (at, timeout) in ["1s", "2s", "3s", "4s"].into_iter().enumerate() {
+        kept["operations"][at]["timeout"] = json!(timeout);
+    }
+    let mut wanted = import(&["http://two"], "production");
+    wanted.offered.operations = operations(&["/a/{id+}", "/b/{name+}", "/c/{id}"]);
+    let plan = wanted.plan(&empty().with_api(kept)).unwrap();
+    let api = &put(&plan, "Api", "orders")["spec"];
+    let timeouts: Vec<_> = api["operations"].as_array().unwrap().iter().map(|one| &one["timeout"]).collect();
+    assert_eq!(timeouts, ["1s", "3s", "4s"]);
+}
+
+#[test]
 fn an_import_keeps_what_no_flag_says() {
     let spec = json!({
         "environment": "production", "revision": 1, "upstream": "backend", "regions": {"names": ["eu-west"]},
