@@ -143,7 +143,8 @@ pub(crate) fn why_unread(error: &io::Error) -> String {
         io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
         io::ErrorKind::NotADirectory => "a part of its path is a file".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-        _ => error.to_string(),
+        // The system's words, without its number.
+        _ => error.to_string().split(" (os error ").next().unwrap_or_default().to_lowercase(),
     }
 }
 

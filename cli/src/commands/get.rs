@@ -26,12 +26,7 @@ struct Found {
 /// Lists kinds, or shows the resources that are named.
 pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     let asked = args.asked()?;
-    let sort_by = args.sort_by.as_deref().map(|text| SortBy::read(text, &kinds(&asked))).transpose()?;
     let (mut found, from) = look(client, args, &asked).await?;
-    if let Some(sort_by) = sort_by {
-        found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
-    }
-    client.restart_note().into_iter().for_each(say);
     if args.watch {
         found.missing.iter().map(explain).for_each(say);
         return follow::follow(client, args, &asked, found, from, &mut |text| data(text)).await;
@@ -46,20 +41,26 @@ pub(crate) async fn get(client: &Client, args: &GetArgs) -> anyhow::Result<()> {
     Err(last)
 }
 
-/// What is there, and the revision from which changes are told: no later than what is shown, so that one may be told twice, and none
-/// is missed.
+/// What is there, in order, and the revision from which changes are told: no later than what is shown, so that one may be told
+/// twice, and none is missed.
 async fn look(client: &Client, args: &GetArgs, asked: &Asked) -> anyhow::Result<(Found, u64)> {
-    match asked {
+    let sort_by = args.sort_by.as_deref().map(|text| SortBy::read(text, &kinds(asked))).transpose()?;
+    let (mut found, from) = match asked {
         Asked::Kinds(kinds) => {
             let found = list(client, kinds, args).await?;
             let from = found.revision;
-            Ok((found, from))
+            (found, from)
         }
         Asked::Named(named) => {
             let from = if args.watch { client.latest_revision().await? } else { 0 };
-            Ok((find(client, named, args.stale).await?, from))
+            (find(client, named, args.stale).await?, from)
         }
+    };
+    if let Some(sort_by) = sort_by {
+        found.sections.iter_mut().for_each(|section| sort_by.sort(section.kind, &mut section.items));
     }
+    client.restart_note().into_iter().for_each(say);
+    Ok((found, from))
 }
 
 /// What was found, in the form asked for. Tables of Apis also say where those are served.

@@ -46,7 +46,7 @@ pub(super) async fn follow(
             Ok(watch) => tell(watch, &mut follower, &mut from, print).await?,
             Err(error) if problem_of(&error) == Some(ProblemName::Gone) => {
                 say(format!(
-                    "no node knows all changes since revision {from} any more: this is what is there now"
+                    "the node does not know all changes since revision {from} any more: this is what is there now"
                 ));
                 let (found, now) = persistently(async || look(client, args, asked).await).await?;
                 follower.again(&found, now).into_iter().try_for_each(&mut *print)?;
@@ -133,10 +133,11 @@ impl Follower {
         let went =
             std::mem::replace(&mut self.present, now).into_iter().filter(|key| !self.present.contains(key));
         let went: Vec<_> = went.collect();
+        let why = if self.labels.is_empty() { "not found" } else { "not found with these labels" };
         let gone = went.into_iter().filter_map(|(kind, name)| {
             let organization = (!kind.is_global()).then(|| self.organization.to_string());
             let change = ChangeEvent { kind: kind.to_string(), organization, name, revision, resource: None };
-            self.gone(kind, &change, "not found")
+            self.gone(kind, &change, why)
         });
         gone.chain(self.each(found)).collect()
     }
