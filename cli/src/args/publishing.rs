@@ -41,7 +41,7 @@ pub(crate) struct OpenApiArgs {
     #[arg(long, value_name = "VERSION")]
     pub(crate) api_version: Option<String>,
     /// Let these path parameters take several segments where they are the last of a path: /v1/{name}:predict with --greedy
-    /// name is /v1/{name+}:predict. A whole path, as in --greedy /v1/{name}:predict, is widened alone
+    /// name is /v1/{name+}:predict. A whole path, as in --greedy /v1/{name}:predict, is widened with those that match the same requests
     #[arg(long, value_name = "PARAMETER|/PATH,…", value_delimiter = ',')]
     pub(crate) greedy: Vec<String>,
 }

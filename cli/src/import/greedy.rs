@@ -1,8 +1,9 @@
 //! `--greedy`: paths whose last parameter takes several segments.
 //!
-//! Gateways try a parameter of several segments last (docs/manifests.md). So a path that is widened may lose requests to another
-//! one, which it went before. The rule: paths that match the same requests are widened together, and an option by which a path
-//! would lose requests is refused.
+//! Gateways try a parameter of several segments last (docs/manifests.md), and a path that has one fits more requests. So an
+//! option may move requests from one operation to another. The rule: paths that match the same requests are widened together, and
+//! an option by which a path would lose requests is refused. Example: with `/users/me/{path+}`, `DELETE /users/me/photos/7` is no
+//! longer one of `/users/{id}/photos/{photo}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +13,9 @@ use super::{ImportProblem, problem::printable};
 
 /// The option that widens parameters.
 pub(super) const GREEDY: &str = "--greedy";
+
+/// How many paths a problem names: a person mends them one by one.
+const NAMED: usize = 5;
 
 /// Which paths are widened.
 pub(super) struct Widening {
@@ -23,20 +27,25 @@ pub(super) struct Widening {
 
 impl Widening {
     /// Of `paths`, those whose last parameter `greedy` names, or which it names as a whole; and those that match the same requests.
-    pub(super) fn of<'p>(greedy: &[String], paths: impl Iterator<Item = &'p str>) -> Self {
+    /// Each is the document's key, and the path of it.
+    pub(super) fn of<'p>(greedy: &[String], paths: impl Iterator<Item = (&'p str, &'p str)>) -> Self {
         let mut idle: BTreeSet<&str> = greedy.iter().map(String::as_str).collect();
         let mut shapes = BTreeSet::new();
-        for path in paths {
-            let Some((name, _)) = widened(path) else { continue };
-            let mut names = greedy.iter().filter(|one| **one == name || **one == path).peekable();
+        for (key, path) in paths {
+            let own = shape(path);
+            // A path with a fault has a problem of its own, and the option is none.
+            let Some((name, _)) = last_parameter(path).filter(|_| own.is_err() || widened(path).is_some())
+            else {
+                continue;
+            };
+            let mut names = greedy.iter().filter(|one| [name, path, key].contains(&one.as_str())).peekable();
             if names.peek().is_some() {
                 names.for_each(|one| _ = idle.remove(one.as_str()));
-                shapes.extend(shape(path));
+                shapes.extend(own);
             }
         }
         Self { shapes, idle: idle.into_iter().map(str::to_owned).collect() }
     }
-
     /// The path as it is to be matched, if it is widened.
     pub(super) fn widened(&self, path: &str) -> Option<String> {
         if self.shapes.is_empty() || !self.shapes.contains(&shape(path).ok()?) {
@@ -65,10 +74,15 @@ impl Widening {
 
 /// The last parameter of a path, and the path in which it takes several segments. `None`: it has none that can (docs/manifests.md).
 pub(super) fn widened(path: &str) -> Option<(&str, String)> {
-    let (before, rest) = path.rsplit_once('{')?;
-    let (name, after) = rest.split_once('}')?;
+    let (name, after) = last_parameter(path)?;
+    let before = &path[..path.len() - after.len() - name.len() - 2];
     let wide = format!("{before}{{{name}+}}{after}");
     (!name.ends_with('+') && shape(&wide).is_ok()).then_some((name, wide))
+}
+
+/// The name of the last parameter, and what follows it.
+fn last_parameter(path: &str) -> Option<(&str, &str)> {
+    path.rsplit_once('{')?.1.split_once('}')
 }
 
 /// A path as it is documented and as it is matched.
@@ -81,59 +95,71 @@ struct Known<'p> {
 }
 
 impl Known<'_> {
-    /// Whether it loses requests to a path that it went before, and that is now matched by `after`.
-    fn loses_to(&self, other: &Self, after: &Template) -> bool {
-        self.before.precedes(&other.before) && after.precedes(&self.after) && self.before.overlaps(after)
+    fn is_widened(&self) -> bool {
+        self.documented != self.matched
+    }
+
+    /// Whether requests that it had as documented go to `other` now. A path that is documented with a tail takes what others leave:
+    /// it loses nothing.
+    fn loses_to(&self, other: &Self) -> bool {
+        let had = self.before.precedes(&other.before)
+            || other.is_widened() && self.before.segments().len() != other.before.segments().len();
+        had && self.before.tail().is_none()
+            && other.after.precedes(&self.after)
+            && self.before.overlaps(&other.after)
     }
 }
 
-/// For each widened path that would lose requests, a problem with one that would take them. `widened` has the documented path of
-/// each, and `matched` all paths of the document as they are matched.
-pub(super) fn lost<'p>(
-    widened: &'p BTreeMap<String, String>,
-    matched: impl Iterator<Item = &'p str>,
-) -> Vec<ImportProblem> {
+/// For each path that would lose requests, a problem with the paths that would take them. `paths` has each as it is documented and as
+/// it is matched.
+pub(super) fn lost<'p>(paths: impl Iterator<Item = (&'p str, &'p str)>) -> Vec<ImportProblem> {
     let mut known = Vec::new();
-    if widened.is_empty() {
-        return Vec::new();
-    }
-    for matched in matched.collect::<BTreeSet<_>>() {
-        let documented = widened.get(matched).map_or(matched, String::as_str);
+    for (documented, matched) in paths.collect::<BTreeSet<_>>() {
         if let (Ok(before), Ok(after)) = (shape(documented), shape(matched)) {
             known.push(Known { documented, matched, before, after });
         }
     }
-    // Only paths with the same segments before the parameter change places with it.
-    let mut wide: BTreeMap<&[_], Vec<&Known<'_>>> = BTreeMap::new();
-    for path in known.iter().filter(|path| path.documented != path.matched) {
-        wide.entry(path.after.segments()).or_default().push(path);
-    }
-    let mut lost = BTreeMap::new();
-    for other in &known {
-        let segments = other.after.segments();
-        for at in 0..=segments.len() {
-            for path in wide.get(&segments[..at]).into_iter().flatten() {
-                if path.loses_to(other, &other.after) {
-                    lost.entry(path.documented).or_insert_with(|| loses(path, other));
-                }
+    let mut lost: BTreeMap<&str, (&Known<'_>, Vec<&Known<'_>>)> = BTreeMap::new();
+    for wide in known.iter().filter(|path| path.is_widened()) {
+        for other in &known {
+            let pairs = [(wide, other), (other, wide)];
+            // Where both are widened, each comes first once.
+            let pairs = if other.is_widened() { &pairs[..1] } else { &pairs[..] };
+            for (path, taker) in pairs.iter().filter(|(path, taker)| path.loses_to(taker)) {
+                lost.entry(path.documented).or_insert((path, Vec::new())).1.push(taker);
             }
         }
     }
-    lost.into_values().collect()
+    lost.into_values().map(|(path, takers)| loses(path, &takers)).collect()
 }
 
-/// That `path` loses requests to `other`.
-fn loses(path: &Known<'_>, other: &Known<'_>) -> ImportProblem {
+/// That `path` loses requests to `takers`.
+fn loses(path: &Known<'_>, takers: &[&Known<'_>]) -> ImportProblem {
+    let named = |paths: Vec<String>| {
+        let more = paths.len().saturating_sub(NAMED);
+        let first: Vec<_> = paths.into_iter().take(NAMED).collect();
+        let rest = if more > 0 { format!(", and {more} more") } else { String::new() };
+        first.join(", ") + &rest
+    };
+    let documented = || named(takers.iter().map(|taker| printable(taker.documented)).collect());
     let why = format!(
-        "{} would lose requests to {}, which gateways try before {}",
+        "{} would lose requests to {}",
         printable(path.documented),
-        printable(other.matched),
-        printable(path.matched)
+        named(takers.iter().map(|taker| printable(taker.matched)).collect())
     );
-    let wide = widened(other.matched).and_then(|(_, wide)| shape(&wide).ok());
-    let fix = match wide {
-        Some(wide) if !path.loses_to(other, &wide) => format!("name {} as well", printable(other.matched)),
-        _ => format!("name the paths to be widened, without {}", printable(path.documented)),
+    let leaves_them = |taker: &&Known<'_>| {
+        let wide = widened(taker.documented).and_then(|(_, wide)| Some((shape(&wide).ok()?, wide)));
+        wide.is_some_and(|(after, matched)| {
+            let wide = Known { matched: &matched, before: taker.before.clone(), after, ..**taker };
+            !taker.is_widened() && !path.loses_to(&wide)
+        })
+    };
+    let fix = if path.is_widened() && takers.iter().all(leaves_them) {
+        format!("name {} as well", documented())
+    } else if path.is_widened() {
+        format!("name the paths to be widened, without {}", printable(path.documented))
+    } else {
+        format!("name the paths to be widened, without {}", documented())
     };
     problem(why, fix)
 }
@@ -141,3 +167,6 @@ fn loses(path: &Known<'_>, other: &Known<'_>) -> ImportProblem {
 fn problem(why: String, fix: impl Into<String>) -> ImportProblem {
     ImportProblem::of_option(GREEDY, Problem::new(ProblemName::Invalid, why).remedy(fix))
 }
+
+#[cfg(test)]
+mod tests;

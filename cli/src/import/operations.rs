@@ -1,9 +1,6 @@
 //! The operations of a description.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeSet};
 
 use hanse_management::{
     check_operation,
@@ -55,8 +52,6 @@ pub(super) struct Offer {
     passed: (usize, Option<String>),
     /// How many operations, or path items that cannot be read, have problems.
     pub(super) unusable: usize,
-    /// Paths that were widened, each with the path as it is documented.
-    widened: BTreeMap<String, String>,
 }
 
 /// An operation that can be imported.
@@ -99,7 +94,6 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
         members: 0,
         passed: (0, None),
         unusable: 0,
-        widened: BTreeMap::new(),
     };
     let paths = document.below("paths");
     let widening = widening(&paths, greedy);
@@ -134,8 +128,11 @@ pub(super) fn operations(document: &Place, greedy: &[String]) -> Offer {
             .push(format!("passed over members of files that are no methods: {count}, such as {first}"));
     }
     offer.problems.extend(widening.idle());
-    let matched = offer.operations.iter().map(|operation| operation.spec.path.as_str());
-    offer.problems.extend(greedy::lost(&offer.widened, matched));
+    if !greedy.is_empty() {
+        let paths = offer.operations.iter();
+        let paths = paths.map(|operation| (operation.documented.as_str(), operation.spec.path.as_str()));
+        offer.problems.extend(greedy::lost(paths));
+    }
     offer
 }
 
@@ -146,9 +143,9 @@ fn widening(paths: &Place, greedy: &[String]) -> Widening {
         .iter()
         .flat_map(members)
         .filter(|(key, _)| !is_extra(key) && fragment_amid(key).is_none())
-        .map(|(key, _)| path_of(key))
+        .map(|(key, _)| (key, path_of(key)))
         .collect();
-    Widening::of(greedy, keys.iter().map(|path| &**path))
+    Widening::of(greedy, keys.iter().map(|(key, path)| (*key, &**path)))
 }
 
 impl Offer {
@@ -180,7 +177,6 @@ impl Offer {
         let widened = widening.widened(documented);
         if let Some(wide) = &widened {
             self.notes.push(format!("widened {} to {}", printable(documented), printable(wide)));
-            self.widened.insert(wide.clone(), documented.to_owned());
         }
         let path = widened.as_deref().unwrap_or(documented);
         let (layers, problem) = place.reached();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{option, shortened};
 use crate::import::{
     files::Place,
-    greedy::{GREEDY, widened},
+    greedy::{GREEDY, Widening, lost, widened},
     operations::Operation,
     problem::printable,
 };
@@ -45,17 +45,42 @@ pub(super) fn advice(operations: &[Operation]) -> Vec<String> {
     let several = || named.iter().filter(|(.., several)| *several);
     let values: BTreeSet<&str> = several()
         .map(|(path, name, _)| if is_each[name] { *name } else { *path })
-        .filter(|value| !value.contains(',')) // the option takes several, with commas between them
+        // The option takes several, with commas between them; and a terminal shows what will be pasted.
+        .filter(|value| !value.contains(',') && printable(value) == *value)
         .collect();
     if values.is_empty() {
         return Vec::new();
     }
-    let values: Vec<_> = values.into_iter().collect();
-    let heading = "these path parameters may take several segments; to let them:".to_owned();
+    let values: Vec<_> = values.into_iter().map(str::to_owned).collect();
+    let (heading, option) = if is_refused(&values, operations) {
+        (
+            "these path parameters may take several segments, but not all of them at once; choose by --greedy:",
+            None,
+        )
+    } else {
+        (
+            "these path parameters may take several segments; to let them:",
+            Some(option(GREEDY, &values.join(","))),
+        )
+    };
     let places: Vec<_> = several()
         .map(|(path, name, _)| format!("    {} of {}", printable(&format!("{{{name}}}")), printable(path)))
         .collect();
-    [heading, option(GREEDY, &values.join(","))].into_iter().chain(shortened(places.into_iter())).collect()
+    [heading.to_owned()].into_iter().chain(option).chain(shortened(places.into_iter())).collect()
+}
+
+/// Whether the import would refuse these values beside what is widened already.
+fn is_refused(values: &[String], operations: &[Operation]) -> bool {
+    let documented = operations.iter().map(|operation| operation.documented.as_str());
+    let widening = Widening::of(values, documented.map(|path| (path, path)));
+    let matched: Vec<_> = operations
+        .iter()
+        .map(|operation| {
+            widening.widened(&operation.documented).unwrap_or_else(|| operation.spec.path.clone())
+        })
+        .collect();
+    let documented = operations.iter().map(|operation| operation.documented.as_str());
+    !lost(documented.zip(matched.iter().map(String::as_str))).is_empty()
 }
 
 /// What follows the only parameter of a path that stands right below the version, as resource names do in Google's APIs: `:run` of

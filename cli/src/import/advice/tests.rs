@@ -273,13 +273,18 @@ components: {parameters: {path: {name: path, in: path, x-multi-segment: true}, r
         assert_eq!(document_of(&text).advice.get(1..).unwrap_or_default(), expected);
     };
     check(
-        &["/v1/{name}", "/v1/{name}:run", "/v1/{parent}/shelves", "/v1/{a}/{b}", "/shop/{id}:run"],
+        &["/v1/{name}", "/v1/{name}:run", "/v1/{parent}/shelves", "/shop/{id}:run"],
         &[
             "  --greedy name,parent",
             "    {name} of /v1/{name}",
             "    {name} of /v1/{name}:run",
             "    {parent} of /v1/{parent}/shelves",
         ],
+    );
+    // What the import would refuse is not offered.
+    check(
+        &["/v1/{name}:run", "/v1/{parent}/shelves", "/v1/{a}/{b}"],
+        &["    {name} of /v1/{name}:run", "    {parent} of /v1/{parent}/shelves"],
     );
     check(&["/v1/{name}", "/v1/shelves/{id}:run", "/va/{name}:run"], &[]);
 }

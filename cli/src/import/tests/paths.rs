@@ -59,7 +59,7 @@ fn paths_are_taken_as_documents_write_them() {
 
 #[test]
 fn parameters_are_widened_when_asked() {
-    let paths = ["/v1/{name}:predict", "/proxy/{path}", "/v1/{name}/x/{id}", "/{path}/{name}/y"];
+    let paths = ["/v1/{name}:predict", "/proxy/{path}", "/v1/{name}/x/{id}", "/w/{name}/y"];
     let items: serde_json::Map<String, Value> =
         paths.iter().map(|path| ((*path).to_owned(), json!({"get": {}}))).collect();
     let text = written(items.into(), json!({}));
@@ -71,7 +71,7 @@ fn parameters_are_widened_when_asked() {
             "GET /v1/{name+}:predict -",
             "GET /proxy/{path+} -",
             "GET /v1/{name}/x/{id} -",
-            "GET /{path}/{name+}/y -"
+            "GET /w/{name+}/y -"
         ]
     );
     assert_eq!(
@@ -79,7 +79,7 @@ fn parameters_are_widened_when_asked() {
         [
             "widened /v1/{name}:predict to /v1/{name+}:predict",
             "widened /proxy/{path} to /proxy/{path+}",
-            "widened /{path}/{name}/y to /{path}/{name+}/y",
+            "widened /w/{name}/y to /w/{name+}/y",
         ]
     );
     assert!(read(&text).unwrap().notes.is_empty(), "nothing is widened unasked");
@@ -128,7 +128,7 @@ fn paths_that_match_the_same_requests_are_widened_together() {
 }
 
 #[test]
-fn a_whole_path_is_widened_alone() {
+fn a_path_is_widened_by_its_whole_name() {
     let paths = ["/v1/{name}:run", "/v1/shelves/{name}", "/v1/{n}:stop"];
     assert_eq!(
         widened(&paths, &["/v1/{name}:run"]).unwrap(),
@@ -146,8 +146,7 @@ fn a_whole_path_is_widened_alone() {
 
 #[test]
 fn a_path_that_would_lose_requests_is_not_widened() {
-    let run =
-        "--greedy: /v1/{name}:run would lose requests to /v1/{id}, which gateways try before /v1/{name+}:run";
+    let run = "--greedy: /v1/{name}:run would lose requests to /v1/{id}";
     let paths = ["/v1/{name}:run", "/v1/{id}", "/v1/{name}:stop"];
     assert_eq!(
         widened(&paths, &["name"]).unwrap_err(),
@@ -165,7 +164,7 @@ fn a_path_that_would_lose_requests_is_not_widened() {
     assert_eq!(
         widened(&paths, &["name"]).unwrap_err(),
         [
-            "--greedy: /v1/{name}/x would lose requests to /v1/{id}/{verb}, which gateways try before /v1/{name+}/x; name the paths to be widened, without /v1/{name}/x"
+            "--greedy: /v1/{name}/x would lose requests to /v1/{id}/{verb}; name the paths to be widened, without /v1/{name}/x"
         ]
     );
     assert_eq!(widened(&paths, &["/v1/{name}"]).unwrap(), ["/v1/{name}/x", "/v1/{id}/{verb}", "/v1/{name+}"]);
