@@ -50,7 +50,11 @@ impl Bound {
                 let array = array(of)?;
                 (array.min_items, array.max_items) = (Some(least), Some(most));
             }
-            Self::NotEmpty => array(of)?.min_items = Some(1),
+            Self::NotEmpty => {
+                let array = array(of)?;
+                // An empty list is what is refused, and no default.
+                (array.min_items, array.default) = (Some(1), None);
+            }
             Self::Each(least, most) => match &mut array(of)?.items {
                 ArrayItems::RefOrSchema(item) => Self::Text(least, most).describe(item)?,
                 ArrayItems::False => return None,

@@ -125,15 +125,18 @@ fn every_kind_has_its_operations_and_only_those() {
     }
 }
 
-/// `null` as a default says that the member may be left out: a validator takes it only where `null` may be written, too.
+/// Validators hold a default against its own schema: `null` stands only where it may be written, and an empty list where it may be.
 #[test]
-fn a_default_of_null_stands_only_where_null_may_be_written() {
+fn a_default_is_a_value_that_may_be_written() {
     fn check(at: &str, schema: &Value) {
         if schema.get("default").is_some_and(Value::is_null) {
             let types = [&schema["type"], &schema["oneOf"]];
             let mut written = types.into_iter().filter_map(Value::as_array).flatten();
             let takes_null = written.any(|one| one == "null" || one["type"] == "null");
             assert!(takes_null, "{at}: {schema}");
+        }
+        if let Some(items) = schema.get("default").and_then(Value::as_array) {
+            assert!(items.len() as u64 >= schema["minItems"].as_u64().unwrap_or(0), "{at}: {schema}");
         }
         match schema {
             Value::Object(members) => {

@@ -28,6 +28,7 @@ pub(super) const BOUNDS: [Bounded; 2] = [
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct CorsSpec {
     /// `*`, or origins such as `https://app.example.com`, `https://*.example.com`, `capacitor://localhost`, `null`.
+    #[schema(required)]
     pub origins: Vec<String>,
     /// Methods allowed; empty: those the path has.
     #[serde(skip_serializing_if = "Vec::is_empty")]
