@@ -1,6 +1,6 @@
 //! Importing and publishing: a new content of an Api, and the Environments that are to serve it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use hanse_api::answer::ApplyRequest;
 use hanse_management::{
@@ -430,34 +430,24 @@ fn fresh<T: Part>(said: &Value) -> T {
     spec.expect("every field without a default is said")
 }
 
-/// The document's operations with what an operator had added to those that match the same requests, or matched them before
-/// `--greedy` widened or narrowed their last parameter.
+/// The document's operations with what an operator had added to those that match the same requests; then, to those that matched
+/// them before `--greedy` widened or narrowed their last parameter.
 fn merged(offered: &[OperationSpec], kept: Vec<OperationSpec>) -> Vec<OperationSpec> {
     let narrow = |operation: &OperationSpec| {
-        let path = operation.path.replace("+}", "}");
-        same(&OperationSpec { path, ..operation.clone() })
+        same(&OperationSpec { path: operation.path.replace("+}", "}"), ..operation.clone() })
     };
-    let mut narrowed = HashMap::new();
-    let mut own: HashMap<_, OperationSpec> = HashMap::new();
-    for operation in kept {
-        narrowed.insert(narrow(&operation), same(&operation));
-        own.insert(same(&operation), operation);
-    }
-    // What matches the same requests comes first: beside `/v1/{id}`, `/v1/{name+}` may be another operation.
-    let exact: HashSet<_> = offered.iter().map(same).filter(|same| own.contains_key(same)).collect();
-    let with_own = |operation: &OperationSpec| {
-        let found = own.remove(&same(operation)).or_else(|| {
-            let other = narrowed.remove(&narrow(operation))?;
-            if exact.contains(&other) { None } else { own.remove(&other) }
-        });
-        match found {
-            Some(own) => OperationSpec {
-                path: operation.path.clone(),
-                id: operation.id.clone().or(own.id.clone()),
-                ..own
-            },
-            None => operation.clone(),
+    let mut own: HashMap<_, OperationSpec> =
+        kept.into_iter().map(|operation| (same(&operation), operation)).collect();
+    let exact: Vec<_> = offered.iter().map(|operation| own.remove(&same(operation))).collect();
+    let mut others: HashMap<_, OperationSpec> =
+        own.into_values().map(|operation| (narrow(&operation), operation)).collect();
+    let with_own = |(operation, own): (&OperationSpec, Option<OperationSpec>)| match own
+        .or_else(|| others.remove(&narrow(operation)))
+    {
+        Some(own) => {
+            OperationSpec { path: operation.path.clone(), id: operation.id.clone().or(own.id.clone()), ..own }
         }
+        None => operation.clone(),
     };
-    offered.iter().map(with_own).collect()
+    offered.iter().zip(exact).map(with_own).collect()
 }
