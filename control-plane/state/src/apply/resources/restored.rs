@@ -45,34 +45,27 @@ pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Probl
         .remedy("a dump replaces nothing: delete it there, or take it out of the dump"))
 }
 
-/// An Api that gets the number of the dump.
-pub(super) struct Numbered {
-    /// Its organization and its name.
-    api: (Name, Name),
-    number: u64,
-}
+/// The Apis that get the number of the dump: organization and name, and the number.
+pub(super) type Numbered = Vec<((Name, Name), u64)>;
 
-/// Has each Api that is made get the number of the dump. Those Apis.
-pub(super) fn number(draft: &mut Draft<'_>, changes: &[Change]) -> Vec<Numbered> {
+/// Has each Api that is made get the number of the dump. Answers with these Apis.
+pub(super) fn number(draft: &mut Draft<'_>, changes: &[Change]) -> Numbered {
     let made = restored(changes).filter(|of| of.key.kind == Kind::Api && draft.before.get(of.key).is_none());
-    let numbered = made.filter_map(|of| {
-        let api = (of.key.organization.clone()?, of.key.name.clone());
-        Some(Numbered { api, number: of.restored.api_revision? })
-    });
-    let numbered: Vec<_> = numbered.collect();
-    for Numbered { api, number } in &numbered {
+    let numbered: Numbered = made
+        .filter_map(|of| {
+            let api = (of.key.organization.clone()?, of.key.name.clone());
+            Some((api, of.restored.api_revision?))
+        })
+        .collect();
+    for (api, number) in &numbered {
         draft.next.api_counters.insert(api.clone(), number - 1);
     }
     numbered
 }
 
 /// Runs once the command's ApiRevisions are made: checks what of the dump depends on them.
-pub(super) fn settle(
-    draft: &mut Draft<'_>,
-    changes: &[Change],
-    numbered: Vec<Numbered>,
-) -> Result<(), Problem> {
-    for Numbered { api, number } in numbered {
+pub(super) fn settle(draft: &mut Draft<'_>, changes: &[Change], numbered: Numbered) -> Result<(), Problem> {
+    for (api, number) in numbered {
         // An Api of that name may have been here before, with higher numbers.
         let last = draft.before.api_counters.get(&api).copied().unwrap_or_default();
         draft.next.api_counters.insert(api, number.max(last));
