@@ -129,15 +129,17 @@ impl Follower {
 
     /// What is printed of a second look, at a revision: what went since, and all that is there.
     fn again(&mut self, found: &Found, revision: u64) -> Vec<String> {
-        let now: BTreeSet<_> = found.each().map(|(kind, item)| (kind, item.name.clone())).collect();
-        let went =
-            std::mem::replace(&mut self.present, now).into_iter().filter(|key| !self.present.contains(key));
-        let went: Vec<_> = went.collect();
+        let now = found.each().map(|(kind, item)| (kind, item.name.clone())).collect();
+        let before = std::mem::replace(&mut self.present, now);
         let why = if self.labels.is_empty() { "not found" } else { "not found with these labels" };
-        let gone = went.into_iter().filter_map(|(kind, name)| {
+        let gone = before.difference(&self.present).filter_map(|(kind, name)| {
             let organization = (!kind.is_global()).then(|| self.organization.to_string());
-            let change = ChangeEvent { kind: kind.to_string(), organization, name, revision, resource: None };
-            self.gone(kind, &change, why)
+            let (name, resource) = (name.clone(), None);
+            self.gone(
+                *kind,
+                &ChangeEvent { kind: kind.to_string(), organization, name, revision, resource },
+                why,
+            )
         });
         gone.chain(self.each(found)).collect()
     }
@@ -260,10 +262,12 @@ mod tests {
         (asked, printed, exit_of(&error))
     }
 
+    /// Events with the revision that each completes; 0: none, more of its revision follows.
     fn stream(said: &[(&str, u64, Option<ChangeEvent>)]) -> (u16, String) {
         let event = |(event, id, change): &(&str, u64, Option<ChangeEvent>)| {
             let data = change.as_ref().map_or_else(|| json!({"revision": id}), |change| json!(change));
-            format!("event: {event}\nid: {id}\ndata: {data}\n\n")
+            let id = if *id == 0 { String::new() } else { format!("id: {id}\n") };
+            format!("event: {event}\n{id}data: {data}\n\n")
         };
         (200, said.iter().map(event).collect())
     }
@@ -293,13 +297,16 @@ mod tests {
                 // No quorum anywhere: the watch waits for one.
                 refusal("no-quorum", 503),
                 quiet,
-                stream(&[("put", 11, put("iron"))]),
+                // It ends amid a revision, whose changes are told again.
+                stream(&[("put", 0, put("iron"))]),
+                stream(&[("put", 0, put("iron")), ("put", 11, put("lead"))]),
                 refusal("unauthenticated", 401),
             ],
         )
         .await;
-        assert_eq!(asked, [7, 9, 9, 9, 9, 11].map(watched));
-        assert_eq!(printed, ["plans/silver", "plans/gold", "plans/iron"], "a bookmark is no change");
+        assert_eq!(asked, [7, 9, 9, 9, 9, 9, 11].map(watched));
+        let wanted = ["plans/silver", "plans/gold", "plans/iron", "plans/iron", "plans/lead"];
+        assert_eq!(printed, wanted, "a bookmark is no change");
         assert_eq!(exit, Exit::Auth);
     }
 

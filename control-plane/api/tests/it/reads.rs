@@ -164,6 +164,7 @@ async fn an_answer_from_what_a_restarted_node_has_says_so() {
         format!("{region}?min_revision={now}"),
         "/v1/regions/there-is-none?consistency=stale".to_owned(),
         "/v1/regions?consistency=stale".to_owned(),
+        "/v1/dump?consistency=stale".to_owned(),
         "/v1/status".to_owned(),
         "/v1/members".to_owned(),
         "/v1/roots".to_owned(),
