@@ -215,7 +215,7 @@ fn coming_back() -> impl Strategy<Value = Vec<Turn>> {
                 false => bound(json!("latest"), vec![older, latest]),
             };
             let only_latest = bound(json!("latest"), vec![latest]);
-            let revision = put("ApiRevision", &path(&format!("{api}-r{older}")), copy_of(before, older));
+            let revision = put("ApiRevision", &path(&format!("{api}-r{older}")), copy_of(api, before, older));
             let revision = dumped(revision, Restored::default());
             let now = dumped(now, Restored { api_revision: Some(latest), served: Vec::new() });
             let parts = match order {
@@ -229,16 +229,16 @@ fn coming_back() -> impl Strategy<Value = Vec<Turn>> {
     )
 }
 
-/// The spec of ApiRevision `number` of an Api.
-fn copy_of(api: Change, number: u64) -> Value {
-    let Action::Put { spec: Spec::Api(spec), .. } = api.action else { unreachable!() };
+/// The spec of ApiRevision `number` of an Api, which was like another one before.
+fn copy_of(api: &Name, before: Change, number: u64) -> Value {
+    let Action::Put { spec: Spec::Api(spec), .. } = before.action else { unreachable!() };
     let copies = |names: Vec<&Name>, copy: Value| -> Value {
         names.into_iter().map(|name| (name.to_string(), copy.clone())).collect()
     };
     let policies = copies(spec.policies.iter().collect(), json!({}));
     let upstream = json!({"endpoints": [{"url": "http://older:80"}]});
     let upstreams = copies(spec.upstream.iter().collect(), upstream);
-    json!({"api": api.key.name, "number": number, "spec": spec, "policies": policies, "upstreams": upstreams})
+    json!({"api": api, "number": number, "spec": spec, "policies": policies, "upstreams": upstreams})
 }
 
 /// A resource that is put, as a dump has it.
