@@ -43,6 +43,7 @@ pub(crate) fn listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Byte
             https: true,
             hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
             internal: false,
+            egress: None,
         }),
     )
 }

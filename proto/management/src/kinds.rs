@@ -32,7 +32,7 @@ pub use api_revision::ApiRevisionSpec;
 pub use application::ApplicationSpec;
 pub use binding::{BindingSpec, Latest, New, Reach, RevisionRef};
 pub use credential::CredentialSpec;
-pub use environment::{EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use environment::{EgressSpec, EnvironmentSpec, ListenerProtocol, StaleCredentials};
 pub use join_token::{JoinRole, JoinTokenSpec};
 #[cfg(feature = "next")]
 pub use memo::MemoSpec;

@@ -10,6 +10,8 @@
 //! Pure: no I/O, no clock. Nothing here knows management resources, and a check looks at one runtime resource alone.
 
 mod access;
+mod cidr;
+mod egress;
 mod endpoint;
 mod features;
 mod header;
@@ -30,6 +32,8 @@ mod unusable;
 mod upstream;
 
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
+pub use cidr::{BadCidr, Cidr};
+pub use egress::{Denied, Egress, forms};
 pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte};
 pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};

@@ -8,15 +8,15 @@ use bytes::Bytes;
 use hanse_management::{
     ResourceKey, Spec,
     kinds::{
-        ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec, HeaderRulesSpec,
-        HealthCheckSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
-        RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
+        HeaderRulesSpec, HealthCheckSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec,
+        RetryOn, RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
     self, operation_security, resource::Kind as Runtime, security::Scheme, upstream::Host,
 };
-use hanse_runtime::{EndpointUrl, ResourceKind};
+use hanse_runtime::{Cidr, EndpointUrl, ResourceKind};
 use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
@@ -45,7 +45,20 @@ pub(super) fn listener(environment: &Name, spec: &EnvironmentSpec) -> Bytes {
         https: spec.listeners.contains(&ListenerProtocol::Https),
         hostnames: spec.hostnames.clone(),
         internal: spec.exposure == Exposure::Internal,
+        // Absent where nothing is said, and so no byte of an Environment that says nothing.
+        egress: (!spec.egress.is_empty()).then(|| egress(&spec.egress)),
     }))
+}
+
+/// Admission has checked the networks. Of another text nothing is read: a network without an address is in quarantine.
+fn egress(spec: &EgressSpec) -> runtime::Egress {
+    let networks = |texts: &[String]| -> Vec<runtime::Cidr> {
+        texts
+            .iter()
+            .map(|text| Cidr::parse(text).map(|network| network.to_wire()).unwrap_or_default())
+            .collect()
+    };
+    runtime::Egress { allow: networks(&spec.allow), deny: networks(&spec.deny) }
 }
 
 /// One revision as `binding` serves it while `version` is in force. `upstream` is the key of an Upstream in the same scope.

@@ -1,5 +1,5 @@
-//! What of a resource is accepted although it does not hold: Bindings that no gateway serves, and hosts of Apis that no
-//! Environment has.
+//! What of a resource is accepted although it does not hold: Bindings that no gateway serves, Bindings with endpoints that the
+//! egress of their Environment denies, and hosts of Apis that no Environment has.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use super::State;
+use super::{EgressRules, State};
 use crate::{ChangeResult, Resource, admission::Warning};
 
 /// How many items of a list a warning names.
@@ -19,7 +19,7 @@ impl State {
     /// All that a resource is warned of: by its spec alone, and because nothing serves it.
     pub fn warnings(&self, key: &ResourceKey) -> Vec<Warning> {
         let by_itself = self.get(key).map(|resource| Warning::of_spec(key, &resource.spec));
-        by_itself.into_iter().flatten().chain(self.unserved(key)).collect()
+        by_itself.into_iter().flatten().chain(self.unserved(key, &mut EgressRules::default())).collect()
     }
 
     /// What is not served of the resources that `changes` name or reach, in the order of their keys. A Binding is reached by its
@@ -46,7 +46,8 @@ impl State {
                 _other => {}
             }
         }
-        reached.iter().flat_map(|key| self.unserved(key)).collect()
+        let mut rules = EgressRules::default();
+        reached.iter().flat_map(|key| self.unserved(key, &mut rules)).collect()
     }
 
     /// The Bindings of an Environment, and their Apis.
@@ -59,11 +60,15 @@ impl State {
         }
     }
 
-    fn unserved(&self, key: &ResourceKey) -> Vec<Warning> {
+    fn unserved(&self, key: &ResourceKey, rules: &mut EgressRules) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
-            (Spec::Binding(spec), Some(organization)) => self.unserved_binding(resource, organization, spec),
+            (Spec::Binding(spec), Some(organization)) => {
+                let mut found = self.unserved_binding(resource, organization, spec);
+                found.extend(self.cut_off(resource, spec, rules));
+                found
+            }
             _never_served => Vec::new(),
         };
         let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
@@ -130,6 +135,28 @@ impl State {
             tell("environment", detail);
         }
         found
+    }
+}
+
+impl State {
+    /// The endpoints of a Binding that the egress of its Environment denies.
+    fn cut_off(
+        &self,
+        binding: &Resource,
+        spec: &BindingSpec,
+        rules: &mut EgressRules,
+    ) -> Option<(String, String)> {
+        let egress = rules.of(self, &spec.environment);
+        let denied = self.address_uses(binding, |address| egress.judge(address).is_err());
+        let urls: BTreeSet<&str> = denied.iter().map(|used| &*used.url).collect();
+        (!urls.is_empty()).then(|| {
+            let detail = format!(
+                "cut off: `egress` of Environment {} denies {}; change the endpoints, or `egress`",
+                spec.environment,
+                listed(urls.into_iter())
+            );
+            ("environment".to_owned(), detail)
+        })
     }
 }
 
@@ -218,6 +245,21 @@ mod tests {
         for lifecycle in ["published", "deprecated", "blocked"] {
             check(&orders(&format!("lifecycle: {lifecycle}")), &[]);
         }
+    }
+
+    #[test]
+    fn a_binding_that_is_cut_off_is_told_with_its_endpoints() {
+        let mut world = World::with_orders();
+        let denied = world.put(&environment("regions: [eu-west, us-east], egress: {deny: [10.0.0.0/8]}"));
+        let expected = "Binding default/orders-production: spec.environment: cut off: `egress` of Environment production denies \
+             http://10.0.0.7:8080; change the endpoints, or `egress`";
+        let warned: Vec<String> = world.state.unserved_after(&denied.changes).iter().map(line).collect();
+        assert_eq!(warned, [expected]);
+        assert_eq!(told(&world, BINDING), [expected]);
+        let allowed = world.put(&environment(
+            "regions: [eu-west, us-east], egress: {allow: [10.0.0.7/32], deny: [10.0.0.0/8]}",
+        ));
+        assert!(world.state.unserved_after(&allowed.changes).is_empty() && told(&world, BINDING).is_empty());
     }
 
     #[test]

@@ -8,10 +8,10 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use super::Verdict;
+use super::{Verdict, egress};
 use crate::{
     Resource, State,
-    state::{claims_of, exceptions},
+    state::{EgressRules, claims_of, exceptions},
 };
 
 /// Brings the claims up to date and checks everything that `touched` can have affected.
@@ -28,8 +28,10 @@ pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<Resourc
             next.claims.insert((claim, key.clone()));
         }
     }
+    let mut rules = EgressRules::default();
     affected.iter().filter_map(|key| next.get(key)).try_for_each(|resource| {
         check_binding(next, resource)?;
+        egress::check(before, next, &mut rules, resource)?;
         check_claims(next, resource)
     })
 }
@@ -166,8 +168,8 @@ fn check_upstream(
     Ok(())
 }
 
-/// The Upstream a Binding uses: its own, as it is now, or the one embedded in the revision.
-fn upstream_of<'a>(
+/// The Upstream that a Binding uses: its own, as it is now, or the one embedded in the revision.
+pub(crate) fn upstream_of<'a>(
     state: &'a State,
     binding: &Resource,
     spec: &'a BindingSpec,

@@ -237,6 +237,7 @@ fn environment() -> BoxedStrategy<Value> {
         object([
             ("hostnames", value(texts(&["a.example", "*.example"]))),
             ("exposure", value(text(&["internal", "external"]))),
+            ("egress", object([("allow", value(networks())), ("deny", value(networks()))])),
             (
                 "staleCredentials",
                 prop_oneof![Just(json!("serve")), Just(json!({"denyAfter": "24h"}))].boxed(),
@@ -244,6 +245,18 @@ fn environment() -> BoxedStrategy<Value> {
         ]),
         Just(json!({"regions": ["eu-west", "us-east"]})).boxed(),
     )
+}
+
+fn networks() -> impl Strategy<Value = Vec<String>> {
+    texts(&[
+        "10.0.0.0/8",
+        "10.0.0.7/8",
+        "10.0.0.7",
+        "169.254.0.0/16",
+        "::ffff:10.0.0.0/104",
+        "fd00::/8",
+        "::/0",
+    ])
 }
 
 fn plan() -> BoxedStrategy<Value> {

@@ -35,11 +35,12 @@ fn environment() -> impl Strategy<Value = Change> {
     (
         select(&ENVIRONMENTS),
         subsequence(REGIONS.to_vec(), 1..=3),
-        select(vec![json!([]), json!(["a.example"])]),
+        select(vec![(json!([]), json!({})), (json!(["a.example"]), json!({"deny": ["10.0.0.0/8"]}))]),
         select(vec![vec![], vec![("dns", "a")], vec![("dns", "b")]]),
     )
-        .prop_map(|(name, regions, hostnames, labels)| {
-            labelled(put("Environment", name, json!({"regions": regions, "hostnames": hostnames})), &labels)
+        .prop_map(|(name, regions, (hostnames, egress), labels)| {
+            let spec = json!({"regions": regions, "hostnames": hostnames, "egress": egress});
+            labelled(put("Environment", name, spec), &labels)
         })
 }
 
