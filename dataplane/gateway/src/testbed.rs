@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
-use hanse_runtime::EndpointUrl;
+use hanse_runtime::{Cidr, EndpointUrl};
 use hanse_topology::{Name, ScopeId};
 use prost::Message as _;
 
@@ -46,6 +46,19 @@ pub(crate) fn listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Byte
             egress: None,
         }),
     )
+}
+
+/// A listener for every host whose egress denies these networks.
+pub(crate) fn closed_listener(environment: &str, deny: &[&str]) -> (Arc<str>, Bytes) {
+    let deny = deny.iter().map(|text| Cidr::parse(text).unwrap().to_wire()).collect();
+    let listener = runtime::Listener {
+        environment: environment.to_owned(),
+        http: true,
+        https: true,
+        egress: Some(runtime::Egress { allow: Vec::new(), deny }),
+        ..Default::default()
+    };
+    entry(&format!("listener/{environment}"), Kind::Listener(listener))
 }
 
 /// An operation from `"GET /path"`.
