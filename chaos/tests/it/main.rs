@@ -13,6 +13,7 @@ mod dev_control;
 mod dev_example;
 mod disk;
 mod dump;
+mod egress;
 mod far;
 mod first_light;
 mod gitops;
