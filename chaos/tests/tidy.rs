@@ -196,7 +196,8 @@ fn one_file_of_the_gateway_connects_to_upstreams() {
 
 /// The files below a directory, but for those of tests.
 fn sources(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let own = entries.filter(|path| !path.file_stem().is_some_and(|name| name == "tests"));
+    let entries = fs::read_dir(directory).expect("a directory of sources");
+    let paths = entries.map(|entry| entry.expect("an entry of it").path());
+    let own = paths.filter(|path| path.file_stem().is_none_or(|name| name != "tests"));
     own.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }

@@ -29,16 +29,16 @@ async fn denied(gateway: &Gateway) {
 
 #[tokio::test]
 async fn a_denied_endpoint_is_answered_by_the_gateway_counted_and_not_ejected() {
-    let backend = Backend::start().await;
-    let gateway = Gateway::serving(health::api(health::to(&[&backend])));
+    let (a, b) = (Backend::start().await, Backend::start().await);
+    let gateway = Gateway::serving(health::api(health::to(&[&a, &b])));
     gateway.change(denying(&["127.0.0.0/8"]));
     for _ in 0..10 {
         denied(&gateway).await;
     }
-    assert_eq!((backend.arrived(), rejected(&gateway)), (0, 10));
+    assert_eq!((a.arrived() + b.arrived(), rejected(&gateway)), (0, 10));
     assert_eq!(health::ejections(&gateway), 0);
     let healthy = gateway.endpoints.standings(millis(std::time::Instant::now()))[0];
-    assert_eq!(healthy, (Standing::Healthy, 1));
+    assert_eq!(healthy, (Standing::Healthy, 2));
 }
 
 #[tokio::test]
