@@ -59,6 +59,20 @@ async fn another_endpoint_takes_the_place_of_a_denied_one_and_that_is_no_retry()
 }
 
 #[tokio::test]
+async fn a_denied_endpoint_takes_none_of_the_attempts() {
+    let (own, mut dead) = (Backend::start().await, Backend::start().await);
+    dead.die().await;
+    let given = runtime::Upstream {
+        retry: Some(runtime::Retry { attempts: 1, connect_failure: true, ..Default::default() }),
+        ..upstream(&["http://127.0.0.2:9", &dead.url(), &own.url()])
+    };
+    let gateway = Gateway::serving(health::api(given));
+    gateway.change(denying(&["127.0.0.2/32"]));
+    health::gets(&gateway, 6).await;
+    assert!(health::retries(&gateway, Retry::ConnectFailure) > 0, "it met the one that is dead");
+}
+
+#[tokio::test]
 async fn a_change_holds_for_kept_connections_at_once_and_a_request_under_way_ends() {
     let there = Upstream::start().await;
     let gateway = Gateway::serving(one_api(&there.url()));
