@@ -43,8 +43,35 @@ pub(crate) fn listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Byte
             https: true,
             hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
             internal: false,
+            grants: Vec::new(),
         }),
     )
+}
+
+/// A listener of every host with grants: host, path prefix and organization of each.
+pub(crate) fn granted(environment: &str, grants: &[(&str, &str, &str)]) -> (Arc<str>, Bytes) {
+    let grant = |(host, prefix, organization): &(&str, &str, &str)| runtime::HostGrant {
+        host: (*host).to_owned(),
+        path_prefix: (*prefix).to_owned(),
+        organization: (*organization).to_owned(),
+    };
+    let grants = grants.iter().map(grant).collect();
+    let listener = runtime::Listener {
+        environment: environment.to_owned(),
+        http: true,
+        https: true,
+        grants,
+        ..Default::default()
+    };
+    entry(&format!("listener/{environment}"), Kind::Listener(listener))
+}
+
+/// A route of an organization with its upstream.
+pub(crate) fn route_of(organization: &str, mut route: runtime::Route) -> [(Arc<str>, Bytes); 2] {
+    organization.clone_into(&mut route.organization);
+    route.upstream = format!("upstream/{organization}/{}", route.api);
+    let upstream = entry(&route.upstream, Kind::Upstream(upstream(&["http://127.0.0.1:9"])));
+    [entry(&format!("route/{organization}/{}", route.binding), Kind::Route(route)), upstream]
 }
 
 /// An operation from `"GET /path"`.

@@ -19,6 +19,7 @@ mod listener;
 #[cfg(feature = "next")]
 mod note;
 mod origins;
+mod owner;
 mod path;
 mod policy;
 mod resource;
@@ -37,6 +38,7 @@ pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTIO
 pub use host::HostPattern;
 pub use listener::Listener;
 pub use origins::{Origins, Subdomains};
+pub use owner::{Area, Grant, Grants};
 pub use path::{BadPath, Context, canonical_request, encoded, plain, without_parameters};
 pub use policy::{AllowedHeaders, Cors, Policy, Rewrite};
 pub use resource::*;

@@ -2,7 +2,7 @@
 
 use hanse_proto::runtime;
 
-use crate::{HostPattern, Unusable};
+use crate::{Grants, HostPattern, Unusable};
 
 /// What an environment accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Listener {
     pub https: bool,
     /// The hosts it answers to.
     pub hosts: Vec<HostPattern>,
+    /// Which Organizations own which of its requests.
+    pub grants: Grants,
 }
 
 impl Listener {
@@ -21,6 +23,7 @@ impl Listener {
             http: listener.http,
             https: listener.https,
             hosts: HostPattern::parse_all("hostnames", &listener.hostnames)?,
+            grants: Grants::read(&listener.grants)?,
         })
     }
 }

@@ -70,6 +70,19 @@ fn every_kind() {
                 https: true,
                 hostnames: vec!["*.example.com".into()],
                 internal: true,
+                ..Default::default() // the rest is in listener-grants
+            }),
+        ),
+        (
+            "listener-grants",
+            Kind::Listener(Listener {
+                environment: "production".into(),
+                grants: vec![HostGrant {
+                    host: "api.example.com".into(),
+                    path_prefix: "/orders".into(),
+                    organization: "shop".into(),
+                }],
+                ..Default::default()
             }),
         ),
         ("route", Kind::Route(route())),

@@ -45,6 +45,7 @@ pub(super) fn listener(environment: &Name, spec: &EnvironmentSpec) -> Bytes {
         https: spec.listeners.contains(&ListenerProtocol::Https),
         hostnames: spec.hostnames.clone(),
         internal: spec.exposure == Exposure::Internal,
+        grants: Vec::new(),
     }))
 }
 

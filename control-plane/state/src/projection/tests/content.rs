@@ -19,6 +19,7 @@ fn an_environment_is_a_listener_in_each_of_its_regions() {
         https: true,
         hostnames: vec!["*.acme.example".to_owned()],
         internal: true,
+        grants: Vec::new(),
     };
     assert_eq!(world.decoded("eu", "partner", "listener/partner"), Runtime::Listener(listener));
     assert!(!world.content.contains_key(&scope("us", "partner")));
