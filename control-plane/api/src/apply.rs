@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 use crate::{
     answer::{self, Applied, ApplyRequest},
     body,
-    call::Call,
+    call::{Call, FORCE_GRANTS},
     names::with_names,
     openapi::refusal,
     rejection::{Rejection, bad_request},
@@ -46,6 +46,7 @@ pub(crate) fn routes() -> Vec<Route> {
         ("prune" = Option<bool>, Query, description = "Also delete resources that match `selector`, are of a kind and \
             organization (or global) that the request mentions, and are not in the request"),
         ("selector" = Option<String>, Query, description = "With `prune`: the labels of what may be deleted, `k=v,k=v`"),
+        ("forceGrants" = Option<bool>, Query, description = FORCE_GRANTS),
         ("organization" = Option<String>, Query,
             description = "The owner of resources that name none; default `default`")),
     request_body(description = "JSON, or YAML documents; at most 16 MiB",
@@ -82,12 +83,13 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
         let state = call.api.replicated.read(Consistency::Linearizable).await?;
         changes.extend(prune::deletes(&state, &changes, &selector));
     }
+    let before = call.api.replicated.current();
     let (accepted, warnings) = call.propose(changes).await?;
     call.worked();
     let effects = effects(&call, &accepted).await;
     let after = call.api.replicated.current();
     let write = move || {
-        let warnings = Warnings::of(warnings, &after, &accepted.changes);
+        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes);
         (accepted.revision, applied(&accepted, effects.as_deref(), &warnings))
     };
     Ok(call.answer(StatusCode::OK, write).await?)
@@ -143,7 +145,8 @@ pub(crate) struct Tried {
     /// What they would do.
     pub(crate) accepted: Accepted,
     effects: Vec<ScopeEffect>,
-    warnings: Warnings,
+    /// What they would be answered with.
+    pub(crate) warnings: Warnings,
 }
 
 /// Makes changes in a copy.
@@ -156,7 +159,7 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
                 let effects = projection::preview(&before, &after);
-                let warnings = Warnings::of(admitted.warnings().to_vec(), &after, &accepted.changes);
+                let warnings = Warnings::of(admitted.warnings().to_vec(), &before, &after, &accepted.changes);
                 Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
             Outcome::Rejected(problem) => Err(with_names(problem, &missing, &before)),

@@ -120,6 +120,7 @@ mod tests {
                 time_ms: 1,
                 idempotency_key: None,
                 only_in_term: None,
+                force_grants: false,
                 body,
             });
             assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");

@@ -36,6 +36,10 @@ use crate::{
     routes::json_text,
 };
 
+/// What a write that may change grants says of `forceGrants`.
+pub(crate) const FORCE_GRANTS: &str = "Accept HostGrants that take requests from Bindings of other Organizations, and Bindings of a \
+dump that ask for the same requests as those of others";
+
 /// How fresh a read must be, for descriptions.
 pub(crate) const CONSISTENCY: &str = "`linearizable` (default: sees every write acknowledged before; needs a quorum) or `stale` \
 (what this node has; always answers; never behind an earlier answer of the same node, unless `Hanse-Restarted` says so)";
@@ -292,6 +296,7 @@ impl Call {
             time_ms: self.api.clock.now_ms(),
             idempotency_key,
             only_in_term: None,
+            force_grants: self.operation.knows("forceGrants") && self.flag("forceGrants"),
             body,
         }
     }

@@ -146,6 +146,7 @@ fn after(state: &State, next: Version) -> State {
         time_ms: state.time_ms(),
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
         body: CommandBody::finalize(next),
     });
     after

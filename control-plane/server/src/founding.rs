@@ -182,6 +182,7 @@ fn command(actor: &str, body: CommandBody, clock: &Clock) -> Command {
         time_ms: clock.now_ms(),
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
         body,
     }
 }

@@ -118,6 +118,7 @@ mod tests {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
             body,
         };
         let outcome = state.apply(&command);

@@ -42,7 +42,7 @@ impl State {
         let mut next = self.clone();
         next.time_ms = now_ms;
         let effects = match &command.body {
-            CommandBody::Apply(changes) => resources::apply(self, &mut next, changes)?,
+            CommandBody::Apply(changes) => resources::apply(self, &mut next, changes, command.force_grants)?,
             CommandBody::UseJoinToken { token, secret_digest, joiner, key_digest, seat } => {
                 let wanted = join::Use { token, secret_digest, joiner, key_digest, seat: *seat };
                 join::spend(self, &mut next, &wanted)?

@@ -126,7 +126,7 @@ impl State {
             }
             state.restore(record).map_err(invalid)?;
         }
-        state.rebuild_claims();
+        state.rebuild();
         Ok(state)
     }
 

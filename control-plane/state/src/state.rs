@@ -1,20 +1,24 @@
 //! The replicated state: every management resource, and what is needed to change it deterministically.
 
+mod areas;
 mod bound;
 mod claims;
 mod index;
 mod journal;
+mod owned;
 mod query;
 mod unserved;
 
 use std::sync::Arc;
 
 use hanse_management::{Claim, ResourceKey, Revision};
+use hanse_runtime::Grants;
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
 use crate::{JournalEntry, Member, Resource, Revocation, Version, apply::IdempotentResults, root::Roots};
 
+pub(crate) use areas::{Hosts, Place, listed, places_of};
 pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
 
@@ -51,6 +55,10 @@ pub struct State {
     pub(crate) api_revisions: OrdMap<(Name, Name, u64), usize>,
     /// What only one resource may have, and who has it.
     pub(crate) claims: OrdSet<(Claim, ResourceKey)>,
+    /// Where served Bindings ask for requests.
+    pub(crate) places: OrdSet<Place>,
+    /// Who owns which requests, of each Environment that has a HostGrant.
+    pub(crate) grants: OrdMap<Name, Arc<Grants>>,
     /// (key, identity) of every member.
     pub(crate) member_keys: OrdSet<([u8; 32], Arc<str>)>,
 
@@ -79,6 +87,8 @@ impl Default for State {
             references: OrdSet::new(),
             api_revisions: OrdMap::new(),
             claims: OrdSet::new(),
+            places: OrdSet::new(),
+            grants: OrdMap::new(),
             member_keys: OrdSet::new(),
             journal_keys: 0,
         }

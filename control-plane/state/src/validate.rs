@@ -2,6 +2,7 @@
 
 pub(crate) mod consistency;
 pub(crate) mod limits;
+pub(crate) mod neighbours;
 
 use hanse_management::Problem;
 

@@ -145,6 +145,7 @@ impl SingleNode {
             time_ms,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
             body,
         })
     }

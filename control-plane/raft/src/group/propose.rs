@@ -217,6 +217,7 @@ mod tests {
                 time_ms: given,
                 idempotency_key: None,
                 only_in_term: None,
+                force_grants: false,
                 body,
             };
             let mut message = command.to_proto();

@@ -190,6 +190,7 @@ impl TestNode {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
             body,
         };
         self.group.propose(command).await

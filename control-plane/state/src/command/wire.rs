@@ -17,6 +17,7 @@ impl Command {
             time_ms: self.time_ms,
             idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
             only_in_term: self.only_in_term.unwrap_or_default(),
+            force_grants: self.force_grants,
             body: Some(self.body.to_proto()),
         }
     }
@@ -30,6 +31,7 @@ impl Command {
             time_ms: command.time_ms,
             idempotency_key: Some(command.idempotency_key).filter(|key| !key.is_empty()),
             only_in_term: Some(command.only_in_term).filter(|term| *term != 0),
+            force_grants: command.force_grants,
             body: CommandBody::from_proto(body)?,
         })
     }

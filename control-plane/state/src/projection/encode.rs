@@ -9,8 +9,8 @@ use hanse_management::{
     ResourceKey, Spec,
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec, HeaderRulesSpec,
-        HealthCheckSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
-        RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
+        HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec,
+        RetryOn, RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
@@ -37,16 +37,28 @@ pub(super) fn embedded_key(revision: &ResourceKey, upstream: &Name) -> String {
     format!("upstream/{}/{}/{upstream}", organization(revision), revision.name)
 }
 
-/// What an Environment accepts.
-pub(super) fn listener(environment: &Name, spec: &EnvironmentSpec) -> Bytes {
+/// What an Environment accepts, and who owns which requests of it: its HostGrants in order of key.
+pub(super) fn listener<'a>(
+    environment: &Name,
+    spec: &EnvironmentSpec,
+    grants: impl Iterator<Item = &'a HostGrantSpec>,
+) -> Bytes {
     bytes(Runtime::Listener(runtime::Listener {
+        grants: grants.map(host_grant).collect(),
         environment: environment.to_string(),
         http: spec.listeners.contains(&ListenerProtocol::Http),
         https: spec.listeners.contains(&ListenerProtocol::Https),
         hostnames: spec.hostnames.clone(),
         internal: spec.exposure == Exposure::Internal,
-        grants: Vec::new(),
     }))
+}
+
+fn host_grant(spec: &HostGrantSpec) -> runtime::HostGrant {
+    runtime::HostGrant {
+        host: spec.host.clone(),
+        path_prefix: spec.path_prefix.clone(),
+        organization: spec.organization.to_string(),
+    }
 }
 
 /// One revision as `binding` serves it while `version` is in force. `upstream` is the key of an Upstream in the same scope.
@@ -82,7 +94,14 @@ pub(super) fn route(
 /// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes.
 pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec<(ResourceKind, Bytes)> {
     match spec {
-        Spec::Environment(spec) => vec![(ResourceKind::Listener, listener(&key.name, spec))],
+        Spec::Environment(spec) => {
+            vec![(ResourceKind::Listener, listener(&key.name, spec, std::iter::empty()))]
+        }
+        Spec::HostGrant(spec) => {
+            let grants = vec![host_grant(spec)];
+            let listener = runtime::Listener { grants, ..Default::default() };
+            vec![(ResourceKind::Listener, bytes(Runtime::Listener(listener)))]
+        }
         Spec::Policy(spec) => {
             let policies = vec![policy(&key.name, spec)];
             let security = Some(security(&SecuritySpec::default()));

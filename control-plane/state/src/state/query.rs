@@ -290,6 +290,6 @@ fn lowest_name() -> Name {
 }
 
 /// The key before which there is none.
-fn lowest_key() -> ResourceKey {
+pub(crate) fn lowest_key() -> ResourceKey {
     ResourceKey { kind: Kind::ALL[0], organization: None, name: lowest_name() }
 }

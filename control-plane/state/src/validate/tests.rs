@@ -1,4 +1,5 @@
 //! One table per kind: what is given, what the refusal says.
 
 mod consistency;
+mod hosts;
 mod kinds;

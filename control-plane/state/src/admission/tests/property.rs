@@ -246,6 +246,16 @@ fn environment() -> BoxedStrategy<Value> {
     )
 }
 
+fn host_grant() -> BoxedStrategy<Value> {
+    let prefix = prop_oneof![3 => text(&["/", "/orders", "/a/b"]).boxed(), 1 => path().boxed()];
+    with(
+        object([("pathPrefix", value(prefix))]),
+        text(&["a.example", "*.example"])
+            .prop_map(|host| json!({"environments": ["production"], "host": host, "organization": "default"}))
+            .boxed(),
+    )
+}
+
 fn plan() -> BoxedStrategy<Value> {
     let count = || value(prop::sample::select(vec![0_u64, 1, 1_000_000_000, u64::MAX]));
     let rate = with(
@@ -273,6 +283,7 @@ fn resource() -> impl Strategy<Value = (&'static str, Value)> {
         3 => upstream().prop_map(|spec| ("Upstream backend", spec)),
         4 => api().prop_map(|spec| ("Api orders", spec)),
         1 => environment().prop_map(|spec| ("Environment production", spec)),
+        2 => host_grant().prop_map(|spec| ("HostGrant one", spec)),
         1 => plan().prop_map(|spec| ("Plan gold", spec)),
         1 => credential().prop_map(|spec| ("Credential shop-key", spec)),
     ]

@@ -43,6 +43,17 @@ fn environment() -> impl Strategy<Value = Change> {
         })
 }
 
+fn host_grant() -> impl Strategy<Value = Change> {
+    let environments = subsequence(ENVIRONMENTS.to_vec(), 1..=2);
+    (select(&PAIR), environments, select(vec!["a.example", "*.example"]), select(vec!["/", "/x"]), select(&ORGANIZATIONS))
+        .prop_map(|(name, environments, host, prefix, organization)| {
+            let spec = json!({
+                "environments": environments, "host": host, "pathPrefix": prefix, "organization": organization,
+            });
+            put("HostGrant", name, spec)
+        })
+}
+
 fn upstream() -> impl Strategy<Value = Change> {
     let endpoint =
         (0..3u8, proptest::option::of(select(&REGIONS)), proptest::option::of(select(&ENVIRONMENTS)))
@@ -152,6 +163,7 @@ fn removal() -> impl Strategy<Value = Change> {
     let subscription = (select(&ORGANIZATIONS), select(&PAIR), select(&APIS));
     prop_oneof![
         1 => global,
+        1 => select(&PAIR).prop_map(|name| ("HostGrant", name.to_owned())),
         3 => pair,
         3 => owned(&APIS).prop_map(|path| ("Api", path)),
         4 => binding.prop_map(|(api, environment)| ("Binding", format!("{api}-{environment}"))),
@@ -168,6 +180,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => select(&ORGANIZATIONS).prop_map(|name| put("Organization", name, json!({}))),
         2 => region(),
         2 => environment(),
+        1 => host_grant(),
         2 => upstream(),
         1 => policy(),
         5 => api(),
@@ -345,7 +358,7 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut played = Played::default();
-    for _ in 0..24 {
+    for _ in 0..48 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
     let Played { commands, effective, restored: _, touched, made, dropped, differing } = played;
