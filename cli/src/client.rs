@@ -152,6 +152,9 @@ impl Client {
         if options.dry_run {
             query.append_pair("dryRun", "true");
         }
+        if options.force_grants {
+            query.append_pair("forceGrants", "true");
+        }
         if let Some(selector) = options.prune {
             query.append_pair("prune", "true").append_pair("selector", selector);
         }
@@ -184,15 +187,16 @@ impl Client {
     }
 
     /// Deletes one resource.
-    pub(crate) async fn delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<Deleted> {
-        let query = if cascade { "?cascade=true" } else { "" };
+    pub(crate) async fn delete(&self, key: &ResourceKey, force_grants: bool) -> anyhow::Result<Deleted> {
+        let query = if force_grants { "?forceGrants=true" } else { "" };
         let path = format!("{}{query}", resource_path(key));
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.read()
     }
 
-    /// Says what would go with one resource, and deletes nothing.
-    pub(crate) async fn try_delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<Deleted> {
-        let path = format!("{}?dryRun=true&cascade={cascade}", resource_path(key));
+    /// Says what would go with one resource and all that needs it, and deletes nothing.
+    pub(crate) async fn try_delete(&self, key: &ResourceKey, force_grants: bool) -> anyhow::Result<Deleted> {
+        let force = if force_grants { "&forceGrants=true" } else { "" };
+        let path = format!("{}?dryRun=true&cascade=true{force}", resource_path(key));
         self.http.send(Method::DELETE, &path, None, None).await?.read()
     }
 
@@ -306,6 +310,8 @@ pub(crate) struct ApplyOptions<'a> {
     pub(crate) dry_run: bool,
     /// Delete what matches these labels and is not among the manifests.
     pub(crate) prune: Option<&'a str>,
+    /// Accept what Bindings lose to HostGrants.
+    pub(crate) force_grants: bool,
 }
 
 /// Refuses a body that the API would refuse, before it is sent.
