@@ -12,7 +12,7 @@ mod unserved;
 use std::sync::Arc;
 
 use hanse_management::{Claim, ResourceKey, Revision};
-use hanse_runtime::Grants;
+use hanse_runtime::{Grants, HostPattern};
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
@@ -59,6 +59,8 @@ pub struct State {
     pub(crate) places: OrdSet<Place>,
     /// Who owns which requests, of each Environment that has a HostGrant.
     pub(crate) grants: OrdMap<Name, Arc<Grants>>,
+    /// The hosts of each Environment, read.
+    pub(crate) hostnames: OrdMap<Name, Arc<[HostPattern]>>,
     /// (key, identity) of every member.
     pub(crate) member_keys: OrdSet<([u8; 32], Arc<str>)>,
 
@@ -89,6 +91,7 @@ impl Default for State {
             claims: OrdSet::new(),
             places: OrdSet::new(),
             grants: OrdMap::new(),
+            hostnames: OrdMap::new(),
             member_keys: OrdSet::new(),
             journal_keys: 0,
         }

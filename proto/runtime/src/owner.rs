@@ -50,12 +50,7 @@ impl Area {
 
     /// The requests that both have: of each part the narrower one. `None`: no request.
     pub fn common(&self, other: &Self) -> Option<Self> {
-        let context = [&self.context, &other.context];
-        let context = match context {
-            [own, narrower] if own.covers(narrower.octets()) => narrower,
-            [narrower, other] if other.covers(narrower.octets()) => narrower,
-            _apart => return None,
-        };
+        let context = self.context.common(&other.context)?;
         let host = self.host.common(&other.host)?;
         Some(Self { host: host.clone(), context: context.clone() })
     }
@@ -121,11 +116,11 @@ impl Grants {
         exact.or_else(|| self.above(host, path))
     }
 
-    /// The grant that owns an area: each of its requests belongs to this grant, or to a more special one. `None`: some of them
-    /// belong to no grant, as far as single grants say.
-    pub fn owner_of(&self, area: &Area) -> Option<&Grant> {
-        let path = area.context.octets();
-        match &area.host {
+    /// The grant that owns the requests to `host` below `context`: each of them belongs to this grant, or to a more special one. `None`:
+    /// some of them belong to no grant, as far as single grants say.
+    pub fn owner_of(&self, host: &HostPattern, context: &Context) -> Option<&Grant> {
+        let path = context.octets();
+        match host {
             HostPattern::Exact(name) => self.owner(name, path),
             HostPattern::Suffix(suffix) => {
                 let own = self.suffix.get(suffix).and_then(|prefixes| prefixes.longest(path));

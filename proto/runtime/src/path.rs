@@ -154,6 +154,14 @@ impl Context {
         path.strip_prefix(&*self.0).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
     }
 
+    /// The longer of the two, if one begins the other on a segment boundary.
+    pub fn common<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        if self.covers(other.octets()) {
+            return Some(other);
+        }
+        other.covers(self.octets()).then_some(self)
+    }
+
     /// Its octets, as they begin a canonical path.
     #[inline]
     pub fn octets(&self) -> &[u8] {

@@ -7,6 +7,7 @@ mod authentication;
 mod bounds;
 mod documents;
 mod dump;
+mod hosts;
 mod members;
 mod node;
 mod problems;

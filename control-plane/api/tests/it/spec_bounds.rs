@@ -23,6 +23,11 @@ fn resources() -> Vec<Value> {
             "stage",
             json!({"hostnames": ["h.example"], "listeners": ["https"], "regions": ["eu"]}),
         ),
+        named(
+            "HostGrant",
+            "granted",
+            json!({"environments": ["prod"], "host": "g.example", "pathPrefix": "/p", "organization": "default"}),
+        ),
         named("Policy", "shared", json!({"cors": {"origins": ["https://a.example"], "maxAgeSeconds": 1}})),
         named(
             "Upstream",

@@ -9,7 +9,7 @@ use std::{
 
 use hanse_management::{
     Claim, Kind, ResourceKey, Spec,
-    kinds::{ApiSpec, EnvironmentSpec, HostGrantSpec},
+    kinds::{ApiSpec, HostGrantSpec},
 };
 use hanse_runtime::{Area, Context, Grant, Grants, HostPattern};
 use hanse_topology::Name;
@@ -29,15 +29,54 @@ pub(crate) type Place = (Name, Arc<str>, Arc<str>, ResourceKey);
 /// Every host, as the index has it.
 const ANY: &str = "*";
 
-/// What a served Binding asks for.
+/// What a served Binding asks for: the requests to hosts of its Api, else of its Environment, else to any host.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
-    /// The requests: of the hosts of its Api, else of those of its Environment, else of any host.
-    pub(crate) areas: Vec<Area>,
+    /// The hosts and the context of each ApiRevision that it serves.
+    served: Vec<(Arc<[HostPattern]>, Context)>,
     /// Whether the Api names these hosts.
     pub(crate) is_listed: bool,
     /// Where.
     pub(crate) regions: Vec<Name>,
+}
+
+impl Asked {
+    /// The hosts, each with its context.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (&HostPattern, &Context)> {
+        self.served.iter().flat_map(|(hosts, context)| hosts.iter().map(move |host| (host, context)))
+    }
+
+    /// The requests of `area` that it asks for.
+    pub(crate) fn parts<'a>(&'a self, area: &'a Area) -> impl Iterator<Item = Area> + 'a {
+        self.served.iter().flat_map(move |(hosts, own)| {
+            let context = own.common(&area.context);
+            let hosts = hosts.iter().take_while(move |_| context.is_some());
+            hosts.filter_map(move |host| {
+                Some(Area { host: host.common(&area.host)?.clone(), context: context?.clone() })
+            })
+        })
+    }
+
+    /// The requests that both ask for.
+    pub(crate) fn common(&self, other: &Self) -> Vec<Area> {
+        let mut all = Vec::new();
+        for (own_hosts, own) in &self.served {
+            for (hosts, context) in &other.served {
+                let Some(context) = own.common(context) else { continue };
+                let mut add =
+                    |host: &HostPattern| all.push(Area { host: host.clone(), context: context.clone() });
+                if Arc::ptr_eq(own_hosts, hosts) {
+                    // Those of an Environment: what two of them have in common is one of them.
+                    own_hosts.iter().for_each(add);
+                    continue;
+                }
+                let pairs =
+                    own_hosts.iter().flat_map(|own| hosts.iter().filter_map(move |host| own.common(host)));
+                pairs.for_each(&mut add);
+            }
+        }
+        all
+    }
 }
 
 /// Which Bindings of an area are looked for.
@@ -55,9 +94,14 @@ impl State {
         self.grants.get(environment).map(Arc::as_ref)
     }
 
-    /// The grant that owns an area of an Environment.
-    pub(crate) fn owner_of(&self, environment: &Name, area: &Area) -> Option<&Grant> {
-        self.grants(environment)?.owner_of(area)
+    /// The grant that owns the requests to `host` below `context` in an Environment.
+    pub(crate) fn owner_of(
+        &self,
+        environment: &Name,
+        host: &HostPattern,
+        context: &Context,
+    ) -> Option<&Grant> {
+        self.grants(environment)?.owner_of(host, context)
     }
 
     /// The HostGrant of that grant.
@@ -96,14 +140,26 @@ impl State {
         };
     }
 
-    /// Computes the index and all grants anew.
+    /// Reads the hostnames of an Environment anew.
+    pub(crate) fn rehost(&mut self, environment: &Name) {
+        match self.environment(environment).map(|spec| patterns(&spec.hostnames)) {
+            Some(hosts) => self.hostnames.insert(environment.clone(), hosts),
+            None => self.hostnames.remove(environment),
+        };
+    }
+
+    /// Computes the index, all grants and all hostnames anew.
     pub(crate) fn rebuild_areas(&mut self) {
         let bindings = self.list(Kind::Binding, None);
         self.places = bindings.flat_map(|binding| places_of(self, binding)).collect();
         self.grants.clear();
         let environments: Vec<Name> =
             self.list(Kind::Environment, None).map(|environment| environment.key.name.clone()).collect();
-        environments.iter().for_each(|environment| self.regrant(environment));
+        self.hostnames.clear();
+        for environment in &environments {
+            self.regrant(environment);
+            self.rehost(environment);
+        }
     }
 
     /// What a Binding asks for; `None`: it is served nowhere, or is no Binding.
@@ -115,14 +171,18 @@ impl State {
         if regions.is_empty() || served.is_empty() {
             return None;
         }
-        let environment = self.environment(&spec.environment)?;
         let is_listed = served.iter().all(|api| !api.hosts.is_empty());
-        let areas = served.into_iter().flat_map(|api| areas(api, environment)).collect();
-        Some(Asked { areas, is_listed, regions })
+        let asked = served.into_iter().filter_map(|api| {
+            let hosts = match api.hosts.as_slice() {
+                [] => self.hostnames.get(&spec.environment)?.clone(),
+                hosts => patterns(hosts),
+            };
+            Some((hosts, Context::parse(&api.context)?))
+        });
+        Some(Asked { served: asked.collect(), is_listed, regions })
     }
 
-    /// The Bindings of other Organizations than `own` that ask for requests of `area` in an Environment. Those of every host are
-    /// among them, whatever hostnames the Environment has.
+    /// The Bindings of other Organizations than `own` that ask for requests of `area` in an Environment.
     pub(crate) fn meeting(
         &self,
         environment: &Name,
@@ -133,7 +193,13 @@ impl State {
         let mut found = BTreeSet::new();
         let host = reversed(&area.host);
         let context = context(&area.context);
-        for wider in wider(&host) {
+        let is_had = |area: &HostPattern| {
+            let hosts = self.hostnames.get(environment);
+            hosts.is_some_and(|hosts| hosts.iter().any(|own| own.common(area).is_some()))
+        };
+        // Those of every host ask for the hosts of the Environment.
+        let wider = wider(&host).into_iter().filter(|wider| *wider != ANY || is_had(&area.host));
+        for wider in wider {
             self.at_host(environment, &wider, &context, own, &mut found);
         }
         if hosts == Hosts::All
@@ -200,20 +266,15 @@ pub(crate) fn places_of(state: &State, binding: &Resource) -> Vec<Place> {
 
 /// The areas that an Api names; without hosts, one of any host.
 pub(crate) fn listed(api: &ApiSpec) -> Vec<Area> {
-    of_hosts(&api.hosts, api)
-}
-
-/// The areas of an Api in an Environment.
-fn areas(api: &ApiSpec, environment: &EnvironmentSpec) -> Vec<Area> {
-    of_hosts(if api.hosts.is_empty() { &environment.hostnames } else { &api.hosts }, api)
-}
-
-fn of_hosts(hosts: &[String], api: &ApiSpec) -> Vec<Area> {
     let Some(context) = Context::parse(&api.context) else { return Vec::new() };
-    let area = |host| Area { host, context: context.clone() };
+    patterns(&api.hosts).iter().map(|host| Area { host: host.clone(), context: context.clone() }).collect()
+}
+
+/// Hosts as patterns; without any, every host.
+fn patterns(hosts: &[String]) -> Arc<[HostPattern]> {
     match hosts {
-        [] => vec![area(HostPattern::Any)],
-        hosts => hosts.iter().filter_map(|host| HostPattern::parse(host)).map(area).collect(),
+        [] => Arc::new([HostPattern::Any]),
+        hosts => hosts.iter().filter_map(|host| HostPattern::parse(host)).collect(),
     }
 }
 

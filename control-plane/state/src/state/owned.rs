@@ -48,9 +48,9 @@ impl State {
             return BTreeSet::new();
         };
         let foreign = grants.iter().filter(|grant| !is_own(key, grant));
-        let parts = foreign.flat_map(|grant| asked.areas.iter().filter_map(|area| area.common(&grant.area)));
+        let parts = foreign.flat_map(|grant| asked.parts(&grant.area));
         let owned = parts.filter_map(|part| {
-            let owner = grants.owner_of(&part).filter(|grant| !is_own(key, grant))?;
+            let owner = grants.owner_of(&part.host, &part.context).filter(|grant| !is_own(key, grant))?;
             Some(format!("{part} of Organization {}", owner.organization))
         });
         owned.collect()
@@ -63,9 +63,8 @@ impl State {
         for environment in &spec.environments {
             for key in self.meeting(environment, &area, Some(&spec.organization), Hosts::All) {
                 let Some(asked) = self.asked(&key) else { continue };
-                let mut parts = asked.areas.iter().filter_map(|own| own.common(&area));
-                let lost = parts.find(|part| {
-                    let owner = self.owner_of(environment, part);
+                let lost = asked.parts(&area).find(|part| {
+                    let owner = self.owner_of(environment, &part.host, &part.context);
                     owner.is_some_and(|owner| *owner.organization == *spec.organization.as_str())
                 });
                 all.extend(lost.map(|part| format!("{key} to {part} in Environment {environment}")));

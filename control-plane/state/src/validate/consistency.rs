@@ -41,6 +41,9 @@ pub(crate) fn check(
             next.places.insert(place);
         }
     }
+    for environment in touched.iter().filter(|key| key.kind == Kind::Environment) {
+        next.rehost(&environment.name);
+    }
     for environment in neighbours::regranted_environments(before, next, touched) {
         next.regrant(&environment);
     }

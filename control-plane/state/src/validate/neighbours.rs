@@ -192,9 +192,9 @@ pub(crate) fn inside<'a>(
     key: &ResourceKey,
 ) -> Option<(Area, &'a Grant)> {
     let asked = state.asked(key)?;
-    let mut owners = asked.areas.into_iter().map(|area| {
-        let grant = state.owner_of(environment, &area).filter(|grant| !is_own(key, grant));
-        grant.map(|grant| (area, grant))
+    let mut owners = asked.places().map(|(host, context)| {
+        let grant = state.owner_of(environment, host, context).filter(|grant| !is_own(key, grant))?;
+        Some((Area { host: host.clone(), context: context.clone() }, grant))
     });
     match asked.is_listed {
         true => owners.flatten().next(),
@@ -255,13 +255,13 @@ fn lost(before: &State, next: &State, key: &ResourceKey, granted: &Regranted) ->
     before.asked(key)?;
     let asked = next.asked(key)?;
     let foreign = |state: &State, part: &Area| {
-        let owner = state.owner_of(environment, part).filter(|grant| !is_own(key, grant));
+        let owner =
+            state.owner_of(environment, &part.host, &part.context).filter(|grant| !is_own(key, grant));
         owner.map(|grant| grant.organization.to_string())
     };
     let others = next.grants(environment).into_iter().filter(|_| *is_gone).flat_map(|grants| grants.iter());
     let others: Vec<&Area> = others.filter(|grant| !is_own(key, grant)).map(|grant| &grant.area).collect();
-    let own = asked.areas.iter().filter_map(|own| own.common(area));
-    let mut parts = own.flat_map(|part| {
+    let mut parts = asked.parts(area).flat_map(|part| {
         let narrower: Vec<Area> = others.iter().filter_map(|other| other.common(&part)).collect();
         std::iter::once(part).chain(narrower)
     });
@@ -285,6 +285,10 @@ fn check_meetings(
             true => {
                 let environment = ResourceKey::global(Kind::Environment, environment.clone());
                 all = next.referrers_of_kind(&environment, Kind::Binding).cloned().collect();
+                let owners: BTreeSet<_> = all.iter().map(|key| &key.organization).collect();
+                if owners.len() == 1 {
+                    continue; // all are of one Organization
+                }
                 (&all, Hosts::Wider)
             }
             false => (keys, Hosts::All),
@@ -343,12 +347,12 @@ pub(crate) fn meeting(state: &State, one: &ResourceKey, other: &ResourceKey) -> 
     }
     let (one, other) = (state.asked(one)?, state.asked(other)?);
     let regions: Vec<Name> =
-        one.regions.into_iter().filter(|region| other.regions.contains(region)).collect();
+        one.regions.iter().filter(|region| other.regions.contains(region)).cloned().collect();
     if regions.is_empty() {
         return None;
     }
-    let pairs = one.areas.iter().flat_map(|area| other.areas.iter().filter_map(|other| area.common(other)));
-    let areas: Vec<Area> = pairs.filter(|area| state.owner_of(&own, area).is_none()).collect();
+    let is_free = |area: &Area| state.owner_of(&own, &area.host, &area.context).is_none();
+    let areas: Vec<Area> = one.common(&other).into_iter().filter(is_free).collect();
     (!areas.is_empty()).then_some(Meeting { environment: own, areas, regions })
 }
 

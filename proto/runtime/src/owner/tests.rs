@@ -46,8 +46,10 @@ fn the_most_special_host_owns_then_the_longest_prefix() {
     ] {
         assert_eq!(owner(host, path), expected, "{host}{path}");
     }
-    let owner_of =
-        |host: &str, path: &str| grants.owner_of(&area(host, path)).map(|grant| &*grant.organization);
+    let owner_of = |host: &str, path: &str| {
+        let Area { host, context } = area(host, path);
+        grants.owner_of(&host, &context).map(|grant| &*grant.organization)
+    };
     assert_eq!(owner_of("*.eu.example", "/a"), Some("eu"));
     assert_eq!(owner_of("*.de.example", "/orders/v1"), Some("wild-orders"));
     assert_eq!(owner_of("*.example", "/"), Some("wild"));
@@ -149,7 +151,7 @@ proptest! {
         for host in HOSTS {
             for path in PATHS {
                 let asked = area(host, path);
-                let owner = grants.owner_of(&asked);
+                let owner = grants.owner_of(&asked.host, &asked.context);
                 let covering: Vec<_> = all.iter().filter(|grant| grant.area.covers(&asked)).collect();
                 prop_assert_eq!(owner.is_some(), !covering.is_empty());
                 if let Some(owner) = owner {

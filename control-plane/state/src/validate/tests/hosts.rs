@@ -465,3 +465,49 @@ fn a_delete_tells_of_what_is_lost() {
         ["Binding two/b: does not get requests that belong to others: a.example/x/sec of Organization one"]
     );
 }
+
+/// With many Bindings each looks only at hosts that cover its own. Each pair is found all the same.
+#[test]
+fn a_meeting_among_many_bindings_is_found() {
+    let named = |yaml: String, number: usize| {
+        let yaml = yaml.replace("name: a,", &format!("name: a{number},"));
+        yaml.replace("name: b,", &format!("name: b{number},")).replace("api: a,", &format!("api: a{number},"))
+    };
+    let crowd: Vec<String> =
+        (0..80).map(|number| named(bound("one", &format!("h{number}.example"), "/x"), number)).collect();
+    let environment = |hostnames: &str| {
+        format!(
+            "{{kind: Environment, name: production, spec: {{regions: [eu-west], hostnames: [{hostnames}]}}}}"
+        )
+    };
+    // Every host with a longer context, and with a shorter one; a wider and a narrower wildcard.
+    for (host, context) in [("*", "/x/sec"), ("*", "/"), ("*.h7.example", "/x"), ("h7.example", "/y")] {
+        let world = ground()
+            .with(&environment("other"))
+            .with(&crowd.join("\n---\n"))
+            .with(&bound("two", host, context));
+        let changed = world.clone().try_put(&environment("other, h7.example"));
+        assert_eq!(changed.is_err(), host == "*", "{host}{context}");
+        if let Err(problem) = changed {
+            assert!(problem.detail.contains("Binding one/b7 and Binding two/b both ask"), "{problem}");
+        }
+    }
+    // A region that the other comes to have.
+    let within = |yaml: String, regions: &str| {
+        yaml.replace("environment: production", &format!("environment: production, regions: {regions}"))
+    };
+    let crowd: Vec<String> = crowd.into_iter().map(|yaml| within(yaml, "{names: [us-east]}")).collect();
+    let regions = "{kind: Region, name: eu-west, labels: {tier: edge}}\n---\n{kind: Region, name: us-east}\n---\n\
+                   {kind: Environment, name: production, spec: {regions: [eu-west, us-east]}}";
+    for (host, context, meet) in [
+        ("*", "/x/sec", true),
+        ("*.example", "/", true),
+        ("h7.example", "/x", true),
+        ("h7.example", "/xy", false),
+    ] {
+        let two = within(bound("two", host, context), "{labels: {tier: edge}}");
+        let world = ground().with(regions).with(&crowd.join("\n---\n")).with(&two);
+        let labelled = world.clone().try_put("{kind: Region, name: us-east, labels: {tier: edge}}");
+        assert_eq!(labelled.is_err(), meet, "{host}{context}");
+    }
+}

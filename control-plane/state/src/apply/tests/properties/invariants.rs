@@ -109,6 +109,7 @@ fn check_indexes(state: &State) {
     assert_eq!(anew.claims, state.claims);
     assert_eq!(anew.places, state.places);
     assert_eq!(anew.grants, state.grants);
+    assert_eq!(anew.hostnames, state.hostnames);
 }
 
 /// One key has one name, and each use of a token belongs to one.
