@@ -117,6 +117,16 @@ fn resources(text: &str) -> Vec<Value> {
     };
     vec![
         owned("Environment", "production", json!({"regions": ["eu-west"], "hostnames": [text]})),
+        owned(
+            "HostGrant",
+            "g",
+            json!({"environments": ["production"], "host": text, "organization": "default"}),
+        ),
+        owned(
+            "HostGrant",
+            "g",
+            json!({"environments": ["production"], "host": "a.example", "pathPrefix": text, "organization": "default"}),
+        ),
         api("context", json!(text)),
         api("version", json!(text)),
         api("hosts", json!([text])),

@@ -19,6 +19,7 @@ mod gitops;
 mod gone;
 mod greedy;
 mod history;
+mod hosts;
 mod joining;
 mod leader;
 mod looking;
