@@ -87,4 +87,10 @@ fn the_guards_of_others_count_outside_a_grant_and_not_inside() {
     let inside = judge(grants, apis());
     assert_eq!(inside.judge("GET /in//x/y", &[("host", "a.example")]), "* /* -> //x/y");
     assert_eq!(judge(&[], apis()).judge("GET /in//x/y", &[("host", "a.example")]), "404 no-route");
+    // A reading may leave the grant, too.
+    let grants = &[("a.example", "/in/x", "one")];
+    let apis = || vec![api("one", "in", "/in/x", &["a.example"]), guarded("two", "/in/q")];
+    let path = "GET /in;p%2Fq/x/y";
+    assert_eq!(judge(grants, apis()).judge(path, &[("host", "a.example")]), "* /* -> /y");
+    assert_eq!(judge(&[], apis()).judge(path, &[("host", "a.example")]), "404 no-route");
 }
