@@ -147,6 +147,7 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
     admit(command, Version::KNOWN).ok()

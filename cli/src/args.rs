@@ -32,7 +32,7 @@ pub(crate) use publishing::{
 pub(crate) use roles::{
     AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
 };
-pub(crate) use token::{JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
+pub(crate) use token::{As, JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
 
 /// The version every face shows.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -125,6 +125,8 @@ pub(crate) enum Command {
     Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
+    /// Show what the present token is, and what it allows.
+    Whoami(GetStatusArgs),
     #[command(flatten)]
     Role(RoleCommand),
     /// Print a completion script for a shell.
@@ -154,7 +156,7 @@ pub(crate) struct CompleteArgs {
     pub(crate) words: Vec<String>,
 }
 
-/// `hanse status`.
+/// `hanse status` and `hanse whoami`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetStatusArgs {
     /// The form of the output.

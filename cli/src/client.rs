@@ -19,7 +19,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
     Applied, ApplyRequest, Convergence, Deleted, FinalizeRequest, Finalized, Members, Page, Resource,
-    Revocation, RootSettled, Roots, Rotation, Status, Upgrade,
+    Revocation, RootSettled, Roots, Rotation, Status, Upgrade, WhoAmI,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -286,6 +286,11 @@ impl Client {
         let body = serde_json::to_vec(&FinalizeRequest { version }).context("writing JSON")?;
         let path = "/v1/upgrade/finalize";
         self.http.send(Method::POST, path, Some(body.into()), Some(&new_key())).await?.read()
+    }
+
+    /// What the token is, and what it allows.
+    pub(crate) async fn whoami(&self) -> anyhow::Result<WhoAmI> {
+        self.read("/v1/whoami").await?.read()
     }
 
     /// The federation at a glance.

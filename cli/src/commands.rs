@@ -21,6 +21,7 @@ mod status;
 mod subscribe;
 pub(crate) mod token;
 pub(crate) mod upgrade;
+mod whoami;
 
 pub(crate) use apply::apply;
 pub(crate) use complete::{complete, script};
@@ -36,3 +37,4 @@ pub(crate) use promote::{promote, rollback};
 pub(crate) use publish::publish;
 pub(crate) use status::{status, wait};
 pub(crate) use subscribe::subscribe;
+pub(crate) use whoami::whoami;

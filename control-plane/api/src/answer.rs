@@ -12,6 +12,7 @@ mod resource;
 mod root;
 mod status;
 mod upgrade;
+mod whoami;
 mod word;
 
 // Whole files: an answer is named in its own file only.
@@ -24,3 +25,4 @@ pub use resource::*;
 pub use root::*;
 pub use status::*;
 pub use upgrade::*;
+pub use whoami::*;

@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use utoipa_axum::routes;
 
 use crate::{
+    access::told,
     answer::{self, Applied, ApplyRequest},
     body,
     call::Call,
@@ -40,7 +41,7 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// Makes many changes in one revision, all or none
-#[utoipa::path(post, path = "/v1/apply", tag = "federation",
+#[utoipa::path(post, path = "/v1/apply", tag = "federation", extensions(("x-hanse-access" = json!("apply"))),
     params(
         ("dryRun" = Option<bool>, Query, description = "Say what would happen and change nothing"),
         ("prune" = Option<bool>, Query, description = "Also delete resources that match `selector`, are of a kind and \
@@ -62,6 +63,7 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let format = body::format(&call.headers)?;
     let read = move |bytes: &[u8]| to_changes(request::read(format, bytes, &organization)?);
     let mut changes = call.parse(read).await?;
+    call.check_changes(&changes)?;
 
     if call.flag("dryRun") {
         let state = call.api.replicated.read(Consistency::Linearizable).await?;
@@ -149,6 +151,7 @@ pub(crate) struct Tried {
 /// Makes changes in a copy.
 pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
     let command = call.command(changes, None);
+    let own = call.bounds_of_sight().cloned();
     let tried = move || {
         let admitted = admit(command, before.version())?;
         let missing = before.missing_in(&admitted.command().body);
@@ -159,7 +162,9 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
                 let warnings = Warnings::of(admitted.warnings().to_vec(), &after, &accepted.changes);
                 Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
-            Outcome::Rejected(problem) => Err(with_names(problem, &missing, &before)),
+            Outcome::Rejected(problem) => {
+                Err(told(with_names(problem, &missing, &before), &before, own.as_ref()))
+            }
         }
     };
     call.api.bounds.answer(tried).await?

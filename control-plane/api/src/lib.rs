@@ -11,6 +11,7 @@
 //!
 //! Nothing here knows Raft or gRPC. Nothing here speaks to a gateway: a port says what gateways reported.
 
+mod access;
 pub mod answer;
 mod apply;
 mod authenticate;
@@ -21,6 +22,7 @@ mod convergence;
 mod dump;
 mod held;
 mod kinds;
+mod last_use;
 mod list;
 mod members;
 mod metrics;
@@ -40,9 +42,10 @@ mod status;
 mod upgrade;
 mod warnings;
 mod watch;
+mod whoami;
 
 pub use convergence::convergence;
 pub use metrics::ApiMetrics;
 pub use openapi::openapi_json;
-pub use operator::{Clock, Limits, OperatorApi};
+pub use operator::{ClientAddress, Clock, Limits, OperatorApi};
 pub use routes::router;

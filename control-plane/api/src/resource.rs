@@ -37,7 +37,7 @@ const WARNING_HEADER: HeaderName = HeaderName::from_static("hanse-warning");
 const RACES: usize = 4;
 
 /// One {kind}
-#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "get{kind}",
+#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "get{kind}", extensions(("x-hanse-access" = json!("read {kind}"))),
     params(
         ("consistency" = Option<String>, Query, description = CONSISTENCY),
         ("min_revision" = Option<u64>, Query, description = MIN_REVISION),
@@ -62,7 +62,7 @@ pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<
 }
 
 /// Creates the {kind}, or replaces the one at the revision that If-Match names
-#[utoipa::path(put, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "put{kind}",
+#[utoipa::path(put, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "put{kind}", extensions(("x-hanse-access" = json!("write {kind}"))),
     params(
         ("If-Match" = String, Header,
             description = "Replace the resource at this ETag: `\"N\"`, or `*` for whatever is there"),
@@ -111,7 +111,7 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
 }
 
 /// Deletes the {kind}
-#[utoipa::path(delete, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "delete{kind}",
+#[utoipa::path(delete, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "delete{kind}", extensions(("x-hanse-access" = json!("write {kind}"))),
     params(
         ("cascade" = Option<bool>, Query, description = "Delete what refers to it too, instead of refusing"),
         ("dryRun" = Option<bool>, Query, description = "Say what would be deleted, and at which revision it is; delete nothing"),
@@ -292,8 +292,10 @@ async fn show(
     revision: Revision,
     resource: Arc<Resource>,
 ) -> Result<Response, Problem> {
-    let shown = |resource: &Resource, state: &State| {
-        answer::Resource::from(resource).warned(&state.warnings(&resource.key))
+    let last_uses = call.api.last_uses.clone();
+    let shown = move |resource: &Resource, state: &State| {
+        let warned = answer::Resource::from(resource).warned(&state.warnings(&resource.key));
+        last_uses.shown(resource, warned)
     };
     if resource.spec.json_len() <= SMALL_BODY {
         return Ok(json(status, revision, &shown(&resource, state)));

@@ -17,6 +17,7 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 use crate::{
     OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
     members, observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
+    whoami,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -45,6 +46,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         members::routes(),
         roots::routes(),
         upgrade::routes(),
+        whoami::routes(),
         #[cfg(feature = "next")]
         crate::motto::routes(),
         openapi::routes(),
@@ -67,7 +69,7 @@ async fn answer(
     next: Next,
 ) -> Result<Response, Rejection> {
     let actor =
-        if operation.is_open { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
+        if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
     let refusable = !operation.is_write;
     let (mut parts, body) = request.into_parts();
     let call = Call::read(api.clone(), operation, actor, &mut parts, body).await?;

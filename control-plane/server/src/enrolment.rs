@@ -100,6 +100,7 @@ impl EnrolmentService {
             time_ms: self.clock.now_ms(),
             idempotency_key: None,
             only_in_term: None,
+            origin: hanse_state::Origin::default(),
             body: CommandBody::UseJoinToken {
                 token: token.clone(),
                 secret_digest: digest_secret(&request.secret),

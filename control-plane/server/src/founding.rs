@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::{Authority, KeyDigest, key_digest};
-use hanse_management::{
-    Digest, Kind, Problem, ResourceKey,
-    kinds::{TokenRole, TokenSpec},
-};
+use hanse_management::{Digest, Kind, Problem, ResourceKey, kinds::TokenSpec};
 use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_raft::RaftGroup;
 use hanse_state::{
@@ -137,10 +134,7 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
     }
     let put = Change {
         key,
-        action: Action::put(
-            Labels::default(),
-            TokenSpec { role: TokenRole::Admin, digest, expires_at: None },
-        ),
+        action: Action::put(Labels::default(), TokenSpec::admin(digest, None)),
         if_revision: Some(0),
     };
     write(group, CommandBody::Apply(vec![put]), clock).await
@@ -182,6 +176,7 @@ fn command(actor: &str, body: CommandBody, clock: &Clock) -> Command {
         time_ms: clock.now_ms(),
         idempotency_key: None,
         only_in_term: None,
+        origin: hanse_state::Origin::default(),
         body,
     }
 }

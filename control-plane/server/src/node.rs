@@ -5,10 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_api::{ApiMetrics, Clock, OperatorApi};
+use axum::{
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Response,
+};
+use hanse_api::{ApiMetrics, ClientAddress, Clock, OperatorApi};
 use hanse_identity::{
     Alpn, Bounds, Clients, Expect, ExpiryMetrics, Listener, LiveAuthority, LiveTrust, MAX_ENROLMENT_BYTES,
-    Ports, client_tls, renew_from, server_tls, warn_of_expiry,
+    Peer, Ports, client_tls, renew_from, server_tls, warn_of_expiry,
 };
 use hanse_link::{
     Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, own_facts, publisher_service,
@@ -321,7 +326,8 @@ async fn take_part(
     operator.closing = closing(&supervisor);
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
     let api = Listener::new("api", api, api_bounds, listeners).with_tls(tls);
-    let state = (api, hanse_api::router(operator));
+    let router = hanse_api::router(operator).layer(from_fn(client_address));
+    let state = (api, router);
     supervisor.spawn("api", state, |(api, router), shutdown| api.serve(router, shutdown));
 
     info!(name = %config.name, id = node.id, "this control-plane node serves");
@@ -334,6 +340,14 @@ async fn take_part(
     shell.not_ready("stopping".to_owned());
     stop(&group, &supervisor, stopping).await;
     ended
+}
+
+/// Tells the operator API where a request came from.
+async fn client_address(mut request: Request, next: Next) -> Response {
+    if let Some(address) = request.extensions().get::<Peer>().map(|peer| peer.address) {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    next.run(request).await
 }
 
 /// Why the replica died.

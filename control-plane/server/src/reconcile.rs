@@ -124,6 +124,7 @@ impl Driver {
             time_ms: 0, // the state's own time goes on
             idempotency_key: None,
             only_in_term: Some(term),
+            origin: hanse_state::Origin::default(),
             body,
         };
         let what = subject(&command.body);

@@ -118,6 +118,7 @@ mod tests {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            origin: hanse_state::Origin::default(),
             body,
         };
         let outcome = state.apply(&command);

@@ -11,7 +11,8 @@ mod revocation;
 mod roots;
 mod version;
 
-use hanse_management::{Problem, ResourceKey};
+use hanse_management::{Problem, ProblemName, ResourceKey};
+use hanse_topology::Name;
 
 use crate::{Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State};
 
@@ -79,6 +80,9 @@ impl State {
         }
         Ok((next, accepted))
     }
+        if let Some(organization) = &command.origin.organization {
+            check_within(organization, &effects)?;
+        }
 
     fn commit(&mut self, effects: Effects) -> Accepted {
         if effects.makes_revision {
@@ -106,6 +110,21 @@ struct Effects {
 impl Effects {
     /// Everything is as it was.
     fn none() -> Self {
+/// Refuses what reaches beyond the one organization that the actor may write. A cascade and a prune are found here, too.
+fn check_within(organization: &Name, effects: &Effects) -> Result<(), Problem> {
+    let is_beyond = |key: &&ResourceKey| key.organization.as_ref() != Some(organization);
+    let beyond = effects.touched.iter().find(is_beyond);
+    let beyond = match (beyond, effects.makes_revision && effects.touched.is_empty()) {
+        (None, false) => return Ok(()),
+        (Some(key), _) if key.organization.is_none() => key.to_string(),
+        (Some(_), _) => "a resource of another organization".to_owned(),
+        (None, true) => "the federation".to_owned(),
+    };
+    let detail =
+        format!("the change reaches {beyond}, and the token may write organization {organization} only");
+    Err(Problem::new(ProblemName::Forbidden, detail).remedy("leave it to a token with role admin"))
+}
+
         Self { makes_revision: false, touched: Vec::new(), results: Vec::new() }
     }
 

@@ -4,6 +4,7 @@ pub(crate) mod wire;
 
 use hanse_management::{
     Problem, ResourceKey, Revision, Spec,
+    kinds::TokenRole,
     manifest::{Manifest, Restored},
 };
 use hanse_topology::{Labels, Name};
@@ -24,8 +25,23 @@ pub struct Command {
     /// The only term of the Raft group in which it holds; `None`: any. A leader's own work says so: a leader that was replaced does
     /// nothing more.
     pub only_in_term: Option<u64>,
+    /// With which right it was asked for, and from where.
+    pub origin: Origin,
     /// What to do.
     pub body: CommandBody,
+}
+
+/// With which right a command was asked for, and from where. A node's own command has neither owner nor role.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Who answers for the token of the actor. Empty: the actor is a node.
+    pub owner: String,
+    /// The role of that token.
+    pub role: Option<TokenRole>,
+    /// The only organization in which the command may change anything. `None`: it may change everything.
+    pub organization: Option<Name>,
+    /// The address that the request came from.
+    pub from: String,
 }
 
 /// What a command does.

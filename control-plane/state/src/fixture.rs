@@ -143,6 +143,7 @@ impl World {
             time_ms: self.now_ms,
             idempotency_key: key.map(str::to_owned),
             only_in_term: None,
+            origin: crate::Origin::default(),
             body,
         }
     }

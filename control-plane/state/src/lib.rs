@@ -29,12 +29,12 @@ mod state;
 mod validate;
 mod version;
 
-pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
+pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Origin, Outcome};
 pub use dump::{Dump, FIRST_TOKEN};
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };
-pub use resource::{Metadata, Resource};
+pub use resource::{Metadata, Resource, rfc3339};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
 pub use state::{Lineage, State};

@@ -22,6 +22,7 @@ fn command(body: command::Body) -> Command {
         time_ms: 1_900_000_000_000,
         idempotency_key: "k-1".into(),
         only_in_term: 0,
+        origin: None,
         body: Some(body),
     }
 }

@@ -60,7 +60,7 @@ fn resources() -> Vec<Value> {
         named("Application", "app", json!({"displayName": "d", "owner": "o"})),
         named("Subscription", "sub", json!({"application": "app", "api": "orders", "plan": "gold"})),
         named("Credential", "key", json!({"application": "app", "digest": digest("1")})),
-        named("Token", "other", json!({"role": "admin", "digest": digest("2")})),
+        named("Token", "other", json!({"role": "admin", "owner": "o", "digest": digest("2")})),
         named(
             "JoinToken",
             "join",

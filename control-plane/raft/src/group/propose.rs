@@ -217,6 +217,7 @@ mod tests {
                 time_ms: given,
                 idempotency_key: None,
                 only_in_term: None,
+                origin: hanse_state::Origin::default(),
                 body,
             };
             let mut message = command.to_proto();

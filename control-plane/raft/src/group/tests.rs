@@ -56,6 +56,7 @@ fn command() -> Command {
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        origin: hanse_state::Origin::default(),
         body,
     }
 }

@@ -47,6 +47,7 @@ fn command(body: CommandBody) -> Command {
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        origin: hanse_state::Origin::default(),
         body,
     }
 }

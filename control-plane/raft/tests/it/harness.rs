@@ -190,6 +190,7 @@ impl TestNode {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            origin: hanse_state::Origin::default(),
             body,
         };
         self.group.propose(command).await

@@ -73,8 +73,15 @@ impl Observed for Nothing {
 fn run(state: &mut State, time_ms: u64, key: Option<&str>, body: CommandBody) {
     let idempotency_key = key.map(str::to_owned);
     let (actor, request_id) = ("alice".to_owned(), "r".to_owned());
-    let outcome =
-        state.apply(&Command { actor, request_id, time_ms, idempotency_key, only_in_term: None, body });
+    let outcome = state.apply(&Command {
+        actor,
+        request_id,
+        time_ms,
+        idempotency_key,
+        only_in_term: None,
+        origin: hanse_state::Origin::default(),
+        body,
+    });
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
 }
 
@@ -204,7 +211,15 @@ fn a_token_that_was_changed_meanwhile_stays() {
     run(&mut state, 1, None, CommandBody::Apply(vec![Change { key: token("t"), action, if_revision: None }]));
     let (actor, request_id, time_ms) = ("sweep".to_owned(), String::new(), 2 * DAY_MS);
     let body = CommandBody::Apply(changes.clone());
-    let command = Command { actor, request_id, time_ms, idempotency_key: None, only_in_term: None, body };
+    let command = Command {
+        actor,
+        request_id,
+        time_ms,
+        idempotency_key: None,
+        only_in_term: None,
+        origin: hanse_state::Origin::default(),
+        body,
+    };
     assert!(
         matches!(state.apply(&command), Outcome::Rejected(problem) if problem.name == ProblemName::Stale)
     );

@@ -1,11 +1,11 @@
 //! Commands and outcomes as they are sent and stored.
 
 use bytes::Bytes;
-use hanse_management::{Problem, ResourceKey, manifest::Restored};
+use hanse_management::{Problem, ResourceKey, kinds::TokenRole, manifest::Restored};
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
-use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
+use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Origin, Outcome};
 use crate::{Incumbent, Lineage, RootCertificate, SeatAsked, resource::wire::spec_from_proto};
 
 impl Command {
@@ -17,6 +17,7 @@ impl Command {
             time_ms: self.time_ms,
             idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
             only_in_term: self.only_in_term.unwrap_or_default(),
+            origin: self.origin.to_proto(),
             body: Some(self.body.to_proto()),
         }
     }
@@ -30,7 +31,34 @@ impl Command {
             time_ms: command.time_ms,
             idempotency_key: Some(command.idempotency_key).filter(|key| !key.is_empty()),
             only_in_term: Some(command.only_in_term).filter(|term| *term != 0),
+            origin: command.origin.map(Origin::from_proto).transpose()?.unwrap_or_default(),
             body: CommandBody::from_proto(body)?,
+        })
+    }
+}
+
+impl Origin {
+    /// `None`: it says nothing.
+    fn to_proto(&self) -> Option<proto::Origin> {
+        (*self != Self::default()).then(|| proto::Origin {
+            owner: self.owner.clone(),
+            role: self.role.map(|role| role.as_str().to_owned()).unwrap_or_default(),
+            organization: self.organization.as_ref().map(Name::to_string).unwrap_or_default(),
+            from: self.from.clone(),
+        })
+    }
+
+    fn from_proto(origin: proto::Origin) -> Result<Self, InvalidMessage> {
+        let invalid = |why: String| InvalidMessage::new("Origin", why);
+        let role = Some(origin.role).filter(|role| !role.is_empty());
+        let role =
+            role.map(|role| TokenRole::parse(&role).ok_or_else(|| invalid(format!("{role:?} is no role"))));
+        let organization = Some(origin.organization).filter(|name| !name.is_empty()).map(Name::new);
+        Ok(Self {
+            owner: origin.owner,
+            role: role.transpose()?,
+            organization: organization.transpose().map_err(|error| invalid(error.to_string()))?,
+            from: origin.from,
         })
     }
 }

@@ -78,6 +78,7 @@ impl World {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            origin: crate::Origin::default(),
             body,
         })
     }

@@ -101,6 +101,7 @@ fn version_1_stays_what_it_was() {
         time_ms: world.now_ms,
         idempotency_key: None,
         only_in_term: None,
+        origin: crate::Origin::default(),
         body: CommandBody::Apply(changes(ORDERS)),
     };
     hash.update(command.to_proto().encode_to_vec());

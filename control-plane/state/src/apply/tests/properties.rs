@@ -71,6 +71,7 @@ proptest! {
                 time_ms: state.time_ms(),
                 idempotency_key: None,
                 only_in_term: None,
+ origin: crate::Origin::default(),
                 body,
             };
             prop_assert_eq!(&sent(&command), &command);

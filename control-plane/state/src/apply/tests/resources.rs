@@ -364,6 +364,7 @@ fn a_dry_run_is_a_clone() {
         time_ms: 0,
         idempotency_key: None,
         only_in_term: None,
+        origin: crate::Origin::default(),
         body: CommandBody::Apply(changes("{kind: Plan, name: silver}")),
     });
     assert!(matches!(outcome, Outcome::Accepted(_)));

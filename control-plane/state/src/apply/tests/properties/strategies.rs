@@ -250,6 +250,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         time_ms: START_MS + later,
         idempotency_key: idempotency_key.map(str::to_owned),
         only_in_term: None,
+        origin: crate::Origin::default(),
         body,
     })
 }
