@@ -142,6 +142,7 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::RefuseKeys { .. }
         | CommandBody::Readmit { .. }
         | CommandBody::ForgetResults
+        | CommandBody::DropAudit { .. }
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)

@@ -14,7 +14,7 @@ mod version;
 use hanse_management::{Problem, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
-use crate::{Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State};
+use crate::{Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit};
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
 
@@ -61,6 +61,10 @@ impl State {
                 next.idempotent.forget(now_ms);
                 Effects::none()
             }
+            CommandBody::DropAudit { through, hash } => {
+                next.audit.drop_through(AuditLink { number: *through, hash: *hash })?;
+                Effects::revision()
+            }
             #[cfg(feature = "next")]
             CommandBody::SetMotto(motto) => {
                 next.motto.clone_from(motto);
@@ -74,15 +78,22 @@ impl State {
             CommandBody::UseRoot(key) => roots::issue_from(&mut next, key)?,
             CommandBody::DropRoot(key) => roots::drop_root(&mut next, key)?,
         };
+        if let Some(organization) = &command.origin.organization {
+            check_within(organization, &effects)?;
+        }
         let accepted = next.commit(effects);
+        if next.revision > self.revision {
+            let is_drop = matches!(command.body, CommandBody::DropAudit { .. });
+            if command.origin.role.is_some() && !is_drop {
+                self.audit.check_room()?;
+            }
+            next.audit.push(&audit::record(self, &next, command, &accepted));
+        }
         if let Some(request) = &request {
             next.idempotent.remember(request, now_ms, &accepted);
         }
         Ok((next, accepted))
     }
-        if let Some(organization) = &command.origin.organization {
-            check_within(organization, &effects)?;
-        }
 
     fn commit(&mut self, effects: Effects) -> Accepted {
         if effects.makes_revision {
@@ -97,19 +108,6 @@ impl State {
     }
 }
 
-/// What a transition did to the state.
-struct Effects {
-    /// Whether anything is different.
-    makes_revision: bool,
-    /// The resources put or deleted, each once.
-    touched: Vec<ResourceKey>,
-    /// What the caller is told.
-    results: Vec<ChangeResult>,
-}
-
-impl Effects {
-    /// Everything is as it was.
-    fn none() -> Self {
 /// Refuses what reaches beyond the one organization that the actor may write. A cascade and a prune are found here, too.
 fn check_within(organization: &Name, effects: &Effects) -> Result<(), Problem> {
     let is_beyond = |key: &&ResourceKey| key.organization.as_ref() != Some(organization);
@@ -125,6 +123,19 @@ fn check_within(organization: &Name, effects: &Effects) -> Result<(), Problem> {
     Err(Problem::new(ProblemName::Forbidden, detail).remedy("leave it to a token with role admin"))
 }
 
+/// What a transition did to the state.
+struct Effects {
+    /// Whether anything is different.
+    makes_revision: bool,
+    /// The resources put or deleted, each once.
+    touched: Vec<ResourceKey>,
+    /// What the caller is told.
+    results: Vec<ChangeResult>,
+}
+
+impl Effects {
+    /// Everything is as it was.
+    fn none() -> Self {
         Self { makes_revision: false, touched: Vec::new(), results: Vec::new() }
     }
 

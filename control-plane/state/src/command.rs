@@ -9,7 +9,7 @@ use hanse_management::{
 };
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
+use crate::{AuditHash, Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +95,13 @@ pub enum CommandBody {
     Readmit {
         /// Of which identity.
         identity: String,
+    },
+    /// Drops the entries of the audit up to one. An operator exported them.
+    DropAudit {
+        /// The number of the last entry that goes.
+        through: u64,
+        /// Its hash: what was exported is what goes.
+        hash: AuditHash,
     },
     /// Forgets results of idempotency keys that are older than they are kept.
     ForgetResults,

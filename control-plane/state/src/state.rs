@@ -13,7 +13,9 @@ use hanse_management::{Claim, ResourceKey, Revision};
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{JournalEntry, Member, Resource, Revocation, Version, apply::IdempotentResults, root::Roots};
+use crate::{
+    AuditLog, JournalEntry, Member, Resource, Revocation, Version, apply::IdempotentResults, root::Roots,
+};
 
 pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
@@ -40,6 +42,8 @@ pub struct State {
     pub(crate) revoked_revision: Revision,
     /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
     pub(crate) roots: Arc<Roots>,
+    /// Who changed what.
+    pub(crate) audit: AuditLog,
 
     #[cfg(feature = "next")]
     pub(crate) motto: String,
@@ -74,6 +78,7 @@ impl Default for State {
             revocations: OrdMap::new(),
             revoked_revision: 0,
             roots: Arc::default(),
+            audit: AuditLog::default(),
             #[cfg(feature = "next")]
             motto: String::new(),
             references: OrdSet::new(),

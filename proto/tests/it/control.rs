@@ -82,6 +82,15 @@ fn commands() {
     recorded("control-trust-root", &command(command::Body::TrustRoot(trust)));
     recorded("control-use-root", &command(command::Body::UseRoot(UseRoot { key: key.clone() })));
     recorded("control-drop-root", &command(command::Body::DropRoot(DropRoot { key })));
+    let drop = DropAudit { through: 7, hash: vec![5; 32].into() };
+    let origin = Origin {
+        owner: "ann".into(),
+        role: "publisher".into(),
+        organization: "shop".into(),
+        from: "10.0.0.7:51234".into(),
+    };
+    let asked = Command { origin: Some(origin), ..command(command::Body::DropAudit(drop)) };
+    recorded("control-drop-audit", &asked);
 }
 
 fn root_certificate() -> RootCertificate {
@@ -109,6 +118,31 @@ fn outcomes() {
     recorded("control-rejected", &Outcome { result: Some(outcome::Result::Rejected(problem)) });
 }
 
+fn audit_entry() -> AuditEntry {
+    let left_out = AuditLeftOut { count: 2, bytes: 99, sha256: vec![4; 32].into() };
+    let field = AuditField { pointer: "/spec/a".into(), before: "1".into(), after: "2".into() };
+    let change = AuditChange {
+        key: Some(key()),
+        action: "updated".into(),
+        fields: vec![field],
+        fields_left_out: Some(left_out.clone()),
+    };
+    AuditEntry {
+        number: 8,
+        revision: 41,
+        time_ms: 1_900_000_000_000,
+        actor: "ci".into(),
+        owner: "ann".into(),
+        role: "publisher".into(),
+        organization: "shop".into(),
+        from: "10.0.0.7:51234".into(),
+        request_id: "r-1".into(),
+        what: "apply".into(),
+        changes: vec![change],
+        left_out: Some(left_out),
+    }
+}
+
 #[test]
 fn snapshot_records() {
     use snapshot_record::Record;
@@ -125,6 +159,9 @@ fn snapshot_records() {
                 roots_revision: 39,
                 issuing_root: vec![7; 32].into(),
                 dropped_roots: vec![vec![9; 32].into()],
+                audit_dropped: 7,
+                audit_start: vec![5; 32].into(),
+                audit_head: vec![6; 32].into(),
             }),
         ),
         (
@@ -188,6 +225,7 @@ fn snapshot_records() {
                 time_ms: 1_900_000_000_000,
             }),
         ),
+        ("audit", Record::Audit(audit_entry())),
     ] {
         recorded(&format!("control-snapshot-{name}"), &SnapshotRecord { record: Some(record) });
     }

@@ -99,6 +99,9 @@ impl CommandBody {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
             Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
+            Self::DropAudit { through, hash } => {
+                Body::DropAudit(proto::DropAudit { through: *through, hash: hash.to_vec().into() })
+            }
             #[cfg(feature = "next")]
             Self::SetMotto(motto) => Body::SetMotto(proto::SetMotto { motto: motto.clone() }),
             Self::Finalize { version, release } => {
@@ -152,6 +155,9 @@ impl CommandBody {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
             Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
+            Body::DropAudit(drop) => {
+                Self::DropAudit { through: drop.through, hash: fixed("DropAudit", &drop.hash)? }
+            }
             Body::Finalize(proto::Finalize { version, release }) => {
                 Self::Finalize { version: version_number("Finalize", version)?, release }
             }
