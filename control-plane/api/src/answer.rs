@@ -3,6 +3,7 @@
 //! Reading passes over members it does not know: they are a later version's. A member that is added has a default for answers
 //! of earlier versions. A value that is not known is absent, never `null`.
 
+mod audit;
 mod change;
 mod convergence;
 mod dump;
@@ -16,6 +17,7 @@ mod whoami;
 mod word;
 
 // Whole files: an answer is named in its own file only.
+pub use audit::*;
 pub use change::*;
 pub use convergence::*;
 pub use dump::*;

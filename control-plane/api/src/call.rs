@@ -372,12 +372,21 @@ impl Call {
         };
         let warnings = admitted.warnings().to_vec();
         match self.replicate(admitted).await {
-            Ok(accepted) => Ok((accepted, warnings)),
+            Ok(accepted) => Ok((accepted, self.with_audit_warning(warnings))),
             Err(problem) => {
                 let state = self.api.replicated.current();
                 Err(self.told(with_names(problem, &missing, &state), &state))
             }
         }
+    }
+
+    /// The warnings of a write, with one of the audit log where it is nearly full.
+    fn with_audit_warning(&self, mut warnings: Vec<Warning>) -> Vec<Warning> {
+        let Some(detail) = self.api.replicated.current().audit().warning() else { return warnings };
+        tracing::warn!(detail, "the audit log must be exported");
+        let token = self.actor.as_ref().map(|actor| ResourceKey::global(Kind::Token, actor.name.clone()));
+        warnings.extend(token.map(|key| Warning { key, field: "audit".to_owned(), detail }));
+        warnings
     }
 
     /// Replicates a command.

@@ -3,6 +3,7 @@
 //! - [`router`]: all of it as one axum router. The control node that serves it brings TLS and a listener.
 //! - [`OperatorApi`]: what it needs: the four ports of `hanse-state`, metrics, a clock and limits.
 //! - [`convergence()`]: which gateways serve a revision, as a pure function.
+//! - [`AuditWalk`]: whether entries of the audit are a chain.
 //! - [`answer`]: what it answers, as types that clients read too.
 //!
 //! Every operation is a handler with an attribute that describes it. The router, the strict check of query parameters, the
@@ -14,6 +15,8 @@
 mod access;
 pub mod answer;
 mod apply;
+mod audit;
+mod audit_walk;
 mod authenticate;
 mod body;
 mod bounds;
@@ -44,6 +47,7 @@ mod warnings;
 mod watch;
 mod whoami;
 
+pub use audit_walk::{AuditWalk, BrokenChain};
 pub use convergence::convergence;
 pub use metrics::ApiMetrics;
 pub use openapi::openapi_json;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::{
-    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
+    OperatorApi, apply, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
     members, observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
     whoami,
 };
@@ -47,6 +47,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         roots::routes(),
         upgrade::routes(),
         whoami::routes(),
+        audit::routes(),
         #[cfg(feature = "next")]
         crate::motto::routes(),
         openapi::routes(),

@@ -75,6 +75,8 @@ GET /v1/members                                               u . f f f f .
 GET /v1/revocations                                           u . f f f f .
 PUT /v1/revocations/{identity}                                u f f f f f .
 DELETE /v1/revocations/{identity}                             u f f f f f .
+GET /v1/audit                                                 u . f f f f .
+POST /v1/audit/drop                                           u f f f f f .
 GET /v1/roots                                                 u . f f f f .
 POST /v1/roots                                                u f f f f f .
 PUT /v1/roots/{root}/issuing                                  u f f f f f .

@@ -4,6 +4,7 @@
 mod access;
 mod answers;
 mod apply;
+mod audit;
 mod authentication;
 mod bounds;
 mod documents;
