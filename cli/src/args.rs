@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod client;
 mod dev;
 mod dump;
@@ -16,6 +17,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
 pub(crate) use dump::DumpArgs;
@@ -125,6 +127,8 @@ pub(crate) enum Command {
     Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
+    /// Who changed what: show, verify or export the audit log.
+    Audit(AuditArgs),
     /// Show what the present token is, and what it allows.
     Whoami(GetStatusArgs),
     #[command(flatten)]

@@ -18,8 +18,8 @@ pub(crate) use watch::{Said, Watch};
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Convergence, Deleted, FinalizeRequest, Finalized, Members, Page, Resource,
-    Revocation, RootSettled, Roots, Rotation, Status, Upgrade, WhoAmI,
+    Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Deleted, DropAudit, FinalizeRequest,
+    Finalized, Members, Page, Resource, Revocation, RootSettled, Roots, Rotation, Status, Upgrade, WhoAmI,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -286,6 +286,19 @@ impl Client {
         let body = serde_json::to_vec(&FinalizeRequest { version }).context("writing JSON")?;
         let path = "/v1/upgrade/finalize";
         self.http.send(Method::POST, path, Some(body.into()), Some(&new_key())).await?.read()
+    }
+
+    /// A part of the audit log, from an entry on; `None`: the oldest that is kept.
+    pub(crate) async fn audit(&self, from: Option<u64>, limit: u64) -> anyhow::Result<Audit> {
+        let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
+        self.read(&format!("/v1/audit?limit={limit}{from}")).await?.read()
+    }
+
+    /// Drops the entries of the audit log up to one.
+    pub(crate) async fn drop_audit(&self, last: &AuditLink) -> anyhow::Result<AuditDropped> {
+        let request = DropAudit { through: last.number, hash: last.hash.clone() };
+        let body = serde_json::to_vec(&request).context("writing JSON")?;
+        self.http.send(Method::POST, "/v1/audit/drop", Some(body.into()), Some(&new_key())).await?.read()
     }
 
     /// What the token is, and what it allows.

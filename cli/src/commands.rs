@@ -1,6 +1,7 @@
 //! What the client commands do: one file each. They read arguments, ask the [`Client`](crate::client::Client), and print.
 
 mod apply;
+pub(crate) mod audit;
 mod changes;
 mod complete;
 mod delete;
