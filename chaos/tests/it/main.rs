@@ -22,6 +22,7 @@ mod history;
 mod joining;
 mod leader;
 mod looking;
+mod operators;
 mod outage;
 mod private_files;
 mod publishing;
