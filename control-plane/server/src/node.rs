@@ -42,7 +42,7 @@ use crate::{
     home::{self, NodeFile},
     identity,
     projector::{self, Projector},
-    reconcile::{Driver, ReconcilerMetrics, RefuseKeys, Sweep},
+    reconcile::{Driver, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
     shell::Shell,
@@ -307,7 +307,7 @@ async fn take_part(
         Arc::new(GatheredFleet::new(config.name.to_string(), facts, subscribers, replicas, group.clone()));
     supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {
-        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(Sweep)],
+        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(RecordMinted), Arc::new(Sweep)],
         replicated: replicated.clone(),
         observed: fleet.clone(),
         clock: dated.clone(),

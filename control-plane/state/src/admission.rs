@@ -143,6 +143,7 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::Readmit { .. }
         | CommandBody::ForgetResults
         | CommandBody::DropAudit { .. }
+        | CommandBody::RecordMinted { .. }
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)

@@ -6,6 +6,7 @@
 mod idempotent;
 mod join;
 mod lineage;
+mod minted;
 mod resources;
 mod revocation;
 mod roots;
@@ -17,6 +18,7 @@ use hanse_topology::Name;
 use crate::{Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit};
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
+pub(crate) use minted::Recorded;
 
 impl State {
     /// Does what `command` says, or refuses it and stays as it is.
@@ -61,6 +63,7 @@ impl State {
                 next.idempotent.forget(now_ms);
                 Effects::none()
             }
+            CommandBody::RecordMinted { agent, token } => minted::record(&mut next, agent, token)?,
             CommandBody::DropAudit { through, hash } => {
                 next.audit.drop_through(AuditLink { number: *through, hash: *hash })?;
                 Effects::revision()
@@ -81,8 +84,9 @@ impl State {
         if let Some(organization) = &command.origin.organization {
             check_within(organization, &effects)?;
         }
+        let makes_entry = effects.makes_revision || effects.makes_entry;
         let accepted = next.commit(effects);
-        if next.revision > self.revision {
+        if makes_entry {
             let is_drop = matches!(command.body, CommandBody::DropAudit { .. });
             if command.origin.role.is_some() && !is_drop {
                 self.audit.check_room()?;
@@ -127,6 +131,8 @@ fn check_within(organization: &Name, effects: &Effects) -> Result<(), Problem> {
 struct Effects {
     /// Whether anything is different.
     makes_revision: bool,
+    /// Whether it is told in the audit although it makes no revision.
+    makes_entry: bool,
     /// The resources put or deleted, each once.
     touched: Vec<ResourceKey>,
     /// What the caller is told.
@@ -136,7 +142,7 @@ struct Effects {
 impl Effects {
     /// Everything is as it was.
     fn none() -> Self {
-        Self { makes_revision: false, touched: Vec::new(), results: Vec::new() }
+        Self { makes_revision: false, makes_entry: false, touched: Vec::new(), results: Vec::new() }
     }
 
     /// Something changed that is no resource.

@@ -103,6 +103,13 @@ pub enum CommandBody {
         /// Its hash: what was exported is what goes.
         hash: AuditHash,
     },
+    /// Notes in the audit that an agent made a join token.
+    RecordMinted {
+        /// The agent's identity.
+        agent: String,
+        /// The token.
+        token: MintedToken,
+    },
     /// Forgets results of idempotency keys that are older than they are kept.
     ForgetResults,
     /// Sets a text that the state keeps.
@@ -143,6 +150,21 @@ impl Command {
             _of_the_version_in_force => Ok(()),
         }
     }
+}
+
+/// A join token that an agent made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintedToken {
+    /// Its name: not its secret.
+    pub id: Name,
+    /// Unix seconds, by the agent's clock.
+    pub minted_at: u64,
+    /// What the node that joins with it is.
+    pub role: String,
+    /// The first of the environments that the node may learn. None: all of the agent's.
+    pub environments: Vec<Name>,
+    /// How many there are.
+    pub environments_total: u32,
 }
 
 /// One change of one resource.

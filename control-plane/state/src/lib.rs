@@ -33,7 +33,7 @@ mod version;
 
 pub use audit::{AuditChange, AuditEntry, AuditField, AuditHash, AuditLink, AuditLog, LeftOut};
 pub use command::{
-    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Origin, Outcome,
+    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
 };
 pub use dump::{Dump, FIRST_TOKEN};
 pub use member::{

@@ -99,6 +99,13 @@ impl State {
             })
         });
         let audit = self.audit.from(0).map(|(entry, _, _)| Record::Audit(entry.to_proto()));
+        let recorded = self.minted.iter().map(|(agent, recorded)| {
+            Record::RecordedTokens(proto::RecordedTokens {
+                agent: agent.to_string(),
+                ids: recorded.iter().map(|(id, _)| id.to_string()).collect(),
+                times_ms: recorded.iter().map(|(_, at)| *at).collect(),
+            })
+        });
         let records = std::iter::once(header)
             .chain(resources)
             .chain(journal)
@@ -107,7 +114,8 @@ impl State {
             .chain(members)
             .chain(revocations)
             .chain(roots)
-            .chain(audit);
+            .chain(audit)
+            .chain(recorded);
         #[cfg(feature = "next")]
         let records = records.chain(self.motto_record());
         records.map(|record| proto::SnapshotRecord { record: Some(record) })
@@ -195,6 +203,13 @@ impl State {
                 let root = root.ok_or_else(|| InvalidMessage::new("Root", "it has no certificate"))?;
                 let root = Root { root: RootCertificate::from_proto(root)?, actor, time_ms };
                 Arc::make_mut(&mut self.roots).believed.push(root);
+            }
+            Record::RecordedTokens(recorded) => {
+                let invalid = |why: String| InvalidMessage::new("RecordedTokens", why);
+                let name = |id: &String| Name::new(id).map_err(|error| invalid(error.to_string()));
+                let ids = recorded.ids.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+                let recorded_at = ids.into_iter().zip(recorded.times_ms).collect();
+                self.minted.insert(recorded.agent.as_str().into(), Arc::new(recorded_at));
             }
             Record::Audit(entry) => {
                 let entry = AuditEntry::from_proto(entry)?;

@@ -14,7 +14,9 @@ use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    AuditLog, JournalEntry, Member, Resource, Revocation, Version, apply::IdempotentResults, root::Roots,
+    AuditLog, JournalEntry, Member, Resource, Revocation, Version,
+    apply::{IdempotentResults, Recorded},
+    root::Roots,
 };
 
 pub(crate) use bound::exceptions;
@@ -44,6 +46,8 @@ pub struct State {
     pub(crate) roots: Arc<Roots>,
     /// Who changed what.
     pub(crate) audit: AuditLog,
+    /// Which join tokens of agents are in the audit, by the agent's identity.
+    pub(crate) minted: OrdMap<Arc<str>, Arc<Recorded>>,
 
     #[cfg(feature = "next")]
     pub(crate) motto: String,
@@ -79,6 +83,7 @@ impl Default for State {
             revoked_revision: 0,
             roots: Arc::default(),
             audit: AuditLog::default(),
+            minted: OrdMap::new(),
             #[cfg(feature = "next")]
             motto: String::new(),
             references: OrdSet::new(),

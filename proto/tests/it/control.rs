@@ -91,6 +91,11 @@ fn commands() {
     };
     let asked = Command { origin: Some(origin), ..command(command::Body::DropAudit(drop)) };
     recorded("control-drop-audit", &asked);
+    let minted = RecordMinted {
+        agent: "agent-1.agent.eu-west.hanse.internal".into(),
+        token: crate::sync::facts().minted_tokens.pop(),
+    };
+    recorded("control-record-minted", &command(command::Body::RecordMinted(minted)));
 }
 
 fn root_certificate() -> RootCertificate {
@@ -226,6 +231,14 @@ fn snapshot_records() {
             }),
         ),
         ("audit", Record::Audit(audit_entry())),
+        (
+            "recorded-tokens",
+            Record::RecordedTokens(RecordedTokens {
+                agent: "agent-1.agent.eu-west.hanse.internal".into(),
+                ids: vec!["gw-1".into()],
+                times_ms: vec![1_900_000_000_000],
+            }),
+        ),
     ] {
         recorded(&format!("control-snapshot-{name}"), &SnapshotRecord { record: Some(record) });
     }

@@ -89,8 +89,11 @@ GET /readyz                                                   . . . . . . .
 GET /openapi.json                                             . . . . . . .
 ";
 
-/// No token, and tokens: each with role and organization.
-const CALLERS: [(&str, Option<(TokenRole, Option<&str>)>); 7] = [
+/// A token's role and organization; `None`: there is no token.
+type Held = Option<(TokenRole, Option<&'static str>)>;
+
+/// No token, and tokens by name.
+const CALLERS: [(&str, Held); 7] = [
     ("", None),
     ("viewer", Some((TokenRole::Viewer, None))),
     ("viewer-of-shop", Some((TokenRole::Viewer, Some("shop")))),

@@ -1,11 +1,12 @@
 //! What an entry says of a command.
 
 use hanse_management::Kind;
+use hanse_topology::Name;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::{AuditChange, AuditEntry, AuditField, LeftOut, diff};
-use crate::{Accepted, ChangeResult, Command, CommandBody, State};
+use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, State};
 
 /// How many bytes the changes of one entry may have: a screen of changes. Most commands have less than 1 KiB.
 pub(super) const MAX_ENTRY_BYTES: usize = 16 << 10;
@@ -37,7 +38,7 @@ pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: 
         number: before.audit.last_number() + 1,
         revision: next.revision,
         time_ms: next.time_ms,
-        actor: command.actor.clone(),
+        actor: actor(command).to_owned(),
         origin: command.origin.clone(),
         request_id: command.request_id.clone(),
         what: what(&command.body),
@@ -84,6 +85,28 @@ impl Remainder {
     }
 }
 
+/// Whose act it is: what an agent did, a control node only records.
+fn actor(command: &Command) -> &str {
+    match &command.body {
+        CommandBody::RecordMinted { agent, .. } => agent,
+        _of_the_actor => &command.actor,
+    }
+}
+
+/// What an agent did.
+fn minted(token: &MintedToken) -> String {
+    let MintedToken { id, minted_at, role, environments, environments_total } = token;
+    let named = environments.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    let of = match (environments.is_empty(), *environments_total as usize > environments.len()) {
+        (true, _) => String::new(),
+        (false, false) => format!(" of {named}"),
+        (false, true) => {
+            format!(" of {named} and {} more", *environments_total as usize - environments.len())
+        }
+    };
+    format!("mint join token {id} for a {role}{of} at {minted_at} (Unix seconds)")
+}
+
 /// What was asked, in words. Resources are named by the changes.
 fn what(body: &CommandBody) -> String {
     match body {
@@ -103,6 +126,7 @@ fn what(body: &CommandBody) -> String {
         CommandBody::TrustRoot { fresh, .. } => format!("trust root {}", hex(&fresh.key)),
         CommandBody::UseRoot(key) => format!("issue from root {}", hex(key)),
         CommandBody::DropRoot(key) => format!("drop root {}", hex(key)),
+        CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
 }

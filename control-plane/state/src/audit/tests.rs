@@ -136,6 +136,24 @@ fn an_entry_that_was_changed_dropped_doubled_or_moved_is_found() {
 }
 
 #[test]
+fn a_rewritten_beginning_gives_another_end() {
+    let state = World::with_orders().with("{kind: Plan, name: silver}").state;
+    let rebuilt = |rewrite: &dyn Fn(&mut AuditEntry)| {
+        let mut log = AuditLog::default();
+        for mut entry in entries(&state) {
+            if entry.number == 1 {
+                rewrite(&mut entry);
+            }
+            log.push(&entry);
+        }
+        log.head()
+    };
+    assert_eq!(rebuilt(&|_| {}), state.audit().head());
+    let forged = rebuilt(&|entry| entry.actor = "somebody else".into());
+    assert_ne!(forged, state.audit().head(), "each hash rests on all entries before it");
+}
+
+#[test]
 fn the_oldest_go_only_as_they_were_exported_and_their_hash_stays() {
     let mut state = World::with_orders().with("{kind: Plan, name: silver}").state;
     let all: Vec<_> = state.audit().from(0).collect();

@@ -5,7 +5,9 @@ use hanse_management::{Problem, ResourceKey, kinds::TokenRole, manifest::Restore
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
-use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Origin, Outcome};
+use super::{
+    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
+};
 use crate::{Incumbent, Lineage, RootCertificate, SeatAsked, resource::wire::spec_from_proto};
 
 impl Command {
@@ -99,6 +101,10 @@ impl CommandBody {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
             Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
+            Self::RecordMinted { agent, token } => Body::RecordMinted(proto::RecordMinted {
+                agent: agent.clone(),
+                token: Some(token.to_proto()),
+            }),
             Self::DropAudit { through, hash } => {
                 Body::DropAudit(proto::DropAudit { through: *through, hash: hash.to_vec().into() })
             }
@@ -155,6 +161,11 @@ impl CommandBody {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
             Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
+            Body::RecordMinted(minted) => {
+                let missing = || InvalidMessage::new("RecordMinted", "it has no token");
+                let token = MintedToken::from_proto(minted.token.ok_or_else(missing)?)?;
+                Self::RecordMinted { agent: minted.agent, token }
+            }
             Body::DropAudit(drop) => {
                 Self::DropAudit { through: drop.through, hash: fixed("DropAudit", &drop.hash)? }
             }
@@ -173,6 +184,32 @@ impl CommandBody {
             }
             Body::UseRoot(wanted) => Self::UseRoot(fixed("UseRoot", &wanted.key)?),
             Body::DropRoot(wanted) => Self::DropRoot(fixed("DropRoot", &wanted.key)?),
+        })
+    }
+}
+
+impl MintedToken {
+    fn to_proto(&self) -> sync::MintedToken {
+        sync::MintedToken {
+            id: self.id.to_string(),
+            minted_at: self.minted_at,
+            role: self.role.clone(),
+            environments: self.environments.iter().map(Name::to_string).collect(),
+            environments_total: self.environments_total,
+        }
+    }
+
+    /// As an agent said it.
+    pub fn from_proto(token: sync::MintedToken) -> Result<Self, InvalidMessage> {
+        let name = |text: &String| {
+            Name::new(text).map_err(|error| InvalidMessage::new("MintedToken", error.to_string()))
+        };
+        Ok(Self {
+            id: name(&token.id)?,
+            minted_at: token.minted_at,
+            role: token.role,
+            environments: token.environments.iter().map(name).collect::<Result<_, _>>()?,
+            environments_total: token.environments_total,
         })
     }
 }
