@@ -105,7 +105,7 @@ mod tests {
             features: vec!["f".into(); 100],
             minted_tokens: [minted("gw 1", 1), minted("gw", 5)]
                 .into_iter()
-                .chain(vec![minted("gw", 4); 1_000])
+                .chain(vec![minted("gw", 4); 100])
                 .collect(),
             release: "r".repeat(65),
             ..Facts::default()
