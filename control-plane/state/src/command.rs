@@ -46,7 +46,8 @@ pub enum CommandBody {
         /// Of a control node: the place in the Raft group that it asks for.
         seat: Option<SeatAsked>,
     },
-    /// Records a control node that has no place on record: a founder, or one that joined before places were kept.
+    /// Records a control node that has no place on record (a founder, or one that joined before places were kept), or that has a new
+    /// key under its own id.
     RecordServer {
         /// Its identity.
         identity: String,
