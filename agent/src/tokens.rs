@@ -57,7 +57,7 @@ pub fn mint_token_by(
     if !config.authority_dir().exists() {
         return Err(Error::NotEnrolled);
     }
-    let anchor = Authority::load(&config.authority_dir())?.trust_anchor()?;
+    let anchor = Authority::load(config.authority_dir())?.trust_anchor()?;
     let id = Name::new(format!("gw-{}", hex::encode(rand::rng().random::<[u8; 5]>())))
         .expect("a letter prefix and hexadecimal digits are a name");
     let token = JoinToken::generate(id.clone(), &anchor);
@@ -148,7 +148,7 @@ mod tests {
 
         let root = Authority::new_root().unwrap();
         let control = root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap();
-        control.new_regional_intermediate(&config.region).unwrap().save(&config.authority_dir()).unwrap();
+        control.new_regional_intermediate(&config.region).unwrap().save(config.authority_dir()).unwrap();
         let production = Name::new("production").unwrap();
         let token: JoinToken =
             mint_token(&config, Role::Gateway, std::slice::from_ref(&production)).unwrap().parse().unwrap();

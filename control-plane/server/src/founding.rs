@@ -46,9 +46,13 @@ impl Own {
         Ok(Self { identity: Identity::server(config.name.clone()).to_string(), key_digest, node_id })
     }
 
-    /// Whether the state has this node, or another node has taken its name.
+    /// Whether the state has this node with its key, or another node has taken its name. A node whose key was replaced
+    /// (`reissue --new-key`) is on record with its id and another key: it is recorded anew.
     fn is_recorded(&self, state: &State) -> bool {
-        let is_recorded = |member: &Member| member.seat.is_some() || member.key_digest != self.key_digest;
+        let is_recorded = |member: &Member| match member.seat {
+            Some(seat) => seat.node_id != self.node_id || member.key_digest == self.key_digest,
+            None => member.key_digest != self.key_digest,
+        };
         state.member(&self.identity).is_some_and(is_recorded)
     }
 
@@ -79,7 +83,8 @@ pub(crate) async fn found_or_join(
     Ok(())
 }
 
-/// Records this node where it is not on record: one that founded the control plane, or joined it, by an earlier version.
+/// Records this node where it is not on record with its key: one that founded the control plane, or joined it, by an earlier
+/// version, or got a new key.
 pub(crate) async fn record_itself(group: Arc<RaftGroup>, own: Own, clock: Clock, shutdown: Shutdown) {
     let mut backoff = Backoff::new(RECORD_MIN_BACKOFF, RECORD_MAX_BACKOFF);
     loop {
@@ -212,5 +217,10 @@ mod tests {
         let member = state.member(&own.identity).unwrap();
         assert_eq!((member.key_digest, member.seat.map(|seat| seat.node_id)), ([1; 32], Some(11)));
         assert!(node(2, 12).is_recorded(&state), "one that was replaced has nothing to say");
+        let renewed = node(2, 11);
+        assert!(!renewed.is_recorded(&state), "it has a new key");
+        run(&mut state, renewed.record());
+        assert!(renewed.is_recorded(&state));
+        assert_eq!(state.member(&own.identity).unwrap().key_digest, [2; 32]);
     }
 }

@@ -30,12 +30,14 @@ use crate::{
     Config, Error,
     admission::{AgentAdmission, watch_answers},
     behind::{Behind, BehindMetric},
+    control::Control,
     create, damaged,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
     home::{self, NodeFile},
     identity,
+    locked::{self, LockedMetric},
     projector::{self, Projector},
     reconcile::{Driver, ReconcilerMetrics, RefuseKeys, Sweep},
     revocations,
@@ -78,14 +80,32 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    let node = home::node(&config)?;
+    home::node(&config)?;
     let shell = Shell::start(&config, shutdown).await?;
     let (damage, behind) =
         (shell.metrics.register(DamageMetric::register), BehindMetric::register(&shell.metrics));
-    let ended = match take_part_until_told(&config, node, clock, &shell).await {
+    let locked = LockedMetric::register(&shell.metrics);
+    let control = match locked::opened(&config, &clock, &shell, &locked).await {
+        Ok(Some(control)) => control,
+        Ok(None) => {
+            shell.end().await;
+            return Ok(());
+        }
+        Err(error) => {
+            shell.end().await;
+            return Err(error);
+        }
+    };
+    // In this order, and now: an operator may have joined the node anew while it could not open its key. `rejoin` writes the new id
+    // before join.json, and an empty log must not meet the old id.
+    let is_member = home::is_member(&config);
+    let node = home::node(&config)?;
+    let id = node.id;
+    let seated = Seated { node, is_member, control };
+    let ended = match take_part_until_told(&config, seated, clock, &shell).await {
         Err(Error::Raft(error)) if error.is_damage() => {
             damage.set();
-            damaged::stay(&config, node.id, &error, &shell).await
+            damaged::stay(&config, id, &error, &shell).await
         }
         Err(error) => match Behind::of(&error) {
             Some(reason) => {
@@ -100,15 +120,23 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     ended
 }
 
+/// Who this node is.
+struct Seated {
+    node: NodeFile,
+    /// Whether it has founded a control plane or been added to one.
+    is_member: bool,
+    control: Control,
+}
+
 /// Takes part until the process is to stop, or until that is not possible any more.
 async fn take_part_until_told(
     config: &Config,
-    node: NodeFile,
+    seated: Seated,
     clock: WallClock,
     shell: &Shell,
 ) -> Result<(), Error> {
     let (stopping, _) = ShutdownTrigger::new();
-    let mut part = Box::pin(take_part(config.clone(), node, clock, shell, &stopping));
+    let mut part = Box::pin(take_part(config.clone(), seated, clock, shell, &stopping));
     tokio::select! {
         ended = &mut part => ended,
         () = shell.shutdown.wait() => {
@@ -121,16 +149,16 @@ async fn take_part_until_told(
 /// Votes and serves until `stopping`, or until that is not possible any more: then it stops by itself.
 async fn take_part(
     config: Config,
-    node: NodeFile,
+    seated: Seated,
     clock: WallClock,
     shell: &Shell,
     stopping: &ShutdownTrigger,
 ) -> Result<(), Error> {
+    let Seated { node, is_member, control: Control { authority, dir } } = seated;
     let shutdown = stopping.shutdown();
     let descriptors = raise_descriptor_limit();
     let reserve = RESERVED_DESCRIPTORS + RAFT;
     let (ports, api_bounds) = Ports::with_api(descriptors, reserve, ENROLMENT_PERCENT, API_PERCENT);
-    let authority = home::load_control(&config, &clock)?;
     let live = identity::issue(&config, &authority)?;
     let own = Own::new(&config, &authority, node.id)?;
     let (metrics, listeners) = (&shell.metrics, &shell.listeners);
@@ -157,7 +185,7 @@ async fn take_part(
     let servers_only = Expect { roles: vec![Role::Server], region: None };
     let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
     let mut options = RaftOptions::new(create::control_node(&config, node.id), &config.data_dir);
-    options.is_member = home::is_member(&config);
+    options.is_member = is_member;
     let group = match RaftGroup::open(options, peers_tls).await {
         Ok(group) => group,
         Err(error) => {
@@ -190,7 +218,7 @@ async fn take_part(
         root: root.clone(),
         group: group.clone(),
         id: node.id,
-        dir: home::control_dir(&config),
+        dir,
     };
     supervisor.spawn("authority-renewal", keeper, ControlAuthority::keep);
 
