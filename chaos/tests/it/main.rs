@@ -32,6 +32,7 @@ mod road;
 mod rotation;
 mod seats;
 mod size;
+mod stolen;
 mod too_old;
 mod two_releases;
 mod unjudged;
