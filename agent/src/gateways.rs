@@ -13,14 +13,14 @@ use std::{
 use hanse_identity::{KeyDigest, LiveTrust, PeerKeys};
 use hanse_link::{Below, SubscriberRecord, report_of};
 use hanse_process::{Shutdown, WallClock, json_file, telemetry};
-use hanse_proto::sync::{Facts, GatewayKey, Report};
+use hanse_proto::sync::{Facts, GatewayKey, MintedToken, Report};
 use hanse_topology::{Identity, Name, Role, ScopeId};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::{Config, Error};
+use crate::{Config, Error, tokens};
 
 /// How long a gateway that is not heard is reported as missing. It bears more than a long weekend off; one that was off for
 /// longer joins again where it must. Containers that get a new name at each start leave an entry behind each time, and
@@ -86,6 +86,8 @@ pub(crate) struct Gateways {
     writing: Mutex<()>,
     /// Whose entries could not be read when the directory was looked at last: that is said once.
     unreadable: Mutex<BTreeSet<Name>>,
+    /// The join tokens that this agent made of late, as the directory was looked at last.
+    minted: Mutex<Vec<MintedToken>>,
     changed: watch::Sender<()>,
 }
 
@@ -122,7 +124,9 @@ impl Gateways {
         let mut unreadable = BTreeSet::new();
         let known = Mutex::new(read_all(&config, now, &mut unreadable)?);
         let unreadable = Mutex::new(unreadable);
-        Ok(Self { config, known, writing: Mutex::default(), unreadable, changed: watch::Sender::default() })
+        let minted = Mutex::new(tokens::of_late(&config)?);
+        let (writing, changed) = (Mutex::default(), watch::Sender::default());
+        Ok(Self { config, known, writing, unreadable, minted, changed })
     }
 
     /// Fires when a gateway is admitted, or an entry is changed by hand: another key may have a name from now on.
@@ -240,6 +244,10 @@ impl Gateways {
 
     /// Takes in what was changed by hand.
     fn look(&self, now: u64) {
+        match tokens::of_late(&self.config) {
+            Ok(minted) => *self.minted.lock() = minted,
+            Err(error) => warn!(error = %telemetry::causes(&error), "cannot look at the join tokens"),
+        }
         let _writing = self.writing.lock();
         let found = match read_all(&self.config, now, &mut self.unreadable.lock()) {
             Ok(found) => found,
@@ -295,7 +303,9 @@ impl Gateways {
         let unheard_total = unheard.len() as u64;
         unheard.truncate(NAMED_UNHEARD);
         let revoked_gateways = self.revoked(trust);
-        let facts = Facts { unheard, unheard_total, left_out: below.left_out, revoked_gateways, ..own };
+        let minted_tokens = self.minted.lock().clone();
+        let left_out = below.left_out;
+        let facts = Facts { unheard, unheard_total, left_out, revoked_gateways, minted_tokens, ..own };
         report_of(&facts, below.row)
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hanse_identity::{Authority, JoinToken};
 use hanse_process::{WallClock, json_file};
+use hanse_proto::sync::MintedToken;
 use hanse_topology::{Name, Role};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,14 @@ use crate::{Config, Error, gateways::unsaid};
 
 /// How long a token may wait for its gateway: a working day for the operator who rolls it out.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// How long an agent tells of a token that it made, beyond its lifetime: it bears more than a long weekend without a control plane.
+const TOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many of its tokens an agent tells of: with the environments of each, 19 KB at most, beside 43 KB of other facts in the 64 KiB
+/// that a report may have of them.
+const TOLD: usize = 64;
+/// How many environments of a token are named.
+const ENVIRONMENTS_TOLD: usize = 4;
 
 /// What the agent keeps of a token.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,6 +38,9 @@ struct Minted {
     environments: Vec<Name>,
     /// Unix seconds.
     expires_at: u64,
+    /// Unix seconds; 0 in a file of an earlier release.
+    #[serde(default)]
+    minted_at: u64,
     /// SHA-256 of the public key that spent it, in hexadecimal: the same gateway asking again (its answer was lost) is
     /// answered again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,7 +69,7 @@ pub fn mint_token_by(
     if !config.authority_dir().exists() {
         return Err(Error::NotEnrolled);
     }
-    let anchor = Authority::load(&config.authority_dir())?.trust_anchor()?;
+    let anchor = Authority::load(config.authority_dir())?.trust_anchor()?;
     let id = Name::new(format!("gw-{}", hex::encode(rand::rng().random::<[u8; 5]>())))
         .expect("a letter prefix and hexadecimal digits are a name");
     let token = JoinToken::generate(id.clone(), &anchor);
@@ -66,6 +78,7 @@ pub fn mint_token_by(
         role,
         environments: environments.to_vec(),
         expires_at: now + LIFETIME.as_secs(),
+        minted_at: now,
         spent_by: None,
         spent_as: None,
     };
@@ -74,12 +87,34 @@ pub fn mint_token_by(
     Ok(token.to_string())
 }
 
-/// Removes the files of tokens that can no longer be used.
+/// The tokens that this agent made of late, the oldest first: what the control plane notes in the audit.
+pub(crate) fn of_late(config: &Config) -> Result<Vec<MintedToken>, Error> {
+    let dir = config.tokens_dir();
+    let mut found = Vec::new();
+    for id in json_file::names(&dir)? {
+        // One that cannot be read admits nobody.
+        let Ok(Some(minted)) = json_file::read::<Minted>(&dir, &id) else { continue };
+        let environments = minted.environments.iter().take(ENVIRONMENTS_TOLD).map(Name::to_string);
+        found.push(MintedToken {
+            id,
+            minted_at: minted.minted_at,
+            role: minted.role.as_str().to_owned(),
+            environments: environments.collect(),
+            environments_total: u32::try_from(minted.environments.len()).unwrap_or(u32::MAX),
+        });
+    }
+    found.sort_by(|a, b| (a.minted_at, &a.id).cmp(&(b.minted_at, &b.id)));
+    let surplus = found.len().saturating_sub(TOLD);
+    found.drain(..surplus);
+    Ok(found)
+}
+
+/// Removes the files of tokens that can no longer be used, and that were told long enough.
 fn forget_expired(config: &Config, now: u64) -> Result<(), Error> {
     let dir = config.tokens_dir();
     for id in json_file::names(&dir)? {
         match json_file::read::<Minted>(&dir, &id) {
-            Ok(Some(minted)) if minted.expires_at <= now => {
+            Ok(Some(minted)) if minted.expires_at + TOLD_FOR.as_secs() <= now => {
                 json_file::remove(&dir, &id)?;
             }
             Ok(_not_yet) => {}
@@ -148,7 +183,7 @@ mod tests {
 
         let root = Authority::new_root().unwrap();
         let control = root.new_control_intermediate(&Name::new("cp-1").unwrap()).unwrap();
-        control.new_regional_intermediate(&config.region).unwrap().save(&config.authority_dir()).unwrap();
+        control.new_regional_intermediate(&config.region).unwrap().save(config.authority_dir()).unwrap();
         let production = Name::new("production").unwrap();
         let token: JoinToken =
             mint_token(&config, Role::Gateway, std::slice::from_ref(&production)).unwrap().parse().unwrap();
@@ -181,7 +216,15 @@ mod tests {
         );
 
         let (clock, hand) = WallClock::simulated(std::time::SystemTime::now());
-        hand.advance(LIFETIME + Duration::from_secs(60));
+        let told: Vec<_> = of_late(&config).unwrap();
+        assert_eq!(told.len(), 2);
+        let first = told.iter().find(|told| told.id == id).unwrap();
+        assert_eq!(
+            (first.role.as_str(), first.environments.as_slice()),
+            ("gateway", &["production".to_owned()][..])
+        );
+        assert!(first.minted_at >= now && first.environments_total == 1);
+        hand.advance(LIFETIME + TOLD_FOR + Duration::from_secs(60));
         mint_token_by(&clock, &config, Role::Gateway, &[]).unwrap();
         let dir = config.tokens_dir();
         assert!(json_file::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");

@@ -6,6 +6,7 @@
 //! - [`load`]: open-loop load and the ledger. Verdicts about traffic come from the ledger alone.
 //! - [`process`], [`netns`], [`delay`], [`clock`]: kill, freeze and restart; cut links; slow links; wrong clocks.
 //! - [`mod@attack`]: what a peer may try at a port, and what honest clients beside it notice.
+//! - [`needles`]: a search for secrets in files.
 //! - [`history`]: what concurrent clients of the operator API were answered under faults, and whether that can be.
 //! - [`mod@bench`]: figures, beside a peer's from the same run.
 //!
@@ -21,6 +22,7 @@ mod flaky;
 pub mod history;
 mod http;
 pub mod load;
+pub mod needles;
 pub mod netns;
 mod openapi;
 mod operator;

@@ -8,7 +8,7 @@ use std::{
     fs,
     net::Ipv4Addr,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -20,6 +20,8 @@ const NAMESPACE: &str = "hanse-";
 /// Before the process id in the names of our bridges and links; interface names have at most 15 characters.
 const BRIDGE: &str = "hxb";
 const LINK: &str = "hxl";
+/// What `ip netns exec` mounts over the files of /etc, in a directory for each namespace.
+const ETC: &str = "/etc/netns";
 /// Networks are 10.213.N.0/24: a part of the private range that common tools do not take by default.
 const SECOND_OCTET: u8 = 213;
 /// The most nodes of a network: their addresses end in 2 to 254.
@@ -117,8 +119,11 @@ impl Network {
         let namespace = place.namespace.as_str();
         let link = self.link(index);
         run("ip", &["netns", "add", namespace])?;
-        // From here on dropping the network removes the namespace, and its link with it.
+        // From here on dropping the network removes the namespace, its link and its files.
         self.places.insert(name.to_owned(), place.clone());
+        // A file of its own, so that names can be given to it while processes run.
+        fs::create_dir_all(Path::new(ETC).join(namespace))?;
+        fs::copy("/etc/hosts", hosts_file(namespace))?;
         run("ip", &["link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", namespace])?;
         run("ip", &["link", "set", &link, "master", &self.bridge(), "up"])?;
         let address = format!("{}/24", place.address);
@@ -133,6 +138,14 @@ impl Network {
              add rule inet chaos in ip saddr @unheard drop",
         )?;
         Ok(place)
+    }
+
+    /// Gives names addresses in one node, instead of those that this gave before: lines of its `/etc/hosts`.
+    pub fn name_hosts(&self, node: &str, lines: &str) -> Result<()> {
+        let place = self.places.get(node).with_context(|| format!("no node {node}"))?;
+        let text = fs::read_to_string("/etc/hosts")? + "\n" + lines;
+        // Written in place: the namespace has this file, not its name.
+        fs::write(hosts_file(&place.namespace), text).context("/etc/hosts of a namespace")
     }
 
     /// Cuts the link between two nodes.
@@ -159,6 +172,7 @@ impl Drop for Network {
         // What is left here is removed by the next harness.
         for place in self.places.values() {
             let _ = run("ip", &["netns", "del", &place.namespace]);
+            let _ = fs::remove_dir_all(Path::new(ETC).join(&place.namespace));
         }
         let _ = run("ip", &["link", "del", &self.bridge()]);
     }
@@ -172,6 +186,11 @@ fn remove_stale() -> Result<()> {
             run("ip", &["netns", "del", name])?;
         }
     }
+    for entry in fs::read_dir(ETC).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| is_stale(name, NAMESPACE)) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
     for line in run("ip", &["-o", "link", "show", "type", "bridge"])?.lines() {
         let name = line.split(": ").nth(1).unwrap_or_default();
         if is_stale(name, BRIDGE) {
@@ -179,6 +198,10 @@ fn remove_stale() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn hosts_file(namespace: &str) -> PathBuf {
+    Path::new(ETC).join(namespace).join("hosts")
 }
 
 /// Whether a name is one of ours, of a process that is no more.

@@ -117,6 +117,16 @@ fn resources(text: &str) -> Vec<Value> {
     };
     vec![
         owned("Environment", "production", json!({"regions": ["eu-west"], "hostnames": [text]})),
+        owned(
+            "HostGrant",
+            "g",
+            json!({"environments": ["production"], "host": text, "organization": "default"}),
+        ),
+        owned(
+            "HostGrant",
+            "g",
+            json!({"environments": ["production"], "host": "a.example", "pathPrefix": text, "organization": "default"}),
+        ),
         api("context", json!(text)),
         api("version", json!(text)),
         api("hosts", json!([text])),
@@ -147,6 +157,8 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
     admit(command, Version::KNOWN).ok()

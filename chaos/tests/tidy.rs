@@ -1,6 +1,10 @@
 //! Checks of the workspace itself: which crate may know which.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -169,4 +173,31 @@ fn one_crate_names_the_consensus_library_and_its_store() {
             );
         }
     }
+}
+
+/// The one file of the gateway that connects to upstreams, where each address is judged.
+const CONNECTS: &str = "proxy/upstream/tcp.rs";
+/// By what a connection can be made.
+const CONNECTORS: [&str; 3] = ["HttpConnector", "TcpStream::connect", "TcpSocket"];
+
+#[test]
+fn one_file_of_the_gateway_connects_to_upstreams() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dataplane/gateway/src");
+    let mut found = BTreeSet::new();
+    for file in sources(&root) {
+        let text = fs::read_to_string(&file).unwrap();
+        let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if CONNECTORS.iter().any(|connector| own.contains(connector)) {
+            found.insert(file.strip_prefix(&root).unwrap().display().to_string());
+        }
+    }
+    assert_eq!(found, BTreeSet::from([CONNECTS.to_owned()]), "addresses are judged in {CONNECTS} only");
+}
+
+/// The files below a directory, but for those of tests.
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).expect("a directory of sources");
+    let paths = entries.map(|entry| entry.expect("an entry of it").path());
+    let own = paths.filter(|path| path.file_stem().is_none_or(|name| name != "tests"));
+    own.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod client;
 mod dev;
 mod dump;
@@ -16,6 +17,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
 pub(crate) use dump::DumpArgs;
@@ -32,7 +34,7 @@ pub(crate) use publishing::{
 pub(crate) use roles::{
     AgentAction, AgentArgs, RoleCommand, RunArgs, ServerAction, ServerArgs, UpstreamArgs,
 };
-pub(crate) use token::{JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
+pub(crate) use token::{As, JoinAs, TokenArgs, TokenCommand, TokenCreateArgs};
 
 /// The version every face shows.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -125,6 +127,10 @@ pub(crate) enum Command {
     Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
+    /// Who changed what: show, verify or export the audit log.
+    Audit(AuditArgs),
+    /// Show what the present token is, and what it allows.
+    Whoami(GetStatusArgs),
     #[command(flatten)]
     Role(RoleCommand),
     /// Print a completion script for a shell.
@@ -154,7 +160,7 @@ pub(crate) struct CompleteArgs {
     pub(crate) words: Vec<String>,
 }
 
-/// `hanse status`.
+/// `hanse status` and `hanse whoami`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GetStatusArgs {
     /// The form of the output.

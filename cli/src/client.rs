@@ -18,8 +18,8 @@ pub(crate) use watch::{Said, Watch};
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Convergence, Deleted, FinalizeRequest, Finalized, Members, Page, Resource,
-    Revocation, RootSettled, Roots, Rotation, Status, Upgrade,
+    Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Deleted, DropAudit, FinalizeRequest,
+    Finalized, Members, Page, Resource, Revocation, RootSettled, Roots, Rotation, Status, Upgrade, WhoAmI,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -152,6 +152,9 @@ impl Client {
         if options.dry_run {
             query.append_pair("dryRun", "true");
         }
+        if options.force_grants {
+            query.append_pair("forceGrants", "true");
+        }
         if let Some(selector) = options.prune {
             query.append_pair("prune", "true").append_pair("selector", selector);
         }
@@ -184,15 +187,16 @@ impl Client {
     }
 
     /// Deletes one resource.
-    pub(crate) async fn delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<Deleted> {
-        let query = if cascade { "?cascade=true" } else { "" };
+    pub(crate) async fn delete(&self, key: &ResourceKey, force_grants: bool) -> anyhow::Result<Deleted> {
+        let query = if force_grants { "?forceGrants=true" } else { "" };
         let path = format!("{}{query}", resource_path(key));
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.read()
     }
 
-    /// Says what would go with one resource, and deletes nothing.
-    pub(crate) async fn try_delete(&self, key: &ResourceKey, cascade: bool) -> anyhow::Result<Deleted> {
-        let path = format!("{}?dryRun=true&cascade={cascade}", resource_path(key));
+    /// Says what would go with one resource and all that needs it, and deletes nothing.
+    pub(crate) async fn try_delete(&self, key: &ResourceKey, force_grants: bool) -> anyhow::Result<Deleted> {
+        let force = if force_grants { "&forceGrants=true" } else { "" };
+        let path = format!("{}?dryRun=true&cascade=true{force}", resource_path(key));
         self.http.send(Method::DELETE, &path, None, None).await?.read()
     }
 
@@ -288,6 +292,24 @@ impl Client {
         self.http.send(Method::POST, path, Some(body.into()), Some(&new_key())).await?.read()
     }
 
+    /// A part of the audit log, from an entry on; `None`: the oldest that is kept.
+    pub(crate) async fn audit(&self, from: Option<u64>, limit: u64) -> anyhow::Result<Audit> {
+        let from = from.map(|from| format!("&from={from}")).unwrap_or_default();
+        self.read(&format!("/v1/audit?limit={limit}{from}")).await?.read()
+    }
+
+    /// Drops the entries of the audit log up to one.
+    pub(crate) async fn drop_audit(&self, last: &AuditLink) -> anyhow::Result<AuditDropped> {
+        let request = DropAudit { through: last.number, hash: last.hash.clone() };
+        let body = serde_json::to_vec(&request).context("writing JSON")?;
+        self.http.send(Method::POST, "/v1/audit/drop", Some(body.into()), Some(&new_key())).await?.read()
+    }
+
+    /// What the token is, and what it allows.
+    pub(crate) async fn whoami(&self) -> anyhow::Result<WhoAmI> {
+        self.read("/v1/whoami").await?.read()
+    }
+
     /// The federation at a glance.
     pub(crate) async fn status(&self) -> anyhow::Result<Status> {
         self.read("/v1/status").await?.read()
@@ -306,6 +328,8 @@ pub(crate) struct ApplyOptions<'a> {
     pub(crate) dry_run: bool,
     /// Delete what matches these labels and is not among the manifests.
     pub(crate) prune: Option<&'a str>,
+    /// Accept what Bindings lose to HostGrants.
+    pub(crate) force_grants: bool,
 }
 
 /// Refuses a body that the API would refuse, before it is sent.

@@ -1,6 +1,7 @@
 //! What the client commands do: one file each. They read arguments, ask the [`Client`](crate::client::Client), and print.
 
 mod apply;
+pub(crate) mod audit;
 mod changes;
 mod complete;
 mod delete;
@@ -21,6 +22,7 @@ mod status;
 mod subscribe;
 pub(crate) mod token;
 pub(crate) mod upgrade;
+mod whoami;
 
 pub(crate) use apply::apply;
 pub(crate) use complete::{complete, script};
@@ -36,3 +38,4 @@ pub(crate) use promote::{promote, rollback};
 pub(crate) use publish::publish;
 pub(crate) use status::{status, wait};
 pub(crate) use subscribe::subscribe;
+pub(crate) use whoami::whoami;

@@ -50,6 +50,7 @@ impl Exit {
             ProblemName::InUse
             | ProblemName::Conflict
             | ProblemName::Upgrade
+            | ProblemName::AuditFull
             | ProblemName::Stale
             | ProblemName::PreconditionRequired
             | ProblemName::KeyReused => Self::Conflict,

@@ -140,6 +140,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Upgrade(args) => {
             with_client(config, &None, async |client| commands::upgrade::upgrade(client, &args).await)
         }
+        Command::Audit(args) => match commands::audit::offline(&args)? {
+            true => Ok(ExitCode::SUCCESS),
+            false => with_client(config, &None, async |client| commands::audit::audit(client, &args).await),
+        },
+        Command::Whoami(args) => {
+            with_client(config, &None, async |client| commands::whoami(client, args.output).await)
+        }
         Command::Token(args) => {
             with_client(config, &None, async |client| commands::token::token(client, &args).await)
         }

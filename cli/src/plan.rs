@@ -28,6 +28,9 @@ pub(crate) struct Plan {
     pub(crate) base: u64,
     /// What it did when it was tried.
     pub(crate) effects: Vec<Effect>,
+    /// Whether HostGrants may take requests from Bindings of other Organizations.
+    #[serde(default)]
+    pub(crate) force_grants: bool,
     /// What is sent.
     pub(crate) request: ApplyRequest,
 }

@@ -34,7 +34,18 @@ async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow::Result<()
             say(format!("made {}; the operators' ca_file is {}", config.name, root.display()));
             Ok(())
         }
-        Some(ServerAction::Reissue) => {
+        Some(ServerAction::Reissue { new_key: true }) => {
+            let aside = hanse_server::reissue_with_new_key(&config)?;
+            if let Some(aside) = aside {
+                say(format!("the old key does not open; it is in {}", aside.display()));
+            }
+            say(format!(
+                "{} has a new key; start it, unless it waits for its store_key, and take pki/root away again",
+                config.name
+            ));
+            Ok(())
+        }
+        Some(ServerAction::Reissue { new_key: false }) => {
             hanse_server::reissue(&config)?;
             say(format!("{} has a new intermediate; start it, and take pki/root away again", config.name));
             Ok(())

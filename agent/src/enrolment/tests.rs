@@ -27,7 +27,7 @@ fn desk(key: &KeyPair) -> Desk {
     let control = root.new_control_intermediate(&name("cp-1")).unwrap();
     let authority = control.new_regional_intermediate(&name("eu-west")).unwrap();
     let key = hex::encode(digest_secret(&key.public_key_der()));
-    authority.save(&config.authority_dir()).unwrap();
+    authority.save(config.authority_dir()).unwrap();
     let known = Admitted { role: Role::Gateway, environments: Vec::new(), key, seen: clock.unix_seconds() };
     let gateways = Arc::new(Gateways::open(config.clone(), clock.unix_seconds()).unwrap());
     gateways.admit(&name("gateway-1"), known).unwrap();

@@ -109,7 +109,7 @@ async fn an_agent_whose_link_ends_is_not_ready_until_it_runs_again_and_serves_on
     let (server, authority) = control_node(&trigger).await;
     let dir = tempfile::tempdir().unwrap();
     let mut config = testbed::config(&dir.path().join("data")); // the store's key goes beside it
-    authority.save(&config.authority_dir()).unwrap();
+    authority.save(config.authority_dir()).unwrap();
     config.servers = vec![server.to_string()];
     config.enrolment = vec![free_address()];
     config.listen.admin = free_address();

@@ -63,7 +63,7 @@ pub(super) const FOREIGN: Attack = Attack {
 };
 
 async fn ghosts(arena: Arena, strength: Strength) -> Result<()> {
-    let authority = Authority::load(&arena.data_dir(AGENT)?.join("pki").join("region"))?;
+    let authority = Authority::load(arena.data_dir(AGENT)?.join("pki").join("region"))?;
     let ghost = Identity::agent(Name::new("ghost")?, Name::new("eu-west")?);
     let tls = Arc::new(tls(&arena, authority.issue_credentials(&ghost, &[])?, Role::Server)?);
     let mut all = JoinSet::new();

@@ -52,7 +52,7 @@ struct Other {
 
 impl Other {
     fn of(data: &Path) -> Result<Self> {
-        let root = Authority::load(&data.join("pki/root"))?;
+        let root = Authority::load(data.join("pki/root"))?;
         let (anchor, name) = (root.trust_anchor()?, Name::new("cp-2")?);
         let own = root.new_control_intermediate(&name)?;
         let own = LiveCredentials::new(own.issue_credentials(&Identity::server(name), &[])?);

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hanse_chaos::Federation;
-use hanse_identity::{Authority, Expect, LiveCredentials, TrustAnchor, client_tls, connect};
+use hanse_identity::{Expect, LiveCredentials, TrustAnchor, client_tls, connect};
 use hanse_proto::{
     control::{Apply, Change, Command, Put, ResourceKey, change, command, outcome},
     raft::{ProposeRequest, peer_client::PeerClient, propose_response},
@@ -26,12 +26,11 @@ pub(crate) fn put(kind: &str, name: &str, spec: &Value) -> Change {
 /// Has the only control node of a federation replicate these changes.
 pub(crate) async fn replicate(federation: &Federation, changes: Vec<Change>) -> Result<()> {
     let node = federation.data_dir().join("nodes").join("cp-1");
-    let config: toml::Table = std::fs::read_to_string(node.join("config.toml"))?.parse()?;
-    let address = config["listen"]["raft"].as_str().context("the node says where it listens")?;
-    let pki = node.join("data").join("pki");
-    let authority = Authority::load(&pki.join("control"))?;
+    let config: hanse_server::Config = toml::from_str(&std::fs::read_to_string(node.join("config.toml"))?)?;
+    let address = &config.listen.raft;
+    let authority = hanse_server::control_intermediate(&config)?;
     let credentials = authority.issue_credentials(&Identity::server(Name::new("cp-1")?), &[])?;
-    let root = root(&pki)?;
+    let root = root(&config.pki_dir())?;
     let expect = Expect { roles: vec![Role::Server], region: None };
     let tls = client_tls(Some(&LiveCredentials::new(credentials)), &root, expect)?;
     let mut client = PeerClient::new(connect(address, tls).await?);

@@ -120,7 +120,7 @@ impl Federation {
 
     /// An authority over another region, as an agent of it gets one.
     pub(crate) fn authority_of(&self, region: &str) -> Authority {
-        let control = Authority::load(&self.server.pki_dir().join("control")).unwrap();
+        let control = hanse_server::control_intermediate(&self.server).unwrap();
         control.with_clock(self.clock.clone()).new_regional_intermediate(&name(region)).unwrap()
     }
 
@@ -293,7 +293,7 @@ impl Federation {
     /// When the agent's authority is valid, by its certificate on disk.
     pub(crate) fn authority(&self) -> Validity {
         let dir = self.agent.data_dir.join("pki").join("region");
-        hanse_identity::Authority::load(&dir).unwrap().validity()
+        hanse_identity::Authority::load(dir).unwrap().validity()
     }
 
     /// Waits until a condition holds. A simulated clock stands still meanwhile.

@@ -46,7 +46,7 @@ async fn status(federation: &Federation) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_that_never_joined_is_not_heard() {
     let (federation, server, agent, gateway, running) = at_work().await;
-    let authority = Authority::load(&federation.agent_dir().join("pki").join("region")).unwrap();
+    let authority = Authority::load(federation.agent_dir().join("pki").join("region")).unwrap();
     let named = |text: &str| Identity::agent(Name::new(text).unwrap(), Name::new("eu-west").unwrap());
     let phantom = Heard {
         identity: "phantom.gateway.eu-west.hanse.internal".into(),
@@ -90,7 +90,7 @@ async fn an_agent_that_never_joined_is_not_heard() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_hears_gateways_that_joined_there_and_of_its_region_only() {
     let (federation, server, agent, gateway, running) = at_work().await;
-    let authority = Authority::load(&federation.agent_dir().join("pki").join("region")).unwrap();
+    let authority = Authority::load(federation.agent_dir().join("pki").join("region")).unwrap();
     let stranger = Identity::gateway(Name::new("gateway-2").unwrap(), Name::new("eu-west").unwrap());
     let stranger = authority.issue_credentials(&stranger, &[]).unwrap();
     let refused = speak(&federation, federation.agent_address(), stranger, None).await.unwrap_err();

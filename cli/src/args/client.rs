@@ -7,7 +7,7 @@ use hanse_management::Kind;
 use hanse_topology::Name;
 
 use super::{
-    flags::{ChangeFlags, DEFAULT_WAIT, FormFlag, OrganizationFlag, WaitFlag},
+    flags::{ChangeFlags, DEFAULT_WAIT, ForceFlag, FormFlag, OrganizationFlag, WaitFlag},
     plan::OwnerFlags,
     values::time,
 };
@@ -20,7 +20,7 @@ pub(crate) struct ApplyArgs {
     #[arg(short, long, value_name = "FILE|DIR|-", required_unless_present = "plan")]
     pub(crate) file: Vec<String>,
     /// Carry out the plan that `hanse plan` wrote, unless what it rests on has changed
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "prune", "owner"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "prune", "owner", "force_grants"])]
     pub(crate) plan: Option<PathBuf>,
     /// Say what would change, and change nothing
     #[arg(long)]
@@ -33,6 +33,8 @@ pub(crate) struct ApplyArgs {
     /// Which resources --prune may delete: key=value,…
     #[arg(long, value_name = "LABELS", requires = "prune")]
     pub(crate) selector: Option<String>,
+    #[command(flatten)]
+    pub(crate) force: ForceFlag,
     #[command(flatten)]
     pub(crate) output: FormFlag,
     #[command(flatten)]
@@ -91,6 +93,8 @@ pub(crate) struct DeleteArgs {
     /// Say what would be deleted, and delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) force: ForceFlag,
     #[command(flatten)]
     pub(crate) change: ChangeFlags,
 }

@@ -27,6 +27,15 @@ pub(crate) struct OrganizationFlag {
     pub(crate) organization: Option<Name>,
 }
 
+/// `--force-grants`.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct ForceFlag {
+    /// Accept HostGrants that take requests from Bindings of other Organizations, and Bindings of a dump that ask for the same
+    /// requests as those of others. What is lost is told in warnings
+    #[arg(long)]
+    pub(crate) force_grants: bool,
+}
+
 /// The form of data on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {

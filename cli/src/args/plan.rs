@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use hanse_topology::Labels;
 
-use super::flags::OrganizationFlag;
+use super::flags::{ForceFlag, OrganizationFlag};
 use crate::plan::OWNER;
 
 /// Whose the resources are.
@@ -30,6 +30,8 @@ pub(crate) struct PlanArgs {
     /// Delete the owner's resources that are not among the manifests
     #[arg(long, requires = "owner")]
     pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) force: ForceFlag,
     /// Write the plan to this file, for apply --plan
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

@@ -45,7 +45,14 @@ pub(crate) enum ServerAction {
     ///
     /// For a node that was away while the root was replaced: put the new root's directory in place of pki/root, run this, start the
     /// node, and take the directory away again.
-    Reissue,
+    Reissue {
+        /// Make a new private key too: for a node whose `store_key` is lost for good, so that its key does not open any more
+        ///
+        /// The node keeps its data and its place, and records the new key by itself. A process that waits for its `store_key` goes on
+        /// within 10 s. A key that does not open is put aside in pki.
+        #[arg(long)]
+        new_key: bool,
+    },
     /// Join this node to its federation anew, under its name and with a new id, because its log is damaged; start it
     /// afterwards.
     ///

@@ -44,6 +44,17 @@ pub(crate) enum JoinAs {
     Agent,
 }
 
+/// What an operator's token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum As {
+    /// Everything.
+    Admin,
+    /// Write the resources of one organization, and read what they rest on.
+    Publisher,
+    /// Read everything, or with --organization what one organization may see.
+    Viewer,
+}
+
 /// How long a token is good for. Expiry is kept in seconds; beyond a century lies a typing mistake.
 fn ttl(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_secs(1);
@@ -60,6 +71,15 @@ fn ttl(text: &str) -> Result<Duration, String> {
 pub(crate) struct TokenCreateArgs {
     /// Its name; default: a new one
     pub(crate) name: Option<Name>,
+    /// What an operator's token may do; default: admin
+    #[arg(long, value_enum, conflicts_with = "join")]
+    pub(crate) role: Option<As>,
+    /// The only organization that it reaches
+    #[arg(long, value_name = "NAME", requires = "role", required_if_eq("role", "publisher"))]
+    pub(crate) organization: Option<Name>,
+    /// The person or the service that it belongs to; default: its own name
+    #[arg(long, value_name = "TEXT", conflicts_with = "join")]
+    pub(crate) owner: Option<String>,
     /// Make a join token, for a server or an agent, instead of an operator's token
     #[arg(long, value_enum, value_name = "ROLE")]
     pub(crate) join: Option<JoinAs>,

@@ -204,7 +204,7 @@ async fn a_node_without_quorum_leads_to_the_next_with_the_same_key() {
     let (good, second) = server(vec![(StatusCode::OK, json!({"revision": 9, "changes": []}))]).await;
     let (client, _dir) = client(vec![lost, good]);
     assert_eq!(client.delete(&api("x"), true).await.unwrap().revision, 9);
-    let asked = "DELETE /v1/organizations/default/apis/x?cascade=true key 32";
+    let asked = "DELETE /v1/organizations/default/apis/x?forceGrants=true key 32";
     assert_eq!(*first.asked.lock().unwrap(), [asked]);
     assert_eq!(*second.asked.lock().unwrap(), [asked]);
 }
@@ -237,11 +237,11 @@ async fn an_apply_carries_a_key_unless_it_prunes() {
     let answer = (StatusCode::OK, json!({"revision": 1, "changes": []}));
     let (url, script) = server(vec![answer.clone(), answer]).await;
     let (client, _dir) = client(vec![url]);
-    client.apply(&[], &ApplyOptions { dry_run: true, prune: None }).await.unwrap();
-    client.apply(&[], &ApplyOptions { dry_run: false, prune: Some("a=b,c=d") }).await.unwrap();
+    client.apply(&[], &ApplyOptions { dry_run: true, force_grants: true, prune: None }).await.unwrap();
+    client.apply(&[], &ApplyOptions { prune: Some("a=b,c=d"), ..ApplyOptions::default() }).await.unwrap();
     let asked = script.asked.lock().unwrap().clone();
     let expected = [
-        "POST /v1/apply?organization=default&dryRun=true key 32",
+        "POST /v1/apply?organization=default&dryRun=true&forceGrants=true key 32",
         "POST /v1/apply?organization=default&prune=true&selector=a%3Db%2Cc%3Dd",
     ];
     assert_eq!(asked, expected);

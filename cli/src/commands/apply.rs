@@ -27,7 +27,7 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
             match args.output.output {
                 Some(form) => {
                     data(render::formed(&answer, form))?;
-                    changes::warn(&answer);
+                    changes::warn(&answer.warnings, answer.warnings_left_out);
                 }
                 None => changes::print(&answer, args.dry_run)?,
             }
@@ -42,8 +42,11 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
 
 /// One request with these manifests.
 async fn send(client: &Client, args: &ApplyArgs, manifests: &[Sourced]) -> anyhow::Result<Applied> {
-    let options =
-        ApplyOptions { dry_run: args.dry_run, prune: args.selector.as_deref().filter(|_| args.prune) };
+    let options = ApplyOptions {
+        dry_run: args.dry_run,
+        prune: args.selector.as_deref().filter(|_| args.prune),
+        force_grants: args.force.force_grants,
+    };
     let request = match args.owner.owner {
         Some(_) => plan::of_manifests(client, manifests, &args.owner, args.prune).await?,
         None => ApplyRequest::of(manifests.iter().map(Sourced::to_json).collect()),

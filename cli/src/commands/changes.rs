@@ -1,6 +1,6 @@
 //! What a change did, as text.
 
-use hanse_api::answer::{Action, Applied};
+use hanse_api::answer::{Action, Applied, Warning};
 
 use crate::out::{data, say};
 
@@ -10,23 +10,24 @@ pub(super) fn print(answer: &Applied, dry_run: bool) -> std::io::Result<()> {
         data(line)?;
     }
     say(summary(answer, dry_run));
-    warn(answer);
+    warn(&answer.warnings, answer.warnings_left_out);
     Ok(())
 }
 
 /// Says what was accepted although it does not hold yet.
-pub(super) fn warn(answer: &Applied) {
-    warnings(answer).for_each(say);
+pub(super) fn warn(told: &[Warning], left_out: u64) {
+    warnings(told, left_out).for_each(say);
 }
 
-fn warnings(answer: &Applied) -> impl Iterator<Item = String> {
-    let told = answer.warnings.iter().map(|warning| {
+fn warnings(told: &[Warning], left_out: u64) -> impl Iterator<Item = String> {
+    let told = told.iter().map(|warning| {
         let owner = warning.organization.as_deref().map(|owner| format!("{owner}/")).unwrap_or_default();
         format!("warning: {} {owner}{}: {}: {}", warning.kind, warning.name, warning.field, warning.detail)
     });
-    let more = answer.warnings_left_out;
     told.chain(
-        (more > 0).then(|| format!("warning: and {more} more: `hanse describe` shows those of a resource")),
+        (left_out > 0).then(move || {
+            format!("warning: and {left_out} more: `hanse describe` shows those of a resource")
+        }),
     )
 }
 
@@ -80,7 +81,7 @@ mod tests {
         );
         assert_eq!(lines(&answer, true).next().unwrap(), "Api default/orders created (dry run)");
         assert_eq!(summary(&answer, false), "revision 12\n  eu-west/production: 3 put, 1 removed");
-        assert_eq!(warnings(&answer).next(), None);
+        assert_eq!(warnings(&answer.warnings, answer.warnings_left_out).next(), None);
     }
 
     #[test]
@@ -96,7 +97,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            warnings(&answer).collect::<Vec<_>>(),
+            warnings(&answer.warnings, answer.warnings_left_out).collect::<Vec<_>>(),
             [
                 "warning: Api default/orders: spec.a: not done",
                 "warning: Environment production: spec.exposure: not done",

@@ -59,7 +59,7 @@ async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> an
     if listed.is_empty() {
         return Ok(None);
     }
-    let options = ApplyOptions { dry_run: true, prune: None };
+    let options = ApplyOptions { dry_run: true, prune: None, force_grants: args.force.force_grants };
     let preview = preview::losses(client, &listed).await?;
     let applied = client.request(&cascade::request(&listed), &options).await?;
     say_if_any(preview.text());
@@ -75,12 +75,13 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
     let mut last = None;
     let (mut deleted, mut answers, mut failed) = (Vec::new(), Vec::new(), None);
     for key in keys {
-        match client.delete(key, false).await {
+        match client.delete(key, args.force.force_grants).await {
             Ok(answer) => {
                 last = Some(answer.revision);
                 if args.change.form().is_none() {
                     data(format!("{key} deleted"))?;
                 }
+                changes::warn(&answer.warnings, answer.warnings_left_out);
                 gone.insert(key.clone(), answer.revision);
                 deleted.push(key.clone());
                 answers.push(answer);
@@ -179,7 +180,13 @@ mod tests {
 
     #[test]
     fn the_answers_are_one_document() {
-        let answer = |revision| Deleted { revision, changes: Vec::new(), dry_run: false };
+        let answer = |revision| Deleted {
+            revision,
+            changes: Vec::new(),
+            warnings: Vec::new(),
+            warnings_left_out: 0,
+            dry_run: false,
+        };
         let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
         let several = read(document(&[answer(3), answer(4)], false, Form::Json).unwrap());
         assert_eq!((several[0]["revision"].as_u64(), several[1]["revision"].as_u64()), (Some(3), Some(4)));

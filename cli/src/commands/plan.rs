@@ -22,7 +22,8 @@ pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()>
     let manifests = source::read(&args.file, &client.organization)?;
     let lineage = client.status().await?.lineage;
     let mut request = of_manifests(client, &manifests, &args.owner, args.prune).await?;
-    let options = ApplyOptions { dry_run: true, prune: None };
+    let force_grants = args.force.force_grants;
+    let options = ApplyOptions { dry_run: true, prune: None, force_grants };
     let tried = client.request(&request, &options).await;
     let tried = tried.map_err(|error| source::located(error, &manifests))?;
     for change in tried.changes.iter().filter(|change| change.action == Action::Moved) {
@@ -35,7 +36,8 @@ pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()>
     }
     changes::print(&tried, true)?;
     if let Some(file) = &args.output {
-        let plan = Plan { lineage, base: tried.revision, effects: plan::effects(&tried), request };
+        let plan =
+            Plan { lineage, base: tried.revision, effects: plan::effects(&tried), force_grants, request };
         let text = serde_json::to_string_pretty(&plan).context("writing the plan")?;
         write(file, &(text + "\n")).with_context(|| format!("writing {}", file.display()))?;
         say(format!("hanse apply --plan {} does it, unless what it rests on changes", file.display()));
@@ -126,7 +128,7 @@ pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> an
             .remedy("plan again: hanse plan -f FILE -o PLAN")
             .into());
     }
-    let options = ApplyOptions { dry_run: true, prune: None };
+    let options = ApplyOptions { dry_run: true, prune: None, force_grants: plan.force_grants };
     let request = client.request(&plan.request, &options).await;
     let tried = request.map_err(|error| moved(error, plan.base))?;
     if plan::effects(&tried) != plan.effects {
@@ -141,7 +143,7 @@ pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> an
     if dry_run {
         return Ok(tried);
     }
-    let options = ApplyOptions { dry_run: false, prune: None };
+    let options = ApplyOptions { dry_run: false, ..options };
     client.request(&plan.request, &options).await.map_err(|error| moved(error, plan.base))
 }
 

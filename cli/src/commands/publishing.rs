@@ -160,7 +160,7 @@ pub(super) async fn carry_out(
 ) -> anyhow::Result<Done> {
     let observed = observe(client, question).await?;
     let Plan { request, mut preview } = plan(&observed)?;
-    let tried = client.request(&request, &ApplyOptions { dry_run: true, prune: None }).await?;
+    let tried = client.request(&request, &ApplyOptions { dry_run: true, ..ApplyOptions::default() }).await?;
     publish::check_moves(&observed, question.api, &tried, also)?;
     let applied = if dry_run { tried } else { client.request(&request, &ApplyOptions::default()).await? };
     let number = made(&applied, question.api).or(observed.latest);

@@ -12,7 +12,7 @@ use hanse_topology::Name;
 use serde_json::{Value, json};
 
 use crate::{
-    args::{JoinAs, Output, TokenArgs, TokenCommand, TokenCreateArgs},
+    args::{As, JoinAs, Output, TokenArgs, TokenCommand, TokenCreateArgs},
     client::{ApplyOptions, Client},
     commands::root,
     exit::{Exit, Failure},
@@ -40,7 +40,7 @@ async fn create_token(client: &Client, args: &TokenCreateArgs) -> anyhow::Result
         args.name.clone().unwrap_or_else(|| new_name(if args.join.is_some() { "join" } else { "operator" }));
     let (secret, spec) = match args.join {
         Some(join) => join_token(&name, join, args, &root::issuing(client).await?, now),
-        None => operator_token(args.ttl, now),
+        None => operator_token(args, now),
     };
     let resource = manifest(&name, &spec);
     let answer = client.apply(&[resource], &ApplyOptions::default()).await?;
@@ -103,12 +103,18 @@ pub(crate) fn new_join_token(
     )
 }
 
-fn operator_token(ttl: Option<Duration>, now: SystemTime) -> (String, Spec) {
+fn operator_token(args: &TokenCreateArgs, now: SystemTime) -> (String, Spec) {
     let token = format!("{OPERATOR_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>()));
     let spec = TokenSpec {
-        role: TokenRole::Admin,
+        role: match args.role {
+            None | Some(As::Admin) => TokenRole::Admin,
+            Some(As::Publisher) => TokenRole::Publisher,
+            Some(As::Viewer) => TokenRole::Viewer,
+        },
+        owner: args.owner.clone(),
+        organization: args.organization.clone(),
         digest: Digest::of(token.as_bytes()),
-        expires_at: ttl.map(|ttl| unix_seconds(now + ttl)),
+        expires_at: args.ttl.map(|ttl| unix_seconds(now + ttl)),
     };
     (token, spec.into())
 }
@@ -166,19 +172,33 @@ mod tests {
 
     use super::*;
 
+    fn args() -> TokenCreateArgs {
+        TokenCreateArgs {
+            name: None,
+            role: None,
+            organization: None,
+            owner: None,
+            join: None,
+            region: None,
+            environments: vec![],
+            uses: None,
+            replace: false,
+            force: false,
+            ttl: None,
+        }
+    }
+
     #[test]
     fn a_join_token_pins_the_root_and_only_its_digest_is_kept() {
         let anchor = Authority::new_root().unwrap().trust_anchor().unwrap();
         let name = new_name("join");
         let args = TokenCreateArgs {
-            name: None,
             join: Some(JoinAs::Agent),
             region: Some(Name::new("eu-west").unwrap()),
-            environments: vec![],
             uses: Some(3),
             replace: true,
-            force: false,
             ttl: Some(Duration::from_secs(60)),
+            ..args()
         };
         let (text, spec) = join_token(&name, JoinAs::Agent, &args, &anchor, UNIX_EPOCH);
         let token: JoinToken = text.parse().unwrap();
@@ -193,8 +213,19 @@ mod tests {
 
     #[test]
     fn an_operators_token_is_kept_as_its_digest() {
-        let (token, spec) = operator_token(None, UNIX_EPOCH);
+        let (token, spec) = operator_token(&args(), UNIX_EPOCH);
         assert_eq!(spec.to_json()["digest"], Digest::of(token.as_bytes()).to_string());
-        assert_eq!(spec.to_json().get("expiresAt"), None);
+        for absent in ["expiresAt", "organization", "owner"] {
+            assert_eq!(spec.to_json().get(absent), None);
+        }
+        assert_eq!(spec.to_json()["role"], "admin");
+        let organization = Some(Name::new("shop").unwrap());
+        let asked =
+            TokenCreateArgs { role: Some(As::Publisher), organization, owner: Some("ann".into()), ..args() };
+        let spec = operator_token(&asked, UNIX_EPOCH).1.to_json();
+        assert_eq!(
+            (&spec["role"], &spec["organization"], &spec["owner"]),
+            (&json!("publisher"), &json!("shop"), &json!("ann"))
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! Reading passes over members it does not know: they are a later version's. A member that is added has a default for answers
 //! of earlier versions. A value that is not known is absent, never `null`.
 
+mod audit;
 mod change;
 mod convergence;
 mod dump;
@@ -12,9 +13,11 @@ mod resource;
 mod root;
 mod status;
 mod upgrade;
+mod whoami;
 mod word;
 
 // Whole files: an answer is named in its own file only.
+pub use audit::*;
 pub use change::*;
 pub use convergence::*;
 pub use dump::*;
@@ -24,3 +27,4 @@ pub use resource::*;
 pub use root::*;
 pub use status::*;
 pub use upgrade::*;
+pub use whoami::*;

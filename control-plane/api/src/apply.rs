@@ -20,9 +20,10 @@ use tokio::time::timeout;
 use utoipa_axum::routes;
 
 use crate::{
+    access::told,
     answer::{self, Applied, ApplyRequest},
     body,
-    call::Call,
+    call::{Call, FORCE_GRANTS},
     names::with_names,
     openapi::refusal,
     rejection::{Rejection, bad_request},
@@ -40,12 +41,13 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// Makes many changes in one revision, all or none
-#[utoipa::path(post, path = "/v1/apply", tag = "federation",
+#[utoipa::path(post, path = "/v1/apply", tag = "federation", extensions(("x-hanse-access" = json!("apply"))),
     params(
         ("dryRun" = Option<bool>, Query, description = "Say what would happen and change nothing"),
         ("prune" = Option<bool>, Query, description = "Also delete resources that match `selector`, are of a kind and \
             organization (or global) that the request mentions, and are not in the request"),
         ("selector" = Option<String>, Query, description = "With `prune`: the labels of what may be deleted, `k=v,k=v`"),
+        ("forceGrants" = Option<bool>, Query, description = FORCE_GRANTS),
         ("organization" = Option<String>, Query,
             description = "The owner of resources that name none; default `default`")),
     request_body(description = "JSON, or YAML documents; at most 16 MiB",
@@ -62,6 +64,7 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let format = body::format(&call.headers)?;
     let read = move |bytes: &[u8]| to_changes(request::read(format, bytes, &organization)?);
     let mut changes = call.parse(read).await?;
+    call.check_changes(&changes)?;
 
     if call.flag("dryRun") {
         let state = call.api.replicated.read(Consistency::Linearizable).await?;
@@ -82,12 +85,13 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
         let state = call.api.replicated.read(Consistency::Linearizable).await?;
         changes.extend(prune::deletes(&state, &changes, &selector));
     }
+    let before = call.api.replicated.current();
     let (accepted, warnings) = call.propose(changes).await?;
     call.worked();
     let effects = effects(&call, &accepted).await;
     let after = call.api.replicated.current();
     let write = move || {
-        let warnings = Warnings::of(warnings, &after, &accepted.changes);
+        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes);
         (accepted.revision, applied(&accepted, effects.as_deref(), &warnings))
     };
     Ok(call.answer(StatusCode::OK, write).await?)
@@ -143,12 +147,14 @@ pub(crate) struct Tried {
     /// What they would do.
     pub(crate) accepted: Accepted,
     effects: Vec<ScopeEffect>,
-    warnings: Warnings,
+    /// What they would be answered with.
+    pub(crate) warnings: Warnings,
 }
 
 /// Makes changes in a copy.
 pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
     let command = call.command(changes, None);
+    let own = call.bounds_of_sight().cloned();
     let tried = move || {
         let admitted = admit(command, before.version())?;
         let missing = before.missing_in(&admitted.command().body);
@@ -156,10 +162,12 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
                 let effects = projection::preview(&before, &after);
-                let warnings = Warnings::of(admitted.warnings().to_vec(), &after, &accepted.changes);
+                let warnings = Warnings::of(admitted.warnings().to_vec(), &before, &after, &accepted.changes);
                 Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
-            Outcome::Rejected(problem) => Err(with_names(problem, &missing, &before)),
+            Outcome::Rejected(problem) => {
+                Err(told(with_names(problem, &missing, &before), &before, own.as_ref()))
+            }
         }
     };
     call.api.bounds.answer(tried).await?

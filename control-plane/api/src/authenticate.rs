@@ -7,20 +7,35 @@ use hanse_state::State;
 use hanse_topology::Name;
 use http::{HeaderMap, header};
 
-use crate::{OperatorApi, rejection::Rejection};
+use crate::{
+    OperatorApi,
+    access::{Access, Asking},
+    rejection::Rejection,
+};
 
 /// A caller whose token was good.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     /// The Token's name.
     pub(crate) name: Name,
+    /// Who answers for it.
+    pub(crate) owner: String,
+    /// What it may do.
+    pub(crate) access: Access,
     digest: Digest,
 }
 
 impl Actor {
-    /// Whether the token is still good: long answers ask again.
+    /// Whether the token is still good, and allows what it allowed: long answers ask again.
     pub(crate) fn still_good(&self, state: &State, now_ms: u64) -> bool {
-        look_up(state, &self.digest).is_some_and(|(name, spec)| name == &self.name && !expired(spec, now_ms))
+        look_up(state, &self.digest).is_some_and(|(name, spec)| {
+            name == &self.name && !expired(spec, now_ms) && access_of(spec) == self.access
+        })
+    }
+
+    /// It, as one that asks for something.
+    pub(crate) fn asking(&self) -> Asking<'_> {
+        Asking { token: &self.name, access: &self.access }
     }
 }
 
@@ -54,7 +69,9 @@ pub(crate) fn authenticate(api: &OperatorApi, headers: &HeaderMap) -> Result<Act
     if expired(spec, api.clock.now_ms()) {
         return Err(refuse(format!("the token {name} has expired"), CHALLENGE_BAD));
     }
-    let actor = Actor { name: name.clone(), digest };
+    let owner = spec.owner(name).to_owned();
+    let actor = Actor { name: name.clone(), owner, access: access_of(spec), digest };
+    api.last_uses.note(name, api.clock.now_ms());
     tracing::Span::current().record("actor", actor.name.as_str());
     Ok(actor)
 }
@@ -73,13 +90,17 @@ fn look_up<'a>(state: &'a State, digest: &Digest) -> Option<(&'a Name, &'a Token
     if let Spec::Token(spec) = &resource.spec { Some((&resource.key.name, spec)) } else { None }
 }
 
+fn access_of(spec: &TokenSpec) -> Access {
+    Access { role: spec.role, organization: spec.organization.clone() }
+}
+
 fn expired(spec: &TokenSpec, now_ms: u64) -> bool {
     spec.expires_at.is_some_and(|seconds| seconds.saturating_mul(1_000) <= now_ms)
 }
 
 #[cfg(test)]
 mod tests {
-    use hanse_management::{Kind, ResourceKey, kinds::TokenRole};
+    use hanse_management::{Kind, ResourceKey};
     use hanse_state::{Action, Change, Command, CommandBody, Lineage, Outcome};
     use hanse_topology::Labels;
 
@@ -105,7 +126,7 @@ mod tests {
         let change = |number: usize| {
             let name = format!("token-{number}");
             let digest = Digest::of(name.as_bytes());
-            let spec = Spec::Token(TokenSpec { role: TokenRole::Admin, digest, expires_at: None });
+            let spec = Spec::Token(TokenSpec::admin(digest, None));
             let key = ResourceKey::global(Kind::Token, Name::new(&name).unwrap());
             Change { key, action: Action::put(Labels::default(), spec), if_revision: None }
         };
@@ -120,6 +141,8 @@ mod tests {
                 time_ms: 1,
                 idempotency_key: None,
                 only_in_term: None,
+                force_grants: false,
+                origin: hanse_state::Origin::default(),
                 body,
             });
             assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");

@@ -13,11 +13,12 @@ use axum::{
     extract::{FromRequestParts, Query, RawPathParams},
     response::Response,
 };
-use hanse_management::{Problem, ProblemName, ResourceKey, Revision};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision};
 use hanse_state::{
-    Accepted, Change, Command, CommandBody, Outcome, State,
+    Accepted, Change, Command, CommandBody, Origin, Outcome, State,
     admission::{Admitted, Warning, admit},
     port::Consistency,
+    projection::Source,
 };
 use hanse_topology::{Labels, Name};
 use http::{HeaderMap, StatusCode, request::Parts};
@@ -25,7 +26,8 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::{
-    OperatorApi,
+    ClientAddress, OperatorApi,
+    access::{Rule, told},
     authenticate::Actor,
     body,
     bounds::Place,
@@ -35,6 +37,10 @@ use crate::{
     rejection::{bad_request, invalid},
     routes::json_text,
 };
+
+/// What a write that may change grants says of `forceGrants`.
+pub(crate) const FORCE_GRANTS: &str = "Accept HostGrants that take requests from Bindings of other Organizations, and Bindings of a \
+dump that ask for the same requests as those of others";
 
 /// How fresh a read must be, for descriptions.
 pub(crate) const CONSISTENCY: &str = "`linearizable` (default: sees every write acknowledged before; needs a quorum) or `stale` \
@@ -55,6 +61,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     operation: Arc<Operation>,
     request_id: String,
+    /// The client's address, where the listener says it.
+    from: String,
     path: Vec<(String, String)>,
     query: Vec<(String, String)>,
     /// Empty for operations that take none.
@@ -82,18 +90,35 @@ impl Call {
             })?
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+            .collect::<Vec<(String, String)>>();
+        if let Some(actor) = &actor {
+            actor.asking().check(operation.rule, organization_of(&operation, &path))?;
+        }
         let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri).map_err(|error| {
             bad_request(format!("the query cannot be read: {error}"))
                 .remedy("write it as name=value&name=value")
         })?;
         check_query(&operation, &query)?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        let from = parts.extensions.get::<ClientAddress>().map(|client| client.0.to_string());
+        let from = from.unwrap_or_default();
         let headers = std::mem::take(&mut parts.headers);
         let body =
             if operation.takes_body { body::read(body, &headers, &api).await? } else { body::Bytes::none() };
         let restarted = Arc::default();
-        Ok(Self { api, actor, headers, operation, request_id, path, query, body, restarted, working: None })
+        Ok(Self {
+            api,
+            actor,
+            headers,
+            operation,
+            request_id,
+            from,
+            path,
+            query,
+            body,
+            restarted,
+            working: None,
+        })
     }
 
     /// Whether the caller's token is still good: a long answer ends when it is not.
@@ -186,7 +211,7 @@ impl Call {
     }
 
     /// The resource that the path of this operation names.
-    pub(crate) fn key(&self, kind: hanse_management::Kind) -> Result<ResourceKey, Problem> {
+    pub(crate) fn key(&self, kind: Kind) -> Result<ResourceKey, Problem> {
         let organization = if kind.is_global() { None } else { Some(self.name("organization")?) };
         Ok(ResourceKey { kind, organization, name: self.name("name")? })
     }
@@ -292,8 +317,45 @@ impl Call {
             time_ms: self.api.clock.now_ms(),
             idempotency_key,
             only_in_term: None,
+            force_grants: self.operation.knows("forceGrants") && self.flag("forceGrants"),
+            origin: self.origin(),
             body,
         }
+    }
+
+    fn origin(&self) -> Origin {
+        let Some(actor) = &self.actor else { return Origin { from: self.from.clone(), ..Origin::default() } };
+        Origin {
+            owner: actor.owner.clone(),
+            role: Some(actor.access.role),
+            organization: actor.access.organization.clone(),
+            from: self.from.clone(),
+        }
+    }
+
+    /// The organization beyond which the token may see nothing, if there is one.
+    pub(crate) fn bounds_of_sight(&self) -> Option<&Name> {
+        self.actor.as_ref().and_then(|actor| actor.access.organization.as_ref())
+    }
+
+    /// Whether the token may see a resource.
+    pub(crate) fn may_read(&self, key: &ResourceKey) -> bool {
+        self.actor.as_ref().is_some_and(|actor| actor.access.may_read(key))
+    }
+
+    /// Whether the token may see what a runtime resource was made from.
+    pub(crate) fn may_read_source(&self, source: Option<&Source>) -> bool {
+        self.actor.as_ref().is_some_and(|actor| actor.access.may_read_source(source))
+    }
+
+    /// Refuses changes that the token does not allow.
+    pub(crate) fn check_changes(&self, changes: &[Change]) -> Result<(), Problem> {
+        self.actor.as_ref().map_or(Ok(()), |actor| actor.asking().check_changes(changes))
+    }
+
+    /// The problem without what the token may not see.
+    pub(crate) fn told(&self, problem: Problem, state: &State) -> Problem {
+        told(problem, state, self.bounds_of_sight())
     }
 
     /// Replicates these changes. Tells, too, what of them does not hold yet.
@@ -315,9 +377,21 @@ impl Call {
         };
         let warnings = admitted.warnings().to_vec();
         match self.replicate(admitted).await {
-            Ok(accepted) => Ok((accepted, warnings)),
-            Err(problem) => Err(with_names(problem, &missing, &self.api.replicated.current())),
+            Ok(accepted) => Ok((accepted, self.with_audit_warning(warnings))),
+            Err(problem) => {
+                let state = self.api.replicated.current();
+                Err(self.told(with_names(problem, &missing, &state), &state))
+            }
         }
+    }
+
+    /// The warnings of a write, with one of the audit log where it is nearly full.
+    fn with_audit_warning(&self, mut warnings: Vec<Warning>) -> Vec<Warning> {
+        let Some(detail) = self.api.replicated.current().audit().warning() else { return warnings };
+        tracing::warn!(detail, "the audit log must be exported");
+        let token = self.actor.as_ref().map(|actor| ResourceKey::global(Kind::Token, actor.name.clone()));
+        warnings.extend(token.map(|key| Warning { key, field: "audit".to_owned(), detail }));
+        warnings
     }
 
     /// Replicates a command.
@@ -348,6 +422,16 @@ impl<S: Sync> FromRequestParts<S> for Call {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(parts.extensions.remove().expect("every route goes by the one way, which makes the call"))
+    }
+}
+
+/// The organization that a path is about: the owner of resources, or the Organization itself.
+fn organization_of<'a>(operation: &Operation, path: &'a [(String, String)]) -> Option<&'a str> {
+    let segment =
+        |parameter: &str| path.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str());
+    match operation.rule {
+        Some(Rule::Read(Kind::Organization) | Rule::Write(Kind::Organization)) => segment("name"),
+        _ => segment("organization"),
     }
 }
 

@@ -32,6 +32,8 @@ const SILENT_MS: u64 = 3_000;
 /// two more, each within a second. Gateways that do not want the Environment never say so: one that is heard from after
 /// that time and does not have it is taken not to want it.
 const UPTAKE_MS: u64 = 5_000;
+/// In the place of a field that the caller may not see. No field has such a name.
+pub(crate) const HIDDEN: &str = "-";
 
 /// Who serves `revision`, by what `state` says and `fleet` reported. `now_ms` is the time at which it was asked.
 ///
@@ -142,7 +144,7 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// Which gateways serve a revision, and why the others do not
-#[utoipa::path(get, path = "/v1/convergence", tag = "federation", operation_id = "convergence",
+#[utoipa::path(get, path = "/v1/convergence", tag = "federation", extensions(("x-hanse-access" = json!("token"))), operation_id = "convergence",
     params(("revision" = Option<u64>, Query,
         description = "The revision that gateways should serve; default: the latest")),
     responses((status = 200, body = Convergence, description = "Who serves the revision")))]
@@ -159,10 +161,26 @@ async fn answer(call: Call) -> Result<Response, Rejection> {
         state = call.api.replicated.read(Consistency::Linearizable).await?;
     }
     check_exists("revision", revision, &state)?;
-    let fleet = call.api.fleet.fleet().await;
+    let mut fleet = call.api.fleet.fleet().await;
+    if call.bounds_of_sight().is_some() {
+        hide_others(&mut fleet, &call);
+    }
     let now_ms = call.api.clock.now_ms();
     let write = move || (state.revision(), convergence(&state, &fleet, revision, now_ms));
     Ok(call.answer(StatusCode::OK, write).await?)
+}
+
+/// Leaves out why gateways cannot use resources that the caller may not see: that they cannot, it is told.
+fn hide_others(fleet: &mut FleetReport, call: &Call) {
+    let gateways = fleet.agents.iter_mut().flat_map(|agent| &mut agent.gateways);
+    for quarantined in
+        gateways.flat_map(|gateway| &mut gateway.scopes).flat_map(|scope| &mut scope.quarantined)
+    {
+        if !call.may_read_source(projection::source(&quarantined.key).as_ref()) {
+            quarantined.field = HIDDEN.to_owned();
+            quarantined.reason = String::new();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(crate) fn routes() -> Vec<Route> {
 ///
 /// Lines of JSON: a head (`{"dump": …}`), then for each part `{"part": N}` and a line for each of its resources, and an end
 /// (`{"end": …}`). The resources of a part fit one apply. Digests of secrets are whole.
-#[utoipa::path(get, path = "/v1/dump", tag = "federation",
+#[utoipa::path(get, path = "/v1/dump", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     params(
         ("tokens" = Option<bool>, Query, description = "With operators' tokens"),
         ("consistency" = Option<String>, Query, description = CONSISTENCY),

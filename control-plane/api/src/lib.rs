@@ -3,6 +3,7 @@
 //! - [`router`]: all of it as one axum router. The control node that serves it brings TLS and a listener.
 //! - [`OperatorApi`]: what it needs: the four ports of `hanse-state`, metrics, a clock and limits.
 //! - [`convergence()`]: which gateways serve a revision, as a pure function.
+//! - [`AuditWalk`]: whether entries of the audit are a chain.
 //! - [`answer`]: what it answers, as types that clients read too.
 //!
 //! Every operation is a handler with an attribute that describes it. The router, the strict check of query parameters, the
@@ -11,8 +12,11 @@
 //!
 //! Nothing here knows Raft or gRPC. Nothing here speaks to a gateway: a port says what gateways reported.
 
+mod access;
 pub mod answer;
 mod apply;
+mod audit;
+mod audit_walk;
 mod authenticate;
 mod body;
 mod bounds;
@@ -21,6 +25,7 @@ mod convergence;
 mod dump;
 mod held;
 mod kinds;
+mod last_use;
 mod list;
 mod members;
 mod metrics;
@@ -40,9 +45,11 @@ mod status;
 mod upgrade;
 mod warnings;
 mod watch;
+mod whoami;
 
+pub use audit_walk::{AuditWalk, BrokenChain};
 pub use convergence::convergence;
 pub use metrics::ApiMetrics;
 pub use openapi::openapi_json;
-pub use operator::{Clock, Limits, OperatorApi};
+pub use operator::{ClientAddress, Clock, Limits, OperatorApi};
 pub use routes::router;

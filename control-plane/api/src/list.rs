@@ -3,8 +3,8 @@
 use axum::{Extension, response::Response};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hanse_management::{Kind, Problem, ResourceKey};
-use hanse_state::State;
-use hanse_topology::{Labels, Name};
+use hanse_state::{Resource, State};
+use hanse_topology::Name;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,7 @@ const PAGE_BYTES: usize = 4 << 20;
 ///
 /// A page speaks of the revision it names. The next page may speak of a later one: it then holds what is behind the last name
 /// of this page at that time.
-#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}", operation_id = "list{kind}",
+#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}", operation_id = "list{kind}", extensions(("x-hanse-access" = json!("read {kind}"))),
     params(
         // A page is built in memory.
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000,
@@ -46,9 +46,14 @@ pub(crate) async fn list(Extension(kind): Extension<Kind>, call: Call) -> Result
         state.get(&owner).ok_or_else(|| not_found(&owner, &state))?;
     }
     let limit = usize::try_from(limit).expect("at most 1000");
+    let (seen, last_uses) = (call.clone(), call.api.last_uses.clone());
     let write = move || {
         let organization = organization.as_ref();
-        (state.revision(), page(&state, kind, organization, after, &labels, limit))
+        let shows = |resource: &Resource| {
+            seen.may_read(&resource.key) && resource.metadata.labels.contains_all(&labels)
+        };
+        let shown = |resource: &Resource| last_uses.shown(resource, answer::Resource::from(resource));
+        (state.revision(), page(&state, kind, organization, after, limit, shows, shown))
     };
     Ok(call.answer_text(StatusCode::OK, write).await?)
 }
@@ -59,8 +64,9 @@ fn page(
     kind: Kind,
     organization: Option<&Name>,
     after: Option<Name>,
-    labels: &Labels,
     limit: usize,
+    shows: impl Fn(&Resource) -> bool,
+    shown: impl Fn(&Resource) -> answer::Resource,
 ) -> Vec<u8> {
     let mut rest = match after {
         None => Box::new(state.list(kind, organization)) as Box<dyn Iterator<Item = _>>,
@@ -69,7 +75,7 @@ fn page(
             Box::new(state.list_after(kind, organization, after))
         }
     }
-    .filter(|resource| resource.metadata.labels.contains_all(labels))
+    .filter(|resource| shows(resource))
     .peekable();
     let mut text = b"{\"items\":[".to_vec();
     let mut items = 0;
@@ -81,8 +87,7 @@ fn page(
         if items > 0 {
             text.push(b',');
         }
-        serde_json::to_writer(&mut text, &answer::Resource::from(&**resource))
-            .expect("an answer has string keys only");
+        serde_json::to_writer(&mut text, &shown(resource)).expect("an answer has string keys only");
         items += 1;
         last = Some(&resource.key.name);
     }

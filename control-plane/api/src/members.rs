@@ -32,7 +32,7 @@ pub(crate) fn routes() -> Vec<Route> {
 /// Control nodes, agents and gateways, and which of them are revoked
 ///
 /// From what this node has: it answers without a quorum too.
-#[utoipa::path(get, path = "/v1/members", tag = "federation",
+#[utoipa::path(get, path = "/v1/members", tag = "federation", extensions(("x-hanse-access" = json!("federation"))),
     responses((status = 200, body = Members, description = "Who takes part")))]
 async fn members(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
@@ -46,7 +46,7 @@ async fn members(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Whom every part of the federation refuses
-#[utoipa::path(get, path = "/v1/revocations", tag = "federation",
+#[utoipa::path(get, path = "/v1/revocations", tag = "federation", extensions(("x-hanse-access" = json!("federation"))),
     params(
         ("consistency" = Option<String>, Query, description = CONSISTENCY),
         ("min_revision" = Option<u64>, Query, description = MIN_REVISION)),
@@ -61,7 +61,7 @@ async fn revocations(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Refuses an identity: its connections are cut, and it is not let in again
-#[utoipa::path(put, path = "/v1/revocations/{identity}", tag = "federation",
+#[utoipa::path(put, path = "/v1/revocations/{identity}", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     params(
         ("identity" = String, Path, description = IDENTITY),
         ("keys" = Option<String>, Query, description = "Public keys refused with it, `sha256:…,sha256:…`, beside those that \
@@ -94,7 +94,7 @@ async fn revoke(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Lifts a revocation
-#[utoipa::path(delete, path = "/v1/revocations/{identity}", tag = "federation",
+#[utoipa::path(delete, path = "/v1/revocations/{identity}", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     params(("identity" = String, Path, description = IDENTITY)),
     responses((status = 200, body = Readmitted, description = "Lifted"), refusal::NotFound))]
 async fn readmit(call: Call) -> Result<Response, Rejection> {

@@ -42,7 +42,7 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// The motto, and how the nodes feel about it
-#[utoipa::path(get, path = "/v1/motto", tag = "federation",
+#[utoipa::path(get, path = "/v1/motto", tag = "federation", extensions(("x-hanse-access" = json!("federation"))),
     responses((status = 200, body = Motto, description = "The motto")))]
 async fn motto(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
@@ -60,7 +60,7 @@ async fn motto(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Sets the motto
-#[utoipa::path(put, path = "/v1/motto", tag = "federation", operation_id = "setMotto",
+#[utoipa::path(put, path = "/v1/motto", tag = "federation", extensions(("x-hanse-access" = json!("admin"))), operation_id = "setMotto",
     request_body(content = NewMotto, description = "The motto"),
     responses((status = 200, description = "The revision at which it is set"), refusal::Upgrade))]
 async fn set_motto(mut call: Call) -> Result<Response, Rejection> {

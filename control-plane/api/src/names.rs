@@ -81,6 +81,8 @@ mod tests {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
+            origin: hanse_state::Origin::default(),
             body: CommandBody::Apply(manifests.into_iter().map(Change::from).collect()),
         };
         let mut state = State::default();

@@ -21,6 +21,7 @@ use utoipa::{
 use utoipa_axum::routes;
 
 use crate::{
+    access::Rule,
     answer::ProblemDetails,
     call::MAX_IDEMPOTENCY_KEY,
     held::Shared,
@@ -59,7 +60,7 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// This document
-#[utoipa::path(get, path = "/openapi.json", tag = "process", security(()),
+#[utoipa::path(get, path = "/openapi.json", tag = "process", extensions(("x-hanse-access" = json!("open"))),
     responses((status = 200, body = Object, description = "This document")))]
 async fn openapi() -> Response {
     const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -88,8 +89,8 @@ pub(crate) fn frame() -> OpenApi {
     OpenApiBuilder::new().info(info).components(Some(components.build())).build()
 }
 
-/// Adds to a description what holds of every operation: it needs a token unless it says `security(())`, writes take an
-/// idempotency key, answers say the revision, and every refusal is a problem.
+/// Adds to a description what holds of every operation: it needs a token unless its rule is `open`, writes take an idempotency
+/// key, answers say the revision, and every refusal is a problem.
 pub(crate) fn complete(mut route: Route) -> Route {
     let item = route.1.paths.values_mut().next().expect("a route has a path");
     let is_write = item.get.is_none();
@@ -107,18 +108,26 @@ pub(crate) fn complete(mut route: Route) -> Route {
     }
     answers(operation).for_each(say_revision);
     operation.responses.responses.insert("default".to_owned(), refusal::any().into());
-    operation.security = match operation.security.take() {
-        Some(open) => {
-            let asks_nothing = open == [SecurityRequirement::default()];
-            assert!(asks_nothing, "write `security(())`, or nothing for an operation that asks for a token");
-            None
-        }
-        None => {
+    operation.security = match Rule::of(operation) {
+        Some(Rule::Open) => None,
+        rule => {
             operation.responses.responses.extend(refusal::of(ProblemName::Unauthenticated));
+            operation.responses.responses.extend(refusal::of(ProblemName::Forbidden));
+            say_access(operation, rule);
             Some(vec![SecurityRequirement::new(TOKEN, Vec::<String>::new())])
         }
     };
     route
+}
+
+/// Says in words who may use it.
+fn say_access(operation: &mut Operation, rule: Option<Rule>) {
+    let needs = rule.map_or_else(|| "nobody may use it".to_owned(), |rule| rule.needs("`organization`"));
+    let access = format!("Access: {needs}.");
+    operation.description = Some(match operation.description.take() {
+        Some(description) => format!("{description}\n\n{access}"),
+        None => access,
+    });
 }
 
 /// What an idempotency key looks like.

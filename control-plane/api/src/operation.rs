@@ -9,11 +9,13 @@ use utoipa::{
     },
 };
 
+use crate::access::Rule;
+
 /// How requests for one operation are checked: what the description says is what holds.
 #[derive(Debug)]
 pub(crate) struct Operation {
-    /// Whether it needs no token.
-    pub(crate) is_open: bool,
+    /// Who may use it; `None`: nobody.
+    pub(crate) rule: Option<Rule>,
     /// Whether it may change the state.
     pub(crate) is_write: bool,
     /// Whether it reads a body.
@@ -49,8 +51,13 @@ impl Operation {
         let query =
             query.map(|known| Parameter { name: known.name.clone(), form: form(known.schema.as_ref()) });
         let parameters = query.collect();
-        let (is_open, takes_body) = (described.security.is_none(), described.request_body.is_some());
-        Self { is_open, is_write, takes_body, parameters }
+        let (rule, takes_body) = (Rule::of(described), described.request_body.is_some());
+        Self { rule, is_write, takes_body, parameters }
+    }
+
+    /// Whether it needs no token.
+    pub(crate) fn is_open(&self) -> bool {
+        self.rule == Some(Rule::Open)
     }
 
     /// Whether it knows the query parameter `name`.

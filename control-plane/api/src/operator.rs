@@ -1,6 +1,7 @@
 //! What the API is made of.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -8,7 +9,7 @@ use std::{
 use hanse_state::port::{Fleet, Projected, Replicated, RootCertificates};
 use tokio::sync::watch;
 
-use crate::{ApiMetrics, bounds::Bounds};
+use crate::{ApiMetrics, bounds::Bounds, last_use::LastUses};
 
 /// Everything the operator API needs. Cloning is cheap.
 #[derive(Clone)]
@@ -33,7 +34,13 @@ pub struct OperatorApi {
     pub closing: watch::Receiver<bool>,
     /// What all requests together may take.
     pub(crate) bounds: Arc<Bounds>,
+    /// When tokens were used here.
+    pub(crate) last_uses: Arc<LastUses>,
 }
+
+/// Where a request came from, in its extensions: the listener's word, for the audit. A request without it says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub SocketAddr);
 
 impl OperatorApi {
     /// With the system's clock and the default limits, never closing. `scrape` writes the registry that `metrics` are in.
@@ -48,7 +55,20 @@ impl OperatorApi {
         let (_, closing) = watch::channel(false);
         let (clock, limits) = (Clock::system(), Limits::default());
         let bounds = Arc::new(Bounds::new());
-        Self { replicated, fleet, projected, certificates, metrics, scrape, clock, limits, closing, bounds }
+        let last_uses = Arc::default();
+        Self {
+            replicated,
+            fleet,
+            projected,
+            certificates,
+            metrics,
+            scrape,
+            clock,
+            limits,
+            closing,
+            bounds,
+            last_uses,
+        }
     }
 }
 

@@ -97,6 +97,7 @@ const fn title(name: ProblemName) -> &'static str {
         ProblemName::Upgrade => "An upgrade has to come first",
         ProblemName::JoinRefused => "The join token is not accepted",
         ProblemName::Gone => "The history asked for is no longer kept",
+        ProblemName::AuditFull => "The audit log is full",
         ProblemName::NoQuorum => "The control plane has no quorum",
         ProblemName::Busy => "The node is busy with other requests",
         ProblemName::UnknownFate => "Whether the write happened is not known",

@@ -21,7 +21,7 @@ use crate::{
     apply::{Tried, attempt},
     body::{self, Format},
     bounds::SMALL_BODY,
-    call::{CONSISTENCY, Call, MIN_REVISION},
+    call::{CONSISTENCY, Call, FORCE_GRANTS, MIN_REVISION},
     names::not_found,
     openapi::refusal,
     precondition::{self, Expectation},
@@ -37,7 +37,7 @@ const WARNING_HEADER: HeaderName = HeaderName::from_static("hanse-warning");
 const RACES: usize = 4;
 
 /// One {kind}
-#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "get{kind}",
+#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "get{kind}", extensions(("x-hanse-access" = json!("read {kind}"))),
     params(
         ("consistency" = Option<String>, Query, description = CONSISTENCY),
         ("min_revision" = Option<u64>, Query, description = MIN_REVISION),
@@ -62,11 +62,12 @@ pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<
 }
 
 /// Creates the {kind}, or replaces the one at the revision that If-Match names
-#[utoipa::path(put, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "put{kind}",
+#[utoipa::path(put, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "put{kind}", extensions(("x-hanse-access" = json!("write {kind}"))),
     params(
         ("If-Match" = String, Header,
             description = "Replace the resource at this ETag: `\"N\"`, or `*` for whatever is there"),
-        ("If-None-Match" = String, Header, description = "`*`: only create")),
+        ("If-None-Match" = String, Header, description = "`*`: only create"),
+        ("forceGrants" = Option<bool>, Query, description = FORCE_GRANTS)),
     request_body(description = "kind, organization and name may be left out: the path says them",
         content((ref("#/components/schemas/{kind}") = "application/json"), (String = "application/yaml"))),
     responses(
@@ -92,6 +93,7 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
     let manifest = call.parse(read).await?;
     let expectation = agree(expectation, manifest.revision)?;
     let Change { action, .. } = manifest.clone().into();
+    let before = call.api.replicated.current();
     let (accepted, warnings) = write(&call, &key, action, &expectation).await.map_err(|problem| {
         let exists = || call.api.replicated.current().get(&key).is_some();
         match expectation {
@@ -102,7 +104,7 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
     })?;
     let after = call.api.replicated.current();
     let changes = accepted.changes.clone();
-    let warnings = call.api.bounds.answer(move || Warnings::of(warnings, &after, &changes)).await?;
+    let warnings = call.api.bounds.answer(move || Warnings::of(warnings, &before, &after, &changes)).await?;
     let mut response = answer_put(&call, &key, manifest, &accepted).await?;
     for warning in warnings.headers(&key) {
         response.headers_mut().append(WARNING_HEADER, warning);
@@ -111,10 +113,11 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
 }
 
 /// Deletes the {kind}
-#[utoipa::path(delete, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "delete{kind}",
+#[utoipa::path(delete, path = "/v1/organizations/{organization}/{kinds}/{name}", operation_id = "delete{kind}", extensions(("x-hanse-access" = json!("write {kind}"))),
     params(
         ("cascade" = Option<bool>, Query, description = "Delete what refers to it too, instead of refusing"),
         ("dryRun" = Option<bool>, Query, description = "Say what would be deleted, and at which revision it is; delete nothing"),
+        ("forceGrants" = Option<bool>, Query, description = FORCE_GRANTS),
         ("If-Match" = String, Header, description = "Delete only the resource at this ETag")),
     responses(
         (status = 200, body = Deleted, description = "What was deleted"),
@@ -131,16 +134,33 @@ pub(crate) async fn delete(Extension(kind): Extension<Kind>, call: Call) -> Resu
     let action = Action::Delete { cascade: call.flag("cascade") };
     let done = match call.flag("dryRun") {
         true => try_delete(&call, &key, action, &expectation).await,
-        false => write(&call, &key, action, &expectation).await.map(|(accepted, _)| {
-            let deleted =
-                Deleted { revision: accepted.revision, changes: changes(&accepted), dry_run: false };
-            json(StatusCode::OK, accepted.revision, &deleted)
-        }),
+        false => delete_now(&call, &key, action, &expectation).await,
     };
     Ok(done.map_err(|problem| match problem.name {
         ProblemName::NotFound => not_found(&key, &call.api.replicated.current()),
         _ => problem,
     })?)
+}
+
+async fn delete_now(
+    call: &Call,
+    key: &ResourceKey,
+    action: Action,
+    expectation: &Expectation,
+) -> Result<Response, Problem> {
+    let before = call.api.replicated.current();
+    let (accepted, warnings) = write(call, key, action, expectation).await?;
+    let after = call.api.replicated.current();
+    let write = move || {
+        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes);
+        (accepted.revision, deleted(accepted.revision, &accepted, &warnings, false))
+    };
+    call.answer(StatusCode::OK, write).await
+}
+
+fn deleted(revision: Revision, accepted: &Accepted, warnings: &Warnings, dry_run: bool) -> Deleted {
+    let (warnings, warnings_left_out) = warnings.answered();
+    Deleted { revision, changes: changes(accepted), warnings, warnings_left_out, dry_run }
 }
 
 /// Deletes in a copy, and says which resources go, each with the revision it is at.
@@ -156,11 +176,11 @@ async fn try_delete(
         Expectation::Present | Expectation::OneOf(_) => Some(expectation.choose(&state, key)?),
     };
     let change = Change { key: key.clone(), action, if_revision };
-    let Tried { base, mut accepted, .. } = attempt(call, state.clone(), vec![change]).await?;
+    let Tried { base, mut accepted, warnings, .. } = attempt(call, state.clone(), vec![change]).await?;
     for change in &mut accepted.changes {
         change.revision = state.get(&change.key).map_or(0, |present| present.metadata.revision);
     }
-    let write = move || (base, Deleted { revision: base, changes: changes(&accepted), dry_run: true });
+    let write = move || (base, deleted(base, &accepted, &warnings, true));
     call.answer(StatusCode::OK, write).await
 }
 
@@ -292,8 +312,10 @@ async fn show(
     revision: Revision,
     resource: Arc<Resource>,
 ) -> Result<Response, Problem> {
-    let shown = |resource: &Resource, state: &State| {
-        answer::Resource::from(resource).warned(&state.warnings(&resource.key))
+    let last_uses = call.api.last_uses.clone();
+    let shown = move |resource: &Resource, state: &State| {
+        let warned = answer::Resource::from(resource).warned(&state.warnings(&resource.key));
+        last_uses.shown(resource, warned)
     };
     if resource.spec.json_len() <= SMALL_BODY {
         return Ok(json(status, revision, &shown(&resource, state)));

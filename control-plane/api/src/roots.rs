@@ -36,7 +36,7 @@ pub(crate) fn routes() -> Vec<Route> {
 /// Which roots of trust are believed, and by whom
 ///
 /// From what this node has: it answers without a quorum too.
-#[utoipa::path(get, path = "/v1/roots", tag = "federation",
+#[utoipa::path(get, path = "/v1/roots", tag = "federation", extensions(("x-hanse-access" = json!("federation"))),
     responses((status = 200, body = Roots, description = "The roots")))]
 async fn roots(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
@@ -50,7 +50,7 @@ async fn roots(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Has another root believed beside the present one
-#[utoipa::path(post, path = "/v1/roots", tag = "federation", operation_id = "trustRoot",
+#[utoipa::path(post, path = "/v1/roots", tag = "federation", extensions(("x-hanse-access" = json!("admin"))), operation_id = "trustRoot",
     request_body(content = Rotation, description = "Both roots, and each one's word for the other"),
     responses(
         (status = 200, body = RootSettled, description = "It is believed"),
@@ -71,7 +71,7 @@ async fn trust(mut call: Call) -> Result<Response, Rejection> {
 }
 
 /// Has certificates come from this root, once the whole federation believes it
-#[utoipa::path(put, path = "/v1/roots/{root}/issuing", tag = "federation", operation_id = "useRoot",
+#[utoipa::path(put, path = "/v1/roots/{root}/issuing", tag = "federation", extensions(("x-hanse-access" = json!("admin"))), operation_id = "useRoot",
     params(("root" = String, Path, description = ROOT), ("force" = Option<bool>, Query, description = FORCE)),
     responses(
         (status = 200, body = RootSettled, description = "Done"),
@@ -91,7 +91,7 @@ async fn issue_from(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Has a root believed no more, once no certificate comes from it
-#[utoipa::path(delete, path = "/v1/roots/{root}", tag = "federation", operation_id = "dropRoot",
+#[utoipa::path(delete, path = "/v1/roots/{root}", tag = "federation", extensions(("x-hanse-access" = json!("admin"))), operation_id = "dropRoot",
     params(("root" = String, Path, description = ROOT), ("force" = Option<bool>, Query, description = FORCE)),
     responses(
         (status = 200, body = RootSettled, description = "Done"),

@@ -15,8 +15,9 @@ use serde::Serialize;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::{
-    OperatorApi, apply, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
+    OperatorApi, apply, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
     members, observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
+    whoami,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -45,6 +46,8 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         members::routes(),
         roots::routes(),
         upgrade::routes(),
+        whoami::routes(),
+        audit::routes(),
         #[cfg(feature = "next")]
         crate::motto::routes(),
         openapi::routes(),
@@ -67,7 +70,7 @@ async fn answer(
     next: Next,
 ) -> Result<Response, Rejection> {
     let actor =
-        if operation.is_open { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
+        if operation.is_open() { None } else { Some(authenticate::authenticate(&api, request.headers())?) };
     let refusable = !operation.is_write;
     let (mut parts, body) = request.into_parts();
     let call = Call::read(api.clone(), operation, actor, &mut parts, body).await?;

@@ -7,7 +7,7 @@ use hanse_management::{Kind, Problem, ProblemName};
 use hanse_state::{
     Lineage, State,
     port::{AgentStatus, FleetReport, GroupStatus, NodeStatus, ScopeStatus},
-    projection,
+    projection::{self, Source},
 };
 use hanse_topology::Name;
 use http::{HeaderValue, StatusCode, header};
@@ -36,18 +36,31 @@ pub(crate) fn routes() -> Vec<Route> {
 /// Control-plane nodes, regions, agents and gateways
 ///
 /// From what this node has: it answers without a quorum too.
-#[utoipa::path(get, path = "/v1/status", tag = "federation",
+#[utoipa::path(get, path = "/v1/status", tag = "federation", extensions(("x-hanse-access" = json!("token"))),
     responses((status = 200, body = Status, description = "The federation at a glance")))]
 async fn status(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
     let state = call.current();
     let group = call.api.replicated.group();
     let now_ms = call.api.clock.now_ms();
-    let write = move || (state.revision(), all_status(&state, &group, &fleet, now_ms));
+    let seen = call.clone();
+    let write = move || {
+        let sees = |source: Option<&Source>| seen.may_read_source(source);
+        (state.revision(), all_status(&state, &group, &fleet, now_ms, &sees))
+    };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
 
-fn all_status(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u64) -> Status {
+/// Whether the caller sees what was made of a resource; `None`: it was made of none that is known.
+type Sees<'a> = &'a dyn Fn(Option<&Source>) -> bool;
+
+fn all_status(
+    state: &State,
+    group: &GroupStatus,
+    fleet: &FleetReport,
+    now_ms: u64,
+    sees: Sees<'_>,
+) -> Status {
     // A leader is heard with each heartbeat, however long its agents' reports take to arrive.
     let answers = |node: &NodeStatus| node.role == LEADER || fleet.nodes.contains_key(&node.id);
     let node = |node: &NodeStatus| answer::NodeStatus {
@@ -81,7 +94,7 @@ fn all_status(state: &State, group: &GroupStatus, fleet: &FleetReport, now_ms: u
         quorum: group.quorum,
         as_of_age_ms: group.as_of_age_ms,
         nodes: group.nodes.iter().map(node).collect(),
-        regions: regions(state, &fleet.agents),
+        regions: regions(state, &fleet.agents, sees),
         partial: partial.collect(),
         duplicates: duplicates.collect(),
     }
@@ -98,7 +111,7 @@ pub(crate) fn lineage(lineage: &Lineage) -> LineageStatus {
 }
 
 /// Regions that exist, and those that only their agents still speak of.
-fn regions(state: &State, agents: &[AgentStatus]) -> Vec<RegionStatus> {
+fn regions(state: &State, agents: &[AgentStatus], sees: Sees<'_>) -> Vec<RegionStatus> {
     #[derive(Default)]
     struct Region<'a> {
         agents: Vec<&'a AgentStatus>,
@@ -117,7 +130,7 @@ fn regions(state: &State, agents: &[AgentStatus]) -> Vec<RegionStatus> {
     let region = |(name, region): (&Name, Region<'_>)| RegionStatus {
         name: name.to_string(),
         agents: region.agents.into_iter().map(agent).collect(),
-        gateways: region.gateways.iter().map(|view| gateway(state, view)).collect(),
+        gateways: region.gateways.iter().map(|view| gateway(state, view, sees)).collect(),
     };
     regions.into_iter().map(region).collect()
 }
@@ -143,7 +156,7 @@ fn agent(agent: &AgentStatus) -> answer::AgentStatus {
     }
 }
 
-fn gateway(state: &State, view: &GatewayView<'_>) -> answer::GatewayStatus {
+fn gateway(state: &State, view: &GatewayView<'_>, sees: Sees<'_>) -> answer::GatewayStatus {
     let gateway = view.gateway;
     answer::GatewayStatus {
         name: gateway.name.clone(),
@@ -153,16 +166,20 @@ fn gateway(state: &State, view: &GatewayView<'_>) -> answer::GatewayStatus {
         // What it serves everywhere: nothing, if one scope has nothing yet.
         revision: gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
         scopes: scopes(&gateway.scopes),
-        quarantined: gateway.scopes.iter().flat_map(|scope| quarantined(state, scope)).collect(),
+        quarantined: gateway.scopes.iter().flat_map(|scope| quarantined(state, scope, sees)).collect(),
         quarantined_total: gateway.scopes.iter().map(|scope| scope.quarantined_total).sum(),
     }
 }
 
 /// What a gateway cannot use as it received it, by the management resource it was made from.
-fn quarantined(state: &State, scope: &ScopeStatus) -> impl Iterator<Item = QuarantinedResource> {
-    scope.quarantined.iter().map(|quarantined| {
+fn quarantined(
+    state: &State,
+    scope: &ScopeStatus,
+    sees: Sees<'_>,
+) -> impl Iterator<Item = QuarantinedResource> {
+    scope.quarantined.iter().filter_map(move |quarantined| {
         let source = projection::source(&quarantined.key);
-        QuarantinedResource {
+        sees(source.as_ref()).then(|| QuarantinedResource {
             kind: source.as_ref().map(|source| source.kind.to_string()),
             organization: source
                 .as_ref()
@@ -174,7 +191,7 @@ fn quarantined(state: &State, scope: &ScopeStatus) -> impl Iterator<Item = Quara
             reason: quarantined.reason.clone(),
             last_good: quarantined.last_good,
             since: projection::last_change(state, &quarantined.key).filter(|_| quarantined.current),
-        }
+        })
     })
 }
 
@@ -185,7 +202,7 @@ fn scopes(scopes: &[ScopeStatus]) -> Vec<ScopePosition> {
 }
 
 /// This process's metrics
-#[utoipa::path(get, path = "/metrics", tag = "process",
+#[utoipa::path(get, path = "/metrics", tag = "process", extensions(("x-hanse-access" = json!("federation"))),
     responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "Metrics")))]
 async fn metrics(call: Call) -> Response {
     const OPENMETRICS: HeaderValue =
@@ -194,14 +211,14 @@ async fn metrics(call: Call) -> Response {
 }
 
 /// Whether the process runs
-#[utoipa::path(get, path = "/livez", tag = "process", security(()),
+#[utoipa::path(get, path = "/livez", tag = "process", extensions(("x-hanse-access" = json!("open"))),
     responses((status = 200, body = String, content_type = "text/plain", description = "It runs")))]
 async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// Whether this node has a state to answer from
-#[utoipa::path(get, path = "/readyz", tag = "process", security(()),
+#[utoipa::path(get, path = "/readyz", tag = "process", extensions(("x-hanse-access" = json!("open"))),
     responses(
         (status = 200, body = String, content_type = "text/plain", description = "It is ready"),
         refusal::NoQuorum))]

@@ -38,7 +38,7 @@ pub(crate) fn routes() -> Vec<Route> {
 /// Which version is in force, what the next one changes, and which nodes are not ready for it
 ///
 /// From what this node has: it answers without a quorum too.
-#[utoipa::path(get, path = "/v1/upgrade", tag = "federation",
+#[utoipa::path(get, path = "/v1/upgrade", tag = "federation", extensions(("x-hanse-access" = json!("federation"))),
     responses((status = 200, body = Upgrade, description = "Where the upgrade stands")))]
 async fn upgrade(call: Call) -> Result<Response, Rejection> {
     let fleet = call.api.fleet.fleet().await;
@@ -52,7 +52,7 @@ async fn upgrade(call: Call) -> Result<Response, Rejection> {
 ///
 /// From then on no release before it runs. The request names the version, so that a repeated one raises nothing twice: where the
 /// version is in force already, that is the answer.
-#[utoipa::path(post, path = "/v1/upgrade/finalize", tag = "federation",
+#[utoipa::path(post, path = "/v1/upgrade/finalize", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     request_body(content = FinalizeRequest, description = "Which version"),
     responses((status = 200, body = Finalized, description = "It is in force"), refusal::Upgrade))]
 async fn finalize(mut call: Call) -> Result<Response, Rejection> {
@@ -146,6 +146,8 @@ fn after(state: &State, next: Version) -> State {
         time_ms: state.time_ms(),
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
         body: CommandBody::finalize(next),
     });
     after

@@ -16,16 +16,21 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
-    /// Those of the specs, as admission found them, and those of what `changes` leave unserved in `after`.
-    pub(crate) fn of(mut told: Vec<Warning>, after: &State, changes: &[ChangeResult]) -> Self {
-        let mut unserved = after.unserved_after(changes);
+    /// Those of the specs, as admission found them, and those of what `changes` of `before` leave unserved in `after`.
+    pub(crate) fn of(
+        mut told: Vec<Warning>,
+        before: &State,
+        after: &State,
+        changes: &[ChangeResult],
+    ) -> Self {
+        let mut unserved = after.unserved_after(before, changes);
         let left_out = unserved.len().saturating_sub(MAX_UNSERVED);
         unserved.truncate(MAX_UNSERVED);
         told.append(&mut unserved);
         Self { told, left_out }
     }
 
-    /// As an apply is answered.
+    /// As an apply or a delete is answered.
     pub(crate) fn answered(&self) -> (Vec<answer::Warning>, u64) {
         (self.told.iter().map(answer::Warning::from).collect(), self.left_out as u64)
     }

@@ -15,7 +15,7 @@ use axum::{
     },
 };
 use futures_util::Stream;
-use hanse_management::{Kind, Problem, ProblemName, Revision};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision};
 use hanse_state::{State, port::Consistency};
 use tokio::{
     sync::watch,
@@ -39,17 +39,20 @@ pub(crate) fn routes() -> Vec<Route> {
 }
 
 /// Changes as they happen: events put, delete and bookmark
-#[utoipa::path(get, path = "/v1/watch", tag = "federation",
+#[utoipa::path(get, path = "/v1/watch", tag = "federation", extensions(("x-hanse-access" = json!("token"))),
     params(
         ("from" = Option<u64>, Query,
             description = "Changes after this revision; default: from now on. `Last-Event-ID` goes before it"),
-        ("kinds" = Option<String>, Query, description = "Only these kinds: `apis,bindings`"),
+        ("kinds" = Option<String>, Query, description = "Only these kinds: `apis,bindings`; default: all that the token may read"),
         ("Last-Event-ID" = String, Header, description = "Go on after this revision")),
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "Events"),
         refusal::Gone))]
 async fn watch(call: Call) -> Result<Response, Rejection> {
-    let kinds = kinds(&call)?;
+    let (asked, kinds) = (call.text("kinds").is_some(), kinds(&call)?);
+    if let Some(actor) = call.actor.as_ref().filter(|_| asked) {
+        actor.asking().check_kinds(&kinds)?;
+    }
     let from = match last_event_id(&call.headers)? {
         Some(revision) => Some(revision),
         None => call.number("from"),
@@ -147,7 +150,8 @@ impl Watcher {
                     told_at = Instant::now();
                     continue;
                 };
-                let Some(changes) = events::since(&state, self.position, &self.kinds) else { break };
+                let seen = |key: &ResourceKey| self.kinds.contains(&key.kind) && self.actor.access.may_read(key);
+                let Some(changes) = events::since(&state, self.position, seen) else { break };
                 for change in changes {
                     let size = state.get(&change.key).map_or(0, |resource| resource.spec.json_len());
                     // Given back when the client asks for the next event: until then this one is held for it.

@@ -14,7 +14,7 @@ pub struct Config {
     pub name: Name,
     /// Where it keeps its log, snapshots and keys and, sealed, what it published.
     pub data_dir: PathBuf,
-    /// What seals the store in `data_dir`; a file beside `data_dir` unless said.
+    /// What seals the store and the private key in `data_dir`; a file beside `data_dir` unless said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_key: Option<StoreKey>,
     /// The addresses it binds.

@@ -12,6 +12,7 @@ use rand::Rng;
 
 use crate::{
     Config, Error,
+    control::{self, Control},
     home::{self, BootstrapFile, JoinFile, Keys, NodeFile},
     roots,
 };
@@ -20,6 +21,7 @@ use crate::{
 /// which is returned and kept nowhere. Starts nothing.
 pub fn init(config: &Config) -> Result<String, Error> {
     home::make(config)?;
+    let dir = control::fresh_dir(config)?;
     let root = Authority::new_root()?;
     let control = root.new_control_intermediate(&config.name)?;
     let anchor = root.trust_anchor()?;
@@ -32,42 +34,67 @@ pub fn init(config: &Config) -> Result<String, Error> {
             operator_digest: Digest::of(token.as_bytes()).to_string(),
         },
     )?;
-    Keys { control, root: Some(root), anchor }.save(config)?;
+    Keys { control, root: Some(root), anchor }.save(config, &dir)?;
     Ok(token)
 }
 
 /// Has this node's control intermediate issued anew by the root whose directory is in the node's PKI directory. The present one
 /// may come from any root: this is for a node that was away while the root was replaced. The node must not be running.
 pub fn reissue(config: &Config) -> Result<(), Error> {
-    let control = home::control(config)?;
+    let Control { authority, dir } = control::read(config)?;
+    Ok(roots::reissued(&authority, &root(config)?, config)?.save(dir)?)
+}
+
+/// Has a control intermediate with a new private key issued by the root whose directory is in the node's PKI directory, for a node
+/// whose `store_key` is lost for good. The node keeps its Raft id, and records the new key when it takes part again. It must be
+/// stopped, or wait for its `store_key`.
+///
+/// An old key that does not open is put aside, where the returned path says: its `store_key` may turn up.
+pub fn reissue_with_new_key(config: &Config) -> Result<Option<PathBuf>, Error> {
+    home::check_made(config)?;
+    home::not_in_use(config)?;
+    // It is on record with the key that it joined with, and only a member can change that.
+    if config.join_file().exists() {
+        return Err(Error::NotAdded(config.data_dir.clone()));
+    }
+    let fresh = root(config)?.new_control_intermediate(&config.name)?;
+    // A key that opens is replaced in its place, so that no copy of it stays.
+    let aside = if control::read(config).is_ok() { None } else { home::set_control_aside(config)? };
+    fresh.save(control::fresh_dir(config)?)?;
+    Ok(aside)
+}
+
+/// The root, which an operator has put into the PKI directory.
+fn root(config: &Config) -> Result<Authority, Error> {
     let root = home::root_key(config, &WallClock::system());
-    let root = root.load(None)?.ok_or_else(|| Error::NoRoot(root.dir.clone()))?;
-    Ok(roots::reissued(&control, &root, config)?.save(&home::control_dir(config))?)
+    root.load(None)?.ok_or_else(|| Error::NoRoot(root.dir.clone()))
 }
 
 /// Makes a further node of an existing control plane: gets its control intermediate from one of `via` (enrolment
 /// addresses). It is added to the group on its first start.
 pub async fn join(config: &Config, token: &JoinToken, via: &[String]) -> Result<(), Error> {
     home::make(config)?;
+    let dir = control::fresh_dir(config)?;
     let joined = Joined::through(config, token, via).await?;
     home::write_json(&home::node_file(config), &joined.node)?;
     home::write_json(&config.join_file(), &joined.file)?;
-    joined.keys.save(config)
+    joined.keys.save(config, &dir)
 }
 
 /// Makes a node whose log is damaged a new one under its old name: another id, other keys, an empty log. The log is put aside,
 /// and where it is now is returned; what else the data directory holds stays. The node must not run on its log. It is added
 /// to the group on its next start, in the place of the old one.
 pub async fn rejoin(config: &Config, token: &JoinToken, via: &[String]) -> Result<PathBuf, Error> {
-    home::control(config)?;
+    home::check_made(config)?;
     home::not_in_use(config)?;
+    let dir = control::fresh_dir(config)?;
     let joined = Joined::through(config, token, via).await?;
     // An empty log must never meet the old id: until the last file is written, a start finds a member without a log. With
     // the new id and without join.json it does too, and what `init` left to do would found a second control plane.
     let aside = home::set_log_aside(config)?;
     home::remove(&config.bootstrap_file())?;
     home::remove(&config.join_file())?;
-    joined.keys.save(config)?;
+    joined.keys.save(config, &dir)?;
     home::write_json(&home::node_file(config), &joined.node)?;
     home::write_json(&config.join_file(), &joined.file)?;
     Ok(aside)

@@ -100,6 +100,8 @@ impl EnrolmentService {
             time_ms: self.clock.now_ms(),
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
+            origin: hanse_state::Origin::default(),
             body: CommandBody::UseJoinToken {
                 token: token.clone(),
                 secret_digest: digest_secret(&request.secret),
@@ -260,7 +262,7 @@ fn refusal(problem: &Problem) -> Status {
     match problem.name {
         ProblemName::JoinRefused | ProblemName::Forbidden => Status::permission_denied(text),
         ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Status::unavailable(text),
-        ProblemName::Upgrade => Status::failed_precondition(text),
+        ProblemName::Upgrade | ProblemName::AuditFull => Status::failed_precondition(text),
         ProblemName::Internal => Status::internal(text),
         ProblemName::BadRequest
         | ProblemName::Invalid

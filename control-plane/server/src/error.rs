@@ -37,6 +37,22 @@ pub enum Error {
     /// Started before `init` or `join`.
     #[error("{0} holds no control-plane node; run `hanse server init` or `hanse server join` first")]
     NotMade(PathBuf),
+    /// `reissue --new-key` of a node that joined and was never started.
+    #[error("the node in {0} was not added to the control plane yet; join anew in an empty data directory")]
+    NotAdded(PathBuf),
+    /// There is no key that seals this node's private key.
+    #[error(transparent)]
+    StoreKey(hanse_link::KeyError),
+    /// The key that `store_key` names is not the one that sealed this node's private key.
+    #[error(
+        "{path} does not open: the key in store_key ({store_key}) did not seal it, or the file is damaged"
+    )]
+    OtherStoreKey {
+        /// The file with the private key.
+        path: PathBuf,
+        /// Where the other key is.
+        store_key: hanse_link::StoreKey,
+    },
     /// The root's key is needed and not here.
     #[error("{0} holds no root; put the directory of the root's certificate and key there")]
     NoRoot(PathBuf),
@@ -77,7 +93,21 @@ pub enum Error {
     Fatal,
 }
 
+impl From<hanse_link::NoSeal> for Error {
+    fn from(error: hanse_link::NoSeal) -> Self {
+        match error {
+            hanse_link::NoSeal::Key(error) => Self::StoreKey(error),
+            hanse_link::NoSeal::Pki(error) => Self::Pki(error),
+        }
+    }
+}
+
 impl Error {
+    /// Whether it says that this node's private key cannot be opened with its `store_key` as it is now.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self, Self::StoreKey(_) | Self::OtherStoreKey { .. })
+    }
+
     pub(crate) fn file(
         action: &'static str,
         path: impl Into<PathBuf>,

@@ -19,7 +19,7 @@ use hanse_process::Shutdown;
 use hanse_proto::{raft::ReportsResponse, sync::Heard};
 use hanse_raft::{PeerAnswer, PeerReports, RaftGroup};
 use hanse_state::{
-    State,
+    MintedToken, State,
     port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated},
 };
 use hanse_topology::{Identity, LEASE, Role};
@@ -109,6 +109,10 @@ impl Observed for GatheredFleet {
     fn gateway_keys(&self, gateway: &Identity) -> Vec<KeyDigest> {
         let keys_of = |region| self.memory.lock().keys_of(region, gateway.name.as_str());
         gateway.region.as_ref().map_or_else(Vec::new, keys_of)
+    }
+
+    fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
+        self.memory.lock().minted_tokens()
     }
 }
 

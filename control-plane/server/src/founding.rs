@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::{Authority, KeyDigest, key_digest};
-use hanse_management::{
-    Digest, Kind, Problem, ResourceKey,
-    kinds::{TokenRole, TokenSpec},
-};
+use hanse_management::{Digest, Kind, Problem, ResourceKey, kinds::TokenSpec};
 use hanse_process::{Shutdown, backoff::Backoff};
 use hanse_raft::RaftGroup;
 use hanse_state::{
@@ -46,9 +43,13 @@ impl Own {
         Ok(Self { identity: Identity::server(config.name.clone()).to_string(), key_digest, node_id })
     }
 
-    /// Whether the state has this node, or another node has taken its name.
+    /// Whether the state has this node with its key, or another node has taken its name. A node whose key was replaced
+    /// (`reissue --new-key`) is on record with its id and another key: it is recorded anew.
     fn is_recorded(&self, state: &State) -> bool {
-        let is_recorded = |member: &Member| member.seat.is_some() || member.key_digest != self.key_digest;
+        let is_recorded = |member: &Member| match member.seat {
+            Some(seat) => seat.node_id != self.node_id || member.key_digest == self.key_digest,
+            None => member.key_digest != self.key_digest,
+        };
         state.member(&self.identity).is_some_and(is_recorded)
     }
 
@@ -79,7 +80,8 @@ pub(crate) async fn found_or_join(
     Ok(())
 }
 
-/// Records this node where it is not on record: one that founded the control plane, or joined it, by an earlier version.
+/// Records this node where it is not on record with its key: one that founded the control plane, or joined it, by an earlier
+/// version, or got a new key.
 pub(crate) async fn record_itself(group: Arc<RaftGroup>, own: Own, clock: Clock, shutdown: Shutdown) {
     let mut backoff = Backoff::new(RECORD_MIN_BACKOFF, RECORD_MAX_BACKOFF);
     loop {
@@ -137,10 +139,7 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
     }
     let put = Change {
         key,
-        action: Action::put(
-            Labels::default(),
-            TokenSpec { role: TokenRole::Admin, digest, expires_at: None },
-        ),
+        action: Action::put(Labels::default(), TokenSpec::admin(digest, None)),
         if_revision: Some(0),
     };
     write(group, CommandBody::Apply(vec![put]), clock).await
@@ -182,6 +181,8 @@ fn command(actor: &str, body: CommandBody, clock: &Clock) -> Command {
         time_ms: clock.now_ms(),
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
         body,
     }
 }
@@ -212,5 +213,10 @@ mod tests {
         let member = state.member(&own.identity).unwrap();
         assert_eq!((member.key_digest, member.seat.map(|seat| seat.node_id)), ([1; 32], Some(11)));
         assert!(node(2, 12).is_recorded(&state), "one that was replaced has nothing to say");
+        let renewed = node(2, 11);
+        assert!(!renewed.is_recorded(&state), "it has a new key");
+        run(&mut state, renewed.record());
+        assert!(renewed.is_recorded(&state));
+        assert_eq!(state.member(&own.identity).unwrap().key_digest, [2; 32]);
     }
 }

@@ -5,24 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hanse_identity::{Authority, PkiError, TrustAnchor};
-use hanse_process::{WallClock, durable, private, telemetry};
+use hanse_identity::{Authority, KeyDir, TrustAnchor};
+use hanse_process::{WallClock, durable, private};
 use hanse_raft::{LOG_DIR, WITNESS_FILE};
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
-use tracing::{info, warn};
 
-use crate::{
-    Config, Error,
-    roots::{self, RootKey},
-};
+use crate::{Config, Error, control, roots::RootKey};
 
 /// Directory of the root's certificate and key, below the PKI directory. Operators move it away once all control nodes
 /// have joined.
 const ROOT_DIR: &str = "root";
-/// Directory of this node's control intermediate.
-const CONTROL_DIR: &str = "control";
 /// The root's certificate, for clients.
 const ROOT_CERTIFICATE: &str = "root.crt";
 
@@ -67,66 +61,22 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Writes them below the node's PKI directory.
-    pub(crate) fn save(&self, config: &Config) -> Result<(), Error> {
-        let dir = config.pki_dir();
+    /// Writes them below the node's PKI directory, the control intermediate into `dir`.
+    pub(crate) fn save(&self, config: &Config, dir: &KeyDir) -> Result<(), Error> {
         if let Some(root) = &self.root {
-            root.save(&dir.join(ROOT_DIR))?;
+            root.save(config.pki_dir().join(ROOT_DIR))?;
         }
         let path = roots_file(config);
         durable::replace(&path, self.anchor.to_pem().as_bytes(), durable::SECRET_MODE)
             .map_err(Error::file("write", path))?;
         // Last: its presence says that the node is made.
-        Ok(self.control.save(&dir.join(CONTROL_DIR))?)
-    }
-}
-
-/// This node's control intermediate, as it is kept.
-pub(crate) fn control(config: &Config) -> Result<Authority, Error> {
-    let dir = control_dir(config);
-    if !Authority::is_saved(&dir) {
-        return Err(Error::NotMade(config.data_dir.clone()));
-    }
-    Ok(Authority::load(&dir)?)
-}
-
-/// Reads this node's control intermediate. Where the root's key is here and the intermediate is past half its life, it is
-/// made anew: one that has ended is of no use even to ask others.
-pub(crate) fn load_control(config: &Config, clock: &WallClock) -> Result<Authority, Error> {
-    let control = control(config)?.with_clock(clock.clone());
-    if clock.now() < control.validity().half_life() {
-        return Ok(control);
-    }
-    let renewed = || {
-        let Some(root) = root_key(config, clock).load(Some(control.root_key()?))? else { return Ok(None) };
-        let fresh = roots::reissued(&control, &root, config)?;
-        fresh.save(&control_dir(config))?;
-        Ok::<_, PkiError>(Some(fresh))
-    };
-    match renewed() {
-        Ok(None) => Ok(control),
-        Ok(Some(fresh)) => {
-            info!("renewed this node's control intermediate under the root");
-            Ok(fresh)
-        }
-        Err(error) => {
-            warn!(
-                error = %telemetry::causes(&error),
-                "cannot renew this node's control intermediate from pki/root yet; going on with the one there is"
-            );
-            Ok(control)
-        }
+        Ok(self.control.save(dir)?)
     }
 }
 
 /// Where an operator puts the root's key for as long as it is needed.
 pub(crate) fn root_key(config: &Config, clock: &WallClock) -> RootKey {
     RootKey { dir: config.pki_dir().join(ROOT_DIR), clock: clock.clone() }
-}
-
-/// Where this node's control intermediate is kept.
-pub(crate) fn control_dir(config: &Config) -> PathBuf {
-    config.pki_dir().join(CONTROL_DIR)
 }
 
 /// Where clients find the roots' certificates.
@@ -136,9 +86,7 @@ pub(crate) fn roots_file(config: &Config) -> PathBuf {
 
 /// Makes the data directory, or refuses one that is in use.
 pub(crate) fn make(config: &Config) -> Result<(), Error> {
-    // A node keeps its id for life, and its log knows that: what is left of one is of no use to another.
-    let has_log = [LOG_DIR, WITNESS_FILE].iter().any(|name| config.data_dir.join(name).exists());
-    if Authority::is_saved(&control_dir(config)) || has_log {
+    if is_made(config) {
         return Err(Error::AlreadyMade(config.data_dir.clone()));
     }
     let dir = config.pki_dir();
@@ -146,6 +94,17 @@ pub(crate) fn make(config: &Config) -> Result<(), Error> {
     // Where the operator made it, or an earlier try.
     private::keep_private(&config.data_dir);
     Ok(())
+}
+
+/// Whether the data directory has a node, or what is left of one. A node keeps its id for life, and its log knows that: what is
+/// left of one is of no use to another.
+fn is_made(config: &Config) -> bool {
+    control::is_made(config) || [LOG_DIR, WITNESS_FILE].iter().any(|name| config.data_dir.join(name).exists())
+}
+
+/// Refuses a data directory without a node. Its keys need not be readable.
+pub(crate) fn check_made(config: &Config) -> Result<(), Error> {
+    if is_made(config) { Ok(()) } else { Err(Error::NotMade(config.data_dir.clone())) }
 }
 
 /// Where the node's id is kept.
@@ -178,12 +137,13 @@ pub(crate) fn not_in_use(config: &Config) -> Result<(), Error> {
     }
 }
 
-/// Puts the log, the snapshots and the witness under a name of their own, `raft.aside-TIME`, and returns that.
-pub(crate) fn set_log_aside(config: &Config) -> Result<PathBuf, Error> {
+/// The same place under a name of its own, `PATH.aside-TIME`.
+fn aside_of(path: &Path) -> PathBuf {
     let now = OffsetDateTime::now_utc();
     let (date, time) = (now.date(), now.time());
-    let aside = config.data_dir.join(format!(
-        "{LOG_DIR}.aside-{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(
+        ".aside-{:04}{:02}{:02}T{:02}{:02}{:02}Z",
         date.year(),
         u8::from(date.month()),
         date.day(),
@@ -191,6 +151,27 @@ pub(crate) fn set_log_aside(config: &Config) -> Result<PathBuf, Error> {
         time.minute(),
         time.second(),
     ));
+    aside.into()
+}
+
+/// Puts this node's control intermediate, whose key does not open, under a name of its own, `control.aside-TIME`, and returns that.
+/// `None`: there is none.
+pub(crate) fn set_control_aside(config: &Config) -> Result<Option<PathBuf>, Error> {
+    let path = control::path(config);
+    let aside = aside_of(&path);
+    match fs::rename(&path, &aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        moved => {
+            let moved = moved.and_then(|()| durable::sync(&config.pki_dir()));
+            moved.map_err(Error::file("set aside", path))?;
+            Ok(Some(aside))
+        }
+    }
+}
+
+/// Puts the log, the snapshots and the witness under a name of their own, `raft.aside-TIME`, and returns that.
+pub(crate) fn set_log_aside(config: &Config) -> Result<PathBuf, Error> {
+    let aside = aside_of(&config.data_dir.join(LOG_DIR));
     let absent_is_fine = |moved: io::Result<()>| match moved {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -235,4 +216,4 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,10 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hanse_api::{ApiMetrics, Clock, OperatorApi};
+use axum::{
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Response,
+};
+use hanse_api::{ApiMetrics, ClientAddress, Clock, OperatorApi};
 use hanse_identity::{
     Alpn, Bounds, Clients, Expect, ExpiryMetrics, Listener, LiveAuthority, LiveTrust, MAX_ENROLMENT_BYTES,
-    Ports, client_tls, renew_from, server_tls, warn_of_expiry,
+    Peer, Ports, client_tls, renew_from, server_tls, warn_of_expiry,
 };
 use hanse_link::{
     Freshness, MAX_AGENT_MESSAGE_BYTES, Persistence, Persister, Subscribers, own_facts, publisher_service,
@@ -30,14 +35,16 @@ use crate::{
     Config, Error,
     admission::{AgentAdmission, watch_answers},
     behind::{Behind, BehindMetric},
+    control::Control,
     create, damaged,
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
     home::{self, NodeFile},
     identity,
+    locked::{self, LockedMetric},
     projector::{self, Projector},
-    reconcile::{Driver, ReconcilerMetrics, RefuseKeys, Sweep},
+    reconcile::{Driver, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
     shell::Shell,
@@ -78,14 +85,32 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates, tokens and commands dated by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
-    let node = home::node(&config)?;
+    home::node(&config)?;
     let shell = Shell::start(&config, shutdown).await?;
     let (damage, behind) =
         (shell.metrics.register(DamageMetric::register), BehindMetric::register(&shell.metrics));
-    let ended = match take_part_until_told(&config, node, clock, &shell).await {
+    let locked = LockedMetric::register(&shell.metrics);
+    let control = match locked::opened(&config, &clock, &shell, &locked).await {
+        Ok(Some(control)) => control,
+        Ok(None) => {
+            shell.end().await;
+            return Ok(());
+        }
+        Err(error) => {
+            shell.end().await;
+            return Err(error);
+        }
+    };
+    // In this order, and now: an operator may have joined the node anew while it could not open its key. `rejoin` writes the new id
+    // before join.json, and an empty log must not meet the old id.
+    let is_member = home::is_member(&config);
+    let node = home::node(&config)?;
+    let id = node.id;
+    let seated = Seated { node, is_member, control };
+    let ended = match take_part_until_told(&config, seated, clock, &shell).await {
         Err(Error::Raft(error)) if error.is_damage() => {
             damage.set();
-            damaged::stay(&config, node.id, &error, &shell).await
+            damaged::stay(&config, id, &error, &shell).await
         }
         Err(error) => match Behind::of(&error) {
             Some(reason) => {
@@ -100,15 +125,23 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     ended
 }
 
+/// Who this node is.
+struct Seated {
+    node: NodeFile,
+    /// Whether it has founded a control plane or been added to one.
+    is_member: bool,
+    control: Control,
+}
+
 /// Takes part until the process is to stop, or until that is not possible any more.
 async fn take_part_until_told(
     config: &Config,
-    node: NodeFile,
+    seated: Seated,
     clock: WallClock,
     shell: &Shell,
 ) -> Result<(), Error> {
     let (stopping, _) = ShutdownTrigger::new();
-    let mut part = Box::pin(take_part(config.clone(), node, clock, shell, &stopping));
+    let mut part = Box::pin(take_part(config.clone(), seated, clock, shell, &stopping));
     tokio::select! {
         ended = &mut part => ended,
         () = shell.shutdown.wait() => {
@@ -121,16 +154,16 @@ async fn take_part_until_told(
 /// Votes and serves until `stopping`, or until that is not possible any more: then it stops by itself.
 async fn take_part(
     config: Config,
-    node: NodeFile,
+    seated: Seated,
     clock: WallClock,
     shell: &Shell,
     stopping: &ShutdownTrigger,
 ) -> Result<(), Error> {
+    let Seated { node, is_member, control: Control { authority, dir } } = seated;
     let shutdown = stopping.shutdown();
     let descriptors = raise_descriptor_limit();
     let reserve = RESERVED_DESCRIPTORS + RAFT;
     let (ports, api_bounds) = Ports::with_api(descriptors, reserve, ENROLMENT_PERCENT, API_PERCENT);
-    let authority = home::load_control(&config, &clock)?;
     let live = identity::issue(&config, &authority)?;
     let own = Own::new(&config, &authority, node.id)?;
     let (metrics, listeners) = (&shell.metrics, &shell.listeners);
@@ -157,7 +190,7 @@ async fn take_part(
     let servers_only = Expect { roles: vec![Role::Server], region: None };
     let peers_tls = client_tls(Some(&live), &trust, servers_only)?;
     let mut options = RaftOptions::new(create::control_node(&config, node.id), &config.data_dir);
-    options.is_member = home::is_member(&config);
+    options.is_member = is_member;
     let group = match RaftGroup::open(options, peers_tls).await {
         Ok(group) => group,
         Err(error) => {
@@ -190,7 +223,7 @@ async fn take_part(
         root: root.clone(),
         group: group.clone(),
         id: node.id,
-        dir: home::control_dir(&config),
+        dir,
     };
     supervisor.spawn("authority-renewal", keeper, ControlAuthority::keep);
 
@@ -302,7 +335,7 @@ async fn take_part(
         Arc::new(GatheredFleet::new(config.name.to_string(), facts, subscribers, replicas, group.clone()));
     supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {
-        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(Sweep)],
+        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(RecordMinted), Arc::new(Sweep)],
         replicated: replicated.clone(),
         observed: fleet.clone(),
         clock: dated.clone(),
@@ -321,7 +354,8 @@ async fn take_part(
     operator.closing = closing(&supervisor);
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
     let api = Listener::new("api", api, api_bounds, listeners).with_tls(tls);
-    let state = (api, hanse_api::router(operator));
+    let router = hanse_api::router(operator).layer(from_fn(client_address));
+    let state = (api, router);
     supervisor.spawn("api", state, |(api, router), shutdown| api.serve(router, shutdown));
 
     info!(name = %config.name, id = node.id, "this control-plane node serves");
@@ -334,6 +368,14 @@ async fn take_part(
     shell.not_ready("stopping".to_owned());
     stop(&group, &supervisor, stopping).await;
     ended
+}
+
+/// Tells the operator API where a request came from.
+async fn client_address(mut request: Request, next: Next) -> Response {
+    if let Some(address) = request.extensions().get::<Peer>().map(|peer| peer.address) {
+        request.extensions_mut().insert(ClientAddress(address));
+    }
+    next.run(request).await
 }
 
 /// Why the replica died.

@@ -7,6 +7,7 @@
 //! way at a time. Each command holds in the term of Raft in which it was planned and in no other: what a leader planned before
 //! it was replaced is refused wherever it arrives.
 
+mod record_minted;
 mod refuse_keys;
 mod sweep;
 
@@ -16,7 +17,7 @@ use hanse_api::Clock;
 use hanse_identity::KeyDigest;
 use hanse_management::{Problem, ProblemName};
 use hanse_process::Shutdown;
-use hanse_state::{Command, CommandBody, Outcome, State, port::Replicated};
+use hanse_state::{Command, CommandBody, MintedToken, Outcome, State, port::Replicated};
 use hanse_topology::Identity;
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -26,7 +27,7 @@ use prometheus_client::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
-pub(crate) use self::{refuse_keys::RefuseKeys, sweep::Sweep};
+pub(crate) use self::{record_minted::RecordMinted, refuse_keys::RefuseKeys, sweep::Sweep};
 
 /// How often the leader looks: as often as agents' reports are gathered, which is what changes without a command.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -38,6 +39,9 @@ const COMMANDS_A_LOOK: usize = 16;
 pub(crate) trait Observed: Send + Sync + 'static {
     /// The keys that a gateway was reported with.
     fn gateway_keys(&self, gateway: &Identity) -> Vec<KeyDigest>;
+
+    /// The join tokens that agents say they made.
+    fn minted_tokens(&self) -> Vec<(Identity, MintedToken)>;
 }
 
 /// Says what is to be done.
@@ -124,6 +128,8 @@ impl Driver {
             time_ms: 0, // the state's own time goes on
             idempotency_key: None,
             only_in_term: Some(term),
+            force_grants: false,
+            origin: hanse_state::Origin::default(),
             body,
         };
         let what = subject(&command.body);
@@ -163,6 +169,7 @@ fn subject(body: &CommandBody) -> String {
             let keys: Vec<_> = keys.iter().map(hex::encode).collect();
             format!("{identity}: {}", keys.join(", "))
         }
+        CommandBody::RecordMinted { agent, token } => format!("{} of {agent}", token.id),
         CommandBody::ForgetResults => "results of idempotency keys".to_owned(),
         other => format!("{other:?}"),
     }

@@ -109,6 +109,10 @@ mod tests {
         fn gateway_keys(&self, gateway: &Identity) -> Vec<KeyDigest> {
             if gateway.to_string() == self.0 { self.1.clone() } else { Vec::new() }
         }
+
+        fn minted_tokens(&self) -> Vec<(Identity, hanse_state::MintedToken)> {
+            Vec::new()
+        }
     }
 
     fn run(state: &mut State, body: CommandBody) {
@@ -118,6 +122,8 @@ mod tests {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
+            origin: hanse_state::Origin::default(),
             body,
         };
         let outcome = state.apply(&command);

@@ -142,6 +142,8 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::RefuseKeys { .. }
         | CommandBody::Readmit { .. }
         | CommandBody::ForgetResults
+        | CommandBody::DropAudit { .. }
+        | CommandBody::RecordMinted { .. }
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)

@@ -6,16 +6,19 @@
 mod idempotent;
 mod join;
 mod lineage;
+mod minted;
 mod resources;
 mod revocation;
 mod roots;
 mod version;
 
-use hanse_management::{Problem, ResourceKey};
+use hanse_management::{Problem, ProblemName, ResourceKey};
+use hanse_topology::Name;
 
-use crate::{Accepted, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State};
+use crate::{Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit};
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
+pub(crate) use minted::Recorded;
 
 impl State {
     /// Does what `command` says, or refuses it and stays as it is.
@@ -42,7 +45,7 @@ impl State {
         let mut next = self.clone();
         next.time_ms = now_ms;
         let effects = match &command.body {
-            CommandBody::Apply(changes) => resources::apply(self, &mut next, changes)?,
+            CommandBody::Apply(changes) => resources::apply(self, &mut next, changes, command.force_grants)?,
             CommandBody::UseJoinToken { token, secret_digest, joiner, key_digest, seat } => {
                 let wanted = join::Use { token, secret_digest, joiner, key_digest, seat: *seat };
                 join::spend(self, &mut next, &wanted)?
@@ -60,6 +63,11 @@ impl State {
                 next.idempotent.forget(now_ms);
                 Effects::none()
             }
+            CommandBody::RecordMinted { agent, token } => minted::record(&mut next, agent, token)?,
+            CommandBody::DropAudit { through, hash } => {
+                next.audit.drop_through(AuditLink { number: *through, hash: *hash })?;
+                Effects::revision()
+            }
             #[cfg(feature = "next")]
             CommandBody::SetMotto(motto) => {
                 next.motto.clone_from(motto);
@@ -73,7 +81,18 @@ impl State {
             CommandBody::UseRoot(key) => roots::issue_from(&mut next, key)?,
             CommandBody::DropRoot(key) => roots::drop_root(&mut next, key)?,
         };
+        if let Some(organization) = &command.origin.organization {
+            check_within(organization, &effects)?;
+        }
+        let makes_entry = effects.makes_revision || effects.makes_entry;
         let accepted = next.commit(effects);
+        if makes_entry {
+            let is_drop = matches!(command.body, CommandBody::DropAudit { .. });
+            if command.origin.role.is_some() && !is_drop {
+                self.audit.check_room()?;
+            }
+            next.audit.push(&audit::record(self, &next, command, &accepted));
+        }
         if let Some(request) = &request {
             next.idempotent.remember(request, now_ms, &accepted);
         }
@@ -93,10 +112,27 @@ impl State {
     }
 }
 
+/// Refuses what reaches beyond the one organization that the actor may write. A cascade and a prune are found here, too.
+fn check_within(organization: &Name, effects: &Effects) -> Result<(), Problem> {
+    let is_beyond = |key: &&ResourceKey| key.organization.as_ref() != Some(organization);
+    let beyond = effects.touched.iter().find(is_beyond);
+    let beyond = match (beyond, effects.makes_revision && effects.touched.is_empty()) {
+        (None, false) => return Ok(()),
+        (Some(key), _) if key.organization.is_none() => key.to_string(),
+        (Some(_), _) => "a resource of another organization".to_owned(),
+        (None, true) => "the federation".to_owned(),
+    };
+    let detail =
+        format!("the change reaches {beyond}, and the token may write organization {organization} only");
+    Err(Problem::new(ProblemName::Forbidden, detail).remedy("leave it to a token with role admin"))
+}
+
 /// What a transition did to the state.
 struct Effects {
     /// Whether anything is different.
     makes_revision: bool,
+    /// Whether it is told in the audit although it makes no revision.
+    makes_entry: bool,
     /// The resources put or deleted, each once.
     touched: Vec<ResourceKey>,
     /// What the caller is told.
@@ -106,7 +142,7 @@ struct Effects {
 impl Effects {
     /// Everything is as it was.
     fn none() -> Self {
-        Self { makes_revision: false, touched: Vec::new(), results: Vec::new() }
+        Self { makes_revision: false, makes_entry: false, touched: Vec::new(), results: Vec::new() }
     }
 
     /// Something changed that is no resource.

@@ -4,11 +4,12 @@ pub(crate) mod wire;
 
 use hanse_management::{
     Problem, ResourceKey, Revision, Spec,
+    kinds::TokenRole,
     manifest::{Manifest, Restored},
 };
 use hanse_topology::{Labels, Name};
 
-use crate::{Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
+use crate::{AuditHash, Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +25,26 @@ pub struct Command {
     /// The only term of the Raft group in which it holds; `None`: any. A leader's own work says so: a leader that was replaced does
     /// nothing more.
     pub only_in_term: Option<u64>,
+    /// Bindings may lose requests to a HostGrant of another Organization, and Bindings of a dump may meet those of others. Otherwise an
+    /// apply that does so is refused.
+    pub force_grants: bool,
+    /// With which right it was asked for, and from where.
+    pub origin: Origin,
     /// What to do.
     pub body: CommandBody,
+}
+
+/// With which right a command was asked for, and from where. A node's own command has neither owner nor role.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// Who answers for the token of the actor. Empty: the actor is a node.
+    pub owner: String,
+    /// The role of that token.
+    pub role: Option<TokenRole>,
+    /// The only organization in which the command may change anything. `None`: it may change everything.
+    pub organization: Option<Name>,
+    /// The address that the request came from.
+    pub from: String,
 }
 
 /// What a command does.
@@ -46,7 +65,8 @@ pub enum CommandBody {
         /// Of a control node: the place in the Raft group that it asks for.
         seat: Option<SeatAsked>,
     },
-    /// Records a control node that has no place on record: a founder, or one that joined before places were kept.
+    /// Records a control node that has no place on record (a founder, or one that joined before places were kept), or that has a new
+    /// key under its own id.
     RecordServer {
         /// Its identity.
         identity: String,
@@ -79,6 +99,20 @@ pub enum CommandBody {
     Readmit {
         /// Of which identity.
         identity: String,
+    },
+    /// Drops the entries of the audit up to one. An operator exported them.
+    DropAudit {
+        /// The number of the last entry that goes.
+        through: u64,
+        /// Its hash: what was exported is what goes.
+        hash: AuditHash,
+    },
+    /// Notes in the audit that an agent made a join token.
+    RecordMinted {
+        /// The agent's identity.
+        agent: String,
+        /// The token.
+        token: MintedToken,
     },
     /// Forgets results of idempotency keys that are older than they are kept.
     ForgetResults,
@@ -120,6 +154,21 @@ impl Command {
             _of_the_version_in_force => Ok(()),
         }
     }
+}
+
+/// A join token that an agent made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MintedToken {
+    /// Its name: not its secret.
+    pub id: Name,
+    /// Unix seconds, by the agent's clock.
+    pub minted_at: u64,
+    /// What the node that joins with it is.
+    pub role: String,
+    /// The first of the environments that the node may learn. None: all of the agent's.
+    pub environments: Vec<Name>,
+    /// How many there are.
+    pub environments_total: u32,
 }
 
 /// One change of one resource.

@@ -143,6 +143,8 @@ impl World {
             time_ms: self.now_ms,
             idempotency_key: key.map(str::to_owned),
             only_in_term: None,
+            force_grants: false,
+            origin: crate::Origin::default(),
             body,
         }
     }

@@ -5,6 +5,7 @@
 //! - [`admission`]: whether a command may be proposed.
 //! - [`Dump`]: state → what another federation makes the same of.
 //! - [`Command`] → [`State::apply`] → [`Outcome`]: the machine.
+//! - [`AuditLog`]: who changed what, in a chain of hashes.
 //! - [`projection`]: state → the runtime resources of every scope.
 //! - [`port`]: the traits by which the operator API reaches the replicated state.
 //!
@@ -13,6 +14,7 @@
 
 pub mod admission;
 mod apply;
+mod audit;
 mod command;
 mod dump;
 #[cfg(test)]
@@ -29,12 +31,15 @@ mod state;
 mod validate;
 mod version;
 
-pub use command::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
+pub use audit::{AuditChange, AuditEntry, AuditField, AuditHash, AuditLink, AuditLog, LeftOut};
+pub use command::{
+    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
+};
 pub use dump::{Dump, FIRST_TOKEN};
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };
-pub use resource::{Metadata, Resource};
+pub use resource::{Metadata, Resource, rfc3339};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;
 pub use state::{Lineage, State};

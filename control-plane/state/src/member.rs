@@ -28,7 +28,7 @@ pub const SEAT_UNDECIDED: &str = "seat";
 pub struct Member {
     /// The token it joined with last; `None`: it is a founder.
     pub token: Option<Name>,
-    /// SHA-256 of the public key it joined with.
+    /// SHA-256 of the public key it joined with, or of the key that a control node replaced it with.
     pub key_digest: [u8; 32],
     /// The environments it may learn; empty: all of its region's.
     pub environments: Vec<Name>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hanse_topology::Labels;
 use imbl::OrdSet;
-pub(crate) use json::rfc3339;
+pub use json::rfc3339;
 
 use hanse_management::{Refer, Reference, ResourceKey, Revision, Spec, manifest::Restored};
 

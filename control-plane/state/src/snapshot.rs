@@ -6,8 +6,8 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, JournalEntry, Lineage, Member, Resource, Revocation, Root, RootCertificate, Seat, State,
-    UnknownVersion, Version,
+    Accepted, AuditEntry, AuditLink, AuditLog, JournalEntry, Lineage, Member, Resource, Revocation, Root,
+    RootCertificate, Seat, State, UnknownVersion, Version,
     apply::IdempotentResult,
     command::wire::{all_fixed, fixed, many, version_number},
     root::Roots,
@@ -22,6 +22,9 @@ pub enum SnapshotError {
     /// It is of a version that this build does not know; nothing beyond its header was read.
     #[error(transparent)]
     Version(#[from] UnknownVersion),
+    /// Its audit does not end as its header says.
+    #[error("the audit of the snapshot does not end with the hash that its header names")]
+    Audit,
     /// A record cannot be read.
     #[error("record {at} of the snapshot cannot be read")]
     Record {
@@ -46,6 +49,9 @@ impl State {
             revoked_revision: self.revoked_revision,
             roots_revision: self.roots.revision,
             dropped_roots: self.roots.dropped.iter().map(|key| key.to_vec().into()).collect(),
+            audit_dropped: self.audit.start().number,
+            audit_start: self.audit.start().hash.to_vec().into(),
+            audit_head: self.audit.head().hash.to_vec().into(),
             issuing_root: self.issuing_root().map(|key| key.to_vec()).unwrap_or_default().into(),
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
@@ -92,6 +98,14 @@ impl State {
                 time_ms: root.time_ms,
             })
         });
+        let audit = self.audit.from(0).map(|(entry, _, _)| Record::Audit(entry.to_proto()));
+        let recorded = self.minted.iter().map(|(agent, recorded)| {
+            Record::RecordedTokens(proto::RecordedTokens {
+                agent: agent.to_string(),
+                ids: recorded.iter().map(|(id, _)| id.to_string()).collect(),
+                times_ms: recorded.iter().map(|(_, at)| *at).collect(),
+            })
+        });
         let records = std::iter::once(header)
             .chain(resources)
             .chain(journal)
@@ -99,7 +113,9 @@ impl State {
             .chain(counters)
             .chain(members)
             .chain(revocations)
-            .chain(roots);
+            .chain(roots)
+            .chain(audit)
+            .chain(recorded);
         #[cfg(feature = "next")]
         let records = records.chain(self.motto_record());
         records.map(|record| proto::SnapshotRecord { record: Some(record) })
@@ -110,13 +126,15 @@ impl State {
         records: impl IntoIterator<Item = proto::SnapshotRecord>,
     ) -> Result<Self, SnapshotError> {
         let mut records = records.into_iter().enumerate();
-        let mut state = match records.next() {
+        let header = match records.next() {
             Some((
                 _,
                 proto::SnapshotRecord { record: Some(proto::snapshot_record::Record::Header(header)) },
-            )) => from_header(header)?,
+            )) => header,
             _ => return Err(SnapshotError::Header),
         };
+        let audit_head = header.audit_head.clone();
+        let mut state = from_header(header)?;
         for (at, record) in records {
             let invalid = |source| SnapshotError::Record { at, source };
             let record =
@@ -126,7 +144,10 @@ impl State {
             }
             state.restore(record).map_err(invalid)?;
         }
-        state.rebuild_claims();
+        if state.audit.head().hash != *audit_head {
+            return Err(SnapshotError::Audit);
+        }
+        state.rebuild();
         Ok(state)
     }
 
@@ -183,6 +204,21 @@ impl State {
                 let root = Root { root: RootCertificate::from_proto(root)?, actor, time_ms };
                 Arc::make_mut(&mut self.roots).believed.push(root);
             }
+            Record::RecordedTokens(recorded) => {
+                let invalid = |why: String| InvalidMessage::new("RecordedTokens", why);
+                let name = |id: &String| Name::new(id).map_err(|error| invalid(error.to_string()));
+                let ids = recorded.ids.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+                let recorded_at = ids.into_iter().zip(recorded.times_ms).collect();
+                self.minted.insert(recorded.agent.as_str().into(), Arc::new(recorded_at));
+            }
+            Record::Audit(entry) => {
+                let entry = AuditEntry::from_proto(entry)?;
+                if entry.number != self.audit.head().number + 1 {
+                    let why = format!("entry {} stands behind {}", entry.number, self.audit.head().number);
+                    return Err(InvalidMessage::new("AuditEntry", why));
+                }
+                self.audit.push(&entry);
+            }
             #[cfg(feature = "next")]
             Record::Motto(proto::Motto { motto }) => self.motto = motto,
         }
@@ -201,6 +237,11 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
     };
     let dropped = header.dropped_roots.iter().map(|key| fixed("SnapshotHeader", key));
     let dropped = dropped.collect::<Result<_, _>>().map_err(invalid)?;
+    let start = match header.audit_start.as_ref() {
+        [] => [0; 32],
+        hash => fixed("SnapshotHeader", hash).map_err(invalid)?,
+    };
+    let start = AuditLink { number: header.audit_dropped, hash: start };
     let roots = Roots { believed: Vec::new(), issuing, dropped, revision: header.roots_revision };
     Ok(State {
         lineage: lineage.map_err(invalid)?,
@@ -209,6 +250,7 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
         version,
         revoked_revision: header.revoked_revision,
         roots: Arc::new(roots),
+        audit: AuditLog::after(start),
         ..State::default()
     })
 }

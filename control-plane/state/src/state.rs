@@ -1,22 +1,32 @@
 //! The replicated state: every management resource, and what is needed to change it deterministically.
 
+mod areas;
 mod bound;
 mod claims;
+mod egress;
 mod index;
 mod journal;
+mod owned;
 mod query;
 mod unserved;
 
 use std::sync::Arc;
 
 use hanse_management::{Claim, ResourceKey, Revision};
+use hanse_runtime::{Grants, HostPattern};
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{JournalEntry, Member, Resource, Revocation, Version, apply::IdempotentResults, root::Roots};
+use crate::{
+    AuditLog, JournalEntry, Member, Resource, Revocation, Version,
+    apply::{IdempotentResults, Recorded},
+    root::Roots,
+};
 
+pub(crate) use areas::{Hosts, Place, listed, places_of};
 pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
+pub(crate) use egress::EgressRules;
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +50,10 @@ pub struct State {
     pub(crate) revoked_revision: Revision,
     /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
     pub(crate) roots: Arc<Roots>,
+    /// Who changed what.
+    pub(crate) audit: AuditLog,
+    /// Which join tokens of agents are in the audit, by the agent's identity.
+    pub(crate) minted: OrdMap<Arc<str>, Arc<Recorded>>,
 
     #[cfg(feature = "next")]
     pub(crate) motto: String,
@@ -51,6 +65,12 @@ pub struct State {
     pub(crate) api_revisions: OrdMap<(Name, Name, u64), usize>,
     /// What only one resource may have, and who has it.
     pub(crate) claims: OrdSet<(Claim, ResourceKey)>,
+    /// Where served Bindings ask for requests.
+    pub(crate) places: OrdSet<Place>,
+    /// Who owns which requests, of each Environment that has a HostGrant.
+    pub(crate) grants: OrdMap<Name, Arc<Grants>>,
+    /// The hosts of each Environment, read.
+    pub(crate) hostnames: OrdMap<Name, Arc<[HostPattern]>>,
     /// (key, identity) of every member.
     pub(crate) member_keys: OrdSet<([u8; 32], Arc<str>)>,
 
@@ -74,11 +94,16 @@ impl Default for State {
             revocations: OrdMap::new(),
             revoked_revision: 0,
             roots: Arc::default(),
+            audit: AuditLog::default(),
+            minted: OrdMap::new(),
             #[cfg(feature = "next")]
             motto: String::new(),
             references: OrdSet::new(),
             api_revisions: OrdMap::new(),
             claims: OrdSet::new(),
+            places: OrdSet::new(),
+            grants: OrdMap::new(),
+            hostnames: OrdMap::new(),
             member_keys: OrdSet::new(),
             journal_keys: 0,
         }

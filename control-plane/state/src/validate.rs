@@ -1,7 +1,9 @@
 //! What must hold of a resource that others are needed to judge.
 
 pub(crate) mod consistency;
+mod egress;
 pub(crate) mod limits;
+pub(crate) mod neighbours;
 
 use hanse_management::Problem;
 

@@ -167,7 +167,8 @@ enum Guard {
     Elsewhere,
 }
 
-/// What guards the other readings of a path that is open as it is read here. An open operation is no way round a guard.
+/// What guards the other readings of a path that is open as it is read here. An open operation is no way round a guard. Of a request
+/// that an Organization owns, the Apis of others guard nothing; and a reading that another Organization owns is its Api's only.
 fn guard_of_other_readings(
     environment: &EnvironmentTable,
     host: &str,
@@ -180,8 +181,12 @@ fn guard_of_other_readings(
         routes.guards(method, canonical_after(reading, routes.context.segments()))
     };
     let Some(readings) = readings(path) else { return Guard::Elsewhere };
+    let owner = environment.owner(host, path);
+    let counts = |other: &Served| owner.is_none_or(|owner| *other.routes.organization == *owner);
     let elsewhere = |reading: &Vec<u8>| {
-        let other = environment.api(host, reading).filter(|other| other.routes.id != found.routes.id);
+        let other = environment
+            .api(host, reading)
+            .filter(|other| other.routes.id != found.routes.id && counts(other));
         other.is_some_and(|other| guards(other, reading))
     };
     if readings.iter().any(elsewhere) {

@@ -11,6 +11,7 @@ pub mod access_log;
 mod admin;
 pub mod config;
 pub mod decide;
+pub mod egress;
 mod error;
 pub mod health;
 mod keeper;

@@ -73,6 +73,8 @@ pub enum Refusal {
     NoEndpoint,
     /// The process has as many connections to upstreams as it may.
     UpstreamsFull,
+    /// The environment's egress denies the endpoint, or the gateway would call itself.
+    EgressDenied,
     /// No connection to the endpoint, or it broke before an answer.
     UpstreamUnreachable,
     /// The head of the endpoint's answer has more lines or octets than the gateway takes.
@@ -126,6 +128,7 @@ pub enum Reason {
     BodyTimeout,
     NoEndpoint,
     UpstreamsFull,
+    EgressDenied,
     UpstreamUnreachable,
     AnswerHeadTooLarge,
     UpstreamTimeout,
@@ -137,7 +140,7 @@ impl Reason {
     /// Those that tell how to show an API key.
     const OF_KEYS: [Self; 3] = [Self::KeyMissing, Self::KeyUnknown, Self::KeyExpired];
     /// Each once, in order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::HeadTooLarge,
         Self::TransferCoding,
         Self::BadBody,
@@ -157,6 +160,7 @@ impl Reason {
         Self::BodyTimeout,
         Self::NoEndpoint,
         Self::UpstreamsFull,
+        Self::EgressDenied,
         Self::UpstreamUnreachable,
         Self::AnswerHeadTooLarge,
         Self::UpstreamTimeout,
@@ -184,6 +188,7 @@ impl Reason {
             Self::BodyTimeout => "body-timeout",
             Self::NoEndpoint => "no-endpoint",
             Self::UpstreamsFull => "upstreams-full",
+            Self::EgressDenied => "egress-denied",
             Self::UpstreamUnreachable => "upstream-unreachable",
             Self::AnswerHeadTooLarge => "answer-head-too-large",
             Self::UpstreamTimeout => "upstream-timeout",
@@ -204,7 +209,9 @@ impl Reason {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::OverPlan => StatusCode::TOO_MANY_REQUESTS,
-            Self::UpstreamUnreachable | Self::AnswerHeadTooLarge => StatusCode::BAD_GATEWAY,
+            Self::EgressDenied | Self::UpstreamUnreachable | Self::AnswerHeadTooLarge => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::NotReady | Self::ApiBlocked | Self::NoEndpoint | Self::UpstreamsFull => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -244,6 +251,7 @@ impl Reason {
             Self::BodyTimeout => "The request body did not come in time",
             Self::UpstreamsFull => "The gateway has as many connections to backends as it may",
             Self::NoEndpoint => "The API has no endpoint in this region",
+            Self::EgressDenied => "The gateway may not connect to the API's backend",
             Self::UpstreamUnreachable => "The API's backend cannot be reached",
             Self::AnswerHeadTooLarge => "The head of the answer of the API's backend is too large",
             Self::UpstreamTimeout => "The API's backend did not answer in time",
@@ -274,6 +282,7 @@ impl Refusal {
             Self::BodyTimeout => Reason::BodyTimeout,
             Self::NoEndpoint => Reason::NoEndpoint,
             Self::UpstreamsFull => Reason::UpstreamsFull,
+            Self::EgressDenied => Reason::EgressDenied,
             Self::UpstreamUnreachable => Reason::UpstreamUnreachable,
             Self::AnswerHeadTooLarge => Reason::AnswerHeadTooLarge,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,

@@ -63,7 +63,8 @@ async fn run_proving(
         let (mut keeper, link) = follow(seed.proving(proven.clone()), &kept, &node)?;
         keeper.prepare().await; // so that the first request finds a table
         let served = (&kept, &slots, &metrics);
-        let traffic = Traffic::start(&config, &shares, &node.credentials, served, &shutdown).await?;
+        let own = (&node.credentials, node.shell.admin);
+        let traffic = Traffic::start(&config, &shares, own, served, &shutdown).await?;
         Ok::<_, Error>((keeper, link, traffic))
     };
     let (keeper, link, traffic) = match started.await {

@@ -123,10 +123,29 @@ impl RoutingTable {
 
 impl EnvironmentTable {
     /// The Api for a host and canonical path: of the most special host that has a fitting context, the longest one. Segments
-    /// are compared with a context without their parameters.
+    /// are compared with a context without their parameters. A request that an Organization owns is answered by its Apis only, as if
+    /// there were no others.
     pub fn api(&self, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
         let plain = plain(path);
-        self.apis.find(host, |contexts| contexts.find(&plain))
+        match self.owner_of_plain(host, &plain) {
+            None => self.apis.find(host, |contexts| contexts.find(&plain, |_| true)),
+            Some(owner) => {
+                let is_own = |served: &Arc<Served>| *served.routes.organization == *owner;
+                self.apis.find(host, |contexts| contexts.find(&plain, is_own))
+            }
+        }
+    }
+
+    /// The Organization that owns a request, if any does.
+    pub fn owner(&self, host: &str, path: &[u8]) -> Option<&str> {
+        self.owner_of_plain(host, &plain(path))
+    }
+
+    /// The same of a path whose segments are without their parameters.
+    fn owner_of_plain(&self, host: &str, path: &[u8]) -> Option<&str> {
+        let grants =
+            self.listener.as_ref().map(|listener| &listener.grants).filter(|grants| !grants.is_empty());
+        grants?.owner(host, path).map(|grant| &*grant.organization)
     }
 
     /// Who may call.

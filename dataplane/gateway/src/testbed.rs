@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
-use hanse_runtime::EndpointUrl;
+use hanse_runtime::{Cidr, EndpointUrl};
 use hanse_topology::{Name, ScopeId};
 use prost::Message as _;
 
@@ -43,8 +43,43 @@ pub(crate) fn listener(environment: &str, hostnames: &[&str]) -> (Arc<str>, Byte
             https: true,
             hostnames: hostnames.iter().map(|&name| name.to_owned()).collect(),
             internal: false,
+            egress: None,
+            grants: Vec::new(),
         }),
     )
+}
+
+/// A listener for every host whose egress denies these networks.
+pub(crate) fn closed_listener(environment: &str, deny: &[&str]) -> (Arc<str>, Bytes) {
+    let deny = deny.iter().map(|text| Cidr::parse(text).unwrap().to_wire()).collect();
+    let egress = runtime::Egress { allow: Vec::new(), deny };
+    listening(environment, runtime::Listener { egress: Some(egress), ..Default::default() })
+}
+
+/// A listener of every host with grants: host, path prefix and organization of each.
+pub(crate) fn granted(environment: &str, grants: &[(&str, &str, &str)]) -> (Arc<str>, Bytes) {
+    let grant = |(host, prefix, organization): &(&str, &str, &str)| runtime::HostGrant {
+        host: (*host).to_owned(),
+        path_prefix: (*prefix).to_owned(),
+        organization: (*organization).to_owned(),
+    };
+    let grants = grants.iter().map(grant).collect();
+    listening(environment, runtime::Listener { grants, ..Default::default() })
+}
+
+/// A listener of every host, http and https.
+fn listening(environment: &str, other: runtime::Listener) -> (Arc<str>, Bytes) {
+    let listener =
+        runtime::Listener { environment: environment.to_owned(), http: true, https: true, ..other };
+    entry(&format!("listener/{environment}"), Kind::Listener(listener))
+}
+
+/// A route of an organization with its upstream.
+pub(crate) fn route_of(organization: &str, mut route: runtime::Route) -> [(Arc<str>, Bytes); 2] {
+    organization.clone_into(&mut route.organization);
+    route.upstream = format!("upstream/{organization}/{}", route.api);
+    let upstream = entry(&route.upstream, Kind::Upstream(upstream(&["http://127.0.0.1:9"])));
+    [entry(&format!("route/{organization}/{}", route.binding), Kind::Route(route)), upstream]
 }
 
 /// An operation from `"GET /path"`.

@@ -22,8 +22,8 @@ pub use joining_key::{forget_joining_key, joining_key};
 pub use listener::{ADMIN_CONNECTIONS, Bounds, Listener, ListenerMetrics, Ports};
 pub use peer::{Peer, PeerKeys};
 pub use pki::{
-    Authority, Chain, Credentials, EndorsedRoot, Held, KeyDigest, KeyPair, Live, LiveAuthority,
-    LiveCredentials, LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Tier, ToldRoots,
+    Authority, Chain, Credentials, EndorsedRoot, Held, KeyDigest, KeyDir, KeyPair, Live, LiveAuthority,
+    LiveCredentials, LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Seal, Tier, ToldRoots,
     TrustAnchor, TrustBundle, Validity, identity_of, key_digest,
 };
 pub use renewal::{

@@ -8,6 +8,7 @@ mod credentials;
 mod files;
 mod held;
 mod identity;
+mod key_dir;
 mod keys;
 mod live;
 mod rotation;
@@ -20,6 +21,7 @@ pub use authority::{Authority, SanName, Tier};
 pub use credentials::Credentials;
 pub use held::Held;
 pub use identity::{NoIdentity, identity_of};
+pub use key_dir::{KeyDir, Seal};
 pub(crate) use keys::public_key_of;
 pub use keys::{Chain, KeyPair};
 pub(crate) use live::Shown;
@@ -50,6 +52,12 @@ pub enum PkiError {
         what: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A private key is sealed, and what seals it is not at hand.
+    #[error("{path} is sealed, and the key at hand does not open it")]
+    DoesNotOpen {
+        /// The file.
+        path: PathBuf,
     },
     /// A certificate cannot be read or is not of the kind it must be.
     #[error("unusable certificate: {reason}")]

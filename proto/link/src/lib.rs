@@ -6,6 +6,7 @@
 //! - [`SubscriberTask`]: fills the hub from a publisher.
 //! - [`Persister`]: keeps what the hub holds in the node's store. [`Persistence::open`] fills the hub from there at the next start.
 //! - [`ProvenVersions`]: which versions a consumer has long served with, and which are not to be used.
+//! - [`sealed_keys`]: a directory with the node's own private key, sealed with the key of its store.
 //! - [`KeptRevocations`], [`KeptRoots`]: the revocations and the roots of trust that the node was told.
 //!
 //! Nothing here decides what the protocol says next: [`hanse_sync`] does. Nothing here reads a runtime resource.
@@ -22,6 +23,7 @@ mod proven;
 mod publisher;
 mod replicas;
 mod revoked_watch;
+mod sealed_keys;
 mod subscriber;
 mod subscribers;
 
@@ -31,7 +33,7 @@ pub use bounds::{
     MAX_REPORT_BYTES, MAX_REPORTED,
 };
 pub use facts::{own_facts, report_of, trust_status};
-pub use hanse_store::{Store, StoreInUse, StoreKey, StoreOptions};
+pub use hanse_store::{KeyError, Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
     BootId, Boots, ContentRoot, Freshness, Quarantine, Replica, ReplicaMap, Revoked, ScopeAck, Standing,
     TrustedRoot, TrustedRoots, Wanted,
@@ -44,6 +46,7 @@ pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, 
 pub use publisher::{Doorkeeper, PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use revoked_watch::watch_revoked;
+pub use sealed_keys::{NoSeal, freshly_sealed_keys, sealed_keys};
 pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };

@@ -27,6 +27,15 @@ pub enum Claim {
         /// The Environment.
         environment: Name,
     },
+    /// A HostGrant's host and prefix in an Environment: who owns them must be plain.
+    Grant {
+        /// The Environment.
+        environment: Name,
+        /// The host: an exact name or `*.suffix`.
+        host: Arc<str>,
+        /// The path.
+        prefix: Arc<str>,
+    },
     /// A Subscription's Application and Api: which Plan holds must be plain.
     Subscription {
         /// The owner.
@@ -73,6 +82,11 @@ impl Claim {
                     "keep one Binding of an Api for each environment and region",
                 )
             }
+            Self::Grant { environment, host, prefix } => (
+                "spec.host",
+                format!("{other} grants {host} with the path {prefix} in Environment {environment} already"),
+                "change that one, or delete it",
+            ),
             Self::Subscription { application, api, .. } => (
                 "spec.api",
                 format!("{key} and {other} both subscribe Application {application} to Api {api}"),

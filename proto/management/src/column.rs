@@ -146,8 +146,8 @@ mod tests {
             "spec": {"role": "admin", "expiresAt": 0},
         });
         let row = |wide| Kind::Token.table(wide).iter().map(|column| column.read(&item)).collect::<Vec<_>>();
-        assert_eq!(row(false), ["x", "admin", "1970-01-01T00:00:00Z", "7"]);
+        assert_eq!(row(false), ["x", "admin", "", "x", "1970-01-01T00:00:00Z", "", "7"]);
         let wide = row(true);
-        assert_eq!(wide[4..], ["team=a,tier=edge", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"]);
+        assert_eq!(wide[7..], ["team=a,tier=edge", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The kinds: one file each, with the spec that operators write and what its kind has to say. The table at the end names
 //! them all; REST, storage, the watch, the CLI and the documents follow from it.
 //!
-//! A new kind, such as `HostGrant`, is a file `host_grant.rs` here, its `mod` and `pub use`, and a line in the table.
+//! A new kind, such as `GlobalHost`, is a file `global_host.rs` here, its `mod` and `pub use`, and a line in the table.
 //!
 //! The specs are the only schema of management resources: REST, manifests and the replicated state all carry their JSON
 //! form, and unknown fields are refused.
@@ -12,6 +12,7 @@ mod application;
 mod binding;
 mod credential;
 mod environment;
+mod host_grant;
 mod join_token;
 #[cfg(feature = "next")]
 mod memo;
@@ -32,7 +33,8 @@ pub use api_revision::ApiRevisionSpec;
 pub use application::ApplicationSpec;
 pub use binding::{BindingSpec, Latest, New, Reach, RevisionRef};
 pub use credential::CredentialSpec;
-pub use environment::{EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use environment::{EgressSpec, EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use host_grant::HostGrantSpec;
 pub use join_token::{JoinRole, JoinTokenSpec};
 #[cfg(feature = "next")]
 pub use memo::MemoSpec;
@@ -58,6 +60,7 @@ kinds! {
     Organization(OrganizationSpec),
     Region(RegionSpec),
     Environment(EnvironmentSpec),
+    HostGrant(HostGrantSpec),
     Policy(PolicySpec),
     Upstream(UpstreamSpec),
     Api(ApiSpec),

@@ -35,6 +35,8 @@ pub enum ProblemName {
     JoinRefused,
     /// Nothing older than some revision is kept.
     Gone,
+    /// The audit log is full, and must be exported before another write.
+    AuditFull,
     /// No quorum of control-plane nodes.
     NoQuorum,
     /// The node has no place for the request; nothing was done.
@@ -47,7 +49,7 @@ pub enum ProblemName {
 
 impl ProblemName {
     /// Every name.
-    pub const ALL: [ProblemName; 19] = [
+    pub const ALL: [ProblemName; 20] = [
         Self::BadRequest,
         Self::Invalid,
         Self::Unauthenticated,
@@ -63,6 +65,7 @@ impl ProblemName {
         Self::KeyReused,
         Self::JoinRefused,
         Self::Gone,
+        Self::AuditFull,
         Self::NoQuorum,
         Self::Busy,
         Self::UnknownFate,
@@ -87,6 +90,7 @@ impl ProblemName {
             Self::KeyReused => "key-reused",
             Self::JoinRefused => "join-refused",
             Self::Gone => "gone",
+            Self::AuditFull => "audit-full",
             Self::NoQuorum => "no-quorum",
             Self::Busy => "busy",
             Self::UnknownFate => "unknown-fate",
@@ -102,7 +106,7 @@ impl ProblemName {
             Self::Unauthenticated => 401,
             Self::Forbidden | Self::JoinRefused => 403,
             Self::NotFound => 404,
-            Self::InUse | Self::Conflict | Self::Upgrade => 409,
+            Self::InUse | Self::Conflict | Self::Upgrade | Self::AuditFull => 409,
             Self::Stale => 412,
             Self::PreconditionRequired => 428,
             Self::TooLarge => 413,

@@ -144,6 +144,10 @@ mod tests {
                 Kind::Environment,
                 json!({"exposure": "internal", "hostnames": ["h"], "listeners": ["https"], "regions": ["r"], "staleCredentials": "serve"}),
             ),
+            (
+                Kind::HostGrant,
+                json!({"environments": ["e"], "host": "h", "pathPrefix": "/p", "organization": "o"}),
+            ),
             (Kind::Plan, json!({"rate": {"requests": 5, "per": "minute", "burst": 1}})),
             (
                 Kind::Api,

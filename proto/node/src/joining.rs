@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use hanse_identity::{EnrolError, Held, JoinToken, chain_of, enrol, forget_joining_key, joining_key};
+use hanse_identity::{EnrolError, Held, JoinToken, KeyDir, chain_of, enrol, forget_joining_key, joining_key};
 use hanse_process::{backoff::Backoff, json_file, telemetry};
 use hanse_proto::enrolment::EnrolResponse;
 use hanse_topology::Role;
@@ -23,6 +23,7 @@ const LEARNT_PUBLISHERS: &str = "publishers";
 /// Reads what is in `dir`, which may have expired, or joins. `None`: told to stop before one that admits this node answered.
 pub(crate) async fn read_or_join<T: Held>(shell: &Shell, dir: &Path) -> Result<Option<T>, Error> {
     let (config, clock) = (&*shell.config, shell.clock());
+    let dir = &KeyDir::from(dir);
     if let Some(held) = T::read(dir, clock)? {
         forget_key(config);
         return Ok(Some(held));

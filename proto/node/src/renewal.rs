@@ -49,7 +49,13 @@ impl JoinedNode {
         if self.shell.config.enrolment.is_empty() {
             error!("cannot renew {what}: no enrolment address is configured (enrolment = [\"host:7446\"])");
         }
-        Renewal { what, live: live.clone(), trust: self.trust.clone(), dir, issuing: Issuing::Always }
+        Renewal {
+            what,
+            live: live.clone(),
+            trust: self.trust.clone(),
+            dir: dir.into(),
+            issuing: Issuing::Always,
+        }
     }
 
     fn issuers(&self) -> Issuers {

@@ -1,6 +1,7 @@
 //! What a process has before it has joined: an admin port, metrics, supervision, and the way to join.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -15,7 +16,7 @@ use axum::{
 };
 use hanse_identity::{ADMIN_CONNECTIONS, Bounds, Held, Listener, ListenerMetrics, ServerTls};
 use hanse_process::{
-    Metrics, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, private::keep_private,
+    BindError, Metrics, Shutdown, ShutdownTrigger, Supervisor, WallClock, admin, bind, private::keep_private,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet, time::timeout};
 use tonic::service::Routes;
@@ -39,13 +40,15 @@ pub struct Shell {
     pub supervisor: Supervisor,
     /// When it is to stop.
     pub shutdown: Shutdown,
+    /// The address of its admin port.
+    pub admin: SocketAddr,
     clock: WallClock,
     /// Whether the role is ready. What the supervisor says comes first.
     ready: watch::Sender<Result<(), String>>,
     /// The role's own pages of the admin port, once there are some.
     pages: Arc<OnceLock<Router>>,
     /// Serves the admin port, to the very end: operators ask why a node that drains is not ready.
-    admin: JoinSet<()>,
+    admin_port: JoinSet<()>,
     /// Ends it.
     end: ShutdownTrigger,
 }
@@ -62,13 +65,28 @@ impl Shell {
         let router = admin::router(metrics.clone(), supervisor.announce(own));
         let router = router.fallback_service(role_page.with_state(Arc::clone(&pages)));
         let port = bind("admin", &config.admin).await?;
+        let unknown = |source| BindError { face: "admin", address: config.admin.clone(), source };
+        let address = port.local_addr().map_err(unknown)?;
         let port = Listener::new("admin", port, Bounds::of_admin(ADMIN_CONNECTIONS), &listeners);
         let (end, ended) = ShutdownTrigger::new();
-        let mut admin = JoinSet::new();
+        let mut admin_port = JoinSet::new();
         let state = (port, router, ended);
-        admin.spawn(supervisor.keep("admin", state, |(port, router, ended), _| port.serve(router, ended)));
+        admin_port
+            .spawn(supervisor.keep("admin", state, |(port, router, ended), _| port.serve(router, ended)));
         let config = Arc::new(config);
-        Ok(Self { config, metrics, listeners, supervisor, shutdown, clock, ready, pages, admin, end })
+        Ok(Self {
+            config,
+            metrics,
+            listeners,
+            supervisor,
+            shutdown,
+            admin: address,
+            clock,
+            ready,
+            pages,
+            admin_port,
+            end,
+        })
     }
 
     /// What this node holds in `dir`, which may have expired, or else gets for its join token. `None`: told to stop first.
@@ -133,7 +151,7 @@ impl Shell {
     pub(crate) async fn close(mut self, last: impl Future<Output = ()>) {
         tokio::join!(last, self.supervisor.drain());
         self.end.trigger();
-        let _ = timeout(LAST_ANSWERS, self.admin.join_next()).await;
+        let _ = timeout(LAST_ANSWERS, self.admin_port.join_next()).await;
     }
 }
 

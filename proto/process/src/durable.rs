@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Secrets are for the owner alone.
@@ -14,11 +14,12 @@ pub const PUBLIC_MODE: u32 = 0o644;
 
 /// Writes a temporary file beside the one at `path`, syncs it, renames it and syncs the directory.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let name =
-        path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
+    if path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file"));
+    }
     // The parent of a bare name is empty, and means here.
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = dir.join(format!(".{}.new", name.display()));
+    let temporary = temporary(path);
     // A leftover of a crash may have any mode; a new file has ours from its first byte.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -29,6 +30,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     sync(dir)
+}
+
+/// The file beside the one at `path` that [`replace`] writes first. A crash may leave it.
+pub fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default();
+    path.with_file_name(format!(".{}.new", name.display()))
 }
 
 /// Makes a directory's entries durable.

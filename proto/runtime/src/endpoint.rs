@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
@@ -62,6 +62,11 @@ impl EndpointUrl {
     pub fn from_wire(endpoint: &runtime::Endpoint) -> Option<Self> {
         let port = (endpoint.port > 0).then(|| u16::try_from(endpoint.port)).transpose().ok()?;
         Self::new(endpoint.https, &endpoint.host, port, &endpoint.base_path)
+    }
+
+    /// The address that stands in place of a name; `None`: it is a name.
+    pub fn address(&self) -> Option<IpAddr> {
+        bare(&self.host).parse().ok()
     }
 
     fn authority(&self) -> String {
@@ -158,9 +163,13 @@ impl Endpoint {
 
     /// The name that its certificate has, where nothing else is said: the host, an IPv6 address without its brackets.
     pub(crate) fn tls_name(&self) -> &str {
-        let host = self.authority.host();
-        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+        bare(self.authority.host())
     }
+}
+
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 #[cfg(test)]
@@ -183,6 +192,19 @@ mod tests {
             let url = EndpointUrl::parse(normal).unwrap_or_else(|| panic!("{normal}"));
             assert_eq!(url.to_string(), normal);
             assert_eq!(EndpointUrl::from_wire(&url.to_wire(1)), Some(url), "{normal}");
+        }
+    }
+
+    #[test]
+    fn an_address_in_place_of_a_name_is_known() {
+        for (url, address) in [
+            ("http://10.0.0.7:80/a", Some("10.0.0.7")),
+            ("https://[2001:db8::1]/x", Some("2001:db8::1")),
+            ("http://a.b", None),
+            ("http://0x-api", None),
+        ] {
+            let address = address.map(|address| address.parse().unwrap());
+            assert_eq!(EndpointUrl::parse(url).unwrap().address(), address, "{url}");
         }
     }
 

@@ -10,6 +10,8 @@
 //! Pure: no I/O, no clock. Nothing here knows management resources, and a check looks at one runtime resource alone.
 
 mod access;
+mod cidr;
+mod egress;
 mod endpoint;
 mod features;
 mod header;
@@ -19,6 +21,7 @@ mod listener;
 #[cfg(feature = "next")]
 mod note;
 mod origins;
+mod owner;
 mod path;
 mod policy;
 mod resource;
@@ -30,6 +33,8 @@ mod unusable;
 mod upstream;
 
 pub use access::{Credential, KeyDigest, Plan, Rate, Subscription};
+pub use cidr::{BadCidr, Cidr};
+pub use egress::{Denied, Egress, forms};
 pub use endpoint::{Endpoint, EndpointUrl, is_authority, is_path_byte};
 pub use features::FEATURES;
 pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
@@ -37,6 +42,7 @@ pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTIO
 pub use host::HostPattern;
 pub use listener::Listener;
 pub use origins::{Origins, Subdomains};
+pub use owner::{Area, Grant, Grants};
 pub use path::{BadPath, Context, canonical_request, encoded, plain, without_parameters};
 pub use policy::{AllowedHeaders, Cors, Policy, Rewrite};
 pub use resource::*;

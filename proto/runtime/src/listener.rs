@@ -2,7 +2,7 @@
 
 use hanse_proto::runtime;
 
-use crate::{HostPattern, Unusable};
+use crate::{Egress, Grants, HostPattern, Unusable};
 
 /// What an environment accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,10 @@ pub struct Listener {
     pub https: bool,
     /// The hosts it answers to.
     pub hosts: Vec<HostPattern>,
+    /// Where its gateways may connect.
+    pub egress: Egress,
+    /// Which Organizations own which of its requests.
+    pub grants: Grants,
 }
 
 impl Listener {
@@ -21,6 +25,8 @@ impl Listener {
             http: listener.http,
             https: listener.https,
             hosts: HostPattern::parse_all("hostnames", &listener.hostnames)?,
+            egress: Egress::from_wire(listener.egress.as_ref()).map_err(|bad| bad.within("egress"))?,
+            grants: Grants::read(&listener.grants)?,
         })
     }
 }

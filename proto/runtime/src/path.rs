@@ -1,6 +1,6 @@
 //! The canonical form of paths: what a gateway matches, templates and contexts included.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use crate::is_path_byte;
 
@@ -149,6 +149,19 @@ impl Context {
         self.0.iter().filter(|&&byte| byte == b'/').count()
     }
 
+    /// Whether it begins `path`, a canonical path or another context, on a segment boundary.
+    pub fn covers(&self, path: &[u8]) -> bool {
+        path.strip_prefix(&*self.0).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+    }
+
+    /// The longer of the two, if one begins the other on a segment boundary.
+    pub fn common<'a>(&'a self, other: &'a Self) -> Option<&'a Self> {
+        if self.covers(other.octets()) {
+            return Some(other);
+        }
+        other.covers(self.octets()).then_some(self)
+    }
+
     /// Its octets, as they begin a canonical path.
     #[inline]
     pub fn octets(&self) -> &[u8] {
@@ -156,9 +169,36 @@ impl Context {
     }
 }
 
+impl fmt::Display for Context {
+    /// As it is written: `/` is the empty context.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "/" } else { "" })?;
+        f.write_str(&encoded(&self.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_context_covers_what_is_below_it_by_whole_segments() {
+        for (context, path, covers) in [
+            ("/", "/", true),
+            ("/", "/a", true),
+            ("/a", "/a", true),
+            ("/a", "/a/b", true),
+            ("/a", "/ab", false),
+            ("/a/b", "/a", false),
+            ("/a", "/", false),
+        ] {
+            assert_eq!(Context::parse(context).unwrap().covers(path.as_bytes()), covers, "{context} {path}");
+        }
+        assert_eq!(
+            Context::parse("/").unwrap().to_string() + &Context::parse("/a/b").unwrap().to_string(),
+            "//a/b"
+        );
+    }
 
     #[test]
     fn paths_have_one_canonical_form() {

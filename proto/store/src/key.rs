@@ -1,7 +1,7 @@
 //! The key that seals a store's own key. It is kept outside of the data directory.
 
 use std::{
-    env,
+    env, fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -35,7 +35,7 @@ pub enum StoreKey {
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KeyError {
+pub enum KeyError {
     /// The file cannot be read or made.
     #[error("store_key: cannot {action} {path}")]
     File {
@@ -51,7 +51,7 @@ pub(crate) enum KeyError {
     #[error("store_key: the environment variable {0} is not set")]
     Variable(String),
     /// There is no file, and there was one: something is sealed with what was in it.
-    #[error("store_key: {0} is gone")]
+    #[error("store_key: {0} is gone; put it back")]
     Lost(PathBuf),
     /// What is there is no key.
     #[error(
@@ -106,6 +106,16 @@ impl StoreKey {
                     read.map_err(|source| KeyError::File { action: "read", path: path.clone(), source })?;
                 parse(&content).ok_or_else(|| KeyError::NoKey(path.display().to_string()))
             }
+        }
+    }
+}
+
+/// Where it is, for people.
+impl fmt::Display for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Secret(path) => path.display().fmt(f),
+            Self::Environment(variable) => write!(f, "the environment variable {variable}"),
         }
     }
 }

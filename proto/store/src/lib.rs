@@ -10,6 +10,7 @@
 
 mod content;
 mod file;
+mod file_seal;
 mod key;
 mod metrics;
 mod notes;
@@ -19,7 +20,8 @@ mod tables;
 mod worker;
 
 pub use content::{Loaded, Records, ScopeWrite, StoredRecord, StoredScope, Transaction};
-pub use key::StoreKey;
+pub use file_seal::FileSeal;
+pub use key::{KeyError, StoreKey};
 pub use metrics::StoreMetrics;
 pub use notes::{KeyNote, Noted};
 pub use store::{CommitError, Store, StoreInUse, StoreOptions, UnkeptNotes};

@@ -22,6 +22,8 @@ fn command(body: command::Body) -> Command {
         time_ms: 1_900_000_000_000,
         idempotency_key: "k-1".into(),
         only_in_term: 0,
+        force_grants: false,
+        origin: None,
         body: Some(body),
     }
 }
@@ -81,6 +83,20 @@ fn commands() {
     recorded("control-trust-root", &command(command::Body::TrustRoot(trust)));
     recorded("control-use-root", &command(command::Body::UseRoot(UseRoot { key: key.clone() })));
     recorded("control-drop-root", &command(command::Body::DropRoot(DropRoot { key })));
+    let drop = DropAudit { through: 7, hash: vec![5; 32].into() };
+    let origin = Origin {
+        owner: "ann".into(),
+        role: "publisher".into(),
+        organization: "shop".into(),
+        from: "10.0.0.7:51234".into(),
+    };
+    let asked = Command { origin: Some(origin), ..command(command::Body::DropAudit(drop)) };
+    recorded("control-drop-audit", &asked);
+    let minted = RecordMinted {
+        agent: "agent-1.agent.eu-west.hanse.internal".into(),
+        token: crate::sync::facts().minted_tokens.pop(),
+    };
+    recorded("control-record-minted", &command(command::Body::RecordMinted(minted)));
 }
 
 fn root_certificate() -> RootCertificate {
@@ -108,6 +124,31 @@ fn outcomes() {
     recorded("control-rejected", &Outcome { result: Some(outcome::Result::Rejected(problem)) });
 }
 
+fn audit_entry() -> AuditEntry {
+    let left_out = AuditLeftOut { count: 2, bytes: 99, sha256: vec![4; 32].into() };
+    let field = AuditField { pointer: "/spec/a".into(), before: "1".into(), after: "2".into() };
+    let change = AuditChange {
+        key: Some(key()),
+        action: "updated".into(),
+        fields: vec![field],
+        fields_left_out: Some(left_out.clone()),
+    };
+    AuditEntry {
+        number: 8,
+        revision: 41,
+        time_ms: 1_900_000_000_000,
+        actor: "ci".into(),
+        owner: "ann".into(),
+        role: "publisher".into(),
+        organization: "shop".into(),
+        from: "10.0.0.7:51234".into(),
+        request_id: "r-1".into(),
+        what: "apply".into(),
+        changes: vec![change],
+        left_out: Some(left_out),
+    }
+}
+
 #[test]
 fn snapshot_records() {
     use snapshot_record::Record;
@@ -124,6 +165,9 @@ fn snapshot_records() {
                 roots_revision: 39,
                 issuing_root: vec![7; 32].into(),
                 dropped_roots: vec![vec![9; 32].into()],
+                audit_dropped: 7,
+                audit_start: vec![5; 32].into(),
+                audit_head: vec![6; 32].into(),
             }),
         ),
         (
@@ -185,6 +229,15 @@ fn snapshot_records() {
                 root: Some(root_certificate()),
                 actor: "alice".into(),
                 time_ms: 1_900_000_000_000,
+            }),
+        ),
+        ("audit", Record::Audit(audit_entry())),
+        (
+            "recorded-tokens",
+            Record::RecordedTokens(RecordedTokens {
+                agent: "agent-1.agent.eu-west.hanse.internal".into(),
+                ids: vec!["gw-1".into()],
+                times_ms: vec![1_900_000_000_000],
             }),
         ),
     ] {

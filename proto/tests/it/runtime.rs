@@ -70,6 +70,34 @@ fn every_kind() {
                 https: true,
                 hostnames: vec!["*.example.com".into()],
                 internal: true,
+                ..Default::default() // the rest is in listener-egress and listener-grants
+            }),
+        ),
+        (
+            "listener-egress",
+            Kind::Listener(Listener {
+                environment: "production".into(),
+                egress: Some(Egress {
+                    allow: vec![Cidr { address: vec![10, 1, 0, 0].into(), length: 16 }],
+                    deny: vec![
+                        Cidr { address: vec![10, 0, 0, 0].into(), length: 8 },
+                        Cidr { address: [&[0xfd][..], &[0; 15]].concat().into(), length: 8 },
+                        Cidr { address: vec![0; 4].into(), length: 0 },
+                    ],
+                }),
+                ..Default::default()
+            }),
+        ),
+        (
+            "listener-grants",
+            Kind::Listener(Listener {
+                environment: "production".into(),
+                grants: vec![HostGrant {
+                    host: "api.example.com".into(),
+                    path_prefix: "/orders".into(),
+                    organization: "shop".into(),
+                }],
+                ..Default::default()
             }),
         ),
         ("route", Kind::Route(route())),

@@ -37,6 +37,13 @@ pub(crate) fn facts() -> Facts {
         unheard_total: 1001,
         left_out: 12,
         revoked_gateways: vec![GatewayKey { name: "gateway-1".into(), key: vec![8; 32].into() }],
+        minted_tokens: vec![MintedToken {
+            id: "gw-1".into(),
+            minted_at: 1_900_000_000,
+            role: "gateway".into(),
+            environments: vec!["production".into()],
+            environments_total: 5,
+        }],
         release: "0.1.0".into(),
         version: 1,
         features: vec!["addresses".into()],

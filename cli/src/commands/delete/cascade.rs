@@ -29,7 +29,7 @@ pub(super) async fn run(
     let mut before: Option<(Listed, anyhow::Error)> = None;
     let mut races = 0;
     loop {
-        let mut listed = list(client, keys).await?;
+        let mut listed = list(client, keys, args.force.force_grants).await?;
         let extra = made::for_apis(client, &listed, made::Apis::Going).await?;
         if args.with_made {
             listed.extend(extra.iter().map(|(key, revision)| (key.clone(), *revision)));
@@ -57,7 +57,8 @@ pub(super) async fn run(
         if !args.dry_run {
             agree(args.yes, count(&listed), ask)?;
         }
-        let options = ApplyOptions { dry_run: args.dry_run, prune: None };
+        let force_grants = args.force.force_grants;
+        let options = ApplyOptions { dry_run: args.dry_run, prune: None, force_grants };
         match client.request(&request(&listed), &options).await {
             Err(error) if is_race(&error) && races < RACES => {
                 races += 1;
@@ -98,10 +99,10 @@ fn check_no_more(before: &Listed, listed: &Listed) -> Result<(), Failure> {
 /// What would go with each of `keys`. A key may be in use by another one of them, such as a Policy by an Api that lists it. It is
 /// listed alone then, and the request for all of them tells whether it can go. Of several keys, those that do not exist are
 /// passed over.
-async fn list(client: &Client, keys: &[ResourceKey]) -> anyhow::Result<Listed> {
+async fn list(client: &Client, keys: &[ResourceKey], force_grants: bool) -> anyhow::Result<Listed> {
     let mut listed = Listed::new();
     for key in keys {
-        match client.try_delete(key, true).await {
+        match client.try_delete(key, force_grants).await {
             Ok(tried) => listed.extend(tried.changes.iter().filter_map(listed_one)),
             Err(error) if problem_of(&error) == Some(ProblemName::NotFound) && keys.len() > 1 => {
                 say(format!("{key} is not there"));

@@ -44,7 +44,7 @@ pub(super) async fn for_apis(client: &Client, going: &Listed, apis: Apis) -> any
                 continue;
             }
             let with = tried(going, apis, &key, revision);
-            let options = ApplyOptions { dry_run: true, prune: None };
+            let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
             if client.request(&cascade::request(&with), &options).await.is_ok() {
                 found.insert(key, revision);
             }

@@ -120,7 +120,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// Something of a resource that was accepted although it does not hold yet: a field that gateways do not act on, a Binding that is
-/// served nowhere, or a host of an Api that no Environment has.
+/// served nowhere, a host of an Api that no Environment has, or requests that belong to another Organization.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Warning {
     /// The kind of the resource.
@@ -159,6 +159,13 @@ pub struct Deleted {
     pub revision: u64,
     /// What was deleted.
     pub changes: Vec<Change>,
+    /// What does not hold any more of what is left: the Bindings that lose requests because a HostGrant is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// How many more warnings there are; absent: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub warnings_left_out: u64,
     /// Present and true when nothing was deleted; `revision` is then the one it was tried on.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub dry_run: bool,

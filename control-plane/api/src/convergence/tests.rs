@@ -17,8 +17,16 @@ fn name(text: &str) -> Name {
 
 fn run(state: &mut State, time_ms: u64, body: CommandBody) {
     let (actor, request_id) = (String::new(), String::new());
-    let outcome =
-        state.apply(&Command { actor, request_id, time_ms, idempotency_key: None, only_in_term: None, body });
+    let outcome = state.apply(&Command {
+        actor,
+        request_id,
+        time_ms,
+        idempotency_key: None,
+        only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
+        body,
+    });
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
 }
 

@@ -9,7 +9,7 @@ use hanse_state::{
 };
 use hanse_topology::Name;
 
-use super::{SILENT_MS, seconds};
+use super::{HIDDEN, SILENT_MS, seconds};
 
 /// A gateway and the agent that reported it last.
 pub(crate) struct GatewayView<'a> {
@@ -35,6 +35,9 @@ pub(crate) fn gateways(agents: &[AgentStatus]) -> Vec<GatewayView<'_>> {
 
 /// Why a gateway that has a revision does not serve all of it.
 pub(super) fn cannot_use(quarantined: &Quarantined) -> String {
+    if quarantined.field == HIDDEN {
+        return "cannot use a resource of another organization".to_owned();
+    }
     let named = match projection::source(&quarantined.key) {
         Some(source) => format!("{} {}", source.kind, source.name),
         None => quarantined.key.clone(),

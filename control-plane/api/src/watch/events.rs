@@ -1,9 +1,9 @@
 //! What a watcher is told, as a pure function of the state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use axum::response::sse::Event;
-use hanse_management::{Kind, ResourceKey, Revision};
+use hanse_management::{ResourceKey, Revision};
 use hanse_state::State;
 use serde::Serialize;
 
@@ -20,13 +20,15 @@ pub(super) struct ChangeEvent {
     pub(super) last: bool,
 }
 
-/// What changed after `after`, by the revision of its last change. `None`: no longer remembered.
-pub(super) fn since(state: &State, after: Revision, kinds: &BTreeSet<Kind>) -> Option<Vec<ChangeEvent>> {
+/// What changed after `after` of what the watcher sees, by the revision of its last change. `None`: no longer remembered.
+pub(super) fn since(
+    state: &State,
+    after: Revision,
+    sees: impl Fn(&ResourceKey) -> bool,
+) -> Option<Vec<ChangeEvent>> {
     let mut latest: BTreeMap<&ResourceKey, Revision> = BTreeMap::new();
     for entry in state.journal_since(after)? {
-        latest.extend(
-            entry.keys.iter().filter(|key| kinds.contains(&key.kind)).map(|key| (key, entry.revision)),
-        );
+        latest.extend(entry.keys.iter().filter(|key| sees(key)).map(|key| (key, entry.revision)));
     }
     let mut ordered: Vec<(Revision, &ResourceKey)> =
         latest.into_iter().map(|(key, revision)| (revision, key)).collect();

@@ -1,12 +1,15 @@
 //! Tests of the operator API in one process, over one node that keeps its state in memory. No Raft, agent or gateway takes part.
 #![allow(clippy::unwrap_used)] // the leave in clippy.toml reaches test functions, not what they call
 
+mod access;
 mod answers;
 mod apply;
+mod audit;
 mod authentication;
 mod bounds;
 mod documents;
 mod dump;
+mod hosts;
 mod members;
 mod node;
 mod problems;

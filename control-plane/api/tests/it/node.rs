@@ -91,12 +91,23 @@ impl SingleNode {
     }
 
     pub(crate) fn add_token(&self, name: &str, token: &str, expires_at: Option<u64>) {
-        let spec = TokenSpec { role: TokenRole::Admin, digest: Digest::of(token.as_bytes()), expires_at };
-        self.run(CommandBody::Apply(vec![Change {
+        self.put_token(name, TokenSpec::admin(Digest::of(token.as_bytes()), expires_at));
+    }
+
+    /// A token `NAME-secret` with a role.
+    pub(crate) fn add_token_of(&self, name: &str, role: TokenRole, organization: Option<&str>) {
+        let digest = Digest::of(format!("{name}-secret").as_bytes());
+        let organization = organization.map(|name| Name::new(name).unwrap());
+        self.put_token(name, TokenSpec { role, organization, ..TokenSpec::admin(digest, None) });
+    }
+
+    fn put_token(&self, name: &str, spec: TokenSpec) {
+        let outcome = self.run(CommandBody::Apply(vec![Change {
             key: ResourceKey::global(Kind::Token, Name::new(name).unwrap()),
             action: Action::put(Labels::default(), Spec::Token(spec)),
             if_revision: None,
         }]));
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
     }
 
     /// An agent joins.
@@ -145,6 +156,8 @@ impl SingleNode {
             time_ms,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
+            origin: hanse_state::Origin::default(),
             body,
         })
     }

@@ -1,6 +1,6 @@
 //! The bounds that `/openapi.json` states of specs are those that hold.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use hanse_management::Kind;
 use serde_json::{Map, Value, json};
@@ -21,7 +21,15 @@ fn resources() -> Vec<Value> {
         named(
             "Environment",
             "stage",
-            json!({"hostnames": ["h.example"], "listeners": ["https"], "regions": ["eu"]}),
+            json!({
+                "hostnames": ["h.example"], "listeners": ["https"], "regions": ["eu"],
+                "egress": {"allow": ["10.1.0.0/16"], "deny": ["10.0.0.0/8"]},
+            }),
+        ),
+        named(
+            "HostGrant",
+            "granted",
+            json!({"environments": ["prod"], "host": "g.example", "pathPrefix": "/p", "organization": "default"}),
         ),
         named("Policy", "shared", json!({"cors": {"origins": ["https://a.example"], "maxAgeSeconds": 1}})),
         named(
@@ -60,7 +68,7 @@ fn resources() -> Vec<Value> {
         named("Application", "app", json!({"displayName": "d", "owner": "o"})),
         named("Subscription", "sub", json!({"application": "app", "api": "orders", "plan": "gold"})),
         named("Credential", "key", json!({"application": "app", "digest": digest("1")})),
-        named("Token", "other", json!({"role": "admin", "digest": digest("2")})),
+        named("Token", "other", json!({"role": "admin", "owner": "o", "digest": digest("2")})),
         named(
             "JoinToken",
             "join",
@@ -155,7 +163,11 @@ impl Walk<'_> {
 
 /// An item that differs from all others by its number, and is as small as it may be.
 fn other(item: &Value, number: usize) -> Value {
+    let is_network = |text: &str| text.split_once('/').is_some_and(|(at, _)| at.parse::<IpAddr>().is_ok());
     match item {
+        Value::String(network) if is_network(network) => {
+            format!("10.{}.{}.0/24", 2 + number / 256, number % 256).into()
+        }
         Value::String(host) => format!("n{number}.{host}").into(),
         item if item.get("url").is_some() => json!({"url": format!("https://n{number}.example")}),
         _operation => json!({"method": "GET", "path": format!("/n{number}")}),

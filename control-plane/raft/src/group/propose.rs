@@ -217,6 +217,8 @@ mod tests {
                 time_ms: given,
                 idempotency_key: None,
                 only_in_term: None,
+                force_grants: false,
+                origin: hanse_state::Origin::default(),
                 body,
             };
             let mut message = command.to_proto();

@@ -56,6 +56,8 @@ fn command() -> Command {
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
         body,
     }
 }

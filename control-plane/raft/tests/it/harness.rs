@@ -190,6 +190,8 @@ impl TestNode {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
+            origin: hanse_state::Origin::default(),
             body,
         };
         self.group.propose(command).await

@@ -56,6 +56,8 @@ async fn writes_survive_the_leader() {
                     time_ms: 1,
                     idempotency_key: None,
                     only_in_term: None,
+                    force_grants: false,
+                    origin: hanse_state::Origin::default(),
                     body: put(&organization, "Acme", None),
                 };
                 match group.propose(command).await {
@@ -281,6 +283,8 @@ async fn a_command_that_takes_longer_than_a_lease_on_the_road_arrives() {
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
         body: put("acme", "Acme", None),
     };
     let began = Instant::now();

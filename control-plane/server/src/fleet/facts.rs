@@ -4,7 +4,7 @@
 use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES};
 use hanse_proto::{
     nested,
-    sync::{GatewayKey, Report},
+    sync::{GatewayKey, MintedToken, Report},
 };
 use hanse_state::port::{Facts, TrustStatus};
 use hanse_topology::Name;
@@ -13,6 +13,9 @@ use hanse_topology::Name;
 const MAX_BELIEVED: usize = 16;
 /// The most gateways that an agent may name as missing, or as revoked with their keys: as many as it does.
 const MAX_NAMED: usize = 256;
+/// Join tokens that an agent may tell of, and environments of each: as many as it does.
+const MAX_MINTED: usize = 64;
+const MAX_ENVIRONMENTS: usize = 4;
 /// Features that a gateway may say it knows: far more than there are.
 const MAX_FEATURES: usize = 64;
 /// A release, and a feature's name: a few words.
@@ -28,8 +31,8 @@ pub(super) fn of_agent(report: &Report) -> Facts {
 /// What a gateway says of itself: it speaks for no other.
 pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
     let facts = report.map(|report| read(&report.facts, MAX_CONSUMER_REPORT_BYTES)).unwrap_or_default();
-    let (unheard, revoked_gateways) = (Vec::new(), Vec::new());
-    Facts { unheard, unheard_total: 0, left_out: 0, revoked_gateways, version: 0, ..facts }
+    let (unheard, revoked_gateways, minted_tokens) = (Vec::new(), Vec::new(), Vec::new());
+    Facts { unheard, unheard_total: 0, left_out: 0, revoked_gateways, minted_tokens, version: 0, ..facts }
 }
 
 /// Decoded, empty entries take fifty times their length: so the length is judged first.
@@ -44,6 +47,12 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     keep(&mut facts.unheard, MAX_NAMED, is_name);
     let is_known = |gateway: &GatewayKey| is_name(&gateway.name) && gateway.key.len() == KEY_BYTES;
     keep(&mut facts.revoked_gateways, MAX_NAMED, is_known);
+    keep(&mut facts.minted_tokens, MAX_MINTED, |token: &MintedToken| {
+        is_name(&token.id)
+            && is_name(&token.role)
+            && token.environments.len() <= MAX_ENVIRONMENTS
+            && token.environments.iter().all(is_name)
+    });
     keep(&mut facts.features, MAX_FEATURES, |feature| feature.len() <= MAX_WORD_BYTES);
     facts.release = Some(facts.release).filter(|release| release.len() <= MAX_WORD_BYTES).unwrap_or_default();
     #[cfg(feature = "next")]
@@ -79,6 +88,12 @@ mod tests {
         let believed = std::iter::repeat_n(vec![1; 32].into(), 100).chain([vec![1; 500].into()]);
         let trust = Some(TrustStatus { believed: believed.rev().collect(), shown: vec![1; 500].into() });
         let gateway = |name: &str, key: usize| GatewayKey { name: name.into(), key: vec![1; key].into() };
+        let minted = |id: &str, environments: usize| MintedToken {
+            id: id.into(),
+            role: "gateway".into(),
+            environments: vec!["e".into(); environments],
+            ..MintedToken::default()
+        };
         let facts = of_agent(&said(&Facts {
             trust,
             unheard: ["g 1".into()].into_iter().chain(vec!["g".into(); 1_000]).collect(),
@@ -88,6 +103,10 @@ mod tests {
                 .chain(vec![gateway("g", 32); 1_000])
                 .collect(),
             features: vec!["f".into(); 100],
+            minted_tokens: [minted("gw 1", 1), minted("gw", 5)]
+                .into_iter()
+                .chain(vec![minted("gw", 4); 100])
+                .collect(),
             release: "r".repeat(65),
             ..Facts::default()
         }));
@@ -100,6 +119,7 @@ mod tests {
         assert_eq!((facts.unheard, facts.unheard_total), (vec!["g".to_owned(); MAX_NAMED], 10_001));
         assert_eq!(facts.revoked_gateways, vec![gateway("g", 32); MAX_NAMED]);
         assert_eq!((facts.features.len(), &*facts.release), (MAX_FEATURES, ""));
+        assert_eq!(facts.minted_tokens, vec![minted("gw", 4); MAX_MINTED]);
         assert_eq!(of_agent(&Report { facts: vec![0xff].into(), ..Default::default() }), Facts::default());
         // A million empty entries are not even read.
         let roots = TrustStatus { believed: vec![Default::default(); 1 << 20], ..TrustStatus::default() };
@@ -117,6 +137,7 @@ mod tests {
             unheard_total: 1,
             left_out: 1,
             revoked_gateways: vec![GatewayKey { name: "g".into(), key: vec![1; 32].into() }],
+            minted_tokens: vec![MintedToken { id: "gw".into(), ..MintedToken::default() }],
             release: "0.1.0".into(),
             version: 9,
             features: vec!["f".into()],

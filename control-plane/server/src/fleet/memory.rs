@@ -11,8 +11,9 @@ use hanse_proto::{
     nested,
     sync::{self, Heard},
 };
-use hanse_state::port::{
-    AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus,
+use hanse_state::{
+    MintedToken,
+    port::{AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus},
 };
 use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, Role};
 
@@ -209,6 +210,18 @@ impl Memory {
                 key: heard.what.key,
             })
             .collect()
+    }
+
+    /// The join tokens that agents say they made.
+    pub(crate) fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
+        let of_agent = |((region, name), agent): (&AgentKey, &Remembered<Agent>)| {
+            let agent_name = Name::new(name).ok()?;
+            let identity = Identity::agent(agent_name, region.clone());
+            let tokens = agent.what.facts.minted_tokens.iter().cloned();
+            let tokens = tokens.filter_map(|token| MintedToken::from_proto(token).ok());
+            Some(tokens.map(|token| (identity.clone(), token)).collect::<Vec<_>>())
+        };
+        self.agents.iter().filter_map(of_agent).flatten().collect()
     }
 
     /// The keys that agents reported gateways of this name with, each once.

@@ -1,13 +1,9 @@
-use std::time::{Duration, SystemTime};
-
 use hanse_topology::Name;
 
 use super::*;
 use crate::Addresses;
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-
-fn config(dir: &Path) -> Config {
+pub(crate) fn config(dir: &Path) -> Config {
     let address = || "127.0.0.1:0".to_owned();
     Config {
         name: Name::new("cp-1").unwrap(),
@@ -23,72 +19,6 @@ fn config(dir: &Path) -> Config {
         advertise: None,
         api_names: Default::default(),
     }
-}
-
-/// What the certificate of this node's intermediate is after a start so much later.
-fn after(years: u32, config: &Config) -> Authority {
-    let (clock, hand) = WallClock::simulated(SystemTime::now());
-    hand.advance(YEAR * years);
-    load_control(config, &clock).unwrap()
-}
-
-#[test]
-fn a_control_intermediate_is_renewed_where_the_root_is_at_hand() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
-    crate::init(&config).unwrap();
-    let first = after(0, &config).chain()[0].clone();
-    assert_eq!(after(2, &config).chain()[0], first, "it is not yet due");
-
-    let away = dir.path().join("safe");
-    fs::rename(config.pki_dir().join(ROOT_DIR), &away).unwrap();
-    assert_eq!(after(3, &config).chain()[0], first, "nothing to renew it with");
-
-    fs::rename(&away, config.pki_dir().join(ROOT_DIR)).unwrap();
-    let renewed = after(6, &config);
-    assert_ne!(renewed.chain()[0], first);
-    let kept = after(6, &config);
-    assert_eq!(kept.chain(), renewed.chain(), "it was saved, and is not due again");
-    let identity = hanse_topology::Identity::server(config.name.clone());
-    kept.issue_credentials(&identity, &[]).expect("it is of use again, five years after the first ended");
-}
-
-#[test]
-fn a_node_that_missed_a_rotation_is_brought_under_the_new_root_by_hand() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
-    crate::init(&config).unwrap();
-    let before = control(&config).unwrap();
-    let at_hand = config.pki_dir().join(ROOT_DIR);
-    fs::remove_dir_all(&at_hand).unwrap();
-    let error = crate::reissue(&config).unwrap_err().to_string();
-    assert!(error.contains("holds no root"), "{error}");
-    let fresh = Authority::new_root().unwrap();
-    fresh.save(&at_hand).unwrap();
-    crate::reissue(&config).unwrap();
-    let after = control(&config).unwrap();
-    assert_eq!(after.trust_anchor().unwrap(), fresh.trust_anchor().unwrap());
-    assert_eq!(after.key().public_key_der(), before.key().public_key_der());
-}
-
-#[test]
-fn a_root_that_cannot_be_read_stops_no_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
-    crate::init(&config).unwrap();
-    fs::write(config.pki_dir().join(ROOT_DIR).join("chain.pem"), "nonsense").unwrap();
-    after(3, &config);
-}
-
-#[test]
-fn a_disk_that_takes_nothing_stops_no_start() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
-    crate::init(&config).unwrap();
-    let first = after(0, &config).chain()[0].clone();
-    // Where what is to be written goes first, there is a directory.
-    fs::create_dir(control_dir(&config).join(".chain.pem.new")).unwrap();
-    assert_eq!(after(3, &config).chain()[0], first);
 }
 
 /// A node reads these before its log and its snapshot, which say that its release is too old. So every release must be able to.
@@ -115,9 +45,8 @@ fn files_that_are_read_before_the_log_keep_their_forms() {
     for certificates in ["root.crt", "control/chain.pem", "root/chain.pem"] {
         assert_eq!(first_line(certificates), "-----BEGIN CERTIFICATE-----");
     }
-    for key in ["control/key.pem", "root/key.pem"] {
-        assert_eq!(first_line(key), "-----BEGIN PRIVATE KEY-----", "PKCS #8");
-    }
+    assert_eq!(first_line("root/key.pem"), "-----BEGIN PRIVATE KEY-----", "PKCS #8");
+    assert_eq!(first_line("control/key.pem"), "-----BEGIN HANSE SEALED KEY-----", "the same, sealed");
 }
 
 #[test]

@@ -22,6 +22,8 @@ impl Alone {
                 time_ms: 1_900_000_000_000,
                 idempotency_key: None,
                 only_in_term: None,
+                force_grants: false,
+                origin: hanse_state::Origin::default(),
                 body,
             };
             let outcome = state.apply(&command);

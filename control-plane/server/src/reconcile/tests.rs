@@ -68,13 +68,25 @@ impl Observed for Nothing {
     fn gateway_keys(&self, _: &Identity) -> Vec<KeyDigest> {
         Vec::new()
     }
+
+    fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
+        Vec::new()
+    }
 }
 
 fn run(state: &mut State, time_ms: u64, key: Option<&str>, body: CommandBody) {
     let idempotency_key = key.map(str::to_owned);
     let (actor, request_id) = ("alice".to_owned(), "r".to_owned());
-    let outcome =
-        state.apply(&Command { actor, request_id, time_ms, idempotency_key, only_in_term: None, body });
+    let outcome = state.apply(&Command {
+        actor,
+        request_id,
+        time_ms,
+        idempotency_key,
+        only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
+        body,
+    });
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
 }
 
@@ -204,7 +216,16 @@ fn a_token_that_was_changed_meanwhile_stays() {
     run(&mut state, 1, None, CommandBody::Apply(vec![Change { key: token("t"), action, if_revision: None }]));
     let (actor, request_id, time_ms) = ("sweep".to_owned(), String::new(), 2 * DAY_MS);
     let body = CommandBody::Apply(changes.clone());
-    let command = Command { actor, request_id, time_ms, idempotency_key: None, only_in_term: None, body };
+    let command = Command {
+        actor,
+        request_id,
+        time_ms,
+        idempotency_key: None,
+        only_in_term: None,
+        force_grants: false,
+        origin: hanse_state::Origin::default(),
+        body,
+    };
     assert!(
         matches!(state.apply(&command), Outcome::Rejected(problem) if problem.name == ProblemName::Stale)
     );
@@ -259,4 +280,55 @@ async fn a_leader_that_was_replaced_does_nothing_more() {
     tokio::time::timeout(SOON, swept).await.expect("it leads again, and sweeps");
     trigger.trigger();
     running.await.unwrap();
+}
+
+/// An agent that says it made these tokens.
+struct Mints(Vec<&'static str>);
+
+impl Observed for Mints {
+    fn gateway_keys(&self, _: &Identity) -> Vec<KeyDigest> {
+        Vec::new()
+    }
+
+    fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
+        let agent = Identity::agent(Name::new("agent-1").unwrap(), Name::new("eu-west").unwrap());
+        let token = |id: &&str| MintedToken {
+            id: Name::new(*id).unwrap(),
+            minted_at: 1,
+            role: "gateway".to_owned(),
+            environments: Vec::new(),
+            environments_total: 0,
+        };
+        self.0.iter().map(|id| (agent.clone(), token(id))).collect()
+    }
+}
+
+#[test]
+fn tokens_that_a_member_made_are_recorded_once() {
+    let mut state = State::default();
+    run(&mut state, 1, None, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
+    assert_eq!(RecordMinted.plan(&state, &Mints(vec!["gw-1"]), 1), [], "it is no member");
+    let put = |kind, name: &str, json| Change {
+        key: ResourceKey::global(kind, Name::new(name).unwrap()),
+        action: Action::put(Default::default(), Spec::from_json(kind, &json).unwrap()),
+        if_revision: None,
+    };
+    let region = put(Kind::Region, "eu-west", serde_json::json!({}));
+    let digest = Digest::of(b"s").to_string();
+    let join =
+        serde_json::json!({"role": "agent", "region": "eu-west", "expiresAt": 3_600, "digest": digest});
+    run(&mut state, 1, None, CommandBody::Apply(vec![region, put(Kind::JoinToken, "t", join)]));
+    let joins = CommandBody::UseJoinToken {
+        token: Name::new("t").unwrap(),
+        secret_digest: Digest::of(b"s").0,
+        joiner: "agent-1.agent.eu-west.hanse.internal".to_owned(),
+        key_digest: [1; 32],
+        seat: None,
+    };
+    run(&mut state, 2, None, joins);
+    let plan = RecordMinted.plan(&state, &Mints(vec!["gw-1", "gw-2"]), 1);
+    assert_eq!(plan.len(), 2);
+    run(&mut state, 3, None, plan[0].clone());
+    let rest = RecordMinted.plan(&state, &Mints(vec!["gw-1", "gw-2"]), 1);
+    assert_eq!(rest, [plan[1].clone()]);
 }

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use hanse_identity::{
-    Authority, Expect, Issuers, Issuing, KeyDigest, LiveAuthority, LiveTrust, Peer, PkiError, RenewError,
-    Renewal, renew_authority,
+    Authority, Expect, Issuers, Issuing, KeyDigest, KeyDir, LiveAuthority, LiveTrust, Peer, PkiError,
+    RenewError, Renewal, renew_authority,
 };
 use hanse_process::{Shutdown, WallClock, telemetry};
 use hanse_proto::enrolment::{
@@ -70,7 +70,7 @@ pub(crate) struct ControlAuthority {
     /// This node's own id: it does not ask itself.
     pub(crate) id: u64,
     /// Where the intermediate is kept.
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: KeyDir,
 }
 
 impl ControlAuthority {

@@ -25,6 +25,8 @@ fn admit_body(version: Version, body: CommandBody) -> Result<Admitted, Problem> 
         time_ms: 1,
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: crate::Origin::default(),
         body,
     };
     admit(command, version)

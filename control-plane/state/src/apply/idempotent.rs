@@ -60,6 +60,7 @@ impl<'a> Request<'a> {
         let asked = proto::Command {
             actor: command.actor.clone(),
             body: Some(asked_of(command)),
+            force_grants: command.force_grants,
             ..proto::Command::default()
         };
         Ok(Some(Self { key, digest: Sha256::digest(asked.encode_to_vec()).into() }))

@@ -73,13 +73,15 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
     next.store(Resource { key: key.clone(), metadata, spec: Spec::JoinToken(spec.clone()) });
     Ok(Effects {
         makes_revision: true,
+        makes_entry: false,
         touched: vec![key.clone()],
         results: vec![ChangeResult { key, action: ChangeResult::UPDATED, revision }],
     })
 }
 
 /// Records the key and the place of a control node that has none on record: a founder, or one that joined before places were
-/// kept. Changes nothing where another key has the name: that node was replaced.
+/// kept. A node with the Raft id on record replaces its own key (`hanse server reissue --new-key`), unless that key or its name
+/// is refused. Changes nothing where another id has the name: that node was replaced.
 pub(super) fn record_server(
     state: &mut State,
     identity: &str,
@@ -97,6 +99,12 @@ pub(super) fn record_server(
         None => Member { token: None, key_digest: *key_digest, environments: Vec::new(), seat },
         Some(known) if known.seat.is_none() && known.key_digest == *key_digest => {
             Member { seat, ..known.clone() }
+        }
+        Some(known)
+            if known.seat.is_some_and(|seat| seat.node_id == node_id) && known.key_digest != *key_digest =>
+        {
+            check_not_revoked(state, identity, key_digest)?;
+            Member { key_digest: *key_digest, ..known.clone() }
         }
         Some(_) => return Ok(Effects::none()),
     };

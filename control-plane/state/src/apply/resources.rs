@@ -12,11 +12,19 @@ use draft::Draft;
 use hanse_management::Problem;
 
 use super::Effects;
-use crate::{Action, Change, State, validate::consistency};
+use crate::{
+    Action, Change, State,
+    validate::{consistency, neighbours::Consent},
+};
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
-/// references are judged by the state after all of them.
-pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Result<Effects, Problem> {
+/// references are judged by the state after all of them. `force_grants`: see [`Command::force_grants`](crate::Command::force_grants).
+pub(super) fn apply(
+    before: &State,
+    next: &mut State,
+    changes: &[Change],
+    force_grants: bool,
+) -> Result<Effects, Problem> {
     precondition::check_distinct(changes)?;
     for change in changes {
         precondition::check(before, change)?;
@@ -41,7 +49,8 @@ pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Res
     revisions::make(&mut draft)?;
     restored::settle(&mut draft, changes, numbered)?;
     bindings::settle(&mut draft);
-    consistency::check(draft.before, draft.next, &draft.touched)?;
+    let consent = Consent { forced: force_grants, restored: restored::keys(changes) };
+    consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
     // The Bindings that need the ApiRevisions of a dump may come in a later part of it.
     if !restored::any(changes) {
         revisions::drop_oldest(&mut draft);

@@ -1,11 +1,13 @@
 //! Commands and outcomes as they are sent and stored.
 
 use bytes::Bytes;
-use hanse_management::{Problem, ResourceKey, manifest::Restored};
+use hanse_management::{Problem, ResourceKey, kinds::TokenRole, manifest::Restored};
 use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
-use super::{Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, Outcome};
+use super::{
+    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
+};
 use crate::{Incumbent, Lineage, RootCertificate, SeatAsked, resource::wire::spec_from_proto};
 
 impl Command {
@@ -17,6 +19,8 @@ impl Command {
             time_ms: self.time_ms,
             idempotency_key: self.idempotency_key.clone().unwrap_or_default(),
             only_in_term: self.only_in_term.unwrap_or_default(),
+            force_grants: self.force_grants,
+            origin: self.origin.to_proto(),
             body: Some(self.body.to_proto()),
         }
     }
@@ -30,7 +34,35 @@ impl Command {
             time_ms: command.time_ms,
             idempotency_key: Some(command.idempotency_key).filter(|key| !key.is_empty()),
             only_in_term: Some(command.only_in_term).filter(|term| *term != 0),
+            force_grants: command.force_grants,
+            origin: command.origin.map(Origin::from_proto).transpose()?.unwrap_or_default(),
             body: CommandBody::from_proto(body)?,
+        })
+    }
+}
+
+impl Origin {
+    /// `None`: it says nothing.
+    fn to_proto(&self) -> Option<proto::Origin> {
+        (*self != Self::default()).then(|| proto::Origin {
+            owner: self.owner.clone(),
+            role: self.role.map(|role| role.as_str().to_owned()).unwrap_or_default(),
+            organization: self.organization.as_ref().map(Name::to_string).unwrap_or_default(),
+            from: self.from.clone(),
+        })
+    }
+
+    fn from_proto(origin: proto::Origin) -> Result<Self, InvalidMessage> {
+        let invalid = |why: String| InvalidMessage::new("Origin", why);
+        let role = Some(origin.role).filter(|role| !role.is_empty());
+        let role =
+            role.map(|role| TokenRole::parse(&role).ok_or_else(|| invalid(format!("{role:?} is no role"))));
+        let organization = Some(origin.organization).filter(|name| !name.is_empty()).map(Name::new);
+        Ok(Self {
+            owner: origin.owner,
+            role: role.transpose()?,
+            organization: organization.transpose().map_err(|error| invalid(error.to_string()))?,
+            from: origin.from,
         })
     }
 }
@@ -71,6 +103,13 @@ impl CommandBody {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
             Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
+            Self::RecordMinted { agent, token } => Body::RecordMinted(proto::RecordMinted {
+                agent: agent.clone(),
+                token: Some(token.to_proto()),
+            }),
+            Self::DropAudit { through, hash } => {
+                Body::DropAudit(proto::DropAudit { through: *through, hash: hash.to_vec().into() })
+            }
             #[cfg(feature = "next")]
             Self::SetMotto(motto) => Body::SetMotto(proto::SetMotto { motto: motto.clone() }),
             Self::Finalize { version, release } => {
@@ -124,6 +163,14 @@ impl CommandBody {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
             Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
+            Body::RecordMinted(minted) => {
+                let missing = || InvalidMessage::new("RecordMinted", "it has no token");
+                let token = MintedToken::from_proto(minted.token.ok_or_else(missing)?)?;
+                Self::RecordMinted { agent: minted.agent, token }
+            }
+            Body::DropAudit(drop) => {
+                Self::DropAudit { through: drop.through, hash: fixed("DropAudit", &drop.hash)? }
+            }
             Body::Finalize(proto::Finalize { version, release }) => {
                 Self::Finalize { version: version_number("Finalize", version)?, release }
             }
@@ -139,6 +186,32 @@ impl CommandBody {
             }
             Body::UseRoot(wanted) => Self::UseRoot(fixed("UseRoot", &wanted.key)?),
             Body::DropRoot(wanted) => Self::DropRoot(fixed("DropRoot", &wanted.key)?),
+        })
+    }
+}
+
+impl MintedToken {
+    fn to_proto(&self) -> sync::MintedToken {
+        sync::MintedToken {
+            id: self.id.to_string(),
+            minted_at: self.minted_at,
+            role: self.role.clone(),
+            environments: self.environments.iter().map(Name::to_string).collect(),
+            environments_total: self.environments_total,
+        }
+    }
+
+    /// As an agent said it.
+    pub fn from_proto(token: sync::MintedToken) -> Result<Self, InvalidMessage> {
+        let name = |text: &String| {
+            Name::new(text).map_err(|error| InvalidMessage::new("MintedToken", error.to_string()))
+        };
+        Ok(Self {
+            id: name(&token.id)?,
+            minted_at: token.minted_at,
+            role: token.role,
+            environments: token.environments.iter().map(name).collect::<Result<_, _>>()?,
+            environments_total: token.environments_total,
         })
     }
 }

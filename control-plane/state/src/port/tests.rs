@@ -54,6 +54,8 @@ fn proposed(here: &World, committed: &World, yaml: &str) -> (Outcome, usize) {
         time_ms: committed.state.time_ms() + 1,
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: crate::Origin::default(),
         body: CommandBody::Apply(changes(yaml)),
     };
     let mut proposal = pin!(node.propose(command));

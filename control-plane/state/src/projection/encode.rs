@@ -8,15 +8,15 @@ use bytes::Bytes;
 use hanse_management::{
     ResourceKey, Spec,
     kinds::{
-        ApiKeySpec, ApiRevisionSpec, CorsSpec, EjectionSpec, EndpointSpec, EnvironmentSpec, HeaderRulesSpec,
-        HealthCheckSpec, HostSpec, Lifecycle, ListenerProtocol, OperationSpec, PolicySpec, RetryOn,
-        RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
+        ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
+        HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol,
+        OperationSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
     self, operation_security, resource::Kind as Runtime, security::Scheme, upstream::Host,
 };
-use hanse_runtime::{EndpointUrl, ResourceKind};
+use hanse_runtime::{Cidr, EndpointUrl, ResourceKind};
 use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
@@ -37,15 +37,41 @@ pub(super) fn embedded_key(revision: &ResourceKey, upstream: &Name) -> String {
     format!("upstream/{}/{}/{upstream}", organization(revision), revision.name)
 }
 
-/// What an Environment accepts.
-pub(super) fn listener(environment: &Name, spec: &EnvironmentSpec) -> Bytes {
+/// What an Environment accepts, and who owns which requests of it: its HostGrants in order of key.
+pub(super) fn listener<'a>(
+    environment: &Name,
+    spec: &EnvironmentSpec,
+    grants: impl Iterator<Item = &'a HostGrantSpec>,
+) -> Bytes {
     bytes(Runtime::Listener(runtime::Listener {
+        grants: grants.map(host_grant).collect(),
         environment: environment.to_string(),
         http: spec.listeners.contains(&ListenerProtocol::Http),
         https: spec.listeners.contains(&ListenerProtocol::Https),
         hostnames: spec.hostnames.clone(),
         internal: spec.exposure == Exposure::Internal,
+        // Absent where nothing is said, and so no byte of an Environment that says nothing.
+        egress: (!spec.egress.is_empty()).then(|| egress(&spec.egress)),
     }))
+}
+
+/// Admission has checked the networks. Of another text nothing is read: a network without an address is in quarantine.
+fn egress(spec: &EgressSpec) -> runtime::Egress {
+    let networks = |texts: &[String]| -> Vec<runtime::Cidr> {
+        texts
+            .iter()
+            .map(|text| Cidr::parse(text).map(|network| network.to_wire()).unwrap_or_default())
+            .collect()
+    };
+    runtime::Egress { allow: networks(&spec.allow), deny: networks(&spec.deny) }
+}
+
+fn host_grant(spec: &HostGrantSpec) -> runtime::HostGrant {
+    runtime::HostGrant {
+        host: spec.host.clone(),
+        path_prefix: spec.path_prefix.clone(),
+        organization: spec.organization.to_string(),
+    }
 }
 
 /// One revision as `binding` serves it while `version` is in force. `upstream` is the key of an Upstream in the same scope.
@@ -81,7 +107,14 @@ pub(super) fn route(
 /// without its Policies, a Policy as the only one of an Api, an Upstream with its endpoints for all scopes.
 pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec<(ResourceKind, Bytes)> {
     match spec {
-        Spec::Environment(spec) => vec![(ResourceKind::Listener, listener(&key.name, spec))],
+        Spec::Environment(spec) => {
+            vec![(ResourceKind::Listener, listener(&key.name, spec, std::iter::empty()))]
+        }
+        Spec::HostGrant(spec) => {
+            let grants = vec![host_grant(spec)];
+            let listener = runtime::Listener { grants, ..Default::default() };
+            vec![(ResourceKind::Listener, bytes(Runtime::Listener(listener)))]
+        }
         Spec::Policy(spec) => {
             let policies = vec![policy(&key.name, spec)];
             let security = Some(security(&SecuritySpec::default()));

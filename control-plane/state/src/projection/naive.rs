@@ -30,7 +30,11 @@ pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>>
             }
             let scope = ScopeId::runtime(region.key.name.clone(), environment.key.name.clone());
             let mut content = BTreeMap::new();
-            let listener = encode::listener(&environment.key.name, spec);
+            let grants = state.list(Kind::HostGrant, None).filter_map(|grant| match &grant.spec {
+                Spec::HostGrant(grant) if grant.environments.contains(&environment.key.name) => Some(grant),
+                _elsewhere => None,
+            });
+            let listener = encode::listener(&environment.key.name, spec, grants);
             content.insert(format!("listener/{}", environment.key.name), listener);
             fill(state, region, &environment.key.name, &mut content);
             scopes.insert(scope, content);

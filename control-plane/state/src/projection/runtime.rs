@@ -1,6 +1,6 @@
 //! `runtime/REGION/ENVIRONMENT`: what the gateways of an Environment in a region need.
 //!
-//! An Environment places its listener in the scopes of its regions. A served Binding places its route and the upstream that
+//! An Environment places its listener, which has its HostGrants, in the scopes of its regions. A served Binding places its route and the upstream that
 //! the route names, its organization and its Api. What is projected as it is (`plain`) follows one of the last two.
 
 use std::collections::BTreeMap;
@@ -27,6 +27,7 @@ impl ScopeKind for Runtime {
         match key.kind {
             Kind::Region => touch_region(key, touched),
             Kind::Environment => touch_environment(key, touched),
+            Kind::HostGrant => touch_host_grant(key, touched),
             Kind::Upstream => touched.unit(Unit::of(key.clone())),
             Kind::Api => touch_api(key, touched),
             Kind::ApiRevision => touch_revision(key, touched),
@@ -133,7 +134,10 @@ impl ScopeKind for Runtime {
             return Some(encode::upstream(resource, name, spec, scope.region(), scope.environment()?));
         }
         match resource.kind {
-            Kind::Environment => Some(encode::listener(&resource.name, state.environment(&resource.name)?)),
+            Kind::Environment => {
+                let grants = state.host_grants(resource).map(|(_, spec)| spec);
+                Some(encode::listener(&resource.name, state.environment(&resource.name)?, grants))
+            }
             Kind::Binding => {
                 let bound_here = state.get(resource)?;
                 let lifecycle = state.served_lifecycle(bound_here)?;
@@ -179,6 +183,14 @@ fn touch_environment(environment: &ResourceKey, touched: &mut Touched<'_>) {
     touched.placer(environment);
     if place_environment(before, environment) != place_environment(after, environment) {
         touched.placers.extend(after.referrers_of_kind(environment, Kind::Binding).cloned());
+    }
+}
+
+/// It is in the listener of each of its Environments.
+fn touch_host_grant(grant: &ResourceKey, touched: &mut Touched<'_>) {
+    let specs = [touched.before.host_grant_spec(grant), touched.after.host_grant_spec(grant)];
+    for environment in specs.into_iter().flatten().flat_map(|spec| &spec.environments) {
+        touched.unit(Unit::of(ResourceKey::global(Kind::Environment, environment.clone())));
     }
 }
 

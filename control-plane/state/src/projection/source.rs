@@ -56,6 +56,12 @@ pub fn last_change(state: &State, key: &str) -> Option<Revision> {
             let bound = state.bound_revisions(binding).into_iter().map(|bound| bound.metadata.revision);
             bound.chain(api).chain([binding.metadata.revision]).max()
         }
+        // Its HostGrants are in it. One that was deleted is in no revision any more.
+        Kind::Environment => {
+            let environment = of(Kind::Environment, &source.name)?;
+            let grants = state.host_grants(&environment.key).filter_map(|(key, _)| state.get(key));
+            grants.chain([environment]).map(|resource| resource.metadata.revision).max()
+        }
         other => revision(other, &source.name),
     }
 }

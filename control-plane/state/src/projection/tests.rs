@@ -78,6 +78,8 @@ impl World {
             time_ms: 1,
             idempotency_key: None,
             only_in_term: None,
+            force_grants: false,
+            origin: crate::Origin::default(),
             body,
         })
     }

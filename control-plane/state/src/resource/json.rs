@@ -27,8 +27,8 @@ impl Metadata {
     }
 }
 
-/// `2026-01-31T12:00:00.25Z`.
-pub(crate) fn rfc3339(unix_ms: u64) -> String {
+/// Unix milliseconds as RFC 3339 has them: `2026-01-31T12:00:00.25Z`.
+pub fn rfc3339(unix_ms: u64) -> String {
     /// The end of the year 9999: RFC 3339 knows no later one.
     const LAST_MS: u64 = 253_402_300_799_999;
     let nanos = i128::from(unix_ms.min(LAST_MS)) * 1_000_000;

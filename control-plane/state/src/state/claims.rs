@@ -20,7 +20,7 @@ impl State {
     }
 
     /// What a Binding names and what it serves anywhere instead; nothing if the Api is served nowhere.
-    fn served(&self, binding: &Resource) -> Vec<&ApiSpec> {
+    pub(crate) fn served(&self, binding: &Resource) -> Vec<&ApiSpec> {
         if self.served_lifecycle(binding).is_none() {
             return Vec::new();
         }

@@ -1,5 +1,5 @@
-//! Storing and removing resources, with the indexes that are computed from one resource alone. `claims` depend on
-//! several resources, so the code that changes the state keeps them.
+//! Storing and removing resources, with the indexes that are computed from one resource alone. `claims`, `places` and `grants` depend
+//! on several resources, so the code that changes the state keeps them.
 
 use std::sync::Arc;
 
@@ -45,8 +45,9 @@ impl State {
         self.members.insert(identity, Arc::new(member));
     }
 
-    /// Computes all claims anew.
-    pub(crate) fn rebuild_claims(&mut self) {
+    /// Computes anew what depends on several resources: claims, areas and grants.
+    pub(crate) fn rebuild(&mut self) {
+        self.rebuild_areas();
         self.claims = self
             .resources
             .values()

@@ -10,11 +10,16 @@ use hanse_topology::Name;
 
 use super::{Lineage, State};
 use crate::{
-    Action, Change, CommandBody, Member, Resource, Revocation, Root, RootId, Version,
+    Action, AuditLog, Change, CommandBody, Member, Resource, Revocation, Root, RootId, Version,
     member::{Place, place_of},
 };
 
 impl State {
+    /// Who changed what.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
     /// Whether results of idempotency keys are kept for longer than they are answered from, by the time `now_ms`.
     pub fn has_stale_results(&self, now_ms: u64) -> bool {
         self.idempotent.has_passed(now_ms)
@@ -290,6 +295,6 @@ fn lowest_name() -> Name {
 }
 
 /// The key before which there is none.
-fn lowest_key() -> ResourceKey {
+pub(crate) fn lowest_key() -> ResourceKey {
     ResourceKey { kind: Kind::ALL[0], organization: None, name: lowest_name() }
 }

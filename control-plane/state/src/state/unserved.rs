@@ -1,5 +1,6 @@
-//! What of a resource is accepted although it does not hold: Bindings that no gateway serves, and hosts of Apis that no
-//! Environment has.
+//! What of a resource is accepted although it does not hold: Bindings that no gateway serves, Bindings with endpoints that the
+//! egress of their Environment denies, hosts of Apis that no Environment has, and requests that Bindings of several Organizations
+//! ask for.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +10,27 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use super::State;
+use super::{EgressRules, Hosts, State};
 use crate::{ChangeResult, Resource, admission::Warning};
 
 /// How many items of a list a warning names.
 const NAMED: usize = 3;
+/// Of how many Bindings every neighbour is looked for, narrower hosts included. Of more, only those of wider hosts are: that is quick,
+/// and one of two Bindings that meet still tells of it.
+const FEW: usize = 64;
 
 impl State {
-    /// All that a resource is warned of: by its spec alone, and because nothing serves it.
+    /// All that a resource is warned of: by its spec alone, and because nothing serves it, or another Organization is asked, too.
     pub fn warnings(&self, key: &ResourceKey) -> Vec<Warning> {
         let by_itself = self.get(key).map(|resource| Warning::of_spec(key, &resource.spec));
-        by_itself.into_iter().flatten().chain(self.unserved(key)).collect()
+        let unserved = self.unserved(key, Hosts::All, &mut EgressRules::default());
+        by_itself.into_iter().flatten().chain(unserved).collect()
     }
 
     /// What is not served of the resources that `changes` name or reach, in the order of their keys. A Binding is reached by its
-    /// Api, and by a change of its Environment or of one of its regions.
-    pub fn unserved_after(&self, changes: &[ChangeResult]) -> Vec<Warning> {
+    /// Api, by a change of its Environment or of one of its regions, and by the delete of a HostGrant. `before` is the state before the
+    /// changes.
+    pub fn unserved_after(&self, before: &State, changes: &[ChangeResult]) -> Vec<Warning> {
         let mut reached = BTreeSet::new();
         for ChangeResult { key, action, .. } in changes {
             let is_changed = *action != ChangeResult::UNCHANGED;
@@ -36,6 +42,15 @@ impl State {
                     reached.insert(key.clone());
                     reached.extend(self.referrers_of_kind(key, Kind::Binding).cloned());
                 }
+                Kind::HostGrant => {
+                    reached.insert(key.clone());
+                    let gone = before.host_grant_spec(key).filter(|_| *action == ChangeResult::DELETED);
+                    if let Some((spec, area)) = gone.and_then(|spec| Some((spec, spec.area()?))) {
+                        for environment in &spec.environments {
+                            reached.extend(self.meeting(environment, &area, None, Hosts::All));
+                        }
+                    }
+                }
                 Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
                 Kind::Region if is_changed => {
                     for environment in self.referrers_of_kind(key, Kind::Environment) {
@@ -46,7 +61,9 @@ impl State {
                 _other => {}
             }
         }
-        reached.iter().flat_map(|key| self.unserved(key)).collect()
+        let hosts = if reached.len() > FEW { Hosts::Wider } else { Hosts::All };
+        let mut rules = EgressRules::default();
+        reached.iter().flat_map(|key| self.unserved(key, hosts, &mut rules)).collect()
     }
 
     /// The Bindings of an Environment, and their Apis.
@@ -59,11 +76,17 @@ impl State {
         }
     }
 
-    fn unserved(&self, key: &ResourceKey) -> Vec<Warning> {
+    fn unserved(&self, key: &ResourceKey, hosts: Hosts, rules: &mut EgressRules) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
-            (Spec::Binding(spec), Some(organization)) => self.unserved_binding(resource, organization, spec),
+            (Spec::HostGrant(spec), _) => self.ask_in_vain(spec),
+            (Spec::Binding(spec), Some(organization)) => {
+                let mut found = self.unserved_binding(resource, organization, spec);
+                found.extend(self.cut_off(resource, spec, rules));
+                found.extend(self.disputed(key, &spec.environment, hosts));
+                found
+            }
             _never_served => Vec::new(),
         };
         let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
@@ -133,6 +156,28 @@ impl State {
     }
 }
 
+impl State {
+    /// The endpoints of a Binding that the egress of its Environment denies.
+    fn cut_off(
+        &self,
+        binding: &Resource,
+        spec: &BindingSpec,
+        rules: &mut EgressRules,
+    ) -> Option<(String, String)> {
+        let egress = rules.of(self, &spec.environment);
+        let denied = self.address_uses(binding, |address| egress.judge(address).is_err());
+        let urls: BTreeSet<&str> = denied.iter().map(|used| &*used.url).collect();
+        (!urls.is_empty()).then(|| {
+            let detail = format!(
+                "cut off: `egress` of Environment {} denies {}; change the endpoints, or `egress`",
+                spec.environment,
+                listed(urls.into_iter())
+            );
+            ("environment".to_owned(), detail)
+        })
+    }
+}
+
 /// The lifecycles in which an Api is served nowhere, as they are written.
 const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
     match lifecycle {
@@ -148,7 +193,7 @@ fn has_host(hostnames: &[String], host: &str) -> bool {
 }
 
 /// `a, b, c and 4 more`.
-fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(super) fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = items.len().saturating_sub(NAMED);
     let named = items.take(NAMED).collect::<Vec<_>>().join(", ");
     if more == 0 { named } else { format!("{named} and {more} more") }
@@ -162,6 +207,12 @@ mod tests {
     /// What is told of a resource, a line for each.
     fn told(world: &World, of: &str) -> Vec<String> {
         world.state.warnings(&key(of)).iter().map(line).collect()
+    }
+
+    impl World {
+        fn unserved_after(&self, accepted: &crate::Accepted) -> Vec<Warning> {
+            self.state.unserved_after(&self.state, &accepted.changes)
+        }
     }
 
     fn line(warning: &Warning) -> String {
@@ -221,6 +272,21 @@ mod tests {
     }
 
     #[test]
+    fn a_binding_that_is_cut_off_is_told_with_its_endpoints() {
+        let mut world = World::with_orders();
+        let denied = world.put(&environment("regions: [eu-west, us-east], egress: {deny: [10.0.0.0/8]}"));
+        let expected = "Binding default/orders-production: spec.environment: cut off: `egress` of Environment production denies \
+             http://10.0.0.7:8080; change the endpoints, or `egress`";
+        let warned: Vec<String> = world.unserved_after(&denied).iter().map(line).collect();
+        assert_eq!(warned, [expected]);
+        assert_eq!(told(&world, BINDING), [expected]);
+        let allowed = world.put(&environment(
+            "regions: [eu-west, us-east], egress: {allow: [10.0.0.7/32], deny: [10.0.0.0/8]}",
+        ));
+        assert!(world.unserved_after(&allowed).is_empty() && told(&world, BINDING).is_empty());
+    }
+
+    #[test]
     fn hosts_that_do_not_meet_are_told() {
         let world = World::with_orders();
         let check = |hosts: &str, hostnames: &str, expected: &[&str]| {
@@ -262,7 +328,7 @@ mod tests {
             let mut world = World::with_orders();
             world.put(&binding("regions: {labels: {tier: edge}}"));
             let accepted = world.put(changed);
-            let told: Vec<String> = world.state.unserved_after(&accepted.changes).iter().map(line).collect();
+            let told: Vec<String> = world.unserved_after(&accepted).iter().map(line).collect();
             let fields: Vec<&str> = told.iter().map(|line| line.split(": served").next().unwrap()).collect();
             assert_eq!(fields, expected, "{changed}");
         };
@@ -278,11 +344,11 @@ mod tests {
         // What stays as it is, is told of again: an apply that is repeated says the same.
         let mut world = World::with_orders().with(&environment("regions: []"));
         let again = world.put(&binding("regions: {}"));
-        assert_eq!(world.state.unserved_after(&again.changes).len(), 1);
+        assert_eq!(world.unserved_after(&again).len(), 1);
         let unchanged = world.put(&environment("regions: []"));
-        assert!(world.state.unserved_after(&unchanged.changes).is_empty(), "it changed nothing");
+        assert!(world.unserved_after(&unchanged).is_empty(), "it changed nothing");
         let deleted = world.change(vec![delete(BINDING, false)]).unwrap();
-        assert!(world.state.unserved_after(&deleted.changes).is_empty(), "what is gone is told of no more");
+        assert!(world.unserved_after(&deleted).is_empty(), "what is gone is told of no more");
     }
 
     /// The hosts of an Environment are told with the Apis that lose one.
@@ -293,7 +359,7 @@ mod tests {
             .with("{kind: Environment, name: sandbox, spec: {regions: [], hostnames: [b.example]}}")
             .with(&orders("hosts: [a.example]"));
         let accepted = world.put(&environment("regions: [eu-west], hostnames: [c.example]"));
-        let told = world.state.unserved_after(&accepted.changes);
+        let told = world.unserved_after(&accepted);
         assert_eq!(
             told.iter().map(|warning| format!("{} {}", warning.key, warning.field)).collect::<Vec<_>>(),
             ["Api default/orders spec.hosts[0]", "Binding default/orders-production spec.environment"]

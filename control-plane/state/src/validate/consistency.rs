@@ -8,30 +8,58 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use super::Verdict;
+use super::{
+    Verdict, egress,
+    neighbours::{self, Consent},
+};
 use crate::{
     Resource, State,
-    state::{claims_of, exceptions},
+    state::{EgressRules, claims_of, exceptions, places_of},
 };
 
-/// Brings the claims up to date and checks everything that `touched` can have affected.
-pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<ResourceKey>) -> Verdict {
+/// Brings the claims, the index of areas and the grants up to date, and checks everything that `touched` can have affected.
+pub(crate) fn check(
+    before: &State,
+    next: &mut State,
+    touched: &BTreeSet<ResourceKey>,
+    consent: &Consent,
+) -> Verdict {
     check_operators(before, next, touched)?;
     let affected = affected(before, next, touched);
-    for key in &affected {
-        for claim in before.get(key).map(|resource| claims_of(before, resource)).unwrap_or_default() {
-            next.claims.remove(&(claim, key.clone()));
+    for resource in affected.iter().filter_map(|key| before.get(key)) {
+        for claim in claims_of(before, resource) {
+            next.claims.remove(&(claim, resource.key.clone()));
         }
+        places_of(before, resource).iter().for_each(|place| drop(next.places.remove(place)));
     }
     for key in &affected {
-        for claim in next.get(key).map(|resource| claims_of(next, resource)).unwrap_or_default() {
+        let Some(resource) = next.get(key).cloned() else { continue };
+        for claim in claims_of(next, &resource) {
             next.claims.insert((claim, key.clone()));
         }
+        for place in places_of(next, &resource) {
+            next.places.insert(place);
+        }
     }
-    affected.iter().filter_map(|key| next.get(key)).try_for_each(|resource| {
-        check_binding(next, resource)?;
-        check_claims(next, resource)
-    })
+    for environment in touched.iter().filter(|key| key.kind == Kind::Environment) {
+        next.rehost(&environment.name);
+    }
+    for environment in neighbours::regranted_environments(before, next, touched) {
+        next.regrant(&environment);
+    }
+    let (bindings, others): (Vec<&Resource>, Vec<&Resource>) = affected
+        .iter()
+        .filter_map(|key| next.get(key))
+        .map(|resource| &**resource)
+        .partition(|resource| resource.key.kind == Kind::Binding);
+    let mut rules = EgressRules::default();
+    bindings.iter().try_for_each(|binding| {
+        check_binding(next, binding)?;
+        egress::check(before, next, &mut rules, binding)
+    })?;
+    others.iter().try_for_each(|resource| check_claims(next, resource))?;
+    neighbours::check(before, next, touched, &affected, consent)?;
+    bindings.iter().try_for_each(|binding| check_claims(next, binding))
 }
 
 /// One good admin token must stay: without one, no operator could make another.
@@ -166,8 +194,8 @@ fn check_upstream(
     Ok(())
 }
 
-/// The Upstream a Binding uses: its own, as it is now, or the one embedded in the revision.
-fn upstream_of<'a>(
+/// The Upstream that a Binding uses: its own, as it is now, or the one embedded in the revision.
+pub(crate) fn upstream_of<'a>(
     state: &'a State,
     binding: &Resource,
     spec: &'a BindingSpec,

@@ -1,5 +1,6 @@
 mod choice;
 mod guard;
+mod owner;
 mod preflight;
 
 use std::time::Duration;

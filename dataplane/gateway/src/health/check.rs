@@ -21,6 +21,7 @@ use super::{
     registry::CheckTarget,
 };
 use crate::{
+    egress::EgressDenied,
     metrics::GatewayMetrics,
     proxy::{self, Connector, Slots},
 };
@@ -50,6 +51,8 @@ enum CheckError {
     Timeout(Duration),
     #[error("no connection")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("egress-denied: {0}")]
+    EgressDenied(EgressDenied),
     #[error("no answer")]
     Exchange(#[from] hyper::Error),
     #[error("the head of the answer is too large for the gateway")]
@@ -171,7 +174,10 @@ async fn exchange(target: &CheckTarget, slots: &Arc<Slots>) -> Result<StatusCode
         .body(String::new())?;
     let _slot = slots.wait().await.map_err(|full| CheckError::Connect(full.into()))?;
     let connecting = Connector::new(&target.asked.profile).call(target.asked.origin.clone());
-    let stream = connecting.await.map_err(CheckError::Connect)?;
+    let stream = connecting.await.map_err(|error| match EgressDenied::of(&*error) {
+        Some(denied) => CheckError::EgressDenied(*denied),
+        None => CheckError::Connect(error),
+    })?;
     let (mut sender, connection) = proxy::http1().handshake(stream).await?;
     let mut connection = pin!(connection);
     let mut answer = pin!(sender.send_request(request));
@@ -195,8 +201,12 @@ impl CheckError {
     fn is_ours(&self) -> bool {
         match self {
             Self::Connect(error) => proxy::is_ours(&**error),
-            Self::HeadTooLarge(_) => true,
-            Self::Timeout(_) | Self::Exchange(_) | Self::Request(_) | Self::Status(_) => false,
+            Self::HeadTooLarge(_) | Self::EgressDenied(EgressDenied::NoListener) => true,
+            Self::EgressDenied(_)
+            | Self::Timeout(_)
+            | Self::Exchange(_)
+            | Self::Request(_)
+            | Self::Status(_) => false,
         }
     }
 }

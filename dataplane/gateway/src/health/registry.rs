@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use hanse_topology::ScopeId;
 use http::{HeaderValue, Uri};
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{CheckSettings, EjectionSettings, EndpointHealth, Ongoing, Standing};
 use crate::{
+    egress::{EgressGuard, OwnListeners},
     table::{ConnectProfile, UpstreamId},
     weak::WeakMap,
 };
@@ -68,12 +70,14 @@ struct Shared {
     made: AtomicU64,
     inner: Mutex<Inner>,
     arrived: Notify,
+    own_listeners: OwnListeners,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     known: WeakMap<EndpointKey, EndpointHealth>,
     ongoing: WeakMap<UpstreamId, Ongoing>,
+    egress: WeakMap<ScopeId, EgressGuard>,
     /// To be asked from now on.
     unchecked: Vec<CheckTarget>,
 }
@@ -131,6 +135,21 @@ impl Endpoints {
             inner.ongoing.insert(upstream.clone(), &made);
             made
         })
+    }
+
+    /// Where connections of a scope may go: as long as anything of the scope is in use, the same.
+    pub fn egress(&self, scope: &ScopeId) -> Arc<EgressGuard> {
+        let mut inner = self.lock();
+        inner.egress.get(scope).unwrap_or_else(|| {
+            let made = Arc::new(EgressGuard::new(self.own_listeners().clone()));
+            inner.egress.insert(scope.clone(), &made);
+            made
+        })
+    }
+
+    /// The listeners of the process, to which no connection goes.
+    pub fn own_listeners(&self) -> &OwnListeners {
+        &self.0.own_listeners
     }
 
     /// Endpoints that no check asks yet, once there are any.

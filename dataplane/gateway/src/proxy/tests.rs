@@ -3,6 +3,7 @@ mod bodies;
 mod checks;
 mod connections;
 mod contract;
+mod egress;
 mod framing;
 mod harness;
 mod heads;

@@ -12,6 +12,8 @@
 //! A kept connection may be closed by its endpoint at any time, and says so only when a request is on its way. That is
 //! no failure of the endpoint: what may be repeated after it goes once more, there, on a new connection; what may not
 //! never goes on a connection that may have waited for longer than endpoints wait.
+//!
+//! An endpoint that the egress denies is passed over for another. That is no try: no octet went anywhere.
 
 use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
@@ -142,6 +144,11 @@ impl Sending<'_> {
             };
             let answer = self.attempt(endpoint, begun).await;
             self.learn(endpoint, &answer);
+            if matches!(answer, Err(UpstreamError::EgressDenied(_))) && upstream.has_others(&tried) {
+                tried.pass_over();
+                begun = Instant::now();
+                continue;
+            }
             match self.reason_to_retry(&answer, &tried) {
                 Some(reason) if self.may_retry(&answer) => {
                     begun = Instant::now();
@@ -312,7 +319,7 @@ impl Sending<'_> {
                 _ => return endpoint.health.succeeded(),
             },
             Err(error) => {
-                if error.side() == Side::Upstream {
+                if error.side() == Side::Upstream || matches!(error, UpstreamError::EgressDenied(_)) {
                     tracing::debug!(
                         error = error as &dyn std::error::Error, endpoint = %endpoint.authority,
                         "no answer from upstream"
@@ -330,7 +337,7 @@ impl Sending<'_> {
     fn reason_to_retry(&self, answer: &Answer, tried: &Tried) -> Option<Retry> {
         let policy = &self.forward.upstream.retry;
         // That a kept connection had closed makes no try.
-        if tried.count() > policy.attempts && !matches!(answer, Err(UpstreamError::Stale(_))) {
+        if tried.sent() > policy.attempts && !matches!(answer, Err(UpstreamError::Stale(_))) {
             return None;
         }
         let error = match answer {

@@ -5,7 +5,9 @@
 
 mod connector;
 mod names;
+mod sender;
 mod slots;
+mod tcp;
 
 use std::{
     cell::RefCell,
@@ -15,10 +17,10 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 use tower::Service as _;
 
+pub(super) use self::sender::Sender;
 pub use self::slots::Slots;
 use self::{
     connector::{BoxError, ConnectTimeout},
@@ -29,8 +31,9 @@ pub(crate) use self::{
     connector::{Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, http1, is_ours},
     names::MOST_LOOKUP_DESCRIPTORS,
 };
-use super::{body::RequestBody, framing::BadFraming};
+use super::framing::BadFraming;
 use crate::{
+    egress::EgressDenied,
     health::{EndpointHealth, Failure},
     problem::Refusal,
     table::{ConnectProfile, Endpoint},
@@ -51,9 +54,6 @@ pub(super) const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// Between two looks at connections that no request takes: they live at most so much longer.
 pub(super) const SWEEP: Duration = Duration::from_secs(5);
 
-/// Sends requests on one connection.
-pub(super) type Sender = SendRequest<RequestBody>;
-
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UpstreamError {
@@ -63,6 +63,9 @@ pub(super) enum UpstreamError {
     /// No connection.
     #[error("unreachable")]
     Unreachable(#[source] BoxError),
+    /// The gateway may not connect there.
+    #[error(transparent)]
+    EgressDenied(EgressDenied),
     /// The connection ended before it took the request: nothing was written.
     #[error("the connection closed before it took the request")]
     Unsent(#[source] hyper::Error),
@@ -161,7 +164,7 @@ impl UpstreamError {
             | Self::TryTimeout
             | Self::Timeout
             | Self::UnaskedUpgrade => Side::Upstream,
-            Self::NoSlot(_) | Self::NoEndpoint | Self::Request(_) => Side::Internal,
+            Self::EgressDenied(_) | Self::NoSlot(_) | Self::NoEndpoint | Self::Request(_) => Side::Internal,
             Self::TooLarge | Self::TooSlow | Self::BadBody | Self::ClientLeft => Side::Downstream,
         }
     }
@@ -176,6 +179,7 @@ impl UpstreamError {
             | Self::Framing(_)
             | Self::Timeout
             | Self::UnaskedUpgrade
+            | Self::EgressDenied(_) // another endpoint takes its place, which is no repeat
             | Self::NoSlot(_)
             | Self::NoEndpoint
             | Self::Request(_)
@@ -200,6 +204,7 @@ impl UpstreamError {
             // The endpoint did its part.
             Self::HeadTooLarge(_) => None,
             Self::Stale(_)
+            | Self::EgressDenied(_)
             | Self::NoSlot(_)
             | Self::NoEndpoint
             | Self::Request(_)
@@ -221,6 +226,7 @@ impl UpstreamError {
             | Self::Malformed(_)
             | Self::Framing(_)
             | Self::UnaskedUpgrade => Refusal::UpstreamUnreachable,
+            Self::EgressDenied(_) => Refusal::EgressDenied,
             Self::HeadTooLarge(_) => Refusal::AnswerHeadTooLarge,
             Self::NoSlot(_) => Refusal::UpstreamsFull,
             Self::NoEndpoint => Refusal::NoEndpoint,
@@ -269,7 +275,7 @@ impl Waiting {
             Reuse::Young => (self.answered, YOUNG),
             Reuse::Never => return false,
         };
-        now.saturating_duration_since(since) < limit && self.sender.is_ready()
+        now.saturating_duration_since(since) < limit && self.sender.is_allowed() && self.sender.is_ready()
     }
 }
 
@@ -284,7 +290,8 @@ impl UpstreamClient {
         Self(Rc::new(Connections { slots, idle, connectors, names }))
     }
 
-    /// A kept connection, the last used of those that will do, of which nothing says that it has closed.
+    /// A kept connection, the last used of those that will do, of which nothing says that it has closed. The egress that allowed it
+    /// must still hold.
     pub(super) fn kept(&self, endpoint: &Endpoint, reuse: Reuse, now: Instant) -> Option<Sender> {
         let mut idle = self.0.idle.borrow_mut();
         let waiting = &mut idle.get_mut(&endpoint.health.id)?.waiting;
@@ -301,19 +308,22 @@ impl UpstreamClient {
 
     /// A new connection, in this slot.
     pub(super) async fn connect(&self, endpoint: &Endpoint, slot: Slot) -> Result<Sender, UpstreamError> {
+        let egress = endpoint.profile.egress.clone();
+        let allowed_by = egress.generation(); // before any address is judged
         let connecting = self.connector(&endpoint.profile).call(endpoint.origin());
-        let stream = connecting.await.map_err(|error| match error.is::<ConnectTimeout>() {
-            true => UpstreamError::ConnectTimeout(error),
-            false => UpstreamError::Unreachable(error),
+        let stream = connecting.await.map_err(|error| match EgressDenied::of(&*error) {
+            Some(denied) => UpstreamError::EgressDenied(*denied),
+            None if error.is::<ConnectTimeout>() => UpstreamError::ConnectTimeout(error),
+            None => UpstreamError::Unreachable(error),
         })?;
-        let (sender, connection) = http1().handshake(stream).await.map_err(UpstreamError::Unsent)?;
+        let (requests, connection) = http1().handshake(stream).await.map_err(UpstreamError::Unsent)?;
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "upstream connection ended");
             }
             drop(slot); // its descriptor is free
         });
-        Ok(sender)
+        Ok(Sender { requests, egress, allowed_by })
     }
 
     /// A slot for a new connection. Where all are taken, kept ones give way.

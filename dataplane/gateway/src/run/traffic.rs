@@ -27,17 +27,21 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    /// Listens, and serves what is kept until the shutdown.
+    /// Listens, and serves what is kept until the shutdown. `admin` listens already.
     pub(super) async fn start(
         config: &Config,
         shares: &Shares,
-        credentials: &LiveCredentials,
+        (credentials, admin): (&LiveCredentials, SocketAddr),
         (kept, slots, metrics): (&KeeperHandle, &Arc<Slots>, &Arc<GatewayMetrics>),
         shutdown: &Shutdown,
     ) -> Result<Self, Error> {
         let workers = metrics.workers.len();
         let http = sockets("http", config.listen.http.as_deref(), workers).await?;
         let https = sockets("https", config.listen.https.as_deref(), workers).await?;
+        let listening = [http.first(), https.first()].into_iter().flatten();
+        let listening = listening.map(std::net::TcpListener::local_addr).chain([Ok(admin)]);
+        let listening = listening.collect::<Result<_, _>>().map_err(Error::Serving)?;
+        kept.endpoints.own_listeners().set(listening); // before anything is connected to
         let (access_log, written) = match &config.access_log {
             Some(target) => {
                 let (log, written) = AccessLog::open(target, metrics.clone()).map_err(Error::AccessLog)?;

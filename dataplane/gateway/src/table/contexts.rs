@@ -45,13 +45,13 @@ impl<T: Clone> ContextMap<T> {
         self.contexts.is_empty()
     }
 
-    /// The value of the longest context that begins `path`, whose segments are without their parameters.
-    pub(super) fn find(&self, path: &[u8]) -> Option<&T> {
+    /// The value that suits of the longest context that begins `path`, whose segments are without their parameters.
+    pub(super) fn find(&self, path: &[u8], suits: impl Fn(&T) -> bool) -> Option<&T> {
         let mut found = None;
         let mut end = 0; // of the prefix under test, always a segment boundary
         for &contexts in &self.depths {
             if contexts > 0
-                && let Some(value) = self.contexts.get(&path[..end])
+                && let Some(value) = self.contexts.get(&path[..end]).filter(|value| suits(value))
             {
                 found = Some(value);
             }
@@ -76,7 +76,7 @@ mod tests {
             map.set(&Context::parse(text).unwrap(), Some(text));
         }
         let check = |map: &ContextMap<&str>, path: &str, wanted: Option<&str>| {
-            assert_eq!(map.find(path.as_bytes()).copied(), wanted, "{path}");
+            assert_eq!(map.find(path.as_bytes(), |_| true).copied(), wanted, "{path}");
         };
         check(&map, "/orders", Some("/orders"));
         check(&map, "/orders/", Some("/orders"));

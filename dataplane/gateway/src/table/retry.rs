@@ -10,6 +10,7 @@ use super::Endpoint;
 pub struct Tried {
     places: [u16; 1 + MAX_ATTEMPTS as usize],
     count: usize,
+    passed_over: usize,
 }
 
 impl Tried {
@@ -26,9 +27,24 @@ impl Tried {
         self.places[..self.count].contains(&endpoint.place)
     }
 
-    /// How often the request has been sent, or was to be.
+    /// The last one was passed over: the request was not sent there, and nothing was asked of it.
+    pub fn pass_over(&mut self) {
+        self.passed_over += 1;
+    }
+
+    /// How many they are, with those passed over.
     pub const fn count(&self) -> usize {
         self.count
+    }
+
+    /// How often the request has been sent, or was to be.
+    pub const fn sent(&self) -> usize {
+        self.count - self.passed_over
+    }
+
+    /// Whether there is room for another.
+    pub const fn has_room(&self) -> bool {
+        self.count < self.places.len()
     }
 }
 

@@ -54,7 +54,7 @@ impl Upstream {
             host,
         } = upstream;
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let profile = profiles.get(connect_timeout, trust);
+        let profile = profiles.get(&id.scope, connect_timeout, trust);
         let named_host = match &host {
             HostHeader::Named(host) => Some(host),
             HostHeader::Endpoints | HostHeader::Clients => None,
@@ -116,9 +116,9 @@ impl Upstream {
         &self.ongoing.budget
     }
 
-    /// Whether there is an endpoint that was not tried.
+    /// Whether there is an endpoint that was not tried, and that may be.
     pub fn has_others(&self, tried: &Tried) -> bool {
-        self.in_rota > tried.count()
+        self.in_rota > tried.count() && tried.has_room()
     }
 
     /// A request to one of its endpoints failed. Whether that ejects the endpoint.

@@ -19,8 +19,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{extensions::GeneralName, parse_x509_certificate};
 
 use super::{
-    Chain, Credentials, KeyDigest, KeyPair, NoIdentity, PkiError, TrustAnchor, Validity, files, identity,
-    key_digest,
+    Chain, Credentials, KeyDigest, KeyDir, KeyPair, NoIdentity, PkiError, TrustAnchor, Validity, files,
+    identity, key_digest,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -111,8 +111,8 @@ impl Authority {
     }
 
     /// Reads `chain.pem` and `key.pem` of a directory.
-    pub fn load(dir: &Path) -> Result<Self, PkiError> {
-        let (chain, key) = files::load(dir)?;
+    pub fn load(dir: impl Into<KeyDir>) -> Result<Self, PkiError> {
+        let (chain, key) = files::load(&dir.into())?;
         Self::from_parts(chain, key)
     }
 
@@ -122,8 +122,8 @@ impl Authority {
     }
 
     /// Writes `chain.pem` and `key.pem` (mode 0600) into a directory, made if absent.
-    pub fn save(&self, dir: &Path) -> Result<(), PkiError> {
-        files::save(dir, &self.chain, &self.key)
+    pub fn save(&self, dir: impl Into<KeyDir>) -> Result<(), PkiError> {
+        files::save(&dir.into(), &self.chain, &self.key)
     }
 
     /// The root its chain ends in.

@@ -43,14 +43,14 @@ impl Credentials {
 
     /// Reads `chain.pem` and `key.pem` of a directory.
     pub fn load(dir: &Path) -> Result<Self, PkiError> {
-        let (chain, key) = files::load(dir)?;
+        let (chain, key) = files::load(&dir.into())?;
         Self::new(chain, key)
     }
 
     /// Writes `chain.pem` and `key.pem` (mode 0600) into a directory, made if absent. A crash leaves the old pair or
     /// the new.
     pub fn save(&self, dir: &Path) -> Result<(), PkiError> {
-        files::save(dir, &self.chain, &self.key)
+        files::save(&dir.into(), &self.chain, &self.key)
     }
 
     /// Leaf first, root last.

@@ -2,6 +2,9 @@
 //!
 //! Two files cannot be renamed at once. The key goes first, while the key it replaces stays beside it. A reader
 //! takes the key that fits the chain.
+//!
+//! A key that the directory [seals](KeyDir::sealed) is in an envelope of its own in the file: PEM with the label
+//! `HANSE SEALED KEY`.
 
 use std::{fs, io, path::Path};
 
@@ -10,28 +13,63 @@ use hanse_process::{
     private,
 };
 
-use super::{Chain, KeyPair, PkiError, keys};
+use super::{Chain, KeyDir, KeyPair, PkiError, keys};
 
 const CHAIN: &str = "chain.pem";
 const KEY: &str = "key.pem";
 const PREVIOUS_KEY: &str = "key.previous.pem";
+/// The label of a sealed key in PEM.
+const SEALED: &str = "HANSE SEALED KEY";
+/// Begins a file with a sealed key.
+const SEALED_BEGINS: &str = "-----BEGIN HANSE SEALED KEY-----";
+
+/// One write of a save. Each is made whole or not at all, and is durable before the next one.
+#[derive(Debug)]
+pub(super) enum Step {
+    Write { name: &'static str, content: String },
+    Remove { name: &'static str },
+}
 
 /// Writes chain and key, durably and so that any crash leaves a readable pair, old or new.
-pub(super) fn save(dir: &Path, chain: &Chain, key: &KeyPair) -> Result<(), PkiError> {
-    private::make_dir(dir).map_err(io_error("create", dir))?;
-    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+pub(super) fn save(dir: &KeyDir, chain: &Chain, key: &KeyPair) -> Result<(), PkiError> {
+    let path = dir.path();
+    private::make_dir(path).map_err(io_error("create", path))?;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         durable::sync(parent).map_err(io_error("sync", parent))?;
     }
-    let previous = dir.join(PREVIOUS_KEY);
+    steps(dir, chain, key).iter().try_for_each(|step| step.take(path))
+}
+
+/// The writes of a save, in their order. A crash may come between any two.
+pub(super) fn steps(dir: &KeyDir, chain: &Chain, key: &KeyPair) -> Vec<Step> {
+    let written = |name, key: &KeyPair| Step::Write { name, content: sealed(dir, name, &key.to_pem()) };
     // Whichever of the two fits the chain now, so that a crash after a crash loses nothing either.
-    if let Ok((_, current)) = load(dir) {
-        replace(dir, PREVIOUS_KEY, &current.to_pem(), SECRET_MODE)?;
-    }
-    replace(dir, KEY, &key.to_pem(), SECRET_MODE)?;
-    replace(dir, CHAIN, &keys::certificates_to_pem(chain), SECRET_MODE)?;
-    match fs::remove_file(&previous) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &previous)(error)),
-        _ => Ok(()),
+    let current = load(dir).ok().map(|(_, current)| written(PREVIOUS_KEY, &current));
+    let rest = [
+        written(KEY, key),
+        Step::Write { name: CHAIN, content: keys::certificates_to_pem(chain) },
+        Step::Remove { name: PREVIOUS_KEY },
+    ];
+    current.into_iter().chain(rest).collect()
+}
+
+impl Step {
+    pub(super) fn take(&self, dir: &Path) -> Result<(), PkiError> {
+        match self {
+            Self::Write { name, content } => {
+                let path = dir.join(name);
+                durable::replace(&path, content.as_bytes(), SECRET_MODE).map_err(io_error("write", &path))
+            }
+            Self::Remove { name } => {
+                let path = dir.join(name);
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        Err(io_error("remove", &path)(error))
+                    }
+                    _ => Ok(()),
+                }
+            }
+        }
     }
 }
 
@@ -41,28 +79,61 @@ pub(super) fn is_saved(dir: &Path) -> bool {
 }
 
 /// Reads chain and the key that fits it.
-pub(super) fn load(dir: &Path) -> Result<(Chain, KeyPair), PkiError> {
-    let read = |name: &str| {
-        let path = dir.join(name);
-        let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
-        Ok::<_, PkiError>((text, path.display().to_string()))
-    };
-    let (chain, path) = read(CHAIN)?;
-    let chain = keys::certificates_from_pem(&chain, &path)?;
-    let (key, path) = read(KEY)?;
-    let key = KeyPair::from_named_pem(&key, &path)?;
+pub(super) fn load(dir: &KeyDir) -> Result<(Chain, KeyPair), PkiError> {
+    let path = dir.path().join(CHAIN);
+    let chain = fs::read_to_string(&path).map_err(io_error("read", &path))?;
+    let chain = keys::certificates_from_pem(&chain, &path.display().to_string())?;
+    let key = read_key(dir, KEY)?;
     if key.belongs_to(&chain[0]) {
         return Ok((chain, key));
     }
     // A crash between the two renames of `save`.
-    let (previous, path) = read(PREVIOUS_KEY).map_err(|_| PkiError::KeyMismatch)?;
-    let previous = KeyPair::from_named_pem(&previous, &path)?;
+    if !dir.path().join(PREVIOUS_KEY).exists() {
+        return Err(PkiError::KeyMismatch);
+    }
+    let previous = read_key(dir, PREVIOUS_KEY)?;
     if previous.belongs_to(&chain[0]) { Ok((chain, previous)) } else { Err(PkiError::KeyMismatch) }
 }
 
-fn replace(dir: &Path, name: &str, content: &str, mode: u32) -> Result<(), PkiError> {
-    let path = dir.join(name);
-    durable::replace(&path, content.as_bytes(), mode).map_err(io_error("write", &path))
+/// Whether `holds` for the content of a file that has, or had at a crash, a private key.
+pub(super) fn any_key(dir: &Path, holds: impl Fn(&[u8]) -> bool) -> Result<bool, PkiError> {
+    for name in [KEY, PREVIOUS_KEY] {
+        for path in [dir.join(name), durable::temporary(&dir.join(name))] {
+            match fs::read(&path) {
+                Ok(content) if holds(&content) => return Ok(true),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("read", &path)(error));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether this is the content of a file with a sealed key.
+pub(super) fn is_sealed(content: &[u8]) -> bool {
+    content.starts_with(SEALED_BEGINS.as_bytes())
+}
+
+/// A key as it is written to the file `name`.
+fn sealed(dir: &KeyDir, name: &str, pem: &str) -> String {
+    match dir.seal() {
+        Some(seal) => keys::to_pem(SEALED, &seal.seal(name, pem.as_bytes())),
+        None => pem.to_owned(),
+    }
+}
+
+fn read_key(dir: &KeyDir, name: &str) -> Result<KeyPair, PkiError> {
+    let path = dir.path().join(name);
+    let text = fs::read_to_string(&path).map_err(io_error("read", &path))?;
+    let said = path.display().to_string();
+    if !is_sealed(text.as_bytes()) {
+        return KeyPair::from_named_pem(&text, &said);
+    }
+    let opened = keys::from_pem(SEALED, &text).and_then(|sealed| dir.seal()?.open(name, &sealed));
+    let opened = opened.and_then(|content| String::from_utf8(content).ok());
+    KeyPair::from_named_pem(&opened.ok_or(PkiError::DoesNotOpen { path })?, &said)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {

@@ -1,10 +1,8 @@
 //! What a process holds of its own, be it a certificate or an authority.
 
-use std::path::Path;
-
 use hanse_process::WallClock;
 
-use super::{Authority, Chain, Credentials, KeyPair, PkiError, Validity, files};
+use super::{Authority, Chain, Credentials, KeyDir, KeyPair, PkiError, Validity, files};
 
 /// What a process holds and others renew: its own certificate, or its authority.
 pub trait Held: Clone + Send + Sync + 'static {
@@ -21,8 +19,8 @@ pub trait Held: Clone + Send + Sync + 'static {
     fn validity(&self) -> Validity;
 
     /// Reads what a directory holds; `None`: nothing, or half of it because a crash cut a join off.
-    fn read(dir: &Path, clock: &WallClock) -> Result<Option<Self>, PkiError> {
-        if !files::is_saved(dir) {
+    fn read(dir: &KeyDir, clock: &WallClock) -> Result<Option<Self>, PkiError> {
+        if !files::is_saved(dir.path()) {
             return Ok(None);
         }
         let (chain, key) = files::load(dir)?;
@@ -30,7 +28,7 @@ pub trait Held: Clone + Send + Sync + 'static {
     }
 
     /// Keeps it in a directory. A crash leaves the old one or the new.
-    fn write(&self, dir: &Path) -> Result<(), PkiError> {
+    fn write(&self, dir: &KeyDir) -> Result<(), PkiError> {
         files::save(dir, self.chain(), self.key())
     }
 }

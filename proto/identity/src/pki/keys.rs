@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rcgen::PublicKeyData as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
@@ -75,23 +76,31 @@ impl fmt::Debug for KeyPair {
 pub(super) fn certificates_to_pem<'a>(
     chain: impl IntoIterator<Item = &'a CertificateDer<'static>>,
 ) -> String {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    chain.into_iter().map(|certificate| to_pem("CERTIFICATE", certificate)).collect()
+}
+
+/// Octets as PEM with this label.
+pub(super) fn to_pem(label: &str, content: &[u8]) -> String {
     /// RFC 7468 §2: lines of 64 characters.
     const LINE: usize = 64;
-    let mut pem = String::new();
-    for certificate in chain {
-        pem.push_str("-----BEGIN CERTIFICATE-----\n");
-        let text = STANDARD.encode(certificate);
-        let mut rest = text.as_str();
-        while !rest.is_empty() {
-            let (line, tail) = rest.split_at(rest.len().min(LINE));
-            pem.push_str(line);
-            pem.push('\n');
-            rest = tail;
-        }
-        pem.push_str("-----END CERTIFICATE-----\n");
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    let text = STANDARD.encode(content);
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, tail) = rest.split_at(rest.len().min(LINE));
+        pem.push_str(line);
+        pem.push('\n');
+        rest = tail;
     }
+    pem.push_str(&format!("-----END {label}-----\n"));
     pem
+}
+
+/// The octets of a PEM text with this label. Libraries read known labels only.
+pub(super) fn from_pem(label: &str, pem: &str) -> Option<Vec<u8>> {
+    let rest = pem.trim().strip_prefix(&format!("-----BEGIN {label}-----"))?;
+    let text = rest.strip_suffix(&format!("-----END {label}-----"))?;
+    STANDARD.decode(text.split_whitespace().collect::<String>()).ok()
 }
 
 /// All certificates of a PEM text, in order; at least one.

@@ -2,6 +2,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -269,25 +270,97 @@ fn credentials_and_authorities_survive_on_disk() {
     let leaf = loaded.issue_credentials(&identity("g.gateway.eu-west"), &[]).unwrap();
     federation.anchor().verify(leaf.chain(), now()).unwrap();
     assert!(Credentials::load(&authority).is_err(), "an authority's certificate is nobody's identity");
-    assert!(Authority::load(&dir).unwrap_err().to_string().contains("not an authority's"));
+    assert!(Authority::load(dir).unwrap_err().to_string().contains("not an authority's"));
+}
+
+/// Seals by a mark and the name; it stands in for the node's store key.
+#[derive(Debug)]
+struct Marked(u8);
+
+impl Seal for Marked {
+    fn seal(&self, name: &str, content: &[u8]) -> Vec<u8> {
+        [&[self.0], name.as_bytes(), b":", content].concat().iter().map(|octet| octet ^ 0x55).collect()
+    }
+
+    fn open(&self, name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+        let opened: Vec<u8> = sealed.iter().map(|octet| octet ^ 0x55).collect();
+        opened.strip_prefix(&*[&[self.0], name.as_bytes(), b":"].concat()).map(<[u8]>::to_vec)
+    }
+}
+
+fn sealed(path: &Path, mark: u8) -> KeyDir {
+    KeyDir::sealed(path.to_owned(), Arc::new(Marked(mark)))
 }
 
 #[test]
-fn a_crash_between_the_two_renames_keeps_the_old_pair() {
+fn a_crash_between_any_two_writes_of_a_save_loses_no_key() {
+    let federation = Federation::new();
+    let [old, new, newest] = [(); 3].map(|()| federation.credentials("g.gateway.eu-west"));
+    type Kept = fn(&Path) -> KeyDir;
+    let (plain, with_seal): (Kept, Kept) = (|path| path.into(), |path| sealed(path, 1));
+    // The old pair was kept in the first way, the new ones are in the second.
+    for (before, after) in [(plain, plain), (plain, with_seal), (with_seal, with_seal)] {
+        let found = |dir: &Path| {
+            let (chain, key) = files::load(&after(dir)).expect("a pair that fits together");
+            Credentials::new(chain, key).unwrap().chain().clone()
+        };
+        let writes = |dir: &Path, held: &Credentials| files::steps(&after(dir), held.chain(), held.key());
+        for first in 0..=4 {
+            for second in 0..=4 {
+                let temporary = tempfile::tempdir().unwrap();
+                let dir = temporary.path();
+                old.write(&before(dir)).unwrap();
+                let steps = writes(dir, &new);
+                assert_eq!(steps.len(), 4);
+                steps[..first].iter().for_each(|step| step.take(dir).unwrap());
+                let present = if first < 3 { &old } else { &new };
+                assert_eq!(&found(dir), present.chain(), "{first} writes");
+
+                // A crash after a crash.
+                writes(dir, &newest)[..second].iter().for_each(|step| step.take(dir).unwrap());
+                let expected = if second < 3 { present } else { &newest };
+                assert_eq!(&found(dir), expected.chain(), "{first} writes, then {second}");
+                let is_sealed = KeyDir::holds_sealed_key(dir).unwrap();
+                let is_plain = KeyDir::holds_plain_key(dir).unwrap();
+                if second == 4 {
+                    assert_eq!(
+                        (is_sealed, is_plain),
+                        (after(dir).seal().is_some(), after(dir).seal().is_none())
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sealed_key_opens_with_its_seal_only() {
     let federation = Federation::new();
     let temporary = tempfile::tempdir().unwrap();
     let dir = temporary.path();
-    let old = federation.credentials("g.gateway.eu-west");
-    old.save(dir).unwrap();
-    // Twice, for a crash after a crash: the state before the second rename of a save.
-    for _ in 0..2 {
-        let chain = fs::read(dir.join("chain.pem")).unwrap();
-        let key = Credentials::load(dir).unwrap().key().to_pem();
-        federation.credentials("g.gateway.eu-west").save(dir).unwrap();
-        fs::write(dir.join("chain.pem"), chain).unwrap();
-        fs::write(dir.join("key.previous.pem"), key).unwrap();
-        assert_eq!(Credentials::load(dir).unwrap().chain(), old.chain());
+    assert!(!KeyDir::holds_sealed_key(dir).unwrap() && !KeyDir::holds_plain_key(dir).unwrap());
+    let authority = &federation.region;
+    authority.save(sealed(dir, 1)).unwrap();
+    assert!(KeyDir::holds_sealed_key(dir).unwrap() && !KeyDir::holds_plain_key(dir).unwrap());
+    let text = fs::read_to_string(dir.join("key.pem")).unwrap();
+    assert!(
+        text.starts_with("-----BEGIN HANSE SEALED KEY-----\n")
+            && text.ends_with("-----END HANSE SEALED KEY-----\n")
+    );
+    assert!(text.lines().all(|line| line.len() <= 64) && !text.contains("PRIVATE"), "{text}");
+    assert_eq!(mode(&dir.join("key.pem")), 0o600);
+    let loaded = Authority::load(sealed(dir, 1)).unwrap();
+    assert_eq!(loaded.key().to_pem(), authority.key().to_pem());
+
+    for without in [KeyDir::from(dir), sealed(dir, 2)] {
+        let error = Authority::load(without).unwrap_err();
+        assert!(matches!(error, PkiError::DoesNotOpen { .. }), "{error}");
+        assert!(error.to_string().contains("key.pem is sealed"), "{error}");
     }
+    fs::write(dir.join("key.pem"), text.replace('a', "!")).unwrap();
+    assert!(matches!(Authority::load(sealed(dir, 1)), Err(PkiError::DoesNotOpen { .. })), "it is damaged");
+    fs::write(dir.join("key.pem"), authority.key().to_pem()).unwrap();
+    Authority::load(sealed(dir, 1)).expect("a plain key is read too");
 }
 
 #[test]

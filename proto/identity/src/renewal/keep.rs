@@ -1,12 +1,12 @@
 //! Keeping what a process holds young: one loop for gateways' certificates, agents' authorities and control nodes' own.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use hanse_process::{Shutdown, telemetry};
 use tracing::{debug, error, info, warn};
 
 use super::schedule::{BY_HAND, Due, RenewalSchedule, STEADY};
-use crate::{Chain, Held, Live, LiveTrust, PkiError, RenewError, TrustAnchor};
+use crate::{Chain, Held, KeyDir, Live, LiveTrust, PkiError, RenewError, TrustAnchor};
 
 /// How a process comes by another certificate.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +30,7 @@ pub struct Renewal<T> {
     /// Whom this process believes.
     pub trust: LiveTrust,
     /// Where it is kept.
-    pub dir: PathBuf,
+    pub dir: KeyDir,
     /// Who issues it.
     pub issuing: Issuing,
 }

@@ -252,7 +252,7 @@ async fn what_cannot_be_saved_is_used_where_it_can_be_had_again() {
             what: "this process's certificate",
             live: live.clone(),
             trust: outage.trust.clone(),
-            dir: dir.to_owned(),
+            dir: dir.into(),
             issuing,
         };
         let (region, asked) = (outage.region.clone(), std::sync::Arc::new(tokio::sync::Semaphore::new(0)));
@@ -321,7 +321,7 @@ async fn an_operator_is_warned_once_of_another_root_although_renewing_for_age_fa
         what: "this node's authority",
         live: LiveAuthority::new(outage.control.clone()),
         trust: outage.trust.clone(),
-        dir: dir.path().to_owned(),
+        dir: dir.path().into(),
         issuing: Issuing::ByHand { remedy: "bring the root" },
     };
     let asking = asked.clone();

@@ -42,7 +42,8 @@ pub(crate) fn check_patterns(field: &str, hosts: &[String]) -> Verdict {
     Ok(())
 }
 
-fn check_pattern(field: &str, host: &str) -> Verdict {
+/// One of them.
+pub(crate) fn check_pattern(field: &str, host: &str) -> Verdict {
     if host == "*" {
         return Err(invalid(field, "\"*\" is not a host", "leave the list empty for every host"));
     }

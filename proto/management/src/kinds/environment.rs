@@ -1,8 +1,12 @@
 //! Environment: a deployment target.
 
+mod egress;
+
 use hanse_topology::{Exposure, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+pub use egress::EgressSpec;
 
 use crate::{
     Bound, Bounded, Column, Duration, Field, Kind, ManagementKind, Refer, ShownWith,
@@ -28,6 +32,9 @@ pub struct EnvironmentSpec {
     /// Whether credentials stay good while a gateway is cut off.
     #[serde(default)]
     pub stale_credentials: StaleCredentials,
+    /// Where its gateways may connect for its upstreams. Default: anywhere but to link-local addresses.
+    #[serde(default, skip_serializing_if = "EgressSpec::is_empty")]
+    pub egress: EgressSpec,
 }
 
 /// A protocol clients may use.
@@ -70,11 +77,12 @@ impl ManagementKind for EnvironmentSpec {
         &[ShownWith { kind: Kind::Region, field: "/spec/regions", title: "Environments" }];
 
     fn bounds() -> Vec<Bounded> {
-        vec![
+        let own = [
             ("EnvironmentSpec", "hostnames", Bound::Items(0, host::MAX_HOSTS)),
             ("EnvironmentSpec", "hostnames", Bound::Each(1, host::MAX_PATTERN_BYTES)),
             ("EnvironmentSpec", "listeners", Bound::Items(1, ListenerProtocol::both().len())),
-        ]
+        ];
+        [&own[..], &egress::BOUNDS].concat()
     }
 
     fn check(&self, _name: &Name) -> Verdict {
@@ -84,6 +92,7 @@ impl ManagementKind for EnvironmentSpec {
         }
         check_distinct("listeners", &self.listeners)?;
         check_distinct("regions", &self.regions)?;
+        self.egress.check()?;
         match self.stale_credentials {
             StaleCredentials::Serve => Ok(()),
             StaleCredentials::DenyAfter(_) => Err(invalid(

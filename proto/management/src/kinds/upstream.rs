@@ -77,10 +77,7 @@ impl UpstreamSpec {
         region: &'a Name,
         environment: &'a Name,
     ) -> impl Iterator<Item = &'a EndpointSpec> + 'a {
-        self.endpoints.iter().filter(move |endpoint| {
-            endpoint.region.as_ref().is_none_or(|own| own == region)
-                && endpoint.environment.as_ref().is_none_or(|own| own == environment)
-        })
+        self.endpoints.iter().filter(move |endpoint| endpoint.serves(region, environment))
     }
 }
 
@@ -104,6 +101,12 @@ pub struct EndpointSpec {
 impl EndpointSpec {
     const fn default_weight() -> u32 {
         1
+    }
+
+    /// Whether gateways of `environment` in `region` may use it.
+    pub fn serves(&self, region: &Name, environment: &Name) -> bool {
+        self.region.as_ref().is_none_or(|own| own == region)
+            && self.environment.as_ref().is_none_or(|own| own == environment)
     }
 }
 

@@ -237,12 +237,35 @@ fn environment() -> BoxedStrategy<Value> {
         object([
             ("hostnames", value(texts(&["a.example", "*.example"]))),
             ("exposure", value(text(&["internal", "external"]))),
+            ("egress", object([("allow", value(networks())), ("deny", value(networks()))])),
             (
                 "staleCredentials",
                 prop_oneof![Just(json!("serve")), Just(json!({"denyAfter": "24h"}))].boxed(),
             ),
         ]),
         Just(json!({"regions": ["eu-west", "us-east"]})).boxed(),
+    )
+}
+
+fn networks() -> impl Strategy<Value = Vec<String>> {
+    texts(&[
+        "10.0.0.0/8",
+        "10.0.0.7/8",
+        "10.0.0.7",
+        "169.254.0.0/16",
+        "::ffff:10.0.0.0/104",
+        "fd00::/8",
+        "::/0",
+    ])
+}
+
+fn host_grant() -> BoxedStrategy<Value> {
+    let prefix = prop_oneof![3 => text(&["/", "/orders", "/a/b"]).boxed(), 1 => path().boxed()];
+    with(
+        object([("pathPrefix", value(prefix))]),
+        text(&["a.example", "*.example"])
+            .prop_map(|host| json!({"environments": ["production"], "host": host, "organization": "default"}))
+            .boxed(),
     )
 }
 
@@ -273,6 +296,7 @@ fn resource() -> impl Strategy<Value = (&'static str, Value)> {
         3 => upstream().prop_map(|spec| ("Upstream backend", spec)),
         4 => api().prop_map(|spec| ("Api orders", spec)),
         1 => environment().prop_map(|spec| ("Environment production", spec)),
+        2 => host_grant().prop_map(|spec| ("HostGrant one", spec)),
         1 => plan().prop_map(|spec| ("Plan gold", spec)),
         1 => credential().prop_map(|spec| ("Credential shop-key", spec)),
     ]

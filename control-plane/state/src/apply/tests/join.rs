@@ -262,6 +262,40 @@ mod seats {
     }
 
     #[test]
+    fn a_node_replaces_its_own_key_and_no_other_node_does() {
+        let key = |world: &World| world.state.member(&server_identity("cp-1")).unwrap().key_digest[0];
+        let mut world = founded("");
+        let revision = world.state.revision();
+        record(&mut world, "cp-1", 2, 12).unwrap();
+        assert_eq!((key(&world), world.state.revision()), (1, revision), "another id is another node");
+        assert_eq!(record(&mut world, "cp-1", 2, 11).unwrap().revision, revision + 1);
+        let member = world.state.member(&server_identity("cp-1")).unwrap().clone();
+        assert_eq!((member.key_digest, member.seat.unwrap().node_id), ([2; 32], 11));
+        assert_eq!(world.state.members_with(&[1; 32]).count(), 0, "the key before it is on record nowhere");
+        assert_eq!(record(&mut world, "cp-1", 2, 11).unwrap().revision, revision + 1, "once");
+
+        // The key of another node, and a key that is refused.
+        record(&mut world, "cp-2", 3, 13).unwrap();
+        assert_eq!(record(&mut world, "cp-1", 3, 11).unwrap_err().name, ProblemName::JoinRefused);
+        let control_nodes: Vec<_> = ["cp-1", "cp-2", "cp-3", "cp-4", "cp-5"].map(name).into();
+        let revoke = |node: &str, key| CommandBody::Revoke {
+            identity: server_identity(node),
+            control_nodes: control_nodes.clone(),
+            keys: vec![[key; 32]],
+            known_keys: Vec::new(),
+        };
+        world.run(revoke("cp-3", 4)).unwrap();
+        assert_eq!(record(&mut world, "cp-1", 4, 11).unwrap_err().name, ProblemName::JoinRefused);
+        world.run(revoke("cp-1", 2)).unwrap();
+        assert_eq!(
+            record(&mut world, "cp-1", 5, 11).unwrap_err().name,
+            ProblemName::JoinRefused,
+            "its name is"
+        );
+        assert_eq!(key(&world), 2);
+    }
+
+    #[test]
     fn a_node_that_joined_before_there_were_seats_gets_its_own() {
         let mut world = founded("");
         let identity = server_identity("cp-2");

@@ -50,6 +50,8 @@ proptest! {
             invariants::check(&state);
         }
         prop_assert!(elsewhere == state, "two nodes differ");
+        prop_assert_eq!(elsewhere.audit().head(), state.audit().head());
+        prop_assert!(state.audit().head().number > 0);
         prop_assert!(State::from_records(state.to_records()).unwrap() == state, "the snapshot is another state");
     }
 
@@ -71,6 +73,9 @@ proptest! {
                 time_ms: state.time_ms(),
                 idempotency_key: None,
                 only_in_term: None,
+                // The state may have Bindings that meet: another dump brought them.
+                force_grants: true,
+                origin: crate::Origin::default(),
                 body,
             };
             prop_assert_eq!(&sent(&command), &command);

@@ -364,6 +364,8 @@ fn a_dry_run_is_a_clone() {
         time_ms: 0,
         idempotency_key: None,
         only_in_term: None,
+        force_grants: false,
+        origin: crate::Origin::default(),
         body: CommandBody::Apply(changes("{kind: Plan, name: silver}")),
     });
     assert!(matches!(outcome, Outcome::Accepted(_)));

@@ -11,6 +11,7 @@ fn an_environment_is_a_listener_in_each_of_its_regions() {
     assert_eq!(world.keys("us", "production"), ["listener/production"]);
     let spec = json!({
         "regions": ["eu"], "exposure": "internal", "listeners": ["https"], "hostnames": ["*.acme.example"],
+        "egress": {"allow": ["10.1.0.0/16"], "deny": ["fd00::/8"]},
     });
     world.accept(vec![put("Environment", "partner", spec)]);
     let listener = runtime::Listener {
@@ -19,6 +20,11 @@ fn an_environment_is_a_listener_in_each_of_its_regions() {
         https: true,
         hostnames: vec!["*.acme.example".to_owned()],
         internal: true,
+        egress: Some(runtime::Egress {
+            allow: vec![runtime::Cidr { address: vec![10, 1, 0, 0].into(), length: 16 }],
+            deny: vec![runtime::Cidr { address: [&[0xfd][..], &[0; 15]].concat().into(), length: 8 }],
+        }),
+        grants: Vec::new(),
     };
     assert_eq!(world.decoded("eu", "partner", "listener/partner"), Runtime::Listener(listener));
     assert!(!world.content.contains_key(&scope("us", "partner")));

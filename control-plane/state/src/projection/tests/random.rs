@@ -35,11 +35,23 @@ fn environment() -> impl Strategy<Value = Change> {
     (
         select(&ENVIRONMENTS),
         subsequence(REGIONS.to_vec(), 1..=3),
-        select(vec![json!([]), json!(["a.example"])]),
+        select(vec![(json!([]), json!({})), (json!(["a.example"]), json!({"deny": ["10.0.0.0/8"]}))]),
         select(vec![vec![], vec![("dns", "a")], vec![("dns", "b")]]),
     )
-        .prop_map(|(name, regions, hostnames, labels)| {
-            labelled(put("Environment", name, json!({"regions": regions, "hostnames": hostnames})), &labels)
+        .prop_map(|(name, regions, (hostnames, egress), labels)| {
+            let spec = json!({"regions": regions, "hostnames": hostnames, "egress": egress});
+            labelled(put("Environment", name, spec), &labels)
+        })
+}
+
+fn host_grant() -> impl Strategy<Value = Change> {
+    let environments = subsequence(ENVIRONMENTS.to_vec(), 1..=2);
+    (select(&PAIR), environments, select(vec!["a.example", "*.example"]), select(vec!["/", "/x"]), select(&ORGANIZATIONS))
+        .prop_map(|(name, environments, host, prefix, organization)| {
+            let spec = json!({
+                "environments": environments, "host": host, "pathPrefix": prefix, "organization": organization,
+            });
+            put("HostGrant", name, spec)
         })
 }
 
@@ -152,6 +164,7 @@ fn removal() -> impl Strategy<Value = Change> {
     let subscription = (select(&ORGANIZATIONS), select(&PAIR), select(&APIS));
     prop_oneof![
         1 => global,
+        1 => select(&PAIR).prop_map(|name| ("HostGrant", name.to_owned())),
         3 => pair,
         3 => owned(&APIS).prop_map(|path| ("Api", path)),
         4 => binding.prop_map(|(api, environment)| ("Binding", format!("{api}-{environment}"))),
@@ -168,6 +181,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => select(&ORGANIZATIONS).prop_map(|name| put("Organization", name, json!({}))),
         2 => region(),
         2 => environment(),
+        1 => host_grant(),
         2 => upstream(),
         1 => policy(),
         5 => api(),
@@ -345,7 +359,7 @@ proptest! {
 fn the_random_histories_do_something() {
     let mut runner = TestRunner::deterministic();
     let mut played = Played::default();
-    for _ in 0..24 {
+    for _ in 0..48 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
     let Played { commands, effective, restored: _, touched, made, dropped, differing } = played;

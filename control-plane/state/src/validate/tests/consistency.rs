@@ -70,7 +70,7 @@ fn conflicts_reach_across_organizations() {
 {kind: Api, organization: retail, name: a, spec: {context: /orders/v1, version: '1', operations: [], upstream: u}}
 ---
 {kind: Binding, organization: retail, name: b, spec: {api: a, environment: production}}";
-    world.check(theirs, "Binding retail/b: spec.environment: Binding retail/b and Binding default/orders-production both claim");
+    world.check(theirs, "Binding retail/b: spec.environment: Binding retail/b and Binding default/orders-production both ask for requests to any host/orders/v1");
 }
 
 #[test]

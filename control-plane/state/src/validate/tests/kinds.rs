@@ -76,6 +76,12 @@ fn environments() {
         "{regions: [], hostnames: [A]}",
         "hostnames[0]: \"A\" is not a host name (write it in lower case)",
     );
+    accepted("Environment", "{regions: [], egress: {allow: [10.1.0.0/16], deny: [10.0.0.0/8, 'fd00::/8']}}");
+    refused(
+        "Environment",
+        "{regions: [], egress: {deny: [10.0.0.7/8]}}",
+        "egress.deny[0]: \"10.0.0.7/8\" has bits set beyond its length (write 10.0.0.0/8)",
+    );
     for span in ["1s", "24h", "366d"] {
         let spec = format!("{{regions: [], staleCredentials: {{denyAfter: {span}}}}}");
         refused("Environment", &spec, "staleCredentials.denyAfter: ");

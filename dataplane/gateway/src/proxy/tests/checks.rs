@@ -32,7 +32,7 @@ async fn endpoints_that_hang_keep_nobody_elses_from_being_asked() {
         let urls: Vec<String> = (0..EACH).map(|each| format!("{}/{number}/{each}", slow.url())).collect();
         upstream_entry(&format!("slow-{number}"), checked(&urls, 20, 30_000))
     };
-    let gateway = Gateway::serving(vec![hanging(0)]);
+    let gateway = Gateway::serving(vec![listener("production", &[]), hanging(0)]);
     eventually("it is asked", async || slow.checks() > 0).await;
     eventually("some wait for the others", async || late(&gateway) > 0).await;
     gateway.change((1..5).map(hanging).collect());

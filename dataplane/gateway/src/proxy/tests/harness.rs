@@ -149,6 +149,13 @@ impl Gateway {
         self.table.store(Arc::new(RoutingTable::new(vec![index.table()])));
     }
 
+    /// Takes a resource away and puts the new table in force.
+    pub(super) fn remove(&self, key: &str) {
+        let (index, profiles) = &mut *self.index.lock().unwrap();
+        index.apply(Vec::new(), vec![key.into()], profiles);
+        self.table.store(Arc::new(RoutingTable::new(vec![index.table()])));
+    }
+
     /// One request on a connection of its own.
     pub(super) async fn call(&self, request: Request<Full<Bytes>>) -> Answer {
         Client::connect(self.http).await.call(request).await

@@ -1,4 +1,5 @@
-//! One connection to one endpoint: TCP and, for `https`, TLS, together within the profile's time.
+//! One connection to one endpoint: TCP to an address that the egress allows and, for `https`, TLS, together within the profile's
+//! time.
 
 use std::{
     pin::Pin,
@@ -9,19 +10,17 @@ use std::{
 use http::Uri;
 use hyper::client::conn::http1;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::rt::TokioIo;
 use nix::errno::Errno;
 use tokio::net::TcpStream;
 use tower::Service;
 
 use super::{
-    names::{self, Lookup, LookupError, Names},
+    names::{self, LookupError, Names},
     slots::NoSlot,
+    tcp::Tcp,
 };
-use crate::{
-    proxy::accept::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES},
-    table::ConnectProfile,
-};
+use crate::table::ConnectProfile;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,7 +52,7 @@ pub(super) enum ConnectTimeout {
 /// Connects as one profile says.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    inner: HttpsConnector<HttpConnector<Lookup>>,
+    inner: HttpsConnector<Tcp>,
     timeout: Duration,
 }
 
@@ -79,15 +78,7 @@ impl Connector {
     }
 
     pub(super) fn over(profile: &ConnectProfile, names: &Names) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(names.within(profile.timeout));
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEPALIVE));
-        tcp.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
-        tcp.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
-        // Shared between the addresses of a name, so that one that is silent leaves time for the next. More than the whole, which
-        // so ends first where there is one address only.
-        tcp.set_connect_timeout(Some(profile.timeout + profile.timeout / 8));
+        let tcp = Tcp::new(names.within(profile.timeout), profile);
         let tls = HttpsConnectorBuilder::new().with_tls_config((*profile.tls).clone()).https_or_http();
         let inner = match &profile.server_name {
             Some(name) => tls

@@ -1,5 +1,6 @@
 //! Which connections are kept, used again and closed.
 
+use hanse_runtime::{Cidr, Egress};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, LocalOptions},
@@ -18,6 +19,15 @@ fn on_a_thread(work: impl Future<Output = ()>) {
     runtime.block_on(work);
 }
 
+/// The upstream with this endpoint, of a scope whose egress denies what is denied by default.
+fn reaching(url: &str) -> Upstream {
+    let id = UpstreamId::new(&scope("production"), "upstream/default/a");
+    let mut profiles = ConnectProfiles::default();
+    let compiled = Upstream::new(&id, checked(upstream(&[url])), &mut profiles);
+    profiles.egress(&id.scope).set(Some(&Egress::default()));
+    compiled
+}
+
 async fn connect(client: &UpstreamClient, endpoint: &Endpoint) -> Sender {
     client.connect(endpoint, client.slot().await.unwrap()).await.unwrap()
 }
@@ -27,8 +37,7 @@ fn kept_connections_are_used_latest_first_and_not_for_ever() {
     on_a_thread(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let id = UpstreamId::new(&scope("production"), "upstream/default/a");
-        let upstream = Upstream::new(&id, checked(upstream(&[&url])), &mut ConnectProfiles::default());
+        let upstream = reaching(&url);
         let endpoint = upstream.pick(&Tried::default()).unwrap();
         let client = UpstreamClient::new(Slots::new(usize::MAX));
         let kept = || client.kept(endpoint, Reuse::Any, Instant::now());
@@ -65,8 +74,7 @@ fn kept_connections_give_way_to_requests_of_other_threads() {
         tokio::time::resume(); // what is waited for here is not time
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let id = UpstreamId::new(&scope("production"), "upstream/default/a");
-        let upstream = Upstream::new(&id, checked(upstream(&[&url])), &mut ConnectProfiles::default());
+        let upstream = reaching(&url);
         let endpoint = upstream.pick(&Tried::default()).unwrap();
         let slots = Slots::new(3);
         let (client, other) = (UpstreamClient::new(slots.clone()), UpstreamClient::new(slots.clone()));
@@ -96,9 +104,8 @@ fn kept_connections_give_way_to_requests_of_other_threads() {
 fn what_can_go_only_once_takes_a_young_connection_or_none() {
     on_a_thread(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let id = UpstreamId::new(&scope("production"), "upstream/default/a");
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let upstream = Upstream::new(&id, checked(upstream(&[&url])), &mut ConnectProfiles::default());
+        let upstream = reaching(&url);
         let endpoint = upstream.pick(&Tried::default()).unwrap();
         let client = UpstreamClient::new(Slots::new(usize::MAX));
         let kept = |reuse| client.kept(endpoint, reuse, Instant::now());
@@ -128,6 +135,40 @@ fn what_can_go_only_once_takes_a_young_connection_or_none() {
 }
 
 #[test]
+fn a_kept_connection_is_used_only_under_the_rules_that_allowed_it() {
+    on_a_thread(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstream = reaching(&format!("http://{}", listener.local_addr().unwrap()));
+        let endpoint = upstream.pick(&Tried::default()).unwrap();
+        let client = UpstreamClient::new(Slots::new(usize::MAX));
+        let kept = || client.kept(endpoint, Reuse::Any, Instant::now());
+        let waiting = || client.0.idle.borrow().values().map(|idle| idle.waiting.len()).sum::<usize>();
+        let mut theirs = Vec::new();
+        let mut keeps = async || {
+            let mut sender = connect(&client, endpoint).await;
+            theirs.push(listener.accept().await.unwrap().0);
+            sender.ready().await.unwrap();
+            client.keep(endpoint, sender);
+        };
+        let egress = &endpoint.profile.egress;
+        keeps().await;
+        egress.set(Some(&Egress::default()));
+        let same = kept().expect("nothing changed");
+        egress.set(Some(&Egress::new([], [Cidr::parse("10.0.0.0/8").unwrap()])));
+        client.keep(endpoint, same); // it was in use meanwhile
+        assert!(kept().is_none());
+        client.sweep();
+        assert_eq!(waiting(), 0);
+        keeps().await;
+        assert!(kept().is_some());
+        egress.set(Some(&Egress::new([], [Cidr::parse("127.0.0.0/8").unwrap()])));
+        let slot = client.slot().await.unwrap();
+        let denied = client.connect(endpoint, slot).await.err().unwrap();
+        assert!(matches!(denied, UpstreamError::EgressDenied(_)), "{denied:?}");
+    });
+}
+
+#[test]
 fn errors_say_whose_they_are_and_what_they_allow() {
     let refused = || UpstreamError::Unreachable("refused".into());
     for (error, side, resend, failure) in [
@@ -138,6 +179,7 @@ fn errors_say_whose_they_are_and_what_they_allow() {
         (UpstreamError::Timeout, Side::Upstream, Resend::Never, Some(Failure::Timeout)),
         (UpstreamError::UnaskedUpgrade, Side::Upstream, Resend::Never, Some(Failure::Reset)),
         (UpstreamError::NoEndpoint, Side::Internal, Resend::Never, None),
+        (UpstreamError::EgressDenied(EgressDenied::NoListener), Side::Internal, Resend::Never, None),
         (UpstreamError::TooLarge, Side::Downstream, Resend::Never, None),
         (BadFraming::Length.into(), Side::Upstream, Resend::Never, Some(Failure::Reset)),
         (UpstreamError::BadBody, Side::Downstream, Resend::Never, None),

@@ -10,7 +10,9 @@ use hanse_topology::ScopeId;
 pub struct UpstreamId {
     /// The organization that has it; empty where its key names none.
     pub organization: Arc<str>,
-    /// Its scope and its key, without the number of an Api's revision.
+    /// The scope that it is of.
+    pub scope: ScopeId,
+    /// Its key, without the number of an Api's revision.
     name: Arc<str>,
 }
 
@@ -22,11 +24,11 @@ impl UpstreamId {
         let name = match parts[..] {
             [kind, owner, revision, name] => {
                 let api = without_number(revision);
-                format!("{scope} {kind}/{owner}/{api}/{name}")
+                format!("{kind}/{owner}/{api}/{name}").into()
             }
-            _ => format!("{scope} {key}"),
+            _ => key.into(),
         };
-        Self { organization, name: name.into() }
+        Self { organization, scope: scope.clone(), name }
     }
 }
 

@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_runtime::Trust;
+use hanse_topology::ScopeId;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{ServerName, TrustAnchor};
 
-use crate::{health::Endpoints, weak::WeakMap};
+use crate::{egress::EgressGuard, health::Endpoints, weak::WeakMap};
 
 /// How to connect. Endpoints with equal profiles share connections.
 #[derive(Debug)]
@@ -19,10 +20,13 @@ pub struct ConnectProfile {
     pub tls: Arc<ClientConfig>,
     /// The name the certificate must have, instead of the URL's host.
     pub server_name: Option<ServerName<'static>>,
+    /// Where connections may go.
+    pub egress: Arc<EgressGuard>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ProfileKey {
+    scope: ScopeId,
     timeout: Duration,
     ca_pem: String,
     server_name: Option<ServerName<'static>>,
@@ -42,9 +46,14 @@ impl ConnectProfiles {
         Self { endpoints, ..Self::default() }
     }
 
-    pub(super) fn get(&mut self, timeout: Duration, trust: Trust) -> Arc<ConnectProfile> {
+    /// Where connections of a scope may go.
+    pub(crate) fn egress(&self, scope: &ScopeId) -> Arc<EgressGuard> {
+        self.endpoints.egress(scope)
+    }
+
+    pub(super) fn get(&mut self, scope: &ScopeId, timeout: Duration, trust: Trust) -> Arc<ConnectProfile> {
         let Trust { ca_pem, anchors, server_name } = trust;
-        let key = ProfileKey { timeout, ca_pem, server_name };
+        let key = ProfileKey { scope: scope.clone(), timeout, ca_pem, server_name };
         if let Some(profile) = self.known.get(&key) {
             return profile;
         }
@@ -53,8 +62,9 @@ impl ConnectProfiles {
             self.tls.insert(key.ca_pem.clone(), &tls);
             tls
         });
-        let id = self.endpoints.next_id();
-        let profile = Arc::new(ConnectProfile { id, timeout, tls, server_name: key.server_name.clone() });
+        let (id, egress) = (self.endpoints.next_id(), self.egress(scope));
+        let server_name = key.server_name.clone();
+        let profile = Arc::new(ConnectProfile { id, timeout, tls, server_name, egress });
         self.known.insert(key, &profile);
         profile
     }
@@ -76,18 +86,20 @@ fn client_config(mut roots: Vec<TrustAnchor<'static>>) -> ClientConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testbed::{checked, upstream};
+    use crate::testbed::{checked, scope, upstream};
 
     #[test]
     fn equal_profiles_are_one() {
         let mut profiles = ConnectProfiles::default();
-        let mut get = |timeout: u64| {
+        let mut get = |(environment, timeout)| {
             let trust = checked(upstream(&[])).trust;
-            profiles.get(Duration::from_millis(timeout), trust)
+            profiles.get(&scope(environment), Duration::from_millis(timeout), trust)
         };
-        let [a, b, other] = [5, 5, 7].map(&mut get);
+        let [a, b, other, elsewhere] =
+            [("production", 5), ("production", 5), ("production", 7), ("sandbox", 5)].map(&mut get);
         assert_eq!(a.id, b.id);
-        assert_ne!(a.id, other.id);
-        assert!(Arc::ptr_eq(&a.tls, &other.tls));
+        assert!(a.id != other.id && a.id != elsewhere.id);
+        assert!(Arc::ptr_eq(&a.tls, &other.tls) && Arc::ptr_eq(&a.tls, &elsewhere.tls));
+        assert!(Arc::ptr_eq(&a.egress, &other.egress) && !Arc::ptr_eq(&a.egress, &elsewhere.egress));
     }
 }

@@ -99,7 +99,7 @@ fn check_references(state: &State) {
 fn check_indexes(state: &State) {
     let mut anew = State::default();
     state.resources().for_each(|resource| anew.store(Resource::clone(resource)));
-    anew.rebuild_claims();
+    anew.rebuild();
     assert_eq!(anew.references, state.references);
     assert_eq!(anew.api_revisions, state.api_revisions);
     for ((organization, api, number), bytes) in &state.api_revisions {
@@ -107,6 +107,9 @@ fn check_indexes(state: &State) {
         assert_eq!(revision.spec.to_json_bytes().len(), *bytes);
     }
     assert_eq!(anew.claims, state.claims);
+    assert_eq!(anew.places, state.places);
+    assert_eq!(anew.grants, state.grants);
+    assert_eq!(anew.hostnames, state.hostnames);
 }
 
 /// One key has one name, and each use of a token belongs to one.

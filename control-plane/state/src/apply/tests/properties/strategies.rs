@@ -25,6 +25,7 @@ fn key() -> impl Strategy<Value = ResourceKey> {
             Kind::Organization => &["default", "retail"],
             Kind::Region => &["eu-west", "us-east", "ap-south"],
             Kind::Environment => &["production", "sandbox"],
+            Kind::HostGrant => &["g1", "g2"],
             Kind::Policy => &["stamp", "cors"],
             Kind::Upstream => &["backend", "other"],
             Kind::Api => &["orders", "billing", "users"],
@@ -62,7 +63,21 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             pick(&["One", "Two"]).prop_map(|text| json!({"displayName": text})).boxed()
         }
         Kind::Region => Just(json!({"location": {"latitude": 53.349_805_1, "longitude": -6.26}})).boxed(),
-        Kind::Environment => regions().prop_map(|regions| json!({"regions": regions})).boxed(),
+        Kind::Environment => {
+            let hostnames = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
+            (regions(), hostnames)
+                .prop_map(|(regions, host)| json!({"regions": regions, "hostnames": Vec::from_iter(host)}))
+                .boxed()
+        }
+        Kind::HostGrant => {
+            let environments = prop::sample::subsequence(vec!["production", "sandbox"], 1..=2);
+            let organization = pick(&["default", "default", "retail"]);
+            (environments, pick(&["a.example", "*.example"]), pick(&["/", "/x"]), organization)
+                .prop_map(|(environments, host, prefix, organization)| {
+                    json!({"environments": environments, "host": host, "pathPrefix": prefix, "organization": organization})
+                })
+                .boxed()
+        }
         Kind::Policy => {
             (0..3_u32).prop_map(|n| json!({"headers": {"request": {"set": {"X-N": n.to_string()}}}})).boxed()
         }
@@ -244,12 +259,17 @@ fn body() -> impl Strategy<Value = CommandBody> {
 /// Any command.
 pub(super) fn command() -> impl Strategy<Value = Command> {
     let idempotency_key = prop::option::weighted(0.1, pick(&["k1", "k2"]));
-    (body(), 0..5_000_u64, idempotency_key).prop_map(|(body, later, idempotency_key)| Command {
-        actor: "tester".into(),
-        request_id: "r".into(),
-        time_ms: START_MS + later,
-        idempotency_key: idempotency_key.map(str::to_owned),
-        only_in_term: None,
-        body,
-    })
+    let forced = prop::bool::weighted(0.3);
+    (body(), 0..5_000_u64, idempotency_key, forced).prop_map(
+        |(body, later, idempotency_key, force_grants)| Command {
+            actor: "tester".into(),
+            request_id: "r".into(),
+            time_ms: START_MS + later,
+            idempotency_key: idempotency_key.map(str::to_owned),
+            only_in_term: None,
+            force_grants,
+            origin: crate::Origin::default(),
+            body,
+        },
+    )
 }

@@ -6,6 +6,7 @@ use std::{net::SocketAddr, sync::atomic::AtomicUsize};
 
 use hanse_process::ShutdownTrigger;
 use hanse_proto::runtime;
+use hanse_runtime::{Cidr, Egress};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -16,6 +17,7 @@ use tokio::{
 use self::server::{Does, NameServer, nobody};
 use super::*;
 use crate::{
+    egress::EgressDenied,
     health::{Endpoints, HealthChecks},
     metrics::GatewayMetrics,
     proxy::upstream::{Slots, UpstreamClient, UpstreamError},
@@ -82,7 +84,9 @@ fn compiled(
     let mut given = upstream(&[url]);
     change(&mut given);
     let id = UpstreamId::new(&scope("production"), &format!("upstream/{organization}/a"));
-    Upstream::new(&id, checked(given), profiles)
+    let compiled = Upstream::new(&id, checked(given), profiles);
+    profiles.egress(&id.scope).set(Some(&Egress::default()));
+    compiled
 }
 
 fn reaching(url: &str) -> Upstream {
@@ -191,6 +195,40 @@ fn an_address_that_is_silent_leaves_time_for_the_others_of_its_name() {
         for turn in 0..2 {
             connect(&client, &upstream).await.unwrap_or_else(|error| panic!("{turn}: {error:?}"));
         }
+    });
+}
+
+/// Each address is judged when the connection is made, so a name that moves is no way round.
+#[test]
+fn of_a_names_addresses_only_those_that_the_egress_allows_are_connected_to() {
+    let asking = asking("", "");
+    on_a_serving_thread(async {
+        let (backend, _) = backend().await;
+        asking.server.tell("half.test", Does::answer(&["127.0.0.3", "127.0.0.1"], 300));
+        asking.server.tell("moves.test", Does::answer(&["127.0.0.1"], 1));
+        let half = reaching(&format!("http://half.test:{}", backend.port()));
+        let moves = reaching(&format!("http://moves.test:{}", backend.port()));
+        // One for each: their profiles are of two gateways.
+        let [to_half, to_moves] = [client(&asking.names), client(&asking.names)];
+        let set = |upstream: &Upstream, deny: &str| {
+            let egress = &upstream.pick(&Tried::default()).unwrap().profile.egress;
+            egress.set(Some(&Egress::new([], [Cidr::parse(deny).unwrap()])));
+        };
+        set(&half, "127.0.0.3/32");
+        for turn in 0..2 {
+            connect(&to_half, &half).await.unwrap_or_else(|error| panic!("{turn}: {error:?}"));
+        }
+        set(&half, "127.0.0.0/8");
+        let denied = connect(&to_half, &half).await.unwrap_err();
+        assert!(matches!(denied, UpstreamError::EgressDenied(EgressDenied::Network(_))), "{denied:?}");
+        connect(&to_moves, &moves).await.unwrap();
+        asking.server.tell("moves.test", Does::answer(&["169.254.169.254"], 1));
+        eventually("it is denied", async || {
+            matches!(connect(&to_moves, &moves).await, Err(UpstreamError::EgressDenied(_)))
+        })
+        .await;
+        asking.server.tell("moves.test", Does::answer(&["127.0.0.1"], 1));
+        eventually("it is allowed", async || connect(&to_moves, &moves).await.is_ok()).await;
     });
 }
 

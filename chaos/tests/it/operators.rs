@@ -1,0 +1,157 @@
+//! Operators with roles, and the audit of what they did: tokens of one organization, one chain on every control node, exported,
+//! changed by hand, dropped, and carried on over a restart.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use hanse_chaos::{Federation, Operator};
+use serde_json::Value;
+
+const PLAN: &str = "{kind: Plan, organization: default, name: NAME, spec: {displayName: NAME}}";
+const AUTH: i32 = 3;
+const CONFLICT: i32 = 5;
+/// An agent looks every 5 s and reports every second, and the leader looks every second; the rest is for a busy machine.
+const TOLD_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// The client's configuration with other lines in the place of those that begin with a word.
+fn config(federation: &Federation, path: &Path, lines: &[(&str, String)]) -> Result<PathBuf> {
+    let text = std::fs::read_to_string(federation.client_config())?;
+    let changed = text.lines().map(|line| {
+        let other = lines.iter().find(|(word, _)| line.starts_with(word));
+        other.map_or_else(|| line.to_owned(), |(word, value)| format!("{word} = {value}"))
+    });
+    std::fs::write(path, changed.collect::<Vec<_>>().join("\n"))?;
+    Ok(path.to_owned())
+}
+
+fn apply(operator: &Operator, name: &str) -> Result<i32> {
+    Ok(operator.run(&["apply", "-f", "-"], &PLAN.replace("NAME", name), &[])?.code)
+}
+
+#[test]
+fn a_publisher_writes_its_organization_and_nothing_else() -> Result<()> {
+    let federation = Federation::start(&["--control-nodes", "1", "--regions", "1"])?;
+    let dir = tempfile::tempdir()?;
+    let secret = federation.ok(&[
+        "token",
+        "create",
+        "ci",
+        "--role",
+        "publisher",
+        "--organization",
+        "default",
+        "--owner",
+        "ann",
+    ])?;
+    let of =
+        config(&federation, &dir.path().join("ci.toml"), &[("token", format!("\"{}\"", secret.trim()))])?;
+    let ci = Operator::new(federation.binary(), &of);
+    let shown = ci.ok(&["whoami"])?;
+    for word in ["ci", "ann", "publisher", "default", "never"] {
+        ensure!(shown.contains(word), "{shown}");
+    }
+    ensure!(apply(&ci, "gold")? == 0);
+    ci.ok(&["get", "plans"])?;
+    ci.ok(&["status"])?;
+    federation.apply("{kind: Organization, name: retail}")?;
+    for refused in [
+        &["get", "tokens"][..],
+        &["get", "plans", "--organization", "retail"],
+        &["member", "list"],
+        &["audit", "tail"],
+        &["token", "create", "more"],
+        &["delete", "organization", "default", "--cascade"],
+        &["dump", "-o", "nowhere"],
+    ] {
+        let ran = ci.run(refused, "", &[])?;
+        ensure!(ran.code == AUTH, "{refused:?}: {} {}", ran.code, ran.stderr);
+        ensure!(ran.stderr.contains("role publisher of organization default"), "{}", ran.stderr);
+    }
+    let organizations = ci.ok(&["get", "organizations", "-o", "name"])?;
+    ensure!(!organizations.contains("retail"), "{organizations}");
+    // What ci did is in the audit, with its owner and its address.
+    let tail = federation.ok(&["audit", "tail", "-n", "2"])?;
+    ensure!(tail.contains("ci (ann)  127.0.0.1:") && tail.contains("updated Plan default/gold"), "{tail}");
+    let tokens = federation.ok(&["get", "tokens"])?;
+    ensure!(tokens.contains("LAST USED") && tokens.contains("publisher"), "{tokens}");
+    Ok(())
+}
+
+#[test]
+fn the_audit_is_one_chain_everywhere_and_a_changed_export_is_found() -> Result<()> {
+    let mut federation = Federation::start(&["--control-nodes", "3", "--regions", "1"])?;
+    let dir = tempfile::tempdir()?;
+    for name in ["a", "b", "c"] {
+        ensure!(apply(&federation.operator(), name)? == 0);
+    }
+    // Each control node by itself tells the same end of the chain.
+    let mut ends = std::collections::BTreeSet::new();
+    for process in federation.processes()?.into_iter().filter(|process| process.role == "server") {
+        let url = process.https.with_context(|| format!("{} has an API", process.name))?;
+        let path = dir.path().join(format!("{}.toml", process.name));
+        let of = config(&federation, &path, &[("servers", format!("[\"{url}\"]"))])?;
+        ends.insert(Operator::new(federation.binary(), &of).run(&["audit", "verify"], "", &[])?.stderr);
+    }
+    ensure!(ends.len() == 1, "{ends:?}");
+
+    let file = dir.path().join("audit.jsonl");
+    let path = file.to_str().context("a plain path")?;
+    federation.ok(&["audit", "export", "--to", path])?;
+    federation.ok(&["audit", "verify", path])?;
+    let text = std::fs::read_to_string(&file)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let last: Value = serde_json::from_str(lines.last().context("an entry")?)?;
+    ensure!(last["changes"][0]["after"]["/spec"]["displayName"] == "c", "{last}");
+    let damaged = dir.path().join("damaged.jsonl");
+    let damaged_path = damaged.to_str().context("a plain path")?;
+    let check = |lines: &[&str], said: &str| -> Result<()> {
+        std::fs::write(&damaged, lines.join("\n"))?;
+        let ran = federation.cli(&["audit", "verify", damaged_path])?;
+        ensure!(ran.code == CONFLICT && ran.stderr.contains(said), "{}: {}", ran.code, ran.stderr);
+        Ok(())
+    };
+    let changed = lines[1].replacen("\"actor\":\"", "\"actor\":\"not-", 1);
+    check(&[lines[0], &changed, lines[2]], "entry 2 was changed")?;
+    check(&[&lines[..1], &lines[2..]].concat(), "entry 3 stands where entry 2 belongs")?;
+    check(&[lines[1], lines[0]], "entry 1 stands where entry 3 belongs")?;
+
+    // Dropped once it is exported: the files and the log are one chain, also after a restart of everything.
+    let first = dir.path().join("first.jsonl");
+    let first = first.to_str().context("a plain path")?;
+    federation.ok(&["audit", "export", "--to", first, "--drop"])?;
+    let again = federation.cli(&["audit", "export", "--to", first])?;
+    ensure!(again.code != 0, "a file that is there is not written over");
+    check(&lines[..2], "entries are missing at the end of the files")?;
+    ensure!(apply(&federation.operator(), "d")? == 0);
+    federation.stop()?;
+    federation.resume()?;
+    federation.ok(&["audit", "verify", first])?;
+    let second = dir.path().join("second.jsonl");
+    let second = second.to_str().context("a plain path")?;
+    federation.ok(&["audit", "export", "--to", second])?;
+    federation.ok(&["audit", "verify", "--offline", first, second])?;
+    let swapped = federation.cli(&["audit", "verify", "--offline", second, first])?;
+    ensure!(swapped.code == CONFLICT, "{}", swapped.stderr);
+    ensure!(std::fs::read_to_string(second)?.contains("drop audit through"));
+    Ok(())
+}
+
+#[test]
+fn a_join_token_that_an_agent_made_gets_one_entry() -> Result<()> {
+    let federation = Federation::start(&["--control-nodes", "1", "--regions", "1"])?;
+    let minted = || -> Result<usize> {
+        let tail = federation.ok(&["audit", "tail", "-n", "1000"])?;
+        Ok(tail.lines().filter(|line| line.contains("mint join token gw-")).count())
+    };
+    // hanse dev had its gateway join with one.
+    let deadline = std::time::Instant::now() + TOLD_WITHIN;
+    while minted()? == 0 {
+        ensure!(std::time::Instant::now() < deadline, "no token is in the audit after {TOLD_WITHIN:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    // The agent says it again and again: it stays one entry.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    ensure!(minted()? == 1);
+    federation.ok(&["audit", "verify"])?;
+    Ok(())
+}
