@@ -18,7 +18,7 @@ use crate::{JournalEntry, Member, Resource, Revocation, Version, apply::Idempote
 
 pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
-pub(crate) use egress::EgressRules;
+pub(crate) use egress::DeniedEndpoints;
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]

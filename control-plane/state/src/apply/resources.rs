@@ -12,7 +12,10 @@ use draft::Draft;
 use hanse_management::Problem;
 
 use super::Effects;
-use crate::{Action, Change, State, validate::consistency};
+use crate::{
+    Action, Change, State,
+    validate::{consistency, egress},
+};
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
 /// references are judged by the state after all of them.
@@ -42,8 +45,9 @@ pub(super) fn apply(before: &State, next: &mut State, changes: &[Change]) -> Res
     restored::settle(&mut draft, changes, numbered)?;
     bindings::settle(&mut draft);
     consistency::check(draft.before, draft.next, &draft.touched)?;
-    // The Bindings that need the ApiRevisions of a dump may come in a later part of it.
+    // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
+        egress::check(draft.before, draft.next, &draft.touched)?;
         revisions::drop_oldest(&mut draft);
     }
     Ok(draft.into_effects())

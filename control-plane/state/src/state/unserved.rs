@@ -9,7 +9,7 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use super::{EgressRules, State};
+use super::{DeniedEndpoints, State, egress::DeniedUse};
 use crate::{ChangeResult, Resource, admission::Warning};
 
 /// How many items of a list a warning names.
@@ -19,11 +19,15 @@ impl State {
     /// All that a resource is warned of: by its spec alone, and because nothing serves it.
     pub fn warnings(&self, key: &ResourceKey) -> Vec<Warning> {
         let by_itself = self.get(key).map(|resource| Warning::of_spec(key, &resource.spec));
-        by_itself.into_iter().flatten().chain(self.unserved(key, &mut EgressRules::default())).collect()
+        by_itself
+            .into_iter()
+            .flatten()
+            .chain(self.unserved(key, &mut DeniedEndpoints::new(self, self)))
+            .collect()
     }
 
     /// What is not served of the resources that `changes` name or reach, in the order of their keys. A Binding is reached by its
-    /// Api, and by a change of its Environment or of one of its regions.
+    /// Api and its Upstream, and by a change of its Environment or of one of its regions.
     pub fn unserved_after(&self, changes: &[ChangeResult]) -> Vec<Warning> {
         let mut reached = BTreeSet::new();
         for ChangeResult { key, action, .. } in changes {
@@ -36,18 +40,24 @@ impl State {
                     reached.insert(key.clone());
                     reached.extend(self.referrers_of_kind(key, Kind::Binding).cloned());
                 }
+                Kind::Upstream => {
+                    let apis = self.referrers_of_kind(key, Kind::Api);
+                    let users = apis.chain(std::iter::once(key));
+                    let bindings = users.flat_map(|user| self.referrers_of_kind(user, Kind::Binding));
+                    reached.extend(bindings.cloned());
+                }
                 Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
                 Kind::Region if is_changed => {
                     for environment in self.referrers_of_kind(key, Kind::Environment) {
                         self.reach_environment(environment, &mut reached);
                     }
                 }
-                // Whether something is served does not depend on another kind.
+                // No other kind says whether a Binding is served, or where its gateways connect.
                 _other => {}
             }
         }
-        let mut rules = EgressRules::default();
-        reached.iter().flat_map(|key| self.unserved(key, &mut rules)).collect()
+        let mut denied = DeniedEndpoints::new(self, self);
+        reached.iter().flat_map(|key| self.unserved(key, &mut denied)).collect()
     }
 
     /// The Bindings of an Environment, and their Apis.
@@ -60,13 +70,13 @@ impl State {
         }
     }
 
-    fn unserved(&self, key: &ResourceKey, rules: &mut EgressRules) -> Vec<Warning> {
+    fn unserved<'a>(&'a self, key: &ResourceKey, denied: &mut DeniedEndpoints<'a>) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
             (Spec::Binding(spec), Some(organization)) => {
                 let mut found = self.unserved_binding(resource, organization, spec);
-                found.extend(self.cut_off(resource, spec, rules));
+                found.extend(cut_off(denied.of(resource), &spec.environment));
                 found
             }
             _never_served => Vec::new(),
@@ -138,26 +148,16 @@ impl State {
     }
 }
 
-impl State {
-    /// The endpoints of a Binding that the egress of its Environment denies.
-    fn cut_off(
-        &self,
-        binding: &Resource,
-        spec: &BindingSpec,
-        rules: &mut EgressRules,
-    ) -> Option<(String, String)> {
-        let egress = rules.of(self, &spec.environment);
-        let denied = self.address_uses(binding, |address| egress.judge(address).is_err());
-        let urls: BTreeSet<&str> = denied.iter().map(|used| &*used.url).collect();
-        (!urls.is_empty()).then(|| {
-            let detail = format!(
-                "cut off: `egress` of Environment {} denies {}; change the endpoints, or `egress`",
-                spec.environment,
-                listed(urls.into_iter())
-            );
-            ("environment".to_owned(), detail)
-        })
-    }
+/// The endpoints of a Binding that the egress of its Environment denies, as a field and its detail.
+fn cut_off(denied: Vec<DeniedUse<'_>>, environment: &Name) -> Option<(String, String)> {
+    let urls: BTreeSet<&str> = denied.iter().map(|used| &*used.endpoint.url).collect();
+    (!urls.is_empty()).then(|| {
+        let detail = format!(
+            "cut off: `egress` of Environment {environment} denies {}; change the endpoints, or `egress`",
+            listed(urls.into_iter())
+        );
+        ("environment".to_owned(), detail)
+    })
 }
 
 /// The lifecycles in which an Api is served nowhere, as they are written.

@@ -8,10 +8,10 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use super::{Verdict, egress};
+use super::Verdict;
 use crate::{
     Resource, State,
-    state::{EgressRules, claims_of, exceptions},
+    state::{claims_of, exceptions},
 };
 
 /// Brings the claims up to date and checks everything that `touched` can have affected.
@@ -28,10 +28,8 @@ pub(crate) fn check(before: &State, next: &mut State, touched: &BTreeSet<Resourc
             next.claims.insert((claim, key.clone()));
         }
     }
-    let mut rules = EgressRules::default();
     affected.iter().filter_map(|key| next.get(key)).try_for_each(|resource| {
         check_binding(next, resource)?;
-        egress::check(before, next, &mut rules, resource)?;
         check_claims(next, resource)
     })
 }
@@ -53,19 +51,39 @@ fn check_operators(before: &State, next: &State, touched: &BTreeSet<ResourceKey>
     Ok(())
 }
 
+/// What was touched, and the Bindings that use a touched Upstream, Api or ApiRevision.
+pub(super) fn by_author(next: &State, touched: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {
+    let mut reached = touched.clone();
+    let mut bindings_of = |key: &ResourceKey| {
+        reached.extend(next.referrers_of_kind(key, Kind::Binding).cloned());
+    };
+    for key in touched {
+        match key.kind {
+            Kind::Api | Kind::Upstream => bindings_of(key),
+            Kind::ApiRevision => {
+                if let Some(Spec::ApiRevision(spec)) = next.get(key).map(|resource| &resource.spec) {
+                    bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
+                }
+            }
+            // No other kind has endpoints, or leads to them.
+            _other => {}
+        }
+    }
+    reached
+}
+
 /// What was touched, and the Bindings whose meaning depends on what is different about it.
 pub(super) fn affected(
     before: &State,
     next: &State,
     touched: &BTreeSet<ResourceKey>,
 ) -> BTreeSet<ResourceKey> {
-    let mut affected = BTreeSet::new();
+    let mut affected = by_author(next, touched);
     let mut bindings_of = |key: &ResourceKey| {
         affected.extend(next.referrers_of_kind(key, Kind::Binding).cloned());
     };
     for key in touched {
         match key.kind {
-            Kind::Api | Kind::Upstream => bindings_of(key),
             // What else it says is the same for all its Bindings.
             Kind::Environment => {
                 let regions = |state: &State| state.environment(&key.name).map(|spec| spec.regions.clone());
@@ -81,16 +99,10 @@ pub(super) fn affected(
                     environments.for_each(&mut bindings_of);
                 }
             }
-            Kind::ApiRevision => {
-                if let Some(Spec::ApiRevision(spec)) = next.get(key).map(|resource| &resource.spec) {
-                    bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
-                }
-            }
             // Nothing of another kind says what a Binding means.
             _other => {}
         }
     }
-    affected.extend(touched.iter().cloned());
     affected
 }
 

@@ -62,14 +62,23 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             pick(&["One", "Two"]).prop_map(|text| json!({"displayName": text})).boxed()
         }
         Kind::Region => Just(json!({"location": {"latitude": 53.349_805_1, "longitude": -6.26}})).boxed(),
-        Kind::Environment => regions().prop_map(|regions| json!({"regions": regions})).boxed(),
+        Kind::Environment => (regions(), prop::bool::weighted(0.3))
+            .prop_map(|(regions, denies)| {
+                let deny: &[&str] = if denies { &["10.0.0.0/8"] } else { &[] };
+                json!({"regions": regions, "egress": {"deny": deny}})
+            })
+            .boxed(),
         Kind::Policy => {
             (0..3_u32).prop_map(|n| json!({"headers": {"request": {"set": {"X-N": n.to_string()}}}})).boxed()
         }
-        Kind::Upstream => (prop::option::weighted(0.4, pick(&["eu-west", "us-east"])), 0..2_u32)
-            .prop_map(|(region, weight)| match region {
-                None => json!({"endpoints": [{"url": "http://a:80", "weight": weight + 1}]}),
-                Some(region) => json!({"endpoints": [{"url": "http://a:80", "region": region}]}),
+        Kind::Upstream => (
+            prop::option::weighted(0.4, pick(&["eu-west", "us-east"])),
+            0..2_u32,
+            pick(&["http://a:80", "http://a:80", "http://10.0.0.7:80", "http://11.0.0.7:80"]),
+        )
+            .prop_map(|(region, weight, url)| match region {
+                None => json!({"endpoints": [{"url": url, "weight": weight + 1}]}),
+                Some(region) => json!({"endpoints": [{"url": url, "region": region}]}),
             })
             .boxed(),
         Kind::Api | Kind::ApiRevision => {
