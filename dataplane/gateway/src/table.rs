@@ -15,10 +15,10 @@ mod readings;
 mod retry;
 mod upstream;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_runtime::{Listener, plain};
-use hanse_topology::ScopeId;
+use hanse_runtime::{Egress, Listener, plain};
+use hanse_topology::{Name, ScopeId};
 
 pub use api::{ApiRoutes, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
@@ -104,6 +104,15 @@ impl RoutingTable {
         }
         table.environments = environments;
         table
+    }
+
+    /// Where gateways may connect, by environment. An environment without a Listener is not in it.
+    pub fn egress(&self) -> BTreeMap<Name, &Egress> {
+        let rules = self.environments.iter().filter_map(|environment| {
+            let listener = environment.listener.as_ref()?;
+            Some((environment.scope.environment()?.clone(), &listener.egress))
+        });
+        rules.collect()
     }
 
     /// Whether there is a configuration at all.

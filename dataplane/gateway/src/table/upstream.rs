@@ -54,7 +54,7 @@ impl Upstream {
             host,
         } = upstream;
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let profile = profiles.get(&id.scope, connect_timeout, trust);
+        let profile = profiles.get(id, connect_timeout, trust);
         let named_host = match &host {
             HostHeader::Named(host) => Some(host),
             HostHeader::Endpoints | HostHeader::Clients => None,

@@ -151,11 +151,11 @@ async fn a_gateway_never_calls_itself() {
 }
 
 #[tokio::test]
-async fn without_a_listener_no_connection_is_made() {
+async fn the_egress_goes_with_its_listener() {
     let backend = Backend::start().await;
     let gateway = Gateway::serving(one_api(&backend.url()));
     assert_eq!(gateway.get("GET /a/x").await.status, 200);
-    let egress = gateway.endpoints.egress(&scope("production"));
+    let egress = gateway.endpoints.egress(scope("production").environment());
     gateway.remove("listener/production");
     let address = backend.address;
     assert!(egress.judge(address).is_err());
