@@ -179,12 +179,17 @@ impl Sending<'_> {
             let mut sender = match kept {
                 Some(sender) => sender,
                 None => {
+                    self.serving.upstreams.judge(endpoint)?;
                     let asked = Instant::now();
                     let slot = self.serving.upstreams.slot().await?;
                     // It is not the endpoint that took this time.
                     let waited = asked.elapsed();
                     (self.begun, begun) = (self.begun + waited, begun + waited);
-                    self.within(begun, self.serving.upstreams.connect(endpoint, slot)).await??
+                    let made = self.within(begun, self.serving.upstreams.connect(endpoint, slot)).await??;
+                    if !made.is_allowed() {
+                        continue; // the rules changed meanwhile: the next connection is judged by the new ones
+                    }
+                    made
                 }
             };
             let request = self.make(endpoint)?;

@@ -116,6 +116,16 @@ async fn denied_endpoints_take_no_part_in_the_bound_of_attempts() {
 }
 
 #[tokio::test]
+async fn a_denied_address_waits_for_no_connection_to_be_free() {
+    let backend = Backend::start().await;
+    let setup = Setup { upstream_connections: 1, ..Default::default() };
+    let gateway = Gateway::with(setup, health::api(health::to(&[&backend])));
+    gateway.change(denying(&["127.0.0.0/8"]));
+    let _taken = gateway.slots.take().unwrap();
+    denied(&gateway).await;
+}
+
+#[tokio::test]
 async fn a_change_holds_for_kept_connections_at_once_and_a_request_under_way_ends() {
     let there = Upstream::start().await;
     let gateway = Gateway::serving(one_api(&there.url()));
