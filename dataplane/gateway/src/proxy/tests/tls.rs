@@ -204,11 +204,11 @@ async fn a_connection_that_earlier_rules_allowed_takes_no_request() {
             let address = gateway.http;
             async move { Client::connect(address).await.call(request("GET /a/x", &[], "")).await }
         });
-        accepted.notified().await;
+        tokio::time::timeout(SOON, accepted.notified()).await.expect("a connection");
         gateway.change(vec![closed_listener("production", &[deny])]);
         goes_on.notify_one();
         if connected == 2 {
-            accepted.notified().await;
+            tokio::time::timeout(SOON, accepted.notified()).await.expect("a connection");
             goes_on.notify_one();
         }
         let answer = asking.await.unwrap();
