@@ -129,11 +129,19 @@ impl EnvironmentTable {
         let plain = plain(path);
         match self.owner_of_plain(host, &plain) {
             None => self.apis.find(host, |contexts| contexts.find(&plain, |_| true)),
-            Some(owner) => {
-                let is_own = |served: &Arc<Served>| *served.routes.organization == *owner;
-                self.apis.find(host, |contexts| contexts.find(&plain, is_own))
-            }
+            Some(owner) => self.own(owner, host, &plain),
         }
+    }
+
+    /// The same among the Apis of one Organization, as if there were neither others nor grants.
+    pub fn api_of(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        self.own(organization, host, &plain(path))
+    }
+
+    /// The same of a path whose segments are without their parameters.
+    fn own(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        let is_own = |served: &Arc<Served>| *served.routes.organization == *organization;
+        self.apis.find(host, |contexts| contexts.find(path, is_own))
     }
 
     /// The Organization that owns a request, if any does.
