@@ -37,8 +37,8 @@ use crate::{
 };
 
 /// What a write that may change grants says of `forceGrants`.
-pub(crate) const FORCE_GRANTS: &str = "Accept HostGrants that take requests from Bindings of other Organizations, and Bindings of a \
-dump that ask for the same requests as those of others";
+pub(crate) const FORCE_GRANTS: &str = "Accept HostGrants that take requests from Bindings of other Organizations, and Bindings \
+that ask for the same requests as those of others";
 
 /// How fresh a read must be, for descriptions.
 pub(crate) const CONSISTENCY: &str = "`linearizable` (default: sees every write acknowledged before; needs a quorum) or `stale` \

@@ -304,7 +304,8 @@ async fn answer_put(
     Ok(response)
 }
 
-/// Answers with a resource and what `state` warns of it. Most are small, and written sooner than another thread wakes up.
+/// Answers with a resource and what `state` warns of it. Most are small, and written sooner than another thread wakes up. The warnings of
+/// a Binding or a HostGrant may need a look at all Bindings of an Environment.
 async fn show(
     call: &Call,
     status: StatusCode,
@@ -313,9 +314,10 @@ async fn show(
     resource: Arc<Resource>,
 ) -> Result<Response, Problem> {
     let shown = |resource: &Resource, state: &State| {
-        answer::Resource::from(resource).warned(&state.warnings(&resource.key))
+        answer::Resource::from(resource).warned(&state.warnings(&resource.key, None))
     };
-    if resource.spec.json_len() <= SMALL_BODY {
+    let is_quick = !matches!(resource.key.kind, Kind::Binding | Kind::HostGrant);
+    if is_quick && resource.spec.json_len() <= SMALL_BODY {
         return Ok(json(status, revision, &shown(&resource, state)));
     }
     let state = state.clone();

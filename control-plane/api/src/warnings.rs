@@ -23,7 +23,7 @@ impl Warnings {
         after: &State,
         changes: &[ChangeResult],
     ) -> Self {
-        let mut unserved = after.unserved_after(before, changes);
+        let mut unserved = after.unserved_after(before, changes, MAX_UNSERVED, None);
         let left_out = unserved.len().saturating_sub(MAX_UNSERVED);
         unserved.truncate(MAX_UNSERVED);
         told.append(&mut unserved);

@@ -49,7 +49,7 @@ pub(super) fn apply(
     revisions::make(&mut draft)?;
     restored::settle(&mut draft, changes, numbered)?;
     bindings::settle(&mut draft);
-    let consent = Consent { forced: force_grants, restored: restored::keys(changes) };
+    let consent = Consent { forced: force_grants, sight: None };
     consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
     // The Bindings that need the ApiRevisions of a dump may come in a later part of it.
     if !restored::any(changes) {

@@ -1,35 +1,43 @@
 //! What of a resource is accepted although it does not hold: Bindings that no gateway serves, hosts of Apis that no Environment has,
 //! and requests that Bindings of several Organizations ask for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_management::{
     Kind, ResourceKey, Spec, common_hosts,
     kinds::{ApiSpec, BindingSpec, Lifecycle},
 };
+use hanse_runtime::Area;
 use hanse_topology::Name;
 
-use super::{Hosts, State};
+use super::{State, owned::Met};
 use crate::{ChangeResult, Resource, admission::Warning};
 
 /// How many items of a list a warning names.
-const NAMED: usize = 3;
-/// Of how many Bindings every neighbour is looked for, narrower hosts included. Of more, only those of wider hosts are: that is quick,
-/// and one of two Bindings that meet still tells of it.
-const FEW: usize = 64;
+pub(super) const NAMED: usize = 3;
 
 impl State {
     /// All that a resource is warned of: by its spec alone, and because nothing serves it, or another Organization is asked, too.
-    pub fn warnings(&self, key: &ResourceKey) -> Vec<Warning> {
+    /// Resources of another Organization than `sight` are not named; `None`: all are.
+    pub fn warnings(&self, key: &ResourceKey, sight: Option<&Name>) -> Vec<Warning> {
         let by_itself = self.get(key).map(|resource| Warning::of_spec(key, &resource.spec));
-        by_itself.into_iter().flatten().chain(self.unserved(key, Hosts::All)).collect()
+        let met = self.met(&BTreeSet::from([key.clone()]), 1);
+        let told = self.unserved(key).into_iter().chain(self.contested(key, &met, sight));
+        by_itself.into_iter().flatten().chain(told).collect()
     }
 
     /// What is not served of the resources that `changes` name or reach, in the order of their keys. A Binding is reached by its
-    /// Api, by a change of its Environment or of one of its regions, and by the delete of a HostGrant. `before` is the state before the
-    /// changes.
-    pub fn unserved_after(&self, before: &State, changes: &[ChangeResult]) -> Vec<Warning> {
+    /// Api, by a change of its Environment or of one of its regions, and by a HostGrant that goes or changes. `before` is the state
+    /// before the changes. What others ask for is looked up until there are `most` warnings: of more, these may be missing.
+    pub fn unserved_after(
+        &self,
+        before: &State,
+        changes: &[ChangeResult],
+        most: usize,
+        sight: Option<&Name>,
+    ) -> Vec<Warning> {
         let mut reached = BTreeSet::new();
+        let mut regranted: BTreeMap<&Name, Vec<Area>> = BTreeMap::new();
         for ChangeResult { key, action, .. } in changes {
             let is_changed = *action != ChangeResult::UNCHANGED;
             match key.kind {
@@ -42,10 +50,11 @@ impl State {
                 }
                 Kind::HostGrant => {
                     reached.insert(key.clone());
-                    let gone = before.host_grant_spec(key).filter(|_| *action == ChangeResult::DELETED);
-                    if let Some((spec, area)) = gone.and_then(|spec| Some((spec, spec.area()?))) {
+                    let old =
+                        before.host_grant_spec(key).filter(|old| self.host_grant_spec(key) != Some(*old));
+                    if let Some((spec, area)) = old.and_then(|spec| Some((spec, spec.area()?))) {
                         for environment in &spec.environments {
-                            reached.extend(self.meeting(environment, &area, None, Hosts::All));
+                            regranted.entry(environment).or_default().push(area.clone());
                         }
                     }
                 }
@@ -59,8 +68,21 @@ impl State {
                 _other => {}
             }
         }
-        let hosts = if reached.len() > FEW { Hosts::Wider } else { Hosts::All };
-        reached.iter().flat_map(|key| self.unserved(key, hosts)).collect()
+        for (environment, areas) in regranted {
+            reached.extend(self.reached(environment, &areas));
+        }
+        let met = self.met(&reached, most);
+        let mut told = Vec::new();
+        let mut grants = 0;
+        for key in &reached {
+            told.extend(self.unserved(key));
+            // One HostGrant may have all Bindings of an Environment to look at.
+            grants += usize::from(key.kind == Kind::HostGrant);
+            if told.len() < most && grants <= most {
+                told.extend(self.contested(key, &met, sight));
+            }
+        }
+        told
     }
 
     /// The Bindings of an Environment, and their Apis.
@@ -73,20 +95,25 @@ impl State {
         }
     }
 
-    fn unserved(&self, key: &ResourceKey, hosts: Hosts) -> Vec<Warning> {
+    fn unserved(&self, key: &ResourceKey) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
-            (Spec::HostGrant(spec), _) => self.ask_in_vain(spec),
-            (Spec::Binding(spec), Some(organization)) => {
-                let mut found = self.unserved_binding(resource, organization, spec);
-                found.extend(self.disputed(key, &spec.environment, hosts));
-                found
-            }
+            (Spec::HostGrant(spec), _) => self.grants_no_host(spec),
+            (Spec::Binding(spec), Some(organization)) => self.unserved_binding(resource, organization, spec),
             _never_served => Vec::new(),
         };
-        let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
-        found.into_iter().map(warning).collect()
+        warnings(key, found)
+    }
+
+    /// What other Organizations ask for, or own.
+    fn contested(&self, key: &ResourceKey, met: &Met, sight: Option<&Name>) -> Vec<Warning> {
+        let found = match self.get(key).map(|resource| &resource.spec) {
+            Some(Spec::HostGrant(spec)) => self.ask_in_vain(spec, sight),
+            Some(Spec::Binding(_)) => self.disputed(key, met, sight),
+            _has_no_hosts => Vec::new(),
+        };
+        warnings(key, found)
     }
 
     fn hosts_of_no_environment(&self, api: &ApiSpec) -> Vec<(String, String)> {
@@ -152,6 +179,11 @@ impl State {
     }
 }
 
+fn warnings(key: &ResourceKey, found: Vec<(String, String)>) -> Vec<Warning> {
+    let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
+    found.into_iter().map(warning).collect()
+}
+
 /// The lifecycles in which an Api is served nowhere, as they are written.
 const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
     match lifecycle {
@@ -162,12 +194,12 @@ const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
 }
 
 /// Whether an Environment with these `hostnames` answers to `host`, or to some below `*.suffix`.
-fn has_host(hostnames: &[String], host: &str) -> bool {
+pub(super) fn has_host(hostnames: &[String], host: &str) -> bool {
     hostnames.is_empty() || hostnames.iter().any(|own| common_hosts(own, host).is_some())
 }
 
 /// `a, b, c and 4 more`.
-pub(super) fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = items.len().saturating_sub(NAMED);
     let named = items.take(NAMED).collect::<Vec<_>>().join(", ");
     if more == 0 { named } else { format!("{named} and {more} more") }
@@ -180,12 +212,12 @@ mod tests {
 
     /// What is told of a resource, a line for each.
     fn told(world: &World, of: &str) -> Vec<String> {
-        world.state.warnings(&key(of)).iter().map(line).collect()
+        world.state.warnings(&key(of), None).iter().map(line).collect()
     }
 
     impl World {
         fn unserved_after(&self, accepted: &crate::Accepted) -> Vec<Warning> {
-            self.state.unserved_after(&self.state, &accepted.changes)
+            self.state.unserved_after(&self.state, &accepted.changes, usize::MAX, None)
         }
     }
 

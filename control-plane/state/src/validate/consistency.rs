@@ -53,9 +53,9 @@ pub(crate) fn check(
         .map(|resource| &**resource)
         .partition(|resource| resource.key.kind == Kind::Binding);
     bindings.iter().try_for_each(|binding| check_binding(next, binding))?;
-    others.iter().try_for_each(|resource| check_claims(next, resource))?;
+    others.iter().try_for_each(|resource| check_claims(next, resource, consent))?;
     neighbours::check(before, next, touched, &affected, consent)?;
-    bindings.iter().try_for_each(|binding| check_claims(next, binding))
+    bindings.iter().try_for_each(|binding| check_claims(next, binding, consent))
 }
 
 /// One good admin token must stay: without one, no operator could make another.
@@ -224,11 +224,12 @@ fn listed(names: &[Name]) -> String {
 }
 
 /// Refuses what another has already.
-fn check_claims(state: &State, resource: &Resource) -> Verdict {
+fn check_claims(state: &State, resource: &Resource, consent: &Consent) -> Verdict {
+    let shown = |other: &ResourceKey| neighbours::shown(other, consent.sight.as_ref());
     for claim in claims_of(state, resource) {
         for other in state.holders(&claim).filter(|other| **other != resource.key) {
             let region = || common_region(state, resource, other);
-            if let Some(problem) = claim.conflict(&resource.key, other, region) {
+            if let Some(problem) = claim.conflict(&resource.key, &shown(other), region) {
                 return Err(problem);
             }
         }
