@@ -75,6 +75,7 @@ impl State {
                 environments: member.environments.iter().map(Name::to_string).collect(),
                 node_id: member.seat.map_or(0, |seat| seat.node_id),
                 forced: member.seat.is_some_and(|seat| seat.forced),
+                earlier_keys: many(&member.earlier_keys),
             })
         });
         let revocations = self.revocations.iter().map(|(identity, revocation)| {
@@ -168,6 +169,7 @@ impl State {
                     environments: member.environments.iter().map(name).collect::<Result<_, _>>()?,
                     seat: (member.node_id != 0)
                         .then_some(Seat { node_id: member.node_id, forced: member.forced }),
+                    earlier_keys: all_fixed("Member", &member.earlier_keys)?,
                 };
                 self.set_member(&member.identity, restored);
             }
