@@ -124,7 +124,7 @@ impl Gateways {
         let mut unreadable = BTreeSet::new();
         let known = Mutex::new(read_all(&config, now, &mut unreadable)?);
         let unreadable = Mutex::new(unreadable);
-        let minted = Mutex::new(tokens::of_late(&config)?);
+        let minted = Mutex::new(tokens::of_late(&config, now)?);
         let (writing, changed) = (Mutex::default(), watch::Sender::default());
         Ok(Self { config, known, writing, unreadable, minted, changed })
     }
@@ -244,7 +244,7 @@ impl Gateways {
 
     /// Takes in what was changed by hand.
     fn look(&self, now: u64) {
-        match tokens::of_late(&self.config) {
+        match tokens::of_late(&self.config, now) {
             Ok(minted) => *self.minted.lock() = minted,
             Err(error) => warn!(error = %telemetry::causes(&error), "cannot look at the join tokens"),
         }

@@ -20,9 +20,11 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// How long an agent tells of a token that it made, beyond its lifetime: it bears more than a long weekend without a control plane.
 const TOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How many of its tokens an agent tells of: with the environments of each, 19 KB at most, beside 43 KB of other facts in the 64 KiB
+/// How many of its tokens an agent tells of at once: with the environments of each, 19 KB at most, beside 43 KB of other facts in the 64 KiB
 /// that a report may have of them.
 const TOLD: usize = 64;
+/// How long it tells of these before it tells of others: the leader records 16 a second, so all 64 are recorded by then.
+const TURN_SECONDS: u64 = 60;
 /// How many environments of a token are named.
 const ENVIRONMENTS_TOLD: usize = 4;
 
@@ -87,13 +89,17 @@ pub fn mint_token_by(
     Ok(token.to_string())
 }
 
-/// The tokens that this agent made of late, the oldest first: what the control plane notes in the audit.
-pub(crate) fn of_late(config: &Config) -> Result<Vec<MintedToken>, Error> {
+/// The tokens that this agent made of late, the oldest first: what the control plane notes in the audit. Of more than it tells at once,
+/// it tells others each minute, and so of each in turn.
+pub(crate) fn of_late(config: &Config, now: u64) -> Result<Vec<MintedToken>, Error> {
     let dir = config.tokens_dir();
     let mut found = Vec::new();
     for id in json_file::names(&dir)? {
         // One that cannot be read admits nobody.
         let Ok(Some(minted)) = json_file::read::<Minted>(&dir, &id) else { continue };
+        if minted.expires_at + TOLD_FOR.as_secs() <= now {
+            continue;
+        }
         let environments = minted.environments.iter().take(ENVIRONMENTS_TOLD).map(Name::to_string);
         found.push(MintedToken {
             id,
@@ -104,9 +110,16 @@ pub(crate) fn of_late(config: &Config) -> Result<Vec<MintedToken>, Error> {
         });
     }
     found.sort_by(|a, b| (a.minted_at, &a.id).cmp(&(b.minted_at, &b.id)));
-    let surplus = found.len().saturating_sub(TOLD);
-    found.drain(..surplus);
-    Ok(found)
+    Ok(told_at(found, now))
+}
+
+/// Those that are told in this minute.
+fn told_at<T>(mut all: Vec<T>, now: u64) -> Vec<T> {
+    let turns = all.len().div_ceil(TOLD).max(1) as u64;
+    let turn = usize::try_from(now / TURN_SECONDS % turns).unwrap_or_default();
+    all.drain(..turn * TOLD);
+    all.truncate(TOLD);
+    all
 }
 
 /// Removes the files of tokens that can no longer be used, and that were told long enough.
@@ -216,7 +229,7 @@ mod tests {
         );
 
         let (clock, hand) = WallClock::simulated(std::time::SystemTime::now());
-        let told: Vec<_> = of_late(&config).unwrap();
+        let told: Vec<_> = of_late(&config, now).unwrap();
         assert_eq!(told.len(), 2);
         let first = told.iter().find(|told| told.id == id).unwrap();
         assert_eq!(
@@ -225,8 +238,20 @@ mod tests {
         );
         assert!(first.minted_at >= now && first.environments_total == 1);
         hand.advance(LIFETIME + TOLD_FOR + Duration::from_secs(60));
+        assert_eq!(of_late(&config, clock.unix_seconds()).unwrap().len(), 0, "it is told no more");
         mint_token_by(&clock, &config, Role::Gateway, &[]).unwrap();
         let dir = config.tokens_dir();
         assert!(json_file::read::<Minted>(&dir, late.id().as_str()).unwrap().is_none(), "and is forgotten");
+    }
+
+    #[test]
+    fn every_token_has_its_turn_to_be_told() {
+        for count in [0, 1, TOLD, TOLD + 1, 5 * TOLD] {
+            let all: Vec<usize> = (0..count).collect();
+            let turns =
+                (0..all.len().div_ceil(TOLD) as u64).map(|turn| told_at(all.clone(), turn * TURN_SECONDS));
+            let told: Vec<usize> = turns.inspect(|told| assert!(told.len() <= TOLD)).flatten().collect();
+            assert_eq!(told, all);
+        }
     }
 }

@@ -178,20 +178,29 @@ fn one_crate_names_the_consensus_library_and_its_store() {
 /// The one file of the gateway that connects to upstreams, where each address is judged.
 const CONNECTS: &str = "proxy/upstream/tcp.rs";
 /// By what a connection can be made.
-const CONNECTORS: [&str; 3] = ["HttpConnector", "TcpStream::connect", "TcpSocket"];
+const CONNECTORS: [&str; 5] =
+    ["HttpConnector", "TcpStream::connect", "TcpSocket", "UnixStream", "Client::builder"];
+/// The file that binds listeners by a library whose sockets can connect, too.
+const LISTENS: (&str, &str) = ("proxy/accept.rs", "socket2");
 
 #[test]
 fn one_file_of_the_gateway_connects_to_upstreams() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dataplane/gateway/src");
-    let mut found = BTreeSet::new();
-    for file in sources(&root) {
-        let text = fs::read_to_string(&file).unwrap();
-        let own = text.split("#[cfg(test)]").next().unwrap_or_default();
-        if CONNECTORS.iter().any(|connector| own.contains(connector)) {
-            found.insert(file.strip_prefix(&root).unwrap().display().to_string());
-        }
-    }
-    assert_eq!(found, BTreeSet::from([CONNECTS.to_owned()]), "addresses are judged in {CONNECTS} only");
+    let files: Vec<(String, String)> = sources(&root)
+        .into_iter()
+        .map(|file| {
+            let text = fs::read_to_string(&file).unwrap();
+            // A module of tests is last in its file. Other items for tests stand anywhere.
+            let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
+            (file.strip_prefix(&root).unwrap().display().to_string(), own)
+        })
+        .collect();
+    let naming = |words: &[&str]| -> BTreeSet<&str> {
+        let found = files.iter().filter(|(_, own)| words.iter().any(|word| own.contains(word)));
+        found.map(|(file, _)| file.as_str()).collect()
+    };
+    assert_eq!(naming(&CONNECTORS), BTreeSet::from([CONNECTS]), "addresses are judged in {CONNECTS} only");
+    assert_eq!(naming(&[LISTENS.1]), BTreeSet::from([LISTENS.0]), "only listeners need {}", LISTENS.1);
 }
 
 /// The files below a directory, but for those of tests.

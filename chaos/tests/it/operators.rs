@@ -113,7 +113,9 @@ fn the_audit_is_one_chain_everywhere_and_a_changed_export_is_found() -> Result<(
     let changed = lines[1].replacen("\"actor\":\"", "\"actor\":\"not-", 1);
     check(&[lines[0], &changed, lines[2]], "entry 2 was changed")?;
     check(&[&lines[..1], &lines[2..]].concat(), "entry 3 stands where entry 2 belongs")?;
-    check(&[lines[1], lines[0]], "entry 1 stands where entry 3 belongs")?;
+    check(&[lines[1], lines[0]], "entry 2 stands where entry 1 belongs")?;
+    check(&lines[1..], "name the older files first")?;
+    check(&[], "the files have no entry")?;
 
     // Dropped once it is exported: the files and the log are one chain, also after a restart of everything.
     let first = dir.path().join("first.jsonl");
@@ -130,6 +132,16 @@ fn the_audit_is_one_chain_everywhere_and_a_changed_export_is_found() -> Result<(
     let second = second.to_str().context("a plain path")?;
     federation.ok(&["audit", "export", "--to", second])?;
     federation.ok(&["audit", "verify", "--offline", first, second])?;
+    ensure!(federation.cli(&["audit", "verify", second])?.code == CONFLICT, "entries before it are missing");
+    let end: Value =
+        serde_json::from_str(std::fs::read_to_string(first)?.lines().last().context("an entry")?)?;
+    let after = format!("{}:{}", end["number"], end["hash"].as_str().context("a hash")?);
+    federation.ok(&["audit", "verify", second, "--after", &after])?;
+    // What export did not drop, drop does, once.
+    federation.ok(&["audit", "drop", second, "--after", &after])?;
+    let again = federation.cli(&["audit", "drop", first, second])?;
+    ensure!(again.code == 0 && again.stderr.contains("dropped already"), "{}", again.stderr);
+    federation.ok(&["audit", "verify", first, second])?;
     let swapped = federation.cli(&["audit", "verify", "--offline", second, first])?;
     ensure!(swapped.code == CONFLICT, "{}", swapped.stderr);
     ensure!(std::fs::read_to_string(second)?.contains("drop audit through"));

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +20,10 @@ use crate::{
 
 /// A node says at its start what it lacks. While it waits it looks every 10 s; a loaded machine with a dev build takes some more.
 const SAID_WITHIN: Duration = Duration::from_secs(40);
+/// How long a locked node is watched: it looks for its key every 10 s.
+const SILENT_FOR: Duration = Duration::from_secs(12);
+/// Between two looks at its sockets.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 /// The first line of a private key that is sealed.
 const SEALED: &str = "-----BEGIN HANSE SEALED KEY-----";
 
@@ -56,7 +60,13 @@ async fn is_locked(world: &World, node: &str, why: &str) -> Result<()> {
     let (_, metrics) = admin(world, node, "/metrics").await?;
     ensure!(metrics.contains("hanse_server_locked 1\n"), "{metrics}");
     takes_no_part(world, node).await?;
-    speaks_to_nobody(world, node)
+    // Past the next attempt to open the key.
+    let began = Instant::now();
+    while began.elapsed() < SILENT_FOR {
+        speaks_to_nobody(world, node)?;
+        tokio::time::sleep(SAMPLE_EVERY).await;
+    }
+    Ok(())
 }
 
 /// Every TCP socket of the node's process is of its admin port.
@@ -143,6 +153,15 @@ async fn a_stolen_data_directory_opens_nothing() -> Result<()> {
         fs::remove_file(planted)?;
     }
     ensure!(fs::read_to_string(stolen.join("pki/control/key.pem"))?.starts_with(SEALED));
+    // Also where `init` made the directory.
+    for other in ["cp-1", "cp-2", "cp-3"] {
+        if other == node {
+            continue; // searched above; its configuration names the copy now
+        }
+        let key = hanse_server::control_intermediate(&config(&world, other)?)?.key().to_pem();
+        let found = Needles::of_private_key(&key)?.files_with(&world.data_dir(other))?;
+        ensure!(found.is_empty(), "the private key of {other} is in {found:?}");
+    }
 
     // With the key that sealed it, it is the node.
     fs::copy(store_key(&data), store_key(&stolen))?;
@@ -189,7 +208,7 @@ async fn a_node_whose_store_key_is_lost_gets_a_new_key_and_keeps_its_place() -> 
     .await?;
     carries_the_quorum(&mut world, node, 10).await?;
 
-    // A directory of a release that sealed nothing is sealed by the next start.
+    // A directory of a release that sealed nothing: it needs no store_key, and makes none where the mount is late.
     let control = hanse_server::control_intermediate(&config(&world, node)?)?;
     world.kill(node)?;
     let dir = data.join("pki/control");
@@ -197,6 +216,16 @@ async fn a_node_whose_store_key_is_lost_gets_a_new_key_and_keeps_its_place() -> 
     let needles = Needles::of_private_key(&control.key().to_pem())?;
     ensure!(needles.files_with(&data)?.len() == 1, "the key is in the clear");
     Authority::load(dir)?;
+    let away = store_key(&data).with_extension("away");
+    fs::rename(store_key(&data), &away)?;
+    world.start(node).await?;
+    let (_, metrics) = admin(&world, node, "/metrics").await?;
+    ensure!(metrics.contains("hanse_store_writable 0\n"), "{metrics}");
+    ensure!(!store_key(&data).exists(), "it made a key");
+    ensure!(needles.files_with(&data)?.len() == 1, "it sealed the key with another");
+    world.kill(node)?;
+    // The next start has it, and seals the key.
+    fs::rename(&away, store_key(&data))?;
     world.start(node).await?;
     let found = needles.files_with(&data)?;
     ensure!(found.is_empty(), "the private key of {node} is in {found:?}");

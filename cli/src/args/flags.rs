@@ -30,7 +30,7 @@ pub(crate) struct OrganizationFlag {
 /// `--force-grants`.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub(crate) struct ForceFlag {
-    /// Accept HostGrants that take requests from Bindings of other Organizations, and Bindings of a dump that ask for the same
+    /// Accept HostGrants that take requests from Bindings of other Organizations, and Bindings that ask for the same
     /// requests as those of others. What is lost is told in warnings
     #[arg(long)]
     pub(crate) force_grants: bool,

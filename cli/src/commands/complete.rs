@@ -165,7 +165,10 @@ mod tests {
                  COMP_WORDS=({words}); COMP_CWORD={at}; _hanse_or_values hanse; echo \"${{COMPREPLY[@]}}\"",
                 script(Shell::Bash)
             );
-            let output = Command::new("bash").args(["-c", &ask]).output().unwrap();
+            // In a file: it is longer than an argument may be.
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), ask).unwrap();
+            let output = Command::new("bash").arg(file.path()).output().unwrap();
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
         assert_eq!(offered("hanse promote x --to ''", 4), "production sandbox $(echo run)", "nothing is run");

@@ -102,7 +102,7 @@ async fn one_by_one(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) ->
         return Err(error);
     }
     // The resources are deleted, also if the offer fails.
-    if let Ok(made) = made::for_apis(client, &gone, made::Apis::Gone).await {
+    if let Ok(made) = made::for_apis(client, &gone, made::Apis::Gone, args.force.force_grants).await {
         made::offer(&made);
     }
     Ok(last)

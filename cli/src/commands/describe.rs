@@ -1,10 +1,15 @@
 //! `hanse describe`: one resource and what belongs to it, for people.
 
 use hanse_api::answer::{QuarantinedResource, Resource, Status};
-use hanse_management::{Kind, text_of};
+use hanse_management::{Kind, ProblemName, text_of};
 use serde_json::{Value, json};
 
-use crate::{args::DescribeArgs, client::Client, out::data, render::yaml};
+use crate::{
+    args::DescribeArgs,
+    client::{Client, problem_of},
+    out::data,
+    render::yaml,
+};
 
 /// Shows a resource and what refers to it.
 pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Result<()> {
@@ -12,7 +17,11 @@ pub(crate) async fn describe(client: &Client, args: &DescribeArgs) -> anyhow::Re
     let mut related = Vec::new();
     for kind in Kind::ALL {
         for shown in kind.shown_with().iter().filter(|shown| shown.kind == args.kind) {
-            let items = client.list(kind, false).await?.items.into_iter();
+            let items = match client.list(kind, false).await {
+                // The token may not read this kind: what of it refers here is not for it.
+                Err(error) if problem_of(&error) == Some(ProblemName::Forbidden) => continue,
+                listed => listed?.items.into_iter(),
+            };
             let items = items.filter(|item| refers(item, shown.field, args.name.as_str()));
             related.push((shown.title, items.map(|item| item.name).collect::<Vec<_>>()));
         }
@@ -147,6 +156,33 @@ mod tests {
         Subscriptions: none
         Warning:       spec.hosts[0]: no Environment has it
         ");
+    }
+
+    /// A publisher describes an Environment, and may not read HostGrants, which refer to it.
+    #[tokio::test]
+    async fn kinds_that_the_token_may_not_read_are_left_out() {
+        let answers = |forbidden: &'static str| {
+            axum::Router::new().fallback(async move |request: axum::extract::Request| {
+                let of = resource(json!({"kind": "Environment", "name": "production"}));
+                let refused = json!({"type": "urn:hanse:problem:forbidden", "status": 403, "detail": "D", "field": "", "remedy": "R"});
+                let (status, body) = match request.uri().path() {
+                    path if path == forbidden => (http::StatusCode::FORBIDDEN, refused),
+                    "/v1/environments/production" => (http::StatusCode::OK, json!(of)),
+                    "/v1/status" => (http::StatusCode::OK, json!(Status::default())),
+                    _ => (http::StatusCode::OK, json!({"items": [], "revision": 1})),
+                };
+                (status, [("hanse-revision", "9")], body.to_string())
+            })
+        };
+        let (name, organization) = (
+            hanse_topology::Name::new("production").unwrap(),
+            crate::args::OrganizationFlag { organization: None },
+        );
+        let args = DescribeArgs { kind: Kind::Environment, name, organization };
+        let (client, _dir) = crate::client::tests::client_of(answers("/v1/host-grants")).await;
+        describe(&client, &args).await.unwrap();
+        let (client, _dir) = crate::client::tests::client_of(answers("/v1/environments/production")).await;
+        assert_eq!(problem_of(&describe(&client, &args).await.unwrap_err()), Some(ProblemName::Forbidden));
     }
 
     #[test]

@@ -81,15 +81,23 @@ pub(super) async fn of_manifests(
     Ok(plan::request(manifests, wish, &live)?)
 }
 
-/// Everything of an owner, in all organizations, with the revision that it is at.
+/// Everything of an owner that the token may write, with the revision that it is at: in all organizations, or in the one of the token.
 async fn owned_by(client: &Client, owner: &str) -> anyhow::Result<BTreeMap<ResourceKey, u64>> {
     let label = format!("{OWNER}={owner}");
-    let organizations = client.list(Kind::Organization, false).await?.items;
-    let organizations = organizations.iter().map(|organization| Name::new(&organization.name));
-    let organizations: Vec<Name> =
-        organizations.collect::<Result<_, _>>().context("reading the organizations")?;
+    let only = client.whoami().await?.organization;
+    let organizations = match &only {
+        Some(own) => vec![own.clone()],
+        None => {
+            client.list(Kind::Organization, false).await?.items.into_iter().map(|found| found.name).collect()
+        }
+    };
+    let organizations: Vec<Name> = organizations
+        .into_iter()
+        .map(Name::new)
+        .collect::<Result<_, _>>()
+        .context("reading the organizations")?;
     let mut owned = BTreeMap::new();
-    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_writable()) {
+    for kind in kinds_to_prune(only.is_some()) {
         let owners: Vec<Option<&Name>> = match kind.is_global() {
             true => vec![None],
             false => organizations.iter().map(Some).collect(),
@@ -102,6 +110,11 @@ async fn owned_by(client: &Client, owner: &str) -> anyhow::Result<BTreeMap<Resou
         }
     }
     Ok(owned)
+}
+
+/// The kinds that may be pruned. A token of one organization writes no global kind.
+fn kinds_to_prune(is_of_one: bool) -> impl Iterator<Item = Kind> {
+    Kind::ALL.into_iter().filter(move |kind| kind.is_writable() && !(is_of_one && kind.is_global()))
 }
 
 fn key_of(kind: &str, organization: Option<&str>, name: &str) -> anyhow::Result<ResourceKey> {
@@ -163,5 +176,52 @@ fn moved(error: anyhow::Error, base: u64) -> anyhow::Error {
         }
         .into(),
         Err(error) => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use axum::{Router, extract::Request};
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::tests::client_of;
+
+    /// What is asked for a prune, with a token of this organization.
+    async fn asked(organization: Option<&str>) -> Vec<String> {
+        let whoami = json!({"token": "ci", "owner": "ci", "role": "publisher", "organization": organization, "revision": 1});
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let paths = asked.clone();
+        let router = Router::new().fallback(async move |request: Request| {
+            let path = request.uri().path().to_owned();
+            paths.lock().unwrap().push(path.clone());
+            let organizations = json!([{"kind": "Organization", "name": "other", "labels": {}, "spec": {}, "revision": 1,
+                "createdAt": "", "updatedAt": ""}]);
+            match path.as_str() {
+                "/v1/whoami" => whoami.to_string(),
+                "/v1/organizations" => json!({"items": organizations, "revision": 1}).to_string(),
+                _ => json!({"items": [], "revision": 1}).to_string(),
+            }
+        });
+        let (client, _dir) = client_of(router).await;
+        owned_by(&client, "ci").await.unwrap();
+        let asked = asked.lock().unwrap();
+        asked.clone()
+    }
+
+    #[tokio::test]
+    async fn a_token_of_one_organization_prunes_there() {
+        let asked_for = async |organization| {
+            let asked = asked(organization).await;
+            assert!(asked.len() > 3, "{asked:?}");
+            asked
+        };
+        let of_one = asked_for(Some("shop")).await;
+        let own = |path: &String| path.starts_with("/v1/organizations/shop/") || path == "/v1/whoami";
+        assert!(of_one.iter().all(own) && of_one.iter().any(|path| path.ends_with("/plans")), "{of_one:?}");
+        let of_all = asked_for(None).await;
+        assert!(of_all.iter().any(|path| path == "/v1/tokens"), "{of_all:?}");
     }
 }

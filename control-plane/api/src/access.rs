@@ -4,7 +4,7 @@
 //! rule, and a rule without a line in the table, let nobody in.
 
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, kinds::TokenRole};
-use hanse_state::{Action, Change, State, projection::Source};
+use hanse_state::{Action, Change, projection::Source};
 use hanse_topology::Name;
 use utoipa::openapi::path::Operation as Described;
 
@@ -20,6 +20,9 @@ pub(crate) enum Rule {
     Token,
     /// It reads what belongs to no organization and is of no use to publishers: members, roots, versions, metrics.
     Federation,
+    /// It lists resources of a kind: of the organization that the path names. Every token may list Organizations, and is shown those that
+    /// it may see.
+    List(Kind),
     /// It reads resources of a kind.
     Read(Kind),
     /// It writes a resource of a kind.
@@ -39,6 +42,7 @@ impl Rule {
     fn parse(text: &str) -> Option<Self> {
         let kind = |word: &str| Kind::ALL.into_iter().find(|kind| kind.as_str() == word);
         Some(match text.split_once(' ') {
+            Some(("list", word)) => Self::List(kind(word)?),
             Some(("read", word)) => Self::Read(kind(word)?),
             Some(("write", word)) => Self::Write(kind(word)?),
             Some(_) => return None,
@@ -58,12 +62,14 @@ impl Rule {
         match self {
             Self::Open | Self::Token => Right::Look,
             Self::Federation => Right::ReadFederation,
+            Self::List(Kind::Organization) => Right::Look,
+            Self::List(kind) => Self::Read(kind).right(),
             Self::Read(kind) if !kind.is_global() => Right::ReadOwned,
             Self::Read(Kind::Organization) => Right::ReadOwned,
             Self::Read(kind) if SHARED.contains(&kind) => Right::Look,
             Self::Read(_guarded) => Right::ReadFederation,
             Self::Write(kind) if !kind.is_global() => Right::WriteOwned,
-            Self::Apply => Right::WriteOwned,
+            Self::Apply => Right::Ask,
             Self::Write(_global) => Right::Govern,
             Self::Admin => Right::Govern,
         }
@@ -73,6 +79,9 @@ impl Rule {
     pub(crate) fn needs(self, organization: &str) -> String {
         match self.right() {
             Right::Look if self == Self::Open => "no token".to_owned(),
+            Right::Look if self == Self::List(Kind::Organization) => {
+                "any token; it is shown the organizations that it may see".to_owned()
+            }
             Right::Look => "any token".to_owned(),
             Right::ReadOwned => {
                 format!(
@@ -81,7 +90,16 @@ impl Rule {
             }
             Right::ReadFederation => "role admin, or role viewer without an organization".to_owned(),
             Right::WriteOwned => format!("role admin, or role publisher of organization {organization}"),
+            Right::Ask => "role admin or role publisher; each change is judged by itself".to_owned(),
             Right::Govern => "role admin".to_owned(),
+        }
+    }
+
+    /// The parameter of a path that says the organization.
+    pub(crate) fn parameter(self) -> &'static str {
+        match self {
+            Self::Read(Kind::Organization) | Self::Write(Kind::Organization) => "name",
+            _of_what_an_organization_owns => "organization",
         }
     }
 }
@@ -101,6 +119,8 @@ enum Right {
     ReadFederation,
     /// To write what belongs to an organization.
     WriteOwned,
+    /// To ask for many changes.
+    Ask,
     /// To write what belongs to no organization.
     Govern,
 }
@@ -124,7 +144,7 @@ enum Holder {
 }
 
 /// What each role may do.
-const TABLE: [(Right, [(Holder, Reach); 4]); 5] = {
+const TABLE: [(Right, [(Holder, Reach); 4]); 6] = {
     use Holder::*;
     use Reach::*;
     [
@@ -140,6 +160,10 @@ const TABLE: [(Right, [(Holder, Reach); 4]); 5] = {
         (
             Right::WriteOwned,
             [(Admin, Everything), (Publisher, Own), (Viewer, Nothing), (ViewerOfOne, Nothing)],
+        ),
+        (
+            Right::Ask,
+            [(Admin, Everything), (Publisher, Everything), (Viewer, Nothing), (ViewerOfOne, Nothing)],
         ),
         (
             Right::Govern,
@@ -173,23 +197,20 @@ impl Access {
         cell.map_or(Reach::Nothing, |(_, reach)| *reach)
     }
 
-    /// Whether it allows what `rule` says in `organization`. `None`: the operation names none, and shows only what the token may
-    /// see.
+    /// Whether it allows what `rule` says in `organization`. `None`: the operation names none.
     fn allows(&self, rule: Rule, organization: Option<&str>) -> bool {
         match self.reach(rule) {
             Reach::Nothing => false,
             Reach::Everything => true,
-            Reach::Own => match (&self.organization, organization) {
-                (Some(own), Some(asked)) => own.as_str() == asked,
-                (Some(_), None) => true,
-                (None, _) => false,
-            },
+            Reach::Own => {
+                organization.is_some() && self.organization.as_ref().map(Name::as_str) == organization
+            }
         }
     }
 
     /// Whether it may see a resource.
     pub(crate) fn may_read(&self, key: &ResourceKey) -> bool {
-        self.allows(Rule::Read(key.kind), owner(key))
+        self.allows(Rule::Read(key.kind), organization_of(key))
     }
 
     /// Whether it may see what a runtime resource was made from. `None`: that is not known.
@@ -202,12 +223,12 @@ impl Access {
 
     /// Whether it may see any resource of a kind.
     pub(crate) fn may_read_some(&self, kind: Kind) -> bool {
-        self.allows(Rule::Read(kind), None)
+        self.reach(Rule::Read(kind)) != Reach::Nothing
     }
 }
 
 /// The organization that decides about a resource: its own, or the resource itself.
-fn owner(key: &ResourceKey) -> Option<&str> {
+fn organization_of(key: &ResourceKey) -> Option<&str> {
     match (&key.organization, key.kind) {
         (Some(organization), _) => Some(organization.as_str()),
         (None, Kind::Organization) => Some(key.name.as_str()),
@@ -242,7 +263,8 @@ impl Asking<'_> {
                 Action::Expect { .. } => Rule::Read(kind),
                 Action::Restore { .. } => Rule::Admin,
             };
-            self.check(Some(rule), owner(&change.key)).map_err(|problem| problem.at(change.key.to_string()))
+            self.check(Some(rule), organization_of(&change.key))
+                .map_err(|problem| problem.at(change.key.to_string()))
         })
     }
 
@@ -265,29 +287,6 @@ impl Asking<'_> {
              --organization NAME",
         )
     }
-}
-
-/// A problem without resources of organizations that `own`, where it is given, may not see.
-pub(crate) fn told(problem: Problem, state: &State, own: Option<&Name>) -> Problem {
-    let Some(own) = own else { return problem };
-    let Problem { name, detail, field, remedy } = problem;
-    let [detail, field, remedy] = [detail, field, remedy].map(|text| without_others(&text, state, own));
-    Problem { name, detail, field, remedy }
-}
-
-/// The text without resources of other organizations than `own`: `Binding other/orders` becomes `Binding of another organization`.
-pub(crate) fn without_others(text: &str, state: &State, own: &Name) -> String {
-    let is_other = |segment: &str| {
-        Name::new(segment).is_ok_and(|name| {
-            name != *own && state.get(&ResourceKey::global(Kind::Organization, name)).is_some()
-        })
-    };
-    // A path of an Api begins with a slash, and names no organization.
-    let hides = |word: &str| {
-        word.contains('/') && !word.starts_with('/') && word.split(['/', ':', ',', ';']).any(is_other)
-    };
-    let words = text.split(' ').map(|word| if hides(word) { "of another organization" } else { word });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

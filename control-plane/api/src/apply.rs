@@ -9,10 +9,7 @@ use hanse_management::{
     manifest::{Expected, Request},
 };
 use hanse_state::{
-    Accepted, Action, Change, ChangeResult, Outcome, State,
-    admission::admit,
-    port::{Consistency, ScopeEffect},
-    projection,
+    Accepted, Action, Change, ChangeResult, Outcome, State, admission::admit, port::ScopeEffect, projection,
 };
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
@@ -20,7 +17,6 @@ use tokio::time::timeout;
 use utoipa_axum::routes;
 
 use crate::{
-    access::told,
     answer::{self, Applied, ApplyRequest},
     body,
     call::{Call, FORCE_GRANTS},
@@ -67,7 +63,7 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
     call.check_changes(&changes)?;
 
     if call.flag("dryRun") {
-        let state = call.api.replicated.read(Consistency::Linearizable).await?;
+        let state = call.read_latest().await?;
         if let Some(selector) = selector {
             changes.extend(prune::deletes(&state, &changes, &selector));
         }
@@ -82,7 +78,7 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
             .remedy("leave it out: applying the same resources again changes nothing")
             .into());
         }
-        let state = call.api.replicated.read(Consistency::Linearizable).await?;
+        let state = call.read_latest().await?;
         changes.extend(prune::deletes(&state, &changes, &selector));
     }
     let before = call.api.replicated.current();
@@ -90,8 +86,9 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
     call.worked();
     let effects = effects(&call, &accepted).await;
     let after = call.api.replicated.current();
+    let sight = call.bounds_of_sight().cloned();
     let write = move || {
-        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes);
+        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes, sight.as_ref());
         (accepted.revision, applied(&accepted, effects.as_deref(), &warnings))
     };
     Ok(call.answer(StatusCode::OK, write).await?)
@@ -154,7 +151,7 @@ pub(crate) struct Tried {
 /// Makes changes in a copy.
 pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
     let command = call.command(changes, None);
-    let own = call.bounds_of_sight().cloned();
+    let sight = call.bounds_of_sight().cloned();
     let tried = move || {
         let admitted = admit(command, before.version())?;
         let missing = before.missing_in(&admitted.command().body);
@@ -162,12 +159,11 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
         match after.apply(admitted.command()) {
             Outcome::Accepted(accepted) => {
                 let effects = projection::preview(&before, &after);
-                let warnings = Warnings::of(admitted.warnings().to_vec(), &before, &after, &accepted.changes);
+                let (warnings, changes) = (admitted.warnings().to_vec(), &accepted.changes);
+                let warnings = Warnings::of(warnings, &before, &after, changes, sight.as_ref());
                 Ok(Tried { base: before.revision(), accepted, effects, warnings })
             }
-            Outcome::Rejected(problem) => {
-                Err(told(with_names(problem, &missing, &before), &before, own.as_ref()))
-            }
+            Outcome::Rejected(problem) => Err(with_names(problem, &missing, &before, sight.as_ref())),
         }
     };
     call.api.bounds.answer(tried).await?

@@ -5,10 +5,19 @@ use hanse_state::AuditHash;
 use crate::answer::{AuditEntry, AuditLink};
 
 /// Where a walk along the chain stands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct AuditWalk {
-    /// The entry before the next one; `None`: the first entry that comes says it.
-    at: Option<AuditLink>,
+    /// The entry before the first one.
+    start: AuditLink,
+    /// The entry before the next one.
+    at: AuditLink,
+}
+
+impl Default for AuditWalk {
+    /// From the first entry that there ever was.
+    fn default() -> Self {
+        Self::after(hanse_state::AuditLink::default().into())
+    }
 }
 
 /// Where the chain breaks.
@@ -45,17 +54,22 @@ pub enum BrokenChain {
 impl AuditWalk {
     /// From behind this entry on.
     pub fn after(link: AuditLink) -> Self {
-        Self { at: Some(link) }
+        Self { start: link.clone(), at: link }
     }
 
-    /// The last entry that fits; `None`: none came yet.
-    pub fn at(&self) -> Option<&AuditLink> {
-        self.at.as_ref()
+    /// The entry that the walk began behind.
+    pub fn start(&self) -> &AuditLink {
+        &self.start
+    }
+
+    /// The last entry that fits. Before one came, the one that the walk began behind.
+    pub fn at(&self) -> &AuditLink {
+        &self.at
     }
 
     /// Takes the next line of an export.
     pub fn line(&mut self, line: &str) -> Result<AuditEntry, BrokenChain> {
-        let unreadable = || BrokenChain::Unreadable { after: self.at.as_ref().map_or(0, |at| at.number) };
+        let unreadable = || BrokenChain::Unreadable { after: self.at.number };
         let entry: AuditEntry = serde_json::from_str(line).map_err(|_| unreadable())?;
         // What is not hashed, such as the time for people, must follow from what is.
         let as_it_is: serde_json::Value = serde_json::from_str(line).map_err(|_| unreadable())?;
@@ -70,13 +84,11 @@ impl AuditWalk {
     /// Takes the next entry.
     pub fn entry(&mut self, entry: &AuditEntry) -> Result<(), BrokenChain> {
         let number = entry.number;
-        if let Some(at) = &self.at {
-            if number != at.number + 1 {
-                return Err(BrokenChain::Order { expected: at.number + 1, found: number });
-            }
-            if entry.previous != at.hash {
-                return Err(BrokenChain::Previous { number });
-            }
+        if number != self.at.number + 1 {
+            return Err(BrokenChain::Order { expected: self.at.number + 1, found: number });
+        }
+        if entry.previous != self.at.hash {
+            return Err(BrokenChain::Previous { number });
         }
         let previous: Option<AuditHash> =
             hex::decode(&entry.previous).ok().and_then(|hash| hash.try_into().ok());
@@ -84,7 +96,7 @@ impl AuditWalk {
         if computed.is_none_or(|hash| hex::encode(hash) != entry.hash) {
             return Err(BrokenChain::Changed { number });
         }
-        self.at = Some(AuditLink { number, hash: entry.hash.clone() });
+        self.at = AuditLink { number, hash: entry.hash.clone() };
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ impl Actor {
     /// Whether the token is still good, and allows what it allowed: long answers ask again.
     pub(crate) fn still_good(&self, state: &State, now_ms: u64) -> bool {
         look_up(state, &self.digest).is_some_and(|(name, spec)| {
-            name == &self.name && !expired(spec, now_ms) && access_of(spec) == self.access
+            name == &self.name && !spec.has_expired(now_ms) && access_of(spec) == self.access
         })
     }
 
@@ -66,12 +66,12 @@ pub(crate) fn authenticate(api: &OperatorApi, headers: &HeaderMap) -> Result<Act
     let Some((name, spec)) = look_up(&state, &digest) else {
         return Err(refuse("the token is not known".to_owned(), CHALLENGE_BAD));
     };
-    if expired(spec, api.clock.now_ms()) {
+    if spec.has_expired(api.clock.now_ms()) {
         return Err(refuse(format!("the token {name} has expired"), CHALLENGE_BAD));
     }
     let owner = spec.owner(name).to_owned();
     let actor = Actor { name: name.clone(), owner, access: access_of(spec), digest };
-    api.last_uses.note(name, api.clock.now_ms());
+    api.last_uses.note(&digest, api.clock.now_ms());
     tracing::Span::current().record("actor", actor.name.as_str());
     Ok(actor)
 }
@@ -92,10 +92,6 @@ fn look_up<'a>(state: &'a State, digest: &Digest) -> Option<(&'a Name, &'a Token
 
 fn access_of(spec: &TokenSpec) -> Access {
     Access { role: spec.role, organization: spec.organization.clone() }
-}
-
-fn expired(spec: &TokenSpec, now_ms: u64) -> bool {
-    spec.expires_at.is_some_and(|seconds| seconds.saturating_mul(1_000) <= now_ms)
 }
 
 #[cfg(test)]

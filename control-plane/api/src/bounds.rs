@@ -3,9 +3,14 @@
 //! A request waits for its place before its body is read and before the body is parsed. What is small never waits behind
 //! what is large. Parsing, and writing answers that may be large, happens on threads that serve nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use hanse_management::{Problem, ProblemName};
+use hanse_topology::Name;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -40,6 +45,8 @@ const LARGE_WORK_IDLE: Duration = Duration::from_secs(24 * 3_600);
 const UNTAKEN: usize = 32 << 20;
 /// How many watches there are at once: each makes its own text of each change, up to 64 KiB beside what is counted as untaken.
 const WATCHES: usize = 512;
+/// How many of them may be of one token: four tokens must be at it to keep a fifth from watching.
+const WATCHES_OF_A_TOKEN: usize = 128;
 /// How many dumps there are at once: each holds the state that it is of, and a part of up to 16 MiB.
 const DUMPS: usize = 1;
 /// How long a request waits for its place: longer than the largest body may take to arrive. A client that waits longer does better
@@ -57,6 +64,7 @@ pub(crate) struct Bounds {
     answers: Arc<Semaphore>,
     untaken: Arc<Semaphore>,
     watches: Arc<Semaphore>,
+    watches_of: Shares,
     dumps: Arc<Semaphore>,
 }
 
@@ -66,6 +74,29 @@ pub(crate) struct Place {
     bytes: usize,
     metrics: Option<ApiMetrics>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// How many watches each token has.
+type Shares = Arc<Mutex<BTreeMap<Name, usize>>>;
+
+/// The place of a watch, and its part of the share of its token.
+#[derive(Debug)]
+pub(crate) struct WatchPlace {
+    token: Name,
+    shares: Shares,
+    _place: Place,
+}
+
+impl Drop for WatchPlace {
+    fn drop(&mut self) {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut share) = shares.entry(self.token.clone()) {
+            *share.get_mut() -= 1;
+            if *share.get() == 0 {
+                share.remove();
+            }
+        }
+    }
 }
 
 impl Drop for Place {
@@ -88,6 +119,7 @@ impl Bounds {
             answers: semaphore(ANSWERS),
             untaken: semaphore(UNTAKEN),
             watches: semaphore(WATCHES),
+            watches_of: Shares::default(),
             dumps: semaphore(DUMPS),
         }
     }
@@ -146,16 +178,25 @@ impl Bounds {
         }
     }
 
-    /// A place for a watch.
-    pub(crate) fn watch(&self, metrics: &ApiMetrics) -> Result<Place, Problem> {
-        match self.watches.clone().try_acquire_owned() {
-            Ok(_permit) => Ok(Place { bytes: 0, metrics: None, _permit }),
-            Err(_) => {
-                metrics.busy("watches");
-                Err(busy(format!("this node has {WATCHES} watches, as many as it may"))
-                    .remedy("watch at another node, or several kinds with one watch"))
-            }
+    /// A place for a watch of a token.
+    pub(crate) fn watch(&self, token: &Name, metrics: &ApiMetrics) -> Result<WatchPlace, Problem> {
+        let refused = |detail: String| {
+            metrics.busy("watches");
+            Err(busy(detail).remedy("watch at another node, or several kinds with one watch"))
+        };
+        let Ok(_permit) = self.watches.clone().try_acquire_owned() else {
+            return refused(format!("this node has {WATCHES} watches, as many as it may"));
+        };
+        let mut shares = self.watches_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = shares.get(token).copied().unwrap_or_default();
+        if share == WATCHES_OF_A_TOKEN {
+            return refused(format!(
+                "the token {token} has {WATCHES_OF_A_TOKEN} watches at this node, as many as one token may"
+            ));
         }
+        shares.insert(token.clone(), share + 1);
+        let place = Place { bytes: 0, metrics: None, _permit };
+        Ok(WatchPlace { token: token.clone(), shares: self.watches_of.clone(), _place: place })
     }
 
     /// The place for a dump.

@@ -27,7 +27,7 @@ use tokio::time::timeout;
 
 use crate::{
     ClientAddress, OperatorApi,
-    access::{Rule, told},
+    access::Rule,
     authenticate::Actor,
     body,
     bounds::Place,
@@ -39,8 +39,8 @@ use crate::{
 };
 
 /// What a write that may change grants says of `forceGrants`.
-pub(crate) const FORCE_GRANTS: &str = "Accept HostGrants that take requests from Bindings of other Organizations, and Bindings of a \
-dump that ask for the same requests as those of others";
+pub(crate) const FORCE_GRANTS: &str = "Accept HostGrants that take requests from Bindings of other Organizations, and Bindings \
+that ask for the same requests as those of others";
 
 /// How fresh a read must be, for descriptions.
 pub(crate) const CONSISTENCY: &str = "`linearizable` (default: sees every write acknowledged before; needs a quorum) or `stale` \
@@ -99,6 +99,13 @@ impl Call {
                 .remedy("write it as name=value&name=value")
         })?;
         check_query(&operation, &query)?;
+        if let Some(actor) = actor.as_ref().filter(|_| is_set(&query, "forceGrants")) {
+            // It takes requests from Bindings of other Organizations.
+            actor
+                .asking()
+                .check(Some(Rule::Admin), None)
+                .map_err(|problem| problem.at("query: forceGrants"))?;
+        }
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         let from = parts.extensions.get::<ClientAddress>().map(|client| client.0.to_string());
         let from = from.unwrap_or_default();
@@ -229,7 +236,8 @@ impl Call {
 
     /// A query parameter that is set or not.
     pub(crate) fn flag(&self, parameter: &str) -> bool {
-        self.text(parameter).is_some_and(|text| text != "false")
+        debug_assert!(self.operation.knows(parameter));
+        is_set(&self.query, parameter)
     }
 
     /// A query parameter that lists labels.
@@ -237,8 +245,36 @@ impl Call {
         self.text(parameter).map_or_else(|| Ok(Labels::default()), |text| parse_labels(parameter, text))
     }
 
+    /// The state after every write that was acknowledged. It may know more of the caller's token than this node did.
+    pub(crate) async fn read_latest(&self) -> Result<State, Problem> {
+        let state = self.api.replicated.read(Consistency::Linearizable).await?;
+        self.check_still_good(&state)?;
+        Ok(state)
+    }
+
+    /// Refuses a caller whose token is no longer good in the state that answers.
+    fn check_still_good(&self, state: &State) -> Result<(), Problem> {
+        match &self.actor {
+            Some(actor) if !actor.still_good(state, self.api.clock.now_ms()) => {
+                let detail = format!(
+                    "the token {} was deleted or changed, or has expired, since it was shown",
+                    actor.name
+                );
+                Err(Problem::new(ProblemName::Forbidden, detail)
+                    .remedy("use a token that is good: hanse whoami shows the present one"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The state, as fresh as the caller asked for.
     pub(crate) async fn read_state(&self) -> Result<State, Problem> {
+        let state = self.read_as_asked().await?;
+        self.check_still_good(&state)?;
+        Ok(state)
+    }
+
+    async fn read_as_asked(&self) -> Result<State, Problem> {
         let replicated = &self.api.replicated;
         match (self.text("consistency"), self.number("min_revision")) {
             (None | Some("linearizable"), None) => replicated.read(Consistency::Linearizable).await,
@@ -350,12 +386,10 @@ impl Call {
 
     /// Refuses changes that the token does not allow.
     pub(crate) fn check_changes(&self, changes: &[Change]) -> Result<(), Problem> {
-        self.actor.as_ref().map_or(Ok(()), |actor| actor.asking().check_changes(changes))
-    }
-
-    /// The problem without what the token may not see.
-    pub(crate) fn told(&self, problem: Problem, state: &State) -> Problem {
-        told(problem, state, self.bounds_of_sight())
+        match &self.actor {
+            Some(actor) => actor.asking().check_changes(changes),
+            None => Err(Problem::new(ProblemName::Internal, "changes were let in without a token")),
+        }
     }
 
     /// Replicates these changes. Tells, too, what of them does not hold yet.
@@ -380,7 +414,7 @@ impl Call {
             Ok(accepted) => Ok((accepted, self.with_audit_warning(warnings))),
             Err(problem) => {
                 let state = self.api.replicated.current();
-                Err(self.told(with_names(problem, &missing, &state), &state))
+                Err(with_names(problem, &missing, &state, self.bounds_of_sight()))
             }
         }
     }
@@ -427,12 +461,13 @@ impl<S: Sync> FromRequestParts<S> for Call {
 
 /// The organization that a path is about: the owner of resources, or the Organization itself.
 fn organization_of<'a>(operation: &Operation, path: &'a [(String, String)]) -> Option<&'a str> {
-    let segment =
-        |parameter: &str| path.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str());
-    match operation.rule {
-        Some(Rule::Read(Kind::Organization) | Rule::Write(Kind::Organization)) => segment("name"),
-        _ => segment("organization"),
-    }
+    let parameter = operation.rule?.parameter();
+    path.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str())
+}
+
+/// Whether the query sets a flag.
+fn is_set(query: &[(String, String)], flag: &str) -> bool {
+    query.iter().any(|(name, value)| name == flag && value != "false")
 }
 
 fn check_query(operation: &Operation, query: &[(String, String)]) -> Result<(), Problem> {

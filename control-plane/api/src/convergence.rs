@@ -8,8 +8,8 @@ use axum::response::Response;
 use hanse_management::{Kind, ResourceKey, Revision};
 use hanse_state::{
     State,
-    port::{Consistency, FleetReport, Quarantined},
-    projection,
+    port::{FleetReport, Quarantined},
+    projection::{self, Source},
 };
 use hanse_topology::{Name, ScopeId};
 use http::StatusCode;
@@ -32,21 +32,29 @@ const SILENT_MS: u64 = 3_000;
 /// two more, each within a second. Gateways that do not want the Environment never say so: one that is heard from after
 /// that time and does not have it is taken not to want it.
 const UPTAKE_MS: u64 = 5_000;
-/// In the place of a field that the caller may not see. No field has such a name.
-pub(crate) const HIDDEN: &str = "-";
+
+/// Whether the caller sees what was made of a resource; `None`: it was made of none that is known.
+pub(crate) type Sees<'a> = &'a dyn Fn(Option<&Source>) -> bool;
 
 /// Who serves `revision`, by what `state` says and `fleet` reported. `now_ms` is the time at which it was asked.
 ///
 /// In scope are gateways last heard from no earlier than a lease before the revision was made. Of a revision so old
-/// that its time is forgotten, those heard from within a lease of now.
-pub fn convergence(state: &State, fleet: &FleetReport, revision: Revision, now_ms: u64) -> Convergence {
+/// that its time is forgotten, those heard from within a lease of now. Why a gateway cannot use a resource that the caller does not see
+/// is not told, only that it cannot.
+pub(crate) fn convergence(
+    state: &State,
+    fleet: &FleetReport,
+    revision: Revision,
+    now_ms: u64,
+    sees: Sees<'_>,
+) -> Convergence {
     let made_ms = state.time_of(revision).unwrap_or(now_ms).min(now_ms);
     // A gateway that had a lease when the revision was made stays in its scope, however long ago that is.
     let had_lease =
         |heard_ms_ago: u64| now_ms.saturating_sub(heard_ms_ago) >= made_ms.saturating_sub(LEASE_MS);
     let mut rows: Vec<GatewayConvergence> = gateways(&fleet.agents)
         .iter()
-        .flat_map(|view| rows_of(state, view, revision, now_ms, had_lease(view.gateway.heard_ms_ago)))
+        .flat_map(|view| rows_of(state, view, revision, now_ms, had_lease(view.gateway.heard_ms_ago), sees))
         .collect();
     rows.sort_by(|a, b| (&a.region, &a.name, &a.environment).cmp(&(&b.region, &b.name, &b.environment)));
     let in_scope = fleet.partial.iter().filter(|partial| had_lease(partial.heard_ms_ago));
@@ -63,16 +71,26 @@ fn rows_of(
     revision: Revision,
     now_ms: u64,
     in_scope: bool,
+    sees: Sees<'_>,
 ) -> Vec<GatewayConvergence> {
     let row = |environment: &Name, effective: Option<Revision>, quarantined: &[Quarantined]| {
         let reached = effective.is_some_and(|effective| effective >= revision);
-        // What this revision changed and the gateway cannot use, it does not serve.
-        let unused = quarantined.iter().find(|quarantined| {
+        // What this revision changed and the gateway cannot use, it does not serve. One that the caller sees is named first.
+        let is_unused = |quarantined: &&Quarantined| {
             quarantined.current && projection::last_change(state, &quarantined.key) == Some(revision)
-        });
+        };
+        let is_seen = |quarantined: &Quarantined| sees(projection::source(&quarantined.key).as_ref());
+        let mut unused = quarantined.iter().filter(is_unused);
+        let first = unused.clone().next();
+        let unused = unused
+            .find(|unused| is_seen(unused))
+            .map(|unused| (unused, true))
+            .or(first.map(|first| (first, false)));
         let (state, reason) = match (reached, unused, in_scope) {
             (true, None, _) => (ConvergenceState::Effective, None),
-            (true, Some(unused), _) => (ConvergenceState::Behind, Some(view::cannot_use(unused))),
+            (true, Some((unused, is_seen)), _) => {
+                (ConvergenceState::Behind, Some(view::cannot_use(unused, is_seen)))
+            }
             (false, _, true) => (ConvergenceState::Behind, Some(view.reason(effective))),
             (false, _, false) => {
                 let ago = seconds(view.gateway.heard_ms_ago);
@@ -153,34 +171,22 @@ async fn answer(call: Call) -> Result<Response, Rejection> {
     let revision = match call.number("revision") {
         Some(revision) => revision,
         None => {
-            state = call.api.replicated.read(Consistency::Linearizable).await?;
+            state = call.read_latest().await?;
             state.revision()
         }
     };
     if revision > state.revision() {
-        state = call.api.replicated.read(Consistency::Linearizable).await?;
+        state = call.read_latest().await?;
     }
     check_exists("revision", revision, &state)?;
-    let mut fleet = call.api.fleet.fleet().await;
-    if call.bounds_of_sight().is_some() {
-        hide_others(&mut fleet, &call);
-    }
+    let fleet = call.api.fleet.fleet().await;
     let now_ms = call.api.clock.now_ms();
-    let write = move || (state.revision(), convergence(&state, &fleet, revision, now_ms));
+    let seen = call.clone();
+    let write = move || {
+        let sees = |source: Option<&Source>| seen.may_read_source(source);
+        (state.revision(), convergence(&state, &fleet, revision, now_ms, &sees))
+    };
     Ok(call.answer(StatusCode::OK, write).await?)
-}
-
-/// Leaves out why gateways cannot use resources that the caller may not see: that they cannot, it is told.
-fn hide_others(fleet: &mut FleetReport, call: &Call) {
-    let gateways = fleet.agents.iter_mut().flat_map(|agent| &mut agent.gateways);
-    for quarantined in
-        gateways.flat_map(|gateway| &mut gateway.scopes).flat_map(|scope| &mut scope.quarantined)
-    {
-        if !call.may_read_source(projection::source(&quarantined.key).as_ref()) {
-            quarantined.field = HIDDEN.to_owned();
-            quarantined.reason = String::new();
-        }
-    }
 }
 
 #[cfg(test)]

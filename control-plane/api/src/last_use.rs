@@ -7,9 +7,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use hanse_management::Kind;
+use hanse_management::{Digest, Kind};
 use hanse_state::{Resource, rfc3339};
-use hanse_topology::Name;
 use serde_json::json;
 
 use crate::answer;
@@ -18,13 +17,13 @@ const HOUR_MS: u64 = 60 * 60 * 1_000;
 /// How many tokens are remembered: far more than a federation has operators. Of more, the one that was used longest ago is forgotten.
 const MAX_TOKENS: usize = 10_000;
 
-/// The hour of the last use of each token.
+/// The hour of the last use of each token, by the digest of its secret: a token that is made anew under a name was not used.
 #[derive(Debug, Default)]
-pub(crate) struct LastUses(Mutex<BTreeMap<Name, u64>>);
+pub(crate) struct LastUses(Mutex<BTreeMap<Digest, u64>>);
 
 impl LastUses {
     /// The token was used now.
-    pub(crate) fn note(&self, token: &Name, now_ms: u64) {
+    pub(crate) fn note(&self, token: &Digest, now_ms: u64) {
         let hour = now_ms / HOUR_MS;
         let mut hours = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = hours.get_mut(token) {
@@ -32,14 +31,14 @@ impl LastUses {
             return;
         }
         if hours.len() >= MAX_TOKENS {
-            let oldest = hours.iter().min_by_key(|(_, hour)| **hour).map(|(name, _)| name.clone());
+            let oldest = hours.iter().min_by_key(|(_, hour)| **hour).map(|(digest, _)| *digest);
             oldest.and_then(|oldest| hours.remove(&oldest));
         }
-        hours.insert(token.clone(), hour);
+        hours.insert(*token, hour);
     }
 
     /// The beginning of the hour in which the token was last used here, as RFC 3339 has it.
-    pub(crate) fn of(&self, token: &Name) -> Option<String> {
+    pub(crate) fn of(&self, token: &Digest) -> Option<String> {
         let hours = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         hours.get(token).map(|hour| rfc3339(hour * HOUR_MS))
     }
@@ -47,7 +46,7 @@ impl LastUses {
     /// What is shown of a resource: of a Token also its last use.
     pub(crate) fn shown(&self, resource: &Resource, mut shown: answer::Resource) -> answer::Resource {
         if resource.key.kind == Kind::Token
-            && let Some(hour) = self.of(&resource.key.name)
+            && let Some(hour) = resource.spec.secret().and_then(|digest| self.of(digest))
         {
             shown.status.get_or_insert_with(|| json!({}))["lastUsed"] = hour.into();
         }
@@ -62,7 +61,7 @@ mod tests {
     #[test]
     fn the_hour_of_the_last_use_is_kept_and_the_oldest_is_forgotten() {
         let uses = LastUses::default();
-        let name = |number: usize| Name::new(format!("token-{number}")).unwrap();
+        let name = |number: usize| Digest::of(format!("token-{number}").as_bytes());
         assert_eq!(uses.of(&name(0)), None);
         uses.note(&name(0), HOUR_MS + 1_234);
         uses.note(&name(0), 17);

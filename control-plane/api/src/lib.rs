@@ -2,7 +2,6 @@
 //!
 //! - [`router`]: all of it as one axum router. The control node that serves it brings TLS and a listener.
 //! - [`OperatorApi`]: what it needs: the four ports of `hanse-state`, metrics, a clock and limits.
-//! - [`convergence()`]: which gateways serve a revision, as a pure function.
 //! - [`AuditWalk`]: whether entries of the audit are a chain.
 //! - [`answer`]: what it answers, as types that clients read too.
 //!
@@ -48,7 +47,6 @@ mod watch;
 mod whoami;
 
 pub use audit_walk::{AuditWalk, BrokenChain};
-pub use convergence::convergence;
 pub use metrics::ApiMetrics;
 pub use openapi::openapi_json;
 pub use operator::{ClientAddress, Clock, Limits, OperatorApi};

@@ -24,7 +24,7 @@ const PAGE_BYTES: usize = 4 << 20;
 ///
 /// A page speaks of the revision it names. The next page may speak of a later one: it then holds what is behind the last name
 /// of this page at that time.
-#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}", operation_id = "list{kind}", extensions(("x-hanse-access" = json!("read {kind}"))),
+#[utoipa::path(get, path = "/v1/organizations/{organization}/{kinds}", operation_id = "list{kind}", extensions(("x-hanse-access" = json!("list {kind}"))),
     params(
         // A page is built in memory.
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000,
@@ -43,7 +43,7 @@ pub(crate) async fn list(Extension(kind): Extension<Kind>, call: Call) -> Result
     let state = call.read_state().await?;
     if let Some(organization) = &organization {
         let owner = ResourceKey::global(Kind::Organization, organization.clone());
-        state.get(&owner).ok_or_else(|| not_found(&owner, &state))?;
+        state.get(&owner).ok_or_else(|| not_found(&owner, &state, call.bounds_of_sight()))?;
     }
     let limit = usize::try_from(limit).expect("at most 1000");
     let (seen, last_uses) = (call.clone(), call.api.last_uses.clone());

@@ -134,7 +134,7 @@ fn voters(group: &GroupStatus) -> Vec<Name> {
 
 fn revocation(state: &State, identity: &str) -> Option<Revocation> {
     let revocation = state.revocation(identity)?;
-    let joined = state.member(identity).map(|member| member.key_digest);
+    let joined = state.member(identity).into_iter().flat_map(|member| member.keys());
     let keys: BTreeSet<[u8; 32]> = revocation.keys.iter().copied().chain(joined).collect();
     Some(Revocation {
         identity: identity.to_owned(),

@@ -122,7 +122,10 @@ pub(crate) fn complete(mut route: Route) -> Route {
 
 /// Says in words who may use it.
 fn say_access(operation: &mut Operation, rule: Option<Rule>) {
-    let needs = rule.map_or_else(|| "nobody may use it".to_owned(), |rule| rule.needs("`organization`"));
+    let needs = rule.map_or_else(
+        || "nobody may use it".to_owned(),
+        |rule| rule.needs(&format!("`{}`", rule.parameter())),
+    );
     let access = format!("Access: {needs}.");
     operation.description = Some(match operation.description.take() {
         Some(description) => format!("{description}\n\n{access}"),

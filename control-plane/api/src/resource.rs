@@ -11,9 +11,7 @@ use hanse_management::{
     kinds::{BindingSpec, RevisionRef},
     manifest::{self, Manifest},
 };
-use hanse_state::{
-    Accepted, Action, Change, ChangeResult, Metadata, Resource, State, admission::Warning, port::Consistency,
-};
+use hanse_state::{Accepted, Action, Change, ChangeResult, Metadata, Resource, State, admission::Warning};
 use http::{HeaderName, StatusCode, header};
 
 use crate::{
@@ -50,7 +48,7 @@ const RACES: usize = 4;
 pub(crate) async fn get(Extension(kind): Extension<Kind>, call: Call) -> Result<Response, Rejection> {
     let key = call.key(kind)?;
     let state = call.read_state().await?;
-    let resource = state.get(&key).ok_or_else(|| not_found(&key, &state))?;
+    let resource = state.get(&key).ok_or_else(|| not_found(&key, &state, call.bounds_of_sight()))?;
     let etag = precondition::etag(resource.metadata.revision);
     let mut response = if precondition::not_modified(&call.headers, kind, &etag)? {
         StatusCode::NOT_MODIFIED.into_response()
@@ -103,8 +101,9 @@ pub(crate) async fn put(Extension(kind): Extension<Kind>, mut call: Call) -> Res
         }
     })?;
     let after = call.api.replicated.current();
-    let changes = accepted.changes.clone();
-    let warnings = call.api.bounds.answer(move || Warnings::of(warnings, &before, &after, &changes)).await?;
+    let (changes, sight) = (accepted.changes.clone(), call.bounds_of_sight().cloned());
+    let judged = move || Warnings::of(warnings, &before, &after, &changes, sight.as_ref());
+    let warnings = call.api.bounds.answer(judged).await?;
     let mut response = answer_put(&call, &key, manifest, &accepted).await?;
     for warning in warnings.headers(&key) {
         response.headers_mut().append(WARNING_HEADER, warning);
@@ -137,7 +136,7 @@ pub(crate) async fn delete(Extension(kind): Extension<Kind>, call: Call) -> Resu
         false => delete_now(&call, &key, action, &expectation).await,
     };
     Ok(done.map_err(|problem| match problem.name {
-        ProblemName::NotFound => not_found(&key, &call.api.replicated.current()),
+        ProblemName::NotFound => not_found(&key, &call.api.replicated.current(), call.bounds_of_sight()),
         _ => problem,
     })?)
 }
@@ -151,8 +150,9 @@ async fn delete_now(
     let before = call.api.replicated.current();
     let (accepted, warnings) = write(call, key, action, expectation).await?;
     let after = call.api.replicated.current();
+    let sight = call.bounds_of_sight().cloned();
     let write = move || {
-        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes);
+        let warnings = Warnings::of(warnings, &before, &after, &accepted.changes, sight.as_ref());
         (accepted.revision, deleted(accepted.revision, &accepted, &warnings, false))
     };
     call.answer(StatusCode::OK, write).await
@@ -170,7 +170,7 @@ async fn try_delete(
     action: Action,
     expectation: &Expectation,
 ) -> Result<Response, Problem> {
-    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let state = call.read_latest().await?;
     let if_revision = match expectation {
         Expectation::Nothing | Expectation::Absent => None,
         Expectation::Present | Expectation::OneOf(_) => Some(expectation.choose(&state, key)?),
@@ -209,7 +209,7 @@ async fn write(
     let mut race = 0;
     loop {
         race += 1;
-        let state = call.api.replicated.read(Consistency::Linearizable).await?;
+        let state = call.read_latest().await?;
         let revision = expectation.choose(&state, key)?;
         match call.propose(change(Some(revision))).await {
             Err(problem) if problem.name == ProblemName::Stale && race < RACES => {}
@@ -304,7 +304,8 @@ async fn answer_put(
     Ok(response)
 }
 
-/// Answers with a resource and what `state` warns of it. Most are small, and written sooner than another thread wakes up.
+/// Answers with a resource and what `state` warns of it. Most are small, and written sooner than another thread wakes up. The warnings of
+/// a Binding or a HostGrant may need a look at all Bindings of an Environment.
 async fn show(
     call: &Call,
     status: StatusCode,
@@ -312,12 +313,13 @@ async fn show(
     revision: Revision,
     resource: Arc<Resource>,
 ) -> Result<Response, Problem> {
-    let last_uses = call.api.last_uses.clone();
+    let (last_uses, sight) = (call.api.last_uses.clone(), call.bounds_of_sight().cloned());
     let shown = move |resource: &Resource, state: &State| {
-        let warned = answer::Resource::from(resource).warned(&state.warnings(&resource.key));
+        let warned = answer::Resource::from(resource).warned(&state.warnings(&resource.key, sight.as_ref()));
         last_uses.shown(resource, warned)
     };
-    if resource.spec.json_len() <= SMALL_BODY {
+    let is_quick = !matches!(resource.key.kind, Kind::Binding | Kind::HostGrant);
+    if is_quick && resource.spec.json_len() <= SMALL_BODY {
         return Ok(json(status, revision, &shown(&resource, state)));
     }
     let state = state.clone();

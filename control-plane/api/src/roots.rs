@@ -6,7 +6,7 @@ use axum::response::Response;
 use hanse_management::{Problem, ProblemName, manifest};
 use hanse_state::{
     CommandBody, Outcome, RootId, State,
-    port::{Consistency, Facts, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
+    port::{Facts, FleetReport, GroupStatus, RootCertificates, RootFacts, TrustStatus},
 };
 use http::StatusCode;
 use serde::Deserialize;
@@ -140,7 +140,7 @@ async fn waiting_for(
 ) -> Result<Vec<String>, Problem> {
     let fleet = call.api.fleet.fleet().await;
     // Read after the fleet: who joined meanwhile is a member of whom nothing is known.
-    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let state = call.read_latest().await?;
     let tried = call.command_of(command.clone(), call.idempotency_key()?);
     let mut next = state.clone();
     if let Outcome::Rejected(problem) = next.apply(&tried) {

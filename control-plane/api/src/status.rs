@@ -19,7 +19,7 @@ use crate::{
         RegionStatus, ScopePosition, Status,
     },
     call::Call,
-    convergence::{GatewayView, gateways},
+    convergence::{GatewayView, Sees, gateways},
     openapi::refusal,
     rejection::Rejection,
     routes::Route,
@@ -50,9 +50,6 @@ async fn status(call: Call) -> Result<Response, Rejection> {
     };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
-
-/// Whether the caller sees what was made of a resource; `None`: it was made of none that is known.
-type Sees<'a> = &'a dyn Fn(Option<&Source>) -> bool;
 
 fn all_status(
     state: &State,

@@ -9,7 +9,7 @@ use axum::response::Response;
 use hanse_management::{Problem, ProblemName, manifest};
 use hanse_state::{
     Command, CommandBody, State, Version,
-    port::{Consistency, FleetReport, GatewayStatus, GroupStatus, NodeStatus},
+    port::{FleetReport, GatewayStatus, GroupStatus, NodeStatus},
     projection,
 };
 use hanse_topology::{Identity, LEASE, Name, Role, ScopeId};
@@ -58,7 +58,7 @@ async fn upgrade(call: Call) -> Result<Response, Rejection> {
 async fn finalize(mut call: Call) -> Result<Response, Rejection> {
     let to = call.parse(read_version).await?;
     // First: who is a member by now is judged by it.
-    let state = call.api.replicated.read(Consistency::Linearizable).await?;
+    let state = call.read_latest().await?;
     let in_force = state.version();
     if to <= in_force.number() {
         return Ok(finalized(in_force, state.revision()));

@@ -1,6 +1,7 @@
 //! What a write is answered with beside what it did: what was accepted although it does not hold yet.
 
 use hanse_state::{ChangeResult, State, admission::Warning};
+use hanse_topology::Name;
 use http::HeaderValue;
 
 use crate::answer;
@@ -17,13 +18,15 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     /// Those of the specs, as admission found them, and those of what `changes` of `before` leave unserved in `after`.
+    /// `sight`: the only organization whose resources they may name; `None`: all of them.
     pub(crate) fn of(
         mut told: Vec<Warning>,
         before: &State,
         after: &State,
         changes: &[ChangeResult],
+        sight: Option<&Name>,
     ) -> Self {
-        let mut unserved = after.unserved_after(before, changes);
+        let mut unserved = after.unserved_after(before, changes, MAX_UNSERVED, sight);
         let left_out = unserved.len().saturating_sub(MAX_UNSERVED);
         unserved.truncate(MAX_UNSERVED);
         told.append(&mut unserved);

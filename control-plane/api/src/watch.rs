@@ -16,7 +16,7 @@ use axum::{
 };
 use futures_util::Stream;
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision};
-use hanse_state::{State, port::Consistency};
+use hanse_state::State;
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -26,7 +26,7 @@ use utoipa_axum::routes;
 use crate::{
     OperatorApi,
     authenticate::Actor,
-    bounds::{Place, SMALL_BODY},
+    bounds::{SMALL_BODY, WatchPlace},
     call::Call,
     openapi::refusal,
     rejection::{Rejection, bad_request},
@@ -65,7 +65,7 @@ async fn watch(call: Call) -> Result<Response, Rejection> {
     let Some(actor) = call.actor else {
         return Err(Problem::new(ProblemName::Internal, "a watch was let in without a token").into());
     };
-    let place = call.api.bounds.watch(&call.api.metrics)?;
+    let place = call.api.bounds.watch(&actor.name, &call.api.metrics)?;
     let stream = Watcher { api: call.api, actor, kinds, position, place }.stream();
     let mut response = Sse::new(stream).into_response();
     // Proxies that buffer would hold events back.
@@ -82,7 +82,7 @@ async fn remembered(call: &Call, mut state: State, revision: Revision) -> Result
     };
     if revision > state.revision() {
         // Either this node is behind, or the caller's position is of a history that was replaced.
-        state = call.api.replicated.read(Consistency::Linearizable).await?;
+        state = call.read_latest().await?;
     }
     if revision > state.revision() {
         return Err(gone(format!(
@@ -121,7 +121,7 @@ struct Watcher {
     actor: Actor,
     kinds: BTreeSet<Kind>,
     position: Revision,
-    place: Place,
+    place: WatchPlace,
 }
 
 impl Watcher {
@@ -153,6 +153,10 @@ impl Watcher {
                 let seen = |key: &ResourceKey| self.kinds.contains(&key.kind) && self.actor.access.may_read(key);
                 let Some(changes) = events::since(&state, self.position, seen) else { break };
                 for change in changes {
+                    // A round may be the whole journal, and its reader slow.
+                    if !self.actor.still_good(&self.api.replicated.current(), self.api.clock.now_ms()) {
+                        return;
+                    }
                     let size = state.get(&change.key).map_or(0, |resource| resource.spec.json_len());
                     // Given back when the client asks for the next event: until then this one is held for it.
                     let held = (size > SMALL_BODY).then(|| self.api.bounds.untaken(size, &self.api.metrics));

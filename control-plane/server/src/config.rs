@@ -61,6 +61,8 @@ impl Config {
             dir: self.data_dir.join("store"),
             node: Identity::server(self.name.clone()).to_string(),
             key: self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir)),
+            // It seals the private key too. `init` and `join` made it.
+            makes_key: false,
         }
     }
 

@@ -41,6 +41,8 @@ pub fn init(config: &Config) -> Result<String, Error> {
 /// Has this node's control intermediate issued anew by the root whose directory is in the node's PKI directory. The present one
 /// may come from any root: this is for a node that was away while the root was replaced. The node must not be running.
 pub fn reissue(config: &Config) -> Result<(), Error> {
+    home::check_made(config)?;
+    let _lock = home::lock(config)?;
     let Control { authority, dir } = control::read(config)?;
     Ok(roots::reissued(&authority, &root(config)?, config)?.save(dir)?)
 }
@@ -49,18 +51,18 @@ pub fn reissue(config: &Config) -> Result<(), Error> {
 /// whose `store_key` is lost for good. The node keeps its Raft id, and records the new key when it takes part again. It must be
 /// stopped, or wait for its `store_key`.
 ///
-/// An old key that does not open is put aside, where the returned path says: its `store_key` may turn up.
+/// A copy of an old key that does not open stays where the returned path says: its `store_key` may turn up.
 pub fn reissue_with_new_key(config: &Config) -> Result<Option<PathBuf>, Error> {
     home::check_made(config)?;
-    home::not_in_use(config)?;
+    let _lock = home::lock(config)?;
     // It is on record with the key that it joined with, and only a member can change that.
     if config.join_file().exists() {
         return Err(Error::NotAdded(config.data_dir.clone()));
     }
     let fresh = root(config)?.new_control_intermediate(&config.name)?;
-    // A key that opens is replaced in its place, so that no copy of it stays.
-    let aside = if control::read(config).is_ok() { None } else { home::set_control_aside(config)? };
-    fresh.save(control::fresh_dir(config)?)?;
+    let dir = control::fresh_dir(config)?;
+    let aside = control::keep_aside(config)?;
+    fresh.save(dir)?;
     Ok(aside)
 }
 
@@ -82,18 +84,22 @@ pub async fn join(config: &Config, token: &JoinToken, via: &[String]) -> Result<
 }
 
 /// Makes a node whose log is damaged a new one under its old name: another id, other keys, an empty log. The log is put aside,
-/// and where it is now is returned; what else the data directory holds stays. The node must not run on its log. It is added
+/// and where it is now is returned. A copy of a private key that does not open stays beside it. What else the data directory holds
+/// stays. The node must not run on its log. It is added
 /// to the group on its next start, in the place of the old one.
 pub async fn rejoin(config: &Config, token: &JoinToken, via: &[String]) -> Result<PathBuf, Error> {
     home::check_made(config)?;
-    home::not_in_use(config)?;
-    let dir = control::fresh_dir(config)?;
+    let _lock = home::lock(config)?;
+    control::check_fresh_dir(config)?;
     let joined = Joined::through(config, token, via).await?;
+    // Only now: where the token is refused, a key file that is gone is not replaced, and may come back.
+    let dir = control::fresh_dir(config)?;
     // An empty log must never meet the old id: until the last file is written, a start finds a member without a log. With
     // the new id and without join.json it does too, and what `init` left to do would found a second control plane.
     let aside = home::set_log_aside(config)?;
     home::remove(&config.bootstrap_file())?;
     home::remove(&config.join_file())?;
+    control::keep_aside(config)?;
     joined.keys.save(config, &dir)?;
     home::write_json(&home::node_file(config), &joined.node)?;
     home::write_json(&config.join_file(), &joined.file)?;

@@ -45,8 +45,9 @@ pub(crate) struct EnrolmentService {
 #[tonic::async_trait]
 impl Enrolment for EnrolmentService {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
-        let request = request.into_inner();
-        self.admit(request).await.map(Response::new).map_err(|problem| refusal(&problem))
+        let from =
+            request.extensions().get::<Peer>().map(|peer| peer.address.to_string()).unwrap_or_default();
+        self.admit(request.into_inner(), from).await.map(Response::new).map_err(|problem| refusal(&problem))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
@@ -83,7 +84,8 @@ impl EnrolmentService {
 }
 
 impl EnrolmentService {
-    async fn admit(&self, request: EnrolRequest) -> Result<EnrolResponse, Problem> {
+    /// `from`: the address that the node asks from.
+    async fn admit(&self, request: EnrolRequest, from: String) -> Result<EnrolResponse, Problem> {
         let name = Name::new(&request.name)
             .map_err(|error| Problem::new(ProblemName::Invalid, error.to_string()).at("name"))?;
         let token = Name::new(&request.token_id).map_err(|_| unknown_token())?;
@@ -101,7 +103,7 @@ impl EnrolmentService {
             idempotency_key: None,
             only_in_term: None,
             force_grants: false,
-            origin: hanse_state::Origin::default(),
+            origin: hanse_state::Origin { from, ..Default::default() },
             body: CommandBody::UseJoinToken {
                 token: token.clone(),
                 secret_digest: digest_secret(&request.secret),

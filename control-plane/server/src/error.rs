@@ -28,8 +28,8 @@ pub enum Error {
     /// `init` or `join` on a directory that has a node already.
     #[error("{0} holds a control-plane node already; use an empty data directory")]
     AlreadyMade(PathBuf),
-    /// `rejoin` while the node runs on its log.
-    #[error("the node in {0} is running; stop it first")]
+    /// Another process has the node's keys: the node runs, or a command replaces them.
+    #[error("the node in {0} is running, or its keys are being replaced; stop it first")]
     Running(PathBuf),
     /// The node was joined anew while this process said that its log is damaged.
     #[error("this node was joined anew under another id; start it again")]
@@ -42,7 +42,7 @@ pub enum Error {
     NotAdded(PathBuf),
     /// There is no key that seals this node's private key.
     #[error(transparent)]
-    StoreKey(hanse_link::KeyError),
+    StoreKey(#[from] hanse_link::KeyError),
     /// The key that `store_key` names is not the one that sealed this node's private key.
     #[error(
         "{path} does not open: the key in store_key ({store_key}) did not seal it, or the file is damaged"
@@ -91,15 +91,6 @@ pub enum Error {
     /// The Raft core ended by itself.
     #[error("the replicated state can no longer be trusted on this node; see its log, then restart it")]
     Fatal,
-}
-
-impl From<hanse_link::NoSeal> for Error {
-    fn from(error: hanse_link::NoSeal) -> Self {
-        match error {
-            hanse_link::NoSeal::Key(error) => Self::StoreKey(error),
-            hanse_link::NoSeal::Pki(error) => Self::Pki(error),
-        }
-    }
 }
 
 impl Error {

@@ -218,5 +218,6 @@ mod tests {
         run(&mut state, renewed.record());
         assert!(renewed.is_recorded(&state));
         assert_eq!(state.member(&own.identity).unwrap().key_digest, [2; 32]);
+        assert!(!own.is_recorded(&state), "a copy from before asks, and is refused");
     }
 }

@@ -122,18 +122,26 @@ pub(crate) fn is_member(config: &Config) -> bool {
     !config.bootstrap_file().exists() && !config.join_file().exists()
 }
 
-/// Refuses a data directory whose log is in use by a process. A node whose log is damaged does not use it.
-pub(crate) fn not_in_use(config: &Config) -> Result<(), Error> {
-    let database = config.data_dir.join(LOG_DIR).join("log/db");
-    let file = match fs::File::open(&database) {
+/// Keeps the node's keys for one process, for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is closed when it is dropped")] fs::File);
+
+/// Locks the node's keys. A node has the lock from the opening of its private key until it votes and serves no more, and a
+/// command while it replaces keys. A node that waits, for its `store_key` or because its log is damaged, does not have it.
+pub(crate) fn lock(config: &Config) -> Result<Lock, Error> {
+    // The directory itself: no file has to be made for it, on a disk that may be full.
+    let dir = config.pki_dir();
+    let file = match fs::File::open(&dir) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::file("open", database)(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::NotMade(config.data_dir.clone()));
+        }
+        Err(error) => return Err(Error::file("open", dir)(error)),
     };
     match file.try_lock() {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(Lock(file)),
         Err(fs::TryLockError::WouldBlock) => Err(Error::Running(config.data_dir.clone())),
-        Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", database)(error)),
+        Err(fs::TryLockError::Error(error)) => Err(Error::file("lock", dir)(error)),
     }
 }
 
@@ -154,19 +162,21 @@ fn aside_of(path: &Path) -> PathBuf {
     aside.into()
 }
 
-/// Puts this node's control intermediate, whose key does not open, under a name of its own, `control.aside-TIME`, and returns that.
-/// `None`: there is none.
-pub(crate) fn set_control_aside(config: &Config) -> Result<Option<PathBuf>, Error> {
-    let path = control::path(config);
-    let aside = aside_of(&path);
-    match fs::rename(&path, &aside) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        moved => {
-            let moved = moved.and_then(|()| durable::sync(&config.pki_dir()));
-            moved.map_err(Error::file("set aside", path))?;
-            Ok(Some(aside))
+/// Keeps the files of a directory, which are replaced and never written to, under a name of its own, `DIR.aside-TIME`, and returns
+/// that. The directory stays as it is.
+pub(crate) fn copy_aside(dir: &Path) -> Result<PathBuf, Error> {
+    let aside = aside_of(dir);
+    let copied = (|| {
+        private::make_dir(&aside)?;
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            fs::hard_link(entry.path(), aside.join(entry.file_name()))?;
         }
-    }
+        durable::sync(&aside)?;
+        dir.parent().map_or(Ok(()), durable::sync)
+    })();
+    copied.map_err(Error::file("keep a copy of the old key in", &aside))?;
+    Ok(aside)
 }
 
 /// Puts the log, the snapshots and the witness under a name of their own, `raft.aside-TIME`, and returns that.

@@ -40,7 +40,7 @@ use crate::{
     enrolment::EnrolmentService,
     fleet::{self, GatheredFleet},
     founding::{self, Own},
-    home::{self, NodeFile},
+    home::{self, Lock, NodeFile},
     identity,
     locked::{self, LockedMetric},
     projector::{self, Projector},
@@ -90,8 +90,8 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let (damage, behind) =
         (shell.metrics.register(DamageMetric::register), BehindMetric::register(&shell.metrics));
     let locked = LockedMetric::register(&shell.metrics);
-    let control = match locked::opened(&config, &clock, &shell, &locked).await {
-        Ok(Some(control)) => control,
+    let (control, lock) = match locked::opened(&config, &clock, &shell, &locked).await {
+        Ok(Some(opened)) => opened,
         Ok(None) => {
             shell.end().await;
             return Ok(());
@@ -106,7 +106,7 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let is_member = home::is_member(&config);
     let node = home::node(&config)?;
     let id = node.id;
-    let seated = Seated { node, is_member, control };
+    let seated = Seated { node, is_member, control, lock };
     let ended = match take_part_until_told(&config, seated, clock, &shell).await {
         Err(Error::Raft(error)) if error.is_damage() => {
             damage.set();
@@ -131,6 +131,7 @@ struct Seated {
     /// Whether it has founded a control plane or been added to one.
     is_member: bool,
     control: Control,
+    lock: Lock,
 }
 
 /// Takes part until the process is to stop, or until that is not possible any more.
@@ -159,7 +160,8 @@ async fn take_part(
     shell: &Shell,
     stopping: &ShutdownTrigger,
 ) -> Result<(), Error> {
-    let Seated { node, is_member, control: Control { authority, dir } } = seated;
+    // The lock is the first that is here, so it is the last to go.
+    let Seated { lock: _lock, node, is_member, control: Control { authority, dir } } = seated;
     let shutdown = stopping.shutdown();
     let descriptors = raise_descriptor_limit();
     let reserve = RESERVED_DESCRIPTORS + RAFT;

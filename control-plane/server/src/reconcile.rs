@@ -49,7 +49,8 @@ pub(crate) trait Reconciler: Send + Sync + 'static {
     /// Its name, in metrics and as the actor of its commands.
     fn name(&self) -> &'static str;
 
-    /// What is to be done now, most urgent first. Nothing else may be asked than the arguments; said again until it is done.
+    /// What is to be done now, most urgent first. Nothing else may be asked than the arguments; said again until it is done. `now_ms` is
+    /// this node's clock, which may be ahead of the state's time.
     fn plan(&self, state: &State, observed: &dyn Observed, now_ms: u64) -> Vec<CommandBody>;
 }
 
@@ -111,12 +112,20 @@ impl Driver {
     async fn plan(&self, reconciler: &Arc<dyn Reconciler>) -> Option<Vec<CommandBody>> {
         let (planner, observed) = (reconciler.clone(), self.observed.clone());
         let state = self.replicated.current();
-        // Never ahead of the commands of others: what this node's clock says wrongly for a moment is not carried out for good.
-        let now_ms = self.clock.now_ms().min(state.time_ms());
+        let now_ms = self.clock.now_ms();
         let planned = tokio::task::spawn_blocking(move || planner.plan(&state, &*observed, now_ms)).await;
         planned
             .inspect_err(|error| error!(reconciler = reconciler.name(), %error, "a reconciler failed"))
             .ok()
+    }
+
+    /// The time that a command carries. 0: the state's own time goes on, as what this node's clock says wrongly for a moment must not
+    /// expire anything. What the audit tells happened now, also when the last write was weeks ago.
+    fn time_of(&self, body: &CommandBody) -> u64 {
+        match body {
+            CommandBody::RecordMinted { .. } | CommandBody::RefuseKeys { .. } => self.clock.now_ms(),
+            _of_the_state => 0,
+        }
     }
 
     /// Whether the next one may be tried: not when this node has no quorum, or leads no more.
@@ -125,7 +134,7 @@ impl Driver {
         let command = Command {
             actor: reconciler.to_owned(),
             request_id: reconciler.to_owned(),
-            time_ms: 0, // the state's own time goes on
+            time_ms: self.time_of(&body),
             idempotency_key: None,
             only_in_term: Some(term),
             force_grants: false,

@@ -59,6 +59,7 @@ mod tests {
             key_digest: digest_secret(key),
             environments: Vec::new(),
             seat: None,
+            earlier_keys: Vec::new(),
         };
         let known = member(b"authority");
         assert_eq!(permitted(&agent, &keys, Some(&known), false), Ok(&name("eu-west")));

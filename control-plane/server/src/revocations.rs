@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use hanse_identity::{KeyDigest, LiveTrust, Refused};
 use hanse_link::Revoked;
 use hanse_process::Shutdown;
-use hanse_state::{State, port::Replicated};
+use hanse_state::{Member, State, port::Replicated};
 use hanse_topology::{Identity, Position, Role};
 use tracing::{info, warn};
 
@@ -47,8 +47,8 @@ fn refuse(trust: &LiveTrust, state: &State) -> u64 {
 /// An identity that is revoked, and the keys that are refused with it.
 struct RevokedOne {
     identity: Identity,
-    /// Of an agent or a control node: also the key that it joined with, which the state has. A peer that has such a key can
-    /// give itself another name.
+    /// Of an agent or a control node: also the key that it joined with, and those that it replaced, which the state has. A peer
+    /// that has such a key can give itself another name.
     authorities: Vec<KeyDigest>,
     /// Of a gateway.
     gateway_keys: Vec<KeyDigest>,
@@ -61,7 +61,7 @@ fn revoked(state: &State) -> impl Iterator<Item = RevokedOne> {
         if identity.role == Role::Gateway {
             return Some(RevokedOne { identity, authorities: Vec::new(), gateway_keys: keys });
         }
-        let joined = state.member(text).map(|member| member.key_digest);
+        let joined = state.member(text).into_iter().flat_map(Member::keys);
         let authorities = keys.into_iter().chain(joined).collect();
         Some(RevokedOne { identity, authorities, gateway_keys: Vec::new() })
     })
@@ -173,17 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn the_key_of_a_founder_is_refused_with_it() {
+    fn the_keys_of_a_founder_are_refused_with_it() {
         let mut state = State::default();
         run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
         let identity = hanse_state::server_identity("cp-1");
         let record =
             CommandBody::RecordServer { identity: identity.clone(), key_digest: [9; 32], node_id: 1 };
         run(&mut state, record);
+        // It got a new key since.
+        let record =
+            CommandBody::RecordServer { identity: identity.clone(), key_digest: [8; 32], node_id: 1 };
+        run(&mut state, record);
         let control_nodes = ["cp-1", "cp-2", "cp-3"].map(|node| Name::new(node).unwrap());
         run(&mut state, revoke(&identity, &control_nodes));
         let told = told_to(&state, &"agent-1.agent.eu-west.hanse.internal".parse().unwrap()).unwrap();
-        assert_eq!(told.authorities, [[9; 32]]);
+        assert_eq!(told.authorities, [[8; 32], [9; 32]]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The audit: one entry for each accepted command that changed something, in a chain of hashes. Every node makes the same one.
 //!
-//! - [`AuditEntry`]: who, when, from where, and what was before and after, without secrets.
+//! - [`AuditEntry`]: who, when, from where, which resources, and what was before and after, without secrets.
 //! - [`AuditLog`]: the entries that are kept, and where the chain begins and ends.
 //!
 //! An entry that is changed, dropped or moved no longer fits the hash of the next one. The oldest entries go only by a command
@@ -39,10 +39,8 @@ pub struct AuditEntry {
     pub request_id: String,
     /// What was asked: `apply`, or `revoke IDENTITY`.
     pub what: String,
-    /// What happened to resources, in the order of the outcome: as many as fit.
+    /// What happened to resources, in the order of the outcome. Each is named.
     pub changes: Vec<AuditChange>,
-    /// The changes that did not fit.
-    pub left_out: Option<LeftOut>,
 }
 
 /// What happened to one resource.
@@ -54,8 +52,8 @@ pub struct AuditChange {
     pub action: String,
     /// What differs, in the order of the pointers.
     pub fields: Vec<AuditField>,
-    /// In the place of fields that did not fit: SHA-256 and size of them.
-    pub fields_left_out: Option<LeftOut>,
+    /// In the place of fields that did not fit: SHA-256 and size of what the resource is, or of what it was when it is gone.
+    pub left_out: Option<LeftOut>,
 }
 
 /// A part of a resource that differs.
@@ -69,16 +67,17 @@ pub struct AuditField {
     pub after: Option<Value>,
 }
 
-/// What did not fit into an entry.
+/// A content that did not fit into an entry: labels and protection as a JSON object, behind it the spec as JSON, without secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many changes, or fields.
-    pub count: u64,
-    /// How many bytes they have in the form that is hashed.
+    /// How many bytes it has.
     pub bytes: u64,
     /// SHA-256 of these bytes.
     pub sha256: [u8; 32],
 }
+
+#[cfg(test)]
+pub(crate) use tests::holds;
 
 #[cfg(test)]
 mod tests;

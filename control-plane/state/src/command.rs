@@ -25,8 +25,8 @@ pub struct Command {
     /// The only term of the Raft group in which it holds; `None`: any. A leader's own work says so: a leader that was replaced does
     /// nothing more.
     pub only_in_term: Option<u64>,
-    /// Bindings may lose requests to a HostGrant of another Organization, and Bindings of a dump may meet those of others. Otherwise an
-    /// apply that does so is refused.
+    /// Bindings may lose requests to a HostGrant of another Organization, and Bindings may meet those of others. Otherwise a
+    /// change that does so is refused.
     pub force_grants: bool,
     /// With which right it was asked for, and from where.
     pub origin: Origin,

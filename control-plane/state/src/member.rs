@@ -34,6 +34,16 @@ pub struct Member {
     pub environments: Vec<Name>,
     /// Of a control node, its place in the Raft group; `None`: it joined before places were kept.
     pub seat: Option<Seat>,
+    /// Of a control node: SHA-256 of the public keys that it replaced, the oldest first. None of them joins or is recorded again,
+    /// and all are refused with the identity.
+    pub earlier_keys: Vec<[u8; 32]>,
+}
+
+impl Member {
+    /// The key that it has, and those that it had.
+    pub fn keys(&self) -> impl Iterator<Item = [u8; 32]> {
+        std::iter::once(self.key_digest).chain(self.earlier_keys.iter().copied())
+    }
 }
 
 /// The place in the Raft group that a control node was admitted to.

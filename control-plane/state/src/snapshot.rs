@@ -56,8 +56,9 @@ impl State {
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
         let journal = self.journal.values().map(|entry| Record::Journal(entry.to_proto()));
-        let idempotent = self.idempotent.iter().map(|(key, result)| {
+        let idempotent = self.idempotent.iter().map(|(actor, key, result)| {
             Record::Idempotent(proto::IdempotentResult {
+                actor: actor.to_owned(),
                 key: key.to_owned(),
                 time_ms: result.time_ms,
                 request_digest: result.request_digest.to_vec().into(),
@@ -81,6 +82,7 @@ impl State {
                 environments: member.environments.iter().map(Name::to_string).collect(),
                 node_id: member.seat.map_or(0, |seat| seat.node_id),
                 forced: member.seat.is_some_and(|seat| seat.forced),
+                earlier_keys: many(&member.earlier_keys),
             })
         });
         let revocations = self.revocations.iter().map(|(identity, revocation)| {
@@ -98,7 +100,7 @@ impl State {
                 time_ms: root.time_ms,
             })
         });
-        let audit = self.audit.from(0).map(|(entry, _, _)| Record::Audit(entry.to_proto()));
+        let audit = self.audit.stored().map(Record::Audit);
         let recorded = self.minted.iter().map(|(agent, recorded)| {
             Record::RecordedTokens(proto::RecordedTokens {
                 agent: agent.to_string(),
@@ -170,7 +172,7 @@ impl State {
                     request_digest: digest.map_err(|_| invalid("its digest does not have 32 bytes"))?,
                     accepted: Accepted::from_proto(accepted)?,
                 };
-                self.idempotent.insert(&result.key, result_of_key);
+                self.idempotent.insert(&result.actor, &result.key, result_of_key);
             }
             Record::ApiCounter(counter) => {
                 let name = |text: &str| {
@@ -189,6 +191,7 @@ impl State {
                     environments: member.environments.iter().map(name).collect::<Result<_, _>>()?,
                     seat: (member.node_id != 0)
                         .then_some(Seat { node_id: member.node_id, forced: member.forced }),
+                    earlier_keys: all_fixed("Member", &member.earlier_keys)?,
                 };
                 self.set_member(&member.identity, restored);
             }
@@ -208,6 +211,13 @@ impl State {
                 let invalid = |why: String| InvalidMessage::new("RecordedTokens", why);
                 let name = |id: &String| Name::new(id).map_err(|error| invalid(error.to_string()));
                 let ids = recorded.ids.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+                if ids.len() != recorded.times_ms.len() {
+                    return Err(invalid(format!(
+                        "{} names and {} times",
+                        ids.len(),
+                        recorded.times_ms.len()
+                    )));
+                }
                 let recorded_at = ids.into_iter().zip(recorded.times_ms).collect();
                 self.minted.insert(recorded.agent.as_str().into(), Arc::new(recorded_at));
             }
@@ -237,10 +247,7 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
     };
     let dropped = header.dropped_roots.iter().map(|key| fixed("SnapshotHeader", key));
     let dropped = dropped.collect::<Result<_, _>>().map_err(invalid)?;
-    let start = match header.audit_start.as_ref() {
-        [] => [0; 32],
-        hash => fixed("SnapshotHeader", hash).map_err(invalid)?,
-    };
+    let start = fixed("SnapshotHeader", &header.audit_start).map_err(invalid)?;
     let start = AuditLink { number: header.audit_dropped, hash: start };
     let roots = Roots { believed: Vec::new(), issuing, dropped, revision: header.roots_revision };
     Ok(State {

@@ -4,6 +4,7 @@ mod areas;
 mod bound;
 mod claims;
 mod egress;
+mod hosts;
 mod index;
 mod journal;
 mod owned;
@@ -13,7 +14,7 @@ mod unserved;
 use std::sync::Arc;
 
 use hanse_management::{Claim, ResourceKey, Revision};
-use hanse_runtime::{Grants, HostPattern};
+use hanse_runtime::Grants;
 use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
@@ -23,10 +24,11 @@ use crate::{
     root::Roots,
 };
 
-pub(crate) use areas::{Hosts, Place, listed, places_of};
+pub(crate) use areas::{Asked, FEW, Part, Place, places_of};
 pub(crate) use bound::exceptions;
 pub(crate) use claims::claims_of;
-pub(crate) use egress::EgressRules;
+pub(crate) use egress::DeniedEndpoints;
+pub(crate) use hosts::{HostSet, below, reversed, wider};
 
 /// The state at one revision. Cloning is O(1) and shares structure, so a copy serves as snapshot, dry run or stale read.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +72,7 @@ pub struct State {
     /// Who owns which requests, of each Environment that has a HostGrant.
     pub(crate) grants: OrdMap<Name, Arc<Grants>>,
     /// The hosts of each Environment, read.
-    pub(crate) hostnames: OrdMap<Name, Arc<[HostPattern]>>,
+    pub(crate) hostnames: OrdMap<Name, Arc<HostSet>>,
     /// (key, identity) of every member.
     pub(crate) member_keys: OrdSet<([u8; 32], Arc<str>)>,
 

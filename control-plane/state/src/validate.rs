@@ -1,7 +1,7 @@
 //! What must hold of a resource that others are needed to judge.
 
 pub(crate) mod consistency;
-mod egress;
+pub(crate) mod egress;
 pub(crate) mod limits;
 pub(crate) mod neighbours;
 

@@ -167,8 +167,11 @@ enum Guard {
     Elsewhere,
 }
 
-/// What guards the other readings of a path that is open as it is read here. An open operation is no way round a guard. Of a request
-/// that an Organization owns, the Apis of others guard nothing; and a reading that another Organization owns is its Api's only.
+/// What guards the other readings of a path that is open as it is read here. An open operation is no way round a guard.
+///
+/// The request goes to the upstream of the Organization of `found`. So each reading is looked up among the Apis of that Organization,
+/// whoever owns it. A request without an owner may also be one for another Organization, as its upstream reads it. Then the reading is
+/// looked up as a request, too.
 fn guard_of_other_readings(
     environment: &EnvironmentTable,
     host: &str,
@@ -181,13 +184,13 @@ fn guard_of_other_readings(
         routes.guards(method, canonical_after(reading, routes.context.segments()))
     };
     let Some(readings) = readings(path) else { return Guard::Elsewhere };
-    let owner = environment.owner(host, path);
-    let counts = |other: &Served| owner.is_none_or(|owner| *other.routes.organization == *owner);
+    let is_owned = environment.owner(host, path).is_some();
+    let is_guarded = |other: Option<&Arc<Served>>, reading: &[u8]| {
+        other.is_some_and(|other| other.routes.id != found.routes.id && guards(other, reading))
+    };
     let elsewhere = |reading: &Vec<u8>| {
-        let other = environment
-            .api(host, reading)
-            .filter(|other| other.routes.id != found.routes.id && counts(other));
-        other.is_some_and(|other| guards(other, reading))
+        is_guarded(environment.api_of(&found.routes.organization, host, reading), reading)
+            || (!is_owned && is_guarded(environment.api(host, reading), reading))
     };
     if readings.iter().any(elsewhere) {
         Guard::Elsewhere

@@ -1,7 +1,7 @@
 //! Whether a connection to an upstream may be made: what the environment's Listener says, and never to this gateway itself.
 //!
-//! A scope has one [`EgressGuard`] for as long as anything of it is in use. Tables and connections share it, so a change holds for
-//! the next connection of any of them. Without a Listener nothing is allowed.
+//! An environment has one [`EgressGuard`] for as long as anything of it is in use. Tables and connections share it, so a change holds
+//! for the next connection of any of them, from the moment on at which its table is served. Without a Listener nothing is allowed.
 
 mod own;
 
@@ -18,7 +18,7 @@ use hanse_runtime::{Denied, Egress};
 
 pub use own::OwnListeners;
 
-/// Where the connections of one scope may go.
+/// Where the connections of one environment may go.
 #[derive(Debug)]
 pub struct EgressGuard {
     /// `None`: no Listener is in force.
@@ -37,7 +37,7 @@ pub enum EgressDenied {
     /// The gateway would call itself.
     #[error("{0} is a listener of this gateway")]
     Own(SocketAddr),
-    /// The scope has no Listener that can be used.
+    /// The environment has no Listener that can be used.
     #[error("no Listener says where this environment may connect")]
     NoListener,
 }

@@ -381,7 +381,10 @@ impl Keeping {
         let changed = std::mem::take(&mut self.unpublished);
         if changed {
             let tables = self.scopes.values().map(|kept| kept.index.table()).collect();
-            self.retired.push(handle.table.swap(Arc::new(RoutingTable::new(tables))));
+            let table = RoutingTable::new(tables);
+            // With the table that it belongs to: an upstream that moves and an egress that denies where it was are one change.
+            handle.endpoints.enforce(&table.egress());
+            self.retired.push(handle.table.swap(Arc::new(table)));
         }
         if moved || changed {
             self.publish(handle, changed);

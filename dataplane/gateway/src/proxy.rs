@@ -38,7 +38,7 @@ pub use accept::bind;
 pub(crate) use self::hops::own_id;
 pub use self::upstream::Slots;
 pub(crate) use self::upstream::{
-    Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, MOST_LOOKUP_DESCRIPTORS, http1, is_ours,
+    Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, MOST_LOOKUP_DESCRIPTORS, http1, is_ours, judge_literal,
 };
 use self::worker::Worker;
 use crate::{

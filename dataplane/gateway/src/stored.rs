@@ -43,6 +43,7 @@ mod tests {
             dir: dir.join("store"),
             node: "gateway-1".to_owned(),
             key: StoreKey::File(dir.join("key")),
+            makes_key: true,
         };
         Persistence::open(options, &Wanted::All).await.unwrap()
     }

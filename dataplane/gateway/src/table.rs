@@ -15,10 +15,10 @@ mod readings;
 mod retry;
 mod upstream;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_runtime::{Listener, plain};
-use hanse_topology::ScopeId;
+use hanse_runtime::{Egress, Listener, plain};
+use hanse_topology::{Name, ScopeId};
 
 pub use api::{ApiRoutes, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
@@ -106,6 +106,15 @@ impl RoutingTable {
         table
     }
 
+    /// Where gateways may connect, by environment. An environment without a Listener is not in it.
+    pub fn egress(&self) -> BTreeMap<Name, &Egress> {
+        let rules = self.environments.iter().filter_map(|environment| {
+            let listener = environment.listener.as_ref()?;
+            Some((environment.scope.environment()?.clone(), &listener.egress))
+        });
+        rules.collect()
+    }
+
     /// Whether there is a configuration at all.
     pub fn is_configured(&self) -> bool {
         !self.environments.is_empty()
@@ -129,11 +138,19 @@ impl EnvironmentTable {
         let plain = plain(path);
         match self.owner_of_plain(host, &plain) {
             None => self.apis.find(host, |contexts| contexts.find(&plain, |_| true)),
-            Some(owner) => {
-                let is_own = |served: &Arc<Served>| *served.routes.organization == *owner;
-                self.apis.find(host, |contexts| contexts.find(&plain, is_own))
-            }
+            Some(owner) => self.own(owner, host, &plain),
         }
+    }
+
+    /// The same among the Apis of one Organization, as if there were neither others nor grants.
+    pub fn api_of(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        self.own(organization, host, &plain(path))
+    }
+
+    /// The same of a path whose segments are without their parameters.
+    fn own(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        let is_own = |served: &Arc<Served>| *served.routes.organization == *organization;
+        self.apis.find(host, |contexts| contexts.find(path, is_own))
     }
 
     /// The Organization that owns a request, if any does.

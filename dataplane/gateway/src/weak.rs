@@ -40,7 +40,12 @@ impl<K: Eq + Hash, V> WeakMap<K, V> {
 
     /// All there are.
     pub(crate) fn values(&self) -> impl Iterator<Item = Arc<V>> {
-        self.known.values().filter_map(Weak::upgrade)
+        self.entries().map(|(_, value)| value)
+    }
+
+    /// All there are, with their keys.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&K, Arc<V>)> {
+        self.known.iter().filter_map(|(key, value)| Some((key, value.upgrade()?)))
     }
 }
 

@@ -46,7 +46,7 @@ pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, 
 pub use publisher::{Doorkeeper, PublisherService, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use revoked_watch::watch_revoked;
-pub use sealed_keys::{NoSeal, freshly_sealed_keys, sealed_keys};
+pub use sealed_keys::{freshly_sealed_keys, sealed_keys};
 pub use subscriber::{
     EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
 };

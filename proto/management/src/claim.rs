@@ -52,24 +52,32 @@ pub enum Claim {
 }
 
 impl Claim {
-    /// Why `key` may not have what `other` has. `common_region` tells a region that both are in; without one, what belongs to
-    /// a Binding is no conflict.
+    /// Why `key` may not have what `other` has. `other` is named as the reader may see it. `common_region` tells a region that both are
+    /// in; without one, what belongs to a Binding is no conflict.
     pub fn conflict(
         &self,
         key: &ResourceKey,
-        other: &ResourceKey,
+        other: &str,
         common_region: impl FnOnce() -> Option<Name>,
     ) -> Option<Problem> {
         let (field, detail, remedy) = match self {
             Self::Address { environment, context, host } => {
                 let region = common_region()?;
+                let remedy = match host {
+                    Some(_) => {
+                        "change the context or the hosts of one of the Apis, or keep them in different environments or regions"
+                    }
+                    None => {
+                        "list the hosts of one of the Apis, change its context, or keep them in different environments or regions"
+                    }
+                };
                 let host = host.as_ref().map_or_else(|| "any host".to_owned(), |host| format!("host {host}"));
                 (
                     "spec.environment",
                     format!(
                         "{key} and {other} both claim {context} on {host} in Environment {environment}, region {region}"
                     ),
-                    "change the context or the hosts of one of the Apis, or keep them in different environments or regions",
+                    remedy,
                 )
             }
             Self::Placement { api, environment, .. } => {

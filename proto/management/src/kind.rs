@@ -29,6 +29,9 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     /// Whether the status changes only together with the resource's revision, which is its ETag.
     const ETAG_COVERS_STATUS: bool = true;
 
+    /// The fields that nobody may learn from the audit, as JSON pointers below the spec; `*` is any one name.
+    const SECRETS: &'static [&'static str] = &[];
+
     /// What its table has between the name and the revision.
     const COLUMNS: &'static [Column] = &[];
     /// The kinds whose description lists resources of this kind that refer to them.
@@ -266,6 +269,11 @@ macro_rules! kinds {
             /// The same, to be written.
             pub fn secret_mut(&mut self) -> Option<&mut Digest> {
                 match self { $($(#[$meta])* Self::$kind(spec) => spec.secret_mut(),)* }
+            }
+
+            /// The fields that nobody may learn from the audit: see [`ManagementKind::SECRETS`].
+            pub fn secrets(&self) -> &'static [&'static str] {
+                match self { $($(#[$meta])* Self::$kind(_) => <$spec as ManagementKind>::SECRETS,)* }
             }
 
             /// What is shown beside the spec, where the kind has such a thing.

@@ -46,6 +46,7 @@ impl NodeConfig {
             dir: self.data_dir.join("store"),
             node: node.to_string(),
             key: self.store_key.clone().unwrap_or_else(|| StoreKey::beside(&self.data_dir)),
+            makes_key: true,
         }
     }
 

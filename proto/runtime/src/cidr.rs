@@ -32,6 +32,9 @@ impl Cidr {
     /// The longest text of a network, in bytes: eight groups of an IPv6 address and a length.
     pub const MAX_TEXT: usize = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128".len();
 
+    /// The networks of all addresses.
+    pub const ALL: [Self; 2] = [Self::v4(Ipv4Addr::UNSPECIFIED, 0), Self::v6(Ipv6Addr::UNSPECIFIED, 0)];
+
     /// The network of so many bits that has the address; of all bits where the length is greater.
     pub(crate) const fn new(address: IpAddr, length: u8) -> Self {
         match address {
@@ -93,6 +96,15 @@ impl Cidr {
             return refused("is written in another form", format!("write {meant}"));
         }
         Ok(meant)
+    }
+
+    /// Reads the text of a network that [`parse`](Self::parse) accepted before. It does not depend on how addresses are written today;
+    /// `None`: no network.
+    pub fn read(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/')?;
+        let address = address.parse().ok()?;
+        let length = length.parse().ok().filter(|length| *length <= bits_of(address))?;
+        Some(Self::new(address, length))
     }
 
     /// As it is sent to gateways.

@@ -1,8 +1,8 @@
 //! Where the gateways of an environment may connect.
 //!
 //! The longest network that has an address decides, and deny wins over allow of the same length. An address that no network has is
-//! allowed. Link-local addresses are denied, because clouds hand out credentials there: an operator who wants one of them allows the
-//! same network, or a longer one.
+//! allowed. Link-local addresses are denied, because clouds hand out credentials there, and so are addresses of the local translation
+//! network, which can stand for them. An operator who wants one of these allows the same network, or a longer one.
 
 use std::{
     cmp::Reverse,
@@ -13,9 +13,13 @@ use hanse_proto::runtime;
 
 use crate::{Cidr, Unusable};
 
-/// The addresses of one link (RFC 3927, section 2.1; RFC 4291, section 2.5.6). Denied unless an operator names the same network.
-const LINK_LOCAL: [Cidr; 2] =
-    [Cidr::v4(Ipv4Addr::new(169, 254, 0, 0), 16), Cidr::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)];
+/// Denied unless an operator names the same network: the addresses of one link (RFC 3927, section 2.1; RFC 4291, section 2.5.6), and
+/// those that a network of its own translates to IPv4 (RFC 8215). Where the IPv4 address is in the latter is not known here.
+const DENIED: [Cidr; 3] = [
+    Cidr::v4(Ipv4Addr::new(169, 254, 0, 0), 16),
+    Cidr::v6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+    Cidr::v6(Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
+];
 /// The IPv6 addresses that stand for IPv4 ones (RFC 6052, section 2.1): the last 32 bits are the IPv4 address.
 const NAT64: Cidr = Cidr::v6(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
@@ -55,7 +59,7 @@ impl Egress {
         let allowed = allow.into_iter().map(|network| Rule { network, allows: true });
         let denied = deny.into_iter().map(|network| Rule { network, allows: false });
         let mut rules: Vec<Rule> = allowed.chain(denied).collect();
-        for network in LINK_LOCAL {
+        for network in DENIED {
             if rules.iter().all(|rule| rule.network != network) {
                 rules.push(Rule { network, allows: false });
             }
@@ -76,9 +80,9 @@ impl Egress {
         Ok(Self::new(read("allow", allow)?, read("deny", deny)?))
     }
 
-    /// Judges an address in every form in which a connection to it could be judged. It is denied if one of them is.
+    /// Judges an address in each of its [forms]. It is denied if one of them is.
     pub fn judge(&self, address: IpAddr) -> Result<(), Denied> {
-        forms(address).into_iter().try_for_each(|address| {
+        forms(address).try_for_each(|address| {
             match self.rules.iter().find(|rule| rule.network.contains(address)) {
                 Some(Rule { network, allows: false }) => Err(Denied { address, network: *network }),
                 Some(_) | None => Ok(()),
@@ -88,8 +92,8 @@ impl Egress {
 }
 
 /// The address as it is, the IPv4 address that it stands for (IPv4-mapped, NAT64), and what a connection to that reaches: the kernel
-/// takes the unspecified address for loopback. Some are the same.
-pub fn forms(address: IpAddr) -> [IpAddr; 3] {
+/// takes the unspecified address for loopback. Each once: most addresses have one form.
+pub fn forms(address: IpAddr) -> impl Iterator<Item = IpAddr> {
     let plain = match address.to_canonical() {
         IpAddr::V6(six) if NAT64.contains(address) => {
             let [.., a, b, c, d] = six.octets();
@@ -102,7 +106,9 @@ pub fn forms(address: IpAddr) -> [IpAddr; 3] {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         plain => plain,
     };
-    [address, plain, reached]
+    let others = [(plain, address), (reached, plain)].into_iter();
+    let others = others.filter(|(form, before)| form != before).map(|(form, _)| form);
+    std::iter::once(address).chain(others)
 }
 
 #[cfg(test)]
@@ -128,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn all_but_link_local_addresses_is_allowed_where_nothing_is_said() {
+    fn all_but_link_local_and_translated_addresses_is_allowed_where_nothing_is_said() {
         check(
             &Egress::default(),
             &[
@@ -148,8 +154,27 @@ mod tests {
                 "febf::1",
                 "::ffff:169.254.169.254",
                 "64:ff9b::a9fe:a9fe",
+                "64:ff9b:1::a9fe:a9fe",
+                "64:ff9b:1:ffff:ffff:ffff:ffff:ffff",
             ],
         );
+        check(&egress(&["64:ff9b:1::/48"], &[]), &["64:ff9b:1::a00:7"], &["fe80::1"]);
+    }
+
+    #[test]
+    fn each_form_of_an_address_is_there_once() {
+        for (address, expected) in [
+            ("10.0.0.7", vec!["10.0.0.7"]),
+            ("fd00::1", vec!["fd00::1"]),
+            ("::ffff:10.0.0.7", vec!["::ffff:10.0.0.7", "10.0.0.7"]),
+            ("64:ff9b::a00:7", vec!["64:ff9b::a00:7", "10.0.0.7"]),
+            ("0.0.0.0", vec!["0.0.0.0", "127.0.0.1"]),
+            ("::", vec!["::", "::1"]),
+            ("::ffff:0.0.0.0", vec!["::ffff:0.0.0.0", "0.0.0.0", "127.0.0.1"]),
+        ] {
+            let expected: Vec<IpAddr> = expected.into_iter().map(|form| form.parse().unwrap()).collect();
+            assert_eq!(forms(address.parse().unwrap()).collect::<Vec<_>>(), expected, "{address}");
+        }
     }
 
     #[test]
@@ -225,7 +250,8 @@ mod tests {
             list.iter().map(|(address, length)| bits(*address)[..=usize::from(*length)].to_owned()).collect()
         };
         let (allow, mut deny) = (prefixes(allow), prefixes(deny));
-        for built_in in ["41010100111111110", "61111111010"] {
+        let translated = bits("64:ff9b:1::".parse().unwrap());
+        for built_in in ["41010100111111110", "61111111010", &translated[..=48]] {
             if !allow.iter().any(|prefix| prefix == built_in) {
                 deny.push(built_in.to_owned());
             }
@@ -260,8 +286,17 @@ mod tests {
     }
 
     fn network() -> impl Strategy<Value = (IpAddr, u8)> {
-        let lengths =
-            prop_oneof![Just(0_u8), Just(8), Just(10), Just(16), Just(30), Just(32), Just(96), Just(128)];
+        let lengths = prop_oneof![
+            Just(0_u8),
+            Just(8),
+            Just(10),
+            Just(16),
+            Just(30),
+            Just(32),
+            Just(48),
+            Just(96),
+            Just(128)
+        ];
         (address(), lengths).prop_filter_map("a network in its one form", |(address, length)| {
             let length = length.min(if address.is_ipv4() { 32 } else { 128 });
             Cidr::parse(&Cidr::new(address, length).to_string()).is_ok().then_some((address, length))

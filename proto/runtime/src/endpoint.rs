@@ -64,9 +64,16 @@ impl EndpointUrl {
         Self::new(endpoint.https, &endpoint.host, port, &endpoint.base_path)
     }
 
-    /// The address that stands in place of a name; `None`: it is a name.
-    pub fn address(&self) -> Option<IpAddr> {
-        bare(&self.host).parse().ok()
+    /// The address that stands in place of a name in a URL that [`parse`](Self::parse) accepted before; `None`: it is a name. It does
+    /// not depend on how addresses are written today.
+    pub fn literal(text: &str) -> Option<IpAddr> {
+        let (_, rest) = text.split_once("://")?;
+        let (authority, _) = rest.split_once('/').unwrap_or((rest, ""));
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => authority,
+        };
+        bare(host).parse().ok()
     }
 
     fn authority(&self) -> String {
@@ -200,11 +207,16 @@ mod tests {
         for (url, address) in [
             ("http://10.0.0.7:80/a", Some("10.0.0.7")),
             ("https://[2001:db8::1]/x", Some("2001:db8::1")),
+            ("http://10.0.0.7", Some("10.0.0.7")),
+            ("https://[::1]:8443", Some("::1")),
+            ("http://[fe80::1]", Some("fe80::1")),
             ("http://a.b", None),
             ("http://0x-api", None),
+            ("http://a/10.0.0.7", None),
         ] {
             let address = address.map(|address| address.parse().unwrap());
-            assert_eq!(EndpointUrl::parse(url).unwrap().address(), address, "{url}");
+            assert!(EndpointUrl::parse(url).is_some(), "{url}");
+            assert_eq!(EndpointUrl::literal(url), address, "{url}");
         }
     }
 

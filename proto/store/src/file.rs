@@ -104,6 +104,8 @@ pub(crate) struct StoreFile {
     pub(crate) dir: PathBuf,
     pub(crate) node: String,
     pub(crate) key: StoreKey,
+    /// Whether a key file that is gone is made anew.
+    pub(crate) makes_key: bool,
     pub(crate) medium: Box<dyn Medium>,
     pub(crate) metrics: StoreMetrics,
 }
@@ -157,9 +159,10 @@ impl StoreFile {
 
     fn load_key(&self) -> Result<Key, Failure> {
         let is_sealed = self.path().try_exists().unwrap_or(true);
-        self.key.load(is_sealed).map_err(|error| match error {
-            KeyError::Lost(_) => Failure::KeyLost(causes(&error)),
-            KeyError::File { .. } | KeyError::Variable(_) | KeyError::NoKey(_) => {
+        let key = if self.makes_key && !is_sealed { self.key.load_or_make() } else { self.key.load() };
+        key.map_err(|error| match error {
+            KeyError::Lost(_) if self.makes_key => Failure::KeyLost(causes(&error)),
+            KeyError::Lost(_) | KeyError::File { .. } | KeyError::Variable(_) | KeyError::NoKey(_) => {
                 Failure::Unavailable(causes(&error))
             }
         })

@@ -14,6 +14,8 @@ use tracing::warn;
 
 /// Octets of a key: AES-256.
 pub(crate) const KEY_BYTES: usize = 32;
+/// Random octets in the name of a file that is being made: no two processes use the same.
+const NAME_BYTES: usize = 8;
 /// Keys are for the owner alone.
 const MODE: u32 = 0o600;
 /// Mode bits of others than the owner.
@@ -50,7 +52,7 @@ pub enum KeyError {
     /// The variable is not set.
     #[error("store_key: the environment variable {0} is not set")]
     Variable(String),
-    /// There is no file, and there was one: something is sealed with what was in it.
+    /// There is no file, and none is to be made.
     #[error("store_key: {0} is gone; put it back")]
     Lost(PathBuf),
     /// What is there is no key.
@@ -82,18 +84,24 @@ impl StoreKey {
         }
     }
 
-    /// Reads the key. A [`Self::File`] that is not there is made, unless something `is_sealed` with what was in it.
-    pub(crate) fn load(&self, is_sealed: bool) -> Result<Key, KeyError> {
+    /// Reads the key. A [`Self::File`] that is not there is made.
+    pub(crate) fn load_or_make(&self) -> Result<Key, KeyError> {
+        if let (Self::File(path), Err(KeyError::Lost(_))) = (self, self.load()) {
+            make(path).map_err(|source| KeyError::File { action: "make", path: path.clone(), source })?;
+        }
+        // Also after it was made: the key in the file counts, which another process may have made first.
+        self.load()
+    }
+
+    /// Reads the key. Makes none.
+    pub(crate) fn load(&self) -> Result<Key, KeyError> {
         match self {
             Self::File(path) => match fs::read(path) {
                 Ok(content) => {
                     warn_of_readers(path);
                     parse(&content).ok_or_else(|| KeyError::NoKey(path.display().to_string()))
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound && is_sealed => {
-                    Err(KeyError::Lost(path.clone()))
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => make(path),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeyError::Lost(path.clone())),
                 Err(source) => Err(KeyError::File { action: "read", path: path.clone(), source }),
             },
             Self::Environment(variable) => {
@@ -148,29 +156,29 @@ fn resolved(path: &Path) -> PathBuf {
     }
 }
 
-/// Makes the file, whole or not at all.
-fn make(path: &Path) -> Result<Key, KeyError> {
-    let key = random();
+/// Makes the file, whole or not at all. A file that another process made meanwhile stays: it may have sealed something with it.
+fn make(path: &Path) -> io::Result<()> {
+    // Under a name that no other process uses. A crash leaves it, with a key that seals nothing.
     let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
+    fresh.push(format!(".{}.new", hex::encode(&random()[..NAME_BYTES])));
     let fresh = PathBuf::from(fresh);
     // The parent of a bare name is empty, and means here.
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-        // A leftover of a crash may have any mode; a new file has ours from its first byte.
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
+    let published = || {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&fresh)?;
-        file.write_all(format!("{}\n", hex::encode(key)).as_bytes())?;
+        file.write_all(format!("{}\n", hex::encode(random())).as_bytes())?;
         file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        File::open(parent)?.sync_all()
+        // A rename would replace the file of another process.
+        fs::hard_link(&fresh, path)
     };
-    write().map_err(|source| KeyError::File { action: "make", path: path.to_owned(), source })?;
-    Ok(key)
+    let published = published();
+    let removed = fs::remove_file(&fresh);
+    match published {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => removed?,
+    }
+    File::open(parent)?.sync_all()
 }
 
 fn warn_of_readers(path: &Path) {
@@ -193,29 +201,50 @@ mod tests {
         assert!(!StoreKey::File(path.clone()).lies_in(&data));
         assert!(StoreKey::File(data.join("keys/k")).lies_in(&data));
         let key = StoreKey::File(path.clone());
-        // What a crash left must not lend it its mode.
-        fs::write(path.with_extension("store-key.new"), "half").unwrap();
-        fs::set_permissions(path.with_extension("store-key.new"), fs::Permissions::from_mode(0o644)).unwrap();
-        let made = key.load(false).unwrap();
-        assert_eq!(key.load(false).unwrap(), made);
+        let made = key.load_or_make().unwrap();
+        assert_eq!(key.load_or_make().unwrap(), made);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
-        assert_ne!(StoreKey::File(dir.path().join("other")).load(false).unwrap(), made);
+        assert_ne!(StoreKey::File(dir.path().join("other")).load_or_make().unwrap(), made);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left over");
     }
 
     #[test]
-    fn a_lost_file_is_not_made_again() {
+    fn a_lost_file_is_not_made_by_reading() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
-        assert!(matches!(StoreKey::File(path.clone()).load(true), Err(KeyError::Lost(_))));
+        assert!(matches!(StoreKey::File(path.clone()).load(), Err(KeyError::Lost(_))));
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn all_who_make_one_file_at_once_have_the_key_that_stays() {
+        /// As many as find it absent at once.
+        const MAKERS: usize = 8;
+        for _ in 0..20 {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("key");
+            let key = StoreKey::File(path.clone());
+            let barrier = std::sync::Barrier::new(MAKERS);
+            let made: Vec<Key> = std::thread::scope(|scope| {
+                let make = || {
+                    barrier.wait();
+                    make(&path).unwrap();
+                    key.load().unwrap()
+                };
+                let makers: Vec<_> = (0..MAKERS).map(|_| scope.spawn(make)).collect();
+                makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+            });
+            let stays = key.load().unwrap();
+            assert!(made.iter().all(|key| *key == stays));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left over");
+        }
     }
 
     #[test]
     fn a_bare_name_is_a_file_here() {
         let name = format!("hanse-test-{}.store-key", std::process::id());
         let key = StoreKey::File(name.clone().into());
-        let (made, again) = (key.load(false), key.load(true));
+        let (made, again) = (key.load_or_make(), key.load());
         fs::remove_file(&name).unwrap();
         assert_eq!(made.unwrap(), again.unwrap());
         assert!(key.lies_in(Path::new(".")) && !key.lies_in(Path::new("/nowhere")));
@@ -253,21 +282,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let secret = StoreKey::Secret(path.clone());
-        assert!(matches!(secret.load(false), Err(KeyError::File { .. })));
+        assert!(matches!(secret.load_or_make(), Err(KeyError::File { .. })));
         assert!(!path.exists());
         fs::write(&path, [7; KEY_BYTES]).unwrap();
-        assert_eq!(secret.load(false).unwrap(), [7; KEY_BYTES]);
+        assert_eq!(secret.load_or_make().unwrap(), [7; KEY_BYTES]);
         fs::write(&path, format!(" {}\n", "08".repeat(KEY_BYTES))).unwrap();
-        assert_eq!(secret.load(false).unwrap(), [8; KEY_BYTES]);
+        assert_eq!(secret.load_or_make().unwrap(), [8; KEY_BYTES]);
         for wrong in ["", "08", &"0g".repeat(KEY_BYTES)] {
             fs::write(&path, wrong).unwrap();
-            assert!(matches!(secret.load(false), Err(KeyError::NoKey(_))), "{wrong:?}");
+            assert!(matches!(secret.load_or_make(), Err(KeyError::NoKey(_))), "{wrong:?}");
         }
     }
 
     #[test]
     fn a_variable_that_is_not_set_is_named() {
-        let error = StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned()).load(false).unwrap_err();
+        let error = StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned()).load().unwrap_err();
         assert!(error.to_string().contains("HANSE_TEST_NO_SUCH_KEY"), "{error}");
     }
 

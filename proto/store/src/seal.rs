@@ -6,8 +6,8 @@ use hanse_proto::{store::SealedRecord, sync::Lineage};
 
 use crate::key::Key;
 
-/// Separates these seals from all others made with the same key.
-const DOMAIN: &[u8] = b"hanse store 1";
+/// Separates the records of the store from all else that is sealed with the same key.
+const STORE: &[u8] = b"hanse store 1";
 
 /// Where a record belongs. It opens there and nowhere else.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,14 +26,21 @@ pub(crate) struct DoesNotOpen;
 
 /// Seals and opens the records of one node with one key.
 pub(crate) struct Sealer {
+    domain: &'static [u8],
     key: RandomizedNonceKey,
     node: String,
 }
 
 impl Sealer {
-    pub(crate) fn new(key: &Key, node: &str) -> Self {
+    /// Of the store's records.
+    pub(crate) fn of_store(key: &Key, node: &str) -> Self {
+        Self::new(STORE, key, node)
+    }
+
+    /// Of what has a `domain` of its own.
+    pub(crate) fn new(domain: &'static [u8], key: &Key, node: &str) -> Self {
         let key = RandomizedNonceKey::new(&AES_256_GCM_SIV, key).expect("the key has the algorithm's length");
-        Self { key, node: node.to_owned() }
+        Self { domain, key, node: node.to_owned() }
     }
 
     /// Seals a value; `None`: that there is none any more.
@@ -64,7 +71,7 @@ impl Sealer {
     fn aad(&self, place: Place<'_>, revision: u64, removed: bool) -> Vec<u8> {
         let (generation, id) =
             place.lineage.map_or((0, &[][..]), |lineage| (lineage.generation, &lineage.id[..]));
-        let mut aad = DOMAIN.to_vec();
+        let mut aad = self.domain.to_vec();
         for part in
             [self.node.as_bytes(), place.table.as_bytes(), place.scope.as_bytes(), place.key.as_bytes(), id]
         {
@@ -84,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_record_opens_where_it_belongs_and_nowhere_else() {
-        let sealer = Sealer::new(&[1; 32], "gateway-1");
+        let sealer = Sealer::of_store(&[1; 32], "gateway-1");
         let lineage = Lineage { generation: 2, id: vec![3; 16].into(), ..Default::default() };
         let other = Lineage { generation: 3, ..lineage.clone() };
         let place = Place { table: "records", scope: "runtime/r/e", key: "plan/a", lineage: Some(&lineage) };
@@ -111,13 +118,13 @@ mod tests {
         ] {
             assert_eq!(sealer.open(place, &altered), Err(DoesNotOpen), "{altered:?}");
         }
-        assert_eq!(Sealer::new(&[1; 32], "gateway-2").open(place, &sealed), Err(DoesNotOpen));
-        assert_eq!(Sealer::new(&[2; 32], "gateway-1").open(place, &sealed), Err(DoesNotOpen));
+        assert_eq!(Sealer::of_store(&[1; 32], "gateway-2").open(place, &sealed), Err(DoesNotOpen));
+        assert_eq!(Sealer::of_store(&[2; 32], "gateway-1").open(place, &sealed), Err(DoesNotOpen));
     }
 
     #[test]
     fn removals_and_empty_values_differ_and_no_two_seals_are_alike() {
-        let sealer = Sealer::new(&[1; 32], "n");
+        let sealer = Sealer::of_store(&[1; 32], "n");
         let place = Place { table: "records", ..Default::default() };
         assert_eq!(sealer.open(place, &sealer.seal(place, 1, None)), Ok(None));
         assert_eq!(sealer.open(place, &sealer.seal(place, 1, Some(b""))), Ok(Some(Bytes::new())));

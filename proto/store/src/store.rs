@@ -35,6 +35,10 @@ pub struct StoreOptions {
     pub node: String,
     /// What opens it.
     pub key: StoreKey,
+    /// Whether the store makes a key file that is not there: at once where there is no store, else after some seconds, and sets the
+    /// store aside that the lost key opened. Without this it goes on from memory until the file is there. A control node has
+    /// it so: its private key is sealed with the same key, and another one in its place would lock the node.
+    pub makes_key: bool,
 }
 
 /// Another process has the store: two nodes cannot share one.
@@ -116,10 +120,10 @@ impl Store {
         options: StoreOptions,
         medium: Box<dyn Medium>,
     ) -> Result<(Self, Loaded), StoreInUse> {
-        let StoreOptions { dir, node, key } = options;
+        let StoreOptions { dir, node, key, makes_key } = options;
         let metrics = StoreMetrics::default();
         let shared = Arc::<Shared>::default();
-        let file = StoreFile { dir: dir.clone(), node, key, medium, metrics: metrics.clone() };
+        let file = StoreFile { dir: dir.clone(), node, key, makes_key, medium, metrics: metrics.clone() };
         let worker = Worker::new(file, Arc::clone(&shared));
         let of_thread = metrics.clone();
         let (jobs, received) = mpsc::channel(JOBS);

@@ -163,12 +163,12 @@ impl Tables {
 
     /// As above, of an open database.
     pub(crate) fn over(database: Database, outer: &Key, node: &str) -> Result<Self, Failure> {
-        let outer = Sealer::new(outer, node);
+        let outer = Sealer::of_store(outer, node);
         let (inner, is_fresh) = match data_key(&database, &outer)? {
             Some(key) => (key, false),
             None => (new_data_key(&database, &outer)?, true),
         };
-        let sealer = Sealer::new(&inner, node);
+        let sealer = Sealer::of_store(&inner, node);
         Ok(Self { database, sealer, is_fresh, garbage: Garbage::default(), swept: BTreeMap::new() })
     }
 

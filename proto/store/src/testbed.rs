@@ -31,6 +31,7 @@ pub(crate) fn options(dir: &Path) -> StoreOptions {
         dir: dir.join("store"),
         node: "gateway-1".to_owned(),
         key: StoreKey::File(dir.join("store-key")),
+        makes_key: true,
     }
 }
 

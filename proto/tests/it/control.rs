@@ -43,7 +43,15 @@ fn commands() {
         Change { key: Some(key()), action: Some(delete), if_revision: None },
         Change { key: Some(key()), action: Some(expect), if_revision: Some(7) },
     ];
-    recorded("control-apply", &command(command::Body::Apply(Apply { changes })));
+    recorded("control-apply", &command(command::Body::Apply(Apply { changes: changes.clone() })));
+    let origin = Origin {
+        owner: "ann".into(),
+        role: "publisher".into(),
+        organization: "shop".into(),
+        from: "10.0.0.7:51234".into(),
+    };
+    let of_operator = Command { origin: Some(origin), ..command(command::Body::Apply(Apply { changes })) };
+    recorded("control-origin", &of_operator);
     recorded(
         "control-use-join-token",
         &command(command::Body::UseJoinToken(UseJoinToken {
@@ -125,13 +133,13 @@ fn outcomes() {
 }
 
 fn audit_entry() -> AuditEntry {
-    let left_out = AuditLeftOut { count: 2, bytes: 99, sha256: vec![4; 32].into() };
+    let left_out = AuditLeftOut { bytes: 99, sha256: vec![4; 32].into() };
     let field = AuditField { pointer: "/spec/a".into(), before: "1".into(), after: "2".into() };
     let change = AuditChange {
         key: Some(key()),
         action: "updated".into(),
         fields: vec![field],
-        fields_left_out: Some(left_out.clone()),
+        left_out: Some(left_out),
     };
     AuditEntry {
         number: 8,
@@ -145,7 +153,6 @@ fn audit_entry() -> AuditEntry {
         request_id: "r-1".into(),
         what: "apply".into(),
         changes: vec![change],
-        left_out: Some(left_out),
     }
 }
 
@@ -193,6 +200,7 @@ fn snapshot_records() {
         (
             "idempotent",
             Record::Idempotent(IdempotentResult {
+                actor: "ci".into(),
                 key: "k-1".into(),
                 time_ms: 1_900_000_000_000,
                 request_digest: vec![6; 32].into(),
@@ -212,6 +220,7 @@ fn snapshot_records() {
                 environments: vec!["production".into()],
                 node_id: 77,
                 forced: true,
+                earlier_keys: vec![vec![8; 32].into()],
             }),
         ),
         (

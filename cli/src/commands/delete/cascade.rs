@@ -30,7 +30,7 @@ pub(super) async fn run(
     let mut races = 0;
     loop {
         let mut listed = list(client, keys, args.force.force_grants).await?;
-        let extra = made::for_apis(client, &listed, made::Apis::Going).await?;
+        let extra = made::for_apis(client, &listed, made::Apis::Going, args.force.force_grants).await?;
         if args.with_made {
             listed.extend(extra.iter().map(|(key, revision)| (key.clone(), *revision)));
         }
@@ -96,6 +96,11 @@ fn check_no_more(before: &Listed, listed: &Listed) -> Result<(), Failure> {
     .remedy("look at the list with --dry-run, and do it again"))
 }
 
+/// Whether a resource may go only with others: it is in use, or it is a HostGrant that keeps two Bindings apart.
+fn needs_others(error: &anyhow::Error) -> bool {
+    matches!(problem_of(error), Some(ProblemName::InUse | ProblemName::Conflict))
+}
+
 /// What would go with each of `keys`. A key may be in use by another one of them, such as a Policy by an Api that lists it. It is
 /// listed alone then, and the request for all of them tells whether it can go. Of several keys, those that do not exist are
 /// passed over.
@@ -107,7 +112,7 @@ async fn list(client: &Client, keys: &[ResourceKey], force_grants: bool) -> anyh
             Err(error) if problem_of(&error) == Some(ProblemName::NotFound) && keys.len() > 1 => {
                 say(format!("{key} is not there"));
             }
-            Err(error) if problem_of(&error) == Some(ProblemName::InUse) && keys.len() > 1 => {
+            Err(error) if needs_others(&error) && keys.len() > 1 => {
                 listed.extend(client.find(key).await?.map(|found| (key.clone(), found.revision)));
             }
             Err(error) => return Err(error),

@@ -30,7 +30,12 @@ pub(super) enum Apis {
 }
 
 /// What was made for the Apis that go, and is used by nothing that stays.
-pub(super) async fn for_apis(client: &Client, going: &Listed, apis: Apis) -> anyhow::Result<Listed> {
+pub(super) async fn for_apis(
+    client: &Client,
+    going: &Listed,
+    apis: Apis,
+    force_grants: bool,
+) -> anyhow::Result<Listed> {
     let mut found = Listed::new();
     let mut busy = None;
     for api in going.keys().filter(|key| key.kind == Kind::Api) {
@@ -44,7 +49,7 @@ pub(super) async fn for_apis(client: &Client, going: &Listed, apis: Apis) -> any
                 continue;
             }
             let with = tried(going, apis, &key, revision);
-            let options = ApplyOptions { dry_run: true, ..ApplyOptions::default() };
+            let options = ApplyOptions { dry_run: true, prune: None, force_grants };
             if client.request(&cascade::request(&with), &options).await.is_ok() {
                 found.insert(key, revision);
             }

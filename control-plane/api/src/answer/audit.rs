@@ -71,12 +71,8 @@ pub struct AuditEntry {
     pub request_id: String,
     /// What was asked: `apply`, or `revoke IDENTITY`.
     pub what: String,
-    /// What happened to resources: as many as fit.
+    /// What happened to resources. Each is named.
     pub changes: Vec<AuditChange>,
-    /// The changes that did not fit.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub left_out: Option<AuditLeftOut>,
     /// The hash of the entry before it.
     pub previous: String,
     /// Its own hash, over `previous` and all that it says.
@@ -97,7 +93,7 @@ pub struct AuditChange {
     pub name: String,
     /// `created`, `updated`, `deleted` or `moved`.
     pub action: String,
-    /// What differs, as it was: by JSON pointer.
+    /// What differs, as it was: by JSON pointer. A secret is `(redacted)`, and a long value a text with its size and SHA-256.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false, value_type = Object)]
     pub before: BTreeMap<String, Value>,
@@ -105,20 +101,18 @@ pub struct AuditChange {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false, value_type = Object)]
     pub after: BTreeMap<String, Value>,
-    /// The fields that did not fit.
+    /// In the place of fields that did not fit: size and digest of what the resource is, or of what it was when it is gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub fields_left_out: Option<AuditLeftOut>,
+    pub left_out: Option<AuditLeftOut>,
 }
 
-/// What did not fit into an entry.
+/// A content that did not fit into an entry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditLeftOut {
-    /// How many changes, or fields.
-    pub count: u64,
-    /// How many bytes.
+    /// How many bytes it has: labels and protection as a JSON object, behind it the spec as JSON, without secrets.
     pub bytes: u64,
-    /// Their digest: `sha256:…`.
+    /// The digest of these bytes: `sha256:…`.
     pub digest: String,
 }
 
@@ -163,7 +157,6 @@ impl AuditEntry {
             request_id: entry.request_id,
             what: entry.what,
             changes: entry.changes.into_iter().map(AuditChange::from).collect(),
-            left_out: entry.left_out.map(AuditLeftOut::from),
             previous: hex::encode(previous),
             hash: hex::encode(hash),
         }
@@ -190,7 +183,6 @@ impl AuditEntry {
             request_id: self.request_id.clone(),
             what: self.what.clone(),
             changes: self.changes.iter().map(AuditChange::read).collect::<Option<_>>()?,
-            left_out: self.left_out.as_ref().map_or(Some(None), |left_out| left_out.read().map(Some))?,
         };
         Some(entry.hash(previous))
     }
@@ -198,7 +190,7 @@ impl AuditEntry {
 
 impl From<hanse_state::AuditChange> for AuditChange {
     fn from(change: hanse_state::AuditChange) -> Self {
-        let hanse_state::AuditChange { key, action, fields, fields_left_out } = change;
+        let hanse_state::AuditChange { key, action, fields, left_out } = change;
         let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
         for field in fields {
             before.extend(field.before.map(|value| (field.pointer.clone(), value)));
@@ -211,7 +203,7 @@ impl From<hanse_state::AuditChange> for AuditChange {
             action,
             before,
             after,
-            fields_left_out: fields_left_out.map(AuditLeftOut::from),
+            left_out: left_out.map(AuditLeftOut::from),
         }
     }
 }
@@ -224,7 +216,7 @@ impl AuditChange {
             before: self.before.get(pointer).cloned(),
             after: self.after.get(pointer).cloned(),
         };
-        let left_out = self.fields_left_out.as_ref();
+        let left_out = self.left_out.as_ref();
         Some(hanse_state::AuditChange {
             key: ResourceKey {
                 kind: Kind::ALL.into_iter().find(|kind| kind.as_str() == self.kind)?,
@@ -233,21 +225,21 @@ impl AuditChange {
             },
             action: self.action.clone(),
             fields: pointers.into_iter().map(field).collect(),
-            fields_left_out: left_out.map_or(Some(None), |left_out| left_out.read().map(Some))?,
+            left_out: left_out.map_or(Some(None), |left_out| left_out.read().map(Some))?,
         })
     }
 }
 
 impl From<LeftOut> for AuditLeftOut {
     fn from(left_out: LeftOut) -> Self {
-        let LeftOut { count, bytes, sha256 } = left_out;
-        Self { count, bytes, digest: Digest(sha256).to_string() }
+        let LeftOut { bytes, sha256 } = left_out;
+        Self { bytes, digest: Digest(sha256).to_string() }
     }
 }
 
 impl AuditLeftOut {
     fn read(&self) -> Option<LeftOut> {
         let digest = Digest::try_from(self.digest.clone()).ok().filter(|digest| !digest.is_shortened())?;
-        Some(LeftOut { count: self.count, bytes: self.bytes, sha256: digest.0 })
+        Some(LeftOut { bytes: self.bytes, sha256: digest.0 })
     }
 }

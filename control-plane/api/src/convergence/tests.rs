@@ -8,6 +8,11 @@ use serde_json::json;
 
 use super::*;
 
+/// As a caller who sees everything is answered.
+fn convergence(state: &State, fleet: &FleetReport, revision: Revision, now_ms: u64) -> Convergence {
+    super::convergence(state, fleet, revision, now_ms, &|_| true)
+}
+
 /// When the last revision of `world` is made. Its Environments are long known by then.
 const MADE_MS: u64 = 1_000_000;
 
@@ -296,4 +301,38 @@ fn a_revision_is_not_served_where_what_it_changed_cannot_be_used() {
     // Others' changes are not held up by it, nor is this one once there is a later version.
     assert_eq!(check(true, 6, true), None);
     assert_eq!(check(false, 4, true), None);
+}
+
+/// That a gateway cannot use something is told to everybody, what it is and why only to those who see it.
+#[test]
+fn what_a_caller_does_not_see_is_not_named() {
+    let state = world();
+    let bad = |key: &str, field: &str| Quarantined {
+        key: key.into(),
+        received: vec![1; 32],
+        last_good: true,
+        field: field.into(),
+        reason: "cannot be read".into(),
+        current: true,
+    };
+    let mut gateway = gateway("g1", "eu", 100, &[("prod", Some(6))]);
+    // Both were last changed by revision 4. A gateway may report any field.
+    gateway.scopes[0].quarantined = vec![bad("listener/prod", "-"), bad("listener/prod", "second")];
+    let fleet = fleet(&[agent("eu", vec![gateway])]);
+    let reason = |sees: Sees<'_>| {
+        let found = super::convergence(&state, &fleet, 4, MADE_MS + 1_000, sees);
+        assert!(!found.converged);
+        found.gateways[0].reason.clone().unwrap()
+    };
+    assert!(reason(&|_| true).starts_with("cannot use Environment prod: - cannot be read"));
+    assert_eq!(reason(&|_| false), "cannot use a resource of another organization");
+    let asked = std::cell::Cell::new(0);
+    let second_only = |_: Option<&Source>| {
+        asked.set(asked.get() + 1);
+        asked.get() > 1
+    };
+    assert!(
+        reason(&second_only).starts_with("cannot use Environment prod: second"),
+        "one that is seen goes first"
+    );
 }

@@ -9,7 +9,7 @@ use hanse_state::{
 };
 use hanse_topology::Name;
 
-use super::{HIDDEN, SILENT_MS, seconds};
+use super::{SILENT_MS, seconds};
 
 /// A gateway and the agent that reported it last.
 pub(crate) struct GatewayView<'a> {
@@ -33,9 +33,9 @@ pub(crate) fn gateways(agents: &[AgentStatus]) -> Vec<GatewayView<'_>> {
     freshest.into_values().collect()
 }
 
-/// Why a gateway that has a revision does not serve all of it.
-pub(super) fn cannot_use(quarantined: &Quarantined) -> String {
-    if quarantined.field == HIDDEN {
+/// Why a gateway that has a revision does not serve all of it. `is_seen`: the caller may see the resource.
+pub(super) fn cannot_use(quarantined: &Quarantined, is_seen: bool) -> String {
+    if !is_seen {
         return "cannot use a resource of another organization".to_owned();
     }
     let named = match projection::source(&quarantined.key) {

@@ -123,6 +123,8 @@ async fn two_organizations() -> Api {
         resources.push(of("Upstream", "backend", json!({"endpoints": [{"url": "http://10.0.0.7:8080"}]})));
         resources.push(of("Api", "orders", crate::request::orders(&format!("/{organization}-orders"))));
         resources.push(of("Plan", "gold", json!({})));
+        resources.push(of("Application", "caller", json!({})));
+        resources.push(of("Api", "users", crate::request::orders(&format!("/{organization}-users"))));
         let binding = json!({"api": "orders", "environment": "prod", "upstream": "backend"});
         resources.push(of("Binding", "orders-prod", binding));
     }
@@ -204,16 +206,48 @@ async fn asked(api: &Api, method: &str, path: &str, caller: &str) -> char {
     let call = api.call(method, &at).token(&token);
     let gold =
         json!({"kind": "Plan", "organization": "shop", "name": "gold", "spec": {"displayName": "Gold"}});
+    let spec = if method == "PUT" { sound_spec(path) } else { None };
     let call = match (at.as_str(), method) {
         ("/v1/apply", _) => call.json(json!({"resources": [gold]})),
-        (_, "PUT" | "POST") => call.json(json!({"spec": {}})),
+        (_, "PUT" | "POST") => {
+            // What is there is replaced.
+            let get = api.get(&at).open().await;
+            let call = if get.status() == 200 { call.header("if-match", "*") } else { call };
+            call.json(json!({"spec": spec.clone().unwrap_or(json!({}))}))
+        }
         _ => call,
     };
     match call.open().await.status().as_u16() {
         401 => 'u',
         403 => 'f',
-        _ => '.',
+        status => {
+            assert!(spec.is_none() || status < 300, "{method} {path} as {caller:?}: {status}");
+            '.'
+        }
     }
+}
+
+/// A spec that a PUT of a resource at this path is accepted with, beside what [`two_organizations`] has. `None`: it puts no resource.
+fn sound_spec(path: &str) -> Option<Value> {
+    let digest = hanse_management::Digest::of(path.as_bytes()).to_string();
+    let collection = path.strip_suffix("/{name}")?.rsplit('/').next()?;
+    Some(match collection {
+        "policies" => json!({"headers": {"request": {"set": {"X-Stamp": "1"}}}}),
+        "upstreams" => json!({"endpoints": [{"url": "http://10.0.0.8:8080"}]}),
+        "apis" => crate::request::orders("/more-orders"),
+        "bindings" => json!({"api": "users", "environment": "prod", "upstream": "backend"}),
+        "plans" | "applications" | "organizations" => json!({}),
+        "subscriptions" => json!({"application": "caller", "api": "orders", "plan": "gold"}),
+        "credentials" => json!({"application": "caller", "digest": digest}),
+        "regions" => json!({"provider": "cloud"}),
+        "environments" => json!({"regions": ["eu"]}),
+        "host-grants" => {
+            json!({"environments": ["prod"], "host": "a.example", "pathPrefix": "/free", "organization": "shop"})
+        }
+        "tokens" => json!({"role": "viewer", "digest": digest}),
+        "join-tokens" => json!({"role": "server", "expiresAt": 1_700_003_600, "digest": digest}),
+        _ => return None,
+    })
 }
 
 #[tokio::test]
@@ -288,7 +322,7 @@ async fn lists_and_refusals_name_nothing_of_another_organization() {
         let nowhere = get("/v1/organizations/nowhere").await;
         assert_eq!(there["detail"].as_str().unwrap().replace("other", "nowhere"), nowhere["detail"]);
     }
-    // Both claim one address: whose the other is, is not told.
+    // Both claim one address.
     let taken = json!({"resources": [
         {"kind": "Api", "organization": "shop", "name": "twin", "spec": crate::request::orders("/other-orders")},
         {"kind": "Binding", "organization": "shop", "name": "twin",
@@ -297,11 +331,90 @@ async fn lists_and_refusals_name_nothing_of_another_organization() {
     for query in ["", "?dryRun=true"] {
         let call = api.post(&format!("/v1/apply{query}")).json(taken.clone());
         let problem = call.token("publisher-of-shop-secret").send().await.problem(409, "conflict");
-        assert!(!problem.to_string().contains("other/orders-prod"), "{problem}");
-        assert!(problem["detail"].as_str().unwrap().contains("of another organization"), "{problem}");
+        assert_eq!(problem["field"], "Binding shop/twin: spec.environment");
         let all = api.post(&format!("/v1/apply{query}")).json(taken.clone()).send().await;
         assert!(all.problem(409, "conflict").to_string().contains("other/orders-prod"));
     }
+}
+
+/// Its resources have the name of another organization, and errors say so as they would to anybody.
+#[tokio::test]
+async fn a_refusal_says_the_same_whether_or_not_an_organization_has_such_a_name() {
+    let api = two_organizations().await;
+    let told = async |name: &str| {
+        let delete = json!({"kind": "Plan", "organization": "shop", "name": name, "revision": 1});
+        let call = api.post("/v1/apply?dryRun=true").json(json!({"resources": [], "delete": [delete]}));
+        let problem = call.token("publisher-of-shop-secret").send().await.problem(412, "stale");
+        problem.to_string().replace(name, "NAME")
+    };
+    assert_eq!(told("other").await, told("nowhere").await);
+    let bad = json!({"resources": [{"kind": "Api", "organization": "shop", "name": "other",
+        "spec": {"context": "no-slash", "version": "1", "operations": []}}]});
+    let call = api.post("/v1/apply").json(bad).token("publisher-of-shop-secret");
+    let problem = call.send().await.problem(422, "invalid");
+    assert!(problem["field"].as_str().unwrap().starts_with("Api shop/other: spec.context"), "{problem}");
+    // A key is the actor's own, and tells nothing of others.
+    for token in ["publisher-of-shop-secret", "publisher-of-other-secret"] {
+        let organization = &token["publisher-of-".len()..token.len() - "-secret".len()];
+        let put = api.put(&format!("/v1/organizations/{organization}/plans/new")).token(token);
+        put.header("idempotency-key", "release-42").json(json!({"spec": {}})).send().await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn only_an_admin_forces_grants() {
+    let api = two_organizations().await;
+    let plan = json!({"kind": "Plan", "organization": "shop", "name": "new", "spec": {}});
+    for (method, path) in [
+        ("POST", "/v1/apply?forceGrants=true"),
+        ("POST", "/v1/apply?forceGrants&dryRun"),
+        ("PUT", "/v1/organizations/shop/plans/new?forceGrants=true"),
+        ("DELETE", "/v1/organizations/shop/plans/gold?forceGrants=true"),
+    ] {
+        let call = api.call(method, path).token("publisher-of-shop-secret");
+        let call = if method == "DELETE" { call } else { call.json(json!({"resources": [plan]})) };
+        let problem = call.send().await.problem(403, "forbidden");
+        assert_eq!(problem["field"], "query: forceGrants", "{method} {path}");
+    }
+    let call = api.post("/v1/apply?forceGrants=false").json(json!({"resources": [plan]}));
+    call.token("publisher-of-shop-secret").send().await.expect(200);
+}
+
+/// The token is deleted, or may do less, while the request is on its way.
+#[tokio::test]
+async fn a_write_that_was_on_its_way_is_refused_with_its_token() {
+    for role in [None, Some(TokenRole::Viewer)] {
+        let api = two_organizations().await;
+        let change = std::sync::Once::new();
+        *api.node.rival.lock().unwrap() = Some(Box::new(move |node| {
+            change.call_once(|| match role {
+                None => node.delete_token("publisher-of-shop"),
+                Some(role) => node.add_token_of("publisher-of-shop", role, Some("shop")),
+            });
+        }));
+        let put = api.put("/v1/organizations/shop/plans/late").token("publisher-of-shop-secret");
+        put.json(json!({"spec": {}})).send().await.problem(403, "forbidden");
+        *api.node.rival.lock().unwrap() = None;
+        api.get("/v1/organizations/shop/plans/late").send().await.expect(404);
+    }
+}
+
+/// This node lags: it does not know yet that the token is gone. The state that answers does.
+#[tokio::test]
+async fn a_read_is_judged_by_the_state_that_answers() {
+    let api = two_organizations().await;
+    let before = api.node.state();
+    api.node.delete_token("publisher-of-shop");
+    *api.node.applied.lock().unwrap() = Some(before);
+    let token = "publisher-of-shop-secret";
+    for path in ["/v1/organizations/shop/plans/gold", "/v1/organizations/shop/apis", "/v1/convergence"] {
+        api.get(path).token(token).send().await.problem(403, "forbidden");
+    }
+    let plan = json!({"kind": "Plan", "organization": "shop", "name": "new", "spec": {}});
+    let tried = api.post("/v1/apply?dryRun=true").json(json!({"resources": [plan]})).token(token);
+    tried.send().await.problem(403, "forbidden");
+    let gone = api.delete("/v1/organizations/shop/plans/gold?dryRun=true").token(token);
+    gone.send().await.problem(403, "forbidden");
 }
 
 #[tokio::test]
@@ -357,8 +470,16 @@ async fn a_token_says_what_it_is_and_when_it_was_used() {
     assert_eq!((&publisher["role"], &publisher["organization"]), (&json!("publisher"), &json!("shop")));
     let admin = of(TOKEN).await;
     assert_eq!((&admin["role"], admin.get("organization")), (&json!("admin"), None));
-    let used = api.get("/v1/tokens/publisher-of-shop").send().await.expect(200).json;
-    assert_eq!(used["status"]["lastUsed"], "2023-11-14T22:00:00Z");
+    let used = api.get("/v1/tokens/publisher-of-shop").send().await.expect(200);
+    assert_eq!(used.json["status"]["lastUsed"], "2023-11-14T22:00:00Z");
+    // The ETag says nothing of the use: it is told again.
+    let again = api.get("/v1/tokens/publisher-of-shop").header("if-none-match", used.header("etag"));
+    again.send().await.expect(200);
+    // Made anew under the name, it was not used.
+    api.node.delete_token("publisher-of-shop");
+    let spec = json!({"role": "viewer", "digest": hanse_management::Digest::of(b"anew").to_string()});
+    let anew = api.put("/v1/tokens/publisher-of-shop").json(json!({"spec": spec})).send().await.expect(201);
+    assert_eq!(anew.json.get("status"), None);
     let unused = api.get("/v1/tokens/viewer").send().await.expect(200).json;
     assert_eq!(unused.get("status"), None);
     let listed = api.get("/v1/tokens").send().await.expect(200).json;
@@ -386,9 +507,35 @@ async fn what_a_role_and_an_organization_go_with_is_checked() {
 async fn a_command_says_whose_it_is_and_where_it_came_from() {
     let api = two_organizations().await;
     let call = api.put("/v1/organizations/shop/plans/new").token("publisher-of-shop-secret");
+    let call = call.at_address("10.0.0.7:51234");
     call.json(json!({"spec": {}})).send().await.expect(201);
     let origin = api.node.proposed.lock().unwrap().last().unwrap().origin.clone();
     assert_eq!(origin.owner, "publisher-of-shop");
     assert_eq!(origin.role, Some(TokenRole::Publisher));
     assert_eq!(origin.organization.unwrap().as_str(), "shop");
+    assert_eq!(origin.from, "10.0.0.7:51234");
+}
+
+#[test]
+fn descriptions_say_which_parameter_is_the_organization() {
+    let document: Value = serde_json::from_str(hanse_api::openapi_json()).unwrap();
+    let said = |method: &str, path: &str| {
+        document["paths"][path][method]["description"]
+            .as_str()
+            .unwrap()
+            .split("Access: ")
+            .last()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(
+        said("get", "/v1/organizations").starts_with("any token; it is shown"),
+        "{}",
+        said("get", "/v1/organizations")
+    );
+    assert!(said("get", "/v1/organizations/{name}").ends_with("a token of organization `name`."));
+    assert!(
+        said("get", "/v1/organizations/{organization}/plans").ends_with("of organization `organization`.")
+    );
+    assert_eq!(said("post", "/v1/apply"), "role admin or role publisher; each change is judged by itself.");
 }

@@ -66,7 +66,7 @@ async fn parts_follow_each_other_and_make_one_chain() {
         }
     };
     assert!(parts > 2);
-    assert_eq!(at.at(), Some(&head));
+    assert_eq!(at.at(), &head);
     let beyond = read(&api, &format!("?from={}", head.number + 1)).await;
     assert!(beyond.items.is_empty() && beyond.head == head);
 }
@@ -80,7 +80,7 @@ async fn an_export_that_was_changed_anywhere_is_found() {
     }
     let audit = read(&api, "").await;
     let whole = lines(&audit);
-    assert_eq!(walk(&whole, &audit.start).unwrap().at(), Some(&audit.head));
+    assert_eq!(walk(&whole, &audit.start).unwrap().at(), &audit.head);
     let last = whole.len() - 1;
 
     // Each member of each entry, one after the other.
@@ -115,7 +115,14 @@ async fn an_export_that_was_changed_anywhere_is_found() {
     let doubled: Vec<String> = whole.iter().chain(&whole[last..]).cloned().collect();
     assert!(matches!(walk(&doubled, &audit.start), Err(BrokenChain::Order { .. })));
     // Cut at the end: the chain holds, and does not come to the head that the control node tells.
-    assert_ne!(walk(without(last), &audit.start).unwrap().at(), Some(&audit.head));
+    assert_ne!(walk(without(last), &audit.start).unwrap().at(), &audit.head);
+    // Cut at the beginning: a walk begins with the first entry that there ever was, unless its reader knows a later one.
+    assert_eq!(AuditWalk::default().start(), &audit.start);
+    let mut walk_all = AuditWalk::default();
+    assert_eq!(walk_all.line(&whole[1]).unwrap_err(), BrokenChain::Order { expected: 1, found: 2 });
+    let first = &audit.items[0];
+    let known = answer::AuditLink { number: first.number, hash: first.hash.clone() };
+    assert_eq!(walk(&whole[1..], &known).unwrap().at(), &audit.head);
     // Of another history.
     let other = answer::AuditLink { number: 0, hash: "1".repeat(64) };
     assert_eq!(walk(&whole, &other).unwrap_err(), BrokenChain::Previous { number: 1 });
@@ -134,7 +141,7 @@ async fn what_was_exported_is_dropped_and_nothing_else() {
     drop(json!({"through": 2, "hash": through.hash})).await.expect(200);
     let rest = read(&api, "").await;
     assert_eq!(rest.start, answer::AuditLink { number: 2, hash: through.hash.clone() });
-    assert_eq!(walk(&lines(&rest), &rest.start).unwrap().at(), Some(&rest.head));
+    assert_eq!(walk(&lines(&rest), &rest.start).unwrap().at(), &rest.head);
     assert_eq!(rest.items.last().unwrap().what, "drop audit through 2");
     let gone = api.get("/v1/audit?from=1").send().await.problem(410, "gone");
     assert!(gone["detail"].as_str().unwrap().contains("oldest that is kept is 3"), "{gone}");

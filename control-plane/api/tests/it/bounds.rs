@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::{StreamExt as _, stream};
+use hanse_management::kinds::TokenRole;
 use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::time::Instant;
@@ -201,17 +202,22 @@ async fn what_is_left_of_a_large_answer_is_all_that_is_held() {
 #[tokio::test]
 async fn watches_are_bounded() {
     let api = Api::furnished().await;
+    let tokens = ["a", "b", "c", "d", "e"];
+    tokens.iter().for_each(|name| api.node.add_token_of(name, TokenRole::Viewer, None));
+    let watch = async |name: &str| api.get("/v1/watch").token(&format!("{name}-secret")).open().await;
     let mut watches = Vec::new();
-    loop {
-        let answer = api.get("/v1/watch").open().await;
-        if answer.status() != 200 {
-            assert_eq!(answer.status(), 503);
-            break;
+    for name in &tokens[..4] {
+        for _ in 0..128 {
+            watches.push(watch(name).await);
         }
-        watches.push(answer);
-        assert!(watches.len() <= 512);
+        if watches.len() < 512 {
+            assert_eq!(watch(name).await.status(), 503, "a token has its share, and others theirs");
+        }
     }
-    assert_eq!(watches.len(), 512);
+    assert!(watches.iter().all(|answer| answer.status() == 200));
+    assert_eq!(watch("e").await.status(), 503);
     watches.pop();
-    assert_eq!(api.get("/v1/watch").open().await.status(), 200);
+    assert_eq!(watch("e").await.status(), 200);
+    watches.remove(0);
+    assert_eq!(watch("a").await.status(), 200, "what is given back is free again");
 }

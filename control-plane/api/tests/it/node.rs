@@ -101,6 +101,13 @@ impl SingleNode {
         self.put_token(name, TokenSpec { role, organization, ..TokenSpec::admin(digest, None) });
     }
 
+    pub(crate) fn delete_token(&self, name: &str) {
+        let key = ResourceKey::global(Kind::Token, Name::new(name).unwrap());
+        let change = Change { key, action: Action::Delete { cascade: false }, if_revision: None };
+        let outcome = self.run(CommandBody::Apply(vec![change]));
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+    }
+
     fn put_token(&self, name: &str, spec: TokenSpec) {
         let outcome = self.run(CommandBody::Apply(vec![Change {
             key: ResourceKey::global(Kind::Token, Name::new(name).unwrap()),

@@ -89,6 +89,12 @@ impl Call<'_> {
         self
     }
 
+    /// The client's address, as the listener says it.
+    pub(crate) fn at_address(mut self, address: &str) -> Self {
+        self.request.extensions_mut().insert(hanse_api::ClientAddress(address.parse().unwrap()));
+        self
+    }
+
     pub(crate) fn token(self, token: &str) -> Self {
         let value = if token.is_empty() { String::new() } else { format!("Bearer {token}") };
         self.header("authorization", &value)

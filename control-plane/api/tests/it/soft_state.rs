@@ -1,3 +1,4 @@
+use hanse_management::kinds::TokenRole;
 use hanse_state::port::{
     AgentStatus, Duplicate, Facts, GatewayStatus, PartialReport, Quarantined, ScopeStatus,
 };
@@ -260,4 +261,50 @@ async fn what_is_not_fully_seen_and_what_runs_twice_is_named() {
     let convergence = api.get("/v1/convergence").send().await.expect(200).json;
     assert_eq!(convergence["converged"], false, "{convergence}");
     assert_eq!(convergence["partial"], serde_json::json!(["agent-eu (eu)"]));
+}
+
+/// A gateway cannot use a resource of each of two organizations, a global one, and one that is not known.
+#[tokio::test]
+async fn what_is_in_quarantine_is_told_to_those_who_may_see_it() {
+    let api = Api::furnished().await;
+    for name in ["shop", "other"] {
+        api.put(&format!("/v1/organizations/{name}")).json(json!({"spec": {}})).send().await.expect(201);
+        let token = format!("viewer-of-{name}");
+        api.node.add_token_of(&token, TokenRole::Viewer, Some(name));
+    }
+    // The revision of this change is asked for: it is of the Listener and of all that is named after `prod`.
+    let environment = json!({"spec": {"regions": ["eu"], "hostnames": ["a.example"]}});
+    let put = api.put("/v1/environments/prod").header("if-match", "*").json(environment);
+    let revision = put.send().await.expect(200).header("hanse-revision").to_owned();
+    let mut agent = agent(revision.parse().unwrap(), 200);
+    let scope = &mut agent.gateways[0].scopes[0];
+    let keys = ["upstream/other/secret", "listener/prod", "upstream/shop/orders", "unknown"];
+    scope.quarantined_total = keys.len() as u64;
+    let quarantined = |key: &str| Quarantined {
+        key: key.into(),
+        received: vec![1; 32],
+        last_good: true,
+        field: format!("field-of-{}", key.replace('/', "-")),
+        reason: "cannot be read".into(),
+        current: true,
+    };
+    scope.quarantined = keys.map(quarantined).into();
+    *api.node.agents.lock().unwrap() = vec![agent];
+    let status = async |token: &str| {
+        let status = api.get("/v1/status").token(token).send().await.expect(200).json;
+        let gateway = status["regions"][0]["gateways"][0].clone();
+        assert_eq!(gateway["quarantinedTotal"], 4);
+        let found = gateway["quarantined"].as_array().unwrap().iter();
+        found.map(|found| found["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(status(crate::node::TOKEN).await, ["secret", "prod", "orders", "unknown"]);
+    assert_eq!(status("viewer-of-shop-secret").await, ["prod", "orders"]);
+    assert_eq!(status("viewer-of-other-secret").await, ["secret", "prod"]);
+    for token in [crate::node::TOKEN, "viewer-of-shop-secret"] {
+        let path = format!("/v1/convergence?revision={revision}");
+        let answer = api.get(&path).token(token).send().await.expect(200).json;
+        let reason = answer["gateways"][0]["reason"].as_str().unwrap().to_owned();
+        assert_eq!(answer["converged"], false);
+        assert!(reason.starts_with("cannot use Environment prod: field-of-listener-prod"), "{reason}");
+    }
 }

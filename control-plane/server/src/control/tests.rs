@@ -4,6 +4,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use hanse_link::StoreKey;
+
 use super::*;
 use crate::home::tests::config;
 
@@ -119,10 +121,10 @@ fn a_node_whose_store_key_is_lost_gets_a_new_key_from_the_root() {
     assert_ne!(after, before);
     assert!(key_file(&config).starts_with(SEALED));
 
-    // A crash after the old key was put aside: the command is given again.
+    // Without a control intermediate: the log says that there is a node.
     fs::remove_file(store_key(&config)).unwrap();
     fs::remove_dir_all(aside).unwrap(); // of the same second
-    crate::home::set_control_aside(&config).unwrap();
+    fs::remove_dir_all(path(&config)).unwrap();
     fs::create_dir(config.data_dir.join(hanse_raft::LOG_DIR)).unwrap();
     assert_eq!(crate::reissue_with_new_key(&config).unwrap(), None);
     assert_ne!(public_key(&config), after);
@@ -140,6 +142,148 @@ fn a_new_key_takes_the_place_of_one_that_opens() {
     assert!(matches!(crate::reissue_with_new_key(&config), Err(Error::NotAdded(_))));
     let empty = crate::home::tests::config(dir.path());
     assert!(matches!(crate::reissue_with_new_key(&empty), Err(Error::NotMade(_))));
+}
+
+/// Puts the private key into the clear, as an earlier build kept it.
+fn unseal(config: &Config) {
+    control_intermediate(config).unwrap().save(path(config)).unwrap();
+    assert!(key_file(config).contains("BEGIN PRIVATE KEY"));
+}
+
+#[test]
+fn a_plain_key_needs_no_store_key_and_no_start_makes_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = node(dir.path());
+    unseal(&file);
+    let (before, away) = (public_key(&file), dir.path().join("away"));
+    fs::rename(store_key(&file), &away).unwrap();
+    let nonsense = dir.path().join("nonsense");
+    fs::write(&nonsense, "nonsense").unwrap();
+    let without = [
+        None,
+        Some(StoreKey::File(dir.path().join("mount/of/the/key"))),
+        Some(StoreKey::File(nonsense.clone())),
+        Some(StoreKey::Secret(dir.path().join("secret"))),
+        Some(StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned())),
+    ];
+    for key in without {
+        let config = Config { store_key: key.clone(), ..file.clone() };
+        let control = start(&config).unwrap();
+        assert_eq!(control.authority.key().public_key_der(), before, "{key:?}");
+        // Also what is written meanwhile, such as a renewed certificate, is as it was.
+        control.authority.save(control.dir).unwrap();
+        assert!(key_file(&config).contains("BEGIN PRIVATE KEY"), "{key:?}");
+        crate::reissue(&config).unwrap();
+    }
+    assert!(!store_key(&file).exists() && !dir.path().join("mount").exists(), "a start makes no key");
+
+    // A crash of the first sealing left one of the two keys sealed.
+    let previous = path(&file).join("key.previous.pem");
+    fs::write(&previous, format!("{SEALED}\n")).unwrap();
+    start(&file).unwrap();
+
+    fs::rename(&away, store_key(&file)).unwrap();
+    assert_eq!(start(&file).unwrap().authority.key().public_key_der(), before);
+    assert!(key_file(&file).starts_with(SEALED) && !previous.exists());
+    fs::rename(store_key(&file), &away).unwrap();
+    locked(&file);
+}
+
+#[test]
+fn a_sealed_key_waits_for_every_form_of_store_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = node(dir.path());
+    let secret = dir.path().join("secret");
+    let config = Config { store_key: Some(StoreKey::Secret(secret.clone())), ..file.clone() };
+    assert!(locked(&config).contains("cannot read"));
+    fs::copy(store_key(&file), &secret).unwrap();
+    start(&config).unwrap();
+    let variable = StoreKey::Environment("HANSE_TEST_NO_SUCH_KEY".to_owned());
+    assert!(locked(&Config { store_key: Some(variable), ..file }).contains("HANSE_TEST_NO_SUCH_KEY"));
+}
+
+#[test]
+fn a_new_key_that_cannot_be_sealed_leaves_the_old_one_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = node(dir.path());
+    let (before, sealed) = (public_key(&config), key_file(&config));
+    let secret = Some(StoreKey::Secret(dir.path().join("secret")));
+    let lost = Config { store_key: secret, ..config.clone() };
+    assert!(matches!(crate::reissue_with_new_key(&lost), Err(Error::StoreKey(_))));
+    assert_eq!(key_file(&config), sealed);
+    start(&config).unwrap();
+    assert_eq!(public_key(&config), before);
+}
+
+#[test]
+fn no_copy_of_a_plain_key_is_put_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = node(dir.path());
+    unseal(&config);
+    let old = key_file(&config);
+    // Of another chain: it opens, and is of no use.
+    let other = node(&dir.path().join("other"));
+    fs::copy(path(&other).join("chain.pem"), path(&config).join("chain.pem")).unwrap();
+    assert!(matches!(start(&config), Err(Error::Pki(PkiError::KeyMismatch))));
+    assert_eq!(crate::reissue_with_new_key(&config).unwrap(), None);
+    start(&config).unwrap();
+    for entry in fs::read_dir(config.pki_dir()).unwrap() {
+        let entry = entry.unwrap();
+        assert!(!entry.file_name().to_string_lossy().contains("aside"), "{entry:?}");
+    }
+    assert_ne!(key_file(&config), old);
+    assert!(key_file(&config).starts_with(SEALED));
+}
+
+#[test]
+fn keys_are_replaced_only_while_no_process_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = node(dir.path());
+    let before = public_key(&config);
+    let running = crate::home::lock(&config).unwrap();
+    assert!(matches!(crate::reissue(&config), Err(Error::Running(_))));
+    assert!(matches!(crate::reissue_with_new_key(&config), Err(Error::Running(_))));
+    assert!(matches!(rejoin_through_nobody(&config), Err(Error::Running(_))));
+    assert_eq!(public_key(&config), before);
+    drop(running);
+    crate::reissue(&config).unwrap();
+}
+
+/// Joins the node anew, with a token that no node takes.
+#[tokio::main(flavor = "current_thread")]
+async fn rejoin_through_nobody(config: &Config) -> Result<PathBuf, Error> {
+    let token = format!("hj1.t.{0}.{0}", "07".repeat(32)).parse().unwrap();
+    crate::rejoin(config, &token, &[]).await
+}
+
+#[test]
+fn a_rejoin_that_is_refused_makes_no_key_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = node(dir.path());
+    let away = dir.path().join("away");
+    fs::rename(store_key(&config), &away).unwrap();
+    assert!(matches!(rejoin_through_nobody(&config), Err(Error::Enrol(_))));
+    assert!(locked(&config).contains("is gone"), "and not that another key is there");
+    // A key that cannot be had costs no use of a token.
+    let secret = Some(StoreKey::Secret(dir.path().join("secret")));
+    let lost = Config { store_key: secret, ..config.clone() };
+    assert!(matches!(rejoin_through_nobody(&lost), Err(Error::StoreKey(_))));
+    fs::rename(&away, store_key(&config)).unwrap();
+    start(&config).unwrap();
+}
+
+#[test]
+fn a_copy_of_what_does_not_open_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = node(dir.path());
+    assert_eq!(keep_aside(&config).unwrap(), None, "it opens");
+    let (sealed, original) = (key_file(&config), fs::read(store_key(&config)).unwrap());
+    fs::write(store_key(&config), "07".repeat(32)).unwrap();
+    let aside = keep_aside(&config).unwrap().unwrap();
+    assert_eq!(fs::read_to_string(aside.join("key.pem")).unwrap(), sealed);
+    fs::write(store_key(&config), original).unwrap();
+    let old = sealed_keys(aside, &config.store()).unwrap();
+    Authority::load(&old).expect("with its store_key it is the old pair");
 }
 
 /// What the certificate of this node's intermediate is after a start so much later.

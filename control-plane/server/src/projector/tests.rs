@@ -224,6 +224,7 @@ impl Life {
             dir: dir.join("store"),
             node: "cp-1".to_owned(),
             key: hanse_link::StoreKey::File(dir.join("store-key")),
+            makes_key: true,
         };
         let kept = hanse_link::Persistence::open_origin(options).await.unwrap();
         let (projector, projected) = Projector::new(alone.clone(), kept.replicas.clone());

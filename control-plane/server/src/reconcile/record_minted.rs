@@ -14,10 +14,12 @@ impl Reconciler for RecordMinted {
         "record-minted"
     }
 
-    fn plan(&self, state: &State, observed: &dyn Observed, _: u64) -> Vec<CommandBody> {
+    fn plan(&self, state: &State, observed: &dyn Observed, now_ms: u64) -> Vec<CommandBody> {
         let lacking = |(agent, token): (Identity, MintedToken)| {
             let agent = agent.to_string();
-            state.lacks_minted(&agent, &token.id).then_some(CommandBody::RecordMinted { agent, token })
+            state
+                .lacks_minted(&agent, &token.id, now_ms)
+                .then_some(CommandBody::RecordMinted { agent, token })
         };
         observed.minted_tokens().into_iter().filter_map(lacking).collect()
     }

@@ -21,6 +21,8 @@ impl Reconciler for Sweep {
     }
 
     fn plan(&self, state: &State, _: &dyn Observed, now_ms: u64) -> Vec<CommandBody> {
+        // Never ahead of the commands of others: what this node's clock says wrongly for a moment deletes nothing.
+        let now_ms = now_ms.min(state.time_ms());
         let over: Vec<_> = state
             .list(Kind::JoinToken, None)
             .filter(|token| is_over(token, now_ms) && !token.metadata.protected)

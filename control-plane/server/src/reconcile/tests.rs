@@ -178,6 +178,8 @@ fn tokens_stay_a_day_after_they_expired() {
         (50 * HOUR_MS + DAY_MS, vec!["expired"]),
         (100 * HOUR_MS + DAY_MS, vec!["expired", "lasting", "spent"]),
     ] {
+        let mut state = state.clone();
+        run(&mut state, now_ms, None, CommandBody::Apply(Vec::new()));
         let mut after = state.clone();
         for body in Sweep.plan(&state, &Nothing, now_ms) {
             run(&mut after, now_ms, None, body);
@@ -199,6 +201,7 @@ fn a_protected_token_stays() {
         None,
         CommandBody::Apply(vec![Change { key: token("kept"), action, if_revision: None }]),
     );
+    run(&mut state, 2 * DAY_MS, None, CommandBody::Apply(Vec::new()));
     for body in Sweep.plan(&state, &Nothing, 2 * DAY_MS) {
         run(&mut state, 2 * DAY_MS, None, body);
     }
@@ -208,6 +211,7 @@ fn a_protected_token_stays() {
 #[test]
 fn a_token_that_was_changed_meanwhile_stays() {
     let mut state = with_tokens(&[("t", 1)]);
+    run(&mut state, 2 * DAY_MS, None, CommandBody::Apply(Vec::new()));
     let plan = Sweep.plan(&state, &Nothing, 2 * DAY_MS);
     let [CommandBody::Apply(changes)] = &plan[..] else { panic!("{plan:?}") };
     let Spec::JoinToken(spec) = state.get(&token("t")).unwrap().spec.clone() else { panic!("no token") };
@@ -303,8 +307,8 @@ impl Observed for Mints {
     }
 }
 
-#[test]
-fn tokens_that_a_member_made_are_recorded_once() {
+/// A state of which the agent of [`Mints`] is a member.
+fn with_agent() -> State {
     let mut state = State::default();
     run(&mut state, 1, None, CommandBody::StartLineage(Lineage { generation: 1, id: [7; 16], parent: None }));
     assert_eq!(RecordMinted.plan(&state, &Mints(vec!["gw-1"]), 1), [], "it is no member");
@@ -326,9 +330,31 @@ fn tokens_that_a_member_made_are_recorded_once() {
         seat: None,
     };
     run(&mut state, 2, None, joins);
+    state
+}
+
+#[test]
+fn tokens_that_a_member_made_are_recorded_once() {
+    let mut state = with_agent();
     let plan = RecordMinted.plan(&state, &Mints(vec!["gw-1", "gw-2"]), 1);
     assert_eq!(plan.len(), 2);
     run(&mut state, 3, None, plan[0].clone());
     let rest = RecordMinted.plan(&state, &Mints(vec!["gw-1", "gw-2"]), 1);
     assert_eq!(rest, [plan[1].clone()]);
+}
+
+#[tokio::test]
+async fn what_agents_did_is_told_when_it_is_recorded_although_nobody_writes() {
+    let state = with_agent();
+    let replicated = alone(state);
+    let weeks = 30 * DAY_MS;
+    let driver = Driver {
+        reconcilers: vec![Arc::new(RecordMinted)],
+        observed: Arc::new(Mints(vec!["gw-1"])),
+        ..driver(&replicated, weeks)
+    };
+    look(&driver).await;
+    let (entry, _, _) = replicated.current().audit().from(0).last().unwrap();
+    assert!(entry.what.contains("mint join token gw-1"), "{entry:?}");
+    assert_eq!(entry.time_ms, weeks);
 }

@@ -12,22 +12,36 @@ use crate::{Accepted, Command};
 
 /// How long a result is kept, by the commands' time: longer than any client retries.
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
-/// How many results are kept: what bounds memory when a client uses keys for everything.
-const MAX_RESULTS: usize = 10_000;
-/// How many changes the results tell of, over all of them: what bounds memory when commands change thousands of resources
-/// each. A change has about a hundred bytes.
-pub(crate) const MAX_CHANGES: usize = 200_000;
+/// What all results together may cost: 10,000 of small commands, or some of commands that change thousands of resources. It bounds memory:
+/// a change has about a hundred bytes.
+pub(crate) const MAX_COST: usize = 200_000;
+/// What a result costs beside its changes, each of which costs 1.
+const RESULT_COST: usize = 20;
 /// The longest key: four times a UUID.
 const MAX_KEY_BYTES: usize = 144;
 
-/// What was answered under each key, oldest forgotten first.
+/// What was answered under each key. Each actor has keys of its own.
+///
+/// When there is no room, the oldest result of the actor whose results cost most goes. So no actor makes another one's be forgotten
+/// that has fewer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct IdempotentResults {
-    by_key: OrdMap<Arc<str>, Arc<IdempotentResult>>,
-    /// (time, key): in order of forgetting.
+    by_key: OrdMap<Id, Arc<IdempotentResult>>,
+    by_time: OrdSet<(u64, Id)>,
+    by_actor: OrdMap<Arc<str>, Share>,
+    /// What all results cost.
+    cost: usize,
+}
+
+/// An actor and one of its keys.
+type Id = (Arc<str>, Arc<str>);
+
+/// What is kept for one actor.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Share {
+    cost: usize,
+    /// The times of its results, with their keys.
     by_time: OrdSet<(u64, Arc<str>)>,
-    /// How many changes all results tell of.
-    changes: usize,
 }
 
 /// One remembered answer. Only accepted commands are remembered: a refused one changed nothing and may be tried again.
@@ -38,8 +52,15 @@ pub(crate) struct IdempotentResult {
     pub(crate) accepted: Accepted,
 }
 
+impl IdempotentResult {
+    fn cost(&self) -> usize {
+        RESULT_COST + self.accepted.changes.len()
+    }
+}
+
 /// A command's key with the digest of what it asks for.
 pub(super) struct Request<'a> {
+    actor: &'a str,
     key: &'a str,
     digest: [u8; 32],
 }
@@ -56,14 +77,12 @@ impl<'a> Request<'a> {
             .at("Idempotency-Key")
             .remedy("use a fresh UUID for each request"));
         }
-        // The actor is part of it: no actor gets the answer to another's request.
         let asked = proto::Command {
-            actor: command.actor.clone(),
             body: Some(asked_of(command)),
             force_grants: command.force_grants,
             ..proto::Command::default()
         };
-        Ok(Some(Self { key, digest: Sha256::digest(asked.encode_to_vec()).into() }))
+        Ok(Some(Self { actor: &command.actor, key, digest: Sha256::digest(asked.encode_to_vec()).into() }))
     }
 }
 
@@ -82,8 +101,8 @@ fn asked_of(command: &Command) -> proto::command::Body {
 impl IdempotentResults {
     /// What the same request was answered with.
     pub(super) fn answer(&self, request: &Request<'_>, now_ms: u64) -> Result<Option<&Accepted>, Problem> {
-        let Some(result) = self.by_key.get(request.key).filter(|result| !has_passed(result.time_ms, now_ms))
-        else {
+        let result = self.by_key.get(&id(request.actor, request.key));
+        let Some(result) = result.filter(|result| !has_passed(result.time_ms, now_ms)) else {
             return Ok(None);
         };
         if result.request_digest != request.digest {
@@ -97,12 +116,25 @@ impl IdempotentResults {
         Ok(Some(&result.accepted))
     }
 
-    /// Remembers an answer and forgets what is too old or too much. One result is kept, however large.
+    /// Remembers an answer, and forgets what is too old or too much. The answer is kept, however large.
     pub(super) fn remember(&mut self, request: &Request<'_>, now_ms: u64, accepted: &Accepted) {
         let result =
             IdempotentResult { time_ms: now_ms, request_digest: request.digest, accepted: accepted.clone() };
-        self.insert(request.key, result);
+        self.remove(&id(request.actor, request.key));
         self.forget(now_ms);
+        while self.cost + result.cost() > MAX_COST
+            && let Some(oldest) = self.oldest_of_the_largest()
+        {
+            self.remove(&oldest);
+        }
+        self.insert(request.actor, request.key, result);
+    }
+
+    /// The oldest result of the actor whose results cost most.
+    fn oldest_of_the_largest(&self) -> Option<Id> {
+        let (actor, share) = self.by_actor.iter().max_by_key(|(_, share)| share.cost)?;
+        let (_, key) = share.by_time.get_min()?;
+        Some((actor.clone(), key.clone()))
     }
 
     /// Whether some are older than they are kept.
@@ -110,38 +142,48 @@ impl IdempotentResults {
         self.by_time.get_min().is_some_and(|(time_ms, _)| has_passed(*time_ms, now_ms))
     }
 
-    /// Forgets what is too old or too much.
+    /// Forgets what is too old.
     pub(super) fn forget(&mut self, now_ms: u64) {
-        while let Some((time_ms, key)) = self.by_time.get_min().cloned() {
-            let too_many = self.by_time.len() > MAX_RESULTS;
-            let too_large = self.changes > MAX_CHANGES && self.by_time.len() > 1;
-            if !too_many && !too_large && !has_passed(time_ms, now_ms) {
-                return;
-            }
-            self.by_time.remove(&(time_ms, key.clone()));
-            if let Some(gone) = self.by_key.remove(&key) {
-                self.changes -= gone.accepted.changes.len();
+        while let Some((time_ms, id)) = self.by_time.get_min().cloned()
+            && has_passed(time_ms, now_ms)
+        {
+            self.remove(&id);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, actor: &str, key: &str, result: IdempotentResult) {
+        let id = id(actor, key);
+        self.remove(&id);
+        self.cost += result.cost();
+        let share = self.by_actor.entry(id.0.clone()).or_default();
+        share.cost += result.cost();
+        share.by_time.insert((result.time_ms, id.1.clone()));
+        self.by_time.insert((result.time_ms, id.clone()));
+        self.by_key.insert(id, Arc::new(result));
+    }
+
+    fn remove(&mut self, id: &Id) {
+        let Some(gone) = self.by_key.remove(id) else { return };
+        self.cost -= gone.cost();
+        self.by_time.remove(&(gone.time_ms, id.clone()));
+        let (actor, key) = id;
+        if let Some(share) = self.by_actor.get_mut(actor) {
+            share.cost -= gone.cost();
+            share.by_time.remove(&(gone.time_ms, key.clone()));
+            if share.by_time.is_empty() {
+                self.by_actor.remove(actor);
             }
         }
     }
 
-    pub(crate) fn insert(&mut self, key: &str, result: IdempotentResult) {
-        let key: Arc<str> = key.into();
-        let time_ms = result.time_ms;
-        self.changes += result.accepted.changes.len();
-        if let Some(before) = self.by_key.insert(key.clone(), Arc::new(result)) {
-            self.by_time.remove(&(before.time_ms, key.clone()));
-            self.changes -= before.accepted.changes.len();
-        }
-        self.by_time.insert((time_ms, key));
+    /// Every actor and key with its result, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str, &IdempotentResult)> {
+        self.by_time.iter().filter_map(|(_, id)| Some((&*id.0, &*id.1, &**self.by_key.get(id)?)))
     }
+}
 
-    /// Every key with its result, oldest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &IdempotentResult)> {
-        self.by_time
-            .iter()
-            .filter_map(|(_, key)| Some((key.as_ref(), self.by_key.get(key.as_ref())?.as_ref())))
-    }
+fn id(actor: &str, key: &str) -> Id {
+    (actor.into(), key.into())
 }
 
 fn has_passed(time_ms: u64, now_ms: u64) -> bool {
@@ -153,22 +195,44 @@ mod tests {
     use super::*;
     use crate::{ChangeResult, fixture};
 
-    #[test]
-    fn the_oldest_are_forgotten_when_all_tell_of_too_many_changes() {
+    /// Remembers an answer of so many changes, and says what is kept, `ACTOR KEY`, oldest first.
+    fn remember(
+        results: &mut IdempotentResults,
+        now_ms: u64,
+        actor: &str,
+        key: &str,
+        changes: usize,
+    ) -> Vec<String> {
         let change =
             ChangeResult { key: fixture::key("Plan gold"), action: ChangeResult::UNCHANGED, revision: 1 };
+        let accepted = Accepted { revision: 1, changes: vec![change; changes] };
+        results.remember(&Request { actor, key, digest: [0; 32] }, now_ms, &accepted);
+        assert_eq!(results.cost, results.iter().map(|(_, _, result)| result.cost()).sum::<usize>());
+        assert_eq!(results.cost, results.by_actor.values().map(|share| share.cost).sum::<usize>());
+        results.iter().map(|(actor, key, _)| format!("{actor} {key}")).collect()
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_when_all_tell_of_too_many_changes() {
         let mut results = IdempotentResults::default();
-        let mut remember = |now_ms, key, changes| {
-            let accepted = Accepted { revision: 1, changes: vec![change.clone(); changes] };
-            results.remember(&Request { key, digest: [0; 32] }, now_ms, &accepted);
-            let told = results.iter().map(|(_, result)| result.accepted.changes.len());
-            assert_eq!(results.changes, told.sum::<usize>());
-            results.iter().map(|(key, _)| key.to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(remember(1, "a", 120_000), ["a"]);
-        assert_eq!(remember(2, "a", 60_000), ["a"], "a key's earlier result does not count");
-        assert_eq!(remember(3, "b", 140_000), ["a", "b"], "as many as may be");
-        assert_eq!(remember(4, "c", 1), ["b", "c"]);
-        assert_eq!(remember(5, "d", 200_001), ["d"], "the newest is kept, however large");
+        let mut remember = |now_ms, key, changes| remember(&mut results, now_ms, "ci", key, changes);
+        assert_eq!(remember(1, "a", 120_000), ["ci a"]);
+        assert_eq!(remember(2, "a", 59_980), ["ci a"], "a key's earlier result does not count");
+        assert_eq!(remember(3, "b", 139_980), ["ci a", "ci b"], "as many as may be");
+        assert_eq!(remember(4, "c", 1), ["ci b", "ci c"]);
+        assert_eq!(remember(5, "d", 200_001), ["ci d"], "the newest is kept, however large");
+    }
+
+    #[test]
+    fn no_actor_pushes_out_the_results_of_one_that_has_fewer() {
+        let mut results = IdempotentResults::default();
+        remember(&mut results, 1, "admin", "release-42", 5_000);
+        for round in 0..100 {
+            let kept = remember(&mut results, 2 + round, "ci", &format!("k{round}"), 29_000);
+            assert!(kept.contains(&"admin release-42".to_owned()), "{kept:?}");
+        }
+        // An equal key of another actor is another key.
+        let kept = remember(&mut results, 200, "ci", "release-42", 1);
+        assert!(kept.contains(&"admin release-42".to_owned()) && kept.contains(&"ci release-42".to_owned()));
     }
 }

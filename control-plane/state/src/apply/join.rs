@@ -11,6 +11,10 @@ use crate::{
     member::{Place, place_of},
 };
 
+/// Most keys that a control node replaces: each is replaced because a `store_key` was lost or stolen, and a name that lost so
+/// many has another fault.
+pub(super) const MAX_EARLIER_KEYS: usize = 16;
+
 /// A use of a token, as the command has it.
 pub(super) struct Use<'a> {
     pub(super) token: &'a Name,
@@ -42,13 +46,14 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
     }
     check_not_revoked(before, joiner, key_digest)?;
     check_key_is_free(before, joiner, key_digest)?;
+    let known = before.members.get(joiner).map(Arc::as_ref);
     let member = Member {
         token: Some(token.clone()),
         key_digest: *key_digest,
         environments: spec.environments.clone(),
         seat: seat.map(|seat| Seat { node_id: seat.node_id, forced: spec.force }),
+        earlier_keys: known.map(|known| known.earlier_keys.clone()).unwrap_or_default(),
     };
-    let known = before.members.get(joiner).map(Arc::as_ref);
     if known == Some(&member) {
         return Ok(Effects::none());
     }
@@ -81,7 +86,8 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
 
 /// Records the key and the place of a control node that has none on record: a founder, or one that joined before places were
 /// kept. A node with the Raft id on record replaces its own key (`hanse server reissue --new-key`), unless that key or its name
-/// is refused. Changes nothing where another id has the name: that node was replaced.
+/// is refused. A copy of its directory from before cannot put the earlier key back. Changes nothing where another id has the name:
+/// that node was replaced.
 pub(super) fn record_server(
     state: &mut State,
     identity: &str,
@@ -96,7 +102,13 @@ pub(super) fn record_server(
     check_key_is_free(state, identity, key_digest)?;
     let seat = Some(Seat { node_id, forced: false });
     let member = match state.members.get(identity).map(Arc::as_ref) {
-        None => Member { token: None, key_digest: *key_digest, environments: Vec::new(), seat },
+        None => Member {
+            token: None,
+            key_digest: *key_digest,
+            environments: Vec::new(),
+            seat,
+            earlier_keys: Vec::new(),
+        },
         Some(known) if known.seat.is_none() && known.key_digest == *key_digest => {
             Member { seat, ..known.clone() }
         }
@@ -104,12 +116,23 @@ pub(super) fn record_server(
             if known.seat.is_some_and(|seat| seat.node_id == node_id) && known.key_digest != *key_digest =>
         {
             check_not_revoked(state, identity, key_digest)?;
-            Member { key_digest: *key_digest, ..known.clone() }
+            Member { key_digest: *key_digest, earlier_keys: replaced_by(known)?, ..known.clone() }
         }
         Some(_) => return Ok(Effects::none()),
     };
     state.set_member(identity, member);
     Ok(Effects::revision())
+}
+
+/// The earlier keys of a node that replaces its key once more. None is forgotten: a forgotten one could be put back.
+fn replaced_by(known: &Member) -> Result<Vec<[u8; 32]>, Problem> {
+    if known.earlier_keys.len() >= MAX_EARLIER_KEYS {
+        let detail = format!("this node replaced its key {MAX_EARLIER_KEYS} times, and cannot once more");
+        return Err(Problem::new(ProblemName::TooLarge, detail)
+            .at("keyDigest")
+            .remedy("join it under another name, and revoke this one: hanse member revoke IDENTITY"));
+    }
+    Ok(known.earlier_keys.iter().copied().chain([known.key_digest]).collect())
 }
 
 fn check_not_revoked(state: &State, joiner: &str, key_digest: &[u8; 32]) -> Result<(), Problem> {
@@ -128,8 +151,18 @@ fn check_not_revoked(state: &State, joiner: &str, key_digest: &[u8; 32]) -> Resu
     }
 }
 
-/// One key joins under one name.
+/// One key joins under one name, and not after it was replaced.
 fn check_key_is_free(state: &State, joiner: &str, key_digest: &[u8; 32]) -> Result<(), Problem> {
+    let had_it = |(_, member): &(&str, &Member)| member.earlier_keys.contains(key_digest);
+    if let Some((holder, _)) = state.members().find(had_it) {
+        return Err(Problem::new(
+            ProblemName::JoinRefused,
+            format!("this key is refused: {holder} had it and replaced it"),
+        )
+        .remedy(
+            "stop this node if it runs from an old copy of its data directory; else join with a new key",
+        ));
+    }
     match state.members_with(key_digest).find(|holder| *holder != joiner) {
         Some(holder) => {
             Err(Problem::new(ProblemName::JoinRefused, format!("this key joined already, as {holder}"))

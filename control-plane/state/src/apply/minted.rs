@@ -8,10 +8,10 @@ use hanse_topology::Name;
 use super::Effects;
 use crate::{MintedToken, State};
 
-/// How many tokens of one agent are remembered: an agent tells of its last 64.
-const MAX_REMEMBERED: usize = 1_000;
 /// How many tokens of one agent are recorded in a day: far more than gateways join. A stolen agent must not fill the audit.
 const MAX_A_DAY: usize = 256;
+/// How many tokens of one agent are remembered. An agent tells of a token for 8 days: as many as it may record in 9.
+const MAX_REMEMBERED: usize = 9 * MAX_A_DAY;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// The tokens of one agent that are in the audit, each with when it was recorded, the oldest first.
@@ -19,7 +19,7 @@ pub(crate) type Recorded = Vec<(Name, u64)>;
 
 /// Records a token. One that is in the audit already, and one of an agent that may record no more, changes nothing.
 pub(super) fn record(state: &mut State, agent: &str, token: &MintedToken) -> Result<Effects, Problem> {
-    if !state.lacks_minted(agent, &token.id) {
+    if !state.lacks_minted(agent, &token.id, state.time_ms) {
         return Ok(Effects::none());
     }
     let mut recorded: Recorded = state.minted.get(agent).map(|known| known.to_vec()).unwrap_or_default();
@@ -33,13 +33,15 @@ pub(super) fn record(state: &mut State, agent: &str, token: &MintedToken) -> Res
 
 impl State {
     /// Whether a join token of an agent is to be recorded: the agent is a member, the token is not in the audit, and the agent has
-    /// not recorded as many as it may in a day.
-    pub fn lacks_minted(&self, agent: &str, token: &Name) -> bool {
+    /// not recorded as many as it may in a day. `now_ms`: the time of the command that would record it, for the state's own time stands
+    /// still while nobody writes.
+    pub fn lacks_minted(&self, agent: &str, token: &Name, now_ms: u64) -> bool {
         if !self.members.contains_key(agent) || self.is_revoked(agent) {
             return false;
         }
         let Some(recorded) = self.minted.get(agent) else { return true };
-        let of_late = |at: &u64| self.time_ms.saturating_sub(*at) < DAY_MS;
+        let now_ms = self.time_ms.max(now_ms);
+        let of_late = |at: &u64| now_ms.saturating_sub(*at) < DAY_MS;
         recorded.iter().all(|(id, _)| id != token)
             && recorded.iter().filter(|(_, at)| of_late(at)).count() < MAX_A_DAY
     }
@@ -120,10 +122,13 @@ mod tests {
             world.run(minted(AGENT, &format!("gw-{number}"))).unwrap();
         }
         assert_eq!(world.state.audit().head().number, before.number + MAX_A_DAY as u64);
+        // A day later, also where nobody wrote since.
+        assert!(!world.state.lacks_minted(AGENT, &name("gw-next"), world.now_ms));
         world.now_ms += DAY_MS + 1_000;
-        world.put("{kind: Plan, name: tomorrow}");
+        assert!(world.state.lacks_minted(AGENT, &name("gw-next"), world.now_ms));
         world.run(minted(AGENT, "gw-next")).unwrap();
-        assert_eq!(world.state.audit().head().number, before.number + MAX_A_DAY as u64 + 2);
-        assert!(!world.state.lacks_minted(AGENT, &name("gw-0")), "it is remembered for longer than a day");
+        assert_eq!(world.state.audit().head().number, before.number + MAX_A_DAY as u64 + 1);
+        let remembered = !world.state.lacks_minted(AGENT, &name("gw-0"), world.now_ms);
+        assert!(remembered, "it is remembered for longer than a day");
     }
 }

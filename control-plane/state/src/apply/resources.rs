@@ -10,20 +10,23 @@ mod revisions;
 
 use draft::Draft;
 use hanse_management::Problem;
+use hanse_topology::Name;
 
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, neighbours::Consent},
+    validate::{consistency, egress, neighbours::Consent},
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
 /// references are judged by the state after all of them. `force_grants`: see [`Command::force_grants`](crate::Command::force_grants).
+/// `sight`: the only organization whose resources a refusal may name; `None`: all of them.
 pub(super) fn apply(
     before: &State,
     next: &mut State,
     changes: &[Change],
     force_grants: bool,
+    sight: Option<&Name>,
 ) -> Result<Effects, Problem> {
     precondition::check_distinct(changes)?;
     for change in changes {
@@ -49,10 +52,11 @@ pub(super) fn apply(
     revisions::make(&mut draft)?;
     restored::settle(&mut draft, changes, numbered)?;
     bindings::settle(&mut draft);
-    let consent = Consent { forced: force_grants, restored: restored::keys(changes) };
+    let consent = Consent { forced: force_grants, sight: sight.cloned() };
     consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
-    // The Bindings that need the ApiRevisions of a dump may come in a later part of it.
+    // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
+        egress::check(draft.before, draft.next, &draft.touched)?;
         revisions::drop_oldest(&mut draft);
     }
     Ok(draft.into_effects())

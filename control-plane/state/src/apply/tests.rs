@@ -1,3 +1,4 @@
+mod actor;
 mod bindings;
 mod delete;
 mod idempotency;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hanse_management::{Problem, ProblemName};
+use hanse_proto::control as proto;
 use imbl::OrdMap;
 use prost::Message;
 
-use super::{AuditEntry, AuditHash};
+use super::{AuditEntry, AuditHash, wire};
 
 /// How many entries are kept. 20 writes an hour make 175,000 a year. A federation that writes more often exports more often.
 const MAX_ENTRIES: usize = 200_000;
@@ -15,6 +16,8 @@ const MAX_ENTRIES: usize = 200_000;
 const MAX_BYTES: usize = 64 << 20;
 /// From this share on, writes warn: a fifth is left to export in peace.
 const WARN_PERCENT: usize = 80;
+/// From this share on, a token of one organization writes no more. The rest is for admins: no organization stops them.
+const ORGANIZATION_PERCENT: usize = 90;
 
 /// The chain, as far as it is kept.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -69,6 +72,14 @@ impl AuditLog {
         })
     }
 
+    /// The entries as they are stored: a snapshot has them without a look at what they say.
+    pub(crate) fn stored(&self) -> impl Iterator<Item = proto::AuditEntry> + '_ {
+        self.entries.values().map(|kept| {
+            proto::AuditEntry::decode(kept.message.clone())
+                .expect("what is kept was encoded here, or checked")
+        })
+    }
+
     /// Why writes should be followed by an export soon; `None`: there is room.
     pub fn warning(&self) -> Option<String> {
         let percent = self.percent();
@@ -85,12 +96,17 @@ impl AuditLog {
         (self.entries.len() * 100 / MAX_ENTRIES).max(self.bytes * 100 / MAX_BYTES)
     }
 
-    /// Refuses a write of an operator when there is no room. Nodes write on: a node that may not join is an outage.
-    pub(crate) fn check_room(&self) -> Result<(), Problem> {
-        if self.percent() < 100 {
+    /// Refuses a write of an operator when there is no room for it.
+    pub(crate) fn check_room(&self, of_organization: bool) -> Result<(), Problem> {
+        let (end, whose) = match of_organization {
+            true => (ORGANIZATION_PERCENT, " for tokens of an organization"),
+            false => (100, ""),
+        };
+        if self.percent() < end {
             return Ok(());
         }
-        let detail = format!("the audit log is full: {} entries of {} bytes", self.entries.len(), self.bytes);
+        let (entries, bytes) = (self.entries.len(), self.bytes);
+        let detail = format!("the audit log is full{whose}: {entries} entries of {bytes} bytes");
         Err(Problem::new(ProblemName::AuditFull, detail)
             .remedy("export the log and drop what was exported: hanse audit export --to FILE --drop"))
     }
@@ -98,7 +114,7 @@ impl AuditLog {
     /// Adds an entry.
     pub(crate) fn push(&mut self, entry: &AuditEntry) {
         let message: Bytes = entry.to_proto().encode_to_vec().into();
-        let hash = entry.hash(&self.head().hash);
+        let hash = wire::hash(&message, &self.head().hash);
         self.bytes += message.len();
         self.entries.insert(entry.number, Arc::new(Kept { message, hash }));
     }
@@ -122,13 +138,10 @@ impl AuditLog {
                 .at("hash")
                 .remedy("find out why: hanse audit verify FILE; then export again"));
         }
-        while let Some(number) = self.entries.get_min().map(|(number, _)| *number)
-            && number <= last.number
-        {
-            if let Some(gone) = self.entries.remove(&number) {
-                self.bytes -= gone.message.len();
-            }
-        }
+        // What stays is copied: mostly nothing, where removing what goes takes a step for each of 200,000.
+        let rest = self.entries.range(last.number + 1..);
+        self.entries = rest.map(|(number, entry)| (*number, entry.clone())).collect();
+        self.bytes = self.entries.values().map(|entry| entry.message.len()).sum();
         self.start = last;
         Ok(())
     }

@@ -3,36 +3,28 @@
 use hanse_management::Kind;
 use hanse_topology::Name;
 use prost::Message;
-use sha2::{Digest, Sha256};
 
-use super::{AuditChange, AuditEntry, AuditField, LeftOut, diff};
+use super::{AuditChange, AuditEntry, diff};
 use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, State};
 
-/// How many bytes the changes of one entry may have: a screen of changes. Most commands have less than 1 KiB.
-pub(super) const MAX_ENTRY_BYTES: usize = 16 << 10;
+/// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
+/// come on top: no resource that changed is left out.
+pub(super) const MAX_FIELDS_BYTES: usize = 16 << 10;
+
+/// How many keys the words of an entry name.
+const MAX_KEYS: usize = 8;
 
 /// The entry of a command that made `next` of `before`.
 pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: &Accepted) -> AuditEntry {
+    let is_told = |result: &&ChangeResult| result.action != ChangeResult::UNCHANGED;
+    let results: Vec<_> = accepted.changes.iter().filter(is_told).collect();
+    let mut room = MAX_FIELDS_BYTES;
     let mut changes = Vec::new();
-    let mut left_out = Remainder::default();
-    let mut room = MAX_ENTRY_BYTES;
-    for result in accepted.changes.iter().filter(|result| result.action != ChangeResult::UNCHANGED) {
-        let whole = change(before, next, result);
-        let size = whole.to_proto().encoded_len();
-        if size <= room {
-            room -= size;
-            changes.push(whole);
-            continue;
-        }
-        let short = without_fields(&whole);
-        let short_size = short.to_proto().encoded_len();
-        if short_size <= room {
-            room -= short_size;
-            changes.push(short);
-        } else {
-            room = 0; // from here on only their number is told
-            left_out.add(&whole.to_proto());
-        }
+    for (at, result) in results.iter().enumerate() {
+        // An equal share of what is left: what comes first leaves no less to what comes last.
+        let change = change(before, next, result, room / (results.len() - at));
+        room -= change.fields.iter().map(|field| field.to_proto().encoded_len()).sum::<usize>();
+        changes.push(change);
     }
     AuditEntry {
         number: before.audit.last_number() + 1,
@@ -41,48 +33,23 @@ pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: 
         actor: actor(command).to_owned(),
         origin: command.origin.clone(),
         request_id: command.request_id.clone(),
-        what: what(&command.body),
+        what: what(&command.body, before, next),
         changes,
-        left_out: left_out.finish(),
     }
 }
 
-fn change(before: &State, next: &State, result: &ChangeResult) -> AuditChange {
-    let fields = match result.key.kind {
+fn change(before: &State, next: &State, result: &ChangeResult, room: usize) -> AuditChange {
+    let (was, is) = (before.get(&result.key), next.get(&result.key));
+    let (was, is) = (was.map(|one| &**one), is.map(|one| &**one));
+    let (fields, left_out) = match result.key.kind {
         // A copy of what its Api says.
-        Kind::ApiRevision => Vec::new(),
-        _ => diff::fields(before.get(&result.key).map(|one| &**one), next.get(&result.key).map(|one| &**one)),
+        Kind::ApiRevision => (Vec::new(), None),
+        _ => match diff::fields(was, is, room) {
+            Some(fields) => (fields, None),
+            None => (Vec::new(), is.or(was).map(diff::digest)),
+        },
     };
-    AuditChange { key: result.key.clone(), action: result.action.to_owned(), fields, fields_left_out: None }
-}
-
-/// The change with a digest in the place of its fields.
-fn without_fields(change: &AuditChange) -> AuditChange {
-    let mut left_out = Remainder::default();
-    change.fields.iter().map(AuditField::to_proto).for_each(|field| left_out.add(&field));
-    AuditChange { fields: Vec::new(), fields_left_out: left_out.finish(), ..change.clone() }
-}
-
-/// Messages that do not fit.
-#[derive(Default)]
-struct Remainder {
-    count: u64,
-    bytes: u64,
-    hash: Sha256,
-}
-
-impl Remainder {
-    fn add(&mut self, message: &impl Message) {
-        let bytes = message.encode_length_delimited_to_vec();
-        self.count += 1;
-        self.bytes += bytes.len() as u64;
-        self.hash.update(&bytes);
-    }
-
-    fn finish(self) -> Option<LeftOut> {
-        let Self { count, bytes, hash } = self;
-        (count > 0).then(|| LeftOut { count, bytes, sha256: hash.finalize().into() })
-    }
+    AuditChange { key: result.key.clone(), action: result.action.to_owned(), fields, left_out }
 }
 
 /// Whose act it is: what an agent did, a control node only records.
@@ -107,18 +74,28 @@ fn minted(token: &MintedToken) -> String {
     format!("mint join token {id} for a {role}{of} at {minted_at} (Unix seconds)")
 }
 
-/// What was asked, in words. Resources are named by the changes.
-fn what(body: &CommandBody) -> String {
+/// What was asked, in words. Resources are named by the changes. Every node must say the same: another wording is another version.
+fn what(body: &CommandBody, before: &State, next: &State) -> String {
     match body {
         CommandBody::Apply(_) => "apply".to_owned(),
-        CommandBody::UseJoinToken { joiner, .. } => format!("join {joiner}"),
-        CommandBody::RecordServer { identity, .. } => format!("record {identity}"),
+        CommandBody::UseJoinToken { joiner, key_digest, .. } => {
+            format!("join {joiner}{}", with_key(before, joiner, key_digest))
+        }
+        CommandBody::RecordServer { identity, key_digest, .. } => {
+            format!("record {identity}{}", with_key(before, identity, key_digest))
+        }
         CommandBody::StartLineage(lineage) => {
             format!("start lineage {}/{}", lineage.generation, hex(&lineage.id))
         }
-        CommandBody::Revoke { identity, .. } => format!("revoke {identity}"),
-        CommandBody::RefuseKeys { identity, .. } => format!("refuse keys of {identity}"),
-        CommandBody::Readmit { identity } => format!("readmit {identity}"),
+        CommandBody::Revoke { identity, .. } => {
+            format!("revoke {identity}{}", keys(&refused(next, identity)))
+        }
+        CommandBody::RefuseKeys { identity, keys: more } => {
+            format!("refuse keys of {identity}{}", keys(&more.iter().collect::<Vec<_>>()))
+        }
+        CommandBody::Readmit { identity } => {
+            format!("readmit {identity}{}", keys(&refused(before, identity)))
+        }
         CommandBody::ForgetResults => "forget results".to_owned(),
         #[cfg(feature = "next")]
         CommandBody::SetMotto(_) => "set motto".to_owned(),
@@ -129,6 +106,36 @@ fn what(body: &CommandBody) -> String {
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
+}
+
+/// The key that a node comes with, and the one that it had before.
+fn with_key(before: &State, identity: &str, key: &[u8; 32]) -> String {
+    let earlier = before.members.get(identity).filter(|member| member.key_digest != *key);
+    let in_place_of = earlier.map(|member| format!(" in place of {}", short(&member.key_digest)));
+    format!(" with key {}{}", short(key), in_place_of.unwrap_or_default())
+}
+
+/// The keys that are refused with an identity: those it has and had, and those of its revocation.
+fn refused<'a>(state: &'a State, identity: &str) -> Vec<&'a [u8; 32]> {
+    let member = state.members.get(identity).map(|member| &**member).into_iter();
+    let joined = member.flat_map(|member| std::iter::once(&member.key_digest).chain(&member.earlier_keys));
+    let named = state.revocations.get(identity).into_iter().flat_map(|revocation| revocation.keys.iter());
+    joined.chain(named).collect()
+}
+
+/// Some keys, and how many more there are.
+fn keys(keys: &[&[u8; 32]]) -> String {
+    let named: Vec<_> = keys.iter().take(MAX_KEYS).map(|key| short(key)).collect();
+    match keys.len().saturating_sub(MAX_KEYS) {
+        _ if keys.is_empty() => String::new(),
+        0 => format!(" with keys {}", named.join(", ")),
+        more => format!(" with keys {} and {more} more", named.join(", ")),
+    }
+}
+
+/// The beginning of a key's SHA-256: enough to compare it with a certificate.
+fn short(key: &[u8; 32]) -> String {
+    hex(&key[..8])
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -13,14 +13,15 @@ use crate::{Origin, command::wire::fixed};
 /// What the hash of an entry begins with: no other hash of Hanse does.
 const DOMAIN: &[u8] = b"hanse audit entry 1\0";
 
+/// The hash of an entry as it is stored, behind one that has the hash `previous`.
+pub(super) fn hash(message: &[u8], previous: &AuditHash) -> AuditHash {
+    Sha256::new().chain_update(DOMAIN).chain_update(previous).chain_update(message).finalize().into()
+}
+
 impl AuditEntry {
     /// Its hash in the chain, behind an entry that has the hash `previous`.
     pub fn hash(&self, previous: &AuditHash) -> AuditHash {
-        let mut hash = Sha256::new();
-        hash.update(DOMAIN);
-        hash.update(previous);
-        hash.update(self.to_proto().encode_to_vec());
-        hash.finalize().into()
+        hash(&self.to_proto().encode_to_vec(), previous)
     }
 
     /// As it is hashed and stored.
@@ -38,7 +39,6 @@ impl AuditEntry {
             request_id: self.request_id.clone(),
             what: self.what.clone(),
             changes: self.changes.iter().map(AuditChange::to_proto).collect(),
-            left_out: self.left_out.map(LeftOut::to_proto),
         }
     }
 
@@ -68,7 +68,6 @@ impl AuditEntry {
             request_id: entry.request_id,
             what: entry.what,
             changes: entry.changes.into_iter().map(AuditChange::from_proto).collect::<Result<_, _>>()?,
-            left_out: entry.left_out.map(LeftOut::from_proto).transpose()?,
         })
     }
 }
@@ -79,7 +78,7 @@ impl AuditChange {
             key: Some(self.key.to_proto()),
             action: self.action.clone(),
             fields: self.fields.iter().map(AuditField::to_proto).collect(),
-            fields_left_out: self.fields_left_out.map(LeftOut::to_proto),
+            left_out: self.left_out.map(LeftOut::to_proto),
         }
     }
 
@@ -89,7 +88,7 @@ impl AuditChange {
             key: ResourceKey::from_proto(key)?,
             action: change.action,
             fields: change.fields.into_iter().map(AuditField::from_proto).collect::<Result<_, _>>()?,
-            fields_left_out: change.fields_left_out.map(LeftOut::from_proto).transpose()?,
+            left_out: change.left_out.map(LeftOut::from_proto).transpose()?,
         })
     }
 }
@@ -116,11 +115,11 @@ impl AuditField {
 
 impl LeftOut {
     fn to_proto(self) -> proto::AuditLeftOut {
-        proto::AuditLeftOut { count: self.count, bytes: self.bytes, sha256: self.sha256.to_vec().into() }
+        proto::AuditLeftOut { bytes: self.bytes, sha256: self.sha256.to_vec().into() }
     }
 
     fn from_proto(left_out: proto::AuditLeftOut) -> Result<Self, InvalidMessage> {
-        let proto::AuditLeftOut { count, bytes, sha256 } = left_out;
-        Ok(Self { count, bytes, sha256: fixed("AuditLeftOut", &sha256)? })
+        let proto::AuditLeftOut { bytes, sha256 } = left_out;
+        Ok(Self { bytes, sha256: fixed("AuditLeftOut", &sha256)? })
     }
 }

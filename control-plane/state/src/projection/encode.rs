@@ -55,15 +55,10 @@ pub(super) fn listener<'a>(
     }))
 }
 
-/// Admission has checked the networks. Of another text nothing is read: a network without an address is in quarantine.
 fn egress(spec: &EgressSpec) -> runtime::Egress {
-    let networks = |texts: &[String]| -> Vec<runtime::Cidr> {
-        texts
-            .iter()
-            .map(|text| Cidr::parse(text).map(|network| network.to_wire()).unwrap_or_default())
-            .collect()
-    };
-    runtime::Egress { allow: networks(&spec.allow), deny: networks(&spec.deny) }
+    let wire = |networks: Vec<Cidr>| networks.iter().map(Cidr::to_wire).collect();
+    let (allow, deny) = spec.networks();
+    runtime::Egress { allow: wire(allow), deny: wire(deny) }
 }
 
 fn host_grant(spec: &HostGrantSpec) -> runtime::HostGrant {

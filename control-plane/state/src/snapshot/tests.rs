@@ -58,6 +58,19 @@ fn a_state_comes_back_as_it_was() {
 }
 
 #[test]
+fn keys_that_were_replaced_come_back() {
+    let mut world = World { state: full(), ..World::empty() };
+    let identity = crate::server_identity("cp-1");
+    for key in [7, 8] {
+        let (identity, key_digest) = (identity.clone(), [key; 32]);
+        world.run(CommandBody::RecordServer { identity, key_digest, node_id: 1 }).unwrap();
+    }
+    let back = read(&bytes(&world.state)).unwrap();
+    assert_eq!(back, world.state);
+    assert_eq!(back.member(&identity).unwrap().earlier_keys, [[7; 32]]);
+}
+
+#[test]
 fn revocations_come_back() {
     let mut world = World { state: full(), ..World::empty() };
     let identity = "agent-1.agent.eu-west.hanse.internal".to_owned();

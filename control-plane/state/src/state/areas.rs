@@ -16,76 +16,77 @@ use hanse_topology::Name;
 
 use super::{
     State,
+    hosts::{ANY, HostSet, patterns, reversed, wider},
     query::{as_binding, lowest_key},
 };
 use crate::Resource;
 
 /// A Binding's place in the index: its Environment, a host of its Api, the context, and the Binding.
 ///
-/// A host is written with its labels reversed, `a.example` as `example.a` and `*.example` as `example.*`, so that the hosts of a
-/// wildcard follow each other. Every host is `*`.
+/// A host is written as [`reversed`] does it.
 pub(crate) type Place = (Name, Arc<str>, Arc<str>, ResourceKey);
 
-/// Every host, as the index has it.
-const ANY: &str = "*";
+/// How many things of an Environment are looked up one by one. For more of them, all its Bindings are gone through once. Tests go both
+/// ways with few Bindings.
+pub(crate) const FEW: usize = if cfg!(test) { 2 } else { 64 };
 
-/// What a served Binding asks for: the requests to hosts of its Api, else of its Environment, else to any host.
+/// What a served Binding asks for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Asked {
-    /// The hosts and the context of each ApiRevision that it serves.
-    served: Vec<(Arc<[HostPattern]>, Context)>,
-    /// Whether the Api names these hosts.
-    pub(crate) is_listed: bool,
+    /// The Environment.
+    pub(crate) environment: Name,
+    /// For each ApiRevision that it serves: a part for each host of its Api, or one for all hosts of the Environment.
+    pub(crate) parts: Vec<Part>,
     /// Where.
     pub(crate) regions: Vec<Name>,
 }
 
-impl Asked {
-    /// The hosts, each with its context.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (&HostPattern, &Context)> {
-        self.served.iter().flat_map(|(hosts, context)| hosts.iter().map(move |host| (host, context)))
+/// The requests to one host of an Api, or of an Api without hosts to all hosts of its Environment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Part {
+    /// The host that the Api names. `Any`: it names none.
+    pub(crate) host: HostPattern,
+    /// Those of its hosts that the Environment answers to; not empty.
+    pub(crate) hosts: Arc<[HostPattern]>,
+    /// Below this context.
+    pub(crate) context: Context,
+}
+
+impl Part {
+    /// Its requests, by host.
+    pub(crate) fn areas(&self) -> impl Iterator<Item = Area> + '_ {
+        self.hosts.iter().map(|host| Area { host: host.clone(), context: self.context.clone() })
     }
 
-    /// The requests of `area` that it asks for.
-    pub(crate) fn parts<'a>(&'a self, area: &'a Area) -> impl Iterator<Item = Area> + 'a {
-        self.served.iter().flat_map(move |(hosts, own)| {
-            let context = own.common(&area.context);
-            let hosts = hosts.iter().take_while(move |_| context.is_some());
-            hosts.filter_map(move |host| {
-                Some(Area { host: host.common(&area.host)?.clone(), context: context?.clone() })
-            })
-        })
-    }
-
-    /// The requests that both ask for.
-    pub(crate) fn common(&self, other: &Self) -> Vec<Area> {
-        let mut all = Vec::new();
-        for (own_hosts, own) in &self.served {
-            for (hosts, context) in &other.served {
-                let Some(context) = own.common(context) else { continue };
-                let mut add =
-                    |host: &HostPattern| all.push(Area { host: host.clone(), context: context.clone() });
-                if Arc::ptr_eq(own_hosts, hosts) {
-                    // Those of an Environment: what two of them have in common is one of them.
-                    own_hosts.iter().for_each(add);
-                    continue;
-                }
-                let pairs =
-                    own_hosts.iter().flat_map(|own| hosts.iter().filter_map(move |host| own.common(host)));
-                pairs.for_each(&mut add);
-            }
-        }
-        all
+    /// Its requests as the Api names them.
+    pub(crate) fn named(&self) -> Area {
+        Area { host: self.host.clone(), context: self.context.clone() }
     }
 }
 
-/// Which Bindings of an area are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hosts {
-    /// All that ask for some of its requests.
-    All,
-    /// Those whose host is the area's, or wider. With every Binding of an Environment asked for, this finds each pair that meets.
-    Wider,
+impl Asked {
+    /// The requests of `area` that it asks for.
+    pub(crate) fn within<'a>(&'a self, area: &'a Area) -> impl Iterator<Item = Area> + 'a {
+        let parts = self.parts.iter().filter_map(|part| Some((part, part.context.common(&area.context)?)));
+        let parts = parts.filter(|(part, _)| part.host.common(&area.host).is_some());
+        parts.flat_map(move |(part, context)| {
+            let hosts = part.hosts.iter().filter_map(|host| host.common(&area.host));
+            hosts.map(move |host| Area { host: host.clone(), context: context.clone() })
+        })
+    }
+
+    /// The requests that both ask for in one Environment.
+    pub(crate) fn common(&self, other: &Self) -> Vec<Area> {
+        let pairs = self.parts.iter().flat_map(|one| other.parts.iter().map(move |other| (one, other)));
+        let areas = pairs.filter_map(|(one, other)| {
+            let context = one.context.common(&other.context)?;
+            // The wider of the two has all hosts that the Environment has of the narrower one.
+            let hosts = if other.host.covers(&one.host) { &one.hosts } else { &other.hosts };
+            let area = |host: &HostPattern| Area { host: host.clone(), context: context.clone() };
+            one.host.common(&other.host).map(|_| hosts.iter().map(area).collect::<Vec<_>>())
+        });
+        areas.flatten().collect()
+    }
 }
 
 impl State {
@@ -142,8 +143,8 @@ impl State {
 
     /// Reads the hostnames of an Environment anew.
     pub(crate) fn rehost(&mut self, environment: &Name) {
-        match self.environment(environment).map(|spec| patterns(&spec.hostnames)) {
-            Some(hosts) => self.hostnames.insert(environment.clone(), hosts),
+        match self.environment(environment).map(|spec| HostSet::new(&spec.hostnames)) {
+            Some(hosts) => self.hostnames.insert(environment.clone(), Arc::new(hosts)),
             None => self.hostnames.remove(environment),
         };
     }
@@ -162,49 +163,56 @@ impl State {
         }
     }
 
-    /// What a Binding asks for; `None`: it is served nowhere, or is no Binding.
+    /// What a Binding asks for; `None`: nothing, as it is served nowhere, or it is no Binding.
     pub(crate) fn asked(&self, key: &ResourceKey) -> Option<Asked> {
         let binding = self.get(key)?;
         let (_, spec) = as_binding(binding)?;
         let regions = self.regions_of(binding);
-        let served = self.served(binding);
-        if regions.is_empty() || served.is_empty() {
-            return None;
+        let hostnames = self.hostnames.get(&spec.environment)?;
+        let mut parts = Vec::new();
+        for api in self.served(binding) {
+            let context = Context::parse(&api.context)?;
+            for host in patterns(&api.hosts).iter() {
+                let hosts = match host {
+                    HostPattern::Any => hostnames.all.clone(),
+                    host => hostnames.common(host).into(),
+                };
+                if !hosts.is_empty() {
+                    parts.push(Part { host: host.clone(), hosts, context: context.clone() });
+                }
+            }
         }
-        let is_listed = served.iter().all(|api| !api.hosts.is_empty());
-        let asked = served.into_iter().filter_map(|api| {
-            let hosts = match api.hosts.as_slice() {
-                [] => self.hostnames.get(&spec.environment)?.clone(),
-                hosts => patterns(hosts),
-            };
-            Some((hosts, Context::parse(&api.context)?))
-        });
-        Some(Asked { served: asked.collect(), is_listed, regions })
+        let environment = spec.environment.clone();
+        (!parts.is_empty() && !regions.is_empty()).then_some(Asked { environment, parts, regions })
     }
 
-    /// The Bindings of other Organizations than `own` that ask for requests of `area` in an Environment.
+    /// The Bindings of an Environment that may ask for requests of one of `areas`. Of many areas: all its Bindings.
+    pub(crate) fn reached(&self, environment: &Name, areas: &[Area]) -> BTreeSet<ResourceKey> {
+        if areas.len() > FEW {
+            let key = ResourceKey::global(Kind::Environment, environment.clone());
+            return self.referrers_of_kind(&key, Kind::Binding).cloned().collect();
+        }
+        areas.iter().flat_map(|area| self.meeting(environment, area, None)).collect()
+    }
+
+    /// The Bindings of other Organizations than `own` that may ask for requests of `area` in an Environment.
     pub(crate) fn meeting(
         &self,
         environment: &Name,
         area: &Area,
         own: Option<&Name>,
-        hosts: Hosts,
     ) -> BTreeSet<ResourceKey> {
         let mut found = BTreeSet::new();
         let host = reversed(&area.host);
         let context = context(&area.context);
-        let is_had = |area: &HostPattern| {
-            let hosts = self.hostnames.get(environment);
-            hosts.is_some_and(|hosts| hosts.iter().any(|own| own.common(area).is_some()))
-        };
+        let is_had =
+            || self.hostnames.get(environment).is_some_and(|hosts| !hosts.common(&area.host).is_empty());
         // Those of every host ask for the hosts of the Environment.
-        let wider = wider(&host).into_iter().filter(|wider| *wider != ANY || is_had(&area.host));
+        let wider = wider(&host).into_iter().filter(|wider| *wider != ANY || is_had());
         for wider in wider {
             self.at_host(environment, &wider, &context, own, &mut found);
         }
-        if hosts == Hosts::All
-            && let Some(below) = host.strip_suffix(ANY)
-        {
+        if let Some(below) = host.strip_suffix(ANY) {
             let mut last: Arc<str> = below.into();
             loop {
                 let after = (environment.clone(), last.clone(), AFTER_CONTEXTS.into(), lowest_key());
@@ -261,66 +269,16 @@ pub(crate) fn places_of(state: &State, binding: &Resource) -> Vec<Place> {
         let (host, context) = (reversed(&area.host), context(&area.context));
         (spec.environment.clone(), host.into(), context.into(), binding.key.clone())
     };
-    state.served(binding).into_iter().flat_map(listed).map(place).collect()
+    state.served(binding).into_iter().flat_map(areas_listed).map(place).collect()
 }
 
 /// The areas that an Api names; without hosts, one of any host.
-pub(crate) fn listed(api: &ApiSpec) -> Vec<Area> {
+pub(crate) fn areas_listed(api: &ApiSpec) -> Vec<Area> {
     let Some(context) = Context::parse(&api.context) else { return Vec::new() };
     patterns(&api.hosts).iter().map(|host| Area { host: host.clone(), context: context.clone() }).collect()
-}
-
-/// Hosts as patterns; without any, every host.
-fn patterns(hosts: &[String]) -> Arc<[HostPattern]> {
-    match hosts {
-        [] => Arc::new([HostPattern::Any]),
-        hosts => hosts.iter().filter_map(|host| HostPattern::parse(host)).collect(),
-    }
 }
 
 /// A context as the index has it: `/` is empty.
 fn context(context: &Context) -> String {
     String::from_utf8_lossy(context.octets()).into_owned()
-}
-
-/// A host as the index has it.
-fn reversed(host: &HostPattern) -> String {
-    let labels = |name: &str| name.rsplit('.').collect::<Vec<_>>().join(".");
-    match host {
-        HostPattern::Exact(name) => labels(name),
-        HostPattern::Suffix(suffix) => format!("{}.{ANY}", labels(suffix)),
-        HostPattern::Any => ANY.to_owned(),
-    }
-}
-
-/// A reversed host, and those that cover it.
-fn wider(host: &str) -> Vec<String> {
-    let mut all = vec![host.to_owned()];
-    if host == ANY {
-        return all;
-    }
-    let mut rest = host.strip_suffix(ANY).map_or(host, |suffix| suffix.trim_end_matches('.'));
-    while let Some((parent, _)) = rest.rsplit_once('.') {
-        all.push(format!("{parent}.{ANY}"));
-        rest = parent;
-    }
-    all.push(ANY.to_owned());
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hosts_that_cover_one() {
-        let check = |host: &str, expected: &[&str]| {
-            let pattern = HostPattern::parse(host).unwrap_or(HostPattern::Any);
-            assert_eq!(wider(&reversed(&pattern)), expected, "{host}");
-        };
-        check("a.b.example", &["example.b.a", "example.b.*", "example.*", "*"]);
-        check("*.b.example", &["example.b.*", "example.*", "*"]);
-        check("localhost", &["localhost", "*"]);
-        check("*", &["*"]);
-    }
 }

@@ -2,36 +2,44 @@
 //! egress of their Environment denies, hosts of Apis that no Environment has, and requests that Bindings of several Organizations
 //! ask for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_management::{
     Kind, ResourceKey, Spec, common_hosts,
     kinds::{ApiSpec, BindingSpec, Lifecycle},
 };
+use hanse_runtime::Area;
 use hanse_topology::Name;
 
-use super::{EgressRules, Hosts, State};
+use super::{DeniedEndpoints, State, egress::DeniedUse, owned::Met};
 use crate::{ChangeResult, Resource, admission::Warning};
 
 /// How many items of a list a warning names.
-const NAMED: usize = 3;
-/// Of how many Bindings every neighbour is looked for, narrower hosts included. Of more, only those of wider hosts are: that is quick,
-/// and one of two Bindings that meet still tells of it.
-const FEW: usize = 64;
+pub(super) const NAMED: usize = 3;
 
 impl State {
     /// All that a resource is warned of: by its spec alone, and because nothing serves it, or another Organization is asked, too.
-    pub fn warnings(&self, key: &ResourceKey) -> Vec<Warning> {
+    /// Resources of another Organization than `sight` are not named; `None`: all are.
+    pub fn warnings(&self, key: &ResourceKey, sight: Option<&Name>) -> Vec<Warning> {
         let by_itself = self.get(key).map(|resource| Warning::of_spec(key, &resource.spec));
-        let unserved = self.unserved(key, Hosts::All, &mut EgressRules::default());
-        by_itself.into_iter().flatten().chain(unserved).collect()
+        let met = self.met(&BTreeSet::from([key.clone()]), 1);
+        let told = self.unserved(key, &mut DeniedEndpoints::new(self, self)).into_iter();
+        by_itself.into_iter().flatten().chain(told).chain(self.contested(key, &met, sight)).collect()
     }
 
     /// What is not served of the resources that `changes` name or reach, in the order of their keys. A Binding is reached by its
-    /// Api, by a change of its Environment or of one of its regions, and by the delete of a HostGrant. `before` is the state before the
-    /// changes.
-    pub fn unserved_after(&self, before: &State, changes: &[ChangeResult]) -> Vec<Warning> {
+    /// Api and its Upstream, by a change of its Environment or of one of its regions, and by a HostGrant that goes or changes. `before`
+    /// is the state before the changes. What others ask for is looked up until there are `most` warnings: of more, these may be
+    /// missing.
+    pub fn unserved_after(
+        &self,
+        before: &State,
+        changes: &[ChangeResult],
+        most: usize,
+        sight: Option<&Name>,
+    ) -> Vec<Warning> {
         let mut reached = BTreeSet::new();
+        let mut regranted: BTreeMap<&Name, Vec<Area>> = BTreeMap::new();
         for ChangeResult { key, action, .. } in changes {
             let is_changed = *action != ChangeResult::UNCHANGED;
             match key.kind {
@@ -44,12 +52,19 @@ impl State {
                 }
                 Kind::HostGrant => {
                     reached.insert(key.clone());
-                    let gone = before.host_grant_spec(key).filter(|_| *action == ChangeResult::DELETED);
-                    if let Some((spec, area)) = gone.and_then(|spec| Some((spec, spec.area()?))) {
+                    let old =
+                        before.host_grant_spec(key).filter(|old| self.host_grant_spec(key) != Some(*old));
+                    if let Some((spec, area)) = old.and_then(|spec| Some((spec, spec.area()?))) {
                         for environment in &spec.environments {
-                            reached.extend(self.meeting(environment, &area, None, Hosts::All));
+                            regranted.entry(environment).or_default().push(area.clone());
                         }
                     }
+                }
+                Kind::Upstream => {
+                    let apis = self.referrers_of_kind(key, Kind::Api);
+                    let users = apis.chain(std::iter::once(key));
+                    let bindings = users.flat_map(|user| self.referrers_of_kind(user, Kind::Binding));
+                    reached.extend(bindings.cloned());
                 }
                 Kind::Environment if is_changed => self.reach_environment(key, &mut reached),
                 Kind::Region if is_changed => {
@@ -57,13 +72,25 @@ impl State {
                         self.reach_environment(environment, &mut reached);
                     }
                 }
-                // Whether something is served does not depend on another kind.
+                // No other kind says whether a Binding is served, or where its gateways connect.
                 _other => {}
             }
         }
-        let hosts = if reached.len() > FEW { Hosts::Wider } else { Hosts::All };
-        let mut rules = EgressRules::default();
-        reached.iter().flat_map(|key| self.unserved(key, hosts, &mut rules)).collect()
+        for (environment, areas) in regranted {
+            reached.extend(self.reached(environment, &areas));
+        }
+        let met = self.met(&reached, most);
+        let (mut told, mut denied) = (Vec::new(), DeniedEndpoints::new(self, self));
+        let mut grants = 0;
+        for key in &reached {
+            told.extend(self.unserved(key, &mut denied));
+            // One HostGrant may have all Bindings of an Environment to look at.
+            grants += usize::from(key.kind == Kind::HostGrant);
+            if told.len() < most && grants <= most {
+                told.extend(self.contested(key, &met, sight));
+            }
+        }
+        told
     }
 
     /// The Bindings of an Environment, and their Apis.
@@ -76,21 +103,29 @@ impl State {
         }
     }
 
-    fn unserved(&self, key: &ResourceKey, hosts: Hosts, rules: &mut EgressRules) -> Vec<Warning> {
+    fn unserved<'a>(&'a self, key: &ResourceKey, denied: &mut DeniedEndpoints<'a>) -> Vec<Warning> {
         let Some(resource) = self.get(key) else { return Vec::new() };
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
-            (Spec::HostGrant(spec), _) => self.ask_in_vain(spec),
+            (Spec::HostGrant(spec), _) => self.grants_no_host(spec),
             (Spec::Binding(spec), Some(organization)) => {
                 let mut found = self.unserved_binding(resource, organization, spec);
-                found.extend(self.cut_off(resource, spec, rules));
-                found.extend(self.disputed(key, &spec.environment, hosts));
+                found.extend(cut_off(denied.of(resource), &spec.environment));
                 found
             }
             _never_served => Vec::new(),
         };
-        let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
-        found.into_iter().map(warning).collect()
+        warnings(key, found)
+    }
+
+    /// What other Organizations ask for, or own.
+    fn contested(&self, key: &ResourceKey, met: &Met, sight: Option<&Name>) -> Vec<Warning> {
+        let found = match self.get(key).map(|resource| &resource.spec) {
+            Some(Spec::HostGrant(spec)) => self.ask_in_vain(spec, sight),
+            Some(Spec::Binding(_)) => self.disputed(key, met, sight),
+            _has_no_hosts => Vec::new(),
+        };
+        warnings(key, found)
     }
 
     fn hosts_of_no_environment(&self, api: &ApiSpec) -> Vec<(String, String)> {
@@ -156,26 +191,21 @@ impl State {
     }
 }
 
-impl State {
-    /// The endpoints of a Binding that the egress of its Environment denies.
-    fn cut_off(
-        &self,
-        binding: &Resource,
-        spec: &BindingSpec,
-        rules: &mut EgressRules,
-    ) -> Option<(String, String)> {
-        let egress = rules.of(self, &spec.environment);
-        let denied = self.address_uses(binding, |address| egress.judge(address).is_err());
-        let urls: BTreeSet<&str> = denied.iter().map(|used| &*used.url).collect();
-        (!urls.is_empty()).then(|| {
-            let detail = format!(
-                "cut off: `egress` of Environment {} denies {}; change the endpoints, or `egress`",
-                spec.environment,
-                listed(urls.into_iter())
-            );
-            ("environment".to_owned(), detail)
-        })
-    }
+/// The endpoints of a Binding that the egress of its Environment denies, as a field and its detail.
+fn cut_off(denied: Vec<DeniedUse<'_>>, environment: &Name) -> Option<(String, String)> {
+    let urls: BTreeSet<&str> = denied.iter().map(|used| &*used.endpoint.url).collect();
+    (!urls.is_empty()).then(|| {
+        let detail = format!(
+            "cut off: `egress` of Environment {environment} denies {}; change the endpoints, or `egress`",
+            listed(urls.into_iter())
+        );
+        ("environment".to_owned(), detail)
+    })
+}
+
+fn warnings(key: &ResourceKey, found: Vec<(String, String)>) -> Vec<Warning> {
+    let warning = |(field, detail)| Warning { key: key.clone(), field: format!("spec.{field}"), detail };
+    found.into_iter().map(warning).collect()
 }
 
 /// The lifecycles in which an Api is served nowhere, as they are written.
@@ -188,12 +218,12 @@ const fn not_served(lifecycle: Lifecycle) -> Option<&'static str> {
 }
 
 /// Whether an Environment with these `hostnames` answers to `host`, or to some below `*.suffix`.
-fn has_host(hostnames: &[String], host: &str) -> bool {
+pub(super) fn has_host(hostnames: &[String], host: &str) -> bool {
     hostnames.is_empty() || hostnames.iter().any(|own| common_hosts(own, host).is_some())
 }
 
 /// `a, b, c and 4 more`.
-pub(super) fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
+fn listed<'a>(items: impl ExactSizeIterator<Item = &'a str>) -> String {
     let more = items.len().saturating_sub(NAMED);
     let named = items.take(NAMED).collect::<Vec<_>>().join(", ");
     if more == 0 { named } else { format!("{named} and {more} more") }
@@ -206,12 +236,12 @@ mod tests {
 
     /// What is told of a resource, a line for each.
     fn told(world: &World, of: &str) -> Vec<String> {
-        world.state.warnings(&key(of)).iter().map(line).collect()
+        world.state.warnings(&key(of), None).iter().map(line).collect()
     }
 
     impl World {
         fn unserved_after(&self, accepted: &crate::Accepted) -> Vec<Warning> {
-            self.state.unserved_after(&self.state, &accepted.changes)
+            self.state.unserved_after(&self.state, &accepted.changes, usize::MAX, None)
         }
     }
 

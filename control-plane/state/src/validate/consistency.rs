@@ -9,12 +9,12 @@ use hanse_management::{
 use hanse_topology::Name;
 
 use super::{
-    Verdict, egress,
+    Verdict,
     neighbours::{self, Consent},
 };
 use crate::{
     Resource, State,
-    state::{EgressRules, claims_of, exceptions, places_of},
+    state::{claims_of, exceptions, places_of},
 };
 
 /// Brings the claims, the index of areas and the grants up to date, and checks everything that `touched` can have affected.
@@ -52,14 +52,10 @@ pub(crate) fn check(
         .filter_map(|key| next.get(key))
         .map(|resource| &**resource)
         .partition(|resource| resource.key.kind == Kind::Binding);
-    let mut rules = EgressRules::default();
-    bindings.iter().try_for_each(|binding| {
-        check_binding(next, binding)?;
-        egress::check(before, next, &mut rules, binding)
-    })?;
-    others.iter().try_for_each(|resource| check_claims(next, resource))?;
+    bindings.iter().try_for_each(|binding| check_binding(next, binding))?;
+    others.iter().try_for_each(|resource| check_claims(next, resource, consent))?;
     neighbours::check(before, next, touched, &affected, consent)?;
-    bindings.iter().try_for_each(|binding| check_claims(next, binding))
+    bindings.iter().try_for_each(|binding| check_claims(next, binding, consent))
 }
 
 /// One good admin token must stay: without one, no operator could make another.
@@ -79,19 +75,39 @@ fn check_operators(before: &State, next: &State, touched: &BTreeSet<ResourceKey>
     Ok(())
 }
 
+/// What was touched, and the Bindings that use a touched Upstream, Api or ApiRevision.
+pub(super) fn by_author(next: &State, touched: &BTreeSet<ResourceKey>) -> BTreeSet<ResourceKey> {
+    let mut reached = touched.clone();
+    let mut bindings_of = |key: &ResourceKey| {
+        reached.extend(next.referrers_of_kind(key, Kind::Binding).cloned());
+    };
+    for key in touched {
+        match key.kind {
+            Kind::Api | Kind::Upstream => bindings_of(key),
+            Kind::ApiRevision => {
+                if let Some(Spec::ApiRevision(spec)) = next.get(key).map(|resource| &resource.spec) {
+                    bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
+                }
+            }
+            // No other kind has endpoints, or leads to them.
+            _other => {}
+        }
+    }
+    reached
+}
+
 /// What was touched, and the Bindings whose meaning depends on what is different about it.
 pub(super) fn affected(
     before: &State,
     next: &State,
     touched: &BTreeSet<ResourceKey>,
 ) -> BTreeSet<ResourceKey> {
-    let mut affected = BTreeSet::new();
+    let mut affected = by_author(next, touched);
     let mut bindings_of = |key: &ResourceKey| {
         affected.extend(next.referrers_of_kind(key, Kind::Binding).cloned());
     };
     for key in touched {
         match key.kind {
-            Kind::Api | Kind::Upstream => bindings_of(key),
             // What else it says is the same for all its Bindings.
             Kind::Environment => {
                 let regions = |state: &State| state.environment(&key.name).map(|spec| spec.regions.clone());
@@ -107,16 +123,10 @@ pub(super) fn affected(
                     environments.for_each(&mut bindings_of);
                 }
             }
-            Kind::ApiRevision => {
-                if let Some(Spec::ApiRevision(spec)) = next.get(key).map(|resource| &resource.spec) {
-                    bindings_of(&key.sibling(Kind::Api, spec.api.clone()));
-                }
-            }
             // Nothing of another kind says what a Binding means.
             _other => {}
         }
     }
-    affected.extend(touched.iter().cloned());
     affected
 }
 
@@ -228,11 +238,12 @@ fn listed(names: &[Name]) -> String {
 }
 
 /// Refuses what another has already.
-fn check_claims(state: &State, resource: &Resource) -> Verdict {
+fn check_claims(state: &State, resource: &Resource, consent: &Consent) -> Verdict {
+    let shown = |other: &ResourceKey| neighbours::shown(other, consent.sight.as_ref());
     for claim in claims_of(state, resource) {
         for other in state.holders(&claim).filter(|other| **other != resource.key) {
             let region = || common_region(state, resource, other);
-            if let Some(problem) = claim.conflict(&resource.key, other, region) {
+            if let Some(problem) = claim.conflict(&resource.key, &shown(other), region) {
                 return Err(problem);
             }
         }

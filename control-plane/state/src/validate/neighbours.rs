@@ -3,34 +3,38 @@
 //! Each rule compares the state before a change with the state after it. It refuses what the change makes, and leaves alone what was
 //! there: a meeting of two Bindings that exists does not block other changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod losses;
+mod meetings;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec};
-use hanse_runtime::{Area, Grant};
+use hanse_runtime::{Area, Grant, HostPattern};
 use hanse_topology::Name;
 
 use super::Verdict;
-use crate::{
-    State,
-    state::{Hosts, listed},
-};
+use crate::{State, state::Part};
+use losses::Cells;
+
+pub(crate) use losses::lost_now;
+pub(crate) use meetings::{each_meeting, meeting};
 
 /// How many resources a refusal names.
 const NAMED: usize = 5;
-/// How many Bindings of an Environment are compared with their neighbours one by one. Of more, all of the Environment are compared:
-/// then each looks only at hosts that cover its own, which are few.
-const FEW: usize = 64;
 /// How many HostGrants an Environment may have. All of them are in its Listener: 1,000 of the longest have 2.5 MB, and a gateway
 /// reads the Listener again for each change.
 pub(crate) const MAX_GRANTS: usize = 1_000;
 
-/// What the command allows.
+/// What the command allows, and whose it is.
 #[derive(Debug, Default)]
 pub(crate) struct Consent {
-    /// Bindings may lose requests to a grant, and Bindings of a dump may meet others.
+    /// Bindings may lose requests to a grant, ask for some that belong to others, and meet.
     pub(crate) forced: bool,
-    /// The resources of a dump.
-    pub(crate) restored: BTreeSet<ResourceKey>,
+    /// Refusals name no Binding of another Organization than this one. `None`: they name all.
+    pub(crate) sight: Option<Name>,
 }
 
 /// A grant that came, went, or changed: its key, one of its Environments, and its requests before or after.
@@ -38,16 +42,6 @@ struct Regranted {
     key: ResourceKey,
     environment: Name,
     area: Area,
-    /// They are no longer granted so.
-    is_gone: bool,
-}
-
-/// What two Bindings of different Organizations both ask for, and no grant owns.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Meeting {
-    pub(crate) environment: Name,
-    pub(crate) areas: Vec<Area>,
-    pub(crate) regions: Vec<Name>,
 }
 
 /// The Environments whose grants a change of these resources may have changed.
@@ -71,18 +65,19 @@ pub(super) fn check(
     let regranted = regranted(before, next, touched);
     check_number(next, &regranted)?;
     let judged = judged(before, next, touched, affected, &regranted);
-    check_inside(before, next, &judged, touched, affected)?;
-    if !consent.forced {
-        check_losses(before, next, &regranted, affected)?;
+    check_inside(before, next, &judged, touched, affected, &regranted, consent)?;
+    if consent.forced {
+        return Ok(());
     }
-    check_meetings(before, next, &judged, consent)
+    check_losses(before, next, &regranted, consent)?;
+    check_meetings(before, next, &judged, affected, consent)
 }
 
 fn regranted(before: &State, next: &State, touched: &BTreeSet<ResourceKey>) -> Vec<Regranted> {
     let mut all = Vec::new();
     for key in touched {
         let (old, new) = (before.host_grant_spec(key), next.host_grant_spec(key));
-        for (spec, other, is_gone) in [(old, new, true), (new, old, false)] {
+        for (spec, other) in [(old, new), (new, old)] {
             let Some((spec, area)) = spec.and_then(|spec| Some((spec, spec.area()?))) else { continue };
             let is_same = |environment: &Name| {
                 other.is_some_and(|other| {
@@ -96,7 +91,6 @@ fn regranted(before: &State, next: &State, touched: &BTreeSet<ResourceKey>) -> V
                 key: key.clone(),
                 environment: environment.clone(),
                 area: area.clone(),
-                is_gone,
             }));
         }
     }
@@ -138,43 +132,64 @@ fn judged(
             judged.entry(key.name.clone()).or_default().extend(bindings);
         }
     }
-    for Regranted { environment, area, .. } in regranted {
-        let bindings = next.meeting(environment, area, None, Hosts::All);
-        judged.entry(environment.clone()).or_default().extend(bindings);
+    for (environment, of) in by_environment(regranted) {
+        judged.entry(environment.clone()).or_default().extend(reached(next, environment, &of));
     }
     judged
 }
 
-/// No Binding comes to ask for requests of which all have another owner.
+fn by_environment(regranted: &[Regranted]) -> BTreeMap<&Name, Vec<&Regranted>> {
+    let mut all: BTreeMap<&Name, Vec<&Regranted>> = BTreeMap::new();
+    for one in regranted {
+        all.entry(&one.environment).or_default().push(one);
+    }
+    all
+}
+
+/// The Bindings that changes of grants in an Environment may concern.
+fn reached(next: &State, environment: &Name, regranted: &[&Regranted]) -> BTreeSet<ResourceKey> {
+    let areas: Vec<Area> = regranted.iter().map(|one| one.area.clone()).collect();
+    next.reached(environment, &areas)
+}
+
+/// No Binding asks only for requests of others. Without force, none comes to ask for a host of which others own all that it asks for.
 fn check_inside(
     before: &State,
     next: &State,
     judged: &BTreeMap<Name, BTreeSet<ResourceKey>>,
     touched: &BTreeSet<ResourceKey>,
     affected: &BTreeSet<ResourceKey>,
+    regranted: &[Regranted],
+    consent: &Consent,
 ) -> Verdict {
     let mut found = Vec::new();
     for (environment, keys) in judged.iter().filter(|(environment, _)| next.grants(environment).is_some()) {
         for key in keys {
-            let Some((area, grant)) = inside(next, environment, key) else { continue };
-            if inside(before, environment, key).is_some() {
-                continue;
-            }
-            if affected.contains(key) {
+            if let Some((area, grant)) = inside(next, environment, key) {
+                if affected.contains(key) {
+                    return Err(foreign(next, environment, key, &area, grant));
+                }
+                found.push((environment, key, area, grant));
+            } else if !consent.forced
+                && affected.contains(key)
+                && let Some((area, grant)) = host_inside(before, next, environment, key)
+            {
                 return Err(foreign(next, environment, key, &area, grant));
             }
-            found.push((environment, key, area, grant));
         }
     }
     let Some((environment, key, area, grant)) = found.first() else { return Ok(()) };
     let others: Vec<&ResourceKey> = found[1..].iter().map(|(_, key, ..)| *key).collect();
     let detail = format!(
-        "requests to {area} in Environment {environment} would belong to Organization {}, and {key} asks for them{}",
+        "requests to {area} in Environment {environment} would belong to Organization {}, and {} asks for nothing else{}",
         grant.organization,
-        and(&others, "so would it be with")
+        shown(key, consent.sight.as_ref()),
+        and(&others, "the same is true of", consent)
     );
-    let by = |kind: Kind| touched.iter().find(|key| key.kind == kind);
-    let at = match (by(Kind::HostGrant), by(Kind::Environment)) {
+    let own = next.host_grant(environment, grant).filter(|own| touched.contains(*own));
+    let meets = |one: &&Regranted| one.environment == **environment && one.area.common(area).is_some();
+    let granted = own.or_else(|| regranted.iter().find(meets).map(|one| &one.key));
+    let at = match (granted, touched.iter().find(|key| key.kind == Kind::Environment)) {
         (Some(granted), _) => format!("{granted}: spec.host"),
         (None, Some(changed)) => format!("{changed}: spec.hostnames"),
         (None, None) => key.to_string(),
@@ -184,25 +199,47 @@ fn check_inside(
         .remedy("delete these Bindings or change the hosts or contexts of their Apis first, or grant less"))
 }
 
-/// The requests that a Binding asks for and that have another owner: of one of the hosts that its Api names, or of all hosts where
-/// its Api names none.
-pub(crate) fn inside<'a>(
-    state: &'a State,
+/// The first requests of a Binding and the grant of their owner, if all that it asks for belongs to others.
+fn inside<'a>(state: &'a State, environment: &Name, key: &ResourceKey) -> Option<(Area, &'a Grant)> {
+    let asked = state.asked(key)?;
+    let mut first = None;
+    for part in &asked.parts {
+        let found = part_inside(state, environment, key, part)?;
+        first.get_or_insert(found);
+    }
+    first
+}
+
+/// The first host that an Api names and whose requests all belong to others, if its Binding did not ask for them before.
+fn host_inside<'a>(
+    before: &State,
+    next: &'a State,
     environment: &Name,
     key: &ResourceKey,
 ) -> Option<(Area, &'a Grant)> {
-    let asked = state.asked(key)?;
-    let mut owners = asked.places().map(|(host, context)| {
-        let grant = state.owner_of(environment, host, context).filter(|grant| !is_own(key, grant))?;
-        Some((Area { host: host.clone(), context: context.clone() }, grant))
-    });
-    match asked.is_listed {
-        true => owners.flatten().next(),
-        false => {
-            let first = owners.next()??;
-            owners.all(|owner| owner.is_some()).then_some(first)
+    let was = before.asked(key).filter(|was| was.environment == *environment);
+    let was = was.map(|was| was.parts).unwrap_or_default();
+    let is_known = |part: &Part| was.iter().any(|was| was.named().covers(&part.named()));
+    let asked = next.asked(key)?;
+    let mut new = asked.parts.iter().filter(|part| part.host != HostPattern::Any && !is_known(part));
+    new.find_map(|part| part_inside(next, environment, key, part))
+}
+
+fn part_inside<'a>(
+    state: &'a State,
+    environment: &Name,
+    key: &ResourceKey,
+    part: &Part,
+) -> Option<(Area, &'a Grant)> {
+    let mut first = None;
+    for area in part.areas() {
+        let grant = state.owner_of(environment, &area.host, &area.context)?;
+        if is_own(key, grant) {
+            return None;
         }
+        first.get_or_insert((area, grant));
     }
+    first
 }
 
 /// Whether a grant is for the Organization of `key`.
@@ -222,53 +259,26 @@ fn foreign(state: &State, environment: &Name, key: &ResourceKey, area: &Area, gr
     ))
 }
 
-/// No grant takes requests from the Bindings of others, unless the command is forced.
-fn check_losses(
-    before: &State,
-    next: &State,
-    regranted: &[Regranted],
-    affected: &BTreeSet<ResourceKey>,
-) -> Verdict {
-    for granted in regranted {
-        let Regranted { key: by, environment, area, .. } = granted;
-        let meeting = next.meeting(environment, area, None, Hosts::All);
-        let losses = meeting.iter().filter(|key| !affected.contains(key));
-        let losses: Vec<_> =
-            losses.filter_map(|key| Some((key, lost(before, next, key, granted)?))).collect();
-        let Some((first, (area, owner))) = losses.first() else { continue };
+/// No grant that changes takes requests from the Bindings of others.
+fn check_losses(before: &State, next: &State, regranted: &[Regranted], consent: &Consent) -> Verdict {
+    for (environment, regranted) in by_environment(regranted) {
+        let cells = Cells::new(before, next, environment, &regranted);
+        let keys = reached(next, environment, &regranted);
+        let losses: Vec<_> = keys.iter().filter_map(|key| Some((key, cells.lost(key)?))).collect();
+        let Some((first, loss)) = losses.first() else { continue };
         let others: Vec<&ResourceKey> = losses[1..].iter().map(|(key, _)| *key).collect();
         let detail = format!(
-            "{first} would lose its requests to {area} in Environment {environment}, which would belong to Organization {owner}{}",
-            and(&others, "so would")
+            "{} would lose its requests to {} in Environment {environment}, which would belong to Organization {}{}",
+            shown(first, consent.sight.as_ref()),
+            loss.area,
+            loss.owner,
+            and(&others, "requests would also be lost by", consent)
         );
         return Err(Problem::new(ProblemName::Conflict, detail)
-            .at(format!("{by}: spec.host"))
-            .remedy("if it shall lose them, force it: --force-grants, or ?forceGrants=true"));
+            .at(format!("{}: spec.host", loss.by))
+            .remedy("to accept this, add --force-grants, or ?forceGrants=true"));
     }
     Ok(())
-}
-
-/// The first requests of a grant that a Binding asked for before, and asks for in vain now; and their owner. Where the grant is gone,
-/// those that other grants have of it count, too.
-fn lost(before: &State, next: &State, key: &ResourceKey, granted: &Regranted) -> Option<(Area, String)> {
-    let Regranted { environment, area, is_gone, .. } = granted;
-    before.asked(key)?;
-    let asked = next.asked(key)?;
-    let foreign = |state: &State, part: &Area| {
-        let owner =
-            state.owner_of(environment, &part.host, &part.context).filter(|grant| !is_own(key, grant));
-        owner.map(|grant| grant.organization.to_string())
-    };
-    let others = next.grants(environment).into_iter().filter(|_| *is_gone).flat_map(|grants| grants.iter());
-    let others: Vec<&Area> = others.filter(|grant| !is_own(key, grant)).map(|grant| &grant.area).collect();
-    let mut parts = asked.parts(area).flat_map(|part| {
-        let narrower: Vec<Area> = others.iter().filter_map(|other| other.common(&part)).collect();
-        std::iter::once(part).chain(narrower)
-    });
-    parts.find_map(|part| {
-        let owner = foreign(next, &part)?;
-        foreign(before, &part).is_none().then_some((part, owner))
-    })
 }
 
 /// No two Bindings of different Organizations come to ask for requests that no grant owns.
@@ -276,55 +286,34 @@ fn check_meetings(
     before: &State,
     next: &State,
     judged: &BTreeMap<Name, BTreeSet<ResourceKey>>,
+    affected: &BTreeSet<ResourceKey>,
     consent: &Consent,
 ) -> Verdict {
-    let is_restored = |key: &ResourceKey| consent.forced && consent.restored.contains(key);
     for (environment, keys) in judged {
-        let all: BTreeSet<ResourceKey>;
-        let (keys, hosts) = match keys.len() > FEW {
-            true => {
-                let environment = ResourceKey::global(Kind::Environment, environment.clone());
-                all = next.referrers_of_kind(&environment, Kind::Binding).cloned().collect();
-                let owners: BTreeSet<_> = all.iter().map(|key| &key.organization).collect();
-                if owners.len() == 1 {
-                    continue; // all are of one Organization
+        let found = each_meeting(next, environment, keys, |one, other| {
+            // The error is at the Binding that the command changed.
+            let is_second = affected.contains(other) && !affected.contains(one);
+            let (one, other) = if is_second { (other, one) } else { (one, other) };
+            match new_meeting(before, next, one, other) {
+                Some((area, region)) => {
+                    ControlFlow::Break(met(environment, one, other, &area, &region, consent))
                 }
-                (&all, Hosts::Wider)
+                None => ControlFlow::Continue(()),
             }
-            false => (keys, Hosts::All),
-        };
-        for key in keys {
-            for other in neighbours(next, environment, key, hosts) {
-                if is_restored(key) || is_restored(&other) {
-                    continue;
-                }
-                if let Some((area, region)) = new_meeting(before, next, key, &other) {
-                    return Err(met(environment, key, &other, &area, &region));
-                }
-            }
+        });
+        if let ControlFlow::Break(problem) = found {
+            return Err(problem);
         }
     }
     Ok(())
-}
-
-/// The Bindings of other Organizations that may ask for requests of this one.
-pub(crate) fn neighbours(
-    state: &State,
-    environment: &Name,
-    key: &ResourceKey,
-    hosts: Hosts,
-) -> BTreeSet<ResourceKey> {
-    let Some(binding) = state.get(key) else { return BTreeSet::new() };
-    let own = key.organization.as_ref();
-    let areas = state.served(binding).into_iter().flat_map(listed);
-    areas.flat_map(|area| state.meeting(environment, &area, own, hosts)).collect()
 }
 
 /// What of two Bindings that meet is new, with a region: requests that they did not both ask for before, or a region.
 fn new_meeting(before: &State, next: &State, key: &ResourceKey, other: &ResourceKey) -> Option<(Area, Name)> {
     let after = meeting(next, key, other)?;
     let (area, region) = (after.areas.first()?.clone(), after.regions.first()?.clone());
-    let was = meeting(before, key, other).filter(|was| was.environment == after.environment);
+    let environment = |state: &State| Some(state.asked(key)?.environment);
+    let was = meeting(before, key, other).filter(|_| environment(before) == environment(next));
     let Some(was) = was else { return Some((area, region)) };
     let is_known = |area: &Area| was.areas.iter().any(|known| known.covers(area));
     let new_area = after.areas.iter().find(|area| !is_known(area)).cloned();
@@ -335,49 +324,45 @@ fn new_meeting(before: &State, next: &State, key: &ResourceKey, other: &Resource
     }
 }
 
-/// What two Bindings of different Organizations both ask for, and no grant owns.
-pub(crate) fn meeting(state: &State, one: &ResourceKey, other: &ResourceKey) -> Option<Meeting> {
-    let environment = |key: &ResourceKey| match &state.get(key)?.spec {
-        Spec::Binding(spec) => Some(spec.environment.clone()),
-        _other_kind => None,
-    };
-    let own = environment(one)?;
-    if one.organization == other.organization || environment(other)? != own {
-        return None;
+/// How a Binding is named to an Organization; `None`: to a reader who may see all.
+pub(crate) fn shown(key: &ResourceKey, sight: Option<&Name>) -> String {
+    match (sight, &key.organization) {
+        (Some(own), Some(organization)) if own != organization => {
+            format!("a {} of another organization", key.kind)
+        }
+        _is_seen => key.to_string(),
     }
-    let (one, other) = (state.asked(one)?, state.asked(other)?);
-    let regions: Vec<Name> =
-        one.regions.iter().filter(|region| other.regions.contains(region)).cloned().collect();
-    if regions.is_empty() {
-        return None;
-    }
-    let is_free = |area: &Area| state.owner_of(&own, &area.host, &area.context).is_none();
-    let areas: Vec<Area> = one.common(&other).into_iter().filter(is_free).collect();
-    (!areas.is_empty()).then_some(Meeting { environment: own, areas, regions })
 }
 
-fn met(environment: &Name, key: &ResourceKey, other: &ResourceKey, area: &Area, region: &Name) -> Problem {
-    let organization =
-        |key: &ResourceKey| key.organization.clone().map_or_else(String::new, |own| own.to_string());
+fn met(
+    environment: &Name,
+    key: &ResourceKey,
+    other: &ResourceKey,
+    area: &Area,
+    region: &Name,
+    consent: &Consent,
+) -> Problem {
+    let sight = consent.sight.as_ref();
     let detail = format!(
-        "{key} and {other} both ask for requests to {area} in Environment {environment}, region {region}, which belong to neither \
-         Organization {} nor Organization {}",
-        organization(key),
-        organization(other)
+        "{} and {} both ask for requests to {area} in Environment {environment}, region {region}, and no HostGrant says which \
+         Organization owns them",
+        shown(key, sight),
+        shown(other, sight)
     );
-    Problem::new(ProblemName::Conflict, detail).at(format!("{key}: spec.environment")).remedy(
+    Problem::new(ProblemName::Conflict, detail).at(format!("{}: spec.environment", shown(key, sight))).remedy(
         "change the hosts or the context of one of the Apis, or have an administrator grant the host or the path to one of the \
          Organizations: a HostGrant",
     )
 }
 
 /// `; so would Binding a/b, Binding a/c and 2 more`.
-fn and(others: &[&ResourceKey], so: &str) -> String {
+fn and(others: &[&ResourceKey], so: &str, consent: &Consent) -> String {
     if others.is_empty() {
         return String::new();
     }
     // The first is named before.
-    let named: Vec<String> = others.iter().take(NAMED - 1).map(ToString::to_string).collect();
+    let named = others.iter().take(NAMED - 1).map(|key| shown(key, consent.sight.as_ref()));
+    let named: Vec<String> = named.collect();
     let more = others.len() - named.len();
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("; {so} {}{more}", named.join(", "))

@@ -51,12 +51,11 @@ impl OwnListeners {
         let bound = self.0.bound.get().map(Vec::as_slice).unwrap_or_default();
         bound.iter().filter(|bound| bound.port() == address.port()).any(|bound| {
             forms(address.ip())
-                .into_iter()
                 .any(|form| meets(bound.ip().to_canonical(), form, |address| self.is_of_machine(address)))
         })
     }
 
-    /// Where the machine does not say which addresses it has, each may be one of them.
+    /// Whether the machine has the address. Every address counts as its own while its addresses cannot be read.
     fn is_of_machine(&self, address: IpAddr) -> bool {
         if address.is_loopback() {
             return true;

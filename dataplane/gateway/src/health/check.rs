@@ -53,6 +53,8 @@ enum CheckError {
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("egress-denied: {0}")]
     EgressDenied(EgressDenied),
+    #[error("the egress changed while the connection was made")]
+    EgressChanged,
     #[error("no answer")]
     Exchange(#[from] hyper::Error),
     #[error("the head of the answer is too large for the gateway")]
@@ -172,12 +174,18 @@ async fn exchange(target: &CheckTarget, slots: &Arc<Slots>) -> Result<StatusCode
         .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(String::new())?;
+    let egress = &target.asked.profile.egress;
+    let allowed_by = egress.generation(); // before any address is judged
+    proxy::judge_literal(egress, &target.asked.origin).map_err(CheckError::EgressDenied)?;
     let _slot = slots.wait().await.map_err(|full| CheckError::Connect(full.into()))?;
     let connecting = Connector::new(&target.asked.profile).call(target.asked.origin.clone());
     let stream = connecting.await.map_err(|error| match EgressDenied::of(&*error) {
         Some(denied) => CheckError::EgressDenied(*denied),
         None => CheckError::Connect(error),
     })?;
+    if egress.generation() != allowed_by {
+        return Err(CheckError::EgressChanged);
+    }
     let (mut sender, connection) = proxy::http1().handshake(stream).await?;
     let mut connection = pin!(connection);
     let mut answer = pin!(sender.send_request(request));
@@ -201,7 +209,9 @@ impl CheckError {
     fn is_ours(&self) -> bool {
         match self {
             Self::Connect(error) => proxy::is_ours(&**error),
-            Self::HeadTooLarge(_) | Self::EgressDenied(EgressDenied::NoListener) => true,
+            Self::HeadTooLarge(_) | Self::EgressChanged | Self::EgressDenied(EgressDenied::NoListener) => {
+                true
+            }
             Self::EgressDenied(_)
             | Self::Timeout(_)
             | Self::Exchange(_)

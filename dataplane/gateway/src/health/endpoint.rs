@@ -15,6 +15,9 @@ use super::EjectionSettings;
 
 /// In [`EndpointHealth::out`]: checks fail. The rest of the word is when an ejection ends, 0: there is none.
 const UNHEALTHY: u64 = 1 << 63;
+/// How long requests avoid an endpoint after the egress denied it, in milliseconds. It spares them a denial each, and a name that leads
+/// elsewhere is asked again soon.
+pub(crate) const DENIED_FOR: u64 = 1_000;
 
 /// What is known of one endpoint by the whole process.
 #[derive(Debug)]
@@ -24,8 +27,10 @@ pub struct EndpointHealth {
     /// As in the configuration.
     pub url: Box<str>,
     ejection: EjectionSettings,
-    /// 0: nothing speaks against it, which is all that a request asks.
+    /// 0: nothing speaks against it. A request asks this and `denied_until`.
     out: AtomicU64,
+    /// Until when requests avoid it because the egress denied it; 0: it was not denied lately.
+    denied_until: AtomicU64,
     /// Requests that failed in a row.
     failures: AtomicU32,
     /// Ejections in a row.
@@ -113,6 +118,7 @@ impl EndpointHealth {
             url: url.into(),
             ejection,
             out: AtomicU64::new(0),
+            denied_until: AtomicU64::new(0),
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             lasted: AtomicU64::new(0),
@@ -123,9 +129,26 @@ impl EndpointHealth {
         }
     }
 
-    /// Whether nothing speaks against it. One load.
+    /// Whether nothing speaks against it. Two loads.
     pub fn is_in(&self) -> bool {
-        self.out.load(Relaxed) == 0
+        self.out.load(Relaxed) == 0 && self.denied_until.load(Relaxed) == 0
+    }
+
+    /// The egress denied a connection to it. That is not its fault, so nothing else follows.
+    pub fn denied(&self, now: u64) {
+        self.denied_until.store(now.saturating_add(DENIED_FOR), Relaxed);
+    }
+
+    /// Whether the egress denied it a moment ago. Forgets a denial that is older.
+    pub fn is_denied(&self, now: u64) -> bool {
+        let until = self.denied_until.load(Relaxed);
+        if until > now {
+            return true;
+        }
+        if until != 0 {
+            let _ = self.denied_until.compare_exchange(until, 0, Relaxed, Relaxed); // or it was denied again
+        }
+        false
     }
 
     /// Whether it may be used now. Ends an ejection that is over.
@@ -237,6 +260,15 @@ mod tests {
         assert_eq!(endpoint.reasons(), (None, Some("no connection")));
         let never = self::endpoint(0);
         assert!((0..10).all(|_| !never.failed(Failure::Timeout)));
+    }
+
+    #[test]
+    fn a_denial_is_remembered_for_a_moment_and_is_no_fault() {
+        let endpoint = endpoint(1);
+        endpoint.denied(10);
+        assert!(endpoint.is_denied(10 + DENIED_FOR - 1) && !endpoint.is_in());
+        assert_eq!((endpoint.standing(10), endpoint.reasons()), (Standing::Healthy, (None, None)));
+        assert!(!endpoint.is_denied(10 + DENIED_FOR) && endpoint.is_in());
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::{
     },
 };
 
-use hanse_topology::ScopeId;
+use hanse_runtime::Egress;
+use hanse_topology::Name;
 use http::{HeaderValue, Uri};
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -77,7 +78,8 @@ struct Shared {
 struct Inner {
     known: WeakMap<EndpointKey, EndpointHealth>,
     ongoing: WeakMap<UpstreamId, Ongoing>,
-    egress: WeakMap<ScopeId, EgressGuard>,
+    /// Of environments; `None`: of scopes that are of none.
+    egress: WeakMap<Option<Name>, EgressGuard>,
     /// To be asked from now on.
     unchecked: Vec<CheckTarget>,
 }
@@ -137,14 +139,23 @@ impl Endpoints {
         })
     }
 
-    /// Where connections of a scope may go: as long as anything of the scope is in use, the same.
-    pub fn egress(&self, scope: &ScopeId) -> Arc<EgressGuard> {
+    /// Where connections of an environment may go: as long as anything of the environment is in use, the same. Nothing is allowed until
+    /// its rules are enforced.
+    pub fn egress(&self, environment: Option<&Name>) -> Arc<EgressGuard> {
         let mut inner = self.lock();
-        inner.egress.get(scope).unwrap_or_else(|| {
+        let environment = environment.cloned();
+        inner.egress.get(&environment).unwrap_or_else(|| {
             let made = Arc::new(EgressGuard::new(self.own_listeners().clone()));
-            inner.egress.insert(scope.clone(), &made);
+            inner.egress.insert(environment, &made);
             made
         })
+    }
+
+    /// Has these rules of environments hold from now on. Other environments may connect nowhere.
+    pub(crate) fn enforce(&self, rules: &BTreeMap<Name, &Egress>) {
+        for (environment, guard) in self.lock().egress.entries() {
+            guard.set(environment.as_ref().and_then(|name| rules.get(name)).copied());
+        }
     }
 
     /// The listeners of the process, to which no connection goes.

@@ -10,7 +10,7 @@ use hanse_topology::Lineage;
 use super::*;
 use crate::{
     table::Protocol,
-    testbed::{SOON, listener, route, route_entry, scope, upstream, upstream_entry},
+    testbed::{DEADLY, SOON, closed_listener, listener, route, route_entry, scope, upstream, upstream_entry},
 };
 
 fn position(generation: u64, revision: u64) -> Position {
@@ -333,6 +333,36 @@ async fn a_panic_costs_one_attempt_and_two_are_told() {
     tokio::time::resume();
     world.effective(&[("production", position(1, 6))]).await;
     assert!(world.serves("/orders") && world.serves("/items"));
+}
+
+#[tokio::test]
+async fn an_egress_is_in_force_with_its_table_and_not_before() {
+    let mut world = World::start();
+    let mut content = vec![listener("production", &[])];
+    content.extend(api("orders"));
+    world.advance("production", position(1, 5), content, &[]);
+    world.effective(&[("production", position(1, 5))]).await;
+    let egress = world.handle.endpoints.egress(scope("production").environment());
+    let (address, generation) = ("127.0.0.1:9".parse().unwrap(), egress.generation());
+    assert_eq!(egress.judge(address), Ok(()));
+    // The address that was in use is denied together with a move of the upstream, which cannot be compiled.
+    let moved = |url: &str| {
+        vec![closed_listener("production", &["127.0.0.1/32"]), upstream_entry("orders", upstream(&[url]))]
+    };
+    let deadly = moved(&format!("http://127.0.0.2:9{DEADLY}panic"));
+    world.advance("production", position(1, 6), deadly, &[]);
+    let begun = Instant::now();
+    while world.metrics.following.load(Ordering::Relaxed) {
+        assert!(begun.elapsed() < SOON, "never told");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!((egress.judge(address), egress.generation()), (Ok(()), generation), "as the table");
+    world.advance("production", position(1, 7), moved("http://127.0.0.2:9"), &[]);
+    tokio::time::pause();
+    tokio::time::advance(RETRY).await;
+    tokio::time::resume();
+    world.effective(&[("production", position(1, 7))]).await;
+    assert!(egress.judge(address).is_err());
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@
 //! no failure of the endpoint: what may be repeated after it goes once more, there, on a new connection; what may not
 //! never goes on a connection that may have waited for longer than endpoints wait.
 //!
-//! An endpoint that the egress denies is passed over for another. That is no try: no octet went anywhere.
+//! An endpoint that the egress denies is passed over for another, and for a moment by other requests, too. That is no try: no octet
+//! went anywhere. A request never comes back to an endpoint that it passed over.
 
 use std::{future::Future, pin::pin, sync::atomic::Ordering, time::Duration};
 
@@ -131,12 +132,14 @@ impl Sending<'_> {
     async fn run(&mut self, record: &mut Record) -> Answer {
         let upstream = &*self.forward.upstream;
         upstream.budget().request(self.serving.index, millis(self.begun.into_std()));
-        let (mut tried, mut begun, mut stale) = (Tried::default(), self.begun, None);
+        let (mut tried, mut begun, mut stale, mut denied) = (Tried::default(), self.begun, None, None);
         loop {
             let endpoint = match stale.take() {
                 Some(endpoint) => endpoint,
                 None => {
-                    let endpoint = upstream.pick(&tried).ok_or(UpstreamError::NoEndpoint)?;
+                    // Where the last one was denied and there is no other, that is the answer.
+                    let none = denied.take().unwrap_or(UpstreamError::NoEndpoint);
+                    let endpoint = upstream.pick(&tried).ok_or(none)?;
                     tried.add(endpoint);
                     record.goes_to(endpoint.authority.as_str());
                     endpoint
@@ -144,11 +147,15 @@ impl Sending<'_> {
             };
             let answer = self.attempt(endpoint, begun).await;
             self.learn(endpoint, &answer);
-            if matches!(answer, Err(UpstreamError::EgressDenied(_))) && upstream.has_others(&tried) {
-                tried.pass_over();
-                begun = Instant::now();
-                continue;
-            }
+            let answer = match answer {
+                Err(error @ UpstreamError::EgressDenied(_)) => {
+                    tried.pass_over(endpoint);
+                    denied = Some(error);
+                    begun = Instant::now();
+                    continue;
+                }
+                answer => answer,
+            };
             match self.reason_to_retry(&answer, &tried) {
                 Some(reason) if self.may_retry(&answer) => {
                     begun = Instant::now();
@@ -172,12 +179,17 @@ impl Sending<'_> {
             let mut sender = match kept {
                 Some(sender) => sender,
                 None => {
+                    self.serving.upstreams.judge(endpoint)?;
                     let asked = Instant::now();
                     let slot = self.serving.upstreams.slot().await?;
                     // It is not the endpoint that took this time.
                     let waited = asked.elapsed();
                     (self.begun, begun) = (self.begun + waited, begun + waited);
-                    self.within(begun, self.serving.upstreams.connect(endpoint, slot)).await??
+                    let made = self.within(begun, self.serving.upstreams.connect(endpoint, slot)).await??;
+                    if !made.is_allowed() {
+                        continue; // the rules changed meanwhile: the next connection is judged by the new ones
+                    }
+                    made
                 }
             };
             let request = self.make(endpoint)?;
@@ -319,7 +331,11 @@ impl Sending<'_> {
                 _ => return endpoint.health.succeeded(),
             },
             Err(error) => {
-                if error.side() == Side::Upstream || matches!(error, UpstreamError::EgressDenied(_)) {
+                let is_denied = matches!(error, UpstreamError::EgressDenied(_));
+                if is_denied {
+                    endpoint.health.denied(millis(std::time::Instant::now()));
+                }
+                if error.side() == Side::Upstream || is_denied {
                     tracing::debug!(
                         error = error as &dyn std::error::Error, endpoint = %endpoint.authority,
                         "no answer from upstream"

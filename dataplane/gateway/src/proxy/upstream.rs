@@ -30,6 +30,7 @@ use self::{
 pub(crate) use self::{
     connector::{Connector, MAX_ANSWER_HEAD, MAX_ANSWER_HEADERS, http1, is_ours},
     names::MOST_LOOKUP_DESCRIPTORS,
+    tcp::judge_literal,
 };
 use super::framing::BadFraming;
 use crate::{
@@ -304,6 +305,12 @@ impl UpstreamClient {
             }
             None => None,
         }
+    }
+
+    /// Judges an endpoint that is an address, before anything is taken up for a connection to it. Names are judged once their addresses
+    /// are known.
+    pub(super) fn judge(&self, endpoint: &Endpoint) -> Result<(), UpstreamError> {
+        judge_literal(&endpoint.profile.egress, &endpoint.origin()).map_err(UpstreamError::EgressDenied)
     }
 
     /// A new connection, in this slot.

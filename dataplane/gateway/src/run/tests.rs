@@ -211,7 +211,7 @@ async fn a_store_of_other_environments_is_not_served_as_the_whole() {
     let identity = hanse_identity::Credentials::load(&config.node().pki_dir()).unwrap().identity().clone();
     let may_serve = async |config: &Config| {
         let (dir, key) = (config.data_dir.join("store"), StoreKey::beside(&config.data_dir));
-        let options = StoreOptions { dir, node: identity.to_string(), key };
+        let options = StoreOptions { dir, node: identity.to_string(), key, makes_key: true };
         let kept = Persistence::open(options, &config.node().wanted).await.unwrap();
         let may_serve = stored::may_serve(&kept.replicas, &kept.store, kept.is_partial, &config.environments);
         let persisting = kept.persister.run(ShutdownTrigger::new().1);

@@ -28,7 +28,7 @@ use super::{
     ApiRoutes, Caller, ConnectProfiles, EnvironmentTable, HostMap, KeyDigest, Upstream, UpstreamId,
     callers::Callers,
 };
-use crate::{egress::EgressGuard, metrics::ApiStats};
+use crate::metrics::ApiStats;
 
 /// Why a version that looks sound is not used.
 const POISONED: &str = "is poisoned: this gateway ended, or could not compile, before it had served this version for five minutes; \
@@ -49,8 +49,6 @@ pub struct ScopeIndex {
     subscriptions: Subscriptions,
     credentials: HashMap<Key, KeyDigest>,
     credential_claims: Claims<KeyDigest, Arc<Caller>>,
-    /// What the Listener says of connections; `None`: there is no Listener.
-    egress: Option<Arc<EgressGuard>>,
     table: EnvironmentTable,
 }
 
@@ -87,7 +85,6 @@ impl ScopeIndex {
             subscriptions: Subscriptions::default(),
             credentials: HashMap::new(),
             credential_claims: Claims::default(),
-            egress: None,
             table: EnvironmentTable {
                 scope,
                 listener: None,
@@ -192,12 +189,7 @@ impl ScopeIndex {
         #[cfg(test)]
         crate::testbed::meet(bytes);
         match resource {
-            Resource::Listener(listener) => {
-                // It holds at once, also for tables that are still in use.
-                let egress = self.egress.insert(profiles.egress(&self.table.scope));
-                egress.set(Some(&listener.egress));
-                self.table.listener = Some(Arc::new(listener));
-            }
+            Resource::Listener(listener) => self.table.listener = Some(Arc::new(listener)),
             Resource::Upstream(upstream) => {
                 let id = UpstreamId::new(&self.table.scope, key);
                 let upstream = Upstream::new(&id, upstream, profiles);
@@ -231,12 +223,7 @@ impl ScopeIndex {
         self.dangling.remove(key);
         match ResourceKind::of_key(key) {
             None => {}
-            Some(ResourceKind::Listener) => {
-                if let Some(egress) = self.egress.take() {
-                    egress.set(None);
-                }
-                self.table.listener = None;
-            }
+            Some(ResourceKind::Listener) => self.table.listener = None,
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
             Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),
             Some(ResourceKind::Plan) => self.subscriptions.remove_plan(key, &mut touched.subscriptions),

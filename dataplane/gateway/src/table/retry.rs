@@ -5,46 +5,48 @@ use http::Method;
 
 use super::Endpoint;
 
-/// The endpoints a request has been to.
-#[derive(Debug, Clone, Copy, Default)]
+/// The endpoints a request has been to, and those that it passed over.
+#[derive(Debug, Clone, Default)]
 pub struct Tried {
     places: [u16; 1 + MAX_ATTEMPTS as usize],
-    count: usize,
-    passed_over: usize,
+    sent: usize,
+    /// They are denied: the request was not sent there, and never will be.
+    passed_over: Vec<u16>,
 }
 
 impl Tried {
     /// One more.
     pub fn add(&mut self, endpoint: &Endpoint) {
-        if let Some(place) = self.places.get_mut(self.count) {
+        if let Some(place) = self.places.get_mut(self.sent) {
             *place = endpoint.place;
-            self.count += 1;
         }
+        self.sent += 1;
     }
 
-    /// Whether it is among them.
+    /// Whether the request was sent there.
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
-        self.places[..self.count].contains(&endpoint.place)
+        self.places.iter().take(self.sent).any(|place| *place == endpoint.place)
     }
 
-    /// The last one was passed over: the request was not sent there, and nothing was asked of it.
-    pub fn pass_over(&mut self) {
-        self.passed_over += 1;
+    /// The endpoint that was added last is passed over: it is denied, so the request was not sent there.
+    pub fn pass_over(&mut self, endpoint: &Endpoint) {
+        self.sent = self.sent.saturating_sub(1);
+        self.passed_over.push(endpoint.place);
     }
 
-    /// How many they are, with those passed over.
-    pub const fn count(&self) -> usize {
-        self.count
+    /// Whether the request passed it over.
+    pub fn has_passed_over(&self, endpoint: &Endpoint) -> bool {
+        self.passed_over.contains(&endpoint.place)
     }
 
-    /// How often the request has been sent, or was to be.
+    /// Whether the request passed over any.
+    pub fn has_met_denial(&self) -> bool {
+        !self.passed_over.is_empty()
+    }
+
+    /// How often the request has been sent, or is about to be.
     pub const fn sent(&self) -> usize {
-        self.count - self.passed_over
-    }
-
-    /// Whether there is room for another.
-    pub const fn has_room(&self) -> bool {
-        self.count < self.places.len()
+        self.sent
     }
 }
 

@@ -54,7 +54,7 @@ impl Upstream {
             host,
         } = upstream;
         let weights: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        let profile = profiles.get(&id.scope, connect_timeout, trust);
+        let profile = profiles.get(id, connect_timeout, trust);
         let named_host = match &host {
             HostHeader::Named(host) => Some(host),
             HostHeader::Endpoints | HostHeader::Clients => None,
@@ -78,12 +78,13 @@ impl Upstream {
     }
 
     /// The endpoint whose turn it is, or for a request that has `tried` some the next that it has not; `None`: there is
-    /// none, or all are drained.
+    /// none, all are drained, or the request passed over all.
     pub fn pick(&self, tried: &Tried) -> Option<&Endpoint> {
         let turn = match self.rota.len() {
             0 => return None,
+            _ if tried.has_met_denial() => return self.instead(tried),
             1 => 0,
-            _ if tried.count() > 0 => return self.instead(tried),
+            _ if tried.sent() > 0 => return self.instead(tried),
             length => self.ongoing.next.fetch_add(1, Ordering::Relaxed) % length,
         };
         let endpoint = self.endpoints.get(usize::from(self.rota[turn]))?;
@@ -94,12 +95,17 @@ impl Upstream {
     }
 
     /// The turn of one that is out, or was tried in vain: the others take such turns in order, by weight too. When all
-    /// look bad, all are used.
+    /// look bad, all are used, but for denied ones. When all are denied, a request asks one of them and no other: that says why.
     fn instead(&self, tried: &Tried) -> Option<&Endpoint> {
         let now = millis(Instant::now());
-        self.spare_turn(|endpoint| !tried.contains(endpoint) && endpoint.health.is_usable(now))
-            .or_else(|| self.spare_turn(|endpoint| !tried.contains(endpoint)))
-            .or_else(|| self.spare_turn(|_| true))
+        let may_go =
+            |endpoint: &Endpoint| !endpoint.health.is_denied(now) && !tried.has_passed_over(endpoint);
+        self.spare_turn(|endpoint| {
+            endpoint.health.is_usable(now) && may_go(endpoint) && !tried.contains(endpoint)
+        })
+        .or_else(|| self.spare_turn(|endpoint| may_go(endpoint) && !tried.contains(endpoint)))
+        .or_else(|| self.spare_turn(may_go))
+        .or_else(|| self.spare_turn(|_| !tried.has_met_denial()))
     }
 
     fn spare_turn(&self, fits: impl Fn(&Endpoint) -> bool) -> Option<&Endpoint> {
@@ -116,9 +122,12 @@ impl Upstream {
         &self.ongoing.budget
     }
 
-    /// Whether there is an endpoint that was not tried, and that may be.
+    /// Whether there is an endpoint that was not tried, and is not known to be denied.
     pub fn has_others(&self, tried: &Tried) -> bool {
-        self.in_rota > tried.count() && tried.has_room()
+        let now = millis(Instant::now());
+        self.rota.iter().filter_map(|&place| self.endpoints.get(usize::from(place))).any(|endpoint| {
+            !endpoint.health.is_denied(now) && !tried.has_passed_over(endpoint) && !tried.contains(endpoint)
+        })
     }
 
     /// A request to one of its endpoints failed. Whether that ejects the endpoint.

@@ -95,12 +95,12 @@ pub(super) fn load(dir: &KeyDir) -> Result<(Chain, KeyPair), PkiError> {
     if previous.belongs_to(&chain[0]) { Ok((chain, previous)) } else { Err(PkiError::KeyMismatch) }
 }
 
-/// Whether `holds` for the content of a file that has, or had at a crash, a private key.
-pub(super) fn any_key(dir: &Path, holds: impl Fn(&[u8]) -> bool) -> Result<bool, PkiError> {
+/// Whether a file that has, or had at a crash, a private key has one in the clear.
+pub(super) fn holds_plain_key(dir: &Path) -> Result<bool, PkiError> {
     for name in [KEY, PREVIOUS_KEY] {
         for path in [dir.join(name), durable::temporary(&dir.join(name))] {
             match fs::read(&path) {
-                Ok(content) if holds(&content) => return Ok(true),
+                Ok(content) if !is_sealed(&content) => return Ok(true),
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error("read", &path)(error));
                 }
@@ -112,7 +112,7 @@ pub(super) fn any_key(dir: &Path, holds: impl Fn(&[u8]) -> bool) -> Result<bool,
 }
 
 /// Whether this is the content of a file with a sealed key.
-pub(super) fn is_sealed(content: &[u8]) -> bool {
+fn is_sealed(content: &[u8]) -> bool {
     content.starts_with(SEALED_BEGINS.as_bytes())
 }
 

@@ -39,14 +39,9 @@ impl KeyDir {
         self.seal.as_deref()
     }
 
-    /// Whether a private key in the directory is sealed. No seal is needed to see that.
-    pub fn holds_sealed_key(path: &Path) -> Result<bool, PkiError> {
-        files::any_key(path, files::is_sealed)
-    }
-
     /// Whether a private key in the directory is in the clear: one that a crash left counts too.
     pub fn holds_plain_key(path: &Path) -> Result<bool, PkiError> {
-        files::any_key(path, |content| !files::is_sealed(content))
+        files::holds_plain_key(path)
     }
 }
 

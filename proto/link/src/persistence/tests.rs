@@ -29,6 +29,7 @@ fn options(dir: &Path) -> StoreOptions {
         dir: dir.join("store"),
         node: "agent-1".to_owned(),
         key: StoreKey::File(dir.join("store-key")),
+        makes_key: true,
     }
 }
 

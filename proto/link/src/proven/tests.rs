@@ -281,7 +281,8 @@ fn a_move_without_a_change_notes_nothing() {
 
 async fn open(dir: &Path) -> Persistence {
     let (key, node) = (StoreKey::File(dir.join("key")), "gateway-1".to_owned());
-    Persistence::open(StoreOptions { dir: dir.join("store"), node, key }, &Wanted::All).await.unwrap()
+    let options = StoreOptions { dir: dir.join("store"), node, key, makes_key: true };
+    Persistence::open(options, &Wanted::All).await.unwrap()
 }
 
 /// How a process ends.

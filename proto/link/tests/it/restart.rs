@@ -18,6 +18,7 @@ async fn open(dir: &Path) -> Persistence {
         dir: dir.join("store"),
         node: agent("agent-1").to_string(),
         key: StoreKey::File(dir.join("store-key")),
+        makes_key: true,
     };
     Persistence::open(options, &Wanted::All).await.unwrap()
 }

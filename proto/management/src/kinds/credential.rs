@@ -25,6 +25,7 @@ pub struct CredentialSpec {
 
 impl ManagementKind for CredentialSpec {
     const PLURAL: &'static str = "credentials";
+    const SECRETS: &'static [&'static str] = &["/digest"];
     const COLUMNS: &'static [Column] = &[
         Column::at("APPLICATION", "/spec/application"),
         Column::of("EXPIRES", |item| expiry(&item["spec"]["expiresAt"])),

@@ -71,6 +71,7 @@ pub enum JoinRole {
 impl ManagementKind for JoinTokenSpec {
     const PLURAL: &'static str = "join-tokens";
     const GLOBAL: bool = true;
+    const SECRETS: &'static [&'static str] = &["/digest"];
     const COLUMNS: &'static [Column] = &[
         Column::at("JOINS AS", "/spec/role"),
         Column::at("REGION", "/spec/region"),

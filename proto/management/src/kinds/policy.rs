@@ -32,6 +32,13 @@ pub struct PolicySpec {
 
 impl ManagementKind for PolicySpec {
     const PLURAL: &'static str = "policies";
+    /// A header that is set may authenticate the gateway to the upstream.
+    const SECRETS: &'static [&'static str] = &[
+        "/headers/request/set/*",
+        "/headers/request/add/*",
+        "/headers/response/set/*",
+        "/headers/response/add/*",
+    ];
     const COLUMNS: &'static [Column] = &[Column::of("DOES", |item| keys(&item["spec"]))];
 
     fn bounds() -> Vec<Bounded> {

@@ -41,6 +41,11 @@ impl TokenSpec {
         Self { role: TokenRole::Admin, owner: None, organization: None, digest, expires_at }
     }
 
+    /// Whether it is refused at this time, in Unix milliseconds.
+    pub fn has_expired(&self, now_ms: u64) -> bool {
+        self.expires_at.is_some_and(|seconds| seconds.saturating_mul(1_000) <= now_ms)
+    }
+
     /// Who answers for the Token `name`.
     pub fn owner<'a>(&'a self, name: &'a Name) -> &'a str {
         self.owner.as_deref().unwrap_or(name.as_str())
@@ -87,6 +92,9 @@ impl fmt::Display for TokenRole {
 impl ManagementKind for TokenSpec {
     const PLURAL: &'static str = "tokens";
     const GLOBAL: bool = true;
+    // `lastUsed` changes without a revision.
+    const ETAG_COVERS_STATUS: bool = false;
+    const SECRETS: &'static [&'static str] = &["/digest"];
     const COLUMNS: &'static [Column] = &[
         Column::at("ROLE", "/spec/role"),
         Column::at("ORGANIZATION", "/spec/organization"),

@@ -77,7 +77,7 @@ async fn a_file_that_is_no_store_is_moved_aside() {
     for garbage in [vec![0; 100_000], b"not a database".repeat(1_000), vec![255; 3]] {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(options(dir.path()).dir).unwrap();
-        options(dir.path()).key.load(false).unwrap();
+        options(dir.path()).key.load_or_make().unwrap();
         fs::write(file(dir.path()), garbage).unwrap();
         starts_over(dir.path(), options(dir.path()), "garbage").await;
     }
@@ -135,14 +135,37 @@ async fn a_store_whose_key_is_lost_is_kept_aside_and_may_be_put_back() {
     assert_eq!(open(dir.path()).await.1.scopes.len(), 2);
 }
 
+/// The key of a control node seals more than the store.
+#[tokio::test]
+async fn a_store_that_makes_no_key_waits_for_the_one_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyless = || StoreOptions { makes_key: false, ..options(dir.path()) };
+    let (store, _) = Store::open(keyless()).await.unwrap();
+    assert!(
+        !store.is_writable() && !dir.path().join("store-key").exists(),
+        "also where nothing is sealed yet"
+    );
+    close(store).await;
+
+    made(dir.path()).await;
+    let (key, elsewhere) = (dir.path().join("store-key"), dir.path().join("elsewhere"));
+    fs::rename(&key, &elsewhere).unwrap();
+    let (store, loaded) = Store::open(keyless()).await.unwrap();
+    assert!(loaded == Loaded::default() && !store.is_writable());
+    assert!(!key.exists() && keyless_files(dir.path()).is_empty(), "it makes no key and moves nothing");
+    close(store).await;
+    fs::rename(&elsewhere, &key).unwrap();
+    assert_eq!(Store::open(keyless()).await.unwrap().1.scopes.len(), 2);
+}
+
 /// As of a container that keeps its data and not its key.
 #[test]
 fn of_many_stores_without_a_key_the_newest_are_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let StoreOptions { dir: store, node, key } = options(dir.path());
+    let StoreOptions { dir: store, node, key, makes_key } = options(dir.path());
     fs::create_dir_all(&store).unwrap();
     let (medium, metrics) = (Box::new(crate::file::Disk), crate::StoreMetrics::default());
-    let lost = crate::file::StoreFile { dir: store, node, key, medium, metrics };
+    let lost = crate::file::StoreFile { dir: store, node, key, makes_key, medium, metrics };
     for content in 0..5_u8 {
         fs::write(file(dir.path()), [content]).unwrap();
         lost.move_keyless_aside("a test").unwrap();

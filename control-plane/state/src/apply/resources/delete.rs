@@ -104,11 +104,22 @@ pub(super) fn check_unused(draft: &Draft<'_>) -> Result<(), Problem> {
 }
 
 fn in_use(draft: &Draft<'_>, key: &ResourceKey, root: &ResourceKey, users: &[&ResourceKey]) -> Problem {
-    let mut named: Vec<String> = users.iter().take(NAMED_REFERRERS).map(ToString::to_string).collect();
-    if users.len() > NAMED_REFERRERS {
-        named.push(format!("{} more", users.len() - NAMED_REFERRERS));
-    }
-    let verb = if key.kind == Kind::Organization { "owns" } else { "is used by" };
+    let named = |users: &[&ResourceKey]| {
+        let mut named: Vec<String> = users.iter().take(NAMED_REFERRERS).map(ToString::to_string).collect();
+        if users.len() > NAMED_REFERRERS {
+            named.push(format!("{} more", users.len() - NAMED_REFERRERS));
+        }
+        named.join(", ")
+    };
+    // An Organization is named by others, such as Tokens, too.
+    let (owned, others): (Vec<&ResourceKey>, Vec<&ResourceKey>) = users
+        .iter()
+        .partition(|user| key.kind == Kind::Organization && user.organization.as_ref() == Some(&key.name));
+    let said: Vec<String> = [("owns", &owned), ("is used by", &others)]
+        .into_iter()
+        .filter(|(_, users)| !users.is_empty())
+        .map(|(verb, users)| format!("{verb} {}", named(users)))
+        .collect();
     let going = if key == root { String::new() } else { format!(", which would go with {root},") };
     let listing = users.iter().find_map(|user| {
         let found = references_between(draft, user, key);
@@ -119,7 +130,7 @@ fn in_use(draft: &Draft<'_>, key: &ResourceKey, root: &ResourceKey, users: &[&Re
         Some((user, field)) => format!("take it out of {user}: {field} first"),
         None => "delete those first, or delete it with cascade".to_owned(),
     };
-    Problem::new(ProblemName::InUse, format!("{key}{going} {verb} {}", named.join(", ")))
+    Problem::new(ProblemName::InUse, format!("{key}{going} {}", said.join(" and ")))
         .at(root.to_string())
         .remedy(remedy)
 }

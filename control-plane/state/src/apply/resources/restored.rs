@@ -20,11 +20,6 @@ pub(super) fn any(changes: &[Change]) -> bool {
     restored(changes).next().is_some()
 }
 
-/// The resources of a dump.
-pub(super) fn keys(changes: &[Change]) -> BTreeSet<ResourceKey> {
-    restored(changes).map(|of| of.key.clone()).collect()
-}
-
 /// Nothing of a dump replaces a resource that is another one.
 pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Problem> {
     let differ = |present: &Resource, of: &Of<'_>| {

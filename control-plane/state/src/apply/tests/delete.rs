@@ -265,3 +265,20 @@ fn a_protected_binding_keeps_its_api() {
     assert_eq!(world.put(&unprotected).changes[0].action, "updated");
     world.delete("Api orders", true).unwrap();
 }
+
+#[test]
+fn an_organization_owns_its_resources_and_is_used_by_tokens() {
+    let digest = "7".repeat(64);
+    let mut world = World::with_orders()
+        .with("{kind: Organization, name: retail}\n---\n{kind: Plan, organization: retail, name: gold}")
+        .with(&format!(
+            "{{kind: Token, name: ci, spec: {{role: publisher, organization: retail, digest: 'sha256:{digest}'}}}}"
+        ));
+    let problem = world.delete("Organization retail", false).unwrap_err();
+    assert_eq!(problem.detail, "Organization retail owns Plan retail/gold and is used by Token ci");
+    world.delete("Plan retail/gold", false).unwrap();
+    let problem = world.delete("Organization retail", false).unwrap_err();
+    assert_eq!(problem.detail, "Organization retail is used by Token ci");
+    world.delete("Organization retail", true).unwrap();
+    assert!(!world.has("Token ci"));
+}

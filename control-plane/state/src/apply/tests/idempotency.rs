@@ -80,7 +80,32 @@ fn no_more_than_ten_thousand_are_kept() {
     for number in 0..10_005 {
         world.run_with_key(CommandBody::Apply(Vec::new()), Some(&format!("k{number}"))).unwrap();
     }
-    let kept: Vec<&str> = world.state.idempotent.iter().map(|(key, _)| key).collect();
+    let kept: Vec<&str> = world.state.idempotent.iter().map(|(_, key, _)| key).collect();
     assert_eq!((kept.len(), kept[0]), (10_000, "k5"));
     assert!(world.names(Kind::Plan).is_empty());
+}
+
+#[test]
+fn each_actor_has_keys_of_its_own() {
+    let mut world = World::new();
+    world.run_with_key(plan("gold"), Some("release-42")).unwrap();
+    let mut as_other = |body: CommandBody| {
+        world.now_ms += 1;
+        world.state.apply(&crate::Command {
+            actor: "another".into(),
+            request_id: "r".into(),
+            time_ms: world.now_ms,
+            idempotency_key: Some("release-42".into()),
+            only_in_term: None,
+            force_grants: false,
+            origin: crate::Origin::default(),
+            body,
+        })
+    };
+    let made = as_other(plan("silver"));
+    assert!(matches!(made, crate::Outcome::Accepted(_)), "{made:?}");
+    // What the first one did is not answered to the other.
+    let crate::Outcome::Rejected(problem) = as_other(plan("gold")) else { panic!("answered") };
+    assert_eq!(problem.name, ProblemName::KeyReused);
+    assert_eq!(world.run_with_key(plan("gold"), Some("release-42")).unwrap().revision, 2);
 }

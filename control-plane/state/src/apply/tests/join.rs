@@ -296,6 +296,43 @@ mod seats {
     }
 
     #[test]
+    fn a_key_that_was_replaced_comes_back_nowhere() {
+        let mut world = founded("replace: true,");
+        let identity = server_identity("cp-1");
+        record(&mut world, "cp-1", 2, 11).unwrap();
+        record(&mut world, "cp-1", 3, 11).unwrap();
+        let revision = world.state.revision();
+        for key in [1, 2] {
+            // A copy of the data directory from before, another new node, and one that joins.
+            for problem in [
+                record(&mut world, "cp-1", key, 11).unwrap_err(),
+                record(&mut world, "cp-9", key, 19).unwrap_err(),
+                join(&mut world, "cp-1", key, 12, Incumbent::Silent).unwrap_err(),
+            ] {
+                assert_eq!(problem.name, ProblemName::JoinRefused);
+                assert!(problem.detail.contains(&format!("{identity} had it")), "{problem}");
+            }
+        }
+        assert_eq!(world.state.revision(), revision);
+        let keys = |world: &World| -> Vec<u8> {
+            world.state.member(&identity).unwrap().keys().map(|key| key[0]).collect()
+        };
+        assert_eq!(keys(&world), [3, 1, 2]);
+
+        // Also after the node joined anew.
+        join(&mut world, "cp-1", 4, 12, Incumbent::Silent).unwrap();
+        assert_eq!(keys(&world), [4, 1, 2]);
+        record(&mut world, "cp-1", 1, 12).unwrap_err();
+
+        for key in 5..19 {
+            record(&mut world, "cp-1", key, 12).unwrap();
+        }
+        let problem = record(&mut world, "cp-1", 19, 12).unwrap_err();
+        assert_eq!(problem.name, ProblemName::TooLarge);
+        assert_eq!(keys(&world).len(), 17);
+    }
+
+    #[test]
     fn a_node_that_joined_before_there_were_seats_gets_its_own() {
         let mut world = founded("");
         let identity = server_identity("cp-2");

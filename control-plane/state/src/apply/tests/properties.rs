@@ -26,6 +26,22 @@ fn start() -> State {
     World::with_orders().with(MORE).state
 }
 
+/// How many commands another node applies between two snapshots that it starts from.
+const RESTORED_EVERY: usize = 5;
+
+/// A drop of the audit names an entry that is there: half of them go.
+fn completed(command: &Command, state: &State) -> Command {
+    let mut command = command.clone();
+    if let CommandBody::DropAudit { through, hash } = &mut command.body {
+        let log = state.audit();
+        let middle = log.start().number + (log.head().number - log.start().number).div_ceil(2);
+        if let Some((entry, _, its)) = log.from(middle).next() {
+            (*through, *hash) = (entry.number, its);
+        }
+    }
+    command
+}
+
 /// As another node gets it.
 fn sent(command: &Command) -> Command {
     let bytes = command.to_proto().encode_to_vec();
@@ -39,8 +55,13 @@ proptest! {
     fn any_commands_keep_the_state_sound(commands in prop::collection::vec(strategies::command(), 1..32)) {
         let mut state = start();
         let mut elsewhere = state.clone();
-        for command in &commands {
+        for (at, command) in commands.iter().enumerate() {
             let before = state.clone();
+            let command = &completed(command, &before);
+            if at % RESTORED_EVERY == 0 {
+                // A node that was given a snapshot carries the same chain on.
+                elsewhere = State::from_records(elsewhere.to_records()).unwrap();
+            }
             let outcome = state.apply(command);
             prop_assert_eq!(&sent(command), command);
             prop_assert_eq!(&elsewhere.apply(&sent(command)), &outcome);
@@ -48,10 +69,11 @@ proptest! {
             prop_assert_eq!(&told, &outcome);
             invariants::check_step(&before, &state, &outcome);
             invariants::check(&state);
+            let entries = state.audit().head().number - before.audit().head().number;
+            // A JoinToken that is spent, and a token that is recorded, make an entry without a revision at most.
+            prop_assert!(entries <= 1 && (entries == 1 || state.revision() == before.revision()));
         }
         prop_assert!(elsewhere == state, "two nodes differ");
-        prop_assert_eq!(elsewhere.audit().head(), state.audit().head());
-        prop_assert!(state.audit().head().number > 0);
         prop_assert!(State::from_records(state.to_records()).unwrap() == state, "the snapshot is another state");
     }
 

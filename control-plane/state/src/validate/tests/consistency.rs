@@ -23,8 +23,8 @@ fn two_apis_may_not_claim_one_host_and_path() {
     world.check(
         &same,
         "Binding default/billing-b: spec.environment: Binding default/billing-b and Binding default/orders-production both \
-         claim /orders/v1 on any host in Environment production, region eu-west (change the context or the hosts of one of \
-         the Apis, or keep them in different environments or regions)",
+         claim /orders/v1 on any host in Environment production, region eu-west (list the hosts of one of the Apis, change \
+         its context, or keep them in different environments or regions)",
     );
     assert_eq!(world.refused(&same).name, ProblemName::Conflict);
 }

@@ -1,11 +1,8 @@
 //! Which addresses a Binding may begin to use.
 
-use hanse_management::{ProblemName, manifest::Restored};
+use hanse_management::ProblemName;
 
-use crate::{
-    Action, Change,
-    fixture::{World, changes},
-};
+use crate::{Change, Dump, fixture::World};
 
 /// An Upstream with these endpoints.
 fn upstream(endpoints: &str) -> String {
@@ -90,20 +87,55 @@ fn whatever_makes_a_binding_use_an_address_is_judged() {
 }
 
 #[test]
-fn a_region_that_is_new_to_a_binding_is_judged_with_its_endpoints() {
-    let two = "{url: 'http://10.8.0.1', region: eu-west}, {url: 'http://10.9.0.1', region: us-east}";
-    let world = World::new()
-        .with(&production("eu-west", "deny: [10.9.0.0/16]"))
-        .with(crate::fixture::ORDERS)
-        .with(&upstream(two));
-    let expected = "Upstream default/backend: spec.endpoints[1].url: Binding default/orders-production would use \
-                    http://10.9.0.1 in Environment production, region us-east";
-    world.check(&production(BOTH, "deny: [10.9.0.0/16]"), expected);
-    // By a label of the region.
+fn no_change_of_an_environment_or_a_region_is_refused_for_an_address() {
+    let closed = "deny: [10.0.0.0/8]";
+    let mut world = World::with_orders().with(&production(BOTH, closed));
+    // A region, the last region and a new region out and in again.
+    for regions in ["eu-west", BOTH, "", BOTH] {
+        let accepted = world.put(&production(regions, closed));
+        let warned = world.state.unserved_after(&world.state, &accepted.changes, usize::MAX, None);
+        let cut_off = warned.iter().any(|warning| warning.detail.starts_with("cut off"));
+        assert_eq!(cut_off, !regions.is_empty(), "{regions}: {warned:?}");
+    }
+    // A label that makes a region one of a Binding.
     let labelled = "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, regions: {labels: {tier: edge}}}}";
-    let mut world = World::with_orders().with(labelled).with(&upstream(two));
-    world.put(&production(BOTH, "deny: [10.9.0.0/16]"));
-    world.check("{kind: Region, name: us-east, labels: {tier: edge}}", expected);
+    let two = "{url: 'http://11.0.0.1', region: eu-west}, {url: 'http://10.9.0.1', region: us-east}";
+    let mut world = World::with_orders().with(labelled).with(&upstream(two)).with(&production(BOTH, closed));
+    let accepted = world.put("{kind: Region, name: us-east, labels: {tier: edge}}");
+    let warned = world.state.unserved_after(&world.state, &accepted.changes, usize::MAX, None);
+    assert!(warned.iter().any(|warning| warning.detail.contains("denies http://10.9.0.1")), "{warned:?}");
+    // The author of the Binding is refused another one.
+    world.check(
+        &upstream("{url: 'http://11.0.0.1', region: eu-west}, {url: 'http://10.9.0.2', region: us-east}"),
+        "Upstream default/backend: spec.endpoints[1].url: Binding default/orders-production would use \
+         http://10.9.0.2 in Environment production, region us-east",
+    );
+}
+
+#[test]
+fn an_upstream_that_keeps_a_denied_endpoint_is_warned_of() {
+    let mut world = World::with_orders()
+        .with(&upstream("{url: 'http://10.0.0.7'}, {url: 'http://10.0.0.8'}"))
+        .with(&production(BOTH, "deny: [10.0.0.0/8]"));
+    let accepted = world.put(&upstream("{url: 'http://10.0.0.7'}, {url: 'http://11.0.0.8'}"));
+    let told: Vec<String> = world
+        .state
+        .unserved_after(&world.state, &accepted.changes, usize::MAX, None)
+        .iter()
+        .map(|warning| warning.detail.clone())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "cut off: `egress` of Environment production denies http://10.0.0.7; change the endpoints, or `egress`"
+        ]
+    );
+    // Also one that a Binding names itself.
+    let other = "{kind: Upstream, name: other, spec: {endpoints: [{url: 'http://12.0.0.1'}]}}";
+    let binding = "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, upstream: other}}";
+    let mut world = world.with(other).with(binding).with(&production(BOTH, "deny: [12.0.0.0/8]"));
+    let accepted = world.put(&other.replace("endpoints: [", "endpoints: [{url: 'http://b'}, "));
+    assert_eq!(world.state.unserved_after(&world.state, &accepted.changes, usize::MAX, None).len(), 1);
 }
 
 #[test]
@@ -134,20 +166,18 @@ fn what_is_in_use_may_be_denied_and_stays() {
 }
 
 #[test]
-fn what_comes_back_from_a_dump_is_judged_like_any_other() {
-    let world = World::new()
-        .with(&production(BOTH, "deny: [10.9.0.0/16]"))
-        .with(crate::fixture::ORDERS)
-        .with("{kind: Upstream, name: other, spec: {endpoints: [{url: 'http://10.9.0.1'}]}}");
-    let binding =
-        "{kind: Binding, name: more, spec: {api: orders, environment: production, upstream: other}}";
-    let restored = |change: Change| match change.action {
-        Action::Put { labels, spec, .. } => {
-            let action = Action::Restore { labels, spec, protected: false, restored: Restored::default() };
-            Change { action, ..change }
+fn a_binding_that_is_cut_off_comes_back_from_a_dump() {
+    let mut cut_off = World::with_orders();
+    cut_off.put(&production(BOTH, "deny: [10.0.0.0/8]"));
+    let dumped: Vec<_> = Dump::of(cut_off.state, true).resources_after(None).collect();
+    let mut other = World::new().with(&production(BOTH, "deny: [10.0.0.0/8]"));
+    for manifest in dumped {
+        let change = Change::from(manifest);
+        if other.state.get(&change.key).is_none() {
+            other.change(vec![change]).unwrap();
         }
-        other => panic!("{other:?}"),
-    };
-    let problem = world.clone().change(changes(binding).into_iter().map(restored).collect()).unwrap_err();
-    assert_eq!(problem.field, "Upstream default/other: spec.endpoints[0].url");
+    }
+    let binding = crate::fixture::key("Binding orders-production");
+    let warnings = other.state.warnings(&binding, None);
+    assert!(warnings.iter().any(|warning| warning.detail.starts_with("cut off")), "{warnings:?}");
 }

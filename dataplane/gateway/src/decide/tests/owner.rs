@@ -94,3 +94,32 @@ fn the_guards_of_others_count_outside_a_grant_and_not_inside() {
     assert_eq!(judge(grants, apis()).judge(path, &[("host", "a.example")]), "* /* -> /y");
     assert_eq!(judge(&[], apis()).judge(path, &[("host", "a.example")]), "404 no-route");
 }
+
+/// A reading that another Organization owns: the upstream that reads it so is that of the Organization that answers.
+#[test]
+fn the_guards_of_the_organization_that_answers_count_whoever_owns_a_reading() {
+    let guarded = |organization: &str, context: &str, hosts: &[&str]| {
+        let mut route = with_key(route("guarded", context, &["* /*"]));
+        route.hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        route_of(organization, route)
+    };
+    let ask = |grants: &[(&str, &str, &str)], apis, path: &str| {
+        judge(grants, apis).judge(&format!("GET {path}"), &[("host", "a.example")])
+    };
+    // The owner of the reading has no Api there, or an open one.
+    let of_two = || vec![api("two", "root", "/", &[]), guarded("two", "/admin", &[])];
+    let with_open = || [of_two(), vec![api("one", "open", "/admin", &["a.example"])]].concat();
+    for apis in [of_two(), with_open()] {
+        assert_eq!(ask(&[("a.example", "/admin", "one")], apis, "//admin/x"), "404 no-route");
+    }
+    assert_eq!(ask(&[], of_two(), "//admin/x"), "404 no-route");
+    assert_eq!(ask(&[("a.example", "/admin", "one")], of_two(), "//other/x"), "* /* -> //other/x");
+    // Inside an own grant, with a narrower one of another.
+    let nested = &[("a.example", "/ap", "one"), ("a.example", "/ap/sec", "two")];
+    let of_one = || vec![api("one", "ap", "/ap", &[]), guarded("one", "/ap/sec", &[])];
+    let with_two = || [of_one(), vec![api("two", "sec", "/ap/sec", &["a.example"])]].concat();
+    for apis in [of_one(), with_two()] {
+        assert_eq!(ask(nested, apis, "/ap//sec/x"), "404 no-route");
+    }
+    assert_eq!(ask(nested, with_two(), "/ap//other/x"), "* /* -> //other/x");
+}

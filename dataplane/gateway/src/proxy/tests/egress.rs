@@ -72,6 +72,59 @@ async fn a_denied_endpoint_takes_none_of_the_attempts() {
     assert!(health::retries(&gateway, Retry::ConnectFailure) > 0, "it met the one that is dead");
 }
 
+/// Two endpoints at this machine, and one that is denied.
+fn beside_a_denied_one(endpoints: &[&Backend], retry: runtime::Retry) -> runtime::Upstream {
+    let mut given = health::patient(endpoints);
+    given.endpoints.extend(upstream(&["http://127.0.0.2:9"]).endpoints);
+    runtime::Upstream { retry: Some(retry), ..given }
+}
+
+#[tokio::test]
+async fn a_denied_endpoint_takes_no_retry_away_and_replaces_no_answer() {
+    let retry =
+        runtime::Retry { attempts: 1, statuses: vec![503], connect_failure: true, ..Default::default() };
+    let mut own = Backend::start().await;
+    own.answers(503);
+    let gateway = Gateway::serving(health::api(beside_a_denied_one(&[&own], retry)));
+    gateway.change(denying(&["127.0.0.2/32"]));
+    for turn in 1..=4 {
+        let answer = gateway.get("GET /a/x").await;
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert_eq!(own.arrived(), 2 * turn, "it is asked once more, as if it were alone");
+    }
+    own.die().await;
+    for _ in 0..4 {
+        assert_eq!(gateway.get("GET /a/x").await.problem(), "upstream-unreachable");
+    }
+    assert_eq!(rejected(&gateway), 0);
+}
+
+#[tokio::test]
+async fn denied_endpoints_take_no_part_in_the_bound_of_attempts() {
+    let (a, b) = (Backend::start().await, Backend::start().await);
+    a.answers(503);
+    b.answers(503);
+    let retry = runtime::Retry { attempts: 2, statuses: vec![503], ..Default::default() };
+    let mut given = beside_a_denied_one(&[], retry);
+    let denied = ["http://127.0.0.2:1", "http://127.0.0.2:2", "http://127.0.0.2:3", "http://127.0.0.2:4"];
+    given.endpoints.extend(upstream(&denied).endpoints);
+    given.endpoints.extend(upstream(&[&a.url(), &b.url()]).endpoints);
+    let gateway = Gateway::serving(health::api(given));
+    gateway.change(denying(&["127.0.0.2/32"]));
+    assert_eq!(gateway.get("GET /a/x").await.status, 503);
+    assert_eq!(a.arrived() + b.arrived(), 3);
+}
+
+#[tokio::test]
+async fn a_denied_address_waits_for_no_connection_to_be_free() {
+    let backend = Backend::start().await;
+    let setup = Setup { upstream_connections: 1, ..Default::default() };
+    let gateway = Gateway::with(setup, health::api(health::to(&[&backend])));
+    gateway.change(denying(&["127.0.0.0/8"]));
+    let _taken = gateway.slots.take().unwrap();
+    denied(&gateway).await;
+}
+
 #[tokio::test]
 async fn a_change_holds_for_kept_connections_at_once_and_a_request_under_way_ends() {
     let there = Upstream::start().await;
@@ -151,11 +204,11 @@ async fn a_gateway_never_calls_itself() {
 }
 
 #[tokio::test]
-async fn without_a_listener_no_connection_is_made() {
+async fn the_egress_goes_with_its_listener() {
     let backend = Backend::start().await;
     let gateway = Gateway::serving(one_api(&backend.url()));
     assert_eq!(gateway.get("GET /a/x").await.status, 200);
-    let egress = gateway.endpoints.egress(&scope("production"));
+    let egress = gateway.endpoints.egress(scope("production").environment());
     gateway.remove("listener/production");
     let address = backend.address;
     assert!(egress.judge(address).is_err());

@@ -146,14 +146,20 @@ impl Gateway {
     pub(super) fn change(&self, upserts: Resources) {
         let (index, profiles) = &mut *self.index.lock().unwrap();
         index.apply(upserts, Vec::new(), profiles);
-        self.table.store(Arc::new(RoutingTable::new(vec![index.table()])));
+        self.serve(index);
     }
 
     /// Takes a resource away and puts the new table in force.
     pub(super) fn remove(&self, key: &str) {
         let (index, profiles) = &mut *self.index.lock().unwrap();
         index.apply(Vec::new(), vec![key.into()], profiles);
-        self.table.store(Arc::new(RoutingTable::new(vec![index.table()])));
+        self.serve(index);
+    }
+
+    fn serve(&self, index: &ScopeIndex) {
+        let table = RoutingTable::new(vec![index.table()]);
+        self.endpoints.enforce(&table.egress());
+        self.table.store(Arc::new(table));
     }
 
     /// One request on a connection of its own.

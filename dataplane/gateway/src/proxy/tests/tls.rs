@@ -1,6 +1,9 @@
 //! TLS on both sides.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, upstream::Host};
@@ -11,7 +14,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs};
 use rustls_pki_types::{PrivateKeyDer, ServerName};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::harness::*;
@@ -168,6 +174,50 @@ async fn upstreams_over_tls_are_verified() {
     check(&theirs.pem, "other.internal", "upstream-unreachable").await;
     check(&theirs.pem, "", "upstream-unreachable").await; // the address is not in the certificate
     check("", "orders.internal", "upstream-unreachable").await; // not under a public root
+}
+
+/// The rules change between the connection and the handshake of TLS.
+#[tokio::test]
+async fn a_connection_that_earlier_rules_allowed_takes_no_request() {
+    let theirs = certificate("orders.internal", &[]);
+    let port = secure_upstream(theirs.server.clone()).await;
+    let (gate, goes_on) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(Notify::new()));
+    let url = format!("https://{}", gate.local_addr().unwrap());
+    let (accepted, connections) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    tokio::spawn({
+        let (goes_on, accepted, connections) = (goes_on.clone(), accepted.clone(), connections.clone());
+        async move {
+            while let Ok((mut stream, _)) = gate.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                accepted.notify_one();
+                goes_on.notified().await;
+                let mut behind = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut stream, &mut behind).await });
+            }
+        }
+    });
+    let mut given = upstream(&[&url]);
+    (given.ca_pem, given.server_name) = (theirs.pem, "orders.internal".to_owned());
+    let gateway = Gateway::serving(api(given));
+    for (deny, connected) in [("10.0.0.0/8", 2), ("127.0.0.0/8", 3)] {
+        let asking = tokio::spawn({
+            let address = gateway.http;
+            async move { Client::connect(address).await.call(request("GET /a/x", &[], "")).await }
+        });
+        tokio::time::timeout(SOON, accepted.notified()).await.expect("a connection");
+        gateway.change(vec![closed_listener("production", &[deny])]);
+        goes_on.notify_one();
+        if connected == 2 {
+            tokio::time::timeout(SOON, accepted.notified()).await.expect("a connection");
+            goes_on.notify_one();
+        }
+        let answer = asking.await.unwrap();
+        let got = if answer.status == 200 { answer.body } else { answer.problem() };
+        assert_eq!(got, if connected == 2 { "secure" } else { "egress-denied" });
+        assert_eq!(connections.load(Ordering::SeqCst), connected);
+        // The next request makes a connection of its own.
+        gateway.change(vec![listener("production", &[])]);
+    }
 }
 
 #[tokio::test]

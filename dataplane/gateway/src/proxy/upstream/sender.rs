@@ -19,9 +19,9 @@ pub(in crate::proxy) struct Sender {
 }
 
 impl Sender {
-    /// Whether the rules are those that allowed the connection. One that earlier rules allowed is not used again: the next request makes
-    /// another, which is judged.
-    pub(super) fn is_allowed(&self) -> bool {
+    /// Whether the rules are those that allowed the connection. A connection that earlier rules allowed takes no request: another one
+    /// is made, which is judged.
+    pub(in crate::proxy) fn is_allowed(&self) -> bool {
         self.egress.generation() == self.allowed_by
     }
 

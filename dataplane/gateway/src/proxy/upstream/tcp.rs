@@ -61,13 +61,13 @@ impl Tcp {
         tcp.set_connect_timeout(Some(self.timeout + self.timeout / 8));
         tcp
     }
+}
 
-    /// Judges an address that stands in place of a name: no lookup comes by it.
-    fn judge_literal(&self, uri: &Uri, port: u16) -> Result<(), EgressDenied> {
-        // As the connector takes it apart.
-        let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        host.parse::<IpAddr>().map_or(Ok(()), |address| self.egress.judge(SocketAddr::new(address, port)))
-    }
+/// Judges an address that stands in place of a name. Such an address is not looked up, so the lookup cannot judge it.
+pub(crate) fn judge_literal(egress: &EgressGuard, uri: &Uri) -> Result<(), EgressDenied> {
+    // As the connector takes it apart.
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().map_or(Ok(()), |address| egress.judge(SocketAddr::new(address, port_of(uri))))
 }
 
 /// The port that a connection to it goes to.
@@ -88,11 +88,10 @@ impl Service<Uri> for Tcp {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let port = port_of(&uri);
-        if let Err(denied) = self.judge_literal(&uri, port) {
+        if let Err(denied) = judge_literal(&self.egress, &uri) {
             return Box::pin(ready(Err(denied.into())));
         }
-        let connecting = self.connector(port).call(uri);
+        let connecting = self.connector(port_of(&uri)).call(uri);
         Box::pin(async move { Ok(connecting.await?) })
     }
 }

@@ -24,7 +24,7 @@ fn reaching(url: &str) -> Upstream {
     let id = UpstreamId::new(&scope("production"), "upstream/default/a");
     let mut profiles = ConnectProfiles::default();
     let compiled = Upstream::new(&id, checked(upstream(&[url])), &mut profiles);
-    profiles.egress(&id.scope).set(Some(&Egress::default()));
+    profiles.endpoints.egress(id.scope.environment()).set(Some(&Egress::default()));
     compiled
 }
 
@@ -164,7 +164,11 @@ fn a_kept_connection_is_used_only_under_the_rules_that_allowed_it() {
         egress.set(Some(&Egress::new([], [Cidr::parse("127.0.0.0/8").unwrap()])));
         let slot = client.slot().await.unwrap();
         let denied = client.connect(endpoint, slot).await.err().unwrap();
-        assert!(matches!(denied, UpstreamError::EgressDenied(_)), "{denied:?}");
+        assert!(matches!(denied, UpstreamError::EgressDenied(EgressDenied::Network(_))), "{denied:?}");
+        egress.set(None);
+        let slot = client.slot().await.unwrap();
+        let denied = client.connect(endpoint, slot).await.err().unwrap();
+        assert!(matches!(denied, UpstreamError::EgressDenied(EgressDenied::NoListener)), "{denied:?}");
     });
 }
 

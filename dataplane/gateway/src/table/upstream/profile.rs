@@ -3,10 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_runtime::Trust;
-use hanse_topology::ScopeId;
+use hanse_topology::Name;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{ServerName, TrustAnchor};
 
+use super::UpstreamId;
 use crate::{egress::EgressGuard, health::Endpoints, weak::WeakMap};
 
 /// How to connect. Endpoints with equal profiles share connections.
@@ -26,7 +27,7 @@ pub struct ConnectProfile {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ProfileKey {
-    scope: ScopeId,
+    environment: Option<Name>,
     timeout: Duration,
     ca_pem: String,
     server_name: Option<ServerName<'static>>,
@@ -37,7 +38,7 @@ struct ProfileKey {
 pub struct ConnectProfiles {
     known: WeakMap<ProfileKey, ConnectProfile>,
     tls: WeakMap<String, ClientConfig>,
-    pub(super) endpoints: Endpoints,
+    pub(crate) endpoints: Endpoints,
 }
 
 impl ConnectProfiles {
@@ -46,14 +47,10 @@ impl ConnectProfiles {
         Self { endpoints, ..Self::default() }
     }
 
-    /// Where connections of a scope may go.
-    pub(crate) fn egress(&self, scope: &ScopeId) -> Arc<EgressGuard> {
-        self.endpoints.egress(scope)
-    }
-
-    pub(super) fn get(&mut self, scope: &ScopeId, timeout: Duration, trust: Trust) -> Arc<ConnectProfile> {
+    pub(super) fn get(&mut self, of: &UpstreamId, timeout: Duration, trust: Trust) -> Arc<ConnectProfile> {
         let Trust { ca_pem, anchors, server_name } = trust;
-        let key = ProfileKey { scope: scope.clone(), timeout, ca_pem, server_name };
+        let environment = of.scope.environment().cloned();
+        let key = ProfileKey { environment, timeout, ca_pem, server_name };
         if let Some(profile) = self.known.get(&key) {
             return profile;
         }
@@ -62,7 +59,7 @@ impl ConnectProfiles {
             self.tls.insert(key.ca_pem.clone(), &tls);
             tls
         });
-        let (id, egress) = (self.endpoints.next_id(), self.egress(scope));
+        let (id, egress) = (self.endpoints.next_id(), self.endpoints.egress(key.environment.as_ref()));
         let server_name = key.server_name.clone();
         let profile = Arc::new(ConnectProfile { id, timeout, tls, server_name, egress });
         self.known.insert(key, &profile);
@@ -93,7 +90,8 @@ mod tests {
         let mut profiles = ConnectProfiles::default();
         let mut get = |(environment, timeout)| {
             let trust = checked(upstream(&[])).trust;
-            profiles.get(&scope(environment), Duration::from_millis(timeout), trust)
+            let id = UpstreamId::new(&scope(environment), "upstream/default/a");
+            profiles.get(&id, Duration::from_millis(timeout), trust)
         };
         let [a, b, other, elsewhere] =
             [("production", 5), ("production", 5), ("production", 7), ("sandbox", 5)].map(&mut get);

@@ -98,6 +98,68 @@ fn another_try_goes_elsewhere_while_there_is_an_elsewhere() {
     assert_eq!(places[..3], [0, 2, 1]);
 }
 
+/// Picks until there is nowhere to go, and passes over what is denied. The places, and how often a request was sent.
+fn passing_over(upstream: &Upstream, tried: &mut Tried, denied: &[u16]) -> Vec<u16> {
+    let mut places = Vec::new();
+    while let Some(endpoint) = upstream.pick(tried) {
+        tried.add(endpoint);
+        places.push(endpoint.place);
+        if !denied.contains(&endpoint.place) {
+            break;
+        }
+        tried.pass_over(endpoint);
+        endpoint.health.denied(millis(Instant::now()));
+    }
+    places
+}
+
+#[test]
+fn a_request_passes_a_denied_endpoint_over_once_and_the_next_ones_avoid_it() {
+    let urls: Vec<String> = (0..20).map(|number| format!("http://a{number}")).collect();
+    let given = upstream(&urls.iter().map(|url| (url.as_str(), 1)).collect::<Vec<_>>());
+    let compiled = compile(&given, &mut ConnectProfiles::default());
+    let denied: Vec<u16> = (0..15).collect();
+    let mut met = Vec::new();
+    for _ in 0..40 {
+        let mut tried = Tried::default();
+        for _ in 0..3 {
+            let mut places = passing_over(&compiled, &mut tried, &denied);
+            let allowed = places.pop().unwrap();
+            assert!(allowed >= 15, "{places:?}");
+            met.extend(places);
+        }
+        assert_eq!(tried.sent(), 3);
+    }
+    // More than a request may try, and each once for all requests of this moment.
+    assert!(met.len() > 6, "{met:?}");
+    met.sort_unstable();
+    assert!(met.windows(2).all(|pair| pair[0] < pair[1]), "{met:?}");
+}
+
+#[test]
+fn a_retry_that_finds_only_denied_endpoints_goes_where_it_was_before() {
+    let given = upstream(&[("http://a", 1), ("http://b", 1)]);
+    let compiled = compile(&given, &mut ConnectProfiles::default());
+    let mut tried = Tried::default();
+    let first = compiled.pick(&tried).unwrap().place;
+    tried.add(&compiled.endpoints[usize::from(first)]);
+    let other = 1 - first;
+    assert!(compiled.has_others(&tried));
+    assert_eq!(passing_over(&compiled, &mut tried, &[other]), [other, first]);
+    assert_eq!(tried.sent(), 2);
+    assert!(!compiled.has_others(&tried), "a denied one is no other");
+}
+
+#[test]
+fn where_all_are_denied_a_request_asks_one_that_is_known_to_be() {
+    for urls in [&[("http://a", 1)][..], &[("http://a", 1), ("http://b", 1), ("http://c", 1)]] {
+        let compiled = compile(&upstream(urls), &mut ConnectProfiles::default());
+        let asked = || passing_over(&compiled, &mut Tried::default(), &[0, 1, 2]).len();
+        assert_eq!(asked(), urls.len(), "nothing is known yet");
+        assert_eq!(asked(), 1);
+    }
+}
+
 #[test]
 fn an_endpoint_keeps_its_health_while_anything_names_it_alike() {
     let mut profiles = ConnectProfiles::default();

@@ -40,12 +40,18 @@ impl EgressSpec {
         self.allow.is_empty() && self.deny.is_empty()
     }
 
-    /// What it says of addresses. Admission has checked the texts.
+    /// What it says of addresses.
     pub fn rules(&self) -> Egress {
-        let read = |texts: &'_ [String]| -> Vec<Cidr> {
-            texts.iter().filter_map(|text| Cidr::parse(text).ok()).collect()
-        };
-        Egress::new(read(&self.allow), read(&self.deny))
+        let (allow, deny) = self.networks();
+        Egress::new(allow, deny)
+    }
+
+    /// The networks to allow and to deny. Admission has checked the texts, so all can be read. Should one be no network, every address
+    /// is denied: a rule that was lost would open what an operator has closed.
+    pub fn networks(&self) -> (Vec<Cidr>, Vec<Cidr>) {
+        let read =
+            |texts: &[String]| texts.iter().map(|text| Cidr::read(text)).collect::<Option<Vec<Cidr>>>();
+        read(&self.allow).zip(read(&self.deny)).unwrap_or_else(|| (Vec::new(), Cidr::ALL.to_vec()))
     }
 
     pub(super) fn check(&self) -> Verdict {
@@ -80,6 +86,20 @@ mod tests {
     fn spec(allow: &[&str], deny: &[&str]) -> EgressSpec {
         let texts = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
         EgressSpec { allow: texts(allow), deny: texts(deny) }
+    }
+
+    #[test]
+    fn what_cannot_be_read_denies_every_address() {
+        let denies = |spec: &EgressSpec, address: &str| spec.rules().judge(address.parse().unwrap()).is_err();
+        let sound = spec(&["10.1.0.0/16"], &["10.0.0.0/8"]);
+        assert!(!denies(&sound, "10.1.0.1") && denies(&sound, "10.0.0.1") && !denies(&sound, "::1"));
+        for unreadable in [
+            spec(&["10.1.0.0/16", "10.1.0.0"], &["10.0.0.0/8"]),
+            spec(&["10.1.0.0/16"], &["10.0.0.0/33"]),
+            spec(&["10.1.0.0/16"], &["ten/8"]),
+        ] {
+            assert!(["10.1.0.1", "8.8.8.8", "::1"].iter().all(|address| denies(&unreadable, address)));
+        }
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::{ChangeResult, Outcome, Resource, State};
 
 /// Of one command.
 pub(super) fn check_step(before: &State, after: &State, outcome: &Outcome) {
+    let entries = after.audit().head().number - before.audit().head().number;
+    assert!(entries <= 1, "one command makes one entry at most");
+    assert!(entries == 1 || after.revision() == before.revision(), "no revision without an entry");
+    assert!(crate::audit::holds(after), "the audit is one chain");
     let Outcome::Accepted(accepted) = outcome else {
         assert!(before == after, "a refused command changes nothing");
         return;

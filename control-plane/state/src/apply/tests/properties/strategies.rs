@@ -1,12 +1,12 @@
 //! Commands over few names, so that they meet.
 
-use hanse_management::{Digest, Kind, ResourceKey, Spec, manifest::Restored};
+use hanse_management::{Digest, Kind, ResourceKey, Spec, kinds::TokenRole, manifest::Restored};
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::{
-    Action, Change, Command, CommandBody, Incumbent, SeatAsked,
+    Action, Change, Command, CommandBody, Incumbent, MintedToken, Origin, SeatAsked,
     fixture::{self, START_MS, name},
 };
 
@@ -65,8 +65,11 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Region => Just(json!({"location": {"latitude": 53.349_805_1, "longitude": -6.26}})).boxed(),
         Kind::Environment => {
             let hostnames = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
-            (regions(), hostnames)
-                .prop_map(|(regions, host)| json!({"regions": regions, "hostnames": Vec::from_iter(host)}))
+            (regions(), hostnames, prop::bool::weighted(0.3))
+                .prop_map(|(regions, host, denies)| {
+                    let deny: &[&str] = if denies { &["10.0.0.0/8"] } else { &[] };
+                    json!({"regions": regions, "hostnames": Vec::from_iter(host), "egress": {"deny": deny}})
+                })
                 .boxed()
         }
         Kind::HostGrant => {
@@ -81,10 +84,14 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
         Kind::Policy => {
             (0..3_u32).prop_map(|n| json!({"headers": {"request": {"set": {"X-N": n.to_string()}}}})).boxed()
         }
-        Kind::Upstream => (prop::option::weighted(0.4, pick(&["eu-west", "us-east"])), 0..2_u32)
-            .prop_map(|(region, weight)| match region {
-                None => json!({"endpoints": [{"url": "http://a:80", "weight": weight + 1}]}),
-                Some(region) => json!({"endpoints": [{"url": "http://a:80", "region": region}]}),
+        Kind::Upstream => (
+            prop::option::weighted(0.4, pick(&["eu-west", "us-east"])),
+            0..2_u32,
+            pick(&["http://a:80", "http://a:80", "http://10.0.0.7:80", "http://11.0.0.7:80"]),
+        )
+            .prop_map(|(region, weight, url)| match region {
+                None => json!({"endpoints": [{"url": url, "weight": weight + 1}]}),
+                Some(region) => json!({"endpoints": [{"url": url, "region": region}]}),
             })
             .boxed(),
         Kind::Api | Kind::ApiRevision => {
@@ -248,27 +255,55 @@ fn body() -> impl Strategy<Value = CommandBody> {
     let refuse = (who(), keys())
         .prop_map(move |(who, keys)| CommandBody::RefuseKeys { identity: identity(who), keys });
     let readmit = who().prop_map(move |who| CommandBody::Readmit { identity: identity(who) });
+    let minted =
+        (who(), pick(&["gw-1", "gw-2", "gw-3"])).prop_map(move |(who, id)| CommandBody::RecordMinted {
+            agent: identity(who),
+            token: MintedToken {
+                id: name(id),
+                minted_at: 1,
+                role: "gateway".into(),
+                environments: Vec::new(),
+                environments_total: 0,
+            },
+        });
+    // The test writes into it which entry is there.
+    let drop_audit = Just(CommandBody::DropAudit { through: 0, hash: [0; 32] });
     prop_oneof![
         12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
+        1 => prop_oneof![minted, drop_audit],
         2 => part().prop_map(CommandBody::Apply),
         1 => Just(CommandBody::Apply(vec![fixture::delete("Api users", true)])),
         2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit],
     ]
 }
 
+/// Whose command it is: mostly a node's, which may do everything; else that of a Token, which may be there as it says.
+fn origin() -> impl Strategy<Value = (&'static str, Origin)> {
+    let rights = prop_oneof![
+        2 => Just((TokenRole::Admin, None)),
+        1 => Just((TokenRole::Publisher, Some(name("default")))),
+        1 => Just((TokenRole::Viewer, None)),
+    ];
+    let of_token = (pick(&["admin", "ops"]), rights).prop_map(|(token, (role, organization))| {
+        let from = "10.0.0.7:51234".to_owned();
+        (token, Origin { owner: token.to_owned(), role: Some(role), organization, from })
+    });
+    prop_oneof![4 => Just(("tester", Origin::default())), 1 => of_token]
+}
+
 /// Any command.
 pub(super) fn command() -> impl Strategy<Value = Command> {
     let idempotency_key = prop::option::weighted(0.1, pick(&["k1", "k2"]));
     let forced = prop::bool::weighted(0.3);
-    (body(), 0..5_000_u64, idempotency_key, forced).prop_map(
-        |(body, later, idempotency_key, force_grants)| Command {
-            actor: "tester".into(),
+    (body(), 0..5_000_u64, idempotency_key, forced, origin()).prop_map(
+        |(body, later, idempotency_key, force_grants, (actor, origin))| Command {
+            actor: actor.into(),
             request_id: "r".into(),
             time_ms: START_MS + later,
             idempotency_key: idempotency_key.map(str::to_owned),
             only_in_term: None,
             force_grants,
-            origin: crate::Origin::default(),
+            origin,
             body,
         },
     )

@@ -108,8 +108,8 @@ fn served(state: &State) -> Vec<(String, String, &ApiSpec, BTreeSet<String>)> {
 
 fn asks(state: &State, api: &ApiSpec, host: &str, path: &str) -> bool {
     let hostnames = &state.environment(&crate::fixture::name("production")).unwrap().hostnames;
-    let hosts = if api.hosts.is_empty() { hostnames } else { &api.hosts };
-    (hosts.is_empty() || hosts.iter().any(|pattern| is_host(pattern, host))) && is_below(&api.context, path)
+    let has = |hosts: &[String]| hosts.is_empty() || hosts.iter().any(|pattern| is_host(pattern, host));
+    has(hostnames) && has(&api.hosts) && is_below(&api.context, path)
 }
 
 /// The requests that Bindings of both Organizations ask for in one region, and that have no owner.
@@ -137,7 +137,9 @@ fn inside(state: &State) -> Vec<String> {
     let mut found = Vec::new();
     for (organization, key, api, regions) in served(state) {
         for host in api.hosts.iter().filter(|host| !host.starts_with('*') && !regions.is_empty()) {
-            if owner(state, host, &api.context).is_some_and(|owner| owner != organization) {
+            if asks(state, api, host, &api.context)
+                && owner(state, host, &api.context).is_some_and(|owner| owner != organization)
+            {
                 found.push(format!("{key} {host}{}", api.context));
             }
         }
@@ -180,7 +182,7 @@ impl Played {
             assert_eq!(disputed(&world.state), BTreeSet::new(), "{step}\nof {steps:#?}");
             assert_eq!(inside(&world.state), [""; 0], "{step}\nof {steps:#?}");
             for binding in world.state.list(Kind::Binding, None) {
-                for warning in world.state.warnings(&binding.key) {
+                for warning in world.state.warnings(&binding.key, None) {
                     assert!(!warning.detail.contains("no HostGrant says"), "{warning:?}");
                     self.owned += usize::from(warning.detail.contains("belong to others"));
                 }

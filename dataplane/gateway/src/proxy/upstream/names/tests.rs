@@ -85,7 +85,7 @@ fn compiled(
     change(&mut given);
     let id = UpstreamId::new(&scope("production"), &format!("upstream/{organization}/a"));
     let compiled = Upstream::new(&id, checked(given), profiles);
-    profiles.egress(&id.scope).set(Some(&Egress::default()));
+    profiles.endpoints.egress(id.scope.environment()).set(Some(&Egress::default()));
     compiled
 }
 
@@ -208,7 +208,8 @@ fn of_a_names_addresses_only_those_that_the_egress_allows_are_connected_to() {
         asking.server.tell("moves.test", Does::answer(&["127.0.0.1"], 1));
         let half = reaching(&format!("http://half.test:{}", backend.port()));
         let moves = reaching(&format!("http://moves.test:{}", backend.port()));
-        // One for each: their profiles are of two gateways.
+        // Each upstream has a client of its own, because a client has one connector for each number of a profile, and both profiles
+        // have the same number.
         let [to_half, to_moves] = [client(&asking.names), client(&asking.names)];
         let set = |upstream: &Upstream, deny: &str| {
             let egress = &upstream.pick(&Tried::default()).unwrap().profile.egress;
