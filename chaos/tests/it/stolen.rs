@@ -46,7 +46,7 @@ fn store_key(data: &Path) -> PathBuf {
     data.with_file_name("data.store-key")
 }
 
-/// Waits until a node says that its private key does not open, for this reason; nothing of it is open then, and it speaks to nobody.
+/// Waits until a node says that its private key does not open, for this reason; no other port of it is open then, and it connects to no node.
 async fn is_locked(world: &World, node: &str, why: &str) -> Result<()> {
     until("the node says that its key does not open", SAID_WITHIN, || async {
         let (status, text) = admin(world, node, "/readyz").await?;

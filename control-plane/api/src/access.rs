@@ -1,7 +1,7 @@
 //! Who may do what: a rule for each operation, and one table of what each role may do under it. Pure.
 //!
 //! An operation declares its rule beside its path: `extensions(("x-hanse-access" = json!("read {kind}")))`. An operation without a
-//! rule, and a rule without a line in the table, let nobody in.
+//! rule, and a rule without a line in the table, let no caller in.
 
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, kinds::TokenRole};
 use hanse_state::{Action, Change, projection::Source};

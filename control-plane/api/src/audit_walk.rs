@@ -1,4 +1,4 @@
-//! A walk along the chain of the audit, by whoever has entries: what was answered, or the lines of exported files.
+//! A walk along the chain of the audit. Readers of answers and of exported files take it, entry by entry.
 
 use hanse_state::AuditHash;
 

@@ -14,7 +14,7 @@ use crate::access::Rule;
 /// How requests for one operation are checked: what the description says is what holds.
 #[derive(Debug)]
 pub(crate) struct Operation {
-    /// Who may use it; `None`: nobody.
+    /// Who may use it. `None`: no caller may.
     pub(crate) rule: Option<Rule>,
     /// Whether it may change the state.
     pub(crate) is_write: bool,

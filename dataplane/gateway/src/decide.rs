@@ -170,7 +170,7 @@ enum Guard {
 /// What guards the other readings of a path that is open as it is read here. An open operation is no way round a guard.
 ///
 /// The request goes to the upstream of the Organization of `found`. So each reading is looked up among the Apis of that Organization,
-/// whoever owns it. A request without an owner may also be one for another Organization, as its upstream reads it. Then the reading is
+/// also where another Organization owns it. A request without an owner may also be one for another Organization, as its upstream reads it. Then the reading is
 /// looked up as a request, too.
 fn guard_of_other_readings(
     environment: &EnvironmentTable,

@@ -29,7 +29,7 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
     /// Whether the status changes only together with the resource's revision, which is its ETag.
     const ETAG_COVERS_STATUS: bool = true;
 
-    /// The fields that nobody may learn from the audit, as JSON pointers below the spec; `*` is any one name.
+    /// The fields that the audit never shows, as JSON pointers below the spec; `*` is any one name.
     const SECRETS: &'static [&'static str] = &[];
 
     /// What its table has between the name and the revision.
@@ -271,7 +271,7 @@ macro_rules! kinds {
                 match self { $($(#[$meta])* Self::$kind(spec) => spec.secret_mut(),)* }
             }
 
-            /// The fields that nobody may learn from the audit: see [`ManagementKind::SECRETS`].
+            /// The fields that the audit never shows: see [`ManagementKind::SECRETS`].
             pub fn secrets(&self) -> &'static [&'static str] {
                 match self { $($(#[$meta])* Self::$kind(_) => <$spec as ManagementKind>::SECRETS,)* }
             }

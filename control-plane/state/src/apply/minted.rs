@@ -34,7 +34,7 @@ pub(super) fn record(state: &mut State, agent: &str, token: &MintedToken) -> Res
 impl State {
     /// Whether a join token of an agent is to be recorded: the agent is a member, the token is not in the audit, and the agent has
     /// not recorded as many as it may in a day. `now_ms`: the time of the command that would record it, for the state's own time stands
-    /// still while nobody writes.
+    /// still between commands.
     pub fn lacks_minted(&self, agent: &str, token: &Name, now_ms: u64) -> bool {
         if !self.members.contains_key(agent) || self.is_revoked(agent) {
             return false;
@@ -122,7 +122,7 @@ mod tests {
             world.run(minted(AGENT, &format!("gw-{number}"))).unwrap();
         }
         assert_eq!(world.state.audit().head().number, before.number + MAX_A_DAY as u64);
-        // A day later, also where nobody wrote since.
+        // A day later, also without a command between.
         assert!(!world.state.lacks_minted(AGENT, &name("gw-next"), world.now_ms));
         world.now_ms += DAY_MS + 1_000;
         assert!(world.state.lacks_minted(AGENT, &name("gw-next"), world.now_ms));

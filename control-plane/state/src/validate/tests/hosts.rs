@@ -335,7 +335,7 @@ fn many_are_named_by_five() {
     );
 }
 
-/// Whatever makes two Bindings meet is refused: an Api, an Environment, a Binding, a Region's label, a grant that goes.
+/// Every change that makes two Bindings meet is refused: of an Api, an Environment, a Binding, a Region's label, a grant that goes.
 #[test]
 fn each_change_that_makes_a_meeting_is_refused() {
     let apart = ground().with(&bound("one", "a.example", "/x")).with(&bound("two", "b.example", "/x/sec"));
