@@ -4,8 +4,8 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use hanse_link::{StoreKey, Wanted};
 use hanse_node::NodeConfig;
+use hanse_runtime::Cidr;
 use hanse_topology::{Name, Role};
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::proxy::MOST_LOOKUP_DESCRIPTORS;
@@ -105,12 +105,12 @@ pub struct Listen {
 /// A network in CIDR notation, or one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Network(IpNet);
+pub struct Network(Cidr);
 
 impl Network {
     /// Whether the address is of the network.
     pub fn contains(&self, address: IpAddr) -> bool {
-        self.0.contains(&address.to_canonical())
+        self.0.contains(address.to_canonical())
     }
 }
 
@@ -118,29 +118,13 @@ impl TryFrom<String> for Network {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let network: IpNet = text
-            .parse()
-            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-            .map_err(|_| format!("{text:?} is no network: write 10.0.0.0/8, or one address"))?;
-        if let Some(network) = unmapped(network) {
-            return Err(format!("{text} is an IPv4 network in IPv6: write {network}"));
-        }
-        if network.trunc() == network {
-            Ok(Self(network))
-        } else {
-            Err(format!("{text} has bits beyond its length: write {}", network.trunc()))
-        }
+        let network = match text.parse::<IpAddr>() {
+            Ok(address @ IpAddr::V4(_)) => format!("{address}/32"),
+            Ok(address @ IpAddr::V6(_)) => format!("{address}/128"),
+            Err(_no_address) => text,
+        };
+        Cidr::parse(&network).map(Self).map_err(|bad| format!("{}: {}", bad.detail, bad.remedy))
     }
-}
-
-/// `10.0.0.0/8` for `::ffff:10.0.0.0/104`, which no address is in: each is compared in its shortest form.
-fn unmapped(network: IpNet) -> Option<IpNet> {
-    /// Before the IPv4 address in an IPv6 one (RFC 4291, section 2.5.5.2).
-    const PREFIX_BITS: u8 = 96;
-    let IpNet::V6(network) = network else { return None };
-    let address = network.addr().to_ipv4_mapped()?;
-    let length = network.prefix_len().checked_sub(PREFIX_BITS)?;
-    IpNet::new(address.into(), length).ok().map(|network| network.trunc())
 }
 
 impl From<Network> for String {
@@ -458,7 +442,7 @@ mod tests {
         assert!(of("10.0.0.7").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
         assert!(!of("2001:db8::/32").unwrap()[0].contains("10.0.0.7".parse().unwrap()));
         let error = of("10.0.0.1/8").unwrap_err();
-        assert!(error.contains("10.0.0.1/8 has bits beyond its length: write 10.0.0.0/8"), "{error}");
+        assert!(error.contains("bits set beyond its length: write 10.0.0.0/8"), "{error}");
         for (mapped, wanted) in [
             ("::ffff:10.0.0.0/104", "write 10.0.0.0/8"),
             ("::ffff:10.0.0.7", "write 10.0.0.7/32"),
@@ -468,7 +452,7 @@ mod tests {
             assert!(error.contains(wanted), "{error}");
         }
         let error = of("balancer.example").unwrap_err();
-        assert!(error.contains("line 1") && error.contains("write 10.0.0.0/8"), "{error}");
+        assert!(error.contains("line 1") && error.contains("write it as 10.0.0.0/8"), "{error}");
     }
 
     #[test]
