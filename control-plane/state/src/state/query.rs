@@ -179,8 +179,7 @@ impl State {
     /// The references of a command that lead nowhere, neither here nor in the command: the field as a refusal names it, and what it
     /// names. A Binding's ApiRevision is not among them: the command may make it.
     pub fn missing_in(&self, body: &CommandBody) -> Vec<(String, ResourceKey)> {
-        let CommandBody::Apply(changes) = body else { return Vec::new() };
-        let puts = || changes.iter().filter(|change| matches!(change.action, Action::Put { .. }));
+        let puts = || body.changes().iter().filter(|change| matches!(change.action, Action::Put { .. }));
         let put: BTreeSet<&ResourceKey> = puts().map(|change| &change.key).collect();
         let mut missing = Vec::new();
         for Change { key, action, .. } in puts() {
