@@ -75,6 +75,7 @@ impl State {
             CommandBody::ForgetResults => {
                 next.idempotent.forget(now_ms);
                 next.proposals.forget(now_ms);
+                minted::forget(&mut next);
                 Effects::none()
             }
             CommandBody::Propose { changes, reason } => {

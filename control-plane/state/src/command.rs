@@ -114,7 +114,8 @@ pub enum CommandBody {
         /// The token.
         token: MintedToken,
     },
-    /// Forgets results of idempotency keys that are older than they are kept, and proposals that have expired.
+    /// Forgets results of idempotency keys that are older than they are kept, proposals that have expired, and tokens of agents that no
+    /// agent tells of any more.
     ForgetResults,
     /// Keeps changes for the approval of a second owner. They must hold now.
     Propose {

@@ -126,9 +126,4 @@ impl State {
     pub fn proposal(&self, number: u64) -> Option<&Arc<Proposal>> {
         self.proposals.get(number)
     }
-
-    /// Whether a proposal waits that can no longer be approved, by the time `now_ms`.
-    pub fn has_expired_proposals(&self, now_ms: u64) -> bool {
-        self.proposals().any(|proposal| proposal.has_expired(now_ms))
-    }
 }

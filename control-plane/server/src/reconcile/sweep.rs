@@ -35,7 +35,7 @@ impl Reconciler for Sweep {
             .collect();
         let mut plan: Vec<_> =
             over.chunks(TOKENS_A_COMMAND).map(|tokens| CommandBody::Apply(tokens.to_vec())).collect();
-        if state.has_stale_results(now_ms) || state.has_expired_proposals(now_ms) {
+        if state.has_stale(now_ms) {
             plan.push(CommandBody::ForgetResults);
         }
         plan

@@ -20,9 +20,12 @@ impl State {
         &self.audit
     }
 
-    /// Whether results of idempotency keys are kept for longer than they are answered from, by the time `now_ms`.
-    pub fn has_stale_results(&self, now_ms: u64) -> bool {
+    /// Whether there is something to forget by the time `now_ms`: results of idempotency keys that are answered no more, proposals that
+    /// have expired, or tokens that no agent tells of any more.
+    pub fn has_stale(&self, now_ms: u64) -> bool {
         self.idempotent.has_passed(now_ms)
+            || self.proposals().any(|proposal| proposal.has_expired(now_ms))
+            || self.has_old_minted(now_ms)
     }
 
     /// Its history; `None` before the first command.

@@ -293,7 +293,7 @@ fn a_proposal_expires_to_the_millisecond_and_frees_its_room() {
     assert_eq!(expires, world.now_ms + HOUR_MS);
     let mut late = world.clone();
     world.now_ms = expires - 2;
-    assert!(!world.state.has_expired_proposals(expires - 1) && world.state.has_expired_proposals(expires));
+    assert!(!world.state.has_stale(expires - 1) && world.state.has_stale(expires));
     world.clone().approve("bob", number).unwrap();
     late.now_ms = expires - 1;
     let problem = late.approve("bob", number).unwrap_err();
