@@ -1,5 +1,6 @@
 //! The command line.
 
+mod approval;
 mod audit;
 mod client;
 mod dev;
@@ -17,6 +18,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use approval::{ApprovalArgs, ApprovalCommand};
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use client::{ApplyArgs, DeleteArgs, DescribeArgs, DiffArgs, RevisionArg, WaitArgs};
 pub(crate) use dev::{DevAction, DevAddition, DevArgs};
@@ -24,7 +26,7 @@ pub(crate) use dump::DumpArgs;
 pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, UpgradeArgs, UpgradeCommand};
 #[cfg(test)]
 pub(crate) use flags::{ChangeFlags, OrganizationFlag};
-pub(crate) use flags::{Form, Output};
+pub(crate) use flags::{Form, Output, ProposeFlag};
 pub(crate) use get::{Asked, GetArgs, distinct};
 pub(crate) use plan::{OwnerFlags, PlanArgs};
 pub(crate) use publishing::{
@@ -127,6 +129,8 @@ pub(crate) enum Command {
     Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.
     Token(TokenArgs),
+    /// Changes that wait for a second owner: show, approve or reject them.
+    Approval(ApprovalArgs),
     /// Who changed what: show, verify or export the audit log.
     Audit(AuditArgs),
     /// Show what the present token is, and what it allows.

@@ -19,7 +19,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
     Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Deleted, DropAudit, FinalizeRequest,
-    Finalized, Members, Page, Resource, Revocation, RootSettled, Roots, Rotation, Status, Upgrade, WhoAmI,
+    Finalized, Members, Page, Proposal, Proposals, Rejected, Resource, Revocation, RootSettled, Roots,
+    Rotation, Status, Upgrade, WhoAmI,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -145,6 +146,25 @@ impl Client {
         request: &ApplyRequest,
         options: &ApplyOptions<'_>,
     ) -> anyhow::Result<Applied> {
+        self.send_apply(request, options, None).await?.read()
+    }
+
+    /// Keeps the changes of a request for the approval of a second owner.
+    pub(crate) async fn propose(
+        &self,
+        request: &ApplyRequest,
+        options: &ApplyOptions<'_>,
+        reason: &str,
+    ) -> anyhow::Result<Proposal> {
+        self.send_apply(request, options, Some(reason)).await?.read()
+    }
+
+    async fn send_apply(
+        &self,
+        request: &ApplyRequest,
+        options: &ApplyOptions<'_>,
+        propose: Option<&str>,
+    ) -> anyhow::Result<Answer> {
         let body = serde_json::to_vec(request).context("writing the request")?;
         check_size(body.len())?;
         let mut query = url::form_urlencoded::Serializer::new(String::new());
@@ -158,10 +178,13 @@ impl Client {
         if let Some(selector) = options.prune {
             query.append_pair("prune", "true").append_pair("selector", selector);
         }
+        if let Some(reason) = propose {
+            query.append_pair("propose", reason);
+        }
         let path = format!("/v1/apply?{}", query.finish());
         // What is pruned depends on what is there: the API takes no key with it, and doing it twice is doing it once.
         let once = options.prune.is_none().then(new_key);
-        self.http.send(Method::POST, &path, Some(Bytes::from(body)), once.as_deref()).await?.read()
+        self.http.send(Method::POST, &path, Some(Bytes::from(body)), once.as_deref()).await
     }
 
     /// All resources of a kind, or those that have these labels.
@@ -303,6 +326,32 @@ impl Client {
         let request = DropAudit { through: last.number, hash: last.hash.clone() };
         let body = serde_json::to_vec(&request).context("writing JSON")?;
         self.http.send(Method::POST, "/v1/audit/drop", Some(body.into()), Some(&new_key())).await?.read()
+    }
+
+    /// The proposals that wait for an approval.
+    pub(crate) async fn proposals(&self) -> anyhow::Result<Proposals> {
+        self.read("/v1/approvals").await?.read()
+    }
+
+    /// A proposal, and what it does.
+    pub(crate) async fn proposal(&self, number: u64) -> anyhow::Result<Proposal> {
+        self.read(&format!("/v1/approvals/{number}")).await?.read()
+    }
+
+    /// Makes the changes of a proposal.
+    pub(crate) async fn approve(&self, number: u64) -> anyhow::Result<Applied> {
+        let path = format!("/v1/approvals/{number}/approve");
+        self.http.send(Method::POST, &path, None, Some(&new_key())).await?.read()
+    }
+
+    /// Drops a proposal.
+    pub(crate) async fn reject(&self, number: u64, reason: Option<&str>) -> anyhow::Result<Rejected> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        if let Some(reason) = reason {
+            query.append_pair("reason", reason);
+        }
+        let path = format!("/v1/approvals/{number}/reject?{}", query.finish());
+        self.http.send(Method::POST, &path, None, Some(&new_key())).await?.read()
     }
 
     /// What the token is, and what it allows.

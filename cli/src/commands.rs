@@ -1,6 +1,7 @@
 //! What the client commands do: one file each. They read arguments, ask the [`Client`](crate::client::Client), and print.
 
 mod apply;
+mod approval;
 pub(crate) mod audit;
 mod changes;
 mod complete;
@@ -25,6 +26,7 @@ pub(crate) mod upgrade;
 mod whoami;
 
 pub(crate) use apply::apply;
+pub(crate) use approval::approval;
 pub(crate) use complete::{complete, script};
 pub(crate) use delete::delete;
 pub(crate) use describe::describe;

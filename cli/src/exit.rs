@@ -51,6 +51,7 @@ impl Exit {
             | ProblemName::Conflict
             | ProblemName::Upgrade
             | ProblemName::AuditFull
+            | ProblemName::ApprovalNeeded
             | ProblemName::Stale
             | ProblemName::PreconditionRequired
             | ProblemName::KeyReused => Self::Conflict,

@@ -140,6 +140,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Upgrade(args) => {
             with_client(config, &None, async |client| commands::upgrade::upgrade(client, &args).await)
         }
+        Command::Approval(args) => {
+            with_client(config, &None, async |client| commands::approval(client, &args).await)
+        }
         Command::Audit(args) => match commands::audit::offline(&args)? {
             true => Ok(ExitCode::SUCCESS),
             false => with_client(config, &None, async |client| commands::audit::audit(client, &args).await),

@@ -1,5 +1,5 @@
-//! Operators with roles, and the audit of what they did: tokens of one organization, one chain on every control node, exported,
-//! changed by hand, dropped, and carried on over a restart.
+//! Operators with roles, and the audit of what they did: tokens of one organization, a change that two owners make, one chain on every
+//! control node, exported, changed by hand, dropped, and carried on over a restart.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,14 @@ use hanse_chaos::{Federation, Operator};
 use serde_json::Value;
 
 const PLAN: &str = "{kind: Plan, organization: default, name: NAME, spec: {displayName: NAME}}";
+/// An Api in a guarded Environment.
+const GUARDED: &str = "
+{kind: Upstream, name: parcels, spec: {endpoints: [{url: 'http://127.0.0.1:9'}]}}
+---
+{kind: Api, name: parcels, spec: {context: /parcels, version: '1', upstream: parcels, operations: [{method: GET, path: /a}]}}
+---
+{kind: Binding, name: parcels-guarded, spec: {api: parcels, environment: guarded}}
+";
 const AUTH: i32 = 3;
 const CONFLICT: i32 = 5;
 /// An agent looks every 5 s and reports every second, and the leader looks every second; the rest is for a busy machine.
@@ -74,8 +82,45 @@ fn a_publisher_writes_its_organization_and_nothing_else() -> Result<()> {
     // What ci did is in the audit, with its owner and its address.
     let tail = federation.ok(&["audit", "tail", "-n", "2"])?;
     ensure!(tail.contains("ci (ann)  127.0.0.1:") && tail.contains("updated Plan default/gold"), "{tail}");
+    two_owners(&federation, &ci)?;
     let tokens = federation.ok(&["get", "tokens"])?;
     ensure!(tokens.contains("LAST USED") && tokens.contains("publisher"), "{tokens}");
+    Ok(())
+}
+
+/// The publisher proposes what it may not do alone, and another owner approves it.
+fn two_owners(federation: &Federation, ci: &Operator) -> Result<()> {
+    federation.apply("{kind: Environment, name: guarded, spec: {regions: [], approval: {}}}")?;
+    let alone = ci.run(&["apply", "-f", "-"], GUARDED, &[])?;
+    ensure!(alone.code == CONFLICT, "{}: {}", alone.code, alone.stderr);
+    ensure!(alone.stderr.contains("a change of Environment guarded needs the approval"), "{}", alone.stderr);
+    let tried = ci.run(&["apply", "-f", "-", "--dry-run"], GUARDED, &[])?;
+    ensure!(tried.code == 0 && tried.stderr.contains("a second owner must approve it"), "{}", tried.stderr);
+    let proposed = ci.run(&["apply", "-f", "-", "--propose", "parcels for all"], GUARDED, &[])?;
+    ensure!(proposed.code == 0, "{}", proposed.stderr);
+    ensure!(
+        proposed.stdout.contains("created Binding default/parcels-guarded (proposed)"),
+        "{}",
+        proposed.stdout
+    );
+    ensure!(proposed.stderr.contains("proposal 1 waits until"), "{}", proposed.stderr);
+    let own = ci.run(&["approval", "approve", "1"], "", &[])?;
+    ensure!(own.code == AUTH && own.stderr.contains("ann proposed it"), "{}: {}", own.code, own.stderr);
+    let status = federation.ok(&["status"])?;
+    ensure!(status.contains("1 proposal waits for an approval"), "{status}");
+    let listed = federation.ok(&["approval", "list"])?;
+    ensure!(listed.contains("parcels for all") && listed.contains("guarded"), "{listed}");
+    let shown = federation.ok(&["approval", "show", "1"])?;
+    ensure!(shown.contains("created Api default/parcels") && shown.contains("/parcels"), "{shown}");
+    federation.ok(&["approval", "approve", "1"])?;
+    ci.ok(&["get", "binding", "parcels-guarded"])?;
+    let tail = federation.ok(&["audit", "tail", "-n", "1"])?;
+    ensure!(tail.contains("approve 1 proposed by ann (token ci): parcels for all: created"), "{tail}");
+    // A delete, which its owner withdraws.
+    let gone = ci.run(&["delete", "api", "parcels", "--cascade", "--propose", "no parcels"], "", &[])?;
+    ensure!(gone.code == 0 && gone.stderr.contains("proposal 2 waits"), "{}", gone.stderr);
+    ci.ok(&["approval", "reject", "2"])?;
+    ensure!(federation.cli(&["approval", "approve", "2"])?.code == 4, "it waits no more");
     Ok(())
 }
 

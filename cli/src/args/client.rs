@@ -7,7 +7,7 @@ use hanse_management::Kind;
 use hanse_topology::Name;
 
 use super::{
-    flags::{ChangeFlags, DEFAULT_WAIT, ForceFlag, FormFlag, OrganizationFlag, WaitFlag},
+    flags::{ChangeFlags, DEFAULT_WAIT, ForceFlag, FormFlag, OrganizationFlag, ProposeFlag, WaitFlag},
     plan::OwnerFlags,
     values::time,
 };
@@ -35,6 +35,8 @@ pub(crate) struct ApplyArgs {
     pub(crate) selector: Option<String>,
     #[command(flatten)]
     pub(crate) force: ForceFlag,
+    #[command(flatten)]
+    pub(crate) propose: ProposeFlag,
     #[command(flatten)]
     pub(crate) output: FormFlag,
     #[command(flatten)]
@@ -95,6 +97,8 @@ pub(crate) struct DeleteArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) force: ForceFlag,
+    #[command(flatten)]
+    pub(crate) propose: ProposeFlag,
     #[command(flatten)]
     pub(crate) change: ChangeFlags,
 }

@@ -36,6 +36,15 @@ pub(crate) struct ForceFlag {
     pub(crate) force_grants: bool,
 }
 
+/// `--propose`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ProposeFlag {
+    /// Change nothing now: keep the change for the approval of a token of another owner, and say why. An Environment with
+    /// `approval` asks for that
+    #[arg(long, value_name = "REASON", conflicts_with_all = ["dry_run", "wait"])]
+    pub(crate) propose: Option<String>,
+}
+
 /// The form of data on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {

@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand};
 use hanse_topology::Name;
 
-use super::{flags::ChangeFlags, values::number};
+use super::{
+    flags::{ChangeFlags, ProposeFlag},
+    values::number,
+};
 use crate::publish::UpstreamArg;
 
 /// `hanse import`.
@@ -89,6 +92,8 @@ pub(crate) struct PublicationFlags {
     /// Say what would change, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) propose: ProposeFlag,
     /// Ask callers for an API key, in the header X-API-Key (the default for a new Api)
     #[arg(long, conflicts_with = "open")]
     pub(crate) api_key: bool,
@@ -130,6 +135,8 @@ pub(crate) struct PromoteArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
+    pub(crate) propose: ProposeFlag,
+    #[command(flatten)]
     pub(crate) change: ChangeFlags,
 }
 
@@ -150,6 +157,8 @@ pub(crate) struct RollbackArgs {
     /// Say what would change, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) propose: ProposeFlag,
     #[command(flatten)]
     pub(crate) change: ChangeFlags,
 }

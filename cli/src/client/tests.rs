@@ -235,14 +235,17 @@ async fn lists_follow_continue() {
 #[tokio::test]
 async fn an_apply_carries_a_key_unless_it_prunes() {
     let answer = (StatusCode::OK, json!({"revision": 1, "changes": []}));
-    let (url, script) = server(vec![answer.clone(), answer]).await;
+    let (url, script) = server(vec![answer.clone(), answer.clone(), answer]).await;
     let (client, _dir) = client(vec![url]);
     client.apply(&[], &ApplyOptions { dry_run: true, force_grants: true, prune: None }).await.unwrap();
     client.apply(&[], &ApplyOptions { prune: Some("a=b,c=d"), ..ApplyOptions::default() }).await.unwrap();
+    let request = hanse_api::answer::ApplyRequest::of(Vec::new());
+    client.propose(&request, &ApplyOptions::default(), "a & b").await.unwrap_err();
     let asked = script.asked.lock().unwrap().clone();
     let expected = [
         "POST /v1/apply?organization=default&dryRun=true&forceGrants=true key 32",
         "POST /v1/apply?organization=default&prune=true&selector=a%3Db%2Cc%3Dd",
+        "POST /v1/apply?organization=default&propose=a+%26+b key 32",
     ];
     assert_eq!(asked, expected);
 }

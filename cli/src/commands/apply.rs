@@ -7,7 +7,7 @@ use hanse_api::answer::{Applied, ApplyRequest};
 use crate::{
     args::ApplyArgs,
     client::{ApplyOptions, Client},
-    commands::{changes, plan},
+    commands::{approval::tell_proposed, changes, plan},
     convergence,
     exit::Failure,
     out::data,
@@ -17,6 +17,9 @@ use crate::{
 
 /// Applies manifests or a plan, all or none; or a dump, part after part.
 pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<()> {
+    if let Some(reason) = &args.propose.propose {
+        return propose(client, args, reason).await;
+    }
     let revision = match source::dump::of(&args.file)? {
         Some(dump) => restore(client, args, &dump).await?,
         None => {
@@ -40,19 +43,45 @@ pub(crate) async fn apply(client: &Client, args: &ApplyArgs) -> anyhow::Result<(
     }
 }
 
+/// Keeps manifests or a plan for the approval of a second owner.
+async fn propose(client: &Client, args: &ApplyArgs, reason: &str) -> anyhow::Result<()> {
+    if source::dump::of(&args.file)?.is_some() {
+        let failure = Failure::usage("a dump is not proposed: its parts need each other");
+        return Err(failure.remedy("leave --propose out, or name one part with -f").into());
+    }
+    let proposal = match &args.plan {
+        Some(file) => plan::propose(client, file, reason).await?,
+        None => {
+            let manifests = source::read(&args.file, &client.organization)?;
+            let request = request(client, args, &manifests).await?;
+            let proposed = client.propose(&request, &options(args), reason).await;
+            proposed.map_err(|error| source::located(error, &manifests))?
+        }
+    };
+    tell_proposed(&proposal, args.output.output)?;
+    Ok(())
+}
+
 /// One request with these manifests.
 async fn send(client: &Client, args: &ApplyArgs, manifests: &[Sourced]) -> anyhow::Result<Applied> {
-    let options = ApplyOptions {
+    let request = request(client, args, manifests).await?;
+    let answer = client.request(&request, &options(args)).await;
+    answer.map_err(|error| source::located(error, manifests))
+}
+
+fn options(args: &ApplyArgs) -> ApplyOptions<'_> {
+    ApplyOptions {
         dry_run: args.dry_run,
         prune: args.selector.as_deref().filter(|_| args.prune),
         force_grants: args.force.force_grants,
-    };
-    let request = match args.owner.owner {
+    }
+}
+
+async fn request(client: &Client, args: &ApplyArgs, manifests: &[Sourced]) -> anyhow::Result<ApplyRequest> {
+    Ok(match args.owner.owner {
         Some(_) => plan::of_manifests(client, manifests, &args.owner, args.prune).await?,
         None => ApplyRequest::of(manifests.iter().map(Sourced::to_json).collect()),
-    };
-    let answer = client.request(&request, &options).await;
-    answer.map_err(|error| source::located(error, manifests))
+    })
 }
 
 /// Applies the parts of a dump. The revision after the last.

@@ -10,8 +10,21 @@ pub(super) fn print(answer: &Applied, dry_run: bool) -> std::io::Result<()> {
         data(line)?;
     }
     say(summary(answer, dry_run));
+    if let Some(needed) = needed(&answer.needs_approval) {
+        say(needed);
+    }
     warn(&answer.warnings, answer.warnings_left_out);
     Ok(())
+}
+
+/// What a dry run says of a change that a second owner must approve.
+fn needed(environments: &[String]) -> Option<String> {
+    (!environments.is_empty()).then(|| {
+        format!(
+            "a second owner must approve it, because of {}: do it with --propose REASON",
+            environments.join(", ")
+        )
+    })
 }
 
 /// Says what was accepted although it does not hold yet.

@@ -11,8 +11,12 @@ use crate::{
     args::{DeleteArgs, Form},
     client::{ApplyOptions, Client, problem_of},
     commands::{
+        approval::tell_proposed,
         changes,
-        delete::{cascade::Listed, preview::Outcome},
+        delete::{
+            cascade::{Ended, Listed},
+            preview::Outcome,
+        },
     },
     convergence,
     exit::{Exit, Failure},
@@ -29,8 +33,15 @@ pub(crate) async fn delete(client: &Client, args: &DeleteArgs) -> anyhow::Result
             in_order(manifests.into_iter().map(|sourced| sourced.manifest.key).collect())
         }
     };
+    if let Some(reason) = args.propose.propose.as_deref().filter(|_| !args.cascade) {
+        return propose(client, args, &keys, reason).await;
+    }
     let revision = if args.cascade {
-        cascade::run(client, args, &keys).await?.map(|applied| applied.revision)
+        match cascade::run(client, args, &keys).await? {
+            Ended::Nothing => None,
+            Ended::Proposed => return Ok(()),
+            Ended::Deleted(revision) => Some(revision),
+        }
     } else if args.dry_run {
         attempt(client, args, &keys).await?
     } else {
@@ -45,8 +56,26 @@ pub(crate) async fn delete(client: &Client, args: &DeleteArgs) -> anyhow::Result
     }
 }
 
-/// Tries to delete all of them at once.
-async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> anyhow::Result<Option<u64>> {
+/// Keeps the delete of all of them at once for the approval of a second owner.
+async fn propose(
+    client: &Client,
+    args: &DeleteArgs,
+    keys: &[ResourceKey],
+    reason: &str,
+) -> anyhow::Result<()> {
+    let listed = list(client, keys).await?;
+    if listed.is_empty() {
+        return Err(Failure::new(Exit::NotFound, "nothing of it is there").into());
+    }
+    let options = ApplyOptions { force_grants: args.force.force_grants, ..ApplyOptions::default() };
+    say_if_any(preview::losses(client, &listed).await?.text());
+    let proposal = client.propose(&cascade::request(&listed), &options, reason).await?;
+    tell_proposed(&proposal, args.change.form())?;
+    Ok(())
+}
+
+/// Those of `keys` that are there.
+async fn list(client: &Client, keys: &[ResourceKey]) -> anyhow::Result<Listed> {
     let mut listed = Listed::new();
     for key in keys {
         match client.find(key).await? {
@@ -56,6 +85,12 @@ async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> an
             None => say(format!("{key} is not there")),
         }
     }
+    Ok(listed)
+}
+
+/// Tries to delete all of them at once.
+async fn attempt(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> anyhow::Result<Option<u64>> {
+    let listed = list(client, keys).await?;
     if listed.is_empty() {
         return Ok(None);
     }
@@ -186,6 +221,7 @@ mod tests {
             warnings: Vec::new(),
             warnings_left_out: 0,
             dry_run: false,
+            needs_approval: Vec::new(),
         };
         let read = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
         let several = read(document(&[answer(3), answer(4)], false, Form::Json).unwrap());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::Context as _;
-use hanse_api::answer::{Action, Applied, ApplyRequest, Resource};
+use hanse_api::answer::{Action, Applied, ApplyRequest, Proposal, Resource};
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
@@ -129,6 +129,23 @@ fn key_of(kind: &str, organization: Option<&str>, name: &str) -> anyhow::Result<
 
 /// Carries out the plan of a file.
 pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> anyhow::Result<Applied> {
+    let (plan, tried) = attempt(client, file).await?;
+    if dry_run {
+        return Ok(tried);
+    }
+    let options = ApplyOptions { force_grants: plan.force_grants, ..ApplyOptions::default() };
+    client.request(&plan.request, &options).await.map_err(|error| moved(error, plan.base))
+}
+
+/// Keeps the plan of a file for the approval of a second owner.
+pub(super) async fn propose(client: &Client, file: &Path, reason: &str) -> anyhow::Result<Proposal> {
+    let (plan, _) = attempt(client, file).await?;
+    let options = ApplyOptions { force_grants: plan.force_grants, ..ApplyOptions::default() };
+    client.propose(&plan.request, &options, reason).await.map_err(|error| moved(error, plan.base))
+}
+
+/// Reads the plan of a file, and tries it: it must do what it did when it was made.
+async fn attempt(client: &Client, file: &Path) -> anyhow::Result<(Plan, Applied)> {
     let name = file.display();
     let text = fs::read(file).map_err(|error| Failure::unreadable(&name, &error))?;
     let plan: Plan = serde_json::from_slice(&text).map_err(|_| {
@@ -153,11 +170,7 @@ pub(super) async fn carry_out(client: &Client, file: &Path, dry_run: bool) -> an
             .remedy("plan again: hanse plan -f FILE -o PLAN")
             .into());
     }
-    if dry_run {
-        return Ok(tried);
-    }
-    let options = ApplyOptions { dry_run: false, ..options };
-    client.request(&plan.request, &options).await.map_err(|error| moved(error, plan.base))
+    Ok((plan, tried))
 }
 
 /// A refusal because something is not as the plan found it.

@@ -3,7 +3,7 @@
 use crate::{
     args::{PromoteArgs, RollbackArgs},
     client::Client,
-    commands::publishing::{Done, Question, carry_out, tell},
+    commands::publishing::{Done, How, Question, carry_out, tell},
     convergence,
     publish::{Promotion, Rollback},
 };
@@ -27,8 +27,9 @@ pub(crate) async fn promote(client: &Client, args: &PromoteArgs) -> anyhow::Resu
         number: None,
     };
     let plan = |observed: &_| Ok(promotion.plan(observed)?);
-    let done = carry_out(client, &question, &[], args.dry_run, plan).await?;
-    finish(client, &done, args.dry_run, args.change.form(), args.change.timeout()).await
+    let how = How::of(args.dry_run, &args.propose);
+    let done = carry_out(client, &question, &[], how, plan).await?;
+    finish(client, &done, args.change.form(), args.change.timeout()).await
 }
 
 /// Has an Environment serve what it served before.
@@ -48,20 +49,22 @@ pub(crate) async fn rollback(client: &Client, args: &RollbackArgs) -> anyhow::Re
         number: args.to,
     };
     let plan = |observed: &_| Ok(rollback.plan(observed)?);
-    let done = carry_out(client, &question, &[], args.dry_run, plan).await?;
-    finish(client, &done, args.dry_run, args.change.form(), args.change.timeout()).await
+    let how = How::of(args.dry_run, &args.propose);
+    let done = carry_out(client, &question, &[], how, plan).await?;
+    finish(client, &done, args.change.form(), args.change.timeout()).await
 }
 
 async fn finish(
     client: &Client,
     done: &Done,
-    dry_run: bool,
     form: Option<crate::args::Form>,
     wait: Option<std::time::Duration>,
 ) -> anyhow::Result<()> {
     tell(done, form)?;
     match wait {
-        Some(timeout) if !dry_run => convergence::wait(client, done.applied.revision, timeout).await,
+        Some(timeout) if !done.applied.dry_run => {
+            convergence::wait(client, done.applied.revision, timeout).await
+        }
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     args::{PublicationFlags, PublishArgs},
     client::Client,
     commands::{
-        publishing::{Question, carry_out_with_retries, tell},
+        publishing::{How, Question, carry_out_with_retries, tell},
         reachable,
     },
     convergence,
@@ -50,9 +50,10 @@ pub(super) async fn publication(
         number: None,
     };
     let plan = |observed: &_| Ok(import.plan(observed)?);
-    let done = carry_out_with_retries(client, &question, &flags.also, flags.dry_run, plan).await?;
+    let how = How::of(flags.dry_run, &flags.propose);
+    let done = carry_out_with_retries(client, &question, &flags.also, how, plan).await?;
     tell(&done, flags.change.form())?;
-    if flags.dry_run {
+    if done.applied.dry_run {
         return Ok(());
     }
     if let Some(timeout) = flags.change.timeout() {

@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use anyhow::Context as _;
-use hanse_api::answer::{Action, Applied, Resource};
+use hanse_api::answer::{Action, Applied, Proposal, Resource};
 use hanse_management::{Kind, ProblemName, kinds::ApiRevisionSpec};
 use hanse_topology::Name;
 use serde::Serialize;
 
 use crate::{
-    args::Form,
+    args::{Form, ProposeFlag},
     client::{ApplyOptions, Client, problem_of},
-    commands::changes,
+    commands::{approval::tell_proposed, changes},
     out::{data, say},
     publish::{self, Bound, Found, Observed, Plan, Preview, Regions},
     render,
@@ -102,6 +102,9 @@ pub(super) struct Done {
     /// The answer of the federation.
     #[serde(flatten)]
     pub(super) applied: Applied,
+    /// Where it was kept for a second owner: the proposal. `applied` is then what it would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proposal: Option<Proposal>,
     /// What it means.
     pub(super) preview: Preview,
     /// What was there before.
@@ -109,17 +112,39 @@ pub(super) struct Done {
     pub(super) observed: Observed,
 }
 
+/// What to do with a change once it was tried.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum How<'a> {
+    /// Nothing.
+    Try,
+    /// It is made.
+    Make,
+    /// It is kept for the approval of a second owner; with the reason.
+    Propose(&'a str),
+}
+
+impl<'a> How<'a> {
+    /// As the flags say. They exclude each other.
+    pub(super) fn of(dry_run: bool, propose: &'a ProposeFlag) -> Self {
+        match &propose.propose {
+            Some(reason) => Self::Propose(reason),
+            None if dry_run => Self::Try,
+            None => Self::Make,
+        }
+    }
+}
+
 /// [`carry_out`], begun anew where another writer came in between.
 pub(super) async fn carry_out_with_retries(
     client: &Client,
     question: &Question<'_>,
     also: &[Name],
-    dry_run: bool,
+    how: How<'_>,
     plan: impl Fn(&Observed) -> anyhow::Result<Plan>,
 ) -> anyhow::Result<Done> {
     let mut races = Races::default();
     loop {
-        match carry_out(client, question, also, dry_run, &plan).await {
+        match carry_out(client, question, also, how, &plan).await {
             Err(error) if races.begin_anew(problem_of(&error), &error.to_string()) => {}
             done => return done,
         }
@@ -150,24 +175,29 @@ impl Races {
     }
 }
 
-/// Plans on what is there, tries it, and does it unless `dry_run`. What was changed meanwhile makes it fail as stale.
+/// Plans on what is there, tries it, and then does what `how` says. What was changed meanwhile makes it fail as stale.
 pub(super) async fn carry_out(
     client: &Client,
     question: &Question<'_>,
     also: &[Name],
-    dry_run: bool,
+    how: How<'_>,
     plan: impl Fn(&Observed) -> anyhow::Result<Plan>,
 ) -> anyhow::Result<Done> {
     let observed = observe(client, question).await?;
     let Plan { request, mut preview } = plan(&observed)?;
     let tried = client.request(&request, &ApplyOptions { dry_run: true, ..ApplyOptions::default() }).await?;
     publish::check_moves(&observed, question.api, &tried, also)?;
-    let applied = if dry_run { tried } else { client.request(&request, &ApplyOptions::default()).await? };
+    let options = ApplyOptions::default();
+    let (applied, proposal) = match how {
+        How::Try => (tried, None),
+        How::Make => (client.request(&request, &options).await?, None),
+        How::Propose(reason) => (tried, Some(client.propose(&request, &options, reason).await?)),
+    };
     let number = made(&applied, question.api).or(observed.latest);
     for step in &mut preview.bindings {
         step.to = step.to.or(number);
     }
-    Ok(Done { applied, preview, observed })
+    Ok(Done { applied, proposal, preview, observed })
 }
 
 /// The number of the ApiRevision that a change made.
@@ -186,7 +216,10 @@ pub(super) fn tell(done: &Done, form: Option<Form>) -> anyhow::Result<()> {
         Some(form) => data(render::formed(done, form))?,
         None => {
             say(done.preview.text());
-            changes::print(&done.applied, done.applied.dry_run)?;
+            match &done.proposal {
+                Some(proposal) => tell_proposed(proposal, None)?,
+                None => changes::print(&done.applied, done.applied.dry_run)?,
+            }
         }
     }
     Ok(())

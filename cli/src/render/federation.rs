@@ -34,6 +34,7 @@ pub(crate) fn federation(status: &Status) -> String {
     }
     text += &status.partial.iter().map(partial).collect::<String>();
     text += &status.duplicates.iter().map(duplicate).collect::<String>();
+    text += &waiting(status.proposals);
     text
 }
 
@@ -62,6 +63,15 @@ fn state(node: &NodeStatus) -> String {
 
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+/// What waits for a second owner.
+fn waiting(proposals: u64) -> String {
+    match proposals {
+        0 => String::new(),
+        1 => "\n1 proposal waits for an approval: hanse approval list".to_owned(),
+        more => format!("\n{more} proposals wait for an approval: hanse approval list"),
+    }
 }
 
 /// An agent that cannot name all of its gateways.

@@ -3,13 +3,18 @@
 mod prune;
 mod request;
 
+use std::collections::BTreeSet;
+
 use axum::response::Response;
 use hanse_management::{
     Problem, ProblemName, Revision,
     manifest::{Expected, Request},
 };
 use hanse_state::{
-    Accepted, Action, Change, ChangeResult, Outcome, State, admission::admit, port::ScopeEffect, projection,
+    Accepted, Action, Attempt, Change, ChangeResult, CommandBody, State,
+    admission::{Warning, admit},
+    port::ScopeEffect,
+    projection,
 };
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
@@ -17,8 +22,8 @@ use tokio::time::timeout;
 use utoipa_axum::routes;
 
 use crate::{
-    answer::{self, Applied, ApplyRequest},
-    body,
+    answer::{self, Applied, ApplyRequest, Proposal},
+    approvals, body,
     call::{Call, FORCE_GRANTS},
     names::with_names,
     openapi::refusal,
@@ -44,13 +49,16 @@ pub(crate) fn routes() -> Vec<Route> {
             organization (or global) that the request mentions, and are not in the request"),
         ("selector" = Option<String>, Query, description = "With `prune`: the labels of what may be deleted, `k=v,k=v`"),
         ("forceGrants" = Option<bool>, Query, description = FORCE_GRANTS),
+        ("propose" = Option<String>, Query, description = "Change nothing: keep the changes for the approval of a second owner. \
+            The value says why, in a line"),
         ("organization" = Option<String>, Query,
             description = "The owner of resources that name none; default `default`")),
     request_body(description = "JSON, or YAML documents; at most 16 MiB",
         content((ApplyRequest = "application/json"), (String = "application/yaml"))),
     responses(
         (status = 200, body = Applied, description = "What happened, or would happen"),
-        refusal::Stale, refusal::TooLarge, refusal::Invalid, refusal::Upgrade))]
+        (status = 202, body = Proposal, description = "With `propose`: the proposal, which waits for an approval"),
+        refusal::ApprovalNeeded, refusal::Stale, refusal::TooLarge, refusal::Invalid, refusal::Upgrade))]
 async fn apply(mut call: Call) -> Result<Response, Rejection> {
     let organization =
         Name::new(call.text("organization").unwrap_or(DEFAULT_ORGANIZATION)).map_err(|error| {
@@ -63,6 +71,12 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
     call.check_changes(&changes)?;
 
     if call.flag("dryRun") {
+        if call.text("propose").is_some() {
+            return Err(bad_request("a dry run proposes nothing")
+                .at("query: propose")
+                .remedy("leave it out: the answer says in `needsApproval` whether an approval is needed")
+                .into());
+        }
         let state = call.read_latest().await?;
         if let Some(selector) = selector {
             changes.extend(prune::deletes(&state, &changes, &selector));
@@ -81,10 +95,23 @@ async fn apply(mut call: Call) -> Result<Response, Rejection> {
         let state = call.read_latest().await?;
         changes.extend(prune::deletes(&state, &changes, &selector));
     }
+    if let Some(reason) = call.text("propose") {
+        return approvals::propose(&call, changes, reason).await;
+    }
     let before = call.api.replicated.current();
-    let (accepted, warnings) = call.propose(changes).await?;
+    let (accepted, warnings) = call.propose(CommandBody::Apply(changes)).await?;
     call.worked();
-    let effects = effects(&call, &accepted).await;
+    answer_applied(&call, before, accepted, warnings).await
+}
+
+/// Says what a committed change did to `before`.
+pub(crate) async fn answer_applied(
+    call: &Call,
+    before: State,
+    accepted: Accepted,
+    warnings: Vec<Warning>,
+) -> Result<Response, Rejection> {
+    let effects = effects(call, &accepted).await;
     let after = call.api.replicated.current();
     let sight = call.bounds_of_sight().cloned();
     let write = move || {
@@ -146,24 +173,25 @@ pub(crate) struct Tried {
     effects: Vec<ScopeEffect>,
     /// What they would be answered with.
     pub(crate) warnings: Warnings,
+    /// The Environments for which they need an approval.
+    pub(crate) guarded: BTreeSet<Name>,
 }
 
 /// Makes changes in a copy.
 pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
-    let command = call.command(changes, None);
+    let command = call.command_of(CommandBody::Apply(changes), None);
     let sight = call.bounds_of_sight().cloned();
     let tried = move || {
         let admitted = admit(command, before.version())?;
         let missing = before.missing_in(&admitted.command().body);
-        let mut after = before.clone();
-        match after.apply(admitted.command()) {
-            Outcome::Accepted(accepted) => {
+        match before.attempt(admitted.command()) {
+            Ok(Attempt { next: after, accepted, guarded }) => {
                 let effects = projection::preview(&before, &after);
                 let (warnings, changes) = (admitted.warnings().to_vec(), &accepted.changes);
                 let warnings = Warnings::of(warnings, &before, &after, changes, sight.as_ref());
-                Ok(Tried { base: before.revision(), accepted, effects, warnings })
+                Ok(Tried { base: before.revision(), accepted, effects, warnings, guarded })
             }
-            Outcome::Rejected(problem) => Err(with_names(problem, &missing, &before, sight.as_ref())),
+            Err(problem) => Err(with_names(problem, &missing, &before, sight.as_ref())),
         }
     };
     call.api.bounds.answer(tried).await?
@@ -171,11 +199,12 @@ pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) ->
 
 /// Applies to a copy and says what that did.
 async fn dry_run(call: &Call, before: State, changes: Vec<Change>) -> Result<Response, Rejection> {
-    let Tried { base, accepted, effects, warnings } = attempt(call, before, changes).await?;
+    let Tried { base, accepted, effects, warnings, guarded } = attempt(call, before, changes).await?;
     // Nothing was written, so the revision is that of the state it was tried on.
     let write = move || {
         let accepted = Accepted { revision: base, ..accepted };
-        let mut tried = Applied { dry_run: true, ..applied(&accepted, Some(&effects), &warnings) };
+        let applied = applied(&accepted, Some(&effects), &warnings);
+        let mut tried = Applied { dry_run: true, needs_approval: named(&guarded), ..applied };
         for change in tried.changes.iter_mut().filter(|change| change.action != answer::Action::Unchanged) {
             change.revision = None;
         }
@@ -207,5 +236,11 @@ fn applied(accepted: &Accepted, effects: Option<&[ScopeEffect]>, warnings: &Warn
         warnings,
         warnings_left_out,
         dry_run: false,
+        needs_approval: Vec::new(),
     }
+}
+
+/// The names of Environments.
+pub(crate) fn named(environments: &BTreeSet<Name>) -> Vec<String> {
+    environments.iter().map(Name::to_string).collect()
 }

@@ -340,11 +340,6 @@ impl Call {
         if sound { Ok(Some(key.to_owned())) } else { Err(refuse()) }
     }
 
-    /// The command that makes these changes.
-    pub(crate) fn command(&self, changes: Vec<Change>, idempotency_key: Option<String>) -> Command {
-        self.command_of(CommandBody::Apply(changes), idempotency_key)
-    }
-
     /// A command of this call's actor, now.
     pub(crate) fn command_of(&self, body: CommandBody, idempotency_key: Option<String>) -> Command {
         Command {
@@ -392,9 +387,9 @@ impl Call {
         }
     }
 
-    /// Replicates these changes. Tells, too, what of them does not hold yet.
-    pub(crate) async fn propose(&self, changes: Vec<Change>) -> Result<(Accepted, Vec<Warning>), Problem> {
-        let command = self.command(changes, self.idempotency_key()?);
+    /// Replicates the changes of `body`. Tells, too, what of them does not hold yet.
+    pub(crate) async fn propose(&self, body: CommandBody) -> Result<(Accepted, Vec<Warning>), Problem> {
+        let command = self.command_of(body, self.idempotency_key()?);
         let version = self.api.replicated.version_for(&command).await?;
         #[cfg(feature = "next")]
         let version = crate::motto::seeded(version);

@@ -14,6 +14,7 @@
 mod access;
 pub mod answer;
 mod apply;
+mod approvals;
 mod audit;
 mod audit_walk;
 mod authenticate;

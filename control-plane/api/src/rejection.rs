@@ -57,14 +57,7 @@ impl IntoResponse for Rejection {
             let detail = &*one_line(&problem.detail);
             tracing::debug!(problem = problem.name.as_str(), detail, "request refused");
         }
-        let body = ProblemDetails {
-            urn: ProblemDetails::urn(problem.name),
-            title: title(problem.name).to_owned(),
-            status: status.as_u16(),
-            detail: one_line(&problem.detail).into_owned(),
-            field: one_line(&problem.field).into_owned(),
-            remedy: one_line(&problem.remedy).into_owned(),
-        };
+        let body = ProblemDetails { status: status.as_u16(), ..ProblemDetails::from(&problem) };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Self::MEDIA_TYPE));
@@ -76,6 +69,19 @@ impl IntoResponse for Rejection {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         response
+    }
+}
+
+impl From<&Problem> for ProblemDetails {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            urn: Self::urn(problem.name),
+            title: title(problem.name).to_owned(),
+            status: problem.name.status(),
+            detail: one_line(&problem.detail).into_owned(),
+            field: one_line(&problem.field).into_owned(),
+            remedy: one_line(&problem.remedy).into_owned(),
+        }
     }
 }
 
@@ -98,6 +104,7 @@ const fn title(name: ProblemName) -> &'static str {
         ProblemName::JoinRefused => "The join token is not accepted",
         ProblemName::Gone => "The history asked for is no longer kept",
         ProblemName::AuditFull => "The audit log is full",
+        ProblemName::ApprovalNeeded => "A second owner must approve it",
         ProblemName::NoQuorum => "The control plane has no quorum",
         ProblemName::Busy => "The node is busy with other requests",
         ProblemName::UnknownFate => "Whether the write happened is not known",

@@ -11,12 +11,14 @@ use hanse_management::{
     kinds::{BindingSpec, RevisionRef},
     manifest::{self, Manifest},
 };
-use hanse_state::{Accepted, Action, Change, ChangeResult, Metadata, Resource, State, admission::Warning};
+use hanse_state::{
+    Accepted, Action, Change, ChangeResult, CommandBody, Metadata, Resource, State, admission::Warning,
+};
 use http::{HeaderName, StatusCode, header};
 
 use crate::{
     answer::{self, Deleted},
-    apply::{Tried, attempt},
+    apply::{Tried, attempt, named},
     body::{self, Format},
     bounds::SMALL_BODY,
     call::{CONSISTENCY, Call, FORCE_GRANTS, MIN_REVISION},
@@ -160,7 +162,8 @@ async fn delete_now(
 
 fn deleted(revision: Revision, accepted: &Accepted, warnings: &Warnings, dry_run: bool) -> Deleted {
     let (warnings, warnings_left_out) = warnings.answered();
-    Deleted { revision, changes: changes(accepted), warnings, warnings_left_out, dry_run }
+    let needs_approval = Vec::new();
+    Deleted { revision, changes: changes(accepted), warnings, warnings_left_out, dry_run, needs_approval }
 }
 
 /// Deletes in a copy, and says which resources go, each with the revision it is at.
@@ -176,11 +179,15 @@ async fn try_delete(
         Expectation::Present | Expectation::OneOf(_) => Some(expectation.choose(&state, key)?),
     };
     let change = Change { key: key.clone(), action, if_revision };
-    let Tried { base, mut accepted, warnings, .. } = attempt(call, state.clone(), vec![change]).await?;
+    let Tried { base, mut accepted, warnings, guarded, .. } =
+        attempt(call, state.clone(), vec![change]).await?;
     for change in &mut accepted.changes {
         change.revision = state.get(&change.key).map_or(0, |present| present.metadata.revision);
     }
-    let write = move || (base, deleted(base, &accepted, &warnings, true));
+    let write = move || {
+        let needs_approval = named(&guarded);
+        (base, Deleted { needs_approval, ..deleted(base, &accepted, &warnings, true) })
+    };
     call.answer(StatusCode::OK, write).await
 }
 
@@ -191,7 +198,9 @@ async fn write(
     action: Action,
     expectation: &Expectation,
 ) -> Result<(Accepted, Vec<Warning>), Problem> {
-    let change = |if_revision| vec![Change { key: key.clone(), action: action.clone(), if_revision }];
+    let change = |if_revision| {
+        CommandBody::Apply(vec![Change { key: key.clone(), action: action.clone(), if_revision }])
+    };
     // What needs no look at the state makes the same command each time, so that an idempotency key fits it again.
     match (expectation, &action) {
         (Expectation::Nothing, Action::Delete { .. }) => return call.propose(change(None)).await,

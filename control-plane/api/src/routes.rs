@@ -15,9 +15,9 @@ use serde::Serialize;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::{
-    OperatorApi, apply, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
-    members, observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
-    whoami,
+    OperatorApi, apply, approvals, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump,
+    held, kinds, members, observe, openapi, operation::Operation, rejection::Rejection, roots, status,
+    upgrade, watch, whoami,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -39,6 +39,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
     let all = [
         kinds::routes(),
         apply::routes(),
+        approvals::routes(),
         dump::routes(),
         watch::routes(),
         convergence::routes(),

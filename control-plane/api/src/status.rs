@@ -18,6 +18,7 @@ use crate::{
         self, DuplicateName, LineageParent, LineageStatus, NodeState, PartialReport, QuarantinedResource,
         RegionStatus, ScopePosition, Status,
     },
+    approvals::waiting,
     call::Call,
     convergence::{GatewayView, Sees, gateways},
     openapi::refusal,
@@ -46,7 +47,8 @@ async fn status(call: Call) -> Result<Response, Rejection> {
     let seen = call.clone();
     let write = move || {
         let sees = |source: Option<&Source>| seen.may_read_source(source);
-        (state.revision(), all_status(&state, &group, &fleet, now_ms, &sees))
+        let proposals = waiting(&seen, &state).count() as u64;
+        (state.revision(), Status { proposals, ..all_status(&state, &group, &fleet, now_ms, &sees) })
     };
     Ok(call.answer(StatusCode::OK, write).await?)
 }
@@ -83,6 +85,7 @@ fn all_status(
         seen_at: duplicate.seen_at(now_ms),
     });
     Status {
+        proposals: 0,
         lineage: state.lineage().map(lineage),
         revision: state.revision(),
         leader: group.leader.clone(),

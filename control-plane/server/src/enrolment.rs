@@ -264,7 +264,9 @@ fn refusal(problem: &Problem) -> Status {
     match problem.name {
         ProblemName::JoinRefused | ProblemName::Forbidden => Status::permission_denied(text),
         ProblemName::NoQuorum | ProblemName::Busy | ProblemName::UnknownFate => Status::unavailable(text),
-        ProblemName::Upgrade | ProblemName::AuditFull => Status::failed_precondition(text),
+        ProblemName::Upgrade | ProblemName::AuditFull | ProblemName::ApprovalNeeded => {
+            Status::failed_precondition(text)
+        }
         ProblemName::Internal => Status::internal(text),
         ProblemName::BadRequest
         | ProblemName::Invalid

@@ -179,7 +179,7 @@ fn subject(body: &CommandBody) -> String {
             format!("{identity}: {}", keys.join(", "))
         }
         CommandBody::RecordMinted { agent, token } => format!("{} of {agent}", token.id),
-        CommandBody::ForgetResults => "results of idempotency keys".to_owned(),
+        CommandBody::ForgetResults => "what is kept no longer".to_owned(),
         other => format!("{other:?}"),
     }
 }

@@ -85,24 +85,28 @@ impl Admitted {
 pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem> {
     check_version(&command.body, version)?;
     let mut warnings = Vec::new();
-    if let CommandBody::Apply(changes) = &mut command.body {
-        for change in changes.iter_mut() {
-            if let Action::Put { spec, .. } | Action::Restore { spec, .. } = &mut change.action {
-                spec.normalize();
-            }
+    match &command.body {
+        CommandBody::Propose { reason, .. } => check::check_line("reason", reason)?,
+        CommandBody::Reject { reason, .. } if !reason.is_empty() => check::check_line("reason", reason)?,
+        _without_a_reason => {}
+    }
+    let changes = command.body.changes_mut();
+    for change in changes.iter_mut() {
+        if let Action::Put { spec, .. } | Action::Restore { spec, .. } = &mut change.action {
+            spec.normalize();
         }
-        // As it will be stored: percent-encoded, a URL may be three times as long.
-        limits::check_command(changes)?;
-        for change in changes {
-            let restored = match &change.action {
-                Action::Restore { restored, .. } => restored.check(&change.key).map(|()| true)?,
-                Action::Put { .. } | Action::Delete { .. } | Action::Expect { .. } => false,
-            };
-            if let Action::Put { labels, spec, .. } | Action::Restore { labels, spec, .. } = &change.action {
-                check::check_kind(&change.key, spec, restored)?;
-                judge(&change.key, labels, spec, version)?;
-                warnings.extend(Warning::of_spec(&change.key, spec));
-            }
+    }
+    // As it will be stored: percent-encoded, a URL may be three times as long.
+    limits::check_command(changes)?;
+    for change in changes {
+        let restored = match &change.action {
+            Action::Restore { restored, .. } => restored.check(&change.key).map(|()| true)?,
+            Action::Put { .. } | Action::Delete { .. } | Action::Expect { .. } => false,
+        };
+        if let Action::Put { labels, spec, .. } | Action::Restore { labels, spec, .. } = &change.action {
+            check::check_kind(&change.key, spec, restored)?;
+            judge(&change.key, labels, spec, version)?;
+            warnings.extend(Warning::of_spec(&change.key, spec));
         }
     }
     Ok(Admitted { command, version, warnings })
@@ -130,7 +134,9 @@ fn check_version(body: &CommandBody, version: Version) -> Result<(), Problem> {
 /// that comes with a version is named here; a kind, and a field of a spec, in [`LATER`].
 fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
     match body {
-        CommandBody::Apply(changes) => changes.iter().find_map(|change| newer_in(change, version)),
+        CommandBody::Apply(changes) | CommandBody::Propose { changes, .. } => {
+            changes.iter().find_map(|change| newer_in(change, version))
+        }
         #[cfg(feature = "next")]
         CommandBody::SetMotto(_) => {
             (version < Version::NEXT).then(|| ("the motto".to_owned(), Version::NEXT))
@@ -142,6 +148,8 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::RefuseKeys { .. }
         | CommandBody::Readmit { .. }
         | CommandBody::ForgetResults
+        | CommandBody::Approve { .. }
+        | CommandBody::Reject { .. }
         | CommandBody::DropAudit { .. }
         | CommandBody::RecordMinted { .. }
         | CommandBody::Finalize { .. }

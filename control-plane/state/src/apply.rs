@@ -8,25 +8,33 @@ mod idempotent;
 mod join;
 mod lineage;
 mod minted;
+mod proposal;
 mod resources;
 mod revocation;
 mod roots;
 mod version;
 
+use std::collections::BTreeSet;
+
 use hanse_management::{Kind, Problem, ResourceKey};
+use hanse_topology::Name;
 
 use crate::{Accepted, AuditLink, ChangeResult, Command, CommandBody, JournalEntry, Outcome, State, audit};
 
 pub(crate) use idempotent::{IdempotentResult, IdempotentResults};
 pub(crate) use minted::Recorded;
+pub(crate) use proposal::keys_of;
 
 impl State {
     /// Does what `command` says, or refuses it and stays as it is.
     ///
     /// Deterministic: looks at nothing but the state and the command.
     pub fn apply(&mut self, command: &Command) -> Outcome {
-        match self.after(command) {
-            Ok((next, accepted)) => {
+        match self.attempt(command) {
+            Ok(Attempt { guarded, .. }) if !guarded.is_empty() => {
+                Outcome::Rejected(proposal::needed(&guarded))
+            }
+            Ok(Attempt { next, accepted, .. }) => {
                 *self = next;
                 Outcome::Accepted(accepted)
             }
@@ -34,14 +42,15 @@ impl State {
         }
     }
 
-    fn after(&self, command: &Command) -> Result<(State, Accepted), Problem> {
+    /// What `command` would do if it needed no approval.
+    pub fn attempt(&self, command: &Command) -> Result<Attempt, Problem> {
         let now_ms = self.time_ms.max(command.time_ms);
         actor::check_token(self, command, now_ms)?;
         let request = idempotent::Request::of(command)?;
         if let Some(request) = &request
             && let Some(accepted) = self.idempotent.answer(request, now_ms)?
         {
-            return Ok((self.clone(), accepted.clone()));
+            return Ok(Attempt { next: self.clone(), accepted: accepted.clone(), guarded: BTreeSet::new() });
         }
         let mut next = self.clone();
         next.time_ms = now_ms;
@@ -65,8 +74,15 @@ impl State {
             CommandBody::RefuseKeys { identity, keys } => revocation::add_keys(&mut next, identity, keys)?,
             CommandBody::ForgetResults => {
                 next.idempotent.forget(now_ms);
+                next.proposals.forget(now_ms);
+                minted::forget(&mut next);
                 Effects::none()
             }
+            CommandBody::Propose { changes, reason } => {
+                proposal::propose(self, &mut next, command, changes, reason)?
+            }
+            CommandBody::Approve { number } => proposal::approve(self, &mut next, command, *number)?,
+            CommandBody::Reject { number, .. } => proposal::reject(self, &mut next, command, *number)?,
             CommandBody::RecordMinted { agent, token } => minted::record(&mut next, agent, token)?,
             CommandBody::DropAudit { through, hash } => {
                 next.audit.drop_through(AuditLink { number: *through, hash: *hash })?;
@@ -89,6 +105,7 @@ impl State {
             actor::check_within(organization, &effects)?;
         }
         let makes_entry = effects.makes_revision || effects.makes_entry;
+        let guarded = effects.guarded.clone();
         let accepted = next.commit(effects);
         if makes_entry {
             if command.origin.role.is_some() && !passes_a_full_log(&command.body, &accepted) {
@@ -99,7 +116,7 @@ impl State {
         if let Some(request) = &request {
             next.idempotent.remember(request, now_ms, &accepted);
         }
-        Ok((next, accepted))
+        Ok(Attempt { next, accepted, guarded })
     }
 
     fn commit(&mut self, effects: Effects) -> Accepted {
@@ -111,8 +128,19 @@ impl State {
                 keys: effects.touched,
             });
         }
-        Accepted { revision: self.revision, changes: effects.results }
+        Accepted { revision: self.revision, changes: effects.results, proposal: effects.proposal }
     }
+}
+
+/// What a command would do.
+#[derive(Debug)]
+pub struct Attempt {
+    /// The state after it.
+    pub next: State,
+    /// What its caller would be told.
+    pub accepted: Accepted,
+    /// The Environments for which it needs the approval of a second owner. Empty: it needs none.
+    pub guarded: BTreeSet<Name>,
 }
 
 /// What an operator may do with a full log. A drop makes room. What ends the access of a node or a token must not wait for an export,
@@ -140,12 +168,23 @@ struct Effects {
     touched: Vec<ResourceKey>,
     /// What the caller is told.
     results: Vec<ChangeResult>,
+    /// The Environments for which it needs the approval of a second owner.
+    guarded: BTreeSet<Name>,
+    /// The proposal that it made.
+    proposal: Option<u64>,
 }
 
 impl Effects {
     /// Everything is as it was.
     fn none() -> Self {
-        Self { makes_revision: false, makes_entry: false, touched: Vec::new(), results: Vec::new() }
+        Self {
+            makes_revision: false,
+            makes_entry: false,
+            touched: Vec::new(),
+            results: Vec::new(),
+            guarded: BTreeSet::new(),
+            proposal: None,
+        }
     }
 
     /// Something changed that is no resource.

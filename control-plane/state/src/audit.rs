@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::Origin;
 
+pub(crate) use diff::digest;
 pub use log::{AuditLink, AuditLog};
 pub(crate) use record::record;
 

@@ -114,8 +114,28 @@ pub enum CommandBody {
         /// The token.
         token: MintedToken,
     },
-    /// Forgets results of idempotency keys that are older than they are kept.
+    /// Forgets results of idempotency keys that are older than they are kept, proposals that have expired, and tokens of agents that no
+    /// agent tells of any more.
     ForgetResults,
+    /// Keeps changes for the approval of a second owner. They must hold now.
+    Propose {
+        /// What is to be done.
+        changes: Vec<Change>,
+        /// Why.
+        reason: String,
+    },
+    /// Makes the changes of a proposal, with the consent of the owner that proposed them and of the one that asks.
+    Approve {
+        /// The proposal's number.
+        number: u64,
+    },
+    /// Drops a proposal.
+    Reject {
+        /// Its number.
+        number: u64,
+        /// Why; may be empty.
+        reason: String,
+    },
     /// Sets a text that the state keeps.
     #[cfg(feature = "next")]
     SetMotto(String),
@@ -140,6 +160,22 @@ pub enum CommandBody {
 }
 
 impl CommandBody {
+    /// The changes that it carries, to be made now or once they are approved.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::Apply(changes) | Self::Propose { changes, .. } => changes,
+            _without_changes => &[],
+        }
+    }
+
+    /// The same, to be brought to their one form.
+    pub(crate) fn changes_mut(&mut self) -> &mut [Change] {
+        match self {
+            Self::Apply(changes) | Self::Propose { changes, .. } => changes,
+            _without_changes => &mut [],
+        }
+    }
+
     /// Raises the replicated version to this one.
     pub fn finalize(to: Version) -> Self {
         Self::Finalize { version: to.number(), release: to.release().to_owned() }
@@ -254,6 +290,8 @@ pub struct Accepted {
     pub revision: Revision,
     /// What happened to each resource, revisions made and cascaded deletes included.
     pub changes: Vec<ChangeResult>,
+    /// The number of the proposal that it made.
+    pub proposal: Option<u64>,
 }
 
 /// What happened to one resource.

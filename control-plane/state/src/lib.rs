@@ -5,6 +5,7 @@
 //! - [`admission`]: whether a command may be proposed.
 //! - [`Dump`]: state → what another federation makes the same of.
 //! - [`Command`] → [`State::apply`] → [`Outcome`]: the machine.
+//! - [`Proposal`]: a change that waits for a second owner.
 //! - [`AuditLog`]: who changed what, in a chain of hashes.
 //! - [`projection`]: state → the runtime resources of every scope.
 //! - [`port`]: the traits by which the operator API reaches the replicated state.
@@ -24,6 +25,7 @@ mod member;
 mod next;
 pub mod port;
 pub mod projection;
+mod proposal;
 mod resource;
 mod root;
 mod snapshot;
@@ -31,6 +33,7 @@ mod state;
 mod validate;
 mod version;
 
+pub use apply::Attempt;
 pub use audit::{AuditChange, AuditEntry, AuditField, AuditHash, AuditLink, AuditLog, LeftOut};
 pub use command::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
@@ -39,6 +42,7 @@ pub use dump::{Dump, FIRST_TOKEN};
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };
+pub use proposal::{Proposal, ProposedEffect};
 pub use resource::{Metadata, Resource, rfc3339};
 pub use root::{Root, RootCertificate, RootId};
 pub use snapshot::SnapshotError;

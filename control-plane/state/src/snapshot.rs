@@ -6,10 +6,11 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, AuditEntry, AuditLink, AuditLog, JournalEntry, Lineage, Member, Resource, Revocation, Root,
-    RootCertificate, Seat, State, UnknownVersion, Version,
+    Accepted, AuditEntry, AuditLink, AuditLog, JournalEntry, Lineage, Member, Proposal, Resource, Revocation,
+    Root, RootCertificate, Seat, State, UnknownVersion, Version,
     apply::IdempotentResult,
     command::wire::{all_fixed, fixed, many, version_number},
+    proposal::Proposals,
     root::Roots,
 };
 
@@ -52,6 +53,7 @@ impl State {
             audit_dropped: self.audit.start().number,
             audit_start: self.audit.start().hash.to_vec().into(),
             audit_head: self.audit.head().hash.to_vec().into(),
+            proposals_made: self.proposals.made,
             issuing_root: self.issuing_root().map(|key| key.to_vec()).unwrap_or_default().into(),
         });
         let resources = self.resources.values().map(|resource| Record::Resource(resource.to_proto()));
@@ -108,6 +110,7 @@ impl State {
                 times_ms: recorded.iter().map(|(_, at)| *at).collect(),
             })
         });
+        let proposals = self.proposals().map(|proposal| Record::Proposal(proposal.to_proto()));
         let records = std::iter::once(header)
             .chain(resources)
             .chain(journal)
@@ -117,7 +120,8 @@ impl State {
             .chain(revocations)
             .chain(roots)
             .chain(audit)
-            .chain(recorded);
+            .chain(recorded)
+            .chain(proposals);
         #[cfg(feature = "next")]
         let records = records.chain(self.motto_record());
         records.map(|record| proto::SnapshotRecord { record: Some(record) })
@@ -221,6 +225,7 @@ impl State {
                 let recorded_at = ids.into_iter().zip(recorded.times_ms).collect();
                 self.minted.insert(recorded.agent.as_str().into(), Arc::new(recorded_at));
             }
+            Record::Proposal(proposal) => self.proposals.insert(Proposal::from_proto(proposal)?),
             Record::Audit(entry) => {
                 let entry = AuditEntry::from_proto(entry)?;
                 if entry.number != self.audit.head().number + 1 {
@@ -258,6 +263,7 @@ fn from_header(header: proto::SnapshotHeader) -> Result<State, SnapshotError> {
         revoked_revision: header.revoked_revision,
         roots: Arc::new(roots),
         audit: AuditLog::after(start),
+        proposals: Proposals::after(header.proposals_made),
         ..State::default()
     })
 }

@@ -21,6 +21,7 @@ use imbl::{OrdMap, OrdSet};
 use crate::{
     AuditLog, JournalEntry, Member, Resource, Revocation, Version,
     apply::{IdempotentResults, Recorded},
+    proposal::Proposals,
     root::Roots,
 };
 
@@ -56,6 +57,8 @@ pub struct State {
     pub(crate) audit: AuditLog,
     /// Which join tokens of agents are in the audit, by the agent's identity.
     pub(crate) minted: OrdMap<Arc<str>, Arc<Recorded>>,
+    /// The changes that wait for a second owner.
+    pub(crate) proposals: Proposals,
 
     #[cfg(feature = "next")]
     pub(crate) motto: String,
@@ -98,6 +101,7 @@ impl Default for State {
             roots: Arc::default(),
             audit: AuditLog::default(),
             minted: OrdMap::new(),
+            proposals: Proposals::default(),
             #[cfg(feature = "next")]
             motto: String::new(),
             references: OrdSet::new(),

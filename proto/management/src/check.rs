@@ -71,6 +71,11 @@ pub fn check(key: &ResourceKey, labels: &Labels, spec: &Spec) -> Verdict {
         .map_err(|problem| named(key, problem))
 }
 
+/// A line of text for people that is no part of a resource: `field` of a request.
+pub fn check_line(field: &str, text: &str) -> Verdict {
+    text::check_line(field, text).map_err(|problem| problem.at(field))
+}
+
 /// Checks what depends on when a resource is written: `now_ms` is the state's time.
 pub fn check_time(key: &ResourceKey, spec: &Spec, now_ms: u64) -> Verdict {
     spec.check_time(now_ms).map_err(|problem| named(key, problem))

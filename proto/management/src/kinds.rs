@@ -33,7 +33,7 @@ pub use api_revision::ApiRevisionSpec;
 pub use application::ApplicationSpec;
 pub use binding::{BindingSpec, Latest, New, Reach, RevisionRef};
 pub use credential::CredentialSpec;
-pub use environment::{EgressSpec, EnvironmentSpec, ListenerProtocol, StaleCredentials};
+pub use environment::{ApprovalSpec, EgressSpec, EnvironmentSpec, ListenerProtocol, StaleCredentials};
 pub use host_grant::HostGrantSpec;
 pub use join_token::{JoinRole, JoinTokenSpec};
 #[cfg(feature = "next")]

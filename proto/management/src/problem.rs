@@ -37,6 +37,8 @@ pub enum ProblemName {
     Gone,
     /// The audit log is full, and must be exported before another write.
     AuditFull,
+    /// The change needs the approval of a second owner.
+    ApprovalNeeded,
     /// No quorum of control-plane nodes.
     NoQuorum,
     /// The node has no place for the request; nothing was done.
@@ -49,7 +51,7 @@ pub enum ProblemName {
 
 impl ProblemName {
     /// Every name.
-    pub const ALL: [ProblemName; 20] = [
+    pub const ALL: [ProblemName; 21] = [
         Self::BadRequest,
         Self::Invalid,
         Self::Unauthenticated,
@@ -66,6 +68,7 @@ impl ProblemName {
         Self::JoinRefused,
         Self::Gone,
         Self::AuditFull,
+        Self::ApprovalNeeded,
         Self::NoQuorum,
         Self::Busy,
         Self::UnknownFate,
@@ -91,6 +94,7 @@ impl ProblemName {
             Self::JoinRefused => "join-refused",
             Self::Gone => "gone",
             Self::AuditFull => "audit-full",
+            Self::ApprovalNeeded => "approval-needed",
             Self::NoQuorum => "no-quorum",
             Self::Busy => "busy",
             Self::UnknownFate => "unknown-fate",
@@ -106,7 +110,7 @@ impl ProblemName {
             Self::Unauthenticated => 401,
             Self::Forbidden | Self::JoinRefused => 403,
             Self::NotFound => 404,
-            Self::InUse | Self::Conflict | Self::Upgrade | Self::AuditFull => 409,
+            Self::InUse | Self::Conflict | Self::Upgrade | Self::AuditFull | Self::ApprovalNeeded => 409,
             Self::Stale => 412,
             Self::PreconditionRequired => 428,
             Self::TooLarge => 413,

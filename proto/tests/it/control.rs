@@ -105,6 +105,11 @@ fn commands() {
         token: crate::sync::facts().minted_tokens.pop(),
     };
     recorded("control-record-minted", &command(command::Body::RecordMinted(minted)));
+    let propose = Propose { changes: proposal().changes, reason: "release 42".into() };
+    recorded("control-propose", &command(command::Body::Propose(propose)));
+    recorded("control-approve", &command(command::Body::Approve(Approve { number: 7 })));
+    let reject = Reject { number: 7, reason: "not on a Friday".into() };
+    recorded("control-reject", &command(command::Body::Reject(reject)));
 }
 
 fn root_certificate() -> RootCertificate {
@@ -115,14 +120,39 @@ fn root_certificate() -> RootCertificate {
     }
 }
 
+fn proposal() -> Proposal {
+    let delete = change::Action::Delete(Delete { cascade: true });
+    let effect = ProposedEffect {
+        key: Some(key()),
+        action: "updated".into(),
+        revision: 40,
+        content: vec![3; 32].into(),
+    };
+    Proposal {
+        number: 7,
+        actor: "ci".into(),
+        origin: Some(Origin { owner: "ann".into(), role: "admin".into(), ..Origin::default() }),
+        time_ms: 1_900_000_000_000,
+        expires_ms: 1_900_086_400_000,
+        reason: "release 42".into(),
+        force_grants: true,
+        environments: vec!["production".into()],
+        changes: vec![Change { key: Some(key()), action: Some(delete), if_revision: None }],
+        effects: vec![effect],
+    }
+}
+
 fn accepted() -> Outcome {
     let changes = vec![ChangeResult { key: Some(key()), action: "created".into(), revision: 41 }];
-    Outcome { result: Some(outcome::Result::Accepted(Accepted { revision: 41, changes })) }
+    Outcome { result: Some(outcome::Result::Accepted(Accepted { revision: 41, changes, proposal: 0 })) }
 }
 
 #[test]
 fn outcomes() {
     recorded("control-accepted", &accepted());
+    let proposed = Accepted { revision: 41, changes: Vec::new(), proposal: 7 };
+    let proposed = Outcome { result: Some(outcome::Result::Accepted(proposed)) };
+    recorded("control-accepted-proposal", &proposed);
     let problem = Problem {
         name: "stale".into(),
         detail: "it changed".into(),
@@ -175,6 +205,7 @@ fn snapshot_records() {
                 audit_dropped: 7,
                 audit_start: vec![5; 32].into(),
                 audit_head: vec![6; 32].into(),
+                proposals_made: 7,
             }),
         ),
         (
@@ -249,6 +280,7 @@ fn snapshot_records() {
                 times_ms: vec![1_900_000_000_000],
             }),
         ),
+        ("proposal", Record::Proposal(proposal())),
     ] {
         recorded(&format!("control-snapshot-{name}"), &SnapshotRecord { record: Some(record) });
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_api::answer::{Applied, ApplyRequest, AtRevision, Change};
+use hanse_api::answer::{ApplyRequest, AtRevision, Change};
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
@@ -10,6 +10,7 @@ use super::{made, preview, say_if_any, tell};
 use crate::{
     args::DeleteArgs,
     client::{ApplyOptions, Client, problem_of},
+    commands::approval::tell_proposed,
     exit::{Exit, Failure},
     out::{ask, say},
 };
@@ -20,12 +21,18 @@ const RACES: usize = 8;
 /// What goes: each resource with the revision it is at.
 pub(super) type Listed = BTreeMap<ResourceKey, u64>;
 
-/// Deletes `keys` and what needs them. `None`: nothing of it is there, or nothing was to be changed.
-pub(super) async fn run(
-    client: &Client,
-    args: &DeleteArgs,
-    keys: &[ResourceKey],
-) -> anyhow::Result<Option<Applied>> {
+/// How it ended.
+pub(super) enum Ended {
+    /// Nothing of it is there.
+    Nothing,
+    /// It waits for the approval of a second owner.
+    Proposed,
+    /// It is gone, or would be, at this revision.
+    Deleted(u64),
+}
+
+/// Deletes `keys` and what needs them, or proposes that.
+pub(super) async fn run(client: &Client, args: &DeleteArgs, keys: &[ResourceKey]) -> anyhow::Result<Ended> {
     let mut before: Option<(Listed, anyhow::Error)> = None;
     let mut races = 0;
     loop {
@@ -35,7 +42,7 @@ pub(super) async fn run(
             listed.extend(extra.iter().map(|(key, revision)| (key.clone(), *revision)));
         }
         if listed.is_empty() {
-            return Ok(None);
+            return Ok(Ended::Nothing);
         }
         if let Some((before, error)) = before.take() {
             if before == listed {
@@ -54,11 +61,16 @@ pub(super) async fn run(
                 named(&extra)
             ));
         }
-        if !args.dry_run {
+        if !args.dry_run && args.propose.propose.is_none() {
             agree(args.yes, count(&listed), ask)?;
         }
         let force_grants = args.force.force_grants;
         let options = ApplyOptions { dry_run: args.dry_run, prune: None, force_grants };
+        if let Some(reason) = &args.propose.propose {
+            let proposal = client.propose(&request(&listed), &options, reason).await?;
+            tell_proposed(&proposal, args.change.form())?;
+            return Ok(Ended::Proposed);
+        }
         match client.request(&request(&listed), &options).await {
             Err(error) if is_race(&error) && races < RACES => {
                 races += 1;
@@ -71,7 +83,7 @@ pub(super) async fn run(
                 if !args.with_made && !args.dry_run {
                     made::offer(&extra);
                 }
-                return Ok(Some(outcome.applied));
+                return Ok(Ended::Deleted(outcome.applied.revision));
             }
         }
     }

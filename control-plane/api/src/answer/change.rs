@@ -113,6 +113,9 @@ pub struct Applied {
     /// Present and true when nothing was written; `revision` is then the one it was tried on.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub dry_run: bool,
+    /// In a dry run: the Environments for which a second owner must approve the change; absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_approval: Vec<String>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -169,6 +172,9 @@ pub struct Deleted {
     /// Present and true when nothing was deleted; `revision` is then the one it was tried on.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub dry_run: bool,
+    /// In a dry run: the Environments for which a second owner must approve the delete; absent: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_approval: Vec<String>,
 }
 
 /// What happened to one resource.

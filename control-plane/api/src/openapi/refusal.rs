@@ -24,7 +24,19 @@ macro_rules! refusals {
     };
 }
 
-refusals!(NotFound, InUse, Conflict, Stale, PreconditionRequired, TooLarge, Invalid, Gone, NoQuorum, Upgrade);
+refusals!(
+    NotFound,
+    ApprovalNeeded,
+    InUse,
+    Conflict,
+    Stale,
+    PreconditionRequired,
+    TooLarge,
+    Invalid,
+    Gone,
+    NoQuorum,
+    Upgrade
+);
 
 /// A problem under its status.
 pub(super) fn of(name: ProblemName) -> BTreeMap<String, RefOr<Response>> {

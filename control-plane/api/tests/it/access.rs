@@ -70,6 +70,10 @@ GET /v1/join-tokens/{name}                                    u . f f f f .
 PUT /v1/join-tokens/{name}                                    u f f f f f .
 DELETE /v1/join-tokens/{name}                                 u f f f f f .
 POST /v1/apply                                                u f f f . f .
+GET /v1/approvals                                             u . . . . . .
+GET /v1/approvals/{number}                                    u . . . . . .
+POST /v1/approvals/{number}/approve                           u f f f . . .
+POST /v1/approvals/{number}/reject                            u f f f . . .
 GET /v1/dump                                                  u f f f f f .
 GET /v1/watch                                                 u . . . . . .
 GET /v1/convergence                                           u . . . . . .
@@ -202,6 +206,8 @@ async fn asked(api: &Api, method: &str, path: &str, caller: &str) -> char {
     let at = path.replace("{organization}", "shop");
     let at = at.replace("{name}", if of_organization { "shop" } else { "orders" });
     let at = at.replace("{identity}", "x.agent.eu.hanse.internal").replace("{root}", "sha256:00");
+    // Which proposals a token may see and decide: see `approvals.rs`.
+    let at = at.replace("{number}", "1");
     let token = if caller.is_empty() { String::new() } else { format!("{caller}-secret") };
     let call = api.call(method, &at).token(&token);
     let gold =

@@ -4,6 +4,7 @@
 mod access;
 mod answers;
 mod apply;
+mod approvals;
 mod audit;
 mod authentication;
 mod bounds;

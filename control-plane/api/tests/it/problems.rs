@@ -66,7 +66,7 @@ async fn queries_are_read_strictly() {
       "status": 400,
       "detail": "the query parameter \"allowRemovals\" is not known",
       "field": "query: allowRemovals",
-      "remedy": "known here: dryRun, prune, selector, forceGrants, organization"
+      "remedy": "known here: dryRun, prune, selector, forceGrants, propose, organization"
     }
     "#);
 }

@@ -23,6 +23,7 @@ fn resources() -> Vec<Value> {
             "stage",
             json!({
                 "hostnames": ["h.example"], "listeners": ["https"], "regions": ["eu"],
+                "approval": {"expiresAfter": "1h"},
                 "egress": {"allow": ["10.1.0.0/16"], "deny": ["10.0.0.0/8"]},
             }),
         ),

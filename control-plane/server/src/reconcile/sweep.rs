@@ -1,4 +1,4 @@
-//! Sweeps what has served its time: JoinTokens that have expired, and results of idempotency keys.
+//! Sweeps what has served its time: JoinTokens and proposals that have expired, and results of idempotency keys.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Reconciler for Sweep {
             .collect();
         let mut plan: Vec<_> =
             over.chunks(TOKENS_A_COMMAND).map(|tokens| CommandBody::Apply(tokens.to_vec())).collect();
-        if state.has_stale_results(now_ms) {
+        if state.has_stale(now_ms) {
             plan.push(CommandBody::ForgetResults);
         }
         plan

@@ -240,7 +240,7 @@ fn a_token_that_was_changed_meanwhile_stays() {
 async fn the_leader_sweeps_tokens_and_results_once() {
     let mut state = with_tokens(&[("t", 1)]);
     run(&mut state, 1, Some("key"), CommandBody::Apply(Vec::new()));
-    assert!(!state.has_stale_results(DAY_MS) && state.has_stale_results(1 + DAY_MS));
+    assert!(!state.has_stale(DAY_MS) && state.has_stale(1 + DAY_MS));
     let replicated = alone(state);
     let driver = driver(&replicated, 2 * DAY_MS);
     look(&driver).await;
@@ -258,7 +258,7 @@ async fn the_leader_sweeps_tokens_and_results_once() {
         look(&driver).await;
     }
     assert_eq!(left(&replicated.current()), [""; 0]);
-    assert!(!replicated.current().has_stale_results(2 * DAY_MS));
+    assert!(!replicated.current().has_stale(2 * DAY_MS));
     assert_eq!(counted(&driver, "sweep", "accepted"), 2);
     assert_eq!(counted(&driver, "panics", "panicked"), 4);
 }

@@ -4,25 +4,12 @@ use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec};
 use hanse_topology::Name;
 
 use super::Effects;
-use crate::{Command, State};
+use crate::{Command, Origin, State};
 
 /// Refuses a command of an operator whose Token is gone, is another one by now, or has expired. So a deleted Token changes nothing
 /// from the revision of its deletion on, whichever node was asked. A node's own command has no Token.
 pub(super) fn check_token(state: &State, command: &Command, now_ms: u64) -> Result<(), Problem> {
-    let origin = &command.origin;
-    let Some(role) = origin.role else { return Ok(()) };
-    let token = Name::new(&command.actor).ok();
-    let token = token.and_then(|name| state.get(&ResourceKey::global(Kind::Token, name)));
-    let is_good = token.is_some_and(|token| match &token.spec {
-        Spec::Token(spec) => {
-            spec.role == role
-                && spec.organization == origin.organization
-                && spec.owner(&token.key.name) == origin.owner
-                && !spec.has_expired(now_ms)
-        }
-        _other_kind => false,
-    });
-    if is_good {
+    if command.origin.role.is_none() || is_good(state, &command.actor, &command.origin, now_ms) {
         return Ok(());
     }
     let detail =
@@ -30,6 +17,21 @@ pub(super) fn check_token(state: &State, command: &Command, now_ms: u64) -> Resu
     Err(Problem::new(ProblemName::Forbidden, detail).remedy(
         "nothing was changed: send it again with a token that is good (hanse whoami shows the present one)",
     ))
+}
+
+/// Whether the actor's Token is there, gives the right that `origin` says, and has not expired.
+pub(super) fn is_good(state: &State, actor: &str, origin: &Origin, now_ms: u64) -> bool {
+    let token = Name::new(actor).ok();
+    let token = token.and_then(|name| state.get(&ResourceKey::global(Kind::Token, name)));
+    token.is_some_and(|token| match &token.spec {
+        Spec::Token(spec) => {
+            Some(spec.role) == origin.role
+                && spec.organization == origin.organization
+                && spec.owner(&token.key.name) == origin.owner
+                && !spec.has_expired(now_ms)
+        }
+        _other_kind => false,
+    })
 }
 
 /// Refuses what reaches beyond the one organization that the actor may write. A cascade and a prune are found here, too.

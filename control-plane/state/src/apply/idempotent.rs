@@ -205,7 +205,7 @@ mod tests {
     ) -> Vec<String> {
         let change =
             ChangeResult { key: fixture::key("Plan gold"), action: ChangeResult::UNCHANGED, revision: 1 };
-        let accepted = Accepted { revision: 1, changes: vec![change; changes] };
+        let accepted = Accepted { revision: 1, changes: vec![change; changes], proposal: None };
         results.remember(&Request { actor, key, digest: [0; 32] }, now_ms, &accepted);
         assert_eq!(results.cost, results.iter().map(|(_, _, result)| result.cost()).sum::<usize>());
         assert_eq!(results.cost, results.by_actor.values().map(|share| share.cost).sum::<usize>());

@@ -77,10 +77,9 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
     next.set_member(joiner, member);
     next.store(Resource { key: key.clone(), metadata, spec: Spec::JoinToken(spec.clone()) });
     Ok(Effects {
-        makes_revision: true,
-        makes_entry: false,
         touched: vec![key.clone()],
         results: vec![ChangeResult { key, action: ChangeResult::UPDATED, revision }],
+        ..Effects::revision()
     })
 }
 

@@ -10,9 +10,12 @@ use crate::{MintedToken, State};
 
 /// How many tokens of one agent are recorded in a day: far more than gateways join. A stolen agent must not fill the audit.
 const MAX_A_DAY: usize = 256;
-/// How many tokens of one agent are remembered. An agent tells of a token for 8 days: as many as it may record in 9.
-const MAX_REMEMBERED: usize = 9 * MAX_A_DAY;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// For how many days a token is remembered. An agent tells of a token for 8.
+const DAYS: usize = 9;
+const REMEMBERED_MS: u64 = DAYS as u64 * DAY_MS;
+/// How many tokens of one agent are remembered: as many as it may record in that time.
+const MAX_REMEMBERED: usize = DAYS * MAX_A_DAY;
 
 /// The tokens of one agent that are in the audit, each with when it was recorded, the oldest first.
 pub(crate) type Recorded = Vec<(Name, u64)>;
@@ -31,7 +34,36 @@ pub(super) fn record(state: &mut State, agent: &str, token: &MintedToken) -> Res
     Ok(Effects { makes_entry: true, ..Effects::none() })
 }
 
+/// Forgets tokens that no agent tells of any more, also those of agents that are gone.
+pub(super) fn forget(state: &mut State) {
+    let now_ms = state.time_ms;
+    let stale = state.minted.iter().filter(|(_, recorded)| is_stale(recorded, now_ms));
+    for (agent, recorded) in
+        stale.map(|(agent, recorded)| (agent.clone(), recorded.clone())).collect::<Vec<_>>()
+    {
+        let kept: Recorded = recorded.iter().filter(|(_, at)| !is_old(*at, now_ms)).cloned().collect();
+        match kept.is_empty() {
+            true => state.minted.remove(&agent),
+            false => state.minted.insert(agent, Arc::new(kept)),
+        };
+    }
+}
+
+/// Whether the oldest of them is to be forgotten.
+fn is_stale(recorded: &Recorded, now_ms: u64) -> bool {
+    recorded.first().is_some_and(|(_, at)| is_old(*at, now_ms))
+}
+
+fn is_old(at: u64, now_ms: u64) -> bool {
+    now_ms.saturating_sub(at) >= REMEMBERED_MS
+}
+
 impl State {
+    /// Whether tokens are remembered that no agent tells of any more.
+    pub(crate) fn has_old_minted(&self, now_ms: u64) -> bool {
+        self.minted.values().any(|recorded| is_stale(recorded, now_ms))
+    }
+
     /// Whether a join token of an agent is to be recorded: the agent is a member, the token is not in the audit, and the agent has
     /// not recorded as many as it may in a day. `now_ms`: the time of the command that would record it, for the state's own time stands
     /// still between commands.
@@ -130,5 +162,34 @@ mod tests {
         assert_eq!(world.state.audit().head().number, before.number + MAX_A_DAY as u64 + 1);
         let remembered = !world.state.lacks_minted(AGENT, &name("gw-0"), world.now_ms);
         assert!(remembered, "it is remembered for longer than a day");
+    }
+
+    #[test]
+    fn what_no_agent_tells_of_any_more_is_forgotten() {
+        let mut world = world();
+        world.run(minted(AGENT, "gw-1")).unwrap();
+        let recorded = world.now_ms;
+        world.now_ms += DAY_MS;
+        world.run(minted(AGENT, "gw-2")).unwrap();
+        // A revocation forgets nothing: the agent may be readmitted, and tells of its tokens again.
+        let revoked = CommandBody::Revoke {
+            identity: AGENT.into(),
+            control_nodes: Vec::new(),
+            keys: Vec::new(),
+            known_keys: Vec::new(),
+        };
+        world.run(revoked).unwrap();
+        let forget = |world: &mut World, at: u64| {
+            world.now_ms = at - 1;
+            world.run(CommandBody::ForgetResults).unwrap();
+            world.state.minted.get(AGENT).map_or(0, |recorded| recorded.len())
+        };
+        let end = recorded + REMEMBERED_MS;
+        assert!(!world.state.has_stale(end - 1) && world.state.has_stale(end));
+        assert_eq!(forget(&mut world, end - 1), 2);
+        assert_eq!(forget(&mut world, end), 1);
+        assert_eq!(forget(&mut world, end + DAY_MS), 0);
+        assert!(world.state.minted.is_empty() && !world.state.has_stale(u64::MAX));
+        assert!(State::from_records(world.state.to_records()).unwrap() == world.state);
     }
 }

@@ -15,7 +15,7 @@ use hanse_topology::Name;
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, egress, neighbours::Consent},
+    validate::{consistency, egress, guarded, neighbours::Consent},
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
@@ -59,5 +59,6 @@ pub(super) fn apply(
         egress::check(draft.before, draft.next, &draft.touched)?;
         revisions::drop_oldest(&mut draft);
     }
-    Ok(draft.into_effects())
+    let guarded = guarded::environments(draft.before, draft.next, &draft.touched, changes);
+    Ok(Effects { guarded, ..draft.into_effects() })
 }

@@ -4,6 +4,7 @@ mod delete;
 mod idempotency;
 mod join;
 mod properties;
+mod proposal;
 mod resources;
 mod revisions;
 mod revocation;

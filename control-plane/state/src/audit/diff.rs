@@ -14,7 +14,8 @@ use crate::Resource;
 
 /// In the place of a secret.
 const REDACTED: &str = "(redacted)";
-/// How long a value may be, as JSON. The members of any spec fit into an entry with that, before and after: a spec has at most 20.
+/// How long a value of an entry may be, as JSON. The members of any spec fit into an entry with that, before and after: a spec has at
+/// most 20.
 pub(super) const MAX_VALUE_BYTES: usize = 256;
 /// Where a spec is in the content of a resource.
 const SPEC: &str = "/spec";
@@ -28,15 +29,24 @@ enum Detail {
     Members,
 }
 
-/// The parts that differ, in the order of their pointers. `None`: they do not fit into `room` bytes.
+/// How much is told of a difference.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// How many bytes all fields may have.
+    pub(super) fields: usize,
+    /// How long a value may be. A longer one is told by size and SHA-256.
+    pub(super) value: usize,
+}
+
+/// The parts that differ, in the order of their pointers. `None`: they do not fit into `room`.
 pub(super) fn fields(
     before: Option<&Resource>,
     after: Option<&Resource>,
-    room: usize,
+    room: Room,
 ) -> Option<Vec<AuditField>> {
     // What is gone is not even looked at when it cannot fit: a cascade may delete a thousand large specs.
     if let (Some(gone), None) = (before, after)
-        && gone.spec.json_len() > room
+        && gone.spec.json_len() > room.fields
     {
         return None;
     }
@@ -51,7 +61,7 @@ pub(super) fn fields(
 }
 
 /// Size and SHA-256 of a content.
-pub(super) fn digest(resource: &Resource) -> LeftOut {
+pub(crate) fn digest(resource: &Resource) -> LeftOut {
     let secrets = resource.spec.secrets();
     let mut text = Value::Object(beside_spec(resource)).to_string().into_bytes();
     match secrets.is_empty() {
@@ -120,8 +130,8 @@ fn below(pointer: &str, name: &str) -> String {
 struct Diff<'a> {
     secrets: &'a [&'a str],
     detail: Detail,
-    /// How many bytes more fields may have.
-    room: usize,
+    /// What is left of the room.
+    room: Room,
     fields: Vec<AuditField>,
 }
 
@@ -170,21 +180,21 @@ impl Diff<'_> {
     }
 
     fn is_long(&self, pointer: &str, members: &Map<String, Value>) -> bool {
-        told(self.secrets, pointer, &Value::Object(members.clone())).to_string().len() > MAX_VALUE_BYTES
+        told(self.secrets, pointer, &Value::Object(members.clone())).to_string().len() > self.room.value
     }
 
     fn tell(&mut self, pointer: &str, before: Option<&Value>, after: Option<&Value>) -> Option<()> {
         let short = |value: &Value| {
             let value = told(self.secrets, pointer, value);
             let text = value.to_string();
-            match text.len() > MAX_VALUE_BYTES {
+            match text.len() > self.room.value {
                 true => format!("({} bytes, sha256:{:x})", text.len(), Sha256::digest(&text)).into(),
                 false => value,
             }
         };
         let field =
             AuditField { pointer: pointer.to_owned(), before: before.map(short), after: after.map(short) };
-        self.room = self.room.checked_sub(field.to_proto().encoded_len())?;
+        self.room.fields = self.room.fields.checked_sub(field.to_proto().encoded_len())?;
         self.fields.push(field);
         Some(())
     }

@@ -1,15 +1,20 @@
 //! What an entry says of a command.
 
-use hanse_management::Kind;
+use hanse_management::{Kind, ResourceKey};
 use hanse_topology::Name;
 use prost::Message;
 
-use super::{AuditChange, AuditEntry, diff};
-use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, State};
+use super::{
+    AuditChange, AuditEntry,
+    diff::{self, MAX_VALUE_BYTES, Room},
+};
+use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, Proposal, State, apply::keys_of};
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
 /// come on top: no resource that changed is left out.
 pub(super) const MAX_FIELDS_BYTES: usize = 16 << 10;
+/// How many bytes the fields have that are shown of a proposal: who approves it reads all of it, and one answer carries it.
+const MAX_SHOWN_BYTES: usize = 4 << 20;
 
 /// How many keys the words of an entry name.
 const MAX_KEYS: usize = 8;
@@ -17,15 +22,9 @@ const MAX_KEYS: usize = 8;
 /// The entry of a command that made `next` of `before`.
 pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: &Accepted) -> AuditEntry {
     let is_told = |result: &&ChangeResult| result.action != ChangeResult::UNCHANGED;
-    let results: Vec<_> = accepted.changes.iter().filter(is_told).collect();
-    let mut room = MAX_FIELDS_BYTES;
-    let mut changes = Vec::new();
-    for (at, result) in results.iter().enumerate() {
-        // An equal share of what is left: what comes first leaves no less to what comes last.
-        let change = change(before, next, result, room / (results.len() - at));
-        room -= change.fields.iter().map(|field| field.to_proto().encoded_len()).sum::<usize>();
-        changes.push(change);
-    }
+    let told: Vec<_> =
+        accepted.changes.iter().filter(is_told).map(|result| (&result.key, result.action)).collect();
+    let changes = changes(before, next, &told, Room { fields: MAX_FIELDS_BYTES, value: MAX_VALUE_BYTES });
     AuditEntry {
         number: before.audit.last_number() + 1,
         revision: next.revision,
@@ -33,15 +32,40 @@ pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: 
         actor: actor(command).to_owned(),
         origin: command.origin.clone(),
         request_id: command.request_id.clone(),
-        what: what(&command.body, before, next),
+        what: what(command, before, next),
         changes,
     }
 }
 
-fn change(before: &State, next: &State, result: &ChangeResult, room: usize) -> AuditChange {
-    let (was, is) = (before.get(&result.key), next.get(&result.key));
+impl AuditChange {
+    /// What the changes of a proposal that made `next` of `before` do, at greater length than an entry tells it.
+    pub fn of_proposal(before: &State, next: &State, proposal: &Proposal) -> Vec<Self> {
+        let told: Vec<_> = proposal.effects.iter().map(|effect| (&effect.key, effect.action)).collect();
+        changes(before, next, &told, Room { fields: MAX_SHOWN_BYTES, value: MAX_SHOWN_BYTES })
+    }
+}
+
+fn changes(
+    before: &State,
+    next: &State,
+    told: &[(&ResourceKey, &'static str)],
+    mut room: Room,
+) -> Vec<AuditChange> {
+    let mut changes = Vec::new();
+    for (at, (key, action)) in told.iter().enumerate() {
+        // An equal share of what is left: what comes first leaves no less to what comes last.
+        let share = Room { fields: room.fields / (told.len() - at), ..room };
+        let change = change(before, next, key, action, share);
+        room.fields -= change.fields.iter().map(|field| field.to_proto().encoded_len()).sum::<usize>();
+        changes.push(change);
+    }
+    changes
+}
+
+fn change(before: &State, next: &State, key: &ResourceKey, action: &str, room: Room) -> AuditChange {
+    let (was, is) = (before.get(key), next.get(key));
     let (was, is) = (was.map(|one| &**one), is.map(|one| &**one));
-    let (fields, left_out) = match result.key.kind {
+    let (fields, left_out) = match key.kind {
         // A copy of what its Api says.
         Kind::ApiRevision => (Vec::new(), None),
         _ => match diff::fields(was, is, room) {
@@ -49,7 +73,7 @@ fn change(before: &State, next: &State, result: &ChangeResult, room: usize) -> A
             None => (Vec::new(), is.or(was).map(diff::digest)),
         },
     };
-    AuditChange { key: result.key.clone(), action: result.action.to_owned(), fields, left_out }
+    AuditChange { key: key.clone(), action: action.to_owned(), fields, left_out }
 }
 
 /// Whose act it is: what an agent did, a control node only records.
@@ -75,8 +99,8 @@ fn minted(token: &MintedToken) -> String {
 }
 
 /// What was asked, in words. Resources are named by the changes. Every node must say the same: another wording is another version.
-fn what(body: &CommandBody, before: &State, next: &State) -> String {
-    match body {
+fn what(command: &Command, before: &State, next: &State) -> String {
+    match &command.body {
         CommandBody::Apply(_) => "apply".to_owned(),
         CommandBody::UseJoinToken { joiner, key_digest, .. } => {
             format!("join {joiner}{}", with_key(before, joiner, key_digest))
@@ -103,9 +127,34 @@ fn what(body: &CommandBody, before: &State, next: &State) -> String {
         CommandBody::TrustRoot { fresh, .. } => format!("trust root {}", hex(&fresh.key)),
         CommandBody::UseRoot(key) => format!("issue from root {}", hex(key)),
         CommandBody::DropRoot(key) => format!("drop root {}", hex(key)),
+        CommandBody::Propose { .. } => next.proposal(next.proposals.made).map_or_else(String::new, |made| {
+            let Proposal { number, reason, .. } = &**made;
+            format!("propose {number} until {}: {reason}; it changes {}", made.expires(), changed_by(made))
+        }),
+        CommandBody::Approve { number } => format!("approve {number} {}", proposed(before, *number)),
+        CommandBody::Reject { number, reason } => {
+            let why = if reason.is_empty() { String::new() } else { format!("; rejected: {reason}") };
+            format!("reject {number} {}{why}", proposed(before, *number))
+        }
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
+}
+
+/// Who proposed what is decided, and why.
+fn proposed(before: &State, number: u64) -> String {
+    before.proposal(number).map_or_else(String::new, |proposal| {
+        let Proposal { actor, origin, reason, .. } = &**proposal;
+        format!("proposed by {} (token {actor}): {reason}", origin.owner)
+    })
+}
+
+/// The first of the resources that a proposal changes.
+fn changed_by(proposal: &Proposal) -> String {
+    let keys = keys_of(proposal);
+    let more = keys.len().saturating_sub(MAX_KEYS);
+    let named = keys.take(MAX_KEYS).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
 }
 
 /// The key that a node comes with, and the one that it had before.

@@ -43,7 +43,7 @@ impl Command {
 
 impl Origin {
     /// `None`: it says nothing.
-    fn to_proto(&self) -> Option<proto::Origin> {
+    pub(crate) fn to_proto(&self) -> Option<proto::Origin> {
         (*self != Self::default()).then(|| proto::Origin {
             owner: self.owner.clone(),
             role: self.role.map(|role| role.as_str().to_owned()).unwrap_or_default(),
@@ -52,7 +52,7 @@ impl Origin {
         })
     }
 
-    fn from_proto(origin: proto::Origin) -> Result<Self, InvalidMessage> {
+    pub(crate) fn from_proto(origin: proto::Origin) -> Result<Self, InvalidMessage> {
         let invalid = |why: String| InvalidMessage::new("Origin", why);
         let role = Some(origin.role).filter(|role| !role.is_empty());
         let role =
@@ -103,6 +103,14 @@ impl CommandBody {
                 Body::RefuseKeys(proto::RefuseKeys { identity: identity.clone(), keys: many(keys) })
             }
             Self::ForgetResults => Body::ForgetResults(proto::ForgetResults {}),
+            Self::Propose { changes, reason } => Body::Propose(proto::Propose {
+                changes: changes.iter().map(Change::to_proto).collect(),
+                reason: reason.clone(),
+            }),
+            Self::Approve { number } => Body::Approve(proto::Approve { number: *number }),
+            Self::Reject { number, reason } => {
+                Body::Reject(proto::Reject { number: *number, reason: reason.clone() })
+            }
             Self::RecordMinted { agent, token } => Body::RecordMinted(proto::RecordMinted {
                 agent: agent.clone(),
                 token: Some(token.to_proto()),
@@ -163,6 +171,12 @@ impl CommandBody {
                 Self::RefuseKeys { identity: refuse.identity, keys: all_fixed("RefuseKeys", &refuse.keys)? }
             }
             Body::ForgetResults(proto::ForgetResults {}) => Self::ForgetResults,
+            Body::Propose(propose) => Self::Propose {
+                changes: propose.changes.into_iter().map(Change::from_proto).collect::<Result<_, _>>()?,
+                reason: propose.reason,
+            },
+            Body::Approve(proto::Approve { number }) => Self::Approve { number },
+            Body::Reject(proto::Reject { number, reason }) => Self::Reject { number, reason },
             Body::RecordMinted(minted) => {
                 let missing = || InvalidMessage::new("RecordMinted", "it has no token");
                 let token = MintedToken::from_proto(minted.token.ok_or_else(missing)?)?;
@@ -254,7 +268,7 @@ impl RootCertificate {
 }
 
 impl Change {
-    fn to_proto(&self) -> proto::Change {
+    pub(crate) fn to_proto(&self) -> proto::Change {
         use proto::change::Action as Wire;
         let action = match &self.action {
             Action::Put { labels, spec, protected } => Wire::Put(proto::Put {
@@ -278,7 +292,7 @@ impl Change {
         proto::Change { key: Some(self.key.to_proto()), action: Some(action), if_revision: self.if_revision }
     }
 
-    fn from_proto(change: proto::Change) -> Result<Self, InvalidMessage> {
+    pub(crate) fn from_proto(change: proto::Change) -> Result<Self, InvalidMessage> {
         use proto::change::Action as Wire;
         let missing = |what: &str| InvalidMessage::new("Change", format!("it has no {what}"));
         let key = ResourceKey::from_proto(change.key.ok_or_else(|| missing("key"))?)?;
@@ -330,22 +344,33 @@ impl Accepted {
             action: change.action.to_owned(),
             revision: change.revision,
         });
-        proto::Accepted { revision: self.revision, changes: changes.collect() }
+        proto::Accepted {
+            revision: self.revision,
+            changes: changes.collect(),
+            proposal: self.proposal.unwrap_or_default(),
+        }
     }
 
     pub(crate) fn from_proto(accepted: proto::Accepted) -> Result<Self, InvalidMessage> {
         let changes = accepted.changes.into_iter().map(|change| {
             let invalid = |why: String| InvalidMessage::new("ChangeResult", why);
-            let action = ChangeResult::ACTIONS
-                .into_iter()
-                .find(|action| *action == change.action)
+            let action = action(&change.action)
                 .ok_or_else(|| invalid(format!("{:?} is not an action", change.action)))?;
             let key =
                 ResourceKey::from_proto(change.key.ok_or_else(|| invalid("it has no key".to_owned()))?)?;
             Ok::<_, InvalidMessage>(ChangeResult { key, action, revision: change.revision })
         });
-        Ok(Self { revision: accepted.revision, changes: changes.collect::<Result<_, _>>()? })
+        Ok(Self {
+            revision: accepted.revision,
+            changes: changes.collect::<Result<_, _>>()?,
+            proposal: Some(accepted.proposal).filter(|number| *number != 0),
+        })
     }
+}
+
+/// The action that is spelled so.
+pub(crate) fn action(text: &str) -> Option<&'static str> {
+    ChangeResult::ACTIONS.into_iter().find(|action| *action == text)
 }
 
 impl JournalEntry {

@@ -20,9 +20,12 @@ impl State {
         &self.audit
     }
 
-    /// Whether results of idempotency keys are kept for longer than they are answered from, by the time `now_ms`.
-    pub fn has_stale_results(&self, now_ms: u64) -> bool {
+    /// Whether there is something to forget by the time `now_ms`: results of idempotency keys that are answered no more, proposals that
+    /// have expired, or tokens that no agent tells of any more.
+    pub fn has_stale(&self, now_ms: u64) -> bool {
         self.idempotent.has_passed(now_ms)
+            || self.proposals().any(|proposal| proposal.has_expired(now_ms))
+            || self.has_old_minted(now_ms)
     }
 
     /// Its history; `None` before the first command.
@@ -179,8 +182,7 @@ impl State {
     /// The references of a command that lead nowhere, neither here nor in the command: the field as a refusal names it, and what it
     /// names. A Binding's ApiRevision is not among them: the command may make it.
     pub fn missing_in(&self, body: &CommandBody) -> Vec<(String, ResourceKey)> {
-        let CommandBody::Apply(changes) = body else { return Vec::new() };
-        let puts = || changes.iter().filter(|change| matches!(change.action, Action::Put { .. }));
+        let puts = || body.changes().iter().filter(|change| matches!(change.action, Action::Put { .. }));
         let put: BTreeSet<&ResourceKey> = puts().map(|change| &change.key).collect();
         let mut missing = Vec::new();
         for Change { key, action, .. } in puts() {

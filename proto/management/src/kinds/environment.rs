@@ -1,11 +1,13 @@
 //! Environment: a deployment target.
 
+mod approval;
 mod egress;
 
 use hanse_topology::{Exposure, Name};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use approval::ApprovalSpec;
 pub use egress::EgressSpec;
 
 use crate::{
@@ -35,6 +37,10 @@ pub struct EnvironmentSpec {
     /// Where its gateways may connect for its upstreams. Default: anywhere but to link-local addresses.
     #[serde(default, skip_serializing_if = "EgressSpec::is_empty")]
     pub egress: EgressSpec,
+    /// Which changes need a second owner. Absent: none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub approval: Option<ApprovalSpec>,
 }
 
 /// A protocol clients may use.
@@ -93,6 +99,7 @@ impl ManagementKind for EnvironmentSpec {
         check_distinct("listeners", &self.listeners)?;
         check_distinct("regions", &self.regions)?;
         self.egress.check()?;
+        self.approval.as_ref().map_or(Ok(()), ApprovalSpec::check)?;
         match self.stale_credentials {
             StaleCredentials::Serve => Ok(()),
             StaleCredentials::DenyAfter(_) => Err(invalid(

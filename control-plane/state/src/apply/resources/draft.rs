@@ -149,9 +149,9 @@ impl<'a> Draft<'a> {
         self.results.sort_by_key(|(order, _)| *order);
         Effects {
             makes_revision: !self.touched.is_empty(),
-            makes_entry: false,
             touched: self.touched.into_iter().collect(),
             results: self.results.into_iter().map(|(_, result)| result).collect(),
+            ..Effects::none()
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Random commands of several owners: nothing of a guarded Environment ever changes without two of them.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{ONE_REGION, OTHER_UPSTREAM, guarded};
+use crate::{
+    Change, CommandBody, State,
+    fixture::{World, changes, delete, name},
+    projection::from_scratch,
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Apply(usize),
+    Propose(usize),
+    Approve(u64),
+    Reject(u64),
+    Wait,
+}
+
+const TOKENS: [&str; 5] = ["ann", "ann-2", "bob", "ci", "eve"];
+
+/// Manifests that concern production in every way, and some that do not.
+const MENU: [&str; 18] = [
+    "{kind: Plan, name: gold, spec: {displayName: a}}",
+    "{kind: Plan, name: gold, spec: {displayName: b}}",
+    "{kind: Environment, name: production, spec: {regions: [eu-west, us-east]}}",
+    "{kind: Environment, name: production, spec: {regions: [eu-west], approval: {expiresAfter: 1h}}}",
+    "{kind: Environment, name: production, spec: {regions: [eu-west, us-east], approval: {expiresAfter: 2h}}}",
+    ONE_REGION,
+    "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, upstream: backend}}",
+    "{kind: Binding, name: orders-production, spec: {api: orders, environment: sandbox, revision: 1}}",
+    "{kind: Binding, name: orders-production, spec: {api: orders, environment: production, regions: {labels: {tier: edge}}}}",
+    OTHER_UPSTREAM,
+    "{kind: Upstream, name: backend, spec: {endpoints: [{url: 'http://10.0.0.7:8080'}]}}",
+    "{kind: Region, name: us-east, labels: {tier: edge}}",
+    "{kind: Region, name: us-east, labels: {tier: core}}",
+    "{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: '2'}}}}}",
+    "{kind: Api, name: orders, spec: {context: /orders/v1, version: '1', upstream: backend, operations: []}}",
+    "{kind: Api, name: orders, spec: {context: /orders/v1, version: '1', upstream: backend, lifecycle: blocked, operations: []}}",
+    "{kind: HostGrant, name: shop, spec: {environments: [sandbox], host: a.example, organization: default}}",
+    "{kind: HostGrant, name: shop, spec: {environments: [production], host: b.example, organization: default}}",
+];
+
+fn menu() -> Vec<Vec<Change>> {
+    let mut menu: Vec<Vec<Change>> = MENU.iter().map(|yaml| changes(yaml)).collect();
+    menu.push(vec![delete("HostGrant shop", false)]);
+    menu.push(vec![delete("Binding orders-production", false)]);
+    menu.push(vec![delete("Api orders", true)]);
+    menu
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..MENU.len() + 3).prop_map(Step::Apply),
+        4 => (0..MENU.len() + 3).prop_map(Step::Propose),
+        4 => (1..12_u64).prop_map(Step::Approve),
+        1 => (1..12_u64).prop_map(Step::Reject),
+        1 => Just(Step::Wait),
+    ]
+}
+
+/// What the gateways of production route: listeners, routes and upstreams. Which callers have keys and plans is not guarded.
+fn routed(state: &State) -> BTreeMap<String, Vec<u8>> {
+    let mut routed = BTreeMap::new();
+    for (scope, content) in from_scratch(state) {
+        for (key, bytes) in content {
+            let is_routed = ["listener/", "route/", "upstream/"].iter().any(|kind| key.starts_with(kind));
+            if is_routed && scope.environment() == Some(&name("production")) {
+                routed.insert(format!("{scope} {key}"), bytes.to_vec());
+            }
+        }
+    }
+    routed
+}
+
+fn is_guarded(world: &World) -> bool {
+    world.state.environment(&name("production")).is_some_and(|spec| spec.approval.is_some())
+}
+
+fn owner(token: &str) -> &str {
+    if token == "ann-2" { "ann" } else { token }
+}
+
+proptest! {
+    #![proptest_config(crate::fixture::proptest_config())]
+
+    #[test]
+    fn nothing_guarded_changes_without_two_owners(
+        steps in prop::collection::vec((0..TOKENS.len(), step()), 1..40),
+    ) {
+        let (mut world, menu) = (guarded(), menu());
+        let mut proposers = BTreeMap::new();
+        for (token, step) in steps {
+            let token = TOKENS[token];
+            let (before, was_guarded) = (routed(&world.state), is_guarded(&world));
+            let outcome = match &step {
+                Step::Apply(at) => world.by(token, CommandBody::Apply(menu[*at].clone())),
+                Step::Propose(at) => world.try_propose(token, menu[*at].clone()),
+                Step::Approve(number) => world.approve(token, *number),
+                Step::Reject(number) => world.reject(token, *number),
+                Step::Wait => {
+                    world.now_ms += super::HOUR_MS / 2;
+                    continue;
+                }
+            };
+            if let (Step::Propose(_), Ok(accepted)) = (&step, &outcome) {
+                proposers.insert(accepted.proposal.unwrap(), owner(token));
+            }
+            let changed = before != routed(&world.state) || was_guarded && !is_guarded(&world);
+            if !was_guarded || !changed {
+                continue;
+            }
+            let Step::Approve(number) = step else { panic!("{step:?} of {token} changed production") };
+            prop_assert_ne!(proposers[&number], owner(token));
+        }
+        prop_assert!(State::from_records(world.state.to_records()).unwrap() == world.state);
+        prop_assert!(crate::audit::holds(&world.state));
+    }
+}
