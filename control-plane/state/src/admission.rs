@@ -147,7 +147,11 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)
-        | CommandBody::DropRoot(_) => None,
+        | CommandBody::DropRoot(_)
+        | CommandBody::SetRecoveryKey { .. }
+        | CommandBody::AddKey { .. }
+        | CommandBody::UseKey { .. }
+        | CommandBody::RotateKey => None,
     }
 }
 

@@ -6,8 +6,8 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, AuditEntry, AuditLink, AuditLog, JournalEntry, Lineage, Member, Resource, Revocation, Root,
-    RootCertificate, Seat, State, UnknownVersion, Version,
+    Accepted, AuditEntry, AuditLink, AuditLog, FederationKeys, JournalEntry, Lineage, Member, Resource,
+    Revocation, Root, RootCertificate, Seat, State, UnknownVersion, Version,
     apply::IdempotentResult,
     command::wire::{all_fixed, fixed, many, version_number},
     root::Roots,
@@ -100,6 +100,7 @@ impl State {
                 time_ms: root.time_ms,
             })
         });
+        let federation_keys = self.federation_keys.to_proto().map(Record::FederationKeys);
         let audit = self.audit.stored().map(Record::Audit);
         let recorded = self.minted.iter().map(|(agent, recorded)| {
             Record::RecordedTokens(proto::RecordedTokens {
@@ -116,6 +117,7 @@ impl State {
             .chain(members)
             .chain(revocations)
             .chain(roots)
+            .chain(federation_keys)
             .chain(audit)
             .chain(recorded);
         #[cfg(feature = "next")]
@@ -206,6 +208,9 @@ impl State {
                 let root = root.ok_or_else(|| InvalidMessage::new("Root", "it has no certificate"))?;
                 let root = Root { root: RootCertificate::from_proto(root)?, actor, time_ms };
                 Arc::make_mut(&mut self.roots).believed.push(root);
+            }
+            Record::FederationKeys(keys) => {
+                self.federation_keys = Arc::new(FederationKeys::from_proto(keys)?);
             }
             Record::RecordedTokens(recorded) => {
                 let invalid = |why: String| InvalidMessage::new("RecordedTokens", why);

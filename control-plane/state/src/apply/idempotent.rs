@@ -94,6 +94,9 @@ fn asked_of(command: &Command) -> proto::command::Body {
         Body::Revoke(revoke) => {
             Body::Revoke(proto::Revoke { control_nodes: Vec::new(), known_keys: Vec::new(), ..revoke })
         }
+        Body::SetRecoveryKey(set) => {
+            Body::SetRecoveryKey(proto::SetRecoveryKey { wrapped: Vec::new(), ..set })
+        }
         body => body,
     }
 }

@@ -3,6 +3,7 @@ mod bindings;
 mod delete;
 mod idempotency;
 mod join;
+mod keys;
 mod properties;
 mod resources;
 mod revisions;

@@ -3,6 +3,7 @@
 use hanse_management::Kind;
 use hanse_topology::Name;
 use prost::Message;
+use sha2::{Digest as _, Sha256};
 
 use super::{AuditChange, AuditEntry, diff};
 use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, State};
@@ -103,6 +104,16 @@ fn what(body: &CommandBody, before: &State, next: &State) -> String {
         CommandBody::TrustRoot { fresh, .. } => format!("trust root {}", hex(&fresh.key)),
         CommandBody::UseRoot(key) => format!("issue from root {}", hex(key)),
         CommandBody::DropRoot(key) => format!("drop root {}", hex(key)),
+        CommandBody::SetRecoveryKey { recovery, .. } => {
+            let of = |key: &[u8]| short(&Sha256::digest(key).into());
+            let (sign, wrap) = (of(&recovery.sign), of(&recovery.wrap));
+            format!("set the recovery key: sign {sign}, wrap {wrap}")
+        }
+        CommandBody::AddKey { version, digest, maker, .. } => {
+            format!("add federation key {version} with digest {} of {maker}", short(digest))
+        }
+        CommandBody::UseKey { version } => format!("use federation key {version}"),
+        CommandBody::RotateKey => "rotate the federation key".to_owned(),
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }

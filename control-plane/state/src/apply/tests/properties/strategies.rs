@@ -4,9 +4,10 @@ use hanse_management::{Digest, Kind, ResourceKey, Spec, kinds::TokenRole, manife
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Action, Change, Command, CommandBody, Incumbent, MintedToken, Origin, SeatAsked,
+    Action, Change, Command, CommandBody, Incumbent, MintedToken, Origin, RecoveryKey, SeatAsked,
     fixture::{self, START_MS, name},
 };
 
@@ -266,11 +267,26 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 environments_total: 0,
             },
         });
+    let federation_key = || {
+        let recovery = |byte: u8| RecoveryKey { sign: vec![byte], wrap: vec![byte + 1] };
+        let set = (0..2_u8, 0..3_usize, any::<bool>()).prop_map(move |(byte, versions, replace)| {
+            let wrapped = vec![vec![byte]; versions];
+            CommandBody::SetRecoveryKey { recovery: recovery(byte), wrapped, replace }
+        });
+        let add = (1..4_u32, 0..2_u8, pick(&["cp-1", "cp-2"])).prop_map(move |(version, byte, maker)| {
+            let recipient = Sha256::digest(recovery(byte).wrap).into();
+            let (digest, maker) = ([version as u8; 32], crate::server_identity(maker));
+            CommandBody::AddKey { version, digest, recipient, wrapped: vec![byte], maker }
+        });
+        let used = (1..4_u32).prop_map(|version| CommandBody::UseKey { version });
+        prop_oneof![2 => set, 2 => add, 1 => used, 1 => Just(CommandBody::RotateKey)]
+    };
     // The test writes into it which entry is there.
     let drop_audit = Just(CommandBody::DropAudit { through: 0, hash: [0; 32] });
     prop_oneof![
         12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
         1 => prop_oneof![minted, drop_audit],
+        1 => federation_key(),
         2 => part().prop_map(CommandBody::Apply),
         1 => Just(CommandBody::Apply(vec![fixture::delete("Api users", true)])),
         2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit],
