@@ -8,6 +8,7 @@
 mod invalid;
 pub mod nested;
 mod position;
+mod private;
 
 pub use invalid::InvalidMessage;
 
