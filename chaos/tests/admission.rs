@@ -6,7 +6,8 @@ use hanse_gateway::table::{ConnectProfiles, index::ScopeIndex};
 use hanse_management::manifest::{parse_json, parse_yaml};
 use hanse_state::{
     Change, Command, CommandBody, Outcome, State, Version,
-    admission::{Admitted, admit},
+    admission::{Admitted, Seal, admit},
+    port::NoSecrets,
     projection::from_scratch,
 };
 use hanse_topology::Name;
@@ -161,7 +162,7 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
         origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
-    admit(command, Version::KNOWN).ok()
+    admit(command, Version::KNOWN, Seal { state: &State::default(), by: &NoSecrets }).ok()
 }
 
 /// The resources that a gateway quarantines, of all scopes of a state.

@@ -9,7 +9,10 @@ use hanse_management::{
     manifest::{Expected, Request},
 };
 use hanse_state::{
-    Accepted, Action, Change, ChangeResult, Outcome, State, admission::admit, port::ScopeEffect, projection,
+    Accepted, Action, Change, ChangeResult, Outcome, State,
+    admission::{Seal, admit},
+    port::ScopeEffect,
+    projection,
 };
 use hanse_topology::{Labels, Name};
 use http::StatusCode;
@@ -152,8 +155,9 @@ pub(crate) struct Tried {
 pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
     let command = call.command(changes, None);
     let sight = call.bounds_of_sight().cloned();
+    let sealing = call.api.sealing.clone();
     let tried = move || {
-        let admitted = admit(command, before.version())?;
+        let admitted = admit(command, before.version(), Seal { state: &before, by: &*sealing })?;
         let missing = before.missing_in(&admitted.command().body);
         let mut after = before.clone();
         match after.apply(admitted.command()) {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hanse_state::port::{Fleet, Projected, Replicated, RootCertificates};
+use hanse_state::port::{Fleet, NoSecrets, Projected, Replicated, RootCertificates, Sealing};
 use tokio::sync::watch;
 
 use crate::{ApiMetrics, bounds::Bounds, last_use::LastUses};
@@ -22,6 +22,8 @@ pub struct OperatorApi {
     pub projected: Arc<dyn Projected>,
     /// What roots' certificates say.
     pub certificates: Arc<dyn RootCertificates>,
+    /// What seals Secrets before they are proposed. It opens none.
+    pub sealing: Arc<dyn Sealing>,
     /// The API's own metrics.
     pub metrics: ApiMetrics,
     /// The whole process's metrics as OpenMetrics text, for `/metrics`.
@@ -43,7 +45,7 @@ pub struct OperatorApi {
 pub struct ClientAddress(pub SocketAddr);
 
 impl OperatorApi {
-    /// With the system's clock and the default limits, never closing. `scrape` writes the registry that `metrics` are in.
+    /// With the system's clock and the default limits, never closing, without Secrets. `scrape` writes the registry that `metrics` are in.
     pub fn new(
         replicated: Arc<dyn Replicated>,
         fleet: Arc<dyn Fleet>,
@@ -56,11 +58,13 @@ impl OperatorApi {
         let (clock, limits) = (Clock::system(), Limits::default());
         let bounds = Arc::new(Bounds::new());
         let last_uses = Arc::default();
+        let sealing = Arc::new(NoSecrets);
         Self {
             replicated,
             fleet,
             projected,
             certificates,
+            sealing,
             metrics,
             scrape,
             clock,

@@ -265,6 +265,22 @@ impl Action {
     pub fn put(labels: Labels, spec: impl Into<Spec>) -> Self {
         Self::Put { labels, spec: spec.into(), protected: None }
     }
+
+    /// The spec that it writes.
+    pub fn spec(&self) -> Option<&Spec> {
+        match self {
+            Self::Put { spec, .. } | Self::Restore { spec, .. } => Some(spec),
+            Self::Delete { .. } | Self::Expect { .. } => None,
+        }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn spec_mut(&mut self) -> Option<&mut Spec> {
+        match self {
+            Self::Put { spec, .. } | Self::Restore { spec, .. } => Some(spec),
+            Self::Delete { .. } | Self::Expect { .. } => None,
+        }
+    }
 }
 
 /// What became of a command.

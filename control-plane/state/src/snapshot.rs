@@ -62,6 +62,7 @@ impl State {
                 key: key.to_owned(),
                 time_ms: result.time_ms,
                 request_digest: result.request_digest.to_vec().into(),
+                key_version: result.key_version,
                 outcome: Some(proto::Outcome {
                     result: Some(proto::outcome::Result::Accepted(result.accepted.to_proto())),
                 }),
@@ -173,6 +174,7 @@ impl State {
                     time_ms: result.time_ms,
                     request_digest: digest.map_err(|_| invalid("its digest does not have 32 bytes"))?,
                     accepted: Accepted::from_proto(accepted)?,
+                    key_version: result.key_version,
                 };
                 self.idempotent.insert(&result.actor, &result.key, result_of_key);
             }

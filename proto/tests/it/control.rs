@@ -204,6 +204,7 @@ fn snapshot_records() {
                 key: "k-1".into(),
                 time_ms: 1_900_000_000_000,
                 request_digest: vec![6; 32].into(),
+                key_version: 3,
                 outcome: Some(accepted()),
             }),
         ),

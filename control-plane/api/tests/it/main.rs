@@ -16,6 +16,7 @@ mod problems;
 mod reads;
 mod request;
 mod roots;
+mod secrets;
 mod soft_state;
 mod spec_bounds;
 mod upgrade;

@@ -12,14 +12,15 @@ use std::{
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_management::{
     Digest, Kind, Problem, ProblemName, ResourceKey, Revision, Spec,
-    kinds::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
+    kinds::{JoinRole, JoinTokenSpec, SealedValue, TokenRole, TokenSpec},
 };
 use hanse_state::{
-    Action, Change, Command, CommandBody, Lineage, Outcome, RootCertificate, State,
+    Action, Change, Command, CommandBody, FederationKeys, Lineage, Outcome, RecoveryKey, RootCertificate,
+    State,
     admission::Admitted,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
-        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect,
+        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect, Sealing, ToSeal,
     },
     projection,
 };
@@ -155,6 +156,29 @@ impl SingleNode {
         assert!(matches!(joined, Outcome::Accepted(_)), "{joined:?}");
     }
 
+    /// Makes the next version of the federation key, and has it used.
+    pub(crate) fn make_key(&self) {
+        let recovery = RecoveryKey { sign: vec![1], wrap: vec![2] };
+        let keys = |state: &State| state.federation_keys().next_number().unwrap();
+        let version = keys(&self.state());
+        let mut bodies = vec![match version {
+            1 => CommandBody::SetRecoveryKey { recovery, wrapped: Vec::new(), replace: false },
+            _ => CommandBody::RotateKey,
+        }];
+        bodies.push(CommandBody::AddKey {
+            version,
+            digest: Digest::of(&version.to_be_bytes()).0,
+            recipient: Digest::of(&[2]).0,
+            wrapped: vec![3],
+            maker: "cp-1.server.control.hanse.internal".into(),
+        });
+        bodies.push(CommandBody::UseKey { version });
+        for body in bodies {
+            let outcome = self.run(body);
+            assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+        }
+    }
+
     pub(crate) fn run(&self, body: CommandBody) -> Outcome {
         let time_ms = self.now_ms.load(Ordering::SeqCst);
         self.apply(&Command {
@@ -203,6 +227,7 @@ impl SingleNode {
         let mut api =
             OperatorApi::new(self.clone(), self.clone(), self.clone(), self.clone(), metrics, scrape);
         api.clock = clock;
+        api.sealing = self.clone();
         api
     }
 
@@ -290,6 +315,18 @@ impl Fleet for SingleNode {
                 heard_ms_ago: self.heard_ms_ago.lock().unwrap().clone(),
             }
         })
+    }
+}
+
+/// Data is masked here, and what seals it is the server's.
+impl Sealing for SingleNode {
+    fn seal(&self, _: &FederationKeys, value: ToSeal<'_>, data: &str) -> Result<SealedValue, Problem> {
+        let masked: Vec<u8> = data.bytes().map(|byte| byte ^ 0x55).collect();
+        let sealed = [&value.version.to_be_bytes()[..], &masked].concat();
+        let same = value.present.filter(|present| present.sealed[4..] == masked);
+        let same_as = same.filter(|present| present.version != value.version);
+        let same_as = same_as.map(|present| Digest::of(&present.sealed).0);
+        Ok(SealedValue { version: value.version, sealed, same_as })
     }
 }
 

@@ -9,3 +9,4 @@ mod resources;
 mod revisions;
 mod revocation;
 mod roots;
+mod secrets;

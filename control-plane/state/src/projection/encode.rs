@@ -10,7 +10,7 @@ use hanse_management::{
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
         HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol,
-        OperationSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
+        OperationSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretType, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
@@ -138,9 +138,25 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
             });
             std::iter::once((ResourceKind::Route, route)).chain(upstreams).collect()
         }
+        // Data that is kept was judged when it came.
+        Spec::Secret(secret) => {
+            let encode = |data| vec![(ResourceKind::Secret, self::secret(key, secret.secret_type, data))];
+            secret.texts().map(encode).unwrap_or_default()
+        }
         // Of the others nothing is made.
         _as_it_is_or_not => as_it_is(key, spec),
     }
+}
+
+/// A Secret with its data in the clear.
+fn secret(key: &ResourceKey, secret_type: SecretType, data: BTreeMap<&str, &str>) -> Bytes {
+    let value = |(field, data): (&str, &str)| (field.to_owned(), Bytes::copy_from_slice(data.as_bytes()));
+    bytes(Runtime::Secret(runtime::Secret {
+        organization: organization(key).to_owned(),
+        name: key.name.to_string(),
+        r#type: secret_type.as_str().to_owned(),
+        data: data.into_iter().map(value).collect(),
+    }))
 }
 
 /// The runtime resource of a spec that is projected as it is.

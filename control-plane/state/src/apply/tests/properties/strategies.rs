@@ -25,6 +25,7 @@ fn key() -> impl Strategy<Value = ResourceKey> {
         match kind {
             Kind::Organization => &["default", "retail"],
             Kind::Region => &["eu-west", "us-east", "ap-south"],
+            Kind::Secret => &["signer", "password"],
             Kind::Environment => &["production", "sandbox"],
             Kind::HostGrant => &["g1", "g2"],
             Kind::Policy => &["stamp", "cors"],
@@ -54,6 +55,17 @@ fn key() -> impl Strategy<Value = ResourceKey> {
     })
 }
 
+/// A value of a Secret as the log has it: sealed by any node, or kept.
+fn secret_value() -> impl Strategy<Value = Value> {
+    let same_as = hex::encode(Sha256::digest([1]));
+    prop_oneof![
+        3 => (1..3_u32, pick(&["AQ==", "Ag=="])).prop_map(|(version, sealed)| json!({"version": version, "sealed": sealed})),
+        1 => Just(json!({"version": 2, "sealed": "Aw==", "sameAs": same_as})),
+        1 => Just(json!({"sealed": true})),
+        1 => Just(json!("unsealed")),
+    ]
+}
+
 /// A spec of a kind, mostly sound by itself.
 fn spec(kind: Kind) -> BoxedStrategy<Value> {
     let digest = (0..4_u8).prop_map(|byte| Digest([byte + 1; 32]).to_string());
@@ -64,6 +76,12 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             pick(&["One", "Two"]).prop_map(|text| json!({"displayName": text})).boxed()
         }
         Kind::Region => Just(json!({"location": {"latitude": 53.349_805_1, "longitude": -6.26}})).boxed(),
+        Kind::Secret => (some(&["eu-west", "us-east"]), secret_value(), secret_value())
+            .prop_map(|(regions, a, b)| match regions.is_empty() {
+                true => json!({"type": "opaque", "data": {"a": a, "key.pem": b}}),
+                false => json!({"type": "token-signing", "regions": regions, "data": {"key.pem": b}}),
+            })
+            .boxed(),
         Kind::Environment => {
             let hostnames = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
             (regions(), hostnames, prop::bool::weighted(0.3))
