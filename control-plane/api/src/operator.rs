@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hanse_state::port::{Fleet, Projected, Replicated, RootCertificates};
+use hanse_state::port::{Fleet, Projected, RecoveryWrapping, Replicated, RootCertificates};
 use tokio::sync::watch;
 
 use crate::{ApiMetrics, bounds::Bounds, last_use::LastUses};
@@ -22,6 +22,8 @@ pub struct OperatorApi {
     pub projected: Arc<dyn Projected>,
     /// What roots' certificates say.
     pub certificates: Arc<dyn RootCertificates>,
+    /// Wraps the federation key to a recovery key.
+    pub recovery: Arc<dyn RecoveryWrapping>,
     /// The API's own metrics.
     pub metrics: ApiMetrics,
     /// The whole process's metrics as OpenMetrics text, for `/metrics`.
@@ -49,6 +51,7 @@ impl OperatorApi {
         fleet: Arc<dyn Fleet>,
         projected: Arc<dyn Projected>,
         certificates: Arc<dyn RootCertificates>,
+        recovery: Arc<dyn RecoveryWrapping>,
         metrics: ApiMetrics,
         scrape: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
@@ -61,6 +64,7 @@ impl OperatorApi {
             fleet,
             projected,
             certificates,
+            recovery,
             metrics,
             scrape,
             clock,

@@ -8,7 +8,7 @@ pub use hanse_proto::sync::{Facts, TrustStatus};
 use hanse_topology::{Name, ScopeId};
 
 use crate::{
-    Command, Outcome, RootCertificate, RootId, State, Version,
+    Command, Outcome, RecoveryKey, RootCertificate, RootId, State, Version,
     admission::{Admitted, admit, needs_later},
     resource::rfc3339,
 };
@@ -182,6 +182,15 @@ pub trait RootCertificates: Send + Sync + 'static {
     /// The present root and the one that is to be believed beside it, from the file that an operator made of the two. Refused
     /// unless each of them speaks for the other and one is this federation's.
     fn rotation(&self, pem: &str) -> Result<(RootCertificate, RootCertificate), Problem>;
+}
+
+/// What the faces of the control plane ask about the federation key, which the state has wrapped only.
+pub trait RecoveryWrapping: Send + Sync + 'static {
+    /// The recovery key of these two public keys, PEM. Refused where one of them is of another type than the federation's.
+    fn read(&self, sign: &str, wrap: &str) -> Result<RecoveryKey, Problem>;
+
+    /// Each version of the federation key, wrapped to this recovery key. Refused where this node lacks one.
+    fn wrapped(&self, state: &State, recovery: &RecoveryKey) -> Result<Vec<Vec<u8>>, Problem>;
 }
 
 /// What a root's certificate says.

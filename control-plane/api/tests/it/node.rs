@@ -15,11 +15,11 @@ use hanse_management::{
     kinds::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
 };
 use hanse_state::{
-    Action, Change, Command, CommandBody, Lineage, Outcome, RootCertificate, State,
+    Action, Change, Command, CommandBody, Lineage, Outcome, RecoveryKey, RootCertificate, State,
     admission::Admitted,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
-        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect,
+        PartialReport, Projected, RecoveryWrapping, Replicated, RootCertificates, RootFacts, ScopeEffect,
     },
     projection,
 };
@@ -200,8 +200,15 @@ impl SingleNode {
         });
         let node = self.clone();
         let clock = Clock::from_fn(move || node.now_ms.load(Ordering::SeqCst));
-        let mut api =
-            OperatorApi::new(self.clone(), self.clone(), self.clone(), self.clone(), metrics, scrape);
+        let mut api = OperatorApi::new(
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            metrics,
+            scrape,
+        );
         api.clock = clock;
         api
     }
@@ -313,6 +320,26 @@ impl RootCertificates for SingleNode {
             Ok(RootCertificate { key: [number; 32], certificate: vec![number], endorsement: vec![] })
         };
         Ok((root(present)?, root(fresh)?))
+    }
+}
+
+/// A key is its name here, and wrapped it says which version it is and to which key it is wrapped.
+impl RecoveryWrapping for SingleNode {
+    fn read(&self, sign: &str, wrap: &str) -> Result<RecoveryKey, Problem> {
+        if sign == "bad" {
+            let problem = Problem::new(ProblemName::Invalid, "no key").at("body: sign");
+            return Err(problem.remedy("send one"));
+        }
+        Ok(RecoveryKey { sign: sign.into(), wrap: wrap.into() })
+    }
+
+    fn wrapped(&self, state: &State, recovery: &RecoveryKey) -> Result<Vec<Vec<u8>>, Problem> {
+        let to = String::from_utf8_lossy(&recovery.wrap);
+        Ok(state
+            .federation_keys()
+            .versions()
+            .map(|(version, _)| format!("{version} to {to}").into())
+            .collect())
     }
 }
 
