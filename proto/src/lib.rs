@@ -8,7 +8,7 @@
 mod invalid;
 pub mod nested;
 mod position;
-mod private;
+mod secret;
 
 pub use invalid::InvalidMessage;
 

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hanse_state::port::{Fleet, NoSecrets, Projected, Replicated, RootCertificates, Sealing};
+use hanse_state::port::{
+    Fleet, NoSecrets, Projected, RecoveryWrapping, Replicated, RootCertificates, Sealing,
+};
 use tokio::sync::watch;
 
 use crate::{ApiMetrics, bounds::Bounds, last_use::LastUses};
@@ -22,6 +24,8 @@ pub struct OperatorApi {
     pub projected: Arc<dyn Projected>,
     /// What roots' certificates say.
     pub certificates: Arc<dyn RootCertificates>,
+    /// Wraps the federation key to a recovery key.
+    pub recovery: Arc<dyn RecoveryWrapping>,
     /// What seals Secrets before they are proposed. It opens none.
     pub sealing: Arc<dyn Sealing>,
     /// The API's own metrics.
@@ -51,6 +55,7 @@ impl OperatorApi {
         fleet: Arc<dyn Fleet>,
         projected: Arc<dyn Projected>,
         certificates: Arc<dyn RootCertificates>,
+        recovery: Arc<dyn RecoveryWrapping>,
         metrics: ApiMetrics,
         scrape: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
@@ -64,6 +69,7 @@ impl OperatorApi {
             fleet,
             projected,
             certificates,
+            recovery,
             sealing,
             metrics,
             scrape,

@@ -15,9 +15,9 @@ use serde::Serialize;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterExt};
 
 use crate::{
-    OperatorApi, apply, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump, held, kinds,
-    members, observe, openapi, operation::Operation, rejection::Rejection, roots, status, upgrade, watch,
-    whoami,
+    OperatorApi, apply, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump,
+    federation_key, held, kinds, members, observe, openapi, operation::Operation, rejection::Rejection,
+    roots, status, upgrade, watch, whoami,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -45,6 +45,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         status::routes(),
         members::routes(),
         roots::routes(),
+        federation_key::routes(),
         upgrade::routes(),
         whoami::routes(),
         audit::routes(),

@@ -11,7 +11,7 @@ use hanse_topology::{Name, ScopeId};
 
 pub use self::sealing::{NoSecrets, SEAL_OUTDATED, Sealing, ToSeal};
 use crate::{
-    Command, Outcome, RootCertificate, RootId, State, Version,
+    Command, Outcome, RecoveryKey, RootCertificate, RootId, State, Version,
     admission::{Admitted, Seal, admit, needs_later},
     resource::rfc3339,
 };
@@ -186,6 +186,15 @@ pub trait RootCertificates: Send + Sync + 'static {
     /// The present root and the one that is to be believed beside it, from the file that an operator made of the two. Refused
     /// unless each of them speaks for the other and one is this federation's.
     fn rotation(&self, pem: &str) -> Result<(RootCertificate, RootCertificate), Problem>;
+}
+
+/// What the faces of the control plane ask about the federation key, which the state has wrapped only.
+pub trait RecoveryWrapping: Send + Sync + 'static {
+    /// The recovery key of these two public keys, PEM. Refused where one of them is of another type than the federation's.
+    fn read(&self, sign: &str, wrap: &str) -> Result<RecoveryKey, Problem>;
+
+    /// Each version of the federation key, wrapped to this recovery key. Refused where this node lacks one.
+    fn wrapped(&self, state: &State, recovery: &RecoveryKey) -> Result<Vec<Vec<u8>>, Problem>;
 }
 
 /// What a root's certificate says.

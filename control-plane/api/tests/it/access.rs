@@ -89,6 +89,9 @@ GET /v1/roots                                                 u . f f f f .
 POST /v1/roots                                                u f f f f f .
 PUT /v1/roots/{root}/issuing                                  u f f f f f .
 DELETE /v1/roots/{root}                                       u f f f f f .
+GET /v1/federation-key                                        u . f f f f .
+POST /v1/federation-key/rotate                                u f f f f f .
+PUT /v1/recovery-key                                          u f f f f f .
 GET /v1/upgrade                                               u . f f f f .
 POST /v1/upgrade/finalize                                     u f f f f f .
 GET /metrics                                                  u . f f f f .

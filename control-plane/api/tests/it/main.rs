@@ -9,6 +9,7 @@ mod authentication;
 mod bounds;
 mod documents;
 mod dump;
+mod federation_key;
 mod hosts;
 mod members;
 mod node;

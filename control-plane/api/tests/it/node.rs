@@ -20,7 +20,8 @@ use hanse_state::{
     admission::Admitted,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
-        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect, Sealing, ToSeal,
+        PartialReport, Projected, RecoveryWrapping, Replicated, RootCertificates, RootFacts, ScopeEffect,
+        Sealing, ToSeal,
     },
     projection,
 };
@@ -224,8 +225,15 @@ impl SingleNode {
         });
         let node = self.clone();
         let clock = Clock::from_fn(move || node.now_ms.load(Ordering::SeqCst));
-        let mut api =
-            OperatorApi::new(self.clone(), self.clone(), self.clone(), self.clone(), metrics, scrape);
+        let mut api = OperatorApi::new(
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            metrics,
+            scrape,
+        );
         api.clock = clock;
         api.sealing = self.clone();
         api
@@ -350,6 +358,26 @@ impl RootCertificates for SingleNode {
             Ok(RootCertificate { key: [number; 32], certificate: vec![number], endorsement: vec![] })
         };
         Ok((root(present)?, root(fresh)?))
+    }
+}
+
+/// A key is its name here, and wrapped it says which version it is and to which key it is wrapped.
+impl RecoveryWrapping for SingleNode {
+    fn read(&self, sign: &str, wrap: &str) -> Result<RecoveryKey, Problem> {
+        if sign == "bad" {
+            let problem = Problem::new(ProblemName::Invalid, "no key").at("body: sign");
+            return Err(problem.remedy("send one"));
+        }
+        Ok(RecoveryKey { sign: sign.into(), wrap: wrap.into() })
+    }
+
+    fn wrapped(&self, state: &State, recovery: &RecoveryKey) -> Result<Vec<Vec<u8>>, Problem> {
+        let to = String::from_utf8_lossy(&recovery.wrap);
+        Ok(state
+            .federation_keys()
+            .versions()
+            .map(|(version, _)| format!("{version} to {to}").into())
+            .collect())
     }
 }
 

@@ -91,7 +91,7 @@ const PLACES: &str = "{kind: Organization, name: default}
 async fn scopes_follow_the_state_and_each_step_is_remembered() {
     let alone = Arc::new(Alone::default());
     let replicas = Replicas::new();
-    let (projector, handle) = Projector::new(alone.clone(), replicas.clone());
+    let (projector, handle) = Projector::new(alone.clone(), replicas.clone(), Keys::none());
     let (trigger, shutdown) = ShutdownTrigger::new();
     let task = tokio::spawn(projector.run(shutdown));
 
@@ -124,7 +124,7 @@ async fn scopes_follow_the_state_and_each_step_is_remembered() {
 async fn one_that_waits_for_news_proves_its_life() {
     let (_trigger, shutdown) = ShutdownTrigger::new();
     let supervisor = Supervisor::new(&Metrics::new(), shutdown.clone());
-    let (projector, _handle) = Projector::new(Arc::new(Alone::default()), Replicas::new());
+    let (projector, _handle) = Projector::new(Arc::new(Alone::default()), Replicas::new(), Keys::none());
     let projector = projector.beating(supervisor.pulse("the projector", HANGS_AFTER));
     let task = tokio::spawn(projector.run(shutdown));
     tokio::time::sleep(10 * HANGS_AFTER).await;
@@ -139,7 +139,7 @@ async fn one_that_waits_for_news_proves_its_life() {
 async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
     let alone = Arc::new(Alone::default());
     let replicas = Replicas::new();
-    let (projector, handle) = Projector::new(alone.clone(), replicas.clone());
+    let (projector, handle) = Projector::new(alone.clone(), replicas.clone(), Keys::none());
     let (trigger, shutdown) = ShutdownTrigger::new();
     let task = tokio::spawn(projector.run(shutdown));
     let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
@@ -227,7 +227,7 @@ impl Life {
             makes_key: true,
         };
         let kept = hanse_link::Persistence::open_origin(options).await.unwrap();
-        let (projector, projected) = Projector::new(alone.clone(), kept.replicas.clone());
+        let (projector, projected) = Projector::new(alone.clone(), kept.replicas.clone(), Keys::none());
         let (trigger, shutdown) = ShutdownTrigger::new();
         let tasks =
             vec![tokio::spawn(projector.run(shutdown.clone())), tokio::spawn(kept.persister.run(shutdown))];

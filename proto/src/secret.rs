@@ -1,8 +1,14 @@
-//! Private data, for logs.
+//! Messages that are secrets.
 
 use std::fmt;
 
-use crate::runtime::Secret;
+use crate::{raft::FederationKey, runtime::Secret};
+
+impl fmt::Debug for FederationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FederationKey(secret)")
+    }
+}
 
 impl fmt::Debug for Secret {
     /// Without data.

@@ -1,0 +1,24 @@
+//! The federation key on this node: its versions, as far as they are here.
+//!
+//! - [`Keyring`]: the versions that are here, by their digests. A value.
+//! - [`Keys`]: the Keyring as it is now, and what it lacks.
+//! - [`Keeper`]: the task that gets what is missing, and makes new versions on the leader.
+//! - [`Rewrap`]: every version, wrapped to another recovery key.
+//!
+//! A node that lacks a version that Secrets are or were sealed with publishes nothing new, offers agents nothing and is not ready.
+
+mod files;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod keeper;
+mod key;
+mod keyring;
+mod rewrap;
+
+pub(crate) use self::{
+    files::KeyFiles,
+    keeper::{Keeper, KeeperMetrics},
+    key::Key,
+    keyring::{Keyring, Keys},
+    rewrap::Rewrap,
+};
