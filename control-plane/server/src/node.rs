@@ -386,6 +386,7 @@ async fn take_part(
     };
     let certificates = Arc::new(Certificates { control });
     let recovery = Arc::new(Rewrap(keys.clone()));
+    let sealing = Arc::new(keys.clone());
     let mut operator = OperatorApi::new(
         replicated.clone(),
         fleet,
@@ -397,6 +398,7 @@ async fn take_part(
     );
     operator.clock = dated;
     operator.closing = closing(&supervisor);
+    operator.sealing = sealing;
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
     let api = Listener::new("api", api, api_bounds, listeners).with_tls(tls);
     let router = hanse_api::router(operator).layer(from_fn(client_address));

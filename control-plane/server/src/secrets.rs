@@ -3,10 +3,12 @@
 //! - [`Keyring`]: the versions that are here, by their digests. A value.
 //! - [`Keys`]: the Keyring as it is now, and what it lacks.
 //! - [`Keeper`]: the task that gets what is missing, and makes new versions on the leader.
+//! - `cipher`: how Secrets are sealed. `sealing`: seals them before they are proposed, by the Keyring.
 //! - [`Rewrap`]: every version, wrapped to another recovery key.
 //!
 //! A node that lacks a version that Secrets are or were sealed with publishes nothing new, offers agents nothing and is not ready.
 
+mod cipher;
 mod files;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -14,6 +16,7 @@ mod keeper;
 mod key;
 mod keyring;
 mod rewrap;
+mod sealing;
 
 pub(crate) use self::{
     files::KeyFiles,
