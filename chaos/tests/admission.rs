@@ -8,7 +8,7 @@ use hanse_state::{
     Change, Command, CommandBody, Outcome, State, Version,
     admission::{Admitted, Seal, admit},
     port::NoSecrets,
-    projection::from_scratch,
+    projection::{AsSealed, from_scratch},
 };
 use hanse_topology::Name;
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
 
 /// The resources that a gateway quarantines, of all scopes of a state.
 fn quarantined(state: &State, profiles: &mut ConnectProfiles) -> Vec<String> {
-    let quarantined = from_scratch(state).into_iter().flat_map(|(scope, content)| {
+    let quarantined = from_scratch(state, &AsSealed).into_iter().flat_map(|(scope, content)| {
         let mut index = ScopeIndex::new(scope);
         let content = content.into_iter().map(|(key, bytes)| (key.into(), bytes)).collect();
         index.replace(Vec::new(), content, profiles);
@@ -184,7 +184,7 @@ fn a_gateway_quarantines_nothing_that_admission_accepts() {
     let changes = parse_yaml(START, &organization).unwrap().into_iter().map(Change::from).collect();
     let outcome = start.apply(judged(changes).unwrap().command());
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
-    assert_eq!(from_scratch(&start).values().map(|content| content.len()).sum::<usize>(), 6);
+    assert_eq!(from_scratch(&start, &AsSealed).values().map(|content| content.len()).sum::<usize>(), 6);
     assert!(quarantined(&start, &mut profiles).is_empty());
 
     let (mut accepted, mut refused) = (0, 0);

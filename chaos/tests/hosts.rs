@@ -15,7 +15,7 @@ use hanse_state::{
     Change, Command, CommandBody, Outcome, State, Version,
     admission::{Seal, admit},
     port::NoSecrets,
-    projection::from_scratch,
+    projection::{AsSealed, from_scratch},
 };
 use hanse_topology::Name;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -87,7 +87,7 @@ fn bound(organization: &str, host: &str, context: &str) -> String {
 /// The table of a gateway that has everything.
 fn table(state: &State) -> RoutingTable {
     let mut profiles = ConnectProfiles::default();
-    let environments = from_scratch(state).into_iter().map(|(scope, content)| {
+    let environments = from_scratch(state, &AsSealed).into_iter().map(|(scope, content)| {
         let mut index = ScopeIndex::new(scope);
         let content = content.into_iter().map(|(key, bytes)| (key.into(), bytes)).collect();
         index.replace(Vec::new(), content, &mut profiles);

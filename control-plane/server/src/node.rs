@@ -47,7 +47,7 @@ use crate::{
     reconcile::{Driver, FederationKey, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
-    secrets::{Keeper, KeeperMetrics, Keys, Rewrap},
+    secrets::{Keeper, KeeperMetrics, Keys, RevealMetrics, Rewrap},
     shell::{STARTING, Shell},
 };
 
@@ -299,6 +299,7 @@ async fn take_part(
     });
     supervisor.spawn("store", kept.persister, Persister::run);
     let (projector, projected) = Projector::new(replicated.clone(), replicas.clone(), keys.clone());
+    let projector = projector.counting(RevealMetrics::register(metrics));
     let projector = projector.beating(supervisor.pulse("the projector", projector::HANGS_AFTER));
     // Not started again: without it this node must not go on.
     let mut projecting_task = JoinSet::new();

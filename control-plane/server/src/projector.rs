@@ -20,7 +20,7 @@ use hanse_topology::Position;
 use tokio::sync::watch;
 use tracing::{debug, error, warn};
 
-use crate::secrets::Keys;
+use crate::secrets::{Keys, RevealMetrics, Revealed};
 use restored::Restored;
 
 /// How many projection steps are remembered for callers that ask what their write did. Callers ask within
@@ -63,6 +63,7 @@ pub(crate) struct Projector {
     pulse: Pulse,
     /// Without a version that Secrets are sealed with, nothing is projected.
     keys: Keys,
+    reveals: RevealMetrics,
 }
 
 impl Projector {
@@ -75,7 +76,15 @@ impl Projector {
         let (progress, handle) = watch::channel(Progress::default());
         let restored = replicas.read(Restored::new);
         (
-            Self { replicated, replicas, restored, progress, pulse: Pulse::new(), keys },
+            Self {
+                replicated,
+                replicas,
+                restored,
+                progress,
+                pulse: Pulse::new(),
+                keys,
+                reveals: RevealMetrics::default(),
+            },
             ProjectorHandle(handle),
         )
     }
@@ -83,6 +92,11 @@ impl Projector {
     /// Beats this pulse while it turns, whether or not the state changes.
     pub(crate) fn beating(self, pulse: Pulse) -> Self {
         Self { pulse, ..self }
+    }
+
+    /// Counts here what it opens.
+    pub(crate) fn counting(self, reveals: RevealMetrics) -> Self {
+        Self { reveals, ..self }
     }
 
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
@@ -95,8 +109,9 @@ impl Projector {
             };
             self.pulse.beat();
             // A rebuild after a restart takes seconds of computing: not on a runtime thread that serves connections.
+            let revealed = Revealed::by(self.keys.current(), self.reveals.clone());
             let projected = tokio::task::spawn_blocking(move || {
-                let changes = projection.advance(&state);
+                let changes = projection.advance(&state, &revealed);
                 (projection, state, changes)
             });
             let (next, state, changes) = match projected.await {

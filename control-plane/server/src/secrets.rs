@@ -4,6 +4,7 @@
 //! - [`Keys`]: the Keyring as it is now, and what it lacks.
 //! - [`Keeper`]: the task that gets what is missing, and makes new versions on the leader.
 //! - `cipher`: how Secrets are sealed. `sealing`: seals them before they are proposed, by the Keyring.
+//! - [`Revealed`]: opens Secrets for the projection.
 //! - [`Rewrap`]: every version, wrapped to another recovery key.
 //!
 //! A node that lacks a version that Secrets are or were sealed with publishes nothing new, offers agents nothing and is not ready.
@@ -15,6 +16,7 @@ pub(crate) mod fixture;
 mod keeper;
 mod key;
 mod keyring;
+mod revealed;
 mod rewrap;
 mod sealing;
 
@@ -23,5 +25,6 @@ pub(crate) use self::{
     keeper::{Keeper, KeeperMetrics},
     key::Key,
     keyring::{Keyring, Keys},
+    revealed::{RevealMetrics, Revealed},
     rewrap::Rewrap,
 };

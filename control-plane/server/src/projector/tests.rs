@@ -1,3 +1,5 @@
+mod secrets;
+
 use hanse_management::{Kind, Problem, manifest};
 use hanse_process::{Metrics, ShutdownTrigger, Supervisor};
 use hanse_state::{
@@ -155,7 +157,8 @@ async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
         alone.put(&format!(
             "{{kind: Plan, name: {name}, spec: {{rate: {{requests: {requests}, per: minute}}}}}}"
         ));
-        let mut content = hanse_state::projection::from_scratch(&alone.current());
+        let mut content =
+            hanse_state::projection::from_scratch(&alone.current(), &hanse_state::projection::AsSealed);
         (alone.current().revision(), content.remove(&scope).unwrap())
     };
     let between = [plan("gold", 2), plan("gold", 1)];

@@ -38,7 +38,7 @@ impl Sealing for Keys {
     }
 }
 
-fn place<'a>(secret: &'a ResourceKey, field: &'a str) -> Result<Place<'a>, Problem> {
+pub(super) fn place<'a>(secret: &'a ResourceKey, field: &'a str) -> Result<Place<'a>, Problem> {
     let organization = secret
         .organization
         .as_ref()

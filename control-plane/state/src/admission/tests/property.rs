@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Action, Change, Version,
-    fixture::{World, key, proptest_config},
+    fixture::{Masks, World, key, proptest_config},
     projection::{by_itself, from_scratch},
 };
 
@@ -334,7 +334,7 @@ fn resource() -> impl Strategy<Value = (&'static str, Value)> {
 /// Why some resource of some scope cannot be used: by itself, or for want of another one.
 #[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
 fn unusable(world: &World) -> Option<String> {
-    let scopes = from_scratch(&world.state);
+    let scopes = from_scratch(&world.state, &Masks);
     scopes.iter().find_map(|(scope, content)| {
         content.iter().find_map(|(key, bytes)| {
             let kind = ResourceKind::of_key(key).unwrap_or_else(|| panic!("{key}"));
