@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    slice,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -169,7 +170,7 @@ impl Federation {
             listen: hanse_server::Addresses { api, federation, raft, enrolment, admin },
             ..self.server.clone()
         };
-        hanse_server::join(&config, &token, &[self.server.listen.enrolment.clone()]).await.unwrap();
+        hanse_server::join(&config, &token, slice::from_ref(&self.server.listen.enrolment)).await.unwrap();
         config
     }
 

@@ -18,7 +18,8 @@ mod rewrap;
 pub(crate) use self::{
     files::KeyFiles,
     keeper::{Keeper, KeeperMetrics},
-    key::Key,
-    keyring::{Keyring, Keys},
+    keyring::Keys,
     rewrap::Rewrap,
 };
+#[cfg(test)]
+pub(crate) use self::{key::Key, keyring::Keyring};
