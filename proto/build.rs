@@ -17,6 +17,9 @@ const FILES: [&str; 6] = [
     "hanse/store/v1/store.proto",
 ];
 
+/// Messages that are secrets: printing must not reveal them.
+const SECRETS: [&str; 2] = ["hanse.raft.v1.FederationKey", "hanse.runtime.v1.Secret"];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=hanse");
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
@@ -26,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .btree_map(".") // deterministic encoding of maps
         .bytes(".") // values are shared, not copied
+        .skip_debug(SECRETS)
         .compile_fds(files)?;
     Ok(())
 }

@@ -6,8 +6,9 @@ use hanse_gateway::table::{ConnectProfiles, index::ScopeIndex};
 use hanse_management::manifest::{parse_json, parse_yaml};
 use hanse_state::{
     Change, Command, CommandBody, Outcome, State, Version,
-    admission::{Admitted, admit},
-    projection::from_scratch,
+    admission::{Admitted, Seal, admit},
+    port::NoSecrets,
+    projection::{AsSealed, from_scratch},
 };
 use hanse_topology::Name;
 use serde_json::{Value, json};
@@ -161,12 +162,12 @@ fn judged(changes: Vec<Change>) -> Option<Admitted> {
         origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
-    admit(command, Version::KNOWN).ok()
+    admit(command, Version::KNOWN, Seal { state: &State::default(), by: &NoSecrets }).ok()
 }
 
 /// The resources that a gateway quarantines, of all scopes of a state.
 fn quarantined(state: &State, profiles: &mut ConnectProfiles) -> Vec<String> {
-    let quarantined = from_scratch(state).into_iter().flat_map(|(scope, content)| {
+    let quarantined = from_scratch(state, &AsSealed).into_iter().flat_map(|(scope, content)| {
         let mut index = ScopeIndex::new(scope);
         let content = content.into_iter().map(|(key, bytes)| (key.into(), bytes)).collect();
         index.replace(Vec::new(), content, profiles);
@@ -183,7 +184,7 @@ fn a_gateway_quarantines_nothing_that_admission_accepts() {
     let changes = parse_yaml(START, &organization).unwrap().into_iter().map(Change::from).collect();
     let outcome = start.apply(judged(changes).unwrap().command());
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
-    assert_eq!(from_scratch(&start).values().map(|content| content.len()).sum::<usize>(), 6);
+    assert_eq!(from_scratch(&start, &AsSealed).values().map(|content| content.len()).sum::<usize>(), 6);
     assert!(quarantined(&start, &mut profiles).is_empty());
 
     let (mut accepted, mut refused) = (0, 0);

@@ -12,7 +12,10 @@ use hanse_gateway::{
 };
 use hanse_management::manifest::parse_yaml;
 use hanse_state::{
-    Change, Command, CommandBody, Outcome, State, Version, admission::admit, projection::from_scratch,
+    Change, Command, CommandBody, Outcome, State, Version,
+    admission::{Seal, admit},
+    port::NoSecrets,
+    projection::{AsSealed, from_scratch},
 };
 use hanse_topology::Name;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -62,7 +65,8 @@ fn applied(state: &State, yaml: &str) -> Result<State, String> {
         origin: hanse_state::Origin::default(),
         body: CommandBody::Apply(changes),
     };
-    let admitted = admit(command, Version::KNOWN).map_err(|problem| problem.to_string())?;
+    let admitted = admit(command, Version::KNOWN, Seal { state: &State::default(), by: &NoSecrets })
+        .map_err(|problem| problem.to_string())?;
     let mut next = state.clone();
     match next.apply(admitted.command()) {
         Outcome::Accepted(_) => Ok(next),
@@ -83,7 +87,7 @@ fn bound(organization: &str, host: &str, context: &str) -> String {
 /// The table of a gateway that has everything.
 fn table(state: &State) -> RoutingTable {
     let mut profiles = ConnectProfiles::default();
-    let environments = from_scratch(state).into_iter().map(|(scope, content)| {
+    let environments = from_scratch(state, &AsSealed).into_iter().map(|(scope, content)| {
         let mut index = ScopeIndex::new(scope);
         let content = content.into_iter().map(|(key, bytes)| (key.into(), bytes)).collect();
         index.replace(Vec::new(), content, &mut profiles);

@@ -8,6 +8,7 @@ mod dump;
 mod federation;
 mod flags;
 mod get;
+mod keys;
 mod plan;
 mod publishing;
 mod roles;
@@ -28,6 +29,7 @@ pub(crate) use federation::{MemberArgs, MemberCommand, RootArgs, RootCommand, Up
 pub(crate) use flags::{ChangeFlags, OrganizationFlag};
 pub(crate) use flags::{Form, Output, ProposeFlag};
 pub(crate) use get::{Asked, GetArgs, distinct};
+pub(crate) use keys::{FederationKeyArgs, FederationKeyCommand, RecoveryKeyArgs, RecoveryKeyCommand};
 pub(crate) use plan::{OwnerFlags, PlanArgs};
 pub(crate) use publishing::{
     ImportArgs, ImportCommand, OpenApiArgs, PromoteArgs, PublicationFlags, PublishArgs, RollbackArgs,
@@ -125,6 +127,10 @@ pub(crate) enum Command {
     Member(MemberArgs),
     /// Show the roots of trust, and have one take another's place.
     Root(RootArgs),
+    /// Show the versions of the key that Secrets are sealed with, and have it rotated.
+    FederationKey(FederationKeyArgs),
+    /// Make the key that opens the federation key when no control node is left.
+    RecoveryKey(RecoveryKeyArgs),
     /// Show what the control nodes run, and put the version of a new release in force.
     Upgrade(UpgradeArgs),
     /// Operator tokens and join tokens.

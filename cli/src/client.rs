@@ -18,9 +18,9 @@ pub(crate) use watch::{Said, Watch};
 use anyhow::Context as _;
 use bytes::Bytes;
 use hanse_api::answer::{
-    Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Deleted, DropAudit, FinalizeRequest,
-    Finalized, Members, Page, Proposal, Proposals, Rejected, Resource, Revocation, RootSettled, Roots,
-    Rotation, Status, Upgrade, WhoAmI,
+    Applied, ApplyRequest, Audit, AuditDropped, AuditLink, Convergence, Deleted, DropAudit, FederationKey,
+    FederationKeyRotated, FinalizeRequest, Finalized, Members, Page, Proposal, Proposals, RecoveryKeySet,
+    Rejected, Resource, Revocation, RootSettled, Roots, Rotation, SetRecoveryKey, Status, Upgrade, WhoAmI,
 };
 use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
@@ -301,6 +301,23 @@ impl Client {
     pub(crate) async fn drop_root(&self, root: &str, force: bool) -> anyhow::Result<u64> {
         let path = format!("/v1/roots/{root}{}", forced(force));
         self.http.send(Method::DELETE, &path, None, Some(&new_key())).await?.revision()
+    }
+
+    /// The versions of the federation key.
+    pub(crate) async fn federation_key(&self) -> anyhow::Result<FederationKey> {
+        self.read("/v1/federation-key").await?.read()
+    }
+
+    /// Asks for another version of the federation key.
+    pub(crate) async fn rotate_federation_key(&self) -> anyhow::Result<FederationKeyRotated> {
+        let path = "/v1/federation-key/rotate";
+        self.http.send(Method::POST, path, None, Some(&new_key())).await?.read()
+    }
+
+    /// Sets the recovery key.
+    pub(crate) async fn set_recovery_key(&self, key: &SetRecoveryKey) -> anyhow::Result<RecoveryKeySet> {
+        let body = serde_json::to_vec(key).context("writing JSON")?;
+        self.http.send(Method::PUT, "/v1/recovery-key", Some(body.into()), Some(&new_key())).await?.read()
     }
 
     /// Where an upgrade stands.

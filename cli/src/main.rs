@@ -137,6 +137,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             true => Ok(ExitCode::SUCCESS),
             false => with_client(config, &None, async |client| commands::root::root(client, &args).await),
         },
+        Command::FederationKey(args) => {
+            with_client(config, &None, async |client| commands::federation_key(client, &args).await)
+        }
+        Command::RecoveryKey(args) => {
+            with_client(config, &None, async |client| commands::recovery_key(client, &args).await)
+        }
         Command::Upgrade(args) => {
             with_client(config, &None, async |client| commands::upgrade::upgrade(client, &args).await)
         }

@@ -32,6 +32,10 @@ async fn server(config: Option<PathBuf>, args: &ServerArgs) -> anyhow::Result<()
             data(hanse_server::init(&config)?)?;
             let root = config.pki_dir().join("root.crt");
             say(format!("made {}; the operators' ca_file is {}", config.name, root.display()));
+            say(format!(
+                "move {0}/recovery to a safe now, and {0}/root once all control nodes have joined: they are in the clear",
+                config.pki_dir().display()
+            ));
             Ok(())
         }
         Some(ServerAction::Reissue { new_key: true }) => {

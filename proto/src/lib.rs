@@ -8,6 +8,7 @@
 mod invalid;
 pub mod nested;
 mod position;
+mod secret;
 
 pub use invalid::InvalidMessage;
 

@@ -34,6 +34,7 @@ mod revoked_agent;
 mod road;
 mod rotation;
 mod seats;
+mod secrets;
 mod size;
 mod stolen;
 mod too_old;

@@ -1,5 +1,7 @@
 //! `hanse diff`: what applying would change.
 
+mod secrets;
+
 use hanse_management::{ResourceKey, Spec, manifest::Manifest};
 use hanse_topology::Labels;
 use serde_json::{Value, json};
@@ -22,9 +24,15 @@ pub(crate) async fn diff(client: &Client, args: &DiffArgs) -> anyhow::Result<boo
     let mut differs = false;
     for sourced in source::read(&args.file, &client.organization)? {
         let Manifest { key, labels, protected, spec, .. } = &sourced.manifest;
-        let mut wanted = spec.to_json();
+        let live = client.find(key).await?;
+        let mut wanted = match spec {
+            Spec::Secret(secret) => {
+                Spec::Secret(secrets::shown(client, key, secret, live.as_ref()).await?).to_json()
+            }
+            spec => spec.to_json(),
+        };
         let mut protected = protected.unwrap_or_default();
-        let before = client.find(key).await?.map(|live| {
+        let before = live.map(|live| {
             hide_same_secret(&live.spec, &mut wanted);
             protected = sourced.manifest.protected.unwrap_or(live.protected);
             comparable(key, &live.labels, live.protected, live.spec)

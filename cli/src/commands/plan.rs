@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 use hanse_api::answer::{Action, Applied, ApplyRequest, Proposal, Resource};
-use hanse_management::{Kind, ProblemName, ResourceKey};
+use hanse_management::{Kind, ProblemName, ResourceKey, Spec};
 use hanse_topology::Name;
 
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
 /// Shows what applying manifests would do, and writes it to a file.
 pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()> {
     let manifests = source::read(&args.file, &client.organization)?;
+    if args.output.is_some() {
+        check_no_text(&manifests)?;
+    }
     let lineage = client.status().await?.lineage;
     let mut request = of_manifests(client, &manifests, &args.owner, args.prune).await?;
     let force_grants = args.force.force_grants;
@@ -43,6 +46,18 @@ pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()>
         say(format!("hanse apply --plan {} does it, unless what it rests on changes", file.display()));
     }
     Ok(())
+}
+
+/// Private data would lie in the file for as long as the plan does.
+fn check_no_text(manifests: &[Sourced]) -> Result<(), Failure> {
+    let has_text = |spec: &Spec| matches!(spec, Spec::Secret(secret) if secret.has_text());
+    let Some(Sourced { source, manifest }) = manifests.iter().find(|one| has_text(&one.manifest.spec)) else {
+        return Ok(());
+    };
+    let said = format!("{source}: {} has its data in the clear, and a plan would keep it", manifest.key);
+    Err(Failure::input(said).remedy(
+        "apply the Secret first, with hanse apply -f; then write {sealed: true} for its data, and plan",
+    ))
 }
 
 /// Writes a file that only its owner can read: digests of keys are in it. A file that was there is replaced as a whole; a device or a
@@ -222,6 +237,24 @@ mod tests {
         owned_by(&client, "ci").await.unwrap();
         let asked = asked.lock().unwrap();
         asked.clone()
+    }
+
+    #[test]
+    fn a_plan_keeps_no_data_of_secrets() {
+        let check = |value: &str| {
+            let yaml = format!("{{kind: Secret, name: s, spec: {{type: opaque, data: {{a: {value}}}}}}}");
+            let manifests =
+                hanse_management::manifest::parse_yaml(&yaml, &Name::new("shop").unwrap()).unwrap();
+            let sourced = |manifest| Sourced { source: "s.yaml".to_owned(), manifest };
+            check_no_text(&manifests.into_iter().map(sourced).collect::<Vec<_>>())
+        };
+        let failure = check("private-90210").unwrap_err();
+        assert!(
+            failure.message.starts_with("s.yaml: Secret shop/s has its data in the clear"),
+            "{failure:?}"
+        );
+        assert!(!format!("{failure:?}").contains("90210"));
+        check("{sealed: true}").unwrap();
     }
 
     #[tokio::test]

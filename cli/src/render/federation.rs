@@ -54,6 +54,9 @@ fn quorum(status: &Status) -> String {
 
 /// Whether a control node answers, and since when it does not.
 fn state(node: &NodeStatus) -> String {
+    if let (NodeState::Up, Some(version)) = (&node.state, node.lacks_key) {
+        return format!("lacks federation key {version}");
+    }
     match (&node.state, node.heard_ms_ago) {
         (NodeState::Silent, Some(ago)) => format!("silent for {}", seconds(ago)),
         (NodeState::Silent, None) => "not heard yet".to_owned(),

@@ -12,7 +12,7 @@ use hanse_management::{
 };
 use hanse_state::{
     Accepted, Action, Attempt, Change, ChangeResult, CommandBody, State,
-    admission::{Warning, admit},
+    admission::{Seal, Warning, admit},
     port::ScopeEffect,
     projection,
 };
@@ -181,8 +181,9 @@ pub(crate) struct Tried {
 pub(crate) async fn attempt(call: &Call, before: State, changes: Vec<Change>) -> Result<Tried, Problem> {
     let command = call.command_of(CommandBody::Apply(changes), None);
     let sight = call.bounds_of_sight().cloned();
+    let sealing = call.api.sealing.clone();
     let tried = move || {
-        let admitted = admit(command, before.version())?;
+        let admitted = admit(command, before.version(), Seal { state: &before, by: &*sealing })?;
         let missing = before.missing_in(&admitted.command().body);
         match before.attempt(admitted.command()) {
             Ok(Attempt { next: after, accepted, guarded }) => {

@@ -13,11 +13,11 @@ use axum::{
     extract::{FromRequestParts, Query, RawPathParams},
     response::Response,
 };
-use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision};
+use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Revision, Spec};
 use hanse_state::{
     Accepted, Change, Command, CommandBody, Origin, Outcome, State,
-    admission::{Admitted, Warning, admit},
-    port::Consistency,
+    admission::{Admitted, Seal, Warning, admit},
+    port::{Consistency, SEAL_OUTDATED},
     projection::Source,
 };
 use hanse_topology::{Labels, Name};
@@ -389,13 +389,31 @@ impl Call {
 
     /// Replicates the changes of `body`. Tells, too, what of them does not hold yet.
     pub(crate) async fn propose(&self, body: CommandBody) -> Result<(Accepted, Vec<Warning>), Problem> {
+        let again = has_text(body.changes()).then(|| body.clone());
+        let state = self.api.replicated.current();
+        match (self.propose_by(state, body).await, again) {
+            (Err(problem), Some(body)) if problem.field == SEAL_OUTDATED => {
+                // This node had not applied yet that another version of the federation key seals.
+                let state = self.api.replicated.read(Consistency::Linearizable).await?;
+                self.propose_by(state, body).await
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// The same, with Secrets sealed as `before` says.
+    async fn propose_by(
+        &self,
+        before: State,
+        body: CommandBody,
+    ) -> Result<(Accepted, Vec<Warning>), Problem> {
         let command = self.command_of(body, self.idempotency_key()?);
         let version = self.api.replicated.version_for(&command).await?;
         #[cfg(feature = "next")]
         let version = crate::motto::seeded(version);
-        let before = self.api.replicated.current();
+        let sealing = self.api.sealing.clone();
         let judged = move || {
-            let admitted = admit(command, version)?;
+            let admitted = admit(command, version, Seal { state: &before, by: &*sealing })?;
             let missing = before.missing_in(&admitted.command().body);
             Ok::<_, Problem>((admitted, missing))
         };
@@ -427,7 +445,8 @@ impl Call {
     pub(crate) async fn propose_body(&self, body: CommandBody) -> Result<Accepted, Problem> {
         let command = self.command_of(body, self.idempotency_key()?);
         let version = self.api.replicated.version_for(&command).await?;
-        self.replicate(admit(command, version)?).await
+        let state = self.api.replicated.current();
+        self.replicate(admit(command, version, Seal { state: &state, by: &*self.api.sealing })?).await
     }
 
     async fn replicate(&self, admitted: Admitted) -> Result<Accepted, Problem> {
@@ -458,6 +477,12 @@ impl<S: Sync> FromRequestParts<S> for Call {
 fn organization_of<'a>(operation: &Operation, path: &'a [(String, String)]) -> Option<&'a str> {
     let parameter = operation.rule?.parameter();
     path.iter().find(|(name, _)| name == parameter).map(|(_, value)| value.as_str())
+}
+
+/// Whether changes have private data in the clear.
+fn has_text(changes: &[Change]) -> bool {
+    let has_text = |spec: &Spec| matches!(spec, Spec::Secret(secret) if secret.has_text());
+    changes.iter().filter_map(|change| change.action.spec()).any(has_text)
 }
 
 /// Whether the query sets a flag.

@@ -1,7 +1,7 @@
 //! The operator API: REST over the replicated state, authentication, and the OpenAPI document that describes it.
 //!
 //! - [`router`]: all of it as one axum router. The control node that serves it brings TLS and a listener.
-//! - [`OperatorApi`]: what it needs: the four ports of `hanse-state`, metrics, a clock and limits.
+//! - [`OperatorApi`]: what it needs: the ports of `hanse-state`, metrics, a clock and limits.
 //! - [`AuditWalk`]: whether entries of the audit are a chain.
 //! - [`answer`]: what it answers, as types that clients read too.
 //!
@@ -23,6 +23,7 @@ mod bounds;
 mod call;
 mod convergence;
 mod dump;
+mod federation_key;
 mod held;
 mod kinds;
 mod last_use;

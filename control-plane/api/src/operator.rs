@@ -6,7 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hanse_state::port::{Fleet, Projected, Replicated, RootCertificates};
+use hanse_state::port::{
+    Fleet, NoSecrets, Projected, RecoveryWrapping, Replicated, RootCertificates, Sealing,
+};
 use tokio::sync::watch;
 
 use crate::{ApiMetrics, bounds::Bounds, last_use::LastUses};
@@ -22,6 +24,10 @@ pub struct OperatorApi {
     pub projected: Arc<dyn Projected>,
     /// What roots' certificates say.
     pub certificates: Arc<dyn RootCertificates>,
+    /// Wraps the federation key to a recovery key.
+    pub recovery: Arc<dyn RecoveryWrapping>,
+    /// What seals Secrets before they are proposed. It opens none.
+    pub sealing: Arc<dyn Sealing>,
     /// The API's own metrics.
     pub metrics: ApiMetrics,
     /// The whole process's metrics as OpenMetrics text, for `/metrics`.
@@ -43,12 +49,13 @@ pub struct OperatorApi {
 pub struct ClientAddress(pub SocketAddr);
 
 impl OperatorApi {
-    /// With the system's clock and the default limits, never closing. `scrape` writes the registry that `metrics` are in.
+    /// With the system's clock and the default limits, never closing, without Secrets. `scrape` writes the registry that `metrics` are in.
     pub fn new(
         replicated: Arc<dyn Replicated>,
         fleet: Arc<dyn Fleet>,
         projected: Arc<dyn Projected>,
         certificates: Arc<dyn RootCertificates>,
+        recovery: Arc<dyn RecoveryWrapping>,
         metrics: ApiMetrics,
         scrape: Arc<dyn Fn() -> String + Send + Sync>,
     ) -> Self {
@@ -56,11 +63,14 @@ impl OperatorApi {
         let (clock, limits) = (Clock::system(), Limits::default());
         let bounds = Arc::new(Bounds::new());
         let last_uses = Arc::default();
+        let sealing = Arc::new(NoSecrets);
         Self {
             replicated,
             fleet,
             projected,
             certificates,
+            recovery,
+            sealing,
             metrics,
             scrape,
             clock,

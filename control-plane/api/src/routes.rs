@@ -16,8 +16,8 @@ use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter, UtoipaMethodRouterE
 
 use crate::{
     OperatorApi, apply, approvals, audit, authenticate, bounds::SMALL_BODY, call::Call, convergence, dump,
-    held, kinds, members, observe, openapi, operation::Operation, rejection::Rejection, roots, status,
-    upgrade, watch, whoami,
+    federation_key, held, kinds, members, observe, openapi, operation::Operation, rejection::Rejection,
+    roots, status, upgrade, watch, whoami,
 };
 
 /// One operation: its handler with its description and the schemas that this needs.
@@ -46,6 +46,7 @@ pub(crate) fn collect(prepare: impl Fn(Route) -> Route) -> OpenApiRouter<Operato
         status::routes(),
         members::routes(),
         roots::routes(),
+        federation_key::routes(),
         upgrade::routes(),
         whoami::routes(),
         audit::routes(),

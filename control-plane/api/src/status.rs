@@ -62,6 +62,11 @@ fn all_status(
 ) -> Status {
     // A leader is heard with each heartbeat, however long its agents' reports take to arrive.
     let answers = |node: &NodeStatus| node.role == LEADER || fleet.nodes.contains_key(&node.id);
+    let active = state.federation_keys().active().map(|(active, _)| active);
+    let lacks = |node: &NodeStatus| {
+        let newest = fleet.nodes.get(&node.id)?.newest_key;
+        active.filter(|active| newest < *active)
+    };
     let node = |node: &NodeStatus| answer::NodeStatus {
         // Said of those only that should have answered and did not: what reports to them is missing below.
         answered: fleet.silent.contains(&node.name).then_some(false),
@@ -71,6 +76,7 @@ fn all_status(
         heard_ms_ago: if answers(node) { Some(0) } else { fleet.heard_ms_ago.get(&node.id).copied() },
         api: node.api_url.clone(),
         matched: node.matched,
+        lacks_key: lacks(node),
     };
     let partial = fleet.partial.iter().map(|partial| PartialReport {
         agent: partial.agent.clone(),

@@ -1,5 +1,6 @@
 //! One node's replica of the state, and its part in the group.
 
+mod keys;
 mod membership;
 mod open;
 mod propose;
@@ -38,7 +39,7 @@ use crate::{
     metrics::Metrics,
     network::MAX_MESSAGE_BYTES,
     options::RaftOptions,
-    service::{PeerService, RaftService, ReportsHook},
+    service::{KeysHook, PeerService, RaftService, ReportsHook},
     state_machine::{SnapshotError, Snapshots},
     type_config::Fatal,
 };
@@ -172,13 +173,15 @@ impl RaftGroup {
     }
 
     /// The gRPC services other control nodes call: one for Raft, one for requests on behalf of callers. Both go behind
-    /// a listener that admits control nodes only. `reports` tells what the agents connected here last reported.
+    /// a listener that admits control nodes only. `reports` tells what the agents connected here last reported, `keys` which versions
+    /// of the federation key are here.
     pub fn services(
         self: &Arc<Self>,
         reports: ReportsHook,
+        keys: KeysHook,
     ) -> (RaftServer<RaftService>, PeerServer<PeerService>) {
         let raft = RaftServer::new(RaftService::new(self.member.clone(), self.snapshots.clone()));
-        let peer = PeerServer::new(PeerService::new(self.clone(), reports));
+        let peer = PeerServer::new(PeerService::new(self.clone(), reports, keys));
         (
             raft.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),
             peer.max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES),

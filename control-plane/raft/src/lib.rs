@@ -33,5 +33,5 @@ pub use group::{GroupError, PeerAnswer, PeerReports, RaftGroup};
 pub use log_store::LogError;
 pub use metrics::DamageMetric;
 pub use options::{Compaction, LOG_DIR, RaftOptions, Timing, WITNESS_FILE};
-pub use service::{PeerService, RaftService, ReportsHook};
+pub use service::{KeysHook, PeerService, RaftService, ReportsHook};
 pub use state_machine::SnapshotError;

@@ -10,7 +10,7 @@ use hanse_state::{State, port::Replicated};
 use hanse_topology::{Identity, Role, ScopeId};
 use tokio::sync::watch;
 
-use crate::{projector::ProjectorHandle, revocations, roots};
+use crate::{projector::ProjectorHandle, revocations, roots, secrets::Keys};
 
 /// An agent may learn the scopes of its region, of the environments its join token named.
 pub(crate) struct AgentAdmission {
@@ -18,6 +18,7 @@ pub(crate) struct AgentAdmission {
     replicas: Replicas,
     projector: ProjectorHandle,
     control: LiveAuthority,
+    keys: Keys,
     changed: watch::Receiver<u64>,
 }
 
@@ -28,6 +29,7 @@ impl AgentAdmission {
         replicas: Replicas,
         projector: ProjectorHandle,
         control: LiveAuthority,
+        keys: Keys,
     ) -> (Self, Answers) {
         let (sender, changed) = watch::channel(0);
         let answers = Answers {
@@ -36,8 +38,9 @@ impl AgentAdmission {
             replicas: replicas.clone(),
             projector: projector.clone(),
             authority: control.replaced(),
+            keys: keys.clone(),
         };
-        (Self { replicated, replicas, projector, control, changed }, answers)
+        (Self { replicated, replicas, projector, control, keys, changed }, answers)
     }
 }
 
@@ -49,16 +52,18 @@ pub(crate) struct Answers {
     replicas: Replicas,
     projector: ProjectorHandle,
     authority: watch::Receiver<Arc<Authority>>,
+    keys: Keys,
 }
 
 /// Fires when there are other scopes than before, as soon as others are revoked or other roots believed (that waits for no
-/// projection), and when a node may have joined: an agent may be here before this node has heard that it did, or with a key
+/// projection), when this node lacks a key or has it, and when a node may have joined: an agent may be here before this node has heard that it did, or with a key
 /// that it has no more. Once at the beginning, too, for what came while nothing watched.
 pub(crate) async fn watch_answers(answers: Answers, shutdown: Shutdown) {
-    let Answers { sender, replicated, replicas, mut projector, mut authority } = answers;
+    let Answers { sender, replicated, replicas, mut projector, mut authority, mut keys } = answers;
     let mut state = replicated.current(); // what came before it is told at the beginning
     let scopes = || replicas.read(|map| map.keys().cloned().collect::<Vec<_>>());
     let mut known = scopes();
+    let mut lacks = keys.lacking(&state).is_some();
     sender.send_modify(|version| *version += 1);
     loop {
         let is_news = tokio::select! {
@@ -74,6 +79,7 @@ pub(crate) async fn watch_answers(answers: Answers, shutdown: Shutdown) {
             },
             // Whether its own certificate comes from the root that others' should is part of the answer.
             Ok(()) = authority.changed() => true,
+            () = keys.changed() => false, // it is looked at below
             fresh = replicated.changed_since(state.revision()) => {
                 let is_news = fresh.revoked_revision() != state.revoked_revision()
                     || fresh.roots_revision() != state.roots_revision()
@@ -82,7 +88,8 @@ pub(crate) async fn watch_answers(answers: Answers, shutdown: Shutdown) {
                 is_news
             }
         };
-        if is_news {
+        let lacked = std::mem::replace(&mut lacks, keys.lacking(&state).is_some());
+        if is_news || lacks != lacked {
             sender.send_modify(|version| *version += 1);
         }
     }
@@ -104,6 +111,9 @@ impl Admission for AgentAdmission {
             return unknown(format!("{peer} is no agent"));
         };
         let state = self.replicated.current();
+        if let Some(why) = self.keys.lacking(&state) {
+            return unknown(format!("{why}; try another control node meanwhile"));
+        }
         let Some(member) = state.member(&peer.to_string()) else {
             return unknown(format!(
                 "this control node does not know that {peer} joined: try again, it may not have heard of it yet; if it stays so, \
@@ -161,6 +171,7 @@ mod tests {
     use crate::{
         projector::{Projector, tests::Alone},
         roots::Certificates,
+        secrets::{Key, fixture::Federation},
     };
 
     /// For all that must happen: far above what a busy machine needs.
@@ -184,8 +195,13 @@ mod tests {
 
     /// A state with a region, its environment, and an agent that joined with this authority.
     fn joined(authority: &[u8]) -> Arc<Alone> {
-        let alone = Arc::new(Alone::default());
-        alone.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+        let begun = Alone::default();
+        begun.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+        with_agent(begun.current(), authority)
+    }
+
+    fn with_agent(state: State, authority: &[u8]) -> Arc<Alone> {
+        let alone = Arc::new(Alone::of(state));
         alone.put(
             "{kind: Region, name: eu-west}\n---\n{kind: Environment, name: production, spec: {regions: [eu-west]}}",
         );
@@ -212,11 +228,12 @@ mod tests {
     async fn a_name_is_offered_what_its_key_may_have_until_another_key_replaces_it() {
         let alone = joined(b"first");
         let replicas = Replicas::new();
-        let (projector, projected) = Projector::new(alone.clone(), replicas.clone());
+        let (projector, projected) = Projector::new(alone.clone(), replicas.clone(), Keys::none());
         let (_trigger, shutdown) = ShutdownTrigger::new();
         tokio::spawn(projector.run(shutdown.clone()));
         projected.begun().await;
-        let (admission, watcher) = AgentAdmission::new(alone.clone(), replicas, projected, control());
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), replicas, projected, control(), Keys::none());
         tokio::spawn(watch_answers(watcher, shutdown));
         let offered = |authority: &[u8]| {
             let offer = admission.offer_to(&agent(), &keys(authority)).ok()?;
@@ -235,10 +252,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_is_offered_anything_while_a_key_is_lacking() {
+        let (federation, key) = (Federation::new(), Key::from([1; 32]));
+        let alone = with_agent(federation.state.clone(), b"first");
+        let (add, held) = Keys::growing();
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new(), held.clone()); // it never runs
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control(), held);
+        let mut changed = admission.changed();
+        tokio::spawn(watch_answers(watcher, shutdown));
+        let why = || admission.offer_to(&agent(), &keys(b"first")).err().map(|unknown| unknown.why);
+        let mut fires = async || {
+            tokio::time::timeout(SOON, changed.changed())
+                .await
+                .expect("streams are looked at again")
+                .unwrap();
+        };
+        fires().await; // once at the beginning
+        alone.apply(federation.addition(&key));
+        assert_eq!(why(), None, "nothing is sealed with it yet");
+        alone.apply(CommandBody::UseKey { version: 1 });
+        fires().await;
+        assert!(why().unwrap().contains("version 1 of the federation key"), "{:?}", why());
+        add(key);
+        fires().await;
+        assert_eq!(why(), None);
+    }
+
+    #[tokio::test]
     async fn one_that_never_joined_is_unknown_whatever_its_certificate_says() {
         let alone = joined(b"first");
-        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new());
-        let (admission, _watcher) = AgentAdmission::new(alone, Replicas::new(), projected, control());
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new(), Keys::none());
+        let (admission, _watcher) =
+            AgentAdmission::new(alone, Replicas::new(), projected, control(), Keys::none());
         let name = |text| Name::new(text).unwrap();
         let why = |peer: Identity, key: &[u8]| admission.offer_to(&peer, &keys(key)).unwrap_err().why;
         let ghost = why(Identity::agent(name("ghost"), name("eu-west")), b"first");
@@ -253,9 +300,10 @@ mod tests {
     #[tokio::test]
     async fn a_revocation_is_told_before_it_is_projected() {
         let alone = joined(b"first");
-        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new()); // it never runs
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new(), Keys::none()); // it never runs
         let (_trigger, shutdown) = ShutdownTrigger::new();
-        let (admission, watcher) = AgentAdmission::new(alone.clone(), Replicas::new(), projected, control());
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control(), Keys::none());
         tokio::spawn(watch_answers(watcher, shutdown));
         let mut changed = admission.changed();
         let gateway = "g.gateway.eu-west.hanse.internal".to_owned();
@@ -272,12 +320,12 @@ mod tests {
     #[tokio::test]
     async fn which_root_to_use_is_told_once_this_nodes_own_certificates_come_from_it() {
         let alone = joined(b"first");
-        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new());
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new(), Keys::none());
         let (_trigger, shutdown) = ShutdownTrigger::new();
         let (old, new) = (Authority::new_root().unwrap(), Authority::new_root().unwrap());
         let control = LiveAuthority::new(under(&old));
         let (admission, watcher) =
-            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control.clone());
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control.clone(), Keys::none());
         tokio::spawn(watch_answers(watcher, shutdown));
         let mut changed = admission.changed();
         let mut fires =

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hanse_identity::{Authority, JoinToken, KeyPair, chain_of, enrol};
+use hanse_identity::{Authority, JoinToken, KeyPair, RecoveryPairs, chain_of, enrol};
 use hanse_management::Digest;
 use hanse_process::WallClock;
 use hanse_proto::raft::ControlNode;
@@ -13,12 +13,12 @@ use rand::Rng;
 use crate::{
     Config, Error,
     control::{self, Control},
-    home::{self, BootstrapFile, JoinFile, Keys, NodeFile},
+    home::{self, BootstrapFile, JoinFile, Keys, NodeFile, RecoveryFile},
     roots,
 };
 
-/// Makes a new control plane of one node: the root, this node's control intermediate, and the first operator token,
-/// which is returned and kept nowhere. Starts nothing.
+/// Makes a new control plane of one node: the root, the recovery pairs, this node's control intermediate, and the first operator
+/// token, which is returned and kept nowhere. Starts nothing.
 pub fn init(config: &Config) -> Result<String, Error> {
     home::make(config)?;
     let dir = control::fresh_dir(config)?;
@@ -26,12 +26,15 @@ pub fn init(config: &Config) -> Result<String, Error> {
     let control = root.new_control_intermediate(&config.name)?;
     let anchor = root.trust_anchor()?;
     let token = operator_token();
+    let recovery = RecoveryPairs::generate()?;
+    recovery.save(&home::recovery_dir(config))?;
     home::write_json(&home::node_file(config), &NodeFile::random())?;
     home::write_json(
         &config.bootstrap_file(),
         &BootstrapFile {
             lineage: hex::encode(rand::rng().random::<[u8; 16]>()),
             operator_digest: Digest::of(token.as_bytes()).to_string(),
+            recovery: RecoveryFile::of(&recovery),
         },
     )?;
     Keys { control, root: Some(root), anchor }.save(config, &dir)?;

@@ -15,17 +15,26 @@ use std::{
 
 use hanse_identity::KeyDigest;
 use hanse_link::{ReplicaMap, Replicas, SubscriberRecord, Subscribers};
-use hanse_process::Shutdown;
-use hanse_proto::{raft::ReportsResponse, sync::Heard};
+use hanse_process::{Shutdown, telemetry};
+use hanse_proto::{
+    raft::{ControlNode, ReportsResponse},
+    sync::Heard,
+};
 use hanse_raft::{PeerAnswer, PeerReports, RaftGroup};
 use hanse_state::{
-    MintedToken, State,
+    CommandBody, MintedToken, State,
     port::{AgentStatus, BoxFuture, Facts, Fleet, FleetReport, Replicated},
+    server_identity,
 };
 use hanse_topology::{Identity, LEASE, Role};
 use parking_lot::Mutex;
+use tracing::error;
 
-use crate::{projector::lineage_of, reconcile::Observed};
+use crate::{
+    projector::lineage_of,
+    reconcile::{Holder, Observed},
+    secrets::Keys,
+};
 use memory::{Memory, ago, key_of};
 use silence::{AgentKey, LastAnswers, Word};
 
@@ -46,6 +55,11 @@ pub(crate) struct GatheredFleet {
     answers: Mutex<LastAnswers>,
     /// When each node answered last, by Raft id.
     heard: Mutex<BTreeMap<u64, Instant>>,
+    /// The newest version of the federation key that each node said it holds, by Raft id. What a node holds it holds for good, and a node
+    /// on an empty disk has another id.
+    newest_keys: Mutex<BTreeMap<u64, u32>>,
+    /// The versions that are here.
+    keys: Keys,
 }
 
 impl GatheredFleet {
@@ -55,6 +69,7 @@ impl GatheredFleet {
         subscribers: Subscribers,
         replicas: Replicas,
         group: Arc<RaftGroup>,
+        keys: Keys,
     ) -> Self {
         Self {
             name,
@@ -66,6 +81,8 @@ impl GatheredFleet {
             memory: Mutex::default(),
             answers: Mutex::default(),
             heard: Mutex::default(),
+            newest_keys: Mutex::default(),
+            keys,
         }
     }
 
@@ -84,7 +101,9 @@ impl GatheredFleet {
             last.note(&node, at, words_of(&reports.agents, at));
             // Gatherings may overlap.
             heard.entry(id).and_modify(|heard| *heard = at.max(*heard)).or_insert(at);
-            nodes.insert(id, facts::bounded(reports.facts.unwrap_or_default()));
+            let facts = facts::bounded(reports.facts.unwrap_or_default());
+            self.newest_keys.lock().insert(id, facts.newest_key);
+            nodes.insert(id, facts);
             memory.learn(reports.agents, at);
             answered.insert(node);
         }
@@ -113,6 +132,27 @@ impl Observed for GatheredFleet {
 
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
         self.memory.lock().minted_tokens()
+    }
+
+    fn holders(&self) -> Option<Vec<Holder>> {
+        let (own, state) = (self.group.id(), self.group.current());
+        let said = self.newest_keys.lock();
+        let holder = |member: ControlNode| {
+            let newest = match member.id == own {
+                true => self.keys.newest(&state),
+                false => *said.get(&member.id)?,
+            };
+            Some(Holder { identity: server_identity(&member.name), newest })
+        };
+        self.group.members().into_iter().map(holder).collect()
+    }
+
+    fn next_key(&self, state: &State) -> Option<CommandBody> {
+        let made = self.keys.addition(state, &server_identity(&self.name))?;
+        made.inspect_err(
+            |error| error!(error = %telemetry::causes(error), "the next federation key cannot be wrapped"),
+        )
+        .ok()
     }
 }
 

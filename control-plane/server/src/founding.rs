@@ -123,6 +123,7 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| damaged("lineage is not 32 hexadecimal digits"))?;
     let digest = Digest::try_from(file.operator_digest.clone()).map_err(damaged)?;
+    let recovery = file.recovery.read().ok_or_else(|| damaged("recovery is not hexadecimal digits"))?;
     // A crash may have come between these writes, so each is made only if it is missing.
     let state = settled(group).await?;
     if state.lineage().is_none() {
@@ -131,6 +132,10 @@ async fn found(group: &Arc<RaftGroup>, file: &BootstrapFile, own: &Own, clock: &
     }
     if !own.is_recorded(&state) {
         write(group, own.record(), clock).await?;
+    }
+    if state.federation_keys().recovery().is_none() {
+        let set = CommandBody::SetRecoveryKey { recovery, wrapped: Vec::new(), replace: false };
+        write(group, set, clock).await?;
     }
     let name = Name::new(FIRST_TOKEN).expect("a constant that is a name");
     let key = ResourceKey::global(Kind::Token, name);

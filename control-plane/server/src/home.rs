@@ -5,18 +5,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hanse_identity::{Authority, KeyDir, TrustAnchor};
+use hanse_identity::{Authority, KeyDir, KeyPair, RecoveryPairs, TrustAnchor};
 use hanse_process::{WallClock, durable, private};
 use hanse_raft::{LOG_DIR, WITNESS_FILE};
+use hanse_state::RecoveryKey;
 use rand::Rng;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use time::OffsetDateTime;
 
-use crate::{Config, Error, control, roots::RootKey};
+use crate::{Config, Error, control, roots::RootKey, secrets::KeyFiles};
 
 /// Directory of the root's certificate and key, below the PKI directory. Operators move it away once all control nodes
 /// have joined.
 const ROOT_DIR: &str = "root";
+/// Directory of the recovery pairs, below the PKI directory. `init` writes them, and operators move them away with the root.
+const RECOVERY_DIR: &str = "recovery";
+/// Directory of the versions of the federation key, below the PKI directory.
+const KEYS_DIR: &str = "keys";
 /// The root's certificate, for clients.
 const ROOT_CERTIFICATE: &str = "root.crt";
 
@@ -34,6 +39,27 @@ pub(crate) struct BootstrapFile {
     pub(crate) lineage: String,
     /// `sha256:…` of the first operator's token.
     pub(crate) operator_digest: String,
+    /// The public keys of the recovery pairs.
+    pub(crate) recovery: RecoveryFile,
+}
+
+/// The public keys of the recovery pairs, DER (SubjectPublicKeyInfo) as hexadecimal digits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct RecoveryFile {
+    pub(crate) sign: String,
+    pub(crate) wrap: String,
+}
+
+impl RecoveryFile {
+    pub(crate) fn of(pairs: &RecoveryPairs) -> Self {
+        let hex = |pair: &KeyPair| hex::encode(pair.public_key_der());
+        Self { sign: hex(&pairs.sign), wrap: hex(&pairs.wrap) }
+    }
+
+    /// The recovery key; `None`: it is damaged.
+    pub(crate) fn read(&self) -> Option<RecoveryKey> {
+        Some(RecoveryKey { sign: hex::decode(&self.sign).ok()?, wrap: hex::decode(&self.wrap).ok()? })
+    }
 }
 
 /// Where a joining node finds the group.
@@ -77,6 +103,16 @@ impl Keys {
 /// Where an operator puts the root's key for as long as it is needed.
 pub(crate) fn root_key(config: &Config, clock: &WallClock) -> RootKey {
     RootKey { dir: config.pki_dir().join(ROOT_DIR), clock: clock.clone() }
+}
+
+/// Where an operator puts the recovery pairs for as long as they are needed.
+pub(crate) fn recovery_dir(config: &Config) -> PathBuf {
+    config.pki_dir().join(RECOVERY_DIR)
+}
+
+/// Where the versions of the federation key are kept, sealed as the private key in `control` is.
+pub(crate) fn key_files(config: &Config, control: &KeyDir) -> KeyFiles {
+    KeyFiles::new(control.beside(config.pki_dir().join(KEYS_DIR)))
 }
 
 /// Where clients find the roots' certificates.

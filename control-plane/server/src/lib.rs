@@ -26,6 +26,7 @@ mod reconcile;
 mod renewal;
 mod revocations;
 mod roots;
+mod secrets;
 mod shell;
 
 pub use config::{Addresses, Config};

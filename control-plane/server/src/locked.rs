@@ -17,7 +17,7 @@ use crate::{
     Config, Error,
     control::{self, Control},
     home::{self, Lock},
-    shell::Shell,
+    shell::{STARTING, Shell},
 };
 
 /// How often the node tries again: a mount or a secret comes late once, at the boot of a machine, and 10 s more do not matter.
@@ -63,7 +63,7 @@ pub(crate) async fn opened(
                 if is_waiting {
                     metric.0.set(0);
                     info!("the private key of this control node opens");
-                    shell.not_ready("starting".to_owned());
+                    shell.not_ready(STARTING.to_owned());
                 }
                 return Ok(Some(opened));
             }

@@ -25,7 +25,7 @@ use hanse_proto::{
     sync::Facts,
 };
 use hanse_raft::{DamageMetric, GroupError, RaftGroup, RaftOptions};
-use hanse_state::{Version, port::Replicated};
+use hanse_state::{State, Version, port::Replicated};
 use hanse_topology::Role;
 use tokio::{sync::watch, task::JoinSet};
 use tonic::service::Routes;
@@ -44,10 +44,11 @@ use crate::{
     identity,
     locked::{self, LockedMetric},
     projector::{self, Projector},
-    reconcile::{Driver, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
+    reconcile::{Driver, FederationKey, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
-    shell::Shell,
+    secrets::{Keeper, KeeperMetrics, Keys, RevealMetrics, Rewrap},
+    shell::{STARTING, Shell},
 };
 
 /// How often this node looks whether it is still in contact with a leader that has a quorum. A fifth of a bookmark's
@@ -217,6 +218,14 @@ async fn take_part(
     };
     supervisor.spawn("enforce-roots", roots, Roots::enforce);
     let root = home::root_key(&config, &clock);
+    let (keeper, keys) = Keeper::new(
+        home::key_files(&config, &dir),
+        home::recovery_dir(&config),
+        replicated.clone(),
+        group.clone(),
+        KeeperMetrics::register(metrics),
+    );
+    supervisor.spawn("federation-keys", keeper, Keeper::run);
     let config = Arc::new(config);
     let keeper = ControlAuthority {
         config: config.clone(),
@@ -231,14 +240,23 @@ async fn take_part(
 
     let facts = Arc::new({
         let (trust, live) = (trust.clone(), live.clone());
-        move || Facts { version: Version::KNOWN.number(), ..own_facts(trust_status(&trust, &live)) }
+        let (replicated, keys) = (replicated.clone(), keys.clone());
+        move || Facts {
+            version: Version::KNOWN.number(),
+            newest_key: keys.newest(&replicated.current()),
+            ..own_facts(trust_status(&trust, &live))
+        }
     });
     let subscribers = Subscribers::new();
     let reports = {
         let (subscribers, own) = (subscribers.clone(), facts.clone());
         Arc::new(move || fleet::reports_of(subscribers.snapshot(), own(), Instant::now()))
     };
-    let (raft_service, peer_service) = group.services(reports);
+    let told = {
+        let keys = keys.clone();
+        Arc::new(move |state: &State| keys.current().told(state))
+    };
+    let (raft_service, peer_service) = group.services(reports, told);
     let tls = server_tls(&live, mutual(&trust, Role::Server), Alpn::Http2)?;
     let renewal = ControlRenewal {
         replicated: replicated.clone(),
@@ -280,7 +298,8 @@ async fn take_part(
         kept.store.metrics().register(registry);
     });
     supervisor.spawn("store", kept.persister, Persister::run);
-    let (projector, projected) = Projector::new(replicated.clone(), replicas.clone());
+    let (projector, projected) = Projector::new(replicated.clone(), replicas.clone(), keys.clone());
+    let projector = projector.counting(RevealMetrics::register(metrics));
     let projector = projector.beating(supervisor.pulse("the projector", projector::HANGS_AFTER));
     // Not started again: without it this node must not go on.
     let mut projecting_task = JoinSet::new();
@@ -288,6 +307,7 @@ async fn take_part(
     let projecting = projected.clone();
     tokio::select! {
         () = projecting.begun() => {}
+        () = say_whether_ready(shell, &*replicated, keys.clone(), false) => {}
         () = group.fatal() => {
             stop(&group, &supervisor, stopping).await;
             return Err(died(&group));
@@ -298,8 +318,13 @@ async fn take_part(
             return ended;
         }
     }
-    let (admission, answers) =
-        AgentAdmission::new(replicated.clone(), replicas.clone(), projected.clone(), control.clone());
+    let (admission, answers) = AgentAdmission::new(
+        replicated.clone(),
+        replicas.clone(),
+        projected.clone(),
+        control.clone(),
+        keys.clone(),
+    );
     supervisor.spawn("admission", answers, watch_answers);
     let (freshness, fresh) = watch::channel(Freshness::unconfirmed(Instant::now()));
     supervisor.spawn("freshness", (group.clone(), freshness), |(group, freshness), shutdown| {
@@ -333,11 +358,22 @@ async fn take_part(
     let enrolment = Listener::new("enrolment", enrolment, ports.enrolment, listeners).with_tls(tls);
     supervisor.spawn("enrolment", (enrolment, Routes::new(enrolment_server(service))), serve_grpc);
 
-    let fleet =
-        Arc::new(GatheredFleet::new(config.name.to_string(), facts, subscribers, replicas, group.clone()));
+    let fleet = Arc::new(GatheredFleet::new(
+        config.name.to_string(),
+        facts,
+        subscribers,
+        replicas,
+        group.clone(),
+        keys.clone(),
+    ));
     supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {
-        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(RecordMinted), Arc::new(Sweep)],
+        reconcilers: vec![
+            Arc::new(RefuseKeys),
+            Arc::new(RecordMinted),
+            Arc::new(FederationKey),
+            Arc::new(Sweep),
+        ],
         replicated: replicated.clone(),
         observed: fleet.clone(),
         clock: dated.clone(),
@@ -350,10 +386,20 @@ async fn take_part(
         Arc::new(move || metrics.encode())
     };
     let certificates = Arc::new(Certificates { control });
-    let mut operator =
-        OperatorApi::new(replicated, fleet, Arc::new(projected), certificates, api_metrics, scrape);
+    let recovery = Arc::new(Rewrap(keys.clone()));
+    let sealing = Arc::new(keys.clone());
+    let mut operator = OperatorApi::new(
+        replicated.clone(),
+        fleet,
+        Arc::new(projected),
+        certificates,
+        recovery,
+        api_metrics,
+        scrape,
+    );
     operator.clock = dated;
     operator.closing = closing(&supervisor);
+    operator.sealing = sealing;
     let tls = server_tls(&live, Clients::Anyone, Alpn::Http1And2)?;
     let api = Listener::new("api", api, api_bounds, listeners).with_tls(tls);
     let router = hanse_api::router(operator).layer(from_fn(client_address));
@@ -361,8 +407,8 @@ async fn take_part(
     supervisor.spawn("api", state, |(api, router), shutdown| api.serve(router, shutdown));
 
     info!(name = %config.name, id = node.id, "this control-plane node serves");
-    shell.ready();
     let ended = tokio::select! {
+        () = say_whether_ready(shell, &*replicated, keys, true) => Ok(()),
         () = shutdown.wait() => Ok(()),
         () = group.fatal() => Err(died(&group)),
         () = projecting.ended() => if shutdown.is_triggered() { Ok(()) } else { Err(Error::Projection) },
@@ -370,6 +416,27 @@ async fn take_part(
     shell.not_ready("stopping".to_owned());
     stop(&group, &supervisor, stopping).await;
     ended
+}
+
+/// Says why the node is not ready while it lacks a key, and that it is once it `serves`. Never returns.
+async fn say_whether_ready(shell: &Shell, replicated: &dyn Replicated, mut keys: Keys, serves: bool) {
+    let mut said = None;
+    loop {
+        let state = replicated.current();
+        let lacking = keys.lacking(&state);
+        if said.as_ref() != Some(&lacking) {
+            match &lacking {
+                Some(why) => shell.not_ready(why.clone()),
+                None if serves => shell.ready(),
+                None => shell.not_ready(STARTING.to_owned()),
+            }
+            said = Some(lacking);
+        }
+        tokio::select! {
+            _ = replicated.changed_since(state.revision()) => {}
+            () = keys.changed() => {}
+        }
+    }
 }
 
 /// Tells the operator API where a request came from.

@@ -18,8 +18,9 @@ use hanse_state::{
 };
 use hanse_topology::Position;
 use tokio::sync::watch;
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
+use crate::secrets::{Keys, RevealMetrics, Revealed};
 use restored::Restored;
 
 /// How many projection steps are remembered for callers that ask what their write did. Callers ask within
@@ -60,14 +61,32 @@ pub(crate) struct Projector {
     progress: watch::Sender<Progress>,
     /// Beaten while the task turns.
     pulse: Pulse,
+    /// Without a version that Secrets are sealed with, nothing is projected.
+    keys: Keys,
+    reveals: RevealMetrics,
 }
 
 impl Projector {
     /// A task that fills `replicas`, which may hold what an earlier process published.
-    pub(crate) fn new(replicated: Arc<dyn Replicated>, replicas: Replicas) -> (Self, ProjectorHandle) {
+    pub(crate) fn new(
+        replicated: Arc<dyn Replicated>,
+        replicas: Replicas,
+        keys: Keys,
+    ) -> (Self, ProjectorHandle) {
         let (progress, handle) = watch::channel(Progress::default());
         let restored = replicas.read(Restored::new);
-        (Self { replicated, replicas, restored, progress, pulse: Pulse::new() }, ProjectorHandle(handle))
+        (
+            Self {
+                replicated,
+                replicas,
+                restored,
+                progress,
+                pulse: Pulse::new(),
+                keys,
+                reveals: RevealMetrics::default(),
+            },
+            ProjectorHandle(handle),
+        )
     }
 
     /// Beats this pulse while it turns, whether or not the state changes.
@@ -75,18 +94,24 @@ impl Projector {
         Self { pulse, ..self }
     }
 
+    /// Counts here what it opens.
+    pub(crate) fn counting(self, reveals: RevealMetrics) -> Self {
+        Self { reveals, ..self }
+    }
+
     pub(crate) async fn run(mut self, shutdown: Shutdown) {
         let mut projection = Projection::new();
         loop {
             let state = tokio::select! {
                 () = shutdown.wait() => return,
-                state = self.replicated.changed_since(projection.revision()) => state,
+                state = next(&*self.replicated, &mut self.keys, projection.revision()) => state,
                 () = self.pulse.beat_on() => return, // it does not end
             };
             self.pulse.beat();
             // A rebuild after a restart takes seconds of computing: not on a runtime thread that serves connections.
+            let revealed = Revealed::by(self.keys.current(), self.reveals.clone());
             let projected = tokio::task::spawn_blocking(move || {
-                let changes = projection.advance(&state);
+                let changes = projection.advance(&state, &revealed);
                 (projection, state, changes)
             });
             let (next, state, changes) = match projected.await {
@@ -133,6 +158,16 @@ impl Projector {
             }
             progress.position = Some(to);
         });
+    }
+}
+
+/// The state as soon as it is newer and this node lacks no key of it.
+async fn next(replicated: &dyn Replicated, keys: &mut Keys, revision: Revision) -> State {
+    loop {
+        let state = replicated.changed_since(revision).await;
+        let Some(why) = keys.lacking(&state) else { return state };
+        warn!(why, "nothing is published from here");
+        keys.changed().await;
     }
 }
 

@@ -7,6 +7,7 @@
 //! way at a time. Each command holds in the term of Raft in which it was planned and in no other: what a leader planned before
 //! it was replaced is refused wherever it arrives.
 
+mod federation_key;
 mod record_minted;
 mod refuse_keys;
 mod sweep;
@@ -27,7 +28,9 @@ use prometheus_client::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
-pub(crate) use self::{record_minted::RecordMinted, refuse_keys::RefuseKeys, sweep::Sweep};
+pub(crate) use self::{
+    federation_key::FederationKey, record_minted::RecordMinted, refuse_keys::RefuseKeys, sweep::Sweep,
+};
 
 /// How often the leader looks: as often as agents' reports are gathered, which is what changes without a command.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +45,21 @@ pub(crate) trait Observed: Send + Sync + 'static {
 
     /// The join tokens that agents say they made.
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)>;
+
+    /// What each member of the group, this node among them, holds of the federation key. `None`: one of them did not say yet.
+    fn holders(&self) -> Option<Vec<Holder>>;
+
+    /// The command that adds the next version of the federation key. `None`: this node has not made its key yet.
+    fn next_key(&self, state: &State) -> Option<CommandBody>;
+}
+
+/// A control node that is in the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    /// Its identity.
+    pub(crate) identity: String,
+    /// The newest version of the federation key that it holds; 0: none.
+    pub(crate) newest: u32,
 }
 
 /// Says what is to be done.
@@ -123,7 +141,10 @@ impl Driver {
     /// expire anything. What the audit tells happened now, also when the last write was weeks ago.
     fn time_of(&self, body: &CommandBody) -> u64 {
         match body {
-            CommandBody::RecordMinted { .. } | CommandBody::RefuseKeys { .. } => self.clock.now_ms(),
+            CommandBody::RecordMinted { .. }
+            | CommandBody::RefuseKeys { .. }
+            | CommandBody::AddKey { .. }
+            | CommandBody::UseKey { .. } => self.clock.now_ms(),
             _of_the_state => 0,
         }
     }
@@ -179,6 +200,8 @@ fn subject(body: &CommandBody) -> String {
             format!("{identity}: {}", keys.join(", "))
         }
         CommandBody::RecordMinted { agent, token } => format!("{} of {agent}", token.id),
+        CommandBody::AddKey { version, .. } => format!("version {version} of the federation key is made"),
+        CommandBody::UseKey { version } => format!("version {version} of the federation key is used"),
         CommandBody::ForgetResults => "what is kept no longer".to_owned(),
         other => format!("{other:?}"),
     }

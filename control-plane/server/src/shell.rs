@@ -10,6 +10,9 @@ use tokio::sync::watch;
 
 use crate::{Config, Error};
 
+/// Why a node is not ready that is on its way.
+pub(crate) const STARTING: &str = "starting";
+
 /// The process of a control node.
 pub(crate) struct Shell {
     /// What the admin port shows.
@@ -31,7 +34,7 @@ impl Shell {
         let listeners = metrics.register(ListenerMetrics::register);
         let supervisor = Supervisor::new(&metrics, shutdown.clone());
         let port = bind("admin", &config.listen.admin).await?;
-        let (ready, readiness) = watch::channel(Err("starting".to_owned()));
+        let (ready, readiness) = watch::channel(Err(STARTING.to_owned()));
         let pages = admin::router(metrics.clone(), supervisor.announce(readiness));
         let port = Listener::new("admin", port, Bounds::of_admin(ADMIN_CONNECTIONS), &listeners);
         supervisor.spawn("admin", (port, pages), |(port, pages), shutdown| port.serve(pages, shutdown));

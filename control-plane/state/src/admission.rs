@@ -6,17 +6,21 @@
 //! itself, and admission has checked every Policy. A scope gets a part of an Upstream's endpoints, and admission has
 //! checked all of them.
 //!
+//! The last step seals Secrets: what is proposed, and so all that is logged, forwarded and stored, has no private data in the clear.
+//!
 //! Admission runs on the node that was asked, and calls parsers of libraries. [`State::apply`](crate::State::apply) runs on
 //! every node and calls none: two versions of a library would make two states of one log. Clippy refuses the calls elsewhere
 //! in this crate (`clippy.toml`).
 
 mod compile;
+mod seal;
 
 use hanse_management::{Kind, Problem, ProblemName, ResourceKey, Spec, check};
 use hanse_topology::Labels;
 
 use crate::{Action, Change, Command, CommandBody, Version, validate::limits};
 
+pub use self::seal::Seal;
 pub use crate::validate::limits::{MAX_COMMAND_BYTES, change_bytes};
 
 /// Finds in a change what came with one version: the field, or `kind` for a kind.
@@ -80,9 +84,9 @@ impl Admitted {
 }
 
 /// Judges `command`, to be proposed while `version` is in force. What is refused here may not be proposed. Values that have several
-/// spellings, such as URLs, are proposed in their one form.
+/// spellings, such as URLs, are proposed in their one form. Secrets are proposed sealed by `seal`.
 #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
-pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem> {
+pub fn admit(mut command: Command, version: Version, seal: Seal<'_>) -> Result<Admitted, Problem> {
     check_version(&command.body, version)?;
     let mut warnings = Vec::new();
     match &command.body {
@@ -108,6 +112,10 @@ pub fn admit(mut command: Command, version: Version) -> Result<Admitted, Problem
             judge(&change.key, labels, spec, version)?;
             warnings.extend(Warning::of_spec(&change.key, spec));
         }
+    }
+    if seal::run(&mut command, seal)? {
+        // Sealed, data is longer.
+        limits::check_command(command.body.changes())?;
     }
     Ok(Admitted { command, version, warnings })
 }
@@ -155,7 +163,11 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)
-        | CommandBody::DropRoot(_) => None,
+        | CommandBody::DropRoot(_)
+        | CommandBody::SetRecoveryKey { .. }
+        | CommandBody::AddKey { .. }
+        | CommandBody::UseKey { .. }
+        | CommandBody::RotateKey => None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod actor;
 mod idempotent;
 mod join;
+mod keys;
 mod lineage;
 mod minted;
 mod proposal;
@@ -100,6 +101,15 @@ impl State {
             }
             CommandBody::UseRoot(key) => roots::issue_from(&mut next, key)?,
             CommandBody::DropRoot(key) => roots::drop_root(&mut next, key)?,
+            CommandBody::SetRecoveryKey { recovery, wrapped, replace } => {
+                keys::set_recovery(&mut next, recovery, wrapped, *replace)?
+            }
+            CommandBody::AddKey { version, digest, recipient, wrapped, maker } => {
+                let made = keys::Made { version: *version, digest, recipient, wrapped, maker };
+                keys::add(&mut next, &made)?
+            }
+            CommandBody::UseKey { version } => keys::use_version(&mut next, *version)?,
+            CommandBody::RotateKey => keys::rotate(&mut next)?,
         };
         if let Some(organization) = &command.origin.organization {
             actor::check_within(organization, &effects)?;

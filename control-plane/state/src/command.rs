@@ -9,7 +9,7 @@ use hanse_management::{
 };
 use hanse_topology::{Labels, Name};
 
-use crate::{AuditHash, Lineage, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
+use crate::{AuditHash, Lineage, RecoveryKey, RootCertificate, RootId, SeatAsked, UnknownVersion, Version};
 
 /// One request to change the state. Everything `apply` may look at, time included, travels in here.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,6 +157,35 @@ pub enum CommandBody {
     UseRoot(RootId),
     /// Has a root believed no more.
     DropRoot(RootId),
+    /// Sets the recovery key.
+    SetRecoveryKey {
+        /// Its public keys.
+        recovery: RecoveryKey,
+        /// Each version of the federation key, wrapped to it by the node that was asked.
+        wrapped: Vec<Vec<u8>>,
+        /// It may take the place of another one.
+        replace: bool,
+    },
+    /// Adds a version of the federation key.
+    AddKey {
+        /// Its number: the next one.
+        version: u32,
+        /// A digest of the key.
+        digest: [u8; 32],
+        /// SHA-256 of the recovery key that it is wrapped to (the public key `wrap`).
+        recipient: [u8; 32],
+        /// The wrapped key.
+        wrapped: Vec<u8>,
+        /// The identity of the control node that made it.
+        maker: String,
+    },
+    /// Has Secrets sealed with this version of the federation key from now on.
+    UseKey {
+        /// Its number: that of the pending one.
+        version: u32,
+    },
+    /// Asks for another version of the federation key.
+    RotateKey,
 }
 
 impl CommandBody {
@@ -271,6 +300,22 @@ impl Action {
     /// Creates or replaces a resource that has these labels.
     pub fn put(labels: Labels, spec: impl Into<Spec>) -> Self {
         Self::Put { labels, spec: spec.into(), protected: None }
+    }
+
+    /// The spec that it writes.
+    pub fn spec(&self) -> Option<&Spec> {
+        match self {
+            Self::Put { spec, .. } | Self::Restore { spec, .. } => Some(spec),
+            Self::Delete { .. } | Self::Expect { .. } => None,
+        }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn spec_mut(&mut self) -> Option<&mut Spec> {
+        match self {
+            Self::Put { spec, .. } | Self::Restore { spec, .. } => Some(spec),
+            Self::Delete { .. } | Self::Expect { .. } => None,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A dump: what another federation needs to serve the same.
 //!
-//! It has every resource but JoinTokens, which let nodes join this federation only. Of ApiRevisions it has those that Bindings
+//! It has every resource but JoinTokens, which let nodes join this federation only. Of Secrets it has all but the data. Of ApiRevisions it has those that Bindings
 //! serve or served: the latest one of each Api is made anew, under its old number, when the Api is restored.
 
 use std::{collections::BTreeSet, ops::Bound};
@@ -68,9 +68,17 @@ fn manifest(resource: &Resource) -> Manifest {
         key: key.clone(),
         labels: metadata.labels.clone(),
         protected: metadata.protected.then_some(true),
-        spec: spec.clone(),
+        spec: without_data(spec),
         revision: None,
         restored: Some(Box::new(restored)),
+    }
+}
+
+/// No dump has data of Secrets: another federation has another key, and a dump is a file like any other.
+fn without_data(spec: &Spec) -> Spec {
+    match spec {
+        Spec::Secret(secret) => secret.without_data().into(),
+        spec => spec.clone(),
     }
 }
 

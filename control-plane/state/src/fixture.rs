@@ -1,5 +1,7 @@
 //! A small federation for tests, driven by manifests.
 
+mod seal;
+
 use std::collections::BTreeMap;
 
 use hanse_management::{
@@ -7,7 +9,12 @@ use hanse_management::{
 };
 use hanse_topology::Name;
 
-use crate::{Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State, admission::admit};
+use crate::{
+    Accepted, Action, Change, Command, CommandBody, Outcome, Resource, State,
+    admission::{Seal, admit},
+};
+
+pub(crate) use self::seal::Masks;
 
 /// When the tests' commands begin: 2026-01-01, in Unix milliseconds.
 pub(crate) const START_MS: u64 = 1_767_225_600_000;
@@ -121,7 +128,8 @@ impl World {
     pub(crate) fn run_with_key(&mut self, body: CommandBody, key: Option<&str>) -> Result<Accepted, Problem> {
         let command = self.command(body, key);
         let before = self.state.clone();
-        let outcome = match admit(command, self.state.version()) {
+        let seal = Seal { state: &self.state, by: &Masks };
+        let outcome = match admit(command, self.state.version(), seal) {
             Ok(admitted) => self.state.apply(admitted.command()),
             Err(problem) => Outcome::Rejected(problem),
         };
@@ -135,7 +143,7 @@ impl World {
         }
     }
 
-    fn command(&mut self, body: CommandBody, key: Option<&str>) -> Command {
+    pub(crate) fn command(&mut self, body: CommandBody, key: Option<&str>) -> Command {
         self.now_ms += 1;
         Command {
             actor: "tester".into(),

@@ -18,6 +18,7 @@ mod apply;
 mod audit;
 mod command;
 mod dump;
+mod federation_key;
 #[cfg(test)]
 mod fixture;
 mod member;
@@ -39,6 +40,7 @@ pub use command::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
 };
 pub use dump::{Dump, FIRST_TOKEN};
+pub use federation_key::{FederationKeys, KeyVersion, MAX_KEY_VERSIONS, RecoveryKey};
 pub use member::{
     GONE_AFTER, Incumbent, Member, RUNS_WITHIN, Revocation, SEAT_UNDECIDED, Seat, SeatAsked, server_identity,
 };

@@ -1,15 +1,18 @@
 //! The port by which the faces of the control plane reach the replicated state. `hanse-raft` implements it; `hanse-api` and
 //! the federation service use it; tests may implement it over a bare [`State`].
 
+mod sealing;
+
 use std::{collections::BTreeMap, future::Future, pin::Pin};
 
 use hanse_management::{Problem, Revision};
 pub use hanse_proto::sync::{Facts, TrustStatus};
 use hanse_topology::{Name, ScopeId};
 
+pub use self::sealing::{NoSecrets, SEAL_OUTDATED, Sealing, ToSeal};
 use crate::{
-    Command, Outcome, RootCertificate, RootId, State, Version,
-    admission::{Admitted, admit, needs_later},
+    Command, Outcome, RecoveryKey, RootCertificate, RootId, State, Version,
+    admission::{Admitted, Seal, admit, needs_later},
     resource::rfc3339,
 };
 
@@ -37,12 +40,13 @@ pub trait Replicated: Send + Sync + 'static {
     /// a read of `current` after it sees the write.
     fn replicate(&self, admitted: Admitted) -> BoxFuture<'_, Result<Outcome, Problem>>;
 
-    /// The same for a command that was not judged yet. It is judged here, on the node that was asked.
+    /// The same for a command that was not judged yet and has no Secrets. It is judged here, on the node that was asked.
     #[expect(clippy::disallowed_methods, reason = "the command is not proposed yet")]
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Outcome, Problem>> {
         Box::pin(async move {
             let version = self.version_for(&command).await?;
-            match admit(command, version) {
+            let state = self.current();
+            match admit(command, version, Seal { state: &state, by: &NoSecrets }) {
                 Ok(admitted) => self.replicate(admitted).await,
                 Err(problem) => Ok(Outcome::Rejected(problem)),
             }
@@ -182,6 +186,15 @@ pub trait RootCertificates: Send + Sync + 'static {
     /// The present root and the one that is to be believed beside it, from the file that an operator made of the two. Refused
     /// unless each of them speaks for the other and one is this federation's.
     fn rotation(&self, pem: &str) -> Result<(RootCertificate, RootCertificate), Problem>;
+}
+
+/// What the faces of the control plane ask about the federation key, which the state has wrapped only.
+pub trait RecoveryWrapping: Send + Sync + 'static {
+    /// The recovery key of these two public keys, PEM. Refused where one of them is of another type than the federation's.
+    fn read(&self, sign: &str, wrap: &str) -> Result<RecoveryKey, Problem>;
+
+    /// Each version of the federation key, wrapped to this recovery key. Refused where this node lacks one.
+    fn wrapped(&self, state: &State, recovery: &RecoveryKey) -> Result<Vec<Vec<u8>>, Problem>;
 }
 
 /// What a root's certificate says.

@@ -10,15 +10,17 @@
 //!
 //! Inside: a *unit* yields one key; it is present in the scopes of its *anchor*: itself, or the group of a resource that it follows.
 //! Some resources *place* anchors in scopes. Which ones do, and what units there are, each *kind* of scope says (`kind`; the one
-//! of gateways is `runtime`). A *step* from one state to another works out which units may have changed and compares only those.
+//! of gateways is `runtime`, that of key managers `keys`). A *step* from one state to another works out which units may have changed and compares only those.
 
 mod between;
 mod encode;
+mod keys;
 mod kind;
 mod naive;
 mod plain;
 mod presence;
 mod preview;
+mod reveal;
 mod runtime;
 mod source;
 mod step;
@@ -34,6 +36,7 @@ pub use between::Between;
 pub(crate) use encode::{by_itself, route_len};
 pub use naive::from_scratch;
 pub use preview::{preview, required};
+pub use reveal::{AsSealed, Reveal};
 pub use source::{Source, last_change, source};
 
 use hanse_management::Revision;
@@ -92,8 +95,8 @@ impl Projection {
     /// Moves on to `state` and says what changed, ordered by scope; scopes that did not change are not named.
     ///
     /// When `state` does not follow from the present one by its journal (too old, or another history), everything is
-    /// compared with everything.
-    pub fn advance(&mut self, state: &State) -> Vec<ScopeChange> {
+    /// compared with everything. `reveal` opens what Secrets have sealed.
+    pub fn advance(&mut self, state: &State, reveal: &dyn Reveal) -> Vec<ScopeChange> {
         let ends = Ends::new(&self.at, state);
         let (mut changes, mut units, mut between) = (Vec::new(), 0, Between::default());
         for (kind, present) in KINDS.iter().zip(&mut self.present) {
@@ -101,7 +104,8 @@ impl Projection {
             let mut after = present.clone();
             after.add(&step);
             between.extend(step.between_revisions());
-            let (found, compared) = step.run(&Side::new(&self.at, present), &Side::new(state, &after));
+            let (found, compared) =
+                step.run(&Side::new(&self.at, present), &Side::new(state, &after), reveal);
             changes.extend(found.into_iter().map(|difference| count(&mut self.scopes, difference)));
             units += compared;
             *present = after;

@@ -6,8 +6,8 @@ use hanse_proto::{InvalidMessage, control as proto};
 use hanse_topology::Name;
 
 use crate::{
-    Accepted, AuditEntry, AuditLink, AuditLog, JournalEntry, Lineage, Member, Proposal, Resource, Revocation,
-    Root, RootCertificate, Seat, State, UnknownVersion, Version,
+    Accepted, AuditEntry, AuditLink, AuditLog, FederationKeys, JournalEntry, Lineage, Member, Proposal,
+    Resource, Revocation, Root, RootCertificate, Seat, State, UnknownVersion, Version,
     apply::IdempotentResult,
     command::wire::{all_fixed, fixed, many, version_number},
     proposal::Proposals,
@@ -64,6 +64,7 @@ impl State {
                 key: key.to_owned(),
                 time_ms: result.time_ms,
                 request_digest: result.request_digest.to_vec().into(),
+                key_version: result.key_version,
                 outcome: Some(proto::Outcome {
                     result: Some(proto::outcome::Result::Accepted(result.accepted.to_proto())),
                 }),
@@ -102,6 +103,7 @@ impl State {
                 time_ms: root.time_ms,
             })
         });
+        let federation_keys = self.federation_keys.to_proto().map(Record::FederationKeys);
         let audit = self.audit.stored().map(Record::Audit);
         let recorded = self.minted.iter().map(|(agent, recorded)| {
             Record::RecordedTokens(proto::RecordedTokens {
@@ -119,6 +121,7 @@ impl State {
             .chain(members)
             .chain(revocations)
             .chain(roots)
+            .chain(federation_keys)
             .chain(audit)
             .chain(recorded)
             .chain(proposals);
@@ -175,6 +178,7 @@ impl State {
                     time_ms: result.time_ms,
                     request_digest: digest.map_err(|_| invalid("its digest does not have 32 bytes"))?,
                     accepted: Accepted::from_proto(accepted)?,
+                    key_version: result.key_version,
                 };
                 self.idempotent.insert(&result.actor, &result.key, result_of_key);
             }
@@ -210,6 +214,9 @@ impl State {
                 let root = root.ok_or_else(|| InvalidMessage::new("Root", "it has no certificate"))?;
                 let root = Root { root: RootCertificate::from_proto(root)?, actor, time_ms };
                 Arc::make_mut(&mut self.roots).believed.push(root);
+            }
+            Record::FederationKeys(keys) => {
+                self.federation_keys = Arc::new(FederationKeys::from_proto(keys)?);
             }
             Record::RecordedTokens(recorded) => {
                 let invalid = |why: String| InvalidMessage::new("RecordedTokens", why);

@@ -19,7 +19,7 @@ use hanse_topology::Name;
 use imbl::{OrdMap, OrdSet};
 
 use crate::{
-    AuditLog, JournalEntry, Member, Resource, Revocation, Version,
+    AuditLog, FederationKeys, JournalEntry, Member, Resource, Revocation, Version,
     apply::{IdempotentResults, Recorded},
     proposal::Proposals,
     root::Roots,
@@ -53,6 +53,8 @@ pub struct State {
     pub(crate) revoked_revision: Revision,
     /// The roots that are believed: a handful of kilobytes at most, so a copy is cheap enough.
     pub(crate) roots: Arc<Roots>,
+    /// The versions of the federation key. They change less than once a week, so a copy of 200 KB is cheap enough.
+    pub(crate) federation_keys: Arc<FederationKeys>,
     /// Who changed what.
     pub(crate) audit: AuditLog,
     /// Which join tokens of agents are in the audit, by the agent's identity.
@@ -99,6 +101,7 @@ impl Default for State {
             revocations: OrdMap::new(),
             revoked_revision: 0,
             roots: Arc::default(),
+            federation_keys: Arc::default(),
             audit: AuditLog::default(),
             minted: OrdMap::new(),
             proposals: Proposals::default(),

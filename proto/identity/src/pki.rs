@@ -11,9 +11,12 @@ mod identity;
 mod key_dir;
 mod keys;
 mod live;
+mod recovery;
 mod rotation;
+mod sealed_file;
 mod trust;
 mod validity;
+mod wrap;
 
 use std::path::PathBuf;
 
@@ -23,13 +26,15 @@ pub use held::Held;
 pub use identity::{NoIdentity, identity_of};
 pub use key_dir::{KeyDir, Seal};
 pub(crate) use keys::public_key_of;
-pub use keys::{Chain, KeyPair};
+pub use keys::{Chain, KeyPair, public_key_from_pem};
 pub(crate) use live::Shown;
 pub use live::{Live, LiveAuthority, LiveCredentials, LiveTrust, Refused};
+pub use recovery::RecoveryPairs;
 pub use rotation::{EndorsedRoot, Rotation, ToldRoots};
 pub use trust::{KeyDigest, TrustAnchor, TrustBundle, key_digest};
 pub(crate) use trust::{key_digests, unix_time};
 pub use validity::Validity;
+pub use wrap::{WrappedAs, check_public_key, wrap_key};
 
 /// Why keys or certificates could not be made, read, written or believed.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,12 @@ pub enum PkiError {
     /// A private key is sealed, and what seals it is not at hand.
     #[error("{path} is sealed, and the key at hand does not open it")]
     DoesNotOpen {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A secret would be written in the clear.
+    #[error("{path} is not written: there is no store_key to seal it with")]
+    NotSealed {
         /// The file.
         path: PathBuf,
     },
@@ -89,6 +100,9 @@ pub enum PkiError {
     /// Making a key or a signature failed.
     #[error("cannot make a key or a signature")]
     Crypto(#[source] rcgen::Error),
+    /// A key cannot be wrapped.
+    #[error("cannot wrap a key")]
+    Wrap(#[source] rustls::Error),
     /// A private key cannot be used for TLS.
     #[error("unusable private key")]
     PrivateKey(#[source] rustls::Error),

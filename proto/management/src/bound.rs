@@ -16,6 +16,8 @@ pub enum Bound {
     Items(usize, usize),
     /// A list with an item.
     NotEmpty,
+    /// A mapping of so many members.
+    Members(usize, usize),
     /// A list of texts, each of so many characters.
     Each(usize, usize),
 }
@@ -54,6 +56,10 @@ impl Bound {
                 let array = array(of)?;
                 // An empty list is what is refused, and no default.
                 (array.min_items, array.default) = (Some(1), None);
+            }
+            Self::Members(least, most) => {
+                let object = object(of)?;
+                (object.min_properties, object.max_properties) = (Some(least), Some(most));
             }
             Self::Each(least, most) => match &mut array(of)?.items {
                 ArrayItems::RefOrSchema(item) => Self::Text(least, most).describe(item)?,

@@ -69,6 +69,13 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
         Vec::new()
     }
 
+    /// Takes out of its JSON form what nobody is shown.
+    fn redact(&self, shown: &mut Value) {
+        if let Some(digest) = self.secret() {
+            shown["digest"] = digest.shortened().into();
+        }
+    }
+
     /// The digest of its secret, in the field `digest`: shown shortened only.
     fn secret(&self) -> Option<&Digest> {
         None
@@ -281,12 +288,10 @@ macro_rules! kinds {
                 match self { $($(#[$meta])* Self::$kind(spec) => spec.status(known),)* }
             }
 
-            /// Its JSON form for people: the digest of a secret shortened.
+            /// Its JSON form for people: without what nobody is shown.
             pub fn shown(&self) -> Value {
                 let mut shown = self.to_json();
-                if let Some(digest) = self.secret() {
-                    shown["digest"] = digest.shortened().into();
-                }
+                match self { $($(#[$meta])* Self::$kind(spec) => spec.redact(&mut shown),)* }
                 shown
             }
         }

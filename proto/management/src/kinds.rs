@@ -20,6 +20,7 @@ mod organization;
 mod plan;
 mod policy;
 mod region;
+mod secret;
 mod subscription;
 mod token;
 mod upstream;
@@ -42,6 +43,7 @@ pub use organization::OrganizationSpec;
 pub use plan::{Period, PlanSpec, RateSpec};
 pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec, RewriteSpec};
 pub use region::RegionSpec;
+pub use secret::{SealedValue, SecretSpec, SecretType, SecretValue};
 pub use subscription::SubscriptionSpec;
 pub use token::{TokenRole, TokenSpec};
 pub use upstream::{
@@ -59,6 +61,7 @@ use crate::{
 kinds! {
     Organization(OrganizationSpec),
     Region(RegionSpec),
+    Secret(SecretSpec),
     Environment(EnvironmentSpec),
     HostGrant(HostGrantSpec),
     Policy(PolicySpec),

@@ -145,6 +145,10 @@ mod tests {
                 json!({"exposure": "internal", "hostnames": ["h"], "listeners": ["https"], "regions": ["r"], "staleCredentials": "serve"}),
             ),
             (
+                Kind::Secret,
+                json!({"type": "token-signing", "regions": ["r"], "data": {"key.pem": "k", "kept": {"sealed": true}}}),
+            ),
+            (
                 Kind::HostGrant,
                 json!({"environments": ["e"], "host": "h", "pathPrefix": "/p", "organization": "o"}),
             ),

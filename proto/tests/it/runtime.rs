@@ -210,6 +210,15 @@ fn every_kind() {
                 plan: "gold".into(),
             }),
         ),
+        (
+            "secret",
+            Kind::Secret(Secret {
+                organization: "default".into(),
+                name: "tokens".into(),
+                r#type: "token-signing".into(),
+                data: [("key.pem".to_owned(), "PEM".into())].into(),
+            }),
+        ),
     ] {
         recorded(
             &format!("runtime-{name}"),

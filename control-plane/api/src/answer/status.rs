@@ -89,6 +89,10 @@ pub struct NodeStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub matched: Option<u64>,
+    /// The version of the federation key that it lacks: it serves no agent until it has it. Absent when it lacks none.
+    #[serde(default, rename = "lacksKey", skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub lacks_key: Option<u32>,
     /// Present and false when it did not say what reports to it and that may be missing in `regions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

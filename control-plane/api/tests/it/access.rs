@@ -11,6 +11,10 @@ use crate::{node::TOKEN, request::Api};
 /// Every operation and what each caller gets, in the order of [`CALLERS`]: `.` the operation is carried out, `f` 403, `u` 401.
 /// `{organization}` is `shop`, and so is the `{name}` of an Organization.
 const EXPECTED: &str = "
+GET /v1/organizations/{organization}/secrets                  u . . f . f .
+GET /v1/organizations/{organization}/secrets/{name}           u . . f . f .
+PUT /v1/organizations/{organization}/secrets/{name}           u f f f . f .
+DELETE /v1/organizations/{organization}/secrets/{name}        u f f f . f .
 GET /v1/organizations/{organization}/policies                 u . . f . f .
 GET /v1/organizations/{organization}/policies/{name}          u . . f . f .
 PUT /v1/organizations/{organization}/policies/{name}          u f f f . f .
@@ -89,6 +93,9 @@ GET /v1/roots                                                 u . f f f f .
 POST /v1/roots                                                u f f f f f .
 PUT /v1/roots/{root}/issuing                                  u f f f f f .
 DELETE /v1/roots/{root}                                       u f f f f f .
+GET /v1/federation-key                                        u . f f f f .
+POST /v1/federation-key/rotate                                u f f f f f .
+PUT /v1/recovery-key                                          u f f f f f .
 GET /v1/upgrade                                               u . f f f f .
 POST /v1/upgrade/finalize                                     u f f f f f .
 GET /metrics                                                  u . f f f f .
@@ -114,6 +121,7 @@ const CALLERS: [(&str, Held); 7] = [
 /// With organizations `shop` and `other`, each with an Api `orders` and a Plan, and a token for each caller.
 async fn two_organizations() -> Api {
     let api = Api::new();
+    api.node.make_key();
     let mut resources = vec![
         json!({"kind": "Region", "name": "eu", "spec": {"provider": "cloud"}}),
         json!({"kind": "Environment", "name": "prod", "spec": {"regions": ["eu"]}}),
@@ -238,6 +246,7 @@ fn sound_spec(path: &str) -> Option<Value> {
     let digest = hanse_management::Digest::of(path.as_bytes()).to_string();
     let collection = path.strip_suffix("/{name}")?.rsplit('/').next()?;
     Some(match collection {
+        "secrets" => json!({"type": "opaque", "data": {"password": "private"}}),
         "policies" => json!({"headers": {"request": {"set": {"X-Stamp": "1"}}}}),
         "upstreams" => json!({"endpoints": [{"url": "http://10.0.0.8:8080"}]}),
         "apis" => crate::request::orders("/more-orders"),

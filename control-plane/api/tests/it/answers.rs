@@ -29,6 +29,7 @@ fn by_schema(name: &str) -> Option<Again> {
         "Members" => again::<answer::Members>,
         "Revocations" => again::<answer::Revocations>,
         "Roots" => again::<answer::Roots>,
+        "FederationKey" => again::<answer::FederationKey>,
         "Upgrade" => again::<answer::Upgrade>,
         "Audit" => again::<answer::Audit>,
         "Proposals" => again::<answer::Proposals>,
@@ -98,6 +99,8 @@ async fn busy() -> Api {
     api.node.silent.lock().unwrap().push("cp-1".into());
     api.put("/v1/revocations/g-2.gateway.eu.hanse.internal").send().await.expect(201);
     api.post("/v1/roots").json(json!({"rotation": "1 to 2"})).send().await.expect(200);
+    api.put("/v1/recovery-key").json(json!({"sign": "s", "wrap": "w"})).send().await.expect(200);
+    crate::federation_key::add(&api, 1);
     api
 }
 
@@ -164,6 +167,10 @@ async fn writes_are_answered_as_their_types_say() {
     is_same::<answer::Readmitted>(&api.delete(revocation).send().await.expect(200));
     let rotation = json!({"rotation": "1 to 2"});
     is_same::<answer::RootSettled>(&api.post("/v1/roots").json(rotation).send().await.expect(200));
+    let recovery = api.put("/v1/recovery-key").json(json!({"sign": "s", "wrap": "w"}));
+    is_same::<answer::RecoveryKeySet>(&recovery.send().await.expect(200));
+    let rotate = api.post("/v1/federation-key/rotate");
+    is_same::<answer::FederationKeyRotated>(&rotate.send().await.expect(200));
     api.node.quorum.store(false, Ordering::SeqCst);
     is_same::<answer::ProblemDetails>(&api.get("/v1/regions").send().await.expect(503));
     is_same::<answer::ProblemDetails>(&api.post("/v1/apply").json(json!({})).send().await.expect(422));

@@ -12,14 +12,16 @@ use std::{
 use hanse_api::{ApiMetrics, Clock, OperatorApi};
 use hanse_management::{
     Digest, Kind, Problem, ProblemName, ResourceKey, Revision, Spec,
-    kinds::{JoinRole, JoinTokenSpec, TokenRole, TokenSpec},
+    kinds::{JoinRole, JoinTokenSpec, SealedValue, TokenRole, TokenSpec},
 };
 use hanse_state::{
-    Action, Change, Command, CommandBody, Lineage, Outcome, RootCertificate, State,
+    Action, Change, Command, CommandBody, FederationKeys, Lineage, Outcome, RecoveryKey, RootCertificate,
+    State,
     admission::Admitted,
     port::{
         AgentStatus, BoxFuture, Consistency, Duplicate, Facts, Fleet, FleetReport, GroupStatus, NodeStatus,
-        PartialReport, Projected, Replicated, RootCertificates, RootFacts, ScopeEffect,
+        PartialReport, Projected, RecoveryWrapping, Replicated, RootCertificates, RootFacts, ScopeEffect,
+        Sealing, ToSeal,
     },
     projection,
 };
@@ -155,6 +157,29 @@ impl SingleNode {
         assert!(matches!(joined, Outcome::Accepted(_)), "{joined:?}");
     }
 
+    /// Makes the next version of the federation key, and has it used.
+    pub(crate) fn make_key(&self) {
+        let recovery = RecoveryKey { sign: vec![1], wrap: vec![2] };
+        let keys = |state: &State| state.federation_keys().next_number().unwrap();
+        let version = keys(&self.state());
+        let mut bodies = vec![match version {
+            1 => CommandBody::SetRecoveryKey { recovery, wrapped: Vec::new(), replace: false },
+            _ => CommandBody::RotateKey,
+        }];
+        bodies.push(CommandBody::AddKey {
+            version,
+            digest: Digest::of(&version.to_be_bytes()).0,
+            recipient: Digest::of(&[2]).0,
+            wrapped: vec![3],
+            maker: "cp-1.server.control.hanse.internal".into(),
+        });
+        bodies.push(CommandBody::UseKey { version });
+        for body in bodies {
+            let outcome = self.run(body);
+            assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+        }
+    }
+
     pub(crate) fn run(&self, body: CommandBody) -> Outcome {
         let time_ms = self.now_ms.load(Ordering::SeqCst);
         self.apply(&Command {
@@ -200,9 +225,17 @@ impl SingleNode {
         });
         let node = self.clone();
         let clock = Clock::from_fn(move || node.now_ms.load(Ordering::SeqCst));
-        let mut api =
-            OperatorApi::new(self.clone(), self.clone(), self.clone(), self.clone(), metrics, scrape);
+        let mut api = OperatorApi::new(
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            self.clone(),
+            metrics,
+            scrape,
+        );
         api.clock = clock;
+        api.sealing = self.clone();
         api
     }
 
@@ -293,6 +326,18 @@ impl Fleet for SingleNode {
     }
 }
 
+/// Data is masked here, and what seals it is the server's.
+impl Sealing for SingleNode {
+    fn seal(&self, _: &FederationKeys, value: ToSeal<'_>, data: &str) -> Result<SealedValue, Problem> {
+        let masked: Vec<u8> = data.bytes().map(|byte| byte ^ 0x55).collect();
+        let sealed = [&value.version.to_be_bytes()[..], &masked].concat();
+        let same = value.present.filter(|present| present.sealed[4..] == masked);
+        let same_as = same.filter(|present| present.version != value.version);
+        let same_as = same_as.map(|present| Digest::of(&present.sealed).0);
+        Ok(SealedValue { version: value.version, sealed, same_as })
+    }
+}
+
 /// Roots are numbered here, and a certificate is its number: what is in them is the server's to read.
 impl RootCertificates for SingleNode {
     fn present(&self) -> Option<RootFacts> {
@@ -313,6 +358,26 @@ impl RootCertificates for SingleNode {
             Ok(RootCertificate { key: [number; 32], certificate: vec![number], endorsement: vec![] })
         };
         Ok((root(present)?, root(fresh)?))
+    }
+}
+
+/// A key is its name here, and wrapped it says which version it is and to which key it is wrapped.
+impl RecoveryWrapping for SingleNode {
+    fn read(&self, sign: &str, wrap: &str) -> Result<RecoveryKey, Problem> {
+        if sign == "bad" {
+            let problem = Problem::new(ProblemName::Invalid, "no key").at("body: sign");
+            return Err(problem.remedy("send one"));
+        }
+        Ok(RecoveryKey { sign: sign.into(), wrap: wrap.into() })
+    }
+
+    fn wrapped(&self, state: &State, recovery: &RecoveryKey) -> Result<Vec<Vec<u8>>, Problem> {
+        let to = String::from_utf8_lossy(&recovery.wrap);
+        Ok(state
+            .federation_keys()
+            .versions()
+            .map(|(version, _)| format!("{version} to {to}").into())
+            .collect())
     }
 }
 

@@ -18,6 +18,7 @@ fn resources() -> Vec<Value> {
             "us",
             json!({"location": {"latitude": 1.5, "longitude": 2.5, "country": "IE", "continent": "EU"}}),
         ),
+        named("Secret", "password", json!({"type": "opaque", "data": {"a": "private"}})),
         named(
             "Environment",
             "stage",
@@ -152,6 +153,14 @@ impl Walk<'_> {
         if count("minItems") == Some(1) {
             tell(json!([]), false);
         }
+        if let (Some(most), Some(members)) = (count("maxProperties"), example.as_object()) {
+            let first = members.values().next().unwrap();
+            let many =
+                |count: usize| (0..count).map(|at| (format!("m{at}"), first.clone())).collect::<Map<_, _>>();
+            tell(many(most).into(), true);
+            tell(many(most + 1).into(), false);
+            tell(json!({}), false);
+        }
         if let Some(most) = count("maxItems") {
             let first = &example[0];
             tell((0..=most).map(|number| other(first, number)).collect(), false);
@@ -192,6 +201,7 @@ fn bounded(schemas: &Map<String, Value>, name: &str, found: &mut BTreeSet<String
 #[tokio::test]
 async fn bounds_of_specs_are_described_and_hold() {
     let api = Api::furnished().await;
+    api.node.make_key();
     let document = api.get("/openapi.json").send().await.expect(200).json;
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let body = json!({"resources": resources()});

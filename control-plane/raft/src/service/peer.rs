@@ -7,9 +7,9 @@ use hanse_management::{Problem, ProblemName};
 use hanse_proto::{
     InvalidMessage, control,
     raft::{
-        AddVoterRequest, AddVoterResponse, NotLeader, ProposeRequest, ProposeResponse, ReadIndex,
-        ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, add_voter_response,
-        peer_server, propose_response, read_index_response,
+        AddVoterRequest, AddVoterResponse, FederationKeysRequest, FederationKeysResponse, NotLeader,
+        ProposeRequest, ProposeResponse, ReadIndex, ReadIndexRequest, ReadIndexResponse, ReportsRequest,
+        ReportsResponse, add_voter_response, peer_server, propose_response, read_index_response,
     },
 };
 use hanse_state::{
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_stream::Iter;
 use tonic::{Request, Response, Status};
 
+use super::keys::{self, KeysHook};
 use crate::{
     group::{Attempt, Change, RaftGroup, check_size},
     member::{Leader, NoReadIndex},
@@ -47,11 +48,12 @@ const PART_BYTES: usize = 1 << 20;
 pub struct PeerService {
     group: Arc<RaftGroup>,
     reports: ReportsHook,
+    keys: KeysHook,
 }
 
 impl PeerService {
-    pub(crate) fn new(group: Arc<RaftGroup>, reports: ReportsHook) -> Self {
-        Self { group, reports }
+    pub(crate) fn new(group: Arc<RaftGroup>, reports: ReportsHook, keys: KeysHook) -> Self {
+        Self { group, reports, keys }
     }
 
     /// One attempt at a write, if this node leads.
@@ -166,6 +168,21 @@ impl peer_server::Peer for PeerService {
             Change::Refused(problem) => add_voter_response::Result::Problem(problem.to_proto()),
         };
         Ok(Response::new(AddVoterResponse { result: Some(result) }))
+    }
+
+    async fn federation_keys(
+        &self,
+        request: Request<FederationKeysRequest>,
+    ) -> Result<Response<FederationKeysResponse>, Status> {
+        let peer = request.extensions().get::<Peer>().cloned();
+        self.group.member().check_target(request.into_inner().target)?;
+        let Some((identity, keys)) = peer.and_then(|peer| Some((peer.identity?, peer.keys?))) else {
+            return Err(Status::unauthenticated(NO_CERTIFICATE));
+        };
+        // One state for both: a node that it does not refuse is told of the versions of this state only.
+        let state = self.group.current();
+        keys::check_caller(&state, &identity, &keys)?;
+        Ok(Response::new(FederationKeysResponse { keys: (self.keys)(&state) }))
     }
 }
 

@@ -140,7 +140,7 @@ impl World {
         options.timing = TIMING;
         options.compaction = self.compaction;
         let group = RaftGroup::open(options, outgoing).await.unwrap();
-        let (raft, peer) = group.services(Arc::new(ReportsResponse::default));
+        let (raft, peer) = group.services(Arc::new(ReportsResponse::default), Arc::new(|_| Vec::new()));
         let (stop, shutdown) = ShutdownTrigger::new();
         let listener = Listener::new("raft", tcp, Bounds::of_raft(128, &[]), &ListenerMetrics::default());
         let routes = Routes::new(raft).add_service(peer);

@@ -32,7 +32,16 @@ pub(super) fn of_agent(report: &Report) -> Facts {
 pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
     let facts = report.map(|report| read(&report.facts, MAX_CONSUMER_REPORT_BYTES)).unwrap_or_default();
     let (unheard, revoked_gateways, minted_tokens) = (Vec::new(), Vec::new(), Vec::new());
-    Facts { unheard, unheard_total: 0, left_out: 0, revoked_gateways, minted_tokens, version: 0, ..facts }
+    Facts {
+        unheard,
+        unheard_total: 0,
+        left_out: 0,
+        revoked_gateways,
+        minted_tokens,
+        version: 0,
+        newest_key: 0,
+        ..facts
+    }
 }
 
 /// Decoded, empty entries take fifty times their length: so the length is judged first.
@@ -140,6 +149,7 @@ mod tests {
             minted_tokens: vec![MintedToken { id: "gw".into(), ..MintedToken::default() }],
             release: "0.1.0".into(),
             version: 9,
+            newest_key: 9,
             features: vec!["f".into()],
         };
         let of_itself =

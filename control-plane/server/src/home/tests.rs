@@ -32,11 +32,11 @@ fn files_that_are_read_before_the_log_keep_their_forms() {
     fs::write(config.join_file(), r#"{"members": ["127.0.0.1:7445"], "later": true}"#).unwrap();
     let join: JoinFile = read_json(&config.join_file()).unwrap().unwrap();
     assert_eq!(join.members, ["127.0.0.1:7445"]);
-    let bootstrap =
-        format!(r#"{{"lineage": "{}", "operator_digest": "sha256:00", "later": true}}"#, "0".repeat(32));
+    let bootstrap = r#"{"lineage": "00", "operator_digest": "sha256:00", "recovery": {"sign": "01", "wrap": "02", "later": 1}, "later": true}"#;
     fs::write(config.bootstrap_file(), bootstrap).unwrap();
     let bootstrap: BootstrapFile = read_json(&config.bootstrap_file()).unwrap().unwrap();
-    assert_eq!((bootstrap.lineage.len(), &*bootstrap.operator_digest), (32, "sha256:00"));
+    assert_eq!((&*bootstrap.lineage, &*bootstrap.operator_digest), ("00", "sha256:00"));
+    assert_eq!(bootstrap.recovery.read().unwrap().wrap, [2]);
 
     let first_line = |path: &str| {
         let text = fs::read_to_string(config.pki_dir().join(path)).unwrap();
@@ -45,7 +45,9 @@ fn files_that_are_read_before_the_log_keep_their_forms() {
     for certificates in ["root.crt", "control/chain.pem", "root/chain.pem"] {
         assert_eq!(first_line(certificates), "-----BEGIN CERTIFICATE-----");
     }
-    assert_eq!(first_line("root/key.pem"), "-----BEGIN PRIVATE KEY-----", "PKCS #8");
+    for pair in ["root/key.pem", "recovery/sign.pem", "recovery/wrap.pem"] {
+        assert_eq!(first_line(pair), "-----BEGIN PRIVATE KEY-----", "PKCS #8");
+    }
     assert_eq!(first_line("control/key.pem"), "-----BEGIN HANSE SEALED KEY-----", "the same, sealed");
 }
 

@@ -1,3 +1,5 @@
+mod secrets;
+
 use hanse_management::{Kind, Problem, manifest};
 use hanse_process::{Metrics, ShutdownTrigger, Supervisor};
 use hanse_state::{
@@ -8,12 +10,17 @@ use hanse_state::{
 use hanse_topology::{Name, ScopeId};
 
 use super::*;
+use crate::secrets::{Key, fixture::Federation};
 
 /// A state that is "replicated" in this process only.
 #[derive(Default)]
 pub(crate) struct Alone(watch::Sender<State>);
 
 impl Alone {
+    pub(crate) fn of(state: State) -> Self {
+        Self(watch::Sender::new(state))
+    }
+
     pub(crate) fn apply(&self, body: CommandBody) {
         self.0.send_modify(|state| {
             let command = Command {
@@ -91,7 +98,7 @@ const PLACES: &str = "{kind: Organization, name: default}
 async fn scopes_follow_the_state_and_each_step_is_remembered() {
     let alone = Arc::new(Alone::default());
     let replicas = Replicas::new();
-    let (projector, handle) = Projector::new(alone.clone(), replicas.clone());
+    let (projector, handle) = Projector::new(alone.clone(), replicas.clone(), Keys::none());
     let (trigger, shutdown) = ShutdownTrigger::new();
     let task = tokio::spawn(projector.run(shutdown));
 
@@ -124,7 +131,7 @@ async fn scopes_follow_the_state_and_each_step_is_remembered() {
 async fn one_that_waits_for_news_proves_its_life() {
     let (_trigger, shutdown) = ShutdownTrigger::new();
     let supervisor = Supervisor::new(&Metrics::new(), shutdown.clone());
-    let (projector, _handle) = Projector::new(Arc::new(Alone::default()), Replicas::new());
+    let (projector, _handle) = Projector::new(Arc::new(Alone::default()), Replicas::new(), Keys::none());
     let projector = projector.beating(supervisor.pulse("the projector", HANGS_AFTER));
     let task = tokio::spawn(projector.run(shutdown));
     tokio::time::sleep(10 * HANGS_AFTER).await;
@@ -139,7 +146,7 @@ async fn one_that_waits_for_news_proves_its_life() {
 async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
     let alone = Arc::new(Alone::default());
     let replicas = Replicas::new();
-    let (projector, handle) = Projector::new(alone.clone(), replicas.clone());
+    let (projector, handle) = Projector::new(alone.clone(), replicas.clone(), Keys::none());
     let (trigger, shutdown) = ShutdownTrigger::new();
     let task = tokio::spawn(projector.run(shutdown));
     let scope: ScopeId = "runtime/eu-west/production".parse().unwrap();
@@ -155,7 +162,8 @@ async fn a_step_over_several_revisions_leads_on_from_each_of_them() {
         alone.put(&format!(
             "{{kind: Plan, name: {name}, spec: {{rate: {{requests: {requests}, per: minute}}}}}}"
         ));
-        let mut content = hanse_state::projection::from_scratch(&alone.current());
+        let mut content =
+            hanse_state::projection::from_scratch(&alone.current(), &hanse_state::projection::AsSealed);
         (alone.current().revision(), content.remove(&scope).unwrap())
     };
     let between = [plan("gold", 2), plan("gold", 1)];
@@ -227,7 +235,7 @@ impl Life {
             makes_key: true,
         };
         let kept = hanse_link::Persistence::open_origin(options).await.unwrap();
-        let (projector, projected) = Projector::new(alone.clone(), kept.replicas.clone());
+        let (projector, projected) = Projector::new(alone.clone(), kept.replicas.clone(), Keys::none());
         let (trigger, shutdown) = ShutdownTrigger::new();
         let tasks =
             vec![tokio::spawn(projector.run(shutdown.clone())), tokio::spawn(kept.persister.run(shutdown))];
@@ -293,4 +301,40 @@ async fn a_restarted_node_leads_on_from_what_it_published_before() {
         assert_eq!(replica.changes_since(unseen), None, "nobody saw what came and went there");
     });
     life.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_published_while_a_key_is_lacking() {
+    /// For what must not happen.
+    const NEVER: Duration = Duration::from_millis(200);
+    let key = |byte: u8| Key::from([byte; 32]);
+    let mut federation = Federation::new();
+    federation.add(&key(1)).used(1);
+    let alone = Arc::new(Alone::of(federation.state.clone()));
+    alone.put(PLACES);
+    let (add, keys) = Keys::growing();
+    let (projector, handle) = Projector::new(alone.clone(), Replicas::new(), keys);
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    tokio::spawn(projector.run(shutdown));
+    let mut stepped = handle.clone();
+    assert!(tokio::time::timeout(NEVER, stepped.stepped()).await.is_err(), "it lacks version 1");
+    add(key(1));
+    stepped.stepped().await.unwrap();
+    assert_eq!(handle.position().unwrap().revision, alone.current().revision());
+
+    // A version may come into use here before this node has it: it was away.
+    for body in
+        [CommandBody::RotateKey, federation.rotate().addition(&key(2)), CommandBody::UseKey { version: 2 }]
+    {
+        alone.apply(body);
+    }
+    let lacking = alone.current().revision();
+    let reached =
+        async { while stepped.stepped().await.is_ok() && stepped.position().unwrap().revision < lacking {} };
+    assert!(tokio::time::timeout(NEVER, reached).await.is_err(), "it lacks version 2");
+    assert!(handle.position().unwrap().revision < lacking);
+    add(key(2));
+    while handle.position().unwrap().revision < lacking {
+        stepped.stepped().await.unwrap();
+    }
 }

@@ -72,6 +72,14 @@ impl Observed for Nothing {
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
         Vec::new()
     }
+
+    fn holders(&self) -> Option<Vec<Holder>> {
+        None
+    }
+
+    fn next_key(&self, _: &State) -> Option<CommandBody> {
+        None
+    }
 }
 
 fn run(state: &mut State, time_ms: u64, key: Option<&str>, body: CommandBody) {
@@ -304,6 +312,14 @@ impl Observed for Mints {
             environments_total: 0,
         };
         self.0.iter().map(|id| (agent.clone(), token(id))).collect()
+    }
+
+    fn holders(&self) -> Option<Vec<Holder>> {
+        None
+    }
+
+    fn next_key(&self, _: &State) -> Option<CommandBody> {
+        None
     }
 }
 

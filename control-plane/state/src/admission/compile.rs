@@ -21,6 +21,11 @@ fn refused(key: &ResourceKey, kind: ResourceKind, Unusable { field, reason }: &U
         (Kind::ApiRevision, _) => format!("spec.{field}"),
         _written_by_operators => field,
     };
+    if key.kind == Kind::Secret {
+        return Problem::new(ProblemName::Invalid, format!("it could not be used: it {reason}"))
+            .at(format!("{key}: spec.{field}"))
+            .remedy("give it in PEM, as OpenSSL writes it");
+    }
     let remedy = if field.ends_with(".caBundle") {
         "give PEM certificates that a TLS library can read: -----BEGIN CERTIFICATE----- …"
     } else if field.ends_with(".url") {

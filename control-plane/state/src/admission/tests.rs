@@ -1,9 +1,14 @@
 use hanse_management::ProblemName;
 
 use super::*;
-use crate::fixture::{self, World};
+use crate::{
+    State,
+    fixture::{self, World},
+    port::NoSecrets,
+};
 
 mod property;
+mod secrets;
 
 /// PEM that is well-formed and holds something no TLS library takes for a certificate.
 const NOT_A_CERTIFICATE: &str =
@@ -29,7 +34,8 @@ fn admit_body(version: Version, body: CommandBody) -> Result<Admitted, Problem> 
         origin: crate::Origin::default(),
         body,
     };
-    admit(command, version)
+    let without_keys = State::default();
+    admit(command, version, Seal { state: &without_keys, by: &NoSecrets })
 }
 
 #[track_caller]

@@ -8,7 +8,8 @@ use imbl::{OrdMap, OrdSet};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::{Accepted, Command};
+use super::resources;
+use crate::{Accepted, Command, State};
 
 /// How long a result is kept, by the commands' time: longer than any client retries.
 const KEPT_MS: u64 = 24 * 60 * 60 * 1000;
@@ -50,6 +51,9 @@ pub(crate) struct IdempotentResult {
     pub(crate) time_ms: u64,
     pub(crate) request_digest: [u8; 32],
     pub(crate) accepted: Accepted,
+    /// The version of the federation key that its Secrets were sealed with; 0: it had none. Sealed with it again, the same request has the
+    /// same digest.
+    pub(crate) key_version: u32,
 }
 
 impl IdempotentResult {
@@ -63,6 +67,7 @@ pub(super) struct Request<'a> {
     actor: &'a str,
     key: &'a str,
     digest: [u8; 32],
+    key_version: u32,
 }
 
 impl<'a> Request<'a> {
@@ -82,7 +87,9 @@ impl<'a> Request<'a> {
             force_grants: command.force_grants,
             ..proto::Command::default()
         };
-        Ok(Some(Self { actor: &command.actor, key, digest: Sha256::digest(asked.encode_to_vec()).into() }))
+        let key_version = resources::key_version(command.body.changes());
+        let digest = Sha256::digest(asked.encode_to_vec()).into();
+        Ok(Some(Self { actor: &command.actor, key, digest, key_version }))
     }
 }
 
@@ -90,11 +97,29 @@ impl<'a> Request<'a> {
 /// else.
 fn asked_of(command: &Command) -> proto::command::Body {
     use proto::command::Body;
+    if resources::says_same(command.body.changes()) {
+        let mut asked = command.body.clone();
+        resources::drop_same_as(asked.changes_mut());
+        return asked.to_proto();
+    }
     match command.body.to_proto() {
         Body::Revoke(revoke) => {
             Body::Revoke(proto::Revoke { control_nodes: Vec::new(), known_keys: Vec::new(), ..revoke })
         }
+        Body::SetRecoveryKey(set) => {
+            Body::SetRecoveryKey(proto::SetRecoveryKey { wrapped: Vec::new(), ..set })
+        }
         body => body,
+    }
+}
+
+impl State {
+    /// The version of the federation key that the Secrets of the same request were sealed with, where its result is remembered.
+    pub(crate) fn key_version_of(&self, command: &Command) -> Option<u32> {
+        let key = command.idempotency_key.as_deref()?;
+        let result = self.idempotent.by_key.get(&id(&command.actor, key))?;
+        let has_passed = has_passed(result.time_ms, self.time_ms.max(command.time_ms));
+        Some(result.key_version).filter(|version| *version > 0 && !has_passed)
     }
 }
 
@@ -118,8 +143,12 @@ impl IdempotentResults {
 
     /// Remembers an answer, and forgets what is too old or too much. The answer is kept, however large.
     pub(super) fn remember(&mut self, request: &Request<'_>, now_ms: u64, accepted: &Accepted) {
-        let result =
-            IdempotentResult { time_ms: now_ms, request_digest: request.digest, accepted: accepted.clone() };
+        let result = IdempotentResult {
+            time_ms: now_ms,
+            request_digest: request.digest,
+            accepted: accepted.clone(),
+            key_version: request.key_version,
+        };
         self.remove(&id(request.actor, request.key));
         self.forget(now_ms);
         while self.cost + result.cost() > MAX_COST
@@ -206,7 +235,7 @@ mod tests {
         let change =
             ChangeResult { key: fixture::key("Plan gold"), action: ChangeResult::UNCHANGED, revision: 1 };
         let accepted = Accepted { revision: 1, changes: vec![change; changes], proposal: None };
-        results.remember(&Request { actor, key, digest: [0; 32] }, now_ms, &accepted);
+        results.remember(&Request { actor, key, digest: [0; 32], key_version: 0 }, now_ms, &accepted);
         assert_eq!(results.cost, results.iter().map(|(_, _, result)| result.cost()).sum::<usize>());
         assert_eq!(results.cost, results.by_actor.values().map(|share| share.cost).sum::<usize>());
         results.iter().map(|(actor, key, _)| format!("{actor} {key}")).collect()

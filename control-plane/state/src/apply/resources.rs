@@ -7,10 +7,12 @@ mod precondition;
 mod references;
 mod restored;
 mod revisions;
+mod sealed;
 
 use draft::Draft;
 use hanse_management::Problem;
 use hanse_topology::Name;
+pub(super) use sealed::{drop_same_as, key_version, says_same};
 
 use super::Effects;
 use crate::{
@@ -32,6 +34,7 @@ pub(super) fn apply(
     for change in changes {
         precondition::check(before, change)?;
     }
+    sealed::check_dump(before, changes)?;
     restored::check_free(before, changes)?;
     let mut draft = Draft::new(before, next);
     for (order, change) in changes.iter().enumerate() {

@@ -45,12 +45,13 @@ pub(super) fn revoke(
             .at("identity")
             .remedy("hanse member list shows who there is"))
     };
-    match place_of(identity)? {
+    let place = place_of(identity)?;
+    match &place {
         Place::Server(name) => {
-            if !control_nodes.contains(&name) && !state.members.contains_key(identity) {
+            if !control_nodes.contains(name) && !state.members.contains_key(identity) {
                 return nobody(format!("there is no control node {name}"));
             }
-            keep_quorum(state, &name, control_nodes)?;
+            keep_quorum(state, name, control_nodes)?;
         }
         Place::Agent if !state.members.contains_key(identity) => {
             return nobody(format!("no agent has joined as {identity}"));
@@ -64,7 +65,7 @@ pub(super) fn revoke(
     }
     if let Some(known) = state.revocations.get(identity).map(Arc::as_ref) {
         let fresh = with_keys(state, known, keys)?;
-        return Ok(replace(state, identity, fresh));
+        return Ok(refuse(state, identity, &place, fresh));
     }
     if state.revocations.len() >= MAX_REVOCATIONS {
         let detail = format!("{MAX_REVOCATIONS} identities are revoked, and no more can be");
@@ -74,7 +75,16 @@ pub(super) fn revoke(
     }
     let revocation = Revocation { actor: actor.to_owned(), time_ms: state.time_ms, keys: Vec::new() };
     let revocation = with_keys(state, &revocation, keys)?;
-    Ok(replace(state, identity, revocation))
+    Ok(refuse(state, identity, &place, revocation))
+}
+
+/// A control node has the federation key: Secrets are to be sealed with another one.
+fn refuse(state: &mut State, identity: &str, place: &Place, revocation: Revocation) -> Effects {
+    let effects = replace(state, identity, revocation);
+    if effects.makes_revision && matches!(place, Place::Server(_)) {
+        super::keys::outdate(state);
+    }
+    effects
 }
 
 /// Adds keys to a revocation, as many as there is room for; where it was lifted meanwhile, nothing changes.

@@ -142,6 +142,8 @@ impl Diff<'_> {
         let goes_down = self.detail == Detail::Values || is_above_members;
         match (before, after) {
             (before, after) if before == after => Some(()),
+            // A secret may be a mapping itself.
+            (before, after) if is_secret(self.secrets, pointer) => self.tell(pointer, before, after),
             (Some(Value::Object(before)), Some(Value::Object(after))) if goes_down => {
                 for (name, value) in after {
                     self.compare(&below(pointer, name), before.get(name), Some(value))?;

@@ -3,6 +3,7 @@
 use hanse_management::{Kind, ResourceKey};
 use hanse_topology::Name;
 use prost::Message;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     AuditChange, AuditEntry,
@@ -136,6 +137,16 @@ fn what(command: &Command, before: &State, next: &State) -> String {
             let why = if reason.is_empty() { String::new() } else { format!("; rejected: {reason}") };
             format!("reject {number} {}{why}", proposed(before, *number))
         }
+        CommandBody::SetRecoveryKey { recovery, .. } => {
+            let of = |key: &[u8]| short(&Sha256::digest(key).into());
+            let (sign, wrap) = (of(&recovery.sign), of(&recovery.wrap));
+            format!("set the recovery key: sign {sign}, wrap {wrap}")
+        }
+        CommandBody::AddKey { version, digest, maker, .. } => {
+            format!("add federation key {version} with digest {} of {maker}", short(digest))
+        }
+        CommandBody::UseKey { version } => format!("use federation key {version}"),
+        CommandBody::RotateKey => "rotate the federation key".to_owned(),
         CommandBody::RecordMinted { token, .. } => minted(token),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }

@@ -8,7 +8,9 @@ use hanse_topology::{Labels, Name};
 use super::{
     Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
 };
-use crate::{Incumbent, Lineage, RootCertificate, SeatAsked, resource::wire::spec_from_proto};
+use crate::{
+    Incumbent, Lineage, RootCertificate, SeatAsked, federation_key, resource::wire::spec_from_proto,
+};
 
 impl Command {
     /// As it is sent and stored.
@@ -130,6 +132,22 @@ impl CommandBody {
             }),
             Self::UseRoot(key) => Body::UseRoot(proto::UseRoot { key: key.to_vec().into() }),
             Self::DropRoot(key) => Body::DropRoot(proto::DropRoot { key: key.to_vec().into() }),
+            Self::SetRecoveryKey { recovery, wrapped, replace } => {
+                Body::SetRecoveryKey(proto::SetRecoveryKey {
+                    recovery: Some(recovery.to_proto()),
+                    wrapped: wrapped.iter().map(|wrapped| wrapped.clone().into()).collect(),
+                    replace: *replace,
+                })
+            }
+            Self::AddKey { version, digest, recipient, wrapped, maker } => Body::AddKey(proto::AddKey {
+                version: *version,
+                digest: digest.to_vec().into(),
+                recipient: recipient.to_vec().into(),
+                wrapped: wrapped.clone().into(),
+                maker: maker.clone(),
+            }),
+            Self::UseKey { version } => Body::UseKey(proto::UseKey { version: *version }),
+            Self::RotateKey => Body::RotateKey(proto::RotateKey {}),
         }
     }
 
@@ -200,6 +218,10 @@ impl CommandBody {
             }
             Body::UseRoot(wanted) => Self::UseRoot(fixed("UseRoot", &wanted.key)?),
             Body::DropRoot(wanted) => Self::DropRoot(fixed("DropRoot", &wanted.key)?),
+            Body::SetRecoveryKey(set) => federation_key::wire::set_recovery_key(set)?,
+            Body::AddKey(add) => federation_key::wire::add_key(add)?,
+            Body::UseKey(proto::UseKey { version }) => Self::UseKey { version },
+            Body::RotateKey(proto::RotateKey {}) => Self::RotateKey,
         })
     }
 }

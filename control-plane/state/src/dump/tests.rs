@@ -220,3 +220,36 @@ fn what_a_dump_says_of_revisions_must_hold() {
         "Plan default/p: restored.apiRevision: Plan has no ApiRevisions",
     );
 }
+
+/// A Secret with two fields.
+const SECRET: &str = "{kind: Secret, name: s, spec: {type: opaque, data: {a: private-1, b: private-2}}}";
+
+#[test]
+fn a_dump_has_secrets_without_their_data() {
+    let world = World::new().with_key().with(SECRET);
+    let dump = dumped(&world.state);
+    assert!(!serde_json::to_string(&dump).unwrap().contains("version"), "{dump:?}");
+    let mut other = World::empty().with_key();
+    let problem = restore(&mut other, dump.clone()).unwrap_err();
+    assert_eq!((problem.name, &*problem.field), (ProblemName::Invalid, "Secret default/s"));
+    other.put(SECRET);
+    restore(&mut other, dump.clone()).unwrap();
+    assert_eq!(dumped(&other.state), dump);
+    other.put("{kind: Secret, name: s, spec: {type: opaque, data: {a: private-1}}}");
+    assert_eq!(restore(&mut other, dump).unwrap_err().name, ProblemName::Conflict);
+}
+
+#[test]
+fn secrets_without_data_are_named_together() {
+    let mut world = World::new().with_key();
+    let secrets = |count: u32| (0..count).map(|n| format!("s{n:02}"));
+    for name in secrets(12) {
+        world.put(&SECRET.replace("name: s", &format!("name: {name}")));
+    }
+    let changes: Vec<Change> = dumped(&world.state).into_iter().map(Change::from).collect();
+    let problem = World::empty().with_key().change(changes).unwrap_err();
+    let named: Vec<String> = secrets(10).map(|name| format!("Secret default/{name}")).collect();
+    let expected =
+        format!("a dump has no data of Secrets, and these are not there: {} and 2 more", named.join(", "));
+    assert_eq!(problem.detail, expected);
+}

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     CommandBody,
     fixture::{World, key},
-    projection::{from_scratch, preview, required},
+    projection::{AsSealed, from_scratch, preview, required},
 };
 
 const MEMO: &str = "{kind: Memo, name: hello, spec: {text: hello}}";
@@ -38,7 +38,7 @@ fn finalized(world: &World) -> World {
 
 /// The notes and the features of the Route in each scope.
 fn routes(world: &World) -> BTreeSet<(String, Vec<String>)> {
-    let scopes = from_scratch(&world.state);
+    let scopes = from_scratch(&world.state, &AsSealed);
     let resources = scopes.values().flat_map(|content| content.values());
     let decoded = resources.map(|bytes| runtime::Resource::decode(bytes.clone()).unwrap());
     let route = |resource: runtime::Resource| match resource.kind {

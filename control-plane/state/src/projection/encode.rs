@@ -10,7 +10,8 @@ use hanse_management::{
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
         HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol,
-        OperationSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecuritySpec, UpstreamSpec,
+        OperationSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec, SecretType, SecretValue,
+        SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
@@ -20,8 +21,8 @@ use hanse_runtime::{Cidr, EndpointUrl, ResourceKind};
 use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
-use super::plain::Plain;
-use crate::{Metadata, Resource, Version};
+use super::{Reveal, plain::Plain};
+use crate::{Metadata, Resource, State, Version};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -138,9 +139,39 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
             });
             std::iter::once((ResourceKind::Route, route)).chain(upstreams).collect()
         }
+        // Data that is kept was judged when it came.
+        Spec::Secret(secret) => {
+            let value = |(field, text): (&str, &str)| (field.to_owned(), text.to_owned().into());
+            let encode = |texts: BTreeMap<&str, &str>| {
+                let data = texts.into_iter().map(value).collect();
+                vec![(ResourceKind::Secret, self::secret(key, secret.secret_type, data))]
+            };
+            secret.texts().map(encode).unwrap_or_default()
+        }
         // Of the others nothing is made.
         _as_it_is_or_not => as_it_is(key, spec),
     }
+}
+
+/// A Secret of the state, opened. A value that does not open is left out: a consumer cannot use the Secret then, and keeps the last
+/// version that it could use.
+pub(super) fn revealed(state: &State, key: &ResourceKey, spec: &SecretSpec, reveal: &dyn Reveal) -> Bytes {
+    let keys = state.federation_keys();
+    let open = |(field, value): (&String, &SecretValue)| match value {
+        SecretValue::Sealed(sealed) => Some((field.clone(), reveal.reveal(keys, key, field, sealed)?)),
+        SecretValue::Text(_) | SecretValue::Kept => None, // the state has none
+    };
+    secret(key, spec.secret_type, spec.data.iter().filter_map(open).collect())
+}
+
+/// A Secret with its data in the clear.
+fn secret(key: &ResourceKey, secret_type: SecretType, data: BTreeMap<String, Bytes>) -> Bytes {
+    bytes(Runtime::Secret(runtime::Secret {
+        organization: organization(key).to_owned(),
+        name: key.name.to_string(),
+        r#type: secret_type.as_str().to_owned(),
+        data,
+    }))
 }
 
 /// The runtime resource of a spec that is projected as it is.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hanse_management::{Kind, ResourceKey};
 use hanse_topology::{Name, ScopeId};
 
-use super::runtime::Runtime;
+use super::{Reveal, keys::Keys, runtime::Runtime};
 use crate::State;
 
 /// Every kind, in the order of [`ScopeId`].
@@ -16,8 +16,7 @@ pub(super) const KINDS: &[&dyn ScopeKind] = &[
     &Runtime,
     #[cfg(test)]
     &super::tests::dns::Dns,
-    #[cfg(test)]
-    &super::tests::keys::Keys,
+    &Keys,
 ];
 
 /// A kind of scope: which scopes there are, and what is in them.
@@ -62,7 +61,7 @@ pub(super) trait ScopeKind: Sync {
     fn variant(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Variant;
 
     /// The unit's bytes in a scope that it is present in.
-    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Option<Bytes>;
+    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId, reveal: &dyn Reveal) -> Option<Bytes>;
 
     /// The kind of management resource that keys beginning with `prefix/` are made from. Kinds of scopes share no prefix.
     fn source(&self, prefix: &str) -> Option<Kind>;

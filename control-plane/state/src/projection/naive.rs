@@ -9,18 +9,18 @@ use std::{
 use bytes::Bytes;
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef},
+    kinds::{ApiRevisionSpec, BindingSpec, Lifecycle, RevisionRef, SecretType},
 };
 use hanse_topology::{Name, ScopeId};
 
 use super::{
-    encode,
+    Reveal, encode,
     plain::{Follows, PLAIN},
 };
 use crate::{Resource, State, state::exceptions};
 
 /// Every scope with all its keys and bytes, by plain loops over the whole state.
-pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {
+pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {
     let mut scopes = BTreeMap::new();
     for environment in state.list(Kind::Environment, None) {
         let Spec::Environment(spec) = &environment.spec else { continue };
@@ -40,7 +40,27 @@ pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>>
             scopes.insert(scope, content);
         }
     }
+    for region in state.list(Kind::Region, None) {
+        let content = signing_keys(state, &region.key.name, reveal);
+        if !content.is_empty() {
+            scopes.insert(ScopeId::Keys { region: region.key.name.clone() }, content);
+        }
+    }
     scopes
+}
+
+/// The keys that sign tokens in a region.
+fn signing_keys(state: &State, region: &Name, reveal: &dyn Reveal) -> BTreeMap<String, Bytes> {
+    let mut content = BTreeMap::new();
+    for resource in state.list(Kind::Secret, None) {
+        let Spec::Secret(secret) = &resource.spec else { continue };
+        if secret.secret_type == SecretType::TokenSigning && secret.regions.contains(region) {
+            let organization = resource.key.organization.as_ref().expect("a Secret has an owner");
+            let key = format!("secret/{organization}/{}", resource.key.name);
+            content.insert(key, encode::revealed(state, &resource.key, secret, reveal));
+        }
+    }
+    content
 }
 
 /// Everything but the listener.

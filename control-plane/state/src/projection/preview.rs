@@ -12,7 +12,7 @@ use hanse_topology::ScopeId;
 use prost::Message as _;
 
 use super::{
-    ScopeChange, effects,
+    AsSealed, ScopeChange, effects,
     kind::{Anchor, KINDS, ScopeKind},
     presence::{Present, Side},
     step::{Ends, Step},
@@ -44,7 +44,7 @@ fn changes(before: &State, after: &State) -> Vec<ScopeChange> {
     let ends = Ends::new(before, after);
     let differences = KINDS.iter().flat_map(|kind| {
         let (old, new) = (Scan::of(*kind), Scan::of(*kind));
-        Step::new(*kind, &ends).run(&Side::new(before, &old), &Side::new(after, &new)).0
+        Step::new(*kind, &ends).run(&Side::new(before, &old), &Side::new(after, &new), &AsSealed).0
     });
     differences.map(|difference| difference.change).collect()
 }

@@ -13,7 +13,7 @@ use hanse_management::{
 use hanse_topology::{Name, ScopeId};
 
 use super::{
-    encode,
+    Reveal, encode,
     kind::{Anchor, Placed, Placement, ScopeKind, Touched, Unit, Variant},
     plain::{Follows, PLAIN, Plain},
 };
@@ -127,7 +127,7 @@ impl ScopeKind for Runtime {
         ]
     }
 
-    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Option<Bytes> {
+    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId, _reveal: &dyn Reveal) -> Option<Bytes> {
         let resource = &unit.resource;
         if let Some(spec) = upstream(state, unit) {
             let name = unit.part.as_ref().unwrap_or(&resource.name);

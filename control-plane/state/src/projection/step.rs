@@ -10,7 +10,7 @@ use hanse_management::ResourceKey;
 use hanse_topology::ScopeId;
 
 use super::{
-    Between, ScopeChange,
+    Between, Reveal, ScopeChange,
     kind::{Anchor, Placed, ScopeKind, Touched, Unit, Variant},
     presence::{Present, Side},
 };
@@ -133,6 +133,7 @@ impl<'a> Step<'a> {
         mut self,
         before: &Side<'_, P>,
         after: &Side<'_, P>,
+        reveal: &dyn Reveal,
     ) -> (Vec<Difference>, usize) {
         for (anchor, deltas) in std::mem::take(&mut self.placed) {
             let moved: BTreeSet<ScopeId> = deltas.into_keys().collect();
@@ -145,7 +146,8 @@ impl<'a> Step<'a> {
         let compared = self.units.len();
         let mut found = Found::default();
         for (unit, touch) in &self.units {
-            self.compare(unit, touch, before, after, &mut found);
+            let contents = [before, after].map(|side| Content::new(self.kind, unit, touch, side, reveal));
+            self.compare(unit, contents, &mut found);
         }
         (found.0.into_values().collect(), compared)
     }
@@ -163,15 +165,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    fn compare<P: Present>(
-        &self,
-        unit: &Unit,
-        touch: &Touch,
-        before: &Side<'_, P>,
-        after: &Side<'_, P>,
-        found: &mut Found,
-    ) {
-        let [mut old, mut new] = [before, after].map(|side| Content::new(self.kind, unit, touch, side));
+    fn compare(&self, unit: &Unit, contents: [Content<'_>; 2], found: &mut Found) {
+        let [mut old, mut new] = contents;
         let both: BTreeSet<ScopeId> = old.scopes.iter().chain(&new.scopes).cloned().collect();
         let mut key: Option<Arc<str>> = None;
         for scope in &both {
@@ -220,22 +215,29 @@ struct Content<'a> {
     /// Where it is present, in order.
     scopes: Vec<ScopeId>,
     encoded: BTreeMap<Variant, Option<Bytes>>,
+    reveal: &'a dyn Reveal,
 }
 
 impl<'a> Content<'a> {
-    fn new<P: Present>(kind: &'a dyn ScopeKind, unit: &'a Unit, touch: &Touch, side: &Side<'a, P>) -> Self {
+    fn new<P: Present>(
+        kind: &'a dyn ScopeKind,
+        unit: &'a Unit,
+        touch: &Touch,
+        side: &Side<'a, P>,
+        reveal: &'a dyn Reveal,
+    ) -> Self {
         let state = side.state;
         let among = match touch {
             Touch::Everywhere => None,
             Touch::In(scopes) => Some(scopes),
         };
         let scopes = kind.anchor(state, unit).map(|anchor| side.scopes(&anchor, among)).unwrap_or_default();
-        Self { kind, unit, state, scopes, encoded: BTreeMap::new() }
+        Self { kind, unit, state, scopes, encoded: BTreeMap::new(), reveal }
     }
 
     fn at(&mut self, scope: &ScopeId) -> Option<Bytes> {
         self.scopes.binary_search(scope).ok()?;
-        let encode = || self.kind.encode(self.state, self.unit, scope);
+        let encode = || self.kind.encode(self.state, self.unit, scope, self.reveal);
         self.encoded.entry(self.kind.variant(self.state, self.unit, scope)).or_insert_with(encode).clone()
     }
 }

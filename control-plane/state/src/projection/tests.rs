@@ -4,17 +4,17 @@
 mod content;
 mod cost;
 pub(super) mod dns;
-pub(super) mod keys;
 mod random;
 mod scopes;
 mod steps;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{EnvironmentSpec, Lifecycle},
+    kinds::{EnvironmentSpec, SealedValue},
 };
 use hanse_proto::runtime::{self, resource::Kind as Runtime};
 use hanse_runtime::EndpointUrl;
@@ -22,10 +22,32 @@ use hanse_topology::{Labels, Name, ScopeId};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use super::{Between, Projection, ScopeChange, effects, kind::Touched, preview, required};
-use crate::{Action, Change, Command, CommandBody, Outcome, Resource, State, Version, port::ScopeEffect};
+use super::{Between, Projection, Reveal, ScopeChange, effects, kind::Touched, preview, required};
+use crate::{
+    Action, Change, Command, CommandBody, FederationKeys, Outcome, RecoveryKey, Resource, State, Version,
+    port::ScopeEffect,
+};
 
 type Content = BTreeMap<ScopeId, BTreeMap<String, Bytes>>;
+
+/// Opens a value of [`secret`], which has the version's number around its data.
+struct Unmasked;
+
+impl Reveal for Unmasked {
+    fn reveal(&self, _: &FederationKeys, _: &ResourceKey, _: &str, sealed: &SealedValue) -> Option<Bytes> {
+        let version = u8::try_from(sealed.version).unwrap();
+        let data = sealed.sealed.strip_prefix(&[version])?.strip_suffix(&[version])?;
+        Some(data.to_vec().into())
+    }
+}
+
+/// A Secret that signs tokens in these regions, sealed as [`Unmasked`] opens it; in no region, one that signs none.
+fn secret(path: &str, regions: &[&str], version: u8, data: &str) -> Change {
+    let sealed = [&[version], data.as_bytes(), &[version]].concat();
+    let value = json!({"version": version, "sealed": STANDARD.encode(sealed)});
+    let kind = if regions.is_empty() { "opaque" } else { "token-signing" };
+    put("Secret", path, json!({"type": kind, "regions": regions, "data": {"key.pem": value}}))
+}
 
 /// A state, its incremental projection, and what a follower of its changes holds.
 struct World {
@@ -42,6 +64,26 @@ impl World {
             projected: State::default(),
             projection: Projection::new(),
             content: Content::new(),
+        }
+    }
+
+    /// Has this version of the federation key used.
+    fn use_key(&mut self, version: u32) {
+        let recovery = RecoveryKey { sign: vec![1], wrap: vec![2] };
+        let start = match version {
+            1 => CommandBody::SetRecoveryKey { recovery, wrapped: Vec::new(), replace: false },
+            _ => CommandBody::RotateKey,
+        };
+        let made = CommandBody::AddKey {
+            version,
+            digest: hanse_management::Digest::of(&version.to_be_bytes()).0,
+            recipient: hanse_management::Digest::of(&[2]).0,
+            wrapped: vec![3],
+            maker: crate::server_identity("cp-1"),
+        };
+        for body in [start, made, CommandBody::UseKey { version }] {
+            let outcome = self.run(body);
+            assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
         }
     }
 
@@ -93,7 +135,7 @@ impl World {
 
     /// Projects what was applied since the last time, and checks all that is promised of it.
     fn advance(&mut self) -> Vec<ScopeChange> {
-        let changes = self.projection.advance(&self.state);
+        let changes = self.projection.advance(&self.state, &Unmasked);
         for change in &changes {
             follow(&mut self.content, change);
         }
@@ -134,9 +176,8 @@ impl World {
 
 /// Every scope of every kind, written naively.
 fn from_scratch(state: &State) -> Content {
-    let mut content = super::from_scratch(state);
+    let mut content = super::from_scratch(state, &Unmasked);
     content.extend(dns::from_scratch(state));
-    content.extend(keys::from_scratch(state));
     content
 }
 

@@ -10,7 +10,8 @@ use hanse_topology::Name;
 
 use super::{Lineage, State};
 use crate::{
-    Action, AuditLog, Change, CommandBody, Member, Resource, Revocation, Root, RootId, Version,
+    Action, AuditLog, Change, CommandBody, FederationKeys, Member, Resource, Revocation, Root, RootId,
+    Version,
     member::{Place, place_of},
 };
 
@@ -114,6 +115,11 @@ impl State {
     /// The revision of the last change of the roots; 0 before the first.
     pub fn roots_revision(&self) -> Revision {
         self.roots.revision
+    }
+
+    /// The versions of the federation key, and the recovery key.
+    pub fn federation_keys(&self) -> &FederationKeys {
+        &self.federation_keys
     }
 
     /// The resource of that key.

@@ -22,7 +22,7 @@ pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> O
         return Some(proven.clone());
     };
     match ResourceKind::of_key(key) {
-        Some(ResourceKind::Credential | ResourceKind::Subscription) => None,
+        Some(ResourceKind::Credential | ResourceKind::Subscription | ResourceKind::Secret) => None,
         Some(ResourceKind::Route) => route(poisoned, proven),
         Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan) | None => {
             Some(proven.clone())

@@ -215,6 +215,7 @@ impl ScopeIndex {
                 self.subscriptions.insert(key, bytes.clone(), &subscription, &mut self.table.callers);
                 touched.subscriptions.insert(key.clone());
             }
+            Resource::Secret(_) => {} // no scope that a gateway follows has one
         }
     }
 
@@ -222,7 +223,7 @@ impl ScopeIndex {
         self.versions.remove(key);
         self.dangling.remove(key);
         match ResourceKind::of_key(key) {
-            None => {}
+            None | Some(ResourceKind::Secret) => {}
             Some(ResourceKind::Listener) => self.table.listener = None,
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
             Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),

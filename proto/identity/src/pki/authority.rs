@@ -305,7 +305,7 @@ impl Authority {
 }
 
 /// Only P-256 keys, and only points on the curve: one key type in the whole federation.
-fn checked_public_key(spki: &[u8]) -> Result<SubjectPublicKeyInfo, PkiError> {
+pub(super) fn checked_public_key(spki: &[u8]) -> Result<SubjectPublicKeyInfo, PkiError> {
     let refused = |reason: String| PkiError::PublicKey { reason };
     let key = SubjectPublicKeyInfo::from_der(spki).map_err(|error| refused(error.to_string()))?;
     if key.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {

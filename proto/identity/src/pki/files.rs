@@ -19,7 +19,7 @@ const CHAIN: &str = "chain.pem";
 const KEY: &str = "key.pem";
 const PREVIOUS_KEY: &str = "key.previous.pem";
 /// The label of a sealed key in PEM.
-const SEALED: &str = "HANSE SEALED KEY";
+pub(super) const SEALED: &str = "HANSE SEALED KEY";
 /// Begins a file with a sealed key.
 const SEALED_BEGINS: &str = "-----BEGIN HANSE SEALED KEY-----";
 
@@ -136,7 +136,7 @@ fn read_key(dir: &KeyDir, name: &str) -> Result<KeyPair, PkiError> {
     KeyPair::from_named_pem(&opened.ok_or(PkiError::DoesNotOpen { path })?, &said)
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
+pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PkiError {
     let path = path.to_owned();
     move |source| PkiError::Io { action, path, source }
 }

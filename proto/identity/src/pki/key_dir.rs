@@ -35,6 +35,11 @@ impl KeyDir {
         &self.path
     }
 
+    /// Another directory, whose secrets are sealed as the private key of this one is.
+    pub fn beside(&self, path: PathBuf) -> Self {
+        Self { path, seal: self.seal.clone() }
+    }
+
     pub(super) fn seal(&self) -> Option<&dyn Seal> {
         self.seal.as_deref()
     }

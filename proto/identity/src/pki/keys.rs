@@ -27,6 +27,11 @@ impl KeyPair {
         self.0.subject_public_key_info()
     }
 
+    /// The same as PEM, for people and other tools.
+    pub fn public_key_pem(&self) -> String {
+        to_pem(PUBLIC_KEY, &self.public_key_der())
+    }
+
     /// The pair as PKCS #8 PEM. Secret: write it only through [`Credentials::save`](super::Credentials::save) and the
     /// like, which restrict the file's mode.
     pub fn to_pem(&self) -> String {
@@ -58,6 +63,15 @@ impl KeyPair {
         x509_parser::parse_x509_certificate(certificate)
             .is_ok_and(|(_, parsed)| parsed.public_key().raw == self.public_key_der())
     }
+}
+
+/// The label of a public key in PEM (RFC 7468 §13).
+const PUBLIC_KEY: &str = "PUBLIC KEY";
+
+/// The SubjectPublicKeyInfo, DER, of a public key as PEM.
+pub fn public_key_from_pem(pem: &str) -> Result<Vec<u8>, PkiError> {
+    let reason = "it is no text between BEGIN PUBLIC KEY and END PUBLIC KEY".to_owned();
+    from_pem(PUBLIC_KEY, pem).ok_or(PkiError::Pem { what: "the public key".to_owned(), reason })
 }
 
 /// A certificate's SubjectPublicKeyInfo, DER.

@@ -72,7 +72,7 @@ impl Cluster {
             election_max: Duration::from_millis(900),
         };
         let group = RaftGroup::open(options, outgoing).await.unwrap();
-        let (raft, peer) = group.services(Arc::new(ReportsResponse::default));
+        let (raft, peer) = group.services(Arc::new(ReportsResponse::default), Arc::new(|_| Vec::new()));
         let (stop, shutdown) = ShutdownTrigger::new();
         let listener = Listener::new("raft", tcp, Bounds::of_raft(128, &[]), &ListenerMetrics::default());
         let routes = Routes::new(raft).add_service(peer);

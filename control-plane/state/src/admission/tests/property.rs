@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Action, Change, Version,
-    fixture::{World, key, proptest_config},
+    fixture::{Masks, World, key, proptest_config},
     projection::{by_itself, from_scratch},
 };
 
@@ -289,6 +289,34 @@ fn credential() -> BoxedStrategy<Value> {
     )
 }
 
+fn secret() -> BoxedStrategy<Value> {
+    let value = || {
+        let sealed = value(prop::sample::select(vec![
+            json!({"sealed": true}),
+            json!({"version": 1, "sealed": "AQ=="}),
+        ]));
+        let pem = value(text(&[
+            "",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ]));
+        prop_oneof![3 => pem, 1 => sealed].boxed()
+    };
+    let typed = |name: &'static str, fields: &'static [&'static str], regions: &'static [&'static str]| {
+        prop::collection::vec(value(), fields.len()).prop_map(move |values| {
+            let data: serde_json::Map<String, Value> =
+                fields.iter().map(|field| (*field).to_owned()).zip(values).collect();
+            json!({"type": name, "regions": regions, "data": data})
+        })
+    };
+    prop_oneof![
+        typed("opaque", &["a", "b"], &[]),
+        typed("tls", &["tls.crt", "tls.key"], &[]),
+        typed("token-signing", &["key.pem"], &["eu-west"]),
+    ]
+    .boxed()
+}
+
 /// A resource of [`ORDERS`](crate::fixture::ORDERS) with another spec.
 fn resource() -> impl Strategy<Value = (&'static str, Value)> {
     prop_oneof![
@@ -299,13 +327,14 @@ fn resource() -> impl Strategy<Value = (&'static str, Value)> {
         2 => host_grant().prop_map(|spec| ("HostGrant one", spec)),
         1 => plan().prop_map(|spec| ("Plan gold", spec)),
         1 => credential().prop_map(|spec| ("Credential shop-key", spec)),
+        1 => secret().prop_map(|spec| ("Secret signer", spec)),
     ]
 }
 
 /// Why some resource of some scope cannot be used: by itself, or for want of another one.
 #[expect(clippy::disallowed_methods, reason = "as a gateway does it")]
 fn unusable(world: &World) -> Option<String> {
-    let scopes = from_scratch(&world.state);
+    let scopes = from_scratch(&world.state, &Masks);
     scopes.iter().find_map(|(scope, content)| {
         content.iter().find_map(|(key, bytes)| {
             let kind = ResourceKind::of_key(key).unwrap_or_else(|| panic!("{key}"));
@@ -314,7 +343,11 @@ fn unusable(world: &World) -> Option<String> {
                 Ok(Checked::Route(route)) => route.upstream.into_string(),
                 Ok(Checked::Subscription(of)) => format!("plan/{}/{}", of.organization, of.plan),
                 Ok(
-                    Checked::Listener(_) | Checked::Upstream(_) | Checked::Plan(_) | Checked::Credential(_),
+                    Checked::Listener(_)
+                    | Checked::Upstream(_)
+                    | Checked::Plan(_)
+                    | Checked::Credential(_)
+                    | Checked::Secret(_),
                 ) => {
                     return None;
                 }
@@ -366,13 +399,13 @@ proptest! {
 
     #[test]
     fn what_is_accepted_can_be_used_everywhere((name, json) in resource()) {
-        Tried::default().put(World::with_orders(), name, &json);
+        Tried::default().put(World::with_orders().with_key(), name, &json);
     }
 }
 
 #[test]
 fn the_random_specs_are_neither_tame_nor_wild() {
-    let start = World::with_orders();
+    let start = World::with_orders().with_key();
     assert_eq!(unusable(&start), None);
     let mut runner = TestRunner::deterministic();
     let mut tried = Tried::default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hanse_management::{Problem, ProblemName, ResourceKey, Revision, Spec, check, manifest::Restored};
 use hanse_topology::Labels;
 
-use super::Effects;
+use super::{Effects, sealed};
 use crate::{ChangeResult, Metadata, Resource, State};
 
 /// The state after a command, while it is made.
@@ -52,7 +52,9 @@ impl<'a> Draft<'a> {
         check::check_kind(key, spec, restored.is_some())?;
         self.asked.insert(key.clone());
         let present = self.before.get(key);
-        let spec = with_whole_digest(key, spec, present.map(|present| &present.spec))?;
+        let mut spec = with_whole_digest(key, spec, present.map(|present| &present.spec))?;
+        let active = self.before.federation_keys.active().map(|(version, _)| version);
+        sealed::settle(key, &mut spec, present.map(|present| &present.spec), active)?;
         if let Some(present) = present
             && present.spec == spec
             && present.metadata.labels == *labels

@@ -9,7 +9,7 @@ use hanse_management::{
 };
 use hanse_topology::{Labels, Name};
 
-use super::Draft;
+use super::{Draft, sealed};
 use crate::{Action, Change, Resource, State, validate::limits};
 
 /// How many resources a refusal names.
@@ -22,9 +22,12 @@ pub(super) fn any(changes: &[Change]) -> bool {
 
 /// Nothing of a dump replaces a resource that is another one.
 pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Problem> {
+    let active = before.federation_keys().active().map(|(version, _)| version);
     let differ = |present: &Resource, of: &Of<'_>| {
         let (metadata, known) = (&present.metadata, of.restored);
-        present.spec != *of.spec
+        let mut spec = of.spec.clone();
+        sealed::settle(of.key, &mut spec, Some(&present.spec), active).is_err()
+            || present.spec != spec
             || metadata.labels != *of.labels
             || metadata.protected != of.protected
             || known.api_revision.is_some_and(|number| number != metadata.api_revision)
@@ -35,14 +38,19 @@ pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Probl
         .map(|of| of.key.to_string())
         .collect();
     let Some(first) = others.first() else { return Ok(()) };
-    let mut named = others[..others.len().min(NAMED)].join(", ");
-    if others.len() > NAMED {
-        named = format!("{named} and {} more", others.len() - NAMED);
-    }
-    let detail = format!("already there, and not as in the dump: {named}");
+    let detail = format!("already there, and not as in the dump: {}", named(&others));
     Err(Problem::new(ProblemName::Conflict, detail)
         .at(first.clone())
         .remedy("a dump replaces nothing: delete it there, or take it out of the dump"))
+}
+
+/// The first of them, and how many more there are.
+pub(super) fn named(keys: &[String]) -> String {
+    let named = keys[..keys.len().min(NAMED)].join(", ");
+    match keys.len().checked_sub(NAMED) {
+        None | Some(0) => named,
+        Some(more) => format!("{named} and {more} more"),
+    }
 }
 
 /// The Apis that get the number of the dump: organization and name, and the number.
@@ -78,15 +86,15 @@ pub(super) fn settle(draft: &mut Draft<'_>, changes: &[Change], numbered: Number
 }
 
 /// A resource of a dump.
-struct Of<'a> {
-    key: &'a ResourceKey,
+pub(super) struct Of<'a> {
+    pub(super) key: &'a ResourceKey,
     labels: &'a Labels,
-    spec: &'a Spec,
+    pub(super) spec: &'a Spec,
     protected: bool,
     restored: &'a Restored,
 }
 
-fn restored(changes: &[Change]) -> impl Iterator<Item = Of<'_>> {
+pub(super) fn restored(changes: &[Change]) -> impl Iterator<Item = Of<'_>> {
     changes.iter().filter_map(|change| match &change.action {
         Action::Restore { labels, spec, protected, restored } => {
             Some(Of { key: &change.key, labels, spec, protected: *protected, restored })

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 use prost::Message;
 
 use crate::{Action, Change, ChangeResult, Command, CommandBody, Dump, Outcome, State, fixture::World};
-use hanse_management::{Kind, ResourceKey};
+use hanse_management::{
+    Kind, ResourceKey, Spec,
+    kinds::{SealedValue, SecretValue},
+};
 
 /// Beside ORDERS, what depends on most: Bindings by label, one with an Upstream of its own.
 const MORE: &str = "
@@ -23,7 +26,7 @@ const MORE: &str = "
 ";
 
 fn start() -> State {
-    World::with_orders().with(MORE).state
+    World::with_orders().with(MORE).with_key().state
 }
 
 /// How many commands another node applies between two snapshots that it starts from.
@@ -77,7 +80,8 @@ proptest! {
         prop_assert!(State::from_records(state.to_records()).unwrap() == state, "the snapshot is another state");
     }
 
-    /// A federation that is made from the dump of a state has the same dump, whatever the history of the state.
+    /// A federation that is made from the dump of a state has the same dump, whatever the history of the state. Operators bring the data of
+    /// Secrets.
     #[test]
     fn any_state_is_restored(commands in prop::collection::vec(strategies::command(), 1..48)) {
         let mut state = start();
@@ -85,10 +89,11 @@ proptest! {
             state.apply(command);
         }
         let dumped = |state: &State| -> Vec<_> { Dump::of(state.clone(), true).resources_after(None).collect() };
-        let mut other = State::default();
-        for manifest in dumped(&state) {
-            // Resource by resource: the smallest parts that there are.
-            let body = CommandBody::Apply(vec![Change::from(manifest)]);
+        let mut other = World::empty().with_key().state;
+        // Resource by resource: the smallest parts that there are.
+        let parts = dumped(&state).into_iter().map(Change::from).flat_map(|change| with_data(&change).into_iter().chain([change]));
+        for change in parts.collect::<Vec<_>>() {
+            let body = CommandBody::Apply(vec![change]);
             let command = Command {
                 actor: "tester".into(),
                 request_id: "r".into(),
@@ -106,6 +111,20 @@ proptest! {
         }
         prop_assert_eq!(dumped(&other), dumped(&state));
     }
+}
+
+/// A Secret of a dump, as an operator puts it who has its data.
+fn with_data(change: &Change) -> Option<Change> {
+    let Action::Restore { labels, spec: Spec::Secret(secret), protected, .. } = &change.action else {
+        return None;
+    };
+    let mut secret = secret.clone();
+    for value in secret.data.values_mut() {
+        *value = SecretValue::Sealed(SealedValue { version: 1, sealed: vec![1], same_as: None });
+    }
+    let (labels, protected) = (labels.clone(), Some(*protected));
+    let action = Action::Put { labels, spec: secret.into(), protected };
+    Some(Change { key: change.key.clone(), action, if_revision: None })
 }
 
 /// Whether the command restores this resource.

@@ -10,7 +10,7 @@ fn units(world: &mut World, changes: Vec<Change>) -> usize {
     let before = world.state.clone();
     let outcome = world.apply(changes);
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
-    let changes = world.projection.advance(&world.state);
+    let changes = world.projection.advance(&world.state, &Unmasked);
     assert_eq!(preview(&before, &world.state), effects(&changes));
     world.projection.last_units()
 }
@@ -77,7 +77,7 @@ fn a_change_costs_what_it_affects() {
         ),
         (
             "a key, in scopes of another kind",
-            vec![labelled(put("Application", "acme/caller-7", json!({})), &[("signs", "all")])],
+            vec![put("Application", "acme/caller-7", json!({"displayName": "d"}))],
             1,
         ),
         ("one more Binding of the organization", vec![bind("acme/orders", "orders", "production")], 2),

@@ -57,7 +57,7 @@ impl ScopeKind for Dns {
         }
     }
 
-    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId) -> Option<Bytes> {
+    fn encode(&self, state: &State, unit: &Unit, scope: &ScopeId, _reveal: &dyn Reveal) -> Option<Bytes> {
         let text = label(state.get(&unit.resource)?, "dns")?;
         let serves = state.environment(&unit.resource.name)?.regions.contains(scope.region());
         Some(record(state, text, serves))

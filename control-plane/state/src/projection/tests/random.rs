@@ -127,8 +127,15 @@ fn binding() -> impl Strategy<Value = Change> {
 }
 
 fn application() -> impl Strategy<Value = Change> {
-    let labels = select(vec![vec![], vec![("signs", "all")], vec![("signs", "own")]]);
-    (owned(&PAIR), labels).prop_map(|(path, labels)| labelled(put("Application", &path, json!({})), &labels))
+    (owned(&PAIR), select(&PAIR))
+        .prop_map(|(path, text)| put("Application", &path, json!({"displayName": text})))
+}
+
+/// Some sign tokens, in some regions.
+fn secret() -> impl Strategy<Value = Change> {
+    let regions = prop_oneof![1 => Just(vec![]), 3 => subsequence(REGIONS.to_vec(), 1..=3)];
+    (owned(&PAIR), regions, select(&PAIR))
+        .prop_map(|(path, regions, data)| super::secret(&path, &regions, 1, data))
 }
 
 fn plan() -> impl Strategy<Value = Change> {
@@ -159,7 +166,7 @@ fn removal() -> impl Strategy<Value = Change> {
         2 => select(&REGIONS).prop_map(|name| ("Region", name.to_owned())),
         2 => select(&ENVIRONMENTS).prop_map(|name| ("Environment", name.to_owned())),
     ];
-    let pair = (select(vec!["Upstream", "Policy", "Plan", "Application"]), owned(&PAIR));
+    let pair = (select(vec!["Upstream", "Policy", "Plan", "Application", "Secret", "Secret"]), owned(&PAIR));
     let binding = (owned(&APIS), select(&ENVIRONMENTS));
     let subscription = (select(&ORGANIZATIONS), select(&PAIR), select(&APIS));
     prop_oneof![
@@ -187,7 +194,8 @@ fn change() -> impl Strategy<Value = Change> {
         5 => api(),
         6 => binding(),
         1 => plan(),
-        2 => application(),
+        1 => application(),
+        4 => secret(),
         2 => subscription(),
         2 => credential(),
         5 => removal(),
@@ -264,6 +272,7 @@ fn dumped(change: Change, restored: Restored) -> Change {
 /// Enough to refer to that most commands are accepted.
 fn peopled() -> World {
     let mut world = World::empty();
+    world.use_key(1);
     let mut changes: Vec<Change> = REGIONS.iter().map(|name| put("Region", name, json!({}))).collect();
     let environments =
         ENVIRONMENTS.iter().map(|name| put("Environment", name, json!({"regions": ["eu", "us"]})));

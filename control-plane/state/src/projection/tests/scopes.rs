@@ -1,5 +1,7 @@
 //! The second kind of scope and the third, and regions that differ.
 
+use hanse_management::kinds::SecretValue;
+
 use super::*;
 
 fn dns(region: &str) -> ScopeId {
@@ -31,10 +33,6 @@ fn production(regions: &[&str], text: &str) -> Change {
     labelled(put("Environment", "production", json!({"regions": regions})), &[("dns", text)])
 }
 
-fn signing(signs: &str) -> Change {
-    labelled(put("Application", "acme/signer", json!({})), &[("signs", signs)])
-}
-
 #[test]
 fn a_scope_exists_while_it_has_content() {
     let mut world = World::with_orders_bound();
@@ -62,21 +60,47 @@ fn a_scope_exists_while_it_has_content() {
 }
 
 #[test]
-fn what_follows_a_group_is_in_the_scopes_that_it_is_placed_in() {
+fn a_key_that_signs_tokens_is_in_the_regions_that_it_lists() {
     let mut world = World::with_orders();
-    assert_eq!(world.accept(vec![signing("all")]), [], "nothing of the organization is served");
-    let changes = world.accept(vec![bind("acme/orders", "orders", "production")]);
-    told_is(&changes[2..], &[("keys/eu", 1, 0, false), ("keys/us", 1, 0, false)]);
+    world.use_key(1);
+    world.advance();
+    let changes = world.accept(vec![secret("acme/signer", &["eu"], 1, "first")]);
+    told_is(&changes, &[("keys/eu", 1, 0, false)]);
+    let data = |world: &World, region: &str| {
+        let bytes = world.content[&keys(region)]["secret/acme/signer"].clone();
+        let Some(Runtime::Secret(secret)) = runtime::Resource::decode(bytes).unwrap().kind else { panic!() };
+        assert_eq!(
+            (&*secret.organization, &*secret.name, &*secret.r#type),
+            ("acme", "signer", "token-signing")
+        );
+        secret.data.get("key.pem").cloned()
+    };
+    assert_eq!(data(&world, "eu").unwrap(), "first");
+    assert_eq!(world.accept(vec![secret("acme/other", &[], 1, "private")]), [], "it signs nothing");
 
-    told_is(&world.accept(vec![signing("own")]), &[("keys/eu", 1, 0, false), ("keys/us", 1, 0, false)]);
-    assert_eq!(world.content[&keys("eu")]["key/acme/signer"], "of eu");
-    assert_eq!(world.content[&keys("us")]["key/acme/signer"], "of us");
-
-    let only_us = json!({"api": "orders", "environment": "production", "regions": {"names": ["us"]}});
-    let changes = world.accept(vec![put("Binding", "acme/orders", only_us)]);
-    told_is(&changes, &[("runtime/eu/production", 0, 2, false), ("keys/eu", 0, 1, true)]);
-    let changes = world.accept(vec![put("Application", "acme/signer", json!({}))]);
+    let changes = world.accept(vec![secret("acme/signer", &["us"], 1, "first")]);
+    told_is(&changes, &[("keys/eu", 0, 1, true), ("keys/us", 1, 0, false)]);
+    told_is(&world.accept(vec![secret("acme/signer", &["us"], 1, "second")]), &[("keys/us", 1, 0, false)]);
+    assert_eq!(data(&world, "us").unwrap(), "second");
+    let changes = world.accept(vec![secret("acme/signer", &[], 1, "second")]);
     told_is(&changes, &[("keys/us", 0, 1, true)]);
+}
+
+#[test]
+fn a_value_that_does_not_open_is_left_out() {
+    let mut world = World::with_orders();
+    world.use_key(1);
+    world.advance();
+    let Change { key, mut action, .. } = secret("acme/signer", &["eu"], 1, "first");
+    if let Some(Spec::Secret(secret)) = action.spec_mut() {
+        let altered = SealedValue { version: 1, sealed: vec![9], same_as: None };
+        secret.data.insert("key.pem".to_owned(), SecretValue::Sealed(altered));
+    }
+    world.accept(vec![Change { key, action, if_revision: None }]);
+    let bytes = &world.content[&keys("eu")]["secret/acme/signer"];
+    #[expect(clippy::disallowed_methods, reason = "as a key manager does it")]
+    let unusable = hanse_runtime::check(hanse_runtime::ResourceKind::Secret, bytes).unwrap_err();
+    assert_eq!(unusable.field, "data.key.pem", "a key manager keeps the last one that it could use");
 }
 
 #[test]
@@ -84,7 +108,7 @@ fn a_key_of_any_kind_of_scope_leads_back_to_its_source() {
     for (key, kind) in [
         ("route/acme/orders", Kind::Binding),
         ("record/production", Kind::Environment),
-        ("key/acme/signer", Kind::Application),
+        ("secret/acme/signer", Kind::Secret),
     ] {
         assert_eq!(crate::projection::source(key).map(|source| source.kind), Some(kind), "{key}");
     }
@@ -93,20 +117,18 @@ fn a_key_of_any_kind_of_scope_leads_back_to_its_source() {
 #[test]
 fn what_came_and_went_in_scopes_of_any_kind_is_unknown() {
     let mut world = World::with_orders_bound();
-    world.accept(vec![signing("all")]);
-    for change in [
-        labelled(put("Application", "acme/passing", json!({})), &[("signs", "all")]),
-        delete("Application", "acme/passing"),
-    ] {
+    world.use_key(1);
+    world.accept(vec![secret("acme/signer", &["eu"], 1, "first")]);
+    for change in [secret("acme/passing", &["eu"], 1, "first"), delete("Secret", "acme/passing")] {
         world.apply(vec![change]);
     }
     assert_eq!(world.advance(), []);
     assert_eq!(*world.projection.last_between(), Between::Unknown);
-    for signs in ["own", "all"] {
-        world.apply(vec![signing(signs)]);
+    for data in ["second", "first"] {
+        world.apply(vec![secret("acme/signer", &["eu"], 1, data)]);
     }
     assert_eq!(world.advance(), []);
-    assert_eq!(*world.projection.last_between(), Between::Touched(vec!["key/acme/signer".into()]));
+    assert_eq!(*world.projection.last_between(), Between::Touched(vec!["secret/acme/signer".into()]));
 }
 
 /// `orders` bound in both regions, of which `eu` holds back.

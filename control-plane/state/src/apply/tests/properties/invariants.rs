@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_management::{
     Kind, ResourceKey, Spec,
-    kinds::{ApiRevisionSpec, ApiSpec, Lifecycle},
+    kinds::{ApiRevisionSpec, ApiSpec, Lifecycle, SecretValue},
 };
 use hanse_topology::Name;
 
@@ -77,7 +77,17 @@ pub(super) fn check(state: &State) {
     state.list(Kind::Binding, None).for_each(|binding| check_binding(state, binding));
     check_no_two_bindings_meet(state);
     check_members(state);
+    state.list(Kind::Secret, None).for_each(|secret| check_sealed(secret));
     state.list(Kind::Api, None).for_each(|api| check_api(state, api));
+}
+
+/// All data is sealed, and says nothing of data that was there before.
+fn check_sealed(secret: &Resource) {
+    let Spec::Secret(spec) = &secret.spec else { panic!("{} is no Secret", secret.key) };
+    for (field, value) in &spec.data {
+        let is_sealed = matches!(value, SecretValue::Sealed(sealed) if sealed.same_as.is_none());
+        assert!(is_sealed, "{}: {field}: {value:?}", secret.key);
+    }
 }
 
 fn check_references(state: &State) {

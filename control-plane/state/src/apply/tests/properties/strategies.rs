@@ -4,9 +4,10 @@ use hanse_management::{Digest, Kind, ResourceKey, Spec, kinds::TokenRole, manife
 use hanse_topology::Labels;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Action, Change, Command, CommandBody, Incumbent, MintedToken, Origin, SeatAsked,
+    Action, Change, Command, CommandBody, Incumbent, MintedToken, Origin, RecoveryKey, SeatAsked,
     fixture::{self, START_MS, name},
 };
 
@@ -24,6 +25,7 @@ fn key() -> impl Strategy<Value = ResourceKey> {
         match kind {
             Kind::Organization => &["default", "retail"],
             Kind::Region => &["eu-west", "us-east", "ap-south"],
+            Kind::Secret => &["signer", "password"],
             Kind::Environment => &["production", "sandbox"],
             Kind::HostGrant => &["g1", "g2"],
             Kind::Policy => &["stamp", "cors"],
@@ -53,6 +55,17 @@ fn key() -> impl Strategy<Value = ResourceKey> {
     })
 }
 
+/// A value of a Secret as the log has it: sealed by any node, or kept.
+fn secret_value() -> impl Strategy<Value = Value> {
+    let same_as = hex::encode(Sha256::digest([1]));
+    prop_oneof![
+        3 => (1..3_u32, pick(&["AQ==", "Ag=="])).prop_map(|(version, sealed)| json!({"version": version, "sealed": sealed})),
+        1 => Just(json!({"version": 2, "sealed": "Aw==", "sameAs": same_as})),
+        1 => Just(json!({"sealed": true})),
+        1 => Just(json!("unsealed")),
+    ]
+}
+
 /// A spec of a kind, mostly sound by itself.
 fn spec(kind: Kind) -> BoxedStrategy<Value> {
     let digest = (0..4_u8).prop_map(|byte| Digest([byte + 1; 32]).to_string());
@@ -63,6 +76,12 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
             pick(&["One", "Two"]).prop_map(|text| json!({"displayName": text})).boxed()
         }
         Kind::Region => Just(json!({"location": {"latitude": 53.349_805_1, "longitude": -6.26}})).boxed(),
+        Kind::Secret => (some(&["eu-west", "us-east"]), secret_value(), secret_value())
+            .prop_map(|(regions, a, b)| match regions.is_empty() {
+                true => json!({"type": "opaque", "data": {"a": a, "key.pem": b}}),
+                false => json!({"type": "token-signing", "regions": regions, "data": {"key.pem": b}}),
+            })
+            .boxed(),
         Kind::Environment => {
             let hostnames = prop::option::weighted(0.3, pick(&["a.example", "*.example"]));
             (regions(), hostnames, prop::bool::weighted(0.3))
@@ -266,11 +285,26 @@ fn body() -> impl Strategy<Value = CommandBody> {
                 environments_total: 0,
             },
         });
+    let federation_key = || {
+        let recovery = |byte: u8| RecoveryKey { sign: vec![byte], wrap: vec![byte + 1] };
+        let set = (0..2_u8, 0..3_usize, any::<bool>()).prop_map(move |(byte, versions, replace)| {
+            let wrapped = vec![vec![byte]; versions];
+            CommandBody::SetRecoveryKey { recovery: recovery(byte), wrapped, replace }
+        });
+        let add = (1..4_u32, 0..2_u8, pick(&["cp-1", "cp-2"])).prop_map(move |(version, byte, maker)| {
+            let recipient = Sha256::digest(recovery(byte).wrap).into();
+            let (digest, maker) = ([version as u8; 32], crate::server_identity(maker));
+            CommandBody::AddKey { version, digest, recipient, wrapped: vec![byte], maker }
+        });
+        let used = (1..4_u32).prop_map(|version| CommandBody::UseKey { version });
+        prop_oneof![2 => set, 2 => add, 1 => used, 1 => Just(CommandBody::RotateKey)]
+    };
     // The test writes into it which entry is there.
     let drop_audit = Just(CommandBody::DropAudit { through: 0, hash: [0; 32] });
     prop_oneof![
         12 => prop::collection::vec(change(), 1..3).prop_map(CommandBody::Apply),
         1 => prop_oneof![minted, drop_audit],
+        1 => federation_key(),
         2 => part().prop_map(CommandBody::Apply),
         1 => Just(CommandBody::Apply(vec![fixture::delete("Api users", true)])),
         2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit],

@@ -1,0 +1,136 @@
+//! `hanse federation-key` and `hanse recovery-key`: the key that Secrets are sealed with, and the key that opens it when no control
+//! node is left.
+
+use std::path::Path;
+
+use hanse_api::answer::{FederationKey, FederationKeyVersion, SetRecoveryKey};
+use hanse_identity::RecoveryPairs;
+
+use crate::{
+    args::{FederationKeyArgs, FederationKeyCommand, Output, RecoveryKeyArgs, RecoveryKeyCommand},
+    client::Client,
+    exit::Failure,
+    out::{data, say},
+    render,
+};
+
+/// How much of a digest a table shows: enough to tell two apart.
+const SHORT: usize = 16;
+
+/// Lists the versions, or asks for another one.
+pub(crate) async fn federation_key(client: &Client, args: &FederationKeyArgs) -> anyhow::Result<()> {
+    match args.command {
+        FederationKeyCommand::List { output } => {
+            let keys = client.federation_key().await?;
+            data(listed(&keys, output))?;
+            if keys.recovery_key.is_none() {
+                say("there is no recovery key, so no version is made: hanse recovery-key new DIR");
+            }
+        }
+        FederationKeyCommand::Rotate => {
+            let rotated = client.rotate_federation_key().await?;
+            say(format!(
+                "asked for at revision {} or before; `hanse federation-key list` shows the new version, and which control nodes \
+                 it waits for",
+                rotated.revision
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the pairs, or takes those that are there, and tells the federation their public keys.
+pub(crate) async fn recovery_key(client: &Client, args: &RecoveryKeyArgs) -> anyhow::Result<()> {
+    let RecoveryKeyCommand::New { dir, replace } = &args.command;
+    let pairs = pairs(dir)?;
+    let (sign, wrap) = (pairs.sign.public_key_pem(), pairs.wrap.public_key_pem());
+    let set = client.set_recovery_key(&SetRecoveryKey { sign, wrap, replace: *replace }).await?;
+    data(&set.recovery_key.wrap)?;
+    say(format!(
+        "the federation key is wrapped to the pairs in {}: keep them in a safe, away from control nodes",
+        dir.display()
+    ));
+    Ok(())
+}
+
+/// The pairs of a directory. They are made, and are durable, before the federation hears of them.
+fn pairs(dir: &Path) -> anyhow::Result<RecoveryPairs> {
+    if let Some(pairs) = RecoveryPairs::load(dir)? {
+        say(format!("taking the pairs that are in {}", dir.display()));
+        return Ok(pairs);
+    }
+    if dir.exists() {
+        let detail = format!("{} is there, and has no two recovery pairs", dir.display());
+        return Err(Failure::usage(detail).remedy("name a directory that is not there yet").into());
+    }
+    let pairs = RecoveryPairs::generate()?;
+    pairs.save(dir)?;
+    Ok(pairs)
+}
+
+fn listed(keys: &FederationKey, output: Output) -> String {
+    match output {
+        Output::Json => render::pretty(keys),
+        Output::Yaml => render::yaml(keys),
+        Output::Name => keys.items.iter().map(|item| item.version.to_string()).collect::<Vec<_>>().join("\n"),
+        Output::Table | Output::Wide => {
+            let titles = ["VERSION", "STATE", "REVISION", "DIGEST", "LACKED BY", "UNKNOWN"];
+            let titles = titles.map(str::to_owned).into();
+            render::table(titles, keys.items.iter().map(|item| row(item, output == Output::Wide)))
+        }
+    }
+}
+
+fn row(item: &FederationKeyVersion, wide: bool) -> Vec<String> {
+    // Control nodes are few.
+    let names = |identities: &[String]| {
+        let name = |identity: &String| identity.split('.').next().unwrap_or_default().to_owned();
+        identities.iter().map(name).collect::<Vec<_>>().join(" ")
+    };
+    vec![
+        item.version.to_string(),
+        item.state.to_string(),
+        item.made_at.to_string(),
+        item.digest.chars().take(if wide { usize::MAX } else { SHORT }).collect(),
+        names(&item.lacked_by),
+        names(&item.unknown),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_api::answer::KeyState;
+
+    use super::*;
+
+    #[test]
+    fn a_list_names_the_nodes_that_a_version_waits_for() {
+        let item = |version, state, lacked_by: &[&str]| FederationKeyVersion {
+            version,
+            state,
+            digest: "ab".repeat(32),
+            made_at: 7,
+            lacked_by: lacked_by.iter().map(|name| format!("{name}.server.control.hanse.internal")).collect(),
+            unknown: Vec::new(),
+        };
+        let items = vec![item(1, KeyState::Active, &[]), item(2, KeyState::Pending, &["cp-2", "cp-3"])];
+        let keys = FederationKey { items, ..FederationKey::default() };
+        insta::assert_snapshot!(listed(&keys, Output::Table), @r"
+        VERSION  STATE    REVISION  DIGEST            LACKED BY  UNKNOWN
+        1        active   7         abababababababab
+        2        pending  7         abababababababab  cp-2 cp-3
+        ");
+        assert_eq!(listed(&keys, Output::Name), "1\n2");
+    }
+
+    #[test]
+    fn pairs_are_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("recovery");
+        let made = pairs(&own).unwrap();
+        let again = pairs(&own).unwrap();
+        assert_eq!(again.wrap.public_key_der(), made.wrap.public_key_der());
+        std::fs::remove_file(own.join("sign.pem")).unwrap();
+        assert!(pairs(&own).unwrap_err().to_string().contains("has no two recovery pairs"));
+    }
+}

@@ -1,0 +1,122 @@
+//! The federation key, its rotation and the recovery key.
+
+use hanse_api::answer;
+use hanse_management::Digest;
+use hanse_state::{CommandBody, port::Facts, server_identity};
+use serde_json::{Value, json};
+
+use crate::request::{Answer, Api};
+
+async fn set(api: &Api, sign: &str, wrap: &str, replace: bool) -> Answer {
+    let body = json!({"sign": sign, "wrap": wrap, "replace": replace});
+    api.put("/v1/recovery-key").json(body).send().await
+}
+
+/// Does what the leader does.
+pub(crate) fn add(api: &Api, version: u32) {
+    let recovery = api.node.state().federation_keys().recovery().unwrap().clone();
+    api.node.run(CommandBody::AddKey {
+        version,
+        digest: [version as u8; 32],
+        recipient: Digest::of(&recovery.wrap).0,
+        wrapped: vec![version as u8],
+        maker: server_identity("cp-1"),
+    });
+}
+
+async fn listed(api: &Api) -> Value {
+    api.get("/v1/federation-key").send().await.expect(200).json
+}
+
+/// What the control nodes 1 to 3 say they hold; the others do not say.
+fn say(api: &Api, newest: &[(u64, u32)]) {
+    let facts = |newest_key: u32| Facts { newest_key, ..Facts::default() };
+    *api.node.nodes.lock().unwrap() = [1, 2, 3].map(|id| (id, Facts::default())).into();
+    for (id, newest) in newest {
+        api.node.nodes.lock().unwrap().insert(*id, facts(*newest));
+    }
+    *api.node.mute.lock().unwrap() =
+        [1, 2, 3].into_iter().filter(|id| newest.iter().all(|(said, _)| said != id)).collect();
+}
+
+#[tokio::test]
+async fn versions_are_listed_with_the_nodes_that_lack_them() {
+    let api = Api::furnished().await;
+    let none = listed(&api).await;
+    assert_eq!((none.get("recoveryKey"), &none["rotating"]), (None, &json!(false)));
+    let refused = api.post("/v1/federation-key/rotate").send().await.problem(409, "conflict");
+    assert!(refused["remedy"].as_str().unwrap().contains("hanse recovery-key new"), "{refused}");
+
+    set(&api, "sign 1", "wrap 1", false).await.expect(200);
+    let digest = |text: &str| hex::encode(Digest::of(text.as_bytes()).0);
+    assert_eq!(
+        listed(&api).await["recoveryKey"],
+        json!({"sign": digest("sign 1"), "wrap": digest("wrap 1")})
+    );
+    assert_eq!(listed(&api).await["rotating"], true);
+    add(&api, 1);
+    api.node.run(CommandBody::UseKey { version: 1 });
+    assert_eq!(listed(&api).await["rotating"], false);
+
+    let before = api.node.revision();
+    let rotated = api.post("/v1/federation-key/rotate").send().await.expect(200);
+    assert_eq!(rotated.json["revision"], before + 1);
+    let again = api.post("/v1/federation-key/rotate").send().await.expect(200);
+    assert_eq!(again.json["revision"], before + 1, "one is under way");
+    add(&api, 2);
+    add(&api, 3);
+    say(&api, &[(1, 3), (2, 1)]);
+    let keys: answer::FederationKey = serde_json::from_value(listed(&api).await).unwrap();
+    let told = |item: &answer::FederationKeyVersion| {
+        let names = |of: &[String]| of.iter().map(|name| name[..4].to_owned()).collect::<Vec<_>>().join(" ");
+        format!(
+            "{} {}: lacks {} unknown {}",
+            item.version,
+            item.state,
+            names(&item.lacked_by),
+            names(&item.unknown)
+        )
+    };
+    let told: Vec<_> = keys.items.iter().map(told).collect();
+    assert_eq!(
+        told,
+        ["1 active: lacks  unknown cp-3", "2 skipped: lacks  unknown ", "3 pending: lacks cp-2 unknown cp-3"]
+    );
+    let node = |at: usize, status: &Value| status["nodes"][at].get("lacksKey").cloned();
+    say(&api, &[(1, 1), (2, 0), (3, 3)]);
+    let status = api.get("/v1/status").send().await.expect(200).json;
+    assert_eq!((node(0, &status), node(1, &status), node(2, &status)), (None, Some(json!(1)), None));
+}
+
+#[tokio::test]
+async fn a_recovery_key_is_set_with_every_version_wrapped_to_it() {
+    let api = Api::furnished().await;
+    let set_1 = set(&api, "sign 1", "wrap 1", false).await.expect(200);
+    assert_eq!(set_1.json["revision"], api.node.revision());
+    add(&api, 1);
+    let refused = set(&api, "sign 2", "wrap 2", false).await.problem(409, "conflict");
+    assert!(refused["remedy"].as_str().unwrap().contains("--replace"), "{refused}");
+    set(&api, "sign 2", "wrap 2", true).await.expect(200);
+    let state = api.node.state();
+    assert_eq!(state.federation_keys().get(1).unwrap().wrapped, b"1 to wrap 2");
+    let field = async |body: Value, status: u16, problem: &str| {
+        let refused = api.put("/v1/recovery-key").json(body).send().await.problem(status, problem);
+        refused["field"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(field(json!({"sign": "bad", "wrap": "wrap 2"}), 422, "invalid").await, "body: sign");
+    assert_eq!(field(json!({"sign": "sign 2"}), 400, "bad-request").await, "body");
+    assert_eq!(field(json!({"sign": "a", "wrap": "b", "force": true}), 400, "bad-request").await, "body");
+
+    // Another version came while this node wrapped those that it knew.
+    *api.node.rival.lock().unwrap() = Some(Box::new(|node| {
+        let recovery = node.state().federation_keys().recovery().unwrap().clone();
+        node.run(CommandBody::AddKey {
+            version: 2,
+            digest: [2; 32],
+            recipient: Digest::of(&recovery.wrap).0,
+            wrapped: vec![2],
+            maker: server_identity("cp-1"),
+        });
+    }));
+    set(&api, "sign 3", "wrap 3", true).await.problem(412, "stale");
+}

@@ -1,0 +1,171 @@
+//! The versions of the federation key that this node holds.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hanse_identity::{PkiError, WrappedAs, wrap_key};
+use hanse_management::Revision;
+use hanse_proto::raft::FederationKey;
+use hanse_state::{CommandBody, FederationKeys, State};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
+
+use super::key::{Key, KeyDigest};
+
+/// Keys by their digest. A value: it never changes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Keyring(BTreeMap<KeyDigest, Key>);
+
+impl Keyring {
+    /// The key with that digest.
+    pub(crate) fn key(&self, digest: &KeyDigest) -> Option<&Key> {
+        self.0.get(digest)
+    }
+
+    /// The same with one more key.
+    pub(super) fn with(&self, key: Key) -> Self {
+        let mut keys = self.0.clone();
+        keys.insert(key.digest(), key);
+        Self(keys)
+    }
+
+    /// Why this node can neither open nor seal all Secrets of `state`: it lacks a version that is or was used. `None`: it lacks none.
+    pub(crate) fn lacking(&self, state: &State) -> Option<String> {
+        let lacks = self.missing(state.federation_keys(), |version| version.used).next()?;
+        Some(format!(
+            "this control node lacks version {lacks} of the federation key, and asks the other control nodes for it"
+        ))
+    }
+
+    /// The numbers of the versions that `are` so and that are not here.
+    pub(super) fn missing<'a>(
+        &'a self,
+        keys: &'a FederationKeys,
+        are: impl Fn(&hanse_state::KeyVersion) -> bool + 'a,
+    ) -> impl Iterator<Item = u32> + 'a {
+        let missing =
+            keys.versions().filter(move |(_, version)| are(version) && self.key(&version.digest).is_none());
+        missing.map(|(number, _)| number)
+    }
+
+    /// The keys that are here, of those that `state` lists: what another control node may be told.
+    pub(crate) fn told(&self, state: &State) -> Vec<FederationKey> {
+        let told = |(_, version): (u32, &hanse_state::KeyVersion)| {
+            let key = self.key(&version.digest)?.bytes().to_vec().into();
+            Some(FederationKey { digest: version.digest.to_vec().into(), key })
+        };
+        state.federation_keys().versions().filter_map(told).collect()
+    }
+
+    /// The newest version that is here; 0: none is.
+    pub(crate) fn newest(&self, state: &State) -> u32 {
+        let mut versions = state.federation_keys().versions().rev();
+        versions.find(|(_, version)| self.key(&version.digest).is_some()).map_or(0, |(number, _)| number)
+    }
+}
+
+impl FromIterator<Key> for Keyring {
+    fn from_iter<I: IntoIterator<Item = Key>>(keys: I) -> Self {
+        Self(keys.into_iter().map(|key| (key.digest(), key)).collect())
+    }
+}
+
+/// A key that this node made to become the next version. It is in the Keyring already, so it is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Candidate {
+    /// What it is made for.
+    pub(super) turn: Turn,
+    pub(super) key: Key,
+}
+
+/// One turn at making a version. A key that was made for another turn is not used: it may be older than a theft, of which the rotation
+/// is the consequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    version: u32,
+    rotate_after: Revision,
+}
+
+impl Turn {
+    /// The present one. `None`: there is no recovery key, or no room for another version.
+    pub(super) fn of(keys: &FederationKeys) -> Option<Self> {
+        keys.recovery()?;
+        Some(Self { version: keys.next_number()?, rotate_after: keys.rotate_after() })
+    }
+}
+
+/// What this node holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) candidate: Option<Candidate>,
+}
+
+/// The Keyring as it is now. Cloning shares it.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys(watch::Receiver<Held>);
+
+impl Keys {
+    /// Keys that a task keeps, from these on.
+    pub(super) fn of(keyring: Keyring) -> (watch::Sender<Held>, Self) {
+        let (sender, receiver) = watch::channel(Held { keyring: Arc::new(keyring), candidate: None });
+        (sender, Self(receiver))
+    }
+
+    /// These keys, for good.
+    #[cfg(test)]
+    pub(crate) fn fixed(keyring: Keyring) -> Self {
+        Self::of(keyring).1
+    }
+
+    /// No keys, for good.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self::fixed(Keyring::default())
+    }
+
+    /// No keys at first, and what adds one.
+    #[cfg(test)]
+    pub(crate) fn growing() -> (impl Fn(Key), Self) {
+        let (held, keys) = Self::of(Keyring::default());
+        (move |key| held.send_modify(|held| held.keyring = Arc::new(held.keyring.with(key))), keys)
+    }
+
+    /// The Keyring, now.
+    pub(crate) fn current(&self) -> Arc<Keyring> {
+        self.0.borrow().keyring.clone()
+    }
+
+    /// As [`Keyring::lacking`].
+    pub(crate) fn lacking(&self, state: &State) -> Option<String> {
+        self.current().lacking(state)
+    }
+
+    /// As [`Keyring::newest`].
+    pub(crate) fn newest(&self, state: &State) -> u32 {
+        self.current().newest(state)
+    }
+
+    /// Resolves when the Keyring may be another than at the last look of this handle.
+    pub(crate) async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The command that makes this node's candidate the next version. `None`: this node has none for this turn.
+    pub(crate) fn addition(&self, state: &State, maker: &str) -> Option<Result<CommandBody, PkiError>> {
+        let keys = state.federation_keys();
+        let (turn, recovery) = (Turn::of(keys)?, keys.recovery()?);
+        let Candidate { key, .. } =
+            self.0.borrow().candidate.clone().filter(|candidate| candidate.turn == turn)?;
+        let (version, digest) = (turn.version, key.digest());
+        let wrapped = wrap_key(&recovery.wrap, WrappedAs { version, digest: &digest }, key.bytes());
+        Some(wrapped.map(|wrapped| CommandBody::AddKey {
+            version,
+            digest,
+            recipient: Sha256::digest(&recovery.wrap).into(),
+            wrapped,
+            maker: maker.to_owned(),
+        }))
+    }
+}
