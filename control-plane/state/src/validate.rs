@@ -4,6 +4,7 @@ pub(crate) mod consistency;
 pub(crate) mod egress;
 pub(crate) mod limits;
 pub(crate) mod neighbours;
+pub(crate) mod origins;
 
 use hanse_management::Problem;
 

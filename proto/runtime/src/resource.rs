@@ -3,7 +3,7 @@
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
-use crate::{Credential, Listener, Plan, Route, Subscription, Unusable, Upstream, features};
+use crate::{Credential, Listener, Origin, Plan, Route, Subscription, Unusable, Upstream, features};
 
 /// A key of a runtime scope, taken apart. `docs/protocol.md` lists the spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +20,8 @@ pub enum ResourceKind {
     Credential,
     /// `subscription/ORGANIZATION/NAME`
     Subscription,
+    /// `origin/NAME`
+    Origin,
 }
 
 /// A resource that can be used.
@@ -32,6 +34,7 @@ pub enum Resource {
     Plan(Plan),
     Credential(Credential),
     Subscription(Subscription),
+    Origin(Origin),
 }
 
 impl ResourceKind {
@@ -44,6 +47,7 @@ impl ResourceKind {
             "plan" => Self::Plan,
             "credential" => Self::Credential,
             "subscription" => Self::Subscription,
+            "origin" => Self::Origin,
             _ => return None,
         })
     }
@@ -56,6 +60,7 @@ impl ResourceKind {
             Kind::Plan(_) => Self::Plan,
             Kind::Credential(_) => Self::Credential,
             Kind::Subscription(_) => Self::Subscription,
+            Kind::Origin(_) => Self::Origin,
         }
     }
 }
@@ -69,6 +74,7 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
         Kind::Plan(plan) => Resource::Plan(Plan::new(&plan)?),
         Kind::Credential(credential) => Resource::Credential(Credential::new(credential)?),
         Kind::Subscription(subscription) => Resource::Subscription(subscription.into()),
+        Kind::Origin(origin) => Resource::Origin(Origin::new(origin)?),
     })
 }
 

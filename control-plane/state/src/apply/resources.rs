@@ -15,7 +15,7 @@ use hanse_topology::Name;
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, egress, neighbours::Consent},
+    validate::{consistency, egress, neighbours::Consent, origins},
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
@@ -54,6 +54,7 @@ pub(super) fn apply(
     bindings::settle(&mut draft);
     let consent = Consent { forced: force_grants, sight: sight.cloned() };
     consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
+    origins::check(draft.next, &draft.touched)?;
     // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
         egress::check(draft.before, draft.next, &draft.touched)?;

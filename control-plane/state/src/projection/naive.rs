@@ -37,13 +37,25 @@ pub fn from_scratch(state: &State) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>>
             let listener = encode::listener(&environment.key.name, spec, grants);
             content.insert(format!("listener/{}", environment.key.name), listener);
             fill(state, region, &environment.key.name, &mut content);
+            fill_origins(state, region, &environment.key.name, &mut content);
             scopes.insert(scope, content);
         }
     }
     scopes
 }
 
-/// Everything but the listener.
+/// The Origins of one Environment in one region.
+fn fill_origins(state: &State, region: &Resource, environment: &Name, content: &mut BTreeMap<String, Bytes>) {
+    for origin in state.list(Kind::Origin, None) {
+        let Spec::Origin(spec) = &origin.spec else { continue };
+        if spec.region == region.key.name && spec.environments.contains(environment) {
+            let bytes = encode::origin(&origin.key.name, spec, state);
+            content.insert(format!("origin/{}", origin.key.name), bytes);
+        }
+    }
+}
+
+/// Everything but the listener and the Origins.
 fn fill(state: &State, region: &Resource, environment: &Name, content: &mut BTreeMap<String, Bytes>) {
     let mut organizations = BTreeSet::new();
     let mut apis = BTreeSet::new();

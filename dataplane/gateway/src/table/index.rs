@@ -215,6 +215,8 @@ impl ScopeIndex {
                 self.subscriptions.insert(key, bytes.clone(), &subscription, &mut self.table.callers);
                 touched.subscriptions.insert(key.clone());
             }
+            // It says who may publish. No request depends on it.
+            Resource::Origin(_) => {}
         }
     }
 
@@ -222,7 +224,7 @@ impl ScopeIndex {
         self.versions.remove(key);
         self.dangling.remove(key);
         match ResourceKind::of_key(key) {
-            None => {}
+            None | Some(ResourceKind::Origin) => {}
             Some(ResourceKind::Listener) => self.table.listener = None,
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
             Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),
