@@ -160,8 +160,14 @@ fn gateway(state: &State, view: &GatewayView<'_>, sees: Sees<'_>) -> answer::Gat
         agent: view.agent.name.clone(),
         connected: gateway.connected,
         heard_ms_ago: gateway.heard_ms_ago,
-        // What it serves everywhere: nothing, if one scope has nothing yet.
-        revision: gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
+        // What it serves everywhere: nothing, if one scope has nothing yet. Local scopes have revisions of their own.
+        revision: gateway
+            .scopes
+            .iter()
+            .filter(|scope| !scope.scope.is_local())
+            .map(|scope| scope.effective)
+            .min()
+            .flatten(),
         scopes: scopes(&gateway.scopes),
         quarantined: gateway.scopes.iter().flat_map(|scope| quarantined(state, scope, sees)).collect(),
         quarantined_total: gateway.scopes.iter().map(|scope| scope.quarantined_total).sum(),

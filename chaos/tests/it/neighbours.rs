@@ -1,0 +1,156 @@
+//! What an agent publishes for its region by itself: gateways get it with the control plane dead, and have it after restarts.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use hanse_chaos::{World, WorldOptions, process::until, spec};
+use hanse_proto::{
+    nested,
+    runtime::{self, resource::Kind, security::Scheme},
+};
+use serde_json::{Value, json};
+
+use crate::say;
+
+/// How soon a change of the source is on the disk of a gateway.
+const HELD_WITHIN: Duration = Duration::from_secs(1);
+/// The same on a machine that other tests make busy. The median is held to [`HELD_WITHIN`].
+const SOON: Duration = Duration::from_secs(20);
+/// Changes without a control plane.
+const CHANGES: usize = 20;
+
+const SCOPE: &str = "local/eu-west/production/pods";
+const ORIGIN: &str = "kind: Origin\nname: pods\nspec: {region: eu-west, environments: [production], organizations: [default], \
+                      kinds: [Route, Upstream], holders: [agent-eu-west]}\n";
+
+/// The file that is the wish of the source.
+struct Source {
+    file: PathBuf,
+    upstream: String,
+}
+
+impl Source {
+    fn new(dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir.join("pods"))?;
+        Ok(Self { file: dir.join("pods/production.json"), upstream: String::new() })
+    }
+
+    /// Wishes for a Route with this context.
+    fn wish(&self, context: &str) -> Result<()> {
+        let authority = self.upstream.strip_prefix("http://").context("a plain URL")?;
+        let (host, port) = authority.split_once(':').context("with a port")?;
+        let endpoint = runtime::Endpoint { host: host.to_owned(), port: port.parse()?, ..Default::default() };
+        let upstream = runtime::Upstream {
+            organization: "default".to_owned(),
+            name: "pods".to_owned(),
+            endpoints: vec![endpoint],
+            timeout_ms: 5_000,
+            connect_timeout_ms: 1_000,
+            ..Default::default()
+        };
+        let operation =
+            runtime::Operation { method: "GET".to_owned(), path: "/now".to_owned(), ..Default::default() };
+        let route = runtime::Route {
+            organization: "default".to_owned(),
+            binding: "pods".to_owned(),
+            api: "pods".to_owned(),
+            version: "1".to_owned(),
+            api_revision: 1,
+            context: context.to_owned(),
+            operations: vec![operation],
+            security: Some(runtime::Security { scheme: Some(Scheme::Open(runtime::Open {})) }),
+            upstream: "upstream/default/pods".to_owned(),
+            ..Default::default()
+        };
+        let resource = |key: &str, kind: Kind| {
+            let resource = runtime::Resource { kind: Some(kind), requires: Vec::new() };
+            json!({"key": key, "hex": hex::encode(nested::to_bytes(&resource))})
+        };
+        let resources = [
+            resource("upstream/default/pods", Kind::Upstream(upstream)),
+            resource("route/default/pods", Kind::Route(route)),
+        ];
+        let written = self.file.with_extension("new");
+        fs::write(&written, json!({"term": 1, "resources": resources}).to_string())?;
+        fs::rename(written, &self.file)?;
+        Ok(())
+    }
+}
+
+/// The revision of the local scope on the disk of the gateway.
+async fn held(world: &World) -> Result<Option<u64>> {
+    let url = format!("http://{}/config", spec::at(world.address("gateway-eu-west")?, spec::GATEWAY_ADMIN));
+    let page: Value = serde_json::from_slice(&world.client().get(&url, &[]).await?.body)?;
+    Ok(page["stored"][SCOPE].as_u64())
+}
+
+async fn until_held(world: &World, revision: u64) -> Result<Duration> {
+    let started = Instant::now();
+    until("the gateway holds it", SOON, || async {
+        let held = held(world).await?;
+        ensure!(held == Some(revision), "{held:?} and not {revision}");
+        Ok(())
+    })
+    .await?;
+    Ok(started.elapsed())
+}
+
+#[tokio::test]
+async fn what_an_agent_publishes_needs_no_control_plane() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut source = Source::new(dir.path())?;
+    let mut world = World::set_up(WorldOptions {
+        control_nodes: 1,
+        regions: vec!["eu-west".into()],
+        test_origin: Some(dir.path().to_owned()),
+        ..WorldOptions::default()
+    })
+    .await?;
+    source.upstream = world.url("upstream")?;
+    let outcome = story(&mut world, &source).await;
+    outcome.inspect_err(|_| say(world.logs()))
+}
+
+async fn story(world: &mut World, source: &Source) -> Result<()> {
+    // Without an Origin the source is not listened to.
+    source.wish("/before")?;
+    tokio::time::sleep(HELD_WITHIN).await;
+    ensure!(held(world).await?.is_none(), "no Origin names the agent");
+    world.operator().apply(ORIGIN)?;
+    until_held(world, 1).await?;
+
+    world.kill("cp-1")?;
+    let mut took = Vec::new();
+    for revision in 2..CHANGES as u64 + 2 {
+        source.wish(&format!("/pods-{revision}"))?;
+        took.push(until_held(world, revision).await?);
+    }
+    took.sort_unstable();
+    let median = took[took.len() / 2];
+    say(format!("a change is on the gateway's disk after {median:?}, at most {:?}", took[took.len() - 1]));
+    ensure!(median <= HELD_WITHIN, "{median:?}");
+
+    // Nothing but what the gateway and the agent have on their disks.
+    world.kill("agent-eu-west")?;
+    world.kill("gateway-eu-west")?;
+    world.start("gateway-eu-west").await?;
+    ensure!(held(world).await?.is_some(), "the gateway has it without its agent");
+    world.start("agent-eu-west").await?;
+    // The agent is another process, and takes the scope over.
+    until_held(world, 1).await?;
+    source.wish("/after")?;
+    until_held(world, 2).await?;
+
+    // The Origin goes, and takes the scope with it.
+    world.start("cp-1").await?;
+    world.operator().ok(&["delete", "origin", "pods"])?;
+    until("the scope is gone", SOON, || async {
+        ensure!(held(world).await?.is_none());
+        Ok(())
+    })
+    .await
+}
