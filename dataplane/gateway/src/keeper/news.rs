@@ -73,8 +73,8 @@ impl Keeping {
             };
             Some(News { scope: scope.clone(), seen, position, content, held_back })
         });
-        // Local scopes are held for others, and not routed by yet.
-        fresh.filter(|news| matches!(news.scope, ScopeId::Runtime { .. })).collect()
+        // In the order of scopes: an environment before the local scopes that add to it.
+        fresh.filter(|news| news.scope.environment().is_some()).collect()
     }
 }
 
