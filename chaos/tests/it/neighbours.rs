@@ -1,4 +1,4 @@
-//! What an agent publishes for its region by itself: gateways get it with the control plane dead, and have it after restarts.
+//! What an agent publishes for its region by itself: gateways serve it with the control plane dead, and after restarts.
 
 use std::{
     fs,
@@ -14,9 +14,9 @@ use hanse_proto::{
 };
 use serde_json::{Value, json};
 
-use crate::say;
+use crate::{eventually, open_api, say};
 
-/// How soon a change of the source is on the disk of a gateway.
+/// How soon a change of the source is served by a gateway.
 const HELD_WITHIN: Duration = Duration::from_secs(1);
 /// The same on a machine that other tests make busy. The median is held to [`HELD_WITHIN`].
 const SOON: Duration = Duration::from_secs(20);
@@ -88,14 +88,11 @@ async fn held(world: &World) -> Result<Option<u64>> {
     Ok(page["stored"][SCOPE].as_u64())
 }
 
-async fn until_held(world: &World, revision: u64) -> Result<Duration> {
+/// Waits until the gateway answers below this context.
+async fn until_served(world: &World, context: &str) -> Result<Duration> {
     let started = Instant::now();
-    until("the gateway holds it", SOON, || async {
-        let held = held(world).await?;
-        ensure!(held == Some(revision), "{held:?} and not {revision}");
-        Ok(())
-    })
-    .await?;
+    let url = format!("{}{context}/now", world.url("gateway-eu-west")?);
+    eventually(world.client(), &url, &[], SOON, |answer| answer.status == 200).await?;
     Ok(started.elapsed())
 }
 
@@ -121,29 +118,30 @@ async fn story(world: &mut World, source: &Source) -> Result<()> {
     tokio::time::sleep(HELD_WITHIN).await;
     ensure!(held(world).await?.is_none(), "no Origin names the agent");
     world.operator().apply(ORIGIN)?;
-    until_held(world, 1).await?;
+    until_served(world, "/before").await?;
+    loses_an_equal_place(world, source).await?;
 
     world.kill("cp-1")?;
     let mut took = Vec::new();
-    for revision in 2..CHANGES as u64 + 2 {
-        source.wish(&format!("/pods-{revision}"))?;
-        took.push(until_held(world, revision).await?);
+    for change in 0..CHANGES {
+        let context = format!("/pods-{change}");
+        source.wish(&context)?;
+        took.push(until_served(world, &context).await?);
     }
     took.sort_unstable();
     let median = took[took.len() / 2];
-    say(format!("a change is on the gateway's disk after {median:?}, at most {:?}", took[took.len() - 1]));
+    say(format!("a change is served after {median:?}, at most {:?}", took[took.len() - 1]));
     ensure!(median <= HELD_WITHIN, "{median:?}");
 
     // Nothing but what the gateway and the agent have on their disks.
     world.kill("agent-eu-west")?;
     world.kill("gateway-eu-west")?;
     world.start("gateway-eu-west").await?;
-    ensure!(held(world).await?.is_some(), "the gateway has it without its agent");
+    until_served(world, &format!("/pods-{}", CHANGES - 1)).await?;
     world.start("agent-eu-west").await?;
     // The agent is another process, and takes the scope over.
-    until_held(world, 1).await?;
     source.wish("/after")?;
-    until_held(world, 2).await?;
+    until_served(world, "/after").await?;
 
     // The Origin goes, and takes the scope with it.
     world.start("cp-1").await?;
@@ -152,5 +150,31 @@ async fn story(world: &mut World, source: &Source) -> Result<()> {
         ensure!(held(world).await?.is_none());
         Ok(())
     })
-    .await
+    .await?;
+    let url = format!("{}/after/now", world.url("gateway-eu-west")?);
+    eventually(world.client(), &url, &[], SOON, |answer| answer.status == 404).await.map(drop)
+}
+
+/// The control plane's Route has the place that the source wishes for: it answers, and the status names the one that does not.
+async fn loses_an_equal_place(world: &World, source: &Source) -> Result<()> {
+    let upstream = &source.upstream;
+    world.operator().apply(&open_api("tick", upstream, 0))?;
+    source.wish("/tick")?;
+    let wanted = "Origin pods: route/default/pods context any host/tick is served by route/default/tick";
+    until("the status names the Route that lost its place", SOON, || async {
+        let status = world.operator().ok(&["status"])?;
+        ensure!(status.contains(wanted), "{status}");
+        Ok(())
+    })
+    .await?;
+    // `now-0` is an operation of the control plane's Api, and `now` one of the source's.
+    let status = async |path: &str| {
+        let url = format!("{}/tick/{path}", world.url("gateway-eu-west")?);
+        anyhow::Ok(world.client().get(&url, &[]).await?.status.as_u16())
+    };
+    ensure!(
+        (status("now-0").await?, status("now").await?) == (200, 404),
+        "the control plane's Route answers"
+    );
+    Ok(())
 }
