@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use hanse_identity::LiveTrust;
 use hanse_link::Replicas;
 use hanse_process::Shutdown;
@@ -25,6 +26,8 @@ pub struct OriginKeeper {
     origins: Origins,
     /// What was read of each `runtime` scope.
     seen: BTreeMap<ScopeId, Seen>,
+    /// Origins that cannot be used, by the local scope of each: that is said once of each version.
+    unusable: BTreeMap<ScopeId, Bytes>,
 }
 
 /// What one look at a hub found.
@@ -40,7 +43,8 @@ impl OriginKeeper {
     /// A keeper for the hub of a node that refuses whom `trust` refuses. What the hub holds already is read.
     pub fn new(replicas: Replicas, trust: LiveTrust) -> (Self, Origins) {
         let origins = Origins::new(trust);
-        let mut keeper = Self { replicas, origins: origins.clone(), seen: BTreeMap::new() };
+        let (seen, unusable) = Default::default();
+        let mut keeper = Self { replicas, origins: origins.clone(), seen, unusable };
         keeper.step();
         (keeper, origins)
     }
@@ -82,12 +86,42 @@ impl OriginKeeper {
                 continue;
             };
             if self.seen.insert(scope.clone(), seen) != Some(seen) {
-                look.changed.insert(scope.clone(), origins_of(region, environment, replica));
+                look.changed.insert(scope.clone(), self.origins_of(region, environment, replica));
             }
         }
         let holds = |scope: &ScopeId| map.get(scope).is_some_and(|replica| replica.position().is_some());
         look.gone = self.seen.extract_if(.., |scope, _| !holds(scope)).map(|(scope, _)| scope).collect();
         look
+    }
+
+    /// The Origins of a `runtime` scope, by the local scope of each. `None`: there is one, and this node cannot use it.
+    fn origins_of(
+        &mut self,
+        region: &Name,
+        environment: &Name,
+        replica: &Replica,
+    ) -> BTreeMap<ScopeId, Option<Arc<Origin>>> {
+        let mut origins = BTreeMap::new();
+        for (key, value) in replica.under(PREFIX) {
+            // A later release may have longer keys. This one has no local scope for them.
+            let Ok(name) = Name::new(&key[PREFIX.len()..]) else { continue };
+            let scope = ScopeId::local(region.clone(), environment.clone(), name);
+            let origin = match check(ResourceKind::Origin, value) {
+                Ok(Resource::Origin(origin)) => Some(Arc::new(origin)),
+                Ok(_) => None, // checked as an Origin
+                Err(unusable) => {
+                    if self.unusable.insert(scope.clone(), value.clone()).as_ref() != Some(value) {
+                        error!(%scope, %unusable, "an Origin cannot be used; what was known of it stays in force");
+                    }
+                    None
+                }
+            };
+            if origin.is_some() {
+                self.unusable.remove(&scope);
+            }
+            origins.insert(scope, origin);
+        }
+        origins
     }
 
     /// The local scopes that end. Those of an Origin that cannot be read stay, with the Origin as it was.
@@ -120,31 +154,6 @@ impl OriginKeeper {
 fn runtime_of(local: &ScopeId) -> Option<ScopeId> {
     local.is_local().then_some(())?;
     Some(ScopeId::runtime(local.region().clone(), local.environment()?.clone()))
-}
-
-/// The Origins of a `runtime` scope, by the local scope of each. `None`: there is one, and this node cannot use it.
-fn origins_of(
-    region: &Name,
-    environment: &Name,
-    replica: &Replica,
-) -> BTreeMap<ScopeId, Option<Arc<Origin>>> {
-    let mut origins = BTreeMap::new();
-    for (key, value) in replica.under(PREFIX) {
-        let Ok(name) = Name::new(&key[PREFIX.len()..]) else {
-            error!(key, "an Origin's key names no local scope; ask for a Hanse that knows it");
-            continue;
-        };
-        let origin = match check(ResourceKind::Origin, value) {
-            Ok(Resource::Origin(origin)) => Some(Arc::new(origin)),
-            Ok(_) => None, // checked as an Origin
-            Err(unusable) => {
-                error!(key, %unusable, "an Origin cannot be used; what was known of it stays in force");
-                None
-            }
-        };
-        origins.insert(ScopeId::local(region.clone(), environment.clone(), name), origin);
-    }
-    origins
 }
 
 #[cfg(test)]

@@ -209,7 +209,9 @@ impl Subscription {
             };
         };
         check_size(scope, to, change.size())?;
-        let change = judged(scope, change, end.signature, heads)?.with_last_good(staging.last_good);
+        // No signature covers last good versions.
+        let last_good = if scope.is_local() { Vec::new() } else { staging.last_good };
+        let change = judged(scope, change, end.signature, heads)?.with_last_good(last_good);
         self.phase = Phase::Following;
         self.heard = now;
         let scope = scope.clone();

@@ -71,7 +71,10 @@ impl Pair {
         let origin = Arc::new(Origin(AtomicBool::new(there)));
         let (session, effects) =
             SubscriberSession::start(Wanted::All, "test", BOOT, Patience::default(), now);
-        let example = Example { session: session.judging(origin.clone()), replicas: ReplicaMap::new(), now };
+        let mut remembering = Replica::new();
+        remembering.remember_last_good(std::collections::BTreeMap::new());
+        let replicas = ReplicaMap::from([(local(), remembering)]);
+        let example = Example { session: session.judging(origin.clone()), replicas, now };
         let mut pair = Self { publisher, theirs, example, origin };
         pair.carry_out(effects);
         pair
@@ -246,6 +249,23 @@ fn a_bookmark_that_moves_a_local_scope_is_signed() {
         assert_eq!(held.signature(), Some(&signature));
         assert_eq!(pair.a_second_later(untouched), Vec::<String>::new(), "one that does not move needs none");
     }
+}
+
+/// A publisher could send any version with a head that a holder signed, and it would be used where the present one cannot be.
+#[test]
+fn last_good_versions_do_not_travel_with_a_local_scope() {
+    let mut pair = Pair::new();
+    pair.exchange(untouched);
+    pair.write(HOLDER, 1, 1, &[("a", "1")]);
+    let said = pair.exchange(|body| {
+        if let publisher_message::Body::Chunk(chunk) = body
+            && chunk.scope.starts_with("local")
+        {
+            chunk.last_good.push(sync::Upsert { key: "a".to_owned(), value: "not signed".into() });
+        }
+    });
+    assert_eq!(said, ["replace at 1: nothing held"]);
+    assert_eq!(pair.example.replicas[&local()].last_good().count(), 0);
 }
 
 #[test]
