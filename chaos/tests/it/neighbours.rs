@@ -43,7 +43,8 @@ impl Source {
     fn wish(&self, context: &str) -> Result<()> {
         let authority = self.upstream.strip_prefix("http://").context("a plain URL")?;
         let (host, port) = authority.split_once(':').context("with a port")?;
-        let endpoint = runtime::Endpoint { host: host.to_owned(), port: port.parse()?, ..Default::default() };
+        let endpoint =
+            runtime::Endpoint { weight: 1, host: host.to_owned(), port: port.parse()?, ..Default::default() };
         let upstream = runtime::Upstream {
             organization: "default".to_owned(),
             name: "pods".to_owned(),
