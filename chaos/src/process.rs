@@ -29,6 +29,8 @@ const STOP_ON_STDIN_CLOSE: &str = "HANSE_STOP_ON_STDIN_CLOSE";
 const LOG: &str = "HANSE_LOG";
 /// Brings a bug back in a dev build, to prove that a checker notices it.
 const SEEDED_BUG: &str = "HANSE_SEEDED_BUG";
+/// Where an agent of a dev build reads wishes for local scopes.
+const TEST_ORIGIN: &str = "HANSE_TEST_ORIGIN";
 
 /// What to start, and where: enough to start it again as it was.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ pub struct Launch {
     pub clock: Option<PathBuf>,
     /// The bug that is brought back in it (`HANSE_SEEDED_BUG`), if it is a dev build.
     pub seeded_bug: Option<String>,
+    /// Where it reads wishes for local scopes (`HANSE_TEST_ORIGIN`), if it is an agent of a dev build.
+    pub test_origin: Option<PathBuf>,
     /// Where its output is appended.
     pub log: PathBuf,
 }
@@ -211,6 +215,9 @@ impl Launch {
         if let Some(bug) = &self.seeded_bug {
             command.env(SEEDED_BUG, bug);
         }
+        if let Some(dir) = &self.test_origin {
+            command.env(TEST_ORIGIN, dir);
+        }
         Ok(command)
     }
 }
@@ -302,6 +309,7 @@ mod tests {
             descriptors: None,
             clock: None,
             seeded_bug: None,
+            test_origin: None,
             log: dir.join("log"),
         }
     }

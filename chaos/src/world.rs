@@ -55,6 +55,8 @@ pub struct WorldOptions {
     pub clocks: bool,
     /// A bug that is brought back in every node, which must be a dev build.
     pub seeded_bug: Option<String>,
+    /// Where its agents read wishes for local scopes: they must be dev builds.
+    pub test_origin: Option<PathBuf>,
     /// What its nodes are run from; none: the binary under test.
     pub binary: Option<PathBuf>,
 }
@@ -71,6 +73,7 @@ impl Default for WorldOptions {
             descriptors: None,
             clocks: false,
             seeded_bug: None,
+            test_origin: None,
             binary: None,
         }
     }

@@ -10,7 +10,7 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Every crate of ours with all those of ours it may depend on. The arrows go one way. Another arrow gets its reason in
 /// docs/ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("hanse-topology", &[]),
     ("hanse-proto", &["hanse-topology"]),
     ("hanse-runtime", &["hanse-proto"]),
@@ -23,7 +23,14 @@ const EDGES: [(&str, &[&str]); 18] = [
         "hanse-link",
         &["hanse-topology", "hanse-proto", "hanse-sync", "hanse-identity", "hanse-process", "hanse-store"],
     ),
-    ("hanse-node", &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link"]),
+    (
+        "hanse-local",
+        &["hanse-topology", "hanse-runtime", "hanse-sync", "hanse-identity", "hanse-process", "hanse-link"],
+    ),
+    (
+        "hanse-node",
+        &["hanse-topology", "hanse-proto", "hanse-identity", "hanse-process", "hanse-link", "hanse-local"],
+    ),
     ("hanse-state", &["hanse-topology", "hanse-proto", "hanse-runtime", "hanse-management"]),
     (
         "hanse-raft",
@@ -62,6 +69,7 @@ const EDGES: [(&str, &[&str]); 18] = [
             "hanse-identity",
             "hanse-process",
             "hanse-link",
+            "hanse-local",
             "hanse-node",
         ],
     ),

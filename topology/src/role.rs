@@ -65,8 +65,9 @@ impl Role {
     /// a gateway never learns `keys/eu-west`, even if admission offers it: the keys that tokens are signed with are there.
     pub fn may_learn(self, scope: &ScopeId) -> bool {
         match (self, scope) {
-            // Control nodes make every scope, agents pass every scope of their region on.
-            (Self::Server | Self::Agent, _) | (Self::Gateway, ScopeId::Runtime { .. }) => true,
+            // Control nodes make every scope but local ones. Agents pass every scope of their region on.
+            (Self::Server | Self::Agent, _)
+            | (Self::Gateway, ScopeId::Runtime { .. } | ScopeId::Local { .. }) => true,
             (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. }) => false,
         }
     }
@@ -118,14 +119,15 @@ mod tests {
 
     #[test]
     fn a_role_learns_scopes_of_its_kind_only() {
-        let [runtime, dns, keys] = ["runtime/eu-west/production", "dns/eu-west", "keys/eu-west"]
-            .map(|text| text.parse::<ScopeId>().unwrap());
+        let [runtime, local, dns, keys] =
+            ["runtime/eu-west/production", "local/eu-west/production/pods", "dns/eu-west", "keys/eu-west"]
+                .map(|text| text.parse::<ScopeId>().unwrap());
         for (role, learns) in [
-            (Role::Server, [true, true, true]),
-            (Role::Agent, [true, true, true]),
-            (Role::Gateway, [true, false, false]),
+            (Role::Server, [true, true, true, true]),
+            (Role::Agent, [true, true, true, true]),
+            (Role::Gateway, [true, true, false, false]),
         ] {
-            assert_eq!([&runtime, &dns, &keys].map(|scope| role.may_learn(scope)), learns, "{role}");
+            assert_eq!([&runtime, &local, &dns, &keys].map(|scope| role.may_learn(scope)), learns, "{role}");
         }
     }
 }

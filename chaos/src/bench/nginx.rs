@@ -79,6 +79,7 @@ impl Nginx {
             descriptors: None,
             clock: None,
             seeded_bug: None,
+            test_origin: None,
             log: dir.join("log"),
         };
         let nginx = Self { process: Process::start(launch)?, address };

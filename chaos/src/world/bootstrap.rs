@@ -220,6 +220,7 @@ impl World {
             descriptors: self.options.descriptors,
             clock,
             seeded_bug: self.options.seeded_bug.clone(),
+            test_origin: self.options.test_origin.clone(),
             log: self.node_dir(name).join("log"),
         };
         let process = Process::start(launch)?;

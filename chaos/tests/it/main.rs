@@ -24,6 +24,7 @@ mod hosts;
 mod joining;
 mod leader;
 mod looking;
+mod neighbours;
 mod operators;
 mod outage;
 mod private_files;

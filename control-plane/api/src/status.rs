@@ -169,15 +169,22 @@ fn gateway(state: &State, view: &GatewayView<'_>, sees: Sees<'_>) -> answer::Gat
         agent: view.agent.name.clone(),
         connected: gateway.connected,
         heard_ms_ago: gateway.heard_ms_ago,
-        // What it serves everywhere: nothing, if one scope has nothing yet.
-        revision: gateway.scopes.iter().map(|scope| scope.effective).min().flatten(),
+        // What it serves everywhere: nothing, if one scope has nothing yet. Local scopes have revisions of their own.
+        revision: gateway
+            .scopes
+            .iter()
+            .filter(|scope| !scope.scope.is_local())
+            .map(|scope| scope.effective)
+            .min()
+            .flatten(),
         scopes: scopes(&gateway.scopes),
         quarantined: gateway.scopes.iter().flat_map(|scope| quarantined(state, scope, sees)).collect(),
         quarantined_total: gateway.scopes.iter().map(|scope| scope.quarantined_total).sum(),
     }
 }
 
-/// What a gateway cannot use as it received it, by the management resource it was made from.
+/// What a gateway cannot use as it received it, by the management resource it was made from. What an Origin added was made from none: the
+/// Origin stands for it.
 fn quarantined(
     state: &State,
     scope: &ScopeStatus,
@@ -185,7 +192,22 @@ fn quarantined(
 ) -> impl Iterator<Item = QuarantinedResource> {
     scope.quarantined.iter().filter_map(move |quarantined| {
         let source = projection::source(&quarantined.key);
-        sees(source.as_ref()).then(|| QuarantinedResource {
+        if !sees(source.as_ref()) {
+            return None;
+        }
+        if let Some(origin) = scope.scope.origin() {
+            return Some(QuarantinedResource {
+                kind: Some(Kind::Origin.to_string()),
+                organization: None,
+                name: origin.to_string(),
+                environment: scope.scope.environment().map(ToString::to_string),
+                field: format!("{} {}", quarantined.key, quarantined.field).trim_end().to_owned(),
+                reason: quarantined.reason.clone(),
+                last_good: quarantined.last_good,
+                since: None,
+            });
+        }
+        Some(QuarantinedResource {
             kind: source.as_ref().map(|source| source.kind.to_string()),
             organization: source
                 .as_ref()
@@ -234,4 +256,62 @@ async fn readyz(call: Call) -> Result<Response, Rejection> {
     }
     let problem = Problem::new(ProblemName::NoQuorum, "this node has no state yet");
     Err(problem.remedy("wait until it has joined and caught up with the others").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_state::port::{AgentStatus, Facts, GatewayStatus, Quarantined};
+    use hanse_topology::ScopeId;
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn what_an_origin_added_is_told_by_its_origin_and_has_no_revision_of_the_control_plane() {
+        let quarantined = Quarantined {
+            key: "route/acme/pets".to_owned(),
+            received: vec![1],
+            last_good: false,
+            field: "context".to_owned(),
+            reason: "any host/pets is served by route/acme/p".to_owned(),
+            current: false,
+        };
+        let local = ScopeStatus::at("local/eu-west/production/pods".parse().unwrap(), None);
+        let local = ScopeStatus { quarantined: vec![quarantined], quarantined_total: 1, ..local };
+        let made = ScopeStatus::at(ScopeId::runtime(name("eu-west"), name("production")), Some(7));
+        let of_gateway = GatewayStatus {
+            name: "gateway-1".to_owned(),
+            region: name("eu-west"),
+            connected: true,
+            heard_ms_ago: 1,
+            scopes: vec![local, made],
+            facts: Facts::default(),
+            key: None,
+        };
+        let agent = AgentStatus {
+            name: "agent-1".to_owned(),
+            region: name("eu-west"),
+            connected: true,
+            heard_ms_ago: 1,
+            scopes: Vec::new(),
+            gateways: Vec::new(),
+            facts: Facts::default(),
+        };
+        let view = GatewayView { gateway: &of_gateway, agent: &agent };
+        let status = gateway(&State::default(), &view, &|_| true);
+        assert_eq!((status.revision, status.quarantined_total), (Some(7), 1));
+        let [told] = &status.quarantined[..] else { panic!("{:?}", status.quarantined) };
+        assert_eq!(
+            (told.kind.as_deref(), &*told.name, &*told.field),
+            (Some("Origin"), "pods", "route/acme/pets context")
+        );
+        // A token of another Organization does not see it.
+        let of_others = |source: Option<&Source>| {
+            source.and_then(|source| source.organization.as_ref()).is_none_or(|of| of.as_str() != "acme")
+        };
+        assert!(gateway(&State::default(), &view, &of_others).quarantined.is_empty());
+    }
 }

@@ -5,7 +5,7 @@ mod seal;
 use std::collections::BTreeMap;
 
 use hanse_management::{
-    Kind, Problem, ResourceKey, Revision, Spec, kinds::RevisionRef, manifest::parse_yaml,
+    Digest, Kind, Problem, ResourceKey, Revision, Spec, kinds::RevisionRef, manifest::parse_yaml,
 };
 use hanse_topology::Name;
 
@@ -194,6 +194,33 @@ impl World {
     pub(crate) fn check(&self, yaml: &str, expected: &str) {
         let problem = self.refused(yaml).to_string();
         assert!(problem.starts_with(expected), "\n   was: {problem}\nwanted: {expected}");
+    }
+
+    /// An agent of `eu-west` joins with this key, also in place of one that had another.
+    #[track_caller]
+    pub(crate) fn join_agent(&mut self, agent: &str, key: u8) {
+        let digest = Digest::of(b"join");
+        let expires_at = START_MS / 1_000 + 86_400;
+        self.put(&format!(
+            "{{kind: JoinToken, name: joining, spec: {{role: agent, region: eu-west, uses: 10000, replace: true, \
+             expiresAt: {expires_at}, digest: '{digest}'}}}}"
+        ));
+        let joining = CommandBody::UseJoinToken {
+            token: name("joining"),
+            secret_digest: digest.0,
+            joiner: format!("{agent}.agent.eu-west.hanse.internal"),
+            key_digest: [key; 32],
+            seat: None,
+        };
+        self.run(joining).expect("the token lets it join");
+    }
+
+    /// Revokes an agent.
+    #[track_caller]
+    pub(crate) fn revoke(&mut self, identity: &str) {
+        let (control_nodes, keys, known_keys) = (Vec::new(), Vec::new(), Vec::new());
+        let identity = identity.to_owned();
+        self.run(CommandBody::Revoke { identity, control_nodes, keys, known_keys }).expect("it is known");
     }
 
     /// Deletes one resource, spelled `Kind name` or `Kind organization/name`.

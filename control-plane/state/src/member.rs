@@ -100,6 +100,11 @@ pub fn server_identity(name: &str) -> String {
     format!("{name}.server.{CONTROL}.{DOMAIN}")
 }
 
+/// The identity of the agent with this name in a region.
+pub(crate) fn agent_identity(name: &Name, region: &Name) -> String {
+    format!("{name}.agent.{region}.{DOMAIN}")
+}
+
 /// What an identity is, as far as revoking goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {

@@ -7,6 +7,7 @@ mod egress;
 mod hosts;
 mod index;
 mod journal;
+mod origins;
 mod owned;
 mod query;
 mod unserved;

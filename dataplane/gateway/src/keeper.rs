@@ -4,6 +4,7 @@
 //! meanwhile are one. A lost agent changes no replica and so no table. Compiling and freeing tables happens here, never on
 //! a serving thread.
 
+mod local;
 mod news;
 pub(crate) mod stand_in;
 
@@ -17,11 +18,12 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use hanse_link::{InUse, LinkStatus, PROVEN_AFTER, ProvenVersions, Quarantine, Replicas};
 use hanse_process::{Pulse, Shutdown};
+use hanse_proto::sync::Quarantined;
 use hanse_sync::{Changes, ReplicaMap, Seen};
 use hanse_topology::{Name, Position, ScopeId};
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinError};
-use tracing::{Span, debug, error, info};
+use tracing::{Span, debug, error, info, warn};
 
 use crate::{
     health::Endpoints,
@@ -46,6 +48,10 @@ const KEPT_WITHIN: Duration = Duration::from_secs(1);
 /// A keeper that does not turn for so long hangs: the largest configuration is compiled within seconds.
 pub(crate) const HANGS_AFTER: Duration = Duration::from_secs(120);
 
+/// How long a gateway that starts with nothing waits for local scopes once it has all else. They come over the same stream, and its
+/// clients should not meet 404 meanwhile; but no damaged one keeps a gateway from serving.
+const LOCAL_WITHIN: Duration = Duration::from_secs(5);
+
 /// Why there is nothing to serve.
 const NOTHING: &str = "no configuration yet";
 
@@ -60,6 +66,8 @@ pub(crate) struct TableKeeper {
     /// Every scope that was offered had its content once. Until then nothing is served: a scope that is missing would
     /// leave its requests to an environment with a wider host.
     complete: bool,
+    /// Since when only local scopes are missing.
+    local_since: Option<Instant>,
     handle: Published,
     /// Which versions are proven, and which are held back.
     proven: ProvenVersions,
@@ -143,6 +151,17 @@ struct Keeping {
     retired: Vec<Arc<RoutingTable>>,
 }
 
+/// What is missing before anything is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Nothing, or something was served before.
+    Nothing,
+    /// A scope of the control plane.
+    Scope,
+    /// Local scopes only.
+    Local,
+}
+
 struct KeptScope {
     index: ScopeIndex,
     seen: Seen,
@@ -173,6 +192,7 @@ impl TableKeeper {
             self.handle.fault_of_task(&self.replicas);
             self.pulse.beat();
             let retired = !self.state.retired.is_empty();
+            let local_until = self.local_until().filter(|until| Instant::now() < *until);
             tokio::select! {
                 biased;
                 () = shutdown.wait() => return,
@@ -180,6 +200,7 @@ impl TableKeeper {
                 ended = changed.changed() => if ended.is_err() { return },
                 heard = self.link.changed(), if linked && !self.complete => linked = heard.is_ok(),
                 () = tokio::time::sleep(SWEEP), if retired => {}
+                () = sleep_until(local_until), if !self.complete => {}
                 () = self.pulse.beat_on() => {}
             }
             if self.step().await.is_err() {
@@ -246,8 +267,9 @@ impl TableKeeper {
     /// The same with what is `kept`.
     async fn step_with(&mut self, kept: Kept) -> Result<(), JoinError> {
         let proven = self.proven.clone();
-        let (replicas, handle, complete) = (self.replicas.clone(), self.handle.clone(), self.complete);
-        let awaited = if complete { BTreeSet::new() } else { self.awaited() };
+        let (replicas, handle) = (self.replicas.clone(), self.handle.clone());
+        let awaited = (!self.complete).then(|| self.awaited());
+        let waits_for_local = self.local_until().is_none_or(|until| Instant::now() < until);
         // What is compiled is lost if this panics, and the next table a whole one.
         let mut state = std::mem::replace(
             &mut self.state,
@@ -256,10 +278,16 @@ impl TableKeeper {
         let span = Span::current();
         let step = tokio::task::spawn_blocking(move || {
             let _entered = span.enter();
-            let complete = state.step(&replicas, &awaited, complete, &handle, (&proven, &kept));
-            (state, complete)
+            let awaited = awaited.as_ref();
+            let missing = state.step(&replicas, awaited, waits_for_local, &handle, (&proven, &kept));
+            (state, missing)
         });
-        (self.state, self.complete) = step.await?;
+        let (state, missing) = step.await?;
+        self.state = state;
+        self.complete = missing == Missing::Nothing;
+        if missing == Missing::Local {
+            self.local_since.get_or_insert_with(Instant::now);
+        }
         self.proven.is_used();
         Ok(())
     }
@@ -269,6 +297,11 @@ impl TableKeeper {
         let wanted = |name: &Name| self.environments.is_empty() || self.environments.contains(name);
         let offered = &self.link.borrow().offered;
         offered.iter().filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
+    }
+
+    /// When local scopes are waited for no longer.
+    fn local_until(&self) -> Option<Instant> {
+        Some(self.local_since? + LOCAL_WITHIN)
     }
 }
 
@@ -330,7 +363,8 @@ impl KeeperSeed {
     pub(crate) fn over(self, link: watch::Receiver<LinkStatus>) -> TableKeeper {
         let Self { replicas, environments, complete, handle, proven, pulse } = self;
         let state = Keeping::over(&handle.endpoints);
-        TableKeeper { replicas, link, environments, state, complete, handle, proven, pulse }
+        let local_since = None;
+        TableKeeper { replicas, link, environments, state, complete, local_since, handle, proven, pulse }
     }
 }
 
@@ -340,15 +374,15 @@ impl Keeping {
         Self { profiles: ConnectProfiles::over(endpoints.clone()), ..Self::default() }
     }
 
-    /// Brings everything in line with the replicas. Whether every `awaited` scope is there, or was once.
+    /// Brings everything in line with the replicas. What of those that are `awaited` is missing; `None`: nothing is awaited any more.
     fn step(
         &mut self,
         replicas: &Replicas,
-        awaited: &BTreeSet<ScopeId>,
-        complete: bool,
+        awaited: Option<&BTreeSet<ScopeId>>,
+        waits_for_local: bool,
         handle: &Published,
         (proven, kept): (&ProvenVersions, &Kept),
-    ) -> bool {
+    ) -> Missing {
         let (news, gone) = replicas.read(|map| {
             proven.observe(map);
             (self.news(map, proven, kept), self.gone(map))
@@ -367,21 +401,20 @@ impl Keeping {
             let kept = &self.scopes[&scope];
             replicas.confirm(&scope, &kept.position, &kept.exceptions);
         }
+        changed |= self.follow_origins();
         self.unpublished |= changed;
-        let missing = awaited.iter().find(|scope| !self.scopes.contains_key(scope));
-        if !complete && (awaited.is_empty() || missing.is_some()) {
-            let why = missing
-                .map_or(NOTHING.to_owned(), |scope| format!("no configuration yet: {scope} is missing"));
-            handle.tell_ready(Err(why));
-            return false;
-        }
-        if !complete {
+        if let Some(awaited) = awaited {
+            let missing = self.missing(awaited, waits_for_local, handle);
+            if missing != Missing::Nothing {
+                return missing;
+            }
             (handle.whole)();
         }
         let changed = std::mem::take(&mut self.unpublished);
         if changed {
             let tables = self.scopes.values().map(|kept| kept.index.table()).collect();
             let table = RoutingTable::new(tables);
+            self.note_lost(&table);
             // With the table that it belongs to: an upstream that moves and an egress that denies where it was are one change.
             handle.endpoints.enforce(&table.egress());
             self.retired.push(handle.table.swap(Arc::new(table)));
@@ -391,7 +424,26 @@ impl Keeping {
         }
         // The count includes every serving thread that still looks at the table: swap saw to that.
         self.retired.retain(|table| Arc::strong_count(table) > 1);
-        true
+        Missing::Nothing
+    }
+
+    /// What is missing of what is awaited. Scopes are in order: those of the control plane come before local ones.
+    fn missing(&self, awaited: &BTreeSet<ScopeId>, waits_for_local: bool, handle: &Published) -> Missing {
+        let missing = awaited.iter().find(|scope| !self.scopes.contains_key(scope));
+        let (what, why) = match missing {
+            None if awaited.is_empty() => (Missing::Scope, NOTHING.to_owned()),
+            None => return Missing::Nothing,
+            Some(scope) if scope.is_local() && !waits_for_local => {
+                warn!(%scope, "serving without a local scope that is offered and does not come");
+                return Missing::Nothing;
+            }
+            Some(scope) => {
+                let what = if scope.is_local() { Missing::Local } else { Missing::Scope };
+                (what, format!("no configuration yet: {scope} is missing"))
+            }
+        };
+        handle.tell_ready(Err(why));
+        what
     }
 
     fn gone(&self, map: &ReplicaMap) -> Vec<ScopeId> {
@@ -403,6 +455,7 @@ impl Keeping {
     fn take_in(&mut self, news: News) -> bool {
         let News { scope, seen, position, content, held_back } = news;
         let started = Instant::now();
+        let origin = self.origin_of(&scope);
         let kept = self.scopes.entry(scope.clone()).or_insert_with(|| KeptScope {
             index: ScopeIndex::new(scope.clone()),
             seen,
@@ -411,9 +464,15 @@ impl Keeping {
             exceptions: BTreeMap::new(),
         });
         (kept.seen, kept.position) = (seen, position);
+        let is_allowed_otherwise = kept.index.set_origin(origin, &mut self.profiles);
         kept.index.set_poisoned(held_back.poisoned);
         let (resources, whole) = match content {
-            Content::Changed { changes, .. } if changes.is_empty() => return false,
+            Content::Changed { changes, .. } if changes.is_empty() => {
+                if is_allowed_otherwise {
+                    kept.note_unusable();
+                }
+                return is_allowed_otherwise;
+            }
             Content::Changed { changes, last_good } => {
                 let resources = changes.upserts.len() + changes.removals.len();
                 let Changes { upserts, removals } = changes;
@@ -426,9 +485,7 @@ impl Keeping {
                 (resources, true)
             }
         };
-        let held_over = kept.index.held_over();
-        kept.quarantine = Quarantine::of(kept.index.quarantined(&held_over));
-        kept.exceptions = kept.index.exceptions(held_over);
+        kept.note_unusable();
         debug!(%scope, revision = position.revision, resources, whole, took = ?started.elapsed(), "configuration compiled");
         true
     }
@@ -463,6 +520,16 @@ impl Published {
 }
 
 impl KeptScope {
+    /// Notes what of it cannot be used as received.
+    fn note_unusable(&mut self) {
+        self.quarantine = Quarantine::of(self.unusable());
+        self.exceptions = self.index.exceptions(self.index.held_over());
+    }
+
+    fn unusable(&self) -> Vec<Quarantined> {
+        self.index.quarantined(&self.index.held_over())
+    }
+
     fn gauge(&self, scope: &ScopeId) -> ScopeGauge {
         ScopeGauge {
             scope: scope.to_string(),
@@ -486,6 +553,13 @@ impl KeptScope {
             unusable: self.quarantine.total(),
             named: named.collect(),
         }
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

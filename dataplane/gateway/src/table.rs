@@ -1,11 +1,12 @@
 //! What the gateway serves, compiled for lookup: environments by host, Apis by host and context, operations by path.
 //!
-//! A table is immutable. [`index::ScopeIndex`] keeps one environment up to date change by change; a new
-//! [`RoutingTable`] shares everything with the old one but what changed.
+//! A table is immutable. [`index::ScopeIndex`] keeps one scope up to date change by change; a new [`RoutingTable`] shares everything
+//! with the old one but what changed. An [`EnvironmentTable`] is the scope that the control plane makes with those that Origins add.
 
 mod api;
 mod callers;
 mod contexts;
+mod environment;
 mod hosts;
 pub mod index;
 mod map;
@@ -17,11 +18,12 @@ mod upstream;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_runtime::{Egress, Listener, plain};
+use hanse_runtime::{Egress, Listener};
 use hanse_topology::{Name, ScopeId};
 
 pub use api::{ApiRoutes, Operation};
 pub use callers::{Caller, Callers, Grant, KeyDigest, digest};
+pub use environment::EnvironmentTable;
 pub use operations::Methods;
 #[cfg(test)]
 pub(crate) use operations::naive;
@@ -64,18 +66,23 @@ pub struct RoutingTable {
 
 /// What one scope serves.
 #[derive(Debug, Clone)]
-pub struct EnvironmentTable {
+pub struct ScopeTable {
     /// The scope it was made from.
     pub scope: ScopeId,
     /// What the environment accepts; `None`: nothing yet.
     listener: Option<Arc<Listener>>,
-    apis: HostMap<ContextMap<Arc<Served>>>,
+    apis: HostMap<ContextMap<Holders>>,
     callers: Callers,
 }
+
+/// The routes at one place: one of each Organization, by key.
+type Holders = Arc<[Arc<Served>]>;
 
 /// A route with the upstream it uses now.
 #[derive(Debug)]
 pub struct Served {
+    /// Its key in the scope.
+    pub key: Arc<str>,
     /// The route.
     pub routes: Arc<ApiRoutes>,
     /// Its upstream; `None`: the scope has none of that key.
@@ -85,17 +92,27 @@ pub struct Served {
 }
 
 impl RoutingTable {
-    /// A table of these environments. Of two that claim the same host the first stays.
-    pub fn new(environments: Vec<Arc<EnvironmentTable>>) -> Self {
+    /// A table of these scopes. A local one adds to its environment, and serves nothing without that. Of two environments that claim the same
+    /// host the first stays.
+    pub fn new(scopes: Vec<Arc<ScopeTable>>) -> Self {
+        let (locals, controls): (Vec<_>, Vec<_>) =
+            scopes.into_iter().partition(|table| table.scope.is_local());
+        let environments = controls.into_iter().map(|control| {
+            let place = |scope: &ScopeId| (scope.region().clone(), scope.environment().cloned());
+            let adds = |local: &&Arc<ScopeTable>| place(&local.scope) == place(&control.scope);
+            let locals = locals.iter().filter(adds).cloned().collect();
+            Arc::new(EnvironmentTable::new(control, locals))
+        });
+        let environments: Vec<_> = environments.collect();
         let mut table = Self::default();
         for environment in &environments {
-            let Some(listener) = &environment.listener else { continue };
+            let Some(listener) = &environment.control().listener else { continue };
             for (accepts, hosts) in [(listener.http, &mut table.http), (listener.https, &mut table.https)] {
                 for pattern in listener.hosts.iter().filter(|_| accepts) {
                     match hosts.at(pattern) {
                         None => hosts.set(pattern, Some(environment.clone())),
                         Some(first) => tracing::warn!(
-                            scope = %environment.scope, ?pattern, first = %first.scope,
+                            scope = %environment.scope(), ?pattern, first = %first.scope(),
                             "two environments claim one host on this gateway; the first keeps it"
                         ),
                     }
@@ -109,8 +126,8 @@ impl RoutingTable {
     /// Where gateways may connect, by environment. An environment without a Listener is not in it.
     pub fn egress(&self) -> BTreeMap<Name, &Egress> {
         let rules = self.environments.iter().filter_map(|environment| {
-            let listener = environment.listener.as_ref()?;
-            Some((environment.scope.environment()?.clone(), &listener.egress))
+            let listener = environment.control().listener.as_ref()?;
+            Some((environment.scope().environment()?.clone(), &listener.egress))
         });
         rules.collect()
     }
@@ -126,47 +143,13 @@ impl RoutingTable {
             Protocol::Http => &self.http,
             Protocol::Https => &self.https,
         };
-        hosts.find(host, Some)
-    }
-}
-
-impl EnvironmentTable {
-    /// The Api for a host and canonical path: of the most special host that has a fitting context, the longest one. Segments
-    /// are compared with a context without their parameters. A request that an Organization owns is answered by its Apis only, as if
-    /// there were no others.
-    pub fn api(&self, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
-        let plain = plain(path);
-        match self.owner_of_plain(host, &plain) {
-            None => self.apis.find(host, |contexts| contexts.find(&plain, |_| true)),
-            Some(owner) => self.own(owner, host, &plain),
-        }
+        hosts.find(host, Some).map(|(_, environment)| environment)
     }
 
-    /// The same among the Apis of one Organization, as if there were neither others nor grants.
-    pub fn api_of(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
-        self.own(organization, host, &plain(path))
-    }
-
-    /// The same of a path whose segments are without their parameters.
-    fn own(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
-        let is_own = |served: &Arc<Served>| *served.routes.organization == *organization;
-        self.apis.find(host, |contexts| contexts.find(path, is_own))
-    }
-
-    /// The Organization that owns a request, if any does.
-    pub fn owner(&self, host: &str, path: &[u8]) -> Option<&str> {
-        self.owner_of_plain(host, &plain(path))
-    }
-
-    /// The same of a path whose segments are without their parameters.
-    fn owner_of_plain(&self, host: &str, path: &[u8]) -> Option<&str> {
-        let grants =
-            self.listener.as_ref().map(|listener| &listener.grants).filter(|grants| !grants.is_empty());
-        grants?.owner(host, path).map(|grant| &*grant.organization)
-    }
-
-    /// Who may call.
-    pub fn callers(&self) -> &Callers {
-        &self.callers
+    /// At which places of a route of a local scope other routes answer instead, and which.
+    pub fn lost(&self, local: &ScopeId, served: &Arc<Served>) -> Vec<String> {
+        let of = |environment: &&Arc<EnvironmentTable>| environment.adds(local);
+        let environment = self.environments.iter().find(of);
+        environment.map(|environment| environment.lost(served)).unwrap_or_default()
     }
 }

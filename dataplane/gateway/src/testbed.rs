@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_proto::runtime::{self, operation_security, resource::Kind, security::Scheme};
-use hanse_runtime::{Cidr, EndpointUrl};
+use hanse_runtime::{Cidr, EndpointUrl, Origin, ResourceKind};
 use hanse_topology::{Name, ScopeId};
 use prost::Message as _;
 
@@ -193,6 +193,21 @@ pub(crate) fn subscription(name: &str, application: &str, api: &str, plan: &str)
 /// An index of these resources.
 pub(crate) fn index(environment: &str, resources: Vec<(Arc<str>, Bytes)>) -> ScopeIndex {
     let mut index = ScopeIndex::new(scope(environment));
+    index.apply(resources, Vec::new(), &mut ConnectProfiles::default());
+    index
+}
+
+/// An index of a local scope of `production`, whose Origin allows Routes and Upstreams of `acme`, `shop` and `default`.
+pub(crate) fn local_index(origin: &str, resources: Vec<(Arc<str>, Bytes)>) -> ScopeIndex {
+    let name = |text| Name::new(text).unwrap();
+    let mut index = ScopeIndex::new(ScopeId::local(name("eu-west"), name("production"), name(origin)));
+    let allowed = Origin {
+        name: origin.to_owned(),
+        organizations: ["acme", "shop", "default"].map(str::to_owned).into(),
+        kinds: [ResourceKind::Route, ResourceKind::Upstream].into(),
+        holders: Vec::new(),
+    };
+    index.set_origin(Some(Arc::new(allowed)), &mut ConnectProfiles::default());
     index.apply(resources, Vec::new(), &mut ConnectProfiles::default());
     index
 }

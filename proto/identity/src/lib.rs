@@ -24,8 +24,8 @@ pub use peer::{Peer, PeerKeys};
 pub use pki::{
     Authority, Chain, Credentials, EndorsedRoot, Held, KeyDigest, KeyDir, KeyPair, Live, LiveAuthority,
     LiveCredentials, LiveTrust, NoIdentity, PkiError, RecoveryPairs, Refused, Rotation, SanName, Seal, Tier,
-    ToldRoots, TrustAnchor, TrustBundle, Validity, WrappedAs, check_public_key, identity_of, key_digest,
-    public_key_from_pem, wrap_key,
+    ToldRoots, TrustAnchor, TrustBundle, Validity, WrappedAs, check_public_key, identity_of, is_signed_by,
+    key_digest, public_key_from_pem, wrap_key,
 };
 pub use renewal::{
     ExpiryMetrics, Issuers, Issuing, RenewError, Renewal, renew_authority, renew_credentials, renew_from,

@@ -26,7 +26,7 @@ pub use held::Held;
 pub use identity::{NoIdentity, identity_of};
 pub use key_dir::{KeyDir, Seal};
 pub(crate) use keys::public_key_of;
-pub use keys::{Chain, KeyPair, public_key_from_pem};
+pub use keys::{Chain, KeyPair, is_signed_by, public_key_from_pem};
 pub(crate) use live::Shown;
 pub use live::{Live, LiveAuthority, LiveCredentials, LiveTrust, Refused};
 pub use recovery::RecoveryPairs;

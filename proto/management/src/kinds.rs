@@ -17,6 +17,7 @@ mod join_token;
 #[cfg(feature = "next")]
 mod memo;
 mod organization;
+mod origin;
 mod plan;
 mod policy;
 mod region;
@@ -40,6 +41,7 @@ pub use join_token::{JoinRole, JoinTokenSpec};
 #[cfg(feature = "next")]
 pub use memo::MemoSpec;
 pub use organization::OrganizationSpec;
+pub use origin::{OriginKind, OriginSpec};
 pub use plan::{Period, PlanSpec, RateSpec};
 pub use policy::{CorsSpec, HeaderRulesSpec, HeadersSpec, PolicySpec, RewriteSpec};
 pub use region::RegionSpec;
@@ -63,6 +65,7 @@ kinds! {
     Region(RegionSpec),
     Secret(SecretSpec),
     Environment(EnvironmentSpec),
+    Origin(OriginSpec),
     HostGrant(HostGrantSpec),
     Policy(PolicySpec),
     Upstream(UpstreamSpec),

@@ -152,6 +152,12 @@ mod tests {
                 Kind::HostGrant,
                 json!({"environments": ["e"], "host": "h", "pathPrefix": "/p", "organization": "o"}),
             ),
+            (
+                Kind::Origin,
+                json!({
+                    "region": "r", "environments": ["e"], "organizations": ["o"], "kinds": ["Route"], "holders": ["a"],
+                }),
+            ),
             (Kind::Plan, json!({"rate": {"requests": 5, "per": "minute", "burst": 1}})),
             (
                 Kind::Api,

@@ -20,6 +20,7 @@ mod host;
 mod listener;
 #[cfg(feature = "next")]
 mod note;
+mod origin;
 mod origins;
 mod owner;
 mod path;
@@ -42,6 +43,7 @@ pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION, is_check_path_byte};
 pub use host::HostPattern;
 pub use listener::Listener;
+pub use origin::{Holder, Origin};
 pub use origins::{Origins, Subdomains};
 pub use owner::{Area, Grant, Grants};
 pub use path::{BadPath, Context, canonical_request, encoded, plain, without_parameters};

@@ -3,7 +3,7 @@
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
-use crate::{Credential, Listener, Plan, Route, Secret, Subscription, Unusable, Upstream, features};
+use crate::{Credential, Listener, Origin, Plan, Route, Secret, Subscription, Unusable, Upstream, features};
 
 /// A key of a runtime scope, taken apart. `docs/protocol.md` lists the spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum ResourceKind {
     Subscription,
     /// `secret/ORGANIZATION/NAME`
     Secret,
+    /// `origin/NAME`
+    Origin,
 }
 
 /// A resource that can be used.
@@ -35,6 +37,7 @@ pub enum Resource {
     Credential(Credential),
     Subscription(Subscription),
     Secret(Secret),
+    Origin(Origin),
 }
 
 impl ResourceKind {
@@ -48,6 +51,7 @@ impl ResourceKind {
             "credential" => Self::Credential,
             "subscription" => Self::Subscription,
             "secret" => Self::Secret,
+            "origin" => Self::Origin,
             _ => return None,
         })
     }
@@ -61,6 +65,7 @@ impl ResourceKind {
             Kind::Credential(_) => Self::Credential,
             Kind::Subscription(_) => Self::Subscription,
             Kind::Secret(_) => Self::Secret,
+            Kind::Origin(_) => Self::Origin,
         }
     }
 }
@@ -75,6 +80,7 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
         Kind::Credential(credential) => Resource::Credential(Credential::new(credential)?),
         Kind::Subscription(subscription) => Resource::Subscription(subscription.into()),
         Kind::Secret(secret) => Resource::Secret(Secret::new(secret)?),
+        Kind::Origin(origin) => Resource::Origin(Origin::new(origin)?),
     })
 }
 

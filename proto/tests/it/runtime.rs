@@ -219,6 +219,15 @@ fn every_kind() {
                 data: [("key.pem".to_owned(), "PEM".into())].into(),
             }),
         ),
+        (
+            "origin",
+            Kind::Origin(Origin {
+                name: "east-cluster".into(),
+                organizations: vec!["shop".into()],
+                kinds: vec!["route".into(), "upstream".into()],
+                holders: vec![Holder { name: "agent-1".into(), key: vec![7; 32].into() }],
+            }),
+        ),
     ] {
         recorded(
             &format!("runtime-{name}"),

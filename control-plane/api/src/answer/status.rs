@@ -180,7 +180,7 @@ pub struct ScopePosition {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuarantinedResource {
-    /// Of the resource that the gateway cannot use as it received it.
+    /// Of the resource that the gateway cannot use as it received it; `Origin` of one that an Origin added.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub kind: Option<String>,
@@ -194,7 +194,7 @@ pub struct QuarantinedResource {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub environment: Option<String>,
-    /// The part at fault, as in the runtime schema.
+    /// The part at fault, as in the runtime schema; of what an Origin added, its key and the part.
     pub field: String,
     /// What is wrong with it.
     pub reason: String,

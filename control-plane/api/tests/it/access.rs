@@ -57,6 +57,10 @@ GET /v1/environments                                          u . . . . . .
 GET /v1/environments/{name}                                   u . . . . . .
 PUT /v1/environments/{name}                                   u f f f f f .
 DELETE /v1/environments/{name}                                u f f f f f .
+GET /v1/origins                                               u . f f f f .
+GET /v1/origins/{name}                                        u . f f f f .
+PUT /v1/origins/{name}                                        u f f f f f .
+DELETE /v1/origins/{name}                                     u f f f f f .
 GET /v1/host-grants                                           u . f f f f .
 GET /v1/host-grants/{name}                                    u . f f f f .
 PUT /v1/host-grants/{name}                                    u f f f f f .
@@ -256,6 +260,9 @@ fn sound_spec(path: &str) -> Option<Value> {
         "credentials" => json!({"application": "caller", "digest": digest}),
         "regions" => json!({"provider": "cloud"}),
         "environments" => json!({"regions": ["eu"]}),
+        "origins" => {
+            json!({"region": "eu", "environments": ["prod"], "organizations": ["shop"], "kinds": ["Route"], "holders": ["a"]})
+        }
         "host-grants" => {
             json!({"environments": ["prod"], "host": "a.example", "pathPrefix": "/free", "organization": "shop"})
         }

@@ -29,6 +29,13 @@ fn resources() -> Vec<Value> {
             }),
         ),
         named(
+            "Origin",
+            "east",
+            json!({
+                "region": "eu", "environments": ["prod"], "organizations": ["default"], "kinds": ["Route"], "holders": ["a"],
+            }),
+        ),
+        named(
             "HostGrant",
             "granted",
             json!({"environments": ["prod"], "host": "g.example", "pathPrefix": "/p", "organization": "default"}),

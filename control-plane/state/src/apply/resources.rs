@@ -17,7 +17,7 @@ pub(super) use sealed::{drop_same_as, key_version, says_same};
 use super::Effects;
 use crate::{
     Action, Change, State,
-    validate::{consistency, egress, guarded, neighbours::Consent},
+    validate::{consistency, egress, guarded, neighbours::Consent, origins},
 };
 
 /// Makes `changes` in `next`. [Admission](crate::admission) has judged each of them by itself. Their order does not matter:
@@ -57,6 +57,7 @@ pub(super) fn apply(
     bindings::settle(&mut draft);
     let consent = Consent { forced: force_grants, sight: sight.cloned() };
     consistency::check(draft.before, draft.next, &draft.touched, &consent)?;
+    origins::check(draft.next, &draft.touched)?;
     // A dump is taken back with the Bindings that are cut off. The Bindings that need its ApiRevisions may come in a later part of it.
     if !restored::any(changes) {
         egress::check(draft.before, draft.next, &draft.touched)?;

@@ -551,6 +551,7 @@ fn version_1_makes_these_entries() {
          {{kind: JoinToken, name: j, spec: {{role: agent, region: eu-west, uses: 9, replace: true, expiresAt: {expires_at}, digest: '{digest}'}}}}\n---\n\
          {{kind: Organization, name: retail}}\n---\n\
          {{kind: HostGrant, name: shop, spec: {{environments: [sandbox], host: shop.example, organization: retail}}}}\n---\n\
+         {{kind: Origin, name: east, spec: {{region: eu-west, environments: [sandbox], organizations: [retail], kinds: [Route], holders: [a]}}}}\n---\n\
          {{kind: Region, name: north, spec: {{location: {{latitude: 53.349805, longitude: -6.26031}}}}}}"
     ));
     world.put(&wide(0..400, "backend"));

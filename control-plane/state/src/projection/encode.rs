@@ -10,7 +10,7 @@ use hanse_management::{
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
         HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol,
-        OperationSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec, SecretType, SecretValue,
+        OperationSpec, OriginSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec, SecretType, SecretValue,
         SecuritySpec, UpstreamSpec,
     },
 };
@@ -22,7 +22,7 @@ use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
 use super::{Reveal, plain::Plain};
-use crate::{Metadata, Resource, State, Version};
+use crate::{Metadata, Resource, State, Version, member::agent_identity};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -70,6 +70,21 @@ fn host_grant(spec: &HostGrantSpec) -> runtime::HostGrant {
     }
 }
 
+/// An Origin with the keys of its holders: those that joined and are not revoked.
+pub(super) fn origin(name: &Name, spec: &OriginSpec, state: &State) -> Bytes {
+    let holder = |agent: &Name| {
+        let identity = agent_identity(agent, &spec.region);
+        let member = state.member(&identity).filter(|_| !state.is_revoked(&identity))?;
+        Some(runtime::Holder { name: agent.to_string(), key: member.key_digest.to_vec().into() })
+    };
+    bytes(Runtime::Origin(runtime::Origin {
+        name: name.to_string(),
+        organizations: spec.organizations.iter().map(Name::to_string).collect(),
+        kinds: spec.kinds.iter().map(|kind| kind.prefix().to_owned()).collect(),
+        holders: spec.holders.iter().filter_map(holder).collect(),
+    }))
+}
+
 /// One revision as `binding` serves it while `version` is in force. `upstream` is the key of an Upstream in the same scope.
 #[cfg_attr(
     not(feature = "next"),
@@ -110,6 +125,10 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
             let grants = vec![host_grant(spec)];
             let listener = runtime::Listener { grants, ..Default::default() };
             vec![(ResourceKind::Listener, bytes(Runtime::Listener(listener)))]
+        }
+        Spec::Origin(spec) => {
+            // Without holders: each has the key of a member, which has 32 bytes.
+            vec![(ResourceKind::Origin, origin(&key.name, spec, &State::default()))]
         }
         Spec::Policy(spec) => {
             let policies = vec![policy(&key.name, spec)];

@@ -33,6 +33,9 @@ pub(super) trait ScopeKind: Sync {
     /// follows from it.
     fn touch(&self, key: &ResourceKey, touched: &mut Touched<'_>);
 
+    /// Notes the same of members and revocations: some of them may have changed, and changed back.
+    fn touch_members(&self, _touched: &mut Touched<'_>) {}
+
     /// What a resource brings into which scopes, always in the same order and the same groups.
     fn placement(&self, state: &State, placer: &ResourceKey) -> Placement;
 

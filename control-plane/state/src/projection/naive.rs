@@ -37,6 +37,7 @@ pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTr
             let listener = encode::listener(&environment.key.name, spec, grants);
             content.insert(format!("listener/{}", environment.key.name), listener);
             fill(state, region, &environment.key.name, &mut content);
+            fill_origins(state, region, &environment.key.name, &mut content);
             scopes.insert(scope, content);
         }
     }
@@ -63,7 +64,18 @@ fn signing_keys(state: &State, region: &Name, reveal: &dyn Reveal) -> BTreeMap<S
     content
 }
 
-/// Everything but the listener.
+/// The Origins of one Environment in one region.
+fn fill_origins(state: &State, region: &Resource, environment: &Name, content: &mut BTreeMap<String, Bytes>) {
+    for origin in state.list(Kind::Origin, None) {
+        let Spec::Origin(spec) = &origin.spec else { continue };
+        if spec.region == region.key.name && spec.environments.contains(environment) {
+            let bytes = encode::origin(&origin.key.name, spec, state);
+            content.insert(format!("origin/{}", origin.key.name), bytes);
+        }
+    }
+}
+
+/// Everything but the listener and the Origins.
 fn fill(state: &State, region: &Resource, environment: &Name, content: &mut BTreeMap<String, Bytes>) {
     let mut organizations = BTreeSet::new();
     let mut apis = BTreeSet::new();

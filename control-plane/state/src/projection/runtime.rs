@@ -1,7 +1,8 @@
 //! `runtime/REGION/ENVIRONMENT`: what the gateways of an Environment in a region need.
 //!
 //! An Environment places its listener, which has its HostGrants, in the scopes of its regions. A served Binding places its route and the upstream that
-//! the route names, its organization and its Api. What is projected as it is (`plain`) follows one of the last two.
+//! the route names, its organization and its Api. What is projected as it is (`plain`) follows one of the last two. An Origin places itself, with
+//! the keys of its holders, in the scopes of its Environments in its region.
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ impl ScopeKind for Runtime {
             Kind::Region => touch_region(key, touched),
             Kind::Environment => touch_environment(key, touched),
             Kind::HostGrant => touch_host_grant(key, touched),
+            Kind::Origin => touch_origin(key, touched),
             Kind::Upstream => touched.unit(Unit::of(key.clone())),
             Kind::Api => touch_api(key, touched),
             Kind::ApiRevision => touch_revision(key, touched),
@@ -38,10 +40,17 @@ impl ScopeKind for Runtime {
         }
     }
 
+    /// The holders of any Origin may have come, changed their keys or been revoked.
+    fn touch_members(&self, touched: &mut Touched<'_>) {
+        let origins = touched.after.list(Kind::Origin, None);
+        touched.units.extend(origins.map(|origin| Unit::of(origin.key.clone())));
+    }
+
     fn placement(&self, state: &State, placer: &ResourceKey) -> Placement {
         let placement = match placer.kind {
             Kind::Environment => place_environment(state, placer),
             Kind::Binding => place_binding(state, placer),
+            Kind::Origin => place_origin(state, placer),
             _placed_by_these => None,
         };
         placement.unwrap_or_default()
@@ -106,6 +115,7 @@ impl ScopeKind for Runtime {
             (Some(upstream), _) => encode::embedded_key(resource, upstream),
             (None, Some(plain)) => plain.key(resource),
             (None, None) if resource.kind == Kind::Environment => format!("listener/{}", resource.name),
+            (None, None) if resource.kind == Kind::Origin => format!("origin/{}", resource.name),
             (None, None) if resource.kind == Kind::Upstream => encode::owned_key("upstream", resource),
             (None, None) => encode::owned_key("route", resource),
         }
@@ -138,6 +148,7 @@ impl ScopeKind for Runtime {
                 let grants = state.host_grants(resource).map(|(_, spec)| spec);
                 Some(encode::listener(&resource.name, state.environment(&resource.name)?, grants))
             }
+            Kind::Origin => Some(encode::origin(&resource.name, state.origin_spec(resource)?, state)),
             Kind::Binding => {
                 let bound_here = state.get(resource)?;
                 let lifecycle = state.served_lifecycle(bound_here)?;
@@ -155,6 +166,7 @@ impl ScopeKind for Runtime {
             "listener" => Some(Kind::Environment),
             "route" => Some(Kind::Binding),
             "upstream" => Some(Kind::Upstream),
+            "origin" => Some(Kind::Origin),
             plain => PLAIN.iter().find(|known| known.prefix == plain).map(|known| known.kind),
         }
     }
@@ -183,6 +195,7 @@ fn touch_environment(environment: &ResourceKey, touched: &mut Touched<'_>) {
     touched.placer(environment);
     if place_environment(before, environment) != place_environment(after, environment) {
         touched.placers.extend(after.referrers_of_kind(environment, Kind::Binding).cloned());
+        touched.placers.extend(after.referrers_of_kind(environment, Kind::Origin).cloned());
     }
 }
 
@@ -192,6 +205,11 @@ fn touch_host_grant(grant: &ResourceKey, touched: &mut Touched<'_>) {
     for environment in specs.into_iter().flatten().flat_map(|spec| &spec.environments) {
         touched.unit(Unit::of(ResourceKey::global(Kind::Environment, environment.clone())));
     }
+}
+
+fn touch_origin(origin: &ResourceKey, touched: &mut Touched<'_>) {
+    touched.unit(Unit::of(origin.clone()));
+    touched.placer(origin);
 }
 
 fn touch_binding(binding: &ResourceKey, touched: &mut Touched<'_>) {
@@ -223,6 +241,21 @@ fn place_environment(state: &State, key: &ResourceKey) -> Option<Placement> {
     let scope = |region: &Name| ScopeId::runtime(region.clone(), key.name.clone());
     let anchors = vec![Anchor::Unit(Unit::of(key.clone()))];
     Some(vec![Placed { anchors, scopes: regions.into_iter().map(scope).collect() }])
+}
+
+/// In the Environments of its region among those that it lists.
+fn place_origin(state: &State, key: &ResourceKey) -> Option<Placement> {
+    let spec = state.origin_spec(key)?;
+    let region = &spec.region;
+    state.get(&ResourceKey::global(Kind::Region, region.clone()))?;
+    let is_there = |environment: &&Name| {
+        state.environment(environment).is_some_and(|environment| environment.regions.contains(region))
+    };
+    let mut environments: Vec<&Name> = spec.environments.iter().filter(is_there).collect();
+    environments.sort();
+    let scope = |environment: &Name| ScopeId::runtime(region.clone(), environment.clone());
+    let anchors = vec![Anchor::Unit(Unit::of(key.clone()))];
+    Some(vec![Placed { anchors, scopes: environments.into_iter().map(scope).collect() }])
 }
 
 /// Of one that is served. The Api's own lifecycle counts, not that of the bound revision: blocking an Api takes effect everywhere at

@@ -23,6 +23,8 @@ pub(super) struct Ends<'a> {
     changed: BTreeSet<ResourceKey>,
     /// The journal said what changed, not a comparison of the states.
     is_told: bool,
+    /// Members or revocations may differ, or may have differed on the way.
+    members_changed: bool,
 }
 
 impl<'a> Ends<'a> {
@@ -34,7 +36,7 @@ impl<'a> Ends<'a> {
         if !is_told || before.version() != after.version() {
             changed.extend(all_keys(before, after));
         }
-        Self { before, after, changed, is_told }
+        Self { before, after, changed, is_told, members_changed: before.may_differ_in_members(after) }
     }
 }
 
@@ -81,6 +83,9 @@ impl<'a> Step<'a> {
         let mut touched = Touched::new(ends.before, ends.after);
         for key in &ends.changed {
             kind.touch(key, &mut touched);
+        }
+        if ends.members_changed {
+            kind.touch_members(&mut touched);
         }
         let units = touched.units.into_iter().map(|unit| (unit, Touch::Everywhere)).collect();
         let mut placed = BTreeMap::<Anchor, BTreeMap<ScopeId, isize>>::new();

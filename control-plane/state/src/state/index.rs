@@ -45,6 +45,12 @@ impl State {
         self.members.insert(identity, Arc::new(member));
     }
 
+    /// Whether members or revocations may differ between this state and `other`. It compares no contents: it also says so where a
+    /// change was taken back between the two, which a comparison would not show.
+    pub(crate) fn may_differ_in_members(&self, other: &Self) -> bool {
+        !(self.members.ptr_eq(&other.members) && self.revocations.ptr_eq(&other.revocations))
+    }
+
     /// Computes anew what depends on several resources: claims, areas and grants.
     pub(crate) fn rebuild(&mut self) {
         self.rebuild_areas();

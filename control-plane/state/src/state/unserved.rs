@@ -1,6 +1,6 @@
 //! What of a resource is accepted although it does not hold: Bindings that no gateway serves, Bindings with endpoints that the
-//! egress of their Environment denies, hosts of Apis that no Environment has, and requests that Bindings of several Organizations
-//! ask for.
+//! egress of their Environment denies, hosts of Apis that no Environment has, requests that Bindings of several Organizations
+//! ask for, and Origins without agents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +72,9 @@ impl State {
                         self.reach_environment(environment, &mut reached);
                     }
                 }
+                Kind::Origin => {
+                    reached.insert(key.clone());
+                }
                 // No other kind says whether a Binding is served, or where its gateways connect.
                 _other => {}
             }
@@ -108,6 +111,7 @@ impl State {
         let found = match (&resource.spec, &key.organization) {
             (Spec::Api(spec), _) => self.hosts_of_no_environment(spec),
             (Spec::HostGrant(spec), _) => self.grants_no_host(spec),
+            (Spec::Origin(spec), _) => self.idle_parts(spec),
             (Spec::Binding(spec), Some(organization)) => {
                 let mut found = self.unserved_binding(resource, organization, spec);
                 found.extend(cut_off(denied.of(resource), &spec.environment));

@@ -73,6 +73,7 @@ impl Keeping {
             };
             Some(News { scope: scope.clone(), seen, position, content, held_back })
         });
+        // In the order of scopes: an environment before the local scopes that add to it.
         fresh.filter(|news| news.scope.environment().is_some()).collect()
     }
 }

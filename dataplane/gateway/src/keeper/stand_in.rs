@@ -10,9 +10,9 @@ use hanse_runtime::ResourceKind;
 use prost::Message as _;
 
 /// Whether a version of a key may be held back. A Listener says which requests are of its environment: without the newest, they would go
-/// to another.
+/// to another. An Origin says who may publish: the newest may have taken that away.
 pub(crate) fn may_be_held(key: &str) -> bool {
-    ResourceKind::of_key(key) != Some(ResourceKind::Listener)
+    !matches!(ResourceKind::of_key(key), Some(ResourceKind::Listener | ResourceKind::Origin))
 }
 
 /// What is used in place of the poisoned version of a key, or of a key that is gone (`None`), where this is its proven version.
@@ -24,9 +24,8 @@ pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> O
     match ResourceKind::of_key(key) {
         Some(ResourceKind::Credential | ResourceKind::Subscription | ResourceKind::Secret) => None,
         Some(ResourceKind::Route) => route(poisoned, proven),
-        Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan) | None => {
-            Some(proven.clone())
-        }
+        Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan | ResourceKind::Origin)
+        | None => Some(proven.clone()),
     }
 }
 

@@ -1,3 +1,5 @@
+mod local;
+
 use std::sync::{
     Mutex,
     atomic::{AtomicBool, AtomicUsize, Ordering},

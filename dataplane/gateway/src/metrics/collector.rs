@@ -1,6 +1,7 @@
 //! The counters as Prometheus reads them.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::Ordering},
     time::Instant,
@@ -145,11 +146,19 @@ fn requests(metrics: &GatewayMetrics, encoder: &mut DescriptorEncoder<'_>) -> Re
         MetricType::Counter,
     )?;
     let apis = metrics.apis.load();
+    // An Api may be served by the control plane's scope and by local ones: one series for all of them.
+    let mut totals = BTreeMap::<[&str; 3], [u64; 5]>::new();
     for stats in apis.iter().map(|stats| &**stats).chain([&metrics.unmatched]) {
         let ApiStats { environment, organization, api, .. } = stats;
-        for (class, count) in CLASSES.iter().zip(stats.totals()).filter(|(_, count)| *count > 0) {
+        let sums = totals.entry([&**environment, &**organization, &**api]).or_default();
+        for (sum, count) in sums.iter_mut().zip(stats.totals()) {
+            *sum += count;
+        }
+    }
+    for ([environment, organization, api], sums) in totals {
+        for (class, count) in CLASSES.iter().zip(sums).filter(|(_, count)| *count > 0) {
             let labels = [
-                ("environment", &**environment),
+                ("environment", environment),
                 ("organization", organization),
                 ("api", api),
                 ("class", class),

@@ -45,15 +45,19 @@ impl<T: Clone> ContextMap<T> {
         self.contexts.is_empty()
     }
 
-    /// The value that suits of the longest context that begins `path`, whose segments are without their parameters.
-    pub(super) fn find(&self, path: &[u8], suits: impl Fn(&T) -> bool) -> Option<&T> {
+    /// The answer of `choose` of the longest context that begins `path`, whose segments are without their parameters; and how long that is.
+    pub(super) fn find<'a, R>(
+        &'a self,
+        path: &[u8],
+        choose: impl Fn(&'a T) -> Option<R>,
+    ) -> Option<(usize, R)> {
         let mut found = None;
         let mut end = 0; // of the prefix under test, always a segment boundary
         for &contexts in &self.depths {
             if contexts > 0
-                && let Some(value) = self.contexts.get(&path[..end]).filter(|value| suits(value))
+                && let Some(chosen) = self.contexts.get(&path[..end]).and_then(&choose)
             {
-                found = Some(value);
+                found = Some((end, chosen));
             }
             if end == path.len() {
                 break;
@@ -76,7 +80,10 @@ mod tests {
             map.set(&Context::parse(text).unwrap(), Some(text));
         }
         let check = |map: &ContextMap<&str>, path: &str, wanted: Option<&str>| {
-            assert_eq!(map.find(path.as_bytes(), |_| true).copied(), wanted, "{path}");
+            let found = map.find(path.as_bytes(), |value| Some(*value));
+            assert_eq!(found.map(|(_, value)| value), wanted, "{path}");
+            let length = wanted.map(|context| context.trim_end_matches('/').len());
+            assert_eq!(found.map(|(length, _)| length), length, "{path}");
         };
         check(&map, "/orders", Some("/orders"));
         check(&map, "/orders/", Some("/orders"));

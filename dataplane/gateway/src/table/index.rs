@@ -1,10 +1,11 @@
-//! Keeps one environment's table up to date, change by change.
+//! Keeps one scope's table up to date, change by change.
 //!
 //! A change costs work proportional to what it touches. What cannot be used is noted with its reason and the last good
 //! version stays in force, so one bad resource never takes another down.
 //!
 //! Resources are taken in one by one, each by itself; then those that need one that changed are settled, each once.
 
+mod allowed;
 mod claims;
 mod quarantine;
 mod routes;
@@ -19,13 +20,13 @@ use std::{
 
 use bytes::Bytes;
 use hanse_link::ValueHash;
-use hanse_runtime::{Resource, ResourceKind, Unusable};
+use hanse_runtime::{Origin, Resource, ResourceKind, Unusable};
 use hanse_topology::ScopeId;
 use sha2::{Digest as _, Sha256};
 
 use self::{claims::Claims, routes::Routes, subscriptions::Subscriptions, versions::Versions};
 use super::{
-    ApiRoutes, Caller, ConnectProfiles, EnvironmentTable, HostMap, KeyDigest, Upstream, UpstreamId,
+    ApiRoutes, Caller, ConnectProfiles, HostMap, KeyDigest, ScopeTable, Served, Upstream, UpstreamId,
     callers::Callers,
 };
 use crate::metrics::ApiStats;
@@ -49,7 +50,13 @@ pub struct ScopeIndex {
     subscriptions: Subscriptions,
     credentials: HashMap<Key, KeyDigest>,
     credential_claims: Claims<KeyDigest, Arc<Caller>>,
-    table: EnvironmentTable,
+    table: ScopeTable,
+    /// Of a scope that the control plane makes: its Origins that can be used, by key.
+    origins: BTreeMap<Key, Arc<Origin>>,
+    /// Of a local scope: its Origin, once it is known.
+    origin: Option<Arc<Origin>>,
+    /// Of a local scope: what the Origin does not allow, with the reason.
+    barred: BTreeMap<Key, (Bytes, Unusable)>,
 }
 
 /// What a change touches beside itself.
@@ -85,17 +92,20 @@ impl ScopeIndex {
             subscriptions: Subscriptions::default(),
             credentials: HashMap::new(),
             credential_claims: Claims::default(),
-            table: EnvironmentTable {
+            table: ScopeTable {
                 scope,
                 listener: None,
                 apis: HostMap::default(),
                 callers: Callers::default(),
             },
+            origins: BTreeMap::new(),
+            origin: None,
+            barred: BTreeMap::new(),
         }
     }
 
     /// The table of what is in force. Cheap.
-    pub fn table(&self) -> Arc<EnvironmentTable> {
+    pub fn table(&self) -> Arc<ScopeTable> {
         Arc::new(self.table.clone())
     }
 
@@ -107,12 +117,28 @@ impl ScopeIndex {
     /// How much there is.
     pub fn counts(&self) -> Counts {
         Counts {
-            resources: self.versions.received().len(),
+            resources: self.versions.received().len() + self.barred.len(),
             routes: self.routes.served(),
             upstreams: self.routes.upstreams(),
             credentials: self.table.callers.keys(),
             subscriptions: self.subscriptions.len(),
         }
+    }
+
+    /// An Origin of a scope that the control plane makes, by its key.
+    pub fn origin(&self, key: &str) -> Option<Arc<Origin>> {
+        self.origins.get(key).cloned()
+    }
+
+    /// The routes in force.
+    pub fn all_in_force(&self) -> impl Iterator<Item = (&Key, &Arc<Served>)> {
+        self.routes.all_in_force()
+    }
+
+    /// What is served of a route.
+    #[cfg(test)]
+    pub(super) fn in_force(&self, key: &str) -> Option<&Arc<Served>> {
+        self.all_in_force().find(|(own, _)| ***own == *key).map(|(_, served)| served)
     }
 
     /// Counters of its Apis.
@@ -128,7 +154,8 @@ impl ScopeIndex {
         profiles: &mut ConnectProfiles,
     ) {
         let kept: BTreeSet<&Key> = content.iter().map(|(key, _)| key).collect();
-        let held = self.versions.received().keys().chain(held_over.iter().map(|(key, _)| key));
+        let held = self.versions.received().keys().chain(self.barred.keys());
+        let held = held.chain(held_over.iter().map(|(key, _)| key));
         let removals: BTreeSet<Key> = held.filter(|key| !kept.contains(key)).cloned().collect();
         self.catch_up(held_over, content, removals.into_iter().collect(), profiles);
     }
@@ -144,6 +171,42 @@ impl ScopeIndex {
                 self.upsert(key, bytes, profiles, &mut touched);
             }
         }
+        self.settle(touched);
+    }
+
+    /// Has this Origin say from now on what the local scope may have; `None`: nothing. Whether that changed what is in force.
+    pub fn set_origin(&mut self, origin: Option<Arc<Origin>>, profiles: &mut ConnectProfiles) -> bool {
+        let allows = |origin: &Option<Arc<Origin>>| {
+            origin.as_ref().map(|origin| (origin.kinds.clone(), origin.organizations.clone()))
+        };
+        let is_same = allows(&self.origin) == allows(&origin);
+        self.origin = origin;
+        if is_same {
+            return false;
+        }
+        let mut touched = Touched::default();
+        let barred = std::mem::take(&mut self.barred).into_iter().map(|(key, (bytes, _))| (key, bytes));
+        let allowed = self.versions.received().iter().filter(|(key, _)| self.judge(key).is_err());
+        let again: Vec<_> = allowed.map(|(key, bytes)| (key.clone(), bytes.clone())).chain(barred).collect();
+        for (key, bytes) in again {
+            self.upsert(key, bytes, profiles, &mut touched);
+        }
+        self.settle(touched);
+        true
+    }
+
+    /// Whether a key may be in the scope at all.
+    fn judge(&self, key: &str) -> Result<(), Unusable> {
+        match ResourceKind::of_key(key) {
+            Some(kind) if self.table.scope.is_local() => {
+                allowed::judge_key(self.origin.as_deref(), key, kind)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Brings what needs something that changed in line with it.
+    fn settle(&mut self, touched: Touched) {
         for key in touched.routes {
             let settled = self.routes.settle(&key, &self.versions, &mut self.table);
             self.settled(key, settled, "route cannot be used; its last good version stays");
@@ -165,10 +228,20 @@ impl ScopeIndex {
     }
 
     fn upsert(&mut self, key: Key, bytes: Bytes, profiles: &mut ConnectProfiles, touched: &mut Touched) {
+        if let Err(reason) = self.judge(&key) {
+            self.remove(&key, touched);
+            self.barred.insert(key, (bytes, reason));
+            return;
+        }
+        self.barred.remove(&key);
         let used = match ResourceKind::of_key(&key) {
             _ if self.is_poisoned(&key, &bytes) => Err(Unusable::new("", POISONED)),
             None => Ok(()), // of a later version: nothing here needs it
             Some(kind) => hanse_runtime::check(kind, &bytes)
+                .and_then(|resource| match self.table.scope.is_local() {
+                    true => allowed::judge_content(&key, &resource).map(|()| resource),
+                    false => Ok(resource),
+                })
                 .map(|resource| self.take_in(&key, &bytes, resource, profiles, touched)),
         };
         if let Err(reason) = &used {
@@ -216,14 +289,18 @@ impl ScopeIndex {
                 touched.subscriptions.insert(key.clone());
             }
             Resource::Secret(_) => {} // no scope that a gateway follows has one
+            // It says who may publish, and what of it is used.
+            Resource::Origin(origin) => drop(self.origins.insert(key.clone(), Arc::new(origin))),
         }
     }
 
     fn remove(&mut self, key: &Key, touched: &mut Touched) {
         self.versions.remove(key);
         self.dangling.remove(key);
+        self.barred.remove(key);
         match ResourceKind::of_key(key) {
             None | Some(ResourceKind::Secret) => {}
+            Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
             Some(ResourceKind::Listener) => self.table.listener = None,
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
             Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),

@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcgen::PublicKeyData as _;
+use rcgen::{PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
 use super::PkiError;
@@ -30,6 +31,11 @@ impl KeyPair {
     /// The same as PEM, for people and other tools.
     pub fn public_key_pem(&self) -> String {
         to_pem(PUBLIC_KEY, &self.public_key_der())
+    }
+
+    /// An ECDSA signature of the SHA-256 of `message`, as ASN.1 DER.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, PkiError> {
+        self.0.sign(message).map_err(PkiError::Crypto)
     }
 
     /// The pair as PKCS #8 PEM. Secret: write it only through [`Credentials::save`](super::Credentials::save) and the
@@ -72,6 +78,12 @@ const PUBLIC_KEY: &str = "PUBLIC KEY";
 pub fn public_key_from_pem(pem: &str) -> Result<Vec<u8>, PkiError> {
     let reason = "it is no text between BEGIN PUBLIC KEY and END PUBLIC KEY".to_owned();
     from_pem(PUBLIC_KEY, pem).ok_or(PkiError::Pem { what: "the public key".to_owned(), reason })
+}
+
+/// Whether `signature` is one of [`KeyPair::sign`] for `message`, by the key with this SubjectPublicKeyInfo.
+pub fn is_signed_by(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, spki)
+        .is_ok_and(|key| key.verify_sig(message, signature).is_ok())
 }
 
 /// A certificate's SubjectPublicKeyInfo, DER.

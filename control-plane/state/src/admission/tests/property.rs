@@ -269,6 +269,20 @@ fn host_grant() -> BoxedStrategy<Value> {
     )
 }
 
+fn origin() -> BoxedStrategy<Value> {
+    let kinds = prop::sample::subsequence(vec!["Route", "Upstream"], 0..=2);
+    let holders =
+        prop_oneof![3 => Just(vec!["agent-1"]), 1 => Just(vec!["agent-1", "agent-1"]), 1 => Just(vec![])];
+    (kinds, holders)
+        .prop_map(|(kinds, holders)| {
+            json!({
+                "region": "eu-west", "environments": ["production"], "organizations": ["default"], "kinds": kinds,
+                "holders": holders,
+            })
+        })
+        .boxed()
+}
+
 fn plan() -> BoxedStrategy<Value> {
     let count = || value(prop::sample::select(vec![0_u64, 1, 1_000_000_000, u64::MAX]));
     let rate = with(
@@ -325,6 +339,7 @@ fn resource() -> impl Strategy<Value = (&'static str, Value)> {
         4 => api().prop_map(|spec| ("Api orders", spec)),
         1 => environment().prop_map(|spec| ("Environment production", spec)),
         2 => host_grant().prop_map(|spec| ("HostGrant one", spec)),
+        1 => origin().prop_map(|spec| ("Origin east", spec)),
         1 => plan().prop_map(|spec| ("Plan gold", spec)),
         1 => credential().prop_map(|spec| ("Credential shop-key", spec)),
         1 => secret().prop_map(|spec| ("Secret signer", spec)),
@@ -347,7 +362,8 @@ fn unusable(world: &World) -> Option<String> {
                     | Checked::Upstream(_)
                     | Checked::Plan(_)
                     | Checked::Credential(_)
-                    | Checked::Secret(_),
+                    | Checked::Secret(_)
+                    | Checked::Origin(_),
                 ) => {
                     return None;
                 }

@@ -19,8 +19,10 @@ const ENVIRONMENTS: [&str; 2] = ["production", "sandbox"];
 const APIS: [&str; 3] = ["orders", "users", "search"];
 const PAIR: [&str; 2] = ["one", "two"];
 
-/// One command: its changes, and whether the projection follows before the next one.
-type Turn = (Vec<Change>, bool);
+const AGENTS: [&str; 3] = ["one.agent.eu", "two.agent.eu", "one.agent.us"];
+
+/// One command, and whether the projection follows before the next one.
+type Turn = (CommandBody, bool);
 
 fn owned(names: &'static [&'static str]) -> impl Strategy<Value = String> {
     (select(&ORGANIZATIONS), select(names)).prop_map(|(organization, name)| format!("{organization}/{name}"))
@@ -53,6 +55,37 @@ fn host_grant() -> impl Strategy<Value = Change> {
             });
             put("HostGrant", name, spec)
         })
+}
+
+fn origin() -> impl Strategy<Value = Change> {
+    let environments = subsequence(ENVIRONMENTS.to_vec(), 1..=2);
+    let holders = subsequence(PAIR.to_vec(), 1..=2);
+    (select(&PAIR), select(&REGIONS), environments, holders).prop_map(|(name, region, environments, holders)| {
+        let spec = json!({
+            "region": region, "environments": environments, "organizations": ["acme"], "kinds": ["Route"], "holders": holders,
+        });
+        put("Origin", name, spec)
+    })
+}
+
+/// An agent joins, is revoked, or is readmitted.
+fn member() -> impl Strategy<Value = CommandBody> {
+    (0..AGENTS.len(), 0..2u8, 0..5u8).prop_map(|(agent, key, what)| {
+        let identity = format!("{}.hanse.internal", AGENTS[agent]);
+        let (control_nodes, keys, known_keys) = (Vec::new(), Vec::new(), Vec::new());
+        match what {
+            0 => CommandBody::Revoke { identity, control_nodes, keys, known_keys },
+            1 => CommandBody::Readmit { identity },
+            _ => CommandBody::UseJoinToken {
+                token: name("join"),
+                secret_digest: hanse_management::Digest::of(b"join").0,
+                joiner: identity,
+                // One key never joins under two names.
+                key_digest: [2 * agent as u8 + key; 32],
+                seat: None,
+            },
+        }
+    })
 }
 
 fn upstream() -> impl Strategy<Value = Change> {
@@ -172,6 +205,7 @@ fn removal() -> impl Strategy<Value = Change> {
     prop_oneof![
         1 => global,
         1 => select(&PAIR).prop_map(|name| ("HostGrant", name.to_owned())),
+        1 => select(&PAIR).prop_map(|name| ("Origin", name.to_owned())),
         3 => pair,
         3 => owned(&APIS).prop_map(|path| ("Api", path)),
         4 => binding.prop_map(|(api, environment)| ("Binding", format!("{api}-{environment}"))),
@@ -189,6 +223,7 @@ fn change() -> impl Strategy<Value = Change> {
         2 => region(),
         2 => environment(),
         1 => host_grant(),
+        2 => origin(),
         2 => upstream(),
         1 => policy(),
         5 => api(),
@@ -204,7 +239,8 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn turn() -> impl Strategy<Value = Turn> {
     let changes = prop_oneof![3 => vec(change(), 1..=1), 1 => vec(change(), 2..4)];
-    (changes, proptest::bool::weighted(0.7))
+    let body = prop_oneof![7 => changes.prop_map(CommandBody::Apply), 1 => member()];
+    (body, proptest::bool::weighted(0.7))
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
@@ -246,7 +282,8 @@ fn coming_back() -> impl Strategy<Value = Vec<Turn>> {
                 2 => vec![vec![now, revision], vec![both]],
                 _ => vec![vec![now, only_latest], vec![revision]],
             };
-            std::iter::once(vec![gone]).chain(parts).zip(follow).collect()
+            let turns = std::iter::once(vec![gone]).chain(parts).map(CommandBody::Apply);
+            turns.zip(follow).collect()
         },
     )
 }
@@ -273,6 +310,12 @@ fn dumped(change: Change, restored: Restored) -> Change {
 fn peopled() -> World {
     let mut world = World::empty();
     world.use_key(1);
+    // A token that lets control nodes join is of no region, and stays when regions go.
+    let token = json!({
+        "role": "server", "uses": 10_000, "replace": true, "expiresAt": 1_000,
+        "digest": hanse_management::Digest::of(b"join").to_string(),
+    });
+    world.accept(vec![put("JoinToken", "join", token)]);
     let mut changes: Vec<Change> = REGIONS.iter().map(|name| put("Region", name, json!({}))).collect();
     let environments =
         ENVIRONMENTS.iter().map(|name| put("Environment", name, json!({"regions": ["eu", "us"]})));
@@ -311,6 +354,8 @@ struct Played {
     /// Scopes made, and dropped, by the first part of their names.
     made: BTreeMap<String, usize>,
     dropped: BTreeMap<String, usize>,
+    /// Stops at which an Origin had a holder.
+    held: usize,
     /// Stops at which a Binding's route was not the same in two regions of an Environment.
     differing: usize,
 }
@@ -320,10 +365,11 @@ impl Played {
     fn play(&mut self, turns: Vec<Turn>) {
         let mut world = peopled();
         self.commands += turns.len();
-        for (changes, follow) in turns {
+        for (body, follow) in turns {
             let before = world.state.revision();
+            let changes = if let CommandBody::Apply(changes) = &body { changes.as_slice() } else { &[] };
             let of_dump = changes.iter().any(|change| matches!(change.action, Action::Restore { .. }));
-            let _ = world.apply(changes);
+            let _ = world.run(body);
             let is_effective = world.state.revision() > before;
             self.effective += usize::from(is_effective);
             self.restored += usize::from(is_effective && of_dump);
@@ -351,6 +397,14 @@ impl Played {
                 routes.entry((scope.environment(), key)).or_default().insert(bytes);
             }
         }
+        let origins = world.content.values().flatten().filter(|(key, _)| key.starts_with("origin/"));
+        let is_held = |bytes: &Bytes| {
+            let Some(Runtime::Origin(origin)) = runtime::Resource::decode(bytes.clone()).unwrap().kind else {
+                panic!("{bytes:?}")
+            };
+            !origin.holders.is_empty()
+        };
+        self.held += usize::from(origins.into_iter().any(|(_, bytes)| is_held(bytes)));
         self.differing += usize::from(routes.values().any(|bytes| bytes.len() > 1));
     }
 }
@@ -371,9 +425,10 @@ fn the_random_histories_do_something() {
     for _ in 0..48 {
         played.play(turns().new_tree(&mut runner).unwrap().current());
     }
-    let Played { commands, effective, restored: _, touched, made, dropped, differing } = played;
+    let Played { commands, effective, restored: _, touched, made, dropped, held, differing } = played;
     assert!(effective * 2 > commands, "{effective} of {commands} commands changed the state");
     assert!(touched > commands, "{touched} runtime resources changed by {commands} commands");
+    assert!(held > 10, "{held} stops with an Origin that had a holder");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {
         for kind in ["runtime", "dns", "keys"] {

@@ -218,3 +218,61 @@ fn another_version_changes_bytes_at_its_revision_and_nothing_before() {
     late.advance();
     assert_eq!(record(&late), record(&world));
 }
+
+#[test]
+fn an_origin_has_the_keys_of_holders_that_joined_and_are_not_revoked() {
+    let mut world = World::with_orders();
+    let digest = hanse_management::Digest::of(b"join");
+    let token = json!({
+        "role": "agent", "region": "eu", "uses": 9, "replace": true, "expiresAt": 1_000, "digest": digest.to_string(),
+    });
+    let origin = json!({
+        "region": "eu", "environments": ["production"], "organizations": ["acme"], "kinds": ["Route", "Upstream"],
+        "holders": ["one", "two"],
+    });
+    world.accept(vec![put("JoinToken", "join", token), put("Origin", "east", origin)]);
+    let holders = |world: &World| {
+        let Runtime::Origin(origin) = world.decoded("eu", "production", "origin/east") else { panic!() };
+        assert_eq!((&*origin.name, origin.kinds), ("east", vec!["route".to_owned(), "upstream".to_owned()]));
+        origin.holders.into_iter().map(|holder| (holder.name, holder.key[0])).collect::<Vec<_>>()
+    };
+    assert_eq!(holders(&world), []);
+    assert!(!world.keys("us", "production").contains(&"origin/east"), "it is of one region");
+
+    let identity = |agent: &str| format!("{agent}.agent.eu.hanse.internal");
+    let join = |agent: &str, key: u8| CommandBody::UseJoinToken {
+        token: name("join"),
+        secret_digest: digest.0,
+        joiner: identity(agent),
+        key_digest: [key; 32],
+        seat: None,
+    };
+    let then = |world: &mut World, body: CommandBody| {
+        let outcome = world.run(body);
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+        world.advance();
+        holders(world)
+    };
+    let holder = |agent: &str, key| (agent.to_owned(), key);
+    assert_eq!(then(&mut world, join("two", 2)), [holder("two", 2)]);
+    assert_eq!(then(&mut world, join("one", 1)), [holder("one", 1), holder("two", 2)]);
+    assert_eq!(then(&mut world, join("one", 3)), [holder("one", 3), holder("two", 2)], "a key was replaced");
+    assert_eq!(then(&mut world, join("other", 4)), [holder("one", 3), holder("two", 2)]);
+    let revoke = CommandBody::Revoke {
+        identity: identity("one"),
+        control_nodes: Vec::new(),
+        keys: Vec::new(),
+        known_keys: Vec::new(),
+    };
+    assert_eq!(then(&mut world, revoke), [holder("two", 2)]);
+
+    // A key that changed and changed back between two steps may have been met.
+    world.run(join("two", 5));
+    world.run(join("two", 2));
+    assert_eq!(world.advance(), []);
+    assert_eq!(*world.projection.last_between(), Between::Touched(vec!["origin/east".into()]));
+
+    world.accept(vec![put("Environment", "production", json!({"regions": ["us"]}))]);
+    assert!(!world.content.contains_key(&scope("eu", "production")));
+    world.accept(vec![delete("Origin", "east")]);
+}

@@ -53,6 +53,38 @@ fn an_open_tail_is_no_way_round_a_guard() {
     check("BREW /public", "* /* -> ");
 }
 
+/// The guard and the open operation are in one scope, or one of them is in a local scope.
+#[test]
+fn an_open_tail_is_no_way_round_a_guard_in_another_scope_of_the_environment() {
+    let guarded = [
+        route_entry(with_key(route("admin", "/admin", &["GET /users"]))),
+        upstream_entry("admin", upstream(&["http://127.0.0.1:9"])),
+    ];
+    let public = [
+        route_entry(route("public", "/", &["* /*"])),
+        upstream_entry("public", upstream(&["http://127.0.0.1:9"])),
+    ];
+    let listener = || vec![listener("production", &[])];
+    for (control, local) in [
+        ([listener(), guarded.to_vec(), public.to_vec()].concat(), vec![]),
+        ([listener(), guarded.to_vec()].concat(), public.to_vec()),
+        ([listener(), public.to_vec()].concat(), guarded.to_vec()),
+    ] {
+        let added = local_index("east", local);
+        let table = RoutingTable::new(vec![index("production", control).table(), added.table()]);
+        let judge = Judge { table, now: Duration::from_secs(1) };
+        let check = |request: &str, wanted: &str| assert_eq!(judge.judge(request, &[]), wanted, "{request}");
+        check("GET /admin/users", "401 key-missing");
+        check("GET /else", "* /* -> /else");
+        for respelled in
+            ["GET //admin/users", "GET /;x/admin/users", "GET /x;/../admin/users", "GET //admin//users"]
+        {
+            let verdict = judge.judge(respelled, &[]);
+            assert!(!verdict.contains(" -> "), "{respelled}: {verdict}");
+        }
+    }
+}
+
 #[test]
 fn parameters_of_segments_do_not_escape_a_guard() {
     let k = with_key(route(

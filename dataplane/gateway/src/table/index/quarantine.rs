@@ -15,19 +15,21 @@ impl ScopeIndex {
         let refused = self.versions.refused();
         let dangling = self.dangling.iter().filter(|(key, _)| !refused.contains_key(*key));
         let refused = refused.iter().map(|(key, refused)| (&**key, &refused.reason));
-        refused.chain(dangling.map(|(key, reason)| (&**key, reason)))
+        let barred = self.barred.iter().map(|(key, (_, reason))| (&**key, reason));
+        refused.chain(dangling.map(|(key, reason)| (&**key, reason))).chain(barred)
     }
 
     /// What cannot be used as received, with the reason and with what is in use instead; and what is gone and still in use.
     /// `held_over`: as [`Self::held_over`] has it.
     pub fn quarantined(&self, held_over: &BTreeMap<Key, Bytes>) -> Vec<Quarantined> {
         let received = self.versions.received();
+        let barred = |key: &str| self.barred.get(key).map(|(bytes, _)| bytes);
         let hash = |bytes: Option<&Bytes>| -> Bytes {
             bytes.map_or_else(Bytes::new, |bytes| Sha256::digest(bytes).to_vec().into())
         };
         let unusable = self.unusable().map(|(key, reason)| Quarantined {
             key: key.to_owned(),
-            received: hash(received.get(key)),
+            received: hash(received.get(key).or_else(|| barred(key))),
             // A subscription whose plan is missing is in force as it is.
             effective: hash(held_over.get(key).or_else(|| {
                 let as_it_is = self.subscriptions.contains(key) && !self.versions.refused().contains_key(key);

@@ -11,7 +11,7 @@ use hanse_runtime::{Context, HostPattern, Unusable};
 use super::{Key, claims::Claims, users::Users, versions::Versions};
 use crate::{
     metrics::ApiStats,
-    table::{ApiRoutes, EnvironmentTable, Served, Upstream, callers::OwnedId},
+    table::{ApiRoutes, ScopeTable, Served, Upstream, callers::OwnedId},
 };
 
 /// Every route of a scope, with the version of it that is served.
@@ -72,6 +72,11 @@ impl Routes {
         self.upstreams.len()
     }
 
+    /// What is served, by key.
+    pub(super) fn all_in_force(&self) -> impl Iterator<Item = (&Key, &Arc<Served>)> {
+        self.entries.iter().filter_map(|(key, entry)| Some((key, &entry.in_force.as_ref()?.served)))
+    }
+
     /// What is served of one.
     pub(super) fn in_force(&self, key: &str) -> Option<&InForce> {
         self.entries.get(key)?.in_force.as_ref()
@@ -114,13 +119,14 @@ impl Routes {
     }
 
     /// A route is gone.
-    pub(super) fn remove(&mut self, key: &Key, table: &mut EnvironmentTable) {
+    pub(super) fn remove(&mut self, key: &Key, table: &mut ScopeTable) {
         let Some(entry) = self.entries.remove(key) else { return };
         self.by_upstream.leave(&entry.wanted.upstream, key);
         if let Some(in_force) = entry.in_force {
             self.by_upstream.leave(in_force.upstream(), key);
             for place in places(&in_force.served.routes) {
-                set(table, &place, self.claims.withdraw(&place, key));
+                self.claims.withdraw(&place, key);
+                set(table, &place, self.claims.all(&place));
             }
             self.stale_stats = true;
         }
@@ -132,7 +138,7 @@ impl Routes {
         &mut self,
         key: &Key,
         versions: &Versions,
-        table: &mut EnvironmentTable,
+        table: &mut ScopeTable,
     ) -> Option<Result<(), Unusable>> {
         let entry = self.entries.get(key)?;
         let wanted = &entry.wanted.upstream;
@@ -145,18 +151,20 @@ impl Routes {
     }
 
     /// Puts a version in force.
-    fn serve(&mut self, key: &Key, next: Next, table: &mut EnvironmentTable) {
+    fn serve(&mut self, key: &Key, next: Next, table: &mut ScopeTable) {
         let Next { routes, from, upstream, upstream_from } = next;
         let Some(entry) = self.entries.get_mut(key) else { return };
         let stats = self.stats.entry(routes.id).or_insert_with(|| {
             Arc::new(ApiStats::new(table.scope.environment(), &routes.organization, &routes.api))
         });
-        let served = Arc::new(Served { routes: routes.clone(), upstream, stats: stats.clone() });
+        let (key_of, stats) = (key.clone(), stats.clone());
+        let served = Arc::new(Served { key: key_of, routes: routes.clone(), upstream, stats });
         let now = InForce { served: served.clone(), from, upstream_from };
         if let Some(before) = entry.in_force.replace(now) {
             let left = places(&before.served.routes).filter(|old| !places(&routes).any(|new| new == *old));
             for place in left {
-                set(table, &place, self.claims.withdraw(&place, key));
+                self.claims.withdraw(&place, key);
+                set(table, &place, self.claims.all(&place));
             }
             if before.upstream() != &routes.upstream && entry.wanted.upstream != *before.upstream() {
                 self.by_upstream.leave(before.upstream(), key);
@@ -164,8 +172,8 @@ impl Routes {
             self.stale_stats |= before.served.routes.id != routes.id;
         }
         for place in places(&routes) {
-            let holder = self.claims.claim(place.clone(), key, served.clone());
-            set(table, &place, Some(holder));
+            self.claims.claim(place.clone(), key, served.clone());
+            set(table, &place, self.claims.all(&place));
         }
     }
 
@@ -215,9 +223,19 @@ fn places(routes: &ApiRoutes) -> impl Iterator<Item = (HostPattern, Context)> + 
     routes.hosts.iter().map(|host| (host.clone(), routes.context.clone()))
 }
 
-/// Serves a route at a place, or nothing any more.
-fn set(table: &mut EnvironmentTable, (host, context): &(HostPattern, Context), served: Option<Arc<Served>>) {
+/// Serves the routes that claim a place: the first of each Organization, because an Organization may own some requests there.
+fn set<'a>(
+    table: &mut ScopeTable,
+    (host, context): &(HostPattern, Context),
+    claims: impl Iterator<Item = &'a Arc<Served>>,
+) {
+    let mut holders: Vec<Arc<Served>> = Vec::new();
+    for served in claims {
+        if holders.iter().all(|first| first.routes.organization != served.routes.organization) {
+            holders.push(served.clone());
+        }
+    }
     let mut contexts = table.apis.at(host).cloned().unwrap_or_default();
-    contexts.set(context, served);
+    contexts.set(context, (!holders.is_empty()).then(|| holders.into()));
     table.apis.set(host, (!contexts.is_empty()).then_some(contexts));
 }

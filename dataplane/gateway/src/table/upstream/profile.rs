@@ -88,16 +88,27 @@ mod tests {
     #[test]
     fn equal_profiles_are_one() {
         let mut profiles = ConnectProfiles::default();
-        let mut get = |(environment, timeout)| {
+        let mut get = |(scope, timeout)| {
             let trust = checked(upstream(&[])).trust;
-            let id = UpstreamId::new(&scope(environment), "upstream/default/a");
+            let id = UpstreamId::new(&scope, "upstream/default/a");
             profiles.get(&id, Duration::from_millis(timeout), trust)
         };
-        let [a, b, other, elsewhere] =
-            [("production", 5), ("production", 5), ("production", 7), ("sandbox", 5)].map(&mut get);
+        let local: hanse_topology::ScopeId = "local/eu-west/production/east".parse().unwrap();
+        let [a, b, other, elsewhere] = [
+            (scope("production"), 5),
+            (scope("production"), 5),
+            (scope("production"), 7),
+            (scope("sandbox"), 5),
+        ]
+        .map(&mut get);
+        let local = get((local, 7));
         assert_eq!(a.id, b.id);
         assert!(a.id != other.id && a.id != elsewhere.id);
         assert!(Arc::ptr_eq(&a.tls, &other.tls) && Arc::ptr_eq(&a.tls, &elsewhere.tls));
+        assert!(
+            Arc::ptr_eq(&local.egress, &a.egress),
+            "what an Origin adds connects where its environment may"
+        );
         assert!(Arc::ptr_eq(&a.egress, &other.egress) && !Arc::ptr_eq(&a.egress, &elsewhere.egress));
     }
 }

@@ -27,6 +27,7 @@ fn key() -> impl Strategy<Value = ResourceKey> {
             Kind::Region => &["eu-west", "us-east", "ap-south"],
             Kind::Secret => &["signer", "password"],
             Kind::Environment => &["production", "sandbox"],
+            Kind::Origin => &["east", "west"],
             Kind::HostGrant => &["g1", "g2"],
             Kind::Policy => &["stamp", "cors"],
             Kind::Upstream => &["backend", "other"],
@@ -88,6 +89,18 @@ fn spec(kind: Kind) -> BoxedStrategy<Value> {
                 .prop_map(|(regions, host, denies)| {
                     let deny: &[&str] = if denies { &["10.0.0.0/8"] } else { &[] };
                     json!({"regions": regions, "hostnames": Vec::from_iter(host), "egress": {"deny": deny}})
+                })
+                .boxed()
+        }
+        Kind::Origin => {
+            let environments = prop::sample::subsequence(vec!["production", "sandbox"], 1..=2);
+            let organizations = prop::sample::subsequence(vec!["default", "retail"], 1..=2);
+            (pick(&["eu-west", "us-east"]), environments, organizations, pick(&["a", "b"]))
+                .prop_map(|(region, environments, organizations, holder)| {
+                    json!({
+                        "region": region, "environments": environments, "organizations": organizations,
+                        "kinds": ["Route", "Upstream"], "holders": [holder],
+                    })
                 })
                 .boxed()
         }

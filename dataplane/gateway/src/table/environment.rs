@@ -1,0 +1,153 @@
+//! One environment: what the control plane makes of it, and what Origins in the region add.
+//!
+//! Each scope keeps a table of its own, and each is asked. The best answer of all tables is the best answer of their union, so nothing is
+//! merged when a scope changes.
+
+use std::sync::Arc;
+
+use hanse_runtime::{Area, HostPattern, plain};
+use hanse_topology::ScopeId;
+
+use super::{ApiRoutes, Callers, ScopeTable, Served};
+
+/// A label that no host has: it stands for every host below a `*.suffix` that has no name of its own.
+const NO_LABEL: &str = "\0";
+
+/// What one environment serves.
+#[derive(Debug, Clone)]
+pub struct EnvironmentTable {
+    control: Arc<ScopeTable>,
+    /// By scope, so that of two equal places that of the first Origin is served on each gateway.
+    locals: Vec<Arc<ScopeTable>>,
+}
+
+/// How well a route fits a request: the most special host, then the longest context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Fit {
+    host: usize,
+    context: usize,
+}
+
+/// A route that answers a request, and where it is from.
+#[derive(Debug, Clone, Copy)]
+struct Choice<'a> {
+    fit: Fit,
+    table: &'a ScopeTable,
+    served: &'a Arc<Served>,
+}
+
+impl EnvironmentTable {
+    /// The environment that `control` makes, with what these local scopes add.
+    pub(super) fn new(control: Arc<ScopeTable>, mut locals: Vec<Arc<ScopeTable>>) -> Self {
+        locals.sort_by(|one, other| one.scope.cmp(&other.scope));
+        Self { control, locals }
+    }
+
+    /// The scope that the control plane makes.
+    pub fn scope(&self) -> &ScopeId {
+        &self.control.scope
+    }
+
+    /// Whether this local scope adds to the environment.
+    pub(super) fn adds(&self, local: &ScopeId) -> bool {
+        self.locals.iter().any(|table| table.scope == *local)
+    }
+
+    /// What the control plane makes.
+    pub(super) fn control(&self) -> &ScopeTable {
+        &self.control
+    }
+
+    /// The Api for a host and canonical path: of the most special host that has a fitting context, the longest one. Segments
+    /// are compared with a context without their parameters. A request that an Organization owns is answered by its Apis only, as if
+    /// there were no others.
+    pub fn api(&self, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        let plain = plain(path);
+        Some(self.choose(self.owner_of_plain(host, &plain), host, &plain)?.served)
+    }
+
+    /// The same among the Apis of one Organization, as if there were neither others nor grants.
+    pub fn api_of(&self, organization: &str, host: &str, path: &[u8]) -> Option<&Arc<Served>> {
+        Some(self.choose(Some(organization), host, &plain(path))?.served)
+    }
+
+    /// The route for a request. Its path is without the parameters of its segments.
+    ///
+    /// A local route answers in place of one of the control plane only if it fits better and is of the same Organization: no Origin gives an
+    /// Organization the requests of another one. Of equal fits the control plane's goes first, then that of the first Origin.
+    fn choose(&self, owner: Option<&str>, host: &str, path: &[u8]) -> Option<Choice<'_>> {
+        let mut best = best_of(&self.control, owner, host, path);
+        let organization = owner.or(best.map(|choice| &*choice.served.routes.organization));
+        for table in &self.locals {
+            let local = best_of(table, organization, host, path);
+            best = match (best, local) {
+                (Some(best), Some(local)) if local.fit > best.fit => Some(local),
+                (best, local) => best.or(local),
+            };
+        }
+        best
+    }
+
+    /// The Organization that owns a request, if any does.
+    pub fn owner(&self, host: &str, path: &[u8]) -> Option<&str> {
+        self.owner_of_plain(host, &plain(path))
+    }
+
+    /// The same of a path whose segments are without their parameters.
+    fn owner_of_plain(&self, host: &str, path: &[u8]) -> Option<&str> {
+        let listener = self.control.listener.as_ref();
+        let grants = listener.map(|listener| &listener.grants).filter(|grants| !grants.is_empty());
+        grants?.owner(host, path).map(|grant| &*grant.organization)
+    }
+
+    /// Who may call. Only the control plane says that.
+    pub fn callers(&self) -> &Callers {
+        &self.control.callers
+    }
+
+    /// At which places of a local route other routes answer instead, and which.
+    pub(super) fn lost(&self, served: &Arc<Served>) -> Vec<String> {
+        let ApiRoutes { hosts, context, .. } = &*served.routes;
+        let lost = hosts.iter().filter_map(|pattern| {
+            let host = match pattern {
+                HostPattern::Exact(name) => name.to_string(),
+                HostPattern::Suffix(suffix) => format!("{NO_LABEL}.{suffix}"),
+                HostPattern::Any => String::new(),
+            };
+            let owner = self.owner_of_plain(&host, context.octets());
+            let place = Area { host: pattern.clone(), context: context.clone() };
+            match (self.choose(owner, &host, context.octets()), owner) {
+                (Some(choice), _) if Arc::ptr_eq(choice.served, served) => None,
+                (Some(Choice { table, served, .. }), _) => Some(match table.scope.origin() {
+                    None => format!("{place} is served by {}", served.key),
+                    Some(origin) => format!("{place} is served by {} of the Origin {origin}", served.key),
+                }),
+                (None, Some(owner)) => {
+                    Some(format!("{place} belongs to the Organization {owner}, by a HostGrant"))
+                }
+                (None, None) => Some(format!("{place} is served by no route")),
+            }
+        });
+        lost.collect()
+    }
+}
+
+/// The best route of one table, among those of one Organization or of all.
+fn best_of<'a>(
+    table: &'a ScopeTable,
+    organization: Option<&str>,
+    host: &str,
+    path: &[u8],
+) -> Option<Choice<'a>> {
+    let found = match organization {
+        None => table.apis.find(host, |contexts| contexts.find(path, |holders| holders.first())),
+        Some(own) => table.apis.find(host, |contexts| {
+            contexts.find(path, |holders| holders.iter().find(|served| *served.routes.organization == *own))
+        }),
+    };
+    let (host, (context, served)) = found?;
+    Some(Choice { fit: Fit { host, context }, table, served })
+}
+
+#[cfg(test)]
+mod tests;

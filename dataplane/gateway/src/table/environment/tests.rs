@@ -1,0 +1,247 @@
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    table::{ConnectProfiles, Protocol, RoutingTable, index::ScopeIndex},
+    testbed::{granted, listener, local_index, route, route_of, scope},
+};
+
+/// A route: its Organization, binding, host (empty: any) and context.
+type Place = (&'static str, u8, &'static str, &'static str);
+
+const ORGANIZATIONS: [&str; 2] = ["acme", "shop"];
+const HOSTS: [&str; 5] = ["", "*.example.com", "*.eu.example.com", "api.example.com", "api.eu.example.com"];
+const CONTEXTS: [&str; 4] = ["/", "/orders", "/orders/v1", "/pets"];
+const ASKED: [&str; 5] =
+    ["api.example.com", "x.example.com", "api.eu.example.com", "x.eu.example.com", "other"];
+const PATHS: [&str; 5] = ["/", "/orders", "/orders/v1/7", "/pets/1", "/ordersx"];
+const GRANTS: [(&str, &str, &str); 2] =
+    [("*.eu.example.com", "/orders", "shop"), ("api.example.com", "/", "acme")];
+
+fn resources((organization, binding, host, context): Place) -> [(Arc<str>, Bytes); 2] {
+    let mut route = route(&format!("b{binding}"), context, &["GET /*", "GET /"]);
+    route.hosts = Some(host).filter(|host| !host.is_empty()).map(str::to_owned).into_iter().collect();
+    route_of(organization, route)
+}
+
+fn local(origin: &str, places: &[Place]) -> ScopeIndex {
+    local_index(origin, places.iter().flat_map(|place| resources(*place)).collect())
+}
+
+fn control(places: &[Place], grants: &[(&str, &str, &str)]) -> ScopeIndex {
+    let mut index = ScopeIndex::new(scope("production"));
+    let listener =
+        if grants.is_empty() { listener("production", &[]) } else { granted("production", grants) };
+    let resources = places.iter().flat_map(|place| resources(*place)).chain([listener]).collect();
+    index.apply(resources, Vec::new(), &mut ConnectProfiles::default());
+    index
+}
+
+/// Routes of the control plane and of two Origins, of one environment.
+struct World {
+    tables: [Vec<Place>; 3],
+    grants: Vec<(&'static str, &'static str, &'static str)>,
+    table: RoutingTable,
+    indexes: [ScopeIndex; 3],
+}
+
+const ORIGINS: [&str; 2] = ["east", "west"];
+
+impl World {
+    /// `first_last`: the tables come to the gateway in the other order.
+    fn new(
+        tables: [Vec<Place>; 3],
+        grants: &[(&'static str, &'static str, &'static str)],
+        first_last: bool,
+    ) -> Self {
+        let [made, east, west] = &tables;
+        let indexes = [control(made, grants), local(ORIGINS[0], east), local(ORIGINS[1], west)];
+        let mut all: Vec<_> = indexes.iter().map(ScopeIndex::table).collect();
+        if first_last {
+            all.reverse();
+        }
+        Self { table: RoutingTable::new(all), grants: grants.to_vec(), tables, indexes }
+    }
+
+    fn environment(&self) -> &EnvironmentTable {
+        self.table.environment(Protocol::Http, "any.example").unwrap()
+    }
+
+    /// Which table answers, and with which key.
+    fn answer(&self, host: &str, path: &str) -> Option<(usize, String)> {
+        let served = self.environment().api(host, path.as_bytes())?;
+        let holds =
+            |index: &ScopeIndex| index.in_force(&served.key).is_some_and(|own| Arc::ptr_eq(own, served));
+        let table = self.indexes.iter().position(holds).unwrap();
+        Some((table, served.key.to_string()))
+    }
+
+    /// The same of all routes in one list.
+    fn naive(&self, host: &str, path: &str) -> Option<(usize, String)> {
+        let owner = self
+            .grants
+            .iter()
+            .filter(|(pattern, prefix, _)| {
+                fits_host(pattern, host).is_some() && fits_path(prefix, path).is_some()
+            })
+            .max_by_key(|(pattern, prefix, _)| (fits_host(pattern, host), fits_path(prefix, path)))
+            .map(|(_, _, organization)| *organization);
+        let all = self
+            .tables
+            .iter()
+            .enumerate()
+            .flat_map(|(table, places)| places.iter().map(move |place| (table, place)));
+        let mut fitting: Vec<_> = all
+            .filter_map(|(table, (organization, binding, pattern, context))| {
+                let fit = (fits_host(pattern, host)?, fits_path(context, path)?);
+                let is_own = owner.is_none_or(|owner| owner == *organization);
+                is_own.then(|| (fit, table, format!("route/{organization}/b{binding}"), *organization))
+            })
+            .collect();
+        // The best first: of equal ones the first table, and there the first key.
+        fitting.sort_by(|one, other| {
+            other.0.cmp(&one.0).then_with(|| (one.1, &one.2).cmp(&(other.1, &other.2)))
+        });
+        if let Some((.., organization)) = fitting.iter().find(|(_, table, ..)| *table == 0).cloned() {
+            fitting.retain(|(_, table, _, own)| *table == 0 || *own == organization);
+        }
+        fitting.into_iter().next().map(|(_, table, key, _)| (table, key))
+    }
+}
+
+/// How special a pattern is that fits a host.
+fn fits_host(pattern: &str, host: &str) -> Option<usize> {
+    match pattern.strip_prefix("*.") {
+        _ if pattern.is_empty() => Some(0),
+        Some(suffix) => host.strip_suffix(suffix)?.ends_with('.').then_some(suffix.len()),
+        None => (pattern == host).then_some(usize::MAX),
+    }
+}
+
+/// How long a context is that begins a path.
+fn fits_path(context: &str, path: &str) -> Option<usize> {
+    if context == "/" {
+        return Some(0);
+    }
+    let rest = path.strip_prefix(context)?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(context.len())
+}
+
+fn places() -> impl Strategy<Value = Vec<Place>> {
+    let place = (0..2usize, 0..6u8, 0..HOSTS.len(), 0..CONTEXTS.len());
+    let place = place.prop_map(|(organization, binding, host, context)| {
+        (ORGANIZATIONS[organization], binding, HOSTS[host], CONTEXTS[context])
+    });
+    prop::collection::vec(place, 0..4).prop_map(|mut places| {
+        let mut seen = BTreeSet::new();
+        places.retain(|(organization, binding, ..)| seen.insert((*organization, *binding)));
+        places
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Any number of tables answers as one list of routes does.
+    #[test]
+    fn the_best_of_each_table_is_the_best_of_all(
+        control in places(), east in places(), west in places(), grants in 0..=GRANTS.len(), first_last: bool,
+    ) {
+        let world = World::new([control, east, west], &GRANTS[..grants], first_last);
+        for (host, path) in ASKED.iter().flat_map(|host| PATHS.map(|path| (host, path))) {
+            prop_assert_eq!(world.answer(host, path), world.naive(host, path), "{} {}", host, path);
+        }
+    }
+
+    /// A local place that is told as lost answers no request of its own place, and every other one does.
+    #[test]
+    fn a_place_is_told_as_lost_if_it_is(control in places(), east in places(), west in places(), grants in 0..=GRANTS.len()) {
+        let world = World::new([control, east, west], &GRANTS[..grants], false);
+        for table in [1, 2] {
+            for (organization, binding, host, context) in &world.tables[table] {
+                let key = format!("route/{organization}/b{binding}");
+                let lost = world.environment().lost(world.indexes[table].in_force(&key).unwrap());
+                // A host of the pattern that no other pattern here has a name for.
+                let asked = host.replace('*', "unnamed");
+                let wins = world.naive(&asked, context) == Some((table, key));
+                prop_assert_eq!(lost.is_empty(), wins, "{} {}: {:?}", host, context, lost);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_local_route_answers_where_it_fits_better_and_only_within_its_organization() {
+    let at = |organization, host, context| -> Place { (organization, 0, host, context) };
+    // The local route against the control plane's `*.example.com/orders`, asked for `api.example.com/orders/v1`.
+    for (host, context, fits_better) in [
+        ("", "/", false),
+        ("", "/orders", false),
+        ("", "/orders/v1", false),
+        ("*.example.com", "/", false),
+        ("*.example.com", "/orders", false),
+        ("*.example.com", "/orders/v1", true),
+        ("api.example.com", "/", true),
+        ("api.example.com", "/orders", true),
+        ("api.example.com", "/orders/v1", true),
+    ] {
+        for (organization, first_last) in [("acme", false), ("acme", true), ("shop", false), ("shop", true)] {
+            let made = at("acme", "*.example.com", "/orders");
+            let world =
+                World::new([vec![made], vec![at(organization, host, context)], vec![]], &[], first_last);
+            let local = fits_better && organization == "acme";
+            let answer = world.answer("api.example.com", "/orders/v1").unwrap();
+            assert_eq!(answer.0, usize::from(local), "{organization} {host} {context}");
+            // Where the control plane has nothing, the local route answers alone.
+            let alone = World::new([vec![], vec![at(organization, host, context)], vec![]], &[], first_last);
+            assert_eq!(alone.answer("api.example.com", "/orders/v1").unwrap().0, 1);
+        }
+    }
+}
+
+#[test]
+fn of_two_origins_the_first_serves_an_equal_place_and_a_grant_decides_before() {
+    let [acme, shop] =
+        ORGANIZATIONS.map(|organization| -> Place { (organization, 0, "api.example.com", "/orders") });
+    let lost = |world: &World, table: usize, key: &str| {
+        world.environment().lost(world.indexes[table].in_force(key).unwrap())
+    };
+    for first_last in [false, true] {
+        let world = World::new([vec![], vec![acme], vec![shop]], &[], first_last);
+        assert_eq!(world.answer("api.example.com", "/orders").unwrap(), (1, "route/acme/b0".to_owned()));
+        assert_eq!(lost(&world, 1, "route/acme/b0"), Vec::<String>::new());
+        assert_eq!(
+            lost(&world, 2, "route/shop/b0"),
+            ["api.example.com/orders is served by route/acme/b0 of the Origin east"]
+        );
+        let grant = [("api.example.com", "/", "shop")];
+        let world = World::new([vec![], vec![acme], vec![shop]], &grant, first_last);
+        assert_eq!(world.answer("api.example.com", "/orders").unwrap().0, 2);
+        assert_eq!(
+            lost(&world, 1, "route/acme/b0"),
+            ["api.example.com/orders is served by route/shop/b0 of the Origin west"]
+        );
+        let world = World::new([vec![], vec![acme], vec![]], &grant, first_last);
+        assert_eq!(world.answer("api.example.com", "/orders"), None);
+        assert_eq!(
+            lost(&world, 1, "route/acme/b0"),
+            ["api.example.com/orders belongs to the Organization shop, by a HostGrant"]
+        );
+        let world = World::new([vec![acme], vec![acme], vec![]], &[], first_last);
+        assert_eq!(world.answer("api.example.com", "/orders").unwrap().0, 0);
+        assert_eq!(lost(&world, 1, "route/acme/b0"), ["api.example.com/orders is served by route/acme/b0"]);
+    }
+}
+
+#[test]
+fn a_local_scope_serves_nothing_without_its_environment() {
+    let place: Place = ("acme", 0, "", "/orders");
+    let table = RoutingTable::new(vec![local("east", &[place]).table()]);
+    assert!(!table.is_configured() && table.environment(Protocol::Http, "any.example").is_none());
+    // The control plane's scope is there, and has no Listener yet.
+    let index = ScopeIndex::new(scope("production"));
+    let table = RoutingTable::new(vec![index.table(), local("east", &[place]).table()]);
+    assert!(table.environment(Protocol::Http, "any.example").is_none());
+}
