@@ -110,7 +110,7 @@ impl Cursor {
         let to = replica.and_then(Replica::position).copied();
         match (self.answer(replica), replica, to) {
             (Answer::Delta(changes), Some(replica), Some(to)) => {
-                let last_good = match self.at.filter(|_| self.takes_last_good) {
+                let last_good = match self.at.filter(|_| self.takes_last_good && !scope.is_local()) {
                     Some(at) => replica.last_good_since(at.revision),
                     None => Vec::new(),
                 };
