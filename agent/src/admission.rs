@@ -68,8 +68,8 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// Fires when the agent is offered other scopes than before or holds other local ones, when others are revoked or other roots believed, and when a
-    /// gateway is admitted; and once at the beginning, for what came while nothing watched.
+    /// Fires when the agent is offered other scopes than before, believes heads of other local ones, when others are revoked or other
+    /// roots believed, and when a gateway is admitted; and once at the beginning, for what came while nothing watched.
     pub(crate) async fn watch(mut self, shutdown: Shutdown) {
         let mut known = self.link.borrow_and_update().offered.clone();
         self.sender.send_modify(|version| *version += 1);

@@ -27,6 +27,8 @@ pub struct LinkMetrics {
     pub connections: Counter,
     /// Streams of subscribers that were refused or ended, by reason.
     pub streams_refused: Family<Reason, Counter>,
+    /// Hellos with a head of a local scope that is not believed.
+    pub heads_disbelieved: Counter,
     /// Streams of subscribers that showed two processes with one identity.
     pub duplicates: Counter,
 }
@@ -59,6 +61,11 @@ impl LinkMetrics {
         registry.register("connections", "Streams opened to a publisher", self.connections.clone());
         let refused = self.streams_refused.clone();
         registry.register("streams_refused", "Streams of subscribers refused or ended", refused);
+        registry.register(
+            "heads_disbelieved",
+            "Heads of local scopes that subscribers said they hold and that are not believed",
+            self.heads_disbelieved.clone(),
+        );
         registry.register(
             "duplicates",
             "Times that two processes took turns under one identity",

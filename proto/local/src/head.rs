@@ -10,8 +10,10 @@
 //! All numbers are big-endian. The signature is ECDSA with P-256 and SHA-256, made with the key that the agent joined with.
 //!
 //! A generation has a counter in its upper half, and random bits in its lower one: a holder that crashes before its claim is on disk takes
-//! the counter again, and must not make another lineage of the same generation. A lineage's id begins with the key's digest, so that no holder
-//! continues the lineage of another.
+//! the counter again, and must not make another lineage of the same generation.
+//!
+//! A lineage's id begins with a digest of the holder's key and of the time at which the Origin was made. So no holder continues the
+//! lineage of another, and a head of an Origin that was deleted is none of the next Origin of that name.
 
 use hanse_identity::{KeyDigest, KeyPair, PkiError, is_signed_by};
 use hanse_sync::{ContentRoot, HeadSignature};
@@ -21,23 +23,12 @@ use sha2::{Digest as _, Sha256};
 /// No certificate begins so: those begin with an ASN.1 sequence. So no signature here is one of a certificate, which the same key
 /// makes too.
 const DOMAIN: &[u8] = b"hanse local head 1\0";
-/// How much of an id is the key's: the rest is random.
-const KEY_OCTETS: usize = 8;
+/// How much of an id is the holder's: the rest is random.
+const HOLDER_OCTETS: usize = 8;
 /// The longest SubjectPublicKeyInfo of a P-256 key is 91 octets. No other is hashed.
 const MAX_SPKI_OCTETS: usize = 128;
 /// The longest ECDSA P-256 signature is 72 octets. No other is verified.
 const MAX_SIGNATURE_OCTETS: usize = 80;
-
-/// Why a head is not a holder's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unsigned {
-    /// The signature does not fit the key, or covers something else.
-    #[error("its signature does not fit it")]
-    Signature,
-    /// The lineage begins with another key.
-    #[error("its lineage belongs to another key than the one that signed")]
-    Lineage,
-}
 
 /// What is signed.
 fn payload(scope: &ScopeId, position: &Position, root: &ContentRoot) -> Vec<u8> {
@@ -70,24 +61,22 @@ pub fn sign(
     Ok(HeadSignature { spki: key.public_key_der().into(), signature: signature.into() })
 }
 
-/// The digest of the key that signed a head.
+/// Whether the key in a signature signed a head.
 pub fn verify(
     scope: &ScopeId,
     position: &Position,
     root: &ContentRoot,
     HeadSignature { spki, signature }: &HeadSignature,
-) -> Result<KeyDigest, Unsigned> {
-    if spki.len() > MAX_SPKI_OCTETS || signature.len() > MAX_SIGNATURE_OCTETS {
-        return Err(Unsigned::Signature);
-    }
-    let key = digest_of(spki);
-    if position.lineage.id[..KEY_OCTETS] != key[..KEY_OCTETS] {
-        return Err(Unsigned::Lineage);
-    }
-    match is_signed_by(spki, &payload(scope, position, root), signature) {
-        true => Ok(key),
-        false => Err(Unsigned::Signature),
-    }
+) -> bool {
+    let has_size = spki.len() <= MAX_SPKI_OCTETS && signature.len() <= MAX_SIGNATURE_OCTETS;
+    // No parent is signed as zeros, so a parent of zeros is none that a holder has.
+    let has_parent = position.lineage.parent != Some(Default::default());
+    has_size && has_parent && is_signed_by(spki, &payload(scope, position, root), signature)
+}
+
+/// The digest of the key in a signature; `None`: it is no P-256 key.
+pub(crate) fn key_of(HeadSignature { spki, .. }: &HeadSignature) -> Option<KeyDigest> {
+    (spki.len() <= MAX_SPKI_OCTETS).then(|| digest_of(spki))
 }
 
 /// What a key goes by.
@@ -95,12 +84,23 @@ pub(crate) fn digest_of(spki: &[u8]) -> KeyDigest {
     Sha256::digest(spki).into()
 }
 
-/// The id of a lineage that begins with this key.
-pub(crate) fn id_of(key: &KeyDigest, random: [u8; 8]) -> [u8; 16] {
+/// What the ids of lineages begin with that a holder of an Origin starts.
+fn holder_part(key: &KeyDigest, made_at_ms: u64) -> [u8; HOLDER_OCTETS] {
+    let digest = Sha256::new().chain_update(key).chain_update(made_at_ms.to_be_bytes()).finalize();
+    std::array::from_fn(|at| digest[at])
+}
+
+/// The id of a lineage that a holder with this key starts, of an Origin that was made then.
+pub(crate) fn id_of(key: &KeyDigest, made_at_ms: u64, random: [u8; 8]) -> [u8; 16] {
     let mut id = [0; 16];
-    id[..KEY_OCTETS].copy_from_slice(&key[..KEY_OCTETS]);
-    id[KEY_OCTETS..].copy_from_slice(&random);
+    id[..HOLDER_OCTETS].copy_from_slice(&holder_part(key, made_at_ms));
+    id[HOLDER_OCTETS..].copy_from_slice(&random);
     id
+}
+
+/// Whether a holder with this key may have started a lineage, of an Origin that was made then.
+pub(crate) fn may_have_started(lineage: &Lineage, key: &KeyDigest, made_at_ms: u64) -> bool {
+    lineage.id[..HOLDER_OCTETS] == holder_part(key, made_at_ms)
 }
 
 /// The counter in a generation.
@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn at(key: &KeyPair, parent: Option<([u8; 16], u64)>, revision: u64) -> Position {
-        let id = id_of(&digest_of(&key.public_key_der()), [7; 8]);
+        let id = id_of(&digest_of(&key.public_key_der()), 1, [7; 8]);
         Position { lineage: Lineage { generation: generation_of(3, 5), id, parent }, revision }
     }
 
@@ -154,7 +154,8 @@ mod tests {
         let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let (position, root) = (at(&key, None, 4), ContentRoot([9; 32]));
         let signature = sign(&key, &scope(), &position, &root).unwrap();
-        assert_eq!(verify(&scope(), &position, &root, &signature), Ok(digest_of(&key.public_key_der())));
+        assert!(verify(&scope(), &position, &root, &signature));
+        assert_eq!(key_of(&signature), Some(digest_of(&key.public_key_der())));
 
         let elsewhere: ScopeId = "local/eu-west/staging/pods".parse().unwrap();
         let later = Position { revision: 5, ..position };
@@ -167,7 +168,7 @@ mod tests {
             (&scope(), orphan, root),
             (&scope(), position, ContentRoot([8; 32])),
         ] {
-            assert_eq!(verify(scope, &position, &root, &signature), Err(Unsigned::Signature), "{position}");
+            assert!(!verify(scope, &position, &root, &signature), "{position}");
         }
         let mut damaged = signature.signature.to_vec();
         damaged[10] ^= 1;
@@ -176,13 +177,27 @@ mod tests {
             HeadSignature { signature: vec![0; 4_000].into(), ..signature.clone() },
             HeadSignature { signature: Default::default(), ..signature.clone() },
         ] {
-            assert_eq!(verify(&scope(), &position, &root, &signature), Err(Unsigned::Signature));
+            assert!(!verify(&scope(), &position, &root, &signature));
         }
-        // Another key signs what is its own to sign, and cannot continue this lineage.
-        let of_other = sign(&other, &scope(), &position, &root).unwrap();
-        assert_eq!(verify(&scope(), &position, &root, &of_other), Err(Unsigned::Lineage));
-        let spki = HeadSignature { spki: other.public_key_der().into(), ..signature };
-        assert_eq!(verify(&scope(), &at(&other, None, 4), &root, &spki), Err(Unsigned::Signature));
+        let spki = HeadSignature { spki: other.public_key_der().into(), ..signature.clone() };
+        assert!(!verify(&scope(), &position, &root, &spki));
+        assert_eq!(key_of(&HeadSignature { spki: vec![0; 200].into(), ..signature.clone() }), None);
+        // The octets of no parent are those of a parent of zeros. A neighbour must not swap the two.
+        let zeros = at(&key, Some(Default::default()), 4);
+        assert!(!verify(&scope(), &zeros, &root, &signature));
+    }
+
+    #[test]
+    fn a_lineage_is_bound_to_a_key_and_to_one_origin_of_a_name() {
+        let (key, other) = ([1; 32], [2; 32]);
+        let lineage = |id| Lineage { generation: 1, id, parent: None };
+        let own = lineage(id_of(&key, 5, [7; 8]));
+        assert!(may_have_started(&own, &key, 5));
+        assert!(may_have_started(&lineage(id_of(&key, 5, [8; 8])), &key, 5));
+        assert!(!may_have_started(&own, &other, 5));
+        assert!(!may_have_started(&own, &key, 6));
+        // Every node computes it: SHA-256 of the key's digest and of the time, as 64 bits in big-endian order.
+        assert_eq!(hex::encode(own.id), "9f3480c4301191d00707070707070707");
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub struct Draw {
 pub struct Seen {
     /// The term of the source's wish; `None`: there is no wish.
     pub term: Option<u64>,
-    /// Where the scope stands at this node.
+    /// Where the scope stands at this node; `None` also where the holder of that head is not believed any more.
     pub held: Option<Position>,
     /// Whether the content held is what the source wishes.
     pub is_as_wished: bool,
-    /// The greatest position that another node was shown to hold.
+    /// The greatest position that another node was shown to hold, of those whose holder is believed.
     pub met: Option<Position>,
 }
 
@@ -46,7 +46,7 @@ pub enum Step {
     Rest,
     /// Publish.
     Publish(Publication),
-    /// Take over, but the last counter is taken: the Origin must be made anew under another name.
+    /// Take over, but the last counter is taken: the Origin must be made anew, or the holder that took it revoked.
     Exhausted,
 }
 
@@ -76,30 +76,34 @@ pub enum Reason {
     Unheard,
     /// The scope has had other content than wished for a while, and no holder changes that.
     Differs,
+    /// For a while this node has had no head that counts, or another node has held a later one that nothing brings here.
+    Unreached,
 }
 
 /// One holder of one local scope.
 #[derive(Debug)]
 pub struct Holder {
     key: KeyDigest,
+    /// When its Origin was made.
+    made_at_ms: u64,
     /// The term of its last takeover.
     term: Option<u64>,
     /// The lineage that it publishes; `None`: it follows.
     own: Option<Lineage>,
     /// It took over in this term because another had not heard of it. It does so once, or two would go on for ever.
     was_unheard: bool,
-    /// Since when it follows and the content differs from the wish, and for how long that may be.
+    /// Since when it follows and the scope is not as wished everywhere that it knows of, and for how long that may be.
     differs: Option<(Instant, Duration)>,
 }
 
 impl Holder {
-    /// One that has not published yet, with the key of this digest.
-    pub fn new(key: KeyDigest) -> Self {
-        Self { key, term: None, own: None, was_unheard: false, differs: None }
+    /// One that has not published yet, with the key of this digest, of an Origin that was made then.
+    pub fn new(key: KeyDigest, made_at_ms: u64) -> Self {
+        Self { key, made_at_ms, term: None, own: None, was_unheard: false, differs: None }
     }
 
     /// What to do now. To be called when what it sees has changed, and at [`Self::due`]. What it publishes is in force when
-    /// [`Self::published`] is called, and is said again otherwise.
+    /// [`Self::published`] is called, and is said again otherwise; after [`Self::failed`] not before its time begins anew.
     pub fn step(&mut self, seen: Seen, now: Instant, draw: Draw) -> Step {
         let Some(term) = seen.term else {
             self.differs = None;
@@ -116,15 +120,25 @@ impl Holder {
                 Some(_) => return self.takeover(seen, draw, Reason::Unheard),
             }
         }
-        if seen.is_as_wished {
-            self.differs = None;
-            return Step::Rest;
-        }
+        let reason = match (seen.held, seen.met) {
+            (None, _) => Reason::Unreached,
+            (Some(held), Some(met)) if outranks(&met, &held) => Reason::Unreached,
+            (Some(_), _) if seen.is_as_wished => {
+                self.differs = None;
+                return Step::Rest;
+            }
+            (Some(_), _) => Reason::Differs,
+        };
         let (since, bound) = *self.differs.get_or_insert((now, DIFFERS_FOR + draw.pause));
         match now.saturating_duration_since(since) >= bound {
-            true => self.takeover(seen, draw, Reason::Differs),
+            true => self.takeover(seen, draw, reason),
             false => Step::Rest,
         }
+    }
+
+    /// What [`Self::step`] said cannot be done. It is not due any more: otherwise it would be at once, for ever.
+    pub fn failed(&mut self) {
+        self.differs = None;
     }
 
     /// What [`Self::step`] said is in force, in this term.
@@ -135,7 +149,7 @@ impl Holder {
         match reason {
             Reason::Term => (self.term, self.was_unheard) = (Some(term), false),
             Reason::Unheard => self.was_unheard = true,
-            Reason::Differs => {}
+            Reason::Differs | Reason::Unreached => {}
         }
     }
 
@@ -153,7 +167,7 @@ impl Holder {
                     to: Position { revision: held.revision + 1, ..held },
                 }),
             },
-            // The replica went with its Origin, and the Origin is back. No revision of a lineage is used twice.
+            // The replica was lost. No revision of a lineage is used twice.
             Some(_) | None => self.takeover(seen, draw, Reason::Term),
         }
     }
@@ -166,11 +180,16 @@ impl Holder {
         let Some(counter) = counter.checked_add(1) else { return Step::Exhausted };
         let lineage = Lineage {
             generation: head::generation_of(counter, draw.generation),
-            id: head::id_of(&self.key, draw.id),
+            id: head::id_of(&self.key, self.made_at_ms, draw.id),
             parent: greatest.map(|position| (position.lineage.id, position.revision)),
         };
         Step::Publish(Publication::Takeover { to: Position { lineage, revision: 1 }, reason })
     }
+}
+
+/// Whether a node that stands at `position` does not follow one that stands at `known`.
+pub(crate) fn outranks(position: &Position, known: &Position) -> bool {
+    !known.may_follow(position)
 }
 
 /// The greatest lineage that nodes may follow instead of `own` from now on.

@@ -5,12 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
 use hanse_identity::LiveTrust;
 use hanse_link::Replicas;
 use hanse_process::Shutdown;
 use hanse_runtime::{Origin, Resource, ResourceKind, check};
-use hanse_sync::{Replica, ReplicaMap, Seen};
+use hanse_sync::{Heads as _, Replica, ReplicaMap, Seen};
 use hanse_topology::{Name, ScopeId};
 use tracing::{error, info};
 
@@ -19,24 +18,34 @@ use crate::Origins;
 /// What the keys of Origins begin with.
 const PREFIX: &str = "origin/";
 
-/// Keeps [`Origins`] in step with a hub, and nothing else removes a local scope from that. A clone goes on where one that ended stopped.
+/// Keeps [`Origins`] in step with a hub, and nothing else removes a local scope from that: one is held only while the node's own
+/// `runtime` scope has its Origin. A clone goes on where one that ended stopped.
 #[derive(Debug, Clone)]
 pub struct OriginKeeper {
     replicas: Replicas,
     origins: Origins,
     /// What was read of each `runtime` scope.
     seen: BTreeMap<ScopeId, Seen>,
-    /// Origins that cannot be used, by the local scope of each: that is said once of each version.
-    unusable: BTreeMap<ScopeId, Bytes>,
+    /// The keys of Origins that cannot be used, by `runtime` scope: each is said once.
+    unusable: BTreeMap<ScopeId, BTreeSet<String>>,
 }
 
 /// What one look at a hub found.
 #[derive(Default)]
 struct Look {
-    /// The Origins of each `runtime` scope that changed: `None` where one cannot be read.
-    changed: BTreeMap<ScopeId, BTreeMap<ScopeId, Option<Arc<Origin>>>>,
+    /// The Origins of each `runtime` scope that changed.
+    changed: BTreeMap<ScopeId, Found>,
     /// The `runtime` scopes that are gone.
     gone: BTreeSet<ScopeId>,
+}
+
+/// The Origins of a `runtime` scope.
+#[derive(Default)]
+struct Found {
+    /// By the local scope of each. `None`: this node cannot use it.
+    origins: BTreeMap<ScopeId, Option<Arc<Origin>>>,
+    /// The keys of those that cannot be used, and why not.
+    unusable: BTreeMap<String, String>,
 }
 
 impl OriginKeeper {
@@ -49,14 +58,15 @@ impl OriginKeeper {
         (keeper, origins)
     }
 
-    /// Follows the hub until the shutdown.
+    /// Follows the hub, and who is revoked, until the shutdown.
     pub async fn run(mut self, shutdown: Shutdown) {
-        let mut changed = self.replicas.subscribe();
+        let (mut changed, mut refused) = (self.replicas.subscribe(), self.origins.refused());
         changed.mark_changed();
         loop {
             tokio::select! {
                 () = shutdown.wait() => return,
                 ended = changed.changed() => if ended.is_err() { return },
+                ended = refused.changed() => if ended.is_err() { return },
             }
             self.step();
         }
@@ -64,18 +74,14 @@ impl OriginKeeper {
 
     pub(crate) fn step(&mut self) {
         let replicas = self.replicas.clone();
-        let Look { changed, gone } = replicas.read(|map| self.look(map));
-        let ended = self.put_in_force(changed, &gone);
-        for scope in ended {
-            info!(%scope, "the Origin of a local scope has gone");
-            self.replicas.remove(&scope);
-        }
-        let known = |scope: &&ScopeId| self.origins.get(scope).is_some();
-        let held = |map: &ReplicaMap| {
-            let local =
-                map.iter().filter(|(scope, replica)| scope.is_local() && replica.position().is_some());
-            local.map(|(scope, _)| scope).filter(known).cloned().collect()
+        let look = replicas.read(|map| self.look(map));
+        self.put_in_force(look);
+        self.end_local_scopes();
+        let is_believed = |(scope, replica): &(&ScopeId, &Replica)| {
+            scope.is_local() && self.origins.believed(scope, Some(replica)).is_some()
         };
+        let held =
+            |map: &ReplicaMap| map.iter().filter(is_believed).map(|(scope, _)| scope.clone()).collect();
         self.origins.set_held(self.replicas.read(held));
     }
 
@@ -86,7 +92,9 @@ impl OriginKeeper {
                 continue;
             };
             if self.seen.insert(scope.clone(), seen) != Some(seen) {
-                look.changed.insert(scope.clone(), self.origins_of(region, environment, replica));
+                let found = origins_of(region, environment, replica);
+                self.tell_unusable(scope, &found);
+                look.changed.insert(scope.clone(), found);
             }
         }
         let holds = |scope: &ScopeId| map.get(scope).is_some_and(|replica| replica.position().is_some());
@@ -94,66 +102,90 @@ impl OriginKeeper {
         look
     }
 
-    /// The Origins of a `runtime` scope, by the local scope of each. `None`: there is one, and this node cannot use it.
-    fn origins_of(
-        &mut self,
-        region: &Name,
-        environment: &Name,
-        replica: &Replica,
-    ) -> BTreeMap<ScopeId, Option<Arc<Origin>>> {
-        let mut origins = BTreeMap::new();
-        for (key, value) in replica.under(PREFIX) {
-            // A later release may have longer keys. This one has no local scope for them.
-            let Ok(name) = Name::new(&key[PREFIX.len()..]) else { continue };
-            let scope = ScopeId::local(region.clone(), environment.clone(), name);
-            let origin = match check(ResourceKind::Origin, value) {
-                Ok(Resource::Origin(origin)) => Some(Arc::new(origin)),
-                Ok(_) => None, // checked as an Origin
-                Err(unusable) => {
-                    if self.unusable.insert(scope.clone(), value.clone()).as_ref() != Some(value) {
-                        error!(%scope, %unusable, "an Origin cannot be used; what was known of it stays in force");
-                    }
-                    None
-                }
-            };
-            if origin.is_some() {
-                self.unusable.remove(&scope);
+    /// Says once of each Origin that it cannot be used, until it can or goes.
+    fn tell_unusable(&mut self, scope: &ScopeId, found: &Found) {
+        let said = self.unusable.entry(scope.clone()).or_default();
+        said.retain(|key| found.unusable.contains_key(key));
+        for (key, why) in &found.unusable {
+            if said.insert(key.clone()) {
+                error!(%scope, key, why, "an Origin cannot be used; what was known of it stays in force");
             }
-            origins.insert(scope, origin);
         }
-        origins
     }
 
-    /// The local scopes that end. Those of an Origin that cannot be read stay, with the Origin as it was.
-    fn put_in_force(
-        &self,
-        mut changed: BTreeMap<ScopeId, BTreeMap<ScopeId, Option<Arc<Origin>>>>,
-        gone: &BTreeSet<ScopeId>,
-    ) -> Vec<ScopeId> {
-        changed.extend(gone.iter().map(|scope| (scope.clone(), BTreeMap::new())));
+    /// An Origin that cannot be used stays as it was.
+    fn put_in_force(&mut self, Look { mut changed, gone }: Look) {
+        if changed.is_empty() && gone.is_empty() {
+            return;
+        }
+        self.unusable.retain(|scope, _| !gone.contains(scope));
+        changed.extend(gone.into_iter().map(|scope| (scope, Found::default())));
         let stays = |local: &ScopeId| {
             let placed_by = runtime_of(local).and_then(|scope| changed.get(&scope));
-            placed_by.is_none_or(|present| present.contains_key(local))
+            placed_by.is_none_or(|found| found.origins.contains_key(local))
         };
         self.origins.update(|known| {
             let before = known.clone();
             known.retain(|scope, _| stays(scope));
-            for (scope, origin) in changed.values().flatten() {
+            for (scope, origin) in changed.values().flat_map(|found| &found.origins) {
                 if let Some(origin) = origin {
                     known.insert(scope.clone(), origin.clone());
                 }
             }
             *known != before
         });
-        self.replicas
-            .read(|map| map.keys().filter(|scope| scope.is_local() && !stays(scope)).cloned().collect())
     }
+
+    /// Drops what is held of local scopes without an Origin. It looks at what is there, and not at what changed: a subscriber may have
+    /// put a scope in force after its Origin went, and a disk may have brought it back.
+    fn end_local_scopes(&self) {
+        if self.replicas.read(without_origin).is_empty() {
+            return;
+        }
+        self.replicas.update_all(|replicas| {
+            for scope in without_origin(replicas.read()) {
+                info!(%scope, "a local scope has no Origin here, and ends");
+                replicas.remove(&scope);
+            }
+        });
+    }
+}
+
+/// The local scopes whose `runtime` scope does not have their Origin.
+fn without_origin(map: &ReplicaMap) -> Vec<ScopeId> {
+    let is_placed = |local: &ScopeId| {
+        let (Some(runtime), Some(origin)) = (runtime_of(local), local.origin()) else { return true };
+        map.get(&runtime).is_some_and(|replica| replica.get(&format!("{PREFIX}{origin}")).is_some())
+    };
+    map.keys().filter(|scope| scope.is_local() && !is_placed(scope)).cloned().collect()
 }
 
 /// The scope whose Origins place a local one.
 fn runtime_of(local: &ScopeId) -> Option<ScopeId> {
     local.is_local().then_some(())?;
     Some(ScopeId::runtime(local.region().clone(), local.environment()?.clone()))
+}
+
+/// The Origins of a `runtime` scope.
+fn origins_of(region: &Name, environment: &Name, replica: &Replica) -> Found {
+    let mut found = Found::default();
+    for (key, value) in replica.under(PREFIX) {
+        let Ok(name) = Name::new(&key[PREFIX.len()..]) else {
+            found.unusable.insert(key.to_owned(), "its key names no local scope".to_owned());
+            continue;
+        };
+        let origin = match check(ResourceKind::Origin, value) {
+            Ok(Resource::Origin(origin)) => Some(Arc::new(origin)),
+            Ok(_) => None, // checked as an Origin
+            Err(unusable) => {
+                found.unusable.insert(key.to_owned(), unusable.to_string());
+                None
+            }
+        };
+        let scope = ScopeId::local(region.clone(), environment.clone(), name);
+        found.origins.insert(scope, origin);
+    }
+    found
 }
 
 #[cfg(test)]

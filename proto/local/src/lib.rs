@@ -19,7 +19,7 @@ mod origins;
 #[cfg(test)]
 mod testbed;
 
-pub use head::{Unsigned, sign, verify};
+pub use head::{sign, verify};
 pub use holder::{Draw, Holder, Publication, Reason, Seen, Step};
 pub use holding::{Holding, HoldingHandle, Wish, Wishes};
 pub use keeper::OriginKeeper;

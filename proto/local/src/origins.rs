@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use hanse_identity::{KeyDigest, LiveTrust};
+use hanse_identity::{KeyDigest, LiveTrust, Refused};
 use hanse_runtime::Origin;
-use hanse_sync::{ContentRoot, HeadSignature, Heads};
-use hanse_topology::{Identity, Name, Position, ScopeId};
+use hanse_sync::{ContentRoot, Disbelief, HeadSignature, Heads};
+use hanse_topology::{Identity, Lineage, Name, Position, ScopeId};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -45,9 +45,32 @@ impl Origins {
         self.0.known.read().get(scope).cloned()
     }
 
-    /// Whether the agent with this key is a holder of a local scope.
-    pub fn is_held_by(&self, scope: &ScopeId, key: &KeyDigest) -> bool {
-        self.get(scope).is_some_and(|origin| origin.holders.iter().any(|holder| holder.key == *key))
+    /// The Origin of a local scope, if the agent with this key is a holder now; else why it is none.
+    pub(crate) fn held_by(&self, scope: &ScopeId, key: &KeyDigest) -> Result<Arc<Origin>, String> {
+        let origin = self.get(scope).ok_or("this node knows no Origin that places it")?;
+        let named = origin.holders.iter().find(|holder| holder.key == *key);
+        let holder =
+            named.ok_or_else(|| format!("its Origin names no holder with the key {}", hex::encode(key)))?;
+        let name = Name::new(&holder.name).map_err(|_| format!("{:?} names no agent", holder.name))?;
+        let agent = Identity::agent(name, scope.region().clone());
+        match self.0.trust.refuses_peer(&agent, &[*key]) {
+            true => Err(format!("{agent} is revoked")),
+            false => Ok(origin),
+        }
+    }
+
+    /// Whether a lineage counts that this key is said to have started; else why not.
+    pub(crate) fn counts(&self, scope: &ScopeId, lineage: &Lineage, key: &KeyDigest) -> Result<(), String> {
+        let origin = self.held_by(scope, key)?;
+        match head::may_have_started(lineage, key, origin.made_at_ms) {
+            true => Ok(()),
+            false => Err("its lineage is of another holder, or of an Origin that was deleted".to_owned()),
+        }
+    }
+
+    /// Fires when others are revoked than before: other heads are believed then.
+    pub(crate) fn refused(&self) -> watch::Receiver<Arc<Refused>> {
+        self.0.trust.refused()
     }
 
     /// Fires when an Origin comes, changes or goes.
@@ -55,7 +78,7 @@ impl Origins {
         self.0.changed.subscribe()
     }
 
-    /// The local scopes that the node holds and knows the Origin of: it may pass these on.
+    /// The local scopes of which the node holds a head that it believes: it may pass these on.
     pub fn held(&self) -> watch::Receiver<BTreeSet<ScopeId>> {
         self.0.held.subscribe()
     }
@@ -82,23 +105,28 @@ impl Heads for Origins {
         self.0.known.read().contains_key(scope)
     }
 
+    fn is_holders(
+        &self,
+        scope: &ScopeId,
+        position: &Position,
+        signature: &HeadSignature,
+    ) -> Result<(), String> {
+        let key = head::key_of(signature).ok_or("its key is no P-256 key")?;
+        self.counts(scope, &position.lineage, &key)
+    }
+
     fn judge(
         &self,
         scope: &ScopeId,
         position: &Position,
         root: &ContentRoot,
         signature: &HeadSignature,
-    ) -> Result<(), String> {
-        let origin = self.get(scope).ok_or("this node knows no Origin that places it")?;
-        let key = head::verify(scope, position, root, signature).map_err(|error| error.to_string())?;
-        let named = origin.holders.iter().find(|holder| holder.key == key);
-        let holder =
-            named.ok_or_else(|| format!("its Origin names no holder with the key {}", hex::encode(key)))?;
-        let name = Name::new(&holder.name).map_err(|error| format!("the holder's name is none: {error}"))?;
-        let agent = Identity::agent(name, scope.region().clone());
-        match self.0.trust.refuses_peer(&agent, &[key]) {
-            true => Err(format!("{agent} is revoked")),
-            false => Ok(()),
+    ) -> Result<(), Disbelief> {
+        // First what costs little: any node may send any signature.
+        self.is_holders(scope, position, signature).map_err(Disbelief::Unknown)?;
+        match head::verify(scope, position, root, signature) {
+            true => Ok(()),
+            false => Err(Disbelief::Forged("its signature does not fit it".to_owned())),
         }
     }
 }

@@ -38,14 +38,26 @@ pub(crate) fn agent() -> (Authority, LiveTrust) {
     (region, root.trust_anchor().unwrap().into())
 }
 
+/// When the Origin `pods` was made.
+pub(crate) const MADE_AT_MS: u64 = 1_000;
+
 /// The Origin `pods`, with one holder.
 pub(crate) fn origin(holder: &KeyPair) -> Bytes {
-    let key = head::digest_of(&holder.public_key_der()).to_vec().into();
+    origin_of(&[holder], MADE_AT_MS)
+}
+
+/// The Origin `pods` with the holders `agent-1`, `agent-2` and so on, made at this time.
+pub(crate) fn origin_of(holders: &[&KeyPair], made_at_ms: u64) -> Bytes {
+    let holders = holders.iter().enumerate().map(|(at, key)| runtime::Holder {
+        name: format!("agent-{}", at + 1),
+        key: head::digest_of(&key.public_key_der()).to_vec().into(),
+    });
     let origin = runtime::Origin {
         name: "pods".to_owned(),
         organizations: vec!["acme".to_owned()],
         kinds: vec!["route".to_owned()],
-        holders: vec![runtime::Holder { name: "agent-1".to_owned(), key }],
+        holders: holders.collect(),
+        made_at_ms,
     };
     runtime::Resource { kind: Some(Kind::Origin(origin)), requires: Vec::new() }.encode_to_vec().into()
 }
@@ -73,7 +85,7 @@ pub(crate) fn holds(hub: &Replicas, scope: &ScopeId, key: &KeyPair, counter: u32
 
 /// A position of a lineage of this key.
 pub(crate) fn position(key: &KeyPair, counter: u32, revision: u64) -> Position {
-    let id = head::id_of(&head::digest_of(&key.public_key_der()), [3; 8]);
+    let id = head::id_of(&head::digest_of(&key.public_key_der()), MADE_AT_MS, [3; 8]);
     Position { lineage: Lineage { generation: head::generation_of(counter, 5), id, parent: None }, revision }
 }
 

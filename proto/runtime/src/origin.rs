@@ -20,6 +20,8 @@ pub struct Origin {
     pub kinds: BTreeSet<ResourceKind>,
     /// The agents that may publish for it.
     pub holders: Vec<Holder>,
+    /// When it was made, in Unix milliseconds. It tells the Origin from earlier ones of its name, which were deleted.
+    pub made_at_ms: u64,
 }
 
 /// An agent that may publish for an origin.
@@ -33,7 +35,7 @@ pub struct Holder {
 
 impl Origin {
     pub(crate) fn new(origin: runtime::Origin) -> Result<Self, Unusable> {
-        let runtime::Origin { name, organizations, kinds, holders } = origin;
+        let runtime::Origin { name, organizations, kinds, holders, made_at_ms } = origin;
         if name.is_empty() {
             return Err(Unusable::new("name", "is empty"));
         }
@@ -48,6 +50,7 @@ impl Origin {
             organizations: organizations.into_iter().collect(),
             kinds: known.filter(|kind| KINDS.contains(kind)).collect(),
             holders: holders.into_iter().enumerate().map(holder).collect::<Result<_, _>>()?,
+            made_at_ms,
         })
     }
 }
@@ -62,6 +65,7 @@ mod tests {
             organizations: vec!["shop".to_owned()],
             kinds: kinds.iter().map(|&kind| kind.to_owned()).collect(),
             holders: vec![runtime::Holder { name: "agent-1".to_owned(), key: key.into() }],
+            made_at_ms: 5,
         })
     }
 

@@ -5,17 +5,37 @@ use std::fmt;
 use hanse_proto::sync::HeadSignature;
 use hanse_topology::{Position, ScopeId};
 
-use crate::ContentRoot;
+use crate::{ContentRoot, Replica};
 
 /// The most bytes of keys and values in a local scope. Each takeover is a snapshot to each subscriber.
 pub const MAX_LOCAL_BYTES: usize = 64 << 20;
 /// The most keys in a local scope: one for each of the Endpoints of a large Kubernetes cluster.
 pub const MAX_LOCAL_KEYS: usize = 50_000;
 
+/// Why a head of a local scope is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disbelief {
+    /// As far as this node knows now, the key is no holder's. The Origin that names the holder may be on its way.
+    #[error("{0}")]
+    Unknown(String),
+    /// The key is a holder's, and the signature does not fit.
+    #[error("{0}")]
+    Forged(String),
+}
+
 /// Judges the heads of local scopes. Any neighbour may bring a local scope, so what counts is the signature of one of its holders.
 pub trait Heads: fmt::Debug + Send + Sync {
     /// Whether the node has an Origin that places this local scope.
     fn wants(&self, scope: &ScopeId) -> bool;
+
+    /// Whether the key of a signature is a holder's now, and the lineage begins with it; else why not. The signature itself is not
+    /// verified: that is for heads that were judged before.
+    fn is_holders(
+        &self,
+        scope: &ScopeId,
+        position: &Position,
+        signature: &HeadSignature,
+    ) -> Result<(), String>;
 
     /// Whether a holder of the scope signed that its content has this root at this position; else why it is not believed.
     fn judge(
@@ -24,7 +44,15 @@ pub trait Heads: fmt::Debug + Send + Sync {
         position: &Position,
         root: &ContentRoot,
         signature: &HeadSignature,
-    ) -> Result<(), String>;
+    ) -> Result<(), Disbelief>;
+
+    /// What is held of a scope, where it counts as a position. A head of a local scope counts only as long as its holder is
+    /// believed: after that its content is used on, and any believed head takes its place.
+    fn believed<'a>(&self, scope: &ScopeId, held: Option<&'a Replica>) -> Option<&'a Replica> {
+        let position = held?.position()?;
+        let is_holders = |signature| self.is_holders(scope, position, signature).is_ok();
+        held.filter(|held| !scope.is_local() || held.signature().is_some_and(is_holders))
+    }
 }
 
 /// Of a node that asks for no local scope.
@@ -36,13 +64,22 @@ impl Heads for NoHeads {
         false
     }
 
-    fn judge(
+    fn is_holders(
         &self,
         _scope: &ScopeId,
         _position: &Position,
-        _root: &ContentRoot,
         _signature: &HeadSignature,
     ) -> Result<(), String> {
         Err("this node knows no Origin".to_owned())
+    }
+
+    fn judge(
+        &self,
+        scope: &ScopeId,
+        position: &Position,
+        _root: &ContentRoot,
+        signature: &HeadSignature,
+    ) -> Result<(), Disbelief> {
+        self.is_holders(scope, position, signature).map_err(Disbelief::Unknown)
     }
 }

@@ -36,7 +36,7 @@ pub use ack::ScopeAck;
 pub use boot::{BootId, Boots};
 pub use content_root::ContentRoot;
 pub use hanse_proto::sync::HeadSignature;
-pub use heads::{Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, NoHeads};
+pub use heads::{Disbelief, Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, NoHeads};
 pub use publisher::{HeldHead, ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};
 pub use replica::{

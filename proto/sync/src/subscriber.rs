@@ -12,7 +12,7 @@ use std::{
 
 use hanse_proto::{
     InvalidMessage,
-    sync::{self, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
+    sync::{self, HeadSignature, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
 use hanse_topology::{Name, Position, ScopeId};
 
@@ -34,8 +34,9 @@ const MAX_RESYNCS: u32 = 3;
 /// Between a refusal and the next Hello for a scope that is offered: the offer and the Hello crossed, so the next one
 /// should do; if it does not, this is how often a confused publisher is asked.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
-/// How long a publisher is not asked for a local scope after it sent one that is not believed. It would send the same again, but
-/// for a neighbour that is behind: there the Origin that names the holder arrives meanwhile.
+/// How long a publisher is not asked for a local scope after it sent one that is not believed: it would send the same again. The
+/// scope is asked for earlier when the Origin that names the holder has arrived. A head that no holder signed is an alarm only
+/// after as long.
 const DISBELIEF_PAUSE: Duration = Duration::from_secs(30);
 
 /// The scopes a subscriber asks for among those it is offered.
@@ -164,9 +165,20 @@ pub struct SubscriberSession {
     refused: BTreeMap<ScopeId, Instant>,
     /// Judges heads of local scopes.
     heads: Arc<dyn Heads>,
-    /// Local scopes that this publisher is not believed in, and when to ask again.
-    disbelieved: BTreeMap<ScopeId, Instant>,
+    /// Local scopes of which this publisher sent what is not taken in, until it sends something that is.
+    doubts: BTreeMap<ScopeId, Doubt>,
     patience: Patience,
+}
+
+/// A local scope of which a publisher sent what is not taken in.
+#[derive(Debug)]
+struct Doubt {
+    /// Since when: this was the first of several.
+    since: Instant,
+    /// The head that no holder signed, as far as this node knew.
+    head: Option<(Position, HeadSignature)>,
+    /// When to ask again; `None`: it is asked.
+    until: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -199,7 +211,7 @@ impl SubscriberSession {
             last_chunk: None,
             refused: BTreeMap::new(),
             heads: Arc::new(NoHeads),
-            disbelieved: BTreeMap::new(),
+            doubts: BTreeMap::new(),
             patience,
         };
         let introduction = sync::Introduction {
@@ -250,14 +262,23 @@ impl SubscriberSession {
         let scope: ScopeId = scope.parse()?;
         // What is on its way of a scope that was just given up means nothing any more.
         let Some(subscription) = self.subscriptions.get_mut(&scope) else { return Ok(Vec::new()) };
-        let replica = replicas.get(&scope);
+        let held = replicas.get(&scope);
+        let replica = self.heads.believed(&scope, held);
+        if scope.is_local() {
+            if !self.heads.wants(&scope) {
+                return Ok(Vec::new()); // its Origin has gone, and the next tick leaves it
+            }
+            if subscription.rests_on_held() != replica.is_some() {
+                return Ok(self.ask_anew(&scope, replicas, now));
+            }
+        }
         let effects = match body {
             Body::Begin(begin) => subscription.begin(&scope, begin, replica, now),
             Body::Chunk(chunk) => {
                 self.last_chunk = Some(now);
                 subscription.chunk(&scope, chunk, replica, now)
             }
-            Body::End(end) => subscription.end(&scope, end, replica, &*self.heads, now),
+            Body::End(end) => subscription.end(&scope, end, held, &*self.heads, now),
             Body::Bookmark(bookmark) => {
                 let age = Duration::from_millis(bookmark.as_of_age_ms);
                 // A clock that started after the leader was last heard cannot say when that was: then it is long ago.
@@ -270,9 +291,17 @@ impl SubscriberSession {
             Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => Ok(Vec::new()), // returned above
         };
         match effects {
-            Ok(effects) => Ok(effects),
+            Ok(effects) => {
+                let is_taken_in =
+                    |effect: &Effect| matches!(effect, Effect::Advance { .. } | Effect::Replace { .. });
+                if effects.iter().any(is_taken_in) {
+                    self.doubts.remove(&scope);
+                }
+                Ok(effects)
+            }
             Err(Fault::Malformed(error)) => Err(error),
             Err(Fault::Hopeless(alarm)) => Ok(self.give_up(scope, alarm, now)),
+            Err(Fault::NoHolder(head)) => Ok(self.doubt(scope, head, now)),
         }
     }
 
@@ -284,15 +313,54 @@ impl SubscriberSession {
         if !scope.is_local() {
             return vec![alarm, Effect::Disconnect { reason }];
         }
+        let (_, leave) = self.leave_alone(scope, None, now);
+        vec![alarm, leave]
+    }
+
+    /// A head of a local scope is of no holder that this node knows. The Origin that names the holder may come a moment later, by
+    /// another way, so it is no alarm at first.
+    fn doubt(&mut self, scope: ScopeId, head: subscription::Head, now: Instant) -> Vec<Effect> {
+        let subscription::Head { at, signature, why } = head;
+        let (since, leave) = self.leave_alone(scope.clone(), Some((at, signature)), now);
+        let had_time = now.saturating_duration_since(since) >= DISBELIEF_PAUSE;
+        let alarm = Alarm::UnknownHolder { at, why };
+        let alarm = had_time.then_some(Effect::Alarm { scope: Some(scope), alarm, resync: false });
+        alarm.into_iter().chain([leave]).collect()
+    }
+
+    /// Leaves a local scope for a while. Since when the publisher is doubted in it.
+    fn leave_alone(
+        &mut self,
+        scope: ScopeId,
+        head: Option<(Position, HeadSignature)>,
+        now: Instant,
+    ) -> (Instant, Effect) {
         self.subscriptions.remove(&scope);
         let leave = subscription::leave(&scope);
-        self.disbelieved.insert(scope, now + DISBELIEF_PAUSE);
-        vec![alarm, leave]
+        let since = self.doubts.get(&scope).map_or(now, |doubt| doubt.since);
+        self.doubts.insert(scope, Doubt { since, head, until: Some(now + DISBELIEF_PAUSE) });
+        (since, leave)
+    }
+
+    /// Asks for a scope at what is held of it now and counts.
+    fn ask(&mut self, scope: &ScopeId, replicas: &ReplicaMap, now: Instant) -> Effect {
+        let replica = self.heads.believed(scope, replicas.get(scope));
+        let (subscription, hello) = Subscription::ask(scope, replica, now);
+        self.subscriptions.insert(scope.clone(), subscription);
+        hello
+    }
+
+    /// Asks again for a local scope that is subscribed to, because what is held of it is not what the session took it for: another
+    /// task changed or removed it, or its holder is not believed any more.
+    pub fn ask_anew(&mut self, scope: &ScopeId, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
+        let asks = self.subscriptions.contains_key(scope) && self.heads.wants(scope);
+        asks.then(|| self.ask(scope, replicas, now)).into_iter().collect()
     }
 
     /// Whether to ask for a scope that is offered.
     fn wants(&self, scope: &ScopeId) -> bool {
-        let may = !scope.is_local() || (self.heads.wants(scope) && !self.disbelieved.contains_key(scope));
+        let is_left_alone = || self.doubts.get(scope).is_some_and(|doubt| doubt.until.is_some());
+        let may = !scope.is_local() || (self.heads.wants(scope) && !is_left_alone());
         may && self.wanted.covers(scope)
     }
 
@@ -308,9 +376,14 @@ impl SubscriberSession {
         let as_of = welcome.position.as_ref().map(Position::try_from).transpose()?;
         let revoked = welcome.revoked.map(Revoked::try_from).transpose()?;
         let roots = welcome.roots.map(TrustedRoots::try_from).transpose()?;
+        // A publisher that offers a scope anew has something else.
+        self.doubts.retain(|scope, _| offered.contains(scope));
         let wanted: BTreeSet<_> = offered.iter().filter(|scope| self.wants(scope)).cloned().collect();
         let mut effects = Vec::new();
 
+        // The publisher goes on with what it offers, until it is told.
+        let unwanted = self.subscriptions.keys().filter(|scope| offered.contains(*scope));
+        effects.extend(unwanted.filter(|scope| !wanted.contains(*scope)).map(subscription::leave));
         self.subscriptions.retain(|scope, _| wanted.contains(scope));
         self.refused.clear(); // every scope that is wanted and not subscribed to is asked for below
         // A local scope ends with its Origin, whatever a publisher offers.
@@ -324,8 +397,7 @@ impl SubscriberSession {
         }
         for scope in &wanted {
             if !self.subscriptions.contains_key(scope) {
-                effects.push(subscription::hello(scope, replicas.get(scope), false));
-                self.subscriptions.insert(scope.clone(), Subscription::asked(now));
+                effects.push(self.ask(scope, replicas, now));
             }
         }
         let idle_since = self.welcome.as_ref().and_then(|welcomed| welcomed.idle_since).unwrap_or(now);
@@ -357,27 +429,43 @@ impl SubscriberSession {
         if self.welcome.is_none() {
             return if silent(self.started) { stalled(None) } else { Vec::new() };
         }
-        for (scope, subscription) in &self.subscriptions {
-            if silent(subscription.heard().max(self.last_chunk.unwrap_or(self.started))) {
-                if receiving {
-                    self.patience = self.patience.doubled();
-                }
-                return stalled(Some(scope.clone()));
+        let last_chunk = self.last_chunk.unwrap_or(self.started);
+        let quiet = self.subscriptions.iter().filter(|(_, one)| silent(one.heard().max(last_chunk)));
+        let quiet: Vec<ScopeId> = quiet.map(|(scope, _)| scope.clone()).collect();
+        // The silence of a local scope costs that scope, unless nothing comes at all.
+        let all = quiet.len() == self.subscriptions.len();
+        if let Some(scope) = quiet.iter().find(|scope| all || !scope.is_local()) {
+            if receiving {
+                self.patience = self.patience.doubled();
             }
+            return stalled(Some(scope.clone()));
         }
         // Neighbours may be behind in a local scope for as long as they like.
         let follows = self.of_control_plane().next().is_some();
         if follows && self.of_control_plane().all(Subscription::is_in_step) {
             self.patience = Patience::default(); // everything came through
         }
-        let mut effects = self.ask_again(replicas, now);
+        let mut effects = Vec::new();
+        for scope in quiet {
+            effects.extend(self.give_up(scope, Alarm::Stalled, now));
+        }
+        effects.extend(self.ask_again(replicas, now));
         effects.extend(self.follow_origins(replicas, now));
         effects
     }
 
-    /// Asks for local scopes whose Origin came after the offer, and leaves those whose Origin has gone.
+    /// Asks for local scopes whose Origin came after the offer, leaves those whose Origin has gone, and asks anew for those where what
+    /// is held counts no longer.
     fn follow_origins(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
-        self.disbelieved.retain(|_, until| now < *until);
+        for (scope, doubt) in &mut self.doubts {
+            let is_holders = |(at, signature): &(Position, HeadSignature)| {
+                self.heads.is_holders(scope, at, signature).is_ok()
+            };
+            let is_over = doubt.until.is_some_and(|until| now >= until);
+            if is_over || doubt.head.as_ref().is_some_and(is_holders) {
+                doubt.until = None;
+            }
+        }
         let Some(welcome) = &self.welcome else { return Vec::new() };
         let local = welcome.offered.iter().filter(|scope| scope.is_local());
         let is_news = |scope: &&ScopeId| {
@@ -391,10 +479,16 @@ impl SubscriberSession {
             if self.subscriptions.remove(&scope).is_some() {
                 effects.push(subscription::leave(&scope));
             } else if self.wants(&scope) {
-                effects.push(subscription::hello(&scope, replicas.get(&scope), false));
-                self.subscriptions.insert(scope, Subscription::asked(now));
+                effects.push(self.ask(&scope, replicas, now));
             }
         }
+        let local = self.subscriptions.iter().filter(|(scope, _)| scope.is_local());
+        let differs = local.filter(|(scope, subscription)| {
+            let replica = self.heads.believed(scope, replicas.get(*scope));
+            subscription.rests_on_held() != replica.is_some()
+        });
+        let differs: Vec<ScopeId> = differs.map(|(scope, _)| scope.clone()).collect();
+        effects.extend(differs.iter().map(|scope| self.ask(scope, replicas, now)));
         effects
     }
 
@@ -407,12 +501,7 @@ impl SubscriberSession {
     fn ask_again(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
         let due: Vec<ScopeId> =
             self.refused.extract_if(.., |_, at| now >= *at).map(|(scope, _)| scope).collect();
-        let hellos = due.into_iter().map(|scope| {
-            let hello = subscription::hello(&scope, replicas.get(&scope), false);
-            self.subscriptions.insert(scope, Subscription::asked(now));
-            hello
-        });
-        hellos.collect()
+        due.iter().map(|scope| self.ask(scope, replicas, now)).collect()
     }
 
     /// What the next session should start with.

@@ -1,21 +1,23 @@
 //! A small federation in which anything may happen in any order: two publishers that lag behind a leader, two relays and
 //! a leaf that move between them, lost connections, corrupted bytes, restarts, a restored lineage. In every case, what
-//! a node holds at a position is what the leader held there. Both relays are holders of a local scope, which the leaf follows: what it
-//! holds of that is what a holder signed.
+//! a node holds at a position is what the leader held there. Both relays are holders of a local scope, which the leaf follows, on a way
+//! where heads are forged: what it holds of that is what a holder signed. Now and then one of the relays is no holder any more.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use hanse_proto::sync::{HeadSignature, PublisherMessage, SubscriberMessage, publisher_message::Body};
+use hanse_proto::sync::{
+    HeadSignature, PublisherMessage, SubscriberMessage, begin::Kind, publisher_message::Body,
+};
 use hanse_topology::{Lineage, Position, ScopeId};
 use proptest::prelude::*;
 
 use crate::{
-    ContentRoot, Effect, Freshness, Heads, Patience, PublisherSession, Replica, ReplicaMap,
+    ContentRoot, Disbelief, Effect, Freshness, Heads, Patience, PublisherSession, Replica, ReplicaMap,
     SubscriberSession, Wanted,
     examples::{BOOT, in_generation, scope},
 };
@@ -39,28 +41,66 @@ fn local() -> ScopeId {
     "local/r/e/pods".parse().expect("a scope")
 }
 
-/// In place of a signature: all that one covers.
-fn sign(position: &Position, root: &ContentRoot) -> HeadSignature {
-    HeadSignature { spki: "holder".into(), signature: format!("{position} {root}").into() }
+/// In place of the signature of the relay whose lineage it is: all that one covers.
+fn sign(scope: &ScopeId, position: &Position, root: &ContentRoot) -> HeadSignature {
+    let spki = position.lineage.id[..1].to_vec();
+    HeadSignature { spki: spki.into(), signature: format!("{scope} {position} {root}").into() }
 }
 
+/// Which relays are holders.
 #[derive(Debug)]
-struct Holders;
+struct Holders {
+    named: Mutex<BTreeSet<usize>>,
+    /// Otherwise every head is believed: a bug that the world has to notice.
+    judges: bool,
+}
+
+impl Holders {
+    fn is_named(&self, relay: usize) -> bool {
+        self.named.lock().expect("no panic while it is held").contains(&relay)
+    }
+}
 
 impl Heads for Holders {
     fn wants(&self, scope: &ScopeId) -> bool {
         *scope == local()
     }
 
-    fn judge(
+    fn is_holders(
         &self,
         _scope: &ScopeId,
         position: &Position,
-        root: &ContentRoot,
         signature: &HeadSignature,
     ) -> Result<(), String> {
-        if *signature == sign(position, root) { Ok(()) } else { Err("it is forged".to_owned()) }
+        let is_own = signature.spki[..] == position.lineage.id[..1];
+        let is_named = is_own && self.is_named(signature.spki[0].into());
+        if is_named || !self.judges { Ok(()) } else { Err("it is no holder".to_owned()) }
     }
+
+    fn judge(
+        &self,
+        scope: &ScopeId,
+        position: &Position,
+        root: &ContentRoot,
+        signature: &HeadSignature,
+    ) -> Result<(), Disbelief> {
+        self.is_holders(scope, position, signature).map_err(Disbelief::Unknown)?;
+        let is_signed = *signature == sign(scope, position, root);
+        if is_signed || !self.judges { Ok(()) } else { Err(Disbelief::Forged("it is forged".to_owned())) }
+    }
+}
+
+/// How a head of the local scope is forged on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forgery {
+    /// A value is another one, and the root fits it.
+    Value,
+    /// The signature is of an earlier head.
+    Earlier,
+    /// The signature is of the same head of another Origin.
+    OtherOrigin,
+    /// There is no signature.
+    Unsigned,
 }
 
 /// One thing that happens. Numbers choose among what there is.
@@ -86,7 +126,9 @@ enum Event {
     /// A relay publishes the next revision of the local scope, or takes the scope over.
     WriteLocal(usize, bool, u8, Option<u8>),
     /// The next head of the local scope on its way to the leaf is forged.
-    Forge,
+    Forge(Forgery),
+    /// A relay is a holder from now on, or the other one is in its place, which the leaf follows then.
+    Name(usize, bool),
     /// The next value on its way down is damaged.
     Damage(usize),
     /// Time passes.
@@ -102,7 +144,18 @@ struct Connection {
     down: VecDeque<PublisherMessage>,
     up: VecDeque<SubscriberMessage>,
     damage_next: bool,
-    forge_next: bool,
+    /// What came of the transfer of the local scope that is under way, for a forger.
+    passing: Passing,
+}
+
+/// A transfer of the local scope on its way to the leaf.
+#[derive(Debug, Default)]
+struct Passing {
+    is_delta: bool,
+    upserts: Vec<(Arc<str>, Bytes)>,
+    removals: Vec<Arc<str>>,
+    /// A value of it is another one.
+    is_changed: bool,
 }
 
 struct World {
@@ -110,6 +163,10 @@ struct World {
     history: BTreeMap<(u64, u64), Content>,
     /// What holders signed, by generation and revision.
     signed: BTreeMap<(u64, u64), BTreeMap<Arc<str>, Bytes>>,
+    /// The heads that holders signed.
+    heads: Vec<HeadSignature>,
+    holders: Arc<Holders>,
+    forge_next: Option<Forgery>,
     generation: u64,
     now: Instant,
     start: Instant,
@@ -131,15 +188,80 @@ struct Seen {
     behind: u32,
     local: u32,
     forged: u32,
+    /// Heads that took the place of greater ones, whose holder was none any more.
+    taken_back: u32,
+}
+
+impl Connection {
+    /// Forges a head of the local scope on its way to the leaf, if that is to be done and the message has one. Whether it did.
+    fn forge(
+        &mut self,
+        message: &mut PublisherMessage,
+        leaf: Option<&Replica>,
+        heads: &[HeadSignature],
+        next: &mut Option<Forgery>,
+    ) -> bool {
+        let is_local = |scope: &str| scope == local().to_string();
+        match &mut message.body {
+            Some(Body::Begin(begin)) if is_local(&begin.scope) => {
+                self.passing = Passing { is_delta: begin.kind() == Kind::Delta, ..Passing::default() };
+                false
+            }
+            Some(Body::Chunk(chunk)) if is_local(&chunk.scope) => {
+                if let Some(upsert) = chunk.upserts.first_mut()
+                    && *next == Some(Forgery::Value)
+                {
+                    upsert.value = Bytes::from_static(b"forged");
+                    self.passing.is_changed = true;
+                }
+                let upserts = chunk.upserts.iter();
+                self.passing.upserts.extend(upserts.map(|one| (Arc::from(&*one.key), one.value.clone())));
+                self.passing.removals.extend(chunk.removals.iter().map(|key| Arc::from(&**key)));
+                false
+            }
+            Some(Body::End(end)) if is_local(&end.scope) => {
+                let Passing { is_delta, upserts, removals, is_changed } = std::mem::take(&mut self.passing);
+                let to =
+                    Position::try_from(end.to.as_ref().expect("it leads somewhere")).expect("well formed");
+                match *next {
+                    Some(Forgery::Value) if is_changed => {
+                        let content = leaf.filter(|_| is_delta).map(Replica::content).unwrap_or_default();
+                        let upserts = content.into_iter().chain(upserts).collect();
+                        let root = Replica::new().advance(to, upserts, removals).expect("the first content");
+                        end.root = root.0.to_vec().into();
+                    }
+                    Some(Forgery::Value) | None => return false,
+                    Some(Forgery::Earlier) => {
+                        let own = end.signature.as_ref();
+                        let earlier = heads.iter().rfind(|head| Some(*head) != own);
+                        let Some(earlier) = earlier else { return false };
+                        end.signature = Some(earlier.clone());
+                    }
+                    Some(Forgery::OtherOrigin) => {
+                        let root = ContentRoot::try_from(&*end.root).expect("well formed");
+                        let other = "local/r/e/others".parse().expect("a scope");
+                        end.signature = Some(sign(&other, &to, &root));
+                    }
+                    Some(Forgery::Unsigned) => end.signature = None,
+                }
+                *next = None;
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(judges: bool) -> Self {
         let start = Instant::now();
         let empty: Content = scopes().into_iter().map(|scope| (scope, BTreeMap::new())).collect();
         let mut world = Self {
             history: BTreeMap::from([((1, 0), empty)]),
             signed: BTreeMap::new(),
+            heads: Vec::new(),
+            holders: Arc::new(Holders { named: Mutex::new(RELAYS.into()), judges }),
+            forge_next: None,
             generation: 1,
             now: start,
             start,
@@ -203,9 +325,15 @@ impl World {
             Event::WriteLocal(relay, takes_over, key, value) => {
                 self.write_local(RELAYS[relay % 2], takes_over, key, value);
             }
-            Event::Forge => {
-                if let Some(connection) = &mut self.connections[LEAF] {
-                    connection.forge_next = true;
+            Event::Forge(forgery) => {
+                self.forge_next = Some(forgery);
+            }
+            Event::Name(relay, is_holder) => {
+                let (relay, other) = (RELAYS[relay % 2], RELAYS[(relay + 1) % 2]);
+                self.name(relay, is_holder);
+                if !is_holder {
+                    self.name(other, true);
+                    self.connect(LEAF, other);
                 }
             }
             Event::Damage(subscriber) => {
@@ -235,17 +363,31 @@ impl World {
         self.check();
     }
 
-    /// A relay takes over with a greater generation than it holds, or goes on in its own lineage. No two generations are equal.
+    fn name(&self, relay: usize, is_holder: bool) {
+        let mut named = self.holders.named.lock().expect("no panic while it is held");
+        if is_holder {
+            named.insert(relay)
+        } else {
+            named.remove(&relay)
+        };
+    }
+
+    /// A relay takes over with a greater generation than it holds, or goes on in its own lineage. No two generations are equal. A head
+    /// that does not count is passed over. A relay that is no holder publishes nothing.
     fn write_local(&mut self, relay: usize, takes_over: bool, key: u8, value: Option<u8>) {
+        if !self.holders.is_named(relay) {
+            return;
+        }
         let replica = self.nodes[relay].entry(local()).or_default();
-        let held = replica.position().copied();
+        let held = self.holders.believed(&local(), Some(replica)).and_then(Replica::position).copied();
         let mut content: BTreeMap<_, _> = replica.content().into_iter().collect();
         let key = Arc::from(format!("key-{key}"));
         match value {
             Some(value) => content.insert(key, Bytes::from(format!("local-{value}"))),
             None => content.remove(&key),
         };
-        let change = match held.filter(|_| !takes_over) {
+        let is_own = |held: &Position| held.lineage.id == [u8::try_from(relay).expect("few"); 16];
+        let change = match held.filter(is_own).filter(|_| !takes_over) {
             Some(held) => {
                 let to = Position { revision: held.revision + 1, ..held };
                 let removals = replica.content().into_iter().map(|(key, _)| key);
@@ -257,14 +399,13 @@ impl World {
                 let tail = u64::try_from(self.signed.len()).expect("few");
                 let id = [u8::try_from(relay).expect("few"); 16];
                 let lineage = Lineage { generation: (counter << 32) + tail, id, parent: None };
-                replica.prepare_snapshot(
-                    Position { lineage, revision: 1 },
-                    content.clone().into_iter().collect(),
-                )
+                Ok(replica
+                    .prepare_afresh(Position { lineage, revision: 1 }, content.clone().into_iter().collect()))
             }
         };
         let change = change.expect("it goes on");
-        let (to, signature) = (*change.to(), sign(change.to(), &change.root()));
+        let (to, signature) = (*change.to(), sign(&local(), change.to(), &change.root()));
+        self.heads.push(signature.clone());
         replica.commit(change.signed(signature)).expect("prepared on what is held");
         self.signed.insert((to.lineage.generation, to.revision), content);
     }
@@ -313,9 +454,9 @@ impl World {
         publishing.admit(scopes().into_iter().chain((subscriber == LEAF).then(local)), None);
         let (subscribing, effects) =
             SubscriberSession::start(Wanted::All, "world", BOOT, Patience::default(), self.now);
-        let subscribing = subscribing.judging(Arc::new(Holders));
-        let (down, up, damage_next, forge_next) = Default::default();
-        let connection = Connection { publisher, publishing, subscribing, down, up, damage_next, forge_next };
+        let subscribing = subscribing.judging(self.holders.clone());
+        let (down, up, damage_next, passing) = Default::default();
+        let connection = Connection { publisher, publishing, subscribing, down, up, damage_next, passing };
         self.connections[subscriber] = Some(connection);
         self.carry_out(subscriber, effects);
     }
@@ -339,13 +480,10 @@ impl World {
             upsert.value = Bytes::from_static(b"damaged");
             self.damaged = true;
         }
-        if let Some(Body::End(end)) = &mut message.body
-            && end.scope == local().to_string()
-            && std::mem::take(&mut connection.forge_next)
-        {
-            end.signature = None;
-            self.seen.forged += 1;
-        }
+        let leaf = self.nodes[LEAF].get(&local());
+        let is_forged =
+            subscriber == LEAF && connection.forge(&mut message, leaf, &self.heads, &mut self.forge_next);
+        self.seen.forged += u32::from(is_forged);
         self.seen.behind += u32::from(matches!(message.body, Some(Body::Behind(_))));
         let effects = connection.subscribing.handle(message, &self.nodes[subscriber], self.now);
         self.carry_out(subscriber, effects);
@@ -373,16 +511,20 @@ impl World {
                         (false, _) => self.seen.snapshots += 1,
                     }
                     self.seen.local += u32::from(scope.is_local());
-                    let replica = self.nodes[subscriber].entry(scope).or_default();
+                    let replica = self.nodes[subscriber].entry(scope.clone()).or_default();
                     if let Some(held) = replica.position() {
-                        assert!(change.to().may_follow(held), "{held} then {}", change.to());
+                        let counts = self.holders.believed(&scope, Some(replica)).is_some();
+                        let follows = change.to().may_follow(held);
+                        assert!(follows || !counts, "{held} then {}", change.to());
+                        self.seen.taken_back += u32::from(!follows);
                     }
                     replica.commit(change).expect("prepared on what is held");
                 }
                 Effect::Alarm { alarm, .. } => {
-                    use crate::Alarm::{Forged, RootMismatch, Stalled};
+                    use crate::Alarm::{Forged, RootMismatch, Stalled, UnknownHolder};
                     match alarm {
                         Stalled => self.seen.stalls += 1,
+                        UnknownHolder { .. } => {}
                         // The root is compared first: a damaged transfer may be the forged one.
                         Forged { .. } => assert!(self.seen.forged > 0, "a forged head without a forger"),
                         RootMismatch { .. } => {
@@ -407,7 +549,7 @@ impl World {
                 let Some(position) = replica.position() else { continue };
                 let at = (position.lineage.generation, position.revision);
                 let truth = if scope.is_local() { &self.signed[&at] } else { &self.history[&at][scope] };
-                let signature = scope.is_local().then(|| sign(position, &replica.root()));
+                let signature = scope.is_local().then(|| sign(scope, position, &replica.root()));
                 assert_eq!(replica.signature(), signature.as_ref(), "node {node} at {position}");
                 let held: BTreeMap<_, _> = replica.content().into_iter().collect();
                 assert_eq!(&held, truth, "node {node} at {position}");
@@ -420,15 +562,15 @@ impl World {
         for publisher in PUBLISHERS {
             self.catch_up(publisher, self.history.len());
         }
+        RELAYS.iter().for_each(|relay| self.name(*relay, true));
+        self.forge_next = None;
         for (subscriber, publisher) in [(2, 0), (3, 1), (4, 2)] {
             self.connect(subscriber, publisher);
         }
         let (position, _) = self.latest();
         // The relay that the leaf follows had not heard of what the leaf holds of the local scope: it does so, and takes over.
-        if let Some(held) = self.nodes[LEAF].get(&local()).and_then(|replica| replica.position().copied()) {
-            let mut replica = Replica::new();
-            replica.replace(held, Vec::new()).expect("the first content");
-            self.nodes[RELAYS[0]].insert(local(), replica);
+        if let Some(leaf) = self.nodes[LEAF].get(&local()).filter(|replica| replica.position().is_some()) {
+            self.nodes[RELAYS[0]].insert(local(), leaf.clone());
         }
         self.write_local(RELAYS[0], true, 0, Some(0));
         let taken_over = *self.nodes[RELAYS[0]][&local()].position().expect("just written");
@@ -474,17 +616,19 @@ fn event() -> impl Strategy<Value = Event> {
         40 => (who.clone(), 1..6usize).prop_map(|(subscriber, count)| Event::Down(subscriber, count)),
         40 => (who.clone(), 1..6usize).prop_map(|(subscriber, count)| Event::Up(subscriber, count)),
         240 => (who.clone(), 1..5usize).prop_map(|(subscriber, rounds)| Event::Exchange(subscriber, rounds)),
-        60 => (0..2usize, prop::bool::weighted(0.2), 0..4u8, prop::option::weighted(0.7, 0..3u8))
+        100 => (0..2usize, prop::bool::weighted(0.2), 0..4u8, prop::option::weighted(0.7, 0..3u8))
             .prop_map(|(relay, takes_over, key, value)| Event::WriteLocal(relay, takes_over, key, value)),
-        4 => Just(Event::Forge),
+        16 => prop::sample::select(vec![Forgery::Value, Forgery::Earlier, Forgery::OtherOrigin, Forgery::Unsigned])
+            .prop_map(Event::Forge),
+        16 => (0..2usize, prop::bool::weighted(0.5)).prop_map(|(relay, is_holder)| Event::Name(relay, is_holder)),
         16 => who.prop_map(Event::Damage),
         60 => prop_oneof![20 => Just(60u64), 4 => Just(1_000), 1 => Just(6_000)].prop_map(Event::Wait),
         2 => (0..4usize).prop_map(Event::Restore),
     ]
 }
 
-fn run(events: Vec<Event>) -> Seen {
-    let mut world = World::new();
+fn run(events: Vec<Event>, judges: bool) -> Seen {
+    let mut world = World::new(judges);
     for event in events {
         world.happens(event);
     }
@@ -496,8 +640,31 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn whatever_happens_content_is_the_leaders(events in prop::collection::vec(event(), 1..250)) {
-        run(events);
+        run(events, true);
     }
+}
+
+/// Forgeries are worth something only if a node that believes them is noticed.
+#[test]
+fn a_node_that_judges_nothing_is_noticed() {
+    use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let write = |value| Event::WriteLocal(0, false, 0, Some(value));
+    let follow = || [Event::Connect(2, 0), write(0), Event::Exchange(2, 4)];
+    for forgery in [Forgery::Value, Forgery::Earlier, Forgery::OtherOrigin, Forgery::Unsigned] {
+        let events: Vec<Event> =
+            follow().into_iter().chain([Event::Forge(forgery), write(1), Event::Exchange(2, 4)]).collect();
+        assert_eq!(run(events.clone(), true).forged, 1, "{forgery:?}");
+        let noticed = std::panic::catch_unwind(|| run(events, false)).is_err();
+        // A head without a signature is refused before anything is judged.
+        assert_eq!(noticed, forgery != Forgery::Unsigned, "{forgery:?}");
+    }
+    let mut runner = TestRunner::deterministic();
+    let events = prop::collection::vec(event(), 200..250);
+    let noticed = (0..10).filter(|_| {
+        let events = events.new_tree(&mut runner).expect("it always makes one").current();
+        std::panic::catch_unwind(|| run(events, false)).is_err()
+    });
+    assert!(noticed.count() >= 3);
 }
 
 /// The property above is worth something only if runs get somewhere.
@@ -508,7 +675,7 @@ fn a_lot_happens() {
     let events = prop::collection::vec(event(), 200..250);
     let mut all = Seen::default();
     for _ in 0..30 {
-        let seen = run(events.new_tree(&mut runner).expect("it always makes one").current());
+        let seen = run(events.new_tree(&mut runner).expect("it always makes one").current(), true);
         all.deltas += seen.deltas;
         all.moves += seen.moves;
         all.snapshots += seen.snapshots;
@@ -517,9 +684,10 @@ fn a_lot_happens() {
         all.behind += seen.behind;
         all.local += seen.local;
         all.forged += seen.forged;
+        all.taken_back += seen.taken_back;
     }
     println!("{all:?}");
-    assert!(all.local >= 100 && all.forged >= 5, "{all:?}");
+    assert!(all.local >= 60 && all.forged >= 30 && all.taken_back >= 2, "{all:?}");
     let enough = all.deltas >= 200 && all.moves >= 30 && all.snapshots >= 100 && all.behind >= 30;
     assert!(enough && all.mismatches >= 10 && all.stalls >= 5, "{all:?}");
 }

@@ -226,6 +226,7 @@ fn every_kind() {
                 organizations: vec!["shop".into()],
                 kinds: vec!["route".into(), "upstream".into()],
                 holders: vec![Holder { name: "agent-1".into(), key: vec![7; 32].into() }],
+                made_at_ms: 1_767_225_600_000,
             }),
         ),
     ] {

@@ -70,8 +70,8 @@ fn host_grant(spec: &HostGrantSpec) -> runtime::HostGrant {
     }
 }
 
-/// An Origin with the keys of its holders: those that joined and are not revoked.
-pub(super) fn origin(name: &Name, spec: &OriginSpec, state: &State) -> Bytes {
+/// An Origin that was made at this time, with the keys of its holders: those that joined and are not revoked.
+pub(super) fn origin(name: &Name, spec: &OriginSpec, made_at_ms: u64, state: &State) -> Bytes {
     let holder = |agent: &Name| {
         let identity = agent_identity(agent, &spec.region);
         let member = state.member(&identity).filter(|_| !state.is_revoked(&identity))?;
@@ -82,6 +82,7 @@ pub(super) fn origin(name: &Name, spec: &OriginSpec, state: &State) -> Bytes {
         organizations: spec.organizations.iter().map(Name::to_string).collect(),
         kinds: spec.kinds.iter().map(|kind| kind.prefix().to_owned()).collect(),
         holders: spec.holders.iter().filter_map(holder).collect(),
+        made_at_ms,
     }))
 }
 
@@ -128,7 +129,7 @@ pub(crate) fn by_itself(key: &ResourceKey, spec: &Spec, version: Version) -> Vec
         }
         Spec::Origin(spec) => {
             // Without holders: each has the key of a member, which has 32 bytes.
-            vec![(ResourceKind::Origin, origin(&key.name, spec, &State::default()))]
+            vec![(ResourceKind::Origin, origin(&key.name, spec, 0, &State::default()))]
         }
         Spec::Policy(spec) => {
             let policies = vec![policy(&key.name, spec)];

@@ -69,7 +69,7 @@ fn fill_origins(state: &State, region: &Resource, environment: &Name, content: &
     for origin in state.list(Kind::Origin, None) {
         let Spec::Origin(spec) = &origin.spec else { continue };
         if spec.region == region.key.name && spec.environments.contains(environment) {
-            let bytes = encode::origin(&origin.key.name, spec, state);
+            let bytes = encode::origin(&origin.key.name, spec, origin.metadata.created_at_ms, state);
             content.insert(format!("origin/{}", origin.key.name), bytes);
         }
     }

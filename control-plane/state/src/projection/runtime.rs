@@ -148,7 +148,10 @@ impl ScopeKind for Runtime {
                 let grants = state.host_grants(resource).map(|(_, spec)| spec);
                 Some(encode::listener(&resource.name, state.environment(&resource.name)?, grants))
             }
-            Kind::Origin => Some(encode::origin(&resource.name, state.origin_spec(resource)?, state)),
+            Kind::Origin => {
+                let made_at_ms = state.get(resource)?.metadata.created_at_ms;
+                Some(encode::origin(&resource.name, state.origin_spec(resource)?, made_at_ms, state))
+            }
             Kind::Binding => {
                 let bound_here = state.get(resource)?;
                 let lifecycle = state.served_lifecycle(bound_here)?;

@@ -88,6 +88,11 @@ mod tests {
             (problem.name, &*problem.field),
             (ProblemName::TooLarge, "Origin more: spec.environments[1]")
         );
+        let message = "Environment production would have 17 Origins in region eu-west, more than 16";
+        assert_eq!(problem.detail, message);
+        // Two that come at once, and share an Environment with those that are there.
+        let two = format!("{}\n---\n{}", origin("more", "sandbox"), origin("too-many", "production"));
+        assert_eq!(&*world.refused(&two).field, "Origin too-many: spec.environments[0]");
         world.put(&origin("more", "sandbox"));
         world.put(&origin("more", "production").replace("eu-west", "north"));
         world.put(&origin("o-0", "production").replace("agent-1", "agent-2"));

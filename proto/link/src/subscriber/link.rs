@@ -10,8 +10,8 @@ use std::{
 use hanse_proto::sync::{
     PublisherMessage, SubscriberMessage, subscriber_message::Body, sync_client::SyncClient,
 };
-use hanse_sync::{Effect, Freshness, Standing, SubscriberSession};
-use hanse_topology::Position;
+use hanse_sync::{Effect, Freshness, Prepared, Standing, SubscriberSession};
+use hanse_topology::{Position, ScopeId};
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -217,9 +217,20 @@ impl<'a> Link<'a> {
         ControlFlow::Continue(())
     }
 
-    fn commit(&self, scope: &hanse_topology::ScopeId, change: hanse_sync::Prepared) -> ControlFlow<Ended> {
+    fn commit(&mut self, scope: &ScopeId, change: Prepared) -> ControlFlow<Ended> {
         match self.task.replicas.update(scope, |replica| replica.commit(change)) {
             Ok(()) => ControlFlow::Continue(()),
+            // Local scopes have other writers too: an Origin that goes takes them away, and a holder publishes.
+            Err(error) if scope.is_local() => {
+                debug!(%scope, %error, "a local scope was changed meanwhile; it is asked for anew");
+                let ask = |replicas: &_| self.session.ask_anew(scope, replicas, Instant::now());
+                for effect in self.task.replicas.read(ask) {
+                    if let Effect::Send(message) = effect {
+                        self.pending.push_back(message);
+                    }
+                }
+                ControlFlow::Continue(())
+            }
             // Another writer changed a replica that is this task's.
             Err(error) => ControlFlow::Break(Ended::Refused(format!("{scope}: {error}"))),
         }
@@ -250,7 +261,7 @@ impl<'a> Link<'a> {
     }
 
     /// What to acknowledge of each scope subscribed to.
-    fn positions(&self) -> Vec<(hanse_topology::ScopeId, ScopeAck)> {
+    fn positions(&self) -> Vec<(ScopeId, ScopeAck)> {
         let scopes = self.session.scopes();
         let durable = self.task.durable.as_ref().map(|durable| durable.borrow());
         let durable = |scope: &_| durable.as_ref().and_then(|durable| durable.get(scope).copied());

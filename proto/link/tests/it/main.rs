@@ -6,6 +6,7 @@ mod chain;
 mod facts;
 mod federation;
 mod known;
+mod local;
 mod publishers;
 mod restart;
 mod revoked;

@@ -2,6 +2,7 @@ use super::*;
 
 const A: KeyDigest = [0xa; 32];
 const B: KeyDigest = [0xb; 32];
+const MADE_AT_MS: u64 = 1_000;
 
 fn draw(random: u8) -> Draw {
     Draw { generation: random.into(), id: [random; 8], pause: Duration::from_secs(3) }
@@ -21,7 +22,7 @@ struct Node {
 
 impl Node {
     fn new(key: KeyDigest) -> Self {
-        let (holder, now) = (Holder::new(key), Instant::now());
+        let (holder, now) = (Holder::new(key, MADE_AT_MS), Instant::now());
         Self { holder, key, random: key[0], term: Some(1), held: None, is_as_wished: false, met: None, now }
     }
 
@@ -45,14 +46,16 @@ impl Node {
             Step::Exhausted => "exhausted".to_owned(),
             Step::Publish(Publication::Changes { to }) => format!("{}/{}", self.short(&to), to.revision),
             Step::Publish(Publication::Takeover { to, reason }) => {
-                assert_eq!(to.lineage.id[..8], self.key[..8]);
+                assert!(head::may_have_started(&to.lineage, &self.key, MADE_AT_MS));
                 format!("{}/{} {reason:?}", self.short(&to), to.revision)
             }
         }
     }
 
     fn short(&self, position: &Position) -> String {
-        format!("{}{:x}", head::counter_of(&position.lineage), position.lineage.id[0])
+        let of = |key: &KeyDigest| head::may_have_started(&position.lineage, key, MADE_AT_MS);
+        let whose = [("a", A), ("b", B)].into_iter().find(|(_, key)| of(key)).map(|(name, _)| name);
+        format!("{}{}", head::counter_of(&position.lineage), whose.unwrap())
     }
 
     fn wishes_for_more(&mut self) {
@@ -62,6 +65,11 @@ impl Node {
     fn after(&mut self, seconds: u64) -> &mut Self {
         self.now += Duration::from_secs(seconds);
         self
+    }
+
+    /// It is shown what `other` holds, and has no way to follow.
+    fn hears_of(&mut self, other: &Node) {
+        self.met = other.held;
     }
 
     /// It is shown what `other` holds, and follows if it may.
@@ -100,7 +108,7 @@ fn another_term_and_another_process_take_over() {
     assert_eq!(a.said(), "2a/1 Term");
     assert_eq!(a.held.unwrap().lineage.parent, Some((before.lineage.id, 1)));
     // The next process, even where the content is as wished: it cannot know what the one before published last.
-    a.holder = Holder::new(A);
+    a.holder = Holder::new(A, MADE_AT_MS);
     assert_eq!(a.said(), "3a/1 Term");
     // Also from what other nodes hold.
     let mut b = Node::new(B);
@@ -210,13 +218,105 @@ fn a_holder_that_stopped_takes_over_when_the_content_stays_different() {
     assert_eq!(b.after(13).said(), "4b/1 Differs");
 }
 
+/// A gateway moved from A to B and back, and no link leads from B to A. Or A lost its disk, and only one of its gateways has the last
+/// head. Equal content is not enough then: nodes that hold the later head follow nothing that A holds.
+#[test]
+fn a_holder_that_stopped_for_a_head_that_never_comes_takes_over() {
+    for knew in [true, false] {
+        let (mut a, mut b) = (Node::new(A), Node::new(B));
+        a.said();
+        if knew {
+            b.hears_of(&a);
+            assert_eq!(b.said(), "2b/1 Term");
+        } else {
+            for term in 1..=4 {
+                b.term = Some(term);
+                b.said();
+            }
+            a.hears_of(&b);
+            assert_eq!(a.said(), "5a/1 Unheard");
+            b.hears_of(&a);
+            b.term = Some(5);
+            assert_eq!(b.said(), "6b/1 Term");
+        }
+        a.hears_of(&b);
+        assert_eq!(a.said(), "rests", "it stops");
+        assert_eq!(a.holder.due(), Some(a.now + Duration::from_secs(13)));
+        assert_eq!(a.after(12).said(), "rests");
+        assert_eq!(a.after(1).said(), if knew { "3a/1 Unreached" } else { "7a/1 Unreached" });
+        let parent = a.held.unwrap().lineage.parent;
+        assert_eq!(parent, Some((b.held.unwrap().lineage.id, 1)), "B will know that it was met");
+        assert_eq!(a.after(60).said(), "rests");
+        assert_eq!(a.holder.due(), None);
+    }
+}
+
+#[test]
+fn a_head_that_comes_a_little_later_ends_the_wait() {
+    let (mut a, mut b) = (Node::new(A), Node::new(B));
+    a.said();
+    b.meets(&a);
+    b.said();
+    a.meets(&b);
+    a.said();
+    // A gateway of A has B's next revision before A.
+    b.wishes_for_more();
+    assert_eq!(b.said(), "2b/2");
+    a.hears_of(&b);
+    assert_eq!(a.said(), "rests");
+    assert!(a.holder.due().is_some());
+    a.after(9).meets(&b);
+    assert_eq!(a.said(), "rests");
+    assert_eq!(a.holder.due(), None);
+    // It never comes: the gateway would stay behind for ever.
+    b.wishes_for_more();
+    b.said();
+    a.hears_of(&b);
+    a.said();
+    assert_eq!(a.after(13).said(), "3a/1 Unreached");
+}
+
+#[test]
+fn a_holder_takes_over_from_one_that_is_not_believed_any_more() {
+    let (mut a, mut b) = (Node::new(A), Node::new(B));
+    a.said();
+    b.meets(&a);
+    b.said();
+    a.meets(&b);
+    assert_eq!(a.said(), "rests");
+    // B is revoked. Its head counts no longer, here and at every node. The content is as wished, and is not published by anyone.
+    (a.held, a.met) = (None, None);
+    assert_eq!(a.said(), "rests");
+    assert_eq!(a.after(13).said(), "1a/1 Unreached");
+}
+
+#[test]
+fn what_cannot_be_published_is_not_due_at_once_again() {
+    let (mut a, mut b) = (Node::new(A), Node::new(B));
+    a.said();
+    b.meets(&a);
+    b.said();
+    a.meets(&b);
+    a.said();
+    a.wishes_for_more();
+    a.said();
+    a.now += Duration::from_secs(20);
+    let seen = Seen { term: a.term, held: a.held, is_as_wished: false, met: a.met };
+    assert!(matches!(a.holder.step(seen, a.now, draw(9)), Step::Publish(_)));
+    assert!(a.holder.due().unwrap() < a.now);
+    a.holder.failed();
+    assert_eq!(a.holder.due(), None);
+    assert_eq!(a.said(), "rests");
+    assert_eq!(a.holder.due(), Some(a.now + Duration::from_secs(13)));
+}
+
 #[test]
 fn no_revision_of_a_lineage_is_used_twice() {
     let mut a = Node::new(A);
     a.said();
     a.wishes_for_more();
     a.said();
-    // The Origin was deleted, and the replica went with it. It is back, and another node may hold revision 2 still.
+    // The replica was lost, and another node may hold revision 2 still.
     (a.held, a.is_as_wished) = (None, false);
     assert_eq!(a.said(), "2a/1 Term");
 }

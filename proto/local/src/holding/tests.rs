@@ -1,4 +1,4 @@
-use hanse_identity::Authority;
+use hanse_identity::{Authority, KeyPair, LiveTrust, Refused};
 
 use super::*;
 use crate::{OriginKeeper, testbed::*};
@@ -10,7 +10,10 @@ struct Agent {
     origins: Origins,
     holding: Holding,
     handle: HoldingHandle,
-    key: hanse_identity::KeyPair,
+    key: KeyPair,
+    /// Of another agent.
+    other: KeyPair,
+    trust: LiveTrust,
     wishes: watch::Sender<Wishes>,
     now: Instant,
 }
@@ -20,11 +23,34 @@ impl Agent {
         let (authority, trust) = agent();
         let (hub, key) = (Replicas::new(), authority.key().clone());
         control_plane_says(&hub, "production", &[("origin/pods", &origin(&key))]);
-        let (keeper, origins) = OriginKeeper::new(hub.clone(), trust);
+        let (keeper, origins) = OriginKeeper::new(hub.clone(), trust.clone());
+        let other = KeyPair::generate().unwrap();
         let (wishes, seen) = watch::channel(Wishes::new());
         let live = LiveAuthority::new(authority);
         let (holding, handle) = Holding::new(hub.clone(), origins.clone(), live, seen);
-        Self { hub, keeper, origins, holding, handle, key, wishes, now: Instant::now() }
+        Self { hub, keeper, origins, holding, handle, key, other, trust, wishes, now: Instant::now() }
+    }
+
+    /// The Origin has these holders from now on.
+    fn origin_is(&mut self, origin: &Bytes) {
+        control_plane_says(&self.hub, "production", &[("origin/pods", origin)]);
+        self.keeper.step();
+    }
+
+    /// The other agent is a holder too, and has taken over twice. This one answered once, and follows it now.
+    fn follows_another(&mut self) {
+        self.origin_is(&origin_of(&[&self.key, &self.other], MADE_AT_MS));
+        self.wish("production", 1, &[("a", "1")]);
+        assert_eq!(self.held(), said(1, 1, "a=1 "));
+        holds(&self.hub, &pods("production"), &self.other, 5);
+        assert_eq!(self.held(), said(6, 1, "a=1 "));
+        holds(&self.hub, &pods("production"), &self.other, 7);
+        assert_eq!(self.held(), said(7, 1, "a=1 "));
+    }
+
+    fn is_due_later(&mut self) -> bool {
+        let due = self.holding.step(self.now);
+        due.is_none_or(|due| due > self.now)
     }
 
     fn wish(&self, environment: &str, term: u64, content: &[(&str, &'static str)]) {
@@ -123,6 +149,96 @@ fn a_wish_beyond_the_bound_is_not_published_and_holds_up_no_other() {
     assert_eq!(agent.held(), said(1, 1, "a=1 "));
     agent.wish("production", 1, &[("a", "3")]);
     assert_eq!(agent.held(), said(1, 2, "a=3 "));
+}
+
+/// The hub is told of changes several times a second, so nothing may be due in the past.
+#[test]
+fn a_takeover_that_cannot_be_made_does_not_spin() {
+    let too_many = || (0..=MAX_LOCAL_KEYS).map(|key| (Arc::from(format!("k{key}")), Bytes::new())).collect();
+    for exhausted in [false, true] {
+        let mut agent = Agent::new();
+        agent.follows_another();
+        if exhausted {
+            agent.handle.meet(&pods("production"), &signed(&agent.other, &pods("production"), u32::MAX));
+            agent.wish("production", 1, &[("a", "2")]);
+        } else {
+            let wish = Wish { term: 1, content: too_many() };
+            agent.wishes.send_replace([(pods("production"), Arc::new(wish))].into());
+        }
+        assert!(agent.is_due_later());
+        for _ in 0..10 {
+            agent.now += Duration::from_secs(20);
+            assert!(agent.is_due_later(), "{exhausted}");
+        }
+        assert_eq!(agent.held(), said(7, 1, "a=1 "));
+        // When the cause is gone, it goes on.
+        if exhausted {
+            agent.origin_is(&origin(&agent.key));
+        } else {
+            agent.wish("production", 1, &[("a", "2")]);
+        }
+        agent.is_due_later();
+        agent.now += Duration::from_secs(20);
+        assert_eq!(agent.held(), said(if exhausted { 1 } else { 8 }, 1, "a=2 "), "{exhausted}");
+    }
+}
+
+/// The agent's machine was lost, or another agent is the holder now, or the one before was revoked: each begins with what is believed.
+#[test]
+fn a_head_of_one_that_is_no_holder_any_more_does_not_count() {
+    let scope = pods("production");
+    for case in ["not named", "revoked", "another Origin"] {
+        let mut agent = Agent::new();
+        agent.origin_is(&origin_of(&[&agent.key, &agent.other], MADE_AT_MS));
+        holds(&agent.hub, &scope, &agent.other, 9);
+        agent.handle.meet(&scope, &signed(&agent.other, &scope, u32::MAX));
+        match case {
+            "not named" => agent.origin_is(&origin(&agent.key)),
+            "revoked" => {
+                let keys = [head::digest_of(&agent.other.public_key_der())].into();
+                agent.trust.refuse(Refused { keys, ..Refused::default() });
+            }
+            _ => agent.origin_is(&origin_of(&[&agent.key, &agent.other], MADE_AT_MS + 1)),
+        }
+        agent.wish("production", 1, &[("a", "1"), ("b", "1")]);
+        assert_eq!(agent.held(), said(1, 1, "a=1 b=1 "), "{case}");
+        assert!(agent.holding.met.borrow().is_empty(), "{case}");
+        agent.wish("production", 1, &[("a", "2")]);
+        assert_eq!(agent.held(), said(1, 2, "a=2 "), "{case}");
+    }
+}
+
+/// Its own head does not count any more, and it must not take over again and again.
+#[test]
+fn a_holder_that_is_revoked_publishes_nothing() {
+    let mut agent = Agent::new();
+    agent.wish("production", 1, &[("a", "1")]);
+    assert_eq!(agent.held(), said(1, 1, "a=1 "));
+    let keys = [head::digest_of(&agent.key.public_key_der())].into();
+    agent.trust.refuse(Refused { keys, ..Refused::default() });
+    agent.wish("production", 2, &[("a", "2")]);
+    for _ in 0..3 {
+        assert!(agent.is_due_later());
+        agent.now += Duration::from_secs(20);
+    }
+    let held = agent.hub.read(|map| map[&pods("production")].position().copied()).unwrap();
+    assert_eq!((head::counter_of(&held.lineage), held.revision), (1, 1));
+}
+
+#[test]
+fn what_any_gateway_may_claim_is_counted() {
+    let agent = Agent::new();
+    let scope = pods("production");
+    let claims = [
+        signed(&agent.other, &scope, 5),
+        HeldHead { position: position(&agent.key, 9, 1), ..signed(&agent.key, &scope, 5) },
+    ];
+    for (at, claim) in claims.iter().enumerate() {
+        agent.handle.meet(&scope, claim);
+        assert_eq!(agent.hub.metrics().heads_disbelieved.get(), at as u64 + 1);
+    }
+    agent.handle.meet(&scope, &signed(&agent.key, &scope, 5));
+    assert_eq!(agent.hub.metrics().heads_disbelieved.get(), 2);
 }
 
 #[tokio::test]

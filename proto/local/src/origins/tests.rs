@@ -14,6 +14,8 @@ fn a_head_is_believed_of_a_holder_that_is_not_revoked() {
     let judge = |scope: &ScopeId, HeldHead { position, root, signature }: &HeldHead| {
         origins.judge(scope, position, root, signature)
     };
+    let unknown = |why: &str| Err(Disbelief::Unknown(why.to_owned()));
+    let forged = Err(Disbelief::Forged("its signature does not fit it".to_owned()));
     let (here, elsewhere) = (pods("production"), pods("staging"));
     assert!(origins.wants(&here) && !origins.wants(&elsewhere));
     assert_eq!(judge(&here, &signed(&key, &here, 1)), Ok(()));
@@ -21,33 +23,48 @@ fn a_head_is_believed_of_a_holder_that_is_not_revoked() {
     let digest = hex::encode(head::digest_of(&stranger.public_key_der()));
     assert_eq!(
         judge(&here, &signed(&stranger, &here, 1)),
-        Err(format!("its Origin names no holder with the key {digest}"))
+        unknown(&format!("its Origin names no holder with the key {digest}"))
     );
     assert_eq!(
         judge(&elsewhere, &signed(&key, &elsewhere, 1)),
-        Err("this node knows no Origin that places it".to_owned())
+        unknown("this node knows no Origin that places it")
     );
-    assert_eq!(
-        judge(&here, &signed(&key, &elsewhere, 1)),
-        Err("its signature does not fit it".to_owned()),
-        "what was signed for another scope"
-    );
+    assert_eq!(judge(&here, &signed(&key, &elsewhere, 1)), forged, "what was signed for another scope");
     // A holder's own signature of a lineage that another key began.
     let HeldHead { position, root, .. } = signed(&stranger, &here, 1);
     let signature = head::sign(&key, &here, &position, &root).unwrap();
     assert_eq!(
         judge(&here, &HeldHead { position, root, signature }),
-        Err("its lineage belongs to another key than the one that signed".to_owned())
+        unknown("its lineage is of another holder, or of an Origin that was deleted")
     );
+    let spki = HeadSignature { spki: vec![0; 4_000].into(), signature: vec![0; 70].into() };
+    let head = HeldHead { signature: spki, ..signed(&key, &here, 1) };
+    assert_eq!(judge(&here, &head), unknown("its key is no P-256 key"));
 
     let refuse = |refused| {
         trust.refuse(refused);
         judge(&here, &signed(&key, &here, 1))
     };
-    let revoked = Err("agent-1.agent.eu-west.hanse.internal is revoked".to_owned());
+    let revoked = unknown("agent-1.agent.eu-west.hanse.internal is revoked");
     let by_name = Refused::from(BTreeSet::from([Identity::agent(name("agent-1"), name("eu-west"))]));
     assert_eq!(refuse(by_name), revoked);
     let keys = [head::digest_of(&key.public_key_der())].into();
     assert_eq!(refuse(Refused { keys, ..Refused::default() }), revoked);
     assert_eq!(refuse(Refused::default()), Ok(()));
+}
+
+/// A node that was off holds the last head of the Origin that was deleted, and may pass it on.
+#[test]
+fn a_head_of_an_origin_that_was_deleted_is_none_of_the_next_of_its_name() {
+    let (authority, trust) = agent();
+    let (key, here, hub) = (authority.key(), pods("production"), Replicas::new());
+    control_plane_says(&hub, "production", &[("origin/pods", &origin(key))]);
+    let (mut keeper, origins) = OriginKeeper::new(hub.clone(), trust);
+    let head = signed(key, &here, 7);
+    let judge = || origins.judge(&here, &head.position, &head.root, &head.signature);
+    assert_eq!(judge(), Ok(()));
+    control_plane_says(&hub, "production", &[("origin/pods", &origin_of(&[key], MADE_AT_MS + 1))]);
+    keeper.step();
+    let why = "its lineage is of another holder, or of an Origin that was deleted";
+    assert_eq!(judge(), Err(Disbelief::Unknown(why.to_owned())));
 }

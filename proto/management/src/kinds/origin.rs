@@ -13,6 +13,8 @@ use crate::{
 
 /// The most agents that hold an Origin. Each one may publish the whole content after another one ended: a few are enough.
 const MAX_HOLDERS: usize = 8;
+/// The most Environments of an Origin: each is a scope of its own at every gateway there, and a cluster or a site serves a few stages.
+const MAX_ENVIRONMENTS: usize = 64;
 /// The most Organizations of an Origin: an Origin is a cluster or a site, which a few dozen teams share.
 const MAX_ORGANIZATIONS: usize = 64;
 
@@ -68,7 +70,7 @@ impl ManagementKind for OriginSpec {
 
     fn bounds() -> Vec<Bounded> {
         vec![
-            ("OriginSpec", "environments", Bound::NotEmpty),
+            ("OriginSpec", "environments", Bound::Items(1, MAX_ENVIRONMENTS)),
             ("OriginSpec", "organizations", Bound::Items(1, MAX_ORGANIZATIONS)),
             ("OriginSpec", "kinds", Bound::NotEmpty),
             ("OriginSpec", "holders", Bound::Items(1, MAX_HOLDERS)),
@@ -76,7 +78,8 @@ impl ManagementKind for OriginSpec {
     }
 
     fn check(&self, _name: &Name) -> Verdict {
-        check_list("environments", &self.environments, usize::MAX, "name the Environments of its gateways")?;
+        let remedy = "name the Environments of its gateways";
+        check_list("environments", &self.environments, MAX_ENVIRONMENTS, remedy)?;
         let remedy = "name the Organizations that its resources may belong to";
         check_list("organizations", &self.organizations, MAX_ORGANIZATIONS, remedy)?;
         check_list("kinds", &self.kinds, usize::MAX, "name Route, Upstream or both")?;

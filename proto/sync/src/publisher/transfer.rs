@@ -55,6 +55,7 @@ impl Transfer {
             reason: reason.to_string(),
         };
         let content = Changes { upserts: replica.content(), removals: Vec::new() };
+        // Those of a local scope are in no root and have no signature, so subscribers could not tell them from forged ones.
         let last_good = replica.last_good().filter(|_| !scope.is_local());
         let last_good = last_good.map(|(key, value)| (Arc::clone(key), value.clone())).collect();
         (Self::new(to, replica, content, last_good), Body::Begin(begin))

@@ -45,7 +45,7 @@ enum Kind {
     Jump,
     /// The content at this very position was wrong.
     Repair,
-    /// Another history, or the first content at all.
+    /// Another history, also in place of a greater one that does not count any more, or the first content at all.
     Fresh,
 }
 
@@ -137,6 +137,16 @@ impl Replica {
             Some(held) if to.revision == held.revision => Kind::Repair,
             Some(_) => Kind::Jump,
         };
+        Ok(self.prepare(to, kind, self.changes_to(content)))
+    }
+
+    /// As [`Self::prepare_snapshot`], wherever the replica stands: its position does not count any more, and its history ends.
+    pub fn prepare_afresh(&self, to: Position, content: Vec<(Arc<str>, Bytes)>) -> Prepared {
+        self.prepare(to, Kind::Fresh, self.changes_to(content))
+    }
+
+    /// What leads from the content held to `content`.
+    fn changes_to(&self, content: Vec<(Arc<str>, Bytes)>) -> BTreeMap<Arc<str>, Option<Bytes>> {
         let mut changes: BTreeMap<_, _> =
             content.into_iter().map(|(key, value)| (key, Some(value))).collect();
         let vanished =
@@ -146,7 +156,7 @@ impl Replica {
             (None, _) | (_, None) => true,
         });
         changes.extend(vanished.into_iter().map(|key| (key, None)));
-        Ok(self.prepare(to, kind, changes))
+        changes
     }
 
     /// As [`Self::prepare_delta`], though what came and went on the way is unknown.

@@ -123,6 +123,27 @@ fn a_greater_lineage_replaces_everything() {
 }
 
 #[test]
+fn a_head_that_does_not_count_any_more_gives_way_to_a_lesser_one() {
+    for (held, to) in [(in_generation(5, 9), in_generation(2, 3)), (in_generation(5, 9), in_generation(5, 9))] {
+        let mut replica = Replica::new();
+        replica.replace(held, puts(&[("a", "1"), ("b", "1")])).unwrap();
+        let seen = replica.seen().unwrap();
+        let change = replica.prepare_afresh(to, puts(&[("a", "2"), ("c", "1")]));
+        assert!(!change.is_delta());
+        replica.commit(change).unwrap();
+        let mut plain = Replica::new();
+        plain.replace(to, puts(&[("a", "2"), ("c", "1")])).unwrap();
+        assert_eq!((replica.position(), replica.root()), (Some(&to), plain.root()));
+        assert_eq!(replica.changes_after(seen), None, "readers start afresh");
+        assert!(replica.records_after(seen).is_none(), "so does the disk");
+        assert_eq!(replica.changes_since(to.revision - 1), None);
+        assert_eq!(replica.changes_since(to.revision), changes(&[], &[]));
+        let restored = Replica::restore(replica.head().unwrap(), replica.records()).unwrap();
+        assert_eq!(restored.root(), replica.root());
+    }
+}
+
+#[test]
 fn a_prepared_change_is_for_one_position_only() {
     let mut replica = example();
     let prepared = replica.prepare_delta(at(14), puts(&[("c", "1")]), vec![]).unwrap();

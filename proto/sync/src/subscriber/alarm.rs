@@ -6,7 +6,8 @@ use hanse_topology::Position;
 
 use crate::{MAX_LOCAL_BYTES, MAX_LOCAL_KEYS};
 
-/// What a publisher sent, or did not send, that an operator should know of. All but the last five heal by resync.
+/// What a publisher sent, or did not send, that an operator should know of. `RootMismatch`, `RootDiffers`, `WrongFrom` and `Unexpected`
+/// heal by resync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// After a transfer the content would not be the publisher's.
@@ -51,12 +52,22 @@ pub enum Alarm {
         /// What is offered.
         offered: Position,
     },
-    /// A head of a local scope that no holder of it signed, as far as this node knows.
-    #[error("the head at {at} is not believed: {why}; if it stays so, look for the neighbour that sends it")]
+    /// A head of a local scope in the name of a holder that did not sign it.
+    #[error("the head at {at} is forged: {why}; look for the neighbour that sends it")]
     Forged {
         /// The position.
         at: Position,
-        /// Why not.
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A head of a local scope by a key that, for a while, this node has known as no holder's.
+    #[error(
+        "the head at {at} is of no holder: {why}; look whether the publisher has the Origins and revocations of today"
+    )]
+    UnknownHolder {
+        /// The position.
+        at: Position,
+        /// Why it is none.
         why: String,
     },
     /// A local scope with more content than one may have.
@@ -97,6 +108,7 @@ impl Alarm {
             Self::Backwards { .. } => "backwards",
             Self::LineageConflict { .. } => "lineage conflict",
             Self::Forged { .. } => "forged head",
+            Self::UnknownHolder { .. } => "head of no holder",
             Self::TooLarge { .. } => "local scope too large",
             Self::Stalled => "stalled",
             Self::Superseded => "superseded",

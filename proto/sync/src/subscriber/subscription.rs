@@ -10,7 +10,9 @@ use hanse_proto::{
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{Alarm, Effect, MAX_RESYNCS, send};
-use crate::{ContentRoot, HeadSignature, Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Prepared, Replica, Size};
+use crate::{
+    ContentRoot, Disbelief, HeadSignature, Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Prepared, Replica, Size,
+};
 
 /// Bytes staged for one transfer before it is given up: ten times the largest scope we know how to make.
 const MAX_STAGED_BYTES: usize = 1 << 30;
@@ -37,7 +39,10 @@ struct Staging {
     upserts: Vec<(Arc<str>, Bytes)>,
     removals: Vec<Arc<str>>,
     last_good: Vec<(Arc<str>, Bytes)>,
+    /// Of all of it.
     bytes: usize,
+    /// Of the upserts: content, as far as it came.
+    content_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -49,6 +54,8 @@ enum Transfer {
 #[derive(Debug)]
 pub(super) struct Subscription {
     phase: Phase,
+    /// Whether it goes on from what is held. Otherwise the Hello named no position, and the publisher sends the whole content.
+    rests_on_held: bool,
     /// When something of the scope came that fitted.
     heard: Instant,
     resyncs: u32,
@@ -60,6 +67,8 @@ pub(super) enum Fault {
     Malformed(InvalidMessage),
     /// Asking this publisher for the scope again would not help.
     Hopeless(Alarm),
+    /// A head of a local scope that no holder signed, as far as this node knows now.
+    NoHolder(Head),
 }
 
 impl From<InvalidMessage> for Fault {
@@ -68,8 +77,16 @@ impl From<InvalidMessage> for Fault {
     }
 }
 
-/// Subscribes to a scope at what is held of it.
-pub(super) fn hello(scope: &ScopeId, replica: Option<&Replica>, ask_snapshot: bool) -> Effect {
+/// A head of a local scope that a publisher sent, and why it is not believed.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) at: Position,
+    pub(super) signature: HeadSignature,
+    pub(super) why: String,
+}
+
+/// Subscribes to a scope at what is held of it and counts.
+fn hello(scope: &ScopeId, replica: Option<&Replica>, ask_snapshot: bool) -> Effect {
     let held = replica.and_then(|replica| Some((*replica.position()?, replica.root())));
     let said = held.filter(|_| !ask_snapshot);
     let signature = said.and(replica).and_then(Replica::signature);
@@ -87,8 +104,15 @@ pub(super) fn leave(scope: &ScopeId) -> Effect {
 }
 
 impl Subscription {
-    pub(super) fn asked(now: Instant) -> Self {
-        Self { phase: Phase::Asked, heard: now, resyncs: 0 }
+    /// Subscribes to a scope at what is held of it and counts.
+    pub(super) fn ask(scope: &ScopeId, replica: Option<&Replica>, now: Instant) -> (Self, Effect) {
+        let rests_on_held = replica.and_then(Replica::position).is_some();
+        (Self { phase: Phase::Asked, rests_on_held, heard: now, resyncs: 0 }, hello(scope, replica, false))
+    }
+
+    /// Whether it goes on from what is held.
+    pub(super) fn rests_on_held(&self) -> bool {
+        self.rests_on_held
     }
 
     pub(super) fn heard(&self) -> Instant {
@@ -137,6 +161,8 @@ impl Subscription {
             }
             Ok(Kind::Snapshot) => match held.and_then(|held| contradiction(held, &to)) {
                 None => Transfer::Snapshot { reason: begin.reason },
+                // It was sent before the Hello came: until then, what is held did not count.
+                Some(_) if scope.is_local() && matches!(self.phase, Phase::Asked) => return Ok(Vec::new()),
                 Some(alarm) => return Err(Fault::Hopeless(alarm)),
             },
             Ok(Kind::Unspecified) | Err(_) => {
@@ -145,7 +171,7 @@ impl Subscription {
             }
         };
         let (upserts, removals, last_good) = (Vec::new(), Vec::new(), Vec::new());
-        let staging = Staging { kind, to, upserts, removals, last_good, bytes: 0 };
+        let staging = Staging { kind, to, upserts, removals, last_good, bytes: 0, content_bytes: 0 };
         self.phase = Phase::Receiving(staging);
         self.heard = now;
         Ok(Vec::new())
@@ -160,9 +186,9 @@ impl Subscription {
     ) -> Result<Vec<Effect>, Fault> {
         match &mut self.phase {
             Phase::Receiving(staging) => {
-                staging.add(chunk);
+                staging.add(chunk, !scope.is_local());
                 self.heard = now;
-                let size = Size { keys: staging.upserts.len(), bytes: staging.bytes };
+                let size = Size { keys: staging.upserts.len(), bytes: staging.content_bytes };
                 check_size(scope, staging.to, size)?;
                 match staging.bytes {
                     0..=MAX_STAGED_BYTES => Ok(Vec::new()),
@@ -180,12 +206,13 @@ impl Subscription {
         &mut self,
         scope: &ScopeId,
         end: sync::End,
-        replica: Option<&Replica>,
+        held: Option<&Replica>,
         heads: &dyn Heads,
         now: Instant,
     ) -> Result<Vec<Effect>, Fault> {
         let to = position("end.to", end.to.as_ref())?;
         let root = ContentRoot::try_from(&*end.root)?;
+        let replica = held.filter(|_| self.rests_on_held);
         let staging = match std::mem::replace(&mut self.phase, Phase::Asked) {
             Phase::Receiving(staging) if staging.to.is(&to) => staging,
             Phase::Asked => return Ok(Vec::new()),
@@ -195,10 +222,11 @@ impl Subscription {
             }
         };
         let nothing = Replica::new();
-        let held = replica.unwrap_or(&nothing);
+        let held = held.unwrap_or(&nothing);
         let prepared = match &staging.kind {
             Transfer::Delta => held.prepare_delta(to, staging.upserts, staging.removals),
-            Transfer::Snapshot { .. } => held.prepare_snapshot(to, staging.upserts),
+            Transfer::Snapshot { .. } if self.rests_on_held => held.prepare_snapshot(to, staging.upserts),
+            Transfer::Snapshot { .. } => Ok(held.prepare_afresh(to, staging.upserts)),
         };
         let mismatch = Alarm::RootMismatch { to };
         let Some(change) = prepared.ok().filter(|change| change.root() == root) else {
@@ -213,6 +241,7 @@ impl Subscription {
         let last_good = if scope.is_local() { Vec::new() } else { staging.last_good };
         let change = judged(scope, change, end.signature, heads)?.with_last_good(last_good);
         self.phase = Phase::Following;
+        self.rests_on_held = true;
         self.heard = now;
         let scope = scope.clone();
         Ok(vec![match staging.kind {
@@ -309,13 +338,15 @@ impl Subscription {
 }
 
 impl Staging {
-    /// Values are copied: each would otherwise keep the whole message it came in alive.
-    fn add(&mut self, chunk: sync::Chunk) {
+    /// Values are copied: each would otherwise keep the whole message it came in alive. The last good versions of a local scope are
+    /// left out: they are in no root and have no signature, so any neighbour could have made them.
+    fn add(&mut self, chunk: sync::Chunk, takes_last_good: bool) {
         for upsert in chunk.upserts {
             self.bytes += upsert.key.len() + upsert.value.len();
+            self.content_bytes += upsert.key.len() + upsert.value.len();
             self.upserts.push((upsert.key.into(), Bytes::copy_from_slice(&upsert.value)));
         }
-        for upsert in chunk.last_good {
+        for upsert in chunk.last_good.into_iter().filter(|_| takes_last_good) {
             self.bytes += upsert.key.len() + upsert.value.len();
             self.last_good.push((upsert.key.into(), Bytes::copy_from_slice(&upsert.value)));
         }
@@ -350,8 +381,11 @@ fn judged(
     let at = *change.to();
     let forged = |why| Fault::Hopeless(Alarm::Forged { at, why });
     let signature = signature.ok_or_else(|| forged("it has no signature".to_owned()))?;
-    heads.judge(scope, &at, &change.root(), &signature).map_err(forged)?;
-    Ok(change.signed(signature))
+    match heads.judge(scope, &at, &change.root(), &signature) {
+        Ok(()) => Ok(change.signed(signature)),
+        Err(Disbelief::Forged(why)) => Err(forged(why)),
+        Err(Disbelief::Unknown(why)) => Err(Fault::NoHolder(Head { at, signature, why })),
+    }
 }
 
 /// Whether a local scope may have so much content. Other scopes come from the control plane, which bounds them itself.

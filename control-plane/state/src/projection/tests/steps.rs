@@ -276,3 +276,26 @@ fn an_origin_has_the_keys_of_holders_that_joined_and_are_not_revoked() {
     assert!(!world.content.contains_key(&scope("eu", "production")));
     world.accept(vec![delete("Origin", "east")]);
 }
+
+#[test]
+fn an_origin_that_is_made_again_is_another_one() {
+    let mut world = World::with_orders();
+    let origin = |holder: &str| {
+        let spec = json!({
+            "region": "eu", "environments": ["production"], "organizations": ["acme"], "kinds": ["Route"], "holders": [holder],
+        });
+        put("Origin", "east", spec)
+    };
+    let mut made = |at_ms: u64, changes: Vec<Change>| {
+        world.state.time_ms = at_ms;
+        world.accept(changes);
+        let Runtime::Origin(origin) = world.decoded("eu", "production", "origin/east") else { panic!() };
+        if at_ms == 30 {
+            world.accept(vec![delete("Origin", "east")]);
+        }
+        origin.made_at_ms
+    };
+    assert_eq!(made(10, vec![origin("one")]), 10);
+    assert_eq!(made(30, vec![origin("two")]), 10, "a change makes no other one");
+    assert_eq!(made(40, vec![origin("two")]), 40);
+}
