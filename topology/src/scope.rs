@@ -4,8 +4,8 @@ use std::{fmt, str::FromStr};
 
 use crate::Name;
 
-/// What one position and one root speak of: the runtime resources of one (region, environment), or a region's `dns` or
-/// `keys`. Spelled `runtime/REGION/ENVIRONMENT`, `dns/REGION`, `keys/REGION`.
+/// What one position and one root speak of: the runtime resources of one (region, environment), or a region's `dns`, `keys` or
+/// `agents`. Spelled `runtime/REGION/ENVIRONMENT`, `dns/REGION`, `keys/REGION`, `agents/REGION`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScopeId {
     /// What the gateways of one environment in one region need.
@@ -25,11 +25,16 @@ pub enum ScopeId {
         /// The region.
         region: Name,
     },
+    /// The agents of the region: what they need to find and recognize one another.
+    Agents {
+        /// The region.
+        region: Name,
+    },
 }
 
 /// A string that spells no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a scope: use runtime/REGION/ENVIRONMENT, dns/REGION or keys/REGION")]
+#[error("{0:?} is not a scope: use runtime/REGION/ENVIRONMENT, dns/REGION, keys/REGION or agents/REGION")]
 pub struct InvalidScope(pub String);
 
 impl ScopeId {
@@ -41,7 +46,10 @@ impl ScopeId {
     /// The region the scope belongs to.
     pub fn region(&self) -> &Name {
         match self {
-            Self::Runtime { region, .. } | Self::Dns { region } | Self::Keys { region } => region,
+            Self::Runtime { region, .. }
+            | Self::Dns { region }
+            | Self::Keys { region }
+            | Self::Agents { region } => region,
         }
     }
 
@@ -49,7 +57,7 @@ impl ScopeId {
     pub fn environment(&self) -> Option<&Name> {
         match self {
             Self::Runtime { environment, .. } => Some(environment),
-            Self::Dns { .. } | Self::Keys { .. } => None,
+            Self::Dns { .. } | Self::Keys { .. } | Self::Agents { .. } => None,
         }
     }
 }
@@ -60,6 +68,7 @@ impl fmt::Display for ScopeId {
             Self::Runtime { region, environment } => write!(f, "runtime/{region}/{environment}"),
             Self::Dns { region } => write!(f, "dns/{region}"),
             Self::Keys { region } => write!(f, "keys/{region}"),
+            Self::Agents { region } => write!(f, "agents/{region}"),
         }
     }
 }
@@ -75,6 +84,7 @@ impl FromStr for ScopeId {
             ["runtime", region, environment] => Ok(Self::runtime(name(region)?, name(environment)?)),
             ["dns", region] => Ok(Self::Dns { region: name(region)? }),
             ["keys", region] => Ok(Self::Keys { region: name(region)? }),
+            ["agents", region] => Ok(Self::Agents { region: name(region)? }),
             _ => Err(invalid()),
         }
     }
@@ -86,7 +96,7 @@ mod tests {
 
     #[test]
     fn scopes_are_spelled_one_way() {
-        for text in ["runtime/eu-west/production", "dns/eu-west", "keys/us-east"] {
+        for text in ["runtime/eu-west/production", "dns/eu-west", "keys/us-east", "agents/eu-west"] {
             assert_eq!(text.parse::<ScopeId>().unwrap().to_string(), text);
         }
         for text in ["", "runtime/eu-west", "dns/eu/west", "dns/EU", "other/a", "runtime//x"] {

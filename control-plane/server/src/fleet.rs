@@ -25,7 +25,10 @@ use hanse_state::{
 use hanse_topology::{Identity, LEASE, Role};
 use parking_lot::Mutex;
 
-use crate::{projector::lineage_of, reconcile::Observed};
+use crate::{
+    projector::lineage_of,
+    reconcile::{HeardAgents, Observed},
+};
 use memory::{Memory, ago, key_of};
 use silence::{AgentKey, LastAnswers, Word};
 
@@ -113,6 +116,11 @@ impl Observed for GatheredFleet {
 
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
         self.memory.lock().minted_tokens()
+    }
+
+    fn agents(&self) -> HeardAgents {
+        let agents = self.memory.lock().heard_agents(Instant::now());
+        HeardAgents { watched_for: self.started.elapsed(), agents }
     }
 }
 

@@ -44,7 +44,7 @@ use crate::{
     identity,
     locked::{self, LockedMetric},
     projector::{self, Projector},
-    reconcile::{Driver, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
+    reconcile::{Driver, Neighbours, ReconcilerMetrics, RecordMinted, RefuseKeys, Sweep},
     revocations,
     roots::{Certificates, ControlAuthority, ControlRenewal, Roots},
     shell::Shell,
@@ -337,7 +337,12 @@ async fn take_part(
         Arc::new(GatheredFleet::new(config.name.to_string(), facts, subscribers, replicas, group.clone()));
     supervisor.spawn("fleet-memory", fleet.clone(), GatheredFleet::remember);
     let driver = Driver {
-        reconcilers: vec![Arc::new(RefuseKeys), Arc::new(RecordMinted), Arc::new(Sweep)],
+        reconcilers: vec![
+            Arc::new(RefuseKeys),
+            Arc::new(RecordMinted),
+            Arc::new(Neighbours),
+            Arc::new(Sweep),
+        ],
         replicated: replicated.clone(),
         observed: fleet.clone(),
         clock: dated.clone(),

@@ -7,11 +7,12 @@
 //! way at a time. Each command holds in the term of Raft in which it was planned and in no other: what a leader planned before
 //! it was replaced is refused wherever it arrives.
 
+mod neighbours;
 mod record_minted;
 mod refuse_keys;
 mod sweep;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::KeyDigest;
@@ -27,7 +28,9 @@ use prometheus_client::{
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
-pub(crate) use self::{record_minted::RecordMinted, refuse_keys::RefuseKeys, sweep::Sweep};
+pub(crate) use self::{
+    neighbours::Neighbours, record_minted::RecordMinted, refuse_keys::RefuseKeys, sweep::Sweep,
+};
 
 /// How often the leader looks: as often as agents' reports are gathered, which is what changes without a command.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +45,29 @@ pub(crate) trait Observed: Send + Sync + 'static {
 
     /// The join tokens that agents say they made.
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)>;
+
+    /// What was heard of agents.
+    fn agents(&self) -> HeardAgents;
+}
+
+/// What this process heard of agents, from all control nodes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeardAgents {
+    /// How long it has listened.
+    pub(crate) watched_for: Duration,
+    /// The agents that were heard within the last hour.
+    pub(crate) agents: BTreeMap<Identity, HeardAgent>,
+}
+
+/// What was heard of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeardAgent {
+    /// How long ago it was heard last.
+    pub(crate) heard_ago: Duration,
+    /// Where it says that others reach it, `host:port`. Empty: it does not say.
+    pub(crate) address: String,
+    /// How long it has said this address and no other.
+    pub(crate) address_for: Duration,
 }
 
 /// Says what is to be done.
@@ -180,6 +206,7 @@ fn subject(body: &CommandBody) -> String {
         }
         CommandBody::RecordMinted { agent, token } => format!("{} of {agent}", token.id),
         CommandBody::ForgetResults => "results of idempotency keys".to_owned(),
+        CommandBody::SetNeighbours { region, .. } => format!("agents of {region}"),
         other => format!("{other:?}"),
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     use hanse_topology::Name;
 
     use super::*;
-    use crate::reconcile::{Observed, Reconciler as _, RefuseKeys};
+    use crate::reconcile::{HeardAgents, Observed, Reconciler as _, RefuseKeys};
 
     /// One gateway was reported, with keys.
     struct Reported(String, Vec<KeyDigest>);
@@ -112,6 +112,10 @@ mod tests {
 
         fn minted_tokens(&self) -> Vec<(Identity, hanse_state::MintedToken)> {
             Vec::new()
+        }
+
+        fn agents(&self) -> HeardAgents {
+            HeardAgents::default()
         }
     }
 

@@ -144,6 +144,7 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::ForgetResults
         | CommandBody::DropAudit { .. }
         | CommandBody::RecordMinted { .. }
+        | CommandBody::SetNeighbours { .. }
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)

@@ -8,6 +8,7 @@ mod idempotent;
 mod join;
 mod lineage;
 mod minted;
+mod neighbours;
 mod resources;
 mod revocation;
 mod roots;
@@ -68,6 +69,7 @@ impl State {
                 Effects::none()
             }
             CommandBody::RecordMinted { agent, token } => minted::record(&mut next, agent, token)?,
+            CommandBody::SetNeighbours { region, agents } => neighbours::set(&mut next, region, agents)?,
             CommandBody::DropAudit { through, hash } => {
                 next.audit.drop_through(AuditLink { number: *through, hash: *hash })?;
                 Effects::revision()

@@ -33,7 +33,8 @@ mod version;
 
 pub use audit::{AuditChange, AuditEntry, AuditField, AuditHash, AuditLink, AuditLog, LeftOut};
 pub use command::{
-    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
+    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, NeighbourAt,
+    Origin, Outcome,
 };
 pub use dump::{Dump, FIRST_TOKEN};
 pub use member::{

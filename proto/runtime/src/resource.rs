@@ -3,9 +3,11 @@
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
-use crate::{Credential, Listener, Origin, Plan, Route, Subscription, Unusable, Upstream, features};
+use crate::{
+    Credential, Listener, Neighbour, Origin, Plan, Route, Subscription, Unusable, Upstream, features,
+};
 
-/// A key of a runtime scope, taken apart. `docs/protocol.md` lists the spellings.
+/// A key of a scope, taken apart. `docs/protocol.md` lists the spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResourceKind {
     /// `listener/ENVIRONMENT`
@@ -22,6 +24,8 @@ pub enum ResourceKind {
     Subscription,
     /// `origin/NAME`
     Origin,
+    /// `agent/NAME`, in the scope of a region's agents
+    Neighbour,
 }
 
 /// A resource that can be used.
@@ -35,6 +39,7 @@ pub enum Resource {
     Credential(Credential),
     Subscription(Subscription),
     Origin(Origin),
+    Neighbour(Neighbour),
 }
 
 impl ResourceKind {
@@ -48,6 +53,7 @@ impl ResourceKind {
             "credential" => Self::Credential,
             "subscription" => Self::Subscription,
             "origin" => Self::Origin,
+            "agent" => Self::Neighbour,
             _ => return None,
         })
     }
@@ -61,6 +67,7 @@ impl ResourceKind {
             Kind::Credential(_) => Self::Credential,
             Kind::Subscription(_) => Self::Subscription,
             Kind::Origin(_) => Self::Origin,
+            Kind::Neighbour(_) => Self::Neighbour,
         }
     }
 }
@@ -75,6 +82,7 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
         Kind::Credential(credential) => Resource::Credential(Credential::new(credential)?),
         Kind::Subscription(subscription) => Resource::Subscription(subscription.into()),
         Kind::Origin(origin) => Resource::Origin(Origin::new(origin)?),
+        Kind::Neighbour(neighbour) => Resource::Neighbour(Neighbour::new(neighbour)?),
     })
 }
 

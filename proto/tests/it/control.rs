@@ -105,6 +105,9 @@ fn commands() {
         token: crate::sync::facts().minted_tokens.pop(),
     };
     recorded("control-record-minted", &command(command::Body::RecordMinted(minted)));
+    let agent = NeighbourAt { name: "agent-1".into(), address: "agent-1.example:7443".into(), relay: true };
+    let set = SetNeighbours { region: "eu-west".into(), agents: vec![agent] };
+    recorded("control-set-neighbours", &command(command::Body::SetNeighbours(set)));
 }
 
 fn root_certificate() -> RootCertificate {
@@ -221,6 +224,8 @@ fn snapshot_records() {
                 node_id: 77,
                 forced: true,
                 earlier_keys: vec![vec![8; 32].into()],
+                address: "agent-1.example:7443".into(),
+                relay: true,
             }),
         ),
         (

@@ -219,6 +219,16 @@ fn every_kind() {
                 holders: vec![Holder { name: "agent-1".into(), key: vec![7; 32].into() }],
             }),
         ),
+        (
+            "neighbour",
+            Kind::Neighbour(Neighbour {
+                name: "agent-1".into(),
+                key: vec![7; 32].into(),
+                environments: vec!["production".into()],
+                address: "agent-1.example:7443".into(),
+                relay: true,
+            }),
+        ),
     ] {
         recorded(
             &format!("runtime-{name}"),

@@ -47,6 +47,7 @@ pub(crate) fn facts() -> Facts {
         release: "0.1.0".into(),
         version: 1,
         features: vec!["addresses".into()],
+        address: "agent-1.example:7443".into(),
     }
 }
 

@@ -72,6 +72,10 @@ impl Observed for Nothing {
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)> {
         Vec::new()
     }
+
+    fn agents(&self) -> HeardAgents {
+        HeardAgents::default()
+    }
 }
 
 fn run(state: &mut State, time_ms: u64, key: Option<&str>, body: CommandBody) {
@@ -304,6 +308,10 @@ impl Observed for Mints {
             environments_total: 0,
         };
         self.0.iter().map(|id| (agent.clone(), token(id))).collect()
+    }
+
+    fn agents(&self) -> HeardAgents {
+        HeardAgents::default()
     }
 }
 

@@ -5,7 +5,7 @@ use hanse_topology::Name;
 use prost::Message;
 
 use super::{AuditChange, AuditEntry, diff};
-use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, State};
+use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, State};
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
 /// come on top: no resource that changed is left out.
@@ -13,6 +13,9 @@ pub(super) const MAX_FIELDS_BYTES: usize = 16 << 10;
 
 /// How many keys the words of an entry name.
 const MAX_KEYS: usize = 8;
+
+/// How many agents the words of an entry name.
+const MAX_AGENTS: usize = 8;
 
 /// The entry of a command that made `next` of `before`.
 pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: &Accepted) -> AuditEntry {
@@ -74,6 +77,24 @@ fn minted(token: &MintedToken) -> String {
     format!("mint join token {id} for a {role}{of} at {minted_at} (Unix seconds)")
 }
 
+/// The relays of a region, and the other agents that are found.
+fn neighbours(region: &Name, agents: &[NeighbourAt]) -> String {
+    let (relays, others): (Vec<_>, Vec<_>) = agents.iter().partition(|agent| agent.relay);
+    let places = |agents: Vec<&NeighbourAt>| {
+        let named: Vec<_> = agents
+            .iter()
+            .take(MAX_AGENTS)
+            .map(|agent| format!("{} at {}", agent.name, agent.address))
+            .collect();
+        match agents.len().saturating_sub(MAX_AGENTS) {
+            _ if agents.is_empty() => "none".to_owned(),
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    };
+    format!("set agents of {region}: relays {}; others {}", places(relays), places(others))
+}
+
 /// What was asked, in words. Resources are named by the changes. Every node must say the same: another wording is another version.
 fn what(body: &CommandBody, before: &State, next: &State) -> String {
     match body {
@@ -104,6 +125,7 @@ fn what(body: &CommandBody, before: &State, next: &State) -> String {
         CommandBody::UseRoot(key) => format!("issue from root {}", hex(key)),
         CommandBody::DropRoot(key) => format!("drop root {}", hex(key)),
         CommandBody::RecordMinted { token, .. } => minted(token),
+        CommandBody::SetNeighbours { region, agents } => neighbours(region, agents),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
 }

@@ -21,7 +21,7 @@ use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
 use super::plain::Plain;
-use crate::{Metadata, Resource, State, Version, member::agent_identity};
+use crate::{Member, Metadata, Resource, State, Version, member::agent_identity};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -81,6 +81,17 @@ pub(super) fn origin(name: &Name, spec: &OriginSpec, state: &State) -> Bytes {
         organizations: spec.organizations.iter().map(Name::to_string).collect(),
         kinds: spec.kinds.iter().map(|kind| kind.prefix().to_owned()).collect(),
         holders: spec.holders.iter().filter_map(holder).collect(),
+    }))
+}
+
+/// An agent, for the others of its region.
+pub(super) fn neighbour(name: &Name, member: &Member) -> Bytes {
+    bytes(Runtime::Neighbour(runtime::Neighbour {
+        name: name.to_string(),
+        key: member.key_digest.to_vec().into(),
+        environments: member.environments.iter().map(Name::to_string).collect(),
+        address: member.address.clone(),
+        relay: member.relay,
     }))
 }
 

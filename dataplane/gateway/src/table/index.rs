@@ -215,8 +215,8 @@ impl ScopeIndex {
                 self.subscriptions.insert(key, bytes.clone(), &subscription, &mut self.table.callers);
                 touched.subscriptions.insert(key.clone());
             }
-            // It says who may publish. No request depends on it.
-            Resource::Origin(_) => {}
+            // They say who may publish, and which agents there are. No request depends on them.
+            Resource::Origin(_) | Resource::Neighbour(_) => {}
         }
     }
 
@@ -224,7 +224,7 @@ impl ScopeIndex {
         self.versions.remove(key);
         self.dangling.remove(key);
         match ResourceKind::of_key(key) {
-            None | Some(ResourceKind::Origin) => {}
+            None | Some(ResourceKind::Origin | ResourceKind::Neighbour) => {}
             Some(ResourceKind::Listener) => self.table.listener = None,
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),
             Some(ResourceKind::Route) => self.routes.remove(key, &mut self.table),

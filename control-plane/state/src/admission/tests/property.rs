@@ -333,7 +333,8 @@ fn unusable(world: &World) -> Option<String> {
                     | Checked::Upstream(_)
                     | Checked::Plan(_)
                     | Checked::Credential(_)
-                    | Checked::Origin(_),
+                    | Checked::Origin(_)
+                    | Checked::Neighbour(_),
                 ) => {
                     return None;
                 }
