@@ -1,23 +1,33 @@
 //! Which gateways may learn which of the agent's scopes, and what they are told of who is revoked.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_identity::{Credentials, PeerKeys};
-use hanse_link::{Admission, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots, Unknown};
+use hanse_link::{Admission, HeldHead, KeptRoots, LinkStatus, Offer, Revoked, TrustedRoots, Unknown};
+use hanse_local::HoldingHandle;
 use hanse_process::Shutdown;
-use hanse_topology::Identity;
+use hanse_topology::{Identity, ScopeId};
 use tokio::sync::watch;
 
 use crate::gateways::Gateways;
 
-/// A gateway that this agent admitted, with the key it joined with, may learn what the agent itself is offered, of the
-/// environments its token named. Who is revoked is no secret from any gateway of the region.
+/// A gateway that this agent admitted, with the key it joined with, may learn what the agent itself is offered, and the local scopes
+/// that it holds, of the environments its token named. Who is revoked is no secret from any gateway of the region.
 pub(crate) struct GatewayAdmission {
     gateways: Arc<Gateways>,
     link: watch::Receiver<LinkStatus>,
     revoked: watch::Receiver<Option<Revoked>>,
     roots: KeptRoots,
+    local: LocalScopes,
     changed: watch::Receiver<u64>,
+}
+
+/// The local scopes of an agent.
+pub(crate) struct LocalScopes {
+    /// Those that it holds and may pass on.
+    pub(crate) held: watch::Receiver<BTreeSet<ScopeId>>,
+    /// Hears what gateways hold of them.
+    pub(crate) holding: HoldingHandle,
 }
 
 impl GatewayAdmission {
@@ -28,6 +38,7 @@ impl GatewayAdmission {
         link: watch::Receiver<LinkStatus>,
         revoked: watch::Receiver<Option<Revoked>>,
         roots: KeptRoots,
+        local: LocalScopes,
         own: watch::Receiver<Arc<Credentials>>,
     ) -> (Self, Answers) {
         let (sender, changed) = watch::channel(0);
@@ -36,10 +47,11 @@ impl GatewayAdmission {
             link: link.clone(),
             revoked: revoked.clone(),
             roots: roots.changed(),
+            local: local.held.clone(),
             own,
             admitted: gateways.changed(),
         };
-        (Self { gateways, link, revoked, roots, changed }, answers)
+        (Self { gateways, link, revoked, roots, local, changed }, answers)
     }
 }
 
@@ -50,12 +62,13 @@ pub(crate) struct Answers {
     link: watch::Receiver<LinkStatus>,
     revoked: watch::Receiver<Option<Revoked>>,
     roots: watch::Receiver<Option<TrustedRoots>>,
+    local: watch::Receiver<BTreeSet<ScopeId>>,
     own: watch::Receiver<Arc<Credentials>>,
     admitted: watch::Receiver<()>,
 }
 
 impl Answers {
-    /// Fires when the agent is offered other scopes than before, when others are revoked or other roots believed, and when a
+    /// Fires when the agent is offered other scopes than before or holds other local ones, when others are revoked or other roots believed, and when a
     /// gateway is admitted; and once at the beginning, for what came while nothing watched.
     pub(crate) async fn watch(mut self, shutdown: Shutdown) {
         let mut known = self.link.borrow_and_update().offered.clone();
@@ -71,6 +84,7 @@ impl Answers {
                 }),
                 changed = self.revoked.changed() => changed.map(|()| true),
                 changed = self.roots.changed() => changed.map(|()| true),
+                changed = self.local.changed() => changed.map(|()| true),
                 // Which root to use is told by those whose own certificate comes from it.
                 changed = self.own.changed() => changed.map(|()| true),
                 changed = self.admitted.changed() => changed.map(|()| true),
@@ -93,7 +107,9 @@ impl Admission for GatewayAdmission {
         match self.gateways.admitted(peer) {
             Some(admitted) if admitted.joined_with(keys) => {
                 let link = self.link.borrow();
-                let scopes = link.offered.iter().filter(|scope| admitted.may_learn(scope)).cloned().collect();
+                let local = self.local.held.borrow();
+                let all = link.offered.iter().chain(local.iter());
+                let scopes = all.filter(|scope| admitted.may_learn(scope)).cloned().collect();
                 Ok(Offer { scopes, as_of: link.offered_as_of })
             }
             Some(_) => unknown(format!(
@@ -115,6 +131,10 @@ impl Admission for GatewayAdmission {
         self.roots.to_tell()
     }
 
+    fn note_head(&self, scope: &ScopeId, head: &HeldHead) {
+        self.local.holding.meet(scope, head);
+    }
+
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
     }
@@ -124,8 +144,9 @@ impl Admission for GatewayAdmission {
 mod tests {
     use std::time::Duration;
 
-    use hanse_identity::{Authority, EndorsedRoot, LiveCredentials, Rotation};
-    use hanse_link::TrustedRoot;
+    use hanse_identity::{Authority, EndorsedRoot, LiveAuthority, LiveCredentials, Rotation};
+    use hanse_link::{Replicas, TrustedRoot};
+    use hanse_local::{Holding, OriginKeeper, Wishes};
     use hanse_process::ShutdownTrigger;
     use hanse_topology::{Lineage, Name, Position, Role, ScopeId};
 
@@ -148,16 +169,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let gateway = Identity::gateway(name("gateway-1"), name("eu-west"));
         let gateways = Arc::new(Gateways::open(testbed::config(dir.path()).into(), 0).unwrap());
-        let admit = |key: &[u8]| {
+        let admit = |key: &[u8], environments: &[&str]| {
             let key = hex::encode(keys(key).own_digest());
+            let environments = environments.iter().map(|environment| name(environment)).collect();
             gateways
-                .admit(
-                    &gateway.name,
-                    Admitted { role: Role::Gateway, environments: Vec::new(), key, seen: 0 },
-                )
+                .admit(&gateway.name, Admitted { role: Role::Gateway, environments, key, seen: 0 })
                 .unwrap();
         };
-        admit(b"first");
+        admit(b"first", &[]);
         let scope = ScopeId::runtime(name("eu-west"), name("production"));
         let status = LinkStatus { offered: [scope].into(), ..LinkStatus::default() };
         let (_link, link) = watch::channel(status);
@@ -169,9 +188,15 @@ mod tests {
         let live = LiveCredentials::new(region.issue_credentials(&own, &[]).unwrap());
         let trust = root.trust_anchor().unwrap().into();
         let roots = KeptRoots::restore(dir.path().to_owned(), trust, live.clone());
+        let (hold, held) = watch::channel(BTreeSet::new());
+        let (hub, believed_here) = (Replicas::new(), root.trust_anchor().unwrap().into());
+        let (_keeper, origins) = OriginKeeper::new(hub.clone(), believed_here);
+        let (_holding, holding) =
+            Holding::new(hub, origins, LiveAuthority::new(region), watch::channel(Wishes::new()).1);
+        let local = LocalScopes { held, holding };
         let (_trigger, shutdown) = ShutdownTrigger::new();
         let (admission, watcher) =
-            GatewayAdmission::new(gateways.clone(), link, told, roots.clone(), live.replaced());
+            GatewayAdmission::new(gateways.clone(), link, told, roots.clone(), local, live.replaced());
         let (believe, believed) = watch::channel(None);
         tokio::spawn(roots.follow(believed, shutdown.clone()));
         let mut changed = admission.changed();
@@ -189,9 +214,19 @@ mod tests {
         assert!(why(&foreign, b"first").contains("did not admit gateway-1.gateway.us-east"));
 
         // Its entry was removed, and another key has its name: the streams of the first are looked at again.
-        admit(b"second");
+        admit(b"second", &[]);
         fires().await;
         assert_eq!((offered(b"first"), offered(b"second")), (None, Some(1)));
+
+        // A local scope that the agent holds is offered beside what control nodes offer.
+        hold.send_replace(["local/eu-west/production/pods".parse().unwrap()].into());
+        fires().await;
+        assert_eq!(offered(b"second"), Some(2));
+        admit(b"second", &["staging"]);
+        fires().await;
+        assert_eq!(offered(b"second"), Some(0), "the gateway may learn another environment only");
+        admit(b"second", &[]);
+        fires().await;
 
         assert_eq!(admission.revoked_for(&gateway), None);
         let lineage = Lineage { generation: 1, id: [1; 16], parent: None };

@@ -3,7 +3,7 @@
 //!
 //! Relaying is one hub of replicas: a subscriber fills it, and a publisher serves it.
 //!
-//! Nothing here reads a runtime resource.
+//! Nothing here reads a runtime resource. `hanse-local` reads Origins.
 
 mod admission;
 mod config;
@@ -11,6 +11,7 @@ mod enrolment;
 mod error;
 mod gateways;
 mod node;
+mod test_origin;
 #[cfg(test)]
 mod testbed;
 mod tokens;
@@ -18,5 +19,5 @@ mod tokens;
 pub use config::{Addresses, Config};
 pub use error::Error;
 pub use hanse_link::StoreKey;
-pub use node::{run, run_with_clock};
+pub use node::{run, run_with_clock, run_with_origins};
 pub use tokens::{mint_token, mint_token_by};

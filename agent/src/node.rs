@@ -8,19 +8,21 @@ use hanse_identity::{
 use hanse_link::{
     EffectiveSource, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, SubscriberHandle, Subscribers, publisher_service,
 };
+use hanse_local::{Holding, Wishes};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, bind, raise_descriptor_limit};
 use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Facts};
 use hanse_topology::{Identity, Role};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tonic::service::Routes;
 use tracing::info;
 
 use crate::{
     Config, Error,
-    admission::{Answers, GatewayAdmission},
+    admission::{Answers, GatewayAdmission, LocalScopes},
     enrolment::EnrolmentService,
     gateways::Gateways,
+    test_origin,
 };
 
 /// Descriptors for everything but accepted connections: the store and small files, connections to control nodes, sockets of
@@ -36,6 +38,17 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), Error> {
 
 /// The same, with certificates and tokens judged by another clock than the system's.
 pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown) -> Result<(), Error> {
+    let wishes = test_origin::wishes(&config.region, shutdown.clone());
+    run_with_origins(config, clock, wishes, shutdown).await
+}
+
+/// The same, with sources that wish for this in local scopes. Those whose Origin does not name this agent are left alone.
+pub async fn run_with_origins(
+    config: Config,
+    clock: WallClock,
+    wishes: watch::Receiver<Wishes>,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
     let ports = Ports::of(raise_descriptor_limit(), RESERVED_DESCRIPTORS, ENROLMENT_PERCENT);
     let shell = Shell::start(config.node(), clock, shutdown.clone()).await?;
     let federation = bind("federation", &config.listen.federation).await?;
@@ -57,11 +70,15 @@ pub async fn run_with_clock(config: Config, clock: WallClock, shutdown: Shutdown
     let link = follow(&node, &gateways, &subscribers)?;
     shell.ready_by(link.status.clone(), readiness);
 
+    let (replicas, origins) = (node.replicas.clone(), node.origins.clone());
+    let (task, holding) = Holding::new(replicas, origins, authority.clone(), wishes);
+    shell.supervisor.spawn_lasting("local-scopes", task, |task, shutdown| Box::pin(task.run(shutdown)));
     let (admission, answers) = GatewayAdmission::new(
         gateways.clone(),
         link.status.clone(),
         node.revoked.in_force(),
         node.roots.clone(),
+        LocalScopes { held: node.origins.held(), holding },
         node.credentials.replaced(),
     );
     shell.supervisor.spawn("admission", answers, Answers::watch);

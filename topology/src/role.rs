@@ -66,8 +66,9 @@ impl Role {
     /// needs `agents/eu-west`, and none learns it.
     pub fn may_learn(self, scope: &ScopeId) -> bool {
         match (self, scope) {
-            // Control nodes make every scope, agents pass every scope of their region on.
-            (Self::Server | Self::Agent, _) | (Self::Gateway, ScopeId::Runtime { .. }) => true,
+            // Control nodes make every scope but local ones. Agents pass every scope of their region on.
+            (Self::Server | Self::Agent, _)
+            | (Self::Gateway, ScopeId::Runtime { .. } | ScopeId::Local { .. }) => true,
             (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. } | ScopeId::Agents { .. }) => false,
         }
     }
@@ -119,14 +120,20 @@ mod tests {
 
     #[test]
     fn a_role_learns_scopes_of_its_kind_only() {
-        let texts = ["runtime/eu-west/production", "dns/eu-west", "keys/eu-west", "agents/eu-west"];
-        let [runtime, dns, keys, agents] = texts.map(|text| text.parse::<ScopeId>().unwrap());
+        let texts = [
+            "runtime/eu-west/production",
+            "local/eu-west/production/pods",
+            "dns/eu-west",
+            "keys/eu-west",
+            "agents/eu-west",
+        ];
+        let scopes = texts.map(|text| text.parse::<ScopeId>().unwrap());
         for (role, learns) in [
-            (Role::Server, [true, true, true, true]),
-            (Role::Agent, [true, true, true, true]),
-            (Role::Gateway, [true, false, false, false]),
+            (Role::Server, [true, true, true, true, true]),
+            (Role::Agent, [true, true, true, true, true]),
+            (Role::Gateway, [true, true, false, false, false]),
         ] {
-            assert_eq!([&runtime, &dns, &keys, &agents].map(|scope| role.may_learn(scope)), learns, "{role}");
+            assert_eq!(scopes.each_ref().map(|scope| role.may_learn(scope)), learns, "{role}");
         }
     }
 }

@@ -268,7 +268,8 @@ impl TableKeeper {
     fn awaited(&self) -> BTreeSet<ScopeId> {
         let wanted = |name: &Name| self.environments.is_empty() || self.environments.contains(name);
         let offered = &self.link.borrow().offered;
-        offered.iter().filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
+        let of_control_plane = offered.iter().filter(|scope| !scope.is_local());
+        of_control_plane.filter(|scope| scope.environment().is_some_and(wanted)).cloned().collect()
     }
 }
 

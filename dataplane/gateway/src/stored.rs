@@ -11,7 +11,7 @@ const COMPLETE: &str = "complete";
 /// Whether what a node holds from its disk is all that an earlier process served. A part of that is not served: requests of a
 /// scope that is missing would go to an environment with a wider host.
 pub(crate) fn may_serve(replicas: &Replicas, store: &Store, is_partial: bool, environments: &[Name]) -> bool {
-    let holds_something = replicas.read(|map| !map.is_empty());
+    let holds_something = replicas.read(|map| map.keys().any(|scope| !scope.is_local()));
     let may_serve = holds_something && !is_partial && store.fact(COMPLETE) == Some(complete(environments));
     if !may_serve {
         // Before anything else is written: what is dropped of a part must not make it look whole.

@@ -24,7 +24,7 @@ pub use peer::{Peer, PeerKeys};
 pub use pki::{
     Authority, Chain, Credentials, EndorsedRoot, Held, KeyDigest, KeyDir, KeyPair, Live, LiveAuthority,
     LiveCredentials, LiveTrust, NoIdentity, PkiError, Refused, Rotation, SanName, Seal, Tier, ToldRoots,
-    TrustAnchor, TrustBundle, Validity, identity_of, key_digest,
+    TrustAnchor, TrustBundle, Validity, identity_of, is_signed_by, key_digest,
 };
 pub use renewal::{
     ExpiryMetrics, Issuers, Issuing, RenewError, Renewal, renew_authority, renew_credentials, renew_from,

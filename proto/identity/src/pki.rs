@@ -23,7 +23,7 @@ pub use held::Held;
 pub use identity::{NoIdentity, identity_of};
 pub use key_dir::{KeyDir, Seal};
 pub(crate) use keys::public_key_of;
-pub use keys::{Chain, KeyPair};
+pub use keys::{Chain, KeyPair, is_signed_by};
 pub(crate) use live::Shown;
 pub use live::{Live, LiveAuthority, LiveCredentials, LiveTrust, Refused};
 pub use rotation::{EndorsedRoot, Rotation, ToldRoots};

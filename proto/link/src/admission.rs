@@ -1,7 +1,7 @@
 //! Who may subscribe to what.
 
 use hanse_identity::PeerKeys;
-use hanse_sync::{Revoked, TrustedRoots};
+use hanse_sync::{HeldHead, Revoked, TrustedRoots};
 use hanse_topology::{Identity, Position, ScopeId};
 use tokio::sync::watch;
 
@@ -45,6 +45,11 @@ pub trait Admission: Send + Sync {
     /// Which roots of trust are believed. `None`: nothing is said of it.
     fn roots(&self) -> Option<TrustedRoots> {
         None
+    }
+
+    /// A subscriber says that it holds this head of a local scope. Nothing of it is judged yet.
+    fn note_head(&self, scope: &ScopeId, head: &HeldHead) {
+        let _ = (scope, head);
     }
 
     /// Fires when answers may have changed.

@@ -35,8 +35,8 @@ pub use bounds::{
 pub use facts::{dialable, own_facts, report_of, trust_status};
 pub use hanse_store::{KeyError, Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
-    BootId, Boots, ContentRoot, Freshness, Quarantine, Replica, ReplicaMap, Revoked, ScopeAck, Standing,
-    TrustedRoot, TrustedRoots, Wanted,
+    BootId, Boots, ContentRoot, Freshness, Heads, HeldHead, NoHeads, Quarantine, Replica, ReplicaMap,
+    Revoked, ScopeAck, Standing, TrustedRoot, TrustedRoots, Wanted,
 };
 pub use kept_revocations::KeptRevocations;
 pub use kept_roots::KeptRoots;

@@ -97,7 +97,7 @@ impl Persistence {
         let (store, loaded) = Store::open(options).await?;
         let Loaded { scopes, lost } = loaded;
         // A name that says nothing may be that of anything.
-        let mut is_partial = lost.iter().any(|name| name.parse().map_or(true, |scope| place.wants(&scope)));
+        let mut is_partial = lost.iter().any(|name| name.parse().map_or(true, |scope| place.needs(&scope)));
         let mut map = ReplicaMap::new();
         let mut kept = Kept::new();
         for StoredScope { scope, head, records } in scopes {
@@ -120,7 +120,7 @@ impl Persistence {
                 Err(why) => {
                     error!(%scope, why, "a stored scope is not what was stored; it is fetched again");
                     store.metrics().lost("scope");
-                    is_partial = true;
+                    is_partial |= place.needs(&scope);
                     kept.insert(scope, None);
                 }
             }
@@ -157,6 +157,12 @@ impl Place<'_> {
             Self::Origin => true,
             Self::Subscriber(wanted) => wanted.covers(scope),
         }
+    }
+
+    /// Whether what is held is less than it was without this scope. A local one only adds to what the control plane makes, and no
+    /// node waits for it.
+    fn needs(self, scope: &ScopeId) -> bool {
+        !scope.is_local() && self.wants(scope)
     }
 
     fn remembers(self) -> bool {

@@ -15,7 +15,7 @@ use std::{
 use hanse_identity::{ClientTls, connect, explain};
 use hanse_process::{Pulse, Shutdown, backoff::Backoff, telemetry};
 use hanse_proto::sync::Report;
-use hanse_sync::{BootId, Freshness, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
+use hanse_sync::{BootId, Freshness, Heads, NoHeads, Patience, Quarantine, Revoked, TrustedRoots, Wanted};
 use hanse_topology::{Identity, Position, ScopeId};
 use tokio::sync::watch;
 use tracing::{Instrument as _, debug, info, info_span, warn};
@@ -95,6 +95,8 @@ pub struct SubscriberTask {
     freshness: watch::Sender<Freshness>,
     revoked: watch::Sender<Option<Revoked>>,
     roots: watch::Sender<Option<TrustedRoots>>,
+    /// Which local scopes to ask for, and whom to believe in them.
+    heads: Arc<dyn Heads>,
     /// Which process this is.
     boot: BootId,
     /// Of the link before, whomever it was to: what is slow is mostly this node's own way out.
@@ -145,6 +147,7 @@ impl SubscriberTask {
             freshness,
             revoked,
             roots,
+            heads: Arc::new(NoHeads),
             boot: BootId::new(rand::random()),
             patience: Patience::default(),
             pulse: Pulse::new(),
@@ -164,6 +167,12 @@ impl SubscriberTask {
             status.offered = offered;
             status.offered_as_of = as_of;
         });
+        self
+    }
+
+    /// Asks for local scopes too, as `heads` say; without it, for none.
+    pub fn with_heads(mut self, heads: Arc<dyn Heads>) -> Self {
+        self.heads = heads;
         self
     }
 

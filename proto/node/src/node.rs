@@ -7,6 +7,7 @@ use hanse_link::{
     EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, ProvenVersions, Replicas, Store,
     SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
 };
+use hanse_local::{OriginKeeper, Origins};
 use hanse_proto::sync::{Facts, Report};
 use hanse_topology::{Position, Role, ScopeId};
 use parking_lot::Mutex;
@@ -37,6 +38,8 @@ pub struct JoinedNode {
     pub roots: KeptRoots,
     /// What it holds.
     pub replicas: Replicas,
+    /// The Origins among that, and so the local scopes that it asks for.
+    pub origins: Origins,
     /// Where that is kept, and what is no replica.
     pub store: Store,
     /// Where what is on disk stands.
@@ -94,6 +97,8 @@ impl JoinedNode {
                 tokio::select! { () = shutdown.wait() => {}, () = tokio::time::sleep(READ_EVERY) => {} }
             }
         });
+        let (keeper, origins) = OriginKeeper::new(replicas.clone(), trust.clone());
+        shell.supervisor.spawn("origins", keeper, OriginKeeper::run);
         Ok(Self {
             shell,
             credentials,
@@ -101,6 +106,7 @@ impl JoinedNode {
             revoked,
             roots,
             replicas,
+            origins,
             store,
             durable,
             is_partial,
@@ -148,6 +154,7 @@ impl JoinedNode {
             SubscriberTask::new(options, self.replicas.clone(), consumer.effective, Some(Arc::new(report)));
         let mut task = task
             .with_durable(self.durable.clone())
+            .with_heads(Arc::new(self.origins.clone()))
             .with_pulse(supervisor.pulse("the link", LINK_HANGS_AFTER));
         if let Some(changed) = consumer.report_on {
             task = task.with_report_on(changed);

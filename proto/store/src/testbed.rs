@@ -47,6 +47,7 @@ pub(crate) fn head(generation: u64, revision: u64) -> ScopeHead {
         floor: 1,
         gaps: Vec::new(),
         acknowledged: 0,
+        signature: None,
     }
 }
 

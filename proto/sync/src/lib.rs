@@ -12,6 +12,7 @@
 mod ack;
 mod boot;
 mod content_root;
+mod heads;
 mod publisher;
 mod quarantine;
 mod replica;
@@ -34,10 +35,12 @@ use hanse_topology::ScopeId;
 pub use ack::ScopeAck;
 pub use boot::{BootId, Boots};
 pub use content_root::ContentRoot;
-pub use publisher::{ProtocolError, PublisherSession, Received, SnapshotReason};
+pub use hanse_proto::sync::HeadSignature;
+pub use heads::{Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, NoHeads};
+pub use publisher::{HeldHead, ProtocolError, PublisherSession, Received, SnapshotReason};
 pub use quarantine::{Exceptions, Quarantine};
 pub use replica::{
-    AdvanceError, Changes, Head, LastGoodRecord, Prepared, Record, Replica, RestoreError, Seen,
+    AdvanceError, Changes, Head, LastGoodRecord, Prepared, Record, Replica, RestoreError, Seen, Size,
 };
 pub use revoked::Revoked;
 pub use subscriber::{Alarm, Effect, Patience, Standing, SubscriberSession, Wanted};

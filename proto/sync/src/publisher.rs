@@ -10,7 +10,7 @@ use std::{
 
 use hanse_proto::{
     InvalidMessage,
-    sync::{self, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
+    sync::{self, HeadSignature, PublisherMessage, SubscriberMessage, publisher_message, subscriber_message},
 };
 use hanse_topology::{Position, ScopeId};
 
@@ -48,6 +48,8 @@ pub enum Received {
         scope: ScopeId,
         /// Where it stands; `None`: it holds nothing.
         position: Option<Position>,
+        /// Of a local scope: what it holds, as a holder is said to have signed it. Not judged yet.
+        head: Option<HeldHead>,
     },
     /// It asked for what it may not have.
     Refused {
@@ -65,6 +67,17 @@ pub enum Received {
     Reported(sync::Report),
     /// It no longer wants a scope.
     Left(ScopeId),
+}
+
+/// A head of a local scope, as a subscriber says that it holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldHead {
+    /// Where it stands.
+    pub position: Position,
+    /// The root of the content there.
+    pub root: ContentRoot,
+    /// What a holder says of both.
+    pub signature: HeadSignature,
 }
 
 /// A subscriber does not keep to the protocol: its stream ends.
@@ -201,7 +214,10 @@ impl PublisherSession {
                 if self.admitted.contains(&scope) {
                     self.refusals.remove(&hello.scope);
                     self.cursors.insert(scope.clone(), cursor);
-                    return Ok(Received::Subscribed { scope, position });
+                    let head = position.zip(root).zip(hello.signature).filter(|_| scope.is_local());
+                    let head =
+                        head.map(|((position, root), signature)| HeldHead { position, root, signature });
+                    return Ok(Received::Subscribed { scope, position, head });
                 }
                 Refusal { reason: "not among the scopes offered", cursor: Some((scope, cursor)) }
             }

@@ -7,6 +7,7 @@ mod tombstones;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,12 +18,13 @@ use crate::{
     ContentRoot,
     content_root::{ContentTree, hash_value},
 };
+use hanse_proto::sync::HeadSignature;
 use hanse_topology::Position;
 
 pub use kept::{Head, Record, RestoreError};
 use last_good::LastGood;
 pub use last_good::LastGoodRecord;
-pub use prepared::Prepared;
+pub use prepared::{Prepared, Size};
 use tombstones::Tombstones;
 
 /// How long a deletion is remembered, for subscribers that come back: longer than a night's outage.
@@ -55,6 +57,10 @@ pub struct Replica {
     marks: VecDeque<(Instant, u64)>,
     tree: ContentTree,
     last_good: LastGood,
+    /// Of the keys and values in `entries`.
+    bytes: usize,
+    /// What a holder says of position and root, of a local scope.
+    signature: Option<HeadSignature>,
 }
 
 /// A value and the revision that last changed it.
@@ -142,6 +148,8 @@ impl Replica {
             marks: VecDeque::new(),
             tree: ContentTree::new(),
             last_good: LastGood::default(),
+            bytes: 0,
+            signature: None,
         }
     }
 
@@ -161,6 +169,11 @@ impl Replica {
         self.tree.root()
     }
 
+    /// What a holder says of the position and the root; of a local scope only.
+    pub fn signature(&self) -> Option<&HeadSignature> {
+        self.signature.as_ref()
+    }
+
     /// The value at `key`.
     pub fn get(&self, key: &str) -> Option<&Bytes> {
         self.entries.get(key).map(|entry| &entry.value)
@@ -174,6 +187,13 @@ impl Replica {
     /// Keys and values in byte order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Bytes)> {
         self.entries.iter().map(|(key, entry)| (&**key, &entry.value))
+    }
+
+    /// Keys that begin with `prefix`, and their values.
+    pub fn under<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a Bytes)> {
+        let from = self.entries.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+        let under = from.take_while(move |(key, _)| key.starts_with(prefix));
+        under.map(|(key, entry)| (&**key, &entry.value))
     }
 
     /// The whole content, to be kept: keys and values are shared, not copied.
@@ -300,8 +320,10 @@ impl Replica {
 
     fn set(&mut self, key: Arc<str>, value: Bytes, revision: u64) {
         self.tombstones.remove(&key);
+        self.bytes += key.len() + value.len();
         let old = self.entries.insert(Arc::clone(&key), Entry { value, revision });
         if let Some(old) = &old {
+            self.bytes -= key.len() + old.value.len();
             self.changed.remove(&(old.revision, Arc::clone(&key)));
         }
         self.last_good.replaced(&key, old, revision);
@@ -311,6 +333,7 @@ impl Replica {
     /// Absent keys leave a tombstone too: others may hold what came and went without being seen here.
     fn unset(&mut self, key: Arc<str>, revision: u64) {
         if let Some(old) = self.entries.remove(&key) {
+            self.bytes -= key.len() + old.value.len();
             self.changed.remove(&(old.revision, Arc::clone(&key)));
             self.last_good.replaced(&key, Some(old), revision);
         }

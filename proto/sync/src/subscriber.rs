@@ -6,6 +6,7 @@ mod subscription;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,12 +16,12 @@ use hanse_proto::{
 };
 use hanse_topology::{Name, Position, ScopeId};
 
-use crate::{BootId, FEATURES, Freshness, Prepared, ReplicaMap, Revoked, TrustedRoots};
+use crate::{BootId, FEATURES, Freshness, Heads, NoHeads, Prepared, ReplicaMap, Revoked, TrustedRoots};
 
 pub use alarm::Alarm;
 pub use patience::Patience;
 use patience::STALL;
-use subscription::Subscription;
+use subscription::{Fault, Subscription};
 
 /// A publisher whose confirmation of the leader is older than this is left for a better one.
 const AS_OF_LIMIT: Duration = Duration::from_secs(5);
@@ -33,6 +34,9 @@ const MAX_RESYNCS: u32 = 3;
 /// Between a refusal and the next Hello for a scope that is offered: the offer and the Hello crossed, so the next one
 /// should do; if it does not, this is how often a confused publisher is asked.
 const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+/// How long a publisher is not asked for a local scope after it sent one that is not believed. It would send the same again, but
+/// for a neighbour that is behind: there the Origin that names the holder arrives meanwhile.
+const DISBELIEF_PAUSE: Duration = Duration::from_secs(30);
 
 /// The scopes a subscriber asks for among those it is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,6 +162,10 @@ pub struct SubscriberSession {
     last_chunk: Option<Instant>,
     /// Scopes that were refused though they are offered, and when to ask again.
     refused: BTreeMap<ScopeId, Instant>,
+    /// Judges heads of local scopes.
+    heads: Arc<dyn Heads>,
+    /// Local scopes that this publisher is not believed in, and when to ask again.
+    disbelieved: BTreeMap<ScopeId, Instant>,
     patience: Patience,
 }
 
@@ -190,6 +198,8 @@ impl SubscriberSession {
             started: now,
             last_chunk: None,
             refused: BTreeMap::new(),
+            heads: Arc::new(NoHeads),
+            disbelieved: BTreeMap::new(),
             patience,
         };
         let introduction = sync::Introduction {
@@ -198,6 +208,11 @@ impl SubscriberSession {
             boot_id: BootId::to_message(Some(boot)),
         };
         (session, vec![send(subscriber_message::Body::Introduction(introduction))])
+    }
+
+    /// Asks for the local scopes too that these heads want, and takes in those that they judge to be a holder's.
+    pub fn judging(self, heads: Arc<dyn Heads>) -> Self {
+        Self { heads, ..self }
     }
 
     /// Takes a message in.
@@ -237,24 +252,48 @@ impl SubscriberSession {
         let Some(subscription) = self.subscriptions.get_mut(&scope) else { return Ok(Vec::new()) };
         let replica = replicas.get(&scope);
         let effects = match body {
-            Body::Begin(begin) => subscription.begin(&scope, begin, replica, now)?,
+            Body::Begin(begin) => subscription.begin(&scope, begin, replica, now),
             Body::Chunk(chunk) => {
                 self.last_chunk = Some(now);
                 subscription.chunk(&scope, chunk, replica, now)
             }
-            Body::End(end) => subscription.end(&scope, end, replica, now)?,
+            Body::End(end) => subscription.end(&scope, end, replica, &*self.heads, now),
             Body::Bookmark(bookmark) => {
                 let age = Duration::from_millis(bookmark.as_of_age_ms);
                 // A clock that started after the leader was last heard cannot say when that was: then it is long ago.
                 let told = |confirmed_at| Freshness { confirmed_at, quorum: bookmark.quorum };
                 let freshness = now.checked_sub(age).map_or(Freshness::unconfirmed(now), told);
                 self.freshness = Some(freshness);
-                subscription.bookmark(&scope, bookmark, replica, now)?
+                subscription.bookmark(&scope, bookmark, replica, &*self.heads, now)
             }
-            Body::Behind(behind) => subscription.behind(&scope, behind, replica, now)?,
-            Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => Vec::new(), // returned above
+            Body::Behind(behind) => subscription.behind(&scope, behind, replica, now),
+            Body::Welcome(_) | Body::Refused(_) | Body::Superseded(_) => Ok(Vec::new()), // returned above
         };
-        Ok(effects)
+        match effects {
+            Ok(effects) => Ok(effects),
+            Err(Fault::Malformed(error)) => Err(error),
+            Err(Fault::Hopeless(alarm)) => Ok(self.give_up(scope, alarm, now)),
+        }
+    }
+
+    /// Something of a scope does not fit, and asking again at once would not help. A local scope is left alone for a while: the
+    /// scopes of the control plane share the stream. For any other the stream ends.
+    fn give_up(&mut self, scope: ScopeId, alarm: Alarm, now: Instant) -> Vec<Effect> {
+        let reason = alarm.to_string();
+        let alarm = Effect::Alarm { scope: Some(scope.clone()), alarm, resync: false };
+        if !scope.is_local() {
+            return vec![alarm, Effect::Disconnect { reason }];
+        }
+        self.subscriptions.remove(&scope);
+        let leave = subscription::leave(&scope);
+        self.disbelieved.insert(scope, now + DISBELIEF_PAUSE);
+        vec![alarm, leave]
+    }
+
+    /// Whether to ask for a scope that is offered.
+    fn wants(&self, scope: &ScopeId) -> bool {
+        let may = !scope.is_local() || (self.heads.wants(scope) && !self.disbelieved.contains_key(scope));
+        may && self.wanted.covers(scope)
     }
 
     fn welcome(
@@ -263,17 +302,21 @@ impl SubscriberSession {
         replicas: &ReplicaMap,
         now: Instant,
     ) -> Result<Vec<Effect>, InvalidMessage> {
-        let offered =
-            welcome.scopes.iter().map(|scope| scope.parse()).collect::<Result<BTreeSet<ScopeId>, _>>()?;
+        // A scope of a kind that this node cannot spell is one that it cannot want.
+        let offered: BTreeSet<ScopeId> =
+            welcome.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
         let as_of = welcome.position.as_ref().map(Position::try_from).transpose()?;
         let revoked = welcome.revoked.map(Revoked::try_from).transpose()?;
         let roots = welcome.roots.map(TrustedRoots::try_from).transpose()?;
-        let wanted: BTreeSet<_> = offered.iter().filter(|scope| self.wanted.covers(scope)).cloned().collect();
+        let wanted: BTreeSet<_> = offered.iter().filter(|scope| self.wants(scope)).cloned().collect();
         let mut effects = Vec::new();
 
         self.subscriptions.retain(|scope, _| wanted.contains(scope));
         self.refused.clear(); // every scope that is wanted and not subscribed to is asked for below
-        let gone = replicas.iter().filter(|(scope, _)| self.wanted.covers(scope) && !wanted.contains(*scope));
+        // A local scope ends with its Origin, whatever a publisher offers.
+        let gone = replicas
+            .iter()
+            .filter(|(scope, _)| !scope.is_local() && self.wanted.covers(scope) && !wanted.contains(*scope));
         for (scope, replica) in gone {
             if replica.position().zip(as_of).is_some_and(|(held, as_of)| as_of.may_follow(held)) {
                 effects.push(Effect::Withdraw { scope: scope.clone() });
@@ -286,7 +329,7 @@ impl SubscriberSession {
             }
         }
         let idle_since = self.welcome.as_ref().and_then(|welcomed| welcomed.idle_since).unwrap_or(now);
-        let idle_since = wanted.is_empty().then_some(idle_since);
+        let idle_since = wanted.iter().all(ScopeId::is_local).then_some(idle_since);
         self.welcome =
             Some(Welcomed { publisher: welcome.publisher, offered, as_of, revoked, roots, idle_since });
         Ok(effects)
@@ -322,10 +365,42 @@ impl SubscriberSession {
                 return stalled(Some(scope.clone()));
             }
         }
-        if !self.subscriptions.is_empty() && self.subscriptions.values().all(Subscription::is_in_step) {
+        // Neighbours may be behind in a local scope for as long as they like.
+        let follows = self.of_control_plane().next().is_some();
+        if follows && self.of_control_plane().all(Subscription::is_in_step) {
             self.patience = Patience::default(); // everything came through
         }
-        self.ask_again(replicas, now)
+        let mut effects = self.ask_again(replicas, now);
+        effects.extend(self.follow_origins(replicas, now));
+        effects
+    }
+
+    /// Asks for local scopes whose Origin came after the offer, and leaves those whose Origin has gone.
+    fn follow_origins(&mut self, replicas: &ReplicaMap, now: Instant) -> Vec<Effect> {
+        self.disbelieved.retain(|_, until| now < *until);
+        let Some(welcome) = &self.welcome else { return Vec::new() };
+        let local = welcome.offered.iter().filter(|scope| scope.is_local());
+        let is_news = |scope: &&ScopeId| {
+            let is_asked = self.subscriptions.contains_key(*scope) || self.refused.contains_key(*scope);
+            self.wants(scope) != is_asked
+        };
+        let news: Vec<ScopeId> = local.filter(is_news).cloned().collect();
+        let mut effects = Vec::new();
+        for scope in news {
+            self.refused.remove(&scope);
+            if self.subscriptions.remove(&scope).is_some() {
+                effects.push(subscription::leave(&scope));
+            } else if self.wants(&scope) {
+                effects.push(subscription::hello(&scope, replicas.get(&scope), false));
+                self.subscriptions.insert(scope, Subscription::asked(now));
+            }
+        }
+        effects
+    }
+
+    /// The subscriptions to scopes that the control plane makes. Only these have an age, and say what to think of a publisher.
+    fn of_control_plane(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.iter().filter(|(scope, _)| !scope.is_local()).map(|(_, subscription)| subscription)
     }
 
     /// Says Hello again for what was refused a while ago.
@@ -359,12 +434,12 @@ impl SubscriberSession {
         let behind = |subscription: &Subscription| {
             subscription.behind_since().is_some_and(|since| longer(since, BEHIND_LIMIT))
         };
-        if self.subscriptions.values().any(behind) {
+        if self.of_control_plane().any(behind) {
             return Standing::Behind;
         }
         match self.freshness {
             None => Standing::Waiting,
-            Some(_) if self.subscriptions.values().any(Subscription::is_receiving) => Standing::Waiting,
+            Some(_) if self.of_control_plane().any(Subscription::is_receiving) => Standing::Waiting,
             Some(freshness) if longer(freshness.confirmed_at, AS_OF_LIMIT) => Standing::Stale,
             Some(freshness) if !freshness.quorum => Standing::NoQuorum,
             Some(_) => Standing::Good,

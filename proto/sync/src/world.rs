@@ -1,6 +1,7 @@
 //! A small federation in which anything may happen in any order: two publishers that lag behind a leader, two relays and
 //! a leaf that move between them, lost connections, corrupted bytes, restarts, a restored lineage. In every case, what
-//! a node holds at a position is what the leader held there.
+//! a node holds at a position is what the leader held there. Both relays are holders of a local scope, which the leaf follows: what it
+//! holds of that is what a holder signed.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,12 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use hanse_proto::sync::{PublisherMessage, SubscriberMessage, publisher_message::Body};
-use hanse_topology::{Position, ScopeId};
+use hanse_proto::sync::{HeadSignature, PublisherMessage, SubscriberMessage, publisher_message::Body};
+use hanse_topology::{Lineage, Position, ScopeId};
 use proptest::prelude::*;
 
 use crate::{
-    Effect, Freshness, Patience, PublisherSession, Replica, ReplicaMap, SubscriberSession, Wanted,
+    ContentRoot, Effect, Freshness, Heads, Patience, PublisherSession, Replica, ReplicaMap,
+    SubscriberSession, Wanted,
     examples::{BOOT, in_generation, scope},
 };
 
@@ -31,6 +33,34 @@ const WINDOW: usize = 6;
 
 fn scopes() -> [ScopeId; 2] {
     [scope("e"), scope("f")]
+}
+
+fn local() -> ScopeId {
+    "local/r/e/pods".parse().expect("a scope")
+}
+
+/// In place of a signature: all that one covers.
+fn sign(position: &Position, root: &ContentRoot) -> HeadSignature {
+    HeadSignature { spki: "holder".into(), signature: format!("{position} {root}").into() }
+}
+
+#[derive(Debug)]
+struct Holders;
+
+impl Heads for Holders {
+    fn wants(&self, scope: &ScopeId) -> bool {
+        *scope == local()
+    }
+
+    fn judge(
+        &self,
+        _scope: &ScopeId,
+        position: &Position,
+        root: &ContentRoot,
+        signature: &HeadSignature,
+    ) -> Result<(), String> {
+        if *signature == sign(position, root) { Ok(()) } else { Err("it is forged".to_owned()) }
+    }
 }
 
 /// One thing that happens. Numbers choose among what there is.
@@ -53,6 +83,10 @@ enum Event {
     Up(usize, usize),
     /// Everything on its way arrives, what is due is sent, and so on, a few times.
     Exchange(usize, usize),
+    /// A relay publishes the next revision of the local scope, or takes the scope over.
+    WriteLocal(usize, bool, u8, Option<u8>),
+    /// The next head of the local scope on its way to the leaf is forged.
+    Forge,
     /// The next value on its way down is damaged.
     Damage(usize),
     /// Time passes.
@@ -68,11 +102,14 @@ struct Connection {
     down: VecDeque<PublisherMessage>,
     up: VecDeque<SubscriberMessage>,
     damage_next: bool,
+    forge_next: bool,
 }
 
 struct World {
     /// What the leader held, by generation and revision. The truth.
     history: BTreeMap<(u64, u64), Content>,
+    /// What holders signed, by generation and revision.
+    signed: BTreeMap<(u64, u64), BTreeMap<Arc<str>, Bytes>>,
     generation: u64,
     now: Instant,
     start: Instant,
@@ -92,6 +129,8 @@ struct Seen {
     mismatches: u32,
     stalls: u32,
     behind: u32,
+    local: u32,
+    forged: u32,
 }
 
 impl World {
@@ -100,6 +139,7 @@ impl World {
         let empty: Content = scopes().into_iter().map(|scope| (scope, BTreeMap::new())).collect();
         let mut world = Self {
             history: BTreeMap::from([((1, 0), empty)]),
+            signed: BTreeMap::new(),
             generation: 1,
             now: start,
             start,
@@ -160,6 +200,14 @@ impl World {
                     (0..WINDOW).for_each(|_| self.deliver_down(subscriber));
                 }
             }
+            Event::WriteLocal(relay, takes_over, key, value) => {
+                self.write_local(RELAYS[relay % 2], takes_over, key, value);
+            }
+            Event::Forge => {
+                if let Some(connection) = &mut self.connections[LEAF] {
+                    connection.forge_next = true;
+                }
+            }
             Event::Damage(subscriber) => {
                 if let Some(connection) = &mut self.connections[2 + subscriber % 3] {
                     connection.damage_next = true;
@@ -185,6 +233,40 @@ impl World {
             }
         }
         self.check();
+    }
+
+    /// A relay takes over with a greater generation than it holds, or goes on in its own lineage. No two generations are equal.
+    fn write_local(&mut self, relay: usize, takes_over: bool, key: u8, value: Option<u8>) {
+        let replica = self.nodes[relay].entry(local()).or_default();
+        let held = replica.position().copied();
+        let mut content: BTreeMap<_, _> = replica.content().into_iter().collect();
+        let key = Arc::from(format!("key-{key}"));
+        match value {
+            Some(value) => content.insert(key, Bytes::from(format!("local-{value}"))),
+            None => content.remove(&key),
+        };
+        let change = match held.filter(|_| !takes_over) {
+            Some(held) => {
+                let to = Position { revision: held.revision + 1, ..held };
+                let removals = replica.content().into_iter().map(|(key, _)| key);
+                let removals = removals.filter(|key| !content.contains_key(key)).collect();
+                replica.prepare_delta(to, content.clone().into_iter().collect(), removals)
+            }
+            None => {
+                let counter = held.map_or(0, |held| held.lineage.generation >> 32) + 1;
+                let tail = u64::try_from(self.signed.len()).expect("few");
+                let id = [u8::try_from(relay).expect("few"); 16];
+                let lineage = Lineage { generation: (counter << 32) + tail, id, parent: None };
+                replica.prepare_snapshot(
+                    Position { lineage, revision: 1 },
+                    content.clone().into_iter().collect(),
+                )
+            }
+        };
+        let change = change.expect("it goes on");
+        let (to, signature) = (*change.to(), sign(change.to(), &change.root()));
+        replica.commit(change.signed(signature)).expect("prepared on what is held");
+        self.signed.insert((to.lineage.generation, to.revision), content);
     }
 
     /// A publisher whose replicas are made from the present state alone.
@@ -228,11 +310,12 @@ impl World {
 
     fn connect(&mut self, subscriber: usize, publisher: usize) {
         let mut publishing = PublisherSession::with_chunks_of("publisher", CHUNK_BYTES);
-        publishing.admit(scopes(), None);
+        publishing.admit(scopes().into_iter().chain((subscriber == LEAF).then(local)), None);
         let (subscribing, effects) =
             SubscriberSession::start(Wanted::All, "world", BOOT, Patience::default(), self.now);
-        let (down, up, damage_next) = Default::default();
-        let connection = Connection { publisher, publishing, subscribing, down, up, damage_next };
+        let subscribing = subscribing.judging(Arc::new(Holders));
+        let (down, up, damage_next, forge_next) = Default::default();
+        let connection = Connection { publisher, publishing, subscribing, down, up, damage_next, forge_next };
         self.connections[subscriber] = Some(connection);
         self.carry_out(subscriber, effects);
     }
@@ -255,6 +338,13 @@ impl World {
         {
             upsert.value = Bytes::from_static(b"damaged");
             self.damaged = true;
+        }
+        if let Some(Body::End(end)) = &mut message.body
+            && end.scope == local().to_string()
+            && std::mem::take(&mut connection.forge_next)
+        {
+            end.signature = None;
+            self.seen.forged += 1;
         }
         self.seen.behind += u32::from(matches!(message.body, Some(Body::Behind(_))));
         let effects = connection.subscribing.handle(message, &self.nodes[subscriber], self.now);
@@ -282,6 +372,7 @@ impl World {
                         (true, true) => self.seen.moves += 1,
                         (false, _) => self.seen.snapshots += 1,
                     }
+                    self.seen.local += u32::from(scope.is_local());
                     let replica = self.nodes[subscriber].entry(scope).or_default();
                     if let Some(held) = replica.position() {
                         assert!(change.to().may_follow(held), "{held} then {}", change.to());
@@ -289,9 +380,11 @@ impl World {
                     replica.commit(change).expect("prepared on what is held");
                 }
                 Effect::Alarm { alarm, .. } => {
-                    use crate::Alarm::{RootMismatch, Stalled};
+                    use crate::Alarm::{Forged, RootMismatch, Stalled};
                     match alarm {
                         Stalled => self.seen.stalls += 1,
+                        // The root is compared first: a damaged transfer may be the forged one.
+                        Forged { .. } => assert!(self.seen.forged > 0, "a forged head without a forger"),
                         RootMismatch { .. } => {
                             assert!(self.damaged, "a mismatch without damage");
                             self.seen.mismatches += 1;
@@ -312,7 +405,10 @@ impl World {
         for (node, replicas) in self.nodes.iter().enumerate() {
             for (scope, replica) in replicas {
                 let Some(position) = replica.position() else { continue };
-                let truth = &self.history[&(position.lineage.generation, position.revision)][scope];
+                let at = (position.lineage.generation, position.revision);
+                let truth = if scope.is_local() { &self.signed[&at] } else { &self.history[&at][scope] };
+                let signature = scope.is_local().then(|| sign(position, &replica.root()));
+                assert_eq!(replica.signature(), signature.as_ref(), "node {node} at {position}");
                 let held: BTreeMap<_, _> = replica.content().into_iter().collect();
                 assert_eq!(&held, truth, "node {node} at {position}");
             }
@@ -328,6 +424,14 @@ impl World {
             self.connect(subscriber, publisher);
         }
         let (position, _) = self.latest();
+        // The relay that the leaf follows had not heard of what the leaf holds of the local scope: it does so, and takes over.
+        if let Some(held) = self.nodes[LEAF].get(&local()).and_then(|replica| replica.position().copied()) {
+            let mut replica = Replica::new();
+            replica.replace(held, Vec::new()).expect("the first content");
+            self.nodes[RELAYS[0]].insert(local(), replica);
+        }
+        self.write_local(RELAYS[0], true, 0, Some(0));
+        let taken_over = *self.nodes[RELAYS[0]][&local()].position().expect("just written");
         let arrived = |node: &ReplicaMap| {
             scopes()
                 .iter()
@@ -340,10 +444,13 @@ impl World {
                 self.happens(Event::Down(subscriber, WINDOW));
             }
             self.happens(Event::Wait(50));
-            if self.nodes.iter().all(arrived) {
+            let follows =
+                self.nodes[LEAF].get(&local()).is_some_and(|held| held.position() == Some(&taken_over));
+            if follows && self.nodes.iter().all(arrived) {
                 break;
             }
         }
+        assert_eq!(self.nodes[LEAF][&local()].position(), Some(&taken_over));
         for scope in scopes() {
             let root = self.nodes[0][&scope].root();
             for node in 0..5 {
@@ -367,6 +474,9 @@ fn event() -> impl Strategy<Value = Event> {
         40 => (who.clone(), 1..6usize).prop_map(|(subscriber, count)| Event::Down(subscriber, count)),
         40 => (who.clone(), 1..6usize).prop_map(|(subscriber, count)| Event::Up(subscriber, count)),
         240 => (who.clone(), 1..5usize).prop_map(|(subscriber, rounds)| Event::Exchange(subscriber, rounds)),
+        60 => (0..2usize, prop::bool::weighted(0.2), 0..4u8, prop::option::weighted(0.7, 0..3u8))
+            .prop_map(|(relay, takes_over, key, value)| Event::WriteLocal(relay, takes_over, key, value)),
+        4 => Just(Event::Forge),
         16 => who.prop_map(Event::Damage),
         60 => prop_oneof![20 => Just(60u64), 4 => Just(1_000), 1 => Just(6_000)].prop_map(Event::Wait),
         2 => (0..4usize).prop_map(Event::Restore),
@@ -397,7 +507,7 @@ fn a_lot_happens() {
     let mut runner = TestRunner::deterministic();
     let events = prop::collection::vec(event(), 200..250);
     let mut all = Seen::default();
-    for _ in 0..20 {
+    for _ in 0..30 {
         let seen = run(events.new_tree(&mut runner).expect("it always makes one").current());
         all.deltas += seen.deltas;
         all.moves += seen.moves;
@@ -405,8 +515,11 @@ fn a_lot_happens() {
         all.mismatches += seen.mismatches;
         all.stalls += seen.stalls;
         all.behind += seen.behind;
+        all.local += seen.local;
+        all.forged += seen.forged;
     }
     println!("{all:?}");
+    assert!(all.local >= 100 && all.forged >= 5, "{all:?}");
     let enough = all.deltas >= 200 && all.moves >= 30 && all.snapshots >= 100 && all.behind >= 30;
     assert!(enough && all.mismatches >= 10 && all.stalls >= 5, "{all:?}");
 }

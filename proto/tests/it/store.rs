@@ -1,6 +1,6 @@
 //! What nodes keep on their disks.
 
-use hanse_proto::store::*;
+use hanse_proto::{store::*, sync::HeadSignature};
 
 use crate::{recorded, sync::position};
 
@@ -18,6 +18,16 @@ fn what_is_kept() {
             floor: 12,
             gaps: vec![Gap { after: 20, before: 30 }],
             acknowledged: 40,
+            signature: None,
+        },
+    );
+    recorded(
+        "store-scope-head-signed",
+        &ScopeHead {
+            position: position(41),
+            root: vec![5; 32].into(),
+            signature: Some(HeadSignature { spki: vec![0x30, 3].into(), signature: vec![0x30, 4].into() }),
+            ..ScopeHead::default()
         },
     );
     recorded(

@@ -8,6 +8,7 @@ use hanse_proto::{
 use crate::recorded;
 
 const SCOPE: &str = "runtime/eu-west/production";
+const LOCAL: &str = "local/eu-west/production/pods";
 
 pub(crate) fn lineage() -> Lineage {
     Lineage { generation: 2, id: vec![1; 16].into(), parent_id: vec![2; 16].into(), parent_revision: 300 }
@@ -74,6 +75,10 @@ fn ack() -> Ack {
     }
 }
 
+fn signature() -> Option<HeadSignature> {
+    Some(HeadSignature { spki: vec![0x30, 3].into(), signature: vec![0x30, 4].into() })
+}
+
 #[test]
 fn facts_and_what_goes_up_with_them() {
     recorded("sync-facts", &facts());
@@ -96,7 +101,21 @@ fn subscribers_messages() {
         ),
         (
             "hello",
-            Body::Hello(Hello { scope: SCOPE.into(), position: position(40), root: vec![3; 32].into() }),
+            Body::Hello(Hello {
+                scope: SCOPE.into(),
+                position: position(40),
+                root: vec![3; 32].into(),
+                signature: None,
+            }),
+        ),
+        (
+            "hello-signed",
+            Body::Hello(Hello {
+                scope: LOCAL.into(),
+                position: position(40),
+                root: vec![3; 32].into(),
+                signature: signature(),
+            }),
         ),
         ("ack", Body::Ack(ack())),
         ("ack-keys", Body::Ack(Ack { quarantined_keys: vec!["plan/default/gold".into()], ..ack() })),
@@ -169,7 +188,24 @@ fn publishers_messages() {
                 last_good: vec![Upsert { key: "plan/default/gold".into(), value: vec![3; 3].into() }],
             }),
         ),
-        ("end", Body::End(End { scope: SCOPE.into(), to: position(41), root: vec![5; 32].into() })),
+        (
+            "end",
+            Body::End(End {
+                scope: SCOPE.into(),
+                to: position(41),
+                root: vec![5; 32].into(),
+                signature: None,
+            }),
+        ),
+        (
+            "end-signed",
+            Body::End(End {
+                scope: LOCAL.into(),
+                to: position(41),
+                root: vec![5; 32].into(),
+                signature: signature(),
+            }),
+        ),
         (
             "bookmark",
             Body::Bookmark(Bookmark {
@@ -178,6 +214,18 @@ fn publishers_messages() {
                 root: vec![5; 32].into(),
                 as_of_age_ms: 120,
                 quorum: true,
+                signature: None,
+            }),
+        ),
+        (
+            "bookmark-signed",
+            Body::Bookmark(Bookmark {
+                scope: LOCAL.into(),
+                position: position(42),
+                root: vec![5; 32].into(),
+                as_of_age_ms: 120,
+                quorum: true,
+                signature: signature(),
             }),
         ),
         ("behind", Body::Behind(Behind { scope: SCOPE.into(), position: position(39) })),

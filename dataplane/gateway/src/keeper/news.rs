@@ -73,7 +73,8 @@ impl Keeping {
             };
             Some(News { scope: scope.clone(), seen, position, content, held_back })
         });
-        fresh.filter(|news| news.scope.environment().is_some()).collect()
+        // Local scopes are held for others, and not routed by yet.
+        fresh.filter(|news| matches!(news.scope, ScopeId::Runtime { .. })).collect()
     }
 }
 

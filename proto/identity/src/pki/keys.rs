@@ -2,8 +2,9 @@
 
 use std::{fmt, sync::Arc};
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rcgen::PublicKeyData as _;
+use rcgen::{PublicKeyData as _, SigningKey as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
 use super::PkiError;
@@ -25,6 +26,11 @@ impl KeyPair {
     /// The public half as SubjectPublicKeyInfo, DER.
     pub fn public_key_der(&self) -> Vec<u8> {
         self.0.subject_public_key_info()
+    }
+
+    /// An ECDSA signature of the SHA-256 of `message`, as ASN.1 DER.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, PkiError> {
+        self.0.sign(message).map_err(PkiError::Crypto)
     }
 
     /// The pair as PKCS #8 PEM. Secret: write it only through [`Credentials::save`](super::Credentials::save) and the
@@ -58,6 +64,12 @@ impl KeyPair {
         x509_parser::parse_x509_certificate(certificate)
             .is_ok_and(|(_, parsed)| parsed.public_key().raw == self.public_key_der())
     }
+}
+
+/// Whether `signature` is one of [`KeyPair::sign`] for `message`, by the key with this SubjectPublicKeyInfo.
+pub fn is_signed_by(spki: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    ParsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, spki)
+        .is_ok_and(|key| key.verify_sig(message, signature).is_ok())
 }
 
 /// A certificate's SubjectPublicKeyInfo, DER.

@@ -151,7 +151,7 @@ impl LiveTrust {
     }
 
     /// Whether a peer is refused by name, or for one of the keys it answers for.
-    pub(crate) fn refuses_peer(&self, peer: &Identity, keys: &[KeyDigest]) -> bool {
+    pub fn refuses_peer(&self, peer: &Identity, keys: &[KeyDigest]) -> bool {
         self.0.refused.borrow().contains(peer, keys)
     }
 

@@ -39,7 +39,8 @@ pub fn kept_offer(store: &Store) -> Option<(BTreeSet<ScopeId>, Option<Position>)
         let Some(bytes) = store.fact(FACT) else { return Ok(None) };
         let offer =
             store::Offer::decode(bytes).map_err(|error| InvalidMessage::new("offer", error.to_string()))?;
-        let scopes = offer.scopes.iter().map(|scope| scope.parse()).collect::<Result<BTreeSet<_>, _>>()?;
+        // A scope of a kind that this release cannot spell is one that it cannot pass on.
+        let scopes = offer.scopes.iter().filter_map(|scope| scope.parse().ok()).collect();
         Ok(Some((scopes, offer.as_of.as_ref().map(Position::try_from).transpose()?)))
     };
     read().unwrap_or_else(|error| {

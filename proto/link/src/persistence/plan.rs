@@ -77,6 +77,7 @@ fn kept_head(head: &Head) -> store::ScopeHead {
         floor: head.floor,
         gaps: head.gaps.iter().map(|(after, before)| store::Gap { after: *after, before: *before }).collect(),
         acknowledged: head.acknowledged,
+        signature: head.signature.clone(),
     }
 }
 
@@ -89,5 +90,6 @@ pub(super) fn head_of(head: &store::ScopeHead) -> Result<Head, InvalidMessage> {
         floor: head.floor,
         gaps: head.gaps.iter().map(|gap| (gap.after, gap.before)).collect(),
         acknowledged: head.acknowledged,
+        signature: head.signature.clone(),
     })
 }

@@ -225,9 +225,12 @@ impl Stream {
                 debug!(software, ?boot, "introduced");
                 self.introduced(*boot)?;
             }
-            Received::Subscribed { scope, position } => {
+            Received::Subscribed { scope, position, head } => {
                 let position = position.map(|position| position.to_string());
                 debug!(%scope, position, "subscribed");
+                if let Some(head) = head {
+                    self.service.admission.note_head(scope, head);
+                }
             }
             Received::Refused { scope } => info!(scope, "asked for a scope it may not have"),
             Received::Reported(report) => self.check_size(report)?,

@@ -94,6 +94,7 @@ impl<'a> Link<'a> {
         let wanted = task.options.wanted.clone();
         let (session, effects) =
             SubscriberSession::start(wanted, SOFTWARE, task.boot, task.patience, Instant::now());
+        let session = session.judging(task.heads.clone());
         let mut link = Self {
             task,
             address,

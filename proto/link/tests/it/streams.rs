@@ -31,7 +31,7 @@ pub(crate) async fn say(sender: &mpsc::Sender<SubscriberMessage>, body: Body) {
 }
 
 fn hello() -> Body {
-    Body::Hello(Hello { scope: scope().to_string(), position: None, root: Default::default() })
+    Body::Hello(Hello { scope: scope().to_string(), ..Default::default() })
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Instant};
 
-use hanse_proto::sync::{self, publisher_message::Body};
+use hanse_proto::sync::{self, HeadSignature, publisher_message::Body};
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{BOOKMARK_INTERVAL, BOOKMARK_SPACING, transfer::Transfer};
@@ -114,8 +114,7 @@ impl Cursor {
                     Some(at) => replica.last_good_since(at.revision),
                     None => Vec::new(),
                 };
-                let (transfer, begin) =
-                    Transfer::delta(scope, self.at, to, replica.root(), changes, last_good);
+                let (transfer, begin) = Transfer::delta(scope, self.at, to, replica, changes, last_good);
                 out.push(begin);
                 self.go_on(scope, transfer, freshness, now, out);
             }
@@ -125,7 +124,7 @@ impl Cursor {
                 self.go_on(scope, transfer, freshness, now, out);
             }
             (Answer::Current, Some(replica), Some(to)) => {
-                self.keep_up(scope, to, replica.root(), freshness, now, out)
+                self.keep_up(scope, to, replica, freshness, now, out)
             }
             (_, _, position) => self.behind(scope, position, now, out),
         }
@@ -179,7 +178,7 @@ impl Cursor {
         self.held_back = false;
         // Even where one delta follows another, a bookmark comes every second: only it says how fresh all this is.
         if self.bookmark_is_due(now) {
-            out.push(self.bookmark(scope, transfer.to(), transfer.root(), freshness, now));
+            out.push(self.bookmark(scope, transfer.to(), transfer.root(), None, freshness, now));
         }
     }
 
@@ -188,7 +187,7 @@ impl Cursor {
         &mut self,
         scope: &ScopeId,
         to: Position,
-        root: ContentRoot,
+        replica: &Replica,
         freshness: Freshness,
         now: Instant,
         out: &mut Vec<Body>,
@@ -196,7 +195,8 @@ impl Cursor {
         let moved = self.at.is_none_or(|at| !at.is(&to));
         let spaced = self.moved.is_none_or(|at| now.saturating_duration_since(at) >= BOOKMARK_SPACING);
         if self.bookmark_is_due(now) || (moved && spaced) {
-            out.push(self.bookmark(scope, to, root, freshness, now));
+            let signature = replica.signature().filter(|_| moved).cloned();
+            out.push(self.bookmark(scope, to, replica.root(), signature, freshness, now));
             self.at = Some(to);
             self.moved = if moved { Some(now) } else { self.moved };
             self.held_back = false;
@@ -214,6 +214,7 @@ impl Cursor {
         scope: &ScopeId,
         position: Position,
         root: ContentRoot,
+        signature: Option<HeadSignature>,
         freshness: Freshness,
         now: Instant,
     ) -> Body {
@@ -225,6 +226,7 @@ impl Cursor {
             root: root.0.to_vec().into(),
             as_of_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
             quorum: freshness.quorum,
+            signature,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::{iter::Peekable, sync::Arc, vec};
 
 use bytes::Bytes;
-use hanse_proto::sync::{self, begin::Kind, publisher_message::Body};
+use hanse_proto::sync::{self, HeadSignature, begin::Kind, publisher_message::Body};
 use hanse_topology::{Position, ScopeId};
 
 use crate::{Changes, ContentRoot, Replica, SnapshotReason};
@@ -16,6 +16,7 @@ const OVERHEAD_BYTES: usize = 16;
 pub(super) struct Transfer {
     to: Position,
     root: ContentRoot,
+    signature: Option<HeadSignature>,
     upserts: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
     removals: Peekable<vec::IntoIter<Arc<str>>>,
     last_good: Peekable<vec::IntoIter<(Arc<str>, Bytes)>>,
@@ -26,7 +27,7 @@ impl Transfer {
         scope: &ScopeId,
         from: Option<Position>,
         to: Position,
-        root: ContentRoot,
+        replica: &Replica,
         changes: Changes,
         last_good: Vec<(Arc<str>, Bytes)>,
     ) -> (Self, Body) {
@@ -37,7 +38,7 @@ impl Transfer {
             to: Some(to.into()),
             reason: String::new(),
         };
-        (Self::new(to, root, changes, last_good), Body::Begin(begin))
+        (Self::new(to, replica, changes, last_good), Body::Begin(begin))
     }
 
     pub(super) fn snapshot(
@@ -55,13 +56,14 @@ impl Transfer {
         };
         let content = Changes { upserts: replica.content(), removals: Vec::new() };
         let last_good = replica.last_good().map(|(key, value)| (Arc::clone(key), value.clone())).collect();
-        (Self::new(to, replica.root(), content, last_good), Body::Begin(begin))
+        (Self::new(to, replica, content, last_good), Body::Begin(begin))
     }
 
-    fn new(to: Position, root: ContentRoot, changes: Changes, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
+    fn new(to: Position, replica: &Replica, changes: Changes, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
         Self {
             to,
-            root,
+            root: replica.root(),
+            signature: replica.signature().cloned(),
             upserts: changes.upserts.into_iter().peekable(),
             removals: changes.removals.into_iter().peekable(),
             last_good: last_good.into_iter().peekable(),
@@ -121,6 +123,7 @@ impl Transfer {
             scope: scope.to_string(),
             to: Some(self.to.into()),
             root: self.root.0.to_vec().into(),
+            signature: self.signature.clone(),
         })
     }
 }

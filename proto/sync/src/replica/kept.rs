@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{ContentRoot, Entry, LastGood, MAX_TOMBSTONES, Replica, Seen, Tombstones, hash_value};
 use crate::content_root::ContentTree;
+use hanse_proto::sync::HeadSignature;
 use hanse_topology::Position;
 
 /// Where a replica stands, and from where it can lead others there: all of it but the records.
@@ -24,6 +25,8 @@ pub struct Head {
     pub gaps: Vec<(u64, u64)>,
     /// What changed later has been acknowledged by no consumer.
     pub acknowledged: u64,
+    /// What a holder says of position and root, of a local scope.
+    pub signature: Option<HeadSignature>,
 }
 
 /// The last change of one key.
@@ -64,7 +67,8 @@ impl Replica {
         let position = self.position?;
         let gaps = self.gaps.iter().copied().collect();
         let acknowledged = self.last_good.acknowledged();
-        Some(Head { position, root: self.root(), floor: self.floor, gaps, acknowledged })
+        let signature = self.signature.clone();
+        Some(Head { position, root: self.root(), floor: self.floor, gaps, acknowledged, signature })
     }
 
     /// Every record, removals included.
@@ -97,7 +101,7 @@ impl Replica {
     /// [`Self::changes_since`]. Of two records of one key the later holds. Refused unless the content has the root that was
     /// kept.
     pub fn restore(head: Head, records: impl IntoIterator<Item = Record>) -> Result<Self, RestoreError> {
-        let Head { position, root, floor, gaps, acknowledged } = head;
+        let Head { position, root, floor, gaps, acknowledged, signature } = head;
         let beyond = |revision: u64| revision > position.revision;
         let ends = gaps.iter().map(|(_, end)| *end).chain([floor, acknowledged]);
         if let Some(revision) = ends.into_iter().find(|end| beyond(*end)) {
@@ -116,6 +120,7 @@ impl Replica {
         // Removals at or below the floor are of no use to any subscriber.
         let needed = removed.into_iter().filter(|(_, revision)| *revision > floor);
         needed.for_each(|(key, revision)| tombstones.add(key, revision));
+        let bytes = entries.iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
         let changed: BTreeSet<_> =
             entries.iter().map(|(key, entry)| (entry.revision, Arc::clone(key))).collect();
         Ok(Self {
@@ -129,6 +134,8 @@ impl Replica {
             marks: VecDeque::new(),
             tree,
             last_good: LastGood::acknowledged_to(acknowledged),
+            bytes,
+            signature,
         })
     }
 }

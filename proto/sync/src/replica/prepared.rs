@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::{AdvanceError, Changes, ContentRoot, MAX_GAPS, Replica, hash_value};
 use crate::content_root::StagedTree;
+use hanse_proto::sync::HeadSignature;
 use hanse_topology::{LineageOrder, Position};
 
 /// A change of one replica, not yet in force. [`Replica::commit`] puts it in force; dropping it undoes nothing.
@@ -22,6 +23,17 @@ pub struct Prepared {
     staged: StagedTree,
     /// Last good versions that the publisher knows of.
     last_good: Vec<(Arc<str>, Bytes)>,
+    size: Size,
+    signature: Option<HeadSignature>,
+}
+
+/// How much content there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many keys.
+    pub keys: usize,
+    /// The bytes of all keys and values.
+    pub bytes: usize,
 }
 
 /// What a change does to the history of a replica.
@@ -46,6 +58,17 @@ impl Prepared {
     /// Takes over, once in force, what the publisher holds as last good versions.
     pub(crate) fn with_last_good(self, last_good: Vec<(Arc<str>, Bytes)>) -> Self {
         Self { last_good, ..self }
+    }
+
+    /// Keeps, once in force, what a holder of a local scope says of [`Self::to`] and [`Self::root`]. Without it there is no
+    /// signature then.
+    pub fn signed(self, signature: HeadSignature) -> Self {
+        Self { signature: Some(signature), ..self }
+    }
+
+    /// How much content there is once in force.
+    pub fn size(&self) -> Size {
+        self.size
     }
 
     /// The position once in force.
@@ -141,12 +164,28 @@ impl Replica {
     fn prepare(&self, to: Position, kind: Kind, changes: BTreeMap<Arc<str>, Option<Bytes>>) -> Prepared {
         let hashes = changes.iter().map(|(key, value)| (key, value.as_deref().map(hash_value)));
         let staged = self.tree.stage(hashes);
-        Prepared { base: self.base(), to, kind, changes, staged, last_good: Vec::new() }
+        let (size, base) = (self.size_after(&changes), self.base());
+        Prepared { base, to, kind, changes, staged, last_good: Vec::new(), size, signature: None }
+    }
+
+    fn size_after(&self, changes: &BTreeMap<Arc<str>, Option<Bytes>>) -> Size {
+        let mut size = Size { keys: self.entries.len(), bytes: self.bytes };
+        for (key, value) in changes {
+            if let Some(held) = self.entries.get(key) {
+                size.keys -= 1;
+                size.bytes -= key.len() + held.value.len();
+            }
+            if let Some(value) = value {
+                size.keys += 1;
+                size.bytes += key.len() + value.len();
+            }
+        }
+        size
     }
 
     /// Puts a prepared change in force.
     pub fn commit(&mut self, prepared: Prepared) -> Result<(), AdvanceError> {
-        let Prepared { base, to, kind, changes, staged, last_good } = prepared;
+        let Prepared { base, to, kind, changes, staged, last_good, signature, size: _ } = prepared;
         if base != self.base() {
             return Err(AdvanceError::Moved);
         }
@@ -169,6 +208,7 @@ impl Replica {
             }
         }
         self.position = Some(to);
+        self.signature = signature;
         self.offer_last_good(last_good, to.revision, |key| superseded.contains(key));
         let forgotten = self.tombstones.bound();
         self.raise_floor(forgotten);

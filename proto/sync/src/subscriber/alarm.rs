@@ -4,7 +4,9 @@ use hanse_proto::InvalidMessage;
 
 use hanse_topology::Position;
 
-/// What a publisher sent, or did not send, that an operator should know of. All but the last three heal by resync.
+use crate::{MAX_LOCAL_BYTES, MAX_LOCAL_KEYS};
+
+/// What a publisher sent, or did not send, that an operator should know of. All but the last five heal by resync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// After a transfer the content would not be the publisher's.
@@ -49,6 +51,27 @@ pub enum Alarm {
         /// What is offered.
         offered: Position,
     },
+    /// A head of a local scope that no holder of it signed, as far as this node knows.
+    #[error("the head at {at} is not believed: {why}; if it stays so, look for the neighbour that sends it")]
+    Forged {
+        /// The position.
+        at: Position,
+        /// Why not.
+        why: String,
+    },
+    /// A local scope with more content than one may have.
+    #[error(
+        "the content at {at} has {keys} keys and {bytes} bytes, and a local scope has at most {MAX_LOCAL_KEYS} and \
+         {MAX_LOCAL_BYTES}: split its Origin"
+    )]
+    TooLarge {
+        /// The position.
+        at: Position,
+        /// Its keys, or those that came so far.
+        keys: usize,
+        /// Its bytes, likewise.
+        bytes: usize,
+    },
     /// The link is up and the sync is dead.
     #[error("connected, but nothing comes")]
     Stalled,
@@ -73,6 +96,8 @@ impl Alarm {
             Self::Unexpected { .. } => "unexpected message",
             Self::Backwards { .. } => "backwards",
             Self::LineageConflict { .. } => "lineage conflict",
+            Self::Forged { .. } => "forged head",
+            Self::TooLarge { .. } => "local scope too large",
             Self::Stalled => "stalled",
             Self::Superseded => "superseded",
             Self::Malformed(_) => "malformed message",

@@ -10,7 +10,7 @@ use hanse_proto::{
 use hanse_topology::{LineageOrder, Position, ScopeId};
 
 use super::{Alarm, Effect, MAX_RESYNCS, send};
-use crate::{ContentRoot, Replica};
+use crate::{ContentRoot, HeadSignature, Heads, MAX_LOCAL_BYTES, MAX_LOCAL_KEYS, Prepared, Replica, Size};
 
 /// Bytes staged for one transfer before it is given up: ten times the largest scope we know how to make.
 const MAX_STAGED_BYTES: usize = 1 << 30;
@@ -54,14 +54,36 @@ pub(super) struct Subscription {
     resyncs: u32,
 }
 
+/// Why a message is not taken in.
+pub(super) enum Fault {
+    /// It cannot be read.
+    Malformed(InvalidMessage),
+    /// Asking this publisher for the scope again would not help.
+    Hopeless(Alarm),
+}
+
+impl From<InvalidMessage> for Fault {
+    fn from(error: InvalidMessage) -> Self {
+        Self::Malformed(error)
+    }
+}
+
 /// Subscribes to a scope at what is held of it.
 pub(super) fn hello(scope: &ScopeId, replica: Option<&Replica>, ask_snapshot: bool) -> Effect {
     let held = replica.and_then(|replica| Some((*replica.position()?, replica.root())));
+    let said = held.filter(|_| !ask_snapshot);
+    let signature = said.and(replica).and_then(Replica::signature);
     send(Body::Hello(sync::Hello {
         scope: scope.to_string(),
         position: held.map(|(position, _)| position.into()),
-        root: held.filter(|_| !ask_snapshot).map_or_else(Bytes::new, |(_, root)| root.0.to_vec().into()),
+        root: said.map_or_else(Bytes::new, |(_, root)| root.0.to_vec().into()),
+        signature: signature.cloned(),
     }))
+}
+
+/// Leaves a scope.
+pub(super) fn leave(scope: &ScopeId) -> Effect {
+    send(Body::Leave(sync::Leave { scope: scope.to_string() }))
 }
 
 impl Subscription {
@@ -95,7 +117,7 @@ impl Subscription {
         begin: sync::Begin,
         replica: Option<&Replica>,
         now: Instant,
-    ) -> Result<Vec<Effect>, InvalidMessage> {
+    ) -> Result<Vec<Effect>, Fault> {
         let to = position("begin.to", begin.to.as_ref())?;
         let held = replica.and_then(Replica::position);
         let kind = match Kind::try_from(begin.kind) {
@@ -109,16 +131,17 @@ impl Subscription {
                     (false, Phase::Asked) => return Ok(Vec::new()), // sent before the hello came
                     (false, Phase::Receiving(_) | Phase::Following | Phase::Behind(_)) => {
                         let alarm = Alarm::WrongFrom { from: begin.from, to };
-                        return Ok(self.resync(scope, alarm, false, replica, now));
+                        return self.resync(scope, alarm, false, replica, now);
                     }
                 }
             }
             Ok(Kind::Snapshot) => match held.and_then(|held| contradiction(held, &to)) {
                 None => Transfer::Snapshot { reason: begin.reason },
-                Some(alarm) => return Ok(leave(scope, alarm)),
+                Some(alarm) => return Err(Fault::Hopeless(alarm)),
             },
             Ok(Kind::Unspecified) | Err(_) => {
-                return Err(InvalidMessage::new("begin.kind", format!("unknown kind {}", begin.kind)));
+                let unknown = format!("unknown kind {}", begin.kind);
+                return Err(InvalidMessage::new("begin.kind", unknown).into());
             }
         };
         let (upserts, removals, last_good) = (Vec::new(), Vec::new(), Vec::new());
@@ -134,17 +157,19 @@ impl Subscription {
         chunk: sync::Chunk,
         replica: Option<&Replica>,
         now: Instant,
-    ) -> Vec<Effect> {
+    ) -> Result<Vec<Effect>, Fault> {
         match &mut self.phase {
             Phase::Receiving(staging) => {
                 staging.add(chunk);
                 self.heard = now;
+                let size = Size { keys: staging.upserts.len(), bytes: staging.bytes };
+                check_size(scope, staging.to, size)?;
                 match staging.bytes {
-                    0..=MAX_STAGED_BYTES => Vec::new(),
-                    _ => leave(scope, Alarm::Unexpected { message: "amount of data" }),
+                    0..=MAX_STAGED_BYTES => Ok(Vec::new()),
+                    _ => Err(Fault::Hopeless(Alarm::Unexpected { message: "amount of data" })),
                 }
             }
-            Phase::Asked => Vec::new(),
+            Phase::Asked => Ok(Vec::new()),
             Phase::Following | Phase::Behind(_) => {
                 self.resync(scope, Alarm::Unexpected { message: "chunk" }, false, replica, now)
             }
@@ -156,8 +181,9 @@ impl Subscription {
         scope: &ScopeId,
         end: sync::End,
         replica: Option<&Replica>,
+        heads: &dyn Heads,
         now: Instant,
-    ) -> Result<Vec<Effect>, InvalidMessage> {
+    ) -> Result<Vec<Effect>, Fault> {
         let to = position("end.to", end.to.as_ref())?;
         let root = ContentRoot::try_from(&*end.root)?;
         let staging = match std::mem::replace(&mut self.phase, Phase::Asked) {
@@ -165,7 +191,7 @@ impl Subscription {
             Phase::Asked => return Ok(Vec::new()),
             Phase::Receiving(_) | Phase::Following | Phase::Behind(_) => {
                 let alarm = Alarm::Unexpected { message: "end" };
-                return Ok(self.resync(scope, alarm, false, replica, now));
+                return self.resync(scope, alarm, false, replica, now);
             }
         };
         let nothing = Replica::new();
@@ -176,13 +202,14 @@ impl Subscription {
         };
         let mismatch = Alarm::RootMismatch { to };
         let Some(change) = prepared.ok().filter(|change| change.root() == root) else {
-            return Ok(match staging.kind {
+            return match staging.kind {
                 Transfer::Delta => self.resync(scope, mismatch, true, replica, now),
                 // It would send the same again.
-                Transfer::Snapshot { .. } => leave(scope, mismatch),
-            });
+                Transfer::Snapshot { .. } => Err(Fault::Hopeless(mismatch)),
+            };
         };
-        let change = change.with_last_good(staging.last_good);
+        check_size(scope, to, change.size())?;
+        let change = judged(scope, change, end.signature, heads)?.with_last_good(staging.last_good);
         self.phase = Phase::Following;
         self.heard = now;
         let scope = scope.clone();
@@ -197,20 +224,21 @@ impl Subscription {
         scope: &ScopeId,
         bookmark: sync::Bookmark,
         replica: Option<&Replica>,
+        heads: &dyn Heads,
         now: Instant,
-    ) -> Result<Vec<Effect>, InvalidMessage> {
+    ) -> Result<Vec<Effect>, Fault> {
         let to = position("bookmark.position", bookmark.position.as_ref())?;
         let root = ContentRoot::try_from(&*bookmark.root)?;
         let held = replica.and_then(|replica| Some((replica, *replica.position()?)));
         let asked = matches!(self.phase, Phase::Asked);
         let Some((replica, at)) = held else {
-            return Ok(match asked {
-                true => Vec::new(),
+            return match asked {
+                true => Ok(Vec::new()),
                 false => self.resync(scope, Alarm::Unexpected { message: "bookmark" }, false, replica, now),
-            });
+            };
         };
         if let Some(alarm) = contradiction(&at, &to) {
-            return Ok(if asked { Vec::new() } else { leave(scope, alarm) });
+            return if asked { Ok(Vec::new()) } else { Err(Fault::Hopeless(alarm)) };
         }
         // Of another lineage nothing can be said without its content.
         let same = to.lineage.order(&at.lineage) == LineageOrder::Same;
@@ -218,7 +246,7 @@ impl Subscription {
             (true, _) => {}
             (false, true) => return Ok(Vec::new()),
             (false, false) => {
-                return Ok(self.resync(scope, Alarm::RootDiffers { at: to }, true, Some(replica), now));
+                return self.resync(scope, Alarm::RootDiffers { at: to }, true, Some(replica), now);
             }
         }
         self.heard = now;
@@ -232,6 +260,7 @@ impl Subscription {
             false => replica.prepare_delta(to, Vec::new(), Vec::new()),
         };
         let change = change.expect("the position follows in the same lineage, and nothing changes");
+        let change = judged(scope, change, bookmark.signature, heads)?;
         Ok(vec![Effect::Advance { scope: scope.clone(), change }])
     }
 
@@ -241,7 +270,7 @@ impl Subscription {
         behind: sync::Behind,
         replica: Option<&Replica>,
         now: Instant,
-    ) -> Result<Vec<Effect>, InvalidMessage> {
+    ) -> Result<Vec<Effect>, Fault> {
         let theirs = behind.position.as_ref().map(Position::try_from).transpose()?;
         let since = self.behind_since().unwrap_or(now);
         let first = self.behind_since().is_none();
@@ -265,15 +294,15 @@ impl Subscription {
         ask_snapshot: bool,
         replica: Option<&Replica>,
         now: Instant,
-    ) -> Vec<Effect> {
+    ) -> Result<Vec<Effect>, Fault> {
         self.resyncs += 1;
         if self.resyncs > MAX_RESYNCS {
-            return leave(scope, alarm);
+            return Err(Fault::Hopeless(alarm));
         }
         self.phase = Phase::Asked;
         self.heard = now;
         let alarm = Effect::Alarm { scope: Some(scope.clone()), alarm, resync: true };
-        vec![alarm, hello(scope, replica, ask_snapshot)]
+        Ok(vec![alarm, hello(scope, replica, ask_snapshot)])
     }
 }
 
@@ -306,10 +335,29 @@ fn contradiction(held: &Position, offered: &Position) -> Option<Alarm> {
     }
 }
 
-/// Something does not fit and asking again would not help.
-fn leave(scope: &ScopeId, alarm: Alarm) -> Vec<Effect> {
-    let reason = alarm.to_string();
-    vec![Effect::Alarm { scope: Some(scope.clone()), alarm, resync: false }, Effect::Disconnect { reason }]
+/// A change with the signature of its head, which counts in a local scope: there it must be one that is believed.
+fn judged(
+    scope: &ScopeId,
+    change: Prepared,
+    signature: Option<HeadSignature>,
+    heads: &dyn Heads,
+) -> Result<Prepared, Fault> {
+    if !scope.is_local() {
+        return Ok(change);
+    }
+    let at = *change.to();
+    let forged = |why| Fault::Hopeless(Alarm::Forged { at, why });
+    let signature = signature.ok_or_else(|| forged("it has no signature".to_owned()))?;
+    heads.judge(scope, &at, &change.root(), &signature).map_err(forged)?;
+    Ok(change.signed(signature))
+}
+
+/// Whether a local scope may have so much content. Other scopes come from the control plane, which bounds them itself.
+fn check_size(scope: &ScopeId, at: Position, Size { keys, bytes }: Size) -> Result<(), Fault> {
+    match !scope.is_local() || (keys <= MAX_LOCAL_KEYS && bytes <= MAX_LOCAL_BYTES) {
+        true => Ok(()),
+        false => Err(Fault::Hopeless(Alarm::TooLarge { at, keys, bytes })),
+    }
 }
 
 fn position(field: &'static str, position: Option<&sync::Position>) -> Result<Position, InvalidMessage> {

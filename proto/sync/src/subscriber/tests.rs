@@ -1,3 +1,4 @@
+mod local;
 mod standing;
 
 use hanse_proto::sync::begin::Kind;
@@ -59,6 +60,7 @@ fn end(to: Position, root: ContentRoot) -> PublisherMessage {
         scope: scope("e").to_string(),
         to: Some(to.into()),
         root: root.0.to_vec().into(),
+        signature: None,
     }))
 }
 
@@ -78,6 +80,7 @@ fn fresh_bookmark(
         root: root.0.to_vec().into(),
         as_of_age_ms,
         quorum,
+        signature: None,
     }))
 }
 

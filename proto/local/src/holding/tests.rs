@@ -1,0 +1,156 @@
+use hanse_identity::Authority;
+
+use super::*;
+use crate::{OriginKeeper, testbed::*};
+
+/// An agent that is the holder of `local/eu-west/production/pods`, with a source.
+struct Agent {
+    hub: Replicas,
+    keeper: OriginKeeper,
+    origins: Origins,
+    holding: Holding,
+    handle: HoldingHandle,
+    key: hanse_identity::KeyPair,
+    wishes: watch::Sender<Wishes>,
+    now: Instant,
+}
+
+impl Agent {
+    fn new() -> Self {
+        let (authority, trust) = agent();
+        let (hub, key) = (Replicas::new(), authority.key().clone());
+        control_plane_says(&hub, "production", &[("origin/pods", &origin(&key))]);
+        let (keeper, origins) = OriginKeeper::new(hub.clone(), trust);
+        let (wishes, seen) = watch::channel(Wishes::new());
+        let live = LiveAuthority::new(authority);
+        let (holding, handle) = Holding::new(hub.clone(), origins.clone(), live, seen);
+        Self { hub, keeper, origins, holding, handle, key, wishes, now: Instant::now() }
+    }
+
+    fn wish(&self, environment: &str, term: u64, content: &[(&str, &'static str)]) {
+        let content =
+            content.iter().map(|(key, value)| (Arc::from(*key), Bytes::from_static(value.as_bytes())));
+        let wish = Arc::new(Wish { term, content: content.collect() });
+        self.wishes.send_modify(|wishes| {
+            wishes.insert(pods(environment), wish);
+        });
+    }
+
+    /// Where the scope stands, if what is held of it is signed by the holder: counter, revision, keys and values.
+    fn held(&mut self) -> Option<(u32, u64, String)> {
+        self.holding.step(self.now);
+        self.hub.read(|map| {
+            let replica = map.get(&pods("production"))?;
+            let (position, root) = (replica.position()?, replica.root());
+            self.origins.judge(&pods("production"), position, &root, replica.signature()?).unwrap();
+            let content =
+                replica.iter().map(|(key, value)| format!("{key}={} ", String::from_utf8_lossy(value)));
+            Some((head::counter_of(&position.lineage), position.revision, content.collect()))
+        })
+    }
+}
+
+fn said(counter: u32, revision: u64, content: &str) -> Option<(u32, u64, String)> {
+    Some((counter, revision, content.to_owned()))
+}
+
+#[test]
+fn wishes_are_published_signed() {
+    let mut agent = Agent::new();
+    assert_eq!(agent.held(), None);
+    agent.wish("production", 1, &[("a", "1"), ("b", "1")]);
+    assert_eq!(agent.held(), said(1, 1, "a=1 b=1 "));
+    assert_eq!(agent.held(), said(1, 1, "a=1 b=1 "));
+    agent.wish("production", 1, &[("a", "2")]);
+    assert_eq!(agent.held(), said(1, 2, "a=2 "));
+    let changes = agent.hub.read(|map| map[&pods("production")].changes_since(1)).unwrap();
+    assert_eq!((changes.upserts.len(), changes.removals.len()), (1, 1), "a delta leads there");
+    agent.wish("production", 2, &[("a", "2")]);
+    assert_eq!(agent.held(), said(2, 1, "a=2 "));
+    agent.wishes.send_replace(Wishes::new());
+    assert_eq!(agent.held(), said(2, 1, "a=2 "), "without a wish what is held stays");
+}
+
+#[test]
+fn only_what_its_origin_names_it_for_is_published() {
+    let mut agent = Agent::new();
+    agent.wish("staging", 1, &[("a", "1")]);
+    agent.held();
+    assert!(agent.hub.read(|map| !map.contains_key(&pods("staging"))));
+
+    // The Origin names another holder from now on, and later this one again.
+    agent.wish("production", 1, &[("a", "1")]);
+    assert_eq!(agent.held(), said(1, 1, "a=1 "));
+    let other = Authority::new_root().unwrap();
+    control_plane_says(&agent.hub, "production", &[("origin/pods", &origin(other.key()))]);
+    agent.keeper.step();
+    agent.wish("production", 1, &[("a", "2")]);
+    agent.holding.step(agent.now);
+    assert_eq!(agent.hub.read(|map| map[&pods("production")].position().unwrap().revision), 1);
+    control_plane_says(&agent.hub, "production", &[("origin/pods", &origin(&agent.key))]);
+    agent.keeper.step();
+    assert_eq!(agent.held(), said(2, 1, "a=2 "));
+}
+
+#[test]
+fn a_head_that_a_gateway_holds_counts_if_a_holder_signed_it() {
+    let mut agent = Agent::new();
+    agent.wish("production", 1, &[("a", "1")]);
+    assert_eq!(agent.held(), said(1, 1, "a=1 "));
+    let scope = pods("production");
+    // Any gateway can say that it holds the last counter.
+    let stranger = Authority::new_root().unwrap();
+    let claim = signed(stranger.key(), &scope, u32::MAX);
+    agent.handle.meet(&scope, &claim);
+    let unsigned = HeldHead { position: position(&agent.key, u32::MAX, 1), ..signed(&agent.key, &scope, 5) };
+    agent.handle.meet(&scope, &unsigned);
+    assert_eq!(agent.held(), said(1, 1, "a=1 "));
+
+    // The data directory was lost, and a gateway of the agent holds what it published before.
+    agent.handle.meet(&scope, &signed(&agent.key, &scope, 5));
+    assert_eq!(agent.held(), said(6, 1, "a=1 "));
+    agent.handle.meet(&scope, &signed(&agent.key, &scope, 3));
+    assert_eq!(agent.held(), said(6, 1, "a=1 "));
+}
+
+#[test]
+fn a_wish_beyond_the_bound_is_not_published_and_holds_up_no_other() {
+    let mut agent = Agent::new();
+    agent.wish("production", 1, &[("a", "1")]);
+    agent.held();
+    let content = (0..=MAX_LOCAL_KEYS).map(|key| (Arc::from(format!("k{key}")), Bytes::new())).collect();
+    agent.wishes.send_replace([(pods("production"), Arc::new(Wish { term: 1, content }))].into());
+    assert_eq!(agent.held(), said(1, 1, "a=1 "));
+    agent.wish("production", 1, &[("a", "3")]);
+    assert_eq!(agent.held(), said(1, 2, "a=3 "));
+}
+
+#[tokio::test]
+async fn the_task_publishes_when_wishes_origins_and_heads_change() {
+    let Agent { hub, keeper, handle, mut holding, key, wishes, .. } = Agent::new();
+    let (trigger, shutdown) = hanse_process::ShutdownTrigger::new();
+    let running = tokio::spawn(async move { holding.run(shutdown).await });
+    let mut changed = hub.subscribe();
+    let scope = pods("production");
+    let mut until = async |counter: u32, revision: u64| {
+        let is_there = |_: &u64| {
+            let position = hub.read(|map| map.get(&scope).and_then(|replica| replica.position().copied()));
+            position.is_some_and(|at| (head::counter_of(&at.lineage), at.revision) == (counter, revision))
+        };
+        let soon = Duration::from_secs(30);
+        tokio::time::timeout(soon, changed.wait_for(is_there)).await.expect("in time").unwrap();
+    };
+    let wish = |value: &'static str| {
+        let content = [(Arc::from("a"), Bytes::from(value))].into();
+        wishes.send_replace([(scope.clone(), Arc::new(Wish { term: 1, content }))].into());
+    };
+    wish("1");
+    until(1, 1).await;
+    wish("2");
+    until(1, 2).await;
+    handle.meet(&scope, &signed(&key, &scope, 7));
+    until(8, 1).await;
+    drop(keeper);
+    trigger.trigger();
+    running.await.unwrap();
+}
