@@ -41,7 +41,7 @@ const MAX_GAPS: usize = 64;
 /// It remembers the revision of each key's last change and the deletions since its *floor*, so [`Self::changes_since`]
 /// leads a subscriber that holds this scope at a position since the floor to the content held now. The control plane's
 /// projector fills one by [`Self::advance`]; a subscriber fills one from what its publisher sends, and may publish it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Replica {
     position: Option<Position>,
     epoch: u64,
@@ -64,7 +64,7 @@ pub struct Replica {
 }
 
 /// A value and the revision that last changed it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     value: Bytes,
     revision: u64,

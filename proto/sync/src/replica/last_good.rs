@@ -16,7 +16,7 @@ use crate::Exceptions;
 use hanse_topology::{LineageOrder, Position};
 
 /// What is known of one scope.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct LastGood {
     /// Whether anything is held: not where the content is made.
     enabled: bool,

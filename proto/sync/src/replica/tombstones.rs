@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Deleted keys by name and by revision of the deletion.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tombstones {
     by_key: BTreeMap<Arc<str>, u64>,
     by_revision: BTreeSet<(u64, Arc<str>)>,
