@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use super::merge::Merge;
+
 /// Least time between two looks at who is to be followed. The hub changes many times a second, and its agents seldom.
 const LOOK_SPACING: Duration = Duration::from_millis(250);
 
@@ -152,6 +154,8 @@ impl Links {
         let task = task.with_heads(Arc::new(origins.clone())).with_report_on(report_on.clone());
         let part = self.supervisor.part(shutdown);
         part.spawn("neighbour-link", task, SubscriberTask::run);
+        let merge = Merge { link: hub.clone(), own: replicas.clone(), origins: origins.clone() };
+        part.spawn("neighbour-merge", merge, Merge::run);
         let link = ShownLink { address: target.address.clone(), status: handle.status, hub };
         self.shown.0.lock().insert(name.clone(), link);
         Ok(part)

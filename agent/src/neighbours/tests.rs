@@ -195,6 +195,19 @@ impl Agent {
         serde_json::from_str(body).unwrap_or_default()
     }
 
+    /// Waits until the agent holds the local scope at another position than this.
+    async fn own_is_another(&self, before: &Value) -> Value {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let held = self.page().await["localScopes"][LOCAL].take();
+            if held.is_string() && held != *before {
+                return held;
+            }
+            assert!(Instant::now() < deadline, "{} holds {held}", self.config.name);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Waits for what is shown of the link to another agent.
     async fn until(&self, other: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + SOON;
@@ -228,8 +241,14 @@ async fn agents_follow_one_another_also_after_a_restart_without_the_control_plan
     let holds = |link: &Value| link["localScopes"][LOCAL].is_string();
     let link = b.until("a", "holding the local scope", holds).await;
     assert_eq!(link["localScopes"].as_object().unwrap().len(), 1, "nothing else comes this way: {link}");
+    let held = async |agent: &Agent| agent.page().await["localScopes"][LOCAL].clone();
+    let first = b.own_is_another(&Value::Null).await;
+    assert_eq!(first, held(&a).await, "b holds what a published");
 
     world.stop.trigger();
+    a.wish(b"two");
+    let second = b.own_is_another(&first).await;
+    assert_eq!(second, held(&a).await, "also without the control plane");
     a.stop().await;
     b.until("a", "told that a is gone", |link| link["connected"] == false).await;
     b.stop().await;
@@ -238,6 +257,8 @@ async fn agents_follow_one_another_also_after_a_restart_without_the_control_plan
     b.until("a", "connected again", is_connected).await;
     a.until("b", "connected again", is_connected).await;
     b.until("a", "holding the local scope again", holds).await;
+    a.wish(b"three");
+    b.own_is_another(&second).await;
     a.stop().await;
     b.stop().await;
 }
