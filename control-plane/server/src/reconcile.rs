@@ -149,7 +149,9 @@ impl Driver {
     /// expire anything. What the audit tells happened now, also when the last write was weeks ago.
     fn time_of(&self, body: &CommandBody) -> u64 {
         match body {
-            CommandBody::RecordMinted { .. } | CommandBody::RefuseKeys { .. } => self.clock.now_ms(),
+            CommandBody::RecordMinted { .. }
+            | CommandBody::RefuseKeys { .. }
+            | CommandBody::SetNeighbours { .. } => self.clock.now_ms(),
             _of_the_state => 0,
         }
     }
