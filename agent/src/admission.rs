@@ -23,6 +23,7 @@ pub(crate) struct GatewayAdmission {
 }
 
 /// The local scopes of an agent.
+#[derive(Clone)]
 pub(crate) struct LocalScopes {
     /// Those that it holds and may pass on.
     pub(crate) held: watch::Receiver<BTreeSet<ScopeId>>,

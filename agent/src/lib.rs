@@ -10,6 +10,7 @@ mod config;
 mod enrolment;
 mod error;
 mod gateways;
+mod neighbours;
 mod node;
 mod test_origin;
 #[cfg(test)]

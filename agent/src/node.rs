@@ -6,13 +6,18 @@ use hanse_identity::{
     Alpn, Authority, Clients, LiveAuthority, LiveCredentials, MAX_ENROLMENT_BYTES, Ports, server_tls,
 };
 use hanse_link::{
-    EffectiveSource, LinkStatus, MAX_GATEWAY_MESSAGE_BYTES, SubscriberHandle, Subscribers, publisher_service,
+    EffectiveSource, Freshness, LinkStatus, MAX_AGENT_MESSAGE_BYTES, MAX_GATEWAY_MESSAGE_BYTES,
+    NeighbourService, ReportSource, SubscriberHandle, Subscribers, neighbour_service, own_facts,
+    publisher_service,
 };
 use hanse_local::{Holding, Wishes};
 use hanse_node::{Consumer, JoinedNode, Shell};
 use hanse_process::{Shutdown, WallClock, bind, raise_descriptor_limit};
-use hanse_proto::{enrolment::enrolment_server::EnrolmentServer, sync::Facts};
-use hanse_topology::{Identity, Role};
+use hanse_proto::{
+    enrolment::enrolment_server::EnrolmentServer,
+    sync::{Facts, Report},
+};
+use hanse_topology::{Identity, Name, Role};
 use tokio::sync::{Mutex, watch};
 use tonic::service::Routes;
 use tracing::info;
@@ -22,6 +27,7 @@ use crate::{
     admission::{Answers, GatewayAdmission, LocalScopes},
     enrolment::EnrolmentService,
     gateways::Gateways,
+    neighbours::{self, Links, NeighbourAdmission},
     test_origin,
 };
 
@@ -67,36 +73,46 @@ pub async fn run_with_origins(
         gateways.watch_directory(clock, shutdown)
     });
     let subscribers = Subscribers::new();
-    let link = follow(&node, &gateways, &subscribers)?;
+    let report = reports(&node, &gateways, &subscribers);
+    let link = follow(&node, report.clone(), &subscribers)?;
     shell.ready_by(link.status.clone(), readiness);
 
     let (replicas, origins) = (node.replicas.clone(), node.origins.clone());
     let (task, holding) = Holding::new(replicas, origins, authority.clone(), wishes);
     shell.supervisor.spawn_lasting("local-scopes", task, |task, shutdown| Box::pin(task.run(shutdown)));
+    let local = LocalScopes { held: node.origins.held(), holding };
     let (admission, answers) = GatewayAdmission::new(
         gateways.clone(),
         link.status.clone(),
         node.revoked.in_force(),
         node.roots.clone(),
-        LocalScopes { held: node.origins.held(), holding },
+        local.clone(),
         node.credentials.replaced(),
     );
     shell.supervisor.spawn("admission", answers, Answers::watch);
     let publisher = publisher_service(
         node.replicas.clone(),
         Arc::new(admission),
-        link.freshness,
-        subscribers,
+        link.freshness.clone(),
+        subscribers.clone(),
         node.credentials.identity().to_string(),
         MAX_GATEWAY_MESSAGE_BYTES,
         shutdown.clone(),
     );
+    let neighbours = neighbours(&node, &config.region, local, link.freshness, report, &subscribers);
     // A certificate of another region is of no use at either port.
     let (roles, region, trust) =
         (Role::Agent.admits().collect::<Vec<_>>(), Some(config.region.clone()), node.trust.clone());
-    let clients = Clients::Mutual { trust: trust.clone(), roles: roles.clone(), region: region.clone() };
+    let followers = roles.iter().copied().chain([Role::Agent]).collect();
+    let clients = Clients::Mutual { trust: trust.clone(), roles: followers, region: region.clone() };
     let tls = server_tls(&node.credentials, clients, Alpn::Http2)?;
-    shell.serve_grpc("federation", federation, ports.federation, tls, Routes::new(publisher));
+    shell.serve_grpc(
+        "federation",
+        federation,
+        ports.federation,
+        tls,
+        Routes::new(publisher).add_service(neighbours),
+    );
     let clients = Clients::Renewing { trust: trust.clone(), roles, region };
     let tls = server_tls(&node.credentials, clients, Alpn::Http2)?;
     let service =
@@ -111,20 +127,63 @@ pub async fn run_with_origins(
 }
 
 /// Follows the control nodes. What the agent holds is in use as it is, for it relays it.
-fn follow(
-    node: &JoinedNode,
-    gateways: &Arc<Gateways>,
-    subscribers: &Subscribers,
-) -> Result<SubscriberHandle, Error> {
+fn follow(node: &JoinedNode, report: Reports, subscribers: &Subscribers) -> Result<SubscriberHandle, Error> {
     let report_on = Some(subscribers.changed());
-    let (gateways, subscribers, trust) = (gateways.clone(), subscribers.clone(), node.trust.clone());
-    let report = Arc::new(move |facts: Facts| {
-        #[cfg(test)]
-        tests::fault();
-        gateways.report(&subscribers.snapshot(), Instant::now(), &trust, facts)
-    });
     let consumer = Consumer { effective: EffectiveSource::Immediate, report, report_on, relays: true };
     Ok(node.follow(consumer)?)
+}
+
+/// Makes a report from the facts that every node states of itself.
+type Reports = Arc<dyn Fn(Facts) -> Report + Send + Sync>;
+
+/// What the agent reports of itself and its gateways.
+fn reports(node: &JoinedNode, gateways: &Arc<Gateways>, subscribers: &Subscribers) -> Reports {
+    let (gateways, subscribers, trust) = (gateways.clone(), subscribers.clone(), node.trust.clone());
+    #[cfg(test)]
+    let own = node.credentials.identity();
+    Arc::new(move |facts: Facts| {
+        #[cfg(test)]
+        tests::fault(&own);
+        gateways.report(&subscribers.snapshot(), Instant::now(), &trust, facts)
+    })
+}
+
+/// Follows other agents of the region, and serves them. They get the report that control nodes get. What they say of themselves goes
+/// no further up.
+fn neighbours(
+    node: &JoinedNode,
+    region: &Name,
+    local: LocalScopes,
+    freshness: watch::Receiver<Freshness>,
+    report: Reports,
+    subscribers: &Subscribers,
+) -> NeighbourService {
+    let (shell, own, roots) = (&node.shell, node.credentials.identity(), node.roots.clone());
+    let report: ReportSource = Arc::new(move || report(own_facts(roots.status())));
+    let common = neighbours::Common {
+        credentials: node.credentials.clone(),
+        trust: node.trust.clone(),
+        replicas: node.replicas.clone(),
+        origins: node.origins.clone(),
+        report,
+        report_on: subscribers.changed(),
+    };
+    let links = Links::new(region.clone(), common, shell.supervisor.part(shell.shutdown.clone()));
+    let directory = links.directory();
+    let pages = neighbours::pages(own.name.clone(), node.replicas.clone(), directory.clone(), links.shown());
+    shell.show(pages);
+    shell.supervisor.spawn_lasting("neighbours", links, |links, shutdown| Box::pin(links.run(shutdown)));
+    let (admission, answers) = NeighbourAdmission::new(region.clone(), directory, local);
+    shell.supervisor.spawn("neighbour-admission", answers, neighbours::Answers::watch);
+    neighbour_service(
+        node.replicas.clone(),
+        Arc::new(admission),
+        freshness,
+        Subscribers::new(),
+        own.to_string(),
+        MAX_AGENT_MESSAGE_BYTES,
+        shell.shutdown.clone(),
+    )
 }
 
 /// Ready once a control node said what this agent may have, to this process or to one before it: from then on gateways can

@@ -62,13 +62,14 @@ impl Role {
     }
 
     /// Whether a process of this role may learn a scope of this kind at all; which ones of them, its admission says. For example,
-    /// a gateway never learns `keys/eu-west`, even if admission offers it: the keys that tokens are signed with are there.
+    /// a gateway never learns `keys/eu-west`, even if admission offers it: the keys that tokens are signed with are there. No gateway
+    /// needs `agents/eu-west`, and none learns it.
     pub fn may_learn(self, scope: &ScopeId) -> bool {
         match (self, scope) {
             // Control nodes make every scope but local ones. Agents pass every scope of their region on.
             (Self::Server | Self::Agent, _)
             | (Self::Gateway, ScopeId::Runtime { .. } | ScopeId::Local { .. }) => true,
-            (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. }) => false,
+            (Self::Gateway, ScopeId::Dns { .. } | ScopeId::Keys { .. } | ScopeId::Agents { .. }) => false,
         }
     }
 }
@@ -119,15 +120,20 @@ mod tests {
 
     #[test]
     fn a_role_learns_scopes_of_its_kind_only() {
-        let [runtime, local, dns, keys] =
-            ["runtime/eu-west/production", "local/eu-west/production/pods", "dns/eu-west", "keys/eu-west"]
-                .map(|text| text.parse::<ScopeId>().unwrap());
+        let texts = [
+            "runtime/eu-west/production",
+            "local/eu-west/production/pods",
+            "dns/eu-west",
+            "keys/eu-west",
+            "agents/eu-west",
+        ];
+        let scopes = texts.map(|text| text.parse::<ScopeId>().unwrap());
         for (role, learns) in [
-            (Role::Server, [true, true, true, true]),
-            (Role::Agent, [true, true, true, true]),
-            (Role::Gateway, [true, true, false, false]),
+            (Role::Server, [true, true, true, true, true]),
+            (Role::Agent, [true, true, true, true, true]),
+            (Role::Gateway, [true, true, false, false, false]),
         ] {
-            assert_eq!([&runtime, &local, &dns, &keys].map(|scope| role.may_learn(scope)), learns, "{role}");
+            assert_eq!(scopes.each_ref().map(|scope| role.may_learn(scope)), learns, "{role}");
         }
     }
 }

@@ -5,8 +5,8 @@ use std::{fmt, str::FromStr};
 use crate::Name;
 
 /// What one position and one root speak of: the runtime resources of one (region, environment), those of them that an origin inside
-/// the region makes, or a region's `dns` or `keys`. Spelled `runtime/REGION/ENVIRONMENT`, `local/REGION/ENVIRONMENT/ORIGIN`,
-/// `dns/REGION`, `keys/REGION`.
+/// the region makes, or a region's `dns`, `keys` or `agents`. Spelled `runtime/REGION/ENVIRONMENT`,
+/// `local/REGION/ENVIRONMENT/ORIGIN`, `dns/REGION`, `keys/REGION`, `agents/REGION`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScopeId {
     /// What the gateways of one environment in one region need.
@@ -35,12 +35,18 @@ pub enum ScopeId {
         /// The region.
         region: Name,
     },
+    /// The agents of the region: what they need to find and recognize one another.
+    Agents {
+        /// The region.
+        region: Name,
+    },
 }
 
 /// A string that spells no scope.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a scope: use runtime/REGION/ENVIRONMENT, local/REGION/ENVIRONMENT/ORIGIN, dns/REGION or keys/REGION"
+    "{0:?} is not a scope: use runtime/REGION/ENVIRONMENT, local/REGION/ENVIRONMENT/ORIGIN, dns/REGION, keys/REGION or \
+     agents/REGION"
 )]
 pub struct InvalidScope(pub String);
 
@@ -61,7 +67,8 @@ impl ScopeId {
             Self::Runtime { region, .. }
             | Self::Local { region, .. }
             | Self::Dns { region }
-            | Self::Keys { region } => region,
+            | Self::Keys { region }
+            | Self::Agents { region } => region,
         }
     }
 
@@ -69,7 +76,7 @@ impl ScopeId {
     pub fn environment(&self) -> Option<&Name> {
         match self {
             Self::Runtime { environment, .. } | Self::Local { environment, .. } => Some(environment),
-            Self::Dns { .. } | Self::Keys { .. } => None,
+            Self::Dns { .. } | Self::Keys { .. } | Self::Agents { .. } => None,
         }
     }
 
@@ -77,7 +84,7 @@ impl ScopeId {
     pub fn origin(&self) -> Option<&Name> {
         match self {
             Self::Local { origin, .. } => Some(origin),
-            Self::Runtime { .. } | Self::Dns { .. } | Self::Keys { .. } => None,
+            Self::Runtime { .. } | Self::Dns { .. } | Self::Keys { .. } | Self::Agents { .. } => None,
         }
     }
 
@@ -94,6 +101,7 @@ impl fmt::Display for ScopeId {
             Self::Local { region, environment, origin } => write!(f, "local/{region}/{environment}/{origin}"),
             Self::Dns { region } => write!(f, "dns/{region}"),
             Self::Keys { region } => write!(f, "keys/{region}"),
+            Self::Agents { region } => write!(f, "agents/{region}"),
         }
     }
 }
@@ -112,6 +120,7 @@ impl FromStr for ScopeId {
             }
             ["dns", region] => Ok(Self::Dns { region: name(region)? }),
             ["keys", region] => Ok(Self::Keys { region: name(region)? }),
+            ["agents", region] => Ok(Self::Agents { region: name(region)? }),
             _ => Err(invalid()),
         }
     }
@@ -123,9 +132,13 @@ mod tests {
 
     #[test]
     fn scopes_are_spelled_one_way() {
-        for text in
-            ["runtime/eu-west/production", "local/eu-west/production/pods", "dns/eu-west", "keys/us-east"]
-        {
+        for text in [
+            "runtime/eu-west/production",
+            "local/eu-west/production/pods",
+            "dns/eu-west",
+            "keys/us-east",
+            "agents/eu-west",
+        ] {
             assert_eq!(text.parse::<ScopeId>().unwrap().to_string(), text);
         }
         for text in [

@@ -260,3 +260,28 @@ fn a_key_has_one_name() {
     assert_eq!(gateways.other_with("aa", &name("g1")), None);
     assert_eq!(gateways.other_with("bb", &name("g2")), None);
 }
+
+#[test]
+fn an_agent_says_the_address_that_others_can_dial() {
+    let mut world = World::new();
+    let said = |world: &World| world.report(&world.open(), &[]).0.address;
+    assert_eq!(said(&world), "", "the system chooses its port");
+    let config = |listen: &str, advertise: Option<&str>| {
+        let addresses = |federation: &str| crate::Addresses {
+            federation: federation.into(),
+            enrolment: "a.example:1".into(),
+            admin: "127.0.0.1:2".into(),
+        };
+        let (listen, advertise) = (addresses(listen), advertise.map(addresses));
+        Config { listen, advertise, ..Config::clone(&world.config) }
+    };
+    let [public, any, advertised] = [
+        config("10.0.0.7:7444", None),
+        config("0.0.0.0:7444", None),
+        config("0.0.0.0:7444", Some("agent-1.example:7444")),
+    ];
+    for (config, wanted) in [(public, "10.0.0.7:7444"), (any, ""), (advertised, "agent-1.example:7444")] {
+        world.config = Arc::new(config);
+        assert_eq!(said(&world), wanted);
+    }
+}

@@ -54,10 +54,12 @@ fn listed(members: &Members, output: Output) -> String {
             render::table(titles, items().map(row))
         }
         Output::Wide => {
-            let titles = ["IDENTITY", "STATE", "TOKEN", "REVOKED", "KEY"].map(str::to_owned).into();
+            let titles =
+                ["IDENTITY", "STATE", "TOKEN", "REVOKED", "KEY", "ADDRESS"].map(str::to_owned).into();
             let with_key = |member: &Member| {
                 let mut row = row(member);
                 row.push(member.key.clone().unwrap_or_default());
+                row.push(member.address.clone().unwrap_or_default());
                 row
             };
             render::table(titles, items().map(with_key))
@@ -68,7 +70,9 @@ fn listed(members: &Members, output: Output) -> String {
 fn row(member: &Member) -> Vec<String> {
     let state = match (member.revoked_at.is_some(), member.connected) {
         (true, _) => "revoked",
+        (false, Some(true)) if member.relay => "connected, relay",
         (false, Some(true)) => "connected",
+        (false, Some(false)) if member.relay => "silent, relay",
         (false, Some(false)) => "silent",
         (false, None) => "",
     };
@@ -97,6 +101,8 @@ mod tests {
             {"identity": "g-1.gateway.eu.hanse.internal", "name": "g-1", "role": "gateway", "connected": false,
              "revokedBy": "root", "revokedAt": "2026-01-01T00:00:00Z"},
             {"identity": "cp-1.server.control.hanse.internal", "name": "cp-1", "role": "server"},
+            {"identity": "agent-2.agent.eu.hanse.internal", "name": "agent-2", "role": "agent", "token": "t-1", "connected": true,
+             "key": "sha256:08", "address": "agent-2.example:7444", "relay": true},
         ]}))
         .unwrap();
         let table = listed(&members, Output::Table);
@@ -107,8 +113,14 @@ mod tests {
             ["g-1.gateway.eu.hanse.internal", "revoked", "-", "2026-01-01T00:00:00Z", "by", "root"]
         );
         assert_eq!(lines[3], ["cp-1.server.control.hanse.internal", "-", "-", "-"]);
+        assert_eq!(lines[4], ["agent-2.agent.eu.hanse.internal", "connected,", "relay", "t-1", "-"]);
         let wide = listed(&members, Output::Wide);
-        assert!(wide.lines().nth(1).unwrap().ends_with("sha256:07"), "{wide}");
+        let ends = |at: usize, end: [&str; 2]| {
+            let words: Vec<&str> = wide.lines().nth(at).unwrap().split_whitespace().collect();
+            assert!(words.ends_with(&end), "{wide}");
+        };
+        ends(1, ["sha256:07", "-"]);
+        ends(4, ["sha256:08", "agent-2.example:7444"]);
         assert!(listed(&members, Output::Name).starts_with("agent-1.agent.eu.hanse.internal\ng-1."));
     }
 

@@ -174,6 +174,8 @@ fn all_members(state: &State, group: &GroupStatus, agents: &[AgentStatus]) -> Ve
             member.environments = Some(joined.environments.iter().map(ToString::to_string).collect());
             member.key = Some(shown(&joined.key_digest));
             member.token = joined.token.as_ref().map(ToString::to_string);
+            member.address = Some(joined.address.clone()).filter(|address| !address.is_empty());
+            member.relay = joined.relay;
         });
     }
     for agent in agents {

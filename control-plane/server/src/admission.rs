@@ -239,7 +239,7 @@ mod tests {
             let offer = admission.offer_to(&agent(), &keys(authority)).ok()?;
             Some((offer.scopes.len(), offer.as_of.is_some()))
         };
-        assert_eq!((offered(b"first"), offered(b"second")), (Some((1, true)), None));
+        assert_eq!((offered(b"first"), offered(b"second")), (Some((2, true)), None));
 
         let mut changed = admission.changed();
         changed.mark_unchanged();
@@ -248,7 +248,7 @@ mod tests {
             .await
             .expect("its streams are looked at again")
             .unwrap();
-        assert_eq!((offered(b"first"), offered(b"second")), (None, Some((1, true))));
+        assert_eq!((offered(b"first"), offered(b"second")), (None, Some((2, true))));
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ use tracing::error;
 
 use crate::{
     projector::lineage_of,
-    reconcile::{Holder, Observed},
+    reconcile::{HeardAgents, Holder, Observed},
     secrets::Keys,
 };
 use memory::{Memory, ago, key_of};
@@ -153,6 +153,11 @@ impl Observed for GatheredFleet {
             |error| error!(error = %telemetry::causes(error), "the next federation key cannot be wrapped"),
         )
         .ok()
+    }
+
+    fn agents(&self) -> HeardAgents {
+        let agents = self.memory.lock().heard_agents(Instant::now());
+        HeardAgents { watched_for: self.started.elapsed(), agents }
     }
 }
 

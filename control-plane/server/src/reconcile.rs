@@ -8,11 +8,12 @@
 //! it was replaced is refused wherever it arrives.
 
 mod federation_key;
+mod neighbours;
 mod record_minted;
 mod refuse_keys;
 mod sweep;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_api::Clock;
 use hanse_identity::KeyDigest;
@@ -29,7 +30,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
 pub(crate) use self::{
-    federation_key::FederationKey, record_minted::RecordMinted, refuse_keys::RefuseKeys, sweep::Sweep,
+    federation_key::FederationKey, neighbours::Neighbours, record_minted::RecordMinted,
+    refuse_keys::RefuseKeys, sweep::Sweep,
 };
 
 /// How often the leader looks: as often as agents' reports are gathered, which is what changes without a command.
@@ -51,6 +53,9 @@ pub(crate) trait Observed: Send + Sync + 'static {
 
     /// The command that adds the next version of the federation key. `None`: this node has not made its key yet.
     fn next_key(&self, state: &State) -> Option<CommandBody>;
+
+    /// What was heard of agents.
+    fn agents(&self) -> HeardAgents;
 }
 
 /// A control node that is in the group.
@@ -60,6 +65,26 @@ pub(crate) struct Holder {
     pub(crate) identity: String,
     /// The newest version of the federation key that it holds; 0: none.
     pub(crate) newest: u32,
+}
+
+/// What this process heard of agents, from all control nodes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeardAgents {
+    /// How long it has listened.
+    pub(crate) watched_for: Duration,
+    /// The agents that were heard within the last hour.
+    pub(crate) agents: BTreeMap<Identity, HeardAgent>,
+}
+
+/// What was heard of one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HeardAgent {
+    /// How long ago it was heard last.
+    pub(crate) heard_ago: Duration,
+    /// Where it says that others reach it, `host:port`. Empty: it does not say.
+    pub(crate) address: String,
+    /// How long it has said this address and no other.
+    pub(crate) address_for: Duration,
 }
 
 /// Says what is to be done.
@@ -144,7 +169,8 @@ impl Driver {
             CommandBody::RecordMinted { .. }
             | CommandBody::RefuseKeys { .. }
             | CommandBody::AddKey { .. }
-            | CommandBody::UseKey { .. } => self.clock.now_ms(),
+            | CommandBody::UseKey { .. }
+            | CommandBody::SetNeighbours { .. } => self.clock.now_ms(),
             _of_the_state => 0,
         }
     }
@@ -203,6 +229,7 @@ fn subject(body: &CommandBody) -> String {
         CommandBody::AddKey { version, .. } => format!("version {version} of the federation key is made"),
         CommandBody::UseKey { version } => format!("version {version} of the federation key is used"),
         CommandBody::ForgetResults => "what is kept no longer".to_owned(),
+        CommandBody::SetNeighbours { region, .. } => format!("agents of {region}"),
         other => format!("{other:?}"),
     }
 }

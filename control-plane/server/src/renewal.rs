@@ -60,6 +60,8 @@ mod tests {
             environments: Vec::new(),
             seat: None,
             earlier_keys: Vec::new(),
+            address: String::new(),
+            relay: false,
         };
         let known = member(b"authority");
         assert_eq!(permitted(&agent, &keys, Some(&known), false), Ok(&name("eu-west")));

@@ -100,7 +100,7 @@ mod tests {
     use hanse_topology::Name;
 
     use super::*;
-    use crate::reconcile::{Holder, Observed, Reconciler as _, RefuseKeys};
+    use crate::reconcile::{HeardAgents, Holder, Observed, Reconciler as _, RefuseKeys};
 
     /// One gateway was reported, with keys.
     struct Reported(String, Vec<KeyDigest>);
@@ -120,6 +120,10 @@ mod tests {
 
         fn next_key(&self, _: &State) -> Option<CommandBody> {
             None
+        }
+
+        fn agents(&self) -> HeardAgents {
+            HeardAgents::default()
         }
     }
 

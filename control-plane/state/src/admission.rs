@@ -160,6 +160,7 @@ fn newer(body: &CommandBody, version: Version) -> Option<(String, Version)> {
         | CommandBody::Reject { .. }
         | CommandBody::DropAudit { .. }
         | CommandBody::RecordMinted { .. }
+        | CommandBody::SetNeighbours { .. }
         | CommandBody::Finalize { .. }
         | CommandBody::TrustRoot { .. }
         | CommandBody::UseRoot(_)

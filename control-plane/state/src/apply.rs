@@ -9,6 +9,7 @@ mod join;
 mod keys;
 mod lineage;
 mod minted;
+mod neighbours;
 mod proposal;
 mod resources;
 mod revocation;
@@ -85,6 +86,7 @@ impl State {
             CommandBody::Approve { number } => proposal::approve(self, &mut next, command, *number)?,
             CommandBody::Reject { number, .. } => proposal::reject(self, &mut next, command, *number)?,
             CommandBody::RecordMinted { agent, token } => minted::record(&mut next, agent, token)?,
+            CommandBody::SetNeighbours { region, agents } => neighbours::set(&mut next, region, agents)?,
             CommandBody::DropAudit { through, hash } => {
                 next.audit.drop_through(AuditLink { number: *through, hash: *hash })?;
                 Effects::revision()

@@ -114,6 +114,13 @@ pub enum CommandBody {
         /// The token.
         token: MintedToken,
     },
+    /// Has exactly these agents of a region be relays or have addresses.
+    SetNeighbours {
+        /// The region.
+        region: Name,
+        /// All relays, and all agents with an address.
+        agents: Vec<NeighbourAt>,
+    },
     /// Forgets results of idempotency keys that are older than they are kept, proposals that have expired, and tokens of agents that no
     /// agent tells of any more.
     ForgetResults,
@@ -219,6 +226,17 @@ impl Command {
             _of_the_version_in_force => Ok(()),
         }
     }
+}
+
+/// Where an agent is reached by the other agents of its region, and whether it is a relay there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourAt {
+    /// Its name.
+    pub name: Name,
+    /// `host:port`.
+    pub address: String,
+    /// Whether all agents of the region subscribe to it.
+    pub relay: bool,
 }
 
 /// A join token that an agent made.

@@ -37,6 +37,10 @@ pub struct Member {
     /// Of a control node: SHA-256 of the public keys that it replaced, the oldest first. None of them joins or is recorded again,
     /// and all are refused with the identity.
     pub earlier_keys: Vec<[u8; 32]>,
+    /// Of an agent: where agents of its region subscribe to it, `host:port`. Empty: none does.
+    pub address: String,
+    /// Of an agent: whether all agents of its region subscribe to it.
+    pub relay: bool,
 }
 
 impl Member {
@@ -110,10 +114,15 @@ pub(crate) fn agent_identity(name: &Name, region: &Name) -> String {
 pub(crate) enum Place {
     /// A control node.
     Server(Name),
-    /// An agent.
-    Agent,
+    /// An agent, by name and region.
+    Agent(Name, Name),
     /// A gateway, of this region.
     Gateway(Name),
+}
+
+/// The name and the region of an agent; `None`: the identity is of another role.
+pub(crate) fn agent_of(identity: &str) -> Option<(Name, Name)> {
+    if let Ok(Place::Agent(name, region)) = place_of(identity) { Some((name, region)) } else { None }
 }
 
 /// Reads `NAME.ROLE.REGION.hanse.internal`.
@@ -132,7 +141,7 @@ pub(crate) fn place_of(identity: &str) -> Result<Place, Problem> {
     let (name, region) = (Name::new(name), Name::new(place));
     match (role, name, region) {
         ("server", Ok(name), Ok(_)) if place == CONTROL => Ok(Place::Server(name)),
-        ("agent", Ok(_), Ok(_)) if place != CONTROL => Ok(Place::Agent),
+        ("agent", Ok(name), Ok(region)) if place != CONTROL => Ok(Place::Agent(name, region)),
         ("gateway", Ok(_), Ok(region)) if place != CONTROL => Ok(Place::Gateway(region)),
         _ => Err(unreadable()),
     }
@@ -147,7 +156,7 @@ mod tests {
         let name = |text: &str| Name::new(text).unwrap();
         for (identity, expected) in [
             ("cp-1.server.control.hanse.internal", Some(Place::Server(name("cp-1")))),
-            ("a.agent.eu-west.hanse.internal", Some(Place::Agent)),
+            ("a.agent.eu-west.hanse.internal", Some(Place::Agent(name("a"), name("eu-west")))),
             ("g.gateway.eu-west.hanse.internal", Some(Place::Gateway(name("eu-west")))),
             ("", None),
             ("g.gateway.eu-west", None),

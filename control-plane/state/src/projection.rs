@@ -8,10 +8,13 @@
 //! - [`preview`] says how much one state differs from another, for dry runs; it needs no `Projection`.
 //! - [`from_scratch`] is the same function written naively: the oracle of the tests.
 //!
+//! Scopes of agents are made of members, which are no resources: `agents` compares those.
+//!
 //! Inside: a *unit* yields one key; it is present in the scopes of its *anchor*: itself, or the group of a resource that it follows.
 //! Some resources *place* anchors in scopes. Which ones do, and what units there are, each *kind* of scope says (`kind`; the one
 //! of gateways is `runtime`, that of key managers `keys`). A *step* from one state to another works out which units may have changed and compares only those.
 
+mod agents;
 mod between;
 mod encode;
 mod keys;
@@ -110,6 +113,10 @@ impl Projection {
             units += compared;
             *present = after;
         }
+        let found = agents::differences(&ends);
+        units += found.iter().map(Difference::keys).sum::<usize>();
+        changes.extend(found.into_iter().map(|difference| count(&mut self.scopes, difference)));
+        between.extend(agents::between(&ends));
         self.at = state.clone();
         (self.last_units, self.last_between) = (units, between);
         changes

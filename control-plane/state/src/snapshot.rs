@@ -86,6 +86,8 @@ impl State {
                 node_id: member.seat.map_or(0, |seat| seat.node_id),
                 forced: member.seat.is_some_and(|seat| seat.forced),
                 earlier_keys: many(&member.earlier_keys),
+                address: member.address.clone(),
+                relay: member.relay,
             })
         });
         let revocations = self.revocations.iter().map(|(identity, revocation)| {
@@ -192,6 +194,7 @@ impl State {
                 let invalid = |why: String| InvalidMessage::new("Member", why);
                 let name = |text: &String| Name::new(text).map_err(|error| invalid(error.to_string()));
                 let digest = member.key_digest.as_ref().try_into();
+                let identity = member.identity.clone();
                 let restored = Member {
                     token: Some(&member.token).filter(|token| !token.is_empty()).map(name).transpose()?,
                     key_digest: digest
@@ -200,8 +203,10 @@ impl State {
                     seat: (member.node_id != 0)
                         .then_some(Seat { node_id: member.node_id, forced: member.forced }),
                     earlier_keys: all_fixed("Member", &member.earlier_keys)?,
+                    address: member.address,
+                    relay: member.relay,
                 };
-                self.set_member(&member.identity, restored);
+                self.set_member(&identity, restored);
             }
             Record::Revocation(revocation) => {
                 let proto::Revocation { identity, actor, time_ms, keys } = revocation;

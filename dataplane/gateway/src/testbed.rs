@@ -202,6 +202,7 @@ pub(crate) fn local_index(origin: &str, resources: Vec<(Arc<str>, Bytes)>) -> Sc
     let name = |text| Name::new(text).unwrap();
     let mut index = ScopeIndex::new(ScopeId::local(name("eu-west"), name("production"), name(origin)));
     let allowed = Origin {
+        made_at_ms: 1,
         name: origin.to_owned(),
         organizations: ["acme", "shop", "default"].map(str::to_owned).into(),
         kinds: [ResourceKind::Route, ResourceKind::Upstream].into(),

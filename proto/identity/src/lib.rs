@@ -32,8 +32,8 @@ pub use renewal::{
     warn_of_expiry,
 };
 pub use tls::{
-    Alpn, ClientTls, Clients, Expect, RefusedPeer, ServerTls, TlsError, client_tls, install_crypto_provider,
-    server_tls,
+    Alpn, ClientTls, Clients, Expect, RefusedPeer, ServerTls, TlsError, client_tls, client_tls_to,
+    install_crypto_provider, server_tls,
 };
 pub use token::{InvalidToken, JoinToken, digest_secret};
 

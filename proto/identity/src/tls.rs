@@ -6,7 +6,7 @@ mod verify;
 use std::{error::Error, fmt, io, ops::Deref, sync::Arc};
 
 use hanse_process::WallClock;
-use hanse_topology::{Name, Role};
+use hanse_topology::{Identity, Name, Role};
 use rustls::{
     CertificateError, ClientConfig, OtherError, ServerConfig,
     client::Resumption,
@@ -21,7 +21,7 @@ use rustls_pki_types::UnixTime;
 
 use self::verify::{Admit, ClientVerifier, Rule};
 pub(crate) use self::verify::{ServerVerifier, of_client, of_server};
-use crate::{LiveCredentials, LiveTrust};
+use crate::{KeyDigest, LiveCredentials, LiveTrust};
 
 /// Whom a listener lets in.
 #[derive(Debug, Clone)]
@@ -183,6 +183,18 @@ pub fn client_tls(
     let clock = trust.clock().clone();
     let config = client_with(credentials, ServerVerifier::trusting(trust.clone(), rule), clock)?;
     Ok(ClientTls { config, trust: Some(trust) })
+}
+
+/// A client's configuration for one process: it accepts that one only, under the authority whose key it joined with.
+pub fn client_tls_to(
+    credentials: &LiveCredentials,
+    trust: LiveTrust,
+    peer: Identity,
+    issuer: KeyDigest,
+) -> Result<ClientTls, TlsError> {
+    let clock = trust.clock().clone();
+    let verifier = ServerVerifier::of_one(trust.clone(), peer, issuer);
+    Ok(ClientTls { config: client_with(Some(credentials), verifier, clock)?, trust: Some(trust) })
 }
 
 /// The client's configuration of a joining process: no credentials, and a root known only by its key's hash.

@@ -32,7 +32,7 @@ pub use bounds::{
     MAX_AGENT_MESSAGE_BYTES, MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, MAX_GATEWAY_MESSAGE_BYTES,
     MAX_REPORT_BYTES, MAX_REPORTED,
 };
-pub use facts::{own_facts, report_of, trust_status};
+pub use facts::{dialable, own_facts, report_of, trust_status};
 pub use hanse_store::{KeyError, Store, StoreInUse, StoreKey, StoreOptions};
 pub use hanse_sync::{
     BootId, Boots, ContentRoot, Freshness, Heads, HeldHead, NoHeads, Quarantine, Replica, ReplicaMap,
@@ -43,12 +43,13 @@ pub use kept_roots::KeptRoots;
 pub use metrics::{LinkMetrics, Reason};
 pub use persistence::{Persistence, Persister, keep_offer, kept_offer};
 pub use proven::{Durable, HeldBack, PROVEN_AFTER, ProvenVersions, UNCLEAN_ENDS, ValueHash};
-pub use publisher::{Doorkeeper, PublisherService, publisher_service};
+pub use publisher::{Doorkeeper, NeighbourService, PublisherService, neighbour_service, publisher_service};
 pub use replicas::{Replicas, ReplicasMut};
 pub use revoked_watch::watch_revoked;
 pub use sealed_keys::{freshly_sealed_keys, sealed_keys};
 pub use subscriber::{
-    EffectiveSource, InUse, LinkStatus, ReportSource, SubscriberHandle, SubscriberOptions, SubscriberTask,
+    EffectiveSource, InUse, LinkStatus, ReportSource, Service, SubscriberHandle, SubscriberOptions,
+    SubscriberTask,
 };
 pub use subscribers::{Below, SubscriberRecord, Subscribers};
 

@@ -8,6 +8,7 @@ use hanse_identity::{Peer, PeerKeys};
 use hanse_process::Shutdown;
 use hanse_proto::sync::{
     self, PublisherMessage, SubscriberMessage, WatchRevokedRequest,
+    neighbours_server::{Neighbours, NeighboursServer},
     sync_server::{Sync as SyncService, SyncServer},
 };
 use hanse_sync::Freshness;
@@ -62,6 +63,25 @@ pub fn publisher_service(
     InterceptedService::new(server, doorkeeper)
 }
 
+/// The same for other agents of an agent's region.
+pub fn neighbour_service(
+    replicas: Replicas,
+    admission: Arc<dyn Admission>,
+    freshness: watch::Receiver<Freshness>,
+    subscribers: Subscribers,
+    name: String,
+    max_message_bytes: usize,
+    shutdown: Shutdown,
+) -> NeighbourService {
+    let service = PublisherService { replicas, admission, freshness, subscribers, name, shutdown };
+    let doorkeeper = Doorkeeper(service.clone());
+    let server = NeighboursServer::new(service).max_decoding_message_size(max_message_bytes);
+    InterceptedService::new(server, doorkeeper)
+}
+
+/// The Neighbours service of an agent, behind its admission.
+pub type NeighbourService = InterceptedService<NeighboursServer<PublisherService>, Doorkeeper>;
+
 /// Asks admission before anything of a call is read.
 #[derive(Debug, Clone)]
 pub struct Doorkeeper(PublisherService);
@@ -82,13 +102,7 @@ impl SyncService for PublisherService {
         &self,
         request: Request<Streaming<SubscriberMessage>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let Caller { identity, keys, address } = caller(&request)?;
-        self.offer_to(&identity, &keys)?;
-        let (outbound, messages) = mpsc::channel(OUTBOUND);
-        let span = info_span!("publish", subscriber = %identity, %address);
-        let stream = Stream::new(self.clone(), identity, keys);
-        tokio::spawn(stream.run(request.into_inner(), outbound).instrument(span));
-        Ok(Response::new(ReceiverStream::new(messages)))
+        self.publish(request)
     }
 
     type WatchRevokedStream = ReceiverStream<Result<sync::Revoked, Status>>;
@@ -104,7 +118,33 @@ impl SyncService for PublisherService {
     }
 }
 
+#[tonic::async_trait]
+impl Neighbours for PublisherService {
+    type SubscribeStream = ReceiverStream<Result<PublisherMessage, Status>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<SubscriberMessage>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        self.publish(request)
+    }
+}
+
 impl PublisherService {
+    /// Serves one stream.
+    fn publish(
+        &self,
+        request: Request<Streaming<SubscriberMessage>>,
+    ) -> Result<Response<ReceiverStream<Result<PublisherMessage, Status>>>, Status> {
+        let Caller { identity, keys, address } = caller(&request)?;
+        self.offer_to(&identity, &keys)?;
+        let (outbound, messages) = mpsc::channel(OUTBOUND);
+        let span = info_span!("publish", subscriber = %identity, %address);
+        let stream = Stream::new(self.clone(), identity, keys);
+        tokio::spawn(stream.run(request.into_inner(), outbound).instrument(span));
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
     /// What the peer is offered: what admission says, of the kinds that its role may learn. One that is not known is told to try again:
     /// this node may not have heard yet that it joined.
     fn offer_to(&self, peer: &Identity, keys: &PeerKeys) -> Result<Offer, Status> {

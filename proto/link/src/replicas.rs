@@ -111,6 +111,15 @@ impl Replicas {
         }
     }
 
+    /// A hub of its own that begins with copies of some of these replicas. Keys and values are shared.
+    pub fn copy_of(&self, which: impl Fn(&ScopeId) -> bool) -> Self {
+        let copied = |map: &ReplicaMap| {
+            let some = map.iter().filter(|(scope, _)| which(scope));
+            some.map(|(scope, replica)| (scope.clone(), replica.clone())).collect()
+        };
+        Self::restored(self.read(copied))
+    }
+
     /// Reads the replicas.
     pub fn read<T>(&self, read: impl FnOnce(&ReplicaMap) -> T) -> T {
         read(&self.0.held.read())

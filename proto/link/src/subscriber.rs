@@ -37,6 +37,16 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const SUPERSEDED_PAUSE: Duration = Duration::from_secs(30);
 const SUPERSEDED_SPREAD: Duration = Duration::from_secs(5);
 
+/// Whose service a link uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Service {
+    /// That of a node's own publishers: all that the node may learn.
+    #[default]
+    Sync,
+    /// That of another agent of the region: local scopes.
+    Neighbours,
+}
+
 /// Whom to follow, and as whom.
 #[derive(Clone)]
 pub struct SubscriberOptions {
@@ -48,6 +58,8 @@ pub struct SubscriberOptions {
     pub tls: ClientTls,
     /// The scopes to ask for among those offered.
     pub wanted: Wanted,
+    /// Which of the publisher's services.
+    pub service: Service,
 }
 
 impl fmt::Debug for SubscriberOptions {

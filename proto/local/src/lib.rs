@@ -8,8 +8,11 @@
 //!   `runtime` scopes, and drops local scopes whose Origin has gone.
 //! - [`Holder`]: when an agent publishes, takes over, and stops: pure. [`Holding`] is the task around it.
 //!
-//! Nothing here knows who wishes for what: a source says it in [`Wishes`]. Nothing here reads a resource but an Origin.
+//! - [`Directory`]: the agents of a region. [`followed`] says which of them an agent follows: pure.
+//!
+//! Nothing here knows who wishes for what: a source says it in [`Wishes`]. Nothing here reads a resource but an Origin and a Neighbour.
 
+mod directory;
 mod head;
 mod holder;
 mod holding;
@@ -19,6 +22,7 @@ mod origins;
 #[cfg(test)]
 mod testbed;
 
+pub use directory::{Directory, DirectoryReader, Target, followed};
 pub use head::{sign, verify};
 pub use holder::{Draw, Holder, Publication, Reason, Seen, Step};
 pub use holding::{Holding, HoldingHandle, Wish, Wishes};

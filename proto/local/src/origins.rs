@@ -73,6 +73,13 @@ impl Origins {
         self.0.trust.refused()
     }
 
+    /// The names of all agents that hold an Origin.
+    pub fn holders(&self) -> BTreeSet<Name> {
+        let known = self.0.known.read();
+        let holders = known.values().flat_map(|origin| &origin.holders);
+        holders.filter_map(|holder| Name::new(&holder.name).ok()).collect()
+    }
+
     /// Fires when an Origin comes, changes or goes.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()

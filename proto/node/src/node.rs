@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use hanse_identity::{LiveCredentials, LiveTrust, client_tls};
 use hanse_link::{
-    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, ProvenVersions, Replicas, Store,
-    SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts, watch_revoked,
+    EffectiveSource, KeptRevocations, KeptRoots, Persistence, Persister, ProvenVersions, Replicas, Service,
+    Store, SubscriberHandle, SubscriberOptions, SubscriberTask, keep_offer, kept_offer, own_facts,
+    watch_revoked,
 };
 use hanse_local::{OriginKeeper, Origins};
 use hanse_proto::sync::{Facts, Report};
@@ -147,6 +148,7 @@ impl JoinedNode {
             publishers: watch::channel(addresses.clone()).1,
             tls: tls.clone(),
             wanted: config.wanted.clone(),
+            service: Service::default(),
         };
         let (believed, report_of) = (roots.clone(), consumer.report);
         let report = move || report_of(own_facts(believed.status()));

@@ -18,6 +18,7 @@ mod header;
 mod health;
 mod host;
 mod listener;
+mod neighbour;
 #[cfg(feature = "next")]
 mod note;
 mod origin;
@@ -43,6 +44,7 @@ pub use header::{HOP_BY_HOP, HeaderStep, is_protected, may_carry_key};
 pub use health::{CheckSettings, EjectionSettings, MAX_CHECK_TIMEOUT, MAX_EJECTION, is_check_path_byte};
 pub use host::HostPattern;
 pub use listener::Listener;
+pub use neighbour::Neighbour;
 pub use origin::{Holder, Origin};
 pub use origins::{Origins, Subdomains};
 pub use owner::{Area, Grant, Grants};

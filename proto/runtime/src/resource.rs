@@ -3,9 +3,11 @@
 use hanse_proto::runtime::{self, resource::Kind};
 use prost::Message as _;
 
-use crate::{Credential, Listener, Origin, Plan, Route, Secret, Subscription, Unusable, Upstream, features};
+use crate::{
+    Credential, Listener, Neighbour, Origin, Plan, Route, Secret, Subscription, Unusable, Upstream, features,
+};
 
-/// A key of a runtime scope, taken apart. `docs/protocol.md` lists the spellings.
+/// A key of a scope, taken apart. `docs/protocol.md` lists the spellings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResourceKind {
     /// `listener/ENVIRONMENT`
@@ -24,6 +26,8 @@ pub enum ResourceKind {
     Secret,
     /// `origin/NAME`
     Origin,
+    /// `agent/NAME`, in the scope of a region's agents
+    Neighbour,
 }
 
 /// A resource that can be used.
@@ -38,6 +42,7 @@ pub enum Resource {
     Subscription(Subscription),
     Secret(Secret),
     Origin(Origin),
+    Neighbour(Neighbour),
 }
 
 impl ResourceKind {
@@ -52,6 +57,7 @@ impl ResourceKind {
             "subscription" => Self::Subscription,
             "secret" => Self::Secret,
             "origin" => Self::Origin,
+            "agent" => Self::Neighbour,
             _ => return None,
         })
     }
@@ -66,6 +72,7 @@ impl ResourceKind {
             Kind::Subscription(_) => Self::Subscription,
             Kind::Secret(_) => Self::Secret,
             Kind::Origin(_) => Self::Origin,
+            Kind::Neighbour(_) => Self::Neighbour,
         }
     }
 }
@@ -81,6 +88,7 @@ pub fn check(expected: ResourceKind, bytes: &[u8]) -> Result<Resource, Unusable>
         Kind::Subscription(subscription) => Resource::Subscription(subscription.into()),
         Kind::Secret(secret) => Resource::Secret(Secret::new(secret)?),
         Kind::Origin(origin) => Resource::Origin(Origin::new(origin)?),
+        Kind::Neighbour(neighbour) => Resource::Neighbour(Neighbour::new(neighbour)?),
     })
 }
 

@@ -105,6 +105,9 @@ fn commands() {
         token: crate::sync::facts().minted_tokens.pop(),
     };
     recorded("control-record-minted", &command(command::Body::RecordMinted(minted)));
+    let agent = NeighbourAt { name: "agent-1".into(), address: "agent-1.example:7443".into(), relay: true };
+    let set = SetNeighbours { region: "eu-west".into(), agents: vec![agent] };
+    recorded("control-set-neighbours", &command(command::Body::SetNeighbours(set)));
     let propose = Propose { changes: proposal().changes, reason: "release 42".into() };
     recorded("control-propose", &command(command::Body::Propose(propose)));
     recorded("control-approve", &command(command::Body::Approve(Approve { number: 7 })));
@@ -274,6 +277,8 @@ fn snapshot_records() {
                 node_id: 77,
                 forced: true,
                 earlier_keys: vec![vec![8; 32].into()],
+                address: "agent-1.example:7443".into(),
+                relay: true,
             }),
         ),
         (

@@ -229,6 +229,16 @@ fn every_kind() {
                 made_at_ms: 1_767_225_600_000,
             }),
         ),
+        (
+            "neighbour",
+            Kind::Neighbour(Neighbour {
+                name: "agent-1".into(),
+                key: vec![7; 32].into(),
+                environments: vec!["production".into()],
+                address: "agent-1.example:7443".into(),
+                relay: true,
+            }),
+        ),
     ] {
         recorded(
             &format!("runtime-{name}"),

@@ -49,6 +49,7 @@ pub(crate) fn facts() -> Facts {
         version: 1,
         newest_key: 2,
         features: vec!["addresses".into()],
+        address: "agent-1.example:7443".into(),
     }
 }
 

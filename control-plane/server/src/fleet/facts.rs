@@ -1,7 +1,7 @@
 //! What nodes say of themselves, as far as it is believed. A list and a text get their bound here, and a fact that is an agent's
 //! alone its line.
 
-use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES};
+use hanse_link::{MAX_CONSUMER_REPORT_BYTES, MAX_FACTS_BYTES, dialable};
 use hanse_proto::{
     nested,
     sync::{GatewayKey, MintedToken, Report},
@@ -40,6 +40,7 @@ pub(super) fn of_gateway(report: Option<&Report>) -> Facts {
         minted_tokens,
         version: 0,
         newest_key: 0,
+        address: String::new(),
         ..facts
     }
 }
@@ -64,6 +65,9 @@ pub(super) fn bounded(mut facts: Facts) -> Facts {
     });
     keep(&mut facts.features, MAX_FEATURES, |feature| feature.len() <= MAX_WORD_BYTES);
     facts.release = Some(facts.release).filter(|release| release.len() <= MAX_WORD_BYTES).unwrap_or_default();
+    if dialable(&facts.address).is_none() {
+        facts.address = String::new();
+    }
     #[cfg(feature = "next")]
     facts.mood.truncate(facts.mood.floor_char_boundary(MAX_WORD_BYTES));
     facts.trust.iter_mut().for_each(bound_trust);
@@ -117,6 +121,7 @@ mod tests {
                 .chain(vec![minted("gw", 4); 100])
                 .collect(),
             release: "r".repeat(65),
+            address: "0.0.0.0:7443".into(),
             ..Facts::default()
         }));
         let bounded =
@@ -127,7 +132,7 @@ mod tests {
         );
         assert_eq!((facts.unheard, facts.unheard_total), (vec!["g".to_owned(); MAX_NAMED], 10_001));
         assert_eq!(facts.revoked_gateways, vec![gateway("g", 32); MAX_NAMED]);
-        assert_eq!((facts.features.len(), &*facts.release), (MAX_FEATURES, ""));
+        assert_eq!((facts.features.len(), &*facts.release, &*facts.address), (MAX_FEATURES, "", ""));
         assert_eq!(facts.minted_tokens, vec![minted("gw", 4); MAX_MINTED]);
         assert_eq!(of_agent(&Report { facts: vec![0xff].into(), ..Default::default() }), Facts::default());
         // A million empty entries are not even read.
@@ -151,10 +156,12 @@ mod tests {
             version: 9,
             newest_key: 9,
             features: vec!["f".into()],
+            address: "a.example:7443".into(),
         };
         let of_itself =
             Facts { trust, release: "0.1.0".into(), features: vec!["f".into()], ..Facts::default() };
         assert_eq!(of_gateway(Some(&said(&facts))), of_itself);
         assert_eq!(of_gateway(None), Facts::default());
+        assert_eq!(of_agent(&said(&facts)).address, "a.example:7443");
     }
 }

@@ -18,6 +18,7 @@ use hanse_state::{
 use hanse_topology::{Identity, Lineage, LineageOrder, Name, Position, Role};
 
 use super::{facts, silence::AgentKey};
+use crate::reconcile::HeardAgent;
 
 /// How long one that is not heard any more stays listed, so that people see what is missing.
 const KEEP: Duration = Duration::from_secs(3_600);
@@ -50,6 +51,8 @@ struct Remembered<T> {
 struct Agent {
     scopes: Vec<HeardScope>,
     facts: Facts,
+    /// Since when it has said the address that it says.
+    address_since: Instant,
 }
 
 #[derive(Debug)]
@@ -98,8 +101,12 @@ impl Memory {
             // Identities came from certificates; another node that sends others is not believed.
             let Some(key) = key_of(&heard, Role::Agent) else { continue };
             let report = heard.report.clone().unwrap_or_default();
-            let agent = Agent { scopes: scopes_of(&heard.acks), facts: facts::of_agent(&report) };
             let at = ago(now, heard.heard_ms_ago);
+            let facts = facts::of_agent(&report);
+            let known = self.agents.get(&key).map(|known| &known.what);
+            let same = known.filter(|known| known.facts.address == facts.address);
+            let address_since = same.map_or(at, |known| known.address_since);
+            let agent = Agent { scopes: scopes_of(&heard.acks), facts, address_since };
             newer(&mut self.agents, key.clone(), at, heard.connected, &heard.boot_id, agent);
             let (region, agent) = &key;
             for row in nested::of_row("report.below", &report.below).map_while(Result::ok).take(MAX_REPORTED)
@@ -210,6 +217,20 @@ impl Memory {
                 key: heard.what.key,
             })
             .collect()
+    }
+
+    /// The agents that are remembered, with ages as of `now`.
+    pub(crate) fn heard_agents(&self, now: Instant) -> BTreeMap<Identity, HeardAgent> {
+        let heard = |((region, name), heard): (&AgentKey, &Remembered<Agent>)| {
+            let identity = Identity::agent(Name::new(name).ok()?, region.clone());
+            let agent = HeardAgent {
+                heard_ago: now.saturating_duration_since(heard.at),
+                address: heard.what.facts.address.clone(),
+                address_for: now.saturating_duration_since(heard.what.address_since),
+            };
+            Some((identity, agent))
+        };
+        self.agents.iter().filter_map(heard).collect()
     }
 
     /// The join tokens that agents say they made.

@@ -80,6 +80,10 @@ impl Observed for Nothing {
     fn next_key(&self, _: &State) -> Option<CommandBody> {
         None
     }
+
+    fn agents(&self) -> HeardAgents {
+        HeardAgents::default()
+    }
 }
 
 fn run(state: &mut State, time_ms: u64, key: Option<&str>, body: CommandBody) {
@@ -320,6 +324,10 @@ impl Observed for Mints {
 
     fn next_key(&self, _: &State) -> Option<CommandBody> {
         None
+    }
+
+    fn agents(&self) -> HeardAgents {
+        HeardAgents::default()
     }
 }
 

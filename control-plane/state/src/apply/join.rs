@@ -47,12 +47,16 @@ pub(super) fn spend(before: &State, next: &mut State, wanted: &Use<'_>) -> Resul
     check_not_revoked(before, joiner, key_digest)?;
     check_key_is_free(before, joiner, key_digest)?;
     let known = before.members.get(joiner).map(Arc::as_ref);
+    // What is said of an agent's place in its region is said of the node with that key.
+    let same = known.filter(|known| known.key_digest == *key_digest);
     let member = Member {
         token: Some(token.clone()),
         key_digest: *key_digest,
         environments: spec.environments.clone(),
         seat: seat.map(|seat| Seat { node_id: seat.node_id, forced: spec.force }),
         earlier_keys: known.map(|known| known.earlier_keys.clone()).unwrap_or_default(),
+        address: same.map(|known| known.address.clone()).unwrap_or_default(),
+        relay: same.is_some_and(|known| known.relay),
     };
     if known == Some(&member) {
         return Ok(Effects::none());
@@ -107,6 +111,8 @@ pub(super) fn record_server(
             environments: Vec::new(),
             seat,
             earlier_keys: Vec::new(),
+            address: String::new(),
+            relay: false,
         },
         Some(known) if known.seat.is_none() && known.key_digest == *key_digest => {
             Member { seat, ..known.clone() }

@@ -9,7 +9,9 @@ use super::{
     AuditChange, AuditEntry,
     diff::{self, MAX_VALUE_BYTES, Room},
 };
-use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, Proposal, State, apply::keys_of};
+use crate::{
+    Accepted, ChangeResult, Command, CommandBody, MintedToken, NeighbourAt, Proposal, State, apply::keys_of,
+};
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
 /// come on top: no resource that changed is left out.
@@ -19,6 +21,9 @@ const MAX_SHOWN_BYTES: usize = 4 << 20;
 
 /// How many keys the words of an entry name.
 const MAX_KEYS: usize = 8;
+
+/// How many agents the words of an entry name.
+const MAX_AGENTS: usize = 8;
 
 /// The entry of a command that made `next` of `before`.
 pub(crate) fn record(before: &State, next: &State, command: &Command, accepted: &Accepted) -> AuditEntry {
@@ -99,6 +104,24 @@ fn minted(token: &MintedToken) -> String {
     format!("mint join token {id} for a {role}{of} at {minted_at} (Unix seconds)")
 }
 
+/// The relays of a region, and the other agents that are found.
+fn neighbours(region: &Name, agents: &[NeighbourAt]) -> String {
+    let (relays, others): (Vec<_>, Vec<_>) = agents.iter().partition(|agent| agent.relay);
+    let places = |agents: Vec<&NeighbourAt>| {
+        let named: Vec<_> = agents
+            .iter()
+            .take(MAX_AGENTS)
+            .map(|agent| format!("{} at {}", agent.name, agent.address))
+            .collect();
+        match agents.len().saturating_sub(MAX_AGENTS) {
+            _ if agents.is_empty() => "none".to_owned(),
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    };
+    format!("set agents of {region}: relays {}; others {}", places(relays), places(others))
+}
+
 /// What was asked, in words. Resources are named by the changes. Every node must say the same: another wording is another version.
 fn what(command: &Command, before: &State, next: &State) -> String {
     match &command.body {
@@ -148,6 +171,7 @@ fn what(command: &Command, before: &State, next: &State) -> String {
         CommandBody::UseKey { version } => format!("use federation key {version}"),
         CommandBody::RotateKey => "rotate the federation key".to_owned(),
         CommandBody::RecordMinted { token, .. } => minted(token),
+        CommandBody::SetNeighbours { region, agents } => neighbours(region, agents),
         CommandBody::DropAudit { through, .. } => format!("drop audit through {through}"),
     }
 }

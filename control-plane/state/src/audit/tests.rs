@@ -600,6 +600,14 @@ fn version_1_makes_these_entries() {
         CommandBody::RefuseKeys { identity: agent(), keys: vec![[12; 32]] },
         CommandBody::Readmit { identity: agent() },
         join(2),
+        CommandBody::SetNeighbours {
+            region: crate::fixture::name("eu-west"),
+            agents: vec![crate::NeighbourAt {
+                name: crate::fixture::name("a"),
+                address: "a.example:7443".into(),
+                relay: true,
+            }],
+        },
         CommandBody::RecordServer {
             identity: "cp-1.server.control.hanse.internal".into(),
             key_digest: [3; 32],

@@ -6,7 +6,8 @@ use hanse_proto::{InvalidMessage, control as proto, sync};
 use hanse_topology::{Labels, Name};
 
 use super::{
-    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, Origin, Outcome,
+    Accepted, Action, Change, ChangeResult, Command, CommandBody, JournalEntry, MintedToken, NeighbourAt,
+    Origin, Outcome,
 };
 use crate::{
     Incumbent, Lineage, RootCertificate, SeatAsked, federation_key, resource::wire::spec_from_proto,
@@ -117,6 +118,10 @@ impl CommandBody {
                 agent: agent.clone(),
                 token: Some(token.to_proto()),
             }),
+            Self::SetNeighbours { region, agents } => Body::SetNeighbours(proto::SetNeighbours {
+                region: region.to_string(),
+                agents: agents.iter().map(NeighbourAt::to_proto).collect(),
+            }),
             Self::DropAudit { through, hash } => {
                 Body::DropAudit(proto::DropAudit { through: *through, hash: hash.to_vec().into() })
             }
@@ -200,6 +205,11 @@ impl CommandBody {
                 let token = MintedToken::from_proto(minted.token.ok_or_else(missing)?)?;
                 Self::RecordMinted { agent: minted.agent, token }
             }
+            Body::SetNeighbours(set) => Self::SetNeighbours {
+                region: Name::new(&set.region)
+                    .map_err(|error| InvalidMessage::new("SetNeighbours", error.to_string()))?,
+                agents: set.agents.into_iter().map(NeighbourAt::from_proto).collect::<Result<_, _>>()?,
+            },
             Body::DropAudit(drop) => {
                 Self::DropAudit { through: drop.through, hash: fixed("DropAudit", &drop.hash)? }
             }
@@ -223,6 +233,18 @@ impl CommandBody {
             Body::UseKey(proto::UseKey { version }) => Self::UseKey { version },
             Body::RotateKey(proto::RotateKey {}) => Self::RotateKey,
         })
+    }
+}
+
+impl NeighbourAt {
+    fn to_proto(&self) -> proto::NeighbourAt {
+        proto::NeighbourAt { name: self.name.to_string(), address: self.address.clone(), relay: self.relay }
+    }
+
+    fn from_proto(agent: proto::NeighbourAt) -> Result<Self, InvalidMessage> {
+        let proto::NeighbourAt { name, address, relay } = agent;
+        let name = Name::new(&name).map_err(|error| InvalidMessage::new("NeighbourAt", error.to_string()))?;
+        Ok(Self { name, address, relay })
     }
 }
 

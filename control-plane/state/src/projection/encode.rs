@@ -10,8 +10,8 @@ use hanse_management::{
     kinds::{
         ApiKeySpec, ApiRevisionSpec, CorsSpec, EgressSpec, EjectionSpec, EndpointSpec, EnvironmentSpec,
         HeaderRulesSpec, HealthCheckSpec, HostGrantSpec, HostSpec, Lifecycle, ListenerProtocol,
-        OperationSpec, OriginSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec, SecretType, SecretValue,
-        SecuritySpec, UpstreamSpec,
+        OperationSpec, OriginSpec, PolicySpec, RetryOn, RetrySpec, RewriteSpec, SecretSpec, SecretType,
+        SecretValue, SecuritySpec, UpstreamSpec,
     },
 };
 use hanse_proto::runtime::{
@@ -22,7 +22,7 @@ use hanse_topology::{Exposure, Name};
 use prost::Message as _;
 
 use super::{Reveal, plain::Plain};
-use crate::{Metadata, Resource, State, Version, member::agent_identity};
+use crate::{Member, Metadata, Resource, State, Version, member::agent_identity};
 
 /// The most a Binding adds to the Route of a revision: five names of 63 bytes (organization, binding, and the three of
 /// the upstream's key), two flags and framing, rounded up.
@@ -83,6 +83,17 @@ pub(super) fn origin(name: &Name, spec: &OriginSpec, made_at_ms: u64, state: &St
         kinds: spec.kinds.iter().map(|kind| kind.prefix().to_owned()).collect(),
         holders: spec.holders.iter().filter_map(holder).collect(),
         made_at_ms,
+    }))
+}
+
+/// An agent, for the others of its region.
+pub(super) fn neighbour(name: &Name, member: &Member) -> Bytes {
+    bytes(Runtime::Neighbour(runtime::Neighbour {
+        name: name.to_string(),
+        key: member.key_digest.to_vec().into(),
+        environments: member.environments.iter().map(Name::to_string).collect(),
+        address: member.address.clone(),
+        relay: member.relay,
     }))
 }
 

@@ -17,7 +17,7 @@ use super::{
     Reveal, encode,
     plain::{Follows, PLAIN},
 };
-use crate::{Resource, State, state::exceptions};
+use crate::{Resource, State, member::agent_of, state::exceptions};
 
 /// Every scope with all its keys and bytes, by plain loops over the whole state.
 pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTreeMap<String, Bytes>> {
@@ -45,6 +45,12 @@ pub fn from_scratch(state: &State, reveal: &dyn Reveal) -> BTreeMap<ScopeId, BTr
         let content = signing_keys(state, &region.key.name, reveal);
         if !content.is_empty() {
             scopes.insert(ScopeId::Keys { region: region.key.name.clone() }, content);
+        }
+    }
+    for (identity, member) in state.members() {
+        if let (Some((name, region)), false) = (agent_of(identity), state.is_revoked(identity)) {
+            let content: &mut BTreeMap<String, Bytes> = scopes.entry(ScopeId::Agents { region }).or_default();
+            content.insert(format!("agent/{name}"), encode::neighbour(&name, member));
         }
     }
     scopes

@@ -12,7 +12,7 @@ use hanse_topology::ScopeId;
 use prost::Message as _;
 
 use super::{
-    AsSealed, ScopeChange, effects,
+    AsSealed, ScopeChange, agents, effects,
     kind::{Anchor, KINDS, ScopeKind},
     presence::{Present, Side},
     step::{Ends, Step},
@@ -46,7 +46,7 @@ fn changes(before: &State, after: &State) -> Vec<ScopeChange> {
         let (old, new) = (Scan::of(*kind), Scan::of(*kind));
         Step::new(*kind, &ends).run(&Side::new(before, &old), &Side::new(after, &new), &AsSealed).0
     });
-    differences.map(|difference| difference.change).collect()
+    differences.chain(agents::differences(&ends)).map(|difference| difference.change).collect()
 }
 
 /// Finds what is present where by looking at the placers that could bring it; remembers what it found.

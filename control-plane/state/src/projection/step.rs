@@ -28,6 +28,16 @@ pub(super) struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
+    /// The two states.
+    pub(super) fn states(&self) -> (&'a State, &'a State) {
+        (self.before, self.after)
+    }
+
+    /// Whether members or revocations may differ, or may have differed on the way.
+    pub(super) fn members_changed(&self) -> bool {
+        self.members_changed
+    }
+
     pub(super) fn new(before: &'a State, after: &'a State) -> Self {
         let told = told_keys(before, after);
         let is_told = told.is_some();
@@ -198,6 +208,13 @@ pub(super) struct Difference {
     pub(super) change: ScopeChange,
     /// How many of the upserts are of keys that were not there.
     pub(super) made: usize,
+}
+
+impl Difference {
+    /// How many keys differ.
+    pub(super) fn keys(&self) -> usize {
+        self.change.upserts.len() + self.change.removals.len()
+    }
 }
 
 #[derive(Default)]

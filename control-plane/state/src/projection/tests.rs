@@ -1,6 +1,7 @@
 //! A world in which every command is checked four ways: incremental content, naive content, preview, and what a change
 //! claims against what it does.
 
+mod agents;
 mod content;
 mod cost;
 pub(super) mod dns;

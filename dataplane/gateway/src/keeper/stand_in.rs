@@ -24,7 +24,13 @@ pub(super) fn stand_in(key: &str, poisoned: Option<&Bytes>, proven: &Bytes) -> O
     match ResourceKind::of_key(key) {
         Some(ResourceKind::Credential | ResourceKind::Subscription | ResourceKind::Secret) => None,
         Some(ResourceKind::Route) => route(poisoned, proven),
-        Some(ResourceKind::Listener | ResourceKind::Upstream | ResourceKind::Plan | ResourceKind::Origin)
+        Some(
+            ResourceKind::Listener
+            | ResourceKind::Upstream
+            | ResourceKind::Plan
+            | ResourceKind::Origin
+            | ResourceKind::Neighbour,
+        )
         | None => Some(proven.clone()),
     }
 }

@@ -288,7 +288,7 @@ impl ScopeIndex {
                 self.subscriptions.insert(key, bytes.clone(), &subscription, &mut self.table.callers);
                 touched.subscriptions.insert(key.clone());
             }
-            Resource::Secret(_) => {} // no scope that a gateway follows has one
+            Resource::Secret(_) | Resource::Neighbour(_) => {} // no scope that a gateway follows has one
             // It says who may publish, and what of it is used.
             Resource::Origin(origin) => drop(self.origins.insert(key.clone(), Arc::new(origin))),
         }
@@ -299,7 +299,7 @@ impl ScopeIndex {
         self.dangling.remove(key);
         self.barred.remove(key);
         match ResourceKind::of_key(key) {
-            None | Some(ResourceKind::Secret) => {}
+            None | Some(ResourceKind::Secret | ResourceKind::Neighbour) => {}
             Some(ResourceKind::Origin) => drop(self.origins.remove(key)),
             Some(ResourceKind::Listener) => self.table.listener = None,
             Some(ResourceKind::Upstream) => self.routes.remove_upstream(key, &mut touched.routes),

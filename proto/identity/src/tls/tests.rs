@@ -176,3 +176,24 @@ async fn a_bundle_of_two_roots_believes_chains_of_either_until_one_is_dropped() 
     );
     assert!(crate::TrustBundle::new([]).is_err(), "nobody would be believed");
 }
+
+#[tokio::test]
+async fn a_client_for_one_process_takes_no_other_name_and_no_other_key() {
+    let federation = Federation::new();
+    let key = crate::digest_secret(&federation.region.key().public_key_der());
+    let met = async |who: &str, issuer: KeyDigest| {
+        let (own, trust) = (federation.live("b.agent.eu-west"), federation.anchor().into());
+        let client = client_tls_to(&own, trust, identity(who), issuer).unwrap();
+        meet(federation.server("a.agent.eu-west", &[Role::Agent]), client).await
+    };
+    assert_eq!(met("a.agent.eu-west", key).await.unwrap(), Some(identity("b.agent.eu-west")));
+    let refused = met("a.agent.eu-west", [7; 32]).await.unwrap_err();
+    assert!(
+        refused.contains("a.agent.eu-west.hanse.internal is refused here: expected a.agent"),
+        "{refused}"
+    );
+    let refused = met("c.agent.eu-west", key).await.unwrap_err();
+    assert!(refused.contains("expected c.agent.eu-west"), "{refused}");
+    let refused = met("a.agent.us-east", key).await.unwrap_err();
+    assert!(refused.contains("expected region us-east"), "{refused}");
+}

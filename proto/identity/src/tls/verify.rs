@@ -50,13 +50,25 @@ pub enum RefusedPeer {
         /// The hash expected, in hex.
         pinned: String,
     },
+    /// It is not the one process that is expected.
+    #[error(
+        "{peer} is refused here: expected {expected}, certified with the key that it joined with (SHA-256 {key})"
+    )]
+    Another {
+        /// Who came.
+        peer: String,
+        /// Who is expected.
+        expected: String,
+        /// The hash of the expected issuer's key, in hex.
+        key: String,
+    },
     /// It is refused by name, or for a key in its chain.
     #[error("{peer} is refused here: it is revoked, or was certified under a key that is")]
     Revoked {
         /// Who came.
         peer: String,
     },
-    /// A client's certificate whose issuer's does not follow it.
+    /// A certificate whose issuer's does not follow it, where the issuer matters.
     #[error("the peer's chain is refused: its second certificate is not the issuer of its first")]
     Order,
 }
@@ -236,6 +248,8 @@ enum Trust {
 pub(crate) struct ServerVerifier {
     trust: Trust,
     rule: Rule,
+    /// The only process accepted, and the key of its certificate's issuer.
+    exactly: Option<(Identity, KeyDigest)>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -244,12 +258,36 @@ impl ServerVerifier {
         Self::new(Trust::Live(trust), rule)
     }
 
+    /// Accepts one process only, under the authority with this key.
+    pub(super) fn of_one(trust: LiveTrust, peer: Identity, issuer: KeyDigest) -> Self {
+        let rule = Rule { roles: vec![peer.role], region: peer.region.clone() };
+        Self { exactly: Some((peer, issuer)), ..Self::trusting(trust, rule) }
+    }
+
     pub(super) fn pinned(spki_sha256: [u8; 32], rule: Rule) -> Self {
         Self::new(Trust::Pinned(spki_sha256), rule)
     }
 
     fn new(trust: Trust, rule: Rule) -> Self {
-        Self { trust, rule, algorithms: aws_lc_rs::default_provider().signature_verification_algorithms }
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { trust, rule, exactly: None, algorithms }
+    }
+
+    /// Whether a chain is that of the only process accepted, if there is one.
+    fn check_exactly(
+        &self,
+        peer: &Identity,
+        leaf: &CertificateDer<'_>,
+        issuer: Option<&CertificateDer<'_>>,
+    ) -> Result<(), Error> {
+        let Some((expected, key)) = &self.exactly else { return Ok(()) };
+        directly_issued(leaf, issuer)?;
+        let has_key = issuer.and_then(|issuer| key_digest(issuer).ok()).is_some_and(|found| found == *key);
+        if peer == expected && has_key {
+            return Ok(());
+        }
+        let (peer, expected) = (peer.to_string(), expected.to_string());
+        Err(RefusedPeer::Another { peer, expected, key: hex::encode(key) }.into())
     }
 }
 
@@ -279,6 +317,7 @@ impl ServerCertVerifier for ServerVerifier {
         if let Trust::Live(trust) = &self.trust {
             check_refusal(trust, &peer, (leaf, intermediates), |_, chain| of_server(chain))?;
         }
+        self.check_exactly(&peer, leaf, intermediates.first())?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -8,7 +8,8 @@ use std::{
 };
 
 use hanse_proto::sync::{
-    PublisherMessage, SubscriberMessage, subscriber_message::Body, sync_client::SyncClient,
+    PublisherMessage, SubscriberMessage, neighbours_client::NeighboursClient, subscriber_message::Body,
+    sync_client::SyncClient,
 };
 use hanse_sync::{Effect, Freshness, Prepared, Standing, SubscriberSession};
 use hanse_topology::{Position, ScopeId};
@@ -21,7 +22,7 @@ use tonic::{Status, Streaming, transport::Channel};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    EffectiveSource, SubscriberTask,
+    EffectiveSource, Service, SubscriberTask,
     acks::{Acks, PROOF_OF_LIFE},
     rota::Rota,
 };
@@ -86,8 +87,20 @@ impl<'a> Link<'a> {
         channel: Channel,
     ) -> Result<Self, Status> {
         let (outbound, requests) = mpsc::channel(OUTBOUND);
-        let mut client = SyncClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let opening = client.subscribe(ReceiverStream::new(requests));
+        let requests = ReceiverStream::new(requests);
+        let service = task.options.service;
+        let opening = async {
+            match service {
+                Service::Sync => {
+                    let client = SyncClient::new(channel);
+                    client.max_decoding_message_size(MAX_MESSAGE_BYTES).subscribe(requests).await
+                }
+                Service::Neighbours => {
+                    let client = NeighboursClient::new(channel);
+                    client.max_decoding_message_size(MAX_MESSAGE_BYTES).subscribe(requests).await
+                }
+            }
+        };
         let opened = timeout(OPEN_TIMEOUT, opening).await;
         let inbound = opened.map_err(|_| Status::deadline_exceeded("no stream within 5 s"))??.into_inner();
         task.replicas.metrics().connections.inc();
@@ -300,7 +313,7 @@ impl<'a> Link<'a> {
         note_news(&self.task.roots, self.session.roots());
         self.task.status.send_if_modified(|status| {
             let mut next = status.clone();
-            next.connected_to = Some(self.address.to_owned());
+            next.connected(self.address, now);
             next.publisher = self.session.publisher().map(str::to_owned);
             next.freshness = freshness.or(status.freshness);
             next.standing = Some(standing);

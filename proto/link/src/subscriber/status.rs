@@ -1,6 +1,6 @@
 //! How a link stands, for people and for readiness.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use hanse_sync::{Freshness, Standing};
 use hanse_topology::{Position, ScopeId};
@@ -10,6 +10,8 @@ use hanse_topology::{Position, ScopeId};
 pub struct LinkStatus {
     /// The address of the publisher followed; `None` between two.
     pub connected_to: Option<String>,
+    /// Since when there is a publisher, or none; `None`: there was none yet.
+    pub since: Option<Instant>,
     /// What that publisher calls itself.
     pub publisher: Option<String>,
     /// How fresh it last said it is.
@@ -27,7 +29,18 @@ pub struct LinkStatus {
 }
 
 impl LinkStatus {
+    /// Follows the publisher at this address.
+    pub(super) fn connected(&mut self, address: &str, now: Instant) {
+        if self.connected_to.is_none() {
+            self.since = Some(now);
+        }
+        self.connected_to = Some(address.to_owned());
+    }
+
     pub(super) fn disconnected(&mut self, reason: String) {
+        if self.connected_to.is_some() {
+            self.since = Some(Instant::now());
+        }
         self.connected_to = None;
         self.publisher = None;
         self.standing = None;

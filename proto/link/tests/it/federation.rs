@@ -145,6 +145,7 @@ impl Federation {
         let addresses = publishers.iter().map(|serving| serving.address.to_string()).collect();
         let (publishers, known) = watch::channel(addresses);
         let options = SubscriberOptions {
+            service: Default::default(),
             tls: self.client(&identity),
             identity,
             publishers: known,

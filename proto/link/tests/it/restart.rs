@@ -38,6 +38,7 @@ impl Agent {
         let Persistence { replicas, store, persister, durable, .. } = open(dir).await;
         let (trigger, shutdown) = ShutdownTrigger::new();
         let options = SubscriberOptions {
+            service: Default::default(),
             tls: federation.client(&agent("agent-1")),
             identity: agent("agent-1"),
             publishers: watch::channel(publishers).1,

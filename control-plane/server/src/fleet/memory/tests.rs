@@ -286,3 +286,29 @@ fn of_a_damaged_report_what_can_be_read_counts() {
     let scopes: Vec<usize> = agents[0].gateways.iter().map(|gateway| gateway.scopes.len()).collect();
     assert_eq!((agents[0].facts.clone(), scopes), (Facts::default(), vec![0, 1]));
 }
+
+#[test]
+fn an_address_counts_since_it_is_said_and_no_other() {
+    let start = Instant::now() + KEEP;
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let says = |address: &str, heard_ms_ago| {
+        let facts = Facts { address: address.into(), ..Facts::default() };
+        agent_that_says(&facts, heard_ms_ago, true, Vec::new())
+    };
+    let mut memory = Memory::default();
+    let said = |memory: &Memory, now: Instant| {
+        let heard: Vec<_> = memory.heard_agents(now).into_values().collect();
+        let [HeardAgent { heard_ago, address, address_for }] = &heard[..] else { panic!("{heard:?}") };
+        (address.clone(), heard_ago.as_secs(), address_for.as_secs())
+    };
+    memory.learn([says("a.example:1", 0)], at(0));
+    memory.learn([says("a.example:1", 0)], at(30));
+    assert_eq!(said(&memory, at(40)), ("a.example:1".into(), 10, 40));
+    // A node that heard the agent earlier says what it said then.
+    memory.learn([says("b.example:1", 1_000), says("a.example:1", 20_000)], at(50));
+    assert_eq!(said(&memory, at(60)), ("b.example:1".into(), 11, 11));
+    // Two processes with one name.
+    memory.learn([says("a.example:1", 0)], at(70));
+    memory.learn([says("b.example:1", 0)], at(80));
+    assert_eq!(said(&memory, at(81)), ("b.example:1".into(), 1, 1));
+}

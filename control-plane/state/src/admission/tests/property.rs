@@ -363,7 +363,8 @@ fn unusable(world: &World) -> Option<String> {
                     | Checked::Plan(_)
                     | Checked::Credential(_)
                     | Checked::Secret(_)
-                    | Checked::Origin(_),
+                    | Checked::Origin(_)
+                    | Checked::Neighbour(_),
                 ) => {
                     return None;
                 }

@@ -12,6 +12,7 @@ use proptest::{
 };
 
 use super::*;
+use crate::{NeighbourAt, member::agent_of};
 
 const ORGANIZATIONS: [&str; 2] = ["acme", "zeta"];
 const REGIONS: [&str; 3] = ["eu", "us", "ap"];
@@ -68,14 +69,22 @@ fn origin() -> impl Strategy<Value = Change> {
     })
 }
 
-/// An agent joins, is revoked, or is readmitted.
+/// An agent joins, is revoked, or is readmitted, or the agents of a region get addresses and relays.
 fn member() -> impl Strategy<Value = CommandBody> {
-    (0..AGENTS.len(), 0..2u8, 0..5u8).prop_map(|(agent, key, what)| {
+    (0..AGENTS.len(), 0..2u8, 0..7u8).prop_map(|(agent, key, what)| {
         let identity = format!("{}.hanse.internal", AGENTS[agent]);
         let (control_nodes, keys, known_keys) = (Vec::new(), Vec::new(), Vec::new());
         match what {
             0 => CommandBody::Revoke { identity, control_nodes, keys, known_keys },
             1 => CommandBody::Readmit { identity },
+            2 => {
+                let (name, region) = agent_of(&identity).unwrap();
+                let address = format!("{name}.example:{key}");
+                CommandBody::SetNeighbours {
+                    region,
+                    agents: vec![NeighbourAt { name, address, relay: key == 0 }],
+                }
+            }
             _ => CommandBody::UseJoinToken {
                 token: name("join"),
                 secret_digest: hanse_management::Digest::of(b"join").0,
@@ -431,7 +440,7 @@ fn the_random_histories_do_something() {
     assert!(held > 10, "{held} stops with an Origin that had a holder");
     assert!(differing > 10, "{differing} stops with regions that differ");
     for (what, scopes) in [("made", made), ("dropped", dropped)] {
-        for kind in ["runtime", "dns", "keys"] {
+        for kind in ["runtime", "dns", "keys", "agents"] {
             let count = scopes.get(kind).copied().unwrap_or(0);
             assert!(count >= 5, "{count} {kind} scopes {what}");
         }

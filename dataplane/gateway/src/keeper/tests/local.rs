@@ -15,6 +15,7 @@ fn east() -> ScopeId {
 fn origin(organizations: &[&str], kinds: &[&str]) -> (Arc<str>, Bytes) {
     let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
     let origin = runtime::Origin {
+        made_at_ms: 1,
         name: "east".to_owned(),
         organizations: owned(organizations),
         kinds: owned(kinds),

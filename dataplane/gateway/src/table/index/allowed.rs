@@ -42,7 +42,9 @@ pub(super) fn judge_content(key: &str, resource: &Resource) -> Result<(), Unusab
         | Resource::Plan(_)
         | Resource::Credential(_)
         | Resource::Subscription(_)
-        | Resource::Origin(_) => Ok(()),
+        | Resource::Secret(_)
+        | Resource::Origin(_)
+        | Resource::Neighbour(_) => Ok(()),
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Action, Change, Command, CommandBody, Incumbent, MintedToken, Origin, RecoveryKey, SeatAsked,
+    Action, Change, Command, CommandBody, Incumbent, MintedToken, NeighbourAt, Origin, RecoveryKey,
+    SeatAsked,
     fixture::{self, START_MS, name},
 };
 
@@ -312,6 +313,11 @@ fn body() -> impl Strategy<Value = CommandBody> {
         let used = (1..4_u32).prop_map(|version| CommandBody::UseKey { version });
         prop_oneof![2 => set, 2 => add, 1 => used, 1 => Just(CommandBody::RotateKey)]
     };
+    let agents = prop::sample::subsequence(vec!["a", "b"], 0..=2);
+    let neighbours = (agents, pick(&["x:1", "y:2"]), any::<bool>()).prop_map(|(agents, address, relay)| {
+        let at = |agent: &str| NeighbourAt { name: name(agent), address: address.to_owned(), relay };
+        CommandBody::SetNeighbours { region: name("eu-west"), agents: agents.into_iter().map(at).collect() }
+    });
     // The test writes into it which entry is there.
     let drop_audit = Just(CommandBody::DropAudit { through: 0, hash: [0; 32] });
     prop_oneof![
@@ -320,7 +326,7 @@ fn body() -> impl Strategy<Value = CommandBody> {
         1 => federation_key(),
         2 => part().prop_map(CommandBody::Apply),
         1 => Just(CommandBody::Apply(vec![fixture::delete("Api users", true)])),
-        2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit],
+        2 => prop_oneof![3 => spend, 1 => record, 1 => revoke, 1 => refuse, 1 => readmit, 2 => neighbours],
     ]
 }
 

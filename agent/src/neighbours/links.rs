@@ -1,0 +1,215 @@
+//! The links that run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{Json, Router, routing::get};
+use hanse_identity::{LiveCredentials, LiveTrust, TlsError, client_tls_to};
+use hanse_link::{
+    EffectiveSource, LinkStatus, ReplicaMap, Replicas, ReportSource, Service, SubscriberOptions,
+    SubscriberTask, Wanted,
+};
+use hanse_local::{Directory, DirectoryReader, Origins, Target, followed};
+use hanse_process::{Shutdown, Supervisor, telemetry};
+use hanse_topology::{Identity, Name, Position, ScopeId};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+use super::merge::Merge;
+
+/// Least time between two looks at who is to be followed. The hub changes many times a second, and its agents seldom.
+const LOOK_SPACING: Duration = Duration::from_millis(250);
+
+/// What the links of one agent have in common.
+#[derive(Clone)]
+pub(crate) struct Common {
+    /// The agent's certificate.
+    pub(crate) credentials: LiveCredentials,
+    /// Whom it believes.
+    pub(crate) trust: LiveTrust,
+    /// What it holds.
+    pub(crate) replicas: Replicas,
+    /// The Origins that it knows.
+    pub(crate) origins: Origins,
+    /// Makes the report that control nodes get. Neighbours get the same.
+    pub(crate) report: ReportSource,
+    /// Has a report sent before its time.
+    pub(crate) report_on: watch::Receiver<u64>,
+}
+
+/// Starts and stops links, so that the agents are followed that the directory and the Origins name.
+pub(crate) struct Links {
+    common: Common,
+    supervisor: Supervisor,
+    running: BTreeMap<Name, Running>,
+    reader: DirectoryReader,
+    directory: watch::Sender<Arc<Directory>>,
+    shown: Shown,
+}
+
+/// One link. Dropping it ends it.
+struct Running {
+    target: Target,
+    _part: Supervisor,
+}
+
+/// How the links stand, for the admin port. Cloning shares it.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(Arc<Mutex<BTreeMap<Name, ShownLink>>>);
+
+struct ShownLink {
+    address: String,
+    status: watch::Receiver<LinkStatus>,
+    hub: Replicas,
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.running.keys()).finish()
+    }
+}
+
+impl Links {
+    /// No link yet. `supervisor` is for the links alone: what it runs ends with them.
+    pub(crate) fn new(region: Name, common: Common, supervisor: Supervisor) -> Self {
+        let (running, directory, shown) = (BTreeMap::new(), watch::Sender::default(), Shown::default());
+        Self { common, supervisor, running, reader: DirectoryReader::new(region), directory, shown }
+    }
+
+    /// The agents of the region, as the last look found them.
+    pub(crate) fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.directory.subscribe()
+    }
+
+    /// How the links stand.
+    pub(crate) fn shown(&self) -> Shown {
+        self.shown.clone()
+    }
+
+    /// Keeps to the directory and the Origins until the shutdown.
+    pub(crate) async fn run(&mut self, shutdown: Shutdown) {
+        let (mut hub, mut origins) = (self.common.replicas.subscribe(), self.common.origins.changed());
+        loop {
+            self.look(&shutdown);
+            tokio::select! {
+                () = shutdown.wait() => return,
+                Ok(_) = hub.changed() => {}
+                Ok(()) = origins.changed() => {}
+                else => return,
+            }
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(LOOK_SPACING) => {}
+            }
+        }
+    }
+
+    fn look(&mut self, shutdown: &Shutdown) {
+        if let Some(agents) = self.common.replicas.read(|replicas| self.reader.read(replicas)) {
+            self.directory.send_replace(Arc::new(agents));
+        }
+        let own = self.common.credentials.identity();
+        let wanted = followed(&own.name, &self.directory.borrow(), &self.common.origins.holders());
+        self.running.retain(|name, running| {
+            let stays = wanted.get(name) == Some(&running.target);
+            if !stays {
+                info!(agent = %name, address = running.target.address, "following this agent no more");
+                self.shown.0.lock().remove(name);
+            }
+            stays
+        });
+        for (name, target) in wanted {
+            if self.running.contains_key(&name) {
+                continue;
+            }
+            info!(agent = %name, address = target.address, "following this agent");
+            match self.start(&name, &target, shutdown.clone()) {
+                Ok(part) => drop(self.running.insert(name, Running { target, _part: part })),
+                Err(error) => error!(agent = %name, error = %telemetry::causes(&error), "cannot follow"),
+            }
+        }
+    }
+
+    /// Follows one agent, with a hub of the link's own.
+    fn start(&self, name: &Name, target: &Target, shutdown: Shutdown) -> Result<Supervisor, TlsError> {
+        let Common { credentials, trust, replicas, origins, report, report_on } = &self.common;
+        let peer = Identity { name: name.clone(), ..credentials.identity() };
+        let options = SubscriberOptions {
+            identity: credentials.identity(),
+            publishers: watch::channel(vec![target.address.clone()]).1,
+            tls: client_tls_to(credentials, trust.clone(), peer, target.key)?,
+            wanted: Wanted::All,
+            service: Service::Neighbours,
+        };
+        // As far as the agent is itself, so that nothing is sent that it has.
+        let hub = replicas.copy_of(ScopeId::is_local);
+        let (task, handle) =
+            SubscriberTask::new(options, hub.clone(), EffectiveSource::Immediate, Some(report.clone()));
+        let task = task.with_heads(Arc::new(origins.clone())).with_report_on(report_on.clone());
+        let part = self.supervisor.part(shutdown);
+        part.spawn("neighbour-link", task, SubscriberTask::run);
+        let merge = Merge { link: hub.clone(), own: replicas.clone(), origins: origins.clone() };
+        part.spawn("neighbour-merge", merge, Merge::run);
+        let link = ShownLink { address: target.address.clone(), status: handle.status, hub };
+        self.shown.0.lock().insert(name.clone(), link);
+        Ok(part)
+    }
+}
+
+/// `/neighbours`: whether the agent is a relay, its links to other agents, and the local scopes that it holds.
+pub(crate) fn pages(
+    own: Name,
+    replicas: Replicas,
+    directory: watch::Receiver<Arc<Directory>>,
+    shown: Shown,
+) -> Router {
+    let page = async move || {
+        let local = replicas.read(local_scopes);
+        Json(page(&own, &directory.borrow(), &shown.0.lock(), &local, Instant::now()))
+    };
+    Router::new().route("/neighbours", get(page))
+}
+
+/// The local scopes of a hub.
+fn local_scopes(replicas: &ReplicaMap) -> BTreeMap<String, String> {
+    let local = replicas.iter().filter(|(scope, _)| scope.is_local());
+    let at = |position: Option<&Position>| position.map(ToString::to_string).unwrap_or_default();
+    local.map(|(scope, replica)| (scope.to_string(), at(replica.position()))).collect()
+}
+
+fn page(
+    own: &Name,
+    directory: &Directory,
+    links: &BTreeMap<Name, ShownLink>,
+    local: &BTreeMap<String, String>,
+    now: Instant,
+) -> Value {
+    let link = |(name, link): (&Name, &ShownLink)| {
+        let status = link.status.borrow();
+        let since = status.since.map(|since| now.saturating_duration_since(since).as_secs());
+        json!({
+            "agent": name,
+            "address": link.address,
+            "connected": status.connected_to.is_some(),
+            "sinceSeconds": since,
+            "lastFailure": status.last_failure,
+            "lastAlarm": status.last_alarm,
+            "localScopes": link.hub.read(local_scopes),
+        })
+    };
+    let relays: BTreeSet<&Name> =
+        directory.iter().filter(|(_, agent)| agent.relay).map(|(name, _)| name).collect();
+    json!({
+        "relay": relays.contains(own),
+        "relays": relays,
+        "agents": directory.len(),
+        "links": links.iter().map(link).collect::<Vec<_>>(),
+        "localScopes": local,
+    })
+}
