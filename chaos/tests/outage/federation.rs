@@ -4,6 +4,7 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    slice,
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -131,12 +132,46 @@ impl Federation {
     }
 
     pub(crate) async fn start_server(&self) -> Running {
-        let (config, clock) = (self.server.clone(), self.clock.clone());
-        let running = Running::start(async move |shutdown| {
-            hanse_server::run_with_clock(config, clock, shutdown).await.unwrap();
-        });
-        self.eventually("the control node serves", async || ready(&self.server.listen.admin).await).await;
+        self.start_this_server(&self.server).await
+    }
+
+    pub(crate) async fn start_this_server(&self, config: &hanse_server::Config) -> Running {
+        let running = self.launch_server(config);
+        self.eventually("the control node serves", async || ready(&config.listen.admin).await).await;
         running
+    }
+
+    /// Starts a control node that may not be ready for long.
+    pub(crate) fn launch_server(&self, config: &hanse_server::Config) -> Running {
+        let (config, clock) = (config.clone(), self.clock.clone());
+        Running::start(async move |shutdown| {
+            hanse_server::run_with_clock(config, clock, shutdown).await.unwrap();
+        })
+    }
+
+    /// The founding control node.
+    pub(crate) fn server(&self) -> &hanse_server::Config {
+        &self.server
+    }
+
+    /// Another control node, which joined and was not started yet.
+    pub(crate) async fn another_server(&self, node: &str) -> hanse_server::Config {
+        let token = JoinToken::generate(name(node), &self.trust().current().anchors()[0]);
+        let spec = json!({
+            "role": "server",
+            "expiresAt": self.clock.unix_seconds() + 3600,
+            "digest": format!("sha256:{}", hex::encode(token.secret_digest())),
+        });
+        self.apply(json!([{"kind": "JoinToken", "name": node, "spec": spec}])).await;
+        let [api, federation, raft, enrolment, admin] = addresses();
+        let config = hanse_server::Config {
+            name: name(node),
+            data_dir: self.dir.path().join(node),
+            listen: hanse_server::Addresses { api, federation, raft, enrolment, admin },
+            ..self.server.clone()
+        };
+        hanse_server::join(&config, &token, slice::from_ref(&self.server.listen.enrolment)).await.unwrap();
+        config
     }
 
     pub(crate) async fn start_agent(&self) -> Running {
@@ -254,10 +289,21 @@ impl Federation {
 
     /// A request to the operator API that must succeed.
     pub(crate) async fn operate(&self, method: Method, path: &str, body: String) -> Value {
+        self.operate_at(&self.server, method, path, body).await
+    }
+
+    /// The same to this control node.
+    pub(crate) async fn operate_at(
+        &self,
+        node: &hanse_server::Config,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Value {
         let expect = Expect { roles: vec![Role::Server], region: None };
         let mut tls = (*client_tls(None, self.trust(), expect).unwrap()).clone();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let api = &self.server.listen.api;
+        let api = &node.listen.api;
         let tcp = TcpStream::connect(api).await.unwrap();
         let host = "localhost".try_into().unwrap();
         let stream = tokio_rustls::TlsConnector::from(Arc::new(tls)).connect(host, tcp).await.unwrap();
@@ -388,6 +434,13 @@ async fn get(address: &str, path: &str) -> Option<bytes::Bytes> {
     let client = hanse_chaos::Client::new(None).unwrap();
     let answer = client.get(&format!("http://{address}{path}"), &[]).await.ok()?;
     (answer.status == StatusCode::OK).then_some(answer.body)
+}
+
+/// A page's status and text, if anything answers.
+pub(crate) async fn answer(address: &str, path: &str) -> Option<(u16, String)> {
+    let client = hanse_chaos::Client::new(None).unwrap();
+    let answer = client.get(&format!("http://{address}{path}"), &[]).await.ok()?;
+    Some((answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned()))
 }
 
 /// Waits until the gateway is connected to its agent.

@@ -5,5 +5,6 @@
 
 mod certificates;
 mod federation;
+mod keys;
 mod peers;
 mod revocation;

@@ -171,6 +171,7 @@ mod tests {
     use crate::{
         projector::{Projector, tests::Alone},
         roots::Certificates,
+        secrets::{Key, fixture::Federation},
     };
 
     /// For all that must happen: far above what a busy machine needs.
@@ -194,8 +195,13 @@ mod tests {
 
     /// A state with a region, its environment, and an agent that joined with this authority.
     fn joined(authority: &[u8]) -> Arc<Alone> {
-        let alone = Arc::new(Alone::default());
-        alone.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+        let begun = Alone::default();
+        begun.apply(CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
+        with_agent(begun.current(), authority)
+    }
+
+    fn with_agent(state: State, authority: &[u8]) -> Arc<Alone> {
+        let alone = Arc::new(Alone::of(state));
         alone.put(
             "{kind: Region, name: eu-west}\n---\n{kind: Environment, name: production, spec: {regions: [eu-west]}}",
         );
@@ -243,6 +249,35 @@ mod tests {
             .expect("its streams are looked at again")
             .unwrap();
         assert_eq!((offered(b"first"), offered(b"second")), (None, Some((1, true))));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_offered_anything_while_a_key_is_lacking() {
+        let (federation, key) = (Federation::new(), Key::from([1; 32]));
+        let alone = with_agent(federation.state.clone(), b"first");
+        let (add, held) = Keys::growing();
+        let (_projector, projected) = Projector::new(alone.clone(), Replicas::new(), held.clone()); // it never runs
+        let (_trigger, shutdown) = ShutdownTrigger::new();
+        let (admission, watcher) =
+            AgentAdmission::new(alone.clone(), Replicas::new(), projected, control(), held);
+        let mut changed = admission.changed();
+        tokio::spawn(watch_answers(watcher, shutdown));
+        let why = || admission.offer_to(&agent(), &keys(b"first")).err().map(|unknown| unknown.why);
+        let mut fires = async || {
+            tokio::time::timeout(SOON, changed.changed())
+                .await
+                .expect("streams are looked at again")
+                .unwrap();
+        };
+        fires().await; // once at the beginning
+        alone.apply(federation.addition(&key));
+        assert_eq!(why(), None, "nothing is sealed with it yet");
+        alone.apply(CommandBody::UseKey { version: 1 });
+        fires().await;
+        assert!(why().unwrap().contains("version 1 of the federation key"), "{:?}", why());
+        add(key);
+        fires().await;
+        assert_eq!(why(), None);
     }
 
     #[tokio::test]

@@ -23,8 +23,9 @@ mod sealing;
 pub(crate) use self::{
     files::KeyFiles,
     keeper::{Keeper, KeeperMetrics},
-    key::Key,
-    keyring::{Keyring, Keys},
+    keyring::Keys,
     revealed::{RevealMetrics, Revealed},
     rewrap::Rewrap,
 };
+#[cfg(test)]
+pub(crate) use self::{key::Key, keyring::Keyring};

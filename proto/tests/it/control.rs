@@ -107,6 +107,27 @@ fn commands() {
     recorded("control-record-minted", &command(command::Body::RecordMinted(minted)));
 }
 
+#[test]
+fn the_federation_key_and_its_commands() {
+    let wrapped = || Bytes::from(vec![6; 113]);
+    let set = SetRecoveryKey { recovery: recovery_key(), wrapped: vec![wrapped()], replace: true };
+    recorded("control-set-recovery-key", &command(command::Body::SetRecoveryKey(set)));
+    let add = AddKey {
+        version: 2,
+        digest: vec![5; 32].into(),
+        recipient: vec![7; 32].into(),
+        wrapped: wrapped(),
+        maker: "cp-1.server.control.hanse.internal".into(),
+    };
+    recorded("control-add-key", &command(command::Body::AddKey(add)));
+    recorded("control-use-key", &command(command::Body::UseKey(UseKey { version: 2 })));
+    recorded("control-rotate-key", &command(command::Body::RotateKey(RotateKey {})));
+}
+
+fn recovery_key() -> Option<RecoveryKey> {
+    Some(RecoveryKey { sign: vec![3; 91].into(), wrap: vec![4; 91].into() })
+}
+
 fn root_certificate() -> RootCertificate {
     RootCertificate {
         key: vec![7; 32].into(),
@@ -239,6 +260,19 @@ fn snapshot_records() {
                 root: Some(root_certificate()),
                 actor: "alice".into(),
                 time_ms: 1_900_000_000_000,
+            }),
+        ),
+        (
+            "federation-keys",
+            Record::FederationKeys(FederationKeys {
+                recovery: recovery_key(),
+                versions: vec![KeyVersion {
+                    digest: vec![5; 32].into(),
+                    wrapped: vec![6; 113].into(),
+                    made_at: 40,
+                    used: true,
+                }],
+                rotate_after: 41,
             }),
         ),
         ("audit", Record::Audit(audit_entry())),

@@ -46,6 +46,7 @@ pub(crate) fn facts() -> Facts {
         }],
         release: "0.1.0".into(),
         version: 1,
+        newest_key: 2,
         features: vec!["addresses".into()],
     }
 }

@@ -10,12 +10,17 @@ use hanse_state::{
 use hanse_topology::{Name, ScopeId};
 
 use super::*;
+use crate::secrets::{Key, fixture::Federation};
 
 /// A state that is "replicated" in this process only.
 #[derive(Default)]
 pub(crate) struct Alone(watch::Sender<State>);
 
 impl Alone {
+    pub(crate) fn of(state: State) -> Self {
+        Self(watch::Sender::new(state))
+    }
+
     pub(crate) fn apply(&self, body: CommandBody) {
         self.0.send_modify(|state| {
             let command = Command {
@@ -296,4 +301,40 @@ async fn a_restarted_node_leads_on_from_what_it_published_before() {
         assert_eq!(replica.changes_since(unseen), None, "nobody saw what came and went there");
     });
     life.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_published_while_a_key_is_lacking() {
+    /// For what must not happen.
+    const NEVER: Duration = Duration::from_millis(200);
+    let key = |byte: u8| Key::from([byte; 32]);
+    let mut federation = Federation::new();
+    federation.add(&key(1)).used(1);
+    let alone = Arc::new(Alone::of(federation.state.clone()));
+    alone.put(PLACES);
+    let (add, keys) = Keys::growing();
+    let (projector, handle) = Projector::new(alone.clone(), Replicas::new(), keys);
+    let (_trigger, shutdown) = ShutdownTrigger::new();
+    tokio::spawn(projector.run(shutdown));
+    let mut stepped = handle.clone();
+    assert!(tokio::time::timeout(NEVER, stepped.stepped()).await.is_err(), "it lacks version 1");
+    add(key(1));
+    stepped.stepped().await.unwrap();
+    assert_eq!(handle.position().unwrap().revision, alone.current().revision());
+
+    // A version may come into use here before this node has it: it was away.
+    for body in
+        [CommandBody::RotateKey, federation.rotate().addition(&key(2)), CommandBody::UseKey { version: 2 }]
+    {
+        alone.apply(body);
+    }
+    let lacking = alone.current().revision();
+    let reached =
+        async { while stepped.stepped().await.is_ok() && stepped.position().unwrap().revision < lacking {} };
+    assert!(tokio::time::timeout(NEVER, reached).await.is_err(), "it lacks version 2");
+    assert!(handle.position().unwrap().revision < lacking);
+    add(key(2));
+    while handle.position().unwrap().revision < lacking {
+        stepped.stepped().await.unwrap();
+    }
 }

@@ -90,7 +90,7 @@ mod tests {
         let mut federation = Federation { state: State::default(), ..Federation::new() };
         assert_eq!(plan(&federation, Some(&all(0))), nothing, "there is no recovery key");
         federation = Federation::new();
-        assert_eq!(plan(&federation, None), [ADD.clone()], "the first one waits for nobody");
+        assert_eq!(plan(&federation, None), [ADD], "the first one waits for nobody");
 
         federation.add(&key(1));
         assert_eq!(plan(&federation, None), nothing, "a member did not say");
@@ -100,15 +100,15 @@ mod tests {
             "cp-3 lacks it"
         );
         assert_eq!(plan(&federation, Some(&all(1))), use_key(1));
-        assert_eq!(plan(&federation, Some(&all(0))), [ADD.clone()], "its maker is gone");
+        assert_eq!(plan(&federation, Some(&all(0))), [ADD], "its maker is gone");
         assert_eq!(plan(&federation, Some(&[])), nothing);
 
         federation.used(1);
         assert_eq!(plan(&federation, Some(&all(1))), nothing);
         federation.rotate();
-        assert_eq!(plan(&federation, Some(&all(1))), [ADD.clone()]);
+        assert_eq!(plan(&federation, Some(&all(1))), [ADD]);
         federation.add(&key(2));
-        assert_eq!(plan(&federation, Some(&all(1))), [ADD.clone()]);
+        assert_eq!(plan(&federation, Some(&all(1))), [ADD]);
         federation.add(&key(3));
         assert_eq!(plan(&federation, Some(&[("cp-1", 3), ("cp-2", 2), ("cp-3", 3)])), nothing);
 

@@ -37,17 +37,21 @@ impl Federation {
         self
     }
 
-    /// Makes this key the next version.
-    pub(crate) fn add(&mut self, key: &Key) -> &mut Self {
+    /// The command that makes this key the next version.
+    pub(crate) fn addition(&self, key: &Key) -> CommandBody {
         let (version, digest) = (self.state.federation_keys().next_number().unwrap(), key.digest());
         let wrap = self.pairs.wrap.public_key_der();
-        self.run(CommandBody::AddKey {
+        CommandBody::AddKey {
             version,
             digest,
             recipient: Sha256::digest(&wrap).into(),
             wrapped: wrap_key(&wrap, WrappedAs { version, digest: &digest }, key.bytes()).unwrap(),
             maker: server_identity("cp-1"),
-        })
+        }
+    }
+
+    pub(crate) fn add(&mut self, key: &Key) -> &mut Self {
+        self.run(self.addition(key))
     }
 
     pub(crate) fn used(&mut self, version: u32) -> &mut Self {

@@ -72,20 +72,22 @@ impl Keeper {
 
     /// Until the shutdown: looks whenever the state changes, and while a version is missing.
     pub(crate) async fn run(self, shutdown: Shutdown) {
-        let mut look_for_missing = Instant::now();
+        let (mut look_at, mut said) = (Instant::now(), Vec::new());
         loop {
             let state = self.replicated.current();
-            let missing = self.missing(&state);
-            self.metrics.missing.set(i64::try_from(missing.len()).unwrap_or(i64::MAX));
-            if !missing.is_empty() && look_for_missing <= Instant::now() {
+            let mut missing = self.missing(&state);
+            if !missing.is_empty() && look_at <= Instant::now() {
                 tokio::select! {
                     () = shutdown.wait() => return,
-                    () = self.look_for(state.federation_keys(), &missing) => {}
+                    () = self.look_for(state.federation_keys(), &missing, said != missing) => {}
                 }
-                look_for_missing = Instant::now() + LOOK_AGAIN;
+                look_at = Instant::now() + LOOK_AGAIN;
+                said = missing;
+                missing = self.missing(&state);
             }
+            self.metrics.missing.set(i64::try_from(missing.len()).unwrap_or(i64::MAX));
             self.make_candidate(&state).await;
-            let is_missing = !self.missing(&state).is_empty();
+            let is_missing = !missing.is_empty();
             tokio::select! {
                 () = shutdown.wait() => return,
                 _ = self.replicated.changed_since(state.revision()) => {}
@@ -103,11 +105,11 @@ impl Keeper {
         self.held.borrow().keyring.missing(keys, is_wanted).collect()
     }
 
-    /// Looks for these versions in the operator's pair, then at one control node after the other.
-    async fn look_for(&self, keys: &FederationKeys, missing: &[u32]) {
+    /// Looks for these versions in the operator's pair, then at one control node after the other. A failure is told if it `is_news`.
+    async fn look_for(&self, keys: &FederationKeys, missing: &[u32], is_news: bool) {
         let wanted = |number: &u32| Some((*number, keys.get(*number)?));
         let mut wanted: Vec<_> = missing.iter().filter_map(wanted).collect();
-        if let Some(found) = self.unwrapped(&wanted).await {
+        if let Some(found) = self.unwrapped(&wanted, is_news).await {
             self.take_in(&mut wanted, found).await;
         }
         for other in self.others.others() {
@@ -122,20 +124,22 @@ impl Keeper {
                 Err(why) => debug!(node = other.name, why, "a control node tells no federation key"),
             }
         }
-        if let Some((number, _)) = wanted.first() {
+        if let Some((number, _)) = wanted.first().filter(|_| is_news) {
             warn!(version = number, "a version of the federation key is missing here; looking for it again");
         }
     }
 
     /// The keys of these versions that the recovery pair opens. `None`: it is not here.
-    async fn unwrapped(&self, wanted: &[(u32, &KeyVersion)]) -> Option<Vec<Key>> {
+    async fn unwrapped(&self, wanted: &[(u32, &KeyVersion)], is_news: bool) -> Option<Vec<Key>> {
         let dir = self.recovery.clone();
         // What an operator plugs in may be slow.
         let loaded = tokio::task::spawn_blocking(move || RecoveryPairs::load_wrap(&dir)).await.ok()?;
         let pair = match loaded {
             Ok(pair) => pair?,
             Err(error) => {
-                warn!(error = %telemetry::causes(&error), "the recovery pair cannot be used");
+                if is_news {
+                    warn!(error = %telemetry::causes(&error), "the recovery pair cannot be used");
+                }
                 return None;
             }
         };
@@ -144,7 +148,7 @@ impl Keeper {
             pair.unwrap_key(wrapped_as, &version.wrapped).map(Key::from)
         };
         let keys: Vec<_> = wanted.iter().filter_map(unwrap).collect();
-        if keys.is_empty() {
+        if keys.is_empty() && is_news {
             warn!(
                 "the recovery pair in pki/recovery opens no version of the federation key: it is not the present one"
             );

@@ -123,6 +123,13 @@ impl Keys {
         Self::fixed(Keyring::default())
     }
 
+    /// No keys at first, and what adds one.
+    #[cfg(test)]
+    pub(crate) fn growing() -> (impl Fn(Key), Self) {
+        let (held, keys) = Self::of(Keyring::default());
+        (move |key| held.send_modify(|held| held.keyring = Arc::new(held.keyring.with(key))), keys)
+    }
+
     /// The Keyring, now.
     pub(crate) fn current(&self) -> Arc<Keyring> {
         self.0.borrow().keyring.clone()

@@ -35,13 +35,16 @@ impl Seal for Flip {
     }
 }
 
+/// What a node answers.
+type Told = Result<Vec<FederationKey>, String>;
+
 /// A node that follows, or leads, with its disk and the other nodes.
 struct Node {
     state: watch::Sender<State>,
     leads: AtomicBool,
     dir: TempDir,
     /// What each of the others tells.
-    others: Mutex<Vec<(&'static str, Result<Vec<FederationKey>, String>)>>,
+    others: Mutex<Vec<(&'static str, Told)>>,
 }
 
 impl Node {
