@@ -141,6 +141,7 @@ impl World {
             organizations: vec!["shop".into()],
             kinds: vec!["route".into(), "upstream".into()],
             holders: vec![Holder { name: holder.config.name.to_string(), key: holder.key.to_vec().into() }],
+            made_at_ms: 1,
         }));
         let agents: BTreeMap<Arc<str>, Bytes> = agents.iter().map(neighbour).collect();
         self.replicas.update_all(|replicas| {

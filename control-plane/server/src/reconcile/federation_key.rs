@@ -46,7 +46,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        reconcile::Holder,
+        reconcile::{HeardAgents, Holder},
         secrets::{Key, fixture::Federation},
     };
 
@@ -73,6 +73,10 @@ mod tests {
 
         fn next_key(&self, _: &State) -> Option<CommandBody> {
             Some(ADD)
+        }
+
+        fn agents(&self) -> HeardAgents {
+            HeardAgents::default()
         }
     }
 

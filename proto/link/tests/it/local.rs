@@ -88,6 +88,7 @@ async fn a_local_scope_that_is_dropped_while_a_change_comes_in_does_not_end_the_
         identity,
         publishers: known,
         wanted: Wanted::All,
+        service: Default::default(),
     };
     let (task, _handle) = SubscriberTask::new(options, hub.clone(), EffectiveSource::Immediate, None);
     let (_trigger, shutdown) = ShutdownTrigger::new();

@@ -19,6 +19,14 @@ impl Observed for World {
         Vec::new()
     }
 
+    fn holders(&self) -> Option<Vec<crate::reconcile::Holder>> {
+        None
+    }
+
+    fn next_key(&self, _: &State) -> Option<CommandBody> {
+        None
+    }
+
     fn agents(&self) -> HeardAgents {
         self.heard.clone()
     }
