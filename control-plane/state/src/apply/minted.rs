@@ -188,7 +188,8 @@ mod tests {
         assert!(!world.state.has_stale(end - 1) && world.state.has_stale(end));
         assert_eq!(forget(&mut world, end - 1), 2);
         assert_eq!(forget(&mut world, end), 1);
-        assert_eq!(forget(&mut world, end + DAY_MS), 0);
+        assert_eq!(forget(&mut world, end + DAY_MS), 1);
+        assert_eq!(forget(&mut world, end + DAY_MS + 1), 0);
         assert!(world.state.minted.is_empty() && !world.state.has_stale(u64::MAX));
         assert!(State::from_records(world.state.to_records()).unwrap() == world.state);
     }

@@ -381,6 +381,14 @@ fn what_is_approved_is_what_was_proposed() {
         &put("{kind: Policy, name: stamp, spec: {headers: {request: {set: {X-Stamp: evil}}}}}"),
         "proposal 1 would do something else by now: ApiRevision default/orders-r2",
     );
+    // A Policy that the Api refers to from then on: the ApiRevision has the same number, and another content.
+    let with_extra = release.replace("policies: [stamp]", "policies: [stamp, extra]");
+    stale(
+        sandbox().with("{kind: Policy, name: extra, spec: {headers: {request: {set: {X-Extra: '1'}}}}}"),
+        changes(&with_extra),
+        &put("{kind: Policy, name: extra, spec: {headers: {request: {set: {X-Extra: evil}}}}}"),
+        "proposal 1 would do something else by now: ApiRevision default/orders-r2 would become something else",
+    );
     // What a condition says.
     let conditional = || {
         let world = guarded();
