@@ -124,7 +124,8 @@ fn a_greater_lineage_replaces_everything() {
 
 #[test]
 fn a_head_that_does_not_count_any_more_gives_way_to_a_lesser_one() {
-    for (held, to) in [(in_generation(5, 9), in_generation(2, 3)), (in_generation(5, 9), in_generation(5, 9))] {
+    for (held, to) in [(in_generation(5, 9), in_generation(2, 3)), (in_generation(5, 9), in_generation(5, 9))]
+    {
         let mut replica = Replica::new();
         replica.replace(held, puts(&[("a", "1"), ("b", "1")])).unwrap();
         let seen = replica.seen().unwrap();
