@@ -18,9 +18,10 @@ use hanse_process::{Metrics, ShutdownTrigger};
 use hanse_proto::{
     control::{Batch, Command, Finalize, Problem, command},
     raft::{
-        AddVoterRequest, AddVoterResponse, AppendEntriesRequest, Entry, LogId, ProposeRequest,
-        ProposeResponse, ReadIndexRequest, ReadIndexResponse, ReportsRequest, ReportsResponse, Vote,
-        VoteRequest, add_voter_response, append_entries_response, entry,
+        AddVoterRequest, AddVoterResponse, AppendEntriesRequest, Entry, FederationKeysRequest,
+        FederationKeysResponse, LogId, ProposeRequest, ProposeResponse, ReadIndexRequest, ReadIndexResponse,
+        ReportsRequest, ReportsResponse, Vote, VoteRequest, add_voter_response, append_entries_response,
+        entry,
         peer_server::{Peer, PeerServer},
         raft_client::RaftClient,
     },
@@ -187,6 +188,13 @@ impl Peer for Refusing {
     }
 
     async fn reports(&self, _: Request<ReportsRequest>) -> Result<Response<Self::ReportsStream>, Status> {
+        Err(Status::unimplemented("it only refuses"))
+    }
+
+    async fn federation_keys(
+        &self,
+        _: Request<FederationKeysRequest>,
+    ) -> Result<Response<FederationKeysResponse>, Status> {
         Err(Status::unimplemented("it only refuses"))
     }
 }

@@ -117,8 +117,8 @@ mod tests {
         let keys = FederationKey { items, ..FederationKey::default() };
         insta::assert_snapshot!(listed(&keys, Output::Table), @r"
         VERSION  STATE    REVISION  DIGEST            LACKED BY  UNKNOWN
-        1        active   7         abababababababab
-        2        pending  7         abababababababab  cp-2 cp-3
+        1        active   7         abababababababab  -          -
+        2        pending  7         abababababababab  cp-2 cp-3  -
         ");
         assert_eq!(listed(&keys, Output::Name), "1\n2");
     }
