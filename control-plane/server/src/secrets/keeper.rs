@@ -161,29 +161,32 @@ impl Keeper {
         for key in found {
             let digest = key.digest();
             let Some(at) = wanted.iter().position(|(_, version)| version.digest == digest) else { continue };
-            if self.keep(key).await {
-                let (version, _) = wanted.remove(at);
-                info!(version, "this control node has a version of the federation key");
+            match self.write(&key).await {
+                Ok(()) => {}
+                // The node runs without its store_key, as it does with its own private key in the clear. It keeps its store in memory, too.
+                Err(error @ PkiError::NotSealed { .. }) => {
+                    error!(error = %telemetry::causes(&error), "a version of the federation key is kept in memory only");
+                }
+                Err(error) => {
+                    error!(error = %telemetry::causes(&error), "a version of the federation key cannot be kept");
+                    continue;
+                }
             }
+            self.hold(key);
+            let (version, _) = wanted.remove(at);
+            info!(version, "this control node has a version of the federation key");
         }
     }
 
-    /// Holds a key once it is durable. Whether it is.
-    async fn keep(&self, key: Key) -> bool {
+    /// Writes a key to disk, durably.
+    async fn write(&self, key: &Key) -> Result<(), PkiError> {
         let (files, written) = (self.files.clone(), key.clone());
         let kept = tokio::task::spawn_blocking(move || files.keep(&written)).await;
-        match kept
-            .unwrap_or_else(|_| Err(PkiError::Certificate { reason: "writing the key panicked".into() }))
-        {
-            Ok(()) => {
-                self.held.send_modify(|held| held.keyring = Arc::new(held.keyring.with(key)));
-                true
-            }
-            Err(error) => {
-                error!(error = %telemetry::causes(&error), "a version of the federation key cannot be kept");
-                false
-            }
-        }
+        kept.unwrap_or_else(|_| Err(PkiError::Certificate { reason: "writing the key panicked".into() }))
+    }
+
+    fn hold(&self, key: Key) {
+        self.held.send_modify(|held| held.keyring = Arc::new(held.keyring.with(key)));
     }
 
     /// On the leader: makes the key that becomes the next version, where one is wanted.
@@ -193,8 +196,15 @@ impl Keeper {
             return;
         }
         let key = Key::generate();
-        if self.keep(key.clone()).await {
-            self.held.send_modify(|held| held.candidate = Some(Candidate { turn, key }));
+        // One that is in memory only could be the only copy of what seals Secrets.
+        match self.write(&key).await {
+            Ok(()) => {
+                self.hold(key.clone());
+                self.held.send_modify(|held| held.candidate = Some(Candidate { turn, key }));
+            }
+            Err(error) => {
+                error!(error = %telemetry::causes(&error), "the next version of the federation key cannot be kept");
+            }
         }
     }
 

@@ -66,7 +66,10 @@ impl Node {
     }
 
     fn keeper(self: &Arc<Self>) -> (Keeper, Keys) {
-        let dir = KeyDir::sealed(self.dir.path().join("keys"), Arc::new(Flip));
+        self.keeper_in(KeyDir::sealed(self.dir.path().join("keys"), Arc::new(Flip)))
+    }
+
+    fn keeper_in(self: &Arc<Self>, dir: KeyDir) -> (Keeper, Keys) {
         let recovery = self.dir.path().join("recovery");
         Keeper::new(KeyFiles::new(dir), recovery, self.clone(), self.clone(), KeeperMetrics::default())
     }
@@ -230,4 +233,18 @@ async fn a_leader_makes_one_key_for_each_turn_and_keeps_it_first() {
         panic!()
     };
     assert!(second != *digest && version == 2);
+}
+
+#[tokio::test]
+async fn without_a_seal_a_key_is_in_memory_only_and_none_is_made() {
+    let mut federation = Federation::new();
+    federation.add(&key(1)).used(1).rotate();
+    let node = Node::new(&federation.state);
+    node.leads.store(true, Ordering::Relaxed);
+    node.tells("cp-2", &[&key(1)]);
+    let (keeper, keys) = node.keeper_in(node.dir.path().join("keys").into());
+    until(keeper.clone(), &keys, |keyring| keyring.lacking(&federation.state).is_none()).await;
+    assert!(!node.dir.path().join("keys").exists(), "nothing is written in the clear");
+    keeper.make_candidate(&federation.state).await;
+    assert!(keys.addition(&federation.state, "cp-1").is_none());
 }
