@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 use hanse_api::answer::{Action, Applied, ApplyRequest, Resource};
-use hanse_management::{Kind, ProblemName, ResourceKey, Spec};
+use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
 use crate::{
