@@ -1,4 +1,4 @@
-//! Secrets from `hanse apply` to the agent: nobody is shown their data, and no file has it in the clear.
+//! Secrets from `hanse apply` to the agent: no answer shows their data, and no file has it in the clear.
 
 use std::{fs, time::Duration};
 

@@ -24,8 +24,8 @@ pub(crate) enum FederationKeyCommand {
     },
     /// Ask for another version: Secrets are sealed with it once every control node has it.
     ///
-    /// What was sealed before still opens. A revoked control node has the key rotated by itself. While a rotation is under way this
-    /// changes nothing.
+    /// What was sealed before still opens. Revoking a control node, or replacing the recovery key, rotates by itself. A pending version
+    /// is skipped: it may have been copied, too.
     Rotate,
 }
 

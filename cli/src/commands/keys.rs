@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use hanse_api::answer::{FederationKey, FederationKeyVersion, SetRecoveryKey};
+use hanse_api::answer::{FederationKey, FederationKeyVersion, RecoveryKey, SetRecoveryKey};
 use hanse_identity::RecoveryPairs;
+use hanse_management::Digest;
 
 use crate::{
     args::{FederationKeyArgs, FederationKeyCommand, Output, RecoveryKeyArgs, RecoveryKeyCommand},
@@ -43,6 +44,9 @@ pub(crate) async fn federation_key(client: &Client, args: &FederationKeyArgs) ->
 pub(crate) async fn recovery_key(client: &Client, args: &RecoveryKeyArgs) -> anyhow::Result<()> {
     let RecoveryKeyCommand::New { dir, replace } = &args.command;
     let pairs = pairs(dir)?;
+    if *replace {
+        check_other(&pairs, client.federation_key().await?.recovery_key.as_ref(), dir)?;
+    }
     let (sign, wrap) = (pairs.sign.public_key_pem(), pairs.wrap.public_key_pem());
     let set = client.set_recovery_key(&SetRecoveryKey { sign, wrap, replace: *replace }).await?;
     data(&set.recovery_key.wrap)?;
@@ -51,6 +55,17 @@ pub(crate) async fn recovery_key(client: &Client, args: &RecoveryKeyArgs) -> any
         dir.display()
     ));
     Ok(())
+}
+
+/// Refuses to replace the present recovery pairs by themselves: an operator would take copied ones for replaced.
+fn check_other(pairs: &RecoveryPairs, present: Option<&RecoveryKey>, dir: &Path) -> anyhow::Result<()> {
+    let wrap = hex::encode(Digest::of(&pairs.wrap.public_key_der()).0);
+    if present.is_none_or(|present| present.wrap != wrap) {
+        return Ok(());
+    }
+    let detail = format!("the pairs in {} are the present recovery pairs already", dir.display());
+    let remedy = "name a directory that is not there yet if they were lost or copied";
+    Err(Failure::usage(detail).remedy(remedy).into())
 }
 
 /// The pairs of a directory. They are made, and are durable, before the federation hears of them.
@@ -121,6 +136,18 @@ mod tests {
         2        pending  7         abababababababab  cp-2 cp-3  -
         ");
         assert_eq!(listed(&keys, Output::Name), "1\n2");
+    }
+
+    #[test]
+    fn pairs_are_not_replaced_by_themselves() {
+        let dir = Path::new("safe");
+        let pairs = RecoveryPairs::generate().unwrap();
+        let digest = |pair: &hanse_identity::KeyPair| hex::encode(Digest::of(&pair.public_key_der()).0);
+        let present = RecoveryKey { sign: digest(&pairs.sign), wrap: digest(&pairs.wrap) };
+        let refused = check_other(&pairs, Some(&present), dir).unwrap_err().to_string();
+        assert!(refused.contains("the pairs in safe are the present recovery pairs"), "{refused}");
+        check_other(&RecoveryPairs::generate().unwrap(), Some(&present), dir).unwrap();
+        check_other(&pairs, None, dir).unwrap();
     }
 
     #[test]

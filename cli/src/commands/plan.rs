@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 use hanse_api::answer::{Action, Applied, ApplyRequest, Proposal, Resource};
-use hanse_management::{Kind, ProblemName, ResourceKey, Spec};
+use hanse_management::{Kind, ProblemName, ResourceKey};
 use hanse_topology::Name;
 
 use crate::{
@@ -50,10 +50,8 @@ pub(crate) async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()>
 
 /// Private data would lie in the file for as long as the plan does.
 fn check_no_text(manifests: &[Sourced]) -> Result<(), Failure> {
-    let has_text = |spec: &Spec| matches!(spec, Spec::Secret(secret) if secret.has_text());
-    let Some(Sourced { source, manifest }) = manifests.iter().find(|one| has_text(&one.manifest.spec)) else {
-        return Ok(());
-    };
+    let in_the_clear = manifests.iter().find(|one| one.manifest.spec.has_private_text());
+    let Some(Sourced { source, manifest }) = in_the_clear else { return Ok(()) };
     let said = format!("{source}: {} has its data in the clear, and a plan would keep it", manifest.key);
     Err(Failure::input(said).remedy(
         "apply the Secret first, with hanse apply -f; then write {sealed: true} for its data, and plan",

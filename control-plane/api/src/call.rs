@@ -389,15 +389,17 @@ impl Call {
 
     /// Replicates the changes of `body`. Tells, too, what of them does not hold yet.
     pub(crate) async fn propose(&self, body: CommandBody) -> Result<(Accepted, Vec<Warning>), Problem> {
-        let again = has_text(body.changes()).then(|| body.clone());
-        let state = self.api.replicated.current();
-        match (self.propose_by(state, body).await, again) {
-            (Err(problem), Some(body)) if problem.field == SEAL_OUTDATED => {
-                // This node had not applied yet that another version of the federation key seals.
-                let state = self.api.replicated.read(Consistency::Linearizable).await?;
-                self.propose_by(state, body).await
+        if !has_text(body.changes()) {
+            return self.propose_by(self.api.replicated.current(), body).await;
+        }
+        // This node may not have applied yet which version of the federation key seals, or what the same request was answered with.
+        let newest = async || self.api.replicated.read(Consistency::Linearizable).await;
+        match self.propose_by(newest().await?, body.clone()).await {
+            // Another version, or the first attempt of the same request, came in between.
+            Err(problem) if problem.field == SEAL_OUTDATED || problem.name == ProblemName::KeyReused => {
+                self.propose_by(newest().await?, body).await
             }
-            (outcome, _) => outcome,
+            outcome => outcome,
         }
     }
 
@@ -481,8 +483,7 @@ fn organization_of<'a>(operation: &Operation, path: &'a [(String, String)]) -> O
 
 /// Whether changes have private data in the clear.
 fn has_text(changes: &[Change]) -> bool {
-    let has_text = |spec: &Spec| matches!(spec, Spec::Secret(secret) if secret.has_text());
-    changes.iter().filter_map(|change| change.action.spec()).any(has_text)
+    changes.iter().filter_map(|change| change.action.spec()).any(Spec::has_private_text)
 }
 
 /// Whether the query sets a flag.

@@ -11,7 +11,7 @@ use axum::{
 };
 use futures_util::Stream;
 use hanse_management::{
-    ResourceKey,
+    Kind, ResourceKey,
     manifest::{self, MAX_MANIFEST_BYTES, MAX_MANIFESTS_MEMORY},
 };
 use hanse_state::{
@@ -111,7 +111,8 @@ struct Part {
 }
 
 impl Part {
-    /// As many resources behind `after` as fit.
+    /// As many resources behind `after` as fit. Secrets have parts of their own: the apply refuses those that are not there, and what they
+    /// refer to is in the parts before.
     fn after(dump: &Dump, after: Option<&ResourceKey>, number: u64) -> Self {
         let mut part = Self { text: line(&DumpPart { part: number }), resources: 0, last: None };
         let (mut command, mut memory) = (0, 0);
@@ -123,8 +124,9 @@ impl Part {
             let fits = command <= MAX_COMMAND_BYTES
                 && memory <= MAX_MANIFESTS_MEMORY
                 && part.text.len() + text.len() <= MAX_MANIFEST_BYTES - AROUND;
+            let is_of_part = |last: &ResourceKey| (last.kind == Kind::Secret) == (key.kind == Kind::Secret);
             // One that does not fit by itself goes by itself: the apply tells why.
-            if !fits && part.last.is_some() {
+            if part.last.as_ref().is_some_and(|last| !fits || !is_of_part(last)) {
                 break;
             }
             part.text.extend(text);

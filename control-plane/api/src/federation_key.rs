@@ -40,8 +40,8 @@ async fn federation_key(call: Call) -> Result<Response, Rejection> {
 
 /// Asks for another version of the federation key
 ///
-/// The leader makes it, every control node gets it, and then Secrets are sealed with it. What was sealed before still opens. While a
-/// rotation is under way this changes nothing.
+/// The leader makes it, every control node gets it, and then Secrets are sealed with it. What was sealed before still opens. A version
+/// that is pending is skipped: it may have been copied, too.
 #[utoipa::path(post, path = "/v1/federation-key/rotate", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     operation_id = "rotateFederationKey",
     responses(
@@ -54,12 +54,14 @@ async fn rotate(call: Call) -> Result<Response, Rejection> {
 }
 
 /// Sets the recovery key, and wraps every version of the federation key to it
+///
+/// Replacing another recovery key rotates the federation key.
 #[utoipa::path(put, path = "/v1/recovery-key", tag = "federation", extensions(("x-hanse-access" = json!("admin"))),
     operation_id = "setRecoveryKey",
     request_body(content = SetRecoveryKey, description = "The public keys of an operator's two recovery pairs"),
     responses(
         (status = 200, body = RecoveryKeySet, description = "It is set"),
-        refusal::Conflict, refusal::Stale, refusal::Invalid))]
+        refusal::Conflict, refusal::Stale, refusal::Invalid, refusal::TooLarge))]
 async fn set_recovery_key(mut call: Call) -> Result<Response, Rejection> {
     let wrapping = call.api.recovery.clone();
     let read = {
@@ -76,7 +78,16 @@ async fn set_recovery_key(mut call: Call) -> Result<Response, Rejection> {
     let (recovery, replace) = call.parse(read).await?;
     // The newest versions, as far as they are known now: the command is refused if another one comes first.
     let state = call.read_latest().await?;
-    let wrapped = wrapping.wrapped(&state, &recovery)?;
+    // A recovery key that is there already, or may not be replaced, is not wrapped to.
+    let wraps = state.federation_keys().recovery().is_none_or(|known| *known != recovery && replace);
+    let wrapped = match wraps {
+        true => {
+            let recovery = recovery.clone();
+            // There may be a thousand versions.
+            call.api.bounds.answer(move || wrapping.wrapped(&state, &recovery)).await??
+        }
+        false => Vec::new(),
+    };
     let shown = digests(&recovery);
     let accepted = call.propose_body(CommandBody::SetRecoveryKey { recovery, wrapped, replace }).await?;
     let set = RecoveryKeySet { recovery_key: shown, revision: accepted.revision };

@@ -7,7 +7,7 @@ use hanse_link::{Admission, Offer, Replicas, Revoked, TrustedRoots, Unknown};
 use hanse_management::{Kind, Revision};
 use hanse_process::Shutdown;
 use hanse_state::{State, port::Replicated};
-use hanse_topology::{Identity, Role, ScopeId};
+use hanse_topology::{Identity, Name, Role, ScopeId};
 use tokio::sync::watch;
 
 use crate::{projector::ProjectorHandle, revocations, roots, secrets::Keys};
@@ -126,12 +126,11 @@ impl Admission for AgentAdmission {
                  yet; if it stays so, join under another name, or with a token that says replace"
             ));
         }
+        // An agent that is limited to Environments gets no keys that sign tokens: a region has them for all of its Environments.
+        let is_within = |environment: &Name| member.environments.contains(environment);
         let offered = |scope: &ScopeId| {
             scope.region() == region
-                && (member.environments.is_empty()
-                    || scope
-                        .environment()
-                        .is_none_or(|environment| member.environments.contains(environment)))
+                && (member.environments.is_empty() || scope.environment().is_some_and(is_within))
         };
         // The position first: scopes that come in between are offered without harm.
         let as_of = self.projector.position();
@@ -165,7 +164,6 @@ mod tests {
     use hanse_management::Digest;
     use hanse_process::ShutdownTrigger;
     use hanse_state::{CommandBody, Lineage, port::RootCertificates};
-    use hanse_topology::Name;
 
     use super::*;
     use crate::{
@@ -249,6 +247,46 @@ mod tests {
             .expect("its streams are looked at again")
             .unwrap();
         assert_eq!((offered(b"first"), offered(b"second")), (None, Some((2, true))));
+    }
+
+    #[tokio::test]
+    async fn an_agent_for_some_environments_gets_no_keys_of_its_region() {
+        let digest = Digest::of(b"limited");
+        let alone = joined(b"first");
+        let region = || Name::new("eu-west").unwrap();
+        let scopes = [
+            ScopeId::runtime(region(), Name::new("production").unwrap()),
+            ScopeId::runtime(region(), Name::new("sandbox").unwrap()),
+            ScopeId::Keys { region: region() },
+        ];
+        let replicas = Replicas::new();
+        for scope in &scopes {
+            let lineage = hanse_topology::Lineage { generation: 1, id: [1; 16], parent: None };
+            let to = hanse_topology::Position { lineage, revision: 1 };
+            let content = vec![("a".into(), "b".into())];
+            replicas.update(scope, |replica| replica.advance(to, content, Vec::new())).unwrap();
+        }
+        let (_projector, projected) = Projector::new(alone.clone(), replicas.clone(), Keys::none()); // it never runs
+        let (admission, _watcher) =
+            AgentAdmission::new(alone.clone(), replicas, projected, control(), Keys::none());
+        let offered = |authority: &[u8]| -> Vec<ScopeId> {
+            admission.offer_to(&agent(), &keys(authority)).unwrap().scopes.into_iter().collect()
+        };
+        let mut all = scopes.to_vec();
+        all.sort();
+        assert_eq!(offered(b"first"), all, "it has all Environments");
+        alone.put(&format!(
+            "{{kind: Environment, name: sandbox, spec: {{regions: [eu-west]}}}}\n---\n{{kind: JoinToken, name: t-2, spec: {{role: agent, \
+             region: eu-west, environments: [sandbox], replace: true, expiresAt: 1900003600, digest: '{digest}'}}}}"
+        ));
+        alone.apply(CommandBody::UseJoinToken {
+            token: Name::new("t-2").unwrap(),
+            secret_digest: digest.0,
+            joiner: agent().to_string(),
+            key_digest: keys(b"second").issuer_digest(),
+            seat: None,
+        });
+        assert_eq!(offered(b"second"), [scopes[1].clone()]);
     }
 
     #[tokio::test]

@@ -55,8 +55,8 @@ pub(crate) struct GatheredFleet {
     answers: Mutex<LastAnswers>,
     /// When each node answered last, by Raft id.
     heard: Mutex<BTreeMap<u64, Instant>>,
-    /// The newest version of the federation key that each node said it holds, by Raft id. What a node holds it holds for good, and a node
-    /// on an empty disk has another id.
+    /// What each node that answered the last gathering said of the federation key, by Raft id. An answer counts no longer: a node that
+    /// was stopped may come back without its files.
     newest_keys: Mutex<BTreeMap<u64, u32>>,
     /// The versions that are here.
     keys: Keys,
@@ -96,17 +96,18 @@ impl GatheredFleet {
         let mut memory = self.memory.lock();
         let reports = reports_of(self.subscribers.snapshot(), (self.facts)(), now);
         let own = PeerAnswer { id: self.group.id(), node: self.name.clone(), reports, at: now };
-        let (mut nodes, mut answered) = (BTreeMap::new(), BTreeSet::new());
+        let (mut nodes, mut answered, mut newest_keys) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         for PeerAnswer { id, node, reports, at } in answers.into_iter().chain([own]) {
             last.note(&node, at, words_of(&reports.agents, at));
             // Gatherings may overlap.
             heard.entry(id).and_modify(|heard| *heard = at.max(*heard)).or_insert(at);
             let facts = facts::bounded(reports.facts.unwrap_or_default());
-            self.newest_keys.lock().insert(id, facts.newest_key);
+            newest_keys.insert(id, facts.newest_key);
             nodes.insert(id, facts);
             memory.learn(reports.agents, at);
             answered.insert(node);
         }
+        *self.newest_keys.lock() = newest_keys;
         (last.hiding(&silent, &answered, now), nodes)
     }
 
@@ -134,15 +135,15 @@ impl Observed for GatheredFleet {
         self.memory.lock().minted_tokens()
     }
 
-    fn holders(&self) -> Option<Vec<Holder>> {
+    fn holders(&self) -> Vec<Holder> {
         let (own, state) = (self.group.id(), self.group.current());
         let said = self.newest_keys.lock();
         let holder = |member: ControlNode| {
             let newest = match member.id == own {
-                true => self.keys.newest(&state),
-                false => *said.get(&member.id)?,
+                true => Some(self.keys.newest(&state)),
+                false => said.get(&member.id).copied(),
             };
-            Some(Holder { identity: server_identity(&member.name), newest })
+            Holder { identity: server_identity(&member.name), newest }
         };
         self.group.members().into_iter().map(holder).collect()
     }

@@ -227,7 +227,7 @@ async fn take_part(
     );
     supervisor.spawn("federation-keys", keeper, Keeper::run);
     let config = Arc::new(config);
-    let keeper = ControlAuthority {
+    let authority = ControlAuthority {
         config: config.clone(),
         live: control.clone(),
         trust: trust.clone(),
@@ -236,7 +236,7 @@ async fn take_part(
         id: node.id,
         dir,
     };
-    supervisor.spawn("authority-renewal", keeper, ControlAuthority::keep);
+    supervisor.spawn("authority-renewal", authority, ControlAuthority::keep);
 
     let facts = Arc::new({
         let (trust, live) = (trust.clone(), live.clone());

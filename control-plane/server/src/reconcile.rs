@@ -48,8 +48,8 @@ pub(crate) trait Observed: Send + Sync + 'static {
     /// The join tokens that agents say they made.
     fn minted_tokens(&self) -> Vec<(Identity, MintedToken)>;
 
-    /// What each member of the group, this node among them, holds of the federation key. `None`: one of them did not say yet.
-    fn holders(&self) -> Option<Vec<Holder>>;
+    /// What each member of the group, this node among them, holds of the federation key.
+    fn holders(&self) -> Vec<Holder>;
 
     /// The command that adds the next version of the federation key. `None`: this node has not made its key yet.
     fn next_key(&self, state: &State) -> Option<CommandBody>;
@@ -63,8 +63,9 @@ pub(crate) trait Observed: Send + Sync + 'static {
 pub(crate) struct Holder {
     /// Its identity.
     pub(crate) identity: String,
-    /// The newest version of the federation key that it holds; 0: none.
-    pub(crate) newest: u32,
+    /// The newest version of the federation key up to which it lacks none, 0: it has none. `None`: it did not answer when the members
+    /// were asked last.
+    pub(crate) newest: Option<u32>,
 }
 
 /// What this process heard of agents, from all control nodes.

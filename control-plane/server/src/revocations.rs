@@ -114,8 +114,8 @@ mod tests {
             Vec::new()
         }
 
-        fn holders(&self) -> Option<Vec<Holder>> {
-            None
+        fn holders(&self) -> Vec<Holder> {
+            Vec::new()
         }
 
         fn next_key(&self, _: &State) -> Option<CommandBody> {

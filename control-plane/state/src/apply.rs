@@ -106,8 +106,9 @@ impl State {
             CommandBody::SetRecoveryKey { recovery, wrapped, replace } => {
                 keys::set_recovery(&mut next, recovery, wrapped, *replace)?
             }
-            CommandBody::AddKey { version, digest, recipient, wrapped, maker } => {
-                let made = keys::Made { version: *version, digest, recipient, wrapped, maker };
+            CommandBody::AddKey { version, digest, recipient, wrapped, maker, rotate_after } => {
+                let (version, rotate_after) = (*version, *rotate_after);
+                let made = keys::Made { version, digest, recipient, wrapped, maker, rotate_after };
                 keys::add(&mut next, &made)?
             }
             CommandBody::UseKey { version } => keys::use_version(&mut next, *version)?,

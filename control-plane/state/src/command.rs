@@ -185,6 +185,8 @@ pub enum CommandBody {
         wrapped: Vec<u8>,
         /// The identity of the control node that made it.
         maker: String,
+        /// The revision that asked for the last rotation before it was made; 0: none did.
+        rotate_after: Revision,
     },
     /// Has Secrets sealed with this version of the federation key from now on.
     UseKey {

@@ -69,7 +69,7 @@ pub trait ManagementKind: Clone + PartialEq + Serialize + DeserializeOwned + ToS
         Vec::new()
     }
 
-    /// Takes out of its JSON form what nobody is shown.
+    /// Takes out of its JSON form what is never shown.
     fn redact(&self, shown: &mut Value) {
         if let Some(digest) = self.secret() {
             shown["digest"] = digest.shortened().into();
@@ -288,7 +288,7 @@ macro_rules! kinds {
                 match self { $($(#[$meta])* Self::$kind(spec) => spec.status(known),)* }
             }
 
-            /// Its JSON form for people: without what nobody is shown.
+            /// Its JSON form for people: without what is never shown.
             pub fn shown(&self) -> Value {
                 let mut shown = self.to_json();
                 match self { $($(#[$meta])* Self::$kind(spec) => spec.redact(&mut shown),)* }

@@ -34,7 +34,7 @@ pub enum SecretData {
         /// The key, in PEM.
         key: Bytes,
     },
-    /// A key that signs tokens, PKCS #8 in PEM.
+    /// A key that signs tokens, PKCS #8 in PEM. Only the envelope was checked.
     TokenSigning(Bytes),
 }
 

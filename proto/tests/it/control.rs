@@ -126,6 +126,7 @@ fn the_federation_key_and_its_commands() {
         recipient: vec![7; 32].into(),
         wrapped: wrapped(),
         maker: "cp-1.server.control.hanse.internal".into(),
+        rotate_after: 9,
     };
     recorded("control-add-key", &command(command::Body::AddKey(add)));
     recorded("control-use-key", &command(command::Body::UseKey(UseKey { version: 2 })));

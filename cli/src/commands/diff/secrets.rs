@@ -1,9 +1,11 @@
 //! Secrets in a difference: the client has no key, and asks a control node whether the data is equal.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use hanse_api::answer::{Action, ApplyRequest, Resource};
 use hanse_management::{
     ResourceKey, Spec,
-    kinds::{SecretSpec, SecretValue},
+    kinds::{SecretSpec, SecretType, SecretValue},
     manifest::Manifest,
 };
 use serde_json::json;
@@ -20,28 +22,51 @@ pub(super) async fn shown(
     secret: &SecretSpec,
     live: Option<&Resource>,
 ) -> anyhow::Result<SecretSpec> {
-    if !secret.has_text() {
-        return Ok(secret.clone());
+    let mut equal = BTreeSet::new();
+    if let Some((live, present)) = live.and_then(|live| Some((live, present(key, secret, live)?))) {
+        for (fields, data) in questions(secret, &present) {
+            let question = Manifest {
+                key: key.clone(),
+                labels: live.labels.clone(),
+                protected: None,
+                spec: SecretSpec { data, ..present.clone() }.into(),
+                revision: None,
+                restored: None,
+            };
+            if is_unchanged(client, &question).await? {
+                equal.extend(fields);
+            }
+        }
     }
-    let question = live.and_then(|live| question(key, secret, live));
-    let is_equal = match question {
-        Some(question) => is_unchanged(client, &question).await?,
-        None => false,
-    };
-    Ok(with_words(secret, is_equal))
+    Ok(with_words(secret, &equal))
 }
 
-/// The Secret that is there, with the data that is wanted. `None`: it has another type, and keeps no data.
-fn question(key: &ResourceKey, secret: &SecretSpec, live: &Resource) -> Option<Manifest> {
+/// The Secret that is there. `None`: it has another type, and keeps no data.
+fn present(key: &ResourceKey, secret: &SecretSpec, live: &Resource) -> Option<SecretSpec> {
     let Ok(Spec::Secret(present)) = Spec::from_json(key.kind, &live.spec) else { return None };
-    (present.secret_type == secret.secret_type).then(|| Manifest {
-        key: key.clone(),
-        labels: live.labels.clone(),
-        protected: None,
-        spec: SecretSpec { data: secret.data.clone(), ..present }.into(),
-        revision: None,
-        restored: None,
-    })
+    (present.secret_type == secret.secret_type).then_some(present)
+}
+
+/// The data of a Secret, by field.
+type Data = BTreeMap<String, SecretValue>;
+
+/// What is asked: the fields that a question is about, and the data that is unchanged if theirs is equal.
+fn questions(secret: &SecretSpec, present: &SecretSpec) -> Vec<(Vec<String>, Data)> {
+    let is_asked = |(field, value): &(&String, &SecretValue)| {
+        value.text().is_some() && present.data.contains_key(*field)
+    };
+    let asked = secret.data.iter().filter(is_asked);
+    if secret.secret_type == SecretType::Opaque {
+        let about = |(field, value): (&String, &SecretValue)| {
+            let mut data = present.data.clone();
+            data.insert(field.clone(), value.clone());
+            (vec![field.clone()], data)
+        };
+        return asked.map(about).collect();
+    }
+    // The data of another type is judged as a whole.
+    let fields: Vec<String> = asked.map(|(field, _)| field.clone()).collect();
+    if fields.is_empty() { Vec::new() } else { vec![(fields, secret.data.clone())] }
 }
 
 async fn is_unchanged(client: &Client, question: &Manifest) -> anyhow::Result<bool> {
@@ -50,12 +75,14 @@ async fn is_unchanged(client: &Client, question: &Manifest) -> anyhow::Result<bo
     Ok(tried.changes.iter().all(|change| change.action == Action::Unchanged))
 }
 
-fn with_words(secret: &SecretSpec, is_equal: bool) -> SecretSpec {
-    let word = |value: &SecretValue| match value {
-        SecretValue::Text(_) if !is_equal => SecretValue::Text(NEW_DATA.to_owned()),
-        SecretValue::Text(_) | SecretValue::Kept | SecretValue::Sealed(_) => SecretValue::Kept,
+fn with_words(secret: &SecretSpec, equal: &BTreeSet<String>) -> SecretSpec {
+    let word = |field: &String, value: &SecretValue| match value {
+        SecretValue::Kept => SecretValue::Kept,
+        SecretValue::Text(_) if equal.contains(field) => SecretValue::Kept,
+        // Only control nodes write sealed data: an apply refuses it.
+        SecretValue::Text(_) | SecretValue::Sealed(_) => SecretValue::Text(NEW_DATA.to_owned()),
     };
-    let data = secret.data.iter().map(|(field, value)| (field.clone(), word(value))).collect();
+    let data = secret.data.iter().map(|(field, value)| (field.clone(), word(field, value))).collect();
     SecretSpec { data, ..secret.clone() }
 }
 
@@ -73,16 +100,15 @@ mod tests {
 
     const PRIVATE: &str = "private-90210";
 
-    /// What is shown of a Secret with `data`, where one of type `live` is there and the control node finds the data `found`; and what
-    /// the control node was asked.
-    async fn compared(live: Option<&str>, found: &'static str, data: Value) -> (Value, Vec<Value>) {
+    /// What is shown of a Secret of this type with `data`, where one with the fields of `live` is there, whose data `a` and `key.pem` is
+    /// [`PRIVATE`]; and what the control node was asked.
+    async fn compared(secret_type: &str, live: Option<Value>, data: Value) -> (Value, Vec<Value>) {
         let name = |name: &str| Name::new(name).unwrap();
         let key = ResourceKey::owned(Kind::Secret, name("default"), name("s"));
-        let wanted = json!({"type": "opaque", "data": data});
+        let regions = if secret_type == "token-signing" { json!(["eu-west"]) } else { json!([]) };
+        let wanted = json!({"type": secret_type, "regions": regions, "data": data});
         let Ok(Spec::Secret(secret)) = Spec::from_json(Kind::Secret, &wanted) else { panic!() };
-        let live = live.map(|live| {
-            let regions = if live == "opaque" { json!([]) } else { json!(["eu-west"]) };
-            let spec = json!({"type": live, "regions": regions, "data": {"key.pem": {"sealed": true}}});
+        let live = live.map(|spec| {
             resource(json!({"kind": "Secret", "name": "s", "labels": {"tier": "a"}, "spec": spec}))
         });
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -90,8 +116,12 @@ mod tests {
         let router = Router::new().fallback(async move |request: Request| {
             assert!(request.uri().query().unwrap().contains("dryRun=true"));
             let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
-            bodies.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
-            let change = json!({"kind": "Secret", "organization": "default", "name": "s", "action": found});
+            let body: Value = serde_json::from_slice(&body).unwrap();
+            let data = body["resources"][0]["spec"]["data"].as_object().unwrap().clone();
+            bodies.lock().unwrap().push(body);
+            let is_equal = data.values().all(|value| *value == json!({"sealed": true}) || *value == PRIVATE);
+            let action = if is_equal { "unchanged" } else { "updated" };
+            let change = json!({"kind": "Secret", "organization": "default", "name": "s", "action": action});
             json!({"revision": 1, "changes": [change], "scopes": [], "warnings": [], "dryRun": true})
                 .to_string()
         });
@@ -103,21 +133,35 @@ mod tests {
 
     #[tokio::test]
     async fn data_is_shown_by_whether_it_is_what_is_there() {
-        let kept = json!({"sealed": true});
-        let data = json!({"key.pem": PRIVATE, "kept": kept});
-        for (live, found, expected) in [
-            (Some("opaque"), "unchanged", &kept),
-            (Some("opaque"), "updated", &json!(NEW_DATA)),
-            (Some("token-signing"), "unchanged", &json!(NEW_DATA)),
-            (None, "unchanged", &json!(NEW_DATA)),
+        let kept = || json!({"sealed": true});
+        let opaque = || Some(json!({"type": "opaque", "data": {"a": kept(), "b": kept(), "gone": kept()}}));
+        let signing =
+            || Some(json!({"type": "token-signing", "regions": ["us-east"], "data": {"key.pem": kept()}}));
+        let new = || json!(NEW_DATA);
+        let sealed = json!({"version": 1, "sealed": "AQI="});
+        for (secret_type, live, data, expected, questions) in [
+            // One field of two is other, one is new, one goes: each is shown for itself.
+            ("opaque", opaque(), json!({"a": PRIVATE, "b": "2"}), json!({"a": kept(), "b": new()}), 2),
+            ("opaque", opaque(), json!({"a": PRIVATE, "c": PRIVATE}), json!({"a": kept(), "c": new()}), 1),
+            ("opaque", opaque(), json!({"a": kept()}), json!({"a": kept()}), 0),
+            ("opaque", opaque(), json!({"a": sealed}), json!({"a": new()}), 0),
+            ("opaque", signing(), json!({"key.pem": PRIVATE}), json!({"key.pem": new()}), 0),
+            ("opaque", None, json!({"a": PRIVATE}), json!({"a": new()}), 0),
+            ("token-signing", signing(), json!({"key.pem": PRIVATE}), json!({"key.pem": kept()}), 1),
+            ("token-signing", signing(), json!({"key.pem": "2"}), json!({"key.pem": new()}), 1),
         ] {
-            let (shown, asked) = compared(live, found, data.clone()).await;
-            assert_eq!(shown, json!({"key.pem": expected, "kept": kept}), "{live:?} {found}");
-            assert_eq!(asked.len(), usize::from(live == Some("opaque")));
-            // The data alone decides: all else is as it is there.
-            assert!(asked.iter().all(|asked| asked["resources"][0]["labels"] == json!({"tier": "a"})));
+            let (shown, asked) = compared(secret_type, live.clone(), data.clone()).await;
+            assert_eq!((shown, asked.len()), (expected, questions), "{live:?} {data}");
+            for question in asked {
+                let resource = &question["resources"][0];
+                // The data alone decides: all else is as it is there.
+                assert_eq!(resource["labels"], json!({"tier": "a"}));
+                let live = live.as_ref().unwrap();
+                assert_eq!(resource["spec"].get("regions"), live.get("regions"));
+                let fields =
+                    |spec: &Value| spec["data"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+                assert_eq!(fields(&resource["spec"]), fields(live));
+            }
         }
-        let (shown, asked) = compared(Some("opaque"), "updated", json!({"key.pem": kept})).await;
-        assert_eq!((shown, asked.len()), (json!({"key.pem": kept}), 0));
     }
 }

@@ -1,6 +1,6 @@
 //! Writes of resources: what they did.
 
-use std::ops::Not;
+use std::{fmt, ops::Not};
 
 use hanse_management::Kind;
 use hanse_state::port;
@@ -17,7 +17,7 @@ use utoipa::{
 use super::{resource::kinds, word::words};
 
 /// The body of an apply.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ApplyRequest {
     /// The resources, as manifests.
     #[schema(schema_with = manifests)]
@@ -31,6 +31,17 @@ pub struct ApplyRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub expects: Vec<Expected>,
+}
+
+impl fmt::Debug for ApplyRequest {
+    /// Without the resources: a Secret may be among them, with its data.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApplyRequest")
+            .field("resources", &self.resources.len())
+            .field("delete", &self.delete)
+            .field("expects", &self.expects)
+            .finish()
+    }
 }
 
 impl ApplyRequest {

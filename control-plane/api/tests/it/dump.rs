@@ -149,3 +149,42 @@ async fn resources_of_a_dump_replace_nothing() {
     let problem = api.post("/v1/apply").json(unknown).send().await.problem(422, "invalid");
     assert_eq!(problem["field"], "item 1: Plan gold: restored.uses");
 }
+
+/// The part of Secrets is refused as a whole: what they refer to must be in a part before it.
+#[tokio::test]
+async fn a_dump_is_restored_after_its_secrets_were_applied() {
+    let api = Api::furnished().await;
+    api.node.make_key();
+    let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let secrets = json!({"resources": [
+        {"kind": "Secret", "organization": "retail", "name": "a", "spec": {"type": "opaque", "data": {"b": "private"}}},
+        {"kind": "Secret", "organization": "retail", "name": "signer",
+         "spec": {"type": "token-signing", "regions": ["ap-south"], "data": {"key.pem": key}}},
+    ]});
+    let others = json!({"resources": [{"kind": "Organization", "name": "retail"}, {"kind": "Region", "name": "ap-south"}]});
+    for body in [&others, &secrets] {
+        api.post("/v1/apply").json(body.clone()).send().await.expect(200);
+    }
+    let dump = dumped(&api).await;
+    let kinds = |part: &Value| -> Vec<bool> {
+        part["resources"].as_array().unwrap().iter().map(|resource| resource["kind"] == "Secret").collect()
+    };
+    assert_eq!(dump.len(), 3);
+    for (part, are_secrets) in dump.iter().zip([false, true, false]) {
+        assert!(kinds(part).iter().all(|is_secret| *is_secret == are_secrets), "{part}");
+    }
+
+    let other = Api::new();
+    other.node.make_key();
+    other.post("/v1/apply").json(dump[0].clone()).send().await.expect(200);
+    let refused = other.post("/v1/apply").json(dump[1].clone()).send().await.problem(422, "invalid");
+    assert!(
+        refused["detail"].as_str().unwrap().contains("Secret retail/a, Secret retail/signer"),
+        "{refused}"
+    );
+    other.post("/v1/apply").json(secrets).send().await.expect(200);
+    for part in &dump {
+        other.post("/v1/apply").json(part.clone()).send().await.expect(200);
+    }
+    assert_eq!(dumped(&other).await, dump);
+}

@@ -2,7 +2,7 @@
 
 use hanse_api::answer;
 use hanse_management::Digest;
-use hanse_state::{CommandBody, port::Facts, server_identity};
+use hanse_state::{CommandBody, State, port::Facts, server_identity};
 use serde_json::{Value, json};
 
 use crate::request::{Answer, Api};
@@ -14,14 +14,19 @@ async fn set(api: &Api, sign: &str, wrap: &str, replace: bool) -> Answer {
 
 /// Does what the leader does.
 pub(crate) fn add(api: &Api, version: u32) {
-    let recovery = api.node.state().federation_keys().recovery().unwrap().clone();
-    api.node.run(CommandBody::AddKey {
+    api.node.run(addition(&api.node.state(), version));
+}
+
+fn addition(state: &State, version: u32) -> CommandBody {
+    let keys = state.federation_keys();
+    CommandBody::AddKey {
         version,
         digest: [version as u8; 32],
-        recipient: Digest::of(&recovery.wrap).0,
+        recipient: Digest::of(&keys.recovery().unwrap().wrap).0,
         wrapped: vec![version as u8],
         maker: server_identity("cp-1"),
-    });
+        rotate_after: keys.rotate_after(),
+    }
 }
 
 async fn listed(api: &Api) -> Value {
@@ -62,7 +67,7 @@ async fn versions_are_listed_with_the_nodes_that_lack_them() {
     let rotated = api.post("/v1/federation-key/rotate").send().await.expect(200);
     assert_eq!(rotated.json["revision"], before + 1);
     let again = api.post("/v1/federation-key/rotate").send().await.expect(200);
-    assert_eq!(again.json["revision"], before + 1, "one is under way");
+    assert_eq!(again.json["revision"], before + 2, "what is under way may have been copied, too");
     add(&api, 2);
     add(&api, 3);
     say(&api, &[(1, 3), (2, 1)]);
@@ -109,14 +114,7 @@ async fn a_recovery_key_is_set_with_every_version_wrapped_to_it() {
 
     // Another version came while this node wrapped those that it knew.
     *api.node.rival.lock().unwrap() = Some(Box::new(|node| {
-        let recovery = node.state().federation_keys().recovery().unwrap().clone();
-        node.run(CommandBody::AddKey {
-            version: 2,
-            digest: [2; 32],
-            recipient: Digest::of(&recovery.wrap).0,
-            wrapped: vec![2],
-            maker: server_identity("cp-1"),
-        });
+        node.run(addition(&node.state(), 2));
     }));
     set(&api, "sign 3", "wrap 3", true).await.problem(412, "stale");
 }

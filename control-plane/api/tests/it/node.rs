@@ -172,6 +172,7 @@ impl SingleNode {
             recipient: Digest::of(&[2]).0,
             wrapped: vec![3],
             maker: "cp-1.server.control.hanse.internal".into(),
+            rotate_after: if version == 1 { 0 } else { self.state().revision() + 1 },
         });
         bodies.push(CommandBody::UseKey { version });
         for body in bodies {
@@ -194,7 +195,7 @@ impl SingleNode {
         })
     }
 
-    fn apply(&self, command: &Command) -> Outcome {
+    pub(crate) fn apply(&self, command: &Command) -> Outcome {
         let mut outcome = None;
         self.state.send_modify(|state| {
             let before = state.clone();

@@ -1,8 +1,9 @@
-//! Secrets over REST: written in the clear, sealed before they are proposed, shown to nobody.
+//! Secrets over REST: written in the clear, sealed before they are proposed, never shown.
 
+use hanse_state::{Command, CommandBody, State};
 use serde_json::{Value, json};
 
-use crate::{node::START_MS, request::Api};
+use crate::request::{Api, Call};
 
 const PATH: &str = "/v1/organizations/default/secrets/s";
 /// Data that no answer may have.
@@ -18,13 +19,29 @@ fn spec(data: Value) -> Value {
     json!({"spec": {"type": "opaque", "data": data}})
 }
 
-/// What everything says that anybody may ask for.
+/// All answers that may say something of a Secret.
 async fn everything(api: &Api) -> String {
     let mut said = String::new();
     for path in [PATH, "/v1/organizations/default/secrets", "/v1/dump", "/v1/audit"] {
         said += &api.get(path).send().await.expect(200).text;
     }
     said
+}
+
+/// The sealed values of all proposed Secrets, as JSON has them.
+fn sealed_in_log(api: &Api) -> Vec<String> {
+    let changes = |command: &Command| match &command.body {
+        CommandBody::Apply(changes) => changes.clone(),
+        _no_changes => Vec::new(),
+    };
+    let commands = api.node.proposed.lock().unwrap();
+    let specs = commands.iter().flat_map(changes).filter_map(|change| change.action.spec().cloned());
+    let values =
+        specs.flat_map(|spec| spec.private_data().map(|secret| secret.data.clone()).unwrap_or_default());
+    let sealed = values.filter(|(_, value)| value.sealed().is_some());
+    sealed
+        .map(|(_, value)| serde_json::to_value(&value).unwrap()["sealed"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -47,8 +64,9 @@ async fn data_is_taken_and_never_shown() {
 
     let said = everything(&api).await;
     assert!(said.contains("\"sealed\":true") && !said.contains(PRIVATE), "{said}");
-    let sealed = hex::encode(PRIVATE.bytes().map(|byte| byte ^ 0x55).collect::<Vec<u8>>());
-    assert!(!said.contains(&sealed) && !said.contains("\"version\":1,\"sealed\""), "{said}");
+    let sealed = sealed_in_log(&api);
+    assert!(!sealed.is_empty() && sealed.iter().all(|sealed| !said.contains(sealed)));
+    assert!(!said.contains("\"version\":1,\"sealed\""), "{said}");
     for command in &*api.node.proposed.lock().unwrap() {
         let wire = format!("{:?}", command.to_proto());
         assert!(!wire.contains(PRIVATE), "{wire}");
@@ -70,11 +88,17 @@ async fn refusals_repeat_no_data() {
         let problem = api.put(PATH).json(spec(data)).send().await.problem(422, "invalid").to_string();
         assert!(!problem.contains("90210"), "{problem}");
     }
-    let yaml = "kind: Secret\nname: s\nspec: {type: opaque, data: {a: 90210}}";
-    for path in ["/v1/apply", "/v1/apply?dryRun=true"] {
-        let call = api.post(path).yaml(yaml);
-        let problem = call.send().await.problem(422, "invalid").to_string();
-        assert!(!problem.contains("90210"), "{problem}");
+    // Without quotes, some tokens are numbers of YAML.
+    for (data, status, name) in
+        [("90210", 422, "invalid"), ("90210e4093", 400, "bad-request"), (".inf", 400, "bad-request")]
+    {
+        let yaml = format!("kind: Secret\nname: s\nspec: {{type: opaque, data: {{a: {data}}}}}");
+        for path in ["/v1/apply", "/v1/apply?dryRun=true"] {
+            let call = api.post(path).yaml(&yaml);
+            let problem = call.send().await.problem(status, name).to_string();
+            assert!(!problem.contains("90210") && !problem.contains(".inf"), "{problem}");
+            assert!(problem.contains("quotes"), "{problem}");
+        }
     }
 }
 
@@ -105,31 +129,66 @@ async fn a_dry_run_says_whether_data_differs() {
     }
 }
 
-/// This node has not applied a rotation: it reads anew, and seals with the version that is active by now.
+/// The versions that the last proposals are sealed with.
+fn versions(api: &Api, proposals: usize) -> Vec<String> {
+    let proposed = api.node.proposed.lock().unwrap();
+    let commands = proposed[proposed.len() - proposals..].iter().map(|command| format!("{command:?}"));
+    commands.map(|command| command[command.find("version ").unwrap()..][..9].to_owned()).collect()
+}
+
+fn put<'a>(api: &'a Api, data: &str) -> Call<'a> {
+    let call = api.put("/v1/organizations/default/secrets/late").header("idempotency-key", "k");
+    call.json(spec(json!({"a": data})))
+}
+
+/// This node has applied neither a rotation nor what the same request was answered with.
 #[tokio::test]
-async fn a_node_that_is_behind_seals_again() {
-    let api = with_key().await;
+async fn a_node_that_is_behind_seals_by_the_newest_state() {
+    let api = Api::furnished().await;
     let behind = api.node.state();
     api.node.make_key();
-    *api.node.applied.lock().unwrap() = Some(behind);
-    let put = |data: &str| {
-        let call = api.put("/v1/organizations/default/secrets/late").header("idempotency-key", "k");
-        call.json(spec(json!({"a": data})))
-    };
-    put(PRIVATE).send().await.expect(201);
-    let count = api.node.proposed.lock().unwrap().len();
-    let versions: Vec<String> = api.node.proposed.lock().unwrap()[count - 2..]
-        .iter()
-        .map(|command| format!("{command:?}"))
-        .map(|command| command[command.find("version ").unwrap()..][..9].to_owned())
-        .collect();
-    assert_eq!(versions, ["version 1", "version 2"]);
-    // The same request over another rotation has the same answer.
-    *api.node.applied.lock().unwrap() = None;
+    let is_behind = |behind: &State| *api.node.applied.lock().unwrap() = Some(behind.clone());
+    is_behind(&behind);
+    put(&api, PRIVATE).send().await.expect(201);
+    assert_eq!(
+        versions(&api, 1),
+        ["version 1"],
+        "the first version is used, and this node has not heard of it"
+    );
+    let behind = api.node.state();
     api.node.make_key();
-    api.node.now_ms.store(START_MS + 1_000, std::sync::atomic::Ordering::SeqCst);
     let revision = api.node.revision();
-    put(PRIVATE).send().await.expect(201);
-    assert_eq!(api.node.revision(), revision);
-    put("other").send().await.problem(422, "key-reused");
+    is_behind(&behind);
+    put(&api, PRIVATE).send().await.expect(201);
+    assert_eq!((api.node.revision(), versions(&api, 1)), (revision, vec!["version 1".to_owned()]));
+    let proposals = api.node.proposed.lock().unwrap().len();
+    put(&api, "other").send().await.problem(422, "key-reused");
+    assert_eq!(api.node.proposed.lock().unwrap().len(), proposals, "it is refused before it is logged");
+}
+
+/// Another version is used while this node seals, and the first attempt of the same request holds meanwhile.
+#[tokio::test]
+async fn what_comes_in_between_has_the_data_sealed_again() {
+    let api = with_key().await;
+    let mut is_due = true;
+    *api.node.rival.lock().unwrap() = Some(Box::new(move |node| {
+        if std::mem::take(&mut is_due) {
+            node.make_key();
+        }
+    }));
+    put(&api, PRIVATE).send().await.expect(201);
+    assert_eq!(versions(&api, 2), ["version 1", "version 2"]);
+    let first = api.node.proposed.lock().unwrap().last().unwrap().clone();
+
+    let api = with_key().await;
+    let mut first = Some(first);
+    *api.node.rival.lock().unwrap() = Some(Box::new(move |node| {
+        if let Some(first) = first.take() {
+            node.make_key();
+            node.apply(&first);
+        }
+    }));
+    let revision = api.node.revision();
+    put(&api, PRIVATE).send().await.expect(201);
+    assert_eq!(api.node.revision(), revision + 4, "three of the rotation, and one");
 }

@@ -11,9 +11,20 @@ use tonic::Status;
 /// Tells which versions of the federation key are here, of those that a state lists.
 pub type KeysHook = Arc<dyn Fn(&State) -> Vec<FederationKey> + Send + Sync>;
 
+/// What this node tells a caller of the federation key: the versions that this state lists. A caller that this state refuses gets none.
+pub(super) fn told(
+    state: &State,
+    caller: &Identity,
+    keys: &PeerKeys,
+    hook: &KeysHook,
+) -> Result<Vec<FederationKey>, Status> {
+    check_caller(state, caller, keys)?;
+    Ok(hook(state))
+}
+
 /// Refuses a caller that is not on record with the key that it shows, or that is revoked. Unlike other calls, this one lets in no node
 /// without a record: its name could be anybody's.
-pub(super) fn check_caller(state: &State, caller: &Identity, keys: &PeerKeys) -> Result<(), Status> {
+fn check_caller(state: &State, caller: &Identity, keys: &PeerKeys) -> Result<(), Status> {
     let name = caller.to_string();
     let refused =
         |why: &str| Err(Status::permission_denied(format!("{caller} gets no federation key: {why}")));
@@ -66,7 +77,17 @@ mod tests {
         run(&mut state, CommandBody::StartLineage(Lineage { generation: 1, id: [1; 16], parent: None }));
         let keys = |own: &[u8], issuer: &[u8]| PeerKeys { own: own.to_vec(), issuer: issuer.to_vec() };
         let why = |state: &State, caller: &Identity, keys: &PeerKeys| {
-            check_caller(state, caller, keys).err().map(|status| status.message().to_owned())
+            let hook: KeysHook = Arc::new(|_| vec![FederationKey::default()]);
+            match super::told(state, caller, keys, &hook) {
+                Ok(told) => {
+                    assert_eq!(told.len(), 1);
+                    None
+                }
+                Err(status) => {
+                    assert_eq!(status.code(), tonic::Code::PermissionDenied);
+                    Some(status.message().to_owned())
+                }
+            }
         };
         let told = |state: &State| why(state, &cp_2, &keys(b"own", b"issuer")).unwrap_or_default();
 

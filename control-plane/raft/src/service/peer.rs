@@ -179,10 +179,8 @@ impl peer_server::Peer for PeerService {
         let Some((identity, keys)) = peer.and_then(|peer| Some((peer.identity?, peer.keys?))) else {
             return Err(Status::unauthenticated(NO_CERTIFICATE));
         };
-        // One state for both: a node that it does not refuse is told of the versions of this state only.
-        let state = self.group.current();
-        keys::check_caller(&state, &identity, &keys)?;
-        Ok(Response::new(FederationKeysResponse { keys: (self.keys)(&state) }))
+        let keys = keys::told(&self.group.current(), &identity, &keys, &self.keys)?;
+        Ok(Response::new(FederationKeysResponse { keys }))
     }
 }
 

@@ -23,16 +23,17 @@ impl Reconciler for FederationKey {
         let Some((version, _)) = keys.pending() else {
             return if keys.wants_new() { add() } else { Vec::new() };
         };
-        // A control node that was not heard may lack it.
-        let Some(holders) = observed.holders() else { return Vec::new() };
-        let mut staying = holders.iter().filter(|holder| !state.is_revoked(&holder.identity)).peekable();
-        if staying.peek().is_none() {
-            return Vec::new();
-        }
-        match staying.clone().filter(|holder| holder.newest >= version).count() {
+        // A revoked control node gets no version. It may still be in the group, and nobody hears it.
+        let holders = observed.holders().into_iter();
+        let staying =
+            holders.filter(|holder| !state.is_revoked(&holder.identity)).map(|holder| holder.newest);
+        // A control node that did not answer may lack the version.
+        let Some(newest) = staying.collect::<Option<Vec<_>>>() else { return Vec::new() };
+        match newest.iter().filter(|newest| **newest >= version).count() {
+            _ if newest.is_empty() => Vec::new(),
             // Its maker is gone.
             0 => add(),
-            holding if holding == staying.count() => vec![CommandBody::UseKey { version }],
+            holding if holding == newest.len() => vec![CommandBody::UseKey { version }],
             _some => Vec::new(),
         }
     }
@@ -50,8 +51,8 @@ mod tests {
         secrets::{Key, fixture::Federation},
     };
 
-    /// The members, each with the newest version that it holds.
-    struct Seen(Option<Vec<(&'static str, u32)>>);
+    /// The members, each with the newest version that it holds. `None`: it did not answer.
+    struct Seen(Vec<(&'static str, Option<u32>)>);
 
     /// What stands for the command that adds the next version.
     const ADD: CommandBody = CommandBody::RotateKey;
@@ -65,10 +66,12 @@ mod tests {
             Vec::new()
         }
 
-        fn holders(&self) -> Option<Vec<Holder>> {
-            let holder =
-                |(name, newest): &(&str, u32)| Holder { identity: server_identity(name), newest: *newest };
-            self.0.as_ref().map(|holders| holders.iter().map(holder).collect())
+        fn holders(&self) -> Vec<Holder> {
+            let holder = |(name, newest): &(&str, Option<u32>)| Holder {
+                identity: server_identity(name),
+                newest: *newest,
+            };
+            self.0.iter().map(holder).collect()
         }
 
         fn next_key(&self, _: &State) -> Option<CommandBody> {
@@ -80,46 +83,45 @@ mod tests {
         }
     }
 
-    fn plan(federation: &Federation, holders: Option<&[(&'static str, u32)]>) -> Vec<CommandBody> {
-        FederationKey.plan(&federation.state, &Seen(holders.map(<[_]>::to_vec)), 0)
+    fn plan(federation: &Federation, newest: &[Option<u32>]) -> Vec<CommandBody> {
+        let names = ["cp-1", "cp-2", "cp-3"].into_iter();
+        FederationKey.plan(&federation.state, &Seen(names.zip(newest.iter().copied()).collect()), 0)
     }
 
     #[test]
     fn a_version_is_used_once_every_control_node_has_it() {
         let key = |byte: u8| Key::from([byte; 32]);
         let use_key = |version: u32| vec![CommandBody::UseKey { version }];
-        let all = |newest: u32| [("cp-1", newest), ("cp-2", newest), ("cp-3", newest)];
+        let all = |newest: u32| [Some(newest); 3];
         let nothing: Vec<CommandBody> = Vec::new();
 
         let mut federation = Federation { state: State::default(), ..Federation::new() };
-        assert_eq!(plan(&federation, Some(&all(0))), nothing, "there is no recovery key");
+        assert_eq!(plan(&federation, &all(0)), nothing, "there is no recovery key");
         federation = Federation::new();
-        assert_eq!(plan(&federation, None), [ADD], "the first one waits for nobody");
+        assert_eq!(plan(&federation, &[None; 3]), [ADD], "the first one waits for nobody");
 
         federation.add(&key(1));
-        assert_eq!(plan(&federation, None), nothing, "a member did not say");
-        assert_eq!(
-            plan(&federation, Some(&[("cp-1", 1), ("cp-2", 1), ("cp-3", 0)])),
-            nothing,
-            "cp-3 lacks it"
-        );
-        assert_eq!(plan(&federation, Some(&all(1))), use_key(1));
-        assert_eq!(plan(&federation, Some(&all(0))), [ADD], "its maker is gone");
-        assert_eq!(plan(&federation, Some(&[])), nothing);
+        assert_eq!(plan(&federation, &[Some(1), Some(1), None]), nothing, "cp-3 did not answer");
+        assert_eq!(plan(&federation, &[Some(1), Some(1), Some(0)]), nothing, "cp-3 lacks it");
+        assert_eq!(plan(&federation, &all(1)), use_key(1));
+        assert_eq!(plan(&federation, &all(0)), [ADD], "its maker is gone");
+        assert_eq!(plan(&federation, &[]), nothing);
 
         federation.used(1);
-        assert_eq!(plan(&federation, Some(&all(1))), nothing);
+        assert_eq!(plan(&federation, &all(1)), nothing);
         federation.rotate();
-        assert_eq!(plan(&federation, Some(&all(1))), [ADD]);
+        assert_eq!(plan(&federation, &all(1)), [ADD]);
         federation.add(&key(2));
-        assert_eq!(plan(&federation, Some(&all(1))), [ADD]);
+        assert_eq!(plan(&federation, &all(1)), [ADD]);
         federation.add(&key(3));
-        assert_eq!(plan(&federation, Some(&[("cp-1", 3), ("cp-2", 2), ("cp-3", 3)])), nothing);
+        assert_eq!(plan(&federation, &[Some(3), Some(2), Some(3)]), nothing);
 
         // A revoked one is not waited for, and what it may have is not used.
         federation.revoke("cp-2");
-        assert_eq!(plan(&federation, Some(&all(3))), [ADD]);
+        assert_eq!(plan(&federation, &all(3)), [ADD]);
         federation.add(&key(4));
-        assert_eq!(plan(&federation, Some(&[("cp-1", 4), ("cp-2", 2), ("cp-3", 4)])), use_key(4));
+        assert_eq!(plan(&federation, &[Some(4), Some(2), Some(4)]), use_key(4));
+        assert_eq!(plan(&federation, &[Some(4), None, Some(4)]), use_key(4), "it never answers any more");
+        assert_eq!(plan(&federation, &[None, Some(4), Some(4)]), nothing);
     }
 }

@@ -73,8 +73,8 @@ impl Observed for Nothing {
         Vec::new()
     }
 
-    fn holders(&self) -> Option<Vec<Holder>> {
-        None
+    fn holders(&self) -> Vec<Holder> {
+        Vec::new()
     }
 
     fn next_key(&self, _: &State) -> Option<CommandBody> {
@@ -318,8 +318,8 @@ impl Observed for Mints {
         self.0.iter().map(|id| (agent.clone(), token(id))).collect()
     }
 
-    fn holders(&self) -> Option<Vec<Holder>> {
-        None
+    fn holders(&self) -> Vec<Holder> {
+        Vec::new()
     }
 
     fn next_key(&self, _: &State) -> Option<CommandBody> {

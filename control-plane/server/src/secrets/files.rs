@@ -2,7 +2,7 @@
 
 use hanse_identity::{KeyDir, PkiError};
 use hanse_process::telemetry;
-use tracing::error;
+use tracing::warn;
 
 use super::{key::Key, keyring::Keyring};
 
@@ -21,16 +21,17 @@ impl KeyFiles {
         Self(dir)
     }
 
-    /// All keys. One that does not open is left out, and comes from another control node again.
+    /// All keys. One that does not open is left out: it comes from another control node or from the recovery pairs again, unless no
+    /// state lists it.
     pub(super) fn load(&self) -> Keyring {
         let unreadable = |error: &PkiError| {
-            error!(error = %telemetry::causes(error), "a version of the federation key cannot be read from disk");
+            warn!(error = %telemetry::causes(error), "a version of the federation key cannot be read from disk");
         };
         let secrets = self.0.read_secrets(ENDING).inspect_err(unreadable).unwrap_or_default();
         let read = |(name, secret): (String, Result<Vec<u8>, PkiError>)| {
             let secret = secret.inspect_err(unreadable).ok()?;
             let Ok(key) = <[u8; 32]>::try_from(secret).map(Key::from) else {
-                error!(name, "the file has no version of the federation key");
+                warn!(name, "the file has no version of the federation key");
                 return None;
             };
             Some(key)

@@ -47,6 +47,7 @@ impl Federation {
             recipient: Sha256::digest(&wrap).into(),
             wrapped: wrap_key(&wrap, WrappedAs { version, digest: &digest }, key.bytes()).unwrap(),
             maker: server_identity("cp-1"),
+            rotate_after: self.state.federation_keys().rotate_after(),
         }
     }
 

@@ -132,22 +132,25 @@ impl Keeper {
     /// The keys of these versions that the recovery pair opens. `None`: it is not here.
     async fn unwrapped(&self, wanted: &[(u32, &KeyVersion)], is_news: bool) -> Option<Vec<Key>> {
         let dir = self.recovery.clone();
-        // What an operator plugs in may be slow.
-        let loaded = tokio::task::spawn_blocking(move || RecoveryPairs::load_wrap(&dir)).await.ok()?;
-        let pair = match loaded {
-            Ok(pair) => pair?,
-            Err(error) => {
+        let wanted: Vec<_> = wanted.iter().map(|(number, version)| (*number, (*version).clone())).collect();
+        // What an operator plugs in may be slow, and there may be a thousand versions.
+        let opened = tokio::task::spawn_blocking(move || {
+            let Some(pair) = RecoveryPairs::load_wrap(&dir)? else { return Ok(None) };
+            let unwrap = |(number, version): &(u32, KeyVersion)| {
+                let wrapped_as = WrappedAs { version: *number, digest: &version.digest };
+                pair.unwrap_key(wrapped_as, &version.wrapped).map(Key::from)
+            };
+            Ok(Some(wanted.iter().filter_map(unwrap).collect::<Vec<_>>()))
+        });
+        let keys = match opened.await.ok()? {
+            Ok(keys) => keys?,
+            Err::<_, PkiError>(error) => {
                 if is_news {
                     warn!(error = %telemetry::causes(&error), "the recovery pair cannot be used");
                 }
                 return None;
             }
         };
-        let unwrap = |(number, version): &(u32, &KeyVersion)| {
-            let wrapped_as = WrappedAs { version: *number, digest: &version.digest };
-            pair.unwrap_key(wrapped_as, &version.wrapped).map(Key::from)
-        };
-        let keys: Vec<_> = wanted.iter().filter_map(unwrap).collect();
         if keys.is_empty() && is_news {
             warn!(
                 "the recovery pair in pki/recovery opens no version of the federation key: it is not the present one"

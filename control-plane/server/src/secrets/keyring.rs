@@ -32,7 +32,7 @@ impl Keyring {
     pub(crate) fn lacking(&self, state: &State) -> Option<String> {
         let lacks = self.missing(state.federation_keys(), |version| version.used).next()?;
         Some(format!(
-            "this control node lacks version {lacks} of the federation key, and asks the other control nodes for it"
+            "this control node lacks version {lacks} of the federation key. It asks the other control nodes for it; if none has it, bring the recovery pairs into pki/recovery"
         ))
     }
 
@@ -56,10 +56,12 @@ impl Keyring {
         state.federation_keys().versions().filter_map(told).collect()
     }
 
-    /// The newest version that is here; 0: none is.
+    /// The newest version that is here and up to which this node lacks none; 0: there is none.
     pub(crate) fn newest(&self, state: &State) -> u32 {
-        let mut versions = state.federation_keys().versions().rev();
-        versions.find(|(_, version)| self.key(&version.digest).is_some()).map_or(0, |(number, _)| number)
+        let is_here = |version: &hanse_state::KeyVersion| self.key(&version.digest).is_some();
+        let versions = state.federation_keys().versions();
+        let up_to_a_gap = versions.take_while(|(_, version)| is_here(version) || !version.used);
+        up_to_a_gap.filter(|(_, version)| is_here(version)).last().map_or(0, |(number, _)| number)
     }
 }
 
@@ -166,6 +168,36 @@ impl Keys {
             recipient: Sha256::digest(&recovery.wrap).into(),
             wrapped,
             maker: maker.to_owned(),
+            rotate_after: turn.rotate_after,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::fixture::Federation;
+
+    #[test]
+    fn a_newer_version_hides_no_gap() {
+        let key = |byte: u8| Key::from([byte; 32]);
+        let mut federation = Federation::new();
+        // Version 2 was skipped, version 4 is pending.
+        federation.add(&key(1)).used(1).rotate().add(&key(2)).rotate().add(&key(3)).used(3);
+        federation.rotate().add(&key(4));
+        let newest = |held: &[u8]| {
+            let keyring: Keyring = held.iter().map(|byte| key(*byte)).collect();
+            let newest = keyring.newest(&federation.state);
+            let lacks = keyring.lacking(&federation.state).is_some();
+            assert_eq!(lacks, newest < 3, "{held:?}");
+            newest
+        };
+        assert_eq!(newest(&[]), 0);
+        assert_eq!(newest(&[1]), 1);
+        assert_eq!(newest(&[1, 2]), 2);
+        assert_eq!(newest(&[1, 4]), 1, "version 3 is missing");
+        assert_eq!(newest(&[3, 4]), 0, "version 1 is missing, and Secrets may be sealed with it");
+        assert_eq!(newest(&[1, 3]), 3);
+        assert_eq!(newest(&[1, 3, 4]), 4);
     }
 }

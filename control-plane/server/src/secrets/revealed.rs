@@ -58,7 +58,7 @@ impl RevealMetrics {
         metrics.register(|registry| {
             registry.register(
                 "hanse_server_secrets_unopened",
-                "Values of Secrets that did not open although their key is held, and were published without: key managers keep the last ones",
+                "Attempts to open a Secret's value that failed although its key is held. It was published without: key managers keep the last one",
                 own.unopened.clone(),
             );
         });

@@ -32,7 +32,7 @@ impl RecoveryWrapping for Rewrap {
                         .map_err(|error| cannot_wrap(&error))
                 }
                 None if known.used || pending == Some(version) => Err(lacks(version)),
-                // It was skipped: nothing is sealed with it, and nobody may have it.
+                // It was skipped: nothing is sealed with it, and there may be no node that has it.
                 None => Ok(Vec::new()),
             }
         });

@@ -31,6 +31,10 @@ pub(super) fn run(command: &mut Command, seal: Seal<'_>) -> Result<bool, Problem
             has_sealed = true;
         }
     }
+    // Other data under a used key is refused here: no log has new data that a retired version seals.
+    if remembered.is_some() && has_sealed {
+        seal.state.check_key_of(command)?;
+    }
     Ok(has_sealed)
 }
 
@@ -54,11 +58,7 @@ fn seal_values(
 }
 
 fn present<'a>(state: &'a State, key: &ResourceKey, field: &str) -> Option<&'a SealedValue> {
-    let Spec::Secret(present) = &state.get(key)?.spec else { return None };
-    match present.data.get(field)? {
-        SecretValue::Sealed(sealed) => Some(sealed),
-        SecretValue::Text(_) | SecretValue::Kept => None,
-    }
+    state.get(key)?.spec.private_data()?.data.get(field)?.sealed()
 }
 
 /// The version that Secrets are sealed with.

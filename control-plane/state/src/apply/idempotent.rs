@@ -121,6 +121,12 @@ impl State {
         let has_passed = has_passed(result.time_ms, self.time_ms.max(command.time_ms));
         Some(result.key_version).filter(|version| *version > 0 && !has_passed)
     }
+
+    /// Refuses a command whose key was used for another request.
+    pub(crate) fn check_key_of(&self, command: &Command) -> Result<(), Problem> {
+        let Some(request) = Request::of(command)? else { return Ok(()) };
+        self.idempotent.answer(&request, self.time_ms.max(command.time_ms)).map(drop)
+    }
 }
 
 impl IdempotentResults {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hanse_management::{Problem, ProblemName};
+use hanse_management::{Problem, ProblemName, Revision};
 use sha2::{Digest as _, Sha256};
 
 use super::Effects;
@@ -26,9 +26,12 @@ pub(super) struct Made<'a> {
     pub(super) wrapped: &'a [u8],
     /// The identity of the control node that made it.
     pub(super) maker: &'a str,
+    /// The rotation that it was made for.
+    pub(super) rotate_after: Revision,
 }
 
-/// Sets the recovery key. `wrapped` has each version of the federation key, wrapped to it. Once more changes nothing.
+/// Sets the recovery key. `wrapped` has each version of the federation key, wrapped to it. Once more changes nothing. Replacing another
+/// recovery key rotates the federation key: the old pairs open every version that was made until now.
 pub(super) fn set_recovery(
     state: &mut State,
     recovery: &RecoveryKey,
@@ -59,6 +62,9 @@ pub(super) fn set_recovery(
         )
         .remedy("send the request again"));
     }
+    if known.is_some() {
+        outdate(state);
+    }
     let keys = Arc::make_mut(&mut state.federation_keys);
     keys.recovery = Some(recovery.clone());
     for (version, wrapped) in keys.versions.iter_mut().zip(wrapped) {
@@ -79,7 +85,9 @@ pub(super) fn add(state: &mut State, made: &Made<'_>) -> Result<Effects, Problem
     if recipient != Some(*made.recipient) {
         return stale("the key is not wrapped to the present recovery key");
     }
-    // A rotation that was asked for after this version was made would not replace it.
+    if keys.rotate_after != made.rotate_after {
+        return stale("another rotation was asked for after the key was made");
+    }
     if state.is_revoked(made.maker) {
         return stale("the control node that made the key is revoked");
     }
@@ -105,7 +113,7 @@ pub(super) fn use_version(state: &mut State, version: u32) -> Result<Effects, Pr
     Ok(Effects::revision())
 }
 
-/// Asks for another version. While one is under way, this changes nothing.
+/// Asks for another version. A pending one is skipped: it may have been copied, too.
 pub(super) fn rotate(state: &mut State) -> Result<Effects, Problem> {
     let keys = &state.federation_keys;
     if keys.recovery().is_none() {
@@ -116,14 +124,12 @@ pub(super) fn rotate(state: &mut State) -> Result<Effects, Problem> {
         .remedy("make one: hanse recovery-key new DIR"));
     }
     keys.next_number().ok_or_else(no_room)?;
-    if keys.wants_new() || keys.pending().is_some() {
-        return Ok(Effects::none());
-    }
     outdate(state);
     Ok(Effects::revision())
 }
 
-/// Has no version used anew that was made until now: a control node that has it is revoked, or an operator said so.
+/// Has no version used anew that was made until now: a control node that has it is revoked, its recovery pairs are replaced, or an
+/// operator said so.
 pub(super) fn outdate(state: &mut State) {
     let revision = state.revision + 1;
     Arc::make_mut(&mut state.federation_keys).rotate_after = revision;

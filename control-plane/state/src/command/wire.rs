@@ -144,13 +144,16 @@ impl CommandBody {
                     replace: *replace,
                 })
             }
-            Self::AddKey { version, digest, recipient, wrapped, maker } => Body::AddKey(proto::AddKey {
-                version: *version,
-                digest: digest.to_vec().into(),
-                recipient: recipient.to_vec().into(),
-                wrapped: wrapped.clone().into(),
-                maker: maker.clone(),
-            }),
+            Self::AddKey { version, digest, recipient, wrapped, maker, rotate_after } => {
+                Body::AddKey(proto::AddKey {
+                    version: *version,
+                    digest: digest.to_vec().into(),
+                    recipient: recipient.to_vec().into(),
+                    wrapped: wrapped.clone().into(),
+                    maker: maker.clone(),
+                    rotate_after: *rotate_after,
+                })
+            }
             Self::UseKey { version } => Body::UseKey(proto::UseKey { version: *version }),
             Self::RotateKey => Body::RotateKey(proto::RotateKey {}),
         }

@@ -62,6 +62,7 @@ pub(crate) fn add_key(add: proto::AddKey) -> Result<CommandBody, InvalidMessage>
         version: add.version,
         digest: fixed("AddKey", &add.digest)?,
         recipient: fixed("AddKey", &add.recipient)?,
+        rotate_after: add.rotate_after,
         wrapped: add.wrapped.to_vec(),
         maker: add.maker,
     })

@@ -81,6 +81,7 @@ impl World {
             recipient: hanse_management::Digest::of(&[2]).0,
             wrapped: vec![3],
             maker: crate::server_identity("cp-1"),
+            rotate_after: if version == 1 { 0 } else { self.state.revision() + 1 },
         };
         for body in [start, made, CommandBody::UseKey { version }] {
             let outcome = self.run(body);

@@ -3,17 +3,19 @@
 mod reader;
 mod value;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use hanse_topology::Name;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 pub use value::{SealedValue, SecretValue};
 
+use reader::{Quiet, Wanted};
+
 use crate::{
-    Bound, Bounded, Column, Field, Kind, ManagementKind, Refer,
+    Bound, Bounded, Column, Field, Kind, ManagementKind, Refer, Spec,
     check::{Verdict, check_distinct, invalid},
 };
 
@@ -25,6 +27,8 @@ const MAX_FIELD_NAME: usize = 64;
 const MAX_VALUE_BYTES: usize = 64 << 10;
 /// The longest data, in bytes: two values of the longest. Every control node holds it, sealed, in memory and in its log.
 const MAX_DATA_BYTES: usize = 128 << 10;
+/// What sealing adds to a value: a nonce and a tag of AES-256-GCM-SIV.
+const SEALING_ADDS: usize = 12 + 16;
 
 /// The fields of a certificate with its key.
 const TLS_FIELDS: [&str; 2] = ["tls.crt", "tls.key"];
@@ -89,11 +93,32 @@ impl SecretSpec {
         self.data.values().any(|value| value.text().is_some())
     }
 
+    /// Refuses more data than a Secret may have, as it is stored: what a request keeps counts, too.
+    pub fn check_stored(&self) -> Verdict {
+        let sealed = self.data.values().filter_map(SecretValue::sealed);
+        check_bytes(sealed.map(|sealed| sealed.sealed.len().saturating_sub(SEALING_ADDS)).sum())
+    }
+
     /// The same without its data, as everyone sees it.
     #[must_use]
     pub fn without_data(&self) -> Self {
         let data = self.data.keys().map(|field| (field.clone(), SecretValue::Kept)).collect();
         Self { data, ..self.clone() }
+    }
+}
+
+impl Spec {
+    /// This spec, if it is a Secret's.
+    pub fn private_data(&self) -> Option<&SecretSpec> {
+        match self {
+            Self::Secret(secret) => Some(secret),
+            _no_secret => None,
+        }
+    }
+
+    /// Whether any of it is private data in the clear.
+    pub fn has_private_text(&self) -> bool {
+        self.private_data().is_some_and(SecretSpec::has_text)
     }
 }
 
@@ -107,12 +132,43 @@ impl<'de> Deserialize<'de> for SecretSpec {
             secret_type: SecretType,
             #[serde(default)]
             regions: Vec<Name>,
-            #[serde(deserialize_with = "reader::mapping")]
+            #[serde(deserialize_with = "data")]
             data: BTreeMap<String, SecretValue>,
         }
         let Members { secret_type, regions, data } = reader::mapping(deserializer)?;
         Ok(Self { secret_type, regions, data })
     }
+}
+
+fn data<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, SecretValue>, D::Error> {
+    deserializer.deserialize_any(Quiet(Data))
+}
+
+/// The values by field. A name is judged before its value is read, and is not repeated: an operator may have written the value in its
+/// place.
+struct Data;
+
+impl<'de> Wanted<'de> for Data {
+    type Value = BTreeMap<String, SecretValue>;
+    const WANTED: &'static str = reader::MAPPING;
+
+    fn mapping<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut data = BTreeMap::new();
+        while let Some(field) = map.next_key::<Cow<'_, str>>()? {
+            if !is_field_name(&field) {
+                return Err(de::Error::custom(format_args!(
+                    "a field's name has 1 to {MAX_FIELD_NAME} of the characters A-Z a-z 0-9 . _ -"
+                )));
+            }
+            data.insert(field.into_owned(), map.next_value()?);
+        }
+        Ok(data)
+    }
+}
+
+fn is_field_name(field: &str) -> bool {
+    (1..=MAX_FIELD_NAME).contains(&field.len())
+        && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 impl ManagementKind for SecretSpec {
@@ -134,11 +190,7 @@ impl ManagementKind for SecretSpec {
             check_value(field, value)?;
         }
         self.check_whole()?;
-        let bytes: usize = self.data.values().filter_map(SecretValue::text).map(str::len).sum();
-        if bytes > MAX_DATA_BYTES {
-            let detail = format!("its values have {bytes} bytes together, more than {MAX_DATA_BYTES}");
-            return Err(invalid("data", detail, "make two Secrets of it"));
-        }
+        check_bytes(self.data.values().filter_map(SecretValue::text).map(str::len).sum())?;
         self.check_regions()
     }
 
@@ -191,19 +243,7 @@ impl SecretSpec {
                 "make a Secret of what belongs together",
             ));
         }
-        let is_sound = |field: &String| {
-            (1..=MAX_FIELD_NAME).contains(&field.len())
-                && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        };
-        if self.data.keys().all(is_sound) {
-            return Ok(());
-        }
-        // The name is not repeated: somebody may have written the value in its place.
-        Err(invalid(
-            "data",
-            format!("a field's name has 1 to {MAX_FIELD_NAME} of the characters A-Z a-z 0-9 . _ -"),
-            "write each field as `name: value`, with such a name",
-        ))
+        Ok(())
     }
 
     fn check_regions(&self) -> Verdict {
@@ -222,6 +262,14 @@ impl SecretSpec {
             )),
         }
     }
+}
+
+fn check_bytes(bytes: usize) -> Verdict {
+    if bytes <= MAX_DATA_BYTES {
+        return Ok(());
+    }
+    let detail = format!("its values have {bytes} bytes together, more than {MAX_DATA_BYTES}");
+    Err(invalid("data", detail, "make two Secrets of it"))
 }
 
 fn check_value(field: &str, value: &SecretValue) -> Verdict {

@@ -30,9 +30,13 @@ const _: () = assert!(MAX_DEPTH == 32, "the words say so");
 /// The words of a key that comes twice end so.
 const COMES_TWICE: &str = " comes twice";
 
+/// How much of a key is repeated: as much as the longest name of a field has.
+const SHOWN: usize = 64;
+
 /// The words of a key that comes twice.
 pub(super) fn twice(key: &str) -> String {
-    format!("the key {key:?}{COMES_TWICE}")
+    let shown: String = key.chars().take(SHOWN).collect();
+    format!("the key {shown:?}{COMES_TWICE}")
 }
 
 /// Whether words are those of [`twice`].

@@ -72,6 +72,11 @@ fn problem(error: &Error) -> Problem {
         Error::DuplicateMappingKey { key: Some(key), .. } => {
             Problem::new(ProblemName::BadRequest, tree::twice(key)).remedy("write it once")
         }
+        // The crate repeats the number, which may be private: a token such as `8271e4093` without quotes reads as one.
+        Error::NonFiniteFloat { .. } | Error::QuotingRequired { .. } => {
+            Problem::new(ProblemName::BadRequest, "this is not YAML: a number is too large or is no number")
+                .remedy("put it in quotes, if it is text")
+        }
         // What the crate has to say of its own errors; it may learn to say more.
         _ => {
             let (detail, remedy) =

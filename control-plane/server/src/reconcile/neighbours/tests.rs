@@ -19,8 +19,8 @@ impl Observed for World {
         Vec::new()
     }
 
-    fn holders(&self) -> Option<Vec<crate::reconcile::Holder>> {
-        None
+    fn holders(&self) -> Vec<crate::reconcile::Holder> {
+        Vec::new()
     }
 
     fn next_key(&self, _: &State) -> Option<CommandBody> {

@@ -21,7 +21,7 @@ use crate::secrets::{Keyring, fixture::Federation};
 /// Far above what a busy machine needs.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Another node's disk could be read by anybody.
+/// Stands for a cipher: files are not in the clear.
 #[derive(Debug)]
 struct Flip;
 

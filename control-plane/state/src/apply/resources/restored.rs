@@ -10,7 +10,7 @@ use hanse_management::{
 use hanse_topology::{Labels, Name};
 
 use super::{Draft, sealed};
-use crate::{Action, Change, Resource, State, validate::limits};
+use crate::{Action, Change, Resource, State, port::SEAL_OUTDATED, validate::limits};
 
 /// How many resources a refusal names.
 const NAMED: usize = 10;
@@ -23,25 +23,41 @@ pub(super) fn any(changes: &[Change]) -> bool {
 /// Nothing of a dump replaces a resource that is another one.
 pub(super) fn check_free(before: &State, changes: &[Change]) -> Result<(), Problem> {
     let active = before.federation_keys().active().map(|(version, _)| version);
-    let differ = |present: &Resource, of: &Of<'_>| {
+    let differs = |present: &Resource, of: &Of<'_>| {
         let (metadata, known) = (&present.metadata, of.restored);
-        let mut spec = of.spec.clone();
-        sealed::settle(of.key, &mut spec, Some(&present.spec), active).is_err()
-            || present.spec != spec
+        let differs = !has_spec(present, of, active)?
             || metadata.labels != *of.labels
             || metadata.protected != of.protected
             || known.api_revision.is_some_and(|number| number != metadata.api_revision)
-            || (!known.served.is_empty() && known.served != metadata.served)
+            || (!known.served.is_empty() && known.served != metadata.served);
+        Ok::<_, Problem>(differs)
     };
-    let others: Vec<String> = restored(changes)
-        .filter(|of| before.get(of.key).is_some_and(|present| differ(present, of)))
-        .map(|of| of.key.to_string())
-        .collect();
+    let mut others = Vec::new();
+    for of in restored(changes) {
+        if let Some(present) = before.get(of.key)
+            && differs(present, &of)?
+        {
+            others.push(of.key.to_string());
+        }
+    }
     let Some(first) = others.first() else { return Ok(()) };
     let detail = format!("already there, and not as in the dump: {}", named(&others));
     Err(Problem::new(ProblemName::Conflict, detail)
         .at(first.clone())
         .remedy("a dump replaces nothing: delete it there, or take it out of the dump"))
+}
+
+/// Whether a resource that is there has the spec of the dump. Refused where the node that was asked must seal again.
+fn has_spec(present: &Resource, of: &Of<'_>, active: Option<u32>) -> Result<bool, Problem> {
+    if of.spec.private_data().is_none() {
+        return Ok(present.spec == *of.spec);
+    }
+    let mut spec = of.spec.clone();
+    match sealed::settle(of.key, &mut spec, Some(&present.spec), active) {
+        Ok(()) => Ok(present.spec == spec),
+        Err(problem) if problem.field == SEAL_OUTDATED => Err(problem),
+        Err(_lacks_data) => Ok(false),
+    }
 }
 
 /// The first of them, and how many more there are.

@@ -19,15 +19,16 @@ pub(super) fn settle(
 ) -> Result<(), Problem> {
     let Spec::Secret(secret) = spec else { return Ok(()) };
     // Data is judged as the type that it comes with: one of another type keeps none of it.
-    let present = match present {
-        Some(Spec::Secret(present)) if present.secret_type == secret.secret_type => Some(present),
-        Some(_) | None => None,
-    };
+    let present =
+        present.and_then(Spec::private_data).filter(|present| present.secret_type == secret.secret_type);
     for (field, value) in &mut secret.data {
         let there = present.and_then(|present| present.data.get(field));
         *value = settled(key, field, value, there, active)?;
     }
-    Ok(())
+    secret.check_stored().map_err(|problem| {
+        let field = format!("{key}: {}", problem.field);
+        problem.at(field)
+    })
 }
 
 fn settled(
@@ -66,17 +67,16 @@ fn settled(
 }
 
 fn has_data_of(sealed: &SealedValue, there: &SealedValue) -> bool {
-    sealed.same_as.is_some_and(|digest| digest[..] == Sha256::digest(&there.sealed)[..])
+    (sealed.version, &sealed.sealed) == (there.version, &there.sealed)
+        || sealed.same_as.is_some_and(|digest| digest[..] == Sha256::digest(&there.sealed)[..])
 }
 
 /// A dump has no data of Secrets: what it keeps must be there. A Secret that is there and is another one is the matter of
 /// [`restored::check_free`].
 pub(super) fn check_dump(before: &State, changes: &[Change]) -> Result<(), Problem> {
     let lacks_data = |secret: &SecretSpec| secret.data.values().any(|value| *value == SecretValue::Kept);
-    let missing = restored::restored(changes).filter(|of| match of.spec {
-        Spec::Secret(secret) => lacks_data(secret) && before.get(of.key).is_none(),
-        _no_secret => false,
-    });
+    let missing = restored::restored(changes)
+        .filter(|of| of.spec.private_data().is_some_and(lacks_data) && before.get(of.key).is_none());
     let missing: Vec<String> = missing.map(|of| of.key.to_string()).collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let detail =
@@ -110,15 +110,9 @@ pub(in crate::apply) fn drop_same_as(changes: &mut [Change]) {
 }
 
 fn secret(change: &Change) -> Option<&SecretSpec> {
-    match change.action.spec()? {
-        Spec::Secret(secret) => Some(secret),
-        _no_secret => None,
-    }
+    change.action.spec()?.private_data()
 }
 
 fn sealed(secret: &SecretSpec) -> impl Iterator<Item = &SealedValue> {
-    secret.data.values().filter_map(|value| match value {
-        SecretValue::Sealed(sealed) => Some(sealed),
-        SecretValue::Text(_) | SecretValue::Kept => None,
-    })
+    secret.data.values().filter_map(SecretValue::sealed)
 }

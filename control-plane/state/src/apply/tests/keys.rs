@@ -17,16 +17,22 @@ fn set(world: &mut World, byte: u8, versions: usize, replace: bool) -> Result<Ac
     world.run(CommandBody::SetRecoveryKey { recovery: recovery(byte), wrapped, replace })
 }
 
-fn key(version: u32, to: u8, maker: &str) -> CommandBody {
+fn key(state: &State, version: u32, to: u8, maker: &str) -> CommandBody {
     let mut digest = [0; 32];
     digest[..4].copy_from_slice(&version.to_be_bytes());
     let recipient = Sha256::digest(recovery(to).wrap).into();
     let maker = crate::server_identity(maker);
-    CommandBody::AddKey { version, digest, recipient, wrapped: vec![to, 9], maker }
+    let rotate_after = state.federation_keys().rotate_after();
+    CommandBody::AddKey { version, digest, recipient, wrapped: vec![to, 9], maker, rotate_after }
 }
 
 fn add(world: &mut World, version: u32) -> Result<Accepted, Problem> {
-    world.run(key(version, 1, "cp-1"))
+    add_by(world, version, "cp-1")
+}
+
+fn add_by(world: &mut World, version: u32, maker: &str) -> Result<Accepted, Problem> {
+    let key = key(&world.state, version, 1, maker);
+    world.run(key)
 }
 
 fn use_key(world: &mut World, version: u32) -> Result<Accepted, Problem> {
@@ -86,13 +92,23 @@ fn a_version_is_made_then_pending_then_active() {
 }
 
 #[test]
-fn a_rotation_that_is_under_way_is_not_asked_for_again() {
+fn a_rotation_uses_nothing_that_was_made_before_it() {
     let mut world = world();
-    let revision = world.run(CommandBody::RotateKey).unwrap().revision;
-    assert_eq!(world.run(CommandBody::RotateKey).unwrap().revision, revision);
-    let revision = add(&mut world, 2).unwrap().revision;
-    assert_eq!(world.run(CommandBody::RotateKey).unwrap().revision, revision);
+    world.run(CommandBody::RotateKey).unwrap();
+    // The leader has its key already. It may be copied until the next rotation is asked for.
+    let copied = key(&world.state, 2, 1, "cp-1");
+    world.run(CommandBody::RotateKey).unwrap();
+    assert_eq!(refused(world.run(copied)), ProblemName::Stale);
+    assert_eq!(numbers(&world), (Some(1), None, true));
+    // Every control node has version 2, and one of them is copied.
+    add(&mut world, 2).unwrap();
     assert_eq!(numbers(&world), (Some(1), Some(2), false));
+    world.run(CommandBody::RotateKey).unwrap();
+    assert_eq!(numbers(&world), (Some(1), None, true));
+    assert_eq!(refused(use_key(&mut world, 2)), ProblemName::Stale);
+    add(&mut world, 3).unwrap();
+    use_key(&mut world, 3).unwrap();
+    assert_eq!(numbers(&world), (Some(3), None, false));
 }
 
 #[test]
@@ -100,19 +116,19 @@ fn commands_out_of_turn_are_overtaken() {
     let mut world = world();
     let before = world.state.clone();
     for wrong in [
-        key(1, 1, "cp-1"),
-        key(3, 1, "cp-1"),
-        key(2, 5, "cp-1"),
+        key(&before, 1, 1, "cp-1"),
+        key(&before, 3, 1, "cp-1"),
+        key(&before, 2, 5, "cp-1"),
         CommandBody::UseKey { version: 1 },
         CommandBody::UseKey { version: 2 },
     ] {
         assert_eq!(refused(world.run(wrong)), ProblemName::Stale);
     }
-    let CommandBody::AddKey { digest, .. } = key(1, 1, "cp-1") else { unreachable!() };
-    let CommandBody::AddKey { version, recipient, wrapped, maker, .. } = key(2, 1, "cp-1") else {
-        unreachable!()
-    };
-    let known = CommandBody::AddKey { version, digest, recipient, wrapped, maker };
+    let CommandBody::AddKey { digest, .. } = key(&before, 1, 1, "cp-1") else { unreachable!() };
+    let mut known = key(&before, 2, 1, "cp-1");
+    if let CommandBody::AddKey { digest: other, .. } = &mut known {
+        *other = digest;
+    }
     assert_eq!(refused(world.run(known)), ProblemName::Stale, "it is version 1");
     assert_eq!(world.state, before);
     // One that a newer one skipped is never used.
@@ -129,7 +145,7 @@ fn a_control_node_that_is_revoked_has_the_key_rotated() {
     let cp_2 = crate::server_identity("cp-2");
     revoke(&mut world, &cp_2, &[]);
     assert_eq!(numbers(&world), (Some(1), None, true));
-    assert_eq!(refused(world.run(key(2, 1, "cp-2"))), ProblemName::Stale, "it would have the next one, too");
+    assert_eq!(refused(add_by(&mut world, 2, "cp-2")), ProblemName::Stale, "it would have the next one, too");
     add(&mut world, 2).unwrap();
     // Once more changes nothing; with a key it may be another thief, who has what was made until now.
     revoke(&mut world, &cp_2, &[]);
@@ -163,6 +179,12 @@ fn a_recovery_key_is_replaced_only_on_purpose_and_with_every_version() {
     set(&mut world, 5, 1, true).unwrap();
     let keys = world.state.federation_keys();
     assert_eq!((keys.recovery(), &keys.get(1).unwrap().wrapped), (Some(&recovery(5)), &vec![5, 0]));
+    assert_eq!(numbers(&world), (Some(1), None, true), "the old pairs open version 1");
+    add_by(&mut world, 2, "cp-1").unwrap_err();
+    let added = key(&world.state, 2, 5, "cp-1");
+    world.run(added).unwrap();
+    set(&mut world, 7, 2, true).unwrap();
+    assert_eq!(numbers(&world), (Some(1), None, true), "and so is a pending version opened");
     let large = RecoveryKey { sign: vec![0; 257], wrap: vec![1] };
     let body = CommandBody::SetRecoveryKey { recovery: large, wrapped: vec![vec![]], replace: true };
     assert_eq!(refused(world.run(body)), ProblemName::TooLarge);

@@ -32,7 +32,7 @@ fn start() -> State {
 /// How many commands another node applies between two snapshots that it starts from.
 const RESTORED_EVERY: usize = 5;
 
-/// A drop of the audit names an entry that is there: half of them go.
+/// A drop of the audit names an entry that is there: half of them go. A key was made after the last rotation, but for some.
 fn completed(command: &Command, state: &State) -> Command {
     let mut command = command.clone();
     if let CommandBody::DropAudit { through, hash } = &mut command.body {
@@ -41,6 +41,9 @@ fn completed(command: &Command, state: &State) -> Command {
         if let Some((entry, _, its)) = log.from(middle).next() {
             (*through, *hash) = (entry.number, its);
         }
+    }
+    if let CommandBody::AddKey { rotate_after: after @ 0, .. } = &mut command.body {
+        *after = state.federation_keys().rotate_after();
     }
     command
 }

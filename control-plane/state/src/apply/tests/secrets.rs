@@ -1,12 +1,12 @@
 //! What becomes of the data of Secrets: stored sealed, kept, refused, and equal over rotations of the federation key.
 
 use hanse_management::{
-    ProblemName, Spec,
+    Problem, ProblemName, Spec,
     kinds::{SealedValue, SecretValue},
 };
 
 use crate::{
-    Accepted, CommandBody, Outcome, State,
+    Accepted, Command, CommandBody, Outcome, State,
     admission::{Seal, admit},
     fixture::{Masks, World, changes, key, told},
     port::SEAL_OUTDATED,
@@ -98,6 +98,19 @@ fn new_data_is_sealed_with_the_active_version_only() {
     assert_eq!(sealed(&world, "a").version, 2);
 }
 
+/// A request names its own data only, and keeps the rest.
+#[test]
+fn data_that_is_kept_counts_against_the_limit() {
+    let mut world = world();
+    let long = "x".repeat(64 << 10);
+    world.put(&opaque(&format!("a: {long}, b: {long}")));
+    world.check(
+        &opaque("a: {sealed: true}, b: {sealed: true}, c: x"),
+        "Secret default/s: spec.data: its values have 131",
+    );
+    world.put(&opaque(&format!("a: {{sealed: true}}, b: {long}")));
+}
+
 #[test]
 fn a_rotation_makes_no_change_of_equal_data() {
     let mut world = world();
@@ -139,7 +152,12 @@ fn one_idempotency_key_is_one_request_over_a_rotation() {
     let before = world.state.clone();
     assert_eq!(run(&mut world, &opaque("a: '1'")).unwrap(), first);
     assert_eq!(world.state, before, "it is answered and not done again");
-    assert_eq!(run(&mut world, &opaque("a: '3'")).unwrap_err().name, ProblemName::KeyReused);
+    let other = world.command(CommandBody::Apply(changes(&opaque("a: '3'"))), Some("k"));
+    assert_eq!(
+        refused_by(&world.state, other).name,
+        ProblemName::KeyReused,
+        "nothing is sealed with version 1"
+    );
     let restored = State::from_records(world.state.to_records()).unwrap();
     assert_eq!(restored, world.state, "a snapshot has the version, too");
     // A day later the key is free, and what it does is sealed with the active version.
@@ -154,6 +172,33 @@ fn apply_as(world: &mut World, seen: &State, yaml: &str, idempotency_key: Option
     let command = world.command(CommandBody::Apply(changes(yaml)), idempotency_key);
     let admitted = admit(command, seen.version(), Seal { state: seen, by: &Masks }).unwrap();
     world.state.apply(admitted.command())
+}
+
+#[expect(clippy::disallowed_methods, reason = "as the node that is asked does it")]
+fn refused_by(state: &State, command: Command) -> Problem {
+    admit(command, state.version(), Seal { state, by: &Masks }).unwrap_err()
+}
+
+/// A Secret of a dump whose data an operator wrote into it.
+#[test]
+fn a_restored_secret_with_its_data_is_sealed_again_after_a_rotation() {
+    let mut world = world();
+    world.put(&opaque("a: '1'"));
+    let behind = world.state.clone();
+    world.rotate_key();
+    let restored = |data: &str| opaque(data).replace("name: s,", "name: s, restored: {},");
+    let equal = apply_as(&mut world, &behind, &restored("a: '1'"), None);
+    assert!(matches!(equal, Outcome::Accepted(_)), "{equal:?}");
+    let refused =
+        |world: &mut World, seen: &State, data: &str| match apply_as(world, seen, &restored(data), None) {
+            Outcome::Rejected(problem) => problem,
+            accepted => panic!("{accepted:?}"),
+        };
+    assert_eq!(refused(&mut world, &behind, "a: '2'").field, SEAL_OUTDATED);
+    let seen = world.state.clone();
+    assert_eq!(refused(&mut world, &seen, "a: '2'").name, ProblemName::Conflict);
+    let equal = apply_as(&mut world, &seen, &restored("a: '1'"), None);
+    assert!(matches!(equal, Outcome::Accepted(_)), "{equal:?}");
 }
 
 #[test]

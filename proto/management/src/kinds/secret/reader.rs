@@ -12,6 +12,9 @@ pub(super) fn mapping<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer.deserialize_any(Quiet(Mapping(PhantomData)))
 }
 
+/// What is said where a mapping is wanted.
+pub(super) const MAPPING: &str = "a mapping is wanted here: write each field as `name: value`";
+
 /// What may be found in a place. Whatever a method does not accept is refused without being repeated.
 pub(super) trait Wanted<'de>: Sized {
     type Value;
@@ -84,7 +87,7 @@ struct Mapping<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Wanted<'de> for Mapping<T> {
     type Value = T;
-    const WANTED: &'static str = "a mapping is wanted here: write each field as `name: value`";
+    const WANTED: &'static str = MAPPING;
 
     fn mapping<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::deserialize(de::value::MapAccessDeserializer::new(map))

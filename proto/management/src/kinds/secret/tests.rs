@@ -16,7 +16,7 @@ fn read(spec: Value) -> SecretSpec {
 }
 
 fn check(spec: Value) -> Verdict {
-    read(spec).check(&Name::new("x").unwrap())
+    Spec::from_json(Kind::Secret, &spec)?.check(&Name::new("x").unwrap())
 }
 
 fn opaque(value: Value) -> Value {
@@ -50,6 +50,8 @@ fn what_is_no_secret_is_refused_and_not_repeated() {
         opaque(json!(null)),
         opaque(json!(true)),
         opaque(json!([PRIVATE])),
+        json!({"type": "opaque", "data": {"no name 90210": number()}}),
+        json!({"type": "opaque", "data": {PRIVATE.repeat(13): null}}),
         opaque(json!({"sealed": PRIVATE})),
         opaque(json!({"sealed": number()})),
         opaque(json!({"sealed": true, "also": PRIVATE})),

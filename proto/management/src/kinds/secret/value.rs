@@ -44,6 +44,14 @@ impl SecretValue {
         }
     }
 
+    /// Its data, where it is sealed.
+    pub fn sealed(&self) -> Option<&SealedValue> {
+        match self {
+            Self::Sealed(sealed) => Some(sealed),
+            Self::Text(_) | Self::Kept => None,
+        }
+    }
+
     /// The JSON form of [`Kept`](Self::Kept).
     pub(super) fn kept() -> Value {
         json!({ "sealed": true })

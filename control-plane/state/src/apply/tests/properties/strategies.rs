@@ -305,10 +305,12 @@ fn body() -> impl Strategy<Value = CommandBody> {
             let wrapped = vec![vec![byte]; versions];
             CommandBody::SetRecoveryKey { recovery: recovery(byte), wrapped, replace }
         });
-        let add = (1..4_u32, 0..2_u8, pick(&["cp-1", "cp-2"])).prop_map(move |(version, byte, maker)| {
+        let add = (1..4_u32, 0..2_u8, pick(&["cp-1", "cp-2"]), prop::bool::weighted(0.1));
+        let add = add.prop_map(move |(version, byte, maker, is_late)| {
             let recipient = Sha256::digest(recovery(byte).wrap).into();
             let (digest, maker) = ([version as u8; 32], crate::server_identity(maker));
-            CommandBody::AddKey { version, digest, recipient, wrapped: vec![byte], maker }
+            let rotate_after = is_late.into();
+            CommandBody::AddKey { version, digest, recipient, wrapped: vec![byte], maker, rotate_after }
         });
         let used = (1..4_u32).prop_map(|version| CommandBody::UseKey { version });
         prop_oneof![2 => set, 2 => add, 1 => used, 1 => Just(CommandBody::RotateKey)]
