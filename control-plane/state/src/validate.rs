@@ -5,6 +5,7 @@ pub(crate) mod egress;
 pub(crate) mod guarded;
 pub(crate) mod limits;
 pub(crate) mod neighbours;
+pub(crate) mod serving;
 
 use hanse_management::Problem;
 
