@@ -10,7 +10,7 @@ use imbl::OrdMap;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Action, Change, Origin, State, rfc3339};
+use crate::{Action, Change, ChangeResult, Origin, State, rfc3339};
 
 /// An apply that waits for the approval of a second owner.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +61,12 @@ pub struct ProposedServing {
     pub binding: ResourceKey,
     /// SHA-256 of what it serves; `None`: there is no such Binding.
     pub content: Option<[u8; 32]>,
+}
+
+impl From<&ProposedEffect> for ChangeResult {
+    fn from(effect: &ProposedEffect) -> Self {
+        Self { key: effect.key.clone(), action: effect.action, revision: 0 }
+    }
 }
 
 impl Proposal {

@@ -12,7 +12,8 @@ use hanse_topology::Name;
 use super::{Effects, actor, resources};
 use crate::{AuditChange, Change, Command, Proposal, State, validate::guarded::Concerned};
 
-pub(crate) use room::{MAX_BYTES, MAX_BYTES_OF_OWNER, MAX_OF_OWNER, MAX_WAITING};
+#[cfg(test)]
+pub(crate) use room::{MAX_OF_OWNER, MAX_WAITING};
 
 /// How many Environments a refusal names.
 const NAMED: usize = 5;

@@ -9,7 +9,10 @@ use super::{
     AuditChange, AuditEntry,
     diff::{self, MAX_VALUE_BYTES, Room},
 };
-use crate::{Accepted, ChangeResult, Command, CommandBody, MintedToken, Proposal, ProposedEffect, State, apply::keys_of};
+use crate::{
+    Accepted, ChangeResult, Command, CommandBody, MintedToken, Proposal, ProposedEffect, State,
+    apply::keys_of,
+};
 
 /// How many bytes the fields of one entry may have: a screen of them. Most commands have less than 1 KiB. The names of the resources
 /// come on top: no resource that changed is left out.

@@ -55,11 +55,7 @@ impl Proposal {
                 .into_iter()
                 .map(ProposedEffect::from_proto)
                 .collect::<Result<_, _>>()?,
-            serves: proposal
-                .serves
-                .into_iter()
-                .map(ProposedServing::from_proto)
-                .collect::<Result<_, _>>()?,
+            serves: proposal.serves.into_iter().map(ProposedServing::from_proto).collect::<Result<_, _>>()?,
             token_revision: proposal.token_revision,
         })
     }

@@ -42,14 +42,16 @@ pub(super) fn check_same(
     let guarded = &effects.guarded;
     let stale = |detail: String| {
         let detail = format!("proposal {} would do something else by now: {detail}", proposal.number);
-        Problem::new(ProblemName::Stale, detail).remedy("reject it, and propose it again on what is there now")
+        Problem::new(ProblemName::Stale, detail)
+            .remedy("reject it, and propose it again on what is there now")
     };
     if let Some((key, why)) = difference(&proposal.effects, &now) {
         return Err(stale(format!("{key} {why}")).at(key.to_string()));
     }
     let proposed: BTreeSet<&Name> = proposal.environments.iter().collect();
     if let Some(other) = proposed.symmetric_difference(&guarded.environments.iter().collect()).next() {
-        let why = if proposed.contains(*other) { "needs no approval of it" } else { "needs an approval, too" };
+        let why =
+            if proposed.contains(*other) { "needs no approval of it" } else { "needs an approval, too" };
         return Err(stale(format!("Environment {other} {why}")));
     }
     match moved(&proposal.serves, &serving(next, &guarded.bindings)) {

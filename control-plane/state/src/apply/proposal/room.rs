@@ -10,9 +10,9 @@ pub(crate) const MAX_WAITING: usize = 256;
 /// How many of them one owner has at most. So no owner takes the room of all others.
 pub(crate) const MAX_OF_OWNER: usize = 32;
 /// How many bytes the proposals of one owner have: the largest command, and what it says of the resources that it changes.
-pub(crate) const MAX_BYTES_OF_OWNER: usize = MAX_COMMAND_BYTES + (2 << 20);
+const MAX_BYTES_OF_OWNER: usize = MAX_COMMAND_BYTES + (2 << 20);
 /// How many bytes all of them have. Each control node holds them in memory and writes them with each snapshot.
-pub(crate) const MAX_BYTES: usize = 32 << 20;
+const MAX_BYTES: usize = 32 << 20;
 /// How many proposals tokens of organizations have together. The other half is left to admins, who can so propose in an emergency.
 const MAX_OF_ORGANIZATIONS: usize = MAX_WAITING / 2;
 /// How many bytes they have. The rest has room for the largest proposal of an admin.

@@ -70,7 +70,11 @@ fn a_publisher_decides_about_no_proposal_that_takes_requests_or_names_others() {
     world.state.proposals.insert(proposal);
     for number in [others, forced] {
         for decide in [World::approve, World::reject] {
-            assert_eq!(decide(&mut world, "ci", number).unwrap_err().name, ProblemName::Forbidden, "{number}");
+            assert_eq!(
+                decide(&mut world, "ci", number).unwrap_err().name,
+                ProblemName::Forbidden,
+                "{number}"
+            );
         }
     }
     // Whose Plan it is, is not for the publisher to see.

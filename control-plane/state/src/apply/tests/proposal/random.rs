@@ -92,7 +92,8 @@ fn routed(state: &State) -> BTreeMap<String, Vec<u8>> {
 /// The Routes and Upstreams that are there after a change, and were not, or were others. Listeners are left out: several proposals
 /// may each change a part of one.
 fn new_in(before: &BTreeMap<String, Vec<u8>>, after: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
-    let is_new = |key: &String, bytes: &Vec<u8>| !key.contains(" listener/") && before.get(key) != Some(bytes);
+    let is_new =
+        |key: &String, bytes: &Vec<u8>| !key.contains(" listener/") && before.get(key) != Some(bytes);
     after.into_iter().filter(|(key, bytes)| is_new(key, bytes)).collect()
 }
 

@@ -13,14 +13,16 @@ use crate::{
 
 fn secret(changes: &[Change]) -> &SecretSpec {
     let specs = changes.iter().filter_map(|change| change.action.spec());
-    let mut secrets = specs.filter_map(|spec| if let Spec::Secret(secret) = spec { Some(secret) } else { None });
+    let mut secrets =
+        specs.filter_map(|spec| if let Spec::Secret(secret) = spec { Some(secret) } else { None });
     secrets.next().expect("a Secret")
 }
 
 fn proposed() -> (World, u64) {
     let mut world = guarded().with_key();
-    let both =
-        format!("{ONE_REGION}\n---\n{{kind: Secret, name: s, spec: {{type: opaque, data: {{a: private-90210}}}}}}");
+    let both = format!(
+        "{ONE_REGION}\n---\n{{kind: Secret, name: s, spec: {{type: opaque, data: {{a: private-90210}}}}}}"
+    );
     let number = world.propose("ann", changes(&both));
     (world, number)
 }
